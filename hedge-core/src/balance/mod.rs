@@ -1,0 +1,234 @@
+//! Choosing a server: balancers as sequences of distinct candidates, and the choice among them.
+//!
+//! A [`Balancer`] answers positions in the server list, the first choice first, then the fallbacks, each position once
+//! (S6). [`select`] walks them under L11: the first usable server whose address this call has not tried, *wherever it
+//! stands in the order*; when all are tried, the least recently tried address that is idle in this call.
+//!
+//! A selection is looked at first and committed later, so that a backup which a limit refuses leaves no trace (L5).
+
+mod any;
+mod random;
+mod rr;
+mod seeds;
+
+pub use any::{AnyBalancer, UnknownBalancer};
+pub use random::RandomChoice;
+pub use rr::RoundRobin;
+pub use seeds::{Random, Seeds};
+
+use core::num::NonZeroU32;
+
+use crate::call::{AddressKey, Attempt, NoServer, Pick, Selection, ServerId, Ticket};
+
+/// One server as balancers and [`select`] see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The server.
+    pub server: ServerId,
+    /// Its address.
+    pub address: AddressKey,
+    /// Whether it takes calls now.
+    pub usable: bool,
+}
+
+/// A list of servers in canonical order: by address, then by tag (S7).
+pub trait ServerList {
+    /// How many servers there are.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The server at a position; `None` past the end.
+    fn at(&self, position: usize) -> Option<Candidate>;
+
+    /// The server with this id; `None` if it is gone.
+    fn find(&self, server: ServerId) -> Option<Candidate>;
+}
+
+/// An order in which to look at the servers.
+pub trait Balancer {
+    /// The sequence of candidates for one selection among `len` servers, changing nothing. `random` draws from the
+    /// call's own generator.
+    fn candidates(&self, len: NonZeroU32, random: &mut dyn FnMut() -> u32) -> Candidates;
+
+    /// Moves on past a candidate that was chosen. False, with nothing changed, if another call did so since the look and
+    /// `insist` is false.
+    fn commit(&self, ticket: Ticket, insist: bool) -> bool {
+        let _ = (ticket, insist);
+        true
+    }
+}
+
+/// Positions `0..len`, each once: a first choice, then the rest from a random or the next place on, by a fixed stride.
+#[derive(Clone, Debug)]
+pub struct Candidates {
+    len: NonZeroU32,
+    origin: u32,
+    first: u32,
+    /// The second choice, as a distance from the first, minus one.
+    second: u32,
+    stride: u32,
+    given: u32,
+}
+
+impl Candidates {
+    /// From `origin` (modulo `len`) on, in list order.
+    #[must_use]
+    pub const fn from_origin(len: NonZeroU32, origin: u32) -> Self {
+        Self { len, origin, first: origin % len.get(), second: 0, stride: 1, given: 0 }
+    }
+
+    /// `first` (modulo `len`), then the others: the one `1 + second` (modulo `len` - 1) further on, and so on by a stride
+    /// near `stride` that visits each once.
+    fn scattered(len: NonZeroU32, first: u32, second: u32, stride: u32) -> Self {
+        let first = first % len;
+        let Some(rest) = NonZeroU32::new(len.get() - 1) else { return Self::from_origin(len, first) };
+        let mut stride = (stride % rest).max(1);
+        while gcd(stride, rest.get()) != 1 {
+            stride = stride.checked_sub(1).unwrap_or(1).max(1);
+        }
+        Self { len, origin: first, first, second: second % rest, stride, given: 0 }
+    }
+}
+
+impl Iterator for Candidates {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.given >= self.len.get() {
+            return None;
+        }
+        let position = match (self.given.checked_sub(1), NonZeroU32::new(self.len.get() - 1)) {
+            (Some(k), Some(rest)) => {
+                let distance = (u64::from(self.second) + u64::from(k) * u64::from(self.stride)) % u64::from(rest.get());
+                (u64::from(self.first) + 1 + distance) % u64::from(self.len.get())
+            }
+            _ => u64::from(self.first),
+        };
+        self.given += 1;
+        usize::try_from(position).ok()
+    }
+}
+
+fn gcd(mut a: u32, mut b: u32) -> u32 {
+    while let Some(divisor) = NonZeroU32::new(b) {
+        (a, b) = (b, a % divisor);
+    }
+    a
+}
+
+/// Looks for a server under L11, changing nothing.
+///
+/// Work: one step a candidate until the first untried usable one; only when there is none, the whole list. A step compares
+/// with the call's few attempts.
+///
+/// # Errors
+/// Why there is none.
+pub fn select(
+    list: &impl ServerList,
+    balancer: &impl Balancer,
+    selection: &Selection<'_>,
+    random: &mut dyn FnMut() -> u32,
+) -> Result<Pick, NoServer> {
+    if let Some(server) = selection.same {
+        let found = list.find(server).ok_or(NoServer::Gone)?;
+        return Ok(Pick { server, address: found.address, ticket: None });
+    }
+    let mut choice = Choice { selection, fallback: None, seen: false, usable: false };
+    if let Some(servers) = selection.servers {
+        for found in servers.iter().filter_map(|server| list.find(*server)) {
+            if let Some(pick) = choice.offer(found, None) {
+                return Ok(pick);
+            }
+        }
+        return choice.settle();
+    }
+    let len = u32::try_from(list.len()).ok().and_then(NonZeroU32::new).ok_or(NoServer::Empty)?;
+    let candidates = balancer.candidates(len, random);
+    let origin = candidates.origin;
+    for (position, skipped) in candidates.zip(0..) {
+        if let Some(pick) = list.at(position).and_then(|found| choice.offer(found, Some(Ticket { origin, skipped }))) {
+            return Ok(pick);
+        }
+    }
+    choice.settle()
+}
+
+/// The best candidate so far that is not the ideal one.
+struct Choice<'a> {
+    selection: &'a Selection<'a>,
+    /// Whether its address is at work on the call, when it was last tried, and the pick.
+    fallback: Option<((bool, usize), Pick)>,
+    seen: bool,
+    usable: bool,
+}
+
+impl Choice<'_> {
+    /// Takes a candidate in; answers it if it is usable and untried.
+    fn offer(&mut self, found: Candidate, ticket: Option<Ticket>) -> Option<Pick> {
+        self.seen = true;
+        if !found.usable {
+            return None;
+        }
+        self.usable = true;
+        let pick = Pick { server: found.server, address: found.address, ticket };
+        let same = |attempt: &Attempt| attempt.address() == found.address;
+        let Some(last) = self.selection.tried.iter().rposition(same) else { return Some(pick) };
+        let working = self.selection.tried.iter().any(|attempt| same(attempt) && attempt.in_flight());
+        if working && !self.selection.working_too {
+            return None;
+        }
+        let rank = (working, last);
+        if self.fallback.is_none_or(|(best, _)| rank < best) {
+            self.fallback = Some((rank, pick));
+        }
+        None
+    }
+
+    fn settle(self) -> Result<Pick, NoServer> {
+        match self {
+            Self { fallback: Some((_, pick)), .. } => Ok(pick),
+            Self { seen: false, .. } => Err(NoServer::Empty),
+            Self { usable: false, .. } => Err(NoServer::AllDown),
+            Self { .. } => Err(NoServer::AllBusy),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    fn len(n: u32) -> NonZeroU32 {
+        NonZeroU32::new(n).unwrap()
+    }
+
+    #[test]
+    fn s6_every_sequence_visits_each_position_once() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for n in 1..60 {
+            for _ in 0..50 {
+                let made = [
+                    Candidates::from_origin(len(n), rng.u32(..)),
+                    Candidates::scattered(len(n), rng.u32(..), rng.u32(..), rng.u32(..)),
+                ];
+                for candidates in made {
+                    let mut seen: Vec<usize> = candidates.clone().collect();
+                    seen.sort_unstable();
+                    assert_eq!(seen, (0..n as usize).collect::<Vec<_>>(), "{candidates:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn s6_huge_lists_do_not_overflow() {
+        let candidates = Candidates::scattered(len(u32::MAX), u32::MAX - 1, u32::MAX - 2, u32::MAX - 3);
+        assert!(candidates.take(5).all(|position| position < u32::MAX as usize));
+    }
+}

@@ -1,0 +1,74 @@
+//! `rr`: round robin.
+
+use core::num::NonZeroU32;
+
+use super::{Balancer, Candidates, seeds::mix};
+use crate::atomic::{AtomicU32, Ordering};
+use crate::call::Ticket;
+
+/// Visits the servers in list order from a start that follows from the seed (S2).
+///
+/// Servers that were passed over (down, or tried in the call) are not made up for: the next selection begins behind the
+/// server that was chosen, so the ones that stay share evenly. Cost: a load to look, a compare-and-swap to commit.
+#[derive(Debug)]
+pub struct RoundRobin {
+    next: AtomicU32,
+}
+
+impl RoundRobin {
+    /// A balancer that starts somewhere.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the mix will do")]
+    pub const fn new(seed: u64) -> Self {
+        // The upper bit stays free, so that the counter does not wrap, and the order break, in the first two billion calls.
+        Self::starting_at(mix(seed) as u32 >> 1)
+    }
+
+    /// A balancer that starts at position `start`, modulo the number of servers.
+    #[must_use]
+    pub const fn starting_at(start: u32) -> Self {
+        Self { next: AtomicU32::new(start) }
+    }
+}
+
+impl Balancer for RoundRobin {
+    fn candidates(&self, len: NonZeroU32, _: &mut dyn FnMut() -> u32) -> Candidates {
+        Candidates::from_origin(len, self.next.load(Ordering::Relaxed))
+    }
+
+    fn commit(&self, ticket: Ticket, insist: bool) -> bool {
+        let step = ticket.skipped.wrapping_add(1);
+        if insist {
+            self.next.fetch_add(step, Ordering::Relaxed);
+            return true;
+        }
+        let to = ticket.origin.wrapping_add(step);
+        self.next.compare_exchange(ticket.origin, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s2_visits_in_order_and_a_lost_race_changes_nothing() {
+        let rr = RoundRobin::starting_at(1);
+        let len = NonZeroU32::new(3).unwrap();
+        let look = || rr.candidates(len, &mut || 0);
+        assert!(look().eq([1, 2, 0]));
+        assert!(rr.commit(Ticket { origin: 1, skipped: 1 }, false));
+        assert!(look().eq([0, 1, 2]), "behind the one that was chosen");
+        assert!(!rr.commit(Ticket { origin: 1, skipped: 0 }, false), "another call took the turn");
+        assert!(look().eq([0, 1, 2]));
+        assert!(rr.commit(Ticket { origin: 1, skipped: 0 }, true));
+        assert!(look().eq([1, 2, 0]));
+    }
+
+    #[test]
+    fn s2_the_start_follows_from_the_seed() {
+        let start = |seed| RoundRobin::new(seed).candidates(NonZeroU32::new(1_000).unwrap(), &mut || 0).next();
+        assert_eq!(start(1), start(1));
+        assert_ne!(start(1), start(2));
+    }
+}

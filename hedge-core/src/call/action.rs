@@ -1,0 +1,65 @@
+//! What a call asks its driver to do, and what the driver tells it.
+
+use super::{AttemptId, End, Kind, ServerId};
+use crate::policy::{Judgement, Verdict};
+use crate::time::{Duration, Instant};
+
+/// What to do next, as [`Call::poll`](super::Call::poll) answers it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[must_use]
+pub enum Action {
+    /// Send the request.
+    Start(Start),
+    /// Nobody waits for this attempt any more: drop, drain or reset it. Only ever after the call ended.
+    Abandon {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// Nothing to do before something happens.
+    Wait {
+        /// Poll again at this instant at the latest; `None`: only when something happens.
+        until: Option<Instant>,
+    },
+    /// The call is over; its [`Report`](super::Report) tells the rest.
+    Done(End),
+}
+
+/// An attempt to be started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Start {
+    /// Which attempt; hand it back with the result.
+    pub attempt: AttemptId,
+    /// Why it is started.
+    pub kind: Kind,
+    /// Where it goes.
+    pub server: ServerId,
+    /// What is left until the deadline, now (L2); `None` without a deadline.
+    pub remaining: Option<Duration>,
+    /// When the connection must stand: never later than the deadline. `None`: no limit.
+    pub connect_deadline: Option<Instant>,
+}
+
+/// What has happened, as [`Call::handle`](super::Call::handle) takes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Input {
+    /// An attempt has a result.
+    Finished {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What its result means.
+        judgement: Judgement,
+    },
+    /// The caller wants no answer any more (L12).
+    Cancel,
+}
+
+impl Input {
+    /// An attempt's result, where the verdict says it all.
+    #[must_use]
+    pub const fn finished(attempt: AttemptId, verdict: Verdict) -> Self {
+        Self::Finished { attempt, judgement: Judgement::new(verdict, crate::policy::Code::NONE) }
+    }
+}

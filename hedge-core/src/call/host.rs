@@ -1,0 +1,180 @@
+//! What a call asks of the channel that it belongs to: [`Host`], and the words of that conversation.
+
+use core::fmt;
+
+use super::Attempt;
+use crate::balance::Seeds;
+use crate::policy::{BackupDelay, ChannelOptions, Denial, Ended};
+use crate::time::{Duration, Instant};
+
+/// A server of a cluster: a slot and which of the servers that have lived in it (L20). A removed server's id never means
+/// another server, until 65,536 servers have passed through its slot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ServerId {
+    slot: u16,
+    generation: u16,
+}
+
+impl ServerId {
+    /// The id of the `generation`-th server in `slot`.
+    #[must_use]
+    pub const fn new(slot: u16, generation: u16) -> Self {
+        Self { slot, generation }
+    }
+
+    /// The slot, from 0.
+    #[must_use]
+    pub const fn slot(self) -> u16 {
+        self.slot
+    }
+
+    /// Which of the servers that have lived in the slot.
+    #[must_use]
+    pub const fn generation(self) -> u16 {
+        self.generation
+    }
+}
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+/// Which address a server has, as a number: equal for servers that differ only in their tag. "Another server" means
+/// another address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct AddressKey(pub u16);
+
+/// What a call looks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection<'a> {
+    /// The call's attempts so far, in the order of their starts.
+    pub tried: &'a [Attempt],
+    /// This very server and no other, even if it is isolated.
+    pub same: Option<ServerId>,
+    /// An address that is still working on the call may be used too, after all others.
+    pub working_too: bool,
+    /// The servers to choose from, in this order, instead of the balancer (S8).
+    pub servers: Option<&'a [ServerId]>,
+    /// The request's key for balancers that hash.
+    pub request_code: Option<u32>,
+}
+
+/// A server that was looked at and not yet committed to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pick {
+    /// The server.
+    pub server: ServerId,
+    /// Its address.
+    pub address: AddressKey,
+    /// What the balancer needs to commit it; `None` where it was not the balancer's choice.
+    pub ticket: Option<Ticket>,
+}
+
+/// A balancer's note to itself between a look and its commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ticket {
+    /// Where the sequence of candidates began.
+    pub origin: u32,
+    /// How many candidates were passed over.
+    pub skipped: u32,
+}
+
+/// Why no server was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum NoServer {
+    /// The list is empty.
+    Empty,
+    /// There are servers, and none is usable.
+    AllDown,
+    /// Every usable server is at work on this call already.
+    AllBusy,
+    /// The server asked for is no longer in the list.
+    Gone,
+}
+
+/// How an attempt went, for the balancer (S7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Feedback {
+    /// The server answered: `Accept`, or `Fatal`, which is not the server's fault.
+    Success {
+        /// From the attempt's start to its end.
+        latency: Duration,
+    },
+    /// `Retry` or `Wait`.
+    Failure {
+        /// From the attempt's start to its end.
+        latency: Duration,
+    },
+    /// Neither a success nor a failure (L13): its age is only a lower bound of a latency.
+    Abandoned {
+        /// From the attempt's start to the moment the call stopped waiting for it.
+        age: Duration,
+    },
+}
+
+/// What a [`Call`](super::Call) needs of whoever knows the servers: a pick, permission, and an ear for the end.
+///
+/// Shared by reference: every method takes `&self`. [`Channel`](crate::channel::Channel) is one; adapters bring others.
+pub trait Host {
+    /// The options that a call inherits.
+    fn options(&self) -> &ChannelOptions;
+
+    /// Where a call's random numbers come from.
+    fn seeds(&self) -> &Seeds;
+
+    /// How many different addresses the list holds, usable or not (L4).
+    fn addresses(&self) -> usize;
+
+    /// Looks for a server, changing nothing. `random` draws from the call's own generator.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer>;
+
+    /// Commits to a pick: the balancer moves on, the server counts one attempt more in flight. False, with nothing
+    /// changed, if another call took the balancer's turn since the look and `insist` is false.
+    ///
+    /// A pick whose server has gone since the look is committed to nothing; the attempt will then fail as the transport
+    /// finds no address for it.
+    fn commit(&self, pick: &Pick, insist: bool) -> bool;
+
+    /// An attempt is over: the server counts one less. Of a server that is gone, nothing is kept (L20).
+    fn finished(&self, server: ServerId, feedback: Feedback);
+
+    /// The channel's delay, its policy's before the plain one (B1).
+    fn backup_delay(&self, now: Instant) -> BackupDelay {
+        let _ = now;
+        self.options().backup
+    }
+
+    /// Whether a backup may be sent now (L5); granting counts.
+    ///
+    /// # Errors
+    /// The limit that refuses.
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        let _ = now;
+        Ok(())
+    }
+
+    /// Whether a retry may be sent now; granting counts.
+    ///
+    /// # Errors
+    /// The limit that refuses.
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        let _ = now;
+        Ok(())
+    }
+
+    /// A call that was polled at least once and has no policy of its own has ended.
+    fn ended(&self, call: &Ended<'_>) {
+        let _ = call;
+    }
+}

@@ -1,0 +1,603 @@
+//! One call: a state machine from the first attempt to the report.
+//!
+//! A [`Call`] is told the time and what happened, and answers what to do next. It starts attempts, decides on retries and
+//! backups, keeps the deadline, and ends exactly once. It knows no list of servers and does no I/O: it asks a [`Host`].
+//!
+//! # The contract
+//!
+//! Whoever drives calls [`Call::poll`] until it answers [`Action::Wait`], then waits, and comes back when the time given
+//! has come or something happened, which it first hands to [`Call::handle`]. Within one instant the order is fixed (L14):
+//! inputs as they are handed in, the deadline, the pending start, the backup timer. `now` never goes back: an earlier
+//! instant than one already seen counts as the latest seen.
+//!
+//! # Cost
+//!
+//! No allocation, no lock, no clock. A poll does a bounded amount of work: it looks at each attempt, asks for at most one
+//! pick an action, and never loops on time. A `Call` with room for 4 attempts, its report included, is at most 192 bytes
+//! on a 64-bit target.
+
+mod action;
+mod host;
+mod report;
+
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use core::ops::Deref;
+
+pub use action::{Action, Input, Start};
+pub use host::{AddressKey, Feedback, Host, NoServer, Pick, Selection, ServerId, Ticket};
+pub use report::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
+
+use crate::balance::Random;
+use crate::policy::{
+    BackupDelay, CallKind, CallOptions, Code, ConfigError, Denial, Ended, ErrorKind, Idempotency, Judgement,
+    OnEarlyFailure, Pushback, RetryTarget, Timeout, Verdict,
+};
+use crate::time::{Duration, Instant};
+
+/// How often an unconditional pick is repeated because another call took the balancer's turn, before it insists.
+const PICK_ATTEMPTS: usize = 4;
+
+/// The timers of a call, in the order in which they are looked at within one instant.
+#[derive(Clone, Copy)]
+enum Timer {
+    Deadline,
+    /// The start that is due next: the first attempt's, or a retry's.
+    Pending,
+    Backup,
+}
+
+/// One call of at most `N` attempts, the first included.
+///
+/// `P` leads to the [`Host`]: a reference on a microcontroller, an `Arc` on a host. Dropping a call before it is done is a
+/// cancel at the last time seen (L20): the servers' counts and the policy's notice are settled exactly once.
+///
+/// ```
+/// use hedge_core::balance::RoundRobin;
+/// use hedge_core::call::{Action, Input};
+/// use hedge_core::channel::Channel;
+/// use hedge_core::policy::{CallOptions, ChannelOptions, Verdict};
+/// use hedge_core::time::{Duration, Instant};
+///
+/// let mut channel: Channel<&str, RoundRobin> = Channel::new(ChannelOptions::brpc(), RoundRobin::new(7), 7)?;
+/// channel.cluster_mut().insert("10.0.0.1:80", "")?;
+///
+/// let start = Instant::ZERO;
+/// let options = CallOptions::new();
+/// let mut call = channel.call(&options, start)?;
+/// let Action::Start(first) = call.poll(start) else { panic!("a call begins with its first attempt") };
+/// // … send it to channel.cluster().address(first.server), and when the answer is there:
+/// let now = start + Duration::from_millis(3);
+/// call.handle(now, Input::finished(first.attempt, Verdict::Accept));
+/// assert!(matches!(call.poll(now), Action::Done(_)));
+/// assert_eq!(call.report().elapsed(), Duration::from_millis(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Call<'o, P, const N: usize = 4>
+where
+    P: Deref<Target: Host>,
+{
+    host: P,
+    options: &'o CallOptions<'o>,
+    report: Report<N>,
+    timers: [Instant; 3],
+    /// The latest time that the driver told.
+    seen: Instant,
+    backup_delay: Duration,
+    random: Random,
+    /// Whose failure made the pending start.
+    retry_of: ServerId,
+    max_retry: u8,
+    max_backups: u8,
+    backups: u8,
+    /// The next attempt to look at for an `Abandon`.
+    abandoned: u8,
+    polled: bool,
+    notified: bool,
+    /// The server asked for no further attempt (R4).
+    no_more: bool,
+    /// A `Retry` verdict waits for the backup timer (L9).
+    held: bool,
+}
+
+impl<'o, P, const N: usize> Call<'o, P, N>
+where
+    P: Deref<Target: Host>,
+{
+    /// A call that starts at `now`; nothing happens before the first poll.
+    ///
+    /// # Errors
+    /// Options that ask for more than a call of `N` attempts holds (L3), or contradict themselves.
+    pub fn new(host: P, options: &'o CallOptions<'o>, now: Instant) -> Result<Self, ConfigError> {
+        const { assert!(0 < N && N < 256, "a call holds 1 to 255 attempts") };
+        options.validate(N)?;
+        let channel = host.options();
+        let max_retry = match options.max_retry {
+            Some(max_retry) => max_retry,
+            None => {
+                channel.validate(N)?;
+                channel.max_retry
+            }
+        };
+        let deadline = match options.timeout.unwrap_or(channel.timeout) {
+            Timeout::After(timeout) => now + timeout,
+            Timeout::Never => Instant::NEVER,
+        };
+        let max_backups = options.max_backups.unwrap_or(channel.max_backups);
+        Ok(Self {
+            host,
+            options,
+            report: Report::new(now),
+            timers: [deadline, now, Instant::NEVER],
+            seen: now,
+            backup_delay: Duration::ZERO,
+            random: Random::unseeded(),
+            retry_of: ServerId::default(),
+            max_retry,
+            max_backups,
+            backups: 0,
+            abandoned: 0,
+            polled: false,
+            notified: false,
+            no_more: false,
+            held: false,
+        })
+    }
+
+    /// What to do next. Call it until it answers `Wait` or `Done`.
+    pub fn poll(&mut self, now: Instant) -> Action {
+        self.see(now);
+        self.polled = true;
+        loop {
+            if let Some(end) = self.report.end() {
+                self.notify(end);
+                return self.next_abandoned().map_or(Action::Done(end), |attempt| Action::Abandon { attempt });
+            }
+            let started = if self.due(Timer::Deadline) {
+                self.end(End::Deadline);
+                None
+            } else if self.due(Timer::Pending) {
+                self.start_pending()
+            } else if self.due(Timer::Backup) {
+                self.start_backup()
+            } else {
+                return Action::Wait { until: self.next_timer() };
+            };
+            if let Some(start) = started {
+                return Action::Start(start);
+            }
+        }
+    }
+
+    /// Takes in what happened. Results of attempts that are no longer in flight, and anything after the end, change
+    /// nothing (L1).
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.see(now);
+        if self.report.end().is_some() {
+            return;
+        }
+        match input {
+            Input::Cancel => self.end(End::Cancelled),
+            Input::Finished { attempt, judgement } => self.finish(attempt, &judgement),
+        }
+    }
+
+    /// What has happened so far; whole once the call is done.
+    pub const fn report(&self) -> &Report<N> {
+        &self.report
+    }
+
+    /// Whoever knows the servers.
+    pub fn host(&self) -> &P::Target {
+        &self.host
+    }
+
+    /// The deadline; [`Instant::NEVER`] without one.
+    pub const fn deadline(&self) -> Instant {
+        self.timer(Timer::Deadline)
+    }
+
+    /// How many backups it may send; at most one attempt more is in flight at once (L6).
+    pub const fn max_backups(&self) -> u8 {
+        self.max_backups
+    }
+
+    /// The winner of a streaming call, which its server is still working on (T2). Whoever reads the body owes the host
+    /// one [`Host::finished`] for it when the body has ended or is dropped.
+    pub fn winner_in_flight(&self) -> Option<ServerId> {
+        let winner = self.report.winner().filter(|_| self.options.streaming)?;
+        self.report.attempts().get(winner.index()).map(Attempt::server)
+    }
+
+    // ---- what an attempt's result does ----
+
+    fn finish(&mut self, id: AttemptId, judgement: &Judgement) {
+        let offset = self.offset();
+        let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) else { return };
+        let Judgement { verdict, code, .. } = *judgement;
+        let latency = attempt.end(offset, State::Finished(verdict), code);
+        let server = attempt.server();
+        self.report.decide(id);
+        if !(verdict == Verdict::Accept && self.options.streaming) {
+            self.host.finished(
+                server,
+                match verdict {
+                    Verdict::Accept | Verdict::Fatal => Feedback::Success { latency },
+                    Verdict::Retry | Verdict::Wait => Feedback::Failure { latency },
+                },
+            );
+        }
+        if verdict == Verdict::Accept {
+            self.end(End::Accepted);
+        } else if self.due(Timer::Deadline) {
+            // A failure that no poll saw before the deadline is the deadline (L14).
+            self.end(End::Deadline);
+        } else if verdict == Verdict::Fatal {
+            self.end(End::Fatal);
+        } else {
+            self.plan_after_failure(server, judgement);
+            self.end_if_stuck();
+        }
+    }
+
+    /// Decides what a failure makes of the pending start and the backup timer (L9, R4).
+    fn plan_after_failure(&mut self, server: ServerId, judgement: &Judgement) {
+        // The deadline is never retried, whatever a policy says (R1).
+        let wanted = judgement.verdict == Verdict::Retry
+            && judgement.code != Code::from(ErrorKind::Deadline)
+            && self.may_follow(judgement.never_left);
+        match judgement.pushback {
+            None if !wanted => {}
+            None if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(Timer::Backup) => {
+                self.held = true;
+            }
+            None => {
+                let due = self.seen + self.backoff();
+                if due < self.timer(Timer::Pending) {
+                    self.set(Timer::Pending, due);
+                    self.retry_of = server;
+                }
+            }
+            Some(Pushback::After(delay)) if self.remaining().is_none_or(|remaining| delay < remaining) => {
+                let due = self.seen + delay;
+                if wanted || self.armed(Timer::Pending) {
+                    self.set(Timer::Pending, due);
+                    self.retry_of = if wanted { server } else { self.retry_of };
+                }
+                if self.armed(Timer::Backup) {
+                    self.arm_backup(due + self.backup_delay);
+                }
+            }
+            Some(_) => {
+                self.no_more = true;
+                self.set(Timer::Pending, Instant::NEVER);
+                self.set(Timer::Backup, Instant::NEVER);
+            }
+        }
+    }
+
+    /// Whether a failure may be followed by another attempt, as far as the call itself knows.
+    fn may_follow(&self, never_left: bool) -> bool {
+        !self.no_more && self.attempts_left() && (never_left || self.idempotent())
+    }
+
+    /// The wait before the next retry, or none where it would not leave time (L18).
+    fn backoff(&mut self) -> Duration {
+        let channel = self.host.options();
+        let backoff = self.options.backoff.unwrap_or(channel.backoff);
+        let retries = self.report.attempts().iter().filter(|attempt| attempt.kind() == Kind::Retry).count();
+        let retry = u8::try_from(retries).unwrap_or(u8::MAX).saturating_add(1);
+        let delay = backoff.delay(retry, || self.random.next(self.host.seeds()));
+        match self.remaining() {
+            Some(remaining) if delay >= remaining || remaining < channel.no_backoff_remaining => Duration::ZERO,
+            _ => delay,
+        }
+    }
+
+    /// L10: ends the call when nothing can win it any more.
+    fn end_if_stuck(&mut self) {
+        let backup_may_help = self.held && self.armed(Timer::Backup) && self.attempts_left();
+        if !self.in_flight() && !self.armed(Timer::Pending) && !backup_may_help {
+            self.end(End::Failed);
+        }
+    }
+
+    // ---- what a timer does ----
+
+    /// The first attempt, or a retry: `None` if it cannot be started after all.
+    fn start_pending(&mut self) -> Option<Start> {
+        self.set(Timer::Pending, Instant::NEVER);
+        if self.report.attempts().is_empty() {
+            return match self.pick_first() {
+                Ok(pick) => self.start(&pick, Kind::First),
+                Err(reason) => {
+                    self.end(if reason == NoServer::Empty { End::NoServer } else { End::AllDown });
+                    None
+                }
+            };
+        }
+        let started = self.retry();
+        if started.is_none() {
+            self.end_if_stuck();
+        }
+        started
+    }
+
+    /// What a pending retry needs is checked again when it is due (L9): attempts, a server, the limits.
+    fn retry(&mut self) -> Option<Start> {
+        if !self.attempts_left() {
+            return None;
+        }
+        let target = self.options.retry_target.unwrap_or(self.host.options().retry_target);
+        let pick = self.look((target == RetryTarget::Same).then_some(self.retry_of)).ok()?;
+        self.may_retry().ok()?;
+        self.host.commit(&pick, true);
+        self.start(&pick, Kind::Retry)
+    }
+
+    /// L5: a server first, then the policy; `None` if no backup is sent.
+    fn start_backup(&mut self) -> Option<Start> {
+        self.set(Timer::Backup, Instant::NEVER);
+        if !self.in_flight() && self.armed(Timer::Pending) {
+            // A backup of nothing: it follows the start that a backoff holds back (L17).
+            self.arm_backup(self.timer(Timer::Pending) + self.backup_delay);
+            return None;
+        }
+        self.held = false;
+        let refused = if !self.attempts_left() {
+            NotHedged::NoAttemptLeft
+        } else {
+            match self.look(None) {
+                Err(_) => NotHedged::NoOtherServer,
+                Ok(pick) => match self.may_back_up() {
+                    Err(limit) => NotHedged::Denied(limit),
+                    Ok(()) => {
+                        self.host.commit(&pick, true);
+                        return self.start(&pick, Kind::Backup);
+                    }
+                },
+            }
+        };
+        self.report.set_not_hedged(refused);
+        self.end_if_stuck();
+        None
+    }
+
+    /// Records an attempt that was committed to, and arms what follows from it.
+    fn start(&mut self, pick: &Pick, kind: Kind) -> Option<Start> {
+        let attempt = self.report.push(Attempt::start(self.offset(), pick.server, pick.address, kind))?;
+        match kind {
+            Kind::First => match self.first_backup() {
+                Ok(at) => self.set(Timer::Backup, at),
+                Err(reason) => self.report.set_not_hedged(reason),
+            },
+            Kind::Retry => {}
+            Kind::Backup => {
+                self.backups = self.backups.saturating_add(1);
+                if self.backups < self.max_backups && self.attempts_left() {
+                    self.arm_backup(self.seen + self.backup_delay);
+                }
+            }
+        }
+        let connect_deadline = match self.options.connect_timeout.unwrap_or(self.host.options().connect_timeout) {
+            Timeout::After(timeout) => (self.seen + timeout).min(self.deadline()),
+            Timeout::Never => self.deadline(),
+        };
+        Some(Start {
+            attempt,
+            kind,
+            server: pick.server,
+            remaining: self.remaining(),
+            connect_deadline: Some(connect_deadline).filter(|at| *at < Instant::NEVER),
+        })
+    }
+
+    /// When the first backup is due, or why there is none (L4, L19).
+    fn first_backup(&mut self) -> Result<Instant, NotHedged> {
+        let BackupDelay::After(delay) = self.resolve_backup() else { return Err(NotHedged::Disabled) };
+        self.backup_delay = delay;
+        let at = self.report.started() + delay;
+        if self.max_backups == 0 {
+            Err(NotHedged::Disabled)
+        } else if self.options.kind != CallKind::Unary {
+            Err(NotHedged::NotHedgeable)
+        } else if !self.idempotent() {
+            Err(NotHedged::NotIdempotent)
+        } else if at >= self.deadline() {
+            Err(NotHedged::DelayPastDeadline)
+        } else if !self.attempts_left() {
+            Err(NotHedged::NoAttemptLeft)
+        } else if !self.host.options().same_server_backup && !self.several_addresses() {
+            Err(NotHedged::NoOtherServer)
+        } else {
+            Ok(at)
+        }
+    }
+
+    /// B1: the call's own setting, then the channel's; within each the policy before the plain delay.
+    fn resolve_backup(&self) -> BackupDelay {
+        let own = self.options.backup_policy.and_then(|policy| policy.delay(self.seen));
+        own.or(self.options.backup).unwrap_or_else(|| self.host.backup_delay(self.seen))
+    }
+
+    /// Whether there is more than one address to choose from.
+    fn several_addresses(&self) -> bool {
+        match self.options.servers {
+            None => self.host.addresses() > 1,
+            // The look when the timer fires knows their addresses.
+            Some(servers) => servers.len() > 1,
+        }
+    }
+
+    fn arm_backup(&mut self, at: Instant) {
+        // Nothing starts at or after the deadline (L2).
+        self.set(Timer::Backup, if at < self.deadline() { at } else { Instant::NEVER });
+    }
+
+    // ---- what is asked of the host and the policies ----
+
+    fn look(&mut self, same: Option<ServerId>) -> Result<Pick, NoServer> {
+        let selection = Selection {
+            tried: self.report.attempts(),
+            same,
+            working_too: self.host.options().same_server_backup,
+            servers: self.options.servers,
+            request_code: self.options.request_code,
+        };
+        self.host.look(&selection, &mut || self.random.next(self.host.seeds()))
+    }
+
+    /// Looks and commits; if another call took the balancer's turn in between, looks again.
+    fn pick_first(&mut self) -> Result<Pick, NoServer> {
+        let mut pick = self.look(None)?;
+        for _ in 1..PICK_ATTEMPTS {
+            if self.host.commit(&pick, false) {
+                return Ok(pick);
+            }
+            pick = self.look(None)?;
+        }
+        self.host.commit(&pick, true);
+        Ok(pick)
+    }
+
+    fn may_back_up(&self) -> Result<(), Denial> {
+        match self.options.backup_policy {
+            Some(policy) => policy.may_back_up(self.seen),
+            None => self.host.may_back_up(self.seen),
+        }
+    }
+
+    fn may_retry(&self) -> Result<(), Denial> {
+        match self.options.backup_policy {
+            Some(policy) => policy.may_retry(self.seen),
+            None => self.host.may_retry(self.seen),
+        }
+    }
+
+    // ---- the end ----
+
+    /// Ends the call: what is in flight is abandoned and settled with the host at once; the driver hears of it by poll.
+    fn end(&mut self, end: End) {
+        let offset = self.offset();
+        self.report.finish(end, offset);
+        for attempt in self.report.attempts_mut() {
+            if attempt.in_flight() {
+                let age = attempt.end(offset, State::Abandoned, Code::NONE);
+                self.host.finished(attempt.server(), Feedback::Abandoned { age });
+            }
+        }
+        if self.polled {
+            self.notify(end);
+        }
+    }
+
+    /// The policy's notice, once, and only of a call that was ever polled (B2).
+    fn notify(&mut self, end: End) {
+        if self.notified {
+            return;
+        }
+        self.notified = true;
+        let elapsed = self.report.elapsed();
+        let ended = Ended::new(end, self.report.started() + elapsed, elapsed, self.report.attempts());
+        match self.options.backup_policy {
+            Some(policy) => policy.ended(&ended),
+            None => self.host.ended(&ended),
+        }
+    }
+
+    fn next_abandoned(&mut self) -> Option<AttemptId> {
+        for attempt in self.report.attempts().iter().skip(usize::from(self.abandoned)) {
+            let id = AttemptId::new(self.abandoned);
+            self.abandoned = self.abandoned.saturating_add(1);
+            if attempt.state() == State::Abandoned {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    // ---- small questions ----
+
+    fn see(&mut self, now: Instant) {
+        self.seen = self.seen.max(now);
+    }
+
+    fn offset(&self) -> Duration {
+        self.seen.since(self.report.started())
+    }
+
+    fn in_flight(&self) -> bool {
+        self.report.attempts().iter().any(Attempt::in_flight)
+    }
+
+    fn attempts_left(&self) -> bool {
+        self.report.retried_count() < self.max_retry
+    }
+
+    fn idempotent(&self) -> bool {
+        let idempotency = match self.options.idempotency {
+            Idempotency::Unset => self.host.options().idempotency,
+            own => own,
+        };
+        idempotency != Idempotency::NotIdempotent
+    }
+
+    /// What is left until the deadline; `None` without one.
+    fn remaining(&self) -> Option<Duration> {
+        let deadline = self.deadline();
+        (deadline < Instant::NEVER).then(|| deadline.since(self.seen))
+    }
+
+    const fn timer(&self, timer: Timer) -> Instant {
+        let [deadline, pending, backup] = self.timers;
+        match timer {
+            Timer::Deadline => deadline,
+            Timer::Pending => pending,
+            Timer::Backup => backup,
+        }
+    }
+
+    const fn set(&mut self, timer: Timer, at: Instant) {
+        let [deadline, pending, backup] = &mut self.timers;
+        *(match timer {
+            Timer::Deadline => deadline,
+            Timer::Pending => pending,
+            Timer::Backup => backup,
+        }) = at;
+    }
+
+    fn armed(&self, timer: Timer) -> bool {
+        self.timer(timer) < Instant::NEVER
+    }
+
+    fn due(&self, timer: Timer) -> bool {
+        self.armed(timer) && self.timer(timer) <= self.seen
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        let [deadline, pending, backup] = self.timers;
+        Some(deadline.min(pending).min(backup)).filter(|at| *at < Instant::NEVER)
+    }
+}
+
+impl<P, const N: usize> Drop for Call<'_, P, N>
+where
+    P: Deref<Target: Host>,
+{
+    fn drop(&mut self) {
+        if self.polled && self.report.end().is_none() {
+            self.end(End::Cancelled);
+        }
+    }
+}
+
+impl<P, const N: usize> fmt::Debug for Call<'_, P, N>
+where
+    P: Deref<Target: Host>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("report", &self.report).field("seen", &self.seen).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,358 @@
+//! Everything that a finished call can tell: [`Report`].
+
+use core::fmt;
+
+use super::{AddressKey, ServerId};
+use crate::policy::{Code, Denial, Verdict};
+use crate::time::{Duration, Instant};
+
+/// The number of an attempt within its call, in the order of the starts; the first is 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct AttemptId(u8);
+
+impl AttemptId {
+    /// The first attempt of every call.
+    pub const FIRST: Self = Self(0);
+
+    pub(super) const fn new(index: u8) -> Self {
+        Self(index)
+    }
+
+    /// The place in [`Report::attempts`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why an attempt was started.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Kind {
+    /// Every call's first.
+    #[default]
+    First,
+    /// After a failure.
+    Retry,
+    /// Because no answer had come in time.
+    Backup,
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum State {
+    /// No result yet.
+    #[default]
+    InFlight,
+    /// Finished, with this verdict.
+    Finished(Verdict),
+    /// The call ended without it.
+    Abandoned,
+}
+
+/// One attempt of a call. 20 bytes.
+///
+/// Times are kept as 32-bit offsets from the call's start: past 71 minutes they stay at the largest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Attempt {
+    started_us: u32,
+    ended_us: u32,
+    server: ServerId,
+    address: AddressKey,
+    code: Code,
+    kind: Kind,
+    state: State,
+}
+
+impl Attempt {
+    pub(super) const NONE: Self = Self {
+        started_us: 0,
+        ended_us: 0,
+        server: ServerId::new(0, 0),
+        address: AddressKey(0),
+        code: Code::NONE,
+        kind: Kind::First,
+        state: State::InFlight,
+    };
+
+    pub(super) fn start(offset: Duration, server: ServerId, address: AddressKey, kind: Kind) -> Self {
+        Self { started_us: offset_us(offset), server, address, kind, ..Self::NONE }
+    }
+
+    /// Ends an attempt in flight; answers how long it took.
+    pub(super) fn end(&mut self, offset: Duration, state: State, code: Code) -> Duration {
+        self.ended_us = offset_us(offset);
+        self.state = state;
+        self.code = code;
+        Duration::from_micros(u64::from(self.ended_us.saturating_sub(self.started_us)))
+    }
+
+    /// The server that it went to.
+    #[must_use]
+    pub const fn server(&self) -> ServerId {
+        self.server
+    }
+
+    /// The server's address, for comparing.
+    #[must_use]
+    pub const fn address(&self) -> AddressKey {
+        self.address
+    }
+
+    /// Why it was started.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether its server is at work on it, as far as the call knows.
+    #[must_use]
+    pub const fn in_flight(&self) -> bool {
+        matches!(self.state, State::InFlight)
+    }
+
+    /// Why it failed; [`Code::NONE`] while it has not.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// From the call's start to the attempt's start.
+    #[must_use]
+    pub const fn started(&self) -> Duration {
+        Duration::from_micros(self.started_us as u64)
+    }
+
+    /// From the call's start to the attempt's end; `None` in flight.
+    #[must_use]
+    pub const fn ended(&self) -> Option<Duration> {
+        if self.in_flight() { None } else { Some(Duration::from_micros(self.ended_us as u64)) }
+    }
+}
+
+fn offset_us(offset: Duration) -> u32 {
+    u32::try_from(offset.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// How a call ended (L16).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum End {
+    /// A result was accepted: [`Report::winner`].
+    Accepted,
+    /// No attempt was accepted and no further one is possible: the last failure is the call's.
+    Failed,
+    /// An attempt's verdict was `Fatal`.
+    Fatal,
+    /// The deadline passed.
+    Deadline,
+    /// The caller cancelled, or dropped the call.
+    Cancelled,
+    /// Nothing was started: the list of servers is empty.
+    NoServer,
+    /// Nothing was started: there are servers, and all are down.
+    AllDown,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accepted => "accepted",
+            Self::Failed => "failed",
+            Self::Fatal => "refused for good",
+            Self::Deadline => "deadline passed",
+            Self::Cancelled => "cancelled",
+            Self::NoServer => "no server",
+            Self::AllDown => "all servers down",
+        })
+    }
+}
+
+/// Why a call sent no backup (L19).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum NotHedged {
+    /// No backup was asked for.
+    Disabled,
+    /// One-way, stream or datagram.
+    NotHedgeable,
+    /// The request must not be sent twice.
+    NotIdempotent,
+    /// The delay is not below the timeout.
+    DelayPastDeadline,
+    /// No extra attempt is allowed, or retries used them up.
+    NoAttemptLeft,
+    /// There is no other address to send it to.
+    NoOtherServer,
+    /// A limit refused.
+    Denied(Denial),
+    /// The call ended before its timer fired, or started nothing at all.
+    FinishedFirst,
+}
+
+impl fmt::Display for NotHedged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => f.write_str("disabled"),
+            Self::NotHedgeable => f.write_str("not hedgeable"),
+            Self::NotIdempotent => f.write_str("not idempotent"),
+            Self::DelayPastDeadline => f.write_str("delay past deadline"),
+            Self::NoAttemptLeft => f.write_str("no attempt left"),
+            Self::NoOtherServer => f.write_str("no other server"),
+            Self::Denied(limit) => write!(f, "denied: {limit}"),
+            Self::FinishedFirst => f.write_str("finished first"),
+        }
+    }
+}
+
+/// What happened in a call of at most `N` attempts. Kept by the call as it goes; whole once [`Report::end`] says how it
+/// ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Report<const N: usize = 4> {
+    started: Instant,
+    elapsed: Duration,
+    attempts: [Attempt; N],
+    len: u8,
+    decisive: Option<AttemptId>,
+    end: Option<End>,
+    not_hedged: NotHedged,
+}
+
+impl<const N: usize> Report<N> {
+    pub(super) const fn new(started: Instant) -> Self {
+        Self {
+            started,
+            elapsed: Duration::ZERO,
+            attempts: [Attempt::NONE; N],
+            len: 0,
+            decisive: None,
+            end: None,
+            not_hedged: NotHedged::FinishedFirst,
+        }
+    }
+
+    /// When the call started, on the driver's clock.
+    #[must_use]
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// From the call's start to its end; zero while it has not ended.
+    #[must_use]
+    pub const fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// How the call ended; `None` while it has not.
+    #[must_use]
+    pub const fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// The attempts, in the order of their starts.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        self.attempts.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+
+    /// The attempt whose result was accepted.
+    #[must_use]
+    pub fn winner(&self) -> Option<AttemptId> {
+        self.decisive.filter(|_| self.end == Some(End::Accepted))
+    }
+
+    /// The attempt that decided the end: the winner, the fatal one, the last that failed; else the last that was started.
+    #[must_use]
+    pub fn decisive(&self) -> Option<AttemptId> {
+        self.decisive.or(self.len.checked_sub(1).map(AttemptId))
+    }
+
+    /// How many attempts followed the first, of whatever kind: brpc's `retried_count`.
+    #[must_use]
+    pub const fn retried_count(&self) -> u8 {
+        self.len.saturating_sub(1)
+    }
+
+    /// How many backups were sent.
+    #[must_use]
+    pub fn backups(&self) -> usize {
+        self.attempts().iter().filter(|attempt| attempt.kind == Kind::Backup).count()
+    }
+
+    /// Why no backup was sent; `None` if one was. Settled once the call has ended.
+    #[must_use]
+    pub fn not_hedged(&self) -> Option<NotHedged> {
+        if self.backups() > 0 { None } else { Some(self.not_hedged) }
+    }
+
+    pub(super) fn get_mut(&mut self, id: AttemptId) -> Option<&mut Attempt> {
+        let len = usize::from(self.len);
+        self.attempts.get_mut(..len)?.get_mut(id.index())
+    }
+
+    /// Adds an attempt; `None` at capacity.
+    pub(super) fn push(&mut self, attempt: Attempt) -> Option<AttemptId> {
+        let id = AttemptId(self.len);
+        *self.attempts.get_mut(id.index())? = attempt;
+        self.len = self.len.saturating_add(1);
+        Some(id)
+    }
+
+    pub(super) fn attempts_mut(&mut self) -> &mut [Attempt] {
+        self.attempts.get_mut(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    pub(super) const fn decide(&mut self, id: AttemptId) {
+        self.decisive = Some(id);
+    }
+
+    pub(super) fn finish(&mut self, end: End, elapsed: Duration) {
+        // These two are nobody's failure: what the caller wants to know is where the call was then.
+        self.decisive = self.decisive.filter(|_| !matches!(end, End::Deadline | End::Cancelled));
+        self.end = Some(end);
+        self.elapsed = elapsed;
+    }
+
+    pub(super) const fn set_not_hedged(&mut self, reason: NotHedged) {
+        self.not_hedged = reason;
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<const N: usize> serde::Serialize for Report<N> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let mut report = serializer.serialize_struct("Report", 7)?;
+        report.serialize_field("started", &self.started)?;
+        report.serialize_field("elapsed_us", &self.elapsed)?;
+        report.serialize_field("end", &self.end)?;
+        report.serialize_field("winner", &self.winner())?;
+        report.serialize_field("retried_count", &self.retried_count())?;
+        report.serialize_field("not_hedged", &self.not_hedged())?;
+        report.serialize_field("attempts", self.attempts())?;
+        report.end()
+    }
+}

@@ -1,0 +1,58 @@
+//! Cancelling a call from elsewhere: [`CancelSignal`].
+
+// Hidden from the docs of futures-core, but what every futures-util 0.3 re-exports, so it cannot go within 0.3; the
+// alternative is a dependency more or `unsafe` here.
+use futures_core::task::__internal::AtomicWaker;
+
+use core::task::Context;
+
+use crate::atomic::{AtomicBool, Ordering};
+
+/// A flag and a waker that the caller lends to one call (L12): no allocation, and any thread may raise it.
+///
+/// Raising it before the call starts ends the call at its first poll. It serves one call at a time: only the call that
+/// polled it last is woken. Once raised it stays so, until [`CancelSignal::reset`].
+#[derive(Debug)]
+pub struct CancelSignal {
+    raised: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl CancelSignal {
+    /// A signal that has not been raised.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { raised: AtomicBool::new(false), waker: AtomicWaker::new() }
+    }
+
+    /// Cancels the call that listens, now or later. Idempotent.
+    pub fn cancel(&self) {
+        self.raised.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether it has been raised.
+    pub fn is_cancelled(&self) -> bool {
+        self.raised.load(Ordering::Acquire)
+    }
+
+    /// Lowers it, for the next call.
+    pub fn reset(&mut self) {
+        self.raised.store(false, Ordering::Release);
+    }
+
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> bool {
+        if self.is_cancelled() {
+            return true;
+        }
+        self.waker.register(cx.waker());
+        // Raised between the look and the registration: nobody would wake us.
+        self.is_cancelled()
+    }
+}
+
+impl Default for CancelSignal {
+    fn default() -> Self {
+        Self::new()
+    }
+}

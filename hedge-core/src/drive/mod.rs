@@ -1,0 +1,312 @@
+//! The driver: one future that runs a call over a transport and a timer.
+//!
+//! [`drive`] owns nothing but the call. The caller lends it slots for the attempts' futures, one for each that may be in
+//! flight at once, so there is no heap and no task; dropping the future abandons everything.
+//!
+//! ```
+//! use core::pin::pin;
+//! use hedge_core::call::AttemptId;
+//! use hedge_core::drive::{Driver, drive};
+//! # use hedge_core::balance::RoundRobin;
+//! # use hedge_core::channel::Channel;
+//! # use hedge_core::drive::Timer;
+//! # use hedge_core::policy::{AttemptError, CallOptions, ChannelOptions, DefaultRetryPolicy, ErrorKind};
+//! # use hedge_core::time::Instant;
+//! # struct Still;
+//! # impl Timer for Still {
+//! #     type Sleep = core::future::Pending<()>;
+//! #     fn now(&self) -> Instant { Instant::ZERO }
+//! #     fn sleep_until(&self, _: Instant) -> Self::Sleep { core::future::pending() }
+//! # }
+//! # struct Refused;
+//! # impl AttemptError for Refused { fn kind(&self) -> ErrorKind { ErrorKind::Refused } }
+//! # let mut channel: Channel<&str, RoundRobin> = Channel::new(ChannelOptions::brpc(), RoundRobin::new(1), 1)?;
+//! # channel.cluster_mut().insert("10.0.0.1:80", "")?;
+//! # channel.cluster_mut().insert("10.0.0.2:80", "")?;
+//! # let timer = Still;
+//! # let future = async {
+//! let options = CallOptions::new();
+//! let call = channel.call(&options, timer.now())?;
+//! let driver = Driver::new(&timer, &DefaultRetryPolicy);
+//! let done = drive(call, [pin!(None), pin!(None)], driver, |attempt| async move {
+//!     if attempt.attempt == AttemptId::FIRST { Err(Refused) } else { Ok(attempt.address) }
+//! })
+//! .await;
+//! assert_eq!(done.report.retried_count(), 1);
+//! assert!(done.result.is_ok());
+//! # Ok::<(), hedge_core::policy::ConfigError>(())
+//! # };
+//! # let mut future = core::pin::pin!(future);
+//! # let mut cx = core::task::Context::from_waker(core::task::Waker::noop());
+//! # assert!(core::future::Future::poll(future.as_mut(), &mut cx).is_ready());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Order and cost
+//!
+//! A wake-up looks at the cancel signal, then at the attempts by index, then at the clock, then at the call, and at the
+//! timer last: a success that is there wins over a deadline that has passed (L14). The clock is read once a wake-up; the
+//! instant at which the call started serves the first. The timer is created when the call first has to wait and reset
+//! only when it has to wait for another instant.
+
+mod cancel;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::ops::Deref;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
+
+pub use cancel::CancelSignal;
+pub use transport::{AttemptInfo, SendTransport, Timer, Transport};
+
+use crate::call::{Action, AttemptId, Call, End, Host, Input, Report, Start};
+use crate::policy::{Code, ConfigError, ErrorKind, Judgement, RetryPolicy, Verdict};
+use crate::time::Instant;
+
+/// Room for one attempt's future, lent by the caller: `pin!(None)`.
+pub type Slot<'s, F> = Pin<&'s mut Option<F>>;
+
+/// What a driver runs on.
+pub struct Driver<'a, T, R> {
+    timer: &'a T,
+    retry_policy: &'a R,
+    cancel: Option<&'a CancelSignal>,
+}
+
+impl<'a, T: Timer, R> Driver<'a, T, R> {
+    /// A driver on `timer` whose results `retry_policy` judges.
+    pub const fn new(timer: &'a T, retry_policy: &'a R) -> Self {
+        Self { timer, retry_policy, cancel: None }
+    }
+
+    /// The same, listening to a signal that the caller lends (L12).
+    #[must_use]
+    pub const fn cancelled_by(self, cancel: &'a CancelSignal) -> Self {
+        Self { cancel: Some(cancel), ..self }
+    }
+}
+
+impl<T, R> fmt::Debug for Driver<'_, T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+/// A call that is over.
+#[derive(Debug)]
+pub struct Completed<Reply, Error, const N: usize> {
+    /// The accepted reply, or why there is none.
+    pub result: Result<Reply, CallFailure<Reply, Error>>,
+    /// What happened.
+    pub report: Report<N>,
+}
+
+/// Why a call has no reply.
+#[derive(Debug)]
+pub enum CallFailure<Reply, Error> {
+    /// The call ended without an accepted reply.
+    Ended {
+        /// How.
+        end: End,
+        /// The last failure, if any attempt failed: the transport's error, or a reply that was not accepted.
+        last: Option<Result<Reply, Error>>,
+    },
+    /// More attempts may be in flight than slots were lent; nothing was started.
+    Config(ConfigError),
+}
+
+/// Runs a call to its end.
+///
+/// `start` makes the future of one attempt; it is polled here, among at most `K` others. A slot that is handed over
+/// non-empty is emptied. The future that this returns can be dropped at any time: that is a cancel (L12).
+pub async fn drive<P, T, R, Reply, Error, F, const N: usize, const K: usize>(
+    call: Call<'_, P, N>,
+    slots: [Slot<'_, F>; K],
+    driver: Driver<'_, T, R>,
+    start: impl FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
+) -> Completed<Reply, Error, N>
+where
+    P: Deref<Target: Host + Addresses>,
+    T: Timer,
+    R: RetryPolicy<Reply, Error>,
+    F: Future<Output = Result<Reply, Error>>,
+{
+    if K <= usize::from(call.max_backups()) {
+        let error = ConfigError::TooManyInFlight { max_backups: call.max_backups(), slots: K };
+        return Completed { result: Err(CallFailure::Config(error)), report: call.report().clone() };
+    }
+    let mut sleep = pin!(None);
+    let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: None, last: None, first_poll: true };
+    let result = poll_fn(|cx| run.poll(cx, sleep.as_mut())).await;
+    Completed { result, report: run.call.report().clone() }
+}
+
+/// Where a host's servers are.
+pub trait Addresses {
+    /// What an attempt is sent to.
+    type Address;
+
+    /// The address of a server; `None` if it is gone from the list.
+    fn address_of(&self, server: crate::call::ServerId) -> Option<Self::Address>;
+}
+
+struct Run<'r, 's, P, T, R, Start, F, Reply, Error, const N: usize, const K: usize>
+where
+    P: Deref<Target: Host>,
+{
+    call: Call<'r, P, N>,
+    slots: [Slot<'s, F>; K],
+    /// Which attempt a slot holds.
+    attempts: [Option<AttemptId>; K],
+    driver: Driver<'r, T, R>,
+    start: Start,
+    /// What the timer is set to.
+    armed: Option<Instant>,
+    last: Option<Result<Reply, Error>>,
+    first_poll: bool,
+}
+
+impl<P, T, R, S, F, Reply, Error, const N: usize, const K: usize> Run<'_, '_, P, T, R, S, F, Reply, Error, N, K>
+where
+    P: Deref<Target: Host + Addresses>,
+    T: Timer,
+    R: RetryPolicy<Reply, Error>,
+    S: FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
+    F: Future<Output = Result<Reply, Error>>,
+{
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut sleep: Pin<&mut Option<T::Sleep>>,
+    ) -> Poll<Result<Reply, CallFailure<Reply, Error>>> {
+        // The call was made at an instant that serves the first poll.
+        let mut now = None;
+        if core::mem::take(&mut self.first_poll) {
+            now = Some(self.call.report().started());
+        }
+        if self.driver.cancel.is_some_and(|signal| signal.poll(cx)) {
+            let at = *now.get_or_insert_with(|| self.driver.timer.now());
+            self.call.handle(at, Input::Cancel);
+        }
+        let mut fired = false;
+        loop {
+            let finished = self.poll_attempts(cx);
+            let at = match (finished, now.take()) {
+                (Some(at), _) | (None, Some(at)) => at,
+                (None, None) => self.driver.timer.now(),
+            };
+            let until = match self.step(at) {
+                Step::Done(result) => return Poll::Ready(result),
+                Step::Started => {
+                    // What has just been started is polled at the instant at which it was started.
+                    now = Some(at);
+                    continue;
+                }
+                Step::Wait(until) => until,
+            };
+            let Some(until) = until else { return Poll::Pending };
+            if self.armed != Some(until) {
+                self.armed = Some(until);
+                match sleep.as_mut().as_pin_mut() {
+                    Some(sleep) => self.driver.timer.reset(sleep, until),
+                    None => sleep.set(Some(self.driver.timer.sleep_until(until))),
+                }
+            }
+            match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
+                Some(Poll::Ready(())) => {
+                    // A finished sleep is not polled again. One that keeps firing before its instant must not spin here.
+                    self.armed = None;
+                    if fired {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    fired = true;
+                }
+                Some(Poll::Pending) | None => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Polls the attempts in flight by index until one decides the call; answers the instant if any had a result.
+    fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        let mut now = None;
+        let mut last = None;
+        while self.call.report().end().is_none() {
+            let after = |attempt: &&AttemptId| last.is_none_or(|last| **attempt > last);
+            let Some(attempt) = self.attempts.iter().flatten().filter(after).min().copied() else { break };
+            last = Some(attempt);
+            let Some(index) = self.attempts.iter().position(|held| *held == Some(attempt)) else { continue };
+            let Some(slot) = self.slots.get_mut(index) else { continue };
+            let Some(Poll::Ready(result)) = slot.as_mut().as_pin_mut().map(|future| future.poll(cx)) else { continue };
+            slot.set(None);
+            self.clear(attempt);
+            let judgement = self.driver.retry_policy.judge(result.as_ref());
+            self.last = Some(result);
+            let at = *now.get_or_insert_with(|| self.driver.timer.now());
+            self.call.handle(at, Input::Finished { attempt, judgement });
+        }
+        now
+    }
+
+    /// Does what the call asks for until it waits or ends, or until something was started, which is then to be polled.
+    fn step(&mut self, now: Instant) -> Step<Reply, Error> {
+        let mut started = false;
+        loop {
+            match self.call.poll(now) {
+                Action::Start(start) => started |= self.begin(now, start),
+                Action::Abandon { attempt } => {
+                    if let Some(index) = self.clear(attempt)
+                        && let Some(slot) = self.slots.get_mut(index)
+                    {
+                        slot.set(None);
+                    }
+                }
+                Action::Wait { .. } if started => return Step::Started,
+                Action::Wait { until } => return Step::Wait(until),
+                Action::Done(end) => return Step::Done(self.end(end)),
+            }
+        }
+    }
+
+    /// Starts an attempt; if its server has gone since it was picked, the attempt has failed instead.
+    fn begin(&mut self, now: Instant, start: Start) -> bool {
+        let address = self.call.host().address_of(start.server);
+        let free = self.attempts.iter_mut().zip(self.slots.iter_mut()).find(|(attempt, _)| attempt.is_none());
+        match (address, free) {
+            (Some(address), Some((attempt, slot))) => {
+                *attempt = Some(start.attempt);
+                slot.set(Some((self.start)(AttemptInfo::new(start, address))));
+                true
+            }
+            _ => {
+                let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::ServerGone)).never_left();
+                self.call.handle(now, Input::Finished { attempt: start.attempt, judgement });
+                false
+            }
+        }
+    }
+
+    fn clear(&mut self, attempt: AttemptId) -> Option<usize> {
+        let index = self.attempts.iter().position(|held| *held == Some(attempt))?;
+        *self.attempts.get_mut(index)? = None;
+        Some(index)
+    }
+
+    fn end(&mut self, end: End) -> Result<Reply, CallFailure<Reply, Error>> {
+        match (end, self.last.take()) {
+            (End::Accepted, Some(Ok(reply))) => Ok(reply),
+            (end, last) => Err(CallFailure::Ended { end, last }),
+        }
+    }
+}
+
+enum Step<Reply, Error> {
+    Started,
+    Wait(Option<Instant>),
+    Done(Result<Reply, CallFailure<Reply, Error>>),
+}

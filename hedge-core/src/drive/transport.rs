@@ -1,0 +1,123 @@
+//! What the driver runs on: a transport for attempts and a timer for the time between.
+
+use core::future::Future;
+use core::pin::Pin;
+
+use crate::call::{AttemptId, Kind, ServerId, Start};
+use crate::policy::Idempotency;
+use crate::time::{Duration, Instant};
+
+/// What a transport is told about the attempt it is to make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct AttemptInfo<A> {
+    /// The attempt's number in its call.
+    pub attempt: AttemptId,
+    /// Why it is made.
+    pub kind: Kind,
+    /// The server.
+    pub server: ServerId,
+    /// Where the server is.
+    pub address: A,
+    /// What was left until the call's deadline when the attempt was started (L2); `None` without a deadline. The driver
+    /// keeps the deadline; this is for telling the server.
+    pub remaining: Option<Duration>,
+    /// When the connection must stand: the transport enforces it. `None`: no limit.
+    pub connect_deadline: Option<Instant>,
+}
+
+impl<A> AttemptInfo<A> {
+    pub(super) fn new(start: Start, address: A) -> Self {
+        let Start { attempt, kind, server, remaining, connect_deadline } = start;
+        Self { attempt, kind, server, address, remaining, connect_deadline }
+    }
+}
+
+/// Sends one attempt of a call and answers its result.
+///
+/// A request is borrowed, never consumed (T3): one call may send it several times. Dropping the future abandons the
+/// attempt. For attempts that move between threads, implement [`SendTransport`] instead and get this one with it.
+pub trait Transport {
+    /// What an attempt is sent to.
+    type Address;
+    /// What is sent.
+    type Request: ?Sized;
+    /// What a server answers.
+    type Reply;
+    /// Why there is no answer.
+    type Error;
+
+    /// Starts one attempt.
+    fn start(
+        &self,
+        request: &Self::Request,
+        attempt: AttemptInfo<Self::Address>,
+    ) -> impl Future<Output = Result<Self::Reply, Self::Error>>;
+
+    /// Whether this request may be sent twice, where the transport can tell (L15): HTTP goes by the method.
+    fn idempotency(&self, request: &Self::Request) -> Idempotency {
+        let _ = request;
+        Idempotency::Unset
+    }
+}
+
+/// A [`Transport`] whose attempts may move between threads.
+pub trait SendTransport {
+    /// What an attempt is sent to.
+    type Address;
+    /// What is sent.
+    type Request: ?Sized;
+    /// What a server answers.
+    type Reply;
+    /// Why there is no answer.
+    type Error;
+
+    /// Starts one attempt.
+    fn start(
+        &self,
+        request: &Self::Request,
+        attempt: AttemptInfo<Self::Address>,
+    ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send;
+
+    /// Whether this request may be sent twice, where the transport can tell (L15).
+    fn idempotency(&self, request: &Self::Request) -> Idempotency {
+        let _ = request;
+        Idempotency::Unset
+    }
+}
+
+impl<S: SendTransport> Transport for S {
+    type Address = S::Address;
+    type Request = S::Request;
+    type Reply = S::Reply;
+    type Error = S::Error;
+
+    fn start(
+        &self,
+        request: &S::Request,
+        attempt: AttemptInfo<S::Address>,
+    ) -> impl Future<Output = Result<S::Reply, S::Error>> {
+        SendTransport::start(self, request, attempt)
+    }
+
+    fn idempotency(&self, request: &S::Request) -> Idempotency {
+        SendTransport::idempotency(self, request)
+    }
+}
+
+/// A clock and a way to wait for it.
+pub trait Timer {
+    /// Waits. May be late; one that is early is asked again.
+    type Sleep: Future<Output = ()>;
+
+    /// The time on this timer's clock; never goes back.
+    fn now(&self) -> Instant;
+
+    /// Waits until `at`.
+    fn sleep_until(&self, at: Instant) -> Self::Sleep;
+
+    /// Makes `sleep`, finished or not, wait until `at` instead. The default makes a new one in its place.
+    fn reset(&self, mut sleep: Pin<&mut Self::Sleep>, at: Instant) {
+        sleep.set(self.sleep_until(at));
+    }
+}

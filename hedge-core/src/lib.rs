@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod atomic;
+pub mod balance;
+pub mod call;
+pub mod channel;
+pub mod cluster;
+#[cfg(feature = "async")]
+pub mod drive;
+pub mod policy;
+pub mod time;
+
+#[cfg(doc)]
+#[doc = include_str!("../RULES.md")]
+pub mod rules {}

@@ -1,0 +1,355 @@
+//! The options of a channel, and what one call may override.
+
+use core::fmt;
+
+use super::{Backoff, BackoffError, BackupDelay, BackupPolicy};
+use crate::call::ServerId;
+use crate::time::Duration;
+
+/// A time limit, or explicitly none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Timeout {
+    /// At most so long.
+    After(Duration),
+    /// No limit.
+    Never,
+}
+
+impl From<Duration> for Timeout {
+    fn from(duration: Duration) -> Self {
+        Self::After(duration)
+    }
+}
+
+/// Whether a request may be sent twice (L15).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Idempotency {
+    /// As the channel says; a channel that says nothing means `Idempotent`.
+    #[default]
+    Unset,
+    /// It may: retries and backups are allowed.
+    Idempotent,
+    /// It may not: no backup, and no retry once the request may have left this client.
+    NotIdempotent,
+}
+
+/// What kind of exchange a call is. Only `Unary` calls are ever hedged (L15).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum CallKind {
+    /// One request, one reply; the reply's body may stream.
+    #[default]
+    Unary,
+    /// A request without a reply.
+    OneWay,
+    /// A stream in both directions.
+    Stream,
+    /// A datagram.
+    Datagram,
+}
+
+/// What a `Retry` verdict does while a backup timer is armed (L9).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum OnEarlyFailure {
+    /// Start the next attempt, at once or after the backoff.
+    #[default]
+    StartNext,
+    /// Start nothing: the timer then sends the backup as usual, asked and counted.
+    Wait,
+}
+
+/// Where a retry goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum RetryTarget {
+    /// To another server, as L11 chooses.
+    #[default]
+    Another,
+    /// To the server of the failed attempt again, even if it was isolated meanwhile.
+    Same,
+}
+
+/// rpcx's fail modes, as presets over the options (F).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum FailMode {
+    /// One attempt: no retry, no backup.
+    FailFast,
+    /// Up to 3 further attempts, each at another server. The default.
+    FailOver,
+    /// Up to 3 further attempts at the server that failed; backups go elsewhere.
+    FailTry,
+    /// `FailOver` with a backup after 10 ms, rpcx's default. rpcx sends at most two requests and takes the first that
+    /// completes, an error included; here a failed one is retried and never ends the call while another may win.
+    FailBackup,
+}
+
+/// rpcx's and brpc's default of extra attempts.
+const MAX_RETRY: u8 = 3;
+
+/// Everything a channel decides for its calls; [`CallOptions`] overrides some of it for one call.
+///
+/// The default is brpc's: see [`ChannelOptions::brpc`].
+///
+/// ```
+/// use hedge_core::policy::{BackupDelay, ChannelOptions};
+/// use hedge_core::time::Duration;
+///
+/// let options = ChannelOptions {
+///     backup: BackupDelay::After(Duration::from_millis(2)),
+///     ..ChannelOptions::brpc()
+/// };
+/// assert_eq!(options.max_retry, 3);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ChannelOptions {
+    /// From the call's start to its end, retries, backups and waits included (L2). Default 500 ms.
+    pub timeout: Timeout,
+    /// For making one connection; never beyond the deadline. The transport enforces it. Default 200 ms.
+    pub connect_timeout: Timeout,
+    /// How many attempts may follow the first, retries and backups together (L3). Default 3; 0 disables both.
+    pub max_retry: u8,
+    /// When to send a backup. Default: disabled.
+    pub backup: BackupDelay,
+    /// How many backups a call may send, each a delay after the last (L6). Default 1; 0 disables them.
+    pub max_backups: u8,
+    /// How long a retry waits (R3). Default: not at all.
+    pub backoff: Backoff,
+    /// With less than this left, a retry does not wait for its backoff (L18). Default 0.
+    pub no_backoff_remaining: Duration,
+    /// Where a retry goes. Default: another server.
+    pub retry_target: RetryTarget,
+    /// Whether an extra attempt may go to an address that is still working on the call (L4, L11). Default false.
+    pub same_server_backup: bool,
+    /// What a failure does while a backup timer is armed (L9). Default: start the next at once.
+    pub on_early_failure: OnEarlyFailure,
+    /// What calls are that do not say (L15). Default `Unset`, which means `Idempotent`.
+    pub idempotency: Idempotency,
+}
+
+impl ChannelOptions {
+    /// brpc's defaults as its header states them: timeout 500 ms, connect 200 ms, 3 retries, no backup. (An older page
+    /// of brpc's says 1 s and 1 s.)
+    #[must_use]
+    pub const fn brpc() -> Self {
+        Self {
+            timeout: Timeout::After(Duration::from_millis(500)),
+            connect_timeout: Timeout::After(Duration::from_millis(200)),
+            max_retry: MAX_RETRY,
+            backup: BackupDelay::Disabled,
+            max_backups: 1,
+            backoff: Backoff::None,
+            no_backoff_remaining: Duration::ZERO,
+            retry_target: RetryTarget::Another,
+            same_server_backup: false,
+            on_early_failure: OnEarlyFailure::StartNext,
+            idempotency: Idempotency::Unset,
+        }
+    }
+
+    /// The same with the retries, the retry target and the backup of `mode` (F). What a mode does not speak of stays.
+    #[must_use]
+    pub fn with_fail_mode(mut self, mode: FailMode) -> Self {
+        self.max_retry = if mode == FailMode::FailFast { 0 } else { MAX_RETRY };
+        self.retry_target = if mode == FailMode::FailTry { RetryTarget::Same } else { RetryTarget::Another };
+        if mode == FailMode::FailBackup {
+            self.backup = BackupDelay::After(Duration::from_millis(10));
+        }
+        self
+    }
+
+    /// Checks the options against a call's capacity of `attempts` attempts.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn validate(&self, attempts: usize) -> Result<(), ConfigError> {
+        check_attempts(self.max_retry, attempts)?;
+        self.backoff.validate().map_err(ConfigError::Backoff)
+    }
+}
+
+impl Default for ChannelOptions {
+    fn default() -> Self {
+        Self::brpc()
+    }
+}
+
+/// What one call sets differently from its channel; `None` everywhere is the channel's own.
+///
+/// ```
+/// use hedge_core::policy::CallOptions;
+/// use hedge_core::time::Duration;
+///
+/// let options = CallOptions { timeout: Some(Duration::from_millis(50).into()), ..CallOptions::new() };
+/// assert!(options.max_retry.is_none());
+/// ```
+#[derive(Clone, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+pub struct CallOptions<'a> {
+    /// As [`ChannelOptions::timeout`].
+    pub timeout: Option<Timeout>,
+    /// As [`ChannelOptions::connect_timeout`].
+    pub connect_timeout: Option<Timeout>,
+    /// As [`ChannelOptions::max_retry`].
+    pub max_retry: Option<u8>,
+    /// As [`ChannelOptions::backup`]. It wins over the channel's policy's delay (B1); whether a backup may be sent is
+    /// still the channel's policy's to say.
+    pub backup: Option<BackupDelay>,
+    /// As [`ChannelOptions::max_backups`].
+    pub max_backups: Option<u8>,
+    /// As [`ChannelOptions::backoff`].
+    pub backoff: Option<Backoff>,
+    /// As [`ChannelOptions::retry_target`].
+    pub retry_target: Option<RetryTarget>,
+    /// Whether this request may be sent twice.
+    pub idempotency: Idempotency,
+    /// What kind of exchange it is.
+    pub kind: CallKind,
+    /// The reply's body streams (T2): the winner stays in flight for the balancer until the caller says that the body
+    /// ended. See [`Call::winner_in_flight`](crate::call::Call::winner_in_flight).
+    pub streaming: bool,
+    /// The key of the request for balancers that hash.
+    pub request_code: Option<u32>,
+    /// A policy for this call, instead of the channel's.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub backup_policy: Option<&'a (dyn BackupPolicy + Sync)>,
+    /// The servers to use, in this order, instead of what the balancer would choose (S8).
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub servers: Option<&'a [ServerId]>,
+}
+
+impl CallOptions<'_> {
+    /// The channel's options as they are.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            timeout: None,
+            connect_timeout: None,
+            max_retry: None,
+            backup: None,
+            max_backups: None,
+            backoff: None,
+            retry_target: None,
+            idempotency: Idempotency::Unset,
+            kind: CallKind::Unary,
+            streaming: false,
+            request_code: None,
+            backup_policy: None,
+            servers: None,
+        }
+    }
+
+    /// Checks what the call overrides against a call's capacity of `attempts` attempts.
+    pub(crate) fn validate(&self, attempts: usize) -> Result<(), ConfigError> {
+        if let Some(max_retry) = self.max_retry {
+            check_attempts(max_retry, attempts)?;
+        }
+        match &self.backoff {
+            Some(backoff) => backoff.validate().map_err(ConfigError::Backoff),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for CallOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallOptions")
+            .field("timeout", &self.timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("max_retry", &self.max_retry)
+            .field("backup", &self.backup)
+            .field("max_backups", &self.max_backups)
+            .field("backoff", &self.backoff)
+            .field("retry_target", &self.retry_target)
+            .field("idempotency", &self.idempotency)
+            .field("kind", &self.kind)
+            .field("streaming", &self.streaming)
+            .field("request_code", &self.request_code)
+            .field("backup_policy", &self.backup_policy.is_some())
+            .field("servers", &self.servers)
+            .finish()
+    }
+}
+
+fn check_attempts(max_retry: u8, capacity: usize) -> Result<(), ConfigError> {
+    if usize::from(max_retry) < capacity { Ok(()) } else { Err(ConfigError::TooManyAttempts { max_retry, capacity }) }
+}
+
+/// Options that cannot be carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `max_retry` + 1 attempts do not fit the call's capacity (L3).
+    TooManyAttempts {
+        /// What was asked for.
+        max_retry: u8,
+        /// How many attempts a call holds, the first included.
+        capacity: usize,
+    },
+    /// 1 + `max_backups` attempts in flight do not fit the driver's slots.
+    TooManyInFlight {
+        /// What was asked for.
+        max_backups: u8,
+        /// How many attempts the driver can have in flight.
+        slots: usize,
+    },
+    /// The backoff's bounds contradict each other.
+    Backoff(BackoffError),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyAttempts { max_retry, capacity } => {
+                write!(f, "max_retry {max_retry}: a call holds {capacity} attempts, the first included")
+            }
+            Self::TooManyInFlight { max_backups, slots } => {
+                write!(f, "max_backups {max_backups}: {slots} attempts can be in flight, the first included")
+            }
+            Self::Backoff(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f_the_brpc_preset_is_what_its_header_says() {
+        let brpc = ChannelOptions::brpc();
+        assert_eq!(brpc.timeout, Timeout::After(Duration::from_millis(500)));
+        assert_eq!(brpc.connect_timeout, Timeout::After(Duration::from_millis(200)));
+        assert_eq!((brpc.max_retry, brpc.backup), (3, BackupDelay::Disabled));
+    }
+
+    #[test]
+    fn f_fail_modes_are_presets_over_the_options() {
+        let mode = |mode| ChannelOptions::brpc().with_fail_mode(mode);
+        assert_eq!(mode(FailMode::FailFast).max_retry, 0);
+        assert_eq!(mode(FailMode::FailOver), ChannelOptions::brpc());
+        assert_eq!(mode(FailMode::FailTry).retry_target, RetryTarget::Same);
+        assert_eq!(mode(FailMode::FailBackup).backup, BackupDelay::After(Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn l3_more_retries_than_a_call_holds_is_an_error() {
+        let options = ChannelOptions { max_retry: 4, ..ChannelOptions::brpc() };
+        assert_eq!(options.validate(4), Err(ConfigError::TooManyAttempts { max_retry: 4, capacity: 4 }));
+        assert_eq!(options.validate(5), Ok(()));
+    }
+}

@@ -1,0 +1,279 @@
+//! What an attempt's result means for its call: [`Verdict`], and the [`RetryPolicy`] that gives it.
+
+use core::fmt;
+
+use crate::time::Duration;
+
+/// What a result means for the call that the attempt belongs to (L8).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Verdict {
+    /// A success, or a business error: a normal response. It wins the call.
+    Accept,
+    /// Another server may succeed.
+    Retry,
+    /// This attempt is lost and not worth another, but what is in flight or pending may still win.
+    Wait,
+    /// No server will accept it: a malformed or unauthorised request. Ends the call at once.
+    Fatal,
+}
+
+/// What a server asks about the next start of any kind (R4, as in gRPC's A6).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Pushback {
+    /// Start the next attempt exactly so much later.
+    After(Duration),
+    /// Start no further attempt in this call. Also what a negative or unparseable delay means.
+    DoNot,
+}
+
+/// Everything that the core needs to know about an attempt's result.
+///
+/// A plain [`Verdict`] converts into one: no code, the request may have left, no pushback.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Judgement {
+    /// What the result means for the call.
+    pub verdict: Verdict,
+    /// Why, for the report.
+    pub code: Code,
+    /// The request certainly never left this client (T4): retrying is safe even when it is not idempotent (R5).
+    pub never_left: bool,
+    /// What the server asks about further attempts; read on failures only.
+    pub pushback: Option<Pushback>,
+}
+
+impl Judgement {
+    /// `verdict` because of `code`; the request may have left, no pushback.
+    #[must_use]
+    pub const fn new(verdict: Verdict, code: Code) -> Self {
+        Self { verdict, code, never_left: false, pushback: None }
+    }
+
+    /// The same, of a request that certainly never left.
+    #[must_use]
+    pub const fn never_left(self) -> Self {
+        Self { never_left: true, ..self }
+    }
+
+    /// The same, with what the server asks about further attempts.
+    #[must_use]
+    pub const fn with_pushback(self, pushback: Pushback) -> Self {
+        Self { pushback: Some(pushback), ..self }
+    }
+}
+
+impl From<Verdict> for Judgement {
+    fn from(verdict: Verdict) -> Self {
+        Self::new(verdict, Code::NONE)
+    }
+}
+
+/// Why an attempt failed, as a report keeps it: 0 is "not said", 1 to 99 are [`ErrorKind`]s, 100 to 999 HTTP statuses,
+/// and the rest is the user's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Code(pub u16);
+
+impl Code {
+    /// Not said.
+    pub const NONE: Self = Self(0);
+}
+
+impl From<ErrorKind> for Code {
+    fn from(kind: ErrorKind) -> Self {
+        Self(kind as u16)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match ErrorKind::ALL.iter().find(|kind| Self::from(**kind) == *self) {
+            Some(kind) => kind.fmt(f),
+            None if *self == Self::NONE => f.write_str("not said"),
+            None if (100..1000).contains(&self.0) => write!(f, "status {}", self.0),
+            None => write!(f, "code {}", self.0),
+        }
+    }
+}
+
+macro_rules! error_kinds {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $verdict:ident, $text:literal;)*) => {
+        /// What kind of failure an attempt met, in the terms of the default retry policy (R1).
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        #[non_exhaustive]
+        pub enum ErrorKind {
+            $($(#[$doc])* $name = $code,)*
+        }
+
+        impl ErrorKind {
+            /// Every kind, in the order of the codes.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// What the default retry policy says of it.
+            #[must_use]
+            pub const fn verdict(self) -> Verdict {
+                match self {
+                    $(Self::$name => Verdict::$verdict,)*
+                }
+            }
+        }
+
+        impl fmt::Display for ErrorKind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$name => $text,)*
+                })
+            }
+        }
+    };
+}
+
+error_kinds! {
+    /// The connection was refused or could not be made. Retried.
+    Refused = 1, Retry, "connection refused";
+    /// The connection was not made in time. Retried.
+    ConnectTimeout = 2, Retry, "connect timeout";
+    /// The connection broke before the whole answer was there. Retried.
+    Broken = 3, Retry, "connection broken";
+    /// The server reset the connection. Retried.
+    Reset = 4, Retry, "connection reset";
+    /// The server said that it is logging off. Retried.
+    LoggingOff = 5, Retry, "server is logging off";
+    /// The server said that it is over its limit. Retried.
+    OverLimit = 6, Retry, "server over its limit";
+    /// Too much is waiting to be written to this server. Retried.
+    Overcrowded = 7, Retry, "socket overcrowded";
+    /// The server that the balancer chose is gone from the list. Retried.
+    ServerGone = 8, Retry, "server gone from the list";
+    /// The transport's own view of the call's deadline. Never retried, whatever a policy says.
+    Deadline = 9, Wait, "deadline";
+    /// The server failed inside. Not worth another attempt.
+    Internal = 10, Wait, "internal error";
+    /// The answer is larger than the caller takes. Not worth another attempt.
+    TooLarge = 11, Wait, "answer over the limit";
+    /// The answer does not follow the protocol. Not worth another attempt.
+    Protocol = 12, Wait, "protocol error";
+    /// No server will accept this request: malformed, or not what the transport can send.
+    BadRequest = 13, Fatal, "bad request";
+    /// No server will accept this request from this client.
+    Unauthorized = 14, Fatal, "unauthorized";
+}
+
+impl ErrorKind {
+    /// Whether a failure of this kind means that the request certainly never left this client (T4).
+    #[must_use]
+    pub const fn never_left(self) -> bool {
+        matches!(self, Self::Refused | Self::ConnectTimeout | Self::ServerGone)
+    }
+}
+
+/// An attempt's typed error, as the default retry policy wants to see it.
+pub trait AttemptError {
+    /// What kind of failure it is.
+    fn kind(&self) -> ErrorKind;
+
+    /// Whether the request certainly never left this client.
+    fn never_left(&self) -> bool {
+        self.kind().never_left()
+    }
+
+    /// What the server asked about further attempts.
+    fn pushback(&self) -> Option<Pushback> {
+        None
+    }
+}
+
+/// Maps an attempt's result to what it means (L8). It sees successes too and may ask for a retry of them (R2).
+///
+/// Closures `Fn(Result<&Reply, &Error>) -> Judgement` are policies.
+pub trait RetryPolicy<Reply, Error> {
+    /// The judgement on one result.
+    fn judge(&self, result: Result<&Reply, &Error>) -> Judgement;
+}
+
+impl<F, Reply, Error> RetryPolicy<Reply, Error> for F
+where
+    F: Fn(Result<&Reply, &Error>) -> Judgement,
+{
+    fn judge(&self, result: Result<&Reply, &Error>) -> Judgement {
+        self(result)
+    }
+}
+
+/// The default (R1): every reply is accepted, an error is judged by its [`ErrorKind`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DefaultRetryPolicy;
+
+impl<Reply, Error: AttemptError> RetryPolicy<Reply, Error> for DefaultRetryPolicy {
+    fn judge(&self, result: Result<&Reply, &Error>) -> Judgement {
+        match result {
+            Ok(_) => Verdict::Accept.into(),
+            Err(error) => Judgement {
+                verdict: error.kind().verdict(),
+                code: error.kind().into(),
+                never_left: error.never_left(),
+                pushback: error.pushback(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    struct Failed(ErrorKind);
+
+    impl AttemptError for Failed {
+        fn kind(&self) -> ErrorKind {
+            self.0
+        }
+    }
+
+    #[test]
+    fn r1_default_policy_retries_what_another_server_may_answer() {
+        let judge = |kind| RetryPolicy::<(), Failed>::judge(&DefaultRetryPolicy, Err(&Failed(kind))).verdict;
+        for kind in ErrorKind::ALL {
+            let expected = match kind {
+                ErrorKind::Deadline | ErrorKind::Internal | ErrorKind::TooLarge | ErrorKind::Protocol => Verdict::Wait,
+                ErrorKind::BadRequest | ErrorKind::Unauthorized => Verdict::Fatal,
+                _ => Verdict::Retry,
+            };
+            assert_eq!(judge(*kind), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn t4_only_what_never_left_says_so() {
+        let left: std::vec::Vec<_> = ErrorKind::ALL.iter().filter(|kind| kind.never_left()).collect();
+        assert_eq!(left, [&ErrorKind::Refused, &ErrorKind::ConnectTimeout, &ErrorKind::ServerGone]);
+    }
+
+    #[test]
+    fn r2_a_closure_is_a_policy_and_sees_successes() {
+        let policy = |result: Result<&u16, &()>| match result {
+            Ok(403) => Judgement::new(Verdict::Retry, Code(403)),
+            Ok(_) => Verdict::Accept.into(),
+            Err(()) => Verdict::Wait.into(),
+        };
+        assert_eq!(policy.judge(Ok(&403)).verdict, Verdict::Retry);
+        assert_eq!(policy.judge(Ok(&200)).verdict, Verdict::Accept);
+    }
+
+    #[test]
+    fn codes_name_what_they_can() {
+        assert_eq!(Code::from(ErrorKind::Refused).to_string(), "connection refused");
+        assert_eq!(Code(503).to_string(), "status 503");
+        assert_eq!(Code(4000).to_string(), "code 4000");
+        assert_eq!(Code::NONE.to_string(), "not said");
+    }
+}

@@ -1,0 +1,195 @@
+//! The only notion of time in this crate: whole microseconds, told by whoever drives.
+//!
+//! An [`Instant`] is a point on the driver's own monotonic clock, counted from any origin it likes; a [`Duration`] is a
+//! distance on it. Both are one `u64`, so they last 584,000 years, and every operation saturates: there is no overflow to
+//! handle and no panic. Nothing in the crate reads a clock.
+
+use core::fmt;
+use core::ops::{Add, Sub};
+
+/// A point in time: microseconds since an origin that the driver chose.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The origin of the driver's clock.
+    pub const ZERO: Self = Self(0);
+    /// Later than every real instant: "never".
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The instant `micros` microseconds after the origin.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// The instant `millis` milliseconds after the origin; saturates.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// Microseconds since the origin.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to `self`; zero if `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration.0))
+    }
+}
+
+/// A span of time in whole microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Duration(u64);
+
+impl Duration {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+    /// The longest span.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// A span of `micros` microseconds.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// A span of `millis` milliseconds; saturates.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// A span of `secs` seconds; saturates.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000_000))
+    }
+
+    /// The span in whole microseconds.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The span in whole milliseconds, rounded down.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// `self` times `factor` millionths; saturates.
+    pub(crate) fn scale_ppm(self, factor: u32) -> Self {
+        let (whole, rest) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        let factor = u64::from(factor);
+        Self(whole.saturating_mul(factor).saturating_add(rest * factor / 1_000_000))
+    }
+}
+
+impl Add for Duration {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for Duration {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl From<core::time::Duration> for Duration {
+    /// Rounds up to a whole microsecond, so that a wait is never shortened; saturates.
+    fn from(duration: core::time::Duration) -> Self {
+        let micros = duration.as_nanos().div_ceil(1_000);
+        Self(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Duration> for core::time::Duration {
+    fn from(duration: Duration) -> Self {
+        Self::from_micros(duration.0)
+    }
+}
+
+impl fmt::Display for Duration {
+    /// Microseconds below a millisecond, else milliseconds with what is left behind the point: `250 us`, `1.5 ms`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (millis, rest) = (self.0 / 1_000, self.0 % 1_000);
+        match (millis, rest) {
+            (0, _) => write!(f, "{rest} us"),
+            (_, 0) => write!(f, "{millis} ms"),
+            _ => {
+                let (digits, width) = match rest {
+                    r if r % 100 == 0 => (r / 100, 1),
+                    r if r % 10 == 0 => (r / 10, 2),
+                    r => (r, 3),
+                };
+                write!(f, "{millis}.{digits:0width$} ms")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        assert_eq!(Instant::NEVER + Duration::from_secs(1), Instant::NEVER);
+        assert_eq!(Instant::ZERO.since(Instant::from_micros(5)), Duration::ZERO);
+        assert_eq!(Duration::from_micros(1) - Duration::from_micros(2), Duration::ZERO);
+        assert_eq!(Duration::from_secs(u64::MAX), Duration::MAX);
+        assert_eq!(Duration::MAX.scale_ppm(1_200_000), Duration::MAX);
+    }
+
+    #[test]
+    fn scaling_is_exact_in_millionths() {
+        assert_eq!(Duration::from_millis(10).scale_ppm(800_000), Duration::from_millis(8));
+        assert_eq!(Duration::from_secs(5_000_000).scale_ppm(1_200_000), Duration::from_secs(6_000_000));
+    }
+
+    #[test]
+    fn a_conversion_never_shortens_a_wait() {
+        let d: Duration = core::time::Duration::from_nanos(1_001).into();
+        assert_eq!(d.as_micros(), 2);
+        assert_eq!(Duration::from(core::time::Duration::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn display_keeps_what_matters() {
+        for (micros, text) in [
+            (0, "0 us"),
+            (250, "250 us"),
+            (1_500, "1.5 ms"),
+            (20_000, "20 ms"),
+            (1_005, "1.005 ms"),
+            (2_030, "2.03 ms"),
+        ] {
+            assert_eq!(Duration::from_micros(micros).to_string(), text);
+        }
+    }
+}
