@@ -1,0 +1,1 @@
+//! Hedged calls on tokio

@@ -1,0 +1,1 @@
+//! Programs that show hedged calls; the main job is the default one

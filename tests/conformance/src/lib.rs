@@ -1,0 +1,1 @@
+//! Replays tables of cases against the core

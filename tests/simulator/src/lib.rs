@@ -1,0 +1,1 @@
+//! The real core against seeded models of servers in virtual time
