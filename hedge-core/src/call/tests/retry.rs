@@ -1,0 +1,270 @@
+//! Retries: L3, L9, L15, L18, R1, R3, R4, R5 and F's fail modes.
+
+use super::*;
+use crate::policy::{Backoff, FailMode};
+
+fn with_backoff(backoff: Backoff) -> ChannelOptions {
+    ChannelOptions { backoff, ..ChannelOptions::brpc() }
+}
+
+#[test]
+fn l3_extra_attempts_of_every_kind_share_one_bound() {
+    let channel = line(5, ChannelOptions { max_retry: 2, ..hedged(20) });
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.verdict(5, first.attempt, Verdict::Retry);
+    let second = call.expect_start(5);
+    let backup = call.expect_start(20);
+    assert_eq!(backup.kind, Kind::Backup);
+    call.verdict(25, second.attempt, Verdict::Retry);
+    assert_eq!(call.expect_wait(25), Some(500), "the backup took the last one");
+    call.verdict(30, backup.attempt, Verdict::Retry);
+    assert_eq!(call.expect_done(30), End::Failed);
+    assert_eq!(call.report().retried_count(), 2);
+}
+
+#[test]
+fn l9_a_failed_backup_never_disturbs_the_first() {
+    let channel = line(3, ChannelOptions { max_retry: 1, ..hedged(50) });
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let (first, backup) = (call.expect_start(0), call.expect_start(50));
+    call.verdict(51, backup.attempt, Verdict::Retry);
+    assert_eq!(call.expect_wait(51), Some(500));
+    call.verdict(200, first.attempt, Verdict::Accept);
+    assert_eq!(call.expect_done(200), End::Accepted);
+}
+
+#[test]
+fn l9_at_most_one_start_is_pending_and_the_earlier_due_stays() {
+    let channel = line(5, ChannelOptions { backup: BackupDelay::After(ms(1)), ..with_backoff(Backoff::Fixed(ms(30))) });
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let (first, backup) = (call.expect_start(0), call.expect_start(1));
+    call.verdict(10, first.attempt, Verdict::Retry);
+    call.verdict(20, backup.attempt, Verdict::Retry);
+    assert_eq!(call.expect_wait(20), Some(40));
+    assert_eq!(call.expect_start(40).kind, Kind::Retry);
+    assert_eq!(call.expect_wait(40), Some(500), "one start for both failures");
+}
+
+#[test]
+fn l9_early_failure_held_is_sent_by_the_timer_asked_and_counted() {
+    let options = CallOptions::new();
+    let held = ChannelOptions { on_early_failure: OnEarlyFailure::Wait, ..hedged(30) };
+    let channel = line_with(3, held, Counting::default());
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.verdict(10, first.attempt, Verdict::Retry);
+    assert_eq!(call.expect_wait(10), Some(30), "L10: the timer may still start something");
+    assert_eq!(call.expect_start(30).kind, Kind::Backup);
+    assert_eq!((Counting::count(&channel.policy().asked), Counting::count(&channel.policy().retries)), (1, 0));
+}
+
+#[test]
+fn l9_what_a_pending_start_needs_is_checked_again_when_due() {
+    let options = CallOptions::new();
+    // The budget.
+    let channel = line_with(3, with_backoff(Backoff::Fixed(ms(30))), Counting::refusing());
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.verdict(10, first.attempt, Verdict::Retry);
+    assert_eq!(call.expect_wait(10), Some(40));
+    assert_eq!(call.expect_done(40), End::Failed);
+    assert_eq!(Counting::count(&channel.policy().retries), 1);
+    // A server: asked for before the budget, so that nothing is granted in vain.
+    let channel = line_with(2, with_backoff(Backoff::Fixed(ms(30))), Counting::default());
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.verdict(10, first.attempt, Verdict::Retry);
+    for address in 0..2 {
+        channel.cluster().set_usable(channel.cluster().find(address, 0).unwrap(), false);
+    }
+    assert_eq!(call.expect_done(40), End::Failed);
+    assert_eq!(Counting::count(&channel.policy().retries), 0);
+    // Attempts: a backup took the last while the backoff ran.
+    let channel = line(
+        3,
+        ChannelOptions {
+            max_retry: 2,
+            max_backups: 2,
+            backup: BackupDelay::After(ms(15)),
+            ..with_backoff(Backoff::Fixed(ms(30)))
+        },
+    );
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let (_, second) = (call.expect_start(0), call.expect_start(15));
+    call.verdict(20, second.attempt, Verdict::Retry);
+    assert_eq!(call.expect_start(30).kind, Kind::Backup);
+    assert_eq!(call.expect_wait(50), Some(500), "in flight: it goes on");
+    assert_eq!(call.report().retried_count(), 2);
+}
+
+#[test]
+fn l15_not_idempotent_is_neither_hedged_nor_retried_once_it_may_have_left() {
+    let channel = line(3, hedged(20));
+    let options = CallOptions { idempotency: Idempotency::NotIdempotent, ..CallOptions::new() };
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    assert_eq!(call.expect_wait(0), Some(500), "no backup timer");
+    call.verdict(5, first.attempt, Verdict::Retry);
+    assert_eq!(call.expect_done(5), End::Failed);
+    assert_eq!(call.report().not_hedged(), Some(NotHedged::NotIdempotent));
+}
+
+#[test]
+fn r5_what_never_left_is_retried_even_when_not_idempotent() {
+    let channel = line(3, ChannelOptions { idempotency: Idempotency::NotIdempotent, ..ChannelOptions::brpc() });
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.judged(2, first.attempt, Judgement::from(Verdict::Retry).never_left());
+    assert_eq!(call.expect_start(2).kind, Kind::Retry, "L15: the channel's default counts too");
+    let yes = CallOptions { idempotency: Idempotency::Idempotent, ..CallOptions::new() };
+    let mut call = channel.call(&yes, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.verdict(2, first.attempt, Verdict::Retry);
+    assert_eq!(call.expect_start(2).kind, Kind::Retry, "the call's own word wins");
+}
+
+#[test]
+fn l18_a_backoff_that_would_not_leave_time_is_skipped() {
+    let options = CallOptions { timeout: Some(ms(100).into()), ..CallOptions::new() };
+    // Not shorter than what remains.
+    let channel = line(3, with_backoff(Backoff::Fixed(ms(40))));
+    for (fails_at, starts_at) in [(59, 99), (60, 60)] {
+        let mut call = channel.call(&options, at(0)).unwrap();
+        let first = call.expect_start(0);
+        call.verdict(fails_at, first.attempt, Verdict::Retry);
+        assert_eq!(call.expect_start(starts_at).kind, Kind::Retry);
+    }
+    // Too little remains.
+    let channel = line(3, ChannelOptions { no_backoff_remaining: ms(60), ..with_backoff(Backoff::Fixed(ms(20))) });
+    for (fails_at, starts_at) in [(40, 60), (41, 41)] {
+        let mut call = channel.call(&options, at(0)).unwrap();
+        let first = call.expect_start(0);
+        call.verdict(fails_at, first.attempt, Verdict::Retry);
+        assert_eq!(call.expect_start(starts_at).kind, Kind::Retry);
+    }
+}
+
+#[test]
+fn r1_the_deadline_is_never_retried_even_if_the_policy_says_so() {
+    let channel = line(3, ChannelOptions::brpc());
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.judged(5, first.attempt, Judgement::new(Verdict::Retry, ErrorKind::Deadline.into()));
+    assert_eq!(call.expect_done(5), End::Failed);
+}
+
+#[test]
+fn r3_the_backoff_counts_retries_and_not_backups() {
+    let backoff = Backoff::exponential(ms(10), 2_000, ms(1_000)).unwrap();
+    let channel = line(5, ChannelOptions { backup: BackupDelay::After(ms(1)), ..with_backoff(backoff) });
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let (first, backup) = (call.expect_start(0), call.expect_start(1));
+    call.verdict(2, backup.attempt, Verdict::Wait);
+    call.verdict(10, first.attempt, Verdict::Retry);
+    let due = call.expect_wait(10).unwrap();
+    assert!((18..=22).contains(&due), "the first retry waits 10 ms within a fifth: {due}");
+    let second = call.expect_start(22);
+    call.verdict(30, second.attempt, Verdict::Retry);
+    let due = call.expect_wait(30).unwrap();
+    assert!((46..=54).contains(&due), "the second 20 ms: {due}");
+}
+
+#[test]
+fn r4_a_pushback_delay_is_exact_whatever_the_backoff_says() {
+    let backoff = Backoff::Fixed(ms(1));
+    for on_early_failure in [OnEarlyFailure::StartNext, OnEarlyFailure::Wait] {
+        let channel =
+            line(3, ChannelOptions { on_early_failure, backup: BackupDelay::After(ms(20)), ..with_backoff(backoff) });
+        let options = CallOptions::new();
+        let mut call = channel.call(&options, at(0)).unwrap();
+        let first = call.expect_start(0);
+        call.judged(5, first.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::After(ms(35))));
+        assert_eq!(call.expect_wait(5), Some(40));
+        let second = call.expect_start(40);
+        assert_eq!(second.kind, Kind::Retry);
+        assert_eq!(call.expect_wait(40), Some(60), "the backup timer moved to pushback + delay");
+        assert_eq!(call.expect_start(60).kind, Kind::Backup);
+    }
+}
+
+#[test]
+fn r4_a_pushback_moves_a_start_that_is_pending_for_another() {
+    let channel = line(5, ChannelOptions { backup: BackupDelay::After(ms(1)), ..with_backoff(Backoff::Fixed(ms(30))) });
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let (first, backup) = (call.expect_start(0), call.expect_start(1));
+    call.verdict(10, first.attempt, Verdict::Retry);
+    call.judged(20, backup.attempt, Judgement::from(Verdict::Wait).with_pushback(Pushback::After(ms(100))));
+    assert_eq!(call.expect_wait(20), Some(120));
+}
+
+#[test]
+fn r4_do_not_ends_every_further_retry_and_backup() {
+    let channel = line(3, hedged(20));
+    let options = CallOptions::new();
+    let timeout = ms(500);
+    for pushback in [Pushback::DoNot, Pushback::After(timeout), Pushback::After(ms(490))] {
+        let mut call = channel.call(&options, at(0)).unwrap();
+        let (first, backup) = (call.expect_start(0), call.expect_start(20));
+        call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(pushback));
+        assert_eq!(call.expect_wait(30), Some(500));
+        call.verdict(50, first.attempt, Verdict::Retry);
+        assert_eq!(call.expect_done(50), End::Failed, "whichever attempt it came from: {pushback:?}");
+    }
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.judged(5, first.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::DoNot));
+    assert_eq!(call.expect_done(5), End::Failed);
+    assert_eq!(call.report().not_hedged(), Some(NotHedged::FinishedFirst));
+}
+
+#[test]
+fn f_fail_fast_makes_one_attempt() {
+    let channel = line(3, hedged(20).with_fail_mode(FailMode::FailFast));
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    assert_eq!(call.expect_wait(20), Some(500), "no backup either");
+    call.verdict(25, first.attempt, Verdict::Retry);
+    assert_eq!(call.expect_done(25), End::Failed);
+    assert_eq!(call.report().not_hedged(), Some(NotHedged::NoAttemptLeft));
+}
+
+#[test]
+fn f_fail_try_stays_at_its_server_even_if_isolated_and_backs_up_elsewhere() {
+    let channel = line(3, hedged(50).with_fail_mode(FailMode::FailTry));
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    channel.cluster().set_usable(first.server, false);
+    call.verdict(5, first.attempt, Verdict::Retry);
+    let second = call.expect_start(5);
+    assert_eq!(second.server, first.server);
+    let backup = call.expect_start(50);
+    assert_ne!(backup.server, first.server);
+    call.verdict(60, backup.attempt, Verdict::Retry);
+    assert_eq!(call.expect_start(60).server, backup.server, "the server of the failed attempt");
+    assert_eq!(channel.cluster().in_flight(first.server), 1);
+}
+
+#[test]
+fn f_fail_try_at_a_removed_server_ends_with_the_last_failure() {
+    let mut channel = line(3, ChannelOptions::brpc().with_fail_mode(FailMode::FailTry));
+    channel.cluster_mut().insert(9, 0).unwrap();
+    let server = channel.cluster().find(0, 0).unwrap();
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    assert_eq!(first.server, server);
+    // The list cannot change under a borrowed channel; an id of another generation stands for a removed server.
+    call.verdict(5, first.attempt, Verdict::Retry);
+    call.retry_of = ServerId::new(server.slot(), server.generation() + 1);
+    assert_eq!(call.expect_done(5), End::Failed);
+}

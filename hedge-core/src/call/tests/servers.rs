@@ -1,0 +1,128 @@
+//! Which server an attempt goes to: L11, S6, S8, L20.
+
+use super::*;
+
+#[test]
+fn l11_an_untried_server_is_found_wherever_it_stands() {
+    // Six servers, of which rr would offer the tried and the dead ones first.
+    let channel = line(6, ChannelOptions::brpc());
+    for address in 1..5 {
+        channel.cluster().set_usable(channel.cluster().find(address, 0).unwrap(), false);
+    }
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    assert_eq!(first.server.slot(), 0);
+    call.verdict(1, first.attempt, Verdict::Retry);
+    assert_eq!(call.expect_start(1).server.slot(), 5);
+}
+
+#[test]
+fn l11_when_all_are_tried_the_least_recently_tried_idle_one_is_next() {
+    let channel = line(2, ChannelOptions::brpc());
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let mut visited = [0; 4];
+    for place in &mut visited {
+        let start = call.expect_start(0);
+        *place = start.server.slot();
+        call.verdict(0, start.attempt, Verdict::Retry);
+    }
+    assert_eq!(visited, [0, 1, 0, 1]);
+}
+
+#[test]
+fn l11_a_backup_never_goes_to_an_address_at_work_on_the_call() {
+    let channel = line(2, ChannelOptions { max_backups: 3, ..hedged(20) });
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let (first, backup) = (call.expect_start(0), call.expect_start(20));
+    assert_eq!(call.expect_wait(40), Some(500), "both are at work");
+    call.verdict(50, backup.attempt, Verdict::Retry);
+    let third = call.expect_start(50);
+    assert_eq!(third.server, backup.server, "idle again, so it may be used");
+    assert_ne!(third.server, first.server);
+}
+
+#[test]
+fn l11_one_address_with_two_tags_is_one_server_for_a_backup() {
+    let mut channel = line(1, hedged(20));
+    channel.cluster_mut().insert(0, 1).unwrap();
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    call.expect_start(0);
+    assert_eq!(call.expect_wait(0), Some(500));
+    assert_eq!(call.report().not_hedged(), Some(NotHedged::NoOtherServer));
+}
+
+#[test]
+fn l11_same_server_backup_lifts_it() {
+    let channel = line(1, ChannelOptions { same_server_backup: true, ..hedged(20) });
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let (first, backup) = (call.expect_start(0), call.expect_start(20));
+    assert_eq!((backup.kind, backup.server), (Kind::Backup, first.server));
+    assert_eq!(channel.cluster().in_flight(first.server), 2);
+    call.verdict(30, backup.attempt, Verdict::Retry);
+    assert_eq!(call.expect_start(30).kind, Kind::Retry);
+}
+
+#[test]
+fn s2_rr_goes_on_behind_the_server_that_was_chosen() {
+    let channel = line(3, ChannelOptions::brpc());
+    let down = channel.cluster().find(1, 0).unwrap();
+    channel.cluster().set_usable(down, false);
+    let options = CallOptions::new();
+    let mut counts = [0; 3];
+    for _ in 0..100 {
+        let mut call = channel.call(&options, at(0)).unwrap();
+        counts[usize::from(call.expect_start(0).server.slot())] += 1;
+    }
+    assert_eq!(counts, [50, 0, 50], "the neighbour of a dead server gets no more than its share");
+}
+
+#[test]
+fn s8_a_call_may_name_its_own_servers_in_order() {
+    let channel = line(5, hedged(20));
+    let named = [3, 1].map(|address| channel.cluster().find(address, 0).unwrap());
+    let options = CallOptions { servers: Some(&named), ..CallOptions::new() };
+    let mut call = channel.call(&options, at(0)).unwrap();
+    assert_eq!([call.expect_start(0).server, call.expect_start(20).server], named);
+    let plain = CallOptions::new();
+    let mut plain = channel.call(&plain, at(0)).unwrap();
+    assert_eq!(plain.expect_start(0).server.slot(), 0, "the balancer was not moved");
+
+    let one = CallOptions { servers: Some(&named[..1]), ..CallOptions::new() };
+    let mut call = channel.call(&one, at(0)).unwrap();
+    call.expect_start(0);
+    assert_eq!(call.expect_wait(0), Some(500));
+    assert_eq!(call.report().not_hedged(), Some(NotHedged::NoOtherServer));
+    let gone = [ServerId::new(7, 7)];
+    let options = CallOptions { servers: Some(&gone), ..CallOptions::new() };
+    assert_eq!(channel.call(&options, at(0)).unwrap().expect_done(0), End::NoServer);
+}
+
+#[test]
+fn l20_feedback_of_a_removed_server_is_dropped() {
+    // A call that outlives its server needs a host that changes under it: see the host adapters. Here its slot does.
+    let mut channel = line(1, ChannelOptions::brpc());
+    let old = channel.cluster().find(0, 0).unwrap();
+    assert!(channel.commit(&Pick { server: old, address: AddressKey(0), ticket: None }, true));
+    channel.cluster_mut().remove(old).unwrap();
+    let new = channel.cluster_mut().insert(1, 0).unwrap();
+    channel.finished(old, Feedback::Success { latency: ms(1) });
+    assert_eq!(channel.cluster().in_flight(new), 0);
+}
+
+#[test]
+fn plain_calls_draw_no_random_numbers() {
+    let channel = line(3, ChannelOptions::brpc());
+    let before = channel.seeds().next();
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.verdict(1, first.attempt, Verdict::Accept);
+    drop(call);
+    let fresh = crate::balance::Seeds::new(7);
+    assert_eq!((before, channel.seeds().next()), (fresh.next(), fresh.next()), "no seed was taken in between");
+}
