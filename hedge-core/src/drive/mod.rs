@@ -124,26 +124,29 @@ pub enum CallFailure<Reply, Error> {
 ///
 /// `start` makes the future of one attempt; it is polled here, among at most `K` others. A slot that is handed over
 /// non-empty is emptied. The future that this returns can be dropped at any time: that is a cancel (L12).
-pub async fn drive<P, T, R, Reply, Error, F, const N: usize, const K: usize>(
-    call: Call<'_, P, N>,
-    slots: [Slot<'_, F>; K],
-    driver: Driver<'_, T, R>,
+pub fn drive<'r, P, T, R, Reply, Error, F, const N: usize, const K: usize>(
+    call: Call<'r, P, N>,
+    slots: [Slot<'r, F>; K],
+    driver: Driver<'r, T, R>,
     start: impl FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
-) -> Completed<Reply, Error, N>
+) -> impl Future<Output = Completed<Reply, Error, N>>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,
     R: RetryPolicy<Reply, Error>,
     F: Future<Output = Result<Reply, Error>>,
 {
-    if K <= usize::from(call.max_backups()) {
-        let error = ConfigError::TooManyInFlight { max_backups: call.max_backups(), slots: K };
-        return Completed { result: Err(CallFailure::Config(error)), report: call.report().clone() };
-    }
-    let mut sleep = pin!(None);
+    // Made before the future, which then holds it once: an `async fn` would keep its arguments beside it.
     let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: None, last: None, first_poll: true };
-    let result = poll_fn(|cx| run.poll(cx, sleep.as_mut())).await;
-    Completed { result, report: run.call.report().clone() }
+    async move {
+        if K <= usize::from(run.call.max_backups()) {
+            let error = ConfigError::TooManyInFlight { max_backups: run.call.max_backups(), slots: K };
+            return Completed { result: Err(CallFailure::Config(error)), report: run.call.report().clone() };
+        }
+        let mut sleep = pin!(None);
+        let result = poll_fn(|cx| run.poll(cx, sleep.as_mut())).await;
+        Completed { result, report: run.call.report().clone() }
+    }
 }
 
 /// Where a host's servers are.
@@ -155,12 +158,12 @@ pub trait Addresses {
     fn address_of(&self, server: crate::call::ServerId) -> Option<Self::Address>;
 }
 
-struct Run<'r, 's, P, T, R, Start, F, Reply, Error, const N: usize, const K: usize>
+struct Run<'r, P, T, R, Start, F, Reply, Error, const N: usize, const K: usize>
 where
     P: Deref<Target: Host>,
 {
     call: Call<'r, P, N>,
-    slots: [Slot<'s, F>; K],
+    slots: [Slot<'r, F>; K],
     /// Which attempt a slot holds.
     attempts: [Option<AttemptId>; K],
     driver: Driver<'r, T, R>,
@@ -171,7 +174,7 @@ where
     first_poll: bool,
 }
 
-impl<P, T, R, S, F, Reply, Error, const N: usize, const K: usize> Run<'_, '_, P, T, R, S, F, Reply, Error, N, K>
+impl<P, T, R, S, F, Reply, Error, const N: usize, const K: usize> Run<'_, P, T, R, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,

@@ -1,0 +1,128 @@
+//! What a plain call costs in memory: no allocation in core and driver, and the sizes that the docs state.
+
+use std::future::{Future, pending, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use allocation_counter::measure;
+use hedge_core::balance::RoundRobin;
+use hedge_core::call::{Action, Call, Input, Report};
+use hedge_core::channel::Channel;
+use hedge_core::cluster::Cluster;
+use hedge_core::drive::{Driver, Timer, drive};
+use hedge_core::policy::{
+    AttemptError, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy, ErrorKind, Verdict,
+};
+use hedge_core::time::{Duration, Instant};
+
+type Line = Channel<u32, RoundRobin>;
+
+fn line() -> Line {
+    let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(2)), ..ChannelOptions::brpc() };
+    let mut channel = Channel::new(options, RoundRobin::new(1), 1).unwrap();
+    for address in 0..8 {
+        channel.cluster_mut().insert(address, "").unwrap();
+    }
+    channel
+}
+
+/// A clock that moves a millisecond a look.
+struct Ticking(std::cell::Cell<u64>);
+
+impl Timer for Ticking {
+    type Sleep = std::future::Ready<()>;
+
+    fn now(&self) -> Instant {
+        self.0.set(self.0.get() + 1);
+        Instant::from_millis(self.0.get())
+    }
+
+    fn sleep_until(&self, _: Instant) -> Self::Sleep {
+        ready(())
+    }
+}
+
+struct Never;
+
+impl AttemptError for Never {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Internal
+    }
+}
+
+#[test]
+fn the_core_allocates_nothing_plain_hedged_or_retried() {
+    let channel = line();
+    let options = CallOptions::new();
+    let counted = measure(|| {
+        for verdict in [Verdict::Accept, Verdict::Retry, Verdict::Wait, Verdict::Fatal] {
+            let mut call = channel.call(&options, Instant::ZERO).unwrap();
+            let mut now = 0;
+            loop {
+                match call.poll(Instant::from_millis(now)) {
+                    Action::Start(start) => {
+                        call.handle(Instant::from_millis(now), Input::finished(start.attempt, verdict));
+                    }
+                    Action::Wait { until } => now = until.map_or(u64::MAX, |at| at.as_micros().div_ceil(1_000)),
+                    Action::Abandon { .. } => {}
+                    Action::Done(_) => break,
+                }
+            }
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn the_driver_allocates_nothing_on_a_ready_and_on_a_pending_transport() {
+    let channel = line();
+    let options = CallOptions::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    let counted = measure(|| {
+        let clock = Ticking(std::cell::Cell::new(0));
+        let call = channel.call(&options, Instant::ZERO).unwrap();
+        let driver = Driver::new(&clock, &DefaultRetryPolicy);
+        let ready = pin!(async { drive(call, [pin!(None), pin!(None)], driver, |_| ready(Ok::<_, Never>(1))).await });
+        assert!(ready.poll(&mut cx).is_ready());
+        let call = channel.call(&options, Instant::ZERO).unwrap();
+        let driver = Driver::new(&clock, &DefaultRetryPolicy);
+        let mut slow =
+            pin!(async { drive(call, [pin!(None), pin!(None)], driver, |_| pending::<Result<u32, Never>>()).await });
+        let done = (0..10_000).find_map(|_| match slow.as_mut().poll(&mut cx) {
+            Poll::Ready(done) => Some(done),
+            Poll::Pending => None,
+        });
+        assert_eq!(done.unwrap().report.backups(), 1);
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn sizes_are_what_the_docs_state() {
+    fn size_of_future<F: Future>(_: &F) -> usize {
+        size_of::<F>()
+    }
+    let channel = line();
+    let options = CallOptions::new();
+    let clock = Ticking(std::cell::Cell::new(0));
+    let call = channel.call(&options, Instant::ZERO).unwrap();
+    let driver = Driver::new(&clock, &DefaultRetryPolicy);
+    let (first, second) = (pin!(None), pin!(None));
+    let future = drive(call, [first, second], driver, |_| ready(Ok::<_, Never>(1)));
+    let sizes = [
+        ("Call, 4 attempts, report included", size_of::<Call<'_, &Line>>(), 192),
+        ("Report, 4 attempts", size_of::<Report>(), 104),
+        ("the driver's future, 2 slots, attempts not included", size_of_future(&future), 480),
+        (
+            "a server slot with a 4-byte address and a &str tag",
+            size_of::<[Cluster<u32, &str, 9>; 1]>() - size_of::<Cluster<u32, &str, 8>>(),
+            48,
+        ),
+        ("a cluster of 8 such", size_of::<Cluster<u32, &str, 8>>(), 384),
+        ("a channel over it", size_of::<Line>(), 560),
+    ];
+    for (what, bytes, most) in sizes {
+        println!("{bytes:5} bytes: {what}");
+        assert!(bytes <= most, "{what}: {bytes} bytes, the docs say {most}");
+    }
+}
