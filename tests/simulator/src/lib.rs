@@ -1,1 +1,22 @@
-//! The real core against seeded models of servers in virtual time
+//! A simulator: the real core, calls and channel and all, against seeded models of servers, in virtual time.
+//!
+//! [`World`] jumps from event to event; nothing waits and no clock is read, so a million calls take seconds and two runs
+//! from one seed make the same decisions to the byte. While it runs, [`Watch`] holds every call to what the core promises;
+//! the first broken promise ends the run with an error that says what, when and in which call. [`storm`] makes worlds at
+//! random and counts what happened in them.
+
+#![allow(clippy::indexing_slicing, reason = "the indices are made here, and a wrong one is a bug to hear of")]
+
+mod line;
+mod model;
+pub mod storm;
+mod watch;
+mod world;
+
+pub use line::{Change, Line, SimPolicy};
+pub use model::{Faults, Latency, ServerModel};
+pub use watch::{Broken, Watch};
+pub use world::{CallPlan, Log, Outcome, World};
+
+/// How many attempts a simulated call holds.
+pub const ATTEMPTS: usize = 8;

@@ -1,0 +1,192 @@
+//! The channel of a simulated world, whose list of servers changes while calls run.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hedge_core::balance::{AnyBalancer, Seeds, ServerList};
+use hedge_core::call::{Feedback, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::channel::Channel;
+use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Denial, Ended};
+use hedge_core::time::Instant;
+
+/// How many servers a simulated channel holds.
+const SERVERS: usize = 128;
+
+type Inner = Channel<u16, AnyBalancer, SimPolicy, u16, SERVERS>;
+
+/// A core channel that can be changed between the events of its calls.
+#[derive(Debug)]
+pub struct Line {
+    channel: RefCell<Inner>,
+    options: ChannelOptions,
+    seeds: Seeds,
+}
+
+/// A change of the server list.
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    /// The server with this address and tag comes, or comes back.
+    Insert(u16, u16),
+    /// It goes.
+    Remove(u16, u16),
+    /// It is isolated, or not any more.
+    Usable(u16, u16, bool),
+}
+
+impl Line {
+    /// A channel without servers.
+    ///
+    /// # Errors
+    /// As [`Channel::with_policy`].
+    pub fn new(
+        options: ChannelOptions,
+        balancer: AnyBalancer,
+        policy: SimPolicy,
+        seed: u64,
+    ) -> Result<Self, ConfigError> {
+        let channel = Channel::with_policy(options.clone(), balancer, policy, seed)?;
+        Ok(Self { channel: RefCell::new(channel), options, seeds: Seeds::new(seed) })
+    }
+
+    /// Changes the list; what does not apply changes nothing.
+    pub fn apply(&self, change: Change) {
+        let mut channel = self.channel.borrow_mut();
+        let cluster = channel.cluster_mut();
+        match change {
+            Change::Insert(address, tag) => {
+                // There already, or no room: the world goes on as it is.
+                let _ = cluster.insert(address, tag);
+            }
+            Change::Remove(address, tag) => {
+                let _ = cluster.find(address, tag).map(|server| cluster.remove(server));
+            }
+            Change::Usable(address, tag, usable) => {
+                let _ = cluster.find(address, tag).map(|server| cluster.set_usable(server, usable));
+            }
+        }
+    }
+
+    /// Where a server is; `None` if it is gone.
+    #[must_use]
+    pub fn address(&self, server: ServerId) -> Option<u16> {
+        self.channel.borrow().cluster().address(server).copied()
+    }
+
+    /// The addresses that take calls now.
+    #[must_use]
+    pub fn usable(&self) -> Vec<(ServerId, u16)> {
+        let channel = self.channel.borrow();
+        let cluster = channel.cluster();
+        cluster
+            .iter()
+            .filter(|(id, _)| ServerList::find(cluster, *id).is_some_and(|candidate| candidate.usable))
+            .map(|(id, server)| (id, server.address))
+            .collect()
+    }
+
+    /// All attempts that the servers believe to be in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        let channel = self.channel.borrow();
+        channel.cluster().iter().map(|(id, _)| channel.cluster().in_flight(id)).sum()
+    }
+
+    /// How many endings the channel's policy was told of.
+    #[must_use]
+    pub fn told(&self) -> u32 {
+        self.channel.borrow().policy().told()
+    }
+}
+
+impl Host for Line {
+    fn options(&self) -> &ChannelOptions {
+        &self.options
+    }
+
+    fn seeds(&self) -> &Seeds {
+        &self.seeds
+    }
+
+    fn addresses(&self) -> usize {
+        self.channel.borrow().addresses()
+    }
+
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
+        self.channel.borrow().look(selection, random)
+    }
+
+    fn commit(&self, pick: &Pick, insist: bool) -> bool {
+        self.channel.borrow().commit(pick, insist)
+    }
+
+    fn finished(&self, server: ServerId, feedback: Feedback) {
+        self.channel.borrow().finished(server, feedback);
+    }
+
+    fn backup_delay(&self, now: Instant) -> BackupDelay {
+        self.channel.borrow().backup_delay(now)
+    }
+
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.channel.borrow().may_back_up(now)
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.channel.borrow().may_retry(now)
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        self.channel.borrow().ended(call);
+    }
+}
+
+/// A policy that refuses at a given rate, for a reason that goes round, and counts the endings it is told of.
+#[derive(Debug, Default)]
+pub struct SimPolicy {
+    delay: Option<BackupDelay>,
+    refuse_percent: u32,
+    asked: AtomicU32,
+    told: AtomicU32,
+}
+
+impl SimPolicy {
+    /// A policy that answers this delay and refuses so many of a hundred.
+    #[must_use]
+    pub fn new(delay: Option<BackupDelay>, refuse_percent: u32) -> Self {
+        Self { delay, refuse_percent, ..Self::default() }
+    }
+
+    /// How many endings it was told of.
+    #[must_use]
+    pub fn told(&self) -> u32 {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    fn answer(&self) -> Result<(), Denial> {
+        const REASONS: [Denial; 4] = [Denial::Policy, Denial::Ratio, Denial::Tokens, Denial::Budget];
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        // 37 is coprime to 100: every hundred questions see each value once.
+        if asked.wrapping_mul(37) % 100 >= self.refuse_percent {
+            return Ok(());
+        }
+        Err(REASONS.into_iter().cycle().nth(asked as usize % REASONS.len()).unwrap_or(Denial::Policy))
+    }
+}
+
+impl BackupPolicy for SimPolicy {
+    fn delay(&self, _: Instant) -> Option<BackupDelay> {
+        self.delay
+    }
+
+    fn may_back_up(&self, _: Instant) -> Result<(), Denial> {
+        self.answer()
+    }
+
+    fn may_retry(&self, _: Instant) -> Result<(), Denial> {
+        self.answer()
+    }
+
+    fn ended(&self, _: &Ended<'_>) {
+        self.told.fetch_add(1, Ordering::Relaxed);
+    }
+}
