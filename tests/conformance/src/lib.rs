@@ -1,1 +1,97 @@
-//! Replays tables of cases against the core
+//! Replays tables of cases against the types that channels use, so that more cases can be run without writing code.
+//!
+//! A suite reads a file of cases and answers a [`Verdict`] a case. Where a rule of this library differs from a table on
+//! purpose, the suite says so by name and reason; it never skips silently.
+
+mod lifecycle;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What became of one case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As expected.
+    Ok,
+    /// Not as expected.
+    Fail {
+        /// What the table says.
+        expected: String,
+        /// What the core did.
+        got: String,
+    },
+    /// Not as the table says, on purpose.
+    Differs {
+        /// Why.
+        why: String,
+    },
+}
+
+/// One case, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The name in the table.
+    pub name: String,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+impl Case {
+    /// Whether the case failed.
+    #[must_use]
+    pub const fn failed(&self) -> bool {
+        matches!(self.verdict, Verdict::Fail { .. })
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match &self.verdict {
+            Verdict::Ok => write!(f, "ok {name}"),
+            Verdict::Fail { expected, got } => write!(f, "FAIL {name} expected {expected} got {got}"),
+            Verdict::Differs { why } => write!(f, "differs {name} {why}"),
+        }
+    }
+}
+
+type Suite = fn(&str) -> Result<Vec<Case>, serde_json::Error>;
+
+/// The suites, by name.
+const SUITES: &[(&str, Suite)] = &[("lifecycle_cases", lifecycle::run)];
+
+/// Runs the cases of one file.
+///
+/// # Errors
+/// An unknown suite, a file that cannot be read, or one that is no table of that suite.
+pub fn run(suite: &str, file: &Path) -> Result<Vec<Case>, Error> {
+    let (_, cases) = SUITES.iter().find(|(name, _)| *name == suite).ok_or_else(|| Error::Suite(suite.into()))?;
+    let text = std::fs::read_to_string(file).map_err(|source| Error::Read(file.into(), source))?;
+    cases(&text).map_err(|source| Error::Parse(file.into(), source))
+}
+
+/// Why no case was run.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no suite of that name.
+    Suite(String),
+    /// The file cannot be read.
+    Read(PathBuf, std::io::Error),
+    /// The file is no table of that suite.
+    Parse(PathBuf, serde_json::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Suite(name) => {
+                let known: Vec<&str> = SUITES.iter().map(|(name, _)| *name).collect();
+                write!(f, "no suite {name:?}; known are {}", known.join(", "))
+            }
+            Self::Read(file, source) => write!(f, "cannot read {}: {source}", file.display()),
+            Self::Parse(file, source) => write!(f, "{} is no such table: {source}", file.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
