@@ -18,6 +18,8 @@ impl Instant {
     pub const ZERO: Self = Self(0);
     /// Later than every real instant: "never".
     pub const NEVER: Self = Self(u64::MAX);
+    /// The latest real instant.
+    pub(crate) const LAST: Self = Self(u64::MAX - 1);
 
     /// The instant `micros` microseconds after the origin.
     #[must_use]

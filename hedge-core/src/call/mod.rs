@@ -152,18 +152,19 @@ where
         self.polled = true;
         loop {
             if let Some(end) = self.report.end() {
-                self.notify(end);
-                return self.next_abandoned().map_or(Action::Done(end), |attempt| Action::Abandon { attempt });
+                return self.wind_up(end);
+            }
+            let next = self.next_timer();
+            if next > self.seen {
+                return Action::Wait { until: Some(next).filter(|at| *at < Instant::NEVER) };
             }
             let started = if self.due(Timer::Deadline) {
                 self.end(End::Deadline);
                 None
             } else if self.due(Timer::Pending) {
                 self.start_pending()
-            } else if self.due(Timer::Backup) {
-                self.start_backup()
             } else {
-                return Action::Wait { until: self.next_timer() };
+                self.start_backup()
             };
             if let Some(start) = started {
                 return Action::Start(start);
@@ -507,21 +508,24 @@ where
         }
     }
 
-    fn next_abandoned(&mut self) -> Option<AttemptId> {
-        for attempt in self.report.attempts().iter().skip(usize::from(self.abandoned)) {
+    /// What is answered after the end: what is abandoned, one by one, then `Done`.
+    fn wind_up(&mut self, end: End) -> Action {
+        self.notify(end);
+        while let Some(attempt) = self.report.attempts().get(usize::from(self.abandoned)) {
             let id = AttemptId::new(self.abandoned);
             self.abandoned = self.abandoned.saturating_add(1);
             if attempt.state() == State::Abandoned {
-                return Some(id);
+                return Action::Abandon { attempt: id };
             }
         }
-        None
+        Action::Done(end)
     }
 
     // ---- small questions ----
 
     fn see(&mut self, now: Instant) {
-        self.seen = self.seen.max(now);
+        // Below `NEVER`, so that a timer that is not armed is never due.
+        self.seen = self.seen.max(now).min(Instant::LAST);
     }
 
     fn offset(&self) -> Duration {
@@ -573,12 +577,12 @@ where
     }
 
     fn due(&self, timer: Timer) -> bool {
-        self.armed(timer) && self.timer(timer) <= self.seen
+        self.timer(timer) <= self.seen
     }
 
-    fn next_timer(&self) -> Option<Instant> {
+    fn next_timer(&self) -> Instant {
         let [deadline, pending, backup] = self.timers;
-        Some(deadline.min(pending).min(backup)).filter(|at| *at < Instant::NEVER)
+        deadline.min(pending).min(backup)
     }
 }
 
