@@ -1,5 +1,7 @@
 //! What a plain call costs in memory: no allocation in core and driver, and the sizes that the docs state.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::future::{Future, pending, ready};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

@@ -2,7 +2,6 @@
 
 use core::fmt;
 use core::num::NonZeroU32;
-use core::str::FromStr;
 
 use super::{Balancer, Candidates, RandomChoice, RoundRobin};
 use crate::call::Ticket;
@@ -31,15 +30,6 @@ impl AnyBalancer {
             "random" => Ok(Self::Random(RandomChoice)),
             _ => Err(UnknownBalancer(())),
         }
-    }
-}
-
-impl FromStr for AnyBalancer {
-    type Err = UnknownBalancer;
-
-    /// The balancer of that name, from seed 0.
-    fn from_str(name: &str) -> Result<Self, UnknownBalancer> {
-        Self::named(name, 0)
     }
 }
 
@@ -87,7 +77,7 @@ mod tests {
         for name in AnyBalancer::NAMES {
             assert!(AnyBalancer::named(name, 1).is_ok(), "{name}");
         }
-        let error = "fastest".parse::<AnyBalancer>().unwrap_err();
+        let error = AnyBalancer::named("fastest", 1).unwrap_err();
         assert_eq!(error.to_string(), "no such balancer; known are rr, random");
     }
 }

@@ -282,6 +282,30 @@ impl fmt::Debug for CallOptions<'_> {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for CallOptions<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "CallOptions {{ timeout: {}, connect_timeout: {}, max_retry: {}, backup: {}, max_backups: {}, backoff: {}, \
+             retry_target: {}, idempotency: {}, kind: {}, streaming: {}, request_code: {}, backup_policy: {}, servers: {} }}",
+            self.timeout,
+            self.connect_timeout,
+            self.max_retry,
+            self.backup,
+            self.max_backups,
+            self.backoff,
+            self.retry_target,
+            self.idempotency,
+            self.kind,
+            self.streaming,
+            self.request_code,
+            self.backup_policy.is_some(),
+            self.servers,
+        );
+    }
+}
+
 fn check_attempts(max_retry: u8, capacity: usize) -> Result<(), ConfigError> {
     if usize::from(max_retry) < capacity { Ok(()) } else { Err(ConfigError::TooManyAttempts { max_retry, capacity }) }
 }
@@ -351,5 +375,25 @@ mod tests {
         let options = ChannelOptions { max_retry: 4, ..ChannelOptions::brpc() };
         assert_eq!(options.validate(4), Err(ConfigError::TooManyAttempts { max_retry: 4, capacity: 4 }));
         assert_eq!(options.validate(5), Ok(()));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn options_are_read_over_the_defaults_and_unknown_fields_are_refused_by_name() {
+        let text = r#"{"timeout": {"after": 20000}, "backup": {"after": 2000}, "max_retry": 1}"#;
+        let read: ChannelOptions = serde_json::from_str(text).unwrap();
+        let expected = ChannelOptions {
+            timeout: Duration::from_millis(20).into(),
+            backup: BackupDelay::After(Duration::from_millis(2)),
+            max_retry: 1,
+            ..ChannelOptions::brpc()
+        };
+        assert_eq!(read, expected);
+        let written = serde_json::to_string(&expected).unwrap();
+        assert_eq!(serde_json::from_str::<ChannelOptions>(&written).unwrap(), expected);
+        extern crate std;
+        use std::string::ToString;
+        let error = serde_json::from_str::<CallOptions<'_>>(r#"{"timeout_ms": 5}"#).unwrap_err().to_string();
+        assert!(error.contains("unknown field `timeout_ms`"), "{error}");
     }
 }

@@ -290,6 +290,22 @@ fn s7_failures_and_fatal_answers_are_told_apart() {
     assert_eq!(heard[..], [Feedback::Failure { latency: ms(5) }, Feedback::Success { latency: ms(2) }]);
 }
 
+#[cfg(feature = "serde")]
+#[test]
+fn a_report_is_written_out_whole() {
+    let channel = line(3, hedged(20));
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    call.expect_start(0);
+    let backup = call.expect_start(20);
+    call.verdict(25, backup.attempt, Verdict::Accept);
+    let report = serde_json::to_value(call.report()).unwrap();
+    let get = |path: &str| report.pointer(path).unwrap().clone();
+    assert_eq!((get("/end"), get("/winner")), ("accepted".into(), 1.into()));
+    assert_eq!((get("/elapsed_us"), get("/not_hedged")), (25_000.into(), serde_json::Value::Null));
+    assert_eq!((get("/attempts/1/kind"), get("/attempts/0/state")), ("backup".into(), "abandoned".into()));
+}
+
 /// A channel that writes down the feedback.
 struct Ears {
     channel: Line<NoPolicy>,
