@@ -112,15 +112,9 @@ where
     /// Options that ask for more than a call of `N` attempts holds (L3), or contradict themselves.
     pub fn new(host: P, options: &'o CallOptions<'o>, now: Instant) -> Result<Self, ConfigError> {
         const { assert!(0 < N && N < 256, "a call holds 1 to 255 attempts") };
-        options.validate(N)?;
         let channel = host.options();
-        let max_retry = match options.max_retry {
-            Some(max_retry) => max_retry,
-            None => {
-                channel.validate(N)?;
-                channel.max_retry
-            }
-        };
+        let max_retry = options.max_retry.unwrap_or(channel.max_retry);
+        ConfigError::check(max_retry, options.backoff.as_ref().unwrap_or(&channel.backoff), N)?;
         let deadline = match options.timeout.unwrap_or(channel.timeout) {
             Timeout::After(timeout) => now + timeout,
             Timeout::Never => Instant::NEVER,

@@ -174,8 +174,7 @@ impl ChannelOptions {
     /// # Errors
     /// The first rule that does not hold.
     pub fn validate(&self, attempts: usize) -> Result<(), ConfigError> {
-        check_attempts(self.max_retry, attempts)?;
-        self.backoff.validate().map_err(ConfigError::Backoff)
+        ConfigError::check(self.max_retry, &self.backoff, attempts)
     }
 }
 
@@ -249,17 +248,6 @@ impl CallOptions<'_> {
             servers: None,
         }
     }
-
-    /// Checks what the call overrides against a call's capacity of `attempts` attempts.
-    pub(crate) fn validate(&self, attempts: usize) -> Result<(), ConfigError> {
-        if let Some(max_retry) = self.max_retry {
-            check_attempts(max_retry, attempts)?;
-        }
-        match &self.backoff {
-            Some(backoff) => backoff.validate().map_err(ConfigError::Backoff),
-            None => Ok(()),
-        }
-    }
 }
 
 impl fmt::Debug for CallOptions<'_> {
@@ -306,10 +294,6 @@ impl defmt::Format for CallOptions<'_> {
     }
 }
 
-fn check_attempts(max_retry: u8, capacity: usize) -> Result<(), ConfigError> {
-    if usize::from(max_retry) < capacity { Ok(()) } else { Err(ConfigError::TooManyAttempts { max_retry, capacity }) }
-}
-
 /// Options that cannot be carried out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -331,6 +315,16 @@ pub enum ConfigError {
     },
     /// The backoff's bounds contradict each other.
     Backoff(BackoffError),
+}
+
+impl ConfigError {
+    /// Checks options that count for a call of at most `capacity` attempts.
+    pub(crate) fn check(max_retry: u8, backoff: &Backoff, capacity: usize) -> Result<(), Self> {
+        if usize::from(max_retry) >= capacity {
+            return Err(Self::TooManyAttempts { max_retry, capacity });
+        }
+        backoff.validate().map_err(Self::Backoff)
+    }
 }
 
 impl fmt::Display for ConfigError {

@@ -32,6 +32,21 @@ fn l11_when_all_are_tried_the_least_recently_tried_idle_one_is_next() {
 }
 
 #[test]
+fn l11_least_recently_tried_counts_before_the_balancers_order() {
+    let channel = line(3, ChannelOptions::brpc());
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    for _ in 0..3 {
+        let start = call.expect_start(0);
+        call.verdict(0, start.attempt, Verdict::Retry);
+    }
+    // Another call takes the balancer's next turn, so that its order is now 1, 2, 0.
+    let mut other = channel.call(&options, at(0)).unwrap();
+    assert_eq!(other.expect_start(0).server.slot(), 0);
+    assert_eq!(call.expect_start(0).server.slot(), 0);
+}
+
+#[test]
 fn l11_a_backup_never_goes_to_an_address_at_work_on_the_call() {
     let channel = line(2, ChannelOptions { max_backups: 3, ..hedged(20) });
     let options = CallOptions::new();
