@@ -1,1 +1,3 @@
-//! Programs that show hedged calls; the main job is the default one
+//! What the programs of this package share: the servers that they call.
+
+pub mod replicas;

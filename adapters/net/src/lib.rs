@@ -1,1 +1,48 @@
-//! Hedged calls for hosts: channel, HTTP/1.1 transport and connection pools, generic over a runtime
+//! Hedged calls for hosts: channel, HTTP/1.1 transport and connection pools, generic over a runtime.
+//!
+//! A [`Channel`] is a line to a cluster of servers. Its decisions are `hedge-core`'s; this crate brings what they act on:
+//! the list of servers, connections, and one driver future a call. It knows no runtime: `hedge-tokio` and `hedge-smol`
+//! bring one each, and most programs use one of those.
+//!
+//! | To | see |
+//! |---|---|
+//! | make a channel | [`Builder`] |
+//! | make a call | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
+//! | read what came of it | [`Reply`], [`CallError`], [`Report`] |
+//! | send HTTP | [`http`] |
+//! | bring a transport | [`SendTransport`] and [`Channel::with_transport`] |
+//! | bring a runtime | [`Runtime`] |
+//!
+//! # Contract
+//! A call ends exactly once; dropping its future abandons its attempts at once and settles every count. Everything here
+//! may be shared by threads. Nothing panics on input; a lock that a panic poisoned goes on being used.
+#![forbid(unsafe_code)]
+
+mod address;
+mod builder;
+mod channel;
+mod error;
+mod host;
+pub mod http;
+mod naming;
+mod node;
+mod options;
+mod reply;
+mod runtime;
+mod stream;
+
+pub use address::{Address, AddressError};
+pub use builder::{BuildError, Builder};
+pub use channel::{CallResult, Channel};
+pub use error::{CallError, LastFailure};
+pub use hedge_core::call::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
+pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
+pub use hedge_core::policy::{
+    AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind, ChannelOptions, Code, ConfigError, Denial, ErrorKind,
+    FailMode, Idempotency, Judgement, OnEarlyFailure, Pushback, RetryPolicy, RetryTarget, Timeout, Verdict,
+};
+pub use host::MAX_ATTEMPTS;
+pub use naming::{NameError, Server, parse_servers};
+pub use options::{BodyMode, CallOptions, CancelToken};
+pub use reply::{Reply, Trace};
+pub use runtime::Runtime;

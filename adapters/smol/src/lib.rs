@@ -1,1 +1,129 @@
-//! Hedged calls on smol
+//! Hedged calls on smol: requests to a fleet of servers, with retries, backups and load balancing.
+//!
+//! [`builder`] makes a [`Channel`] over HTTP/1.1; everything else is `hedge-net`'s and re-exported here.
+//!
+//! ```
+//! use std::time::Duration;
+//! # use std::io::{Read, Write};
+//! # fn server() -> std::net::SocketAddr {
+//! #     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+//! #     let address = listener.local_addr().unwrap();
+//! #     std::thread::spawn(move || for stream in listener.incoming() {
+//! #         let mut stream = stream.unwrap();
+//! #         stream.read(&mut [0; 1024]).unwrap();
+//! #         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").unwrap();
+//! #     });
+//! #     address
+//! # }
+//!
+//! # smol::block_on(async {
+//! # let (one, two) = (server(), server());
+//! // In a program: "list://10.0.0.1:8001,10.0.0.2:8001".
+//! let channel = hedge_smol::builder(format!("list://{one},{two}"))
+//!     .load_balancer("rr")
+//!     .timeout(Duration::from_secs(2))
+//!     .backup(Duration::from_millis(20))
+//!     .build()?;
+//!
+//! let reply = channel.call(http::Request::get("/").body("".into())?).await?;
+//! println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
+//! assert_eq!(reply.into_inner().into_body().collect().await?, "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Calls run on any executor; connections are tasks of smol's global one.
+//!
+//! A transport of one's own takes [`hedge_net::Channel::with_transport`]`(Smol::new(), transport, servers)`.
+#![forbid(unsafe_code)]
+
+mod io;
+mod timer;
+
+use std::future::Future;
+
+use hedge_core::drive::Timer;
+use hedge_core::time::Instant;
+use smol::net::TcpStream;
+
+pub use hedge_net;
+pub use hedge_net::{
+    Address, BodyMode, BuildError, CallError, CallOptions, CancelToken, Reply, Server, http, parse_servers,
+};
+pub use io::Io;
+pub use timer::Sleep;
+
+/// A channel on smol, over HTTP/1.1 if nothing else is said.
+pub type Channel<T = Http> = hedge_net::Channel<Smol, T>;
+
+/// The HTTP/1.1 transport on smol.
+pub type Http = hedge_net::http::Http<Smol>;
+
+/// A channel to be, on smol.
+pub type Builder<T = Http> = hedge_net::Builder<Smol, T>;
+
+/// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, or to one `host:port`.
+pub fn builder(servers: impl AsRef<str>) -> Builder {
+    hedge_net::Channel::builder(Smol::new(), servers)
+}
+
+/// The smol runtime; its clock counts from when this was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Smol {
+    epoch: std::time::Instant,
+}
+
+impl Smol {
+    /// The runtime, its clock starting now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { epoch: std::time::Instant::now() }
+    }
+
+    /// `None`: later than the operating system's clock can hold.
+    fn at(&self, at: Instant) -> Option<std::time::Instant> {
+        self.epoch.checked_add(at.since(Instant::ZERO).into())
+    }
+}
+
+impl Default for Smol {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timer for Smol {
+    type Sleep = Sleep;
+
+    fn now(&self) -> Instant {
+        // Rounded down: an instant that has not come is not now.
+        let micros = self.epoch.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    fn sleep_until(&self, at: Instant) -> Sleep {
+        Sleep::new(self.at(at))
+    }
+
+    fn reset(&self, sleep: std::pin::Pin<&mut Sleep>, at: Instant) {
+        sleep.get_mut().reset(self.at(at));
+    }
+}
+
+impl hedge_net::Runtime for Smol {
+    type Io = Io;
+
+    async fn connect(&self, address: &Address) -> std::io::Result<Io> {
+        let stream = match address {
+            Address::Socket(address) => TcpStream::connect(*address).await?,
+            Address::Name { host, port } => TcpStream::connect((&**host, *port)).await?,
+        };
+        stream.set_nodelay(true)?;
+        Ok(Io::new(stream))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        smol::spawn(task).detach();
+    }
+}

@@ -1,1 +1,133 @@
-//! Hedged calls on tokio
+//! Hedged calls on tokio: requests to a fleet of servers, with retries, backups and load balancing.
+//!
+//! [`builder`] makes a [`Channel`] over HTTP/1.1; everything else is `hedge-net`'s and re-exported here.
+//!
+//! ```
+//! use std::time::Duration;
+//! # use std::io::{Read, Write};
+//! # fn server() -> std::net::SocketAddr {
+//! #     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+//! #     let address = listener.local_addr().unwrap();
+//! #     std::thread::spawn(move || for stream in listener.incoming() {
+//! #         let mut stream = stream.unwrap();
+//! #         stream.read(&mut [0; 1024]).unwrap();
+//! #         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").unwrap();
+//! #     });
+//! #     address
+//! # }
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! # let (one, two) = (server(), server());
+//! // In a program: "list://10.0.0.1:8001,10.0.0.2:8001".
+//! let channel = hedge_tokio::builder(format!("list://{one},{two}"))
+//!     .load_balancer("rr")
+//!     .timeout(Duration::from_secs(2))
+//!     .backup(Duration::from_millis(20))
+//!     .build()?;
+//!
+//! let reply = channel.call(http::Request::get("/").body("".into())?).await?;
+//! println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
+//! assert_eq!(reply.into_inner().into_body().collect().await?, "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Calls and streaming bodies must be polled within a tokio runtime that has its I/O and time enabled. A channel may be
+//! made anywhere, and serve several runtimes; a connection lives on the one that made it.
+//!
+//! A transport of one's own takes [`hedge_net::Channel::with_transport`]`(Tokio::new(), transport, servers)`.
+#![forbid(unsafe_code)]
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use hedge_core::drive::Timer;
+use hedge_core::time::Instant;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+pub use hedge_net;
+pub use hedge_net::{
+    Address, BodyMode, BuildError, CallError, CallOptions, CancelToken, Reply, Server, http, parse_servers,
+};
+
+/// A channel on tokio, over HTTP/1.1 if nothing else is said.
+pub type Channel<T = Http> = hedge_net::Channel<Tokio, T>;
+
+/// The HTTP/1.1 transport on tokio.
+pub type Http = hedge_net::http::Http<Tokio>;
+
+/// A channel to be, on tokio.
+pub type Builder<T = Http> = hedge_net::Builder<Tokio, T>;
+
+/// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, or to one `host:port`.
+pub fn builder(servers: impl AsRef<str>) -> Builder {
+    hedge_net::Channel::builder(Tokio::new(), servers)
+}
+
+/// The tokio runtime; its clock counts from when this was made, and stands still where tokio's is paused.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokio {
+    epoch: tokio::time::Instant,
+}
+
+/// tokio keeps no instant that the operating system's clock cannot hold: what is later is this much later.
+const FAR: std::time::Duration = std::time::Duration::from_secs(30 * 365 * 24 * 3600);
+
+impl Tokio {
+    /// The runtime, its clock starting now. Needs no running runtime.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { epoch: tokio::time::Instant::now() }
+    }
+
+    fn at(&self, at: Instant) -> tokio::time::Instant {
+        let since = at.since(Instant::ZERO).into();
+        self.epoch.checked_add(since).unwrap_or_else(|| tokio::time::Instant::now() + FAR)
+    }
+}
+
+impl Default for Tokio {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timer for Tokio {
+    type Sleep = Sleep;
+
+    fn now(&self) -> Instant {
+        // Rounded down: an instant that has not come is not now.
+        let micros = self.epoch.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    fn sleep_until(&self, at: Instant) -> Sleep {
+        tokio::time::sleep_until(self.at(at))
+    }
+
+    fn reset(&self, sleep: Pin<&mut Sleep>, at: Instant) {
+        sleep.reset(self.at(at));
+    }
+}
+
+impl hedge_net::Runtime for Tokio {
+    type Io = TokioIo<TcpStream>;
+
+    async fn connect(&self, address: &Address) -> io::Result<Self::Io> {
+        let stream = match address {
+            Address::Socket(address) => TcpStream::connect(address).await?,
+            Address::Name { host, port } => TcpStream::connect((&**host, *port)).await?,
+        };
+        stream.set_nodelay(true)?;
+        Ok(TokioIo::new(stream))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
+    }
+}

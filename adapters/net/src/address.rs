@@ -1,0 +1,116 @@
+//! Where a server is: [`Address`], and the grammar of `host:port`.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Where a server is. "Another server" means another address.
+///
+/// The order is the canonical one (S7): IPv4 sockets, IPv6 sockets, names; then the address, then the port. Parsed from
+/// `127.0.0.1:80`, `[::1]:80` or `name:80`, blanks around the host and the port left out. Names are lowercased.
+///
+/// A name is resolved whenever a connection is made, by the runtime's resolver, and the first of its addresses that
+/// connects is used: it counts as one server.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Address {
+    /// An IP address and a port.
+    Socket(SocketAddr),
+    /// A host name and a port.
+    Name {
+        /// The name, in lower case.
+        host: Arc<str>,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// The longest name that DNS can carry.
+const MAX_NAME: usize = 253;
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (host, port) = text.trim().rsplit_once(':').ok_or(AddressError::NoPort)?;
+        let (host, port) = (host.trim(), port.trim());
+        if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            let ip: Ipv6Addr = v6.parse().map_err(|_| AddressError::Ipv6)?;
+            return Ok(Self::Socket(SocketAddr::new(ip.into(), parse_port(port)?)));
+        }
+        if host.contains(['[', ']', ':']) {
+            return Err(AddressError::Ipv6);
+        }
+        let port = parse_port(port)?;
+        // As in a URL, a host whose last label is a number means an IPv4 address, so a typo in one is never looked up.
+        let last = host.rsplit('.').next().unwrap_or(host);
+        if !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) {
+            let ip: Ipv4Addr = host.parse().map_err(|_| AddressError::Ipv4)?;
+            return Ok(Self::Socket(SocketAddr::new(ip.into(), port)));
+        }
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if host.is_empty() || host.len() > MAX_NAME || host.starts_with('.') || !host.bytes().all(valid) {
+            return Err(AddressError::Host);
+        }
+        Ok(Self::Name { host: host.to_ascii_lowercase().into(), port })
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, AddressError> {
+    if text.is_empty() {
+        return Err(AddressError::NoPort);
+    }
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(AddressError::Port);
+    }
+    if negative { Err(AddressError::PortRange) } else { digits.parse().map_err(|_| AddressError::PortRange) }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Socket(address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// What is wrong with an [`Address`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// There is no port.
+    NoPort,
+    /// The port is not a number.
+    Port,
+    /// The port is not in 0 to 65535.
+    PortRange,
+    /// It looks like an IPv4 address and is none.
+    Ipv4,
+    /// It looks like an IPv6 address and is none; one is written in brackets.
+    Ipv6,
+    /// The host name is empty, too long or has characters that no name has.
+    Host,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoPort => "port missing",
+            Self::Port => "port is not a number",
+            Self::PortRange => "port out of range",
+            Self::Ipv4 => "not an ipv4 address",
+            Self::Ipv6 => "not an ipv6 address in brackets",
+            Self::Host => "not a host name",
+        })
+    }
+}
+
+impl std::error::Error for AddressError {}

@@ -1,0 +1,179 @@
+//! Why a call has no reply: [`CallError`].
+
+use std::error::Error;
+use std::fmt;
+
+use hedge_core::call::{Attempt, End, Report};
+use hedge_core::policy::{Code, ConfigError, ErrorKind};
+
+use crate::host::MAX_ATTEMPTS;
+use crate::reply::Trace;
+
+/// The last failure of a call: a reply that was not accepted, kept whole, or the transport's error.
+pub type LastFailure<B, E> = Option<Result<B, E>>;
+
+/// Why a call has no reply. It says what, which server, which attempt, after how long.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallError<B, E> {
+    /// No attempt was accepted and no further one was possible.
+    Failed {
+        /// The last failure.
+        last: LastFailure<B, E>,
+        /// What happened.
+        report: Box<Trace>,
+    },
+    /// A failure that no server would mend: a malformed or unauthorised request.
+    Fatal {
+        /// That failure.
+        last: LastFailure<B, E>,
+        /// What happened.
+        report: Box<Trace>,
+    },
+    /// The deadline passed.
+    Deadline {
+        /// The last failure before it, if any attempt failed.
+        last: LastFailure<B, E>,
+        /// What happened.
+        report: Box<Trace>,
+    },
+    /// The caller cancelled.
+    Cancelled {
+        /// The last failure before that, if any attempt failed.
+        last: LastFailure<B, E>,
+        /// What happened.
+        report: Box<Trace>,
+    },
+    /// Nothing was started: the list of servers is empty.
+    NoServer {
+        /// What happened.
+        report: Box<Trace>,
+    },
+    /// Nothing was started: there are servers, and all are down.
+    AllDown {
+        /// What happened.
+        report: Box<Trace>,
+    },
+    /// Nothing was started: the call's options cannot be carried out.
+    Config {
+        /// What is wrong with them.
+        error: ConfigError,
+        /// The report of a call that did nothing.
+        report: Box<Trace>,
+    },
+}
+
+impl<B, E> CallError<B, E> {
+    pub(crate) fn ended(end: End, last: LastFailure<B, E>, trace: Trace) -> Self {
+        let report = Box::new(trace);
+        match end {
+            // An error that the retry policy accepts is still no reply.
+            End::Failed | End::Accepted => Self::Failed { last, report },
+            End::Fatal => Self::Fatal { last, report },
+            End::Deadline => Self::Deadline { last, report },
+            End::Cancelled => Self::Cancelled { last, report },
+            End::NoServer => Self::NoServer { report },
+            End::AllDown => Self::AllDown { report },
+        }
+    }
+
+    /// What happened in the call.
+    pub fn report(&self) -> &Report<MAX_ATTEMPTS> {
+        self.trace()
+    }
+
+    /// The report, and the servers that the attempts went to.
+    pub const fn trace(&self) -> &Trace {
+        match self {
+            Self::Failed { report, .. }
+            | Self::Fatal { report, .. }
+            | Self::Deadline { report, .. }
+            | Self::Cancelled { report, .. }
+            | Self::NoServer { report }
+            | Self::AllDown { report }
+            | Self::Config { report, .. } => report,
+        }
+    }
+
+    /// The last failure: a reply that was not accepted, or the transport's error.
+    pub const fn last(&self) -> Option<&Result<B, E>> {
+        match self {
+            Self::Failed { last, .. }
+            | Self::Fatal { last, .. }
+            | Self::Deadline { last, .. }
+            | Self::Cancelled { last, .. } => last.as_ref(),
+            Self::NoServer { .. } | Self::AllDown { .. } | Self::Config { .. } => None,
+        }
+    }
+
+    /// The last failure, taken out.
+    pub fn into_last(self) -> LastFailure<B, E> {
+        match self {
+            Self::Failed { last, .. }
+            | Self::Fatal { last, .. }
+            | Self::Deadline { last, .. }
+            | Self::Cancelled { last, .. } => last,
+            Self::NoServer { .. } | Self::AllDown { .. } | Self::Config { .. } => None,
+        }
+    }
+
+    /// The variant as a word, for metrics: `failed`, `fatal`, `deadline`, `cancelled`, `no_server`, `all_down`, `config`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Failed { .. } => "failed",
+            Self::Fatal { .. } => "fatal",
+            Self::Deadline { .. } => "deadline",
+            Self::Cancelled { .. } => "cancelled",
+            Self::NoServer { .. } => "no_server",
+            Self::AllDown { .. } => "all_down",
+            Self::Config { .. } => "config",
+        }
+    }
+}
+
+impl<B, E: fmt::Display> CallError<B, E> {
+    /// `: attempt 1 at 127.0.0.1:80: connection refused`, of the attempt that decided, or was the last to start.
+    fn fmt_attempt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trace = self.trace();
+        let Some(id) = trace.decisive() else { return Ok(()) };
+        write!(f, ": attempt {id}")?;
+        if let Some(server) = trace.server(id) {
+            write!(f, " at {server}")?;
+        }
+        let code = trace.attempts().get(id.index()).map_or(Code::NONE, Attempt::code);
+        match self.last() {
+            // Abandoned: nobody knows what it would have come to.
+            _ if code == Code::NONE && matches!(self, Self::Deadline { .. } | Self::Cancelled { .. }) => {
+                f.write_str(" had not answered")
+            }
+            Some(Err(error)) if code != Code::from(ErrorKind::ServerGone) => write!(f, ": {error}"),
+            _ => write!(f, ": {code}"),
+        }
+    }
+}
+
+impl<B, E: fmt::Display> fmt::Display for CallError<B, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoServer { .. } => return f.write_str("no server: the list is empty"),
+            Self::AllDown { .. } => return f.write_str("all servers are down"),
+            Self::Config { error, .. } => return write!(f, "config: {error}"),
+            Self::Failed { .. } => f.write_str("failed")?,
+            Self::Fatal { .. } => f.write_str("refused for good")?,
+            Self::Deadline { .. } => f.write_str("deadline passed")?,
+            Self::Cancelled { .. } => f.write_str("cancelled")?,
+        }
+        write!(f, " after {}", self.report().elapsed())?;
+        self.fmt_attempt(f)
+    }
+}
+
+impl<B: fmt::Debug, E: Error + 'static> Error for CallError<B, E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Config { error, .. } => Some(error),
+            // The attempt's error is part of the message already; what is behind it is not.
+            _ => self.last()?.as_ref().err()?.source(),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What is received: [`Body`].
+
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use ::http::HeaderMap;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::connection::{Busy, Connection};
+use super::error::HttpError;
+use super::pool::Home;
+use super::request::Sent;
+use crate::stream::{Deadline, Lease, Owed};
+
+/// The body of a reply: whole in memory, or, of a streaming call, still on its way.
+///
+/// Dropping a streaming body before its end closes its connection at once.
+#[derive(Debug)]
+pub struct Body(Inner);
+
+enum Inner {
+    Whole { bytes: Option<Bytes>, trailers: Option<Box<HeaderMap>> },
+    Stream(Box<Stream>),
+}
+
+/// What an attempt reads its reply from.
+pub(super) struct Stream {
+    incoming: Incoming,
+    /// The connection, until it has gone back or is closed.
+    connection: Option<(Connection, Arc<dyn Home>)>,
+    /// Tells that the request's body has left, where it may come later than the reply.
+    sent: Option<Sent>,
+    limit: usize,
+    /// Nothing more comes; the connection may still have to go back.
+    ended: bool,
+    deadline: Option<Box<dyn Deadline>>,
+    lease: Option<Lease>,
+}
+
+impl Stream {
+    /// The reply on a connection, which goes back home after it.
+    pub(super) fn new(incoming: Incoming, on: Busy, home: Arc<dyn Home>, limit: usize) -> Self {
+        let Busy { connection, sent } = on;
+        let connection = Some((connection, home));
+        Self { incoming, connection, sent, limit, ended: false, deadline: None, lease: None }
+    }
+
+    /// Reads everything, up to the limit.
+    pub(super) async fn read(mut self) -> Result<Body, HttpError> {
+        let limit = self.limit;
+        // What is announced to be too long is not read at all.
+        if self.incoming.size_hint().lower() > limit as u64 {
+            return Err(HttpError::TooLarge { limit });
+        }
+        let mut read = Collected::new(limit);
+        while let Some(frame) = poll_fn(|cx| self.poll_frame(cx)).await {
+            match frame {
+                Ok(frame) => read.add(frame).map_err(|TooLarge| HttpError::TooLarge { limit })?,
+                Err(error) => return Err(HttpError::sent(error)),
+            }
+        }
+        Ok(Body(Inner::Whole { trailers: read.trailers.take(), bytes: Some(read.into_bytes()) }))
+    }
+
+    /// The next frame; the end once the connection is back home.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if !self.ended {
+            match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+                Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Some(Err(error)) => {
+                    self.close();
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    self.ended = true;
+                    self.lease = None;
+                    // A server that answers before it has the whole request may never take the rest.
+                    if self.sent.as_ref().is_some_and(|sent| !sent.is_whole()) {
+                        self.connection = None;
+                    }
+                }
+            }
+        }
+        // Its task has read the reply's end and is on its way to the next request, or closes: it does not wait here.
+        if let Some((connection, _)) = &mut self.connection {
+            let ready = ready!(connection.poll_ready(cx));
+            if let (Ok(()), Some((connection, home))) = (ready, self.connection.take()) {
+                home.give_back(connection);
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn close(&mut self) {
+        self.ended = true;
+        self.connection = None;
+        self.lease = None;
+    }
+}
+
+impl Body {
+    pub(super) fn stream(stream: Stream) -> Self {
+        Self(Inner::Stream(Box::new(stream)))
+    }
+
+    /// Hands over what a streaming reply owes and is owed.
+    pub(super) fn attach(&mut self, owed: Owed) {
+        if let Inner::Stream(stream) = &mut self.0 {
+            (stream.lease, stream.deadline) = (owed.lease, owed.deadline);
+        }
+    }
+
+    /// The whole body; `None` if it streams or has been read.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Inner::Whole { bytes, .. } => bytes.as_ref(),
+            Inner::Stream(_) => None,
+        }
+    }
+
+    /// Reads what is left: at once if the body is in memory, up to the channel's limit if it streams.
+    ///
+    /// # Errors
+    /// See [`BodyError`].
+    pub async fn collect(mut self) -> Result<Bytes, BodyError> {
+        let limit = match &mut self.0 {
+            Inner::Whole { bytes, .. } => return Ok(bytes.take().unwrap_or_default()),
+            Inner::Stream(stream) => stream.limit,
+        };
+        let mut read = Collected::new(limit);
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            read.add(frame?).map_err(|TooLarge| BodyError::TooLarge { limit })?;
+        }
+        Ok(read.into_bytes())
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let stream = match &mut self.0 {
+            Inner::Whole { bytes, trailers } => {
+                let data = bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data);
+                let frame = data.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers)));
+                return Poll::Ready(frame.map(Ok));
+            }
+            Inner::Stream(stream) => stream,
+        };
+        // An end that is there wins over a deadline that has passed; data does not, or an endless body would.
+        let frame = stream.poll_frame(cx);
+        let late = match (&frame, &mut stream.deadline) {
+            (Poll::Ready(Some(Ok(_))), Some(deadline)) => deadline.has_passed(),
+            (Poll::Pending, Some(deadline)) if !stream.ended => deadline.poll_passed(cx).is_ready(),
+            _ => false,
+        };
+        if late {
+            stream.close();
+            return Poll::Ready(Some(Err(BodyError::Deadline)));
+        }
+        frame.map_err(BodyError::Broken)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Whole { bytes, trailers } => bytes.as_ref().is_none_or(Bytes::is_empty) && trailers.is_none(),
+            // Not before its connection is back home, so that a reader who stops here does not close it.
+            Inner::Stream(stream) => stream.ended && stream.connection.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Whole { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Inner::Stream(stream) => stream.incoming.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole { bytes, .. } => write!(f, "{} bytes", bytes.as_ref().map_or(0, Bytes::len)),
+            Self::Stream(stream) => write!(f, "streaming, {}", if stream.ended { "ended" } else { "open" }),
+        }
+    }
+}
+
+/// A body as far as it has been read; one chunk alone is not copied.
+struct Collected {
+    limit: usize,
+    first: Bytes,
+    rest: BytesMut,
+    trailers: Option<Box<HeaderMap>>,
+}
+
+struct TooLarge;
+
+impl Collected {
+    fn new(limit: usize) -> Self {
+        Self { limit, first: Bytes::new(), rest: BytesMut::new(), trailers: None }
+    }
+
+    fn add(&mut self, frame: Frame<Bytes>) -> Result<(), TooLarge> {
+        match frame.into_data() {
+            Ok(data) => {
+                let held = self.first.len() + self.rest.len();
+                if data.len() > self.limit - held.min(self.limit) {
+                    return Err(TooLarge);
+                }
+                if held == 0 {
+                    self.first = data;
+                } else {
+                    if self.rest.is_empty() {
+                        self.rest.reserve(self.first.len() + data.len());
+                        self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+                    }
+                    self.rest.extend_from_slice(&data);
+                }
+            }
+            Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
+        }
+        Ok(())
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+    }
+}
+
+/// Why a streaming body stopped before its end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The connection broke.
+    Broken(hyper::Error),
+    /// The call's deadline passed.
+    Deadline,
+    /// [`Body::collect`] read more than the channel's limit.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(error) => write!(f, "body broken: {error}"),
+            Self::Deadline => f.write_str("deadline passed while the body was read"),
+            Self::TooLarge { limit } => write!(f, "body over the limit of {limit} bytes"),
+        }
+    }
+}
+
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Broken(error) => error.source(),
+            Self::Deadline | Self::TooLarge { .. } => None,
+        }
+    }
+}

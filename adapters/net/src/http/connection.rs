@@ -1,0 +1,74 @@
+//! One connection: made in time, closed as soon as nobody holds it.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use ::http::{Request, Response};
+use futures_channel::oneshot;
+use hedge_core::time::Instant;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
+
+use super::error::HttpError;
+use super::request::{SendBody, Sent};
+use crate::address::Address;
+use crate::runtime::{Runtime, before};
+
+/// A connection and the right to it: dropping it closes the socket at once, whatever is under way.
+pub(super) struct Connection {
+    sender: http1::SendRequest<SendBody>,
+    /// The connection's task ends when this is dropped.
+    _open: oneshot::Sender<Infallible>,
+}
+
+/// A connection with a reply on it.
+pub(super) struct Busy {
+    pub(super) connection: Connection,
+    /// Tells whether the request's body has left, where it may come later than the reply.
+    pub(super) sent: Option<Sent>,
+}
+
+impl Connection {
+    /// Connects by `deadline`.
+    pub(super) async fn open<R: Runtime>(
+        runtime: &R,
+        address: &Address,
+        deadline: Option<Instant>,
+    ) -> Result<Self, HttpError> {
+        let connect = before(runtime, deadline, runtime.connect(address)).await;
+        let io = connect.ok_or(HttpError::ConnectTimeout)?.map_err(HttpError::Connect)?;
+        let (sender, connection) = http1::handshake(io).await.map_err(HttpError::Unsent)?;
+        let (open, mut closed) = oneshot::channel();
+        runtime.spawn(async move {
+            let mut connection = pin!(connection);
+            poll_fn(|cx| {
+                if Pin::new(&mut closed).poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                // Whoever sent a request hears of an error; one on an idle connection is nobody's.
+                connection.as_mut().poll(cx).map(drop)
+            })
+            .await;
+        });
+        Ok(Self { sender, _open: open })
+    }
+
+    /// Sends a request; what is handed back in the error has not left.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<SendBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<SendBody>>> {
+        self.sender.try_send_request(request).await
+    }
+
+    /// Ready when the next request may be sent; an error once it never will.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.sender.poll_ready(cx)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}

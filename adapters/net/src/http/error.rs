@@ -1,0 +1,175 @@
+//! What an attempt fails with, [`HttpError`], and what that means for its call, [`HttpRetryPolicy`].
+
+use std::error::Error;
+use std::{fmt, io};
+
+use ::http::Response;
+use hedge_core::policy::{AttemptError, Code, DefaultRetryPolicy, ErrorKind, Judgement, RetryPolicy, Verdict};
+
+use super::body::Body;
+use super::request::SourceFailed;
+
+/// Why an attempt has no response.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The request cannot be sent to any server.
+    BadRequest(BadRequest),
+    /// No connection could be made; the request never left.
+    Connect(io::Error),
+    /// No connection was made in time; the request never left.
+    ConnectTimeout,
+    /// A new connection closed before the request was written; it never left.
+    Unsent(hyper::Error),
+    /// The connection broke; the request may have left.
+    Broken(hyper::Error),
+    /// The server reset the connection; the request may have left.
+    Reset(hyper::Error),
+    /// The answer is not HTTP/1.1.
+    Protocol(hyper::Error),
+    /// The body is longer than the channel takes.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The request's own body failed while it was sent.
+    RequestBody(hyper::Error),
+    /// The body can be sent once, and has been: the caller said that the call is idempotent, and it is not.
+    BodyUsed,
+}
+
+impl HttpError {
+    /// What became of a request that has, or may have, left.
+    pub(super) fn sent(error: hyper::Error) -> Self {
+        let reset = |cause: &(dyn Error + 'static)| {
+            cause.downcast_ref::<io::Error>().is_some_and(|error| {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
+                )
+            })
+        };
+        if causes(&error).any(|cause| cause.is::<SourceFailed>()) {
+            Self::RequestBody(error)
+        } else if error.is_parse() {
+            Self::Protocol(error)
+        } else if causes(&error).any(reset) {
+            Self::Reset(error)
+        } else {
+            Self::Broken(error)
+        }
+    }
+}
+
+/// The errors behind an error, the nearest first.
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+impl AttemptError for HttpError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::BadRequest(_) => ErrorKind::BadRequest,
+            Self::Connect(_) => ErrorKind::Refused,
+            Self::ConnectTimeout => ErrorKind::ConnectTimeout,
+            Self::Unsent(_) | Self::Broken(_) => ErrorKind::Broken,
+            Self::Reset(_) => ErrorKind::Reset,
+            Self::Protocol(_) => ErrorKind::Protocol,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::RequestBody(_) | Self::BodyUsed => ErrorKind::Internal,
+        }
+    }
+
+    fn never_left(&self) -> bool {
+        matches!(self, Self::Unsent(_)) || self.kind().never_left()
+    }
+}
+
+impl From<BadRequest> for HttpError {
+    fn from(reason: BadRequest) -> Self {
+        Self::BadRequest(reason)
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadRequest(reason) => write!(f, "bad request: {reason}"),
+            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                f.write_str("connection refused")
+            }
+            Self::Connect(error) => write!(f, "cannot connect: {error}"),
+            Self::ConnectTimeout => f.write_str("connect timeout"),
+            Self::Unsent(error) => write!(f, "connection closed before the request was sent: {error}"),
+            Self::Broken(error) => write!(f, "connection broken: {error}"),
+            Self::Reset(error) => write!(f, "connection reset: {error}"),
+            Self::Protocol(error) => write!(f, "protocol error: {error}"),
+            Self::TooLarge { limit } => write!(f, "body over the limit of {limit} bytes"),
+            Self::RequestBody(error) => write!(f, "request body failed: {error}"),
+            Self::BodyUsed => f.write_str("the request's body can be sent once, and has been"),
+        }
+    }
+}
+
+impl Error for HttpError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Connect(error) => error.source(),
+            Self::BadRequest(_) | Self::ConnectTimeout | Self::TooLarge { .. } | Self::BodyUsed => None,
+            // hyper's own text is part of the message already; what is behind it is not.
+            Self::Unsent(error)
+            | Self::Broken(error)
+            | Self::Reset(error)
+            | Self::Protocol(error)
+            | Self::RequestBody(error) => error.source(),
+        }
+    }
+}
+
+/// Why a request cannot be sent to any server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum BadRequest {
+    /// `CONNECT` makes a tunnel, which this transport does not.
+    Connect,
+    /// The URI's scheme is not `http`.
+    Scheme,
+    /// The URI has no path.
+    NoPath,
+    /// The URI's authority is no `Host` header.
+    Host,
+}
+
+impl fmt::Display for BadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "method CONNECT makes a tunnel, which this transport does not",
+            Self::Scheme => "the uri's scheme is not http",
+            Self::NoPath => "the uri has no path",
+            Self::Host => "the uri's authority is no host header",
+        })
+    }
+}
+
+impl Error for BadRequest {}
+
+/// The default for HTTP (R1): a status below 500 is accepted, others are `Wait` with the status as their code, and errors
+/// are judged by their kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HttpRetryPolicy;
+
+impl RetryPolicy<Response<Body>, HttpError> for HttpRetryPolicy {
+    fn judge(&self, result: Result<&Response<Body>, &HttpError>) -> Judgement {
+        match result {
+            Ok(response) if response.status().as_u16() >= 500 => {
+                Judgement::new(Verdict::Wait, Code(response.status().as_u16()))
+            }
+            result => DefaultRetryPolicy.judge(result),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! HTTP/1.1 over plain TCP: the transport [`Http`], request bodies, reply bodies, errors and the default retry policy.
+//!
+//! A request is an `http::Request<`[`RequestBody`]`>`; a reply is an `http::Response<`[`Body`]`>`. Each attempt builds its
+//! own head from the borrowed request (T3): the method, the path and query, the headers, and a `Host`: the caller's own,
+//! else the authority of an absolute URI, else the server's address.
+//!
+//! # Connections
+//! Each address has a stack of idle connections: the one used last is used next, at most so many are kept, and each is
+//! closed after a while unused. A connection goes back only when its reply has been read to the end; dropping an attempt
+//! closes its connection at once. A kept connection that the server has closed meanwhile costs nothing but the look: as
+//! long as the request has not left, the same attempt goes on with the next connection and at last with a new one (T4).
+//!
+//! # Cost
+//! An attempt takes one short lock to find its address's stack and one each to take and give back a connection. It
+//! allocates what hyper does, the copy of the headers, and the reply's body; a new connection is one task.
+
+mod body;
+mod connection;
+mod error;
+mod pool;
+mod request;
+mod transport;
+
+pub use body::{Body, BodyError};
+pub use error::{BadRequest, HttpError, HttpRetryPolicy};
+pub use request::{BoxBody, BoxError, OnceBody, RequestBody};
+pub use transport::Http;

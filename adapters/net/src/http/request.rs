@@ -1,0 +1,341 @@
+//! What is sent: [`RequestBody`], and the body and head of one attempt.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use ::http::header::HOST;
+use ::http::uri::Scheme;
+use ::http::{HeaderValue, Method, Request, Uri};
+use bytes::Bytes;
+use hedge_core::policy::Idempotency;
+use http_body::{Frame, SizeHint};
+
+use super::error::{BadRequest, HttpError};
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Any body.
+pub type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;
+
+/// The body of a request, which may be sent several times (T3).
+///
+/// ```
+/// use hedge_net::http::RequestBody;
+///
+/// let request = http::Request::put("/item/1").body(RequestBody::from("text"))?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub enum RequestBody {
+    /// None.
+    #[default]
+    Empty,
+    /// Bytes, shared by the attempts.
+    Bytes(Bytes),
+    /// Made anew for each attempt.
+    Factory(Arc<dyn Fn() -> BoxBody + Send + Sync>),
+    /// Sent once: see [`RequestBody::once`].
+    Once(OnceBody),
+}
+
+impl RequestBody {
+    /// A body that is made anew for each attempt.
+    pub fn factory<B>(make: impl Fn() -> B + Send + Sync + 'static) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        Self::Factory(Arc::new(move || Box::pin(make())))
+    }
+
+    /// A body that can be sent once. Its call is not idempotent, whatever the method: no backup is sent, and it is
+    /// retried only as long as the body has not left.
+    pub fn once<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        Self::Once(OnceBody(Arc::new(Mutex::new(Some(Box::pin(body))))))
+    }
+
+    /// The body for one attempt.
+    pub(super) fn open(&self) -> Result<SendBody, HttpError> {
+        Ok(match self {
+            Self::Empty => SendBody::Bytes(None),
+            Self::Bytes(bytes) => SendBody::Bytes(Some(bytes.clone()).filter(|bytes| !bytes.is_empty())),
+            Self::Factory(make) => SendBody::boxed(make()),
+            Self::Once(body) => SendBody::boxed(body.lock().take().ok_or(HttpError::BodyUsed)?),
+        })
+    }
+
+    /// Takes back a body that was not sent.
+    pub(super) fn put_back(&self, unsent: SendBody) {
+        if let (Self::Once(body), SendBody::Boxed { body: unsent, .. }) = (self, unsent) {
+            *body.lock() = Some(unsent);
+        }
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Factory(_) => f.write_str("Factory"),
+            Self::Once(_) => f.write_str("Once"),
+        }
+    }
+}
+
+impl From<()> for RequestBody {
+    fn from((): ()) -> Self {
+        Self::Empty
+    }
+}
+
+impl From<Bytes> for RequestBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<&'static str> for RequestBody {
+    fn from(text: &'static str) -> Self {
+        Self::Bytes(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl From<String> for RequestBody {
+    fn from(text: String) -> Self {
+        Self::Bytes(text.into())
+    }
+}
+
+impl From<Vec<u8>> for RequestBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+/// A body that can be sent once.
+#[derive(Clone)]
+pub struct OnceBody(Arc<Mutex<Option<BoxBody>>>);
+
+impl OnceBody {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<BoxBody>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for OnceBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnceBody")
+    }
+}
+
+/// Whether a request may be sent twice, by its method (RFC 9110, 9.2.2).
+pub(super) fn idempotency(request: &Request<RequestBody>) -> Idempotency {
+    let method = request.method();
+    if matches!(request.body(), RequestBody::Once(_))
+        || !(method.is_safe() || *method == Method::PUT || *method == Method::DELETE)
+    {
+        Idempotency::NotIdempotent
+    } else {
+        Idempotency::Idempotent
+    }
+}
+
+/// One attempt's request, without its body.
+pub(super) fn head(request: &Request<RequestBody>, server: &HeaderValue) -> Result<Request<()>, HttpError> {
+    let uri = request.uri();
+    if request.method() == Method::CONNECT {
+        return Err(BadRequest::Connect.into());
+    }
+    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+        return Err(BadRequest::Scheme.into());
+    }
+    let Some(target) = uri.path_and_query().filter(|target| !target.as_str().is_empty()) else {
+        return Err(BadRequest::NoPath.into());
+    };
+    let mut head = Request::new(());
+    *head.method_mut() = request.method().clone();
+    *head.uri_mut() = Uri::from(target.clone());
+    let headers = head.headers_mut();
+    headers.clone_from(request.headers());
+    if !headers.contains_key(HOST) {
+        let host = match uri.authority() {
+            // Without what stands before an `@`: it is no business of the server's.
+            Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default().parse(),
+            None => Ok(server.clone()),
+        };
+        headers.insert(HOST, host.map_err(|_| BadRequest::Host)?);
+    }
+    Ok(head)
+}
+
+/// The body of one attempt, on its way out.
+pub(super) enum SendBody {
+    Bytes(Option<Bytes>),
+    Boxed {
+        body: BoxBody,
+        /// How much is still to come, where the body says.
+        left: Option<u64>,
+        sent: Sent,
+    },
+}
+
+/// Tells that a body has been taken to its end.
+#[derive(Clone, Default)]
+pub(super) struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl SendBody {
+    fn boxed(body: BoxBody) -> Self {
+        let sent = Sent::default();
+        if body.is_end_stream() {
+            sent.set();
+        }
+        Self::Boxed { left: body.size_hint().exact(), body, sent }
+    }
+
+    /// Tells whether it has left; `None` if it leaves with the head.
+    pub(super) fn sent(&self) -> Option<Sent> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::Boxed { sent, .. } => Some(sent.clone()),
+        }
+    }
+}
+
+impl http_body::Body for SendBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Boxed { body, left, sent } => {
+                let frame = ready!(body.as_mut().poll_frame(cx));
+                if let (Some(left), Some(Ok(frame))) = (left.as_mut(), &frame) {
+                    *left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+                }
+                // Whoever reads need not ask again once it knows that nothing more comes.
+                if frame.is_none() || *left == Some(0) || body.is_end_stream() {
+                    sent.set();
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| SourceFailed(error).into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.is_none(),
+            Self::Boxed { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Boxed { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+/// Marks an error of the caller's own body among those of the connection.
+#[derive(Debug)]
+pub(super) struct SourceFailed(BoxError);
+
+impl fmt::Display for SourceFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SourceFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head_of(request: &Request<RequestBody>) -> Result<Request<()>, HttpError> {
+        head(request, &HeaderValue::from_static("10.0.0.1:80"))
+    }
+
+    #[test]
+    fn t3_a_head_is_in_origin_form_with_the_right_host() {
+        for (uri, own, target, host) in [
+            ("/a?b=c", None, "/a?b=c", "10.0.0.1:80"),
+            ("http://user:pass@example.com:8080/a", None, "/a", "example.com:8080"),
+            ("http://example.com", None, "/", "example.com"),
+            ("http://example.com/x", Some("own"), "/x", "own"),
+            ("*", None, "*", "10.0.0.1:80"),
+        ] {
+            let mut request = Request::get(uri).header("x-a", "1");
+            if let Some(own) = own {
+                request = request.header("host", own);
+            }
+            let head = head_of(&request.body(().into()).unwrap()).unwrap();
+            assert_eq!(head.uri().to_string(), target, "{uri}");
+            assert_eq!(head.headers()["host"], host, "{uri}");
+            assert_eq!(head.headers()["x-a"], "1");
+        }
+    }
+
+    #[test]
+    fn what_this_transport_cannot_send_is_a_bad_request() {
+        for (method, uri, expected) in [
+            ("CONNECT", "example.com:80", BadRequest::Connect),
+            ("GET", "example.com:80", BadRequest::NoPath),
+            ("GET", "https://example.com/", BadRequest::Scheme),
+        ] {
+            let request = Request::builder().method(method).uri(uri).body(().into()).unwrap();
+            assert!(matches!(head_of(&request), Err(HttpError::BadRequest(reason)) if reason == expected), "{uri}");
+        }
+    }
+
+    #[test]
+    fn l15_idempotency_goes_by_the_method_and_the_body() {
+        for (method, expected) in [
+            ("GET", true),
+            ("HEAD", true),
+            ("PUT", true),
+            ("DELETE", true),
+            ("OPTIONS", true),
+            ("TRACE", true),
+            ("POST", false),
+            ("PATCH", false),
+            ("PURGE", false),
+        ] {
+            let request = |body| Request::builder().method(method).uri("/").body(body).unwrap();
+            let of = |body| idempotency(&request(body)) == Idempotency::Idempotent;
+            assert_eq!(of("x".into()), expected, "{method}");
+            assert!(!of(RequestBody::once(SendBody::Bytes(None))), "{method}");
+        }
+    }
+
+    #[test]
+    fn t3_a_body_that_can_be_sent_once_is_gone_until_it_is_put_back() {
+        let body = RequestBody::once(SendBody::Bytes(None));
+        let open = body.open().unwrap();
+        assert!(matches!(body.open(), Err(HttpError::BodyUsed)));
+        body.put_back(open);
+        assert!(body.open().is_ok());
+    }
+}

@@ -1,0 +1,157 @@
+//! The transport: [`Http`].
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ::http::{HeaderValue, Request, Response};
+use hedge_core::drive::{AttemptInfo, SendTransport};
+use hedge_core::policy::Idempotency;
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::body::{Body, Stream};
+use super::connection::{Busy, Connection};
+use super::error::{BadRequest, HttpError};
+use super::pool::{Pool, Settings};
+use super::request::{self, RequestBody};
+use crate::address::Address;
+use crate::runtime::Runtime;
+use crate::stream::Streaming;
+
+/// HTTP/1.1 over plain TCP, with idle connections kept for each address.
+///
+/// Settings come from the [`Builder`](crate::Builder): its `max_body`, `max_idle_per_server` and `idle_timeout`.
+pub struct Http<R> {
+    runtime: R,
+    settings: Settings,
+    pools: RwLock<Pools<R>>,
+}
+
+/// The pools by address. Those of servers that have gone are dropped, once they are empty, as others come.
+struct Pools<R> {
+    by_address: HashMap<Address, Arc<Pool<R>>>,
+    /// How many there must be before it is worth looking for such.
+    prune_at: usize,
+}
+
+const PRUNE_AT_LEAST: usize = 64;
+
+/// In a request's extensions: its attempts win at the head.
+#[derive(Clone, Copy)]
+struct AtHead;
+
+impl<R: Runtime> Http<R> {
+    pub(crate) const STREAMING: Streaming<Self> = Streaming {
+        mark: |request| {
+            request.extensions_mut().insert(AtHead);
+        },
+        attach: |response, owed| response.body_mut().attach(owed),
+    };
+
+    pub(crate) fn new(runtime: R) -> Self {
+        let idle_timeout = Duration::from_secs(10).into();
+        let settings = Settings { max_body: 16 << 20, max_idle: 100, idle_timeout };
+        let pools = RwLock::new(Pools { by_address: HashMap::new(), prune_at: PRUNE_AT_LEAST });
+        Self { runtime, settings, pools }
+    }
+
+    pub(crate) fn max_body(mut self, bytes: usize) -> Self {
+        self.settings.max_body = bytes;
+        self
+    }
+
+    pub(crate) fn max_idle_per_server(mut self, connections: usize) -> Self {
+        self.settings.max_idle = connections;
+        self
+    }
+
+    pub(crate) fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.idle_timeout = timeout.into();
+        self
+    }
+
+    fn pool(&self, address: &Address) -> Result<Arc<Pool<R>>, HttpError> {
+        if let Some(pool) = self.pools.read().unwrap_or_else(PoisonError::into_inner).by_address.get(address) {
+            return Ok(Arc::clone(pool));
+        }
+        let host = HeaderValue::try_from(address.to_string()).map_err(|_| BadRequest::Host)?;
+        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        if pools.by_address.len() >= pools.prune_at {
+            pools.by_address.retain(|_, pool| Arc::strong_count(pool) > 1 || !pool.is_empty());
+            pools.prune_at = PRUNE_AT_LEAST.max(pools.by_address.len() * 2);
+        }
+        let new = || Arc::new(Pool::new(self.runtime.clone(), self.settings, host));
+        Ok(Arc::clone(pools.by_address.entry(address.clone()).or_insert_with(new)))
+    }
+
+    /// Sends over the connections that are idle, and at last a new one, until the request has left (T4).
+    async fn send(
+        &self,
+        request: &Request<RequestBody>,
+        attempt: &AttemptInfo<Address>,
+        pool: &Pool<R>,
+    ) -> Result<(Busy, Response<Incoming>), HttpError> {
+        let head = request::head(request, &pool.host)?;
+        let body = request.body().open()?;
+        let sent = body.sent();
+        let mut message = head.map(|()| body);
+        loop {
+            let (mut connection, is_new) = match pool.take() {
+                Some(connection) => (connection, false),
+                None => match Connection::open(&self.runtime, &attempt.address, attempt.connect_deadline).await {
+                    Ok(connection) => (connection, true),
+                    Err(error) => {
+                        // What has not left is there for the next attempt (R5).
+                        request.body().put_back(message.into_body());
+                        return Err(error);
+                    }
+                },
+            };
+            match connection.send(message).await {
+                Ok(response) => return Ok((Busy { connection, sent }, response)),
+                Err(mut error) => match error.take_message() {
+                    None => return Err(HttpError::sent(error.into_error())),
+                    Some(unsent) if is_new => {
+                        request.body().put_back(unsent.into_body());
+                        return Err(HttpError::Unsent(error.into_error()));
+                    }
+                    Some(unsent) => message = unsent,
+                },
+            }
+        }
+    }
+}
+
+impl<R: Runtime> SendTransport for Http<R> {
+    type Address = Address;
+    type Request = Request<RequestBody>;
+    type Reply = Response<Body>;
+    type Error = HttpError;
+
+    async fn start(
+        &self,
+        request: &Request<RequestBody>,
+        attempt: AttemptInfo<Address>,
+    ) -> Result<Response<Body>, HttpError> {
+        let pool = self.pool(&attempt.address)?;
+        let (connection, response) = self.send(request, &attempt, &pool).await?;
+        let (head, incoming) = response.into_parts();
+        // A body that has ended with its head has nothing to stream.
+        let at_head = request.extensions().get::<AtHead>().is_some() && !incoming.is_end_stream();
+        let stream = Stream::new(incoming, connection, pool, self.settings.max_body);
+        let body = if at_head { Body::stream(stream) } else { stream.read().await? };
+        Ok(Response::from_parts(head, body))
+    }
+
+    fn idempotency(&self, request: &Request<RequestBody>) -> Idempotency {
+        request::idempotency(request)
+    }
+}
+
+impl<R> fmt::Debug for Http<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

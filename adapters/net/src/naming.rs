@@ -1,0 +1,135 @@
+//! Lists of servers as text: [`Server`] and [`parse_servers`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::address::{Address, AddressError};
+
+/// A server: where it is, and a tag that tells it from others at the same address.
+///
+/// Parsed from and shown as `address tag`, the tag left out where it is empty.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Server {
+    /// Where it is.
+    pub address: Address,
+    /// Its tag: part of its identity for statistics, not of "another server". May be empty.
+    pub tag: Arc<str>,
+}
+
+impl Server {
+    /// A server with a tag.
+    pub fn new(address: impl Into<Address>, tag: impl Into<Arc<str>>) -> Self {
+        Self { address: address.into(), tag: tag.into() }
+    }
+}
+
+impl<A: Into<Address>> From<A> for Server {
+    /// Without a tag.
+    fn from(address: A) -> Self {
+        Self::new(address, "")
+    }
+}
+
+impl FromStr for Server {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let text = text.trim();
+        let (address, tag) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        Ok(Self::new(address.parse::<Address>()?, tag.trim()))
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)?;
+        if self.tag.is_empty() { Ok(()) } else { write!(f, " {}", self.tag) }
+    }
+}
+
+/// The servers of `list://a:1,b:2 tag`, or of one `host:port`.
+///
+/// Entries are separated by commas, each an address and perhaps a tag; blank ones are passed over, and so is everything
+/// from a `#` to the end of its entry. A server that is named twice is there once. The list may be empty.
+///
+/// # Errors
+/// A naming scheme other than `list`, or the first entry that is not a server, with its position from 1.
+///
+/// ```
+/// let servers = hedge_net::parse_servers("list://127.0.0.1:8001,127.0.0.1:8002 canary")?;
+/// assert_eq!(servers[1].to_string(), "127.0.0.1:8002 canary");
+///
+/// let error = hedge_net::parse_servers("list://127.0.0.1:8001,127.0.0.1:99999").unwrap_err();
+/// assert_eq!(error.to_string(), "server 2 \"127.0.0.1:99999\": port out of range");
+/// # Ok::<(), hedge_net::NameError>(())
+/// ```
+pub fn parse_servers(text: &str) -> Result<Vec<Server>, NameError> {
+    Named::parse(text).map(|named| named.servers)
+}
+
+/// What a name stands for, and whether it was a naming URL, which needs a balancer (N4).
+pub(crate) struct Named {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) is_url: bool,
+}
+
+impl Named {
+    pub(crate) fn parse(text: &str) -> Result<Self, NameError> {
+        let text = text.trim();
+        let (is_url, list) = match text.split_once("://") {
+            Some(("list", list)) => (true, list),
+            Some((scheme, _)) => return Err(NameError::UnknownScheme { scheme: scheme.into() }),
+            None => (false, text),
+        };
+        if !is_url {
+            return Ok(Self { servers: vec![parse_entry(1, list)?], is_url });
+        }
+        let mut servers = Vec::new();
+        for (entry, position) in list.split(',').zip(1..) {
+            let entry = entry.split('#').next().unwrap_or_default().trim();
+            if !entry.is_empty() {
+                let server = parse_entry(position, entry)?;
+                if !servers.contains(&server) {
+                    servers.push(server);
+                }
+            }
+        }
+        Ok(Self { servers, is_url })
+    }
+}
+
+fn parse_entry(position: usize, entry: &str) -> Result<Server, NameError> {
+    entry.parse().map_err(|error| NameError::Server { position, entry: entry.into(), error })
+}
+
+/// Why a text names no servers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum NameError {
+    /// A naming scheme that nobody here serves.
+    UnknownScheme {
+        /// What stood before `://`.
+        scheme: Box<str>,
+    },
+    /// An entry that is not a server.
+    Server {
+        /// Its place in the list, from 1.
+        position: usize,
+        /// The entry.
+        entry: Box<str>,
+        /// What is wrong with it.
+        error: AddressError,
+    },
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownScheme { scheme } => write!(f, "unknown naming scheme {scheme:?}; known is list://"),
+            Self::Server { position, entry, error } => write!(f, "server {position} {entry:?}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}

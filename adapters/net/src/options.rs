@@ -1,0 +1,159 @@
+//! What one call sets differently from its channel: [`CallOptions`], and the token that cancels it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hedge_core::drive::CancelSignal;
+use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, CallKind, Idempotency, RetryTarget, Timeout};
+
+use crate::naming::Server;
+
+/// The options of one call; what is `None` is the channel's.
+///
+/// ```
+/// use hedge_net::CallOptions;
+/// use std::time::Duration;
+///
+/// let options = CallOptions { max_retry: Some(0), ..CallOptions::new().with_timeout(Duration::from_millis(50)) };
+/// assert!(options.backup.is_none());
+/// ```
+#[derive(Clone, Default)]
+pub struct CallOptions {
+    /// From the call's start to its end, a streaming body included. [`CallOptions::with_timeout`] takes std's duration.
+    pub timeout: Option<Timeout>,
+    /// For making one connection; never beyond the deadline.
+    pub connect_timeout: Option<Timeout>,
+    /// How many attempts may follow the first, retries and backups together; at most 7.
+    pub max_retry: Option<u8>,
+    /// When to send a backup. [`CallOptions::with_backup`] takes std's duration.
+    pub backup: Option<BackupDelay>,
+    /// How many backups the call may send; at most 3. More than 1 allocates for each attempt.
+    pub max_backups: Option<u8>,
+    /// How long a retry waits.
+    pub backoff: Option<Backoff>,
+    /// Where a retry goes.
+    pub retry_target: Option<RetryTarget>,
+    /// Whether this request may be sent twice. `Unset`: as the transport says (HTTP: by method), else the channel.
+    pub idempotency: Idempotency,
+    /// What kind of exchange it is; only unary calls are hedged.
+    pub kind: CallKind,
+    /// The request's key for balancers that hash.
+    pub request_code: Option<u32>,
+    /// A policy for this call, instead of the channel's.
+    pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
+    /// The servers to use, in this order, instead of what the balancer would choose (S8). They need not be in the
+    /// channel's list; those that are share its counts.
+    pub servers: Option<Vec<Server>>,
+    /// When an attempt is finished.
+    pub body: BodyMode,
+    /// Cancels the call from elsewhere. Dropping the call's future does so too.
+    pub cancel: Option<CancelToken>,
+}
+
+impl CallOptions {
+    /// The channel's options as they are.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            timeout: None,
+            connect_timeout: None,
+            max_retry: None,
+            backup: None,
+            max_backups: None,
+            backoff: None,
+            retry_target: None,
+            idempotency: Idempotency::Unset,
+            kind: CallKind::Unary,
+            request_code: None,
+            backup_policy: None,
+            servers: None,
+            body: BodyMode::Buffered,
+            cancel: None,
+        }
+    }
+
+    /// The same with a timeout.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(Timeout::After(timeout.into())), ..self }
+    }
+
+    /// The same with a backup after `delay`.
+    #[must_use]
+    pub fn with_backup(self, delay: Duration) -> Self {
+        Self { backup: Some(BackupDelay::After(delay.into())), ..self }
+    }
+
+    /// What the core wants to see, the servers and the idempotency apart.
+    pub(crate) fn as_core(&self) -> policy::CallOptions<'_> {
+        policy::CallOptions {
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            max_retry: self.max_retry,
+            backup: self.backup,
+            max_backups: self.max_backups,
+            backoff: self.backoff,
+            retry_target: self.retry_target,
+            idempotency: self.idempotency,
+            kind: self.kind,
+            streaming: self.body == BodyMode::Streaming,
+            request_code: self.request_code,
+            backup_policy: match &self.backup_policy {
+                Some(policy) => Some(&**policy),
+                None => None,
+            },
+            servers: None,
+        }
+    }
+}
+
+impl fmt::Debug for CallOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallOptions")
+            .field("options", &self.as_core())
+            .field("servers", &self.servers)
+            .field("cancel", &self.cancel)
+            .finish()
+    }
+}
+
+/// When an attempt is finished.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum BodyMode {
+    /// At the last byte of the body (T1): a connection that breaks in the middle is a failure that can be retried.
+    #[default]
+    Buffered,
+    /// At the head (T2): the body is read by the caller, still under the call's deadline, and nothing is retried after
+    /// that. The server counts as at work until the body has ended or is dropped.
+    Streaming,
+}
+
+/// Cancels a call from any thread. Clones cancel the same call.
+///
+/// Cancelling before the call starts ends it at once; a token stays cancelled. It serves one call at a time.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<CancelSignal>);
+
+impl CancelToken {
+    /// A token that has not been cancelled.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cancels the call that has this token, now or when it starts. Idempotent.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether it has been cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    pub(crate) fn signal(&self) -> &CancelSignal {
+        &self.0
+    }
+}

@@ -1,0 +1,54 @@
+//! What this crate needs of an async runtime: [`Runtime`].
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use hedge_core::drive::Timer;
+use hedge_core::time::Instant;
+
+use crate::address::Address;
+
+/// An async runtime: a timer, connections and tasks.
+///
+/// Everything in this crate is written once over it; `hedge-tokio` and `hedge-smol` are two of them.
+pub trait Runtime: Timer<Sleep: Send> + Clone + Send + Sync + 'static {
+    /// A connection.
+    type Io: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static;
+
+    /// Connects by TCP, without a time limit of its own. A name is resolved first, and the first of its addresses that
+    /// connects is used.
+    fn connect(&self, address: &Address) -> impl Future<Output = io::Result<Self::Io>> + Send;
+
+    /// Runs a task in the background.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+}
+
+/// Runs a future until `deadline`; `None` if it was not done by then. Where both are there, the future wins.
+pub(crate) async fn before<R: Runtime, F: Future>(
+    runtime: &R,
+    deadline: Option<Instant>,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let Some(deadline) = deadline else { return Some(future.await) };
+    let mut sleep = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if sleep.is_none() {
+            sleep.set(Some(runtime.sleep_until(deadline)));
+        }
+        while sleep.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready()) {
+            if runtime.now() >= deadline {
+                return Poll::Ready(None);
+            }
+            // Timers may be early; one that is asked again waits for what is left.
+            sleep.set(Some(runtime.sleep_until(deadline)));
+        }
+        Poll::Pending
+    })
+    .await
+}

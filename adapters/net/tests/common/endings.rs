@@ -1,0 +1,109 @@
+//! How calls end: cancelled, late, without a server, with options that cannot be.
+
+use std::thread;
+use std::time::Duration;
+
+use hedge_net::{CallError, CallOptions, CancelToken, Channel, ConfigError, Runtime};
+
+use super::server::{TestServer, ok};
+use super::{assert_settled, drop_when, get, list, refused, server};
+
+pub(crate) async fn l12_a_token_cancels_from_another_thread<R: Runtime>(runtime: R) {
+    let there = TestServer::stalling();
+    let channel = list(&runtime, &[there.address]).build().unwrap();
+    let token = CancelToken::new();
+    let (arrived, other) = (there.requests.clone(), token.clone());
+    let thread = thread::spawn(move || {
+        arrived.block_until(1);
+        other.cancel();
+    });
+    let options = CallOptions { cancel: Some(token.clone()), ..CallOptions::new() };
+    let error = channel.call_with(get("/"), &options).await.unwrap_err();
+    thread.join().unwrap();
+    assert_eq!(error.kind(), "cancelled");
+    assert!(token.is_cancelled());
+    assert_settled(&channel);
+    there.closed.reached(1).await;
+}
+
+pub(crate) async fn l12_a_token_that_was_cancelled_before_starts_nothing<R: Runtime>(runtime: R) {
+    let there = TestServer::stalling();
+    let channel = list(&runtime, &[there.address]).build().unwrap();
+    let token = CancelToken::new();
+    token.cancel();
+    token.cancel();
+    let options = CallOptions { cancel: Some(token), ..CallOptions::new() };
+    let error = channel.call_with(get("/"), &options).await.unwrap_err();
+    assert!(matches!(error, CallError::Cancelled { last: None, .. }));
+    assert_eq!(error.report().attempts().len(), 0);
+    assert_eq!(there.accepted.count(), 0);
+    assert_settled(&channel);
+}
+
+pub(crate) async fn l12_dropping_the_future_cancels<R: Runtime>(runtime: R) {
+    let there = [TestServer::stalling(), TestServer::stalling()];
+    let addresses = [there[0].address, there[1].address];
+    let channel = list(&runtime, &addresses).backup(Duration::from_millis(1)).build().unwrap();
+    let at_both = async {
+        there[0].requests.reached(1).await;
+        there[1].requests.reached(1).await;
+        assert_eq!(addresses.map(|address| channel.in_flight(&server(address))), [1, 1]);
+    };
+    drop_when(channel.call(get("/")), at_both).await;
+    assert_settled(&channel);
+    for there in &there {
+        there.closed.reached(1).await;
+    }
+}
+
+pub(crate) async fn l2_the_deadline_closes_what_is_in_flight<R: Runtime>(runtime: R) {
+    let there = TestServer::stalling();
+    let channel = list(&runtime, &[there.address]).build().unwrap();
+    let options = CallOptions::new().with_timeout(Duration::from_millis(50));
+    let error = channel.call_with(get("/"), &options).await.unwrap_err();
+    assert!(matches!(error, CallError::Deadline { last: None, .. }), "{error}");
+    assert!(error.to_string().contains("had not answered"), "{error}");
+    assert!(error.report().elapsed() >= Duration::from_millis(50).into());
+    assert_settled(&channel);
+    there.closed.reached(1).await;
+}
+
+pub(crate) async fn l16_an_empty_list_and_servers_that_are_down_are_different<R: Runtime>(runtime: R) {
+    let there = TestServer::answering(|_| ok(""));
+    let channel = list(&runtime, &[there.address]).build().unwrap();
+    assert!(channel.set_usable(&server(there.address), false));
+    assert!(!channel.set_usable(&server(refused()), false));
+    let error = channel.call(get("/")).await.unwrap_err();
+    assert!(matches!(error, CallError::AllDown { .. }), "{error}");
+    assert!(channel.set_usable(&server(there.address), true));
+    channel.call(get("/")).await.unwrap();
+    assert_eq!(channel.set_servers(Vec::new()), 0);
+    let error = channel.call(get("/")).await.unwrap_err();
+    assert!(matches!(error, CallError::NoServer { .. }), "{error}");
+    assert_eq!(error.kind(), "no_server");
+}
+
+pub(crate) async fn l3_options_that_a_call_cannot_hold_are_errors<R: Runtime>(runtime: R) {
+    let there = TestServer::stalling();
+    let channel = list(&runtime, &[there.address]).build().unwrap();
+    let too_many = CallOptions { max_retry: Some(8), ..CallOptions::new() };
+    let error = channel.call_with(get("/"), &too_many).await.unwrap_err();
+    let CallError::Config { error: reason, .. } = error else { panic!("{error}") };
+    assert_eq!(reason, ConfigError::TooManyAttempts { max_retry: 8, capacity: 8 });
+    let too_many = CallOptions { max_backups: Some(4), ..CallOptions::new() };
+    let error = channel.call_with(get("/"), &too_many).await.unwrap_err();
+    assert_eq!(error.to_string(), "config: max_backups 4: 4 attempts can be in flight, the first included");
+    assert_eq!(error.report().attempts().len(), 0);
+    assert_eq!(there.accepted.count(), 0);
+}
+
+pub(crate) async fn l16_an_error_says_which_server_and_attempt<R: Runtime>(runtime: R) {
+    let address = refused();
+    let channel = Channel::builder(runtime, format!("{address} canary")).max_retry(1).build().unwrap();
+    let error = channel.call(get("/")).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("failed after "), "{text}");
+    assert!(text.ends_with(&format!("s: attempt 1 at {address} canary: connection refused")), "{text}");
+    let last = error.report().decisive().unwrap();
+    assert_eq!(error.trace().server(last).unwrap().to_string(), format!("{address} canary"));
+}

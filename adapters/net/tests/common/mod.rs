@@ -1,0 +1,186 @@
+//! What the tests of both runtimes share: a scripted server, signals, and the tests themselves.
+
+pub(crate) mod basics;
+pub(crate) mod bodies;
+pub(crate) mod endings;
+pub(crate) mod pooling;
+pub(crate) mod server;
+pub(crate) mod servers;
+pub(crate) mod signal;
+
+use std::future::{Future, poll_fn};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use hedge_net::http::{Http, HttpError, RequestBody};
+use hedge_net::{Builder, CallError, Channel, Runtime, Server};
+
+pub(crate) type Error = CallError<http::Response<hedge_net::http::Body>, HttpError>;
+pub(crate) type HttpBuilder<R> = Builder<R, Http<R>>;
+pub(crate) type HttpChannel<R> = Channel<R, Http<R>>;
+
+/// Makes a `#[test]` of each generic test, on one runtime.
+macro_rules! on {
+    ($run:ident: $($room:ident { $($name:ident)* })*) => {
+        $(mod $room {
+            $(#[test]
+            fn $name() {
+                super::$run(super::common::$room::$name);
+            })*
+        })*
+    };
+}
+pub(crate) use on;
+
+/// Every generic test.
+macro_rules! every_test {
+    ($run:ident) => {
+        common::on! { $run:
+            basics {
+                a_plain_get_says_what_the_server_needs
+                l7_a_backup_wins_and_the_loser_is_closed_at_once
+                l6_three_backups_are_in_flight_at_once
+                f_a_refused_server_is_failed_over
+                r5_a_post_is_retried_only_as_long_as_it_has_not_left
+                r1_a_status_of_5xx_is_kept_in_the_error
+                r2_a_policy_may_retry_a_reply
+                bad_requests_are_fatal_and_not_sent
+                l2_connecting_has_its_own_deadline
+                what_is_not_http_is_a_protocol_error
+                a_channel_that_cannot_work_is_not_built
+            }
+            bodies {
+                t1_a_body_that_breaks_off_is_retried
+                t1_a_body_over_the_limit_says_so
+                chunks_and_trailers_are_kept
+                t3_a_factory_makes_a_body_for_each_attempt
+                t3_a_body_that_is_sent_once_is_not_retried_once_it_left
+                r5_a_body_that_is_sent_once_survives_a_refused_connection
+                an_early_answer_to_an_endless_request_closes_the_connection
+                t2_a_streaming_server_counts_as_at_work_until_the_body_ends
+                t2_a_streaming_body_that_is_dropped_closes_its_connection
+                t2_the_deadline_covers_a_body_that_stalls
+                t2_the_deadline_covers_a_body_that_never_stalls
+                t2_a_rejected_streaming_reply_can_be_read
+                t2_a_streaming_reply_without_a_body_owes_nothing
+            }
+            endings {
+                l12_a_token_cancels_from_another_thread
+                l12_a_token_that_was_cancelled_before_starts_nothing
+                l12_dropping_the_future_cancels
+                l2_the_deadline_closes_what_is_in_flight
+                l16_an_empty_list_and_servers_that_are_down_are_different
+                l3_options_that_a_call_cannot_hold_are_errors
+                l16_an_error_says_which_server_and_attempt
+            }
+            pooling {
+                connections_are_kept_alive
+                the_connection_used_last_is_used_next
+                no_more_connections_are_kept_than_allowed
+                idle_connections_are_closed
+                t4_a_connection_that_the_server_closed_is_passed_over
+                a_connection_that_the_server_closes_is_not_kept
+            }
+            servers {
+                l20_a_call_at_a_removed_server_goes_on
+                s8_a_call_names_its_own_servers
+                s8_named_servers_of_the_list_share_its_counts
+                l15_a_call_may_say_that_it_is_idempotent
+            }
+        }
+    };
+}
+pub(crate) use every_test;
+
+/// Long enough for anything that is not stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a test, and fails it when it is stuck.
+pub(crate) async fn within<R: Runtime>(runtime: R, test: impl Future<Output = ()>) {
+    let mut sleep = pin!(runtime.sleep_until(runtime.now() + PATIENCE.into()));
+    let mut test = pin!(test);
+    poll_fn(|cx| match test.as_mut().poll(cx) {
+        Poll::Pending if sleep.as_mut().poll(cx).is_ready() => panic!("the test is stuck"),
+        poll => poll,
+    })
+    .await;
+}
+
+/// Polls a future until something else happens, then drops it.
+pub(crate) async fn drop_when<F: Future<Output: std::fmt::Debug>>(future: F, event: impl Future<Output = ()>) {
+    let mut future = pin!(future);
+    let mut event = pin!(event);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            panic!("done before the event: {output:?}");
+        }
+        event.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// Runs two futures to their ends.
+pub(crate) async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    let (mut first, mut second) = (None, None);
+    poll_fn(|cx| {
+        if first.is_none()
+            && let Poll::Ready(output) = a.as_mut().poll(cx)
+        {
+            first = Some(output);
+        }
+        if second.is_none()
+            && let Poll::Ready(output) = b.as_mut().poll(cx)
+        {
+            second = Some(output);
+        }
+        match (first.take(), second.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (a, b) => {
+                (first, second) = (a, b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// A builder for a list of addresses, with a time limit that no test meets by chance.
+pub(crate) fn list<R: Runtime>(runtime: &R, addresses: &[SocketAddr]) -> HttpBuilder<R> {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    Channel::builder(runtime.clone(), format!("list://{}", addresses.join(",")))
+        .load_balancer("rr")
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        .seed(1)
+}
+
+pub(crate) fn get(uri: &str) -> http::Request<RequestBody> {
+    http::Request::get(uri).body(RequestBody::Empty).unwrap()
+}
+
+pub(crate) fn post(uri: &str) -> http::Request<RequestBody> {
+    http::Request::post(uri).body("text".into()).unwrap()
+}
+
+/// An address that refuses connections: the client's side of one, kept open so that nobody else comes to listen there.
+pub(crate) fn refused() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let address = stream.local_addr().unwrap();
+    std::mem::forget((stream, listener));
+    address
+}
+
+/// Nothing is in flight anywhere.
+pub(crate) fn assert_settled<R: Runtime>(channel: &HttpChannel<R>) {
+    for server in channel.servers() {
+        assert_eq!(channel.in_flight(&server), 0, "{server}");
+    }
+}
+
+pub(crate) fn server(address: SocketAddr) -> Server {
+    Server::new(address, "")
+}

@@ -1,0 +1,139 @@
+//! A server on threads that does to each connection what a script says.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use super::signal::Signal;
+
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) accepted: Signal,
+    /// A connection was closed or reset by the client, as its script saw.
+    pub(crate) closed: Signal,
+    /// A whole request was read.
+    pub(crate) requests: Signal,
+}
+
+/// One connection, as its script sees it.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    /// From 0, in the order in which they were accepted.
+    pub(crate) number: usize,
+    closed: Signal,
+    requests: Signal,
+}
+
+/// A request, as text.
+pub(crate) struct Seen {
+    /// From 0, of the whole server.
+    pub(crate) number: usize,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl TestServer {
+    /// Runs `script` on a thread for each connection.
+    pub(crate) fn start(script: impl Fn(&mut Connection) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, closed, requests) = (Signal::new(), Signal::new(), Signal::new());
+        let server = Self { address, accepted: accepted.clone(), closed: closed.clone(), requests: requests.clone() };
+        let script = Arc::new(script);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let number = accepted.raise();
+                let mut connection = Connection { stream, number, closed: closed.clone(), requests: requests.clone() };
+                let script = Arc::clone(&script);
+                thread::spawn(move || script(&mut connection));
+            }
+        });
+        server
+    }
+
+    /// Answers every request with what `answer` makes of it.
+    pub(crate) fn answering(answer: impl Fn(&Seen) -> String + Send + Sync + 'static) -> Self {
+        Self::start(move |connection| {
+            while let Some(seen) = connection.request() {
+                connection.send(&answer(&seen));
+            }
+        })
+    }
+
+    /// Takes requests and never answers them.
+    pub(crate) fn stalling() -> Self {
+        Self::start(|connection| while connection.request().is_some() {})
+    }
+}
+
+impl Connection {
+    /// The next request; `None` once the client has closed.
+    pub(crate) fn request(&mut self) -> Option<Seen> {
+        let head = self.head()?;
+        let header = |name: &str| {
+            let lines = head.lines().filter_map(|line| line.split_once(": "));
+            lines.filter(|(there, _)| there.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
+        };
+        let mut body = Vec::new();
+        if let Some(length) = header("content-length") {
+            for _ in 0..length.parse().unwrap() {
+                body.push(self.byte()?);
+            }
+        } else if header("transfer-encoding").is_some() {
+            while !body.ends_with(b"0\r\n\r\n") {
+                body.push(self.byte()?);
+            }
+        }
+        Some(Seen { number: self.requests.raise(), head, body: String::from_utf8(body).unwrap() })
+    }
+
+    /// The head of the next request; `None` once the client has closed.
+    pub(crate) fn head(&mut self) -> Option<String> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.byte()?);
+        }
+        Some(String::from_utf8(head).unwrap())
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(1) => return Some(byte[0]),
+            Ok(_) => {}
+            Err(error) => assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)),
+        }
+        self.closed.raise();
+        None
+    }
+
+    /// Waits for the client to close.
+    pub(crate) fn until_closed(&mut self) {
+        while self.byte().is_some() {}
+    }
+
+    /// Closes the connection from this side.
+    pub(crate) fn hang_up(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+
+    /// False once the client has closed.
+    pub(crate) fn send(&mut self, text: &str) -> bool {
+        let sent = self.stream.write_all(text.as_bytes()).is_ok();
+        if !sent {
+            self.closed.raise();
+        }
+        sent
+    }
+}
+
+pub(crate) fn ok(body: &str) -> String {
+    status(200, body)
+}
+
+pub(crate) fn status(status: u16, body: &str) -> String {
+    format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}

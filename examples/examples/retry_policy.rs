@@ -1,0 +1,33 @@
+//! The user's own retry policy: HTTP 403 is retried at another server, as in brpc's documentation.
+//! Run it: cargo run --release --example retry_policy
+
+use std::error::Error;
+use std::time::Duration;
+
+use hedge_core::policy::{Code, Judgement, RetryPolicy, Verdict};
+use hedge_examples::replicas::{self, Answer, Replica};
+use hedge_net::http::{Body, HttpError, HttpRetryPolicy};
+use http::{Request, Response, StatusCode};
+
+/// 403 is one server's own opinion; everything else is judged as ever.
+fn forbidden_is_retried(result: Result<&Response<Body>, &HttpError>) -> Judgement {
+    match result {
+        Ok(reply) if reply.status() == StatusCode::FORBIDDEN => Judgement::new(Verdict::Retry, Code(403)),
+        other => HttpRetryPolicy.judge(other),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let server = |status| Replica::start(move || Answer { after: Duration::ZERO, status });
+    let servers = [server(403)?, server(200)?];
+    let channel = hedge_tokio::builder(replicas::servers(&servers))
+        .load_balancer("rr")
+        .retry_policy(forbidden_is_retried)
+        .build()?;
+    for call in 0..4 {
+        let reply = channel.call(Request::get("/").body("".into())?).await?;
+        println!("call {call}: {} after {} retries", reply.status(), reply.report().retried_count());
+    }
+    Ok(())
+}

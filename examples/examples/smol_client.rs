@@ -1,0 +1,20 @@
+//! The shortest client on smol: a list of servers, a balancer, a backup after 2 ms.
+//! Run it: cargo run --release --example smol_client
+
+use std::time::Duration;
+
+use hedge_examples::replicas::{self, Answer, Replica};
+use http::Request;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let answer = || Answer::ok(Duration::from_millis(1));
+    let replicas = [Replica::start(answer)?, Replica::start(answer)?];
+
+    smol::block_on(async {
+        let builder = hedge_smol::builder(replicas::servers(&replicas));
+        let channel = builder.load_balancer("rr").backup(Duration::from_millis(2)).build()?;
+        let reply = channel.call(Request::get("/").body("".into())?).await?;
+        println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
+        Ok(())
+    })
+}

@@ -1,0 +1,101 @@
+//! The load generator: so many calls, so many at a time, on any runtime.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use hedge_net::http::{Http, RequestBody};
+use hedge_net::{CallOptions, Channel, Runtime};
+use http::Request;
+use http::uri::{PathAndQuery, Uri};
+
+use crate::stats::Tally;
+
+/// How often the progress is shown and Ctrl-C looked for.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What to send, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) calls: u64,
+    pub(crate) concurrency: u32,
+    pub(crate) path: PathAndQuery,
+    pub(crate) options: CallOptions,
+    /// Ends the run early once it is true.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) tally: Tally,
+    /// What the first call that failed had to say.
+    pub(crate) first_error: Option<String>,
+}
+
+/// What the callers of one run share.
+struct Run {
+    load: Load,
+    begun: AtomicU64,
+    tally: Mutex<Tally>,
+    first_error: OnceLock<String>,
+}
+
+impl Run {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn goes_on(&self) -> bool {
+        let stopped = self.load.stop.load(Ordering::Relaxed);
+        !stopped && self.begun.fetch_add(1, Ordering::Relaxed) < self.load.calls
+    }
+}
+
+/// Runs the load to its end or until it is stopped; `progress` is told the calls done so far.
+///
+/// It blocks its thread, which no call runs on: the callers are tasks of the runtime.
+pub(crate) fn run<R: Runtime>(
+    runtime: &R,
+    channel: &Channel<R, Http<R>>,
+    load: Load,
+    progress: impl Fn(u64),
+) -> Outcome {
+    let callers = load.calls.min(load.concurrency.into());
+    let run = Arc::new(Run { load, begun: AtomicU64::new(0), tally: Mutex::default(), first_error: OnceLock::new() });
+    let (working, ended) = mpsc::channel();
+    for _ in 0..callers {
+        runtime.spawn(call_on(channel.clone(), Arc::clone(&run), working.clone()));
+    }
+    drop(working);
+    // The last caller's end closes the channel.
+    while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        progress(run.tally().calls());
+        if run.load.stop.load(Ordering::Relaxed) {
+            // Calls in flight are not waited for: they may take up to the timeout.
+            break;
+        }
+    }
+    let tally = std::mem::take(&mut *run.tally());
+    progress(tally.calls());
+    Outcome { tally, first_error: run.first_error.get().cloned() }
+}
+
+/// One caller: one call after the other.
+async fn call_on<R: Runtime>(channel: Channel<R, Http<R>>, run: Arc<Run>, _working: Sender<()>) {
+    while run.goes_on() {
+        let mut request = Request::new(RequestBody::Empty);
+        *request.uri_mut() = Uri::from(run.load.path.clone());
+        let begun = Instant::now();
+        let result = channel.call_with(request, &run.load.options).await;
+        let latency = begun.elapsed();
+        match &result {
+            Ok(reply) => run.tally().record(latency, reply.report(), None),
+            Err(error) => {
+                run.first_error.get_or_init(|| error.to_string());
+                run.tally().record(latency, error.report(), Some(error.kind()));
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The default binary from outside: what it prints, what it refuses, and how it stops.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise, in its helpers too")]
+
+use std::fs;
+use std::io::Read;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hedge_examples::replicas::{Answer, Replica, servers};
+use serde_json::Value;
+
+fn command(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hedge-examples"));
+    command.args(arguments.split_whitespace());
+    command
+}
+
+fn run(arguments: &str) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Asserts a failure that says one line, and answers the line.
+fn error_line(output: &Output) -> String {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(!output.status.success() && output.status.code().is_some(), "{output:?}");
+    assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{stderr}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    stderr
+}
+
+fn counts_add_up(run: &Value, calls: u64) {
+    let count = |name: &str| run[name].as_u64().unwrap();
+    assert_eq!((count("calls"), count("ok")), (calls, calls), "{run}");
+    assert_eq!(run["errors"], serde_json::json!({}), "{run}");
+    // Nothing fails here, so every attempt that is not a call's first is a backup.
+    assert_eq!(count("attempts"), calls + count("backups"), "{run}");
+    assert!(count("backup_wins") <= count("backups"), "{run}");
+    let extra = run["extra_load"].as_f64().unwrap() * calls as f64;
+    assert!((extra - count("backups") as f64).abs() < 1e-6, "{run}");
+    let percentiles = ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"].map(count);
+    assert!(percentiles[0] > 0 && percentiles.is_sorted(), "{run}");
+}
+
+#[test]
+fn both_runtimes_count_both_runs() {
+    for runtime in ["tokio", "smol"] {
+        let measured = json(&run(&format!("--calls 300 --json --timeout-ms 10000 --runtime {runtime}")));
+        assert_eq!((&measured["servers"], &measured["concurrency"]), (&3.into(), &8.into()));
+        let [plain, backup] = measured["runs"].as_array().unwrap().as_slice() else { panic!("{measured}") };
+        assert_eq!((&plain["name"], &backup["name"]), (&"plain".into(), &"backup".into()));
+        counts_add_up(plain, 300);
+        counts_add_up(backup, 300);
+        assert_eq!(plain["attempts"], 300, "{plain}");
+        assert!(backup["backup_wins"].as_u64() > Some(0), "{backup}");
+    }
+}
+
+#[test]
+fn without_options_but_calls_it_prints_a_table_and_a_picture() {
+    let output = run("--calls 200");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{text}");
+    for part in ["plain", "backup", "p99.9", "extra requests", "backups that won", "░", "█", "50 %┤", " ms\n"] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[test]
+fn servers_elsewhere_are_called_on_their_path() {
+    let replicas = [(); 2].map(|()| Replica::start(|| Answer::ok(Duration::ZERO)).unwrap());
+    let list = servers(&replicas);
+    let measured = json(&run(&format!("--servers {list} --path /x?y=1 --calls 50 --lb random --json --max-retry 1")));
+    assert_eq!(measured["servers"], 2);
+    assert_eq!(measured["runs"][1]["ok"], 50);
+    let single = format!("--servers {} --calls 20 --json", replicas[0].address());
+    assert_eq!(json(&run(&single))["runs"][0]["ok"], 20);
+}
+
+#[test]
+fn replies_that_are_not_accepted_are_counted_by_kind() {
+    let mut asked = 0;
+    let replica = Replica::start(move || {
+        asked += 1;
+        Answer { after: Duration::ZERO, status: if asked == 1 { 200 } else { 500 } }
+    })
+    .unwrap();
+    let measured = json(&run(&format!("--servers {} --calls 20 --concurrency 1 --json", replica.address())));
+    for run in measured["runs"].as_array().unwrap() {
+        assert_eq!((&run["calls"], &run["ok"], &run["errors"]["failed"]), (&20.into(), &0.into(), &20.into()), "{run}");
+    }
+}
+
+#[test]
+fn svg_is_written() {
+    let file = std::env::temp_dir().join(format!("hedge-examples-{}.svg", std::process::id()));
+    let output = command("--calls 50 --json --svg").arg(&file).output().unwrap();
+    json(&output);
+    let svg = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert!(svg.starts_with("<svg"), "{svg}");
+}
+
+#[test]
+fn what_cannot_be_used_is_one_line() {
+    let silent = "list://127.0.0.1:1,127.0.0.1:2";
+    for (arguments, part) in [
+        ("--calls 0", "--calls"),
+        ("--concurrency 0", "--concurrency"),
+        ("--nonsense", "--nonsense"),
+        ("--lb best", "best"),
+        ("--path x", "--path"),
+        ("--servers nonsense://x", "nonsense"),
+        ("--servers list://", "list"),
+        ("--max-retry 200", "200"),
+        ("--svg /nowhere/at/all.svg", "/nowhere/at/all.svg"),
+        (&format!("--servers {silent}"), "refused"),
+    ] {
+        let line = error_line(&run(arguments));
+        assert!(line.contains(part), "{arguments}: {line}");
+    }
+}
+
+#[test]
+fn a_delay_past_the_timeout_is_warned_of() {
+    let output = run("--calls 20 --json --timeout-ms 400 --backup-ms 400");
+    assert_eq!(json(&output)["runs"][1]["backups"], 0);
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("warning: "));
+}
+
+#[test]
+fn help_is_no_error() {
+    let output = run("--help");
+    assert!(output.status.success() && output.stderr.is_empty());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("--backup-ms"));
+}
+
+#[test]
+fn ctrl_c_prints_what_was_measured() {
+    let mut child = command("--calls 100000000").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(1));
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let status = wait(&mut child);
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(status, Some(130), "{text}");
+    let calls = text.lines().find_map(|line| line.strip_prefix("calls ")).map(str::trim);
+    assert!(calls.is_some_and(|calls| calls.parse::<u64>().is_ok_and(|calls| calls > 0)), "{text}");
+}
+
+/// The exit status, within ten seconds.
+fn wait(child: &mut Child) -> Option<i32> {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(10) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    None
+}

@@ -1,0 +1,63 @@
+//! Every example runs, ends well, and prints what it is there to show.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise, in its helpers too")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Runs an example that cargo has built next to this test: `target/<profile>/deps/…` is the test.
+fn output_of(name: &str) -> String {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let program: PathBuf = profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let output = Command::new(&program).output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn by_hand() {
+    let text = output_of("by_hand");
+    assert!(text.contains("ended after 2700 µs: Some(Accepted)"), "{text}");
+    assert!(text.contains("attempt 1: Backup at 2000 µs to 10.0.0.2:80: Finished(Accept), won"), "{text}");
+    assert!(text.contains("Abandon"), "{text}");
+}
+
+#[test]
+fn backup_request() {
+    let text = output_of("backup_request");
+    assert_eq!(text.lines().count(), 20, "{text}");
+    assert!(text.lines().enumerate().all(|(index, line)| line.starts_with(&format!("call {index:>2}: "))), "{text}");
+    assert!(text.contains(", by the backup"), "{text}");
+}
+
+#[test]
+fn clients_of_both_runtimes() {
+    for name in ["tokio_client", "smol_client"] {
+        let text = output_of(name);
+        assert!(text.starts_with("200 OK from 127.0.0.1:"), "{text}");
+    }
+}
+
+#[test]
+fn retry_policy() {
+    let text = output_of("retry_policy");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.lines().all(|line| line.contains(": 200 OK after ")), "{text}");
+    assert!(text.contains("after 1 retries"), "{text}");
+}
+
+#[test]
+fn cancel() {
+    let text = output_of("cancel");
+    assert!(text.starts_with("cancelled after ") && text.contains(" ms: "), "{text}");
+}
+
+#[test]
+fn line_protocol() {
+    let text = output_of("line_protocol");
+    for key in ["one", "two", "three", "four"] {
+        assert!(text.contains(&format!("GET {key} from the fast server")), "{text}");
+    }
+    assert!(text.contains("1 backups"), "{text}");
+}
