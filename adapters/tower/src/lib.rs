@@ -1,0 +1,1 @@
+//! Hedged calls as a tower layer: around one service or a set of them.
