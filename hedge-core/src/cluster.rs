@@ -41,6 +41,14 @@ struct Slot<A, T> {
 }
 
 impl<A, T> Slot<A, T> {
+    const EMPTY: Self = Self {
+        server: None,
+        in_flight: AtomicU32::new(0),
+        usable: AtomicBool::new(false),
+        generation: 0,
+        address: AddressKey(0),
+    };
+
     fn candidate(&self, slot: u16) -> Candidate {
         Candidate {
             server: ServerId::new(slot, self.generation),
@@ -51,20 +59,6 @@ impl<A, T> Slot<A, T> {
 }
 
 impl<A: Ord, T: Ord, const N: usize> Cluster<A, T, N> {
-    /// No servers.
-    #[must_use]
-    pub fn new() -> Self {
-        const { assert!(N <= 0x1_0000, "slots are numbered with 16 bits") };
-        let empty = || Slot {
-            server: None,
-            in_flight: AtomicU32::new(0),
-            usable: AtomicBool::new(false),
-            generation: 0,
-            address: AddressKey(0),
-        };
-        Self { slots: core::array::from_fn(|_| empty()), order: Vec::new(), addresses: 0 }
-    }
-
     /// Adds a server, usable at once.
     ///
     /// # Errors
@@ -140,6 +134,13 @@ impl<A: Ord, T: Ord, const N: usize> Cluster<A, T, N> {
 }
 
 impl<A, T, const N: usize> Cluster<A, T, N> {
+    /// No servers.
+    #[must_use]
+    pub const fn new() -> Self {
+        const { assert!(N <= 0x1_0000, "slots are numbered with 16 bits") };
+        Self { slots: [const { Slot::EMPTY }; N], order: Vec::new(), addresses: 0 }
+    }
+
     /// The server with that id; `None` if it is gone.
     pub fn server(&self, server: ServerId) -> Option<&Server<A, T>> {
         self.slot(server)?.server.as_ref()
@@ -218,7 +219,7 @@ impl<A, T, const N: usize> ServerList for Cluster<A, T, N> {
     }
 }
 
-impl<A: Ord, T: Ord, const N: usize> Default for Cluster<A, T, N> {
+impl<A, T, const N: usize> Default for Cluster<A, T, N> {
     fn default() -> Self {
         Self::new()
     }

@@ -37,8 +37,15 @@ use crate::policy::{
 };
 use crate::time::{Duration, Instant};
 
-/// How often an unconditional pick is repeated because another call took the balancer's turn, before it insists.
-const PICK_ATTEMPTS: usize = 4;
+/// How often a first attempt looks for a server because another call took the balancer's turn, before it insists.
+const PICK_TRIES: usize = 4;
+
+/// Why an attempt that was due is not started.
+enum Refusal {
+    NoAttemptLeft,
+    Server(NoServer),
+    Limit(Denial),
+}
 
 /// The timers of a call, in the order in which they are looked at within one instant.
 #[derive(Clone, Copy)]
@@ -152,16 +159,12 @@ where
             if next > self.seen {
                 return Action::Wait { until: Some(next).filter(|at| *at < Instant::NEVER) };
             }
-            let started = if self.due(Timer::Deadline) {
+            if self.due(Timer::Deadline) {
                 self.end(End::Deadline);
-                None
-            } else if self.due(Timer::Pending) {
-                self.start_pending()
-            } else {
-                self.start_backup()
-            };
-            if let Some(start) = started {
-                return Action::Start(start);
+                continue;
+            }
+            if let Some(attempt) = self.start_due() {
+                return Action::Start(self.describe(attempt));
             }
         }
     }
@@ -294,74 +297,73 @@ where
     /// L10: ends the call when nothing can win it any more.
     fn end_if_stuck(&mut self) {
         let backup_may_help = self.held && self.armed(Timer::Backup) && self.attempts_left();
-        if !self.in_flight() && !self.armed(Timer::Pending) && !backup_may_help {
+        if !self.report.in_flight() && !self.armed(Timer::Pending) && !backup_may_help {
             self.end(End::Failed);
         }
     }
 
     // ---- what a timer does ----
 
-    /// The first attempt, or a retry: `None` if it cannot be started after all.
-    fn start_pending(&mut self) -> Option<Start> {
-        self.set(Timer::Pending, Instant::NEVER);
-        if self.report.attempts().is_empty() {
-            return match self.pick_first() {
-                Ok(pick) => self.start(&pick, Kind::First),
-                Err(reason) => {
-                    self.end(if reason == NoServer::Empty { End::NoServer } else { End::AllDown });
-                    None
-                }
-            };
+    /// Starts what the pending start or else the backup timer is for; `None` if it cannot be started after all.
+    fn start_due(&mut self) -> Option<AttemptId> {
+        let kind = self.take_due()?;
+        let refusal = match self.choose(kind) {
+            Ok(pick) => return self.start(&pick, kind),
+            Err(refusal) => refusal,
+        };
+        match (kind, refusal) {
+            (Kind::First, Refusal::Server(NoServer::Empty)) => self.end(End::NoServer),
+            (Kind::First, _) => self.end(End::AllDown),
+            (Kind::Retry, _) => self.end_if_stuck(),
+            (Kind::Backup, refusal) => {
+                self.report.set_not_hedged(match refusal {
+                    Refusal::NoAttemptLeft => NotHedged::NoAttemptLeft,
+                    Refusal::Server(_) => NotHedged::NoOtherServer,
+                    Refusal::Limit(limit) => NotHedged::Denied(limit),
+                });
+                self.end_if_stuck();
+            }
         }
-        let started = self.retry();
-        if started.is_none() {
-            self.end_if_stuck();
-        }
-        started
+        None
     }
 
-    /// What a pending retry needs is checked again when it is due (L9): attempts, a server, the limits.
-    fn retry(&mut self) -> Option<Start> {
-        if !self.attempts_left() {
-            return None;
+    /// Disarms the timer that is due, the pending start before the backup; `None` if it has to be armed again.
+    fn take_due(&mut self) -> Option<Kind> {
+        if self.due(Timer::Pending) {
+            self.set(Timer::Pending, Instant::NEVER);
+            return Some(if self.report.attempts().is_empty() { Kind::First } else { Kind::Retry });
         }
-        let target = self.options.retry_target.unwrap_or(self.host.options().retry_target);
-        let pick = self.look((target == RetryTarget::Same).then_some(self.retry_of)).ok()?;
-        self.may_retry().ok()?;
-        self.host.commit(&pick, true);
-        self.start(&pick, Kind::Retry)
-    }
-
-    /// L5: a server first, then the policy; `None` if no backup is sent.
-    fn start_backup(&mut self) -> Option<Start> {
         self.set(Timer::Backup, Instant::NEVER);
-        if !self.in_flight() && self.armed(Timer::Pending) {
+        if self.armed(Timer::Pending) && !self.report.in_flight() {
             // A backup of nothing: it follows the start that a backoff holds back (L17).
             self.arm_backup(self.timer(Timer::Pending) + self.backup_delay);
             return None;
         }
         self.held = false;
-        let refused = if !self.attempts_left() {
-            NotHedged::NoAttemptLeft
-        } else {
-            match self.look(None) {
-                Err(_) => NotHedged::NoOtherServer,
-                Ok(pick) => match self.may_back_up() {
-                    Err(limit) => NotHedged::Denied(limit),
-                    Ok(()) => {
-                        self.host.commit(&pick, true);
-                        return self.start(&pick, Kind::Backup);
-                    }
-                },
+        Some(Kind::Backup)
+    }
+
+    /// What an attempt needs, checked when it is due: attempts left, a server, and last the limits, which count what they
+    /// grant (L5, L9). Commits to the server.
+    fn choose(&mut self, kind: Kind) -> Result<Pick, Refusal> {
+        if kind != Kind::First && !self.attempts_left() {
+            return Err(Refusal::NoAttemptLeft);
+        }
+        let target = self.options.retry_target.unwrap_or(self.host.options().retry_target);
+        let same = (kind == Kind::Retry && target == RetryTarget::Same).then_some(self.retry_of);
+        for tries_left in (0..PICK_TRIES).rev() {
+            let pick = self.look(same).map_err(Refusal::Server)?;
+            self.permitted(kind).map_err(Refusal::Limit)?;
+            // What was granted goes where it was granted for; a first attempt may look again.
+            if self.host.commit(&pick, kind != Kind::First || tries_left == 0) {
+                return Ok(pick);
             }
-        };
-        self.report.set_not_hedged(refused);
-        self.end_if_stuck();
-        None
+        }
+        Err(Refusal::Server(NoServer::Gone))
     }
 
     /// Records an attempt that was committed to, and arms what follows from it.
-    fn start(&mut self, pick: &Pick, kind: Kind) -> Option<Start> {
+    fn start(&mut self, pick: &Pick, kind: Kind) -> Option<AttemptId> {
         let attempt = self.report.push(Attempt::start(self.offset(), pick.server, pick.address, kind))?;
         match kind {
             Kind::First => match self.first_backup() {
@@ -376,17 +378,23 @@ where
                 }
             }
         }
+        Some(attempt)
+    }
+
+    /// What the driver is told of an attempt that starts now.
+    fn describe(&self, attempt: AttemptId) -> Start {
+        let record = self.report.attempts().get(attempt.index()).unwrap_or(&Attempt::NONE);
         let connect_deadline = match self.options.connect_timeout.unwrap_or(self.host.options().connect_timeout) {
             Timeout::After(timeout) => (self.seen + timeout).min(self.deadline()),
             Timeout::Never => self.deadline(),
         };
-        Some(Start {
+        Start {
             attempt,
-            kind,
-            server: pick.server,
+            kind: record.kind(),
+            server: record.server(),
             remaining: self.remaining(),
             connect_deadline: Some(connect_deadline).filter(|at| *at < Instant::NEVER),
-        })
+        }
     }
 
     /// When the first backup is due, or why there is none (L4, L19).
@@ -444,30 +452,14 @@ where
         self.host.look(&selection, &mut || self.random.next(self.host.seeds()))
     }
 
-    /// Looks and commits; if another call took the balancer's turn in between, looks again.
-    fn pick_first(&mut self) -> Result<Pick, NoServer> {
-        let mut pick = self.look(None)?;
-        for _ in 1..PICK_ATTEMPTS {
-            if self.host.commit(&pick, false) {
-                return Ok(pick);
-            }
-            pick = self.look(None)?;
-        }
-        self.host.commit(&pick, true);
-        Ok(pick)
-    }
-
-    fn may_back_up(&self) -> Result<(), Denial> {
-        match self.options.backup_policy {
-            Some(policy) => policy.may_back_up(self.seen),
-            None => self.host.may_back_up(self.seen),
-        }
-    }
-
-    fn may_retry(&self) -> Result<(), Denial> {
-        match self.options.backup_policy {
-            Some(policy) => policy.may_retry(self.seen),
-            None => self.host.may_retry(self.seen),
+    /// Asks the policy that counts for this call (B1).
+    fn permitted(&self, kind: Kind) -> Result<(), Denial> {
+        match (kind, self.options.backup_policy) {
+            (Kind::First, _) => Ok(()),
+            (Kind::Retry, Some(policy)) => policy.may_retry(self.seen),
+            (Kind::Retry, None) => self.host.may_retry(self.seen),
+            (Kind::Backup, Some(policy)) => policy.may_back_up(self.seen),
+            (Kind::Backup, None) => self.host.may_back_up(self.seen),
         }
     }
 
@@ -524,10 +516,6 @@ where
 
     fn offset(&self) -> Duration {
         self.seen.since(self.report.started())
-    }
-
-    fn in_flight(&self) -> bool {
-        self.report.attempts().iter().any(Attempt::in_flight)
     }
 
     fn attempts_left(&self) -> bool {

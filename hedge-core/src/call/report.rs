@@ -20,6 +20,11 @@ impl AttemptId {
         Self(index)
     }
 
+    /// The attempt at a place in a report, which has at most 255.
+    fn at(index: u32) -> Self {
+        Self(u8::try_from(index).unwrap_or(u8::MAX))
+    }
+
     /// The place in [`Report::attempts`].
     #[must_use]
     pub const fn index(self) -> usize {
@@ -65,7 +70,6 @@ pub enum State {
 ///
 /// Times are kept as 32-bit offsets from the call's start: past 71 minutes they stay at the largest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Attempt {
     started_us: u32,
@@ -74,7 +78,34 @@ pub struct Attempt {
     address: AddressKey,
     code: Code,
     kind: Kind,
-    state: State,
+    state: Flat,
+}
+
+/// [`State`] in one byte, with a zero for what has not been started: a new call's attempts are a run of zeros.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+enum Flat {
+    NotStarted,
+    InFlight,
+    Accept,
+    Retry,
+    Wait,
+    Fatal,
+    Abandoned,
+}
+
+impl From<State> for Flat {
+    fn from(state: State) -> Self {
+        match state {
+            State::InFlight => Self::InFlight,
+            State::Finished(Verdict::Accept) => Self::Accept,
+            State::Finished(Verdict::Retry) => Self::Retry,
+            State::Finished(Verdict::Wait) => Self::Wait,
+            State::Finished(Verdict::Fatal) => Self::Fatal,
+            State::Abandoned => Self::Abandoned,
+        }
+    }
 }
 
 impl Attempt {
@@ -85,17 +116,18 @@ impl Attempt {
         address: AddressKey(0),
         code: Code::NONE,
         kind: Kind::First,
-        state: State::InFlight,
+        state: Flat::NotStarted,
     };
 
     pub(super) fn start(offset: Duration, server: ServerId, address: AddressKey, kind: Kind) -> Self {
-        Self { started_us: offset_us(offset), server, address, kind, ..Self::NONE }
+        let (started_us, state) = (offset_us(offset), Flat::InFlight);
+        Self { started_us, ended_us: 0, server, address, code: Code::NONE, kind, state }
     }
 
     /// Ends an attempt in flight; answers how long it took.
     pub(super) fn end(&mut self, offset: Duration, state: State, code: Code) -> Duration {
         self.ended_us = offset_us(offset);
-        self.state = state;
+        self.state = state.into();
         self.code = code;
         Duration::from_micros(u64::from(self.ended_us.saturating_sub(self.started_us)))
     }
@@ -121,13 +153,21 @@ impl Attempt {
     /// Where it stands.
     #[must_use]
     pub const fn state(&self) -> State {
-        self.state
+        match self.state {
+            // What has not been started is never shown.
+            Flat::NotStarted | Flat::InFlight => State::InFlight,
+            Flat::Accept => State::Finished(Verdict::Accept),
+            Flat::Retry => State::Finished(Verdict::Retry),
+            Flat::Wait => State::Finished(Verdict::Wait),
+            Flat::Fatal => State::Finished(Verdict::Fatal),
+            Flat::Abandoned => State::Abandoned,
+        }
     }
 
     /// Whether its server is at work on it, as far as the call knows.
     #[must_use]
     pub const fn in_flight(&self) -> bool {
-        matches!(self.state, State::InFlight)
+        matches!(self.state, Flat::InFlight)
     }
 
     /// Why it failed; [`Code::NONE`] while it has not.
@@ -146,6 +186,23 @@ impl Attempt {
     #[must_use]
     pub const fn ended(&self) -> Option<Duration> {
         if self.in_flight() { None } else { Some(Duration::from_micros(self.ended_us as u64)) }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Attempt {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let mut attempt = serializer.serialize_struct("Attempt", 7)?;
+        attempt.serialize_field("kind", &self.kind)?;
+        attempt.serialize_field("server", &self.server)?;
+        attempt.serialize_field("address", &self.address)?;
+        attempt.serialize_field("started_us", &self.started())?;
+        attempt.serialize_field("ended_us", &self.ended())?;
+        attempt.serialize_field("state", &self.state())?;
+        attempt.serialize_field("code", &self.code)?;
+        attempt.end()
     }
 }
 
@@ -234,11 +291,16 @@ pub struct Report<const N: usize = 4> {
     started: Instant,
     elapsed: Duration,
     attempts: [Attempt; N],
-    len: u8,
-    decisive: Option<AttemptId>,
+    /// At most 255. A whole word: a byte is read together with its neighbours, and so waits for what was written to them.
+    len: u32,
+    /// An attempt's number, or [`UNDECIDED`].
+    decisive: u8,
     end: Option<End>,
     not_hedged: NotHedged,
 }
+
+/// No attempt's number: a call has at most 255.
+const UNDECIDED: u8 = u8::MAX;
 
 impl<const N: usize> Report<N> {
     pub(super) const fn new(started: Instant) -> Self {
@@ -247,7 +309,7 @@ impl<const N: usize> Report<N> {
             elapsed: Duration::ZERO,
             attempts: [Attempt::NONE; N],
             len: 0,
-            decisive: None,
+            decisive: UNDECIDED,
             end: None,
             not_hedged: NotHedged::FinishedFirst,
         }
@@ -274,25 +336,29 @@ impl<const N: usize> Report<N> {
     /// The attempts, in the order of their starts.
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
-        self.attempts.get(..usize::from(self.len)).unwrap_or(&[])
+        self.attempts.get(..self.len as usize).unwrap_or(&[])
     }
 
     /// The attempt whose result was accepted.
     #[must_use]
     pub fn winner(&self) -> Option<AttemptId> {
-        self.decisive.filter(|_| self.end == Some(End::Accepted))
+        self.decided().filter(|_| self.end == Some(End::Accepted))
     }
 
     /// The attempt that decided the end: the winner, the fatal one, the last that failed; else the last that was started.
     #[must_use]
     pub fn decisive(&self) -> Option<AttemptId> {
-        self.decisive.or(self.len.checked_sub(1).map(AttemptId))
+        self.decided().or_else(|| self.len.checked_sub(1).map(AttemptId::at))
+    }
+
+    fn decided(&self) -> Option<AttemptId> {
+        Some(AttemptId(self.decisive)).filter(|_| self.decisive != UNDECIDED)
     }
 
     /// How many attempts followed the first, of whatever kind: brpc's `retried_count`.
     #[must_use]
-    pub const fn retried_count(&self) -> u8 {
-        self.len.saturating_sub(1)
+    pub fn retried_count(&self) -> u8 {
+        AttemptId::at(self.len.saturating_sub(1)).0
     }
 
     /// How many backups were sent.
@@ -307,30 +373,36 @@ impl<const N: usize> Report<N> {
         if self.backups() > 0 { None } else { Some(self.not_hedged) }
     }
 
+    /// Whether any attempt is in flight.
+    pub(super) fn in_flight(&self) -> bool {
+        self.attempts.iter().any(Attempt::in_flight)
+    }
+
     pub(super) fn get_mut(&mut self, id: AttemptId) -> Option<&mut Attempt> {
-        let len = usize::from(self.len);
-        self.attempts.get_mut(..len)?.get_mut(id.index())
+        self.attempts.get_mut(id.index())
     }
 
     /// Adds an attempt; `None` at capacity.
     pub(super) fn push(&mut self, attempt: Attempt) -> Option<AttemptId> {
-        let id = AttemptId(self.len);
+        let id = AttemptId::at(self.len);
         *self.attempts.get_mut(id.index())? = attempt;
         self.len = self.len.saturating_add(1);
         Some(id)
     }
 
-    pub(super) fn attempts_mut(&mut self) -> &mut [Attempt] {
-        self.attempts.get_mut(..usize::from(self.len)).unwrap_or_default()
+    pub(super) const fn attempts_mut(&mut self) -> &mut [Attempt; N] {
+        &mut self.attempts
     }
 
     pub(super) const fn decide(&mut self, id: AttemptId) {
-        self.decisive = Some(id);
+        self.decisive = id.0;
     }
 
-    pub(super) fn finish(&mut self, end: End, elapsed: Duration) {
+    pub(super) const fn finish(&mut self, end: End, elapsed: Duration) {
         // These two are nobody's failure: what the caller wants to know is where the call was then.
-        self.decisive = self.decisive.filter(|_| !matches!(end, End::Deadline | End::Cancelled));
+        if matches!(end, End::Deadline | End::Cancelled) {
+            self.decisive = UNDECIDED;
+        }
         self.end = Some(end);
         self.elapsed = elapsed;
     }
