@@ -41,13 +41,15 @@ struct Slot<A, T> {
 }
 
 impl<A, T> Slot<A, T> {
-    const EMPTY: Self = Self {
-        server: None,
-        in_flight: AtomicU32::new(0),
-        usable: AtomicBool::new(false),
-        generation: 0,
-        address: AddressKey(0),
-    };
+    const fn empty() -> Self {
+        Self {
+            server: None,
+            in_flight: AtomicU32::new(0),
+            usable: AtomicBool::new(false),
+            generation: 0,
+            address: AddressKey(0),
+        }
+    }
 
     fn candidate(&self, slot: u16) -> Candidate {
         Candidate {
@@ -138,7 +140,7 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(N <= 0x1_0000, "slots are numbered with 16 bits") };
-        Self { slots: [const { Slot::EMPTY }; N], order: Vec::new(), addresses: 0 }
+        Self { slots: [const { Slot::empty() }; N], order: Vec::new(), addresses: 0 }
     }
 
     /// The server with that id; `None` if it is gone.
