@@ -30,11 +30,11 @@ pub(crate) struct Options {
     pub(crate) concurrency: u32,
 
     /// When the second run sends its backup, after a call's start
-    #[arg(long, value_name = "MS", default_value = "2", value_parser = millis)]
+    #[arg(long, value_name = "MS", default_value = "2", allow_negative_numbers = true, value_parser = millis)]
     pub(crate) backup_ms: Duration,
 
     /// A call's deadline, extra attempts included
-    #[arg(long, value_name = "MS", default_value = "500", value_parser = positive_millis)]
+    #[arg(long, value_name = "MS", default_value = "500", allow_negative_numbers = true, value_parser = positive_millis)]
     pub(crate) timeout_ms: Duration,
 
     /// How many attempts may follow a call's first, retries and backups together
