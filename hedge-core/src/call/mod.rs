@@ -573,7 +573,7 @@ where
     P: Deref<Target: Host>,
 {
     fn drop(&mut self) {
-        if self.polled && self.report.end().is_none() {
+        if self.report.end().is_none() {
             self.end(End::Cancelled);
         }
     }

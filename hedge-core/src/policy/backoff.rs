@@ -65,7 +65,6 @@ impl Backoff {
     /// The first rule that does not hold.
     pub const fn validate(&self) -> Result<(), BackoffError> {
         match self {
-            Self::None | Self::Fixed(_) => Ok(()),
             Self::Jittered { min, max } if min.as_micros() > max.as_micros() => Err(BackoffError::MinAboveMax),
             Self::Exponential { multiplier_milli, .. } if *multiplier_milli < 1000 => {
                 Err(BackoffError::MultiplierBelowOne)

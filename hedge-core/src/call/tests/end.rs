@@ -304,6 +304,37 @@ fn a_report_is_written_out_whole() {
     assert_eq!((get("/end"), get("/winner")), ("accepted".into(), 1.into()));
     assert_eq!((get("/elapsed_us"), get("/not_hedged")), (25_000.into(), serde_json::Value::Null));
     assert_eq!((get("/attempts/1/kind"), get("/attempts/0/state")), ("backup".into(), "abandoned".into()));
+    assert_eq!(serde_json::from_value::<ServerId>(get("/attempts/1/server")).unwrap(), backup.server);
+}
+
+#[test]
+fn everything_that_is_shown_says_what_it_is() {
+    extern crate std;
+    use std::{format, string::ToString};
+    let ends = [End::Accepted, End::Failed, End::Fatal, End::Deadline, End::Cancelled, End::NoServer, End::AllDown];
+    let expected =
+        ["accepted", "failed", "refused for good", "deadline passed", "cancelled", "no server", "all servers down"];
+    assert_eq!(ends.map(|end| end.to_string()), expected);
+    let reasons = [
+        (NotHedged::Disabled, "disabled"),
+        (NotHedged::NotHedgeable, "not hedgeable"),
+        (NotHedged::NotIdempotent, "not idempotent"),
+        (NotHedged::DelayPastDeadline, "delay past deadline"),
+        (NotHedged::NoAttemptLeft, "no attempt left"),
+        (NotHedged::NoOtherServer, "no other server"),
+        (NotHedged::Denied(Denial::Ratio), "denied: ratio"),
+        (NotHedged::FinishedFirst, "finished first"),
+    ];
+    for (reason, text) in reasons {
+        assert_eq!(reason.to_string(), text);
+    }
+    assert_eq!(AttemptId::new(2).to_string(), "2");
+    let server = ServerId::new(3, 1);
+    assert_eq!((server.to_string(), format!("{server:?}")), ("3.1".into(), "ServerId(3.1)".into()));
+    let channel = line(1, ChannelOptions::brpc());
+    let options = CallOptions::new();
+    let call = channel.call(&options, at(0)).unwrap();
+    assert!(format!("{call:?}").starts_with("Call { report: Report {"));
 }
 
 /// A channel that writes down the feedback.

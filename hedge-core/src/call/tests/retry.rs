@@ -137,6 +137,9 @@ fn l18_a_backoff_that_would_not_leave_time_is_skipped() {
         let mut call = channel.call(&options, at(0)).unwrap();
         let first = call.expect_start(0);
         call.verdict(fails_at, first.attempt, Verdict::Retry);
+        if starts_at > fails_at {
+            assert_eq!(call.expect_wait(fails_at), Some(starts_at));
+        }
         assert_eq!(call.expect_start(starts_at).kind, Kind::Retry);
     }
     // Too little remains.
@@ -145,6 +148,9 @@ fn l18_a_backoff_that_would_not_leave_time_is_skipped() {
         let mut call = channel.call(&options, at(0)).unwrap();
         let first = call.expect_start(0);
         call.verdict(fails_at, first.attempt, Verdict::Retry);
+        if starts_at > fails_at {
+            assert_eq!(call.expect_wait(fails_at), Some(starts_at));
+        }
         assert_eq!(call.expect_start(starts_at).kind, Kind::Retry);
     }
 }
@@ -267,4 +273,33 @@ fn f_fail_try_at_a_removed_server_ends_with_the_last_failure() {
     call.verdict(5, first.attempt, Verdict::Retry);
     call.retry_of = ServerId::new(server.slot(), server.generation() + 1);
     assert_eq!(call.expect_done(5), End::Failed);
+}
+
+#[test]
+fn f_fail_try_of_two_failures_in_one_instant_the_earlier_is_retried() {
+    let channel = line(3, hedged(20).with_fail_mode(FailMode::FailTry));
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let (first, backup) = (call.expect_start(0), call.expect_start(20));
+    call.verdict(30, first.attempt, Verdict::Retry);
+    call.verdict(30, backup.attempt, Verdict::Retry);
+    assert_eq!(call.expect_start(30).server, first.server);
+    assert_eq!(call.expect_wait(30), Some(500), "one start for both");
+}
+
+#[test]
+fn l9_a_backup_timer_that_would_fire_at_the_deadline_holds_no_failure() {
+    let options = ChannelOptions {
+        timeout: ms(100).into(),
+        max_backups: 2,
+        on_early_failure: OnEarlyFailure::Wait,
+        ..hedged(50)
+    };
+    let channel = line(4, options);
+    let own = CallOptions::new();
+    let mut call = channel.call(&own, at(0)).unwrap();
+    let first = call.expect_start(0);
+    call.expect_start(50);
+    call.verdict(60, first.attempt, Verdict::Retry);
+    assert_eq!(call.expect_start(60).kind, Kind::Retry, "a second backup would be due at 100: it is not armed");
 }

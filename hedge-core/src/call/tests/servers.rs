@@ -141,3 +141,65 @@ fn plain_calls_draw_no_random_numbers() {
     let fresh = crate::balance::Seeds::new(7);
     assert_eq!((before, channel.seeds().next()), (fresh.next(), fresh.next()), "no seed was taken in between");
 }
+
+/// A channel on which other calls take the balancer's turn between a look and its commit, so many times.
+struct Contended {
+    channel: Line<NoPolicy>,
+    races: core::cell::Cell<u32>,
+    looks: core::cell::Cell<u32>,
+}
+
+impl Host for Contended {
+    fn options(&self) -> &ChannelOptions {
+        self.channel.options()
+    }
+
+    fn seeds(&self) -> &crate::balance::Seeds {
+        self.channel.seeds()
+    }
+
+    fn addresses(&self) -> usize {
+        self.channel.addresses()
+    }
+
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
+        self.looks.set(self.looks.get() + 1);
+        self.channel.look(selection, random)
+    }
+
+    fn commit(&self, pick: &Pick, insist: bool) -> bool {
+        if let Some(left) = self.races.get().checked_sub(1) {
+            self.races.set(left);
+            let others = self.channel.look(
+                &Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None },
+                &mut || 0,
+            );
+            assert!(self.channel.commit(&others.unwrap(), true));
+        }
+        self.channel.commit(pick, insist)
+    }
+
+    fn finished(&self, server: ServerId, feedback: Feedback) {
+        self.channel.finished(server, feedback);
+    }
+}
+
+#[test]
+fn s2_a_first_attempt_looks_again_when_another_call_took_its_turn_and_a_backup_insists() {
+    let contended = |races| Contended {
+        channel: line(5, hedged(20)),
+        races: core::cell::Cell::new(races),
+        looks: core::cell::Cell::default(),
+    };
+    let options = CallOptions::new();
+    for (races, looks, slot) in [(0, 1, 0), (1, 2, 1), (3, 4, 3), (9, 4, 3)] {
+        let host = contended(races);
+        let mut call = Call::<_, 4>::new(&host, &options, at(0)).unwrap();
+        assert_eq!(call.expect_start(0).server.slot(), slot, "{races} races");
+        assert_eq!(host.looks.get(), looks, "it insists at the fourth look");
+        host.races.set(1);
+        host.looks.set(0);
+        let backup = call.expect_start(20);
+        assert_eq!((backup.kind, host.looks.get()), (Kind::Backup, 1), "granted where it was granted for");
+    }
+}
