@@ -165,5 +165,11 @@ mod tests {
         assert_eq!(Backoff::jittered(MS(2), MS(1)), Err(BackoffError::MinAboveMax));
         assert_eq!(Backoff::exponential(MS(1), 999, MS(2)), Err(BackoffError::MultiplierBelowOne));
         assert_eq!(Backoff::exponential(MS(3), 1_000, MS(2)), Err(BackoffError::MinAboveMax));
+        extern crate std;
+        use std::string::ToString;
+        let text = BackoffError::MinAboveMax.to_string();
+        assert_eq!(text, "backoff: the shortest wait is longer than the longest");
+        let text = BackoffError::MultiplierBelowOne.to_string();
+        assert_eq!(text, "backoff: the multiplier is below 1000 thousandths");
     }
 }

@@ -177,3 +177,19 @@ fn b1_the_policy_that_counts_is_the_one_that_is_asked_and_told() {
     let counts = |policy: &Counting| [&policy.asked, &policy.retries, &policy.ended].map(Counting::count);
     assert_eq!((counts(&own), counts(channel.policy())), ([1, 1, 1], [0, 0, 0]));
 }
+
+#[test]
+fn b2_one_policy_may_serve_several_channels_by_reference() {
+    let policy = Counting { delay: Some(BackupDelay::After(ms(3))), ..Counting::refusing() };
+    for _ in 0..2 {
+        let channel = line_with(3, ChannelOptions::brpc(), &policy);
+        let options = CallOptions::new();
+        let mut call = channel.call(&options, at(0)).unwrap();
+        let first = call.expect_start(0);
+        assert_eq!(call.expect_wait(0), Some(3));
+        assert_eq!(call.expect_wait(3), Some(500));
+        call.verdict(4, first.attempt, Verdict::Retry);
+        assert_eq!(call.expect_done(4), End::Failed);
+    }
+    assert_eq!([&policy.asked, &policy.retries, &policy.ended].map(Counting::count), [2, 2, 2]);
+}

@@ -322,7 +322,10 @@ fn everything_that_is_shown_says_what_it_is() {
         (NotHedged::DelayPastDeadline, "delay past deadline"),
         (NotHedged::NoAttemptLeft, "no attempt left"),
         (NotHedged::NoOtherServer, "no other server"),
+        (NotHedged::Denied(Denial::Policy), "denied: policy"),
         (NotHedged::Denied(Denial::Ratio), "denied: ratio"),
+        (NotHedged::Denied(Denial::Tokens), "denied: tokens"),
+        (NotHedged::Denied(Denial::Budget), "denied: budget"),
         (NotHedged::FinishedFirst, "finished first"),
     ];
     for (reason, text) in reasons {
@@ -335,6 +338,7 @@ fn everything_that_is_shown_says_what_it_is() {
     let options = CallOptions::new();
     let call = channel.call(&options, at(0)).unwrap();
     assert!(format!("{call:?}").starts_with("Call { report: Report {"));
+    assert!(format!("{options:?}").starts_with("CallOptions { timeout: None, connect_timeout: None"));
 }
 
 /// A channel that writes down the feedback.
