@@ -1,0 +1,106 @@
+//! What a call costs in time and allocations, beside the floor that it cannot go below and beside its peers, in one run.
+//!
+//! `ci/bench` runs it. Futures are polled by hand inside a tokio runtime that nothing drives: sleeps are registered and
+//! dropped as they are in a program whose calls return in time, and no executor's cost is in any row.
+
+mod allocations;
+mod clock;
+mod decisions;
+mod driver;
+mod harness;
+mod layer;
+mod peers;
+mod table;
+
+use std::env;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use hedge_core::balance::RoundRobin;
+use hedge_core::policy::CallOptions;
+use hedge_instructions::driven::Jumping;
+use hedge_instructions::line;
+
+use crate::clock::TokioClock;
+use crate::harness::{Contender, Effort, measure};
+use crate::table::table;
+
+const USAGE: &str = "usage: hedge-bench [--quick] [--check]
+  --quick  fewer and shorter batches
+  --check  fail if a target is missed by more than the noise of this run";
+
+const FULL: Effort = Effort { batch: Duration::from_micros(500), rounds: 401 };
+const QUICK: Effort = Effort { batch: Duration::from_micros(200), rounds: 61 };
+
+fn main() -> ExitCode {
+    let (mut effort, mut check) = (FULL, false);
+    for argument in env::args().skip(1) {
+        match argument.as_str() {
+            "--quick" => effort = QUICK,
+            "--check" => check = true,
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return ExitCode::SUCCESS;
+            }
+            other => {
+                eprintln!("error: unknown argument {other}\n{USAGE}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match run(effort) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) if check => {
+            eprintln!("error: a target is missed by more than noise: see ✗");
+            ExitCode::FAILURE
+        }
+        Ok(false) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Measures and prints everything; answers whether no target was missed.
+fn run(effort: Effort) -> Result<bool, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| format!("tokio: {error}"))?;
+    let _context = runtime.enter();
+
+    let refused = "the core refuses the options";
+    let plain = line(RoundRobin::new(1), false).ok_or(refused)?;
+    let hedged = line(RoundRobin::new(1), true).ok_or(refused)?;
+    let options = CallOptions::new();
+    let counter = AtomicU64::new(0);
+    let clock = TokioClock::new();
+    let jumping = Jumping::default();
+
+    let mut pending = driver::pending_once(&hedged, &options, &clock, peers::TOWER_HEDGE);
+    pending.extend(layer::contenders(&clock, peers::TOWER_HEDGE)?);
+    pending.extend(peers::contenders());
+    let sections = [
+        ("the decisions, one server of 16 by rr", decisions::contenders(&plain, &hedged, &options, &counter)),
+        ("a transport that is ready", driver::ready(&hedged, &options, &clock)),
+        ("a transport or service that is pending once; a backup armed after 2 ms of tokio's time", pending),
+        (
+            "a backup that fires at once and wins, on a clock of the bench's own",
+            driver::fires(&hedged, &options, &jumping),
+        ),
+    ];
+
+    let names: Vec<(&str, Vec<&str>)> =
+        sections.iter().map(|(title, rows)| (*title, rows.iter().map(|row| row.name).collect())).collect();
+    let contenders: Vec<Contender<'_>> = sections.into_iter().flat_map(|(_, rows)| rows).collect();
+    let measured = measure(contenders, effort)?;
+    let (text, fine) = table(&names, &measured);
+    print!("{text}");
+    println!(
+        "\nmedians of {} batches of {} µs each, all rows in turn; ± is half the distance of the quartiles;\n\
+         a ratio is the median of the rounds' ratios to the row that has 1.00 above or beside it",
+        effort.rounds,
+        effort.batch.as_micros()
+    );
+    Ok(fine)
+}

@@ -1,0 +1,129 @@
+//! What is counted: [`OPERATIONS`], by name.
+
+use std::fmt;
+use std::hint::black_box;
+
+use hedge_core::balance::{RandomChoice, RoundRobin};
+use hedge_core::call::{AttemptId, Host, Report, Selection};
+use hedge_core::policy::CallOptions;
+use hedge_core::time::Instant;
+
+use crate::driven::{Answer, Jumping, Still, by_hand, driven};
+use crate::{Line, by_hand as core, line};
+
+/// What the operations work on.
+#[derive(Debug)]
+pub struct World {
+    plain: Line<RoundRobin>,
+    hedged: Line<RoundRobin>,
+    random: Line<RandomChoice>,
+    options: CallOptions<'static>,
+    report: Report,
+    jumping: Jumping,
+}
+
+impl World {
+    /// The same world every time. `None` if the core refuses its options.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let hedged = line(RoundRobin::new(1), true)?;
+        let options = CallOptions::new();
+        let report = core::report(&hedged, &options, Instant::ZERO)?;
+        let plain = line(RoundRobin::new(1), false)?;
+        Some(Self { plain, hedged, random: line(RandomChoice, false)?, options, report, jumping: Jumping::default() })
+    }
+}
+
+/// One operation of the core.
+#[derive(Clone, Copy)]
+pub struct Operation {
+    /// What it is called in the baseline.
+    pub name: &'static str,
+    run: fn(&World, u32) -> bool,
+}
+
+impl Operation {
+    /// Does it `count` times; answers whether each went as it should.
+    #[must_use]
+    pub fn run(&self, world: &World, count: u32) -> bool {
+        (self.run)(world, count)
+    }
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+const NOW: Instant = Instant::from_millis(1);
+
+/// Repeats an operation; the world comes out of a black box each time, so that nothing is carried over.
+#[inline]
+fn repeat(world: &World, count: u32, mut once: impl FnMut(&World) -> bool) -> bool {
+    (0..count).fold(true, |fine, _| fine & once(black_box(world)))
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident = $text:literal: $once:expr;)*) => {
+        $($(#[$doc])* #[inline(never)] fn $name(world: &World, count: u32) -> bool { repeat(world, count, $once) })*
+
+        /// All of them, in the order of the baseline.
+        pub const OPERATIONS: &[Operation] = &[$(Operation { name: $text, run: $name }),*];
+    };
+}
+
+operations! {
+    /// No backup is armed.
+    plain = "plain_call": |w| core::plain(&w.plain, &w.options, black_box(NOW));
+    /// A backup is armed, and not needed.
+    armed = "plain_call_backup_armed": |w| core::plain(&w.hedged, &w.options, black_box(NOW));
+    backup = "backup_that_wins": |w| core::backup_wins(&w.hedged, &w.options, black_box(NOW));
+    retry = "retry_after_failure": |w| core::retry(&w.plain, &w.options, black_box(NOW));
+    deadline = "deadline": |w| core::deadline(&w.plain, &w.options, black_box(NOW));
+    ready = "driver_ready": |w| {
+        by_hand(driven(&w.hedged, &w.options, &Still, |_| Answer::ready(1))) == Some(1)
+    };
+    pending = "driver_pending_once": |w| {
+        by_hand(driven(&w.hedged, &w.options, &Still, |_| Answer::pending_once(1))) == Some(1)
+    };
+    fires = "driver_backup_that_wins": |w| {
+        let answer = |attempt| if attempt == AttemptId::FIRST { Answer::never() } else { Answer::ready(1) };
+        by_hand(driven(&w.hedged, &w.options, &w.jumping, answer)) == Some(1)
+    };
+    /// A look and its commit among 16 servers.
+    rr = "pick_rr": |w| pick(&w.plain);
+    random = "pick_random": |w| pick(&w.random);
+    clone = "report_clone": |w| { black_box(w.report.clone()); true };
+}
+
+#[inline]
+fn pick(host: &impl Host) -> bool {
+    let selection = Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None };
+    let mut random = hedge_core::balance::Random::unseeded();
+    let looked = host.look(black_box(&selection), &mut || random.next(host.seeds()));
+    looked.is_ok_and(|pick| host.commit(black_box(&pick), false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_goes_as_it_should_every_time() {
+        let world = World::new().unwrap();
+        for operation in OPERATIONS {
+            assert!(operation.run(&world, 100), "{}", operation.name);
+        }
+    }
+
+    #[test]
+    fn a_driven_call_sleeps_only_if_it_has_to_wait() {
+        let world = World::new().unwrap();
+        let clock = Jumping::default();
+        let run = |answer: fn(AttemptId) -> Answer| by_hand(driven(&world.hedged, &world.options, &clock, answer));
+        assert_eq!((run(|_| Answer::ready(7)), clock.sleeps()), (Some(7), 0));
+        let slow_first = |attempt| if attempt == AttemptId::FIRST { Answer::never() } else { Answer::ready(8) };
+        assert_eq!((run(slow_first), clock.sleeps()), (Some(8), 1));
+    }
+}
