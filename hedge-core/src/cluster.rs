@@ -184,21 +184,25 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
 
     /// One attempt more at this server.
     pub(crate) fn started(&self, server: ServerId) {
-        if let Some(slot) = self.slot(server) {
+        if let Some(slot) = self.generation_of(server) {
             slot.in_flight.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// One attempt less at this server.
     pub(crate) fn finished(&self, server: ServerId) {
-        if let Some(slot) = self.slot(server) {
+        if let Some(slot) = self.generation_of(server) {
             slot.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     fn slot(&self, server: ServerId) -> Option<&Slot<A, T>> {
-        let slot = self.slots.get(usize::from(server.slot()))?;
-        Some(slot).filter(|slot| slot.generation == server.generation() && slot.server.is_some())
+        self.generation_of(server).filter(|slot| slot.server.is_some())
+    }
+
+    /// The slot, if no other server has lived in it since. Enough for counting: a server that comes starts from 0.
+    fn generation_of(&self, server: ServerId) -> Option<&Slot<A, T>> {
+        self.slots.get(usize::from(server.slot())).filter(|slot| slot.generation == server.generation())
     }
 
     fn generation(&self, slot: u16) -> u16 {

@@ -62,14 +62,15 @@ pub trait Balancer {
     }
 }
 
-/// Positions `0..len`, each once: a first choice, then the rest from a random or the next place on, by a fixed stride.
+/// Positions `0..len`, each once: a first choice, which costs nothing to give, then the rest by a fixed stride.
 #[derive(Clone, Debug)]
 pub struct Candidates {
     len: NonZeroU32,
     origin: u32,
     first: u32,
-    /// The second choice, as a distance from the first, minus one.
+    /// The second choice, as a distance from the one behind the first.
     second: u32,
+    /// From the second choice on, once it is given, a stride that visits each of the rest.
     stride: u32,
     given: u32,
 }
@@ -81,16 +82,24 @@ impl Candidates {
         Self { len, origin, first: origin % len.get(), second: 0, stride: 1, given: 0 }
     }
 
-    /// `first` (modulo `len`), then the others: the one `1 + second` (modulo `len` - 1) further on, and so on by a stride
-    /// near `stride` that visits each once.
-    fn scattered(len: NonZeroU32, first: u32, second: u32, stride: u32) -> Self {
-        let first = first % len;
-        let Some(rest) = NonZeroU32::new(len.get() - 1) else { return Self::from_origin(len, first) };
-        let mut stride = (stride % rest).max(1);
-        while gcd(stride, rest.get()) != 1 {
-            stride = stride.checked_sub(1).unwrap_or(1).max(1);
+    /// `first` (below `len`), then the others: the one `1 + second` further on, and so on by a stride near `stride`.
+    const fn scattered(len: NonZeroU32, first: u32, second: u32, stride: u32) -> Self {
+        Self { len, origin: first, first, second, stride, given: 0 }
+    }
+
+    /// Any position but the first.
+    fn fallback(&mut self) -> Option<usize> {
+        let rest = NonZeroU32::new(self.len.get() - 1).filter(|_| self.given < self.len.get())?;
+        if self.given == 1 {
+            self.stride = (self.stride % rest).max(1);
+            while gcd(self.stride, rest.get()) != 1 {
+                self.stride -= 1;
+            }
         }
-        Self { len, origin: first, first, second: second % rest, stride, given: 0 }
+        let step = u64::from(self.given - 1) * u64::from(self.stride);
+        let distance = (u64::from(self.second) + step) % u64::from(rest.get());
+        self.given += 1;
+        usize::try_from((u64::from(self.first) + 1 + distance) % u64::from(self.len.get())).ok()
     }
 }
 
@@ -98,18 +107,11 @@ impl Iterator for Candidates {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
-        if self.given >= self.len.get() {
-            return None;
+        if self.given > 0 {
+            return self.fallback();
         }
-        let position = match (self.given.checked_sub(1), NonZeroU32::new(self.len.get() - 1)) {
-            (Some(k), Some(rest)) => {
-                let distance = (u64::from(self.second) + u64::from(k) * u64::from(self.stride)) % u64::from(rest.get());
-                (u64::from(self.first) + 1 + distance) % u64::from(self.len.get())
-            }
-            _ => u64::from(self.first),
-        };
-        self.given += 1;
-        usize::try_from(position).ok()
+        self.given = 1;
+        usize::try_from(self.first).ok()
     }
 }
 
@@ -133,21 +135,43 @@ pub fn select(
     selection: &Selection<'_>,
     random: &mut dyn FnMut() -> u32,
 ) -> Result<Pick, NoServer> {
+    if selection.same.is_some() || selection.servers.is_some() {
+        return select_named(list, selection);
+    }
+    let len = u32::try_from(list.len()).ok().and_then(NonZeroU32::new).ok_or(NoServer::Empty)?;
+    let candidates = balancer.candidates(len, random);
+    let first = usize::try_from(candidates.first).ok().and_then(|position| list.at(position));
+    if let Some(found) = first.filter(|found| found.usable && !was_tried(selection, found.address)) {
+        let ticket = Some(Ticket { origin: candidates.origin, skipped: 0 });
+        return Ok(Pick { server: found.server, address: found.address, ticket });
+    }
+    select_fallback(list, candidates, selection)
+}
+
+/// The servers that the call names itself: not the balancer's choice.
+#[inline(never)]
+fn select_named(list: &impl ServerList, selection: &Selection<'_>) -> Result<Pick, NoServer> {
     if let Some(server) = selection.same {
         let found = list.find(server).ok_or(NoServer::Gone)?;
         return Ok(Pick { server, address: found.address, ticket: None });
     }
-    let mut choice = Choice { selection, fallback: None, seen: false, usable: false };
-    if let Some(servers) = selection.servers {
-        for found in servers.iter().filter_map(|server| list.find(*server)) {
-            if let Some(pick) = choice.offer(found, None) {
-                return Ok(pick);
-            }
+    let mut choice = Choice::new(selection);
+    for found in selection.servers.unwrap_or_default().iter().filter_map(|server| list.find(*server)) {
+        if let Some(pick) = choice.offer(found, None) {
+            return Ok(pick);
         }
-        return choice.settle();
     }
-    let len = u32::try_from(list.len()).ok().and_then(NonZeroU32::new).ok_or(NoServer::Empty)?;
-    let candidates = balancer.candidates(len, random);
+    choice.settle()
+}
+
+/// Walks the whole sequence. Apart from the usual case, which the first candidate settles, so that this one stays short.
+#[inline(never)]
+fn select_fallback(
+    list: &impl ServerList,
+    candidates: Candidates,
+    selection: &Selection<'_>,
+) -> Result<Pick, NoServer> {
+    let mut choice = Choice::new(selection);
     let origin = candidates.origin;
     for (position, skipped) in candidates.zip(0..) {
         if let Some(pick) = list.at(position).and_then(|found| choice.offer(found, Some(Ticket { origin, skipped }))) {
@@ -155,6 +179,10 @@ pub fn select(
         }
     }
     choice.settle()
+}
+
+fn was_tried(selection: &Selection<'_>, address: AddressKey) -> bool {
+    selection.tried.iter().any(|attempt| attempt.address() == address)
 }
 
 /// The best candidate so far that is not the ideal one.
@@ -166,7 +194,11 @@ struct Choice<'a> {
     usable: bool,
 }
 
-impl Choice<'_> {
+impl<'a> Choice<'a> {
+    const fn new(selection: &'a Selection<'a>) -> Self {
+        Self { selection, fallback: None, seen: false, usable: false }
+    }
+
     /// Takes a candidate in; answers it if it is usable and untried.
     fn offer(&mut self, found: Candidate, ticket: Option<Ticket>) -> Option<Pick> {
         self.seen = true;
@@ -215,7 +247,7 @@ mod tests {
             for _ in 0..50 {
                 let made = [
                     Candidates::from_origin(len(n), rng.u32(..)),
-                    Candidates::scattered(len(n), rng.u32(..), rng.u32(..), rng.u32(..)),
+                    Candidates::scattered(len(n), rng.u32(0..n), rng.u32(..), rng.u32(..)),
                 ];
                 for candidates in made {
                     let mut seen: Vec<usize> = candidates.clone().collect();
