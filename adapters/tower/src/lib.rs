@@ -1,1 +1,83 @@
-//! Hedged calls as a tower layer: around one service or a set of them.
+//! Hedged calls as a tower layer: around one service, or around a set of them.
+//!
+//! A call that is slow is sent again after a short delay, and the first good answer wins. Failures are retried, and a
+//! deadline bounds it all. The decisions, and the rules that they follow, are `hedge-core`'s.
+//!
+//! * [`HedgeLayer`] makes a [`Hedge`] of any service that can be cloned. Extra attempts go to a clone of it: use it where
+//!   the service balances by itself, or where there is but one server.
+//! * [`HedgeSet`] holds a service for each server: an extra attempt goes to *another* server as long as an untried one is
+//!   there. [`HedgeSet::follow`] keeps it in step with a stream of changes.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+//! # runtime.block_on(async {
+//! let layer = hedge_tower::builder(hedge_tokio::Tokio::new()) // any hedge_core::drive::Timer
+//!     .timeout(Duration::from_millis(500))
+//!     .backup(Duration::from_millis(20))
+//!     .on_end(|report| println!("{:?} after {}", report.end(), report.elapsed()))
+//!     .layer()?;
+//! let service = ServiceBuilder::new().layer(layer).service(service_fn(|name: String| async move {
+//!     Ok::<_, std::io::Error>(format!("hello, {name}"))
+//! }));
+//! assert_eq!(service.oneshot("world".into()).await?, "hello, world");
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! ```
+//!
+//! # What a call is
+//!
+//! It starts when its future is first polled and ends with that future. Everything an attempt does counts against the
+//! deadline, waiting for a clone to become ready included; only the readiness of the layered service itself, which tower
+//! asks for before there is a call, does not. Dropping the future cancels the call; so does a signal in its
+//! [`CallOptions`].
+//!
+//! A [`Protocol`] says how a request is copied. One that cannot be is sent once, and the report says why it was not hedged:
+//! `NotIdempotent`. A response that the retry policy does not accept is still a response: when nothing better came of the
+//! call, the caller gets it as `Ok`, and the report says how the call ended.
+//!
+//! # Cost
+//!
+//! One allocation a call, for its future; no lock and no task; a timer only once the call has to wait. A call that may send
+//! more than one backup allocates for each attempt too, and `Http` for the report in the response's extensions.
+//!
+//! Services, requests and futures must be `Send`, so that calls can be spawned; those of a [`HedgeSet`], which threads share,
+//! `Sync` too (tower has `BoxCloneSyncService`). There is no form for services that are not `Send`.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod error;
+#[cfg(feature = "http")]
+mod http;
+mod layer;
+mod options;
+mod protocol;
+mod run;
+mod set;
+mod shared;
+
+pub use hedge_core;
+pub use hedge_core::balance::AnyBalancer;
+pub use hedge_core::policy::{BackupPolicy, RetryPolicy};
+
+pub use builder::{Builder, builder};
+pub use error::{BoxError, Error};
+#[cfg(feature = "http")]
+pub use http::Http;
+pub use layer::{Hedge, HedgeLayer};
+pub use options::CallOptions;
+pub use protocol::{Plain, Protocol, RetryErrors};
+pub use run::ResponseFuture;
+pub use set::{Change, Following, HedgeSet};
+
+/// How many attempts a call holds, the first included: `max_retry` is at most one less.
+pub const MAX_ATTEMPTS: usize = 8;
+
+/// How many attempts of a call may be in flight at once: `max_backups` is at most one less.
+pub const MAX_IN_FLIGHT: usize = 4;
+
+/// What happened in a call.
+pub type Report = hedge_core::call::Report<MAX_ATTEMPTS>;

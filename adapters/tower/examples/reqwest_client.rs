@@ -1,0 +1,48 @@
+//! reqwest's client, once for each server, as a hedged set: `cargo run -p hedge-tower --example reqwest_client`.
+//!
+//! A client is no server, so each member of the set is a small service that sends to its own. reqwest's requests are
+//! copied by `try_clone`, which answers `None` for a streaming body: such a request is sent once.
+
+mod loopback;
+
+use std::time::Duration;
+
+use hedge_tower::BoxError;
+use reqwest::{Client, Request};
+use tower::{Service, ServiceExt, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let set = hedge_tower::builder(hedge_tokio::Tokio::new())
+        .protocol(Request::try_clone)
+        .timeout(Duration::from_secs(1))
+        .backup(Duration::from_millis(20))
+        .on_end(|report| {
+            let servers: Vec<_> = report.attempts().iter().map(|attempt| attempt.server().to_string()).collect();
+            println!("{:>10}, sent to {}, not hedged: {:?}", report.elapsed(), servers.join(", "), report.not_hedged());
+        })
+        .set()?;
+    let client = Client::new();
+    for server in [loopback::server().await?, loopback::server().await?, loopback::server().await?] {
+        let client = client.clone();
+        set.insert(
+            server,
+            service_fn(move |mut request: Request| {
+                let client = client.clone();
+                async move {
+                    // What cannot be a port of this URL goes where it was going.
+                    request.url_mut().set_port(Some(server.port())).ok();
+                    client.oneshot(request).await
+                }
+            }),
+        );
+    }
+
+    let mut service = set.clone();
+    for _ in 0..4 {
+        let request = client.get("http://127.0.0.1/").build()?;
+        let response = service.ready().await?.call(request).await.map_err(hedge_tower::Error::boxed)?;
+        assert_eq!(response.text().await?, "hello\n");
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! HTTP's ways: [`Http`].
+
+use hedge_core::policy::{Code, Idempotency, Judgement, RetryPolicy, Verdict};
+use http::{Method, Request, Response};
+
+use crate::{CallOptions, Protocol, Report};
+
+/// Requests of `http` whose body is a clone away, like shared bytes; a [`Protocol`] and a retry policy in one.
+///
+/// * A copy has the method, URI, version, headers, extensions and body.
+/// * [`CallOptions`] in the request's extensions are the call's.
+/// * Unless those say otherwise, `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice, and no other method.
+/// * The [`Report`] is put into the response's extensions.
+/// * Below 500 a response is accepted, above it loses to what is in flight; errors are retried (R1).
+///
+/// For bodies that cannot be cloned, a closure that copies what can be copied is a protocol too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Http {
+    silent: bool,
+}
+
+impl Http {
+    /// Reports are put into the responses' extensions.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { silent: false }
+    }
+
+    /// The same without reports in responses, which saves allocations.
+    #[must_use]
+    pub const fn without_reports() -> Self {
+        Self { silent: true }
+    }
+}
+
+impl<B: Clone, Reply> Protocol<Request<B>, Response<Reply>> for Http {
+    fn copy(&self, request: &Request<B>) -> Option<Request<B>> {
+        Some(request.clone())
+    }
+
+    fn options(&self, request: &Request<B>) -> CallOptions {
+        let mut options = request.extensions().get::<CallOptions>().cloned().unwrap_or_default();
+        if options.idempotency == Idempotency::Unset {
+            options.idempotency = idempotency(request.method());
+        }
+        options
+    }
+
+    fn attach(&self, response: &mut Response<Reply>, report: &Report) {
+        if !self.silent {
+            response.extensions_mut().insert(report.clone());
+        }
+    }
+}
+
+impl<B, E> RetryPolicy<Response<B>, E> for Http {
+    fn judge(&self, result: Result<&Response<B>, &E>) -> Judgement {
+        match result {
+            Ok(response) if response.status().is_server_error() => {
+                Judgement::new(Verdict::Wait, Code(response.status().as_u16()))
+            }
+            Ok(_) => Verdict::Accept.into(),
+            Err(_) => Verdict::Retry.into(),
+        }
+    }
+}
+
+fn idempotency(method: &Method) -> Idempotency {
+    // RFC 9110, 9.2.2.
+    if method.is_idempotent() { Idempotency::Idempotent } else { Idempotency::NotIdempotent }
+}

@@ -1,0 +1,183 @@
+//! One service, called several times: [`HedgeLayer`] and [`Hedge`].
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hedge_core::balance::Seeds;
+use hedge_core::call::{AddressKey, Feedback, Host, Kind, NoServer, Pick, Selection, ServerId};
+use hedge_core::drive::{Addresses, Timer};
+use hedge_core::policy::{BackupDelay, ChannelOptions, Denial, Ended, RetryPolicy};
+use hedge_core::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::run::{Attempt, run};
+use crate::shared::Shared;
+use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
+
+/// Makes a [`Hedge`] of a service. All services of one layer, and of its clones, share its policy.
+pub struct HedgeLayer<T, R = RetryErrors, C = Plain> {
+    shared: Arc<Shared<T, R, C>>,
+}
+
+impl<T, R, C> HedgeLayer<T, R, C> {
+    pub(crate) fn new(shared: Shared<T, R, C>) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl<S, T, R, C> Layer<S> for HedgeLayer<T, R, C> {
+    type Service = Hedge<S, T, R, C>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        Hedge { service, shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T, R, C> Clone for HedgeLayer<T, R, C> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T, R, C> fmt::Debug for HedgeLayer<T, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HedgeLayer").field("options", &self.shared.settings.options).finish_non_exhaustive()
+    }
+}
+
+/// A service whose calls are hedged and retried.
+///
+/// To the core it is one server that may work on several attempts of a call. The first attempt is made by the instance
+/// that was polled ready, each further one by a clone of it, which becomes ready as part of the attempt.
+pub struct Hedge<S, T, R = RetryErrors, C = Plain> {
+    service: S,
+    shared: Arc<Shared<T, R, C>>,
+}
+
+impl<S, T, R, C> Hedge<S, T, R, C> {
+    /// The service.
+    pub const fn get_ref(&self) -> &S {
+        &self.service
+    }
+
+    /// The service, to be changed.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.service
+    }
+
+    /// The service, taken out.
+    pub fn into_inner(self) -> S {
+        self.service
+    }
+}
+
+impl<S, T, R, C, Request> Service<Request> for Hedge<S, T, R, C>
+where
+    S: Service<Request> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Response: Send + 'static,
+    S::Error: Send + 'static,
+    Request: Send + 'static,
+    T: Timer<Sleep: Send> + Send + Sync + 'static,
+    R: RetryPolicy<S::Response, S::Error> + Send + Sync + 'static,
+    C: Protocol<Request, S::Response> + Send + Sync + 'static,
+{
+    type Response = S::Response;
+    type Error = Error<S::Error>;
+    type Future = ResponseFuture<S::Response, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.service.poll_ready(cx).map_err(Error::Failed)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let clone = self.service.clone();
+        // The one that is ready goes with the call.
+        let mut service = mem::replace(&mut self.service, clone);
+        let host = OneServer(Arc::clone(&self.shared));
+        ResponseFuture::new(run(host, request, move |attempt, request| {
+            let attempt = match attempt.kind {
+                Kind::First => Attempt::Called(service.call(request)),
+                Kind::Retry | Kind::Backup => Attempt::Unready(service.clone(), request),
+            };
+            attempt.finish()
+        }))
+    }
+}
+
+impl<S: Clone, T, R, C> Clone for Hedge<S, T, R, C> {
+    fn clone(&self) -> Self {
+        Self { service: self.service.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: fmt::Debug, T, R, C> fmt::Debug for Hedge<S, T, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hedge")
+            .field("service", &self.service)
+            .field("options", &self.shared.settings.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A cluster of one server that is always there.
+struct OneServer<T, R, C>(Arc<Shared<T, R, C>>);
+
+const THE_SERVER: Pick = Pick { server: ServerId::new(0, 0), address: AddressKey(0), ticket: None };
+
+impl<T, R, C> AsRef<Shared<T, R, C>> for OneServer<T, R, C> {
+    fn as_ref(&self) -> &Shared<T, R, C> {
+        &self.0
+    }
+}
+
+impl<T, R, C> Host for OneServer<T, R, C> {
+    fn options(&self) -> &ChannelOptions {
+        &self.0.settings.options
+    }
+
+    fn seeds(&self) -> &Seeds {
+        &self.0.settings.seeds
+    }
+
+    fn addresses(&self) -> usize {
+        1
+    }
+
+    fn look(&self, _: &Selection<'_>, _: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
+        Ok(THE_SERVER)
+    }
+
+    fn commit(&self, _: &Pick, _: bool) -> bool {
+        true
+    }
+
+    fn finished(&self, _: ServerId, _: Feedback) {}
+
+    fn backup_delay(&self, now: Instant) -> BackupDelay {
+        self.0.settings.backup_delay(now)
+    }
+
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.0.settings.may_back_up(now)
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.0.settings.may_retry(now)
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        self.0.settings.ended(call);
+    }
+}
+
+impl<T, R, C> Addresses for OneServer<T, R, C> {
+    type Address = ();
+
+    fn address_of(&self, _: ServerId) -> Option<()> {
+        Some(())
+    }
+}

@@ -1,0 +1,81 @@
+//! What one call sets differently from its layer: [`CallOptions`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hedge_core::drive::CancelSignal;
+use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, Idempotency, Timeout};
+
+/// The options of one call, as a [`Protocol`](crate::Protocol) reads them from its request; what is `None` is the layer's.
+#[derive(Clone, Default)]
+pub struct CallOptions {
+    /// From the call's start to its end. [`CallOptions::with_timeout`] takes std's duration.
+    pub timeout: Option<Timeout>,
+    /// How many attempts may follow the first, retries and backups together; at most 7.
+    pub max_retry: Option<u8>,
+    /// When to send a backup. [`CallOptions::with_backup`] takes std's duration.
+    pub backup: Option<BackupDelay>,
+    /// How many backups the call may send; at most 3.
+    pub max_backups: Option<u8>,
+    /// How long a retry waits.
+    pub backoff: Option<Backoff>,
+    /// Whether this request may be sent twice.
+    pub idempotency: Idempotency,
+    /// A policy for this call, instead of the layer's.
+    pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
+    /// Cancels the call from elsewhere; a signal serves one call at a time.
+    pub cancel: Option<Arc<CancelSignal>>,
+}
+
+impl CallOptions {
+    /// The layer's options as they are.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            timeout: None,
+            max_retry: None,
+            backup: None,
+            max_backups: None,
+            backoff: None,
+            idempotency: Idempotency::Unset,
+            backup_policy: None,
+            cancel: None,
+        }
+    }
+
+    /// The same with a timeout.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(Timeout::After(timeout.into())), ..self }
+    }
+
+    /// The same with a backup after `delay`.
+    #[must_use]
+    pub fn with_backup(self, delay: Duration) -> Self {
+        Self { backup: Some(BackupDelay::After(delay.into())), ..self }
+    }
+
+    /// What the core wants to see.
+    pub(crate) fn as_core(&self) -> policy::CallOptions<'_> {
+        policy::CallOptions {
+            timeout: self.timeout,
+            max_retry: self.max_retry,
+            backup: self.backup,
+            max_backups: self.max_backups,
+            backoff: self.backoff,
+            idempotency: self.idempotency,
+            backup_policy: match &self.backup_policy {
+                Some(policy) => Some(&**policy),
+                None => None,
+            },
+            ..policy::CallOptions::new()
+        }
+    }
+}
+
+impl fmt::Debug for CallOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallOptions").field("options", &self.as_core()).field("cancel", &self.cancel).finish()
+    }
+}

@@ -1,0 +1,129 @@
+//! One call from its request to its response: [`ResponseFuture`], and [`run`] inside it.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use hedge_core::call::{Call, End, Host};
+use hedge_core::drive::{Addresses, AttemptInfo, CallFailure, Completed, Driver, Timer, drive};
+use hedge_core::policy::{Idempotency, RetryPolicy};
+use tower_service::Service;
+
+use crate::shared::Shared;
+use crate::{Error, MAX_ATTEMPTS, Protocol};
+
+/// A call. It starts when it is first polled; dropping it cancels it.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<Response, E> {
+    inner: Pin<Box<dyn Future<Output = Result<Response, Error<E>>> + Send>>,
+}
+
+impl<Response, E> ResponseFuture<Response, E> {
+    pub(crate) fn new(call: impl Future<Output = Result<Response, Error<E>>> + Send + 'static) -> Self {
+        Self { inner: Box::pin(call) }
+    }
+}
+
+impl<Response, E> Future for ResponseFuture<Response, E> {
+    type Output = Result<Response, Error<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inner.as_mut().poll(cx)
+    }
+}
+
+impl<Response, E> fmt::Debug for ResponseFuture<Response, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// Runs a call whose attempts `send` makes.
+pub(crate) fn run<H, T, R, C, Request, Response, E, F>(
+    host: H,
+    request: Request,
+    mut send: impl FnMut(AttemptInfo<H::Address>, Request) -> F,
+) -> impl Future<Output = Result<Response, Error<E>>>
+where
+    H: Host + Addresses + AsRef<Shared<T, R, C>>,
+    T: Timer,
+    R: RetryPolicy<Response, E>,
+    C: Protocol<Request, Response>,
+    F: Future<Output = Result<Response, E>>,
+{
+    let mut first = Some(request);
+    async move {
+        let Shared { settings, timer, judge, protocol } = host.as_ref();
+        let own = first.as_ref().map(|request| protocol.options(request)).unwrap_or_default();
+        let mut options = own.as_core();
+        let mut kept = None;
+        if options.max_retry.unwrap_or(settings.options.max_retry) > 0 {
+            kept = first.as_ref().and_then(|request| protocol.copy(request));
+            if kept.is_none() {
+                // Not even what never left could be sent again.
+                options.idempotency = Idempotency::NotIdempotent;
+                options.max_retry = Some(0);
+            }
+        }
+        let call = Call::<_, MAX_ATTEMPTS>::new(&host, &options, timer.now()).map_err(Error::Config)?;
+        let mut driver = Driver::new(timer, judge);
+        if let Some(signal) = &own.cancel {
+            driver = driver.cancelled_by(signal);
+        }
+        let mut start = |attempt| {
+            // Borrowed as mutable, so that requests need not be `Sync`.
+            let request = first.take().or_else(|| protocol.copy(kept.as_mut()?));
+            let sent = request.map(|request| send(attempt, request));
+            async move {
+                match sent {
+                    Some(response) => response.await.map_err(Some),
+                    None => Err(None),
+                }
+            }
+        };
+        // Two attempts fit in the call's own allocation; a call that may have more in flight, which is rare, boxes them.
+        // (Asking the call itself would borrow it, and then this future would keep room for it beside the driver's.)
+        let Completed { result, report } = if options.max_backups.unwrap_or(settings.options.max_backups) <= 1 {
+            drive(call, [pin!(None), pin!(None)], driver, start).await
+        } else {
+            let start = |attempt| Box::pin(start(attempt));
+            drive(call, [pin!(None), pin!(None), pin!(None), pin!(None)], driver, start).await
+        };
+        let result = match result {
+            Ok(response) => Ok(response),
+            // What was not accepted is still the server's word, if the call ended with it.
+            Err(CallFailure::Ended { end: End::Failed | End::Fatal, last: Some(Ok(response)) }) => Ok(response),
+            Err(CallFailure::Ended { end, last }) => Err(Error::ended(end, last.and_then(Result::err).flatten())),
+            Err(CallFailure::Config(error)) => return Err(Error::Config(error)),
+        };
+        if let Some(on_end) = &settings.on_end {
+            on_end(&report);
+        }
+        result.map(|mut response| {
+            protocol.attach(&mut response, &report);
+            response
+        })
+    }
+}
+
+/// One attempt.
+pub(crate) enum Attempt<S, Request, F> {
+    /// The service was ready and has been called.
+    Called(F),
+    /// The service is a clone: it has yet to become ready.
+    Unready(S, Request),
+}
+
+impl<S: Service<Request>, Request> Attempt<S, Request, S::Future> {
+    pub(crate) async fn finish(self) -> Result<S::Response, S::Error> {
+        let response = match self {
+            Self::Called(response) => response,
+            Self::Unready(mut service, request) => {
+                poll_fn(|cx| service.poll_ready(cx)).await?;
+                service.call(request)
+            }
+        };
+        response.await
+    }
+}

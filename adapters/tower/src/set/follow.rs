@@ -1,0 +1,104 @@
+//! A set in step with a stream of changes: [`Following`].
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use tower_service::Service;
+
+use super::{Change, HedgeSet};
+use crate::{BoxError, Error, Plain, RetryErrors};
+
+/// How many changes one poll takes in before it lets others run.
+const CHANGES_A_POLL: usize = 1024;
+
+/// A [`HedgeSet`] that takes in changes from a stream whenever it is asked whether it is ready.
+///
+/// It is not ready as long as the set is empty and the stream may still bring a server. When the stream ends, the set
+/// stays as it is. An error of the stream is answered once, and the stream asked again at the next poll. It has one
+/// stream, so it cannot be cloned, but [`Following::set`] can, and sees the same servers.
+pub struct Following<D, K, S, T, R = RetryErrors, C = Plain> {
+    set: HedgeSet<K, S, T, R, C>,
+    /// `None` once it has ended.
+    changes: Option<Pin<Box<D>>>,
+}
+
+impl<D, K, S, T, R, C> Following<D, K, S, T, R, C> {
+    pub(super) fn new(set: HedgeSet<K, S, T, R, C>, changes: D) -> Self {
+        Self { set, changes: Some(Box::pin(changes)) }
+    }
+
+    /// The set.
+    pub const fn set(&self) -> &HedgeSet<K, S, T, R, C> {
+        &self.set
+    }
+
+    /// Takes in what the stream has.
+    fn poll_changes<E>(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError>
+    where
+        D: Stream<Item = Result<Change<K, S>, E>>,
+        E: Into<BoxError>,
+        K: Ord,
+    {
+        let Some(changes) = &mut self.changes else { return Ok(()) };
+        let mut taken = Vec::new();
+        let mut ended = false;
+        let mut result = Ok(());
+        while taken.len() < CHANGES_A_POLL {
+            match changes.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(change))) => taken.push(change),
+                Poll::Ready(Some(Err(error))) => {
+                    result = Err(error.into());
+                    break;
+                }
+                Poll::Ready(None) => {
+                    ended = true;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if taken.len() == CHANGES_A_POLL {
+            cx.waker().wake_by_ref();
+        }
+        if ended {
+            self.changes = None;
+        }
+        if !taken.is_empty() {
+            self.set.apply(taken);
+        }
+        result
+    }
+}
+
+impl<D, E, K, S, T, R, C, Request> Service<Request> for Following<D, K, S, T, R, C>
+where
+    D: Stream<Item = Result<Change<K, S>, E>>,
+    E: Into<BoxError>,
+    K: Ord,
+    S: Service<Request>,
+    HedgeSet<K, S, T, R, C>: Service<Request, Error = Error<S::Error>>,
+{
+    type Response = <HedgeSet<K, S, T, R, C> as Service<Request>>::Response;
+    type Error = Error<S::Error>;
+    type Future = <HedgeSet<K, S, T, R, C> as Service<Request>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.poll_changes(cx).map_err(Error::Discover)?;
+        if self.set.is_empty() && self.changes.is_some() {
+            return Poll::Pending;
+        }
+        self.set.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        self.set.call(request)
+    }
+}
+
+impl<D, K: fmt::Debug, S, T, R, C> fmt::Debug for Following<D, K, S, T, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Following").field("set", &self.set).field("ended", &self.changes.is_none()).finish()
+    }
+}

@@ -1,0 +1,62 @@
+//! What all calls of a layer or a set share: [`Shared`].
+
+use std::sync::Arc;
+
+use hedge_core::balance::Seeds;
+use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended, Judgement, RetryPolicy, Verdict};
+use hedge_core::time::Instant;
+
+use crate::Report;
+
+/// Everything that calls share but the services.
+pub(crate) struct Shared<T, R, C> {
+    pub(crate) settings: Settings,
+    pub(crate) timer: T,
+    pub(crate) judge: Judge<R>,
+    pub(crate) protocol: C,
+}
+
+/// Who hears of the reports.
+pub(crate) type OnEnd = Box<dyn Fn(&Report) + Send + Sync>;
+
+/// What the core asks of a host, the servers apart.
+pub(crate) struct Settings {
+    pub(crate) options: ChannelOptions,
+    pub(crate) policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
+    pub(crate) seeds: Seeds,
+    pub(crate) on_end: Option<OnEnd>,
+}
+
+impl Settings {
+    pub(crate) fn backup_delay(&self, now: Instant) -> BackupDelay {
+        let own = self.policy.as_ref().and_then(|policy| policy.delay(now));
+        own.unwrap_or(self.options.backup)
+    }
+
+    pub(crate) fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.policy.as_ref().map_or(Ok(()), |policy| policy.may_back_up(now))
+    }
+
+    pub(crate) fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.policy.as_ref().map_or(Ok(()), |policy| policy.may_retry(now))
+    }
+
+    pub(crate) fn ended(&self, call: &Ended<'_>) {
+        if let Some(policy) = &self.policy {
+            policy.ended(call);
+        }
+    }
+}
+
+/// A retry policy over attempts, of which one may not have been made for want of a request.
+pub(crate) struct Judge<R>(pub(crate) R);
+
+impl<R: RetryPolicy<Response, E>, Response, E> RetryPolicy<Response, Option<E>> for Judge<R> {
+    fn judge(&self, result: Result<&Response, &Option<E>>) -> Judgement {
+        match result {
+            Ok(response) => self.0.judge(Ok(response)),
+            Err(Some(error)) => self.0.judge(Err(error)),
+            Err(None) => Verdict::Wait.into(),
+        }
+    }
+}

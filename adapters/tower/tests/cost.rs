@@ -1,0 +1,81 @@
+//! What a call allocates.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::future::{Future, Ready, pending, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use allocation_counter::measure;
+use hedge_tower::hedge_core::drive::Timer;
+use hedge_tower::hedge_core::time::Instant;
+use hedge_tower::{Builder, ResponseFuture};
+use tower::{Layer, Service, service_fn};
+
+/// A clock that stands still.
+#[derive(Clone, Copy)]
+struct Still;
+
+impl Timer for Still {
+    type Sleep = std::future::Pending<()>;
+
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn sleep_until(&self, _: Instant) -> Self::Sleep {
+        pending()
+    }
+}
+
+/// Ready when it is polled for the second time.
+struct PendingOnce(bool);
+
+impl Future for PendingOnce {
+    type Output = Result<u32, &'static str>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::replace(&mut self.0, true) { Poll::Ready(Ok(7)) } else { Poll::Pending }
+    }
+}
+
+fn armed() -> Builder<Still> {
+    hedge_tower::builder(Still).backup(Duration::from_millis(50)).on_end(|_| {})
+}
+
+/// Allocations of a call that is polled so many times to its end.
+fn allocations(polls: u32, call: impl FnOnce() -> ResponseFuture<u32, &'static str>) -> u64 {
+    let allocations = measure(|| {
+        let mut future = pin!(call());
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 1..polls {
+            assert!(future.as_mut().poll(&mut cx).is_pending());
+        }
+        assert!(matches!(future.as_mut().poll(&mut cx), Poll::Ready(Ok(7))));
+    });
+    assert_eq!(allocations.count_current, 0);
+    allocations.count_total
+}
+
+fn at_once(_: u32) -> Ready<Result<u32, &'static str>> {
+    ready(Ok(7))
+}
+
+#[test]
+fn a_call_allocates_once_for_its_future() {
+    let mut service = armed().layer().unwrap().layer(service_fn(at_once));
+    assert_eq!(allocations(1, || service.call(1)), 1);
+    let mut service = armed().layer().unwrap().layer(service_fn(|_: u32| PendingOnce(false)));
+    assert_eq!(allocations(2, || service.call(1)), 1);
+}
+
+#[test]
+fn a_call_to_a_set_allocates_once_for_its_future() {
+    let mut set = armed().set().unwrap();
+    for key in 0..3 {
+        set.insert(key, service_fn(at_once));
+    }
+    // The first look of a thread at a list registers the thread.
+    assert!(allocations(1, || set.call(1)) >= 1);
+    assert_eq!(allocations(1, || set.call(1)), 1);
+}

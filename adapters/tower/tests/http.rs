@@ -1,0 +1,100 @@
+//! HTTP's ways under the layer, in tokio's paused time.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use common::{builder, call, ms};
+use hedge_tower::hedge_core::call::{End, NotHedged};
+use hedge_tower::hedge_core::policy::Idempotency;
+use hedge_tower::{CallOptions, Http, Report};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use tower::{Layer, Service, service_fn};
+
+/// What a server saw of its requests.
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A server whose n-th answer takes so long and has that status.
+fn server(
+    log: &Log,
+    answers: &'static [(u64, u16)],
+) -> impl Service<Request<Full<Bytes>>, Response = Response<&'static str>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ use<> {
+    let log = Arc::clone(log);
+    service_fn(move |request: Request<Full<Bytes>>| {
+        let mut log = log.lock().unwrap();
+        let (after, status) = answers[log.len()];
+        let extension = request.extensions().get::<u8>().copied();
+        let (parts, body) = request.into_parts();
+        let (method, uri, version, headers) = (parts.method, parts.uri, parts.version, parts.headers);
+        log.push(format!("{method} {uri} {version:?} {headers:?} {extension:?} {body:?}"));
+        async move {
+            tokio::time::sleep(ms(after)).await;
+            Ok(Response::builder().status(status).body("body").unwrap())
+        }
+    })
+}
+
+fn request(method: Method) -> Request<Full<Bytes>> {
+    let builder = Request::builder().method(method).uri("http://localhost/path?query").version(Version::HTTP_10);
+    builder.header("x-a", "1").header("x-a", "2").extension(7_u8).body(Full::from("shared")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn t3_a_copy_is_the_whole_request_and_the_report_comes_with_the_response() {
+    let seen = Log::default();
+    let service = server(&seen, &[(200, 200), (1, 200)]);
+    let mut service = builder().http().backup(ms(50)).layer().unwrap().layer(service);
+    let (response, at) = call(&mut service, request(Method::PUT)).await;
+    assert_eq!(at, 51);
+    let report = response.unwrap().extensions_mut().remove::<Report>().unwrap();
+    assert_eq!(report.winner().map(|winner| winner.index()), Some(1));
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0], seen[1]);
+    for part in ["PUT", "/path?query", "HTTP/1.0", "\"1\"", "\"2\"", "Some(7)", "shared"] {
+        assert!(seen[0].contains(part), "{part} in {}", seen[0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l15_what_the_method_forbids_is_sent_once_unless_the_call_says_otherwise() {
+    let seen = Log::default();
+    let service = server(&seen, &[(200, 200), (200, 200), (1, 200)]);
+    let mut service = builder().http().backup(ms(50)).layer().unwrap().layer(service);
+    let (response, at) = call(&mut service, request(Method::POST)).await;
+    let report = response.unwrap().extensions().get::<Report>().unwrap().clone();
+    assert_eq!((at, report.not_hedged()), (200, Some(NotHedged::NotIdempotent)));
+    assert_eq!(seen.lock().unwrap().len(), 1);
+
+    let mut post = request(Method::POST);
+    post.extensions_mut().insert(CallOptions { idempotency: Idempotency::Idempotent, ..CallOptions::new() });
+    assert_eq!(call(&mut service, post).await.1, 51);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r1_an_internal_error_loses_to_what_is_in_flight_and_else_is_the_callers() {
+    let service = server(&Log::default(), &[(60, 503), (30, 200), (1, 502), (1, 404)]);
+    let mut service = builder().http().backup(ms(50)).layer().unwrap().layer(service);
+    let (response, at) = call(&mut service, request(Method::GET)).await;
+    assert_eq!((response.unwrap().status(), at), (StatusCode::OK, 80));
+    for (status, end) in [(StatusCode::BAD_GATEWAY, End::Failed), (StatusCode::NOT_FOUND, End::Accepted)] {
+        let response = call(&mut service, request(Method::GET)).await.0.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(response.extensions().get::<Report>().and_then(Report::end), Some(end));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_without_report_has_no_extensions() {
+    let service = server(&Log::default(), &[(1, 200)]);
+    let builder = builder().retry_policy(Http::new()).protocol(Http::without_reports());
+    let response = call(&mut builder.layer().unwrap().layer(service), request(Method::GET)).await.0.unwrap();
+    assert!(response.extensions().is_empty());
+}

@@ -1,0 +1,62 @@
+//! What peers answer in the scenarios that hedge is for, beside hedge-tower, in one run.
+//!
+//! Every scenario is a script of servers in tokio's paused time, so a run takes no time and is the same each time. Each
+//! contender gets the same script, a hedge delay of 50 ms, and nothing else of its own. What the peers answer is printed as
+//! it was measured; what hedge-tower answers is held against what is wanted.
+
+mod contenders;
+mod outage;
+mod script;
+mod spread;
+mod table;
+
+pub use contenders::Contender;
+pub use table::{Cell, Table, versions};
+
+use script::{Outcome, Step};
+
+/// When a slow call is sent again.
+const DELAY_MS: u64 = 50;
+
+/// Runs every scenario; must be called in a runtime whose time is paused.
+pub async fn run() -> Table {
+    let mut table = Table::new();
+    let backup_fails = [Step::Ok(200), Step::Fail(1)];
+    hedge(&mut table, "first ok at 200 ms, backup fails 1 ms after it is sent", &backup_fails, Outcome::Ok(200)).await;
+    let first_fails = [Step::Fail(1), Step::Ok(5)];
+    hedge(&mut table, "first fails at 1 ms, another would answer in 5", &first_fails, Outcome::Ok(6)).await;
+    let backup_in_flight = [Step::Fail(60), Step::Ok(30), Step::Ok(1_000)];
+    hedge(&mut table, "first fails at 60, backup in flight ok at 80, a third slow", &backup_in_flight, Outcome::Ok(80))
+        .await;
+
+    let mut cells = Vec::new();
+    for contender in Contender::ALL {
+        let attempts = outage::attempts(contender).await;
+        cells.push(match contender {
+            Contender::HedgeTower => Cell::Checked(format!("{attempts} attempts"), attempts <= outage::ALLOWED),
+            _ => Cell::Measured(format!("{attempts} attempts")),
+        });
+    }
+    table.row("every server slow, 1,000 calls, ours limited to 10 %", cells, format!("at most {}", outage::ALLOWED));
+
+    let share = spread::failing_share().await;
+    let cells = vec![Cell::Measured(format!("{share:.1} %")), Cell::Nothing, Cell::Later("when balancers join")];
+    table.row("one of 10 servers fails fast: its share under P2C", cells, "below 2 %".into());
+
+    let granted = spread::retry_budgets().map(|granted| format!("{granted:.2}")).join(", ");
+    let cells = vec![Cell::Measured(granted), Cell::Nothing, Cell::Later("when limits join")];
+    table.row("retry budget asked for 0.6, 0.7, 0.9", cells, "exact".into());
+    table
+}
+
+async fn hedge(table: &mut Table, scenario: &'static str, steps: &[Step], wanted: Outcome) {
+    let mut cells = Vec::new();
+    for contender in Contender::ALL {
+        let outcome = script::play(contender, steps).await;
+        cells.push(match contender {
+            Contender::HedgeTower => Cell::Checked(outcome.to_string(), outcome == wanted),
+            _ => Cell::Measured(outcome.to_string()),
+        });
+    }
+    table.row(scenario, cells, wanted.to_string());
+}
