@@ -29,6 +29,8 @@ pub struct Cluster<A, T = &'static str, const N: usize = 8> {
     /// The slots in use, in canonical order.
     order: Vec<u16, N>,
     addresses: u16,
+    /// How many keys have been given to addresses.
+    keys: u32,
 }
 
 #[derive(Debug)]
@@ -71,8 +73,8 @@ impl<A: Ord, T: Ord, const N: usize> Cluster<A, T, N> {
             Ok(_) => return Err(ClusterError::Duplicate),
             Err(place) => place,
         };
-        let key = self.key_for(&server.address);
         let free = self.slots.iter().position(|slot| slot.server.is_none()).ok_or(ClusterError::Full)?;
+        let key = self.key_for(&server.address);
         let index = u16::try_from(free).map_err(|_| ClusterError::Full)?;
         let slot = self.slots.get_mut(free).ok_or(ClusterError::Full)?;
         self.order.insert(place, index).map_err(|_| ClusterError::Full)?;
@@ -115,14 +117,14 @@ impl<A: Ord, T: Ord, const N: usize> Cluster<A, T, N> {
         })
     }
 
-    /// The key of an address: the one it has, or one that no address here has.
-    fn key_for(&self, address: &A) -> AddressKey {
-        let used = || self.slots.iter().filter_map(|slot| slot.server.as_ref().map(|server| (server, slot.address)));
-        if let Some((_, key)) = used().find(|(server, _)| server.address == *address) {
-            return key;
+    /// The key of an address: the one it has, or one that no address here has had.
+    fn key_for(&mut self, address: &A) -> AddressKey {
+        let has_it = |slot: &&Slot<A, T>| slot.server.as_ref().is_some_and(|server| server.address == *address);
+        if let Some(slot) = self.slots.iter().find(has_it) {
+            return slot.address;
         }
-        let free = (0..=u16::MAX).find(|key| used().all(|(_, there)| there.0 != *key));
-        AddressKey(free.unwrap_or(u16::MAX))
+        self.keys = self.keys.wrapping_add(1);
+        AddressKey(self.keys)
     }
 
     fn count_addresses(&mut self) {
@@ -140,7 +142,7 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(N <= 0x1_0000, "slots are numbered with 16 bits") };
-        Self { slots: [const { Slot::empty() }; N], order: Vec::new(), addresses: 0 }
+        Self { slots: [const { Slot::empty() }; N], order: Vec::new(), addresses: 0, keys: 0 }
     }
 
     /// The server with that id; `None` if it is gone.

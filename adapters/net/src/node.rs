@@ -151,9 +151,9 @@ impl Servers {
             keys.insert(node.server.address.clone(), node.address_key);
             taken.insert(node.id.slot());
         }
-        let used: HashSet<u16> = keys.values().map(|key| key.0).collect();
+        let used: HashSet<u32> = keys.values().map(|key| key.0).collect();
         let mut free_slots = (0..MAX_SERVERS).filter(|slot| !taken.contains(slot));
-        let mut free_keys = (0..MAX_SERVERS).filter(|key| !used.contains(key));
+        let mut free_keys = (0..u32::from(MAX_SERVERS)).filter(|key| !used.contains(key));
 
         let mut order = Vec::with_capacity(servers.len());
         for server in servers {

@@ -81,7 +81,7 @@ impl fmt::Display for ServerId {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct AddressKey(pub u16);
+pub struct AddressKey(pub u32);
 
 /// What a call looks for.
 #[derive(Clone, Copy, Debug)]

@@ -241,6 +241,7 @@ where
     }
 
     /// Decides what a failure makes of the pending start and the backup timer (L9, R4).
+    #[inline(never)]
     fn plan_after_failure(&mut self, server: ServerId, judgement: &Judgement) {
         // The deadline is never retried, whatever a policy says (R1).
         let wanted = judgement.verdict == Verdict::Retry
@@ -304,13 +305,23 @@ where
 
     // ---- what a timer does ----
 
-    /// Starts what the pending start or else the backup timer is for; `None` if it cannot be started after all.
+    /// Starts what the pending start or else the backup timer is for; `None` if it cannot be started after all. Apart, so
+    /// that a poll that only waits stays short.
+    #[inline(never)]
     fn start_due(&mut self) -> Option<AttemptId> {
         let kind = self.take_due()?;
-        let refusal = match self.choose(kind) {
-            Ok(pick) => return self.start(&pick, kind),
-            Err(refusal) => refusal,
-        };
+        match self.choose(kind) {
+            Ok(pick) => self.start(&pick, kind),
+            Err(refusal) => {
+                self.refused(kind, refusal);
+                None
+            }
+        }
+    }
+
+    /// What comes of an attempt that could not be started when it was due.
+    #[cold]
+    fn refused(&mut self, kind: Kind, refusal: Refusal) {
         match (kind, refusal) {
             (Kind::First, Refusal::Server(NoServer::Empty)) => self.end(End::NoServer),
             (Kind::First, _) => self.end(End::AllDown),
@@ -324,7 +335,6 @@ where
                 self.end_if_stuck();
             }
         }
-        None
     }
 
     /// Disarms the timer that is due, the pending start before the backup; `None` if it has to be armed again.

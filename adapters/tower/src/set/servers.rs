@@ -44,7 +44,7 @@ impl<K, S> Node<K, S> {
 
     fn candidate(&self) -> Candidate {
         // A key is an address, and has a slot of its own.
-        let address = AddressKey(self.id.slot());
+        let address = AddressKey(self.id.slot().into());
         Candidate { server: self.id, address, usable: self.usable.load(Ordering::Relaxed) }
     }
 }
