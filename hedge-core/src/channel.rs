@@ -19,7 +19,7 @@ pub struct Channel<A, B, P = NoPolicy, T = &'static str, const N: usize = 8> {
     seeds: Seeds,
 }
 
-impl<A: Ord, B: Balancer, T: Ord, const N: usize> Channel<A, B, NoPolicy, T, N> {
+impl<A, B: Balancer, T, const N: usize> Channel<A, B, NoPolicy, T, N> {
     /// A channel without servers; `seed` is where all its chance comes from.
     ///
     /// # Errors
@@ -29,13 +29,13 @@ impl<A: Ord, B: Balancer, T: Ord, const N: usize> Channel<A, B, NoPolicy, T, N> 
     }
 }
 
-impl<A: Ord, B: Balancer, P: BackupPolicy, T: Ord, const N: usize> Channel<A, B, P, T, N> {
+impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Channel<A, B, P, T, N> {
     /// A channel whose backups and retries `policy` allows or refuses.
     ///
     /// # Errors
     /// As [`Channel::new`].
     pub fn with_policy(options: ChannelOptions, balancer: B, policy: P, seed: u64) -> Result<Self, ConfigError> {
-        options.validate(usize::MAX)?;
+        options.backoff.validate().map_err(ConfigError::Backoff)?;
         Ok(Self { cluster: Cluster::new(), balancer, policy, options, seeds: Seeds::new(seed) })
     }
 }

@@ -1,10 +1,12 @@
 //! The servers a channel may choose from, in fixed slots, without a heap.
 
+use core::cmp::Ordering;
 use core::fmt;
+use core::hash::Hash;
 
 use heapless::Vec;
 
-use crate::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use crate::balance::{Candidate, ServerList};
 use crate::call::{AddressKey, ServerId};
 
@@ -28,9 +30,7 @@ pub struct Cluster<A, T = &'static str, const N: usize = 8> {
     slots: [Slot<A, T>; N],
     /// The slots in use, in canonical order.
     order: Vec<u16, N>,
-    addresses: u16,
-    /// How many keys have been given to addresses.
-    keys: u32,
+    addresses: u32,
 }
 
 #[derive(Debug)]
@@ -57,36 +57,46 @@ impl<A, T> Slot<A, T> {
         Candidate {
             server: ServerId::new(slot, self.generation),
             address: self.address,
-            usable: self.usable.load(Ordering::Relaxed),
+            usable: self.usable.load(Relaxed),
         }
     }
 }
 
-impl<A: Ord, T: Ord, const N: usize> Cluster<A, T, N> {
+impl<A: Ord + Hash, T: Ord, const N: usize> Cluster<A, T, N> {
     /// Adds a server, usable at once.
     ///
     /// # Errors
     /// [`ClusterError::Full`], and [`ClusterError::Duplicate`] for a pair of address and tag that is there already.
     pub fn insert(&mut self, address: A, tag: T) -> Result<ServerId, ClusterError> {
         let server = Server { address, tag };
-        let place = match self.search(&server) {
-            Ok(_) => return Err(ClusterError::Duplicate),
-            Err(place) => place,
-        };
+        let (mut place, mut known) = (0, None);
+        for (there, at) in self.iter().zip(1..) {
+            match there.1.cmp(&server) {
+                Ordering::Less => place = at,
+                Ordering::Equal => return Err(ClusterError::Duplicate),
+                Ordering::Greater => {}
+            }
+            if there.1.address == server.address {
+                known = self.slot(there.0).map(|slot| slot.address);
+            }
+        }
+        let key = known.unwrap_or_else(|| {
+            let mut key = AddressKey::of(&server.address);
+            while self.slots.iter().any(|slot| slot.server.is_some() && slot.address == key) {
+                key = key.next();
+            }
+            key
+        });
         let free = self.slots.iter().position(|slot| slot.server.is_none()).ok_or(ClusterError::Full)?;
-        let key = self.key_for(&server.address);
         let index = u16::try_from(free).map_err(|_| ClusterError::Full)?;
         let slot = self.slots.get_mut(free).ok_or(ClusterError::Full)?;
         self.order.insert(place, index).map_err(|_| ClusterError::Full)?;
-        *slot = Slot {
-            server: Some(server),
-            in_flight: AtomicU32::new(0),
-            usable: AtomicBool::new(true),
-            generation: slot.generation,
-            address: key,
-        };
-        self.count_addresses();
-        Ok(ServerId::new(index, self.generation(index)))
+        slot.address = key;
+        self.addresses += u32::from(known.is_none());
+        slot.server = Some(server);
+        slot.in_flight.store(0, Relaxed);
+        slot.usable.store(true, Relaxed);
+        Ok(ServerId::new(index, slot.generation))
     }
 
     /// Removes a server; attempts at it go on, what is told of them is dropped.
@@ -94,46 +104,21 @@ impl<A: Ord, T: Ord, const N: usize> Cluster<A, T, N> {
     /// # Errors
     /// [`ClusterError::Gone`].
     pub fn remove(&mut self, server: ServerId) -> Result<Server<A, T>, ClusterError> {
-        self.slot(server).ok_or(ClusterError::Gone)?;
-        self.order.retain(|slot| *slot != server.slot());
-        let slot = self.slots.get_mut(usize::from(server.slot())).ok_or(ClusterError::Gone)?;
+        let slot = self.slots.get_mut(usize::from(server.slot())).filter(|slot| slot.generation == server.generation());
+        let slot = slot.ok_or(ClusterError::Gone)?;
+        let removed = slot.server.take().ok_or(ClusterError::Gone)?;
         slot.generation = slot.generation.wrapping_add(1);
-        let removed = slot.server.take().ok_or(ClusterError::Gone);
-        self.count_addresses();
-        removed
+        self.order.retain(|slot| *slot != server.slot());
+        if self.iter().all(|(_, there)| there.address != removed.address) {
+            self.addresses -= 1;
+        }
+        Ok(removed)
     }
 
     /// The server with that address and tag.
     pub fn find(&self, address: A, tag: T) -> Option<ServerId> {
-        let place = self.search(&Server { address, tag }).ok()?;
-        let slot = *self.order.get(place)?;
-        Some(ServerId::new(slot, self.generation(slot)))
-    }
-
-    fn search(&self, server: &Server<A, T>) -> Result<usize, usize> {
-        self.order.binary_search_by(|slot| {
-            let there = self.slots.get(usize::from(*slot)).and_then(|slot| slot.server.as_ref());
-            there.cmp(&Some(server))
-        })
-    }
-
-    /// The key of an address: the one it has, or one that no address here has had.
-    fn key_for(&mut self, address: &A) -> AddressKey {
-        let has_it = |slot: &&Slot<A, T>| slot.server.as_ref().is_some_and(|server| server.address == *address);
-        if let Some(slot) = self.slots.iter().find(has_it) {
-            return slot.address;
-        }
-        self.keys = self.keys.wrapping_add(1);
-        AddressKey(self.keys)
-    }
-
-    fn count_addresses(&mut self) {
-        let first_of_its_address = |place: &usize| {
-            let key = |place: usize| self.at(place).map(|candidate| candidate.address);
-            place.checked_sub(1).is_none_or(|before| key(before) != key(*place))
-        };
-        let count = (0..self.order.len()).filter(first_of_its_address).count();
-        self.addresses = u16::try_from(count).unwrap_or(u16::MAX);
+        let server = Server { address, tag };
+        self.iter().find(|(_, there)| **there == server).map(|(id, _)| id)
     }
 }
 
@@ -142,7 +127,7 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(N <= 0x1_0000, "slots are numbered with 16 bits") };
-        Self { slots: [const { Slot::empty() }; N], order: Vec::new(), addresses: 0, keys: 0 }
+        Self { slots: [const { Slot::empty() }; N], order: Vec::new(), addresses: 0 }
     }
 
     /// The server with that id; `None` if it is gone.
@@ -172,7 +157,7 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
     pub fn set_usable(&self, server: ServerId, usable: bool) -> bool {
         match self.slot(server) {
             Some(slot) => {
-                slot.usable.store(usable, Ordering::Relaxed);
+                slot.usable.store(usable, Relaxed);
                 true
             }
             None => false,
@@ -181,20 +166,20 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
 
     /// How many attempts a server is working on; 0 if it is gone.
     pub fn in_flight(&self, server: ServerId) -> u32 {
-        self.slot(server).map_or(0, |slot| slot.in_flight.load(Ordering::Relaxed))
+        self.slot(server).map_or(0, |slot| slot.in_flight.load(Relaxed))
     }
 
     /// One attempt more at this server.
     pub(crate) fn started(&self, server: ServerId) {
         if let Some(slot) = self.generation_of(server) {
-            slot.in_flight.fetch_add(1, Ordering::Relaxed);
+            slot.in_flight.fetch_add(1, Relaxed);
         }
     }
 
     /// One attempt less at this server.
     pub(crate) fn finished(&self, server: ServerId) {
         if let Some(slot) = self.generation_of(server) {
-            slot.in_flight.fetch_sub(1, Ordering::Relaxed);
+            slot.in_flight.fetch_sub(1, Relaxed);
         }
     }
 
@@ -205,10 +190,6 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
     /// The slot, if no other server has lived in it since. Enough for counting: a server that comes starts from 0.
     fn generation_of(&self, server: ServerId) -> Option<&Slot<A, T>> {
         self.slots.get(usize::from(server.slot())).filter(|slot| slot.generation == server.generation())
-    }
-
-    fn generation(&self, slot: u16) -> u16 {
-        self.slots.get(usize::from(slot)).map_or(0, |slot| slot.generation)
     }
 }
 
@@ -307,5 +288,8 @@ mod tests {
         let c = cluster.insert(2, 0).unwrap();
         assert_eq!(key(&cluster, b), shared);
         assert_ne!(key(&cluster, c), shared);
+        cluster.remove(b).unwrap();
+        let again = cluster.insert(1, 7).unwrap();
+        assert_eq!(key(&cluster, again), shared, "L11: an address that comes back has been tried by whoever tried it");
     }
 }

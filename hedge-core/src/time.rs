@@ -49,6 +49,8 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
+    // On a microcontroller its bytes count, on a host its call.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.0))
     }
@@ -96,11 +98,19 @@ impl Duration {
         self.0 / 1_000
     }
 
-    /// `self` times `factor` millionths; saturates.
-    pub(crate) fn scale_ppm(self, factor: u32) -> Self {
-        let (whole, rest) = (self.0 / 1_000_000, self.0 % 1_000_000);
-        let factor = u64::from(factor);
-        Self(whole.saturating_mul(factor).saturating_add(rest * factor / 1_000_000))
+    /// `self` times `factor` / 65536, rounded down; saturates. No division: a microcontroller has none of 64 bits.
+    #[inline(never)]
+    pub(crate) const fn scale(self, factor: u32) -> Self {
+        let (whole, rest) = (self.0 >> 16, self.0 & 0xFFFF);
+        let factor = factor as u64;
+        Self(whole.saturating_mul(factor).saturating_add((rest * factor) >> 16))
+    }
+
+    /// `self` times `fraction` / 2^32, rounded down.
+    pub(crate) const fn share(self, fraction: u32) -> Self {
+        let (whole, rest) = (self.0 >> 32, self.0 & 0xFFFF_FFFF);
+        let fraction = fraction as u64;
+        Self(whole * fraction + ((rest * fraction) >> 32))
     }
 }
 
@@ -165,13 +175,15 @@ mod tests {
         assert_eq!(Instant::ZERO.since(Instant::from_micros(5)), Duration::ZERO);
         assert_eq!(Duration::from_micros(1) - Duration::from_micros(2), Duration::ZERO);
         assert_eq!(Duration::from_secs(u64::MAX), Duration::MAX);
-        assert_eq!(Duration::MAX.scale_ppm(1_200_000), Duration::MAX);
+        assert_eq!(Duration::MAX.scale(1 << 17), Duration::MAX);
     }
 
     #[test]
-    fn scaling_is_exact_in_millionths() {
-        assert_eq!(Duration::from_millis(10).scale_ppm(800_000), Duration::from_millis(8));
-        assert_eq!(Duration::from_secs(5_000_000).scale_ppm(1_200_000), Duration::from_secs(6_000_000));
+    fn scaling_is_exact_to_a_microsecond() {
+        assert_eq!(Duration::from_millis(10).scale(3 << 15), Duration::from_millis(15));
+        assert_eq!(Duration::from_secs(5_000_000).scale(1 << 17), Duration::from_secs(10_000_000));
+        assert_eq!(Duration::from_secs(8).share(1 << 31), Duration::from_secs(4));
+        assert_eq!(Duration::MAX.share(u32::MAX).as_micros(), u64::MAX - (1 << 32));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::error::CallError;
 use crate::host::{CallHost, MAX_ATTEMPTS, Shared, Tried};
 use crate::http::Http;
 use crate::naming::Server;
-use crate::options::CallOptions;
+use crate::options::{CallOptions, CancelToken};
 use crate::reply::{Reply, Trace};
 use crate::runtime::Runtime;
 use crate::stream::{Lease, Owed, RuntimeDeadline, Streaming};
@@ -118,10 +118,7 @@ where
             }
         };
         let deadline = call.deadline();
-        let mut driver = Driver::new(runtime, retry_policy);
-        if let Some(token) = &options.cancel {
-            driver = driver.cancelled_by(token.signal());
-        }
+        let driver = Driver::new(runtime, retry_policy).cancelled_by(options.cancel.as_ref().map(CancelToken::signal));
         // Two attempts fit in the future itself; a call that may have more in flight, which is rare, boxes them.
         let completed = if call.max_backups() <= 1 {
             let start = |attempt| transport.start(&request, attempt);

@@ -57,7 +57,7 @@ impl<'c> CallHost<'c> {
             }
             let same_address = |node: &&Arc<Node>| node.server.address == server.address;
             let own_key = host.own.iter().find(same_address).map(|node| node.address_key);
-            let key = now.key_of(&server.address).or(own_key).unwrap_or(AddressKey(slot.into()));
+            let key = now.key_of(&server.address).or(own_key).unwrap_or_else(|| AddressKey::of(&server.address));
             let id = ServerId::new(slot, 0);
             host.own.push(Node::new(server.clone(), id, key));
             ids.push(id);

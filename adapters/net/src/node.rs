@@ -151,9 +151,8 @@ impl Servers {
             keys.insert(node.server.address.clone(), node.address_key);
             taken.insert(node.id.slot());
         }
-        let used: HashSet<u32> = keys.values().map(|key| key.0).collect();
+        let mut used: HashSet<AddressKey> = keys.values().copied().collect();
         let mut free_slots = (0..MAX_SERVERS).filter(|slot| !taken.contains(slot));
-        let mut free_keys = (0..u32::from(MAX_SERVERS)).filter(|key| !used.contains(key));
 
         let mut order = Vec::with_capacity(servers.len());
         for server in servers {
@@ -161,11 +160,13 @@ impl Servers {
                 order.push(node);
                 continue;
             }
-            // There are as many slots and keys as servers may be, so neither runs out.
+            // There are as many slots as servers may be.
             let Some(slot) = free_slots.next() else { break };
             let key = match keys.get(&server.address) {
                 Some(key) => *key,
-                None => AddressKey(free_keys.next().unwrap_or_default()),
+                None => std::iter::successors(Some(AddressKey::of(&server.address)), |key| Some(key.next()))
+                    .find(|key| used.insert(*key))
+                    .unwrap_or_default(),
             };
             keys.insert(server.address.clone(), key);
             let index = usize::from(slot);

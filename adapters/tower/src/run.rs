@@ -67,10 +67,7 @@ where
             }
         }
         let call = Call::<_, MAX_ATTEMPTS>::new(&host, &options, timer.now()).map_err(Error::Config)?;
-        let mut driver = Driver::new(timer, judge);
-        if let Some(signal) = &own.cancel {
-            driver = driver.cancelled_by(signal);
-        }
+        let driver = Driver::new(timer, judge).cancelled_by(own.cancel.as_deref());
         let mut start = |attempt| {
             // Borrowed as mutable, so that requests need not be `Sync`.
             let request = first.take().or_else(|| protocol.copy(kept.as_mut()?));

@@ -68,8 +68,8 @@ pub struct Candidates {
     len: NonZeroU32,
     origin: u32,
     first: u32,
-    /// The second choice, as a distance from the one behind the first.
-    second: u32,
+    /// The next choice, as a distance from the one behind the first.
+    next: u32,
     /// From the second choice on, once it is given, a stride that visits each of the rest.
     stride: u32,
     given: u32,
@@ -79,12 +79,13 @@ impl Candidates {
     /// From `origin` (modulo `len`) on, in list order.
     #[must_use]
     pub const fn from_origin(len: NonZeroU32, origin: u32) -> Self {
-        Self { len, origin, first: origin % len.get(), second: 0, stride: 1, given: 0 }
+        Self { len, origin, first: origin % len.get(), next: 0, stride: 1, given: 0 }
     }
 
-    /// `first` (below `len`), then the others: the one `1 + second` further on, and so on by a stride near `stride`.
+    /// `first`, then the one `1 + second` further on, and so on by a stride near `stride`. `first` is below `len`, `second`
+    /// below the number of the others.
     const fn scattered(len: NonZeroU32, first: u32, second: u32, stride: u32) -> Self {
-        Self { len, origin: first, first, second, stride, given: 0 }
+        Self { len, origin: first, first, next: second, stride, given: 0 }
     }
 
     /// Any position but the first.
@@ -96,11 +97,17 @@ impl Candidates {
                 self.stride -= 1;
             }
         }
-        let step = u64::from(self.given - 1) * u64::from(self.stride);
-        let distance = (u64::from(self.second) + step) % u64::from(rest.get());
         self.given += 1;
-        usize::try_from((u64::from(self.first) + 1 + distance) % u64::from(self.len.get())).ok()
+        let position = add_modulo(self.first, self.next + 1, self.len.get());
+        self.next = add_modulo(self.next, self.stride, rest.get());
+        usize::try_from(position).ok()
     }
+}
+
+/// The sum of two numbers up to `modulus`, without division and overflow.
+const fn add_modulo(a: u32, b: u32, modulus: u32) -> u32 {
+    let gap = modulus - a;
+    if b >= gap { b - gap } else { a + b }
 }
 
 impl Iterator for Candidates {
@@ -135,8 +142,12 @@ pub fn select(
     selection: &Selection<'_>,
     random: &mut dyn FnMut() -> u32,
 ) -> Result<Pick, NoServer> {
-    if selection.same.is_some() || selection.servers.is_some() {
-        return select_named(list, selection);
+    if let Some(server) = selection.same {
+        let found = list.find(server).ok_or(NoServer::Gone)?;
+        return Ok(Pick { server, address: found.address, ticket: None });
+    }
+    if selection.servers.is_some() {
+        return select_walk(list, selection, None);
     }
     let len = u32::try_from(list.len()).ok().and_then(NonZeroU32::new).ok_or(NoServer::Empty)?;
     let candidates = balancer.candidates(len, random);
@@ -145,36 +156,31 @@ pub fn select(
         let ticket = Some(Ticket { origin: candidates.origin, skipped: 0 });
         return Ok(Pick { server: found.server, address: found.address, ticket });
     }
-    select_fallback(list, candidates, selection)
+    select_walk(list, selection, Some(candidates))
 }
 
-/// The servers that the call names itself: not the balancer's choice.
+/// Walks the servers that the call names itself, or else the whole sequence of the balancer's. Apart from the usual case,
+/// which the first candidate settles, so that this one stays short.
 #[inline(never)]
-fn select_named(list: &impl ServerList, selection: &Selection<'_>) -> Result<Pick, NoServer> {
-    if let Some(server) = selection.same {
-        let found = list.find(server).ok_or(NoServer::Gone)?;
-        return Ok(Pick { server, address: found.address, ticket: None });
-    }
-    let mut choice = Choice::new(selection);
-    for found in selection.servers.unwrap_or_default().iter().filter_map(|server| list.find(*server)) {
-        if let Some(pick) = choice.offer(found, None) {
-            return Ok(pick);
-        }
-    }
-    choice.settle()
-}
-
-/// Walks the whole sequence. Apart from the usual case, which the first candidate settles, so that this one stays short.
-#[inline(never)]
-fn select_fallback(
+fn select_walk(
     list: &impl ServerList,
-    candidates: Candidates,
     selection: &Selection<'_>,
+    mut candidates: Option<Candidates>,
 ) -> Result<Pick, NoServer> {
-    let mut choice = Choice::new(selection);
-    let origin = candidates.origin;
-    for (position, skipped) in candidates.zip(0..) {
-        if let Some(pick) = list.at(position).and_then(|found| choice.offer(found, Some(Ticket { origin, skipped }))) {
+    let mut choice = Choice { selection, fallback: None, seen: false, usable: false };
+    let mut named = selection.servers.unwrap_or_default().iter();
+    for skipped in 0.. {
+        let (found, ticket) = match &mut candidates {
+            Some(candidates) => {
+                let Some(position) = candidates.next() else { break };
+                (list.at(position), Some(Ticket { origin: candidates.origin, skipped }))
+            }
+            None => {
+                let Some(server) = named.next() else { break };
+                (list.find(*server), None)
+            }
+        };
+        if let Some(pick) = found.and_then(|found| choice.offer(found, ticket)) {
             return Ok(pick);
         }
     }
@@ -194,11 +200,7 @@ struct Choice<'a> {
     usable: bool,
 }
 
-impl<'a> Choice<'a> {
-    const fn new(selection: &'a Selection<'a>) -> Self {
-        Self { selection, fallback: None, seen: false, usable: false }
-    }
-
+impl Choice<'_> {
     /// Takes a candidate in; answers it if it is usable and untried.
     fn offer(&mut self, found: Candidate, ticket: Option<Ticket>) -> Option<Pick> {
         self.seen = true;
@@ -247,7 +249,7 @@ mod tests {
             for _ in 0..50 {
                 let made = [
                     Candidates::from_origin(len(n), rng.u32(..)),
-                    Candidates::scattered(len(n), rng.u32(0..n), rng.u32(..), rng.u32(..)),
+                    Candidates::scattered(len(n), rng.u32(0..n), rng.u32(0..(n - 1).max(1)), rng.u32(..)),
                 ];
                 for candidates in made {
                     let mut seen: Vec<usize> = candidates.clone().collect();
@@ -261,6 +263,10 @@ mod tests {
     #[test]
     fn s6_huge_lists_do_not_overflow() {
         let candidates = Candidates::scattered(len(u32::MAX), u32::MAX - 1, u32::MAX - 2, u32::MAX - 3);
-        assert!(candidates.take(5).all(|position| position < u32::MAX as usize));
+        let positions: Vec<usize> = candidates.take(5).collect();
+        // The last, then the one before it: a distance of one less than a whole round.
+        let max = u32::MAX as usize;
+        assert_eq!(positions[..2], [max - 1, max - 2]);
+        assert!(positions.iter().all(|position| *position < max));
     }
 }

@@ -283,6 +283,7 @@ where
     }
 
     /// The wait before the next retry, or none where it would not leave time (L18).
+    #[inline(never)]
     fn backoff(&mut self) -> Duration {
         let channel = self.host.options();
         let backoff = self.options.backoff.unwrap_or(channel.backoff);

@@ -335,8 +335,15 @@ impl<const N: usize> Report<N> {
 
     /// The attempts, in the order of their starts.
     #[must_use]
+    // Asked in many places: on a microcontroller its bytes count.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn attempts(&self) -> &[Attempt] {
         self.attempts.get(..self.len as usize).unwrap_or(&[])
+    }
+
+    /// Their numbers.
+    pub fn ids(&self) -> impl Iterator<Item = AttemptId> + use<N> {
+        (0..self.len).map(AttemptId::at)
     }
 
     /// The attempt whose result was accepted.

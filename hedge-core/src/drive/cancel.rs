@@ -40,8 +40,27 @@ impl CancelSignal {
     pub fn reset(&mut self) {
         self.raised.store(false, Ordering::Release);
     }
+}
 
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> bool {
+/// What may cancel a call: nothing, a [`CancelSignal`], or perhaps one. A type of its own, so that a program without
+/// signals carries no code for them.
+pub trait Cancel: sealed::Sealed {
+    #[doc(hidden)]
+    fn poll(&self, cx: &mut Context<'_>) -> bool;
+}
+
+/// Only dropping the future cancels the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NoCancel;
+
+impl Cancel for NoCancel {
+    fn poll(&self, _: &mut Context<'_>) -> bool {
+        false
+    }
+}
+
+impl Cancel for &CancelSignal {
+    fn poll(&self, cx: &mut Context<'_>) -> bool {
         if self.is_cancelled() {
             return true;
         }
@@ -49,6 +68,20 @@ impl CancelSignal {
         // Raised between the look and the registration: nobody would wake us.
         self.is_cancelled()
     }
+}
+
+impl<C: Cancel> Cancel for Option<C> {
+    fn poll(&self, cx: &mut Context<'_>) -> bool {
+        self.as_ref().is_some_and(|cancel| cancel.poll(cx))
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::NoCancel {}
+    impl Sealed for &super::CancelSignal {}
+    impl<C: super::Cancel> Sealed for Option<C> {}
 }
 
 impl Default for CancelSignal {

@@ -61,7 +61,7 @@ use core::ops::Deref;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
-pub use cancel::CancelSignal;
+pub use cancel::{Cancel, CancelSignal, NoCancel};
 pub use transport::{AttemptInfo, SendTransport, Timer, Transport};
 
 use crate::call::{Action, AttemptId, Call, End, Host, Input, Report, Start};
@@ -72,26 +72,26 @@ use crate::time::Instant;
 pub type Slot<'s, F> = Pin<&'s mut Option<F>>;
 
 /// What a driver runs on.
-pub struct Driver<'a, T, R> {
+pub struct Driver<'a, T, R, C = NoCancel> {
     timer: &'a T,
     retry_policy: &'a R,
-    cancel: Option<&'a CancelSignal>,
+    cancel: C,
 }
 
 impl<'a, T: Timer, R> Driver<'a, T, R> {
     /// A driver on `timer` whose results `retry_policy` judges.
     pub const fn new(timer: &'a T, retry_policy: &'a R) -> Self {
-        Self { timer, retry_policy, cancel: None }
+        Self { timer, retry_policy, cancel: NoCancel }
     }
 
-    /// The same, listening to a signal that the caller lends (L12).
+    /// The same, listening to a signal that the caller lends, or to none (L12).
     #[must_use]
-    pub const fn cancelled_by(self, cancel: &'a CancelSignal) -> Self {
-        Self { cancel: Some(cancel), ..self }
+    pub const fn cancelled_by<C: Cancel>(self, cancel: C) -> Driver<'a, T, R, C> {
+        Driver { timer: self.timer, retry_policy: self.retry_policy, cancel }
     }
 }
 
-impl<T, R> fmt::Debug for Driver<'_, T, R> {
+impl<T, R, C> fmt::Debug for Driver<'_, T, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").finish_non_exhaustive()
     }
@@ -125,27 +125,29 @@ pub enum CallFailure<Reply, Error> {
 /// `start` makes the future of one attempt; it is polled here, among at most `K` others. Over a [`Transport`] it is
 /// `|attempt| transport.start(&request, attempt)`. A slot that is handed over
 /// non-empty is emptied. The future that this returns can be dropped at any time: that is a cancel (L12).
-pub fn drive<'r, P, T, R, Reply, Error, F, const N: usize, const K: usize>(
+pub fn drive<'r, P, T, R, C, Reply, Error, F, const N: usize, const K: usize>(
     call: Call<'r, P, N>,
     slots: [Slot<'r, F>; K],
-    driver: Driver<'r, T, R>,
+    driver: Driver<'r, T, R, C>,
     start: impl FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
 ) -> impl Future<Output = Completed<Reply, Error, N>>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,
     R: RetryPolicy<Reply, Error>,
+    C: Cancel,
     F: Future<Output = Result<Reply, Error>>,
 {
     // Made before the future, which then holds it once: an `async fn` would keep its arguments beside it.
     let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: None, last: None, first_poll: true };
     async move {
-        if K <= usize::from(run.call.max_backups()) {
-            let error = ConfigError::TooManyInFlight { max_backups: run.call.max_backups(), slots: K };
-            return Completed { result: Err(CallFailure::Config(error)), report: run.call.report().clone() };
-        }
-        let mut sleep = pin!(None);
-        let result = poll_fn(|cx| run.poll(cx, sleep.as_mut())).await;
+        let max_backups = run.call.max_backups();
+        let result = if usize::from(max_backups) < K {
+            let mut sleep = pin!(None);
+            poll_fn(|cx| run.poll(cx, sleep.as_mut())).await
+        } else {
+            Err(CallFailure::Config(ConfigError::TooManyInFlight { max_backups, slots: K }))
+        };
         Completed { result, report: run.call.report().clone() }
     }
 }
@@ -159,7 +161,7 @@ pub trait Addresses {
     fn address_of(&self, server: crate::call::ServerId) -> Option<Self::Address>;
 }
 
-struct Run<'r, P, T, R, Start, F, Reply, Error, const N: usize, const K: usize>
+struct Run<'r, P, T, R, C, Start, F, Reply, Error, const N: usize, const K: usize>
 where
     P: Deref<Target: Host>,
 {
@@ -167,7 +169,7 @@ where
     slots: [Slot<'r, F>; K],
     /// Which attempt a slot holds.
     attempts: [Option<AttemptId>; K],
-    driver: Driver<'r, T, R>,
+    driver: Driver<'r, T, R, C>,
     start: Start,
     /// What the timer is set to.
     armed: Option<Instant>,
@@ -175,11 +177,12 @@ where
     first_poll: bool,
 }
 
-impl<P, T, R, S, F, Reply, Error, const N: usize, const K: usize> Run<'_, P, T, R, S, F, Reply, Error, N, K>
+impl<P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize> Run<'_, P, T, R, C, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,
     R: RetryPolicy<Reply, Error>,
+    C: Cancel,
     S: FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
     F: Future<Output = Result<Reply, Error>>,
 {
@@ -193,7 +196,7 @@ where
         if core::mem::take(&mut self.first_poll) {
             now = Some(self.call.report().started());
         }
-        if self.driver.cancel.is_some_and(|signal| signal.poll(cx)) {
+        if self.driver.cancel.poll(cx) {
             let at = *now.get_or_insert_with(|| self.driver.timer.now());
             self.call.handle(at, Input::Cancel);
         }
@@ -239,11 +242,10 @@ where
     /// Polls the attempts in flight by index until one decides the call; answers the instant if any had a result.
     fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
         let mut now = None;
-        let mut last = None;
-        while self.call.report().end().is_none() {
-            let after = |attempt: &&AttemptId| last.is_none_or(|last| **attempt > last);
-            let Some(attempt) = self.attempts.iter().flatten().filter(after).min().copied() else { break };
-            last = Some(attempt);
+        for attempt in self.call.report().ids() {
+            if self.call.report().end().is_some() {
+                break;
+            }
             let Some(index) = self.attempts.iter().position(|held| *held == Some(attempt)) else { continue };
             let Some(slot) = self.slots.get_mut(index) else { continue };
             let Some(Poll::Ready(result)) = slot.as_mut().as_pin_mut().map(|future| future.poll(cx)) else { continue };

@@ -63,6 +63,7 @@ impl Backoff {
     ///
     /// # Errors
     /// The first rule that does not hold.
+    #[inline(never)]
     pub const fn validate(&self) -> Result<(), BackoffError> {
         match self {
             Self::Jittered { min, max } if min.as_micros() > max.as_micros() => Err(BackoffError::MinAboveMax),
@@ -78,29 +79,34 @@ impl Backoff {
 
     /// The wait before retry number `retry` (from 1), drawing from `random` only where chance plays a part.
     pub(crate) fn delay(&self, retry: u8, random: impl FnOnce() -> u32) -> Duration {
-        match *self {
-            Self::None => Duration::ZERO,
-            Self::Fixed(delay) => delay,
-            Self::Jittered { min, max } => {
-                let span = (max - min).as_micros().saturating_add(1);
-                let wide = u128::from(span) * u128::from(random());
-                // Below `span`, since the draw is below 2^32.
-                min + Duration::from_micros(u64::try_from(wide >> 32).unwrap_or(u64::MAX))
-            }
+        // 0.8 and 1.2 in 65536ths.
+        const LOW: u32 = 52_429;
+        const HIGH: u32 = 78_644;
+        let (min, max) = match *self {
+            Self::None => return Duration::ZERO,
+            Self::Fixed(delay) => return delay,
+            Self::Jittered { min, max } => (min, max),
             Self::Exponential { initial, multiplier_milli, max } => {
                 let mut delay = initial;
                 for _ in 1..retry {
-                    delay = delay.scale_ppm(multiplier_milli.saturating_mul(1_000));
+                    delay = delay.scale(fixed_point(multiplier_milli));
                     if delay >= max {
                         break;
                     }
                 }
-                let (low, span) = (800_000u64, 400_001u64);
-                let factor = low + ((u64::from(random()) * span) >> 32);
-                delay.min(max).scale_ppm(u32::try_from(factor).unwrap_or(1_000_000))
+                let delay = delay.min(max);
+                (delay.scale(LOW), delay.scale(HIGH))
             }
-        }
+        };
+        min + (max - min + Duration::from_micros(1)).share(random())
     }
+}
+
+/// Thousandths as 65536ths, rounded down; saturates.
+const fn fixed_point(milli: u32) -> u32 {
+    let (whole, rest) = (milli / 1_000, milli % 1_000);
+    let whole = if whole > 0xFFFF { 0xFFFF } else { whole };
+    (whole << 16) | ((rest << 16) / 1_000)
 }
 
 /// What is wrong with a [`Backoff`].

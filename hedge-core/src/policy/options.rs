@@ -369,6 +369,23 @@ mod tests {
         let options = ChannelOptions { max_retry: 4, ..ChannelOptions::brpc() };
         assert_eq!(options.validate(4), Err(ConfigError::TooManyAttempts { max_retry: 4, capacity: 4 }));
         assert_eq!(options.validate(5), Ok(()));
+        extern crate std;
+        use std::string::ToString;
+        let backwards = Backoff::Jittered { min: Duration::from_millis(2), max: Duration::from_millis(1) };
+        let options = ChannelOptions { backoff: backwards, ..ChannelOptions::brpc() };
+        for (error, text) in [
+            (
+                ConfigError::TooManyAttempts { max_retry: 4, capacity: 4 },
+                "max_retry 4: a call holds 4 attempts, the first included",
+            ),
+            (
+                ConfigError::TooManyInFlight { max_backups: 2, slots: 2 },
+                "max_backups 2: 2 attempts can be in flight, the first included",
+            ),
+            (options.validate(4).unwrap_err(), "backoff: the shortest wait is longer than the longest"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
     }
 
     #[cfg(feature = "serde")]
