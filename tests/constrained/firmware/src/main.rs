@@ -1,0 +1,47 @@
+//! A client on a bare microcontroller: no operating system, no heap, no executor, and no clock either. It drives hedged
+//! calls by hand in virtual time, replays cases of the lifecycle's table, reports over semihosting, and exits with its
+//! verdict.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+mod fleet;
+#[cfg(feature = "hedge")]
+mod hedged;
+mod histogram;
+#[cfg(feature = "hedge")]
+mod lifecycle;
+mod plain;
+mod verdict;
+
+// Its critical sections.
+use cortex_m as _;
+use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
+use verdict::Verdict;
+
+#[cfg(target_os = "none")]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    cortex_m_semihosting::hprintln!("error: {info}");
+    finish(false)
+}
+
+#[cfg_attr(target_os = "none", cortex_m_rt::entry)]
+fn main() -> ! {
+    let mut verdict = Verdict::new();
+    let plain = plain::run();
+    verdict.expect("a plain call stalls as often as its server", plain.latencies.quantile(990) >= fleet::STALL_US);
+    #[cfg(feature = "hedge")]
+    {
+        hedged::check(&mut verdict, &plain);
+        lifecycle::check(&mut verdict);
+    }
+    finish(verdict.passed())
+}
+
+/// Leaves QEMU with the verdict; on a machine without a debugger, stays here.
+fn finish(passed: bool) -> ! {
+    exit(if passed { EXIT_SUCCESS } else { EXIT_FAILURE });
+    loop {
+        core::hint::spin_loop();
+    }
+}

@@ -1,0 +1,29 @@
+//! One call from its start to its end as a static library: a channel of 16 servers, picked by `rr`.
+//!
+//! `ci/constrained` builds it with LTO and reads its symbols. None of them may belong to a panic: neither the calls nor
+//! what they reach in hedge-core, its dependencies and `core` may hold an index, an arithmetic or an `unwrap` that the
+//! compiler cannot prove safe.
+
+#![cfg_attr(not(test), no_std)]
+
+mod exports;
+
+use hedge_core::balance::RoundRobin;
+use hedge_core::call::Call;
+use hedge_core::channel::Channel;
+use hedge_core::policy::NoPolicy;
+
+/// What the calls belong to: servers by a 32-bit address, told apart by a byte.
+pub type Line = Channel<u32, RoundRobin, NoPolicy, u8, 16>;
+
+/// Room for a call.
+pub type Place<'a> = Option<Call<'a, &'a Line>>;
+
+/// Never called, or the symbols of whoever calls it would show.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}
