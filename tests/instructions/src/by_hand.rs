@@ -19,10 +19,10 @@ pub fn plain<B: Balancer>(line: &Line<B>, options: &CallOptions<'_>, now: Instan
     let Action::Wait { until } = call.poll(now) else { return false };
     black_box(until);
     let answered = black_box(now + ANSWERED_AFTER);
-    call.handle(answered, Input::finished(black_box(start).attempt, Verdict::Accept));
+    call.handle(answered, Input::finished(black_box(start.attempt), Verdict::Accept));
     let done = call.poll(answered);
     black_box(call.report());
-    done == Action::Done(End::Accepted)
+    matches!(done, Action::Done(End::Accepted))
 }
 
 /// The first attempt never answers, the backup is sent when it is due and wins, the first is abandoned.
@@ -31,17 +31,17 @@ pub fn backup_wins<B: Balancer>(line: &Line<B>, options: &CallOptions<'_>, now: 
     let Ok(mut call) = line.call(options, now) else { return false };
     let Action::Start(first) = call.poll(now) else { return false };
     let Action::Wait { until: Some(due) } = call.poll(now) else { return false };
-    black_box(first);
+    black_box(first.server);
     let due = black_box(due);
     let Action::Start(backup) = call.poll(due) else { return false };
     let Action::Wait { until } = call.poll(due) else { return false };
     black_box(until);
     let answered = black_box(due + ANSWERED_AFTER);
-    call.handle(answered, Input::finished(black_box(backup).attempt, Verdict::Accept));
+    call.handle(answered, Input::finished(black_box(backup.attempt), Verdict::Accept));
     let Action::Abandon { attempt } = call.poll(answered) else { return false };
     let done = call.poll(answered);
     black_box(call.report());
-    attempt == first.attempt && done == Action::Done(End::Accepted)
+    attempt == first.attempt && matches!(done, Action::Done(End::Accepted))
 }
 
 /// The first attempt fails, its retry at another server is accepted.
@@ -52,15 +52,15 @@ pub fn retry<B: Balancer>(line: &Line<B>, options: &CallOptions<'_>, now: Instan
     let Action::Wait { until } = call.poll(now) else { return false };
     black_box(until);
     let failed = black_box(now + ANSWERED_AFTER);
-    call.handle(failed, Input::finished(black_box(first).attempt, Verdict::Retry));
+    call.handle(failed, Input::finished(black_box(first.attempt), Verdict::Retry));
     let Action::Start(second) = call.poll(failed) else { return false };
     let Action::Wait { until } = call.poll(failed) else { return false };
     black_box(until);
     let answered = black_box(failed + ANSWERED_AFTER);
-    call.handle(answered, Input::finished(black_box(second).attempt, Verdict::Accept));
+    call.handle(answered, Input::finished(black_box(second.attempt), Verdict::Accept));
     let done = call.poll(answered);
     black_box(call.report());
-    second.server != first.server && done == Action::Done(End::Accepted)
+    second.server != first.server && matches!(done, Action::Done(End::Accepted))
 }
 
 /// No attempt answers before the deadline. For a channel without backups.
@@ -73,7 +73,7 @@ pub fn deadline<B: Balancer>(line: &Line<B>, options: &CallOptions<'_>, now: Ins
     let Action::Abandon { attempt } = call.poll(until) else { return false };
     let done = call.poll(until);
     black_box(call.report());
-    attempt == start.attempt && done == Action::Done(End::Deadline)
+    attempt == start.attempt && matches!(done, Action::Done(End::Deadline))
 }
 
 /// The report of a call whose backup won: two attempts.
