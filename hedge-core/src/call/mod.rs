@@ -127,10 +127,10 @@ where
             Timeout::Never => Instant::NEVER,
         };
         let max_backups = options.max_backups.unwrap_or(channel.max_backups);
-        Ok(Self {
+        let mut call = Self {
             host,
             options,
-            report: Report::new(now),
+            report: Report::NEW,
             timers: [deadline, now, Instant::NEVER],
             seen: now,
             backup_delay: Duration::ZERO,
@@ -144,7 +144,9 @@ where
             notified: false,
             no_more: false,
             held: false,
-        })
+        };
+        call.report.begin(now);
+        Ok(call)
     }
 
     /// What to do next. Call it until it answers `Wait` or `Done`.
@@ -520,6 +522,8 @@ where
 
     // ---- small questions ----
 
+    // On a microcontroller its bytes count, in as many places as ask.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn see(&mut self, now: Instant) {
         // Below `NEVER`, so that a timer that is not armed is never due.
         self.seen = self.seen.max(now).min(Instant::LAST);
@@ -529,6 +533,8 @@ where
         self.seen.since(self.report.started())
     }
 
+    // On a microcontroller its bytes count, in as many places as ask.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn attempts_left(&self) -> bool {
         self.report.retried_count() < self.max_retry
     }

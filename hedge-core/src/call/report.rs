@@ -72,10 +72,11 @@ pub enum State {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Attempt {
-    started_us: u32,
-    ended_us: u32,
+    // Server and address stand apart, or both would be copied as one word from a pick that was written as two.
     server: ServerId,
+    started_us: u32,
     address: AddressKey,
+    ended_us: u32,
     code: Code,
     kind: Kind,
     state: Flat,
@@ -303,17 +304,16 @@ pub struct Report<const N: usize = 4> {
 const UNDECIDED: u8 = u8::MAX;
 
 impl<const N: usize> Report<N> {
-    pub(super) const fn new(started: Instant) -> Self {
-        Self {
-            started,
-            elapsed: Duration::ZERO,
-            attempts: [Attempt::NONE; N],
-            len: 0,
-            decisive: UNDECIDED,
-            end: None,
-            not_hedged: NotHedged::FinishedFirst,
-        }
-    }
+    /// Of a call that has not started.
+    pub(super) const NEW: Self = Self {
+        started: Instant::ZERO,
+        elapsed: Duration::ZERO,
+        attempts: [Attempt::NONE; N],
+        len: 0,
+        decisive: UNDECIDED,
+        end: None,
+        not_hedged: NotHedged::FinishedFirst,
+    };
 
     /// When the call started, on the driver's clock.
     #[must_use]
@@ -399,6 +399,10 @@ impl<const N: usize> Report<N> {
 
     pub(super) const fn attempts_mut(&mut self) -> &mut [Attempt; N] {
         &mut self.attempts
+    }
+
+    pub(super) const fn begin(&mut self, at: Instant) {
+        self.started = at;
     }
 
     pub(super) const fn decide(&mut self, id: AttemptId) {

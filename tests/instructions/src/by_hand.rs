@@ -17,7 +17,7 @@ pub fn plain<B: Balancer>(line: &Line<B>, options: &CallOptions<'_>, now: Instan
     let Ok(mut call) = line.call(options, now) else { return false };
     let Action::Start(start) = call.poll(now) else { return false };
     let Action::Wait { until } = call.poll(now) else { return false };
-    black_box(until);
+    black_box(until.is_some());
     let answered = black_box(now + ANSWERED_AFTER);
     call.handle(answered, Input::finished(black_box(start.attempt), Verdict::Accept));
     let done = call.poll(answered);
@@ -35,7 +35,7 @@ pub fn backup_wins<B: Balancer>(line: &Line<B>, options: &CallOptions<'_>, now: 
     let due = black_box(due);
     let Action::Start(backup) = call.poll(due) else { return false };
     let Action::Wait { until } = call.poll(due) else { return false };
-    black_box(until);
+    black_box(until.is_some());
     let answered = black_box(due + ANSWERED_AFTER);
     call.handle(answered, Input::finished(black_box(backup.attempt), Verdict::Accept));
     let Action::Abandon { attempt } = call.poll(answered) else { return false };
@@ -50,12 +50,12 @@ pub fn retry<B: Balancer>(line: &Line<B>, options: &CallOptions<'_>, now: Instan
     let Ok(mut call) = line.call(options, now) else { return false };
     let Action::Start(first) = call.poll(now) else { return false };
     let Action::Wait { until } = call.poll(now) else { return false };
-    black_box(until);
+    black_box(until.is_some());
     let failed = black_box(now + ANSWERED_AFTER);
     call.handle(failed, Input::finished(black_box(first.attempt), Verdict::Retry));
     let Action::Start(second) = call.poll(failed) else { return false };
     let Action::Wait { until } = call.poll(failed) else { return false };
-    black_box(until);
+    black_box(until.is_some());
     let answered = black_box(failed + ANSWERED_AFTER);
     call.handle(answered, Input::finished(black_box(second.attempt), Verdict::Accept));
     let done = call.poll(answered);
