@@ -12,8 +12,8 @@
 //!
 //! # Cost
 //!
-//! No allocation, no lock, no clock. A poll does a bounded amount of work: it looks at each attempt, asks for at most one
-//! pick an action, and never loops on time. A `Call` with room for 4 attempts, its report included, is at most 192 bytes
+//! No allocation, no lock, no clock. A poll does a bounded amount of work: it looks at each attempt, looks for a server once
+//! an action (a first attempt up to four times, where other calls take its turn), and never loops on time. A `Call` with room for 4 attempts, its report included, is at most 192 bytes
 //! on a 64-bit target.
 
 mod action;

@@ -123,8 +123,8 @@ pub enum CallFailure<Reply, Error> {
 /// Runs a call to its end.
 ///
 /// `start` makes the future of one attempt; it is polled here, among at most `K` others. Over a [`Transport`] it is
-/// `|attempt| transport.start(&request, attempt)`. A slot that is handed over
-/// non-empty is emptied. The future that this returns can be dropped at any time: that is a cancel (L12).
+/// `|attempt| transport.start(&request, attempt)`. What a slot holds before is never polled. The future that this returns
+/// can be dropped at any time: that is a cancel (L12).
 pub fn drive<'r, P, T, R, C, Reply, Error, F, const N: usize, const K: usize>(
     call: Call<'r, P, N>,
     slots: [Slot<'r, F>; K],
