@@ -1,3 +1,8 @@
 //! What the programs of this package share: the servers that they call.
 
 pub mod replicas;
+
+/// The README's own code, compiled and run as far as it can be.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
