@@ -45,4 +45,4 @@ pub use host::MAX_ATTEMPTS;
 pub use naming::{NameError, Server, parse_servers};
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use reply::{Reply, Trace};
-pub use runtime::Runtime;
+pub use runtime::{Runtime, refuse_self};

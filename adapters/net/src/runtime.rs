@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -18,11 +19,20 @@ pub trait Runtime: Timer<Sleep: Send> + Clone + Send + Sync + 'static {
     type Io: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static;
 
     /// Connects by TCP, without a time limit of its own. A name is resolved first, and the first of its addresses that
-    /// connects is used.
+    /// connects is used. What it connects to must be somebody else: see [`refuse_self`].
     fn connect(&self, address: &Address) -> impl Future<Output = io::Result<Self::Io>> + Send;
 
     /// Runs a task in the background.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+}
+
+/// Refuses a connection that has met itself: where nobody listens on a local port of the ephemeral range, TCP may choose
+/// that very port for the client's own end, and the request would come back as its answer. For [`Runtime::connect`].
+///
+/// # Errors
+/// [`io::ErrorKind::ConnectionRefused`] if both ends are one.
+pub fn refuse_self(local: SocketAddr, peer: SocketAddr) -> io::Result<()> {
+    if local == peer { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(()) }
 }
 
 /// Runs a future until `deadline`; `None` if it was not done by then. Where both are there, the future wins.

@@ -119,6 +119,7 @@ impl hedge_net::Runtime for Smol {
             Address::Socket(address) => TcpStream::connect(*address).await?,
             Address::Name { host, port } => TcpStream::connect((&**host, *port)).await?,
         };
+        hedge_net::refuse_self(stream.local_addr()?, stream.peer_addr()?)?;
         stream.set_nodelay(true)?;
         Ok(Io::new(stream))
     }

@@ -123,6 +123,7 @@ impl hedge_net::Runtime for Tokio {
             Address::Socket(address) => TcpStream::connect(address).await?,
             Address::Name { host, port } => TcpStream::connect((&**host, *port)).await?,
         };
+        hedge_net::refuse_self(stream.local_addr()?, stream.peer_addr()?)?;
         stream.set_nodelay(true)?;
         Ok(TokioIo::new(stream))
     }
