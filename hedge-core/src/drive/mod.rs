@@ -125,6 +125,9 @@ pub enum CallFailure<Reply, Error> {
 /// `start` makes the future of one attempt; it is polled here, among at most `K` others. Over a [`Transport`] it is
 /// `|attempt| transport.start(&request, attempt)`. What a slot holds before is never polled. The future that this returns
 /// can be dropped at any time: that is a cancel (L12).
+///
+/// Await it as soon as the call is made: to save a look at the clock, the first poll takes the call's start for the present,
+/// so a future that is kept lying about starts its first attempt late and tells it more time than remains.
 pub fn drive<'r, P, T, R, C, Reply, Error, F, const N: usize, const K: usize>(
     call: Call<'r, P, N>,
     slots: [Slot<'r, F>; K],
