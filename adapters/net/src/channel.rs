@@ -110,7 +110,7 @@ where
                 core.servers = Some(&ids);
             }
         }
-        let call = match Call::<_, MAX_ATTEMPTS>::new(&host, &core, runtime.now()) {
+        let mut call = match Call::<_, MAX_ATTEMPTS>::new(&host, &core, runtime.now()) {
             Ok(call) => call,
             Err(error) => {
                 let report = Box::new(Trace::new(blank.clone(), Tried::default()));
@@ -120,16 +120,18 @@ where
         let deadline = call.deadline();
         let driver = Driver::new(runtime, retry_policy).cancelled_by(options.cancel.as_ref().map(CancelToken::signal));
         // Two attempts fit in the future itself; a call that may have more in flight, which is rare, boxes them.
-        let completed = if call.max_backups() <= 1 {
+        let result = if call.max_backups() <= 1 {
             let start = |attempt| transport.start(&request, attempt);
-            drive(call, [pin!(None), pin!(None)], driver, start).await
+            drive(&mut call, [pin!(None), pin!(None)], driver, start).await
         } else {
             let start = |attempt| Box::pin(transport.start(&request, attempt));
-            drive(call, [pin!(None), pin!(None), pin!(None), pin!(None)], driver, start).await
+            drive(&mut call, [pin!(None), pin!(None), pin!(None), pin!(None)], driver, start).await
         };
 
         // From here on nothing waits, so whoever drops the future cannot come between a count and its lease.
-        let trace = Trace::new(completed.report, host.into_tried());
+        let report = call.report().clone();
+        drop(call);
+        let trace = Trace::new(report, host.into_tried());
         let winner = trace.winner().and_then(|winner| trace.node(winner)).cloned();
         let mut lease = winner.clone().filter(|_| core.streaming).map(Lease::new);
         let attach = |reply: &mut T::Reply, lease: &mut Option<Lease>| {
@@ -138,7 +140,7 @@ where
                 (streaming.attach)(reply, Owed { lease: lease.take(), deadline });
             }
         };
-        match (completed.result, winner) {
+        match (result, winner) {
             (Ok(mut reply), Some(winner)) => {
                 attach(&mut reply, &mut lease);
                 Ok(Reply::new(reply, trace, winner, lease))

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use hedge_core::call::{Call, End, Host};
-use hedge_core::drive::{Addresses, AttemptInfo, CallFailure, Completed, Driver, Timer, drive};
+use hedge_core::drive::{Addresses, AttemptInfo, CallFailure, Driver, Timer, drive};
 use hedge_core::policy::{Idempotency, RetryPolicy};
 use tower_service::Service;
 
@@ -66,7 +66,7 @@ where
                 options.max_retry = Some(0);
             }
         }
-        let call = Call::<_, MAX_ATTEMPTS>::new(&host, &options, timer.now()).map_err(Error::Config)?;
+        let mut call = Call::<_, MAX_ATTEMPTS>::new(&host, &options, timer.now()).map_err(Error::Config)?;
         let driver = Driver::new(timer, judge).cancelled_by(own.cancel.as_deref());
         let mut start = |attempt| {
             // Borrowed as mutable, so that requests need not be `Sync`.
@@ -80,12 +80,11 @@ where
             }
         };
         // Two attempts fit in the call's own allocation; a call that may have more in flight, which is rare, boxes them.
-        // (Asking the call itself would borrow it, and then this future would keep room for it beside the driver's.)
-        let Completed { result, report } = if options.max_backups.unwrap_or(settings.options.max_backups) <= 1 {
-            drive(call, [pin!(None), pin!(None)], driver, start).await
+        let result = if call.max_backups() <= 1 {
+            drive(&mut call, [pin!(None), pin!(None)], driver, start).await
         } else {
             let start = |attempt| Box::pin(start(attempt));
-            drive(call, [pin!(None), pin!(None), pin!(None), pin!(None)], driver, start).await
+            drive(&mut call, [pin!(None), pin!(None), pin!(None), pin!(None)], driver, start).await
         };
         let result = match result {
             Ok(response) => Ok(response),
@@ -95,10 +94,10 @@ where
             Err(CallFailure::Config(error)) => return Err(Error::Config(error)),
         };
         if let Some(on_end) = &settings.on_end {
-            on_end(&report);
+            on_end(call.report());
         }
         result.map(|mut response| {
-            protocol.attach(&mut response, &report);
+            protocol.attach(&mut response, call.report());
             response
         })
     }

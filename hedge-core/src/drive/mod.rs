@@ -1,7 +1,8 @@
 //! The driver: one future that runs a call over a transport and a timer.
 //!
-//! [`drive`] owns nothing but the call. The caller lends it slots for the attempts' futures, one for each that may be in
-//! flight at once, so there is no heap and no task; dropping the future abandons everything.
+//! [`drive`] owns nothing. The caller lends it the call, whose report is there when it is over, and slots for the attempts'
+//! futures, one for each that may be in flight at once: there is no heap and no task, and nothing large is moved. Dropping
+//! the future cancels the call.
 //!
 //! ```
 //! use core::pin::pin;
@@ -26,14 +27,14 @@
 //! # let timer = Still;
 //! # let future = async {
 //! let options = CallOptions::new();
-//! let call = channel.call(&options, timer.now())?;
+//! let mut call = channel.call(&options, timer.now())?;
 //! let driver = Driver::new(&timer, &DefaultRetryPolicy);
-//! let done = drive(call, [pin!(None), pin!(None)], driver, |attempt| async move {
+//! let result = drive(&mut call, [pin!(None), pin!(None)], driver, |attempt| async move {
 //!     if attempt.attempt == AttemptId::FIRST { Err(Refused) } else { Ok(attempt.address) }
 //! })
 //! .await;
-//! assert_eq!(done.report.retried_count(), 1);
-//! assert!(done.result.is_ok());
+//! assert!(result.is_ok());
+//! assert_eq!(call.report().retried_count(), 1);
 //! # Ok::<(), hedge_core::policy::ConfigError>(())
 //! # };
 //! # let mut future = core::pin::pin!(future);
@@ -64,7 +65,7 @@ use core::task::{Context, Poll};
 pub use cancel::{Cancel, CancelSignal, NoCancel};
 pub use transport::{AttemptInfo, SendTransport, Timer, Transport};
 
-use crate::call::{Action, AttemptId, Call, End, Host, Input, Report, Start};
+use crate::call::{Action, AttemptId, Call, End, Host, Input, Start};
 use crate::policy::{Code, ConfigError, ErrorKind, Judgement, RetryPolicy, Verdict};
 use crate::time::Instant;
 
@@ -97,15 +98,6 @@ impl<T, R, C> fmt::Debug for Driver<'_, T, R, C> {
     }
 }
 
-/// A call that is over.
-#[derive(Debug)]
-pub struct Completed<Reply, Error, const N: usize> {
-    /// The accepted reply, or why there is none.
-    pub result: Result<Reply, CallFailure<Reply, Error>>,
-    /// What happened.
-    pub report: Report<N>,
-}
-
 /// Why a call has no reply.
 #[derive(Debug)]
 pub enum CallFailure<Reply, Error> {
@@ -120,20 +112,24 @@ pub enum CallFailure<Reply, Error> {
     Config(ConfigError),
 }
 
-/// Runs a call to its end.
+/// Runs a call to its end; what happened is in [`Call::report`].
 ///
 /// `start` makes the future of one attempt; it is polled here, among at most `K` others. Over a [`Transport`] it is
 /// `|attempt| transport.start(&request, attempt)`. What a slot holds before is never polled. The future that this returns
-/// can be dropped at any time: that is a cancel (L12).
+/// can be dropped at any time: that is a cancel (L12). A call that is over already is not run again: it answers how it
+/// ended, without a reply.
 ///
 /// Await it as soon as the call is made: to save a look at the clock, the first poll takes the call's start for the present,
 /// so a future that is kept lying about starts its first attempt late and tells it more time than remains.
+///
+/// # Errors
+/// See [`CallFailure`].
 pub fn drive<'r, P, T, R, C, Reply, Error, F, const N: usize, const K: usize>(
-    call: Call<'r, P, N>,
+    call: &'r mut Call<'_, P, N>,
     slots: [Slot<'r, F>; K],
     driver: Driver<'r, T, R, C>,
     start: impl FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
-) -> impl Future<Output = Completed<Reply, Error, N>>
+) -> impl Future<Output = Result<Reply, CallFailure<Reply, Error>>>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,
@@ -145,13 +141,11 @@ where
     let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: None, last: None, first_poll: true };
     async move {
         let max_backups = run.call.max_backups();
-        let result = if usize::from(max_backups) < K {
-            let mut sleep = pin!(None);
-            poll_fn(|cx| run.poll(cx, sleep.as_mut())).await
-        } else {
-            Err(CallFailure::Config(ConfigError::TooManyInFlight { max_backups, slots: K }))
-        };
-        Completed { result, report: run.call.report().clone() }
+        if usize::from(max_backups) >= K {
+            return Err(CallFailure::Config(ConfigError::TooManyInFlight { max_backups, slots: K }));
+        }
+        let mut sleep = pin!(None);
+        poll_fn(|cx| run.poll(cx, sleep.as_mut())).await
     }
 }
 
@@ -164,11 +158,11 @@ pub trait Addresses {
     fn address_of(&self, server: crate::call::ServerId) -> Option<Self::Address>;
 }
 
-struct Run<'r, P, T, R, C, Start, F, Reply, Error, const N: usize, const K: usize>
+struct Run<'r, 'o, P, T, R, C, Start, F, Reply, Error, const N: usize, const K: usize>
 where
     P: Deref<Target: Host>,
 {
-    call: Call<'r, P, N>,
+    call: &'r mut Call<'o, P, N>,
     slots: [Slot<'r, F>; K],
     /// Which attempt a slot holds.
     attempts: [Option<AttemptId>; K],
@@ -180,7 +174,7 @@ where
     first_poll: bool,
 }
 
-impl<P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize> Run<'_, P, T, R, C, S, F, Reply, Error, N, K>
+impl<P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize> Run<'_, '_, P, T, R, C, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,
@@ -311,6 +305,17 @@ where
             (End::Accepted, Some(Ok(reply))) => Ok(reply),
             (end, last) => Err(CallFailure::Ended { end, last }),
         }
+    }
+}
+
+impl<P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize> Drop
+    for Run<'_, '_, P, T, R, C, S, F, Reply, Error, N, K>
+where
+    P: Deref<Target: Host>,
+{
+    fn drop(&mut self) {
+        // At the latest instant that the call has seen; of a call that is over nothing changes.
+        self.call.handle(Instant::ZERO, Input::Cancel);
     }
 }
 

@@ -14,7 +14,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::balance::RoundRobin;
-use crate::call::{Kind, NotHedged, ServerId};
+use crate::call::{Kind, NotHedged, Report, ServerId};
 use crate::channel::Channel;
 use crate::policy::{AttemptError, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy};
 use crate::time::Duration;
@@ -121,6 +121,29 @@ fn line(servers: u16, options: ChannelOptions) -> Line {
     channel
 }
 
+/// A call that is over.
+struct Done<Reply> {
+    result: Result<Reply, CallFailure<Reply, Failed>>,
+    report: Report<4>,
+}
+
+/// [`drive`], and what the call reports then.
+async fn driven<'r, H, R, C, Reply, F, const K: usize>(
+    mut call: Call<'_, &H, 4>,
+    slots: [Slot<'r, F>; K],
+    driver: Driver<'r, &'r Clock, R, C>,
+    start: impl FnMut(AttemptInfo<H::Address>) -> F,
+) -> Done<Reply>
+where
+    H: Host + Addresses,
+    R: RetryPolicy<Reply, Failed>,
+    C: Cancel,
+    F: Future<Output = Result<Reply, Failed>>,
+{
+    let result = drive(&mut call, slots, driver, start).await;
+    Done { result, report: call.report().clone() }
+}
+
 fn hedged(millis: u64) -> ChannelOptions {
     ChannelOptions { backup: BackupDelay::After(Duration::from_millis(millis)), ..ChannelOptions::brpc() }
 }
@@ -135,10 +158,7 @@ fn run(
     clock: &Clock,
     script: &[(u64, Outcome)],
     dropped: &Rc<Cell<u32>>,
-) -> Completed<&'static str, Failed, 4>
-where
-    Outcome: Sized,
-{
+) -> Done<&'static str> {
     let options = CallOptions::new();
     let script: Vec<_> = script.iter().map(|(at, outcome)| (*at, copy(outcome))).collect();
     let script = RefCell::new(script.into_iter());
@@ -146,7 +166,7 @@ where
     let call = channel.call(&options, clock.time()).unwrap();
     let driver = Driver::new(&timer, &DefaultRetryPolicy);
     let mut future = pin!(async {
-        drive(call, [pin!(None), pin!(None)], driver, |_| {
+        driven(call, [pin!(None), pin!(None)], driver, |_| {
             let (answers_at, outcome) = script.borrow_mut().next().unwrap_or((u64::MAX, Ok("never")));
             Attempt { clock, answers_at, outcome: Some(outcome), dropped: Rc::clone(dropped) }
         })
@@ -218,7 +238,7 @@ fn l14_a_success_that_is_there_wins_over_a_deadline_that_has_passed() {
     let driver = Driver::new(&timer, &DefaultRetryPolicy);
     let clock = &clock;
     let mut future = pin!(async {
-        drive(call, [pin!(None), pin!(None)], driver, |_| Attempt {
+        driven(call, [pin!(None), pin!(None)], driver, |_| Attempt {
             clock,
             answers_at: 499,
             outcome: Some(Ok("late")),
@@ -256,7 +276,7 @@ fn r2_a_reply_that_is_not_accepted_is_kept() {
     };
     let call = channel.call(&options, Instant::ZERO).unwrap();
     let mut future =
-        pin!(async { drive(call, [pin!(None), pin!(None)], Driver::new(&clock, &policy), |_| ready(Ok(503))).await });
+        pin!(async { driven(call, [pin!(None), pin!(None)], Driver::new(&clock, &policy), |_| ready(Ok(503))).await });
     let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { panic!("ready") };
     assert!(matches!(done.result, Err(CallFailure::Ended { end: End::Failed, last: Some(Ok(503)) })));
     assert_eq!(done.report.attempts()[0].code(), Code(503));
@@ -271,7 +291,7 @@ fn l12_dropping_the_future_abandons_everything() {
     {
         let call = channel.call(&options, Instant::ZERO).unwrap();
         let mut future = pin!(async {
-            drive(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), |_| Attempt {
+            driven(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), |_| Attempt {
                 clock,
                 answers_at: 900,
                 outcome: Some(Ok("never")),
@@ -284,6 +304,28 @@ fn l12_dropping_the_future_abandons_everything() {
     }
     assert_eq!(in_flight(&channel), [0, 0, 0]);
     assert_eq!(dropped.get(), 2);
+}
+
+#[test]
+fn l12_a_call_whose_future_was_dropped_is_over_and_not_run_again() {
+    let channel = line(3, ChannelOptions::brpc());
+    let options = CallOptions::new();
+    let timer = &Clock::default();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut call = channel.call(&options, Instant::ZERO).unwrap();
+    {
+        let slots = [pin!(None), pin!(None)];
+        let future = pin!(drive(&mut call, slots, Driver::new(&timer, &DefaultRetryPolicy), never));
+        assert!(future.poll(&mut cx).is_pending());
+    }
+    assert_eq!((call.report().end(), in_flight(&channel)), (Some(End::Cancelled), std::vec![0, 0, 0]));
+    {
+        let slots = [pin!(None), pin!(None)];
+        let again = pin!(drive(&mut call, slots, Driver::new(&timer, &DefaultRetryPolicy), never));
+        let Poll::Ready(result) = again.poll(&mut cx) else { panic!("it is over") };
+        assert!(matches!(result, Err(CallFailure::Ended { end: End::Cancelled, last: None })));
+    }
+    assert_eq!(call.report().attempts().len(), 1, "nothing was sent again");
 }
 
 /// Counts how often it is woken.
@@ -312,7 +354,7 @@ fn l12_a_signal_cancels_from_any_thread_and_before_the_start_too() {
     {
         let driver = Driver::new(&clock, &DefaultRetryPolicy).cancelled_by(&signal);
         let call = channel.call(&options, Instant::ZERO).unwrap();
-        let mut future = pin!(async { drive(call, [pin!(None), pin!(None)], driver, never).await });
+        let mut future = pin!(async { driven(call, [pin!(None), pin!(None)], driver, never).await });
         assert!(future.as_mut().poll(&mut cx).is_pending());
         std::thread::scope(|scope| {
             scope.spawn(|| signal.cancel());
@@ -326,7 +368,7 @@ fn l12_a_signal_cancels_from_any_thread_and_before_the_start_too() {
     {
         let driver = Driver::new(&clock, &DefaultRetryPolicy).cancelled_by(&signal);
         let call = channel.call(&options, Instant::ZERO).unwrap();
-        let mut future = pin!(async { drive(call, [pin!(None), pin!(None)], driver, never).await });
+        let mut future = pin!(async { driven(call, [pin!(None), pin!(None)], driver, never).await });
         let Poll::Ready(done) = future.as_mut().poll(&mut cx) else { panic!("cancelled before the start") };
         assert!(done.report.attempts().is_empty());
     }
@@ -347,7 +389,7 @@ fn a_timer_that_fires_early_does_not_spin() {
     let mut cx = Context::from_waker(&waker);
     let call = channel.call(&options, Instant::ZERO).unwrap();
     let mut future =
-        pin!(async { drive(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), never).await });
+        pin!(async { driven(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), never).await });
     assert!(future.as_mut().poll(&mut cx).is_pending());
     assert_eq!(woken.0.load(Ordering::Relaxed), 1, "it asks to be polled again instead");
     clock.now.set(500);
@@ -361,7 +403,7 @@ fn l6_fewer_slots_than_attempts_in_flight_is_an_error() {
     let clock = &Clock::default();
     let call = channel.call(&options, Instant::ZERO).unwrap();
     let mut future =
-        pin!(async { drive(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), never).await });
+        pin!(async { driven(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), never).await });
     let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { panic!("an error") };
     let expected = ConfigError::TooManyInFlight { max_backups: 2, slots: 2 };
     assert!(matches!(done.result, Err(CallFailure::Config(error)) if error == expected));
@@ -374,7 +416,7 @@ fn l6_three_in_flight_need_three_slots() {
     let clock = &Clock::default();
     let call = channel.call(&options, Instant::ZERO).unwrap();
     let slots = [pin!(None), pin!(None), pin!(None)];
-    let mut future = pin!(async { drive(call, slots, Driver::new(&clock, &DefaultRetryPolicy), never).await });
+    let mut future = pin!(async { driven(call, slots, Driver::new(&clock, &DefaultRetryPolicy), never).await });
     let mut cx = Context::from_waker(Waker::noop());
     for now in [0, 10, 20, 30] {
         clock.now.set(now);
@@ -430,7 +472,7 @@ fn r1_a_server_that_is_gone_when_its_attempt_starts_is_retried_elsewhere() {
     let clock = &Clock::default();
     let call = Call::<_, 4>::new(&host, &options, Instant::ZERO).unwrap();
     let mut future = pin!(async {
-        drive(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), |info| {
+        driven(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), |info| {
             ready(Outcome::Ok(if info.address == 1 { "the second" } else { "?" }))
         })
         .await
@@ -462,7 +504,7 @@ fn t3_every_attempt_borrows_the_request() {
     let request = std::string::String::from("four");
     let call = channel.call(&options, Instant::ZERO).unwrap();
     let mut future = pin!(async {
-        drive(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), |attempt| {
+        driven(call, [pin!(None), pin!(None)], Driver::new(&clock, &DefaultRetryPolicy), |attempt| {
             Transport::start(&Echo, &request, attempt)
         })
         .await

@@ -146,10 +146,10 @@ pub async fn driven<B: Balancer, T: Timer>(
     timer: &T,
     mut answer: impl FnMut(AttemptId) -> Answer,
 ) -> Option<u64> {
-    let call = line.call(options, timer.now()).ok()?;
+    let mut call = line.call(options, timer.now()).ok()?;
     let driver = Driver::new(timer, &DefaultRetryPolicy);
     let slots = [pin!(None), pin!(None)];
-    let done = drive(call, slots, driver, |attempt| answer(attempt.attempt)).await;
-    black_box(&done.report);
-    done.result.ok()
+    let result = drive(&mut call, slots, driver, |attempt| answer(attempt.attempt)).await;
+    black_box(call.report());
+    result.ok()
 }

@@ -21,11 +21,11 @@ fn main() -> ! {
     let channel = channel();
     let options = CallOptions::new();
     loop {
-        let Ok(Ok(call)) = channel.as_ref().map(|channel| channel.call(&options, Clock.now())) else { continue };
+        let Ok(Ok(mut call)) = channel.as_ref().map(|channel| channel.call(&options, Clock.now())) else { continue };
         let request = black_box(REQUEST);
         let start = |attempt: AttemptInfo<u16>| Line.exchange(attempt.address, request);
-        let done = block_on(drive(call, [pin!(None), pin!(None)], Driver::new(&Clock, &judge), start));
-        let _ = black_box((done.result.ok(), done.report.elapsed()));
+        let result = block_on(drive(&mut call, [pin!(None), pin!(None)], Driver::new(&Clock, &judge), start));
+        let _ = black_box((result.ok(), call.report().elapsed()));
     }
 }
 
