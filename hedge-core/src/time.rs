@@ -33,6 +33,12 @@ impl Instant {
         Self(millis.saturating_mul(1_000))
     }
 
+    /// The instant when `elapsed` has passed since the origin, rounded down to a whole microsecond: for clocks.
+    #[must_use]
+    pub const fn from_elapsed(elapsed: core::time::Duration) -> Self {
+        Self(whole_micros(elapsed).saturating_add((elapsed.subsec_nanos() / 1_000) as u64))
+    }
+
     /// Microseconds since the origin.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
@@ -133,9 +139,13 @@ impl Sub for Duration {
 impl From<core::time::Duration> for Duration {
     /// Rounds up to a whole microsecond, so that a wait is never shortened; saturates.
     fn from(duration: core::time::Duration) -> Self {
-        let micros = duration.as_nanos().div_ceil(1_000);
-        Self(u64::try_from(micros).unwrap_or(u64::MAX))
+        Self(whole_micros(duration).saturating_add(duration.subsec_nanos().div_ceil(1_000).into()))
     }
+}
+
+/// The whole seconds of a span. Its own conversions count in 128 bits, which costs more than a clock is read for.
+const fn whole_micros(duration: core::time::Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000)
 }
 
 impl From<Duration> for core::time::Duration {
@@ -190,6 +200,9 @@ mod tests {
     fn a_conversion_never_shortens_a_wait() {
         let d: Duration = core::time::Duration::from_nanos(1_001).into();
         assert_eq!(d.as_micros(), 2);
+        let elapsed = core::time::Duration::new(3, 1_999);
+        assert_eq!(Instant::from_elapsed(elapsed).as_micros(), 3_000_001, "a clock has not come further than it has");
+        assert_eq!(Instant::from_elapsed(core::time::Duration::MAX), Instant::NEVER);
         assert_eq!(Duration::from(core::time::Duration::MAX), Duration::MAX);
     }
 

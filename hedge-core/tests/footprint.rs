@@ -84,7 +84,8 @@ fn the_driver_allocates_nothing_on_a_ready_and_on_a_pending_transport() {
         let clock = Ticking(std::cell::Cell::new(0));
         let mut call = channel.call(&options, Instant::ZERO).unwrap();
         let driver = Driver::new(&clock, &DefaultRetryPolicy);
-        let ready = pin!(async { drive(&mut call, [pin!(None), pin!(None)], driver, |_| ready(Ok::<_, Never>(1))).await });
+        let ready =
+            pin!(async { drive(&mut call, [pin!(None), pin!(None)], driver, |_| ready(Ok::<_, Never>(1))).await });
         assert!(ready.poll(&mut cx).is_ready());
         let mut call = channel.call(&options, Instant::ZERO).unwrap();
         let driver = Driver::new(&clock, &DefaultRetryPolicy);

@@ -101,9 +101,7 @@ impl Timer for Tokio {
     type Sleep = Sleep;
 
     fn now(&self) -> Instant {
-        // Rounded down: an instant that has not come is not now.
-        let micros = self.epoch.elapsed().as_micros();
-        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        Instant::from_elapsed(self.epoch.elapsed())
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {

@@ -174,7 +174,8 @@ where
     first_poll: bool,
 }
 
-impl<P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize> Run<'_, '_, P, T, R, C, S, F, Reply, Error, N, K>
+impl<'r, P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize>
+    Run<'r, '_, P, T, R, C, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,
@@ -243,11 +244,10 @@ where
             if self.call.report().end().is_some() {
                 break;
             }
-            let Some(index) = self.attempts.iter().position(|held| *held == Some(attempt)) else { continue };
-            let Some(slot) = self.slots.get_mut(index) else { continue };
+            let Some((held, slot)) = self.slot(Some(attempt)) else { continue };
             let Some(Poll::Ready(result)) = slot.as_mut().as_pin_mut().map(|future| future.poll(cx)) else { continue };
             slot.set(None);
-            self.clear(attempt);
+            *held = None;
             let judgement = self.driver.retry_policy.judge(result.as_ref());
             self.last = Some(result);
             let at = *now.get_or_insert_with(|| self.driver.timer.now());
@@ -263,10 +263,9 @@ where
             match self.call.poll(now) {
                 Action::Start(start) => started |= self.begin(now, start),
                 Action::Abandon { attempt } => {
-                    if let Some(index) = self.clear(attempt)
-                        && let Some(slot) = self.slots.get_mut(index)
-                    {
+                    if let Some((held, slot)) = self.slot(Some(attempt)) {
                         slot.set(None);
+                        *held = None;
                     }
                 }
                 Action::Wait { .. } if started => return Step::Started,
@@ -278,26 +277,24 @@ where
 
     /// Starts an attempt; if its server has gone since it was picked, the attempt has failed instead.
     fn begin(&mut self, now: Instant, start: Start) -> bool {
-        let address = self.call.host().address_of(start.server);
-        let free = self.attempts.iter_mut().zip(self.slots.iter_mut()).find(|(attempt, _)| attempt.is_none());
-        match (address, free) {
-            (Some(address), Some((attempt, slot))) => {
-                *attempt = Some(start.attempt);
-                slot.set(Some((self.start)(AttemptInfo::new(start, address))));
-                true
-            }
-            _ => {
-                let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::ServerGone)).never_left();
-                self.call.handle(now, Input::Finished { attempt: start.attempt, judgement });
-                false
-            }
+        let Some(address) = self.call.host().address_of(start.server) else {
+            let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::ServerGone)).never_left();
+            self.call.handle(now, Input::Finished { attempt: start.attempt, judgement });
+            return false;
+        };
+        let attempt = start.attempt;
+        let future = (self.start)(AttemptInfo::new(start, address));
+        // There is one: no more attempts are in flight than backups and one, which are fewer than slots.
+        if let Some((held, slot)) = self.slot(None) {
+            *held = Some(attempt);
+            slot.set(Some(future));
         }
+        true
     }
 
-    fn clear(&mut self, attempt: AttemptId) -> Option<usize> {
-        let index = self.attempts.iter().position(|held| *held == Some(attempt))?;
-        *self.attempts.get_mut(index)? = None;
-        Some(index)
+    /// The slot that holds an attempt, or one that holds none.
+    fn slot(&mut self, attempt: Option<AttemptId>) -> Option<(&mut Option<AttemptId>, &mut Slot<'r, F>)> {
+        self.attempts.iter_mut().zip(&mut self.slots).find(|(held, _)| **held == attempt)
     }
 
     fn end(&mut self, end: End) -> Result<Reply, CallFailure<Reply, Error>> {

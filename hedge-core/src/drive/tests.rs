@@ -153,12 +153,7 @@ fn in_flight(channel: &Line) -> Vec<u32> {
 }
 
 /// Runs a script of (answers at, outcome) an attempt, moving the clock a millisecond whenever nothing happens.
-fn run(
-    channel: &Line,
-    clock: &Clock,
-    script: &[(u64, Outcome)],
-    dropped: &Rc<Cell<u32>>,
-) -> Done<&'static str> {
+fn run(channel: &Line, clock: &Clock, script: &[(u64, Outcome)], dropped: &Rc<Cell<u32>>) -> Done<&'static str> {
     let options = CallOptions::new();
     let script: Vec<_> = script.iter().map(|(at, outcome)| (*at, copy(outcome))).collect();
     let script = RefCell::new(script.into_iter());

@@ -34,7 +34,7 @@ impl Timer for TokioClock {
 
     #[inline]
     fn now(&self) -> Instant {
-        Instant::from_micros(u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX))
+        Instant::from_elapsed(self.epoch.elapsed())
     }
 
     #[inline]

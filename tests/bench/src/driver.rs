@@ -13,6 +13,7 @@ use hedge_core::policy::CallOptions;
 use hedge_core::time::Instant;
 use hedge_instructions::driven::{Answer, Failed, Jumping, by_hand, driven};
 use hedge_instructions::{BACKUP_DELAY, Line};
+use tokio::runtime::Runtime;
 
 use crate::clock::TokioClock;
 use crate::harness::Contender;
@@ -41,14 +42,15 @@ pub(crate) fn ready<'a>(
 }
 
 pub(crate) fn pending_once<'a>(
+    runtime: &'a Runtime,
     line: &'a Line<RoundRobin>,
     options: &'a CallOptions<'a>,
     clock: &'a TokioClock,
     below: &'static str,
 ) -> Vec<Contender<'a>> {
     vec![
-        Contender::new("bare transport, pending once", FLOOR, move || {
-            by_hand(black_box(Answer::pending_once(1))) == Ok(1)
+        Contender::awaited("bare transport, pending once", FLOOR, runtime, async || {
+            black_box(Answer::pending_once(1)).await == Ok(1)
         }),
         Contender::new("clock read", FLOOR, || {
             black_box(tokio::time::Instant::now());
@@ -58,16 +60,14 @@ pub(crate) fn pending_once<'a>(
             black_box(clock.now());
             true
         }),
-        Contender::new("sleep made, polled, dropped", FLOOR, move || {
+        Contender::awaited("sleep made, polled, dropped", FLOOR, runtime, async || {
             let until = black_box(Instant::from_millis(3_600_000));
-            by_hand(async {
-                let mut sleep = pin!(clock.sleep_until(until));
-                poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_pending())).await
-            })
+            let mut sleep = pin!(clock.sleep_until(until));
+            poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_pending())).await
         }),
-        Contender::new(FLOOR, FLOOR, || by_hand(floor()) == Some(1)),
-        Contender::new("hedge-core driver", FLOOR, move || {
-            by_hand(driven(line, options, clock, |_| Answer::pending_once(1))) == Some(1)
+        Contender::awaited(FLOOR, FLOOR, runtime, async || floor().await == Some(1)),
+        Contender::awaited("hedge-core driver", FLOOR, runtime, async || {
+            driven(line, options, clock, |_| Answer::pending_once(1)).await == Some(1)
         })
         .target(AtMost(1.3, FLOOR))
         .target(AtMost(1.0, below))

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Runtime;
+
 use crate::allocations;
 
 /// What a row is measured for.
@@ -34,6 +36,25 @@ pub(crate) struct Contender<'a> {
 impl<'a> Contender<'a> {
     pub(crate) fn new(name: &'static str, floor: &'static str, mut once: impl FnMut() -> bool + 'a) -> Self {
         let batch = Box::new(move |count| (0..count).fold(true, |fine, _| fine & once()));
+        Self { name, floor, targets: Vec::new(), batch, timers: None }
+    }
+
+    /// Awaits it in a runtime: what is pending waits for its turn there.
+    pub(crate) fn awaited(
+        name: &'static str,
+        floor: &'static str,
+        runtime: &'a Runtime,
+        mut once: impl AsyncFnMut() -> bool + 'a,
+    ) -> Self {
+        let batch = Box::new(move |count| {
+            runtime.block_on(async {
+                let mut fine = true;
+                for _ in 0..count {
+                    fine &= once().await;
+                }
+                fine
+            })
+        });
         Self { name, floor, targets: Vec::new(), batch, timers: None }
     }
 

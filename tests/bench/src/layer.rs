@@ -1,6 +1,7 @@
 //! hedge-tower around the same service as its peers'.
 
 use hedge_instructions::SERVERS;
+use tokio::runtime::Runtime;
 use tower::Layer;
 
 use crate::clock::TokioClock;
@@ -9,7 +10,11 @@ use crate::harness::Contender;
 use crate::harness::Target::AtMost;
 use crate::peers::{DELAY, Slow, TIMEOUT, called};
 
-pub(crate) fn contenders<'a>(clock: &'a TokioClock, below: &'static str) -> Result<Vec<Contender<'a>>, String> {
+pub(crate) fn contenders<'a>(
+    runtime: &'a Runtime,
+    clock: &'a TokioClock,
+    below: &'static str,
+) -> Result<Vec<Contender<'a>>, String> {
     let builder = || hedge_tower::builder(clock.clone()).timeout(TIMEOUT).backup(DELAY);
     let refused = |error| format!("hedge-tower: {error}");
     let mut one = builder().layer().map_err(refused)?.layer(Slow);
@@ -18,10 +23,10 @@ pub(crate) fn contenders<'a>(clock: &'a TokioClock, below: &'static str) -> Resu
         set.insert(server, Slow);
     }
     Ok(vec![
-        Contender::new("hedge-tower, one service", FLOOR, move || called(&mut one, || {}))
+        Contender::awaited("hedge-tower, one service", FLOOR, runtime, async move || called(&mut one).await)
             .target(AtMost(1.0, below))
             .counting_timers(|| clock.sleeps()),
-        Contender::new("hedge-tower, a set of 16", FLOOR, move || called(&mut set, || {}))
+        Contender::awaited("hedge-tower, a set of 16", FLOOR, runtime, async move || called(&mut set).await)
             .counting_timers(|| clock.sleeps()),
     ])
 }

@@ -1,13 +1,13 @@
 //! The ways in which others wait for a service that is pending once, all with a sleep of the backup's delay armed.
 
-use std::future::{Future, Ready, ready};
+use std::future::{Ready, poll_fn, ready};
 use std::hint::black_box;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hedge_instructions::SERVERS;
-use hedge_instructions::driven::{Answer, Failed, by_hand};
+use hedge_instructions::driven::{Answer, Failed};
+use tokio::runtime::Runtime;
 use tower::balance::p2c::Balance;
 use tower::buffer::Buffer;
 use tower::discover::ServiceList;
@@ -76,21 +76,19 @@ impl<E> tower::retry::Policy<u64, u64, E> for Always {
     }
 }
 
-pub(crate) fn contenders<'a>() -> Vec<Contender<'a>> {
+pub(crate) fn contenders(runtime: &Runtime) -> Vec<Contender<'_>> {
     let mut hedge = armed(Slow);
     let resilience = tower_resilience_hedge::HedgeLayer::builder().delay(DELAY).max_hedged_attempts(2).build();
     let mut resilience = tower::Layer::layer(&resilience, Slow);
-    let (mut stack, mut worker) = stack();
+    let mut stack = stack(runtime);
     vec![
-        Contender::new("tokio::select! of a call and a sleep", FLOOR, || by_hand(select()) == Some(1)),
-        Contender::new(TOWER_HEDGE, FLOOR, move || called(&mut hedge, || {})),
-        Contender::new("tower-resilience-hedge, armed", FLOOR, move || called(&mut resilience, || {})),
-        Contender::new("tower timeout + hedge + retry + p2c", FLOOR, move || {
-            // Its worker would be a task of its own; here it gets its turns without an executor's cost.
-            let mut cx = Context::from_waker(Waker::noop());
-            called(&mut stack, || {
-                let _ = worker.as_mut().poll(&mut cx);
-            })
+        Contender::awaited("tokio::select! of a call and a sleep", FLOOR, runtime, async || select().await == Some(1)),
+        Contender::awaited(TOWER_HEDGE, FLOOR, runtime, async move || called(&mut hedge).await),
+        Contender::awaited("tower-resilience-hedge, armed", FLOOR, runtime, async move || {
+            called(&mut resilience).await
+        }),
+        Contender::awaited("tower timeout + hedge + retry + p2c", FLOOR, runtime, async move || {
+            called(&mut stack).await
         }),
     ]
 }
@@ -103,24 +101,13 @@ where
     Hedge::new_with_mock_latencies(service, Always, 10, 0.9, PERIOD, &LATENCIES_MS)
 }
 
-/// Calls a service and polls its answer by hand; in between, `turn` lets others go on.
+/// Calls a service as soon as it is ready.
 #[inline]
-pub(crate) fn called<S: Service<u64, Response = u64>>(service: &mut S, mut turn: impl FnMut()) -> bool {
-    let mut cx = Context::from_waker(Waker::noop());
-    loop {
-        match service.poll_ready(&mut cx) {
-            Poll::Ready(ready) if ready.is_err() => return false,
-            Poll::Ready(_) => break,
-            Poll::Pending => turn(),
-        }
+pub(crate) async fn called<S: Service<u64, Response = u64>>(service: &mut S) -> bool {
+    if poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
+        return false;
     }
-    let mut answer = pin!(service.call(black_box(1)));
-    loop {
-        match answer.as_mut().poll(&mut cx) {
-            Poll::Ready(result) => return result.is_ok_and(|reply| reply == 1),
-            Poll::Pending => turn(),
-        }
-    }
+    service.call(black_box(1)).await.is_ok_and(|reply| reply == 1)
 }
 
 /// What a careful user writes by hand, here without the second attempt that would follow.
@@ -138,11 +125,12 @@ type Stack = Timeout<Hedge<Retry<Always, Buffer<u64, <Balanced as Service<u64>>:
 
 /// The hedge and the retry want clones of what they wrap, and neither the balancer nor the hedge is one: so there is a
 /// buffer around the balancer, and the hedge is around the retry.
-fn stack() -> (Stack, Pin<Box<impl Future<Output = ()>>>) {
+fn stack(runtime: &Runtime) -> Stack {
     let services: Vec<_> = (0..SERVERS).map(|_| PendingRequests::new(Slow, CompleteOnResponse::default())).collect();
     let (buffer, worker) = Buffer::pair(Balance::new(ServiceList::new::<u64>(services)), 16);
     let retry = Retry::new(Always, buffer);
-    (Timeout::new(armed(retry), TIMEOUT), Box::pin(worker))
+    runtime.spawn(worker);
+    Timeout::new(armed(retry), TIMEOUT)
 }
 
 #[cfg(test)]
@@ -176,10 +164,9 @@ mod tests {
 
     #[test]
     fn every_contender_gets_its_answers() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let _context = runtime.enter();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let effort = crate::harness::Effort { batch: Duration::from_micros(20), rounds: 3 };
-        let measured = crate::harness::measure(contenders(), effort).unwrap();
+        let measured = crate::harness::measure(contenders(&runtime), effort).unwrap();
         assert_eq!(measured.len(), 4);
     }
 }
