@@ -36,7 +36,7 @@ impl Instant {
     /// The instant when `elapsed` has passed since the origin, rounded down to a whole microsecond: for clocks.
     #[must_use]
     pub const fn from_elapsed(elapsed: core::time::Duration) -> Self {
-        Self(whole_micros(elapsed).saturating_add((elapsed.subsec_nanos() / 1_000) as u64))
+        Self(whole_micros(elapsed).saturating_add(elapsed.subsec_micros() as u64))
     }
 
     /// Microseconds since the origin.

@@ -79,7 +79,9 @@ impl Candidates {
     /// From `origin` (modulo `len`) on, in list order.
     #[must_use]
     pub const fn from_origin(len: NonZeroU32, origin: u32) -> Self {
-        Self { len, origin, first: origin % len.get(), next: 0, stride: 1, given: 0 }
+        // A division costs as much as the rest of a selection.
+        let first = if origin < len.get() { origin } else { origin % len.get() };
+        Self { len, origin, first, next: 0, stride: 1, given: 0 }
     }
 
     /// `first`, then the one `1 + second` further on, and so on by a stride near `stride`. `first` is below `len`, `second`
@@ -89,7 +91,7 @@ impl Candidates {
     }
 
     /// Any position but the first.
-    fn fallback(&mut self) -> Option<usize> {
+    fn fallback(&mut self) -> Option<u32> {
         let rest = NonZeroU32::new(self.len.get() - 1).filter(|_| self.given < self.len.get())?;
         if self.given == 1 {
             self.stride = (self.stride % rest).max(1);
@@ -100,7 +102,7 @@ impl Candidates {
         self.given += 1;
         let position = add_modulo(self.first, self.next + 1, self.len.get());
         self.next = add_modulo(self.next, self.stride, rest.get());
-        usize::try_from(position).ok()
+        Some(position)
     }
 }
 
@@ -111,14 +113,14 @@ const fn add_modulo(a: u32, b: u32, modulus: u32) -> u32 {
 }
 
 impl Iterator for Candidates {
-    type Item = usize;
+    type Item = u32;
 
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<u32> {
         if self.given > 0 {
             return self.fallback();
         }
         self.given = 1;
-        usize::try_from(self.first).ok()
+        Some(self.first)
     }
 }
 
@@ -136,6 +138,8 @@ fn gcd(mut a: u32, mut b: u32) -> u32 {
 ///
 /// # Errors
 /// Why there is none.
+// Each host has one caller, and a pick that is passed on through memory costs more than the whole look.
+#[inline(always)]
 pub fn select(
     list: &impl ServerList,
     balancer: &impl Balancer,
@@ -151,9 +155,9 @@ pub fn select(
     }
     let len = u32::try_from(list.len()).ok().and_then(NonZeroU32::new).ok_or(NoServer::Empty)?;
     let candidates = balancer.candidates(len, random);
-    let first = usize::try_from(candidates.first).ok().and_then(|position| list.at(position));
+    let first = at(list, candidates.first);
     if let Some(found) = first.filter(|found| found.usable && !was_tried(selection, found.address)) {
-        let ticket = Some(Ticket { origin: candidates.origin, skipped: 0 });
+        let ticket = Some(Ticket { origin: candidates.origin, position: candidates.first });
         return Ok(Pick { server: found.server, address: found.address, ticket });
     }
     select_walk(list, selection, Some(candidates))
@@ -169,11 +173,11 @@ fn select_walk(
 ) -> Result<Pick, NoServer> {
     let mut choice = Choice { selection, fallback: None, seen: false, usable: false };
     let mut named = selection.servers.unwrap_or_default().iter();
-    for skipped in 0.. {
+    loop {
         let (found, ticket) = match &mut candidates {
             Some(candidates) => {
                 let Some(position) = candidates.next() else { break };
-                (list.at(position), Some(Ticket { origin: candidates.origin, skipped }))
+                (at(list, position), Some(Ticket { origin: candidates.origin, position }))
             }
             None => {
                 let Some(server) = named.next() else { break };
@@ -185,6 +189,10 @@ fn select_walk(
         }
     }
     choice.settle()
+}
+
+fn at(list: &impl ServerList, position: u32) -> Option<Candidate> {
+    usize::try_from(position).ok().and_then(|position| list.at(position))
 }
 
 fn was_tried(selection: &Selection<'_>, address: AddressKey) -> bool {
@@ -252,9 +260,9 @@ mod tests {
                     Candidates::scattered(len(n), rng.u32(0..n), rng.u32(0..(n - 1).max(1)), rng.u32(..)),
                 ];
                 for candidates in made {
-                    let mut seen: Vec<usize> = candidates.clone().collect();
+                    let mut seen: Vec<u32> = candidates.clone().collect();
                     seen.sort_unstable();
-                    assert_eq!(seen, (0..n as usize).collect::<Vec<_>>(), "{candidates:?}");
+                    assert_eq!(seen, (0..n).collect::<Vec<_>>(), "{candidates:?}");
                 }
             }
         }
@@ -263,9 +271,9 @@ mod tests {
     #[test]
     fn s6_huge_lists_do_not_overflow() {
         let candidates = Candidates::scattered(len(u32::MAX), u32::MAX - 1, u32::MAX - 2, u32::MAX - 3);
-        let positions: Vec<usize> = candidates.take(5).collect();
+        let positions: Vec<u32> = candidates.take(5).collect();
         // The last, then the one before it: a distance of one less than a whole round.
-        let max = u32::MAX as usize;
+        let max = u32::MAX;
         assert_eq!(positions[..2], [max - 1, max - 2]);
         assert!(positions.iter().all(|position| *position < max));
     }

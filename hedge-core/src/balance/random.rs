@@ -36,7 +36,7 @@ mod tests {
         let draws = 100_000;
         for _ in 0..draws {
             let mut picks = RandomChoice.candidates(NonZeroU32::new(5).unwrap(), &mut || rng.u32(..));
-            counts[picks.next().unwrap()][picks.next().unwrap()] += 1;
+            counts[picks.next().unwrap() as usize][picks.next().unwrap() as usize] += 1;
         }
         let expected = f64::from(draws) / (n * (n - 1)) as f64;
         for (first, row) in counts.iter().enumerate() {

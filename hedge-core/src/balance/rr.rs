@@ -20,8 +20,7 @@ impl RoundRobin {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the mix will do")]
     pub const fn new(seed: u64) -> Self {
-        // The upper bit stays free, so that the counter does not wrap, and the order break, in the first two billion calls.
-        Self::starting_at(mix(seed) as u32 >> 1)
+        Self::starting_at(mix(seed) as u32)
     }
 
     /// A balancer that starts at position `start`, modulo the number of servers.
@@ -37,13 +36,14 @@ impl Balancer for RoundRobin {
     }
 
     fn commit(&self, ticket: Ticket, insist: bool) -> bool {
-        let step = ticket.skipped.wrapping_add(1);
         if insist {
-            self.next.fetch_add(step, Ordering::Relaxed);
+            // Other calls have moved on meanwhile: it is one more turn.
+            self.next.fetch_add(1, Ordering::Relaxed);
             return true;
         }
-        let to = ticket.origin.wrapping_add(step);
-        self.next.compare_exchange(ticket.origin, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        // Not a count but a position, so that the next look need not divide.
+        let behind = ticket.position.wrapping_add(1);
+        self.next.compare_exchange(ticket.origin, behind, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -57,11 +57,11 @@ mod tests {
         let len = NonZeroU32::new(3).unwrap();
         let look = || rr.candidates(len, &mut || 0);
         assert!(look().eq([1, 2, 0]));
-        assert!(rr.commit(Ticket { origin: 1, skipped: 1 }, false));
+        assert!(rr.commit(Ticket { origin: 1, position: 2 }, false));
         assert!(look().eq([0, 1, 2]), "behind the one that was chosen");
-        assert!(!rr.commit(Ticket { origin: 1, skipped: 0 }, false), "another call took the turn");
+        assert!(!rr.commit(Ticket { origin: 1, position: 1 }, false), "another call took the turn");
         assert!(look().eq([0, 1, 2]));
-        assert!(rr.commit(Ticket { origin: 1, skipped: 0 }, true));
+        assert!(rr.commit(Ticket { origin: 1, position: 1 }, true));
         assert!(look().eq([1, 2, 0]));
     }
 

@@ -147,8 +147,8 @@ pub struct Pick {
 pub struct Ticket {
     /// Where the sequence of candidates began.
     pub origin: u32,
-    /// How many candidates were passed over.
-    pub skipped: u32,
+    /// Where the one that was chosen stands in the list.
+    pub position: u32,
 }
 
 /// Why no server was found.

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use heapless::Vec;
+
 use super::{AddressKey, ServerId};
 use crate::policy::{Code, Denial, Verdict};
 use crate::time::{Duration, Instant};
@@ -18,11 +20,6 @@ impl AttemptId {
 
     pub(super) const fn new(index: u8) -> Self {
         Self(index)
-    }
-
-    /// The attempt at a place in a report, which has at most 255.
-    fn at(index: u32) -> Self {
-        Self(u8::try_from(index).unwrap_or(u8::MAX))
     }
 
     /// The place in [`Report::attempts`].
@@ -291,9 +288,8 @@ impl fmt::Display for NotHedged {
 pub struct Report<const N: usize = 4> {
     started: Instant,
     elapsed: Duration,
-    attempts: [Attempt; N],
-    /// At most 255. A whole word: a byte is read together with its neighbours, and so waits for what was written to them.
-    len: u32,
+    /// Its length is a whole word: a byte is read together with its neighbours, and so waits for what was written to them.
+    attempts: Vec<Attempt, N, u32>,
     /// An attempt's number, or [`UNDECIDED`].
     decisive: u8,
     end: Option<End>,
@@ -308,8 +304,7 @@ impl<const N: usize> Report<N> {
     pub(super) const NEW: Self = Self {
         started: Instant::ZERO,
         elapsed: Duration::ZERO,
-        attempts: [Attempt::NONE; N],
-        len: 0,
+        attempts: Vec::new(),
         decisive: UNDECIDED,
         end: None,
         not_hedged: NotHedged::FinishedFirst,
@@ -338,12 +333,12 @@ impl<const N: usize> Report<N> {
     // Asked in many places: on a microcontroller its bytes count.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn attempts(&self) -> &[Attempt] {
-        self.attempts.get(..self.len as usize).unwrap_or(&[])
+        &self.attempts
     }
 
     /// Their numbers.
     pub fn ids(&self) -> impl Iterator<Item = AttemptId> + use<N> {
-        (0..self.len).map(AttemptId::at)
+        (0..self.len()).map(AttemptId)
     }
 
     /// The attempt whose result was accepted.
@@ -355,7 +350,12 @@ impl<const N: usize> Report<N> {
     /// The attempt that decided the end: the winner, the fatal one, the last that failed; else the last that was started.
     #[must_use]
     pub fn decisive(&self) -> Option<AttemptId> {
-        self.decided().or_else(|| self.len.checked_sub(1).map(AttemptId::at))
+        self.decided().or_else(|| self.len().checked_sub(1).map(AttemptId))
+    }
+
+    /// How many attempts there are: at most 255.
+    fn len(&self) -> u8 {
+        u8::try_from(self.attempts.len()).unwrap_or(u8::MAX)
     }
 
     fn decided(&self) -> Option<AttemptId> {
@@ -365,7 +365,7 @@ impl<const N: usize> Report<N> {
     /// How many attempts followed the first, of whatever kind: brpc's `retried_count`.
     #[must_use]
     pub fn retried_count(&self) -> u8 {
-        AttemptId::at(self.len.saturating_sub(1)).0
+        self.len().saturating_sub(1)
     }
 
     /// How many backups were sent.
@@ -391,13 +391,12 @@ impl<const N: usize> Report<N> {
 
     /// Adds an attempt; `None` at capacity.
     pub(super) fn push(&mut self, attempt: Attempt) -> Option<AttemptId> {
-        let id = AttemptId::at(self.len);
-        *self.attempts.get_mut(id.index())? = attempt;
-        self.len = self.len.saturating_add(1);
+        let id = AttemptId(self.len());
+        self.attempts.push(attempt).ok()?;
         Some(id)
     }
 
-    pub(super) const fn attempts_mut(&mut self) -> &mut [Attempt; N] {
+    pub(super) fn attempts_mut(&mut self) -> &mut [Attempt] {
         &mut self.attempts
     }
 
