@@ -13,7 +13,8 @@ use hedge_core::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::run::{Attempt, run};
+use crate::attempt::Attempt;
+use crate::run::run;
 use crate::shared::Shared;
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 
@@ -98,12 +99,9 @@ where
         // The one that is ready goes with the call.
         let mut service = mem::replace(&mut self.service, clone);
         let host = OneServer(Arc::clone(&self.shared));
-        ResponseFuture::new(run(host, request, move |attempt, request| {
-            let attempt = match attempt.kind {
-                Kind::First => Attempt::Called(service.call(request)),
-                Kind::Retry | Kind::Backup => Attempt::Unready(service.clone(), request),
-            };
-            attempt.finish()
+        ResponseFuture::new(run(host, request, move |attempt, request| match (attempt.kind, request) {
+            (Kind::First, Some(request)) => Attempt::Called { response: service.call(request) },
+            (_, request) => Attempt::Unready { service: service.clone(), request },
         }))
     }
 }

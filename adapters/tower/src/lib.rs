@@ -48,6 +48,7 @@
 //! `Sync` too (tower has `BoxCloneSyncService`). There is no form for services that are not `Send`.
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod builder;
 mod error;
 #[cfg(feature = "http")]

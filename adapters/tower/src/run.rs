@@ -1,14 +1,13 @@
 //! One call from its request to its response: [`ResponseFuture`], and [`run`] inside it.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use hedge_core::call::{Call, End, Host};
 use hedge_core::drive::{Addresses, AttemptInfo, CallFailure, Driver, Timer, drive};
 use hedge_core::policy::{Idempotency, RetryPolicy};
-use tower_service::Service;
 
 use crate::shared::Shared;
 use crate::{Error, MAX_ATTEMPTS, Protocol};
@@ -39,18 +38,19 @@ impl<Response, E> fmt::Debug for ResponseFuture<Response, E> {
     }
 }
 
-/// Runs a call whose attempts `send` makes.
+/// Runs a call whose attempts `send` makes; of a request that could not be copied they are told none, and fail without an
+/// error.
 pub(crate) fn run<H, T, R, C, Request, Response, E, F>(
     host: H,
     request: Request,
-    mut send: impl FnMut(AttemptInfo<H::Address>, Request) -> F,
+    mut send: impl FnMut(AttemptInfo<H::Address>, Option<Request>) -> F,
 ) -> impl Future<Output = Result<Response, Error<E>>>
 where
     H: Host + Addresses + AsRef<Shared<T, R, C>>,
     T: Timer,
     R: RetryPolicy<Response, E>,
     C: Protocol<Request, Response>,
-    F: Future<Output = Result<Response, E>>,
+    F: Future<Output = Result<Response, Option<E>>>,
 {
     let mut first = Some(request);
     async move {
@@ -71,13 +71,7 @@ where
         let mut start = |attempt| {
             // Borrowed as mutable, so that requests need not be `Sync`.
             let request = first.take().or_else(|| protocol.copy(kept.as_mut()?));
-            let sent = request.map(|request| send(attempt, request));
-            async move {
-                match sent {
-                    Some(response) => response.await.map_err(Some),
-                    None => Err(None),
-                }
-            }
+            send(attempt, request)
         };
         // Two attempts fit in the call's own allocation; a call that may have more in flight, which is rare, boxes them.
         let result = if call.max_backups() <= 1 {
@@ -100,26 +94,5 @@ where
             protocol.attach(&mut response, call.report());
             response
         })
-    }
-}
-
-/// One attempt.
-pub(crate) enum Attempt<S, Request, F> {
-    /// The service was ready and has been called.
-    Called(F),
-    /// The service is a clone: it has yet to become ready.
-    Unready(S, Request),
-}
-
-impl<S: Service<Request>, Request> Attempt<S, Request, S::Future> {
-    pub(crate) async fn finish(self) -> Result<S::Response, S::Error> {
-        let response = match self {
-            Self::Called(response) => response,
-            Self::Unready(mut service, request) => {
-                poll_fn(|cx| service.poll_ready(cx)).await?;
-                service.call(request)
-            }
-        };
-        response.await
     }
 }

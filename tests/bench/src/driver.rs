@@ -10,7 +10,6 @@ use hedge_core::balance::RoundRobin;
 use hedge_core::call::AttemptId;
 use hedge_core::drive::Timer;
 use hedge_core::policy::CallOptions;
-use hedge_core::time::Instant;
 use hedge_instructions::driven::{Answer, Failed, Jumping, by_hand, driven};
 use hedge_instructions::{BACKUP_DELAY, Line};
 use tokio::runtime::Runtime;
@@ -59,11 +58,6 @@ pub(crate) fn pending_once<'a>(
         Contender::new("clock read, as the driver's Timer", FLOOR, move || {
             black_box(clock.now());
             true
-        }),
-        Contender::awaited("sleep made, polled, dropped", FLOOR, runtime, async || {
-            let until = black_box(Instant::from_millis(3_600_000));
-            let mut sleep = pin!(clock.sleep_until(until));
-            poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_pending())).await
         }),
         Contender::awaited(FLOOR, FLOOR, runtime, async || floor().await == Some(1)),
         Contender::awaited("hedge-core driver", FLOOR, runtime, async || {

@@ -15,7 +15,8 @@ use tower_service::Service;
 
 pub use follow::Following;
 
-use crate::run::{Attempt, run};
+use crate::attempt::Attempt;
+use crate::run::run;
 use crate::shared::Shared;
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 use host::CallHost;
@@ -117,7 +118,10 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let host = CallHost::new(Arc::clone(&self.inner));
-        ResponseFuture::new(run(host, request, |attempt, request| Attempt::Unready(attempt.address, request).finish()))
+        ResponseFuture::new(run(host, request, |attempt, request| Attempt::Unready {
+            service: attempt.address,
+            request,
+        }))
     }
 }
 

@@ -1,0 +1,47 @@
+//! One attempt at a service: [`Attempt`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+pin_project! {
+    /// What waits for a service first and then for its response, in the room of the larger: as an `async fn` it would
+    /// have room for both, and twice.
+    #[project = Doing]
+    pub(crate) enum Attempt<S, Request, F> {
+        /// The service has been called.
+        Called {
+            #[pin]
+            response: F,
+        },
+        /// The service has yet to become ready. Without a request, which could not be copied, there is nothing to send.
+        Unready { service: S, request: Option<Request> },
+    }
+}
+
+impl<S, Request> Future for Attempt<S, Request, S::Future>
+where
+    S: Service<Request>,
+{
+    /// The service's error, or none if nothing could be sent.
+    type Output = Result<S::Response, Option<S::Error>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let called = match self.as_mut().project() {
+                Doing::Called { response } => return response.poll(cx).map_err(Some),
+                Doing::Unready { service, request } => {
+                    if request.is_some() {
+                        ready!(service.poll_ready(cx)).map_err(Some)?;
+                    }
+                    let Some(request) = request.take() else { return Poll::Ready(Err(None)) };
+                    service.call(request)
+                }
+            };
+            self.set(Self::Called { response: called });
+        }
+    }
+}
