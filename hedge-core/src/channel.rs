@@ -3,15 +3,25 @@
 use crate::balance::{Balancer, Seeds, select};
 use crate::call::{Call, Feedback, Host, NoServer, Pick, Selection, ServerId};
 use crate::cluster::Cluster;
-use crate::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, Denial, Ended, NoPolicy};
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+use crate::limit::Limits;
+use crate::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, Denial, Ended};
 use crate::time::Instant;
+
+/// The policy of a channel that was given none: the safe limits (B8).
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub type DefaultPolicy = Limits;
+/// The policy of a channel that was given none. Limits need 64-bit atomics, which this target has by way of the feature
+/// `portable-atomic` only; without them there is [`Channel::with_policy`].
+#[cfg(not(any(target_has_atomic = "64", feature = "portable-atomic")))]
+pub type DefaultPolicy = crate::policy::NoPolicy;
 
 /// A line to a cluster of at most `N` servers, with everything its calls share.
 ///
 /// Shared by reference: calls go through `&self` and a few relaxed atomics, changes of the list through `&mut self`. For
 /// a list that changes under its readers, see the host adapters.
 #[derive(Debug)]
-pub struct Channel<A, B, P = NoPolicy, T = &'static str, const N: usize = 8> {
+pub struct Channel<A, B, P = DefaultPolicy, T = &'static str, const N: usize = 8> {
     cluster: Cluster<A, T, N>,
     balancer: B,
     policy: P,
@@ -19,18 +29,21 @@ pub struct Channel<A, B, P = NoPolicy, T = &'static str, const N: usize = 8> {
     seeds: Seeds,
 }
 
-impl<A, B: Balancer, T, const N: usize> Channel<A, B, NoPolicy, T, N> {
-    /// A channel without servers; `seed` is where all its chance comes from.
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+impl<A, B: Balancer, T, const N: usize> Channel<A, B, Limits, T, N> {
+    /// A channel without servers, under the safe limits (B8): it sends backups for at most a tenth of its calls, and retries
+    /// and backups draw on a budget. `seed` is where all its chance comes from.
     ///
     /// # Errors
     /// Options that contradict themselves. That they fit a call is checked when the call is made.
     pub fn new(options: ChannelOptions, balancer: B, seed: u64) -> Result<Self, ConfigError> {
-        Self::with_policy(options, balancer, NoPolicy, seed)
+        Self::with_policy(options, balancer, Limits::default(), seed)
     }
 }
 
 impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Channel<A, B, P, T, N> {
-    /// A channel whose backups and retries `policy` allows or refuses.
+    /// A channel whose backups and retries `policy` allows or refuses;
+    /// [`NoPolicy`](crate::policy::NoPolicy) allows all of them.
     ///
     /// # Errors
     /// As [`Channel::new`].

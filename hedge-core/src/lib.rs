@@ -9,8 +9,13 @@ pub mod channel;
 pub mod cluster;
 #[cfg(feature = "async")]
 pub mod drive;
+pub mod latency;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub mod limit;
 pub mod policy;
 pub mod time;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub mod window;
 
 #[cfg(doc)]
 #[doc = include_str!("../RULES.md")]

@@ -12,6 +12,7 @@ use hedge_core::call::{Action, Call, Input, Report};
 use hedge_core::channel::Channel;
 use hedge_core::cluster::Cluster;
 use hedge_core::drive::{Driver, Timer, drive};
+use hedge_core::limit::Limits;
 use hedge_core::policy::{
     AttemptError, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy, ErrorKind, Verdict,
 };
@@ -121,7 +122,8 @@ fn sizes_are_what_the_docs_state() {
             48,
         ),
         ("a cluster of 8 such", size_of::<Cluster<u32, &str, 8>>(), 352),
-        ("a channel over it", size_of::<Line>(), 464),
+        ("the safe limits", size_of::<Limits>(), 504),
+        ("a channel over it, its limits included", size_of::<Line>(), 968),
     ];
     for (what, bytes, most) in sizes {
         println!("{bytes:5} bytes: {what}");

@@ -114,7 +114,7 @@ impl Drop for Attempt<'_> {
 type Line = Channel<u16, RoundRobin, crate::policy::NoPolicy, u8>;
 
 fn line(servers: u16, options: ChannelOptions) -> Line {
-    let mut channel = Channel::new(options, RoundRobin::starting_at(0), 1).unwrap();
+    let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), crate::policy::NoPolicy, 1).unwrap();
     for address in 0..servers {
         channel.cluster_mut().insert(address, 0).unwrap();
     }

@@ -5,9 +5,8 @@ use core::fmt;
 use crate::call::{Attempt, End};
 use crate::time::{Duration, Instant};
 
-/// After how long a call that has not been answered is sent to another server too.
+/// After how long a call that has not been answered is sent to another server too. In a file: a duration, or `"disabled"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BackupDelay {
     /// No backup.
@@ -15,6 +14,25 @@ pub enum BackupDelay {
     Disabled,
     /// So long after the call's start; zero asks right after the first attempt started.
     After(Duration),
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for BackupDelay {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let duration = match *self {
+            Self::After(duration) => Some(duration),
+            Self::Disabled => None,
+        };
+        crate::time::text::serialize_or(duration, "disabled", serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for BackupDelay {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let duration = crate::time::text::deserialize_or("disabled", deserializer)?;
+        Ok(duration.map_or(Self::Disabled, Self::After))
+    }
 }
 
 /// Which limit refused a backup or a retry, for the report and the counters.
@@ -29,8 +47,15 @@ pub enum Denial {
     Ratio,
     /// A token bucket.
     Tokens,
-    /// A retry budget.
+    /// A budget for retries and backups.
     Budget,
+    /// None: backups are not sent but only counted.
+    Shadow,
+}
+
+impl Denial {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Policy, Self::Ratio, Self::Tokens, Self::Budget, Self::Shadow];
 }
 
 impl fmt::Display for Denial {
@@ -40,8 +65,19 @@ impl fmt::Display for Denial {
             Self::Ratio => "ratio",
             Self::Tokens => "tokens",
             Self::Budget => "budget",
+            Self::Shadow => "shadow",
         })
     }
+}
+
+/// What kind of attempt a permission is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Extra {
+    /// After a failure.
+    Retry,
+    /// Because no answer had come in time.
+    Backup,
 }
 
 /// What a policy is told when a call ended.
@@ -96,6 +132,11 @@ pub trait BackupPolicy {
         Ok(())
     }
 
+    /// What was granted at `now` is not used: another policy refused it (B6). Undoes what granting counted.
+    fn take_back(&self, extra: Extra, now: Instant) {
+        let _ = (extra, now);
+    }
+
     /// A call that was polled at least once has ended, in whatever way: told once a call, not once an attempt.
     fn ended(&self, call: &Ended<'_>) {
         let _ = call;
@@ -115,8 +156,67 @@ impl<P: BackupPolicy + ?Sized> BackupPolicy for &P {
         (**self).may_retry(now)
     }
 
+    fn take_back(&self, extra: Extra, now: Instant) {
+        (**self).take_back(extra, now);
+    }
+
     fn ended(&self, call: &Ended<'_>) {
         (**self).ended(call);
+    }
+}
+
+/// Both have to agree (B6). The delay is the first that is given; what the first has granted is taken back if the second
+/// refuses.
+impl<P: BackupPolicy, Q: BackupPolicy> BackupPolicy for (P, Q) {
+    fn delay(&self, now: Instant) -> Option<BackupDelay> {
+        self.0.delay(now).or_else(|| self.1.delay(now))
+    }
+
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.0.may_back_up(now)?;
+        self.1.may_back_up(now).inspect_err(|_| self.0.take_back(Extra::Backup, now))
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.0.may_retry(now)?;
+        self.1.may_retry(now).inspect_err(|_| self.0.take_back(Extra::Retry, now))
+    }
+
+    fn take_back(&self, extra: Extra, now: Instant) {
+        self.0.take_back(extra, now);
+        self.1.take_back(extra, now);
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        self.0.ended(call);
+        self.1.ended(call);
+    }
+}
+
+/// None refuses nothing.
+impl<P: BackupPolicy> BackupPolicy for Option<P> {
+    fn delay(&self, now: Instant) -> Option<BackupDelay> {
+        self.as_ref().and_then(|policy| policy.delay(now))
+    }
+
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.as_ref().map_or(Ok(()), |policy| policy.may_back_up(now))
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.as_ref().map_or(Ok(()), |policy| policy.may_retry(now))
+    }
+
+    fn take_back(&self, extra: Extra, now: Instant) {
+        if let Some(policy) = self {
+            policy.take_back(extra, now);
+        }
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        if let Some(policy) = self {
+            policy.ended(call);
+        }
     }
 }
 

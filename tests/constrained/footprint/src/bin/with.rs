@@ -33,7 +33,7 @@ type Fleet = Channel<u16, RoundRobin, NoPolicy, u8, 16>;
 
 fn channel() -> Result<Fleet, ConfigError> {
     let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(2)), ..ChannelOptions::brpc() };
-    let mut channel = Channel::new(options, RoundRobin::new(1), 1)?;
+    let mut channel = Channel::with_policy(options, RoundRobin::new(1), NoPolicy, 1)?;
     for address in 0..SERVERS {
         // There is room for all of them.
         let _ = channel.cluster_mut().insert(address, 0);

@@ -1,0 +1,306 @@
+//! One account for retries and backups: [`Budget`] (B5).
+
+use super::LimitError;
+use crate::atomic::{AtomicU64, Ordering};
+use crate::policy::{BackupPolicy, Denial, Ended, Extra};
+use crate::time::{Duration, Instant};
+use crate::window::SlidingCount;
+
+/// An extra attempt costs so many thousandths.
+const ATTEMPT: u32 = 1_000;
+/// What fits beside the time.
+const MOST: u32 = 16_000;
+
+/// The options of a [`Budget`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct BudgetOptions {
+    /// Extra attempts that every completed call pays for, in \[0, 10\], in thousandths. Default 0.2, Finagle's and Envoy's.
+    pub share: f64,
+    /// The most that is saved up, and what there is to begin with, in \[2, 16000\]. Default 100: what Finagle's minimum adds
+    /// up to in the 10 s that it keeps.
+    pub burst: u32,
+    /// Extra attempts a second that are always paid for, in \[0, 1000\], less 2.4 %: a second is 1000 times 1024
+    /// microseconds here. Default 10, Finagle's.
+    pub minimum_per_second: u32,
+    /// The most extra attempts in any second, at least 1. Default: as many as are paid for.
+    pub maximum_per_second: Option<u32>,
+}
+
+impl BudgetOptions {
+    /// Finagle's defaults.
+    pub const DEFAULT: Self = Self { share: 0.2, burst: 100, minimum_per_second: 10, maximum_per_second: None };
+
+    /// Checks them.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub const fn validate(&self) -> Result<(), LimitError> {
+        let Self { share, burst, minimum_per_second, maximum_per_second } = *self;
+        if !(0.0 <= share && share <= 10.0) {
+            return Err(LimitError::new("share", share, "[0, 10]"));
+        }
+        if burst < 2 || burst > MOST {
+            return Err(LimitError::new("burst", burst as f64, "[2, 16000]"));
+        }
+        if minimum_per_second > 1_000 {
+            return Err(LimitError::new("minimum_per_second", minimum_per_second as f64, "[0, 1000]"));
+        }
+        if let Some(0) = maximum_per_second {
+            return Err(LimitError::new("maximum_per_second", 0.0, "[1, 4294967295]"));
+        }
+        Ok(())
+    }
+}
+
+impl Default for BudgetOptions {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// An account that completed calls and time pay into and that retries and backups draw on alike (B5), as Finagle's and
+/// Envoy's.
+///
+/// In any window: extra attempts ≤ burst + share × calls completed + minimum × seconds. It is the only limit that bounds
+/// retries.
+///
+/// Cost: a call's end is one compare-and-swap; so is a grant, and with a maximum a second two; a refusal is a load, or with a
+/// maximum some. 120 bytes.
+///
+/// ```
+/// use hedge_core::limit::{Budget, BudgetOptions};
+/// use hedge_core::policy::BackupPolicy;
+/// use hedge_core::time::Instant;
+///
+/// let budget = Budget::new(BudgetOptions { burst: 2, minimum_per_second: 0, ..BudgetOptions::DEFAULT })?;
+/// let now = Instant::from_millis(50);
+/// assert!(budget.may_retry(now).is_ok() && budget.may_back_up(now).is_ok(), "the burst");
+/// assert!(budget.may_retry(now).is_err());
+/// (0..5).for_each(|_| budget.completed(now));
+/// assert!(budget.may_retry(now).is_ok(), "one in five");
+/// # Ok::<(), hedge_core::limit::LimitError>(())
+/// ```
+#[derive(Debug)]
+pub struct Budget {
+    /// Up to when time has been paid for, in milliseconds modulo 2^40, above; what there is, in thousandths, in the lower
+    /// 24 bits.
+    account: AtomicU64,
+    most: u32,
+    share: u32,
+    /// Thousandths a millisecond, which is attempts a second.
+    minimum: u32,
+    maximum: Option<Maximum>,
+}
+
+/// The most in any second, and how many there were.
+#[derive(Debug)]
+struct Maximum {
+    per_second: u32,
+    granted: SlidingCount<8>,
+}
+
+impl Budget {
+    /// An account that holds its burst.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn new(options: BudgetOptions) -> Result<Self, LimitError> {
+        options.validate()?;
+        let maximum = |per_second: u32| {
+            let error = |_| LimitError::new("maximum_per_second", per_second.into(), "[1, 4294967295]");
+            Ok(Maximum { per_second, granted: SlidingCount::new(Duration::from_secs(1)).map_err(error)? })
+        };
+        // A window may begin and end anywhere in a millisecond, and so see one more begin than it is long.
+        let most = options.burst * ATTEMPT - options.minimum_per_second;
+        Ok(Self {
+            account: AtomicU64::new(Account { at: 0, held: most }.word()),
+            most,
+            share: thousandths(options.share),
+            minimum: options.minimum_per_second,
+            maximum: options.maximum_per_second.map(maximum).transpose()?,
+        })
+    }
+
+    /// A call has ended: what [`BackupPolicy::ended`] tells.
+    pub fn completed(&self, now: Instant) {
+        self.change(now, |held| Some(held.saturating_add(self.share)));
+    }
+
+    fn grant(&self, now: Instant) -> Result<(), Denial> {
+        let Some(maximum) = &self.maximum else { return self.withdraw(now) };
+        let most = u64::from(maximum.per_second);
+        if maximum.granted.covering(now) >= most {
+            return Err(Denial::Budget);
+        }
+        // Counted first and looked at again: of callers who meet here, the last to count sees all.
+        maximum.granted.add(now, 1);
+        let granted = if maximum.granted.covering(now) <= most { self.withdraw(now) } else { Err(Denial::Budget) };
+        granted.inspect_err(|_| maximum.granted.take_back(now, 1))
+    }
+
+    fn withdraw(&self, now: Instant) -> Result<(), Denial> {
+        if self.change(now, |held| held.checked_sub(ATTEMPT)) { Ok(()) } else { Err(Denial::Budget) }
+    }
+
+    /// Pays for the time that has passed, then changes what is held; false, with nothing changed, if it cannot be.
+    fn change(&self, now: Instant, to: impl Fn(u32) -> Option<u32>) -> bool {
+        let now = millis(now);
+        let changed = self.account.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            let account = Account::of(word).paid_until(now, self.minimum, self.most);
+            to(account.held).map(|held| Account { held: held.min(self.most), ..account }.word())
+        });
+        changed.is_ok()
+    }
+}
+
+impl BackupPolicy for Budget {
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.grant(now)
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.grant(now)
+    }
+
+    fn take_back(&self, _: Extra, now: Instant) {
+        self.change(now, |held| Some(held.saturating_add(ATTEMPT)));
+        if let Some(maximum) = &self.maximum {
+            maximum.granted.take_back(now, 1);
+        }
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        self.completed(call.at);
+    }
+}
+
+/// What is packed in [`Budget::account`].
+#[derive(Clone, Copy)]
+struct Account {
+    at: u64,
+    held: u32,
+}
+
+impl Account {
+    const AT_BITS: u32 = 40;
+    const HELD_BITS: u32 = 24;
+
+    const fn of(word: u64) -> Self {
+        Self { at: word >> Self::HELD_BITS, held: (word & ((1 << Self::HELD_BITS) - 1)) as u32 }
+    }
+
+    const fn word(self) -> u64 {
+        self.at << Self::HELD_BITS | self.held as u64
+    }
+
+    /// The same with what the time until `now` has paid. A clock that went back is paid when it is past where it was; the
+    /// 40 bits hold 34 years, half of them ahead.
+    fn paid_until(self, now: u64, per_milli: u32, most: u32) -> Self {
+        let passed = now.wrapping_sub(self.at) & ((1 << Self::AT_BITS) - 1);
+        if passed >> (Self::AT_BITS - 1) != 0 {
+            return self;
+        }
+        let held = u64::from(self.held).saturating_add(passed * u64::from(per_milli)).min(most.into());
+        Self { at: now, held: u32::try_from(held).unwrap_or(most) }
+    }
+}
+
+/// Milliseconds of 1024 microseconds, so that there is no division: rounded against the account.
+const fn millis(now: Instant) -> u64 {
+    (now.as_micros() >> 10) & ((1 << Account::AT_BITS) - 1)
+}
+
+/// The nearest number of thousandths.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the share is in [0, 10]")]
+const fn thousandths(share: f64) -> u32 {
+    (share * ATTEMPT as f64 + 0.5) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn granted(budget: &Budget, ms: u64) -> usize {
+        (0..10_000).take_while(|_| budget.may_retry(at(ms)).is_ok()).count()
+    }
+
+    #[test]
+    fn b5_completed_calls_and_time_pay_and_the_burst_is_the_most() {
+        let options = BudgetOptions { share: 0.25, burst: 8, minimum_per_second: 1, maximum_per_second: None };
+        let budget = Budget::new(options).unwrap();
+        assert_eq!(granted(&budget, 0), 7, "a thousandth less than the burst");
+        (0..8).for_each(|_| budget.completed(at(0)));
+        assert_eq!(granted(&budget, 0), 2);
+        assert_eq!(granted(&budget, 3_100), 4, "one a second, and the fraction that was left");
+        (0..1_000).for_each(|_| budget.completed(at(3_100)));
+        assert_eq!(granted(&budget, 3_100), 7, "no more than the burst is saved up");
+        assert_eq!(granted(&budget, 1 << 45), 7, "however long");
+    }
+
+    #[test]
+    fn b5_retries_and_backups_draw_on_one_account_and_what_is_taken_back_is_there_again() {
+        let options = BudgetOptions { share: 0.0, burst: 2, minimum_per_second: 0, maximum_per_second: Some(2) };
+        let budget = Budget::new(options).unwrap();
+        assert!(budget.may_back_up(at(0)).is_ok() && budget.may_retry(at(0)).is_ok());
+        assert_eq!(budget.may_back_up(at(0)), Err(Denial::Budget));
+        budget.take_back(Extra::Backup, at(0));
+        assert!(budget.may_retry(at(0)).is_ok());
+        assert_eq!(budget.may_retry(at(0)), Err(Denial::Budget));
+    }
+
+    #[test]
+    fn b5_a_clock_that_goes_back_pays_nothing_twice() {
+        let options = BudgetOptions { share: 0.0, burst: 100, minimum_per_second: 10, maximum_per_second: None };
+        let budget = Budget::new(options).unwrap();
+        assert_eq!(granted(&budget, 60_000), 99);
+        assert_eq!(granted(&budget, 50_000), 0);
+        assert_eq!(granted(&budget, 60_000), 0);
+        assert_eq!(granted(&budget, 61_030), 11);
+    }
+
+    #[test]
+    fn b5_shares_are_exact() {
+        for share in [0.6, 0.7, 0.9] {
+            let options = BudgetOptions { share, burst: 2, minimum_per_second: 0, maximum_per_second: None };
+            let budget = Budget::new(options).unwrap();
+            let first = granted(&budget, 0);
+            let granted: usize = (0..1_000)
+                .map(|_| {
+                    budget.completed(at(0));
+                    granted(&budget, 0)
+                })
+                .sum();
+            assert_eq!((first, granted as f64), (2, 1_000.0 * share));
+        }
+    }
+
+    #[test]
+    fn b5_options_out_of_range_say_which_and_what() {
+        let options = BudgetOptions::DEFAULT;
+        for (options, text) in [
+            (BudgetOptions { share: -0.1, ..options }, "share -0.1: must be in [0, 10]"),
+            (BudgetOptions { burst: 1, ..options }, "burst 1: must be in [2, 16000]"),
+            (BudgetOptions { burst: 16_001, ..options }, "burst 16001: must be in [2, 16000]"),
+            (BudgetOptions { minimum_per_second: 1_001, ..options }, "minimum_per_second 1001: must be in [0, 1000]"),
+            (
+                BudgetOptions { maximum_per_second: Some(0), ..options },
+                "maximum_per_second 0: must be in [1, 4294967295]",
+            ),
+        ] {
+            assert_eq!(Budget::new(options).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_what_the_docs_state() {
+        assert_eq!(size_of::<Budget>(), 120);
+    }
+}

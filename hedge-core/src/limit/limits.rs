@@ -1,0 +1,144 @@
+//! The limits that configuration describes, together: [`Limits`].
+
+use super::{Budget, BudgetOptions, LimitError, RatioLimit, RatioOptions, TokenBucket, TokenOptions};
+use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use crate::time::Instant;
+
+/// Which limits a channel has; each may be left out.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct LimitOptions {
+    /// Backups in proportion to calls.
+    pub ratio: Option<RatioOptions>,
+    /// Extra attempts while calls succeed.
+    pub tokens: Option<TokenOptions>,
+    /// One account for retries and backups.
+    pub budget: Option<BudgetOptions>,
+}
+
+impl LimitOptions {
+    /// No limit at all: a cluster that is slow is sent every call twice. It has to be asked for (B8).
+    pub const NONE: Self = Self { ratio: None, tokens: None, budget: None };
+
+    /// What a channel has that asks for nothing: backups for 10 % of its calls, and a budget for retries and backups (B8).
+    pub const SAFE: Self =
+        Self { ratio: Some(RatioOptions::DEFAULT), tokens: None, budget: Some(BudgetOptions::DEFAULT) };
+}
+
+impl Default for LimitOptions {
+    fn default() -> Self {
+        Self::SAFE
+    }
+}
+
+/// The limits of [`LimitOptions`]: all that there are must agree.
+///
+/// Cost: their sum. 504 bytes.
+#[derive(Debug)]
+pub struct Limits {
+    tokens: Option<TokenBucket>,
+    ratio: Option<RatioLimit>,
+    budget: Option<Budget>,
+}
+
+impl Limits {
+    /// Limits under which nothing has happened yet.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn new(options: LimitOptions) -> Result<Self, LimitError> {
+        Ok(Self {
+            tokens: options.tokens.map(TokenBucket::new).transpose()?,
+            ratio: options.ratio.map(RatioLimit::new).transpose()?,
+            budget: options.budget.map(Budget::new).transpose()?,
+        })
+    }
+
+    /// In the order in which they are asked: what counts what it grants comes last.
+    const fn all(&self) -> (&Option<TokenBucket>, (&Option<RatioLimit>, &Option<Budget>)) {
+        (&self.tokens, (&self.ratio, &self.budget))
+    }
+}
+
+impl Default for Limits {
+    /// [`LimitOptions::SAFE`].
+    fn default() -> Self {
+        // They are in their ranges.
+        Self::new(LimitOptions::SAFE).unwrap_or(Self { tokens: None, ratio: None, budget: None })
+    }
+}
+
+impl BackupPolicy for Limits {
+    fn delay(&self, now: Instant) -> Option<BackupDelay> {
+        self.all().delay(now)
+    }
+
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.all().may_back_up(now)
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.all().may_retry(now)
+    }
+
+    fn take_back(&self, extra: Extra, now: Instant) {
+        self.all().take_back(extra, now);
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        self.all().ended(call);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_millis(1);
+
+    fn granted(policy: &impl BackupPolicy) -> usize {
+        (0..1_000).take_while(|_| policy.may_back_up(NOW).is_ok()).count()
+    }
+
+    #[test]
+    fn b6_what_one_has_granted_is_taken_back_if_a_later_one_refuses() {
+        let ratio: RatioLimit = RatioLimit::new(RatioOptions::DEFAULT).unwrap();
+        let budget = Budget::new(BudgetOptions { burst: 3, minimum_per_second: 0, ..BudgetOptions::DEFAULT }).unwrap();
+        let both = (&ratio, &budget);
+        assert_eq!(granted(&both), 3);
+        assert_eq!(both.may_back_up(NOW), Err(Denial::Budget));
+        assert_eq!(granted(&ratio), 7, "of the ratio's burst of 10");
+        let other_way = (&budget, &ratio);
+        budget.take_back(Extra::Backup, NOW);
+        assert_eq!(other_way.may_back_up(NOW), Err(Denial::Ratio));
+        assert_eq!(granted(&budget), 1);
+        assert_eq!(both.may_retry(NOW), Err(Denial::Budget), "retries pass the ratio");
+    }
+
+    #[test]
+    fn b8_what_is_not_said_is_safe_and_none_has_to_be_said() {
+        let safe = Limits::default();
+        assert_eq!(granted(&safe), 10, "the ratio's burst");
+        let retries = (0..1_000).take_while(|_| safe.may_retry(NOW).is_ok()).count();
+        assert_eq!(retries, 100 - 10 - 1, "the budget's burst");
+        assert_eq!(granted(&Limits::new(LimitOptions::NONE).unwrap()), 1_000);
+    }
+
+    #[test]
+    fn b6_refusals_are_counted_by_kind_and_reason() {
+        use crate::limit::Counted;
+        let limits = Counted::new(Limits::new(LimitOptions::SAFE).unwrap());
+        (0..30).for_each(|_| {
+            assert_eq!(limits.may_back_up(NOW).is_ok(), limits.denied(Extra::Backup, Denial::Ratio) == 0)
+        });
+        assert_eq!(limits.denied(Extra::Backup, Denial::Ratio), 20);
+        assert_eq!(limits.denied(Extra::Retry, Denial::Ratio), 0);
+        assert!(Denial::ALL.iter().skip(2).all(|other| limits.denied(Extra::Backup, *other) == 0));
+    }
+
+    #[test]
+    fn sizes_are_what_the_docs_state() {
+        assert_eq!(size_of::<Limits>(), 504);
+    }
+}

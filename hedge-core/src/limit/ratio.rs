@@ -1,0 +1,375 @@
+//! Backups in proportion to calls: [`RatioLimit`] (B3).
+
+use super::{LimitError, LimitWarning};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use crate::time::{Duration, Instant};
+use crate::window::SlidingCount;
+
+/// Ratios are counted in millionths.
+const WHOLE: u32 = 1_000_000;
+
+/// How a [`RatioLimit`] decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum RatioMode {
+    /// At every grant: grants in the trailing window, this one included, are at most ratio × calls completed in it +
+    /// burst.
+    #[default]
+    Exact,
+    /// As brpc does: the ratio is looked up once an interval, by whoever comes first, and everybody is allowed until the
+    /// next look while it was below the maximum. It can exceed the ratio by what one interval lets through.
+    Cached,
+}
+
+/// The options of a [`RatioLimit`], named and bounded as brpc's `RateLimitedBackupPolicyOptions`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RatioOptions {
+    /// How it decides. Default `Exact`.
+    pub mode: RatioMode,
+    /// Backups a call, in (0, 1]. Default 0.1; 1 turns the limit off.
+    pub max_backup_ratio: f64,
+    /// Over how many seconds they are counted, in \[1, 3600\]. Default 10.
+    pub window_size_seconds: u32,
+    /// How often `Cached` looks, in seconds, at least 1. Default 5.
+    pub update_interval_seconds: u32,
+    /// How many backups `Exact` grants in a window before any call has completed, in \[0, 1000000\]. Default 10.
+    pub burst: u32,
+    /// When to send a backup, in milliseconds, at least -1. Default -1: as the channel's options say.
+    pub backup_request_ms: i32,
+}
+
+impl RatioOptions {
+    /// brpc's defaults, but for the mode.
+    pub const DEFAULT: Self = Self {
+        mode: RatioMode::Exact,
+        max_backup_ratio: 0.1,
+        window_size_seconds: 10,
+        update_interval_seconds: 5,
+        burst: 10,
+        backup_request_ms: -1,
+    };
+
+    /// Checks them.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub const fn validate(&self) -> Result<Option<LimitWarning>, LimitError> {
+        let Self { max_backup_ratio, window_size_seconds, update_interval_seconds, burst, backup_request_ms, .. } =
+            *self;
+        if backup_request_ms < -1 {
+            return Err(LimitError::new("backup_request_ms", backup_request_ms as f64, "[-1, 2147483647]"));
+        }
+        if !(0.0 < max_backup_ratio && max_backup_ratio <= 1.0) {
+            return Err(LimitError::new("max_backup_ratio", max_backup_ratio, "(0, 1]"));
+        }
+        if window_size_seconds < 1 || window_size_seconds > 3_600 {
+            return Err(LimitError::new("window_size_seconds", window_size_seconds as f64, "[1, 3600]"));
+        }
+        if update_interval_seconds < 1 {
+            return Err(LimitError::new("update_interval_seconds", update_interval_seconds as f64, "[1, 4294967295]"));
+        }
+        if burst > WHOLE {
+            return Err(LimitError::new("burst", burst as f64, "[0, 1000000]"));
+        }
+        if update_interval_seconds > window_size_seconds {
+            let (interval_s, window_s) = (update_interval_seconds, window_size_seconds);
+            return Ok(Some(LimitWarning::IntervalAboveWindow { interval_s, window_s }));
+        }
+        Ok(None)
+    }
+}
+
+impl Default for RatioOptions {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// At most so many backups a call over a sliding window of `N` buckets (B3). Retries pass.
+///
+/// A backup counts when it is granted, a call when it has ended. `Exact` counts backups over the window or a little more,
+/// and calls over the window or a little less, so that the ratio holds over the window itself; both are forgotten when they
+/// are old. There is no ratio over which `Cached` can be proven to stay: it is here for those who compare with brpc.
+///
+/// Cost: a call's end is one compare-and-swap. `Exact` decides by `2 N` loads, and a grant is one compare-and-swap more;
+/// `Cached` by two loads, and a grant is two; once an interval one caller counts. 360 bytes at the default `N`.
+///
+/// ```
+/// use hedge_core::limit::{RatioLimit, RatioOptions};
+/// use hedge_core::policy::BackupPolicy;
+/// use hedge_core::time::Instant;
+///
+/// let limit: RatioLimit = RatioLimit::new(RatioOptions { burst: 1, ..RatioOptions::DEFAULT })?;
+/// let now = Instant::from_millis(50);
+/// assert!(limit.may_back_up(now).is_ok(), "the burst");
+/// assert!(limit.may_back_up(now).is_err());
+/// (0..10).for_each(|_| limit.completed(now));
+/// assert!(limit.may_back_up(now).is_ok(), "one in ten");
+/// # Ok::<(), hedge_core::limit::LimitError>(())
+/// ```
+#[derive(Debug)]
+pub struct RatioLimit<const N: usize = 16> {
+    granted: SlidingCount<N>,
+    completed: SlidingCount<N>,
+    mode: RatioMode,
+    max: u32,
+    burst: u32,
+    delay: Option<BackupDelay>,
+    cached: Cached,
+}
+
+impl<const N: usize> RatioLimit<N> {
+    /// A limit under which nothing has happened yet.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn new(options: RatioOptions) -> Result<Self, LimitError> {
+        options.validate()?;
+        let window = Duration::from_secs(options.window_size_seconds.into());
+        let count = || {
+            SlidingCount::new(window)
+                .map_err(|_| LimitError::new("window_size_seconds", options.window_size_seconds.into(), "[1, 3600]"))
+        };
+        Ok(Self {
+            granted: count()?,
+            completed: count()?,
+            mode: options.mode,
+            max: millionths(options.max_backup_ratio),
+            burst: options.burst,
+            delay: u32::try_from(options.backup_request_ms)
+                .ok()
+                .map(|millis| BackupDelay::After(Duration::from_millis(millis.into()))),
+            cached: Cached::new(Duration::from_secs(options.update_interval_seconds.into())),
+        })
+    }
+
+    /// A call has ended: what [`BackupPolicy::ended`] tells.
+    pub fn completed(&self, now: Instant) {
+        self.completed.add(now, 1);
+        if self.mode == RatioMode::Cached {
+            self.cached.completed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn exact(&self, now: Instant) -> Result<(), Denial> {
+        if self.max >= WHOLE {
+            return Ok(());
+        }
+        if !self.fits(now, 1) {
+            return Err(Denial::Ratio);
+        }
+        // Counted first and looked at again: of callers who meet here, the last to count sees all.
+        self.granted.add(now, 1);
+        if self.fits(now, 0) {
+            return Ok(());
+        }
+        self.granted.take_back(now, 1);
+        Err(Denial::Ratio)
+    }
+
+    /// Whether so many more backups are within the ratio.
+    fn fits(&self, now: Instant, more: u64) -> bool {
+        let granted = (self.granted.covering(now) + more).saturating_mul(WHOLE.into());
+        let earned = self.completed.inside(now).saturating_mul(self.max.into());
+        granted <= earned.saturating_add(u64::from(self.burst) * u64::from(WHOLE))
+    }
+
+    fn look_up(&self, now: Instant) -> Result<(), Denial> {
+        if self.cached.is_due(now) {
+            let granted = self.granted.covering(now);
+            let ratio = match self.completed.covering(now) {
+                0 => {
+                    let (granted, completed) = (&self.cached.granted, &self.cached.completed);
+                    ratio(granted.load(Ordering::Relaxed), completed.load(Ordering::Relaxed))
+                }
+                completed => ratio(granted, completed),
+            };
+            self.cached.ratio.store(ratio, Ordering::Relaxed);
+        }
+        if self.max < WHOLE && self.cached.ratio.load(Ordering::Relaxed) >= self.max {
+            return Err(Denial::Ratio);
+        }
+        self.granted.add(now, 1);
+        self.cached.granted.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl<const N: usize> BackupPolicy for RatioLimit<N> {
+    fn delay(&self, _: Instant) -> Option<BackupDelay> {
+        self.delay
+    }
+
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        match self.mode {
+            RatioMode::Exact => self.exact(now),
+            RatioMode::Cached => self.look_up(now),
+        }
+    }
+
+    fn take_back(&self, extra: Extra, now: Instant) {
+        if extra == Extra::Backup {
+            self.granted.take_back(now, 1);
+            if self.mode == RatioMode::Cached {
+                self.cached.granted.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        self.completed(call.at);
+    }
+}
+
+/// What `Cached` remembers between its looks.
+#[derive(Debug)]
+struct Cached {
+    interval: Duration,
+    /// When it is next due.
+    due: AtomicU64,
+    /// In millionths; a ratio above 4294 is 4294.
+    ratio: AtomicU32,
+    /// Over the lifetime.
+    granted: AtomicU64,
+    completed: AtomicU64,
+}
+
+impl Cached {
+    fn new(interval: Duration) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { interval, due: zero(), ratio: AtomicU32::new(0), granted: zero(), completed: zero() }
+    }
+
+    /// Whether the caller is the one to look.
+    fn is_due(&self, now: Instant) -> bool {
+        let due = self.due.load(Ordering::Relaxed);
+        let next = (now + self.interval).as_micros();
+        due <= now.as_micros() && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// What was granted a call that completed, in millionths; if none did, all or nothing.
+fn ratio(granted: u64, completed: u64) -> u32 {
+    let millionths = match (granted, completed) {
+        (0, 0) => 0,
+        (_, 0) => WHOLE.into(),
+        _ => granted.saturating_mul(WHOLE.into()) / completed,
+    };
+    u32::try_from(millionths).unwrap_or(u32::MAX)
+}
+
+/// The nearest number of millionths.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in (0, 1]")]
+const fn millionths(ratio: f64) -> u32 {
+    (ratio * WHOLE as f64 + 0.5) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn cached(max_backup_ratio: f64) -> RatioLimit {
+        let options = RatioOptions {
+            mode: RatioMode::Cached,
+            max_backup_ratio,
+            window_size_seconds: 1,
+            update_interval_seconds: 1,
+            ..RatioOptions::DEFAULT
+        };
+        RatioLimit::new(options).unwrap()
+    }
+
+    #[test]
+    fn b3_exact_grants_the_burst_and_then_in_proportion() {
+        let limit: RatioLimit = RatioLimit::new(RatioOptions { burst: 2, ..RatioOptions::DEFAULT }).unwrap();
+        let granted = |now| (0..100).filter(|_| limit.may_back_up(now).is_ok()).count();
+        assert_eq!(granted(at(0)), 2);
+        (0..100).for_each(|_| limit.completed(at(1)));
+        assert_eq!(granted(at(2)), 10);
+        assert_eq!(granted(at(60_000)), 2, "an idle past is forgotten");
+        limit.take_back(Extra::Backup, at(60_000));
+        assert_eq!(granted(at(60_000)), 1, "what was taken back can be granted again");
+        limit.take_back(Extra::Retry, at(60_000));
+        assert_eq!(granted(at(60_000)), 0, "a retry was never counted");
+    }
+
+    #[test]
+    fn b3_a_ratio_of_one_is_no_limit() {
+        for mode in [RatioMode::Exact, RatioMode::Cached] {
+            let options = RatioOptions { mode, max_backup_ratio: 1.0, burst: 0, ..RatioOptions::DEFAULT };
+            let limit: RatioLimit = RatioLimit::new(options).unwrap();
+            assert!((0..20_000).all(|ms| limit.may_back_up(at(ms)).is_ok()));
+        }
+    }
+
+    #[test]
+    fn b3_cached_lets_an_interval_through_and_then_looks() {
+        let limit = cached(0.5);
+        assert!((0..20).all(|_| limit.may_back_up(at(0)).is_ok()), "nothing was decided at the first look");
+        assert_eq!(limit.may_back_up(at(1_200)), Err(Denial::Ratio), "nothing has completed");
+        (0..50).for_each(|_| limit.completed(at(1_200)));
+        assert_eq!(limit.may_back_up(at(1_300)), Err(Denial::Ratio), "nobody looks before the interval is over");
+        assert!(limit.may_back_up(at(2_400)).is_ok(), "20 of 50 over the lifetime, as nothing completed in the window");
+    }
+
+    #[test]
+    fn b3_cached_counts_the_window_while_anything_completes_in_it() {
+        let limit = cached(0.1);
+        (0..1_000).for_each(|_| limit.completed(at(0)));
+        assert!(limit.may_back_up(at(0)).is_ok());
+        (0..10).for_each(|_| limit.completed(at(3_000)));
+        assert!((0..5).all(|_| limit.may_back_up(at(3_000)).is_ok()), "none of 10, whatever was before");
+        assert_eq!(limit.may_back_up(at(4_000)), Err(Denial::Ratio), "5 of 10");
+    }
+
+    #[test]
+    fn b3_a_lifetime_ratio_is_all_or_nothing_without_calls() {
+        assert_eq!((ratio(0, 0), ratio(3, 0), ratio(3, 4), ratio(u64::MAX, 1)), (0, WHOLE, 750_000, u32::MAX));
+    }
+
+    #[test]
+    fn b3_options_out_of_range_say_which_and_what() {
+        let options = RatioOptions::DEFAULT;
+        for (options, text) in [
+            (RatioOptions { backup_request_ms: -2, ..options }, "backup_request_ms -2: must be in [-1, 2147483647]"),
+            (RatioOptions { max_backup_ratio: 0.0, ..options }, "max_backup_ratio 0: must be in (0, 1]"),
+            (RatioOptions { max_backup_ratio: f64::NAN, ..options }, "max_backup_ratio NaN: must be in (0, 1]"),
+            (RatioOptions { window_size_seconds: 3_601, ..options }, "window_size_seconds 3601: must be in [1, 3600]"),
+            (
+                RatioOptions { update_interval_seconds: 0, ..options },
+                "update_interval_seconds 0: must be in [1, 4294967295]",
+            ),
+            (RatioOptions { burst: 1_000_001, ..options }, "burst 1000001: must be in [0, 1000000]"),
+        ] {
+            assert_eq!(RatioLimit::<16>::new(options).unwrap_err().to_string(), text);
+        }
+        let warned = RatioOptions { update_interval_seconds: 20, ..options }.validate().unwrap().unwrap();
+        assert_eq!(warned.to_string(), "update_interval_seconds 20 is above window_size_seconds 10");
+        assert_eq!(options.validate(), Ok(None));
+    }
+
+    #[test]
+    fn b1_the_delay_is_the_options_own_or_inherited() {
+        let delay = |backup_request_ms| {
+            RatioLimit::<16>::new(RatioOptions { backup_request_ms, ..RatioOptions::DEFAULT }).unwrap().delay(at(0))
+        };
+        assert_eq!(delay(-1), None);
+        assert_eq!(delay(0), Some(BackupDelay::After(Duration::ZERO)));
+        assert_eq!(delay(7), Some(BackupDelay::After(Duration::from_millis(7))));
+    }
+
+    #[test]
+    fn sizes_are_what_the_docs_state() {
+        assert_eq!(size_of::<RatioLimit>(), 360);
+    }
+}

@@ -1,0 +1,209 @@
+//! Extra attempts while calls succeed: [`TokenBucket`] (B4).
+
+use super::LimitError;
+use crate::atomic::{AtomicU32, Ordering};
+use crate::call::End;
+use crate::policy::{BackupPolicy, Denial, Ended};
+use crate::time::Instant;
+
+/// Tokens are counted in thousandths.
+const TOKEN: u32 = 1_000;
+/// The most that tRPC's bucket holds here.
+const MOST_TOKENS: u32 = 1_000_000;
+
+/// The options of a [`TokenBucket`], in the terms of the system that they are from.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum TokenOptions {
+    /// tRPC's `retry_hedging_limit`: a success gives one token, a failure takes `token_ratio`; extra attempts while there are
+    /// more than half of `max_tokens`, rounded down.
+    Trpc {
+        /// What the bucket holds, in \[1, 1000000\]. tRPC's default is 100.
+        max_tokens: u32,
+        /// What a failure takes, in \[1, 1000000\]. tRPC's default is 10.
+        token_ratio: u32,
+    },
+    /// gRPC's `retryThrottling` (A6): a success gives `token_ratio`, a failure takes one token; extra attempts while there
+    /// are more than half of `max_tokens`.
+    Grpc {
+        /// What the bucket holds, in \[1, 1000\].
+        max_tokens: u32,
+        /// What a success gives, in (0, 1000\]; from the fourth decimal on it is ignored.
+        token_ratio: f64,
+    },
+}
+
+impl TokenOptions {
+    /// tRPC's defaults.
+    pub const TRPC: Self = Self::Trpc { max_tokens: 100, token_ratio: 10 };
+
+    /// Checks them.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub const fn validate(&self) -> Result<(), LimitError> {
+        match *self {
+            Self::Trpc { max_tokens, .. } if max_tokens < 1 || max_tokens > MOST_TOKENS => {
+                Err(LimitError::new("max_tokens", max_tokens as f64, "[1, 1000000]"))
+            }
+            Self::Trpc { token_ratio, .. } if token_ratio < 1 || token_ratio > MOST_TOKENS => {
+                Err(LimitError::new("token_ratio", token_ratio as f64, "[1, 1000000]"))
+            }
+            Self::Grpc { max_tokens, .. } if max_tokens < 1 || max_tokens > 1_000 => {
+                Err(LimitError::new("max_tokens", max_tokens as f64, "[1, 1000]"))
+            }
+            Self::Grpc { token_ratio, .. } if !(0.0 < token_ratio && token_ratio <= 1_000.0) => {
+                Err(LimitError::new("token_ratio", token_ratio, "(0, 1000]"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for TokenOptions {
+    fn default() -> Self {
+        Self::TRPC
+    }
+}
+
+/// Backups and retries while most calls succeed (B4).
+///
+/// The bucket starts full. A call that ends without an accepted result takes tokens, once, however many attempts it made;
+/// one that was accepted gives some. Calls that say nothing about the servers count for nothing: a refusal for good
+/// ([`End::Fatal`]), a cancel, and a call that found no server to go to. While every call succeeds, however slowly, nothing
+/// is refused: it is no protection against hedging a cluster that is slow.
+///
+/// Cost: a decision is one load, a call's end one compare-and-swap, or a load while the bucket is full. 20 bytes.
+#[derive(Debug)]
+pub struct TokenBucket {
+    /// In thousandths, as everything here.
+    tokens: AtomicU32,
+    max: u32,
+    success: u32,
+    failure: u32,
+    /// Extra attempts need more than this.
+    half: u32,
+}
+
+impl TokenBucket {
+    /// A full bucket.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn new(options: TokenOptions) -> Result<Self, LimitError> {
+        options.validate()?;
+        let (max, success, failure, half) = match options {
+            TokenOptions::Trpc { max_tokens, token_ratio } => {
+                (max_tokens * TOKEN, TOKEN, token_ratio * TOKEN, max_tokens / 2 * TOKEN)
+            }
+            TokenOptions::Grpc { max_tokens, token_ratio } => {
+                (max_tokens * TOKEN, thousandths(token_ratio), TOKEN, max_tokens * TOKEN / 2)
+            }
+        };
+        Ok(Self { tokens: AtomicU32::new(max), max, success, failure, half })
+    }
+
+    /// A call has succeeded: an attempt was accepted.
+    pub fn succeeded(&self) {
+        self.change(|tokens| tokens.saturating_add(self.success).min(self.max));
+    }
+
+    /// A call has failed.
+    pub fn failed(&self) {
+        self.change(|tokens| tokens.saturating_sub(self.failure));
+    }
+
+    /// What is in the bucket, in thousandths of a token.
+    #[must_use]
+    pub fn tokens_milli(&self) -> u32 {
+        self.tokens.load(Ordering::Relaxed)
+    }
+
+    fn change(&self, to: impl Fn(u32) -> u32) {
+        let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
+            // A full bucket, which is the usual case, is not written to.
+            Some(to(tokens)).filter(|changed| *changed != tokens)
+        });
+    }
+
+    fn allows(&self) -> Result<(), Denial> {
+        if self.tokens_milli() > self.half { Ok(()) } else { Err(Denial::Tokens) }
+    }
+}
+
+impl BackupPolicy for TokenBucket {
+    fn may_back_up(&self, _: Instant) -> Result<(), Denial> {
+        self.allows()
+    }
+
+    fn may_retry(&self, _: Instant) -> Result<(), Denial> {
+        self.allows()
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        match call.end {
+            End::Accepted => self.succeeded(),
+            End::Failed | End::Deadline => self.failed(),
+            End::Fatal | End::Cancelled | End::NoServer | End::AllDown => {}
+        }
+    }
+}
+
+/// Whole thousandths; 0.0007 is none. A ratio like 0.29, which is a little less in binary, is still 290.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in (0, 1000]")]
+const fn thousandths(ratio: f64) -> u32 {
+    (ratio * TOKEN as f64 + 1e-6) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn b4_trpcs_bucket_allows_above_half_rounded_down_and_stays_within_its_bounds() {
+        let bucket = TokenBucket::new(TokenOptions::Trpc { max_tokens: 7, token_ratio: 3 }).unwrap();
+        let allowed = || bucket.may_back_up(Instant::ZERO).is_ok() && bucket.may_retry(Instant::ZERO).is_ok();
+        bucket.succeeded();
+        assert_eq!((bucket.tokens_milli(), allowed()), (7_000, true), "it starts full");
+        bucket.failed();
+        assert!(allowed(), "4 is above 3");
+        bucket.failed();
+        assert_eq!((bucket.tokens_milli(), bucket.may_retry(Instant::ZERO)), (1_000, Err(Denial::Tokens)));
+        bucket.failed();
+        assert_eq!(bucket.tokens_milli(), 0);
+    }
+
+    #[test]
+    fn b4_grpcs_bucket_counts_three_decimals() {
+        for (ratio, milli) in [(0.1, 100), (0.29, 290), (0.1239, 123), (0.0007, 0), (1_000.0, 1_000_000)] {
+            assert_eq!(thousandths(ratio), milli, "{ratio}");
+        }
+        let bucket = TokenBucket::new(TokenOptions::Grpc { max_tokens: 3, token_ratio: 0.5 }).unwrap();
+        bucket.failed();
+        assert!(bucket.allows().is_ok(), "2 is above 1.5");
+        bucket.failed();
+        bucket.succeeded();
+        assert_eq!((bucket.tokens_milli(), bucket.allows()), (1_500, Err(Denial::Tokens)), "not floored");
+    }
+
+    #[test]
+    fn b4_options_out_of_range_say_which_and_what() {
+        for (options, text) in [
+            (TokenOptions::Trpc { max_tokens: 0, token_ratio: 1 }, "max_tokens 0: must be in [1, 1000000]"),
+            (TokenOptions::Trpc { max_tokens: 1, token_ratio: 0 }, "token_ratio 0: must be in [1, 1000000]"),
+            (TokenOptions::Grpc { max_tokens: 1_001, token_ratio: 1.0 }, "max_tokens 1001: must be in [1, 1000]"),
+            (TokenOptions::Grpc { max_tokens: 9, token_ratio: -0.5 }, "token_ratio -0.5: must be in (0, 1000]"),
+            (TokenOptions::Grpc { max_tokens: 9, token_ratio: f64::NAN }, "token_ratio NaN: must be in (0, 1000]"),
+        ] {
+            assert_eq!(TokenBucket::new(options).unwrap_err().to_string(), text);
+        }
+        assert!(TokenBucket::new(TokenOptions::default()).is_ok());
+    }
+}

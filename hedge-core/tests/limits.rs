@@ -1,0 +1,312 @@
+//! Limits under random events, each grant checked by counting everything: on one thread, and on four that share a clock.
+//!
+//! 10,000,000 events in a release build, fewer in a debug one.
+#![cfg(target_has_atomic = "64")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ratios of a few whole percents")]
+
+use std::collections::VecDeque;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use hedge_core::limit::{Budget, BudgetOptions, RatioLimit, RatioOptions};
+use hedge_core::policy::BackupPolicy;
+use hedge_core::time::Instant;
+
+const EVENTS: u64 = if cfg!(debug_assertions) { 300_000 } else { 10_000_000 };
+const THREADS: usize = 4;
+/// What a thread does between two barriers.
+const BATCH: u32 = 40;
+
+/// Pauses of very different lengths, so that windows are full, empty, and anything between.
+fn pause(rng: &mut fastrand::Rng) -> u64 {
+    match rng.u32(..1_000) {
+        0 => rng.u64(..60_000_000),
+        1..20 => rng.u64(..2_000_000),
+        20..600 => rng.u64(..3_000),
+        _ => 0,
+    }
+}
+
+/// Times of the last window.
+#[derive(Default)]
+struct Trailing(VecDeque<(u64, u64)>, u64);
+
+impl Trailing {
+    fn add(&mut self, at: u64, n: u64) {
+        self.0.push_back((at, n));
+        self.1 += n;
+    }
+
+    /// How many there are after `now - window`.
+    fn count(&mut self, now: u64, window: u64) -> u64 {
+        while let Some((at, n)) = self.0.front()
+            && at + window <= now
+        {
+            self.1 -= n;
+            self.0.pop_front();
+        }
+        self.1
+    }
+}
+
+/// Rule B3 by counting.
+struct RatioBound {
+    options: RatioOptions,
+    granted: Trailing,
+    completed: Trailing,
+}
+
+impl RatioBound {
+    fn new(options: RatioOptions) -> Self {
+        Self { options, granted: Trailing::default(), completed: Trailing::default() }
+    }
+
+    fn check(&mut self, now: u64) -> Result<(), String> {
+        let window = u64::from(self.options.window_size_seconds) * 1_000_000;
+        let (granted, completed) = (self.granted.count(now, window), self.completed.count(now, window));
+        // Whole backups: the ratios here are whole percents.
+        let percent = (self.options.max_backup_ratio * 100.0).round() as u64;
+        let most = percent * completed + 100 * u64::from(self.options.burst);
+        if 100 * granted <= most {
+            return Ok(());
+        }
+        Err(format!("{granted} granted, {completed} completed at {now} under {:?}", self.options))
+    }
+}
+
+/// Rule B5 by counting: over any window that ends now, by the lowest that the balance of all has ever been.
+struct BudgetBound {
+    options: BudgetOptions,
+    /// In billionths of an attempt: granted, less what was paid for.
+    balance: i128,
+    lowest: i128,
+    at: u64,
+}
+
+impl BudgetBound {
+    fn new(options: BudgetOptions) -> Self {
+        Self { options, balance: 0, lowest: 0, at: 0 }
+    }
+
+    fn pass(&mut self, now: u64) {
+        self.balance -= i128::from(self.options.minimum_per_second) * i128::from(now - self.at) * 1_000;
+        self.at = now;
+    }
+
+    fn complete(&mut self, n: u64) {
+        let share = (self.options.share * 1_000.0).round() as i128;
+        self.balance -= share * i128::from(n) * 1_000_000;
+    }
+
+    /// A window may begin here.
+    fn begin(&mut self) {
+        self.lowest = self.lowest.min(self.balance);
+    }
+
+    fn grant(&mut self, n: u64) -> Result<(), String> {
+        self.balance += i128::from(n) * 1_000_000_000;
+        let over = self.balance - self.lowest;
+        let burst = i128::from(self.options.burst) * 1_000_000_000;
+        if over <= burst {
+            return Ok(());
+        }
+        Err(format!("{over} billionths over {burst} at {} under {:?}", self.at, self.options))
+    }
+}
+
+fn ratios() -> [RatioOptions; 4] {
+    let options = RatioOptions::DEFAULT;
+    [
+        options,
+        RatioOptions { max_backup_ratio: 0.37, window_size_seconds: 1, burst: 0, ..options },
+        RatioOptions { max_backup_ratio: 0.01, window_size_seconds: 60, burst: 3, ..options },
+        RatioOptions { max_backup_ratio: 0.99, window_size_seconds: 3, burst: 1, ..options },
+    ]
+}
+
+fn budgets() -> [BudgetOptions; 4] {
+    let options = BudgetOptions::DEFAULT;
+    [
+        options,
+        BudgetOptions { share: 0.0, burst: 2, minimum_per_second: 997, maximum_per_second: None },
+        BudgetOptions { share: 0.7, burst: 5, minimum_per_second: 0, maximum_per_second: None },
+        BudgetOptions { share: 3.0, burst: 16_000, minimum_per_second: 1_000, maximum_per_second: None },
+    ]
+}
+
+#[test]
+fn b3_exact_never_exceeds_its_bound_on_one_thread() {
+    for (seed, options) in (1..).zip(ratios()) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let limit: RatioLimit = RatioLimit::new(options).unwrap();
+        let mut bound = RatioBound::new(options);
+        let (mut now, mut grants, mut refusals) = (0, 0, 0);
+        for _ in 0..EVENTS / 4 {
+            now += pause(&mut rng);
+            let at = Instant::from_micros(now);
+            if rng.bool() {
+                limit.completed(at);
+                bound.completed.add(now, 1);
+            } else if limit.may_back_up(at).is_ok() {
+                bound.granted.add(now, 1);
+                bound.check(now).unwrap();
+                grants += 1;
+            } else {
+                refusals += 1;
+            }
+        }
+        println!("seed {seed}: {grants} granted, {refusals} refused");
+        assert!(grants > 0 && refusals > 0);
+    }
+}
+
+#[test]
+fn b5_a_budget_never_exceeds_its_bound_in_any_window_on_one_thread() {
+    for (seed, options) in (1..).zip(budgets()) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let budget = Budget::new(options).unwrap();
+        let mut bound = BudgetBound::new(options);
+        let (mut now, mut grants, mut refusals) = (0, 0, 0);
+        for event in 0..EVENTS / 4 {
+            now += pause(&mut rng);
+            bound.pass(now);
+            let at = Instant::from_micros(now);
+            // Long stretches of few completions and of many.
+            if rng.u64(..10) < event / 10_000 % 10 {
+                budget.completed(at);
+                bound.complete(1);
+            } else if if rng.bool() { budget.may_retry(at) } else { budget.may_back_up(at) }.is_ok() {
+                bound.begin();
+                bound.grant(1).unwrap();
+                grants += 1;
+            } else {
+                refusals += 1;
+            }
+        }
+        println!("seed {seed}: {grants} granted, {refusals} refused");
+        assert!(grants > 0 && (refusals > 0 || options.burst > 1_000));
+    }
+}
+
+/// What the threads have done since the last barrier.
+#[derive(Default)]
+struct Round {
+    granted: AtomicU64,
+    completed: AtomicU64,
+}
+
+/// Runs `complete` and `grant` on all threads at one instant after another, and `check` between them.
+fn on_threads(
+    seed: u64,
+    complete: impl Fn(Instant) + Sync,
+    grant: impl Fn(Instant) -> bool + Sync,
+    mut check: impl FnMut(u64, u64, u64) -> Result<(), String>,
+) {
+    let (barrier, now, round) = (Barrier::new(THREADS + 1), AtomicU64::new(0), Round::default());
+    let over = AtomicBool::new(false);
+    let rounds = EVENTS / 4 / (THREADS as u64 * u64::from(BATCH));
+    std::thread::scope(|scope| {
+        for thread in 1..=THREADS as u64 {
+            let (complete, grant, barrier, now, round, over) = (&complete, &grant, &barrier, &now, &round, &over);
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(seed << 8 | thread);
+                loop {
+                    barrier.wait();
+                    if over.load(Ordering::Acquire) {
+                        break;
+                    }
+                    let at = Instant::from_micros(now.load(Ordering::Acquire));
+                    let completing = rng.u32(..BATCH);
+                    for _ in 0..BATCH {
+                        if rng.u32(..BATCH) < completing {
+                            // Told before it is counted here, so that what is counted has been told.
+                            complete(at);
+                            round.completed.fetch_add(1, Ordering::Relaxed);
+                        } else if grant(at) {
+                            round.granted.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    barrier.wait();
+                }
+            });
+        }
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let held = (0..rounds).try_for_each(|_| {
+            let at = now.load(Ordering::Relaxed) + pause(&mut rng) * 8;
+            now.store(at, Ordering::Release);
+            barrier.wait();
+            barrier.wait();
+            check(at, round.granted.swap(0, Ordering::Relaxed), round.completed.swap(0, Ordering::Relaxed))
+        });
+        over.store(true, Ordering::Release);
+        barrier.wait();
+        held.unwrap();
+    });
+}
+
+#[test]
+fn b3_exact_never_exceeds_its_bound_on_four_threads() {
+    for (seed, options) in (1..).zip(ratios()) {
+        let limit: RatioLimit = RatioLimit::new(options).unwrap();
+        let mut bound = RatioBound::new(options);
+        let mut grants = 0;
+        on_threads(
+            seed,
+            |at| limit.completed(at),
+            |at| limit.may_back_up(at).is_ok(),
+            |at, granted, completed| {
+                bound.granted.add(at, granted);
+                bound.completed.add(at, completed);
+                grants += granted;
+                // The rule is about grants: calls that get old make nothing of what was granted before.
+                if granted > 0 { bound.check(at) } else { Ok(()) }
+            },
+        );
+        println!("seed {seed}: {grants} granted");
+        assert!(grants > 0);
+    }
+}
+
+#[test]
+fn b5_a_budget_never_exceeds_its_bound_on_four_threads() {
+    for (seed, options) in (1..).zip(budgets()) {
+        let budget = Budget::new(options).unwrap();
+        let mut bound = BudgetBound::new(options);
+        let mut grants = 0;
+        on_threads(
+            seed,
+            |at| budget.completed(at),
+            |at| budget.may_retry(at).is_ok(),
+            |at, granted, completed| {
+                bound.pass(at);
+                bound.begin();
+                bound.complete(completed);
+                grants += granted;
+                bound.grant(granted)
+            },
+        );
+        println!("seed {seed}: {grants} granted");
+        assert!(grants > 0);
+    }
+}
+
+#[test]
+fn b5_no_second_has_more_than_the_maximum() {
+    const SEED: u64 = 9;
+    let options = BudgetOptions { share: 1.0, burst: 1_000, minimum_per_second: 0, maximum_per_second: Some(7) };
+    let budget = Budget::new(options).unwrap();
+    let mut rng = fastrand::Rng::with_seed(SEED);
+    let (mut now, mut granted, mut most) = (0, Trailing::default(), 0);
+    for _ in 0..EVENTS / 100 {
+        now += rng.u64(..40_000);
+        let at = Instant::from_micros(now);
+        budget.completed(at);
+        if budget.may_retry(at).is_ok() {
+            granted.add(now, 1);
+            most = most.max(granted.count(now, 1_000_000));
+        }
+    }
+    println!("seed {SEED}");
+    assert_eq!(most, 7);
+}
