@@ -7,6 +7,9 @@
 use core::fmt;
 use core::ops::{Add, Sub};
 
+#[cfg(feature = "serde")]
+pub(crate) mod text;
+
 /// A point in time: microseconds since an origin that the driver chose.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
@@ -63,8 +66,11 @@ impl Add<Duration> for Instant {
 }
 
 /// A span of time in whole microseconds.
+///
+/// With the feature `serde`, formats that people write have it as a number of milliseconds (`20`, `1.5`) or as text with a
+/// unit (`"250us"`, `"1.5 ms"`, `"2s"`, `"1m"`, `"1h"`), and it is written as text in the largest unit that is exact; other
+/// formats have the microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Duration(u64);
 

@@ -196,8 +196,8 @@ impl serde::Serialize for Attempt {
         attempt.serialize_field("kind", &self.kind)?;
         attempt.serialize_field("server", &self.server)?;
         attempt.serialize_field("address", &self.address)?;
-        attempt.serialize_field("started_us", &self.started())?;
-        attempt.serialize_field("ended_us", &self.ended())?;
+        attempt.serialize_field("started_us", &self.started_us)?;
+        attempt.serialize_field("ended_us", &self.ended().map(Duration::as_micros))?;
         attempt.serialize_field("state", &self.state())?;
         attempt.serialize_field("code", &self.code)?;
         attempt.end()
@@ -429,7 +429,7 @@ impl<const N: usize> serde::Serialize for Report<N> {
 
         let mut report = serializer.serialize_struct("Report", 7)?;
         report.serialize_field("started", &self.started)?;
-        report.serialize_field("elapsed_us", &self.elapsed)?;
+        report.serialize_field("elapsed_us", &self.elapsed.as_micros())?;
         report.serialize_field("end", &self.end)?;
         report.serialize_field("winner", &self.winner())?;
         report.serialize_field("retried_count", &self.retried_count())?;

@@ -129,9 +129,9 @@ mod tests {
     fn b6_refusals_are_counted_by_kind_and_reason() {
         use crate::limit::Counted;
         let limits = Counted::new(Limits::new(LimitOptions::SAFE).unwrap());
-        (0..30).for_each(|_| {
-            assert_eq!(limits.may_back_up(NOW).is_ok(), limits.denied(Extra::Backup, Denial::Ratio) == 0)
-        });
+        for _ in 0..30 {
+            assert_eq!(limits.may_back_up(NOW).is_ok(), limits.denied(Extra::Backup, Denial::Ratio) == 0);
+        }
         assert_eq!(limits.denied(Extra::Backup, Denial::Ratio), 20);
         assert_eq!(limits.denied(Extra::Retry, Denial::Ratio), 0);
         assert!(Denial::ALL.iter().skip(2).all(|other| limits.denied(Extra::Backup, *other) == 0));

@@ -180,8 +180,8 @@ impl<const N: usize> RatioLimit<N> {
 
     fn look_up(&self, now: Instant) -> Result<(), Denial> {
         if self.cached.is_due(now) {
-            let granted = self.granted.covering(now);
-            let ratio = match self.completed.covering(now) {
+            let granted = self.granted.inside(now);
+            let ratio = match self.completed.inside(now) {
                 0 => {
                     let (granted, completed) = (&self.cached.granted, &self.cached.completed);
                     ratio(granted.load(Ordering::Relaxed), completed.load(Ordering::Relaxed))
@@ -278,11 +278,11 @@ mod tests {
         Instant::from_millis(ms)
     }
 
-    fn cached(max_backup_ratio: f64) -> RatioLimit {
+    fn cached(max_backup_ratio: f64, window_size_seconds: u32) -> RatioLimit {
         let options = RatioOptions {
             mode: RatioMode::Cached,
             max_backup_ratio,
-            window_size_seconds: 1,
+            window_size_seconds,
             update_interval_seconds: 1,
             ..RatioOptions::DEFAULT
         };
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn b3_cached_lets_an_interval_through_and_then_looks() {
-        let limit = cached(0.5);
+        let limit = cached(0.5, 1);
         assert!((0..20).all(|_| limit.may_back_up(at(0)).is_ok()), "nothing was decided at the first look");
         assert_eq!(limit.may_back_up(at(1_200)), Err(Denial::Ratio), "nothing has completed");
         (0..50).for_each(|_| limit.completed(at(1_200)));
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn b3_cached_counts_the_window_while_anything_completes_in_it() {
-        let limit = cached(0.1);
+        let limit = cached(0.1, 2);
         (0..1_000).for_each(|_| limit.completed(at(0)));
         assert!(limit.may_back_up(at(0)).is_ok());
         (0..10).for_each(|_| limit.completed(at(3_000)));

@@ -1,6 +1,7 @@
 //! Who may send a backup, and when: the user's own hook (B2).
 
 use core::fmt;
+use core::ops::Deref;
 
 use crate::call::{Attempt, End};
 use crate::time::{Duration, Instant};
@@ -162,6 +163,32 @@ impl<P: BackupPolicy + ?Sized> BackupPolicy for &P {
 
     fn ended(&self, call: &Ended<'_>) {
         (**self).ended(call);
+    }
+}
+
+/// A policy behind a pointer that owns it: `Shared(Arc::clone(&policy))`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared<P>(pub P);
+
+impl<P: Deref<Target: BackupPolicy>> BackupPolicy for Shared<P> {
+    fn delay(&self, now: Instant) -> Option<BackupDelay> {
+        self.0.delay(now)
+    }
+
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.0.may_back_up(now)
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.0.may_retry(now)
+    }
+
+    fn take_back(&self, extra: Extra, now: Instant) {
+        self.0.take_back(extra, now);
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        self.0.ended(call);
     }
 }
 

@@ -14,11 +14,13 @@ mod options;
 mod preset;
 #[cfg(feature = "serde")]
 pub mod service_config;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+mod shadow;
 mod verdict;
 
-pub use adaptive::{AdaptiveDelay, AdaptiveError, AdaptiveOptions, SETTLED_AFTER, Target};
+pub use adaptive::{AdaptiveDelay, AdaptiveError, AdaptiveOptions, Target};
 pub use backoff::{Backoff, BackoffError};
-pub use backup::{BackupDelay, BackupPolicy, Denial, Ended, Extra, NoPolicy};
+pub use backup::{BackupDelay, BackupPolicy, Denial, Ended, Extra, NoPolicy, Shared};
 #[cfg(feature = "serde")]
 pub use config::ChannelConfig;
 #[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
@@ -27,4 +29,6 @@ pub use options::{
     CallKind, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency, OnEarlyFailure, RetryTarget, Timeout,
 };
 pub use preset::{Preset, UnknownPreset};
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub use shadow::{Shadow, ShadowCount};
 pub use verdict::{AttemptError, Code, DefaultRetryPolicy, ErrorKind, Judgement, Pushback, RetryPolicy, Verdict};

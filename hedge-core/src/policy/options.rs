@@ -6,9 +6,8 @@ use super::{Backoff, BackoffError, BackupDelay, BackupPolicy};
 use crate::call::ServerId;
 use crate::time::Duration;
 
-/// A time limit, or explicitly none.
+/// A time limit, or explicitly none. In a file: a duration, or `"never"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Timeout {
     /// At most so long.
@@ -20,6 +19,25 @@ pub enum Timeout {
 impl From<Duration> for Timeout {
     fn from(duration: Duration) -> Self {
         Self::After(duration)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Timeout {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let duration = match *self {
+            Self::After(duration) => Some(duration),
+            Self::Never => None,
+        };
+        crate::time::text::serialize_or(duration, "never", serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Timeout {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let duration = crate::time::text::deserialize_or("never", deserializer)?;
+        Ok(duration.map_or(Self::Never, Self::After))
     }
 }
 
@@ -295,7 +313,7 @@ impl defmt::Format for CallOptions<'_> {
 }
 
 /// Options that cannot be carried out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -315,6 +333,9 @@ pub enum ConfigError {
     },
     /// The backoff's bounds contradict each other.
     Backoff(BackoffError),
+    /// A limit cannot have such an option.
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    Limit(crate::limit::LimitError),
 }
 
 impl ConfigError {
@@ -337,7 +358,16 @@ impl fmt::Display for ConfigError {
                 write!(f, "max_backups {max_backups}: {slots} attempts can be in flight, the first included")
             }
             Self::Backoff(error) => error.fmt(f),
+            #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+            Self::Limit(error) => error.fmt(f),
         }
+    }
+}
+
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+impl From<crate::limit::LimitError> for ConfigError {
+    fn from(error: crate::limit::LimitError) -> Self {
+        Self::Limit(error)
     }
 }
 
@@ -391,10 +421,11 @@ mod tests {
     #[cfg(feature = "serde")]
     #[test]
     fn options_are_read_over_the_defaults_and_unknown_fields_are_refused_by_name() {
-        let text = r#"{"timeout": {"after": 20000}, "backup": {"after": 2000}, "max_retry": 1}"#;
+        let text = r#"{"timeout": 20, "backup": "2ms", "connect_timeout": "never", "max_retry": 1}"#;
         let read: ChannelOptions = serde_json::from_str(text).unwrap();
         let expected = ChannelOptions {
             timeout: Duration::from_millis(20).into(),
+            connect_timeout: Timeout::Never,
             backup: BackupDelay::After(Duration::from_millis(2)),
             max_retry: 1,
             ..ChannelOptions::brpc()

@@ -3,7 +3,10 @@
 //! A suite reads a file of cases and answers a [`Verdict`] a case. Where a rule of this library differs from a table on
 //! purpose, the suite says so by name and reason; it never skips silently.
 
+mod excluded;
 mod lifecycle;
+mod ratio;
+mod tokens;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -58,7 +61,23 @@ impl fmt::Display for Case {
 type Suite = fn(&str) -> Result<Vec<Case>, serde_json::Error>;
 
 /// The suites, by name.
-const SUITES: &[(&str, Suite)] = &[("lifecycle_cases", lifecycle::run)];
+const SUITES: &[(&str, Suite)] = &[
+    ("excluded_servers", excluded::run),
+    ("lifecycle_cases", lifecycle::run),
+    ("rate_limited_policy_traces", ratio::traces),
+    ("rate_limited_policy_validation", ratio::validation),
+    ("token_buckets", tokens::run),
+];
+
+/// A case that is ok if what came is what was expected.
+fn compare<T: PartialEq + fmt::Debug>(name: String, expected: &T, got: Result<T, String>) -> Case {
+    let verdict = match got {
+        Ok(got) if got == *expected => Verdict::Ok,
+        Ok(got) => Verdict::Fail { expected: format!("{expected:?}"), got: format!("{got:?}") },
+        Err(got) => Verdict::Fail { expected: format!("{expected:?}"), got },
+    };
+    Case { name, verdict }
+}
 
 /// Runs the cases of one file.
 ///

@@ -21,7 +21,12 @@ fn table(name: &str, content: &str) -> String {
 }
 
 fn lifecycle() -> String {
-    format!("{}/tables/lifecycle_cases.json", env!("CARGO_MANIFEST_DIR"))
+    own("lifecycle_cases")
+}
+
+/// The project's own table of a suite.
+fn own(suite: &str) -> String {
+    format!("{}/tables/{suite}.json", env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
@@ -31,6 +36,53 @@ fn every_lifecycle_case_is_ok() {
     assert!(output.status.success(), "{lines}");
     assert_eq!(lines.lines().count(), 36);
     assert!(lines.lines().all(|line| line.starts_with("ok ")), "{lines}");
+}
+
+#[test]
+fn limits_are_as_the_tables_say_or_differ_by_name() {
+    for (suite, cases, differing) in [
+        ("excluded_servers", 7, 4),
+        ("rate_limited_policy_traces", 6, 0),
+        ("rate_limited_policy_validation", 19, 0),
+        ("token_buckets", 5, 0),
+    ] {
+        let output = runner(&[suite, &own(suite)]);
+        let lines = text(&output.stdout);
+        assert!(output.status.success(), "{lines}");
+        assert_eq!(lines.lines().count(), cases, "{lines}");
+        assert_eq!(lines.lines().filter(|line| line.starts_with("differs ")).count(), differing, "{lines}");
+    }
+}
+
+#[test]
+fn a_limit_that_is_not_as_the_table_says_fails() {
+    for (suite, content, line) in [
+        (
+            "token_buckets",
+            r#"{"trpc": {"traces": [{"max": 10, "ratio": 2, "seq": "F", "rows": [["F", true, 9]]}]}}"#,
+            "FAIL trpc 10 2 F expected [(true, 9000)] got [(true, 8000)]",
+        ),
+        (
+            "rate_limited_policy_traces",
+            r#"{"traces": [{"name": "x", "max_backup_ratio": 0.5, "window_s": 1, "update_interval_s": 1,
+                "ops": [{"op": "B", "n": 2, "allowed": 1}]}]}"#,
+            "FAIL x expected [1] got [2]",
+        ),
+        (
+            "rate_limited_policy_validation",
+            r#"{"validation": [{"opts": {"burst": 5}, "ok": false}]}"#,
+            r#"FAIL {"burst":5} expected "invalid" got "valid""#,
+        ),
+        (
+            "excluded_servers",
+            r#"{"cases": [{"cap": 3, "adds": [1, 2], "size": 2, "excluded": [1]}]}"#,
+            "FAIL cap 3 adds 1,2 expected size 2, excluded {1} got size 2, excluded {1, 2}",
+        ),
+    ] {
+        let output = runner(&[suite, &table(&format!("wrong_{suite}.json"), content)]);
+        assert_eq!(output.status.code(), Some(1), "{suite}");
+        assert_eq!(text(&output.stdout).trim_end(), line);
+    }
 }
 
 #[test]
@@ -63,7 +115,7 @@ fn unusable_arguments_end_with_a_line_that_says_why() {
     for (arguments, why) in [
         (vec![], "usage: "),
         (vec!["lifecycle_cases"], "usage: "),
-        (vec!["nonsense", "x"], "error: no suite \"nonsense\"; known are lifecycle_cases"),
+        (vec!["nonsense", "x"], "error: no suite \"nonsense\"; known are excluded_servers, lifecycle_cases, "),
         (vec!["lifecycle_cases", "/nowhere/x.json"], "error: cannot read /nowhere/x.json: "),
         (vec!["lifecycle_cases", &broken], "error: "),
         (vec!["lifecycle_cases", &empty], "error: no case in "),

@@ -1,0 +1,107 @@
+//! Which durations are counted together: log-linear, 8 buckets an octave, each at most 9.7 % wider than where it
+//! begins.
+//!
+//! An octave is cut into 64 linear steps, and the buckets join 6 to 10 of them, so that all are about equally wide in
+//! proportion; 8 linear buckets would be 6 % to 12.5 % wide. Finding one is a shift and a look into a table of 64
+//! bytes. Below 16 us every microsecond has its own.
+
+use crate::time::Duration;
+
+/// How many buckets there are, up to 2^32 us.
+pub(super) const BUCKETS: usize = 240;
+
+/// Below this many microseconds there are no octaves yet.
+const SINGLE: u32 = 8;
+
+/// Where the buckets of an octave begin, in 64ths of where the octave does.
+const BEGINS: [u8; 8] = [64, 70, 76, 83, 91, 99, 108, 118];
+
+/// By step of an octave: its bucket.
+const JOINED: [u8; 64] = joined();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated when it is compiled")]
+const fn joined() -> [u8; 64] {
+    let mut joined = [0; 64];
+    let mut step = 1;
+    while step < joined.len() {
+        let last = joined[step - 1];
+        let next = last as usize + 1;
+        joined[step] = if next < BEGINS.len() && BEGINS[next] as usize == 64 + step { last + 1 } else { last };
+        step += 1;
+    }
+    joined
+}
+
+/// The bucket of a duration. What is longer than 2^32 - 1 us (71 minutes) counts as that.
+pub(super) fn bucket_of(duration: Duration) -> usize {
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    if micros < SINGLE {
+        return micros as usize;
+    }
+    let zeros = micros.leading_zeros();
+    // The six bits below the leading one.
+    let step = (micros << zeros >> 25) & 63;
+    let joined = JOINED.get(step as usize).map_or(0, |bucket| usize::from(*bucket));
+    (29 - zeros) as usize * BEGINS.len() + joined
+}
+
+/// Where a bucket begins; of [`BUCKETS`], where the last one ends.
+pub(super) fn begin(bucket: usize) -> u64 {
+    if bucket < SINGLE as usize {
+        return bucket as u64;
+    }
+    let octave = bucket / BEGINS.len() + 2;
+    let begin = BEGINS.get(bucket % BEGINS.len()).map_or(64, |begin| u64::from(*begin));
+    // Rounded up: what lies below is of the bucket before.
+    ((begin << octave) + 63) >> 6
+}
+
+/// How many whole microseconds a bucket holds: at least one.
+pub(super) fn width(bucket: usize) -> u64 {
+    begin(bucket + 1) - begin(bucket)
+}
+
+/// The middle of a bucket: at most 6 % from all that it holds, 4.9 % from 64 us on.
+pub(super) fn middle(bucket: usize) -> Duration {
+    Duration::from_micros(begin(bucket) + (width(bucket) - 1) / 2)
+}
+
+/// The end of a bucket: longer than all that it holds, by at most 9.7 % from 64 us on.
+pub(super) fn end(bucket: usize) -> Duration {
+    Duration::from_micros(begin(bucket + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn us(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    #[test]
+    fn every_duration_has_a_bucket_and_every_bucket_its_durations() {
+        for bucket in 0..BUCKETS {
+            let (first, last) = (begin(bucket), begin(bucket + 1) - 1);
+            assert!(first <= last, "bucket {bucket} is empty");
+            assert_eq!((bucket_of(us(first)), bucket_of(us(last))), (bucket, bucket), "{first} to {last} us");
+        }
+        assert_eq!(begin(BUCKETS), 1 << 32);
+        assert_eq!(bucket_of(Duration::MAX), BUCKETS - 1, "clamped");
+        assert_eq!(bucket_of(us(1 << 32)), BUCKETS - 1, "clamped");
+        assert!((0..16).all(|micros| middle(bucket_of(us(micros))) == us(micros)));
+    }
+
+    #[test]
+    fn middles_and_ends_are_as_near_as_the_docs_say() {
+        for bucket in 1..BUCKETS {
+            let (first, last, middle) = (begin(bucket), begin(bucket + 1) - 1, middle(bucket).as_micros());
+            let thousandths = if first >= 64 { 49 } else { 60 };
+            assert!((middle - first) * 1_000 <= first * thousandths, "bucket {bucket} from {first} us");
+            assert!((last - middle) * 1_000 <= last * thousandths, "bucket {bucket} to {last} us");
+            if first >= 64 {
+                assert!((end(bucket).as_micros() - first) * 1_000 <= first * 97, "bucket {bucket} from {first} us");
+            }
+        }
+    }
+}

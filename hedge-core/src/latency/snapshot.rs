@@ -1,0 +1,252 @@
+//! What a recorder held at one time: [`Snapshot`].
+
+use super::Quantile;
+use super::estimate::{Cell, ProductLimit, bucket_at};
+use super::grid::{self, BUCKETS};
+use crate::time::Duration;
+
+/// A share of 1 in the units of [`Curve`].
+const ONE: u32 = 1 << 31;
+
+/// The latencies of a window, in plain numbers: to be read, merged with others', written out.
+///
+/// All that it says about latencies is said as if nothing had been abandoned, and within 6 % (see the
+/// [module](super)). It is 2 KB, and a question is one walk through it: not for a hot path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    cells: [Cell; BUCKETS],
+    answered: u64,
+    abandoned: u64,
+    max: Duration,
+    span: Duration,
+}
+
+impl Snapshot {
+    /// Of nothing at all: what merging begins with.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            cells: [Cell { answered: 0, abandoned: 0 }; BUCKETS],
+            answered: 0,
+            abandoned: 0,
+            max: Duration::ZERO,
+            span: Duration::ZERO,
+        }
+    }
+
+    /// Adds what another recorder held at about the same time.
+    pub fn merge(&mut self, other: &Self) {
+        for (cell, other) in self.cells.iter_mut().zip(&other.cells) {
+            *cell = cell.plus(*other);
+        }
+        self.count_in([other.answered, other.abandoned], other.max);
+        self.span = self.span.max(other.span);
+    }
+
+    /// How many attempts were recorded, abandoned ones included.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.answered.saturating_add(self.abandoned)
+    }
+
+    /// How many of them were abandoned.
+    #[must_use]
+    pub const fn abandoned(&self) -> u64 {
+        self.abandoned
+    }
+
+    /// The longest latency that was seen to its end, exactly, up to 71 minutes.
+    #[must_use]
+    pub const fn max(&self) -> Duration {
+        self.max
+    }
+
+    /// How much time it covers: from half the window to all of it, and less after a start or a pause. Of a merged one,
+    /// the longest.
+    #[must_use]
+    pub const fn span(&self) -> Duration {
+        self.span
+    }
+
+    /// Attempts a second over the [`span`](Self::span), rounded down.
+    #[must_use]
+    pub const fn qps(&self) -> u64 {
+        match self.count().saturating_mul(1_000_000).checked_div(self.span.as_micros()) {
+            Some(qps) => qps,
+            None => 0,
+        }
+    }
+
+    /// The mean latency; `None` without samples.
+    #[must_use]
+    pub fn mean(&self) -> Option<Duration> {
+        let curve = self.curve()?;
+        // Of twice the middles, which are not always whole.
+        let sum = (0..BUCKETS).fold(0_u64, |sum, bucket| {
+            let share = u64::from(curve.from(bucket).saturating_sub(curve.beyond(bucket)));
+            sum.saturating_add(share.saturating_mul(2 * grid::begin(bucket) + grid::width(bucket) - 1))
+        });
+        Some(Duration::from_micros(sum.saturating_add(ONE.into()) / u64::from(ONE) / 2))
+    }
+
+    /// A quantile: the middle of the bucket that it lies in; `None` without samples. Where nothing but abandoned
+    /// attempts lie beyond, it is the longest age among them: the quantile is at least that.
+    #[must_use]
+    pub fn quantile(&self, quantile: Quantile) -> Option<Duration> {
+        bucket_at(self.cells.iter().copied(), quantile).map(grid::middle)
+    }
+
+    /// The distribution: the 10th to 90th percentile by tens, the 91st to 99th by ones, the 99.9th and the 99.99th.
+    /// `None` without samples.
+    #[must_use]
+    pub fn cdf(&self) -> Option<[(Quantile, Duration); 20]> {
+        // Once the median is there, all are.
+        let median = self.quantile(Quantile::P50)?;
+        Some(Quantile::CDF.map(|quantile| (quantile, self.quantile(quantile).unwrap_or(median))))
+    }
+
+    /// What a backup after `delay` would do to `quantile`, if its latency were another one of these: within 10 %, as
+    /// the delay may lie anywhere in its bucket. `None` without samples.
+    #[must_use]
+    pub fn hedged(&self, delay: Duration, quantile: Quantile) -> Option<Hedged> {
+        let curve = self.curve()?;
+        // P(min(L, d + L') > t) = P(L > t) P(L' > t - d): neither has answered by then.
+        let unanswered = |time: Duration| {
+            let backup = if time < delay { ONE } else { curve.longer(time - delay) };
+            (u64::from(curve.longer(time)) * u64::from(backup)) >> ONE.trailing_zeros()
+        };
+        let wanted =
+            u64::from(Quantile::WHOLE - quantile.ten_thousandths()) * u64::from(ONE) / u64::from(Quantile::WHOLE);
+        let (mut from, mut to) = (0, u64::from(u32::MAX));
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if unanswered(Duration::from_micros(middle)) <= wanted {
+                to = middle;
+            } else {
+                from = middle + 1;
+            }
+        }
+        let backups_ppm = (u64::from(curve.longer(delay)) * 1_000_000) >> ONE.trailing_zeros();
+        Some(Hedged {
+            delay,
+            backups_ppm: u32::try_from(backups_ppm).unwrap_or(u32::MAX),
+            quantile,
+            latency: Duration::from_micros(to),
+        })
+    }
+
+    /// Adds what the buckets hold, and what time that covers.
+    pub(super) fn fill(&mut self, cells: impl Iterator<Item = Cell>, span: Duration) {
+        for (cell, held) in self.cells.iter_mut().zip(cells) {
+            *cell = cell.plus(held);
+            self.answered = self.answered.saturating_add(held.answered.into());
+            self.abandoned = self.abandoned.saturating_add(held.abandoned.into());
+        }
+        self.span = span;
+    }
+
+    /// Adds what the buckets do not tell: how many more were answered and abandoned, and the longest answer.
+    pub(super) fn count_in(&mut self, [answered, abandoned]: [u64; 2], max: Duration) {
+        self.answered = self.answered.saturating_add(answered);
+        self.abandoned = self.abandoned.saturating_add(abandoned);
+        self.max = self.max.max(max);
+    }
+
+    fn curve(&self) -> Option<Curve> {
+        let mut estimate = ProductLimit::of(self.cells.iter().copied())?;
+        Some(Curve(self.cells.map(|cell| {
+            let passed = estimate.pass(cell);
+            estimate.left(passed)
+        })))
+    }
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Snapshot {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let mut snapshot = serializer.serialize_struct("Snapshot", 7)?;
+        snapshot.serialize_field("span_us", &self.span.as_micros())?;
+        snapshot.serialize_field("count", &self.count())?;
+        snapshot.serialize_field("abandoned", &self.abandoned)?;
+        snapshot.serialize_field("qps", &self.qps())?;
+        snapshot.serialize_field("mean_us", &self.mean().map(Duration::as_micros))?;
+        snapshot.serialize_field("max_us", &self.max.as_micros())?;
+        let cdf = self.cdf().map(|cdf| cdf.map(|(quantile, latency)| (quantile, latency.as_micros())));
+        snapshot.serialize_field("cdf_us", &cdf)?;
+        snapshot.end()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Snapshot {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "Snapshot {{ span: {}, count: {}, abandoned: {}, qps: {}, mean: {}, max: {}, p50: {}, p95: {}, p99: {} }}",
+            self.span,
+            self.count(),
+            self.abandoned,
+            self.qps(),
+            self.mean(),
+            self.max,
+            self.quantile(Quantile::P50),
+            self.quantile(Quantile::P95),
+            self.quantile(Quantile::P99),
+        );
+    }
+}
+
+/// What hedging would do: [`Snapshot::hedged`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Hedged {
+    /// After how long a backup would be sent.
+    #[cfg_attr(feature = "serde", serde(rename = "delay_us", serialize_with = "micros"))]
+    pub delay: Duration,
+    /// How many of a million calls would send one.
+    pub backups_ppm: u32,
+    /// Of which quantile...
+    pub quantile: Quantile,
+    /// ... this would be the latency.
+    #[cfg_attr(feature = "serde", serde(rename = "latency_us", serialize_with = "micros"))]
+    pub latency: Duration,
+}
+
+#[cfg(feature = "serde")]
+fn micros<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_micros())
+}
+
+/// By bucket: the share of latencies that lie beyond it, in 2^-31.
+struct Curve([u32; BUCKETS]);
+
+impl Curve {
+    /// The share that lies in this bucket or beyond.
+    fn from(&self, bucket: usize) -> u32 {
+        bucket.checked_sub(1).map_or(ONE, |before| self.beyond(before))
+    }
+
+    /// The share that lies beyond this bucket.
+    fn beyond(&self, bucket: usize) -> u32 {
+        self.0.get(bucket).copied().unwrap_or(0)
+    }
+
+    /// The share that is longer than so long, as if those of a bucket were spread over it evenly.
+    fn longer(&self, than: Duration) -> u32 {
+        let bucket = grid::bucket_of(than);
+        let (beyond, width) = (self.beyond(bucket), grid::width(bucket));
+        let rest = grid::end(bucket) - than - Duration::from_micros(1);
+        let held = u64::from(self.from(bucket).saturating_sub(beyond));
+        let longer = (held * rest.as_micros()).checked_div(width).unwrap_or(0);
+        beyond.saturating_add(u32::try_from(longer).unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,572 @@
+//! A backup's delay that follows the latencies: [`AdaptiveDelay`] (B7).
+
+use core::fmt;
+
+use super::{BackupDelay, BackupPolicy, Ended, Verdict};
+use crate::atomic::{AtomicU32, Ordering};
+use crate::call::{Attempt, Kind, State};
+use crate::latency::{LatencyRecorder, Quantile, Sample, WindowError};
+use crate::time::{Duration, Instant};
+
+/// The delay word while there is no delay.
+const OFF: u32 = u32::MAX;
+
+/// What the delay is to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Target {
+    /// A quantile of the latencies.
+    Quantile(Quantile),
+    /// The shortest that sends a backup for at most so many ten-thousandths of the calls, in (0, 10000]: 200 is 2 %
+    /// more requests.
+    ExtraLoad(u16),
+}
+
+impl Target {
+    /// Not more than so many calls are slower than the quantile.
+    const fn quantile(self) -> Quantile {
+        match self {
+            Self::Quantile(quantile) => quantile,
+            Self::ExtraLoad(ten_thousandths) => Quantile::beyond(ten_thousandths),
+        }
+    }
+}
+
+/// The options of an [`AdaptiveDelay`].
+///
+/// ```
+/// use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, Target};
+/// use hedge_core::time::Duration;
+///
+/// let options = AdaptiveOptions { target: Target::ExtraLoad(200), ..AdaptiveOptions::DEFAULT };
+/// assert!(AdaptiveDelay::new(options).is_ok());
+/// let error = AdaptiveDelay::new(AdaptiveOptions { min: Duration::from_secs(2), ..options }).unwrap_err();
+/// assert_eq!(error.to_string(), "min 2000 ms: must be in [0, max], and max is 1000 ms");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct AdaptiveOptions {
+    /// What the delay is to be. Default: the 95th percentile, as Dean and Barroso do ("The Tail at Scale", 2013): the
+    /// worst of the tail is cut for 5 % more requests.
+    pub target: Target,
+    /// No delay is shorter. Default 1 ms: about a timer's grain and a round trip nearby, below which a backup is sent
+    /// before anything can be told from its absence.
+    pub min: Duration,
+    /// No delay is longer. Default 1 s: twice the default timeout, so that a call that could not be helped in time gets
+    /// no backup. A maximum below what calls take when every server is slow sends a backup for each of them.
+    pub max: Duration,
+    /// How many answers a window must hold before there is a delay, at least 1. Default 100: five of them beyond the
+    /// 95th percentile.
+    pub warm_up: u32,
+    /// What is recent, in [1 s, 3600 s]. Default 10 s, as [`LatencyRecorder::DEFAULT_WINDOW`].
+    pub window: Duration,
+}
+
+impl AdaptiveOptions {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        target: Target::Quantile(Quantile::P95),
+        min: Duration::from_millis(1),
+        max: Duration::from_secs(1),
+        warm_up: 100,
+        window: LatencyRecorder::DEFAULT_WINDOW,
+    };
+
+    /// Checks them.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub const fn validate(&self) -> Result<(), AdaptiveError> {
+        let Self { target, min, max, warm_up, window } = *self;
+        match target {
+            Target::ExtraLoad(ten_thousandths) if ten_thousandths == 0 || ten_thousandths > Quantile::WHOLE => {
+                return Err(AdaptiveError::ExtraLoad { ten_thousandths });
+            }
+            _ => {}
+        }
+        if min.as_micros() > max.as_micros() {
+            return Err(AdaptiveError::MinAboveMax { min, max });
+        }
+        if warm_up == 0 {
+            return Err(AdaptiveError::NoWarmUp);
+        }
+        match LatencyRecorder::check(window) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(AdaptiveError::Window(error)),
+        }
+    }
+}
+
+impl Default for AdaptiveOptions {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A delay that follows the latencies of recent attempts: a quantile of them, or what a given extra load allows (B7).
+///
+/// # What feeds it
+///
+/// First attempts and retries, each from its own start. An answer, `Fatal` included, is a latency; what was abandoned
+/// or failed is only known to have taken longer. Backups do not count: one is sent because its call is slow, to a
+/// server that is perhaps not, so they would count the slow moments twice or make them look fast, whichever it is; and
+/// the delay says how long to wait for an attempt that is not a backup. So each call weighs the same, hedged or not.
+///
+/// # Why it stays where it is
+///
+/// The delay is the end of the bucket that the quantile lies in (see [`latency`](crate::latency)). A backup cuts off
+/// only what is slower than the delay, so all up to the end of that bucket is seen as it is, and the share of it is
+/// what was counted: backups, however many and however fast, move neither the quantile nor the delay. The delay is
+/// never below that quantile, so that an extra load is not exceeded because many latencies lie close together, and
+/// above it by 9.7 % at most.
+///
+/// When everything becomes slower and backups cut off all that would show it, the delay moves on to where they do, and
+/// from there on; what is seen to be faster shows at once. Either way what was before is gone after one window.
+///
+/// # When it is off
+///
+/// Until the window holds `warm_up` answers, again when fewer than a quarter of that are left (half of them leave at
+/// once), and when nothing has ended for a whole window.
+///
+/// # Cost
+///
+/// The delay is two loads. Feeding is one atomic addition an attempt, and now and then an upkeep: see
+/// [`LatencyRecorder`]. 2016 bytes. Backups and retries are not limited here: put a limit beside it.
+#[derive(Debug)]
+pub struct AdaptiveDelay {
+    latencies: LatencyRecorder,
+    /// The delay in microseconds, or [`OFF`].
+    delay_us: AtomicU32,
+    options: AdaptiveOptions,
+}
+
+impl AdaptiveDelay {
+    /// After so many calls in a window the delay is from 10 % below to 20 % above the quantile that they are drawn
+    /// from, at the 95th to 98th percentile of latencies that are spread as usual (a lognormal of deviation 1, an
+    /// exponential). A target further out needs more, a narrower distribution fewer.
+    pub const SETTLED_AFTER: u32 = 2_000;
+
+    /// A delay that nothing is known about yet: off.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub const fn new(options: AdaptiveOptions) -> Result<Self, AdaptiveError> {
+        if let Err(error) = options.validate() {
+            return Err(error);
+        }
+        match LatencyRecorder::new(options.window, options.target.quantile()) {
+            Ok(latencies) => Ok(Self { latencies, delay_us: AtomicU32::new(OFF), options }),
+            Err(error) => Err(AdaptiveError::Window(error)),
+        }
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub const fn options(&self) -> &AdaptiveOptions {
+        &self.options
+    }
+
+    /// The latencies that it follows: for snapshots.
+    #[must_use]
+    pub const fn latencies(&self) -> &LatencyRecorder {
+        &self.latencies
+    }
+
+    /// Sets the delay by what the window holds.
+    fn follow(&self, quantile_end: Option<Duration>, answers: u64) {
+        let warm_up = u64::from(self.options.warm_up);
+        let is_on = self.delay_us.load(Ordering::Relaxed) != OFF;
+        let enough = answers >= if is_on { warm_up.div_ceil(4) } else { warm_up };
+        let delay_us = quantile_end.filter(|_| enough).map_or(OFF, |end| {
+            let delay = end.max(self.options.min).min(self.options.max);
+            u32::try_from(delay.as_micros()).unwrap_or(OFF).min(OFF - 1)
+        });
+        self.delay_us.store(delay_us, Ordering::Relaxed);
+    }
+}
+
+impl BackupPolicy for AdaptiveDelay {
+    fn delay(&self, now: Instant) -> Option<BackupDelay> {
+        let delay_us = self.delay_us.load(Ordering::Relaxed);
+        Some(if delay_us == OFF || self.latencies.is_stale(now) {
+            BackupDelay::Disabled
+        } else {
+            BackupDelay::After(Duration::from_micros(delay_us.into()))
+        })
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        for (span, sample) in call.attempts.iter().filter_map(sample_of) {
+            if let Some(found) = self.latencies.note(call.at, span, sample) {
+                self.follow(found.end(), found.answers);
+            }
+        }
+    }
+}
+
+/// What an attempt tells about latencies.
+fn sample_of(attempt: &Attempt) -> Option<(Duration, Sample)> {
+    let span = attempt.ended()? - attempt.started();
+    match (attempt.kind(), attempt.state()) {
+        (Kind::Backup, _) | (_, State::InFlight) => None,
+        (_, State::Finished(Verdict::Accept | Verdict::Fatal)) => Some((span, Sample::Answered)),
+        // A failure is not a latency either; leaving it out would make those that are slow to fail look fast.
+        (_, State::Abandoned | State::Finished(Verdict::Retry | Verdict::Wait)) => Some((span, Sample::Abandoned)),
+    }
+}
+
+/// An option that an [`AdaptiveDelay`] cannot have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum AdaptiveError {
+    /// `target`: an extra load of nothing, or of more than every call.
+    ExtraLoad {
+        /// What it was.
+        ten_thousandths: u16,
+    },
+    /// `min` is above `max`.
+    MinAboveMax {
+        /// The shortest delay.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// `warm_up` is 0: nothing is known then.
+    NoWarmUp,
+    /// `window` is not from 1 s to 3600 s.
+    Window(WindowError),
+}
+
+impl fmt::Display for AdaptiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ExtraLoad { ten_thousandths } => {
+                write!(f, "target extra_load {ten_thousandths}: must be in (0, 10000] ten-thousandths")
+            }
+            Self::MinAboveMax { min, max } => write!(f, "min {min}: must be in [0, max], and max is {max}"),
+            Self::NoWarmUp => f.write_str("warm_up 0: must be in [1, 4294967295]"),
+            Self::Window(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for AdaptiveError {}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::balance::RoundRobin;
+    use crate::call::{Action, AttemptId, End, Input};
+    use crate::channel::Channel;
+    use crate::policy::{CallOptions, ChannelOptions};
+    use fastrand::Rng;
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    type Line<'p> = Channel<u16, RoundRobin, &'p AdaptiveDelay, u8, 8>;
+    type Shape = fn(&mut Rng) -> f64;
+
+    /// A thousand calls a second.
+    const GAP: Duration = Duration::from_millis(1);
+
+    fn us(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn lognormal(rng: &mut Rng, median: f64, deviation: f64) -> f64 {
+        let (u, v) = (1.0 - rng.f64(), rng.f64());
+        median * (deviation * (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()).exp()
+    }
+
+    const SHAPES: [(&str, Shape); 4] = [
+        ("lognormal", |rng| lognormal(rng, 5_000.0, 1.0)),
+        ("exponential", |rng| -5_000.0 * (1.0 - rng.f64()).ln()),
+        ("narrow", |rng| lognormal(rng, 10_000.0, 0.02)),
+        ("two humps", |rng| if rng.f64() < 0.9 { lognormal(rng, 900.0, 0.1) } else { lognormal(rng, 60_000.0, 0.3) }),
+    ];
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "latencies of a test")]
+    fn rounded(micros: f64) -> Duration {
+        us(micros.round() as u64)
+    }
+
+    /// The latency that `ten_thousandths` of all are not longer than.
+    fn truth(shape: Shape, ten_thousandths: usize) -> f64 {
+        let mut rng = Rng::with_seed(99);
+        let mut all: Vec<f64> = (0..200_000).map(|_| shape(&mut rng)).collect();
+        all.sort_unstable_by(f64::total_cmp);
+        all[ten_thousandths * 20]
+    }
+
+    /// Calls at even distances to servers that take as long as they are told.
+    struct Loop<'p> {
+        channel: Line<'p>,
+        now: Instant,
+        /// Of the last run.
+        calls: u32,
+        backups: u32,
+        delays: Vec<f64>,
+    }
+
+    impl<'p> Loop<'p> {
+        fn new(policy: &'p AdaptiveDelay) -> Self {
+            let options = ChannelOptions { timeout: ms(10_000).into(), ..ChannelOptions::brpc() };
+            let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 7).unwrap();
+            for address in 0..4 {
+                channel.cluster_mut().insert(address, 0).unwrap();
+            }
+            Self { channel, now: at(5_000), calls: 0, backups: 0, delays: Vec::new() }
+        }
+
+        /// Each call is driven to its end before the next is begun: the policy sees a clock that goes back a little.
+        fn run(&mut self, calls: u32, mut latency: impl FnMut(Instant, Kind) -> Duration) -> &mut Self {
+            (self.calls, self.backups) = (calls, 0);
+            self.delays.clear();
+            for _ in 0..calls {
+                let own = CallOptions::new();
+                let mut call = self.channel.call(&own, self.now).unwrap();
+                let mut now = self.now;
+                let mut working: Vec<(Instant, AttemptId)> = Vec::new();
+                loop {
+                    match call.poll(now) {
+                        Action::Start(start) => working.push((now + latency(now, start.kind), start.attempt)),
+                        Action::Abandon { attempt } => working.retain(|(_, other)| *other != attempt),
+                        Action::Wait { until } => {
+                            let (end, attempt) = working.iter().min().copied().unwrap();
+                            now = until.map_or(end, |until| until.min(end));
+                            if end <= now {
+                                working.retain(|(_, other)| *other != attempt);
+                                call.handle(now, Input::finished(attempt, Verdict::Accept));
+                            }
+                        }
+                        Action::Done(end) => break assert_eq!(end, End::Accepted),
+                    }
+                }
+                self.backups += u32::try_from(call.report().backups()).unwrap();
+                drop(call);
+                self.delays.extend(self.delay().map(|delay| delay.as_micros() as f64));
+                self.now = self.now + GAP;
+            }
+            self
+        }
+
+        fn delay(&self) -> Option<Duration> {
+            delay(self.channel.policy(), self.now)
+        }
+
+        fn extra_load(&self) -> f64 {
+            f64::from(self.backups) / f64::from(self.calls)
+        }
+
+        /// From `skip` on there was a delay at every call, near `truth`.
+        fn assert_near(&self, truth: f64, skip: u32, what: &str) {
+            let missing = self.calls as usize - self.delays.len();
+            let skip = (skip as usize).checked_sub(missing).expect("a delay at every call");
+            for (call, delay) in self.delays.iter().enumerate().skip(skip) {
+                assert!((0.9..=1.2).contains(&(delay / truth)), "{what}, call {call}: {delay} us, truly {truth} us");
+            }
+        }
+    }
+
+    fn delay(policy: &AdaptiveDelay, now: Instant) -> Option<Duration> {
+        match policy.delay(now) {
+            Some(BackupDelay::After(delay)) => Some(delay),
+            Some(BackupDelay::Disabled) => None,
+            None => panic!("it never inherits"),
+        }
+    }
+
+    fn policy(options: AdaptiveOptions) -> AdaptiveDelay {
+        AdaptiveDelay::new(options).unwrap()
+    }
+
+    fn to(target: Target) -> AdaptiveDelay {
+        policy(AdaptiveOptions { target, ..AdaptiveOptions::DEFAULT })
+    }
+
+    #[test]
+    fn it_is_as_small_as_the_docs_say() {
+        std::println!("AdaptiveDelay: {} bytes", size_of::<AdaptiveDelay>());
+        assert!(size_of::<AdaptiveDelay>() <= 2_016);
+    }
+
+    #[test]
+    fn b7_the_delay_is_a_quantile_that_backups_do_not_drag() {
+        for (seed, (name, shape)) in (0..).zip(SHAPES) {
+            let truth = truth(shape, 9_500);
+            // What it would be if nothing were hedged.
+            let unhedged = LatencyRecorder::default();
+            let policy = AdaptiveDelay::new(AdaptiveOptions::DEFAULT).unwrap();
+            let (mut rng, mut line) = (Rng::with_seed(seed), Loop::new(&policy));
+            let mut latency = |now: Instant, kind| {
+                let latency = rounded(shape(&mut rng));
+                if kind == Kind::First {
+                    unhedged.record(now + latency, latency);
+                }
+                latency
+            };
+            line.run(AdaptiveDelay::SETTLED_AFTER, &mut latency).assert_near(truth, 1_999, name);
+            // A minute: neither up and down, nor off bit by bit.
+            line.run(60_000, &mut latency).assert_near(truth, 0, name);
+            let (early, late) = line.delays.split_at(30_000);
+            let mean = |delays: &[f64]| delays.iter().sum::<f64>() / delays.len() as f64;
+            let creep = mean(late) / mean(early);
+            assert!((0.95..=1.05).contains(&creep), "{name}: by {creep} in half a minute");
+            assert!(line.extra_load() <= 0.051, "{name}: {}", line.extra_load());
+            // The middle of the same bucket, or of the next.
+            let drag = line.delays[59_999] / unhedged.kept().unwrap().as_micros() as f64;
+            assert!((0.95..=1.15).contains(&drag), "{name}: dragged by {drag}");
+        }
+    }
+
+    #[test]
+    fn b7_after_a_change_the_delay_is_there_within_a_window() {
+        for (seed, (name, shape)) in (10..).zip(SHAPES) {
+            let truth = truth(shape, 9_500);
+            let policy = to(Target::Quantile(Quantile::P95));
+            let (mut rng, mut line) = (Rng::with_seed(seed), Loop::new(&policy));
+            let window = u32::try_from(policy.latencies().window().as_millis()).unwrap();
+            for factor in [1.0, 3.0, 1.0, 1.0 / 3.0, 1.0] {
+                let what = std::format!("{name} times {factor}");
+                line.run(3 * window, |_, _| rounded(factor * shape(&mut rng)));
+                line.assert_near(factor * truth, window, &what);
+            }
+        }
+    }
+
+    #[test]
+    fn b7_a_target_load_is_kept_to_however_much_is_hedged() {
+        for ten_thousandths in [200, 1_000, 3_000] {
+            for (seed, (name, shape)) in (20..).zip(SHAPES) {
+                let policy = to(Target::ExtraLoad(ten_thousandths));
+                let (mut rng, mut line) = (Rng::with_seed(seed), Loop::new(&policy));
+                let mut latency = |_, _| rounded(shape(&mut rng));
+                line.run(10_000, &mut latency).run(50_000, &mut latency);
+                let (load, most) = (line.extra_load(), f64::from(ten_thousandths) / 10_000.0);
+                std::println!("{name}: {load:.4} of at most {most}");
+                assert!(0.0 < load && load <= 1.05 * most, "{name}: {load} of at most {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn b7_off_until_there_are_enough_answers_and_when_they_are_gone() {
+        let policy = to(Target::Quantile(Quantile::P95));
+        let mut line = Loop::new(&policy);
+        assert!(line.run(100, |_, _| ms(10)).delays.is_empty(), "100 answers, and nobody has looked yet");
+        line.run(300, |_, _| ms(10));
+        assert!(line.delay().is_some());
+        // Seven a window are left after two of them; the first upkeep that sees fewer than 25 turns it off.
+        for _ in 0..14 {
+            line.run(1, |_, _| ms(10));
+            line.now = line.now + ms(1_400);
+        }
+        assert_eq!(line.delay(), None);
+        line.run(1_000, |_, _| ms(10));
+        let settled = line.delay().unwrap();
+        assert!((ms(10)..=ms(11)).contains(&settled));
+        let window = policy.latencies().window();
+        assert_eq!(delay(&policy, line.now + (window - ms(600))), Some(settled));
+        assert_eq!(delay(&policy, line.now + window), None, "nothing has ended for a whole window");
+        line.now = line.now + window + window;
+        line.run(1, |_, _| ms(10));
+        assert_eq!(line.delay(), None, "and nothing is left");
+    }
+
+    #[test]
+    fn b7_the_delay_keeps_to_its_bounds() {
+        for (min, max, expected) in [(20, 30, 20), (1, 5, 5), (7, 7, 7)] {
+            let policy = policy(AdaptiveOptions { min: ms(min), max: ms(max), ..AdaptiveOptions::DEFAULT });
+            let mut line = Loop::new(&policy);
+            assert_eq!(line.run(1_000, |_, _| ms(10)).delay(), Some(ms(expected)));
+        }
+        let longest = policy(AdaptiveOptions { min: Duration::MAX, max: Duration::MAX, ..AdaptiveOptions::DEFAULT });
+        assert!(Loop::new(&longest).run(1_000, |_, _| ms(10)).delay().unwrap() > Duration::from_secs(4_294));
+    }
+
+    #[test]
+    fn b7_answers_of_first_attempts_and_retries_feed_it() {
+        let policy = to(Target::Quantile(Quantile::P95));
+        let line = Loop::new(&policy);
+        let own = CallOptions { backup: Some(BackupDelay::After(ms(20))), ..CallOptions::new() };
+        let start = |millis, what: &mut dyn FnMut(Instant) -> Action| match what(at(millis)) {
+            Action::Start(start) => start.attempt,
+            other => panic!("{other:?}, expected a start"),
+        };
+        let counts = |now| {
+            let snapshot = policy.latencies().snapshot(at(now));
+            (snapshot.count(), snapshot.abandoned(), snapshot.max())
+        };
+        // The first fails after 5 ms, its retry is answered after 8 ms more.
+        let mut call = line.channel.call(&own, at(0)).unwrap();
+        let first = start(0, &mut |now| call.poll(now));
+        call.handle(at(5), Input::finished(first, Verdict::Retry));
+        let retry = start(5, &mut |now| call.poll(now));
+        call.handle(at(13), Input::finished(retry, Verdict::Accept));
+        assert_eq!(counts(13), (2, 1, ms(8)));
+        // The backup wins.
+        let mut call = line.channel.call(&own, at(100)).unwrap();
+        start(100, &mut |now| call.poll(now));
+        let backup = start(120, &mut |now| call.poll(now));
+        call.handle(at(190), Input::finished(backup, Verdict::Accept));
+        assert_eq!(counts(190), (3, 2, ms(8)));
+        // The backup loses; a refusal for good is an answer.
+        let mut call = line.channel.call(&own, at(200)).unwrap();
+        let first = start(200, &mut |now| call.poll(now));
+        start(220, &mut |now| call.poll(now));
+        call.handle(at(230), Input::finished(first, Verdict::Fatal));
+        assert_eq!(counts(230), (4, 2, ms(30)));
+        // Cancelled: it would have taken longer.
+        let mut call = line.channel.call(&own, at(300)).unwrap();
+        start(300, &mut |now| call.poll(now));
+        call.handle(at(310), Input::Cancel);
+        assert_eq!(counts(310), (5, 3, ms(30)));
+    }
+
+    #[test]
+    fn options_out_of_range_are_named() {
+        let default = AdaptiveOptions::DEFAULT;
+        for (options, text) in [
+            (
+                AdaptiveOptions { target: Target::ExtraLoad(0), ..default },
+                "target extra_load 0: must be in (0, 10000] ten-thousandths",
+            ),
+            (
+                AdaptiveOptions { target: Target::ExtraLoad(10_001), ..default },
+                "target extra_load 10001: must be in (0, 10000] ten-thousandths",
+            ),
+            (AdaptiveOptions { min: ms(3), max: ms(2), ..default }, "min 3 ms: must be in [0, max], and max is 2 ms"),
+            (AdaptiveOptions { warm_up: 0, ..default }, "warm_up 0: must be in [1, 4294967295]"),
+            (AdaptiveOptions { window: ms(999), ..default }, "window 999 ms: must be in [1000 ms, 3600000 ms]"),
+        ] {
+            let error = AdaptiveDelay::new(options).unwrap_err();
+            assert_eq!((error.to_string().as_str(), options.validate()), (text, Err(error)));
+        }
+        assert_eq!(default.validate(), Ok(()));
+        assert_eq!(AdaptiveOptions { target: Target::ExtraLoad(10_000), ..default }.validate(), Ok(()));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn options_are_read_over_the_defaults() {
+        let read: AdaptiveOptions = serde_json::from_str(r#"{"target": {"extra_load": 200}, "warm_up": 50}"#).unwrap();
+        assert_eq!(read, AdaptiveOptions { target: Target::ExtraLoad(200), warm_up: 50, ..AdaptiveOptions::DEFAULT });
+        let written = serde_json::to_string(&AdaptiveOptions::DEFAULT).unwrap();
+        assert_eq!(serde_json::from_str::<AdaptiveOptions>(&written).unwrap(), AdaptiveOptions::DEFAULT);
+        let error = serde_json::from_str::<AdaptiveOptions>(r#"{"target": {"quantile": 10001}}"#).unwrap_err();
+        assert!(error.to_string().contains("must be in [0, 10000]"), "{error}");
+    }
+}

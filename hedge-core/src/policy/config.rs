@@ -1,0 +1,187 @@
+//! What a file says of a channel: [`ChannelConfig`], a preset and what differs from it.
+
+use serde::{Deserialize, Serialize};
+
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+use super::LimitConfig;
+use super::{Backoff, BackupDelay, ChannelOptions, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout};
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+use crate::limit::LimitOptions;
+use crate::time::Duration;
+
+/// A channel as a file describes it: a [`Preset`], brpc's if none is named, and every option that differs.
+///
+/// What is absent or null is the preset's, an unknown field is refused by its name. Durations are milliseconds or text with a
+/// unit ([`Duration`]). Reading does not allocate. Whether the values can be carried out is checked where they are used:
+/// [`ChannelOptions::validate`] and the limits' constructors.
+///
+/// ```
+/// use hedge_core::policy::{BackupDelay, ChannelConfig};
+/// use hedge_core::time::Duration;
+///
+/// let text = r#"{"preset": "trpc", "timeout": "1s", "backup": 20}"#;
+/// let config: ChannelConfig = serde_json::from_str(text)?;
+/// assert_eq!(config.options().backup, BackupDelay::After(Duration::from_millis(20)));
+/// assert!(config.limits().tokens.is_some(), "tRPC's");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[serde(default, deny_unknown_fields)]
+pub struct ChannelConfig {
+    /// What everything else differs from.
+    pub preset: Preset,
+    /// [`ChannelOptions::timeout`]: a duration, or `"never"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timeout>,
+    /// [`ChannelOptions::connect_timeout`]: a duration, or `"never"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<Timeout>,
+    /// [`ChannelOptions::max_retry`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retry: Option<u8>,
+    /// [`ChannelOptions::backup`]: a duration, or `"disabled"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupDelay>,
+    /// [`ChannelOptions::max_backups`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_backups: Option<u8>,
+    /// [`ChannelOptions::backoff`]: `"none"`, `{"fixed": …}`, `{"jittered": {…}}` or `{"exponential": {…}}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+    /// [`ChannelOptions::no_backoff_remaining`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_backoff_remaining: Option<Duration>,
+    /// [`ChannelOptions::retry_target`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_target: Option<RetryTarget>,
+    /// [`ChannelOptions::same_server_backup`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_server_backup: Option<bool>,
+    /// [`ChannelOptions::on_early_failure`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_early_failure: Option<OnEarlyFailure>,
+    /// [`ChannelOptions::idempotency`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
+    /// The limits that differ: those that are named, or `"none"`.
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[serde(skip_serializing_if = "LimitConfig::is_empty")]
+    pub limits: LimitConfig,
+}
+
+impl ChannelConfig {
+    /// The preset's options with what differs.
+    #[must_use]
+    pub fn options(&self) -> ChannelOptions {
+        let preset = self.preset.options();
+        ChannelOptions {
+            timeout: self.timeout.unwrap_or(preset.timeout),
+            connect_timeout: self.connect_timeout.unwrap_or(preset.connect_timeout),
+            max_retry: self.max_retry.unwrap_or(preset.max_retry),
+            backup: self.backup.unwrap_or(preset.backup),
+            max_backups: self.max_backups.unwrap_or(preset.max_backups),
+            backoff: self.backoff.unwrap_or(preset.backoff),
+            no_backoff_remaining: self.no_backoff_remaining.unwrap_or(preset.no_backoff_remaining),
+            retry_target: self.retry_target.unwrap_or(preset.retry_target),
+            same_server_backup: self.same_server_backup.unwrap_or(preset.same_server_backup),
+            on_early_failure: self.on_early_failure.unwrap_or(preset.on_early_failure),
+            idempotency: self.idempotency.unwrap_or(preset.idempotency),
+        }
+    }
+
+    /// The preset's limits with what differs: never none unless the file says so (B8).
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[must_use]
+    pub fn limits(&self) -> LimitOptions {
+        self.limits.over(self.preset.limits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::{String, ToString};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn read(json: &str) -> Result<ChannelConfig, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn f_a_preset_alone_is_its_options() {
+        assert_eq!(read("{}").unwrap().options(), ChannelOptions::brpc());
+        for preset in Preset::ALL {
+            let config = read(&std::format!(r#"{{"preset": "{preset}"}}"#)).unwrap();
+            assert_eq!(config, ChannelConfig { preset, ..ChannelConfig::default() });
+            assert_eq!(config.options(), preset.options());
+        }
+    }
+
+    #[test]
+    fn f_what_a_file_says_overrides_the_preset() {
+        let json = r#"{"preset": "grpc_hedging", "timeout": "1.5s", "connect_timeout": 0.5, "max_retry": 1,
+                       "backup": "250 us", "max_backups": 1, "backoff": {"jittered": {"min": 1, "max": "2ms"}},
+                       "no_backoff_remaining": "5ms", "retry_target": "same", "same_server_backup": true,
+                       "on_early_failure": "wait", "idempotency": "not_idempotent"}"#;
+        let expected = ChannelOptions {
+            timeout: MS(1_500).into(),
+            connect_timeout: Duration::from_micros(500).into(),
+            max_retry: 1,
+            backup: BackupDelay::After(Duration::from_micros(250)),
+            max_backups: 1,
+            backoff: Backoff::jittered(MS(1), MS(2)).unwrap(),
+            no_backoff_remaining: MS(5),
+            retry_target: RetryTarget::Same,
+            same_server_backup: true,
+            on_early_failure: OnEarlyFailure::Wait,
+            idempotency: Idempotency::NotIdempotent,
+        };
+        assert_eq!(read(json).unwrap().options(), expected);
+        let off = read(r#"{"preset": "rpcx_fail_backup", "timeout": 20, "backup": "disabled"}"#).unwrap().options();
+        assert_eq!((off.timeout, off.backup), (MS(20).into(), BackupDelay::Disabled));
+        let null = read(r#"{"timeout": null, "connect_timeout": "never"}"#).unwrap().options();
+        assert_eq!((null.timeout, null.connect_timeout), (MS(500).into(), Timeout::Never));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (json, texts) in [
+            (r#"{"timeout_ms": 5}"#, ["unknown field `timeout_ms`", "`preset`, `timeout`, `connect_timeout`"]),
+            (r#"{"preset": "thrift"}"#, ["unknown variant `thrift`", "`brpc`, `rpcx_fail_fast`, `rpcx_fail_over`"]),
+            (r#"{"timeout": "soon"}"#, [r#"string "soon""#, r#"or "never""#]),
+            (r#"{"backup": "never"}"#, [r#"string "never""#, r#"or "disabled""#]),
+            (r#"{"backoff": {"jittered": {"min": 1, "mux": 2}}}"#, ["unknown field `mux`", "`min` or `max`"]),
+            (r#"{"max_retry": 256}"#, ["256", "u8"]),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(texts.iter().all(|text| error.contains(text)), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for json in [
+            r#"{"preset":"brpc"}"#,
+            r#"{"preset":"finagle","timeout":"never","backup":"1500us","backoff":{"fixed":"1ms"}}"#,
+            r#"{"preset":"trpc","backup":"disabled","idempotency":"idempotent"}"#,
+        ] {
+            let config = read(json).unwrap();
+            assert_eq!(serde_json::to_string(&config).unwrap(), json);
+        }
+    }
+
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[test]
+    fn b8_only_a_file_that_says_so_has_no_limit() {
+        let limits = |json: &str| read(json).map(|config| config.limits());
+        assert_eq!(limits("{}"), Ok(LimitOptions::SAFE));
+        assert_eq!(limits(r#"{"backup": "2ms"}"#), Ok(LimitOptions::SAFE));
+        assert_eq!(limits(r#"{"preset": "trpc", "limits": {}}"#), Ok(Preset::Trpc.limits()));
+        assert_eq!(limits(r#"{"limits": "none"}"#), Ok(LimitOptions::NONE));
+        let error = limits(r#"{"limits": null}"#).unwrap_err();
+        assert!(error.contains(r#"expected limits by name, or "none""#), "{error}");
+    }
+}

@@ -1,0 +1,308 @@
+//! Other systems' defaults, by name: [`Preset`] (F, B8).
+
+use core::fmt;
+use core::str::FromStr;
+
+use super::{Backoff, BackupDelay, ChannelOptions, FailMode, Timeout};
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+use crate::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
+use crate::time::Duration;
+
+/// The options and the limits that another system has by default, so that a channel that replaces one begins as it was.
+///
+/// A preset is a starting point: override what differs, in code or in a file
+#[cfg_attr(feature = "serde", doc = "([`ChannelConfig`](super::ChannelConfig)).")]
+#[cfg_attr(not(feature = "serde"), doc = "(feature `serde`).")]
+/// All but `brpc` have no deadline, as their systems have none: who chooses one of these has asked for that (L2), and should
+/// set `timeout`.
+///
+/// What this crate does differently for all of them, because its rules do: an extra attempt goes to another address as long
+/// as one is untried (L11), a failed backup never ends a call that may still be won (L7, L9), `max_retry` bounds retries and
+/// backups together (L3), and what is not idempotent is not sent twice (L15).
+///
+/// ```
+/// use hedge_core::policy::{BackupDelay, ChannelOptions, Preset};
+/// use hedge_core::time::Duration;
+///
+/// let preset: Preset = "trpc".parse()?;
+/// let backup = BackupDelay::After(Duration::from_millis(10));
+/// let options = ChannelOptions { timeout: Duration::from_secs(1).into(), backup, ..preset.options() };
+/// # Ok::<(), hedge_core::policy::UnknownPreset>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Preset {
+    /// brpc: timeout 500 ms, connect timeout 200 ms, 3 retries, no backup, no backoff, as its header says. (An older page of
+    /// its documentation says 1 s and 1 s.)
+    ///
+    /// Differs: brpc limits backups only if a policy is set, and retries never; here the safe limits are on (B8), so that
+    /// setting `backup` alone cannot double the load.
+    #[default]
+    Brpc,
+    /// rpcx's `Failfast`: connect timeout 1 s (10 s in early releases), no call timeout, one attempt.
+    ///
+    /// Differs: nothing; the limits of the other modes have nothing to refuse.
+    RpcxFailFast,
+    /// rpcx's `Failover`, its default mode: as above, and up to 3 retries without a pause.
+    ///
+    /// Differs: rpcx selects again, which may choose the server that has just failed; here it is another. rpcx has no limit;
+    /// here the safe ones are on (B8).
+    RpcxFailOver,
+    /// rpcx's `Failtry`: as above, with the retries at the server that failed.
+    ///
+    /// Differs: rpcx has no limit; here the safe ones are on (B8).
+    RpcxFailTry,
+    /// rpcx's `Failbackup`: as above, with a second request after 10 ms.
+    ///
+    /// Differs: rpcx sends at most two requests, retries nothing, and takes the first that completes, an error included;
+    /// here it is `Failover` with a backup, so that a failure is retried and never ends a call that another attempt may win.
+    /// rpcx has no limit; here the safe ones are on (B8).
+    RpcxFailBackup,
+    /// tRPC-Cpp: no timeout, no connect timeout, and a backup request to a second node once a delay is set for a call, which
+    /// is sent at once if the first fails before; with one node there is none. Its limiter, `retry_hedging_limit`, has 100
+    /// tokens, of which a failure takes 10.
+    ///
+    /// Differs: tRPC sends one request while no delay is set; here the one extra attempt is a retry then, so that to set
+    /// `backup` is all that the pair needs. The limiter has to be enabled in tRPC; here it is on (B8).
+    Trpc,
+    /// gRPC's retries, with the values of A6's example, since it has no defaults: 4 attempts, backoff from 100 ms to 1 s that
+    /// doubles, a fifth more or less, throttled by 10 tokens of which a success gives back 0.1. No deadline; a connection has
+    /// at least 20 s.
+    ///
+    /// Differs: which status codes are retried is the retry policy's to say, as
+    #[cfg_attr(feature = "serde", doc = "[`service_config`](super::service_config)")]
+    #[cfg_attr(not(feature = "serde"), doc = "`service_config` (feature `serde`)")]
+    /// reads it. The throttle counts a call once, not each of its attempts. After a pushback the backoff goes on growing
+    /// where A6 begins again.
+    GrpcRetry,
+    /// gRPC's hedging, with the values of A6's example: 4 attempts, 500 ms apart, and the throttle, deadline and connect
+    /// timeout of [`Preset::GrpcRetry`].
+    ///
+    /// Differs: as there; and a failure is followed by the next attempt at once, as in A6, but does not move the attempts
+    /// that follow (L4), and where servers are fewer than attempts, none gets two at a time, which A6 leaves open.
+    GrpcHedging,
+    /// Finagle: no timeout, connect timeout 1 s, 2 retries without a pause, on a budget of one in five requests and 10 a second
+    /// kept for 10 s. Backups are off; its filter, where it is on, sends at most so much as its `maxExtraLoad`, 1 % in its
+    /// examples, on top of that budget, and nothing in advance.
+    ///
+    /// Differs: Finagle's backup delay is the percentile of latencies that leaves `maxExtraLoad` of them above, at least 1 ms;
+    /// that is a policy here, [`AdaptiveDelay`](super::AdaptiveDelay), and no option. The 2 retries are those of its `MethodBuilder`; what certainly never
+    /// left, which Finagle sends again as often as a fifth of the budget allows, counts among them here. The budget is paid
+    /// by calls that end, not by calls that begin.
+    Finagle,
+}
+
+impl Preset {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Brpc,
+        Self::RpcxFailFast,
+        Self::RpcxFailOver,
+        Self::RpcxFailTry,
+        Self::RpcxFailBackup,
+        Self::Trpc,
+        Self::GrpcRetry,
+        Self::GrpcHedging,
+        Self::Finagle,
+    ];
+
+    /// What it is called in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Brpc => "brpc",
+            Self::RpcxFailFast => "rpcx_fail_fast",
+            Self::RpcxFailOver => "rpcx_fail_over",
+            Self::RpcxFailTry => "rpcx_fail_try",
+            Self::RpcxFailBackup => "rpcx_fail_backup",
+            Self::Trpc => "trpc",
+            Self::GrpcRetry => "grpc_retry",
+            Self::GrpcHedging => "grpc_hedging",
+            Self::Finagle => "finagle",
+        }
+    }
+
+    /// The options of a channel.
+    #[must_use]
+    pub fn options(self) -> ChannelOptions {
+        match self {
+            Self::Brpc => ChannelOptions::brpc(),
+            Self::RpcxFailFast => without_deadline(RPCX_CONNECT).with_fail_mode(FailMode::FailFast),
+            Self::RpcxFailOver => without_deadline(RPCX_CONNECT).with_fail_mode(FailMode::FailOver),
+            Self::RpcxFailTry => without_deadline(RPCX_CONNECT).with_fail_mode(FailMode::FailTry),
+            Self::RpcxFailBackup => without_deadline(RPCX_CONNECT).with_fail_mode(FailMode::FailBackup),
+            Self::Trpc => ChannelOptions { max_retry: 1, ..without_deadline(Timeout::Never) },
+            Self::GrpcRetry => ChannelOptions {
+                max_retry: 3,
+                backoff: Backoff::Exponential {
+                    initial: Duration::from_millis(100),
+                    multiplier_milli: 2_000,
+                    max: Duration::from_secs(1),
+                },
+                ..without_deadline(GRPC_CONNECT)
+            },
+            Self::GrpcHedging => ChannelOptions {
+                max_retry: 3,
+                backup: BackupDelay::After(Duration::from_millis(500)),
+                max_backups: 3,
+                ..without_deadline(GRPC_CONNECT)
+            },
+            Self::Finagle => ChannelOptions { max_retry: 2, ..without_deadline(FINAGLE_CONNECT) },
+        }
+    }
+
+    /// What it limits extra attempts to. A system that has no limits is given [`LimitOptions::SAFE`] (B8).
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[must_use]
+    pub const fn limits(self) -> LimitOptions {
+        match self {
+            Self::Brpc | Self::RpcxFailFast | Self::RpcxFailOver | Self::RpcxFailTry | Self::RpcxFailBackup => {
+                LimitOptions::SAFE
+            }
+            Self::Trpc => LimitOptions { tokens: Some(TokenOptions::TRPC), ..LimitOptions::NONE },
+            Self::GrpcRetry | Self::GrpcHedging => LimitOptions {
+                tokens: Some(TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 }),
+                ..LimitOptions::NONE
+            },
+            Self::Finagle => LimitOptions {
+                ratio: Some(RatioOptions {
+                    mode: RatioMode::Exact,
+                    max_backup_ratio: 0.01,
+                    window_size_seconds: 10,
+                    burst: 0,
+                    ..RatioOptions::DEFAULT
+                }),
+                budget: Some(BudgetOptions {
+                    share: 0.2,
+                    burst: 100,
+                    minimum_per_second: 10,
+                    ..BudgetOptions::DEFAULT
+                }),
+                ..LimitOptions::NONE
+            },
+        }
+    }
+}
+
+const RPCX_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
+const GRPC_CONNECT: Timeout = Timeout::After(Duration::from_secs(20));
+const FINAGLE_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
+
+/// What systems that wait for ever begin with.
+const fn without_deadline(connect_timeout: Timeout) -> ChannelOptions {
+    ChannelOptions { timeout: Timeout::Never, connect_timeout, ..ChannelOptions::brpc() }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Preset {
+    type Err = UnknownPreset;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPreset> {
+        Self::ALL.into_iter().find(|preset| preset.name() == name).ok_or(UnknownPreset(()))
+    }
+}
+
+/// No preset has that name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct UnknownPreset(());
+
+impl fmt::Display for UnknownPreset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no such preset; known are")?;
+        for (index, preset) in Preset::ALL.iter().enumerate() {
+            write!(f, "{}{preset}", if index == 0 { " " } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for UnknownPreset {}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    use crate::policy::RetryTarget;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn f_every_preset_has_a_name_and_others_are_an_error_that_lists_them() {
+        for preset in Preset::ALL {
+            assert_eq!(preset.name().parse(), Ok(preset));
+            assert_eq!(preset.to_string(), preset.name());
+        }
+        assert_eq!(
+            "thrift".parse::<Preset>().unwrap_err().to_string(),
+            "no such preset; known are brpc, rpcx_fail_fast, rpcx_fail_over, rpcx_fail_try, rpcx_fail_backup, trpc, \
+             grpc_retry, grpc_hedging, finagle"
+        );
+    }
+
+    #[test]
+    fn f_every_preset_is_what_its_source_documents() {
+        let (never, disabled) = (Timeout::Never, BackupDelay::Disabled);
+        let (after, second) = (BackupDelay::After, Timeout::After(MS(1_000)));
+        for (preset, timeout, connect_timeout, max_retry, backup, max_backups) in [
+            (Preset::Brpc, MS(500).into(), MS(200).into(), 3, disabled, 1),
+            (Preset::RpcxFailFast, never, second, 0, disabled, 1),
+            (Preset::RpcxFailOver, never, second, 3, disabled, 1),
+            (Preset::RpcxFailTry, never, second, 3, disabled, 1),
+            (Preset::RpcxFailBackup, never, second, 3, after(MS(10)), 1),
+            (Preset::Trpc, never, never, 1, disabled, 1),
+            (Preset::GrpcRetry, never, MS(20_000).into(), 3, disabled, 1),
+            (Preset::GrpcHedging, never, MS(20_000).into(), 3, after(MS(500)), 3),
+            (Preset::Finagle, never, second, 2, disabled, 1),
+        ] {
+            let options = preset.options();
+            let got =
+                (options.timeout, options.connect_timeout, options.max_retry, options.backup, options.max_backups);
+            assert_eq!(got, (timeout, connect_timeout, max_retry, backup, max_backups), "{preset}");
+            let same = if preset == Preset::RpcxFailTry { RetryTarget::Same } else { RetryTarget::Another };
+            assert_eq!(options.retry_target, same, "{preset}");
+            let backoff = match preset {
+                Preset::GrpcRetry => Backoff::exponential(MS(100), 2_000, MS(1_000)).unwrap(),
+                _ => Backoff::None,
+            };
+            assert_eq!(options.backoff, backoff, "{preset}");
+            assert_eq!(options.validate(4), Ok(()), "{preset} fits a call of 4 attempts");
+        }
+    }
+
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[test]
+    fn b8_every_preset_has_limits() {
+        for preset in Preset::ALL {
+            let limits = preset.limits();
+            assert!(limits != LimitOptions::NONE, "{preset}");
+            assert!(limits.ratio.is_none_or(|ratio| ratio.validate() == Ok(None)), "{preset}");
+            assert!(limits.tokens.is_none_or(|tokens| tokens.validate().is_ok()), "{preset}");
+            assert!(limits.budget.is_none_or(|budget| budget.validate().is_ok()), "{preset}");
+        }
+        assert_eq!(Preset::Brpc.limits(), LimitOptions::SAFE);
+        assert_eq!(Preset::Trpc.limits().tokens, Some(TokenOptions::Trpc { max_tokens: 100, token_ratio: 10 }));
+        let finagle = Preset::Finagle.limits();
+        assert_eq!(finagle.ratio.map(|ratio| (ratio.max_backup_ratio, ratio.burst)), Some((0.01, 0)));
+        assert_eq!(finagle.budget.map(|budget| (budget.share, budget.minimum_per_second)), Some((0.2, 10)));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn f_a_file_calls_them_the_same() {
+        for preset in Preset::ALL {
+            let json = std::format!("\"{preset}\"");
+            assert_eq!(serde_json::to_string(&preset).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Preset>(&json).unwrap(), preset);
+        }
+    }
+}

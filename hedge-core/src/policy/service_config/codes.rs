@@ -1,0 +1,77 @@
+//! gRPC's status codes: [`StatusCodes`].
+
+use super::Value;
+
+/// A set of gRPC status codes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct StatusCodes(u32);
+
+/// Their names; a code is an index.
+const NAMES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+impl StatusCodes {
+    /// The code of a call that succeeded.
+    pub const OK: u8 = 0;
+
+    /// Whether `code` is one of them.
+    #[must_use]
+    pub const fn contains(self, code: u8) -> bool {
+        (code as usize) < NAMES.len() && self.0 & (1 << code) != 0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Adds a code as a document states it, by number or by name in any case; false if it is none.
+    pub(super) fn insert(&mut self, code: Value<'_>) -> bool {
+        let known = match code {
+            Value::Number(number) => (0_u8..).zip(NAMES).find(|(code, _)| f64::from(*code) == number),
+            Value::Text(text) => (0_u8..).zip(NAMES).find(|(_, name)| name.eq_ignore_ascii_case(text)),
+            Value::Missing | Value::Other => None,
+        };
+        let Some((code, _)) = known else { return false };
+        self.0 |= 1 << code;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_has_a_number_and_a_name_in_any_case() {
+        for (code, name) in (0_u8..).zip(NAMES) {
+            for value in [Value::Number(code.into()), Value::Text(name), Value::Text(&name.to_ascii_lowercase())] {
+                let mut codes = StatusCodes::default();
+                assert!(codes.insert(value) && !codes.is_empty());
+                assert!((0..=u8::MAX).all(|other| codes.contains(other) == (other == code)), "{name}");
+            }
+        }
+        for value in [Value::Number(17.0), Value::Number(-1.0), Value::Number(0.5), Value::Text("14"), Value::Other] {
+            assert!(!StatusCodes::default().insert(value), "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! gRPC's service config, as A6 defines its part on retries and hedging: [`ServiceConfig`].
+//!
+//! What is read: `methodConfig` with `name`, `timeout`, `retryPolicy` and `hedgingPolicy`, and `retryThrottling`. As A21
+//! demands, a field that is unknown is ignored and one that is known and wrong makes the whole document invalid: a service
+//! config is written for every client of a server, so it may speak of what this one does not know. (What hedge's own files
+//! do not know is refused.) Reading does not allocate: text is borrowed from the document, and lists have the room that the
+//! type says.
+//!
+//! Differs from A6: `backoffMultiplier` below 1 counts as 1, so that waits do not shrink, and counts in whole thousandths; a
+//! failure of a hedged call is followed by the next attempt at once, but does not move the attempts after it (L4); after a
+//! pushback the backoff goes on growing; transparent retries count as attempts. gRPC lets a client choose its own maximum of
+//! attempts; here it is A6's 5, and a call or a driver that holds fewer says so when it is made (L3).
+
+mod codes;
+mod document;
+mod error;
+
+use heapless::Vec;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::{Backoff, BackupDelay, CallOptions, ChannelOptions, Idempotency, Timeout, Verdict};
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+use crate::limit::TokenOptions;
+use crate::time::{Duration, text};
+pub use codes::StatusCodes;
+pub use document::Document;
+use document::{Codes, Hedging, List, Method, Retry, Throttling};
+pub use error::{Range, ServiceConfigError, Value};
+
+/// A valid service config for at most `METHODS` method configs of at most `NAMES` names each.
+///
+/// Read as it is, what is wrong is serde's error, with the text of a [`ServiceConfigError`]; read as a [`Document`] first, it
+/// is the error itself.
+///
+/// Cost: a lookup compares the names one by one. With room for 16 times 8, 5 KB.
+///
+/// ```
+/// use hedge_core::policy::service_config::ServiceConfig;
+/// use hedge_core::policy::{ChannelOptions, Verdict};
+///
+/// let text = r#"{"methodConfig": [{
+///     "name": [{"service": "users.Users", "method": "Get"}],
+///     "timeout": "1.5s",
+///     "hedgingPolicy": {"maxAttempts": 3, "hedgingDelay": "0.02s", "nonFatalStatusCodes": ["UNAVAILABLE"]}
+/// }]}"#;
+/// let config: ServiceConfig<'_> = serde_json::from_str(text)?;
+/// let method = config.method("users.Users", "Get").expect("it is there");
+/// let options = method.channel_options(&ChannelOptions::brpc());
+/// assert_eq!((options.max_retry, options.max_backups), (2, 2));
+/// assert_eq!(method.verdict(14), Verdict::Retry);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServiceConfig<'a, const METHODS: usize = 16, const NAMES: usize = 8> {
+    methods: Vec<MethodConfig<'a, NAMES>, METHODS>,
+    throttle: Option<Throttle>,
+}
+
+impl<'a, const METHODS: usize, const NAMES: usize> ServiceConfig<'a, METHODS, NAMES> {
+    /// What counts for a method, as gRPC chooses: the config that names it, else the one that names its service, else the one
+    /// with an empty name, else none.
+    #[must_use]
+    pub fn method(&self, service: &str, method: &str) -> Option<&MethodConfig<'a, NAMES>> {
+        let named = |name: Name<'_>| self.methods.iter().find(|config| config.names.contains(&name));
+        named(Name { service, method })
+            .or_else(|| named(Name { service, method: "" }))
+            .or_else(|| named(Name { service: "", method: "" }))
+    }
+
+    /// `retryThrottling`: the bucket that all methods share.
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[must_use]
+    pub fn throttling(&self) -> Option<TokenOptions> {
+        self.throttle.map(|Throttle { max_tokens, token_ratio }| TokenOptions::Grpc { max_tokens, token_ratio })
+    }
+}
+
+/// What a service config says of the methods that it names.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MethodConfig<'a, const NAMES: usize = 8> {
+    names: Vec<Name<'a>, NAMES>,
+    timeout: Option<Duration>,
+    policy: Option<MethodPolicy>,
+}
+
+impl<const NAMES: usize> MethodConfig<'_, NAMES> {
+    /// `timeout`.
+    #[must_use]
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// `retryPolicy` or `hedgingPolicy`; without one, calls are neither retried nor hedged.
+    #[must_use]
+    pub const fn policy(&self) -> Option<&MethodPolicy> {
+        self.policy.as_ref()
+    }
+
+    /// `base` with what this config says: timeout, attempts, backup and backoff.
+    ///
+    /// A policy makes calls idempotent that do not say what they are: who writes one states that its methods may be sent
+    /// again. The timeout replaces that of `base`, and a call's own replaces both, where gRPC takes the earlier.
+    #[must_use]
+    pub fn channel_options(&self, base: &ChannelOptions) -> ChannelOptions {
+        let own = self.call_options();
+        ChannelOptions {
+            timeout: own.timeout.unwrap_or(base.timeout),
+            max_retry: own.max_retry.unwrap_or(base.max_retry),
+            backup: own.backup.unwrap_or(base.backup),
+            max_backups: own.max_backups.unwrap_or(base.max_backups),
+            backoff: own.backoff.unwrap_or(base.backoff),
+            idempotency: if self.policy.is_some() { own.idempotency } else { base.idempotency },
+            ..base.clone()
+        }
+    }
+
+    /// The same as the options of one call, for a channel whose methods differ.
+    #[must_use]
+    pub fn call_options(&self) -> CallOptions<'static> {
+        let (max_retry, backup, max_backups, backoff) = match self.policy {
+            None => (0, BackupDelay::Disabled, None, Backoff::None),
+            Some(MethodPolicy::Retry { max_attempts, backoff, .. }) => {
+                (max_attempts.saturating_sub(1), BackupDelay::Disabled, None, backoff)
+            }
+            Some(MethodPolicy::Hedging { max_attempts, delay, .. }) => {
+                let extra = max_attempts.saturating_sub(1);
+                (extra, BackupDelay::After(delay), Some(extra), Backoff::None)
+            }
+        };
+        CallOptions {
+            timeout: self.timeout.map(Timeout::After),
+            max_retry: Some(max_retry),
+            backup: Some(backup),
+            max_backups,
+            backoff: Some(backoff),
+            idempotency: if self.policy.is_some() { Idempotency::Idempotent } else { Idempotency::Unset },
+            ..CallOptions::new()
+        }
+    }
+
+    /// What a status code means for the call (L8).
+    ///
+    /// `OK` is accepted, a retryable or non-fatal code is retried, and every other is fatal in A6's sense: it ends the call at
+    /// once, hedges are abandoned, and the throttle does not count it ([`End::Fatal`](crate::call::End::Fatal)).
+    #[must_use]
+    pub fn verdict(&self, code: u8) -> Verdict {
+        let again = match &self.policy {
+            None => StatusCodes::default(),
+            Some(MethodPolicy::Retry { retryable, .. }) => *retryable,
+            Some(MethodPolicy::Hedging { non_fatal, .. }) => *non_fatal,
+        };
+        match code {
+            StatusCodes::OK => Verdict::Accept,
+            _ if again.contains(code) => Verdict::Retry,
+            _ => Verdict::Fatal,
+        }
+    }
+}
+
+/// How the calls of a method are sent again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum MethodPolicy {
+    /// `retryPolicy`: after a failure.
+    Retry {
+        /// The first included, 2 to 5.
+        max_attempts: u8,
+        /// How long a retry waits.
+        backoff: Backoff,
+        /// After which codes.
+        retryable: StatusCodes,
+    },
+    /// `hedgingPolicy`: before there is an answer.
+    Hedging {
+        /// The first included, 2 to 5.
+        max_attempts: u8,
+        /// From one to the next; zero sends all at once.
+        delay: Duration,
+        /// Which codes do not end the call.
+        non_fatal: StatusCodes,
+    },
+}
+
+/// What a method config is for; empty text is any.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Name<'a> {
+    service: &'a str,
+    method: &'a str,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Throttle {
+    max_tokens: u32,
+    token_ratio: f64,
+}
+
+impl<'de: 'a, 'a, const METHODS: usize, const NAMES: usize> Deserialize<'de> for ServiceConfig<'a, METHODS, NAMES> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Document::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl<'a, const METHODS: usize, const NAMES: usize> TryFrom<Document<'a, METHODS, NAMES>>
+    for ServiceConfig<'a, METHODS, NAMES>
+{
+    type Error = ServiceConfigError<'a>;
+
+    /// Checks a document as A6 demands.
+    fn try_from(document: Document<'a, METHODS, NAMES>) -> Result<Self, Self::Error> {
+        let mut config = Self { methods: Vec::new(), throttle: document.retry_throttling.map(throttle).transpose()? };
+        for (index, method) in all(document.method_config, "methodConfig")?.into_iter().enumerate() {
+            let within = |error: ServiceConfigError<'a>| error.within(index);
+            let method = method_config(method).map_err(within)?;
+            for (at, name) in method.names.iter().enumerate() {
+                let earlier = config.methods.iter().flat_map(|other| &other.names);
+                if earlier.chain(method.names.iter().take(at)).any(|other| other == name) {
+                    let field = if name.method.is_empty() { "name.service" } else { "name.method" };
+                    let text = if name.method.is_empty() { name.service } else { name.method };
+                    return Err(within(ServiceConfigError::new(field, Value::Text(text), "named only once")));
+                }
+            }
+            // There is room for all that were read.
+            let _ = config.methods.push(method);
+        }
+        Ok(config)
+    }
+}
+
+fn method_config<'a, const NAMES: usize>(
+    method: Method<'a, NAMES>,
+) -> Result<MethodConfig<'a, NAMES>, ServiceConfigError<'a>> {
+    let mut names = Vec::new();
+    for name in all(method.name, "name")? {
+        let name = Name {
+            service: text_or_empty("name.service", name.service)?,
+            method: text_or_empty("name.method", name.method)?,
+        };
+        if name.service.is_empty() && !name.method.is_empty() {
+            let value = Value::Text(name.method);
+            return Err(ServiceConfigError::new("name.method", value, "absent where there is no service"));
+        }
+        // There is room for all that were read.
+        let _ = names.push(name);
+    }
+    let policy = match (method.retry_policy, method.hedging_policy) {
+        (None, None) => None,
+        (Some(retry), None) => Some(retry_policy(retry)?),
+        (None, Some(hedging)) => Some(hedging_policy(hedging)?),
+        (Some(_), Some(_)) => {
+            return Err(ServiceConfigError::new("hedgingPolicy", Value::Other, "absent where there is a retryPolicy"));
+        }
+    };
+    Ok(MethodConfig { names, timeout: duration("timeout", method.timeout)?, policy })
+}
+
+fn retry_policy(retry: Retry<'_>) -> Result<MethodPolicy, ServiceConfigError<'_>> {
+    let max_attempts = max_attempts("retryPolicy.maxAttempts", retry.max_attempts)?;
+    let initial = positive("retryPolicy.initialBackoff", retry.initial_backoff)?;
+    let max = positive("retryPolicy.maxBackoff", retry.max_backoff)?;
+    let multiplier = match retry.backoff_multiplier {
+        Value::Number(multiplier) if multiplier > 0.0 => multiplier,
+        value => return Err(ServiceConfigError::new("retryPolicy.backoffMultiplier", value, "a number above 0")),
+    };
+    let retryable = status_codes("retryPolicy.retryableStatusCodes", retry.retryable_status_codes)?;
+    if retryable.is_empty() {
+        return Err(ServiceConfigError::new(
+            "retryPolicy.retryableStatusCodes",
+            Value::Missing,
+            "at least one status code",
+        ));
+    }
+    // As waits only grow, an initial one above the longest is the longest.
+    let backoff = Backoff::Exponential { initial: initial.min(max), multiplier_milli: growth(multiplier), max };
+    Ok(MethodPolicy::Retry { max_attempts, backoff, retryable })
+}
+
+fn hedging_policy(hedging: Hedging<'_>) -> Result<MethodPolicy, ServiceConfigError<'_>> {
+    Ok(MethodPolicy::Hedging {
+        max_attempts: max_attempts("hedgingPolicy.maxAttempts", hedging.max_attempts)?,
+        delay: duration("hedgingPolicy.hedgingDelay", hedging.hedging_delay)?.unwrap_or_default(),
+        non_fatal: status_codes("hedgingPolicy.nonFatalStatusCodes", hedging.non_fatal_status_codes)?,
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
+fn throttle(throttling: Throttling<'_>) -> Result<Throttle, ServiceConfigError<'_>> {
+    let max_tokens = match throttling.max_tokens {
+        Value::Number(tokens) if (1.0..=1_000.0).contains(&tokens) && is_whole(tokens) => tokens as u32,
+        value => return Err(ServiceConfigError::new("retryThrottling.maxTokens", value, "an integer in (0, 1000]")),
+    };
+    let token_ratio = match throttling.token_ratio {
+        // A success cannot give back more than the bucket holds.
+        Value::Number(ratio) if ratio > 0.0 => ratio.min(1_000.0),
+        value => return Err(ServiceConfigError::new("retryThrottling.tokenRatio", value, "a number above 0")),
+    };
+    Ok(Throttle { max_tokens, token_ratio })
+}
+
+/// A list that there was room for; nothing if there is none.
+fn all<T, const N: usize>(
+    list: Option<List<T, N>>,
+    field: &'static str,
+) -> Result<Vec<T, N>, ServiceConfigError<'static>> {
+    match list {
+        None => Ok(Vec::new()),
+        Some(list) if list.more => Err(ServiceConfigError::too_many(field, N)),
+        Some(list) => Ok(list.items),
+    }
+}
+
+fn text_or_empty<'a>(field: &'static str, value: Value<'a>) -> Result<&'a str, ServiceConfigError<'a>> {
+    match value {
+        Value::Missing => Ok(""),
+        Value::Text(text) => Ok(text),
+        Value::Number(_) | Value::Other => Err(ServiceConfigError::new(field, value, "text")),
+    }
+}
+
+/// What A6 takes for more than 5 is 5.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
+fn max_attempts<'a>(field: &'static str, value: Value<'a>) -> Result<u8, ServiceConfigError<'a>> {
+    match value {
+        Value::Number(attempts) if attempts >= 2.0 && is_whole(attempts) => Ok(attempts.min(5.0) as u8),
+        _ => Err(ServiceConfigError::new(field, value, "an integer above 1")),
+    }
+}
+
+fn duration<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Duration>, ServiceConfigError<'a>> {
+    let error = ServiceConfigError::new(field, value, "seconds such as \"1.5s\", at least 0");
+    match value {
+        Value::Missing => Ok(None),
+        Value::Text(text) => text::parse_proto(text).map(Some).ok_or(error),
+        Value::Number(_) | Value::Other => Err(error),
+    }
+}
+
+fn positive<'a>(field: &'static str, value: Value<'a>) -> Result<Duration, ServiceConfigError<'a>> {
+    match duration(field, value) {
+        Ok(Some(duration)) if duration > Duration::ZERO => Ok(duration),
+        _ => Err(ServiceConfigError::new(field, value, "seconds such as \"1.5s\", above 0")),
+    }
+}
+
+fn status_codes<'a>(field: &'static str, codes: Codes<'a>) -> Result<StatusCodes, ServiceConfigError<'a>> {
+    let error = |value| ServiceConfigError::new(field, value, "a list of status codes, as integers or by name");
+    codes.wrong.map_or(Ok(codes.set), |value| Err(error(value)))
+}
+
+fn is_whole(number: f64) -> bool {
+    number % 1.0 == 0.0
+}
+
+/// The nearest number of thousandths, at least 1000; what is too large saturates.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is above 0, and a cast saturates")]
+fn growth(multiplier: f64) -> u32 {
+    ((multiplier * 1_000.0 + 0.5) as u32).max(1_000)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+extern crate std;
+use super::*;
+use std::format;
+use std::string::{String, ToString};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+fn read(json: &str) -> Result<ServiceConfig<'_>, String> {
+    serde_json::from_str(json).map_err(|error| error.to_string())
+}
+
+/// A document with one method config, for every method, that has this beside its name.
+fn one(fields: &str) -> String {
+    format!(r#"{{"methodConfig": [{{"name": [{{}}]{fields}}}]}}"#)
+}
+
+fn retry(max_attempts: &str, initial: &str, max: &str, multiplier: &str, codes: &str) -> String {
+    one(&format!(
+        r#", "retryPolicy": {{"maxAttempts": {max_attempts}, "initialBackoff": {initial}, "maxBackoff": {max},
+            "backoffMultiplier": {multiplier}, "retryableStatusCodes": {codes}}}"#
+    ))
+}
+
+fn hedging(fields: &str) -> String {
+    one(&format!(r#", "hedgingPolicy": {{{fields}}}"#))
+}
+
+/// What a document with one method config says of it.
+fn policy(json: &str) -> Option<MethodPolicy> {
+    let config = read(json).unwrap_or_else(|error| panic!("{json}: {error}"));
+    config.method("any", "any").and_then(|method| method.policy().copied())
+}
+
+fn codes(of: &[u8]) -> StatusCodes {
+    let mut codes = StatusCodes::default();
+    assert!(of.iter().all(|code| codes.insert(Value::Number((*code).into()))));
+    codes
+}
+
+#[test]
+fn the_examples_of_a6_are_read() {
+    let text = r#"{
+      "loadBalancingPolicy": "round_robin",
+      "methodConfig": [
+        {"name": [{"service": "a.A"}], "waitForReady": true, "timeout": "1.5s",
+         "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+                         "retryableStatusCodes": ["UNAVAILABLE"]}},
+        {"name": [{"service": "b.B", "method": "Get"}],
+         "hedgingPolicy": {"maxAttempts": 4, "hedgingDelay": "0.5s",
+                           "nonFatalStatusCodes": ["UNAVAILABLE", "INTERNAL", "ABORTED"]}}
+      ],
+      "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}
+    }"#;
+    let config = read(text).unwrap();
+    let base = ChannelOptions::brpc();
+
+    let retried = config.method("a.A", "Any").unwrap();
+    let backoff = Backoff::exponential(MS(100), 2_000, MS(1_000)).unwrap();
+    let expected = ChannelOptions {
+        timeout: MS(1_500).into(),
+        max_retry: 3,
+        backoff,
+        idempotency: Idempotency::Idempotent,
+        ..base.clone()
+    };
+    assert_eq!(retried.channel_options(&base), expected);
+    assert_eq!(retried.policy(), Some(&MethodPolicy::Retry { max_attempts: 4, backoff, retryable: codes(&[14]) }));
+
+    let hedged = config.method("b.B", "Get").unwrap();
+    let expected = ChannelOptions {
+        max_retry: 3,
+        backup: BackupDelay::After(MS(500)),
+        max_backups: 3,
+        idempotency: Idempotency::Idempotent,
+        ..base.clone()
+    };
+    assert_eq!(hedged.channel_options(&base), expected);
+
+    assert!(config.method("c.C", "Get").is_none());
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    assert_eq!(config.throttling(), Some(TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 }));
+}
+
+#[test]
+fn what_a6_allows_is_read() {
+    for (json, expected) in [
+        (hedging(r#""maxAttempts": 2"#), (2, 0, &[][..])),
+        (hedging(r#""maxAttempts": 5, "hedgingDelay": "0s""#), (5, 0, &[])),
+        (hedging(r#""maxAttempts": 6, "hedgingDelay": "0.000000001s""#), (5, 1, &[])),
+        (hedging(r#""maxAttempts": 1e300, "nonFatalStatusCodes": []"#), (5, 0, &[])),
+        (hedging(r#""maxAttempts": 3.0, "hedgingDelay": null, "nonFatalStatusCodes": null"#), (3, 0, &[])),
+        (hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": ["unavailable", 13, "Aborted"]"#), (2, 0, &[10, 13, 14])),
+        (hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": [0, 16, 16], "unknown": [{}]"#), (2, 0, &[0, 16])),
+    ] {
+        let (max_attempts, micros, of) = expected;
+        let delay = Duration::from_micros(micros);
+        let expected = MethodPolicy::Hedging { max_attempts, delay, non_fatal: codes(of) };
+        assert_eq!(policy(&json), Some(expected), "{json}");
+    }
+    let (ms, us) = (MS, Duration::from_micros);
+    for (json, max_attempts, initial, multiplier_milli, max) in [
+        (retry("2", r#""1s""#, r#""2s""#, "1.6", "[14]"), 2, ms(1_000), 1_600, ms(2_000)),
+        (retry("99", r#""0.5s""#, r#""10s""#, "1", r#"["unavailable"]"#), 5, ms(500), 1_000, ms(10_000)),
+        // The longest wait bounds the first too.
+        (retry("2", r#""3s""#, r#""2s""#, "2", "[14]"), 2, ms(2_000), 2_000, ms(2_000)),
+        // Waits do not shrink, and do not overflow.
+        (retry("2", r#""1s""#, r#""2s""#, "0.5", "[14]"), 2, ms(1_000), 1_000, ms(2_000)),
+        (retry("2", r#""0.0000001s""#, r#""2s""#, "1e300", "[14]"), 2, us(1), u32::MAX, ms(2_000)),
+    ] {
+        let backoff = Backoff::exponential(initial, multiplier_milli, max).unwrap();
+        let expected = MethodPolicy::Retry { max_attempts, backoff, retryable: codes(&[14]) };
+        assert_eq!(policy(&json), Some(expected), "{json}");
+    }
+}
+
+#[test]
+fn what_a6_forbids_is_an_error_that_names_field_value_and_range() {
+    let good = [r#""1s""#, r#""2s""#, "2", "[14]"];
+    let with = |at: usize, value: &'static str| {
+        let mut fields = good;
+        fields[at] = value;
+        retry("2", fields[0], fields[1], fields[2], fields[3])
+    };
+    let attempts = |value: &str| retry(value, good[0], good[1], good[2], good[3]);
+    let throttle = |fields: &str| format!(r#"{{"retryThrottling": {{{fields}}}}}"#);
+    let (above_one, above_zero) = ("must be an integer above 1", r#"must be seconds such as "1.5s", above 0"#);
+    let (number, seconds) = ("must be a number above 0", r#"must be seconds such as "1.5s", at least 0"#);
+    let (listed, tokens) =
+        ("must be a list of status codes, as integers or by name", "must be an integer in (0, 1000]");
+    for (json, field, range) in [
+        (attempts("1"), "retryPolicy.maxAttempts 1", above_one),
+        (attempts("-3"), "retryPolicy.maxAttempts -3", above_one),
+        (attempts("2.5"), "retryPolicy.maxAttempts 2.5", above_one),
+        (attempts("null"), "retryPolicy.maxAttempts is missing", above_one),
+        (attempts(r#""3""#), r#"retryPolicy.maxAttempts "3""#, above_one),
+        (attempts("[3]"), "retryPolicy.maxAttempts", above_one),
+        (with(0, r#""0s""#), r#"retryPolicy.initialBackoff "0s""#, above_zero),
+        (with(0, r#""1ms""#), r#"retryPolicy.initialBackoff "1ms""#, above_zero),
+        (with(0, "1"), "retryPolicy.initialBackoff 1", above_zero),
+        (with(0, "null"), "retryPolicy.initialBackoff is missing", above_zero),
+        (with(1, r#"".5s""#), r#"retryPolicy.maxBackoff ".5s""#, above_zero),
+        (with(1, r#""-1s""#), r#"retryPolicy.maxBackoff "-1s""#, above_zero),
+        (with(2, "0"), "retryPolicy.backoffMultiplier 0", number),
+        (with(2, r#""2""#), r#"retryPolicy.backoffMultiplier "2""#, number),
+        (with(2, "null"), "retryPolicy.backoffMultiplier is missing", number),
+        (with(3, "[]"), "retryPolicy.retryableStatusCodes is missing", "must be at least one status code"),
+        (with(3, "null"), "retryPolicy.retryableStatusCodes is missing", "must be at least one status code"),
+        (with(3, "[17]"), "retryPolicy.retryableStatusCodes 17", listed),
+        (with(3, r#"["OK?", 14, -1]"#), r#"retryPolicy.retryableStatusCodes "OK?""#, listed),
+        (one(r#", "retryPolicy": {}"#), "retryPolicy.maxAttempts is missing", above_one),
+        (hedging(r#""hedgingDelay": "1s""#), "hedgingPolicy.maxAttempts is missing", above_one),
+        (hedging(r#""maxAttempts": true"#), "hedgingPolicy.maxAttempts", above_one),
+        (hedging(r#""maxAttempts": 2, "hedgingDelay": "soon""#), r#"hedgingPolicy.hedgingDelay "soon""#, seconds),
+        (hedging(r#""maxAttempts": 2, "hedgingDelay": {}"#), "hedgingPolicy.hedgingDelay", seconds),
+        (hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": [1.5]"#), "hedgingPolicy.nonFatalStatusCodes 1.5", listed),
+        (one(r#", "timeout": "1""#), r#"timeout "1""#, seconds),
+        (
+            one(r#", "retryPolicy": {}, "hedgingPolicy": {}"#),
+            "hedgingPolicy",
+            "must be absent where there is a retryPolicy",
+        ),
+        (throttle(r#""tokenRatio": 1"#), "retryThrottling.maxTokens is missing", tokens),
+        (throttle(r#""maxTokens": 0, "tokenRatio": 1"#), "retryThrottling.maxTokens 0", tokens),
+        (throttle(r#""maxTokens": 1001, "tokenRatio": 1"#), "retryThrottling.maxTokens 1001", tokens),
+        (throttle(r#""maxTokens": 1.5, "tokenRatio": 1"#), "retryThrottling.maxTokens 1.5", tokens),
+        (throttle(r#""maxTokens": 10"#), "retryThrottling.tokenRatio is missing", number),
+        (throttle(r#""maxTokens": 10, "tokenRatio": -0.1"#), "retryThrottling.tokenRatio -0.1", number),
+    ] {
+        let error = read(&json).unwrap_err();
+        let place = if json.contains("methodConfig") { "methodConfig[0]: " } else { "" };
+        let expected = format!("{place}{field}: {range}");
+        assert!(error.starts_with(&expected), "{json}\n got {error}\nwant {expected}");
+    }
+}
+
+#[test]
+fn a_document_is_checked_by_itself() {
+    let json = retry("1", r#""1s""#, r#""1s""#, "1", "[14]");
+    let document: Document<'_> = serde_json::from_str(&json).unwrap();
+    let error = ServiceConfig::try_from(document).unwrap_err();
+    let expected = ServiceConfigError::new("retryPolicy.maxAttempts", Value::Number(1.0), "an integer above 1");
+    assert_eq!(error, expected.within(0));
+}
+
+#[test]
+fn names_are_whole_and_named_once() {
+    for (names, text) in [
+        (r#"{"method": "Get"}"#, r#"methodConfig[1]: name.method "Get": must be absent where there is no service"#),
+        (r#"{"service": 5}"#, "methodConfig[1]: name.service 5: must be text"),
+        (r#"{"service": "a"}"#, r#"methodConfig[1]: name.service "a": must be named only once"#),
+        (r#"{"service": "a", "method": "b"}"#, r#"methodConfig[1]: name.method "b": must be named only once"#),
+        (r#"{}, {"service": ""}"#, r#"methodConfig[1]: name.service "": must be named only once"#),
+    ] {
+        let first = r#"{"name": [{"service": "a"}, {"service": "a", "method": "b"}]}"#;
+        let error = read(&format!(r#"{{"methodConfig": [{first}, {{"name": [{names}]}}]}}"#)).unwrap_err();
+        assert!(error.starts_with(text), "{error}");
+    }
+}
+
+#[test]
+fn more_than_there_is_room_for_is_an_error() {
+    let json = r#"{"methodConfig": [{"name": [{}, {"service": "a"}]}, {}]}"#;
+    let room = |error: serde_json::Error| error.to_string();
+    assert!(serde_json::from_str::<ServiceConfig<'_, 2, 2>>(json).is_ok());
+    let error = serde_json::from_str::<ServiceConfig<'_, 1, 2>>(json).map_err(room).unwrap_err();
+    assert!(error.starts_with("methodConfig: there is room for 1"), "{error}");
+    let error = serde_json::from_str::<ServiceConfig<'_, 2, 1>>(json).map_err(room).unwrap_err();
+    assert!(error.starts_with("methodConfig[0]: name: there is room for 1"), "{error}");
+}
+
+#[test]
+fn what_does_not_have_the_shape_is_an_error() {
+    for json in ["[1]", r#"{"methodConfig": {}}"#, r#"{"methodConfig": [5]}"#, r#"{"retryThrottling": 1}"#] {
+        assert!(read(json).is_err(), "{json}");
+    }
+    let error = read(r#"{"methodConfig": [{"name": [{"service": "a\u0062"}]}]}"#).unwrap_err();
+    assert!(error.contains("text without escapes"), "{error}");
+}
+
+#[test]
+fn a_method_is_looked_up_from_the_most_to_the_least_specific() {
+    let with = |names: &str, timeout: u32| format!(r#"{{"name": [{names}], "timeout": "{timeout}s"}}"#);
+    let json = format!(
+        r#"{{"methodConfig": [{}, {}, {}, {}]}}"#,
+        with("{}", 1),
+        with(r#"{"service": "a"}, {"service": "b"}"#, 2),
+        with(r#"{"service": "a", "method": "Get"}"#, 3),
+        with("", 4),
+    );
+    let config = read(&json).unwrap();
+    for (service, method, seconds) in [("a", "Get", 3), ("a", "Put", 2), ("b", "Get", 2), ("c", "Get", 1), ("", "", 1)]
+    {
+        let timeout = config.method(service, method).and_then(MethodConfig::timeout);
+        assert_eq!(timeout, Some(Duration::from_secs(seconds)), "{service}/{method}");
+    }
+    let empty = read("{}").unwrap();
+    assert!(empty.method("a", "Get").is_none());
+}
+
+#[test]
+fn without_a_policy_nothing_is_sent_again() {
+    let json = one(r#", "timeout": "2s""#);
+    let config = read(&json).unwrap();
+    let method = config.method("a", "Get").unwrap();
+    let base = ChannelOptions { backup: BackupDelay::After(MS(2)), ..ChannelOptions::brpc() };
+    let expected = ChannelOptions {
+        timeout: MS(2_000).into(),
+        max_retry: 0,
+        backup: BackupDelay::Disabled,
+        ..ChannelOptions::brpc()
+    };
+    assert_eq!(method.channel_options(&base), expected);
+    assert_eq!((method.verdict(0), method.verdict(14)), (Verdict::Accept, Verdict::Fatal));
+}
+
+#[test]
+fn a_call_overrides_what_the_channel_would() {
+    let json = hedging(r#""maxAttempts": 3, "hedgingDelay": "0.02s""#);
+    let config = read(&json).unwrap();
+    let call = config.method("a", "Get").unwrap().call_options();
+    assert_eq!((call.timeout, call.max_retry, call.max_backups), (None, Some(2), Some(2)));
+    assert_eq!(call.backup, Some(BackupDelay::After(MS(20))));
+    assert_eq!((call.backoff, call.idempotency), (Some(Backoff::None), Idempotency::Idempotent));
+}
+
+#[test]
+fn l8_a_listed_code_is_retried_and_every_other_is_fatal() {
+    let listed = [hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": [14, "aborted", 0]"#)];
+    let retried = [retry("2", r#""1s""#, r#""1s""#, "1", r#"[14, "aborted", 0]"#)];
+    for json in listed.iter().chain(&retried) {
+        let config = read(json).unwrap();
+        let method = config.method("a", "Get").unwrap();
+        for code in 0..=u8::MAX {
+            let expected = match code {
+                0 => Verdict::Accept,
+                10 | 14 => Verdict::Retry,
+                _ => Verdict::Fatal,
+            };
+            assert_eq!(method.verdict(code), expected, "{json}: {code}");
+        }
+    }
+}
+
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[test]
+fn b4_a_throttle_that_is_read_is_one_that_can_be_made() {
+    use crate::limit::TokenBucket;
+
+    for (tokens, ratio, is) in [("1", "0.0001", 0.0001), ("1000", "1e9", 1_000.0), ("10", "0.5466", 0.5466)] {
+        let json = format!(r#"{{"retryThrottling": {{"maxTokens": {tokens}, "tokenRatio": {ratio}}}}}"#);
+        let config = read(&json).unwrap();
+        let throttling = config.throttling().unwrap();
+        assert_eq!(throttling, TokenOptions::Grpc { max_tokens: tokens.parse().unwrap(), token_ratio: is });
+        assert!(TokenBucket::new(throttling).is_ok(), "{json}");
+    }
+    assert_eq!(read("{}").unwrap().throttling(), None);
+}
+
+#[test]
+fn reading_is_as_large_as_it_says() {
+    assert!(size_of::<ServiceConfig<'_>>() <= 5 * 1024, "{}", size_of::<ServiceConfig<'_>>());
+}
