@@ -8,8 +8,9 @@ use std::time::Duration;
 use hedge_core::balance::{AnyBalancer, Seeds, UnknownBalancer};
 use hedge_core::call::Call;
 use hedge_core::drive::SendTransport;
+use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{
-    Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency, RetryPolicy,
+    self, Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency, RetryPolicy,
     Timeout,
 };
 use hedge_core::time::Instant;
@@ -33,6 +34,7 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     transport: T,
     servers: Box<str>,
     options: ChannelOptions,
+    limits: LimitOptions,
     policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
     retry_policy: Judge<T::Reply, T::Error>,
     streaming: Option<Streaming<T>>,
@@ -84,6 +86,7 @@ where
             transport,
             servers: servers.into(),
             options: ChannelOptions::brpc(),
+            limits: LimitOptions::SAFE,
             policy: None,
             retry_policy: Judge(Box::new(retry_policy)),
             streaming,
@@ -154,6 +157,14 @@ where
         self
     }
 
+    /// What backups and retries are limited to (B3 to B6). Default: [`LimitOptions::SAFE`], backups for at most a tenth of the
+    /// calls, and a budget for retries and backups (B8). [`LimitOptions::NONE`] is no limit: when every server is slow, each
+    /// of them is sent everything twice.
+    pub fn limits(mut self, limits: LimitOptions) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Who decides on backups and retries of this channel. Default: nobody refuses.
     pub fn backup_policy(mut self, policy: Arc<dyn BackupPolicy + Send + Sync>) -> Self {
         self.policy = Some(policy);
@@ -206,7 +217,9 @@ where
         }
         let servers = Servers::default();
         servers.set(list);
-        let Self { runtime, transport, options, policy, retry_policy, streaming, .. } = self;
+        let Self { runtime, transport, options, limits, policy, retry_policy, streaming, .. } = self;
+        let limits = Limits::new(limits).map_err(|error| BuildError::Options(error.into()))?;
+        let policy = Counted::new((limits, policy.map(policy::Shared)));
         let shared = Shared { servers, balancer, options, policy, seeds: Seeds::new(seed) };
         let blank = {
             // A call that is never polled: it checks the options against what a call holds.
@@ -236,7 +249,7 @@ fn random_seed() -> u64 {
 }
 
 /// Why a channel cannot be built.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The text names no servers.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hedge_core::call::{Call, End, Report};
 use hedge_core::drive::{CallFailure, Driver, SendTransport, drive};
-use hedge_core::policy::{self, Idempotency, Judgement, RetryPolicy};
+use hedge_core::policy::{self, Denial, Extra, Idempotency, Judgement, RetryPolicy};
 
 use crate::address::Address;
 use crate::builder::Builder;
@@ -179,6 +179,11 @@ where
     /// How many attempts a server is working on; 0 if it is not in the list.
     pub fn in_flight(&self, server: &Server) -> u32 {
         self.inner.shared.servers.load().named(server).map_or(0, |node| node.in_flight())
+    }
+
+    /// How many extra attempts of a kind were refused for a reason since the channel was made. Wraps.
+    pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
+        self.inner.shared.policy.denied(extra, reason)
     }
 
     /// The transport.

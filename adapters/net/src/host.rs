@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use hedge_core::balance::{AnyBalancer, Balancer, Candidate, Seeds, ServerList, select};
 use hedge_core::call::{AddressKey, Feedback, Host, NoServer, Pick, Selection, ServerId};
 use hedge_core::drive::Addresses;
-use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended};
+use hedge_core::limit::{Counted, Limits};
+use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended};
 use hedge_core::time::Instant;
 
 use crate::address::Address;
@@ -15,12 +16,15 @@ use crate::node::{MAX_SERVERS, Node, Servers, Snapshot};
 /// How many attempts a call holds, the first included: `max_retry` is at most one less.
 pub const MAX_ATTEMPTS: usize = 8;
 
+/// The channel's limits, whose refusals are counted, and the user's own policy.
+pub(crate) type Policy = Counted<(Limits, Option<policy::Shared<Arc<dyn BackupPolicy + Send + Sync>>>)>;
+
 /// Everything that a channel's calls share.
 pub(crate) struct Shared {
     pub(crate) servers: Servers,
     pub(crate) balancer: AnyBalancer,
     pub(crate) options: ChannelOptions,
-    pub(crate) policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
+    pub(crate) policy: Policy,
     pub(crate) seeds: Seeds,
 }
 
@@ -133,22 +137,20 @@ impl Host for CallHost<'_> {
     }
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {
-        let own = self.shared.policy.as_ref().and_then(|policy| policy.delay(now));
+        let own = self.shared.policy.delay(now);
         own.unwrap_or(self.shared.options.backup)
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
-        self.shared.policy.as_ref().map_or(Ok(()), |policy| policy.may_back_up(now))
+        self.shared.policy.may_back_up(now)
     }
 
     fn may_retry(&self, now: Instant) -> Result<(), Denial> {
-        self.shared.policy.as_ref().map_or(Ok(()), |policy| policy.may_retry(now))
+        self.shared.policy.may_retry(now)
     }
 
     fn ended(&self, call: &Ended<'_>) {
-        if let Some(policy) = &self.shared.policy {
-            policy.ended(call);
-        }
+        self.shared.policy.ended(call);
     }
 }
 

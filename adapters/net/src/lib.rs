@@ -37,8 +37,9 @@ pub use channel::{CallResult, Channel};
 pub use error::{CallError, LastFailure};
 pub use hedge_core::call::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
 pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
+pub use hedge_core::limit::{BudgetOptions, LimitError, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 pub use hedge_core::policy::{
-    AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind, ChannelOptions, Code, ConfigError, Denial, ErrorKind,
+    AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind, ChannelOptions, Code, ConfigError, Denial, ErrorKind, Extra,
     FailMode, Idempotency, Judgement, OnEarlyFailure, Pushback, RetryPolicy, RetryTarget, Timeout, Verdict,
 };
 pub use host::MAX_ATTEMPTS;

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hedge_net::{
-    Address, AttemptError, AttemptInfo, BackupPolicy, BodyMode, Channel, Code, Denial, ErrorKind, Judgement, NotHedged,
-    RetryPolicy, SendTransport, Verdict,
+    Address, AttemptError, AttemptInfo, BackupPolicy, BodyMode, Channel, Code, Denial, ErrorKind, Extra, Judgement,
+    LimitOptions, NotHedged, RetryPolicy, SendTransport, Verdict,
 };
 use hedge_tokio::{CallError, CallOptions, Http, Server, Tokio};
 
@@ -178,10 +178,40 @@ async fn l20_a_panic_in_a_policy_settles_its_call() {
     assert_eq!(channel.in_flight(&server(1)), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn b8_a_cluster_that_is_slow_or_fails_is_not_sent_everything_twice() {
+    const CALLS: usize = 1_000;
+    for (outcome, retries) in [(Ok("slow"), 0), (Err(ErrorKind::Reset), 100 + CALLS / 5 + 10)] {
+        let script = [1, 2, 3].map(|port| (port, 200, outcome));
+        let channel = builder(&script).backup(Duration::from_millis(20)).build().unwrap();
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..CALLS {
+            let channel = channel.clone();
+            calls.spawn(async move {
+                match channel.call(()).await {
+                    Ok(reply) => reply.report().attempts().len(),
+                    Err(error) => error.report().attempts().len(),
+                }
+            });
+        }
+        let attempts: usize = calls.join_all().await.into_iter().sum();
+        // Nothing has completed when the backups are due.
+        assert!(attempts <= CALLS + 10 + retries, "{attempts} attempts");
+        assert_eq!(channel.denied(Extra::Backup, Denial::Ratio), 990);
+        assert_eq!(channel.denied(Extra::Retry, Denial::Budget) > 0, outcome.is_err());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn calls_may_run_on_many_threads() {
     let script = [(1, 0, Ok("one")), (2, 0, Err(ErrorKind::Refused)), (3, 0, Ok("three"))];
-    let channel = builder(&script).backup(Duration::from_micros(1)).timeout(Duration::from_secs(30)).build().unwrap();
+    let channel = builder(&script)
+        .backup(Duration::from_micros(1))
+        .timeout(Duration::from_secs(30))
+        // A third of the calls meet the server that refuses.
+        .limits(LimitOptions::NONE)
+        .build()
+        .unwrap();
     let mut tasks = Vec::new();
     for _ in 0..64 {
         let channel = channel.clone();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hedge_core::balance::{AnyBalancer, Seeds};
-use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Idempotency, Timeout};
+use hedge_core::limit::{Counted, LimitOptions, Limits};
+use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Idempotency, Timeout};
 
 use crate::shared::{Judge, OnEnd, Settings, Shared};
 use crate::{HedgeLayer, HedgeSet, MAX_ATTEMPTS, MAX_IN_FLIGHT, Plain, Report, RetryErrors};
@@ -18,6 +19,7 @@ pub fn builder<T>(timer: T) -> Builder<T> {
         retry_policy: RetryErrors,
         protocol: Plain,
         options: ChannelOptions::brpc(),
+        limits: LimitOptions::SAFE,
         policy: None,
         on_end: None,
         seed: None,
@@ -31,6 +33,7 @@ pub struct Builder<T, R = RetryErrors, C = Plain> {
     retry_policy: R,
     protocol: C,
     options: ChannelOptions,
+    limits: LimitOptions,
     policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
     on_end: Option<OnEnd>,
     seed: Option<u64>,
@@ -74,6 +77,13 @@ impl<T, R, C> Builder<T, R, C> {
         self
     }
 
+    /// What backups and retries are limited to. Default: [`LimitOptions::SAFE`], backups for at most a tenth of the calls, and
+    /// a budget for retries and backups. [`LimitOptions::NONE`] is no limit: what is slow is sent everything twice.
+    pub fn limits(mut self, limits: LimitOptions) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Who limits backups and retries, gives the delay, and hears of every call's end, dropped calls included (B2).
     pub fn backup_policy(mut self, policy: Arc<dyn BackupPolicy + Send + Sync>) -> Self {
         self.policy = Some(policy);
@@ -95,14 +105,14 @@ impl<T, R, C> Builder<T, R, C> {
 
     /// Who judges results. Default: [`RetryErrors`].
     pub fn retry_policy<Other>(self, retry_policy: Other) -> Builder<T, Other, C> {
-        let Self { timer, retry_policy: _, protocol, options, policy, on_end, seed } = self;
-        Builder { timer, retry_policy, protocol, options, policy, on_end, seed }
+        let Self { timer, retry_policy: _, protocol, options, limits, policy, on_end, seed } = self;
+        Builder { timer, retry_policy, protocol, options, limits, policy, on_end, seed }
     }
 
     /// How requests are copied, and what they and their responses carry. Default: [`Plain`].
     pub fn protocol<Other>(self, protocol: Other) -> Builder<T, R, Other> {
-        let Self { timer, retry_policy, protocol: _, options, policy, on_end, seed } = self;
-        Builder { timer, retry_policy, protocol, options, policy, on_end, seed }
+        let Self { timer, retry_policy, protocol: _, options, limits, policy, on_end, seed } = self;
+        Builder { timer, retry_policy, protocol, options, limits, policy, on_end, seed }
     }
 
     /// [`Http`](crate::Http) as protocol and retry policy.
@@ -139,13 +149,14 @@ impl<T, R, C> Builder<T, R, C> {
     }
 
     fn shared(self) -> Result<(Shared<T, R, C>, u64), ConfigError> {
-        let Self { timer, retry_policy, protocol, options, policy, on_end, seed } = self;
+        let Self { timer, retry_policy, protocol, options, limits, policy, on_end, seed } = self;
         options.validate(MAX_ATTEMPTS)?;
         if usize::from(options.max_backups) >= MAX_IN_FLIGHT {
             return Err(ConfigError::TooManyInFlight { max_backups: options.max_backups, slots: MAX_IN_FLIGHT });
         }
         // std's own hasher keys are the operating system's randomness, so a dependency less.
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
+        let policy = Counted::new((Limits::new(limits)?, policy.map(policy::Shared)));
         let settings = Settings { options, policy, seeds: Seeds::new(seed), on_end };
         Ok((Shared { settings, timer, judge: Judge(retry_policy), protocol }, seed))
     }

@@ -1,7 +1,7 @@
 //! HTTP's ways: [`Http`].
 
-use hedge_core::policy::{Code, Idempotency, Judgement, RetryPolicy, Verdict};
-use http::{Method, Request, Response};
+use hedge_core::policy::{Idempotency, Judgement, RetryPolicy, Verdict};
+use http::{Request, Response};
 
 use crate::{CallOptions, Protocol, Report};
 
@@ -12,6 +12,8 @@ use crate::{CallOptions, Protocol, Report};
 /// * Unless those say otherwise, `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice, and no other method.
 /// * The [`Report`] is put into the response's extensions.
 /// * Below 500 a response is accepted, above it loses to what is in flight; errors are retried (R1).
+/// * A response that is not accepted may push back by its headers (R4): see [`pushback`](hedge_http::pushback). A retry
+///   policy of one's own makes its verdicts on responses by [`failure`](hedge_http::failure).
 ///
 /// For bodies that cannot be cloned, a closure that copies what can be copied is a protocol too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -41,7 +43,7 @@ impl<B: Clone, Reply> Protocol<Request<B>, Response<Reply>> for Http {
     fn options(&self, request: &Request<B>) -> CallOptions {
         let mut options = request.extensions().get::<CallOptions>().cloned().unwrap_or_default();
         if options.idempotency == Idempotency::Unset {
-            options.idempotency = idempotency(request.method());
+            options.idempotency = hedge_http::idempotency(request.method());
         }
         options
     }
@@ -56,16 +58,8 @@ impl<B: Clone, Reply> Protocol<Request<B>, Response<Reply>> for Http {
 impl<B, E> RetryPolicy<Response<B>, E> for Http {
     fn judge(&self, result: Result<&Response<B>, &E>) -> Judgement {
         match result {
-            Ok(response) if response.status().is_server_error() => {
-                Judgement::new(Verdict::Wait, Code(response.status().as_u16()))
-            }
-            Ok(_) => Verdict::Accept.into(),
+            Ok(response) => hedge_http::judge(response),
             Err(_) => Verdict::Retry.into(),
         }
     }
-}
-
-fn idempotency(method: &Method) -> Idempotency {
-    // RFC 9110, 9.2.2.
-    if method.is_idempotent() { Idempotency::Idempotent } else { Idempotency::NotIdempotent }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use hedge_core::balance::Seeds;
 use hedge_core::call::{AddressKey, Feedback, Host, Kind, NoServer, Pick, Selection, ServerId};
 use hedge_core::drive::{Addresses, Timer};
-use hedge_core::policy::{BackupDelay, ChannelOptions, Denial, Ended, RetryPolicy};
+use hedge_core::policy::{BackupDelay, ChannelOptions, Denial, Ended, Extra, RetryPolicy};
 use hedge_core::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -67,6 +67,11 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
     /// The service, to be changed.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.service
+    }
+
+    /// How many extra attempts of a kind were refused for a reason, of all services of the layer. Wraps.
+    pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
+        self.shared.settings.policy.denied(extra, reason)
     }
 
     /// The service, taken out.

@@ -62,7 +62,10 @@ mod shared;
 
 pub use hedge_core;
 pub use hedge_core::balance::AnyBalancer;
-pub use hedge_core::policy::{BackupPolicy, RetryPolicy};
+pub use hedge_core::limit::LimitOptions;
+pub use hedge_core::policy::{BackupPolicy, Denial, Extra, RetryPolicy};
+#[cfg(feature = "http")]
+pub use hedge_http;
 
 pub use builder::{Builder, builder};
 pub use error::{BoxError, Error};

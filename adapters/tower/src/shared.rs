@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hedge_core::balance::Seeds;
-use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended, Judgement, RetryPolicy, Verdict};
+use hedge_core::limit::{Counted, Limits};
+use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended, Judgement, RetryPolicy, Verdict};
 use hedge_core::time::Instant;
 
 use crate::Report;
@@ -19,32 +20,32 @@ pub(crate) struct Shared<T, R, C> {
 /// Who hears of the reports.
 pub(crate) type OnEnd = Box<dyn Fn(&Report) + Send + Sync>;
 
+/// The limits, whose refusals are counted, and the user's own policy.
+pub(crate) type Policy = Counted<(Limits, Option<policy::Shared<Arc<dyn BackupPolicy + Send + Sync>>>)>;
+
 /// What the core asks of a host, the servers apart.
 pub(crate) struct Settings {
     pub(crate) options: ChannelOptions,
-    pub(crate) policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
+    pub(crate) policy: Policy,
     pub(crate) seeds: Seeds,
     pub(crate) on_end: Option<OnEnd>,
 }
 
 impl Settings {
     pub(crate) fn backup_delay(&self, now: Instant) -> BackupDelay {
-        let own = self.policy.as_ref().and_then(|policy| policy.delay(now));
-        own.unwrap_or(self.options.backup)
+        self.policy.delay(now).unwrap_or(self.options.backup)
     }
 
     pub(crate) fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
-        self.policy.as_ref().map_or(Ok(()), |policy| policy.may_back_up(now))
+        self.policy.may_back_up(now)
     }
 
     pub(crate) fn may_retry(&self, now: Instant) -> Result<(), Denial> {
-        self.policy.as_ref().map_or(Ok(()), |policy| policy.may_retry(now))
+        self.policy.may_retry(now)
     }
 
     pub(crate) fn ended(&self, call: &Ended<'_>) {
-        if let Some(policy) = &self.policy {
-            policy.ended(call);
-        }
+        self.policy.ended(call);
     }
 }
 

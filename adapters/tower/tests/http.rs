@@ -4,14 +4,16 @@
 mod common;
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use common::{builder, call, ms};
 use hedge_tower::hedge_core::call::{End, NotHedged};
-use hedge_tower::hedge_core::policy::Idempotency;
-use hedge_tower::{CallOptions, Http, Report};
-use http::{Method, Request, Response, StatusCode, Version};
+use hedge_tower::hedge_core::policy::{Idempotency, Verdict};
+use hedge_tower::hedge_http::failure;
+use hedge_tower::{CallOptions, Http, Report, RetryPolicy};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 
@@ -89,6 +91,61 @@ async fn r1_an_internal_error_loses_to_what_is_in_flight_and_else_is_the_callers
         assert_eq!(response.status(), status);
         assert_eq!(response.extensions().get::<Report>().and_then(Report::end), Some(end));
     }
+}
+
+/// When a call ends whose first attempt takes 300 ms and whose backups follow 50 ms after each other: the first of them
+/// fails at 60 with `header`, the second would take 1 ms.
+async fn pushed_back(header: &str, value: &str) -> u128 {
+    let (header, value) = (HeaderName::try_from(header).unwrap(), HeaderValue::try_from(value).unwrap());
+    let sent = Arc::new(AtomicUsize::new(0));
+    let service = service_fn(move |_: Request<Full<Bytes>>| {
+        let (after, status) = [(300, 200), (10, 503), (1, 200)][sent.fetch_add(1, Ordering::Relaxed)];
+        let mut response = Response::new("body");
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response.headers_mut().insert(header.clone(), value.clone());
+        async move {
+            tokio::time::sleep(ms(after)).await;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut service = builder().http().backup(ms(50)).max_backups(2).layer().unwrap().layer(service);
+    let (response, at) = call(&mut service, request(Method::GET)).await;
+    assert_eq!(response.unwrap().status(), StatusCode::OK);
+    at
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_headers_of_a_failure_move_or_cancel_the_next_backup() {
+    for (header, value, at) in [
+        ("x-other", "1", 101),
+        ("grpc-retry-pushback-ms", "30", 141),
+        ("grpc-retry-pushback-ms", "0", 111),
+        ("grpc-retry-pushback-ms", "-1", 300),
+        ("grpc-retry-pushback-ms", "soon", 300),
+        ("retry-after", "0", 111),
+        ("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT", 111),
+        ("retry-after", "1", 300),
+        ("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT", 300),
+        ("retry-after", "soon", 300),
+    ] {
+        assert_eq!(pushed_back(header, value).await, at, "{header}: {value}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r4_a_policy_of_ones_own_retries_when_the_server_says() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let service = service_fn(move |_: Request<Full<Bytes>>| {
+        let status = [429, 200][sent.fetch_add(1, Ordering::Relaxed)];
+        std::future::ready(Response::builder().status(status).header("retry-after", "2").body("body"))
+    });
+    let judge = |result: Result<&Response<&'static str>, &http::Error>| match result {
+        Ok(response) if response.status() == 429 => failure(Verdict::Retry, response),
+        other => Http::new().judge(other),
+    };
+    let builder = builder().http().retry_policy(judge).timeout(ms(5_000));
+    let (response, at) = call(&mut builder.layer().unwrap().layer(service), request(Method::GET)).await;
+    assert_eq!((response.unwrap().status(), at), (StatusCode::OK, 2_000));
 }
 
 #[tokio::test(start_paused = true)]

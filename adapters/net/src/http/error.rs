@@ -4,7 +4,7 @@ use std::error::Error;
 use std::{fmt, io};
 
 use ::http::Response;
-use hedge_core::policy::{AttemptError, Code, DefaultRetryPolicy, ErrorKind, Judgement, RetryPolicy, Verdict};
+use hedge_core::policy::{AttemptError, DefaultRetryPolicy, ErrorKind, Judgement, RetryPolicy};
 
 use super::body::Body;
 use super::request::SourceFailed;
@@ -159,17 +159,15 @@ impl fmt::Display for BadRequest {
 impl Error for BadRequest {}
 
 /// The default for HTTP (R1): a status below 500 is accepted, others are `Wait` with the status as their code, and errors
-/// are judged by their kind.
+/// are judged by their kind. A failed response's headers may push back (R4): see [`pushback`](super::pushback).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HttpRetryPolicy;
 
 impl RetryPolicy<Response<Body>, HttpError> for HttpRetryPolicy {
     fn judge(&self, result: Result<&Response<Body>, &HttpError>) -> Judgement {
         match result {
-            Ok(response) if response.status().as_u16() >= 500 => {
-                Judgement::new(Verdict::Wait, Code(response.status().as_u16()))
-            }
-            result => DefaultRetryPolicy.judge(result),
+            Ok(response) => hedge_http::judge(response),
+            error => DefaultRetryPolicy.judge(error),
         }
     }
 }

@@ -4,6 +4,12 @@
 //! own head from the borrowed request (T3): the method, the path and query, the headers, and a `Host`: the caller's own,
 //! else the authority of an absolute URI, else the server's address.
 //!
+//! # Pushback
+//! A failed response may ask for a delay before the next attempt of its call, or for no further one (R4), in gRPC's
+//! `grpc-retry-pushback-ms` or in `Retry-After`. [`HttpRetryPolicy`] passes it on; as it retries no status, what that moves
+//! or cancels is a backup to come, or the retry of another attempt's failure. A retry policy of one's own makes its
+//! verdicts on responses by [`failure`], or asks [`pushback`] itself.
+//!
 //! # Connections
 //! Each address has a stack of idle connections: the one used last is used next, at most so many are kept, and each is
 //! closed after a while unused. A connection goes back only when its reply has been read to the end; dropping an attempt
@@ -23,5 +29,6 @@ mod transport;
 
 pub use body::{Body, BodyError};
 pub use error::{BadRequest, HttpError, HttpRetryPolicy};
+pub use hedge_http::{failure, pushback};
 pub use request::{BoxBody, BoxError, OnceBody, RequestBody};
 pub use transport::Http;

@@ -4,6 +4,7 @@ pub(crate) mod basics;
 pub(crate) mod bodies;
 pub(crate) mod endings;
 pub(crate) mod pooling;
+pub(crate) mod pushback;
 pub(crate) mod server;
 pub(crate) mod servers;
 pub(crate) mod signal;
@@ -82,6 +83,12 @@ macro_rules! every_test {
                 idle_connections_are_closed
                 t4_a_connection_that_the_server_closed_is_passed_over
                 a_connection_that_the_server_closes_is_not_kept
+            }
+            pushback {
+                r4_grpc_pushback_moves_the_next_backup
+                r4_a_retry_after_past_the_deadline_cancels_the_next_backup
+                r4_retry_after_cancels_the_retry_of_another_attempts_failure
+                r4_a_policy_of_ones_own_retries_when_the_server_says
             }
             servers {
                 l20_a_call_at_a_removed_server_goes_on

@@ -137,3 +137,8 @@ pub(crate) fn ok(body: &str) -> String {
 pub(crate) fn status(status: u16, body: &str) -> String {
     format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
+
+/// Status 503, with this header.
+pub(crate) fn busy(header: &str) -> String {
+    format!("HTTP/1.1 503 X\r\n{header}\r\ncontent-length: 0\r\n\r\n")
+}

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use hedge_core::balance::{AnyBalancer, ServerList};
 use hedge_core::drive::Timer;
-use hedge_core::policy::RetryPolicy;
+use hedge_core::policy::{Denial, Extra, RetryPolicy};
 use tower_service::Service;
 
 pub use follow::Following;
@@ -66,6 +66,11 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many extra attempts of a kind were refused for a reason since the set was made. Wraps.
+    pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
+        self.inner.shared.settings.policy.denied(extra, reason)
     }
 }
 

@@ -1,0 +1,144 @@
+//! What a server's headers ask about further attempts: [`pushback`].
+
+use std::time::SystemTime;
+
+use hedge_core::policy::Pushback;
+use hedge_core::time::Duration;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderName};
+
+/// gRPC's, of its proposal A6.
+const GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
+/// What the headers of a failure, or its trailers, ask about the call's further attempts (R4); `None`: nothing.
+///
+/// * `grpc-retry-pushback-ms` counts first. As in A6, a number is a delay in milliseconds, and anything else, a negative
+///   number above all, is "do not".
+/// * Else `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which the wall clock of this machine turns into a delay of
+///   at least nothing. The RFC does not say what to make of anything else. It is "do not" here too: the server wants to
+///   be left alone for a time, and within the short life of a call no guess at that time is safe.
+///
+/// Several values of one header contradict each other and are "do not", as in gRPC for Go.
+#[must_use]
+pub fn pushback(headers: &HeaderMap) -> Option<Pushback> {
+    pushback_at(headers, SystemTime::now)
+}
+
+fn pushback_at(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Pushback> {
+    let asked = match only(headers, &GRPC_RETRY_PUSHBACK_MS) {
+        None => only(headers, &RETRY_AFTER)?.and_then(|text| retry_after(text, now)),
+        Some(text) => text.and_then(|text| text.parse().ok()).map(Duration::from_millis),
+    };
+    Some(asked.map_or(Pushback::DoNot, Pushback::After))
+}
+
+/// The text of a header that must not come twice; `Some(None)` if it does, or is no text.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&'h str>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(first.to_str().ok().filter(|_| values.next().is_none()))
+}
+
+fn retry_after(text: &str, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    // An error is a date in the past.
+    Some(date.duration_since(now()).unwrap_or_default().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    use http::HeaderValue;
+
+    const fn ms(millis: u64) -> Option<Pushback> {
+        Some(Pushback::After(Duration::from_millis(millis)))
+    }
+
+    const DO_NOT: Option<Pushback> = Some(Pushback::DoNot);
+
+    /// What the headers ask at 30 Sep 2015, 08:49:37.25 GMT.
+    fn asked(headers: &[(&'static str, &[u8])]) -> Option<Pushback> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        pushback_at(&map, || UNIX_EPOCH + std::time::Duration::from_millis(1_443_602_977_250))
+    }
+
+    #[test]
+    fn r4_grpc_names_milliseconds_and_anything_else_is_do_not() {
+        for (value, expected) in [
+            ("0", ms(0)),
+            ("35", ms(35)),
+            ("007", ms(7)),
+            ("18446744073709551615", Some(Pushback::After(Duration::MAX))),
+            ("18446744073709551616", DO_NOT),
+            ("-1", DO_NOT),
+            ("-9223372036854775809", DO_NOT),
+            ("", DO_NOT),
+            ("1.5", DO_NOT),
+            ("35 ms", DO_NOT),
+            ("0x10", DO_NOT),
+            ("soon", DO_NOT),
+        ] {
+            assert_eq!(asked(&[("grpc-retry-pushback-ms", value.as_bytes())]), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn r4_retry_after_names_seconds_or_a_date_and_anything_else_is_do_not() {
+        for (value, expected) in [
+            ("0", ms(0)),
+            ("1", ms(1_000)),
+            ("120", ms(120_000)),
+            ("18446744073709551615", Some(Pushback::After(Duration::MAX))),
+            ("99999999999999999999", DO_NOT),
+            ("-1", DO_NOT),
+            ("", DO_NOT),
+            ("0.5", DO_NOT),
+            ("1, 2", DO_NOT),
+            // The three forms of a date, 2.75 s ahead.
+            ("Wed, 30 Sep 2015 08:49:40 GMT", ms(2_750)),
+            ("Wednesday, 30-Sep-15 08:49:40 GMT", ms(2_750)),
+            ("Wed Sep 30 08:49:40 2015", ms(2_750)),
+            // The past, and the same second, which has begun.
+            ("Wed, 30 Sep 2015 08:49:37 GMT", ms(0)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", ms(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", ms(251_958_697_821_750)),
+            // A day that was not, a wrong weekday, another zone, another format.
+            ("Mon, 31 Feb 2028 08:49:40 GMT", DO_NOT),
+            ("Mon, 30 Sep 2015 08:49:40 GMT", DO_NOT),
+            ("Wed, 30 Sep 2015 08:49:40 CET", DO_NOT),
+            ("2015-09-30T08:49:40Z", DO_NOT),
+            ("Wed, 30 Sep 2015", DO_NOT),
+        ] {
+            assert_eq!(asked(&[("retry-after", value.as_bytes())]), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn r4_grpc_counts_before_http_and_two_values_contradict_each_other() {
+        assert_eq!(asked(&[]), None);
+        assert_eq!(asked(&[("x-retry-after", b"1")]), None);
+        assert_eq!(asked(&[("retry-after", b"7"), ("grpc-retry-pushback-ms", b"20")]), ms(20));
+        assert_eq!(asked(&[("retry-after", b"7"), ("grpc-retry-pushback-ms", b"-1")]), DO_NOT);
+        for name in ["retry-after", "grpc-retry-pushback-ms"] {
+            assert_eq!(asked(&[(name, b"1"), (name, b"1")]), DO_NOT, "{name}");
+            assert_eq!(asked(&[(name, b"\xFF1")]), DO_NOT, "{name}: no text");
+        }
+    }
+
+    #[test]
+    fn r4_a_date_is_as_far_away_as_the_wall_clock_says() {
+        let mut headers = HeaderMap::new();
+        let far = httpdate::fmt_http_date(SystemTime::now() + std::time::Duration::from_secs(3_600));
+        headers.insert(RETRY_AFTER, far.parse().unwrap());
+        let Some(Pushback::After(delay)) = pushback(&headers) else { panic!("a date is a delay") };
+        assert!((3_500_000..=3_600_000).contains(&delay.as_millis()), "{delay}");
+    }
+}
