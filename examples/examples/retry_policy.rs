@@ -4,15 +4,15 @@
 use std::error::Error;
 use std::time::Duration;
 
-use hedge_core::policy::{Code, Judgement, RetryPolicy, Verdict};
+use hedge_core::policy::{Judgement, RetryPolicy, Verdict};
 use hedge_examples::replicas::{self, Answer, Replica};
-use hedge_net::http::{Body, HttpError, HttpRetryPolicy};
+use hedge_net::http::{Body, HttpError, HttpRetryPolicy, failure};
 use http::{Request, Response, StatusCode};
 
-/// 403 is one server's own opinion; everything else is judged as ever.
+/// 403 is one server's own opinion; everything else is judged as ever. When to retry, the server may say in `Retry-After`.
 fn forbidden_is_retried(result: Result<&Response<Body>, &HttpError>) -> Judgement {
     match result {
-        Ok(reply) if reply.status() == StatusCode::FORBIDDEN => Judgement::new(Verdict::Retry, Code(403)),
+        Ok(reply) if reply.status() == StatusCode::FORBIDDEN => failure(Verdict::Retry, reply),
         other => HttpRetryPolicy.judge(other),
     }
 }

@@ -181,7 +181,7 @@ impl<'a> Chart<'a> {
 const GLYPHS: [char; 4] = [' ', '░', '█', '▓'];
 
 /// 1, 2, 5, 10, … microseconds, up to a day and more.
-fn round_times() -> impl Iterator<Item = f64> {
+pub(crate) fn round_times() -> impl Iterator<Item = f64> {
     (0..12).flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(decade)))
 }
 

@@ -7,10 +7,17 @@ use std::process::Command;
 
 /// Runs an example that cargo has built next to this test: `target/<profile>/deps/…` is the test.
 fn output_of(name: &str) -> String {
+    output_with(name, &[])
+}
+
+fn output_with(name: &str, arguments: &[&str]) -> String {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
     let program: PathBuf = profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
-    let output = Command::new(&program).output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let output = Command::new(&program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -60,4 +67,19 @@ fn line_protocol() {
         assert!(text.contains(&format!("GET {key} from the fast server")), "{text}");
     }
     assert!(text.contains("1 backups"), "{text}");
+}
+
+#[test]
+fn tail_at_scale() {
+    let text = output_with("tail_at_scale", &["200"]);
+    assert!(text.starts_with("200 requests a run, each for 1000 keys"), "{text}");
+    // Name, mean, p50, p99, p99.9, extra reads.
+    let p99 = |name: &str| -> f64 {
+        let row = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        row.split_whitespace().nth(2).and_then(|cell| cell.parse().ok()).unwrap()
+    };
+    assert!(p99("no backup") > 74.0, "{text}");
+    assert!(p99("after 10 ms") <= 74.0 && p99("for 2 % extra") <= 74.0, "{text}");
+    let bars = text.lines().filter(|line| line.contains('█'));
+    assert_eq!(bars.count(), 3 * 5, "{text}");
 }

@@ -38,14 +38,13 @@ mod snapshot;
 mod tests;
 
 use core::fmt;
-use core::sync::atomic::fence;
 
 pub use quantile::{Quantile, QuantileError};
 pub use snapshot::{Hedged, Snapshot};
 
 pub(crate) use half::Sample;
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::time::{Duration, Instant};
 use estimate::{Cell, bucket_at};
 use grid::BUCKETS;

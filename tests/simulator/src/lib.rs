@@ -4,15 +4,23 @@
 //! from one seed make the same decisions to the byte. While it runs, [`Watch`] holds every call to what the core promises;
 //! the first broken promise ends the run with an error that says what, when and in which call. [`storm`] makes worlds at
 //! random and counts what happened in them.
+//!
+//! [`Fleet`] measures instead: requests that may read many keys each, millions of calls, and how long they took. [`tail`]
+//! and [`redundancy`] are two results of others that it comes to as well.
 
 #![allow(clippy::indexing_slicing, reason = "the indices are made here, and a wrong one is a bug to hear of")]
 
+mod fleet;
 mod line;
 mod model;
+pub mod outage;
+pub mod redundancy;
 pub mod storm;
+pub mod tail;
 mod watch;
 mod world;
 
+pub use fleet::{Fleet, Load, Measured, SERVERS};
 pub use line::{Change, Line, SimPolicy};
 pub use model::{Faults, Latency, ServerModel};
 pub use watch::{Broken, Watch};

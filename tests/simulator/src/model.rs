@@ -23,6 +23,17 @@ pub enum Latency {
         /// How often, in 0..=1.
         probability: f64,
     },
+    /// `body`, kept below `from`; but a Pareto tail from there on with this probability.
+    Tailed {
+        /// Without the tail.
+        body: Box<Latency>,
+        /// Where the tail begins.
+        from: Duration,
+        /// How often, in 0..=1.
+        probability: f64,
+        /// How fast it falls: that it exceeds t becomes less likely as t^-exponent.
+        exponent: f64,
+    },
     /// One after the other, the last one for ever.
     Scripted(Vec<Duration>),
 }
@@ -44,13 +55,22 @@ impl Latency {
                 let latency = base.sample(served, rng);
                 if rng.random_bool(*probability) { latency + *stall } else { latency }
             }
+            Self::Tailed { body, from, probability, exponent } => {
+                // Above 0, of which the tail would make infinity.
+                let dice = 1.0 - rng.random::<f64>();
+                if dice <= *probability {
+                    scale(*from, (probability / dice).powf(1.0 / exponent))
+                } else {
+                    body.sample(served, rng).min(*from)
+                }
+            }
             Self::Scripted(latencies) => latencies.get(served).or(latencies.last()).copied().unwrap_or(Duration::ZERO),
         }
     }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates when it becomes a u64")]
-fn scale(duration: Duration, factor: f64) -> Duration {
+pub(crate) fn scale(duration: Duration, factor: f64) -> Duration {
     Duration::from_micros((duration.as_micros() as f64 * factor).round() as u64)
 }
 
@@ -156,11 +176,14 @@ mod tests {
     fn latencies_have_their_means() {
         let lognormal = Latency::LogNormal(MS(1), 0.5);
         let stalling = Latency::Stalling { base: Box::new(lognormal.clone()), stall: MS(20), probability: 0.05 };
+        let body = Box::new(Latency::Constant(MS(70)));
+        let tailed = Latency::Tailed { body, from: MS(20), probability: 0.25, exponent: 4.0 };
         for (latency, expected) in [
             (Latency::Constant(MS(7)), 7_000.0),
             (Latency::Exponential(MS(10)), 10_000.0),
             (lognormal, 1_000.0 * 0.125f64.exp()),
             (stalling, 1_000.0 * 0.125f64.exp() + 1_000.0),
+            (tailed, 0.75 * 20_000.0 + 0.25 * 20_000.0 * 4.0 / 3.0),
             (Latency::Scripted(vec![MS(5), MS(9)]), 9_000.0),
         ] {
             let mean = mean_us(&latency);

@@ -1,0 +1,44 @@
+//! The redundancy threshold: up to which load it pays to send every request to two servers and take the faster answer,
+//! where the slower one is served to its end all the same.
+//!
+//! Two copies double the load. With servers that are FIFO queues of one worker and Poisson arrivals, they pay below a load of
+//! exactly 1/3 if service times are exponential, and below about 0.27 if they are constant. (The question is that of
+//! Vulimiri and others, *Low latency via redundancy*, 2013.)
+//!
+//! The theory has independent queues. Here the two copies of a request meet two of 100, chosen at random, in which other
+//! requests share no more than one in a hundred: that costs two copies up to half a percent of their mean.
+
+use hedge_core::policy::{BackupDelay, ChannelOptions, NoPolicy, Timeout};
+use hedge_core::time::Duration;
+
+use crate::model::scale;
+use crate::{Broken, Fleet, Latency, Load, Measured, SERVERS};
+
+/// The mean service time.
+pub const UNIT: Duration = Duration::from_secs(1);
+
+/// How long a server works on a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Service {
+    /// Always [`UNIT`]: M/D/1 queues.
+    Constant,
+    /// M/M/1 queues.
+    Exponential,
+}
+
+/// Requests that arrive as a Poisson process and keep each server busy for `load` of the time, as long as there is one copy
+/// of each; `requests` of them are measured. A second copy is a backup after no time at all.
+///
+/// # Errors
+/// As [`Fleet::run`].
+pub fn run(service: Service, load: f64, two_copies: bool, requests: usize, seed: u64) -> Result<Measured, Broken> {
+    let latency = match service {
+        Service::Constant => Latency::Constant(UNIT),
+        Service::Exponential => Latency::Exponential(UNIT),
+    };
+    let backup = if two_copies { BackupDelay::After(Duration::ZERO) } else { BackupDelay::Disabled };
+    let options = ChannelOptions { backup, timeout: Timeout::Never, ..ChannelOptions::brpc() };
+    let fleet = Fleet { latency, workers: 1, options };
+    let every = Latency::Exponential(scale(UNIT, 1.0 / (load * SERVERS as f64)));
+    fleet.run(NoPolicy, &Load { requests, warm_up: requests / 10, keys: 1, every, seed })
+}
