@@ -1,9 +1,8 @@
 //! Who is compared: [`Contender`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use hedge_core::policy::BackupPolicy;
+use hedge_core::limit::LimitOptions;
 use hedge_tokio::Tokio;
 use tower::hedge::Policy;
 use tower::util::BoxService;
@@ -39,12 +38,8 @@ impl Contender {
         }
     }
 
-    /// `service`, hedged after 50 ms. `limit` is for those that take one.
-    pub(crate) fn wrap(
-        self,
-        service: Service,
-        limit: Option<Arc<dyn BackupPolicy + Send + Sync>>,
-    ) -> BoxService<(), (), BoxError> {
+    /// `service`, hedged after 50 ms. `limits` are for those that take some.
+    pub(crate) fn wrap(self, service: Service, limits: LimitOptions) -> BoxService<(), (), BoxError> {
         match self {
             Self::Tower => tower_hedge(service).boxed(),
             Self::TowerResilience => {
@@ -52,11 +47,8 @@ impl Contender {
                 layer.layer(service).map_err(BoxError::from).boxed()
             }
             Self::HedgeTower => {
-                let mut builder = hedge_tower::builder(Tokio::new()).timeout(Duration::from_secs(10)).backup(DELAY);
-                if let Some(limit) = limit {
-                    builder = builder.backup_policy(limit);
-                }
-                match builder.layer() {
+                let builder = hedge_tower::builder(Tokio::new()).timeout(Duration::from_secs(10)).backup(DELAY);
+                match builder.limits(limits).layer() {
                     Ok(layer) => layer.layer(service).map_err(BoxError::from).boxed(),
                     Err(error) => service.map_err(move |_| BoxError::from(error)).boxed(),
                 }

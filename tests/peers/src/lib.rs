@@ -13,6 +13,9 @@ mod table;
 pub use contenders::Contender;
 pub use table::{Cell, Table, versions};
 
+use hedge_core::limit::{LimitOptions, RatioMode, RatioOptions, TokenOptions};
+
+use outage::Outage;
 use script::{Outcome, Step};
 
 /// When a slow call is sent again.
@@ -29,24 +32,52 @@ pub async fn run() -> Table {
     hedge(&mut table, "first fails at 60, backup in flight ok at 80, a third slow", &backup_in_flight, Outcome::Ok(80))
         .await;
 
-    let mut cells = Vec::new();
-    for contender in Contender::ALL {
-        let attempts = outage::attempts(contender).await;
-        cells.push(match contender {
-            Contender::HedgeTower => Cell::Checked(format!("{attempts} attempts"), attempts <= outage::ALLOWED),
-            _ => Cell::Measured(format!("{attempts} attempts")),
-        });
-    }
-    table.row("every server slow, 1,000 calls, ours limited to 10 %", cells, format!("at most {}", outage::ALLOWED));
+    outages(&mut table).await;
 
     let share = spread::failing_share().await;
     let cells = vec![Cell::Measured(format!("{share:.1} %")), Cell::Nothing, Cell::Later("when balancers join")];
     table.row("one of 10 servers fails fast: its share under P2C", cells, "below 2 %".into());
 
     let granted = spread::retry_budgets().map(|granted| format!("{granted:.2}")).join(", ");
-    let cells = vec![Cell::Measured(granted), Cell::Nothing, Cell::Later("when limits join")];
+    let own = spread::own_retry_budgets();
+    let text = own.map_or_else(|error| error.to_string(), |own| own.map(|granted| format!("{granted:.2}")).join(", "));
+    let exact = own == Ok([0.6, 0.7, 0.9]);
+    let cells = vec![Cell::Measured(granted), Cell::Nothing, Cell::Checked(text, exact)];
     table.row("retry budget asked for 0.6, 0.7, 0.9", cells, "exact".into());
     table
+}
+
+/// Every server slow, and every server failing: what is sent of a thousand and of a hundred thousand calls.
+async fn outages(table: &mut Table) {
+    for (scenario, outage, calls) in [
+        ("every server slow, 1,000 calls", Outage::Slow, 1_000),
+        ("every server slow, 100,000 calls", Outage::Slow, 100_000),
+        ("every server failing, 1,000 calls", Outage::Failing, 1_000),
+        ("every server failing, 100,000 calls", Outage::Failing, 100_000),
+    ] {
+        let (mut cells, mut wanted) = (Vec::new(), String::new());
+        for contender in Contender::ALL {
+            let sent = outage::run(contender, LimitOptions::SAFE, outage, calls).await;
+            let text = format!("{} attempts", sent.attempts);
+            cells.push(if contender == Contender::HedgeTower {
+                let bound = sent.bound(outage, calls);
+                wanted = format!("at most {bound:.0}");
+                Cell::Checked(text, sent.within(bound))
+            } else {
+                Cell::Measured(text)
+            });
+        }
+        table.row(scenario, cells, wanted);
+    }
+    let cached = RatioOptions { mode: RatioMode::Cached, ..RatioOptions::DEFAULT };
+    for (scenario, limits) in [
+        ("  the first of these under brpc's cached ratio", LimitOptions { ratio: Some(cached), ..LimitOptions::NONE }),
+        ("  under tRPC's tokens", LimitOptions { tokens: Some(TokenOptions::TRPC), ..LimitOptions::NONE }),
+    ] {
+        let sent = outage::run(Contender::HedgeTower, limits, Outage::Slow, 1_000).await;
+        let cells = vec![Cell::Nothing, Cell::Nothing, Cell::Measured(format!("{} attempts", sent.attempts))];
+        table.row(scenario, cells, "no bound".into());
+    }
 }
 
 async fn hedge(table: &mut Table, scenario: &'static str, steps: &[Step], wanted: Outcome) {

@@ -1,51 +1,68 @@
-//! How much load hedging adds when every server is slow.
+//! How much load hedging adds when every server is slow or fails.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use hedge_core::policy::{BackupDelay, BackupPolicy, Denial};
-use hedge_core::time::Instant;
+use hedge_core::limit::{BudgetOptions, LimitOptions, RatioOptions};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use tower::{Service as _, ServiceExt};
 
 use crate::Contender;
 use crate::script::{Service, Step};
 
-const CALLS: usize = 1_000;
-const BURST: usize = 10;
+/// How the servers are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outage {
+    /// Each attempt is answered after 200 ms.
+    Slow,
+    /// Each attempt fails after 5 ms.
+    Failing,
+}
 
-/// The calls, 10 % of backups, and the burst.
-pub(crate) const ALLOWED: usize = CALLS + CALLS / 10 + BURST;
+/// What a run came to.
+pub(crate) struct Sent {
+    pub(crate) attempts: usize,
+    run: Duration,
+}
 
-/// How many attempts a thousand calls make at servers that take 200 ms.
-pub(crate) async fn attempts(contender: Contender) -> usize {
-    let service = Service::new(&[Step::Ok(200)]);
-    let mut hedged = contender.wrap(service.clone(), Some(Arc::new(TenPercent::default())));
-    for _ in 0..CALLS {
-        if let Ok(hedged) = hedged.ready().await {
-            // What a call comes to is not the question here.
-            hedged.call(()).await.ok();
+impl Sent {
+    /// What rule B8 allows under the safe limits: of a slow cluster the ratio counts, of a failing one the budget.
+    pub(crate) fn bound(&self, outage: Outage, calls: u32) -> f64 {
+        let (ratio, budget) = (RatioOptions::DEFAULT, BudgetOptions::DEFAULT);
+        let seconds = self.run.as_secs_f64();
+        let calls = f64::from(calls);
+        match outage {
+            Outage::Slow => {
+                let windows = (seconds / f64::from(ratio.window_size_seconds)).ceil();
+                calls * (1.0 + ratio.max_backup_ratio) + f64::from(ratio.burst) * windows
+            }
+            Outage::Failing => {
+                let minimum = f64::from(budget.minimum_per_second) * seconds;
+                calls * (1.0 + budget.share) + f64::from(budget.burst) + minimum
+            }
         }
     }
-    service.attempts()
+
+    pub(crate) fn within(&self, bound: f64) -> bool {
+        u32::try_from(self.attempts).is_ok_and(|attempts| f64::from(attempts) <= bound)
+    }
 }
 
-/// A user's own limit: one backup for ten calls, and a few to begin with.
-#[derive(Debug, Default)]
-struct TenPercent {
-    calls: AtomicUsize,
-    backups: AtomicUsize,
-}
-
-impl BackupPolicy for TenPercent {
-    fn delay(&self, _: Instant) -> Option<BackupDelay> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        None
+/// How many attempts are made of so many calls, a thousand a second. `limits` are for those that take some.
+pub(crate) async fn run(contender: Contender, limits: LimitOptions, outage: Outage, calls: u32) -> Sent {
+    let step = if outage == Outage::Slow { Step::Ok(200) } else { Step::Fail(5) };
+    let service = Service::new(&[step]);
+    let mut hedged = contender.wrap(service.clone(), limits);
+    let mut running = JoinSet::new();
+    let start = Instant::now();
+    for _ in 0..calls {
+        if let Ok(hedged) = hedged.ready().await {
+            running.spawn(hedged.call(()));
+        }
+        sleep(Duration::from_millis(1)).await;
+        // What a call comes to is not the question here.
+        while running.try_join_next().is_some() {}
     }
-
-    fn may_back_up(&self, _: Instant) -> Result<(), Denial> {
-        let allowed = BURST + self.calls.load(Ordering::Relaxed) / 10;
-        let grant = |backups| (backups < allowed).then_some(backups + 1);
-        let granted = self.backups.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grant);
-        granted.map(drop).map_err(|_| Denial::Ratio)
-    }
+    running.join_all().await;
+    Sent { attempts: service.attempts(), run: start.elapsed() }
 }

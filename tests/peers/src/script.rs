@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hedge_core::limit::LimitOptions;
 use tokio::time::Instant;
 use tower::{Service as _, ServiceExt};
 
@@ -92,7 +93,7 @@ impl tower::Service<()> for Service {
 
 /// Makes one call to a fresh service.
 pub(crate) async fn play(contender: Contender, steps: &[Step]) -> Outcome {
-    let mut service = contender.wrap(Service::new(steps), None);
+    let mut service = contender.wrap(Service::new(steps), LimitOptions::SAFE);
     let start = Instant::now();
     let result = match service.ready().await {
         Ok(service) => service.call(()).await,

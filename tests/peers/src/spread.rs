@@ -1,8 +1,11 @@
-//! What tower's balancer and retry budget do, until ours join.
+//! What tower's balancer does, until ours joins, and what retry budgets grant.
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
+use hedge_core::limit::{Budget as OwnBudget, BudgetOptions, LimitError};
+use hedge_core::policy::BackupPolicy;
+use hedge_core::time::Instant;
 use tokio::task::JoinSet;
 use tower::balance::p2c::Balance;
 use tower::discover::ServiceList;
@@ -55,6 +58,21 @@ pub(crate) fn retry_budgets() -> [f64; 3] {
             .count();
         percent(granted, CALLS) / 100.0
     })
+}
+
+/// The same of hedge's budget, without its burst.
+pub(crate) fn own_retry_budgets() -> Result<[f64; 3], LimitError> {
+    let now = Instant::ZERO;
+    let granted = |share| {
+        let budget = OwnBudget::new(BudgetOptions { share, minimum_per_second: 0, ..BudgetOptions::DEFAULT })?;
+        while budget.may_retry(now).is_ok() {}
+        let requests = (0..CALLS).filter(|_| {
+            budget.completed(now);
+            budget.may_retry(now).is_ok()
+        });
+        Ok(percent(requests.count(), CALLS) / 100.0)
+    };
+    Ok([granted(0.6)?, granted(0.7)?, granted(0.9)?])
 }
 
 fn percent(part: usize, whole: usize) -> f64 {
