@@ -79,12 +79,11 @@ pub struct Attempt {
     state: Flat,
 }
 
-/// [`State`] in one byte, with a zero for what has not been started: a new call's attempts are a run of zeros.
+/// [`State`] in one byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 enum Flat {
-    NotStarted,
     InFlight,
     Accept,
     Retry,
@@ -107,16 +106,6 @@ impl From<State> for Flat {
 }
 
 impl Attempt {
-    pub(super) const NONE: Self = Self {
-        started_us: 0,
-        ended_us: 0,
-        server: ServerId::new(0, 0),
-        address: AddressKey(0),
-        code: Code::NONE,
-        kind: Kind::First,
-        state: Flat::NotStarted,
-    };
-
     pub(super) fn start(offset: Duration, server: ServerId, address: AddressKey, kind: Kind) -> Self {
         let (started_us, state) = (offset_us(offset), Flat::InFlight);
         Self { started_us, ended_us: 0, server, address, code: Code::NONE, kind, state }
@@ -152,8 +141,7 @@ impl Attempt {
     #[must_use]
     pub const fn state(&self) -> State {
         match self.state {
-            // What has not been started is never shown.
-            Flat::NotStarted | Flat::InFlight => State::InFlight,
+            Flat::InFlight => State::InFlight,
             Flat::Accept => State::Finished(Verdict::Accept),
             Flat::Retry => State::Finished(Verdict::Retry),
             Flat::Wait => State::Finished(Verdict::Wait),
