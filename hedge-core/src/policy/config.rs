@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn f_the_readme_s_file_reads() {
+        let json = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"max_backup_ratio": 0.02}}}"#;
+        let config = read(json).unwrap();
+        assert_eq!(config.options().backup, BackupDelay::After(MS(10)));
+        let limits = config.limits();
+        assert_eq!(limits.ratio.map(|ratio| ratio.max_backup_ratio), Some(0.02));
+        assert!(limits.tokens.is_some(), "the preset's own");
+    }
+
+    #[test]
     fn what_cannot_be_read_is_named() {
         for (json, texts) in [
             (r#"{"timeout_ms": 5}"#, ["unknown field `timeout_ms`", "`preset`, `timeout`, `connect_timeout`"]),
