@@ -40,7 +40,8 @@ pub struct CallOptions {
     pub kind: CallKind,
     /// The request's key for balancers that hash.
     pub request_code: Option<u32>,
-    /// A policy for this call, instead of the channel's.
+    /// A policy for this call, instead of the channel's, its limits included: a policy that limits nothing lets everything
+    /// pass.
     pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
     /// The servers to use, in this order, instead of what the balancer would choose (S8). They need not be in the
     /// channel's list; those that are share its counts.

@@ -8,7 +8,8 @@ mod text;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use hedge_tower::{BoxError, hedge_core::policy::Judgement, hedge_core::policy::Verdict};
+use hedge_tower::hedge_core::policy::{Judgement, Verdict};
+use hedge_tower::{BoxError, hedge_http::pushback};
 use text::Text;
 use tonic::transport::{Endpoint, Server, server::TcpIncoming};
 use tonic::{Code, Request, Response, Status, body::Body};
@@ -32,10 +33,15 @@ fn serve(delay: Duration) -> Result<std::net::SocketAddr, BoxError> {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let set = hedge_tower::builder(hedge_tokio::Tokio::new())
-        .retry_policy(|result: Result<&Response<String>, &Status>| match result.map_err(Status::code) {
-            Ok(_) => Judgement::from(Verdict::Accept),
-            Err(Code::Unavailable | Code::ResourceExhausted) => Verdict::Retry.into(),
-            Err(_) => Verdict::Fatal.into(),
+        .retry_policy(|result: Result<&Response<String>, &Status>| {
+            match result.map_err(|status| (status.code(), status)) {
+                Ok(_) => Judgement::from(Verdict::Accept),
+                // When to come back, if the server says (gRPC's A6).
+                Err((Code::Unavailable | Code::ResourceExhausted, status)) => {
+                    Judgement { pushback: pushback(status.metadata().as_ref()), ..Verdict::Retry.into() }
+                }
+                Err(_) => Verdict::Fatal.into(),
+            }
         })
         .timeout(Duration::from_secs(1))
         .backup(Duration::from_millis(20))

@@ -22,7 +22,8 @@ pub struct CallOptions {
     pub backoff: Option<Backoff>,
     /// Whether this request may be sent twice.
     pub idempotency: Idempotency,
-    /// A policy for this call, instead of the layer's.
+    /// A policy for this call, instead of the layer's, its limits included: a policy that limits nothing lets everything
+    /// pass.
     pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
     /// Cancels the call from elsewhere; a signal serves one call at a time.
     pub cancel: Option<Arc<CancelSignal>>,

@@ -238,7 +238,8 @@ pub struct CallOptions<'a> {
     pub streaming: bool,
     /// The key of the request for balancers that hash.
     pub request_code: Option<u32>,
-    /// A policy for this call, instead of the channel's.
+    /// A policy for this call, instead of the channel's, its limits included: a policy that limits nothing lets everything
+    /// pass.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub backup_policy: Option<&'a (dyn BackupPolicy + Sync)>,
     /// The servers to use, in this order, instead of what the balancer would choose (S8).
