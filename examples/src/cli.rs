@@ -31,8 +31,8 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) concurrency: u32,
 
-    /// When the second run sends its backup: so long after a call's start; when the call is slower than 95 % were of late
-    /// (auto); or never, and shows what backups would have done (shadow)
+    /// When the second run sends its backup: so long after a call's start; after a delay that follows the latencies, the
+    /// shortest that keeps to the ratio (auto); or never, to show what backups would have done (shadow)
     #[arg(long, visible_alias = "backup-ms", value_name = "MS|auto|shadow", default_value = "2", value_parser = backup)]
     #[arg(allow_negative_numbers = true)]
     pub(crate) backup: Backup,
@@ -41,7 +41,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum)]
     pub(crate) limit: Option<Limit>,
 
-    /// How many backups a call the limit allows, in (0, 1] [default: 0.1]
+    /// How many backups a call there may be, in (0, 1]: for the limit, and for --backup auto [default: 0.1]
     #[arg(long, value_name = "RATIO", allow_negative_numbers = true, value_parser = ratio)]
     pub(crate) max_backup_ratio: Option<f64>,
 
@@ -86,8 +86,8 @@ impl fmt::Display for Backup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::After(delay) => write!(f, "backup after {delay:?}"),
-            Self::Auto => f.write_str("backup after the 95th percentile"),
-            Self::Shadow => f.write_str("no backup but on paper"),
+            Self::Auto => f.write_str("backup after an adaptive delay"),
+            Self::Shadow => f.write_str("backups on paper"),
         }
     }
 }
@@ -145,10 +145,14 @@ impl Runtime {
 }
 
 impl Options {
-    /// The limits that are asked for; the error is that there is none with such a ratio.
+    /// How many backups a call there may be.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.max_backup_ratio.unwrap_or(RatioOptions::DEFAULT.max_backup_ratio)
+    }
+
+    /// The limits that are asked for; the error is a ratio for limits that have none.
     pub(crate) fn limits(&self) -> Result<LimitOptions, String> {
-        let max_backup_ratio = self.max_backup_ratio.unwrap_or(RatioOptions::DEFAULT.max_backup_ratio);
-        let exact = RatioOptions { max_backup_ratio, ..RatioOptions::DEFAULT };
+        let exact = RatioOptions { max_backup_ratio: self.ratio(), ..RatioOptions::DEFAULT };
         // A run lasts a second or so, and these are the shortest there are: with brpc's 5 s it would be over before the
         // limit looked a second time.
         let cached =

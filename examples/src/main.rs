@@ -4,6 +4,7 @@
 
 mod chart;
 mod cli;
+mod hedging;
 mod load;
 mod stats;
 
@@ -15,15 +16,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser as _;
-use hedge_core::policy::BackupDelay;
+use hedge_core::policy::{BackupDelay, NoPolicy};
 use hedge_examples::replicas::{self, Answer, Replica, ServiceTimes};
-use hedge_net::{CallOptions, Channel, Runtime};
+use hedge_net::{CallOptions, Channel, LimitOptions, Runtime};
 use hedge_smol::Smol;
 use hedge_tokio::Tokio;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::chart::{Chart, Curve};
 use crate::cli::Options;
+use crate::hedging::Hedging;
 use crate::load::Load;
 use crate::stats::Measurement;
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let limits = options.limits()?;
     if let Some(file) = &options.svg {
         // Better now than after the measurement; what is there stays until there is something to replace it.
         let writable = OpenOptions::new().create(true).append(true).open(file);
@@ -64,34 +67,41 @@ fn run(options: &Options) -> Result<ExitCode, Failure> {
         cli::Runtime::Tokio => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let inside = runtime.enter();
-            let measurement = measure(&Tokio::new(), options, &stop);
+            let measurement = measure(&Tokio::new(), options, limits, &stop);
             drop(inside);
             // A name that is still being looked up is not waited for.
             runtime.shutdown_background();
             measurement?
         }
-        cli::Runtime::Smol => measure(&Smol::new(), options, &stop)?,
+        cli::Runtime::Smol => measure(&Smol::new(), options, limits, &stop)?,
     };
-    report(options, &measurement)?;
+    report(options, limits, &measurement)?;
     Ok(if stop.load(Ordering::Relaxed) { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
 /// Both runs, or as much of them as there was time for.
-fn measure<R: Runtime>(runtime: &R, options: &Options, stop: &Arc<AtomicBool>) -> Result<Measurement, Failure> {
+fn measure<R: Runtime>(
+    runtime: &R,
+    options: &Options,
+    limits: LimitOptions,
+    stop: &Arc<AtomicBool>,
+) -> Result<Measurement, Failure> {
     let mut measurement = Measurement { servers: 0, concurrency: options.concurrency, runs: Vec::new() };
-    for (name, backup) in [("plain", None), ("backup", Some(options.backup_ms))] {
+    for _ in 0..2 {
+        let hedging = match measurement.runs.first() {
+            None => Hedging::Plain,
+            Some(plain) => Hedging::new(options, plain.p50_us)?,
+        };
         // New replicas for each run: both meet the same service times.
         let replicas = if options.servers.is_none() { start_replicas(options.seed)? } else { Vec::new() };
         let servers = options.servers.clone().unwrap_or_else(|| replicas::servers(&replicas));
-        let mut builder = Channel::builder(runtime.clone(), servers)
+        let builder = Channel::builder(runtime.clone(), servers)
             .load_balancer(options.lb.name())
             .timeout(options.timeout_ms)
             .max_retry(options.max_retry)
+            .limits(limits)
             .seed(options.seed);
-        if let Some(delay) = backup {
-            builder = builder.backup(delay);
-        }
-        let channel = builder.build()?;
+        let channel = hedging.install(builder).build()?;
         measurement.servers = channel.servers().len();
 
         let load = Load {
@@ -102,7 +112,9 @@ fn measure<R: Runtime>(runtime: &R, options: &Options, stop: &Arc<AtomicBool>) -
             stop: Arc::clone(stop),
         };
         let unmeasured = |calls: u64| {
-            let options = CallOptions { backup: Some(BackupDelay::Disabled), ..CallOptions::default() };
+            // With a policy of their own, nothing is counted of them by the channel's.
+            let (backup, policy) = (Some(BackupDelay::Disabled), Some(Arc::new(NoPolicy) as Arc<_>));
+            let options = CallOptions { backup, backup_policy: policy, ..CallOptions::default() };
             load::run(runtime, &channel, Load { calls, options, ..load.clone() }, |_| {})
         };
         let callers = u64::from(options.concurrency);
@@ -117,10 +129,10 @@ fn measure<R: Runtime>(runtime: &R, options: &Options, stop: &Arc<AtomicBool>) -
         if stopped() {
             break;
         }
-        let bar = progress_bar(name, options.calls);
+        let bar = progress_bar(hedging.name(), options.calls);
         let outcome = load::run(runtime, &channel, load, |done| bar.set_position(done));
         bar.finish_and_clear();
-        measurement.runs.push(outcome.tally.finish(name));
+        measurement.runs.push(outcome.tally.finish(hedging.name(), hedging.decisions(&channel)));
     }
     Ok(measurement)
 }
@@ -140,7 +152,7 @@ fn progress_bar(name: &'static str, calls: u64) -> ProgressBar {
     if let Some(style) = style { bar.with_style(style) } else { bar }
 }
 
-fn report(options: &Options, measurement: &Measurement) -> Result<(), Failure> {
+fn report(options: &Options, limits: LimitOptions, measurement: &Measurement) -> Result<(), Failure> {
     let curves = measurement.runs.iter().map(|run| Curve { name: run.name, sorted_us: &run.latencies_us });
     let chart = Chart::new(curves);
     if let (Some(file), Some(chart)) = (&options.svg, &chart) {
@@ -154,9 +166,9 @@ fn report(options: &Options, measurement: &Measurement) -> Result<(), Failure> {
         (Some(_), 1) => "server",
         (Some(_), _) => "servers",
     };
-    let (backup, timeout) = (options.backup_ms, options.timeout_ms);
+    let (backup, limits, timeout) = (options.backup, cli::limits_text(&limits), options.timeout_ms);
     let title = format!(
-        "{} {servers}, {} calls a run, {} at a time, backup after {backup:?}, timeout {timeout:?}, {}, {}",
+        "{} {servers}, {} calls a run, {} at a time, timeout {timeout:?}, {}, {}\n{backup}, {limits}",
         measurement.servers,
         options.calls,
         measurement.concurrency,

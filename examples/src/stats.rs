@@ -1,11 +1,17 @@
 //! What a run counts, and what it comes to: exact percentiles, a table and JSON.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use hedge_core::call::{Kind, Report};
+use hedge_core::latency::{LatencyRecorder, Quantile, Snapshot};
+use hedge_core::policy::ShadowCount;
+use hedge_core::time::Instant;
 use serde::Serialize;
+
+/// How many extra attempts were refused, by reason.
+pub(crate) type Denials = BTreeMap<String, u32>;
 
 /// Everything that one run has counted so far.
 #[derive(Clone, Default, Debug)]
@@ -44,9 +50,11 @@ impl Tally {
         self.calls() - self.errors.values().sum::<u64>()
     }
 
-    /// What it comes to.
-    pub(crate) fn finish(mut self, name: &'static str) -> Run {
+    /// What it comes to, with what the run's policies did.
+    pub(crate) fn finish(mut self, name: &'static str, decisions: Decisions) -> Run {
         self.latencies_us.sort_unstable();
+        let Decisions { delay_us, backups_denied, retries_denied, shadow } = decisions;
+        let predict = Predict::new(&self.latencies_us);
         let (calls, ok) = (self.calls(), self.ok());
         let at = |per_mille| percentile(&self.latencies_us, per_mille).unwrap_or(0);
         Run {
@@ -62,6 +70,10 @@ impl Tally {
             p99_us: at(990),
             p999_us: at(999),
             max_us: at(1_000),
+            delay_us,
+            backups_denied,
+            retries_denied,
+            shadow: shadow.into_iter().map(|count| predict.on_paper(count)).collect(),
             errors: self.errors,
             latencies_us: self.latencies_us,
         }
@@ -72,6 +84,59 @@ impl Tally {
 fn percentile(sorted: &[u64], per_mille: usize) -> Option<u64> {
     let rank = (sorted.len() * per_mille).div_ceil(1_000);
     sorted.get(rank.saturating_sub(1)).copied()
+}
+
+/// What a run's policies did.
+#[derive(Default, Debug)]
+pub(crate) struct Decisions {
+    /// The backup's delay; the median if it changed. `None` if there was none.
+    pub(crate) delay_us: Option<u64>,
+    pub(crate) backups_denied: Denials,
+    pub(crate) retries_denied: Denials,
+    /// By delay, if backups were only counted.
+    pub(crate) shadow: Vec<ShadowCount>,
+}
+
+/// What is predicted from the latencies of a run without backups.
+struct Predict(Snapshot);
+
+impl Predict {
+    fn new(latencies_us: &[u64]) -> Self {
+        let recorder = LatencyRecorder::default();
+        // All of the run at once: the recorder's window may be shorter than the run.
+        let at = Instant::ZERO;
+        latencies_us.iter().for_each(|latency| recorder.record(at, Duration::from_micros(*latency).into()));
+        Self(recorder.snapshot(at))
+    }
+
+    fn on_paper(&self, count: ShadowCount) -> OnPaper {
+        let ShadowCount { delay, calls, sent, won, saved } = count;
+        let p99 = self.0.hedged(delay, Quantile::P99);
+        OnPaper {
+            delay_us: delay.as_micros(),
+            calls,
+            sent,
+            won,
+            saved_us: saved.as_micros(),
+            p99_us: p99.map(|hedged| hedged.latency.as_micros()),
+        }
+    }
+}
+
+/// What backups after one delay would have done.
+#[derive(Clone, Serialize, Debug)]
+struct OnPaper {
+    delay_us: u64,
+    /// Of so many calls …
+    calls: u32,
+    /// … so many would have sent one …
+    sent: u32,
+    /// … which would have been the first to answer so often …
+    won: u32,
+    /// … and saved so much in all.
+    saved_us: u64,
+    /// What the 99th percentile would have been.
+    p99_us: Option<u64>,
 }
 
 /// The whole measurement, as `--json` prints it.
@@ -94,66 +159,95 @@ pub(crate) struct Run {
     backup_wins: u64,
     /// Attempts beyond one a call, as a fraction of the calls.
     extra_load: f64,
-    p50_us: u64,
+    pub(crate) p50_us: u64,
     p90_us: u64,
     p99_us: u64,
     p999_us: u64,
     max_us: u64,
+    /// See [`Decisions::delay_us`].
+    delay_us: Option<u64>,
+    backups_denied: Denials,
+    retries_denied: Denials,
+    /// Empty, unless backups were only counted.
+    shadow: Vec<OnPaper>,
     /// Sorted.
     #[serde(skip)]
     pub(crate) latencies_us: Vec<u64>,
 }
 
 impl Measurement {
-    /// The runs side by side; nothing without any.
+    /// The runs side by side, and below them what backups would have done, by their delay; nothing without a run.
     pub(crate) fn table(&self) -> String {
-        if self.runs.is_empty() {
-            return String::new();
-        }
-        type Cell = fn(&Run) -> String;
-        let rows: [(&str, Cell); 11] = [
-            ("calls", |run| run.calls.to_string()),
-            ("ok", |run| run.ok.to_string()),
-            ("errors", |run| run.errors()),
-            ("p50", |run| millis(run.p50_us)),
-            ("p90", |run| millis(run.p90_us)),
-            ("p99", |run| millis(run.p99_us)),
-            ("p99.9", |run| millis(run.p999_us)),
-            ("max", |run| millis(run.max_us)),
-            ("attempts", |run| run.attempts.to_string()),
-            ("extra requests", |run| format!("{:.1} %", 100.0 * run.extra_load)),
-            ("backups that won", |run| format!("{} of {}", run.backup_wins, run.backups)),
-        ];
-        let columns: Vec<Vec<String>> = self
-            .runs
-            .iter()
-            .map(|run| {
-                let cells = rows.iter().map(|(_, cell)| cell(run));
-                std::iter::once(run.name.to_owned()).chain(cells).collect()
-            })
-            .collect();
-        let mut table = String::new();
-        for (row, label) in std::iter::once("").chain(rows.iter().map(|(label, _)| *label)).enumerate() {
-            let _ = write!(table, "{label:<16}");
-            for column in &columns {
-                let width = column.iter().map(|cell| cell.chars().count()).max().unwrap_or(0).max(10);
-                let cell = column.get(row).map_or("", String::as_str);
-                let _ = write!(table, "  {cell:>width$}");
-            }
-            table.push('\n');
+        let mut table = side_by_side(
+            &self.runs,
+            &[
+                ("", |run| run.name.into()),
+                ("calls", |run| run.calls.to_string()),
+                ("ok", |run| run.ok.to_string()),
+                ("errors", |run| counts(&run.errors).unwrap_or_else(|| "0".into())),
+                ("p50", |run| millis(run.p50_us)),
+                ("p90", |run| millis(run.p90_us)),
+                ("p99", |run| millis(run.p99_us)),
+                ("p99.9", |run| millis(run.p999_us)),
+                ("max", |run| millis(run.max_us)),
+                ("attempts", |run| run.attempts.to_string()),
+                ("extra requests", |run| format!("{:.1} %", 100.0 * run.extra_load)),
+                ("backups that won", |run| format!("{} of {}", run.backup_wins, run.backups)),
+                ("backups denied", |run| counts(&run.backups_denied).unwrap_or_else(none)),
+                ("retries denied", |run| counts(&run.retries_denied).unwrap_or_else(none)),
+                ("median delay", |run| run.delay_us.map_or_else(none, millis)),
+            ],
+        );
+        for run in self.runs.iter().filter(|run| !run.shadow.is_empty()) {
+            table.push_str("\nwhat backups would have done, by their delay\n\n");
+            table.push_str(&side_by_side(
+                &run.shadow,
+                &[
+                    ("", |paper| format!("{} ms", paper.delay_us as f64 / 1_000.0)),
+                    ("would be sent", |paper| format!("{:.1} %", 100.0 * paper.a_call(paper.sent.into()))),
+                    ("would have won", |paper| format!("{} of {}", paper.won, paper.sent)),
+                    ("saved a call", |paper| format!("{:.2} ms", paper.a_call(paper.saved_us as f64) / 1_000.0)),
+                    ("predicted p99", |paper| paper.p99_us.map_or_else(none, millis)),
+                ],
+            ));
         }
         table
     }
 }
 
-impl Run {
-    fn errors(&self) -> String {
-        if self.errors.is_empty() {
-            return "0".into();
-        }
-        let kinds: Vec<_> = self.errors.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        kinds.join(", ")
+impl OnPaper {
+    fn a_call(&self, sum: f64) -> f64 {
+        if self.calls == 0 { 0.0 } else { sum / f64::from(self.calls) }
     }
+}
+
+/// A row of a table: its label, and what it shows of a column's item.
+type Row<T> = (&'static str, fn(&T) -> String);
+
+fn side_by_side<T>(items: &[T], rows: &[Row<T>]) -> String {
+    let columns: Vec<Vec<String>> =
+        items.iter().map(|item| rows.iter().map(|(_, cell)| cell(item)).collect()).collect();
+    let mut table = String::new();
+    for (row, (label, _)) in rows.iter().enumerate().filter(|_| !items.is_empty()) {
+        let _ = write!(table, "{label:<16}");
+        for column in &columns {
+            let width = column.iter().map(|cell| cell.chars().count()).max().unwrap_or(0).max(10);
+            let cell = column.get(row).map_or("", String::as_str);
+            let _ = write!(table, "  {cell:>width$}");
+        }
+        table.push('\n');
+    }
+    table
+}
+
+/// `2 deadline, 1 failed`; `None` without any.
+fn counts<K: Display, N: Display>(counts: &BTreeMap<K, N>) -> Option<String> {
+    let all: Vec<_> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn none() -> String {
+    "none".into()
 }
 
 fn millis(micros: u64) -> String {
@@ -190,7 +284,13 @@ mod tests {
         for micros in 1..=1_000 {
             tally.record(Duration::from_micros(micros), &won_by_backup(), (micros > 998).then_some("deadline"));
         }
-        Measurement { servers: 3, concurrency: 8, runs: vec![Tally::default().finish("plain"), tally.finish("backup")] }
+        let decisions = Decisions {
+            delay_us: Some(2_000),
+            backups_denied: [("budget".into(), 3), ("ratio".into(), 12)].into(),
+            ..Decisions::default()
+        };
+        let runs = vec![Tally::default().finish("plain", Decisions::default()), tally.finish("backup", decisions)];
+        Measurement { servers: 3, concurrency: 8, runs }
     }
 
     #[test]
@@ -208,10 +308,12 @@ mod tests {
     #[test]
     fn json_has_its_shape() {
         let empty = r#"{"name":"plain","calls":0,"ok":0,"errors":{},"attempts":0,"backups":0,"backup_wins":0,"#;
-        let empty = format!(r#"{empty}"extra_load":0.0,"p50_us":0,"p90_us":0,"p99_us":0,"p999_us":0,"max_us":0}}"#);
+        let empty = format!(r#"{empty}"extra_load":0.0,"p50_us":0,"p90_us":0,"p99_us":0,"p999_us":0,"max_us":0,"#);
+        let empty = format!(r#"{empty}"delay_us":null,"backups_denied":{{}},"retries_denied":{{}},"shadow":[]}}"#);
         let full = r#"{"name":"backup","calls":1000,"ok":998,"errors":{"deadline":2},"attempts":2000,"backups":1000,"#;
         let full = format!(r#"{full}"backup_wins":1000,"extra_load":1.0,"p50_us":500,"p90_us":900,"#);
-        let full = format!(r#"{full}"p99_us":990,"p999_us":999,"max_us":1000}}"#);
+        let full = format!(r#"{full}"p99_us":990,"p999_us":999,"max_us":1000,"delay_us":2000,"#);
+        let full = format!(r#"{full}"backups_denied":{{"budget":3,"ratio":12}},"retries_denied":{{}},"shadow":[]}}"#);
         let expected = format!(r#"{{"servers":3,"concurrency":8,"runs":[{empty},{full}]}}"#);
         assert_eq!(serde_json::to_string(&measurement()).unwrap(), expected);
     }
@@ -219,19 +321,52 @@ mod tests {
     #[test]
     fn the_table_is_side_by_side() {
         let expected = "
-                       plain        backup
-calls                      0          1000
-ok                         0           998
-errors                     0    2 deadline
-p50                  0.00 ms       0.50 ms
-p90                  0.00 ms       0.90 ms
-p99                  0.00 ms       0.99 ms
-p99.9                0.00 ms       1.00 ms
-max                  0.00 ms       1.00 ms
-attempts                   0          2000
-extra requests         0.0 %       100.0 %
-backups that won      0 of 0  1000 of 1000
+                       plain              backup
+calls                      0                1000
+ok                         0                 998
+errors                     0          2 deadline
+p50                  0.00 ms             0.50 ms
+p90                  0.00 ms             0.90 ms
+p99                  0.00 ms             0.99 ms
+p99.9                0.00 ms             1.00 ms
+max                  0.00 ms             1.00 ms
+attempts                   0                2000
+extra requests         0.0 %             100.0 %
+backups that won      0 of 0        1000 of 1000
+backups denied          none  3 budget, 12 ratio
+retries denied          none                none
+median delay            none             2.00 ms
 ";
         assert_eq!(measurement().table(), &expected[1..]);
+    }
+    #[test]
+    fn a_shadow_has_a_table_of_its_own() {
+        let mut tally = Tally::default();
+        // One call in twenty takes 20 ms instead of 1 ms, and so would a backup of it.
+        for call in 0..1_000 {
+            let millis = if call % 20 == 0 { 20 } else { 1 };
+            tally.record(Duration::from_millis(millis), &won_by_backup(), None);
+        }
+        let count = |millis, sent, saved| ShadowCount {
+            delay: CoreDuration::from_millis(millis),
+            calls: 1_000,
+            sent,
+            won: sent / 2,
+            saved: CoreDuration::from_millis(saved),
+        };
+        let shadow = vec![count(2, 50, 850), count(50, 0, 0)];
+        let runs = vec![tally.finish("shadow", Decisions { shadow, ..Decisions::default() })];
+        let table = Measurement { servers: 3, concurrency: 8, runs }.table();
+        // What is predicted is within 6 % of 3 ms and 20 ms.
+        let expected = "
+what backups would have done, by their delay
+
+                        2 ms       50 ms
+would be sent          5.0 %       0.0 %
+would have won      25 of 50      0 of 0
+saved a call         0.85 ms     0.00 ms
+predicted p99        3.01 ms    20.89 ms
+";
+        assert_eq!(table.split_at(table.find("\nwhat").unwrap()).1, expected);
     }
 }

@@ -61,6 +61,7 @@ fn both_runtimes_count_both_runs() {
         counts_add_up(backup, 300);
         assert_eq!(plain["attempts"], 300, "{plain}");
         assert!(backup["backup_wins"].as_u64() > Some(0), "{backup}");
+        assert_eq!(backup["delay_us"], 2_000, "{backup}");
     }
 }
 
@@ -69,7 +70,64 @@ fn without_options_but_calls_it_prints_a_table_and_a_picture() {
     let output = run("--calls 200");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{text}");
-    for part in ["plain", "backup", "p99.9", "extra requests", "backups that won", "░", "█", "50 %┤", " ms\n"] {
+    for part in ["backup after 2ms", "limit ratio 0.1 and budget", "plain", "backup", "p99.9", "extra requests"] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    for part in ["backups that won", "backups denied", "median delay", "2.00 ms", "░", "█", "50 %┤", " ms\n"] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[test]
+fn what_a_limit_refuses_is_counted_by_reason() {
+    let measured = json(&run("--calls 300 --json --timeout-ms 10000 --limit exact --max-backup-ratio 0.01 --backup 0"));
+    let [plain, backup] = measured["runs"].as_array().unwrap().as_slice() else { panic!("{measured}") };
+    assert_eq!((&plain["backups_denied"], &plain["delay_us"]), (&serde_json::json!({}), &Value::Null));
+    assert_eq!((&backup["delay_us"], &backup["retries_denied"]), (&0.into(), &serde_json::json!({})));
+    // The burst, and one in a hundred calls that were done; every call asks for one.
+    let (sent, denied) = (backup["backups"].as_u64().unwrap(), backup["backups_denied"]["ratio"].as_u64().unwrap());
+    assert!((10..=13).contains(&sent) && sent + denied == 300, "{backup}");
+}
+
+#[test]
+fn without_a_limit_or_with_one_of_failures_every_slow_call_is_hedged() {
+    for limit in ["none", "tokens"] {
+        let measured = json(&run(&format!("--calls 300 --json --timeout-ms 10000 --limit {limit} --backup 0")));
+        let backup = &measured["runs"][1];
+        assert_eq!((&backup["backups"], &backup["backups_denied"]), (&300.into(), &serde_json::json!({})), "{backup}");
+    }
+}
+
+#[test]
+fn an_adaptive_delay_is_found_and_shown() {
+    let measured = json(&run("--calls 1500 --json --timeout-ms 10000 --backup auto"));
+    let auto = &measured["runs"][1];
+    assert_eq!(auto["name"], "auto");
+    counts_add_up(auto, 1_500);
+    assert!(auto["delay_us"].as_u64() >= Some(1_000) && auto["backups"].as_u64() > Some(0), "{auto}");
+    let few = run("--calls 20 --backup auto");
+    let text = String::from_utf8_lossy(&few.stdout);
+    let delay = text.lines().find_map(|line| line.strip_prefix("median delay")).unwrap();
+    assert!(delay.split_whitespace().eq(["none", "none"]), "nothing is known after so few calls: {text}");
+}
+
+#[test]
+fn a_shadow_sends_nothing_and_tells_what_backups_would_have_done() {
+    let measured = json(&run("--calls 1500 --json --timeout-ms 10000 --backup shadow"));
+    let shadow = &measured["runs"][1];
+    assert_eq!((&shadow["name"], &shadow["backups"], &shadow["delay_us"]), (&"shadow".into(), &0.into(), &Value::Null));
+    counts_add_up(shadow, 1_500);
+    let delays = shadow["shadow"].as_array().unwrap();
+    let all = |name: &str| delays.iter().map(|delay| delay[name].as_u64().unwrap()).collect::<Vec<_>>();
+    assert!(delays.len() == 5 && all("delay_us").is_sorted(), "{shadow}");
+    assert!(all("calls").iter().all(|calls| *calls == 1_500), "{shadow}");
+    assert!(all("sent").iter().rev().is_sorted() && all("sent")[0] > 0, "longer delays, fewer backups: {shadow}");
+    assert!(delays.iter().all(|delay| delay["won"].as_u64() <= delay["sent"].as_u64()), "{shadow}");
+    assert!(all("p99_us").iter().all(|p99| *p99 > 0), "{shadow}");
+    // The shortest delay alone asks for backups, and every one is refused.
+    assert_eq!(shadow["backups_denied"].as_object().unwrap().keys().collect::<Vec<_>>(), ["shadow"], "{shadow}");
+    let text = String::from_utf8(run("--calls 200 --backup shadow").stdout).unwrap();
+    for part in ["backups on paper", "would be sent", "would have won", "saved a call", "predicted p99", "█ shadow"] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
 }
@@ -121,6 +179,15 @@ fn what_cannot_be_used_is_one_line() {
         ("--servers nonsense://x", "nonsense"),
         ("--servers list://", "list"),
         ("--max-retry 200", "200"),
+        ("--backup soon", "auto"),
+        ("--backup -1", "--backup"),
+        ("--limit best", "exact, cached, tokens, budget, none"),
+        ("--max-backup-ratio 0", "max_backup_ratio 0: must be in (0, 1]"),
+        ("--max-backup-ratio=-0.5", "max_backup_ratio -0.5: must be in (0, 1]"),
+        ("--limit cached --max-backup-ratio 1.5", "max_backup_ratio 1.5: must be in (0, 1]"),
+        ("--max-backup-ratio x", "not a number"),
+        ("--limit tokens --max-backup-ratio 0.2", "--limit tokens has no ratio"),
+        ("--limit none --max-backup-ratio 0.2", "--limit none has no ratio"),
         ("--svg /nowhere/at/all.svg", "/nowhere/at/all.svg"),
         (&format!("--servers {silent}"), "refused"),
     ] {
@@ -131,7 +198,7 @@ fn what_cannot_be_used_is_one_line() {
 
 #[test]
 fn a_delay_past_the_timeout_is_warned_of() {
-    let output = run("--calls 20 --json --timeout-ms 400 --backup-ms 400");
+    let output = run("--calls 20 --json --timeout-ms 400 --backup 400");
     assert_eq!(json(&output)["runs"][1]["backups"], 0);
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("warning: "));
 }
@@ -140,7 +207,7 @@ fn a_delay_past_the_timeout_is_warned_of() {
 fn help_is_no_error() {
     let output = run("--help");
     assert!(output.status.success() && output.stderr.is_empty());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("--backup-ms"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("--backup <MS|auto|shadow>"));
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! How a run is hedged, and what its policies did.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hedge_core::policy::{
+    AdaptiveDelay, AdaptiveError, AdaptiveOptions, BackupDelay, BackupPolicy, Ended, Shadow, Target,
+};
+use hedge_core::time::{Duration as CoreDuration, Instant};
+use hedge_net::http::Http;
+use hedge_net::{Builder, Channel, Denial, Extra, Runtime};
+
+use crate::chart::round_times;
+use crate::cli::{Backup, Options};
+use crate::stats::{Decisions, Denials};
+
+/// How many delays a shadow tries.
+const DELAYS: usize = 5;
+/// What an adaptive delay goes by: a run lasts a second or so.
+const WINDOW: CoreDuration = CoreDuration::from_secs(2);
+
+/// When a run's backups are sent.
+#[derive(Debug)]
+pub(crate) enum Hedging {
+    Plain,
+    After(Duration),
+    Auto(Arc<Auto>),
+    Shadow(Arc<Shadow<DELAYS>>),
+}
+
+impl Hedging {
+    /// As the command line says. A shadow tries the five round delays that follow the plain run's median.
+    pub(crate) fn new(options: &Options, median_us: u64) -> Result<Self, AdaptiveError> {
+        Ok(match options.backup {
+            Backup::After(delay) => Self::After(delay),
+            Backup::Auto => Self::Auto(Arc::new(Auto::new(options.ratio())?)),
+            Backup::Shadow => Self::Shadow(Arc::new(Shadow::new(delays_from(median_us).map(Into::into)))),
+        })
+    }
+
+    /// The run's.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::After(_) => "backup",
+            Self::Auto(_) => "auto",
+            Self::Shadow(_) => "shadow",
+        }
+    }
+
+    /// The channel to be, hedged so.
+    pub(crate) fn install<R: Runtime>(&self, builder: Builder<R, Http<R>>) -> Builder<R, Http<R>> {
+        match self {
+            Self::Plain => builder,
+            Self::After(delay) => builder.backup(*delay),
+            Self::Auto(auto) => builder.backup_policy(Arc::<Auto>::clone(auto)),
+            Self::Shadow(shadow) => builder.backup_policy(Arc::<Shadow<DELAYS>>::clone(shadow)),
+        }
+    }
+
+    /// What it and the channel's limits have done so far.
+    pub(crate) fn decisions<R: Runtime>(&self, channel: &Channel<R, Http<R>>) -> Decisions {
+        let denials = |extra| -> Denials {
+            let of = |reason: Denial| (reason.to_string(), channel.denied(extra, reason));
+            Denial::ALL.into_iter().map(of).filter(|(_, count)| *count > 0).collect()
+        };
+        Decisions {
+            delay_us: match self {
+                Self::Plain | Self::Shadow(_) => None,
+                Self::After(delay) => u64::try_from(delay.as_micros()).ok(),
+                Self::Auto(auto) => auto.median_us(),
+            },
+            backups_denied: denials(Extra::Backup),
+            retries_denied: denials(Extra::Retry),
+            shadow: match self {
+                Self::Shadow(shadow) => shadow.counts().collect(),
+                _ => Vec::new(),
+            },
+        }
+    }
+}
+
+/// An adaptive delay, and the delays that it gave.
+#[derive(Debug)]
+pub(crate) struct Auto {
+    delay: AdaptiveDelay,
+    given_us: Mutex<Vec<u64>>,
+}
+
+impl Auto {
+    /// It may send so many backups a call.
+    ///
+    /// The default's 95th percentile is no target here: the replicas stall on 5 % of the requests, so that it lies now
+    /// before the stalls and now behind them. Nor is its window of 10 s: what is known is looked at some 40 times a
+    /// window, and the run would be a third over before the first look.
+    fn new(ratio: f64) -> Result<Self, AdaptiveError> {
+        let target = Target::ExtraLoad(ten_thousandths(ratio));
+        let options = AdaptiveOptions { target, window: WINDOW, ..AdaptiveOptions::DEFAULT };
+        Ok(Self { delay: AdaptiveDelay::new(options)?, given_us: Mutex::default() })
+    }
+
+    /// Of the delays that were given; `None` if it was off all the time.
+    fn median_us(&self) -> Option<u64> {
+        let mut given = self.given_us.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        given.sort_unstable();
+        given.get(given.len() / 2).copied()
+    }
+}
+
+impl BackupPolicy for Auto {
+    fn delay(&self, now: Instant) -> Option<BackupDelay> {
+        let delay = self.delay.delay(now);
+        if let Some(BackupDelay::After(delay)) = delay {
+            self.given_us.lock().unwrap_or_else(PoisonError::into_inner).push(delay.as_micros());
+        }
+        delay
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        self.delay.ended(call);
+    }
+}
+
+/// The nearest number of ten-thousandths, and at least one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in (0, 1]")]
+const fn ten_thousandths(ratio: f64) -> u16 {
+    let nearest = (ratio * 10_000.0 + 0.5) as u16;
+    if nearest == 0 { 1 } else { nearest }
+}
+
+/// The round delays that follow.
+fn delays_from(median_us: u64) -> [Duration; DELAYS] {
+    let mut times = round_times().skip_while(|time| *time < median_us as f64);
+    [(); DELAYS].map(|()| Duration::from_secs_f64(times.next().unwrap_or_default() / 1e6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shadow_tries_round_delays_from_the_median_on() {
+        assert_eq!(delays_from(680), [1, 2, 5, 10, 20].map(Duration::from_millis));
+        assert_eq!(delays_from(2_000), [2, 5, 10, 20, 50].map(Duration::from_millis));
+        assert_eq!(delays_from(0)[0], Duration::from_micros(1));
+        assert_eq!(delays_from(u64::MAX), [Duration::ZERO; DELAYS], "there is an end to it, and no panic");
+    }
+
+    #[test]
+    fn auto_takes_any_ratio() {
+        for (ratio, expected) in [(1.0, 10_000), (0.1, 1_000), (0.012_35, 124), (1e-9, 1)] {
+            assert_eq!(ten_thousandths(ratio), expected);
+            assert!(Auto::new(ratio).is_ok());
+        }
+    }
+
+    #[test]
+    fn auto_notes_what_it_gave() {
+        let auto = Auto::new(0.1).unwrap();
+        assert_eq!((auto.delay(Instant::ZERO), auto.median_us()), (Some(BackupDelay::Disabled), None));
+        auto.given_us.lock().unwrap().extend([9, 1, 5]);
+        assert_eq!(auto.median_us(), Some(5));
+    }
+}
