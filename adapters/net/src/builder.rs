@@ -10,8 +10,8 @@ use hedge_core::call::Call;
 use hedge_core::drive::SendTransport;
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{
-    self, Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency, RetryPolicy,
-    Timeout,
+    self, Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency,
+    RetryPolicy, Timeout,
 };
 use hedge_core::time::Instant;
 
