@@ -5,13 +5,36 @@ use hedge_core::time::{Duration, Instant};
 use hedge_core::window::SlidingCount;
 use proptest::prelude::*;
 
+/// What lies between two additions.
+#[derive(Clone, Copy, Debug)]
+enum Pause {
+    Micros(u64),
+    /// Up to a microsecond before, at or behind the next bucket's beginning.
+    ToBucket(u64),
+    /// Up to where the window begins so near a bucket's beginning.
+    ToWindow(u64),
+}
+
+impl Pause {
+    fn after(self, now: u64, bucket: u64, window: u64) -> u64 {
+        let edge = |at: u64| at.next_multiple_of(bucket) + bucket;
+        match self {
+            Self::Micros(micros) => now + micros,
+            Self::ToBucket(beside) => edge(now) + beside - 1,
+            Self::ToWindow(beside) => edge(now.saturating_sub(window)) + window + beside - 1,
+        }
+    }
+}
+
 /// Pauses from nothing to some years, mostly about the window.
-fn pause() -> impl Strategy<Value = u64> {
+fn pause() -> impl Strategy<Value = Pause> {
     prop_oneof![
-        4 => 0..200_000_u64,
-        2 => 0..3_000_000_u64,
-        1 => 0..40_000_000_u64,
-        1 => (0..48_u32).prop_map(|bits| 1 << bits),
+        4 => (0..200_000_u64).prop_map(Pause::Micros),
+        2 => (0..3_000_000_u64).prop_map(Pause::Micros),
+        1 => (0..40_000_000_u64).prop_map(Pause::Micros),
+        1 => (0..48_u32).prop_map(|bits| Pause::Micros(1 << bits)),
+        2 => (0..3_u64).prop_map(Pause::ToBucket),
+        2 => (0..3_u64).prop_map(Pause::ToWindow),
     ]
 }
 
@@ -26,7 +49,7 @@ impl Model {
     }
 }
 
-fn against_the_model<const N: usize>(seconds: u64, steps: &[(u64, u32)]) -> Result<(), TestCaseError> {
+fn against_the_model<const N: usize>(seconds: u64, steps: &[(Pause, u32)]) -> Result<(), TestCaseError> {
     let window = Duration::from_secs(seconds);
     let count = SlidingCount::<N>::new(window).unwrap();
     let bucket = count.bucket().as_micros();
@@ -34,7 +57,7 @@ fn against_the_model<const N: usize>(seconds: u64, steps: &[(u64, u32)]) -> Resu
     let mut model = Model::default();
     let mut now = 0;
     for (pause, n) in steps {
-        now += pause;
+        now = pause.after(now, bucket, window.as_micros());
         let at = Instant::from_micros(now);
         count.add(at, *n);
         model.0.push((now, *n));

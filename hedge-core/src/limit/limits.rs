@@ -94,6 +94,10 @@ impl BackupPolicy for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::RoundRobin;
+    use crate::call::{Action, Input};
+    use crate::channel::Channel;
+    use crate::policy::{CallOptions, ChannelOptions, Verdict};
 
     const NOW: Instant = Instant::from_millis(1);
 
@@ -114,6 +118,45 @@ mod tests {
         assert_eq!(other_way.may_back_up(NOW), Err(Denial::Ratio));
         assert_eq!(granted(&budget), 1);
         assert_eq!(both.may_retry(NOW), Err(Denial::Budget), "retries pass the ratio");
+    }
+
+    /// Makes a call of one attempt under a policy.
+    fn call(policy: &impl BackupPolicy, verdict: Verdict) {
+        let options = ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() };
+        let mut channel: Channel<u8, RoundRobin, _> =
+            Channel::with_policy(options, RoundRobin::new(1), policy, 1).unwrap();
+        channel.cluster_mut().insert(1, "").unwrap();
+        let own = CallOptions::new();
+        let mut call = channel.call(&own, NOW).unwrap();
+        let Action::Start(first) = call.poll(NOW) else { panic!("the first attempt") };
+        call.handle(NOW, Input::finished(first.attempt, verdict));
+        assert!(matches!(call.poll(NOW), Action::Done(_)));
+    }
+
+    #[test]
+    fn b2_each_limit_hears_of_every_calls_end() {
+        let ratio: RatioLimit =
+            RatioLimit::new(RatioOptions { max_backup_ratio: 0.5, ..RatioOptions::DEFAULT }).unwrap();
+        let budget = BudgetOptions { share: 0.5, burst: 2, minimum_per_second: 0, maximum_per_second: None };
+        let budget = Budget::new(budget).unwrap();
+        let tokens = TokenBucket::new(TokenOptions::Trpc { max_tokens: 8, token_ratio: 2 }).unwrap();
+        let all = Limits::new(LimitOptions { tokens: Some(TokenOptions::TRPC), ..LimitOptions::SAFE }).unwrap();
+        assert_eq!((granted(&ratio), granted(&budget)), (10, 2));
+        assert_eq!(granted(&all), 10);
+        for _ in 0..20 {
+            call(&(&ratio, &budget), Verdict::Accept);
+            call(&all, Verdict::Accept);
+        }
+        assert_eq!((granted(&ratio), granted(&budget), granted(&all)), (10, 2, 2));
+        call(&tokens, Verdict::Fatal);
+        assert_eq!(tokens.tokens_milli(), 8_000, "it says nothing about the servers");
+        call(&tokens, Verdict::Retry);
+        call(&tokens, Verdict::Wait);
+        assert_eq!(tokens.tokens_milli(), 4_000);
+        call(&tokens, Verdict::Accept);
+        assert_eq!(tokens.tokens_milli(), 5_000);
+        (0..10).for_each(|_| call(&all, Verdict::Retry));
+        assert_eq!(all.may_retry(NOW), Err(Denial::Tokens));
     }
 
     #[test]

@@ -252,3 +252,67 @@ impl<P: BackupPolicy> BackupPolicy for Option<P> {
 pub struct NoPolicy;
 
 impl BackupPolicy for NoPolicy {}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::atomic::{AtomicU32, Ordering};
+
+    const NOW: Instant = Instant::from_millis(7);
+
+    /// Refuses backups, and notes what it is asked, a digit each.
+    #[derive(Default)]
+    struct Noting(AtomicU32);
+
+    impl Noting {
+        fn note(&self, digit: u32) {
+            self.0.store(self.0.load(Ordering::Relaxed) * 10 + digit, Ordering::Relaxed);
+        }
+    }
+
+    impl BackupPolicy for Noting {
+        fn delay(&self, now: Instant) -> Option<BackupDelay> {
+            self.note(1);
+            Some(BackupDelay::After(now.since(Instant::ZERO)))
+        }
+        fn may_back_up(&self, _: Instant) -> Result<(), Denial> {
+            self.note(2);
+            Err(Denial::Policy)
+        }
+        fn may_retry(&self, _: Instant) -> Result<(), Denial> {
+            self.note(3);
+            Err(Denial::Policy)
+        }
+        fn take_back(&self, extra: Extra, _: Instant) {
+            self.note(if extra == Extra::Retry { 4 } else { 5 });
+        }
+        fn ended(&self, _: &Ended<'_>) {
+            self.note(6);
+        }
+    }
+
+    #[test]
+    fn b6_a_policy_behind_something_is_asked_and_told_all_the_same() {
+        fn all(policy: &impl BackupPolicy) {
+            assert_eq!(policy.delay(NOW), Some(BackupDelay::After(Duration::from_millis(7))));
+            assert_eq!(policy.may_back_up(NOW), Err(Denial::Policy));
+            assert_eq!(policy.may_retry(NOW), Err(Denial::Policy));
+            policy.take_back(Extra::Retry, NOW);
+            policy.take_back(Extra::Backup, NOW);
+            policy.ended(&Ended::new(End::Accepted, NOW, Duration::ZERO, &[]));
+        }
+        let noting = Noting::default();
+        let noted = || noting.0.swap(0, Ordering::Relaxed);
+        all(&&noting);
+        assert_eq!(noted(), 123_456);
+        all(&Shared(std::rc::Rc::new(&noting)));
+        assert_eq!(noted(), 123_456);
+        all(&Some(&noting));
+        assert_eq!(noted(), 123_456);
+        all(&(NoPolicy, &noting));
+        assert_eq!(noted(), 123_456);
+        all(&(None::<NoPolicy>, (&noting, NoPolicy)));
+        assert_eq!(noted(), 123_456);
+    }
+}
