@@ -97,6 +97,7 @@ mod tests {
     use crate::balance::RoundRobin;
     use crate::call::{Action, Input};
     use crate::channel::Channel;
+    use crate::limit::Counted;
     use crate::policy::{CallOptions, ChannelOptions, Verdict};
 
     const NOW: Instant = Instant::from_millis(1);
@@ -157,6 +158,22 @@ mod tests {
         assert_eq!(tokens.tokens_milli(), 5_000);
         (0..10).for_each(|_| call(&all, Verdict::Retry));
         assert_eq!(all.may_retry(NOW), Err(Denial::Tokens));
+        let counted =
+            Counted::new(Limits::new(LimitOptions { tokens: Some(TokenOptions::TRPC), ..LimitOptions::NONE }).unwrap());
+        (0..5).for_each(|_| call(&counted, Verdict::Retry));
+        assert_eq!(counted.may_retry(NOW), Err(Denial::Tokens));
+        assert_eq!(counted.denied(Extra::Retry, Denial::Tokens), 1);
+    }
+
+    #[test]
+    fn b1_a_ratios_delay_is_that_of_all_limits_and_of_what_counts_them() {
+        let ratio = RatioOptions { backup_request_ms: 7, ..RatioOptions::DEFAULT };
+        let limits = Counted::new(Limits::new(LimitOptions { ratio: Some(ratio), ..LimitOptions::NONE }).unwrap());
+        assert_eq!(limits.delay(NOW), Some(BackupDelay::After(crate::time::Duration::from_millis(7))));
+        assert_eq!(Limits::default().delay(NOW), None);
+        assert_eq!(granted(&limits), 10);
+        limits.take_back(Extra::Backup, NOW);
+        assert_eq!(granted(&limits), 1, "what is taken back passes through");
     }
 
     #[test]
@@ -170,7 +187,6 @@ mod tests {
 
     #[test]
     fn b6_refusals_are_counted_by_kind_and_reason() {
-        use crate::limit::Counted;
         let limits = Counted::new(Limits::new(LimitOptions::SAFE).unwrap());
         for _ in 0..30 {
             assert_eq!(limits.may_back_up(NOW).is_ok(), limits.denied(Extra::Backup, Denial::Ratio) == 0);
