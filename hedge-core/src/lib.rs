@@ -2,6 +2,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 mod atomic;
 pub mod balance;
 pub mod call;
@@ -9,6 +12,7 @@ pub mod channel;
 pub mod cluster;
 #[cfg(feature = "async")]
 pub mod drive;
+pub mod health;
 pub mod latency;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 pub mod limit;

@@ -56,16 +56,21 @@ impl<const N: usize> SlidingCount<N> {
     /// # Errors
     /// Any other window.
     pub fn new(window: Duration) -> Result<Self, WindowError> {
-        const { assert!(N.is_power_of_two() && 4 <= N && N <= 256, "4 to 256 buckets, a power of two") };
         if !(Duration::from_secs(SHORTEST_S)..=Duration::from_secs(LONGEST_S)).contains(&window) {
             return Err(WindowError { window });
         }
+        Ok(Self::over(window))
+    }
+
+    /// The same over a window that is known to be within those bounds.
+    pub(crate) fn over(window: Duration) -> Self {
+        const { assert!(N.is_power_of_two() && 4 <= N && N <= 256, "4 to 256 buckets, a power of two") };
         // All buckets but the one that is being filled span the window at least.
         let mut shift = 0;
         while ((N as u64 - 1) << shift) < window.as_micros() {
             shift += 1;
         }
-        Ok(Self { slots: array::from_fn(|_| AtomicU64::new(0)), window, shift })
+        Self { slots: array::from_fn(|_| AtomicU64::new(0)), window, shift }
     }
 
     /// How long the window is.
@@ -84,7 +89,7 @@ impl<const N: usize> SlidingCount<N> {
     pub fn add(&self, now: Instant, n: u32) {
         let at = self.place(now);
         let _ = self.slot(at).map(|slot| {
-            slot.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |word| {
+            slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
                 let held = Place { round: round_of(word), index: at.index };
                 // Of an earlier round: nobody counts it any more. Of a later one: the clock went back.
                 let (round, count) =
@@ -98,7 +103,7 @@ impl<const N: usize> SlidingCount<N> {
     pub fn take_back(&self, now: Instant, n: u32) {
         let at = self.place(now);
         let _ = self.slot(at).map(|slot| {
-            slot.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |word| {
+            slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
                 (round_of(word) == at.round).then(|| word_of(at.round, count_of(word).saturating_sub(n)))
             })
         });
@@ -123,24 +128,46 @@ impl<const N: usize> SlidingCount<N> {
 
     /// What was counted in the bucket of `now` and in the `before` ones before it.
     fn sum(&self, now: Instant, before: u64) -> u64 {
-        let now = self.place(now);
-        let words: [u64; N] =
-            array::from_fn(|index| self.slots.get(index).map_or(0, |slot| slot.load(Ordering::SeqCst)));
-        let ages = || {
-            (0..).zip(words).filter(|(_, word)| count_of(*word) > 0).map(|(index, word)| {
-                (now.ahead_of::<N>(Place { round: round_of(word), index }), u64::from(count_of(word)))
-            })
-        };
-        // Negative only if the clock went back: then the latest bucket is now.
-        let newest = ages().map(|(age, _)| age).fold(0, i64::min);
-        ages().filter(|(age, _)| (age - newest).unsigned_abs() <= before).map(|(_, count)| count).sum()
+        let (sum, latest) = self.sum_up_to(self.place(now), before);
+        // If the clock went back, the latest bucket is now.
+        latest.map_or(sum, |latest| self.sum_up_to(latest, before).0)
+    }
+
+    /// The same up to a bucket, and the latest that was added to after it. One pass, backwards in time: places beyond the
+    /// bucket's are of the round before.
+    fn sum_up_to(&self, now: Place, before: u64) -> (u64, Option<Place>) {
+        let (this_round, beyond) =
+            self.slots.split_at_checked(now.index as usize + 1).unwrap_or((self.slots.as_slice(), &[]));
+        let (mut sum, mut latest, mut age) = (0, None, 0);
+        for (slots, round) in [(this_round, now.round), (beyond, now.round.wrapping_sub(1))] {
+            let none = word_of(round, 0);
+            for slot in slots.iter().rev() {
+                let word = slot.load(Ordering::SeqCst);
+                // The count, if it is of this round; of another one it is beyond any count.
+                let count = word.wrapping_sub(none);
+                if count >> 32 == 0 {
+                    sum += if age <= before { count } else { 0 };
+                } else if count.cast_signed() > 0 && count_of(word) > 0 {
+                    let later = Self::place_at(round_of(word), u64::from(now.index).wrapping_sub(age));
+                    latest = latest.filter(|latest: &Place| latest.ahead_of::<N>(later) > 0).or(Some(later));
+                }
+                age += 1;
+            }
+        }
+        (sum, latest)
     }
 
     /// The bucket of an instant.
-    #[expect(clippy::cast_possible_truncation, reason = "rounds are compared modulo 2^32, and an index is below N")]
+    #[expect(clippy::cast_possible_truncation, reason = "rounds are compared modulo 2^32")]
     const fn place(&self, now: Instant) -> Place {
         let bucket = now.as_micros() >> self.shift;
-        Place { round: (bucket >> N.trailing_zeros()) as u32, index: (bucket & (N as u64 - 1)) as u32 }
+        Self::place_at((bucket >> N.trailing_zeros()) as u32, bucket)
+    }
+
+    /// Of a round: the place of a bucket.
+    #[expect(clippy::cast_possible_truncation, reason = "an index is below N")]
+    const fn place_at(round: u32, bucket: u64) -> Place {
+        Place { round, index: (bucket & (N as u64 - 1)) as u32 }
     }
 
     fn slot(&self, at: Place) -> Option<&AtomicU64> {

@@ -7,14 +7,30 @@
 //! A selection is looked at first and committed later, so that a backup which a limit refuses leaves no trace (L5).
 
 mod any;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+mod decay;
+pub mod hash;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub mod la;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub mod p2c;
 mod random;
+pub mod ring;
 mod rr;
 mod seeds;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+mod stamped;
+mod weight;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+mod wrr;
 
 pub use any::{AnyBalancer, UnknownBalancer};
 pub use random::RandomChoice;
 pub use rr::RoundRobin;
 pub use seeds::{Random, Seeds};
+pub use weight::{WeightError, Weights, weight_of_tag};
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub use wrr::{Step, Steps, WeightedRoundRobin};
 
 use core::num::NonZeroU32;
 

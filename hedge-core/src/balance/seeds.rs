@@ -3,7 +3,7 @@
 use crate::atomic::{AtomicU32, Ordering};
 
 /// Weyl increment of splitmix64: the odd number nearest 2^64 divided by the golden ratio.
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(super) const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Where the generators of a channel's calls come from: one seed, and a sequence that gives each call its own stream.
 #[derive(Debug)]

@@ -108,10 +108,7 @@ impl Budget {
     /// The first option that is out of its range.
     pub fn new(options: BudgetOptions) -> Result<Self, LimitError> {
         options.validate()?;
-        let maximum = |per_second: u32| {
-            let error = |_| LimitError::new("maximum_per_second", per_second.into(), "[1, 4294967295]");
-            Ok(Maximum { per_second, granted: SlidingCount::new(Duration::from_secs(1)).map_err(error)? })
-        };
+        let maximum = |per_second| Maximum { per_second, granted: SlidingCount::over(Duration::from_secs(1)) };
         // A window may begin and end anywhere in a millisecond, and so see one more begin than it is long.
         let most = options.burst * ATTEMPT - options.minimum_per_second;
         Ok(Self {
@@ -119,7 +116,7 @@ impl Budget {
             most,
             share: thousandths(options.share),
             minimum: options.minimum_per_second,
-            maximum: options.maximum_per_second.map(maximum).transpose()?,
+            maximum: options.maximum_per_second.map(maximum),
         })
     }
 
@@ -147,7 +144,7 @@ impl Budget {
     /// Pays for the time that has passed, then changes what is held; false, with nothing changed, if it cannot be.
     fn change(&self, now: Instant, to: impl Fn(u32) -> Option<u32>) -> bool {
         let now = millis(now);
-        let changed = self.account.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+        let changed = self.account.fetch_update(Ordering::Relaxed, Ordering::SeqCst, |word| {
             let account = Account::of(word).paid_until(now, self.minimum, self.most);
             to(account.held).map(|held| Account { held: held.min(self.most), ..account }.word())
         });

@@ -186,6 +186,22 @@ mod tests {
     }
 
     #[test]
+    fn b3_and_b5_options_at_the_ends_of_their_ranges_are_valid_and_beyond_they_are_not() {
+        let ratio = |window_size_seconds, update_interval_seconds, burst| {
+            RatioOptions { window_size_seconds, update_interval_seconds, burst, ..RatioOptions::DEFAULT }.validate()
+        };
+        assert_eq!([ratio(1, 1, 0), ratio(3_600, 3_600, 1_000_000)], [Ok(None); 2], "an interval may be the window");
+        assert!(
+            [ratio(0, 1, 0), ratio(3_601, 1, 0), ratio(1, 0, 0), ratio(1, 1, 1_000_001)].iter().all(Result::is_err)
+        );
+        let budget = |share, burst, minimum_per_second| {
+            BudgetOptions { share, burst, minimum_per_second, maximum_per_second: Some(1) }.validate()
+        };
+        assert_eq!([budget(0.0, 2, 0), budget(10.0, 16_000, 1_000)], [Ok(()); 2]);
+        assert!([budget(10.1, 2, 0), budget(0.0, 1, 0), budget(0.0, 16_001, 0)].iter().all(Result::is_err));
+    }
+
+    #[test]
     fn b6_refusals_are_counted_by_kind_and_reason() {
         let limits = Counted::new(Limits::new(LimitOptions::SAFE).unwrap());
         for _ in 0..30 {

@@ -1,7 +1,7 @@
 //! Backups in proportion to calls: [`RatioLimit`] (B3).
 
 use super::{LimitError, LimitWarning};
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
 use crate::time::{Duration, Instant};
 use crate::window::SlidingCount;
@@ -95,8 +95,8 @@ impl Default for RatioOptions {
 /// and calls over the window or a little less, so that the ratio holds over the window itself; both are forgotten when they
 /// are old. There is no ratio over which `Cached` can be proven to stay: it is here for those who compare with brpc.
 ///
-/// Cost: a call's end is one compare-and-swap. `Exact` decides by `2 N` loads, and a grant is one compare-and-swap more;
-/// `Cached` by two loads, and a grant is two; once an interval one caller counts. 360 bytes at the default `N`.
+/// Cost: a call's end is one compare-and-swap. `Exact` decides by `2 N` loads, and a grant is one compare-and-swap and `N`
+/// loads more; `Cached` by two loads, and a grant is two; once an interval one caller counts. 360 bytes at the default `N`.
 ///
 /// ```
 /// use hedge_core::limit::{RatioLimit, RatioOptions};
@@ -130,13 +130,9 @@ impl<const N: usize> RatioLimit<N> {
     pub fn new(options: RatioOptions) -> Result<Self, LimitError> {
         options.validate()?;
         let window = Duration::from_secs(options.window_size_seconds.into());
-        let count = || {
-            SlidingCount::new(window)
-                .map_err(|_| LimitError::new("window_size_seconds", options.window_size_seconds.into(), "[1, 3600]"))
-        };
         Ok(Self {
-            granted: count()?,
-            completed: count()?,
+            granted: SlidingCount::over(window),
+            completed: SlidingCount::over(window),
             mode: options.mode,
             max: millionths(options.max_backup_ratio),
             burst: options.burst,
@@ -159,38 +155,30 @@ impl<const N: usize> RatioLimit<N> {
         if self.max >= WHOLE {
             return Ok(());
         }
-        if !self.fits(now, 1) {
+        let earned = self.completed.inside(now).saturating_mul(self.max.into());
+        let most = earned.saturating_add(u64::from(self.burst) * u64::from(WHOLE));
+        let fits = |more: u64| (self.granted.covering(now) + more).saturating_mul(WHOLE.into()) <= most;
+        if !fits(1) {
             return Err(Denial::Ratio);
         }
         // Counted first and looked at again: of callers who meet here, the last to count sees all.
         self.granted.add(now, 1);
-        if self.fits(now, 0) {
+        if fits(0) {
             return Ok(());
         }
         self.granted.take_back(now, 1);
         Err(Denial::Ratio)
     }
 
-    /// Whether so many more backups are within the ratio.
-    fn fits(&self, now: Instant, more: u64) -> bool {
-        let granted = (self.granted.covering(now) + more).saturating_mul(WHOLE.into());
-        let earned = self.completed.inside(now).saturating_mul(self.max.into());
-        granted <= earned.saturating_add(u64::from(self.burst) * u64::from(WHOLE))
-    }
-
     fn look_up(&self, now: Instant) -> Result<(), Denial> {
         if self.cached.is_due(now) {
-            let granted = self.granted.inside(now);
-            let ratio = match self.completed.inside(now) {
-                0 => {
-                    let (granted, completed) = (&self.cached.granted, &self.cached.completed);
-                    ratio(granted.load(Ordering::Relaxed), completed.load(Ordering::Relaxed))
-                }
-                completed => ratio(granted, completed),
+            let (granted, completed) = match self.completed.inside(now) {
+                0 => (self.cached.granted.load(Ordering::SeqCst), self.cached.completed.load(Ordering::SeqCst)),
+                completed => (self.granted.inside(now), completed),
             };
-            self.cached.ratio.store(ratio, Ordering::Relaxed);
+            self.cached.is_reached.store(reaches(granted, completed, self.max), Ordering::Relaxed);
         }
-        if self.max < WHOLE && self.cached.ratio.load(Ordering::Relaxed) >= self.max {
+        if self.max < WHOLE && self.cached.is_reached.load(Ordering::Relaxed) {
             return Err(Denial::Ratio);
         }
         self.granted.add(now, 1);
@@ -231,8 +219,8 @@ struct Cached {
     interval: Duration,
     /// When it is next due.
     due: AtomicU64,
-    /// In millionths; a ratio above 4294 is 4294.
-    ratio: AtomicU32,
+    /// Whether the ratio was the maximum or more.
+    is_reached: AtomicBool,
     /// Over the lifetime.
     granted: AtomicU64,
     completed: AtomicU64,
@@ -241,25 +229,24 @@ struct Cached {
 impl Cached {
     fn new(interval: Duration) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { interval, due: zero(), ratio: AtomicU32::new(0), granted: zero(), completed: zero() }
+        Self { interval, due: zero(), is_reached: AtomicBool::new(false), granted: zero(), completed: zero() }
     }
 
     /// Whether the caller is the one to look.
     fn is_due(&self, now: Instant) -> bool {
-        let due = self.due.load(Ordering::Relaxed);
+        let due = self.due.load(Ordering::SeqCst);
         let next = (now + self.interval).as_micros();
-        due <= now.as_micros() && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        due <= now.as_micros() && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::SeqCst).is_ok()
     }
 }
 
-/// What was granted a call that completed, in millionths; if none did, all or nothing.
-fn ratio(granted: u64, completed: u64) -> u32 {
-    let millionths = match (granted, completed) {
-        (0, 0) => 0,
-        (_, 0) => WHOLE.into(),
-        _ => granted.saturating_mul(WHOLE.into()) / completed,
-    };
-    u32::try_from(millionths).unwrap_or(u32::MAX)
+/// Whether what was granted a call that completed is at least `max` millionths; if none did, it is all or nothing. There is
+/// no division: not every target has one.
+fn reaches(granted: u64, completed: u64, max: u32) -> bool {
+    match (granted, completed) {
+        (0, 0) => max == 0,
+        _ => granted.saturating_mul(WHOLE.into()) >= completed.saturating_mul(max.into()),
+    }
 }
 
 /// The nearest number of millionths.
@@ -334,7 +321,8 @@ mod tests {
 
     #[test]
     fn b3_a_lifetime_ratio_is_all_or_nothing_without_calls() {
-        assert_eq!((ratio(0, 0), ratio(3, 0), ratio(3, 4), ratio(u64::MAX, 1)), (0, WHOLE, 750_000, u32::MAX));
+        assert!(!reaches(0, 0, 1) && reaches(3, 0, WHOLE) && reaches(u64::MAX, 1, WHOLE));
+        assert!(reaches(3, 4, 750_000) && !reaches(3, 4, 750_001));
     }
 
     #[test]

@@ -176,6 +176,7 @@ mod tests {
         assert!(allowed(), "4 is above 3");
         bucket.failed();
         assert_eq!((bucket.tokens_milli(), bucket.may_retry(Instant::ZERO)), (1_000, Err(Denial::Tokens)));
+        assert_eq!(bucket.may_back_up(Instant::ZERO), Err(Denial::Tokens));
         bucket.failed();
         assert_eq!(bucket.tokens_milli(), 0);
     }
@@ -204,6 +205,14 @@ mod tests {
         ] {
             assert_eq!(TokenBucket::new(options).unwrap_err().to_string(), text);
         }
-        assert!(TokenBucket::new(TokenOptions::default()).is_ok());
+        for options in [
+            TokenOptions::default(),
+            TokenOptions::Trpc { max_tokens: 1, token_ratio: 1 },
+            TokenOptions::Trpc { max_tokens: 1_000_000, token_ratio: 1_000_000 },
+            TokenOptions::Grpc { max_tokens: 1, token_ratio: 0.001 },
+            TokenOptions::Grpc { max_tokens: 1_000, token_ratio: 1_000.0 },
+        ] {
+            assert!(TokenBucket::new(options).is_ok(), "{options:?}");
+        }
     }
 }

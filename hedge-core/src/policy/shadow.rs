@@ -73,7 +73,7 @@ impl<const D: usize> Shadow<D> {
             calls,
             sent: counted.sent.load(Ordering::Relaxed),
             won: counted.won.load(Ordering::Relaxed),
-            saved: Duration::from_micros(counted.saved_us.load(Ordering::Relaxed)),
+            saved: Duration::from_micros(counted.saved_us.load(Ordering::SeqCst)),
         })
     }
 }

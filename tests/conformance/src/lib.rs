@@ -3,10 +3,16 @@
 //! A suite reads a file of cases and answers a [`Verdict`] a case. Where a rule of this library differs from a table on
 //! purpose, the suite says so by name and reason; it never skips silently.
 
+mod breaker;
 mod excluded;
+mod hashes;
+mod la;
 mod lifecycle;
+mod p2c;
 mod ratio;
+mod rings;
 mod tokens;
+mod weights;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -62,11 +68,18 @@ type Suite = fn(&str) -> Result<Vec<Case>, serde_json::Error>;
 
 /// The suites, by name.
 const SUITES: &[(&str, Suite)] = &[
+    ("circuit_breaker_traces", breaker::run),
+    ("consistent_hash_rings", rings::run),
     ("excluded_servers", excluded::run),
+    ("hash_vectors", hashes::run),
+    ("la_weight_traces", la::run),
     ("lifecycle_cases", lifecycle::run),
+    ("p2c_ewma_traces", p2c::run),
     ("rate_limited_policy_traces", ratio::traces),
     ("rate_limited_policy_validation", ratio::validation),
     ("token_buckets", tokens::run),
+    ("weight_tag_parse", weights::tags),
+    ("wrr_sequences", weights::sequences),
 ];
 
 /// A case that is ok if what came is what was expected.

@@ -39,12 +39,15 @@ fn every_lifecycle_case_is_ok() {
 }
 
 #[test]
-fn limits_are_as_the_tables_say_or_differ_by_name() {
+fn the_core_is_as_the_tables_say_or_differs_by_name() {
     for (suite, cases, differing) in [
+        ("circuit_breaker_traces", 8, 0),
         ("excluded_servers", 7, 4),
         ("rate_limited_policy_traces", 6, 0),
         ("rate_limited_policy_validation", 19, 0),
         ("token_buckets", 5, 0),
+        ("weight_tag_parse", 8, 0),
+        ("wrr_sequences", 7, 0),
     ] {
         let output = runner(&[suite, &own(suite)]);
         let lines = text(&output.stdout);
@@ -55,8 +58,28 @@ fn limits_are_as_the_tables_say_or_differ_by_name() {
 }
 
 #[test]
-fn a_limit_that_is_not_as_the_table_says_fails() {
+fn what_is_not_as_the_table_says_fails() {
     for (suite, content, line) in [
+        (
+            "circuit_breaker_traces",
+            r#"{"cases": [{"name": "x", "warm_ok_calls": 10, "fail_every": 1, "ok_latency_us": 9, "err_latency_us": 9,
+                "n": 900, "first_unhealthy_call": 160, "isolation_ms": 100}]}"#,
+            "FAIL x expected (160, 100) got (161, 100)",
+        ),
+        (
+            "la_weight_traces",
+            r#"{"traces": [{"name": "x", "events": [{"k": "S", "at": 5, "begin": 0, "err": 0, "max_retry": 3, "retried": 0,
+                "timeout_ms": 500, "chosen": true, "weight": 1008680231, "base": 1008680231, "avg_lat": 0, "inflight": 0}]}]}"#,
+            "FAIL x expected alone, event 1: Row { weight: 1008680231, base: 1008680231, avg_lat: 0, inflight: 0 } \
+             got alone, event 1: Row { weight: 1008680231, base: 1008680231, avg_lat: 0, inflight: 1 }",
+        ),
+        (
+            "p2c_ewma_traces",
+            r#"{"traces": [{"name": "x", "weight_tag": "2", "events": [{"at": 9, "lat": 8, "err": 0, "timeout_ms": 500,
+                "ewma_us": 8, "score": 4.0, "score_10s_later": 1.471520}]}]}"#,
+            "FAIL x expected event 1: ewma 8 us, score 4.000000, then 1.471520 \
+             got event 1: ewma 8 us, score 4.000000, then 1.471518",
+        ),
         (
             "token_buckets",
             r#"{"trpc": {"traces": [{"max": 10, "ratio": 2, "seq": "F", "rows": [["F", true, 9]]}]}}"#,
@@ -74,6 +97,16 @@ fn a_limit_that_is_not_as_the_table_says_fails() {
             r#"FAIL {"burst":5} expected "invalid" got "valid""#,
         ),
         (
+            "wrr_sequences",
+            r#"{"cases": [{"weights": [2, 1], "counts": [1, 2]}]}"#,
+            "FAIL weights [2, 1] down [] expected [1, 2] got [2, 1]",
+        ),
+        (
+            "weight_tag_parse",
+            r#"{"cases": [{"tag": "x", "wrr": true, "wr": true, "wrr_with_default10": true, "weight_used": 1}]}"#,
+            "FAIL tag \"x\" expected (true, true, true, 1) got (false, false, true, 10)",
+        ),
+        (
             "excluded_servers",
             r#"{"cases": [{"cap": 3, "adds": [1, 2], "size": 2, "excluded": [1]}]}"#,
             "FAIL cap 3 adds 1,2 expected size 2, excluded {1} got size 2, excluded {1, 2}",
@@ -83,6 +116,72 @@ fn a_limit_that_is_not_as_the_table_says_fails() {
         assert_eq!(output.status.code(), Some(1), "{suite}");
         assert_eq!(text(&output.stdout).trim_end(), line);
     }
+}
+
+#[test]
+fn balancers_are_as_the_tables_say_or_differ_by_name() {
+    for (suite, cases, differing) in [("la_weight_traces", 3, 0), ("p2c_ewma_traces", 2, 1)] {
+        let output = runner(&[suite, &own(suite)]);
+        let lines = text(&output.stdout);
+        assert!(output.status.success(), "{lines}");
+        assert_eq!(lines.lines().count(), cases, "{lines}");
+        assert_eq!(lines.lines().filter(|line| line.starts_with("differs ")).count(), differing, "{lines}");
+    }
+}
+
+#[test]
+fn hashes_and_rings_are_as_the_tables_say() {
+    for (suite, cases) in [("hash_vectors", 26), ("consistent_hash_rings", 21)] {
+        let output = runner(&[suite, &own(suite)]);
+        let lines = text(&output.stdout);
+        assert!(output.status.success(), "{lines}");
+        assert_eq!(lines.lines().count(), cases, "{lines}");
+        assert!(lines.lines().all(|line| line.starts_with("ok ")), "{lines}");
+    }
+}
+
+#[test]
+fn a_hash_that_is_not_as_the_table_says_fails() {
+    let content = r#"{"vectors": [{"hex": "616263", "text": "abc", "murmur32": 1, "crc32c": 1},
+        {"hex": "61", "text": "b", "murmur32": 1}, {"hex": "61", "sha1": 1}]}"#;
+    let output = runner(&["hash_vectors", &table("wrong_hash_vectors.json", content)]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = text(&output.stdout);
+    let expected = [
+        "FAIL murmur32 of \"616263\" expected 1 got 3017643002",
+        "got \"61\" is not \"b\"",
+        "got unknown field `sha1`",
+    ];
+    assert_eq!(lines.lines().count(), expected.len(), "{lines}");
+    assert!(lines.lines().zip(expected).all(|(line, expected)| line.contains(expected)), "{lines}");
+}
+
+#[test]
+fn a_ring_that_is_not_as_the_table_says_fails() {
+    let content = r#"{"servers": ["a:1", "b:1"], "lbs": [
+        {"name": "c_murmurhash", "ring_size": 201, "ring_head": [[29317888, "b:1"]], "ring_tail": [1, "a:1"],
+            "loads": {"a:1": 1.0}, "picks": [[0, "b:1"], [1, "x"]], "excluded": "b:1", "picks_excl": [[0, "b:1"]],
+            "down": "b:1", "picks_down": [[0, "a:1"]]},
+        {"name": "c_ketama", "ring_head": [[21924897, "b:1"], [3549599, "b:1"]]},
+        {"name": "c_sha"}, {"name": "c_md5", "size": 1}, {"name": "c_md5", "picks_down": []}]}"#;
+    let output = runner(&["consistent_hash_rings", &table("wrong_consistent_hash_rings.json", content)]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = text(&output.stdout);
+    let expected = [
+        "FAIL c_murmurhash ring_size expected 201 got 200",
+        r#"FAIL c_murmurhash ring_head expected (29317888, "b:1") in order among the first got no such point"#,
+        r#"FAIL c_murmurhash ring_tail expected Some((1, "a:1")) got Some((4292122131, "a:1"))"#,
+        r#"FAIL c_murmurhash loads expected {"a:1": 1.0} got {"a:1": 0.4469"#,
+        r#"FAIL c_murmurhash picks expected [Some((0, "b:1")), Some((1, "x"))] got [Some((0, "a:1")), Some((1, "a:1"))]"#,
+        r#"FAIL c_murmurhash picks_excl expected [Some((0, "b:1"))] got [Some((0, "a:1"))]"#,
+        "ok c_murmurhash picks_down",
+        r#"FAIL c_ketama ring_head expected (3549599, "b:1") in order among the first got it at index 0"#,
+        r#"FAIL c_sha expected "a balancer of this suite" got no such hash"#,
+        r#"FAIL c_md5 expected "a balancer of this suite" got unknown field `size`"#,
+        r#"FAIL c_md5 expected "a balancer of this suite" got down is none of the servers"#,
+    ];
+    assert_eq!(lines.lines().count(), expected.len(), "{lines}");
+    assert!(lines.lines().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{lines}");
 }
 
 #[test]
@@ -115,7 +214,7 @@ fn unusable_arguments_end_with_a_line_that_says_why() {
     for (arguments, why) in [
         (vec![], "usage: "),
         (vec!["lifecycle_cases"], "usage: "),
-        (vec!["nonsense", "x"], "error: no suite \"nonsense\"; known are excluded_servers, lifecycle_cases, "),
+        (vec!["nonsense", "x"], "error: no suite \"nonsense\"; known are circuit_breaker_traces, "),
         (vec!["lifecycle_cases", "/nowhere/x.json"], "error: cannot read /nowhere/x.json: "),
         (vec!["lifecycle_cases", &broken], "error: "),
         (vec!["lifecycle_cases", &empty], "error: no case in "),

@@ -1,0 +1,48 @@
+//! `la`: locality-aware, by throughput and latency (S3).
+//!
+//! A server's weight is its throughput over its average latency, both of the last 128 calls that it answered. It is lowered
+//! while what is in flight has been so for longer than 1.5 averages. An error adds latency to the last answer: its own and
+//! a fifth, or the call's timeout in so far as no retry is left that could mend it. A weight is at least 1000, of some
+//! million. All that is brpc's arithmetic ("Locality-aware load balancing", `policy/locality_aware_load_balancer`), to the
+//! digit. Servers that answer sooner draw more traffic, more throughput then draws more still.
+//!
+//! Less throughput then draws less still, too: in brpc a server that errors have driven out answers one call a second or
+//! none, is weighed by that, and stays out for minutes after it has recovered; and before the first answers of a channel,
+//! a server that never answers draws nearly everything. So a server that has others beside it is held against what those
+//! weigh on average:
+//!
+//! - Until it has answered, it weighs no more than they do; then, until 128 answers or a second have shown its throughput,
+//!   no less.
+//! - After three errors in a row it is out: it weighs the least there is.
+//! - Once it has had no error for 2 s, and until 128 calls have succeeded since its last, it weighs at least what they do. As
+//!   long as none has succeeded, only while none is in flight: one call goes and tries. If that one is abandoned, which says
+//!   nothing of the server (L13), it rests for 2 s more.
+//!
+//! Apart from that it differs from brpc in three things. An error that took no time is one, of a microsecond (brpc ignores
+//! it); under no timeout an error counts as under 30 s (brpc: as under -1 ms); an answer takes 268 s at most, with all that
+//! errors add to it. Abandoned attempts leave what is in flight, and the queue as it is: they are no answers (L13).
+//!
+//! # Cost
+//!
+//! [`LaStats`] are 1072 bytes a server. A start is an atomic addition and three loads. A feedback takes a server's own
+//! try-lock, so that it never waits long: who finds it taken tries some times more and then drops what it had to say,
+//! except that its attempt is no longer in flight. [`LaTree`], where the weights are, is 16 bytes a server: to choose is
+//! 2 log n loads, to change a weight log n atomic additions.
+//!
+//! # How a balancer uses it
+//!
+//! - To choose: [`LaTree::pick`] by [`LaTree::draw`], without the servers that the call cannot use; then
+//!   [`set`](LaTree::set) what [`LaStats::weight`] says now, and if that is below the offset, pick again by any other number.
+//! - When the attempt starts: [`LaTree::next_draw`]; [`LaStats::started`], and `set` what it answers.
+//! - When it is over: [`LaStats::succeeded`], [`LaStats::failed`] or [`LaStats::abandoned`], with the very instant of its
+//!   start, and `set` what it answers, if it does. Then `set` the [`LaStats::weight`] of the server whose turn it is
+//!   ([`LaTree::next_turn`]): time passes for those too that no call comes to.
+
+mod stats;
+mod tree;
+
+pub use stats::{LaFailure, LaStats};
+pub use tree::{LaNode, LaPick, LaTree};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Where a ring keeps its points: in itself, or on the heap with an index.
+
+use core::ops::Range;
+
+use super::{Point, RingError};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Where a [`Ring`](super::Ring) keeps its points: [`Fixed`], or with feature `alloc` `Heap`.
+pub trait RingStorage: Default + sealed::Sealed {
+    /// All points.
+    fn points(&self) -> &[Point];
+
+    /// All points, to be changed.
+    fn points_mut(&mut self) -> &mut [Point];
+
+    /// Makes room for `len` points in all, of which those that are new are any.
+    ///
+    /// # Errors
+    /// [`RingError::Full`], with nothing changed.
+    fn resize(&mut self, len: usize) -> Result<(), RingError>;
+
+    /// Keeps these points, in their order.
+    fn retain(&mut self, keep: impl FnMut(&Point) -> bool);
+
+    /// The points have changed, and are sorted.
+    fn index(&mut self) {}
+
+    /// Where the first point is that has hash `code` or more: in this range or just behind it.
+    #[inline]
+    fn around(&self, code: u32) -> Range<usize> {
+        let _ = code;
+        0..self.points().len()
+    }
+}
+
+/// What stands where no point has been put yet.
+const BLANK: Point = Point { hash: 0, slot: 0 };
+
+/// Room for `N` points, without a heap.
+#[derive(Clone, Debug, Default)]
+pub struct Fixed<const N: usize> {
+    points: heapless::Vec<Point, N>,
+}
+
+impl<const N: usize> sealed::Sealed for Fixed<N> {}
+
+impl<const N: usize> RingStorage for Fixed<N> {
+    #[inline]
+    fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    fn points_mut(&mut self) -> &mut [Point] {
+        &mut self.points
+    }
+
+    fn resize(&mut self, len: usize) -> Result<(), RingError> {
+        self.points.resize(len, BLANK).map_err(|_| RingError::Full { points: len, capacity: N })
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&Point) -> bool) {
+        self.points.retain(keep);
+    }
+}
+
+#[cfg(feature = "alloc")]
+pub use heap::Heap;
+
+#[cfg(feature = "alloc")]
+mod heap {
+    use alloc::vec::Vec;
+
+    use super::{BLANK, Point, Range, RingError, RingStorage, sealed::Sealed};
+
+    /// At least how many points share an entry of the index, on average: two cache lines of points at most, and an index
+    /// that stays small beside them.
+    const SHARED: usize = 8;
+
+    /// Points on the heap, as many as there are, and an index that halves the time of a lookup and more.
+    #[derive(Clone, Debug, Default)]
+    pub struct Heap {
+        points: Vec<Point>,
+        /// By the upper bits of a hash, where the points with these bits begin; at the end, where the last of them end.
+        starts: Vec<u32>,
+        /// How many bits that are.
+        bits: u32,
+    }
+
+    impl Heap {
+        fn bucket(&self, hash: u32) -> usize {
+            // In 64 bits, as no bits at all is a shift by 32. Below 2^bits, which is no more than there are points.
+            usize::try_from(u64::from(hash) << self.bits >> 32).unwrap_or(0)
+        }
+    }
+
+    /// How many bits tell the buckets of so many points apart.
+    const fn bits(points: usize) -> u32 {
+        match (points / SHARED).checked_ilog2() {
+            Some(bits) => bits,
+            None => 0,
+        }
+    }
+
+    impl Sealed for Heap {}
+
+    impl RingStorage for Heap {
+        #[inline]
+        fn points(&self) -> &[Point] {
+            &self.points
+        }
+
+        fn points_mut(&mut self) -> &mut [Point] {
+            &mut self.points
+        }
+
+        fn resize(&mut self, len: usize) -> Result<(), RingError> {
+            let full = RingError::Full { points: len, capacity: self.points.capacity() };
+            let starts = (1 << bits(len)) + 1;
+            self.points.try_reserve(len.saturating_sub(self.points.len())).map_err(|_| full)?;
+            // `index` must not run out of memory half-way.
+            self.starts.try_reserve(usize::saturating_sub(starts, self.starts.len())).map_err(|_| full)?;
+            self.points.resize(len, BLANK);
+            Ok(())
+        }
+
+        fn retain(&mut self, keep: impl FnMut(&Point) -> bool) {
+            self.points.retain(keep);
+        }
+
+        fn index(&mut self) {
+            self.bits = bits(self.points.len());
+            let mut starts = core::mem::take(&mut self.starts);
+            starts.clear();
+            starts.resize((1 << self.bits) + 1, 0);
+            // A bucket ends behind its last point, and one without points where the one before it does. There are at most
+            // 2^16 slots of less than 2^16 points each.
+            for (end, point) in (1..).zip(&self.points) {
+                if let Some(next) = starts.get_mut(self.bucket(point.hash) + 1) {
+                    *next = end;
+                }
+            }
+            let mut end = 0;
+            for start in &mut starts {
+                end = end.max(*start);
+                *start = end;
+            }
+            self.starts = starts;
+        }
+
+        #[inline]
+        fn around(&self, code: u32) -> Range<usize> {
+            match self.starts.get(self.bucket(code)..) {
+                Some([start, end, ..]) => *start as usize..*end as usize,
+                _ => 0..0,
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A point in time and a span, in one word, so that both change together.
+
+use crate::time::{Duration, Instant};
+
+const SPAN_BITS: u32 = 28;
+const AT_BITS: u32 = 36;
+const AT_MASK: u64 = (1 << AT_BITS) - 1;
+/// Threads tell their times a little late, and nobody is a minute late: what lies less than 67 s ahead is now.
+const LATE: u64 = 1 << 26;
+
+/// When, in microseconds modulo 2^36 (19 hours), and how long, in microseconds up to 2^28 (268 s).
+#[derive(Clone, Copy)]
+pub(super) struct Stamped {
+    at: u64,
+    span: u64,
+}
+
+impl Stamped {
+    /// A span, cut to what fits.
+    pub(super) const fn new(at: Instant, span: Duration) -> Self {
+        let most = (1 << SPAN_BITS) - 1;
+        let micros = span.as_micros();
+        Self { at: at.as_micros() & AT_MASK, span: if micros < most { micros } else { most } }
+    }
+
+    /// The same time, another span.
+    pub(super) const fn with(self, span: Duration) -> Self {
+        Self { span: Self::new(Instant::ZERO, span).span, ..self }
+    }
+
+    pub(super) const fn of(word: u64) -> Self {
+        Self { at: word >> SPAN_BITS, span: word & ((1 << SPAN_BITS) - 1) }
+    }
+
+    pub(super) const fn word(self) -> u64 {
+        self.at << SPAN_BITS | self.span
+    }
+
+    pub(super) const fn span(self) -> Duration {
+        Duration::from_micros(self.span)
+    }
+
+    /// How long ago. After more than 19 hours it seems more recent than it is, once in a thousand times by so much that it
+    /// matters.
+    pub(super) const fn age(self, now: Instant) -> Duration {
+        let age = now.as_micros().wrapping_sub(self.at) & AT_MASK;
+        Duration::from_micros(if age > AT_MASK - LATE { 0 } else { age })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_holds_both_for_hours_and_a_late_thread_is_now() {
+        let at = Instant::from_micros((1 << 40) + 7);
+        let stamped = Stamped::of(Stamped::new(at, Duration::from_secs(200)).word());
+        assert_eq!(stamped.span(), Duration::from_secs(200));
+        assert_eq!(stamped.age(at + Duration::from_secs(68_000)), Duration::from_secs(68_000));
+        assert_eq!(stamped.age(Instant::from_micros(1 << 40)), Duration::ZERO);
+        let cut = Stamped::new(at, Duration::MAX);
+        assert_eq!((cut.span().as_micros(), cut.age(at)), ((1 << 28) - 1, Duration::ZERO));
+    }
+}

@@ -1,0 +1,49 @@
+//! Which servers take calls: checks of those whose connections broke, circuit breakers, and a careful return (H1 to H4).
+//!
+//! Decisions only, as everywhere in this crate: each is told the time and what happened, and answers what to do.
+//!
+//! | part | per | says |
+//! |---|---|---|
+//! | [`Checker`] | server | when to check one whose connection broke, and when it is back (H1) |
+//! | [`Breaker`] | channel, with a small state a server | whether a server fails too much, for how long it is left alone, and which attempt probes it (H2) |
+//! | [`RecoveryPolicy`] | channel | whether a call is let in while servers come back after all were down (H3) |
+//! | [`IsolationLimit`], [`Isolations`] | channel | how many servers breakers may take away (H4) |
+//!
+//! A server takes calls if its checker has not published that it does not, and its breaker says that it is usable. The two
+//! are kept apart: a broken connection isolates whatever the others do, a breaker never takes more than its share.
+
+mod breaker;
+mod check;
+mod circuit;
+mod error;
+mod gate;
+mod recovery;
+mod row;
+mod window;
+
+pub use breaker::{AnyBreaker, Breaker, BreakerOptions, Change, Outcome};
+pub use check::{CheckAction, CheckId, CheckInput, CheckOptions, Checker};
+pub use circuit::{CircuitBreaker, CircuitOptions, CircuitState, WindowOptions};
+pub use error::HealthError;
+pub use gate::{Gate, IsolationOptions};
+pub use recovery::{IsolationLimit, Isolations, RecoveryOptions, RecoveryPolicy};
+pub use row::{ConsecutiveFailures, FailureOptions, FailureState};
+
+use crate::time::{Duration, Instant};
+
+/// Units of 1024 microseconds, modulo 2^32 (51 days): a time in one word on every target, without a division.
+#[expect(clippy::cast_possible_truncation, reason = "modulo 2^32")]
+const fn units(now: Instant) -> u32 {
+    (now.as_micros() >> UNIT_BITS) as u32
+}
+
+/// As many units as last at least so long; what is longer than an hour is an hour, which no option exceeds.
+#[expect(clippy::cast_possible_truncation, reason = "an hour is 3.6 million units")]
+const fn units_of(span: Duration) -> u32 {
+    let micros = if span.as_micros() < HOUR.as_micros() { span.as_micros() } else { HOUR.as_micros() };
+    ((micros + (1 << UNIT_BITS) - 1) >> UNIT_BITS) as u32
+}
+
+const UNIT_BITS: u32 = 10;
+/// The longest span of an option here.
+const HOUR: Duration = Duration::from_secs(3_600);

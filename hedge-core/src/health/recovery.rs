@@ -1,0 +1,314 @@
+//! What keeps an outage from becoming worse: [`RecoveryPolicy`] (H3) and [`IsolationLimit`] (H4).
+
+use super::{HOUR, HealthError, units, units_of};
+use crate::atomic::{AtomicU32, Ordering};
+use crate::time::{Duration, Instant};
+
+/// The options of a [`RecoveryPolicy`]. There is no default: how many servers carry the load only the user knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RecoveryOptions {
+    /// How many usable servers carry all calls, in \[1, 65536\].
+    pub min_working: u32,
+    /// How long the number of usable servers must have been the same before every call is let in, in [1 ms, 1 h].
+    pub hold: Duration,
+}
+
+impl RecoveryOptions {
+    /// Checks them.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub const fn validate(&self) -> Result<(), HealthError> {
+        if let Err(error) = HealthError::number("min_working", self.min_working, 1, MOST_SERVERS, "[1, 65536]") {
+            return Err(error);
+        }
+        HealthError::span("hold", self.hold, Duration::from_millis(1), HOUR, "[1 ms, 1 h]")
+    }
+}
+
+/// As many as a cluster has slots.
+const MOST_SERVERS: u32 = 1 << 16;
+/// The state's bit that says that a recovery is under way; below it, how many servers were usable.
+const RECOVERING: u32 = 1 << 31;
+
+/// Lets calls in as servers come back after all were down (H3), as brpc's `DefaultClusterRecoverPolicy`: the first server
+/// that returns would be sent what all of them carried, and be down again.
+///
+/// From the moment that no server is usable, a call is admitted with the probability usable / min_working; with none usable
+/// none is. That ends when the number of usable servers, not 0, has not changed for `hold`: then they are as many as there
+/// will be.
+///
+/// Cost: a load a call; during a recovery two, and a compare-and-swap when the number has changed. 16 bytes.
+///
+/// ```
+/// use hedge_core::health::{RecoveryOptions, RecoveryPolicy};
+/// use hedge_core::time::{Duration, Instant};
+///
+/// let policy = RecoveryPolicy::new(RecoveryOptions { min_working: 4, hold: Duration::from_secs(3) })?;
+/// let (now, random) = (Instant::from_millis(5), u32::MAX / 2);
+/// assert!(policy.admit(now, 1, random), "nothing was down yet");
+/// policy.all_down(now);
+/// assert!(!policy.admit(now, 1, random), "a quarter of the calls");
+/// assert!(policy.admit(now, 3, random), "three quarters");
+/// assert!(policy.admit(now + Duration::from_secs(4), 3, random));
+/// # Ok::<(), hedge_core::health::HealthError>(())
+/// ```
+#[derive(Debug)]
+pub struct RecoveryPolicy {
+    min_working: u32,
+    /// In units.
+    hold: u32,
+    state: AtomicU32,
+    /// Since when so many servers have been usable.
+    since: AtomicU32,
+}
+
+impl RecoveryPolicy {
+    /// A policy that admits everything until all servers are down.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn new(options: RecoveryOptions) -> Result<Self, HealthError> {
+        options.validate()?;
+        let RecoveryOptions { min_working, hold } = options;
+        Ok(Self { min_working, hold: units_of(hold), state: AtomicU32::new(0), since: AtomicU32::new(0) })
+    }
+
+    /// No server is usable: a recovery begins, or begins again.
+    pub fn all_down(&self, now: Instant) {
+        self.since.store(units(now), Ordering::Relaxed);
+        self.state.store(RECOVERING, Ordering::Release);
+    }
+
+    /// Whether a recovery is under way.
+    pub fn is_recovering(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether a call may start, with so many servers usable, and by 32 random bits.
+    pub fn admit(&self, now: Instant, usable: u32, random: u32) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        if state == 0 {
+            return true;
+        }
+        let usable = usable.min(MOST_SERVERS);
+        if state != RECOVERING | usable {
+            // The time first: whoever sees the new number must not take it for an old one.
+            self.since.store(units(now), Ordering::Relaxed);
+            let _ = self.change(state, RECOVERING | usable);
+        } else if usable > 0 && self.held(now) && self.change(state, 0) {
+            return true;
+        }
+        // Lemire's multiplication: below `min_working`, uniform.
+        (u64::from(random) * u64::from(self.min_working)) >> 32 < u64::from(usable)
+    }
+
+    /// Whether the number has been the same for long enough. What is in the future is another thread's clock.
+    fn held(&self, now: Instant) -> bool {
+        let since = units(now).wrapping_sub(self.since.load(Ordering::Relaxed));
+        self.hold < since && since < u32::MAX / 2
+    }
+
+    fn change(&self, from: u32, to: u32) -> bool {
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// How many servers breakers and outlier rules may take away (H4).
+///
+/// Broken connections are not limited by it: give it the servers that are there apart from those.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct IsolationLimit {
+    /// Per cent of the servers that stay selectable, rounded up to whole servers, in \[1, 100\]. Default 50, Envoy's panic
+    /// threshold: what stays carries at most twice its load, and if more than half of a cluster fails it is rarely the
+    /// servers one by one, so that leaving them out helps nobody.
+    pub selectable_percent: u32,
+}
+
+impl IsolationLimit {
+    /// Half of the servers.
+    pub const DEFAULT: Self = Self { selectable_percent: 50 };
+
+    /// Checks it.
+    ///
+    /// # Errors
+    /// A share out of its range.
+    pub const fn validate(&self) -> Result<(), HealthError> {
+        HealthError::number("selectable_percent", self.selectable_percent, 1, 100, "[1, 100]")
+    }
+
+    /// How many of `whole` servers may be isolated: never all. `whole` are those whose connections are not broken.
+    #[must_use]
+    pub const fn most(&self, whole: u32) -> u32 {
+        let isolatable = 100 - if self.selectable_percent < 100 { self.selectable_percent } else { 100 };
+        // At most 65536 servers fit a word a hundred times.
+        let whole = if whole < MOST_SERVERS { whole } else { MOST_SERVERS };
+        whole * isolatable / 100
+    }
+
+    /// Whether one more of `whole` servers may be isolated.
+    #[must_use]
+    pub const fn may_isolate(&self, whole: u32, isolated: u32) -> bool {
+        isolated < self.most(whole)
+    }
+}
+
+impl Default for IsolationLimit {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// How many servers breakers have isolated, so that threads that isolate at once keep to the limit together.
+///
+/// One is taken before a server is isolated, and given back when it returns, is lifted, is removed, or its connection breaks
+/// as well. When servers go or break, [`excess`](Self::excess) says how many isolations are now too many:
+/// [`Breaker::lift`](super::Breaker::lift) them. 8 bytes.
+///
+/// ```
+/// use hedge_core::health::{IsolationLimit, Isolations};
+///
+/// let isolations = Isolations::new(IsolationLimit::DEFAULT)?;
+/// assert!(isolations.take(4) && isolations.take(4));
+/// assert!(!isolations.take(4), "two of four stay");
+/// assert_eq!(isolations.excess(2), 1, "two are gone, and of the other two one must stay");
+/// isolations.give_back();
+/// assert_eq!(isolations.excess(2), 0);
+/// # Ok::<(), hedge_core::health::HealthError>(())
+/// ```
+#[derive(Debug)]
+pub struct Isolations {
+    limit: IsolationLimit,
+    isolated: AtomicU32,
+}
+
+impl Isolations {
+    /// None isolated.
+    ///
+    /// # Errors
+    /// A share out of its range.
+    pub fn new(limit: IsolationLimit) -> Result<Self, HealthError> {
+        limit.validate()?;
+        Ok(Self { limit, isolated: AtomicU32::new(0) })
+    }
+
+    /// How many are isolated.
+    pub fn isolated(&self) -> u32 {
+        self.isolated.load(Ordering::Relaxed)
+    }
+
+    /// Counts one of `whole` servers as isolated; false, with nothing changed, if that would be too many.
+    pub fn take(&self, whole: u32) -> bool {
+        let one_more = |isolated| self.limit.may_isolate(whole, isolated).then(|| isolated + 1);
+        self.isolated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// One less is isolated.
+    pub fn give_back(&self) {
+        let one_less = |isolated: u32| isolated.checked_sub(1);
+        let _ = self.isolated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    }
+
+    /// How many of the isolations are too many of `whole` servers.
+    pub fn excess(&self, whole: u32) -> u32 {
+        self.isolated().saturating_sub(self.limit.most(whole))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    const SEED: u64 = 5;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn policy() -> RecoveryPolicy {
+        RecoveryPolicy::new(RecoveryOptions { min_working: 4, hold: Duration::from_secs(3) }).unwrap()
+    }
+
+    /// Calls admitted of 100,000, in per cent.
+    fn admitted(policy: &RecoveryPolicy, now: Instant, usable: u32) -> u32 {
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        let count = (0..100_000).filter(|_| policy.admit(now, usable, rng.u32(..))).count();
+        u32::try_from(count).unwrap().div_ceil(100).saturating_add(4) / 10
+    }
+
+    #[test]
+    fn h3_calls_are_admitted_in_proportion_to_the_servers_that_are_back() {
+        let policy = policy();
+        assert_eq!(admitted(&policy, at(0), 1), 100, "not all have been down");
+        policy.all_down(at(10));
+        for (usable, percent) in [(0, 0), (1, 25), (2, 50), (3, 75), (4, 100), (9, 100), (1, 25)] {
+            assert!(admitted(&policy, at(20), usable).abs_diff(percent) <= 1, "{usable} usable, seed {SEED}");
+        }
+    }
+
+    #[test]
+    fn h3_it_ends_when_the_number_has_held() {
+        let policy = policy();
+        policy.all_down(at(0));
+        assert!(!policy.admit(at(100_000), 0, 0), "an outage may last");
+        assert!(policy.admit(at(100_000), 1, 0) && !policy.admit(at(100_000), 1, u32::MAX));
+        assert!(!policy.admit(at(102_000), 2, u32::MAX), "one more: the hold begins again");
+        assert!(!policy.admit(at(104_990), 2, u32::MAX));
+        assert!(policy.admit(at(105_010), 2, u32::MAX));
+        assert!(!policy.is_recovering());
+        assert!(policy.admit(at(105_010), 1, u32::MAX), "until all are down again");
+        policy.all_down(at(106_000));
+        assert!(!policy.admit(at(106_000), 1, u32::MAX));
+        assert!(!policy.admit(at(105_000), 1, u32::MAX), "another thread's clock");
+    }
+
+    #[test]
+    fn h4_a_share_stays_selectable_and_never_none() {
+        for (percent, whole, most) in
+            [(50, 0, 0), (50, 1, 0), (50, 2, 1), (50, 3, 1), (50, 8, 4), (1, 1, 0), (1, 100, 99), (100, 9, 0)]
+        {
+            let limit = IsolationLimit { selectable_percent: percent };
+            assert_eq!(limit.most(whole), most, "{percent} % of {whole}");
+            assert_eq!((limit.may_isolate(whole, most), most > 0), (false, limit.may_isolate(whole, 0)));
+        }
+        for (percent, whole) in (1..=100).flat_map(|percent| (1..200).map(move |whole| (percent, whole))) {
+            let kept = whole - IsolationLimit { selectable_percent: percent }.most(whole);
+            assert_eq!(kept, (whole * percent).div_ceil(100));
+        }
+        assert_eq!(IsolationLimit::DEFAULT.most(u32::MAX), 32_768);
+    }
+
+    #[test]
+    fn h4_threads_keep_to_the_limit_together() {
+        let isolations = Isolations::new(IsolationLimit::DEFAULT).unwrap();
+        let taken: usize = std::thread::scope(|scope| {
+            let handles: std::vec::Vec<_> =
+                (0..4).map(|_| scope.spawn(|| (0..1_000).filter(|_| isolations.take(101)).count())).collect();
+            handles.into_iter().map(|handle| handle.join().unwrap()).sum()
+        });
+        assert_eq!((taken, isolations.isolated()), (50, 50));
+        assert_eq!((isolations.excess(101), isolations.excess(10), isolations.excess(0)), (0, 45, 50));
+        (0..60).for_each(|_| isolations.give_back());
+        assert_eq!(isolations.isolated(), 0);
+    }
+
+    #[test]
+    fn h3_h4_options_out_of_range_say_which_and_what() {
+        let options = |min_working, hold| RecoveryOptions { min_working, hold };
+        for (options, text) in [
+            (options(0, Duration::from_secs(1)), "min_working 0: must be in [1, 65536]"),
+            (options(1, Duration::ZERO), "hold 0 us: must be in [1 ms, 1 h]"),
+        ] {
+            assert_eq!(RecoveryPolicy::new(options).unwrap_err().to_string(), text);
+        }
+        let error = Isolations::new(IsolationLimit { selectable_percent: 0 }).unwrap_err();
+        assert_eq!(error.to_string(), "selectable_percent 0: must be in [1, 100]");
+        assert_eq!((size_of::<RecoveryPolicy>(), size_of::<Isolations>()), (16, 8), "as the docs state");
+    }
+}

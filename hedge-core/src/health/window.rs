@@ -1,0 +1,297 @@
+//! One window of a [`CircuitBreaker`](super::CircuitBreaker): its arithmetic, in integers.
+//!
+//! brpc computes in doubles that it truncates. The smoothing factor here is that double, as a whole number of 2^-53, and the
+//! products are exact and rounded down once. Where a double's rounding could have shown, at a mean that stays the same and
+//! at a limit that is a whole number, it does not: a test compares both over all that a window may hold.
+
+use super::HealthError;
+use crate::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// A mean cost below this is none, in microseconds: brpc's.
+const LEAST_COST: u32 = 500;
+/// A failure costs at most so many times the mean latency: brpc's.
+const MOST_MEANS: u32 = 2;
+/// The limit exceeds the share of failures by brpc's epsilon: 1.02 per cent of a per cent.
+const LIMIT: u32 = 102;
+const WHOLE: u64 = 100 * 100;
+/// -ln 0.02, in units of 2^-61.
+const DECAY: u64 = 0x7D2F_4ADE_B06E_BCE1;
+const DECAY_BITS: u32 = 61;
+/// A factor is in units of 2^-53, as a double's digits.
+const FACTOR_BITS: u32 = 53;
+
+/// How many calls a window holds, and how many of them may fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct WindowOptions {
+    /// Calls, in \[10, 10000\].
+    pub size: u32,
+    /// Per cent of them, in \[1, 99\]; together `size * max_error_percent` in \[100, 100000\].
+    pub max_error_percent: u32,
+}
+
+/// The field names of a window, for errors.
+pub(super) struct Names {
+    pub(super) size: &'static str,
+    pub(super) max_error_percent: &'static str,
+}
+
+impl WindowOptions {
+    pub(super) const fn validate(&self, names: &Names) -> Result<(), HealthError> {
+        let Self { size, max_error_percent } = *self;
+        if let Err(error) = HealthError::number(names.size, size, 10, 10_000, "[10, 10000]") {
+            return Err(error);
+        }
+        let percent = names.max_error_percent;
+        if let Err(error) = HealthError::number(percent, max_error_percent, 1, 99, "[1, 99]") {
+            return Err(error);
+        }
+        match size * max_error_percent {
+            100..=100_000 => Ok(()),
+            _ => Err(HealthError::Number {
+                field: percent,
+                value: max_error_percent,
+                range: "[1, 99], and times its window's size in [100, 100000]",
+            }),
+        }
+    }
+}
+
+/// What a window's options come to; shared by all servers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    size: u32,
+    /// How many of the first `size` calls may fail.
+    errors: u32,
+    /// The cost allowed, in ten-thousandths of the mean latency.
+    limit: u32,
+    /// 0.02^(1 / size): what is left of a call's weight after another.
+    smooth: u64,
+}
+
+impl Window {
+    /// The window of valid options.
+    pub(super) const fn new(options: WindowOptions) -> Self {
+        let WindowOptions { size, max_error_percent } = options;
+        let hundredths = size * max_error_percent;
+        Self { size, errors: hundredths / 100, limit: hundredths * LIMIT, smooth: smooth(size) }
+    }
+
+    /// The longest latency, in microseconds, at which the limit fits its word.
+    pub(super) fn longest(&self) -> u32 {
+        let longest = (u64::from(u32::MAX - 1) * WHOLE).checked_div(self.limit.into());
+        longest.and_then(|longest| u32::try_from(longest).ok()).unwrap_or(u32::MAX)
+    }
+
+    /// A call of the server has ended; whether the window stands it. `latency` is at most what [`Self::longest`] says.
+    pub(super) fn count(&self, errors: &Errors, failed: bool, latency: u32) -> bool {
+        let healthy = if failed {
+            let mean = errors.mean.load(Relaxed);
+            let most = if mean == 0 { latency } else { latency.min(mean.saturating_mul(MOST_MEANS)) };
+            let cost = change(&errors.cost, |cost| cost.saturating_add(most));
+            u64::from(cost) * WHOLE <= u64::from(mean) * u64::from(self.limit)
+        } else {
+            change(&errors.mean, |mean| if mean == 0 { latency } else { self.mean(mean, latency) });
+            change(&errors.cost, |cost| if cost < LEAST_COST { 0 } else { part(cost, self.smooth) });
+            true
+        };
+        // The first calls are counted instead: their mean says nothing yet.
+        match errors.first(self.size, failed) {
+            Some(before) => !failed || before < self.errors,
+            None => healthy,
+        }
+    }
+
+    /// Forgets the failures, and all of a window that was not full.
+    pub(super) fn reset(&self, errors: &Errors) {
+        if errors.counts.load(Relaxed) >> 16 < self.size {
+            errors.counts.store(0, Relaxed);
+            errors.mean.store(0, Relaxed);
+        }
+        errors.cost.store(0, Relaxed);
+    }
+
+    /// `mean * smooth + latency * (1 - smooth)`, rounded down.
+    fn mean(&self, mean: u32, latency: u32) -> u32 {
+        match latency.checked_sub(mean) {
+            Some(above) => mean.saturating_add(part(above, (1 << FACTOR_BITS) - self.smooth)),
+            None => latency.saturating_add(part(mean.saturating_sub(latency), self.smooth)),
+        }
+    }
+}
+
+/// What a window knows of a server: 12 bytes.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    /// Calls, up to the window's size, in the upper half; failures among them in the lower.
+    pub(super) counts: AtomicU32,
+    /// The decayed sum of what failures cost, in microseconds.
+    cost: AtomicU32,
+    /// The moving mean of the successes' latency, in microseconds.
+    mean: AtomicU32,
+}
+
+impl Errors {
+    /// Counts one of the first calls; answers how many had failed before it, or `None` once the window is full.
+    fn first(&self, size: u32, failed: bool) -> Option<u32> {
+        let before = self.counts.fetch_update(Relaxed, Relaxed, |counts| {
+            (counts >> 16 < size).then(|| counts.wrapping_add((1 << 16) + u32::from(failed)))
+        });
+        before.ok().map(|counts| counts & 0xFFFF)
+    }
+}
+
+/// Changes a word; answers what it then is. What stays the same is not written.
+fn change(word: &AtomicU32, to: impl Fn(u32) -> u32) -> u32 {
+    match word.fetch_update(Relaxed, Relaxed, |old| Some(to(old)).filter(|new| *new != old)) {
+        Ok(old) => to(old),
+        Err(same) => same,
+    }
+}
+
+/// `value * factor / 2^53`, rounded down, by two multiplications of 32 bits; `factor` is at most 2^53.
+#[expect(clippy::cast_possible_truncation, reason = "a part is not more than the whole")]
+const fn part(value: u32, factor: u64) -> u32 {
+    let (value, high, low) = (value as u64, factor >> 32, factor & 0xFFFF_FFFF);
+    ((value * high + ((value * low) >> 32)) >> (FACTOR_BITS - 32)) as u32
+}
+
+/// 0.02^(1 / size) in units of 2^-53: exp(-x) by its series, x = -ln 0.02 / size, at most 0.4.
+const fn smooth(size: u32) -> u64 {
+    let x = if size > 0 { (DECAY / size as u64) as u128 } else { 0 };
+    let (mut sum, mut term, mut n) = (1u64 << DECAY_BITS, 1u64 << DECAY_BITS, 1);
+    // 0.4^17 / 17! is below 2^-61.
+    while n < 18 {
+        #[expect(clippy::cast_possible_truncation, reason = "each term is smaller than the one before")]
+        let next = ((term as u128 * x) >> DECAY_BITS) as u64 / n;
+        term = next;
+        sum = if n % 2 == 1 { sum - term } else { sum + term };
+        n += 1;
+    }
+    (sum + (1 << (DECAY_BITS - FACTOR_BITS - 1))) >> (DECAY_BITS - FACTOR_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+
+    const SEED: u64 = 7;
+
+    /// The same in doubles, truncated as brpc's.
+    #[derive(Default)]
+    struct Doubles {
+        samples: u32,
+        failed: u32,
+        cost: u64,
+        mean: u64,
+    }
+
+    impl Doubles {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as brpc does")]
+        fn count(&mut self, options: WindowOptions, failed: bool, latency: u64) -> bool {
+            let WindowOptions { size, max_error_percent } = options;
+            let smooth = 0.02f64.powf(1.0 / f64::from(size));
+            let mut healthy = true;
+            if failed {
+                self.cost += if self.mean == 0 { latency } else { latency.min(2 * self.mean) };
+                let share = f64::from(max_error_percent) / 100.0;
+                let limit = (self.mean * u64::from(size)) as f64 * share * (1.0 + 0.02);
+                healthy = self.cost <= limit as u64;
+            } else {
+                self.mean = match self.mean {
+                    0 => latency,
+                    mean => (mean as f64 * smooth + latency as f64 * (1.0 - smooth)) as u64,
+                };
+                self.cost = if self.cost < 500 { 0 } else { (self.cost as f64 * smooth) as u64 };
+            }
+            if self.samples < size {
+                self.samples += 1;
+                self.failed += u32::from(failed);
+                return !failed || self.failed - 1 < size * max_error_percent / 100;
+            }
+            healthy
+        }
+
+        fn reset(&mut self, options: WindowOptions) {
+            if self.samples < options.size {
+                *self = Self::default();
+            }
+            self.cost = 0;
+        }
+    }
+
+    #[test]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a factor is below 2^53")]
+    fn the_factor_is_the_nearest_double() {
+        for size in 10..=10_000 {
+            let double = (0.02f64.powf(1.0 / f64::from(size)) * f64::from(1 << 30) * f64::from(1 << 23)) as u64;
+            assert!(smooth(size).abs_diff(double) <= 1, "{size}: {} and {double}", smooth(size));
+        }
+    }
+
+    /// After every call of random runs, and servers that return, all numbers are those of the doubles: latencies constant, alike, and wild, over
+    /// brpc's windows and small ones.
+    #[test]
+    fn h2_the_integers_are_the_truncated_doubles() {
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        let runs = if cfg!(debug_assertions) { 60 } else { 2_000 };
+        for run in 0..runs {
+            let (size, max_error_percent) = [(3_000, 5), (1_500, 10), (100, 10), (10, 50)][rng.usize(..4)];
+            let options = WindowOptions { size, max_error_percent };
+            let window = Window::new(options);
+            let base = 1 << rng.u32(..24);
+            let spread = [0, base / 8, base][rng.usize(..3)];
+            let (one_in, times) = (rng.u32(2..60), [1, 2, 10][rng.usize(..3)]);
+            let (errors, mut doubles) = (Errors::default(), Doubles::default());
+            for call in 0..8_000 {
+                let failed = rng.u32(..one_in) == 0;
+                let latency = (base + rng.u32(..=spread)) * if failed { times } else { 1 };
+                let latency = latency.min(window.longest());
+                let (got, expected) =
+                    (window.count(&errors, failed, latency), doubles.count(options, failed, latency.into()));
+                let numbers = (errors.mean.load(Relaxed).into(), errors.cost.load(Relaxed).into());
+                assert_eq!(
+                    (got, numbers),
+                    (expected, (doubles.mean, doubles.cost)),
+                    "seed {SEED}, run {run}, call {call}: {options:?}, base {base}, spread {spread}"
+                );
+                if !got {
+                    window.reset(&errors);
+                    doubles.reset(options);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as brpc does")]
+    fn h2_a_mean_and_a_limit_do_not_drift_where_a_double_might() {
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        for (size, max_error_percent) in [(3_000, 5), (1_500, 10)] {
+            let window = Window::new(WindowOptions { size, max_error_percent });
+            let smooth = 0.02f64.powf(1.0 / f64::from(size));
+            let wide = core::iter::repeat_with(|| rng.u32(..window.longest())).take(100_000);
+            for value in (1..100_000).chain(wide) {
+                let double = f64::from(value) * smooth + f64::from(value) * (1.0 - smooth);
+                assert_eq!((window.mean(value, value), double as u32), (value, value));
+                let share = f64::from(max_error_percent) / 100.0;
+                let limit = (u64::from(value) * u64::from(size)) as f64 * share * 1.02;
+                assert_eq!(u64::from(value) * u64::from(window.limit) / WHOLE, limit as u64, "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn h2_the_longest_latency_still_trips() {
+        let window = Window::new(WindowOptions { size: 10_000, max_error_percent: 10 });
+        let errors = Errors::default();
+        let longest = window.longest();
+        assert_eq!(longest, 4_210_752, "in microseconds");
+        assert!((0..10_000).all(|_| window.count(&errors, false, longest)));
+        assert_eq!(errors.mean.load(Relaxed), longest);
+        let stood = (0..2_000).take_while(|_| window.count(&errors, true, longest)).count();
+        assert_eq!(stood, 1_020, "the cost is just below its word's end");
+    }
+}
