@@ -126,48 +126,49 @@ impl<const N: usize> SlidingCount<N> {
         self.window.as_micros() - 1 - (now.as_micros() & (self.bucket().as_micros() - 1))
     }
 
-    /// What was counted in the bucket of `now` and in the `before` ones before it.
+    /// What was counted in the bucket of `now` and in the `before` ones before it: one pass, backwards in time. In the places
+    /// beyond the bucket's are those of the round before.
     fn sum(&self, now: Instant, before: u64) -> u64 {
-        let (sum, latest) = self.sum_up_to(self.place(now), before);
-        // If the clock went back, the latest bucket is now.
-        latest.map_or(sum, |latest| self.sum_up_to(latest, before).0)
-    }
-
-    /// The same up to a bucket, and the latest that was added to after it. One pass, backwards in time: places beyond the
-    /// bucket's are of the round before.
-    fn sum_up_to(&self, now: Place, before: u64) -> (u64, Option<Place>) {
+        let now = self.place(now);
         let (this_round, beyond) =
             self.slots.split_at_checked(now.index as usize + 1).unwrap_or((self.slots.as_slice(), &[]));
-        let (mut sum, mut latest, mut age) = (0, None, 0);
+        let (mut sum, mut age) = (0, 0);
         for (slots, round) in [(this_round, now.round), (beyond, now.round.wrapping_sub(1))] {
             let none = word_of(round, 0);
             for slot in slots.iter().rev() {
-                let word = slot.load(Ordering::SeqCst);
-                // The count, if it is of this round; of another one it is beyond any count.
-                let count = word.wrapping_sub(none);
+                // The count, if it is of this round; of another one it is beyond any count, and negative if that is earlier.
+                let count = slot.load(Ordering::SeqCst).wrapping_sub(none);
                 if count >> 32 == 0 {
                     sum += if age <= before { count } else { 0 };
-                } else if count.cast_signed() > 0 && count_of(word) > 0 {
-                    let later = Self::place_at(round_of(word), u64::from(now.index).wrapping_sub(age));
-                    latest = latest.filter(|latest: &Place| latest.ahead_of::<N>(later) > 0).or(Some(later));
+                } else if count.cast_signed() > 0 && count_of(count) > 0 {
+                    return self.sum_of_latest(now, before);
                 }
                 age += 1;
             }
         }
-        (sum, latest)
+        sum
+    }
+
+    /// The same where the clock may have gone back: then the latest bucket that was added to is now.
+    #[cold]
+    #[inline(never)]
+    fn sum_of_latest(&self, now: Place, before: u64) -> u64 {
+        let words: [u64; N] =
+            array::from_fn(|index| self.slots.get(index).map_or(0, |slot| slot.load(Ordering::SeqCst)));
+        let ages = || {
+            (0..).zip(words).filter(|(_, word)| count_of(*word) > 0).map(|(index, word)| {
+                (now.ahead_of::<N>(Place { round: round_of(word), index }), u64::from(count_of(word)))
+            })
+        };
+        let newest = ages().map(|(age, _)| age).fold(0, i64::min);
+        ages().filter(|(age, _)| (age - newest).unsigned_abs() <= before).map(|(_, count)| count).sum()
     }
 
     /// The bucket of an instant.
-    #[expect(clippy::cast_possible_truncation, reason = "rounds are compared modulo 2^32")]
+    #[expect(clippy::cast_possible_truncation, reason = "rounds are compared modulo 2^32, and an index is below N")]
     const fn place(&self, now: Instant) -> Place {
         let bucket = now.as_micros() >> self.shift;
-        Self::place_at((bucket >> N.trailing_zeros()) as u32, bucket)
-    }
-
-    /// Of a round: the place of a bucket.
-    #[expect(clippy::cast_possible_truncation, reason = "an index is below N")]
-    const fn place_at(round: u32, bucket: u64) -> Place {
-        Place { round, index: (bucket & (N as u64 - 1)) as u32 }
+        Place { round: (bucket >> N.trailing_zeros()) as u32, index: (bucket & (N as u64 - 1)) as u32 }
     }
 
     fn slot(&self, at: Place) -> Option<&AtomicU64> {

@@ -27,16 +27,26 @@ pub(crate) struct Contender<'a> {
     /// The row that its ratio is of; its own name makes it a floor.
     pub(crate) floor: &'static str,
     pub(crate) targets: Vec<Target>,
-    /// Does it so many times; answers whether each went as it should.
-    batch: Box<dyn FnMut(u32) -> bool + 'a>,
+    /// Does it so many times; answers whether each went as it should, and how long they took.
+    batch: Box<dyn FnMut(u32) -> (bool, Duration) + 'a>,
+    /// How many calls a batch has, if that is not to be found out.
+    calls: Option<u32>,
     /// How many timers were made so far, if that is counted.
     timers: Option<Box<dyn Fn() -> u32 + 'a>>,
 }
 
 impl<'a> Contender<'a> {
     pub(crate) fn new(name: &'static str, floor: &'static str, mut once: impl FnMut() -> bool + 'a) -> Self {
-        let batch = Box::new(move |count| (0..count).fold(true, |fine, _| fine & once()));
-        Self { name, floor, targets: Vec::new(), batch, timers: None }
+        Self::batched(name, floor, move |count| timed(|| (0..count).fold(true, |fine, _| fine & once())))
+    }
+
+    /// What does and times a whole batch by itself.
+    pub(crate) fn batched(
+        name: &'static str,
+        floor: &'static str,
+        batch: impl FnMut(u32) -> (bool, Duration) + 'a,
+    ) -> Self {
+        Self { name, floor, targets: Vec::new(), batch: Box::new(batch), calls: None, timers: None }
     }
 
     /// Awaits it in a runtime: what is pending waits for its turn there.
@@ -46,16 +56,23 @@ impl<'a> Contender<'a> {
         runtime: &'a Runtime,
         mut once: impl AsyncFnMut() -> bool + 'a,
     ) -> Self {
-        let batch = Box::new(move |count| {
-            runtime.block_on(async {
-                let mut fine = true;
-                for _ in 0..count {
-                    fine &= once().await;
-                }
-                fine
+        Self::batched(name, floor, move |count| {
+            timed(|| {
+                runtime.block_on(async {
+                    let mut fine = true;
+                    for _ in 0..count {
+                        fine &= once().await;
+                    }
+                    fine
+                })
             })
-        });
-        Self { name, floor, targets: Vec::new(), batch, timers: None }
+        })
+    }
+
+    /// Of so many calls a batch.
+    pub(crate) fn of(mut self, calls: u32) -> Self {
+        self.calls = Some(calls);
+        self
     }
 
     pub(crate) fn target(mut self, target: Target) -> Self {
@@ -67,6 +84,13 @@ impl<'a> Contender<'a> {
         self.timers = Some(Box::new(timers));
         self
     }
+}
+
+/// What a batch answered, and how long it took.
+pub(crate) fn timed(batch: impl FnOnce() -> bool) -> (bool, Duration) {
+    let start = Instant::now();
+    let fine = batch();
+    (fine, start.elapsed())
 }
 
 /// How long, and how often.
@@ -150,9 +174,11 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     fn warm(contender: Contender<'a>, effort: Effort) -> Result<Self, String> {
-        let mut running = Self { contender, count: 1, times: Vec::new(), allocations: 0, timers: 0 };
+        let calls = contender.calls;
+        let mut running = Self { contender, count: calls.unwrap_or(1), times: Vec::new(), allocations: 0, timers: 0 };
         // The fastest of three: one that was interrupted says nothing about how many calls fill a batch.
         while running.batch()?.min(running.batch()?).min(running.batch()?) < effort.batch
+            && calls.is_none()
             && running.count < u32::MAX / 2
         {
             running.count *= 2;
@@ -162,9 +188,7 @@ impl<'a> Running<'a> {
     }
 
     fn batch(&mut self) -> Result<Duration, String> {
-        let start = Instant::now();
-        let fine = (self.contender.batch)(self.count);
-        let time = start.elapsed();
+        let (fine, time) = (self.contender.batch)(self.count);
         if fine { Ok(time) } else { Err(format!("{}: a call did not go as it should", self.contender.name)) }
     }
 

@@ -10,6 +10,8 @@ mod decisions;
 mod driver;
 mod harness;
 mod layer;
+mod limits;
+mod pair;
 mod peers;
 mod table;
 
@@ -88,6 +90,11 @@ fn run(effort: Effort) -> Result<bool, String> {
         (
             "a backup that fires at once and wins, on a clock of the bench's own",
             driver::fires(&hedged, &options, &jumping),
+        ),
+        ("a limit's decision, on one thread; the time is told", limits::alone().ok_or(refused)?),
+        (
+            "a limit's decision, on two threads that share it; time a decision of either",
+            limits::shared().ok_or(refused)?,
         ),
     ];
 

@@ -6,6 +6,7 @@
 
 pub mod by_hand;
 pub mod driven;
+pub mod limits;
 mod operations;
 
 pub use operations::{OPERATIONS, Operation, World};
@@ -28,7 +29,8 @@ pub type Line<B> = Channel<u32, B, NoPolicy, &'static str, { SERVERS as usize }>
 #[must_use]
 pub fn line<B: Balancer>(balancer: B, hedged: bool) -> Option<Line<B>> {
     let backup = if hedged { BackupDelay::After(BACKUP_DELAY) } else { BackupDelay::Disabled };
-    let mut line = Channel::with_policy(ChannelOptions { backup, ..ChannelOptions::brpc() }, balancer, NoPolicy, 1).ok()?;
+    let mut line =
+        Channel::with_policy(ChannelOptions { backup, ..ChannelOptions::brpc() }, balancer, NoPolicy, 1).ok()?;
     for address in 0..SERVERS {
         line.cluster_mut().insert(address, "").ok()?;
     }

@@ -5,11 +5,12 @@ use std::hint::black_box;
 
 use hedge_core::balance::{RandomChoice, RoundRobin};
 use hedge_core::call::{AttemptId, Host, Report, Selection};
-use hedge_core::policy::CallOptions;
+use hedge_core::limit::{Budget, BudgetOptions, Limits, RatioLimit, RatioOptions, TokenBucket};
+use hedge_core::policy::{BackupPolicy, CallOptions};
 use hedge_core::time::Instant;
 
 use crate::driven::{Answer, Jumping, Still, by_hand, driven};
-use crate::{Line, by_hand as core, line};
+use crate::{Line, by_hand as core, limits, line};
 
 /// What the operations work on.
 #[derive(Debug)]
@@ -20,6 +21,35 @@ pub struct World {
     options: CallOptions<'static>,
     report: Report,
     jumping: Jumping,
+    limits: Decided,
+}
+
+/// Limits that grant whatever is asked of them here, and limits that refuse.
+#[derive(Debug)]
+struct Decided {
+    exact: RatioLimit,
+    exact_used: RatioLimit,
+    cached: RatioLimit,
+    tokens: TokenBucket,
+    budget: Budget,
+    budget_used: Budget,
+    roomy: Limits,
+    safe_used: Limits,
+}
+
+impl Decided {
+    fn new() -> Option<Self> {
+        Some(Self {
+            exact: limits::roomy_ratio()?,
+            exact_used: limits::used_up(RatioLimit::new(RatioOptions::DEFAULT).ok()?)?,
+            cached: limits::cached()?,
+            tokens: limits::tokens()?,
+            budget: limits::roomy_budget()?,
+            budget_used: limits::used_up(Budget::new(BudgetOptions::DEFAULT).ok()?)?,
+            roomy: limits::roomy_limits()?,
+            safe_used: limits::used_up(Limits::default())?,
+        })
+    }
 }
 
 impl World {
@@ -30,7 +60,8 @@ impl World {
         let options = CallOptions::new();
         let report = core::report(&hedged, &options, Instant::ZERO)?;
         let plain = line(RoundRobin::new(1), false)?;
-        Some(Self { plain, hedged, random: line(RandomChoice, false)?, options, report, jumping: Jumping::default() })
+        let (random, limits) = (line(RandomChoice, false)?, Decided::new()?);
+        Some(Self { plain, hedged, random, options, report, jumping: Jumping::default(), limits })
     }
 }
 
@@ -65,11 +96,13 @@ fn repeat(world: &World, count: u32, mut once: impl FnMut(&World) -> bool) -> bo
 }
 
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident = $text:literal: $once:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:literal: $once:expr;)* @ended $($told:ident = $its_text:literal: $policy:ident;)*) => {
         $($(#[$doc])* #[inline(never)] fn $name(world: &World, count: u32) -> bool { repeat(world, count, $once) })*
+        $(#[inline(never)] fn $told(world: &World, count: u32) -> bool { limits::ended(&world.limits.$policy, limits::NOW, count) })*
 
         /// All of them, in the order of the baseline.
-        pub const OPERATIONS: &[Operation] = &[$(Operation { name: $text, run: $name }),*];
+        pub const OPERATIONS: &[Operation] =
+            &[$(Operation { name: $text, run: $name },)* $(Operation { name: $its_text, run: $told }),*];
     };
 }
 
@@ -95,6 +128,20 @@ operations! {
     rr = "pick_rr": |w| pick(&w.plain);
     random = "pick_random": |w| pick(&w.random);
     clone = "report_clone": |w| { black_box(w.report.clone()); true };
+    exact_grant = "limit_exact_grant": |w| w.limits.exact.may_back_up(black_box(limits::NOW)).is_ok();
+    exact_refusal = "limit_exact_refusal": |w| w.limits.exact_used.may_back_up(black_box(limits::NOW)).is_err();
+    cached_grant = "limit_cached_grant": |w| w.limits.cached.may_back_up(black_box(limits::NOW)).is_ok();
+    tokens_grant = "limit_tokens_grant": |w| w.limits.tokens.may_back_up(black_box(limits::NOW)).is_ok();
+    budget_grant = "limit_budget_grant": |w| w.limits.budget.may_back_up(black_box(limits::NOW)).is_ok();
+    budget_refusal = "limit_budget_refusal": |w| w.limits.budget_used.may_back_up(black_box(limits::NOW)).is_err();
+    roomy_grant = "limit_both_grant": |w| w.limits.roomy.may_back_up(black_box(limits::NOW)).is_ok();
+    safe_refusal = "limit_safe_refusal": |w| w.limits.safe_used.may_back_up(black_box(limits::NOW)).is_err();
+    @ended
+    exact_ended = "limit_ended_exact": exact;
+    cached_ended = "limit_ended_cached": cached;
+    tokens_ended = "limit_ended_tokens": tokens;
+    budget_ended = "limit_ended_budget": budget;
+    safe_ended = "limit_ended_safe": roomy;
 }
 
 #[inline]

@@ -1,4 +1,4 @@
-//! A small client on a bare machine: what both programs share, so that what differs is hedge.
+//! A small client on a bare machine: what all programs share, so that what differs is hedge, or its policy.
 //!
 //! A [`Line`] that sends one frame to a server and waits for one frame, a clock that SysTick counts, and an executor for one
 //! future. Nothing is formatted. What another interrupt would write is hidden from the compiler, or it would leave most of
@@ -6,12 +6,14 @@
 
 #![no_std]
 
+mod client;
 mod line;
 mod ticks;
 
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
+pub use client::run;
 pub use line::{Line, Lost};
 pub use ticks::Ticks;
 
@@ -33,14 +35,19 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-#[cfg(target_os = "none")]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+/// Waits for ever: what is left to do if a policy cannot be made.
+pub fn stop() -> ! {
     loop {
         core::hint::spin_loop();
     }
 }
 
+#[cfg(target_os = "none")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    stop()
+}
+
 // For the critical sections that portable-atomic asks for.
-#[cfg(not(target_has_atomic = "ptr"))]
+#[cfg(any(feature = "limits", not(target_has_atomic = "ptr")))]
 use cortex_m as _;

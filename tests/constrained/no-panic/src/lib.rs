@@ -1,12 +1,15 @@
-//! One call from its start to its end as a static library: a channel of 16 servers, picked by `rr`.
+//! One call from its start to its end as a static library: a channel of 16 servers, picked by `rr`; and what limits and a
+//! delay that adapts decide.
 //!
-//! `ci/constrained` builds it with LTO and reads its symbols. None of them may belong to a panic: neither the calls nor
-//! what they reach in hedge-core, its dependencies and `core` may hold an index, an arithmetic or an `unwrap` that the
+//! `ci/constrained` builds it with LTO and reads its symbols. None of them may belong to a panic: neither they nor what they
+//! reach in hedge-core, its dependencies and `core` may hold an index, an arithmetic or an `unwrap` that the
 //! compiler cannot prove safe.
 
 #![cfg_attr(not(test), no_std)]
 
 mod exports;
+#[cfg(any(feature = "limits", target_has_atomic = "64", not(target_has_atomic = "ptr")))]
+mod limits;
 
 use hedge_core::balance::RoundRobin;
 use hedge_core::call::Call;

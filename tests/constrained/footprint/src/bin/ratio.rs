@@ -1,0 +1,12 @@
+//! The client with backups in proportion to its calls.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+use hedge_core::limit::{RatioLimit, RatioOptions};
+use hedge_footprint::{run, stop};
+
+#[cfg_attr(target_os = "none", cortex_m_rt::entry)]
+fn main() -> ! {
+    let Ok(policy) = RatioLimit::<16>::new(RatioOptions::DEFAULT) else { stop() };
+    run(policy)
+}

@@ -1,0 +1,57 @@
+//! The symbols of the limits and of a delay that adapts, exported as those of [`exports`](crate::exports).
+
+#![expect(unsafe_code, reason = "a symbol can be exported in no other way")]
+
+use hedge_core::limit::{LimitOptions, Limits};
+use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use hedge_core::time::Instant;
+
+/// All limits that there are, as a file may ask for them; false if an option is out of its range.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_limits_new(place: &mut Option<Limits>, options: LimitOptions) -> bool {
+    *place = Limits::new(options).ok();
+    place.is_some()
+}
+
+/// Whether a backup may be sent.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_limits_back_up(limits: &Limits, now: Instant) -> Result<(), Denial> {
+    limits.may_back_up(now)
+}
+
+/// Whether a retry may be sent.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_limits_retry(limits: &Limits, now: Instant) -> Result<(), Denial> {
+    limits.may_retry(now)
+}
+
+/// Takes back what was granted.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_limits_take_back(limits: &Limits, extra: Extra, now: Instant) {
+    limits.take_back(extra, now);
+}
+
+/// Hears of a call's end.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_limits_ended(limits: &Limits, call: &Ended<'_>) {
+    limits.ended(call);
+}
+
+/// Makes a delay that adapts; false if an option is out of its range.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_adaptive_new(place: &mut Option<AdaptiveDelay>, options: AdaptiveOptions) -> bool {
+    *place = AdaptiveDelay::new(options).ok();
+    place.is_some()
+}
+
+/// The delay.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_adaptive_delay(adaptive: &AdaptiveDelay, now: Instant) -> Option<BackupDelay> {
+    adaptive.delay(now)
+}
+
+/// Hears of a call's end.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_adaptive_ended(adaptive: &AdaptiveDelay, call: &Ended<'_>) {
+    adaptive.ended(call);
+}

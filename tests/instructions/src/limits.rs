@@ -1,0 +1,93 @@
+//! Limits in the states in which they decide: with room, and with none.
+
+use std::hint::black_box;
+
+use hedge_core::balance::RoundRobin;
+use hedge_core::call::{Action, Input};
+use hedge_core::channel::Channel;
+use hedge_core::limit::{
+    Budget, BudgetOptions, LimitOptions, Limits, RatioLimit, RatioMode, RatioOptions, TokenBucket, TokenOptions,
+};
+use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions, Ended, Verdict};
+use hedge_core::time::Instant;
+
+/// When they are asked.
+pub const NOW: Instant = Instant::from_millis(20_000);
+
+const ROOMY_RATIO: RatioOptions = RatioOptions { burst: 1_000_000, ..RatioOptions::DEFAULT };
+const ROOMY_BUDGET: BudgetOptions =
+    BudgetOptions { burst: 16_000, minimum_per_second: 1_000, ..BudgetOptions::DEFAULT };
+
+/// Grants a million in a window.
+#[must_use]
+pub fn roomy_ratio() -> Option<RatioLimit> {
+    RatioLimit::new(ROOMY_RATIO).ok()
+}
+
+/// Grants whatever comes, as it looked when nothing had been sent, and does not look again.
+#[must_use]
+pub fn cached() -> Option<RatioLimit> {
+    let options = RatioOptions { mode: RatioMode::Cached, update_interval_seconds: u32::MAX, ..RatioOptions::DEFAULT };
+    let limit = RatioLimit::new(options).ok()?;
+    limit.may_back_up(Instant::ZERO).ok()?;
+    Some(limit)
+}
+
+/// tRPC's bucket, full.
+#[must_use]
+pub fn tokens() -> Option<TokenBucket> {
+    TokenBucket::new(TokenOptions::TRPC).ok()
+}
+
+/// Grants 16,000, and again after 16 s.
+#[must_use]
+pub fn roomy_budget() -> Option<Budget> {
+    Budget::new(ROOMY_BUDGET).ok()
+}
+
+/// What a channel has by default, with more room: grants 16,000, and again after 16 s.
+#[must_use]
+pub fn roomy_limits() -> Option<Limits> {
+    Limits::new(LimitOptions { ratio: Some(ROOMY_RATIO), tokens: None, budget: Some(ROOMY_BUDGET) }).ok()
+}
+
+/// A policy that has granted all that it would, over ten seconds of a hundred calls before [`NOW`].
+#[must_use]
+pub fn used_up<P: BackupPolicy>(policy: P) -> Option<P> {
+    for call in 1..=100 {
+        let at = Instant::from_millis(NOW.as_micros() / 1_000 - 10_000 + 100 * call);
+        ended(&policy, at, 1).then_some(())?;
+        // As many as there are; the last is refused.
+        while policy.may_back_up(at).is_ok() {}
+    }
+    Some(policy)
+}
+
+/// Tells a policy of the end of a call `count` times: only a call can tell of one. False if it did not go as it should.
+#[inline(never)]
+pub fn ended(policy: &impl BackupPolicy, now: Instant, count: u32) -> bool {
+    tell(&Repeated { policy, count }, now).is_some()
+}
+
+fn tell(policy: &impl BackupPolicy, now: Instant) -> Option<()> {
+    let mut line: Channel<u32, _, _, &'static str, 1> =
+        Channel::with_policy(ChannelOptions::brpc(), RoundRobin::starting_at(0), policy, 1).ok()?;
+    line.cluster_mut().insert(0, "").ok()?;
+    let options = CallOptions::new();
+    let mut call = line.call(&options, now).ok()?;
+    let Action::Start(start) = call.poll(now) else { return None };
+    call.handle(now, Input::finished(start.attempt, Verdict::Accept));
+    matches!(call.poll(now), Action::Done(_)).then_some(())
+}
+
+/// Hears of an end so many times.
+struct Repeated<'p, P> {
+    policy: &'p P,
+    count: u32,
+}
+
+impl<P: BackupPolicy> BackupPolicy for Repeated<'_, P> {
+    fn ended(&self, call: &Ended<'_>) {
+        (0..self.count).for_each(|_| black_box(self.policy).ended(black_box(call)));
+    }
+}

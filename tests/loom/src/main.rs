@@ -1,0 +1,32 @@
+//! Every interleaving of two or three threads on what hedge-core's threads share, as far as loom can tell them apart and
+//! with at most `LOOM_MAX_PREEMPTIONS` preemptions.
+//!
+//! The sources are hedge-core's own, included by path and built over [`atomic`], which is loom's; what they need besides is
+//! re-exported from hedge-core. loom takes sequentially consistent operations for acquire and release: that two threads
+//! which count in different places do not both miss the other is not shown here.
+
+mod atomic;
+mod check;
+#[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
+#[path = "../../../hedge-core/src/latency/mod.rs"]
+mod latency;
+#[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
+#[path = "../../../hedge-core/src/limit/mod.rs"]
+mod limit;
+mod models;
+#[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
+#[path = "../../../hedge-core/src/balance/rr.rs"]
+mod rr;
+#[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
+#[path = "../../../hedge-core/src/balance/seeds.rs"]
+mod seeds;
+#[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
+#[path = "../../../hedge-core/src/window.rs"]
+mod window;
+
+use hedge_core::balance::{Balancer, Candidates};
+use hedge_core::{call, policy, time};
+
+fn main() {
+    models::all();
+}
