@@ -7,8 +7,8 @@
 //!
 //! # Cost
 //!
-//! 8 bytes a bucket, 128 at the default of 16. To add is one compare-and-swap, to count one load a bucket; nothing runs in
-//! the background, and a bucket that has aged is taken over by whoever next adds to its place. There is no division: a
+//! 8 bytes a bucket and 8 for the whole, 136 at the default of 16. To add is one compare-and-swap, two for who is the first in
+//! a bucket; to count is two loads, and some more after a pause. Nothing runs in the background. There is no division: a
 //! bucket is a power of two of microseconds wide.
 
 use core::array;
@@ -24,12 +24,11 @@ const LONGEST_S: u64 = 3_600;
 
 /// How many of something there were in the last window, in `N` buckets: a power of two from 4 to 256.
 ///
-/// Shared by threads through `&self`. Counts are exact: whatever is added is in one bucket, once, until its bucket has left
-/// the window, however long nothing was added or asked. A bucket holds up to 2^32 - 1 and stays there.
+/// Shared by threads through `&self`. Counts are exact: whatever is added counts from when it is added until its bucket has
+/// left the window, however long nothing was added or asked, if there are no more than 1000 / `N` a microsecond in a window.
 ///
-/// The clock may step. Forwards, by anything below 2^31 rounds of the buckets (142 years at the shortest window and the
-/// default `N`), is a pause. Backwards is no time at all: until the clock is back where it was, what is asked is answered
-/// for the latest bucket that was added to, and what is added may count as older than it is.
+/// The clock may step. Forwards, by up to 285 years, is a pause. Backwards is no time at all: until the clock is back where it
+/// was, its latest bucket is now.
 ///
 /// ```
 /// use hedge_core::time::{Duration, Instant};
@@ -43,9 +42,12 @@ const LONGEST_S: u64 = 3_600;
 /// # Ok::<(), hedge_core::window::WindowError>(())
 /// ```
 pub struct SlidingCount<const N: usize = 16> {
-    /// By bucket, modulo `N`: which round of the buckets it is of above, its count below.
-    slots: [AtomicU64; N],
-    window: Duration,
+    /// The latest bucket that was added to, and the total. 0 before the first.
+    latest: AtomicU64,
+    /// By bucket, modulo `N`: which one, and the total when it began. A bucket that was not added to has none; one that was
+    /// has it before it is the latest.
+    began: [AtomicU64; N],
+    window_us: u32,
     /// A bucket is 2^`shift` microseconds wide.
     shift: u32,
 }
@@ -70,13 +72,22 @@ impl<const N: usize> SlidingCount<N> {
         while ((N as u64 - 1) << shift) < window.as_micros() {
             shift += 1;
         }
-        Self { slots: array::from_fn(|_| AtomicU64::new(0)), window, shift }
+        // No bucket that belongs there.
+        let none = |index| Packing::of(shift).word(Mark { bucket: index as u64 + 1, total: 0 });
+        let began = array::from_fn(|index| AtomicU64::new(none(index)));
+        // An hour is less than 2^32 us.
+        Self {
+            latest: AtomicU64::new(0),
+            began,
+            window_us: u32::try_from(window.as_micros()).unwrap_or(u32::MAX),
+            shift,
+        }
     }
 
     /// How long the window is.
     #[must_use]
     pub const fn window(&self) -> Duration {
-        self.window
+        Duration::from_micros(self.window_us as u64)
     }
 
     /// How wide a bucket is: what a count may be off by at the window's edge. From 1/`N` of the window to twice that.
@@ -87,129 +98,183 @@ impl<const N: usize> SlidingCount<N> {
 
     /// Counts `n` at `now`.
     pub fn add(&self, now: Instant, n: u32) {
-        let at = self.place(now);
-        let _ = self.slot(at).map(|slot| {
-            slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
-                let held = Place { round: round_of(word), index: at.index };
-                // Of an earlier round: nobody counts it any more. Of a later one: the clock went back.
-                let (round, count) =
-                    if at.ahead_of::<N>(held) > 0 { (at.round, 0) } else { (held.round, count_of(word)) };
-                Some(word_of(round, count.saturating_add(n)))
-            })
-        });
+        // Never refused.
+        let _ = self.add_if(now, n, |_| true);
     }
 
-    /// Takes back `n` that were counted at `now`, unless their bucket is of another round by now.
-    pub fn take_back(&self, now: Instant, n: u32) {
-        let at = self.place(now);
-        let _ = self.slot(at).map(|slot| {
-            slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
-                (round_of(word) == at.round).then(|| word_of(at.round, count_of(word).saturating_sub(n)))
-            })
-        });
+    /// Counts `n` at `now` if what the window [covers](Self::covering) without them allows it; nothing is added by others
+    /// between the question and the counting. False, with nothing changed, if not.
+    pub fn add_if(&self, now: Instant, n: u32, allows: impl Fn(u64) -> bool) -> bool {
+        let mut word = self.latest.load(Ordering::SeqCst);
+        loop {
+            let bucket = self.bucket_at(now, word);
+            if !allows(self.since(word, bucket, self.covered(now)).unwrap_or(u64::MAX)) {
+                return false;
+            }
+            let latest = self.packing().mark(word);
+            if (word == 0 || bucket != latest.bucket) && !self.begin(bucket, word) {
+                word = self.latest.load(Ordering::SeqCst);
+                continue;
+            }
+            let added = self.packing().word(Mark { bucket, total: latest.total + u64::from(n) });
+            match self.latest.compare_exchange(word, added, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return true,
+                Err(changed) => word = changed,
+            }
+        }
     }
 
     /// How many in the window that ends at `now`, and perhaps in up to a bucket before it.
     #[must_use]
     pub fn covering(&self, now: Instant) -> u64 {
-        self.sum(now, (self.before(now) + self.bucket().as_micros() - 1) >> self.shift)
+        self.count(now, self.covered(now)).unwrap_or(u64::MAX)
     }
 
     /// How many in the window that ends at `now`, but perhaps not in up to a bucket at its beginning.
     #[must_use]
     pub fn inside(&self, now: Instant) -> u64 {
-        self.sum(now, self.before(now) >> self.shift)
+        self.count(now, self.before(now) >> self.shift).unwrap_or(0)
+    }
+
+    /// How many buckets before its own the window that ends at `now` reaches into.
+    const fn covered(&self, now: Instant) -> u64 {
+        (self.before(now) + self.bucket().as_micros() - 1) >> self.shift
     }
 
     /// How many microseconds of the window lie before the bucket of `now`.
     const fn before(&self, now: Instant) -> u64 {
-        self.window.as_micros() - 1 - (now.as_micros() & (self.bucket().as_micros() - 1))
+        self.window_us as u64 - 1 - (now.as_micros() & (self.bucket().as_micros() - 1))
     }
 
-    /// What was counted in the bucket of `now` and in the `before` ones before it: one pass, backwards in time. In the places
-    /// beyond the bucket's are those of the round before.
-    fn sum(&self, now: Instant, before: u64) -> u64 {
-        let now = self.place(now);
-        let (this_round, beyond) =
-            self.slots.split_at_checked(now.index as usize + 1).unwrap_or((self.slots.as_slice(), &[]));
-        let (mut sum, mut age) = (0, 0);
-        for (slots, round) in [(this_round, now.round), (beyond, now.round.wrapping_sub(1))] {
-            let none = word_of(round, 0);
-            for slot in slots.iter().rev() {
-                // The count, if it is of this round; of another one it is beyond any count, and negative if that is earlier.
-                let count = slot.load(Ordering::SeqCst).wrapping_sub(none);
-                if count >> 32 == 0 {
-                    sum += if age <= before { count } else { 0 };
-                } else if count.cast_signed() > 0 && count_of(count) > 0 {
-                    return self.sum_of_latest(now, before);
-                }
-                age += 1;
+    fn count(&self, now: Instant, before: u64) -> Option<u64> {
+        let word = self.latest.load(Ordering::SeqCst);
+        self.since(word, self.bucket_at(now, word), before)
+    }
+
+    /// What was counted up to `word` from `before` buckets before `bucket` on; `None` if that has been overwritten, a whole
+    /// round of buckets later.
+    fn since(&self, word: u64, bucket: u64, before: u64) -> Option<u64> {
+        let packing = self.packing();
+        let latest = packing.mark(word);
+        let first = bucket.wrapping_sub(before);
+        if word == 0 || packing.is_before(latest.bucket, first) {
+            return Some(0);
+        }
+        // Of those in which nothing was added there is no mark.
+        (0..=before).map(|later| packing.bucket(first.wrapping_add(later))).find_map(|bucket| {
+            let began = packing.mark(self.slot(bucket)?.load(Ordering::SeqCst));
+            (began.bucket == bucket).then(|| packing.total(latest.total.wrapping_sub(began.total)))
+        })
+    }
+
+    /// Marks where a bucket begins that is about to become the latest: at the total of `word`. False if `word` is not the
+    /// latest any more.
+    ///
+    /// Several may be about to begin it while others still add to the one before. As totals only grow, the largest that one
+    /// of them has seen is where it begins, and who comes with a smaller one looks again.
+    #[cold]
+    fn begin(&self, bucket: u64, word: u64) -> bool {
+        let Some(slot) = self.slot(bucket) else { return true };
+        let packing = self.packing();
+        let total = packing.mark(word).total;
+        let mark = packing.word(Mark { bucket, total });
+        let mut there = slot.load(Ordering::SeqCst);
+        loop {
+            if there == mark {
+                return true;
+            }
+            let found = packing.mark(there);
+            let is_newer = found.bucket == bucket && packing.is_less(total, found.total);
+            let is_later =
+                self.slot_of(found.bucket) == self.slot_of(bucket) && packing.is_before(bucket, found.bucket);
+            if is_newer || is_later {
+                return false;
+            }
+            match slot.compare_exchange(there, mark, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return true,
+                Err(changed) => there = changed,
             }
         }
-        sum
     }
 
-    /// The same where the clock may have gone back: then the latest bucket that was added to is now.
-    #[cold]
-    #[inline(never)]
-    fn sum_of_latest(&self, now: Place, before: u64) -> u64 {
-        let words: [u64; N] =
-            array::from_fn(|index| self.slots.get(index).map_or(0, |slot| slot.load(Ordering::SeqCst)));
-        let ages = || {
-            (0..).zip(words).filter(|(_, word)| count_of(*word) > 0).map(|(index, word)| {
-                (now.ahead_of::<N>(Place { round: round_of(word), index }), u64::from(count_of(word)))
-            })
-        };
-        let newest = ages().map(|(age, _)| age).fold(0, i64::min);
-        ages().filter(|(age, _)| (age - newest).unsigned_abs() <= before).map(|(_, count)| count).sum()
+    /// The bucket of `now`, or the latest if that is later: the clock went back.
+    const fn bucket_at(&self, now: Instant, word: u64) -> u64 {
+        let (at, latest) = (self.bucket_of(now), self.packing().mark(word).bucket);
+        if word == 0 || self.packing().is_before(latest, at) { at } else { latest }
     }
 
-    /// The bucket of an instant.
-    #[expect(clippy::cast_possible_truncation, reason = "rounds are compared modulo 2^32, and an index is below N")]
-    const fn place(&self, now: Instant) -> Place {
-        let bucket = now.as_micros() >> self.shift;
-        Place { round: (bucket >> N.trailing_zeros()) as u32, index: (bucket & (N as u64 - 1)) as u32 }
+    /// The number of the bucket of `now`.
+    pub(crate) const fn bucket_of(&self, now: Instant) -> u64 {
+        self.packing().bucket(now.as_micros() >> self.shift)
     }
 
-    fn slot(&self, at: Place) -> Option<&AtomicU64> {
-        usize::try_from(at.index).ok().and_then(|index| self.slots.get(index))
+    const fn packing(&self) -> Packing {
+        Packing::of(self.shift)
+    }
+
+    const fn slot_of(&self, bucket: u64) -> u64 {
+        bucket & (N as u64 - 1)
+    }
+
+    fn slot(&self, bucket: u64) -> Option<&AtomicU64> {
+        usize::try_from(self.slot_of(bucket)).ok().and_then(|index| self.began.get(index))
     }
 }
 
 impl<const N: usize> fmt::Debug for SlidingCount<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SlidingCount")
-            .field("window", &self.window)
+            .field("window", &self.window())
             .field("bucket", &self.bucket())
             .finish_non_exhaustive()
     }
 }
 
-/// Which bucket: its place in the round, and which round.
+/// A bucket, and the total at some moment; both wrap.
 #[derive(Clone, Copy)]
-struct Place {
-    round: u32,
-    index: u32,
+struct Mark {
+    bucket: u64,
+    total: u64,
 }
 
-impl Place {
-    /// How many buckets lie between `other` and this one; negative if `other` is the later.
-    fn ahead_of<const N: usize>(self, other: Self) -> i64 {
-        let rounds = i64::from(self.round.wrapping_sub(other.round).cast_signed());
-        (rounds << N.trailing_zeros()) + i64::from(self.index) - i64::from(other.index)
+/// How a [`Mark`] is packed in a word: buckets for 2^54 us above, which is half of it ahead and half behind, and the total in
+/// what is left.
+#[derive(Clone, Copy)]
+struct Packing {
+    total_bits: u32,
+}
+
+impl Packing {
+    const fn of(shift: u32) -> Self {
+        Self { total_bits: 10 + shift }
     }
-}
 
-const fn word_of(round: u32, count: u32) -> u64 {
-    (round as u64) << 32 | count as u64
-}
+    const fn mark(self, word: u64) -> Mark {
+        Mark { bucket: word >> self.total_bits, total: self.total(word) }
+    }
 
-const fn round_of(word: u64) -> u32 {
-    (word >> 32) as u32
-}
+    const fn word(self, mark: Mark) -> u64 {
+        self.bucket(mark.bucket) << self.total_bits | self.total(mark.total)
+    }
 
-const fn count_of(word: u64) -> u32 {
-    (word & 0xFFFF_FFFF) as u32
+    const fn total(self, total: u64) -> u64 {
+        total & ((1 << self.total_bits) - 1)
+    }
+
+    const fn bucket(self, bucket: u64) -> u64 {
+        bucket & (u64::MAX >> self.total_bits)
+    }
+
+    /// Whether a bucket comes before another.
+    const fn is_before(self, bucket: u64, other: u64) -> bool {
+        let ahead = self.bucket(other.wrapping_sub(bucket));
+        ahead != 0 && ahead <= u64::MAX >> (self.total_bits + 1)
+    }
+
+    /// Whether a total is less than another.
+    const fn is_less(self, total: u64, other: u64) -> bool {
+        self.total(total.wrapping_sub(other)) >> (self.total_bits - 1) != 0
+    }
 }
 
 /// A window that is not from 1 s to 3600 s.
@@ -265,7 +330,7 @@ mod tests {
 
     #[test]
     fn b3_an_idle_past_is_forgotten_however_long() {
-        for gap in [1_270_000, 2_000_000, 1 << 21, 1 << 30, 1 << 51] {
+        for gap in [1_270_000, 2_000_000, 1 << 21, 1 << 30, 1 << 52] {
             let count = second();
             count.add(Instant::ZERO, 7);
             let later = Instant::from_micros(gap);
@@ -287,25 +352,23 @@ mod tests {
     }
 
     #[test]
-    fn b6_what_is_taken_back_does_not_count() {
+    fn b3_totals_wrap_and_counts_do_not_notice() {
         let count = second();
-        let now = Instant::from_millis(5);
-        count.add(now, 2);
-        count.take_back(now, 1);
-        assert_eq!(count.covering(now), 1);
-        count.take_back(now, 9);
-        assert_eq!(count.covering(now), 0);
-        let later = Instant::from_millis(5_000);
-        count.add(later, 1);
-        count.take_back(now, 1);
-        assert_eq!(count.covering(later), 1, "of another round");
+        for ms in 0..90_000 {
+            count.add(Instant::from_millis(ms), 80_000);
+        }
+        let now = Instant::from_millis(89_999);
+        assert!((1_000..1_263).contains(&(count.covering(now) / 80_000)), "{}", count.covering(now));
     }
 
     #[test]
-    fn b3_a_bucket_saturates() {
+    fn b3_what_is_added_on_a_condition_is_asked_with_what_there_is() {
         let count = second();
-        count.add(Instant::ZERO, u32::MAX);
-        count.add(Instant::ZERO, 2);
-        assert_eq!(count.covering(Instant::ZERO), u64::from(u32::MAX));
+        let now = Instant::from_millis(100);
+        assert!((0..3).all(|there| count.add_if(now, 1, |covered| covered == there)));
+        assert!(!count.add_if(now, 1, |covered| covered < 3));
+        let later = Instant::from_millis(5_000);
+        assert!(count.add_if(later, 1, |covered| covered == 0));
+        assert_eq!((count.covering(later), count.inside(later)), (1, 1));
     }
 }

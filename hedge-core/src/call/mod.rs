@@ -165,8 +165,8 @@ where
                 self.end(End::Deadline);
                 continue;
             }
-            if let Some(start) = self.start_due() {
-                return Action::Start(start);
+            if let Some(attempt) = self.start_due() {
+                return Action::Start(self.describe(attempt));
             }
         }
     }
@@ -309,13 +309,13 @@ where
     // ---- what a timer does ----
 
     /// Starts what the pending start or else the backup timer is for; `None` if it cannot be started after all.
-    // On a host what it answers is then never written to memory, on a microcontroller its bytes count.
+    // On a host a pick then stays in registers, on a microcontroller its bytes count.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     #[cfg_attr(target_os = "none", inline(never))]
-    fn start_due(&mut self) -> Option<Start> {
+    fn start_due(&mut self) -> Option<AttemptId> {
         let kind = self.take_due()?;
         match self.choose(kind) {
-            Ok(pick) => self.start(&pick, kind).map(|attempt| self.describe(attempt, kind, pick.server)),
+            Ok(pick) => self.start(&pick, kind),
             Err(refusal) => {
                 self.refused(kind, refusal);
                 None
@@ -396,15 +396,16 @@ where
     }
 
     /// What the driver is told of an attempt that starts now.
-    fn describe(&self, attempt: AttemptId, kind: Kind, server: ServerId) -> Start {
+    fn describe(&self, attempt: AttemptId) -> Start {
+        let record = self.report.attempts().get(attempt.index());
         let connect_deadline = match self.options.connect_timeout.unwrap_or(self.host.options().connect_timeout) {
             Timeout::After(timeout) => (self.seen + timeout).min(self.deadline()),
             Timeout::Never => self.deadline(),
         };
         Start {
             attempt,
-            kind,
-            server,
+            kind: record.map_or(Kind::First, Attempt::kind),
+            server: record.map_or(ServerId::default(), Attempt::server),
             remaining: self.remaining(),
             connect_deadline: Some(connect_deadline).filter(|at| *at < Instant::NEVER),
         }

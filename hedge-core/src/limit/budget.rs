@@ -122,19 +122,21 @@ impl Budget {
 
     /// A call has ended: what [`BackupPolicy::ended`] tells.
     pub fn completed(&self, now: Instant) {
-        self.change(now, |held| Some(held.saturating_add(self.share)));
+        self.deposit(now, self.share);
     }
 
     fn grant(&self, now: Instant) -> Result<(), Denial> {
-        let Some(maximum) = &self.maximum else { return self.withdraw(now) };
-        let most = u64::from(maximum.per_second);
-        if maximum.granted.covering(now) >= most {
-            return Err(Denial::Budget);
+        self.withdraw(now)?;
+        let within = |maximum: &Maximum| maximum.granted.add_if(now, 1, |granted| granted < maximum.per_second.into());
+        if self.maximum.as_ref().is_none_or(within) {
+            return Ok(());
         }
-        // Counted first and looked at again: of callers who meet here, the last to count sees all.
-        maximum.granted.add(now, 1);
-        let granted = if maximum.granted.covering(now) <= most { self.withdraw(now) } else { Err(Denial::Budget) };
-        granted.inspect_err(|_| maximum.granted.take_back(now, 1))
+        self.deposit(now, ATTEMPT);
+        Err(Denial::Budget)
+    }
+
+    fn deposit(&self, now: Instant, thousandths: u32) {
+        self.change(now, |held| Some(held.saturating_add(thousandths)));
     }
 
     fn withdraw(&self, now: Instant) -> Result<(), Denial> {
@@ -162,10 +164,8 @@ impl BackupPolicy for Budget {
     }
 
     fn take_back(&self, _: Extra, now: Instant) {
-        self.change(now, |held| Some(held.saturating_add(ATTEMPT)));
-        if let Some(maximum) = &self.maximum {
-            maximum.granted.take_back(now, 1);
-        }
+        // It goes on counting for the maximum, which is not exceeded then.
+        self.deposit(now, ATTEMPT);
     }
 
     fn ended(&self, call: &Ended<'_>) {
@@ -244,13 +244,22 @@ mod tests {
 
     #[test]
     fn b5_retries_and_backups_draw_on_one_account_and_what_is_taken_back_is_there_again() {
-        let options = BudgetOptions { share: 0.0, burst: 2, minimum_per_second: 0, maximum_per_second: Some(2) };
+        let options = BudgetOptions { share: 0.0, burst: 2, minimum_per_second: 0, maximum_per_second: None };
         let budget = Budget::new(options).unwrap();
         assert!(budget.may_back_up(at(0)).is_ok() && budget.may_retry(at(0)).is_ok());
         assert_eq!(budget.may_back_up(at(0)), Err(Denial::Budget));
         budget.take_back(Extra::Backup, at(0));
         assert!(budget.may_retry(at(0)).is_ok());
         assert_eq!(budget.may_retry(at(0)), Err(Denial::Budget));
+    }
+
+    #[test]
+    fn b5_what_the_maximum_refuses_is_not_paid_for() {
+        let options = BudgetOptions { share: 0.0, burst: 10, minimum_per_second: 0, maximum_per_second: Some(4) };
+        let budget = Budget::new(options).unwrap();
+        assert_eq!([granted(&budget, 0), granted(&budget, 500), granted(&budget, 2_000)], [4, 0, 4]);
+        budget.take_back(Extra::Retry, at(2_000));
+        assert_eq!([granted(&budget, 2_000), granted(&budget, 4_000), granted(&budget, 6_000)], [0, 3, 0]);
     }
 
     #[test]

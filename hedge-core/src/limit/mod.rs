@@ -18,6 +18,7 @@
 mod budget;
 mod counted;
 mod error;
+mod grants;
 mod limits;
 mod ratio;
 mod tokens;

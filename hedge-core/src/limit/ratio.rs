@@ -1,5 +1,6 @@
 //! Backups in proportion to calls: [`RatioLimit`] (B3).
 
+use super::grants::Grants;
 use super::{LimitError, LimitWarning};
 use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
@@ -95,8 +96,8 @@ impl Default for RatioOptions {
 /// and calls over the window or a little less, so that the ratio holds over the window itself; both are forgotten when they
 /// are old. There is no ratio over which `Cached` can be proven to stay: it is here for those who compare with brpc.
 ///
-/// Cost: a call's end is one compare-and-swap. `Exact` decides by `2 N` loads, and a grant is one compare-and-swap and `N`
-/// loads more; `Cached` by two loads, and a grant is two; once an interval one caller counts. 360 bytes at the default `N`.
+/// Cost: a call's end is one compare-and-swap. `Exact` decides by four loads, and a grant is one compare-and-swap more;
+/// `Cached` by two loads, and a grant is two; once an interval one caller counts. 360 bytes at the default `N`.
 ///
 /// ```
 /// use hedge_core::limit::{RatioLimit, RatioOptions};
@@ -113,7 +114,7 @@ impl Default for RatioOptions {
 /// ```
 #[derive(Debug)]
 pub struct RatioLimit<const N: usize = 16> {
-    granted: SlidingCount<N>,
+    granted: Grants<N>,
     completed: SlidingCount<N>,
     mode: RatioMode,
     max: u32,
@@ -131,7 +132,7 @@ impl<const N: usize> RatioLimit<N> {
         options.validate()?;
         let window = Duration::from_secs(options.window_size_seconds.into());
         Ok(Self {
-            granted: SlidingCount::over(window),
+            granted: Grants::new(SlidingCount::over(window)),
             completed: SlidingCount::over(window),
             mode: options.mode,
             max: millionths(options.max_backup_ratio),
@@ -139,7 +140,7 @@ impl<const N: usize> RatioLimit<N> {
             delay: u32::try_from(options.backup_request_ms)
                 .ok()
                 .map(|millis| BackupDelay::After(Duration::from_millis(millis.into()))),
-            cached: Cached::new(Duration::from_secs(options.update_interval_seconds.into())),
+            cached: Cached::new(options.update_interval_seconds),
         })
     }
 
@@ -157,31 +158,23 @@ impl<const N: usize> RatioLimit<N> {
         }
         let earned = self.completed.inside(now).saturating_mul(self.max.into());
         let most = earned.saturating_add(u64::from(self.burst) * u64::from(WHOLE));
-        let fits = |more: u64| (self.granted.covering(now) + more).saturating_mul(WHOLE.into()) <= most;
-        if !fits(1) {
-            return Err(Denial::Ratio);
-        }
-        // Counted first and looked at again: of callers who meet here, the last to count sees all.
-        self.granted.add(now, 1);
-        if fits(0) {
-            return Ok(());
-        }
-        self.granted.take_back(now, 1);
-        Err(Denial::Ratio)
+        let fits = |granted: u64| granted.saturating_mul(WHOLE.into()) <= most;
+        if self.granted.grant(now, fits) { Ok(()) } else { Err(Denial::Ratio) }
     }
 
     fn look_up(&self, now: Instant) -> Result<(), Denial> {
         if self.cached.is_due(now) {
             let (granted, completed) = match self.completed.inside(now) {
                 0 => (self.cached.granted.load(Ordering::SeqCst), self.cached.completed.load(Ordering::SeqCst)),
-                completed => (self.granted.inside(now), completed),
+                completed => (self.granted.counted().inside(now), completed),
             };
             self.cached.is_reached.store(reaches(granted, completed, self.max), Ordering::Relaxed);
         }
         if self.max < WHOLE && self.cached.is_reached.load(Ordering::Relaxed) {
             return Err(Denial::Ratio);
         }
-        self.granted.add(now, 1);
+        // Allowed or not, it counts.
+        self.granted.grant(now, |_| true);
         self.cached.granted.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -201,7 +194,7 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
 
     fn take_back(&self, extra: Extra, now: Instant) {
         if extra == Extra::Backup {
-            self.granted.take_back(now, 1);
+            self.granted.give_back(now);
             if self.mode == RatioMode::Cached {
                 self.cached.granted.fetch_sub(1, Ordering::Relaxed);
             }
@@ -216,7 +209,7 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
 /// What `Cached` remembers between its looks.
 #[derive(Debug)]
 struct Cached {
-    interval: Duration,
+    interval_s: u32,
     /// When it is next due.
     due: AtomicU64,
     /// Whether the ratio was the maximum or more.
@@ -227,15 +220,15 @@ struct Cached {
 }
 
 impl Cached {
-    fn new(interval: Duration) -> Self {
+    fn new(interval_s: u32) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { interval, due: zero(), is_reached: AtomicBool::new(false), granted: zero(), completed: zero() }
+        Self { interval_s, due: zero(), is_reached: AtomicBool::new(false), granted: zero(), completed: zero() }
     }
 
     /// Whether the caller is the one to look.
     fn is_due(&self, now: Instant) -> bool {
         let due = self.due.load(Ordering::SeqCst);
-        let next = (now + self.interval).as_micros();
+        let next = (now + Duration::from_secs(self.interval_s.into())).as_micros();
         due <= now.as_micros() && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::SeqCst).is_ok()
     }
 }

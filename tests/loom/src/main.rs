@@ -20,7 +20,6 @@ mod rr;
 #[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/balance/seeds.rs"]
 mod seeds;
-#[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/window.rs"]
 mod window;
 
