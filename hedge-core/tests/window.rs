@@ -65,10 +65,10 @@ fn against_the_model<const N: usize>(seconds: u64, steps: &[(Pause, u32)]) -> Re
         let edge = now.checked_sub(window.as_micros());
         let exact = model.since(edge);
         prop_assert!(covering >= exact && inside <= exact, "{inside} <= {exact} <= {covering} at {now}");
-        // Whole buckets, none missing and none twice.
-        prop_assert_eq!(covering, model.since(edge.and_then(|edge| ((edge + 1) / bucket * bucket).checked_sub(1))));
-        let first_inside = edge.map(|edge| (edge + 1).div_ceil(bucket) * bucket);
-        prop_assert_eq!(inside, model.since(first_inside.and_then(|first| first.checked_sub(1))));
+        // Whole buckets, none missing and none twice: as many as a window may reach into, and as many as it always holds.
+        let since = |buckets: u64| model.since((now / bucket * bucket).checked_sub(buckets * bucket + 1));
+        prop_assert_eq!(covering, since(window.as_micros().div_ceil(bucket)));
+        prop_assert_eq!(inside, since(window.as_micros() / bucket - 1));
     }
     Ok(())
 }

@@ -27,11 +27,7 @@ impl<const N: usize> Grants<N> {
 
     /// Grants one if so many in the window, this one included, are allowed.
     pub(super) fn grant(&self, now: Instant, allows: impl Fn(u64) -> bool) -> bool {
-        let is_spare = spare_of(self.spare.load(Ordering::SeqCst), self.bucket(now)) > 0;
-        if is_spare && allows(self.counted.covering(now)) && self.take_spare(now) {
-            return true;
-        }
-        self.counted.add_if(now, 1, |granted| allows(granted.saturating_add(1)))
+        self.counted.add_if(now, 1, |granted| allows(granted.saturating_add(1))) || self.take_spare(now, allows)
     }
 
     /// One that was granted at `now` is not used. It counts all the same once its bucket is over.
@@ -42,11 +38,13 @@ impl<const N: usize> Grants<N> {
         });
     }
 
-    #[cold]
-    fn take_spare(&self, now: Instant) -> bool {
+    /// Grants one that was given back: it counts already.
+    fn take_spare(&self, now: Instant, allows: impl Fn(u64) -> bool) -> bool {
         let bucket = self.bucket(now);
-        let take =
-            |word| Some(spare_of(word, bucket)).filter(|spare| *spare > 0).map(|spare| bucket << 16 | (spare - 1));
+        if spare_of(self.spare.load(Ordering::SeqCst), bucket) == 0 || !allows(self.counted.covering(now)) {
+            return false;
+        }
+        let take = |word| spare_of(word, bucket).checked_sub(1).map(|spare| bucket << 16 | spare);
         self.spare.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
     }
 
