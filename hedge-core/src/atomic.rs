@@ -7,8 +7,8 @@ pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 #[cfg(feature = "portable-atomic")]
 pub(crate) use portable_atomic::{AtomicBool, AtomicU32, Ordering};
 
-// Every load of one, and every exchange that fails, is sequentially consistent: portable-atomic looks at the order at run
-// time, where it could panic, unless the compiler finds it to be the same everywhere.
+// Every load of one, and every exchange that fails, is sequentially consistent, and every store is relaxed: portable-atomic
+// looks at the order at run time, where it could panic, unless the compiler finds it to be the same everywhere.
 #[cfg(all(target_has_atomic = "64", not(feature = "portable-atomic")))]
 pub(crate) use core::sync::atomic::AtomicU64;
 #[cfg(feature = "portable-atomic")]

@@ -186,6 +186,7 @@ impl<const N: usize> SlidingCount<N> {
     }
 
     /// What was counted up to `word` in the window of the bucket `at`, if that takes no search.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn known_count(&self, at: u64, word: u64, known: &AtomicU64, before: u64) -> Option<u64> {
         let packing = self.packing();
         let age = packing.bucket(at.wrapping_sub(packing.mark(word).bucket));
@@ -218,7 +219,7 @@ impl<const N: usize> SlidingCount<N> {
         }
         let total = self.begun_from(first, before)?;
         // No bucket up to the one that was found will begin any more.
-        known.store(packing.word(Mark { bucket, total }), Ordering::SeqCst);
+        known.store(packing.word(Mark { bucket, total }), Ordering::Relaxed);
         Some(total)
     }
 
@@ -321,28 +322,34 @@ struct Packing {
     total_bits: u32,
 }
 
+// Shifts of 64 bits: on a microcontroller their bytes count, in as many places as ask.
 impl Packing {
     const fn of(shift: u32) -> Self {
         Self { total_bits: 10 + shift }
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     const fn mark(self, word: u64) -> Mark {
         Mark { bucket: word >> self.total_bits, total: self.total(word) }
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     const fn word(self, mark: Mark) -> u64 {
         self.bucket(mark.bucket) << self.total_bits | self.total(mark.total)
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     const fn total(self, total: u64) -> u64 {
         total & ((1 << self.total_bits) - 1)
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     const fn bucket(self, bucket: u64) -> u64 {
         bucket & (u64::MAX >> self.total_bits)
     }
 
     /// Whether a bucket comes before another.
+    #[cfg_attr(target_os = "none", inline(never))]
     const fn is_before(self, bucket: u64, other: u64) -> bool {
         let ahead = self.bucket(other.wrapping_sub(bucket));
         ahead != 0 && ahead <= u64::MAX >> (self.total_bits + 1)

@@ -39,8 +39,8 @@ pub use hedge_core::call::{Attempt, AttemptId, End, Kind, NotHedged, Report, Sta
 pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
 pub use hedge_core::limit::{BudgetOptions, LimitError, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 pub use hedge_core::policy::{
-    AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind, ChannelOptions, Code, ConfigError, Denial, ErrorKind, Extra,
-    FailMode, Idempotency, Judgement, OnEarlyFailure, Pushback, RetryPolicy, RetryTarget, Timeout, Verdict,
+    AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind, ChannelOptions, Code, ConfigError, Denial, ErrorKind,
+    Extra, FailMode, Idempotency, Judgement, OnEarlyFailure, Pushback, RetryPolicy, RetryTarget, Timeout, Verdict,
 };
 pub use host::MAX_ATTEMPTS;
 pub use naming::{NameError, Server, parse_servers};

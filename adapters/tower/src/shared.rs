@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use hedge_core::balance::Seeds;
 use hedge_core::limit::{Counted, Limits};
-use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended, Judgement, RetryPolicy, Verdict};
+use hedge_core::policy::{
+    self, BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended, Judgement, RetryPolicy, Verdict,
+};
 use hedge_core::time::Instant;
 
 use crate::Report;

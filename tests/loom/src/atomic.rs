@@ -106,6 +106,10 @@ impl AtomicU64 {
         self.stepped().load(order)
     }
 
+    pub(crate) fn store(&self, value: u64, order: Ordering) {
+        self.stepped().swap(value, order);
+    }
+
     pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
         self.stepped().fetch_add(value, order)
     }
