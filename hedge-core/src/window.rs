@@ -120,17 +120,21 @@ impl<const N: usize> SlidingCount<N> {
     pub fn add_if(&self, now: Instant, n: u32, allows: impl Fn(u64) -> bool) -> bool {
         let at = self.bucket_of(now);
         let mut word = self.latest.load(Ordering::SeqCst);
-        // The usual case, in few steps between the load and the exchange.
-        while let Some(count) = self.known_count(at, word, &self.covering, self.covered()) {
+        if let Some(count) = self.known_count(at, word, &self.covering, self.covered()) {
             if !allows(count) {
                 return false;
             }
-            if !self.is_latest(at, word) {
-                break;
-            }
-            match self.put(at, word, n) {
-                Ok(_) => return true,
-                Err(changed) => word = changed,
+            // The usual case. Where the window begins is a total behind: few steps between a load and its exchange.
+            let packing = self.packing();
+            let began = packing.total(word).wrapping_sub(count);
+            while self.is_latest(at, word) && packing.total(word) < packing.total(u64::MAX - u64::from(n)) {
+                match self.latest.compare_exchange(word, word + u64::from(n), Ordering::SeqCst, Ordering::SeqCst) {
+                    Ok(_) => return true,
+                    Err(changed) => word = changed,
+                }
+                if !allows(packing.total(word.wrapping_sub(began))) {
+                    return false;
+                }
             }
         }
         self.begin_if(now, n, allows)

@@ -140,6 +140,16 @@ impl Budget {
     }
 
     fn withdraw(&self, now: Instant) -> Result<(), Denial> {
+        let millis = millis(now);
+        let mut word = self.account.load(Ordering::SeqCst);
+        // Where time is paid for already, in few steps between a load and its exchange.
+        while Account::of(word).at == millis && Account::of(word).held >= ATTEMPT {
+            let paid = word - u64::from(ATTEMPT);
+            match self.account.compare_exchange(word, paid, Ordering::Relaxed, Ordering::SeqCst) {
+                Ok(_) => return Ok(()),
+                Err(changed) => word = changed,
+            }
+        }
         if self.change(now, |held| held.checked_sub(ATTEMPT)) { Ok(()) } else { Err(Denial::Budget) }
     }
 
