@@ -140,6 +140,27 @@ impl<const N: usize> SlidingCount<N> {
         self.begin_if(now, n, allows)
     }
 
+    /// Counts one at `now` if what the window covers without it allows it, as [`Self::add_if`], but by an addition, so that of
+    /// many who meet here none has to try again: one that turns out to be too much has been counted for nothing.
+    pub(crate) fn claim(&self, now: Instant, allows: impl Fn(u64) -> bool) -> Claim {
+        let at = self.bucket_of(now);
+        let packing = self.packing();
+        let word = self.latest.load(Ordering::SeqCst);
+        if let Some(count) = self.known_count(at, word, &self.covering, self.covered()) {
+            if !allows(count) {
+                return Claim::Refused;
+            }
+            // Far from where the total wraps, so that no thread's addition reaches the bucket's number.
+            if self.is_latest(at, word) && packing.total(word) < packing.total(u64::MAX) / 2 {
+                let began = packing.total(word).wrapping_sub(count);
+                let found = self.latest.fetch_add(1, Ordering::SeqCst);
+                let fits = self.is_latest(at, found) && allows(packing.total(found.wrapping_sub(began)));
+                return if fits { Claim::Granted } else { Claim::TooMuch };
+            }
+        }
+        if self.begin_if(now, 1, allows) { Claim::Granted } else { Claim::Refused }
+    }
+
     /// The same where a bucket has yet to begin, or where the window does is not known.
     #[cold]
     fn begin_if(&self, now: Instant, n: u32, allows: impl Fn(u64) -> bool) -> bool {
@@ -310,6 +331,17 @@ impl<const N: usize> fmt::Debug for SlidingCount<N> {
             .field("bucket", &self.bucket())
             .finish_non_exhaustive()
     }
+}
+
+/// What came of [`SlidingCount::claim`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claim {
+    /// It was allowed, and counts.
+    Granted,
+    /// It was not, and does not count.
+    Refused,
+    /// It was not, as others came first, and counts all the same.
+    TooMuch,
 }
 
 /// A bucket, and the total at some moment; both wrap.

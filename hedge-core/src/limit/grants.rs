@@ -2,7 +2,7 @@
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
-use crate::window::SlidingCount;
+use crate::window::{Claim, SlidingCount};
 
 /// A count of grants. What is given back goes on counting, as a window's counts only grow, but is there for the next who asks
 /// in its bucket.
@@ -27,7 +27,14 @@ impl<const N: usize> Grants<N> {
 
     /// Grants one if so many in the window, this one included, are allowed.
     pub(super) fn grant(&self, now: Instant, allows: impl Fn(u64) -> bool) -> bool {
-        self.counted.add_if(now, 1, |granted| allows(granted.saturating_add(1))) || self.take_spare(now, allows)
+        match self.counted.claim(now, |granted| allows(granted.saturating_add(1))) {
+            Claim::Granted => true,
+            Claim::Refused => self.take_spare(now, allows),
+            Claim::TooMuch => {
+                self.give_back(now);
+                false
+            }
+        }
     }
 
     /// One that was granted at `now` is not used. It counts all the same once its bucket is over.
