@@ -7,7 +7,7 @@
 //!
 //! # Cost
 //!
-//! 8 bytes a bucket and 32 for the whole, 160 at the default of 16. To add is one compare-and-swap, two for who is the first in
+//! 8 bytes a bucket and 40 for the whole, 168 at the default of 16. To add is one compare-and-swap, two for who is the first in
 //! a bucket; to count is two loads, and some more for who is the first
 //! to count in a bucket. Nothing runs in the background. There is no division: a
 //! bucket is a power of two of microseconds wide.
@@ -52,6 +52,8 @@ pub struct SlidingCount<const N: usize = 16> {
     /// up once a bucket, so that a count is two loads.
     covering: AtomicU64,
     inside: AtomicU64,
+    /// All that was added before the latest bucket began.
+    earlier: AtomicU64,
     window_us: u32,
     /// A bucket is 2^`shift` microseconds wide.
     shift: u32,
@@ -84,7 +86,8 @@ impl<const N: usize> SlidingCount<N> {
         let window_us = u32::try_from(window.as_micros()).unwrap_or(u32::MAX);
         // A bucket that comes in 570 years.
         let unknown = || AtomicU64::new(u64::MAX);
-        Self { latest: AtomicU64::new(0), began, covering: unknown(), inside: unknown(), window_us, shift }
+        let (latest, earlier) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { latest, began, covering: unknown(), inside: unknown(), earlier, window_us, shift }
     }
 
     /// How long the window is.
@@ -101,18 +104,16 @@ impl<const N: usize> SlidingCount<N> {
 
     /// Counts `n` at `now`.
     pub fn add(&self, now: Instant, n: u32) {
+        let at = self.bucket_of(now);
         let mut word = self.latest.load(Ordering::SeqCst);
-        loop {
-            let bucket = self.bucket_at(now, word);
-            if self.is_latest(bucket, word) || self.begin(bucket, word) {
-                match self.put(bucket, word, n) {
-                    Ok(_) => return,
-                    Err(changed) => word = changed,
-                }
-            } else {
-                word = self.latest.load(Ordering::SeqCst);
+        while self.is_latest(at, word) {
+            match self.put(at, word, n) {
+                Ok(_) => return,
+                Err(changed) => word = changed,
             }
         }
+        // Never refused.
+        let _ = self.begin_if(now, n, |_| true);
     }
 
     /// Counts `n` at `now` if what the window [covers](Self::covering) without them allows it; nothing is added by others
@@ -154,8 +155,8 @@ impl<const N: usize> SlidingCount<N> {
             if self.is_latest(at, word) && packing.total(word) < packing.total(u64::MAX) / 2 {
                 let began = packing.total(word).wrapping_sub(count);
                 let found = self.latest.fetch_add(1, Ordering::SeqCst);
-                let fits = self.is_latest(at, found) && allows(packing.total(found.wrapping_sub(began)));
-                return if fits { Claim::Granted } else { Claim::TooMuch };
+                let fits = || self.is_latest(at, found) && allows(packing.total(found.wrapping_sub(began)));
+                return if found == word || fits() { Claim::Granted } else { Claim::TooMuch };
             }
         }
         if self.begin_if(now, 1, allows) { Claim::Granted } else { Claim::Refused }
@@ -173,16 +174,37 @@ impl<const N: usize> SlidingCount<N> {
                 if !allows(base.map_or(u64::MAX, |base| self.packing().total(word.wrapping_sub(base)))) {
                     return false;
                 }
-                if !self.is_latest(bucket, word) && !self.begin(bucket, word) {
+                let in_latest = self.in_latest(word);
+                let begins = !self.is_latest(bucket, word);
+                if begins && !self.begin(bucket, word) {
                     word = self.latest.load(Ordering::SeqCst);
                     continue;
                 }
                 match self.put(bucket, word, n) {
-                    Ok(_) => return true,
+                    Ok(_) => {
+                        if begins {
+                            self.earlier.fetch_add(in_latest, Ordering::Relaxed);
+                        }
+                        return true;
+                    }
                     Err(changed) => word = changed,
                 }
             }
         }
+    }
+
+    /// How many ever. While a bucket begins, those of the one before may be missing.
+    pub(crate) fn ever(&self) -> u64 {
+        self.earlier.load(Ordering::SeqCst) + self.in_latest(self.latest.load(Ordering::SeqCst))
+    }
+
+    /// What was counted in the latest bucket, up to `word`.
+    fn in_latest(&self, word: u64) -> u64 {
+        let packing = self.packing();
+        let latest = packing.mark(word);
+        let began = self.slot(latest.bucket).map(|slot| packing.mark(slot.load(Ordering::SeqCst)));
+        let began = began.filter(|began| word != 0 && began.bucket == latest.bucket);
+        began.map_or(0, |began| packing.total(latest.total.wrapping_sub(began.total)))
     }
 
     /// How many in the window that ends at `now`, and perhaps in up to a bucket before it: as many whole buckets as it may

@@ -97,7 +97,7 @@ impl Default for RatioOptions {
 /// are old. There is no ratio over which `Cached` can be proven to stay: it is here for those who compare with brpc.
 ///
 /// Cost: a call's end is one compare-and-swap. `Exact` decides by four loads, and a grant is one compare-and-swap more;
-/// `Cached` by two loads, and a grant is two; once an interval one caller counts. 392 bytes at the default `N`.
+/// `Cached` by two loads, and a grant is one too; once an interval one caller counts. 392 bytes at the default `N`.
 ///
 /// ```
 /// use hedge_core::limit::{RatioLimit, RatioOptions};
@@ -147,9 +147,6 @@ impl<const N: usize> RatioLimit<N> {
     /// A call has ended: what [`BackupPolicy::ended`] tells.
     pub fn completed(&self, now: Instant) {
         self.completed.add(now, 1);
-        if self.mode == RatioMode::Cached {
-            self.cached.completed.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     fn exact(&self, now: Instant) -> Result<(), Denial> {
@@ -165,7 +162,7 @@ impl<const N: usize> RatioLimit<N> {
     fn look_up(&self, now: Instant) -> Result<(), Denial> {
         if self.cached.is_due(now) {
             let (granted, completed) = match self.completed.inside(now) {
-                0 => (self.cached.granted.load(Ordering::SeqCst), self.cached.completed.load(Ordering::SeqCst)),
+                0 => (self.granted.counted().ever(), self.completed.ever()),
                 completed => (self.granted.counted().inside(now), completed),
             };
             self.cached.is_reached.store(reaches(granted, completed, self.max), Ordering::Relaxed);
@@ -175,7 +172,6 @@ impl<const N: usize> RatioLimit<N> {
         }
         // Allowed or not, it counts.
         self.granted.grant(now, |_| true);
-        self.cached.granted.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -195,9 +191,6 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
     fn take_back(&self, extra: Extra, now: Instant) {
         if extra == Extra::Backup {
             self.granted.give_back(now);
-            if self.mode == RatioMode::Cached {
-                self.cached.granted.fetch_sub(1, Ordering::Relaxed);
-            }
         }
     }
 
@@ -214,15 +207,11 @@ struct Cached {
     due: AtomicU64,
     /// Whether the ratio was the maximum or more.
     is_reached: AtomicBool,
-    /// Over the lifetime.
-    granted: AtomicU64,
-    completed: AtomicU64,
 }
 
 impl Cached {
     fn new(interval_s: u32) -> Self {
-        let zero = || AtomicU64::new(0);
-        Self { interval_s, due: zero(), is_reached: AtomicBool::new(false), granted: zero(), completed: zero() }
+        Self { interval_s, due: AtomicU64::new(0), is_reached: AtomicBool::new(false) }
     }
 
     /// Whether the caller is the one to look.

@@ -43,7 +43,8 @@ pub(crate) fn alone<'a>() -> Option<Vec<Contender<'a>>> {
         decided(one("tokens: grant", BUCKET, tokens()?, grants)),
         decided(one("budget: grant", PAUSE, roomy_budget()?, grants)),
         decided(one("budget: refusal", NO_PAUSE, used_up(budget()?)?, refuses)),
-        decided(one("ratio and budget: grant", PAUSE, roomy_limits()?, grants)),
+        // Two decisions.
+        one("ratio and budget: grant", PAUSE, roomy_limits()?, grants).target(NoAllocation),
         decided(one("safe defaults: refusal", NO_PAUSE, used_up(Limits::default())?, refuses)),
         ends("ratio, exact: ended", BUCKET, roomy_ratio()?),
         ends("ratio, cached: ended", BUCKET, cached()?),
@@ -64,7 +65,7 @@ pub(crate) fn shared<'a>() -> Option<Vec<Contender<'a>>> {
         decided(two("tokens: grant, 2 threads", BUCKET, tokens()?, grants)),
         decided(two("budget: grant, 2 threads", PAUSE, roomy_budget()?, grants)),
         decided(two("budget: refusal, 2 threads", NO_PAUSE, used_up(budget()?)?, refuses)),
-        decided(two("ratio and budget: grant, 2 threads", PAUSE, roomy_limits()?, grants)),
+        two("ratio and budget: grant, 2 threads", PAUSE, roomy_limits()?, grants),
         decided(two("safe defaults: refusal, 2 threads", NO_PAUSE, used_up(Limits::default())?, refuses)),
     ])
 }

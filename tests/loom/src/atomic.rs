@@ -114,10 +114,6 @@ impl AtomicU64 {
         self.stepped().fetch_add(value, order)
     }
 
-    pub(crate) fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
-        self.stepped().fetch_sub(value, order)
-    }
-
     pub(crate) fn fetch_update(
         &self,
         set: Ordering,
