@@ -7,8 +7,8 @@
 //!
 //! # Cost
 //!
-//! 8 bytes a bucket and 40 for the whole, 168 at the default of 16. To add is one compare-and-swap, two for who is the first in
-//! a bucket; to count is two loads, and some more for who is the first
+//! 8 bytes a bucket and 40 for the whole, 168 at the default of 16. To add is one read-modify-write, three for who is the first
+//! in a bucket; to count is two loads, and some more for who is the first
 //! to count in a bucket. Nothing runs in the background. There is no division: a
 //! bucket is a power of two of microseconds wide.
 

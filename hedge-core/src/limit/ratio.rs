@@ -96,7 +96,7 @@ impl Default for RatioOptions {
 /// and calls over the window or a little less, so that the ratio holds over the window itself; both are forgotten when they
 /// are old. There is no ratio over which `Cached` can be proven to stay: it is here for those who compare with brpc.
 ///
-/// Cost: a call's end is one compare-and-swap. `Exact` decides by four loads, and a grant is one compare-and-swap more;
+/// Cost: a call's end is one compare-and-swap. `Exact` decides by five loads, and a grant is one addition more;
 /// `Cached` by two loads, and a grant is one too; once an interval one caller counts. 392 bytes at the default `N`.
 ///
 /// ```
