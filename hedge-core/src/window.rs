@@ -7,10 +7,9 @@
 //!
 //! # Cost
 //!
-//! 8 bytes a bucket and 40 for the whole, 168 at the default of 16. To add is one read-modify-write, three for who is the first
-//! in a bucket; to count is two loads, and some more for who is the first
-//! to count in a bucket. Nothing runs in the background. There is no division: a
-//! bucket is a power of two of microseconds wide.
+//! 8 bytes a bucket and 40 for the whole, 168 at the default of 16. To add is one read-modify-write, two for who is the first
+//! in a bucket; to count is two loads, and some more for who is the first to count in a bucket. Nothing runs in the
+//! background. There is no division: a bucket is a power of two of microseconds wide.
 
 use core::array;
 use core::fmt;
@@ -52,11 +51,12 @@ pub struct SlidingCount<const N: usize = 16> {
     /// up once a bucket, so that a count is two loads.
     covering: AtomicU64,
     inside: AtomicU64,
-    /// All that was added before the latest bucket began.
+    /// All that was added before the latest bucket began, if that is asked for.
     earlier: AtomicU64,
     window_us: u32,
     /// A bucket is 2^`shift` microseconds wide.
-    shift: u32,
+    shift: u16,
+    keeps_all: bool,
 }
 
 impl<const N: usize> SlidingCount<N> {
@@ -87,7 +87,23 @@ impl<const N: usize> SlidingCount<N> {
         // A bucket that comes in 570 years.
         let unknown = || AtomicU64::new(u64::MAX);
         let (latest, earlier) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { latest, began, covering: unknown(), inside: unknown(), earlier, window_us, shift }
+        // Below 64.
+        let bits = u16::try_from(shift).unwrap_or(0);
+        Self {
+            latest,
+            began,
+            covering: unknown(),
+            inside: unknown(),
+            earlier,
+            window_us,
+            shift: bits,
+            keeps_all: false,
+        }
+    }
+
+    /// The same, and it knows how many there ever were: one read-modify-write more for who is the first in a bucket.
+    pub(crate) fn keeping_all(self) -> Self {
+        Self { keeps_all: true, ..self }
     }
 
     /// How long the window is.
@@ -182,7 +198,7 @@ impl<const N: usize> SlidingCount<N> {
                 }
                 match self.put(bucket, word, n) {
                     Ok(_) => {
-                        if begins {
+                        if begins && self.keeps_all {
                             self.earlier.fetch_add(in_latest, Ordering::Relaxed);
                         }
                         return true;
@@ -193,7 +209,7 @@ impl<const N: usize> SlidingCount<N> {
         }
     }
 
-    /// How many ever. While a bucket begins, those of the one before may be missing.
+    /// How many ever, of a count that keeps all. While a bucket begins, those of the one before may be missing.
     pub(crate) fn ever(&self) -> u64 {
         self.earlier.load(Ordering::SeqCst) + self.in_latest(self.latest.load(Ordering::SeqCst))
     }
@@ -334,7 +350,7 @@ impl<const N: usize> SlidingCount<N> {
     }
 
     const fn packing(&self) -> Packing {
-        Packing::of(self.shift)
+        Packing::of(self.shift as u32)
     }
 
     const fn slot_of(&self, bucket: u64) -> u64 {

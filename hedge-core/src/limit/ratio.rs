@@ -131,9 +131,13 @@ impl<const N: usize> RatioLimit<N> {
     pub fn new(options: RatioOptions) -> Result<Self, LimitError> {
         options.validate()?;
         let window = Duration::from_secs(options.window_size_seconds.into());
+        let count = || match options.mode {
+            RatioMode::Exact => SlidingCount::over(window),
+            RatioMode::Cached => SlidingCount::over(window).keeping_all(),
+        };
         Ok(Self {
-            granted: Grants::new(SlidingCount::over(window)),
-            completed: SlidingCount::over(window),
+            granted: Grants::new(count()),
+            completed: count(),
             mode: options.mode,
             max: millionths(options.max_backup_ratio),
             burst: options.burst,
