@@ -167,8 +167,8 @@ impl<const N: usize> SlidingCount<N> {
             if !allows(count) {
                 return Claim::Refused;
             }
-            // Far from where the total wraps, so that no thread's addition reaches the bucket's number.
-            if self.is_latest(at, word) && packing.total(word) < packing.total(u64::MAX) / 2 {
+            // Farther from where the total wraps than threads can be here, so that none's addition reaches the bucket's number.
+            if self.is_latest(at, word) && packing.total(word) < packing.total(u64::MAX) - 0xFFFF {
                 let began = packing.total(word).wrapping_sub(count);
                 let found = self.latest.fetch_add(1, Ordering::SeqCst);
                 let fits = || self.is_latest(at, found) && allows(packing.total(found.wrapping_sub(began)));
