@@ -13,7 +13,10 @@ use super::{assert_settled, get, list, server};
 /// When backups are sent here.
 const DELAY: Duration = Duration::from_millis(2);
 
-/// Much longer than that.
+/// When they are sent where a server has to answer before the next one.
+const UNHURRIED: Duration = Duration::from_millis(500);
+
+/// Much longer than [`DELAY`].
 const LATER: Duration = Duration::from_millis(60);
 
 fn in_order<const N: usize>(servers: [&TestServer; N]) -> CallOptions {
@@ -40,12 +43,12 @@ pub(crate) async fn r4_grpc_pushback_moves_the_next_backup<R: Runtime>(runtime: 
     let (slow, fast) = (TestServer::stalling(), TestServer::answering(|_| ok("fast")));
     let pushing = TestServer::answering(|_| busy("grpc-retry-pushback-ms: 60\r\nretry-after: 3600"));
     let servers = [slow.address, pushing.address, fast.address];
-    let channel = list(&runtime, &servers).backup(DELAY).max_backups(2).build().unwrap();
+    let channel = list(&runtime, &servers).backup(UNHURRIED).max_backups(2).build().unwrap();
     let reply = channel.call_with(get("/"), &in_order([&slow, &pushing, &fast])).await.unwrap();
     assert_eq!(*reply.server(), server(fast.address));
     let report = reply.report();
     assert_eq!((report.attempts()[1].code(), report.attempts()[2].kind()), (Code(503), Kind::Backup));
-    assert!(gap(report, 1) >= LATER + DELAY, "{report:?}");
+    assert!(gap(report, 1) >= LATER + UNHURRIED, "{report:?}");
     assert_settled(&channel);
 }
 
@@ -53,7 +56,7 @@ pub(crate) async fn r4_a_retry_after_past_the_deadline_cancels_the_next_backup<R
     let (pushing, unused) = (TestServer::answering(|_| busy("retry-after: 3600")), TestServer::stalling());
     let slow = late(pushing.requests.clone(), ok("slow"));
     let servers = [slow.address, pushing.address, unused.address];
-    let channel = list(&runtime, &servers).backup(DELAY).max_backups(2).build().unwrap();
+    let channel = list(&runtime, &servers).backup(UNHURRIED).max_backups(2).build().unwrap();
     let reply = channel.call_with(get("/"), &in_order([&slow, &pushing, &unused])).await.unwrap();
     assert_eq!(reply.body().bytes().unwrap(), "slow");
     assert_eq!(reply.report().attempts().len(), 2);
