@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = ChannelOptions { backup, ..ChannelOptions::brpc() };
     let mut channel: Channel<&str, RoundRobin> = Channel::new(options, RoundRobin::starting_at(0), 1)?;
     for (address, _) in SERVERS {
-        channel.cluster_mut().insert(address, "")?;
+        channel.insert(address, "")?;
     }
 
     let begin = Instant::ZERO;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use hedge_core::balance::BalancerName;
 use hedge_net::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 use http::uri::PathAndQuery;
 
@@ -53,9 +54,9 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 3)]
     pub(crate) max_retry: u8,
 
-    /// The load balancer
-    #[arg(long, value_enum, default_value_t = Balancer::Rr)]
-    pub(crate) lb: Balancer,
+    /// The load balancer, with its parameters if it takes any: p2c:choices=4. Those that hash get a code a call
+    #[arg(long, visible_alias = "lb", value_name = "NAME", default_value = "rr")]
+    pub(crate) balancer: BalancerName,
 
     /// The runtime that the client runs on
     #[arg(long, value_enum, default_value_t = Runtime::Tokio)]
@@ -110,22 +111,6 @@ pub(crate) enum Limit {
 impl Limit {
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
-    }
-}
-
-/// The balancers of the library, by name.
-#[derive(Clone, Copy, ValueEnum, Debug)]
-pub(crate) enum Balancer {
-    Rr,
-    Random,
-}
-
-impl Balancer {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Rr => "rr",
-            Self::Random => "random",
-        }
     }
 }
 
@@ -271,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_one_line() {
-        for bad in ["--calls 0", "--concurrency 0", "--path x", "--lb best", "--nonsense", "--max-retry -1"] {
+        for bad in ["--calls 0", "--concurrency 0", "--path x", "--balancer best", "--nonsense", "--max-retry -1"] {
             let error = parse(bad).unwrap_err();
             assert!(!error.is_empty() && !error.contains('\n') && !error.starts_with("error"), "{error}");
         }
@@ -280,9 +265,20 @@ mod tests {
     #[test]
     fn the_possible_values_are_named() {
         assert_eq!(
-            parse("--lb best").unwrap_err(),
-            "invalid value 'best' for '--lb <LB>' [possible values: rr, random]"
+            parse("--runtime best").unwrap_err(),
+            "invalid value 'best' for '--runtime <RUNTIME>' [possible values: tokio, smol]"
         );
+    }
+
+    #[test]
+    fn any_balancer_of_the_library_will_do() {
+        for name in BalancerName::NAMES {
+            assert_eq!(parse(&format!("--balancer {name}")).unwrap().balancer.name(), *name);
+        }
+        assert_eq!(parse("--lb p2c:choices=4").unwrap().balancer.to_string(), "p2c:choices=4");
+        let error = parse("--balancer best").unwrap_err();
+        assert!(error.starts_with("invalid value 'best' for '--balancer <NAME>': no balancer is named"), "{error}");
+        assert!(parse("--balancer p2c:choices=1").unwrap_err().contains("[2, 64]"));
     }
 
     #[test]

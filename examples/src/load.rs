@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hedge_net::http::{Http, RequestBody};
-use hedge_net::{CallOptions, Channel, Runtime};
+use hedge_net::{CallOptions, Channel, Runtime, hash};
 use http::Request;
 use http::uri::{PathAndQuery, Uri};
 
@@ -47,9 +47,10 @@ impl Run {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn goes_on(&self) -> bool {
+    /// The number of the next call; `None` if there is none.
+    fn next(&self) -> Option<u64> {
         let stopped = self.load.stop.load(Ordering::Relaxed);
-        !stopped && self.begun.fetch_add(1, Ordering::Relaxed) < self.load.calls
+        Some(self.begun.fetch_add(1, Ordering::Relaxed)).filter(|number| !stopped && *number < self.load.calls)
     }
 }
 
@@ -84,11 +85,14 @@ pub(crate) fn run<R: Runtime>(
 
 /// One caller: one call after the other.
 async fn call_on<R: Runtime>(channel: Channel<R, Http<R>>, run: Arc<Run>, _working: Sender<()>) {
-    while run.goes_on() {
+    while let Some(number) = run.next() {
+        // A key a call, for balancers that hash.
+        let request_code = Some(hash::murmur3_32(&number.to_le_bytes()));
+        let options = CallOptions { request_code, ..run.load.options.clone() };
         let mut request = Request::new(RequestBody::Empty);
         *request.uri_mut() = Uri::from(run.load.path.clone());
         let begun = Instant::now();
-        let result = channel.call_with(request, &run.load.options).await;
+        let result = channel.call_with(request, &options).await;
         let latency = begun.elapsed();
         match &result {
             Ok(reply) => run.tally().record(latency, reply.report(), None),

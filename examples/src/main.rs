@@ -96,7 +96,7 @@ fn measure<R: Runtime>(
         let replicas = if options.servers.is_none() { start_replicas(options.seed)? } else { Vec::new() };
         let servers = options.servers.clone().unwrap_or_else(|| replicas::servers(&replicas));
         let builder = Channel::builder(runtime.clone(), servers)
-            .load_balancer(options.lb.name())
+            .load_balancer(&options.balancer.to_string())
             .timeout(options.timeout_ms)
             .max_retry(options.max_retry)
             .limits(limits)
@@ -172,7 +172,7 @@ fn report(options: &Options, limits: LimitOptions, measurement: &Measurement) ->
         measurement.servers,
         options.calls,
         measurement.concurrency,
-        options.lb.name(),
+        options.balancer,
         options.runtime.name(),
     );
     let chart = chart.map_or_else(|| "nothing was measured\n".into(), |chart| format!("\n{}", chart.text()));

@@ -268,8 +268,8 @@ mod tests {
         let backup = BackupDelay::After(CoreDuration::from_millis(2));
         let options = ChannelOptions { backup, ..ChannelOptions::brpc() };
         let mut channel: Channel<u8, RoundRobin> = Channel::new(options, RoundRobin::new(1), 1).unwrap();
-        channel.cluster_mut().insert(0, "").unwrap();
-        channel.cluster_mut().insert(1, "").unwrap();
+        channel.insert(0, "").unwrap();
+        channel.insert(1, "").unwrap();
         let options = CallOptions::new();
         let mut call = channel.call(&options, Instant::ZERO).unwrap();
         assert!(matches!(call.poll(Instant::ZERO), Action::Start(_)));

@@ -136,11 +136,22 @@ fn a_shadow_sends_nothing_and_tells_what_backups_would_have_done() {
 fn servers_elsewhere_are_called_on_their_path() {
     let replicas = [(); 2].map(|()| Replica::start(|| Answer::ok(Duration::ZERO)).unwrap());
     let list = servers(&replicas);
-    let measured = json(&run(&format!("--servers {list} --path /x?y=1 --calls 50 --lb random --json --max-retry 1")));
+    let measured =
+        json(&run(&format!("--servers {list} --path /x?y=1 --calls 50 --balancer random --json --max-retry 1")));
     assert_eq!(measured["servers"], 2);
     assert_eq!(measured["runs"][1]["ok"], 50);
     let single = format!("--servers {} --calls 20 --json", replicas[0].address());
     assert_eq!(json(&run(&single))["runs"][0]["ok"], 20);
+}
+
+#[test]
+fn every_balancer_spreads_the_calls() {
+    let replicas = [(); 2].map(|()| Replica::start(|| Answer::ok(Duration::ZERO)).unwrap());
+    let list = servers(&replicas);
+    for balancer in ["wrr:default_weight=1", "wr:default_weight=1", "la", "p2c:choices=3", "c_murmurhash", "c_ketama"] {
+        let measured = json(&run(&format!("--servers {list} --calls 50 --balancer {balancer} --json")));
+        assert_eq!(measured["runs"][1]["ok"], 50, "{balancer}: {measured}");
+    }
 }
 
 #[test]
@@ -174,7 +185,9 @@ fn what_cannot_be_used_is_one_line() {
         ("--calls 0", "--calls"),
         ("--concurrency 0", "--concurrency"),
         ("--nonsense", "--nonsense"),
-        ("--lb best", "best"),
+        ("--balancer best", "no balancer is named \"best\"; known are rr, wrr,"),
+        ("--balancer p2c:choices=1", "choices 1: must be in [2, 64]"),
+        ("--balancer wrr --calls 5", "weight: missing"),
         ("--path x", "--path"),
         ("--servers nonsense://x", "nonsense"),
         ("--servers list://", "list"),

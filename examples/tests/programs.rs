@@ -83,3 +83,16 @@ fn tail_at_scale() {
     let bars = text.lines().filter(|line| line.contains('█'));
     assert_eq!(bars.count(), 3 * 5, "{text}");
 }
+
+#[test]
+fn balancers() {
+    let text = output_with("balancers", &["2000", "frozen"]);
+    assert_eq!(text.lines().filter(|line| line.starts_with("one frozen, load 0.5")).count(), 2, "{text}");
+    // Name, p50, p99, p99.9, errors.
+    let errors = |name: &str| -> f64 {
+        let row = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        row.split_whitespace().nth(3).and_then(|cell| cell.parse().ok()).unwrap()
+    };
+    assert!(errors("p2c ") < 2.0 && errors("rr ") > 8.0, "{text}");
+    assert!(text.lines().any(|line| line.starts_with("c_ketama") && line.contains('▒')), "{text}");
+}

@@ -1,12 +1,22 @@
-//! A cluster, a balancer, options and a policy joined: it hands out calls and is their [`Host`].
+//! A cluster, a balancer, options, a policy and the servers' health joined: [`Channel`] hands out calls and is their
+//! [`Host`].
 
-use crate::balance::{Balancer, Seeds, select};
-use crate::call::{Call, Feedback, Host, NoServer, Pick, Selection, ServerId};
-use crate::cluster::Cluster;
+mod list;
+#[cfg(test)]
+mod tests;
+
+pub use list::{Change, Record, Update};
+
+use crate::atomic::Ordering::Relaxed;
+use crate::balance::{Balancer, Candidate, ProbeAnswer, Seeds, Tag, select};
+use crate::call::{Call, Finished, Host, NoServer, Pick, Selection, ServerId};
+use crate::cluster::{Cluster, ClusterError, Server};
+use crate::health::{Breaker, Health, NoBreaker, ServerHealth};
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 use crate::limit::Limits;
 use crate::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, Denial, Ended};
 use crate::time::Instant;
+use list::View;
 
 /// The policy of a channel that was given none: the safe limits (B8).
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
@@ -16,17 +26,28 @@ pub type DefaultPolicy = Limits;
 #[cfg(not(any(target_has_atomic = "64", feature = "portable-atomic")))]
 pub type DefaultPolicy = crate::policy::NoPolicy;
 
+/// Which servers are let into a list.
+pub type Filter<A, T> = fn(&Server<A, T>) -> bool;
+
 /// A line to a cluster of at most `N` servers, with everything its calls share.
 ///
 /// Shared by reference: calls go through `&self` and a few relaxed atomics, changes of the list through `&mut self`. For
 /// a list that changes under its readers, see the host adapters.
+///
+/// # Health
+///
+/// A server takes calls unless its connection is broken, which whoever makes connections says
+/// ([`set_usable`](Self::set_usable), by a [`Checker`](crate::health::Checker) for each server), or the breaker `K` isolates
+/// it. Without a breaker nothing is kept for one.
 #[derive(Debug)]
-pub struct Channel<A, B, P = DefaultPolicy, T = &'static str, const N: usize = 8> {
-    cluster: Cluster<A, T, N>,
+pub struct Channel<A, B: Balancer, P = DefaultPolicy, T = &'static str, const N: usize = 8, K: Breaker = NoBreaker> {
+    cluster: Cluster<A, T, N, Record<B::Stats, K>>,
     balancer: B,
     policy: P,
+    health: Health<K>,
     options: ChannelOptions,
     seeds: Seeds,
+    filter: Option<Filter<A, T>>,
 }
 
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
@@ -48,25 +69,60 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Channel<A, B, P, T, N> 
     /// # Errors
     /// As [`Channel::new`].
     pub fn with_policy(options: ChannelOptions, balancer: B, policy: P, seed: u64) -> Result<Self, ConfigError> {
-        options.backoff.validate().map_err(ConfigError::Backoff)?;
-        Ok(Self { cluster: Cluster::new(), balancer, policy, options, seeds: Seeds::new(seed) })
+        Self::with_health(options, balancer, policy, Health::none(), seed)
     }
 }
 
-impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Channel<A, B, P, T, N> {
+impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, B, P, T, N, K> {
+    /// A channel whose servers are under a breaker, or return with care after all were down.
+    ///
+    /// # Errors
+    /// As [`Channel::new`].
+    pub fn with_health(
+        options: ChannelOptions,
+        balancer: B,
+        policy: P,
+        health: Health<K>,
+        seed: u64,
+    ) -> Result<Self, ConfigError> {
+        options.backoff.validate().map_err(ConfigError::Backoff)?;
+        let (cluster, seeds) = (Cluster::new(), Seeds::new(seed));
+        Ok(Self { cluster, balancer, policy, health, options, seeds, filter: None })
+    }
+
+    /// Lets only servers into the list that `filter` answers true of (N3). Those that are there stay until the next
+    /// [`set_servers`](Self::set_servers).
+    pub const fn set_filter(&mut self, filter: Filter<A, T>) {
+        self.filter = Some(filter);
+    }
+
     /// The servers.
-    pub const fn cluster(&self) -> &Cluster<A, T, N> {
+    pub const fn cluster(&self) -> &Cluster<A, T, N, Record<B::Stats, K>> {
         &self.cluster
     }
 
-    /// The servers, to be changed.
-    pub const fn cluster_mut(&mut self) -> &mut Cluster<A, T, N> {
-        &mut self.cluster
+    /// The balancer.
+    pub const fn balancer(&self) -> &B {
+        &self.balancer
     }
 
     /// The policy.
     pub const fn policy(&self) -> &P {
         &self.policy
+    }
+
+    /// Whether a server takes calls.
+    pub fn usable(&self, server: ServerId, now: Instant) -> bool {
+        self.cluster.state(server).is_some_and(|record| self.health.usable(&record.health, now))
+    }
+
+    /// Says whether a server's connection stands, so that it takes calls; false if it is gone.
+    pub fn set_usable(&self, server: ServerId, usable: bool, now: Instant) -> bool {
+        let record = self.cluster.state(server);
+        if let Some(record) = record {
+            self.health.set_broken(&record.health, !usable, now, || self.healths());
+        }
+        record.is_some()
     }
 
     /// A call of at most 4 attempts that starts at `now`; for another capacity, or to share the channel by `Arc`, see
@@ -77,9 +133,30 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Channel<A, B, P, T, N> 
     pub fn call<'c>(&'c self, options: &'c CallOptions<'c>, now: Instant) -> Result<Call<'c, &'c Self>, ConfigError> {
         Call::new(self, options, now)
     }
+
+    /// Hands `probe` the servers that are to be probed now because a call starts: once a call, under a balancer that goes by
+    /// probes; none under any other.
+    pub fn probes(&self, now: Instant, probe: &mut dyn FnMut(ServerId)) {
+        self.balancer.call_started(&self.view(now), now, probe);
+    }
+
+    /// A server has answered a probe.
+    pub fn probed(&self, server: ServerId, answer: ProbeAnswer, now: Instant) {
+        self.balancer.probed(&self.view(now), server, answer, now);
+    }
+
+    fn healths(&self) -> impl Iterator<Item = &ServerHealth<K>> {
+        self.cluster.states().map(|record| &record.health)
+    }
+
+    fn view(&self, now: Instant) -> View<'_, A, T, N, B::Stats, K> {
+        View { cluster: &self.cluster, health: &self.health, now }
+    }
 }
 
-impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Host for Channel<A, B, P, T, N> {
+impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Channel<A, B, P, T, N, K> {
+    type Ticket = B::Ticket;
+
     fn options(&self) -> &ChannelOptions {
         &self.options
     }
@@ -92,20 +169,42 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Host for Channel<A, B, 
         self.cluster.addresses()
     }
 
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
-        select(&self.cluster, &self.balancer, selection, random)
+    fn needs_request_code(&self) -> bool {
+        self.balancer.needs_request_code()
     }
 
-    fn commit(&self, pick: &Pick, insist: bool) -> bool {
-        let taken = pick.ticket.is_none_or(|ticket| self.balancer.commit(ticket, insist));
-        if taken {
-            self.cluster.started(pick.server);
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<B::Ticket>, NoServer> {
+        let view = self.view(selection.now);
+        if !self.health.admit(selection.now, || view.usable(), &mut *random) {
+            return Err(NoServer::AllDown);
         }
-        taken
+        let pick = select(&view, &self.balancer, selection, random);
+        if matches!(pick, Err(NoServer::AllDown)) {
+            self.health.all_down(selection.now);
+        }
+        pick
     }
 
-    fn finished(&self, server: ServerId, _: Feedback) {
-        self.cluster.finished(server);
+    fn commit(&self, pick: &Pick<B::Ticket>, now: Instant, insist: bool) -> bool {
+        let Some((in_flight, record)) = self.cluster.counted(pick.server) else { return true };
+        if !self.health.started(&record.health, now, insist) {
+            return false;
+        }
+        if !pick.ticket.is_none_or(|ticket| self.balancer.commit(ticket, insist)) {
+            self.health.withdrawn(&record.health, now);
+            return false;
+        }
+        in_flight.fetch_add(1, Relaxed);
+        self.balancer.started(&self.view(now), pick.server, pick.ticket, now);
+        true
+    }
+
+    fn finished(&self, attempt: &Finished) {
+        if let Some((in_flight, record)) = self.cluster.counted(attempt.sent.server) {
+            in_flight.fetch_sub(1, Relaxed);
+            self.balancer.finished(&self.view(attempt.now), attempt);
+            self.health.finished(&record.health, attempt, || self.healths());
+        }
     }
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {
@@ -126,7 +225,9 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Host for Channel<A, B, 
 }
 
 #[cfg(feature = "async")]
-impl<A: Clone, B: Balancer, P: BackupPolicy, T, const N: usize> crate::drive::Addresses for Channel<A, B, P, T, N> {
+impl<A: Clone, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> crate::drive::Addresses
+    for Channel<A, B, P, T, N, K>
+{
     type Address = A;
 
     fn address_of(&self, server: ServerId) -> Option<A> {

@@ -3,11 +3,12 @@
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::Hash;
+use core::num::NonZeroU32;
 
 use heapless::Vec;
 
-use crate::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use crate::balance::{Candidate, ServerList};
+use crate::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::balance::{ArrangeError, WeightError};
 use crate::call::{AddressKey, ServerId};
 
 /// A server: where it is, and a tag that tells it from others at the same address.
@@ -20,55 +21,47 @@ pub struct Server<A, T> {
     pub tag: T,
 }
 
-/// At most `N` servers in slots that stay where they are while a server lives.
+/// At most `N` servers in slots that stay where they are while a server lives; `S` is what is kept of each beside.
 ///
 /// Picks go through `&self` and a few relaxed atomics; the list changes through `&mut self`. A slot that was emptied counts
 /// its generation up, so that what is still told of the old server is dropped (L20). The list is kept in the canonical
 /// order of (address, tag), whatever the order of the insertions (S7).
 #[derive(Debug)]
-pub struct Cluster<A, T = &'static str, const N: usize = 8> {
-    slots: [Slot<A, T>; N],
+pub struct Cluster<A, T = &'static str, const N: usize = 8, S = ()> {
+    slots: [Slot<A, T, S>; N],
     /// The slots in use, in canonical order.
     order: Vec<u16, N>,
     addresses: u32,
 }
 
 #[derive(Debug)]
-struct Slot<A, T> {
-    server: Option<Server<A, T>>,
+struct Slot<A, T, S> {
+    server: Option<Lives<A, T, S>>,
     in_flight: AtomicU32,
-    usable: AtomicBool,
     generation: u16,
     address: AddressKey,
 }
 
-impl<A, T> Slot<A, T> {
-    const fn empty() -> Self {
-        Self {
-            server: None,
-            in_flight: AtomicU32::new(0),
-            usable: AtomicBool::new(false),
-            generation: 0,
-            address: AddressKey(0),
-        }
-    }
+/// A server that lives in a slot.
+#[derive(Debug)]
+struct Lives<A, T, S> {
+    server: Server<A, T>,
+    weight: NonZeroU32,
+    state: S,
+}
 
-    fn candidate(&self, slot: u16) -> Candidate {
-        Candidate {
-            server: ServerId::new(slot, self.generation),
-            address: self.address,
-            usable: self.usable.load(Relaxed),
-        }
+impl<A, T, S> Slot<A, T, S> {
+    const fn empty() -> Self {
+        Self { server: None, in_flight: AtomicU32::new(0), generation: 0, address: AddressKey(0) }
     }
 }
 
-impl<A: Ord + Hash, T: Ord, const N: usize> Cluster<A, T, N> {
-    /// Adds a server, usable at once.
+impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
+    /// Adds a server.
     ///
     /// # Errors
     /// [`ClusterError::Full`], and [`ClusterError::Duplicate`] for a pair of address and tag that is there already.
-    pub fn insert(&mut self, address: A, tag: T) -> Result<ServerId, ClusterError> {
-        let server = Server { address, tag };
+    pub fn insert(&mut self, server: Server<A, T>, weight: NonZeroU32, state: S) -> Result<ServerId, ClusterError> {
         let (mut place, mut known) = (0, None);
         for (there, at) in self.iter().zip(1..) {
             match there.1.cmp(&server) {
@@ -93,9 +86,8 @@ impl<A: Ord + Hash, T: Ord, const N: usize> Cluster<A, T, N> {
         self.order.insert(place, index).map_err(|_| ClusterError::Full)?;
         slot.address = key;
         self.addresses += u32::from(known.is_none());
-        slot.server = Some(server);
+        slot.server = Some(Lives { server, weight, state });
         slot.in_flight.store(0, Relaxed);
-        slot.usable.store(true, Relaxed);
         Ok(ServerId::new(index, slot.generation))
     }
 
@@ -106,7 +98,7 @@ impl<A: Ord + Hash, T: Ord, const N: usize> Cluster<A, T, N> {
     pub fn remove(&mut self, server: ServerId) -> Result<Server<A, T>, ClusterError> {
         let slot = self.slots.get_mut(usize::from(server.slot())).filter(|slot| slot.generation == server.generation());
         let slot = slot.ok_or(ClusterError::Gone)?;
-        let removed = slot.server.take().ok_or(ClusterError::Gone)?;
+        let removed = slot.server.take().ok_or(ClusterError::Gone)?.server;
         slot.generation = slot.generation.wrapping_add(1);
         self.order.retain(|slot| *slot != server.slot());
         if self.iter().all(|(_, there)| there.address != removed.address) {
@@ -117,12 +109,15 @@ impl<A: Ord + Hash, T: Ord, const N: usize> Cluster<A, T, N> {
 
     /// The server with that address and tag.
     pub fn find(&self, address: A, tag: T) -> Option<ServerId> {
-        let server = Server { address, tag };
-        self.iter().find(|(_, there)| **there == server).map(|(id, _)| id)
+        self.find_server(&Server { address, tag })
+    }
+
+    pub(crate) fn find_server(&self, server: &Server<A, T>) -> Option<ServerId> {
+        self.iter().find(|(_, there)| *there == server).map(|(id, _)| id)
     }
 }
 
-impl<A, T, const N: usize> Cluster<A, T, N> {
+impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
     /// No servers.
     #[must_use]
     pub const fn new() -> Self {
@@ -130,9 +125,30 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
         Self { slots: [const { Slot::empty() }; N], order: Vec::new(), addresses: 0 }
     }
 
+    /// How many servers there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The server at a position of the canonical order; `None` past the end.
+    pub fn at(&self, position: usize) -> Option<ServerId> {
+        self.in_slot(*self.order.get(position)?)
+    }
+
+    /// The server in a slot.
+    pub fn in_slot(&self, slot: u16) -> Option<ServerId> {
+        let there = self.slots.get(usize::from(slot)).filter(|slot| slot.server.is_some())?;
+        Some(ServerId::new(slot, there.generation))
+    }
+
     /// The server with that id; `None` if it is gone.
     pub fn server(&self, server: ServerId) -> Option<&Server<A, T>> {
-        self.slot(server)?.server.as_ref()
+        self.lives(server).map(|lives| &lives.server)
     }
 
     /// The address of the server with that id; `None` if it is gone.
@@ -140,12 +156,28 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
         self.server(server).map(|server| &server.address)
     }
 
+    /// The weight of a server; `None` if it is gone.
+    pub fn weight(&self, server: ServerId) -> Option<NonZeroU32> {
+        self.lives(server).map(|lives| lives.weight)
+    }
+
+    /// What else is kept of a server; `None` if it is gone.
+    #[inline]
+    pub fn state(&self, server: ServerId) -> Option<&S> {
+        self.lives(server).map(|lives| &lives.state)
+    }
+
     /// The servers, in canonical order.
     pub fn iter(&self) -> impl Iterator<Item = (ServerId, &Server<A, T>)> {
         self.order.iter().filter_map(|index| {
             let slot = self.slots.get(usize::from(*index))?;
-            Some((ServerId::new(*index, slot.generation), slot.server.as_ref()?))
+            Some((ServerId::new(*index, slot.generation), &slot.server.as_ref()?.server))
         })
+    }
+
+    /// What is kept of the servers, in the order of the slots.
+    pub fn states(&self) -> impl Iterator<Item = &S> {
+        self.slots.iter().filter_map(|slot| slot.server.as_ref().map(|lives| &lives.state))
     }
 
     /// How many different addresses there are, usable or not.
@@ -153,62 +185,46 @@ impl<A, T, const N: usize> Cluster<A, T, N> {
         self.addresses as usize
     }
 
-    /// Says whether a server takes calls; false if it is gone.
-    pub fn set_usable(&self, server: ServerId, usable: bool) -> bool {
-        match self.slot(server) {
-            Some(slot) => {
-                slot.usable.store(usable, Relaxed);
-                true
-            }
-            None => false,
-        }
-    }
-
     /// How many attempts a server is working on; 0 if it is gone.
     pub fn in_flight(&self, server: ServerId) -> u32 {
         self.slot(server).map_or(0, |slot| slot.in_flight.load(Relaxed))
     }
 
-    /// One attempt more at this server.
-    pub(crate) fn started(&self, server: ServerId) {
-        if let Some(slot) = self.generation_of(server) {
-            slot.in_flight.fetch_add(1, Relaxed);
-        }
+    /// What is kept of the server in a slot that is in use, and its id and address.
+    #[inline]
+    pub(crate) fn candidate(&self, index: u16) -> Option<(ServerId, AddressKey, &S)> {
+        let slot = self.slots.get(usize::from(index))?;
+        Some((ServerId::new(index, slot.generation), slot.address, &slot.server.as_ref()?.state))
     }
 
-    /// One attempt less at this server.
-    pub(crate) fn finished(&self, server: ServerId) {
-        if let Some(slot) = self.generation_of(server) {
-            slot.in_flight.fetch_sub(1, Relaxed);
-        }
+    /// The slot at a position.
+    #[inline]
+    pub(crate) fn slot_at(&self, position: usize) -> Option<u16> {
+        self.order.get(position).copied()
     }
 
-    fn slot(&self, server: ServerId) -> Option<&Slot<A, T>> {
+    /// The count of attempts at a server, and what else is kept of it; `None` if it is gone.
+    #[inline]
+    pub(crate) fn counted(&self, server: ServerId) -> Option<(&AtomicU32, &S)> {
+        let slot = self.generation_of(server)?;
+        Some((&slot.in_flight, &slot.server.as_ref()?.state))
+    }
+
+    fn slot(&self, server: ServerId) -> Option<&Slot<A, T, S>> {
         self.generation_of(server).filter(|slot| slot.server.is_some())
     }
 
-    /// The slot, if no other server has lived in it since. Enough for counting: a server that comes starts from 0.
-    fn generation_of(&self, server: ServerId) -> Option<&Slot<A, T>> {
+    fn lives(&self, server: ServerId) -> Option<&Lives<A, T, S>> {
+        self.generation_of(server)?.server.as_ref()
+    }
+
+    /// The slot, if no other server has lived in it since.
+    fn generation_of(&self, server: ServerId) -> Option<&Slot<A, T, S>> {
         self.slots.get(usize::from(server.slot())).filter(|slot| slot.generation == server.generation())
     }
 }
 
-impl<A, T, const N: usize> ServerList for Cluster<A, T, N> {
-    fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    fn at(&self, position: usize) -> Option<Candidate> {
-        let index = *self.order.get(position)?;
-        Some(self.slots.get(usize::from(index))?.candidate(index))
-    }
-
-    fn find(&self, server: ServerId) -> Option<Candidate> {
-        Some(self.slot(server)?.candidate(server.slot()))
-    }
-}
-
-impl<A, T, const N: usize> Default for Cluster<A, T, N> {
+impl<A, T, const N: usize, S> Default for Cluster<A, T, N, S> {
     fn default() -> Self {
         Self::new()
     }
@@ -225,6 +241,12 @@ pub enum ClusterError {
     Duplicate,
     /// No server has that id (any more).
     Gone,
+    /// The balancer goes by weights, and the server's tag is none.
+    Weight(WeightError),
+    /// The filter does not let it through.
+    FilteredOut,
+    /// The balancer cannot take the list; the server was not taken in.
+    Balancer(ArrangeError),
 }
 
 impl fmt::Display for ClusterError {
@@ -233,6 +255,9 @@ impl fmt::Display for ClusterError {
             Self::Full => "cluster: every slot is taken",
             Self::Duplicate => "cluster: that address with that tag is there already",
             Self::Gone => "cluster: no server has that id",
+            Self::FilteredOut => "cluster: the filter does not let that server through",
+            Self::Weight(error) => return error.fmt(f),
+            Self::Balancer(error) => return error.fmt(f),
         })
     }
 }
@@ -245,6 +270,14 @@ mod tests {
     use super::*;
     use std::vec::Vec as List;
 
+    fn insert<const N: usize>(
+        cluster: &mut Cluster<u8, u8, N>,
+        address: u8,
+        tag: u8,
+    ) -> Result<ServerId, ClusterError> {
+        cluster.insert(Server { address, tag }, NonZeroU32::MIN, ())
+    }
+
     fn addresses<const N: usize>(cluster: &Cluster<u8, u8, N>) -> List<(u8, u8)> {
         cluster.iter().map(|(_, server)| (server.address, server.tag)).collect()
     }
@@ -253,43 +286,42 @@ mod tests {
     fn s7_the_order_does_not_depend_on_the_insertions() {
         let mut cluster = Cluster::<u8, u8, 4>::new();
         for (address, tag) in [(3, 0), (1, 1), (2, 0), (1, 0)] {
-            cluster.insert(address, tag).unwrap();
+            insert(&mut cluster, address, tag).unwrap();
         }
         assert_eq!(addresses(&cluster), [(1, 0), (1, 1), (2, 0), (3, 0)]);
         assert_eq!(cluster.addresses(), 3);
-        assert_eq!(cluster.insert(9, 9), Err(ClusterError::Full));
-        assert_eq!(cluster.insert(1, 1), Err(ClusterError::Duplicate));
+        assert_eq!(insert(&mut cluster, 9, 9), Err(ClusterError::Full));
+        assert_eq!(insert(&mut cluster, 1, 1), Err(ClusterError::Duplicate));
     }
 
     #[test]
     fn l20_a_slot_that_lives_again_is_another_server() {
         let mut cluster = Cluster::<u8, u8, 1>::new();
-        let old = cluster.insert(1, 0).unwrap();
-        cluster.started(old);
+        let old = insert(&mut cluster, 1, 0).unwrap();
+        cluster.counted(old).unwrap().0.fetch_add(1, Relaxed);
         cluster.remove(old).unwrap();
-        let new = cluster.insert(2, 0).unwrap();
+        let new = insert(&mut cluster, 2, 0).unwrap();
         assert_ne!(old, new);
-        assert_eq!(cluster.server(old), None);
-        cluster.finished(old);
-        assert_eq!(cluster.in_flight(new), 0, "the old server's feedback is dropped");
+        assert_eq!((cluster.server(old), cluster.state(old)), (None, None));
+        assert!(cluster.counted(old).is_none(), "the old server's feedback is dropped");
+        assert_eq!(cluster.in_flight(new), 0);
         assert_eq!(cluster.remove(old), Err(ClusterError::Gone));
-        assert!(!cluster.set_usable(old, false));
         assert_eq!(cluster.find(2, 0), Some(new));
     }
 
     #[test]
     fn servers_of_one_address_share_its_key_and_keep_it() {
         let mut cluster = Cluster::<u8, u8, 4>::new();
-        let (a, b) = (cluster.insert(1, 0).unwrap(), cluster.insert(1, 1).unwrap());
-        let key = |cluster: &Cluster<u8, u8, 4>, id| ServerList::find(cluster, id).unwrap().address;
+        let (a, b) = (insert(&mut cluster, 1, 0).unwrap(), insert(&mut cluster, 1, 1).unwrap());
+        let key = |cluster: &Cluster<u8, u8, 4>, id: ServerId| cluster.candidate(id.slot()).unwrap().1;
         let shared = key(&cluster, a);
         assert_eq!(shared, key(&cluster, b));
         cluster.remove(a).unwrap();
-        let c = cluster.insert(2, 0).unwrap();
+        let c = insert(&mut cluster, 2, 0).unwrap();
         assert_eq!(key(&cluster, b), shared);
         assert_ne!(key(&cluster, c), shared);
         cluster.remove(b).unwrap();
-        let again = cluster.insert(1, 7).unwrap();
+        let again = insert(&mut cluster, 1, 7).unwrap();
         assert_eq!(key(&cluster, again), shared, "L11: an address that comes back has been tried by whoever tried it");
     }
 }

@@ -24,7 +24,7 @@ fn line() -> Line {
     let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(2)), ..ChannelOptions::brpc() };
     let mut channel = Channel::new(options, RoundRobin::new(1), 1).unwrap();
     for address in 0..8 {
-        channel.cluster_mut().insert(address, "").unwrap();
+        channel.insert(address, "").unwrap();
     }
     channel
 }

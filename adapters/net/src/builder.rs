@@ -1,13 +1,18 @@
 //! How a channel is made: [`Builder`].
 
 use std::fmt;
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hedge_core::balance::{AnyBalancer, Seeds, UnknownBalancer};
+use ::http::uri::PathAndQuery;
+use hedge_core::balance::{ArrangeError, Balancer as _, BalancerError, Seeds, WeightError};
 use hedge_core::call::Call;
 use hedge_core::drive::SendTransport;
+use hedge_core::health::{
+    AnyBreaker, BreakerOptions, CheckOptions, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
+};
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{
     self, Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency,
@@ -17,10 +22,13 @@ use hedge_core::time::Instant;
 
 use crate::address::Address;
 use crate::channel::{Channel, Inner, Judge};
+use crate::check::{Ask, Checks};
+use crate::fleet::Fleet;
 use crate::host::{CallHost, MAX_ATTEMPTS, Shared};
 use crate::http::{Http, HttpRetryPolicy};
-use crate::naming::{NameError, Named};
-use crate::node::{MAX_SERVERS, Servers};
+use crate::list::{Filter, MAX_SERVERS, Refusal, Servers};
+use crate::naming::{NameError, Named, Server};
+use crate::node::Balancer;
 use crate::runtime::Runtime;
 use crate::stream::Streaming;
 
@@ -39,6 +47,13 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     retry_policy: Judge<T::Reply, T::Error>,
     streaming: Option<Streaming<T>>,
     balancer: Option<Box<str>>,
+    filter: Option<Filter>,
+    breaker: Option<BreakerOptions>,
+    isolation_limit: IsolationLimit,
+    recovery: Option<RecoveryOptions>,
+    checks: Option<CheckOptions>,
+    /// The application's check, or a path that is none.
+    application: Option<Result<Ask, Box<str>>>,
     seed: Option<u64>,
 }
 
@@ -67,6 +82,17 @@ impl<R: Runtime> Builder<R, Http<R>> {
         self.transport = self.transport.idle_timeout(timeout);
         self
     }
+
+    /// What a server that is down must answer before it takes calls again: a GET of `path` on a connection of its own, once
+    /// one can be made, must be answered by a status of 2xx in the checks' time limit. Default: that it can be connected to is
+    /// enough. A path that does not begin with `/` is [`BuildError::CheckPath`].
+    pub fn health_check_path(mut self, path: &str) -> Self {
+        self.application = Some(match PathAndQuery::try_from(path) {
+            Ok(valid) if path.starts_with('/') => Ok(Http::check(self.runtime.clone(), valid)),
+            _ => Err(path.into()),
+        });
+        self
+    }
 }
 
 impl<R, T> Builder<R, T>
@@ -91,6 +117,12 @@ where
             retry_policy: Judge(Box::new(retry_policy)),
             streaming,
             balancer: None,
+            filter: None,
+            breaker: None,
+            isolation_limit: IsolationLimit::DEFAULT,
+            recovery: None,
+            checks: Some(CheckOptions::DEFAULT),
+            application: None,
             seed: None,
         }
     }
@@ -178,10 +210,88 @@ where
         self
     }
 
-    /// How a server is chosen: `rr` or `random`. One `host:port` needs none; a naming URL without one is
-    /// [`BuildError::NoBalancer`], an unknown name [`BuildError::Balancer`].
+    /// How a server is chosen (S1):
+    ///
+    /// | name | chooses | parameters |
+    /// |---|---|---|
+    /// | `rr` | one after the other | |
+    /// | `wrr` | the same, by weights | `default_weight` |
+    /// | `random` | by chance | |
+    /// | `wr` | by chance and weights | `default_weight` |
+    /// | `la` | by throughput over latency | |
+    /// | `p2c` | the less loaded and faster of some | `choices`, `tau_ms` |
+    /// | `c_murmurhash`, `c_md5`, `c_ketama` | by the call's request code | `replicas` |
+    ///
+    /// Parameters follow the name: `p2c:choices=4 tau_ms=5000`. A weight is the server's tag. A server whose tag is none is
+    /// [`BuildError::Weight`], or weighs `default_weight` if there is one.
+    ///
+    /// One `host:port` needs no balancer; a naming URL without one is [`BuildError::NoBalancer`], a name or parameter that
+    /// nobody knows [`BuildError::Balancer`].
     pub fn load_balancer(mut self, name: &str) -> Self {
         self.balancer = Some(name.into());
+        self
+    }
+
+    /// Which servers the list may hold, of those that are named now and later (N3). It is asked once for each server of a
+    /// new list, in no call. Default: all.
+    pub fn filter(mut self, filter: impl Fn(&Server) -> bool + Send + Sync + 'static) -> Self {
+        self.filter = Some(Box::new(filter));
+        self
+    }
+
+    /// Isolates servers that fail too much (H2). Default: none does, as in brpc. Options out of their ranges are
+    /// [`BuildError::Health`].
+    pub fn circuit_breaker(mut self, options: BreakerOptions) -> Self {
+        self.breaker = Some(options);
+        self
+    }
+
+    /// How many servers the circuit breaker may isolate at a time (H4). Default: half of them. Servers whose connections broke
+    /// do not count.
+    pub fn isolation_limit(mut self, limit: IsolationLimit) -> Self {
+        self.isolation_limit = limit;
+        self
+    }
+
+    /// After all servers were down, lets calls in by how many are back (H3); the others end as
+    /// [`CallError::AllDown`](crate::CallError::AllDown). Default: all are let in.
+    pub fn recovery(mut self, options: RecoveryOptions) -> Self {
+        self.recovery = Some(options);
+        self
+    }
+
+    /// How servers that are down are checked (H1). Default: every 3 s, times a factor in 0.8 to 1.2, for at most 500 ms.
+    ///
+    /// A server that refuses a connection, or does not accept one in [time](Self::connect_timeout), gets no calls from then
+    /// on. It is connected to once an interval, and gets calls again when that works and the application's check passes, if
+    /// there is one. A connection that breaks later says nothing of the others that a channel has to the server, so it is its
+    /// attempt's failure and no more: brpc's rule for pooled connections. Each server that is down costs a task.
+    ///
+    /// So when the only server there is refuses a connection, calls end as [`CallError::AllDown`](crate::CallError::AllDown)
+    /// until a check passes, instead of trying it again each: as in brpc.
+    ///
+    /// [`health_check_with`](Self::health_check_with) or `health_check_path` bring the application's check; to ask for one in
+    /// the options without bringing it is [`BuildError::NoApplicationCheck`]. Options out of their ranges are
+    /// [`BuildError::Health`].
+    pub fn health_checks(mut self, options: CheckOptions) -> Self {
+        self.checks = Some(options);
+        self
+    }
+
+    /// Switches the checks off: a server that cannot be connected to goes on getting calls.
+    pub fn without_health_checks(mut self) -> Self {
+        self.checks = None;
+        self
+    }
+
+    /// What else a server that is down must pass before it takes calls again: asked with its address once it can be
+    /// connected to, and dropped when the checks' time limit passes. Default: nothing. For a transport that does not go by
+    /// TCP, switch the checks off.
+    pub fn health_check_with<F>(mut self, check: impl Fn(Address) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        self.application = Some(Ok(Box::new(move |address| Box::pin(check(address)))));
         self
     }
 
@@ -209,22 +319,44 @@ where
             None => "rr",
         };
         let seed = self.seed.unwrap_or_else(random_seed);
-        let balancer =
-            AnyBalancer::named(name, seed).map_err(|error| BuildError::Balancer { name: name.into(), error })?;
+        let balancer = Balancer::named(name, seed).map_err(BuildError::Balancer)?;
         if self.options.max_backups > MAX_BACKUPS {
             let (max_backups, slots) = (self.options.max_backups, usize::from(MAX_BACKUPS) + 1);
             return Err(BuildError::Options(ConfigError::TooManyInFlight { max_backups, slots }));
         }
-        let servers = Servers::default();
-        servers.set(list);
+        let breaker = self.breaker.map_or(Ok(AnyBreaker::None), AnyBreaker::new);
+        let health = breaker
+            .and_then(|breaker| Recovering::new(breaker, self.recovery))
+            .and_then(|breaker| Health::new(breaker, self.isolation_limit))
+            .map_err(BuildError::Health)?;
+        let application = self.application.transpose().map_err(|path| BuildError::CheckPath { path })?;
+        if application.is_none() && self.checks.is_some_and(|options| options.application) {
+            return Err(BuildError::NoApplicationCheck);
+        }
+        let checks = self.checks.map(|options| Checks::new(options, application));
+        let checks = checks.transpose().map_err(BuildError::Health)?;
+
+        let needs_request_code = balancer.needs_request_code();
+        let servers = Servers::new(balancer, self.filter);
+        let ground = Box::new(self.runtime.clone());
+        let fleet = Arc::new(Fleet { servers, health, checks, seeds: Seeds::new(!seed), ground });
+        let update = fleet.set(list).map_err(BuildError::Arrange)?;
+        for (server, refusal) in update.refused {
+            if let Refusal::Weight(error) = refusal {
+                return Err(BuildError::Weight { server, error });
+            }
+        }
+        if update.servers == 0 {
+            return Err(BuildError::NoServers);
+        }
         let Self { runtime, transport, options, limits, policy, retry_policy, streaming, .. } = self;
         let limits = Limits::new(limits).map_err(|error| BuildError::Options(error.into()))?;
         let policy = Counted::new((limits, policy.map(policy::Shared)));
-        let shared = Shared { servers, balancer, options, policy, seeds: Seeds::new(seed) };
+        let shared = Shared { fleet, needs_request_code, options, policy, seeds: Seeds::new(seed) };
         let blank = {
             // A call that is never polled: it checks the options against what a call holds.
-            let host = CallHost::new(&shared);
-            let options = CallOptions::new();
+            let host = CallHost::new(&shared, Instant::NEVER);
+            let options = CallOptions { request_code: Some(0), ..CallOptions::new() };
             let call = Call::<_, MAX_ATTEMPTS>::new(&host, &options, Instant::ZERO).map_err(BuildError::Options)?;
             call.report().clone()
         };
@@ -254,7 +386,7 @@ fn random_seed() -> u64 {
 pub enum BuildError {
     /// The text names no servers.
     Servers(NameError),
-    /// The list is empty: there is nothing to call.
+    /// The list is empty, or the filter lets no server through: there is nothing to call.
     NoServers,
     /// The list is longer than a channel holds.
     TooManyServers {
@@ -266,12 +398,25 @@ pub enum BuildError {
         /// The URL.
         servers: Box<str>,
     },
-    /// No balancer has that name.
-    Balancer {
-        /// The name.
-        name: Box<str>,
-        /// Which are known.
-        error: UnknownBalancer,
+    /// The text names no balancer.
+    Balancer(BalancerError),
+    /// The balancer goes by weights, and a server's tag is none.
+    Weight {
+        /// The server.
+        server: Server,
+        /// What is wrong with its tag.
+        error: WeightError,
+    },
+    /// The balancer cannot arrange the list.
+    Arrange(ArrangeError),
+    /// Options of the circuit breaker, the isolation limit, the recovery or the checks that cannot be.
+    Health(HealthError),
+    /// The options of the checks ask for the application's, and there is none.
+    NoApplicationCheck,
+    /// What is to be checked is no path.
+    CheckPath {
+        /// The text.
+        path: Box<str>,
     },
     /// Options that cannot be carried out.
     Options(ConfigError),
@@ -281,12 +426,19 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Servers(error) => error.fmt(f),
-            Self::NoServers => f.write_str("the list of servers is empty"),
+            Self::NoServers => f.write_str("the list of servers is empty, or the filter lets none through"),
             Self::TooManyServers { servers } => write!(f, "{servers} servers: a channel holds {MAX_SERVERS}"),
             Self::NoBalancer { servers } => {
                 write!(f, "{servers:?} needs a load balancer: add .load_balancer(\"rr\"), or name one host:port")
             }
-            Self::Balancer { name, error } => write!(f, "load balancer {name:?}: {error}"),
+            Self::Balancer(error) => write!(f, "load balancer: {error}"),
+            Self::Weight { server, error } => write!(f, "server {server}: {error}"),
+            Self::Arrange(error) => error.fmt(f),
+            Self::Health(error) => write!(f, "health: {error}"),
+            Self::NoApplicationCheck => {
+                f.write_str("health check: the application's is asked for and missing: add .health_check_with(…)")
+            }
+            Self::CheckPath { path } => write!(f, "health check: {path:?} is no path; one begins with /"),
             Self::Options(error) => error.fmt(f),
         }
     }

@@ -3,16 +3,21 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use hedge_core::balance::ArrangeError;
 use hedge_core::call::{Call, End, Report};
 use hedge_core::drive::{CallFailure, Driver, SendTransport, drive};
-use hedge_core::policy::{self, Denial, Extra, Idempotency, Judgement, RetryPolicy};
+use hedge_core::health::HealthError;
+use hedge_core::policy::{self, Denial, Extra, Idempotency, Judgement, RetryPolicy, Timeout};
+use hedge_core::time::Instant;
 
 use crate::address::Address;
 use crate::builder::Builder;
 use crate::error::CallError;
 use crate::host::{CallHost, MAX_ATTEMPTS, Shared, Tried};
 use crate::http::Http;
+use crate::list::ListUpdate;
 use crate::naming::Server;
 use crate::options::{CallOptions, CancelToken};
 use crate::reply::{Reply, Trace};
@@ -70,6 +75,10 @@ where
     /// Errors are judged by their [`AttemptError`](policy::AttemptError), unless the builder is given a retry policy. In
     /// a streaming call the [`Reply`] stands for the body: the server counts as at work until it is dropped or taken
     /// apart.
+    ///
+    /// A server whose attempt fails with [`ErrorKind::Refused`](policy::ErrorKind) or `ConnectTimeout` is isolated and
+    /// checked by TCP (H1): a transport that goes by something else switches that off, by
+    /// [`Builder::without_health_checks`].
     pub fn with_transport(runtime: R, transport: T, servers: impl AsRef<str>) -> Builder<R, T>
     where
         T::Error: policy::AttemptError,
@@ -102,22 +111,26 @@ where
         if let Some(streaming) = streaming.filter(|_| core.streaming) {
             (streaming.mark)(&mut request);
         }
+        let now = runtime.now();
+        let deadline = match core.timeout.unwrap_or(shared.options.timeout) {
+            Timeout::After(timeout) => now + timeout,
+            Timeout::Never => Instant::NEVER,
+        };
         let (host, ids);
         match &options.servers {
-            None => host = CallHost::new(shared),
+            None => host = CallHost::new(shared, deadline),
             Some(servers) => {
-                (host, ids) = CallHost::with_servers(shared, servers);
+                (host, ids) = CallHost::with_servers(shared, deadline, servers);
                 core.servers = Some(&ids);
             }
         }
-        let mut call = match Call::<_, MAX_ATTEMPTS>::new(&host, &core, runtime.now()) {
+        let mut call = match Call::<_, MAX_ATTEMPTS>::new(&host, &core, now) {
             Ok(call) => call,
             Err(error) => {
                 let report = Box::new(Trace::new(blank.clone(), Tried::default()));
                 return Err(CallError::Config { error, report });
             }
         };
-        let deadline = call.deadline();
         let driver = Driver::new(runtime, retry_policy).cancelled_by(options.cancel.as_ref().map(CancelToken::signal));
         // Two attempts fit in the future itself; a call that may have more in flight, which is rare, boxes them.
         let result = if call.max_backups() <= 1 {
@@ -129,11 +142,11 @@ where
         };
 
         // From here on nothing waits, so whoever drops the future cannot come between a count and its lease.
-        let report = call.report().clone();
+        let (report, at_work) = (call.report().clone(), call.winner_in_flight());
         drop(call);
         let trace = Trace::new(report, host.into_tried());
         let winner = trace.winner().and_then(|winner| trace.node(winner)).cloned();
-        let mut lease = winner.clone().filter(|_| core.streaming).map(Lease::new);
+        let mut lease = winner.clone().zip(at_work).map(|(node, sent)| Lease::new(&shared.fleet, node, sent));
         let attach = |reply: &mut T::Reply, lease: &mut Option<Lease>| {
             if let Some(streaming) = streaming.filter(|_| core.streaming) {
                 let deadline = RuntimeDeadline::boxed(runtime, deadline);
@@ -159,26 +172,56 @@ where
 
     /// The servers, in canonical order.
     pub fn servers(&self) -> Vec<Server> {
-        self.inner.shared.servers.load().nodes().iter().map(|node| node.server.clone()).collect()
+        self.inner.shared.fleet.load().nodes.all().iter().map(|node| node.server.clone()).collect()
     }
 
-    /// Replaces the list of servers; answers how many it holds now.
+    /// Replaces the list of servers; answers what that changed, and who was not taken in.
     ///
-    /// Servers that stay keep their ids and counts. Calls at servers that go run on; what comes of them is not counted
-    /// any more (L20). Doubles are dropped, and so is what is beyond 32,768 servers in canonical order.
-    pub fn set_servers(&self, servers: Vec<Server>) -> usize {
-        self.inner.shared.servers.set(servers)
+    /// Servers that stay keep their ids, their counts, their health, and what the balancer has learned of them (S7). Calls at
+    /// servers that go run on; what comes of them is not counted any more (L20), and their checks end. Doubles are dropped.
+    ///
+    /// # Errors
+    /// The balancer cannot arrange such a list, as where a ring's points do not fit into memory: the old list stays.
+    pub fn set_servers(&self, servers: Vec<Server>) -> Result<ListUpdate, ArrangeError> {
+        self.inner.shared.fleet.set(servers)
     }
 
-    /// Says whether a server takes calls; false if it is not in the list.
+    /// Takes a server out by hand, or lets it in again; false if it is not in the list.
+    ///
+    /// That is one of three that each can keep calls away: this, its checks (H1), and its breaker (H2). So true does not bring
+    /// a server back whose connection broke, and a check that passes none that was taken out here.
     pub fn set_usable(&self, server: &Server, usable: bool) -> bool {
-        let now = self.inner.shared.servers.load();
-        now.named(server).map(|node| node.set_usable(usable)).is_some()
+        let fleet = &self.inner.shared.fleet;
+        fleet.load().nodes.named(server).map(|node| fleet.set_usable(node, usable)).is_some()
+    }
+
+    /// Whether a server takes calls now: it is in the list, was not taken out by hand, its connection has not broken (H1),
+    /// and its breaker lets an attempt through (H2).
+    pub fn usable(&self, server: &Server) -> bool {
+        let fleet = &self.inner.shared.fleet;
+        let now = self.inner.runtime.now();
+        fleet.load().nodes.named(server).is_some_and(|node| fleet.health.usable(&node.health, now))
     }
 
     /// How many attempts a server is working on; 0 if it is not in the list.
     pub fn in_flight(&self, server: &Server) -> u32 {
-        self.inner.shared.servers.load().named(server).map_or(0, |node| node.in_flight())
+        self.inner.shared.fleet.load().nodes.named(server).map_or(0, |node| node.in_flight())
+    }
+
+    /// Changes how often servers that are down are checked. A wait that is under way is as if it had always been so. Without
+    /// effect where checks are off.
+    ///
+    /// # Errors
+    /// An interval that is not in [10 ms, 1 h], with nothing changed.
+    pub fn set_check_interval(&self, interval: Duration) -> Result<(), HealthError> {
+        let fleet = &self.inner.shared.fleet;
+        if let Some(checks) = &fleet.checks {
+            checks.set_interval(interval.into())?;
+            for node in fleet.load().nodes.all() {
+                node.outage.tell();
+            }
+        }
+        Ok(())
     }
 
     /// How many extra attempts of a kind were refused for a reason since the channel was made. Wraps.
@@ -201,7 +244,7 @@ impl<R, T: SendTransport<Request: Sized>> Clone for Channel<R, T> {
 impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Channel<R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")
-            .field("servers", &self.inner.shared.servers.load().nodes())
+            .field("servers", &self.inner.shared.fleet.load().nodes.all())
             .field("options", &self.inner.shared.options)
             .finish_non_exhaustive()
     }

@@ -2,16 +2,18 @@
 
 use std::sync::{Arc, OnceLock};
 
-use hedge_core::balance::{AnyBalancer, Balancer, Candidate, Seeds, ServerList, select};
-use hedge_core::call::{AddressKey, Feedback, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::balance::{AnyTicket, Balancer as _, Seeds, select};
+use hedge_core::call::{AddressKey, Finished, Host, NoServer, Pick, Selection, ServerId};
 use hedge_core::drive::Addresses;
 use hedge_core::limit::{Counted, Limits};
-use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended};
+use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, Code, Denial, Ended, ErrorKind};
 use hedge_core::time::Instant;
 
 use crate::address::Address;
+use crate::fleet::Fleet;
+use crate::list::{MAX_SERVERS, View};
 use crate::naming::Server;
-use crate::node::{MAX_SERVERS, Node, Servers, Snapshot};
+use crate::node::Node;
 
 /// How many attempts a call holds, the first included: `max_retry` is at most one less.
 pub const MAX_ATTEMPTS: usize = 8;
@@ -21,8 +23,9 @@ pub(crate) type Policy = Counted<(Limits, Option<policy::Shared<Arc<dyn BackupPo
 
 /// Everything that a channel's calls share.
 pub(crate) struct Shared {
-    pub(crate) servers: Servers,
-    pub(crate) balancer: AnyBalancer,
+    pub(crate) fleet: Arc<Fleet>,
+    /// The balancer's word, which no list changes.
+    pub(crate) needs_request_code: bool,
     pub(crate) options: ChannelOptions,
     pub(crate) policy: Policy,
     pub(crate) seeds: Seeds,
@@ -39,31 +42,35 @@ pub(crate) fn find(tried: &Tried, id: ServerId) -> Option<&Arc<Node>> {
 /// One call's host: the channel, the servers that the call named itself (S8), and those it has gone to.
 pub(crate) struct CallHost<'c> {
     shared: &'c Shared,
+    /// The call's.
+    deadline: Instant,
     own: Vec<Arc<Node>>,
     tried: Tried,
 }
 
 impl<'c> CallHost<'c> {
-    pub(crate) fn new(shared: &'c Shared) -> Self {
-        Self { shared, own: Vec::new(), tried: Tried::default() }
+    pub(crate) fn new(shared: &'c Shared, deadline: Instant) -> Self {
+        Self { shared, deadline, own: Vec::new(), tried: Tried::default() }
     }
 
     /// A host that knows `servers` too; answers their ids in that order. Those in the channel's list are the channel's.
-    pub(crate) fn with_servers(shared: &'c Shared, servers: &[Server]) -> (Self, Vec<ServerId>) {
-        let now = shared.servers.load();
-        let mut host = Self::new(shared);
+    pub(crate) fn with_servers(shared: &'c Shared, deadline: Instant, servers: &[Server]) -> (Self, Vec<ServerId>) {
+        let now = shared.fleet.load();
+        let mut host = Self::new(shared, deadline);
         let mut ids = Vec::with_capacity(servers.len());
         // A call makes a few attempts, so it never comes to servers beyond the ids there are.
         for (server, slot) in servers.iter().zip(MAX_SERVERS..=u16::MAX) {
-            if let Some(node) = now.named(server).or_else(|| host.own.iter().find(|node| node.server == *server)) {
+            if let Some(node) = now.nodes.named(server).or_else(|| host.own.iter().find(|node| node.server == *server))
+            {
                 ids.push(node.id);
                 continue;
             }
             let same_address = |node: &&Arc<Node>| node.server.address == server.address;
             let own_key = host.own.iter().find(same_address).map(|node| node.address_key);
-            let key = now.key_of(&server.address).or(own_key).unwrap_or_else(|| AddressKey::of(&server.address));
+            let key = now.nodes.key_of(&server.address).or(own_key);
             let id = ServerId::new(slot, 0);
-            host.own.push(Node::new(server.clone(), id, key));
+            let key = key.unwrap_or_else(|| AddressKey::of(&server.address));
+            host.own.push(Node::of_a_call(server.clone(), id, key));
             ids.push(id);
         }
         (host, ids)
@@ -73,29 +80,33 @@ impl<'c> CallHost<'c> {
         self.tried
     }
 
-    fn own(&self, id: ServerId) -> Option<&Arc<Node>> {
-        self.own.iter().find(|node| node.id == id)
-    }
-}
-
-/// The channel's list and the call's own servers, for finding by id.
-struct Both<'a>(&'a Snapshot, &'a CallHost<'a>);
-
-impl ServerList for Both<'_> {
-    fn len(&self) -> usize {
-        self.0.len()
+    /// A server that is not in the list: the call's own, or one that has gone while the call is at it.
+    fn elsewhere(&self, id: ServerId) -> Option<&Arc<Node>> {
+        self.own.iter().find(|node| node.id == id).or_else(|| find(&self.tried, id))
     }
 
-    fn at(&self, position: usize) -> Option<Candidate> {
-        self.0.at(position)
+    /// An attempt is sent to a server.
+    fn started(&self, node: &Arc<Node>) {
+        node.started();
+        if find(&self.tried, node.id).is_none()
+            && let Some(place) = self.tried.iter().find(|place| place.get().is_none())
+        {
+            place.get_or_init(|| Arc::clone(node));
+        }
     }
 
-    fn find(&self, server: ServerId) -> Option<Candidate> {
-        self.0.find(server).or_else(|| self.1.own(server).map(|node| node.candidate()))
+    /// Whether an attempt's end says that its server cannot be connected to. Where the call had no time left for that, it
+    /// says nothing.
+    fn found_broken(&self, attempt: &Finished) -> bool {
+        let code = attempt.code;
+        code == ErrorKind::Refused.into()
+            || (code == Code::from(ErrorKind::ConnectTimeout) && attempt.now < self.deadline)
     }
 }
 
 impl Host for CallHost<'_> {
+    type Ticket = AnyTicket;
+
     fn options(&self) -> &ChannelOptions {
         &self.shared.options
     }
@@ -105,34 +116,56 @@ impl Host for CallHost<'_> {
     }
 
     fn addresses(&self) -> usize {
-        self.shared.servers.load().addresses()
+        self.shared.fleet.load().nodes.addresses()
     }
 
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
-        select(&Both(&self.shared.servers.load(), self), &self.shared.balancer, selection, random)
+    fn needs_request_code(&self) -> bool {
+        self.shared.needs_request_code
     }
 
-    fn commit(&self, pick: &Pick, insist: bool) -> bool {
-        let taken = pick.ticket.is_none_or(|ticket| self.shared.balancer.commit(ticket, insist));
-        if taken {
-            let now = self.shared.servers.load();
-            let known = now.node(pick.server).or_else(|| self.own(pick.server));
-            if let Some(node) = known.or_else(|| find(&self.tried, pick.server)) {
-                node.started();
-                if find(&self.tried, node.id).is_none()
-                    && let Some(place) = self.tried.iter().find(|place| place.get().is_none())
-                {
-                    place.get_or_init(|| Arc::clone(node));
-                }
-            }
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<AnyTicket>, NoServer> {
+        let fleet = &self.shared.fleet;
+        let list = fleet.load();
+        let view = View { nodes: &list.nodes, health: &fleet.health, own: &self.own, now: selection.now };
+        if !fleet.health.admit(selection.now, || view.usable(), &mut *random) {
+            return Err(NoServer::AllDown);
         }
-        taken
+        let pick = select(&view, &list.balancer, selection, random);
+        if matches!(pick, Err(NoServer::AllDown)) {
+            fleet.health.all_down(selection.now);
+        }
+        pick
     }
 
-    fn finished(&self, server: ServerId, _: Feedback) {
-        // The node of a server that has left the list is nobody's but this call's: what it is told is dropped (L20).
-        if let Some(node) = find(&self.tried, server) {
-            node.finished();
+    fn commit(&self, pick: &Pick<AnyTicket>, now: Instant, insist: bool) -> bool {
+        let fleet = &self.shared.fleet;
+        let list = fleet.load();
+        let Some(node) = list.nodes.get(pick.server) else {
+            if let Some(node) = self.elsewhere(pick.server) {
+                self.started(node);
+            }
+            return true;
+        };
+        if !fleet.health.started(&node.health, now, insist) {
+            return false;
+        }
+        if !pick.ticket.is_none_or(|ticket| list.balancer.commit(ticket, insist)) {
+            fleet.health.withdrawn(&node.health, now);
+            return false;
+        }
+        self.started(node);
+        let view = View { nodes: &list.nodes, health: &fleet.health, own: &[], now };
+        list.balancer.started(&view, pick.server, pick.ticket, now);
+        true
+    }
+
+    fn finished(&self, attempt: &Finished) {
+        if let Some(node) = find(&self.tried, attempt.sent.server) {
+            let fleet = &self.shared.fleet;
+            fleet.finished(node, attempt);
+            if self.found_broken(attempt) {
+                fleet.broke(node, attempt.now);
+            }
         }
     }
 

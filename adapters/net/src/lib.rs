@@ -9,6 +9,10 @@
 //! | make a channel | [`Builder`] |
 //! | make a call | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
 //! | read what came of it | [`Reply`], [`CallError`], [`Report`] |
+//! | choose how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
+//! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
+//! | have servers that are down checked | [`Builder::health_checks`], [`Channel::set_check_interval`] |
+//! | isolate servers that fail | [`Builder::circuit_breaker`], [`Builder::recovery`] |
 //! | send HTTP | [`http`] |
 //! | bring a transport | [`SendTransport`] and [`Channel::with_transport`] |
 //! | bring a runtime | [`Runtime`] |
@@ -21,12 +25,16 @@
 mod address;
 mod builder;
 mod channel;
+mod check;
 mod error;
+mod fleet;
 mod host;
 pub mod http;
+mod list;
 mod naming;
 mod node;
 mod options;
+mod outage;
 mod reply;
 mod runtime;
 mod stream;
@@ -35,14 +43,20 @@ pub use address::{Address, AddressError};
 pub use builder::{BuildError, Builder};
 pub use channel::{CallResult, Channel};
 pub use error::{CallError, LastFailure};
+pub use hedge_core::balance::{ArrangeError, BalancerError, WeightError, hash};
 pub use hedge_core::call::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
 pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
+pub use hedge_core::health::{
+    BreakerOptions, CheckOptions, CircuitOptions, FailureOptions, HealthError, IsolationLimit, IsolationOptions,
+    RecoveryOptions, WindowOptions,
+};
 pub use hedge_core::limit::{BudgetOptions, LimitError, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 pub use hedge_core::policy::{
     AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind, ChannelOptions, Code, ConfigError, Denial, ErrorKind,
     Extra, FailMode, Idempotency, Judgement, OnEarlyFailure, Pushback, RetryPolicy, RetryTarget, Timeout, Verdict,
 };
 pub use host::MAX_ATTEMPTS;
+pub use list::{ListUpdate, Refusal};
 pub use naming::{NameError, Server, parse_servers};
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use reply::{Reply, Trace};

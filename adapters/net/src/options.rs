@@ -38,7 +38,8 @@ pub struct CallOptions {
     pub idempotency: Idempotency,
     /// What kind of exchange it is; only unary calls are hedged.
     pub kind: CallKind,
-    /// The request's key for balancers that hash.
+    /// The request's key for balancers that hash; without one they refuse the call as
+    /// [`CallError::Config`](crate::CallError::Config) before anything is sent (S5). [`hash`](crate::hash) makes one of text.
     pub request_code: Option<u32>,
     /// A policy for this call, instead of the channel's, its limits included: a policy that limits nothing lets everything
     /// pass.

@@ -20,3 +20,4 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(Smol) -> F) {
 }
 
 common::every_test!(run);
+common::every_outage!(run);

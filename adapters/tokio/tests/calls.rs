@@ -208,7 +208,8 @@ async fn calls_may_run_on_many_threads() {
     let channel = builder(&script)
         .backup(Duration::from_micros(1))
         .timeout(Duration::from_secs(30))
-        // A third of the calls meet the server that refuses.
+        // A third of the calls meet the server that refuses: it is not isolated.
+        .without_health_checks()
         .limits(LimitOptions::NONE)
         .build()
         .unwrap();
@@ -223,11 +224,26 @@ async fn calls_may_run_on_many_threads() {
     }
     for task in tasks {
         // The list changes under them; the servers that stay keep their counts.
-        channel.set_servers(vec![server(1), server(2)]);
-        channel.set_servers(vec![server(1), server(2), server(3)]);
+        channel.set_servers(vec![server(1), server(2)]).unwrap();
+        channel.set_servers(vec![server(1), server(2), server(3)]).unwrap();
         task.await.unwrap();
     }
     assert_eq!([1, 2, 3].map(|port| channel.in_flight(&server(port))), [0; 3]);
+}
+
+#[test]
+fn h1_a_runtime_that_shuts_down_lets_in_the_servers_that_it_checked() {
+    let channel = builder(&[(1, 0, Err(ErrorKind::Refused)), (2, 0, Ok("there"))]).build().unwrap();
+    for _ in 0..3 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let first = in_order(&[1]);
+        assert!(runtime.block_on(channel.call_with((), &first)).is_err());
+        assert!(!channel.usable(&server(1)));
+        let error = runtime.block_on(channel.call_with((), &first)).unwrap_err();
+        assert_eq!(error.kind(), "all_down");
+        drop(runtime);
+        assert!(channel.usable(&server(1)), "nobody checks it any more");
+    }
 }
 
 #[test]

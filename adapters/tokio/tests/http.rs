@@ -38,4 +38,5 @@ mod many_threads {
     }
 
     common::every_test!(run);
+    common::every_outage!(run);
 }

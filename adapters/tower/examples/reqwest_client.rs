@@ -35,7 +35,7 @@ async fn main() -> Result<(), BoxError> {
                     client.oneshot(request).await
                 }
             }),
-        );
+        )?;
     }
 
     let mut service = set.clone();

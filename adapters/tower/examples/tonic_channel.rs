@@ -59,7 +59,7 @@ async fn main() -> Result<(), BoxError> {
                 client.unary(Request::new(name), path, Text).await
             }
         });
-        set.insert(address, greet);
+        set.insert(address, greet)?;
     }
     let mut service = set.clone();
     for _ in 0..4 {

@@ -5,10 +5,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hedge_core::balance::{AnyBalancer, Seeds};
+use hedge_core::balance::{BalancerError, Seeds};
+use hedge_core::health::{
+    AnyBreaker, BreakerOptions, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
+};
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Idempotency, Timeout};
 
+use crate::set::{SetBalancer, SetBreaker};
 use crate::shared::{Judge, OnEnd, Settings, Shared};
 use crate::{HedgeLayer, HedgeSet, MAX_ATTEMPTS, MAX_IN_FLIGHT, Plain, Report, RetryErrors};
 
@@ -23,10 +27,19 @@ pub fn builder<T>(timer: T) -> Builder<T> {
         policy: None,
         on_end: None,
         seed: None,
+        servers: ServerOptions {
+            balancer: "rr".into(),
+            breaker: None,
+            isolation: IsolationLimit::DEFAULT,
+            recovery: None,
+        },
     }
 }
 
 /// A [`HedgeLayer`] or [`HedgeSet`] to be. The defaults are brpc's: timeout 500 ms, 3 retries, backups off.
+///
+/// What is about the choice among servers counts for a set only: [`load_balancer`](Self::load_balancer),
+/// [`circuit_breaker`](Self::circuit_breaker), [`isolation_limit`](Self::isolation_limit) and [`recovery`](Self::recovery).
 #[must_use = "it is not built yet"]
 pub struct Builder<T, R = RetryErrors, C = Plain> {
     timer: T,
@@ -37,6 +50,16 @@ pub struct Builder<T, R = RetryErrors, C = Plain> {
     policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
     on_end: Option<OnEnd>,
     seed: Option<u64>,
+    servers: ServerOptions,
+}
+
+/// How a set chooses among its servers.
+#[derive(Debug)]
+struct ServerOptions {
+    balancer: Box<str>,
+    breaker: Option<BreakerOptions>,
+    isolation: IsolationLimit,
+    recovery: Option<RecoveryOptions>,
 }
 
 impl<T, R, C> Builder<T, R, C> {
@@ -97,6 +120,39 @@ impl<T, R, C> Builder<T, R, C> {
         self
     }
 
+    /// How a set chooses a server: a name and its parameters, as [`BalancerName`](hedge_core::balance::BalancerName) reads
+    /// them, such as `p2c:choices=4`. Default `rr`. What is wrong with it, [`set`](Self::set) says.
+    ///
+    /// `p2c` and `la` learn from how every attempt ended. Where servers differ or may fail, begin with `p2c`: `la` favours the
+    /// quickest so much that in the end the others have next to nothing. `c_murmurhash`, `c_md5` and `c_ketama` need a
+    /// [request code](crate::CallOptions::request_code) of each call. A set sends no probes, so that `prequal` is `p2c` here.
+    pub fn load_balancer(mut self, name: &str) -> Self {
+        self.servers.balancer = name.into();
+        self
+    }
+
+    /// Isolates servers of a set that fail too much, and probes them when their isolation is over (H2). Default: none.
+    ///
+    /// Abandoned attempts count for nothing (L13); a server that is not ready in time is abandoned, so it is slow and not
+    /// failing.
+    pub fn circuit_breaker(mut self, options: BreakerOptions) -> Self {
+        self.servers.breaker = Some(options);
+        self
+    }
+
+    /// The share of a set that the breaker must leave (H4). Default 50 %.
+    pub fn isolation_limit(mut self, limit: IsolationLimit) -> Self {
+        self.servers.isolation = limit;
+        self
+    }
+
+    /// After all servers of a set were down, lets calls in as servers come back; those that are not let in end as if all were
+    /// down still (H3). Default: every call is let in as soon as one server is back.
+    pub fn recovery(mut self, options: RecoveryOptions) -> Self {
+        self.servers.recovery = Some(options);
+        self
+    }
+
     /// Where all chance comes from. Default: unpredictable.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -105,14 +161,14 @@ impl<T, R, C> Builder<T, R, C> {
 
     /// Who judges results. Default: [`RetryErrors`].
     pub fn retry_policy<Other>(self, retry_policy: Other) -> Builder<T, Other, C> {
-        let Self { timer, retry_policy: _, protocol, options, limits, policy, on_end, seed } = self;
-        Builder { timer, retry_policy, protocol, options, limits, policy, on_end, seed }
+        let Self { timer, retry_policy: _, protocol, options, limits, policy, on_end, seed, servers } = self;
+        Builder { timer, retry_policy, protocol, options, limits, policy, on_end, seed, servers }
     }
 
     /// How requests are copied, and what they and their responses carry. Default: [`Plain`].
     pub fn protocol<Other>(self, protocol: Other) -> Builder<T, R, Other> {
-        let Self { timer, retry_policy, protocol: _, options, limits, policy, on_end, seed } = self;
-        Builder { timer, retry_policy, protocol, options, limits, policy, on_end, seed }
+        let Self { timer, retry_policy, protocol: _, options, limits, policy, on_end, seed, servers } = self;
+        Builder { timer, retry_policy, protocol, options, limits, policy, on_end, seed, servers }
     }
 
     /// [`Http`](crate::Http) as protocol and retry policy.
@@ -124,46 +180,90 @@ impl<T, R, C> Builder<T, R, C> {
     /// A layer. Extra attempts go to the same service, so `same_server_backup` is set.
     ///
     /// # Errors
-    /// Options that cannot be carried out.
-    pub fn layer(mut self) -> Result<HedgeLayer<T, R, C>, ConfigError> {
+    /// [`BuildError::Options`].
+    pub fn layer(mut self) -> Result<HedgeLayer<T, R, C>, BuildError> {
         self.options.same_server_backup = true;
-        Ok(HedgeLayer::new(self.shared()?.0))
+        let seed = seed_or_any(self.seed);
+        self.shared(seed).map(HedgeLayer::new).map_err(BuildError::Options)
     }
 
-    /// A set without servers that balances by `rr`; see [`HedgeSet::insert`] and [`HedgeSet::follow`].
+    /// A set without servers; see [`HedgeSet::insert`] and [`HedgeSet::follow`].
     ///
     /// # Errors
-    /// Options that cannot be carried out.
-    pub fn set<K, S>(self) -> Result<HedgeSet<K, S, T, R, C>, ConfigError> {
-        let (shared, seed) = self.shared()?;
-        let balancer = AnyBalancer::RoundRobin(hedge_core::balance::RoundRobin::new(seed));
-        Ok(HedgeSet::new(shared, balancer))
+    /// The first thing that is wrong.
+    pub fn set<K, S>(self) -> Result<HedgeSet<K, S, T, R, C>, BuildError> {
+        let seed = seed_or_any(self.seed);
+        let ServerOptions { balancer: name, breaker, isolation, recovery } = &self.servers;
+        let balancer = match SetBalancer::named(name, seed) {
+            Ok(balancer) => balancer,
+            Err(error) => return Err(BuildError::Balancer { name: name.clone(), error }),
+        };
+        let health = health(*breaker, *isolation, *recovery).map_err(BuildError::Health)?;
+        let shared = self.shared(seed).map_err(BuildError::Options)?;
+        Ok(HedgeSet::new(shared, balancer, health))
     }
 
-    /// A set without servers that chooses by `balancer`.
-    ///
-    /// # Errors
-    /// Options that cannot be carried out.
-    pub fn balanced_set<K, S>(self, balancer: AnyBalancer) -> Result<HedgeSet<K, S, T, R, C>, ConfigError> {
-        Ok(HedgeSet::new(self.shared()?.0, balancer))
-    }
-
-    fn shared(self) -> Result<(Shared<T, R, C>, u64), ConfigError> {
-        let Self { timer, retry_policy, protocol, options, limits, policy, on_end, seed } = self;
+    fn shared(self, seed: u64) -> Result<Shared<T, R, C>, ConfigError> {
+        let Self { timer, retry_policy, protocol, options, limits, policy, on_end, .. } = self;
         options.validate(MAX_ATTEMPTS)?;
         if usize::from(options.max_backups) >= MAX_IN_FLIGHT {
             return Err(ConfigError::TooManyInFlight { max_backups: options.max_backups, slots: MAX_IN_FLIGHT });
         }
-        // std's own hasher keys are the operating system's randomness, so a dependency less.
-        let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(()));
         let policy = Counted::new((Limits::new(limits)?, policy.map(policy::Shared)));
         let settings = Settings { options, policy, seeds: Seeds::new(seed), on_end };
-        Ok((Shared { settings, timer, judge: Judge(retry_policy), protocol }, seed))
+        Ok(Shared { settings, timer, judge: Judge(retry_policy), protocol })
     }
+}
+
+/// std's own hasher keys are the operating system's randomness, so a dependency less.
+fn seed_or_any(seed: Option<u64>) -> u64 {
+    seed.unwrap_or_else(|| RandomState::new().hash_one(()))
+}
+
+fn health(
+    breaker: Option<BreakerOptions>,
+    isolation: IsolationLimit,
+    recovery: Option<RecoveryOptions>,
+) -> Result<Health<SetBreaker>, HealthError> {
+    let breaker = breaker.map_or(Ok(AnyBreaker::None), AnyBreaker::new)?;
+    Health::new(Recovering::new(breaker, recovery)?, isolation)
 }
 
 impl<T, R, C> fmt::Debug for Builder<T, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("options", &self.options).field("seed", &self.seed).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("options", &self.options)
+            .field("seed", &self.seed)
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
     }
 }
+
+/// Why a layer or a set cannot be built.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No balancer has that name, or not with such parameters.
+    Balancer {
+        /// The name.
+        name: Box<str>,
+        /// What is wrong with it.
+        error: BalancerError,
+    },
+    /// The breaker, its limit or the recovery cannot have such an option.
+    Health(HealthError),
+    /// Options that cannot be carried out.
+    Options(ConfigError),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Balancer { name, error } => write!(f, "load balancer {name:?}: {error}"),
+            Self::Health(error) => error.fmt(f),
+            Self::Options(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hedge_core::balance::Seeds;
-use hedge_core::call::{AddressKey, Feedback, Host, Kind, NoServer, Pick, Selection, ServerId};
+use hedge_core::call::{AddressKey, Finished, Host, Kind, NoServer, Pick, Selection, ServerId};
 use hedge_core::drive::{Addresses, Timer};
 use hedge_core::policy::{BackupDelay, ChannelOptions, Denial, Ended, Extra, RetryPolicy};
 use hedge_core::time::Instant;
@@ -129,7 +129,7 @@ impl<S: fmt::Debug, T, R, C> fmt::Debug for Hedge<S, T, R, C> {
 /// A cluster of one server that is always there.
 struct OneServer<T, R, C>(Arc<Shared<T, R, C>>);
 
-const THE_SERVER: Pick = Pick { server: ServerId::new(0, 0), address: AddressKey(0), ticket: None };
+const THE_SERVER: Pick<()> = Pick { server: ServerId::new(0, 0), address: AddressKey(0), ticket: None };
 
 impl<T, R, C> AsRef<Shared<T, R, C>> for OneServer<T, R, C> {
     fn as_ref(&self) -> &Shared<T, R, C> {
@@ -138,6 +138,8 @@ impl<T, R, C> AsRef<Shared<T, R, C>> for OneServer<T, R, C> {
 }
 
 impl<T, R, C> Host for OneServer<T, R, C> {
+    type Ticket = ();
+
     fn options(&self) -> &ChannelOptions {
         &self.0.settings.options
     }
@@ -150,15 +152,15 @@ impl<T, R, C> Host for OneServer<T, R, C> {
         1
     }
 
-    fn look(&self, _: &Selection<'_>, _: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
+    fn look(&self, _: &Selection<'_>, _: &mut dyn FnMut() -> u32) -> Result<Pick<()>, NoServer> {
         Ok(THE_SERVER)
     }
 
-    fn commit(&self, _: &Pick, _: bool) -> bool {
+    fn commit(&self, _: &Pick<()>, _: Instant, _: bool) -> bool {
         true
     }
 
-    fn finished(&self, _: ServerId, _: Feedback) {}
+    fn finished(&self, _: &Finished) {}
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {
         self.0.settings.backup_delay(now)

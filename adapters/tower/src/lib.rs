@@ -5,8 +5,8 @@
 //!
 //! * [`HedgeLayer`] makes a [`Hedge`] of any service that can be cloned. Extra attempts go to a clone of it: use it where
 //!   the service balances by itself, or where there is but one server.
-//! * [`HedgeSet`] holds a service for each server: an extra attempt goes to *another* server as long as an untried one is
-//!   there. [`HedgeSet::follow`] keeps it in step with a stream of changes.
+//! * [`HedgeSet`] holds a service for each server, and chooses among them: an extra attempt goes to *another* server as long
+//!   as an untried one is there. [`HedgeSet::follow`] keeps it in step with a stream of changes.
 //!
 //! ```
 //! use std::time::Duration;
@@ -39,6 +39,34 @@
 //! `NotIdempotent`. A response that the retry policy does not accept is still a response: when nothing better came of the
 //! call, the caller gets it as `Ok`, and the report says how the call ended.
 //!
+//! # Choosing a server
+//!
+//! A set balances by `rr` if nothing else is said; [`Builder::load_balancer`] takes any of the core's balancers by name, and
+//! [`Builder::circuit_breaker`] isolates servers that fail too much. Both learn from every attempt of every call.
+//!
+//! ```
+//! use std::time::Duration;
+//! use hedge_tower::hedge_core::health::CircuitOptions;
+//! use hedge_tower::{BreakerOptions, HedgeSet};
+//! use tower::{ServiceExt, service_fn};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+//! # runtime.block_on(async {
+//! let set: HedgeSet<&str, _, _> = hedge_tower::builder(hedge_tokio::Tokio::new())
+//!     .backup(Duration::from_millis(20))
+//!     .load_balancer("p2c")
+//!     .circuit_breaker(BreakerOptions::Circuit(CircuitOptions::DEFAULT))
+//!     .set()?;
+//! for address in ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"] {
+//!     // In a program: a client that is connected to the address.
+//!     set.insert(address, service_fn(move |name: String| async move { Ok::<_, String>(format!("hello, {name}")) }))?;
+//! }
+//! assert_eq!(set.clone().oneshot("world".into()).await?, "hello, world");
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! ```
+//!
 //! # Cost
 //!
 //! One allocation a call, for its future; no lock and no task; a timer only once the call has to wait. A call that may send
@@ -61,13 +89,14 @@ mod set;
 mod shared;
 
 pub use hedge_core;
-pub use hedge_core::balance::AnyBalancer;
+pub use hedge_core::cluster::ClusterError;
+pub use hedge_core::health::{BreakerOptions, IsolationLimit, RecoveryOptions};
 pub use hedge_core::limit::LimitOptions;
 pub use hedge_core::policy::{BackupPolicy, Denial, Extra, RetryPolicy};
 #[cfg(feature = "http")]
 pub use hedge_http;
 
-pub use builder::{Builder, builder};
+pub use builder::{BuildError, Builder, builder};
 pub use error::{BoxError, Error};
 #[cfg(feature = "http")]
 pub use http::Http;

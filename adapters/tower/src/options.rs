@@ -22,6 +22,9 @@ pub struct CallOptions {
     pub backoff: Option<Backoff>,
     /// Whether this request may be sent twice.
     pub idempotency: Idempotency,
+    /// The request's key for a set that balances by consistent hashing, which sends all calls of one code to one server;
+    /// [`hedge_core::balance::hash`] makes codes of keys. Without one such a call is refused before anything is sent (S5).
+    pub request_code: Option<u32>,
     /// A policy for this call, instead of the layer's, its limits included: a policy that limits nothing lets everything
     /// pass.
     pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
@@ -40,6 +43,7 @@ impl CallOptions {
             max_backups: None,
             backoff: None,
             idempotency: Idempotency::Unset,
+            request_code: None,
             backup_policy: None,
             cancel: None,
         }
@@ -66,6 +70,7 @@ impl CallOptions {
             max_backups: self.max_backups,
             backoff: self.backoff,
             idempotency: self.idempotency,
+            request_code: self.request_code,
             backup_policy: match &self.backup_policy {
                 Some(policy) => Some(&**policy),
                 None => None,

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use hedge_tower::hedge_core::drive::Timer;
+use hedge_tower::hedge_core::health::CircuitOptions;
 use hedge_tower::hedge_core::time::Instant;
-use hedge_tower::{Builder, ResponseFuture};
+use hedge_tower::{BreakerOptions, Builder, ResponseFuture};
 use tower::{Layer, Service, service_fn};
 
 /// A clock that stands still.
@@ -71,11 +72,14 @@ fn a_call_allocates_once_for_its_future() {
 
 #[test]
 fn a_call_to_a_set_allocates_once_for_its_future() {
-    let mut set = armed().set().unwrap();
-    for key in 0..3 {
-        set.insert(key, service_fn(at_once));
+    for balancer in ["rr", "wrr", "random", "wr", "la", "p2c", "p2c:choices=4"] {
+        let breaker = BreakerOptions::Circuit(CircuitOptions::DEFAULT);
+        let mut set = armed().load_balancer(balancer).circuit_breaker(breaker).set().unwrap();
+        for key in 0..3 {
+            set.insert(key, service_fn(at_once)).unwrap();
+        }
+        // The first look of a thread at a list registers the thread.
+        assert!(allocations(1, || set.call(1)) >= 1);
+        assert_eq!(allocations(1, || set.call(1)), 1, "{balancer}");
     }
-    // The first look of a thread at a list registers the thread.
-    assert!(allocations(1, || set.call(1)) >= 1);
-    assert_eq!(allocations(1, || set.call(1)), 1);
 }

@@ -6,14 +6,14 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{NEVER, Reports, Scripted, Step, builder, call, ms};
+use common::{Carried, Carrying, NEVER, Reports, Scripted, Step, builder, call, ms};
 use hedge_tower::hedge_core::call::{End, Kind, NotHedged};
 use hedge_tower::hedge_core::drive::CancelSignal;
 use hedge_tower::hedge_core::policy::{
     BackupDelay, BackupPolicy, Code, ConfigError, Denial, Ended, Idempotency, Judgement, Verdict,
 };
 use hedge_tower::hedge_core::time::Instant;
-use hedge_tower::{CallOptions, Error, Hedge, Protocol};
+use hedge_tower::{BuildError, CallOptions, Error, Hedge};
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
 
 /// One call to a service that is hedged after 50 ms.
@@ -117,23 +117,6 @@ async fn l12_dropping_the_future_cancels_every_attempt_and_tells_the_policy() {
     assert_eq!(counts.get(), (2, 0));
     assert_eq!(told.0.load(Ordering::Relaxed), 1);
     assert!(reports.none());
-}
-
-/// A request that carries the options of its call, as a protocol of the user's own reads them.
-#[derive(Clone, Default)]
-struct Carrying(CallOptions);
-
-#[derive(Clone, Copy)]
-struct Carried;
-
-impl<Response> Protocol<Carrying, Response> for Carried {
-    fn copy(&self, request: &Carrying) -> Option<Carrying> {
-        Some(request.clone())
-    }
-
-    fn options(&self, request: &Carrying) -> CallOptions {
-        request.0.clone()
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,11 +260,11 @@ async fn l6_several_backups_each_a_delay_after_the_last() {
 async fn l3_options_that_cannot_be_carried_out_are_an_error() {
     assert_eq!(
         builder().max_retry(8).layer().unwrap_err(),
-        ConfigError::TooManyAttempts { max_retry: 8, capacity: hedge_tower::MAX_ATTEMPTS }
+        BuildError::Options(ConfigError::TooManyAttempts { max_retry: 8, capacity: hedge_tower::MAX_ATTEMPTS })
     );
     assert_eq!(
         builder().max_backups(4).layer().unwrap_err(),
-        ConfigError::TooManyInFlight { max_backups: 4, slots: hedge_tower::MAX_IN_FLIGHT }
+        BuildError::Options(ConfigError::TooManyInFlight { max_backups: 4, slots: hedge_tower::MAX_IN_FLIGHT })
     );
     let mut service = builder().protocol(Carried).layer().unwrap().layer(Scripted::new(&[(1, Ok("yes"))]));
     for options in [

@@ -8,10 +8,9 @@ use std::task::{Context, Poll};
 
 use common::{NEVER, Reports, Scripted, Step, builder, call, ms};
 use hedge_tokio::Tokio;
-use hedge_tower::hedge_core::balance::RandomChoice;
 use hedge_tower::hedge_core::call::{End, NotHedged};
 use hedge_tower::hedge_core::policy::RetryTarget;
-use hedge_tower::{AnyBalancer, Change, Error, HedgeSet};
+use hedge_tower::{Change, Error, HedgeSet};
 use tokio::sync::mpsc;
 use tower::{BoxError, Service, ServiceExt};
 
@@ -21,7 +20,7 @@ type Set = HedgeSet<u16, Scripted, Tokio>;
 fn set_of(reports: &Reports, servers: &[Step]) -> Set {
     let set: Set = reports.hear(builder().backup(ms(50))).set().unwrap();
     for (key, step) in (0..).zip(servers) {
-        assert!(set.insert(key, Scripted::new(&[*step])));
+        set.insert(key, Scripted::new(&[*step])).unwrap();
     }
     set
 }
@@ -60,7 +59,7 @@ async fn f_a_retry_at_the_same_server_stays_there() {
         hedge_tower::hedge_core::policy::ChannelOptions { retry_target: RetryTarget::Same, ..Default::default() };
     let mut set = builder().options(options).set().unwrap();
     for key in [1, 2] {
-        set.insert(key, Scripted::new(&[(1, Err("no")), (1, Ok("yes"))]));
+        set.insert(key, Scripted::new(&[(1, Err("no")), (1, Ok("yes"))])).unwrap();
     }
     assert_eq!(answer(&mut set).await, ("yes", 2));
 }
@@ -68,8 +67,8 @@ async fn f_a_retry_at_the_same_server_stays_there() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_not_ready_is_slow_and_its_backup_goes_elsewhere() {
     let mut set: Set = builder().backup(ms(50)).set().unwrap();
-    set.insert(1, Scripted::new(&[(1, Ok("one"))]).unready_for(NEVER));
-    set.insert(2, Scripted::new(&[(1, Ok("two"))]));
+    set.insert(1, Scripted::new(&[(1, Ok("one"))]).unready_for(NEVER)).unwrap();
+    set.insert(2, Scripted::new(&[(1, Ok("two"))])).unwrap();
     let mut slow = 0;
     for _ in 0..3 {
         let (text, at) = answer(&mut set).await;
@@ -85,7 +84,7 @@ async fn l16_an_empty_set_and_one_that_is_down_are_different_errors() {
     let mut set = set_of(&reports, &[]);
     assert!(matches!(call(&mut set, ()).await.0, Err(Error::NoServer)));
     assert_eq!(reports.only().end(), Some(End::NoServer));
-    set.insert(7, Scripted::new(&[(1, Ok("yes"))]));
+    set.insert(7, Scripted::new(&[(1, Ok("yes"))])).unwrap();
     assert!(set.set_usable(&7, false) && !set.set_usable(&8, false));
     assert!(matches!(call(&mut set, ()).await.0, Err(Error::AllDown)));
     set.set_usable(&7, true);
@@ -98,7 +97,7 @@ async fn l4_a_set_of_one_server_is_not_hedged_but_retried() {
     let mut set = set_of(&reports, &[(100, Ok("yes"))]);
     assert_eq!(answer(&mut set).await, ("yes", 100));
     assert_eq!(reports.only().not_hedged(), Some(NotHedged::NoOtherServer));
-    set.insert(0, Scripted::new(&[(1, Err("no")), (1, Ok("replaced"))]));
+    set.insert(0, Scripted::new(&[(1, Err("no")), (1, Ok("replaced"))])).unwrap();
     assert_eq!(answer(&mut set).await, ("replaced", 2));
 }
 
@@ -112,7 +111,7 @@ async fn l20_what_a_removed_server_works_on_goes_on() {
     assert_eq!(in_flight(&set), [1, 0, 0]);
     // The next of that key is another server: it knows nothing of what the last one worked on.
     assert!(set.remove(0) && !set.remove(0));
-    set.insert(0, Scripted::new(&[(1, Ok("new"))]));
+    set.insert(0, Scripted::new(&[(1, Ok("new"))])).unwrap();
     assert_eq!(in_flight(&set), [0; 3]);
     assert!(matches!(one.await.unwrap(), Ok("yes")));
     assert_eq!(in_flight(&set), [0; 3]);
@@ -125,7 +124,7 @@ async fn l20_a_retry_does_not_go_to_a_server_that_has_left() {
     let mut set = set_of(&reports, &[(20, Err("no")), (20, Err("no"))]);
     let one = tokio::spawn(set.call(()));
     tokio::time::sleep(ms(10)).await;
-    assert_eq!(set.apply([Change::Remove(0), Change::Remove(1)]), 2);
+    assert_eq!(set.apply([Change::Remove(0), Change::Remove(1)]), Ok(2));
     assert!(matches!(one.await.unwrap(), Err(Error::Failed("no"))));
     assert_eq!(reports.only().attempts().len(), 1);
 }
@@ -144,9 +143,9 @@ async fn l13_a_dropped_call_settles_every_count() {
 
 #[tokio::test(start_paused = true)]
 async fn s1_a_set_takes_any_balancer() {
-    let mut set = builder().balanced_set(AnyBalancer::Random(RandomChoice)).unwrap();
+    let mut set = builder().load_balancer("random").set().unwrap();
     let services: Vec<_> = (0..3).map(|_| Scripted::new(&[(1, Ok("yes"))])).collect();
-    set.apply((0..).zip(&services).map(|(key, service)| Change::Insert(key, service.clone())));
+    set.apply((0..).zip(&services).map(|(key, service)| Change::Insert(key, service.clone()))).unwrap();
     for _ in 0..60 {
         call(&mut set, ()).await.0.unwrap();
     }
@@ -240,7 +239,7 @@ async fn threads_share_a_set_that_changes_under_them() {
         })
         .collect();
     for round in 0..100 {
-        set.insert(10 + round % 3, Scripted::new(&[(1, Ok("more"))]));
+        set.insert(10 + round % 3, Scripted::new(&[(1, Ok("more"))])).unwrap();
         tokio::task::yield_now().await;
         set.remove(10 + (round + 1) % 3);
     }

@@ -1,83 +1,309 @@
-//! A balancer chosen by name, for configuration.
+//! A balancer chosen by name, for configuration: [`AnyBalancer`].
 
-use core::fmt;
-use core::num::NonZeroU32;
+use super::la::{LaStats, LocalityAware};
+use super::only::Only;
+use super::p2c::{P2c, P2cStats};
+use super::prequal::{Chosen, Prequal};
+use super::ring::Ring;
+use super::{
+    ArrangeError, Balancer, BalancerError, BalancerName, Consistent, Look, Offer, ProbeAnswer, RandomChoice, Room,
+    Roster, RoundRobin, ServerList, Step, Turn, Weighing, WeightedRandom, WeightedRoundRobin,
+};
+use crate::call::{Finished, ServerId};
+use crate::time::Instant;
 
-use super::{Balancer, Candidates, RandomChoice, RoundRobin};
-use crate::call::Ticket;
-
-/// Any of this crate's balancers.
+/// Any of this crate's balancers, in one kind of room.
+///
+/// Cost: that of the balancer that it is, and a branch on which one that is for each thing asked.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum AnyBalancer {
+pub enum AnyBalancer<R: Room> {
     /// `rr`.
     RoundRobin(RoundRobin),
+    /// `wrr`.
+    WeightedRoundRobin(WeightedRoundRobin<R>),
     /// `random`.
     Random(RandomChoice),
+    /// `wr`.
+    WeightedRandom(WeightedRandom<R>),
+    /// `la`.
+    LocalityAware(LocalityAware<R>),
+    /// `p2c`.
+    P2c(P2c),
+    /// `prequal`.
+    Prequal(R::Own<Prequal>),
+    /// `c_murmurhash`, `c_md5`, `c_ketama`.
+    Consistent(Consistent<R>),
 }
 
-impl AnyBalancer {
-    /// The names that [`AnyBalancer::named`] knows.
-    pub const NAMES: &'static [&'static str] = &["rr", "random"];
+/// What an [`AnyBalancer`] keeps of a server.
+#[derive(Debug)]
+pub enum AnyStats<R: Room> {
+    /// Nothing.
+    Nothing,
+    /// `la`'s.
+    LocalityAware(R::Own<LaStats>),
+    /// `p2c`'s, and `prequal`'s.
+    P2c(P2cStats),
+}
 
-    /// The balancer of that name, starting from `seed` (S1).
+/// The ticket of an [`AnyBalancer`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AnyTicket {
+    /// Of one that needs none.
+    Nothing,
+    /// `rr`'s.
+    Turn(Turn),
+    /// `wrr`'s.
+    Step(Step),
+    /// `prequal`'s.
+    Chosen(Chosen),
+}
+
+impl<R: Room> AnyBalancer<R> {
+    /// The balancer of that name, starting from `seed`.
     ///
     /// # Errors
-    /// A name that is none of [`Self::NAMES`].
-    pub fn named(name: &str, seed: u64) -> Result<Self, UnknownBalancer> {
-        match name {
-            "rr" => Ok(Self::RoundRobin(RoundRobin::new(seed))),
-            "random" => Ok(Self::Random(RandomChoice)),
-            _ => Err(UnknownBalancer(())),
-        }
+    /// A parameter that is out of its range.
+    pub fn new(name: BalancerName, seed: u64) -> Result<Self, BalancerError> {
+        Ok(match name {
+            BalancerName::RoundRobin => Self::RoundRobin(RoundRobin::new(seed)),
+            BalancerName::WeightedRoundRobin { default_weight } => {
+                let balancer = WeightedRoundRobin::new(seed);
+                Self::WeightedRoundRobin(match default_weight {
+                    Some(weight) => balancer.or_weight(weight),
+                    None => balancer,
+                })
+            }
+            BalancerName::Random => Self::Random(RandomChoice),
+            BalancerName::WeightedRandom { default_weight } => {
+                let balancer = WeightedRandom::new();
+                Self::WeightedRandom(match default_weight {
+                    Some(weight) => balancer.or_weight(weight),
+                    None => balancer,
+                })
+            }
+            BalancerName::LocalityAware => Self::LocalityAware(LocalityAware::new(seed)),
+            BalancerName::P2c(options) => Self::P2c(P2c::new(options).map_err(BalancerError::P2c)?),
+            BalancerName::Prequal(options) => {
+                Self::Prequal(Prequal::new(options, seed).map_err(BalancerError::Prequal)?.into())
+            }
+            BalancerName::Consistent { hash, replicas } => {
+                Self::Consistent(Consistent::new(Ring::new(hash, replicas).map_err(BalancerError::Ring)?))
+            }
+        })
+    }
+
+    /// The balancer that `text` names, as [`BalancerName`] reads it.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn named(text: &str, seed: u64) -> Result<Self, BalancerError> {
+        Self::new(text.parse()?, seed)
     }
 }
 
-impl Balancer for AnyBalancer {
-    fn candidates(&self, len: NonZeroU32, random: &mut dyn FnMut() -> u32) -> Candidates {
+impl<R: Room> Clone for AnyBalancer<R> {
+    /// One that goes on from here.
+    fn clone(&self) -> Self {
         match self {
-            Self::RoundRobin(balancer) => balancer.candidates(len, random),
-            Self::Random(balancer) => balancer.candidates(len, random),
+            Self::RoundRobin(it) => Self::RoundRobin(it.clone()),
+            Self::WeightedRoundRobin(it) => Self::WeightedRoundRobin(it.clone()),
+            Self::Random(it) => Self::Random(*it),
+            Self::WeightedRandom(it) => Self::WeightedRandom(it.clone()),
+            Self::LocalityAware(it) => Self::LocalityAware(it.clone()),
+            Self::P2c(it) => Self::P2c(*it),
+            Self::Prequal(it) => Self::Prequal(Prequal::clone(it).into()),
+            Self::Consistent(it) => Self::Consistent(it.clone()),
         }
     }
+}
 
-    fn commit(&self, ticket: Ticket, insist: bool) -> bool {
+const fn nothing<R: Room>(_: &AnyStats<R>) -> Option<&()> {
+    Some(&())
+}
+
+const fn la<R: Room>(stats: &AnyStats<R>) -> Option<&R::Own<LaStats>> {
+    match stats {
+        AnyStats::LocalityAware(stats) => Some(stats),
+        _ => None,
+    }
+}
+
+const fn p2c<R: Room>(stats: &AnyStats<R>) -> Option<&P2cStats> {
+    match stats {
+        AnyStats::P2c(stats) => Some(stats),
+        _ => None,
+    }
+}
+
+impl<R: Room> Balancer for AnyBalancer<R> {
+    type Stats = AnyStats<R>;
+    type Ticket = AnyTicket;
+
+    fn stats(&self) -> AnyStats<R> {
         match self {
-            Self::RoundRobin(balancer) => balancer.commit(ticket, insist),
-            Self::Random(balancer) => balancer.commit(ticket, insist),
+            Self::LocalityAware(balancer) => AnyStats::LocalityAware(balancer.stats()),
+            Self::P2c(balancer) => AnyStats::P2c(balancer.stats()),
+            Self::Prequal(balancer) => AnyStats::P2c(balancer.stats()),
+            _ => AnyStats::Nothing,
+        }
+    }
+
+    fn weighing(&self) -> Weighing {
+        match self {
+            Self::WeightedRoundRobin(balancer) => balancer.weighing(),
+            Self::WeightedRandom(balancer) => balancer.weighing(),
+            Self::P2c(balancer) => balancer.weighing(),
+            Self::Prequal(balancer) => balancer.weighing(),
+            _ => Weighing::Alike,
+        }
+    }
+
+    fn needs_request_code(&self) -> bool {
+        matches!(self, Self::Consistent(_))
+    }
+
+    fn arrange<L: Roster<Stats = AnyStats<R>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
+        let plain = Only { list, part: nothing::<R> };
+        match self {
+            Self::WeightedRoundRobin(it) => it.arrange(&plain),
+            Self::WeightedRandom(it) => it.arrange(&plain),
+            Self::LocalityAware(it) => it.arrange(&Only { list, part: la::<R> }),
+            Self::Consistent(it) => it.arrange(&plain),
+            // These go by the list alone.
+            Self::RoundRobin(_) | Self::Random(_) | Self::P2c(_) | Self::Prequal(_) => Ok(()),
+        }
+    }
+
+    fn offers<'a, L: ServerList<Stats = AnyStats<R>> + Copy + 'a>(
+        &'a self,
+        look: Look<'a, L>,
+        random: &'a mut dyn FnMut() -> u32,
+    ) -> impl Iterator<Item = Offer<AnyTicket>> + 'a {
+        let Look { list, selection } = look;
+        let plain = Look { list: Only { list, part: nothing::<R> }, selection };
+        match self {
+            Self::RoundRobin(it) => Offers::RoundRobin(it.offers(plain, random)),
+            Self::WeightedRoundRobin(it) => Offers::WeightedRoundRobin(it.offers(plain, random)),
+            Self::Random(it) => Offers::Random(it.offers(plain, random)),
+            Self::WeightedRandom(it) => Offers::WeightedRandom(it.offers(plain, random)),
+            Self::LocalityAware(it) => {
+                Offers::LocalityAware(it.offers(Look { list: Only { list, part: la::<R> }, selection }, random))
+            }
+            Self::P2c(it) => Offers::P2c(it.offers(Look { list: Only { list, part: p2c::<R> }, selection }, random)),
+            Self::Prequal(it) => {
+                Offers::Prequal(it.offers(Look { list: Only { list, part: p2c::<R> }, selection }, random))
+            }
+            Self::Consistent(it) => Offers::Consistent(it.offers(plain, random)),
+        }
+    }
+
+    fn commit(&self, ticket: AnyTicket, insist: bool) -> bool {
+        match (self, ticket) {
+            (Self::RoundRobin(it), AnyTicket::Turn(turn)) => it.commit(turn, insist),
+            (Self::WeightedRoundRobin(it), AnyTicket::Step(step)) => it.commit(step, insist),
+            _ => true,
+        }
+    }
+
+    fn started<L: ServerList<Stats = AnyStats<R>>>(
+        &self,
+        list: &L,
+        server: ServerId,
+        ticket: Option<AnyTicket>,
+        now: Instant,
+    ) {
+        match self {
+            Self::LocalityAware(it) => {
+                it.started(&Only { list, part: la::<R> }, server, ticket.map(|_| ()), now);
+            }
+            Self::Prequal(it) => {
+                let ticket = ticket.and_then(|ticket| match ticket {
+                    AnyTicket::Chosen(chosen) => Some(chosen),
+                    _ => None,
+                });
+                it.started(&Only { list, part: p2c::<R> }, server, ticket, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn call_started<L: ServerList<Stats = AnyStats<R>>>(
+        &self,
+        list: &L,
+        now: Instant,
+        probe: &mut dyn FnMut(ServerId),
+    ) {
+        if let Self::Prequal(it) = self {
+            it.call_started(&Only { list, part: p2c::<R> }, now, probe);
+        }
+    }
+
+    fn probed<L: ServerList<Stats = AnyStats<R>>>(
+        &self,
+        list: &L,
+        server: ServerId,
+        answer: ProbeAnswer,
+        now: Instant,
+    ) {
+        if let Self::Prequal(it) = self {
+            it.probed(&Only { list, part: p2c::<R> }, server, answer, now);
+        }
+    }
+
+    fn finished<L: ServerList<Stats = AnyStats<R>>>(&self, list: &L, attempt: &Finished) {
+        match self {
+            Self::LocalityAware(it) => it.finished(&Only { list, part: la::<R> }, attempt),
+            Self::P2c(it) => it.finished(&Only { list, part: p2c::<R> }, attempt),
+            Self::Prequal(it) => it.finished(&Only { list, part: p2c::<R> }, attempt),
+            _ => {}
         }
     }
 }
 
-/// No balancer has that name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct UnknownBalancer(());
-
-impl fmt::Display for UnknownBalancer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such balancer; known are")?;
-        for (index, name) in AnyBalancer::NAMES.iter().enumerate() {
-            write!(f, "{}{name}", if index == 0 { " " } else { ", " })?;
-        }
-        Ok(())
-    }
+/// What one of them offers.
+enum Offers<RoundRobin, WeightedRoundRobin, Random, WeightedRandom, LocalityAware, P2c, Prequal, Consistent> {
+    RoundRobin(RoundRobin),
+    WeightedRoundRobin(WeightedRoundRobin),
+    Random(Random),
+    WeightedRandom(WeightedRandom),
+    LocalityAware(LocalityAware),
+    P2c(P2c),
+    Prequal(Prequal),
+    Consistent(Consistent),
 }
 
-impl core::error::Error for UnknownBalancer {}
+impl<A, B, C, D, E, F, G, H> Iterator for Offers<A, B, C, D, E, F, G, H>
+where
+    A: Iterator<Item = Offer<Turn>>,
+    B: Iterator<Item = Offer<Step>>,
+    C: Iterator<Item = Offer<()>>,
+    D: Iterator<Item = Offer<()>>,
+    E: Iterator<Item = Offer<()>>,
+    F: Iterator<Item = Offer<()>>,
+    G: Iterator<Item = Offer<Chosen>>,
+    H: Iterator<Item = Offer<()>>,
+{
+    type Item = Offer<AnyTicket>;
 
-#[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::*;
-    use std::string::ToString;
-
-    #[test]
-    fn s1_every_name_is_a_balancer_and_others_are_an_error_that_lists_them() {
-        for name in AnyBalancer::NAMES {
-            assert!(AnyBalancer::named(name, 1).is_ok(), "{name}");
+    fn next(&mut self) -> Option<Offer<AnyTicket>> {
+        let plain = |Offer { candidate, .. }: Offer<()>| Offer { candidate, ticket: AnyTicket::Nothing };
+        match self {
+            Self::RoundRobin(offers) => {
+                offers.next().map(|Offer { candidate, ticket }| Offer { candidate, ticket: AnyTicket::Turn(ticket) })
+            }
+            Self::WeightedRoundRobin(offers) => {
+                offers.next().map(|Offer { candidate, ticket }| Offer { candidate, ticket: AnyTicket::Step(ticket) })
+            }
+            Self::Random(offers) => offers.next().map(plain),
+            Self::WeightedRandom(offers) => offers.next().map(plain),
+            Self::LocalityAware(offers) => offers.next().map(plain),
+            Self::P2c(offers) => offers.next().map(plain),
+            Self::Prequal(offers) => {
+                offers.next().map(|Offer { candidate, ticket }| Offer { candidate, ticket: AnyTicket::Chosen(ticket) })
+            }
+            Self::Consistent(offers) => offers.next().map(plain),
         }
-        let error = AnyBalancer::named("fastest", 1).unwrap_err();
-        assert_eq!(error.to_string(), "no such balancer; known are rr, random");
     }
 }

@@ -29,18 +29,17 @@
 //! except that its attempt is no longer in flight. [`LaTree`], where the weights are, is 16 bytes a server: to choose is
 //! 2 log n loads, to change a weight log n atomic additions.
 //!
-//! # How a balancer uses it
-//!
-//! - To choose: [`LaTree::pick`] by [`LaTree::draw`], without the servers that the call cannot use; then
-//!   [`set`](LaTree::set) what [`LaStats::weight`] says now, and if that is below the offset, pick again by any other number.
-//! - When the attempt starts: [`LaTree::next_draw`]; [`LaStats::started`], and `set` what it answers.
-//! - When it is over: [`LaStats::succeeded`], [`LaStats::failed`] or [`LaStats::abandoned`], with the very instant of its
-//!   start, and `set` what it answers, if it does. Then `set` the [`LaStats::weight`] of the server whose turn it is
-//!   ([`LaTree::next_turn`]): time passes for those too that no call comes to.
+//! [`LocalityAware`] joins both: it draws a server by the tree, looks at what that weighs by now and draws again where it is
+//! less, and takes in each start and end. With each end it looks at one other server too, each in a round: time passes for
+//! those as well that no call comes to.
 
+mod balancer;
+mod draws;
 mod stats;
 mod tree;
 
+pub use balancer::LocalityAware;
+pub(super) use draws::Draws;
 pub use stats::{LaFailure, LaStats};
 pub use tree::{LaNode, LaPick, LaTree};
 

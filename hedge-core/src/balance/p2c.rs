@@ -15,8 +15,9 @@ use core::num::NonZeroU32;
 
 use super::decay::Decay;
 use super::stamped::Stamped;
-use crate::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::call::Feedback;
+use super::{Balancer, Look, Offer, Order, ServerList, Weighing};
+use crate::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::call::{Feedback, Finished};
 use crate::policy::Timeout;
 use crate::time::{Duration, Instant};
 
@@ -100,12 +101,15 @@ impl P2c {
     /// # Errors
     /// The first option that is out of its range.
     pub fn new(options: P2cOptions) -> Result<Self, P2cError> {
-        options.validate()?;
-        Ok(Self {
+        options.validate().map(|()| Self::with_valid(options))
+    }
+
+    pub(super) fn with_valid(options: P2cOptions) -> Self {
+        Self {
             choices: usize::try_from(options.choices).unwrap_or(0),
             latency: Decay::new(options.tau),
             penalty: Decay::new(PENALTY_TAU),
-        })
+        }
     }
 
     /// Takes in how an attempt went that ended `now`, in a call with this timeout. A success that took no time says
@@ -126,7 +130,7 @@ impl P2c {
     #[must_use]
     pub fn score(&self, stats: &P2cStats, now: Instant, in_flight: u32, weight: NonZeroU32) -> u64 {
         let left = |decay: Decay, word: &AtomicU64| {
-            let stamped = Stamped::of(word.load(Relaxed));
+            let stamped = Stamped::of(word.load(SeqCst));
             // What is nothing stays nothing.
             if stamped.span() == Duration::ZERO {
                 return 0;
@@ -138,6 +142,13 @@ impl P2c {
         let cost = cost.saturating_mul(u64::from(in_flight) + 1);
         // A division costs as much as the rest.
         if weight == NonZeroU32::MIN { cost } else { cost / u64::from(weight.get()) }
+    }
+
+    /// What is left of the penalty that failures have set.
+    #[must_use]
+    pub fn penalty(&self, stats: &P2cStats, now: Instant) -> Duration {
+        let penalty = Stamped::of(stats.penalty.load(SeqCst));
+        Duration::from_micros(self.penalty.left_of(penalty.span().as_micros(), penalty.age(now)))
     }
 
     /// The cheapest of the first candidates, as many as the options say: of equals the first. Give them in random order,
@@ -179,6 +190,43 @@ impl P2c {
     }
 }
 
+impl Balancer for P2c {
+    type Stats = P2cStats;
+    type Ticket = ();
+
+    fn stats(&self) -> P2cStats {
+        P2cStats::new()
+    }
+
+    /// A tag that is no weight weighs 1.
+    fn weighing(&self) -> Weighing {
+        Weighing::TagOr(NonZeroU32::MIN)
+    }
+
+    /// First the cheapest of those that the call takes, then the others as they were drawn.
+    fn offers<'a, L: ServerList<Stats = P2cStats> + Copy + 'a>(
+        &'a self,
+        look: Look<'a, L>,
+        random: &'a mut dyn FnMut() -> u32,
+    ) -> impl Iterator<Item = Offer<()>> + 'a {
+        let drawn = look.along(|len| Order::random(len, random));
+        let taken = drawn.clone().filter(move |(_, candidate)| look.takes(candidate));
+        let best = self.choose(taken.filter_map(|(position, candidate)| {
+            let load = look.list.load(candidate.server)?;
+            let score = self.score(load.stats, look.selection.now, load.in_flight, load.weight);
+            Some(((position, candidate), score))
+        }));
+        let others = drawn.filter(move |(position, _)| best.is_none_or(|(best, _)| *position != best));
+        best.into_iter().chain(others).map(|(_, candidate)| Offer { candidate, ticket: () })
+    }
+
+    fn finished<L: ServerList<Stats = P2cStats>>(&self, list: &L, attempt: &Finished) {
+        if let Some(load) = list.load(attempt.sent.server) {
+            self.feedback(load.stats, attempt.now, attempt.feedback, attempt.sent.timeout);
+        }
+    }
+}
+
 /// What `p2c` knows of one server: 16 bytes.
 #[derive(Debug, Default)]
 pub struct P2cStats {
@@ -198,7 +246,7 @@ impl P2cStats {
     /// The average latency as it was after the last feedback that changed it, at most 268 s; zero before the first.
     #[must_use]
     pub fn latency(&self) -> Duration {
-        Stamped::of(self.average.load(Relaxed)).span()
+        Stamped::of(self.average.load(SeqCst)).span()
     }
 
     fn average(&self, to: impl Fn(Stamped) -> Option<Stamped>) {
@@ -211,7 +259,7 @@ impl P2cStats {
 }
 
 fn change(word: &AtomicU64, to: impl Fn(Stamped) -> Option<Stamped>) {
-    let _ = word.fetch_update(Relaxed, Relaxed, |word| to(Stamped::of(word)).map(Stamped::word));
+    let _ = word.fetch_update(SeqCst, SeqCst, |word| to(Stamped::of(word)).map(Stamped::word));
 }
 
 /// An option that `p2c` cannot have.

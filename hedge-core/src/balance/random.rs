@@ -1,8 +1,6 @@
 //! `random`: any server, all alike.
 
-use core::num::NonZeroU32;
-
-use super::{Balancer, Candidates};
+use super::{Balancer, Look, Offer, Order, ServerList};
 
 /// Chooses uniformly; so is the second choice among the rest, and further ones are scattered (S2).
 ///
@@ -11,32 +9,36 @@ use super::{Balancer, Candidates};
 pub struct RandomChoice;
 
 impl Balancer for RandomChoice {
-    fn candidates(&self, len: NonZeroU32, random: &mut dyn FnMut() -> u32) -> Candidates {
-        let rest = NonZeroU32::new(len.get() - 1).unwrap_or(NonZeroU32::MIN);
-        Candidates::scattered(len, below(len, random()), below(rest, random()), random())
-    }
-}
+    type Stats = ();
+    type Ticket = ();
 
-/// Maps 32 random bits to `0..n` by multiplication (Lemire 2019, without the rejection: the bias is below n / 2^32).
-fn below(n: NonZeroU32, random: u32) -> u32 {
-    let wide = u64::from(n.get()) * u64::from(random);
-    u32::try_from(wide >> 32).unwrap_or(0)
+    fn stats(&self) {}
+
+    fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
+        &'a self,
+        look: Look<'a, L>,
+        random: &'a mut dyn FnMut() -> u32,
+    ) -> impl Iterator<Item = Offer<()>> + 'a {
+        look.along(|len| Order::random(len, random)).map(|(_, candidate)| Offer { candidate, ticket: () })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::testing::{Servers, positions_by};
 
     #[test]
     fn s2_first_and_second_choices_are_uniform() {
         const SEED: u64 = 42;
         let mut rng = fastrand::Rng::with_seed(SEED);
         let n = 5usize;
+        let servers = Servers::<()>::new(n);
         let mut counts = [[0u32; 5]; 5];
         let draws = 100_000;
         for _ in 0..draws {
-            let mut picks = RandomChoice.candidates(NonZeroU32::new(5).unwrap(), &mut || rng.u32(..));
-            counts[picks.next().unwrap() as usize][picks.next().unwrap() as usize] += 1;
+            let picks = positions_by(&RandomChoice, &servers, &mut || rng.u32(..));
+            counts[picks[0]][picks[1]] += 1;
         }
         let expected = f64::from(draws) / (n * (n - 1)) as f64;
         for (first, row) in counts.iter().enumerate() {

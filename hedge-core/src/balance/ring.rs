@@ -9,11 +9,15 @@
 //!
 //! 8 bytes a point, and half a byte more on the heap for an index of the points by their hashes' upper bits. A
 //! [`lookup`](Ring::lookup) is a binary search among the points that share those bits, 8 to 16 on average however many
-//! there are, in a [`FixedRing`] among all. To add a server hashes its own keys, searches for the place of each, moves what
-//! is behind once for every 128 of them, and goes through the points for the index; nothing is sorted again.
+//! there are, in a [`FixedRing`] among all.
+//!
+//! To add servers, one or many at once, hashes their keys, sorts their own points and merges them into the others: what is
+//! behind them moves once for all of them on the heap, and once for every 128 in a [`FixedRing`]. The others are not sorted
+//! again, but gone through for the slots and for the index. To remove servers is one pass, and one for the index.
 
 mod storage;
 
+use core::cmp::Ordering;
 use core::fmt::{self, Write};
 use core::{iter, slice};
 
@@ -25,13 +29,13 @@ pub use storage::{Fixed, RingStorage};
 /// How many points a server has unless told otherwise: brpc's `chash_num_replicas`.
 pub const REPLICAS: u16 = 100;
 
-/// How many of a server's points are sorted and merged at a time.
+/// How many points are merged at a time where there is no heap to hold more aside.
 const BATCH: usize = 128;
 
 /// The points of servers, by hash; a server is the number of its slot.
 ///
 /// Two clients that know the same servers agree on the server of every code, however they came to know them: points of
-/// equal hash stand in the canonical order of their servers, which `insert` is told where it matters.
+/// equal hash stand in the canonical order of their servers, which `insert_all` asks for where it matters.
 ///
 /// ```
 /// use hedge_core::balance::hash::murmur3_32;
@@ -39,9 +43,8 @@ const BATCH: usize = 128;
 ///
 /// let servers = ["10.92.115.19:8833", "10.42.108.25:8833", "10.36.150.32:8833"];
 /// let mut ring: FixedRing<300> = FixedRing::new(RingHash::Murmur, REPLICAS)?;
-/// for (slot, server) in (0..).zip(servers) {
-///     ring.insert(slot, server, |other| servers.get(usize::from(other)) < Some(&server))?;
-/// }
+/// let server = |slot: u16| servers.get(usize::from(slot));
+/// ring.insert_all((0..).zip(servers), |one, other| server(one).cmp(&server(other)))?;
 ///
 /// let code = murmur3_32(b"user-7");
 /// assert_eq!(ring.walk(code).next(), Some(2));
@@ -85,48 +88,92 @@ impl<S: RingStorage> Ring<S> {
         Ok(Self { hash, replicas, storage: S::default() })
     }
 
-    /// Adds the server in `slot`. `endpoint` is its address as all clients write it; `precedes` answers whether the server
-    /// in another slot, which has a point of the same hash, stands before this one in the canonical order.
+    /// Adds the server in `slot`: [`insert_all`](Self::insert_all) of one.
     ///
     /// # Errors
-    /// [`RingError::Full`], [`RingError::Taken`] and [`RingError::Endpoint`]; nothing has changed then.
+    /// [`RingError::Full`], [`RingError::Endpoint`] and [`RingError::Taken`]; nothing has changed then.
     pub fn insert(
         &mut self,
         slot: u16,
         endpoint: impl fmt::Display,
-        precedes: impl Fn(u16) -> bool,
+        order: impl Fn(u16, u16) -> Ordering,
     ) -> Result<(), RingError> {
-        if self.points().iter().any(|point| point.slot == slot) {
-            return Err(RingError::Taken { slot });
-        }
-        let key = Key::new(self.hash, endpoint).map_err(|_| RingError::Endpoint { slot })?;
-        let mut old = self.points().len();
-        self.storage.resize(old + usize::from(self.replicas))?;
+        self.insert_all(iter::once((slot, endpoint)), order)
+    }
 
-        let mut hashes = (0..self.replicas / self.hash.points_a_key()).flat_map(|i| key.hashes(i));
-        loop {
-            let (mut batch, mut count) = ([Point { hash: 0, slot }; BATCH], 0);
-            for hash in hashes.by_ref().take(BATCH) {
-                // Not by core's sort: that is kilobytes of code, with a panic in them.
-                merge(&mut batch, count, &[Point { hash, slot }], |one, other| one.hash < other.hash);
-                count += 1;
-            }
-            let Some(batch) = batch.get(..count).filter(|batch| !batch.is_empty()) else { break };
-            merge(self.storage.points_mut(), old, batch, |one, new| {
-                one.hash < new.hash || one.hash == new.hash && (one.slot == slot || precedes(one.slot))
-            });
-            old += count;
+    /// Adds servers: the slot of each, and its address as all clients write it. `order` compares the servers in two slots,
+    /// added or already there, by their place in the canonical order; it is asked where points have the same hash.
+    ///
+    /// The ring is the same as if they had come one by one in any order, but this goes through it once for all of them.
+    ///
+    /// # Errors
+    /// [`RingError::Full`], [`RingError::Endpoint`], and [`RingError::Taken`] also for a slot that comes twice; nothing has
+    /// changed then.
+    pub fn insert_all<E: fmt::Display>(
+        &mut self,
+        servers: impl IntoIterator<Item = (u16, E)>,
+        order: impl Fn(u16, u16) -> Ordering,
+    ) -> Result<(), RingError> {
+        let old = self.points().len();
+        let appended = self.append(servers).and_then(|()| {
+            let (old, new) = self.points().split_at_checked(old).unwrap_or_default();
+            taken(old, new, self.replicas.into()).map_or(Ok(()), |slot| Err(RingError::Taken { slot }))
+        });
+        if appended.is_err() {
+            self.storage.truncate(old);
         }
+        if self.points().len() == old {
+            return appended;
+        }
+        let before = |one: &Point, other: &Point| {
+            // By slot at last, lest servers that `order` finds equal stand as they came.
+            let order = || order(one.slot, other.slot).then(one.slot.cmp(&other.slot));
+            one.hash.cmp(&other.hash).then_with(order).is_lt()
+        };
+        self.storage.sort(old, before);
+        self.storage.merge(old, before);
         self.storage.index();
         Ok(())
     }
 
-    /// Removes the server in `slot`; false if it has no points.
+    /// Puts the points of `servers` behind all others, server by server. On an error, some of them.
+    fn append<E: fmt::Display>(&mut self, servers: impl IntoIterator<Item = (u16, E)>) -> Result<(), RingError> {
+        let servers = servers.into_iter();
+        let replicas = usize::from(self.replicas);
+        let keys = self.replicas / self.hash.points_a_key();
+        let mut end = self.points().len();
+        let (at_least, _) = servers.size_hint();
+        self.storage.resize(end.saturating_add(at_least.saturating_mul(replicas)))?;
+        for (slot, endpoint) in servers {
+            let key = Key::new(self.hash, endpoint).map_err(|_| RingError::Endpoint { slot })?;
+            let start = end;
+            end += replicas;
+            if end > self.points().len() {
+                self.storage.resize(end)?;
+            }
+            let places = self.storage.points_mut().get_mut(start..end).unwrap_or_default();
+            for (place, hash) in places.iter_mut().zip((0..keys).flat_map(|i| key.hashes(i))) {
+                *place = Point { hash, slot };
+            }
+        }
+        self.storage.truncate(end);
+        Ok(())
+    }
+
+    /// Removes the server in `slot`: [`retain_slots`](Self::retain_slots) of all others. False if it has no points.
     pub fn remove(&mut self, slot: u16) -> bool {
+        self.retain_slots(|other| other != slot)
+    }
+
+    /// Removes the servers whose slots are not to be kept; false if there were none. `keep` is asked for every point.
+    pub fn retain_slots(&mut self, mut keep: impl FnMut(u16) -> bool) -> bool {
         let before = self.points().len();
-        self.storage.retain(|point| point.slot != slot);
-        self.storage.index();
-        self.points().len() < before
+        self.storage.retain(|point| keep(point.slot));
+        let removed = self.points().len() < before;
+        if removed {
+            self.storage.index();
+        }
+        removed
     }
 
     /// All points, by ascending hash.
@@ -238,12 +285,12 @@ pub enum RingError {
     },
     /// No room for another server's points.
     Full {
-        /// How many points there would be.
+        /// How many points there would be at least.
         points: usize,
         /// How many there can be; on the heap, before it would have to give more than it has.
         capacity: usize,
     },
-    /// The slot has points already.
+    /// The slot has points already, or is there twice among the servers to add.
     Taken {
         /// The slot.
         slot: u16,
@@ -312,15 +359,109 @@ impl Key {
     }
 }
 
+/// A slot that `old` points have as well as `new` ones, or that two servers have of those whose points the new ones are,
+/// `replicas` of each.
+fn taken(old: &[Point], new: &[Point], replicas: usize) -> Option<u16> {
+    // A bit for each slot, so many slots at a time: all at once would be much on a small stack.
+    const MARKS: u16 = 8_192;
+    for window in 0..=u16::MAX / MARKS {
+        let mut marks = [0_u32; MARKS as usize / 32];
+        let mark = |slot: u16| (usize::from(slot % MARKS / 32), u32::from(slot / MARKS == window) << (slot % 32));
+        let (mut least, mut most) = (u16::MAX, 0);
+        for slot in (0..).map_while(|server| new.get(server * replicas)).map(|point| point.slot) {
+            let (word, bit) = mark(slot);
+            if let Some(word) = marks.get_mut(word)
+                && bit != 0
+            {
+                if *word & bit != 0 {
+                    return Some(slot);
+                }
+                *word |= bit;
+                (least, most) = (least.min(slot), most.max(slot));
+            }
+        }
+        // Most often none is even among them, as with a single new server, and to see that takes a fraction of the time.
+        let among = |point: &Point| least <= point.slot && point.slot <= most;
+        let marked = |point: &&Point| {
+            let (word, bit) = mark(point.slot);
+            marks.get(word).is_some_and(|word| word & bit != 0)
+        };
+        if least <= most
+            && old.iter().fold(false, |any, point| any | among(point))
+            && let Some(point) = old.iter().find(marked)
+        {
+            return Some(point.slot);
+        }
+    }
+    None
+}
+
+/// Sorts in place. Not as core does: that is kilobytes of code, with a panic in them.
+fn heapsort(points: &mut [Point], before: impl Fn(&Point, &Point) -> bool) {
+    for at in (0..points.len() / 2).rev() {
+        if let Some(point) = points.get(at).copied() {
+            sift(points, at, point, &before);
+        }
+    }
+    let mut heap = points;
+    while let Some((last, rest)) = heap.split_last_mut() {
+        if let Some(first) = rest.first() {
+            let point = core::mem::replace(last, *first);
+            sift(rest, 0, point, &before);
+        }
+        heap = rest;
+    }
+}
+
+/// Puts a point into a heap whose place `at` is free: there or, as long as it stands before a child, in the place of that,
+/// which moves up.
+fn sift(heap: &mut [Point], mut at: usize, point: Point, before: impl Fn(&Point, &Point) -> bool) {
+    loop {
+        let left = 2 * at + 1;
+        let (child, last) = match (heap.get(left), heap.get(left + 1)) {
+            (Some(one), Some(other)) if before(one, other) => (left + 1, *other),
+            (Some(one), _) => (left, *one),
+            (None, _) => break,
+        };
+        if !before(&point, &last) {
+            break;
+        }
+        if let Some(place) = heap.get_mut(at) {
+            *place = last;
+        }
+        at = child;
+    }
+    if let Some(place) = heap.get_mut(at) {
+        *place = point;
+    }
+}
+
+/// Merges the `points` from `old` on into those before, as many at a time as `aside` holds; both are sorted.
+fn merge_behind(points: &mut [Point], mut old: usize, aside: &mut [Point], before: impl Fn(&Point, &Point) -> bool) {
+    while old > 0
+        && let Some(behind) = points.get(old..)
+        && let Some(batch) = aside.get_mut(..behind.len().min(aside.len()))
+        && !batch.is_empty()
+    {
+        for (aside, point) in batch.iter_mut().zip(behind) {
+            *aside = *point;
+        }
+        merge(points, old, batch, &before);
+        old += batch.len();
+    }
+}
+
 /// Merges the points `new` into the `old` first of `points`, which has room for both; both are sorted. `before` answers
 /// whether an old point stands before a new one.
 ///
 /// From the back, so that each point moves at most once, together with its neighbours.
 fn merge(points: &mut [Point], old: usize, new: &[Point], before: impl Fn(&Point, &Point) -> bool) {
+    // As many old points stand between two new ones on average.
+    let apart = old.checked_div(new.len()).unwrap_or(0).max(1);
     let mut left = old;
     for (index, new) in new.iter().enumerate().rev() {
         let shift = index + 1;
-        let at = points.get(..left).map_or(0, |left| left.partition_point(|point| before(point, new)));
+        let at = place(points.get(..left).unwrap_or_default(), apart, |point| before(point, new));
         if let Some(place) = points.get_mut(at..left + shift)
             && let Some(moved) = place.len().checked_sub(shift)
         {
@@ -330,6 +471,21 @@ fn merge(points: &mut [Point], old: usize, new: &[Point], before: impl Fn(&Point
             }
         }
         left = at;
+    }
+}
+
+/// How many of the sorted `points` are `before`: sought from the back in steps of `apart` and then ever wider ones, as the
+/// place of one point is likely to be near that of the next.
+fn place(points: &[Point], apart: usize, before: impl Fn(&Point) -> bool) -> usize {
+    let (mut end, mut step) = (points.len(), apart);
+    loop {
+        let start = end.saturating_sub(step);
+        let near = points.get(start..end).unwrap_or_default();
+        if start == 0 || near.first().is_none_or(&before) {
+            return start + near.partition_point(&before);
+        }
+        end = start;
+        step = step.saturating_mul(2);
     }
 }
 

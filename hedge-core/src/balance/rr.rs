@@ -1,10 +1,7 @@
 //! `rr`: round robin.
 
-use core::num::NonZeroU32;
-
-use super::{Balancer, Candidates, seeds::mix};
+use super::{Balancer, Look, Offer, Order, ServerList, seeds::mix};
 use crate::atomic::{AtomicU32, Ordering};
-use crate::call::Ticket;
 
 /// Visits the servers in list order from a start that follows from the seed (S2).
 ///
@@ -30,44 +27,75 @@ impl RoundRobin {
     }
 }
 
+impl Clone for RoundRobin {
+    /// One that goes on from here.
+    fn clone(&self) -> Self {
+        Self::starting_at(self.next.load(Ordering::Relaxed))
+    }
+}
+
+/// Where a look of `rr` began, and where the server that it offers stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turn {
+    origin: u32,
+    position: u32,
+}
+
 impl Balancer for RoundRobin {
-    fn candidates(&self, len: NonZeroU32, _: &mut dyn FnMut() -> u32) -> Candidates {
-        Candidates::from_origin(len, self.next.load(Ordering::Relaxed))
+    type Stats = ();
+    type Ticket = Turn;
+
+    fn stats(&self) {}
+
+    fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
+        &'a self,
+        look: Look<'a, L>,
+        _: &'a mut dyn FnMut() -> u32,
+    ) -> impl Iterator<Item = Offer<Turn>> + 'a {
+        let origin = self.next.load(Ordering::Relaxed);
+        let along = look.along(|len| Order::from_origin(len, origin));
+        along.map(move |(position, candidate)| Offer { candidate, ticket: Turn { origin, position } })
     }
 
-    fn commit(&self, ticket: Ticket, insist: bool) -> bool {
+    fn commit(&self, Turn { origin, position }: Turn, insist: bool) -> bool {
         if insist {
             // Other calls have moved on meanwhile: it is one more turn.
             self.next.fetch_add(1, Ordering::Relaxed);
             return true;
         }
         // Not a count but a position, so that the next look need not divide.
-        let behind = ticket.position.wrapping_add(1);
-        self.next.compare_exchange(ticket.origin, behind, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let behind = position.wrapping_add(1);
+        self.next.compare_exchange(origin, behind, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::testing::{Servers, positions};
+
+    fn turn(origin: u32, position: u32) -> Turn {
+        Turn { origin, position }
+    }
 
     #[test]
     fn s2_visits_in_order_and_a_lost_race_changes_nothing() {
-        let rr = RoundRobin::starting_at(1);
-        let len = NonZeroU32::new(3).unwrap();
-        let look = || rr.candidates(len, &mut || 0);
-        assert!(look().eq([1, 2, 0]));
-        assert!(rr.commit(Ticket { origin: 1, position: 2 }, false));
-        assert!(look().eq([0, 1, 2]), "behind the one that was chosen");
-        assert!(!rr.commit(Ticket { origin: 1, position: 1 }, false), "another call took the turn");
-        assert!(look().eq([0, 1, 2]));
-        assert!(rr.commit(Ticket { origin: 1, position: 1 }, true));
-        assert!(look().eq([1, 2, 0]));
+        let (rr, servers) = (RoundRobin::starting_at(1), Servers::<()>::new(3));
+        let look = || positions(&rr, &servers);
+        let commit = |turn, insist| rr.commit(turn, insist);
+        assert_eq!(look(), [1, 2, 0]);
+        assert!(commit(turn(1, 2), false));
+        assert_eq!(look(), [0, 1, 2], "behind the one that was chosen");
+        assert!(!commit(turn(1, 1), false), "another call took the turn");
+        assert_eq!(look(), [0, 1, 2]);
+        assert!(commit(turn(1, 1), true));
+        assert_eq!(look(), [1, 2, 0]);
     }
 
     #[test]
     fn s2_the_start_follows_from_the_seed() {
-        let start = |seed| RoundRobin::new(seed).candidates(NonZeroU32::new(1_000).unwrap(), &mut || 0).next();
+        let servers = Servers::<()>::new(1_000);
+        let start = |seed| positions(&RoundRobin::new(seed), &servers)[0];
         assert_eq!(start(1), start(1));
         assert_ne!(start(1), start(2));
     }

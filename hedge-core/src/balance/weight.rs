@@ -1,4 +1,4 @@
-//! Servers' weights: how a tag says one, and the weights of a list together.
+//! Servers' weights, and how a tag says one.
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -55,132 +55,63 @@ impl fmt::Display for WeightError {
 
 impl core::error::Error for WeightError {}
 
-/// The weights of a list of servers, by position, with what balancers make of them.
-///
-/// Cost: 4 bytes a server where `W` is a slice or a vector of `u32`, and 16 for the list.
-#[derive(Clone, Debug, Default)]
-pub struct Weights<W> {
-    weights: W,
-    total: u64,
-    stride: u64,
+/// Whether a balancer needs weights, and where they are from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Weighing {
+    /// Servers are all alike.
+    #[default]
+    Alike,
+    /// A server's weight is its tag; one whose tag is none is not taken into the list.
+    Tag,
+    /// A server's weight is its tag, or this where the tag is none.
+    TagOr(NonZeroU32),
 }
 
-impl<W: AsRef<[u32]>> Weights<W> {
-    /// The weights as they are; a server of weight 0 is never chosen first.
-    pub fn new(weights: W) -> Self {
-        let total = weights.as_ref().iter().map(|weight| u64::from(*weight)).sum();
-        let stride = stride(total, weights.as_ref().len() as u64);
-        Self { weights, total, stride }
-    }
-
-    /// How many servers there are.
-    pub fn len(&self) -> usize {
-        self.weights.as_ref().len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Their sum.
-    pub const fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// The weight at a position; 0 past the end.
-    pub fn at(&self, position: u32) -> u32 {
-        usize::try_from(position).ok().and_then(|position| self.weights.as_ref().get(position)).copied().unwrap_or(0)
-    }
-
-    /// How far `wrr` goes a pick.
-    pub(super) const fn stride(&self) -> u64 {
-        self.stride
+impl Weighing {
+    /// The weight of a server with this tag.
+    ///
+    /// # Errors
+    /// The tag has to be a weight and is none.
+    pub fn weight(self, tag: &impl Tag) -> Result<NonZeroU32, WeightError> {
+        match self {
+            Self::Alike => Ok(NonZeroU32::MIN),
+            Self::Tag => tag.weight(),
+            Self::TagOr(default) => Ok(tag.weight().unwrap_or(default)),
+        }
     }
 }
 
-/// Primes that grow by about a half, up to above the largest weight. Each is a stride that visits a cycle of any length
-/// that it does not divide; brpc's, so that its sequences come out.
-const PRIMES: [u64; 60] = [
-    2,
-    3,
-    5,
-    11,
-    17,
-    29,
-    47,
-    71,
-    107,
-    137,
-    163,
-    251,
-    307,
-    379,
-    569,
-    683,
-    857,
-    1_289,
-    1_543,
-    1_949,
-    2_617,
-    2_927,
-    3_407,
-    4_391,
-    6_599,
-    9_901,
-    14_867,
-    22_303,
-    33_457,
-    50_207,
-    75_323,
-    112_997,
-    169_501,
-    254_257,
-    381_389,
-    572_087,
-    849_083,
-    1_273_637,
-    1_910_471,
-    2_865_727,
-    4_298_629,
-    6_447_943,
-    9_671_923,
-    14_507_903,
-    21_761_863,
-    32_642_861,
-    48_964_297,
-    73_446_469,
-    110_169_743,
-    165_254_623,
-    247_881_989,
-    371_822_987,
-    557_734_537,
-    836_601_847,
-    1_254_902_827,
-    1_882_354_259,
-    2_823_531_397,
-    4_235_297_173,
-    6_352_945_771,
-    9_529_418_671,
-];
-
-/// The first of [`PRIMES`] from the mean weight on that is coprime with the sum, modulo the sum; 0 of nothing.
-pub(super) fn stride(total: u64, servers: u64) -> u64 {
-    if total <= 1 {
-        return total;
+/// A tag, which may say a weight.
+pub trait Tag {
+    /// The weight that it says.
+    ///
+    /// # Errors
+    /// It says none.
+    fn weight(&self) -> Result<NonZeroU32, WeightError> {
+        Err(WeightError::NoInteger)
     }
-    let mean = total / servers.max(1);
-    let known = PRIMES.iter().copied().filter(|prime| *prime >= mean).find(|prime| coprime(total, *prime));
-    // A sum that all of them divide is above 2^64, so one is left but for a mean beyond the list, which a u32 is not.
-    known.unwrap_or(1) % total
 }
 
-const fn coprime(mut a: u64, mut b: u64) -> bool {
-    while b != 0 {
-        (a, b) = (b, a % b);
+impl Tag for () {}
+
+impl<T: AsRef<str> + ?Sized> Tag for &T {
+    fn weight(&self) -> Result<NonZeroU32, WeightError> {
+        weight_of_tag(self.as_ref())
     }
-    a == 1
 }
+
+macro_rules! number_tags {
+    ($($number:ty),*) => {
+        $(impl Tag for $number {
+            fn weight(&self) -> Result<NonZeroU32, WeightError> {
+                NonZeroU32::new(u32::from(*self)).ok_or(WeightError::Zero)
+            }
+        })*
+    };
+}
+
+number_tags!(u8, u16, u32);
 
 #[cfg(test)]
 mod tests {
@@ -203,22 +134,5 @@ mod tests {
         ] {
             assert_eq!(weight_of_tag(tag).map(NonZeroU32::get), expected, "{tag:?}");
         }
-    }
-
-    #[test]
-    fn s2_strides_are_coprime_with_the_sum() {
-        for (total, servers, expected) in
-            [(1, 1, 1), (12, 3, 5), (100, 2, 71), (15, 5, 11), (10, 3, 3), (2_997, 3, 1_289)]
-        {
-            assert_eq!(stride(total, servers), expected, "{total} / {servers}");
-        }
-        for total in 2..5_000 {
-            for servers in [1, 2, 3, 7, total] {
-                let stride = stride(total, servers);
-                assert!(stride < total && coprime(total, stride), "{total} / {servers}: {stride}");
-            }
-        }
-        let most = u64::from(u32::MAX);
-        assert!(coprime(most, stride(most, 1)) && coprime(most * 9, stride(most * 9, 9)));
     }
 }

@@ -1,7 +1,10 @@
 //! `wrr`: weighted round robin.
 
-use super::{seeds::mix, weight::Weights, weight::stride};
-use crate::atomic::{AtomicU64, Ordering};
+use core::num::NonZeroU32;
+
+use super::weights::stride;
+use super::{ArrangeError, Balancer, Look, Offer, Room, Roster, ServerList, Weighing, Weights, seeds::mix};
+use crate::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// How many servers one selection can leave out and still be exact.
 const LEFT_OUT: usize = 16;
@@ -15,11 +18,13 @@ const LEFT_OUT: usize = 16;
 /// A server that cannot be used is left out and the pick made again without it, from where it began; after 16 of those in
 /// one selection the rest follow in list order.
 ///
-/// Cost: a load to look, a compare-and-swap to commit; a pick passes over some two servers. 8 bytes.
+/// Cost: a load to look, a compare-and-swap to commit; a pick passes over some two servers. 32 bytes and the weights.
 #[derive(Debug)]
-pub struct WeightedRoundRobin {
+pub struct WeightedRoundRobin<R: Room> {
     /// The position above, and what is left of its server's units below.
     state: AtomicU64,
+    weighing: Weighing,
+    weights: Weights<R::Weights>,
 }
 
 /// A server that `wrr` offers, and how it goes on if that one is taken.
@@ -31,8 +36,8 @@ pub struct Step {
     to: u64,
 }
 
-impl WeightedRoundRobin {
-    /// A balancer that starts somewhere.
+impl<R: Room> WeightedRoundRobin<R> {
+    /// A balancer that starts somewhere, of servers whose tags are weights.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the mix will do")]
     pub fn new(seed: u64) -> Self {
@@ -42,19 +47,80 @@ impl WeightedRoundRobin {
     /// A balancer that starts at position `start`, modulo the number of servers.
     #[must_use]
     pub fn starting_at(start: u32) -> Self {
-        Self { state: AtomicU64::new(Turn { position: start, left: 0 }.word()) }
+        let state = AtomicU64::new(Place { position: start, left: 0 }.word());
+        Self { state, weighing: Weighing::Tag, weights: Weights::default() }
+    }
+
+    /// The same, of servers that weigh so much where their tag is no weight.
+    #[must_use]
+    pub fn or_weight(self, default: NonZeroU32) -> Self {
+        Self { weighing: Weighing::TagOr(default), ..self }
+    }
+
+    /// Sets the weights by position, as [`arrange`](Balancer::arrange) does from a list.
+    ///
+    /// # Errors
+    /// More than there is room for.
+    pub fn set_weights(&mut self, weights: impl Iterator<Item = u32>) -> Result<(), ArrangeError> {
+        self.weights.refill(weights)
     }
 
     /// The servers in the order in which this pick would choose them.
-    pub fn steps<'w, W: AsRef<[u32]>>(&self, weights: &'w Weights<W>) -> Steps<'w, W> {
-        Steps { weights, from: self.state.load(Ordering::Relaxed), left_out: heapless::Vec::new(), plain: None }
+    pub fn steps(&self) -> Steps<'_, R::Weights> {
+        Steps { weights: &self.weights, from: self.state.load(SeqCst), left_out: heapless::Vec::new(), plain: None }
     }
 
     /// Goes on from a step that was taken. False, with nothing changed, if another call did so since the look and `insist`
     /// is false; who insists then has its server beside the sequence.
-    pub fn commit(&self, step: Step, insist: bool) -> bool {
-        self.state.compare_exchange(step.from, step.to, Ordering::Relaxed, Ordering::Relaxed).is_ok() || insist
+    pub fn take(&self, step: Step, insist: bool) -> bool {
+        self.state.compare_exchange(step.from, step.to, SeqCst, SeqCst).is_ok() || insist
     }
+}
+
+impl<R: Room> Clone for WeightedRoundRobin<R> {
+    /// One that goes on from here.
+    fn clone(&self) -> Self {
+        let state = AtomicU64::new(self.state.load(SeqCst));
+        Self { state, weighing: self.weighing, weights: self.weights.clone() }
+    }
+}
+
+impl<R: Room> Balancer for WeightedRoundRobin<R> {
+    type Stats = ();
+    type Ticket = Step;
+
+    fn stats(&self) {}
+
+    fn weighing(&self) -> Weighing {
+        self.weighing
+    }
+
+    fn arrange<L: Roster<Stats = ()>>(&mut self, list: &L) -> Result<(), ArrangeError> {
+        self.set_weights(weights(list))
+    }
+
+    fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
+        &'a self,
+        look: Look<'a, L>,
+        _: &'a mut dyn FnMut() -> u32,
+    ) -> impl Iterator<Item = Offer<Step>> + 'a {
+        self.steps().filter_map(move |step| {
+            let candidate = look.list.at(usize::try_from(step.position).ok()?)?;
+            Some(Offer { candidate, ticket: step })
+        })
+    }
+
+    fn commit(&self, step: Step, insist: bool) -> bool {
+        self.take(step, insist)
+    }
+}
+
+/// The weights of a list, by position.
+pub(super) fn weights<L: ServerList>(list: &L) -> impl Iterator<Item = u32> {
+    (0..list.len()).map(|position| {
+        let load = list.at(position).and_then(|found| list.load(found.server));
+        load.map_or(0, |load| load.weight.get())
+    })
 }
 
 /// The order in which `wrr` offers servers in one selection: each position once.
@@ -71,7 +137,7 @@ impl<W: AsRef<[u32]>> Iterator for Steps<'_, W> {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
-        let servers = u32::try_from(self.weights.len()).ok().filter(|servers| *servers > 0)?;
+        let servers = NonZeroU32::new(u32::try_from(self.weights.len()).ok()?)?;
         if self.left_out.is_full() || self.left_out.len() == self.weights.len() {
             return self.in_list_order(servers);
         }
@@ -94,8 +160,8 @@ impl<W: AsRef<[u32]>> Iterator for Steps<'_, W> {
 
 impl<W: AsRef<[u32]>> Steps<'_, W> {
     /// Goes a stride through the units of the servers that are not left out; answers where it ends, and the turn after it.
-    fn go(&self, servers: u32, mut stride: u64) -> (u32, u64) {
-        let from = Turn::of(self.from);
+    fn go(&self, servers: NonZeroU32, mut stride: u64) -> (u32, u64) {
+        let from = Place::of(self.from);
         // The list may have changed since.
         let mut position = from.position % servers;
         let weight = self.weights.at(position);
@@ -104,13 +170,13 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
             if !self.left_out.contains(&position) {
                 if units > stride {
                     let left = u32::try_from(units - stride).unwrap_or(u32::MAX);
-                    return (position, Turn { position, left }.word());
+                    return (position, Place { position, left }.word());
                 }
                 stride -= units;
             }
-            let next = if position + 1 == servers { 0 } else { position + 1 };
+            let next = if position + 1 == servers.get() { 0 } else { position + 1 };
             if stride == 0 {
-                return (position, Turn { position: next, left: 0 }.word());
+                return (position, Place { position: next, left: 0 }.word());
             }
             position = next;
             units = self.weights.at(position).into();
@@ -118,17 +184,20 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
     }
 
     /// The positions that were not offered, beginning behind the turn, for a list that is nearly all down.
-    fn in_list_order(&mut self, servers: u32) -> Option<Step> {
-        let begin = Turn::of(self.from).position % servers;
+    fn in_list_order(&mut self, servers: NonZeroU32) -> Option<Step> {
+        let begin = Place::of(self.from).position % servers;
         loop {
             let given = self.plain.unwrap_or(0);
-            if given == servers {
+            if given == servers.get() {
                 return None;
             }
             self.plain = Some(given + 1);
-            let position = u32::try_from((u64::from(begin) + u64::from(given)) % u64::from(servers)).ok()?;
+            // Both are less than there are servers, and their sum may be more than a word.
+            let gap = servers.get() - begin;
+            let position = if given < gap { begin + given } else { given - gap };
             if !self.left_out.contains(&position) {
-                let to = Turn { position: if position + 1 == servers { 0 } else { position + 1 }, left: 0 }.word();
+                let to =
+                    Place { position: if position + 1 == servers.get() { 0 } else { position + 1 }, left: 0 }.word();
                 return Some(Step { position, from: self.from, to });
             }
         }
@@ -137,13 +206,13 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
 
 /// What is packed in [`WeightedRoundRobin::state`].
 #[derive(Clone, Copy)]
-struct Turn {
+struct Place {
     position: u32,
     /// Of the units of the server at `position`; 0: all of them.
     left: u32,
 }
 
-impl Turn {
+impl Place {
     const fn of(word: u64) -> Self {
         Self { position: (word >> 32) as u32, left: (word & 0xFFFF_FFFF) as u32 }
     }
@@ -156,13 +225,22 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     extern crate std;
+    use super::super::Fixed;
     use super::*;
     use std::vec;
     use std::vec::Vec;
 
-    fn pick(wrr: &WeightedRoundRobin, weights: &Weights<Vec<u32>>, down: &[u32]) -> Option<u32> {
-        let step = wrr.steps(weights).find(|step| !down.contains(&step.position))?;
-        assert!(wrr.commit(step, false));
+    type Wrr = WeightedRoundRobin<Fixed<64>>;
+
+    fn starting_at(start: u32, weights: &[u32]) -> Wrr {
+        let mut wrr = Wrr::starting_at(start);
+        wrr.set_weights(weights.iter().copied()).unwrap();
+        wrr
+    }
+
+    fn pick(wrr: &Wrr, down: &[u32]) -> Option<u32> {
+        let step = wrr.steps().find(|step| !down.contains(&step.position))?;
+        assert!(wrr.take(step, false));
         Some(step.position)
     }
 
@@ -172,12 +250,11 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(SEED);
         for case in 0..200 {
             let weights: Vec<u32> = (0..rng.usize(1..40)).map(|_| rng.u32(1..60)).collect();
-            let wrr = WeightedRoundRobin::new(case);
-            let list = Weights::new(weights.clone());
+            let wrr = starting_at(rng.u32(..), &weights);
             for _ in 0..3 {
                 let mut counts = vec![0; weights.len()];
-                for _ in 0..list.total() {
-                    counts[pick(&wrr, &list, &[]).unwrap() as usize] += 1;
+                for _ in 0..weights.iter().sum() {
+                    counts[pick(&wrr, &[]).unwrap() as usize] += 1;
                 }
                 assert_eq!(counts, weights, "seed {SEED}, case {case}");
             }
@@ -187,35 +264,33 @@ mod tests {
     #[test]
     fn s6_a_selection_offers_each_server_once() {
         for servers in [1, 2, 5, 15, 16, 17, 60] {
-            let list = Weights::new((0..servers).map(|weight| weight % 5).collect::<Vec<u32>>());
-            let wrr = WeightedRoundRobin::starting_at(7);
-            let mut offered: Vec<u32> = wrr.steps(&list).map(|step| step.position).collect();
+            let wrr = starting_at(7, &(0..servers).map(|weight| weight % 5).collect::<Vec<u32>>());
+            let mut offered: Vec<u32> = wrr.steps().map(|step| step.position).collect();
             offered.sort_unstable();
             assert_eq!(offered, (0..servers).collect::<Vec<_>>());
         }
-        assert_eq!(WeightedRoundRobin::new(1).steps(&Weights::new([0_u32; 0])).count(), 0);
+        assert_eq!(Wrr::new(1).steps().count(), 0);
+        assert_eq!(Wrr::new(1).set_weights(0..65), Err(ArrangeError::Room { servers: 64 }));
     }
 
     #[test]
     fn s2_what_is_down_is_left_out_and_the_others_keep_their_proportions() {
-        let list = Weights::new(vec![6, 3, 1]);
-        let wrr = WeightedRoundRobin::starting_at(0);
+        let wrr = starting_at(0, &[6, 3, 1]);
         let mut counts = [0; 3];
         for _ in 0..700 {
-            counts[pick(&wrr, &list, &[1]).unwrap() as usize] += 1;
+            counts[pick(&wrr, &[1]).unwrap() as usize] += 1;
         }
         assert_eq!(counts, [600, 0, 100]);
-        assert_eq!(pick(&wrr, &list, &[0, 1, 2]), None);
+        assert_eq!(pick(&wrr, &[0, 1, 2]), None);
     }
 
     #[test]
     fn s7_a_list_that_shrinks_is_no_trouble() {
-        let wrr = WeightedRoundRobin::starting_at(0);
-        let long = Weights::new(vec![9; 12]);
-        assert!((0..7).all(|_| pick(&wrr, &long, &[]).is_some()));
-        let short = Weights::new(vec![1, 2]);
+        let mut wrr = starting_at(0, &[9; 12]);
+        assert!((0..7).all(|_| pick(&wrr, &[]).is_some()));
+        wrr.set_weights([1, 2].into_iter()).unwrap();
         let counts = (0..300).fold([0; 2], |mut counts, _| {
-            counts[pick(&wrr, &short, &[]).unwrap() as usize] += 1;
+            counts[pick(&wrr, &[]).unwrap() as usize] += 1;
             counts
         });
         assert!((99..=101).contains(&counts[0]), "{counts:?}");
@@ -223,13 +298,12 @@ mod tests {
 
     #[test]
     fn s2_a_lost_race_changes_nothing() {
-        let list = Weights::new(vec![1, 1, 1]);
-        let wrr = WeightedRoundRobin::starting_at(0);
-        let look = || wrr.steps(&list).next().unwrap();
+        let wrr = starting_at(0, &[1, 1, 1]);
+        let look = || wrr.steps().next().unwrap();
         let stale = look();
-        assert!(wrr.commit(look(), false));
+        assert!(wrr.take(look(), false));
         let next = look();
-        assert!(!wrr.commit(stale, false) && look() == next);
-        assert!(wrr.commit(stale, true) && look() == next, "beside the sequence");
+        assert!(!wrr.take(stale, false) && look() == next);
+        assert!(wrr.take(stale, true) && look() == next, "beside the sequence");
     }
 }

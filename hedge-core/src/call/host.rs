@@ -3,9 +3,9 @@
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
-use super::Attempt;
+use super::{Attempt, AttemptId};
 use crate::balance::Seeds;
-use crate::policy::{BackupDelay, ChannelOptions, Denial, Ended};
+use crate::policy::{BackupDelay, ChannelOptions, Code, Denial, Ended, Timeout};
 use crate::time::{Duration, Instant};
 
 /// A server of a cluster: a slot and which of the servers that have lived in it (L20). A removed server's id never means
@@ -129,26 +129,19 @@ pub struct Selection<'a> {
     pub servers: Option<&'a [ServerId]>,
     /// The request's key for balancers that hash.
     pub request_code: Option<u32>,
+    /// When.
+    pub now: Instant,
 }
 
 /// A server that was looked at and not yet committed to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pick {
+pub struct Pick<T> {
     /// The server.
     pub server: ServerId,
     /// Its address.
     pub address: AddressKey,
     /// What the balancer needs to commit it; `None` where it was not the balancer's choice.
-    pub ticket: Option<Ticket>,
-}
-
-/// A balancer's note to itself between a look and its commit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Ticket {
-    /// Where the sequence of candidates began.
-    pub origin: u32,
-    /// Where the one that was chosen stands in the list.
-    pub position: u32,
+    pub ticket: Option<T>,
 }
 
 /// Why no server was found.
@@ -186,10 +179,61 @@ pub enum Feedback {
     },
 }
 
+impl Feedback {
+    /// From the attempt's start to its end, whichever that was.
+    #[must_use]
+    pub const fn took(self) -> Duration {
+        match self {
+            Self::Success { latency: took } | Self::Failure { latency: took } | Self::Abandoned { age: took } => took,
+        }
+    }
+}
+
+/// An attempt at a server, as its host and balancer see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Sent {
+    /// The server.
+    pub server: ServerId,
+    /// When it was sent, as [`Host::commit`] was told.
+    pub at: Instant,
+    /// Its number in its call: so many attempts were before it.
+    pub attempt: AttemptId,
+    /// How many attempts may follow the call's first.
+    pub max_retry: u8,
+    /// The call's timeout.
+    pub timeout: Timeout,
+}
+
+impl Sent {
+    /// That it is over.
+    #[must_use]
+    pub const fn finished(self, now: Instant, feedback: Feedback, code: Code) -> Finished {
+        Finished { sent: self, now, feedback, code }
+    }
+}
+
+/// An attempt that is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Finished {
+    /// The attempt.
+    pub sent: Sent,
+    /// When it ended.
+    pub now: Instant,
+    /// How it went.
+    pub feedback: Feedback,
+    /// Why it failed; [`Code::NONE`] if it did not.
+    pub code: Code,
+}
+
 /// What a [`Call`](super::Call) needs of whoever knows the servers: a pick, permission, and an ear for the end.
 ///
 /// Shared by reference: every method takes `&self`. [`Channel`](crate::channel::Channel) is one; adapters bring others.
 pub trait Host {
+    /// What the balancer wants to be told again of a server that it chose.
+    type Ticket: Copy;
+
     /// The options that a call inherits.
     fn options(&self) -> &ChannelOptions;
 
@@ -203,17 +247,22 @@ pub trait Host {
     ///
     /// # Errors
     /// Why there is none.
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer>;
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<Self::Ticket>, NoServer>;
 
-    /// Commits to a pick: the balancer moves on, the server counts one attempt more in flight. False, with nothing
-    /// changed, if another call took the balancer's turn since the look and `insist` is false.
+    /// Whether calls need a request code (S5).
+    fn needs_request_code(&self) -> bool {
+        false
+    }
+
+    /// Commits to a pick: the balancer moves on, the server counts one attempt more in flight, sent `now`. False, with
+    /// nothing changed, if another call took the balancer's turn, or the server's, since the look and `insist` is false.
     ///
     /// A pick whose server has gone since the look is committed to nothing; the attempt will then fail as the transport
     /// finds no address for it.
-    fn commit(&self, pick: &Pick, insist: bool) -> bool;
+    fn commit(&self, pick: &Pick<Self::Ticket>, now: Instant, insist: bool) -> bool;
 
     /// An attempt is over: the server counts one less. Of a server that is gone, nothing is kept (L20).
-    fn finished(&self, server: ServerId, feedback: Feedback);
+    fn finished(&self, attempt: &Finished);
 
     /// The channel's delay, its policy's before the plain one (B1).
     fn backup_delay(&self, now: Instant) -> BackupDelay {

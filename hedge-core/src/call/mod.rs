@@ -27,7 +27,7 @@ use core::fmt;
 use core::ops::Deref;
 
 pub use action::{Action, Input, Start};
-pub use host::{AddressKey, Feedback, Host, NoServer, Pick, Selection, ServerId, Ticket};
+pub use host::{AddressKey, Feedback, Finished, Host, NoServer, Pick, Selection, Sent, ServerId};
 pub use report::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
 
 use crate::balance::Random;
@@ -69,7 +69,7 @@ enum Timer {
 /// use hedge_core::time::{Duration, Instant};
 ///
 /// let mut channel: Channel<&str, RoundRobin> = Channel::new(ChannelOptions::brpc(), RoundRobin::new(7), 7)?;
-/// channel.cluster_mut().insert("10.0.0.1:80", "")?;
+/// channel.insert("10.0.0.1:80", "")?;
 ///
 /// let start = Instant::ZERO;
 /// let options = CallOptions::new();
@@ -122,6 +122,9 @@ where
         let channel = host.options();
         let max_retry = options.max_retry.unwrap_or(channel.max_retry);
         ConfigError::check(max_retry, options.backoff.as_ref().unwrap_or(&channel.backoff), N)?;
+        if options.request_code.is_none() && options.servers.is_none() && host.needs_request_code() {
+            return Err(ConfigError::NoRequestCode);
+        }
         let deadline = match options.timeout.unwrap_or(channel.timeout) {
             Timeout::After(timeout) => now + timeout,
             Timeout::Never => Instant::NEVER,
@@ -206,9 +209,9 @@ where
 
     /// The winner of a streaming call, which its server is still working on (T2). Whoever reads the body owes the host
     /// one [`Host::finished`] for it when the body has ended or is dropped.
-    pub fn winner_in_flight(&self) -> Option<ServerId> {
+    pub fn winner_in_flight(&self) -> Option<Sent> {
         let winner = self.report.winner().filter(|_| self.options.streaming)?;
-        self.report.attempts().get(winner.index()).map(Attempt::server)
+        self.report.attempts().get(winner.index()).map(|attempt| self.sent(winner, attempt))
     }
 
     // ---- what an attempt's result does ----
@@ -218,16 +221,14 @@ where
         let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) else { return };
         let Judgement { verdict, code, .. } = *judgement;
         let latency = attempt.end(offset, State::Finished(verdict), code);
-        let server = attempt.server();
+        let attempt = *attempt;
         self.report.decide(id);
         if !(verdict == Verdict::Accept && self.options.streaming) {
-            self.host.finished(
-                server,
-                match verdict {
-                    Verdict::Accept | Verdict::Fatal => Feedback::Success { latency },
-                    Verdict::Retry | Verdict::Wait => Feedback::Failure { latency },
-                },
-            );
+            let feedback = match verdict {
+                Verdict::Accept | Verdict::Fatal => Feedback::Success { latency },
+                Verdict::Retry | Verdict::Wait => Feedback::Failure { latency },
+            };
+            self.settle(id, &attempt, feedback);
         }
         if verdict == Verdict::Accept {
             self.end(End::Accepted);
@@ -237,7 +238,7 @@ where
         } else if verdict == Verdict::Fatal {
             self.end(End::Fatal);
         } else {
-            self.plan_after_failure(server, judgement);
+            self.plan_after_failure(attempt.server(), judgement);
             self.end_if_stuck();
         }
     }
@@ -359,7 +360,7 @@ where
 
     /// What an attempt needs, checked when it is due: attempts left, a server, and last the limits, which count what they
     /// grant (L5, L9). Commits to the server.
-    fn choose(&mut self, kind: Kind) -> Result<Pick, Refusal> {
+    fn choose(&mut self, kind: Kind) -> Result<Pick<<P::Target as Host>::Ticket>, Refusal> {
         if kind != Kind::First && !self.attempts_left() {
             return Err(Refusal::NoAttemptLeft);
         }
@@ -369,7 +370,7 @@ where
             let pick = self.look(same).map_err(Refusal::Server)?;
             self.permitted(kind).map_err(Refusal::Limit)?;
             // What was granted goes where it was granted for; a first attempt may look again.
-            if self.host.commit(&pick, kind != Kind::First || tries_left == 0) {
+            if self.host.commit(&pick, self.sent_now(), kind != Kind::First || tries_left == 0) {
                 return Ok(pick);
             }
         }
@@ -377,7 +378,7 @@ where
     }
 
     /// Records an attempt that was committed to, and arms what follows from it.
-    fn start(&mut self, pick: &Pick, kind: Kind) -> Option<AttemptId> {
+    fn start(&mut self, pick: &Pick<<P::Target as Host>::Ticket>, kind: Kind) -> Option<AttemptId> {
         let attempt = self.report.push(Attempt::start(self.offset(), pick.server, pick.address, kind))?;
         match kind {
             Kind::First => match self.first_backup() {
@@ -455,13 +456,14 @@ where
 
     // ---- what is asked of the host and the policies ----
 
-    fn look(&mut self, same: Option<ServerId>) -> Result<Pick, NoServer> {
+    fn look(&mut self, same: Option<ServerId>) -> Result<Pick<<P::Target as Host>::Ticket>, NoServer> {
         let selection = Selection {
             tried: self.report.attempts(),
             same,
             working_too: self.host.options().same_server_backup,
             servers: self.options.servers,
             request_code: self.options.request_code,
+            now: self.seen,
         };
         self.host.look(&selection, &mut || self.random.next(self.host.seeds()))
     }
@@ -483,15 +485,30 @@ where
     fn end(&mut self, end: End) {
         let offset = self.offset();
         self.report.finish(end, offset);
-        for attempt in self.report.attempts_mut() {
-            if attempt.in_flight() {
+        for index in 0..self.report.attempts().len() {
+            let id = AttemptId::new(u8::try_from(index).unwrap_or(u8::MAX));
+            if let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) {
                 let age = attempt.end(offset, State::Abandoned, Code::NONE);
-                self.host.finished(attempt.server(), Feedback::Abandoned { age });
+                let attempt = *attempt;
+                self.settle(id, &attempt, Feedback::Abandoned { age });
             }
         }
         if self.polled {
             self.notify(end);
         }
+    }
+
+    /// Tells the host of an attempt that is over.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn settle(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback) {
+        let sent = self.sent(id, attempt);
+        self.host.finished(&sent.finished(self.seen, feedback, attempt.code()));
+    }
+
+    fn sent(&self, id: AttemptId, attempt: &Attempt) -> Sent {
+        let at = self.report.started() + attempt.started();
+        let timeout = self.options.timeout.unwrap_or(self.host.options().timeout);
+        Sent { server: attempt.server(), at, attempt: id, max_retry: self.max_retry, timeout }
     }
 
     /// The policy's notice, once, and only of a call that was ever polled (B2).
@@ -532,6 +549,11 @@ where
 
     fn offset(&self) -> Duration {
         self.seen.since(self.report.started())
+    }
+
+    /// When an attempt that starts now is sent, as its record will have it.
+    fn sent_now(&self) -> Instant {
+        self.report.started() + Attempt::kept(self.offset())
     }
 
     // On a microcontroller its bytes count, in as many places as ask.

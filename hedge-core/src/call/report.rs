@@ -111,6 +111,11 @@ impl Attempt {
         Self { started_us, ended_us: 0, server, address, code: Code::NONE, kind, state }
     }
 
+    /// An offset as an attempt keeps it.
+    pub(super) fn kept(offset: Duration) -> Duration {
+        Duration::from_micros(offset_us(offset).into())
+    }
+
     /// Ends an attempt in flight; answers how long it took.
     pub(super) fn end(&mut self, offset: Duration, state: State, code: Code) -> Duration {
         self.ended_us = offset_us(offset);
@@ -382,10 +387,6 @@ impl<const N: usize> Report<N> {
         let id = AttemptId(self.len());
         self.attempts.push(attempt).ok()?;
         Some(id)
-    }
-
-    pub(super) fn attempts_mut(&mut self) -> &mut [Attempt] {
-        &mut self.attempts
     }
 
     pub(super) const fn begin(&mut self, at: Instant) {

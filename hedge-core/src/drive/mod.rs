@@ -22,8 +22,8 @@
 //! # struct Refused;
 //! # impl AttemptError for Refused { fn kind(&self) -> ErrorKind { ErrorKind::Refused } }
 //! # let mut channel: Channel<&str, RoundRobin> = Channel::new(ChannelOptions::brpc(), RoundRobin::new(1), 1)?;
-//! # channel.cluster_mut().insert("10.0.0.1:80", "")?;
-//! # channel.cluster_mut().insert("10.0.0.2:80", "")?;
+//! # channel.insert("10.0.0.1:80", "")?;
+//! # channel.insert("10.0.0.2:80", "")?;
 //! # let timer = Still;
 //! # let future = async {
 //! let options = CallOptions::new();

@@ -116,7 +116,7 @@ type Line = Channel<u16, RoundRobin, crate::policy::NoPolicy, u8>;
 fn line(servers: u16, options: ChannelOptions) -> Line {
     let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), crate::policy::NoPolicy, 1).unwrap();
     for address in 0..servers {
-        channel.cluster_mut().insert(address, 0).unwrap();
+        channel.insert(address, 0).unwrap();
     }
     channel
 }
@@ -427,6 +427,8 @@ fn l6_three_in_flight_need_three_slots() {
 struct Vanishing(Line, Cell<u32>);
 
 impl crate::call::Host for Vanishing {
+    type Ticket = crate::balance::Turn;
+
     fn options(&self) -> &ChannelOptions {
         self.0.options()
     }
@@ -440,14 +442,14 @@ impl crate::call::Host for Vanishing {
         &self,
         selection: &crate::call::Selection<'_>,
         random: &mut dyn FnMut() -> u32,
-    ) -> Result<crate::call::Pick, crate::call::NoServer> {
+    ) -> Result<crate::call::Pick<crate::balance::Turn>, crate::call::NoServer> {
         self.0.look(selection, random)
     }
-    fn commit(&self, pick: &crate::call::Pick, insist: bool) -> bool {
-        self.0.commit(pick, insist)
+    fn commit(&self, pick: &crate::call::Pick<crate::balance::Turn>, now: Instant, insist: bool) -> bool {
+        self.0.commit(pick, now, insist)
     }
-    fn finished(&self, server: ServerId, feedback: crate::call::Feedback) {
-        self.0.finished(server, feedback);
+    fn finished(&self, attempt: &crate::call::Finished) {
+        self.0.finished(attempt);
     }
 }
 

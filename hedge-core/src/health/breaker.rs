@@ -1,8 +1,10 @@
 //! What breakers have in common: [`Breaker`], and [`AnyBreaker`] for configuration (H2).
 
+use core::fmt;
+
 use super::{
     CircuitBreaker, CircuitOptions, CircuitState, ConsecutiveFailures, FailureOptions, Gate, HealthError,
-    IsolationOptions,
+    IsolationOptions, RecoveryOptions, RecoveryPolicy,
 };
 use crate::call::Feedback;
 use crate::policy::ErrorKind;
@@ -97,13 +99,13 @@ pub enum Change {
 /// ```
 pub trait Breaker {
     /// What is known of a server.
-    type State: Default;
+    type State: Default + fmt::Debug;
 
     /// For how long it isolates: valid options.
     fn isolation(&self) -> &IsolationOptions;
 
-    /// The part of a server's state that says whether it is isolated.
-    fn gate(state: &Self::State) -> &Gate;
+    /// The part of a server's state that says whether it is isolated; `None` of a breaker that never isolates.
+    fn gate<'s>(&self, state: &'s Self::State) -> Option<&'s Gate>;
 
     /// Counts an attempt at a server that is not isolated; whether the server is still healthy. Of a success the answer is
     /// not looked at.
@@ -112,21 +114,26 @@ pub trait Breaker {
     /// Forgets the failures: the server returns.
     fn reset(&self, state: &Self::State);
 
+    /// How attempts are let in as servers come back after all were down (H3); `None`: all of them.
+    fn recovery(&self) -> Option<&RecoveryPolicy> {
+        None
+    }
+
     /// Whether an attempt may be sent. A load; two while isolated.
     #[inline]
     fn usable(&self, state: &Self::State, now: Instant) -> bool {
-        Self::gate(state).usable(self.isolation(), now)
+        self.gate(state).is_none_or(|gate| gate.usable(self.isolation(), now))
     }
 
     /// An attempt is sent. False, with nothing changed, if the server is isolated, as when another attempt has become the
     /// probe since the look, and `insist` is false. Every attempt that is told of here, `insist` or not, must be told of to
     /// [`finished`](Self::finished) too.
     fn started(&self, state: &Self::State, now: Instant, insist: bool) -> bool {
-        Self::gate(state).started(self.isolation(), now, insist)
+        self.gate(state).is_none_or(|gate| gate.started(self.isolation(), now, insist))
     }
 
-    /// An attempt is over. `may_isolate` is asked, by one caller at a time, before a server that was not isolated is (H4:
-    /// [`Isolations::take`](super::Isolations::take)); if it refuses, it is asked again at the next failure.
+    /// An attempt is over. `may_isolate` is asked, by one caller at a time, before a server that was not isolated is (H4,
+    /// [`Health`](super::Health) asks its [`IsolationLimit`](super::IsolationLimit)); if it refuses, it is asked again at the next failure.
     fn finished(
         &self,
         state: &Self::State,
@@ -135,22 +142,85 @@ pub trait Breaker {
         may_isolate: impl FnOnce() -> bool,
     ) -> Option<Change> {
         let count = |failed, latency| self.count(state, failed, latency);
-        Self::gate(state).finished(self.isolation(), now, outcome, count, may_isolate, || self.reset(state))
+        self.gate(state)?.finished(self.isolation(), now, outcome, count, may_isolate, || self.reset(state))
     }
 
     /// Whether the server is isolated, or being probed: whether it counts against H4.
     fn is_isolated(&self, state: &Self::State) -> bool {
-        Self::gate(state).is_isolated()
+        self.gate(state).is_some_and(Gate::is_isolated)
     }
 
     /// When an isolation that goes on will be over.
     fn isolated_until(&self, state: &Self::State, now: Instant) -> Option<Instant> {
-        Self::gate(state).isolated_until(self.isolation(), now)
+        self.gate(state)?.isolated_until(self.isolation(), now)
     }
 
     /// Ends an isolation early: too few servers are left (H4). False if there is none, or if it is ending anyway.
     fn lift(&self, state: &Self::State, now: Instant) -> bool {
-        Self::gate(state).lift(now, || self.reset(state))
+        self.gate(state).is_some_and(|gate| gate.lift(now, || self.reset(state)))
+    }
+}
+
+/// No breaker: failures isolate nothing, and nothing is kept of a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NoBreaker;
+
+impl Breaker for NoBreaker {
+    type State = ();
+
+    fn isolation(&self) -> &IsolationOptions {
+        const { &IsolationOptions::DEFAULT }
+    }
+
+    fn gate<'s>(&self, (): &'s ()) -> Option<&'s Gate> {
+        None
+    }
+
+    fn count(&self, (): &(), _: bool, _: Duration) -> bool {
+        true
+    }
+
+    fn reset(&self, (): &()) {}
+}
+
+/// A breaker, and a careful return after all servers were down (H3) if there are options for one.
+#[derive(Debug)]
+pub struct Recovering<K> {
+    breaker: K,
+    recovery: Option<RecoveryPolicy>,
+}
+
+impl<K> Recovering<K> {
+    /// A breaker with it.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn new(breaker: K, options: Option<RecoveryOptions>) -> Result<Self, HealthError> {
+        Ok(Self { breaker, recovery: options.map(RecoveryPolicy::new).transpose()? })
+    }
+}
+
+impl<K: Breaker> Breaker for Recovering<K> {
+    type State = K::State;
+
+    fn isolation(&self) -> &IsolationOptions {
+        self.breaker.isolation()
+    }
+
+    fn gate<'s>(&self, state: &'s K::State) -> Option<&'s Gate> {
+        self.breaker.gate(state)
+    }
+
+    fn count(&self, state: &K::State, failed: bool, latency: Duration) -> bool {
+        self.breaker.count(state, failed, latency)
+    }
+
+    fn reset(&self, state: &K::State) {
+        self.breaker.reset(state);
+    }
+
+    fn recovery(&self) -> Option<&RecoveryPolicy> {
+        self.recovery.as_ref()
     }
 }
 
@@ -187,6 +257,8 @@ impl BreakerOptions {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum AnyBreaker {
+    /// None: nothing is isolated.
+    None,
     /// brpc's.
     Circuit(CircuitBreaker),
     /// So many failures in a row.
@@ -213,17 +285,22 @@ impl Breaker for AnyBreaker {
 
     fn isolation(&self) -> &IsolationOptions {
         match self {
+            Self::None => NoBreaker.isolation(),
             Self::Circuit(breaker) => breaker.isolation(),
             Self::ConsecutiveFailures(breaker) => breaker.isolation(),
         }
     }
 
-    fn gate(state: &CircuitState) -> &Gate {
-        CircuitBreaker::gate(state)
+    fn gate<'s>(&self, state: &'s CircuitState) -> Option<&'s Gate> {
+        match self {
+            Self::None => None,
+            Self::Circuit(_) | Self::ConsecutiveFailures(_) => Some(state.gate()),
+        }
     }
 
     fn count(&self, state: &CircuitState, failed: bool, latency: Duration) -> bool {
         match self {
+            Self::None => true,
             Self::Circuit(breaker) => breaker.count(state, failed, latency),
             Self::ConsecutiveFailures(breaker) => breaker.count_in(state.row(), failed),
         }
@@ -231,6 +308,7 @@ impl Breaker for AnyBreaker {
 
     fn reset(&self, state: &CircuitState) {
         match self {
+            Self::None => {}
             Self::Circuit(breaker) => breaker.reset(state),
             Self::ConsecutiveFailures(_) => ConsecutiveFailures::reset_in(state.row()),
         }

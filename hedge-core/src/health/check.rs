@@ -58,7 +58,7 @@ pub struct CheckId(u16);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CheckAction {
-    /// Tell whoever selects servers: [`Cluster::set_usable`](crate::cluster::Cluster::set_usable).
+    /// Tell whoever selects servers: [`Channel::set_usable`](crate::channel::Channel::set_usable).
     Publish {
         /// Whether the server takes calls.
         usable: bool,
@@ -282,7 +282,9 @@ impl Checker {
     }
 
     fn next_check(&self) -> Instant {
-        self.at + self.options.interval.scale(self.factor)
+        // An hour is 32 bits of microseconds, and a factor 17.
+        let scaled = self.options.interval.as_micros().saturating_mul(self.factor.into()) >> 16;
+        self.at + Duration::from_micros(scaled)
     }
 
     fn step_ends(&self) -> Instant {

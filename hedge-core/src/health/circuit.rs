@@ -84,6 +84,10 @@ pub struct CircuitState {
 }
 
 impl CircuitState {
+    pub(super) const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// The word in which [`AnyBreaker`](super::AnyBreaker) counts failures in a row.
     pub(super) const fn row(&self) -> &AtomicU32 {
         &self.long.counts
@@ -109,8 +113,8 @@ impl Breaker for CircuitBreaker {
         &self.isolation
     }
 
-    fn gate(state: &CircuitState) -> &Gate {
-        &state.gate
+    fn gate<'s>(&self, state: &'s CircuitState) -> Option<&'s Gate> {
+        Some(state.gate())
     }
 
     fn count(&self, state: &CircuitState, failed: bool, latency: Duration) -> bool {

@@ -7,26 +7,66 @@
 //! | [`Checker`] | server | when to check one whose connection broke, and when it is back (H1) |
 //! | [`Breaker`] | channel, with a small state a server | whether a server fails too much, for how long it is left alone, and which attempt probes it (H2) |
 //! | [`RecoveryPolicy`] | channel | whether a call is let in while servers come back after all were down (H3) |
-//! | [`IsolationLimit`], [`Isolations`] | channel | how many servers breakers may take away (H4) |
+//! | [`IsolationLimit`] | channel | how many servers breakers may take away (H4) |
+//! | [`Health`] | channel, with a [`ServerHealth`] a server | all of it together, for whoever selects servers |
 //!
 //! A server takes calls if its checker has not published that it does not, and its breaker says that it is usable. The two
 //! are kept apart: a broken connection isolates whatever the others do, a breaker never takes more than its share.
+//!
+//! # By hand
+//!
+//! A [`Channel`](crate::channel::Channel) asks its breaker by itself. Checks need somebody who connects:
+//!
+//! ```
+//! use hedge_core::balance::{RoundRobin, Seeds};
+//! use hedge_core::channel::Channel;
+//! use hedge_core::health::*;
+//! use hedge_core::policy::{ChannelOptions, NoPolicy};
+//! use hedge_core::time::{Duration, Instant};
+//!
+//! let breaker = ConsecutiveFailures::new(FailureOptions::DEFAULT)?;
+//! let health = Health::new(breaker, IsolationLimit::DEFAULT)?;
+//! let mut line: Channel<&str, RoundRobin, NoPolicy, &str, 8, ConsecutiveFailures> =
+//!     Channel::with_health(ChannelOptions::brpc(), RoundRobin::new(7), NoPolicy, health, 7)?;
+//! let server = line.insert("10.0.0.1:80", "")?;
+//! let mut checker = Checker::new(CheckOptions::DEFAULT, &Seeds::new(7))?;
+//!
+//! // A connection to it was refused.
+//! let mut now = Instant::from_millis(5);
+//! checker.handle(now, CheckInput::Broken);
+//! let mut connected = 0;
+//! while connected == 0 || !line.usable(server, now) {
+//!     match checker.poll(now) {
+//!         CheckAction::Publish { usable } => _ = line.set_usable(server, usable, now),
+//!         CheckAction::Wait { until } => now = until.unwrap_or(now), // sleep
+//!         CheckAction::Connect { check, .. } => {
+//!             connected += 1; // connect
+//!             checker.handle(now, CheckInput::Passed { check });
+//!         }
+//!         CheckAction::Ask { .. } | CheckAction::Abandon { .. } | CheckAction::Done => break,
+//!     }
+//! }
+//! assert!(line.usable(server, now) && now > Instant::from_millis(2_400));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod breaker;
 mod check;
 mod circuit;
 mod error;
 mod gate;
+mod host;
 mod recovery;
 mod row;
 mod window;
 
-pub use breaker::{AnyBreaker, Breaker, BreakerOptions, Change, Outcome};
+pub use breaker::{AnyBreaker, Breaker, BreakerOptions, Change, NoBreaker, Outcome, Recovering};
 pub use check::{CheckAction, CheckId, CheckInput, CheckOptions, Checker};
 pub use circuit::{CircuitBreaker, CircuitOptions, CircuitState, WindowOptions};
 pub use error::HealthError;
 pub use gate::{Gate, IsolationOptions};
-pub use recovery::{IsolationLimit, Isolations, RecoveryOptions, RecoveryPolicy};
+pub use host::{Health, ServerHealth};
+pub use recovery::{IsolationLimit, RecoveryOptions, RecoveryPolicy};
 pub use row::{ConsecutiveFailures, FailureOptions, FailureState};
 
 use crate::time::{Duration, Instant};

@@ -163,62 +163,6 @@ impl Default for IsolationLimit {
     }
 }
 
-/// How many servers breakers have isolated, so that threads that isolate at once keep to the limit together.
-///
-/// One is taken before a server is isolated, and given back when it returns, is lifted, is removed, or its connection breaks
-/// as well. When servers go or break, [`excess`](Self::excess) says how many isolations are now too many:
-/// [`Breaker::lift`](super::Breaker::lift) them. 8 bytes.
-///
-/// ```
-/// use hedge_core::health::{IsolationLimit, Isolations};
-///
-/// let isolations = Isolations::new(IsolationLimit::DEFAULT)?;
-/// assert!(isolations.take(4) && isolations.take(4));
-/// assert!(!isolations.take(4), "two of four stay");
-/// assert_eq!(isolations.excess(2), 1, "two are gone, and of the other two one must stay");
-/// isolations.give_back();
-/// assert_eq!(isolations.excess(2), 0);
-/// # Ok::<(), hedge_core::health::HealthError>(())
-/// ```
-#[derive(Debug)]
-pub struct Isolations {
-    limit: IsolationLimit,
-    isolated: AtomicU32,
-}
-
-impl Isolations {
-    /// None isolated.
-    ///
-    /// # Errors
-    /// A share out of its range.
-    pub fn new(limit: IsolationLimit) -> Result<Self, HealthError> {
-        limit.validate()?;
-        Ok(Self { limit, isolated: AtomicU32::new(0) })
-    }
-
-    /// How many are isolated.
-    pub fn isolated(&self) -> u32 {
-        self.isolated.load(Ordering::Relaxed)
-    }
-
-    /// Counts one of `whole` servers as isolated; false, with nothing changed, if that would be too many.
-    pub fn take(&self, whole: u32) -> bool {
-        let one_more = |isolated| self.limit.may_isolate(whole, isolated).then(|| isolated + 1);
-        self.isolated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
-    }
-
-    /// One less is isolated.
-    pub fn give_back(&self) {
-        let one_less = |isolated: u32| isolated.checked_sub(1);
-        let _ = self.isolated.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
-    }
-
-    /// How many of the isolations are too many of `whole` servers.
-    pub fn excess(&self, whole: u32) -> u32 {
-        self.isolated().saturating_sub(self.limit.most(whole))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -285,20 +229,6 @@ mod tests {
     }
 
     #[test]
-    fn h4_threads_keep_to_the_limit_together() {
-        let isolations = Isolations::new(IsolationLimit::DEFAULT).unwrap();
-        let taken: usize = std::thread::scope(|scope| {
-            let handles: std::vec::Vec<_> =
-                (0..4).map(|_| scope.spawn(|| (0..1_000).filter(|_| isolations.take(101)).count())).collect();
-            handles.into_iter().map(|handle| handle.join().unwrap()).sum()
-        });
-        assert_eq!((taken, isolations.isolated()), (50, 50));
-        assert_eq!((isolations.excess(101), isolations.excess(10), isolations.excess(0)), (0, 45, 50));
-        (0..60).for_each(|_| isolations.give_back());
-        assert_eq!(isolations.isolated(), 0);
-    }
-
-    #[test]
     fn h3_h4_options_out_of_range_say_which_and_what() {
         let options = |min_working, hold| RecoveryOptions { min_working, hold };
         for (options, text) in [
@@ -307,8 +237,8 @@ mod tests {
         ] {
             assert_eq!(RecoveryPolicy::new(options).unwrap_err().to_string(), text);
         }
-        let error = Isolations::new(IsolationLimit { selectable_percent: 0 }).unwrap_err();
+        let error = IsolationLimit { selectable_percent: 0 }.validate().unwrap_err();
         assert_eq!(error.to_string(), "selectable_percent 0: must be in [1, 100]");
-        assert_eq!((size_of::<RecoveryPolicy>(), size_of::<Isolations>()), (16, 8), "as the docs state");
+        assert_eq!(size_of::<RecoveryPolicy>(), 16, "as the docs state");
     }
 }

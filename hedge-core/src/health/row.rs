@@ -86,8 +86,8 @@ impl Breaker for ConsecutiveFailures {
         &self.options.isolation
     }
 
-    fn gate(state: &FailureState) -> &Gate {
-        &state.gate
+    fn gate<'s>(&self, state: &'s FailureState) -> Option<&'s Gate> {
+        Some(&state.gate)
     }
 
     fn count(&self, state: &FailureState, failed: bool, _: Duration) -> bool {

@@ -126,7 +126,7 @@ mod tests {
         let options = ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() };
         let mut channel: Channel<u8, RoundRobin, _> =
             Channel::with_policy(options, RoundRobin::new(1), policy, 1).unwrap();
-        channel.cluster_mut().insert(1, "").unwrap();
+        channel.insert(1, "").unwrap();
         let own = CallOptions::new();
         let mut call = channel.call(&own, NOW).unwrap();
         let Action::Start(first) = call.poll(NOW) else { panic!("the first attempt") };

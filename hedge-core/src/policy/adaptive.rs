@@ -326,7 +326,7 @@ mod tests {
             let options = ChannelOptions { timeout: ms(10_000).into(), ..ChannelOptions::brpc() };
             let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 7).unwrap();
             for address in 0..4 {
-                channel.cluster_mut().insert(address, 0).unwrap();
+                channel.insert(address, 0).unwrap();
             }
             Self { channel, now: at(5_000), calls: 0, backups: 0, delays: Vec::new() }
         }

@@ -332,6 +332,8 @@ pub enum ConfigError {
         /// How many attempts the driver can have in flight.
         slots: usize,
     },
+    /// The balancer hashes, and the call has no request code (S5).
+    NoRequestCode,
     /// The backoff's bounds contradict each other.
     Backoff(BackoffError),
     /// A limit cannot have such an option.
@@ -358,6 +360,7 @@ impl fmt::Display for ConfigError {
             Self::TooManyInFlight { max_backups, slots } => {
                 write!(f, "max_backups {max_backups}: {slots} attempts can be in flight, the first included")
             }
+            Self::NoRequestCode => f.write_str("request_code: missing; the load balancer hashes it"),
             Self::Backoff(error) => error.fmt(f),
             #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
             Self::Limit(error) => error.fmt(f),

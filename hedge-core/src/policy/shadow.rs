@@ -143,7 +143,7 @@ mod tests {
         let shadow = Shadow::new([10, 40].map(Duration::from_millis));
         let mut channel = Channel::with_policy(ChannelOptions::brpc(), RoundRobin::new(1), &shadow, 1).unwrap();
         for address in 0..3 {
-            channel.cluster_mut().insert(address, 0).unwrap();
+            channel.insert(address, 0).unwrap();
         }
         assert_eq!(call(&channel, 0, 5), Some(NotHedged::FinishedFirst));
         assert_eq!(call(&channel, 100, 30), Some(NotHedged::Denied(Denial::Shadow)));

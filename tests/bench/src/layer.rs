@@ -20,7 +20,7 @@ pub(crate) fn contenders<'a>(
     let mut one = builder().layer().map_err(refused)?.layer(Slow);
     let mut set = builder().seed(1).set().map_err(refused)?;
     for server in 0..SERVERS {
-        set.insert(server, Slow);
+        set.insert(server, Slow).map_err(|error| format!("hedge-tower: {error}"))?;
     }
     Ok(vec![
         Contender::awaited("hedge-tower, one service", FLOOR, runtime, async move || called(&mut one).await)

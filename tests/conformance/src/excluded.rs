@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use hedge_core::balance::Seeds;
-use hedge_core::call::{Action, AddressKey, Call, Feedback, Host, Input, NoServer, Pick, Selection, ServerId};
+use hedge_core::call::{Action, AddressKey, Call, Finished, Host, Input, NoServer, Pick, Selection, ServerId};
 use hedge_core::policy::{CallOptions, ChannelOptions, ConfigError, Timeout, Verdict as Means};
 use hedge_core::time::Instant;
 use serde::Deserialize;
@@ -111,6 +111,8 @@ struct Named<'s> {
 }
 
 impl Host for Named<'_> {
+    type Ticket = ();
+
     fn options(&self) -> &ChannelOptions {
         &self.options
     }
@@ -123,15 +125,15 @@ impl Host for Named<'_> {
         self.servers.len()
     }
 
-    fn look(&self, selection: &Selection<'_>, _: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
+    fn look(&self, selection: &Selection<'_>, _: &mut dyn FnMut() -> u32) -> Result<Pick<()>, NoServer> {
         self.looks.borrow_mut().push(selection.tried.iter().map(|attempt| attempt.address().0).collect());
         let address = *self.servers.get(selection.tried.len()).ok_or(NoServer::Empty)?;
         Ok(Pick { server: ServerId::default(), address: AddressKey(address), ticket: None })
     }
 
-    fn commit(&self, _: &Pick, _: bool) -> bool {
+    fn commit(&self, _: &Pick<()>, _: Instant, _: bool) -> bool {
         true
     }
 
-    fn finished(&self, _: ServerId, _: Feedback) {}
+    fn finished(&self, _: &Finished) {}
 }

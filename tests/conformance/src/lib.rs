@@ -8,6 +8,7 @@ mod excluded;
 mod hashes;
 mod la;
 mod lifecycle;
+mod line;
 mod p2c;
 mod ratio;
 mod rings;

@@ -144,7 +144,7 @@ fn play(script: &Script) -> Result<Expect, ConfigError> {
         Channel::with_policy(channel_options(options), RoundRobin::starting_at(0), limit, 1)?;
     for address in 0..options.servers.unwrap_or(3) {
         // More than fit are not needed: no call makes as many attempts.
-        let _ = channel.cluster_mut().insert(address, 0);
+        let _ = channel.insert(address, 0);
     }
     let own = CallOptions::new();
     let mut call = Call::<_, ATTEMPTS>::new(&channel, &own, Instant::ZERO)?;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use hedge_core::balance::ring::{HeapRing, REPLICAS, RingHash};
+use hedge_core::balance::ring::{self, REPLICAS, RingHash};
+use hedge_core::balance::{Consistent, Heap};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::line::Line;
 use crate::{Case, Verdict, compare};
 
 /// `ring_head` leaves gaps among so many points from the first on.
@@ -51,7 +53,7 @@ pub(crate) fn run(text: &str) -> Result<Vec<Case>, serde_json::Error> {
 /// A case for each thing that the table says of a balancer.
 fn cases(table: &Table, balancer: &Value) -> Vec<Case> {
     let made = read(table, balancer).and_then(|expected| Ok((Ring::new(table, &expected.name)?, expected)));
-    let (ring, expected) = match made {
+    let (mut ring, expected) = match made {
         Ok(made) => made,
         Err(error) => {
             let name = balancer.get("name").and_then(Value::as_str).unwrap_or("a balancer");
@@ -59,21 +61,23 @@ fn cases(table: &Table, balancer: &Value) -> Vec<Case> {
         }
     };
     let name = |of: &str| format!("{} {of}", expected.name);
-    let picks = |of, codes: &Option<Vec<At>>, without: Option<&String>| {
+    let mut picks = |of, codes: &Option<Vec<At>>, pick: &dyn Fn(&mut Ring<'_>, u32) -> Option<String>| {
         let codes = codes.as_deref()?;
-        let got = codes.iter().map(|(code, _)| ring.pick(*code, without).map(|server| (*code, server))).collect();
+        let got = codes.iter().map(|(code, _)| pick(&mut ring, *code).map(|server| (*code, server))).collect();
         Some(all(name(of), codes, got))
     };
+    let picked = [
+        picks("picks", &expected.picks, &|ring, code| ring.pick(code)),
+        picks("picks_excl", &expected.picks_excl, &|ring, code| ring.pick_after(expected.excluded.as_ref(), code)),
+        picks("picks_down", &expected.picks_down, &|ring, code| ring.pick_with_down(expected.down.as_ref(), code)),
+    ];
     let cases = [
         expected.ring_size.map(|size| compare(name("ring_size"), &size, Ok(ring.points.len()))),
         expected.ring_head.as_ref().map(|head| ring.head(name("ring_head"), head)),
         expected.ring_tail.as_ref().map(|tail| compare(name("ring_tail"), &Some(tail), Ok(ring.points.last()))),
         expected.loads.as_ref().map(|loads| ring.loads(name("loads"), loads)),
-        picks("picks", &expected.picks, None),
-        picks("picks_excl", &expected.picks_excl, expected.excluded.as_ref()),
-        picks("picks_down", &expected.picks_down, expected.down.as_ref()),
     ];
-    cases.into_iter().flatten().collect()
+    cases.into_iter().chain(picked).flatten().collect()
 }
 
 /// A balancer whose picks without a server say without which.
@@ -90,9 +94,9 @@ fn read(table: &Table, balancer: &Value) -> Result<Balancer, String> {
     Ok(balancer)
 }
 
-/// A ring, and by slot the server there.
+/// The balancer over a list of the servers, in the order of the table.
 struct Ring<'t> {
-    ring: HeapRing,
+    line: Line<&'t str, Consistent<Heap>>,
     servers: &'t [String],
     points: Vec<At>,
 }
@@ -100,24 +104,36 @@ struct Ring<'t> {
 impl<'t> Ring<'t> {
     fn new(table: &'t Table, name: &str) -> Result<Self, String> {
         let hash = RingHash::ALL.iter().find(|hash| hash.name() == name).ok_or("no such hash")?;
-        let mut ring = HeapRing::new(*hash, table.replicas).map_err(|error| error.to_string())?;
-        let servers = &table.servers;
-        for (slot, server) in (0..).zip(servers) {
-            let precedes = |other| servers.get(usize::from(other)).is_some_and(|other| other < server);
-            ring.insert(slot, server, precedes).map_err(|error| error.to_string())?;
-        }
-        let at = |slot: u16| servers.get(usize::from(slot)).cloned().unwrap_or_default();
-        let points = ring.points().iter().map(|point| (point.hash, at(point.slot))).collect();
-        Ok(Self { ring, servers, points })
+        let empty = ring::Ring::new(*hash, table.replicas).map_err(|error| error.to_string())?;
+        let servers: Vec<(&str, &str)> = table.servers.iter().map(|address| (address.as_str(), "")).collect();
+        let line = Line::new(Consistent::new(empty), &servers)?;
+        let at = |slot: u16| table.servers.get(usize::from(slot)).cloned().unwrap_or_default();
+        let points = line.balancer().ring().points().iter().map(|point| (point.hash, at(point.slot))).collect();
+        Ok(Self { line, servers: &table.servers, points })
     }
 
-    fn server(&self, slot: u16) -> Option<&'t String> {
-        self.servers.get(usize::from(slot))
+    fn place(&self, server: Option<&String>) -> Option<usize> {
+        self.servers.iter().position(|there| Some(there) == server)
     }
 
-    /// The server of a code, `without` one of them.
-    fn pick(&self, code: u32, without: Option<&String>) -> Option<String> {
-        self.ring.walk(code).filter_map(|slot| self.server(slot)).find(|server| Some(*server) != without).cloned()
+    /// The server of a code.
+    fn pick(&self, code: u32) -> Option<String> {
+        self.servers.get(self.line.pick(Some(code))?).cloned()
+    }
+
+    /// The server of a code in a call that has tried one.
+    fn pick_after(&mut self, excluded: Option<&String>, code: u32) -> Option<String> {
+        let place = self.place(excluded)?;
+        self.servers.get(self.line.pick_after(place, Some(code))?).cloned()
+    }
+
+    /// The server of a code while one is down.
+    fn pick_with_down(&self, down: Option<&String>, code: u32) -> Option<String> {
+        let place = self.place(down)?;
+        self.line.set_usable(place, false);
+        let picked = self.pick(code);
+        self.line.set_usable(place, true);
+        picked
     }
 
     /// All of `head` are among the first points, in this order.
@@ -137,9 +153,9 @@ impl<'t> Ring<'t> {
     /// Each server's share of the codes.
     fn loads(&self, name: String, loads: &BTreeMap<String, f64>) -> Case {
         let mut got: BTreeMap<String, f64> = BTreeMap::new();
-        for (slot, codes) in self.ring.arcs() {
+        for (slot, codes) in self.line.balancer().ring().arcs() {
             let share = codes as f64 / (1_u64 << 32) as f64;
-            *got.entry(self.server(slot).cloned().unwrap_or_default()).or_default() += share;
+            *got.entry(self.servers.get(usize::from(slot)).cloned().unwrap_or_default()).or_default() += share;
         }
         let close = |((one, share), (other, load)): ((&String, &f64), (&String, &f64))| {
             one == other && (share - load).abs() <= ROUNDED

@@ -1,8 +1,11 @@
 //! Suites `wrr_sequences` and `weight_tag_parse`: weighted round robin's picks, and which tags are weights.
 
-use hedge_core::balance::{WeightedRoundRobin, Weights, weight_of_tag};
+use std::num::NonZeroU32;
+
+use hedge_core::balance::{Balancer, Heap, WeightedRandom, WeightedRoundRobin};
 use serde::Deserialize;
 
+use crate::line::Line;
 use crate::{Case, compare};
 
 #[derive(Deserialize)]
@@ -64,12 +67,12 @@ fn counted(case: &Sequence) -> Result<Vec<u64>, String> {
 }
 
 fn picks(case: &Sequence, count: usize) -> Result<Vec<u32>, String> {
-    let weights = Weights::new(case.weights.as_slice());
-    let wrr = WeightedRoundRobin::starting_at(0);
-    let pick = || {
-        let step = wrr.steps(&weights).find(|step| !case.down.contains(&step.position))?;
-        wrr.commit(step, false).then_some(step.position)
-    };
+    let servers: Vec<(u32, u32)> = (0..).zip(case.weights.iter().copied()).collect();
+    let line = Line::new(WeightedRoundRobin::<Heap>::starting_at(0), &servers)?;
+    for down in &case.down {
+        line.set_usable(usize::try_from(*down).map_err(|error| error.to_string())?, false);
+    }
+    let pick = || u32::try_from(line.pick(None)?).ok();
     std::iter::repeat_with(pick).take(count).map(|pick| pick.ok_or_else(|| "no server".to_owned())).collect()
 }
 
@@ -89,7 +92,7 @@ struct Tag {
 }
 
 /// What brpc's flag `default_weight_of_wlb` is set to in the table.
-const DEFAULT_WEIGHT: u32 = 10;
+const DEFAULT_WEIGHT: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 pub(crate) fn tags(text: &str) -> Result<Vec<Case>, serde_json::Error> {
     let table: Tags = serde_json::from_str(text)?;
@@ -97,9 +100,11 @@ pub(crate) fn tags(text: &str) -> Result<Vec<Case>, serde_json::Error> {
 }
 
 fn tag(case: &Tag) -> Case {
-    let weight = weight_of_tag(&case.tag);
-    // One parser for both balancers; a default takes the place of any error.
-    let got = (weight.is_ok(), weight.is_ok(), true, weight.map_or(DEFAULT_WEIGHT, |weight| weight.get()));
+    let tag = case.tag.as_str();
+    let (wrr, wr) = (WeightedRoundRobin::<Heap>::starting_at(0), WeightedRandom::<Heap>::new());
+    let taken = (wrr.weighing().weight(&tag).is_ok(), wr.weighing().weight(&tag).is_ok());
+    let or_default = wrr.or_weight(DEFAULT_WEIGHT).weighing().weight(&tag);
+    let got = (taken.0, taken.1, or_default.is_ok(), or_default.map_or(0, |weight| weight.get()));
     let expected = (case.wrr, case.wr, case.wrr_with_default10, case.weight_used);
     compare(format!("tag {:?}", case.tag), &expected, Ok(got))
 }

@@ -32,7 +32,7 @@ pub fn line<B: Balancer>(balancer: B, hedged: bool) -> Option<Line<B>> {
     let mut line =
         Channel::with_policy(ChannelOptions { backup, ..ChannelOptions::brpc() }, balancer, NoPolicy, 1).ok()?;
     for address in 0..SERVERS {
-        line.cluster_mut().insert(address, "").ok()?;
+        line.insert(address, "").ok()?;
     }
     Some(line)
 }

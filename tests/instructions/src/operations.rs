@@ -146,10 +146,11 @@ operations! {
 
 #[inline]
 fn pick(host: &impl Host) -> bool {
-    let selection = Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None };
+    let selection =
+        Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None, now: Instant::ZERO };
     let mut random = hedge_core::balance::Random::unseeded();
     let looked = host.look(black_box(&selection), &mut || random.next(host.seeds()));
-    looked.is_ok_and(|pick| host.commit(black_box(&pick), false))
+    looked.is_ok_and(|pick| host.commit(black_box(&pick), Instant::ZERO, false))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic as plain;
 
-pub(crate) use loom::sync::atomic::{AtomicBool, Ordering, fence};
+pub(crate) use loom::sync::atomic::{Ordering, fence};
 
 /// Whether every operation is a step that loom orders among all others.
 ///
@@ -25,106 +25,100 @@ fn step() {
     }
 }
 
-/// loom's, made when it is first touched: hedge-core's is made in constants. Who makes it has to be known to all who touch
-/// it later, or loom says so; the models touch what they share before they share it.
-#[derive(Default)]
-pub(crate) struct AtomicU32 {
-    initial: u32,
-    made: OnceLock<Box<loom::sync::atomic::AtomicU32>>,
+/// A word, made when it is first touched: hedge-core's is made in constants, and loom's cannot be. Who makes it has to be
+/// known to all who touch it later, or loom says so; so what is to be shared is written out before, which touches all of it.
+macro_rules! word {
+    ($name:ident, $value:ty) => {
+        #[derive(Default)]
+        pub(crate) struct $name {
+            initial: $value,
+            made: OnceLock<Box<loom::sync::atomic::$name>>,
+        }
+
+        impl $name {
+            pub(crate) const fn new(initial: $value) -> Self {
+                Self { initial, made: OnceLock::new() }
+            }
+
+            fn made(&self) -> &loom::sync::atomic::$name {
+                self.made.get_or_init(|| Box::new(loom::sync::atomic::$name::new(self.initial)))
+            }
+
+            /// loom's, in a step of its own.
+            fn stepped(&self) -> &loom::sync::atomic::$name {
+                let made = self.made();
+                step();
+                made
+            }
+
+            pub(crate) fn load(&self, order: Ordering) -> $value {
+                LOADS.fetch_add(usize::from(size_of::<$value>() == 8), plain::Ordering::Relaxed);
+                self.stepped().load(order)
+            }
+
+            /// As an exchange: loom does not see that between what a read-modify-write reads and what it writes there is
+            /// no other store, and lets a store be undone by an addition that did not see it.
+            pub(crate) fn store(&self, value: $value, order: Ordering) {
+                self.swap(value, order);
+            }
+
+            pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
+                self.stepped().swap(value, order)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.made();
+                f.write_str(stringify!($name))
+            }
+        }
+    };
 }
+
+/// What numbers have besides.
+macro_rules! number {
+    ($name:ident, $value:ty) => {
+        impl $name {
+            pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                self.stepped().fetch_add(value, order)
+            }
+
+            pub(crate) fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
+                self.stepped().fetch_sub(value, order)
+            }
+
+            pub(crate) fn fetch_update(
+                &self,
+                set: Ordering,
+                get: Ordering,
+                to: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                update(self.stepped().load(get), to, |old, new| self.compare_exchange(old, new, set, get))
+            }
+
+            pub(crate) fn compare_exchange(
+                &self,
+                old: $value,
+                new: $value,
+                done: Ordering,
+                not: Ordering,
+            ) -> Result<$value, $value> {
+                self.stepped().compare_exchange(old, new, done, not)
+            }
+        }
+    };
+}
+
+word!(AtomicBool, bool);
+word!(AtomicU32, u32);
+word!(AtomicU64, u64);
+number!(AtomicU32, u32);
+number!(AtomicU64, u64);
 
 impl AtomicU32 {
-    pub(crate) const fn new(initial: u32) -> Self {
-        Self { initial, made: OnceLock::new() }
-    }
-
-    /// loom's, in a step of its own.
-    fn stepped(&self) -> &loom::sync::atomic::AtomicU32 {
-        let made = self.made.get_or_init(|| Box::new(loom::sync::atomic::AtomicU32::new(self.initial)));
-        step();
-        made
-    }
-
-    pub(crate) fn load(&self, order: Ordering) -> u32 {
-        self.stepped().load(order)
-    }
-
-    /// As an exchange: loom does not see that between what a read-modify-write reads and what it writes there is no other
-    /// store, and lets a store be undone by an addition that did not see it.
-    pub(crate) fn store(&self, value: u32, order: Ordering) {
-        self.stepped().swap(value, order);
-    }
-
-    pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
-        self.stepped().fetch_add(value, order)
-    }
-
-    pub(crate) fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
-        self.stepped().fetch_sub(value, order)
-    }
-
     pub(crate) fn fetch_max(&self, value: u32, order: Ordering) -> u32 {
         self.stepped().fetch_max(value, order)
-    }
-
-    pub(crate) fn fetch_update(
-        &self,
-        set: Ordering,
-        get: Ordering,
-        to: impl FnMut(u32) -> Option<u32>,
-    ) -> Result<u32, u32> {
-        update(self.load(get), to, |old, new| self.compare_exchange(old, new, set, get))
-    }
-
-    pub(crate) fn compare_exchange(&self, old: u32, new: u32, done: Ordering, not: Ordering) -> Result<u32, u32> {
-        self.stepped().compare_exchange(old, new, done, not)
-    }
-}
-
-impl std::fmt::Debug for AtomicU32 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AtomicU32")
-    }
-}
-
-/// loom's, with its loads counted.
-#[derive(Debug)]
-pub(crate) struct AtomicU64(loom::sync::atomic::AtomicU64);
-
-impl AtomicU64 {
-    pub(crate) fn new(initial: u64) -> Self {
-        Self(loom::sync::atomic::AtomicU64::new(initial))
-    }
-
-    fn stepped(&self) -> &loom::sync::atomic::AtomicU64 {
-        step();
-        &self.0
-    }
-
-    pub(crate) fn load(&self, order: Ordering) -> u64 {
-        LOADS.fetch_add(1, plain::Ordering::Relaxed);
-        self.stepped().load(order)
-    }
-
-    pub(crate) fn store(&self, value: u64, order: Ordering) {
-        self.stepped().swap(value, order);
-    }
-
-    pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
-        self.stepped().fetch_add(value, order)
-    }
-
-    pub(crate) fn fetch_update(
-        &self,
-        set: Ordering,
-        get: Ordering,
-        to: impl FnMut(u64) -> Option<u64>,
-    ) -> Result<u64, u64> {
-        update(self.stepped().load(get), to, |old, new| self.compare_exchange(old, new, set, get))
-    }
-
-    pub(crate) fn compare_exchange(&self, old: u64, new: u64, done: Ordering, not: Ordering) -> Result<u64, u64> {
-        self.stepped().compare_exchange(old, new, done, not)
     }
 }
 

@@ -6,7 +6,13 @@
 //! which count in different places do not both miss the other is not shown here.
 
 mod atomic;
+#[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
+#[path = "../../../hedge-core/src/balance/mod.rs"]
+mod balance;
 mod check;
+#[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
+#[path = "../../../hedge-core/src/health/mod.rs"]
+mod health;
 #[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/latency/mod.rs"]
 mod latency;
@@ -15,15 +21,9 @@ mod latency;
 mod limit;
 mod models;
 #[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
-#[path = "../../../hedge-core/src/balance/rr.rs"]
-mod rr;
-#[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
-#[path = "../../../hedge-core/src/balance/seeds.rs"]
-mod seeds;
 #[path = "../../../hedge-core/src/window.rs"]
 mod window;
 
-use hedge_core::balance::{Balancer, Candidates};
 use hedge_core::{call, policy, time};
 
 fn main() {

@@ -1,10 +1,10 @@
 //! The models: what is shared, what threads do to it at once, and what has to be true after it.
 
-use std::num::NonZeroU32;
+mod balance;
+mod health;
+
 use std::sync::atomic::Ordering;
 
-use hedge_core::balance::Balancer;
-use hedge_core::call::Ticket;
 use hedge_core::policy::{BackupPolicy, Denial, Extra};
 use hedge_core::time::{Duration, Instant};
 use loom::sync::Arc;
@@ -13,8 +13,6 @@ use crate::atomic::LOADS;
 use crate::check::{check, check_walks, together};
 use crate::latency::{LatencyRecorder, Quantile};
 use crate::limit::{Budget, BudgetOptions, Counted, RatioLimit, RatioMode, RatioOptions, TokenBucket, TokenOptions};
-use crate::rr::RoundRobin;
-use crate::seeds::Seeds;
 use crate::window::SlidingCount;
 
 /// All of them.
@@ -25,7 +23,8 @@ pub(crate) fn all() {
     buckets();
     refusals();
     latencies();
-    balancers();
+    balance::all();
+    health::all();
 }
 
 fn at(millis: u64) -> Instant {
@@ -228,6 +227,7 @@ fn buckets() {
 }
 
 /// Refuses everything.
+#[derive(Debug)]
 struct No;
 
 impl BackupPolicy for No {
@@ -311,28 +311,5 @@ fn latencies() {
         };
         together(&recorder, [|recorder| recorder.one(35), asks]);
         assert_eq!(recorder.held(35), 3);
-    });
-}
-
-// ---- balance ----
-
-const FIRST: Ticket = Ticket { origin: 0, position: 0 };
-
-fn balancers() {
-    check("rr: of two who take the same turn one gets it, and the other the next", || {
-        let rr = Arc::new(RoundRobin::starting_at(0));
-        let next = || rr.candidates(NonZeroU32::MAX, &mut || 0).next();
-        assert_eq!(next(), Some(0));
-        let answers = together(&rr, [|rr| rr.commit(FIRST, false), |rr| rr.commit(FIRST, false)]);
-        assert_eq!((granted(&answers), next()), (1, Some(1)));
-        assert!(rr.commit(FIRST, true));
-        assert_eq!(next(), Some(2));
-    });
-    check("seeds: no two calls get the same", || {
-        let seeds = Arc::new(Seeds::new(7));
-        let first = seeds.next();
-        let others = together(&seeds, [Seeds::next, Seeds::next]);
-        assert!(others.iter().all(|other| *other != first));
-        assert_ne!(others.first(), others.last());
     });
 }

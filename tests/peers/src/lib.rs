@@ -1,8 +1,9 @@
 //! What peers answer in the scenarios that hedge is for, beside hedge-tower, in one run.
 //!
 //! Every scenario is a script of servers in tokio's paused time, so a run takes no time and is the same each time. Each
-//! contender gets the same script, a hedge delay of 50 ms, and nothing else of its own. What the peers answer is printed as
-//! it was measured; what hedge-tower answers is held against what is wanted.
+//! contender gets the same script, a hedge delay of 50 ms where it is about hedging, and nothing else of its own; where it is
+//! about the choice of a server, a call is one attempt. What the peers answer is printed as it was measured; what hedge-tower
+//! answers is held against what is wanted.
 
 mod contenders;
 mod outage;
@@ -17,6 +18,7 @@ use hedge_core::limit::{LimitOptions, RatioMode, RatioOptions, TokenOptions};
 
 use outage::Outage;
 use script::{Outcome, Step};
+use spread::Shares;
 
 /// When a slow call is sent again.
 const DELAY_MS: u64 = 50;
@@ -34,9 +36,7 @@ pub async fn run() -> Table {
 
     outages(&mut table).await;
 
-    let share = spread::failing_share().await;
-    let cells = vec![Cell::Measured(format!("{share:.1} %")), Cell::Nothing, Cell::Later("when balancers join")];
-    table.row("one of 10 servers fails fast: its share under P2C", cells, "below 2 %".into());
+    balancers(&mut table).await;
 
     let granted = spread::retry_budgets().map(|granted| format!("{granted:.2}")).join(", ");
     let own = spread::own_retry_budgets();
@@ -78,6 +78,32 @@ async fn outages(table: &mut Table) {
         let cells = vec![Cell::Nothing, Cell::Nothing, Cell::Measured(format!("{} attempts", sent.attempts))];
         table.row(scenario, cells, "no bound".into());
     }
+}
+
+/// One of ten servers failing fast, and recovering: where the calls go. Others have P2C only; ours must be right under each.
+async fn balancers(table: &mut Table) {
+    const P2C_SECONDS: usize = 10;
+    const LA_SECONDS: usize = 30;
+    let theirs = spread::tower_p2c(P2C_SECONDS).await;
+    let own = match (spread::own("p2c", P2C_SECONDS).await, spread::own("la", LA_SECONDS).await) {
+        (Ok(p2c), Ok(la)) => Ok([p2c, la]),
+        (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
+    };
+    let mut row = |scenario, wanted: &str, share: fn(&Shares) -> f64, right: fn(f64) -> bool| {
+        let own = match &own {
+            Ok([p2c, la]) => {
+                let (p2c, la) = (share(p2c), share(la));
+                Cell::Checked(format!("{p2c:.1} %, la {la:.1} %"), right(p2c) && right(la))
+            }
+            Err(error) => Cell::Checked(error.clone(), false),
+        };
+        let theirs = Cell::Measured(format!("{:.1} %", share(&theirs)));
+        table.row(scenario, vec![theirs, Cell::Nothing, own], wanted.into());
+    };
+    let scenario = "one of 10 servers fails in 1 ms: its share under P2C";
+    row(scenario, "below 2 %", |shares| shares.failing, |share| share < 2.0);
+    let scenario = "  10 s after it recovered (la: 30 s)";
+    row(scenario, "at least 8 %", |shares| shares.recovered, |share| share >= 8.0);
 }
 
 async fn hedge(table: &mut Table, scenario: &'static str, steps: &[Step], wanted: Outcome) {

@@ -67,10 +67,13 @@ impl Service {
     }
 }
 
+/// A server's answer.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<(), Failed>> + Send>>;
+
 impl tower::Service<()> for Service {
     type Response = ();
     type Error = Failed;
-    type Future = Pin<Box<dyn Future<Output = Result<(), Failed>> + Send>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         Poll::Ready(Ok(()))

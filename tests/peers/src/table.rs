@@ -13,8 +13,6 @@ pub enum Cell {
     Checked(String, bool),
     /// It has nothing for this.
     Nothing,
-    /// Ours will have something for this.
-    Later(&'static str),
 }
 
 impl fmt::Display for Cell {
@@ -23,7 +21,6 @@ impl fmt::Display for Cell {
             Self::Measured(text) | Self::Checked(text, true) => f.pad(text),
             Self::Checked(text, false) => f.pad(&format!("{text} (WRONG)")),
             Self::Nothing => f.pad("-"),
-            Self::Later(text) => f.pad(text),
         }
     }
 }

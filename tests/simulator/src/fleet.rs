@@ -67,10 +67,8 @@ pub struct Measured {
 impl Measured {
     /// The least latency in ms that at least this share of the requests, in 0..=1, did not exceed.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank among the latencies")]
     pub fn percentile_ms(&self, share: f64) -> f64 {
-        let rank = (self.latencies_us.len() as f64 * share).ceil() as usize;
-        self.latencies_us.get(rank.max(1) - 1).map_or(f64::NAN, |us| *us as f64 / 1_000.0)
+        percentile_ms(&self.latencies_us, share)
     }
 
     /// The mean latency in ms.
@@ -86,6 +84,13 @@ impl Measured {
     }
 }
 
+/// Of ascending latencies in us, the least in ms that at least this share of them, in 0..=1, does not exceed.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank among the latencies")]
+pub(crate) fn percentile_ms(latencies_us: &[u64], share: f64) -> f64 {
+    let rank = (latencies_us.len() as f64 * share).ceil() as usize;
+    latencies_us.get(rank.max(1) - 1).map_or(f64::NAN, |us| *us as f64 / 1_000.0)
+}
+
 impl Fleet {
     /// Puts the load on the fleet; `policy` is the channel's.
     ///
@@ -96,7 +101,7 @@ impl Fleet {
         let line = Line::with_policy(self.options.clone(), RandomChoice, policy, load.seed);
         let mut line = line.map_err(|error| broken(error.to_string()))?;
         for address in (0..).take(SERVERS) {
-            line.cluster_mut().insert(address, ()).map_err(|error| broken(error.to_string()))?;
+            line.insert(address, ()).map_err(|error| broken(error.to_string()))?;
         }
         let own = CallOptions::new();
         let servers = vec![ServerModel::new(self.latency.clone(), Faults::default(), self.workers); SERVERS];

@@ -6,10 +6,12 @@
 //! random and counts what happened in them.
 //!
 //! [`Fleet`] measures instead: requests that may read many keys each, millions of calls, and how long they took. [`tail`]
-//! and [`redundancy`] are two results of others that it comes to as well.
+//! and [`redundancy`] are two results of others that it comes to as well. [`balancers`] puts every balancer before fleets
+//! that are uneven, or not well.
 
 #![allow(clippy::indexing_slicing, reason = "the indices are made here, and a wrong one is a bug to hear of")]
 
+pub mod balancers;
 mod fleet;
 mod line;
 mod model;

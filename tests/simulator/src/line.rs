@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hedge_core::balance::{AnyBalancer, Seeds, ServerList};
-use hedge_core::call::{Feedback, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::balance::{AnyBalancer, AnyTicket, Heap, ProbeAnswer, Seeds};
+use hedge_core::call::{Finished, Host, NoServer, Pick, Selection, ServerId};
 use hedge_core::channel::Channel;
 use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Denial, Ended};
 use hedge_core::time::Instant;
@@ -12,7 +12,8 @@ use hedge_core::time::Instant;
 /// How many servers a simulated channel holds.
 const SERVERS: usize = 128;
 
-type Inner = Channel<u16, AnyBalancer, SimPolicy, u16, SERVERS>;
+type Balancer = AnyBalancer<Heap>;
+type Inner = Channel<u16, Balancer, SimPolicy, u16, SERVERS>;
 
 /// A core channel that can be changed between the events of its calls.
 #[derive(Debug)]
@@ -38,30 +39,24 @@ impl Line {
     ///
     /// # Errors
     /// As [`Channel::with_policy`].
-    pub fn new(
-        options: ChannelOptions,
-        balancer: AnyBalancer,
-        policy: SimPolicy,
-        seed: u64,
-    ) -> Result<Self, ConfigError> {
+    pub fn new(options: ChannelOptions, balancer: Balancer, policy: SimPolicy, seed: u64) -> Result<Self, ConfigError> {
         let channel = Channel::with_policy(options.clone(), balancer, policy, seed)?;
         Ok(Self { channel: RefCell::new(channel), options, seeds: Seeds::new(seed) })
     }
 
     /// Changes the list; what does not apply changes nothing.
-    pub fn apply(&self, change: Change) {
+    pub fn apply(&self, change: Change, now: Instant) {
         let mut channel = self.channel.borrow_mut();
-        let cluster = channel.cluster_mut();
         match change {
             Change::Insert(address, tag) => {
                 // There already, or no room: the world goes on as it is.
-                let _ = cluster.insert(address, tag);
+                let _ = channel.insert(address, tag);
             }
             Change::Remove(address, tag) => {
-                let _ = cluster.find(address, tag).map(|server| cluster.remove(server));
+                let _ = channel.cluster().find(address, tag).map(|server| channel.remove(server, now));
             }
             Change::Usable(address, tag, usable) => {
-                let _ = cluster.find(address, tag).map(|server| cluster.set_usable(server, usable));
+                let _ = channel.cluster().find(address, tag).map(|server| channel.set_usable(server, usable, now));
             }
         }
     }
@@ -74,14 +69,20 @@ impl Line {
 
     /// The addresses that take calls now.
     #[must_use]
-    pub fn usable(&self) -> Vec<(ServerId, u16)> {
+    pub fn usable(&self, now: Instant) -> Vec<(ServerId, u16)> {
         let channel = self.channel.borrow();
-        let cluster = channel.cluster();
-        cluster
-            .iter()
-            .filter(|(id, _)| ServerList::find(cluster, *id).is_some_and(|candidate| candidate.usable))
-            .map(|(id, server)| (id, server.address))
-            .collect()
+        let usable = channel.cluster().iter().filter(|(id, _)| channel.usable(*id, now));
+        usable.map(|(id, server)| (id, server.address)).collect()
+    }
+
+    /// Hands `probe` the servers that are to be probed because a call starts.
+    pub fn probes(&self, now: Instant, probe: &mut dyn FnMut(ServerId)) {
+        self.channel.borrow().probes(now, probe);
+    }
+
+    /// A server has answered a probe.
+    pub fn probed(&self, server: ServerId, answer: ProbeAnswer, now: Instant) {
+        self.channel.borrow().probed(server, answer, now);
     }
 
     /// All attempts that the servers believe to be in flight.
@@ -99,6 +100,8 @@ impl Line {
 }
 
 impl Host for Line {
+    type Ticket = AnyTicket;
+
     fn options(&self) -> &ChannelOptions {
         &self.options
     }
@@ -111,16 +114,20 @@ impl Host for Line {
         self.channel.borrow().addresses()
     }
 
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
+    fn needs_request_code(&self) -> bool {
+        self.channel.borrow().needs_request_code()
+    }
+
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<AnyTicket>, NoServer> {
         self.channel.borrow().look(selection, random)
     }
 
-    fn commit(&self, pick: &Pick, insist: bool) -> bool {
-        self.channel.borrow().commit(pick, insist)
+    fn commit(&self, pick: &Pick<AnyTicket>, now: Instant, insist: bool) -> bool {
+        self.channel.borrow().commit(pick, now, insist)
     }
 
-    fn finished(&self, server: ServerId, feedback: Feedback) {
-        self.channel.borrow().finished(server, feedback);
+    fn finished(&self, attempt: &Finished) {
+        self.channel.borrow().finished(attempt);
     }
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {

@@ -43,7 +43,7 @@ pub fn run(outage: Outage, policy: impl BackupPolicy, calls: u32) -> Result<Sent
     let mut line = Line::with_policy(options, RoundRobin::new(1), policy, 1)?;
     for address in 0..SERVERS {
         // There is room for them.
-        let _ = line.cluster_mut().insert(address, ());
+        let _ = line.insert(address, ());
     }
     let own = CallOptions::new();
     let mut open: Vec<Option<Call<'_, &Line<_>>>> = Vec::new();

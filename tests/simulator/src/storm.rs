@@ -136,6 +136,21 @@ pub fn storm(calls: u64, seed: u64) -> Result<Coverage, BrokenWorld> {
     Ok(coverage)
 }
 
+/// Tags are any numbers here.
+const BALANCERS: &[&str] = &[
+    "rr",
+    "wrr:default_weight=3",
+    "random",
+    "wr:default_weight=3",
+    "la",
+    "p2c",
+    "p2c:choices=4 tau_ms=100",
+    "prequal",
+    "c_murmurhash",
+    "c_md5:replicas=7",
+    "c_ketama:replicas=40",
+];
+
 /// One world of a hundred calls; answers what became of them, and every decision if `logged`.
 ///
 /// # Errors
@@ -145,18 +160,20 @@ pub fn world(seed: u64, logged: bool) -> Result<(Vec<Outcome>, Option<crate::Log
     let setup = |what: String| Broken { call: 0, at: Instant::ZERO, what };
     let own_delay = maybe(rng, 0.3, delay);
     let policy = SimPolicy::new(own_delay, pick(rng, &[0, 0, 20, 60, 100]));
-    let balancer = AnyBalancer::named(pick(rng, AnyBalancer::NAMES), rng.random()).map_err(|e| setup(e.to_string()))?;
+    let balancer = AnyBalancer::named(pick(rng, BALANCERS), rng.random()).map_err(|e| setup(e.to_string()))?;
     let line = Line::new(channel_options(rng), balancer, policy, rng.random()).map_err(|e| setup(e.to_string()))?;
 
     let addresses = pick(rng, &[0u16, 1, 1, 2, 2, 3, 3, 4, 6, 9]);
     for address in 0..addresses {
         for tag in 0..pick(rng, &[1, 1, 1, 2]) {
-            line.apply(Change::Insert(address, tag));
+            line.apply(Change::Insert(address, tag), Instant::ZERO);
         }
     }
     let all_down = rng.random_bool(0.05);
     if all_down {
-        (0..addresses).for_each(|address| (0..2).for_each(|tag| line.apply(Change::Usable(address, tag, false))));
+        for (address, tag) in (0..addresses).flat_map(|address| [(address, 0), (address, 1)]) {
+            line.apply(Change::Usable(address, tag, false), Instant::ZERO);
+        }
     }
     let servers = (0..addresses.max(1)).map(|_| server(rng)).collect();
     let changes = if all_down { Vec::new() } else { changes(rng, addresses) };
@@ -247,7 +264,7 @@ fn call_options<'o>(rng: &mut SmallRng, policy: &'o SimPolicy, named: &'o [Serve
         idempotency: unless_rare(rng, Idempotency::Unset, Idempotency::NotIdempotent),
         kind: unless_rare(rng, CallKind::Unary, CallKind::OneWay),
         streaming: false,
-        request_code: None,
+        request_code: Some(rng.random()),
         backup_policy: rng.random_bool(0.1).then_some(policy),
         servers: rng.random_bool(0.1).then_some(named),
     }

@@ -150,19 +150,19 @@ impl Watch {
         let connect = self.connect_timeout.map_or(Instant::NEVER, |timeout| now + timeout).min(self.deadline);
         let told = start.connect_deadline.unwrap_or(Instant::NEVER);
         ensure(told == connect, || format!("L2: connect deadline {told:?}, expected {connect:?}"))?;
-        self.target(start, line)?;
+        self.target(now, start, line)?;
         self.started.push((start.server, line.address(start.server)));
         self.over.push(false);
         Ok(())
     }
 
     /// L11, against a plain account of what was tried.
-    fn target(&self, start: &Start, line: &Line) -> Result<(), String> {
+    fn target(&self, now: Instant, start: &Start, line: &Line) -> Result<(), String> {
         if self.named || (self.retries_same && start.kind == Kind::Retry) {
             return Ok(());
         }
         let address = line.address(start.server);
-        let usable = line.usable();
+        let usable = line.usable(now);
         ensure(usable.iter().any(|(id, _)| *id == start.server), || format!("picked {address:?}, not usable"))?;
         let tried = |address: u16| self.started.iter().any(|(_, tried)| *tried == Some(address));
         let untried: Vec<u16> = usable.iter().map(|(_, address)| *address).filter(|it| !tried(*it)).collect();
@@ -195,7 +195,7 @@ mod tests {
     fn line(servers: u16) -> Line {
         let balancer = AnyBalancer::named("rr", 1).unwrap();
         let line = Line::new(ChannelOptions::brpc(), balancer, SimPolicy::default(), 1).unwrap();
-        (0..servers).for_each(|address| line.apply(Change::Insert(address, 0)));
+        (0..servers).for_each(|address| line.apply(Change::Insert(address, 0), Instant::ZERO));
         line
     }
 

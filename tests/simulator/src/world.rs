@@ -146,7 +146,7 @@ impl<'w> World<'w> {
         while let Some(Reverse((now, _, event))) = self.events.pop() {
             let (index, input) = match event {
                 Event::Change(change) => {
-                    self.line.apply(changes[change].1);
+                    self.line.apply(changes[change].1, now);
                     continue;
                 }
                 Event::Start(index) => {

@@ -34,7 +34,7 @@ fn stalling_fleet(backup: BackupDelay) -> (Vec<u64>, usize) {
     let base = Latency::LogNormal(Duration::from_micros(500), 0.5);
     let latency = Latency::Stalling { base: Box::new(base), stall: Duration::from_millis(20), probability: 0.05 };
     let servers = (0..10).map(|address| {
-        line.apply(Change::Insert(address, 0));
+        line.apply(Change::Insert(address, 0), Instant::ZERO);
         ServerModel::new(latency.clone(), Faults::default(), 0)
     });
     let servers = servers.collect();
@@ -69,7 +69,7 @@ fn a_backup_after_2_ms_cuts_the_tail_of_a_stalling_fleet_for_few_requests() {
 fn a_queue_is_felt_by_those_who_come_later() {
     let options = ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() };
     let line = Line::new(options, AnyBalancer::named("rr", 1).unwrap(), SimPolicy::default(), 1).unwrap();
-    line.apply(Change::Insert(0, 0));
+    line.apply(Change::Insert(0, 0), Instant::ZERO);
     let servers = vec![ServerModel::new(Latency::Constant(Duration::from_millis(10)), Faults::default(), 1)];
     let options = CallOptions::new();
     let plan = CallPlan { start: Instant::ZERO, options: &options, cancel_at: None, drop_at: None };

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use ::http::uri::PathAndQuery;
 use ::http::{HeaderValue, Request, Response};
 use hedge_core::drive::{AttemptInfo, SendTransport};
 use hedge_core::policy::Idempotency;
@@ -15,8 +16,9 @@ use super::body::{Body, Stream};
 use super::connection::{Busy, Connection};
 use super::error::{BadRequest, HttpError};
 use super::pool::{Pool, Settings};
-use super::request::{self, RequestBody};
+use super::request::{self, RequestBody, SendBody};
 use crate::address::Address;
+use crate::check::Ask;
 use crate::runtime::Runtime;
 use crate::stream::Streaming;
 
@@ -72,6 +74,14 @@ impl<R: Runtime> Http<R> {
         self
     }
 
+    /// A check of servers: whether a GET of `path` on a connection of its own is answered by a status of 2xx.
+    pub(crate) fn check(runtime: R, path: PathAndQuery) -> Ask {
+        Box::new(move |address| {
+            let (runtime, path) = (runtime.clone(), path.clone());
+            Box::pin(async move { passes(&runtime, &address, path).await.unwrap_or(false) })
+        })
+    }
+
     fn pool(&self, address: &Address) -> Result<Arc<Pool<R>>, HttpError> {
         if let Some(pool) = self.pools.read().unwrap_or_else(PoisonError::into_inner).by_address.get(address) {
             return Ok(Arc::clone(pool));
@@ -122,6 +132,17 @@ impl<R: Runtime> Http<R> {
             }
         }
     }
+}
+
+async fn passes<R: Runtime>(runtime: &R, address: &Address, path: PathAndQuery) -> Result<bool, HttpError> {
+    let host = HeaderValue::try_from(address.to_string()).map_err(|_| BadRequest::Host)?;
+    let mut request = Request::new(RequestBody::Empty);
+    *request.uri_mut() = path.into();
+    let message = request::head(&request, &host)?.map(|()| SendBody::Bytes(None));
+    // The checker's time limit is whoever drops this.
+    let mut connection = Connection::open(runtime, address, None).await?;
+    let answer = connection.send(message).await;
+    Ok(answer.is_ok_and(|response| response.status().is_success()))
 }
 
 impl<R: Runtime> SendTransport for Http<R> {

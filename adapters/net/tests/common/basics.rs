@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use hedge_net::http::{BadRequest, HttpError};
 use hedge_net::{
-    Address, BuildError, CallError, CallOptions, Channel, Code, ConfigError, ErrorKind, Judgement, Kind, NameError,
-    NotHedged, Runtime, Timer, Verdict,
+    Address, BreakerOptions, BuildError, CallError, CallOptions, Channel, CheckOptions, Code, ConfigError, ErrorKind,
+    FailureOptions, IsolationLimit, Judgement, Kind, NameError, NotHedged, RecoveryOptions, Runtime, Timer, Verdict,
 };
 
 use super::server::{TestServer, ok, status};
 use super::{Error, assert_settled, get, list, post, refused, server};
+
+const MS: hedge_core::time::Duration = hedge_core::time::Duration::from_millis(1);
 
 pub(crate) async fn a_plain_get_says_what_the_server_needs<R: Runtime>(runtime: R) {
     let there = TestServer::answering(|seen| ok(&seen.head));
@@ -156,7 +158,7 @@ pub(crate) async fn bad_requests_are_fatal_and_not_sent<R: Runtime>(runtime: R) 
 
 /// A runtime whose connections never stand.
 #[derive(Clone)]
-struct Unreachable<R>(R);
+pub(crate) struct Unreachable<R>(pub(crate) R);
 
 impl<R: Runtime> Timer for Unreachable<R> {
     type Sleep = R::Sleep;
@@ -187,7 +189,7 @@ impl<R: Runtime> Runtime for Unreachable<R> {
 }
 
 pub(crate) async fn l2_connecting_has_its_own_deadline<R: Runtime>(runtime: R) {
-    let channel = list(&Unreachable(runtime), &[refused()])
+    let channel = list(&Unreachable(runtime), &[refused(), refused()])
         .connect_timeout(Duration::from_millis(10))
         .max_retry(1)
         .build()
@@ -215,10 +217,34 @@ pub(crate) async fn a_channel_that_cannot_work_is_not_built<R: Runtime>(runtime:
     let n4 = error("list://127.0.0.1:1,127.0.0.1:2");
     assert!(n4.to_string().contains(".load_balancer(\"rr\")"), "{n4}");
     let s1 = builder("127.0.0.1:1").load_balancer("fastest").build().unwrap_err();
-    assert_eq!(s1.to_string(), "load balancer \"fastest\": no such balancer; known are rr, random");
+    assert!(s1.to_string().starts_with("load balancer: no balancer is named \"fastest\"; known are rr, wrr,"), "{s1}");
     let l3 = builder("127.0.0.1:1").max_retry(8).build().unwrap_err();
     assert_eq!(l3, BuildError::Options(ConfigError::TooManyAttempts { max_retry: 8, capacity: 8 }));
     let l6 = builder("127.0.0.1:1").max_backups(4).build().unwrap_err();
     assert_eq!(l6, BuildError::Options(ConfigError::TooManyInFlight { max_backups: 4, slots: 4 }));
     assert!(builder("localhost:1").build().is_ok());
+    let s1 = list(&runtime, &[refused()]).load_balancer("p2c:choices=65").build().unwrap_err();
+    assert_eq!(s1.to_string(), "load balancer: p2c: choices 65: must be in [2, 64]");
+    let s2 = builder("list://127.0.0.1:1 3,127.0.0.1:2 x").load_balancer("wr").build().unwrap_err();
+    assert_eq!(s2.to_string(), "server 127.0.0.1:2 x: weight: not an integer in [1, 4294967295]");
+    assert_eq!(builder("127.0.0.1:1").filter(|_| false).build().unwrap_err(), BuildError::NoServers);
+    let failures = FailureOptions { failures: 0, ..FailureOptions::DEFAULT };
+    for (options, expected) in [
+        (builder("127.0.0.1:1").circuit_breaker(BreakerOptions::ConsecutiveFailures(failures)), "failures 0"),
+        (builder("127.0.0.1:1").isolation_limit(IsolationLimit { selectable_percent: 0 }), "selectable_percent 0"),
+        (builder("127.0.0.1:1").recovery(RecoveryOptions { min_working: 0, hold: MS }), "min_working 0"),
+        (builder("127.0.0.1:1").health_checks(CheckOptions { interval: MS, ..CheckOptions::DEFAULT }), "interval 1 ms"),
+    ] {
+        let error = options.build().unwrap_err();
+        assert!(matches!(error, BuildError::Health(_)), "{error:?}");
+        assert!(error.to_string().starts_with(&format!("health: {expected}: must be in ")), "{error}");
+    }
+    let asks = CheckOptions { application: true, ..CheckOptions::DEFAULT };
+    let h1 = builder("127.0.0.1:1").health_checks(asks).build().unwrap_err();
+    assert_eq!(h1, BuildError::NoApplicationCheck);
+    assert!(builder("127.0.0.1:1").health_checks(asks).health_check_path("/").build().is_ok());
+    for path in ["", "health", "http://a/b", "/a b"] {
+        let h1 = builder("127.0.0.1:1").health_check_path(path).build().unwrap_err();
+        assert_eq!(h1, BuildError::CheckPath { path: path.into() });
+    }
 }

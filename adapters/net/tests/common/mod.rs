@@ -3,11 +3,15 @@
 pub(crate) mod basics;
 pub(crate) mod bodies;
 pub(crate) mod endings;
+pub(crate) mod health;
+pub(crate) mod mortal;
+pub(crate) mod outages;
 pub(crate) mod pooling;
 pub(crate) mod pushback;
 pub(crate) mod server;
 pub(crate) mod servers;
 pub(crate) mod signal;
+pub(crate) mod watched;
 
 use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -76,6 +80,24 @@ macro_rules! every_test {
                 l3_options_that_a_call_cannot_hold_are_errors
                 l16_an_error_says_which_server_and_attempt
             }
+            health {
+                h1_a_server_that_refuses_gets_only_checks_until_one_passes
+                h1_checks_come_once_an_interval
+                h1_the_applications_check_must_pass_too
+                h1_a_path_is_checked_on_a_connection_of_its_own
+                h1_removal_ends_the_checks
+                h1_a_wait_ends_with_the_server_or_the_channel
+                h1_a_check_that_hangs_ends_with_its_server
+                h1_the_interval_changes_while_it_runs
+                h1_without_checks_nothing_is_isolated
+                h1_a_server_that_nobody_reaches_is_isolated
+                h1_a_connection_that_breaks_says_nothing_of_the_others
+                h1_a_server_that_was_taken_out_by_hand_stays_out
+                h2_a_breaker_isolates_and_probes
+                h4_a_breaker_leaves_a_share
+                t2_a_streaming_reply_is_a_success_when_its_body_is_over
+                h3_calls_are_let_in_by_how_many_servers_are_back
+            }
             pooling {
                 connections_are_kept_alive
                 the_connection_used_last_is_used_next
@@ -94,12 +116,36 @@ macro_rules! every_test {
                 l20_a_call_at_a_removed_server_goes_on
                 s8_a_call_names_its_own_servers
                 s8_named_servers_of_the_list_share_its_counts
+                s8_a_server_of_the_calls_own_is_never_isolated
+                n3_a_filter_keeps_servers_out
+                s2_a_new_list_says_whose_weights_are_none
+                s5_a_call_without_a_request_code_is_not_sent
                 l15_a_call_may_say_that_it_is_idempotent
             }
         }
     };
 }
 pub(crate) use every_test;
+
+/// Every balancer under load while a server is killed and restarted.
+macro_rules! every_outage {
+    ($run:ident) => {
+        common::on! { $run:
+            outages {
+                h1_rr
+                h1_wrr
+                h1_random
+                h1_wr
+                h1_la
+                h1_p2c
+                h1_c_murmurhash
+                h1_c_md5
+                h1_c_ketama
+            }
+        }
+    };
+}
+pub(crate) use every_outage;
 
 /// Long enough for anything that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -36,7 +36,12 @@ pub(crate) struct Seen {
 impl TestServer {
     /// Runs `script` on a thread for each connection.
     pub(crate) fn start(script: impl Fn(&mut Connection) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), script)
+    }
+
+    /// The same at an address.
+    pub(crate) fn at(address: SocketAddr, script: impl Fn(&mut Connection) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (accepted, closed, requests) = (Signal::new(), Signal::new(), Signal::new());
         let server = Self { address, accepted: accepted.clone(), closed: closed.clone(), requests: requests.clone() };

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use hedge_core::drive::Timer;
 use tower_service::Service;
 
 use super::{Change, HedgeSet};
@@ -16,8 +17,10 @@ const CHANGES_A_POLL: usize = 1024;
 /// A [`HedgeSet`] that takes in changes from a stream whenever it is asked whether it is ready.
 ///
 /// It is not ready as long as the set is empty and the stream may still bring a server. When the stream ends, the set
-/// stays as it is. An error of the stream is answered once, and the stream asked again at the next poll. It has one
-/// stream, so it cannot be cloned, but [`Following::set`] can, and sees the same servers.
+/// stays as it is. An error of the stream is answered once, and the stream asked again at the next poll; so is a
+/// [`ClusterError`](hedge_core::cluster::ClusterError) where the balancer cannot take the list that the changes of one poll
+/// make, and those are dropped. It has one stream, so it cannot be cloned, but [`Following::set`] can, and sees the same
+/// servers.
 pub struct Following<D, K, S, T, R = RetryErrors, C = Plain> {
     set: HedgeSet<K, S, T, R, C>,
     /// `None` once it has ended.
@@ -39,7 +42,8 @@ impl<D, K, S, T, R, C> Following<D, K, S, T, R, C> {
     where
         D: Stream<Item = Result<Change<K, S>, E>>,
         E: Into<BoxError>,
-        K: Ord,
+        K: Ord + fmt::Display,
+        T: Timer,
     {
         let Some(changes) = &mut self.changes else { return Ok(()) };
         let mut taken = Vec::new();
@@ -66,7 +70,7 @@ impl<D, K, S, T, R, C> Following<D, K, S, T, R, C> {
             self.changes = None;
         }
         if !taken.is_empty() {
-            self.set.apply(taken);
+            self.set.apply(taken)?;
         }
         result
     }
@@ -76,8 +80,9 @@ impl<D, E, K, S, T, R, C, Request> Service<Request> for Following<D, K, S, T, R,
 where
     D: Stream<Item = Result<Change<K, S>, E>>,
     E: Into<BoxError>,
-    K: Ord,
+    K: Ord + fmt::Display,
     S: Service<Request>,
+    T: Timer,
     HedgeSet<K, S, T, R, C>: Service<Request, Error = Error<S::Error>>,
 {
     type Response = <HedgeSet<K, S, T, R, C> as Service<Request>>::Response;

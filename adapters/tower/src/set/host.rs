@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use hedge_core::balance::{Balancer, Seeds, ServerList, select};
-use hedge_core::call::{Feedback, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::balance::{AnyTicket, Balancer, Seeds, ServerList, select};
+use hedge_core::call::{Finished, Host, NoServer, Pick, Selection, ServerId};
 use hedge_core::drive::Addresses;
 use hedge_core::policy::{BackupDelay, ChannelOptions, Denial, Ended};
 use hedge_core::time::Instant;
@@ -28,6 +28,16 @@ impl<K, S, T, R, C> CallHost<K, S, T, R, C> {
     fn tried(&self, id: ServerId) -> Option<&Arc<Node<K, S>>> {
         self.tried.iter().map_while(OnceLock::get).find(|node| node.id == id)
     }
+
+    /// Counts an attempt at a server, and remembers that server.
+    fn start_at(&self, node: &Arc<Node<K, S>>) {
+        node.started();
+        if self.tried(node.id).is_none()
+            && let Some(place) = self.tried.iter().find(|place| place.get().is_none())
+        {
+            place.get_or_init(|| Arc::clone(node));
+        }
+    }
 }
 
 impl<K, S, T, R, C> AsRef<Shared<T, R, C>> for CallHost<K, S, T, R, C> {
@@ -37,6 +47,8 @@ impl<K, S, T, R, C> AsRef<Shared<T, R, C>> for CallHost<K, S, T, R, C> {
 }
 
 impl<K, S, T, R, C> Host for CallHost<K, S, T, R, C> {
+    type Ticket = AnyTicket;
+
     fn options(&self) -> &ChannelOptions {
         &self.inner.shared.settings.options
     }
@@ -46,32 +58,59 @@ impl<K, S, T, R, C> Host for CallHost<K, S, T, R, C> {
     }
 
     fn addresses(&self) -> usize {
-        self.inner.servers.load().len()
+        self.inner.servers.load().list.nodes().len()
     }
 
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
-        select(&**self.inner.servers.load(), &self.inner.balancer, selection, random)
+    fn needs_request_code(&self) -> bool {
+        self.inner.servers.needs_request_code
     }
 
-    fn commit(&self, pick: &Pick, insist: bool) -> bool {
-        let taken = pick.ticket.is_none_or(|ticket| self.inner.balancer.commit(ticket, insist));
-        if !taken {
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<AnyTicket>, NoServer> {
+        let servers = &self.inner.servers;
+        let snapshot = servers.load();
+        let view = servers.view(&snapshot, selection.now);
+        if !servers.health.admit(selection.now, || view.usable(), &mut *random) {
+            return Err(NoServer::AllDown);
+        }
+        let pick = select(&view, &snapshot.balancer, selection, random);
+        if matches!(pick, Err(NoServer::AllDown)) {
+            servers.health.all_down(selection.now);
+        }
+        pick
+    }
+
+    fn commit(&self, pick: &Pick<AnyTicket>, now: Instant, insist: bool) -> bool {
+        let servers = &self.inner.servers;
+        let snapshot = servers.load();
+        let Some(node) = snapshot.list.node(pick.server) else {
+            // It has gone since the look. Whoever need not insist looks again; else it is sent there if it is known still.
+            if insist && let Some(node) = self.tried(pick.server) {
+                node.started();
+            }
+            return insist;
+        };
+        if !servers.health.started(&node.health, now, insist) {
             return false;
         }
-        if let Some(node) = self.tried(pick.server) {
-            node.started();
-        } else if let Some(node) = self.inner.servers.load().node(pick.server)
-            && let Some(place) = self.tried.iter().find(|place| place.get().is_none())
-        {
-            place.get_or_init(|| Arc::clone(node)).started();
+        if !pick.ticket.is_none_or(|ticket| snapshot.balancer.commit(ticket, insist)) {
+            servers.health.withdrawn(&node.health, now);
+            return false;
         }
+        self.start_at(node);
+        snapshot.balancer.started(&servers.view(&snapshot, now), pick.server, pick.ticket, now);
         true
     }
 
-    fn finished(&self, server: ServerId, _: Feedback) {
-        // The node of a server that has left the list is nobody's but its calls': what it is told is dropped (L20).
-        if let Some(node) = self.tried(server) {
-            node.finished();
+    fn finished(&self, attempt: &Finished) {
+        let Some(node) = self.tried(attempt.sent.server) else { return };
+        node.finished();
+        let servers = &self.inner.servers;
+        let snapshot = servers.load();
+        let view = servers.view(&snapshot, attempt.now);
+        // Of a server that has left the list, or was replaced, nothing is kept (L20).
+        if view.find(attempt.sent.server).is_some() {
+            snapshot.balancer.finished(&view, attempt);
+            servers.health.finished(&node.health, attempt, || snapshot.list.healths());
         }
     }
 

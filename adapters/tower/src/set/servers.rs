@@ -1,29 +1,47 @@
 //! The servers of a set: [`Node`], the immutable [`Snapshot`] that picks read, and [`Servers`], which replaces it.
 //!
-//! A pick loads a snapshot without a lock; a change builds a new one under a mutex. A server that goes, or is replaced,
-//! leaves its node to the calls that are at it (L20).
+//! A pick loads a snapshot without a lock: a list and the balancer that was arranged for it. A change builds a new one of
+//! both under a mutex. What is known of a server is in its node, which stays as long as the server does; one that goes, or
+//! is replaced, leaves its node to the calls that are at it (L20).
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use hedge_core::balance::{Candidate, ServerList};
+use hedge_core::balance::{
+    AnyBalancer, AnyStats, ArrangeError, Balancer, Candidate, Heap, Load, Roster, ServerList, Tag, WeightError,
+};
 use hedge_core::call::{AddressKey, ServerId};
+use hedge_core::health::{AnyBreaker, Health, Recovering, ServerHealth};
+use hedge_core::time::Instant;
 
 use super::Change;
 
-/// One server and its counts.
+/// What chooses among the servers of a set.
+pub(crate) type SetBalancer = AnyBalancer<Heap>;
+
+/// What isolates servers of a set.
+pub(crate) type SetBreaker = Recovering<AnyBreaker>;
+
+/// One server, and what is known of it.
 pub(super) struct Node<K, S> {
     pub(super) key: K,
     pub(super) service: S,
     pub(super) id: ServerId,
+    pub(super) health: ServerHealth<SetBreaker>,
+    weight: NonZeroU32,
+    stats: AnyStats<Heap>,
     in_flight: AtomicU32,
-    usable: AtomicBool,
 }
 
 impl<K, S> Node<K, S> {
-    fn new(key: K, service: S, id: ServerId) -> Self {
-        Self { key, service, id, in_flight: AtomicU32::new(0), usable: AtomicBool::new(true) }
+    fn new(key: K, service: S, id: ServerId, weight: Option<NonZeroU32>, balancer: &SetBalancer) -> Self {
+        // There is no tag that could be wrong: who says nothing means 1.
+        let weight = balancer.weighing().weight(&Weight(weight)).unwrap_or(NonZeroU32::MIN);
+        let (health, stats) = (ServerHealth::new(), balancer.stats());
+        Self { key, service, id, health, weight, stats, in_flight: AtomicU32::new(0) }
     }
 
     pub(super) fn started(&self) {
@@ -37,26 +55,31 @@ impl<K, S> Node<K, S> {
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
+}
 
-    pub(super) fn set_usable(&self, usable: bool) {
-        self.usable.store(usable, Ordering::Relaxed);
-    }
+/// The weight that a server came with, if it came with one.
+struct Weight(Option<NonZeroU32>);
 
-    fn candidate(&self) -> Candidate {
-        // A key is an address, and has a slot of its own.
-        let address = AddressKey(self.id.slot().into());
-        Candidate { server: self.id, address, usable: self.usable.load(Ordering::Relaxed) }
+impl Tag for Weight {
+    fn weight(&self) -> Result<NonZeroU32, WeightError> {
+        self.0.ok_or(WeightError::Missing)
     }
 }
 
-/// The servers at one moment.
+/// The servers at one moment, and the balancer that was arranged for them.
 pub(super) struct Snapshot<K, S> {
+    pub(super) list: List<K, S>,
+    pub(super) balancer: SetBalancer,
+}
+
+/// The servers at one moment.
+pub(super) struct List<K, S> {
     /// In canonical order (S7): by key.
     order: Vec<Arc<Node<K, S>>>,
     by_slot: Vec<Option<Arc<Node<K, S>>>>,
 }
 
-impl<K, S> Snapshot<K, S> {
+impl<K, S> List<K, S> {
     fn new(order: Vec<Arc<Node<K, S>>>) -> Self {
         let slots = order.iter().map(|node| usize::from(node.id.slot()) + 1).max().unwrap_or(0);
         let mut by_slot = vec![None; slots];
@@ -73,8 +96,14 @@ impl<K, S> Snapshot<K, S> {
     }
 
     /// The server with that id; `None` if it is gone.
+    #[inline]
     pub(super) fn node(&self, id: ServerId) -> Option<&Arc<Node<K, S>>> {
-        self.by_slot.get(usize::from(id.slot()))?.as_ref().filter(|node| node.id == id)
+        self.slot(id.slot()).filter(|node| node.id == id)
+    }
+
+    #[inline]
+    fn slot(&self, slot: u16) -> Option<&Arc<Node<K, S>>> {
+        self.by_slot.get(usize::from(slot))?.as_ref()
     }
 
     pub(super) fn named(&self, key: &K) -> Option<&Arc<Node<K, S>>>
@@ -83,19 +112,64 @@ impl<K, S> Snapshot<K, S> {
     {
         self.order.get(place(&self.order, key).ok()?)
     }
+
+    pub(super) fn healths(&self) -> impl Iterator<Item = &ServerHealth<SetBreaker>> {
+        self.order.iter().map(|node| &node.health)
+    }
 }
 
-impl<K, S> ServerList for Snapshot<K, S> {
+/// A list at an instant, as balancers see it.
+pub(super) struct View<'a, K, S> {
+    pub(super) list: &'a List<K, S>,
+    pub(super) health: &'a Health<SetBreaker>,
+    pub(super) now: Instant,
+}
+
+impl<K, S> View<'_, K, S> {
+    /// How many servers take calls.
+    pub(super) fn usable(&self) -> u32 {
+        self.list.healths().map(|health| u32::from(self.health.usable(health, self.now))).sum()
+    }
+
+    #[inline]
+    fn candidate(&self, node: &Node<K, S>) -> Candidate {
+        // A key is an address, and has a slot of its own.
+        let address = AddressKey(node.id.slot().into());
+        Candidate { server: node.id, address, usable: self.health.usable(&node.health, self.now) }
+    }
+}
+
+impl<K, S> ServerList for View<'_, K, S> {
+    type Stats = AnyStats<Heap>;
+
     fn len(&self) -> usize {
-        self.order.len()
+        self.list.order.len()
     }
 
+    #[inline]
     fn at(&self, position: usize) -> Option<Candidate> {
-        self.order.get(position).map(|node| node.candidate())
+        self.list.order.get(position).map(|node| self.candidate(node))
     }
 
-    fn find(&self, server: ServerId) -> Option<Candidate> {
-        self.node(server).map(|node| node.candidate())
+    fn slots(&self) -> usize {
+        self.list.by_slot.len()
+    }
+
+    #[inline]
+    fn in_slot(&self, slot: u16) -> Option<Candidate> {
+        self.list.slot(slot).map(|node| self.candidate(node))
+    }
+
+    #[inline]
+    fn load(&self, server: ServerId) -> Option<Load<'_, AnyStats<Heap>>> {
+        let node = self.list.node(server)?;
+        Some(Load { stats: &node.stats, in_flight: node.in_flight(), weight: node.weight })
+    }
+}
+
+impl<K: fmt::Display, S> Roster for View<'_, K, S> {
+    fn write_address(&self, position: usize, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "{}", self.list.order.get(position).ok_or(fmt::Error)?.key)
     }
 }
 
@@ -104,57 +178,98 @@ fn place<K: Ord, S>(order: &[Arc<Node<K, S>>], key: &K) -> Result<usize, usize> 
     order.binary_search_by(|node| node.key.cmp(key))
 }
 
-/// The list of servers, as it is now.
+/// The list of servers, as it is now, and their health.
 pub(super) struct Servers<K, S> {
     now: ArcSwap<Snapshot<K, S>>,
+    pub(super) health: Health<SetBreaker>,
+    /// Whether the balancer does, whatever the list.
+    pub(super) needs_request_code: bool,
     /// Also the lock of whoever changes the list.
     slots: Mutex<Slots>,
 }
 
 impl<K, S> Servers<K, S> {
-    pub(super) fn new() -> Self {
-        Self { now: ArcSwap::from_pointee(Snapshot::new(Vec::new())), slots: Mutex::default() }
+    pub(super) fn new(balancer: SetBalancer, health: Health<SetBreaker>) -> Self {
+        let needs_request_code = balancer.needs_request_code();
+        let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer });
+        Self { now, health, needs_request_code, slots: Mutex::default() }
     }
 
+    #[inline]
     pub(super) fn load(&self) -> Guard<Arc<Snapshot<K, S>>> {
         self.now.load()
     }
 
-    /// Makes changes, all at once; answers how many changed anything.
-    pub(super) fn apply(&self, changes: impl IntoIterator<Item = Change<K, S>>) -> usize
+    /// The list of a snapshot at an instant.
+    #[inline]
+    pub(super) fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {
+        View { list: &snapshot.list, health: &self.health, now }
+    }
+
+    /// Says whether a server's connection stands.
+    pub(super) fn set_usable(&self, key: &K, usable: bool, now: Instant) -> bool
     where
         K: Ord,
     {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut order = self.load().order.clone();
+        let snapshot = self.load();
+        let node = snapshot.list.named(key);
+        if let Some(node) = node {
+            self.health.set_broken(&node.health, !usable, now, || snapshot.list.healths());
+        }
+        node.is_some()
+    }
+
+    /// Makes changes, all at once; answers how many changed anything.
+    pub(super) fn apply(
+        &self,
+        changes: impl IntoIterator<Item = Change<K, S>>,
+        now: Instant,
+    ) -> Result<usize, ArrangeError>
+    where
+        K: Ord + fmt::Display,
+    {
+        let mut known = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.load();
+        let (mut slots, mut order) = (known.clone(), before.list.order.clone());
         let mut made = 0;
         for change in changes {
-            made += usize::from(match change {
-                Change::Insert(key, service) => match place(&order, &key) {
-                    Ok(at) => order.get_mut(at).is_some_and(|node| {
-                        *node = Arc::new(Node::new(key, service, slots.renew(node.id)));
-                        true
-                    }),
-                    Err(at) => slots.take().is_some_and(|id| {
-                        order.insert(at, Arc::new(Node::new(key, service, id)));
-                        true
-                    }),
+            let (key, service, weight) = match change {
+                Change::Insert(key, service) => (key, service, None),
+                Change::InsertWeighted(key, service, weight) => (key, service, Some(weight)),
+                Change::Remove(key) => {
+                    if let Ok(at) = place(&order, &key) {
+                        slots.release(order.remove(at).id);
+                        made += 1;
+                    }
+                    continue;
+                }
+            };
+            let (at, id) = match place(&order, &key) {
+                Ok(at) => (at, slots.renew(order.remove(at).id)),
+                Err(at) => match slots.take() {
+                    Some(id) => (at, id),
+                    None => continue,
                 },
-                Change::Remove(key) => place(&order, &key).is_ok_and(|at| {
-                    slots.release(order.remove(at).id);
-                    true
-                }),
-            });
+            };
+            order.insert(at, Arc::new(Node::new(key, service, id, weight, &before.balancer)));
+            made += 1;
         }
-        if made > 0 {
-            self.now.store(Arc::new(Snapshot::new(order)));
+        if made == 0 {
+            return Ok(0);
         }
-        made
+        let (list, mut balancer) = (List::new(order), before.balancer.clone());
+        // That servers are usable is nothing to arrange by, so the instant is of no moment.
+        balancer.arrange(&View { list: &list, health: &self.health, now: Instant::ZERO })?;
+        let after = Arc::new(Snapshot { list, balancer });
+        self.now.store(Arc::clone(&after));
+        *known = slots;
+        self.health.changed(now, || after.list.healths());
+        Ok(made)
     }
 }
 
 /// Which slots are free, and how many servers each has had.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Slots {
     generations: Vec<u16>,
     free: Vec<u16>,
@@ -191,40 +306,98 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use hedge_core::health::IsolationLimit;
+
     use super::*;
 
-    fn ids(servers: &Servers<u32, ()>) -> Vec<(u32, ServerId)> {
-        servers.load().nodes().iter().map(|node| (node.key, node.id)).collect()
+    const NOW: Instant = Instant::ZERO;
+
+    fn servers<K>(balancer: &str) -> Servers<K, ()> {
+        let breaker = Recovering::new(AnyBreaker::None, None);
+        let health = breaker.and_then(|breaker| Health::new(breaker, IsolationLimit::DEFAULT));
+        Servers::new(SetBalancer::named(balancer, 1).unwrap(), health.unwrap())
+    }
+
+    fn insert<K>(key: K) -> Change<K, ()> {
+        Change::Insert(key, ())
+    }
+
+    fn ids<K: Copy>(servers: &Servers<K, ()>) -> Vec<(K, ServerId)> {
+        servers.load().list.nodes().iter().map(|node| (node.key, node.id)).collect()
     }
 
     #[test]
     fn s7_a_list_is_in_the_order_of_its_keys_whatever_the_order_of_the_changes() {
-        let servers = Servers::new();
-        assert_eq!(servers.apply([3, 1, 2].map(|key| Change::Insert(key, ()))), 3);
+        let servers = servers("rr");
+        assert_eq!(servers.apply([3, 1, 2].map(insert), NOW), Ok(3));
         assert_eq!(ids(&servers).iter().map(|(key, _)| *key).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(servers.apply([Change::Remove(7)]), 0);
+        assert_eq!(servers.apply([Change::Remove(7)], NOW), Ok(0));
     }
 
     #[test]
     fn l20_a_server_that_is_replaced_or_comes_back_is_another() {
-        let servers = Servers::new();
-        servers.apply([Change::Insert(1, ()), Change::Insert(2, ())]);
+        let servers = servers("rr");
+        servers.apply([1, 2].map(insert), NOW).unwrap();
         let before = ids(&servers);
-        servers.apply([Change::Insert(1, ())]);
+        servers.apply([insert(1)], NOW).unwrap();
         let replaced = ids(&servers);
         assert_eq!(replaced[0].1.slot(), before[0].1.slot(), "the same address");
         assert_ne!(replaced[0].1, before[0].1);
         assert_eq!(replaced[1], before[1]);
-        servers.apply([Change::Remove(1), Change::Insert(1, ())]);
+        servers.apply([Change::Remove(1), insert(1)], NOW).unwrap();
         let back = ids(&servers);
         assert!(back[0].1 != before[0].1 && back[0].1 != replaced[0].1);
-        assert!(servers.load().node(before[0].1).is_none());
+        assert!(servers.load().list.node(before[0].1).is_none());
     }
 
     #[test]
     fn more_servers_than_ids_are_left_out() {
-        let servers = Servers::new();
-        assert_eq!(servers.apply((0..70_000).map(|key| Change::Insert(key, ()))), 65_536);
-        assert_eq!(servers.load().len(), 65_536);
+        let servers = servers("rr");
+        assert_eq!(servers.apply((0..70_000).map(insert), NOW), Ok(65_536));
+        assert_eq!(servers.load().list.nodes().len(), 65_536);
+    }
+
+    #[test]
+    fn s2_a_server_weighs_what_it_came_with_else_the_default_else_1() {
+        let three = NonZeroU32::new(3).unwrap();
+        for (balancer, weights) in [("wrr", [1, 3]), ("wr:default_weight=7", [7, 3]), ("p2c", [1, 3]), ("rr", [1, 1])] {
+            let servers = servers(balancer);
+            servers.apply([insert(1), Change::InsertWeighted(2, (), three)], NOW).unwrap();
+            let snapshot = servers.load();
+            assert_eq!(
+                snapshot.list.nodes().iter().map(|node| node.weight.get()).collect::<Vec<_>>(),
+                weights,
+                "{balancer}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_takes_as_many_bytes_as_the_docs_say() {
+        // The node and its two counts, and its places in the list.
+        let bytes = size_of::<Node<(), ()>>() + 2 * size_of::<usize>() + 2 * size_of::<Arc<Node<(), ()>>>();
+        assert!(bytes <= 104, "{bytes}");
+    }
+
+    /// A key that not every client could write.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+    struct Key(u16);
+
+    impl fmt::Display for Key {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            if self.0 == 13 { Err(fmt::Error) } else { self.0.fmt(f) }
+        }
+    }
+
+    #[test]
+    fn s5_a_list_that_the_ring_cannot_take_changes_nothing() {
+        let servers = servers("c_murmurhash");
+        assert_eq!(servers.apply([1, 2].map(|key| insert(Key(key))), NOW), Ok(2));
+        let before = ids(&servers);
+        let refused = servers.apply([Change::Remove(Key(1)), insert(Key(3)), insert(Key(13))], NOW);
+        assert!(matches!(refused, Err(ArrangeError::Ring(_))), "{refused:?}");
+        assert_eq!(ids(&servers), before);
+        assert_eq!(servers.apply([Change::Remove(Key(1)), insert(Key(3))], NOW), Ok(2));
+        assert_eq!(ids(&servers)[0], before[1]);
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hedge_tokio::Tokio;
-use hedge_tower::{Builder, Report};
+use hedge_tower::{Builder, CallOptions, Protocol, Report};
 use tokio::time::Sleep;
 use tower::{Service, ServiceExt};
 
@@ -132,6 +132,23 @@ impl Reports {
 
     pub(crate) fn none(&self) -> bool {
         self.0.lock().unwrap().is_empty()
+    }
+}
+
+/// A request that carries the options of its call, as a protocol of the user's own reads them.
+#[derive(Clone, Default)]
+pub(crate) struct Carrying(pub(crate) CallOptions);
+
+#[derive(Clone, Copy)]
+pub(crate) struct Carried;
+
+impl<Response> Protocol<Carrying, Response> for Carried {
+    fn copy(&self, request: &Carrying) -> Option<Carrying> {
+        Some(request.clone())
+    }
+
+    fn options(&self, request: &Carrying) -> CallOptions {
+        request.0.clone()
     }
 }
 

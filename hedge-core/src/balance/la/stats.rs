@@ -3,7 +3,7 @@
 use core::hint::spin_loop;
 
 use super::super::stamped::Stamped;
-use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed};
+use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed, Ordering::SeqCst};
 use crate::policy::Timeout;
 use crate::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ impl LaStats {
 
     /// What it weighs now.
     pub fn weight(&self, now: Instant, others: impl FnOnce() -> u64) -> u64 {
-        let in_flight = InFlight(self.in_flight.load(Relaxed));
+        let in_flight = InFlight(self.in_flight.load(SeqCst));
         self.weighed(now, in_flight, in_flight.count() == 0, others)
     }
 
@@ -125,10 +125,10 @@ impl LaStats {
     /// An attempt that started at `begin` has been abandoned now (L13).
     pub fn abandoned(&self, now: Instant, begin: Instant, others: impl FnOnce() -> u64) -> u64 {
         self.left(begin);
-        let word = self.error.load(Relaxed);
+        let word = self.error.load(SeqCst);
         if let Some(error) = LastError::of(word).filter(|error| error.answers() == 0 && error.rested(now)) {
             // It was a try. Whoever changed the word since knows more.
-            let _ = self.error.compare_exchange(word, error.at(now).word(), Relaxed, Relaxed);
+            let _ = self.error.compare_exchange(word, error.at(now).word(), SeqCst, SeqCst);
         }
         self.weight(now, others)
     }
@@ -136,13 +136,13 @@ impl LaStats {
     /// How many attempts are in flight.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        InFlight(self.in_flight.load(Relaxed)).count()
+        InFlight(self.in_flight.load(SeqCst)).count()
     }
 
     /// The weight but for what is in flight, and for the floor.
     #[must_use]
     pub fn base(&self) -> u64 {
-        self.base.load(Relaxed)
+        self.base.load(SeqCst)
     }
 
     /// The average latency; zero before the first answer.
@@ -154,7 +154,7 @@ impl LaStats {
     fn weighed(&self, now: Instant, in_flight: InFlight, idle: bool, others: impl FnOnce() -> u64) -> u64 {
         let average = self.average.load(Relaxed);
         let bound = u64::from(average & !KNOWN) * 3 / 2;
-        let base = match LastError::of(self.error.load(Relaxed)) {
+        let base = match LastError::of(self.error.load(SeqCst)) {
             None if average & KNOWN != 0 => self.base(),
             error => match (others(), error) {
                 // It is alone.
@@ -220,7 +220,7 @@ impl Taken<'_> {
     /// An answer more, and perhaps the oldest one less.
     fn push(&self, now: Instant, latency: Duration) {
         let (mut oldest, mut len) = self.place();
-        let mut sum = self.0.sum.load(Relaxed);
+        let mut sum = self.0.sum.load(SeqCst);
         if len == QUEUE {
             oldest = (oldest + 1) % QUEUE;
             len -= 1;
@@ -233,7 +233,7 @@ impl Taken<'_> {
         self.put((oldest + len) % QUEUE, answer);
         self.0.sum.store(sum, Relaxed);
         self.0.place.store(oldest << 16 | (len + 1), Relaxed);
-        let error = LastError::of(self.0.error.load(Relaxed));
+        let error = LastError::of(self.0.error.load(SeqCst));
         let error = error.and_then(LastError::answered);
         self.0.error.store(error.map_or(0, LastError::word), Relaxed);
     }
@@ -241,7 +241,7 @@ impl Taken<'_> {
     /// An error: the last answer takes longer. Before the first, the error is one, of at least the timeout.
     fn lengthen(&self, now: Instant, by: Duration, timeout: Duration) {
         let (oldest, len) = self.place();
-        let error = LastError::following(LastError::of(self.0.error.load(Relaxed)), now);
+        let error = LastError::following(LastError::of(self.0.error.load(SeqCst)), now);
         if len == 0 {
             self.push(now, by.max(timeout));
         } else {
@@ -249,7 +249,7 @@ impl Taken<'_> {
             let was = self.answer(newest).span();
             let answer = Stamped::new(now, was + by);
             if len > 1 {
-                let sum = self.0.sum.load(Relaxed);
+                let sum = self.0.sum.load(SeqCst);
                 self.0.sum.store(sum.wrapping_add((answer.span() - was).as_micros()), Relaxed);
             }
             self.put(newest, answer);
@@ -266,7 +266,7 @@ impl Taken<'_> {
             (0, 1) => oldest.span().as_micros(),
             // All at once, or the clock went back.
             (0, _) => return None,
-            _ => self.0.sum.load(Relaxed).checked_div(u64::from(len.saturating_sub(1)))?,
+            _ => self.0.sum.load(SeqCst).checked_div(u64::from(len.saturating_sub(1)))?,
         };
         let known = len == QUEUE || span >= SECOND;
         let answers = if known { u64::from(len.saturating_sub(1)) * SECOND } else { 0 };
@@ -284,7 +284,7 @@ impl Taken<'_> {
     }
 
     fn answer(&self, index: u32) -> Stamped {
-        Stamped::of(self.slot(index).map_or(0, |slot| slot.load(Relaxed)))
+        Stamped::of(self.slot(index).map_or(0, |slot| slot.load(SeqCst)))
     }
 
     fn put(&self, index: u32, answer: Stamped) {

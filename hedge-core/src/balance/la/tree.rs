@@ -5,7 +5,8 @@ use core::iter::successors;
 
 use super::super::decay::mul_high;
 use super::super::seeds::{GOLDEN, mix};
-use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use super::super::{ArrangeError, Row};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 /// The largest weight that counts: 65,536 of them can be added up.
 const LARGEST: u64 = 1 << 47;
@@ -40,6 +41,13 @@ pub struct LaNode {
     sum: AtomicU64,
 }
 
+impl Clone for LaNode {
+    /// It as it is now.
+    fn clone(&self) -> Self {
+        Self { weight: AtomicU64::new(self.weight.load(SeqCst)), sum: AtomicU64::new(self.sum.load(SeqCst)) }
+    }
+}
+
 impl LaNode {
     /// A place that no server has.
     #[must_use]
@@ -57,6 +65,31 @@ pub struct LaPick {
     pub offset: u64,
 }
 
+impl<S: Row<LaNode>> LaTree<S> {
+    /// A tree of these weights, by place; draws go on.
+    ///
+    /// # Errors
+    /// More places than there is room for; there are none then.
+    pub fn refill(&mut self, weights: impl Iterator<Item = u64>) -> Result<(), ArrangeError> {
+        let nodes =
+            weights.map(|weight| LaNode { weight: AtomicU64::new(weight.min(LARGEST)), sum: AtomicU64::new(0) });
+        if let Err(error) = self.nodes.refill(nodes) {
+            self.nodes = S::default();
+            return Err(error);
+        }
+        // Each sum is whole when its turn comes, and goes into the next one.
+        for number in 1..=self.len() {
+            let Some(node) = self.node(number - 1) else { break };
+            node.sum.fetch_add(node.weight.load(SeqCst), Relaxed);
+            let sum = node.sum.load(SeqCst);
+            if let Some(next) = number.checked_add(lowest_bit(number)).and_then(|next| self.node(next - 1)) {
+                next.sum.fetch_add(sum, Relaxed);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<S: AsRef<[LaNode]>> LaTree<S> {
     /// A tree of fresh nodes, whose draws begin somewhere.
     pub const fn new(nodes: S, seed: u64) -> Self {
@@ -67,8 +100,12 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
     pub fn set(&self, position: u32, weight: u64) {
         let weight = weight.min(LARGEST);
         let Some(node) = self.node(position) else { return };
+        // What stays the same, as most do, is not written.
+        if node.weight.load(SeqCst) == weight {
+            return;
+        }
         // Whatever others do at once, the differences that each hands on add up.
-        let change = weight.wrapping_sub(node.weight.swap(weight, Relaxed));
+        let change = weight.wrapping_sub(node.weight.swap(weight, SeqCst));
         if change == 0 {
             return;
         }
@@ -82,7 +119,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
 
     /// The weight of a place.
     pub fn weight(&self, position: u32) -> u64 {
-        self.node(position).map_or(0, |node| node.weight.load(Relaxed))
+        self.node(position).map_or(0, |node| node.weight.load(SeqCst))
     }
 
     /// What the other `servers - 1` weigh on average; 0 if there are none.
@@ -117,7 +154,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
     /// Throughput is a part of the weights, so chance adds up: after half a minute ten equal servers that are drawn at random
     /// have from 2 to 32 % of the calls. In this row they have from 8 to 12.
     pub fn draw(&self) -> u64 {
-        self.draw.load(Relaxed)
+        self.draw.load(SeqCst)
     }
 
     /// Goes on to the next draw: one atomic addition.
@@ -159,7 +196,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
     /// A node's sum, by its number. Of two changes at once the later may be added first, and make it negative for a moment.
     fn sum(&self, number: u32) -> u64 {
         let sum =
-            number.checked_sub(1).and_then(|position| self.node(position)).map_or(0, |node| node.sum.load(Relaxed));
+            number.checked_sub(1).and_then(|position| self.node(position)).map_or(0, |node| node.sum.load(SeqCst));
         sum.cast_signed().max(0).unsigned_abs()
     }
 
@@ -172,9 +209,17 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
     }
 }
 
+impl<S: Clone> Clone for LaTree<S> {
+    /// One that goes on from here.
+    fn clone(&self) -> Self {
+        let (turn, draw) = (self.turn.load(Relaxed), self.draw.load(SeqCst));
+        Self { nodes: self.nodes.clone(), turn: AtomicU32::new(turn), draw: AtomicU64::new(draw) }
+    }
+}
+
 impl<S: AsRef<[LaNode]>> fmt::Debug for LaTree<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.nodes.as_ref().iter().map(|node| node.weight.load(Relaxed))).finish()
+        f.debug_list().entries(self.nodes.as_ref().iter().map(|node| node.weight.load(SeqCst))).finish()
     }
 }
 
@@ -206,6 +251,24 @@ mod tests {
             tree.set(position, *weight);
         }
         tree
+    }
+
+    #[test]
+    fn s7_a_tree_that_is_filled_at_once_is_as_one_that_was_set() {
+        const SEED: u64 = 4;
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        for places in 0..70 {
+            let weights: Vec<u64> = (0..places).map(|_| rng.u64(0..1 << 50)).collect();
+            let mut filled: LaTree<heapless::Vec<LaNode, 69>> = LaTree::new(heapless::Vec::new(), 1);
+            filled.refill(weights.iter().copied()).unwrap();
+            let set = tree(&weights);
+            for count in 0..=places {
+                assert_eq!(filled.before(count), set.before(count), "{count} of {places}, seed {SEED}");
+            }
+        }
+        let mut small: LaTree<heapless::Vec<LaNode, 2>> = LaTree::new(heapless::Vec::new(), 1);
+        assert_eq!(small.refill([1, 2, 3].into_iter()), Err(ArrangeError::Room { servers: 2 }));
+        assert_eq!(small.pick(0, &[]), None);
     }
 
     #[test]

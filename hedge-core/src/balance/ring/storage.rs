@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Point, RingError};
+use super::{BATCH, Point, RingError, heapsort, merge_behind};
 
 mod sealed {
     pub trait Sealed {}
@@ -22,8 +22,21 @@ pub trait RingStorage: Default + sealed::Sealed {
     /// [`RingError::Full`], with nothing changed.
     fn resize(&mut self, len: usize) -> Result<(), RingError>;
 
+    /// Keeps the first `len` points.
+    fn truncate(&mut self, len: usize);
+
     /// Keeps these points, in their order.
     fn retain(&mut self, keep: impl FnMut(&Point) -> bool);
+
+    /// Sorts the points from `old` on. `before` answers which of two stands before the other, by hash first.
+    fn sort(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
+        heapsort(self.points_mut().get_mut(old..).unwrap_or_default(), before);
+    }
+
+    /// Merges the points from `old` on into those before; both are sorted.
+    fn merge(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
+        merge_behind(self.points_mut(), old, &mut [BLANK; BATCH], before);
+    }
 
     /// The points have changed, and are sorted.
     fn index(&mut self) {}
@@ -61,6 +74,10 @@ impl<const N: usize> RingStorage for Fixed<N> {
         self.points.resize(len, BLANK).map_err(|_| RingError::Full { points: len, capacity: N })
     }
 
+    fn truncate(&mut self, len: usize) {
+        self.points.truncate(len);
+    }
+
     fn retain(&mut self, keep: impl FnMut(&Point) -> bool) {
         self.points.retain(keep);
     }
@@ -73,7 +90,7 @@ pub use heap::Heap;
 mod heap {
     use alloc::vec::Vec;
 
-    use super::{BLANK, Point, Range, RingError, RingStorage, sealed::Sealed};
+    use super::{BATCH, BLANK, Point, Range, RingError, RingStorage, heapsort, merge_behind, sealed::Sealed};
 
     /// At least how many points share an entry of the index, on average: two cache lines of points at most, and an index
     /// that stays small beside them.
@@ -126,8 +143,34 @@ mod heap {
             Ok(())
         }
 
+        fn truncate(&mut self, len: usize) {
+            self.points.truncate(len);
+        }
+
         fn retain(&mut self, keep: impl FnMut(&Point) -> bool) {
             self.points.retain(keep);
+        }
+
+        fn sort(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
+            // Core's sort may panic at an order that contradicts itself, as the caller's might; that of hashes does not.
+            let new = self.points.get_mut(old..).unwrap_or_default();
+            new.sort_unstable_by_key(|point| point.hash);
+            for alike in new.chunk_by_mut(|one, other| one.hash == other.hash) {
+                heapsort(alike, &before);
+            }
+        }
+
+        fn merge(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
+            let new = self.points.len().saturating_sub(old);
+            let (mut few, mut many) = ([BLANK; BATCH], Vec::new());
+            // In batches if there is no memory for more: only slower, so not an error.
+            let aside = if old > 0 && new > BATCH && many.try_reserve_exact(new).is_ok() {
+                many.resize(new, BLANK);
+                many.as_mut_slice()
+            } else {
+                few.as_mut_slice()
+            };
+            merge_behind(&mut self.points, old, aside, before);
         }
 
         fn index(&mut self) {

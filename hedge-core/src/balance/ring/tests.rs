@@ -21,25 +21,31 @@ fn endpoint(n: usize) -> String {
 /// A ring of servers in the slots that they have in the list; canonical is the order of their endpoints.
 fn ring<S: RingStorage>(hash: RingHash, replicas: u16, endpoints: &[String]) -> Ring<S> {
     let mut ring = Ring::new(hash, replicas).unwrap();
-    for (slot, endpoint) in (0..).zip(endpoints) {
-        ring.insert(slot, endpoint, |other| endpoints[usize::from(other)] < *endpoint).unwrap();
-    }
+    ring.insert_all((0..).zip(endpoints), order(endpoints)).unwrap();
     ring
+}
+
+/// By what servers in the slots that they have in the list are called.
+fn order<T: Ord>(names: &[T]) -> impl Fn(u16, u16) -> Ordering {
+    |one, other| names[usize::from(one)].cmp(&names[usize::from(other)])
 }
 
 /// The points of the same ring, all sorted at once.
 fn sorted(hash: RingHash, replicas: u16, endpoints: &[String]) -> Vec<(u32, &str)> {
-    let points = endpoints.iter().flat_map(|endpoint| {
-        let points = move |i: u16| match hash {
-            RingHash::Murmur => Vec::from([murmur3_32(format!("{endpoint}-{i}").as_bytes())]),
-            RingHash::Md5 => Vec::from(&md5_words(format!("{endpoint}-{i}").as_bytes())[..1]),
-            RingHash::Ketama => Vec::from(md5_words(format!("{endpoint}-{i}").as_bytes())),
-        };
-        (0..replicas / hash.points_a_key()).flat_map(points).map(|hash| (hash, endpoint.as_str()))
-    });
-    let mut points: Vec<_> = points.collect();
+    let points = |endpoint| hashes(hash, replicas, endpoint).map(move |hash| (hash, endpoint));
+    let mut points: Vec<_> = endpoints.iter().map(String::as_str).flat_map(points).collect();
     points.sort_unstable();
     points
+}
+
+/// The hashes of a server, by key.
+fn hashes(hash: RingHash, replicas: u16, endpoint: &str) -> impl Iterator<Item = u32> {
+    let hashes = move |i: u16| match hash {
+        RingHash::Murmur => Vec::from([murmur3_32(format!("{endpoint}-{i}").as_bytes())]),
+        RingHash::Md5 => Vec::from(&md5_words(format!("{endpoint}-{i}").as_bytes())[..1]),
+        RingHash::Ketama => Vec::from(md5_words(format!("{endpoint}-{i}").as_bytes())),
+    };
+    (0..replicas / hash.points_a_key()).flat_map(hashes)
 }
 
 fn named<'e, S: RingStorage>(ring: &Ring<S>, endpoints: &'e [String]) -> Vec<(u32, &'e str)> {
@@ -116,7 +122,7 @@ fn s5_a_server_that_goes_moves_only_its_own_codes_to_where_a_walk_went() {
     for code in (0..u32::MAX).step_by(1 << 18) {
         assert_eq!(before.walk(code).find(|slot| *slot != 7), after.walk(code).next());
     }
-    after.insert(7, &endpoints[7], |other| endpoints[usize::from(other)] < endpoints[7]).unwrap();
+    after.insert(7, &endpoints[7], order(&endpoints)).unwrap();
     assert_eq!(after.points(), before.points());
 }
 
@@ -133,8 +139,8 @@ fn a_ring_forgets_its_history<S: RingStorage>(seed: u64) {
             assert!(ring.remove(slot));
         } else {
             let endpoint = endpoint(usize::from(slot) * 1_000 + rng.usize(..1_000));
-            ring.insert(slot, &endpoint, |other| slots[&other] < endpoint).unwrap();
-            slots.insert(slot, endpoint);
+            slots.insert(slot, endpoint.clone());
+            ring.insert(slot, endpoint, |one, other| slots[&one].cmp(&slots[&other])).unwrap();
         }
         let there: Vec<String> = slots.values().cloned().collect();
         let points: Vec<_> = ring.points().iter().map(|point| (point.hash, slots[&point.slot].as_str())).collect();
@@ -156,13 +162,77 @@ fn s7_a_ring_forgets_the_order_in_which_servers_came_and_went() {
 #[test]
 fn s7_servers_whose_points_all_collide_stand_in_canonical_order_everywhere() {
     // Three servers that are written alike, as with different tags; canonical is the order of their ids.
-    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1], [0, 2, 1], [1, 0, 2]] {
-        let mut ring: FixedRing<600> = Ring::new(RingHash::Md5, 200).unwrap();
-        for (slot, id) in (0..).zip(order) {
-            ring.insert(slot, "10.0.0.1:80", |other| order[usize::from(other)] < id).unwrap();
+    for ids in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1], [0, 2, 1], [1, 0, 2]] {
+        let new = || FixedRing::<600>::new(RingHash::Md5, 200).unwrap();
+        let (mut one_by_one, mut at_once) = (new(), new());
+        for slot in 0..3 {
+            one_by_one.insert(slot, "10.0.0.1:80", order(&ids)).unwrap();
         }
-        let ids: Vec<i32> = ring.points().iter().map(|point| order[usize::from(point.slot)]).collect();
-        assert_eq!(ids, [0, 1, 2].repeat(200), "{order:?}");
+        at_once.insert_all((0..3).map(|slot| (slot, "10.0.0.1:80")), order(&ids)).unwrap();
+        for ring in [one_by_one, at_once] {
+            let there: Vec<i32> = ring.points().iter().map(|point| ids[usize::from(point.slot)]).collect();
+            assert_eq!(there, [0, 1, 2].repeat(200), "{ids:?}");
+        }
+    }
+}
+
+/// Servers come in groups of any size and order, some written like others, and some go: the ring is that of those that are
+/// there, sorted at once, and that of servers who came one by one.
+fn many_at_once_are_as_one_by_one<S: RingStorage + Clone>(seed: u64) -> Vec<Point> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let hash = RingHash::ALL[rng.usize(..RingHash::ALL.len())];
+    let replicas = 4 * rng.u16(1..20);
+    // By slot, from one to the other end of all slots: few endpoints for all, and an id each that tells the alike apart.
+    let mut slots: Vec<u16> = (0..40).map(|slot| slot * 1_600 + rng.u16(..1_600)).collect();
+    let mut ids: Vec<usize> = (0..slots.len()).collect();
+    rng.shuffle(&mut ids);
+    let servers: BTreeMap<u16, (String, usize)> =
+        slots.iter().zip(&ids).map(|(slot, id)| (*slot, (endpoint(id % 25), *id))).collect();
+    let order = |one: u16, other: u16| servers[&one].cmp(&servers[&other]);
+    rng.shuffle(&mut slots);
+
+    let mut at_once: Ring<S> = Ring::new(hash, replicas).unwrap();
+    let mut one_by_one = at_once.clone();
+    let (mut there, mut left): (Vec<u16>, &[u16]) = (Vec::new(), &slots);
+    while !left.is_empty() {
+        let (group, others) = left.split_at(rng.usize(..=left.len()));
+        left = others;
+        let named = group.iter().map(|slot| (*slot, &servers[slot].0));
+        if rng.bool() {
+            at_once.insert_all(named.clone(), order).unwrap();
+        } else {
+            // Who cannot tell how many there will be.
+            at_once.insert_all(named.clone().filter(|(slot, _)| servers.contains_key(slot)), order).unwrap();
+        }
+        for (slot, endpoint) in named {
+            one_by_one.insert(slot, endpoint, order).unwrap();
+        }
+        there.extend(group);
+        let gone: Vec<u16> = there.iter().filter(|_| rng.u8(..4) == 0).copied().collect();
+        there.retain(|slot| !gone.contains(slot));
+        assert_eq!(at_once.retain_slots(|slot| !gone.contains(&slot)), !gone.is_empty(), "seed {seed}");
+        for slot in gone {
+            assert!(one_by_one.remove(slot), "seed {seed}");
+        }
+
+        let points = |slot| hashes(hash, replicas, &servers[&slot].0).map(move |hash| Point { hash, slot });
+        let mut naive: Vec<Point> = there.iter().copied().flat_map(points).collect();
+        naive.sort_by_key(|point| (point.hash, &servers[&point.slot]));
+        assert_eq!(at_once.points(), naive, "seed {seed}");
+        assert_eq!(one_by_one.points(), naive, "seed {seed}");
+        let code = rng.u32(..);
+        assert_eq!(at_once.lookup(code), first(&naive, code), "seed {seed}");
+    }
+    at_once.points().to_vec()
+}
+
+#[test]
+fn s7_many_servers_at_once_are_as_one_by_one() {
+    for seed in 0..30 {
+        let fixed = many_at_once_are_as_one_by_one::<Fixed<3_040>>(seed);
+        assert!(fixed.is_sorted_by_key(|point| point.hash), "seed {seed}");
+        #[cfg(feature = "alloc")]
+        assert_eq!(fixed, many_at_once_are_as_one_by_one::<Heap>(seed), "seed {seed}");
     }
 }
 
@@ -199,14 +269,140 @@ fn what_cannot_be_inserted_changes_nothing() {
             Err(fmt::Error)
         }
     }
-    let mut ring: FixedRing<250> = ring(RingHash::Ketama, REPLICAS, &endpoints(2));
+    fn nothing_else<S: RingStorage>() {
+        let mut ring: Ring<S> = ring(RingHash::Ketama, REPLICAS, &endpoints(2));
+        let before = ring.points().to_vec();
+        let by_slot = |one: u16, other: u16| one.cmp(&other);
+        let taken = |slot| Err(RingError::Taken { slot });
+        assert_eq!(ring.insert(1, "10.0.0.1:80", by_slot), taken(1));
+        assert_eq!(ring.insert(2, Mute, by_slot), Err(RingError::Endpoint { slot: 2 }));
+        for (slots, slot) in [([7, 8, 7], 7), ([7, 60_000, 60_000], 60_000), ([7, 60_000, 0], 0), ([1, 8, 9], 1)] {
+            assert_eq!(ring.insert_all(slots.map(|slot| (slot, slot)), by_slot), taken(slot), "{slots:?}");
+        }
+        assert_eq!(ring.points(), before);
+        let code = 1 << 31;
+        assert_eq!(ring.lookup(code), first(&before, code));
+        // What was refused is not in the way.
+        ring.insert_all([(7, "10.0.0.1:80"), (8, "10.0.0.2:80")], by_slot).unwrap();
+        ring.retain_slots(|slot| slot < 2);
+        assert_eq!(ring.points(), before);
+    }
+    nothing_else::<Fixed<500>>();
+    #[cfg(feature = "alloc")]
+    nothing_else::<Heap>();
+}
+
+#[test]
+fn a_ring_that_is_full_stays_as_it_is() {
+    let mut ring: FixedRing<350> = ring(RingHash::Ketama, REPLICAS, &endpoints(2));
     let before = ring.points().to_vec();
-    let full = RingError::Full { points: 300, capacity: 250 };
-    assert_eq!(ring.insert(2, "10.0.0.1:80", |_| true), Err(full));
-    assert_eq!(ring.insert(1, "10.0.0.1:80", |_| true), Err(RingError::Taken { slot: 1 }));
-    assert_eq!(ring.insert(2, Mute, |_| true), Err(RingError::Endpoint { slot: 2 }));
+    let by_slot = |one: u16, other: u16| one.cmp(&other);
+    let full = |points| RingError::Full { points, capacity: 350 };
+    let servers = [2, 3, 4].map(|slot| (slot, slot));
+    assert_eq!(ring.insert_all(servers, by_slot), Err(full(500)));
+    // As many as there are known to be: at least those up to the first that finds no room.
+    assert_eq!(ring.insert_all(servers.into_iter().filter(|(slot, _)| *slot > 0), by_slot), Err(full(400)));
     assert_eq!(ring.points(), before);
-    assert_eq!(full.to_string(), "points 300: must be in [0, 250]");
+    assert_eq!(full(400).to_string(), "points 400: must be in [0, 350]");
+    #[cfg(feature = "alloc")]
+    {
+        let mut ring = HeapRing::new(RingHash::Md5, REPLICAS).unwrap();
+        let endless = core::iter::repeat((0, "10.0.0.1:80"));
+        let full = RingError::Full { points: usize::MAX, capacity: 0 };
+        assert_eq!(ring.insert_all(endless, by_slot), Err(full));
+        assert_eq!(ring.points(), []);
+    }
+}
+
+#[test]
+fn no_servers_are_no_change() {
+    let mut ring: Ring64 = ring(RingHash::Murmur, REPLICAS, &endpoints(2));
+    let before = ring.points().to_vec();
+    ring.insert_all(iter::empty::<(u16, &str)>(), |_, _| Ordering::Equal).unwrap();
+    assert!(!ring.retain_slots(|_| true));
+    assert_eq!(ring.points(), before);
+    assert!(ring.retain_slots(|_| false));
+    assert_eq!(ring.points(), []);
+}
+
+#[test]
+fn servers_that_the_order_finds_equal_stand_by_slot() {
+    let mut ring: FixedRing<16> = Ring::new(RingHash::Ketama, 4).unwrap();
+    for slots in [[5, 2], [3, 0]] {
+        ring.insert_all(slots.map(|slot| (slot, "10.0.0.1:80")), |_, _| Ordering::Equal).unwrap();
+    }
+    assert!(ring.points().iter().map(|point| point.slot).eq([0, 2, 3, 5].repeat(4)));
+}
+
+#[test]
+fn an_order_that_contradicts_itself_only_leaves_the_alike_in_disorder() {
+    fn goes_well<S: RingStorage>() {
+        let mut ring: Ring<S> = Ring::new(RingHash::Murmur, 8).unwrap();
+        let rng = std::cell::RefCell::new(fastrand::Rng::with_seed(1));
+        let order = |_, _| [Ordering::Less, Ordering::Greater][rng.borrow_mut().usize(..2)];
+        for half in [0..100, 100..200] {
+            ring.insert_all(half.map(|slot| (slot, "10.0.0.1:80")), order).unwrap();
+        }
+        assert!(ring.points().is_sorted_by_key(|point| point.hash));
+        for slot in 0..200 {
+            assert_eq!(ring.points().iter().filter(|point| point.slot == slot).count(), 8);
+        }
+    }
+    goes_well::<Fixed<1_600>>();
+    #[cfg(feature = "alloc")]
+    goes_well::<Heap>();
+}
+
+#[test]
+fn servers_in_every_slot_are_told_apart() {
+    let point = |slot| Point { hash: 0, slot };
+    let all: Vec<Point> = (0..=u16::MAX).map(point).collect();
+    assert_eq!(taken(&[], &all, 1), None);
+    for slot in [0, 1, 8_191, 8_192, 40_000, u16::MAX] {
+        let (new, old): (Vec<Point>, Vec<Point>) = all.iter().partition(|point| point.slot == slot);
+        assert_eq!(taken(&old, &new, 1), None);
+        assert_eq!(taken(&new, &old, 1), None);
+        assert_eq!(taken(&all, &new, 1), Some(slot));
+        assert_eq!(taken(&new, &all, 1), Some(slot));
+        assert_eq!(taken(&[], &[&all[..], &new].concat(), 1), Some(slot));
+    }
+}
+
+#[test]
+fn heapsort_sorts() {
+    for seed in 0..200 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let most = [3, u32::MAX][rng.usize(..2)];
+        let len = rng.u16(..200);
+        let mut points: Vec<Point> = (0..len).map(|slot| Point { hash: rng.u32(..=most), slot }).collect();
+        let key = |point: &Point| (point.hash, point.slot);
+        let mut sorted = points.clone();
+        sorted.sort_by_key(key);
+        heapsort(&mut points, |one, other| key(one) < key(other));
+        assert_eq!(points, sorted, "seed {seed}");
+    }
+}
+
+#[test]
+fn batches_of_any_size_merge_alike() {
+    for seed in 0..200_u16 {
+        let mut rng = fastrand::Rng::with_seed(seed.into());
+        let mut sorted = |len: u16, from: u16| {
+            let mut points: Vec<Point> = (0..len).map(|i| Point { hash: rng.u32(..300), slot: from + i }).collect();
+            points.sort_by_key(|point| (point.hash, point.slot));
+            points
+        };
+        let (old, new) = (sorted(1 + seed / 3, 0), sorted(seed % 37, 1_000));
+        let mut expected = [old.clone(), new.clone()].concat();
+        expected.sort_by_key(|point| (point.hash, point.slot));
+        for aside in [1, 2, 5, 36, 100] {
+            let mut points = [old.clone(), new.clone()].concat();
+            merge_behind(&mut points, old.len(), &mut [Point { hash: 0, slot: 0 }; 100][..aside], |one, other| {
+                (one.hash, one.slot) < (other.hash, other.slot)
+            });
+            assert_eq!(points, expected, "seed {seed}");
+        }
+    }
 }
 
 #[test]

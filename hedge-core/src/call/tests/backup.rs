@@ -44,7 +44,7 @@ fn l5_a_refusal_leaves_the_first_the_deadline_and_the_balancer_alone() {
 fn l5_a_server_is_looked_for_before_the_policy_is_asked() {
     let channel = line_with(2, hedged(20), Counting::default());
     let other = channel.cluster().find(1, 0).unwrap();
-    channel.cluster().set_usable(other, false);
+    channel.set_usable(other, false, Instant::ZERO);
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();
     call.expect_start(0);

@@ -1,6 +1,7 @@
 //! How calls end: L1, L2, L7, L8, L10, L14, L16, L20 and B2's notice.
 
 use super::*;
+use crate::balance::Turn;
 
 #[test]
 fn l1_ends_once_abandons_what_is_in_flight_and_then_stays_done() {
@@ -199,15 +200,15 @@ fn l16_each_ending_says_where_and_after_how_long() {
 
     let channel = line(2, ChannelOptions::brpc());
     let ids: [ServerId; 2] = [0, 1].map(|address| channel.cluster().find(address, 0).unwrap());
-    assert_eq!(ids.map(|id| channel.cluster().set_usable(id, false)), [true; 2]);
+    assert_eq!(ids.map(|id| channel.set_usable(id, false, Instant::ZERO)), [true; 2]);
     let mut call = channel.call(&options, at(0)).unwrap();
     assert_eq!(call.expect_done(0), End::AllDown, "another error than an empty list");
 
     // After something was started it is the last failure.
-    assert_eq!(ids.map(|id| channel.cluster().set_usable(id, true)), [true; 2]);
+    assert_eq!(ids.map(|id| channel.set_usable(id, true, Instant::ZERO)), [true; 2]);
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
-    assert_eq!(ids.map(|id| channel.cluster().set_usable(id, false)), [true; 2]);
+    assert_eq!(ids.map(|id| channel.set_usable(id, false, Instant::ZERO)), [true; 2]);
     call.verdict(7, first.attempt, Verdict::Retry);
     assert_eq!(call.expect_done(7), End::Failed);
     assert_eq!((call.report().decisive(), call.report().elapsed()), (Some(first.attempt), ms(7)));
@@ -257,10 +258,11 @@ fn t2_a_streaming_winner_stays_in_flight_until_its_body_ends() {
     assert_eq!(call.winner_in_flight(), None);
     call.verdict(5, first.attempt, Verdict::Accept);
     assert_eq!(call.expect_done(5), End::Accepted);
-    assert_eq!(call.winner_in_flight(), Some(first.server));
+    let winner = call.winner_in_flight().unwrap();
+    assert_eq!((winner.server, winner.at), (first.server, at(0)));
     drop(call);
     assert_eq!(channel.cluster().in_flight(first.server), 1);
-    channel.finished(first.server, Feedback::Success { latency: ms(9) });
+    channel.finished(&winner.finished(at(9), Feedback::Success { latency: ms(9) }, Code::NONE));
     assert_eq!(channel.cluster().in_flight(first.server), 0);
 }
 
@@ -348,6 +350,8 @@ struct Ears {
 }
 
 impl Host for Ears {
+    type Ticket = Turn;
+
     fn options(&self) -> &ChannelOptions {
         self.channel.options()
     }
@@ -360,16 +364,16 @@ impl Host for Ears {
         self.channel.addresses()
     }
 
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<Turn>, NoServer> {
         self.channel.look(selection, random)
     }
 
-    fn commit(&self, pick: &Pick, insist: bool) -> bool {
-        self.channel.commit(pick, insist)
+    fn commit(&self, pick: &Pick<Turn>, now: Instant, insist: bool) -> bool {
+        self.channel.commit(pick, now, insist)
     }
 
-    fn finished(&self, server: ServerId, feedback: Feedback) {
-        self.heard.borrow_mut().push(feedback).unwrap();
-        self.channel.finished(server, feedback);
+    fn finished(&self, attempt: &Finished) {
+        self.heard.borrow_mut().push(attempt.feedback).unwrap();
+        self.channel.finished(attempt);
     }
 }

@@ -27,7 +27,7 @@ fn at(millis: u64) -> Instant {
 fn line_with<P: BackupPolicy>(servers: u16, options: ChannelOptions, policy: P) -> Line<P> {
     let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 7).unwrap();
     for address in 0..servers {
-        channel.cluster_mut().insert(address, 0).unwrap();
+        channel.insert(address, 0).unwrap();
     }
     channel
 }

@@ -79,7 +79,7 @@ fn l9_what_a_pending_start_needs_is_checked_again_when_due() {
     let first = call.expect_start(0);
     call.verdict(10, first.attempt, Verdict::Retry);
     for address in 0..2 {
-        channel.cluster().set_usable(channel.cluster().find(address, 0).unwrap(), false);
+        channel.set_usable(channel.cluster().find(address, 0).unwrap(), false, at(0));
     }
     assert_eq!(call.expect_done(40), End::Failed);
     assert_eq!(Counting::count(&channel.policy().retries), 0);
@@ -249,7 +249,7 @@ fn f_fail_try_stays_at_its_server_even_if_isolated_and_backs_up_elsewhere() {
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
-    channel.cluster().set_usable(first.server, false);
+    channel.set_usable(first.server, false, Instant::ZERO);
     call.verdict(5, first.attempt, Verdict::Retry);
     let second = call.expect_start(5);
     assert_eq!(second.server, first.server);
@@ -263,7 +263,7 @@ fn f_fail_try_stays_at_its_server_even_if_isolated_and_backs_up_elsewhere() {
 #[test]
 fn f_fail_try_at_a_removed_server_ends_with_the_last_failure() {
     let mut channel = line(3, ChannelOptions::brpc().with_fail_mode(FailMode::FailTry));
-    channel.cluster_mut().insert(9, 0).unwrap();
+    channel.insert(9, 0).unwrap();
     let server = channel.cluster().find(0, 0).unwrap();
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();

@@ -1,13 +1,14 @@
 //! Which server an attempt goes to: L11, S6, S8, L20.
 
 use super::*;
+use crate::balance::Turn;
 
 #[test]
 fn l11_an_untried_server_is_found_wherever_it_stands() {
     // Six servers, of which rr would offer the tried and the dead ones first.
     let channel = line(6, ChannelOptions::brpc());
     for address in 1..5 {
-        channel.cluster().set_usable(channel.cluster().find(address, 0).unwrap(), false);
+        channel.set_usable(channel.cluster().find(address, 0).unwrap(), false, at(0));
     }
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();
@@ -62,7 +63,7 @@ fn l11_a_backup_never_goes_to_an_address_at_work_on_the_call() {
 #[test]
 fn l11_one_address_with_two_tags_is_one_server_for_a_backup() {
     let mut channel = line(1, hedged(20));
-    channel.cluster_mut().insert(0, 1).unwrap();
+    channel.insert(0, 1).unwrap();
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();
     call.expect_start(0);
@@ -86,7 +87,7 @@ fn l11_same_server_backup_lifts_it() {
 fn s2_rr_goes_on_behind_the_server_that_was_chosen() {
     let channel = line(3, ChannelOptions::brpc());
     let down = channel.cluster().find(1, 0).unwrap();
-    channel.cluster().set_usable(down, false);
+    channel.set_usable(down, false, Instant::ZERO);
     let options = CallOptions::new();
     let mut counts = [0; 3];
     for _ in 0..100 {
@@ -122,10 +123,12 @@ fn l20_feedback_of_a_removed_server_is_dropped() {
     // A call that outlives its server needs a host that changes under it: see the host adapters. Here its slot does.
     let mut channel = line(1, ChannelOptions::brpc());
     let old = channel.cluster().find(0, 0).unwrap();
-    assert!(channel.commit(&Pick { server: old, address: AddressKey(0), ticket: None }, true));
-    channel.cluster_mut().remove(old).unwrap();
-    let new = channel.cluster_mut().insert(1, 0).unwrap();
-    channel.finished(old, Feedback::Success { latency: ms(1) });
+    assert!(channel.commit(&Pick { server: old, address: AddressKey(0), ticket: None }, at(0), true));
+    channel.remove(old, Instant::ZERO).unwrap();
+    let new = channel.insert(1, 0).unwrap();
+    let (at, timeout) = (at(0), Timeout::Never);
+    let sent = Sent { server: old, at, attempt: AttemptId::FIRST, max_retry: 0, timeout };
+    channel.finished(&sent.finished(at, Feedback::Success { latency: ms(1) }, Code::NONE));
     assert_eq!(channel.cluster().in_flight(new), 0);
 }
 
@@ -150,6 +153,8 @@ struct Contended {
 }
 
 impl Host for Contended {
+    type Ticket = Turn;
+
     fn options(&self) -> &ChannelOptions {
         self.channel.options()
     }
@@ -162,25 +167,25 @@ impl Host for Contended {
         self.channel.addresses()
     }
 
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick, NoServer> {
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<Turn>, NoServer> {
         self.looks.set(self.looks.get() + 1);
         self.channel.look(selection, random)
     }
 
-    fn commit(&self, pick: &Pick, insist: bool) -> bool {
+    fn commit(&self, pick: &Pick<Turn>, now: Instant, insist: bool) -> bool {
         if let Some(left) = self.races.get().checked_sub(1) {
             self.races.set(left);
             let others = self.channel.look(
-                &Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None },
+                &Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None, now },
                 &mut || 0,
             );
-            assert!(self.channel.commit(&others.unwrap(), true));
+            assert!(self.channel.commit(&others.unwrap(), now, true));
         }
-        self.channel.commit(pick, insist)
+        self.channel.commit(pick, now, insist)
     }
 
-    fn finished(&self, server: ServerId, feedback: Feedback) {
-        self.channel.finished(server, feedback);
+    fn finished(&self, attempt: &Finished) {
+        self.channel.finished(attempt);
     }
 }
 

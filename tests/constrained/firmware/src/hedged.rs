@@ -67,7 +67,7 @@ fn run(name: &'static str, backup: BackupDelay, verdict: &mut Verdict) -> Option
     let notices = Notices { ended: Cell::new(0) };
     let mut line: Line = Channel::with_policy(options, RoundRobin::new(3), notices, 3).ok()?;
     for address in 0..SERVERS {
-        line.cluster_mut().insert(address, 0).ok()?;
+        line.insert(address, 0).ok()?;
     }
     let own = CallOptions::new();
     let mut fleet = Fleet::new();

@@ -43,7 +43,7 @@ fn play(case: &Case) -> Option<Expect> {
     let mut line: Channel<u16, RoundRobin, Limit, u8, 3> =
         Channel::with_policy(options(case), RoundRobin::starting_at(0), limit, 1).ok()?;
     for address in 0..case.set.servers {
-        line.cluster_mut().insert(address, 0).ok()?;
+        line.insert(address, 0).ok()?;
     }
     let own = CallOptions::new();
     let mut call = line.call(&own, Instant::ZERO).ok()?;

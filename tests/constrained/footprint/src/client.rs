@@ -34,7 +34,7 @@ fn channel<P: BackupPolicy>(policy: P) -> Result<Fleet<P>, ConfigError> {
     let mut channel = Channel::with_policy(options, RoundRobin::new(1), policy, 1)?;
     for address in 0..SERVERS {
         // There is room for all of them.
-        let _ = channel.cluster_mut().insert(address, 0);
+        let _ = channel.insert(address, 0);
     }
     Ok(channel)
 }

@@ -9,6 +9,8 @@
 
 mod exports;
 #[cfg(any(feature = "limits", target_has_atomic = "64", not(target_has_atomic = "ptr")))]
+mod fleet;
+#[cfg(any(feature = "limits", target_has_atomic = "64", not(target_has_atomic = "ptr")))]
 mod limits;
 
 use hedge_core::balance::RoundRobin;

@@ -1,0 +1,160 @@
+//! Checks of servers whose connections broke (H1): [`Checks`], and the task that makes them, [`Checking`].
+//!
+//! A task a broken server: it comes with the break and ends when the server is back, has left the list, or the channel is
+//! gone. While all is well there is none.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
+
+use hedge_core::health::{CheckAction, CheckId, CheckInput, CheckOptions, Checker, HealthError};
+use hedge_core::time::{Duration, Instant};
+
+use crate::address::Address;
+use crate::fleet::Fleet;
+use crate::node::Node;
+use crate::runtime::{Runtime, before};
+
+/// The application's own check: whether the server at an address is well.
+pub(crate) type Ask = Box<dyn Fn(Address) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+
+/// What the checks of a channel's servers have in common.
+pub(crate) struct Checks {
+    options: Mutex<CheckOptions>,
+    application: Option<Ask>,
+}
+
+impl Checks {
+    /// Checks with these options, and with the application's check if there is one.
+    pub(crate) fn new(options: CheckOptions, application: Option<Ask>) -> Result<Self, HealthError> {
+        options.validate()?;
+        let options = Mutex::new(CheckOptions { application: application.is_some(), ..options });
+        Ok(Self { options, application })
+    }
+
+    pub(crate) fn options(&self) -> CheckOptions {
+        *self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the interval, for tasks that are told to look.
+    pub(crate) fn set_interval(&self, interval: Duration) -> Result<(), HealthError> {
+        let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = CheckOptions { interval, ..*options };
+        changed.validate()?;
+        *options = changed;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checks").field("options", &self.options()).finish_non_exhaustive()
+    }
+}
+
+/// What a fleet needs of its runtime, whichever that is.
+pub(crate) trait Ground: Send + Sync {
+    /// The time.
+    fn clock(&self) -> Instant;
+
+    /// Checks a server in the background.
+    fn check(&self, checking: Checking);
+}
+
+impl<R: Runtime> Ground for R {
+    fn clock(&self) -> Instant {
+        self.now()
+    }
+
+    fn check(&self, checking: Checking) {
+        let runtime = self.clone();
+        self.spawn(async move { checking.run(&runtime).await });
+    }
+}
+
+/// The checking of one server. Dropped before its end, as with a runtime that shuts down, it lets the server in again: the
+/// next call there finds out, and its runtime checks.
+pub(crate) struct Checking {
+    fleet: Weak<Fleet>,
+    node: Arc<Node>,
+    checker: Checker,
+}
+
+impl Checking {
+    /// `checker` has published that the server is broken.
+    pub(crate) fn new(fleet: &Arc<Fleet>, node: &Arc<Node>, checker: Checker) -> Self {
+        Self { fleet: Arc::downgrade(fleet), node: Arc::clone(node), checker }
+    }
+
+    /// Checks until the server is back or nobody wants to know any more; what is left is the drop's.
+    async fn run<R: Runtime>(mut self, runtime: &R) {
+        loop {
+            let news = self.node.outage.news();
+            match self.next(runtime) {
+                // That it is broken was published before.
+                Some(CheckAction::Publish { .. } | CheckAction::Done) | None => return,
+                Some(CheckAction::Connect { check, until }) => {
+                    let address = self.node.server.address.clone();
+                    let connected = before(runtime, Some(until), runtime.connect(&address));
+                    let connected = self.unless_gone(connected).await;
+                    self.settle(runtime, check, connected.map(|connection| connection.is_ok()));
+                }
+                Some(CheckAction::Ask { check, until }) => {
+                    let passed = match self.ask() {
+                        Some(asked) => self.unless_gone(before(runtime, Some(until), asked)).await,
+                        None => Some(true),
+                    };
+                    self.settle(runtime, check, passed);
+                }
+                // What was to be abandoned has been dropped.
+                Some(CheckAction::Abandon { .. }) => {}
+                Some(CheckAction::Wait { until }) => {
+                    before(runtime, until, poll_fn(|cx| self.node.outage.poll_news(news, cx))).await;
+                }
+            }
+        }
+    }
+
+    /// What to do now; `None` once the channel is gone.
+    fn next<R: Runtime>(&mut self, runtime: &R) -> Option<CheckAction> {
+        let now = runtime.now();
+        if self.node.outage.lock().gone {
+            self.checker.handle(now, CheckInput::Removed);
+        } else {
+            let interval = self.fleet.upgrade()?.checks.as_ref()?.options().interval;
+            // It was checked when it was set.
+            let _ = self.checker.set_interval(interval);
+        }
+        Some(self.checker.poll(now))
+    }
+
+    /// Hands in how a step went; of one that took too long the checker knows by itself.
+    fn settle<R: Runtime>(&mut self, runtime: &R, check: CheckId, passed: Option<bool>) {
+        if let Some(passed) = passed {
+            let input = if passed { CheckInput::Passed { check } } else { CheckInput::Failed { check } };
+            self.checker.handle(runtime.now(), input);
+        }
+    }
+
+    fn ask(&self) -> Option<Pin<Box<dyn Future<Output = bool> + Send>>> {
+        let ask = self.fleet.upgrade()?;
+        let ask = ask.checks.as_ref()?.application.as_ref()?;
+        Some(ask(self.node.server.address.clone()))
+    }
+
+    /// Runs a step; `None` if it took too long, or if nobody waits for it any more.
+    async fn unless_gone<T>(&self, step: impl Future<Output = Option<T>>) -> Option<T> {
+        let mut step = pin!(step);
+        poll_fn(|cx| if self.node.outage.poll_gone(cx) { Poll::Ready(None) } else { step.as_mut().poll(cx) }).await
+    }
+}
+
+impl Drop for Checking {
+    fn drop(&mut self) {
+        if let Some(fleet) = self.fleet.upgrade() {
+            fleet.is_back(&self.node);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A channel's servers, their health and their checks joined: [`Fleet`].
+
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use hedge_core::balance::{ArrangeError, Balancer as _, Seeds};
+use hedge_core::call::Finished;
+use hedge_core::health::{CheckInput, Checker};
+use hedge_core::time::Instant;
+
+use crate::check::{Checking, Checks, Ground};
+use crate::list::{ListUpdate, Servers, Snapshot, View};
+use crate::naming::Server;
+use crate::node::{FleetHealth, Node};
+use crate::outage;
+
+/// What calls, bodies and checks share of a channel. Calls and the channel own it; bodies and checks look whether it is
+/// still there.
+pub(crate) struct Fleet {
+    pub(crate) servers: Servers,
+    pub(crate) health: FleetHealth,
+    /// `None`: connections that break isolate nothing.
+    pub(crate) checks: Option<Checks>,
+    /// For the checks alone, so that a server that breaks changes nothing of what calls draw.
+    pub(crate) seeds: Seeds,
+    pub(crate) ground: Box<dyn Ground>,
+}
+
+impl Fleet {
+    pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.servers.load()
+    }
+
+    /// Replaces the list.
+    pub(crate) fn set(&self, servers: Vec<Server>) -> Result<ListUpdate, ArrangeError> {
+        let (update, gone) = self.servers.set(servers, &self.health)?;
+        for node in gone {
+            node.outage.leave();
+        }
+        let now = self.load();
+        self.health.changed(self.ground.clock(), || now.nodes.healths());
+        Ok(update)
+    }
+
+    /// An attempt at a server is over. Of one that has left the list, or was never in it, nothing is kept (L20, S8).
+    pub(crate) fn finished(&self, node: &Node, attempt: &Finished) {
+        node.finished();
+        let list = self.load();
+        if list.nodes.get(node.id).is_some() {
+            let view = View { nodes: &list.nodes, health: &self.health, own: &[], now: attempt.now };
+            list.balancer.finished(&view, attempt);
+            self.health.finished(&node.health, attempt, || list.nodes.healths());
+        }
+    }
+
+    /// No connection to a server could be made: it is isolated at once, and checked until it passes (H1). Nothing, if it is
+    /// isolated already.
+    pub(crate) fn broke(self: &Arc<Self>, node: &Arc<Node>, now: Instant) {
+        let Some(checks) = self.checks.as_ref().filter(|_| !node.health.is_broken()) else { return };
+        if self.load().nodes.get(node.id).is_none() {
+            return;
+        }
+        let mut state = node.outage.lock();
+        if state.broken || state.gone {
+            return;
+        }
+        // Its options are checked whenever they are set.
+        let Ok(mut checker) = Checker::new(checks.options(), &self.seeds) else { return };
+        checker.handle(now, CheckInput::Broken);
+        // What it asks for first is to publish that.
+        checker.poll(now);
+        state.broken = true;
+        self.publish(node, &state, now);
+        drop(state);
+        self.ground.check(Checking::new(self, node, checker));
+    }
+
+    /// A server is back, or nobody checks it any more: the next connection that is refused will tell.
+    pub(crate) fn is_back(&self, node: &Node) {
+        let mut state = node.outage.lock();
+        state.broken = false;
+        self.publish(node, &state, self.ground.clock());
+    }
+
+    /// Takes a server out by hand, or lets it in again.
+    pub(crate) fn set_usable(&self, node: &Node, usable: bool) {
+        let mut state = node.outage.lock();
+        state.withdrawn = !usable;
+        self.publish(node, &state, self.ground.clock());
+    }
+
+    /// Under the lock of the outage, so that what is known last is published last.
+    fn publish(&self, node: &Node, outage: &outage::State, now: Instant) {
+        let list = self.load();
+        self.health.set_broken(&node.health, outage.keeps_away(), now, || list.nodes.healths());
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for node in self.load().nodes.all() {
+            node.outage.leave();
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A server that is killed and comes back at the same address.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use super::signal::Signal;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// Below the ports that clients are given, so that nobody takes one while its server is down.
+fn free_listener() -> TcpListener {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = (std::process::id() * 131 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let port = u16::try_from(12_000 + offset).unwrap();
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return listener;
+        }
+    }
+}
+
+/// An address where nobody listens until somebody does.
+pub(crate) fn nobody_yet() -> SocketAddr {
+    free_listener().local_addr().unwrap()
+}
+
+/// Answers every request with "ok" as quickly as it can.
+pub(crate) struct Mortal {
+    pub(crate) address: SocketAddr,
+    /// A connection was accepted, in whichever life.
+    pub(crate) accepted: Signal,
+    life: Option<Life>,
+}
+
+struct Life {
+    shared: Arc<Mutex<Shared>>,
+    listening: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    killed: bool,
+    connections: Vec<TcpStream>,
+}
+
+impl Mortal {
+    pub(crate) fn start() -> Self {
+        let listener = free_listener();
+        let mut server = Self { address: listener.local_addr().unwrap(), accepted: Signal::new(), life: None };
+        server.live(listener);
+        server
+    }
+
+    /// Closes the port and every connection.
+    pub(crate) fn kill(&mut self) {
+        let life = self.life.take().unwrap();
+        {
+            let mut shared = life.shared.lock().unwrap();
+            shared.killed = true;
+            for connection in shared.connections.drain(..) {
+                let _ = connection.shutdown(Shutdown::Both);
+            }
+        }
+        // Who waits for a connection gets one.
+        drop(TcpStream::connect(self.address));
+        life.listening.join().unwrap();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.live(TcpListener::bind(self.address).unwrap());
+    }
+
+    fn live(&mut self, listener: TcpListener) {
+        let shared = Arc::<Mutex<Shared>>::default();
+        let (own, accepted) = (Arc::clone(&shared), self.accepted.clone());
+        let listening = thread::spawn(move || {
+            loop {
+                let (connection, _) = listener.accept().unwrap();
+                let mut shared = own.lock().unwrap();
+                if shared.killed {
+                    return;
+                }
+                accepted.raise();
+                connection.set_nodelay(true).unwrap();
+                shared.connections.push(connection.try_clone().unwrap());
+                drop(shared);
+                thread::spawn(move || serve(connection));
+            }
+        });
+        self.life = Some(Life { shared, listening });
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        if self.life.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// Requests without bodies, one answer for each.
+fn serve(mut connection: TcpStream) {
+    let (mut chunk, mut ends) = ([0; 4096], 0);
+    while let Ok(read @ 1..) = connection.read(&mut chunk) {
+        for byte in &chunk[..read] {
+            ends = match (ends, byte) {
+                (0 | 2, b'\r') | (1 | 3, b'\n') => ends + 1,
+                (_, b'\r') => 1,
+                _ => 0,
+            };
+            if ends == 4 {
+                ends = 0;
+                if connection.write_all(ANSWER).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

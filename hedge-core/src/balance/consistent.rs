@@ -1,0 +1,135 @@
+//! Consistent hashing: [`Consistent`].
+
+use core::fmt;
+
+use super::order::Order;
+use super::ring::{Ring, Walk};
+use super::{Along, ArrangeError, Balancer, Candidate, Look, Offer, Room, Roster, Row, ServerList};
+use crate::call::ServerId;
+
+/// How many servers one selection can leave out without being asked whether there is any to come.
+const LEFT_OUT: usize = 16;
+
+/// Sends a call to the server that its request code belongs to, on a [`Ring`] of hashed points (S5); when that one is down
+/// or tried, to the one that the code would belong to without it, and so on. A call without a code is refused.
+///
+/// A server that comes or goes moves only the codes of its own points. Tags are no part of the points: of servers at one
+/// address the first by tag has all calls.
+///
+/// Cost: a lookup in the ring and nothing shared; see [`ring`](super::ring). 4 bytes a slot beside.
+#[derive(Clone, Debug)]
+pub struct Consistent<R: Room> {
+    ring: Ring<R::Points>,
+    /// By slot, the generation of the server whose points are on the ring, counted from 1; 0 if there is none.
+    lives: R::Weights,
+}
+
+impl<R: Room> Consistent<R> {
+    /// A balancer with the hash and the points of this ring.
+    #[must_use]
+    pub fn new(ring: Ring<R::Points>) -> Self {
+        Self { ring, lives: R::Weights::default() }
+    }
+
+    /// The ring.
+    pub const fn ring(&self) -> &Ring<R::Points> {
+        &self.ring
+    }
+}
+
+impl<R: Room> Balancer for Consistent<R> {
+    type Stats = ();
+    type Ticket = ();
+
+    fn stats(&self) {}
+
+    fn needs_request_code(&self) -> bool {
+        true
+    }
+
+    fn arrange<L: Roster<Stats = ()>>(&mut self, list: &L) -> Result<(), ArrangeError> {
+        let lives = |slot: u16| list.in_slot(slot).map_or(0, |found| mark(found.server));
+        self.ring.retain_slots(|slot| self.lives.as_ref().get(usize::from(slot)) == Some(&lives(slot)));
+        let known = &self.lives;
+        let comes = (0..list.len()).filter_map(|position| {
+            let server = list.at(position)?.server;
+            let new = known.as_ref().get(usize::from(server.slot())) != Some(&mark(server));
+            new.then_some((server.slot(), Written { list, position }))
+        });
+        // Asked only of points with one hash.
+        let position = |slot| (0..list.len()).find(|at| list.at(*at).is_some_and(|found| found.server.slot() == slot));
+        let inserted = self.ring.insert_all(comes, |one, other| position(one).cmp(&position(other)));
+        let marks = (0..list.slots()).map(|slot| u16::try_from(slot).map_or(0, lives));
+        if let Err(error) = inserted {
+            self.ring.retain_slots(|_| false);
+            self.lives = R::Weights::default();
+            return Err(error.into());
+        }
+        self.lives.refill(marks)
+    }
+
+    fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
+        &'a self,
+        look: Look<'a, L>,
+        _: &'a mut dyn FnMut() -> u32,
+    ) -> impl Iterator<Item = Offer<()>> + 'a {
+        let walk = self.ring.walk(look.selection.request_code.unwrap_or(0));
+        Distinct { look, walk, left_out: heapless::Vec::new(), rest: None, looked: false }
+    }
+}
+
+/// What tells the servers that live in one slot apart.
+const fn mark(server: ServerId) -> u32 {
+    server.generation() as u32 + 1
+}
+
+/// The address of a server, to be written.
+struct Written<'a, L> {
+    list: &'a L,
+    position: usize,
+}
+
+impl<L: Roster> fmt::Display for Written<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.list.write_address(self.position, f)
+    }
+}
+
+/// The servers along a ring, each once as long as few are left out. Who leaves out more will mostly find none: then they are
+/// gone through in list order, instead of all points.
+struct Distinct<'a, L> {
+    look: Look<'a, L>,
+    walk: Walk<'a>,
+    left_out: heapless::Vec<u16, LEFT_OUT>,
+    rest: Option<Along<L>>,
+    looked: bool,
+}
+
+impl<L: ServerList + Copy> Iterator for Distinct<'_, L> {
+    type Item = Offer<()>;
+
+    fn next(&mut self) -> Option<Offer<()>> {
+        let offer = |candidate: Candidate| Offer { candidate, ticket: () };
+        if self.left_out.is_full() && !self.looked {
+            self.looked = true;
+            let mut all = self.look.along(|len| Order::from_origin(len, 0));
+            if !all.any(|(_, candidate)| self.look.takes(&candidate)) {
+                self.rest = Some(self.look.along(|len| Order::from_origin(len, 0)));
+            }
+        }
+        if let Some(rest) = &mut self.rest {
+            return rest
+                .map(|(_, candidate)| candidate)
+                .find(|it| !self.left_out.contains(&it.server.slot()))
+                .map(offer);
+        }
+        loop {
+            let slot = self.walk.next()?;
+            if !self.left_out.contains(&slot) {
+                // Full, the others come as often as they have points.
+                let _ = self.left_out.push(slot);
+                return self.look.list.in_slot(slot).map(offer);
+            }
+        }
+    }
+}

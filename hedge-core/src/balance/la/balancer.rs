@@ -1,0 +1,116 @@
+//! The balancer `la`: [`LocalityAware`].
+
+use super::super::{ArrangeError, Balancer, Look, Offer, Room, Roster, ServerList};
+use super::{Draws, LaFailure, LaStats, LaTree};
+use crate::call::{Feedback, Finished, ServerId};
+use crate::time::{Duration, Instant};
+
+/// Chooses by throughput over latency; see the [module](super). A slot's weight is in the tree, 16 bytes; what is known of a
+/// server is with the server.
+#[derive(Clone, Debug)]
+pub struct LocalityAware<R: Room> {
+    tree: LaTree<R::Nodes>,
+    servers: u32,
+}
+
+impl<R: Room> LocalityAware<R> {
+    /// A balancer whose draws begin somewhere.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { tree: LaTree::new(R::Nodes::default(), seed), servers: 0 }
+    }
+
+    /// The weight of the server in a slot, as selections see it.
+    pub fn weight(&self, slot: u16) -> u64 {
+        self.tree.weight(slot.into())
+    }
+
+    /// Takes in what `change` says that a server weighs, if it says so.
+    fn update<L: ServerList<Stats = R::Own<LaStats>>>(
+        &self,
+        list: &L,
+        server: ServerId,
+        change: impl FnOnce(&LaStats, &dyn Fn() -> u64) -> Option<u64>,
+    ) {
+        let Some(load) = list.load(server) else { return };
+        let slot = u32::from(server.slot());
+        if let Some(weight) = change(load.stats, &|| self.tree.mean_of_others(slot, self.servers)) {
+            self.tree.set(slot, weight);
+        }
+    }
+
+    fn refresh<L: ServerList<Stats = R::Own<LaStats>>>(&self, list: &L, slot: u32, now: Instant) {
+        if let Some(found) = u16::try_from(slot).ok().and_then(|slot| list.in_slot(slot)) {
+            self.update(list, found.server, |stats, others| Some(stats.weight(now, others)));
+        }
+    }
+}
+
+impl<R: Room> Balancer for LocalityAware<R> {
+    type Stats = R::Own<LaStats>;
+    type Ticket = ();
+
+    /// A server that comes weighs as much as those that are there on average.
+    fn stats(&self) -> R::Own<LaStats> {
+        let mean = self.tree.mean_of_others(u32::MAX, self.servers.saturating_add(1));
+        LaStats::new(if mean == 0 { LaStats::SCALE } else { mean }).into()
+    }
+
+    fn arrange<L: Roster<Stats = R::Own<LaStats>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
+        let weight = |slot: usize| {
+            let server = list.in_slot(u16::try_from(slot).ok()?)?.server;
+            let stats = list.load(server)?.stats;
+            // Another may have lived in the slot of a server that has not answered yet.
+            let known = u32::try_from(slot).map_or(0, |slot| self.tree.weight(slot));
+            Some(if known == 0 || stats.latency() == Duration::ZERO { stats.base() } else { known })
+        };
+        let mut tree = self.tree.clone();
+        let filled = tree.refill((0..list.slots()).map(|slot| weight(slot).unwrap_or(0)));
+        self.tree = tree;
+        self.servers = u32::try_from(list.len()).unwrap_or(u32::MAX);
+        filled
+    }
+
+    fn offers<'a, L: ServerList<Stats = R::Own<LaStats>> + Copy + 'a>(
+        &'a self,
+        look: Look<'a, L>,
+        random: &'a mut dyn FnMut() -> u32,
+    ) -> impl Iterator<Item = Offer<()>> + 'a {
+        let Look { list, selection } = look;
+        Draws::new(look, &self.tree, random, Some(self.tree.draw()), move |drawn| {
+            // Time passes without a call too: its weight may be less by now.
+            self.refresh(&list, drawn.position, selection.now);
+            drawn.offset < self.tree.weight(drawn.position)
+        })
+    }
+
+    fn started<L: ServerList<Stats = R::Own<LaStats>>>(
+        &self,
+        list: &L,
+        server: ServerId,
+        ticket: Option<()>,
+        now: Instant,
+    ) {
+        if ticket.is_some() {
+            self.tree.next_draw();
+        }
+        self.update(list, server, |stats, others| Some(stats.started(now, others)));
+    }
+
+    fn finished<L: ServerList<Stats = R::Own<LaStats>>>(&self, list: &L, attempt: &Finished) {
+        let Finished { sent, now, feedback, .. } = *attempt;
+        self.update(list, sent.server, |stats, others| match feedback {
+            Feedback::Success { .. } => stats.succeeded(now, sent.at, others),
+            Feedback::Failure { .. } => {
+                let failure = LaFailure {
+                    max_retry: sent.max_retry.into(),
+                    retried: u32::try_from(sent.attempt.index()).unwrap_or(u32::MAX),
+                    timeout: sent.timeout,
+                };
+                stats.failed(now, sent.at, failure, others)
+            }
+            Feedback::Abandoned { .. } => Some(stats.abandoned(now, sent.at, others)),
+        });
+        self.refresh(list, self.tree.next_turn(), now);
+    }
+}

@@ -1,0 +1,92 @@
+//! Servers drawn by weight, each once: [`Draws`].
+
+use super::{LaNode, LaPick, LaTree};
+use crate::balance::select::Along;
+use crate::balance::{Candidate, Look, Offer, Order, ServerList};
+
+/// How many servers one selection leaves out by weight.
+const LEFT_OUT: usize = 16;
+/// How often a draw is made again whose server weighs less by now than where it was drawn.
+const REDRAWS: usize = 3;
+
+/// Servers drawn by the weights of a tree of their slots, each without those before it; after 16 the rest, scattered.
+pub(in crate::balance) struct Draws<'a, L, S, F> {
+    look: Look<'a, L>,
+    tree: &'a LaTree<S>,
+    random: &'a mut dyn FnMut() -> u32,
+    /// What to draw first by, instead of by chance.
+    first: Option<u64>,
+    /// Whether what was drawn holds.
+    holds: F,
+    left_out: heapless::Vec<u32, LEFT_OUT>,
+    rest: Option<Along<L>>,
+}
+
+impl<'a, L, S, F> Draws<'a, L, S, F>
+where
+    L: ServerList + Copy,
+    S: AsRef<[LaNode]>,
+    F: FnMut(LaPick) -> bool,
+{
+    pub(in crate::balance) const fn new(
+        look: Look<'a, L>,
+        tree: &'a LaTree<S>,
+        random: &'a mut dyn FnMut() -> u32,
+        first: Option<u64>,
+        holds: F,
+    ) -> Self {
+        Self { look, tree, random, first, holds, left_out: heapless::Vec::new(), rest: None }
+    }
+
+    fn draw(&mut self) -> Option<LaPick> {
+        let mut pick = None;
+        for _ in 0..=REDRAWS {
+            let bits = self.first.take().unwrap_or_else(|| {
+                let (high, low) = ((self.random)(), (self.random)());
+                u64::from(high) << 32 | u64::from(low)
+            });
+            let drawn = self.tree.pick(bits, &self.left_out)?;
+            pick = Some(drawn);
+            if (self.holds)(drawn) {
+                break;
+            }
+        }
+        pick
+    }
+
+    /// The next by weight; `None` once it is the turn of the rest.
+    fn by_weight(&mut self) -> Option<Candidate> {
+        while !self.left_out.is_full() {
+            let drawn = self.draw()?.position;
+            // There is room, as it is not full.
+            let _ = self.left_out.push(drawn);
+            let found = u16::try_from(drawn).ok().and_then(|slot| self.look.list.in_slot(slot));
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+}
+
+impl<L, S, F> Iterator for Draws<'_, L, S, F>
+where
+    L: ServerList + Copy,
+    S: AsRef<[LaNode]>,
+    F: FnMut(LaPick) -> bool,
+{
+    type Item = Offer<()>;
+
+    fn next(&mut self) -> Option<Offer<()>> {
+        let offer = |candidate| Offer { candidate, ticket: () };
+        if self.rest.is_none() {
+            if let Some(found) = self.by_weight() {
+                return Some(offer(found));
+            }
+            self.rest = Some(self.look.along(|len| Order::random(len, self.random)));
+        }
+        let left_out = &self.left_out;
+        let mut rest = self.rest.as_mut()?.map(|(_, candidate)| candidate);
+        rest.find(|candidate| !left_out.contains(&candidate.server.slot().into())).map(offer)
+    }
+}

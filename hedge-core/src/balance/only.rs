@@ -1,0 +1,52 @@
+//! A list of which a balancer sees only its own part of the statistics.
+
+use core::fmt;
+
+use super::{Candidate, Load, Roster, ServerList};
+use crate::call::ServerId;
+
+/// A list for one of the balancers that share it, by what `part` gives of a server's statistics.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Only<L, F> {
+    pub(super) list: L,
+    pub(super) part: F,
+}
+
+impl<L, F, S> ServerList for Only<L, F>
+where
+    L: ServerList,
+    F: Fn(&L::Stats) -> Option<&S>,
+{
+    type Stats = S;
+
+    fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    fn at(&self, position: usize) -> Option<Candidate> {
+        self.list.at(position)
+    }
+
+    fn slots(&self) -> usize {
+        self.list.slots()
+    }
+
+    fn in_slot(&self, slot: u16) -> Option<Candidate> {
+        self.list.in_slot(slot)
+    }
+
+    fn load(&self, server: ServerId) -> Option<Load<'_, S>> {
+        let Load { stats, in_flight, weight } = self.list.load(server)?;
+        Some(Load { stats: (self.part)(stats)?, in_flight, weight })
+    }
+}
+
+impl<L, F, S> Roster for Only<&L, F>
+where
+    L: Roster,
+    F: Fn(&L::Stats) -> Option<&S>,
+{
+    fn write_address(&self, position: usize, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.list.write_address(position, out)
+    }
+}

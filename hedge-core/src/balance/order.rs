@@ -1,0 +1,124 @@
+//! In which order to look at the places of a list: [`Order`].
+
+use core::num::NonZeroU32;
+
+/// Positions `0..len`, each once: a first choice, which costs nothing to give, then the rest by a fixed stride.
+#[derive(Clone, Debug)]
+pub struct Order {
+    len: NonZeroU32,
+    first: u32,
+    /// The next choice, as a distance from the one behind the first.
+    next: u32,
+    /// From the second choice on, once it is given, a stride that visits each of the rest.
+    stride: u32,
+    given: u32,
+}
+
+impl Order {
+    /// From `origin` (modulo `len`) on, in list order.
+    #[must_use]
+    pub const fn from_origin(len: NonZeroU32, origin: u32) -> Self {
+        // A division costs as much as the rest of a selection.
+        let first = if origin < len.get() { origin } else { origin % len.get() };
+        Self { len, first, next: 0, stride: 1, given: 0 }
+    }
+
+    /// `first`, then the one `1 + second` further on, and so on by a stride near `stride`. `first` is below `len`, `second`
+    /// below the number of the others.
+    #[must_use]
+    pub const fn scattered(len: NonZeroU32, first: u32, second: u32, stride: u32) -> Self {
+        Self { len, first, next: second, stride, given: 0 }
+    }
+
+    /// At random: the first and the second of them uniformly, further ones scattered. Three draws.
+    pub fn random(len: NonZeroU32, random: &mut dyn FnMut() -> u32) -> Self {
+        let rest = NonZeroU32::new(len.get() - 1).unwrap_or(NonZeroU32::MIN);
+        Self::scattered(len, below(len, random()), below(rest, random()), random())
+    }
+
+    /// Any position but the first.
+    fn fallback(&mut self) -> Option<u32> {
+        let rest = NonZeroU32::new(self.len.get() - 1).filter(|_| self.given < self.len.get())?;
+        if self.given == 1 {
+            self.stride = (self.stride % rest).max(1);
+            while gcd(self.stride, rest.get()) != 1 {
+                self.stride -= 1;
+            }
+        }
+        self.given += 1;
+        let position = add_modulo(self.first, self.next + 1, self.len.get());
+        self.next = add_modulo(self.next, self.stride, rest.get());
+        Some(position)
+    }
+}
+
+/// The sum of two numbers up to `modulus`, without division and overflow.
+const fn add_modulo(a: u32, b: u32, modulus: u32) -> u32 {
+    let gap = modulus - a;
+    if b >= gap { b - gap } else { a + b }
+}
+
+/// Maps 32 random bits to `0..n` by multiplication (Lemire 2019, without the rejection: the bias is below n / 2^32).
+fn below(n: NonZeroU32, random: u32) -> u32 {
+    let wide = u64::from(n.get()) * u64::from(random);
+    u32::try_from(wide >> 32).unwrap_or(0)
+}
+
+impl Iterator for Order {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        if self.given > 0 {
+            return self.fallback();
+        }
+        self.given = 1;
+        Some(self.first)
+    }
+}
+
+fn gcd(mut a: u32, mut b: u32) -> u32 {
+    while let Some(divisor) = NonZeroU32::new(b) {
+        (a, b) = (b, a % divisor);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    fn len(n: u32) -> NonZeroU32 {
+        NonZeroU32::new(n).unwrap()
+    }
+
+    #[test]
+    fn s6_every_sequence_visits_each_position_once() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for n in 1..60 {
+            for _ in 0..50 {
+                let made = [
+                    Order::from_origin(len(n), rng.u32(..)),
+                    Order::scattered(len(n), rng.u32(0..n), rng.u32(0..(n - 1).max(1)), rng.u32(..)),
+                ];
+                for order in made {
+                    let mut seen: Vec<u32> = order.clone().collect();
+                    seen.sort_unstable();
+                    assert_eq!(seen, (0..n).collect::<Vec<_>>(), "{order:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn s6_huge_lists_do_not_overflow() {
+        let order = Order::scattered(len(u32::MAX), u32::MAX - 1, u32::MAX - 2, u32::MAX - 3);
+        let positions: Vec<u32> = order.take(5).collect();
+        // The last, then the one before it: a distance of one less than a whole round.
+        let max = u32::MAX;
+        assert_eq!(positions[..2], [max - 1, max - 2]);
+        assert!(positions.iter().all(|position| *position < max));
+    }
+}

@@ -1,0 +1,427 @@
+//! `prequal`: the server that probes say is quickest, as long as it is not among the busiest (Wydrowski, Kleinberg, Rumble,
+//! Archer: "Load is not what you should balance: Introducing Prequal", NSDI 2024).
+//!
+//! Every call sends a few probes to servers drawn at random. A server answers a probe with its requests in flight and with
+//! the latency that it has lately had at so many; the answers are pooled, and calls choose from what earlier calls' probes
+//! have brought, so that none waits for a probe. A probe is hot if its requests in flight exceed a quantile of those that
+//! recent answers told, else cold. The choice is the cold one with the least latency; if all are hot, the one with the fewest
+//! in flight. Unlike the balancers that know only what this client has seen, it sees the load that other clients put on a
+//! server, before it sends it a call.
+//!
+//! Probes leave the pool
+//! - when they are older than 1 s;
+//! - when a newer one needs the place, the oldest first; a server's own last one before that;
+//! - when they were used so often: max(1, (1 + δ) / ((1 - m/n) r - d)) times, by m places in the pool, n servers, r probes
+//!   and d removals a call; a fraction is rounded up at random in so many cases;
+//! - one a call, in turn the oldest and the worst: what the pool keeps would else be what nobody chooses.
+//!
+//! Each request that this client sends a server counts as one more in flight at its probe, until a new one says so itself.
+//!
+//! # Where the paper leaves it open
+//!
+//! - With so few servers or probes that the divisor above is not positive, no number of uses keeps the pool from running
+//!   dry: a probe may be used until it leaves otherwise. So it is with up to 24 servers under the default options. From 255
+//!   uses on it is the same.
+//! - There is one probe a server: (1 - m/n) r is how many a call brings of servers that the pool does not have.
+//! - The distribution is that of the last 64 answers, as they came; which of them are how old does not matter. At a quantile
+//!   of 0 everything is hot, at 1 nothing, whatever requests were sent since.
+//! - Of equal latencies the fewest in flight, of equal numbers in flight the least latency, then the youngest.
+//! - Removals never leave fewer probes than a choice needs. They come before the choice.
+//! - Of rates with a fraction, how many probes or removals a call has is counted out, not left to chance.
+//! - A server that fails fast has little in flight and short latencies: a sinkhole. The paper has a heuristic against it, and
+//!   does not say which. Here `p2c`'s penalty counts as latency, and while it exceeds both the latency and 10 ms, the
+//!   server's probes do not count at all: where too few others are left, `p2c` chooses.
+//! - Nothing is probed while there are no calls: after a pause the first calls find no probes and fall back.
+//!
+//! # Cost
+//!
+//! 640 bytes for a client, and [`p2c`](super::p2c)'s 16 a server. To choose is three loads a probe, 16 probes at most; to
+//! commit a load a probe and one compare-and-swap; a call's start is two read-modify-writes and twice the loads of a
+//! choice; a probe's answer is some hundred comparisons. On one core of an x86-64 host, with 16 probes: 50 ns, 20, 130 and
+//! 100. No lock, no allocation; what a race loses is a probe, a use or a removal.
+//!
+//! [`Prequal`] is the balancer, [`ProbePool`] the pool in it, and [`ServerLoad`] what a server answers probes by. Where nothing
+//! answers probes, as over a transport that cannot ask, it is `p2c`.
+
+mod balancer;
+mod load;
+mod pool;
+mod rif;
+
+use core::fmt;
+
+use super::ProbeAnswer;
+use super::seeds::Seeds;
+use crate::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::call::ServerId;
+use crate::time::{Duration, Instant};
+use pool::{ENDLESS, POOL, Pool, Probe};
+use rif::RifEstimate;
+
+pub use balancer::{Chosen, Prequal};
+pub use load::ServerLoad;
+
+/// From and to.
+const PROBES: (u32, u32) = (1, 1_000 * POOL);
+const MAX_AGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
+const QUANTILE: (u32, u32) = (0, 1_000);
+const DELTA: (u32, u32) = (1, 1_000_000);
+const MIN_PROBES: (u32, u32) = (1, POOL);
+/// A penalty up to this does not take a server out.
+const TOLERATED: Duration = Duration::from_millis(10);
+
+/// The options of a [`ProbePool`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PrequalOptions {
+    /// How many probes a thousand calls send, in \[1, 16000\]. Default 3000: three a call. Below one a call tails get worse.
+    pub probes_per_1000_calls: u32,
+    /// How many probes a thousand calls remove, fewer than they send. Default 1000: one a call.
+    pub removals_per_1000_calls: u32,
+    /// How long a probe counts after its answer, from 1 ms to 60 s. Default 1 s.
+    pub max_age: Duration,
+    /// The quantile of the requests in flight above which a probe is hot, in thousandths. Default 841: 2^-0.25; 600 to 900
+    /// are good. At 0 only the requests in flight decide, at 1000 only the latencies.
+    pub rif_quantile_permille: u32,
+    /// δ, how fast probes gather, in thousandths from 1 to 1000000: the more, the more often each is used. Default 1000.
+    pub reuse_delta_permille: u32,
+    /// With fewer probes that can be used there is no choice, in \[1, 16\]. Default 2.
+    pub min_probes: u32,
+}
+
+impl PrequalOptions {
+    /// The paper's.
+    pub const DEFAULT: Self = Self {
+        probes_per_1000_calls: 3_000,
+        removals_per_1000_calls: 1_000,
+        max_age: Duration::from_secs(1),
+        rif_quantile_permille: 841,
+        reuse_delta_permille: 1_000,
+        min_probes: 2,
+    };
+
+    /// Checks them.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub const fn validate(&self) -> Result<(), PrequalError> {
+        let probes = self.probes_per_1000_calls;
+        if probes < PROBES.0 || probes > PROBES.1 {
+            return Err(PrequalError::ProbesPer1000Calls(probes));
+        }
+        let removals = self.removals_per_1000_calls;
+        if removals >= probes {
+            return Err(PrequalError::RemovalsPer1000Calls { removals, probes });
+        }
+        let max_age = self.max_age.as_micros();
+        if max_age < MAX_AGE.0.as_micros() || max_age > MAX_AGE.1.as_micros() {
+            return Err(PrequalError::MaxAge(self.max_age));
+        }
+        if self.rif_quantile_permille > QUANTILE.1 {
+            return Err(PrequalError::RifQuantilePermille(self.rif_quantile_permille));
+        }
+        if self.reuse_delta_permille < DELTA.0 || self.reuse_delta_permille > DELTA.1 {
+            return Err(PrequalError::ReuseDeltaPermille(self.reuse_delta_permille));
+        }
+        if self.min_probes < MIN_PROBES.0 || self.min_probes > MIN_PROBES.1 {
+            return Err(PrequalError::MinProbes(self.min_probes));
+        }
+        Ok(())
+    }
+}
+
+impl Default for PrequalOptions {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A client's pool of probes, and the choice from it. Shared by threads through `&self`.
+///
+/// ```
+/// use hedge_core::balance::ProbeAnswer;
+/// use hedge_core::balance::prequal::{PrequalOptions, ProbePool};
+/// use hedge_core::call::ServerId;
+/// use hedge_core::time::{Duration, Instant};
+///
+/// let prequal = ProbePool::new(PrequalOptions::DEFAULT, 7)?;
+/// let (now, servers) = (Instant::ZERO, 100);
+/// let due = prequal.call_started(now);
+/// let mut targets = prequal.targets(servers, due);
+/// assert_eq!(targets.len(), 3);
+/// // They go out. Their answers, and those of others, are for the calls to come.
+/// let answers = [(2, 30), (1, 40), (3, 40), (90, 10), (2, 50), (1, 60), (3, 70)];
+/// for (slot, (in_flight, ms)) in (0..).zip(answers) {
+///     let answer = ProbeAnswer { in_flight, latency: Duration::from_millis(ms) };
+///     prequal.probed(now, servers, ServerId::new(slot, 0), answer);
+/// }
+/// // All of them are up, and none has failed.
+/// let chosen = prequal.choose(now, |_| Some(Duration::ZERO)).ok_or("no choice")?;
+/// assert_eq!(chosen, ServerId::new(0, 0), "the quickest of all is too busy");
+/// prequal.commit(chosen);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ProbePool {
+    pool: Pool,
+    estimate: RifEstimate,
+    options: PrequalOptions,
+    seeds: Seeds,
+    probes: Rate,
+    removals: Rate,
+    /// How many removals there were: whose turn it is.
+    removed: AtomicU32,
+}
+
+impl ProbePool {
+    /// An empty pool. Servers are drawn, and uses rounded, by what follows from `seed`.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub const fn new(options: PrequalOptions, seed: u64) -> Result<Self, PrequalError> {
+        match options.validate() {
+            Ok(()) => Ok(Self::with_valid(options, seed)),
+            Err(error) => Err(error),
+        }
+    }
+
+    const fn with_valid(options: PrequalOptions, seed: u64) -> Self {
+        Self {
+            pool: Pool::new(),
+            estimate: RifEstimate::new(),
+            options,
+            seeds: Seeds::new(seed),
+            // The first call of all probes.
+            probes: Rate::new(options.probes_per_1000_calls, u32::MAX),
+            removals: Rate::new(options.removals_per_1000_calls, 0),
+            removed: AtomicU32::new(0),
+        }
+    }
+
+    /// A call starts, whatever becomes of it: removes what is due, and answers how many probes to send. Once a call, not for
+    /// its retries and backups.
+    #[must_use]
+    pub fn call_started(&self, now: Instant) -> u32 {
+        for _ in 0..self.removals.next() {
+            if !self.remove_one(now) {
+                break;
+            }
+        }
+        self.probes.next()
+    }
+
+    /// Where to send so many probes: positions in a list of `servers`, all alike likely, each at most once, 16 at most. Those
+    /// of servers that are down are not to be sent, nor others in their place.
+    #[must_use]
+    pub fn targets(&self, servers: u32, probes: u32) -> Targets {
+        let most = probes.min(servers).min(POOL);
+        let rng = fastrand::Rng::with_seed(self.seeds.next());
+        Targets { rng, drawn: [0; POOL as usize], count: 0, next: servers - most, servers }
+    }
+
+    /// A server, one of so many, has answered a probe.
+    pub fn probed(&self, now: Instant, servers: u32, server: ServerId, answer: ProbeAnswer) {
+        let in_flight = answer.in_flight.min(pool::MOST_IN_FLIGHT);
+        self.estimate.add(in_flight, self.options.rif_quantile_permille);
+        self.pool.put(now, server, self.uses(servers), in_flight, answer.latency);
+    }
+
+    /// The server to choose by what the pool holds, changing nothing. `None` if too few probes can be used: choose by other
+    /// means.
+    ///
+    /// `penalty` is asked for each server with a probe: what is held against it, as [`P2c::penalty`](super::p2c::P2c::penalty) has it, or `None` if
+    /// it is gone, down, or tried already in this call.
+    pub fn choose(&self, now: Instant, penalty: impl Fn(ServerId) -> Option<Duration>) -> Option<ServerId> {
+        let (mut usable, mut best) = (0, None);
+        for mut probe in self.fresh(now) {
+            let penalty = penalty(probe.server);
+            let Some(penalty) = penalty.filter(|penalty| *penalty <= probe.latency.max(TOLERATED)) else { continue };
+            probe.latency = probe.latency + penalty;
+            usable += 1;
+            let rank = self.rank(&probe);
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, probe.server));
+            }
+        }
+        best.filter(|_| usable >= self.options.min_probes).map(|(_, server)| server)
+    }
+
+    /// An attempt starts at a server that was chosen here: its probe has been used once, and has one more in flight.
+    pub fn commit(&self, server: ServerId) {
+        self.pool.sent(server, true);
+    }
+
+    /// An attempt starts at a server that was not chosen here: its probe, if there is one, has one more in flight.
+    pub fn sent(&self, server: ServerId) {
+        self.pool.sent(server, false);
+    }
+
+    /// How many probes are in the pool that are not too old.
+    #[must_use]
+    pub fn len(&self, now: Instant) -> usize {
+        self.fresh(now).count()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self, now: Instant) -> bool {
+        self.len(now) == 0
+    }
+
+    fn fresh(&self, now: Instant) -> impl Iterator<Item = Probe<'_>> {
+        self.pool.probes(now).filter(|probe| probe.age <= self.options.max_age)
+    }
+
+    /// The least is the best, the most the worst: cold by latency, then hot by requests in flight.
+    fn rank(&self, probe: &Probe<'_>) -> (bool, u64, u64, Duration) {
+        let (in_flight, latency) = (u64::from(probe.in_flight), probe.latency.as_micros());
+        if self.estimate.is_hot(probe.in_flight) {
+            (true, in_flight, latency, probe.age)
+        } else {
+            (false, latency, in_flight, probe.age)
+        }
+    }
+
+    /// In turn the oldest and the worst. False if none can be spared.
+    fn remove_one(&self, now: Instant) -> bool {
+        let spare = u32::try_from(self.len(now)).unwrap_or(0) > self.options.min_probes;
+        if !spare {
+            return false;
+        }
+        let turn = self.removed.fetch_add(1, Relaxed);
+        let found = if turn.is_multiple_of(2) {
+            self.fresh(now).max_by_key(|probe| probe.age)
+        } else {
+            self.fresh(now).max_by_key(|probe| self.rank(probe))
+        };
+        if let Some(probe) = found {
+            probe.remove();
+        }
+        true
+    }
+
+    /// How often a probe may be used.
+    fn uses(&self, servers: u32) -> u32 {
+        let PrequalOptions { probes_per_1000_calls, removals_per_1000_calls, reuse_delta_permille, .. } = self.options;
+        // More than a list can have; no product below overflows.
+        let n = u64::from(servers.min(1 << 20));
+        let brought = n.saturating_sub(POOL.into()) * u64::from(probes_per_1000_calls);
+        let Some(gathered) = brought.checked_sub(n * u64::from(removals_per_1000_calls)).filter(|net| *net > 0) else {
+            return ENDLESS;
+        };
+        let uses = (((1_000 + u64::from(reuse_delta_permille)) * n) << 16) / gathered;
+        // A fraction f is one more in f of all cases.
+        let rounded = (uses + (self.seeds.next() & 0xFFFF)) >> 16;
+        u32::try_from(rounded).unwrap_or(ENDLESS).clamp(1, ENDLESS)
+    }
+}
+
+/// Random positions in a list, each at most once: what [`ProbePool::targets`] answers. Draws when it is asked.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    rng: fastrand::Rng,
+    drawn: [u32; POOL as usize],
+    count: usize,
+    next: u32,
+    servers: u32,
+}
+
+// Robert Floyd's sample (Bentley, "Programming Pearls", CACM 1987): every subset is as likely as any other.
+impl Iterator for Targets {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        if self.next >= self.servers {
+            return None;
+        }
+        let wide = (u64::from(self.next) + 1) * u64::from(self.rng.u32(..));
+        let random = u32::try_from(wide >> 32).unwrap_or(0);
+        let again = self.drawn.iter().take(self.count).any(|drawn| *drawn == random);
+        let position = if again { self.next } else { random };
+        *self.drawn.get_mut(self.count)? = position;
+        self.count += 1;
+        self.next += 1;
+        Some(position)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.servers - self.next).unwrap_or(0);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Targets {}
+
+/// So many of something a call, on average and as evenly as can be.
+#[derive(Debug)]
+struct Rate {
+    whole: u32,
+    /// What is behind the point, times 2^32.
+    fraction: u32,
+    /// The sum of the fractions: a call that makes it overflow gets one more.
+    sum: AtomicU32,
+}
+
+impl Rate {
+    const fn new(permille: u32, sum: u32) -> Self {
+        // Below 2^32.
+        #[expect(clippy::cast_possible_truncation, reason = "a remainder is below its divisor")]
+        let fraction = (((permille % 1_000) as u64) << 32).div_euclid(1_000) as u32;
+        Self { whole: permille / 1_000, fraction, sum: AtomicU32::new(sum) }
+    }
+
+    fn next(&self) -> u32 {
+        if self.fraction == 0 {
+            return self.whole;
+        }
+        let sum = self.sum.fetch_add(self.fraction, Relaxed);
+        self.whole + u32::from(sum.checked_add(self.fraction).is_none())
+    }
+}
+
+/// An option that `prequal` cannot have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum PrequalError {
+    /// `probes_per_1000_calls`.
+    ProbesPer1000Calls(u32),
+    /// `removals_per_1000_calls`: the pool could only run dry.
+    RemovalsPer1000Calls {
+        /// What was asked for.
+        removals: u32,
+        /// `probes_per_1000_calls`.
+        probes: u32,
+    },
+    /// `max_age`.
+    MaxAge(Duration),
+    /// `rif_quantile_permille`.
+    RifQuantilePermille(u32),
+    /// `reuse_delta_permille`.
+    ReuseDeltaPermille(u32),
+    /// `min_probes`.
+    MinProbes(u32),
+}
+
+impl fmt::Display for PrequalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut whole =
+            |name: &str, value: u32, (from, to): (u32, u32)| write!(f, "{name} {value}: must be in [{from}, {to}]");
+        match *self {
+            Self::ProbesPer1000Calls(probes) => whole("probes_per_1000_calls", probes, PROBES),
+            Self::RemovalsPer1000Calls { removals, probes } => {
+                write!(f, "removals_per_1000_calls {removals}: must be in [0, {probes}), below probes_per_1000_calls")
+            }
+            Self::MaxAge(age) => write!(f, "max_age {age}: must be in [{}, {}]", MAX_AGE.0, MAX_AGE.1),
+            Self::RifQuantilePermille(quantile) => whole("rif_quantile_permille", quantile, QUANTILE),
+            Self::ReuseDeltaPermille(delta) => whole("reuse_delta_permille", delta, DELTA),
+            Self::MinProbes(probes) => whole("min_probes", probes, MIN_PROBES),
+        }
+    }
+}
+
+impl core::error::Error for PrequalError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The pool: what probes have answered, in a fixed number of slots.
+//!
+//! A slot is two words: one that says whose it is and how often it may still be used, and one with the time and the latency.
+//! Who puts a probe in first takes the slot by the first word, writes the second, and then gives the first its value. Who
+//! reads looks at the first word before and after: if the server is the same, so is what was read in between, but for a
+//! second answer of that very server. Nobody waits for anybody: who finds a slot taken passes it over.
+
+use super::super::stamped::Stamped;
+use crate::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::call::ServerId;
+use crate::time::{Duration, Instant};
+
+/// How many probes are kept: "a pool size of 16 suffices" (4).
+pub(super) const POOL: u32 = 16;
+/// A probe that may be used without end.
+pub(super) const ENDLESS: u32 = 255;
+/// More are not told apart.
+pub(super) const MOST_IN_FLIGHT: u32 = (1 << RIF_BITS) - 1;
+
+const RIF_BITS: u32 = 24;
+const USES_BITS: u32 = 8;
+/// No probe.
+const EMPTY: u64 = 0;
+/// No probe yet: somebody writes one.
+const TAKEN: u64 = 1;
+/// How often an answer looks for a slot before it is dropped.
+const TRIES: usize = 4;
+
+/// The first word of a slot: server, uses left, requests in flight. No uses left: there is no probe.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entry(u64);
+
+impl Entry {
+    const fn new(server: ServerId, uses: u32, in_flight: u32) -> Self {
+        let server = (server.slot() as u64) << 16 | server.generation() as u64;
+        let uses = if uses < ENDLESS { uses } else { ENDLESS } as u64;
+        let in_flight = if in_flight < MOST_IN_FLIGHT { in_flight } else { MOST_IN_FLIGHT } as u64;
+        Self((server << USES_BITS | uses) << RIF_BITS | in_flight)
+    }
+
+    /// `None` where there is no probe.
+    fn of(word: u64) -> Option<Self> {
+        (Self(word).uses() > 0).then_some(Self(word))
+    }
+
+    fn server(self) -> ServerId {
+        let half = |shift: u32| u16::try_from((self.0 >> shift) & 0xFFFF).unwrap_or(0);
+        ServerId::new(half(RIF_BITS + USES_BITS + 16), half(RIF_BITS + USES_BITS))
+    }
+
+    fn uses(self) -> u32 {
+        u32::try_from((self.0 >> RIF_BITS) & u64::from(ENDLESS)).unwrap_or(0)
+    }
+
+    fn in_flight(self) -> u32 {
+        u32::try_from(self.0 & u64::from(MOST_IN_FLIGHT)).unwrap_or(0)
+    }
+
+    /// The word after one more request to its server, which this probe was chosen for or not.
+    fn after_request(self, chosen: bool) -> u64 {
+        let uses = match self.uses() {
+            1 if chosen => return EMPTY,
+            ENDLESS => ENDLESS,
+            uses => uses - u32::from(chosen),
+        };
+        Self::new(self.server(), uses, self.in_flight().saturating_add(1)).0
+    }
+}
+
+/// A probe as it is in the pool.
+#[derive(Clone, Copy)]
+pub(super) struct Probe<'a> {
+    slot: &'a Slot,
+    entry: Entry,
+    pub(super) server: ServerId,
+    pub(super) in_flight: u32,
+    pub(super) latency: Duration,
+    pub(super) age: Duration,
+}
+
+impl Probe<'_> {
+    /// Drops it, unless it has changed since.
+    pub(super) fn remove(self) {
+        self.slot.replace(self.entry.0, EMPTY);
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: AtomicU64,
+    /// When it was answered, and the latency.
+    answered: AtomicU64,
+}
+
+impl Slot {
+    fn probe(&self, now: Instant) -> Option<Probe<'_>> {
+        let server = Entry::of(self.entry.load(SeqCst))?.server();
+        let answered = Stamped::of(self.answered.load(SeqCst));
+        let entry = Entry::of(self.entry.load(SeqCst)).filter(|entry| entry.server() == server)?;
+        let (latency, age) = (answered.span(), answered.age(now));
+        Some(Probe { slot: self, entry, server, in_flight: entry.in_flight(), latency, age })
+    }
+
+    fn replace(&self, from: u64, to: u64) -> bool {
+        self.entry.compare_exchange(from, to, SeqCst, SeqCst).is_ok()
+    }
+}
+
+/// Probes, at most one a server but for races, at most [`POOL`].
+#[derive(Debug)]
+pub(super) struct Pool {
+    slots: [Slot; POOL as usize],
+}
+
+impl Pool {
+    pub(super) const fn new() -> Self {
+        Self { slots: [const { Slot { entry: AtomicU64::new(EMPTY), answered: AtomicU64::new(0) } }; POOL as usize] }
+    }
+
+    pub(super) fn probes(&self, now: Instant) -> impl Iterator<Item = Probe<'_>> {
+        self.slots.iter().filter_map(move |slot| slot.probe(now))
+    }
+
+    /// Puts an answer in: in the place of the server's last, or in a free one, or in that of the oldest.
+    pub(super) fn put(&self, now: Instant, server: ServerId, uses: u32, in_flight: u32, latency: Duration) {
+        for _ in 0..TRIES {
+            let Some((slot, found)) = self.place(now, server) else { return };
+            if slot.replace(found, TAKEN) {
+                // Not stores: a reader that sees the second word must see that the first is taken.
+                slot.answered.swap(Stamped::new(now, latency).word(), SeqCst);
+                slot.entry.swap(Entry::new(server, uses, in_flight).0, SeqCst);
+                return;
+            }
+        }
+    }
+
+    /// Counts one more request to a server, which its probe was chosen for or not.
+    pub(super) fn sent(&self, server: ServerId, chosen: bool) {
+        for slot in &self.slots {
+            let _ = slot.entry.fetch_update(SeqCst, SeqCst, |word| {
+                let entry = Entry::of(word).filter(|entry| entry.server() == server)?;
+                Some(entry.after_request(chosen))
+            });
+        }
+    }
+
+    /// The slot for an answer of `server`, and what is in it. `None` if others are at all of them.
+    fn place(&self, now: Instant, server: ServerId) -> Option<(&Slot, u64)> {
+        let mut oldest = None;
+        for slot in &self.slots {
+            let word = slot.entry.load(SeqCst);
+            let rank = match Entry::of(word) {
+                Some(entry) if entry.server() == server => return Some((slot, word)),
+                Some(_) => (false, Stamped::of(slot.answered.load(SeqCst)).age(now)),
+                None if word == TAKEN => continue,
+                None => (true, Duration::ZERO),
+            };
+            if oldest.is_none_or(|(best, _, _)| rank > best) {
+                oldest = Some((rank, slot, word));
+            }
+        }
+        oldest.map(|(_, slot, word)| (slot, word))
+    }
+}

@@ -1,0 +1,104 @@
+//! What the client knows of how many requests the servers have in flight.
+
+use crate::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// How many answers it is estimated from.
+const ANSWERS: u32 = 64;
+/// No answer yet.
+const NONE: u32 = u32::MAX;
+
+/// The requests in flight that the last 64 answers told, and where the hot ones begin.
+///
+/// A quantile of so few is counted out exactly, bit by bit: 64 comparisons a bit of the largest. That is done when an answer
+/// comes in, so that a choice only loads the result.
+#[derive(Debug)]
+pub(super) struct RifEstimate {
+    recent: [AtomicU32; ANSWERS as usize],
+    next: AtomicU32,
+    /// The least number of requests in flight that is hot.
+    hot: AtomicU32,
+}
+
+impl RifEstimate {
+    pub(super) const fn new() -> Self {
+        let recent = [const { AtomicU32::new(NONE) }; ANSWERS as usize];
+        Self { recent, next: AtomicU32::new(0), hot: AtomicU32::new(NONE) }
+    }
+
+    /// Takes an answer in. Hot is what exceeds the quantile; at 0 everything is, at 1000 nothing.
+    pub(super) fn add(&self, rif: u32, quantile_permille: u32) {
+        let index = usize::try_from(self.next.fetch_add(1, Relaxed) % ANSWERS).unwrap_or(0);
+        if let Some(oldest) = self.recent.get(index) {
+            oldest.store(rif, Relaxed);
+        }
+        let hot = match quantile_permille {
+            0 => 0,
+            1_000.. => NONE,
+            _ => self.quantile(quantile_permille).saturating_add(1),
+        };
+        self.hot.store(hot, Relaxed);
+    }
+
+    pub(super) fn is_hot(&self, rif: u32) -> bool {
+        rif >= self.hot.load(Relaxed)
+    }
+
+    /// The least answer that so many of a thousand do not exceed.
+    fn quantile(&self, permille: u32) -> u32 {
+        let mut recent = [NONE; ANSWERS as usize];
+        let (mut known, mut largest) = (0, 0);
+        for (copy, answer) in recent.iter_mut().zip(&self.recent) {
+            *copy = answer.load(Relaxed);
+            if *copy != NONE {
+                known += 1;
+                largest = largest.max(*copy);
+            }
+        }
+        let rank = (known * permille).div_ceil(1_000);
+        let mut found = 0;
+        for bit in (0..u32::BITS - largest.leading_zeros()).rev() {
+            let higher = found | 1 << bit;
+            let below: u32 = recent.iter().map(|answer| u32::from(*answer < higher)).sum();
+            if below < rank {
+                found = higher;
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn the_quantile_is_that_of_the_last_answers() {
+        const SEED: u64 = 11;
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        for most in [1, 2, 7, 300, 0xFF_FFFF] {
+            let estimate = RifEstimate::new();
+            let mut answers = Vec::new();
+            for count in 1..200_usize {
+                answers.push(rng.u32(0..=most));
+                estimate.add(answers[count - 1], 841);
+                let mut last = answers[count.saturating_sub(64)..].to_vec();
+                last.sort_unstable();
+                let rank = (last.len() * 841).div_ceil(1_000);
+                let quantile = last[rank - 1];
+                assert!(!estimate.is_hot(quantile), "{quantile} of {last:?}, seed {SEED}");
+                assert!(estimate.is_hot(quantile + 1), "{quantile} of {last:?}, seed {SEED}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_the_ends_everything_is_hot_or_nothing() {
+        let estimate = RifEstimate::new();
+        estimate.add(5, 0);
+        assert!(estimate.is_hot(0));
+        estimate.add(5, 1_000);
+        assert!(!estimate.is_hot(0xFF_FFFF));
+    }
+}

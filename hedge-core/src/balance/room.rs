@@ -1,0 +1,105 @@
+//! Where balancers keep what they make of a list: [`Fixed`] room, or the `Heap`.
+
+use core::fmt;
+use core::ops::Deref;
+
+use super::ArrangeError;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+use super::la::LaNode;
+use super::ring::{self, RingStorage};
+
+/// A kind of memory.
+pub trait Room: Copy + fmt::Debug + 'static {
+    /// For the weights of a list.
+    type Weights: Row<u32> + Clone + fmt::Debug;
+    /// For the points of a ring.
+    type Points: RingStorage + Clone + fmt::Debug;
+    /// For the places of a tree.
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    type Nodes: Row<LaNode> + Clone + fmt::Debug;
+    /// For what only some balancers need, so that it does not weigh on the others where it can be elsewhere.
+    type Own<T: fmt::Debug>: Deref<Target = T> + From<T> + fmt::Debug;
+}
+
+/// Things in a row.
+pub trait Row<T>: AsRef<[T]> + Default {
+    /// Replaces them.
+    ///
+    /// # Errors
+    /// More than there is room for; what is in it then is not said.
+    fn refill(&mut self, items: impl Iterator<Item = T>) -> Result<(), ArrangeError>;
+
+    /// Them, to be changed.
+    fn as_mut(&mut self) -> &mut [T];
+}
+
+/// Room in itself, for `SERVERS` slots and `POINTS` points of a ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fixed<const SERVERS: usize, const POINTS: usize = 0> {}
+
+impl<const SERVERS: usize, const POINTS: usize> Room for Fixed<SERVERS, POINTS> {
+    type Weights = heapless::Vec<u32, SERVERS>;
+    type Points = ring::Fixed<POINTS>;
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    type Nodes = heapless::Vec<LaNode, SERVERS>;
+    type Own<T: fmt::Debug> = Inline<T>;
+}
+
+impl<T, const N: usize> Row<T> for heapless::Vec<T, N> {
+    fn refill(&mut self, items: impl Iterator<Item = T>) -> Result<(), ArrangeError> {
+        self.clear();
+        for item in items {
+            self.push(item).map_err(|_| ArrangeError::Room { servers: N })?;
+        }
+        Ok(())
+    }
+
+    fn as_mut(&mut self) -> &mut [T] {
+        self
+    }
+}
+
+/// What is where it stands.
+#[derive(Debug)]
+pub struct Inline<T>(T);
+
+impl<T> From<T> for Inline<T> {
+    fn from(it: T) -> Self {
+        Self(it)
+    }
+}
+
+impl<T> Deref for Inline<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Room on the heap, as much as is needed.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heap {}
+
+#[cfg(feature = "alloc")]
+impl Room for Heap {
+    type Weights = alloc::vec::Vec<u32>;
+    type Points = ring::Heap;
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    type Nodes = alloc::vec::Vec<LaNode>;
+    type Own<T: fmt::Debug> = alloc::boxed::Box<T>;
+}
+
+#[cfg(feature = "alloc")]
+impl<T> Row<T> for alloc::vec::Vec<T> {
+    fn refill(&mut self, items: impl Iterator<Item = T>) -> Result<(), ArrangeError> {
+        self.clear();
+        self.extend(items);
+        Ok(())
+    }
+
+    fn as_mut(&mut self) -> &mut [T] {
+        self
+    }
+}

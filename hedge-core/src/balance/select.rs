@@ -1,0 +1,157 @@
+//! The choice among what a balancer offers: [`select`] (L11).
+
+use core::num::NonZeroU32;
+
+use super::{Balancer, Candidate, Offer, Order, ServerList};
+use crate::call::{AddressKey, Attempt, NoServer, Pick, Selection};
+
+/// What a balancer chooses from, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a, L> {
+    /// The servers: a reference to a list.
+    pub list: L,
+    /// What the call looks for.
+    pub selection: &'a Selection<'a>,
+}
+
+impl<L: ServerList> Look<'_, L> {
+    /// Whether the call takes this server before all that it would take: it is usable and its address was not tried yet.
+    #[must_use]
+    pub fn takes(&self, candidate: &Candidate) -> bool {
+        candidate.usable && !was_tried(self.selection, candidate.address)
+    }
+
+    /// The servers in the order that `order` makes for so many; none of an empty list.
+    pub fn along(self, order: impl FnOnce(NonZeroU32) -> Order) -> Along<L> {
+        let len = u32::try_from(self.list.len()).ok().and_then(NonZeroU32::new);
+        Along { list: self.list, order: len.map(order) }
+    }
+}
+
+/// The servers of a list in some order, with their positions; from [`Look::along`].
+#[derive(Clone, Debug)]
+pub struct Along<L> {
+    list: L,
+    order: Option<Order>,
+}
+
+impl<L: ServerList> Iterator for Along<L> {
+    type Item = (u32, Candidate);
+
+    #[inline]
+    fn next(&mut self) -> Option<(u32, Candidate)> {
+        let position = self.order.as_mut()?.next()?;
+        Some((position, self.list.at(usize::try_from(position).ok()?)?))
+    }
+}
+
+/// Looks for a server under L11, changing nothing.
+///
+/// Work: one step an offer until the first untried usable server; only when there is none, the whole list. A step compares
+/// with the call's few attempts.
+///
+/// # Errors
+/// Why there is none.
+// Each host has one caller, and a pick that is passed on through memory costs more than the whole look.
+#[inline(always)]
+pub fn select<B: Balancer>(
+    list: &impl ServerList<Stats = B::Stats>,
+    balancer: &B,
+    selection: &Selection<'_>,
+    random: &mut dyn FnMut() -> u32,
+) -> Result<Pick<B::Ticket>, NoServer> {
+    if let Some(server) = selection.same {
+        let found = list.find(server).ok_or(NoServer::Gone)?;
+        return Ok(Pick { server, address: found.address, ticket: None });
+    }
+    if let Some(named) = selection.servers {
+        let mut named = named.iter();
+        // One that has gone is passed over.
+        return walk(selection, &mut || named.find_map(|server| Some((list.find(*server)?, None))));
+    }
+    let look = Look { list, selection };
+    let mut offers = balancer.offers(look, random);
+    if cfg!(target_os = "none") {
+        // There the bytes of a second way count for more than its time.
+        return walk(selection, &mut || offers.next().map(|offer| (offer.candidate, Some(offer.ticket))));
+    }
+    match offers.next() {
+        Some(Offer { candidate, ticket }) if look.takes(&candidate) => {
+            Ok(Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) })
+        }
+        first => walk_on(selection, first, offers),
+    }
+}
+
+/// Walks all that a balancer offers, of which the call does not take the first.
+#[inline(never)]
+fn walk_on<T>(
+    selection: &Selection<'_>,
+    mut first: Option<Offer<T>>,
+    mut offers: impl Iterator<Item = Offer<T>>,
+) -> Result<Pick<T>, NoServer> {
+    walk(selection, &mut || {
+        let Offer { candidate, ticket } = first.take().or_else(|| offers.next())?;
+        Some((candidate, Some(ticket)))
+    })
+}
+
+/// Walks all that is offered. Apart from the usual case, which the first offer settles, so that that one stays short.
+#[inline(never)]
+fn walk<T>(
+    selection: &Selection<'_>,
+    next: &mut dyn FnMut() -> Option<(Candidate, Option<T>)>,
+) -> Result<Pick<T>, NoServer> {
+    let mut choice = Choice { selection, fallback: None, seen: false, usable: false };
+    while let Some((found, ticket)) = next() {
+        if let Some(pick) = choice.offer(found, ticket) {
+            return Ok(pick);
+        }
+    }
+    choice.settle()
+}
+
+fn was_tried(selection: &Selection<'_>, address: AddressKey) -> bool {
+    selection.tried.iter().any(|attempt| attempt.address() == address)
+}
+
+/// The best candidate so far that is not the ideal one.
+struct Choice<'a, T> {
+    selection: &'a Selection<'a>,
+    /// Whether its address is at work on the call, when it was last tried, and the pick.
+    fallback: Option<((bool, usize), Pick<T>)>,
+    seen: bool,
+    usable: bool,
+}
+
+impl<T> Choice<'_, T> {
+    /// Takes a candidate in; answers it if it is usable and untried.
+    fn offer(&mut self, found: Candidate, ticket: Option<T>) -> Option<Pick<T>> {
+        self.seen = true;
+        if !found.usable {
+            return None;
+        }
+        self.usable = true;
+        let pick = Pick { server: found.server, address: found.address, ticket };
+        let same = |attempt: &Attempt| attempt.address() == found.address;
+        let Some(last) = self.selection.tried.iter().rposition(same) else { return Some(pick) };
+        let working = self.selection.tried.iter().any(|attempt| same(attempt) && attempt.in_flight());
+        if working && !self.selection.working_too {
+            return None;
+        }
+        let rank = (working, last);
+        if self.fallback.as_ref().is_none_or(|(best, _)| rank < *best) {
+            self.fallback = Some((rank, pick));
+        }
+        None
+    }
+
+    fn settle(self) -> Result<Pick<T>, NoServer> {
+        match self {
+            Self { fallback: Some((_, pick)), .. } => Ok(pick),
+            Self { seen: false, .. } => Err(NoServer::Empty),
+            Self { usable: false, .. } => Err(NoServer::AllDown),
+            Self { .. } => Err(NoServer::AllBusy),
+        }
+    }
+}

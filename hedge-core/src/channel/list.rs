@@ -1,0 +1,216 @@
+//! The servers of a channel: how the list is changed, and how a balancer sees it.
+
+use core::fmt::{self, Display};
+use core::hash::Hash;
+
+use super::{BackupPolicy, Balancer, Candidate, Channel, Cluster, ClusterError, Server, ServerId, Tag};
+use crate::balance::{Load, Roster, ServerList};
+use crate::health::{Breaker, Health, ServerHealth};
+use crate::time::Instant;
+
+/// What a channel keeps of a server.
+#[derive(Debug)]
+pub struct Record<S, K: Breaker> {
+    pub(super) stats: S,
+    pub(super) health: ServerHealth<K>,
+}
+
+impl<S, K: Breaker> Record<S, K> {
+    /// What the balancer has learned of it.
+    pub const fn stats(&self) -> &S {
+        &self.stats
+    }
+}
+
+/// A change of a channel's list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change<A, T> {
+    /// A server has come.
+    Insert(Server<A, T>),
+    /// A server has gone.
+    Remove(Server<A, T>),
+}
+
+/// What a new list has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Update {
+    /// How many servers have come.
+    pub inserted: u16,
+    /// How many have gone.
+    pub removed: u16,
+    /// How many of the new list were not taken in.
+    pub refused: u16,
+    /// Why the first of those was not: [`ClusterError::Weight`], [`ClusterError::FilteredOut`] or [`ClusterError::Full`].
+    pub reason: Option<ClusterError>,
+}
+
+impl Update {
+    fn refuse(&mut self, reason: ClusterError) {
+        self.refused = self.refused.saturating_add(1);
+        self.reason = self.reason.or(Some(reason));
+    }
+}
+
+impl<A, B, P, T, const N: usize, K> Channel<A, B, P, T, N, K>
+where
+    A: Ord + Hash + Display,
+    B: Balancer,
+    P: BackupPolicy,
+    T: Ord + Tag,
+    K: Breaker,
+{
+    /// Adds a server, usable at once.
+    ///
+    /// # Errors
+    /// Why it is not in the list: nothing has changed.
+    pub fn insert(&mut self, address: A, tag: T) -> Result<ServerId, ClusterError> {
+        let inserted = self.take_in(Server { address, tag })?;
+        if let Err(error) = self.arrange() {
+            // What was there before fitted.
+            let _ = self.cluster.remove(inserted);
+            let _ = self.arrange();
+            return Err(ClusterError::Balancer(error));
+        }
+        Ok(inserted)
+    }
+
+    /// Removes a server; attempts at it go on, what is told of them is dropped (L20).
+    ///
+    /// # Errors
+    /// [`ClusterError::Gone`].
+    pub fn remove(&mut self, server: ServerId, now: Instant) -> Result<Server<A, T>, ClusterError> {
+        let removed = self.cluster.remove(server)?;
+        self.health.changed(now, || self.healths());
+        self.arrange().map_err(ClusterError::Balancer)?;
+        Ok(removed)
+    }
+
+    /// Makes a change; false if there was nothing to change.
+    ///
+    /// # Errors
+    /// Why a server is not in the list: nothing has changed.
+    pub fn apply(&mut self, change: Change<A, T>, now: Instant) -> Result<bool, ClusterError> {
+        match change {
+            Change::Insert(Server { address, tag }) => match self.insert(address, tag) {
+                Err(ClusterError::Duplicate) => Ok(false),
+                inserted => inserted.map(|_| true),
+            },
+            Change::Remove(server) => match self.cluster.find_server(&server) {
+                Some(there) => self.remove(there, now).map(|_| true),
+                None => Ok(false),
+            },
+        }
+    }
+
+    /// Makes these the servers (N3). Those that stay keep their ids and all that is known of them; those that are not named
+    /// go first. What cannot be taken in is left out and counted, and the rest is taken in all the same.
+    ///
+    /// # Errors
+    /// [`ClusterError::Balancer`]: the balancer has no room for them. The list is empty then.
+    pub fn set_servers<I>(&mut self, servers: I, now: Instant) -> Result<Update, ClusterError>
+    where
+        I: IntoIterator<Item = (A, T), IntoIter: Clone>,
+    {
+        let servers = servers.into_iter().map(|(address, tag)| Server { address, tag });
+        let mut update = Update::default();
+        let mut stays = [false; N];
+        for there in
+            servers.clone().filter(|server| self.lets_through(server)).filter_map(|it| self.cluster.find_server(&it))
+        {
+            if let Some(stays) = stays.get_mut(usize::from(there.slot())) {
+                *stays = true;
+            }
+        }
+        for (slot, stays) in (0..).zip(stays) {
+            if let Some(server) = self.cluster.in_slot(slot).filter(|_| !stays) {
+                update.removed = update.removed.saturating_add(u16::from(self.cluster.remove(server).is_ok()));
+            }
+        }
+        for server in servers {
+            match self.take_in(server) {
+                Ok(_) => update.inserted = update.inserted.saturating_add(1),
+                Err(ClusterError::Duplicate) => {}
+                Err(reason) => update.refuse(reason),
+            }
+        }
+        self.health.changed(now, || self.healths());
+        if let Err(error) = self.arrange() {
+            for slot in 0..u16::try_from(N).unwrap_or(u16::MAX) {
+                let _ = self.cluster.in_slot(slot).map(|server| self.cluster.remove(server));
+            }
+            let _ = self.arrange();
+            return Err(ClusterError::Balancer(error));
+        }
+        Ok(update)
+    }
+
+    /// Takes a server into the cluster, of which the balancer is to be told.
+    fn take_in(&mut self, server: Server<A, T>) -> Result<ServerId, ClusterError> {
+        if !self.lets_through(&server) {
+            return Err(ClusterError::FilteredOut);
+        }
+        let weight = self.balancer.weighing().weight(&server.tag).map_err(ClusterError::Weight)?;
+        let record = Record { stats: self.balancer.stats(), health: ServerHealth::new() };
+        self.cluster.insert(server, weight, record)
+    }
+
+    fn lets_through(&self, server: &Server<A, T>) -> bool {
+        self.filter.is_none_or(|filter| filter(server))
+    }
+
+    fn arrange(&mut self) -> Result<(), crate::balance::ArrangeError> {
+        // A list of no moment: that servers are usable is nothing to arrange by.
+        self.balancer.arrange(&View { cluster: &self.cluster, health: &self.health, now: Instant::ZERO })
+    }
+}
+
+/// A channel's list at an instant.
+pub(super) struct View<'a, A, T, const N: usize, S, K: Breaker> {
+    pub(super) cluster: &'a Cluster<A, T, N, Record<S, K>>,
+    pub(super) health: &'a Health<K>,
+    pub(super) now: Instant,
+}
+
+impl<A, T, const N: usize, S, K: Breaker> View<'_, A, T, N, S, K> {
+    /// How many servers take calls.
+    pub(super) fn usable(&self) -> u32 {
+        self.cluster.states().map(|record| u32::from(self.health.usable(&record.health, self.now))).sum()
+    }
+}
+
+impl<A, T, const N: usize, S, K: Breaker> ServerList for View<'_, A, T, N, S, K> {
+    type Stats = S;
+
+    fn len(&self) -> usize {
+        self.cluster.len()
+    }
+
+    #[inline]
+    fn at(&self, position: usize) -> Option<Candidate> {
+        self.in_slot(self.cluster.slot_at(position)?)
+    }
+
+    fn slots(&self) -> usize {
+        N
+    }
+
+    #[inline]
+    fn in_slot(&self, slot: u16) -> Option<Candidate> {
+        let (server, address, record) = self.cluster.candidate(slot)?;
+        Some(Candidate { server, address, usable: self.health.usable(&record.health, self.now) })
+    }
+
+    fn load(&self, server: ServerId) -> Option<Load<'_, S>> {
+        let stats = &self.cluster.state(server)?.stats;
+        let (in_flight, weight) = (self.cluster.in_flight(server), self.cluster.weight(server)?);
+        Some(Load { stats, in_flight, weight })
+    }
+}
+
+impl<A: Display, T, const N: usize, S, K: Breaker> Roster for View<'_, A, T, N, S, K> {
+    fn write_address(&self, position: usize, out: &mut dyn fmt::Write) -> fmt::Result {
+        let address = self.cluster.at(position).and_then(|server| self.cluster.address(server)).ok_or(fmt::Error)?;
+        write!(out, "{address}")
+    }
+}

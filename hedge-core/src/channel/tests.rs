@@ -1,0 +1,413 @@
+//! Channels of every balancer: whom they choose as the list changes, and what stays known of a server.
+
+extern crate std;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::string::ToString;
+use std::vec::Vec;
+
+use super::*;
+use crate::balance::hash::murmur3_32;
+use crate::balance::p2c::{P2c, P2cOptions};
+use crate::balance::{
+    AnyBalancer, AnyStats, ArrangeError, BalancerName, Fixed, Heap, RoundRobin, WeightError, WeightedRoundRobin,
+};
+use crate::call::{Action, End, Input};
+use crate::health::{ConsecutiveFailures, FailureOptions, IsolationLimit, Recovering, RecoveryOptions};
+use crate::policy::{NoPolicy, Verdict};
+use crate::time::Duration;
+
+type Any = AnyBalancer<Heap>;
+type Line = Channel<u16, Any, NoPolicy, &'static str, 16>;
+
+const NOW: Instant = Instant::from_millis(5);
+
+fn line(balancer: &str, servers: u16) -> Line {
+    let balancer = AnyBalancer::named(balancer, 7).unwrap();
+    let mut line = Line::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 7).unwrap();
+    for address in 0..servers {
+        line.insert(address, "1").unwrap();
+    }
+    line
+}
+
+fn selection(code: u32) -> Selection<'static> {
+    Selection { tried: &[], same: None, working_too: false, servers: None, request_code: Some(code), now: NOW }
+}
+
+/// The address that a call with this code is sent to; it stays in flight.
+fn send(line: &Line, code: u32, random: &mut fastrand::Rng) -> u16 {
+    let pick = line.look(&selection(code), &mut || random.u32(..)).unwrap();
+    assert!(line.commit(&pick, NOW, false));
+    *line.cluster().address(pick.server).unwrap()
+}
+
+/// A call that fails wherever it is sent, or succeeds at the first; answers where it was sent.
+fn call(line: &Line, code: u32, verdict: Verdict) -> Vec<u16> {
+    let options = CallOptions { request_code: Some(code), ..CallOptions::new() };
+    let mut call = line.call(&options, NOW).unwrap();
+    let mut sent = Vec::new();
+    loop {
+        match call.poll(NOW) {
+            Action::Start(start) => {
+                sent.push(*line.cluster().address(start.server).unwrap());
+                call.handle(NOW + Duration::from_millis(3), Input::finished(start.attempt, verdict));
+            }
+            Action::Done(_) => return sent,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn l11_s6_a_call_that_fails_everywhere_goes_to_each_server_once_under_every_balancer() {
+    for name in BalancerName::NAMES {
+        let line = line(name, 4);
+        let down = line.cluster().find(2, "1").unwrap();
+        assert!(line.set_usable(down, false, NOW));
+        for code in 0..200 {
+            let sent = call(&line, code, Verdict::Retry);
+            let distinct: BTreeSet<u16> = sent.iter().copied().collect();
+            // The fourth attempt is at the least recently tried.
+            assert_eq!((sent.len(), distinct), (4, BTreeSet::from([0, 1, 3])), "{name}: {sent:?}");
+            assert_eq!(sent[3], sent[0], "{name}");
+        }
+        assert!(line.cluster().iter().all(|(id, _)| line.cluster().in_flight(id) == 0), "{name}");
+    }
+}
+
+#[test]
+fn s6_every_server_is_chosen_first_under_every_balancer_when_all_are_alike() {
+    for name in BalancerName::NAMES {
+        let line = line(name, 8);
+        let mut counts = BTreeMap::new();
+        for number in 0..4_000_u32 {
+            let sent = call(&line, murmur3_32(&number.to_le_bytes()), Verdict::Accept);
+            *counts.entry(sent[0]).or_insert(0) += 1;
+        }
+        let least = counts.values().min().copied().unwrap_or(0);
+        assert!(counts.len() == 8 && least > 200, "{name}: {counts:?}");
+    }
+}
+
+#[test]
+fn s7_lists_may_change_at_any_time_under_every_balancer() {
+    const SEED: u64 = 11;
+    for name in BalancerName::NAMES {
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        let mut line = line(name, 0);
+        let mut there = BTreeSet::new();
+        for step in 0..600 {
+            let address = rng.u16(0..12);
+            if rng.bool() {
+                assert_eq!(line.insert(address, "2").is_ok(), there.insert(address), "{name}");
+            } else if let Some(server) = line.cluster().find(address, "2") {
+                line.remove(server, NOW).unwrap();
+                there.remove(&address);
+            }
+            if there.is_empty() {
+                assert_eq!(line.look(&selection(1), &mut || 0), Err(NoServer::Empty), "{name}");
+                continue;
+            }
+            for _ in 0..4 {
+                let sent = send(&line, rng.u32(..), &mut rng.clone());
+                assert!(there.contains(&sent), "{name}, step {step}, seed {SEED}: {sent} of {there:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn s5_clients_that_saw_the_servers_in_different_orders_agree_on_every_code() {
+    const SEED: u64 = 3;
+    for name in ["c_murmurhash", "c_md5", "c_ketama"] {
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        let mut addresses: Vec<u16> = (0..12).collect();
+        let first = line(name, 12);
+        for _ in 0..5 {
+            rng.shuffle(&mut addresses);
+            let mut other = line(name, 0);
+            for address in &addresses {
+                other.insert(*address, "1").unwrap();
+                // Who comes and goes leaves nothing behind.
+                let gone = other.insert(99, "1").unwrap();
+                other.remove(gone, NOW).unwrap();
+            }
+            for code in 0..2_000 {
+                let code = murmur3_32(&u32::to_le_bytes(code));
+                assert_eq!(send(&first, code, &mut rng), send(&other, code, &mut rng), "{name}, seed {SEED}");
+            }
+        }
+    }
+}
+
+#[test]
+fn s5_a_server_that_comes_takes_only_what_it_gets() {
+    let (before, mut after) = (line("c_ketama", 10), line("c_ketama", 10));
+    after.insert(10, "1").unwrap();
+    let mut rng = fastrand::Rng::with_seed(1);
+    let codes: Vec<u32> = (0..5_000_u32).map(|number| murmur3_32(&number.to_le_bytes())).collect();
+    let moved: Vec<u16> = codes
+        .iter()
+        .filter_map(|code| {
+            let (was, is) = (send(&before, *code, &mut rng), send(&after, *code, &mut rng));
+            (was != is).then_some(is)
+        })
+        .collect();
+    assert!(moved.iter().all(|to| *to == 10) && (300..700).contains(&moved.len()), "{}", moved.len());
+}
+
+#[test]
+fn s5_a_call_without_a_request_code_is_refused_before_anything_is_sent() {
+    for name in BalancerName::NAMES {
+        let line = line(name, 2);
+        let options = CallOptions::new();
+        let refused = line.call(&options, NOW).err();
+        assert_eq!(refused.is_some(), name.starts_with("c_"), "{name}");
+        if let Some(error) = refused {
+            assert_eq!(error, ConfigError::NoRequestCode);
+            assert_eq!(error.to_string(), "request_code: missing; the load balancer hashes it");
+        }
+        let named = [line.cluster().at(1).unwrap()];
+        let options = CallOptions { servers: Some(&named), ..CallOptions::new() };
+        assert!(line.call(&options, NOW).is_ok(), "{name}: who names the servers needs none");
+    }
+}
+
+#[test]
+fn s2_weights_are_tags_and_a_tag_that_is_none_is_refused_or_weighs_the_default() {
+    let mut weighted = line("wrr", 0);
+    weighted.insert(0, "3").unwrap();
+    weighted.insert(1, "1").unwrap();
+    assert_eq!(weighted.insert(2, "heavy"), Err(ClusterError::Weight(WeightError::NoInteger)));
+    assert_eq!(weighted.insert(2, "0"), Err(ClusterError::Weight(WeightError::Zero)));
+    let mut rng = fastrand::Rng::with_seed(1);
+    let sent = (0..400).filter(|_| send(&weighted, 0, &mut rng) == 0).count();
+    assert_eq!(sent, 300);
+    let mut lenient = line("wr:default_weight=9", 0);
+    lenient.insert(0, "heavy").unwrap();
+    lenient.insert(1, "1").unwrap();
+    let sent = (0..10_000).filter(|_| send(&lenient, 0, &mut rng) == 0).count();
+    assert!((8_800..9_200).contains(&sent), "{sent}, seed 1");
+}
+
+#[test]
+fn s7_statistics_stay_with_a_server_as_others_come_and_go() {
+    for name in ["p2c", "la"] {
+        let mut line = line(name, 3);
+        for code in 0..60 {
+            call(&line, code, Verdict::Accept);
+        }
+        let server = line.cluster().find(1, "1").unwrap();
+        let known = |line: &Line| match line.cluster().state(server).unwrap().stats() {
+            AnyStats::P2c(stats) => stats.latency(),
+            AnyStats::LocalityAware(stats) => stats.latency(),
+            AnyStats::Nothing => panic!("{name} keeps nothing"),
+        };
+        assert_eq!(known(&line), Duration::from_millis(3), "{name}");
+        line.set_servers([(5, "1"), (1, "1"), (4, "1")], NOW).unwrap();
+        assert_eq!(known(&line), Duration::from_millis(3), "{name}");
+        let new = line.cluster().find(4, "1").unwrap();
+        assert_eq!(line.cluster().in_flight(new), 0);
+    }
+}
+
+#[test]
+fn s4_p2c_without_a_name_prefers_who_answers() {
+    let balancer = P2c::new(P2cOptions::DEFAULT).unwrap();
+    let mut line: Channel<u16, P2c, NoPolicy, &str, 2> =
+        Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 1).unwrap();
+    let failing = line.insert(0, "").unwrap();
+    line.insert(1, "").unwrap();
+    let options = CallOptions { max_retry: Some(0), ..CallOptions::new() };
+    let mut failures = 0;
+    for number in 0..1_000 {
+        let now = Instant::from_millis(number);
+        let mut call = line.call(&options, now).unwrap();
+        let Action::Start(start) = call.poll(now) else { panic!("a start") };
+        let verdict = if start.server == failing { Verdict::Retry } else { Verdict::Accept };
+        failures += u32::from(start.server == failing);
+        call.handle(now + Duration::from_millis(1), Input::finished(start.attempt, verdict));
+    }
+    assert!(failures <= 2, "{failures}");
+}
+
+#[test]
+fn prequal_goes_by_probes_and_without_them_as_p2c() {
+    let line = line("prequal", 8);
+    let mut rng = fastrand::Rng::with_seed(1);
+    let probe = |answers: &dyn Fn(u16) -> ProbeAnswer| {
+        let mut probed = 0;
+        line.probes(NOW, &mut |server| {
+            line.probed(server, answers(*line.cluster().address(server).unwrap()), NOW);
+            probed += 1;
+        });
+        probed
+    };
+    assert!((0..100).map(|_| send(&line, 0, &mut rng)).collect::<BTreeSet<_>>().len() > 6, "nothing is known");
+    let answer = |in_flight, ms| ProbeAnswer { in_flight, latency: Duration::from_millis(ms) };
+    for _ in 0..20 {
+        assert_eq!(probe(&|address| if address == 5 { answer(1, 2) } else { answer(1, 20) }), 3);
+    }
+    let counts = (0..100).filter(|_| send(&line, 0, &mut rng) == 5).count();
+    assert!((1..50).contains(&counts), "{counts}: until it is as busy as the others");
+    let fifth = line.cluster().find(5, "1").unwrap();
+    line.set_usable(fifth, false, NOW);
+    assert!((0..100).all(|_| send(&line, 0, &mut rng) != 5));
+    let mut asked = BTreeSet::new();
+    (0..200).for_each(|_| line.probes(NOW, &mut |server| _ = asked.insert(server)));
+    assert_eq!((asked.len(), asked.contains(&fifth)), (7, false), "who is down is not probed");
+}
+
+#[test]
+fn n3_a_full_list_is_applied_as_differences() {
+    let mut line = line("rr", 4);
+    let kept = line.cluster().find(2, "1").unwrap();
+    let update = line.set_servers([(7, "1"), (2, "1"), (0, "1"), (7, "1")], NOW).unwrap();
+    assert_eq!(update, Update { inserted: 1, removed: 2, refused: 0, reason: None });
+    assert_eq!(line.cluster().find(2, "1"), Some(kept));
+    let addresses: Vec<u16> = line.cluster().iter().map(|(_, server)| server.address).collect();
+    assert_eq!(addresses, [0, 2, 7]);
+    assert_eq!(line.set_servers([], NOW).unwrap().removed, 3);
+    assert!(line.cluster().is_empty());
+}
+
+#[test]
+fn n3_deltas_change_what_they_name_and_nothing_else() {
+    let mut line = line("p2c", 2);
+    let server = |address| Server { address, tag: "1" };
+    assert_eq!(line.apply(Change::Insert(server(5)), NOW), Ok(true));
+    assert_eq!(line.apply(Change::Insert(server(5)), NOW), Ok(false));
+    assert_eq!(line.apply(Change::Remove(server(0)), NOW), Ok(true));
+    assert_eq!(line.apply(Change::Remove(server(0)), NOW), Ok(false));
+    assert_eq!(line.cluster().iter().map(|(_, server)| server.address).collect::<Vec<_>>(), [1, 5]);
+}
+
+#[test]
+fn n3_a_filter_runs_before_the_balancer_sees_a_server() {
+    let mut line = line("rr", 0);
+    line.set_filter(|server| server.tag != "canary");
+    assert_eq!(line.insert(1, "canary"), Err(ClusterError::FilteredOut));
+    let update = line.set_servers([(1, "canary"), (2, ""), (3, "")], NOW).unwrap();
+    assert_eq!((update.inserted, update.refused, update.reason), (2, 1, Some(ClusterError::FilteredOut)));
+    line.set_filter(|server| server.tag.is_empty() && server.address != 3);
+    assert_eq!(line.set_servers([(2, ""), (3, "")], NOW).unwrap().removed, 1, "who is let through no more goes");
+}
+
+#[test]
+fn a_list_that_is_too_long_is_cut_and_said_to_be_and_a_balancer_without_room_refuses() {
+    let mut line = line("rr", 0);
+    let update = line.set_servers((0..20).map(|address| (address, "")), NOW).unwrap();
+    assert_eq!((update.inserted, update.refused, update.reason), (16, 4, Some(ClusterError::Full)));
+
+    let mut small: Channel<u16, WeightedRoundRobin<Fixed<2>>, NoPolicy, &str, 4> =
+        Channel::with_policy(ChannelOptions::brpc(), WeightedRoundRobin::new(1), NoPolicy, 1).unwrap();
+    for address in 0..2 {
+        small.insert(address, "1").unwrap();
+    }
+    let no_room = ClusterError::Balancer(ArrangeError::Room { servers: 2 });
+    assert_eq!(small.insert(2, "1"), Err(no_room));
+    assert_eq!(small.cluster().len(), 2, "nothing has changed");
+    assert!(small.look(&selection(0), &mut || 0).is_ok());
+    assert_eq!(small.set_servers((0..3).map(|address| (address, "1")), NOW), Err(no_room));
+    assert_eq!(small.look(&selection(0), &mut || 0), Err(NoServer::Empty));
+}
+
+type Guarded<K> = Channel<u16, RoundRobin, NoPolicy, &'static str, 4, K>;
+
+fn guarded<K: Breaker>(breaker: K, servers: u16) -> Guarded<K> {
+    let health = Health::new(breaker, IsolationLimit::DEFAULT).unwrap();
+    let rr = RoundRobin::starting_at(0);
+    let mut line = Guarded::with_health(ChannelOptions::brpc(), rr, NoPolicy, health, 1).unwrap();
+    for address in 0..servers {
+        line.insert(address, "").unwrap();
+    }
+    line
+}
+
+fn in_a_row(failures: u32) -> ConsecutiveFailures {
+    ConsecutiveFailures::new(FailureOptions { failures, ..FailureOptions::DEFAULT }).unwrap()
+}
+
+/// A call without retries at `now`; its server, or how it ended without one.
+fn once<K: Breaker>(line: &Guarded<K>, now: Instant, verdict: Verdict) -> Result<ServerId, End> {
+    let options = CallOptions { max_retry: Some(0), ..CallOptions::new() };
+    let mut call = line.call(&options, now).unwrap();
+    match call.poll(now) {
+        Action::Start(start) => {
+            call.handle(now, Input::finished(start.attempt, verdict));
+            Ok(start.server)
+        }
+        Action::Done(end) => Err(end),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn h2_a_server_that_fails_is_isolated_then_probed_by_one_call_and_back() {
+    let line = guarded(in_a_row(2), 3);
+    let bad = line.cluster().at(1).unwrap();
+    let at = |ms| NOW + Duration::from_millis(ms);
+    let verdict = |server| if server == bad { Verdict::Retry } else { Verdict::Accept };
+    let turn = |ms, good| {
+        let turns = (0..3).map(|_| {
+            let pick = line.look(&Selection { now: at(ms), ..selection(0) }, &mut || 0).unwrap().server;
+            once(&line, at(ms), if good { Verdict::Accept } else { verdict(pick) }).unwrap()
+        });
+        turns.filter(|server| *server == bad).count()
+    };
+    assert_eq!((turn(0, false), turn(1, false)), (1, 1));
+    assert_eq!((turn(2, false), line.usable(bad, at(2))), (0, false), "isolated");
+    assert_eq!(turn(103, false), 1, "a probe, which fails");
+    assert_eq!((turn(104, false), turn(303, false)), (0, 0), "for twice as long");
+    assert_eq!(turn(306, true), 1, "a probe, which succeeds");
+    assert!(line.usable(bad, at(307)));
+}
+
+#[test]
+fn h3_after_all_were_down_calls_are_let_in_by_how_many_servers_are_back() {
+    let options = RecoveryOptions { min_working: 4, hold: Duration::from_secs(3) };
+    let line = guarded(Recovering::new(in_a_row(5), Some(options)).unwrap(), 4);
+    let servers: Vec<ServerId> = line.cluster().iter().map(|(id, _)| id).collect();
+    for server in &servers {
+        line.set_usable(*server, false, NOW);
+    }
+    assert_eq!(once(&line, NOW, Verdict::Accept), Err(End::AllDown));
+    line.set_usable(servers[0], true, NOW);
+    let admitted = |ms: u64| {
+        let now = NOW + Duration::from_millis(ms);
+        (0..4_000).filter(|_| once(&line, now, Verdict::Accept).is_ok()).count()
+    };
+    let quarter = admitted(1);
+    assert!((900..1_100).contains(&quarter), "{quarter} of 4000");
+    line.set_usable(servers[1], true, NOW);
+    let half = admitted(2);
+    assert!((1_900..2_100).contains(&half), "{half} of 4000");
+    assert_eq!(admitted(3_100), 4_000, "for 3 s they have been as many");
+}
+
+#[test]
+fn h4_a_breaker_never_isolates_everything_not_even_as_servers_go() {
+    let mut line = guarded(in_a_row(1), 4);
+    for _ in 0..12 {
+        let _ = once(&line, NOW, Verdict::Retry);
+    }
+    let usable = |line: &Guarded<_>| line.cluster().iter().filter(|(id, _)| line.usable(*id, NOW)).count();
+    assert_eq!(usable(&line), 2);
+    let left: Vec<ServerId> = line.cluster().iter().map(|(id, _)| id).filter(|id| line.usable(*id, NOW)).collect();
+    for server in left {
+        line.remove(server, NOW).unwrap();
+    }
+    assert_eq!(usable(&line), 1, "one of the two that are left was lifted");
+}
+
+#[test]
+fn what_is_wrong_with_a_list_is_said() {
+    for (error, text) in [
+        (ClusterError::Weight(WeightError::Zero), "weight: 0 is not in [1, 4294967295]"),
+        (ClusterError::FilteredOut, "cluster: the filter does not let that server through"),
+        (ClusterError::Balancer(ArrangeError::Room { servers: 2 }), "balancer: has room for 2 servers"),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+}

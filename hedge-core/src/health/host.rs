@@ -1,0 +1,277 @@
+//! The health of a channel's servers, as whoever selects servers sees it: [`Health`].
+
+use super::{Breaker, Change, HealthError, IsolationLimit, NoBreaker, Outcome};
+use crate::atomic::{AtomicBool, Ordering, fence};
+use crate::call::Finished;
+use crate::policy::{Code, ErrorKind};
+use crate::time::Instant;
+
+/// What a channel knows of the health of all its servers; of each it has a [`ServerHealth`].
+///
+/// Cost of a server that is well: a load to look, and one with a breaker; what the breaker counts of an attempt. Isolating
+/// looks at every server, and so does a call while a recovery is under way.
+#[derive(Debug)]
+pub struct Health<K> {
+    breaker: K,
+    limit: IsolationLimit,
+    /// Somebody is counting who is isolated, to isolate one more.
+    isolating: AtomicBool,
+}
+
+/// What is known of the health of one server.
+#[derive(Debug)]
+pub struct ServerHealth<K: Breaker> {
+    broken: AtomicBool,
+    state: K::State,
+}
+
+impl<K: Breaker> ServerHealth<K> {
+    /// That of a server that has just come: it takes calls.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { broken: AtomicBool::new(false), state: K::State::default() }
+    }
+
+    /// Whether its connection is broken, as far as [`Health::set_broken`] was told.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+}
+
+impl<K: Breaker> Default for ServerHealth<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Health<NoBreaker> {
+    /// No breaker and no recovery: only broken connections isolate.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { breaker: NoBreaker, limit: IsolationLimit::DEFAULT, isolating: AtomicBool::new(false) }
+    }
+}
+
+impl<K: Breaker> Health<K> {
+    /// Servers under a breaker, of which some stay whatever it says.
+    ///
+    /// # Errors
+    /// A limit out of its range.
+    pub fn new(breaker: K, limit: IsolationLimit) -> Result<Self, HealthError> {
+        limit.validate().map(|()| Self { breaker, limit, isolating: AtomicBool::new(false) })
+    }
+
+    /// The breaker.
+    pub const fn breaker(&self) -> &K {
+        &self.breaker
+    }
+
+    /// Whether a server takes calls.
+    #[inline]
+    pub fn usable(&self, server: &ServerHealth<K>, now: Instant) -> bool {
+        !server.is_broken() && self.breaker.usable(&server.state, now)
+    }
+
+    /// When the breaker's isolation of a server will be over; `None` if there is none.
+    pub fn isolated_until(&self, server: &ServerHealth<K>, now: Instant) -> Option<Instant> {
+        self.breaker.isolated_until(&server.state, now)
+    }
+
+    /// An attempt is sent; as [`Breaker::started`].
+    pub fn started(&self, server: &ServerHealth<K>, now: Instant, insist: bool) -> bool {
+        self.breaker.started(&server.state, now, insist)
+    }
+
+    /// An attempt that was started was not sent after all.
+    pub fn withdrawn(&self, server: &ServerHealth<K>, now: Instant) {
+        let age = crate::time::Duration::ZERO;
+        self.breaker.finished(&server.state, now, Outcome::Uncounted { age }, || false);
+    }
+
+    /// An attempt is over. `servers` are all of the channel's, this one included.
+    pub fn finished<'s, I>(
+        &self,
+        server: &ServerHealth<K>,
+        attempt: &Finished,
+        servers: impl Fn() -> I,
+    ) -> Option<Change>
+    where
+        K: 's,
+        I: Iterator<Item = &'s ServerHealth<K>>,
+    {
+        let over_limit = attempt.code == Code::from(ErrorKind::OverLimit);
+        let outcome = Outcome::new(attempt.feedback, over_limit.then_some(ErrorKind::OverLimit));
+        let mut asked = false;
+        let change = self.breaker.finished(&server.state, attempt.now, outcome, || {
+            // Two that count at once would each see room for one more. Who comes second asks again at the next failure.
+            if self.isolating.swap(true, Ordering::Acquire) {
+                return false;
+            }
+            asked = true;
+            let (whole, isolated) = self.count(servers());
+            self.limit.may_isolate(whole, isolated)
+        });
+        if asked {
+            self.isolating.store(false, Ordering::Release);
+            if change.is_some() {
+                // A connection may have broken between the question and the isolation.
+                self.changed(attempt.now, servers);
+            }
+        }
+        change
+    }
+
+    /// A server's connection broke, or stands again. `servers` are all of the channel's.
+    pub fn set_broken<'s, I>(&self, server: &ServerHealth<K>, broken: bool, now: Instant, servers: impl Fn() -> I)
+    where
+        K: 's,
+        I: Iterator<Item = &'s ServerHealth<K>>,
+    {
+        if server.broken.swap(broken, Ordering::Relaxed) != broken && broken {
+            self.changed(now, servers);
+        }
+    }
+
+    /// Servers have gone or broken: lifts isolations that are too many by now (H4).
+    pub fn changed<'s, I>(&self, now: Instant, servers: impl Fn() -> I)
+    where
+        K: 's,
+        I: Iterator<Item = &'s ServerHealth<K>>,
+    {
+        // Of two who isolate and break at once, one at least sees what both have done.
+        fence(Ordering::SeqCst);
+        let (whole, isolated) = self.count(servers());
+        let mut excess = isolated.saturating_sub(self.limit.most(whole));
+        for server in servers() {
+            if excess == 0 {
+                return;
+            }
+            if !server.is_broken() && self.breaker.lift(&server.state, now) {
+                excess -= 1;
+            }
+        }
+    }
+
+    /// Whether an attempt is let in (H3), by how many servers are usable, and by 32 random bits.
+    #[inline]
+    pub fn admit(&self, now: Instant, usable: impl FnOnce() -> u32, random: impl FnOnce() -> u32) -> bool {
+        match self.breaker.recovery() {
+            Some(recovery) if recovery.is_recovering() => recovery.admit(now, usable(), random()),
+            _ => true,
+        }
+    }
+
+    /// No server was usable.
+    pub fn all_down(&self, now: Instant) {
+        if let Some(recovery) = self.breaker.recovery() {
+            recovery.all_down(now);
+        }
+    }
+
+    /// How many servers' connections stand, and how many of those are isolated.
+    fn count<'s>(&self, servers: impl Iterator<Item = &'s ServerHealth<K>>) -> (u32, u32)
+    where
+        K: 's,
+    {
+        let mut counts = (0, 0);
+        for server in servers.filter(|server| !server.is_broken()) {
+            counts.0 += 1;
+            counts.1 += u32::from(self.breaker.is_isolated(&server.state));
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::call::{AttemptId, Feedback, Sent, ServerId};
+    use crate::health::{ConsecutiveFailures, FailureOptions};
+    use crate::policy::Timeout;
+    use crate::time::Duration;
+    use std::vec::Vec;
+
+    type Servers = Vec<ServerHealth<ConsecutiveFailures>>;
+
+    const LATENCY: Duration = Duration::from_millis(1);
+
+    fn health(percent: u32) -> Health<ConsecutiveFailures> {
+        let breaker = ConsecutiveFailures::new(FailureOptions { failures: 1, ..FailureOptions::DEFAULT }).unwrap();
+        Health::new(breaker, IsolationLimit { selectable_percent: percent }).unwrap()
+    }
+
+    fn servers(count: usize) -> Servers {
+        (0..count).map(|_| ServerHealth::new()).collect()
+    }
+
+    fn failure(now: Instant, code: Code) -> Finished {
+        let sent = Sent {
+            server: ServerId::new(0, 0),
+            at: Instant::ZERO,
+            attempt: AttemptId::FIRST,
+            max_retry: 0,
+            timeout: Timeout::Never,
+        };
+        Finished { sent, now, feedback: Feedback::Failure { latency: LATENCY }, code }
+    }
+
+    fn usable(health: &Health<ConsecutiveFailures>, servers: &Servers, now: Instant) -> usize {
+        servers.iter().filter(|server| health.usable(server, now)).count()
+    }
+
+    #[test]
+    fn h4_breakers_leave_a_share_and_broken_connections_do_not_count() {
+        let (health, servers, now) = (health(50), servers(4), Instant::from_millis(5));
+        for server in &servers {
+            health.finished(server, &failure(now, Code::NONE), || servers.iter());
+        }
+        assert_eq!(usable(&health, &servers, now), 2);
+        assert!(!health.usable(&servers[0], now) && !health.usable(&servers[1], now));
+        // Of the two that are left one breaks: of three whole ones one may be isolated.
+        health.set_broken(&servers[3], true, now, || servers.iter());
+        assert_eq!(usable(&health, &servers, now), 2);
+        assert!(health.usable(&servers[0], now), "lifted");
+        for server in &servers {
+            health.set_broken(server, true, now, || servers.iter());
+        }
+        assert_eq!(usable(&health, &servers, now), 0, "broken connections isolate without limit");
+    }
+
+    #[test]
+    fn h4_threads_that_isolate_at_once_keep_to_the_limit_together() {
+        let (health, servers, now) = (health(50), servers(101), Instant::from_millis(5));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (health, servers) = (&health, &servers);
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        for server in servers.iter().skip(thread + round) {
+                            health.finished(server, &failure(now, Code::NONE), || servers.iter());
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(usable(&health, &servers, now), 51);
+    }
+
+    #[test]
+    fn h2_a_refusal_for_being_over_the_limit_is_no_failure() {
+        let (health, servers, now) = (health(1), servers(2), Instant::from_millis(5));
+        health.finished(&servers[0], &failure(now, ErrorKind::OverLimit.into()), || servers.iter());
+        assert_eq!(usable(&health, &servers, now), 2);
+        health.finished(&servers[0], &failure(now, ErrorKind::Broken.into()), || servers.iter());
+        assert_eq!(usable(&health, &servers, now), 1);
+    }
+
+    #[test]
+    fn h2_a_probe_that_was_not_sent_leaves_its_place_to_another() {
+        let (health, servers, now) = (health(1), servers(2), Instant::from_millis(5));
+        health.finished(&servers[0], &failure(now, Code::NONE), || servers.iter());
+        let later = now + Duration::from_millis(200);
+        assert!(health.started(&servers[0], later, false) && !health.usable(&servers[0], later));
+        health.withdrawn(&servers[0], later);
+        assert!(health.usable(&servers[0], later));
+    }
+}
