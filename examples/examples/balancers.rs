@@ -31,10 +31,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn bar(row: &Row) -> String {
     let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| row.measured.percentile_ms(share).log10() * DECADE);
     let columns = (1..).map(f64::from).take_while(|column| *column <= p999);
-    let block = |column| match () {
-        () if column <= p50 => '█',
-        () if column <= p99 => '▒',
-        () => '░',
+    let block = |column| match (column <= p50, column <= p99) {
+        (true, _) => '█',
+        (_, true) => '▒',
+        _ => '░',
     };
     columns.map(block).collect()
 }

@@ -124,8 +124,8 @@ fn a_shadow_sends_nothing_and_tells_what_backups_would_have_done() {
     assert!(all("sent").iter().rev().is_sorted() && all("sent")[0] > 0, "longer delays, fewer backups: {shadow}");
     assert!(delays.iter().all(|delay| delay["won"].as_u64() <= delay["sent"].as_u64()), "{shadow}");
     assert!(all("p99_us").iter().all(|p99| *p99 > 0), "{shadow}");
-    // The shortest delay alone asks for backups, and every one is refused.
-    assert_eq!(shadow["backups_denied"].as_object().unwrap().keys().collect::<Vec<_>>(), ["shadow"], "{shadow}");
+    // The shortest delay alone asks for backups, and every one is refused: where many are slow, some by the ratio before.
+    assert!(shadow["backups_denied"]["shadow"].as_u64() > Some(0), "{shadow}");
     let text = String::from_utf8(run("--calls 200 --backup shadow").stdout).unwrap();
     for part in ["backups on paper", "would be sent", "would have won", "saved a call", "predicted p99", "█ shadow"] {
         assert!(text.contains(part), "no {part:?} in\n{text}");

@@ -13,3 +13,14 @@ pub(crate) use portable_atomic::{AtomicBool, AtomicU32, Ordering};
 pub(crate) use core::sync::atomic::AtomicU64;
 #[cfg(feature = "portable-atomic")]
 pub(crate) use portable_atomic::AtomicU64;
+
+/// A load that acquires. portable-atomic's loads of 32 bits are all relaxed, for the same reason.
+#[inline]
+pub(crate) fn acquire(word: &AtomicU32) -> u32 {
+    if cfg!(not(feature = "portable-atomic")) {
+        return word.load(Ordering::Acquire);
+    }
+    let value = word.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    value
+}

@@ -83,7 +83,12 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
         let free = self.slots.iter().position(|slot| slot.server.is_none()).ok_or(ClusterError::Full)?;
         let index = u16::try_from(free).map_err(|_| ClusterError::Full)?;
         let slot = self.slots.get_mut(free).ok_or(ClusterError::Full)?;
-        self.order.insert(place, index).map_err(|_| ClusterError::Full)?;
+        self.order.push(index).map_err(|_| ClusterError::Full)?;
+        // Not by its `insert`, which might panic: each of those behind it moves on by one.
+        let mut next = index;
+        for there in self.order.iter_mut().skip(place) {
+            core::mem::swap(there, &mut next);
+        }
         slot.address = key;
         self.addresses += u32::from(known.is_none());
         slot.server = Some(Lives { server, weight, state });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::uri::PathAndQuery;
-use hedge_core::balance::{ArrangeError, Balancer as _, BalancerError, Seeds, WeightError};
+use hedge_core::balance::{ArrangeError, Balancer as _, BalancerError, ProbeAnswer, Seeds, WeightError};
 use hedge_core::call::Call;
 use hedge_core::drive::SendTransport;
 use hedge_core::health::{
@@ -29,6 +29,7 @@ use crate::http::{Http, HttpRetryPolicy};
 use crate::list::{Filter, MAX_SERVERS, Refusal, Servers};
 use crate::naming::{NameError, Named, Server};
 use crate::node::Balancer;
+use crate::probe::{Probe, Probes};
 use crate::runtime::Runtime;
 use crate::stream::Streaming;
 
@@ -54,6 +55,7 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     checks: Option<CheckOptions>,
     /// The application's check, or a path that is none.
     application: Option<Result<Ask, Box<str>>>,
+    probe: Option<Probe>,
     seed: Option<u64>,
 }
 
@@ -123,6 +125,7 @@ where
             recovery: None,
             checks: Some(CheckOptions::DEFAULT),
             application: None,
+            probe: None,
             seed: None,
         }
     }
@@ -295,6 +298,17 @@ where
         self
     }
 
+    /// How a server says how busy it is, for the balancer `prequal`: asked with its address, some three times a call, each in a
+    /// task of its own that nobody waits for, and for at most 100 ms. Servers in Rust may answer by a
+    /// [`ServerLoad`](crate::ServerLoad). Default: nothing is asked, and `prequal` chooses as `p2c`.
+    pub fn probe_with<F>(mut self, probe: impl Fn(Address) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Option<ProbeAnswer>> + Send + 'static,
+    {
+        self.probe = Some(Box::new(move |address| Box::pin(probe(address))));
+        self
+    }
+
     /// Where all of the channel's chance comes from. Default: the operating system's randomness.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -339,7 +353,8 @@ where
         let needs_request_code = balancer.needs_request_code();
         let servers = Servers::new(balancer, self.filter);
         let ground = Box::new(self.runtime.clone());
-        let fleet = Arc::new(Fleet { servers, health, checks, seeds: Seeds::new(!seed), ground });
+        let probes = self.probe.map(Probes::new);
+        let fleet = Arc::new(Fleet { servers, health, checks, probes, seeds: Seeds::new(!seed), ground });
         let update = fleet.set(list).map_err(BuildError::Arrange)?;
         for (server, refusal) in update.refused {
             if let Refusal::Weight(error) = refusal {

@@ -131,6 +131,7 @@ where
                 return Err(CallError::Config { error, report });
             }
         };
+        shared.fleet.call_started(now);
         let driver = Driver::new(runtime, retry_policy).cancelled_by(options.cancel.as_ref().map(CancelToken::signal));
         // Two attempts fit in the future itself; a call that may have more in flight, which is rare, boxes them.
         let result = if call.max_backups() <= 1 {

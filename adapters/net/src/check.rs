@@ -15,6 +15,7 @@ use hedge_core::time::{Duration, Instant};
 use crate::address::Address;
 use crate::fleet::Fleet;
 use crate::node::Node;
+use crate::probe::Probing;
 use crate::runtime::{Runtime, before};
 
 /// The application's own check: whether the server at an address is well.
@@ -61,6 +62,9 @@ pub(crate) trait Ground: Send + Sync {
 
     /// Checks a server in the background.
     fn check(&self, checking: Checking);
+
+    /// Probes a server in the background.
+    fn probe(&self, probing: Probing);
 }
 
 impl<R: Runtime> Ground for R {
@@ -71,6 +75,11 @@ impl<R: Runtime> Ground for R {
     fn check(&self, checking: Checking) {
         let runtime = self.clone();
         self.spawn(async move { checking.run(&runtime).await });
+    }
+
+    fn probe(&self, probing: Probing) {
+        let runtime = self.clone();
+        self.spawn(async move { probing.run(&runtime).await });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::Guard;
-use hedge_core::balance::{ArrangeError, Balancer as _, Seeds};
+use hedge_core::balance::{ArrangeError, Balancer as _, ProbeAnswer, Seeds};
 use hedge_core::call::Finished;
 use hedge_core::health::{CheckInput, Checker};
 use hedge_core::time::Instant;
@@ -13,6 +13,7 @@ use crate::list::{ListUpdate, Servers, Snapshot, View};
 use crate::naming::Server;
 use crate::node::{FleetHealth, Node};
 use crate::outage;
+use crate::probe::{Probes, Probing};
 
 /// What calls, bodies and checks share of a channel. Calls and the channel own it; bodies and checks look whether it is
 /// still there.
@@ -21,6 +22,8 @@ pub(crate) struct Fleet {
     pub(crate) health: FleetHealth,
     /// `None`: connections that break isolate nothing.
     pub(crate) checks: Option<Checks>,
+    /// `None`: nothing is probed.
+    pub(crate) probes: Option<Probes>,
     /// For the checks alone, so that a server that breaks changes nothing of what calls draw.
     pub(crate) seeds: Seeds,
     pub(crate) ground: Box<dyn Ground>,
@@ -51,6 +54,25 @@ impl Fleet {
             list.balancer.finished(&view, attempt);
             self.health.finished(&node.health, attempt, || list.nodes.healths());
         }
+    }
+
+    /// A call starts: sends the probes that are due.
+    pub(crate) fn call_started(self: &Arc<Self>, now: Instant) {
+        let Some(probes) = &self.probes else { return };
+        let list = self.load();
+        let view = View { nodes: &list.nodes, health: &self.health, own: &[], now };
+        list.balancer.call_started(&view, now, &mut |server| {
+            if let Some(node) = list.nodes.get(server) {
+                self.ground.probe(Probing::new(self, node, probes));
+            }
+        });
+    }
+
+    /// A server has answered a probe.
+    pub(crate) fn probed(&self, node: &Node, answer: ProbeAnswer, now: Instant) {
+        let list = self.load();
+        let view = View { nodes: &list.nodes, health: &self.health, own: &[], now };
+        list.balancer.probed(&view, node.id, answer, now);
     }
 
     /// No connection to a server could be made: it is isolated at once, and checked until it passes (H1). Nothing, if it is

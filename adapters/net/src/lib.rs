@@ -35,6 +35,7 @@ mod naming;
 mod node;
 mod options;
 mod outage;
+mod probe;
 mod reply;
 mod runtime;
 mod stream;
@@ -43,7 +44,8 @@ pub use address::{Address, AddressError};
 pub use builder::{BuildError, Builder};
 pub use channel::{CallResult, Channel};
 pub use error::{CallError, LastFailure};
-pub use hedge_core::balance::{ArrangeError, BalancerError, WeightError, hash};
+pub use hedge_core::balance::prequal::ServerLoad;
+pub use hedge_core::balance::{ArrangeError, BalancerError, ProbeAnswer, WeightError, hash};
 pub use hedge_core::call::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
 pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
 pub use hedge_core::health::{

@@ -9,6 +9,8 @@
 //! A list that changes is arranged anew ([`Balancer::arrange`]): what a balancer makes of a list it keeps itself, what it
 //! learns of a server is kept with the server, for as long as that stays (S7). Where the first needs memory, a [`Room`] says
 //! whether it is a fixed one or on the heap.
+//!
+#![doc = include_str!("../../BALANCERS.md")]
 
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 mod any;

@@ -49,6 +49,7 @@ mod pool;
 mod rif;
 
 use core::fmt;
+use core::num::NonZeroU64;
 
 use super::ProbeAnswer;
 use super::seeds::Seeds;
@@ -307,9 +308,8 @@ impl ProbePool {
         // More than a list can have; no product below overflows.
         let n = u64::from(servers.min(1 << 20));
         let brought = n.saturating_sub(POOL.into()) * u64::from(probes_per_1000_calls);
-        let Some(gathered) = brought.checked_sub(n * u64::from(removals_per_1000_calls)).filter(|net| *net > 0) else {
-            return ENDLESS;
-        };
+        let net = brought.saturating_sub(n * u64::from(removals_per_1000_calls));
+        let Some(gathered) = NonZeroU64::new(net) else { return ENDLESS };
         let uses = (((1_000 + u64::from(reuse_delta_permille)) * n) << 16) / gathered;
         // A fraction f is one more in f of all cases.
         let rounded = (uses + (self.seeds.next() & 0xFFFF)) >> 16;

@@ -133,6 +133,14 @@ pub struct Selection<'a> {
     pub now: Instant,
 }
 
+impl Selection<'_> {
+    /// Whether the balancer is to choose, and not the call itself.
+    #[must_use]
+    pub const fn by_balancer(&self) -> bool {
+        self.same.is_none() && self.servers.is_none()
+    }
+}
+
 /// A server that was looked at and not yet committed to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pick<T> {

@@ -24,7 +24,7 @@ pub enum Outcome {
         /// From the attempt's start to its end.
         latency: Duration,
     },
-    /// Neither: abandoned (L13), or refused because the server is over its limit. Such a refusal comes at once and often
+    /// Neither: abandoned (L13), failed at this client, or refused because the server is over its limit. Such a refusal comes at once and often
     /// from the whole cluster: as a success it would spoil the mean, as a failure it would take servers from a cluster that
     /// has too few.
     Uncounted {
@@ -38,7 +38,8 @@ impl Outcome {
     #[must_use]
     pub const fn new(feedback: Feedback, error: Option<ErrorKind>) -> Self {
         match (feedback, error) {
-            (Feedback::Abandoned { age }, _) | (Feedback::Failure { latency: age }, Some(ErrorKind::OverLimit)) => {
+            (Feedback::Abandoned { age }, _)
+            | (Feedback::Failure { latency: age }, Some(ErrorKind::OverLimit | ErrorKind::Local)) => {
                 Self::Uncounted { age }
             }
             (Feedback::Success { latency }, _) => Self::Success { latency },

@@ -1,7 +1,7 @@
 //! A server's isolation: closed, open, half-open. What every breaker shares.
 
 use super::{Change, HOUR, HealthError, Outcome, UNIT_BITS, units, units_of};
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering, acquire};
 use crate::time::{Duration, Instant};
 
 /// The level of a gate that was never open.
@@ -284,7 +284,7 @@ impl Gate {
     }
 
     fn load(&self) -> Word {
-        Word(self.word.load(Ordering::Acquire))
+        Word(acquire(&self.word))
     }
 
     fn exchange(&self, from: Word, to: Word) -> bool {

@@ -99,8 +99,8 @@ impl<K: Breaker> Health<K> {
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
-        let over_limit = attempt.code == Code::from(ErrorKind::OverLimit);
-        let outcome = Outcome::new(attempt.feedback, over_limit.then_some(ErrorKind::OverLimit));
+        let error = [ErrorKind::OverLimit, ErrorKind::Local].into_iter().find(|kind| attempt.code == Code::from(*kind));
+        let outcome = Outcome::new(attempt.feedback, error);
         let mut asked = false;
         let change = self.breaker.finished(&server.state, attempt.now, outcome, || {
             // Two that count at once would each see room for one more. Who comes second asks again at the next failure.
@@ -257,9 +257,10 @@ mod tests {
     }
 
     #[test]
-    fn h2_a_refusal_for_being_over_the_limit_is_no_failure() {
+    fn h2_a_refusal_for_being_over_the_limit_and_a_failure_of_this_client_are_none_of_the_server() {
         let (health, servers, now) = (health(1), servers(2), Instant::from_millis(5));
         health.finished(&servers[0], &failure(now, ErrorKind::OverLimit.into()), || servers.iter());
+        health.finished(&servers[0], &failure(now, ErrorKind::Local.into()), || servers.iter());
         assert_eq!(usable(&health, &servers, now), 2);
         health.finished(&servers[0], &failure(now, ErrorKind::Broken.into()), || servers.iter());
         assert_eq!(usable(&health, &servers, now), 1);

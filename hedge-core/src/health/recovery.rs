@@ -1,7 +1,7 @@
 //! What keeps an outage from becoming worse: [`RecoveryPolicy`] (H3) and [`IsolationLimit`] (H4).
 
 use super::{HOUR, HealthError, units, units_of};
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering, acquire};
 use crate::time::{Duration, Instant};
 
 /// The options of a [`RecoveryPolicy`]. There is no default: how many servers carry the load only the user knows.
@@ -89,7 +89,7 @@ impl RecoveryPolicy {
 
     /// Whether a call may start, with so many servers usable, and by 32 random bits.
     pub fn admit(&self, now: Instant, usable: u32, random: u32) -> bool {
-        let state = self.state.load(Ordering::Acquire);
+        let state = acquire(&self.state);
         if state == 0 {
             return true;
         }

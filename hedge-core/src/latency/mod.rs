@@ -44,7 +44,7 @@ pub use snapshot::{Hedged, Snapshot};
 
 pub(crate) use half::Sample;
 
-use crate::atomic::{AtomicU32, Ordering, fence};
+use crate::atomic::{AtomicU32, Ordering, acquire, fence};
 use crate::time::{Duration, Instant};
 use estimate::{Cell, bucket_at};
 use grid::BUCKETS;
@@ -275,7 +275,7 @@ impl LatencyRecorder {
     /// Reads again if the upkeep was underway, but does not wait for it to end: it may be whom this interrupts.
     fn consistent<T>(&self, read: impl Fn() -> T) -> T {
         for _ in 1..READS {
-            let turn = self.turn.load(Ordering::Acquire);
+            let turn = acquire(&self.turn);
             let seen = read();
             fence(Ordering::Acquire);
             if turn & 1 == 0 && self.turn.load(Ordering::Relaxed) == turn {

@@ -164,13 +164,16 @@ error_kinds! {
     BadRequest = 13, Fatal, "bad request";
     /// No server will accept this request from this client.
     Unauthorized = 14, Fatal, "unauthorized";
+    /// It failed at this client before anything left: no descriptor or port was free, or the server's name has no address.
+    /// Retried; the server is not to blame.
+    Local = 15, Retry, "failed at this client";
 }
 
 impl ErrorKind {
     /// Whether a failure of this kind means that the request certainly never left this client (T4).
     #[must_use]
     pub const fn never_left(self) -> bool {
-        matches!(self, Self::Refused | Self::ConnectTimeout | Self::ServerGone)
+        matches!(self, Self::Refused | Self::ConnectTimeout | Self::ServerGone | Self::Local)
     }
 }
 

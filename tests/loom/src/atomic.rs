@@ -122,6 +122,10 @@ impl AtomicU32 {
     }
 }
 
+pub(crate) fn acquire(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Acquire)
+}
+
 /// What `fetch_update` does, in steps.
 fn update<T: Copy>(
     mut old: T,

@@ -22,6 +22,7 @@ mod scenario;
 mod server;
 
 use std::fmt;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -151,7 +152,10 @@ pub fn table(scenarios: &[Scenario], calls: usize, seed: u64) -> Result<Vec<(&Sc
     let mut done = thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(cells)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect::<Vec<_>>()
     });
     done.sort_unstable_by_key(|(cell, _)| *cell);
     let mut rows = done.into_iter().map(|(_, row)| row);

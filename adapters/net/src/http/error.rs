@@ -75,7 +75,7 @@ impl AttemptError for HttpError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::BadRequest(_) => ErrorKind::BadRequest,
-            Self::Connect(_) => ErrorKind::Refused,
+            Self::Connect(error) => connect_kind(error),
             Self::ConnectTimeout => ErrorKind::ConnectTimeout,
             Self::Unsent(_) | Self::Broken(_) => ErrorKind::Broken,
             Self::Reset(_) => ErrorKind::Reset,
@@ -87,6 +87,21 @@ impl AttemptError for HttpError {
 
     fn never_left(&self) -> bool {
         matches!(self, Self::Unsent(_)) || self.kind().never_left()
+    }
+}
+
+/// Whether it was the server, or the way to it, that let no connection come about.
+fn connect_kind(error: &io::Error) -> ErrorKind {
+    use io::ErrorKind as Io;
+
+    match error.kind() {
+        Io::ConnectionRefused
+        | Io::ConnectionReset
+        | Io::ConnectionAborted
+        | Io::HostUnreachable
+        | Io::NetworkUnreachable
+        | Io::TimedOut => ErrorKind::Refused,
+        _ => ErrorKind::Local,
     }
 }
 
@@ -169,5 +184,21 @@ impl RetryPolicy<Response<Body>, HttpError> for HttpRetryPolicy {
             Ok(response) => hedge_http::judge(response),
             error => DefaultRetryPolicy.judge(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h1_a_failure_of_this_client_is_not_the_servers() {
+        let kind = |error| HttpError::Connect(error).kind();
+        assert_eq!(kind(io::ErrorKind::ConnectionRefused.into()), ErrorKind::Refused);
+        assert_eq!(kind(io::ErrorKind::HostUnreachable.into()), ErrorKind::Refused);
+        // No descriptor is free; the name has no address.
+        assert_eq!(kind(io::Error::from_raw_os_error(24)), ErrorKind::Local);
+        assert_eq!(kind(io::Error::other("no such name")), ErrorKind::Local);
+        assert!(HttpError::Connect(io::Error::other("")).never_left(), "it may be retried all the same");
     }
 }

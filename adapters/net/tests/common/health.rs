@@ -319,7 +319,7 @@ pub(crate) async fn t2_a_streaming_reply_is_a_success_when_its_body_is_over<R: R
             }
         }
     });
-    let isolation = IsolationOptions { min: PATIENCE.into(), ..IsolationOptions::DEFAULT };
+    let isolation = IsolationOptions { min: IsolationOptions::DEFAULT.max, ..IsolationOptions::DEFAULT };
     let channel = list(&runtime, &[there.address, refused()])
         .circuit_breaker(BreakerOptions::ConsecutiveFailures(FailureOptions { failures: 2, isolation }))
         .build()

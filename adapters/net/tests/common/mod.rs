@@ -7,6 +7,7 @@ pub(crate) mod health;
 pub(crate) mod mortal;
 pub(crate) mod outages;
 pub(crate) mod pooling;
+pub(crate) mod probes;
 pub(crate) mod pushback;
 pub(crate) mod server;
 pub(crate) mod servers;
@@ -106,6 +107,10 @@ macro_rules! every_test {
                 t4_a_connection_that_the_server_closed_is_passed_over
                 a_connection_that_the_server_closes_is_not_kept
             }
+            probes {
+                prequal_sends_calls_where_probes_find_room
+                no_other_balancer_asks_for_probes
+            }
             pushback {
                 r4_grpc_pushback_moves_the_next_backup
                 r4_a_retry_after_past_the_deadline_cancels_the_next_backup
@@ -138,6 +143,7 @@ macro_rules! every_outage {
                 h1_wr
                 h1_la
                 h1_p2c
+                h1_prequal
                 h1_c_murmurhash
                 h1_c_md5
                 h1_c_ketama
@@ -148,7 +154,7 @@ macro_rules! every_outage {
 pub(crate) use every_outage;
 
 /// Long enough for anything that is not stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a test, and fails it when it is stuck.
 pub(crate) async fn within<R: Runtime>(runtime: R, test: impl Future<Output = ()>) {

@@ -2,9 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+
+use hedge_core::time::Instant;
+use hedge_net::{ProbeAnswer, ServerLoad};
 
 use super::signal::Signal;
 
@@ -32,7 +35,28 @@ pub(crate) struct Mortal {
     pub(crate) address: SocketAddr,
     /// A connection was accepted, in whichever life.
     pub(crate) accepted: Signal,
+    pub(crate) load: Load,
     life: Option<Life>,
+}
+
+/// How busy a server is, as it says when it is probed; nothing while it is dead.
+#[derive(Clone, Default)]
+pub(crate) struct Load(Arc<(ServerLoad, AtomicBool)>);
+
+impl Load {
+    pub(crate) fn answer(&self, now: Instant) -> Option<ProbeAnswer> {
+        let Self(shared) = self;
+        shared.1.load(Ordering::SeqCst).then(|| shared.0.answer(now))
+    }
+
+    /// Runs the work on a request.
+    fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (before, begun) = (self.0.0.started(), std::time::Instant::now());
+        let done = work();
+        // Only how recent an answer is depends on the time.
+        self.0.0.finished(Instant::ZERO, before, begun.elapsed().into());
+        done
+    }
 }
 
 struct Life {
@@ -49,7 +73,8 @@ struct Shared {
 impl Mortal {
     pub(crate) fn start() -> Self {
         let listener = free_listener();
-        let mut server = Self { address: listener.local_addr().unwrap(), accepted: Signal::new(), life: None };
+        let address = listener.local_addr().unwrap();
+        let mut server = Self { address, accepted: Signal::new(), load: Load::default(), life: None };
         server.live(listener);
         server
     }
@@ -57,6 +82,7 @@ impl Mortal {
     /// Closes the port and every connection.
     pub(crate) fn kill(&mut self) {
         let life = self.life.take().unwrap();
+        self.load.0.1.store(false, Ordering::SeqCst);
         {
             let mut shared = life.shared.lock().unwrap();
             shared.killed = true;
@@ -75,7 +101,8 @@ impl Mortal {
 
     fn live(&mut self, listener: TcpListener) {
         let shared = Arc::<Mutex<Shared>>::default();
-        let (own, accepted) = (Arc::clone(&shared), self.accepted.clone());
+        let (own, accepted, load) = (Arc::clone(&shared), self.accepted.clone(), self.load.clone());
+        load.0.1.store(true, Ordering::SeqCst);
         let listening = thread::spawn(move || {
             loop {
                 let (connection, _) = listener.accept().unwrap();
@@ -87,7 +114,8 @@ impl Mortal {
                 connection.set_nodelay(true).unwrap();
                 shared.connections.push(connection.try_clone().unwrap());
                 drop(shared);
-                thread::spawn(move || serve(connection));
+                let load = load.clone();
+                thread::spawn(move || serve(connection, &load));
             }
         });
         self.life = Some(Life { shared, listening });
@@ -103,7 +131,7 @@ impl Drop for Mortal {
 }
 
 /// Requests without bodies, one answer for each.
-fn serve(mut connection: TcpStream) {
+fn serve(mut connection: TcpStream, load: &Load) {
     let (mut chunk, mut ends) = ([0; 4096], 0);
     while let Ok(read @ 1..) = connection.read(&mut chunk) {
         for byte in &chunk[..read] {
@@ -114,7 +142,7 @@ fn serve(mut connection: TcpStream) {
             };
             if ends == 4 {
                 ends = 0;
-                if connection.write_all(ANSWER).is_err() {
+                if load.during(|| connection.write_all(ANSWER)).is_err() {
                     return;
                 }
             }

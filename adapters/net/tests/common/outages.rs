@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hedge_net::http::Http;
-use hedge_net::{CallOptions, Channel, CheckOptions, Runtime, Server, hash};
+use hedge_net::{Address, CallOptions, Channel, CheckOptions, Runtime, Server, Timer, hash};
 
 use super::get;
 use super::mortal::Mortal;
@@ -103,7 +103,13 @@ async fn survives<R: Runtime>(runtime: R, balancer: &str, soon: bool) {
     servers.sort_by_key(|server| server.address);
     let [one, mortal, three] = &mut servers;
     let list = format!("list://{} 1,{} 2,{} 1", one.address, mortal.address, three.address);
+    let loads = [&*one, &*mortal, &*three].map(|server| (Address::from(server.address), server.load.clone()));
+    let clock = runtime.clone();
     let channel = Channel::builder(runtime.clone(), list)
+        .probe_with(move |address| {
+            let load = loads.iter().find(|(there, _)| *there == address).and_then(|(_, load)| load.answer(clock.now()));
+            async move { load }
+        })
         .load_balancer(balancer)
         .timeout(TIMEOUT)
         .health_checks(CheckOptions { interval: INTERVAL.into(), ..CheckOptions::DEFAULT })
@@ -186,6 +192,7 @@ balancers! {
     h1_wr: "wr", true;
     h1_la: "la", false;
     h1_p2c: "p2c", false;
+    h1_prequal: "prequal", false;
     h1_c_murmurhash: "c_murmurhash", true;
     h1_c_md5: "c_md5", true;
     h1_c_ketama: "c_ketama", true;

@@ -69,11 +69,12 @@ impl<K, S, T, R, C> Host for CallHost<K, S, T, R, C> {
         let servers = &self.inner.servers;
         let snapshot = servers.load();
         let view = servers.view(&snapshot, selection.now);
-        if !servers.health.admit(selection.now, || view.usable(), &mut *random) {
+        let by_balancer = selection.by_balancer();
+        if by_balancer && !servers.health.admit(selection.now, || view.usable(), &mut *random) {
             return Err(NoServer::AllDown);
         }
         let pick = select(&view, &snapshot.balancer, selection, random);
-        if matches!(pick, Err(NoServer::AllDown)) {
+        if by_balancer && matches!(pick, Err(NoServer::AllDown)) {
             servers.health.all_down(selection.now);
         }
         pick
@@ -137,5 +138,71 @@ impl<K, S: Clone, T, R, C> Addresses for CallHost<K, S, T, R, C> {
 
     fn address_of(&self, server: ServerId) -> Option<S> {
         self.tried(server).map(|node| node.service.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Pending, pending};
+
+    use hedge_core::call::{AttemptId, Feedback, Sent};
+    use hedge_core::drive::Timer;
+    use hedge_core::health::{BreakerOptions, FailureOptions};
+    use hedge_core::policy::{Code, Timeout};
+    use hedge_core::time::Duration;
+
+    use super::*;
+    use crate::HedgeSet;
+
+    struct Still;
+
+    impl Timer for Still {
+        type Sleep = Pending<()>;
+
+        fn now(&self) -> Instant {
+            Instant::ZERO
+        }
+
+        fn sleep_until(&self, _: Instant) -> Pending<()> {
+            pending()
+        }
+    }
+
+    #[test]
+    fn h2_a_probe_whose_turn_another_call_took_is_not_sent_and_leaves_its_place() {
+        let breaker = FailureOptions { failures: 1, ..FailureOptions::DEFAULT };
+        let builder = crate::builder(Still).seed(1).circuit_breaker(BreakerOptions::ConsecutiveFailures(breaker));
+        let set: HedgeSet<u16, (), Still> = builder.set().unwrap();
+        for key in [0, 1] {
+            set.insert(key, ()).unwrap();
+        }
+        let host = || CallHost::new(Arc::clone(&set.inner));
+        let (one, other) = (host(), host());
+        let look = |host: &CallHost<_, _, _, _, _>, now| {
+            let selection =
+                Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None, now };
+            host.look(&selection, &mut || 0).unwrap()
+        };
+
+        let now = Instant::from_millis(1_000);
+        let failing = look(&one, now);
+        assert!(one.commit(&failing, now, false));
+        let (max_retry, timeout) = (0, Timeout::Never);
+        let sent = Sent { server: failing.server, at: now, attempt: AttemptId::FIRST, max_retry, timeout };
+        one.finished(&sent.finished(now, Feedback::Failure { latency: Duration::from_millis(1) }, Code::NONE));
+        let healthy = look(&one, now);
+        assert_ne!(healthy.server, failing.server);
+        assert!(one.commit(&healthy, now, false));
+
+        // The isolation is over, and two calls would both be the probe.
+        let later = now + Duration::from_millis(200);
+        let (probe, late) = (look(&one, later), look(&other, later));
+        assert_eq!((probe.server, late.server), (failing.server, failing.server));
+        set.inner.servers.load().balancer.commit(late.ticket.unwrap(), false);
+        assert!(!one.commit(&probe, later, false), "the turn is taken");
+        let servers = &set.inner.servers;
+        assert!(servers.load().list.healths().all(|health| servers.health.usable(health, later)));
+        assert!(!one.commit(&probe, later, false) && one.commit(&probe, later, true), "whoever insists is the probe");
+        assert!(!other.commit(&late, later, false), "one at a time");
     }
 }

@@ -1,23 +1,40 @@
-//! The client with hedge: one request over an `rr` channel of 16 servers, with retries and a backup after 2 ms, run by
-//! the core's driver, under one policy or another.
+//! The client with hedge: one request over a channel of 16 servers, with retries and a backup after 2 ms, run by the core's
+//! driver, under one policy, by one balancer and under one breaker or another.
 
 use core::hint::black_box;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
-use crate::{Line, Lost, REQUEST, SERVERS, Ticks, block_on};
-use hedge_core::balance::RoundRobin;
+use crate::{Line, Lost, REQUEST, SERVERS, Ticks, block_on, stop};
+use hedge_core::balance::{Balancer, RoundRobin};
 use hedge_core::channel::Channel;
 use hedge_core::drive::{AttemptInfo, Driver, Timer, drive};
+use hedge_core::health::{Breaker, Health, IsolationLimit};
 use hedge_core::policy::{
-    BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, ErrorKind, Judgement, Verdict,
+    BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, ErrorKind, Judgement, NoPolicy, Verdict,
 };
 use hedge_core::time::{Duration, Instant};
 
-/// Calls on and on, over a channel under `policy`.
+/// Calls on and on, over a channel by `rr` under `policy`.
 pub fn run<P: BackupPolicy>(policy: P) -> ! {
-    let channel = channel(policy);
-    let options = CallOptions::new();
+    call(RoundRobin::new(1), policy, Health::none())
+}
+
+/// Calls on and on, over a channel by `balancer`.
+pub fn run_by<B: Balancer>(balancer: B) -> ! {
+    call(balancer, NoPolicy, Health::none())
+}
+
+/// Calls on and on, over a channel by `rr` whose servers are under a breaker.
+pub fn run_under<K: Breaker>(breaker: K) -> ! {
+    let Ok(health) = Health::new(breaker, IsolationLimit::DEFAULT) else { stop() };
+    call(RoundRobin::new(1), NoPolicy, health)
+}
+
+fn call<B: Balancer, P: BackupPolicy, K: Breaker>(balancer: B, policy: P, health: Health<K>) -> ! {
+    let request_code = balancer.needs_request_code().then(|| black_box(7));
+    let channel = channel(balancer, policy, health);
+    let options = CallOptions { request_code, ..CallOptions::new() };
     loop {
         let Ok(Ok(mut call)) = channel.as_ref().map(|channel| channel.call(&options, Clock.now())) else { continue };
         let request = black_box(REQUEST);
@@ -27,14 +44,18 @@ pub fn run<P: BackupPolicy>(policy: P) -> ! {
     }
 }
 
-type Fleet<P> = Channel<u16, RoundRobin, P, u8, 16>;
+type Fleet<B, P, K> = Channel<u16, B, P, u8, { SERVERS as usize }, K>;
 
-fn channel<P: BackupPolicy>(policy: P) -> Result<Fleet<P>, ConfigError> {
+fn channel<B: Balancer, P: BackupPolicy, K: Breaker>(
+    balancer: B,
+    policy: P,
+    health: Health<K>,
+) -> Result<Fleet<B, P, K>, ConfigError> {
     let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(2)), ..ChannelOptions::brpc() };
-    let mut channel = Channel::with_policy(options, RoundRobin::new(1), policy, 1)?;
+    let mut channel = Channel::with_health(options, balancer, policy, health, 1)?;
     for address in 0..SERVERS {
-        // There is room for all of them.
-        let _ = channel.insert(address, 0);
+        // There is room for all of them; the tag is a weight.
+        let _ = channel.insert(address, 1);
     }
     Ok(channel)
 }

@@ -1,4 +1,5 @@
-//! A small client on a bare machine: what all programs share, so that what differs is hedge, or its policy.
+//! A small client on a bare machine: what all programs share, so that what differs is hedge, or what
+//! its channel is made of.
 //!
 //! A [`Line`] that sends one frame to a server and waits for one frame, a clock that SysTick counts, and an executor for one
 //! future. Nothing is formatted. What another interrupt would write is hidden from the compiler, or it would leave most of
@@ -13,7 +14,7 @@ mod ticks;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-pub use client::run;
+pub use client::{run, run_by, run_under};
 pub use line::{Line, Lost};
 pub use ticks::Ticks;
 

@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "a symbol can be exported in no other way")]
 
-use hedge_core::balance::{AnyBalancer, AnyTicket, BalancerName, Fixed};
+use hedge_core::balance::{AnyBalancer, AnyTicket, BalancerName, Fixed, ProbeAnswer};
 use hedge_core::call::{Finished, Host, NoServer, Pick, Selection, ServerId};
 use hedge_core::channel::Channel;
 use hedge_core::health::{
@@ -23,14 +23,15 @@ pub(crate) fn hedge_fleet_new(
     breaker: BreakerOptions,
     recovery: RecoveryOptions,
 ) -> bool {
-    let made = || {
-        let breaker = Recovering::new(AnyBreaker::new(breaker).ok()?, Some(recovery)).ok()?;
-        let health = Health::new(breaker, IsolationLimit::DEFAULT).ok()?;
-        let balancer = AnyBalancer::new(balancer, 1).ok()?;
-        Channel::with_health(ChannelOptions::brpc(), balancer, NoPolicy, health, 1).ok()
-    };
-    *place = made();
+    *place = fleet(balancer, breaker, recovery);
     place.is_some()
+}
+
+fn fleet(balancer: BalancerName, breaker: BreakerOptions, recovery: RecoveryOptions) -> Option<Fleet> {
+    let breaker = Recovering::new(AnyBreaker::new(breaker).ok()?, Some(recovery)).ok()?;
+    let health = Health::new(breaker, IsolationLimit::DEFAULT).ok()?;
+    let balancer = AnyBalancer::new(balancer, 1).ok()?;
+    Channel::with_health(ChannelOptions::brpc(), balancer, NoPolicy, health, 1).ok()
 }
 
 /// Adds a server; false if there is no room.
@@ -77,6 +78,18 @@ pub(crate) fn hedge_fleet_commit(fleet: &Fleet, pick: &Pick<AnyTicket>, now: Ins
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_fleet_finished(fleet: &Fleet, attempt: &Finished) {
     fleet.finished(attempt);
+}
+
+/// Which servers to probe.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_fleet_probes(fleet: &Fleet, now: Instant, probe: &mut dyn FnMut(ServerId)) {
+    fleet.probes(now, probe);
+}
+
+/// Hears of a probe's answer.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_fleet_probed(fleet: &Fleet, server: ServerId, answer: ProbeAnswer, now: Instant) {
+    fleet.probed(server, answer, now);
 }
 
 /// What to check, and when.

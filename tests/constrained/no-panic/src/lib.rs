@@ -1,5 +1,5 @@
-//! One call from its start to its end as a static library: a channel of 16 servers, picked by `rr`; and what limits and a
-//! delay that adapts decide.
+//! One call from its start to its end as a static library: a channel of 16 servers, picked by `rr`; what limits and a delay
+//! that adapts decide; and a channel by any balancer under a breaker, whose list changes.
 //!
 //! `ci/constrained` builds it with LTO and reads its symbols. None of them may belong to a panic: neither they nor what they
 //! reach in hedge-core, its dependencies and `core` may hold an index, an arithmetic or an `unwrap` that the
@@ -12,6 +12,7 @@ mod exports;
 mod fleet;
 #[cfg(any(feature = "limits", target_has_atomic = "64", not(target_has_atomic = "ptr")))]
 mod limits;
+mod sizes;
 
 use hedge_core::balance::RoundRobin;
 use hedge_core::call::Call;

@@ -1,0 +1,12 @@
+//! The client over a channel by `rr`, whose servers are under brpc's circuit breaker.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+use hedge_core::health::{CircuitBreaker, CircuitOptions};
+use hedge_footprint::{run_under, stop};
+
+#[cfg_attr(target_os = "none", cortex_m_rt::entry)]
+fn main() -> ! {
+    let Ok(breaker) = CircuitBreaker::new(CircuitOptions::DEFAULT) else { stop() };
+    run_under(breaker)
+}

@@ -1,0 +1,12 @@
+//! The client over a channel by `rr`, whose servers are isolated after failures in a row.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+use hedge_core::health::{ConsecutiveFailures, FailureOptions};
+use hedge_footprint::{run_under, stop};
+
+#[cfg_attr(target_os = "none", cortex_m_rt::entry)]
+fn main() -> ! {
+    let Ok(breaker) = ConsecutiveFailures::new(FailureOptions::DEFAULT) else { stop() };
+    run_under(breaker)
+}
