@@ -65,7 +65,7 @@ pub(crate) async fn h1_a_server_that_refuses_gets_only_checks_until_one_passes<R
     let error = channel.call(get("/")).await.unwrap_err();
     // The first may have gone by the connection that was idle.
     let codes: Vec<_> = error.report().attempts().iter().map(|attempt| attempt.code()).collect();
-    assert_eq!(codes.last(), Some(&ErrorKind::Refused.into()));
+    assert_eq!(codes.last(), Some(&ErrorKind::Refused.into()), "{error:?}");
     assert!(codes.len() <= 2, "the only server is isolated at once: {codes:?}");
     let (connects, before) = (runtime.connects(dies.address), dies.accepted.count());
     let tried = connects.count();
