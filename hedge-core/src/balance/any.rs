@@ -287,6 +287,7 @@ where
 {
     type Item = Offer<AnyTicket>;
 
+    #[inline]
     fn next(&mut self) -> Option<Offer<AnyTicket>> {
         let plain = |Offer { candidate, .. }: Offer<()>| Offer { candidate, ticket: AnyTicket::Nothing };
         match self {

@@ -9,7 +9,7 @@ pub struct Order {
     first: u32,
     /// The next choice, as a distance from the one behind the first.
     next: u32,
-    /// From the second choice on, once it is given, a stride that visits each of the rest.
+    /// From the third choice on, a stride that visits each of the rest.
     stride: u32,
     given: u32,
 }
@@ -39,16 +39,22 @@ impl Order {
     /// Any position but the first.
     fn fallback(&mut self) -> Option<u32> {
         let rest = NonZeroU32::new(self.len.get() - 1).filter(|_| self.given < self.len.get())?;
-        if self.given == 1 {
+        if self.given > 1 {
+            self.stride(rest);
+        }
+        self.given += 1;
+        Some(add_modulo(self.first, self.next + 1, self.len.get()))
+    }
+
+    /// Goes on among the `rest`. Apart from the second choice, which takes no stride: to find one costs more than a pick.
+    fn stride(&mut self, rest: NonZeroU32) {
+        if self.given == 2 {
             self.stride = (self.stride % rest).max(1);
             while gcd(self.stride, rest.get()) != 1 {
                 self.stride -= 1;
             }
         }
-        self.given += 1;
-        let position = add_modulo(self.first, self.next + 1, self.len.get());
         self.next = add_modulo(self.next, self.stride, rest.get());
-        Some(position)
     }
 }
 

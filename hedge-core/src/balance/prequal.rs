@@ -26,8 +26,8 @@
 //! - The distribution is that of the last 64 answers, as they came; which of them are how old does not matter. At a quantile
 //!   of 0 everything is hot, at 1 nothing, whatever requests were sent since.
 //! - Of equal latencies the fewest in flight, of equal numbers in flight the least latency, then the youngest.
-//! - Removals never leave fewer probes than a choice needs. They come before the choice. With no more servers than places in
-//!   the pool there are none: nothing gathers there that nobody chooses, and three probes a call would not keep it full.
+//! - Removals never leave fewer probes than a choice needs. They come before the choice. They are made of few servers too:
+//!   without them ten simulated ones at 0.9 of their capacity had a p99 of 57 ms instead of 54, by older probes.
 //! - Of rates with a fraction, how many probes or removals a call has is counted out, not left to chance.
 //! - A server that fails fast has little in flight and short latencies: a sinkhole. The paper has a heuristic against it, and
 //!   does not say which. Here `p2c`'s penalty counts as latency, and while it exceeds both the latency and 10 ms, the
@@ -149,7 +149,7 @@ impl Default for PrequalOptions {
 ///
 /// let prequal = ProbePool::new(PrequalOptions::DEFAULT, 7)?;
 /// let (now, servers) = (Instant::ZERO, 100);
-/// let due = prequal.call_started(now, servers);
+/// let due = prequal.call_started(now);
 /// let mut targets = prequal.targets(servers, due);
 /// assert_eq!(targets.len(), 3);
 /// // They go out. Their answers, and those of others, are for the calls to come.
@@ -201,15 +201,13 @@ impl ProbePool {
         }
     }
 
-    /// A call to one of so many servers starts, whatever becomes of it: removes what is due, and answers how many probes to
-    /// send. Once a call, not for its retries and backups.
+    /// A call starts, whatever becomes of it: removes what is due, and answers how many probes to send. Once a call, not for
+    /// its retries and backups.
     #[must_use]
-    pub fn call_started(&self, now: Instant, servers: u32) -> u32 {
-        if servers > POOL {
-            for _ in 0..self.removals.next() {
-                if !self.remove_one(now) {
-                    break;
-                }
+    pub fn call_started(&self, now: Instant) -> u32 {
+        for _ in 0..self.removals.next() {
+            if !self.remove_one(now) {
+                break;
             }
         }
         self.probes.next()

@@ -9,6 +9,8 @@ use super::server::{TestServer, ok};
 use super::signal::Signal;
 use super::{assert_settled, get, list, server};
 
+const CALLS: usize = 300;
+
 fn answering() -> [TestServer; 4] {
     [(); 4].map(|()| TestServer::answering(|_| ok("")))
 }
@@ -32,13 +34,14 @@ pub(crate) async fn prequal_sends_calls_where_probes_find_room<R: Runtime>(runti
         .build()
         .unwrap();
     let mut there = 0;
-    for number in 1..=60 {
+    for number in 1..=CALLS {
         let reply = channel.call(get("/")).await.unwrap();
         there += usize::from(*reply.server() == server(servers[2].address));
         // Three of four a call; their answers are for the calls to come.
         probed.reached(number * 3).await;
     }
-    assert!(there > 40, "{there} of 60");
+    // By chance it would be a quarter; whenever its probe is the oldest it may be removed.
+    assert!(there > CALLS * 2 / 5, "{there} of {CALLS}");
     assert_settled(&channel);
 }
 

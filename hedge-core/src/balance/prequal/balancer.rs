@@ -92,8 +92,8 @@ impl Balancer for Prequal {
     }
 
     fn call_started<L: ServerList<Stats = P2cStats>>(&self, list: &L, now: Instant, probe: &mut dyn FnMut(ServerId)) {
+        let due = self.pool.call_started(now);
         let servers = u32::try_from(list.len()).unwrap_or(u32::MAX);
-        let due = self.pool.call_started(now, servers);
         for position in self.pool.targets(servers, due) {
             let candidate = usize::try_from(position).ok().and_then(|position| list.at(position));
             if let Some(candidate) = candidate.filter(|candidate| candidate.usable) {

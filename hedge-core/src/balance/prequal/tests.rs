@@ -216,7 +216,7 @@ fn the_oldest_and_the_worst_are_removed_in_turn_but_the_last_two() {
         probed(&prequal, u64::from(slot), MANY, slot, in_flight, latency);
     }
     let after = |slots: &[u16]| {
-        let due = prequal.call_started(at(10), MANY);
+        let due = prequal.call_started(at(10));
         let left: Vec<u16> = pooled(&prequal, 10).iter().map(|(slot, _)| *slot).collect();
         assert_eq!(left, slots);
         due
@@ -232,7 +232,7 @@ fn the_oldest_and_the_worst_are_removed_in_turn_but_the_last_two() {
     for (slot, latency) in [(0, 10), (1, 20), (2, 90), (3, 40)] {
         probed(&two, slot, MANY, u16::try_from(slot).unwrap(), 1, latency);
     }
-    assert_eq!(two.call_started(at(10), MANY), 3);
+    assert_eq!(two.call_started(at(10)), 3);
     assert_eq!(pooled(&two, 10), [(1, 1), (3, 1)]);
 }
 
@@ -242,9 +242,9 @@ fn probes_that_are_too_old_are_not_what_is_removed() {
     for slot in 0..6 {
         probed(&prequal, u64::from(slot / 3) * 900, MANY, slot, 1, 10);
     }
-    assert_eq!(prequal.call_started(at(1_001), MANY), 3);
+    assert_eq!(prequal.call_started(at(1_001)), 3);
     assert_eq!(pooled(&prequal, 1_001), [(3, 1), (4, 1)]);
-    let _ = prequal.call_started(at(1_001), MANY);
+    let _ = prequal.call_started(at(1_001));
     assert_eq!(pooled(&prequal, 1_001).len(), 2);
 }
 
@@ -255,7 +255,7 @@ fn rates_with_a_fraction_are_counted_out() {
     {
         let options = PrequalOptions { probes_per_1000_calls: probes, removals_per_1000_calls: removals, ..OPTIONS };
         let prequal = prequal(options);
-        let due: Vec<u32> = (0..10_000).map(|_| prequal.call_started(at(0), MANY)).collect();
+        let due: Vec<u32> = (0..10_000).map(|_| prequal.call_started(at(0))).collect();
         assert_eq!(due[..4], first);
         assert!((due.iter().sum::<u32>()).abs_diff(probes * 10) <= 1, "{options:?}");
         let removed: u32 = (0..10_000).map(|_| prequal.removals.next()).sum();
@@ -366,7 +366,7 @@ fn threads_leave_a_sane_pool() {
                     let mut rng = fastrand::Rng::with_seed(SEED + thread);
                     for round in 0..ROUNDS {
                         let now = Instant::from_micros(1_000_000 + round * 10);
-                        for _ in 0..prequal.call_started(now, MANY) {
+                        for _ in 0..prequal.call_started(now) {
                             // A server answers what only it has.
                             let slot = rng.u16(0..servers);
                             let answer = ProbeAnswer { in_flight: u32::from(slot) * 64, latency: ms(slot.into()) };
@@ -455,7 +455,7 @@ impl World {
         for call in 0..seconds * calls {
             let now = start + Duration::from_micros(call * 1_000_000 / calls);
             self.settle(now);
-            let due = self.prequal.call_started(now, SERVERS.into());
+            let due = self.prequal.call_started(now);
             for position in self.prequal.targets(SERVERS.into(), due) {
                 self.after(now + ms(1), Event::Probed { server: u16::try_from(position).unwrap() });
             }
