@@ -3,6 +3,7 @@
 
 mod list;
 #[cfg(test)]
+#[cfg(feature = "alloc")]
 mod tests;
 
 pub use list::{Change, Record, Update};

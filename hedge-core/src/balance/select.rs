@@ -70,30 +70,25 @@ pub fn select<B: Balancer>(
         return walk(selection, &mut || named.find_map(|server| Some((list.find(*server)?, None))));
     }
     let look = Look { list, selection };
-    let mut offers = balancer.offers(look, random);
-    if cfg!(target_os = "none") {
-        // There the bytes of a second way count for more than its time.
-        return walk(selection, &mut || offers.next().map(|offer| (offer.candidate, Some(offer.ticket))));
+    if !cfg!(target_os = "none")
+        && let Some(Offer { candidate, ticket }) = balancer.offers(look, random).next()
+        && look.takes(&candidate)
+    {
+        return Ok(Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) });
     }
-    match offers.next() {
-        Some(Offer { candidate, ticket }) if look.takes(&candidate) => {
-            Ok(Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) })
-        }
-        first => walk_on(selection, first, offers),
-    }
+    walk_all(balancer, look, random)
 }
 
-/// Walks all that a balancer offers, of which the call does not take the first.
+/// Walks all that a balancer offers, of which the call does not take the first. That is offered again: kept, it would be
+/// written to memory before anybody knows.
 #[inline(never)]
-fn walk_on<T>(
-    selection: &Selection<'_>,
-    mut first: Option<Offer<T>>,
-    mut offers: impl Iterator<Item = Offer<T>>,
-) -> Result<Pick<T>, NoServer> {
-    walk(selection, &mut || {
-        let Offer { candidate, ticket } = first.take().or_else(|| offers.next())?;
-        Some((candidate, Some(ticket)))
-    })
+fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
+    balancer: &B,
+    look: Look<'_, L>,
+    random: &mut dyn FnMut() -> u32,
+) -> Result<Pick<B::Ticket>, NoServer> {
+    let mut offers = balancer.offers(look, random);
+    walk(look.selection, &mut || offers.next().map(|offer| (offer.candidate, Some(offer.ticket))))
 }
 
 /// Walks all that is offered. Apart from the usual case, which the first offer settles, so that that one stays short.

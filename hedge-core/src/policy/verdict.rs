@@ -258,7 +258,8 @@ mod tests {
     #[test]
     fn t4_only_what_never_left_says_so() {
         let left: std::vec::Vec<_> = ErrorKind::ALL.iter().filter(|kind| kind.never_left()).collect();
-        assert_eq!(left, [&ErrorKind::Refused, &ErrorKind::ConnectTimeout, &ErrorKind::ServerGone]);
+        use ErrorKind::{ConnectTimeout, Local, Refused, ServerGone};
+        assert_eq!(left, [&Refused, &ConnectTimeout, &ServerGone, &Local]);
         for kind in ErrorKind::ALL {
             let judgement = RetryPolicy::<(), Failed>::judge(&DefaultRetryPolicy, Err(&Failed(*kind)));
             assert_eq!(judgement.never_left, kind.never_left(), "{kind}");
