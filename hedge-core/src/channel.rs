@@ -177,12 +177,12 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<B::Ticket>, NoServer> {
         let view = self.view(selection.now);
         // Who names a server has reasons of its own, and tells nothing of the others.
-        let by_balancer = selection.by_balancer();
-        if by_balancer && !self.health.admit(selection.now, || view.usable(), &mut *random) {
+        let recovers = self.health.recovers() && selection.by_balancer();
+        if recovers && !self.health.admit(selection.now, || view.usable(), &mut *random) {
             return Err(NoServer::AllDown);
         }
         let pick = select(&view, &self.balancer, selection, random);
-        if by_balancer && matches!(pick, Err(NoServer::AllDown)) {
+        if recovers && matches!(pick, Err(NoServer::AllDown)) {
             self.health.all_down(selection.now);
         }
         pick

@@ -127,12 +127,12 @@ impl Host for CallHost<'_> {
         let fleet = &self.shared.fleet;
         let list = fleet.load();
         let view = View { nodes: &list.nodes, health: &fleet.health, own: &self.own, now: selection.now };
-        let by_balancer = selection.by_balancer();
-        if by_balancer && !fleet.health.admit(selection.now, || view.usable(), &mut *random) {
+        let recovers = fleet.health.recovers() && selection.by_balancer();
+        if recovers && !fleet.health.admit(selection.now, || view.usable(), &mut *random) {
             return Err(NoServer::AllDown);
         }
         let pick = select(&view, &list.balancer, selection, random);
-        if by_balancer && matches!(pick, Err(NoServer::AllDown)) {
+        if recovers && matches!(pick, Err(NoServer::AllDown)) {
             fleet.health.all_down(selection.now);
         }
         pick

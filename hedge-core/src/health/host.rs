@@ -152,6 +152,12 @@ impl<K: Breaker> Health<K> {
         }
     }
 
+    /// Whether there is a recovery policy at all.
+    #[inline]
+    pub fn recovers(&self) -> bool {
+        self.breaker.recovery().is_some()
+    }
+
     /// Whether an attempt is let in (H3), by how many servers are usable, and by 32 random bits.
     #[inline]
     pub fn admit(&self, now: Instant, usable: impl FnOnce() -> u32, random: impl FnOnce() -> u32) -> bool {

@@ -5,6 +5,7 @@
 //! by hand, with no executor's cost in it.
 
 mod allocations;
+mod balancers;
 mod clock;
 mod decisions;
 mod driver;
@@ -13,6 +14,7 @@ mod layer;
 mod limits;
 mod pair;
 mod peers;
+mod servers;
 mod table;
 
 use std::env;
@@ -25,6 +27,7 @@ use hedge_core::policy::CallOptions;
 use hedge_instructions::driven::Jumping;
 use hedge_instructions::line;
 
+use crate::balancers::{Curve, MANY, SIZES};
 use crate::clock::TokioClock;
 use crate::harness::{Contender, Effort, measure};
 use crate::table::table;
@@ -83,6 +86,14 @@ fn run(effort: Effort) -> Result<bool, String> {
     let mut pending = driver::pending_once(&runtime, &hedged, &options, &clock, peers::TOWER_HEDGE);
     pending.extend(layer::contenders(&runtime, &clock, peers::TOWER_HEDGE)?);
     pending.extend(peers::contenders(&runtime));
+    let mut curves = Vec::new();
+    let (mut many, mut others) = (Vec::new(), Vec::new());
+    for Curve { name, of } in balancers::curves().ok_or(refused)? {
+        curves.push((name, of.iter().map(|row| row.name).collect::<Vec<_>>()));
+        for (servers, row) in SIZES.into_iter().zip(of) {
+            if servers == MANY { many.push(row) } else { others.push(row) }
+        }
+    }
     let sections = [
         ("the decisions, one server of 16 by rr", decisions::contenders(&plain, &hedged, &options, &counter)),
         ("a transport that is ready", driver::ready(&hedged, &options, &clock)),
@@ -96,14 +107,21 @@ fn run(effort: Effort) -> Result<bool, String> {
             "a limit's decision, on two threads that share it; time a decision of either",
             limits::shared().ok_or(refused)?,
         ),
+        ("a pick among 16 servers, each fed by the one before", balancers::few(&counter).ok_or(refused)?),
+        (
+            "the same on two threads that share the servers; the ratio is to one thread: 0.50 is twice as many picks",
+            balancers::shared().ok_or(refused)?,
+        ),
+        ("an attempt at 16 servers of a channel: picked, sent and answered", balancers::attempts().ok_or(refused)?),
+        ("a pick among 1,000 servers", many),
     ];
 
     let names: Vec<(&str, Vec<&str>)> =
         sections.iter().map(|(title, rows)| (*title, rows.iter().map(|row| row.name).collect())).collect();
-    let contenders: Vec<Contender<'_>> = sections.into_iter().flat_map(|(_, rows)| rows).collect();
+    let contenders: Vec<Contender<'_>> = sections.into_iter().flat_map(|(_, rows)| rows).chain(others).collect();
     let measured = measure(contenders, effort)?;
     let (text, fine) = table(&names, &measured);
-    print!("{text}");
+    print!("{text}{}", table::curves("ns a pick, by the number of servers", &SIZES, &curves, &measured));
     println!(
         "\nmedians of {} batches of {} µs each, all rows in turn; ± is half the distance of the quartiles;\n\
          a ratio is the median of the rounds' ratios to the row that has 1.00 above or beside it",

@@ -41,6 +41,24 @@ pub(crate) fn table(sections: &[(&str, Vec<&str>)], all: &[Measured]) -> (String
     (out, fine)
 }
 
+/// The medians of what was measured at several sizes: a line a name, a column a size.
+pub(crate) fn curves(title: &str, sizes: &[u16], lines: &[(&str, Vec<&str>)], all: &[Measured]) -> String {
+    let mut out = format!("\n{title:38}");
+    for size in sizes {
+        let _ = write!(out, "{size:>9}");
+    }
+    out.push('\n');
+    for (name, rows) in lines {
+        let _ = write!(out, "  {name:36}");
+        for row in rows {
+            let time = find(all, row).map_or(f64::NAN, |row| row.time().median);
+            let _ = write!(out, "{time:9.1}");
+        }
+        out.push('\n');
+    }
+    out
+}
+
 fn row(row: &Measured, all: &[Measured]) -> (String, bool) {
     let time = row.time();
     let ratio = find(all, row.floor).map_or(f64::NAN, |floor| row.over(floor).median);
@@ -105,6 +123,15 @@ mod tests {
         assert_eq!(judged([2.0, 2.5, 3.0, 3.5], most), Verdict::WithinNoise);
         assert_eq!(judged([2.1, 2.5, 3.0, 3.5], most), Verdict::Missed);
         assert_eq!(judged([1.0; 4], Target::AtMost(2.0, "nobody")), Verdict::Missed);
+    }
+
+    #[test]
+    fn a_curve_has_a_column_a_size() {
+        let all = [Measured::of_times("it of 10", vec![1.25]), Measured::of_times("it of 100", vec![2.0])];
+        let lines = [("it", vec!["it of 10", "it of 100"])];
+        let text = curves("ns", &[10, 100], &lines, &all);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(words, ["ns", "10", "100", "it", "1.2", "2.0"]);
     }
 
     #[test]

@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 
-use hedge_core::balance::{RandomChoice, RoundRobin};
-use hedge_core::call::{AttemptId, Host, Report, Selection};
+use hedge_core::balance::la::LocalityAware;
+use hedge_core::balance::p2c::{P2c, P2cOptions};
+use hedge_core::balance::ring::{Ring, RingHash};
+use hedge_core::balance::{Consistent, Fixed, RandomChoice, RoundRobin, WeightedRoundRobin};
+use hedge_core::call::{AttemptId, Feedback, Host, Report, Selection, Sent, ServerId};
 use hedge_core::limit::{Budget, BudgetOptions, Limits, RatioLimit, RatioOptions, TokenBucket};
-use hedge_core::policy::{BackupPolicy, CallOptions};
+use hedge_core::policy::{BackupPolicy, CallOptions, Code};
 use hedge_core::time::Instant;
 
 use crate::driven::{Answer, Jumping, Still, by_hand, driven};
-use crate::{Line, by_hand as core, limits, line};
+use crate::{Line, SERVERS, by_hand as core, limits, line};
 
 /// What the operations work on.
 #[derive(Debug)]
@@ -18,10 +22,34 @@ pub struct World {
     plain: Line<RoundRobin>,
     hedged: Line<RoundRobin>,
     random: Line<RandomChoice>,
+    balancers: Balancers,
     options: CallOptions<'static>,
     report: Report,
     jumping: Jumping,
     limits: Decided,
+}
+
+/// The further balancers, each over servers of its own.
+#[derive(Debug)]
+struct Balancers {
+    wrr: Line<WeightedRoundRobin<Room>>,
+    p2c: Line<P2c>,
+    la: Line<LocalityAware<Room>>,
+    ketama: Line<Consistent<Room>>,
+}
+
+/// For the servers of a line, and 40 points of each.
+type Room = Fixed<{ SERVERS as usize }, { 40 * SERVERS as usize }>;
+
+impl Balancers {
+    fn new() -> Option<Self> {
+        Some(Self {
+            wrr: line(WeightedRoundRobin::new(1).or_weight(NonZeroU32::MIN), false)?,
+            p2c: line(P2c::new(P2cOptions::DEFAULT).ok()?, false)?,
+            la: line(LocalityAware::new(1), false)?,
+            ketama: line(Consistent::new(Ring::new(RingHash::Ketama, 40).ok()?), false)?,
+        })
+    }
 }
 
 /// Limits that grant whatever is asked of them here, and limits that refuse.
@@ -61,7 +89,8 @@ impl World {
         let report = core::report(&hedged, &options, Instant::ZERO)?;
         let plain = line(RoundRobin::new(1), false)?;
         let (random, limits) = (line(RandomChoice, false)?, Decided::new()?);
-        Some(Self { plain, hedged, random, options, report, jumping: Jumping::default(), limits })
+        let balancers = Balancers::new()?;
+        Some(Self { plain, hedged, random, balancers, options, report, jumping: Jumping::default(), limits })
     }
 }
 
@@ -127,6 +156,11 @@ operations! {
     /// A look and its commit among 16 servers.
     rr = "pick_rr": |w| pick(&w.plain);
     random = "pick_random": |w| pick(&w.random);
+    wrr = "pick_wrr": |w| pick(&w.balancers.wrr);
+    ketama = "pick_ketama": |w| pick(&w.balancers.ketama);
+    /// And its end, which these two learn from.
+    p2c = "pick_p2c_and_answer": |w| attempt(&w.balancers.p2c);
+    la = "pick_la_and_answer": |w| attempt(&w.balancers.la);
     clone = "report_clone": |w| { black_box(w.report.clone()); true };
     exact_grant = "limit_exact_grant": |w| w.limits.exact.may_back_up(black_box(limits::NOW)).is_ok();
     exact_refusal = "limit_exact_refusal": |w| w.limits.exact_used.may_back_up(black_box(limits::NOW)).is_err();
@@ -146,11 +180,27 @@ operations! {
 
 #[inline]
 fn pick(host: &impl Host) -> bool {
+    picked(host).is_some()
+}
+
+#[inline]
+fn picked(host: &impl Host) -> Option<ServerId> {
+    let request_code = Some(black_box(7));
     let selection =
-        Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None, now: Instant::ZERO };
+        Selection { tried: &[], same: None, working_too: false, servers: None, request_code, now: Instant::ZERO };
     let mut random = hedge_core::balance::Random::unseeded();
-    let looked = host.look(black_box(&selection), &mut || random.next(host.seeds()));
-    looked.is_ok_and(|pick| host.commit(black_box(&pick), Instant::ZERO, false))
+    let pick = host.look(black_box(&selection), &mut || random.next(host.seeds())).ok()?;
+    host.commit(black_box(&pick), Instant::ZERO, false).then_some(pick.server)
+}
+
+#[inline]
+fn attempt(host: &impl Host) -> bool {
+    let Some(server) = picked(host) else { return false };
+    let sent =
+        Sent { server, at: Instant::ZERO, attempt: AttemptId::FIRST, max_retry: 3, timeout: host.options().timeout };
+    let feedback = Feedback::Success { latency: NOW.since(Instant::ZERO) };
+    host.finished(black_box(&sent.finished(NOW, feedback, Code::NONE)));
+    true
 }
 
 #[cfg(test)]

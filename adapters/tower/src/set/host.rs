@@ -69,12 +69,12 @@ impl<K, S, T, R, C> Host for CallHost<K, S, T, R, C> {
         let servers = &self.inner.servers;
         let snapshot = servers.load();
         let view = servers.view(&snapshot, selection.now);
-        let by_balancer = selection.by_balancer();
-        if by_balancer && !servers.health.admit(selection.now, || view.usable(), &mut *random) {
+        let recovers = servers.health.recovers() && selection.by_balancer();
+        if recovers && !servers.health.admit(selection.now, || view.usable(), &mut *random) {
             return Err(NoServer::AllDown);
         }
         let pick = select(&view, &snapshot.balancer, selection, random);
-        if by_balancer && matches!(pick, Err(NoServer::AllDown)) {
+        if recovers && matches!(pick, Err(NoServer::AllDown)) {
             servers.health.all_down(selection.now);
         }
         pick
