@@ -5,7 +5,7 @@ use core::hash::{Hash, Hasher};
 
 use super::{Attempt, AttemptId};
 use crate::balance::Seeds;
-use crate::policy::{BackupDelay, ChannelOptions, Code, Denial, Ended, Timeout};
+use crate::policy::{BackupDelay, ChannelOptions, Code, Denial, Ended, Idempotency, Timeout};
 use crate::time::{Duration, Instant};
 
 /// A server of a cluster: a slot and which of the servers that have lived in it (L20). A removed server's id never means
@@ -244,6 +244,11 @@ pub trait Host {
 
     /// The options that a call inherits.
     fn options(&self) -> &ChannelOptions;
+
+    /// Whether the requests of calls that do not say may be sent twice (L15): for hosts of one call, who know its request.
+    fn idempotency(&self) -> Idempotency {
+        self.options().idempotency
+    }
 
     /// Where a call's random numbers come from.
     fn seeds(&self) -> &Seeds;

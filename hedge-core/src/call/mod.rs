@@ -564,7 +564,7 @@ where
 
     fn idempotent(&self) -> bool {
         let idempotency = match self.options.idempotency {
-            Idempotency::Unset => self.host.options().idempotency,
+            Idempotency::Unset => self.host.idempotency(),
             own => own,
         };
         idempotency != Idempotency::NotIdempotent

@@ -20,6 +20,11 @@ impl<S, K: Breaker> Record<S, K> {
     pub const fn stats(&self) -> &S {
         &self.stats
     }
+
+    /// Its health.
+    pub const fn health(&self) -> &ServerHealth<K> {
+        &self.health
+    }
 }
 
 /// A change of a channel's list.

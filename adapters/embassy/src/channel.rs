@@ -1,0 +1,335 @@
+//! A line to a cluster: [`Channel`].
+
+use core::fmt;
+use core::future::Future;
+use core::hash::Hash;
+use core::net::SocketAddr;
+use core::pin::pin;
+
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embedded_nal_async::TcpConnect;
+use hedge_core::balance::{Balancer, Seeds, Tag};
+use hedge_core::call::{Attempt, Call, Report, ServerId};
+use hedge_core::channel::{Change, Filter, Update};
+use hedge_core::cluster::{ClusterError, Server};
+use hedge_core::drive::{CallFailure, Cancel, Driver, NoCancel, Timer as _, drive};
+use hedge_core::health::{Breaker, Health, HealthError};
+use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions, ConfigError, NoPolicy, RetryPolicy};
+use hedge_core::time::Duration;
+
+use crate::clock::Clock;
+use crate::error::{CallError, Error};
+use crate::http::attempt;
+use crate::request::Request;
+use crate::resources::{Memory, Resources};
+use crate::response::{HttpRetryPolicy, Response};
+use crate::runner::Runner;
+use crate::shared::{CallHost, Servers, Shared, State};
+
+/// A line to a cluster of servers: a handle, to be copied to whoever makes calls.
+///
+/// `S` is the network stack, which makes connections, and `R` the [`Resources`] with all their parameters. Programs give it
+/// a name: `type Line = Channel<'static, Sockets<'static, 4>, Memory>;`
+///
+/// # Cost
+/// A look for a server, its commitment and its end are a critical section each; nothing is held while a call waits. Limits
+/// and other policies run outside of them. An attempt is a buffer, a connection of its own, and a request that asks the
+/// server to close it. There is no pool of kept connections: it would take a socket a server all the time, which is what a
+/// microcontroller has least of, to save a round trip in a local network.
+pub struct Channel<'r, S, R: Memory> {
+    stack: &'r S,
+    shared: &'r R::Shared,
+    slots: &'r R::Slots,
+}
+
+/// What a call answers, and what happened in it.
+///
+/// The response stays in the attempt's buffer, which is free for other attempts once this is dropped.
+pub struct Reply<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
+    response: Response<'r, M, SLOTS, BYTES>,
+    report: Report,
+}
+
+/// What a call comes to.
+pub type CallResult<'r, M, const SLOTS: usize, const BYTES: usize> =
+    Result<Reply<'r, M, SLOTS, BYTES>, CallError<'r, M, SLOTS, BYTES>>;
+
+impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> Reply<'r, M, SLOTS, BYTES> {
+    /// What happened: which attempts, at which servers, for how long.
+    pub const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The server that answered.
+    pub fn server(&self) -> Option<ServerId> {
+        self.report.attempts().get(self.report.winner()?.index()).map(Attempt::server)
+    }
+
+    /// The response alone.
+    pub fn into_response(self) -> Response<'r, M, SLOTS, BYTES> {
+        self.response
+    }
+}
+
+impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> core::ops::Deref for Reply<'r, M, SLOTS, BYTES> {
+    type Target = Response<'r, M, SLOTS, BYTES>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.response
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Reply<'_, M, SLOTS, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("response", &self.response).field("report", &self.report).finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for Reply<'_, M, SLOTS, BYTES> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Reply {{ response: {}, report: {} }}", self.response, self.report);
+    }
+}
+
+impl<'r, S, B, P, M, const SERVERS: usize, const SLOTS: usize, const BYTES: usize, K, T>
+    Channel<'r, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>
+where
+    B: Balancer,
+    P: BackupPolicy,
+    M: RawMutex,
+    K: Breaker,
+{
+    /// A channel without servers, over `stack` and in `memory`, and what checks its servers.
+    ///
+    /// Health checks are made while the [`Runner`] runs; whoever wants none drops it. All chance comes from `seed`: two
+    /// devices with the same one make the same choices, so it is to be different on each, and after each start.
+    ///
+    /// # Errors
+    /// Options that contradict themselves. That they fit a call is checked when the call is made.
+    #[allow(clippy::type_complexity, reason = "the memory's parameters are those of the channel")]
+    pub fn new(
+        stack: &'r S,
+        memory: &'r mut Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>,
+        options: ChannelOptions,
+        balancer: B,
+        policy: P,
+        health: Health<K>,
+        seed: u64,
+    ) -> Result<(Self, Runner<'r, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>), ConfigError> {
+        let servers: Servers<B, K, T, SERVERS> =
+            hedge_core::channel::Channel::with_health(options.clone(), balancer, NoPolicy, health, seed)?;
+        let state = embassy_sync::blocking_mutex::Mutex::new(State::new(servers).into());
+        let (shared, slots) = memory.fill(Shared { options, seeds: Seeds::new(seed), policy, state });
+        Ok((Self { stack, shared, slots }, Runner::new(stack, shared)))
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &'r P {
+        &self.shared.policy
+    }
+
+    /// How many attempts' buffers are free: all of them while there is no call and nobody keeps a response.
+    pub fn free_buffers(&self) -> usize {
+        self.slots.free()
+    }
+
+    /// Looks at the servers and the balancer, in a critical section: keep it short, and use no channel in it.
+    pub fn with_servers<V>(&self, look: impl FnOnce(&Servers<B, K, T, SERVERS>) -> V) -> V {
+        self.shared.with(|state| look(&state.servers))
+    }
+
+    /// Whether a server takes calls.
+    pub fn usable(&self, server: ServerId) -> bool {
+        let now = Clock.now();
+        self.shared.with(|state| state.servers.usable(server, now))
+    }
+
+    /// Says whether a server can be connected to, so that it takes calls; false if it is gone from the list. For those who
+    /// know of their own: the [`Runner`] checks one that cannot, and lets it in once it passes.
+    pub fn set_usable(&self, server: ServerId, usable: bool) -> bool {
+        let now = Clock.now();
+        self.shared.change(|state| {
+            state.tell();
+            state.servers.set_usable(server, usable, now)
+        })
+    }
+
+    /// Changes how often servers that cannot be connected to are checked (H1). A wait that is under way is as if it had always
+    /// been so.
+    ///
+    /// # Errors
+    /// An interval that is not in [10 ms, 1 h], with nothing changed.
+    pub fn set_check_interval(&self, interval: Duration) -> Result<(), HealthError> {
+        self.shared.change(|state| {
+            let checks = hedge_core::health::CheckOptions { interval, ..state.checks };
+            checks.validate()?;
+            state.checks = checks;
+            state.tell();
+            Ok(())
+        })
+    }
+}
+
+impl<S, B, P, M, const SERVERS: usize, const SLOTS: usize, const BYTES: usize, K, T>
+    Channel<'_, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>
+where
+    B: Balancer,
+    P: BackupPolicy,
+    M: RawMutex,
+    K: Breaker,
+    T: Ord + Hash + Tag,
+{
+    /// Adds a server, usable at once.
+    ///
+    /// # Errors
+    /// Why it is not in the list: nothing has changed.
+    pub fn insert(&self, address: SocketAddr, tag: T) -> Result<ServerId, ClusterError> {
+        self.edit(|servers| servers.insert(address, tag))
+    }
+
+    /// Removes a server; attempts at it go on, and what is told of them is dropped (L20).
+    ///
+    /// # Errors
+    /// [`ClusterError::Gone`].
+    pub fn remove(&self, server: ServerId) -> Result<Server<SocketAddr, T>, ClusterError> {
+        let now = Clock.now();
+        self.edit(|servers| servers.remove(server, now))
+    }
+
+    /// Makes a change; false if there was nothing to change.
+    ///
+    /// # Errors
+    /// Why a server is not in the list: nothing has changed.
+    pub fn apply(&self, change: Change<SocketAddr, T>) -> Result<bool, ClusterError> {
+        let now = Clock.now();
+        self.edit(|servers| servers.apply(change, now))
+    }
+
+    /// Makes these the servers (N3). Those that stay keep their ids and all that is known of them. It is one critical section:
+    /// calls see the old list or the new one.
+    ///
+    /// # Errors
+    /// [`ClusterError::Balancer`]: the balancer has no room for them. The list is empty then.
+    pub fn set_servers<I>(&self, servers: I) -> Result<Update, ClusterError>
+    where
+        I: IntoIterator<Item = (SocketAddr, T), IntoIter: Clone>,
+    {
+        let (servers, now) = (servers.into_iter(), Clock.now());
+        self.edit(|list| list.set_servers(servers, now))
+    }
+
+    /// Lets only servers into the list that `filter` answers true of (N3).
+    pub fn set_filter(&self, filter: Filter<SocketAddr, T>) {
+        self.edit(|servers| servers.set_filter(filter));
+    }
+
+    fn edit<V>(&self, edit: impl FnOnce(&mut Servers<B, K, T, SERVERS>) -> V) -> V {
+        self.shared.change(|state| {
+            let edited = edit(&mut state.servers);
+            state.tell();
+            edited
+        })
+    }
+}
+
+impl<'r, S, B, P, M, const SERVERS: usize, const SLOTS: usize, const BYTES: usize, K, T>
+    Channel<'r, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>
+where
+    S: TcpConnect,
+    B: Balancer,
+    P: BackupPolicy,
+    M: RawMutex,
+    K: Breaker,
+{
+    /// Makes a call with the channel's options. Dropping the future cancels it: its attempts give back their buffers and
+    /// drop their connections at once.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call<'a>(
+        &self,
+        request: &'a Request<'_>,
+    ) -> impl Future<Output = CallResult<'r, M, SLOTS, BYTES>> + use<'a, 'r, S, B, P, M, SERVERS, SLOTS, BYTES, K, T>
+    {
+        const INHERIT: &CallOptions<'_> = &CallOptions::new();
+        self.call_with(request, INHERIT)
+    }
+
+    /// Makes a call.
+    ///
+    /// At most two attempts are in flight at once: `max_backups` above 1 is an error.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call_with<'a>(
+        &self,
+        request: &'a Request<'_>,
+        options: &'a CallOptions<'a>,
+    ) -> impl Future<Output = CallResult<'r, M, SLOTS, BYTES>> + use<'a, 'r, S, B, P, M, SERVERS, SLOTS, BYTES, K, T>
+    {
+        self.call_judged(request, options, &HttpRetryPolicy, NoCancel)
+    }
+
+    /// Makes a call whose results `retry_policy` judges, and that `cancel` may cancel: a
+    /// [`&CancelSignal`](hedge_core::drive::CancelSignal), or [`NoCancel`].
+    ///
+    /// A call has as many buffers as attempts in flight, and one more while its last failure is a response. Under
+    /// [`HttpRetryPolicy`] these are two together; under a policy that retries responses they may be three.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call_judged<'a, J, C>(
+        &self,
+        request: &'a Request<'_>,
+        options: &'a CallOptions<'a>,
+        retry_policy: &'a J,
+        cancel: C,
+    ) -> impl Future<Output = CallResult<'r, M, SLOTS, BYTES>> + use<'a, 'r, S, B, P, M, SERVERS, SLOTS, BYTES, K, T, J, C>
+    where
+        J: RetryPolicy<Response<'r, M, SLOTS, BYTES>, Error>,
+        C: Cancel,
+    {
+        let Self { stack, shared, slots } = *self;
+        async move {
+            let host = CallHost { shared, idempotency: request.idempotency() };
+            let mut call: Call<'_, _> = Call::new(&host, options, Clock.now()).map_err(CallError::Config)?;
+            let (driver, deadline) = (Driver::new(&Clock, retry_policy).cancelled_by(cancel), call.deadline());
+            let start = |info| attempt(stack, slots, request, info, deadline);
+            let result = drive(&mut call, [pin!(None), pin!(None)], driver, start).await;
+            let report = call.report().clone();
+            debug!("call over after {}: {} attempts", report.elapsed(), report.attempts().len());
+            match result {
+                Ok(response) => Ok(Reply { response, report }),
+                Err(CallFailure::Ended { end, last }) => Err(CallError::Ended { end, last, report }),
+                Err(CallFailure::Config(error)) => Err(CallError::Config(error)),
+            }
+        }
+    }
+}
+
+impl<S, R: Memory> Clone for Channel<'_, S, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S, R: Memory> Copy for Channel<'_, S, R> {}
+
+impl<S, R: Memory> fmt::Debug for Channel<'_, S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hedge_core::balance::RoundRobin;
+
+    #[test]
+    fn a_handle_goes_to_other_executors_if_the_memory_is_guarded_for_that() {
+        fn goes_anywhere<H: Send + Sync + Copy>() {}
+        goes_anywhere::<Channel<'static, (), Resources<RoundRobin>>>();
+    }
+}

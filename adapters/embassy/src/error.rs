@@ -1,0 +1,208 @@
+//! What fails: an attempt by an [`Error`], a call by a [`CallError`].
+
+use core::fmt;
+
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embedded_io_async::ErrorKind as Io;
+use hedge_core::call::{End, Report};
+use hedge_core::policy::{AttemptError, Code, ConfigError, ErrorKind};
+use hedge_wire::http1::{DecodeError, EncodeError};
+
+use crate::response::Response;
+
+/// Why an attempt has no response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Error {
+    /// The request cannot be sent to any server, or its head does not fit a buffer.
+    BadRequest(EncodeError),
+    /// No buffer became free in time, or as many attempts wait for one already as there are buffers. Nothing was sent; the
+    /// server is not to blame.
+    NoBuffer,
+    /// No connection could be made; the request never left.
+    Connect(Io),
+    /// No connection was made in time; the request never left.
+    ConnectTimeout,
+    /// The connection broke; the request may have left.
+    Broken(Io),
+    /// The server closed the connection before its response was whole.
+    Closed,
+    /// The response is larger than a buffer.
+    TooLarge {
+        /// Bytes that a buffer has.
+        capacity: usize,
+    },
+    /// The answer is no HTTP/1.1.
+    Protocol(DecodeError),
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Closed | DecodeError::Truncated => Self::Closed,
+            DecodeError::TooLarge { capacity } => Self::TooLarge { capacity },
+            error => Self::Protocol(error),
+        }
+    }
+}
+
+impl AttemptError for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::BadRequest(_) => ErrorKind::BadRequest,
+            Self::NoBuffer => ErrorKind::Local,
+            Self::Connect(error) => connect_kind(*error),
+            Self::ConnectTimeout => ErrorKind::ConnectTimeout,
+            Self::Broken(Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe) => ErrorKind::Reset,
+            Self::Broken(_) | Self::Closed => ErrorKind::Broken,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::Protocol(_) => ErrorKind::Protocol,
+        }
+    }
+}
+
+/// Whether it was the server, or the way to it, that let no connection come about. Stacks say little: what none of this
+/// client's own faults is, is the server's.
+const fn connect_kind(error: Io) -> ErrorKind {
+    match error {
+        Io::OutOfMemory
+        | Io::AddrInUse
+        | Io::AddrNotAvailable
+        | Io::InvalidInput
+        | Io::PermissionDenied
+        | Io::Unsupported => ErrorKind::Local,
+        _ => ErrorKind::Refused,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadRequest(error) => error.fmt(f),
+            Self::NoBuffer => f.write_str("no buffer was free"),
+            Self::Connect(error) => write!(f, "cannot connect: {error:?}"),
+            Self::ConnectTimeout => f.write_str("connect timeout"),
+            Self::Broken(error) => write!(f, "connection broken: {error:?}"),
+            Self::Closed => f.write_str("connection closed before the whole response"),
+            Self::TooLarge { capacity } => write!(f, "response over the buffer's {capacity} bytes"),
+            Self::Protocol(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Why a call has no reply.
+pub enum CallError<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
+    /// It ended without an accepted response.
+    Ended {
+        /// How.
+        end: End,
+        /// The last failure, if any attempt failed: a response that was not accepted, which keeps its buffer, or an error.
+        last: Option<Result<Response<'r, M, SLOTS, BYTES>, Error>>,
+        /// What happened: which attempts, at which servers, for how long.
+        report: Report,
+    },
+    /// Nothing was started: the call's options cannot be carried out. At most one backup can be in flight.
+    Config(ConfigError),
+}
+
+impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> CallError<'r, M, SLOTS, BYTES> {
+    /// How it ended; `None` if it did not begin.
+    pub const fn end(&self) -> Option<End> {
+        match self {
+            Self::Ended { end, .. } => Some(*end),
+            Self::Config(_) => None,
+        }
+    }
+
+    /// What happened; `None` if it did not begin.
+    pub const fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Ended { report, .. } => Some(report),
+            Self::Config(_) => None,
+        }
+    }
+
+    /// The last failure.
+    pub const fn last(&self) -> Option<&Result<Response<'r, M, SLOTS, BYTES>, Error>> {
+        match self {
+            Self::Ended { last, .. } => last.as_ref(),
+            Self::Config(_) => None,
+        }
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Display for CallError<'_, M, SLOTS, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (end, report) = match self {
+            Self::Ended { end, report, .. } => (end, report),
+            Self::Config(error) => return write!(f, "config: {error}"),
+        };
+        write!(f, "{end} after {}", report.elapsed())?;
+        let Some((id, attempt)) = report.decisive().and_then(|id| Some((id, report.attempts().get(id.index())?)))
+        else {
+            return Ok(());
+        };
+        write!(f, ": attempt {id} at server {}", attempt.server())?;
+        match self.last() {
+            // Abandoned: nobody knows what it would have come to.
+            _ if attempt.code() == Code::NONE => f.write_str(" had not answered"),
+            Some(Err(error)) if attempt.code() == error.kind().into() => write!(f, ": {error}"),
+            _ => write!(f, ": {}", attempt.code()),
+        }
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> core::error::Error for CallError<'_, M, SLOTS, BYTES> {}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for CallError<'_, M, SLOTS, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended { end, last, report } => {
+                f.debug_struct("Ended").field("end", end).field("last", last).field("report", report).finish()
+            }
+            Self::Config(error) => f.debug_tuple("Config").field(error).finish(),
+        }
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for CallError<'_, M, SLOTS, BYTES> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self {
+            Self::Ended { end, last, report } => {
+                defmt::write!(f, "Ended {{ end: {}, last: {}, report: {} }}", end, last, report);
+            }
+            Self::Config(error) => defmt::write!(f, "Config({})", error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t4_what_never_left_says_so() {
+        for error in [Error::NoBuffer, Error::Connect(Io::ConnectionRefused), Error::ConnectTimeout] {
+            assert!(error.never_left(), "{error}");
+        }
+        for error in [Error::Broken(Io::ConnectionReset), Error::Closed, Error::Protocol(DecodeError::BadHead)] {
+            assert!(!error.never_left(), "{error}");
+        }
+    }
+
+    #[test]
+    fn h1_a_failure_of_this_client_is_not_the_servers() {
+        assert_eq!(Error::Connect(Io::ConnectionRefused).kind(), ErrorKind::Refused);
+        assert_eq!(
+            Error::Connect(Io::ConnectionReset).kind(),
+            ErrorKind::Refused,
+            "all that embassy-net's client says"
+        );
+        assert_eq!(Error::Connect(Io::OutOfMemory).kind(), ErrorKind::Local);
+        assert_eq!(Error::NoBuffer.kind(), ErrorKind::Local);
+    }
+}

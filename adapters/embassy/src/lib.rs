@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+// First, for its macros.
+mod fmt;
+
+mod channel;
+mod clock;
+mod error;
+mod http;
+mod request;
+mod resources;
+mod response;
+mod runner;
+mod shared;
+mod slots;
+#[cfg(feature = "embassy-net")]
+mod sockets;
+
+pub use channel::{CallResult, Channel, Reply};
+pub use clock::Clock;
+pub use error::{CallError, Error};
+pub use hedge_core;
+pub use request::Request;
+pub use resources::{Memory, Resources};
+pub use response::{HttpRetryPolicy, Response};
+pub use runner::Runner;
+#[cfg(feature = "embassy-net")]
+pub use sockets::{Connection, SocketBuffers, SocketError, Sockets};

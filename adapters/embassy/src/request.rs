@@ -1,0 +1,136 @@
+//! What is sent: [`Request`].
+
+use core::net::{IpAddr, SocketAddr};
+
+use hedge_core::policy::Idempotency;
+use hedge_wire::http1::{self, EncodeError};
+
+/// An HTTP/1.1 request, borrowed: every attempt of a call sends it anew.
+///
+/// ```
+/// use hedge_embassy::Request;
+///
+/// let request = Request { headers: &[("accept", b"text/plain")], ..Request::get("/temperature") };
+/// assert_eq!(request.method, "GET");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Request<'a> {
+    /// A token, as `GET`; anything but `CONNECT`.
+    pub method: &'a str,
+    /// A path with its query, in visible ASCII.
+    pub target: &'a str,
+    /// What servers are told as their name; `None`: the address of each.
+    pub host: Option<&'a str>,
+    /// Further headers; `host`, `content-length`, `transfer-encoding` and `connection` are written from the rest.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The body, sent from where it lies: it needs no room in a buffer.
+    pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// A `GET`.
+    #[must_use]
+    pub const fn get(target: &'a str) -> Self {
+        Self { method: "GET", target, host: None, headers: &[], body: &[] }
+    }
+
+    /// A `POST`. It is not sent twice, unless the call's options say that it may be (L15).
+    #[must_use]
+    pub const fn post(target: &'a str, body: &'a [u8]) -> Self {
+        Self { method: "POST", body, ..Self::get(target) }
+    }
+
+    /// Whether it may be sent twice, by its method (RFC 9110, 9.2.2).
+    pub(crate) fn idempotency(&self) -> Idempotency {
+        match self.method {
+            "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" => Idempotency::Idempotent,
+            _ => Idempotency::NotIdempotent,
+        }
+    }
+
+    /// Writes its head as it goes to the server at `address`, over a connection that is used once.
+    pub(crate) fn write_head(&self, address: SocketAddr, out: &mut [u8]) -> Result<usize, EncodeError> {
+        let Self { method, target, host, headers, body } = *self;
+        let authority = host.is_none().then(|| Authority::of(address));
+        let host = host.or(authority.as_ref().map(Authority::as_str)).unwrap_or_default();
+        http1::Request { method, target, host, headers, body, keep_alive: false }.encode_head(out)
+    }
+}
+
+/// The longest: eight groups of four digits, colons, brackets, and a port.
+const LONGEST: usize = 47;
+
+/// A server's address as a host is written. By hand, for the formatter would cost more than the rest of a request; so
+/// zeros of an IPv6 address are written out.
+struct Authority(heapless::String<LONGEST>);
+
+impl Authority {
+    fn of(address: SocketAddr) -> Self {
+        let mut text = Self(heapless::String::new());
+        match address.ip() {
+            IpAddr::V4(ip) => {
+                let mut separator = None;
+                for octet in ip.octets() {
+                    text.put(separator.replace('.'));
+                    text.number(octet.into(), 10);
+                }
+            }
+            IpAddr::V6(ip) => {
+                let mut separator = '[';
+                for group in ip.segments() {
+                    text.put(Some(core::mem::replace(&mut separator, ':')));
+                    text.number(group, 16);
+                }
+                text.put(Some(']'));
+            }
+        }
+        text.put(Some(':'));
+        text.number(address.port(), 10);
+        text
+    }
+
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn put(&mut self, text: Option<char>) {
+        // There is room: see LONGEST.
+        let _ = text.map(|text| self.0.push(text));
+    }
+
+    fn number(&mut self, number: u16, base: u16) {
+        // From the largest power of the base that is in it down to 1.
+        let mut power = 1;
+        while number / power >= base {
+            power *= base;
+        }
+        while power > 0 {
+            self.put(char::from_digit(u32::from(number / power % base), u32::from(base)));
+            power /= base;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+
+    #[test]
+    fn a_host_is_written_as_its_address_is() {
+        for address in ["0.0.0.0:0", "10.0.2.2:80", "255.255.255.255:65535", "192.168.100.9:8080"] {
+            assert_eq!(Authority::of(address.parse().unwrap()).as_str(), address);
+        }
+        let longest = "[2001:db8:1111:2222:3333:4444:5555:ffff]:65535";
+        assert_eq!(Authority::of(longest.parse().unwrap()).as_str(), longest);
+        assert_eq!(Authority::of("[fe80::1]:80".parse().unwrap()).as_str(), "[fe80:0:0:0:0:0:0:1]:80");
+    }
+
+    #[test]
+    fn l15_idempotency_goes_by_the_method() {
+        assert_eq!(Request::get("/").idempotency(), Idempotency::Idempotent);
+        assert_eq!(Request::post("/", b"").idempotency(), Idempotency::NotIdempotent);
+        assert_eq!(Request { method: "DELETE", ..Request::get("/") }.idempotency(), Idempotency::Idempotent);
+    }
+}

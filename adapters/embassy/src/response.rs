@@ -1,0 +1,160 @@
+//! What servers answer: [`Response`], and what the default policy makes of it, [`HttpRetryPolicy`].
+
+use core::fmt;
+
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use hedge_core::policy::{Code, DefaultRetryPolicy, Judgement, Pushback, RetryPolicy, Verdict};
+use hedge_core::time::Duration;
+use hedge_wire::http1::{Headers, Layout};
+
+use crate::error::Error;
+use crate::slots::Slot;
+
+/// A whole response, in the buffer of the attempt that received it. The buffer is free for others once this is dropped.
+pub struct Response<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
+    slot: Slot<'r, M, SLOTS, BYTES>,
+    layout: Layout,
+}
+
+impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> Response<'r, M, SLOTS, BYTES> {
+    /// `layout` is that of the response that was received into `slot`.
+    pub(crate) fn new(slot: Slot<'r, M, SLOTS, BYTES>, layout: Layout) -> Self {
+        Self { slot, layout }
+    }
+
+    /// The status, from 200 to 999.
+    pub fn status(&self) -> u16 {
+        self.layout.status()
+    }
+
+    /// The value of the first header of that name, in any case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.whole()?.header(name)
+    }
+
+    /// Names and values, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.whole().map(|response| response.headers()).into_iter().flatten()
+    }
+
+    /// The body: empty if there is none, joined if it came in chunks.
+    pub fn body(&self) -> &[u8] {
+        self.whole().map_or(&[], |response| response.body())
+    }
+
+    fn whole(&self) -> Option<hedge_wire::http1::Response<'_>> {
+        self.layout.of(self.slot.bytes())
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Response<'_, M, SLOTS, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").field("status", &self.status()).field("body", &self.body().len()).finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for Response<'_, M, SLOTS, BYTES> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Response {{ status: {}, body: {} bytes }}", self.status(), self.body().len());
+    }
+}
+
+/// The default for HTTP (R1): a status below 500 is accepted, others are not worth another attempt, with the status as
+/// their code, and errors are judged by their kind.
+///
+/// A failed response may push back (R4), by `grpc-retry-pushback-ms` or else by `retry-after` in seconds. Anything else in
+/// them is "do not", a date too: a microcontroller has no wall clock to read it by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HttpRetryPolicy;
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> RetryPolicy<Response<'_, M, SLOTS, BYTES>, Error>
+    for HttpRetryPolicy
+{
+    fn judge(&self, result: Result<&Response<'_, M, SLOTS, BYTES>, &Error>) -> Judgement {
+        match result {
+            Ok(response) if response.status() < 500 => Verdict::Accept.into(),
+            Ok(response) => Judgement {
+                pushback: response.whole().and_then(|response| pushback(&response.headers())),
+                ..Judgement::new(Verdict::Wait, Code(response.status()))
+            },
+            Err(error) => RetryPolicy::<(), Error>::judge(&DefaultRetryPolicy, Err(error)),
+        }
+    }
+}
+
+/// What headers ask about further attempts.
+fn pushback(headers: &Headers<'_>) -> Option<Pushback> {
+    let asked = match only(headers, "grpc-retry-pushback-ms") {
+        None => only(headers, "retry-after")?.map(Duration::from_secs),
+        Some(millis) => millis.map(Duration::from_millis),
+    };
+    Some(asked.map_or(Pushback::DoNot, Pushback::After))
+}
+
+/// The number in a header that must not come twice; `Some(None)` if it does, or is none.
+fn only(headers: &Headers<'_>, name: &str) -> Option<Option<u64>> {
+    let mut values = headers.clone().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let first = values.next()?;
+    Some(number(first).filter(|_| values.next().is_none()))
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    let number = digits.iter().try_fold(0_u64, |number, digit| match digit {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    });
+    number.filter(|_| !digits.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+    use hedge_wire::http1::{Progress, Receiver};
+
+    use crate::slots::Slots;
+
+    const DO_NOT: Option<Pushback> = Some(Pushback::DoNot);
+
+    fn judged(status: u16, headers: &str) -> Judgement {
+        let slots: Slots<NoopRawMutex, 1, 256> = Slots::new();
+        let mut slot = slots.try_take().unwrap();
+        let text = std::format!("HTTP/1.1 {status} X\r\n{headers}content-length: 2\r\n\r\nhi");
+        let mut receiver = Receiver::new(slot.bytes_mut(), false);
+        receiver.space()[..text.len()].copy_from_slice(text.as_bytes());
+        assert_eq!(receiver.received(text.len()), Ok(Progress::Done));
+        let layout = receiver.response().unwrap().layout();
+        let response = Response::new(slot, layout);
+        assert_eq!((response.status(), response.body()), (status, &b"hi"[..]));
+        HttpRetryPolicy.judge(Ok(&response))
+    }
+
+    #[test]
+    fn r1_a_status_below_500_is_accepted_and_others_wait() {
+        for status in [200, 302, 404, 429, 499] {
+            assert_eq!(judged(status, "retry-after: 1\r\n"), Verdict::Accept.into(), "{status}");
+        }
+        for status in [500, 503, 599, 999] {
+            assert_eq!(judged(status, ""), Judgement::new(Verdict::Wait, Code(status)));
+        }
+    }
+
+    #[test]
+    fn r4_headers_of_a_failure_push_back() {
+        let after = |millis| Some(Pushback::After(Duration::from_millis(millis)));
+        for (headers, expected) in [
+            ("", None),
+            ("retry-after: 2\r\n", after(2_000)),
+            ("Retry-After: 2\r\ngrpc-retry-pushback-ms: 20\r\n", after(20)),
+            ("grpc-retry-pushback-ms: -1\r\n", DO_NOT),
+            ("grpc-retry-pushback-ms:\r\n", DO_NOT),
+            ("retry-after: 1\r\nretry-after: 1\r\n", DO_NOT),
+            ("retry-after: 99999999999999999999\r\n", DO_NOT),
+            ("retry-after: Wed, 30 Sep 2015 08:49:40 GMT\r\n", DO_NOT),
+        ] {
+            assert_eq!(judged(503, headers).pushback, expected, "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What brings back servers that could not be connected to: [`Runner`] (H1).
+
+use core::convert::Infallible;
+use core::fmt;
+use core::future::poll_fn;
+use core::net::SocketAddr;
+
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embedded_nal_async::TcpConnect;
+use hedge_core::balance::Balancer;
+use hedge_core::call::ServerId;
+use hedge_core::drive::Timer as _;
+use hedge_core::health::{Breaker, CheckAction, CheckInput, CheckOptions, Checker, HealthError};
+use hedge_core::policy::BackupPolicy;
+use hedge_core::time::Instant;
+
+use crate::clock::{Clock, before};
+use crate::http::exchange;
+use crate::request::Request;
+use crate::resources::{Memory, Resources};
+use crate::shared::Shared;
+
+/// Checks the servers of a channel that could not be connected to, and lets them in again (H1).
+///
+/// While it runs, a server whose connection is refused, or not made in time, takes no calls until a check has passed: one
+/// connects to it, every 3 s unless said otherwise. One check is made at a time, so a stack needs one socket more than there
+/// are attempts. While it does not run, no server is isolated for its connections; breakers are not its concern.
+///
+/// In memory: the future of [`run`](Self::run), 64 bytes a server and 304, and a socket.
+pub struct Runner<'r, S, R: Memory> {
+    stack: &'r S,
+    shared: &'r R::Shared,
+    application: Option<Application<'r>>,
+}
+
+/// The application's own check.
+struct Application<'r> {
+    request: Request<'r>,
+    buffer: &'r mut [u8],
+}
+
+impl<'r, S, R: Memory> Runner<'r, S, R> {
+    pub(crate) fn new(stack: &'r S, shared: &'r R::Shared) -> Self {
+        Self { stack, shared, application: None }
+    }
+
+    /// A server is let in again only if it also answers `request` by a status of 2xx, on a connection of its own.
+    ///
+    /// `buffer` is for that answer: one that does not fit has not passed.
+    #[must_use]
+    pub fn with_application_check(mut self, request: Request<'r>, buffer: &'r mut [u8]) -> Self {
+        self.application = Some(Application { request, buffer });
+        self
+    }
+}
+
+impl<S, B, P, M, const SERVERS: usize, const SLOTS: usize, const BYTES: usize, K, T>
+    Runner<'_, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>
+where
+    S: TcpConnect,
+    B: Balancer,
+    P: BackupPolicy,
+    M: RawMutex,
+    K: Breaker,
+{
+    /// Sets how often and how long checks are made. Whether there is one of the application's is known already.
+    ///
+    /// # Errors
+    /// The first option that is out of its range, with nothing changed.
+    pub fn set_options(&mut self, options: CheckOptions) -> Result<(), HealthError> {
+        options.validate()?;
+        self.shared.change(|state| state.checks = options);
+        Ok(())
+    }
+
+    /// Checks for as long as it is awaited: a task of its own. Dropped, it lets everybody in; the next call there finds out.
+    pub async fn run(&mut self) -> Infallible {
+        let Self { stack, shared, application } = self;
+        let _watch = Watch::new(shared);
+        let mut checkers = [const { None }; SERVERS];
+        loop {
+            let mut next = Instant::NEVER;
+            for (slot, checker) in (0..).zip(&mut checkers) {
+                let until = check(*stack, shared, application, slot, checker).await;
+                next = next.min(until.unwrap_or(Instant::NEVER));
+            }
+            // The end of the wait is news too.
+            let news = poll_fn(|cx| shared.change(|state| state.poll_news(cx)));
+            let _ = before(next, news).await;
+        }
+    }
+}
+
+/// Checks the server in a slot, if it is to be; says when there is more to do.
+async fn check<S, B, P, M, const SERVERS: usize, K, T>(
+    stack: &S,
+    shared: &Shared<B, P, M, SERVERS, K, T>,
+    application: &mut Option<Application<'_>>,
+    slot: u16,
+    checked: &mut Option<(ServerId, Checker)>,
+) -> Option<Instant>
+where
+    S: TcpConnect,
+    B: Balancer,
+    M: RawMutex,
+    K: Breaker,
+{
+    loop {
+        let now = Clock.now();
+        let (server, address, mut options) = shared.with(|state| {
+            let cluster = state.servers.cluster();
+            let server = cluster.in_slot(slot).filter(|server| state.is_broken(*server))?;
+            Some((server, *cluster.address(server)?, state.checks))
+        })?;
+        options.application = application.is_some();
+        let checker = match checked {
+            Some((of, checker)) if *of == server => checker,
+            _ => {
+                let mut checker = Checker::new(options, &shared.seeds).ok()?;
+                checker.handle(now, CheckInput::Broken);
+                &mut checked.insert((server, checker)).1
+            }
+        };
+        // It was checked when it was set.
+        let _ = checker.set_interval(options.interval);
+        let (check, passed) = match checker.poll(now) {
+            CheckAction::Publish { usable: true } => {
+                info!("server {} is back", server);
+                shared.with(|state| state.servers.set_usable(server, true, now));
+                *checked = None;
+                return None;
+            }
+            // It was published when the call found out; what is to be abandoned has been dropped.
+            CheckAction::Publish { usable: false } | CheckAction::Abandon { .. } => continue,
+            CheckAction::Wait { until } => return until,
+            CheckAction::Done => return None,
+            CheckAction::Connect { check, until } => {
+                let connected = before(until, stack.connect(address)).await;
+                (check, matches!(connected, Ok(Ok(_))))
+            }
+            CheckAction::Ask { check, until } => {
+                (check, before(until, passes(stack, application, address)).await.unwrap_or(false))
+            }
+        };
+        debug!("check of server {}: passed {}", server, passed);
+        checker.handle(Clock.now(), if passed { CheckInput::Passed { check } } else { CheckInput::Failed { check } });
+    }
+}
+
+/// Whether a server passes the application's check.
+async fn passes<S: TcpConnect>(stack: &S, application: &mut Option<Application<'_>>, address: SocketAddr) -> bool {
+    let Some(Application { request, buffer }) = application else { return true };
+    let Ok(head) = request.write_head(address, buffer) else { return false };
+    let Ok(mut connection) = stack.connect(address).await else { return false };
+    let answer = exchange(&mut connection, request, head, buffer).await;
+    answer.is_ok_and(|layout| (200..300).contains(&layout.status()))
+}
+
+/// Says that somebody checks; when it is dropped, that nobody does.
+struct Watch<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T>(&'r Shared<B, P, M, SERVERS, K, T>);
+
+impl<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Watch<'r, B, P, M, SERVERS, K, T> {
+    fn new(shared: &'r Shared<B, P, M, SERVERS, K, T>) -> Self {
+        shared.change(|state| state.watched = true);
+        Self(shared)
+    }
+}
+
+impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Drop for Watch<'_, B, P, M, SERVERS, K, T> {
+    fn drop(&mut self) {
+        self.0.change(|state| {
+            state.watched = false;
+            for (server, _) in state.servers.cluster().iter() {
+                state.servers.set_usable(server, true, Clock.now());
+            }
+        });
+    }
+}
+
+impl<S, R: Memory> fmt::Debug for Runner<'_, S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("application", &self.application.is_some()).finish_non_exhaustive()
+    }
+}

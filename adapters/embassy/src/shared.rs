@@ -1,0 +1,177 @@
+//! What the calls of a channel share: [`Shared`].
+
+use core::cell::RefCell;
+use core::fmt;
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+
+use embassy_sync::blocking_mutex::Mutex;
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embassy_sync::waitqueue::WakerRegistration;
+use hedge_core::balance::{Balancer, Seeds};
+use hedge_core::call::{Feedback, Finished, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::channel::Channel;
+use hedge_core::drive::Addresses;
+use hedge_core::health::{Breaker, CheckOptions};
+use hedge_core::policy::{
+    BackupDelay, BackupPolicy, ChannelOptions, Code, Denial, Ended, ErrorKind, Idempotency, NoPolicy,
+};
+use hedge_core::time::Instant;
+
+/// The servers, and how they are chosen: a channel of hedge-core's, whose policy stands beside it, so that nothing of the
+/// caller's runs in a critical section.
+pub(crate) type Servers<B, K, T, const SERVERS: usize> = Channel<SocketAddr, B, NoPolicy, T, SERVERS, K>;
+
+/// What the calls of a channel share.
+pub struct Shared<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> {
+    pub(crate) options: ChannelOptions,
+    pub(crate) seeds: Seeds,
+    pub(crate) policy: P,
+    pub(crate) state: Mutex<M, RefCell<State<B, SERVERS, K, T>>>,
+}
+
+/// What is looked at and changed in a critical section.
+pub(crate) struct State<B: Balancer, const SERVERS: usize, K: Breaker, T> {
+    pub(crate) servers: Servers<B, K, T, SERVERS>,
+    pub(crate) checks: CheckOptions,
+    /// Somebody checks: without that nobody is isolated, for nobody would bring them back.
+    pub(crate) watched: bool,
+    /// There is something for the checks to look at.
+    news: bool,
+    runner: WakerRegistration,
+}
+
+impl<B: Balancer, const SERVERS: usize, K: Breaker, T> State<B, SERVERS, K, T> {
+    pub(crate) fn new(servers: Servers<B, K, T, SERVERS>) -> Self {
+        Self { servers, checks: CheckOptions::DEFAULT, watched: false, news: false, runner: WakerRegistration::new() }
+    }
+
+    /// Has the checks look again.
+    pub(crate) fn tell(&mut self) {
+        self.news = true;
+        self.runner.wake();
+    }
+
+    /// Ready once there is something new for the checks.
+    pub(crate) fn poll_news(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if core::mem::take(&mut self.news) {
+            return Poll::Ready(());
+        }
+        self.runner.register(cx.waker());
+        Poll::Pending
+    }
+
+    /// Whether a server cannot be connected to, as far as is known.
+    pub(crate) fn is_broken(&self, server: ServerId) -> bool {
+        self.servers.cluster().state(server).is_some_and(|record| record.health().is_broken())
+    }
+
+    /// A server cannot be connected to: it takes no calls until it has been checked (H1).
+    fn broke(&mut self, server: ServerId, now: Instant) {
+        if self.watched && !self.is_broken(server) && self.servers.set_usable(server, false, now) {
+            warn!("server {} cannot be connected to: isolated", server);
+            self.tell();
+        }
+    }
+}
+
+impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Shared<B, P, M, SERVERS, K, T> {
+    /// Looks at the state, in a critical section.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&State<B, SERVERS, K, T>) -> R) -> R {
+        self.state.lock(|state| look(&state.borrow()))
+    }
+
+    /// Changes the state, in a critical section.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State<B, SERVERS, K, T>) -> R) -> R {
+        self.state.lock(|state| change(&mut state.borrow_mut()))
+    }
+}
+
+/// A channel as one call sees it.
+pub(crate) struct CallHost<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> {
+    pub(crate) shared: &'r Shared<B, P, M, SERVERS, K, T>,
+    /// The request's.
+    pub(crate) idempotency: Idempotency,
+}
+
+impl<B: Balancer, P: BackupPolicy, M: RawMutex, const SERVERS: usize, K: Breaker, T> Host
+    for CallHost<'_, B, P, M, SERVERS, K, T>
+{
+    type Ticket = B::Ticket;
+
+    fn options(&self) -> &ChannelOptions {
+        &self.shared.options
+    }
+
+    fn idempotency(&self) -> Idempotency {
+        self.idempotency
+    }
+
+    fn seeds(&self) -> &Seeds {
+        &self.shared.seeds
+    }
+
+    fn addresses(&self) -> usize {
+        self.shared.with(|state| state.servers.addresses())
+    }
+
+    fn needs_request_code(&self) -> bool {
+        self.shared.with(|state| state.servers.needs_request_code())
+    }
+
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<B::Ticket>, NoServer> {
+        self.shared.with(|state| state.servers.look(selection, random))
+    }
+
+    fn commit(&self, pick: &Pick<B::Ticket>, now: Instant, insist: bool) -> bool {
+        self.shared.with(|state| state.servers.commit(pick, now, insist))
+    }
+
+    fn finished(&self, attempt: &Finished) {
+        let (id, server, code) = (attempt.sent.attempt, attempt.sent.server, attempt.code);
+        match attempt.feedback {
+            Feedback::Success { .. } => debug!("attempt {} at server {}: answered", id, server),
+            Feedback::Failure { .. } => debug!("attempt {} at server {}: {}", id, server, code),
+            Feedback::Abandoned { .. } => debug!("attempt {} at server {}: given up", id, server),
+        }
+        let broke = code == Code::from(ErrorKind::Refused) || code == Code::from(ErrorKind::ConnectTimeout);
+        self.shared.change(|state| {
+            state.servers.finished(attempt);
+            if broke {
+                state.broke(server, attempt.now);
+            }
+        });
+    }
+
+    fn backup_delay(&self, now: Instant) -> BackupDelay {
+        self.shared.policy.delay(now).unwrap_or(self.shared.options.backup)
+    }
+
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.shared.policy.may_back_up(now)
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.shared.policy.may_retry(now)
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        self.shared.policy.ended(call);
+    }
+}
+
+impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Addresses
+    for CallHost<'_, B, P, M, SERVERS, K, T>
+{
+    type Address = SocketAddr;
+
+    fn address_of(&self, server: ServerId) -> Option<SocketAddr> {
+        self.shared.with(|state| state.servers.cluster().address(server).copied())
+    }
+}
+
+impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> fmt::Debug for Shared<B, P, M, SERVERS, K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! The buffers of attempts, lent one by one: [`Slots`].
+
+use core::cell::RefCell;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::task::{Context, Poll, Waker};
+
+use embassy_sync::blocking_mutex::Mutex;
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embassy_sync::mutex::{Mutex as Lent, MutexGuard};
+use heapless::Vec;
+
+/// `SLOTS` buffers of `BYTES` bytes. Who finds none free waits for its turn, among at most `SLOTS` that wait.
+pub struct Slots<M: RawMutex, const SLOTS: usize, const BYTES: usize> {
+    buffers: [Lent<M, [u8; BYTES]>; SLOTS],
+    queue: Queue<M, SLOTS>,
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Slots<M, SLOTS, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("free", &self.free()).finish_non_exhaustive()
+    }
+}
+
+struct Queue<M: RawMutex, const WAITERS: usize>(Mutex<M, RefCell<Waiters<WAITERS>>>);
+
+struct Waiters<const WAITERS: usize> {
+    /// In the order of their arrival.
+    waiting: Vec<(u32, Waker), WAITERS>,
+    next_ticket: u32,
+}
+
+/// A buffer that is one attempt's until this is dropped.
+pub(crate) struct Slot<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
+    // Free before the next is woken: fields are dropped in this order.
+    bytes: MutexGuard<'r, M, [u8; BYTES]>,
+    _next: WakesNext<'r, M, SLOTS>,
+}
+
+struct WakesNext<'r, M: RawMutex, const SLOTS: usize>(&'r Queue<M, SLOTS>);
+
+/// More wait already than there is room for.
+pub(crate) struct TooManyWait;
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES> {
+    pub(crate) const fn new() -> Self {
+        let waiters = Waiters { waiting: Vec::new(), next_ticket: 0 };
+        Self { buffers: [const { Lent::new([0; BYTES]) }; SLOTS], queue: Queue(Mutex::new(RefCell::new(waiters))) }
+    }
+
+    /// How many are free.
+    pub(crate) fn free(&self) -> usize {
+        self.buffers.iter().filter(|buffer| buffer.try_lock().is_ok()).count()
+    }
+
+    /// A buffer that is free and that nobody waits for.
+    pub(crate) fn try_take(&self) -> Option<Slot<'_, M, SLOTS, BYTES>> {
+        let nobody_waits = self.queue.0.lock(|waiters| waiters.borrow().waiting.is_empty());
+        if nobody_waits { self.any() } else { None }
+    }
+
+    /// Waits for a buffer, behind those who wait already.
+    pub(crate) fn take(&self) -> impl Future<Output = Result<Slot<'_, M, SLOTS, BYTES>, TooManyWait>> {
+        let mut place = Place { queue: &self.queue, ticket: None };
+        poll_fn(move |cx| {
+            if !place.wait(cx)? {
+                return Poll::Pending;
+            }
+            match self.any() {
+                Some(slot) => {
+                    // Leaving wakes the next in line, for whom another one may be free.
+                    place.leave();
+                    Poll::Ready(Ok(slot))
+                }
+                None => Poll::Pending,
+            }
+        })
+    }
+
+    fn any(&self) -> Option<Slot<'_, M, SLOTS, BYTES>> {
+        let bytes = self.buffers.iter().find_map(|buffer| buffer.try_lock().ok())?;
+        Some(Slot { bytes, _next: WakesNext(&self.queue) })
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slot<'_, M, SLOTS, BYTES> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &*self.bytes
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut *self.bytes
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize> Drop for WakesNext<'_, M, SLOTS> {
+    fn drop(&mut self) {
+        self.0.wake_first();
+    }
+}
+
+impl<M: RawMutex, const WAITERS: usize> Queue<M, WAITERS> {
+    fn wake_first(&self) {
+        self.0.lock(|waiters| {
+            if let Some((_, waker)) = waiters.borrow().waiting.first() {
+                waker.wake_by_ref();
+            }
+        });
+    }
+}
+
+/// A place in the queue, given up when it is dropped.
+struct Place<'q, M: RawMutex, const WAITERS: usize> {
+    queue: &'q Queue<M, WAITERS>,
+    ticket: Option<u32>,
+}
+
+impl<M: RawMutex, const WAITERS: usize> Place<'_, M, WAITERS> {
+    /// Queues up, and says whether this is the first in line.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Result<bool, TooManyWait> {
+        self.queue.0.lock(|waiters| {
+            let waiters = &mut *waiters.borrow_mut();
+            let ticket = *self.ticket.get_or_insert_with(|| {
+                waiters.next_ticket = waiters.next_ticket.wrapping_add(1);
+                waiters.next_ticket
+            });
+            match waiters.waiting.iter_mut().find(|(waiting, _)| *waiting == ticket) {
+                Some((_, waker)) => waker.clone_from(cx.waker()),
+                None => waiters.waiting.push((ticket, cx.waker().clone())).map_err(|_| TooManyWait)?,
+            }
+            Ok(waiters.waiting.first().is_some_and(|(first, _)| *first == ticket))
+        })
+    }
+
+    fn leave(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.queue.0.lock(|waiters| waiters.borrow_mut().waiting.retain(|(waiting, _)| *waiting != ticket));
+            // If this was woken for a buffer and goes without it, somebody else has to hear of it.
+            self.queue.wake_first();
+        }
+    }
+}
+
+impl<M: RawMutex, const WAITERS: usize> Drop for Place<'_, M, WAITERS> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

@@ -1,0 +1,198 @@
+//! embassy-net's sockets in a pool: [`Sockets`].
+
+use core::cell::Cell;
+use core::fmt;
+use core::net::SocketAddr;
+
+use embassy_net::tcp::{ConnectError, Error, State, TcpSocket};
+use embassy_net::{IpEndpoint, Stack};
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use embedded_nal_async::TcpConnect;
+
+/// The buffers of `N` sockets: what each may have sent without an answer to it, `TX` bytes, and what it may have received
+/// and not read, `RX` bytes.
+pub struct SocketBuffers<const N: usize, const TX: usize, const RX: usize> {
+    buffers: [([u8; TX], [u8; RX]); N],
+}
+
+impl<const N: usize, const TX: usize, const RX: usize> SocketBuffers<N, TX, RX> {
+    /// Buffers that nobody uses.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { buffers: [([0; TX], [0; RX]); N] }
+    }
+}
+
+/// `N` of embassy-net's TCP sockets, for connections that are made one after another.
+///
+/// What embassy-net's own `TcpClient` does too, and these things it cannot do:
+/// - A connection that is given up is reset, so that its server stops to work for it, and one that the server has closed is
+///   closed in order. `TcpClient` forgets both, with what it has not acknowledged yet: the server hears of that at the
+///   earliest when it next sends, and holds its end until then.
+/// - A socket that is missing is not told as a server that refuses, which would isolate the server.
+///
+/// The sockets stay in the stack for as long as this lives, so its resources need room for `N`.
+pub struct Sockets<'d, const N: usize> {
+    free: [Cell<Option<TcpSocket<'d>>>; N],
+}
+
+impl<'d, const N: usize> Sockets<'d, N> {
+    /// Takes `N` sockets of a stack.
+    pub fn new<const TX: usize, const RX: usize>(stack: Stack<'d>, buffers: &'d mut SocketBuffers<N, TX, RX>) -> Self {
+        let free = buffers.buffers.each_mut().map(|(tx, rx)| {
+            let mut socket = TcpSocket::new(stack, rx, tx);
+            // A request is written in two pieces, of which the second would wait for an answer to the first.
+            socket.set_nagle_enabled(false);
+            Cell::new(Some(socket))
+        });
+        Self { free }
+    }
+
+    /// How many are free: all of them while nobody connects or is connected.
+    pub fn free(&self) -> usize {
+        self.free.iter().filter(|place| peek(place, |_| ()).is_some()).count()
+    }
+
+    /// A socket that is free: rather one that has said farewell to its last server than one that would be cut short.
+    fn take(&self) -> Option<Connection<'_, 'd>> {
+        let done = |socket: &TcpSocket<'d>| socket.state() == State::Closed && socket.remote_endpoint().is_none();
+        let rested = self.free.iter().find(|place| peek(place, done) == Some(true));
+        let place = rested.or_else(|| self.free.iter().find(|place| peek(place, |_| ()).is_some()))?;
+        let mut socket = place.take()?;
+        socket.abort();
+        Some(Connection { place, socket: Some(socket) })
+    }
+}
+
+/// Looks at what is in a place; `None` if there is nothing.
+fn peek<'d, V>(place: &Cell<Option<TcpSocket<'d>>>, look: impl FnOnce(&TcpSocket<'d>) -> V) -> Option<V> {
+    let socket = place.take()?;
+    let seen = look(&socket);
+    place.set(Some(socket));
+    Some(seen)
+}
+
+/// A connection over one of [`Sockets`]. Dropped it is closed if the server has closed it, else reset, and its socket is free.
+pub struct Connection<'a, 'd> {
+    place: &'a Cell<Option<TcpSocket<'d>>>,
+    socket: Option<TcpSocket<'d>>,
+}
+
+impl<'d> Connection<'_, 'd> {
+    /// There is one until the drop.
+    fn socket(&mut self) -> Result<&mut TcpSocket<'d>, SocketError> {
+        self.socket.as_mut().ok_or(SocketError::NoSocket)
+    }
+}
+
+impl Drop for Connection<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(socket) = &mut self.socket {
+            // The stack sends either from its own task; the socket stays with it for that.
+            if socket.state() == State::CloseWait { socket.close() } else { socket.abort() }
+        }
+        self.place.set(self.socket.take());
+    }
+}
+
+impl<'d, const N: usize> TcpConnect for Sockets<'d, N> {
+    type Error = SocketError;
+    type Connection<'a>
+        = Connection<'a, 'd>
+    where
+        Self: 'a;
+
+    async fn connect<'a>(&'a self, remote: SocketAddr) -> Result<Self::Connection<'a>, SocketError> {
+        let mut connection = self.take().ok_or(SocketError::NoSocket)?;
+        let remote = match remote {
+            SocketAddr::V4(remote) => IpEndpoint::from(remote),
+            #[cfg(feature = "proto-ipv6")]
+            SocketAddr::V6(remote) => IpEndpoint::from(remote),
+            #[cfg(not(feature = "proto-ipv6"))]
+            SocketAddr::V6(_) => return Err(SocketError::Connect(ConnectError::NoRoute)),
+        };
+        connection.socket()?.connect(remote).await.map_err(SocketError::Connect)?;
+        Ok(connection)
+    }
+}
+
+/// Why there is no connection, or none any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum SocketError {
+    /// All are in use.
+    NoSocket,
+    /// It could not be made.
+    Connect(ConnectError),
+    /// It broke.
+    Broken(Error),
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSocket => f.write_str("no socket is free"),
+            Self::Connect(error) => write!(f, "cannot connect: {error:?}"),
+            Self::Broken(error) => write!(f, "connection broken: {error:?}"),
+        }
+    }
+}
+
+impl core::error::Error for SocketError {}
+
+impl embedded_io_async::Error for SocketError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSocket | Self::Connect(ConnectError::InvalidState) => ErrorKind::OutOfMemory,
+            Self::Connect(ConnectError::ConnectionReset) => ErrorKind::ConnectionRefused,
+            Self::Connect(ConnectError::TimedOut) => ErrorKind::TimedOut,
+            // The device has no address yet, or the server's is none.
+            Self::Connect(ConnectError::NoRoute) => ErrorKind::AddrNotAvailable,
+            Self::Broken(Error::ConnectionReset) => ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+impl ErrorType for Connection<'_, '_> {
+    type Error = SocketError;
+}
+
+impl Read for Connection<'_, '_> {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SocketError> {
+        self.socket()?.read(buffer).await.map_err(SocketError::Broken)
+    }
+}
+
+impl Write for Connection<'_, '_> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, SocketError> {
+        self.socket()?.write(bytes).await.map_err(SocketError::Broken)
+    }
+
+    async fn flush(&mut self) -> Result<(), SocketError> {
+        self.socket()?.flush().await.map_err(SocketError::Broken)
+    }
+}
+
+impl<const N: usize, const TX: usize, const RX: usize> Default for SocketBuffers<N, TX, RX> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize, const TX: usize, const RX: usize> fmt::Debug for SocketBuffers<N, TX, RX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketBuffers").finish_non_exhaustive()
+    }
+}
+
+impl<const N: usize> fmt::Debug for Sockets<'_, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sockets").field("free", &self.free()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Connection<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}

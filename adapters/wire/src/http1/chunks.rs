@@ -1,0 +1,82 @@
+//! The lines between the pieces of a chunked body (RFC 9112, 7.1).
+
+use super::{DecodeError, is_text};
+
+/// Digits of a chunk's size: as many as 64 bits have.
+const MAX_DIGITS: u8 = 16;
+
+/// Where in a chunked body the next byte stands. Lines end in CRLF and in nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Chunks {
+    Size {
+        size: usize,
+        digits: u8,
+    },
+    /// Spaces after the size.
+    Space {
+        size: usize,
+    },
+    Extension {
+        size: usize,
+    },
+    SizeLf {
+        size: usize,
+    },
+    Data {
+        left: usize,
+    },
+    DataCr,
+    DataLf,
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    End,
+}
+
+impl Chunks {
+    pub(super) const START: Self = Self::Size { size: 0, digits: 0 };
+
+    /// What follows a byte that is not data.
+    pub(super) fn after(self, byte: u8) -> Result<Self, DecodeError> {
+        let next = match (self, byte) {
+            (Self::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
+                if digits == MAX_DIGITS {
+                    return Err(DecodeError::BadChunk);
+                }
+                Self::Size {
+                    size: size.saturating_mul(16).saturating_add(value(byte)),
+                    digits: digits.saturating_add(1),
+                }
+            }
+            (Self::Size { digits: 0, .. }, _) => return Err(DecodeError::BadChunk),
+            (Self::Size { size, .. } | Self::Space { size }, b' ' | b'\t') => Self::Space { size },
+            (Self::Size { size, .. } | Self::Space { size }, b';') => Self::Extension { size },
+            (Self::Size { size, .. } | Self::Space { size } | Self::Extension { size }, b'\r') => Self::SizeLf { size },
+            (Self::Extension { size }, _) if is_text(byte) => Self::Extension { size },
+            (Self::SizeLf { size: 0 }, b'\n') => Self::TrailerStart,
+            (Self::SizeLf { size }, b'\n') => Self::Data { left: size },
+            (Self::DataCr, b'\r') => Self::DataLf,
+            (Self::DataLf, b'\n') => Self::START,
+            (Self::TrailerStart, b'\r') => Self::EndLf,
+            (Self::EndLf, b'\n') => Self::End,
+            (Self::Trailer, b'\r') => Self::TrailerLf,
+            (Self::TrailerLf, b'\n') => Self::TrailerStart,
+            (Self::TrailerStart | Self::Trailer, _) if is_text(byte) => Self::Trailer,
+            _ => return Err(DecodeError::BadChunk),
+        };
+        Ok(next)
+    }
+
+    /// Whether the byte that led here is one that a sender could add without end.
+    pub(super) fn is_padding(self) -> bool {
+        matches!(self, Self::Space { .. } | Self::Extension { .. } | Self::Trailer)
+    }
+}
+
+fn value(hexdigit: u8) -> usize {
+    usize::from(match hexdigit {
+        b'0'..=b'9' => hexdigit - b'0',
+        _ => (hexdigit | 0x20).wrapping_sub(b'a').wrapping_add(10),
+    })
+}
