@@ -146,3 +146,73 @@ impl<M: RawMutex, const WAITERS: usize> Drop for Place<'_, M, WAITERS> {
         self.leave();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use core::pin::{Pin, pin};
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    type Two = Slots<NoopRawMutex, 2, 16>;
+    type Taken<'s> = Result<Slot<'s, NoopRawMutex, 2, 16>, TooManyWait>;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn poll<'s>(future: Pin<&mut impl Future<Output = Taken<'s>>>, wakes: &Arc<Wakes>) -> Poll<Taken<'s>> {
+        future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(wakes))))
+    }
+
+    #[test]
+    fn buffers_go_to_those_who_wait_in_their_order() {
+        let (slots, wakes) = (Two::new(), [(); 2].map(|()| Arc::<Wakes>::default()));
+        let one = slots.try_take();
+        let other = slots.try_take();
+        assert!(one.is_some() && other.is_some() && slots.try_take().is_none() && slots.free() == 0);
+        let (mut first, mut second) = (pin!(slots.take()), pin!(slots.take()));
+        assert!(poll(first.as_mut(), &wakes[0]).is_pending());
+        assert!(poll(second.as_mut(), &wakes[1]).is_pending());
+        drop(one);
+        assert_eq!(wakes.each_ref().map(|wakes| wakes.0.load(Ordering::Relaxed)), [1, 0]);
+        assert!(slots.try_take().is_none(), "it is another's turn");
+        assert!(poll(second.as_mut(), &wakes[1]).is_pending());
+        assert!(matches!(poll(first.as_mut(), &wakes[0]), Poll::Ready(Ok(_))));
+    }
+
+    #[test]
+    fn one_who_is_woken_and_goes_wakes_the_next() {
+        let (slots, wakes) = (Two::new(), [(); 2].map(|()| Arc::<Wakes>::default()));
+        let (one, _other) = (slots.try_take(), slots.try_take());
+        let mut second = pin!(slots.take());
+        {
+            let mut first = pin!(slots.take());
+            assert!(poll(first.as_mut(), &wakes[0]).is_pending());
+            assert!(poll(second.as_mut(), &wakes[1]).is_pending());
+            drop(one);
+        }
+        assert_eq!(wakes[1].0.load(Ordering::Relaxed), 1);
+        assert!(matches!(poll(second.as_mut(), &wakes[1]), Poll::Ready(Ok(_))));
+    }
+
+    #[test]
+    fn as_many_wait_as_there_are_buffers() {
+        let (slots, wakes) = (Two::new(), Arc::<Wakes>::default());
+        let _both = (slots.try_take(), slots.try_take());
+        let mut waiting = [(); 2].map(|()| std::boxed::Box::pin(slots.take()));
+        assert!(waiting.iter_mut().all(|one| poll(one.as_mut(), &wakes).is_pending()));
+        assert!(matches!(poll(pin!(slots.take()), &wakes), Poll::Ready(Err(TooManyWait))));
+        let [_first, second] = waiting;
+        drop(second);
+        assert!(poll(pin!(slots.take()), &wakes).is_pending());
+    }
+}

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::fmt;
+use core::future::Future;
 use core::net::SocketAddr;
 
 use embassy_net::tcp::{ConnectError, Error, State, TcpSocket};
@@ -102,17 +103,20 @@ impl<'d, const N: usize> TcpConnect for Sockets<'d, N> {
     where
         Self: 'a;
 
-    async fn connect<'a>(&'a self, remote: SocketAddr) -> Result<Self::Connection<'a>, SocketError> {
-        let mut connection = self.take().ok_or(SocketError::NoSocket)?;
+    fn connect<'a>(&'a self, remote: SocketAddr) -> impl Future<Output = Result<Self::Connection<'a>, SocketError>> {
+        // In the stack's own terms before there is a future to keep it.
         let remote = match remote {
-            SocketAddr::V4(remote) => IpEndpoint::from(remote),
+            SocketAddr::V4(remote) => Ok(IpEndpoint::from(remote)),
             #[cfg(feature = "proto-ipv6")]
-            SocketAddr::V6(remote) => IpEndpoint::from(remote),
+            SocketAddr::V6(remote) => Ok(IpEndpoint::from(remote)),
             #[cfg(not(feature = "proto-ipv6"))]
-            SocketAddr::V6(_) => return Err(SocketError::Connect(ConnectError::NoRoute)),
+            SocketAddr::V6(_) => Err(SocketError::Connect(ConnectError::NoRoute)),
         };
-        connection.socket()?.connect(remote).await.map_err(SocketError::Connect)?;
-        Ok(connection)
+        async move {
+            let mut connection = self.take().ok_or(SocketError::NoSocket)?;
+            connection.socket()?.connect(remote?).await.map_err(SocketError::Connect)?;
+            Ok(connection)
+        }
     }
 }
 

@@ -1,0 +1,100 @@
+//! A channel to three servers on the far stack.
+
+#![allow(dead_code, reason = "not every test uses all of it")]
+
+use std::rc::Rc;
+
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::signal::Signal;
+use hedge_core::balance::RoundRobin;
+use hedge_core::call::{Attempt, Report};
+use hedge_core::health::Health;
+use hedge_core::limit::Limits;
+use hedge_core::policy::{BackupDelay, ChannelOptions, Code};
+use hedge_core::time::Duration;
+use hedge_embassy::{CallResult, Channel, Resources, Runner, SocketBuffers, Sockets};
+use hedge_embassy_tests::{Network, Server, Stall, Wire, World};
+
+/// Two calls of two attempts, and a check.
+pub(crate) const SOCKETS: usize = 5;
+pub(crate) const SLOTS: usize = 4;
+pub(crate) const BYTES: usize = 512;
+
+pub(crate) type Stack = Sockets<'static, SOCKETS>;
+pub(crate) type Mutex = NoopRawMutex;
+pub(crate) type Memory = Resources<RoundRobin, Limits, Mutex, 8, SLOTS, BYTES>;
+pub(crate) type Line = Channel<'static, Stack, Memory>;
+pub(crate) type Checks = Runner<'static, Stack, Memory>;
+pub(crate) type Result = CallResult<'static, Mutex, SLOTS, BYTES>;
+
+pub(crate) const WIRE: Wire = Wire { delay_ms: 1, lost_per_mille: 0, seed: 7 };
+
+pub(crate) struct Setup {
+    pub(crate) world: World,
+    pub(crate) line: Line,
+    pub(crate) checks: Checks,
+    pub(crate) sockets: &'static Stack,
+    pub(crate) servers: Vec<Server>,
+}
+
+impl Setup {
+    pub(crate) fn new(options: ChannelOptions) -> Self {
+        Self::over(options, WIRE, Stall::NONE)
+    }
+
+    pub(crate) fn over(options: ChannelOptions, wire: Wire, stall: Stall) -> Self {
+        let world = World::new();
+        let network = Network::new(&world, wire);
+        let buffers: &'static mut SocketBuffers<SOCKETS, 512, 512> = Box::leak(Box::default());
+        let sockets: &'static _ = Box::leak(Box::new(Sockets::new(network.near, buffers)));
+        let memory: &'static mut Memory = Box::leak(Box::default());
+        let balancer = RoundRobin::starting_at(0);
+        let (line, checks) =
+            Line::new(sockets, memory, options, balancer, Limits::default(), Health::none(), 7).unwrap();
+        let servers: Vec<_> = (0..3).map(|server| Server::new(&world, network.far, 8001 + server, stall, 4)).collect();
+        let setup = Self { world, line, checks, sockets, servers };
+        setup.line.set_servers(setup.servers.iter().map(|server| (server.address, ""))).unwrap();
+        setup
+    }
+
+    /// What is free: buffers, sockets.
+    pub(crate) fn free(&self) -> (usize, usize) {
+        (self.line.free_buffers(), self.sockets.free())
+    }
+
+    /// A place for another task to say that it is done.
+    pub(crate) fn signal<V>() -> Rc<Signal<NoopRawMutex, V>> {
+        Rc::new(Signal::new())
+    }
+}
+
+/// Nothing is in use.
+pub(crate) const ALL_FREE: (usize, usize) = (SLOTS, SOCKETS);
+
+/// brpc's, with a backup after so many ms.
+pub(crate) fn hedged(millis: u64) -> ChannelOptions {
+    ChannelOptions { backup: BackupDelay::After(Duration::from_millis(millis)), ..ChannelOptions::brpc() }
+}
+
+pub(crate) fn codes(report: &Report) -> Vec<Code> {
+    report.attempts().iter().map(Attempt::code).collect()
+}
+
+pub(crate) fn report(result: &Result) -> &Report {
+    match result {
+        Ok(reply) => reply.report(),
+        Err(error) => error.report().unwrap(),
+    }
+}
+
+/// One line a call: everything that was decided.
+pub(crate) fn line_of(report: &Report) -> String {
+    let started = report.started().as_micros();
+    let mut line = format!("{started} +{} {:?} {:?}:", report.elapsed(), report.end(), report.not_hedged());
+    for attempt in report.attempts() {
+        let (server, kind, state) = (attempt.server(), attempt.kind(), attempt.state());
+        let (from, to) = (attempt.started(), attempt.ended());
+        line += &format!(" {server} {kind:?} {from}..{to:?} {state:?} {};", attempt.code());
+    }
+    line
+}
