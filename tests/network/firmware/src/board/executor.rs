@@ -1,0 +1,37 @@
+//! embassy's executor in a loop that sleeps by WFI. Its own for a Cortex-M sleeps by WFE, which QEMU takes for a no-op: a
+//! core of the host would be busy all the time.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use embassy_executor::{Spawner, raw};
+use static_cell::StaticCell;
+
+/// Whether a task was woken since the executor was last polled.
+static PENDING: AtomicBool = AtomicBool::new(false);
+
+/// What the executor calls when a task is woken, in an interrupt or not.
+#[allow(unsafe_code, reason = "embassy-executor asks for this symbol, and defines it nowhere else without a platform")]
+#[unsafe(export_name = "__pender")]
+fn pend(_context: *mut ()) {
+    PENDING.store(true, Ordering::Release);
+}
+
+/// Runs what `spawn` spawns, forever. To be called once.
+#[allow(unsafe_code, reason = "`poll` must not be entered twice: this loop is its only caller, and does not return")]
+pub fn run(spawn: impl FnOnce(Spawner)) -> ! {
+    static EXECUTOR: StaticCell<raw::Executor> = StaticCell::new();
+    let executor: &'static raw::Executor = EXECUTOR.init(raw::Executor::new(null_mut()));
+    spawn(executor.spawner());
+    loop {
+        // SAFETY: see above.
+        unsafe { executor.poll() };
+        // An interrupt that comes between the look and the sleep stays pending, and ends the sleep at once.
+        cortex_m::interrupt::free(|_| {
+            if !PENDING.load(Ordering::Acquire) {
+                cortex_m::asm::wfi();
+            }
+            PENDING.store(false, Ordering::Release);
+        });
+    }
+}
