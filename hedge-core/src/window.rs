@@ -21,6 +21,8 @@ use crate::time::{Duration, Instant};
 const SHORTEST_S: u64 = 1;
 /// The longest window, in seconds.
 const LONGEST_S: u64 = 3_600;
+/// Whether threads may meet here. On a microcontroller, where none do, the ways that are quicker then would only be bytes.
+const THREADS: bool = cfg!(not(target_os = "none"));
 
 /// How many of something there were in the last window, in `N` buckets: a power of two from 4 to 256.
 ///
@@ -130,7 +132,7 @@ impl<const N: usize> SlidingCount<N> {
             }
         }
         // Never refused.
-        let _ = self.begin_if(now, n, |_| true);
+        let _ = self.begin_if(now, n, &|_| true);
     }
 
     /// Counts `n` at `now` if what the window [covers](Self::covering) without them allows it; nothing is added by others
@@ -155,7 +157,7 @@ impl<const N: usize> SlidingCount<N> {
                 }
             }
         }
-        self.begin_if(now, n, allows)
+        self.begin_if(now, n, &allows)
     }
 
     /// Counts one at `now` if what the window covers without it allows it, as [`Self::add_if`], but by an addition, so that of
@@ -164,7 +166,7 @@ impl<const N: usize> SlidingCount<N> {
         let at = self.bucket_of(now);
         let packing = self.packing();
         let word = self.latest.load(Ordering::SeqCst);
-        if let Some(count) = self.known_count(at, word, &self.covering, self.covered()) {
+        if THREADS && let Some(count) = self.known_count(at, word, &self.covering, self.covered()) {
             if !allows(count) {
                 return Claim::Refused;
             }
@@ -176,12 +178,12 @@ impl<const N: usize> SlidingCount<N> {
                 return if found == word || fits() { Claim::Granted } else { Claim::TooMuch };
             }
         }
-        if self.begin_if(now, 1, allows) { Claim::Granted } else { Claim::Refused }
+        if self.begin_if(now, 1, &allows) { Claim::Granted } else { Claim::Refused }
     }
 
     /// The same where a bucket has yet to begin, or where the window does is not known.
     #[cold]
-    fn begin_if(&self, now: Instant, n: u32, allows: impl Fn(u64) -> bool) -> bool {
+    fn begin_if(&self, now: Instant, n: u32, allows: &dyn Fn(u64) -> bool) -> bool {
         let mut word = self.latest.load(Ordering::SeqCst);
         loop {
             let bucket = self.bucket_at(now, word);
@@ -245,8 +247,8 @@ impl<const N: usize> SlidingCount<N> {
 
     fn count(&self, now: Instant, known: &AtomicU64, before: u64) -> Option<u64> {
         let word = self.latest.load(Ordering::SeqCst);
-        let at = self.bucket_of(now);
-        self.known_count(at, word, known, before).or_else(|| self.count_anew(now, word, known, before))
+        let quickly = || self.known_count(self.bucket_of(now), word, known, before);
+        if THREADS { quickly() } else { None }.or_else(|| self.count_anew(now, word, known, before))
     }
 
     /// What was counted up to `word` in the window of the bucket `at`, if that takes no search.

@@ -153,17 +153,14 @@ impl<const N: usize> RatioLimit<N> {
         self.completed.add(now, 1);
     }
 
-    fn exact(&self, now: Instant) -> Result<(), Denial> {
-        if self.max >= WHOLE {
-            return Ok(());
-        }
-        let earned = self.completed.inside(now).saturating_mul(self.max.into());
-        let most = earned.saturating_add(u64::from(self.burst) * u64::from(WHOLE));
-        let fits = |granted: u64| granted.saturating_mul(WHOLE.into()) <= most;
-        if self.granted.grant(now, fits) { Ok(()) } else { Err(Denial::Ratio) }
+    /// How many a window may hold, in millionths, by the calls that completed in it.
+    fn earned(&self, now: Instant) -> u64 {
+        let completed = self.completed.inside(now).saturating_mul(self.max.into());
+        completed.saturating_add(u64::from(self.burst) * u64::from(WHOLE))
     }
 
-    fn look_up(&self, now: Instant) -> Result<(), Denial> {
+    /// Whether `Cached` allows any.
+    fn look_up(&self, now: Instant) -> bool {
         if self.cached.is_due(now) {
             let (granted, completed) = match self.completed.inside(now) {
                 0 => (self.granted.counted().ever(), self.completed.ever()),
@@ -171,12 +168,7 @@ impl<const N: usize> RatioLimit<N> {
             };
             self.cached.is_reached.store(reaches(granted, completed, self.max), Ordering::Relaxed);
         }
-        if self.max < WHOLE && self.cached.is_reached.load(Ordering::Relaxed) {
-            return Err(Denial::Ratio);
-        }
-        // Allowed or not, it counts.
-        self.granted.grant(now, |_| true);
-        Ok(())
+        self.max >= WHOLE || !self.cached.is_reached.load(Ordering::Relaxed)
     }
 }
 
@@ -186,10 +178,15 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
-        match self.mode {
-            RatioMode::Exact => self.exact(now),
-            RatioMode::Cached => self.look_up(now),
-        }
+        let most = match self.mode {
+            RatioMode::Exact if self.max >= WHOLE => return Ok(()),
+            RatioMode::Exact => self.earned(now),
+            RatioMode::Cached if self.look_up(now) => u64::MAX,
+            RatioMode::Cached => return Err(Denial::Ratio),
+        };
+        // One question for both: on a microcontroller a second copy of the grant would be 700 bytes.
+        let fits = |granted: u64| granted.saturating_mul(WHOLE.into()) <= most;
+        if self.granted.grant(now, fits) { Ok(()) } else { Err(Denial::Ratio) }
     }
 
     fn take_back(&self, extra: Extra, now: Instant) {

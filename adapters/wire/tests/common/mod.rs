@@ -50,7 +50,10 @@ pub fn receive(wire: &[u8], capacity: usize, request_was_head: bool, mut piece: 
     assert!(surplus == 0 || !response.keep_alive());
     let owned = Owned {
         status: response.status(),
-        headers: response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        headers: response
+            .headers()
+            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.to_owned()))
+            .collect(),
         body: response.body().to_owned(),
         keep_alive: response.keep_alive(),
         length: at - surplus,

@@ -26,8 +26,9 @@ use static_cell::ConstStaticCell;
 /// How many calls.
 const CALLS: usize = 400;
 
-/// Room for eight servers, and for as many attempts at once as there are sockets.
-type Memory = Resources<RoundRobin, RatioLimit, CriticalSectionRawMutex, 8, SOCKETS, RESPONSE, NoBreaker, ()>;
+/// Room for eight servers, and for as many attempts at once as there are sockets. The limit counts in eight buckets instead
+/// of sixteen: it forgets a window in larger steps, and takes 128 bytes less.
+type Memory = Resources<RoundRobin, RatioLimit<8>, CriticalSectionRawMutex, 8, SOCKETS, RESPONSE, NoBreaker, ()>;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
