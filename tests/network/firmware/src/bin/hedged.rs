@@ -1,4 +1,8 @@
 //! The same GETs as those of `plain`, by a channel of hedge's: `rr`, a ratio limit, and a backup after 5 ms.
+//!
+//! Also a template for a real board: what is of this one is `board`, a time driver, an executor and a driver for the network
+//! controller, for which crates of the maker stand elsewhere (embassy-stm32, embassy-rp, esp-hal, …), and `Arguments`, which
+//! a product reads from its configuration.
 
 #![no_std]
 #![no_main]
@@ -41,19 +45,24 @@ fn main() -> ! {
 
 #[embassy_executor::task]
 async fn calls(spawner: Spawner, controller: Lan9118) {
+    // All memory is lent, and static: what does not fit is seen when the program is linked.
     static RUN: ConstStaticCell<Run<CALLS>> = ConstStaticCell::new(Run::new());
     static BUFFERS: ConstStaticCell<SocketBuffers<SOCKETS, SENT, RECEIVED>> =
         ConstStaticCell::new(SocketBuffers::new());
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let arguments = Arguments::read();
+    // An embassy-net stack that has its address; its runner is a task of its own.
     let network = network::start(spawner, controller, arguments.seed).await;
+    // A pool of the stack's sockets: dropped attempts give theirs back.
     let sockets = Sockets::new(network, BUFFERS.take());
     let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(5)), ..ChannelOptions::brpc() };
     let Ok(limit) = RatioLimit::new(RatioOptions::DEFAULT) else { semihost::exit(false) };
     let (balancer, seed) = (RoundRobin::new(arguments.seed), arguments.seed);
+    // The second is a `Runner`, to be run in a task of its own where servers are to be isolated and checked; not here.
     let Ok((channel, _)) = Channel::new(&sockets, MEMORY.take(), options, balancer, limit, Health::none(), seed) else {
         semihost::exit(false)
     };
+    // The list may change at any time: `channel` is a copy of three pointers, for every task that needs one.
     for server in arguments.servers() {
         let _ = channel.insert(SocketAddr::V4(*server), ());
     }
