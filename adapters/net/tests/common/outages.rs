@@ -12,7 +12,8 @@ use super::mortal::Mortal;
 use super::signal::Signal;
 use super::watched::{Ends, Watched};
 
-const CALLERS: usize = 64;
+/// As many as the machines that this runs on can serve at once beside other tests, each with a thread a connection.
+const CALLERS: usize = 16;
 const CALLS: usize = 20_000;
 /// So many calls are made before the kill, and so many at least while the server is down.
 const BEFORE: usize = 5_000;
