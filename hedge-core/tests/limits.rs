@@ -3,14 +3,13 @@
 //! 10,000,000 events in a release build, fewer in a debug one.
 #![cfg(target_has_atomic = "64")]
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ratios of a few whole percents")]
 
 use std::collections::VecDeque;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hedge_core::limit::{Budget, BudgetOptions, RatioLimit, RatioOptions};
-use hedge_core::policy::BackupPolicy;
+use hedge_core::policy::{BackupPolicy, Extra};
 use hedge_core::time::Instant;
 
 const EVENTS: u64 = if cfg!(debug_assertions) { 300_000 } else { 10_000_000 };
@@ -25,6 +24,21 @@ fn pause(rng: &mut fastrand::Rng) -> u64 {
         1..20 => rng.u64(..2_000_000),
         20..600 => rng.u64(..3_000),
         _ => 0,
+    }
+}
+
+/// Whether what was granted is given back at once: another limit refused.
+fn is_given_back(rng: &mut fastrand::Rng) -> bool {
+    rng.u32(..8) == 0
+}
+
+/// A ratio or share as those who ask for it mean it.
+#[derive(Clone, Copy)]
+struct Fraction(u64, u64);
+
+impl Fraction {
+    fn value(self) -> f64 {
+        self.0 as f64 / self.1 as f64
     }
 }
 
@@ -52,23 +66,22 @@ impl Trailing {
 
 /// Rule B3 by counting.
 struct RatioBound {
+    ratio: Fraction,
     options: RatioOptions,
     granted: Trailing,
     completed: Trailing,
 }
 
 impl RatioBound {
-    fn new(options: RatioOptions) -> Self {
-        Self { options, granted: Trailing::default(), completed: Trailing::default() }
+    fn new(ratio: Fraction, options: RatioOptions) -> Self {
+        Self { ratio, options, granted: Trailing::default(), completed: Trailing::default() }
     }
 
     fn check(&mut self, now: u64) -> Result<(), String> {
         let window = u64::from(self.options.window_size_seconds) * 1_000_000;
         let (granted, completed) = (self.granted.count(now, window), self.completed.count(now, window));
-        // Whole backups: the ratios here are whole percents.
-        let percent = (self.options.max_backup_ratio * 100.0).round() as u64;
-        let most = percent * completed + 100 * u64::from(self.options.burst);
-        if 100 * granted <= most {
+        let Fraction(some, of) = self.ratio;
+        if of * granted <= some * completed + of * u64::from(self.options.burst) {
             return Ok(());
         }
         Err(format!("{granted} granted, {completed} completed at {now} under {:?}", self.options))
@@ -77,26 +90,31 @@ impl RatioBound {
 
 /// Rule B5 by counting: over any window that ends now, by the lowest that the balance of all has ever been.
 struct BudgetBound {
+    share: Fraction,
     options: BudgetOptions,
-    /// In billionths of an attempt: granted, less what was paid for.
+    /// In millionths of an attempt and of what the share is in parts of: granted, less what was paid for.
     balance: i128,
     lowest: i128,
     at: u64,
 }
 
 impl BudgetBound {
-    fn new(options: BudgetOptions) -> Self {
-        Self { options, balance: 0, lowest: 0, at: 0 }
+    fn new(share: Fraction, options: BudgetOptions) -> Self {
+        Self { share, options, balance: 0, lowest: 0, at: 0 }
+    }
+
+    fn attempts(&self, n: u64) -> i128 {
+        i128::from(n) * i128::from(self.share.1) * 1_000_000
     }
 
     fn pass(&mut self, now: u64) {
-        self.balance -= i128::from(self.options.minimum_per_second) * i128::from(now - self.at) * 1_000;
+        let a_second = i128::from(self.options.minimum_per_second) * i128::from(self.share.1);
+        self.balance -= a_second * i128::from(now - self.at);
         self.at = now;
     }
 
     fn complete(&mut self, n: u64) {
-        let share = (self.options.share * 1_000.0).round() as i128;
-        self.balance -= share * i128::from(n) * 1_000_000;
+        self.balance -= i128::from(self.share.0) * i128::from(n) * 1_000_000;
     }
 
     /// A window may begin here.
@@ -105,50 +123,61 @@ impl BudgetBound {
     }
 
     fn grant(&mut self, n: u64) -> Result<(), String> {
-        self.balance += i128::from(n) * 1_000_000_000;
-        let over = self.balance - self.lowest;
-        let burst = i128::from(self.options.burst) * 1_000_000_000;
+        self.balance += self.attempts(n);
+        let (over, burst) = (self.balance - self.lowest, self.attempts(self.options.burst.into()));
         if over <= burst {
             return Ok(());
         }
-        Err(format!("{over} billionths over {burst} at {} under {:?}", self.at, self.options))
+        Err(format!("{over} over {burst} at {} under {:?}", self.at, self.options))
     }
 }
 
-fn ratios() -> [RatioOptions; 4] {
-    let options = RatioOptions::DEFAULT;
+fn ratios() -> [(Fraction, RatioOptions); 5] {
+    let options = |ratio: Fraction, window_size_seconds, burst| {
+        let max_backup_ratio = ratio.value();
+        (ratio, RatioOptions { max_backup_ratio, window_size_seconds, burst, ..RatioOptions::DEFAULT })
+    };
     [
-        options,
-        RatioOptions { max_backup_ratio: 0.37, window_size_seconds: 1, burst: 0, ..options },
-        RatioOptions { max_backup_ratio: 0.01, window_size_seconds: 60, burst: 3, ..options },
-        RatioOptions { max_backup_ratio: 0.99, window_size_seconds: 3, burst: 1, ..options },
+        options(Fraction(1, 10), 10, 10),
+        options(Fraction(37, 100), 1, 0),
+        options(Fraction(1, 100), 60, 3),
+        options(Fraction(99, 100), 3, 1),
+        options(Fraction(2, 3), 3_600, 0),
     ]
 }
 
-fn budgets() -> [BudgetOptions; 4] {
-    let options = BudgetOptions::DEFAULT;
+fn budgets() -> [(Fraction, BudgetOptions); 5] {
+    let options = |share: Fraction, burst, minimum_per_second| {
+        let share_value = share.value();
+        (share, BudgetOptions { share: share_value, burst, minimum_per_second, maximum_per_second: None })
+    };
     [
-        options,
-        BudgetOptions { share: 0.0, burst: 2, minimum_per_second: 997, maximum_per_second: None },
-        BudgetOptions { share: 0.7, burst: 5, minimum_per_second: 0, maximum_per_second: None },
-        BudgetOptions { share: 3.0, burst: 16_000, minimum_per_second: 1_000, maximum_per_second: None },
+        options(Fraction(1, 5), 100, 10),
+        options(Fraction(0, 1), 2, 997),
+        options(Fraction(7, 10), 5, 0),
+        options(Fraction(3, 1), 16_000, 1_000),
+        options(Fraction(2, 3), 3, 1),
     ]
 }
 
 #[test]
 fn b3_exact_never_exceeds_its_bound_on_one_thread() {
-    for (seed, options) in (1..).zip(ratios()) {
+    for (seed, (ratio, options)) in (1..).zip(ratios()) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let limit: RatioLimit = RatioLimit::new(options).unwrap();
-        let mut bound = RatioBound::new(options);
+        let mut bound = RatioBound::new(ratio, options);
         let (mut now, mut grants, mut refusals) = (0, 0, 0);
-        for _ in 0..EVENTS / 4 {
+        for _ in 0..EVENTS / 5 {
             now += pause(&mut rng);
             let at = Instant::from_micros(now);
             if rng.bool() {
                 limit.completed(at);
                 bound.completed.add(now, 1);
             } else if limit.may_back_up(at).is_ok() {
+                if is_given_back(&mut rng) {
+                    limit.take_back(Extra::Backup, at);
+                    continue;
+                }
                 bound.granted.add(now, 1);
                 bound.check(now).unwrap();
                 grants += 1;
@@ -163,12 +192,12 @@ fn b3_exact_never_exceeds_its_bound_on_one_thread() {
 
 #[test]
 fn b5_a_budget_never_exceeds_its_bound_in_any_window_on_one_thread() {
-    for (seed, options) in (1..).zip(budgets()) {
+    for (seed, (share, options)) in (1..).zip(budgets()) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let budget = Budget::new(options).unwrap();
-        let mut bound = BudgetBound::new(options);
+        let mut bound = BudgetBound::new(share, options);
         let (mut now, mut grants, mut refusals) = (0, 0, 0);
-        for event in 0..EVENTS / 4 {
+        for event in 0..EVENTS / 5 {
             now += pause(&mut rng);
             bound.pass(now);
             let at = Instant::from_micros(now);
@@ -177,6 +206,10 @@ fn b5_a_budget_never_exceeds_its_bound_in_any_window_on_one_thread() {
                 budget.completed(at);
                 bound.complete(1);
             } else if if rng.bool() { budget.may_retry(at) } else { budget.may_back_up(at) }.is_ok() {
+                if is_given_back(&mut rng) {
+                    budget.take_back(Extra::Retry, at);
+                    continue;
+                }
                 bound.begin();
                 bound.grant(1).unwrap();
                 grants += 1;
@@ -201,14 +234,16 @@ fn on_threads(
     seed: u64,
     complete: impl Fn(Instant) + Sync,
     grant: impl Fn(Instant) -> bool + Sync,
+    give_back: impl Fn(Instant) + Sync,
     mut check: impl FnMut(u64, u64, u64) -> Result<(), String>,
 ) {
     let (barrier, now, round) = (Barrier::new(THREADS + 1), AtomicU64::new(0), Round::default());
     let over = AtomicBool::new(false);
-    let rounds = EVENTS / 4 / (THREADS as u64 * u64::from(BATCH));
+    let rounds = EVENTS / 5 / (THREADS as u64 * u64::from(BATCH));
     std::thread::scope(|scope| {
         for thread in 1..=THREADS as u64 {
-            let (complete, grant, barrier, now, round, over) = (&complete, &grant, &barrier, &now, &round, &over);
+            let (complete, grant, give_back) = (&complete, &grant, &give_back);
+            let (barrier, now, round, over) = (&barrier, &now, &round, &over);
             scope.spawn(move || {
                 let mut rng = fastrand::Rng::with_seed(seed << 8 | thread);
                 loop {
@@ -224,7 +259,11 @@ fn on_threads(
                             complete(at);
                             round.completed.fetch_add(1, Ordering::Relaxed);
                         } else if grant(at) {
-                            round.granted.fetch_add(1, Ordering::Relaxed);
+                            if is_given_back(&mut rng) {
+                                give_back(at);
+                            } else {
+                                round.granted.fetch_add(1, Ordering::Relaxed);
+                            }
                         }
                     }
                     barrier.wait();
@@ -247,14 +286,15 @@ fn on_threads(
 
 #[test]
 fn b3_exact_never_exceeds_its_bound_on_four_threads() {
-    for (seed, options) in (1..).zip(ratios()) {
+    for (seed, (ratio, options)) in (1..).zip(ratios()) {
         let limit: RatioLimit = RatioLimit::new(options).unwrap();
-        let mut bound = RatioBound::new(options);
+        let mut bound = RatioBound::new(ratio, options);
         let mut grants = 0;
         on_threads(
             seed,
             |at| limit.completed(at),
             |at| limit.may_back_up(at).is_ok(),
+            |at| limit.take_back(Extra::Backup, at),
             |at, granted, completed| {
                 bound.granted.add(at, granted);
                 bound.completed.add(at, completed);
@@ -270,14 +310,15 @@ fn b3_exact_never_exceeds_its_bound_on_four_threads() {
 
 #[test]
 fn b5_a_budget_never_exceeds_its_bound_on_four_threads() {
-    for (seed, options) in (1..).zip(budgets()) {
+    for (seed, (share, options)) in (1..).zip(budgets()) {
         let budget = Budget::new(options).unwrap();
-        let mut bound = BudgetBound::new(options);
+        let mut bound = BudgetBound::new(share, options);
         let mut grants = 0;
         on_threads(
             seed,
             |at| budget.completed(at),
             |at| budget.may_retry(at).is_ok(),
+            |at| budget.take_back(Extra::Retry, at),
             |at, granted, completed| {
                 bound.pass(at);
                 bound.begin();

@@ -16,7 +16,8 @@ const MOST: u32 = 16_000;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BudgetOptions {
-    /// Extra attempts that every completed call pays for, in \[0, 10\], in thousandths. Default 0.2, Finagle's and Envoy's.
+    /// Extra attempts that every completed call pays for, in \[0, 10\], in whole thousandths, rounded down. Default 0.2,
+    /// Finagle's and Envoy's.
     pub share: f64,
     /// The most that is saved up, and what there is to begin with, in \[2, 16000\]. Default 100: what Finagle's minimum adds
     /// up to in the 10 s that it keeps.
@@ -219,10 +220,10 @@ const fn millis(now: Instant) -> u64 {
     (now.as_micros() >> 10) & ((1 << Account::AT_BITS) - 1)
 }
 
-/// The nearest number of thousandths.
+/// Whole thousandths, so that no more is granted than is paid for; one that is a little less in binary is whole all the same.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the share is in [0, 10]")]
 const fn thousandths(share: f64) -> u32 {
-    (share * ATTEMPT as f64 + 0.5) as u32
+    (share * ATTEMPT as f64 + 1e-6) as u32
 }
 
 #[cfg(test)]
@@ -296,6 +297,12 @@ mod tests {
                 .sum();
             assert_eq!((first, granted as f64), (2, 1_000.0 * share));
         }
+    }
+
+    #[test]
+    fn b5_a_share_is_never_rounded_up() {
+        assert_eq!([thousandths(2.0 / 3.0), thousandths(0.000_9), thousandths(10.0)], [666, 0, 10_000]);
+        assert!((0..=10_000).all(|n| thousandths(f64::from(n) / 1_000.0) == n), "what is in thousandths is kept");
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub enum RatioMode {
     #[default]
     Exact,
     /// As brpc does: the ratio is looked up once an interval, by whoever comes first, and everybody is allowed until the
-    /// next look while it was below the maximum. It can exceed the ratio by what one interval lets through.
+    /// next look while it was below the maximum, also if that is 1: a backup for each call that completed is too many then.
+    /// It can exceed the ratio by what one interval lets through.
     Cached,
 }
 
@@ -31,7 +32,8 @@ pub enum RatioMode {
 pub struct RatioOptions {
     /// How it decides. Default `Exact`.
     pub mode: RatioMode,
-    /// Backups a call, in (0, 1]. Default 0.1; 1 turns the limit off.
+    /// Backups a call, in (0, 1], in whole millionths, rounded down. Default 0.1. 1 turns `Exact` off; `Cached` goes on
+    /// comparing, as brpc does.
     pub max_backup_ratio: f64,
     /// Over how many seconds they are counted, in \[1, 3600\]. Default 10.
     pub window_size_seconds: u32,
@@ -168,7 +170,7 @@ impl<const N: usize> RatioLimit<N> {
             };
             self.cached.is_reached.store(reaches(granted, completed, self.max), Ordering::Relaxed);
         }
-        self.max >= WHOLE || !self.cached.is_reached.load(Ordering::Relaxed)
+        !self.cached.is_reached.load(Ordering::Relaxed)
     }
 }
 
@@ -226,16 +228,14 @@ impl Cached {
 /// Whether what was granted a call that completed is at least `max` millionths; if none did, it is all or nothing. There is
 /// no division: not every target has one.
 fn reaches(granted: u64, completed: u64, max: u32) -> bool {
-    match (granted, completed) {
-        (0, 0) => max == 0,
-        _ => granted.saturating_mul(WHOLE.into()) >= completed.saturating_mul(max.into()),
-    }
+    granted > 0 && granted.saturating_mul(WHOLE.into()) >= completed.saturating_mul(max.into())
 }
 
-/// The nearest number of millionths.
+/// Whole millionths, so that no more is granted than was asked for. One like 0.000017, which is a little less in binary, is
+/// still 17.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in (0, 1]")]
 const fn millionths(ratio: f64) -> u32 {
-    (ratio * WHOLE as f64 + 0.5) as u32
+    (ratio * WHOLE as f64 + 1e-6) as u32
 }
 
 #[cfg(test)]
@@ -274,12 +274,21 @@ mod tests {
     }
 
     #[test]
-    fn b3_a_ratio_of_one_is_no_limit() {
-        for mode in [RatioMode::Exact, RatioMode::Cached] {
-            let options = RatioOptions { mode, max_backup_ratio: 1.0, burst: 0, ..RatioOptions::DEFAULT };
-            let limit: RatioLimit = RatioLimit::new(options).unwrap();
-            assert!((0..20_000).all(|ms| limit.may_back_up(at(ms)).is_ok()));
-        }
+    fn b3_a_ratio_of_one_turns_exact_off() {
+        let options = RatioOptions { max_backup_ratio: 1.0, burst: 0, ..RatioOptions::DEFAULT };
+        let limit: RatioLimit = RatioLimit::new(options).unwrap();
+        assert!((0..20_000).all(|ms| limit.may_back_up(at(ms)).is_ok()));
+    }
+
+    #[test]
+    fn b3_cached_compares_at_a_ratio_of_one_too() {
+        let limit = cached(1.0, 1);
+        assert!((0..20).all(|_| limit.may_back_up(at(0)).is_ok()), "nothing was decided at the first look");
+        assert_eq!(limit.may_back_up(at(1_200)), Err(Denial::Ratio), "nothing has completed");
+        (0..20).for_each(|_| limit.completed(at(1_300)));
+        assert_eq!(limit.may_back_up(at(2_500)), Err(Denial::Ratio), "one a call is not below one");
+        limit.completed(at(2_600));
+        assert!(limit.may_back_up(at(3_800)).is_ok(), "20 of 21");
     }
 
     #[test]
@@ -306,6 +315,16 @@ mod tests {
     fn b3_a_lifetime_ratio_is_all_or_nothing_without_calls() {
         assert!(!reaches(0, 0, 1) && reaches(3, 0, WHOLE) && reaches(u64::MAX, 1, WHOLE));
         assert!(reaches(3, 4, 750_000) && !reaches(3, 4, 750_001));
+        assert!(!reaches(0, 9, 0) && reaches(1, 9, 0), "less than a millionth is some until one was granted");
+    }
+
+    #[test]
+    fn b3_a_ratio_is_never_rounded_up() {
+        for (ratio, counted) in [(1.0, WHOLE), (2.0 / 3.0, 666_666), (0.999_999_9, 999_999), (1e-7, 0), (0.1, 100_000)]
+        {
+            assert_eq!(millionths(ratio), counted, "{ratio}");
+        }
+        assert!((1..=WHOLE).all(|n| millionths(f64::from(n) / f64::from(WHOLE)) == n), "what is in millionths is kept");
     }
 
     #[test]

@@ -86,7 +86,6 @@ struct Trace {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Op {
     op: What,
     n: u64,
