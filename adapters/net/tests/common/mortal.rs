@@ -13,13 +13,16 @@ use super::signal::Signal;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// Below the ports that clients are given, so that nobody takes one while its server is down.
+/// A port that nobody else takes while its server is down: below those that clients are given, and where each process has an
+/// address of its own, as all of 127.0.0.0/8 is this machine, on that.
 fn free_listener() -> TcpListener {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let own = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 128 | high, middle, low) } else { Ipv4Addr::LOCALHOST };
     loop {
         let offset = (std::process::id() * 131 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
         let port = u16::try_from(12_000 + offset).unwrap();
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        if let Ok(listener) = TcpListener::bind((own, port)) {
             return listener;
         }
     }
