@@ -14,9 +14,9 @@ mod table;
 pub use contenders::Contender;
 pub use table::{Cell, Table, versions};
 
-use hedge_core::limit::{LimitOptions, RatioMode, RatioOptions, TokenOptions};
+use hedge_core::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 
-use outage::Outage;
+use outage::{Bound, Outage};
 use script::{Outcome, Step};
 use spread::Shares;
 
@@ -47,7 +47,8 @@ pub async fn run() -> Table {
     table
 }
 
-/// Every server slow, and every server failing: what is sent of a thousand and of a hundred thousand calls.
+/// Every server slow, and every server failing: what is sent of a thousand and of a hundred thousand calls, with what is on
+/// unless said otherwise and, for ours, under each limit alone.
 async fn outages(table: &mut Table) {
     for (scenario, outage, calls) in [
         ("every server slow, 1,000 calls", Outage::Slow, 1_000),
@@ -55,29 +56,47 @@ async fn outages(table: &mut Table) {
         ("every server failing, 1,000 calls", Outage::Failing, 1_000),
         ("every server failing, 100,000 calls", Outage::Failing, 100_000),
     ] {
-        let (mut cells, mut wanted) = (Vec::new(), String::new());
-        for contender in Contender::ALL {
-            let sent = outage::run(contender, LimitOptions::SAFE, outage, calls).await;
-            let text = format!("{} attempts", sent.attempts);
-            cells.push(if contender == Contender::HedgeTower {
-                let bound = sent.bound(outage, calls);
-                wanted = format!("at most {bound:.0}");
-                Cell::Checked(text, sent.within(bound))
-            } else {
-                Cell::Measured(text)
-            });
+        let mut cells = Vec::new();
+        for peer in [Contender::Tower, Contender::TowerResilience] {
+            let sent = outage::run(peer, LimitOptions::NONE, outage, calls).await;
+            cells.push(Cell::Measured(format!("{} attempts", sent.attempts)));
         }
-        table.row(scenario, cells, wanted);
+        let bound = if outage == Outage::Slow { Bound::Ratio } else { Bound::Budget };
+        own_outage(table, scenario, cells, LimitOptions::SAFE, (outage, calls), Some(bound)).await;
+
+        let none = LimitOptions::NONE;
+        let cached = RatioOptions { mode: RatioMode::Cached, ..RatioOptions::DEFAULT };
+        let exact = LimitOptions { ratio: Some(RatioOptions::DEFAULT), ..none };
+        let budget = LimitOptions { budget: Some(BudgetOptions::DEFAULT), ..none };
+        for (scenario, limits, bound) in [
+            // It counts backups, and of failing servers retries are what there is.
+            ("  under the exact ratio alone", exact, (outage == Outage::Slow).then_some(Bound::Ratio)),
+            ("  under the budget alone", budget, Some(Bound::Budget)),
+            ("  under brpc's cached ratio", LimitOptions { ratio: Some(cached), ..none }, None),
+            ("  under tRPC's tokens", LimitOptions { tokens: Some(TokenOptions::TRPC), ..none }, None),
+        ] {
+            own_outage(table, scenario, vec![Cell::Nothing, Cell::Nothing], limits, (outage, calls), bound).await;
+        }
     }
-    let cached = RatioOptions { mode: RatioMode::Cached, ..RatioOptions::DEFAULT };
-    for (scenario, limits) in [
-        ("  the first of these under brpc's cached ratio", LimitOptions { ratio: Some(cached), ..LimitOptions::NONE }),
-        ("  under tRPC's tokens", LimitOptions { tokens: Some(TokenOptions::TRPC), ..LimitOptions::NONE }),
-    ] {
-        let sent = outage::run(Contender::HedgeTower, limits, Outage::Slow, 1_000).await;
-        let cells = vec![Cell::Nothing, Cell::Nothing, Cell::Measured(format!("{} attempts", sent.attempts))];
-        table.row(scenario, cells, "no bound".into());
-    }
+}
+
+/// A row of ours beside what the peers did, held against a bound where the rule has one.
+async fn own_outage(
+    table: &mut Table,
+    scenario: &'static str,
+    mut cells: Vec<Cell>,
+    limits: LimitOptions,
+    (outage, calls): (Outage, u32),
+    bound: Option<Bound>,
+) {
+    let sent = outage::run(Contender::HedgeTower, limits, outage, calls).await;
+    let text = format!("{} attempts", sent.attempts);
+    let (cell, wanted) = match bound.map(|bound| sent.bound(bound, calls)) {
+        Some(most) => (Cell::Checked(text, sent.within(most)), format!("at most {most:.0}")),
+        None => (Cell::Measured(text), "no bound".into()),
+    };
+    cells.push(cell);
+    table.row(scenario, cells, wanted);
 }
 
 /// One of ten servers failing fast, and recovering: where the calls go. Others have P2C only; ours must be right under each.

@@ -19,6 +19,15 @@ pub(crate) enum Outage {
     Failing,
 }
 
+/// What bounds the attempts of an outage by rule B8.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Bound {
+    /// `Exact`, which counts backups.
+    Ratio,
+    /// `Budget`, which counts retries too.
+    Budget,
+}
+
 /// What a run came to.
 pub(crate) struct Sent {
     pub(crate) attempts: usize,
@@ -26,17 +35,17 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// What rule B8 allows under the safe limits: of a slow cluster the ratio counts, of a failing one the budget.
-    pub(crate) fn bound(&self, outage: Outage, calls: u32) -> f64 {
+    /// How many attempts of so many calls a limit of the default options allows.
+    pub(crate) fn bound(&self, bound: Bound, calls: u32) -> f64 {
         let (ratio, budget) = (RatioOptions::DEFAULT, BudgetOptions::DEFAULT);
         let seconds = self.run.as_secs_f64();
         let calls = f64::from(calls);
-        match outage {
-            Outage::Slow => {
+        match bound {
+            Bound::Ratio => {
                 let windows = (seconds / f64::from(ratio.window_size_seconds)).ceil();
                 calls * (1.0 + ratio.max_backup_ratio) + f64::from(ratio.burst) * windows
             }
-            Outage::Failing => {
+            Bound::Budget => {
                 let minimum = f64::from(budget.minimum_per_second) * seconds;
                 calls * (1.0 + budget.share) + f64::from(budget.burst) + minimum
             }
