@@ -262,7 +262,8 @@ where
                     self.retry_of = server;
                 }
             }
-            Some(Pushback::After(delay)) if self.remaining().is_none_or(|remaining| delay < remaining) => {
+            // Without a deadline all but never is in time.
+            Some(Pushback::After(delay)) if self.seen + delay < self.deadline() => {
                 let due = self.seen + delay;
                 if wanted || self.armed(Timer::Pending) {
                     self.set(Timer::Pending, due);

@@ -26,10 +26,15 @@ impl<const N: usize> Grants<N> {
     }
 
     /// Grants one if so many in the window, this one included, are allowed.
+    ///
+    /// One that was given back goes first: another limit that refuses all that this one grants would use this one up.
     pub(super) fn grant(&self, now: Instant, allows: impl Fn(u64) -> bool) -> bool {
+        if self.spare.load(Ordering::Relaxed) != 0 && self.take_spare(now, &allows) {
+            return true;
+        }
         match self.counted.claim(now, |granted| allows(granted.saturating_add(1))) {
             Claim::Granted => true,
-            Claim::Refused => self.take_spare(now, allows),
+            Claim::Refused => false,
             Claim::TooMuch => {
                 self.give_back(now);
                 false
@@ -46,12 +51,18 @@ impl<const N: usize> Grants<N> {
     }
 
     /// Grants one that was given back: it counts already.
+    #[cold]
     fn take_spare(&self, now: Instant, allows: impl Fn(u64) -> bool) -> bool {
         let bucket = self.bucket(now);
         if spare_of(self.spare.load(Ordering::SeqCst), bucket) == 0 || !allows(self.counted.covering(now)) {
             return false;
         }
-        let take = |word| spare_of(word, bucket).checked_sub(1).map(|spare| bucket << 16 | spare);
+        // None left is 0, so that who finds that need not look further.
+        let take = |word| match spare_of(word, bucket) {
+            0 => None,
+            1 => Some(0),
+            spare => Some(bucket << 16 | (spare - 1)),
+        };
         self.spare.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
     }
 

@@ -97,7 +97,7 @@ mod tests {
     use crate::balance::RoundRobin;
     use crate::call::{Action, Input};
     use crate::channel::Channel;
-    use crate::limit::Counted;
+    use crate::limit::{Counted, RatioMode};
     use crate::policy::{CallOptions, ChannelOptions, Verdict};
 
     const NOW: Instant = Instant::from_millis(1);
@@ -119,6 +119,22 @@ mod tests {
         assert_eq!(other_way.may_back_up(NOW), Err(Denial::Ratio));
         assert_eq!(granted(&budget), 1);
         assert_eq!(both.may_retry(NOW), Err(Denial::Budget), "retries pass the ratio");
+    }
+
+    #[test]
+    fn b6_what_another_limit_refuses_does_not_use_up_the_ratio() {
+        let at = Instant::from_millis;
+        for mode in [RatioMode::Exact, RatioMode::Cached] {
+            let options = RatioOptions { mode, update_interval_seconds: 1, ..RatioOptions::DEFAULT };
+            let ratio: RatioLimit = RatioLimit::new(options).unwrap();
+            let budget = BudgetOptions { share: 0.0, burst: 2, minimum_per_second: 0, maximum_per_second: None };
+            let both = (&ratio, Budget::new(budget).unwrap());
+            (0..10_000).for_each(|_| ratio.completed(at(0)));
+            let granted = (0..5_000).filter(|ms| both.may_back_up(at(*ms)).is_ok()).count();
+            assert_eq!(granted, 2);
+            let granted = (0..980).filter(|_| ratio.may_back_up(at(6_000)).is_ok()).count();
+            assert_eq!(granted, 980, "{mode:?}: a tenth of the calls and the burst, but for one in each bucket");
+        }
     }
 
     /// Makes a call of one attempt under a policy.

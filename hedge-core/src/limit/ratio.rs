@@ -21,7 +21,8 @@ pub enum RatioMode {
     Exact,
     /// As brpc does: the ratio is looked up once an interval, by whoever comes first, and everybody is allowed until the
     /// next look while it was below the maximum, also if that is 1: a backup for each call that completed is too many then.
-    /// It can exceed the ratio by what one interval lets through.
+    /// It can exceed the ratio by what one interval lets through. Both counts leave out up to two buckets at the window's
+    /// beginning, 2 of 10 s at the default `N`, where brpc's leave out up to a second at its end.
     Cached,
 }
 

@@ -41,23 +41,42 @@ fn name(list: &List) -> String {
 
 fn verdict(list: &List) -> Verdict {
     let fail = |got| Verdict::Fail { expected: format!("size {}, excluded {:?}", list.size, list.excluded), got };
-    let (size, excluded) = match tried(list) {
-        Ok(Ok(tried)) => (tried.len(), tried.into_iter().collect::<BTreeSet<_>>()),
-        // brpc's list drops its oldest entry instead.
-        Ok(Err(ConfigError::TooManyAttempts { .. })) if list.adds.len() > list.cap => {
-            return Verdict::Differs { why: FORGETS.into() };
+    let compared = |listed: &[u32]| {
+        let excluded: BTreeSet<u32> = listed.iter().copied().collect();
+        if listed.len() == list.size && excluded == list.excluded {
+            return Ok(());
         }
-        Ok(Err(error)) => return fail(error.to_string()),
-        Err(error) => return fail(error),
+        Err(fail(format!("size {}, excluded {excluded:?}", listed.len())))
     };
-    let in_a_row = list.adds.windows(2).filter(|pair| matches!(pair, [one, other] if one == other)).count();
-    if excluded == list.excluded && size == list.size {
-        Verdict::Ok
-    } else if excluded == list.excluded && in_a_row > 0 && size == list.size + in_a_row {
-        Verdict::Differs { why: TWICE.into() }
-    } else {
-        fail(format!("size {size}, excluded {excluded:?}"))
+    // What differs here differs from brpc's list, not from whatever the table says.
+    let theirs = brpcs(list);
+    if let Err(fails) = compared(&theirs) {
+        return fails;
     }
+    match tried(list) {
+        Ok(Ok(tried)) if without_repeats(&tried) != theirs => fail(format!("tried {tried:?}")),
+        Ok(Ok(tried)) if tried != theirs => Verdict::Differs { why: TWICE.into() },
+        Ok(Ok(_)) => Verdict::Ok,
+        Ok(Err(ConfigError::TooManyAttempts { .. })) if list.adds.len() > list.cap => {
+            Verdict::Differs { why: FORGETS.into() }
+        }
+        Ok(Err(error)) => fail(error.to_string()),
+        Err(error) => fail(error),
+    }
+}
+
+/// brpc's list: what is the last in it is not added again, and what is too much drops the oldest.
+fn brpcs(list: &List) -> Vec<u32> {
+    let mut listed = without_repeats(&list.adds);
+    listed.drain(..listed.len().saturating_sub(list.cap));
+    listed
+}
+
+/// Each run of one server as one.
+fn without_repeats(servers: &[u32]) -> Vec<u32> {
+    let mut listed = servers.to_vec();
+    listed.dedup();
+    listed
 }
 
 /// What a call with room for `cap` attempts says it has tried when it looks for its next server.

@@ -56,16 +56,9 @@ pub(crate) fn validation(text: &str) -> Result<Vec<Case>, serde_json::Error> {
         compare(opts.to_string(), &expected, Ok(got))
     });
     let sequences = table.sequences.into_iter().map(|Sequence { name, opts, ops }| {
-        let steps: Result<Vec<Step>, String> = ops.iter().map(|op| step(op)).collect();
-        let replayed = steps.and_then(|steps| Ok((replay(opts, &steps)?, steps)));
-        match replayed {
-            Ok((got, steps)) => {
-                // Where the table does not say what is allowed, whatever is, is right.
-                let expected: Vec<u64> =
-                    steps.iter().zip(&got).map(|(step, got)| step.allowed.unwrap_or(*got)).collect();
-                compare(name, &expected, Ok(got))
-            }
-            Err(error) => compare(name, &Vec::<u64>::new(), Err(error)),
+        match ops.iter().map(|op| step(op)).collect::<Result<Vec<_>, _>>() {
+            Ok(steps) => judge(name, replay(opts, &steps), &steps),
+            Err(error) => compare(name, &ops, Err(error)),
         }
     });
     Ok(defaults.into_iter().chain(validation).chain(sequences).collect())
@@ -73,12 +66,11 @@ pub(crate) fn validation(text: &str) -> Result<Vec<Case>, serde_json::Error> {
 
 #[derive(Deserialize)]
 struct Table {
-    traces: Vec<Trace>,
+    traces: Vec<Value>,
 }
 
 #[derive(Deserialize)]
 struct Trace {
-    name: String,
     max_backup_ratio: f64,
     window_s: u32,
     update_interval_s: u32,
@@ -108,18 +100,37 @@ enum What {
 
 pub(crate) fn traces(text: &str) -> Result<Vec<Case>, serde_json::Error> {
     let table: Table = serde_json::from_str(text)?;
-    let case = |Trace { name, max_backup_ratio, window_s, update_interval_s, ops }: Trace| {
-        let opts = serde_json::json!({
-            "max_backup_ratio": max_backup_ratio,
-            "window_size_seconds": window_s,
-            "update_interval_seconds": update_interval_s,
-        });
-        let steps: Vec<Step> =
-            ops.iter().map(|op| Step { what: op.op, n: op.n, allowed: Some(op.allowed.unwrap_or(0)) }).collect();
-        let expected: Vec<u64> = steps.iter().filter_map(|step| step.allowed).collect();
-        compare(name, &expected, replay(opts, &steps))
+    let case = |(index, trace): (usize, &Value)| {
+        let name = trace.get("name").and_then(Value::as_str).map_or_else(|| format!("trace {index}"), str::to_owned);
+        // One that is no trace is a failure of its own, and the others are run.
+        match Trace::deserialize(trace) {
+            Ok(trace) => trace.case(name),
+            Err(error) => compare(name, &"a trace", Err(error.to_string())),
+        }
     };
-    Ok(table.traces.into_iter().map(case).collect())
+    Ok(table.traces.iter().enumerate().map(case).collect())
+}
+
+impl Trace {
+    fn case(self, name: String) -> Case {
+        let opts = serde_json::json!({
+            "max_backup_ratio": self.max_backup_ratio,
+            "window_size_seconds": self.window_s,
+            "update_interval_seconds": self.update_interval_s,
+        });
+        let steps: Vec<Step> = self.ops.iter().map(|op| Step { what: op.op, n: op.n, allowed: op.allowed }).collect();
+        judge(name, replay(opts, &steps), &steps)
+    }
+}
+
+/// Holds what was allowed against the steps; where they do not say, whatever is, is right.
+fn judge(name: String, got: Result<Vec<u64>, String>, steps: &[Step]) -> Case {
+    let wanted = |step: &Step| step.allowed.filter(|_| step.what == What::Decide);
+    let expected: Vec<u64> = match &got {
+        Ok(got) => steps.iter().zip(got).map(|(step, got)| wanted(step).unwrap_or(*got)).collect(),
+        Err(_) => steps.iter().filter_map(wanted).collect(),
+    };
+    compare(name, &expected, got)
 }
 
 /// As fine as there is: a trace may end just behind a window's edge.

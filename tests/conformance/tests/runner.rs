@@ -43,7 +43,7 @@ fn the_core_is_as_the_tables_say_or_differs_by_name() {
     for (suite, cases, differing) in [
         ("circuit_breaker_traces", 8, 0),
         ("excluded_servers", 7, 4),
-        ("rate_limited_policy_traces", 6, 0),
+        ("rate_limited_policy_traces", 11, 0),
         ("rate_limited_policy_validation", 19, 0),
         ("token_buckets", 5, 0),
         ("weight_tag_parse", 8, 0),
@@ -110,6 +110,16 @@ fn what_is_not_as_the_table_says_fails() {
             "excluded_servers",
             r#"{"cases": [{"cap": 3, "adds": [1, 2], "size": 2, "excluded": [1]}]}"#,
             "FAIL cap 3 adds 1,2 expected size 2, excluded {1} got size 2, excluded {1, 2}",
+        ),
+        (
+            "excluded_servers",
+            r#"{"cases": [{"cap": 3, "adds": [1, 2, 3, 4], "size": 9, "excluded": [7]}]}"#,
+            "FAIL cap 3 adds 1,2,3,4 expected size 9, excluded {7} got size 3, excluded {2, 3, 4}",
+        ),
+        (
+            "excluded_servers",
+            r#"{"cases": [{"cap": 3, "adds": [1, 1], "size": 2, "excluded": [1]}]}"#,
+            "FAIL cap 3 adds 1,1 expected size 2, excluded {1} got size 1, excluded {1}",
         ),
     ] {
         let output = runner(&[suite, &table(&format!("wrong_{suite}.json"), content)]);
@@ -192,6 +202,19 @@ fn a_case_that_fails_says_what_was_expected_and_what_came() {
     assert_eq!(output.status.code(), Some(1));
     let expected = "FAIL two expected Timeout at 9 ms, attempts 1, backup sent false, not hedged Some(\"denied\") \
                     got Ok at 5 ms, attempts 1, backup sent false, not hedged Some(\"disabled\")\n";
+    assert_eq!(text(&output.stdout), expected);
+}
+
+#[test]
+fn a_trace_that_cannot_be_read_fails_and_the_others_run() {
+    let traces = r#"{"traces": [{"name": "typo", "max_backup_ratio": 0.5, "windows": 1},
+        {"name": "says little", "max_backup_ratio": 0.5, "window_s": 1, "update_interval_s": 1, "why": "",
+            "ops": [{"op": "B", "n": 3}, {"op": "E", "n": 1, "allowed": 7, "note": ""}, {"op": "W", "n": 9, "allowed": null}]},
+        {"name": "no such limit", "max_backup_ratio": 2, "window_s": 1, "update_interval_s": 1, "ops": []}]}"#;
+    let output = runner(&["rate_limited_policy_traces", &table("typo_traces.json", traces)]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "FAIL typo expected \"a trace\" got missing field `window_s`\nok says little\n\
+                    FAIL no such limit expected [] got max_backup_ratio 2: must be in (0, 1]\n";
     assert_eq!(text(&output.stdout), expected);
 }
 

@@ -216,7 +216,9 @@ fn r4_do_not_ends_every_further_retry_and_backup() {
     let channel = line(3, hedged(20));
     let options = CallOptions::new();
     let timeout = ms(500);
-    for pushback in [Pushback::DoNot, Pushback::After(timeout), Pushback::After(ms(490))] {
+    for pushback in
+        [Pushback::DoNot, Pushback::After(timeout), Pushback::After(ms(470)), Pushback::After(Duration::MAX)]
+    {
         let mut call = channel.call(&options, at(0)).unwrap();
         let (first, backup) = (call.expect_start(0), call.expect_start(20));
         call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(pushback));
@@ -225,10 +227,36 @@ fn r4_do_not_ends_every_further_retry_and_backup() {
         assert_eq!(call.expect_done(50), End::Failed, "whichever attempt it came from: {pushback:?}");
     }
     let mut call = channel.call(&options, at(0)).unwrap();
+    let (first, backup) = (call.expect_start(0), call.expect_start(20));
+    call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::After(ms(469))));
+    assert_eq!(call.expect_wait(30), Some(499), "there is time for it, if little");
+    call.verdict(40, first.attempt, Verdict::Wait);
+    assert_eq!(call.expect_start(499).kind, Kind::Retry);
+
+    let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
     call.judged(5, first.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::DoNot));
     assert_eq!(call.expect_done(5), End::Failed);
     assert_eq!(call.report().not_hedged(), Some(NotHedged::FinishedFirst));
+}
+
+#[test]
+fn r4_without_a_deadline_only_never_is_do_not() {
+    let channel = line(3, hedged(20));
+    let options = CallOptions { timeout: Some(Timeout::Never), ..CallOptions::new() };
+    let year = Duration::from_secs(365 * 86_400);
+    for (pushback, may_follow) in [(year, true), (Duration::MAX, false)] {
+        let mut call = channel.call(&options, at(0)).unwrap();
+        let (first, backup) = (call.expect_start(0), call.expect_start(20));
+        call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::After(pushback)));
+        assert_eq!(call.expect_wait(30), may_follow.then(|| 30 + year.as_micros() / 1_000));
+        call.verdict(50, first.attempt, Verdict::Retry);
+        if may_follow {
+            assert_eq!(call.expect_start(50).kind, Kind::Retry, "the earlier due stays (L9)");
+        } else {
+            assert_eq!(call.expect_done(50), End::Failed);
+        }
+    }
 }
 
 #[test]
