@@ -1,5 +1,6 @@
-//! What HTTP says of a call, in `hedge-core`'s words: verdicts on responses (R1), pushback in headers (R4), and whether a
-//! method may be sent twice (L15). `hedge-net` and `hedge-tower` share it, and retry policies of one's own may use it:
+//! What HTTP says of a call, in `hedge-core`'s words: verdicts on responses (R1), those of gRPC included ([`judge_grpc`]),
+//! pushback in headers (R4), and whether a method may be sent twice (L15). `hedge-net` and `hedge-tower` share it, and retry
+//! policies of one's own may use it:
 //!
 //! ```
 //! use hedge_core::policy::{Judgement, Verdict};
@@ -19,12 +20,15 @@
 //! ```
 //!
 //! # Contract and cost
-//! Nothing panics or allocates, whatever a server sends. An accepted response costs a look at its status; a failure two
-//! look-ups of a header, and a look at the wall clock if it names a date.
+//! Nothing panics or allocates, whatever a server sends. An accepted response costs a look at its status, and for gRPC the
+//! look-up of a header; a failure two look-ups more, and a look at the wall clock if it names a date.
 #![forbid(unsafe_code)]
 
+mod grpc;
+mod header;
 mod pushback;
 
+pub use grpc::{grpc_code, judge_grpc};
 pub use pushback::pushback;
 
 use hedge_core::policy::{Code, Idempotency, Judgement, Verdict};

@@ -7,18 +7,24 @@ use hedge_core::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName};
 
+use crate::header::{digits, only};
+
 /// gRPC's, of its proposal A6.
 const GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
+/// The longest delay that gRPC can say: its value is a signed number of 32 bits.
+const GRPC_LONGEST_MS: u64 = 2_147_483_647;
+
 /// What the headers of a failure, or its trailers, ask about the call's further attempts (R4); `None`: nothing.
 ///
-/// * `grpc-retry-pushback-ms` counts first. As in A6, a number is a delay in milliseconds, and anything else, a negative
-///   number above all, is "do not".
+/// * `grpc-retry-pushback-ms` counts first. As in A6, a number of at most 2147483647 is a delay in milliseconds, and
+///   anything else, a negative number above all, is "do not".
 /// * Else `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which the wall clock of this machine turns into a delay of
 ///   at least nothing. The RFC does not say what to make of anything else. It is "do not" here too: the server wants to
 ///   be left alone for a time, and within the short life of a call no guess at that time is safe.
 ///
-/// Several values of one header contradict each other and are "do not", as in gRPC for Go.
+/// A number is digits only: `+5` is none. Several values of one header contradict each other and are "do not", as in gRPC
+/// for Go.
 #[must_use]
 pub fn pushback(headers: &HeaderMap) -> Option<Pushback> {
     pushback_at(headers, SystemTime::now)
@@ -27,20 +33,13 @@ pub fn pushback(headers: &HeaderMap) -> Option<Pushback> {
 fn pushback_at(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Pushback> {
     let asked = match only(headers, &GRPC_RETRY_PUSHBACK_MS) {
         None => only(headers, &RETRY_AFTER)?.and_then(|text| retry_after(text, now)),
-        Some(text) => text.and_then(|text| text.parse().ok()).map(Duration::from_millis),
+        Some(text) => text.and_then(digits).filter(|ms| *ms <= GRPC_LONGEST_MS).map(Duration::from_millis),
     };
     Some(asked.map_or(Pushback::DoNot, Pushback::After))
 }
 
-/// The text of a header that must not come twice; `Some(None)` if it does, or is no text.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&'h str>> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    Some(first.to_str().ok().filter(|_| values.next().is_none()))
-}
-
 fn retry_after(text: &str, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
-    if let Ok(seconds) = text.parse() {
+    if let Some(seconds) = digits(text) {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(text).ok()?;
@@ -76,10 +75,15 @@ mod tests {
             ("0", ms(0)),
             ("35", ms(35)),
             ("007", ms(7)),
-            ("18446744073709551615", Some(Pushback::After(Duration::MAX))),
+            ("2147483647", ms(2_147_483_647)),
+            ("2147483648", DO_NOT),
+            ("4294967295", DO_NOT),
             ("18446744073709551616", DO_NOT),
             ("-1", DO_NOT),
-            ("-9223372036854775809", DO_NOT),
+            ("-2147483649", DO_NOT),
+            ("-0", DO_NOT),
+            ("+5", DO_NOT),
+            ("+35", DO_NOT),
             ("", DO_NOT),
             ("1.5", DO_NOT),
             ("35 ms", DO_NOT),
@@ -99,6 +103,8 @@ mod tests {
             ("18446744073709551615", Some(Pushback::After(Duration::MAX))),
             ("99999999999999999999", DO_NOT),
             ("-1", DO_NOT),
+            ("+1", DO_NOT),
+            ("+120", DO_NOT),
             ("", DO_NOT),
             ("0.5", DO_NOT),
             ("1, 2", DO_NOT),

@@ -24,7 +24,7 @@ use crate::address::Address;
 use crate::channel::{Channel, Inner, Judge};
 use crate::check::{Ask, Checks};
 use crate::fleet::Fleet;
-use crate::host::{CallHost, MAX_ATTEMPTS, Shared};
+use crate::host::{CallHost, MAX_ATTEMPTS, MAX_IN_FLIGHT, Shared};
 use crate::http::{Http, HttpRetryPolicy};
 use crate::list::{Filter, MAX_SERVERS, Refusal, Servers};
 use crate::naming::{NameError, Named, Server};
@@ -32,9 +32,6 @@ use crate::node::Balancer;
 use crate::probe::{Probe, Probes};
 use crate::runtime::Runtime;
 use crate::stream::Streaming;
-
-/// How many backups a call may send: as many attempts fewer one as it has room for in flight.
-const MAX_BACKUPS: u8 = 3;
 
 /// A channel to be. Every setter has a default, and what is wrong shows in [`Builder::build`].
 #[must_use = "a builder does nothing until it is built"]
@@ -136,6 +133,30 @@ where
         self
     }
 
+    /// What a file says: all options and all limits, whatever was set before; setters that follow change single ones.
+    /// Servers, balancer, policies and everything about health stay as they are: a file does not speak of them.
+    ///
+    /// What cannot be carried out is [`BuildError::Options`], which names it: a `max_retry` above 7, a `max_backups` above
+    /// 4, a backoff whose bounds contradict each other, a limit's option that is out of its range.
+    ///
+    /// ```
+    /// use hedge_net::http::Http;
+    /// use hedge_net::{Channel, ChannelConfig, Runtime};
+    ///
+    /// /// `text` is, for instance, `{"preset": "trpc", "timeout": "200ms", "backup": "10ms"}`.
+    /// fn channel<R: Runtime>(runtime: R, text: &str) -> Result<Channel<R, Http<R>>, Box<dyn std::error::Error>> {
+    ///     let config: ChannelConfig = serde_json::from_str(text)?;
+    ///     let builder = Channel::builder(runtime, "list://10.0.0.1:8001,10.0.0.2:8001").load_balancer("rr");
+    ///     Ok(builder.config(&config).build()?)
+    /// }
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn config(mut self, config: &policy::ChannelConfig) -> Self {
+        self.options = config.options();
+        self.limits = config.limits();
+        self
+    }
+
     /// From a call's start to its end, retries and backups included. Default 500 ms.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Timeout::After(timeout.into());
@@ -161,7 +182,7 @@ where
         self
     }
 
-    /// How many backups a call may send, each a delay after the last. Default 1; 0 disables them; more than 3 is
+    /// How many backups a call may send, each a delay after the last. Default 1; 0 disables them; more than 4 is
     /// [`BuildError::Options`].
     pub fn max_backups(mut self, backups: u8) -> Self {
         self.options.max_backups = backups;
@@ -334,9 +355,9 @@ where
         };
         let seed = self.seed.unwrap_or_else(random_seed);
         let balancer = Balancer::named(name, seed).map_err(BuildError::Balancer)?;
-        if self.options.max_backups > MAX_BACKUPS {
-            let (max_backups, slots) = (self.options.max_backups, usize::from(MAX_BACKUPS) + 1);
-            return Err(BuildError::Options(ConfigError::TooManyInFlight { max_backups, slots }));
+        let max_backups = self.options.max_backups;
+        if usize::from(max_backups) >= MAX_IN_FLIGHT {
+            return Err(BuildError::Options(ConfigError::TooManyInFlight { max_backups, slots: MAX_IN_FLIGHT }));
         }
         let breaker = self.breaker.map_or(Ok(AnyBreaker::None), AnyBreaker::new);
         let health = breaker

@@ -15,7 +15,7 @@ use hedge_core::time::Instant;
 use crate::address::Address;
 use crate::builder::Builder;
 use crate::error::CallError;
-use crate::host::{CallHost, MAX_ATTEMPTS, Shared, Tried};
+use crate::host::{CallHost, MAX_ATTEMPTS, MAX_IN_FLIGHT, Shared, Tried};
 use crate::http::Http;
 use crate::list::ListUpdate;
 use crate::naming::Server;
@@ -139,7 +139,8 @@ where
             drive(&mut call, [pin!(None), pin!(None)], driver, start).await
         } else {
             let start = |attempt| Box::pin(transport.start(&request, attempt));
-            drive(&mut call, [pin!(None), pin!(None), pin!(None), pin!(None)], driver, start).await
+            let slots: [_; MAX_IN_FLIGHT] = [pin!(None), pin!(None), pin!(None), pin!(None), pin!(None)];
+            drive(&mut call, slots, driver, start).await
         };
 
         // From here on nothing waits, so whoever drops the future cannot come between a count and its lease.

@@ -18,6 +18,9 @@ use crate::node::Node;
 /// How many attempts a call holds, the first included: `max_retry` is at most one less.
 pub const MAX_ATTEMPTS: usize = 8;
 
+/// How many attempts of a call may be in flight at once, gRPC's maximum: `max_backups` is at most one less.
+pub(crate) const MAX_IN_FLIGHT: usize = 5;
+
 /// The channel's limits, whose refusals are counted, and the user's own policy.
 pub(crate) type Policy = Counted<(Limits, Option<policy::Shared<Arc<dyn BackupPolicy + Send + Sync>>>)>;
 

@@ -9,6 +9,7 @@
 //! | make a channel | [`Builder`] |
 //! | make a call | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
 //! | read what came of it | [`Reply`], [`CallError`], [`Report`] |
+//! | set what calls may do | [`Builder::options`], [`Builder::limits`], or `Builder::config` from a file (feature `serde`) |
 //! | choose how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
 //! | have servers that are down checked | [`Builder::health_checks`], [`Channel::set_check_interval`] |
@@ -57,6 +58,8 @@ pub use hedge_core::policy::{
     AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind, ChannelOptions, Code, ConfigError, Denial, ErrorKind,
     Extra, FailMode, Idempotency, Judgement, OnEarlyFailure, Pushback, RetryPolicy, RetryTarget, Timeout, Verdict,
 };
+#[cfg(feature = "serde")]
+pub use hedge_core::policy::{ChannelConfig, service_config};
 pub use host::MAX_ATTEMPTS;
 pub use list::{ListUpdate, Refusal};
 pub use naming::{NameError, Server, parse_servers};

@@ -35,6 +35,19 @@
 //!
 //! Calls run on any executor; connections are tasks of smol's global one.
 //!
+//! # Options from a file
+//!
+//! With the feature `serde`, a channel's options and limits are read from any format that serde knows:
+//!
+//! ```
+//! let text = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"burst": 20}}}"#;
+//! let config: hedge_net::ChannelConfig = serde_json::from_str(text)?;
+//! let channel = hedge_smol::builder("list://10.0.0.1:8001,10.0.0.2:8001").load_balancer("rr").config(&config).build()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Transports
+//!
 //! A transport of one's own takes [`hedge_net::Channel::with_transport`]`(Smol::new(), transport, servers)`.
 #![forbid(unsafe_code)]
 

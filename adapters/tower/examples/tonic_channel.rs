@@ -2,29 +2,44 @@
 //!
 //! The body of a gRPC request cannot be copied, but its message can: so the set is of services that take messages. With
 //! generated code, call the generated client there. Here the messages are plain text, so that no compiler is needed.
+//!
+//! The servers are cold at first: each fails its first request and asks for 30 ms. The first call heeds that.
 
 mod text;
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hedge_tower::hedge_core::policy::{Judgement, Verdict};
 use hedge_tower::{BoxError, hedge_http::pushback};
 use text::Text;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Endpoint, Server, server::TcpIncoming};
 use tonic::{Code, Request, Response, Status, body::Body};
 use tower::{Service, ServiceExt, service_fn};
 
-/// A server that greets after `delay`.
+/// A server that greets after `delay`, once it is warm.
 fn serve(delay: Duration) -> Result<std::net::SocketAddr, BoxError> {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into())?;
     let address = incoming.local_addr()?;
-    let greet = service_fn(move |request: Request<String>| async move {
-        tokio::time::sleep(delay).await;
-        Ok::<_, Status>(Response::new(format!("hello, {}", request.into_inner())))
+    let warm = Arc::new(AtomicBool::new(false));
+    let greet = service_fn(move |request: Request<String>| {
+        let was_warm = warm.swap(true, Ordering::Relaxed);
+        async move {
+            if !was_warm {
+                let mut metadata = MetadataMap::new();
+                metadata.insert("grpc-retry-pushback-ms", 30.into());
+                return Err(Status::with_metadata(Code::Unavailable, "warming up", metadata));
+            }
+            tokio::time::sleep(delay).await;
+            Ok(Response::new(format!("hello, {}", request.into_inner())))
+        }
     });
-    let service = service_fn(move |request: http::Request<Body>| async move {
-        Ok::<_, Infallible>(tonic::server::Grpc::new(Text).unary(greet, request).await)
+    let service = service_fn(move |request: http::Request<Body>| {
+        let greet = greet.clone();
+        async move { Ok::<_, Infallible>(tonic::server::Grpc::new(Text).unary(greet, request).await) }
     });
     tokio::spawn(Server::builder().serve_with_incoming(service, incoming));
     Ok(address)

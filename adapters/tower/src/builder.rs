@@ -69,6 +69,29 @@ impl<T, R, C> Builder<T, R, C> {
         self
     }
 
+    /// What a file says: all options and all limits, whatever was set before; setters that follow change single ones.
+    /// Everything else stays as it is: a file does not speak of it.
+    ///
+    /// What cannot be carried out is [`BuildError::Options`], which names it: a `max_retry` above 7, a `max_backups` above
+    /// 4, a backoff whose bounds contradict each other, a limit's option that is out of its range.
+    ///
+    /// ```
+    /// use hedge_tower::hedge_core::policy::ChannelConfig;
+    /// use tower::{Layer, service_fn};
+    ///
+    /// let text = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"burst": 20}}}"#;
+    /// let config: ChannelConfig = serde_json::from_str(text)?;
+    /// let layer = hedge_tower::builder(hedge_tokio::Tokio::new()).config(&config).layer()?;
+    /// let service = layer.layer(service_fn(|name: String| async move { Ok::<_, String>(format!("hello, {name}")) }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn config(mut self, config: &policy::ChannelConfig) -> Self {
+        self.options = config.options();
+        self.limits = config.limits();
+        self
+    }
+
     /// From a call's start to its end, retries and backups included. Default 500 ms.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Timeout::After(timeout.into());
@@ -88,7 +111,7 @@ impl<T, R, C> Builder<T, R, C> {
         self
     }
 
-    /// How many backups a call may send, each a delay after the last; at most 3. Default 1.
+    /// How many backups a call may send, each a delay after the last; at most 4. Default 1.
     pub fn max_backups(mut self, backups: u8) -> Self {
         self.options.max_backups = backups;
         self

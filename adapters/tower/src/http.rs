@@ -15,6 +15,8 @@ use crate::{CallOptions, Protocol, Report};
 /// * A response that is not accepted may push back by its headers (R4): see [`pushback`](hedge_http::pushback). A retry
 ///   policy of one's own makes its verdicts on responses by [`failure`](hedge_http::failure).
 ///
+/// To gRPC every answer is a 200: there a retry policy judges by [`judge_grpc`](hedge_http::judge_grpc).
+///
 /// For bodies that cannot be cloned, a closure that copies what can be copied is a protocol too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Http {

@@ -109,8 +109,8 @@ pub use set::{Change, Following, HedgeSet};
 /// How many attempts a call holds, the first included: `max_retry` is at most one less.
 pub const MAX_ATTEMPTS: usize = 8;
 
-/// How many attempts of a call may be in flight at once: `max_backups` is at most one less.
-pub const MAX_IN_FLIGHT: usize = 4;
+/// How many attempts of a call may be in flight at once, gRPC's maximum: `max_backups` is at most one less.
+pub const MAX_IN_FLIGHT: usize = 5;
 
 /// What happened in a call.
 pub type Report = hedge_core::call::Report<MAX_ATTEMPTS>;

@@ -16,7 +16,7 @@ pub struct CallOptions {
     pub max_retry: Option<u8>,
     /// When to send a backup. [`CallOptions::with_backup`] takes std's duration.
     pub backup: Option<BackupDelay>,
-    /// How many backups the call may send; at most 3.
+    /// How many backups the call may send; at most 4.
     pub max_backups: Option<u8>,
     /// How long a retry waits.
     pub backoff: Option<Backoff>,

@@ -10,7 +10,7 @@ use hedge_core::drive::{Addresses, AttemptInfo, CallFailure, Driver, Timer, driv
 use hedge_core::policy::{Idempotency, RetryPolicy};
 
 use crate::shared::Shared;
-use crate::{Error, MAX_ATTEMPTS, Protocol};
+use crate::{Error, MAX_ATTEMPTS, MAX_IN_FLIGHT, Protocol};
 
 /// A call. It starts when it is first polled; dropping it cancels it.
 #[must_use = "futures do nothing unless polled"]
@@ -78,7 +78,8 @@ where
             drive(&mut call, [pin!(None), pin!(None)], driver, start).await
         } else {
             let start = |attempt| Box::pin(start(attempt));
-            drive(&mut call, [pin!(None), pin!(None), pin!(None), pin!(None)], driver, start).await
+            let slots: [_; MAX_IN_FLIGHT] = [pin!(None), pin!(None), pin!(None), pin!(None), pin!(None)];
+            drive(&mut call, slots, driver, start).await
         };
         let result = match result {
             Ok(response) => Ok(response),

@@ -70,6 +70,21 @@ fn a_call_allocates_once_for_its_future() {
     assert_eq!(allocations(2, || service.call(1)), 1);
 }
 
+/// How many bytes the future of a call takes whose attempts hold so many.
+fn bytes<const HELD: usize>() -> u64 {
+    let mut service = armed().layer().unwrap().layer(service_fn(|_: u32| async {
+        let held = [7_u8; HELD];
+        std::future::poll_fn(|_| Poll::Ready(())).await;
+        Ok::<_, &'static str>(u32::from(std::hint::black_box(&held).iter().fold(0, |any, byte| any | byte)))
+    }));
+    measure(|| drop(service.call(1))).bytes_total
+}
+
+#[test]
+fn a_call_has_room_for_two_attempts_and_boxes_more() {
+    assert_eq!(bytes::<2_048>() - bytes::<1_024>(), 2 * 1_024);
+}
+
 #[test]
 fn a_call_to_a_set_allocates_once_for_its_future() {
     for balancer in ["rr", "wrr", "random", "wr", "la", "p2c", "p2c:choices=4"] {

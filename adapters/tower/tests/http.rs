@@ -155,3 +155,32 @@ async fn a_response_without_report_has_no_extensions() {
     let response = call(&mut builder.layer().unwrap().layer(service), request(Method::GET)).await.0.unwrap();
     assert!(response.extensions().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn r4_a_delay_of_all_the_time_that_remains_is_do_not() {
+    // The first attempt fails at 10 of 500 ms.
+    for (header, value, status, at) in [
+        ("grpc-retry-pushback-ms", "489", 200, 499),
+        ("grpc-retry-pushback-ms", "490", 503, 10),
+        ("grpc-retry-pushback-ms", "2147483647", 503, 10),
+        ("grpc-retry-pushback-ms", "+5", 503, 10),
+        ("retry-after", "+0", 503, 10),
+    ] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let service = service_fn(move |_: Request<Full<Bytes>>| {
+            let (after, status) = [(10, 503), (0, 200)][sent.fetch_add(1, Ordering::Relaxed)];
+            let response = Response::builder().status(status).header(header, value).body("body");
+            async move {
+                tokio::time::sleep(ms(after)).await;
+                response
+            }
+        });
+        let judge = |result: Result<&Response<&'static str>, &http::Error>| match result {
+            Ok(response) if response.status() == 503 => failure(Verdict::Retry, response),
+            other => Http::new().judge(other),
+        };
+        let layer = builder().http().retry_policy(judge).layer().unwrap();
+        let (response, ended) = call(&mut layer.layer(service), request(Method::GET)).await;
+        assert_eq!((response.unwrap().status().as_u16(), ended), (status, at), "{header}: {value}");
+    }
+}

@@ -263,13 +263,13 @@ async fn l3_options_that_cannot_be_carried_out_are_an_error() {
         BuildError::Options(ConfigError::TooManyAttempts { max_retry: 8, capacity: hedge_tower::MAX_ATTEMPTS })
     );
     assert_eq!(
-        builder().max_backups(4).layer().unwrap_err(),
-        BuildError::Options(ConfigError::TooManyInFlight { max_backups: 4, slots: hedge_tower::MAX_IN_FLIGHT })
+        builder().max_backups(5).layer().unwrap_err(),
+        BuildError::Options(ConfigError::TooManyInFlight { max_backups: 5, slots: hedge_tower::MAX_IN_FLIGHT })
     );
     let mut service = builder().protocol(Carried).layer().unwrap().layer(Scripted::new(&[(1, Ok("yes"))]));
     for options in [
         CallOptions { max_retry: Some(200), ..CallOptions::new() },
-        CallOptions { max_backups: Some(4), ..CallOptions::new() },
+        CallOptions { max_backups: Some(5), ..CallOptions::new() },
     ] {
         assert!(matches!(call(&mut service, Carrying(options)).await.0, Err(Error::Config(_))));
     }

@@ -53,20 +53,21 @@ pub(crate) async fn l7_a_backup_wins_and_the_loser_is_closed_at_once<R: Runtime>
     assert_eq!(fast.accepted.count(), 1, "the winner's connection is kept");
 }
 
-pub(crate) async fn l6_three_backups_are_in_flight_at_once<R: Runtime>(runtime: R) {
-    let stalling = [TestServer::stalling(), TestServer::stalling(), TestServer::stalling()];
+pub(crate) async fn l6_four_backups_are_in_flight_at_once<R: Runtime>(runtime: R) {
+    let stalling: [_; 4] = std::array::from_fn(|_| TestServer::stalling());
     let answering = TestServer::answering(|_| ok("last"));
     let channel = list(&runtime, &[answering.address])
         .same_server_backup(true)
         .backup(Duration::from_millis(1))
-        .max_backups(3)
+        .max_retry(4)
+        .max_backups(4)
         .build()
         .unwrap();
     let order = stalling.iter().chain([&answering]).map(|there| server(there.address)).collect();
     let options = CallOptions { servers: Some(order), ..CallOptions::new() };
     let reply = channel.call_with(get("/"), &options).await.unwrap();
     assert_eq!(*reply.server(), server(answering.address));
-    assert_eq!(reply.report().backups(), 3);
+    assert_eq!(reply.report().backups(), 4);
     for there in &stalling {
         there.closed.reached(1).await;
     }
@@ -220,8 +221,8 @@ pub(crate) async fn a_channel_that_cannot_work_is_not_built<R: Runtime>(runtime:
     assert!(s1.to_string().starts_with("load balancer: no balancer is named \"fastest\"; known are rr, wrr,"), "{s1}");
     let l3 = builder("127.0.0.1:1").max_retry(8).build().unwrap_err();
     assert_eq!(l3, BuildError::Options(ConfigError::TooManyAttempts { max_retry: 8, capacity: 8 }));
-    let l6 = builder("127.0.0.1:1").max_backups(4).build().unwrap_err();
-    assert_eq!(l6, BuildError::Options(ConfigError::TooManyInFlight { max_backups: 4, slots: 4 }));
+    let l6 = builder("127.0.0.1:1").max_backups(5).build().unwrap_err();
+    assert_eq!(l6, BuildError::Options(ConfigError::TooManyInFlight { max_backups: 5, slots: 5 }));
     assert!(builder("localhost:1").build().is_ok());
     let s1 = list(&runtime, &[refused()]).load_balancer("p2c:choices=65").build().unwrap_err();
     assert_eq!(s1.to_string(), "load balancer: p2c: choices 65: must be in [2, 64]");

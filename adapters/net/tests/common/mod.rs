@@ -47,7 +47,7 @@ macro_rules! every_test {
             basics {
                 a_plain_get_says_what_the_server_needs
                 l7_a_backup_wins_and_the_loser_is_closed_at_once
-                l6_three_backups_are_in_flight_at_once
+                l6_four_backups_are_in_flight_at_once
                 f_a_refused_server_is_failed_over
                 r5_a_post_is_retried_only_as_long_as_it_has_not_left
                 r1_a_status_of_5xx_is_kept_in_the_error

@@ -1,0 +1,112 @@
+//! From a file to a layer and to a set: the core's own files, and gRPC's service configs. In tokio's paused time.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use common::{NEVER, Reports, Scripted, builder, call, ms};
+use hedge_tokio::Tokio;
+use hedge_tower::hedge_core::call::{Kind, NotHedged};
+use hedge_tower::hedge_core::policy::service_config::ServiceConfig;
+use hedge_tower::hedge_core::policy::{ChannelConfig, ChannelOptions, Denial, Idempotency};
+use hedge_tower::{BuildError, Builder, Error, HedgeSet, LimitOptions};
+use tower::Layer;
+
+fn read(json: &str) -> ChannelConfig {
+    serde_json::from_str(json).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn f_what_a_file_says_is_what_a_layer_does() {
+    let config = read(r#"{"timeout": "150ms", "backup": "20ms", "max_retry": 1, "limits": {"ratio": {"burst": 1}}}"#);
+    let reports = Reports::default();
+    // What was set before is replaced, the limits too.
+    let replaced = builder().timeout(ms(1)).max_retry(7).max_backups(3).limits(LimitOptions::NONE);
+    let layer = reports.hear(replaced.config(&config)).layer().unwrap();
+    let stalled = Scripted::new(&[(NEVER, Ok("late"))]);
+    let (result, at) = call(&mut layer.layer(stalled.clone()), ()).await;
+    assert!(matches!(result, Err(Error::Deadline { last: None })));
+    let report = reports.only();
+    let backup = report.attempts().get(1).unwrap();
+    assert_eq!((at, report.attempts().len(), backup.kind()), (150, 2, Kind::Backup));
+    assert_eq!(backup.started(), ms(20).into());
+    // The burst of one is spent.
+    let _ = call(&mut layer.layer(stalled), ()).await;
+    assert_eq!(reports.only().not_hedged(), Some(NotHedged::Denied(Denial::Ratio)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f_setters_that_follow_a_file_change_single_options() {
+    let config = read(r#"{"timeout": "150ms", "idempotency": "not_idempotent"}"#);
+    let steps = [(1, Err("no")), (NEVER, Ok("late"))];
+    let layer = builder().config(&config).idempotency(Idempotency::Idempotent).layer().unwrap();
+    let (result, at) = call(&mut layer.layer(Scripted::new(&steps)), ()).await;
+    assert!(matches!(result, Err(Error::Deadline { last: Some("no") })));
+    assert_eq!(at, 150);
+    let layer = builder().config(&config).timeout(ms(70)).layer().unwrap();
+    let (result, _) = call(&mut layer.layer(Scripted::new(&steps)), ()).await;
+    assert!(matches!(result, Err(Error::Failed("no"))));
+}
+
+#[test]
+fn l3_a_file_that_cannot_be_carried_out_is_an_error_that_names_what() {
+    for (json, text) in [
+        (r#"{"max_retry": 8}"#, "max_retry 8: a call holds 8 attempts, the first included"),
+        (r#"{"max_retry": 7, "max_backups": 5}"#, "max_backups 5: 5 attempts can be in flight, the first included"),
+        (r#"{"backoff": {"jittered": {"min": 2, "max": 1}}}"#, "backoff.jittered.min 2 ms: must be in "),
+        (r#"{"limits": {"ratio": {"max_backup_ratio": 1.5}}}"#, "max_backup_ratio 1.5: must be in (0, 1]"),
+        (r#"{"limits": {"budget": {"burst": 1}}}"#, "burst 1: must be in [2, 16000]"),
+    ] {
+        let config = read(json);
+        let error = builder().config(&config).layer().unwrap_err();
+        assert!(error.to_string().contains(text), "{json}: {error}");
+        assert_eq!(builder().config(&config).set::<u16, Scripted>().unwrap_err(), error, "{json}");
+        assert!(matches!(error, BuildError::Options(_)), "{json}: {error:?}");
+    }
+}
+
+/// A builder by a service config whose hedging policy asks for so many attempts, and where its reports go.
+fn hedging(max_attempts: u32) -> (Builder<Tokio>, Reports) {
+    let text = format!(
+        r#"{{"methodConfig": [{{"name": [{{"service": "users.Users"}}], "timeout": "1s",
+             "hedgingPolicy": {{"maxAttempts": {max_attempts}, "hedgingDelay": "0.01s"}}}}]}}"#
+    );
+    let config: ServiceConfig<'_> = serde_json::from_str(&text).unwrap();
+    let method = config.method("users.Users", "Get").unwrap();
+    let reports = Reports::default();
+    (reports.hear(builder().options(method.channel_options(&ChannelOptions::brpc()))), reports)
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_a_hedging_policy_of_five_attempts_sends_five() {
+    // What A6 takes for more than 5 is 5.
+    for (max_attempts, sent) in [(2, 2), (4, 4), (5, 5), (6, 5), (99, 5)] {
+        let (builder, reports) = hedging(max_attempts);
+        let service = Scripted::new(&[(NEVER, Ok("late"))]);
+        let counts = service.counts();
+        let (result, at) = call(&mut builder.layer().unwrap().layer(service), ()).await;
+        assert!(matches!(result, Err(Error::Deadline { last: None })), "{max_attempts}: {result:?}");
+        assert_eq!((at, counts.get()), (1_000, (sent, 0)), "{max_attempts}");
+        let report = reports.only();
+        let starts = report.attempts().iter().map(|attempt| attempt.started().as_millis());
+        assert!(starts.eq((0..sent as u64).map(|attempt| 10 * attempt)), "{report:?}");
+
+        let (builder, reports) = hedging(max_attempts);
+        let mut set: HedgeSet<u16, Scripted, Tokio> = builder.set().unwrap();
+        let servers = [1, 2, 3, 4, 5, 6].map(|_| Scripted::new(&[(NEVER, Ok("late"))]));
+        let counts = servers.each_ref().map(Scripted::counts);
+        for (key, server) in (0..).zip(servers) {
+            set.insert(key, server).unwrap();
+        }
+        assert!(matches!(call(&mut set, ()).await.0, Err(Error::Deadline { last: None })));
+        assert_eq!(reports.only().backups() + 1, sent);
+        assert_eq!(counts.iter().filter(|counts| counts.get() == (1, 0)).count(), sent, "each at a server of its own");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l7_the_fifth_attempt_may_win() {
+    let steps = [(NEVER, Ok("a")), (NEVER, Ok("b")), (NEVER, Ok("c")), (NEVER, Ok("d")), (5, Ok("fifth"))];
+    let (builder, _) = hedging(5);
+    let (result, at) = call(&mut builder.layer().unwrap().layer(Scripted::new(&steps)), ()).await;
+    assert_eq!((result.unwrap(), at), ("fifth", 45));
+}
