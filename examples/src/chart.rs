@@ -103,6 +103,9 @@ impl<'a> Chart<'a> {
         for (curve, glyph) in self.curves.iter().zip([GLYPHS[1], GLYPHS[2]]) {
             let _ = write!(text, "    {glyph} {}", curve.name);
         }
+        if self.curves.len() > 1 {
+            let _ = write!(text, "    {} both", GLYPHS[3]);
+        }
         text.push('\n');
         let ticks: Vec<_> = self.share_ticks().map(|(at, label)| (cell(at, ROWS), label)).collect();
         for (row, line) in cells.iter().enumerate().rev() {

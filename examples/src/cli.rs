@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,34 +23,35 @@ pub(crate) struct Options {
     #[arg(long, default_value = "/", value_parser = path)]
     pub(crate) path: PathAndQuery,
 
-    /// Calls a run
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) calls: u64,
+    /// Calls a run [default: 5000; 20000 with --limit cached, which looks at its ratio once a second]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    calls: Option<u64>,
 
     /// Calls at a time
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) concurrency: u32,
 
-    /// When the second run sends its backup: so long after a call's start; after a delay that follows the latencies, the
-    /// shortest that keeps to the ratio (auto); or never, to show what backups would have done (shadow)
+    /// When the second run sends its backup: so long after a call's start; after the shortest delay that keeps to
+    /// --max-backup-ratio, found from the latencies (auto); or never, to show what backups would have done (shadow)
     #[arg(long, visible_alias = "backup-ms", value_name = "MS|auto|shadow", default_value = "2", value_parser = backup)]
     #[arg(allow_negative_numbers = true)]
     pub(crate) backup: Backup,
 
-    /// What backups and retries are limited to, in both runs; by default as a channel is: exact, and budget
+    /// What limits backups and retries, in both runs [default: exact and budget together, as in any channel]
     #[arg(long, value_enum)]
     pub(crate) limit: Option<Limit>,
 
-    /// How many backups a call there may be, in (0, 1]: for the limit, and for --backup auto [default: 0.1]
+    /// How many backups a call there may be, in (0, 1]: for --limit exact (1 turns it off), --limit cached (1 does not) and
+    /// --backup auto [default: 0.1]
     #[arg(long, value_name = "RATIO", allow_negative_numbers = true, value_parser = ratio)]
     pub(crate) max_backup_ratio: Option<f64>,
 
     /// A call's deadline, extra attempts included
-    #[arg(long, value_name = "MS", default_value = "500", allow_negative_numbers = true, value_parser = positive_millis)]
+    #[arg(long, value_name = "MS", default_value = "500", allow_negative_numbers = true, value_parser = timeout)]
     pub(crate) timeout_ms: Duration,
 
     /// How many attempts may follow a call's first, retries and backups together
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
     pub(crate) max_retry: u8,
 
     /// The load balancer, with its parameters if it takes any: p2c:choices=4. Those that hash get a code a call
@@ -83,26 +83,16 @@ pub(crate) enum Backup {
     Shadow,
 }
 
-impl fmt::Display for Backup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::After(delay) => write!(f, "backup after {delay:?}"),
-            Self::Auto => f.write_str("backup after an adaptive delay"),
-            Self::Shadow => f.write_str("backups on paper"),
-        }
-    }
-}
-
 /// The limits of the library, one at a time.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub(crate) enum Limit {
     /// Backups in proportion to calls, counted at each backup
     Exact,
-    /// The same as brpc does it, but looked up every second over the last two instead of every five over ten
+    /// The same as brpc does it: looked up now and then, here once a second over the last two (brpc: every five over ten)
     Cached,
-    /// tRPC's bucket: backups and retries while calls succeed
+    /// tRPC's bucket: no backups and retries while many calls fail
     Tokens,
-    /// Finagle's account, which backups and retries draw on
+    /// Finagle's account: calls pay into it, backups and retries draw on it
     Budget,
     /// Nothing is refused
     None,
@@ -130,16 +120,30 @@ impl Runtime {
 }
 
 impl Options {
+    /// How many calls a run makes.
+    pub(crate) fn calls(&self) -> u64 {
+        // A run of 5,000 is over in about a second, before a cached ratio is looked up again; 20,000 take two or more.
+        self.calls.unwrap_or(if self.limit == Some(Limit::Cached) { 20_000 } else { 5_000 })
+    }
+
+    /// When backups are sent, in a few words.
+    pub(crate) fn backup_text(&self) -> String {
+        match self.backup {
+            Backup::After(delay) => format!("backup after {}", in_millis(delay)),
+            Backup::Auto => format!("backup after an adaptive delay for a ratio of {}", self.ratio()),
+            Backup::Shadow => "backups on paper".into(),
+        }
+    }
+
     /// How many backups a call there may be.
     pub(crate) fn ratio(&self) -> f64 {
         self.max_backup_ratio.unwrap_or(RatioOptions::DEFAULT.max_backup_ratio)
     }
 
-    /// The limits that are asked for; the error is a ratio for limits that have none.
+    /// The limits that are asked for; the error is a ratio that nothing asked for has.
     pub(crate) fn limits(&self) -> Result<LimitOptions, String> {
         let exact = RatioOptions { max_backup_ratio: self.ratio(), ..RatioOptions::DEFAULT };
-        // A run lasts a second or so, and these are the shortest there are: with brpc's 5 s it would be over before the
-        // limit looked a second time.
+        // The shortest interval there is, and two of them a window as in brpc: a run lasts a few seconds.
         let cached =
             RatioOptions { mode: RatioMode::Cached, update_interval_seconds: 1, window_size_seconds: 2, ..exact };
         let limits = match self.limit {
@@ -151,9 +155,11 @@ impl Options {
             Some(Limit::None) => LimitOptions::NONE,
         };
         match (self.limit, self.max_backup_ratio, limits.ratio) {
-            (Some(limit), Some(_), None) => {
-                Err(format!("--max-backup-ratio: --limit {} has no ratio; exact and cached have one", limit.name()))
-            }
+            (Some(limit), Some(ratio), None) if self.backup != Backup::Auto => Err(format!(
+                "--max-backup-ratio {ratio}: --limit {} has no ratio; --limit exact, --limit cached and --backup auto \
+                have one",
+                limit.name()
+            )),
             _ => Ok(limits),
         }
     }
@@ -163,7 +169,8 @@ impl Options {
         let timeout = self.timeout_ms;
         match self.backup {
             Backup::After(delay) if delay >= timeout => {
-                Some(format!("no backup will be sent: its delay of {delay:?} is not below the timeout of {timeout:?}"))
+                let (delay, timeout) = (in_millis(delay), in_millis(timeout));
+                Some(format!("no backup will be sent: its delay of {delay} is not below the timeout of {timeout}"))
             }
             Backup::After(_) | Backup::Auto if self.max_retry == 0 => {
                 Some("no backup will be sent: --max-retry 0 allows one attempt a call".into())
@@ -176,8 +183,12 @@ impl Options {
 /// Limits in a few words.
 pub(crate) fn limits_text(limits: &LimitOptions) -> String {
     let ratio = limits.ratio.map(|ratio| {
-        let cached = if ratio.mode == RatioMode::Cached { " cached" } else { "" };
-        format!("ratio {}{cached}", ratio.max_backup_ratio)
+        let mode = match ratio.mode {
+            RatioMode::Cached => " cached",
+            RatioMode::Exact if ratio.max_backup_ratio >= 1.0 => " (off)",
+            RatioMode::Exact => "",
+        };
+        format!("ratio {}{mode}", ratio.max_backup_ratio)
     });
     let tokens = limits.tokens.map(|_| "tokens".to_owned());
     let budget = limits.budget.map(|_| "budget".to_owned());
@@ -193,28 +204,40 @@ pub(crate) fn one_line(error: &clap::Error) -> String {
     words.join(" ")
 }
 
-fn millis(text: &str) -> Result<Duration, String> {
-    let millis: f64 = text.parse().map_err(|_| "not a number of milliseconds")?;
-    Duration::try_from_secs_f64(millis / 1_000.0).map_err(|error| error.to_string())
+/// A time as it is given on the command line: `2.5 ms`.
+pub(crate) fn in_millis(time: Duration) -> String {
+    format!("{} ms", time.as_nanos() as f64 / 1e6)
+}
+
+/// A day: far beyond any call, and far within what a duration holds.
+const MAX_MILLIS: f64 = 86_400_000.0;
+
+/// A number of milliseconds from `min` to a day.
+fn millis(text: &str, min: f64) -> Option<Duration> {
+    let millis = text.parse().ok().filter(|millis| (min..=MAX_MILLIS).contains(millis))?;
+    Duration::try_from_secs_f64(millis / 1_000.0).ok()
 }
 
 fn backup(text: &str) -> Result<Backup, String> {
     match text {
         "auto" => Ok(Backup::Auto),
         "shadow" => Ok(Backup::Shadow),
-        _ if text.parse::<f64>().is_err() => Err("neither a number of milliseconds nor auto nor shadow".into()),
-        _ => millis(text).map(Backup::After),
+        _ => millis(text, 0.0)
+            .map(Backup::After)
+            .ok_or_else(|| format!("must be auto, shadow or a number of milliseconds in [0, {MAX_MILLIS}]")),
     }
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
-    let max_backup_ratio = text.parse().map_err(|_| "not a number")?;
+    let max_backup_ratio = text.parse().map_err(|_| "must be a number in (0, 1]")?;
     let checked = RatioOptions { max_backup_ratio, ..RatioOptions::DEFAULT }.validate();
     checked.map(|_| max_backup_ratio).map_err(|error| error.to_string())
 }
 
-fn positive_millis(text: &str) -> Result<Duration, String> {
-    millis(text).and_then(|time| if time.is_zero() { Err("must be above 0".into()) } else { Ok(time) })
+fn timeout(text: &str) -> Result<Duration, String> {
+    // A microsecond is the least that the library counts.
+    let least = 0.001;
+    millis(text, least).ok_or_else(|| format!("must be a number of milliseconds in [{least}, {MAX_MILLIS}]"))
 }
 
 fn path(text: &str) -> Result<PathAndQuery, String> {
@@ -236,10 +259,17 @@ mod tests {
     #[test]
     fn the_defaults_are_the_demonstration() {
         let options = parse("").unwrap();
-        assert_eq!((options.calls, options.concurrency, options.max_retry), (5_000, 8, 3));
+        assert_eq!((options.calls(), options.concurrency, options.max_retry), (5_000, 8, 3));
         assert_eq!((options.backup, options.timeout_ms.as_millis()), (Backup::After(Duration::from_millis(2)), 500));
         assert_eq!(options.limits(), Ok(LimitOptions::SAFE));
         assert_eq!(options.warning(), None);
+    }
+
+    #[test]
+    fn a_cached_ratio_gets_a_run_of_several_intervals() {
+        assert_eq!(parse("--limit cached").unwrap().calls(), 20_000);
+        assert_eq!(parse("--limit cached --calls 7").unwrap().calls(), 7);
+        assert_eq!(parse("--limit exact").unwrap().calls(), 5_000);
     }
 
     #[test]
@@ -247,11 +277,44 @@ mod tests {
         let after = Backup::After(Duration::from_micros(2_500));
         assert_eq!(parse("--backup 2.5").unwrap().backup, after);
         assert_eq!(parse("--backup-ms 2.5").unwrap().backup, after);
-        for bad in ["x", "NaN", "-1", "1e300", "Auto", ""] {
-            let error = parse(&format!("--backup={bad}")).unwrap_err();
-            assert!(error.contains("--backup <MS|auto|shadow>"), "{error}");
+        assert_eq!(parse("--timeout-ms 0.001").unwrap().timeout_ms, Duration::from_micros(1));
+        assert_eq!(parse("--timeout-ms 86400000").unwrap().timeout_ms, Duration::from_secs(86_400));
+    }
+
+    #[test]
+    fn a_time_that_is_none_says_which_and_what_is_accepted() {
+        for bad in ["x", "NaN", "inf", "-5", "-0.1", "86400001", "1e300", "Auto"] {
+            assert_eq!(
+                parse(&format!("--backup {bad}")).unwrap_err(),
+                format!(
+                    "invalid value '{bad}' for '--backup <MS|auto|shadow>': \
+                    must be auto, shadow or a number of milliseconds in [0, 86400000]"
+                )
+            );
         }
-        assert!(parse("--timeout-ms 0").is_err());
+        for bad in ["x", "NaN", "-5", "0", "0.0009", "1e300"] {
+            assert_eq!(
+                parse(&format!("--timeout-ms {bad}")).unwrap_err(),
+                format!(
+                    "invalid value '{bad}' for '--timeout-ms <MS>': must be a number of milliseconds in [0.001, 86400000]"
+                )
+            );
+        }
+        assert!(parse("--backup=").is_err());
+    }
+
+    #[test]
+    fn a_title_says_when_backups_are_sent() {
+        for (line, text) in [
+            ("", "backup after 2 ms"),
+            ("--backup 0", "backup after 0 ms"),
+            ("--backup 0.25", "backup after 0.25 ms"),
+            ("--backup auto", "backup after an adaptive delay for a ratio of 0.1"),
+            ("--backup auto --max-backup-ratio 0.05", "backup after an adaptive delay for a ratio of 0.05"),
+            ("--backup shadow", "backups on paper"),
+        ] {
+            assert_eq!(parse(line).unwrap().backup_text(), text, "{line}");
+        }
     }
 
     #[test]
@@ -287,8 +350,9 @@ mod tests {
         for (line, text) in [
             ("", "limit ratio 0.1 and budget"),
             ("--max-backup-ratio 0.25", "limit ratio 0.25 and budget"),
-            ("--limit exact --max-backup-ratio 1", "limit ratio 1"),
+            ("--limit exact --max-backup-ratio 1", "limit ratio 1 (off)"),
             ("--limit cached", "limit ratio 0.1 cached"),
+            ("--limit cached --max-backup-ratio 1", "limit ratio 1 cached"),
             ("--limit tokens", "limit tokens"),
             ("--limit budget", "limit budget"),
             ("--limit none", "no limit"),
@@ -300,20 +364,53 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_those_of_the_library() {
+        let limits = |line: &str| parse(line).unwrap().limits().unwrap();
+        let ratio = RatioOptions { max_backup_ratio: 0.3, ..RatioOptions::DEFAULT };
+        let exact = LimitOptions { ratio: Some(ratio), ..LimitOptions::NONE };
+        assert_eq!(limits("--limit exact --max-backup-ratio 0.3"), exact);
+        let cached =
+            RatioOptions { mode: RatioMode::Cached, window_size_seconds: 2, update_interval_seconds: 1, ..ratio };
+        let cached = LimitOptions { ratio: Some(cached), ..LimitOptions::NONE };
+        assert_eq!(limits("--limit cached --max-backup-ratio 0.3"), cached);
+        let tokens = LimitOptions { tokens: Some(TokenOptions::TRPC), ..LimitOptions::NONE };
+        assert_eq!(limits("--limit tokens"), tokens);
+        let budget = LimitOptions { budget: Some(BudgetOptions::DEFAULT), ..LimitOptions::NONE };
+        assert_eq!(limits("--limit budget"), budget);
+        assert_eq!(limits("--limit none"), LimitOptions::NONE);
+    }
+
+    #[test]
     fn a_ratio_out_of_range_or_of_nothing_says_so() {
         for bad in ["0", "-0.1", "1.5", "NaN", "x"] {
             let error = parse(&format!("--max-backup-ratio {bad}")).unwrap_err();
-            assert!(error.contains("(0, 1]") || error.ends_with("not a number"), "{error}");
+            assert!(error.contains(&format!("'{bad}'")) && error.ends_with("in (0, 1]"), "{error}");
         }
         for limit in ["tokens", "budget", "none"] {
-            let error = parse(&format!("--limit {limit} --max-backup-ratio 0.2")).unwrap().limits().unwrap_err();
-            assert_eq!(error, format!("--max-backup-ratio: --limit {limit} has no ratio; exact and cached have one"));
+            for backup in ["5", "shadow"] {
+                let line = format!("--limit {limit} --max-backup-ratio 0.2 --backup {backup}");
+                let error = parse(&line).unwrap().limits().unwrap_err();
+                let expected = format!(
+                    "--max-backup-ratio 0.2: --limit {limit} has no ratio; --limit exact, --limit cached and \
+                    --backup auto have one"
+                );
+                assert_eq!(error, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn an_adaptive_delay_has_a_ratio_under_any_limit() {
+        for (limit, text) in [("tokens", "limit tokens"), ("budget", "limit budget"), ("none", "no limit")] {
+            let options = parse(&format!("--backup auto --limit {limit} --max-backup-ratio 0.05")).unwrap();
+            assert_eq!((options.ratio(), limits_text(&options.limits().unwrap()).as_str()), (0.05, text));
         }
     }
 
     #[test]
     fn a_backup_that_never_goes_out_is_worth_a_warning() {
-        assert!(parse("--backup 500").unwrap().warning().unwrap().contains("timeout"));
+        let late = parse("--backup 500").unwrap().warning().unwrap();
+        assert!(late.ends_with("its delay of 500 ms is not below the timeout of 500 ms"), "{late}");
         assert!(parse("--max-retry 0").unwrap().warning().unwrap().contains("--max-retry"));
         assert!(parse("--max-retry 0 --backup auto").unwrap().warning().is_some());
         assert_eq!(parse("--max-retry 0 --backup shadow").unwrap().warning(), None, "nobody expects one");

@@ -8,11 +8,11 @@ use hedge_core::policy::{
 };
 use hedge_core::time::{Duration as CoreDuration, Instant};
 use hedge_net::http::Http;
-use hedge_net::{Builder, Channel, Denial, Extra, Runtime};
+use hedge_net::{Builder, Channel, Denial, Extra, LimitOptions, RatioMode, Runtime};
 
 use crate::chart::round_times;
 use crate::cli::{Backup, Options};
-use crate::stats::{Decisions, Denials};
+use crate::stats::{Decisions, Denials, Lookups};
 
 /// How many delays a shadow tries.
 const DELAYS: usize = 5;
@@ -58,8 +58,13 @@ impl Hedging {
         }
     }
 
-    /// What it and the channel's limits have done so far.
-    pub(crate) fn decisions<R: Runtime>(&self, channel: &Channel<R, Http<R>>) -> Decisions {
+    /// What it and the channel's limits have done in a run that took so long.
+    pub(crate) fn decisions<R: Runtime>(
+        &self,
+        channel: &Channel<R, Http<R>>,
+        limits: LimitOptions,
+        took: Duration,
+    ) -> Decisions {
         let denials = |extra| -> Denials {
             let of = |reason: Denial| (reason.to_string(), channel.denied(extra, reason));
             Denial::ALL.into_iter().map(of).filter(|(_, count)| *count > 0).collect()
@@ -72,11 +77,22 @@ impl Hedging {
             },
             backups_denied: denials(Extra::Backup),
             retries_denied: denials(Extra::Retry),
+            ratio_lookups: self.ratio_lookups(limits, took),
             shadow: match self {
                 Self::Shadow(shadow) => shadow.counts().collect(),
                 _ => Vec::new(),
             },
         }
+    }
+
+    /// How often a cached ratio was looked up; `None` if there is none, or nothing to limit.
+    fn ratio_lookups(&self, limits: LimitOptions, took: Duration) -> Option<Lookups> {
+        let sends = matches!(self, Self::After(_) | Self::Auto(_));
+        let cached = limits.ratio.filter(|ratio| sends && ratio.mode == RatioMode::Cached)?;
+        let interval_s = cached.update_interval_seconds;
+        // The first backup may be asked for as soon as the run begins, and an interval counts from the last look.
+        let at_most = 1 + took.as_secs().checked_div(interval_s.into())?;
+        Some(Lookups { interval_s, at_most })
     }
 }
 
@@ -116,6 +132,18 @@ impl BackupPolicy for Auto {
         delay
     }
 
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        self.delay.may_back_up(now)
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        self.delay.may_retry(now)
+    }
+
+    fn take_back(&self, extra: Extra, now: Instant) {
+        self.delay.take_back(extra, now);
+    }
+
     fn ended(&self, call: &Ended<'_>) {
         self.delay.ended(call);
     }
@@ -137,6 +165,35 @@ fn delays_from(median_us: u64) -> [Duration; DELAYS] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser as _;
+
+    fn options(line: &str) -> Options {
+        Options::try_parse_from(std::iter::once("hedge-examples").chain(line.split_whitespace())).unwrap()
+    }
+
+    #[test]
+    fn auto_goes_for_the_ratio_that_is_asked_for() {
+        for (line, ten_thousandths) in [("", 1_000), ("--max-backup-ratio 0.02", 200), ("--max-backup-ratio 1", 10_000)]
+        {
+            let options = options(&format!("--backup auto {line}"));
+            let Hedging::Auto(auto) = Hedging::new(&options, 0).unwrap() else { panic!("{options:?}") };
+            assert_eq!(auto.delay.options().target, Target::ExtraLoad(ten_thousandths), "{line}");
+        }
+    }
+
+    #[test]
+    fn b3_a_cached_ratio_is_looked_up_at_the_start_and_once_an_interval() {
+        let after = Hedging::After(Duration::ZERO);
+        let cached = options("--limit cached").limits().unwrap();
+        for (millis, at_most) in [(0, 1), (999, 1), (1_000, 2), (3_700, 4)] {
+            let lookups = after.ratio_lookups(cached, Duration::from_millis(millis)).unwrap();
+            assert_eq!((lookups.interval_s, lookups.at_most), (1, at_most), "{millis} ms");
+        }
+        let shadow = Hedging::new(&options("--backup shadow"), 0).unwrap();
+        assert!(Hedging::Plain.ratio_lookups(cached, Duration::MAX).is_none());
+        assert!(shadow.ratio_lookups(cached, Duration::MAX).is_none());
+        assert!(after.ratio_lookups(LimitOptions::SAFE, Duration::MAX).is_none());
+    }
 
     #[test]
     fn a_shadow_tries_round_delays_from_the_median_on() {
@@ -152,6 +209,16 @@ mod tests {
             assert_eq!(ten_thousandths(ratio), expected);
             assert!(Auto::new(ratio).is_ok());
         }
+    }
+
+    #[test]
+    fn b7_auto_refuses_what_its_delay_refuses() {
+        let auto = Auto::new(0.1).unwrap();
+        let granted = || (0..1_000).filter(|_| auto.may_back_up(Instant::ZERO).is_ok()).count();
+        let burst = granted();
+        assert!((1..1_000).contains(&burst), "without a call: {burst}");
+        auto.take_back(Extra::Backup, Instant::ZERO);
+        assert_eq!((granted(), auto.may_retry(Instant::ZERO)), (1, Ok(())));
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub(crate) struct Load {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
-    /// What the first call that failed had to say.
+    pub(crate) took: Duration,
+    /// What the first failure had to say; of a call that was sent, if one was: the others only tell that all servers were
+    /// down by then.
     pub(crate) first_error: Option<String>,
 }
 
@@ -39,7 +41,8 @@ struct Run {
     load: Load,
     begun: AtomicU64,
     tally: Mutex<Tally>,
-    first_error: OnceLock<String>,
+    first_sent_error: OnceLock<String>,
+    first_unsent_error: OnceLock<String>,
 }
 
 impl Run {
@@ -64,8 +67,15 @@ pub(crate) fn run<R: Runtime>(
     progress: impl Fn(u64),
 ) -> Outcome {
     let callers = load.calls.min(load.concurrency.into());
-    let run = Arc::new(Run { load, begun: AtomicU64::new(0), tally: Mutex::default(), first_error: OnceLock::new() });
+    let run = Arc::new(Run {
+        load,
+        begun: AtomicU64::new(0),
+        tally: Mutex::default(),
+        first_sent_error: OnceLock::new(),
+        first_unsent_error: OnceLock::new(),
+    });
     let (working, ended) = mpsc::channel();
+    let begun = Instant::now();
     for _ in 0..callers {
         runtime.spawn(call_on(channel.clone(), Arc::clone(&run), working.clone()));
     }
@@ -78,9 +88,11 @@ pub(crate) fn run<R: Runtime>(
             break;
         }
     }
+    let took = begun.elapsed();
     let tally = std::mem::take(&mut *run.tally());
     progress(tally.calls());
-    Outcome { tally, first_error: run.first_error.get().cloned() }
+    let first_error = run.first_sent_error.get().or(run.first_unsent_error.get()).cloned();
+    Outcome { tally, took, first_error }
 }
 
 /// One caller: one call after the other.
@@ -97,7 +109,9 @@ async fn call_on<R: Runtime>(channel: Channel<R, Http<R>>, run: Arc<Run>, _worki
         match &result {
             Ok(reply) => run.tally().record(latency, reply.report(), None),
             Err(error) => {
-                run.first_error.get_or_init(|| error.to_string());
+                let unsent = error.report().attempts().is_empty();
+                let first = if unsent { &run.first_unsent_error } else { &run.first_sent_error };
+                first.get_or_init(|| error.to_string());
                 run.tally().record(latency, error.report(), Some(error.kind()));
             }
         }

@@ -105,7 +105,7 @@ fn measure<R: Runtime>(
         measurement.servers = channel.servers().len();
 
         let load = Load {
-            calls: options.calls,
+            calls: options.calls(),
             concurrency: options.concurrency,
             path: options.path.clone(),
             options: CallOptions::default(),
@@ -129,10 +129,11 @@ fn measure<R: Runtime>(
         if stopped() {
             break;
         }
-        let bar = progress_bar(hedging.name(), options.calls);
+        let bar = progress_bar(hedging.name(), options.calls());
         let outcome = load::run(runtime, &channel, load, |done| bar.set_position(done));
         bar.finish_and_clear();
-        measurement.runs.push(outcome.tally.finish(hedging.name(), hedging.decisions(&channel)));
+        let decisions = hedging.decisions(&channel, limits, outcome.took);
+        measurement.runs.push(outcome.tally.finish(hedging.name(), outcome.took, decisions));
     }
     Ok(measurement)
 }
@@ -166,12 +167,13 @@ fn report(options: &Options, limits: LimitOptions, measurement: &Measurement) ->
         (Some(_), 1) => "server",
         (Some(_), _) => "servers",
     };
-    let (backup, limits, timeout) = (options.backup, cli::limits_text(&limits), options.timeout_ms);
+    let (backup, limits) = (options.backup_text(), cli::limits_text(&limits));
     let title = format!(
-        "{} {servers}, {} calls a run, {} at a time, timeout {timeout:?}, {}, {}\n{backup}, {limits}",
+        "{} {servers}, {} calls a run, {} at a time, timeout {}, {}, {}\n{backup}, {limits}",
         measurement.servers,
-        options.calls,
+        options.calls(),
         measurement.concurrency,
+        cli::in_millis(options.timeout_ms),
         options.balancer,
         options.runtime.name(),
     );

@@ -31,7 +31,7 @@ impl Tally {
         report: &Report<N>,
         error: Option<&'static str>,
     ) {
-        self.latencies_us.push(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        self.latencies_us.push(whole_micros(latency));
         if let Some(kind) = error {
             *self.errors.entry(kind).or_default() += 1;
         }
@@ -50,10 +50,10 @@ impl Tally {
         self.calls() - self.errors.values().sum::<u64>()
     }
 
-    /// What it comes to, with what the run's policies did.
-    pub(crate) fn finish(mut self, name: &'static str, decisions: Decisions) -> Run {
+    /// What it comes to, with how long the run took and what its policies did.
+    pub(crate) fn finish(mut self, name: &'static str, took: Duration, decisions: Decisions) -> Run {
         self.latencies_us.sort_unstable();
-        let Decisions { delay_us, backups_denied, retries_denied, shadow } = decisions;
+        let Decisions { delay_us, backups_denied, retries_denied, ratio_lookups, shadow } = decisions;
         let predict = Predict::new(&self.latencies_us);
         let (calls, ok) = (self.calls(), self.ok());
         let at = |per_mille| percentile(&self.latencies_us, per_mille).unwrap_or(0);
@@ -61,6 +61,7 @@ impl Tally {
             name,
             calls,
             ok,
+            took_us: whole_micros(took),
             attempts: self.attempts,
             backups: self.backups,
             backup_wins: self.backup_wins,
@@ -73,6 +74,7 @@ impl Tally {
             delay_us,
             backups_denied,
             retries_denied,
+            ratio_lookups,
             shadow: shadow.into_iter().map(|count| predict.on_paper(count)).collect(),
             errors: self.errors,
             latencies_us: self.latencies_us,
@@ -86,6 +88,10 @@ fn percentile(sorted: &[u64], per_mille: usize) -> Option<u64> {
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
+fn whole_micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// What a run's policies did.
 #[derive(Default, Debug)]
 pub(crate) struct Decisions {
@@ -93,8 +99,32 @@ pub(crate) struct Decisions {
     pub(crate) delay_us: Option<u64>,
     pub(crate) backups_denied: Denials,
     pub(crate) retries_denied: Denials,
+    /// `None` unless a ratio is cached.
+    pub(crate) ratio_lookups: Option<Lookups>,
     /// By delay, if backups were only counted.
     pub(crate) shadow: Vec<ShadowCount>,
+}
+
+/// How often a cached ratio was looked up: at the first backup, and then once an interval.
+#[derive(Clone, Copy, Serialize, Debug)]
+pub(crate) struct Lookups {
+    pub(crate) interval_s: u32,
+    /// At least 1. Nobody may have asked in some interval.
+    pub(crate) at_most: u64,
+}
+
+impl Lookups {
+    /// What it means for a run's denials.
+    fn note(self) -> String {
+        let Self { interval_s, at_most } = self;
+        let consequence = if at_most == 1 {
+            // Nothing had been sent at the first look.
+            "this run was\nshorter, so all backups passed".to_owned()
+        } else {
+            format!("at most\n{at_most} times in this run; from one look to the next, all backups pass or none")
+        };
+        format!("the cached ratio is looked up at the first backup and then every {interval_s} s: {consequence}\n")
+    }
 }
 
 /// What is predicted from the latencies of a run without backups.
@@ -154,6 +184,7 @@ pub(crate) struct Run {
     calls: u64,
     ok: u64,
     errors: BTreeMap<&'static str, u64>,
+    took_us: u64,
     attempts: u64,
     backups: u64,
     backup_wins: u64,
@@ -168,6 +199,7 @@ pub(crate) struct Run {
     delay_us: Option<u64>,
     backups_denied: Denials,
     retries_denied: Denials,
+    ratio_lookups: Option<Lookups>,
     /// Empty, unless backups were only counted.
     shadow: Vec<OnPaper>,
     /// Sorted.
@@ -176,7 +208,8 @@ pub(crate) struct Run {
 }
 
 impl Measurement {
-    /// The runs side by side, and below them what backups would have done, by their delay; nothing without a run.
+    /// The runs side by side, and below them what is to be said of a cached ratio and what backups would have done, by their
+    /// delay; nothing without a run.
     pub(crate) fn table(&self) -> String {
         let mut table = side_by_side(
             &self.runs,
@@ -185,6 +218,7 @@ impl Measurement {
                 ("calls", |run| run.calls.to_string()),
                 ("ok", |run| run.ok.to_string()),
                 ("errors", |run| counts(&run.errors).unwrap_or_else(|| "0".into())),
+                ("run took", |run| format!("{:.2} s", run.took_us as f64 / 1e6)),
                 ("p50", |run| millis(run.p50_us)),
                 ("p90", |run| millis(run.p90_us)),
                 ("p99", |run| millis(run.p99_us)),
@@ -195,11 +229,14 @@ impl Measurement {
                 ("backups that won", |run| format!("{} of {}", run.backup_wins, run.backups)),
                 ("backups denied", |run| counts(&run.backups_denied).unwrap_or_else(none)),
                 ("retries denied", |run| counts(&run.retries_denied).unwrap_or_else(none)),
-                ("median delay", |run| run.delay_us.map_or_else(none, millis)),
+                ("backup delay", |run| run.delay_us.map_or_else(none, millis)),
             ],
         );
+        for lookups in self.runs.iter().filter_map(|run| run.ratio_lookups) {
+            let _ = write!(table, "\n{}", lookups.note());
+        }
         for run in self.runs.iter().filter(|run| !run.shadow.is_empty()) {
-            table.push_str("\nwhat backups would have done, by their delay\n\n");
+            table.push_str("\nwhat backups would have done without a limit, by their delay\n\n");
             table.push_str(&side_by_side(
                 &run.shadow,
                 &[
@@ -287,9 +324,11 @@ mod tests {
         let decisions = Decisions {
             delay_us: Some(2_000),
             backups_denied: [("budget".into(), 3), ("ratio".into(), 12)].into(),
+            ratio_lookups: Some(Lookups { interval_s: 1, at_most: 3 }),
             ..Decisions::default()
         };
-        let runs = vec![Tally::default().finish("plain", Decisions::default()), tally.finish("backup", decisions)];
+        let plain = Tally::default().finish("plain", Duration::ZERO, Decisions::default());
+        let runs = vec![plain, tally.finish("backup", Duration::from_millis(2_345), decisions)];
         Measurement { servers: 3, concurrency: 8, runs }
     }
 
@@ -307,13 +346,17 @@ mod tests {
 
     #[test]
     fn json_has_its_shape() {
-        let empty = r#"{"name":"plain","calls":0,"ok":0,"errors":{},"attempts":0,"backups":0,"backup_wins":0,"#;
+        let empty =
+            r#"{"name":"plain","calls":0,"ok":0,"errors":{},"took_us":0,"attempts":0,"backups":0,"backup_wins":0,"#;
         let empty = format!(r#"{empty}"extra_load":0.0,"p50_us":0,"p90_us":0,"p99_us":0,"p999_us":0,"max_us":0,"#);
-        let empty = format!(r#"{empty}"delay_us":null,"backups_denied":{{}},"retries_denied":{{}},"shadow":[]}}"#);
-        let full = r#"{"name":"backup","calls":1000,"ok":998,"errors":{"deadline":2},"attempts":2000,"backups":1000,"#;
-        let full = format!(r#"{full}"backup_wins":1000,"extra_load":1.0,"p50_us":500,"p90_us":900,"#);
+        let empty = format!(r#"{empty}"delay_us":null,"backups_denied":{{}},"retries_denied":{{}},"#);
+        let empty = format!(r#"{empty}"ratio_lookups":null,"shadow":[]}}"#);
+        let full =
+            r#"{"name":"backup","calls":1000,"ok":998,"errors":{"deadline":2},"took_us":2345000,"attempts":2000,"#;
+        let full = format!(r#"{full}"backups":1000,"backup_wins":1000,"extra_load":1.0,"p50_us":500,"p90_us":900,"#);
         let full = format!(r#"{full}"p99_us":990,"p999_us":999,"max_us":1000,"delay_us":2000,"#);
-        let full = format!(r#"{full}"backups_denied":{{"budget":3,"ratio":12}},"retries_denied":{{}},"shadow":[]}}"#);
+        let full = format!(r#"{full}"backups_denied":{{"budget":3,"ratio":12}},"retries_denied":{{}},"#);
+        let full = format!(r#"{full}"ratio_lookups":{{"interval_s":1,"at_most":3}},"shadow":[]}}"#);
         let expected = format!(r#"{{"servers":3,"concurrency":8,"runs":[{empty},{full}]}}"#);
         assert_eq!(serde_json::to_string(&measurement()).unwrap(), expected);
     }
@@ -325,6 +368,7 @@ mod tests {
 calls                      0                1000
 ok                         0                 998
 errors                     0          2 deadline
+run took              0.00 s              2.35 s
 p50                  0.00 ms             0.50 ms
 p90                  0.00 ms             0.90 ms
 p99                  0.00 ms             0.99 ms
@@ -335,10 +379,22 @@ extra requests         0.0 %             100.0 %
 backups that won      0 of 0        1000 of 1000
 backups denied          none  3 budget, 12 ratio
 retries denied          none                none
-median delay            none             2.00 ms
+backup delay            none             2.00 ms
+
+the cached ratio is looked up at the first backup and then every 1 s: at most
+3 times in this run; from one look to the next, all backups pass or none
 ";
         assert_eq!(measurement().table(), &expected[1..]);
     }
+
+    #[test]
+    fn b3_a_cached_ratio_that_was_looked_up_once_refused_nothing_and_says_so() {
+        let expected = "the cached ratio is looked up at the first backup and then every 1 s: this run was
+shorter, so all backups passed
+";
+        assert_eq!(Lookups { interval_s: 1, at_most: 1 }.note(), expected);
+    }
+
     #[test]
     fn a_shadow_has_a_table_of_its_own() {
         let mut tally = Tally::default();
@@ -355,11 +411,11 @@ median delay            none             2.00 ms
             saved: CoreDuration::from_millis(saved),
         };
         let shadow = vec![count(2, 50, 850), count(50, 0, 0)];
-        let runs = vec![tally.finish("shadow", Decisions { shadow, ..Decisions::default() })];
+        let runs = vec![tally.finish("shadow", Duration::ZERO, Decisions { shadow, ..Decisions::default() })];
         let table = Measurement { servers: 3, concurrency: 8, runs }.table();
         // What is predicted is within 6 % of 3 ms and 20 ms.
         let expected = "
-what backups would have done, by their delay
+what backups would have done without a limit, by their delay
 
                         2 ms       50 ms
 would be sent          5.0 %       0.0 %

@@ -415,7 +415,11 @@ where
 
     /// When the first backup is due, or why there is none (L4, L19).
     fn first_backup(&mut self) -> Result<Instant, NotHedged> {
-        let BackupDelay::After(delay) = self.resolve_backup() else { return Err(NotHedged::Disabled) };
+        let (delay, on_paper) = match self.resolve_backup() {
+            BackupDelay::Disabled => return Err(NotHedged::Disabled),
+            BackupDelay::After(delay) => (delay, false),
+            BackupDelay::Shadow(delay) => (delay, true),
+        };
         self.backup_delay = delay;
         let at = self.report.started() + delay;
         if self.max_backups == 0 {
@@ -430,6 +434,8 @@ where
             Err(NotHedged::NoAttemptLeft)
         } else if !self.host.options().same_server_backup && !self.several_addresses() {
             Err(NotHedged::NoOtherServer)
+        } else if on_paper {
+            Err(NotHedged::Shadow)
         } else {
             Ok(at)
         }
@@ -519,7 +525,16 @@ where
         }
         self.notified = true;
         let elapsed = self.report.elapsed();
-        let ended = Ended::new(end, self.report.started() + elapsed, elapsed, self.report.attempts());
+        if self.report.not_hedged() == Some(NotHedged::Shadow) && elapsed <= self.backup_delay {
+            self.report.set_not_hedged(NotHedged::FinishedFirst);
+        }
+        let ended = Ended {
+            end,
+            at: self.report.started() + elapsed,
+            elapsed,
+            attempts: self.report.attempts(),
+            not_hedged: self.report.not_hedged(),
+        };
         match self.options.backup_policy {
             Some(policy) => policy.ended(&ended),
             None => self.host.ended(&ended),

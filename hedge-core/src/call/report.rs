@@ -253,6 +253,8 @@ pub enum NotHedged {
     NoAttemptLeft,
     /// There is no other address to send it to.
     NoOtherServer,
+    /// Backups are only counted, and one would have been sent.
+    Shadow,
     /// A limit refused.
     Denied(Denial),
     /// The call ended before its timer fired, or started nothing at all.
@@ -268,6 +270,7 @@ impl fmt::Display for NotHedged {
             Self::DelayPastDeadline => f.write_str("delay past deadline"),
             Self::NoAttemptLeft => f.write_str("no attempt left"),
             Self::NoOtherServer => f.write_str("no other server"),
+            Self::Shadow => f.write_str("shadow"),
             Self::Denied(limit) => write!(f, "denied: {limit}"),
             Self::FinishedFirst => f.write_str("finished first"),
         }

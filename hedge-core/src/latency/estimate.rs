@@ -14,28 +14,31 @@ use core::num::NonZeroU64;
 
 use super::Quantile;
 
-/// The weight of a sample that nothing was handed to, in fixed point.
-const ONE: u64 = 1 << 20;
+/// The weight of a sample that nothing was handed to, in fixed point, as a power of two, while there is room for it.
+const ONE_BITS: u32 = 20;
 
 /// What a bucket holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Cell {
     /// How many took so long.
-    pub(super) answered: u32,
+    pub(super) answered: u64,
     /// How many were abandoned when they had taken so long.
-    pub(super) abandoned: u32,
+    pub(super) abandoned: u64,
 }
 
 impl Cell {
-    pub(super) const fn plus(self, other: Self) -> Self {
+    /// More than that of either is not told apart.
+    pub(super) const MOST: u64 = 1 << 40;
+
+    pub(super) fn plus(self, other: Self) -> Self {
         Self {
-            answered: self.answered.saturating_add(other.answered),
-            abandoned: self.abandoned.saturating_add(other.abandoned),
+            answered: self.answered.saturating_add(other.answered).min(Self::MOST),
+            abandoned: self.abandoned.saturating_add(other.abandoned).min(Self::MOST),
         }
     }
 }
 
-/// The estimate on its way through the buckets, from the left. Weights stay below 2^64: there are fewer than 2^41
+/// The estimate on its way through the buckets, from the left. Weights stay below 2^63: there are fewer than 2^49
 /// samples, and together they always weigh as much as they are.
 pub(super) struct ProductLimit {
     /// Samples in this bucket and beyond.
@@ -46,13 +49,17 @@ pub(super) struct ProductLimit {
     passed: u64,
     /// What all weigh.
     whole: NonZeroU64,
+    /// What one weighs at first, as a power of two.
+    one_bits: u32,
 }
 
 impl ProductLimit {
     /// Before the first bucket; `None` without samples.
     pub(super) fn of(cells: impl Iterator<Item = Cell>) -> Option<Self> {
-        let ahead: u64 = cells.map(|cell| u64::from(cell.answered) + u64::from(cell.abandoned)).sum();
-        Some(Self { ahead, weight: ONE, passed: 0, whole: NonZeroU64::new(ahead * ONE)? })
+        let ahead = NonZeroU64::new(cells.map(|cell| cell.answered + cell.abandoned).sum())?;
+        let one_bits = ONE_BITS.min(ahead.leading_zeros().saturating_sub(1));
+        let whole = NonZeroU64::new(ahead.get() << one_bits)?;
+        Some(Self { ahead: ahead.get(), weight: 1 << one_bits, passed: 0, whole, one_bits })
     }
 
     /// Passes the next bucket; answers what all up to its end weigh.
@@ -61,12 +68,12 @@ impl ProductLimit {
             return self.passed;
         }
         // Others may count while this is underway: then more is passed than there was.
-        let beyond = self.ahead.saturating_sub(cell.answered.into());
-        self.ahead = beyond.saturating_sub(cell.abandoned.into());
+        let beyond = self.ahead.saturating_sub(cell.answered);
+        self.ahead = beyond.saturating_sub(cell.abandoned);
         match NonZeroU64::new(self.ahead) {
             None => self.passed = self.whole.get(),
             Some(ahead) => {
-                let passed = self.passed.saturating_add(u64::from(cell.answered).saturating_mul(self.weight));
+                let passed = self.passed.saturating_add(cell.answered.saturating_mul(self.weight));
                 self.passed = passed.min(self.whole.get());
                 if cell.abandoned > 0 {
                     // Rounded up, so that no rank is missed by what rounding takes away.
@@ -79,8 +86,8 @@ impl ProductLimit {
 
     /// What a quantile's share of the samples weighs: a whole number of them, and at least one.
     fn rank(&self, quantile: Quantile) -> u64 {
-        let samples = self.whole.get() / ONE;
-        (samples * u64::from(quantile.ten_thousandths())).div_ceil(Quantile::WHOLE.into()).max(1) * ONE
+        let samples = self.whole.get() >> self.one_bits;
+        (samples * u64::from(quantile.ten_thousandths())).div_ceil(Quantile::WHOLE.into()).max(1) << self.one_bits
     }
 
     /// What the weight `passed` leaves, as a share of the whole in 2^-31.
@@ -106,12 +113,12 @@ pub(super) fn bucket_at(cells: impl Iterator<Item = Cell> + Clone, quantile: Qua
 mod tests {
     use super::*;
 
-    fn cells(counts: &[(u32, u32)]) -> impl Iterator<Item = Cell> + Clone {
+    fn cells(counts: &[(u64, u64)]) -> impl Iterator<Item = Cell> + Clone {
         counts.iter().map(|(answered, abandoned)| Cell { answered: *answered, abandoned: *abandoned })
     }
 
     /// What is left after each bucket, in thousandths.
-    fn curve(counts: &[(u32, u32)]) -> impl Iterator<Item = u64> {
+    fn curve(counts: &[(u64, u64)]) -> impl Iterator<Item = u64> {
         let mut estimate = ProductLimit::of(cells(counts)).unwrap();
         cells(counts).map(move |cell| {
             let passed = estimate.pass(cell);
@@ -161,9 +168,11 @@ mod tests {
 
     #[test]
     fn any_counts_at_all_are_answered() {
-        let full = [(u32::MAX, u32::MAX); 240];
+        let full = [(Cell::MOST, Cell::MOST); 240];
         assert!(curve(&full).all(|left| left <= 1_000));
         assert_eq!(bucket_at(cells(&full), Quantile::new(10_000).unwrap()), Some(239));
+        let answers = [(Cell::MOST, 0); 240];
+        assert_eq!(bucket_at(cells(&answers), Quantile::P50), Some(119), "rather than what has overflowed");
         assert_eq!(bucket_at(cells(&[(0, 7), (0, 3)]), Quantile::P50), Some(1), "nothing but lower bounds");
         assert_eq!(bucket_at(cells(&[(0, 0), (1, 0)]), Quantile::new(0).unwrap()), Some(1));
     }

@@ -1,9 +1,18 @@
 //! Half a window's counts: a word a bucket, 18 bits for answers and 14 for what was abandoned.
+//!
+//! Once there was no room left each count stands for 2, 4, 8, ... samples, and of so many one is counted: which, is drawn.
 
 use super::estimate::Cell;
 use super::grid::{self, BUCKETS};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::time::Duration;
+
+/// How often a half can be halved: then it has counted 2^39 samples of a bucket.
+const RELIEFS: u32 = 22;
+/// The bits of [`Half::drawing`] that hold how often it was.
+const EXPONENT_BITS: u32 = 5;
+/// From how many on no more are counted beside the buckets: there is room for all that are underway.
+const MOST_BESIDE: u32 = u32::MAX / 16 * 15;
 
 /// What is known of a latency.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,73 +54,91 @@ impl Sample {
 }
 
 /// What was recorded in half a window.
-pub(super) struct Half {
+pub(crate) struct Half {
     /// By bucket.
     words: [AtomicU32; BUCKETS],
     /// The longest answer, in microseconds.
     max: AtomicU32,
-    /// How many samples were taken out of the words to make room: answers, abandoned.
-    relieved: [AtomicU32; 2],
+    /// How many samples the words do not hold: taken out to make room, or not drawn. Answers, abandoned.
+    beside: [AtomicU32; 2],
+    /// From below: how often the words were halved, and how many samples have come since to be drawn from.
+    drawing: AtomicU32,
 }
 
 impl Half {
     #[expect(clippy::declare_interior_mutable_const, reason = "each use is a new one")]
-    pub(super) const NEW: Self = Self {
+    pub(crate) const NEW: Self = Self {
         words: [const { AtomicU32::new(0) }; BUCKETS],
         max: AtomicU32::new(0),
-        relieved: [AtomicU32::new(0), AtomicU32::new(0)],
+        beside: [AtomicU32::new(0), AtomicU32::new(0)],
+        drawing: AtomicU32::new(0),
     };
 
     /// Counts a sample; whether there should be more room.
-    pub(super) fn add(&self, span: Duration, sample: Sample) -> bool {
+    pub(crate) fn add(&self, span: Duration, sample: Sample) -> bool {
         let Some(word) = self.words.get(grid::bucket_of(span)) else { return false };
+        let exponent = self.exponent();
         let count = sample.count_in(word.load(Ordering::Relaxed));
-        if count < sample.most() {
+        if count < sample.most() && (exponent == 0 || self.draws()) {
             word.fetch_add(sample.one(), Ordering::Relaxed);
+        } else {
+            self.count_beside(sample, 1);
         }
         let micros = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
         if sample == Sample::Answered && micros > self.max.load(Ordering::Relaxed) {
             self.max.fetch_max(micros, Ordering::Relaxed);
         }
-        count >= sample.crowd()
+        count >= sample.crowd() && exponent < RELIEFS
     }
 
+    /// How many samples of a bucket there were, as far as what was drawn tells.
     pub(super) fn cell(&self, bucket: usize) -> Cell {
         let word = self.words.get(bucket).map_or(0, |word| word.load(Ordering::Relaxed));
-        Cell { answered: Sample::Answered.count_in(word), abandoned: Sample::Abandoned.count_in(word) }
+        let of = |sample: Sample| u64::from(sample.count_in(word)) << self.exponent();
+        Cell { answered: of(Sample::Answered), abandoned: of(Sample::Abandoned) }
+    }
+
+    /// How many samples there were, exactly: answers, abandoned.
+    pub(crate) fn counts(&self) -> [u64; 2] {
+        let [answered, abandoned] = self.beside.each_ref().map(|count| u64::from(count.load(Ordering::Relaxed)));
+        self.words.iter().fold([answered, abandoned], |[answered, abandoned], word| {
+            let word = word.load(Ordering::Relaxed);
+            let of = |sample: Sample| u64::from(sample.count_in(word));
+            [answered + of(Sample::Answered), abandoned + of(Sample::Abandoned)]
+        })
+    }
+
+    /// The longest answer.
+    pub(crate) fn max(&self) -> Duration {
+        Duration::from_micros(self.max.load(Ordering::Relaxed).into())
     }
 
     pub(super) fn clear(&self) {
-        let [answered, abandoned] = &self.relieved;
-        for word in self.words.iter().chain([&self.max, answered, abandoned]) {
+        for word in self.words.iter().chain(&self.beside).chain([&self.max, &self.drawing]) {
             word.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Halves every count. What one leaves over goes to the next, so that a tail of ones becomes half as many.
-    pub(super) fn relieve(&self) {
-        for (sample, relieved) in [Sample::Answered, Sample::Abandoned].into_iter().zip(&self.relieved) {
-            let (mut over, mut taken) = (0, 0);
+    /// Halves every count, and lets each stand for twice as many. What one leaves over goes to the next, so that a tail of
+    /// ones becomes half as many. For one at a time.
+    pub(crate) fn relieve(&self) {
+        if self.exponent() >= RELIEFS {
+            return;
+        }
+        self.drawing.fetch_add(1, Ordering::Relaxed);
+        for sample in [Sample::Answered, Sample::Abandoned] {
+            let mut over = 0;
             for word in &self.words {
                 let count = sample.count_in(word.load(Ordering::Relaxed));
                 let half = (count + over) / 2;
                 over = (count + over) % 2;
-                // Others only add meanwhile.
-                word.fetch_sub((count - half) * sample.one(), Ordering::Relaxed);
-                taken += count - half;
+                if half < count {
+                    // Others only add meanwhile.
+                    word.fetch_sub((count - half) * sample.one(), Ordering::Relaxed);
+                    self.count_beside(sample, count - half);
+                }
             }
-            relieved.store(relieved.load(Ordering::Relaxed).saturating_add(taken), Ordering::Relaxed);
         }
-    }
-
-    /// The longest answer.
-    pub(super) fn max(&self) -> Duration {
-        Duration::from_micros(self.max.load(Ordering::Relaxed).into())
-    }
-
-    /// How many samples were counted that the buckets do not hold any more.
-    pub(super) fn relieved(&self) -> [u64; 2] {
-        self.relieved.each_ref().map(|count| count.load(Ordering::Relaxed).into())
     }
 
     /// Whether some bucket is half full.
@@ -121,27 +148,108 @@ impl Half {
             [Sample::Answered, Sample::Abandoned].iter().any(|sample| sample.count_in(word) >= sample.crowd())
         })
     }
+
+    /// How often the words were halved.
+    fn exponent(&self) -> u32 {
+        self.drawing.load(Ordering::Relaxed) & ((1 << EXPONENT_BITS) - 1)
+    }
+
+    /// Whether this one is counted for all: of every 2^exponent that come one after the other, one is. Were it always the
+    /// same, latencies that come in turns would not all be seen.
+    fn draws(&self) -> bool {
+        let drawing = self.drawing.fetch_add(1 << EXPONENT_BITS, Ordering::Relaxed);
+        let (exponent, sample) = (drawing & ((1 << EXPONENT_BITS) - 1), drawing >> EXPONENT_BITS);
+        let mixed = (sample >> exponent).wrapping_mul(0x9E37_79B9);
+        let mixed = (mixed ^ mixed >> 15).wrapping_mul(0x846C_A68B);
+        let drawn = (u64::from(mixed) << exponent) >> 32;
+        u64::from(sample & ((1 << exponent) - 1)) == drawn
+    }
+
+    fn count_beside(&self, sample: Sample, count: u32) {
+        let [answered, abandoned] = &self.beside;
+        let beside = if sample == Sample::Answered { answered } else { abandoned };
+        if beside.load(Ordering::Relaxed) < MOST_BESIDE {
+            beside.fetch_add(count, Ordering::Relaxed);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const FIVE: Duration = Duration::from_micros(5);
+
     #[test]
-    fn what_does_not_fit_is_not_counted_and_nothing_wraps() {
-        let (half, five) = (Half::NEW, Duration::from_micros(5));
+    fn what_does_not_fit_is_in_no_bucket_but_counted_and_nothing_wraps() {
+        let half = Half::NEW;
         for sample in [Sample::Answered, Sample::Abandoned] {
             (0..300_000).for_each(|_| {
-                half.add(five, sample);
+                half.add(FIVE, sample);
             });
         }
         let cell = half.cell(5);
-        assert_eq!((cell.answered, cell.abandoned), (Sample::Answered.most(), Sample::Abandoned.most()));
+        assert_eq!([cell.answered, cell.abandoned], [Sample::Answered.most(), Sample::Abandoned.most()].map(u64::from));
         assert_eq!((half.cell(4), half.cell(6)), (Cell::default(), Cell::default()));
+        assert_eq!(half.counts(), [300_000; 2]);
         assert!(half.is_crowded());
         while half.is_crowded() {
             half.relieve();
         }
-        assert_eq!(half.relieved()[0] + u64::from(half.cell(5).answered), u64::from(Sample::Answered.most()));
+        assert_eq!(half.counts(), [300_000; 2]);
+        half.clear();
+        assert_eq!((half.counts(), half.cell(5), half.exponent()), ([0; 2], Cell::default(), 0));
+    }
+
+    #[test]
+    fn relief_keeps_every_share_and_every_count() {
+        let half = Half::NEW;
+        (0..1_000).for_each(|_| {
+            half.add(FIVE, Sample::Answered);
+        });
+        // A tail of ones, each of which by itself would be halved to nothing.
+        for octave in 4..32 {
+            half.add(Duration::from_micros(1 << octave), Sample::Answered);
+            half.add(Duration::from_micros(1 << octave), Sample::Abandoned);
+        }
+        half.relieve();
+        half.relieve();
+        assert_eq!(half.counts(), [1_028, 28]);
+        let of_tail = (6..BUCKETS).map(|bucket| half.cell(bucket));
+        let tail = of_tail.fold(Cell::default(), Cell::plus);
+        assert_eq!((half.cell(5).answered, tail.answered, tail.abandoned), (1_000, 28, 28));
+    }
+
+    #[test]
+    fn after_relief_samples_weigh_what_those_before_did() {
+        let half = Half::NEW;
+        (0..8).for_each(|_| {
+            half.add(FIVE, Sample::Answered);
+        });
+        (0..3).for_each(|_| half.relieve());
+        // In turns, as from two servers: every eighth would be from one of them.
+        for turn in 0..80_000_u64 {
+            half.add(Duration::from_micros(6 + turn % 2), Sample::Answered);
+        }
+        assert_eq!((half.cell(5).answered, half.counts()), (8, [80_008, 0]));
+        let [six, seven] = [6, 7].map(|bucket| half.cell(bucket).answered);
+        assert_eq!(six + seven, 80_000, "one of every eight");
+        assert!(six.abs_diff(seven) < 2_400, "{six} and {seven}");
+    }
+
+    #[test]
+    fn relief_has_an_end() {
+        let half = Half::NEW;
+        (0..40).for_each(|_| half.relieve());
+        assert_eq!(half.exponent(), RELIEFS);
+        while half.cell(5).answered < u64::from(Sample::Answered.crowd()) << RELIEFS {
+            half.words[5].fetch_add(Sample::Answered.crowd(), Ordering::Relaxed);
+        }
+        assert!(half.is_crowded() && !half.add(FIVE, Sample::Answered), "nobody is sent to make room");
+        half.beside[0].store(u32::MAX, Ordering::Relaxed);
+        (0..1_000).for_each(|_| {
+            half.add(FIVE, Sample::Answered);
+        });
+        assert!(half.counts()[0] > u64::from(u32::MAX), "no count wraps");
     }
 }

@@ -13,26 +13,39 @@
 //! the window is gone without a trace, and counts are whole numbers. (Halving all counts every so often would need one
 //! half only, and an eighth of what was before a change would still be there three half-lives later: too much beside
 //! the 5 % or 2 % that a tail is made of.) Time is counted in slices of a power of two of microseconds, 32 to 64 a
-//! window, so that nothing is divided; the window is as long as was asked for, give or take a 32nd. An instant earlier
-//! than one already seen counts as the latest seen, and a pause of any length, or a step forwards, is a window that
-//! passed.
+//! window, so that nothing is divided; the window is as long as was asked for, give or take a 32nd.
+//!
+//! A pause of any length, or a step of the clock forwards, is a window that passed. An instant that is earlier than the
+//! latest seen, but by less than the window, counts as the latest seen: threads tell theirs in any order, and of a clock
+//! that was set back so far no time passes until it has caught up. One that is earlier by the window or more is of a
+//! clock that was set, and a pause as well: what was before is forgotten, and time goes on from there. So a single wrong
+//! instant costs what the window held; or, if it was ahead by less than that, all counts as then until the clock has
+//! caught up.
 //!
 //! # Cost
 //!
 //! 1976 bytes. Recording is a look at the slice, one atomic addition, and one more read-modify-write when the latency
-//! is the longest yet. Once a slice one recorder is elected by a compare-and-swap to do the upkeep: it forgets what is
-//! old and finds the kept quantile, in a walk through the buckets. Nobody waits for it: who comes meanwhile records as
-//! always. Reading the kept quantile is one load.
+//! is the longest yet, or when there is no room for every sample. Once a slice one recorder is elected by a
+//! compare-and-swap to do the upkeep: it forgets what is old and finds the kept quantile, in a walk through the buckets.
+//! Nobody waits for it: who comes meanwhile records as always. Reading the kept quantile is one load.
+//!
+//! # Many samples
 //!
 //! A bucket of one half holds 2^18 answers and 2^14 abandoned attempts. When one is half full, all of its half are
-//! halved: what is recorded after that weighs twice as much, and the count stays right. If that takes so long that it
-//! is full, what does not fit is not counted; nothing ever wraps.
+//! halved, and each that is left stands for two; of what is recorded into that half after that, one of every two is
+//! drawn, as if at random, to be counted in its bucket, then one of every four, and so on. So all samples weigh the same,
+//! those of both halves and of merged snapshots too, and how many there were stays exact. At least 65,536 answers or
+//! 4,096 abandoned attempts are left where there are most: a share of the distribution is off by less than a hundredth as
+//! a rule, and a tail that few of those left lie in is as uncertain as with so few samples. If halving takes so long that
+//! a bucket is full, what does not fit is in none; nothing ever wraps.
 
 mod estimate;
 mod grid;
-mod half;
+pub(crate) mod half;
+mod phase;
 mod quantile;
 mod snapshot;
+pub(crate) mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -40,15 +53,17 @@ mod tests;
 use core::fmt;
 
 pub use quantile::{Quantile, QuantileError};
-pub use snapshot::{Hedged, Snapshot};
+pub use snapshot::{Hedged, Snapshot, Within};
 
 pub(crate) use half::Sample;
 
-use crate::atomic::{AtomicU32, Ordering, acquire, fence};
+use crate::atomic::{AtomicU32, Ordering, acquire};
 use crate::time::{Duration, Instant};
 use estimate::{Cell, bucket_at};
 use grid::BUCKETS;
 use half::Half;
+use phase::{Phase, lower};
+use turn::Turn;
 
 /// The shortest window.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -57,9 +72,6 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// No bucket.
 const NONE: u32 = u32::MAX;
-
-/// How often a reader looks again because the upkeep was underway, before it takes what it sees.
-const READS: usize = 3;
 
 /// The recent latencies of attempts, shared by threads through `&self`: see the [module](self).
 ///
@@ -78,14 +90,12 @@ const READS: usize = 3;
 /// ```
 pub struct LatencyRecorder {
     halves: [Half; 2],
-    /// Odd while somebody is at the upkeep; each upkeep moves it on by two.
-    turn: AtomicU32,
-    /// The half that is recorded into is its lowest bit.
-    current: AtomicU32,
+    /// Who is at the upkeep.
+    upkeep: Turn,
+    /// A [`Phase`].
+    phase: AtomicU32,
     /// The latest slice that was seen, in two words: its lower half and its upper half.
     seen: [AtomicU32; 2],
-    /// How many slices the current half has been recorded into, and how many the other was.
-    ages: [AtomicU32; 2],
     /// The kept quantile's bucket, or [`NONE`].
     kept: AtomicU32,
     quantile: Quantile,
@@ -124,10 +134,9 @@ impl LatencyRecorder {
         let half = (half_us + (1 << shift >> 1)) >> shift;
         Self {
             halves: [Half::NEW, Half::NEW],
-            turn: AtomicU32::new(0),
-            current: AtomicU32::new(0),
+            upkeep: Turn::new(),
+            phase: AtomicU32::new(Phase::FIRST.word()),
             seen: [AtomicU32::new(0), AtomicU32::new(0)],
-            ages: [AtomicU32::new(0), AtomicU32::new(0)],
             kept: AtomicU32::new(NONE),
             quantile,
             shift: shift as u8,
@@ -138,7 +147,7 @@ impl LatencyRecorder {
     /// How long the window really is.
     #[must_use]
     pub const fn window(&self) -> Duration {
-        Duration::from_micros((2 * self.half as u64) << self.shift)
+        Duration::from_micros(self.window_slices() << self.shift)
     }
 
     /// How much time passes between two looks for the kept quantile: a 32nd to a 64th of the window.
@@ -168,29 +177,30 @@ impl LatencyRecorder {
     /// A quantile in the window that ends at `now`, as [`Snapshot::quantile`]: two walks through the buckets.
     #[must_use]
     pub fn quantile(&self, now: Instant, quantile: Quantile) -> Option<Duration> {
-        self.consistent(|| bucket_at(self.alive(now).cells(), quantile)).map(grid::middle)
+        self.upkeep.read(|| bucket_at(self.alive(now).cells(), quantile)).map(grid::middle)
     }
 
-    /// All of the window that ends at `now`, in 2 KB of plain numbers. Changes nothing.
+    /// All of the window that ends at `now`, in 2 KB of plain numbers. Changes nothing. Who asks while the upkeep is
+    /// underway may be told what was before it.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        self.consistent(|| self.alive(now).snapshot(self.shift))
+        self.upkeep.read(|| self.alive(now).snapshot(self.shift))
     }
 
-    /// Whether all that was recorded has left the window at `now`: one load. After a leap to the very slice, 2^32 or
-    /// more slices on (2 years at the shortest window), it does not notice.
+    /// Whether all that was recorded has left the window at `now`, or the clock was set back by more than that: one load.
+    /// After a leap to the very slice, 2^32 or more slices on (2 years at the shortest window), it does not notice.
     pub(crate) fn is_stale(&self, now: Instant) -> bool {
-        let window = u32::from(self.half) * 2;
         let slice = self.slice_of(now);
-        lower(slice).wrapping_sub(self.seen[0].load(Ordering::Relaxed)) >= window
-            && slice.saturating_sub(self.seen()) >= window.into()
+        let passed = lower(slice).wrapping_sub(self.seen[0].load(Ordering::Relaxed));
+        u64::from(passed) >= self.window_slices() && self.is_elsewhere(slice, self.seen())
     }
 
     /// Records a sample. Whoever was elected for the upkeep is told what it found.
     pub(crate) fn note(&self, now: Instant, span: Duration, sample: Sample) -> Option<Found> {
         let slice = self.slice_of(now);
         let found = if lower(slice) == self.seen[0].load(Ordering::Relaxed) { None } else { self.look_after(slice) };
-        let half = self.half_at(self.current.load(Ordering::Relaxed));
+        // What the upkeep has cleared is clear to whoever is shown it.
+        let [half, _] = self.halves_at(Phase::of_word(acquire(&self.phase)));
         if half.add(span, sample) {
             self.relieve(half);
         }
@@ -199,113 +209,96 @@ impl LatencyRecorder {
 
     // ---- upkeep ----
 
-    /// Moves on to a later slice: forgets what is old, and finds the kept quantile.
+    /// Moves on to another slice: forgets what is old, and finds the kept quantile.
     #[cold]
     #[inline(never)]
     fn look_after(&self, slice: u64) -> Option<Found> {
-        if slice <= self.seen() {
+        let is_past = |seen| slice <= seen && !self.is_elsewhere(slice, seen);
+        if is_past(self.seen()) {
             return None;
         }
-        self.upkeep(|| {
-            let passed = slice.saturating_sub(self.seen());
-            if passed == 0 {
+        self.upkeep.take(|| {
+            let seen = self.seen();
+            if is_past(seen) {
                 return None;
             }
-            self.pass(passed);
+            let phase = self.pass(seen, slice);
             let [seen_lower, seen_upper] = &self.seen;
             seen_lower.store(lower(slice), Ordering::Relaxed);
             seen_upper.store(lower(slice >> 32), Ordering::Relaxed);
-            let alive = Alive { halves: self.halves.each_ref().map(Some), ..Alive::default() };
+            let [current, other] = self.halves_at(phase);
+            let alive = Alive { halves: [Some(current), phase.is_joined().then_some(other)], ..Alive::default() };
             let bucket = bucket_at(alive.cells(), self.quantile);
             self.kept.store(bucket.and_then(|bucket| u32::try_from(bucket).ok()).unwrap_or(NONE), Ordering::Relaxed);
             Some(Found { bucket, answers: alive.answers() })
         })?
     }
 
-    /// Lets slices pass.
-    fn pass(&self, slices: u64) {
-        let half = u32::from(self.half);
-        let [age, other] = &self.ages;
-        let Some(total) = u32::try_from(slices).ok().and_then(|slices| slices.checked_add(age.load(Ordering::Relaxed)))
-        else {
-            return self.forget();
-        };
-        if total < half {
-            age.store(total, Ordering::Relaxed);
-        } else if total < 2 * half {
-            let current = self.current.load(Ordering::Relaxed).wrapping_add(1);
-            self.half_at(current).clear();
-            self.current.store(current, Ordering::Relaxed);
-            age.store(total - half, Ordering::Relaxed);
-            other.store(half, Ordering::Relaxed);
-        } else {
-            self.forget();
+    /// Lets the halves take turns, if it is time to. All that readers go by is changed at once, so that nobody finds the new
+    /// half, empty, for the whole of the window.
+    fn pass(&self, seen: u64, slice: u64) -> Phase {
+        let half = u64::from(self.half);
+        let phase = Phase::of_word(self.phase.load(Ordering::Relaxed));
+        let age = if self.is_elsewhere(slice, seen) { u64::MAX } else { phase.age(slice) };
+        if age < half {
+            return phase;
         }
-    }
-
-    fn forget(&self) {
-        self.halves.iter().for_each(Half::clear);
-        self.ages.iter().for_each(|age| age.store(0, Ordering::Relaxed));
+        let next = match age.checked_sub(2 * half) {
+            None => phase.next(slice.saturating_sub(age - half), true),
+            Some(_) => phase.next(slice, false),
+        };
+        let [cleared, _] = self.halves_at(next);
+        cleared.clear();
+        self.phase.store(next.word(), Ordering::Release);
+        next
     }
 
     /// Halves a half that a bucket of has become half full.
     #[cold]
     #[inline(never)]
     fn relieve(&self, half: &Half) {
-        self.upkeep(|| {
+        self.upkeep.take(|| {
             if half.is_crowded() {
                 half.relieve();
             }
         });
     }
 
-    /// Does what only one may do at a time; `None` if another is at it.
-    fn upkeep<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        let turn = self.turn.load(Ordering::Relaxed) & !1;
-        self.turn.compare_exchange(turn, turn | 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // Whoever sees any of it sees that it is underway.
-        fence(Ordering::Release);
-        let done = work();
-        self.turn.store(turn.wrapping_add(2), Ordering::Release);
-        Some(done)
-    }
-
     // ---- reading ----
 
-    /// Reads again if the upkeep was underway, but does not wait for it to end: it may be whom this interrupts.
-    fn consistent<T>(&self, read: impl Fn() -> T) -> T {
-        for _ in 1..READS {
-            let turn = acquire(&self.turn);
-            let seen = read();
-            fence(Ordering::Acquire);
-            if turn & 1 == 0 && self.turn.load(Ordering::Relaxed) == turn {
-                return seen;
-            }
-        }
-        read()
-    }
-
     /// What is in the window that ends at `now`.
-    fn alive(&self, now: Instant) -> Alive<'_> {
+    pub(crate) fn alive(&self, now: Instant) -> Alive<'_> {
         let half = u64::from(self.half);
-        let [age, other] = self.ages.each_ref().map(|age| u64::from(age.load(Ordering::Relaxed)));
-        let age = age.saturating_add(self.slice_of(now).saturating_sub(self.seen()));
-        let current = self.current.load(Ordering::Relaxed);
+        let (phase, seen, slice) = (Phase::of_word(acquire(&self.phase)), self.seen(), self.slice_of(now));
+        if self.is_elsewhere(slice, seen) {
+            return Alive::default();
+        }
+        let [current, other] = self.halves_at(phase);
         let of_slice = now.as_micros() & (self.slice().as_micros() - 1);
-        if age < half {
-            Alive { halves: [current, current ^ 1].map(|half| Some(self.half_at(half))), slices: age + other, of_slice }
-        } else if age < 2 * half {
-            Alive { halves: [Some(self.half_at(current)), None], slices: age, of_slice }
-        } else {
-            Alive::default()
+        match phase.age(slice.max(seen)) {
+            age if age < half && phase.is_joined() => {
+                Alive { halves: [Some(current), Some(other)], slices: age + half, of_slice }
+            }
+            age if age < 2 * half => Alive { halves: [Some(current), None], slices: age, of_slice },
+            _ => Alive::default(),
         }
     }
 
     // ---- small questions ----
 
-    fn half_at(&self, turn: u32) -> &Half {
-        let [even, odd] = &self.halves;
-        if turn & 1 == 0 { even } else { odd }
+    /// The current half and the other one.
+    const fn halves_at(&self, phase: Phase) -> [&Half; 2] {
+        let [first, second] = &self.halves;
+        if phase.is_second() { [second, first] } else { [first, second] }
+    }
+
+    /// Whether a slice is so far from the latest seen, before it or after it, that nothing of the window is left there.
+    fn is_elsewhere(&self, slice: u64, seen: u64) -> bool {
+        slice.abs_diff(seen) >= self.window_slices()
+    }
+
+    const fn window_slices(&self) -> u64 {
+        2 * self.half as u64
     }
 
     fn seen(&self) -> u64 {
@@ -335,11 +328,6 @@ impl fmt::Debug for LatencyRecorder {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "it is the lower half that is asked for")]
-const fn lower(slice: u64) -> u32 {
-    slice as u32
-}
-
 /// What the upkeep found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Found {
@@ -359,7 +347,7 @@ impl Found {
 
 /// What of a recorder lies in the window, and how much time that is.
 #[derive(Clone, Copy, Default)]
-struct Alive<'a> {
+pub(crate) struct Alive<'a> {
     halves: [Option<&'a Half>; 2],
     slices: u64,
     /// Microseconds of the slice that is not over yet.
@@ -367,7 +355,7 @@ struct Alive<'a> {
 }
 
 impl<'a> Alive<'a> {
-    fn halves(self) -> impl Iterator<Item = &'a Half> + Clone {
+    pub(crate) fn halves(self) -> impl Iterator<Item = &'a Half> + Clone {
         self.halves.into_iter().flatten()
     }
 
@@ -376,15 +364,16 @@ impl<'a> Alive<'a> {
     }
 
     fn answers(self) -> u64 {
-        let relieved: u64 = self.halves().map(|half| half.relieved()[0]).sum();
-        relieved + self.cells().map(|cell| u64::from(cell.answered)).sum::<u64>()
+        self.halves().map(|half| half.counts()[0]).sum()
     }
 
     fn snapshot(self, shift: u8) -> Snapshot {
         let mut snapshot = Snapshot::new();
-        snapshot.fill(self.cells(), Duration::from_micros((self.slices << shift) + self.of_slice));
+        snapshot.add(self.cells());
         for half in self.halves() {
-            snapshot.count_in(half.relieved(), half.max());
+            snapshot.count_in(half.counts(), half.max());
+            // Of a slice that has only just begun nothing can be told by the second.
+            snapshot.cover(Duration::from_micros(((self.slices << shift) + self.of_slice).max(1 << shift)));
         }
         snapshot
     }

@@ -1,5 +1,9 @@
 //! What a recorder held at one time: [`Snapshot`].
 
+mod within;
+
+pub use within::Within;
+
 use super::Quantile;
 use super::estimate::{Cell, ProductLimit, bucket_at};
 use super::grid::{self, BUCKETS};
@@ -14,7 +18,9 @@ const ONE: u32 = 1 << 31;
 /// [module](super)). It is 2 KB, and a question is one walk through it: not for a hot path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
-    cells: [Cell; BUCKETS],
+    /// By bucket: answers and what was abandoned. One of them stands for 2^`scale`.
+    cells: [[u32; 2]; BUCKETS],
+    scale: u8,
     answered: u64,
     abandoned: u64,
     max: Duration,
@@ -26,7 +32,8 @@ impl Snapshot {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            cells: [Cell { answered: 0, abandoned: 0 }; BUCKETS],
+            cells: [[0; 2]; BUCKETS],
+            scale: 0,
             answered: 0,
             abandoned: 0,
             max: Duration::ZERO,
@@ -34,13 +41,12 @@ impl Snapshot {
         }
     }
 
-    /// Adds what another recorder held at about the same time.
+    /// Adds what another recorder held at about the same time. Every sample weighs the same, however many there are of
+    /// either (up to 2^40 a bucket).
     pub fn merge(&mut self, other: &Self) {
-        for (cell, other) in self.cells.iter_mut().zip(&other.cells) {
-            *cell = cell.plus(*other);
-        }
+        self.add(other.cells());
         self.count_in([other.answered, other.abandoned], other.max);
-        self.span = self.span.max(other.span);
+        self.cover(other.span);
     }
 
     /// How many attempts were recorded, abandoned ones included.
@@ -61,14 +67,15 @@ impl Snapshot {
         self.max
     }
 
-    /// How much time it covers: from half the window to all of it, and less after a start or a pause. Of a merged one,
-    /// the longest.
+    /// How much time it covers: from half the window to all of it, and less after a start or a pause, but at least a
+    /// [slice](super::LatencyRecorder::slice). Of a merged one, the longest. Zero without samples.
     #[must_use]
     pub const fn span(&self) -> Duration {
         self.span
     }
 
-    /// Attempts a second over the [`span`](Self::span), rounded down.
+    /// Attempts a second over the [`span`](Self::span), rounded down: over a slice at least, so that the first ones after a
+    /// start or a pause are not taken for a flood.
     #[must_use]
     pub const fn qps(&self) -> u64 {
         match self.count().saturating_mul(1_000_000).checked_div(self.span.as_micros()) {
@@ -93,7 +100,7 @@ impl Snapshot {
     /// attempts lie beyond, it is the longest age among them: the quantile is at least that.
     #[must_use]
     pub fn quantile(&self, quantile: Quantile) -> Option<Duration> {
-        bucket_at(self.cells.iter().copied(), quantile).map(grid::middle)
+        bucket_at(self.cells(), quantile).map(grid::middle)
     }
 
     /// The distribution: the 10th to 90th percentile by tens, the 91st to 99th by ones, the 99.9th and the 99.99th.
@@ -135,27 +142,45 @@ impl Snapshot {
         })
     }
 
-    /// Adds what the buckets hold, and what time that covers.
-    pub(super) fn fill(&mut self, cells: impl Iterator<Item = Cell>, span: Duration) {
-        for (cell, held) in self.cells.iter_mut().zip(cells) {
-            *cell = cell.plus(held);
-            self.answered = self.answered.saturating_add(held.answered.into());
-            self.abandoned = self.abandoned.saturating_add(held.abandoned.into());
+    /// Adds what buckets hold. What does not fit any more is halved with all the others, until it does.
+    pub(super) fn add(&mut self, cells: impl Iterator<Item = Cell> + Clone) {
+        let sums = self.cells().zip(cells.clone()).map(|(held, cell)| held.plus(cell));
+        let most = sums.map(|cell| cell.answered.max(cell.abandoned)).max().unwrap_or(0);
+        let (before, after) = (self.scale, (32_u8..64).find(|bits| most >> bits == 0).map_or(0, |bits| bits - 32));
+        self.scale = before.max(after);
+        let mut over = [0; 2];
+        for (held, cell) in self.cells.iter_mut().zip(cells) {
+            let sum = widened(*held, before).plus(cell);
+            for ((held, over), sum) in held.iter_mut().zip(&mut over).zip([sum.answered, sum.abandoned]) {
+                // What one leaves over goes to the next, so that of a tail of ones as much is left as of the others.
+                let whole = sum + *over;
+                *over = whole & ((1 << self.scale) - 1);
+                *held = u32::try_from(whole >> self.scale).unwrap_or(u32::MAX);
+            }
         }
-        self.span = span;
     }
 
-    /// Adds what the buckets do not tell: how many more were answered and abandoned, and the longest answer.
+    /// It is about so much time, if not about more.
+    pub(super) fn cover(&mut self, span: Duration) {
+        self.span = self.span.max(span);
+    }
+
+    /// Adds what the buckets do not tell: how many were answered and abandoned exactly, and the longest answer.
     pub(super) fn count_in(&mut self, [answered, abandoned]: [u64; 2], max: Duration) {
         self.answered = self.answered.saturating_add(answered);
         self.abandoned = self.abandoned.saturating_add(abandoned);
         self.max = self.max.max(max);
     }
 
+    fn cells(&self) -> impl Iterator<Item = Cell> + Clone {
+        let scale = self.scale;
+        self.cells.iter().map(move |held| widened(*held, scale))
+    }
+
     fn curve(&self) -> Option<Curve> {
-        let mut estimate = ProductLimit::of(self.cells.iter().copied())?;
-        Some(Curve(self.cells.map(|cell| {
-            let passed = estimate.pass(cell);
+        let mut estimate = ProductLimit::of(self.cells())?;
+        Some(Curve(self.cells.map(|held| {
+            let passed = estimate.pass(widened(held, self.scale));
             estimate.left(passed)
         })))
     }
@@ -165,6 +190,11 @@ impl Default for Snapshot {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What a cell of a snapshot stands for.
+fn widened([answered, abandoned]: [u32; 2], scale: u8) -> Cell {
+    Cell { answered: u64::from(answered) << scale, abandoned: u64::from(abandoned) << scale }
 }
 
 #[cfg(feature = "serde")]

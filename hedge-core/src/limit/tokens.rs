@@ -12,12 +12,10 @@ const TOKEN: u32 = 1_000;
 const MOST_TOKENS: u32 = 1_000_000;
 
 /// The options of a [`TokenBucket`], in the terms of the system that they are from.
+///
+/// In a file: a map with one key, such as `{"trpc": {"max_tokens": 100, "token_ratio": 10}}`.
 #[derive(Clone, Copy, PartialEq, Debug)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case", deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TokenOptions {
     /// tRPC's `retry_hedging_limit`: a success gives one token, a failure takes `token_ratio`; extra attempts while there are
@@ -33,7 +31,7 @@ pub enum TokenOptions {
     Grpc {
         /// What the bucket holds, in \[1, 1000\].
         max_tokens: u32,
-        /// What a success gives, in (0, 1000\]; from the fourth decimal on it is ignored.
+        /// What a success gives, in \[0.001, 1000\]; from the fourth decimal on it is ignored.
         token_ratio: f64,
     },
 }
@@ -57,8 +55,8 @@ impl TokenOptions {
             Self::Grpc { max_tokens, .. } if max_tokens < 1 || max_tokens > 1_000 => {
                 Err(LimitError::new("max_tokens", max_tokens as f64, "[1, 1000]"))
             }
-            Self::Grpc { token_ratio, .. } if !(0.0 < token_ratio && token_ratio <= 1_000.0) => {
-                Err(LimitError::new("token_ratio", token_ratio, "(0, 1000]"))
+            Self::Grpc { token_ratio, .. } if !(0.001 <= token_ratio && token_ratio <= 1_000.0) => {
+                Err(LimitError::new("token_ratio", token_ratio, "[0.001, 1000]"))
             }
             _ => Ok(()),
         }
@@ -69,6 +67,25 @@ impl Default for TokenOptions {
     fn default() -> Self {
         Self::TRPC
     }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for TokenOptions {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match crate::policy::tagged::read(deserializer, "a map with one key: `trpc` or `grpc`")? {
+            Written::Trpc { max_tokens, token_ratio } => Self::Trpc { max_tokens, token_ratio },
+            Written::Grpc { max_tokens, token_ratio } => Self::Grpc { max_tokens, token_ratio },
+        })
+    }
+}
+
+/// [`TokenOptions`] as serde's derive reads them.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Written {
+    Trpc { max_tokens: u32, token_ratio: u32 },
+    Grpc { max_tokens: u32, token_ratio: f64 },
 }
 
 /// Backups and retries while most calls succeed (B4).
@@ -154,8 +171,9 @@ impl BackupPolicy for TokenBucket {
     }
 }
 
-/// Whole thousandths; 0.0007 is none. A ratio like 0.29, which is a little less in binary, is still 290.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in (0, 1000]")]
+/// Whole thousandths, of which there is at least one, or an empty bucket would stay empty. A ratio like 0.29, which is a
+/// little less in binary, is still 290.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in [0.001, 1000]")]
 const fn thousandths(ratio: f64) -> u32 {
     (ratio * TOKEN as f64 + 1e-6) as u32
 }
@@ -183,7 +201,7 @@ mod tests {
 
     #[test]
     fn b4_grpcs_bucket_counts_three_decimals() {
-        for (ratio, milli) in [(0.1, 100), (0.29, 290), (0.1239, 123), (0.0007, 0), (1_000.0, 1_000_000)] {
+        for (ratio, milli) in [(0.1, 100), (0.29, 290), (0.1239, 123), (0.001, 1), (1_000.0, 1_000_000)] {
             assert_eq!(thousandths(ratio), milli, "{ratio}");
         }
         let bucket = TokenBucket::new(TokenOptions::Grpc { max_tokens: 3, token_ratio: 0.5 }).unwrap();
@@ -200,8 +218,9 @@ mod tests {
             (TokenOptions::Trpc { max_tokens: 0, token_ratio: 1 }, "max_tokens 0: must be in [1, 1000000]"),
             (TokenOptions::Trpc { max_tokens: 1, token_ratio: 0 }, "token_ratio 0: must be in [1, 1000000]"),
             (TokenOptions::Grpc { max_tokens: 1_001, token_ratio: 1.0 }, "max_tokens 1001: must be in [1, 1000]"),
-            (TokenOptions::Grpc { max_tokens: 9, token_ratio: -0.5 }, "token_ratio -0.5: must be in (0, 1000]"),
-            (TokenOptions::Grpc { max_tokens: 9, token_ratio: f64::NAN }, "token_ratio NaN: must be in (0, 1000]"),
+            (TokenOptions::Grpc { max_tokens: 9, token_ratio: -0.5 }, "token_ratio -0.5: must be in [0.001, 1000]"),
+            (TokenOptions::Grpc { max_tokens: 9, token_ratio: 0.0009 }, "token_ratio 0.0009: must be in [0.001, 1000]"),
+            (TokenOptions::Grpc { max_tokens: 9, token_ratio: f64::NAN }, "token_ratio NaN: must be in [0.001, 1000]"),
         ] {
             assert_eq!(TokenBucket::new(options).unwrap_err().to_string(), text);
         }
@@ -213,6 +232,38 @@ mod tests {
             TokenOptions::Grpc { max_tokens: 1_000, token_ratio: 1_000.0 },
         ] {
             assert!(TokenBucket::new(options).is_ok(), "{options:?}");
+        }
+    }
+
+    #[test]
+    fn b4_the_smallest_ratio_refills_a_bucket() {
+        let bucket = TokenBucket::new(TokenOptions::Grpc { max_tokens: 1, token_ratio: 0.001 }).unwrap();
+        bucket.failed();
+        (0..501).for_each(|_| bucket.succeeded());
+        assert!(bucket.allows().is_ok(), "0.501 is above a half");
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn b4_a_file_has_a_map_with_one_key() {
+        for (json, options) in [
+            (r#"{"trpc":{"max_tokens":50,"token_ratio":5}}"#, TokenOptions::Trpc { max_tokens: 50, token_ratio: 5 }),
+            (
+                r#"{"grpc":{"max_tokens":50,"token_ratio":0.5}}"#,
+                TokenOptions::Grpc { max_tokens: 50, token_ratio: 0.5 },
+            ),
+        ] {
+            assert_eq!(serde_json::from_str::<TokenOptions>(json).unwrap(), options);
+            assert_eq!(serde_json::to_string(&options).unwrap(), json);
+        }
+        for (json, text) in [
+            (r#"{"tprc": {}}"#, "unknown variant `tprc`, expected `trpc` or `grpc`"),
+            (r#"{"trpc": {"max_tokens": 50}}"#, "missing field `token_ratio`"),
+            (r#"{"trpc": {"max_token": 50}}"#, "unknown field `max_token`, expected `max_tokens` or `token_ratio`"),
+            ("[50, 5]", "expected a map with one key: `trpc` or `grpc`"),
+        ] {
+            let error = serde_json::from_str::<TokenOptions>(json).unwrap_err().to_string();
+            assert!(error.contains(text), "{json}: {error}");
         }
     }
 }

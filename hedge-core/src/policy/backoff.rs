@@ -5,12 +5,10 @@ use core::fmt;
 use crate::time::Duration;
 
 /// How long a retry waits after the failure that asks for it (R3). The call skips a wait that would not leave it time (L18).
+///
+/// In a file: `"none"`, or a map with one key such as `{"fixed": "1ms"}` or `{"jittered": {"min": "1ms", "max": "2ms"}}`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case", deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Backoff {
@@ -69,16 +67,18 @@ impl Backoff {
     /// The first rule that does not hold.
     #[inline(never)]
     pub const fn validate(&self) -> Result<(), BackoffError> {
-        match self {
-            Self::Jittered { min, max } if min.as_micros() > max.as_micros() => Err(BackoffError::MinAboveMax),
-            Self::Exponential { multiplier_milli, .. } if *multiplier_milli < 1000 => {
-                Err(BackoffError::MultiplierBelowOne)
+        let (field, value, max) = match *self {
+            Self::Exponential { multiplier_milli, .. } if multiplier_milli < 1000 => {
+                return Err(BackoffError::MultiplierBelowOne { multiplier_milli });
             }
-            Self::Exponential { initial, max, .. } if initial.as_micros() > max.as_micros() => {
-                Err(BackoffError::MinAboveMax)
-            }
-            _ => Ok(()),
+            Self::Exponential { initial, max, .. } => ("backoff.exponential.initial", initial, max),
+            Self::Jittered { min, max } => ("backoff.jittered.min", min, max),
+            Self::None | Self::Fixed(_) => return Ok(()),
+        };
+        if value.as_micros() > max.as_micros() {
+            return Err(BackoffError::MinAboveMax { field, value, max });
         }
+        Ok(())
     }
 
     /// The wait before retry number `retry` (from 1), drawing from `random` only where chance plays a part.
@@ -119,21 +119,61 @@ const fn fixed_point(milli: u32) -> u32 {
 #[non_exhaustive]
 pub enum BackoffError {
     /// The shortest or initial wait is longer than the longest.
-    MinAboveMax,
+    MinAboveMax {
+        /// Which of the two.
+        field: &'static str,
+        /// What it is.
+        value: Duration,
+        /// The longest wait.
+        max: Duration,
+    },
     /// The multiplier is below 1000 thousandths: waits would shrink.
-    MultiplierBelowOne,
+    MultiplierBelowOne {
+        /// What it is.
+        multiplier_milli: u32,
+    },
 }
 
 impl fmt::Display for BackoffError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MinAboveMax => "backoff: the shortest wait is longer than the longest",
-            Self::MultiplierBelowOne => "backoff: the multiplier is below 1000 thousandths",
-        })
+        match self {
+            Self::MinAboveMax { field, value, max } => {
+                write!(f, "{field} {value}: must be in [0 us, max = {max}]")
+            }
+            Self::MultiplierBelowOne { multiplier_milli } => {
+                write!(f, "backoff.exponential.multiplier_milli {multiplier_milli}: must be in [1000, {}]", u32::MAX)
+            }
+        }
     }
 }
 
 impl core::error::Error for BackoffError {}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Backoff {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "\"none\", or a map with one key: `fixed`, `jittered` or `exponential`";
+        Ok(match super::tagged::read(deserializer, EXPECTED)? {
+            Written::None => Self::None,
+            Written::Fixed(delay) => Self::Fixed(delay),
+            Written::Jittered { min, max } => Self::Jittered { min, max },
+            Written::Exponential { initial, multiplier_milli, max } => {
+                Self::Exponential { initial, multiplier_milli, max }
+            }
+        })
+    }
+}
+
+/// A [`Backoff`] as serde's derive reads it.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Written {
+    None,
+    Fixed(Duration),
+    Jittered { min: Duration, max: Duration },
+    Exponential { initial: Duration, multiplier_milli: u32, max: Duration },
+}
 
 #[cfg(test)]
 mod tests {
@@ -166,20 +206,60 @@ mod tests {
         }
         assert_eq!(backoff.delay(1, || 0), MS(8));
         assert_eq!(backoff.delay(1, || u32::MAX), MS(12));
+        let by_a_fraction = Backoff::exponential(MS(10), 1_600, MS(100)).unwrap();
+        let delays = [1, 2, 3, 4].map(|retry| by_a_fraction.delay(retry, middle).as_micros() / 10);
+        assert_eq!(delays, [1_000, 1_599, 2_559, 4_095], "a factor of 1.6, rounded down");
         let huge = Backoff::exponential(Duration::MAX, u32::MAX, Duration::MAX).unwrap();
         assert!(huge.delay(200, || u32::MAX) > Duration::from_secs(1_000));
     }
 
     #[test]
-    fn bad_bounds_are_named() {
-        assert_eq!(Backoff::jittered(MS(2), MS(1)), Err(BackoffError::MinAboveMax));
-        assert_eq!(Backoff::exponential(MS(1), 999, MS(2)), Err(BackoffError::MultiplierBelowOne));
-        assert_eq!(Backoff::exponential(MS(3), 1_000, MS(2)), Err(BackoffError::MinAboveMax));
+    fn r3_bad_bounds_are_named_with_their_value_and_range() {
         extern crate std;
         use std::string::ToString;
-        let text = BackoffError::MinAboveMax.to_string();
-        assert_eq!(text, "backoff: the shortest wait is longer than the longest");
-        let text = BackoffError::MultiplierBelowOne.to_string();
-        assert_eq!(text, "backoff: the multiplier is below 1000 thousandths");
+        let text = |backoff: Result<Backoff, BackoffError>| backoff.unwrap_err().to_string();
+        let error = text(Backoff::jittered(MS(2), MS(1)));
+        assert_eq!(error, "backoff.jittered.min 2 ms: must be in [0 us, max = 1 ms]");
+        let error = text(Backoff::exponential(MS(1), 999, MS(2)));
+        assert_eq!(error, "backoff.exponential.multiplier_milli 999: must be in [1000, 4294967295]");
+        let error = text(Backoff::exponential(MS(3), 1_000, MS(2)));
+        assert_eq!(error, "backoff.exponential.initial 3 ms: must be in [0 us, max = 2 ms]");
+        assert!(Backoff::jittered(MS(2), MS(2)).is_ok() && Backoff::exponential(MS(2), 1_000, MS(2)).is_ok());
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn r3_a_file_has_text_or_a_map_with_one_key() {
+        extern crate std;
+        use std::string::ToString;
+        let jittered = Backoff::jittered(MS(1), MS(2)).unwrap();
+        let exponential = Backoff::exponential(MS(1), 1_600, MS(2)).unwrap();
+        for (json, expected) in [
+            (r#""none""#, Backoff::None),
+            (r#"{"fixed":"1ms"}"#, Backoff::Fixed(MS(1))),
+            (r#"{"jittered":{"min":"1ms","max":"2ms"}}"#, jittered),
+            (r#"{"exponential":{"initial":"1ms","multiplier_milli":1600,"max":"2ms"}}"#, exponential),
+        ] {
+            assert_eq!(serde_json::from_str::<Backoff>(json).unwrap(), expected, "{json}");
+            assert_eq!(serde_json::to_string(&expected).unwrap(), json);
+        }
+        let names = "expected one of `none`, `fixed`, `jittered`, `exponential`";
+        let one = "expected exactly one of `none`, `fixed`, `jittered`, `exponential`";
+        let either = r#"expected "none", or a map with one key: `fixed`, `jittered` or `exponential`"#;
+        for (json, texts) in [
+            (r#"{"fixd": 1}"#, ["unknown variant `fixd`", names]),
+            (r#""sometimes""#, ["unknown variant `sometimes`", names]),
+            (r#"{"fixed": 1, "jittered": 2}"#, ["another key `jittered`", one]),
+            ("{}", ["invalid length 0", one]),
+            (r#"{"jittered": {"min": 1}}"#, ["missing field", "`max`"]),
+            (r#"{"jittered": {"min": 1, "max": 2, "mux": 2}}"#, ["unknown field `mux`", "`min` or `max`"]),
+            (r#"{"jittered": [1, 2]}"#, ["invalid type: sequence", "Jittered"]),
+            (r#""fixed""#, ["invalid type: null", "expected a duration"]),
+            ("7", ["invalid type: integer `7`", either]),
+            ("[]", ["invalid type: sequence", either]),
+        ] {
+            let error = serde_json::from_str::<Backoff>(json).unwrap_err().to_string();
+            assert!(texts.iter().all(|text| error.contains(text)), "{json}: {error}");
+        }
     }
 }

@@ -3,10 +3,11 @@
 use core::fmt;
 use core::ops::Deref;
 
-use crate::call::{Attempt, End};
+use crate::call::{Attempt, End, NotHedged};
 use crate::time::{Duration, Instant};
 
-/// After how long a call that has not been answered is sent to another server too. In a file: a duration, or `"disabled"`.
+/// After how long a call that has not been answered is sent to another server too. In a file: a duration, or `"disabled"`;
+/// `Shadow` is for policies, and has no form there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BackupDelay {
@@ -15,6 +16,9 @@ pub enum BackupDelay {
     Disabled,
     /// So long after the call's start; zero asks right after the first attempt started.
     After(Duration),
+    /// No backup, but the report says of a call that took longer that it could have had one:
+    /// [`NotHedged::Shadow`](crate::call::NotHedged::Shadow). No policy or limit is asked.
+    Shadow(Duration),
 }
 
 #[cfg(feature = "serde")]
@@ -23,6 +27,7 @@ impl serde::Serialize for BackupDelay {
         let duration = match *self {
             Self::After(duration) => Some(duration),
             Self::Disabled => None,
+            Self::Shadow(_) => return Err(serde::ser::Error::custom("a shadow's delay has no form in a file")),
         };
         crate::time::text::serialize_or(duration, "disabled", serializer)
     }
@@ -50,13 +55,13 @@ pub enum Denial {
     Tokens,
     /// A budget for retries and backups.
     Budget,
-    /// None: backups are not sent but only counted.
-    Shadow,
+    /// The share of calls that an adaptive delay is meant to send backups for.
+    ExtraLoad,
 }
 
 impl Denial {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Policy, Self::Ratio, Self::Tokens, Self::Budget, Self::Shadow];
+    pub const ALL: [Self; 5] = [Self::Policy, Self::Ratio, Self::Tokens, Self::Budget, Self::ExtraLoad];
 }
 
 impl fmt::Display for Denial {
@@ -66,7 +71,7 @@ impl fmt::Display for Denial {
             Self::Ratio => "ratio",
             Self::Tokens => "tokens",
             Self::Budget => "budget",
-            Self::Shadow => "shadow",
+            Self::ExtraLoad => "extra_load",
         })
     }
 }
@@ -94,11 +99,15 @@ pub struct Ended<'a> {
     pub elapsed: Duration,
     /// Its attempts, in the order of their starts.
     pub attempts: &'a [Attempt],
+    /// Why it had no backup (L19).
+    pub not_hedged: Option<NotHedged>,
 }
 
+#[cfg(test)]
 impl<'a> Ended<'a> {
+    /// Of a call that had a backup.
     pub(crate) const fn new(end: End, at: Instant, elapsed: Duration, attempts: &'a [Attempt]) -> Self {
-        Self { end, at, elapsed, attempts }
+        Self { end, at, elapsed, attempts, not_hedged: None }
     }
 }
 

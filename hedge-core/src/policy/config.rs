@@ -1,19 +1,26 @@
 //! What a file says of a channel: [`ChannelConfig`], a preset and what differs from it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 use super::LimitConfig;
-use super::{Backoff, BackupDelay, ChannelOptions, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout};
+use super::integer::integers;
+use super::{
+    Backoff, BackupDelay, ChannelOptions, FailMode, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout,
+};
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 use crate::limit::LimitOptions;
 use crate::time::Duration;
 
 /// A channel as a file describes it: a [`Preset`], brpc's if none is named, and every option that differs.
 ///
-/// What is absent or null is the preset's, an unknown field is refused by its name. Durations are milliseconds or text with a
-/// unit ([`Duration`]). Reading does not allocate. Whether the values can be carried out is checked where they are used:
-/// [`ChannelOptions::validate`] and the limits' constructors.
+/// What counts is, from the weakest to the strongest: the preset, `fail_mode`, the fields by their own names. A field that
+/// is absent or null says nothing; `limits` alone may not be null, as one could take that for no limits: those are `"none"`.
+/// An unknown field is refused by its name. Durations are milliseconds or text with a unit ([`Duration`]).
+///
+/// Any format does that serde reads and that describes itself, such as JSON, YAML and TOML. Reading does not allocate.
+/// Whether the values can be carried out is checked where they are used: [`ChannelOptions::validate`] and the limits'
+/// constructors.
 ///
 /// ```
 /// use hedge_core::policy::{BackupDelay, ChannelConfig};
@@ -29,22 +36,28 @@ use crate::time::Duration;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelConfig {
-    /// What everything else differs from.
+    /// What everything else differs from. Absent or null: `"brpc"`.
+    #[serde(deserialize_with = "or_default")]
     pub preset: Preset,
+    /// rpcx's fail mode: `"fail_fast"`, `"fail_over"`, `"fail_try"` or `"fail_backup"`. It replaces the preset's retries and
+    /// retry target, and `fail_backup` its backup; another does not turn the preset's backup off, but `fail_fast` leaves it
+    /// nothing to send ([`ChannelOptions::with_fail_mode`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fail_mode: Option<FailMode>,
     /// [`ChannelOptions::timeout`]: a duration, or `"never"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Timeout>,
     /// [`ChannelOptions::connect_timeout`]: a duration, or `"never"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<Timeout>,
-    /// [`ChannelOptions::max_retry`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// [`ChannelOptions::max_retry`], in \[0, 255\].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_retry")]
     pub max_retry: Option<u8>,
     /// [`ChannelOptions::backup`]: a duration, or `"disabled"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupDelay>,
-    /// [`ChannelOptions::max_backups`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// [`ChannelOptions::max_backups`], in \[0, 255\].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_backups")]
     pub max_backups: Option<u8>,
     /// [`ChannelOptions::backoff`]: `"none"`, `{"fixed": …}`, `{"jittered": {…}}` or `{"exponential": {…}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +77,7 @@ pub struct ChannelConfig {
     /// [`ChannelOptions::idempotency`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
-    /// The limits that differ: those that are named, or `"none"`.
+    /// The limits that differ: those that are named, or `"none"`. Absent: the preset's. Null is an error.
     #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
     #[serde(skip_serializing_if = "LimitConfig::is_empty")]
     pub limits: LimitConfig,
@@ -75,6 +88,10 @@ impl ChannelConfig {
     #[must_use]
     pub fn options(&self) -> ChannelOptions {
         let preset = self.preset.options();
+        let preset = match self.fail_mode {
+            Some(mode) => preset.with_fail_mode(mode),
+            None => preset,
+        };
         ChannelOptions {
             timeout: self.timeout.unwrap_or(preset.timeout),
             connect_timeout: self.connect_timeout.unwrap_or(preset.connect_timeout),
@@ -96,6 +113,16 @@ impl ChannelConfig {
     pub fn limits(&self) -> LimitOptions {
         self.limits.over(self.preset.limits())
     }
+}
+
+integers! {
+    max_retry: "max_retry", u8, "[0, 255]";
+    max_backups: "max_backups", u8, "[0, 255]";
+}
+
+/// What null says is nothing.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]
@@ -147,6 +174,138 @@ mod tests {
     }
 
     #[test]
+    fn f_a_fail_mode_is_over_the_preset_and_under_what_is_named() {
+        let options = |json: &str| read(json).unwrap().options();
+        for (name, mode) in [
+            ("fail_fast", FailMode::FailFast),
+            ("fail_over", FailMode::FailOver),
+            ("fail_try", FailMode::FailTry),
+            ("fail_backup", FailMode::FailBackup),
+        ] {
+            for preset in Preset::ALL {
+                let json = std::format!(r#"{{"preset": "{preset}", "fail_mode": "{name}"}}"#);
+                assert_eq!(options(&json), preset.options().with_fail_mode(mode), "{json}");
+            }
+        }
+        let named = options(
+            r#"{"preset": "trpc", "fail_mode": "fail_backup", "max_retry": 7, "backup": "1ms", "retry_target": "same"}"#,
+        );
+        let expected = ChannelOptions {
+            max_retry: 7,
+            backup: BackupDelay::After(MS(1)),
+            retry_target: RetryTarget::Same,
+            ..Preset::Trpc.options()
+        };
+        assert_eq!(named, expected);
+        assert_eq!(options(r#"{"preset": "rpcx"}"#), Preset::RpcxFailOver.options());
+        assert_eq!(options(r#"{"fail_mode": null}"#), ChannelOptions::brpc());
+        let error = read(r#"{"fail_mode": "fail_safe"}"#).unwrap_err();
+        assert!(error.contains("unknown variant `fail_safe`, expected one of `fail_fast`, `fail_over`"), "{error}");
+    }
+
+    #[test]
+    fn f_null_says_nothing() {
+        let json = r#"{"preset": null, "fail_mode": null, "timeout": null, "connect_timeout": null, "max_retry": null,
+                       "backup": null, "max_backups": null, "backoff": null, "no_backoff_remaining": null,
+                       "retry_target": null, "same_server_backup": null, "on_early_failure": null, "idempotency": null}"#;
+        assert_eq!(read(json), Ok(ChannelConfig::default()));
+    }
+
+    #[test]
+    fn a_file_says_the_same_in_every_format() {
+        let json = r#"{"preset": "grpc_hedging", "fail_mode": "fail_backup", "timeout": "1.5s", "connect_timeout": "never",
+                       "max_retry": 2, "backup": 2.5, "max_backups": 1, "retry_target": "another",
+                       "backoff": {"exponential": {"initial": "1ms", "multiplier_milli": 1600, "max": 100}},
+                       "same_server_backup": false, "idempotency": "idempotent",
+                       "limits": {"ratio": {"mode": "cached", "max_backup_ratio": 0.05, "burst": 0, "backup_request_ms": -1},
+                                  "tokens": {"grpc": {"max_tokens": 50}}, "budget": "none"}}"#;
+        let toml = r#"
+            preset = "grpc_hedging"
+            fail_mode = "fail_backup"
+            timeout = "1.5s"
+            connect_timeout = "never"
+            max_retry = 2
+            backup = 2.5
+            max_backups = 1
+            retry_target = "another"
+            same_server_backup = false
+            idempotency = "idempotent"
+
+            [backoff.exponential]
+            initial = "1ms"
+            multiplier_milli = 1600
+            max = 100
+
+            [limits]
+            budget = "none"
+            ratio = { mode = "cached", max_backup_ratio = 0.05, burst = 0, backup_request_ms = -1 }
+
+            [limits.tokens.grpc]
+            max_tokens = 50
+        "#;
+        let yaml = "
+            preset: grpc_hedging
+            fail_mode: fail_backup
+            timeout: 1.5s
+            connect_timeout: never
+            max_retry: 2
+            backup: 2.5
+            max_backups: 1
+            retry_target: another
+            backoff: {exponential: {initial: 1ms, multiplier_milli: 1600, max: 100}}
+            same_server_backup: false
+            idempotency: idempotent
+            limits:
+              ratio: {mode: cached, max_backup_ratio: 0.05, burst: 0, backup_request_ms: -1}
+              tokens:
+                grpc:
+                  max_tokens: 50
+              budget:
+        ";
+        let config = read(json).unwrap();
+        let backoff = Backoff::exponential(MS(1), 1_600, MS(100)).unwrap();
+        let expected = ChannelOptions {
+            timeout: MS(1_500).into(),
+            connect_timeout: Timeout::Never,
+            max_retry: 2,
+            backup: BackupDelay::After(Duration::from_micros(2_500)),
+            max_backups: 1,
+            backoff,
+            idempotency: Idempotency::Idempotent,
+            ..ChannelOptions::brpc()
+        };
+        assert_eq!(config.options(), expected);
+        assert_eq!(toml::from_str::<ChannelConfig>(toml).unwrap(), config);
+        assert_eq!(serde_yaml_ng::from_str::<ChannelConfig>(yaml).unwrap(), config);
+        let written = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<ChannelConfig>(&written).unwrap(), config, "{written}");
+        let written = serde_yaml_ng::to_string(&config).unwrap();
+        assert_eq!(serde_yaml_ng::from_str::<ChannelConfig>(&written).unwrap(), config, "{written}");
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(read(&written), Ok(config), "{written}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_in_every_format() {
+        for (toml, yaml, text) in [
+            ("max_retry = 256", "max_retry: 256", "max_retry 256: must be in [0, 255]"),
+            ("[backoff]\nfixd = 1", "backoff: {fixd: 1}", "unknown variant `fixd`, expected one of `none`, `fixed`"),
+            (
+                "[backoff]\nfixed = 1\nmax = 2",
+                "backoff: {fixed: 1, max: 2}",
+                "another key `max`, expected exactly one of",
+            ),
+            ("[limits.tokens.grpc]\nmax = 2", "limits: {tokens: {grpc: {max: 2}}}", "unknown field `max`"),
+            ("limits = 1", "limits: 1", r#"expected limits by name, or "none""#),
+        ] {
+            let error = toml::from_str::<ChannelConfig>(toml).unwrap_err().to_string();
+            assert!(error.contains(text), "{toml}: {error}");
+            let error = serde_yaml_ng::from_str::<ChannelConfig>(yaml).unwrap_err().to_string();
+            assert!(error.contains(text), "{yaml}: {error}");
+        }
+    }
+
+    #[test]
     fn f_the_readme_s_file_reads() {
         let json = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"max_backup_ratio": 0.02}}}"#;
         let config = read(json).unwrap();
@@ -159,12 +318,26 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named() {
         for (json, texts) in [
-            (r#"{"timeout_ms": 5}"#, ["unknown field `timeout_ms`", "`preset`, `timeout`, `connect_timeout`"]),
-            (r#"{"preset": "thrift"}"#, ["unknown variant `thrift`", "`brpc`, `rpcx_fail_fast`, `rpcx_fail_over`"]),
+            (
+                r#"{"timeout_ms": 5}"#,
+                ["unknown field `timeout_ms`", "`preset`, `fail_mode`, `timeout`, `connect_timeout`"],
+            ),
+            (
+                r#"{"preset": "thrift"}"#,
+                ["unknown variant `thrift`", "`brpc`, `rpcx_fail_fast`, `rpcx`, `rpcx_fail_over`"],
+            ),
             (r#"{"timeout": "soon"}"#, [r#"string "soon""#, r#"or "never""#]),
             (r#"{"backup": "never"}"#, [r#"string "never""#, r#"or "disabled""#]),
             (r#"{"backoff": {"jittered": {"min": 1, "mux": 2}}}"#, ["unknown field `mux`", "`min` or `max`"]),
-            (r#"{"max_retry": 256}"#, ["256", "u8"]),
+            (r#"{"max_retry": 256}"#, ["max_retry 256: must be in [0, 255]", ""]),
+            (r#"{"max_retry": -1}"#, ["max_retry -1: must be in [0, 255]", ""]),
+            (r#"{"max_retry": 1.5}"#, ["max_retry 1.5: must be in [0, 255]", ""]),
+            (r#"{"max_retry": "3"}"#, [r#"string "3""#, "expected max_retry: an integer in [0, 255]"]),
+            (r#"{"max_backups": 18446744073709551615}"#, ["max_backups 18446744073709551615: must be in [0, 255]", ""]),
+            (
+                r#"{"backoff": {"fixed": 1, "jittered": 2}}"#,
+                ["another key `jittered`", "exactly one of `none`, `fixed`"],
+            ),
         ] {
             let error = read(json).unwrap_err();
             assert!(texts.iter().all(|text| error.contains(text)), "{json}: {error}");
@@ -177,6 +350,7 @@ mod tests {
             r#"{"preset":"brpc"}"#,
             r#"{"preset":"finagle","timeout":"never","backup":"1500us","backoff":{"fixed":"1ms"}}"#,
             r#"{"preset":"trpc","backup":"disabled","idempotency":"idempotent"}"#,
+            r#"{"preset":"rpcx_fail_over","fail_mode":"fail_try","max_retry":255,"max_backups":0}"#,
         ] {
             let config = read(json).unwrap();
             assert_eq!(serde_json::to_string(&config).unwrap(), json);

@@ -2,45 +2,69 @@
 
 use core::fmt;
 
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::limit::{BudgetOptions, LimitOptions, RatioOptions, TokenOptions};
+use super::limit_patch::NONE;
+use super::tagged::Map;
+use super::{BudgetConfig, LimitSetting, RatioConfig, TokenConfig};
+use crate::limit::LimitOptions;
 
-/// The limits that differ from the preset's: one that is absent is the preset's, one that is null is off, and `"none"` in
-/// place of them all turns all off. What a limit does not say is that limit's own default.
+/// The limits that differ from the preset's.
+///
+/// A limit that is absent is the preset's; one that is `"none"`, or null in formats that have it, is off; of any other the
+/// fields that are named replace the preset's, and the rest stays. Fields of a limit that the preset does not have are that
+/// limit's own defaults. `"none"` in place of all limits turns all off (B8).
+///
+/// ```
+/// use hedge_core::policy::{LimitConfig, Preset};
+///
+/// let limits: LimitConfig = serde_json::from_str(r#"{"ratio": {"max_backup_ratio": 0.05}, "budget": "none"}"#)?;
+/// let limits = limits.over(Preset::Finagle.limits());
+/// assert_eq!(limits.ratio.map(|ratio| (ratio.max_backup_ratio, ratio.burst)), Some((0.05, 0)), "the burst is Finagle's");
+/// assert!(limits.budget.is_none());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LimitConfig {
     /// [`LimitOptions::ratio`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ratio: Option<Option<RatioOptions>>,
+    pub ratio: Option<LimitSetting<RatioConfig>>,
     /// [`LimitOptions::tokens`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<Option<TokenOptions>>,
+    pub tokens: Option<LimitSetting<TokenConfig>>,
     /// [`LimitOptions::budget`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Option<BudgetOptions>>,
+    pub budget: Option<LimitSetting<BudgetConfig>>,
 }
 
 impl LimitConfig {
     /// No limit at all: a cluster that is slow is sent every call twice (B8).
-    pub const NONE: Self = Self { ratio: Some(None), tokens: Some(None), budget: Some(None) };
+    pub const NONE: Self =
+        Self { ratio: Some(LimitSetting::Off), tokens: Some(LimitSetting::Off), budget: Some(LimitSetting::Off) };
 
     /// The limits of `preset` with what differs.
     #[must_use]
     pub fn over(&self, preset: LimitOptions) -> LimitOptions {
         LimitOptions {
-            ratio: self.ratio.unwrap_or(preset.ratio),
-            tokens: self.tokens.unwrap_or(preset.tokens),
-            budget: self.budget.unwrap_or(preset.budget),
+            ratio: merged(self.ratio, preset.ratio, RatioConfig::over),
+            tokens: merged(self.tokens, preset.tokens, TokenConfig::over),
+            budget: merged(self.budget, preset.budget, BudgetConfig::over),
         }
     }
 
     /// Whether nothing differs.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+fn merged<T, L>(setting: Option<LimitSetting<T>>, preset: Option<L>, over: fn(&T, Option<L>) -> L) -> Option<L> {
+    match setting {
+        None => preset,
+        Some(LimitSetting::Off) => None,
+        Some(LimitSetting::On(patch)) => Some(over(&patch, preset)),
     }
 }
 
@@ -60,11 +84,11 @@ impl<'de> Visitor<'de> for NamedOrNone {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<LimitConfig, E> {
-        if text == "none" { Ok(LimitConfig::NONE) } else { Err(E::invalid_value(Unexpected::Str(text), &self)) }
+        if text == NONE { Ok(LimitConfig::NONE) } else { Err(E::invalid_value(Unexpected::Str(text), &self)) }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitConfig, A::Error> {
-        let Named { ratio, tokens, budget } = Named::deserialize(MapAccessDeserializer::new(map))?;
+        let Named { ratio, tokens, budget } = Named::deserialize(Map(map))?;
         Ok(LimitConfig { ratio, tokens, budget })
     }
 }
@@ -73,11 +97,11 @@ impl<'de> Visitor<'de> for NamedOrNone {
 #[serde(default, deny_unknown_fields)]
 struct Named {
     #[serde(deserialize_with = "given")]
-    ratio: Option<Option<RatioOptions>>,
+    ratio: Option<LimitSetting<RatioConfig>>,
     #[serde(deserialize_with = "given")]
-    tokens: Option<Option<TokenOptions>>,
+    tokens: Option<LimitSetting<TokenConfig>>,
     #[serde(deserialize_with = "given")]
-    budget: Option<Option<BudgetOptions>>,
+    budget: Option<LimitSetting<BudgetConfig>>,
 }
 
 /// What is there, null included: without this, null would be as if absent.
@@ -91,36 +115,71 @@ mod tests {
     use super::*;
     use std::string::{String, ToString};
 
+    use crate::limit::{BudgetOptions, RatioOptions, TokenOptions};
     use crate::policy::Preset;
 
     fn read(json: &str) -> Result<LimitConfig, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
     }
 
+    fn over(preset: Preset, json: &str) -> LimitOptions {
+        read(json).unwrap_or_else(|error| panic!("{json}: {error}")).over(preset.limits())
+    }
+
     #[test]
-    fn b8_absent_is_the_presets_and_null_is_off() {
-        let trpc = Preset::Trpc.limits();
-        let over = |json: &str| read(json).map(|limits| limits.over(trpc));
-        assert_eq!(over("{}"), Ok(trpc));
-        assert_eq!(over(r#"{"tokens": null}"#), Ok(LimitOptions::NONE));
-        assert_eq!(over(r#""none""#), Ok(LimitOptions::NONE));
-        let ratio = RatioOptions { max_backup_ratio: 0.05, ..RatioOptions::DEFAULT };
-        let expected = LimitOptions { ratio: Some(ratio), ..trpc };
-        assert_eq!(over(r#"{"ratio": {"max_backup_ratio": 0.05}}"#), Ok(expected));
-        let tokens = TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 };
-        let budget = BudgetOptions { burst: 5, ..BudgetOptions::DEFAULT };
-        let expected = LimitOptions { ratio: None, tokens: Some(tokens), budget: Some(budget) };
-        let json = r#"{"tokens": {"grpc": {"max_tokens": 10, "token_ratio": 0.1}}, "budget": {"burst": 5}}"#;
-        assert_eq!(over(json), Ok(expected));
+    fn b8_absent_is_the_presets_and_null_or_none_is_off() {
+        for preset in Preset::ALL {
+            let limits = preset.limits();
+            assert_eq!(over(preset, "{}"), limits);
+            assert_eq!(over(preset, r#""none""#), LimitOptions::NONE);
+            for off in ["null", r#""none""#] {
+                let json = |limit: &str| std::format!(r#"{{"{limit}": {off}}}"#);
+                assert_eq!(over(preset, &json("ratio")), LimitOptions { ratio: None, ..limits });
+                assert_eq!(over(preset, &json("tokens")), LimitOptions { tokens: None, ..limits });
+                assert_eq!(over(preset, &json("budget")), LimitOptions { budget: None, ..limits });
+            }
+        }
+    }
+
+    #[test]
+    fn b8_what_a_limit_does_not_say_is_the_presets() {
+        let (finagle, trpc) = (Preset::Finagle.limits(), Preset::Trpc.limits());
+        let ratio = finagle.ratio.map(|ratio| RatioOptions { max_backup_ratio: 0.05, ..ratio });
+        let json = r#"{"ratio": {"max_backup_ratio": 0.05}}"#;
+        assert_eq!(over(Preset::Finagle, json), LimitOptions { ratio, ..finagle });
+        assert_eq!(ratio.map(|ratio| ratio.burst), Some(0));
+        let budget = finagle.budget.map(|budget| BudgetOptions { burst: 5, ..budget });
+        assert_eq!(over(Preset::Finagle, r#"{"budget": {"burst": 5}}"#), LimitOptions { budget, ..finagle });
+        let tokens = Some(TokenOptions::Trpc { max_tokens: 50, token_ratio: 10 });
+        let json = r#"{"tokens": {"trpc": {"max_tokens": 50}}}"#;
+        assert_eq!(over(Preset::Trpc, json), LimitOptions { tokens, ..LimitOptions::NONE });
+        assert_eq!(over(Preset::GrpcRetry, json), LimitOptions { tokens, ..LimitOptions::NONE });
+        let tokens = Some(TokenOptions::Grpc { max_tokens: 50, token_ratio: 0.1 });
+        let json = r#"{"tokens": {"grpc": {"max_tokens": 50}}}"#;
+        assert_eq!(over(Preset::GrpcHedging, json), LimitOptions { tokens, ..LimitOptions::NONE });
+        assert_eq!(over(Preset::Brpc, json), LimitOptions { tokens, ..LimitOptions::SAFE });
+        // One that the preset does not have is its own default.
+        let ratio = Some(RatioOptions { max_backup_ratio: 0.05, ..RatioOptions::DEFAULT });
+        let expected = LimitOptions { ratio, budget: Some(BudgetOptions::DEFAULT), ..trpc };
+        assert_eq!(over(Preset::Trpc, r#"{"ratio": {"max_backup_ratio": 0.05}, "budget": {}}"#), expected);
     }
 
     #[test]
     fn what_cannot_be_read_is_named() {
         for (json, text) in [
             (r#"{"ration": null}"#, "unknown field `ration`, expected one of `ratio`, `tokens`, `budget`"),
-            (r#"{"ratio": {"max": 1}}"#, "unknown field `max`"),
+            (r#"{"ratio": {"max": 1}}"#, "unknown field `max`, expected one of `mode`, `max_backup_ratio`"),
+            (r#"{"budget": {"max": 1}}"#, "unknown field `max`, expected one of `share`, `burst`"),
+            (r#"{"tokens": {"trpc": {"max": 1}}}"#, "unknown field `max`, expected `max_tokens` or `token_ratio`"),
+            (r#"{"tokens": {"tprc": {}}}"#, "unknown variant `tprc`, expected `trpc` or `grpc`"),
+            (r#"{"tokens": {"trpc": {}, "grpc": {}}}"#, "another key `grpc`, expected exactly one of `trpc`, `grpc`"),
+            (r#"{"tokens": {}}"#, "invalid length 0, expected exactly one of `trpc`, `grpc`"),
+            (r#"{"tokens": {"trpc": [50, 5]}}"#, "invalid type: sequence"),
+            (r#"{"tokens": "trpc"}"#, r#"string "trpc", expected options by name, or "none""#),
             (r#""off""#, r#"string "off", expected limits by name, or "none""#),
             ("1", r#"expected limits by name, or "none""#),
+            ("null", r#"expected limits by name, or "none""#),
+            ("[]", r#"expected limits by name, or "none""#),
         ] {
             let error = read(json).unwrap_err();
             assert!(error.contains(text), "{json}: {error}");
@@ -129,12 +188,19 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let budget = Some(Some(BudgetOptions::DEFAULT));
-        for limits in
-            [LimitConfig::NONE, LimitConfig::default(), LimitConfig { tokens: Some(None), budget, ratio: None }]
-        {
-            let json = serde_json::to_string(&limits).unwrap();
-            assert_eq!(read(&json), Ok(limits), "{json}");
+        for json in [
+            "{}",
+            r#"{"ratio":"none","tokens":"none","budget":"none"}"#,
+            r#"{"ratio":{"max_backup_ratio":0.05},"tokens":{"grpc":{"max_tokens":20}}}"#,
+            r#"{"tokens":{"trpc":{"max_tokens":20,"token_ratio":2}},"budget":{"share":0.1,"maximum_per_second":7}}"#,
+            r#"{"ratio":{"mode":"cached","window_size_seconds":5,"update_interval_seconds":2}}"#,
+            r#"{"ratio":{"burst":1,"backup_request_ms":3},"budget":{"burst":2,"minimum_per_second":1}}"#,
+        ] {
+            assert_eq!(serde_json::to_string(&read(json).unwrap()).unwrap(), json);
         }
+        assert_eq!(
+            serde_json::to_string(&LimitConfig::NONE).unwrap(),
+            r#"{"ratio":"none","tokens":"none","budget":"none"}"#
+        );
     }
 }

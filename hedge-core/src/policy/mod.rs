@@ -4,18 +4,26 @@
 //! [`ChannelOptions`] has a value for everything, [`CallOptions`] overrides some of them for one call.
 
 mod adaptive;
+mod allowance;
 mod backoff;
 mod backup;
 #[cfg(feature = "serde")]
 mod config;
+#[cfg(feature = "serde")]
+mod integer;
 #[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
 mod limit_config;
+#[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
+mod limit_patch;
 mod options;
 mod preset;
+mod sample;
 #[cfg(feature = "serde")]
 pub mod service_config;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 mod shadow;
+#[cfg(feature = "serde")]
+pub(crate) mod tagged;
 mod verdict;
 
 pub use adaptive::{AdaptiveDelay, AdaptiveError, AdaptiveOptions, Target};
@@ -25,6 +33,8 @@ pub use backup::{BackupDelay, BackupPolicy, Denial, Ended, Extra, NoPolicy, Shar
 pub use config::ChannelConfig;
 #[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
 pub use limit_config::LimitConfig;
+#[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
+pub use limit_patch::{BudgetConfig, LimitSetting, RatioConfig, TokenConfig};
 pub use options::{
     CallKind, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency, OnEarlyFailure, RetryTarget, Timeout,
 };

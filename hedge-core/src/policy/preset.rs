@@ -45,52 +45,73 @@ pub enum Preset {
     ///
     /// Differs: nothing; the limits of the other modes have nothing to refuse.
     RpcxFailFast,
-    /// rpcx's `Failover`, its default mode: as above, and up to 3 retries without a pause.
+    /// rpcx's `Failover`, its default mode: as above, and up to 3 retries without a pause. `rpcx` is another name for it.
     ///
-    /// Differs: rpcx selects again, which may choose the server that has just failed; here it is another. rpcx has no limit;
-    /// here the safe ones are on (B8).
+    /// Differs: rpcx selects again, which may choose the server that has just failed; here it is another, as that is
+    /// likelier to succeed (L11). rpcx has no limit; here the safe ones are on, so that an outage is not made worse (B8).
+    #[cfg_attr(feature = "serde", serde(alias = "rpcx"))]
     RpcxFailOver,
     /// rpcx's `Failtry`: as above, with the retries at the server that failed.
     ///
-    /// Differs: rpcx has no limit; here the safe ones are on (B8).
+    /// Differs: rpcx has no limit; here the safe ones are on, for the same reason.
     RpcxFailTry,
     /// rpcx's `Failbackup`: as above, with a second request after 10 ms.
     ///
     /// Differs: rpcx sends at most two requests, retries nothing, and takes the first that completes, an error included;
     /// here it is `Failover` with a backup, so that a failure is retried and never ends a call that another attempt may win.
-    /// rpcx has no limit; here the safe ones are on (B8).
+    /// rpcx has no limit; here the safe ones are on, or servers slower than 10 ms would be sent every call twice (B8).
     RpcxFailBackup,
     /// tRPC-Cpp: no timeout, no connect timeout, and a backup request to a second node once a delay is set for a call, which
     /// is sent at once if the first fails before; with one node there is none. Its limiter, `retry_hedging_limit`, has 100
     /// tokens, of which a failure takes 10.
     ///
+    /// The limiter counts failures and nothing else: servers that are slow but answer are sent every call twice, once
+    /// `backup` is set. Who wants more protection adds `ratio` or `budget` to the limits (B8).
+    ///
     /// Differs: tRPC sends one request while no delay is set; here the one extra attempt is a retry then, so that to set
-    /// `backup` is all that the pair needs. The limiter has to be enabled in tRPC; here it is on (B8).
+    /// `backup` is all that the pair needs. The limiter has to be enabled in tRPC; here it is on, as it is to have none that
+    /// has to be asked for (B8).
     Trpc,
-    /// gRPC's retries, with the values of A6's example, since it has no defaults: 4 attempts, backoff from 100 ms to 1 s that
-    /// doubles, a fifth more or less, throttled by 10 tokens of which a success gives back 0.1. No deadline; a connection has
-    /// at least 20 s.
+    /// gRPC's retries, with the values of A6's example, since it has no defaults: 4 attempts, backoff from 100 ms to 1 s
+    /// that doubles, a fifth more or less, throttled by 10 tokens of which a success gives back 0.1. No deadline; a
+    /// connection has at least 20 s.
+    ///
+    /// The throttle counts failures and nothing else: servers that are slow but answer are sent every call twice, once
+    /// `backup` is set. Who wants more protection adds `ratio` or `budget` to the limits (B8).
     ///
     /// Differs: which status codes are retried is the retry policy's to say, as
     #[cfg_attr(feature = "serde", doc = "[`service_config`](super::service_config)")]
     #[cfg_attr(not(feature = "serde"), doc = "`service_config` (feature `serde`)")]
-    /// reads it. The throttle counts a call once, not each of its attempts. After a pushback the backoff goes on growing
-    /// where A6 begins again.
+    /// reads it, since they are not the options' to know. The throttle counts a call once, not each of its attempts, so that
+    /// a call that was sent four times does not drain it four times (B4). After a pushback the backoff goes on growing where
+    /// A6 begins again: the n-th wait depends on n alone (R3), and a server that has just pushed back is not to be asked
+    /// sooner for it.
     GrpcRetry,
     /// gRPC's hedging, with the values of A6's example: 4 attempts, 500 ms apart, and the throttle, deadline and connect
     /// timeout of [`Preset::GrpcRetry`].
     ///
-    /// Differs: as there; and a failure is followed by the next attempt at once, as in A6, but does not move the attempts
-    /// that follow (L4), and where servers are fewer than attempts, none gets two at a time, which A6 leaves open.
-    GrpcHedging,
-    /// Finagle: no timeout, connect timeout 1 s, 2 retries without a pause, on a budget of one in five requests and 10 a second
-    /// kept for 10 s. Backups are off; its filter, where it is on, sends at most so much as its `maxExtraLoad`, 1 % in its
-    /// examples, on top of that budget, and nothing in advance.
+    /// The throttle counts failures and nothing else: servers that are slow but answer are sent every call four times. Who
+    /// wants more protection adds `ratio` or `budget` to the limits (B8).
     ///
-    /// Differs: Finagle's backup delay is the percentile of latencies that leaves `maxExtraLoad` of them above, at least 1 ms;
-    /// that is a policy here, [`AdaptiveDelay`](super::AdaptiveDelay), and no option. The 2 retries are those of its `MethodBuilder`; what certainly never
-    /// left, which Finagle sends again as often as a fifth of the budget allows, counts among them here. The budget is paid
-    /// by calls that end, not by calls that begin.
+    /// Differs: as there; and a failure is followed by the next attempt at once, as in A6, but does not move the attempts
+    /// that follow (L4), as it says nothing of how long the others take. Where servers are fewer than attempts, none gets
+    /// two at a time, which A6 leaves open: a server that is slow with one is no faster with two (L11).
+    GrpcHedging,
+    /// Finagle: no timeout, connect timeout 1 s, 2 retries without a pause, on a budget of one in five requests and 10 a
+    /// second kept for 10 s. Backups are off. Its filter, where it is on, has a budget of its own, of `maxExtraLoad` (1 % in
+    /// its examples) of the requests and 10 a second too, and a backup is paid for by both: so retries and backups together
+    /// stay within the first.
+    ///
+    /// Differs: of the filter's budget there is `maxExtraLoad` and not the 10 a second. They would be a tenth more load for
+    /// a client of 100 calls a second, and an outage would begin with 100 backups; without them backups stay in proportion
+    /// to calls (B3). So nothing is sent before calls complete, and nothing by a client of fewer than 100 calls in 10 s; who
+    /// wants the minimum sets `burst` to 100 in `ratio`, which is 10 a second over its window.
+    ///
+    /// Finagle's backup delay is the percentile of latencies that leaves `maxExtraLoad` of them above, at least 1 ms; that
+    /// is a policy here, [`AdaptiveDelay`](super::AdaptiveDelay), as an option does not change with latencies. The 2 retries
+    /// are those of its `MethodBuilder`; what certainly never left, which Finagle sends again as often as a fifth of the
+    /// budget allows, counts among them here, as one number bounds every extra attempt (L3). The budget is paid by calls
+    /// that end, not by calls that begin, so that calls that hang pay for nothing (B5).
     Finagle,
 }
 
@@ -108,7 +129,7 @@ impl Preset {
         Self::Finagle,
     ];
 
-    /// What it is called in files.
+    /// What it is called in files. Read, but not written, is `rpcx` too: [`Preset::RpcxFailOver`], as that is its default.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -162,10 +183,7 @@ impl Preset {
                 LimitOptions::SAFE
             }
             Self::Trpc => LimitOptions { tokens: Some(TokenOptions::TRPC), ..LimitOptions::NONE },
-            Self::GrpcRetry | Self::GrpcHedging => LimitOptions {
-                tokens: Some(TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 }),
-                ..LimitOptions::NONE
-            },
+            Self::GrpcRetry | Self::GrpcHedging => LimitOptions { tokens: Some(GRPC_TOKENS), ..LimitOptions::NONE },
             Self::Finagle => LimitOptions {
                 ratio: Some(RatioOptions {
                     mode: RatioMode::Exact,
@@ -189,6 +207,9 @@ impl Preset {
 const RPCX_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
 const GRPC_CONNECT: Timeout = Timeout::After(Duration::from_secs(20));
 const FINAGLE_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
+/// A6's example.
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub(super) const GRPC_TOKENS: TokenOptions = TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 };
 
 /// What systems that wait for ever begin with.
 const fn without_deadline(connect_timeout: Timeout) -> ChannelOptions {
@@ -205,6 +226,9 @@ impl FromStr for Preset {
     type Err = UnknownPreset;
 
     fn from_str(name: &str) -> Result<Self, UnknownPreset> {
+        if name == "rpcx" {
+            return Ok(Self::RpcxFailOver);
+        }
         Self::ALL.into_iter().find(|preset| preset.name() == name).ok_or(UnknownPreset(()))
     }
 }
@@ -281,19 +305,79 @@ mod tests {
 
     #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
     #[test]
-    fn b8_every_preset_has_limits() {
-        for preset in Preset::ALL {
-            let limits = preset.limits();
-            assert!(limits != LimitOptions::NONE, "{preset}");
+    fn b8_every_preset_has_the_limits_that_it_documents() {
+        let safe = LimitOptions {
+            ratio: Some(RatioOptions {
+                mode: RatioMode::Exact,
+                max_backup_ratio: 0.1,
+                window_size_seconds: 10,
+                update_interval_seconds: 5,
+                burst: 10,
+                backup_request_ms: -1,
+            }),
+            tokens: None,
+            budget: Some(BudgetOptions { share: 0.2, burst: 100, minimum_per_second: 10, maximum_per_second: None }),
+        };
+        let tokens = |tokens| LimitOptions { ratio: None, tokens: Some(tokens), budget: None };
+        let grpc = tokens(TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 });
+        let finagle = LimitOptions {
+            ratio: Some(RatioOptions {
+                mode: RatioMode::Exact,
+                max_backup_ratio: 0.01,
+                window_size_seconds: 10,
+                update_interval_seconds: 5,
+                burst: 0,
+                backup_request_ms: -1,
+            }),
+            tokens: None,
+            budget: Some(BudgetOptions { share: 0.2, burst: 100, minimum_per_second: 10, maximum_per_second: None }),
+        };
+        let expected = [
+            (Preset::Brpc, safe),
+            (Preset::RpcxFailFast, safe),
+            (Preset::RpcxFailOver, safe),
+            (Preset::RpcxFailTry, safe),
+            (Preset::RpcxFailBackup, safe),
+            (Preset::Trpc, tokens(TokenOptions::Trpc { max_tokens: 100, token_ratio: 10 })),
+            (Preset::GrpcRetry, grpc),
+            (Preset::GrpcHedging, grpc),
+            (Preset::Finagle, finagle),
+        ];
+        assert_eq!(expected.map(|(preset, _)| preset), Preset::ALL);
+        for (preset, limits) in expected {
+            assert_eq!(preset.limits(), limits, "{preset}");
             assert!(limits.ratio.is_none_or(|ratio| ratio.validate() == Ok(None)), "{preset}");
             assert!(limits.tokens.is_none_or(|tokens| tokens.validate().is_ok()), "{preset}");
             assert!(limits.budget.is_none_or(|budget| budget.validate().is_ok()), "{preset}");
         }
-        assert_eq!(Preset::Brpc.limits(), LimitOptions::SAFE);
-        assert_eq!(Preset::Trpc.limits().tokens, Some(TokenOptions::Trpc { max_tokens: 100, token_ratio: 10 }));
-        let finagle = Preset::Finagle.limits();
-        assert_eq!(finagle.ratio.map(|ratio| (ratio.max_backup_ratio, ratio.burst)), Some((0.01, 0)));
-        assert_eq!(finagle.budget.map(|budget| (budget.share, budget.minimum_per_second)), Some((0.2, 10)));
+    }
+
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[test]
+    fn b3_finagles_backups_need_calls_that_completed() {
+        use crate::call::End;
+        use crate::limit::Limits;
+        use crate::policy::{BackupPolicy, Denial, Ended};
+        use crate::time::Instant;
+
+        let (limits, now) = (Limits::new(Preset::Finagle.limits()).unwrap(), Instant::from_millis(1));
+        assert_eq!(limits.may_retry(now), Ok(()), "the budget's minimum");
+        for completed in 0..100 {
+            assert_eq!(limits.may_back_up(now), Err(Denial::Ratio), "after {completed} calls");
+            limits.ended(&Ended::new(End::Accepted, now, Duration::ZERO, &[]));
+        }
+        assert_eq!(limits.may_back_up(now), Ok(()), "one in a hundred");
+    }
+
+    #[test]
+    fn f_rpcx_is_its_default_mode() {
+        assert_eq!("rpcx".parse(), Ok(Preset::RpcxFailOver));
+        assert_eq!("RPCX".parse::<Preset>(), Err(UnknownPreset(())));
+        #[cfg(feature = "serde")]
+        {
+            assert_eq!(serde_json::from_str::<Preset>("\"rpcx\"").unwrap(), Preset::RpcxFailOver);
+            assert_eq!(serde_json::to_string(&Preset::RpcxFailOver).unwrap(), "\"rpcx_fail_over\"");
+        }
     }
 
     #[cfg(feature = "serde")]

@@ -1,21 +1,28 @@
 //! Hedging on paper: [`Shadow`].
 
+use super::sample::sample_of;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::call::End;
-use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended};
+use crate::call::{End, NotHedged};
+use crate::latency::{LatencyRecorder, Snapshot};
+use crate::policy::{BackupDelay, BackupPolicy, Ended};
 use crate::time::{Duration, Instant};
 
 /// A policy that sends no backup and counts what backups after each of `D` delays would have sent and saved, so that a
-/// delay can be chosen before any load is added.
+/// delay can be chosen before any load is added. A call is what it would be without it: no timer is armed, and no limit is
+/// asked.
 ///
-/// A call would have sent a backup if it was still running when the delay was over; limits are not looked at, so it is what
-/// the delay asks for. The backup is taken to need what the call before it needed in all: a draw from the same servers at
-/// the same time, made for another request. What is saved is the sum over the calls that were accepted or ran into their
-/// deadline. A call that outlasts the shortest delay reports [`NotHedged::Denied`](crate::call::NotHedged::Denied) with
-/// [`Denial::Shadow`].
+/// A call would have sent a backup if it might be sent twice, there was another server, and it was still running when the
+/// delay was over, however it ended then. Limits are not looked at: it is what the delay asks for. A call that outlasts the
+/// shortest delay reports [`NotHedged::Shadow`].
 ///
-/// Counters wrap; take differences. Cost: a call's end is two additions and one more a delay that it outlasted, three if the
-/// backup would have won. 24 bytes and 24 a delay.
+/// The backup is taken to be as quick as attempts were in the last 10 s, each as likely as it was seen then
+/// ([`Snapshot::within`]): what it would have won and saved is added up for calls that were accepted or ran into their
+/// deadline. It knows nothing of what the load of backups does to servers; under a delay that sends more than some percents
+/// of the calls, expect less.
+///
+/// Counters wrap; take differences. Cost: a call's end is one addition and what [`LatencyRecorder`] takes; for one that
+/// outlasts the shortest delay a snapshot, 2 KB and some microseconds, and up to three additions a delay. 2 KB and 32 bytes
+/// a delay.
 ///
 /// ```
 /// use hedge_core::policy::Shadow;
@@ -28,8 +35,7 @@ use crate::time::{Duration, Instant};
 pub struct Shadow<const D: usize> {
     delays: [Delay; D],
     calls: AtomicU32,
-    /// How long the last accepted call took, in microseconds; 0 before the first.
-    last: AtomicU32,
+    latencies: LatencyRecorder,
 }
 
 /// What backups after one delay would have done.
@@ -38,7 +44,7 @@ pub struct Shadow<const D: usize> {
 pub struct ShadowCount {
     /// The delay.
     pub delay: Duration,
-    /// Of so many calls …
+    /// Of so many calls that could have been hedged …
     pub calls: u32,
     /// … so many would have sent a backup …
     pub sent: u32,
@@ -52,7 +58,7 @@ pub struct ShadowCount {
 struct Delay {
     delay: Duration,
     sent: AtomicU32,
-    won: AtomicU32,
+    won_ppm: AtomicU64,
     saved_us: AtomicU64,
 }
 
@@ -60,9 +66,9 @@ impl<const D: usize> Shadow<D> {
     /// Counts for these delays.
     #[must_use]
     pub fn new(delays: [Duration; D]) -> Self {
-        let zero = || AtomicU32::new(0);
-        let of = |delay| Delay { delay, sent: zero(), won: zero(), saved_us: AtomicU64::new(0) };
-        Self { delays: delays.map(of), calls: zero(), last: zero() }
+        let none = || AtomicU64::new(0);
+        let of = |delay| Delay { delay, sent: AtomicU32::new(0), won_ppm: none(), saved_us: none() };
+        Self { delays: delays.map(of), calls: AtomicU32::new(0), latencies: LatencyRecorder::default() }
     }
 
     /// What was counted, in the order of the delays.
@@ -72,38 +78,52 @@ impl<const D: usize> Shadow<D> {
             delay: counted.delay,
             calls,
             sent: counted.sent.load(Ordering::Relaxed),
-            won: counted.won.load(Ordering::Relaxed),
+            won: u32::try_from(counted.won_ppm.load(Ordering::SeqCst) / 1_000_000).unwrap_or(u32::MAX),
             saved: Duration::from_micros(counted.saved_us.load(Ordering::SeqCst)),
         })
+    }
+
+    /// What it goes by: for snapshots, and for [what a delay would make of a quantile](Snapshot::hedged).
+    #[must_use]
+    pub const fn latencies(&self) -> &LatencyRecorder {
+        &self.latencies
+    }
+}
+
+impl Delay {
+    /// Counts a call that took so long.
+    fn count(&self, call: &Ended<'_>, latencies: &Snapshot) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        if !matches!(call.end, End::Accepted | End::Deadline) {
+            return;
+        }
+        if let Some(within) = latencies.within(call.elapsed - self.delay) {
+            self.won_ppm.fetch_add(within.ppm.into(), Ordering::Relaxed);
+            self.saved_us.fetch_add(within.left.as_micros(), Ordering::Relaxed);
+        }
     }
 }
 
 impl<const D: usize> BackupPolicy for Shadow<D> {
     fn delay(&self, _: Instant) -> Option<BackupDelay> {
-        self.delays.iter().map(|counted| counted.delay).min().map(BackupDelay::After)
-    }
-
-    fn may_back_up(&self, _: Instant) -> Result<(), Denial> {
-        Err(Denial::Shadow)
+        self.delays.iter().map(|counted| counted.delay).min().map(BackupDelay::Shadow)
     }
 
     fn ended(&self, call: &Ended<'_>) {
-        if !matches!(call.end, End::Accepted | End::Deadline) {
-            return;
+        for (span, sample) in call.attempts.iter().filter_map(sample_of) {
+            let _ = self.latencies.note(call.at, span, sample);
         }
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let took = u32::try_from(call.elapsed.as_micros()).unwrap_or(u32::MAX).max(1);
-        let last = match call.end {
-            End::Accepted => self.last.swap(took, Ordering::Relaxed),
-            _ => self.last.load(Ordering::Relaxed),
-        };
-        for counted in self.delays.iter().filter(|counted| counted.delay < call.elapsed) {
-            counted.sent.fetch_add(1, Ordering::Relaxed);
-            let hedged = counted.delay + Duration::from_micros(last.into());
-            if last > 0 && hedged < call.elapsed {
-                counted.won.fetch_add(1, Ordering::Relaxed);
-                counted.saved_us.fetch_add((call.elapsed - hedged).as_micros(), Ordering::Relaxed);
+        match call.not_hedged {
+            Some(NotHedged::FinishedFirst) if !call.attempts.is_empty() => {
+                self.calls.fetch_add(1, Ordering::Relaxed);
             }
+            Some(NotHedged::Shadow) => {
+                self.calls.fetch_add(1, Ordering::Relaxed);
+                let latencies = self.latencies.snapshot(call.at);
+                let outlasted = self.delays.iter().filter(|counted| counted.delay < call.elapsed);
+                outlasted.for_each(|counted| counted.count(call, &latencies));
+            }
+            _ => {}
         }
     }
 }
@@ -113,48 +133,121 @@ mod tests {
     extern crate std;
     use super::*;
     use crate::balance::RoundRobin;
-    use crate::call::{Action, Input, NotHedged};
+    use crate::call::{Action, Input};
     use crate::channel::Channel;
-    use crate::policy::{CallOptions, ChannelOptions, Verdict};
+    use crate::limit::{Counted, Limits};
+    use crate::policy::{CallOptions, ChannelOptions, Denial, Extra, Idempotency, NoPolicy, OnEarlyFailure, Verdict};
     use std::vec::Vec;
 
-    /// Makes a call that is answered after so long; answers why it was not hedged.
-    fn call(channel: &Channel<u8, RoundRobin, &Shadow<2>, u8>, start: u64, took: u64) -> Option<NotHedged> {
-        let options = CallOptions::new();
-        let mut call = channel.call(&options, Instant::from_millis(start)).unwrap();
-        let answered = Instant::from_millis(start + took);
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn channel<P: BackupPolicy>(options: ChannelOptions, policy: P, servers: u8) -> Channel<u8, RoundRobin, P, u8> {
+        let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 1).unwrap();
+        for address in 0..servers {
+            channel.insert(address, 0).unwrap();
+        }
+        channel
+    }
+
+    /// Makes a call whose attempts end so long after they began; answers how it ended, after how long, with how many
+    /// attempts, and why it was not hedged.
+    fn call<P: BackupPolicy>(
+        channel: &Channel<u8, RoundRobin, P, u8>,
+        options: &CallOptions<'_>,
+        start: u64,
+        attempts: &[(u64, Verdict)],
+    ) -> (End, Duration, usize, Option<NotHedged>) {
         let mut now = Instant::from_millis(start);
+        let mut call = channel.call(options, now).unwrap();
+        let mut working = Vec::new();
+        let mut script = attempts.iter();
         loop {
             match call.poll(now) {
-                Action::Start(attempt) => assert_eq!(attempt.attempt.index(), 0, "nothing else is sent"),
-                Action::Wait { until } if until.is_some_and(|until| until < answered) => now = until.unwrap(),
-                Action::Wait { .. } => {
-                    now = answered;
-                    call.handle(now, Input::finished(crate::call::AttemptId::FIRST, Verdict::Accept));
+                Action::Start(started) => {
+                    let (took, verdict) = script.next().expect("no more attempts than the script has");
+                    working.push((now + MS(*took), started.attempt, *verdict));
                 }
-                Action::Abandon { .. } => {}
-                Action::Done(_) => return call.report().not_hedged(),
+                Action::Wait { until } => {
+                    let (end, attempt, verdict) = working.remove(0);
+                    match until.filter(|until| *until < end) {
+                        Some(until) => {
+                            now = until;
+                            working.insert(0, (end, attempt, verdict));
+                        }
+                        None => {
+                            now = end;
+                            call.handle(now, Input::finished(attempt, verdict));
+                        }
+                    }
+                }
+                Action::Abandon { attempt } => working.retain(|(_, other, _)| *other != attempt),
+                Action::Done(end) => {
+                    let report = call.report();
+                    return (end, report.elapsed(), report.attempts().len(), report.not_hedged());
+                }
             }
         }
     }
 
+    fn counts<const D: usize>(shadow: &Shadow<D>) -> Vec<(u32, u32, u32, Duration)> {
+        shadow.counts().map(|count| (count.calls, count.sent, count.won, count.saved)).collect()
+    }
+
     #[test]
     fn b2_a_shadow_sends_nothing_and_counts_what_would_have_been() {
-        let shadow = Shadow::new([10, 40].map(Duration::from_millis));
-        let mut channel = Channel::with_policy(ChannelOptions::brpc(), RoundRobin::new(1), &shadow, 1).unwrap();
-        for address in 0..3 {
-            channel.insert(address, 0).unwrap();
+        let shadow = Shadow::new([10, 40].map(MS));
+        let channel = channel(ChannelOptions::brpc(), &shadow, 3);
+        let own = CallOptions::new();
+        let accepted = |start, took| call(&channel, &own, start, &[(took, Verdict::Accept)]);
+        for start in 0..999 {
+            assert_eq!(accepted(start, 4).3, Some(NotHedged::FinishedFirst));
         }
-        assert_eq!(call(&channel, 0, 5), Some(NotHedged::FinishedFirst));
-        assert_eq!(call(&channel, 100, 30), Some(NotHedged::Denied(Denial::Shadow)));
-        assert_eq!(call(&channel, 200, 32), Some(NotHedged::Denied(Denial::Shadow)));
-        assert_eq!(call(&channel, 300, 100), Some(NotHedged::Denied(Denial::Shadow)));
-        call(&channel, 1_000, 900);
-        let counts: Vec<_> = shadow.counts().map(|count| (count.calls, count.sent, count.won, count.saved)).collect();
-        let ms = Duration::from_millis;
-        // After 10 ms: 15 instead of 30, 42 instead of 100, 110 instead of the deadline at 500.
-        assert_eq!(counts[0], (5, 4, 3, ms(15 + 58 + 390)));
-        // After 40 ms: 72 instead of 100, 140 instead of the deadline.
-        assert_eq!(counts[1], (5, 2, 2, ms(28 + 360)));
+        assert_eq!(accepted(1_000, 10).3, Some(NotHedged::FinishedFirst), "answered as the timer would have fired");
+        assert_eq!(accepted(1_100, 100), (End::Accepted, MS(100), 1, Some(NotHedged::Shadow)));
+        assert_eq!(accepted(1_300, 900), (End::Deadline, MS(500), 1, Some(NotHedged::Shadow)));
+        let near = |saved: Duration, millis: u64| saved.as_micros().abs_diff(1_000 * millis) < 30 * millis;
+        let [(1_002, 2, won, early), (1_002, 2, also_won, late)] = counts(&shadow)[..] else { panic!("{shadow:?}") };
+        assert!((1..=2).contains(&won) && (1..=2).contains(&also_won));
+        // 14 ms instead of 100 and of the deadline at 500; 44.
+        assert!(near(early, 86 + 486) && near(late, 56 + 456), "{early} and {late}");
+    }
+
+    #[test]
+    fn b2_a_call_is_what_it_is_without_a_shadow() {
+        let verdicts = [Verdict::Accept, Verdict::Retry, Verdict::Wait, Verdict::Fatal];
+        let mut rng = fastrand::Rng::with_seed(5);
+        for on_early_failure in [OnEarlyFailure::StartNext, OnEarlyFailure::Wait] {
+            let options = ChannelOptions { on_early_failure, ..ChannelOptions::brpc() };
+            let shadow = Shadow::new([MS(3)]);
+            let limits = Counted::new(Limits::default());
+            let (plain, shadowed) = (channel(options.clone(), NoPolicy, 3), channel(options, (&limits, &shadow), 3));
+            for start in 0..2_000 {
+                let script: Vec<_> = (0..4).map(|_| (rng.u64(..300), verdicts[rng.usize(..4)])).collect();
+                let own = CallOptions { max_retry: Some(rng.u8(..4)), ..CallOptions::new() };
+                let (end, elapsed, attempts, _) = call(&plain, &own, 1_000 * start, &script);
+                let (also, took, made, _) = call(&shadowed, &own, 1_000 * start, &script);
+                assert_eq!((end, elapsed, attempts), (also, took, made), "call {start}: {script:?}");
+            }
+            assert!(Denial::ALL.iter().all(|reason| limits.denied(Extra::Backup, *reason) == 0), "no limit was asked");
+            assert!(counts(&shadow)[0].1 > 0);
+        }
+    }
+
+    #[test]
+    fn b2_only_calls_that_could_have_been_hedged_count_and_however_they_end() {
+        let shadow = Shadow::new([MS(10)]);
+        let alone = channel(ChannelOptions::brpc(), &shadow, 1);
+        let slow = [(50, Verdict::Accept)];
+        assert_eq!(call(&alone, &CallOptions::new(), 0, &slow).3, Some(NotHedged::NoOtherServer));
+        let channel = channel(ChannelOptions::brpc(), &shadow, 3);
+        let once = CallOptions { max_retry: Some(0), ..CallOptions::new() };
+        assert_eq!(call(&channel, &once, 0, &slow).3, Some(NotHedged::NoAttemptLeft));
+        let unsafe_twice = CallOptions { idempotency: Idempotency::NotIdempotent, ..CallOptions::new() };
+        assert_eq!(call(&channel, &unsafe_twice, 0, &slow).3, Some(NotHedged::NotIdempotent));
+        assert_eq!(counts(&shadow), [(0, 0, 0, Duration::ZERO)]);
+        let own = CallOptions::new();
+        assert_eq!(call(&channel, &own, 0, &[(50, Verdict::Fatal)]).0, End::Fatal);
+        assert_eq!(call(&channel, &own, 100, &[(50, Verdict::Wait)]).0, End::Failed);
+        assert_eq!(counts(&shadow), [(2, 2, 0, Duration::ZERO)], "sent, and nothing is known to be won");
     }
 }

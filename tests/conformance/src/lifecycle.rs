@@ -261,6 +261,7 @@ const fn reason_name(reason: NotHedged) -> &'static str {
         NotHedged::DelayPastDeadline => "delay_past_deadline",
         NotHedged::NoAttemptLeft => "no_attempt_left",
         NotHedged::NoOtherServer => "no_other_server",
+        NotHedged::Shadow => "shadow",
         NotHedged::Denied(_) => "denied",
         NotHedged::FinishedFirst => "finished_first",
     }

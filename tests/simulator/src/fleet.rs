@@ -19,17 +19,20 @@ use rand::rngs::SmallRng;
 
 use crate::{Broken, Faults, Latency, ServerModel};
 
-/// How many servers a fleet has.
+/// How many servers a [`Fleet`] has.
 pub const SERVERS: usize = 100;
 
 /// What a call of [`Channel::call`] holds.
 const ATTEMPTS: usize = 4;
 
-type Line<P> = Channel<u16, RandomChoice, P, (), SERVERS>;
+type Line<P, const N: usize> = Channel<u16, RandomChoice, P, (), N>;
 
-/// [`SERVERS`] servers that are all alike, behind one channel that chooses among them at random.
+/// [`SERVERS`] servers.
+pub type Fleet = FleetOf<SERVERS>;
+
+/// `N` servers that are all alike, behind one channel that chooses among them at random.
 #[derive(Clone, Debug)]
-pub struct Fleet {
+pub struct FleetOf<const N: usize> {
     /// How long a read takes, each attempt at it a draw of its own.
     pub latency: Latency,
     /// How many reads a server works on at once, the others in a queue; 0: as many as come.
@@ -91,20 +94,20 @@ pub(crate) fn percentile_ms(latencies_us: &[u64], share: f64) -> f64 {
     latencies_us.get(rank.max(1) - 1).map_or(f64::NAN, |us| *us as f64 / 1_000.0)
 }
 
-impl Fleet {
+impl<const N: usize> FleetOf<N> {
     /// Puts the load on the fleet; `policy` is the channel's.
     ///
     /// # Errors
     /// Options that contradict themselves, and calls that would never end.
     pub fn run<P: BackupPolicy>(&self, policy: P, load: &Load) -> Result<Measured, Broken> {
         let broken = |what: String| Broken { call: 0, at: Instant::ZERO, what };
-        let line = Line::with_policy(self.options.clone(), RandomChoice, policy, load.seed);
+        let line = Line::<P, N>::with_policy(self.options.clone(), RandomChoice, policy, load.seed);
         let mut line = line.map_err(|error| broken(error.to_string()))?;
-        for address in (0..).take(SERVERS) {
+        for address in (0..).take(N) {
             line.insert(address, ()).map_err(|error| broken(error.to_string()))?;
         }
         let own = CallOptions::new();
-        let servers = vec![ServerModel::new(self.latency.clone(), Faults::default(), self.workers); SERVERS];
+        let servers = vec![ServerModel::new(self.latency.clone(), Faults::default(), self.workers); N];
         let rng = SmallRng::seed_from_u64(load.seed);
         let run = Run {
             line: &line,
@@ -120,20 +123,20 @@ impl Fleet {
 }
 
 /// A run and its calls in flight, in slots that are used again.
-struct Run<'r, P: BackupPolicy> {
-    line: &'r Line<P>,
+struct Run<'r, P: BackupPolicy, const N: usize> {
+    line: &'r Line<P, N>,
     own: &'r CallOptions<'r>,
     servers: Vec<ServerModel>,
     rng: SmallRng,
-    reads: Vec<Option<Read<'r, P>>>,
+    reads: Vec<Option<Read<'r, P, N>>>,
     free: Vec<usize>,
     /// When which read goes on, at most one event a read. Of one instant, in the order of the slots.
     events: BinaryHeap<Reverse<(Instant, usize)>>,
 }
 
 /// One key of a request.
-struct Read<'r, P: BackupPolicy> {
-    call: Call<'r, &'r Line<P>, ATTEMPTS>,
+struct Read<'r, P: BackupPolicy, const N: usize> {
+    call: Call<'r, &'r Line<P, N>, ATTEMPTS>,
     request: usize,
     /// When its attempts are answered.
     answers: [Option<(Instant, AttemptId)>; ATTEMPTS],
@@ -146,7 +149,7 @@ struct Open {
     keys_left: usize,
 }
 
-impl<'r, P: BackupPolicy> Run<'r, P> {
+impl<'r, P: BackupPolicy, const N: usize> Run<'r, P, N> {
     fn all(mut self, load: &Load) -> Result<Measured, Broken> {
         let mut open: Vec<Open> = Vec::with_capacity(load.warm_up + load.requests);
         let mut measured = Measured { latencies_us: Vec::with_capacity(load.requests), calls: 0, attempts: 0 };

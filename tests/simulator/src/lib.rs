@@ -22,7 +22,7 @@ pub mod tail;
 mod watch;
 mod world;
 
-pub use fleet::{Fleet, Load, Measured, SERVERS};
+pub use fleet::{Fleet, FleetOf, Load, Measured, SERVERS};
 pub use line::{Change, Line, SimPolicy};
 pub use model::{Faults, Latency, ServerModel};
 pub use watch::{Broken, Watch};

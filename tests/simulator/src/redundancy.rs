@@ -5,14 +5,18 @@
 //! exactly 1/3 if service times are exponential, and below about 0.27 if they are constant. (The question is that of
 //! Vulimiri and others, *Low latency via redundancy*, 2013.)
 //!
-//! The theory has independent queues. Here the two copies of a request meet two of 100, chosen at random, in which other
-//! requests share no more than one in a hundred: that costs two copies up to half a percent of their mean.
+//! The theory has independent queues. Here the two copies of a request meet two of 1,000, chosen at random, so that the queues
+//! of one have next to nothing to do with those of another: with 100 that would cost two copies up to half a percent of their
+//! mean, and more than they gain at a load of 0.27.
 
 use hedge_core::policy::{BackupDelay, ChannelOptions, NoPolicy, Timeout};
 use hedge_core::time::Duration;
 
 use crate::model::scale;
-use crate::{Broken, Fleet, Latency, Load, Measured, SERVERS};
+use crate::{Broken, FleetOf, Latency, Load, Measured};
+
+/// How many servers there are.
+const SERVERS: usize = 1_000;
 
 /// The mean service time.
 pub const UNIT: Duration = Duration::from_secs(1);
@@ -38,7 +42,7 @@ pub fn run(service: Service, load: f64, two_copies: bool, requests: usize, seed:
     };
     let backup = if two_copies { BackupDelay::After(Duration::ZERO) } else { BackupDelay::Disabled };
     let options = ChannelOptions { backup, timeout: Timeout::Never, ..ChannelOptions::brpc() };
-    let fleet = Fleet { latency, workers: 1, options };
+    let fleet = FleetOf::<SERVERS> { latency, workers: 1, options };
     let every = Latency::Exponential(scale(UNIT, 1.0 / (load * SERVERS as f64)));
     fleet.run(NoPolicy, &Load { requests, warm_up: requests / 10, keys: 1, every, seed })
 }

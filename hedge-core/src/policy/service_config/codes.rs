@@ -49,7 +49,7 @@ impl StatusCodes {
         let known = match code {
             Value::Number(number) => (0_u8..).zip(NAMES).find(|(code, _)| f64::from(*code) == number),
             Value::Text(text) => (0_u8..).zip(NAMES).find(|(_, name)| name.eq_ignore_ascii_case(text)),
-            Value::Missing | Value::Other => None,
+            Value::Missing | Value::Escaped | Value::Other => None,
         };
         let Some((code, _)) = known else { return false };
         self.0 |= 1 << code;

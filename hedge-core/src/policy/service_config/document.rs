@@ -1,34 +1,47 @@
 //! The shape of a service config, as serde reads it, before anything in it is checked.
 
-use core::fmt;
-
 use heapless::Vec;
-use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess};
 use serde::{Deserialize, Deserializer};
 
+use super::shape::{As, Shape};
 use super::{StatusCodes, Value};
+use crate::policy::tagged::Map;
 
 /// A service config that has been read and not been checked: [`ServiceConfig::try_from`](super::ServiceConfig) does that, and
 /// says what is wrong as a type.
 ///
-/// Only the shape is checked here, and not even that of single values.
+/// What does not have the shape of a service config is kept too, so that it can be named.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Document<'a, const METHODS: usize = 16, const NAMES: usize = 8>(pub(super) As<'a, Root<'a, METHODS, NAMES>>);
+
+impl<'de: 'a, 'a, const METHODS: usize, const NAMES: usize> Deserialize<'de> for Document<'a, METHODS, NAMES> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        As::deserialize(deserializer).map(Self)
+    }
+}
+
+// Defaults stand at the fields of the first two, as serde's derive does not know const generics in a default of the whole.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Document<'a, const METHODS: usize = 16, const NAMES: usize = 8> {
-    #[serde(borrow)]
-    pub(super) method_config: Option<List<Method<'a, NAMES>, METHODS>>,
-    pub(super) retry_throttling: Option<Throttling<'a>>,
+pub(super) struct Root<'a, const METHODS: usize, const NAMES: usize> {
+    #[serde(borrow, default)]
+    pub(super) method_config: As<'a, List<'a, Method<'a, NAMES>, METHODS>>,
+    #[serde(default)]
+    pub(super) retry_throttling: As<'a, Throttling<'a>>,
 }
 
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Method<'a, const NAMES: usize> {
-    #[serde(borrow)]
-    pub(super) name: Option<List<Name<'a>, NAMES>>,
+    #[serde(borrow, default)]
+    pub(super) name: As<'a, List<'a, Name<'a>, NAMES>>,
     #[serde(default)]
     pub(super) timeout: Value<'a>,
-    pub(super) retry_policy: Option<Retry<'a>>,
-    pub(super) hedging_policy: Option<Hedging<'a>>,
+    #[serde(default)]
+    pub(super) retry_policy: As<'a, Retry<'a>>,
+    #[serde(default)]
+    pub(super) hedging_policy: As<'a, Hedging<'a>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
@@ -47,7 +60,7 @@ pub(super) struct Retry<'a> {
     pub(super) initial_backoff: Value<'a>,
     pub(super) max_backoff: Value<'a>,
     pub(super) backoff_multiplier: Value<'a>,
-    pub(super) retryable_status_codes: Codes<'a>,
+    pub(super) retryable_status_codes: As<'a, Codes<'a>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
@@ -56,7 +69,7 @@ pub(super) struct Hedging<'a> {
     #[serde(borrow)]
     pub(super) max_attempts: Value<'a>,
     pub(super) hedging_delay: Value<'a>,
-    pub(super) non_fatal_status_codes: Codes<'a>,
+    pub(super) non_fatal_status_codes: As<'a, Codes<'a>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Default, Deserialize)]
@@ -67,33 +80,38 @@ pub(super) struct Throttling<'a> {
     pub(super) token_ratio: Value<'a>,
 }
 
-/// A list of at most `N`, and whether there were more.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) struct List<T, const N: usize> {
-    pub(super) items: Vec<T, N>,
-    pub(super) more: bool,
-}
-
-impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for List<T, N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items<T, const N: usize>(List<T, N>);
-
-        impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Items<T, N> {
-            type Value = List<T, N>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<List<T, N>, A::Error> {
-                while let Some(item) = seq.next_element()? {
-                    self.0.more |= self.0.items.push(item).is_err();
-                }
-                Ok(self.0)
+/// These are objects. Their own `Deserialize` would take a list of their fields in order as well.
+macro_rules! objects {
+    ($($object:ident<$lifetime:lifetime $(, $size:ident)*>),*) => {$(
+        impl<'de: $lifetime, $lifetime $(, const $size: usize)*> Shape<'de> for $object<$lifetime $(, $size)*> {
+            fn of_map<A: MapAccess<'de>>(map: A) -> Result<Result<Self, Value<'de>>, A::Error> {
+                Self::deserialize(Map(map)).map(Ok)
             }
         }
+    )*};
+}
 
-        deserializer.deserialize_seq(Items(Self { items: Vec::new(), more: false }))
+objects!(Root<'a, METHODS, NAMES>, Method<'a, NAMES>, Name<'a>, Retry<'a>, Hedging<'a>, Throttling<'a>);
+
+/// A list of at most `N`, and whether there were more.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct List<'a, T, const N: usize> {
+    pub(super) items: Vec<T, N>,
+    pub(super) more: bool,
+    /// The first item that is none.
+    pub(super) wrong: Option<Value<'a>>,
+}
+
+impl<'de: 'a, 'a, T: Shape<'de>, const N: usize> Shape<'de> for List<'a, T, N> {
+    fn of_seq<A: SeqAccess<'de>>(mut seq: A) -> Result<Result<Self, Value<'de>>, A::Error> {
+        let mut list = Self { items: Vec::new(), more: false, wrong: None };
+        while let Some(As(item)) = seq.next_element()? {
+            match item {
+                Ok(item) => list.more |= list.items.push(item).is_err(),
+                Err(value) => list.wrong = list.wrong.or(Some(value.in_list())),
+            }
+        }
+        Ok(Ok(list))
     }
 }
 
@@ -101,88 +119,25 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for List<T, N> {
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(super) struct Codes<'a> {
     pub(super) set: StatusCodes,
-    /// The first that is no code, or what there is in place of a list.
+    /// The first that is no code.
     pub(super) wrong: Option<Value<'a>>,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Codes<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Listed;
-
-        impl<'de> Visitor<'de> for Listed {
-            type Value = Codes<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of status codes")
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<Codes<'de>, E> {
-                Ok(Codes::default())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Codes<'de>, A::Error> {
-                let mut codes = Codes::default();
-                while let Some(code) = seq.next_element()? {
-                    if !codes.set.insert(code) {
-                        codes.wrong = codes.wrong.or(Some(code));
-                    }
-                }
-                Ok(codes)
+impl<'de: 'a, 'a> Shape<'de> for Codes<'a> {
+    fn of_seq<A: SeqAccess<'de>>(mut seq: A) -> Result<Result<Self, Value<'de>>, A::Error> {
+        let mut codes = Self::default();
+        while let Some(code) = seq.next_element::<Value<'_>>()? {
+            if !codes.set.insert(code) {
+                codes.wrong = codes.wrong.or(Some(code.in_list()));
             }
         }
-
-        deserializer.deserialize_any(Listed)
+        Ok(Ok(codes))
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-
-        impl<'de> Visitor<'de> for Any {
-            type Value = Value<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value, text without escapes, read from memory")
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
-                Ok(Value::Missing)
-            }
-
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-
-            #[expect(clippy::cast_precision_loss, reason = "what is so large is out of every range")]
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Value<'de>, E> {
-                Ok(Value::Number(number as f64))
-            }
-
-            #[expect(clippy::cast_precision_loss, reason = "what is so large is out of every range")]
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Value<'de>, E> {
-                Ok(Value::Number(number as f64))
-            }
-
-            fn visit_f64<E: Error>(self, number: f64) -> Result<Value<'de>, E> {
-                Ok(Value::Number(number))
-            }
-
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value<'de>, E> {
-                Ok(Value::Text(text))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
-            }
-        }
-
-        deserializer.deserialize_any(Any)
+impl Value<'_> {
+    /// The same where it is an item of a list, in which nothing can be missing.
+    fn in_list(self) -> Self {
+        if self == Self::Missing { Self::Other } else { self }
     }
 }

@@ -27,6 +27,9 @@ pub enum Value<'a> {
     Number(f64),
     /// Text.
     Text(&'a str),
+    /// Text with escapes (or, in other formats than JSON, that does not stand in the document as it is): it cannot be
+    /// borrowed, and reading does not allocate.
+    Escaped,
     /// Anything else.
     Other,
 }
@@ -68,6 +71,7 @@ impl fmt::Display for ServiceConfigError<'_> {
             Value::Missing => f.write_str(" is missing")?,
             Value::Number(number) => write!(f, " {number}")?,
             Value::Text(text) => write!(f, " {text:?}")?,
+            Value::Escaped => f.write_str(" has escapes, which are not supported")?,
             Value::Other => {}
         }
         match self.range {

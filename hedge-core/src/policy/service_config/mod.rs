@@ -3,17 +3,20 @@
 //! What is read: `methodConfig` with `name`, `timeout`, `retryPolicy` and `hedgingPolicy`, and `retryThrottling`. As A21
 //! demands, a field that is unknown is ignored and one that is known and wrong makes the whole document invalid: a service
 //! config is written for every client of a server, so it may speak of what this one does not know. (What hedge's own files
-//! do not know is refused.) Reading does not allocate: text is borrowed from the document, and lists have the room that the
-//! type says.
+//! do not know is refused.) Null is as if absent, as protocol buffers have it in JSON. Reading does not allocate: text is
+//! borrowed from the document, so what is read here may not have escapes, and lists have the room that the type says.
 //!
 //! Differs from A6: `backoffMultiplier` below 1 counts as 1, so that waits do not shrink, and counts in whole thousandths; a
 //! failure of a hedged call is followed by the next attempt at once, but does not move the attempts after it (L4); after a
 //! pushback the backoff goes on growing; transparent retries count as attempts. gRPC lets a client choose its own maximum of
-//! attempts; here it is A6's 5, and a call or a driver that holds fewer says so when it is made (L3).
+//! attempts; here it is A6's 5, and a call or a driver that holds fewer says so when it is made (L3). The
+//! `perAttemptRecvTimeout` of a `retryPolicy`, an experiment of gRPC's C++ that A6 does not know, is ignored as any unknown
+//! field is.
 
 mod codes;
 mod document;
 mod error;
+mod shape;
 
 use heapless::Vec;
 use serde::de::Error as _;
@@ -27,6 +30,7 @@ pub use codes::StatusCodes;
 pub use document::Document;
 use document::{Codes, Hedging, List, Method, Retry, Throttling};
 pub use error::{Range, ServiceConfigError, Value};
+use shape::As;
 
 /// A valid service config for at most `METHODS` method configs of at most `NAMES` names each.
 ///
@@ -208,8 +212,11 @@ impl<'a, const METHODS: usize, const NAMES: usize> TryFrom<Document<'a, METHODS,
 
     /// Checks a document as A6 demands.
     fn try_from(document: Document<'a, METHODS, NAMES>) -> Result<Self, Self::Error> {
-        let mut config = Self { methods: Vec::new(), throttle: document.retry_throttling.map(throttle).transpose()? };
-        for (index, method) in all(document.method_config, "methodConfig")?.into_iter().enumerate() {
+        let Document(As(root)) = document;
+        let root = root.map_err(|value| ServiceConfigError::new("service config", value, AN_OBJECT))?;
+        let throttle = object("retryThrottling", root.retry_throttling)?.map(throttle).transpose()?;
+        let mut config = Self { methods: Vec::new(), throttle };
+        for (index, method) in all("methodConfig", root.method_config)?.into_iter().enumerate() {
             let within = |error: ServiceConfigError<'a>| error.within(index);
             let method = method_config(method).map_err(within)?;
             for (at, name) in method.names.iter().enumerate() {
@@ -231,7 +238,7 @@ fn method_config<'a, const NAMES: usize>(
     method: Method<'a, NAMES>,
 ) -> Result<MethodConfig<'a, NAMES>, ServiceConfigError<'a>> {
     let mut names = Vec::new();
-    for name in all(method.name, "name")? {
+    for name in all("name", method.name)? {
         let name = Name {
             service: text_or_empty("name.service", name.service)?,
             method: text_or_empty("name.method", name.method)?,
@@ -243,7 +250,8 @@ fn method_config<'a, const NAMES: usize>(
         // There is room for all that were read.
         let _ = names.push(name);
     }
-    let policy = match (method.retry_policy, method.hedging_policy) {
+    let retry = object("retryPolicy", method.retry_policy)?;
+    let policy = match (retry, object("hedgingPolicy", method.hedging_policy)?) {
         (None, None) => None,
         (Some(retry), None) => Some(retry_policy(retry)?),
         (None, Some(hedging)) => Some(hedging_policy(hedging)?),
@@ -290,22 +298,38 @@ fn throttle(throttling: Throttling<'_>) -> Result<Throttle, ServiceConfigError<'
         value => return Err(ServiceConfigError::new("retryThrottling.maxTokens", value, "an integer in (0, 1000]")),
     };
     let token_ratio = match throttling.token_ratio {
-        // A success cannot give back more than the bucket holds.
-        Value::Number(ratio) if ratio > 0.0 => ratio.min(1_000.0),
-        value => return Err(ServiceConfigError::new("retryThrottling.tokenRatio", value, "a number above 0")),
+        // It counts in thousandths, of which none would never refill the bucket; and a success cannot give back more than
+        // the bucket holds.
+        Value::Number(ratio) if ratio >= 0.001 => ratio.min(1_000.0),
+        value => {
+            return Err(ServiceConfigError::new("retryThrottling.tokenRatio", value, "a number of at least 0.001"));
+        }
     };
     Ok(Throttle { max_tokens, token_ratio })
 }
 
+const AN_OBJECT: &str = "an object";
+
+/// An object, if there is one.
+fn object<'a, T>(field: &'static str, object: As<'a, T>) -> Result<Option<T>, ServiceConfigError<'a>> {
+    match object.0 {
+        Ok(object) => Ok(Some(object)),
+        Err(Value::Missing) => Ok(None),
+        Err(value) => Err(ServiceConfigError::new(field, value, AN_OBJECT)),
+    }
+}
+
 /// A list that there was room for; nothing if there is none.
-fn all<T, const N: usize>(
-    list: Option<List<T, N>>,
+fn all<'a, T, const N: usize>(
     field: &'static str,
-) -> Result<Vec<T, N>, ServiceConfigError<'static>> {
-    match list {
-        None => Ok(Vec::new()),
-        Some(list) if list.more => Err(ServiceConfigError::too_many(field, N)),
-        Some(list) => Ok(list.items),
+    list: As<'a, List<'a, T, N>>,
+) -> Result<Vec<T, N>, ServiceConfigError<'a>> {
+    match list.0 {
+        Ok(List { wrong: Some(value), .. }) => Err(ServiceConfigError::new(field, value, "a list of objects")),
+        Ok(List { more: true, .. }) => Err(ServiceConfigError::too_many(field, N)),
+        Ok(list) => Ok(list.items),
+        Err(Value::Missing) => Ok(Vec::new()),
+        Err(value) => Err(ServiceConfigError::new(field, value, "a list of objects")),
     }
 }
 
@@ -313,7 +337,7 @@ fn text_or_empty<'a>(field: &'static str, value: Value<'a>) -> Result<&'a str, S
     match value {
         Value::Missing => Ok(""),
         Value::Text(text) => Ok(text),
-        Value::Number(_) | Value::Other => Err(ServiceConfigError::new(field, value, "text")),
+        Value::Number(_) | Value::Escaped | Value::Other => Err(ServiceConfigError::new(field, value, "text")),
     }
 }
 
@@ -331,7 +355,7 @@ fn duration<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Duration
     match value {
         Value::Missing => Ok(None),
         Value::Text(text) => text::parse_proto(text).map(Some).ok_or(error),
-        Value::Number(_) | Value::Other => Err(error),
+        Value::Number(_) | Value::Escaped | Value::Other => Err(error),
     }
 }
 
@@ -342,9 +366,14 @@ fn positive<'a>(field: &'static str, value: Value<'a>) -> Result<Duration, Servi
     }
 }
 
-fn status_codes<'a>(field: &'static str, codes: Codes<'a>) -> Result<StatusCodes, ServiceConfigError<'a>> {
-    let error = |value| ServiceConfigError::new(field, value, "a list of status codes, as integers or by name");
-    codes.wrong.map_or(Ok(codes.set), |value| Err(error(value)))
+fn status_codes<'a>(field: &'static str, codes: As<'a, Codes<'a>>) -> Result<StatusCodes, ServiceConfigError<'a>> {
+    match codes.0 {
+        Ok(Codes { set, wrong: None }) => Ok(set),
+        Err(Value::Missing) => Ok(StatusCodes::default()),
+        Ok(Codes { wrong: Some(value), .. }) | Err(value) => {
+            Err(ServiceConfigError::new(field, value, "a list of status codes, as integers or by name"))
+        }
+    }
 }
 
 fn is_whole(number: f64) -> bool {

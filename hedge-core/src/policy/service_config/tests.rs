@@ -125,6 +125,7 @@ fn what_a6_forbids_is_an_error_that_names_field_value_and_range() {
     let throttle = |fields: &str| format!(r#"{{"retryThrottling": {{{fields}}}}}"#);
     let (above_one, above_zero) = ("must be an integer above 1", r#"must be seconds such as "1.5s", above 0"#);
     let (number, seconds) = ("must be a number above 0", r#"must be seconds such as "1.5s", at least 0"#);
+    let ratio = "must be a number of at least 0.001";
     let (listed, tokens) =
         ("must be a list of status codes, as integers or by name", "must be an integer in (0, 1000]");
     for (json, field, range) in [
@@ -163,8 +164,9 @@ fn what_a6_forbids_is_an_error_that_names_field_value_and_range() {
         (throttle(r#""maxTokens": 0, "tokenRatio": 1"#), "retryThrottling.maxTokens 0", tokens),
         (throttle(r#""maxTokens": 1001, "tokenRatio": 1"#), "retryThrottling.maxTokens 1001", tokens),
         (throttle(r#""maxTokens": 1.5, "tokenRatio": 1"#), "retryThrottling.maxTokens 1.5", tokens),
-        (throttle(r#""maxTokens": 10"#), "retryThrottling.tokenRatio is missing", number),
-        (throttle(r#""maxTokens": 10, "tokenRatio": -0.1"#), "retryThrottling.tokenRatio -0.1", number),
+        (throttle(r#""maxTokens": 10"#), "retryThrottling.tokenRatio is missing", ratio),
+        (throttle(r#""maxTokens": 10, "tokenRatio": -0.1"#), "retryThrottling.tokenRatio -0.1", ratio),
+        (throttle(r#""maxTokens": 10, "tokenRatio": 0.0009"#), "retryThrottling.tokenRatio 0.0009", ratio),
     ] {
         let error = read(&json).unwrap_err();
         let place = if json.contains("methodConfig") { "methodConfig[0]: " } else { "" };
@@ -209,12 +211,89 @@ fn more_than_there_is_room_for_is_an_error() {
 }
 
 #[test]
-fn what_does_not_have_the_shape_is_an_error() {
-    for json in ["[1]", r#"{"methodConfig": {}}"#, r#"{"methodConfig": [5]}"#, r#"{"retryThrottling": 1}"#] {
-        assert!(read(json).is_err(), "{json}");
+fn what_does_not_have_the_shape_is_an_error_that_names_it() {
+    let codes = "must be a list of status codes, as integers or by name";
+    let (object, objects) = ("must be an object", "must be a list of objects");
+    let no_objects = [("5", " 5"), (r#""all""#, r#" "all""#), ("true", ""), ("[]", ""), (r#"[3, "1s", [14]]"#, "")];
+    let no_lists = [("5", " 5"), (r#""all""#, r#" "all""#), ("true", ""), ("{}", ""), (r#"{"0": {}}"#, "")];
+    let mut wrong = std::vec::Vec::new();
+    for (value, shown) in no_objects {
+        wrong.push((value.into(), format!("service config{shown}: {object}")));
+        wrong.push((format!(r#"{{"retryThrottling": {value}}}"#), format!("retryThrottling{shown}: {object}")));
+        wrong.push((format!(r#"{{"methodConfig": [{{}}, {value}]}}"#), format!("methodConfig{shown}: {objects}")));
+        for policy in ["retryPolicy", "hedgingPolicy"] {
+            wrong.push((
+                one(&format!(r#", "{policy}": {value}"#)),
+                format!("methodConfig[0]: {policy}{shown}: {object}"),
+            ));
+        }
+        let json = format!(r#"{{"methodConfig": [{{"name": [{{}}, {value}]}}]}}"#);
+        wrong.push((json, format!("methodConfig[0]: name{shown}: {objects}")));
     }
-    let error = read(r#"{"methodConfig": [{"name": [{"service": "a\u0062"}]}]}"#).unwrap_err();
-    assert!(error.contains("text without escapes"), "{error}");
+    for (value, shown) in no_lists {
+        wrong.push((format!(r#"{{"methodConfig": {value}}}"#), format!("methodConfig{shown}: {objects}")));
+        let json = format!(r#"{{"methodConfig": [{{"name": {value}}}]}}"#);
+        wrong.push((json, format!("methodConfig[0]: name{shown}: {objects}")));
+        let error = format!("methodConfig[0]: hedgingPolicy.nonFatalStatusCodes{shown}: {codes}");
+        wrong.push((hedging(&format!(r#""maxAttempts": 2, "nonFatalStatusCodes": {value}"#)), error));
+        let error = format!("methodConfig[0]: retryPolicy.retryableStatusCodes{shown}: {codes}");
+        wrong.push((retry("2", r#""1s""#, r#""2s""#, "2", value), error));
+    }
+    // In a list nothing can be missing.
+    wrong.push((r#"{"methodConfig": [null]}"#.into(), format!("methodConfig: {objects}")));
+    let error = format!("methodConfig[0]: hedgingPolicy.nonFatalStatusCodes: {codes}");
+    wrong.push((hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": [null]"#), error));
+    wrong.push(("null".into(), format!("service config is missing: {object}")));
+    for (json, expected) in wrong {
+        let error = read(&json).unwrap_err();
+        assert!(error.starts_with(&expected), "{json}\n got {error}\nwant {expected}");
+        let document: Document<'_> = serde_json::from_str(&json).unwrap();
+        assert_eq!(ServiceConfig::try_from(document).unwrap_err().to_string(), expected, "{json}");
+    }
+}
+
+#[test]
+fn null_is_as_if_absent() {
+    let json = r#"{"methodConfig": null, "retryThrottling": null}"#;
+    assert_eq!(read(json), read("{}"));
+    let null = one(r#", "timeout": null, "retryPolicy": null, "hedgingPolicy": null"#);
+    assert_eq!(read(&null), read(&one("")));
+    assert_eq!(
+        policy(&hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": null"#)),
+        policy(&hedging(r#""maxAttempts": 2"#))
+    );
+}
+
+#[test]
+fn text_with_escapes_is_named_where_it_counts_and_ignored_where_it_does_not() {
+    let name = |fields: &str| format!(r#"{{"methodConfig": [{{"name": [{{{fields}}}]}}]}}"#);
+    for (json, field, range) in [
+        (name(r#""service": "a.B\/c""#), "name.service", "text"),
+        (name(r#""service": "a", "method": "\u0047et""#), "name.method", "text"),
+        (one(r#", "timeout": "\u0031s""#), "timeout", r#"seconds such as "1.5s", at least 0"#),
+        (
+            hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": ["\u0041BORTED"]"#),
+            "hedgingPolicy.nonFatalStatusCodes",
+            "a list of status codes, as integers or by name",
+        ),
+        (one(r#", "hedgingPolicy": "\n""#), "hedgingPolicy", "an object"),
+    ] {
+        let document: Document<'_> = serde_json::from_str(&json).unwrap();
+        let error = ServiceConfig::try_from(document).unwrap_err();
+        assert_eq!((error.method_config, error.field, error.value), (Some(0), field, Value::Escaped), "{json}");
+        let text = format!("methodConfig[0]: {field} has escapes, which are not supported: must be {range}");
+        assert_eq!(error.to_string(), text);
+    }
+    assert!(read(&one(r#", "note": "a\/b", "\u0074imeout": "1s""#)).is_ok(), "fields may have them");
+}
+
+#[test]
+fn a_timeout_of_each_attempt_is_ignored() {
+    let with = |more: &str| {
+        let json = retry("2", r#""1s""#, r#""2s""#, "2", &format!("[14]{more}"));
+        policy(&json)
+    };
+    assert_eq!(with(r#", "perAttemptRecvTimeout": "soon""#), with(""));
 }
 
 #[test]
@@ -286,7 +365,7 @@ fn l8_a_listed_code_is_retried_and_every_other_is_fatal() {
 fn b4_a_throttle_that_is_read_is_one_that_can_be_made() {
     use crate::limit::TokenBucket;
 
-    for (tokens, ratio, is) in [("1", "0.0001", 0.0001), ("1000", "1e9", 1_000.0), ("10", "0.5466", 0.5466)] {
+    for (tokens, ratio, is) in [("1", "0.001", 0.001), ("1000", "1e9", 1_000.0), ("10", "0.5466", 0.5466)] {
         let json = format!(r#"{{"retryThrottling": {{"maxTokens": {tokens}, "tokenRatio": {ratio}}}}}"#);
         let config = read(&json).unwrap();
         let throttling = config.throttling().unwrap();

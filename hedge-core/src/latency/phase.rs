@@ -1,0 +1,76 @@
+//! Which half is recorded into, since when, and whether the other one counts, in one word that is never seen half changed:
+//! [`Phase`].
+
+/// The window's halves at one time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Phase(
+    /// From below: the current half, whether the other one was current just before, and the slice that the current one
+    /// begins with, but for its upper bits.
+    u32,
+);
+
+impl Phase {
+    /// Since the first slice of all, and there was none before.
+    pub(super) const FIRST: Self = Self(0);
+
+    const CURRENT: u32 = 1;
+    const JOINED: u32 = 2;
+    const FLAGS: u32 = Self::CURRENT | Self::JOINED;
+
+    pub(super) const fn of_word(word: u32) -> Self {
+        Self(word)
+    }
+
+    pub(super) const fn word(self) -> u32 {
+        self.0
+    }
+
+    /// The halves have changed places: the other one is current from the slice `begin` on. `joined` is whether half a
+    /// window of the one before is to be counted with it.
+    pub(super) const fn next(self, begin: u64, joined: bool) -> Self {
+        let joined = if joined { Self::JOINED } else { 0 };
+        Self(lower(begin << 2) | joined | (self.0 & Self::CURRENT ^ Self::CURRENT))
+    }
+
+    /// Whether it is the second half that is recorded into.
+    pub(super) const fn is_second(self) -> bool {
+        self.0 & Self::CURRENT != 0
+    }
+
+    /// Whether the other half is of the half window before.
+    pub(super) const fn is_joined(self) -> bool {
+        self.0 & Self::JOINED != 0
+    }
+
+    /// How many slices the current half is old in a slice that is less than 2^29 from where it began: 0 before that.
+    pub(super) const fn age(self, slice: u64) -> u64 {
+        let apart = lower(slice << 2).wrapping_sub(self.0 & !Self::FLAGS);
+        if apart > u32::MAX / 2 { 0 } else { (apart >> 2) as u64 }
+    }
+}
+
+/// The lower half of a number.
+#[expect(clippy::cast_possible_truncation, reason = "it is the lower half that is asked for")]
+pub(super) const fn lower(number: u64) -> u32 {
+    number as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_right_wherever_the_numbers_wrap() {
+        for begin in [0, 5, (1 << 30) - 3, 1 << 30, (1 << 32) - 1, (1 << 50) - 1] {
+            for joined in [false, true] {
+                let phase = Phase::FIRST.next(begin, joined);
+                assert_eq!((phase.is_second(), phase.is_joined()), (true, joined));
+                let ages = [0, 1, 63, 64, 1 << 28];
+                assert_eq!(ages.map(|age| phase.age(begin + age)), ages);
+                assert_eq!(phase.age(begin.saturating_sub(1)), 0);
+                assert!(!phase.next(begin, true).is_second());
+                assert_eq!(Phase::of_word(phase.word()), phase);
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What one more attempt would do: [`Snapshot::within`].
+
+use super::{ONE, Snapshot};
+use crate::latency::grid::{self, BUCKETS};
+use crate::time::Duration;
+
+/// How one more attempt would fare, given so long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Within {
+    /// How many of a million would have answered by then.
+    pub ppm: u32,
+    /// How much of the time they would leave, on average over all of the million.
+    pub left: Duration,
+}
+
+impl Snapshot {
+    /// How likely another attempt with one of these latencies answers within `time`, and what it leaves of it; `None` without
+    /// samples.
+    #[must_use]
+    pub fn within(&self, time: Duration) -> Option<Within> {
+        let curve = self.curve()?;
+        let last = grid::bucket_of(time);
+        let share = |longer: u32, beyond: u32| u64::from(longer.saturating_sub(beyond));
+        // A bucket's latencies lie about its middle; those of the last, about the middle of what lies before the time.
+        let whole = (0..last.min(BUCKETS)).fold(0_u64, |sum, bucket| {
+            let left = time.as_micros().saturating_sub(grid::middle(bucket).as_micros());
+            sum.saturating_add(share(curve.from(bucket), curve.beyond(bucket)).saturating_mul(left))
+        });
+        let longer = curve.longer(time);
+        let part = share(curve.from(last), longer) * (time.as_micros().saturating_sub(grid::begin(last)) / 2);
+        Some(Within {
+            ppm: u32::try_from((share(ONE, longer) * 1_000_000) >> ONE.trailing_zeros()).unwrap_or(u32::MAX),
+            left: Duration::from_micros(whole.saturating_add(part) >> ONE.trailing_zeros()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::LatencyRecorder;
+    use crate::time::Instant;
+
+    #[test]
+    fn l13_another_attempt_is_as_quick_as_those_that_were_seen() {
+        let recorder = LatencyRecorder::default();
+        let ms = Duration::from_millis;
+        assert_eq!(recorder.snapshot(Instant::ZERO).within(ms(5)), None);
+        (1..=1_000).for_each(|tenth| recorder.record(Instant::from_millis(500), Duration::from_micros(100 * tenth)));
+        // Evenly from 0 to 100 ms: a share of t/100, which leaves t/2.
+        let snapshot = recorder.snapshot(Instant::from_millis(500));
+        for (millis, ppm, left_us) in
+            [(10, 100_000, 500), (50, 500_000, 12_500), (100, 1_000_000, 50_000), (300, 1_000_000, 250_000)]
+        {
+            let within = snapshot.within(ms(millis)).unwrap();
+            assert!(within.ppm.abs_diff(ppm) <= ppm / 50, "{millis} ms: {within:?}");
+            assert!(within.left.as_micros().abs_diff(left_us) <= left_us / 20, "{millis} ms: {within:?}");
+        }
+        assert_eq!(snapshot.within(Duration::ZERO), Some(Within { ppm: 0, left: Duration::ZERO }));
+        assert_eq!(snapshot.within(Duration::MAX).map(|within| within.ppm), Some(1_000_000));
+    }
+}

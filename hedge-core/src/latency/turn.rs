@@ -1,0 +1,84 @@
+//! Changing several words by one at a time, and reading them as one left them: [`Turn`].
+
+use crate::atomic::{AtomicU32, Ordering, acquire, fence};
+
+/// How often a reader looks again because somebody was at work, before it takes what it sees.
+const READS: usize = 3;
+
+/// Whose turn it is to change something. Nobody waits: who comes too late goes on without.
+#[derive(Debug)]
+pub(crate) struct Turn(
+    /// Odd while somebody is at work; each piece of work moves it on by two.
+    AtomicU32,
+);
+
+impl Turn {
+    /// Nobody's.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Does what only one may do at a time; `None` if another is at it.
+    pub(crate) fn take<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let turn = self.0.load(Ordering::Relaxed) & !1;
+        self.0.compare_exchange(turn, turn | 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        // Whoever sees any of it sees that it is underway.
+        fence(Ordering::Release);
+        let done = work();
+        self.0.store(turn.wrapping_add(2), Ordering::Release);
+        Some(done)
+    }
+
+    /// Reads again if somebody was at work, but does not wait for the end of it: it may be whom this interrupts. The third
+    /// time it takes what it sees.
+    pub(crate) fn read<T>(&self, read: impl Fn() -> T) -> T {
+        for _ in 1..READS {
+            let turn = acquire(&self.0);
+            let seen = read();
+            fence(Ordering::Acquire);
+            if turn & 1 == 0 && self.0.load(Ordering::Relaxed) == turn {
+                return seen;
+            }
+        }
+        read()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+
+    /// How often `read` looks while each look is followed by what `meanwhile` does.
+    fn looks(turn: &Turn, meanwhile: impl Fn(usize)) -> usize {
+        let looks = Cell::new(0);
+        turn.read(|| {
+            looks.set(looks.get() + 1);
+            meanwhile(looks.get());
+            looks.get()
+        })
+    }
+
+    #[test]
+    fn what_was_changed_meanwhile_is_read_again() {
+        let turn = Turn::new();
+        let changes = |_| assert_eq!(turn.take(|| ()), Some(()));
+        assert_eq!(looks(&turn, |_| ()), 1);
+        assert_eq!(
+            looks(&turn, |look| if look == 1 {
+                changes(look);
+            }),
+            2
+        );
+        assert_eq!(looks(&turn, changes), READS, "and no more often than that");
+        assert_eq!(turn.take(|| looks(&turn, |_| ())), Some(READS), "nobody waits for whom it interrupts");
+        assert_eq!(looks(&turn, |_| ()), 1);
+    }
+
+    #[test]
+    fn only_one_works_at_a_time() {
+        let turn = Turn::new();
+        assert_eq!(turn.take(|| turn.take(|| ())), Some(None));
+        assert_eq!(turn.take(|| 7), Some(7), "and then the next");
+    }
+}

@@ -1,0 +1,327 @@
+//! What a file says of one limit: [`LimitSetting`], [`RatioConfig`], [`TokenConfig`] and [`BudgetConfig`].
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use serde::de::value::EnumAccessDeserializer;
+use serde::de::{EnumAccess, Error, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::integer::integers;
+use super::preset::GRPC_TOKENS;
+use super::tagged::Map;
+use crate::limit::{BudgetOptions, RatioMode, RatioOptions, TokenOptions};
+
+/// What a file says of a limit that it names: that it is off, or what differs from the preset's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum LimitSetting<T> {
+    /// `"none"`, or null in formats that have it: there is no such limit.
+    Off,
+    /// There is one, and this is what differs.
+    On(T),
+}
+
+impl<T: Serialize> Serialize for LimitSetting<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str(NONE),
+            Self::On(patch) => patch.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LimitSetting<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_option(OffOrOn(PhantomData))
+    }
+}
+
+/// What stands for no limit.
+pub(super) const NONE: &str = "none";
+
+struct OffOrOn<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OffOrOn<T> {
+    type Value = LimitSetting<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("options by name, or \"none\"")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<LimitSetting<T>, E> {
+        Ok(LimitSetting::Off)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<LimitSetting<T>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<LimitSetting<T>, E> {
+        if text == NONE { Ok(LimitSetting::Off) } else { Err(E::invalid_value(Unexpected::Str(text), &self)) }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitSetting<T>, A::Error> {
+        T::deserialize(Map(map)).map(LimitSetting::On)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tag: A) -> Result<LimitSetting<T>, A::Error> {
+        T::deserialize(EnumAccessDeserializer::new(tag)).map(LimitSetting::On)
+    }
+}
+
+/// The fields of a [`RatioOptions`] that differ from the preset's, or from the default where the preset has no such limit.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[serde(default, deny_unknown_fields)]
+pub struct RatioConfig {
+    /// [`RatioOptions::mode`]: `"exact"` or `"cached"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RatioMode>,
+    /// [`RatioOptions::max_backup_ratio`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_backup_ratio: Option<f64>,
+    /// [`RatioOptions::window_size_seconds`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "window_size_seconds")]
+    pub window_size_seconds: Option<u32>,
+    /// [`RatioOptions::update_interval_seconds`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "update_interval_seconds")]
+    pub update_interval_seconds: Option<u32>,
+    /// [`RatioOptions::burst`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "ratio_burst")]
+    pub burst: Option<u32>,
+    /// [`RatioOptions::backup_request_ms`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backup_request_ms")]
+    pub backup_request_ms: Option<i32>,
+}
+
+impl RatioConfig {
+    pub(super) fn over(&self, preset: Option<RatioOptions>) -> RatioOptions {
+        let preset = preset.unwrap_or_default();
+        RatioOptions {
+            mode: self.mode.unwrap_or(preset.mode),
+            max_backup_ratio: self.max_backup_ratio.unwrap_or(preset.max_backup_ratio),
+            window_size_seconds: self.window_size_seconds.unwrap_or(preset.window_size_seconds),
+            update_interval_seconds: self.update_interval_seconds.unwrap_or(preset.update_interval_seconds),
+            burst: self.burst.unwrap_or(preset.burst),
+            backup_request_ms: self.backup_request_ms.unwrap_or(preset.backup_request_ms),
+        }
+    }
+}
+
+/// The kind of a [`TokenBucket`](crate::limit::TokenBucket), and what differs from the preset's if that is of the same kind,
+/// else from the default of the system that it is from.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum TokenConfig {
+    /// [`TokenOptions::Trpc`]; else tRPC's 100 and 10.
+    Trpc {
+        /// What the bucket holds.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trpc_max_tokens")]
+        max_tokens: Option<u32>,
+        /// What a failure takes.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trpc_token_ratio")]
+        token_ratio: Option<u32>,
+    },
+    /// [`TokenOptions::Grpc`]; else 10 and 0.1, as in A6's example.
+    Grpc {
+        /// What the bucket holds.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grpc_max_tokens")]
+        max_tokens: Option<u32>,
+        /// What a success gives.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token_ratio: Option<f64>,
+    },
+}
+
+impl TokenConfig {
+    pub(super) fn over(&self, preset: Option<TokenOptions>) -> TokenOptions {
+        match (*self, preset) {
+            (
+                Self::Trpc { max_tokens, token_ratio },
+                Some(TokenOptions::Trpc { max_tokens: most, token_ratio: ratio }),
+            ) => {
+                TokenOptions::Trpc { max_tokens: max_tokens.unwrap_or(most), token_ratio: token_ratio.unwrap_or(ratio) }
+            }
+            (
+                Self::Grpc { max_tokens, token_ratio },
+                Some(TokenOptions::Grpc { max_tokens: most, token_ratio: ratio }),
+            ) => {
+                TokenOptions::Grpc { max_tokens: max_tokens.unwrap_or(most), token_ratio: token_ratio.unwrap_or(ratio) }
+            }
+            (Self::Trpc { .. }, _) => self.over(Some(TokenOptions::TRPC)),
+            (Self::Grpc { .. }, _) => self.over(Some(GRPC_TOKENS)),
+        }
+    }
+}
+
+/// The fields of a [`BudgetOptions`] that differ from the preset's, or from the default where the preset has no such limit.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[serde(default, deny_unknown_fields)]
+pub struct BudgetConfig {
+    /// [`BudgetOptions::share`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// [`BudgetOptions::burst`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "budget_burst")]
+    pub burst: Option<u32>,
+    /// [`BudgetOptions::minimum_per_second`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "minimum_per_second")]
+    pub minimum_per_second: Option<u32>,
+    /// [`BudgetOptions::maximum_per_second`]; no preset has one.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "maximum_per_second")]
+    pub maximum_per_second: Option<u32>,
+}
+
+impl BudgetConfig {
+    pub(super) fn over(&self, preset: Option<BudgetOptions>) -> BudgetOptions {
+        let preset = preset.unwrap_or_default();
+        BudgetOptions {
+            share: self.share.unwrap_or(preset.share),
+            burst: self.burst.unwrap_or(preset.burst),
+            minimum_per_second: self.minimum_per_second.unwrap_or(preset.minimum_per_second),
+            maximum_per_second: self.maximum_per_second.or(preset.maximum_per_second),
+        }
+    }
+}
+
+// The ranges are those of the limits, which check what a file leaves within its type.
+integers! {
+    window_size_seconds: "window_size_seconds", u32, "[1, 3600]";
+    update_interval_seconds: "update_interval_seconds", u32, "[1, 4294967295]";
+    ratio_burst: "burst", u32, "[0, 1000000]";
+    backup_request_ms: "backup_request_ms", i32, "[-1, 2147483647]";
+    trpc_max_tokens: "max_tokens", u32, "[1, 1000000]";
+    trpc_token_ratio: "token_ratio", u32, "[1, 1000000]";
+    grpc_max_tokens: "max_tokens", u32, "[1, 1000]";
+    budget_burst: "burst", u32, "[2, 16000]";
+    minimum_per_second: "minimum_per_second", u32, "[0, 1000]";
+    maximum_per_second: "maximum_per_second", u32, "[1, 4294967295]";
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::{String, ToString};
+
+    use crate::limit::LimitError;
+
+    fn read<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn b3_what_a_ratio_does_not_say_is_the_presets() {
+        let preset = RatioOptions {
+            mode: RatioMode::Cached,
+            max_backup_ratio: 0.5,
+            window_size_seconds: 60,
+            update_interval_seconds: 7,
+            burst: 3,
+            backup_request_ms: 4,
+        };
+        let over = |json| read::<RatioConfig>(json).map(|ratio| ratio.over(Some(preset)));
+        assert_eq!(over("{}"), Ok(preset));
+        for (json, expected) in [
+            (r#"{"mode": "exact"}"#, RatioOptions { mode: RatioMode::Exact, ..preset }),
+            (r#"{"max_backup_ratio": 0.05}"#, RatioOptions { max_backup_ratio: 0.05, ..preset }),
+            (r#"{"window_size_seconds": 9}"#, RatioOptions { window_size_seconds: 9, ..preset }),
+            (r#"{"update_interval_seconds": 9}"#, RatioOptions { update_interval_seconds: 9, ..preset }),
+            (r#"{"burst": 0}"#, RatioOptions { burst: 0, ..preset }),
+            (r#"{"burst": null, "backup_request_ms": -1}"#, RatioOptions { backup_request_ms: -1, ..preset }),
+        ] {
+            assert_eq!(over(json), Ok(expected), "{json}");
+        }
+        let without = read::<RatioConfig>(r#"{"burst": 0}"#).map(|ratio| ratio.over(None));
+        assert_eq!(without, Ok(RatioOptions { burst: 0, ..RatioOptions::DEFAULT }));
+    }
+
+    #[test]
+    fn b4_what_tokens_do_not_say_is_the_presets_of_their_kind_or_their_systems_default() {
+        let trpc = Some(TokenOptions::Trpc { max_tokens: 70, token_ratio: 7 });
+        let grpc = Some(TokenOptions::Grpc { max_tokens: 30, token_ratio: 0.3 });
+        for (json, preset, expected) in [
+            ("trpc {}", trpc, TokenOptions::Trpc { max_tokens: 70, token_ratio: 7 }),
+            ("trpc {}", grpc, TokenOptions::Trpc { max_tokens: 100, token_ratio: 10 }),
+            (r#"trpc {"max_tokens": 50}"#, trpc, TokenOptions::Trpc { max_tokens: 50, token_ratio: 7 }),
+            (r#"trpc {"max_tokens": 50}"#, None, TokenOptions::Trpc { max_tokens: 50, token_ratio: 10 }),
+            (r#"trpc {"token_ratio": 5}"#, trpc, TokenOptions::Trpc { max_tokens: 70, token_ratio: 5 }),
+            ("grpc {}", grpc, TokenOptions::Grpc { max_tokens: 30, token_ratio: 0.3 }),
+            ("grpc {}", trpc, TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 }),
+            (r#"grpc {"max_tokens": 50}"#, grpc, TokenOptions::Grpc { max_tokens: 50, token_ratio: 0.3 }),
+            (r#"grpc {"max_tokens": 50}"#, None, TokenOptions::Grpc { max_tokens: 50, token_ratio: 0.1 }),
+            (r#"grpc {"token_ratio": 2}"#, grpc, TokenOptions::Grpc { max_tokens: 30, token_ratio: 2.0 }),
+        ] {
+            let (kind, fields) = json.split_once(' ').unwrap();
+            let tokens = read::<TokenConfig>(&std::format!(r#"{{"{kind}": {fields}}}"#)).unwrap();
+            assert_eq!(tokens.over(preset), expected, "{json} over {preset:?}");
+        }
+    }
+
+    #[test]
+    fn b5_what_a_budget_does_not_say_is_the_presets() {
+        let preset = BudgetOptions { share: 0.5, burst: 7, minimum_per_second: 3, maximum_per_second: Some(40) };
+        let over = |json| read::<BudgetConfig>(json).map(|budget| budget.over(Some(preset)));
+        assert_eq!(over("{}"), Ok(preset));
+        for (json, expected) in [
+            (r#"{"share": 0}"#, BudgetOptions { share: 0.0, ..preset }),
+            (r#"{"burst": 5}"#, BudgetOptions { burst: 5, ..preset }),
+            (r#"{"minimum_per_second": 0}"#, BudgetOptions { minimum_per_second: 0, ..preset }),
+            (r#"{"maximum_per_second": 1}"#, BudgetOptions { maximum_per_second: Some(1), ..preset }),
+        ] {
+            assert_eq!(over(json), Ok(expected), "{json}");
+        }
+        let without = read::<BudgetConfig>(r#"{"burst": 5}"#).map(|budget| budget.over(None));
+        assert_eq!(without, Ok(BudgetOptions { burst: 5, ..BudgetOptions::DEFAULT }));
+    }
+
+    #[test]
+    fn a_limit_is_off_or_what_differs_and_no_list() {
+        let read = read::<LimitSetting<BudgetConfig>>;
+        assert_eq!(read("null"), Ok(LimitSetting::Off));
+        assert_eq!(read(r#""none""#), Ok(LimitSetting::Off));
+        assert_eq!(read("{}"), Ok(LimitSetting::On(BudgetConfig::default())));
+        for json in [r#""off""#, "[0.1, 5]", "0", "false"] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains(r#"expected options by name, or "none""#), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_integer_that_does_not_fit_is_named_with_the_range_that_its_limit_has() {
+        let ratio = |options: RatioOptions| options.validate().unwrap_err();
+        let tokens = |options: TokenOptions| options.validate().unwrap_err();
+        let budget = |options: BudgetOptions| options.validate().unwrap_err();
+        let (one, two, three) = (RatioOptions::DEFAULT, TokenOptions::TRPC, BudgetOptions::DEFAULT);
+        let TokenOptions::Trpc { max_tokens, token_ratio } = two else { panic!("{two:?}") };
+        let huge = u32::MAX;
+        let check = |read: fn(&str) -> String, error: LimitError| {
+            for value in ["4294967296", "-9", "1.5"] {
+                let got = read(&std::format!(r#"{{"{}": {value}}}"#, error.field));
+                let want = std::format!("{} {value}: must be in {}", error.field, error.range);
+                assert!(got.starts_with(&want), "got {got}\nwant {want}");
+            }
+        };
+        let of_ratio = |json: &str| read::<RatioConfig>(json).unwrap_err();
+        check(of_ratio, ratio(RatioOptions { window_size_seconds: huge, ..one }));
+        check(of_ratio, ratio(RatioOptions { update_interval_seconds: 0, ..one }));
+        check(of_ratio, ratio(RatioOptions { burst: huge, ..one }));
+        let milliseconds = ratio(RatioOptions { backup_request_ms: -2, ..one });
+        let error = of_ratio(r#"{"backup_request_ms": 2147483648}"#);
+        assert!(error.starts_with(&std::format!("backup_request_ms 2147483648: must be in {}", milliseconds.range)));
+        let of_trpc = |json: &str| read::<TokenConfig>(&std::format!(r#"{{"trpc": {json}}}"#)).unwrap_err();
+        check(of_trpc, tokens(TokenOptions::Trpc { max_tokens: 0, token_ratio }));
+        check(of_trpc, tokens(TokenOptions::Trpc { max_tokens, token_ratio: 0 }));
+        let of_grpc = |json: &str| read::<TokenConfig>(&std::format!(r#"{{"grpc": {json}}}"#)).unwrap_err();
+        check(of_grpc, tokens(TokenOptions::Grpc { max_tokens: 0, token_ratio: 0.1 }));
+        let of_budget = |json: &str| read::<BudgetConfig>(json).unwrap_err();
+        check(of_budget, budget(BudgetOptions { burst: huge, ..three }));
+        check(of_budget, budget(BudgetOptions { minimum_per_second: huge, ..three }));
+        check(of_budget, budget(BudgetOptions { maximum_per_second: Some(0), ..three }));
+        let error = of_ratio(r#"{"burst": "many"}"#);
+        assert!(error.contains(r#"string "many", expected burst: an integer in [0, 1000000]"#), "{error}");
+    }
+}

@@ -1,0 +1,276 @@
+//! Enums in files: a map with one key, which is the variant, in any format that describes itself ([`read`]).
+//!
+//! Asked for an enum, formats such as YAML want a tag where people write a map, and others let a second key pass.
+
+use core::convert::Infallible;
+use core::fmt;
+use core::iter::once;
+use core::marker::PhantomData;
+
+use serde::de::value::{EnumAccessDeserializer, MapDeserializer};
+use serde::de::{DeserializeSeed, EnumAccess, Error, Expected, MapAccess, Unexpected, VariantAccess, Visitor};
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+
+/// Reads an enum as serde derives it, from a map with one key, or from text if the variant has no content.
+///
+/// `expected` says so in errors. A tag, where a format has them, is read too. Formats that nobody reads are asked for an
+/// enum.
+pub(crate) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<T, D::Error> {
+    if deserializer.is_human_readable() {
+        deserializer.deserialize_any(TextOrMap { expected, of: PhantomData })
+    } else {
+        T::deserialize(deserializer)
+    }
+}
+
+struct TextOrMap<T> {
+    expected: &'static str,
+    of: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrMap<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        self.visit_map(MapDeserializer::new(once((text, ()))))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(Map(map))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tag: A) -> Result<T, A::Error> {
+        T::deserialize(EnumAccessDeserializer::new(tag))
+    }
+}
+
+/// A map that has been found: what is no enum sees it as it is.
+pub(super) struct Map<A>(pub(super) A);
+
+impl<'de, A: MapAccess<'de>> Deserializer<'de> for Map<A> {
+    type Error = A::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_map(self.0)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        visitor.visit_enum(OneKey { map: self.0, variants: OneOf(variants) })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// A map whose one key is a variant, and whose value is what the variant holds.
+struct OneKey<A> {
+    map: A,
+    variants: OneOf,
+}
+
+impl<'de, A: MapAccess<'de>> EnumAccess<'de> for OneKey<A> {
+    type Error = A::Error;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(mut self, seed: V) -> Result<(V::Value, Self), A::Error> {
+        match self.map.next_key_seed(seed)? {
+            Some(variant) => Ok((variant, self)),
+            None => Err(A::Error::invalid_length(0, &self.variants)),
+        }
+    }
+}
+
+impl<'de, A: MapAccess<'de>> VariantAccess<'de> for OneKey<A> {
+    type Error = A::Error;
+
+    fn unit_variant(self) -> Result<(), A::Error> {
+        self.newtype_variant_seed(PhantomData)
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(mut self, seed: T) -> Result<T::Value, A::Error> {
+        let content = self.map.next_value_seed(seed)?;
+        match self.map.next_key_seed(self.variants)? {
+            None => Ok(content),
+            Some(never) => match never {},
+        }
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, A::Error> {
+        Err(A::Error::invalid_type(Unexpected::TupleVariant, &visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, A::Error> {
+        self.newtype_variant_seed(Fields(visitor))
+    }
+}
+
+/// The variants' names; where another key could be, none may be.
+#[derive(Clone, Copy)]
+struct OneOf(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for OneOf {
+    type Value = Infallible;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Infallible, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for OneOf {
+    type Value = Infallible;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("exactly one of ")?;
+        for (index, name) in self.0.iter().enumerate() {
+            write!(f, "{}`{name}`", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Infallible, E> {
+        Err(E::custom(format_args!("another key `{key}`, expected {}", &self as &dyn Expected)))
+    }
+}
+
+/// What a variant with fields holds: a map, and no list of its fields in order.
+struct Fields<V>(V);
+
+impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Fields<V> {
+    type Value = V::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        deserializer.deserialize_map(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::{String, ToString};
+
+    use serde::Serialize;
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    #[serde(rename_all = "snake_case")]
+    enum Written {
+        Nothing,
+        Number(u8),
+        Fields { a: u8 },
+        Pair(u8, u8),
+    }
+
+    #[derive(Serialize, PartialEq, Debug)]
+    #[serde(transparent)]
+    struct Any(Written);
+
+    impl<'de> Deserialize<'de> for Any {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            read(deserializer, "something").map(Self)
+        }
+    }
+
+    const ALL: [Written; 3] = [Written::Nothing, Written::Number(7), Written::Fields { a: 7 }];
+
+    #[test]
+    fn what_is_written_is_read_back_in_every_format() {
+        #[derive(Serialize, Deserialize)]
+        struct Table {
+            any: Any,
+        }
+        for written in ALL.map(Any) {
+            let text = serde_json::to_string(&written).unwrap();
+            assert_eq!(serde_json::from_str::<Any>(&text).unwrap(), written, "{text}");
+            let text = serde_yaml_ng::to_string(&written).unwrap();
+            assert_eq!(serde_yaml_ng::from_str::<Any>(&text).unwrap(), written, "{text}");
+            let table = Table { any: written };
+            let text = toml::to_string(&table).unwrap();
+            assert_eq!(toml::from_str::<Table>(&text).unwrap().any, table.any, "{text}");
+        }
+    }
+
+    #[test]
+    fn yaml_has_maps_tags_and_text() {
+        for (text, expected) in [
+            ("nothing", Written::Nothing),
+            ("number: 7", Written::Number(7)),
+            ("{fields: {a: 7}}", Written::Fields { a: 7 }),
+            ("!number 7", Written::Number(7)),
+            ("!fields {a: 7}", Written::Fields { a: 7 }),
+        ] {
+            assert_eq!(serde_yaml_ng::from_str::<Any>(text).unwrap(), Any(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_variant_or_more_than_one_is_named() {
+        let names = "`nothing`, `number`, `fields`, `pair`";
+        for (yaml, text) in [
+            ("numbr: 7", std::format!("unknown variant `numbr`, expected one of {names}")),
+            ("numbr", std::format!("unknown variant `numbr`, expected one of {names}")),
+            ("{fields: {a: 7}, number: 7}", std::format!("another key `number`, expected exactly one of {names}")),
+            ("{number: 7, other: 7}", std::format!("another key `other`, expected exactly one of {names}")),
+            ("{}", std::format!("invalid length 0, expected exactly one of {names}")),
+            ("fields: [7]", "invalid type: sequence, expected struct variant Written::Fields".into()),
+            ("pair: [7, 7]", "invalid type: tuple variant".into()),
+            ("number", "expected u8".into()),
+            ("nothing: 7", "invalid".into()),
+            ("7", "invalid type: integer `7`, expected something".into()),
+        ] {
+            let error: String = serde_yaml_ng::from_str::<Any>(yaml).unwrap_err().to_string();
+            assert!(error.contains(&text), "{yaml}: {error}");
+            let json = serde_yaml_ng::from_str::<serde_json::Value>(yaml).unwrap().to_string();
+            let error = serde_json::from_str::<Any>(&json).unwrap_err().to_string();
+            assert!(error.contains(&text), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn formats_that_nobody_reads_are_asked_for_an_enum() {
+        use serde::de::value::{Error, StrDeserializer};
+
+        struct Binary<'a>(StrDeserializer<'a, Error>);
+
+        impl<'de> Deserializer<'de> for Binary<'_> {
+            type Error = Error;
+
+            fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+                Err(Error::custom("it does not describe itself"))
+            }
+
+            fn deserialize_enum<V: Visitor<'de>>(
+                self,
+                name: &'static str,
+                variants: &'static [&'static str],
+                visitor: V,
+            ) -> Result<V::Value, Error> {
+                self.0.deserialize_enum(name, variants, visitor)
+            }
+
+            fn is_human_readable(&self) -> bool {
+                false
+            }
+
+            forward_to_deserialize_any! {
+                bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+                unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+            }
+        }
+
+        assert_eq!(Any::deserialize(Binary(StrDeserializer::new("nothing"))), Ok(Any(Written::Nothing)));
+    }
+}
