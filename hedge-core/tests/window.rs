@@ -1,4 +1,4 @@
-//! Sliding counts against a model that keeps everything.
+//! Sliding counts against a model that keeps everything, and where the clock and the totals go too far.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use hedge_core::time::{Duration, Instant};
@@ -13,15 +13,25 @@ enum Pause {
     ToBucket(u64),
     /// Up to where the window begins so near a bucket's beginning.
     ToWindow(u64),
+    /// The clock goes back.
+    Back(u64),
+    /// It goes back to where it was so many additions ago, as nearly.
+    To(usize, u64),
+    /// It goes back by so many buckets from where a step becomes a pause.
+    BackToLate(u64),
 }
 
 impl Pause {
-    fn after(self, now: u64, bucket: u64, window: u64) -> u64 {
+    fn after(self, now: u64, clock: Clock, model: &Model) -> u64 {
+        let Clock { bucket, window, late } = clock;
         let edge = |at: u64| at.next_multiple_of(bucket) + bucket;
         match self {
             Self::Micros(micros) => now + micros,
             Self::ToBucket(beside) => edge(now) + beside - 1,
             Self::ToWindow(beside) => edge(now.saturating_sub(window)) + window + beside - 1,
+            Self::Back(micros) => now.saturating_sub(micros),
+            Self::To(ago, beside) => model.0.iter().rev().nth(ago).map_or(now, |added| added.0 + beside),
+            Self::BackToLate(beside) => now.saturating_sub((late + beside - 1) * bucket),
         }
     }
 }
@@ -38,37 +48,82 @@ fn pause() -> impl Strategy<Value = Pause> {
     ]
 }
 
-/// What was added, and when.
+/// Pauses, and steps back of all sizes, often to where the clock has been before.
+fn step() -> impl Strategy<Value = Pause> {
+    prop_oneof![
+        8 => pause(),
+        1 => (0..48_u32).prop_map(|bits| Pause::Back(1 << bits)),
+        2 => (0..40_usize, 0..2_000_000_u64).prop_map(|(ago, beside)| Pause::To(ago, beside)),
+        1 => (0..3_u64).prop_map(Pause::BackToLate),
+    ]
+}
+
+/// What is told of a count, in microseconds, but how many buckets behind is late.
+#[derive(Clone, Copy)]
+struct Clock {
+    bucket: u64,
+    window: u64,
+    late: u64,
+}
+
+impl Clock {
+    fn of<const N: usize>(count: &SlidingCount<N>) -> Self {
+        let (bucket, window) = (count.bucket().as_micros(), count.window().as_micros());
+        Self { bucket, window, late: N as u64 + (1 << 23) / bucket }
+    }
+}
+
+/// What was added, when by the clock, and when in the count's own time, of which a step back may be none; `None` once that is
+/// forgotten.
 #[derive(Default)]
-struct Model(Vec<(u64, u32)>);
+struct Model(Vec<(u64, Option<u64>, u32)>);
 
 impl Model {
-    /// What was added after `after`.
-    fn since(&self, after: Option<u64>) -> u64 {
-        self.0.iter().filter(|(at, _)| after.is_none_or(|after| *at > after)).map(|(_, n)| u64::from(*n)).sum()
+    /// Adds; answers what time it is in the count's own, which is by the bucket.
+    fn add(&mut self, now: u64, n: u32, clock: Clock) -> u64 {
+        let latest = self.0.iter().rev().find(|added| added.2 > 0).and_then(|added| added.1);
+        let bucket_of = |at: u64| at / clock.bucket;
+        let behind = latest.map_or(0, |latest| bucket_of(latest).saturating_sub(bucket_of(now)));
+        let at = if behind > 0 && behind <= clock.late { latest.unwrap_or(now) } else { now };
+        if behind > clock.late {
+            self.0.iter_mut().for_each(|added| added.1 = None);
+        }
+        self.0.push((now, Some(at), n));
+        at
+    }
+
+    /// What was added after `after` and up to `now`, by the count's own time.
+    fn between(&self, after: Option<u64>, now: u64) -> u64 {
+        let is_in = |at: &u64| *at <= now && after.is_none_or(|after| *at > after);
+        self.0.iter().filter(|added| added.1.as_ref().is_some_and(is_in)).map(|added| u64::from(added.2)).sum()
     }
 }
 
 fn against_the_model<const N: usize>(seconds: u64, steps: &[(Pause, u32)]) -> Result<(), TestCaseError> {
-    let window = Duration::from_secs(seconds);
-    let count = SlidingCount::<N>::new(window).unwrap();
-    let bucket = count.bucket().as_micros();
-    prop_assert!(bucket < 2 * window.as_micros() / (N as u64 - 1));
+    let count = SlidingCount::<N>::new(Duration::from_secs(seconds)).unwrap();
+    let clock = Clock::of(&count);
+    let Clock { bucket, window, .. } = clock;
+    prop_assert!(bucket < 2 * window / (N as u64 - 1));
     let mut model = Model::default();
     let mut now = 0;
     for (pause, n) in steps {
-        now = pause.after(now, bucket, window.as_micros());
+        now = pause.after(now, clock, &model);
         let at = Instant::from_micros(now);
         count.add(at, *n);
-        model.0.push((now, *n));
+        let own = model.add(now, *n, clock);
         let (covering, inside) = (count.covering(at), count.inside(at));
-        let edge = now.checked_sub(window.as_micros());
-        let exact = model.since(edge);
-        prop_assert!(covering >= exact && inside <= exact, "{inside} <= {exact} <= {covering} at {now}");
+        // By the bucket: within one, the clock may have gone back as well.
+        let end = own / bucket * bucket + bucket - 1;
+        if own == now {
+            let exact = model.between(now.checked_sub(window), end);
+            prop_assert!(covering >= exact, "{exact} <= {covering} at {now}");
+            let exact = model.between(end.checked_sub(window), end);
+            prop_assert!(inside <= exact, "{inside} <= {exact} at {now}");
+        }
         // Whole buckets, none missing and none twice: as many as a window may reach into, and as many as it always holds.
-        let since = |buckets: u64| model.since((now / bucket * bucket).checked_sub(buckets * bucket + 1));
-        prop_assert_eq!(covering, since(window.as_micros().div_ceil(bucket)));
-        prop_assert_eq!(inside, since(window.as_micros() / bucket - 1));
+        let since = |buckets: u64| model.between((end + 1).checked_sub((buckets + 1) * bucket + 1), end);
+        prop_assert_eq!(covering, since(window.div_ceil(bucket)), "covering at {}", now);
+        prop_assert_eq!(inside, since(window / bucket - 1), "inside at {}", now);
     }
     Ok(())
 }
@@ -87,22 +142,210 @@ proptest! {
     }
 
     #[test]
+    fn b3_counts_are_the_models_when_the_clock_goes_back(
+        seconds in prop_oneof![1..15_u64, 1..=3_600_u64],
+        steps in prop::collection::vec((step(), 1..5_u32), 1..200),
+    ) {
+        against_the_model::<4>(seconds, &steps)?;
+        against_the_model::<16>(seconds, &steps)?;
+        against_the_model::<64>(seconds, &steps)?;
+    }
+
+    #[test]
     fn b3_whatever_the_clock_does_what_was_just_added_counts(
-        times in prop::collection::vec(0..1_u64 << 50, 1..100),
+        times in prop::collection::vec(any::<u64>(), 1..100),
     ) {
         let count = SlidingCount::<16>::new(Duration::from_secs(10)).unwrap();
-        let mut latest = 0;
         for at in times {
-            latest = latest.max(at);
             let now = Instant::from_micros(at);
             let before = count.covering(now);
             count.add(now, 1);
-            prop_assert!(count.covering(now) >= before);
-            if at == latest {
-                prop_assert!(count.inside(now) >= 1, "the clock is where it never was before");
-            }
+            prop_assert_eq!(count.covering(now), before + 1);
+            prop_assert!(count.inside(now) >= 1);
+            prop_assert_eq!(count.covering(now + Duration::from_secs(25)), 0);
         }
-        let later = Instant::from_micros(latest + 25_000_000);
-        prop_assert_eq!(count.covering(later), 0);
     }
+
+    #[test]
+    fn b3_a_step_of_any_size_to_anywhere_forgets(from in any::<u64>(), step in 25_000_000..u64::MAX) {
+        // Of 570 years, what is left counts.
+        prop_assume!((25_000_000..(1 << 54) - 25_000_000).contains(&(step % (1 << 54))));
+        let count = SlidingCount::<16>::new(Duration::from_secs(10)).unwrap();
+        count.add(Instant::from_micros(from), 7);
+        let now = Instant::from_micros(from.wrapping_add(step));
+        prop_assert_eq!((count.covering(now), count.inside(now)), (0, 0));
+        count.add(now, 2);
+        prop_assert_eq!((count.covering(now), count.inside(now)), (2, 2));
+    }
+}
+
+fn second() -> SlidingCount<8> {
+    SlidingCount::new(Duration::from_secs(1)).unwrap()
+}
+
+#[test]
+fn b3_edges_are_rounded_against_the_caller() {
+    let count = second();
+    let bucket = count.bucket();
+    assert!(bucket.as_micros() * 7 >= 1_000_000 && bucket.as_micros() * 7 < 2_000_000, "{bucket}");
+    for start in 0..bucket.as_micros() / 1_000 {
+        let count = second();
+        let at = Instant::from_millis(10_000 + start);
+        count.add(at, 1);
+        let covering = (0..3_000).take_while(|ms| count.covering(at + Duration::from_millis(*ms)) == 1).count();
+        let inside = (0..3_000).take_while(|ms| count.inside(at + Duration::from_millis(*ms)) == 1).count();
+        assert!((1_000..1_000 + 2 * 263).contains(&covering), "never less than the window: {covering} ms");
+        assert!((1_000 - 2 * 263..=1_000).contains(&inside), "never more than the window: {inside} ms");
+    }
+}
+
+#[test]
+fn b3_an_idle_past_is_forgotten_however_long() {
+    // A minute less or more than what looks like none.
+    const MINUTE: u64 = 60_000_000;
+    let gaps = [
+        1_320_000,
+        2_000_000,
+        1 << 21,
+        1 << 30,
+        1 << 52,
+        1 << 53,
+        (1 << 54) - MINUTE,
+        (1 << 60) + MINUTE,
+        u64::MAX - MINUTE,
+    ];
+    for gap in gaps {
+        let count = second();
+        count.add(Instant::ZERO, 7);
+        let later = Instant::from_micros(gap);
+        assert_eq!((count.covering(later), count.inside(later)), (0, 0), "after {gap} us");
+        count.add(later, 2);
+        assert_eq!((count.covering(later), count.inside(later)), (2, 2), "after {gap} us");
+    }
+}
+
+#[test]
+fn b3_a_clock_that_goes_back_a_little_stands_still() {
+    let count = second();
+    count.add(Instant::from_millis(60_000), 5);
+    let back = Instant::from_millis(49_600);
+    assert_eq!((count.covering(back), count.inside(back)), (5, 5));
+    count.add(back, 1);
+    assert!(count.add_if(back, 1, |there| there == 6));
+    assert_eq!((count.covering(back), count.covering(Instant::from_millis(60_100))), (7, 7));
+    assert_eq!(count.covering(Instant::from_millis(62_000)), 0);
+}
+
+#[test]
+fn b3_a_clock_that_goes_back_a_lot_forgets_and_goes_on() {
+    let count: SlidingCount = SlidingCount::new(Duration::from_secs(10)).unwrap();
+    let at = |second: u64| Instant::from_millis(second * 1_000);
+    (7_000..7_200).for_each(|second| count.add(at(second), 1));
+    for second in 3_600..7_300 {
+        assert!(second > 3_600 || (count.covering(at(second)), count.inside(at(second))) == (0, 0));
+        count.add(at(second), 1);
+        let covering = count.covering(at(second));
+        assert!(covering <= 12 && covering >= 10.min(second - 3_599), "{covering} at {second} s");
+    }
+}
+
+#[test]
+fn b3_what_was_before_a_step_back_is_not_there_when_the_clock_is_there_again() {
+    // In buckets: one that is not begun this time, one that is, and one that only counts.
+    for again in [100, 101, 102, 103] {
+        let count = second();
+        let at = |bucket: u64| Instant::from_micros(bucket * count.bucket().as_micros());
+        for bucket in 100..104 {
+            count.add(at(bucket), 1_000);
+            assert!(count.covering(at(bucket)) > 0 && count.inside(at(bucket)) > 0);
+        }
+        count.add(at(3), 10);
+        count.add(at(again), 1);
+        for later in again..again + 3 {
+            assert_eq!((count.covering(at(later)), count.inside(at(later))), (1, 1), "{again} again, at {later}");
+        }
+        count.add(at(104), 2);
+        assert_eq!((count.covering(at(104)), count.inside(at(106))), (3, 2), "{again} again");
+    }
+}
+
+#[test]
+fn b3_totals_wrap_and_counts_do_not_notice() {
+    let count = second();
+    for ms in 0..90_000 {
+        count.add(Instant::from_millis(ms), 60_000);
+    }
+    let now = Instant::from_millis(89_999);
+    assert!((1_000..1_263).contains(&(count.covering(now) / 60_000)), "{}", count.covering(now));
+}
+
+#[test]
+fn b3_what_is_added_on_a_condition_is_asked_with_what_there_is() {
+    let count = second();
+    let now = Instant::from_millis(100);
+    assert!((0..3).all(|there| count.add_if(now, 1, |covered| covered == there)));
+    assert!(!count.add_if(now, 1, |covered| covered < 3));
+    let later = Instant::from_millis(5_000);
+    assert!(count.add_if(later, 1, |covered| covered == 0));
+    assert_eq!((count.covering(later), count.inside(later)), (1, 1));
+}
+
+#[test]
+fn b3_much_at_once_fills_a_window_half_and_no_further() {
+    // Of a total of 27 bits.
+    const HALF: u64 = (1 << 26) - 1;
+    for n in [1 << 16, 1 << 26, (1 << 27) - 1, 1 << 27, (1 << 27) + 1, u32::MAX] {
+        let count: SlidingCount = SlidingCount::new(Duration::from_secs(1)).unwrap();
+        let at = |ms: u64| Instant::from_millis(ms);
+        let fits = HALF.min(n.into());
+        assert!(count.add_if(at(0), n, |there| there == 0));
+        assert_eq!((count.covering(at(0)), count.inside(at(0))), (fits, fits), "{n}");
+        count.add(at(0), 5);
+        let most = count.covering(at(0)).max(HALF);
+        count.add(at(0), n);
+        assert!(count.add_if(at(0), n, |there| (fits + 5..=most).contains(&there)));
+        assert!(count.add_if(at(200), n, |there| there >= fits + 5));
+        count.add(at(400), n);
+        count.add(at(400), n);
+        assert!((fits + 5..=most).contains(&count.covering(at(400))), "{n}: {}", count.covering(at(400)));
+        assert!(count.add_if(at(5_000), n, |there| there == 0));
+        assert_eq!((count.covering(at(5_000)), count.inside(at(5_000))), (fits, fits), "{n}");
+        assert!(count.add_if(at(9_000), 3, |there| there == 0));
+        assert_eq!((count.covering(at(9_000)), count.inside(at(9_000))), (3, 3), "{n}");
+    }
+}
+
+#[test]
+fn b3_a_total_that_wraps_while_a_bucket_is_added_to_does_not_carry_into_it() {
+    // Of a total of 28 bits, all but `left`.
+    for (left, is_asked) in (0..=6).flat_map(|left| [(left, false), (left, true)]) {
+        let (count, fresh) = (second(), second());
+        let half = (1 << 27) - 1;
+        for (second, n) in [(0, half), (3, half - 4), (6, 6 - left)] {
+            count.add(Instant::from_millis(second * 1_000), n);
+        }
+        let bucket =
+            |after: u64| Instant::from_millis(9_000) + Duration::from_micros(after * count.bucket().as_micros());
+        for at in [0, 0, 0, 0, 0, 1, 1, 2].map(bucket) {
+            if is_asked {
+                assert!(count.add_if(at, 1, |covered| covered == fresh.covering(at)));
+            } else {
+                count.add(at, 1);
+            }
+            fresh.add(at, 1);
+        }
+        for at in (2..10).map(bucket) {
+            assert_eq!(count.covering(at), fresh.covering(at), "{left} left, at {at:?}");
+            assert_eq!(count.inside(at), fresh.inside(at), "{left} left, at {at:?}");
+        }
+    }
+}
+
+#[test]
+fn b3_nothing_added_is_no_time() {
+    let count = second();
+    count.add(Instant::from_millis(60_000), 5);
+    count.add(Instant::from_millis(1_000), 0);
+    count.add(Instant::from_millis(90_000), 0);
+    assert_eq!(count.covering(Instant::from_millis(60_000)), 5);
 }

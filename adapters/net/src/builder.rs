@@ -26,6 +26,7 @@ use crate::check::{Ask, Checks};
 use crate::fleet::Fleet;
 use crate::host::{CallHost, MAX_ATTEMPTS, MAX_IN_FLIGHT, Shared};
 use crate::http::{Http, HttpRetryPolicy};
+use crate::latencies::CallLatencies;
 use crate::list::{Filter, MAX_SERVERS, Refusal, Servers};
 use crate::naming::{NameError, Named, Server};
 use crate::node::Balancer;
@@ -222,6 +223,9 @@ where
     }
 
     /// Who decides on backups and retries of this channel. Default: nobody refuses.
+    ///
+    /// A policy that is kept at hand too can be asked what it has seen: an [`AdaptiveDelay`](policy::AdaptiveDelay), whose
+    /// delay follows the latencies, or a [`Shadow`](policy::Shadow), which sends no backup and counts what some would do.
     pub fn backup_policy(mut self, policy: Arc<dyn BackupPolicy + Send + Sync>) -> Self {
         self.policy = Some(policy);
         self
@@ -388,7 +392,8 @@ where
         let Self { runtime, transport, options, limits, policy, retry_policy, streaming, .. } = self;
         let limits = Limits::new(limits).map_err(|error| BuildError::Options(error.into()))?;
         let policy = Counted::new((limits, policy.map(policy::Shared)));
-        let shared = Shared { fleet, needs_request_code, options, policy, seeds: Seeds::new(seed) };
+        let (latencies, seeds) = (CallLatencies::default(), Seeds::new(seed));
+        let shared = Shared { fleet, needs_request_code, options, policy, latencies, seeds };
         let blank = {
             // A call that is never polled: it checks the options against what a call holds.
             let host = CallHost::new(&shared, Instant::NEVER);

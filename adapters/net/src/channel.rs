@@ -9,6 +9,7 @@ use hedge_core::balance::ArrangeError;
 use hedge_core::call::{Call, End, Report};
 use hedge_core::drive::{CallFailure, Driver, SendTransport, drive};
 use hedge_core::health::HealthError;
+use hedge_core::latency::Snapshot;
 use hedge_core::policy::{self, Denial, Extra, Idempotency, Judgement, RetryPolicy, Timeout};
 use hedge_core::time::Instant;
 
@@ -116,6 +117,11 @@ where
             Timeout::After(timeout) => now + timeout,
             Timeout::Never => Instant::NEVER,
         };
+        let with_own;
+        if let Some(own) = core.backup_policy {
+            with_own = (own, &shared.latencies);
+            core.backup_policy = Some(&with_own);
+        }
         let (host, ids);
         match &options.servers {
             None => host = CallHost::new(shared, deadline),
@@ -143,8 +149,10 @@ where
             drive(&mut call, slots, driver, start).await
         };
 
+        // Looked up again, so that a call that waits keeps no room for them.
+        let Inner { runtime, shared, streaming, .. } = &*self.inner;
         // From here on nothing waits, so whoever drops the future cannot come between a count and its lease.
-        let (report, at_work) = (call.report().clone(), call.winner_in_flight());
+        let (report, at_work, deadline) = (call.report().clone(), call.winner_in_flight(), call.deadline());
         drop(call);
         let trace = Trace::new(report, host.into_tried());
         let winner = trace.winner().and_then(|winner| trace.node(winner)).cloned();
@@ -200,8 +208,7 @@ where
     /// Whether a server takes calls now: it is in the list, was not taken out by hand, its connection has not broken (H1),
     /// and its breaker lets an attempt through (H2).
     pub fn usable(&self, server: &Server) -> bool {
-        let fleet = &self.inner.shared.fleet;
-        let now = self.inner.runtime.now();
+        let (fleet, now) = (&self.inner.shared.fleet, self.now());
         fleet.load().nodes.named(server).is_some_and(|node| fleet.health.usable(&node.health, now))
     }
 
@@ -229,6 +236,43 @@ where
     /// How many extra attempts of a kind were refused for a reason since the channel was made. Wraps.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.inner.shared.policy.denied(extra, reason)
+    }
+
+    /// How long calls took in the last 10 s: how many there were, in all and a second, their mean, the longest, percentiles
+    /// and the distribution.
+    ///
+    /// A call takes from its start to its end, retries and backups included; one whose body is streamed, to the head. What
+    /// is accepted or [`Fatal`](policy::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
+    /// [abandoned](Snapshot::abandoned): failed, late, cancelled, or without a server, an answer would have taken longer
+    /// than that, and percentiles are those of the latencies as if all had waited for theirs. A call whose options cannot be
+    /// carried out is none, nor is one that was never polled.
+    ///
+    /// How long *attempts* take, which is what a backup's delay goes by, [`AdaptiveDelay`](policy::AdaptiveDelay) and
+    /// [`Shadow`](policy::Shadow) tell of themselves; see [`Channel::now`].
+    ///
+    /// # Cost
+    /// A channel holds 2 KB for this, and a call's end is one atomic addition more; now and then one does some microseconds
+    /// of [upkeep](hedge_core::latency#cost). Asking copies 2 KB.
+    ///
+    /// ```
+    /// use hedge_net::{Runtime, http::Http, latency::Quantile};
+    ///
+    /// fn show<R: Runtime>(channel: &hedge_net::Channel<R, Http<R>>) {
+    ///     let latencies = channel.latencies();
+    ///     println!("{} calls, {} a second, the longest {}", latencies.count(), latencies.qps(), latencies.max());
+    ///     if let Some(p99) = latencies.quantile(Quantile::P99) {
+    ///         println!("99 % took at most {p99}");
+    ///     }
+    /// }
+    /// ```
+    pub fn latencies(&self) -> Snapshot {
+        self.inner.shared.latencies.snapshot(self.now())
+    }
+
+    /// The time on the channel's clock, which is what a policy is told of; for snapshots of a policy's own latencies:
+    /// `adaptive.latencies().snapshot(channel.now())`.
+    pub fn now(&self) -> Instant {
+        self.inner.runtime.now()
     }
 
     /// The transport.

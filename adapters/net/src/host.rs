@@ -11,6 +11,7 @@ use hedge_core::time::Instant;
 
 use crate::address::Address;
 use crate::fleet::Fleet;
+use crate::latencies::CallLatencies;
 use crate::list::{MAX_SERVERS, View};
 use crate::naming::Server;
 use crate::node::Node;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) needs_request_code: bool,
     pub(crate) options: ChannelOptions,
     pub(crate) policy: Policy,
+    pub(crate) latencies: CallLatencies,
     pub(crate) seeds: Seeds,
 }
 
@@ -188,6 +190,7 @@ impl Host for CallHost<'_> {
 
     fn ended(&self, call: &Ended<'_>) {
         self.shared.policy.ended(call);
+        self.shared.latencies.ended(call);
     }
 }
 

@@ -11,6 +11,8 @@
 //! | read what came of it | [`Reply`], [`CallError`], [`Report`] |
 //! | set what calls may do | [`Builder::options`], [`Builder::limits`], or `Builder::config` from a file (feature `serde`) |
 //! | choose how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
+//! | have backups follow the latencies, or only counted | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
+//! | see how long calls take | [`Channel::latencies`], [`latency`] |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
 //! | have servers that are down checked | [`Builder::health_checks`], [`Channel::set_check_interval`] |
 //! | isolate servers that fail | [`Builder::circuit_breaker`], [`Builder::recovery`] |
@@ -31,6 +33,7 @@ mod error;
 mod fleet;
 mod host;
 pub mod http;
+mod latencies;
 mod list;
 mod naming;
 mod node;
@@ -53,10 +56,12 @@ pub use hedge_core::health::{
     BreakerOptions, CheckOptions, CircuitOptions, FailureOptions, HealthError, IsolationLimit, IsolationOptions,
     RecoveryOptions, WindowOptions,
 };
+pub use hedge_core::latency;
 pub use hedge_core::limit::{BudgetOptions, LimitError, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 pub use hedge_core::policy::{
-    AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind, ChannelOptions, Code, ConfigError, Denial, ErrorKind,
-    Extra, FailMode, Idempotency, Judgement, OnEarlyFailure, Pushback, RetryPolicy, RetryTarget, Timeout, Verdict,
+    AdaptiveDelay, AdaptiveError, AdaptiveOptions, AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind,
+    ChannelOptions, Code, ConfigError, Denial, ErrorKind, Extra, FailMode, Idempotency, Judgement, OnEarlyFailure,
+    Pushback, RetryPolicy, RetryTarget, Shadow, ShadowCount, Target, Timeout, Verdict,
 };
 #[cfg(feature = "serde")]
 pub use hedge_core::policy::{ChannelConfig, service_config};

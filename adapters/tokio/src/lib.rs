@@ -48,6 +48,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # A delay that follows the latencies
+//!
+//! ```
+//! use std::sync::Arc;
+//! use hedge_net::latency::Quantile;
+//! use hedge_net::{AdaptiveDelay, AdaptiveOptions};
+//!
+//! let adaptive = Arc::new(AdaptiveDelay::new(AdaptiveOptions::DEFAULT)?);
+//! let channel = hedge_tokio::builder("list://10.0.0.1:8001,10.0.0.2:8001")
+//!     .load_balancer("rr")
+//!     .backup_policy(adaptive.clone())
+//!     .build()?;
+//! // Later: how long the calls took, and the attempts, which is what the delay follows.
+//! let (calls, attempts) = (channel.latencies(), adaptive.latencies().snapshot(channel.now()));
+//! assert_eq!((calls.count(), attempts.quantile(Quantile::P95)), (0, None));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Transports
 //!
 //! A transport of one's own takes [`hedge_net::Channel::with_transport`]`(Tokio::new(), transport, servers)`.

@@ -12,6 +12,7 @@ use hedge_core::health::{
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Idempotency, Timeout};
 
+use crate::latencies::CallLatencies;
 use crate::set::{SetBalancer, SetBreaker};
 use crate::shared::{Judge, OnEnd, Settings, Shared};
 use crate::{HedgeLayer, HedgeSet, MAX_ATTEMPTS, MAX_IN_FLIGHT, Plain, Report, RetryErrors};
@@ -131,6 +132,9 @@ impl<T, R, C> Builder<T, R, C> {
     }
 
     /// Who limits backups and retries, gives the delay, and hears of every call's end, dropped calls included (B2).
+    ///
+    /// A policy that is kept at hand too can be asked what it has seen: an [`AdaptiveDelay`](policy::AdaptiveDelay), whose
+    /// delay follows the latencies, or a [`Shadow`](policy::Shadow), which sends no backup and counts what some would do.
     pub fn backup_policy(mut self, policy: Arc<dyn BackupPolicy + Send + Sync>) -> Self {
         self.policy = Some(policy);
         self
@@ -233,7 +237,8 @@ impl<T, R, C> Builder<T, R, C> {
             return Err(ConfigError::TooManyInFlight { max_backups: options.max_backups, slots: MAX_IN_FLIGHT });
         }
         let policy = Counted::new((Limits::new(limits)?, policy.map(policy::Shared)));
-        let settings = Settings { options, policy, seeds: Seeds::new(seed), on_end };
+        let (latencies, seeds) = (CallLatencies::default(), Seeds::new(seed));
+        let settings = Settings { options, policy, latencies, seeds, on_end };
         Ok(Shared { settings, timer, judge: Judge(retry_policy), protocol })
     }
 }

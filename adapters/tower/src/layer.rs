@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use hedge_core::balance::Seeds;
 use hedge_core::call::{AddressKey, Finished, Host, Kind, NoServer, Pick, Selection, ServerId};
 use hedge_core::drive::{Addresses, Timer};
+use hedge_core::latency::Snapshot;
 use hedge_core::policy::{BackupDelay, ChannelOptions, Denial, Ended, Extra, RetryPolicy};
 use hedge_core::time::Instant;
 use tower_layer::Layer;
@@ -72,6 +73,32 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
     /// How many extra attempts of a kind were refused for a reason, of all services of the layer. Wraps.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.shared.settings.policy.denied(extra, reason)
+    }
+
+    /// How long calls took in the last 10 s, of all services of the layer: how many there were, in all and a second, their
+    /// mean, the longest, percentiles and the distribution.
+    ///
+    /// A call takes from its start to its end, retries and backups included. What is accepted or
+    /// [`Fatal`](hedge_core::policy::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
+    /// [abandoned](Snapshot::abandoned): an answer would have taken longer than that, and percentiles are those of the
+    /// latencies as if all had waited for theirs. A call whose options cannot be carried out is none.
+    ///
+    /// A layer holds 2 KB for this, and a call's end is one atomic addition more; now and then one does some microseconds
+    /// of [upkeep](hedge_core::latency#cost). Asking copies 2 KB.
+    pub fn latencies(&self) -> Snapshot
+    where
+        T: Timer,
+    {
+        self.shared.settings.latencies.snapshot(self.now())
+    }
+
+    /// The time on the layer's clock, which is what a policy is told of; for snapshots of a policy's own latencies:
+    /// `adaptive.latencies().snapshot(service.now())`.
+    pub fn now(&self) -> Instant
+    where
+        T: Timer,
+    {
+        self.shared.timer.now()
     }
 
     /// The service, taken out.

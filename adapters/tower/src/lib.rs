@@ -81,6 +81,7 @@ mod builder;
 mod error;
 #[cfg(feature = "http")]
 mod http;
+mod latencies;
 mod layer;
 mod options;
 mod protocol;

@@ -66,6 +66,11 @@ where
                 options.max_retry = Some(0);
             }
         }
+        let with_own;
+        if let Some(own) = options.backup_policy {
+            with_own = (own, &settings.latencies);
+            options.backup_policy = Some(&with_own);
+        }
         let mut call = Call::<_, MAX_ATTEMPTS>::new(&host, &options, timer.now()).map_err(Error::Config)?;
         let driver = Driver::new(timer, judge).cancelled_by(own.cancel.as_deref());
         let mut start = |attempt| {
@@ -77,7 +82,7 @@ where
         let result = if call.max_backups() <= 1 {
             drive(&mut call, [pin!(None), pin!(None)], driver, start).await
         } else {
-            let start = |attempt| Box::pin(start(attempt));
+            let start = move |attempt| Box::pin(start(attempt));
             let slots: [_; MAX_IN_FLIGHT] = [pin!(None), pin!(None), pin!(None), pin!(None), pin!(None)];
             drive(&mut call, slots, driver, start).await
         };
@@ -88,6 +93,8 @@ where
             Err(CallFailure::Ended { end, last }) => Err(Error::ended(end, last.and_then(Result::err).flatten())),
             Err(CallFailure::Config(error)) => return Err(Error::Config(error)),
         };
+        // Looked up again, so that a call that waits keeps no room for them.
+        let Shared { settings, protocol, .. } = host.as_ref();
         if let Some(on_end) = &settings.on_end {
             on_end(call.report());
         }

@@ -10,6 +10,7 @@ use hedge_core::policy::{
 use hedge_core::time::Instant;
 
 use crate::Report;
+use crate::latencies::CallLatencies;
 
 /// Everything that calls share but the services.
 pub(crate) struct Shared<T, R, C> {
@@ -29,6 +30,7 @@ pub(crate) type Policy = Counted<(Limits, Option<policy::Shared<Arc<dyn BackupPo
 pub(crate) struct Settings {
     pub(crate) options: ChannelOptions,
     pub(crate) policy: Policy,
+    pub(crate) latencies: CallLatencies,
     pub(crate) seeds: Seeds,
     pub(crate) on_end: Option<OnEnd>,
 }
@@ -48,6 +50,7 @@ impl Settings {
 
     pub(crate) fn ended(&self, call: &Ended<'_>) {
         self.policy.ended(call);
+        self.latencies.ended(call);
     }
 }
 

@@ -525,16 +525,11 @@ where
         }
         self.notified = true;
         let elapsed = self.report.elapsed();
-        if self.report.not_hedged() == Some(NotHedged::Shadow) && elapsed <= self.backup_delay {
+        if self.report.reason() == NotHedged::Shadow && elapsed <= self.backup_delay {
             self.report.set_not_hedged(NotHedged::FinishedFirst);
         }
-        let ended = Ended {
-            end,
-            at: self.report.started() + elapsed,
-            elapsed,
-            attempts: self.report.attempts(),
-            not_hedged: self.report.not_hedged(),
-        };
+        let times = (self.report.started() + elapsed, elapsed);
+        let ended = Ended::new(end, times, self.report.attempts(), self.report.reason());
         match self.options.backup_policy {
             Some(policy) => policy.ended(&ended),
             None => self.host.ended(&ended),

@@ -376,6 +376,11 @@ impl<const N: usize> Report<N> {
         if self.backups() > 0 { None } else { Some(self.not_hedged) }
     }
 
+    /// Why no backup was sent, if none was.
+    pub(super) const fn reason(&self) -> NotHedged {
+        self.not_hedged
+    }
+
     /// Whether any attempt is in flight.
     pub(super) fn in_flight(&self) -> bool {
         self.attempts.iter().any(Attempt::in_flight)

@@ -148,15 +148,10 @@ impl Snapshot {
         let most = sums.map(|cell| cell.answered.max(cell.abandoned)).max().unwrap_or(0);
         let (before, after) = (self.scale, (32_u8..64).find(|bits| most >> bits == 0).map_or(0, |bits| bits - 32));
         self.scale = before.max(after);
-        let mut over = [0; 2];
+        // What one leaves over is less than 2^-23 of what has outgrown its word.
         for (held, cell) in self.cells.iter_mut().zip(cells) {
             let sum = widened(*held, before).plus(cell);
-            for ((held, over), sum) in held.iter_mut().zip(&mut over).zip([sum.answered, sum.abandoned]) {
-                // What one leaves over goes to the next, so that of a tail of ones as much is left as of the others.
-                let whole = sum + *over;
-                *over = whole & ((1 << self.scale) - 1);
-                *held = u32::try_from(whole >> self.scale).unwrap_or(u32::MAX);
-            }
+            *held = [sum.answered, sum.abandoned].map(|sum| u32::try_from(sum >> self.scale).unwrap_or(u32::MAX));
         }
     }
 

@@ -29,7 +29,7 @@ impl<const N: usize> Grants<N> {
     ///
     /// One that was given back goes first: another limit that refuses all that this one grants would use this one up.
     pub(super) fn grant(&self, now: Instant, allows: impl Fn(u64) -> bool) -> bool {
-        if self.spare.load(Ordering::Relaxed) != 0 && self.take_spare(now, &allows) {
+        if self.spare.load(Ordering::SeqCst) != 0 && self.take_spare(now, &allows) {
             return true;
         }
         match self.counted.claim(now, |granted| allows(granted.saturating_add(1))) {

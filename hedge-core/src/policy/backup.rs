@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ops::Deref;
 
-use crate::call::{Attempt, End, NotHedged};
+use crate::call::{Attempt, End, Kind, NotHedged};
 use crate::time::{Duration, Instant};
 
 /// After how long a call that has not been answered is sent to another server too. In a file: a duration, or `"disabled"`;
@@ -99,15 +99,25 @@ pub struct Ended<'a> {
     pub elapsed: Duration,
     /// Its attempts, in the order of their starts.
     pub attempts: &'a [Attempt],
-    /// Why it had no backup (L19).
-    pub not_hedged: Option<NotHedged>,
+    reason: NotHedged,
 }
 
-#[cfg(test)]
 impl<'a> Ended<'a> {
-    /// Of a call that had a backup.
-    pub(crate) const fn new(end: End, at: Instant, elapsed: Duration, attempts: &'a [Attempt]) -> Self {
-        Self { end, at, elapsed, attempts, not_hedged: None }
+    /// A call that ended after so long, and the reason why it had no backup, if it had none.
+    pub(crate) const fn new(
+        end: End,
+        (at, elapsed): (Instant, Duration),
+        attempts: &'a [Attempt],
+        reason: NotHedged,
+    ) -> Self {
+        Self { end, at, elapsed, attempts, reason }
+    }
+
+    /// Why it had no backup (L19); `None` if it had one.
+    #[must_use]
+    pub fn not_hedged(&self) -> Option<NotHedged> {
+        let hedged = self.attempts.iter().any(|attempt| attempt.kind() == Kind::Backup);
+        if hedged { None } else { Some(self.reason) }
     }
 }
 
@@ -309,7 +319,7 @@ mod tests {
             assert_eq!(policy.may_retry(NOW), Err(Denial::Policy));
             policy.take_back(Extra::Retry, NOW);
             policy.take_back(Extra::Backup, NOW);
-            policy.ended(&Ended::new(End::Accepted, NOW, Duration::ZERO, &[]));
+            policy.ended(&Ended::new(End::Accepted, (NOW, Duration::ZERO), &[], NotHedged::Disabled));
         }
         let noting = Noting::default();
         let noted = || noting.0.swap(0, Ordering::Relaxed);

@@ -256,6 +256,7 @@ mod tests {
     use super::*;
     use std::string::ToString;
 
+    use crate::call::NotHedged;
     use crate::policy::RetryTarget;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -364,7 +365,7 @@ mod tests {
         assert_eq!(limits.may_retry(now), Ok(()), "the budget's minimum");
         for completed in 0..100 {
             assert_eq!(limits.may_back_up(now), Err(Denial::Ratio), "after {completed} calls");
-            limits.ended(&Ended::new(End::Accepted, now, Duration::ZERO, &[]));
+            limits.ended(&Ended::new(End::Accepted, (now, Duration::ZERO), &[], NotHedged::Disabled));
         }
         assert_eq!(limits.may_back_up(now), Ok(()), "one in a hundred");
     }

@@ -113,7 +113,7 @@ impl<const D: usize> BackupPolicy for Shadow<D> {
         for (span, sample) in call.attempts.iter().filter_map(sample_of) {
             let _ = self.latencies.note(call.at, span, sample);
         }
-        match call.not_hedged {
+        match call.not_hedged() {
             Some(NotHedged::FinishedFirst) if !call.attempts.is_empty() => {
                 self.calls.fetch_add(1, Ordering::Relaxed);
             }

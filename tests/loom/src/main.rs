@@ -5,6 +5,8 @@
 //! re-exported from hedge-core. loom takes sequentially consistent operations for acquire and release: that two threads
 //! which count in different places do not both miss the other is not shown here.
 
+#[path = "../../../hedge-core/src/policy/allowance.rs"]
+mod allowance;
 mod atomic;
 #[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/balance/mod.rs"]

@@ -1,28 +1,30 @@
 //! The models: what is shared, what threads do to it at once, and what has to be true after it.
 
+mod allowance;
 mod balance;
 mod health;
+mod latency;
+mod window;
 
 use std::sync::atomic::Ordering;
 
 use hedge_core::policy::{BackupPolicy, Denial, Extra};
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::Instant;
 use loom::sync::Arc;
 
 use crate::atomic::LOADS;
-use crate::check::{check, check_walks, together};
-use crate::latency::{LatencyRecorder, Quantile};
+use crate::check::{check, together};
 use crate::limit::{Budget, BudgetOptions, Counted, RatioLimit, RatioMode, RatioOptions, TokenBucket, TokenOptions};
-use crate::window::SlidingCount;
 
 /// All of them.
 pub(crate) fn all() {
-    windows();
+    window::all();
     ratios();
     budgets();
     buckets();
     refusals();
-    latencies();
+    allowance::all();
+    latency::all();
     balance::all();
     health::all();
 }
@@ -36,60 +38,7 @@ fn granted(answers: &[bool]) -> usize {
     answers.iter().filter(|granted| **granted).count()
 }
 
-// ---- window ----
-
 const NOW: Instant = Instant::from_millis(10);
-/// In the place of [`NOW`], a round of the four buckets later.
-const NEXT_ROUND: Instant = Instant::from_millis(10 + 2_097);
-
-fn count() -> Arc<SlidingCount<4>> {
-    let count = SlidingCount::new(Duration::from_secs(1)).expect("a window of a second");
-    assert_eq!(count.bucket(), Duration::from_micros(1 << 19), "half a second");
-    Arc::new(count)
-}
-
-fn windows() {
-    check("window: what two add to a bucket is counted", || {
-        let count = count();
-        together(&count, [|count| count.add(NOW, 1), |count| count.add(NOW, 2)]);
-        assert_eq!(count.covering(NOW), 3);
-    });
-    check("window: what two add to neighbouring buckets is counted", || {
-        let count = count();
-        together(&count, [|count| count.add(NOW, 1), |count| count.add(at(600), 2)]);
-        assert_eq!(count.covering(at(600)), 3);
-    });
-    check("window: a bucket that is taken over loses nothing of its new round", || {
-        let count = count();
-        count.add(NOW, 40);
-        together(&count, [|count| count.add(NOW, 1), |count| count.add(NEXT_ROUND, 2)]);
-        // Who comes late is counted in the later round, or has been forgotten with its own.
-        assert!([2, 3].contains(&count.covering(NEXT_ROUND)));
-    });
-    check("window: two who take over a bucket forget its past once", || {
-        let count = count();
-        count.add(NOW, 40);
-        together(&count, [|count| count.add(NEXT_ROUND, 1), |count| count.add(NEXT_ROUND, 2)]);
-        assert_eq!(count.covering(NEXT_ROUND), 3);
-    });
-    check("window: who counts while a bucket is taken over sees nothing of its past", || {
-        let count = count();
-        count.add(NOW, 40);
-        let add = |count: &SlidingCount<4>| {
-            count.add(NEXT_ROUND, 1);
-            0
-        };
-        let seen = together(&count, [add, |count| count.covering(NEXT_ROUND)]);
-        assert!(seen.iter().all(|seen| *seen <= 1));
-    });
-    check("window: a bucket that two begin while the one before is added to keeps what is its own", || {
-        let count = count();
-        let next = |count: &SlidingCount<4>| count.add(at(600), 1);
-        together(&count, [next, next, |count| count.add(NOW, 1)]);
-        // A window that begins with that bucket: who came late may count in it, and nothing else.
-        assert!([2, 3].contains(&count.covering(at(1_700))));
-    });
-}
 
 // ---- limits ----
 
@@ -247,69 +196,5 @@ fn refusals() {
         assert_eq!((denied(Extra::Backup), denied(Extra::Retry)), (0, 0));
         together(&counted, [backs_up, backs_up, |counted| counted.may_retry(NOW).is_ok()]);
         assert_eq!((denied(Extra::Backup), denied(Extra::Retry)), (2, 1));
-    });
-}
-
-// ---- latency ----
-
-/// A recorder over a second, in halves of 31 slices, with one sample in its first slice.
-fn recorder() -> Arc<LatencyRecorder> {
-    let recorder = LatencyRecorder::new(Duration::from_secs(1), Quantile::P95).expect("a window of a second");
-    assert_eq!(recorder.window().as_micros(), recorder.slice().as_micros() * 62);
-    recorder.record(recorder.at(1), MS);
-    assert_eq!((recorder.held(1), recorder.kept()), (1, None), "the upkeep comes before the sample");
-    Arc::new(recorder)
-}
-
-const MS: Duration = Duration::from_millis(1);
-
-/// As precisely as a bucket tells.
-fn is_a_millisecond(kept: Duration) -> bool {
-    kept.as_micros().abs_diff(1_000) <= 60
-}
-
-impl LatencyRecorder {
-    fn at(&self, slice: u64) -> Instant {
-        Instant::from_micros(self.slice().as_micros() * slice)
-    }
-
-    fn held(&self, slice: u64) -> u64 {
-        self.snapshot(self.at(slice)).count()
-    }
-
-    fn one(&self, slice: u64) -> u64 {
-        self.record(self.at(slice), MS);
-        0
-    }
-}
-
-fn latencies() {
-    check_walks("latency: no sample is lost when a slice begins, and one of two does the upkeep", || {
-        let recorder = recorder();
-        together(&recorder, [|recorder| recorder.one(2), |recorder| recorder.one(2)]);
-        assert_eq!(recorder.held(2), 3);
-        assert!(recorder.kept().is_some_and(is_a_millisecond));
-    });
-    check_walks("latency: no sample is lost when the halves take turns", || {
-        let recorder = recorder();
-        together(&recorder, [|recorder| recorder.one(35), |recorder| recorder.one(35)]);
-        assert_eq!(recorder.held(35), 3);
-        assert!(recorder.kept().is_some_and(is_a_millisecond));
-    });
-    check_walks("latency: after a pause of a window its past is gone, and whoever does the upkeep is counted", || {
-        let recorder = recorder();
-        together(&recorder, [|recorder| recorder.one(100), |recorder| recorder.one(100)]);
-        // Who records while both halves are cleared may be cleared with them.
-        assert!([1, 2].contains(&recorder.held(100)));
-    });
-    check_walks("latency: who asks for the delay while the halves take turns is told what it was or is", || {
-        let recorder = recorder();
-        recorder.record(recorder.at(2), MS);
-        let asks = |recorder: &LatencyRecorder| {
-            assert!(recorder.kept().is_some_and(is_a_millisecond) && !recorder.is_stale(recorder.at(35)));
-            0
-        };
-        together(&recorder, [|recorder| recorder.one(35), asks]);
-        assert_eq!(recorder.held(35), 3);
     });
 }

@@ -47,7 +47,7 @@ impl Stream {
     /// The reply on a connection, which goes back home after it.
     pub(super) fn new(incoming: Incoming, on: Busy, home: Arc<dyn Home>, limit: usize) -> Self {
         let Busy { connection, sent } = on;
-        let connection = Some((connection, home));
+        let connection = connection.map(|connection| (connection, home));
         Self { incoming, connection, sent, limit, ended: false, deadline: None, lease: None }
     }
 

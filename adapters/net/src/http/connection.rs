@@ -19,13 +19,14 @@ use crate::runtime::{Runtime, before};
 /// A connection and the right to it: dropping it closes the socket at once, whatever is under way.
 pub(super) struct Connection {
     sender: http1::SendRequest<SendBody>,
-    /// The connection's task ends when this is dropped.
-    _open: oneshot::Sender<Infallible>,
+    /// The connection's task ends when this is dropped, and this tells when it has.
+    open: oneshot::Sender<Infallible>,
 }
 
 /// A connection with a reply on it.
 pub(super) struct Busy {
-    pub(super) connection: Connection,
+    /// `None` once it is of no use any more.
+    pub(super) connection: Option<Connection>,
     /// Tells whether the request's body has left, where it may come later than the reply.
     pub(super) sent: Option<Sent>,
 }
@@ -52,15 +53,31 @@ impl Connection {
             })
             .await;
         });
-        Ok(Self { sender, _open: open })
+        Ok(Self { sender, open })
     }
 
-    /// Sends a request; what is handed back in the error has not left.
+    /// Sends a request; answers the reply, and the connection if it can go on. What is handed back in the error has not
+    /// left.
     pub(super) async fn send(
-        &mut self,
+        self,
         request: Request<SendBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<SendBody>>> {
-        self.sender.try_send_request(request).await
+    ) -> Result<(Option<Self>, Response<Incoming>), TrySendError<Request<SendBody>>> {
+        let Self { mut sender, mut open } = self;
+        let mut reply = pin!(sender.try_send_request(request));
+        let mut sender = Some(sender);
+        let reply = poll_fn(|cx| {
+            let ended = open.poll_canceled(cx).is_ready();
+            let answer = reply.as_mut().poll(cx);
+            if answer.is_ready() || !ended {
+                return answer;
+            }
+            // The task has ended while the request was put into its channel, and has not seen it: nobody would ever take it
+            // out. It comes back when the channel goes, which is when its sender does.
+            sender = None;
+            reply.as_mut().poll(cx)
+        })
+        .await?;
+        Ok((sender.map(|sender| Self { sender, open }), reply))
     }
 
     /// Ready when the next request may be sent; an error once it never will.

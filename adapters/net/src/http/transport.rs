@@ -108,7 +108,7 @@ impl<R: Runtime> Http<R> {
         let sent = body.sent();
         let mut message = head.map(|()| body);
         loop {
-            let (mut connection, is_new) = match pool.take() {
+            let (connection, is_new) = match pool.take() {
                 Some(connection) => (connection, false),
                 None => match Connection::open(&self.runtime, &attempt.address, attempt.connect_deadline).await {
                     Ok(connection) => (connection, true),
@@ -120,7 +120,7 @@ impl<R: Runtime> Http<R> {
                 },
             };
             match connection.send(message).await {
-                Ok(response) => return Ok((Busy { connection, sent }, response)),
+                Ok((connection, response)) => return Ok((Busy { connection, sent }, response)),
                 Err(mut error) => match error.take_message() {
                     None => return Err(HttpError::sent(error.into_error())),
                     Some(unsent) if is_new => {
@@ -140,9 +140,9 @@ async fn passes<R: Runtime>(runtime: &R, address: &Address, path: PathAndQuery) 
     *request.uri_mut() = path.into();
     let message = request::head(&request, &host)?.map(|()| SendBody::Bytes(None));
     // The checker's time limit is whoever drops this.
-    let mut connection = Connection::open(runtime, address, None).await?;
+    let connection = Connection::open(runtime, address, None).await?;
     let answer = connection.send(message).await;
-    Ok(answer.is_ok_and(|response| response.status().is_success()))
+    Ok(answer.is_ok_and(|(_, response)| response.status().is_success()))
 }
 
 impl<R: Runtime> SendTransport for Http<R> {

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use hedge_core::cluster::ClusterError;
 use hedge_core::drive::Timer;
 use hedge_core::health::Health;
+use hedge_core::latency::Snapshot;
 use hedge_core::policy::{Denial, Extra, RetryPolicy};
 use hedge_core::time::Instant;
 use tower_service::Service;
@@ -88,6 +89,24 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.inner.shared.settings.policy.denied(extra, reason)
     }
+
+    /// How long calls took in the last 10 s: see [`Hedge::latencies`](crate::Hedge::latencies). Calls that found no server
+    /// count as abandoned too.
+    pub fn latencies(&self) -> Snapshot
+    where
+        T: Timer,
+    {
+        self.inner.shared.settings.latencies.snapshot(self.now())
+    }
+
+    /// The time on the set's clock, which is what a policy is told of; for snapshots of a policy's own latencies:
+    /// `adaptive.latencies().snapshot(set.now())`.
+    pub fn now(&self) -> Instant
+    where
+        T: Timer,
+    {
+        self.inner.shared.timer.now()
+    }
 }
 
 impl<K: Ord + fmt::Display, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
@@ -149,10 +168,6 @@ impl<K: Ord, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
     /// How many attempts a server is working on; 0 if there is none of that key.
     pub fn in_flight(&self, key: &K) -> u32 {
         self.inner.servers.load().list.named(key).map_or(0, |node| node.in_flight())
-    }
-
-    fn now(&self) -> Instant {
-        self.inner.shared.timer.now()
     }
 }
 
