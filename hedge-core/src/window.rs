@@ -307,7 +307,7 @@ impl<const N: usize> SlidingCount<N> {
         let first = packing.bucket(bucket.wrapping_sub(before));
         let total = self.begun_from(first, before)?;
         // No bucket up to the one that was found will begin any more.
-        known.store(packing.word(Mark { bucket, total }), Ordering::Relaxed);
+        store(known, packing.word(Mark { bucket, total }));
         Some(total)
     }
 
@@ -392,11 +392,12 @@ impl<const N: usize> SlidingCount<N> {
                 let _ = exchange(slot, there, there.wrapping_sub((N as u64) << packing.total_bits));
             }
         }
-        self.covering.store(UNKNOWN, Ordering::Relaxed);
-        self.inside.store(UNKNOWN, Ordering::Relaxed);
+        store(&self.covering, UNKNOWN);
+        store(&self.inside, UNKNOWN);
     }
 
     /// The bucket of `now`, or the latest if that is a little later: the clock went back.
+    #[cfg_attr(target_os = "none", inline(never))]
     const fn bucket_at(&self, now: Instant, word: u64) -> u64 {
         let (at, latest) = (self.bucket_of(now), self.packing().mark(word).bucket);
         if word != 0 && self.is_late(at, latest) { latest } else { at }
@@ -404,6 +405,7 @@ impl<const N: usize> SlidingCount<N> {
 
     /// Whether a bucket is another, or so little before it that the clock stands still until it is there again. Every other
     /// comes after it.
+    #[cfg_attr(target_os = "none", inline(never))]
     const fn is_late(&self, bucket: u64, latest: u64) -> bool {
         self.packing().bucket(latest.wrapping_sub(bucket)) <= self.late()
     }
@@ -436,6 +438,12 @@ impl<const N: usize> SlidingCount<N> {
 #[cfg_attr(not(target_os = "none"), inline)]
 fn load(word: &AtomicU64) -> u64 {
     word.load(Ordering::SeqCst)
+}
+
+#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(not(target_os = "none"), inline)]
+fn store(word: &AtomicU64, value: u64) {
+    word.store(value, Ordering::Relaxed);
 }
 
 /// Changes a word if it is `old`; else what it is.

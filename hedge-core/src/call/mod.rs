@@ -415,10 +415,9 @@ where
 
     /// When the first backup is due, or why there is none (L4, L19).
     fn first_backup(&mut self) -> Result<Instant, NotHedged> {
-        let (delay, on_paper) = match self.resolve_backup() {
-            BackupDelay::Disabled => return Err(NotHedged::Disabled),
-            BackupDelay::After(delay) => (delay, false),
-            BackupDelay::Shadow(delay) => (delay, true),
+        let resolved = self.resolve_backup();
+        let (BackupDelay::After(delay) | BackupDelay::Shadow(delay)) = resolved else {
+            return Err(NotHedged::Disabled);
         };
         self.backup_delay = delay;
         let at = self.report.started() + delay;
@@ -434,7 +433,7 @@ where
             Err(NotHedged::NoAttemptLeft)
         } else if !self.host.options().same_server_backup && !self.several_addresses() {
             Err(NotHedged::NoOtherServer)
-        } else if on_paper {
+        } else if matches!(resolved, BackupDelay::Shadow(_)) {
             Err(NotHedged::Shadow)
         } else {
             Ok(at)

@@ -119,7 +119,8 @@ impl Default for RatioOptions {
 pub struct RatioLimit<const N: usize = 16> {
     granted: Grants<N>,
     completed: SlidingCount<N>,
-    mode: RatioMode,
+    /// `None`: it is off.
+    mode: Option<RatioMode>,
     max: u32,
     burst: u32,
     delay: Option<BackupDelay>,
@@ -138,11 +139,12 @@ impl<const N: usize> RatioLimit<N> {
             RatioMode::Exact => SlidingCount::over(window),
             RatioMode::Cached => SlidingCount::over(window).keeping_all(),
         };
+        let max = millionths(options.max_backup_ratio);
         Ok(Self {
             granted: Grants::new(count()),
             completed: count(),
-            mode: options.mode,
-            max: millionths(options.max_backup_ratio),
+            mode: Some(options.mode).filter(|mode| *mode == RatioMode::Cached || max < WHOLE),
+            max,
             burst: options.burst,
             delay: u32::try_from(options.backup_request_ms)
                 .ok()
@@ -182,10 +184,10 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
         let most = match self.mode {
-            RatioMode::Exact if self.max >= WHOLE => return Ok(()),
-            RatioMode::Exact => self.earned(now),
-            RatioMode::Cached if self.look_up(now) => u64::MAX,
-            RatioMode::Cached => return Err(Denial::Ratio),
+            None => return Ok(()),
+            Some(RatioMode::Exact) => self.earned(now),
+            Some(RatioMode::Cached) if self.look_up(now) => u64::MAX,
+            Some(RatioMode::Cached) => return Err(Denial::Ratio),
         };
         // One question for both: on a microcontroller a second copy of the grant would be 700 bytes.
         let fits = |granted: u64| granted.saturating_mul(WHOLE.into()) <= most;

@@ -34,7 +34,7 @@ pub enum Service {
 /// of each; `requests` of them are measured. A second copy is a backup after no time at all.
 ///
 /// # Errors
-/// As [`Fleet::run`].
+/// As [`FleetOf::run`].
 pub fn run(service: Service, load: f64, two_copies: bool, requests: usize, seed: u64) -> Result<Measured, Broken> {
     let latency = match service {
         Service::Constant => Latency::Constant(UNIT),

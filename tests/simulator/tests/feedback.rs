@@ -1,6 +1,6 @@
 //! A delay that adapts where its backups are load: servers that work on one attempt at a time, the others in a queue, and serve
 //! to its end what nobody waits for any more (B7).
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 use std::cell::RefCell;
 
