@@ -62,7 +62,7 @@ pub struct AdaptiveOptions {
     /// before anything can be told from its absence.
     pub min: Duration,
     /// No delay is longer. Default 1 s: twice the default timeout, so that a call that could not be helped in time gets
-    /// no backup. A maximum below what calls take when every server is slow sends a backup for each of them.
+    /// no backup. A maximum below what calls take when every server is slow sends as many backups as the target bounds.
     pub max: Duration,
     /// How many answers a window must hold before there is a delay, at least 1. Default 100: five of them beyond the
     /// 95th percentile.
@@ -139,7 +139,7 @@ impl Default for AdaptiveOptions {
 /// at the 95th. While the delay fits, that is never reached; where it does not, what is beyond is refused as
 /// [`Denial::ExtraLoad`]. Servers that bear such a load cannot be driven into an outage by it.
 ///
-/// With queues, as long as the load with the backups is below four fifths of what servers can do, the delay stays within a
+/// With queues, as long as the load with the backups is below two thirds of what servers can do, the delay stays within a
 /// fifth of its mean. Above, it swings with the queues, whose lengths swing without any backup too, and backups help less
 /// and less: a p95 at a load of 0.6 lowers the p99 by 11 %, at 0.8 it adds 6 % where what lost is served to its end. Ask for
 /// less there, or for nothing.

@@ -50,6 +50,18 @@ pub(crate) fn hedge_adaptive_delay(adaptive: &AdaptiveDelay, now: Instant) -> Op
     adaptive.delay(now)
 }
 
+/// Whether a backup may be sent.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_adaptive_back_up(adaptive: &AdaptiveDelay, now: Instant) -> Result<(), Denial> {
+    adaptive.may_back_up(now)
+}
+
+/// Takes back what was granted.
+#[unsafe(no_mangle)]
+pub(crate) fn hedge_adaptive_take_back(adaptive: &AdaptiveDelay, extra: Extra, now: Instant) {
+    adaptive.take_back(extra, now);
+}
+
 /// Hears of a call's end.
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_adaptive_ended(adaptive: &AdaptiveDelay, call: &Ended<'_>) {
