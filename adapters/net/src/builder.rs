@@ -15,8 +15,8 @@ use hedge_core::health::{
 };
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{
-    self, Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency,
-    RetryPolicy, Timeout,
+    self, Backoff, BackupDelay, BackupPolicy, CallLatencies, CallOptions, ChannelOptions, ConfigError, FailMode,
+    Idempotency, RetryPolicy, Timeout,
 };
 use hedge_core::time::Instant;
 
@@ -26,7 +26,6 @@ use crate::check::{Ask, Checks};
 use crate::fleet::Fleet;
 use crate::host::{CallHost, MAX_ATTEMPTS, MAX_IN_FLIGHT, Shared};
 use crate::http::{Http, HttpRetryPolicy};
-use crate::latencies::CallLatencies;
 use crate::list::{Filter, MAX_SERVERS, Refusal, Servers};
 use crate::naming::{NameError, Named, Server};
 use crate::node::Balancer;

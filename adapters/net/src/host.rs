@@ -6,12 +6,13 @@ use hedge_core::balance::{AnyTicket, Balancer as _, Seeds, select};
 use hedge_core::call::{AddressKey, Finished, Host, NoServer, Pick, Selection, ServerId};
 use hedge_core::drive::Addresses;
 use hedge_core::limit::{Counted, Limits};
-use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, Code, Denial, Ended, ErrorKind};
+use hedge_core::policy::{
+    self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Code, Denial, Ended, ErrorKind,
+};
 use hedge_core::time::Instant;
 
 use crate::address::Address;
 use crate::fleet::Fleet;
-use crate::latencies::CallLatencies;
 use crate::list::{MAX_SERVERS, View};
 use crate::naming::Server;
 use crate::node::Node;

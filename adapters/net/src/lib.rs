@@ -33,7 +33,6 @@ mod error;
 mod fleet;
 mod host;
 pub mod http;
-mod latencies;
 mod list;
 mod naming;
 mod node;

@@ -10,9 +10,10 @@ use hedge_core::health::{
     AnyBreaker, BreakerOptions, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
 };
 use hedge_core::limit::{Counted, LimitOptions, Limits};
-use hedge_core::policy::{self, BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Idempotency, Timeout};
+use hedge_core::policy::{
+    self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, ConfigError, Idempotency, Timeout,
+};
 
-use crate::latencies::CallLatencies;
 use crate::set::{SetBalancer, SetBreaker};
 use crate::shared::{Judge, OnEnd, Settings, Shared};
 use crate::{HedgeLayer, HedgeSet, MAX_ATTEMPTS, MAX_IN_FLIGHT, Plain, Report, RetryErrors};

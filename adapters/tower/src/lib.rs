@@ -81,7 +81,6 @@ mod builder;
 mod error;
 #[cfg(feature = "http")]
 mod http;
-mod latencies;
 mod layer;
 mod options;
 mod protocol;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use hedge_core::balance::Seeds;
 use hedge_core::limit::{Counted, Limits};
 use hedge_core::policy::{
-    self, BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended, Judgement, RetryPolicy, Verdict,
+    self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Denial, Ended, Judgement, RetryPolicy, Verdict,
 };
 use hedge_core::time::Instant;
 
 use crate::Report;
-use crate::latencies::CallLatencies;
 
 /// Everything that calls share but the services.
 pub(crate) struct Shared<T, R, C> {

@@ -7,6 +7,7 @@ mod adaptive;
 mod allowance;
 mod backoff;
 mod backup;
+mod call_latencies;
 #[cfg(feature = "serde")]
 mod config;
 #[cfg(feature = "serde")]
@@ -29,6 +30,7 @@ mod verdict;
 pub use adaptive::{AdaptiveDelay, AdaptiveError, AdaptiveOptions, Target};
 pub use backoff::{Backoff, BackoffError};
 pub use backup::{BackupDelay, BackupPolicy, Denial, Ended, Extra, NoPolicy, Shared};
+pub use call_latencies::CallLatencies;
 #[cfg(feature = "serde")]
 pub use config::ChannelConfig;
 #[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
