@@ -146,6 +146,13 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         self.balancer.probed(&self.view(now), server, answer, now);
     }
 
+    /// Tells the balancer and the breaker how an attempt went.
+    #[inline]
+    fn learn(&self, record: &Record<B::Stats, K>, attempt: &Finished) {
+        self.balancer.finished(&self.view(attempt.now), attempt);
+        self.health.finished(&record.health, attempt, || self.healths());
+    }
+
     fn healths(&self) -> impl Iterator<Item = &ServerHealth<K>> {
         self.cluster.states().map(|record| &record.health)
     }
@@ -205,8 +212,19 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
     fn finished(&self, attempt: &Finished) {
         if let Some((in_flight, record)) = self.cluster.counted(attempt.sent.server) {
             in_flight.fetch_sub(1, Relaxed);
-            self.balancer.finished(&self.view(attempt.now), attempt);
-            self.health.finished(&record.health, attempt, || self.healths());
+            self.learn(record, attempt);
+        }
+    }
+
+    fn answered(&self, attempt: &Finished) {
+        if let Some(record) = self.cluster.state(attempt.sent.server) {
+            self.learn(record, attempt);
+        }
+    }
+
+    fn released(&self, server: ServerId) {
+        if let Some((in_flight, _)) = self.cluster.counted(server) {
+            in_flight.fetch_sub(1, Relaxed);
         }
     }
 

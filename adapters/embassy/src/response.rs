@@ -96,11 +96,17 @@ fn pushback(headers: Headers<'_>) -> Option<Pushback> {
         }
     }
     let [millis, seconds] = asked;
-    let asked = match millis {
-        None => seconds?.map(|seconds| Duration::from_secs(seconds.into())),
-        Some(millis) => millis.map(|millis| Duration::from_millis(millis.into())),
-    };
-    Some(asked.map_or(Pushback::DoNot, Pushback::After))
+    // gRPC's speaks for the service, HTTP's for its server.
+    Some(match millis {
+        None => {
+            let delay = seconds?.map(|seconds| Duration::from_secs(seconds.into()));
+            delay.map_or(Pushback::ServerDoNot, Pushback::ServerAfter)
+        }
+        Some(millis) => {
+            let delay = millis.map(|millis| Duration::from_millis(millis.into()));
+            delay.map_or(Pushback::DoNot, Pushback::After)
+        }
+    })
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
@@ -121,6 +127,7 @@ mod tests {
     use crate::slots::Slots;
 
     const DO_NOT: Option<Pushback> = Some(Pushback::DoNot);
+    const OF_SERVER: Option<Pushback> = Some(Pushback::ServerDoNot);
 
     fn judged(status: u16, headers: &str) -> Judgement {
         let slots: Slots<NoopRawMutex, 1, 256> = Slots::new();
@@ -150,13 +157,13 @@ mod tests {
         let after = |millis| Some(Pushback::After(Duration::from_millis(millis)));
         for (headers, expected) in [
             ("", None),
-            ("retry-after: 2\r\n", after(2_000)),
+            ("retry-after: 2\r\n", after(2_000).map(Pushback::for_server)),
             ("Retry-After: 2\r\ngrpc-retry-pushback-ms: 20\r\n", after(20)),
             ("grpc-retry-pushback-ms: -1\r\n", DO_NOT),
             ("grpc-retry-pushback-ms:\r\n", DO_NOT),
-            ("retry-after: 1\r\nretry-after: 1\r\n", DO_NOT),
-            ("retry-after: 99999999999999999999\r\n", DO_NOT),
-            ("retry-after: Wed, 30 Sep 2015 08:49:40 GMT\r\n", DO_NOT),
+            ("retry-after: 1\r\nretry-after: 1\r\n", OF_SERVER),
+            ("retry-after: 99999999999999999999\r\n", OF_SERVER),
+            ("retry-after: Wed, 30 Sep 2015 08:49:40 GMT\r\n", OF_SERVER),
         ] {
             assert_eq!(judged(503, headers).pushback, expected, "{headers:?}");
         }

@@ -133,6 +133,7 @@ impl<B: Balancer, P: BackupPolicy, M: RawMutex, const SERVERS: usize, K: Breaker
             Feedback::Success { .. } => debug!("attempt {} at server {}: answered", id, server),
             Feedback::Failure { .. } => debug!("attempt {} at server {}: {}", id, server, code),
             Feedback::Abandoned { .. } => debug!("attempt {} at server {}: given up", id, server),
+            Feedback::Local { .. } => debug!("attempt {} for server {}: {}, here", id, server, code),
         }
         let broke = code == Code::from(ErrorKind::Refused) || code == Code::from(ErrorKind::ConnectTimeout);
         self.shared.change(|state| {
@@ -141,6 +142,14 @@ impl<B: Balancer, P: BackupPolicy, M: RawMutex, const SERVERS: usize, K: Breaker
                 state.broke(server, attempt.now);
             }
         });
+    }
+
+    fn answered(&self, attempt: &Finished) {
+        self.shared.change(|state| state.servers.answered(attempt));
+    }
+
+    fn released(&self, server: ServerId) {
+        self.shared.with(|state| state.servers.released(server));
     }
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {

@@ -182,7 +182,7 @@ mod tests {
             assert_eq!(judge_grpc(&busy, |_| Verdict::Accept), Verdict::Accept.into(), "{text}");
         }
         let proxy = head(503, &[("retry-after", b"2")]);
-        assert_eq!(judge_grpc(&proxy, |_| Verdict::Retry).pushback, later(2_000));
+        assert_eq!(judge_grpc(&proxy, |_| Verdict::Retry).pushback, later(2_000).map(Pushback::for_server));
     }
 
     #[test]

@@ -23,6 +23,9 @@ const GRPC_LONGEST_MS: u64 = 2_147_483_647;
 ///   at least nothing. The RFC does not say what to make of anything else. It is "do not" here too: the server wants to
 ///   be left alone for a time, and within the short life of a call no guess at that time is safe.
 ///
+/// gRPC's speaks for the service. `Retry-After` speaks for the server that sent it: other servers are not held back
+/// ([`Pushback::ServerAfter`], [`Pushback::ServerDoNot`]).
+///
 /// A number is digits only: `+5` is none. Several values of one header contradict each other and are "do not", as in gRPC
 /// for Go.
 #[must_use]
@@ -31,11 +34,12 @@ pub fn pushback(headers: &HeaderMap) -> Option<Pushback> {
 }
 
 fn pushback_at(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Pushback> {
-    let asked = match only(headers, &GRPC_RETRY_PUSHBACK_MS) {
-        None => only(headers, &RETRY_AFTER)?.and_then(|text| retry_after(text, now)),
-        Some(text) => text.and_then(digits).filter(|ms| *ms <= GRPC_LONGEST_MS).map(Duration::from_millis),
-    };
-    Some(asked.map_or(Pushback::DoNot, Pushback::After))
+    if let Some(text) = only(headers, &GRPC_RETRY_PUSHBACK_MS) {
+        let delay = text.and_then(digits).filter(|ms| *ms <= GRPC_LONGEST_MS).map(Duration::from_millis);
+        return Some(delay.map_or(Pushback::DoNot, Pushback::After));
+    }
+    let delay = only(headers, &RETRY_AFTER)?.and_then(|text| retry_after(text, now));
+    Some(delay.map_or(Pushback::ServerDoNot, Pushback::ServerAfter))
 }
 
 fn retry_after(text: &str, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
@@ -123,6 +127,7 @@ mod tests {
             ("2015-09-30T08:49:40Z", DO_NOT),
             ("Wed, 30 Sep 2015", DO_NOT),
         ] {
+            let expected = expected.map(Pushback::for_server);
             assert_eq!(asked(&[("retry-after", value.as_bytes())]), expected, "{value:?}");
         }
     }
@@ -134,8 +139,9 @@ mod tests {
         assert_eq!(asked(&[("retry-after", b"7"), ("grpc-retry-pushback-ms", b"20")]), ms(20));
         assert_eq!(asked(&[("retry-after", b"7"), ("grpc-retry-pushback-ms", b"-1")]), DO_NOT);
         for name in ["retry-after", "grpc-retry-pushback-ms"] {
-            assert_eq!(asked(&[(name, b"1"), (name, b"1")]), DO_NOT, "{name}");
-            assert_eq!(asked(&[(name, b"\xFF1")]), DO_NOT, "{name}: no text");
+            let of = |values: &[(&'static str, &[u8])]| asked(values).map(Pushback::for_service);
+            assert_eq!(of(&[(name, b"1"), (name, b"1")]), DO_NOT, "{name}");
+            assert_eq!(of(&[(name, b"\xFF1")]), DO_NOT, "{name}: no text");
         }
     }
 
@@ -144,7 +150,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let far = httpdate::fmt_http_date(SystemTime::now() + std::time::Duration::from_secs(3_600));
         headers.insert(RETRY_AFTER, far.parse().unwrap());
-        let Some(Pushback::After(delay)) = pushback(&headers) else { panic!("a date is a delay") };
+        let Some(Pushback::ServerAfter(delay)) = pushback(&headers) else { panic!("a date is a delay") };
         assert!((3_500_000..=3_600_000).contains(&delay.as_millis()), "{delay}");
     }
 }

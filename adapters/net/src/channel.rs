@@ -150,13 +150,13 @@ where
         };
 
         // Looked up again, so that a call that waits keeps no room for them.
-        let Inner { runtime, shared, streaming, .. } = &*self.inner;
+        let Inner { runtime, streaming, .. } = &*self.inner;
         // From here on nothing waits, so whoever drops the future cannot come between a count and its lease.
-        let (report, at_work, deadline) = (call.report().clone(), call.winner_in_flight(), call.deadline());
+        let (report, at_work, deadline) = (call.report().clone(), call.winner_at_work().is_some(), call.deadline());
         drop(call);
         let trace = Trace::new(report, host.into_tried());
         let winner = trace.winner().and_then(|winner| trace.node(winner)).cloned();
-        let mut lease = winner.clone().zip(at_work).map(|(node, sent)| Lease::new(&shared.fleet, node, sent));
+        let mut lease = winner.clone().filter(|_| at_work).map(Lease::new);
         let attach = |reply: &mut T::Reply, lease: &mut Option<Lease>| {
             if let Some(streaming) = streaming.filter(|_| core.streaming) {
                 let deadline = RuntimeDeadline::boxed(runtime, deadline);

@@ -45,9 +45,9 @@ impl Fleet {
         Ok(update)
     }
 
-    /// An attempt at a server is over. Of one that has left the list, or was never in it, nothing is kept (L20, S8).
-    pub(crate) fn finished(&self, node: &Node, attempt: &Finished) {
-        node.finished();
+    /// Tells balancer and breaker how an attempt went. Of a server that has left the list, or was never in it, nothing is
+    /// kept (L20, S8).
+    pub(crate) fn learn(&self, node: &Node, attempt: &Finished) {
         let list = self.load();
         if list.nodes.get(node.id).is_some() {
             let view = View { nodes: &list.nodes, health: &self.health, own: &[], now: attempt.now };

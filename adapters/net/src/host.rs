@@ -168,11 +168,24 @@ impl Host for CallHost<'_> {
 
     fn finished(&self, attempt: &Finished) {
         if let Some(node) = find(&self.tried, attempt.sent.server) {
+            node.finished();
             let fleet = &self.shared.fleet;
-            fleet.finished(node, attempt);
+            fleet.learn(node, attempt);
             if self.found_broken(attempt) {
                 fleet.broke(node, attempt.now);
             }
+        }
+    }
+
+    fn answered(&self, attempt: &Finished) {
+        if let Some(node) = find(&self.tried, attempt.sent.server) {
+            self.shared.fleet.learn(node, attempt);
+        }
+    }
+
+    fn released(&self, server: ServerId) {
+        if let Some(node) = find(&self.tried, server) {
+            node.finished();
         }
     }
 

@@ -3,41 +3,29 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hedge_core::call::{Feedback, Sent};
 use hedge_core::drive::SendTransport;
-use hedge_core::policy::Code;
 use hedge_core::time::Instant;
 
-use crate::fleet::Fleet;
 use crate::node::Node;
 use crate::runtime::Runtime;
 
-/// An attempt that its server goes on working on, until this is dropped: then the fleet is told of its end, exactly once.
-pub(crate) struct Lease {
-    /// A body outlives its channel.
-    fleet: Weak<Fleet>,
-    node: Arc<Node>,
-    sent: Sent,
-}
+/// A server that is at work on a body. It counts the attempt in flight until this is dropped. What the attempt taught was
+/// told at its head.
+pub(crate) struct Lease(Arc<Node>);
 
 impl Lease {
-    /// Takes over an attempt that its call has not settled.
-    pub(crate) fn new(fleet: &Arc<Fleet>, node: Arc<Node>, sent: Sent) -> Self {
-        Self { fleet: Arc::downgrade(fleet), node, sent }
+    /// Takes over the count of an attempt that its call has left in flight.
+    pub(crate) const fn new(node: Arc<Node>) -> Self {
+        Self(node)
     }
 }
 
 impl Drop for Lease {
-    /// It was accepted at its head, so it is a success, however much of the body was read.
     fn drop(&mut self) {
-        if let Some(fleet) = self.fleet.upgrade() {
-            let now = fleet.ground.clock();
-            let feedback = Feedback::Success { latency: now.since(self.sent.at) };
-            fleet.finished(&self.node, &self.sent.finished(now, feedback, Code::NONE));
-        }
+        self.0.finished();
     }
 }
 

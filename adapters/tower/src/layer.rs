@@ -189,6 +189,10 @@ impl<T, R, C> Host for OneServer<T, R, C> {
 
     fn finished(&self, _: &Finished) {}
 
+    fn answered(&self, _: &Finished) {}
+
+    fn released(&self, _: ServerId) {}
+
     fn backup_delay(&self, now: Instant) -> BackupDelay {
         self.0.settings.backup_delay(now)
     }

@@ -122,6 +122,7 @@ impl P2c {
             }
             Feedback::Failure { latency } => stats.penalise(|penalty| self.penalised(penalty, now, latency, timeout)),
             Feedback::Abandoned { age } => stats.average(|average| self.raised(average, now, age)),
+            Feedback::Local { .. } => {}
         }
     }
 

@@ -170,12 +170,12 @@ pub enum NoServer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Feedback {
-    /// The server answered: `Accept`, or `Fatal`, which is not the server's fault.
+    /// The server answered: `Accept`, or a `Fatal`, which is not the server's fault.
     Success {
         /// From the attempt's start to its end.
         latency: Duration,
     },
-    /// `Retry` or `Wait`.
+    /// `Retry` or `Wait`; or the call's deadline, of an attempt that had enough time for an answer (L13).
     Failure {
         /// From the attempt's start to its end.
         latency: Duration,
@@ -185,6 +185,11 @@ pub enum Feedback {
         /// From the attempt's start to the moment the call stopped waiting for it.
         age: Duration,
     },
+    /// It failed at this client or by its caller's fault: it says nothing of the server (S7).
+    Local {
+        /// From the attempt's start to its end.
+        age: Duration,
+    },
 }
 
 impl Feedback {
@@ -192,7 +197,10 @@ impl Feedback {
     #[must_use]
     pub const fn took(self) -> Duration {
         match self {
-            Self::Success { latency: took } | Self::Failure { latency: took } | Self::Abandoned { age: took } => took,
+            Self::Success { latency: took }
+            | Self::Failure { latency: took }
+            | Self::Abandoned { age: took }
+            | Self::Local { age: took } => took,
         }
     }
 }
@@ -274,8 +282,16 @@ pub trait Host {
     /// finds no address for it.
     fn commit(&self, pick: &Pick<Self::Ticket>, now: Instant, insist: bool) -> bool;
 
-    /// An attempt is over: the server counts one less. Of a server that is gone, nothing is kept (L20).
+    /// An attempt is over: the server counts one less in flight, and its balancer and its breaker learn how it went. Of a
+    /// server that is gone, nothing is kept (L20).
     fn finished(&self, attempt: &Finished);
+
+    /// The winner of a streaming call has its head (T2). Balancer and breaker learn of it as by
+    /// [`finished`](Self::finished), but the server stays at work on the body, until [`released`](Self::released).
+    fn answered(&self, attempt: &Finished);
+
+    /// The body of a streaming call's winner has ended or was dropped: the server counts one less in flight.
+    fn released(&self, server: ServerId);
 
     /// The channel's delay, its policy's before the plain one (B1).
     fn backup_delay(&self, now: Instant) -> BackupDelay {

@@ -40,6 +40,42 @@ use crate::time::{Duration, Instant};
 /// How often a first attempt looks for a server because another call took the balancer's turn, before it insists.
 const PICK_TRIES: usize = 4;
 
+/// What a call remembers in one bit each.
+#[derive(Clone, Copy, Default)]
+struct Flags(u8);
+
+impl Flags {
+    /// A poll has seen the call.
+    const POLLED: u8 = 1;
+    /// The policy was told of the end.
+    const NOTIFIED: u8 = 1 << 1;
+    /// A server asked for no further attempt (R4).
+    const NO_MORE: u8 = 1 << 2;
+    /// A `Retry` verdict waits for the backup timer (L9).
+    const HELD: u8 = 1 << 3;
+    /// A pushback has set the pending start (R4).
+    const PUSHED: u8 = 1 << 4;
+    /// A retry is due and waits for an address that is idle in this call (L11).
+    const RETRY_WAITS: u8 = 1 << 5;
+    /// A backup is due and waits for an address that is idle in this call (L11).
+    const BACKUP_WAITS: u8 = 1 << 6;
+
+    const fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    const fn set(&mut self, flag: u8) {
+        self.0 |= flag;
+    }
+
+    /// Clears a flag; whether it was set.
+    const fn take(&mut self, flag: u8) -> bool {
+        let was_set = self.has(flag);
+        self.0 &= !flag;
+        was_set
+    }
+}
+
 /// Why an attempt that was due is not started.
 enum Refusal {
     NoAttemptLeft,
@@ -94,19 +130,14 @@ where
     seen: Instant,
     backup_delay: Duration,
     random: Random,
-    /// Whose failure made the pending start.
+    /// The server whose failure made the pending start, or is held.
     retry_of: ServerId,
     max_retry: u8,
     max_backups: u8,
     backups: u8,
     /// The next attempt to look at for an `Abandon`.
     abandoned: u8,
-    polled: bool,
-    notified: bool,
-    /// The server asked for no further attempt (R4).
-    no_more: bool,
-    /// A `Retry` verdict waits for the backup timer (L9).
-    held: bool,
+    flags: Flags,
 }
 
 impl<'o, P, const N: usize> Call<'o, P, N>
@@ -143,10 +174,7 @@ where
             max_backups,
             backups: 0,
             abandoned: 0,
-            polled: false,
-            notified: false,
-            no_more: false,
-            held: false,
+            flags: Flags::default(),
         };
         call.report.begin(now);
         Ok(call)
@@ -155,7 +183,7 @@ where
     /// What to do next. Call it until it answers `Wait` or `Done`.
     pub fn poll(&mut self, now: Instant) -> Action {
         self.see(now);
-        self.polled = true;
+        self.flags.set(Flags::POLLED);
         loop {
             if let Some(end) = self.report.end() {
                 return self.wind_up(end);
@@ -207,11 +235,11 @@ where
         self.max_backups
     }
 
-    /// The winner of a streaming call, which its server is still working on (T2). Whoever reads the body owes the host
-    /// one [`Host::finished`] for it when the body has ended or is dropped.
-    pub fn winner_in_flight(&self) -> Option<Sent> {
+    /// The server of a streaming call's winner, which is still at work on the body (T2). The reader of the body owes the
+    /// host one [`Host::released`] for it when the body has ended or is dropped.
+    pub fn winner_at_work(&self) -> Option<ServerId> {
         let winner = self.report.winner().filter(|_| self.options.streaming)?;
-        self.report.attempts().get(winner.index()).map(|attempt| self.sent(winner, attempt))
+        self.report.attempts().get(winner.index()).map(Attempt::server)
     }
 
     // ---- what an attempt's result does ----
@@ -219,71 +247,126 @@ where
     fn finish(&mut self, id: AttemptId, judgement: &Judgement) {
         let offset = self.offset();
         let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) else { return };
-        let Judgement { verdict, code, .. } = *judgement;
-        let latency = attempt.end(offset, State::Finished(verdict), code);
+        let Judgement { verdict, code, local, .. } = *judgement;
+        let took = attempt.end(offset, State::Finished(verdict), code);
         let attempt = *attempt;
         self.report.decide(id);
-        if !(verdict == Verdict::Accept && self.options.streaming) {
-            let feedback = match verdict {
-                Verdict::Accept | Verdict::Fatal => Feedback::Success { latency },
-                Verdict::Retry | Verdict::Wait => Feedback::Failure { latency },
-            };
-            self.settle(id, &attempt, feedback);
-        }
-        if verdict == Verdict::Accept {
-            self.end(End::Accepted);
-        } else if self.due(Timer::Deadline) {
-            // A failure that no poll saw before the deadline is the deadline (L14).
-            self.end(End::Deadline);
-        } else if verdict == Verdict::Fatal {
-            self.end(End::Fatal);
+        let feedback = match verdict {
+            Verdict::Accept => Feedback::Success { latency: took },
+            _ if local => Feedback::Local { age: took },
+            Verdict::Fatal => Feedback::Success { latency: took },
+            Verdict::Retry | Verdict::Wait => Feedback::Failure { latency: took },
+        };
+        let finished = self.sent(id, &attempt).finished(self.seen, feedback, code);
+        if verdict == Verdict::Accept && self.options.streaming {
+            self.host.answered(&finished);
         } else {
-            self.plan_after_failure(attempt.server(), judgement);
-            self.end_if_stuck();
+            self.host.finished(&finished);
+        }
+        match verdict {
+            Verdict::Accept => self.end(End::Accepted),
+            // The next poll ends the call, unless a success is handed in before (L14).
+            _ if self.due(Timer::Deadline) => {}
+            Verdict::Fatal => self.end(End::Fatal),
+            Verdict::Retry | Verdict::Wait => self.follow(attempt.server(), judgement),
         }
     }
 
-    /// Decides what a failure makes of the pending start and the backup timer (L9, R4).
+    /// What a failure before the deadline leads to.
     #[inline(never)]
-    fn plan_after_failure(&mut self, server: ServerId, judgement: &Judgement) {
+    fn follow(&mut self, server: ServerId, judgement: &Judgement) {
+        let pushback = judgement.pushback.filter(|pushback| !pushback.is_of_server() || self.concerns_all());
+        self.plan(server, judgement, pushback);
+        // An address has become idle in this call (L11).
+        if self.flags.take(Flags::RETRY_WAITS) {
+            self.set(Timer::Pending, self.seen.min(self.timer(Timer::Pending)));
+        }
+        if self.flags.take(Flags::BACKUP_WAITS) {
+            self.set(Timer::Backup, self.seen);
+        }
+        self.end_if_stuck();
+    }
+
+    /// Decides what a failure makes of the pending start and the backup timer (L9, R4).
+    fn plan(&mut self, server: ServerId, judgement: &Judgement, pushback: Option<Pushback>) {
         // The deadline is never retried, whatever a policy says (R1).
         let wanted = judgement.verdict == Verdict::Retry
             && judgement.code != Code::from(ErrorKind::Deadline)
             && self.may_follow(judgement.never_left);
-        match judgement.pushback {
+        match pushback.map(Pushback::for_service) {
             None if !wanted => {}
             None if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(Timer::Backup) => {
-                self.held = true;
+                self.flags.set(Flags::HELD);
+                if !self.start_is_pending() {
+                    self.retry_of = server;
+                }
             }
+            // What a pushback has set is not brought forward.
+            None if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) => {}
             None => {
                 let due = self.seen + self.backoff();
-                if due < self.timer(Timer::Pending) {
+                if due < self.timer(Timer::Pending) && !self.flags.has(Flags::RETRY_WAITS) {
                     self.set(Timer::Pending, due);
                     self.retry_of = server;
                 }
             }
             // Without a deadline all but never is in time.
             Some(Pushback::After(delay)) if self.seen + delay < self.deadline() => {
-                let due = self.seen + delay;
-                if wanted || self.armed(Timer::Pending) {
-                    self.set(Timer::Pending, due);
-                    self.retry_of = if wanted { server } else { self.retry_of };
-                }
-                if self.armed(Timer::Backup) {
-                    self.arm_backup(due + self.backup_delay);
-                }
+                self.push_back(self.seen + delay, Some(server).filter(|_| wanted));
             }
-            Some(_) => {
-                self.no_more = true;
-                self.set(Timer::Pending, Instant::NEVER);
-                self.set(Timer::Backup, Instant::NEVER);
-            }
+            Some(_) => self.stop_starting(),
         }
+    }
+
+    /// No start of any kind before `due` (R4); of two pushbacks the later instant stays. A start is made for the failure of
+    /// `retry_of`, if it may be followed.
+    fn push_back(&mut self, mut due: Instant, retry_of: Option<ServerId>) {
+        if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) {
+            due = due.max(self.timer(Timer::Pending));
+        }
+        if retry_of.is_some() || self.start_is_pending() {
+            self.flags.take(Flags::RETRY_WAITS);
+            self.flags.set(Flags::PUSHED);
+            self.set(Timer::Pending, due);
+            self.retry_of = retry_of.unwrap_or(self.retry_of);
+        }
+        if self.flags.take(Flags::BACKUP_WAITS) || self.armed(Timer::Backup) {
+            let moved = due + self.backup_delay;
+            let armed = Some(self.timer(Timer::Backup)).filter(|at| *at < Instant::NEVER);
+            self.arm_backup(armed.map_or(moved, |at| moved.max(at)));
+            self.report.set_not_hedged(NotHedged::Pushback);
+        }
+    }
+
+    /// Cancels the pending start, and every further start of this call (R4).
+    fn stop_starting(&mut self) {
+        self.flags.set(Flags::NO_MORE);
+        self.flags.take(Flags::RETRY_WAITS);
+        if self.flags.take(Flags::BACKUP_WAITS) || self.armed(Timer::Backup) {
+            self.report.set_not_hedged(NotHedged::Pushback);
+        }
+        self.set(Timer::Pending, Instant::NEVER);
+        self.set(Timer::Backup, Instant::NEVER);
+    }
+
+    /// Whether a start is pending: it has its time, or waits for an idle address.
+    fn start_is_pending(&self) -> bool {
+        self.armed(Timer::Pending) || self.flags.has(Flags::RETRY_WAITS)
+    }
+
+    /// Whether a pushback that speaks for its server concerns every start: the options say so, retries go to that server, or
+    /// no usable address is left that the call has not tried (R4).
+    fn concerns_all(&mut self) -> bool {
+        if self.host.options().pushback_for_service || self.retry_target() == RetryTarget::Same {
+            return true;
+        }
+        let Ok(pick) = self.look(None) else { return true };
+        self.report.attempts().iter().any(|attempt| attempt.address() == pick.address)
     }
 
     /// Whether a failure may be followed by another attempt, as far as the call itself knows.
     fn may_follow(&self, never_left: bool) -> bool {
-        !self.no_more && self.attempts_left() && (never_left || self.idempotent())
+        !self.flags.has(Flags::NO_MORE) && self.attempts_left() && (never_left || self.idempotent())
     }
 
     /// The wait before the next retry, or none where it would not leave time (L18).
@@ -302,7 +385,7 @@ where
 
     /// L10: ends the call when nothing can win it any more.
     fn end_if_stuck(&mut self) {
-        let backup_may_help = self.held && self.armed(Timer::Backup) && self.attempts_left();
+        let backup_may_help = self.flags.has(Flags::HELD) && self.armed(Timer::Backup) && self.attempts_left();
         if !self.report.in_flight() && !self.armed(Timer::Pending) && !backup_may_help {
             self.end(End::Failed);
         }
@@ -331,13 +414,22 @@ where
         match (kind, refusal) {
             (Kind::First, Refusal::Server(NoServer::Empty)) => self.end(End::NoServer),
             (Kind::First, _) => self.end(End::AllDown),
+            // Looked for again when an attempt of this call ends (L11).
+            (Kind::Retry, Refusal::Server(NoServer::AllBusy)) => self.flags.set(Flags::RETRY_WAITS),
             (Kind::Retry, _) => self.end_if_stuck(),
             (Kind::Backup, refusal) => {
+                if matches!(refusal, Refusal::Server(NoServer::AllBusy)) {
+                    self.flags.set(Flags::BACKUP_WAITS);
+                }
                 self.report.set_not_hedged(match refusal {
                     Refusal::NoAttemptLeft => NotHedged::NoAttemptLeft,
                     Refusal::Server(_) => NotHedged::NoOtherServer,
                     Refusal::Limit(limit) => NotHedged::Denied(limit),
                 });
+                // The failure that waited for this backup is retried instead (L9).
+                if self.flags.take(Flags::HELD) && !self.start_is_pending() {
+                    self.set(Timer::Pending, self.seen);
+                }
                 self.end_if_stuck();
             }
         }
@@ -347,6 +439,7 @@ where
     fn take_due(&mut self) -> Option<Kind> {
         if self.due(Timer::Pending) {
             self.set(Timer::Pending, Instant::NEVER);
+            self.flags.take(Flags::PUSHED);
             return Some(if self.report.attempts().is_empty() { Kind::First } else { Kind::Retry });
         }
         self.set(Timer::Backup, Instant::NEVER);
@@ -355,7 +448,6 @@ where
             self.arm_backup(self.timer(Timer::Pending) + self.backup_delay);
             return None;
         }
-        self.held = false;
         Some(Kind::Backup)
     }
 
@@ -365,8 +457,7 @@ where
         if kind != Kind::First && !self.attempts_left() {
             return Err(Refusal::NoAttemptLeft);
         }
-        let target = self.options.retry_target.unwrap_or(self.host.options().retry_target);
-        let same = (kind == Kind::Retry && target == RetryTarget::Same).then_some(self.retry_of);
+        let same = (kind == Kind::Retry && self.retry_target() == RetryTarget::Same).then_some(self.retry_of);
         for tries_left in (0..PICK_TRIES).rev() {
             let pick = self.look(same).map_err(Refusal::Server)?;
             self.permitted(kind).map_err(Refusal::Limit)?;
@@ -376,6 +467,10 @@ where
             }
         }
         Err(Refusal::Server(NoServer::Gone))
+    }
+
+    fn retry_target(&self) -> RetryTarget {
+        self.options.retry_target.unwrap_or(self.host.options().retry_target)
     }
 
     /// Records an attempt that was committed to, and arms what follows from it.
@@ -388,6 +483,7 @@ where
             },
             Kind::Retry => {}
             Kind::Backup => {
+                self.flags.take(Flags::HELD);
                 self.backups = self.backups.saturating_add(1);
                 if self.backups < self.max_backups && self.attempts_left() {
                     self.arm_backup(self.seen + self.backup_delay);
@@ -496,19 +592,28 @@ where
             if let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) {
                 let age = attempt.end(offset, State::Abandoned, Code::NONE);
                 let attempt = *attempt;
-                self.settle(id, &attempt, Feedback::Abandoned { age });
+                self.abandon(end, id, &attempt, age);
             }
         }
-        if self.polled {
+        if self.flags.has(Flags::POLLED) {
             self.notify(end);
         }
     }
 
-    /// Tells the host of an attempt that is over.
-    #[cfg_attr(target_os = "none", inline(never))]
-    fn settle(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback) {
+    /// Settles an attempt that was in flight at the end. At the deadline one that had enough time has failed (L13).
+    #[cold]
+    fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Duration) {
         let sent = self.sent(id, attempt);
-        self.host.finished(&sent.finished(self.seen, feedback, attempt.code()));
+        let enough = |timeout| match timeout {
+            Timeout::After(timeout) => age >= timeout - age,
+            Timeout::Never => false,
+        };
+        let (feedback, code) = if end == End::Deadline && enough(sent.timeout) && enough(self.host.options().timeout) {
+            (Feedback::Failure { latency: age }, ErrorKind::Deadline.into())
+        } else {
+            (Feedback::Abandoned { age }, Code::NONE)
+        };
+        self.host.finished(&sent.finished(self.seen, feedback, code));
     }
 
     fn sent(&self, id: AttemptId, attempt: &Attempt) -> Sent {
@@ -519,13 +624,18 @@ where
 
     /// The policy's notice, once, and only of a call that was ever polled (B2).
     fn notify(&mut self, end: End) {
-        if self.notified {
+        if self.flags.has(Flags::NOTIFIED) {
             return;
         }
-        self.notified = true;
+        self.flags.set(Flags::NOTIFIED);
         let elapsed = self.report.elapsed();
-        if self.report.reason() == NotHedged::Shadow && elapsed <= self.backup_delay {
-            self.report.set_not_hedged(NotHedged::FinishedFirst);
+        let first = elapsed <= self.backup_delay;
+        match self.report.reason() {
+            NotHedged::Shadow if first => self.report.set_not_hedged(NotHedged::FinishedFirst),
+            NotHedged::Pushback if first && end == End::Accepted => {
+                self.report.set_not_hedged(NotHedged::FinishedFirst);
+            }
+            _ => {}
         }
         let times = (self.report.started() + elapsed, elapsed);
         let ended = Ended::new(end, times, self.report.attempts(), self.report.reason());

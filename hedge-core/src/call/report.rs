@@ -65,63 +65,125 @@ pub enum State {
 
 /// One attempt of a call. 20 bytes.
 ///
-/// Times are kept as 32-bit offsets from the call's start: past 71 minutes they stay at the largest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+/// Its start is kept for up to 12 days into the call. What it takes is kept to a microsecond for up to 35 minutes, and to 1.024
+/// milliseconds for up to 25 days. What is longer stays at the longest.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
     // Server and address stand apart, or both would be copied as one word from a pick that was written as two.
     server: ServerId,
-    started_us: u32,
+    /// The low 32 bits of the microseconds from the call's start to the attempt's.
+    started: u32,
     address: AddressKey,
-    ended_us: u32,
+    took: Took,
     code: Code,
-    kind: Kind,
-    state: Flat,
+    /// The next 8 bits of the start.
+    started_high: u8,
+    is: Is,
 }
 
-/// [`State`] in one byte.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[repr(u8)]
-enum Flat {
-    InFlight,
-    Accept,
-    Retry,
-    Wait,
-    Fatal,
-    Abandoned,
+/// How long an attempt took: microseconds below 2^31, and else units of 1,024 of them with the highest bit set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Took(u32);
+
+impl Took {
+    const LONG: u32 = 1 << 31;
+
+    #[expect(clippy::cast_possible_truncation, reason = "each is below 2^31 where it is cast")]
+    const fn new(took: Duration) -> Self {
+        let micros = took.as_micros();
+        let units = micros >> 10;
+        Self(if micros < Self::LONG as u64 {
+            micros as u32
+        } else if units < Self::LONG as u64 {
+            units as u32 | Self::LONG
+        } else {
+            u32::MAX
+        })
+    }
+
+    const fn get(self) -> Duration {
+        let value = (self.0 & !Self::LONG) as u64;
+        Duration::from_micros(if self.0 < Self::LONG { value } else { value << 10 })
+    }
 }
 
-impl From<State> for Flat {
-    fn from(state: State) -> Self {
-        match state {
-            State::InFlight => Self::InFlight,
-            State::Finished(Verdict::Accept) => Self::Accept,
-            State::Finished(Verdict::Retry) => Self::Retry,
-            State::Finished(Verdict::Wait) => Self::Wait,
-            State::Finished(Verdict::Fatal) => Self::Fatal,
-            State::Abandoned => Self::Abandoned,
+/// A [`Kind`] (bits 4 and 5) and a [`State`] (bits 0 to 2) in one byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Is(u8);
+
+impl Is {
+    const IN_FLIGHT: u8 = 0;
+    const ABANDONED: u8 = 1;
+    const ACCEPT: u8 = 2;
+    const RETRY: u8 = 3;
+    const WAIT: u8 = 4;
+    const FATAL: u8 = 5;
+    const STATE: u8 = 0b111;
+    const KIND: u8 = 4;
+
+    const fn new(kind: Kind) -> Self {
+        Self((kind as u8) << Self::KIND)
+    }
+
+    const fn with(self, state: State) -> Self {
+        let state = match state {
+            State::InFlight => Self::IN_FLIGHT,
+            State::Abandoned => Self::ABANDONED,
+            State::Finished(Verdict::Accept) => Self::ACCEPT,
+            State::Finished(Verdict::Retry) => Self::RETRY,
+            State::Finished(Verdict::Wait) => Self::WAIT,
+            State::Finished(Verdict::Fatal) => Self::FATAL,
+        };
+        Self(self.0 & !Self::STATE | state)
+    }
+
+    const fn state(self) -> State {
+        match self.0 & Self::STATE {
+            Self::IN_FLIGHT => State::InFlight,
+            Self::ABANDONED => State::Abandoned,
+            Self::ACCEPT => State::Finished(Verdict::Accept),
+            Self::RETRY => State::Finished(Verdict::Retry),
+            Self::WAIT => State::Finished(Verdict::Wait),
+            _ => State::Finished(Verdict::Fatal),
         }
     }
-}
 
-impl Attempt {
-    pub(super) fn start(offset: Duration, server: ServerId, address: AddressKey, kind: Kind) -> Self {
-        let (started_us, state) = (offset_us(offset), Flat::InFlight);
-        Self { started_us, ended_us: 0, server, address, code: Code::NONE, kind, state }
+    const fn kind(self) -> Kind {
+        match self.0 >> Self::KIND {
+            0 => Kind::First,
+            1 => Kind::Retry,
+            _ => Kind::Backup,
+        }
     }
 
-    /// An offset as an attempt keeps it.
+    const fn in_flight(self) -> bool {
+        self.0 & Self::STATE == Self::IN_FLIGHT
+    }
+}
+
+/// The longest time from a call's start to an attempt's: 40 bits of microseconds.
+const LATEST: u64 = (1 << 40) - 1;
+
+impl Attempt {
+    #[expect(clippy::cast_possible_truncation, reason = "the two parts of 40 bits")]
+    pub(super) fn start(offset: Duration, server: ServerId, address: AddressKey, kind: Kind) -> Self {
+        let offset = Self::kept(offset).as_micros();
+        let (started, started_high) = (offset as u32, (offset >> 32) as u8);
+        Self { started, started_high, took: Took(0), server, address, code: Code::NONE, is: Is::new(kind) }
+    }
+
+    /// A start as an attempt keeps it.
     pub(super) fn kept(offset: Duration) -> Duration {
-        Duration::from_micros(offset_us(offset).into())
+        offset.min(Duration::from_micros(LATEST))
     }
 
     /// Ends an attempt in flight; answers how long it took.
     pub(super) fn end(&mut self, offset: Duration, state: State, code: Code) -> Duration {
-        self.ended_us = offset_us(offset);
-        self.state = state.into();
+        let took = offset - self.started();
+        self.took = Took::new(took);
+        self.is = self.is.with(state);
         self.code = code;
-        Duration::from_micros(u64::from(self.ended_us.saturating_sub(self.started_us)))
+        took
     }
 
     /// The server that it went to.
@@ -139,26 +201,19 @@ impl Attempt {
     /// Why it was started.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        self.kind
+        self.is.kind()
     }
 
     /// Where it stands.
     #[must_use]
     pub const fn state(&self) -> State {
-        match self.state {
-            Flat::InFlight => State::InFlight,
-            Flat::Accept => State::Finished(Verdict::Accept),
-            Flat::Retry => State::Finished(Verdict::Retry),
-            Flat::Wait => State::Finished(Verdict::Wait),
-            Flat::Fatal => State::Finished(Verdict::Fatal),
-            Flat::Abandoned => State::Abandoned,
-        }
+        self.is.state()
     }
 
     /// Whether its server is at work on it, as far as the call knows.
     #[must_use]
     pub const fn in_flight(&self) -> bool {
-        matches!(self.state, Flat::InFlight)
+        self.is.in_flight()
     }
 
     /// Why it failed; [`Code::NONE`] while it has not.
@@ -170,13 +225,46 @@ impl Attempt {
     /// From the call's start to the attempt's start.
     #[must_use]
     pub const fn started(&self) -> Duration {
-        Duration::from_micros(self.started_us as u64)
+        Duration::from_micros(self.started as u64 | (self.started_high as u64) << 32)
     }
 
     /// From the call's start to the attempt's end; `None` in flight.
     #[must_use]
     pub const fn ended(&self) -> Option<Duration> {
-        if self.in_flight() { None } else { Some(Duration::from_micros(self.ended_us as u64)) }
+        if self.in_flight() {
+            return None;
+        }
+        Some(Duration::from_micros(self.started().as_micros() + self.took.get().as_micros()))
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("kind", &self.kind())
+            .field("server", &self.server)
+            .field("address", &self.address)
+            .field("started", &self.started())
+            .field("ended", &self.ended())
+            .field("state", &self.state())
+            .field("code", &self.code)
+            .finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Attempt {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "{} at {}, started {}, ended {}, {}, {}",
+            self.kind(),
+            self.server,
+            self.started(),
+            self.ended(),
+            self.state(),
+            self.code
+        );
     }
 }
 
@@ -186,19 +274,15 @@ impl serde::Serialize for Attempt {
         use serde::ser::SerializeStruct;
 
         let mut attempt = serializer.serialize_struct("Attempt", 7)?;
-        attempt.serialize_field("kind", &self.kind)?;
+        attempt.serialize_field("kind", &self.kind())?;
         attempt.serialize_field("server", &self.server)?;
         attempt.serialize_field("address", &self.address)?;
-        attempt.serialize_field("started_us", &self.started_us)?;
+        attempt.serialize_field("started_us", &self.started().as_micros())?;
         attempt.serialize_field("ended_us", &self.ended().map(Duration::as_micros))?;
         attempt.serialize_field("state", &self.state())?;
         attempt.serialize_field("code", &self.code)?;
         attempt.end()
     }
-}
-
-fn offset_us(offset: Duration) -> u32 {
-    u32::try_from(offset.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// How a call ended (L16).
@@ -257,6 +341,8 @@ pub enum NotHedged {
     Shadow,
     /// A limit refused.
     Denied(Denial),
+    /// A server asked for a later backup, or for none (R4).
+    Pushback,
     /// The call ended before its timer fired, or started nothing at all.
     FinishedFirst,
 }
@@ -272,6 +358,7 @@ impl fmt::Display for NotHedged {
             Self::NoOtherServer => f.write_str("no other server"),
             Self::Shadow => f.write_str("shadow"),
             Self::Denied(limit) => write!(f, "denied: {limit}"),
+            Self::Pushback => f.write_str("pushback"),
             Self::FinishedFirst => f.write_str("finished first"),
         }
     }
@@ -367,7 +454,7 @@ impl<const N: usize> Report<N> {
     /// How many backups were sent.
     #[must_use]
     pub fn backups(&self) -> usize {
-        self.attempts().iter().filter(|attempt| attempt.kind == Kind::Backup).count()
+        self.attempts().iter().filter(|attempt| attempt.kind() == Kind::Backup).count()
     }
 
     /// Why no backup was sent; `None` if one was. Settled once the call has ended.

@@ -451,6 +451,12 @@ impl crate::call::Host for Vanishing {
     fn finished(&self, attempt: &crate::call::Finished) {
         self.0.finished(attempt);
     }
+    fn answered(&self, attempt: &crate::call::Finished) {
+        self.0.answered(attempt);
+    }
+    fn released(&self, server: ServerId) {
+        self.0.released(server);
+    }
 }
 
 impl Addresses for Vanishing {

@@ -7,7 +7,7 @@ use super::{
     IsolationOptions, RecoveryOptions, RecoveryPolicy,
 };
 use crate::call::Feedback;
-use crate::policy::ErrorKind;
+use crate::policy::{Code, ErrorKind};
 use crate::time::{Duration, Instant};
 
 /// How an attempt went, for a breaker.
@@ -24,7 +24,7 @@ pub enum Outcome {
         /// From the attempt's start to its end.
         latency: Duration,
     },
-    /// Neither: abandoned (L13), failed at this client, or refused because the server is over its limit. Such a refusal comes at once and often
+    /// Neither: abandoned (L13), failed at this client or by its caller's fault (S7), or refused because the server is over its limit. Such a refusal comes at once and often
     /// from the whole cluster: as a success it would spoil the mean, as a failure it would take servers from a cluster that
     /// has too few.
     Uncounted {
@@ -34,16 +34,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What an attempt's feedback is for a breaker; `error` is what its transport said.
+    /// What an attempt's feedback and its code are for a breaker.
     #[must_use]
-    pub const fn new(feedback: Feedback, error: Option<ErrorKind>) -> Self {
-        match (feedback, error) {
-            (Feedback::Abandoned { age }, _)
-            | (Feedback::Failure { latency: age }, Some(ErrorKind::OverLimit | ErrorKind::Local)) => {
-                Self::Uncounted { age }
-            }
-            (Feedback::Success { latency }, _) => Self::Success { latency },
-            (Feedback::Failure { latency }, _) => Self::Failure { latency },
+    pub fn new(feedback: Feedback, code: Code) -> Self {
+        match feedback {
+            Feedback::Abandoned { age } | Feedback::Local { age } => Self::Uncounted { age },
+            Feedback::Success { latency } => Self::Success { latency },
+            Feedback::Failure { latency } if code == ErrorKind::OverLimit.into() => Self::Uncounted { age: latency },
+            Feedback::Failure { latency } => Self::Failure { latency },
         }
     }
 

@@ -3,7 +3,6 @@
 use super::{Breaker, Change, HealthError, IsolationLimit, NoBreaker, Outcome};
 use crate::atomic::{AtomicBool, Ordering, fence};
 use crate::call::Finished;
-use crate::policy::{Code, ErrorKind};
 use crate::time::Instant;
 
 /// What a channel knows of the health of all its servers; of each it has a [`ServerHealth`].
@@ -99,8 +98,7 @@ impl<K: Breaker> Health<K> {
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
-        let error = [ErrorKind::OverLimit, ErrorKind::Local].into_iter().find(|kind| attempt.code == Code::from(*kind));
-        let outcome = Outcome::new(attempt.feedback, error);
+        let outcome = Outcome::new(attempt.feedback, attempt.code);
         let mut asked = false;
         let change = self.breaker.finished(&server.state, attempt.now, outcome, || {
             // Two that count at once would each see room for one more. Who comes second asks again at the next failure.
@@ -194,7 +192,7 @@ mod tests {
     use super::*;
     use crate::call::{AttemptId, Feedback, Sent, ServerId};
     use crate::health::{ConsecutiveFailures, FailureOptions};
-    use crate::policy::Timeout;
+    use crate::policy::{Code, ErrorKind, Timeout};
     use crate::time::Duration;
     use std::vec::Vec;
 
@@ -266,7 +264,9 @@ mod tests {
     fn h2_a_refusal_for_being_over_the_limit_and_a_failure_of_this_client_are_none_of_the_server() {
         let (health, servers, now) = (health(1), servers(2), Instant::from_millis(5));
         health.finished(&servers[0], &failure(now, ErrorKind::OverLimit.into()), || servers.iter());
-        health.finished(&servers[0], &failure(now, ErrorKind::Local.into()), || servers.iter());
+        let mut local = failure(now, ErrorKind::Local.into());
+        local.feedback = Feedback::Local { age: LATENCY };
+        health.finished(&servers[0], &local, || servers.iter());
         assert_eq!(usable(&health, &servers, now), 2);
         health.finished(&servers[0], &failure(now, ErrorKind::Broken.into()), || servers.iter());
         assert_eq!(usable(&health, &servers, now), 1);

@@ -74,6 +74,9 @@ pub struct ChannelConfig {
     /// [`ChannelOptions::on_early_failure`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_early_failure: Option<OnEarlyFailure>,
+    /// [`ChannelOptions::pushback_for_service`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushback_for_service: Option<bool>,
     /// [`ChannelOptions::idempotency`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
@@ -103,6 +106,7 @@ impl ChannelConfig {
             retry_target: self.retry_target.unwrap_or(preset.retry_target),
             same_server_backup: self.same_server_backup.unwrap_or(preset.same_server_backup),
             on_early_failure: self.on_early_failure.unwrap_or(preset.on_early_failure),
+            pushback_for_service: self.pushback_for_service.unwrap_or(preset.pushback_for_service),
             idempotency: self.idempotency.unwrap_or(preset.idempotency),
         }
     }
@@ -152,7 +156,7 @@ mod tests {
         let json = r#"{"preset": "grpc_hedging", "timeout": "1.5s", "connect_timeout": 0.5, "max_retry": 1,
                        "backup": "250 us", "max_backups": 1, "backoff": {"jittered": {"min": 1, "max": "2ms"}},
                        "no_backoff_remaining": "5ms", "retry_target": "same", "same_server_backup": true,
-                       "on_early_failure": "wait", "idempotency": "not_idempotent"}"#;
+                       "on_early_failure": "wait", "pushback_for_service": true, "idempotency": "not_idempotent"}"#;
         let expected = ChannelOptions {
             timeout: MS(1_500).into(),
             connect_timeout: Duration::from_micros(500).into(),
@@ -164,6 +168,7 @@ mod tests {
             retry_target: RetryTarget::Same,
             same_server_backup: true,
             on_early_failure: OnEarlyFailure::Wait,
+            pushback_for_service: true,
             idempotency: Idempotency::NotIdempotent,
         };
         assert_eq!(read(json).unwrap().options(), expected);
@@ -207,7 +212,8 @@ mod tests {
     fn f_null_says_nothing() {
         let json = r#"{"preset": null, "fail_mode": null, "timeout": null, "connect_timeout": null, "max_retry": null,
                        "backup": null, "max_backups": null, "backoff": null, "no_backoff_remaining": null,
-                       "retry_target": null, "same_server_backup": null, "on_early_failure": null, "idempotency": null}"#;
+                       "retry_target": null, "same_server_backup": null, "on_early_failure": null, "pushback_for_service": null,
+                       "idempotency": null}"#;
         assert_eq!(read(json), Ok(ChannelConfig::default()));
     }
 

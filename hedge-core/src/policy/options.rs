@@ -152,6 +152,9 @@ pub struct ChannelOptions {
     pub same_server_backup: bool,
     /// What a failure does while a backup timer is armed (L9). Default: start the next at once.
     pub on_early_failure: OnEarlyFailure,
+    /// Whether a pushback that speaks for its server only, as HTTP's `Retry-After`, holds back the whole service (R4).
+    /// Default false: other servers are tried.
+    pub pushback_for_service: bool,
     /// What calls are that do not say (L15). Default `Unset`, which means `Idempotent`.
     pub idempotency: Idempotency,
 }
@@ -172,6 +175,7 @@ impl ChannelOptions {
             retry_target: RetryTarget::Another,
             same_server_backup: false,
             on_early_failure: OnEarlyFailure::StartNext,
+            pushback_for_service: false,
             idempotency: Idempotency::Unset,
         }
     }
@@ -234,7 +238,7 @@ pub struct CallOptions<'a> {
     /// What kind of exchange it is.
     pub kind: CallKind,
     /// The reply's body streams (T2): the winner stays in flight for the balancer until the caller says that the body
-    /// ended. See [`Call::winner_in_flight`](crate::call::Call::winner_in_flight).
+    /// ended. See [`Call::winner_at_work`](crate::call::Call::winner_at_work).
     pub streaming: bool,
     /// The key of the request for balancers that hash.
     pub request_code: Option<u32>,

@@ -20,6 +20,10 @@ pub enum Verdict {
 }
 
 /// What a server asks about the next start of any kind (R4, as in gRPC's A6).
+///
+/// The first two speak for the service: every server is left alone. The `Server` ones speak for the server that sent them,
+/// as HTTP's `Retry-After` does: other addresses are not held back. They act like the first two only once no usable address
+/// is left that the call has not tried.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -28,6 +32,36 @@ pub enum Pushback {
     After(Duration),
     /// Start no further attempt in this call. Also what a negative or unparseable delay means.
     DoNot,
+    /// [`After`](Self::After), said of this server only.
+    ServerAfter(Duration),
+    /// [`DoNot`](Self::DoNot), said of this server only.
+    ServerDoNot,
+}
+
+impl Pushback {
+    /// The same, said of the server that sent it.
+    #[must_use]
+    pub const fn for_server(self) -> Self {
+        match self {
+            Self::After(delay) | Self::ServerAfter(delay) => Self::ServerAfter(delay),
+            Self::DoNot | Self::ServerDoNot => Self::ServerDoNot,
+        }
+    }
+
+    /// The same, said of the whole service.
+    #[must_use]
+    pub const fn for_service(self) -> Self {
+        match self {
+            Self::After(delay) | Self::ServerAfter(delay) => Self::After(delay),
+            Self::DoNot | Self::ServerDoNot => Self::DoNot,
+        }
+    }
+
+    /// Whether it speaks for its server only.
+    #[must_use]
+    pub const fn is_of_server(self) -> bool {
+        matches!(self, Self::ServerAfter(_) | Self::ServerDoNot)
+    }
 }
 
 /// Everything that the core needs to know about an attempt's result.
@@ -42,21 +76,31 @@ pub struct Judgement {
     pub code: Code,
     /// The request certainly never left this client (T4): retrying is safe even when it is not idempotent (R5).
     pub never_left: bool,
+    /// It failed at this client or by its caller's fault. Balancers and breakers learn nothing about the server from it (S7).
+    pub local: bool,
     /// What the server asks about further attempts; read on failures only.
     pub pushback: Option<Pushback>,
 }
 
 impl Judgement {
-    /// `verdict` because of `code`; the request may have left, no pushback.
+    /// `verdict` because of `code`; the request may have left, no pushback. It is [`local`](Self::local) if the code is that
+    /// of an [`ErrorKind`] that is.
     #[must_use]
     pub const fn new(verdict: Verdict, code: Code) -> Self {
-        Self { verdict, code, never_left: false, pushback: None }
+        Self { verdict, code, never_left: false, local: code.is_local(), pushback: None }
     }
 
-    /// The same, of a request that certainly never left.
+    /// The same, of a request that certainly never left. What never left says nothing of the server, unless it could not
+    /// connect to it ([`ErrorKind::Refused`], [`ErrorKind::ConnectTimeout`]).
     #[must_use]
     pub const fn never_left(self) -> Self {
-        Self { never_left: true, ..self }
+        Self { never_left: true, local: !self.code.is_of_connecting(), ..self }
+    }
+
+    /// The same, of a failure that says nothing of the server.
+    #[must_use]
+    pub const fn local(self) -> Self {
+        Self { local: true, ..self }
     }
 
     /// The same, with what the server asks about further attempts.
@@ -82,6 +126,21 @@ pub struct Code(pub u16);
 impl Code {
     /// Not said.
     pub const NONE: Self = Self(0);
+
+    /// Whether it is the code of a kind that says nothing of the server.
+    const fn is_local(self) -> bool {
+        const LOCAL: u16 = ErrorKind::Local as u16;
+        const GONE: u16 = ErrorKind::ServerGone as u16;
+        const BODY: u16 = ErrorKind::RequestBody as u16;
+        matches!(self.0, LOCAL | GONE | BODY)
+    }
+
+    /// Whether it is the code of a connection that could not be made.
+    const fn is_of_connecting(self) -> bool {
+        const REFUSED: u16 = ErrorKind::Refused as u16;
+        const TIMEOUT: u16 = ErrorKind::ConnectTimeout as u16;
+        matches!(self.0, REFUSED | TIMEOUT)
+    }
 }
 
 impl From<ErrorKind> for Code {
@@ -167,6 +226,8 @@ error_kinds! {
     /// It failed at this client before anything left: no descriptor or port was free, or the server's name has no address.
     /// Retried; the server is not to blame.
     Local = 15, Retry, "failed at this client";
+    /// The caller's own request body failed, or is not as long as it was announced. The server is not to blame.
+    RequestBody = 16, Fatal, "request body failed";
 }
 
 impl ErrorKind {
@@ -185,6 +246,13 @@ pub trait AttemptError {
     /// Whether the request certainly never left this client.
     fn never_left(&self) -> bool {
         self.kind().never_left()
+    }
+
+    /// Whether it says nothing of the server (S7): it failed at this client, or by its caller's fault. By default what never
+    /// left, but for connections that could not be made, and a failed request body.
+    fn local(&self) -> bool {
+        let judgement = Judgement::new(Verdict::Wait, self.kind().into());
+        if self.never_left() { judgement.never_left().local } else { judgement.local }
     }
 
     /// What the server asked about further attempts.
@@ -222,6 +290,7 @@ impl<Reply, Error: AttemptError> RetryPolicy<Reply, Error> for DefaultRetryPolic
                 verdict: error.kind().verdict(),
                 code: error.kind().into(),
                 never_left: error.never_left(),
+                local: error.local(),
                 pushback: error.pushback(),
             },
         }
@@ -248,7 +317,7 @@ mod tests {
         for kind in ErrorKind::ALL {
             let expected = match kind {
                 ErrorKind::Deadline | ErrorKind::Internal | ErrorKind::TooLarge | ErrorKind::Protocol => Verdict::Wait,
-                ErrorKind::BadRequest | ErrorKind::Unauthorized => Verdict::Fatal,
+                ErrorKind::BadRequest | ErrorKind::Unauthorized | ErrorKind::RequestBody => Verdict::Fatal,
                 _ => Verdict::Retry,
             };
             assert_eq!(judge(*kind), expected, "{kind}");
@@ -264,6 +333,30 @@ mod tests {
             let judgement = RetryPolicy::<(), Failed>::judge(&DefaultRetryPolicy, Err(&Failed(*kind)));
             assert_eq!(judgement.never_left, kind.never_left(), "{kind}");
             assert_eq!((judgement.code, judgement.pushback), (Code::from(*kind), None));
+        }
+    }
+
+    #[test]
+    fn s7_what_never_left_and_what_the_caller_broke_says_nothing_of_the_server() {
+        use ErrorKind::{BadRequest, Broken, ConnectTimeout, Local, Refused, RequestBody, ServerGone};
+        let local = |kind: ErrorKind| Judgement::new(kind.verdict(), kind.into());
+        for kind in ErrorKind::ALL {
+            assert_eq!(local(*kind).local, matches!(kind, Local | ServerGone | RequestBody), "{kind}");
+            let unsent = local(*kind).never_left().local;
+            assert_eq!(unsent, !matches!(kind, Refused | ConnectTimeout), "{kind} that never left");
+            let judged = RetryPolicy::<(), Failed>::judge(&DefaultRetryPolicy, Err(&Failed(*kind)));
+            assert_eq!(judged.local, matches!(kind, Local | ServerGone | RequestBody), "{kind} by default");
+        }
+        assert!(!local(BadRequest).local, "a server may say so too");
+        assert!(local(Broken).local().local);
+    }
+
+    #[test]
+    fn r4_a_pushback_speaks_for_the_service_or_for_its_server() {
+        let wait = Pushback::After(Duration::from_millis(5));
+        for pushback in [wait, Pushback::DoNot] {
+            assert!(!pushback.is_of_server() && pushback.for_server().is_of_server());
+            assert_eq!(pushback.for_server().for_service(), pushback);
         }
     }
 

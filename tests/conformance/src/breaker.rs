@@ -2,7 +2,7 @@
 
 use hedge_core::call::Feedback;
 use hedge_core::health::{Breaker, Change, CircuitBreaker, CircuitOptions, CircuitState, Outcome};
-use hedge_core::policy::ErrorKind;
+use hedge_core::policy::{Code, ErrorKind};
 use hedge_core::time::{Duration, Instant};
 use serde::Deserialize;
 
@@ -48,7 +48,7 @@ pub(crate) fn run(text: &str) -> Result<Vec<Case>, serde_json::Error> {
     });
     let over_limit = table.over_limit_ignored.map(|expected| {
         let refused = Feedback::Failure { latency: Duration::from_millis(1) };
-        let got = first_isolation(REFUSALS, |_| Outcome::new(refused, Some(ErrorKind::OverLimit)));
+        let got = first_isolation(REFUSALS, |_| Outcome::new(refused, ErrorKind::OverLimit.into()));
         compare("ELIMIT is ignored".into(), &expected, got.map(|first| first.is_none()))
     });
     Ok(cases.chain(over_limit).collect())
@@ -59,9 +59,9 @@ fn outcome(trace: &Trace, call: u64) -> Outcome {
     // Nothing fails if what would is every 0th.
     if after > 0 && after.checked_rem(trace.fail_every) == Some(0) {
         let latency = Duration::from_micros(trace.err_latency_us);
-        Outcome::new(Feedback::Failure { latency }, Some(ErrorKind::Broken))
+        Outcome::new(Feedback::Failure { latency }, ErrorKind::Broken.into())
     } else {
-        Outcome::new(Feedback::Success { latency: Duration::from_micros(trace.ok_latency_us) }, None)
+        Outcome::new(Feedback::Success { latency: Duration::from_micros(trace.ok_latency_us) }, Code::NONE)
     }
 }
 

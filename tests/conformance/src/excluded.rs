@@ -155,4 +155,8 @@ impl Host for Named<'_> {
     }
 
     fn finished(&self, _: &Finished) {}
+
+    fn answered(&self, _: &Finished) {}
+
+    fn released(&self, _: ServerId) {}
 }

@@ -75,6 +75,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("hash_vectors", hashes::run),
     ("la_weight_traces", la::run),
     ("lifecycle_cases", lifecycle::run),
+    ("lifecycle_precise", lifecycle::run),
     ("p2c_ewma_traces", p2c::run),
     ("rate_limited_policy_traces", ratio::traces),
     ("rate_limited_policy_validation", ratio::validation),

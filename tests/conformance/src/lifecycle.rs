@@ -263,6 +263,7 @@ const fn reason_name(reason: NotHedged) -> &'static str {
         NotHedged::NoOtherServer => "no_other_server",
         NotHedged::Shadow => "shadow",
         NotHedged::Denied(_) => "denied",
+        NotHedged::Pushback => "pushback",
         NotHedged::FinishedFirst => "finished_first",
     }
 }

@@ -100,6 +100,10 @@ impl<A: Display, B: Balancer> Host for Line<A, B> {
     }
 
     fn finished(&self, _: &Finished) {}
+
+    fn answered(&self, _: &Finished) {}
+
+    fn released(&self, _: ServerId) {}
 }
 
 /// Servers in slots.

@@ -20,10 +20,6 @@ fn table(name: &str, content: &str) -> String {
     path.to_str().unwrap().into()
 }
 
-fn lifecycle() -> String {
-    own("lifecycle_cases")
-}
-
 /// The project's own table of a suite.
 fn own(suite: &str) -> String {
     format!("{}/tables/{suite}.json", env!("CARGO_MANIFEST_DIR"))
@@ -31,11 +27,13 @@ fn own(suite: &str) -> String {
 
 #[test]
 fn every_lifecycle_case_is_ok() {
-    let output = runner(&["lifecycle_cases", &lifecycle()]);
-    let lines = text(&output.stdout);
-    assert!(output.status.success(), "{lines}");
-    assert_eq!(lines.lines().count(), 36);
-    assert!(lines.lines().all(|line| line.starts_with("ok ")), "{lines}");
+    for (suite, cases) in [("lifecycle_cases", 36), ("lifecycle_precise", 8)] {
+        let output = runner(&[suite, &own(suite)]);
+        let lines = text(&output.stdout);
+        assert!(output.status.success(), "{lines}");
+        assert_eq!(lines.lines().count(), cases);
+        assert!(lines.lines().all(|line| line.starts_with("ok ")), "{lines}");
+    }
 }
 
 #[test]

@@ -130,6 +130,14 @@ impl Host for Line {
         self.channel.borrow().finished(attempt);
     }
 
+    fn answered(&self, attempt: &Finished) {
+        self.channel.borrow().answered(attempt);
+    }
+
+    fn released(&self, server: ServerId) {
+        self.channel.borrow().released(server);
+    }
+
     fn backup_delay(&self, now: Instant) -> BackupDelay {
         self.channel.borrow().backup_delay(now)
     }

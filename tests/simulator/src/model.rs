@@ -152,6 +152,7 @@ impl Faults {
                 0 => Pushback::DoNot,
                 _ => Pushback::After(Duration::from_millis(rng.random_range(0..80))),
             };
+            let pushback = if rng.random_bool(0.5) { pushback.for_server() } else { pushback };
             return Some(judgement.with_pushback(pushback));
         }
         Some(judgement)

@@ -248,6 +248,7 @@ fn channel_options(rng: &mut SmallRng) -> ChannelOptions {
         same_server_backup: rng.random_bool(0.2),
         on_early_failure: if rng.random_bool(0.3) { OnEarlyFailure::Wait } else { OnEarlyFailure::StartNext },
         idempotency: unless_rare(rng, Idempotency::Unset, Idempotency::NotIdempotent),
+        pushback_for_service: rng.random_bool(0.2),
     }
 }
 

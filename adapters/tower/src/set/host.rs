@@ -103,8 +103,12 @@ impl<K, S, T, R, C> Host for CallHost<K, S, T, R, C> {
     }
 
     fn finished(&self, attempt: &Finished) {
+        self.released(attempt.sent.server);
+        self.answered(attempt);
+    }
+
+    fn answered(&self, attempt: &Finished) {
         let Some(node) = self.tried(attempt.sent.server) else { return };
-        node.finished();
         let servers = &self.inner.servers;
         let snapshot = servers.load();
         let view = servers.view(&snapshot, attempt.now);
@@ -112,6 +116,12 @@ impl<K, S, T, R, C> Host for CallHost<K, S, T, R, C> {
         if view.find(attempt.sent.server).is_some() {
             snapshot.balancer.finished(&view, attempt);
             servers.health.finished(&node.health, attempt, || snapshot.list.healths());
+        }
+    }
+
+    fn released(&self, server: ServerId) {
+        if let Some(node) = self.tried(server) {
+            node.finished();
         }
     }
 

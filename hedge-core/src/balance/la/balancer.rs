@@ -109,7 +109,7 @@ impl<R: Room> Balancer for LocalityAware<R> {
                 };
                 stats.failed(now, sent.at, failure, others)
             }
-            Feedback::Abandoned { .. } => Some(stats.abandoned(now, sent.at, others)),
+            Feedback::Abandoned { .. } | Feedback::Local { .. } => Some(stats.abandoned(now, sent.at, others)),
         });
         self.refresh(list, self.tree.next_turn(), now);
     }

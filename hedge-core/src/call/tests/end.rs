@@ -250,20 +250,21 @@ fn b2_the_end_is_told_once_of_every_call_that_was_ever_polled() {
 }
 
 #[test]
-fn t2_a_streaming_winner_stays_in_flight_until_its_body_ends() {
-    let channel = line(2, ChannelOptions::brpc());
+fn t2_a_streaming_winner_is_told_at_its_head_and_in_flight_until_its_body_ends() {
+    let host = Ears { channel: line(2, ChannelOptions::brpc()), heard: core::cell::RefCell::default() };
     let options = CallOptions { streaming: true, ..CallOptions::new() };
-    let mut call = channel.call(&options, at(0)).unwrap();
+    let mut call = Call::<_, 4>::new(&host, &options, at(0)).unwrap();
     let first = call.expect_start(0);
-    assert_eq!(call.winner_in_flight(), None);
+    assert_eq!(call.winner_at_work(), None);
     call.verdict(5, first.attempt, Verdict::Accept);
+    assert_eq!(host.heard.borrow()[..], [Feedback::Success { latency: ms(5) }]);
     assert_eq!(call.expect_done(5), End::Accepted);
-    let winner = call.winner_in_flight().unwrap();
-    assert_eq!((winner.server, winner.at), (first.server, at(0)));
+    let winner = call.winner_at_work().unwrap();
+    assert_eq!(winner, first.server);
     drop(call);
-    assert_eq!(channel.cluster().in_flight(first.server), 1);
-    channel.finished(&winner.finished(at(9), Feedback::Success { latency: ms(9) }, Code::NONE));
-    assert_eq!(channel.cluster().in_flight(first.server), 0);
+    assert_eq!(host.channel.cluster().in_flight(winner), 1);
+    host.released(winner);
+    assert_eq!((host.channel.cluster().in_flight(winner), host.heard.borrow().len()), (0, 1));
 }
 
 #[test]
@@ -375,5 +376,14 @@ impl Host for Ears {
     fn finished(&self, attempt: &Finished) {
         self.heard.borrow_mut().push(attempt.feedback).unwrap();
         self.channel.finished(attempt);
+    }
+
+    fn answered(&self, attempt: &Finished) {
+        self.heard.borrow_mut().push(attempt.feedback).unwrap();
+        self.channel.answered(attempt);
+    }
+
+    fn released(&self, server: ServerId) {
+        self.channel.released(server);
     }
 }

@@ -187,6 +187,14 @@ impl Host for Contended {
     fn finished(&self, attempt: &Finished) {
         self.channel.finished(attempt);
     }
+
+    fn answered(&self, attempt: &Finished) {
+        self.channel.answered(attempt);
+    }
+
+    fn released(&self, server: ServerId) {
+        self.channel.released(server);
+    }
 }
 
 #[test]

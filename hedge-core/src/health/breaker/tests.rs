@@ -182,26 +182,28 @@ fn h2_a_clock_that_goes_round_isolates_nobody() {
 }
 
 #[test]
-fn l13_abandoned_attempts_and_refusals_over_the_limit_never_count() {
+fn l13_s7_abandoned_and_local_attempts_and_refusals_over_the_limit_never_count() {
     let latency = MS;
     let feedback = [
-        (Feedback::Abandoned { age: MS }, None),
-        (Feedback::Abandoned { age: MS }, Some(ErrorKind::Broken)),
-        (Feedback::Failure { latency }, Some(ErrorKind::OverLimit)),
+        (Feedback::Abandoned { age: MS }, Code::NONE),
+        (Feedback::Abandoned { age: MS }, ErrorKind::Broken.into()),
+        (Feedback::Local { age: MS }, ErrorKind::BadRequest.into()),
+        (Feedback::Local { age: MS }, Code::NONE),
+        (Feedback::Failure { latency }, ErrorKind::OverLimit.into()),
     ];
     let breaker = in_a_row(1);
     let (server, circuit) = (FailureState::default(), CircuitState::default());
     let brpc = CircuitBreaker::new(CircuitOptions::DEFAULT).unwrap();
-    for (feedback, error) in feedback {
-        let outcome = Outcome::new(feedback, error);
+    for (feedback, code) in feedback {
+        let outcome = Outcome::new(feedback, code);
         for _ in 0..10_000 {
             assert_eq!(breaker.finished(&server, at(1), outcome, || true), None);
             assert_eq!(brpc.finished(&circuit, at(1), outcome, || true), None);
         }
     }
     assert_eq!(format!("{circuit:?}"), format!("{:?}", CircuitState::default()));
-    assert_eq!(Outcome::new(Feedback::Success { latency }, None), GOOD);
-    assert_eq!(Outcome::new(Feedback::Failure { latency }, Some(ErrorKind::Broken)), FAILED);
+    assert_eq!(Outcome::new(Feedback::Success { latency }, Code::NONE), GOOD);
+    assert_eq!(Outcome::new(Feedback::Failure { latency }, ErrorKind::Broken.into()), FAILED);
 }
 
 #[test]

@@ -167,7 +167,7 @@ pub(super) const CASES: &[Case] = &[
         name: "early failure held, backup refused",
         set: Set { backup: Some(30), on_early_failure: OnEarlyFailure::Wait, backup_denied: true, ..SET },
         attempts: &[(10, Retry), (5, Ok)],
-        expect: Expect { result: Some(Retry), at: 30, attempts: 1, backup_sent: false, winner: None },
+        expect: Expect { result: Some(Ok), at: 35, attempts: 2, backup_sent: false, winner: Some(1) },
     },
     Case {
         name: "not idempotent, never left",
