@@ -37,9 +37,13 @@ pub type Filter<A, T> = fn(&Server<A, T>) -> bool;
 ///
 /// # Health
 ///
-/// A server takes calls unless its connection is broken, which whoever makes connections says
-/// ([`set_usable`](Self::set_usable), by a [`Checker`](crate::health::Checker) for each server), or the breaker `K` isolates
-/// it. Without a breaker nothing is kept for one.
+/// A server takes calls unless its connection is broken, which the driver says that makes connections
+/// ([`set_broken`](Self::set_broken), by a [`Checker`](crate::health::Checker) for each server), or it was withdrawn by hand
+/// ([`set_usable`](Self::set_usable)), or the breaker `K` isolates it. Without a breaker nothing is kept for one.
+///
+/// While every server is broken, one call in 100 ms is let through to the one that broke first (H5). Its success brings that
+/// server back; a driver that finds a broken server usable after an attempt ended may then hurry the other
+/// [`Checker`](crate::health::Checker)s by [`CheckInput::Now`](crate::health::CheckInput::Now).
 #[derive(Debug)]
 pub struct Channel<A, B: Balancer, P = DefaultPolicy, T = &'static str, const N: usize = 8, K: Breaker = NoBreaker> {
     cluster: Cluster<A, T, N, Record<B::Stats, K>>,
@@ -117,11 +121,21 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         self.cluster.state(server).is_some_and(|record| self.health.usable(&record.health, now))
     }
 
-    /// Says whether a server's connection stands, so that it takes calls; false if it is gone.
+    /// Says whether a server's connection is broken, so that it takes no calls (H1); false if the server is gone.
+    pub fn set_broken(&self, server: ServerId, broken: bool, now: Instant) -> bool {
+        let record = self.cluster.state(server);
+        if let Some(record) = record {
+            self.health.set_broken(&record.health, broken, now, || self.healths());
+        }
+        record.is_some()
+    }
+
+    /// Withdraws a server by hand, or lets it in again; false if it is gone. That is apart from whether its connection is
+    /// broken: a server takes calls only if neither keeps them away.
     pub fn set_usable(&self, server: ServerId, usable: bool, now: Instant) -> bool {
         let record = self.cluster.state(server);
         if let Some(record) = record {
-            self.health.set_broken(&record.health, !usable, now, || self.healths());
+            self.health.set_withdrawn(&record.health, !usable, now, || self.healths());
         }
         record.is_some()
     }
@@ -144,6 +158,16 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
     /// A server has answered a probe.
     pub fn probed(&self, server: ServerId, answer: ProbeAnswer, now: Instant) {
         self.balancer.probed(&self.view(now), server, answer, now);
+    }
+
+    /// The server to which a call is let through although none is usable (H5).
+    #[cold]
+    #[inline(never)]
+    fn last_resort<Ticket>(&self, selection: &Selection<'_>) -> Result<Pick<Ticket>, NoServer> {
+        let servers = self.cluster.iter().filter_map(|(server, _)| Some((server, &self.cluster.state(server)?.health)));
+        let server = Some(selection).filter(|it| it.is_first()).and_then(|it| self.health.last_resort(it.now, servers));
+        let (server, address, _) = server.and_then(|it| self.cluster.candidate(it.slot())).ok_or(NoServer::AllDown)?;
+        Ok(Pick { server, address, ticket: None })
     }
 
     /// Tells the balancer and the breaker how an attempt went.
@@ -186,13 +210,17 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
         // Who names a server has reasons of its own, and tells nothing of the others.
         let recovers = self.health.recovers() && selection.by_balancer();
         if recovers && !self.health.admit(selection.now, || view.usable(), &mut *random) {
-            return Err(NoServer::AllDown);
+            return self.last_resort(selection);
         }
-        let pick = select(&view, &self.balancer, selection, random);
-        if recovers && matches!(pick, Err(NoServer::AllDown)) {
-            self.health.all_down(selection.now);
+        match select(&view, &self.balancer, selection, random) {
+            Err(NoServer::AllDown) => {
+                if recovers {
+                    self.health.all_down(selection.now);
+                }
+                self.last_resort(selection)
+            }
+            pick => pick,
         }
-        pick
     }
 
     fn commit(&self, pick: &Pick<B::Ticket>, now: Instant, insist: bool) -> bool {

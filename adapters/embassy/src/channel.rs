@@ -151,7 +151,7 @@ where
         let now = Clock.now();
         self.shared.change(|state| {
             state.tell();
-            state.servers.set_usable(server, usable, now)
+            state.servers.set_broken(server, !usable, now)
         })
     }
 

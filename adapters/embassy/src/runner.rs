@@ -126,7 +126,7 @@ where
         let (check, passed) = match checker.poll(now) {
             CheckAction::Publish { usable: true } => {
                 info!("server {} is back", server);
-                shared.with(|state| state.servers.set_usable(server, true, now));
+                shared.with(|state| state.servers.set_broken(server, false, now));
                 *checked = None;
                 return None;
             }
@@ -171,7 +171,7 @@ impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Drop for 
         self.0.change(|state| {
             state.watched = false;
             for (server, _) in state.servers.cluster().iter() {
-                state.servers.set_usable(server, true, Clock.now());
+                state.servers.set_broken(server, false, Clock.now());
             }
         });
     }

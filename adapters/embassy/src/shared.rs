@@ -68,7 +68,7 @@ impl<B: Balancer, const SERVERS: usize, K: Breaker, T> State<B, SERVERS, K, T> {
 
     /// A server cannot be connected to: it takes no calls until it has been checked (H1).
     fn broke(&mut self, server: ServerId, now: Instant) {
-        if self.watched && !self.is_broken(server) && self.servers.set_usable(server, false, now) {
+        if self.watched && !self.is_broken(server) && self.servers.set_broken(server, true, now) {
             warn!("server {} cannot be connected to: isolated", server);
             self.tell();
         }

@@ -15,6 +15,7 @@ use hedge_core::time::{Duration, Instant};
 use crate::address::Address;
 use crate::fleet::Fleet;
 use crate::node::Node;
+use crate::outage::Round;
 use crate::probe::Probing;
 use crate::runtime::{Runtime, before};
 
@@ -89,12 +90,13 @@ pub(crate) struct Checking {
     fleet: Weak<Fleet>,
     node: Arc<Node>,
     checker: Checker,
+    round: Round,
 }
 
 impl Checking {
     /// `checker` has published that the server is broken.
-    pub(crate) fn new(fleet: &Arc<Fleet>, node: &Arc<Node>, checker: Checker) -> Self {
-        Self { fleet: Arc::downgrade(fleet), node: Arc::clone(node), checker }
+    pub(crate) fn new(fleet: &Arc<Fleet>, node: &Arc<Node>, checker: Checker, round: Round) -> Self {
+        Self { fleet: Arc::downgrade(fleet), node: Arc::clone(node), checker, round }
     }
 
     /// Checks until the server is back or nobody wants to know any more; what is left is the drop's.
@@ -126,16 +128,20 @@ impl Checking {
         }
     }
 
-    /// What to do now; `None` once the channel is gone.
+    /// What to do now; `None` once the channel or the server is gone, or the server is back.
     fn next<R: Runtime>(&mut self, runtime: &R) -> Option<CheckAction> {
         let now = runtime.now();
-        if self.node.outage.lock().gone {
-            self.checker.handle(now, CheckInput::Removed);
-        } else {
-            let interval = self.fleet.upgrade()?.checks.as_ref()?.options().interval;
-            // It was checked when it was set.
-            let _ = self.checker.set_interval(interval);
+        let mut outage = self.node.outage.lock();
+        if !outage.runs(self.round) {
+            return None;
         }
+        if outage.take_hurried() {
+            self.checker.handle(now, CheckInput::Now);
+        }
+        drop(outage);
+        let interval = self.fleet.upgrade()?.checks.as_ref()?.options().interval;
+        // It was checked when it was set.
+        let _ = self.checker.set_interval(interval);
         Some(self.checker.poll(now))
     }
 
@@ -156,14 +162,17 @@ impl Checking {
     /// Runs a step; `None` if it took too long, or if nobody waits for it any more.
     async fn unless_gone<T>(&self, step: impl Future<Output = Option<T>>) -> Option<T> {
         let mut step = pin!(step);
-        poll_fn(|cx| if self.node.outage.poll_gone(cx) { Poll::Ready(None) } else { step.as_mut().poll(cx) }).await
+        poll_fn(
+            |cx| if self.node.outage.poll_over(self.round, cx) { Poll::Ready(None) } else { step.as_mut().poll(cx) },
+        )
+        .await
     }
 }
 
 impl Drop for Checking {
     fn drop(&mut self) {
         if let Some(fleet) = self.fleet.upgrade() {
-            fleet.is_back(&self.node);
+            fleet.is_back(&self.node, self.round);
         }
     }
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use hedge_core::balance::{ArrangeError, Balancer as _, ProbeAnswer, Seeds};
-use hedge_core::call::Finished;
+use hedge_core::call::{Finished, NoServer, Pick, Selection};
 use hedge_core::health::{CheckInput, Checker};
 use hedge_core::time::Instant;
 
 use crate::check::{Checking, Checks, Ground};
-use crate::list::{ListUpdate, Servers, Snapshot, View};
+use crate::list::{ListUpdate, Nodes, Servers, Snapshot, View};
 use crate::naming::Server;
 use crate::node::{FleetHealth, Node};
-use crate::outage;
+use crate::outage::Round;
 use crate::probe::{Probes, Probing};
 
 /// What calls, bodies and checks share of a channel. Calls and the channel own it; bodies and checks look whether it is
@@ -52,7 +52,31 @@ impl Fleet {
         if list.nodes.get(node.id).is_some() {
             let view = View { nodes: &list.nodes, health: &self.health, own: &[], now: attempt.now };
             list.balancer.finished(&view, attempt);
+            let was_broken = node.health.is_broken();
             self.health.finished(&node.health, attempt, || list.nodes.healths());
+            if was_broken && !node.health.is_broken() {
+                self.came_back(node, &list.nodes);
+            }
+        }
+    }
+
+    /// The server to which a call is let through although none is usable (H5).
+    #[cold]
+    pub(crate) fn last_resort<T>(&self, nodes: &Nodes, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
+        let servers = nodes.all().iter().map(|node| (node, &node.health));
+        let node = Some(selection).filter(|it| it.is_first()).and_then(|it| self.health.last_resort(it.now, servers));
+        let node = node.ok_or(NoServer::AllDown)?;
+        Ok(Pick { server: node.id, address: node.address_key, ticket: None })
+    }
+
+    /// A call that was let through to a broken server has succeeded (H5): the server is back, and the others are checked at
+    /// once.
+    #[cold]
+    fn came_back(&self, node: &Node, nodes: &Nodes) {
+        node.outage.lock().broken = false;
+        node.outage.tell();
+        for other in nodes.all().iter().filter(|other| other.health.is_broken()) {
+            other.outage.hurry();
         }
     }
 
@@ -91,30 +115,31 @@ impl Fleet {
         checker.handle(now, CheckInput::Broken);
         // What it asks for first is to publish that.
         checker.poll(now);
-        state.broken = true;
-        self.publish(node, &state, now);
+        let round = state.begin();
+        self.publish(node, true, now);
         drop(state);
-        self.ground.check(Checking::new(self, node, checker));
+        self.ground.check(Checking::new(self, node, checker, round));
     }
 
-    /// A server is back, or nobody checks it any more: the next connection that is refused will tell.
-    pub(crate) fn is_back(&self, node: &Node) {
+    /// A server is back, or its checks have ended for another reason: the next connection that is refused will tell.
+    pub(crate) fn is_back(&self, node: &Node, round: Round) {
         let mut state = node.outage.lock();
-        state.broken = false;
-        self.publish(node, &state, self.ground.clock());
+        if state.runs(round) {
+            state.broken = false;
+            self.publish(node, false, self.ground.clock());
+        }
     }
 
-    /// Takes a server out by hand, or lets it in again.
+    /// Withdraws a server by hand, or lets it in again.
     pub(crate) fn set_usable(&self, node: &Node, usable: bool) {
-        let mut state = node.outage.lock();
-        state.withdrawn = !usable;
-        self.publish(node, &state, self.ground.clock());
+        let list = self.load();
+        self.health.set_withdrawn(&node.health, !usable, self.ground.clock(), || list.nodes.healths());
     }
 
     /// Under the lock of the outage, so that what is known last is published last.
-    fn publish(&self, node: &Node, outage: &outage::State, now: Instant) {
+    fn publish(&self, node: &Node, broken: bool, now: Instant) {
         let list = self.load();
-        self.health.set_broken(&node.health, outage.keeps_away(), now, || list.nodes.healths());
+        self.health.set_broken(&node.health, broken, now, || list.nodes.healths());
     }
 }
 

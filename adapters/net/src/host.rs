@@ -135,13 +135,17 @@ impl Host for CallHost<'_> {
         let view = View { nodes: &list.nodes, health: &fleet.health, own: &self.own, now: selection.now };
         let recovers = fleet.health.recovers() && selection.by_balancer();
         if recovers && !fleet.health.admit(selection.now, || view.usable(), &mut *random) {
-            return Err(NoServer::AllDown);
+            return fleet.last_resort(&list.nodes, selection);
         }
-        let pick = select(&view, &list.balancer, selection, random);
-        if recovers && matches!(pick, Err(NoServer::AllDown)) {
-            fleet.health.all_down(selection.now);
+        match select(&view, &list.balancer, selection, random) {
+            Err(NoServer::AllDown) => {
+                if recovers {
+                    fleet.health.all_down(selection.now);
+                }
+                fleet.last_resort(&list.nodes, selection)
+            }
+            pick => pick,
         }
-        pick
     }
 
     fn commit(&self, pick: &Pick<AnyTicket>, now: Instant, insist: bool) -> bool {

@@ -1,10 +1,10 @@
-//! Why a server takes no calls, breakers apart: [`Outage`].
+//! A server whose connection broke, and the task that checks it: [`Outage`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// What [`ServerHealth::is_broken`](hedge_core::health::ServerHealth::is_broken) is made of, for whoever changes it and for
-/// the task that checks the server. Calls never look at it.
+/// What [`ServerHealth::is_broken`](hedge_core::health::ServerHealth::is_broken) goes by, and what the task that checks the
+/// server is told. Calls never look at it.
 #[derive(Debug, Default)]
 pub(crate) struct Outage(Mutex<State>);
 
@@ -12,19 +12,38 @@ pub(crate) struct Outage(Mutex<State>);
 pub(crate) struct State {
     /// Its connection broke; a task is there that checks it.
     pub(crate) broken: bool,
-    /// Somebody took it out by hand.
-    pub(crate) withdrawn: bool,
     /// It has left the list, or the channel is gone: there is nothing to check any more.
     pub(crate) gone: bool,
+    /// The next check is due at once: another server came back.
+    hurried: bool,
+    /// The latest break.
+    round: Round,
     /// How often there was something for the task to look at.
     news: u32,
     task: Option<Waker>,
 }
 
+/// A break of a server's connection: which of those that there were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Round(u32);
+
 impl State {
-    /// Whether calls are kept away.
-    pub(crate) const fn keeps_away(&self) -> bool {
-        self.broken || self.withdrawn
+    /// The connection broke.
+    pub(crate) const fn begin(&mut self) -> Round {
+        self.broken = true;
+        self.hurried = false;
+        self.round = Round(self.round.0.wrapping_add(1));
+        self.round
+    }
+
+    /// Whether the server is to be checked after that break.
+    pub(crate) fn runs(&self, round: Round) -> bool {
+        self.broken && !self.gone && self.round == round
+    }
+
+    /// Whether the next check is due at once; says so once.
+    pub(crate) const fn take_hurried(&mut self) -> bool {
+        core::mem::replace(&mut self.hurried, false)
     }
 
     /// The next news wake this task.
@@ -44,6 +63,12 @@ impl Outage {
     /// Ends the checks.
     pub(crate) fn leave(&self) {
         self.lock().gone = true;
+        self.tell();
+    }
+
+    /// Makes the next check due at once.
+    pub(crate) fn hurry(&self) {
+        self.lock().hurried = true;
         self.tell();
     }
 
@@ -74,12 +99,13 @@ impl Outage {
         Poll::Pending
     }
 
-    /// Whether the checks are to end; if not, the task hears of it.
-    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
+    /// Whether the checks after a break are to end; if not, the task hears of it.
+    pub(crate) fn poll_over(&self, round: Round, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
-        if !state.gone {
+        let runs = state.runs(round);
+        if runs {
             state.wakes(cx);
         }
-        state.gone
+        !runs
     }
 }

@@ -134,6 +134,12 @@ pub struct Selection<'a> {
 }
 
 impl Selection<'_> {
+    /// Whether it is for a call's first attempt, at a server that the balancer chooses.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.tried.is_empty() && self.by_balancer()
+    }
+
     /// Whether the balancer is to choose, and not the call itself.
     #[must_use]
     pub const fn by_balancer(&self) -> bool {

@@ -387,6 +387,66 @@ fn h3_after_all_were_down_calls_are_let_in_by_how_many_servers_are_back() {
 }
 
 #[test]
+fn h5_while_all_are_broken_one_call_in_100_ms_goes_to_the_server_that_broke_first() {
+    for recovery in [None, Some(RecoveryOptions { min_working: 4, hold: Duration::from_secs(3) })] {
+        let line = guarded(Recovering::new(in_a_row(5), recovery).unwrap(), 3);
+        let at = |ms| NOW + Duration::from_millis(ms);
+        let servers: Vec<ServerId> = line.cluster().iter().map(|(id, _)| id).collect();
+        for (server, ms) in [(1, 0), (0, 10), (2, 20)] {
+            assert!(line.set_broken(servers[server], true, at(ms)));
+        }
+        line.set_broken(servers[1], true, at(30));
+        assert_eq!(once(&line, at(40), Verdict::Wait), Ok(servers[1]), "broken since 0, whatever was said later");
+        for ms in [40, 41, 139] {
+            assert_eq!(once(&line, at(ms), Verdict::Accept), Err(End::AllDown), "{ms}");
+        }
+        assert!(!line.usable(servers[1], at(139)), "its failure changes nothing");
+        assert_eq!(once(&line, at(142), Verdict::Accept), Ok(servers[1]));
+        assert!(line.usable(servers[1], at(142)) && !line.usable(servers[0], at(142)), "its success brings it back");
+        if recovery.is_none() {
+            assert_eq!(once(&line, at(143), Verdict::Accept), Ok(servers[1]));
+        }
+    }
+}
+
+#[test]
+fn h5_no_call_goes_to_what_was_withdrawn_by_hand_and_none_where_a_connection_stands() {
+    let line = guarded(in_a_row(1), 4);
+    let servers: Vec<ServerId> = line.cluster().iter().map(|(id, _)| id).collect();
+    for server in &servers {
+        line.set_usable(*server, false, NOW);
+    }
+    assert_eq!(once(&line, NOW, Verdict::Accept), Err(End::AllDown), "all are withdrawn");
+    line.set_broken(servers[2], true, NOW);
+    line.set_broken(servers[3], true, NOW);
+    line.set_usable(servers[3], true, NOW);
+    assert_eq!(once(&line, NOW, Verdict::Accept), Ok(servers[3]));
+    assert!(line.usable(servers[3], NOW));
+    line.set_usable(servers[2], true, NOW);
+    assert!(!line.usable(servers[2], NOW), "it is still broken");
+    line.set_usable(servers[3], false, NOW);
+    line.set_broken(servers[2], false, NOW);
+    assert!(line.usable(servers[2], NOW) && !line.usable(servers[3], NOW));
+}
+
+#[test]
+fn h5_what_was_sent_before_the_break_brings_no_server_back() {
+    let line = guarded(in_a_row(5), 1);
+    let server = line.cluster().at(0).unwrap();
+    let (options, at) = (CallOptions::new(), |ms| NOW + Duration::from_millis(ms));
+    let mut before = line.call(&options, at(0)).unwrap();
+    let Action::Start(first) = before.poll(at(0)) else { panic!("a start") };
+    line.set_broken(server, true, at(10));
+    before.handle(at(20), Input::finished(first.attempt, Verdict::Accept));
+    assert!(!line.usable(server, at(20)));
+    // A call that is let through by chance of its own limits, and is lost, is not a reason either.
+    let mut lost = line.call(&options, at(30)).unwrap();
+    assert!(matches!(lost.poll(at(30)), Action::Start(_)));
+    drop(lost);
+    assert!(!line.usable(server, at(31)));
+}
+
+#[test]
 fn h4_a_breaker_never_isolates_everything_not_even_as_servers_go() {
     let mut line = guarded(in_a_row(1), 4);
     for _ in 0..12 {

@@ -7,6 +7,7 @@ use core::future::{pending, ready};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::Waker;
+use std::boxed::Box;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Wake;
@@ -515,4 +516,28 @@ fn t3_every_attempt_borrows_the_request() {
     let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { panic!("ready") };
     assert_eq!(done.result.unwrap(), 4);
     assert_eq!(Transport::idempotency(&Echo, "any"), crate::policy::Idempotency::Unset);
+}
+
+#[test]
+fn l12_a_future_that_is_dropped_drops_its_attempts_though_the_slots_live_on() {
+    let (channel, options) = (
+        line(2, ChannelOptions { backup: BackupDelay::After(Duration::from_millis(20)), ..ChannelOptions::brpc() }),
+        CallOptions::new(),
+    );
+    let clock = &Clock::default();
+    let dropped = Rc::new(Cell::new(0));
+    let mut call = channel.call(&options, Instant::ZERO).unwrap();
+    let (mut one, mut other) = (pin!(None), pin!(None));
+    let start = |_| Attempt { clock, answers_at: u64::MAX, outcome: Some(Ok("late")), dropped: Rc::clone(&dropped) };
+    let driver = Driver::new(&clock, &DefaultRetryPolicy);
+    let mut future = Box::pin(drive(&mut call, [one.as_mut(), other.as_mut()], driver, start));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut cx).is_pending());
+    clock.now.set(20);
+    assert!(future.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(dropped.get(), 0);
+    drop(future);
+    assert_eq!(dropped.get(), 2);
+    assert!(one.is_none() && other.is_none());
+    assert_eq!(call.report().end(), Some(End::Cancelled));
 }

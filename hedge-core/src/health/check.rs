@@ -58,7 +58,7 @@ pub struct CheckId(u16);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CheckAction {
-    /// Tell whoever selects servers: [`Channel::set_usable`](crate::channel::Channel::set_usable).
+    /// Tell what selects servers: [`Channel::set_broken`](crate::channel::Channel::set_broken).
     Publish {
         /// Whether the server takes calls.
         usable: bool,
@@ -107,6 +107,9 @@ pub enum CheckInput {
         /// Which.
         check: CheckId,
     },
+    /// Check at once, and not only when the interval is over: another server has come back (H5). A check that is under way
+    /// goes on.
+    Now,
     /// The server was removed from the list.
     Removed,
 }
@@ -219,6 +222,7 @@ impl Checker {
                 };
             }
             CheckInput::Failed { check } if self.runs(check) => self.wait(now),
+            CheckInput::Now if self.state == State::Waiting => self.state = State::Connecting { begun: false },
             CheckInput::Removed if self.state != State::Removed => {
                 self.abandon |= self.runs(self.check);
                 self.state = State::Removed;
@@ -453,6 +457,20 @@ mod tests {
         let options = CheckOptions { timeout: Duration::ZERO, ..CheckOptions::DEFAULT };
         let error = Checker::new(options, &Seeds::new(1)).unwrap_err();
         assert_eq!(error.to_string(), "timeout 0 us: must be in [1 ms, 1 h]");
+    }
+
+    #[test]
+    fn h5_a_check_that_is_hurried_is_due_at_once_and_one_that_runs_goes_on() {
+        let mut checker = checker(false, 3);
+        checker.handle(at(0), CheckInput::Now);
+        assert_eq!(checker.poll(at(0)), CheckAction::Wait { until: None }, "there is nothing to check");
+        broken(&mut checker, at(0));
+        checker.handle(at(7), CheckInput::Now);
+        let check = connects(&mut checker, at(7));
+        checker.handle(at(8), CheckInput::Now);
+        assert!(matches!(checker.poll(at(8)), CheckAction::Wait { .. }));
+        checker.handle(at(9), CheckInput::Failed { check });
+        assert!(waits(&mut checker, at(9)) >= at(2_409), "an interval after the failure");
     }
 
     #[test]

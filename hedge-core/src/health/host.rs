@@ -1,9 +1,12 @@
 //! The health of a channel's servers, as whoever selects servers sees it: [`Health`].
 
-use super::{Breaker, Change, HealthError, IsolationLimit, NoBreaker, Outcome};
-use crate::atomic::{AtomicBool, Ordering, fence};
-use crate::call::Finished;
-use crate::time::Instant;
+use super::{Breaker, Change, HealthError, IsolationLimit, NoBreaker, Outcome, units, units_of};
+use crate::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use crate::call::{Feedback, Finished};
+use crate::time::{Duration, Instant};
+
+/// While every server is isolated by broken connections, one call in so long is let through (H5).
+const LAST_RESORT: u32 = units_of(Duration::from_millis(100));
 
 /// What a channel knows of the health of all its servers; of each it has a [`ServerHealth`].
 ///
@@ -13,27 +16,59 @@ use crate::time::Instant;
 pub struct Health<K> {
     breaker: K,
     limit: IsolationLimit,
-    /// Somebody is counting who is isolated, to isolate one more.
+    /// A thread is counting which servers are isolated, to isolate one more.
     isolating: AtomicBool,
+    /// When a call was last let through to a broken server, in [`units`] with the lowest bit set; 0: never.
+    last_resort: AtomicU32,
 }
 
 /// What is known of the health of one server.
 #[derive(Debug)]
 pub struct ServerHealth<K: Breaker> {
-    broken: AtomicBool,
+    /// 0: it takes calls, as far as its breaker lets it. Bit 0: it was withdrawn by hand. The other bits: since when its
+    /// connection is broken, from [`since`].
+    out: AtomicU32,
     state: K::State,
+}
+
+const WITHDRAWN: u32 = 1;
+
+/// An instant in 31 bits, moved up by one: [`units`] modulo 2^31, never 0.
+const fn since(now: Instant) -> u32 {
+    let units = units(now) << 1;
+    if units == 0 { 2 } else { units }
 }
 
 impl<K: Breaker> ServerHealth<K> {
     /// That of a server that has just come: it takes calls.
     #[must_use]
     pub fn new() -> Self {
-        Self { broken: AtomicBool::new(false), state: K::State::default() }
+        Self { out: AtomicU32::new(0), state: K::State::default() }
     }
 
     /// Whether its connection is broken, as far as [`Health::set_broken`] was told.
     pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        self.out() & !WITHDRAWN != 0
+    }
+
+    /// Whether it was withdrawn by hand, as far as [`Health::set_withdrawn`] was told.
+    pub fn is_withdrawn(&self) -> bool {
+        self.out() & WITHDRAWN != 0
+    }
+
+    /// Whether it is broken or withdrawn.
+    fn is_out(&self) -> bool {
+        self.out() != 0
+    }
+
+    fn out(&self) -> u32 {
+        self.out.load(Ordering::Relaxed)
+    }
+
+    /// For how long it has been broken, in units of 2.048 ms; `None` if it is not, or was withdrawn.
+    fn broken_for(&self, now: Instant) -> Option<u32> {
+        let out = self.out();
+        (out != 0 && out & WITHDRAWN == 0).then(|| since(now).wrapping_sub(out) >> 1)
     }
 }
 
@@ -47,7 +82,13 @@ impl Health<NoBreaker> {
     /// No breaker and no recovery: only broken connections isolate.
     #[must_use]
     pub const fn none() -> Self {
-        Self { breaker: NoBreaker, limit: IsolationLimit::DEFAULT, isolating: AtomicBool::new(false) }
+        Self::with(NoBreaker, IsolationLimit::DEFAULT)
+    }
+}
+
+impl<K> Health<K> {
+    const fn with(breaker: K, limit: IsolationLimit) -> Self {
+        Self { breaker, limit, isolating: AtomicBool::new(false), last_resort: AtomicU32::new(0) }
     }
 }
 
@@ -57,7 +98,7 @@ impl<K: Breaker> Health<K> {
     /// # Errors
     /// A limit out of its range.
     pub fn new(breaker: K, limit: IsolationLimit) -> Result<Self, HealthError> {
-        limit.validate().map(|()| Self { breaker, limit, isolating: AtomicBool::new(false) })
+        limit.validate().map(|()| Self::with(breaker, limit))
     }
 
     /// The breaker.
@@ -68,7 +109,7 @@ impl<K: Breaker> Health<K> {
     /// Whether a server takes calls.
     #[inline]
     pub fn usable(&self, server: &ServerHealth<K>, now: Instant) -> bool {
-        !server.is_broken() && self.breaker.usable(&server.state, now)
+        !server.is_out() && self.breaker.usable(&server.state, now)
     }
 
     /// When the breaker's isolation of a server will be over; `None` if there is none.
@@ -76,9 +117,9 @@ impl<K: Breaker> Health<K> {
         self.breaker.isolated_until(&server.state, now)
     }
 
-    /// An attempt is sent; as [`Breaker::started`].
+    /// An attempt is sent; as [`Breaker::started`]. What is sent to a broken server all the same is not refused.
     pub fn started(&self, server: &ServerHealth<K>, now: Instant, insist: bool) -> bool {
-        self.breaker.started(&server.state, now, insist)
+        self.breaker.started(&server.state, now, insist || server.is_broken())
     }
 
     /// An attempt that was started was not sent after all.
@@ -87,7 +128,9 @@ impl<K: Breaker> Health<K> {
         self.breaker.finished(&server.state, now, Outcome::Uncounted { age }, || false);
     }
 
-    /// An attempt is over. `servers` are all of the channel's, this one included.
+    /// An attempt is over. `servers` are all of the channel's, this one included. The success of one that was sent to a
+    /// broken server after it broke brings that server back (H5); the checks of the others may then be hurried
+    /// ([`CheckInput::Now`](super::CheckInput::Now)).
     pub fn finished<'s, I>(
         &self,
         server: &ServerHealth<K>,
@@ -116,7 +159,24 @@ impl<K: Breaker> Health<K> {
                 self.changed(attempt.now, servers);
             }
         }
+        if server.is_out() && self.answered_while_broken(server, attempt) {
+            return Some(Change::Returned);
+        }
         change
+    }
+
+    /// Whether an attempt's success has brought a broken server back.
+    #[cold]
+    fn answered_while_broken(&self, server: &ServerHealth<K>, attempt: &Finished) -> bool {
+        if !matches!(attempt.feedback, Feedback::Success { .. }) {
+            return false;
+        }
+        let out = server.out();
+        let broken = out & !WITHDRAWN;
+        // What was sent before the break says nothing of the time after it.
+        let after = since(attempt.sent.at).wrapping_sub(broken) >> 1 < 1 << 30;
+        let back = out & WITHDRAWN;
+        broken != 0 && after && server.out.compare_exchange(out, back, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// A server's connection broke, or stands again. `servers` are all of the channel's.
@@ -125,9 +185,52 @@ impl<K: Breaker> Health<K> {
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
-        if server.broken.swap(broken, Ordering::Relaxed) != broken && broken {
+        let before = server.out.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |out| {
+            // One that is broken already stays so since then.
+            let since = if out & !WITHDRAWN == 0 { since(now) } else { out & !WITHDRAWN };
+            Some(out & WITHDRAWN | if broken { since } else { 0 })
+        });
+        if broken && before == Ok(0) {
             self.changed(now, servers);
         }
+    }
+
+    /// A server was withdrawn by hand, or let in again. No call is let through to it as a last resort. `servers` are all of
+    /// the channel's.
+    pub fn set_withdrawn<'s, I>(&self, server: &ServerHealth<K>, withdrawn: bool, now: Instant, servers: impl Fn() -> I)
+    where
+        K: 's,
+        I: Iterator<Item = &'s ServerHealth<K>>,
+    {
+        let change = |out| Some(out & !WITHDRAWN | u32::from(withdrawn));
+        let before = server.out.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        if withdrawn && before == Ok(0) {
+            self.changed(now, servers);
+        }
+    }
+
+    /// Where a call goes although no server is usable (H5): while every server that was not withdrawn is broken, one call
+    /// in 100 ms is let through to the one that has been broken for longest. `servers` are all of the channel's, each with
+    /// what is answered of it. Once answered, the next 100 ms have begun.
+    #[cold]
+    pub fn last_resort<'s, T>(&self, now: Instant, servers: impl Iterator<Item = (T, &'s ServerHealth<K>)>) -> Option<T>
+    where
+        K: 's,
+    {
+        let last = self.last_resort.load(Ordering::Relaxed);
+        if last != 0 && units(now).wrapping_sub(last) < LAST_RESORT {
+            return None;
+        }
+        let mut longest = None;
+        for (it, server) in servers.filter(|(_, server)| !server.is_withdrawn()) {
+            let broken_for = server.broken_for(now)?;
+            if longest.as_ref().is_none_or(|(most, _)| broken_for > *most) {
+                longest = Some((broken_for, it));
+            }
+        }
+        let (_, it) = longest?;
+        let next = units(now) | 1;
+        self.last_resort.compare_exchange(last, next, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| it)
     }
 
     /// Servers have gone or broken: lifts isolations that are too many by now (H4).
@@ -144,7 +247,7 @@ impl<K: Breaker> Health<K> {
             if excess == 0 {
                 return;
             }
-            if !server.is_broken() && self.breaker.lift(&server.state, now) {
+            if !server.is_out() && self.breaker.lift(&server.state, now) {
                 excess -= 1;
             }
         }
@@ -172,13 +275,13 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// How many servers' connections stand, and how many of those are isolated.
+    /// How many servers are neither broken nor withdrawn, and how many of those are isolated.
     fn count<'s>(&self, servers: impl Iterator<Item = &'s ServerHealth<K>>) -> (u32, u32)
     where
         K: 's,
     {
         let mut counts = (0, 0);
-        for server in servers.filter(|server| !server.is_broken()) {
+        for server in servers.filter(|server| !server.is_out()) {
             counts.0 += 1;
             counts.1 += u32::from(self.breaker.is_isolated(&server.state));
         }

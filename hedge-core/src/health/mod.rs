@@ -1,4 +1,4 @@
-//! Which servers take calls: checks of those whose connections broke, circuit breakers, and a careful return (H1 to H4).
+//! Which servers take calls: checks of those whose connections broke, circuit breakers, and a careful return (H1 to H5).
 //!
 //! Decisions only, as everywhere in this crate: each is told the time and what happened, and answers what to do.
 //!
@@ -37,7 +37,7 @@
 //! let mut connected = 0;
 //! while connected == 0 || !line.usable(server, now) {
 //!     match checker.poll(now) {
-//!         CheckAction::Publish { usable } => _ = line.set_usable(server, usable, now),
+//!         CheckAction::Publish { usable } => _ = line.set_broken(server, !usable, now),
 //!         CheckAction::Wait { until } => now = until.unwrap_or(now), // sleep
 //!         CheckAction::Connect { check, .. } => {
 //!             connected += 1; // connect

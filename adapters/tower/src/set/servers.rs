@@ -214,7 +214,7 @@ impl<K, S> Servers<K, S> {
         let snapshot = self.load();
         let node = snapshot.list.named(key);
         if let Some(node) = node {
-            self.health.set_broken(&node.health, !usable, now, || snapshot.list.healths());
+            self.health.set_withdrawn(&node.health, !usable, now, || snapshot.list.healths());
         }
         node.is_some()
     }

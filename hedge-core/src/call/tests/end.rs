@@ -251,46 +251,44 @@ fn b2_the_end_is_told_once_of_every_call_that_was_ever_polled() {
 
 #[test]
 fn t2_a_streaming_winner_is_told_at_its_head_and_in_flight_until_its_body_ends() {
-    let host = Ears { channel: line(2, ChannelOptions::brpc()), heard: core::cell::RefCell::default() };
+    let host = Ears::new(line(2, ChannelOptions::brpc()));
     let options = CallOptions { streaming: true, ..CallOptions::new() };
     let mut call = Call::<_, 4>::new(&host, &options, at(0)).unwrap();
     let first = call.expect_start(0);
     assert_eq!(call.winner_at_work(), None);
     call.verdict(5, first.attempt, Verdict::Accept);
-    assert_eq!(host.heard.borrow()[..], [Feedback::Success { latency: ms(5) }]);
+    assert_eq!(host.feedback(), [Feedback::Success { latency: ms(5) }]);
     assert_eq!(call.expect_done(5), End::Accepted);
     let winner = call.winner_at_work().unwrap();
     assert_eq!(winner, first.server);
     drop(call);
     assert_eq!(host.channel.cluster().in_flight(winner), 1);
     host.released(winner);
-    assert_eq!((host.channel.cluster().in_flight(winner), host.heard.borrow().len()), (0, 1));
+    assert_eq!((host.channel.cluster().in_flight(winner), host.feedback().len()), (0, 1));
 }
 
 #[test]
 fn l13_abandoned_attempts_are_told_with_their_age_and_as_nothing_else() {
-    let host = Ears { channel: line(2, hedged(20)), heard: core::cell::RefCell::default() };
+    let host = Ears::new(line(2, hedged(20)));
     let options = CallOptions::new();
     let mut call = Call::<_, 4>::new(&host, &options, at(0)).unwrap();
     call.expect_start(0);
     let backup = call.expect_start(20);
     call.verdict(25, backup.attempt, Verdict::Accept);
     drop(call);
-    let heard = host.heard.borrow();
-    assert_eq!(heard[..], [Feedback::Success { latency: ms(5) }, Feedback::Abandoned { age: ms(25) }]);
+    assert_eq!(host.feedback(), [Feedback::Success { latency: ms(5) }, Feedback::Abandoned { age: ms(25) }]);
 }
 
 #[test]
 fn s7_failures_and_fatal_answers_are_told_apart() {
-    let host = Ears { channel: line(2, ChannelOptions::brpc()), heard: core::cell::RefCell::default() };
+    let host = Ears::new(line(2, ChannelOptions::brpc()));
     let options = CallOptions::new();
     let mut call = Call::<_, 4>::new(&host, &options, at(0)).unwrap();
     let first = call.expect_start(0);
     call.verdict(5, first.attempt, Verdict::Retry);
     let second = call.expect_start(5);
     call.verdict(7, second.attempt, Verdict::Fatal);
-    let heard = host.heard.borrow();
-    assert_eq!(heard[..], [Feedback::Failure { latency: ms(5) }, Feedback::Success { latency: ms(2) }]);
+    assert_eq!(host.feedback(), [Feedback::Failure { latency: ms(5) }, Feedback::Success { latency: ms(2) }]);
 }
 
 #[cfg(feature = "serde")]
@@ -344,10 +342,29 @@ fn everything_that_is_shown_says_what_it_is() {
     assert!(format!("{options:?}").starts_with("CallOptions { timeout: None, connect_timeout: None"));
 }
 
-/// A channel that writes down the feedback.
-struct Ears {
-    channel: Line<NoPolicy>,
-    heard: core::cell::RefCell<heapless::Vec<Feedback, 8>>,
+/// A channel that writes down when attempts were sent, and what it was told of them.
+pub(super) struct Ears {
+    pub(super) channel: Line<NoPolicy>,
+    sent: core::cell::RefCell<heapless::Vec<Instant, 8>>,
+    heard: core::cell::RefCell<heapless::Vec<(Feedback, Code), 8>>,
+}
+
+impl Ears {
+    pub(super) fn new(channel: Line<NoPolicy>) -> Self {
+        Self { channel, sent: core::cell::RefCell::default(), heard: core::cell::RefCell::default() }
+    }
+
+    pub(super) fn committed(&self) -> heapless::Vec<Instant, 8> {
+        self.sent.borrow().clone()
+    }
+
+    pub(super) fn told(&self) -> heapless::Vec<(Feedback, Code), 8> {
+        self.heard.borrow().clone()
+    }
+
+    fn feedback(&self) -> heapless::Vec<Feedback, 8> {
+        self.told().into_iter().map(|(feedback, _)| feedback).collect()
+    }
 }
 
 impl Host for Ears {
@@ -370,16 +387,17 @@ impl Host for Ears {
     }
 
     fn commit(&self, pick: &Pick<Turn>, now: Instant, insist: bool) -> bool {
+        self.sent.borrow_mut().push(now).unwrap();
         self.channel.commit(pick, now, insist)
     }
 
     fn finished(&self, attempt: &Finished) {
-        self.heard.borrow_mut().push(attempt.feedback).unwrap();
+        self.heard.borrow_mut().push((attempt.feedback, attempt.code)).unwrap();
         self.channel.finished(attempt);
     }
 
     fn answered(&self, attempt: &Finished) {
-        self.heard.borrow_mut().push(attempt.feedback).unwrap();
+        self.heard.borrow_mut().push((attempt.feedback, attempt.code)).unwrap();
         self.channel.answered(attempt);
     }
 

@@ -3,6 +3,8 @@
 mod backup;
 mod cancel;
 mod end;
+mod late;
+mod pushback;
 mod retry;
 mod servers;
 

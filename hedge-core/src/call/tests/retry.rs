@@ -3,7 +3,7 @@
 use super::*;
 use crate::policy::{Backoff, FailMode};
 
-fn with_backoff(backoff: Backoff) -> ChannelOptions {
+pub(super) fn with_backoff(backoff: Backoff) -> ChannelOptions {
     ChannelOptions { backoff, ..ChannelOptions::brpc() }
 }
 
@@ -180,84 +180,6 @@ fn r3_the_backoff_counts_retries_and_not_backups() {
     call.verdict(30, second.attempt, Verdict::Retry);
     let due = call.expect_wait(30).unwrap();
     assert!((46..=54).contains(&due), "the second 20 ms: {due}");
-}
-
-#[test]
-fn r4_a_pushback_delay_is_exact_whatever_the_backoff_says() {
-    let backoff = Backoff::Fixed(ms(1));
-    for on_early_failure in [OnEarlyFailure::StartNext, OnEarlyFailure::Wait] {
-        let channel =
-            line(3, ChannelOptions { on_early_failure, backup: BackupDelay::After(ms(20)), ..with_backoff(backoff) });
-        let options = CallOptions::new();
-        let mut call = channel.call(&options, at(0)).unwrap();
-        let first = call.expect_start(0);
-        call.judged(5, first.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::After(ms(35))));
-        assert_eq!(call.expect_wait(5), Some(40));
-        let second = call.expect_start(40);
-        assert_eq!(second.kind, Kind::Retry);
-        assert_eq!(call.expect_wait(40), Some(60), "the backup timer moved to pushback + delay");
-        assert_eq!(call.expect_start(60).kind, Kind::Backup);
-    }
-}
-
-#[test]
-fn r4_a_pushback_moves_a_start_that_is_pending_for_another() {
-    let channel = line(5, ChannelOptions { backup: BackupDelay::After(ms(1)), ..with_backoff(Backoff::Fixed(ms(30))) });
-    let options = CallOptions::new();
-    let mut call = channel.call(&options, at(0)).unwrap();
-    let (first, backup) = (call.expect_start(0), call.expect_start(1));
-    call.verdict(10, first.attempt, Verdict::Retry);
-    call.judged(20, backup.attempt, Judgement::from(Verdict::Wait).with_pushback(Pushback::After(ms(100))));
-    assert_eq!(call.expect_wait(20), Some(120));
-}
-
-#[test]
-fn r4_do_not_ends_every_further_retry_and_backup() {
-    let channel = line(3, hedged(20));
-    let options = CallOptions::new();
-    let timeout = ms(500);
-    for pushback in
-        [Pushback::DoNot, Pushback::After(timeout), Pushback::After(ms(470)), Pushback::After(Duration::MAX)]
-    {
-        let mut call = channel.call(&options, at(0)).unwrap();
-        let (first, backup) = (call.expect_start(0), call.expect_start(20));
-        call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(pushback));
-        assert_eq!(call.expect_wait(30), Some(500));
-        call.verdict(50, first.attempt, Verdict::Retry);
-        assert_eq!(call.expect_done(50), End::Failed, "whichever attempt it came from: {pushback:?}");
-    }
-    let mut call = channel.call(&options, at(0)).unwrap();
-    let (first, backup) = (call.expect_start(0), call.expect_start(20));
-    call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::After(ms(469))));
-    assert_eq!(call.expect_wait(30), Some(499), "there is time for it, if little");
-    call.verdict(40, first.attempt, Verdict::Wait);
-    assert_eq!(call.expect_start(499).kind, Kind::Retry);
-
-    let mut call = channel.call(&options, at(0)).unwrap();
-    let first = call.expect_start(0);
-    call.judged(5, first.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::DoNot));
-    assert_eq!(call.expect_done(5), End::Failed);
-    assert_eq!(call.report().not_hedged(), Some(NotHedged::Pushback));
-}
-
-#[test]
-fn r4_without_a_deadline_only_never_is_do_not() {
-    let channel = line(3, hedged(20));
-    let options = CallOptions { timeout: Some(Timeout::Never), ..CallOptions::new() };
-    let year = Duration::from_secs(365 * 86_400);
-    for (pushback, may_follow) in [(year, true), (Duration::MAX, false)] {
-        let mut call = channel.call(&options, at(0)).unwrap();
-        let (first, backup) = (call.expect_start(0), call.expect_start(20));
-        call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::After(pushback)));
-        assert_eq!(call.expect_wait(30), may_follow.then(|| 30 + year.as_micros() / 1_000));
-        call.verdict(50, first.attempt, Verdict::Retry);
-        if may_follow {
-            let due = 30 + year.as_micros() / 1_000;
-            assert_eq!(call.expect_wait(50), Some(due), "another failure does not bring it forward");
-        } else {
-            assert_eq!(call.expect_done(50), End::Failed);
-        }
-    }
 }
 
 #[test]
