@@ -18,7 +18,7 @@ pub struct Health<K> {
     limit: IsolationLimit,
     /// A thread is counting which servers are isolated, to isolate one more.
     isolating: AtomicBool,
-    /// When a call was last let through to a broken server, in [`units`] with the lowest bit set; 0: never.
+    /// When a server broke last, or a call was let through to a broken one, in [`units`].
     last_resort: AtomicU32,
 }
 
@@ -191,6 +191,7 @@ impl<K: Breaker> Health<K> {
             Some(out & WITHDRAWN | if broken { since } else { 0 })
         });
         if broken && before == Ok(0) {
+            self.last_resort.store(units(now), Ordering::Relaxed);
             self.changed(now, servers);
         }
     }
@@ -210,15 +211,15 @@ impl<K: Breaker> Health<K> {
     }
 
     /// Where a call goes although no server is usable (H5): while every server that was not withdrawn is broken, one call
-    /// in 100 ms is let through to the one that has been broken for longest. `servers` are all of the channel's, each with
-    /// what is answered of it. Once answered, the next 100 ms have begun.
+    /// in 100 ms is let through to the one that has been broken for longest, the first 100 ms after the last break. `servers`
+    /// are all of the channel's, each with what is answered of it. Once answered, the next 100 ms have begun.
     #[cold]
     pub fn last_resort<'s, T>(&self, now: Instant, servers: impl Iterator<Item = (T, &'s ServerHealth<K>)>) -> Option<T>
     where
         K: 's,
     {
         let last = self.last_resort.load(Ordering::Relaxed);
-        if last != 0 && units(now).wrapping_sub(last) < LAST_RESORT {
+        if units(now).wrapping_sub(last) < LAST_RESORT {
             return None;
         }
         let mut longest = None;
@@ -229,7 +230,7 @@ impl<K: Breaker> Health<K> {
             }
         }
         let (_, it) = longest?;
-        let next = units(now) | 1;
+        let next = units(now);
         self.last_resort.compare_exchange(last, next, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| it)
     }
 

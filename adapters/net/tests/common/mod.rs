@@ -97,7 +97,8 @@ macro_rules! every_test {
                 h1_a_server_that_was_taken_out_by_hand_stays_out
                 h2_a_breaker_isolates_and_probes
                 h4_a_breaker_leaves_a_share
-                t2_a_streaming_reply_is_a_success_when_its_body_is_over
+                t2_a_streaming_reply_is_a_success_at_its_head
+                h5_a_call_is_let_through_while_all_are_broken_and_hurries_the_checks
                 h3_calls_are_let_in_by_how_many_servers_are_back
             }
             latencies {
@@ -119,8 +120,8 @@ macro_rules! every_test {
             }
             pushback {
                 r4_grpc_pushback_moves_the_next_backup
-                r4_a_retry_after_past_the_deadline_cancels_the_next_backup
-                r4_retry_after_cancels_the_retry_of_another_attempts_failure
+                r4_a_pushback_past_the_deadline_cancels_the_next_backup
+                r4_do_not_cancels_the_retry_of_another_attempts_failure
                 r4_a_policy_of_ones_own_retries_when_the_server_says
             }
             servers {

@@ -52,8 +52,9 @@ pub(crate) async fn r4_grpc_pushback_moves_the_next_backup<R: Runtime>(runtime: 
     assert_settled(&channel);
 }
 
-pub(crate) async fn r4_a_retry_after_past_the_deadline_cancels_the_next_backup<R: Runtime>(runtime: R) {
-    let (pushing, unused) = (TestServer::answering(|_| busy("retry-after: 3600")), TestServer::stalling());
+pub(crate) async fn r4_a_pushback_past_the_deadline_cancels_the_next_backup<R: Runtime>(runtime: R) {
+    let (pushing, unused) =
+        (TestServer::answering(|_| busy("grpc-retry-pushback-ms: 3600000")), TestServer::stalling());
     let slow = late(pushing.requests.clone(), ok("slow"));
     let servers = [slow.address, pushing.address, unused.address];
     let channel = list(&runtime, &servers).backup(UNHURRIED).max_backups(2).build().unwrap();
@@ -64,9 +65,9 @@ pub(crate) async fn r4_a_retry_after_past_the_deadline_cancels_the_next_backup<R
     assert_settled(&channel);
 }
 
-pub(crate) async fn r4_retry_after_cancels_the_retry_of_another_attempts_failure<R: Runtime>(runtime: R) {
+pub(crate) async fn r4_do_not_cancels_the_retry_of_another_attempts_failure<R: Runtime>(runtime: R) {
     let (closing, unused) = (TestServer::start(|connection| drop(connection.request())), TestServer::stalling());
-    let pushing = late(closing.requests.clone(), busy("retry-after: a while"));
+    let pushing = late(closing.requests.clone(), busy("grpc-retry-pushback-ms: -1"));
     let servers = [pushing.address, closing.address, unused.address];
     let backoff = Backoff::Fixed(Duration::from_secs(10).into());
     let channel = list(&runtime, &servers).backup(DELAY).backoff(backoff).build().unwrap();
