@@ -61,7 +61,8 @@ impl<R: RetryPolicy<Response, E>, Response, E> RetryPolicy<Response, Option<E>> 
         match result {
             Ok(response) => self.0.judge(Ok(response)),
             Err(Some(error)) => self.0.judge(Err(error)),
-            Err(None) => Verdict::Wait.into(),
+            // There was no request to send.
+            Err(None) => Judgement::from(Verdict::Wait).never_left(),
         }
     }
 }

@@ -198,7 +198,7 @@ fn channel_options(options: &Options) -> ChannelOptions {
     ChannelOptions {
         timeout: options.timeout_ms.map_or(Timeout::Never, |timeout| ms(timeout).into()),
         max_retry,
-        backup: options.backup_ms.map_or(BackupDelay::Disabled, |delay| BackupDelay::After(ms(delay))),
+        backup: options.backup_ms.map_or(preset.backup, |delay| BackupDelay::After(ms(delay))),
         max_backups: options.max_backups.unwrap_or(preset.max_backups),
         backoff: options.backoff_ms.map_or(Backoff::None, |delay| Backoff::Fixed(ms(delay))),
         no_backoff_remaining: ms(options.no_backoff_remaining_ms),
