@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn of(fault: Fault, balancer: Balancer, backups: bool, calls: u64) -> Allowed {
-        let settings = Settings { calls, callers: 16, seed: 1, at_most: Duration::MAX };
+        let settings = Settings { calls, callers: 16, seed: 1, at_most: Duration::MAX, work: Duration::ZERO };
         Allowed::of(Cell { fault, balancer, backups }, calls, settings)
     }
 

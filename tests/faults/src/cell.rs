@@ -14,7 +14,7 @@ use crate::upload::Requests;
 
 /// A call's deadline.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(500);
-/// When a backup is sent: three times what an answer takes.
+/// When a backup is sent: three times what an answer takes by default.
 pub(crate) const BACKUP: Duration = Duration::from_millis(15);
 /// How many servers there are. One of them is bad.
 pub(crate) const SERVERS: usize = 3;
@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     /// No call of a run begins after so long.
     pub(crate) at_most: Duration,
+    /// How long servers take for an answer.
+    pub(crate) work: Duration,
 }
 
 /// What came of a run.
@@ -71,7 +73,8 @@ impl Cell {
     /// # Errors
     /// Servers or channel cannot be made, or a server's threads do not end.
     pub(crate) fn run<R: Runtime + Unpin>(self, runtime: &R, settings: Settings) -> Result<Outcome, Box<dyn Error>> {
-        let servers = (0..SERVERS).map(|index| Server::start(if index == 0 { self.fault } else { Fault::None }));
+        let fault = |index| if index == 0 { self.fault } else { Fault::None };
+        let servers = (0..SERVERS).map(|index| Server::start(fault(index), settings.work));
         let servers = servers.collect::<Result<Vec<_>, _>>()?;
         let addresses: Vec<_> = servers.iter().map(|server| server.address().to_string()).collect();
         let mut builder = Channel::builder(runtime.clone(), format!("list://{}", addresses.join(",")))

@@ -44,6 +44,8 @@ pub(crate) struct Tally {
     /// Of the calls since the server is bad: how many attempts they made, and how many of these at the bad server.
     pub(crate) since: Attempts,
     pub(crate) took: Duration,
+    /// By how much a thread that only waits was woken too late, at worst: what the machine itself cost.
+    pub(crate) lag: Duration,
 }
 
 /// Attempts of calls.
@@ -100,10 +102,13 @@ pub(crate) fn run<R: Runtime + Unpin>(
         own.spawn(Arc::clone(&run).call(working.clone()));
     }
     drop(working);
-    let mut last = (0, start);
+    let (mut last, mut lag, mut ticked) = ((0, start), Duration::ZERO, start);
     // The last caller's end closes the channel.
     while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-        let (done, now) = (run.tally().latencies.len(), Instant::now());
+        let now = Instant::now();
+        lag = lag.max((now - ticked).saturating_sub(TICK));
+        ticked = now;
+        let done = run.tally().latencies.len();
         if now - start >= run.load.at_most {
             run.stop.store(true, Ordering::Relaxed);
         }
@@ -118,7 +123,7 @@ pub(crate) fn run<R: Runtime + Unpin>(
     let begun = run.begun.load(Ordering::Relaxed).min(run.load.calls);
     let mut tally = std::mem::take(&mut *run.tally());
     tally.lost = begun.saturating_sub(tally.latencies.len() as u64);
-    tally.took = took;
+    (tally.took, tally.lag) = (took, lag);
     let servers = Arc::into_inner(run).map(|run| run.load.servers);
     (tally, servers)
 }

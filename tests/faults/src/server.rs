@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 
-/// How long an answer takes, of all servers that are not slow.
-pub(crate) const WORK: Duration = Duration::from_millis(5);
-/// How long it takes of the one that is.
+/// How long an answer takes of the server that is slow.
 pub(crate) const SLOW: Duration = Duration::from_millis(60);
 /// When [`Fault::Closing`] closes, after its answer.
 pub(crate) const CLOSES_AFTER: Duration = Duration::from_micros(500);
@@ -40,6 +38,8 @@ struct Shared {
     listener: TcpListener,
     address: SocketAddr,
     fault: Fault,
+    /// How long an answer takes.
+    work: Duration,
     /// The fault has begun.
     bad: AtomicBool,
     stopped: AtomicBool,
@@ -69,16 +69,17 @@ enum Then {
 }
 
 impl Server {
-    /// Starts a server. It is as good as any until [`turn_bad`](Self::turn_bad).
+    /// Starts a server that takes so long for an answer. It is as good as any until [`turn_bad`](Self::turn_bad).
     ///
     /// # Errors
     /// No port or no thread is to be had.
-    pub(crate) fn start(fault: Fault) -> io::Result<Self> {
+    pub(crate) fn start(fault: Fault, work: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let shared = Arc::new(Shared {
             address: listener.local_addr()?,
             listener,
             fault,
+            work,
             bad: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             requests: AtomicU64::new(0),
@@ -205,7 +206,7 @@ impl Shared {
                 _ => {}
             }
             io::copy(&mut input.by_ref().take(length), &mut io::sink())?;
-            thread::sleep(if fault == Fault::Slow { SLOW } else { WORK });
+            thread::sleep(if fault == Fault::Slow { SLOW } else { self.work });
             output.write_all(ANSWER)?;
             answered += 1;
             if fault == Fault::Closing {

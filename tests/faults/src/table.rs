@@ -16,6 +16,9 @@ pub(crate) fn head() -> String {
     )
 }
 
+/// Lags below this are an operating system's everyday.
+const LAG: Duration = Duration::from_millis(50);
+
 /// A run in one line, and below it why calls failed, the most frequent reason first.
 pub(crate) fn row(runtime: &str, cell: Cell, outcome: &Outcome, allowed: Allowed) -> String {
     let tally = &outcome.tally;
@@ -44,6 +47,9 @@ pub(crate) fn row(runtime: &str, cell: Cell, outcome: &Outcome, allowed: Allowed
     }
     if failed > 0 && !outcome.denied.is_empty() {
         let _ = write!(text, "\n{:>15}   {}", "", denied(&outcome.denied));
+    }
+    if failed > 0 && tally.lag >= LAG {
+        let _ = write!(text, "\n{:>15}   the machine woke threads up to {:.0} ms late", "", millis(tally.lag));
     }
     if let (Some(why), true) = (allowed.why, failed > 0) {
         let _ = write!(text, "\n{:>15}   {} may fail: {why}", "", allowed.failed);
@@ -87,7 +93,8 @@ mod tests {
         let failures = [("timed out".to_owned(), 2), ("reset".to_owned(), 7)].into();
         let since = Attempts { calls: 100, all: 120, at_bad: 30 };
         let took = Duration::from_millis(1_250);
-        let tally = Tally { latencies: (1..=100).map(|ms| ms * 1_000).collect(), failures, lost: 0, since, took };
+        let latencies = (1..=100).map(|ms| ms * 1_000).collect();
+        let tally = Tally { latencies, failures, lost: 0, since, took, lag: Duration::from_millis(60) };
         Outcome { tally, denied: vec![(Extra::Backup, Denial::Ratio, 3)] }
     }
 
@@ -100,6 +107,7 @@ mod tests {
         assert_eq!(lines[0], expected.split(' ').collect::<Vec<_>>());
         assert_eq!(lines[1..3], [vec!["7", "×", "reset"], vec!["2", "×", "timed", "out"]]);
         assert_eq!(lines[3].join(" "), "refused: 3 backups by ratio");
+        assert_eq!(lines[4].join(" "), "the machine woke threads up to 60 ms late");
     }
 
     #[test]

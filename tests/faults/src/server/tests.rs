@@ -8,12 +8,14 @@ use super::*;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 const PUT: &[u8] = b"PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n";
 
+const WORK: Duration = Duration::from_millis(5);
+
 /// Long enough for a busy machine; what must not come is waited for much shorter.
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(50);
 
 fn bad(fault: Fault) -> Server {
-    let server = Server::start(fault).unwrap();
+    let server = Server::start(fault, WORK).unwrap();
     server.turn_bad();
     server
 }
@@ -51,7 +53,7 @@ fn end(mut stream: &TcpStream) -> Result<usize, ErrorKind> {
 #[test]
 fn each_server_is_good_until_it_is_bad() {
     for fault in Fault::ALL {
-        let server = Server::start(fault).unwrap();
+        let server = Server::start(fault, WORK).unwrap();
         let stream = connect(&server);
         for _ in 0..3 {
             assert!(get(&stream), "{fault:?}");
@@ -166,7 +168,7 @@ fn a_swallowing_server_answers_every_other_request() {
 
 #[test]
 fn a_slow_server_takes_its_time() {
-    let server = Server::start(Fault::Slow).unwrap();
+    let server = Server::start(Fault::Slow, WORK).unwrap();
     let stream = connect(&server);
     let took = || {
         let begun = Instant::now();
