@@ -60,6 +60,16 @@ impl Fault {
         matches!(self, Self::Hung | Self::Swallowing)
     }
 
+    /// Whether an answer takes longer than a backup's delay, or never comes.
+    pub(crate) fn takes_time(self) -> bool {
+        self.is_silent() || self == Self::Slow
+    }
+
+    /// Whether connections break that have been used before, and others do not.
+    pub(crate) const fn breaks_reused_connections(self) -> bool {
+        matches!(self, Self::Resetting | Self::Closing)
+    }
+
     /// After how many of so many calls it begins. `Slow` is a server that was as fast as the others and becomes slow; all
     /// others are bad from the start.
     pub(crate) const fn begins_at(self, calls: u64) -> u64 {

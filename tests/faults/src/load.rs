@@ -56,6 +56,23 @@ pub(crate) struct Attempts {
     pub(crate) at_bad: u64,
 }
 
+impl Attempts {
+    /// Attempts a call.
+    pub(crate) fn a_call(self) -> f64 {
+        share(self.all, self.calls)
+    }
+
+    /// The part of them that went to the bad server.
+    pub(crate) fn share_of_bad(self) -> f64 {
+        share(self.at_bad, self.all)
+    }
+}
+
+/// 0 of nothing.
+pub(crate) fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
 impl Tally {
     /// Calls that began.
     pub(crate) const fn calls(&self) -> u64 {

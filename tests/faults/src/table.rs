@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use hedge_net::{Denial, Extra};
 
-use crate::allowed::Allowed;
+use crate::allowed::{Allowed, Verdict};
 use crate::cell::{Cell, Outcome};
+use crate::load::share;
 
 /// The names of the columns.
 pub(crate) fn head() -> String {
@@ -20,10 +21,9 @@ pub(crate) fn head() -> String {
 const LAG: Duration = Duration::from_millis(50);
 
 /// A run in one line, and below it why calls failed, the most frequent reason first.
-pub(crate) fn row(runtime: &str, cell: Cell, outcome: &Outcome, allowed: Allowed) -> String {
+pub(crate) fn row(runtime: &str, cell: Cell, outcome: &Outcome, allowed: Allowed, verdict: Verdict) -> String {
     let tally = &outcome.tally;
     let (calls, failed) = (tally.calls(), tally.failed());
-    let since = tally.since;
     let mut text = format!(
         "{runtime:<8}{:<14}{:<9}{:<8}{calls:>7}{failed:>8}{:>7.2} %{:>7.1} ms{:>7.1} ms{:>10.3}{:>7.1} %{:>6.1} s{}",
         cell.fault.name(),
@@ -32,10 +32,10 @@ pub(crate) fn row(runtime: &str, cell: Cell, outcome: &Outcome, allowed: Allowed
         100.0 * share(failed, calls),
         millis(tally.percentile(50)),
         millis(tally.percentile(99)),
-        share(since.all, since.calls),
-        100.0 * share(since.at_bad, since.all),
+        tally.since.a_call(),
+        100.0 * tally.since.share_of_bad(),
         tally.took.as_secs_f64(),
-        verdict(failed, allowed),
+        verdict.mark(),
     );
     let mut reasons: Vec<_> = tally.failures.iter().map(|(text, count)| (*count, text.as_str())).collect();
     if tally.lost > 0 {
@@ -57,14 +57,6 @@ pub(crate) fn row(runtime: &str, cell: Cell, outcome: &Outcome, allowed: Allowed
     text
 }
 
-fn verdict(failed: u64, allowed: Allowed) -> &'static str {
-    match allowed.why {
-        _ if failed > allowed.failed => "  <-",
-        Some(_) if failed > 0 => "  argued",
-        _ => "",
-    }
-}
-
 /// `refused: 3 backups by ratio, 1 retries by budget`.
 fn denied(denied: &[(Extra, Denial, u32)]) -> String {
     let each = denied.iter().map(|(extra, denial, count)| {
@@ -74,10 +66,6 @@ fn denied(denied: &[(Extra, Denial, u32)]) -> String {
     format!("refused: {}", each.collect::<Vec<_>>().join(", "))
 }
 
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
@@ -85,7 +73,7 @@ fn millis(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::Balancer;
+    use crate::cell::{Balancer, Settings};
     use crate::fault::Fault;
     use crate::load::{Attempts, Tally};
 
@@ -98,24 +86,25 @@ mod tests {
         Outcome { tally, denied: vec![(Extra::Backup, Denial::Ratio, 3)] }
     }
 
+    fn allowed(cell: Cell) -> Allowed {
+        Allowed::of(
+            cell,
+            100,
+            Settings { calls: 100, callers: 8, seed: 1, at_most: Duration::MAX, work: Duration::MAX },
+        )
+    }
+
     #[test]
     fn a_row_says_what_failed_and_why() {
         let cell = Cell { fault: Fault::Hung, balancer: Balancer::Rr, backups: true };
-        let text = row("tokio", cell, &outcome(), Allowed { failed: 8, why: None });
+        let text = row("tokio", cell, &outcome(), allowed(cell), Verdict::TooManyFailed);
         let lines: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        let expected = "tokio hung rr yes 100 9 9.00 % 50.0 ms 99.0 ms 1.200 25.0 % 1.2 s <-";
+        let expected = "tokio hung rr yes 100 9 9.00 % 50.0 ms 99.0 ms 1.200 25.0 % 1.2 s <- failed";
         assert_eq!(lines[0], expected.split(' ').collect::<Vec<_>>());
         assert_eq!(lines[1..3], [vec!["7", "×", "reset"], vec!["2", "×", "timed", "out"]]);
         assert_eq!(lines[3].join(" "), "refused: 3 backups by ratio");
         assert_eq!(lines[4].join(" "), "the machine woke threads up to 60 ms late");
-    }
-
-    #[test]
-    fn a_row_is_marked_if_more_failed_than_may() {
-        assert_eq!(verdict(9, Allowed { failed: 8, why: None }), "  <-");
-        assert_eq!(verdict(9, Allowed { failed: 8, why: Some("") }), "  <-");
-        assert_eq!(verdict(8, Allowed { failed: 8, why: None }), "");
-        assert_eq!(verdict(8, Allowed { failed: 8, why: Some("") }), "  argued");
+        assert!(lines[5].join(" ").starts_with("16 may fail: "), "{text}");
     }
 
     #[test]
@@ -124,6 +113,6 @@ mod tests {
         outcome.tally.lost = 1;
         assert_eq!((outcome.tally.calls(), outcome.tally.failed()), (101, 10));
         let cell = Cell { fault: Fault::None, balancer: Balancer::La, backups: false };
-        assert!(row("smol", cell, &outcome, Allowed { failed: 9, why: None }).contains("1 × never ended"));
+        assert!(row("smol", cell, &outcome, allowed(cell), Verdict::Good).contains("1 × never ended"));
     }
 }
