@@ -29,8 +29,7 @@ use crate::server::{CLOSES_AFTER, SLOW};
 /// Makes calls to three servers of which one is bad, on loopback, and prints what fails.
 #[derive(Debug, Parser)]
 struct Options {
-    /// 1,000 calls a run for at most 5 s, each with backups or without, and no run without a fault; three tries each, as a
-    /// machine that stands still for the timeout fails a call a caller
+    /// 1,000 calls a run for at most 5 s, each with backups or without, and no run without a fault
     #[arg(long)]
     quick: bool,
     /// Calls a run [default: 10000; 1000 with --quick]
@@ -60,9 +59,9 @@ struct Options {
     /// No call of a run begins after so many seconds [default: 60; 5 with --quick]
     #[arg(long)]
     at_most: Option<u64>,
-    /// How often a run is made that is not good [default: 1; 3 with --quick]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    tries: Option<u32>,
+    /// How often a run is made that is not good: a machine that stands still for the timeout fails a call a caller
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    tries: u32,
 }
 
 /// A runtime of the matrix.
@@ -81,10 +80,6 @@ impl Options {
             work: Duration::from_micros(self.work_us),
             at_most: Duration::from_secs(self.at_most.unwrap_or(if self.quick { 5 } else { 60 })),
         }
-    }
-
-    fn tries(&self) -> u32 {
-        self.tries.unwrap_or(if self.quick { 3 } else { 1 })
     }
 
     fn runtimes(&self) -> Vec<On> {
@@ -167,7 +162,7 @@ fn runs<R: Runtime + Unpin>(
     let settings = options.settings();
     for cell in options.cells() {
         let mut passed = false;
-        for _ in 0..options.tries() {
+        for _ in 0..options.tries {
             let outcome = cell.run(runtime, settings)?;
             let allowed = Allowed::of(cell, outcome.tally.calls(), settings);
             let verdict = allowed.judge(&outcome.tally, settings);
