@@ -1,0 +1,20 @@
+//! Stops a build for a target that lacks compare-and-swap and was not given it: one error that names the fix, instead of one
+//! for each line that needs it.
+
+use std::env;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    // Absent where a target has no atomics at all.
+    let atomics = env::var("CARGO_CFG_TARGET_HAS_ATOMIC").unwrap_or_default();
+    let given = env::var_os("CARGO_FEATURE_PORTABLE_ATOMIC").is_some();
+    if !given && !atomics.split(',').any(|width| width == "32") {
+        println!(
+            "cargo::error={} has no compare-and-swap. Turn on the feature `critical-section` of hedge-core (of \
+             hedge-embassy, if that is what the program uses), which uses the program's critical sections. If the chip has \
+             one core and no other crate asks for critical sections, the feature `portable-atomic` will do, with \
+             `unsafe-assume-single-core` of portable-atomic in the program",
+            env::var("TARGET").unwrap_or_default()
+        );
+    }
+}
