@@ -70,22 +70,21 @@ impl Authority {
         let mut text = Self(heapless::String::new());
         match address.ip() {
             IpAddr::V4(ip) => {
-                let mut separator = None;
-                for octet in ip.octets() {
-                    text.put(separator.replace('.'));
+                for (octet, separator) in ip.octets().into_iter().zip([".", ".", ".", ":"]) {
                     text.number(octet.into(), 10);
+                    text.put(separator);
                 }
             }
             IpAddr::V6(ip) => {
-                let mut separator = '[';
+                let mut separator = "[";
                 for group in ip.segments() {
-                    text.put(Some(core::mem::replace(&mut separator, ':')));
+                    text.put(separator);
                     text.number(group, 16);
+                    separator = ":";
                 }
-                text.put(Some(']'));
+                text.put("]:");
             }
         }
-        text.put(Some(':'));
         text.number(address.port(), 10);
         text
     }
@@ -94,21 +93,19 @@ impl Authority {
         &self.0
     }
 
-    fn put(&mut self, text: Option<char>) {
+    // Slices, for a `char` would be encoded: one byte to four.
+    fn put(&mut self, text: &str) {
         // There is room: see LONGEST.
-        let _ = text.map(|text| self.0.push(text));
+        let _ = self.0.push_str(text);
     }
 
     fn number(&mut self, number: u16, base: u16) {
-        // From the largest power of the base that is in it down to 1.
-        let mut power = 1;
-        while number / power >= base {
-            power *= base;
+        // At most five digits, so few calls deep.
+        if number >= base {
+            self.number(number / base, base);
         }
-        while power > 0 {
-            self.put(char::from_digit(u32::from(number / power % base), u32::from(base)));
-            power /= base;
-        }
+        let digit = usize::from(number % base);
+        self.put("0123456789abcdef".get(digit..=digit).unwrap_or_default());
     }
 }
 

@@ -28,6 +28,9 @@ struct Waiters<const WAITERS: usize> {
     /// In the order of their arrival.
     waiting: Vec<(u32, Waker), WAITERS>,
     next_ticket: u32,
+    /// How many buffers are lent. Counted, for a look at the locks would take each for a moment, and a task of a higher
+    /// priority that came in this moment would find none.
+    lent: usize,
 }
 
 /// A buffer that is one attempt's until this is dropped.
@@ -44,13 +47,13 @@ pub(crate) struct TooManyWait;
 
 impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES> {
     pub(crate) const fn new() -> Self {
-        let waiters = Waiters { waiting: Vec::new(), next_ticket: 0 };
+        let waiters = Waiters { waiting: Vec::new(), next_ticket: 0, lent: 0 };
         Self { buffers: [const { Lent::new([0; BYTES]) }; SLOTS], queue: Queue(Mutex::new(RefCell::new(waiters))) }
     }
 
     /// How many are free.
     pub(crate) fn free(&self) -> usize {
-        self.buffers.iter().filter(|buffer| buffer.try_lock().is_ok()).count()
+        SLOTS.saturating_sub(self.queue.0.lock(|waiters| waiters.borrow().lent))
     }
 
     /// A buffer that is free and that nobody waits for.
@@ -79,6 +82,7 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES>
 
     fn any(&self) -> Option<Slot<'_, M, SLOTS, BYTES>> {
         let bytes = self.buffers.iter().find_map(|buffer| buffer.try_lock().ok())?;
+        self.queue.0.lock(|waiters| waiters.borrow_mut().lent += 1);
         Some(Slot { bytes, _next: WakesNext(&self.queue) })
     }
 }
@@ -95,14 +99,17 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slot<'_, M, SLOTS, BYT
 
 impl<M: RawMutex, const SLOTS: usize> Drop for WakesNext<'_, M, SLOTS> {
     fn drop(&mut self) {
-        self.0.wake_first();
+        self.0.wake_first(1);
     }
 }
 
 impl<M: RawMutex, const WAITERS: usize> Queue<M, WAITERS> {
-    fn wake_first(&self) {
+    /// Wakes the first in line, after so many buffers were given back.
+    fn wake_first(&self, back: usize) {
         self.0.lock(|waiters| {
-            if let Some((_, waker)) = waiters.borrow().waiting.first() {
+            let waiters = &mut *waiters.borrow_mut();
+            waiters.lent = waiters.lent.saturating_sub(back);
+            if let Some((_, waker)) = waiters.waiting.first() {
                 waker.wake_by_ref();
             }
         });
@@ -136,7 +143,7 @@ impl<M: RawMutex, const WAITERS: usize> Place<'_, M, WAITERS> {
         if let Some(ticket) = self.ticket.take() {
             self.queue.0.lock(|waiters| waiters.borrow_mut().waiting.retain(|(waiting, _)| *waiting != ticket));
             // If this was woken for a buffer and goes without it, somebody else has to hear of it.
-            self.queue.wake_first();
+            self.queue.wake_first(0);
         }
     }
 }

@@ -4,10 +4,12 @@
 //! There is one mock clock a process, so worlds take turns: see [`World::new`].
 
 mod executor;
+mod loopback;
 mod server;
 mod wire;
 
 pub use executor::World;
+pub use loopback::{Connection, Loopback, Piece, Script};
 pub use server::{Behaviour, Server, Stall};
 pub use wire::{CLIENT, Network, SERVERS, Wire};
 

@@ -1,0 +1,187 @@
+//! A stack without a network: [`Loopback`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use embedded_nal_async::TcpConnect;
+
+/// What a read comes to.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// These bytes, as many at once as there is room for.
+    Bytes(Vec<u8>),
+    /// The same bytes, again and again, without end.
+    Endless(Vec<u8>),
+    /// An error.
+    Error(ErrorKind),
+    /// Nothing, ever. Without it the server closes after the last piece.
+    Silence,
+}
+
+/// How connections go.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// How connecting fails, if it does.
+    pub refuses: Option<ErrorKind>,
+    /// How many bytes of a request are taken; then writing waits for ever, or fails.
+    pub takes: usize,
+    /// How writing fails once as many were taken.
+    pub write_error: Option<ErrorKind>,
+    /// What is read, once `takes` bytes or the head have been written.
+    pub answer: Vec<Piece>,
+}
+
+impl Script {
+    /// Takes any request and answers it.
+    #[must_use]
+    pub fn answers(bytes: &[u8]) -> Self {
+        let answer = vec![Piece::Bytes(bytes.to_vec())];
+        Self { refuses: None, takes: usize::MAX, write_error: None, answer }
+    }
+}
+
+/// A stack whose connections go by a script, and which counts.
+pub struct Loopback {
+    script: RefCell<Script>,
+    counts: Rc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    connected: Cell<usize>,
+    written: Cell<usize>,
+    reads: Cell<usize>,
+    open: Cell<usize>,
+}
+
+impl Loopback {
+    /// A stack, for as long as the process lives.
+    #[must_use]
+    pub fn new(script: Script) -> &'static Self {
+        Box::leak(Box::new(Self { script: script.into(), counts: Rc::default() }))
+    }
+
+    /// How the next connections go.
+    pub fn becomes(&self, script: Script) {
+        self.script.replace(script);
+    }
+
+    /// How many connections were asked for.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.counts.connected.get()
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.counts.open.get()
+    }
+
+    /// How many bytes were written to all of them.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.counts.written.get()
+    }
+
+    /// How many times something was read from one.
+    #[must_use]
+    pub fn reads(&self) -> usize {
+        self.counts.reads.get()
+    }
+}
+
+impl TcpConnect for Loopback {
+    type Error = ErrorKind;
+    type Connection<'a> = Connection;
+
+    async fn connect<'a>(&'a self, _: SocketAddr) -> Result<Connection, ErrorKind> {
+        self.counts.connected.set(self.counts.connected.get() + 1);
+        let script = self.script.borrow().clone();
+        if let Some(error) = script.refuses {
+            return Err(error);
+        }
+        self.counts.open.set(self.counts.open.get() + 1);
+        Ok(Connection { left: script.takes, answer: script.answer.clone().into(), script, counts: self.counts.clone() })
+    }
+}
+
+/// One of its connections.
+pub struct Connection {
+    script: Script,
+    left: usize,
+    answer: VecDeque<Piece>,
+    counts: Rc<Counts>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.counts.open.set(self.counts.open.get() - 1);
+    }
+}
+
+impl ErrorType for Connection {
+    type Error = ErrorKind;
+}
+
+impl Read for Connection {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
+        self.counts.reads.set(self.counts.reads.get() + 1);
+        let Some(piece) = self.answer.front_mut() else { return Ok(0) };
+        match piece {
+            Piece::Bytes(bytes) => {
+                let length = buffer.len().min(bytes.len());
+                buffer[..length].copy_from_slice(&bytes[..length]);
+                bytes.drain(..length);
+                if bytes.is_empty() {
+                    self.answer.pop_front();
+                }
+                Ok(length)
+            }
+            Piece::Endless(bytes) => {
+                let length = buffer.len().min(bytes.len());
+                buffer[..length].copy_from_slice(&bytes[..length]);
+                bytes.rotate_left(length);
+                Ok(length)
+            }
+            Piece::Error(error) => Err(*error),
+            Piece::Silence => pending().await,
+        }
+    }
+}
+
+impl Write for Connection {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        let taken = bytes.len().min(self.left);
+        if taken == 0 {
+            return match self.script.write_error {
+                Some(error) => Err(error),
+                None => pending().await,
+            };
+        }
+        self.left -= taken;
+        self.counts.written.set(self.counts.written.get() + taken);
+        Ok(taken)
+    }
+
+    async fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Loopback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loopback").field("script", &self.script.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("left", &self.left).finish_non_exhaustive()
+    }
+}
