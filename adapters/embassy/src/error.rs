@@ -60,6 +60,11 @@ impl AttemptError for Error {
             Self::Protocol(_) => ErrorKind::Protocol,
         }
     }
+
+    // A request that is not one is found out here, before it is sent.
+    fn local(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Local | ErrorKind::BadRequest)
+    }
 }
 
 /// Whether it was the server, or the way to it, that let no connection come about. Stacks say little: what none of this
@@ -204,5 +209,13 @@ mod tests {
         );
         assert_eq!(Error::Connect(Io::OutOfMemory).kind(), ErrorKind::Local);
         assert_eq!(Error::NoBuffer.kind(), ErrorKind::Local);
+    }
+
+    #[test]
+    fn s7_what_failed_here_says_nothing_of_a_server() {
+        let here = [Error::NoBuffer, Error::Connect(Io::OutOfMemory), Error::BadRequest(EncodeError::BadMethod)];
+        assert!(here.iter().all(AttemptError::local));
+        let there = [Error::Connect(Io::ConnectionRefused), Error::ConnectTimeout, Error::Closed];
+        assert!(!there.iter().any(AttemptError::local));
     }
 }

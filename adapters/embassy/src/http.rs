@@ -6,7 +6,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
-use embedded_io_async::{Error as _, Read, Write};
+use embedded_io_async::{Error as _, ErrorKind as Io, Read, Write};
 use embedded_nal_async::TcpConnect;
 use hedge_core::drive::AttemptInfo;
 use hedge_core::time::Instant;
@@ -91,6 +91,10 @@ where
 }
 
 /// Sends a request, whose head is the first `head` bytes of `buffer`, and receives the response into that.
+///
+/// A response that is whole before the request is sent is the response, and the rest is not sent (T5). So where a body has to
+/// wait until it is taken, reading is tried in between: either may be dropped while it waits, and is begun again, which stacks
+/// have to bear. A request without a body does not ask that of them.
 #[expect(clippy::manual_async_fn, reason = "see above")]
 pub(crate) fn exchange<'a, C: Read + Write>(
     connection: &'a mut C,
@@ -99,28 +103,111 @@ pub(crate) fn exchange<'a, C: Read + Write>(
     buffer: &'a mut [u8],
 ) -> impl Future<Output = Result<Layout, Error>> + 'a {
     async move {
-        for mut rest in [buffer.get(..head).unwrap_or(&[]), request.body] {
-            while !rest.is_empty() {
-                rest = match connection.write(rest).await.map_err(broken)? {
-                    // A stack that takes nothing will never.
-                    0 => return Err(Error::Closed),
-                    written => rest.get(written..).unwrap_or(&[]),
-                };
-            }
-        }
-        connection.flush().await.map_err(broken)?;
+        let mut turns = Turns { either: false, other_waits: false, left: TURNS };
+        // Why nothing more can be sent. It is told once what has arrived is read: a reset must not eat the response.
+        let mut broke = None;
+        // Of the head and the body.
+        let (mut sent, mut sending) = (0_usize, true);
+        // Until something is received, its space begins with the head.
         let mut receiver = Receiver::new(buffer, request.method == "HEAD");
         loop {
-            // None is the end of what the server sends, and there is space until the response is whole.
-            let bytes = connection.read(receiver.space()).await.map_err(broken)?;
-            if receiver.received(bytes)? == Progress::Done {
-                return receiver.response().map(|response| response.layout()).ok_or(Error::Closed);
+            if sending {
+                let rest = match sent.checked_sub(head) {
+                    Some(sent) => request.body.get(sent..),
+                    None => receiver.space().get(sent..head),
+                };
+                let progress = match rest {
+                    Some(rest @ [_, ..]) => turns.take(connection.write(rest)).await,
+                    _ => turns.take(connection.flush()).await.map(|flushed| {
+                        sending = false;
+                        flushed.map(|()| 1)
+                    }),
+                };
+                match &progress {
+                    // A stack that takes nothing will never.
+                    Some(Ok(0)) => broke = Some(Io::WriteZero),
+                    Some(Ok(written)) => sent = sent.saturating_add(*written),
+                    Some(Err(error)) => broke = Some(error.kind()),
+                    None => {}
+                }
+                sending &= broke.is_none();
+                turns.either = broke.is_some() || sending && sent >= head && !request.body.is_empty();
+                if progress.is_some() {
+                    continue;
+                }
+            }
+            let progress = match turns.take(connection.read(receiver.space())).await {
+                // None is the end of what the server sends, and there is space until the response is whole.
+                Some(Ok(bytes)) => receiver.received(bytes).map_err(Error::from),
+                Some(Err(error)) => Err(Error::Broken(error.kind())),
+                None if broke.is_some() => Err(Error::Closed),
+                None => continue,
+            };
+            match progress {
+                Ok(Progress::More) => {}
+                Ok(Progress::Done) => {
+                    return receiver.response().map(|response| response.layout()).ok_or(Error::Closed);
+                }
+                Err(error) => return Err(broke.map_or(error, Error::Broken)),
             }
         }
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn broken(error: impl embedded_io_async::Error) -> Error {
-    Error::Broken(error.kind())
+/// How often a connection is written to or read from before other tasks have their turn, however ready it is: a server that
+/// sends without end must not hold the executor.
+const TURNS: u8 = 8;
+
+/// Whose turn it is at a connection, which one future has at a time.
+struct Turns {
+    /// There are two that want it, and one that has to wait leaves it to the other.
+    either: bool,
+    /// The other has had its turn since the task was woken, and has to wait.
+    other_waits: bool,
+    left: u8,
+}
+
+impl Turns {
+    /// What comes of `future`; `None` if it has to wait and it is the other's turn.
+    fn take<F: Future>(&mut self, future: F) -> Turn<'_, F> {
+        Turn { turns: self, future }
+    }
+
+    /// Whether a future that has to wait may keep its turn until the task is woken.
+    #[inline(never)]
+    fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        if self.left == 0 {
+            cx.waker().wake_by_ref();
+        } else {
+            self.other_waits = self.either && !self.other_waits;
+        }
+        let sleeps = self.left == 0 || !self.other_waits;
+        if sleeps {
+            self.left = TURNS;
+        }
+        sleeps
+    }
+}
+
+pin_project! {
+    struct Turn<'t, F> {
+        turns: &'t mut Turns,
+        #[pin] future: F,
+    }
+}
+
+impl<F: Future> Future for Turn<'_, F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        let this = self.project();
+        let (turns, future) = (this.turns, this.future);
+        if turns.left > 0
+            && let Poll::Ready(output) = future.poll(cx)
+        {
+            (turns.left, turns.other_waits) = (turns.left - 1, false);
+            return Poll::Ready(Some(output));
+        }
+        if turns.sleep(cx) { Poll::Pending } else { Poll::Ready(None) }
+    }
 }

@@ -144,13 +144,12 @@ impl<B: Balancer, P: BackupPolicy, M: RawMutex, const SERVERS: usize, K: Breaker
         });
     }
 
+    // A response is whole when its attempt has it, also in a call whose options ask for a stream: no body is left to read.
     fn answered(&self, attempt: &Finished) {
-        self.shared.change(|state| state.servers.answered(attempt));
+        self.finished(attempt);
     }
 
-    fn released(&self, server: ServerId) {
-        self.shared.with(|state| state.servers.released(server));
-    }
+    fn released(&self, _: ServerId) {}
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {
         self.shared.policy.delay(now).unwrap_or(self.shared.options.backup)

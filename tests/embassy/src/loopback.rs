@@ -100,7 +100,7 @@ impl TcpConnect for Loopback {
     type Error = ErrorKind;
     type Connection<'a> = Connection;
 
-    async fn connect<'a>(&'a self, _: SocketAddr) -> Result<Connection, ErrorKind> {
+    async fn connect(&self, _: SocketAddr) -> Result<Connection, ErrorKind> {
         self.counts.connected.set(self.counts.connected.get() + 1);
         let script = self.script.borrow().clone();
         if let Some(error) = script.refuses {

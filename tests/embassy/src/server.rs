@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use embassy_futures::select::select;
 use embassy_net::Stack;
-use embassy_net::tcp::TcpSocket;
+use embassy_net::tcp::{State as TcpState, TcpSocket};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::Timer;
@@ -23,6 +23,8 @@ pub enum Behaviour {
         /// How long the request takes.
         work_ms: u64,
     },
+    /// Answers with these bytes as soon as it has the head, and reads no more.
+    AnswerEarly(Vec<u8>),
     /// Takes connections and requests and never answers.
     Silent,
     /// Is not there: connections are refused.
@@ -132,7 +134,8 @@ async fn serve(socket: &mut TcpSocket<'static>, port: u16, state: &State) {
         return;
     }
     let mut request = Vec::new();
-    while !is_whole(&request) {
+    let early = matches!(*state.behaviour.borrow(), Behaviour::AnswerEarly(_));
+    while !(is_whole(&request) || early && has_head(&request)) {
         let mut piece = [0; 256];
         match socket.read(&mut piece).await {
             Ok(length @ 1..) => request.extend_from_slice(&piece[..length]),
@@ -142,6 +145,14 @@ async fn serve(socket: &mut TcpSocket<'static>, port: u16, state: &State) {
     }
     state.requests.borrow_mut().push(String::from_utf8_lossy(&request).into_owned());
     let behaviour = state.behaviour.borrow().clone();
+    if let Behaviour::AnswerEarly(bytes) = behaviour {
+        let _ = socket.write(&bytes).await;
+        while socket.state() == TcpState::Established {
+            Timer::after_millis(1).await;
+        }
+        state.given_up.set(state.given_up.get() + 1);
+        return;
+    }
     let Behaviour::Answer { bytes, work_ms } = behaviour else {
         gone(socket).await;
         state.given_up.set(state.given_up.get() + 1);
@@ -171,6 +182,10 @@ async fn serve(socket: &mut TcpSocket<'static>, port: u16, state: &State) {
 async fn gone(socket: &mut TcpSocket<'static>) {
     let mut piece = [0; 16];
     while let Ok(1..) = socket.read(&mut piece).await {}
+}
+
+fn has_head(request: &[u8]) -> bool {
+    request.windows(4).any(|bytes| bytes == b"\r\n\r\n")
 }
 
 /// Whether head and body are there.
