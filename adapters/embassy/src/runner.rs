@@ -2,8 +2,10 @@
 
 use core::convert::Infallible;
 use core::fmt;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
+use core::pin::{Pin, pin};
+use core::task::Poll;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_nal_async::TcpConnect;
@@ -18,13 +20,17 @@ use crate::clock::{Clock, before};
 use crate::http::exchange;
 use crate::request::Request;
 use crate::resources::{Memory, Resources};
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 
 /// Checks the servers of a channel that could not be connected to, and lets them in again (H1).
 ///
 /// While it runs, a server whose connection is refused, or not made in time, takes no calls until a check has passed: one
 /// connects to it, every 3 s unless said otherwise. One check is made at a time, so a stack needs one socket more than there
 /// are attempts. While it does not run, no server is isolated for its connections; breakers are not its concern.
+///
+/// While every server is isolated in this way, one call in 100 ms is let through to the one that has been for longest, as a
+/// check of its own (H5). Its answer brings that server back, and has the others checked at once: a device whose own link was
+/// down does not wait for the interval.
 ///
 /// In memory: the future of [`run`](Self::run), 64 bytes a server and 304, and a socket.
 pub struct Runner<'r, S, R: Memory> {
@@ -80,8 +86,9 @@ where
         let mut checkers = [const { None }; SERVERS];
         loop {
             let mut next = Instant::NEVER;
+            let hurried = shared.change(State::take_hurried);
             for (slot, checker) in (0..).zip(&mut checkers) {
-                let until = check(*stack, shared, application, slot, checker).await;
+                let until = check(*stack, shared, application, (slot, hurried), checker).await;
                 next = next.min(until.unwrap_or(Instant::NEVER));
             }
             // The end of the wait is news too.
@@ -91,12 +98,12 @@ where
     }
 }
 
-/// Checks the server in a slot, if it is to be; says when there is more to do.
+/// Checks the server in a slot, if it is to be, and at once if that is `hurried`; says when there is more to do.
 async fn check<S, B, P, M, const SERVERS: usize, K, T>(
     stack: &S,
     shared: &Shared<B, P, M, SERVERS, K, T>,
     application: &mut Option<Application<'_>>,
-    slot: u16,
+    (slot, mut hurried): (u16, bool),
     checked: &mut Option<(ServerId, Checker)>,
 ) -> Option<Instant>
 where
@@ -107,11 +114,15 @@ where
 {
     loop {
         let now = Clock.now();
-        let (server, address, mut options) = shared.with(|state| {
+        let broken = shared.with(|state| {
             let cluster = state.servers.cluster();
             let server = cluster.in_slot(slot).filter(|server| state.is_broken(*server))?;
             Some((server, *cluster.address(server)?, state.checks))
-        })?;
+        });
+        let Some((server, address, mut options)) = broken else {
+            *checked = None;
+            return None;
+        };
         options.application = application.is_some();
         let checker = match checked {
             Some((of, checker)) if *of == server => checker,
@@ -132,11 +143,15 @@ where
             }
             // It was published when the call found out; what is to be abandoned has been dropped.
             CheckAction::Publish { usable: false } | CheckAction::Abandon { .. } => continue,
+            CheckAction::Wait { .. } if core::mem::take(&mut hurried) => {
+                checker.handle(now, CheckInput::Now);
+                continue;
+            }
             CheckAction::Wait { until } => return until,
             CheckAction::Done => return None,
             CheckAction::Connect { check, until } => {
-                let connected = before(until, stack.connect(address)).await;
-                (check, matches!(connected, Ok(Ok(_))))
+                let connected = before(until, unless_hurried(shared, pin!(stack.connect(address)))).await;
+                (check, matches!(connected, Ok(Some(Ok(_)))))
             }
             CheckAction::Ask { check, until } => {
                 (check, before(until, passes(stack, application, address)).await.unwrap_or(false))
@@ -145,6 +160,24 @@ where
         debug!("check of server {}: passed {}", server, passed);
         checker.handle(Clock.now(), if passed { CheckInput::Passed { check } } else { CheckInput::Failed { check } });
     }
+}
+
+/// Runs a step of a check; `None` if checks are to begin anew.
+async fn unless_hurried<F, B, P, M, const SERVERS: usize, K, T>(
+    shared: &Shared<B, P, M, SERVERS, K, T>,
+    mut step: Pin<&mut F>,
+) -> Option<F::Output>
+where
+    F: Future,
+    B: Balancer,
+    M: RawMutex,
+    K: Breaker,
+{
+    poll_fn(|cx| match shared.change(|state| state.poll_hurried(cx)) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => step.as_mut().poll(cx).map(Some),
+    })
+    .await
 }
 
 /// Whether a server passes the application's check.

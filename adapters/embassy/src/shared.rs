@@ -14,7 +14,7 @@ use hedge_core::channel::Channel;
 use hedge_core::drive::Addresses;
 use hedge_core::health::{Breaker, CheckOptions};
 use hedge_core::policy::{
-    BackupDelay, BackupPolicy, ChannelOptions, Code, Denial, Ended, ErrorKind, Idempotency, NoPolicy,
+    BackupDelay, BackupPolicy, ChannelOptions, Code, Denial, Ended, ErrorKind, Idempotency, NoPolicy, Timeout,
 };
 use hedge_core::time::Instant;
 
@@ -38,18 +38,41 @@ pub(crate) struct State<B: Balancer, const SERVERS: usize, K: Breaker, T> {
     pub(crate) watched: bool,
     /// There is something for the checks to look at.
     news: bool,
+    /// A server has come back by itself, so the others may have too: they are to be checked at once (H5).
+    hurried: bool,
     runner: WakerRegistration,
 }
 
 impl<B: Balancer, const SERVERS: usize, K: Breaker, T> State<B, SERVERS, K, T> {
     pub(crate) fn new(servers: Servers<B, K, T, SERVERS>) -> Self {
-        Self { servers, checks: CheckOptions::DEFAULT, watched: false, news: false, runner: WakerRegistration::new() }
+        Self {
+            servers,
+            checks: CheckOptions::DEFAULT,
+            watched: false,
+            news: false,
+            hurried: false,
+            runner: WakerRegistration::new(),
+        }
     }
 
     /// Has the checks look again.
     pub(crate) fn tell(&mut self) {
         self.news = true;
         self.runner.wake();
+    }
+
+    /// Whether all checks are due at once: the runner is told once.
+    pub(crate) fn take_hurried(&mut self) -> bool {
+        core::mem::take(&mut self.hurried)
+    }
+
+    /// Ready once the checks are to begin anew.
+    pub(crate) fn poll_hurried(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.hurried {
+            return Poll::Ready(());
+        }
+        self.runner.register(cx.waker());
+        Poll::Pending
     }
 
     /// Ready once there is something new for the checks.
@@ -73,6 +96,13 @@ impl<B: Balancer, const SERVERS: usize, K: Breaker, T> State<B, SERVERS, K, T> {
             self.tell();
         }
     }
+
+    /// A call that was let through to a server all the same was answered (H5).
+    fn came_back(&mut self, server: ServerId) {
+        info!("server {} answers again", server);
+        self.hurried = true;
+        self.tell();
+    }
 }
 
 impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Shared<B, P, M, SERVERS, K, T> {
@@ -92,6 +122,13 @@ pub(crate) struct CallHost<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize
     pub(crate) shared: &'r Shared<B, P, M, SERVERS, K, T>,
     /// The request's.
     pub(crate) idempotency: Idempotency,
+}
+
+impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> CallHost<'_, B, P, M, SERVERS, K, T> {
+    /// Whether an attempt that could not connect had the channel's connect timeout for it, and not a call's shorter one (H1).
+    fn had_time_to_connect(&self, attempt: &Finished) -> bool {
+        matches!(self.shared.options.connect_timeout, Timeout::After(timeout) if attempt.feedback.took() >= timeout)
+    }
 }
 
 impl<B: Balancer, P: BackupPolicy, M: RawMutex, const SERVERS: usize, K: Breaker, T> Host
@@ -135,11 +172,15 @@ impl<B: Balancer, P: BackupPolicy, M: RawMutex, const SERVERS: usize, K: Breaker
             Feedback::Abandoned { .. } => debug!("attempt {} at server {}: given up", id, server),
             Feedback::Local { .. } => debug!("attempt {} for server {}: {}, here", id, server, code),
         }
-        let broke = code == Code::from(ErrorKind::Refused) || code == Code::from(ErrorKind::ConnectTimeout);
+        let broke = code == Code::from(ErrorKind::Refused)
+            || code == Code::from(ErrorKind::ConnectTimeout) && self.had_time_to_connect(attempt);
         self.shared.change(|state| {
+            let was_broken = state.is_broken(server);
             state.servers.finished(attempt);
             if broke {
                 state.broke(server, attempt.now);
+            } else if was_broken && !state.is_broken(server) {
+                state.came_back(server);
             }
         });
     }

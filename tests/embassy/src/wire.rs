@@ -1,6 +1,6 @@
 //! Two stacks and what is between them: [`Network`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::pending;
 
@@ -39,6 +39,7 @@ pub struct Network {
     pub near: Stack<'static>,
     /// The one with servers.
     pub far: Stack<'static>,
+    cut: &'static Cell<bool>,
 }
 
 impl Network {
@@ -47,9 +48,15 @@ impl Network {
     pub fn new(world: &World, wire: Wire) -> Self {
         let (near, from_near, to_near) = stack(world, CLIENT, wire.seed);
         let (far, from_far, to_far) = stack(world, SERVERS, wire.seed + 1);
-        world.spawn(carry(from_near, to_far, wire, fastrand::Rng::with_seed(wire.seed + 2)));
-        world.spawn(carry(from_far, to_near, wire, fastrand::Rng::with_seed(wire.seed + 3)));
-        Self { near, far }
+        let cut = Box::leak(Box::default());
+        world.spawn(carry(from_near, to_far, wire, fastrand::Rng::with_seed(wire.seed + 2), cut));
+        world.spawn(carry(from_far, to_near, wire, fastrand::Rng::with_seed(wire.seed + 3), cut));
+        Self { near, far, cut }
+    }
+
+    /// Cuts the wire, so that all frames are lost, or mends it.
+    pub fn cut(&self, cut: bool) {
+        self.cut.set(cut);
     }
 }
 
@@ -73,6 +80,7 @@ async fn carry(
     mut to: RxRunner<'static, MTU>,
     wire: Wire,
     mut random: fastrand::Rng,
+    cut: &Cell<bool>,
 ) {
     let under_way: RefCell<VecDeque<(Instant, Vec<u8>)>> = RefCell::default();
     loop {
@@ -85,7 +93,7 @@ async fn carry(
         };
         match select(from.tx_buf(), arrival).await {
             Either::First(frame) => {
-                if random.u32(..1_000) >= wire.lost_per_mille {
+                if random.u32(..1_000) >= wire.lost_per_mille && !cut.get() {
                     let at = Instant::now() + Duration::from_millis(wire.delay_ms);
                     under_way.borrow_mut().push_back((at, frame.to_vec()));
                 }

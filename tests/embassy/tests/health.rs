@@ -3,11 +3,12 @@
 mod common;
 
 use common::{ALL_FREE, Setup, WIRE, codes};
+use embassy_futures::join::join;
 use embassy_time::Timer;
 use hedge_core::balance::RoundRobin;
 use hedge_core::call::End;
 use hedge_core::health::{CheckOptions, ConsecutiveFailures, FailureOptions, Health, IsolationLimit};
-use hedge_core::policy::{ChannelOptions, Code, ErrorKind, NoPolicy};
+use hedge_core::policy::{CallOptions, ChannelOptions, Code, ErrorKind, NoPolicy};
 use hedge_core::time::Duration;
 use hedge_embassy::{Channel, Request, Resources, SocketBuffers, Sockets};
 use hedge_embassy_tests::{Behaviour, Network, Server, Stall, World, now_ms};
@@ -17,7 +18,7 @@ const REFUSED: Code = Code(ErrorKind::Refused as u16);
 
 #[test]
 fn h1_a_server_that_refuses_is_isolated_checked_and_back() {
-    let Setup { world, line, mut checks, sockets, servers } = Setup::new(ChannelOptions::brpc());
+    let Setup { world, line, mut checks, sockets, servers, .. } = Setup::new(ChannelOptions::brpc());
     world.spawn(async move { match checks.run().await {} });
     servers[0].becomes(Behaviour::Closed);
     world.run(async move {
@@ -59,7 +60,9 @@ fn h1_a_server_that_does_not_answer_a_connection_is_isolated_too() {
         let report = error.report().unwrap();
         assert_eq!((codes(report), error.end()), (vec![timeout], Some(End::Failed)), "nobody is left to retry at");
         assert!(!line.usable(report.attempts()[0].server()));
-        assert_eq!(line.call(&GET).await.unwrap_err().end(), Some(End::AllDown));
+        let (one, other) = join(line.call(&GET), line.call(&GET)).await;
+        let ends = [one.unwrap_err().end(), other.unwrap_err().end()];
+        assert_eq!(ends, [Some(End::Failed), Some(End::AllDown)], "one call in 100 ms tries it all the same (H5)");
     });
 }
 
@@ -73,6 +76,61 @@ fn h1_a_call_without_time_to_connect_says_nothing_of_the_server() {
         let error = line.call(&GET).await.unwrap_err();
         assert_eq!(error.end(), Some(End::Deadline));
         assert!(line.usable(error.report().unwrap().attempts()[0].server()));
+    });
+}
+
+#[test]
+fn h1_a_call_with_a_shorter_connect_timeout_than_the_channels_isolates_nobody() {
+    let Setup { world, line, mut checks, .. } = Setup::new(ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() });
+    world.spawn(async move { match checks.run().await {} });
+    world.run(async move {
+        let hasty = CallOptions { connect_timeout: Some(Duration::from_micros(1).into()), ..CallOptions::new() };
+        for _ in 0..6 {
+            let error = line.call_with(&GET, &hasty).await.unwrap_err();
+            assert_eq!(codes(error.report().unwrap()), [ErrorKind::ConnectTimeout.into()]);
+            assert!(line.usable(error.report().unwrap().attempts()[0].server()));
+        }
+        line.call(&GET).await.unwrap();
+    });
+}
+
+#[test]
+fn h5_after_its_own_link_was_down_a_device_does_not_wait_for_checks() {
+    let Setup { world, line, mut checks, network, sockets, .. } = Setup::new(ChannelOptions::brpc());
+    world.spawn(async move { match checks.run().await {} });
+    world.run(async move {
+        let ids: Vec<_> = line.with_servers(|servers| servers.cluster().iter().map(|(id, _)| id).collect());
+        let usable = move || ids.iter().filter(|id| line.usable(**id)).count();
+        line.call(&GET).await.unwrap();
+        network.cut(true);
+        let cut = now_ms();
+        let (mut all_down, mut let_through) = (0, 0);
+        while now_ms() < cut + 2_000 {
+            let isolated = usable() == 0;
+            let (one, other) = join(line.call(&GET), line.call(&GET)).await;
+            for end in [one.unwrap_err().end(), other.unwrap_err().end()] {
+                let counted = if end == Some(End::AllDown) { &mut all_down } else { &mut let_through };
+                *counted += u32::from(isolated);
+            }
+            Timer::after_millis(10).await;
+        }
+        assert_eq!(usable(), 0);
+        assert!(
+            (4..=20).contains(&let_through) && all_down >= let_through,
+            "{let_through} let through, {all_down} not"
+        );
+        network.cut(false);
+        let mended = now_ms();
+        while line.call(&GET).await.is_err() {
+            Timer::after_millis(10).await;
+        }
+        assert!(now_ms() <= mended + 120, "answered after {} ms", now_ms() - mended);
+        while usable() < 3 {
+            Timer::after_millis(1).await;
+        }
+        assert!(now_ms() <= mended + 150, "all are back after {} ms", now_ms() - mended);
+        Timer::after_millis(10).await;
+        assert_eq!((line.free_buffers(), sockets.free()), ALL_FREE);
     });
 }
 

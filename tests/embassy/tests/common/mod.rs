@@ -35,6 +35,7 @@ pub(crate) struct Setup {
     pub(crate) checks: Checks,
     pub(crate) sockets: &'static Stack,
     pub(crate) servers: Vec<Server>,
+    pub(crate) network: Network,
 }
 
 impl Setup {
@@ -52,7 +53,7 @@ impl Setup {
         let (line, checks) =
             Line::new(sockets, memory, options, balancer, Limits::default(), Health::none(), 7).unwrap();
         let servers: Vec<_> = (0..3).map(|server| Server::new(&world, network.far, 8001 + server, stall, 4)).collect();
-        let setup = Self { world, line, checks, sockets, servers };
+        let setup = Self { world, line, checks, sockets, servers, network };
         setup.line.set_servers(setup.servers.iter().map(|server| (server.address, ""))).unwrap();
         setup
     }
