@@ -60,6 +60,8 @@ fn h1_a_server_that_does_not_answer_a_connection_is_isolated_too() {
         let report = error.report().unwrap();
         assert_eq!((codes(report), error.end()), (vec![timeout], Some(End::Failed)), "nobody is left to retry at");
         assert!(!line.usable(report.attempts()[0].server()));
+        assert_eq!(line.call(&GET).await.unwrap_err().end(), Some(End::AllDown));
+        Timer::after_millis(110).await;
         let (one, other) = join(line.call(&GET), line.call(&GET)).await;
         let ends = [one.unwrap_err().end(), other.unwrap_err().end()];
         assert_eq!(ends, [Some(End::Failed), Some(End::AllDown)], "one call in 100 ms tries it all the same (H5)");
