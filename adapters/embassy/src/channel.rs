@@ -206,8 +206,9 @@ where
         self.edit(|servers| servers.apply(change, now))
     }
 
-    /// Makes these the servers (N3). Those that stay keep their ids and all that is known of them. It is one critical section:
-    /// calls see the old list or the new one.
+    /// Makes these the servers (N3). Those that stay keep their ids and all that is known of them. What cannot be taken in, as
+    /// where the list has no room for it, is left out and counted, and the rest is taken in all the same. It is one critical
+    /// section: calls see the old list or the new one.
     ///
     /// # Errors
     /// [`ClusterError::Balancer`]: the balancer has no room for them. The list is empty then.

@@ -185,7 +185,8 @@ where
         self.inner.shared.fleet.load().nodes.all().iter().map(|node| node.server.clone()).collect()
     }
 
-    /// Replaces the list of servers; answers what that changed, and who was not taken in.
+    /// Replaces the list of servers; answers what that changed. What cannot be taken in is left out and named there, and the
+    /// rest is taken in all the same.
     ///
     /// Servers that stay keep their ids, their counts, their health, and what the balancer has learned of them (S7). Calls at
     /// servers that go run on; what comes of them is not counted any more (L20), and their checks end. Doubles are dropped.
