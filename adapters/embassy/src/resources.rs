@@ -24,7 +24,7 @@ use crate::slots::Slots;
 /// | `K` | the breaker that isolates servers that fail (H2) |
 /// | `T` | the servers' tags: an integer weight, or a text |
 ///
-/// In memory: on 32 bits `SLOTS` × (`BYTES` + 28), `SERVERS` × 62 and what `B` and `K` keep of each, `P`, and 304. It is all
+/// In memory: on 32 bits `SLOTS` × (`BYTES` + 28), `SERVERS` × 62 and what `B` and `K` keep of each, `P`, and 312. It is all
 /// zeros before it is used, so a static of it takes no flash.
 pub struct Resources<
     B: Balancer,

@@ -32,7 +32,7 @@ use crate::shared::{Shared, State};
 /// check of its own (H5). Its answer brings that server back, and has the others checked at once: a device whose own link was
 /// down does not wait for the interval.
 ///
-/// In memory: the future of [`run`](Self::run), 64 bytes a server and 304, and a socket.
+/// In memory: the future of [`run`](Self::run), 64 bytes a server and 312, and a socket.
 pub struct Runner<'r, S, R: Memory> {
     stack: &'r S,
     shared: &'r R::Shared,
