@@ -11,9 +11,8 @@ use core::ops::{Add, Sub};
 pub(crate) mod text;
 
 /// A point in time: microseconds since an origin that the driver chose.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant(u64);
 
 impl Instant {
@@ -70,8 +69,7 @@ impl Add<Duration> for Instant {
 /// With the feature `serde`, formats that people write have it as a number of milliseconds (`20`, `1.5`) or as text with a
 /// unit (`"250us"`, `"1.5 ms"`, `"2s"`, `"1m"`, `"1h"`), and it is written as text in the largest unit that is exact; other
 /// formats have the microseconds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Duration(u64);
 
 impl Duration {
@@ -179,6 +177,46 @@ impl fmt::Display for Duration {
     }
 }
 
+impl fmt::Debug for Duration {
+    /// As `Display`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Instant {
+    /// The time since the driver's origin, as a [`Duration`], or `never`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NEVER { f.write_str("never") } else { self.since(Self::ZERO).fmt(f) }
+    }
+}
+
+impl fmt::Debug for Instant {
+    /// As `Display`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// In microseconds: a microcontroller has no division of 64 bits.
+#[cfg(feature = "defmt")]
+impl defmt::Format for Duration {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=u64} us", self.0);
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Instant {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        if *self == Self::NEVER {
+            defmt::write!(f, "never");
+        } else {
+            defmt::write!(f, "{=u64} us", self.0);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -223,6 +261,9 @@ mod tests {
             (2_030, "2.03 ms"),
         ] {
             assert_eq!(Duration::from_micros(micros).to_string(), text);
+            assert_eq!(std::format!("{:?}", Some(Duration::from_micros(micros))), std::format!("Some({text})"));
+            assert_eq!(std::format!("{0} {0:?}", Instant::from_micros(micros)), std::format!("{text} {text}"));
         }
+        assert_eq!(std::format!("{0} {0:?}", Instant::NEVER), "never never");
     }
 }

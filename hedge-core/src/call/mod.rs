@@ -19,6 +19,7 @@
 mod action;
 mod host;
 mod report;
+mod text;
 
 #[cfg(test)]
 mod tests;

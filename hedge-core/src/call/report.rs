@@ -238,36 +238,6 @@ impl Attempt {
     }
 }
 
-impl fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt")
-            .field("kind", &self.kind())
-            .field("server", &self.server)
-            .field("address", &self.address)
-            .field("started", &self.started())
-            .field("ended", &self.ended())
-            .field("state", &self.state())
-            .field("code", &self.code)
-            .finish()
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl defmt::Format for Attempt {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(
-            f,
-            "{} at {}, started {}, ended {}, {}, {}",
-            self.kind(),
-            self.server,
-            self.started(),
-            self.ended(),
-            self.state(),
-            self.code
-        );
-    }
-}
-
 #[cfg(feature = "serde")]
 impl serde::Serialize for Attempt {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -366,8 +336,9 @@ impl fmt::Display for NotHedged {
 
 /// What happened in a call of at most `N` attempts. Kept by the call as it goes; whole once [`Report::end`] says how it
 /// ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+///
+/// `Display` is one line for a log, and `Debug` says what the accessors say.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Report<const N: usize = 4> {
     started: Instant,
     elapsed: Duration,

@@ -87,8 +87,7 @@ pub enum Extra {
 }
 
 /// What a policy is told when a call ended.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Ended<'a> {
     /// How it ended.
@@ -118,6 +117,33 @@ impl<'a> Ended<'a> {
     pub fn not_hedged(&self) -> Option<NotHedged> {
         let hedged = self.attempts.iter().any(|attempt| attempt.kind() == Kind::Backup);
         if hedged { None } else { Some(self.reason) }
+    }
+}
+
+impl fmt::Debug for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ended")
+            .field("end", &self.end)
+            .field("at", &self.at)
+            .field("elapsed", &self.elapsed)
+            .field("not_hedged", &self.not_hedged())
+            .field("attempts", &self.attempts)
+            .finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Ended<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "Ended {{ end: {}, at: {}, elapsed: {}, not_hedged: {}, attempts: {} }}",
+            self.end,
+            self.at,
+            self.elapsed,
+            self.not_hedged(),
+            self.attempts,
+        );
     }
 }
 

@@ -118,9 +118,8 @@ impl From<Verdict> for Judgement {
 
 /// Why an attempt failed, as a report keeps it: 0 is "not said", 1 to 99 are [`ErrorKind`]s, 100 to 999 HTTP statuses,
 /// and the rest is the user's.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Code(pub u16);
 
 impl Code {
@@ -149,13 +148,38 @@ impl From<ErrorKind> for Code {
     }
 }
 
+impl Code {
+    fn kind(self) -> Option<ErrorKind> {
+        ErrorKind::ALL.iter().copied().find(|kind| Self::from(*kind) == self)
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match ErrorKind::ALL.iter().find(|kind| Self::from(**kind) == *self) {
+        match self.kind() {
             Some(kind) => kind.fmt(f),
             None if *self == Self::NONE => f.write_str("not said"),
             None if (100..1000).contains(&self.0) => write!(f, "status {}", self.0),
             None => write!(f, "code {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Code {
+    /// As `Display`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Code {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self.kind() {
+            Some(kind) => defmt::write!(f, "{}", kind),
+            None if *self == Self::NONE => defmt::write!(f, "not said"),
+            None if (100..1000).contains(&self.0) => defmt::write!(f, "status {=u16}", self.0),
+            None => defmt::write!(f, "code {=u16}", self.0),
         }
     }
 }
@@ -377,5 +401,8 @@ mod tests {
         assert_eq!(Code(503).to_string(), "status 503");
         assert_eq!(Code(4000).to_string(), "code 4000");
         assert_eq!(Code::NONE.to_string(), "not said");
+        for code in [Code::from(ErrorKind::Refused), Code(503), Code(4000), Code::NONE] {
+            assert_eq!(std::format!("{code:?}"), code.to_string());
+        }
     }
 }

@@ -1,0 +1,309 @@
+//! How a call's report and attempts read: in the words of their accessors.
+
+use core::fmt;
+
+use super::{Attempt, AttemptId, End, Kind, Report, State};
+use crate::policy::{Code, Verdict};
+use crate::time::Duration;
+
+impl<const N: usize> fmt::Display for Report<N> {
+    /// One line, for a log: how the call ended, after how long and by which attempt, what became of each other attempt, how
+    /// many there were, and why no backup was sent if none was. An attempt's time is its own, from its start to its end.
+    /// Times are rounded to a tenth of a millisecond or so; the accessors have them exactly.
+    ///
+    /// ```text
+    /// accepted after 12.1 ms by attempt 1 (backup, server 1.0); attempt 0 (first, server 0.0) abandoned after 12.1 ms; 2 attempts
+    /// failed after 3.4 ms at attempt 0 (first, server 0.0): status 503; 1 attempt; no backup: disabled
+    /// ```
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(end) = self.end() else {
+            f.write_str("not ended")?;
+            return others(f, self, None);
+        };
+        write!(f, "{end} after {}", Rounded(self.elapsed()))?;
+        let (how, decisive) = match end {
+            End::Accepted => ("by", self.decisive()),
+            End::Failed | End::Fatal => ("at", self.decisive()),
+            End::Deadline | End::Cancelled | End::NoServer | End::AllDown => ("", None),
+        };
+        if let Some((id, attempt)) = decisive.and_then(|id| Some((id, self.attempts().get(id.index())?))) {
+            write!(f, " {how} {}{}", Named(id, attempt), Why(attempt.code()))?;
+        }
+        others(f, self, decisive)?;
+        match self.not_hedged() {
+            None => Ok(()),
+            Some(reason) => write!(f, "; no backup: {reason}"),
+        }
+    }
+}
+
+/// What became of the attempts but `told`, and how many there were.
+fn others<const N: usize>(f: &mut fmt::Formatter<'_>, report: &Report<N>, told: Option<AttemptId>) -> fmt::Result {
+    for (id, attempt) in report.ids().zip(report.attempts()).filter(|(id, _)| Some(*id) != told) {
+        let what = match attempt.state() {
+            State::InFlight => "in flight",
+            State::Finished(Verdict::Accept) => "accepted",
+            State::Finished(Verdict::Retry | Verdict::Wait) => "failed",
+            State::Finished(Verdict::Fatal) => "refused for good",
+            State::Abandoned => "abandoned",
+        };
+        write!(f, "; {} {what}", Named(id, attempt))?;
+        if let Some(ended) = attempt.ended() {
+            write!(f, " after {}{}", Rounded(ended - attempt.started()), Why(attempt.code()))?;
+        }
+    }
+    match report.attempts().len() {
+        0 => f.write_str("; no attempt"),
+        1 => f.write_str("; 1 attempt"),
+        many => write!(f, "; {many} attempts"),
+    }
+}
+
+/// An attempt, by its number, kind and server.
+struct Named<'a>(AttemptId, &'a Attempt);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(id, attempt) = self;
+        write!(f, "attempt {id} ({}, server {})", attempt.kind(), attempt.server())
+    }
+}
+
+/// What is said of a failure behind it.
+struct Why(Code);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == Code::NONE { Ok(()) } else { write!(f, ": {}", self.0) }
+    }
+}
+
+/// A time with about three digits.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        let (tenths, unit) = match micros {
+            0..1_000 => return write!(f, "{micros} us"),
+            1_000..99_950 => (micros.saturating_add(50) / 100, "ms"),
+            99_950..9_999_500 => (micros.saturating_add(500) / 1_000 * 10, "ms"),
+            _ => (micros.saturating_add(50_000) / 100_000, "s"),
+        };
+        match (tenths / 10, tenths % 10) {
+            (whole, 0) => write!(f, "{whole} {unit}"),
+            (whole, tenth) => write!(f, "{whole}.{tenth} {unit}"),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First => "first",
+            Self::Retry => "retry",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+impl<const N: usize> fmt::Debug for Report<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report")
+            .field("started", &self.started())
+            .field("elapsed", &self.elapsed())
+            .field("end", &self.end())
+            .field("decisive", &self.decisive())
+            .field("winner", &self.winner())
+            .field("not_hedged", &self.not_hedged())
+            .field("attempts", &self.attempts())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("kind", &self.kind())
+            .field("server", &self.server())
+            .field("address", &self.address())
+            .field("started", &self.started())
+            .field("ended", &self.ended())
+            .field("state", &self.state())
+            .field("code", &self.code())
+            .finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<const N: usize> defmt::Format for Report<N> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "Report {{ started: {}, elapsed: {}, end: {}, decisive: {}, winner: {}, not_hedged: {}, attempts: {} }}",
+            self.started(),
+            self.elapsed(),
+            self.end(),
+            self.decisive(),
+            self.winner(),
+            self.not_hedged(),
+            self.attempts(),
+        );
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Attempt {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "Attempt {{ kind: {}, server: {}, address: {}, started: {}, ended: {}, state: {}, code: {} }}",
+            self.kind(),
+            self.server(),
+            self.address(),
+            self.started(),
+            self.ended(),
+            self.state(),
+            self.code(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::{String, ToString};
+
+    use super::super::{AddressKey, NotHedged, ServerId};
+    use crate::policy::{Denial, ErrorKind};
+    use crate::time::Instant;
+
+    const US: fn(u64) -> Duration = Duration::from_micros;
+
+    /// A report with attempts: kind, start, end, state and code; each at a server of its own.
+    fn report(attempts: &[(Kind, u64, u64, State, Code)]) -> Report {
+        let mut report = Report::NEW;
+        report.begin(Instant::from_millis(7));
+        for (slot, (kind, started, ended, state, code)) in (0..).zip(attempts) {
+            let mut attempt = Attempt::start(US(*started), ServerId::new(slot, 0), AddressKey(slot.into()), *kind);
+            if *state != State::InFlight {
+                attempt.end(US(*ended), *state, *code);
+            }
+            report.push(attempt).unwrap();
+        }
+        report
+    }
+
+    const WON: State = State::Finished(Verdict::Accept);
+    const FAILED: State = State::Finished(Verdict::Retry);
+    const REFUSED: Code = Code(ErrorKind::Refused as u16);
+
+    fn hedged() -> Report {
+        let mut report = report(&[
+            (Kind::First, 0, 12_085, State::Abandoned, Code::NONE),
+            (Kind::Backup, 10_000, 12_085, WON, Code::NONE),
+        ]);
+        report.decide(AttemptId::new(1));
+        report.finish(End::Accepted, US(12_085));
+        report
+    }
+
+    #[test]
+    fn l16_a_report_in_one_line_says_how_it_ended_by_whom_and_what_became_of_the_others() {
+        assert_eq!(
+            hedged().to_string(),
+            "accepted after 12.1 ms by attempt 1 (backup, server 1.0); attempt 0 (first, server 0.0) abandoned after \
+             12.1 ms; 2 attempts"
+        );
+        let mut failed = report(&[
+            (Kind::First, 0, 3_000, FAILED, REFUSED),
+            (Kind::Retry, 3_000, 4_250, State::Finished(Verdict::Wait), Code(503)),
+        ]);
+        failed.decide(AttemptId::new(1));
+        failed.set_not_hedged(NotHedged::Denied(Denial::Ratio));
+        failed.finish(End::Failed, US(4_250));
+        assert_eq!(
+            failed.to_string(),
+            "failed after 4.3 ms at attempt 1 (retry, server 1.0): status 503; attempt 0 (first, server 0.0) failed after 3 \
+             ms: connection refused; 2 attempts; no backup: denied: ratio"
+        );
+        let mut late = report(&[(Kind::First, 0, 500_000, State::Abandoned, Code::NONE)]);
+        late.set_not_hedged(NotHedged::Disabled);
+        late.finish(End::Deadline, US(500_000));
+        assert_eq!(
+            late.to_string(),
+            "deadline passed after 500 ms; attempt 0 (first, server 0.0) abandoned after 500 ms; 1 attempt; no backup: \
+             disabled"
+        );
+        let mut bad =
+            report(&[(Kind::First, 0, 90, State::Finished(Verdict::Fatal), Code(ErrorKind::BadRequest as u16))]);
+        bad.decide(AttemptId::FIRST);
+        bad.finish(End::Fatal, US(90));
+        assert_eq!(
+            bad.to_string(),
+            "refused for good after 90 us at attempt 0 (first, server 0.0): bad request; 1 attempt; no backup: finished first"
+        );
+        let mut none = report(&[]);
+        none.finish(End::AllDown, Duration::ZERO);
+        assert_eq!(none.to_string(), "all servers down after 0 us; no attempt; no backup: finished first");
+        let running =
+            report(&[(Kind::First, 0, 3_000, FAILED, REFUSED), (Kind::Retry, 3_000, 0, State::InFlight, Code::NONE)]);
+        assert_eq!(
+            running.to_string(),
+            "not ended; attempt 0 (first, server 0.0) failed after 3 ms: connection refused; attempt 1 (retry, server 1.0) \
+             in flight; 2 attempts"
+        );
+    }
+
+    #[test]
+    fn l19_debug_says_what_the_accessors_say() {
+        let debug = std::format!("{:?}", hedged());
+        assert_eq!(
+            debug,
+            "Report { started: 7 ms, elapsed: 12.085 ms, end: Some(Accepted), decisive: Some(AttemptId(1)), winner: \
+             Some(AttemptId(1)), not_hedged: None, attempts: [Attempt { kind: First, server: ServerId(0.0), address: \
+             AddressKey(0), started: 0 us, ended: Some(12.085 ms), state: Abandoned, code: not said }, Attempt { kind: \
+             Backup, server: ServerId(1.0), address: AddressKey(1), started: 10 ms, ended: Some(12.085 ms), state: \
+             Finished(Accept), code: not said }] }"
+        );
+        let mut late = report(&[(Kind::First, 0, 9, FAILED, REFUSED), (Kind::Retry, 9, 0, State::InFlight, REFUSED)]);
+        late.finish(End::Deadline, US(500_000));
+        let debug = std::format!("{late:?}");
+        for text in [
+            "elapsed: 500 ms",
+            "decisive: Some(AttemptId(1))",
+            "winner: None",
+            "not_hedged: Some(FinishedFirst)",
+            "code: connection refused",
+            "ended: None, state: InFlight",
+        ] {
+            assert!(debug.contains(text), "{text} in {debug}");
+        }
+        for raw in ["255", "Code(", "Duration(", "Instant(", "_us"] {
+            assert!(!debug.contains(raw), "{raw} in {debug}");
+        }
+    }
+
+    #[test]
+    fn times_in_a_line_have_about_three_digits() {
+        for (micros, text) in [
+            (0, "0 us"),
+            (999, "999 us"),
+            (1_000, "1 ms"),
+            (1_049, "1 ms"),
+            (1_050, "1.1 ms"),
+            (12_085, "12.1 ms"),
+            (99_949, "99.9 ms"),
+            (99_950, "100 ms"),
+            (123_456, "123 ms"),
+            (9_999_499, "9999 ms"),
+            (9_999_500, "10 s"),
+            (61_260_000, "61.3 s"),
+            (u64::MAX, "18446744073709.5 s"),
+        ] {
+            let shown: String = Rounded(US(micros)).to_string();
+            assert_eq!(shown, text, "{micros}");
+        }
+    }
+}
