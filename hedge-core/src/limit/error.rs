@@ -6,6 +6,8 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LimitError {
+    /// Which limit of several, as in `limits.ratio.`; empty where there is one alone.
+    pub limit: &'static str,
     /// Its name.
     pub field: &'static str,
     /// What it was.
@@ -16,13 +18,18 @@ pub struct LimitError {
 
 impl LimitError {
     pub(super) const fn new(field: &'static str, value: f64, range: &'static str) -> Self {
-        Self { field, value, range }
+        Self { limit: "", field, value, range }
+    }
+
+    /// The same, of one limit of several.
+    pub(super) const fn of(self, limit: &'static str) -> Self {
+        Self { limit, ..self }
     }
 }
 
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: must be in {}", self.field, self.value, self.range)
+        write!(f, "{}{} {}: must be in {}", self.limit, self.field, self.value, self.range)
     }
 }
 

@@ -48,10 +48,15 @@ impl Limits {
     /// # Errors
     /// The first option that is out of its range.
     pub fn new(options: LimitOptions) -> Result<Self, LimitError> {
+        let of = |limit| move |error: LimitError| error.of(limit);
+        let kind = match options.tokens {
+            Some(TokenOptions::Grpc { .. }) => "limits.tokens.grpc.",
+            _ => "limits.tokens.trpc.",
+        };
         Ok(Self {
-            tokens: options.tokens.map(TokenBucket::new).transpose()?,
-            ratio: options.ratio.map(RatioLimit::new).transpose()?,
-            budget: options.budget.map(Budget::new).transpose()?,
+            tokens: options.tokens.map(TokenBucket::new).transpose().map_err(of(kind))?,
+            ratio: options.ratio.map(RatioLimit::new).transpose().map_err(of("limits.ratio."))?,
+            budget: options.budget.map(Budget::new).transpose().map_err(of("limits.budget."))?,
         })
     }
 

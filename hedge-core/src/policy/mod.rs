@@ -22,10 +22,14 @@ mod sample;
 #[cfg(feature = "serde")]
 pub mod service_config;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+mod setup;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 mod shadow;
 #[cfg(feature = "serde")]
 pub(crate) mod tagged;
 mod verdict;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+mod warning;
 
 pub use adaptive::{AdaptiveDelay, AdaptiveError, AdaptiveOptions, Target};
 pub use backoff::{Backoff, BackoffError};
@@ -42,5 +46,9 @@ pub use options::{
 };
 pub use preset::{Preset, UnknownPreset};
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub use setup::Setup;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 pub use shadow::{Shadow, ShadowCount};
 pub use verdict::{AttemptError, Code, DefaultRetryPolicy, ErrorKind, Judgement, Pushback, RetryPolicy, Verdict};
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+pub use warning::{Origin, Warning, Warnings};

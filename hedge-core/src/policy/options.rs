@@ -191,11 +191,17 @@ impl ChannelOptions {
         self
     }
 
-    /// Checks the options against a call's capacity of `attempts` attempts.
+    /// Checks the options against a call's capacity of `attempts` attempts. What is valid and contradicts something else is
+    /// a warning of [`Setup`](super::Setup).
     ///
     /// # Errors
     /// The first rule that does not hold.
     pub fn validate(&self, attempts: usize) -> Result<(), ConfigError> {
+        for (field, timeout) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
+            if timeout == Timeout::After(Duration::ZERO) {
+                return Err(ConfigError::NoTime { field });
+            }
+        }
         ConfigError::check(self.max_retry, &self.backoff, attempts)
     }
 }
@@ -336,6 +342,11 @@ pub enum ConfigError {
         /// How many attempts the driver can have in flight.
         slots: usize,
     },
+    /// A time limit of 0 leaves no time for anything (L2).
+    NoTime {
+        /// Which.
+        field: &'static str,
+    },
     /// The balancer hashes, and the call has no request code (S5).
     NoRequestCode,
     /// The backoff's bounds contradict each other.
@@ -359,11 +370,20 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooManyAttempts { max_retry, capacity } => {
-                write!(f, "max_retry {max_retry}: a call holds {capacity} attempts, the first included")
+                let most = capacity.saturating_sub(1);
+                write!(
+                    f,
+                    "max_retry {max_retry}: must be in [0, {most}], as a call holds {capacity} attempts with the first"
+                )
             }
             Self::TooManyInFlight { max_backups, slots } => {
-                write!(f, "max_backups {max_backups}: {slots} attempts can be in flight, the first included")
+                let most = slots.saturating_sub(1);
+                write!(
+                    f,
+                    "max_backups {max_backups}: must be in [0, {most}], as {slots} attempts with the first fit in flight"
+                )
             }
+            Self::NoTime { field } => write!(f, "{field} 0: must be above 0; for no limit, write never"),
             Self::NoRequestCode => f.write_str("request_code: missing; the load balancer hashes it"),
             Self::Backoff(error) => error.fmt(f),
             #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
@@ -414,16 +434,35 @@ mod tests {
         for (error, text) in [
             (
                 ConfigError::TooManyAttempts { max_retry: 4, capacity: 4 },
-                "max_retry 4: a call holds 4 attempts, the first included",
+                "max_retry 4: must be in [0, 3], as a call holds 4 attempts with the first",
             ),
             (
                 ConfigError::TooManyInFlight { max_backups: 2, slots: 2 },
-                "max_backups 2: 2 attempts can be in flight, the first included",
+                "max_backups 2: must be in [0, 1], as 2 attempts with the first fit in flight",
             ),
             (options.validate(4).unwrap_err(), "backoff.jittered.min: must be in [0, max]"),
         ] {
             assert_eq!(error.to_string(), text);
         }
+    }
+
+    #[test]
+    fn l2_no_time_at_all_is_an_error_that_names_the_field() {
+        extern crate std;
+        use std::string::ToString;
+        let zero = Timeout::After(Duration::ZERO);
+        let brpc = ChannelOptions::brpc;
+        for (options, text) in [
+            (ChannelOptions { timeout: zero, ..brpc() }, "timeout 0: must be above 0; for no limit, write never"),
+            (
+                ChannelOptions { connect_timeout: zero, ..brpc() },
+                "connect_timeout 0: must be above 0; for no limit, write never",
+            ),
+        ] {
+            assert_eq!(options.validate(4).unwrap_err().to_string(), text);
+        }
+        let shortest = Timeout::After(Duration::from_micros(1));
+        assert_eq!(ChannelOptions { timeout: shortest, connect_timeout: shortest, ..brpc() }.validate(4), Ok(()));
     }
 
     #[cfg(feature = "serde")]

@@ -1,0 +1,201 @@
+//! Settings that are valid one by one and probably not what was meant together: [`Setup::warnings`].
+
+use super::{
+    Backoff, BackupDelay, ChannelOptions, Idempotency, OnEarlyFailure, Origin, Preset, RetryTarget, Timeout, Warning,
+    Warnings,
+};
+use crate::limit::{BudgetOptions, LimitOptions, LimitWarning, RatioMode, RatioOptions};
+use crate::time::Duration;
+
+/// What a channel is to be, as far as its settings can contradict each other.
+///
+/// Hosts fill it in from their builders; a program that has options alone may ask it too.
+///
+/// ```
+/// use hedge_core::limit::LimitOptions;
+/// use hedge_core::policy::{BackupDelay, ChannelOptions, Setup};
+/// use hedge_core::time::Duration;
+///
+/// let options = ChannelOptions { backup: BackupDelay::After(Duration::from_secs(1)), ..ChannelOptions::brpc() };
+/// let warnings = Setup::new(&options, &LimitOptions::SAFE).warnings();
+/// assert_eq!(
+///     warnings[0].to_string(),
+///     "backup 1000 ms: not below timeout 500 ms, so no backup is ever sent; write a shorter backup or a longer timeout"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The channel's options.
+    pub options: &'a ChannelOptions,
+    /// The channel's limits.
+    pub limits: &'a LimitOptions,
+    /// What the channel's policy answers when it is asked for a delay; `None` without a policy, and of one that gives no
+    /// delay. A policy that gives one only now and then is `Disabled`.
+    pub policy_delay: Option<BackupDelay>,
+    /// How many addresses there are to begin with; `None` if that is not known.
+    pub addresses: Option<usize>,
+    /// Whether the host makes connections, which the connect timeout is for.
+    pub connects: bool,
+}
+
+impl<'a> Setup<'a> {
+    /// Options and limits, without a policy, for servers that are not known yet.
+    #[must_use]
+    pub const fn new(options: &'a ChannelOptions, limits: &'a LimitOptions) -> Self {
+        Self { options, limits, policy_delay: None, addresses: None, connects: true }
+    }
+
+    /// Everything that contradicts something else or does nothing, in the order of the fields that are to blame. Empty for
+    /// every [`Preset`].
+    ///
+    /// Cost: some comparisons and divisions; for when a channel is made.
+    #[must_use]
+    pub fn warnings(&self) -> Warnings {
+        let mut found = Warnings::default();
+        let backup = self.backup();
+        self.times(&mut found);
+        match backup {
+            Some((origin, delay)) => self.backups(origin, delay, &mut found),
+            None => self.without_backups(&mut found),
+        }
+        self.retries(&mut found);
+        if let Some(ratio) = &self.limits.ratio {
+            of_ratio(ratio, backup.is_some(), &mut found);
+        }
+        if let Some(budget) = &self.limits.budget {
+            of_budget(budget, &mut found);
+        }
+        found
+    }
+
+    /// Who gives the backup's delay (B1), and the delay if it is known; `None`: no backup is sent.
+    fn backup(&self) -> Option<(Origin, Option<Duration>)> {
+        let of_ratio = self.limits.ratio.and_then(|ratio| u64::try_from(ratio.backup_request_ms).ok());
+        match (of_ratio, self.policy_delay, self.options.backup) {
+            (Some(millis), ..) => Some((Origin::Ratio, Some(Duration::from_millis(millis)))),
+            (_, Some(BackupDelay::After(delay)), _) => Some((Origin::Policy, Some(delay))),
+            (_, Some(BackupDelay::Disabled), _) => Some((Origin::Policy, None)),
+            (_, None, BackupDelay::After(delay)) => Some((Origin::Options, Some(delay))),
+            (_, Some(BackupDelay::Shadow(_)), _) | (_, None, BackupDelay::Disabled | BackupDelay::Shadow(_)) => None,
+        }
+    }
+
+    fn times(&self, found: &mut Warnings) {
+        if let (true, Timeout::After(connect_timeout), Timeout::After(timeout)) =
+            (self.connects, self.options.connect_timeout, self.options.timeout)
+            && connect_timeout >= timeout
+        {
+            found.push(Warning::ConnectTimeoutPastTimeout { connect_timeout, timeout });
+        }
+    }
+
+    fn backups(&self, origin: Origin, delay: Option<Duration>, found: &mut Warnings) {
+        let ChannelOptions { timeout, max_retry, backup, max_backups, same_server_backup, .. } = *self.options;
+        if origin != Origin::Options && matches!(backup, BackupDelay::After(_)) {
+            found.push(Warning::BackupReplaced { by: origin });
+        }
+        if let (Some(delay), Timeout::After(timeout)) = (delay, timeout) {
+            if delay >= timeout {
+                found.push(Warning::BackupPastTimeout { origin, delay, timeout });
+            } else if let Some(fit) = (timeout.as_micros() - 1).checked_div(delay.as_micros())
+                && fit < max_backups.into()
+            {
+                // It is less than another number of 8 bits.
+                let fit = u8::try_from(fit).unwrap_or(u8::MAX);
+                found.push(Warning::MaxBackupsPastTimeout { max_backups, fit, timeout });
+            }
+        }
+        if self.options.idempotency == Idempotency::NotIdempotent {
+            found.push(Warning::BackupNotIdempotent { origin });
+        }
+        if self.addresses == Some(1) && !same_server_backup {
+            found.push(Warning::BackupWithOneAddress { origin });
+        }
+        match (max_retry, max_backups) {
+            (0, _) => found.push(Warning::BackupWithoutAttempt { origin }),
+            (_, 0) => found.push(Warning::BackupWithoutBackups { origin }),
+            _ if max_backups > max_retry => found.push(Warning::MaxBackupsAboveMaxRetry { max_backups, max_retry }),
+            _ => {}
+        }
+    }
+
+    fn without_backups(&self, found: &mut Warnings) {
+        let ChannelOptions { max_backups, same_server_backup, on_early_failure, .. } = *self.options;
+        if max_backups > 1 {
+            found.push(Warning::MaxBackupsWithoutBackup { max_backups });
+        }
+        if same_server_backup {
+            found.push(Warning::SameServerWithoutBackup);
+        }
+        if on_early_failure == OnEarlyFailure::Wait {
+            found.push(Warning::WaitWithoutBackup);
+        }
+    }
+
+    fn retries(&self, found: &mut Warnings) {
+        let ChannelOptions { timeout, max_retry, ref backoff, no_backoff_remaining, retry_target, .. } = *self.options;
+        if max_retry == 0 {
+            // Of a preset, nobody has asked for it.
+            if *backoff != Backoff::None && Preset::ALL.iter().all(|preset| preset.options().backoff != *backoff) {
+                found.push(Warning::BackoffWithoutRetry);
+            }
+            if retry_target == RetryTarget::Same {
+                found.push(Warning::TargetWithoutRetry);
+            }
+        }
+        if no_backoff_remaining > Duration::ZERO && *backoff == Backoff::None {
+            found.push(Warning::RemainingWithoutBackoff { no_backoff_remaining });
+        }
+        let Timeout::After(timeout) = timeout else { return };
+        let shortest = backoff.delay(1, || 0);
+        if shortest >= timeout {
+            found.push(Warning::BackoffPastTimeout { shortest, timeout });
+        } else if *backoff != Backoff::None && no_backoff_remaining >= timeout {
+            found.push(Warning::RemainingPastTimeout { no_backoff_remaining, timeout });
+        }
+    }
+}
+
+fn of_ratio(ratio: &RatioOptions, backups: bool, found: &mut Warnings) {
+    let RatioOptions { mode, max_backup_ratio, window_size_seconds, update_interval_seconds, burst, .. } = *ratio;
+    let is_preset = Preset::ALL.iter().any(|preset| preset.limits().ratio == Some(*ratio));
+    if !backups && !is_preset {
+        found.push(Warning::RatioWithoutBackup);
+    }
+    let default = RatioOptions::DEFAULT;
+    match mode {
+        RatioMode::Exact if max_backup_ratio >= 1.0 => found.push(Warning::RatioIsOff),
+        RatioMode::Exact => {
+            // It counts in millionths.
+            if max_backup_ratio < 0.000_001 && burst == 0 {
+                found.push(Warning::RatioNeverAllows);
+            }
+            if update_interval_seconds != default.update_interval_seconds {
+                found.push(Warning::IntervalOfExact { update_interval_seconds });
+            }
+        }
+        RatioMode::Cached => {
+            if update_interval_seconds > window_size_seconds {
+                let (interval_s, window_s) = (update_interval_seconds, window_size_seconds);
+                found.push(Warning::Limit(LimitWarning::IntervalAboveWindow { interval_s, window_s }));
+            }
+            if Preset::ALL.iter().filter_map(|preset| preset.limits().ratio).all(|preset| preset.burst != burst) {
+                found.push(Warning::BurstOfCached { burst });
+            }
+        }
+    }
+}
+
+fn of_budget(budget: &BudgetOptions, found: &mut Warnings) {
+    let BudgetOptions { share, burst, minimum_per_second, maximum_per_second } = *budget;
+    // It counts in thousandths.
+    if share < 0.001 && minimum_per_second == 0 {
+        found.push(Warning::BudgetNeverRefills { burst });
+    }
+    if let Some(maximum_per_second) = maximum_per_second.filter(|most| *most < minimum_per_second) {
+        found.push(Warning::BudgetMaximumBelowMinimum { maximum_per_second, minimum_per_second });
+    }
+}
+
+#[cfg(test)]
+mod tests;

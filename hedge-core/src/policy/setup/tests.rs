@@ -1,0 +1,276 @@
+extern crate std;
+use super::*;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use crate::policy::FailMode;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// Changes what is to be a channel with a backup after 20 ms.
+type Change = fn(&mut ChannelOptions, &mut LimitOptions);
+
+fn warnings(change: Change) -> Vec<String> {
+    let mut options = ChannelOptions { backup: BackupDelay::After(MS(20)), ..ChannelOptions::brpc() };
+    let mut limits = LimitOptions::SAFE;
+    change(&mut options, &mut limits);
+    of(&Setup::new(&options, &limits))
+}
+
+fn of(setup: &Setup<'_>) -> Vec<String> {
+    setup.warnings().iter().map(ToString::to_string).collect()
+}
+
+fn ratio(limits: &mut LimitOptions, change: RatioOptions) {
+    limits.ratio = Some(change);
+}
+
+const RATIO: RatioOptions = RatioOptions::DEFAULT;
+const BUDGET: BudgetOptions = BudgetOptions::DEFAULT;
+
+#[test]
+fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write() {
+    let table: &[(Change, &str)] = &[
+        (
+            |options, _| options.backup = BackupDelay::After(MS(500)),
+            "backup 500 ms: not below timeout 500 ms, so no backup is ever sent; write a shorter backup or a longer timeout",
+        ),
+        (
+            |options, _| options.max_retry = 0,
+            "max_retry 0: allows one attempt a call, so no backup is ever sent although backup asks for one; write max_retry \
+             1 or more",
+        ),
+        (
+            |options, _| options.max_backups = 0,
+            "max_backups 0: no backup is ever sent although backup asks for one; write max_backups 1 or more",
+        ),
+        (
+            |options, _| options.idempotency = Idempotency::NotIdempotent,
+            "idempotency not_idempotent: no backup is sent although backup asks for one, except by calls that say that they \
+             are idempotent; write idempotency idempotent if requests may be sent twice",
+        ),
+        (
+            |options, _| (options.max_backups, options.max_retry) = (2, 1),
+            "max_backups 2: above max_retry 1, which bounds retries and backups together; write max_retry 2 or more",
+        ),
+        (
+            |options, _| (options.max_backups, options.backup) = (3, BackupDelay::After(MS(200))),
+            "max_backups 3: only 2 can be sent before timeout 500 ms, each a delay after the last; write a shorter backup, or \
+             max_backups 2",
+        ),
+        (
+            |options, _| (options.max_backups, options.backup) = (2, BackupDelay::Disabled),
+            "max_backups 2: does nothing without a backup; write a backup, such as 20ms",
+        ),
+        (
+            |options, _| (options.same_server_backup, options.backup) = (true, BackupDelay::Disabled),
+            "same_server_backup true: does nothing without a backup; write a backup, such as 20ms",
+        ),
+        (
+            |options, _| (options.on_early_failure, options.backup) = (OnEarlyFailure::Wait, BackupDelay::Disabled),
+            "on_early_failure wait: does nothing without a backup; write a backup, such as 20ms",
+        ),
+        (
+            |options, _| options.timeout = Timeout::After(MS(200)),
+            "connect_timeout 200 ms: not below timeout 200 ms, so a server that cannot be reached takes the whole call and \
+             nothing is retried; write a shorter connect_timeout",
+        ),
+        (
+            |options, _| options.backoff = Backoff::Fixed(MS(500)),
+            "backoff 500 ms: not below timeout 500 ms, so every retry is sent at once; write a shorter backoff",
+        ),
+        (
+            |options, _| options.backoff = Backoff::Jittered { min: MS(600), max: MS(700) },
+            "backoff 600 ms: not below timeout 500 ms, so every retry is sent at once; write a shorter backoff",
+        ),
+        (
+            |options, _| {
+                options.max_retry = 0;
+                options.backup = BackupDelay::Disabled;
+                options.backoff = Backoff::Fixed(MS(1));
+            },
+            "backoff: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more",
+        ),
+        (
+            |options, _| {
+                options.max_retry = 0;
+                options.backup = BackupDelay::Disabled;
+                options.retry_target = RetryTarget::Same;
+            },
+            "retry_target same: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more",
+        ),
+        (
+            |options, _| options.no_backoff_remaining = MS(5),
+            "no_backoff_remaining 5 ms: does nothing without a backoff; write a backoff",
+        ),
+        (
+            |options, _| (options.no_backoff_remaining, options.backoff) = (MS(500), Backoff::Fixed(MS(1))),
+            "no_backoff_remaining 500 ms: not below timeout 500 ms, so every retry is sent at once; write a shorter one",
+        ),
+        (
+            |_, limits| ratio(limits, RatioOptions { backup_request_ms: 30, ..RATIO }),
+            "backup: never used, since limits.ratio.backup_request_ms gives the delay; leave one of them out",
+        ),
+        (
+            |options, limits| {
+                options.backup = BackupDelay::Disabled;
+                ratio(limits, RatioOptions { backup_request_ms: 600, ..RATIO });
+            },
+            "limits.ratio.backup_request_ms 600 ms: not below timeout 500 ms, so no backup is ever sent; write a shorter \
+             backup or a longer timeout",
+        ),
+        (
+            |options, limits| {
+                options.backup = BackupDelay::Disabled;
+                ratio(limits, RatioOptions { max_backup_ratio: 0.05, ..RATIO });
+            },
+            "limits.ratio: limits nothing, since no backup is asked for, except by calls that ask for one; write a backup, such \
+             as 20ms",
+        ),
+        (
+            |_, limits| ratio(limits, RatioOptions { max_backup_ratio: 1.0, ..RATIO }),
+            "limits.ratio.max_backup_ratio 1: mode exact is off at 1; write a ratio below 1, or none for limits.ratio",
+        ),
+        (
+            |_, limits| ratio(limits, RatioOptions { max_backup_ratio: 0.000_000_9, burst: 0, ..RATIO }),
+            "limits.ratio.max_backup_ratio: below 0.000001 and burst is 0, so no backup is ever allowed; write a larger one",
+        ),
+        (
+            |_, limits| ratio(limits, RatioOptions { update_interval_seconds: 2, ..RATIO }),
+            "limits.ratio.update_interval_seconds 2: does nothing in mode exact; leave it out, or write mode cached",
+        ),
+        (
+            |_, limits| {
+                ratio(limits, RatioOptions { mode: RatioMode::Cached, update_interval_seconds: 11, ..RATIO });
+            },
+            "limits.ratio.update_interval_seconds 11: above window_size_seconds 10, so the ratio is looked up less often than \
+             it changes; write at most 10",
+        ),
+        (
+            |_, limits| ratio(limits, RatioOptions { mode: RatioMode::Cached, burst: 7, ..RATIO }),
+            "limits.ratio.burst 7: does nothing in mode cached; leave it out, or write mode exact",
+        ),
+        (
+            |_, limits| limits.budget = Some(BudgetOptions { share: 0.0, minimum_per_second: 0, ..BUDGET }),
+            "limits.budget: share and minimum_per_second are 0, so that after a burst of 100 no retry and no backup is ever \
+             allowed; write a share such as 0.2",
+        ),
+        (
+            |_, limits| limits.budget = Some(BudgetOptions { maximum_per_second: Some(9), ..BUDGET }),
+            "limits.budget.maximum_per_second 9: below minimum_per_second 10; write at least 10",
+        ),
+    ];
+    for (change, text) in table {
+        assert_eq!(warnings(*change), [*text]);
+    }
+}
+
+#[test]
+fn what_can_be_carried_out_is_not_warned_of() {
+    let table: &[Change] = &[
+        |_, _| {},
+        |options, _| options.backup = BackupDelay::After(MS(499)),
+        |options, _| options.backup = BackupDelay::After(Duration::ZERO),
+        |options, _| (options.backup, options.max_backups) = (BackupDelay::After(Duration::ZERO), 3),
+        |options, _| (options.backup, options.max_backups) = (BackupDelay::After(MS(166)), 3),
+        |options, _| (options.backup, options.max_retry) = (BackupDelay::Disabled, 0),
+        |options, _| (options.backup, options.max_backups) = (BackupDelay::Disabled, 0),
+        |options, _| (options.backup, options.idempotency) = (BackupDelay::Disabled, Idempotency::NotIdempotent),
+        |options, _| (options.timeout, options.backup) = (Timeout::Never, BackupDelay::After(Duration::MAX)),
+        |options, _| (options.timeout, options.backoff) = (Timeout::Never, Backoff::Fixed(Duration::MAX)),
+        |options, _| options.connect_timeout = Timeout::Never,
+        |options, _| (options.timeout, options.connect_timeout) = (Timeout::Never, Timeout::After(Duration::MAX)),
+        |options, _| options.backoff = Backoff::Exponential { initial: MS(10), multiplier_milli: 1_000, max: MS(900) },
+        |options, _| options.same_server_backup = true,
+        |options, _| options.on_early_failure = OnEarlyFailure::Wait,
+        |_, limits| *limits = LimitOptions::NONE,
+        |_, limits| ratio(limits, RatioOptions { mode: RatioMode::Cached, max_backup_ratio: 1.0, ..RATIO }),
+        |_, limits| ratio(limits, RatioOptions { window_size_seconds: 1, ..RATIO }),
+        |_, limits| ratio(limits, RatioOptions { burst: 0, ..RATIO }),
+        |_, limits| limits.budget = Some(BudgetOptions { share: 0.0, ..BUDGET }),
+        |_, limits| limits.budget = Some(BudgetOptions { maximum_per_second: Some(10), ..BUDGET }),
+    ];
+    for (index, change) in table.iter().enumerate() {
+        assert_eq!(warnings(*change), [""; 0], "row {index}");
+    }
+}
+
+#[test]
+fn f_presets_and_fail_modes_have_no_warnings() {
+    for preset in Preset::ALL {
+        assert_eq!(of(&Setup::new(&preset.options(), &preset.limits())), [""; 0], "{preset}");
+        for mode in [FailMode::FailFast, FailMode::FailOver, FailMode::FailTry] {
+            let options = ChannelOptions { backup: BackupDelay::Disabled, max_backups: 1, ..preset.options() };
+            let options = options.with_fail_mode(mode);
+            assert_eq!(of(&Setup::new(&options, &preset.limits())), [""; 0], "{preset} {mode:?}");
+        }
+    }
+}
+
+#[test]
+fn b1_who_gives_the_delay_is_who_is_named() {
+    let none = ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() };
+    let plain = ChannelOptions { backup: BackupDelay::After(MS(20)), ..none.clone() };
+    let (safe, of_ratio) = (LimitOptions::SAFE, RatioOptions { backup_request_ms: 0, ..RATIO });
+    let of_ratio = LimitOptions { ratio: Some(of_ratio), ..safe };
+    let after = |delay| Some(BackupDelay::After(delay));
+    let named = |options, limits, policy_delay| of(&Setup { policy_delay, ..Setup::new(options, limits) }).join(" | ");
+    let attempt = |origin: &str| {
+        std::format!(
+            "max_retry 0: allows one attempt a call, so no backup is ever sent although {origin} asks for one; write \
+             max_retry 1 or more"
+        )
+    };
+    let replaced = |by: &str| std::format!("backup: never used, since {by} gives the delay; leave one of them out");
+    assert_eq!(named(&plain, &safe, None), attempt("backup"));
+    assert_eq!(named(&none, &safe, after(MS(20))), attempt("backup_policy"));
+    assert_eq!(named(&none, &safe, Some(BackupDelay::Disabled)), attempt("backup_policy"), "off for now");
+    assert_eq!(named(&none, &safe, Some(BackupDelay::Shadow(MS(1)))), "", "it sends none");
+    assert_eq!(named(&none, &of_ratio, after(MS(20))), attempt("limits.ratio.backup_request_ms"));
+    let both = [replaced("backup_policy"), attempt("backup_policy")].join(" | ");
+    assert_eq!(named(&plain, &safe, after(MS(20))), both);
+}
+
+#[test]
+fn l4_one_address_needs_same_server_backup() {
+    let options = ChannelOptions { backup: BackupDelay::After(MS(20)), ..ChannelOptions::brpc() };
+    let same = ChannelOptions { same_server_backup: true, ..options.clone() };
+    let with = |options, addresses| of(&Setup { addresses, ..Setup::new(options, &LimitOptions::SAFE) });
+    assert_eq!(
+        with(&options, Some(1)),
+        [
+            "backup: there is one server address, so no backup is sent; name another server, or write same_server_backup true"
+        ]
+    );
+    for (options, addresses) in [(&options, Some(2)), (&options, None), (&options, Some(0)), (&same, Some(1))] {
+        assert_eq!(with(options, addresses), [""; 0], "{addresses:?}");
+    }
+    let own = ChannelOptions { timeout: MS(100).into(), ..options };
+    let setup = Setup { connects: false, ..Setup::new(&own, &LimitOptions::SAFE) };
+    assert_eq!(of(&setup), [""; 0], "a host that does not connect has no connect timeout");
+}
+
+#[test]
+fn there_is_room_for_all_that_can_come_together() {
+    let mut found = Warnings::default();
+    (0..100).for_each(|_| found.push(Warning::RatioIsOff));
+    assert_eq!((found.len(), found.clone().into_iter().count()), (32, 32));
+    // Of the 30 that there are, the worst of all setups has fewer, as some exclude others.
+    let options = ChannelOptions {
+        timeout: MS(1).into(),
+        max_retry: 0,
+        max_backups: 0,
+        backup: BackupDelay::After(MS(2)),
+        backoff: Backoff::Fixed(MS(1)),
+        no_backoff_remaining: MS(1),
+        retry_target: RetryTarget::Same,
+        idempotency: Idempotency::NotIdempotent,
+        ..ChannelOptions::brpc()
+    };
+    let ratio =
+        RatioOptions { max_backup_ratio: 1e-9, burst: 0, update_interval_seconds: 9, backup_request_ms: 3, ..RATIO };
+    let budget = BudgetOptions { share: 0.0, minimum_per_second: 0, maximum_per_second: None, ..BUDGET };
+    let limits = LimitOptions { ratio: Some(ratio), budget: Some(budget), ..LimitOptions::NONE };
+    let all = of(&Setup { addresses: Some(1), ..Setup::new(&options, &limits) });
+    assert_eq!(all.len(), 12, "{all:#?}");
+}

@@ -1,0 +1,263 @@
+//! What [`Setup::warnings`](super::Setup::warnings) finds: [`Warning`], and a list of them without a heap, [`Warnings`].
+
+use core::fmt;
+use core::ops::Deref;
+
+use heapless::Vec;
+
+use crate::limit::LimitWarning;
+use crate::time::Duration;
+
+/// Where a backup's delay comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Origin {
+    /// [`ChannelOptions::backup`](super::ChannelOptions::backup).
+    Options,
+    /// [`RatioOptions::backup_request_ms`](crate::limit::RatioOptions::backup_request_ms).
+    Ratio,
+    /// The channel's policy.
+    Policy,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Options => "backup",
+            Self::Ratio => "limits.ratio.backup_request_ms",
+            Self::Policy => "backup_policy",
+        })
+    }
+}
+
+/// The warnings of a [`Setup`](super::Setup), and those that a host adds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Warnings(Vec<Warning, 32>);
+
+impl Warnings {
+    /// Adds one. There is room for all that can come together; beyond that it is dropped.
+    pub fn push(&mut self, warning: Warning) {
+        let _ = self.0.push(warning);
+    }
+}
+
+impl Deref for Warnings {
+    type Target = [Warning];
+
+    fn deref(&self) -> &[Warning] {
+        &self.0
+    }
+}
+
+impl IntoIterator for Warnings {
+    type Item = Warning;
+    type IntoIter = heapless::vec::IntoIter<Warning, 32, usize>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Warnings {
+    type Item = &'a Warning;
+    type IntoIter = core::slice::Iter<'a, Warning>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// Settings that contradict each other, or one that does nothing. `Display` names the setting and says what to write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields are the settings that they are named after")]
+pub enum Warning {
+    /// The delay is not below the timeout (L4).
+    BackupPastTimeout { origin: Origin, delay: Duration, timeout: Duration },
+    /// `max_retry` 0 allows no backup either (L3).
+    BackupWithoutAttempt { origin: Origin },
+    /// `max_backups` is 0 (L6).
+    BackupWithoutBackups { origin: Origin },
+    /// The channel's calls may not be sent twice (L15).
+    BackupNotIdempotent { origin: Origin },
+    /// There is no other address, and the same may not be used (L4).
+    BackupWithOneAddress { origin: Origin },
+    /// The plain delay is not used, since a policy or a limit gives another (B1).
+    BackupReplaced { by: Origin },
+    /// A backup is one of the attempts that `max_retry` bounds (L3).
+    MaxBackupsAboveMaxRetry { max_backups: u8, max_retry: u8 },
+    /// The last backups would be due at the deadline or later (L2, L6).
+    MaxBackupsPastTimeout { max_backups: u8, fit: u8, timeout: Duration },
+    /// More backups are allowed, and none is asked for.
+    MaxBackupsWithoutBackup { max_backups: u8 },
+    /// It is about backups, and none is asked for.
+    SameServerWithoutBackup,
+    /// It is about backups, and none is asked for (L9).
+    WaitWithoutBackup,
+    /// A connection that is never made takes the whole call (L2).
+    ConnectTimeoutPastTimeout { connect_timeout: Duration, timeout: Duration },
+    /// Every wait would pass the deadline, so that none is kept (L18).
+    BackoffPastTimeout { shortest: Duration, timeout: Duration },
+    /// There is no retry that could wait.
+    BackoffWithoutRetry,
+    /// No wait is ever kept (L18).
+    RemainingPastTimeout { no_backoff_remaining: Duration, timeout: Duration },
+    /// There is no wait that it could skip.
+    RemainingWithoutBackoff { no_backoff_remaining: Duration },
+    /// There is no retry that could go there.
+    TargetWithoutRetry,
+    /// What the limit itself warns of.
+    Limit(LimitWarning),
+    /// A ratio was chosen, and there is nothing that it limits.
+    RatioWithoutBackup,
+    /// `Exact` is off at 1 (B3).
+    RatioIsOff,
+    /// It rounds to nothing, and there is no burst.
+    RatioNeverAllows,
+    /// `Exact` has no interval.
+    IntervalOfExact { update_interval_seconds: u32 },
+    /// `Cached` has no burst.
+    BurstOfCached { burst: u32 },
+    /// Nothing is ever paid in.
+    BudgetNeverRefills { burst: u32 },
+    /// The maximum takes away what the minimum promises.
+    BudgetMaximumBelowMinimum { maximum_per_second: u32, minimum_per_second: u32 },
+    /// With one server a breaker never isolates: it leaves a share of the servers, rounded up (H4).
+    BreakerWithOneServer,
+    /// It limits the breaker, and there is none.
+    IsolationWithoutBreaker,
+    /// Servers say how busy they are, and the balancer does not ask.
+    ProbesWithoutPrequal,
+    /// The balancer goes by probes, and there are none.
+    PrequalWithoutProbes,
+    /// The application's check is part of the health checks, which are switched off.
+    CheckWithoutChecks,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BackupPastTimeout { origin, delay, timeout } => write!(
+                f,
+                "{origin} {delay}: not below timeout {timeout}, so no backup is ever sent; write a shorter backup or a longer \
+                 timeout"
+            ),
+            Self::BackupWithoutAttempt { origin } => write!(
+                f,
+                "max_retry 0: allows one attempt a call, so no backup is ever sent although {origin} asks for one; write \
+                 max_retry 1 or more"
+            ),
+            Self::BackupWithoutBackups { origin } => write!(
+                f,
+                "max_backups 0: no backup is ever sent although {origin} asks for one; write max_backups 1 or more"
+            ),
+            Self::BackupNotIdempotent { origin } => write!(
+                f,
+                "idempotency not_idempotent: no backup is sent although {origin} asks for one, except by calls that say that \
+                 they are idempotent; write idempotency idempotent if requests may be sent twice"
+            ),
+            Self::BackupWithOneAddress { origin } => write!(
+                f,
+                "{origin}: there is one server address, so no backup is sent; name another server, or write \
+                 same_server_backup true"
+            ),
+            Self::BackupReplaced { by } => {
+                write!(f, "backup: never used, since {by} gives the delay; leave one of them out")
+            }
+            Self::MaxBackupsAboveMaxRetry { max_backups, max_retry } => write!(
+                f,
+                "max_backups {max_backups}: above max_retry {max_retry}, which bounds retries and backups together; write \
+                 max_retry {max_backups} or more"
+            ),
+            Self::MaxBackupsPastTimeout { max_backups, fit, timeout } => write!(
+                f,
+                "max_backups {max_backups}: only {fit} can be sent before timeout {timeout}, each a delay after the last; \
+                 write a shorter backup, or max_backups {fit}"
+            ),
+            Self::MaxBackupsWithoutBackup { max_backups } => {
+                write!(f, "max_backups {max_backups}: does nothing without a backup; write a backup, such as 20ms")
+            }
+            Self::SameServerWithoutBackup => {
+                f.write_str("same_server_backup true: does nothing without a backup; write a backup, such as 20ms")
+            }
+            Self::WaitWithoutBackup => {
+                f.write_str("on_early_failure wait: does nothing without a backup; write a backup, such as 20ms")
+            }
+            Self::ConnectTimeoutPastTimeout { connect_timeout, timeout } => write!(
+                f,
+                "connect_timeout {connect_timeout}: not below timeout {timeout}, so a server that cannot be reached takes the \
+                 whole call and nothing is retried; write a shorter connect_timeout"
+            ),
+            Self::BackoffPastTimeout { shortest, timeout } => write!(
+                f,
+                "backoff {shortest}: not below timeout {timeout}, so every retry is sent at once; write a shorter backoff"
+            ),
+            Self::BackoffWithoutRetry => {
+                f.write_str("backoff: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more")
+            }
+            Self::RemainingPastTimeout { no_backoff_remaining, timeout } => write!(
+                f,
+                "no_backoff_remaining {no_backoff_remaining}: not below timeout {timeout}, so every retry is sent at once; \
+                 write a shorter one"
+            ),
+            Self::RemainingWithoutBackoff { no_backoff_remaining } => {
+                write!(f, "no_backoff_remaining {no_backoff_remaining}: does nothing without a backoff; write a backoff")
+            }
+            Self::TargetWithoutRetry => {
+                f.write_str("retry_target same: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more")
+            }
+            Self::Limit(LimitWarning::IntervalAboveWindow { interval_s, window_s }) => write!(
+                f,
+                "limits.ratio.update_interval_seconds {interval_s}: above window_size_seconds {window_s}, so the ratio is \
+                 looked up less often than it changes; write at most {window_s}"
+            ),
+            Self::RatioWithoutBackup => f.write_str(
+                "limits.ratio: limits nothing, since no backup is asked for, except by calls that ask for one; write a backup, \
+                 such as 20ms",
+            ),
+            Self::RatioIsOff => f.write_str(
+                "limits.ratio.max_backup_ratio 1: mode exact is off at 1; write a ratio below 1, or none for limits.ratio",
+            ),
+            Self::RatioNeverAllows => f.write_str(
+                "limits.ratio.max_backup_ratio: below 0.000001 and burst is 0, so no backup is ever allowed; write a larger one",
+            ),
+            Self::IntervalOfExact { update_interval_seconds } => write!(
+                f,
+                "limits.ratio.update_interval_seconds {update_interval_seconds}: does nothing in mode exact; leave it out, or \
+                 write mode cached"
+            ),
+            Self::BurstOfCached { burst } => write!(
+                f,
+                "limits.ratio.burst {burst}: does nothing in mode cached; leave it out, or write mode exact"
+            ),
+            Self::BudgetNeverRefills { burst } => write!(
+                f,
+                "limits.budget: share and minimum_per_second are 0, so that after a burst of {burst} no retry and no backup is \
+                 ever allowed; write a share such as 0.2"
+            ),
+            Self::BudgetMaximumBelowMinimum { maximum_per_second, minimum_per_second } => write!(
+                f,
+                "limits.budget.maximum_per_second {maximum_per_second}: below minimum_per_second {minimum_per_second}; write \
+                 at least {minimum_per_second}"
+            ),
+            Self::BreakerWithOneServer => f.write_str(
+                "circuit_breaker: there is one server, which is never isolated, since a share of the servers must stay; name \
+                 another server",
+            ),
+            Self::IsolationWithoutBreaker => {
+                f.write_str("isolation_limit: does nothing without a circuit breaker; add a circuit_breaker")
+            }
+            Self::ProbesWithoutPrequal => {
+                f.write_str("probe_with: does nothing under another load balancer than prequal; write load_balancer prequal")
+            }
+            Self::PrequalWithoutProbes => {
+                f.write_str("load_balancer prequal: no server is probed, so it chooses as p2c does; add probes, or write p2c")
+            }
+            Self::CheckWithoutChecks => {
+                f.write_str("health_check_with: does nothing without health checks; leave out without_health_checks")
+            }
+        }
+    }
+}
