@@ -1,10 +1,13 @@
 //! The command line.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use hedge_core::balance::BalancerName;
+use hedge_core::policy::{BackupDelay, ChannelOptions, Setup, Timeout, Warnings};
+use hedge_core::time::Duration as CoreDuration;
 use hedge_net::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 use http::uri::PathAndQuery;
 
@@ -164,19 +167,26 @@ impl Options {
         }
     }
 
-    /// What is odd about the options without being wrong.
-    pub(crate) fn warning(&self) -> Option<String> {
-        let timeout = self.timeout_ms;
-        match self.backup {
-            Backup::After(delay) if delay >= timeout => {
-                let (delay, timeout) = (in_millis(delay), in_millis(timeout));
-                Some(format!("no backup will be sent: its delay of {delay} is not below the timeout of {timeout}"))
-            }
-            Backup::After(_) | Backup::Auto if self.max_retry == 0 => {
-                Some("no backup will be sent: --max-retry 0 allows one attempt a call".into())
-            }
-            _ => None,
-        }
+    /// What contradicts something else or does nothing, as the library finds it.
+    pub(crate) fn warnings(&self, limits: &LimitOptions) -> Warnings {
+        let (backup, policy_delay) = match self.backup {
+            Backup::After(delay) => (BackupDelay::After(delay.into()), None),
+            // It begins without a delay.
+            Backup::Auto => (BackupDelay::Disabled, Some(BackupDelay::Disabled)),
+            Backup::Shadow => (BackupDelay::Disabled, Some(BackupDelay::Shadow(CoreDuration::ZERO))),
+        };
+        let (timeout, max_retry) = (Timeout::After(self.timeout_ms.into()), self.max_retry);
+        let options = ChannelOptions { timeout, max_retry, backup, ..ChannelOptions::brpc() };
+        let servers = self.servers.as_deref().and_then(|servers| hedge_net::parse_servers(servers).ok());
+        let addresses = servers.map(|servers| servers.into_iter().map(|server| server.address).collect::<HashSet<_>>());
+        let addresses = addresses.map(|addresses| addresses.len()).filter(|addresses| *addresses > 0);
+        // The connect timeout is not an option here: it goes by the timeout.
+        Setup { policy_delay, addresses, connects: false, ..Setup::new(&options, limits) }.warnings()
+    }
+
+    /// For making one connection: brpc's, but no more than half of a call, so that one that hangs leaves time for another.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(200).min(self.timeout_ms / 2).max(Duration::from_micros(1))
     }
 }
 
@@ -262,7 +272,7 @@ mod tests {
         assert_eq!((options.calls(), options.concurrency, options.max_retry), (5_000, 8, 3));
         assert_eq!((options.backup, options.timeout_ms.as_millis()), (Backup::After(Duration::from_millis(2)), 500));
         assert_eq!(options.limits(), Ok(LimitOptions::SAFE));
-        assert_eq!(options.warning(), None);
+        assert!(options.warnings(&LimitOptions::SAFE).is_empty());
     }
 
     #[test]
@@ -408,11 +418,52 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_that_never_goes_out_is_worth_a_warning() {
-        let late = parse("--backup 500").unwrap().warning().unwrap();
-        assert!(late.ends_with("its delay of 500 ms is not below the timeout of 500 ms"), "{late}");
-        assert!(parse("--max-retry 0").unwrap().warning().unwrap().contains("--max-retry"));
-        assert!(parse("--max-retry 0 --backup auto").unwrap().warning().is_some());
-        assert_eq!(parse("--max-retry 0 --backup shadow").unwrap().warning(), None, "nobody expects one");
+    fn what_contradicts_itself_is_worth_a_warning() {
+        for (line, text) in [
+            (
+                "--backup 500",
+                "backup 500 ms: not below timeout 500 ms, so no backup is ever sent; write a shorter backup or a longer timeout",
+            ),
+            (
+                "--max-retry 0",
+                "max_retry 0: allows one attempt a call, so no backup is ever sent although backup asks for one; write \
+                max_retry 1 or more",
+            ),
+            (
+                "--max-retry 0 --backup auto",
+                "max_retry 0: allows one attempt a call, so no backup is ever sent although backup_policy asks for one; write \
+                max_retry 1 or more",
+            ),
+            (
+                "--servers 127.0.0.1:1",
+                "backup: there is one server address, so no backup is sent; name another server, or write \
+                same_server_backup true",
+            ),
+            (
+                "--limit exact --max-backup-ratio 1",
+                "limits.ratio.max_backup_ratio 1: mode exact is off at 1; write a ratio below 1, or none for limits.ratio",
+            ),
+        ] {
+            let options = parse(line).unwrap();
+            let found = options.warnings(&options.limits().unwrap());
+            assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [text], "{line}");
+        }
+        for line in [
+            "--backup auto",
+            "--max-retry 0 --backup shadow",
+            "--limit cached",
+            "--timeout-ms 50",
+            "--servers list://127.0.0.1:1,127.0.0.1:2",
+        ] {
+            let options = parse(line).unwrap();
+            assert!(options.warnings(&options.limits().unwrap()).is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn connecting_takes_half_of_a_call_at_most() {
+        for (line, micros) in [("", 200_000), ("--timeout-ms 50", 25_000), ("--timeout-ms 0.001", 1)] {
+            assert_eq!(parse(line).unwrap().connect_timeout(), Duration::from_micros(micros), "{line}");
+        }
     }
 }

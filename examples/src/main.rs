@@ -56,8 +56,8 @@ fn run(options: &Options) -> Result<ExitCode, Failure> {
         let writable = OpenOptions::new().create(true).append(true).open(file);
         writable.map_err(|error| format!("--svg {}: {error}", file.display()))?;
     }
-    if let Some(warning) = options.warning() {
-        complain("warning", &warning);
+    for warning in options.warnings(&limits) {
+        complain("warning", &warning.to_string());
     }
     let stop = Arc::new(AtomicBool::new(false));
     let interrupted = Arc::clone(&stop);
@@ -98,6 +98,7 @@ fn measure<R: Runtime>(
         let builder = Channel::builder(runtime.clone(), servers)
             .load_balancer(&options.balancer.to_string())
             .timeout(options.timeout_ms)
+            .connect_timeout(options.connect_timeout())
             .max_retry(options.max_retry)
             .limits(limits)
             .seed(options.seed);

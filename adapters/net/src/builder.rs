@@ -1,5 +1,6 @@
 //! How a channel is made: [`Builder`].
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -16,7 +17,7 @@ use hedge_core::health::{
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{
     self, Backoff, BackupDelay, BackupPolicy, CallLatencies, CallOptions, ChannelOptions, ConfigError, FailMode,
-    Idempotency, RetryPolicy, Timeout,
+    Idempotency, RetryPolicy, Setup, Timeout, Warning, Warnings,
 };
 use hedge_core::time::Instant;
 
@@ -136,7 +137,7 @@ where
     /// What a file says: all options and all limits, whatever was set before; setters that follow change single ones.
     /// Servers, balancer, policies and everything about health stay as they are: a file does not speak of them.
     ///
-    /// What cannot be carried out is [`BuildError::Options`], which names it: a `max_retry` above 7, a `max_backups` above
+    /// What cannot be carried out is [`BuildError::Options`], which names it: a timeout of 0, a `max_retry` above 7, a `max_backups` above
     /// 4, a backoff whose bounds contradict each other, a limit's option that is out of its range.
     ///
     /// ```
@@ -157,13 +158,13 @@ where
         self
     }
 
-    /// From a call's start to its end, retries and backups included. Default 500 ms.
+    /// From a call's start to its end, retries and backups included. Default 500 ms; 0 is [`BuildError::Options`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Timeout::After(timeout.into());
         self
     }
 
-    /// For making one connection; never beyond the deadline. Default 200 ms.
+    /// For making one connection; never beyond the deadline. Default 200 ms; 0 is [`BuildError::Options`].
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = Timeout::After(timeout.into());
         self
@@ -339,12 +340,49 @@ where
         self
     }
 
+    /// Settings that are valid and contradict each other or do nothing, such as a backup that is not below the timeout; each
+    /// says what to write. None of them keeps the channel from being built: a program should print them when it starts.
+    ///
+    /// The policy is asked for its delay once. Servers that come later, by `set_servers`, and the filter are not looked at.
+    ///
+    /// ```
+    /// # fn warn<R: hedge_net::Runtime>(runtime: R) {
+    /// # use std::time::Duration;
+    /// let builder = hedge_net::Channel::builder(runtime, "10.0.0.1:8001").backup(Duration::from_secs(1));
+    /// for warning in builder.warnings() {
+    ///     eprintln!("warning: {warning}");
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn warnings(&self) -> Warnings {
+        let servers = Named::parse(&self.servers).map(|named| named.servers).unwrap_or_default();
+        let addresses: HashSet<_> = servers.iter().map(|server| &server.address).collect();
+        let some = |count: usize| Some(count).filter(|count| *count > 0);
+        let setup = Setup {
+            policy_delay: self.policy.as_ref().and_then(|policy| policy.delay(Instant::ZERO)),
+            addresses: some(addresses.len()),
+            servers: some(servers.len()),
+            breaker: self.breaker.is_some(),
+            isolation_limit: self.isolation_limit,
+            balancer: self.balancer.as_ref().and_then(|name| name.parse().ok()),
+            probes: self.probe.is_some(),
+            ..Setup::new(&self.options, &self.limits)
+        };
+        let mut warnings = setup.warnings();
+        if self.application.is_some() && self.checks.is_none() {
+            warnings.push(Warning::CheckWithoutChecks);
+        }
+        warnings
+    }
+
     /// The channel. Nothing is connected yet.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn build(self) -> Result<Channel<R, T>, BuildError> {
         let Named { servers: list, is_url } = Named::parse(&self.servers).map_err(BuildError::Servers)?;
+        self.options.validate(MAX_ATTEMPTS).map_err(BuildError::Options)?;
         if list.is_empty() {
             return Err(BuildError::NoServers);
         }

@@ -60,7 +60,7 @@ pub use hedge_core::limit::{BudgetOptions, LimitError, LimitOptions, RatioMode, 
 pub use hedge_core::policy::{
     AdaptiveDelay, AdaptiveError, AdaptiveOptions, AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind,
     ChannelOptions, Code, ConfigError, Denial, ErrorKind, Extra, FailMode, Idempotency, Judgement, OnEarlyFailure,
-    Pushback, RetryPolicy, RetryTarget, Shadow, ShadowCount, Target, Timeout, Verdict,
+    Pushback, RetryPolicy, RetryTarget, Shadow, ShadowCount, Target, Timeout, Verdict, Warning, Warnings,
 };
 #[cfg(feature = "serde")]
 pub use hedge_core::policy::{ChannelConfig, service_config};

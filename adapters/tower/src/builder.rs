@@ -11,8 +11,9 @@ use hedge_core::health::{
 };
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{
-    self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, ConfigError, Idempotency, Timeout,
+    self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, ConfigError, Idempotency, Setup, Timeout, Warnings,
 };
+use hedge_core::time::Instant;
 
 use crate::set::{SetBalancer, SetBreaker};
 use crate::shared::{Judge, OnEnd, Settings, Shared};
@@ -74,7 +75,7 @@ impl<T, R, C> Builder<T, R, C> {
     /// What a file says: all options and all limits, whatever was set before; setters that follow change single ones.
     /// Everything else stays as it is: a file does not speak of it.
     ///
-    /// What cannot be carried out is [`BuildError::Options`], which names it: a `max_retry` above 7, a `max_backups` above
+    /// What cannot be carried out is [`BuildError::Options`], which names it: a timeout of 0, a `max_retry` above 7, a `max_backups` above
     /// 4, a backoff whose bounds contradict each other, a limit's option that is out of its range.
     ///
     /// ```
@@ -94,7 +95,7 @@ impl<T, R, C> Builder<T, R, C> {
         self
     }
 
-    /// From a call's start to its end, retries and backups included. Default 500 ms.
+    /// From a call's start to its end, retries and backups included. Default 500 ms; 0 is [`BuildError::Options`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Timeout::After(timeout.into());
         self
@@ -203,6 +204,32 @@ impl<T, R, C> Builder<T, R, C> {
     #[cfg(feature = "http")]
     pub fn http(self) -> Builder<T, crate::Http, crate::Http> {
         self.retry_policy(crate::Http::new()).protocol(crate::Http::new())
+    }
+
+    /// Settings that are valid and contradict each other or do nothing, such as a backup that is not below the timeout; each
+    /// says what to write. None of them keeps a layer or a set from being built: a program should print them when it starts.
+    ///
+    /// The policy is asked for its delay once. How many servers there will be is not known.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let builder = hedge_tower::builder(hedge_tokio::Tokio::new()).max_retry(0).backup(Duration::from_millis(10));
+    /// for warning in builder.warnings() {
+    ///     eprintln!("warning: {warning}");
+    /// }
+    /// ```
+    #[must_use]
+    pub fn warnings(&self) -> Warnings {
+        let ServerOptions { balancer, breaker, isolation, recovery: _ } = &self.servers;
+        let setup = Setup {
+            policy_delay: self.policy.as_ref().and_then(|policy| policy.delay(Instant::ZERO)),
+            breaker: breaker.is_some(),
+            isolation_limit: *isolation,
+            balancer: balancer.parse().ok(),
+            connects: false,
+            ..Setup::new(&self.options, &self.limits)
+        };
+        setup.warnings()
     }
 
     /// A layer. Extra attempts go to the same service, so `same_server_backup` is set.

@@ -92,7 +92,7 @@ pub use hedge_core;
 pub use hedge_core::cluster::ClusterError;
 pub use hedge_core::health::{BreakerOptions, IsolationLimit, RecoveryOptions};
 pub use hedge_core::limit::LimitOptions;
-pub use hedge_core::policy::{BackupPolicy, Denial, Extra, RetryPolicy};
+pub use hedge_core::policy::{BackupPolicy, Denial, Extra, RetryPolicy, Warning, Warnings};
 #[cfg(feature = "http")]
 pub use hedge_http;
 

@@ -3,12 +3,15 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{NEVER, Reports, Scripted, builder, call, ms};
 use hedge_tokio::Tokio;
 use hedge_tower::hedge_core::call::{Kind, NotHedged};
+use hedge_tower::hedge_core::health::FailureOptions;
 use hedge_tower::hedge_core::policy::service_config::ServiceConfig;
-use hedge_tower::hedge_core::policy::{ChannelConfig, ChannelOptions, Denial, Idempotency};
-use hedge_tower::{BuildError, Builder, Error, HedgeSet, LimitOptions};
+use hedge_tower::hedge_core::policy::{ChannelConfig, ChannelOptions, ConfigError, Denial, Idempotency};
+use hedge_tower::{BreakerOptions, BuildError, Builder, Error, HedgeSet, IsolationLimit, LimitOptions};
 use tower::Layer;
 
 fn read(json: &str) -> ChannelConfig {
@@ -50,8 +53,11 @@ async fn f_setters_that_follow_a_file_change_single_options() {
 #[test]
 fn l3_a_file_that_cannot_be_carried_out_is_an_error_that_names_what() {
     for (json, text) in [
-        (r#"{"max_retry": 8}"#, "max_retry 8: a call holds 8 attempts, the first included"),
-        (r#"{"max_retry": 7, "max_backups": 5}"#, "max_backups 5: 5 attempts can be in flight, the first included"),
+        (r#"{"max_retry": 8}"#, "max_retry 8: must be in [0, 7], as a call holds 8 attempts with the first"),
+        (
+            r#"{"max_retry": 7, "max_backups": 5}"#,
+            "max_backups 5: must be in [0, 4], as 5 attempts with the first fit in flight",
+        ),
         (r#"{"backoff": {"jittered": {"min": 2, "max": 1}}}"#, "backoff.jittered.min: must be in [0, max]"),
         (r#"{"limits": {"ratio": {"max_backup_ratio": 1.5}}}"#, "max_backup_ratio 1.5: must be in (0, 1]"),
         (r#"{"limits": {"budget": {"burst": 1}}}"#, "burst 1: must be in [2, 16000]"),
@@ -62,6 +68,45 @@ fn l3_a_file_that_cannot_be_carried_out_is_an_error_that_names_what() {
         assert_eq!(builder().config(&config).set::<u16, Scripted>().unwrap_err(), error, "{json}");
         assert!(matches!(error, BuildError::Options(_)), "{json}: {error:?}");
     }
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_warned_of_in_code_and_files() {
+    let breaker = BreakerOptions::ConsecutiveFailures(FailureOptions::DEFAULT);
+    for (builder, text) in [
+        (builder(), ""),
+        (builder().timeout(ms(100)), ""),
+        (builder().backup(ms(20)), ""),
+        (builder().backup(ms(500)), "backup 500 ms: not below timeout 500 ms"),
+        (builder().max_retry(0).backup(ms(20)), "max_retry 0: allows one attempt a call"),
+        (builder().max_backups(2), "max_backups 2: does nothing without a backup"),
+        (builder().load_balancer("prequal"), "load_balancer prequal: no server is probed"),
+        (builder().circuit_breaker(breaker), ""),
+        (
+            builder().circuit_breaker(breaker).isolation_limit(IsolationLimit { selectable_percent: 100 }),
+            "isolation_limit selectable_percent 100: no server may be isolated",
+        ),
+        (builder().config(&read(r#"{"timeout": "20ms", "backup": "20ms"}"#)), "backup 20 ms: not below timeout 20 ms"),
+        (
+            builder().config(&read(r#"{"limits": {"ratio": {"max_backup_ratio": 0.05}}}"#)),
+            "limits.ratio: limits nothing, since no backup is asked for",
+        ),
+    ] {
+        let warnings: Vec<_> = builder.warnings().iter().map(ToString::to_string).collect();
+        let as_wanted = match warnings.as_slice() {
+            [] => text.is_empty(),
+            [warning] => !text.is_empty() && warning.starts_with(text),
+            _ => false,
+        };
+        assert!(as_wanted, "{warnings:?} instead of {text}");
+    }
+}
+
+#[test]
+fn l2_no_time_at_all_is_an_error() {
+    let error = builder().timeout(Duration::ZERO).layer().unwrap_err();
+    assert_eq!(error, BuildError::Options(ConfigError::NoTime { field: "timeout" }));
+    assert_eq!(error.to_string(), "timeout 0: must be above 0; for no limit, write never");
 }
 
 /// A builder by a service config whose hedging policy asks for so many attempts, and where its reports go.

@@ -4,6 +4,8 @@ use super::{
     Backoff, BackupDelay, ChannelOptions, Idempotency, OnEarlyFailure, Origin, Preset, RetryTarget, Timeout, Warning,
     Warnings,
 };
+use crate::balance::BalancerName;
+use crate::health::IsolationLimit;
 use crate::limit::{BudgetOptions, LimitOptions, LimitWarning, RatioMode, RatioOptions};
 use crate::time::Duration;
 
@@ -34,6 +36,16 @@ pub struct Setup<'a> {
     pub policy_delay: Option<BackupDelay>,
     /// How many addresses there are to begin with; `None` if that is not known.
     pub addresses: Option<usize>,
+    /// How many servers; as addresses, but those that differ by their tag alone count too.
+    pub servers: Option<usize>,
+    /// Whether there is a circuit breaker.
+    pub breaker: bool,
+    /// How many servers the breaker may isolate.
+    pub isolation_limit: IsolationLimit,
+    /// How servers are chosen; `None` if that is not known.
+    pub balancer: Option<BalancerName>,
+    /// Whether servers are probed.
+    pub probes: bool,
     /// Whether the host makes connections, which the connect timeout is for.
     pub connects: bool,
 }
@@ -42,7 +54,18 @@ impl<'a> Setup<'a> {
     /// Options and limits, without a policy, for servers that are not known yet.
     #[must_use]
     pub const fn new(options: &'a ChannelOptions, limits: &'a LimitOptions) -> Self {
-        Self { options, limits, policy_delay: None, addresses: None, connects: true }
+        Self {
+            options,
+            limits,
+            policy_delay: None,
+            addresses: None,
+            servers: None,
+            breaker: false,
+            isolation_limit: IsolationLimit::DEFAULT,
+            balancer: None,
+            probes: false,
+            connects: true,
+        }
     }
 
     /// Everything that contradicts something else or does nothing, in the order of the fields that are to blame. Empty for
@@ -65,6 +88,7 @@ impl<'a> Setup<'a> {
         if let Some(budget) = &self.limits.budget {
             of_budget(budget, &mut found);
         }
+        self.choice(&mut found);
         found
     }
 
@@ -152,6 +176,25 @@ impl<'a> Setup<'a> {
             found.push(Warning::BackoffPastTimeout { shortest, timeout });
         } else if *backoff != Backoff::None && no_backoff_remaining >= timeout {
             found.push(Warning::RemainingPastTimeout { no_backoff_remaining, timeout });
+        }
+    }
+
+    fn choice(&self, found: &mut Warnings) {
+        let IsolationLimit { selectable_percent } = self.isolation_limit;
+        match self.servers {
+            _ if !self.breaker => {
+                if self.isolation_limit != IsolationLimit::DEFAULT {
+                    found.push(Warning::IsolationWithoutBreaker { selectable_percent });
+                }
+            }
+            Some(1) => found.push(Warning::BreakerWithOneServer),
+            _ if selectable_percent == 100 => found.push(Warning::BreakerNeverIsolates),
+            _ => {}
+        }
+        match (self.balancer, self.probes) {
+            (Some(BalancerName::Prequal(_)), false) => found.push(Warning::PrequalWithoutProbes),
+            (Some(BalancerName::Prequal(_)), true) | (_, false) => {}
+            (_, true) => found.push(Warning::ProbesWithoutPrequal),
         }
     }
 }

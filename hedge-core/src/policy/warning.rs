@@ -126,8 +126,10 @@ pub enum Warning {
     BudgetMaximumBelowMinimum { maximum_per_second: u32, minimum_per_second: u32 },
     /// With one server a breaker never isolates: it leaves a share of the servers, rounded up (H4).
     BreakerWithOneServer,
+    /// All servers must stay selectable (H4).
+    BreakerNeverIsolates,
     /// It limits the breaker, and there is none.
-    IsolationWithoutBreaker,
+    IsolationWithoutBreaker { selectable_percent: u32 },
     /// Servers say how busy they are, and the balancer does not ask.
     ProbesWithoutPrequal,
     /// The balancer goes by probes, and there are none.
@@ -246,9 +248,15 @@ impl fmt::Display for Warning {
                 "circuit_breaker: there is one server, which is never isolated, since a share of the servers must stay; name \
                  another server",
             ),
-            Self::IsolationWithoutBreaker => {
-                f.write_str("isolation_limit: does nothing without a circuit breaker; add a circuit_breaker")
-            }
+            Self::BreakerNeverIsolates => f.write_str(
+                "isolation_limit selectable_percent 100: no server may be isolated, so the circuit_breaker does nothing; write \
+                 a smaller share, such as 50",
+            ),
+            Self::IsolationWithoutBreaker { selectable_percent } => write!(
+                f,
+                "isolation_limit selectable_percent {selectable_percent}: does nothing without a circuit breaker; add a \
+                 circuit_breaker"
+            ),
             Self::ProbesWithoutPrequal => {
                 f.write_str("probe_with: does nothing under another load balancer than prequal; write load_balancer prequal")
             }

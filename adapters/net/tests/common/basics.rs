@@ -221,6 +221,15 @@ pub(crate) async fn a_channel_that_cannot_work_is_not_built<R: Runtime>(runtime:
     assert!(s1.to_string().starts_with("load balancer: no balancer is named \"fastest\"; known are rr, wrr,"), "{s1}");
     let l3 = builder("127.0.0.1:1").max_retry(8).build().unwrap_err();
     assert_eq!(l3, BuildError::Options(ConfigError::TooManyAttempts { max_retry: 8, capacity: 8 }));
+    let zero = Duration::ZERO;
+    for (l2, field) in [
+        (builder("127.0.0.1:1").timeout(zero), "timeout"),
+        (builder("127.0.0.1:1").connect_timeout(zero), "connect_timeout"),
+    ] {
+        let l2 = l2.build().unwrap_err();
+        assert_eq!(l2, BuildError::Options(ConfigError::NoTime { field }));
+        assert_eq!(l2.to_string(), format!("{field} 0: must be above 0; for no limit, write never"));
+    }
     let l6 = builder("127.0.0.1:1").max_backups(5).build().unwrap_err();
     assert_eq!(l6, BuildError::Options(ConfigError::TooManyInFlight { max_backups: 5, slots: 5 }));
     assert!(builder("localhost:1").build().is_ok());

@@ -92,7 +92,10 @@ pub(crate) async fn l3_options_that_a_call_cannot_hold_are_errors<R: Runtime>(ru
     assert_eq!(reason, ConfigError::TooManyAttempts { max_retry: 8, capacity: 8 });
     let too_many = CallOptions { max_backups: Some(5), ..CallOptions::new() };
     let error = channel.call_with(get("/"), &too_many).await.unwrap_err();
-    assert_eq!(error.to_string(), "config: max_backups 5: 5 attempts can be in flight, the first included");
+    assert_eq!(
+        error.to_string(),
+        "config: max_backups 5: must be in [0, 4], as 5 attempts with the first fit in flight"
+    );
     assert_eq!(error.report().attempts().len(), 0);
     assert_eq!(there.accepted.count(), 0);
 }

@@ -13,6 +13,7 @@ pub(crate) mod pushback;
 pub(crate) mod server;
 pub(crate) mod servers;
 pub(crate) mod signal;
+pub(crate) mod warnings;
 pub(crate) mod watched;
 
 use std::future::{Future, poll_fn};
@@ -133,6 +134,9 @@ macro_rules! every_test {
                 s2_a_new_list_says_whose_weights_are_none
                 s5_a_call_without_a_request_code_is_not_sent
                 l15_a_call_may_say_that_it_is_idempotent
+            }
+            warnings {
+                settings_that_contradict_each_other_are_warned_of
             }
         }
     };

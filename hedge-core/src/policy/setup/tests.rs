@@ -251,11 +251,54 @@ fn l4_one_address_needs_same_server_backup() {
 }
 
 #[test]
+fn h4_a_breaker_that_never_isolates_and_probes_that_nobody_asks_for_are_named() {
+    let options = ChannelOptions::brpc();
+    let plain = Setup::new(&options, &LimitOptions::SAFE);
+    let limit = |selectable_percent| IsolationLimit { selectable_percent };
+    let name = |name: &str| name.parse::<BalancerName>().ok();
+    for (setup, text) in [
+        (
+            Setup { breaker: true, servers: Some(1), ..plain },
+            "circuit_breaker: there is one server, which is never isolated, since a share of the servers must stay; name \
+             another server",
+        ),
+        (
+            Setup { breaker: true, isolation_limit: limit(100), ..plain },
+            "isolation_limit selectable_percent 100: no server may be isolated, so the circuit_breaker does nothing; write a \
+             smaller share, such as 50",
+        ),
+        (
+            Setup { isolation_limit: limit(30), ..plain },
+            "isolation_limit selectable_percent 30: does nothing without a circuit breaker; add a circuit_breaker",
+        ),
+        (
+            Setup { balancer: name("prequal"), ..plain },
+            "load_balancer prequal: no server is probed, so it chooses as p2c does; add probes, or write p2c",
+        ),
+        (
+            Setup { balancer: name("p2c"), probes: true, ..plain },
+            "probe_with: does nothing under another load balancer than prequal; write load_balancer prequal",
+        ),
+    ] {
+        assert_eq!(of(&setup), [text]);
+    }
+    for setup in [
+        Setup { breaker: true, servers: Some(2), isolation_limit: limit(99), ..plain },
+        Setup { breaker: true, ..plain },
+        Setup { servers: Some(1), ..plain },
+        Setup { balancer: name("prequal:probes=1"), probes: true, ..plain },
+        Setup { balancer: name("p2c"), ..plain },
+    ] {
+        assert_eq!(of(&setup), [""; 0], "{setup:?}");
+    }
+}
+
+#[test]
 fn there_is_room_for_all_that_can_come_together() {
     let mut found = Warnings::default();
     (0..100).for_each(|_| found.push(Warning::RatioIsOff));
     assert_eq!((found.len(), found.clone().into_iter().count()), (32, 32));
-    // Of the 30 that there are, the worst of all setups has fewer, as some exclude others.
+    // Of those that there are, the worst of all setups has fewer, as some exclude others.
     let options = ChannelOptions {
         timeout: MS(1).into(),
         max_retry: 0,
@@ -271,6 +314,8 @@ fn there_is_room_for_all_that_can_come_together() {
         RatioOptions { max_backup_ratio: 1e-9, burst: 0, update_interval_seconds: 9, backup_request_ms: 3, ..RATIO };
     let budget = BudgetOptions { share: 0.0, minimum_per_second: 0, maximum_per_second: None, ..BUDGET };
     let limits = LimitOptions { ratio: Some(ratio), budget: Some(budget), ..LimitOptions::NONE };
-    let all = of(&Setup { addresses: Some(1), ..Setup::new(&options, &limits) });
-    assert_eq!(all.len(), 12, "{all:#?}");
+    let setup =
+        Setup { addresses: Some(1), servers: Some(1), breaker: true, probes: true, ..Setup::new(&options, &limits) };
+    let all = of(&setup);
+    assert_eq!(all.len(), 14, "{all:#?}");
 }
