@@ -32,6 +32,9 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.contains([',', ';']) {
+            return Err(AddressError::Several);
+        }
         let (host, port) = text.trim().rsplit_once(':').ok_or(AddressError::NoPort)?;
         let (host, port) = (host.trim(), port.trim());
         if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -98,17 +101,20 @@ pub enum AddressError {
     Ipv6,
     /// The host name is empty, too long or has characters that no name has.
     Host,
+    /// There is a comma or a semicolon, as between several addresses.
+    Several,
 }
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoPort => "port missing",
-            Self::Port => "port is not a number",
-            Self::PortRange => "port out of range",
-            Self::Ipv4 => "not an ipv4 address",
-            Self::Ipv6 => "not an ipv6 address in brackets",
-            Self::Host => "not a host name",
+            Self::NoPort => "port missing; write host:port",
+            Self::Port => "port is not a number; it must be in [0, 65535]",
+            Self::PortRange => "port out of range; it must be in [0, 65535]",
+            Self::Ipv4 => "not an ipv4 address; write one such as 127.0.0.1:80",
+            Self::Ipv6 => "not an ipv6 address in brackets; write one such as [::1]:80",
+            Self::Host => "not a host name; write letters, digits, '-', '_' and '.', as in example.com:80",
+            Self::Several => "more than one address; write list://host:port,host:port",
         })
     }
 }

@@ -50,7 +50,7 @@ impl fmt::Display for Server {
 
 /// The servers of `list://a:1,b:2 tag`, or of one `host:port`.
 ///
-/// Entries are separated by commas, each an address and perhaps a tag; blank ones are passed over, and so is everything
+/// A list begins with `list://`; without it several servers are an error that says so. Entries are separated by commas, each an address and perhaps a tag; blank ones are passed over, and so is everything
 /// from a `#` to the end of its entry. A server that is named twice is there once. The list may be empty.
 ///
 /// # Errors
@@ -61,7 +61,7 @@ impl fmt::Display for Server {
 /// assert_eq!(servers[1].to_string(), "127.0.0.1:8002 canary");
 ///
 /// let error = hedge_net::parse_servers("list://127.0.0.1:8001,127.0.0.1:99999").unwrap_err();
-/// assert_eq!(error.to_string(), "server 2 \"127.0.0.1:99999\": port out of range");
+/// assert_eq!(error.to_string(), "server 2 \"127.0.0.1:99999\": port out of range; it must be in [0, 65535]");
 /// # Ok::<(), hedge_net::NameError>(())
 /// ```
 pub fn parse_servers(text: &str) -> Result<Vec<Server>, NameError> {
@@ -82,6 +82,9 @@ impl Named {
             Some((scheme, _)) => return Err(NameError::UnknownScheme { scheme: scheme.into() }),
             None => (false, text),
         };
+        if !is_url && names_several(list) {
+            return Err(NameError::NoScheme { servers: list.into() });
+        }
         if !is_url {
             return Ok(Self { servers: vec![parse_entry(1, list)?], is_url });
         }
@@ -99,6 +102,13 @@ impl Named {
     }
 }
 
+/// Whether text without a scheme is a list of servers: with commas or semicolons, or where the tag would be an address.
+fn names_several(text: &str) -> bool {
+    let tag = text.split_once(char::is_whitespace).map(|(_, tag)| tag);
+    text.contains([',', ';'])
+        || tag.is_some_and(|tag| tag.split_whitespace().any(|word| word.parse::<Address>().is_ok()))
+}
+
 fn parse_entry(position: usize, entry: &str) -> Result<Server, NameError> {
     entry.parse().map_err(|error| NameError::Server { position, entry: entry.into(), error })
 }
@@ -111,6 +121,11 @@ pub enum NameError {
     UnknownScheme {
         /// What stood before `://`.
         scheme: Box<str>,
+    },
+    /// Several servers without `list://` in front.
+    NoScheme {
+        /// The text.
+        servers: Box<str>,
     },
     /// An entry that is not a server.
     Server {
@@ -127,6 +142,21 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownScheme { scheme } => write!(f, "unknown naming scheme {scheme:?}; known is list://"),
+            Self::NoScheme { servers } => {
+                write!(f, "{servers:?}: several servers need a scheme; write \"list://")?;
+                let servers = servers.strip_prefix("list:").unwrap_or(servers).trim_start_matches('/');
+                let several = servers.split([',', ';']).flat_map(|entry| entry.split_whitespace());
+                for (index, word) in several.enumerate() {
+                    // A word that is no address is the tag of the one before.
+                    let before = match index {
+                        0 => "",
+                        _ if word.parse::<Address>().is_ok() => ",",
+                        _ => " ",
+                    };
+                    write!(f, "{before}{}", word.escape_debug())?;
+                }
+                f.write_str("\"")
+            }
             Self::Server { position, entry, error } => write!(f, "server {position} {entry:?}: {error}"),
         }
     }

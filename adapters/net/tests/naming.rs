@@ -62,10 +62,17 @@ fn n1_lists() {
 #[test]
 fn n2_errors_name_the_entry_and_its_place() {
     for (text, expected) in [
-        ("list://127.0.0.1:1,127.0.0.1:99999", "server 2 \"127.0.0.1:99999\": port out of range"),
-        ("list://a:1,,b", "server 3 \"b\": port missing"),
-        ("list://127.0.0.1: 80", "server 1 \"127.0.0.1: 80\": port missing"),
-        ("blahblah", "server 1 \"blahblah\": port missing"),
+        (
+            "list://127.0.0.1:1,127.0.0.1:99999",
+            "server 2 \"127.0.0.1:99999\": port out of range; it must be in [0, 65535]",
+        ),
+        ("list://a:1,,b", "server 3 \"b\": port missing; write host:port"),
+        ("list://127.0.0.1: 80", "server 1 \"127.0.0.1: 80\": port missing; write host:port"),
+        ("list://a:1;b:2", "server 1 \"a:1;b:2\": more than one address; write list://host:port,host:port"),
+        ("list://::1:80", "server 1 \"::1:80\": not an ipv6 address in brackets; write one such as [::1]:80"),
+        ("blahblah", "server 1 \"blahblah\": port missing; write host:port"),
+        ("127.0.0.1:x", "server 1 \"127.0.0.1:x\": port is not a number; it must be in [0, 65535]"),
+        ("1.2.3:80", "server 1 \"1.2.3:80\": not an ipv4 address; write one such as 127.0.0.1:80"),
         ("http://127.0.0.1:80", "unknown naming scheme \"http\"; known is list://"),
         ("file:///a", "unknown naming scheme \"file\"; known is list://"),
         ("://a:1", "unknown naming scheme \"\"; known is list://"),
@@ -73,6 +80,31 @@ fn n2_errors_name_the_entry_and_its_place() {
         assert_eq!(parse_servers(text).unwrap_err().to_string(), expected);
     }
     assert!(matches!(parse_servers("bns://x"), Err(NameError::UnknownScheme { scheme }) if &*scheme == "bns"));
+}
+
+#[test]
+fn n4_several_servers_without_a_scheme_are_told_to_have_one() {
+    let is = "several servers need a scheme; write";
+    for (text, list) in [
+        ("127.0.0.1:80,127.0.0.1:81", "list://127.0.0.1:80,127.0.0.1:81"),
+        ("127.0.0.1:80, 127.0.0.1:81", "list://127.0.0.1:80,127.0.0.1:81"),
+        ("127.0.0.1:80;127.0.0.1:81", "list://127.0.0.1:80,127.0.0.1:81"),
+        ("127.0.0.1:80 127.0.0.1:81", "list://127.0.0.1:80,127.0.0.1:81"),
+        ("a:1 canary,b:2", "list://a:1 canary,b:2"),
+        ("127.0.0.1:80,", "list://127.0.0.1:80"),
+        ("list:127.0.0.1:80,127.0.0.1:81", "list://127.0.0.1:80,127.0.0.1:81"),
+        ("list:/a:1,b:2", "list://a:1,b:2"),
+        ("[::1]:80,[::1]:81", "list://[::1]:80,[::1]:81"),
+    ] {
+        let error = parse_servers(text).unwrap_err();
+        assert!(matches!(error, NameError::NoScheme { .. }), "{text}: {error:?}");
+        assert_eq!(error.to_string(), format!("{text:?}: {is} {list:?}"));
+        assert!(parse_servers(list).is_ok(), "{list}: what it says to write is right");
+    }
+    for one in ["127.0.0.1:80", "127.0.0.1:80 canary", "a:1 zone b", "[::1]:80 1/3"] {
+        assert_eq!(parse_servers(one).map(|servers| servers.len()), Ok(1), "{one}");
+    }
+    assert_eq!("a:1,b:2".parse::<Address>(), Err(AddressError::Several));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::time::Duration;
 /// | `rr`, `random`, `la` | |
 /// | `wrr`, `wr` | `default_weight` of a server whose tag is no weight; without it such a server is refused |
 /// | `p2c` | `choices=2` in \[2, 64\], `tau_ms=10000` in \[1, 3600000\] |
-/// | `prequal` | `probes=3` a call, in (1, 16\], `max_age_ms=1000` in \[1, 60000\], `rif_quantile=0.841` in \[0, 1\] |
+/// | `prequal` | `probes=3` a call, in \[0.001, 16\], `max_age_ms=1000` in \[1, 60000\], `rif_quantile=0.841` in \[0, 1\] |
 /// | `c_murmurhash`, `c_md5`, `c_ketama` | `replicas=100` in \[1, 65535\], of `c_ketama` a multiple of 4 |
 ///
 /// ```
@@ -123,18 +123,24 @@ impl BalancerName {
                 Self::WeightedRoundRobin { default_weight } | Self::WeightedRandom { default_weight },
                 "default_weight",
             ) => *default_weight = Some(number(value).ok_or_else(|| bad("[1, 4294967295]"))?),
-            (Self::P2c(options), "choices") => options.choices = number(value).ok_or_else(|| bad("[2, 64]"))?,
+            (Self::P2c(options), "choices") => {
+                options.choices = within(number(value), 2, 64).ok_or_else(|| bad("[2, 64]"))?;
+            }
             (Self::P2c(options), "tau_ms") => {
-                options.tau = Duration::from_millis(number(value).ok_or_else(|| bad("[1, 3600000]"))?);
+                let millis = within(number(value), 1, 3_600_000).ok_or_else(|| bad("[1, 3600000]"))?;
+                options.tau = Duration::from_millis(millis);
             }
             (Self::Prequal(options), "probes") => {
-                options.probes_per_1000_calls = thousandths(value).ok_or_else(|| bad("(1, 16]"))?;
+                let probes = within(thousandths(value), 1, 16_000).ok_or_else(|| bad("[0.001, 16]"))?;
+                options.probes_per_1000_calls = probes;
             }
             (Self::Prequal(options), "max_age_ms") => {
-                options.max_age = Duration::from_millis(number(value).ok_or_else(|| bad("[1, 60000]"))?);
+                let millis = within(number(value), 1, 60_000).ok_or_else(|| bad("[1, 60000]"))?;
+                options.max_age = Duration::from_millis(millis);
             }
             (Self::Prequal(options), "rif_quantile") => {
-                options.rif_quantile_permille = thousandths(value).ok_or_else(|| bad("[0, 1]"))?;
+                let quantile = within(thousandths(value), 0, 1_000).ok_or_else(|| bad("[0, 1]"))?;
+                options.rif_quantile_permille = quantile;
             }
             (Self::Consistent { hash, replicas }, "replicas") => {
                 let range = match hash {
@@ -150,6 +156,11 @@ impl BalancerName {
     }
 }
 
+/// What is in its range.
+fn within<N: PartialOrd>(number: Option<N>, least: N, most: N) -> Option<N> {
+    number.filter(|number| (least..=most).contains(number))
+}
+
 /// A number, without a sign.
 fn number<N: FromStr>(value: &str) -> Option<N> {
     if value.starts_with('+') { None } else { value.parse().ok() }
@@ -163,18 +174,48 @@ fn thousandths(value: &str) -> Option<u32> {
     number::<u32>(whole)?.checked_mul(1_000)?.checked_add(part)
 }
 
+/// What people write between parameters where a blank is meant.
+const SEPARATORS: [char; 3] = [',', ';', '&'];
+
+/// A text whose name is none: perhaps it is one, and something else than a colon is behind it.
+fn not_a_name(text: &str, name: &str) -> BalancerError {
+    let end = text.find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    let behind = end.and_then(|end| {
+        let (name, rest) = text.split_at_checked(end)?;
+        Some((BalancerName::named(name)?.name(), rest))
+    });
+    match behind {
+        Some((name, rest)) => {
+            let parameters = rest.trim_matches(|character: char| !character.is_ascii_alphanumeric());
+            BalancerError::NoColon { name, parameters: Word::new(parameters) }
+        }
+        None => BalancerError::Name { name: Word::new(name) },
+    }
+}
+
 impl FromStr for BalancerName {
     type Err = BalancerError;
 
     fn from_str(text: &str) -> Result<Self, BalancerError> {
         let text = text.trim();
         let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
-        let mut named = Self::named(name.trim()).ok_or_else(|| BalancerError::Name { name: Word::new(name) })?;
+        let mut named = Self::named(name.trim()).ok_or_else(|| not_a_name(text, name))?;
+        let name = named.name();
+        // Which keys had a value, a bit each.
+        let mut given = 0_u32;
         for parameter in parameters.split_ascii_whitespace() {
-            let (key, value) = parameter
-                .split_once('=')
-                .ok_or_else(|| BalancerError::NoValue { name: named.name(), key: Word::new(parameter) })?;
+            if parameter.split_once(SEPARATORS).is_some_and(|(_, rest)| rest.is_empty() || rest.contains('=')) {
+                return Err(BalancerError::Separator { name, parameters: Word::new(parameters) });
+            }
+            let (key, value) =
+                parameter.split_once('=').ok_or_else(|| BalancerError::NoValue { name, key: Word::new(parameter) })?;
             named.set(key, value)?;
+            if let Some((bit, key)) = (0..).zip(named.keys()).find(|(_, known)| **known == key) {
+                if given & (1 << bit) != 0 {
+                    return Err(BalancerError::Twice { name, key });
+                }
+                given |= 1 << bit;
+            }
         }
         match &named {
             Self::P2c(options) => options.validate().map_err(BalancerError::P2c)?,
@@ -317,6 +358,27 @@ pub enum BalancerError {
         /// The parameter.
         key: Word,
     },
+    /// Parameters are separated by something else than blanks.
+    Separator {
+        /// The balancer.
+        name: &'static str,
+        /// Its parameters.
+        parameters: Word,
+    },
+    /// There is no colon between the name and the parameters.
+    NoColon {
+        /// The balancer.
+        name: &'static str,
+        /// Its parameters.
+        parameters: Word,
+    },
+    /// A parameter has two values.
+    Twice {
+        /// The balancer.
+        name: &'static str,
+        /// The key.
+        key: &'static str,
+    },
     /// A parameter cannot have that value.
     Value {
         /// The balancer.
@@ -346,15 +408,29 @@ impl fmt::Display for BalancerError {
         };
         match self {
             Self::Name { name } => {
-                write!(f, "no balancer is named {name:?}; known are")?;
-                list(f, BalancerName::NAMES)
+                match BalancerName::NAMES.iter().find(|known| name.start.eq_ignore_ascii_case(known)) {
+                    Some(known) => write!(f, "no balancer is named {name:?}; write {known}"),
+                    None => {
+                        write!(f, "no balancer is named {name:?}; known are")?;
+                        list(f, BalancerName::NAMES)
+                    }
+                }
             }
             Self::Key { name, key, keys: [] } => write!(f, "{name} has no parameter {key:?}, and no other"),
             Self::Key { name, key, keys } => {
                 write!(f, "{name} has no parameter {key:?}; known are")?;
                 list(f, keys)
             }
-            Self::NoValue { name, key } => write!(f, "{name}: parameter {key:?} has no value; write key=value"),
+            Self::NoValue { name, key } => {
+                write!(f, "{name}: parameter {key:?} has no value; write key=value, without blanks")
+            }
+            Self::Separator { name, parameters } => {
+                write!(f, "{name}: parameters are separated by blanks; write {name}:{}", Separated(parameters))
+            }
+            Self::NoColon { name, parameters } => {
+                write!(f, "{name}: parameters follow a colon; write {name}:{}", Separated(parameters))
+            }
+            Self::Twice { name, key } => write!(f, "{name}: parameter {key} is given twice; leave one out"),
             Self::Value { name, key, value, range } => {
                 write!(f, "{name}: {key}={}: must be in {range}", value.start)
             }
@@ -362,6 +438,21 @@ impl fmt::Display for BalancerError {
             Self::Prequal(error) => write!(f, "prequal: {error}"),
             Self::Ring(error) => error.fmt(f),
         }
+    }
+}
+
+/// Parameters with blanks between them.
+struct Separated<'a>(&'a Word);
+
+impl fmt::Display for Separated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = |character: char| character.is_ascii_whitespace() || SEPARATORS.contains(&character);
+        let mut before = "";
+        for parameter in self.0.start.split(separator).filter(|parameter| !parameter.is_empty()) {
+            write!(f, "{before}{parameter}")?;
+            before = " ";
+        }
+        if self.0.cut { f.write_str(" and so on") } else { Ok(()) }
     }
 }
 
@@ -406,12 +497,31 @@ mod tests {
         for (text, expected) in [
             ("rr:choices=2", "rr has no parameter \"choices\", and no other"),
             ("p2c:choice=2", "p2c has no parameter \"choice\"; known are choices, tau_ms"),
-            ("p2c:choices", "p2c: parameter \"choices\" has no value; write key=value"),
+            ("p2c:choices", "p2c: parameter \"choices\" has no value; write key=value, without blanks"),
+            ("p2c:choices = 3", "p2c: parameter \"choices\" has no value; write key=value, without blanks"),
             ("p2c:choices=many", "p2c: choices=many: must be in [2, 64]"),
             ("p2c:choices=+2", "p2c: choices=+2: must be in [2, 64]"),
-            ("p2c:choices=65", "p2c: choices 65: must be in [2, 64]"),
-            ("p2c:tau_ms=0", "p2c: tau 0 us: must be in [1 ms, 3600000 ms]"),
-            ("prequal:probes=17", "prequal: probes_per_1000_calls 17000: must be in [1, 16000]"),
+            ("p2c:choices=65", "p2c: choices=65: must be in [2, 64]"),
+            ("p2c:tau_ms=0", "p2c: tau_ms=0: must be in [1, 3600000]"),
+            ("p2c:tau_ms=1,000", "p2c: tau_ms=1,000: must be in [1, 3600000]"),
+            ("p2c:choices=3,tau_ms=5", "p2c: parameters are separated by blanks; write p2c:choices=3 tau_ms=5"),
+            ("p2c:choices=3, tau_ms=5", "p2c: parameters are separated by blanks; write p2c:choices=3 tau_ms=5"),
+            ("p2c:choices=3;tau_ms=5", "p2c: parameters are separated by blanks; write p2c:choices=3 tau_ms=5"),
+            ("p2c:choices=3&tau_ms=5", "p2c: parameters are separated by blanks; write p2c:choices=3 tau_ms=5"),
+            (
+                "prequal:probes=1,max_age_ms=500,rif_quantile=0.6",
+                "prequal: parameters are separated by blanks; write prequal:probes=1 max_age_ms=500 rif_quan and so on",
+            ),
+            ("p2c choices=3 tau_ms=5", "p2c: parameters follow a colon; write p2c:choices=3 tau_ms=5"),
+            ("p2c,choices=3,tau_ms=5", "p2c: parameters follow a colon; write p2c:choices=3 tau_ms=5"),
+            ("p2c(choices=3)", "p2c: parameters follow a colon; write p2c:choices=3"),
+            ("p2c?choices=3&tau_ms=5", "p2c: parameters follow a colon; write p2c:choices=3 tau_ms=5"),
+            ("p2c:choices=3 choices=4", "p2c: parameter choices is given twice; leave one out"),
+            ("P2C:choices=3", "no balancer is named \"P2C\"; write p2c"),
+            ("RR", "no balancer is named \"RR\"; write rr"),
+            ("prequal:probes=17", "prequal: probes=17: must be in [0.001, 16]"),
+            ("prequal:probes=0", "prequal: probes=0: must be in [0.001, 16]"),
+            ("prequal:rif_quantile=1.5", "prequal: rif_quantile=1.5: must be in [0, 1]"),
             ("prequal:rif_quantile=.8", "prequal: rif_quantile=.8: must be in [0, 1]"),
             ("prequal:rif_quantile=0.8412", "prequal: rif_quantile=0.8412: must be in [0, 1]"),
             ("prequal:max_age_ms=1s", "prequal: max_age_ms=1s: must be in [1, 60000]"),

@@ -234,7 +234,7 @@ pub(crate) async fn a_channel_that_cannot_work_is_not_built<R: Runtime>(runtime:
     assert_eq!(l6, BuildError::Options(ConfigError::TooManyInFlight { max_backups: 5, slots: 5 }));
     assert!(builder("localhost:1").build().is_ok());
     let s1 = list(&runtime, &[refused()]).load_balancer("p2c:choices=65").build().unwrap_err();
-    assert_eq!(s1.to_string(), "load balancer: p2c: choices 65: must be in [2, 64]");
+    assert_eq!(s1.to_string(), "load balancer: p2c: choices=65: must be in [2, 64]");
     let s2 = builder("list://127.0.0.1:1 3,127.0.0.1:2 x").load_balancer("wr").build().unwrap_err();
     assert_eq!(s2.to_string(), "server 127.0.0.1:2 x: weight: not an integer in [1, 4294967295]");
     assert_eq!(builder("127.0.0.1:1").filter(|_| false).build().unwrap_err(), BuildError::NoServers);
