@@ -72,7 +72,7 @@ impl Default for TokenOptions {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for TokenOptions {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match crate::policy::tagged::read(deserializer, "a map with one key: `trpc` or `grpc`")? {
+        Ok(match crate::policy::tagged::read(deserializer, "tokens", "a map with one key: `trpc` or `grpc`")? {
             Written::Trpc { max_tokens, token_ratio } => Self::Trpc { max_tokens, token_ratio },
             Written::Grpc { max_tokens, token_ratio } => Self::Grpc { max_tokens, token_ratio },
         })
@@ -257,10 +257,10 @@ mod tests {
             assert_eq!(serde_json::to_string(&options).unwrap(), json);
         }
         for (json, text) in [
-            (r#"{"tprc": {}}"#, "unknown variant `tprc`, expected `trpc` or `grpc`"),
+            (r#"{"tprc": {}}"#, "tokens has no `tprc`: write exactly one of `trpc`, `grpc`"),
             (r#"{"trpc": {"max_tokens": 50}}"#, "missing field `token_ratio`"),
             (r#"{"trpc": {"max_token": 50}}"#, "unknown field `max_token`, expected `max_tokens` or `token_ratio`"),
-            ("[50, 5]", "expected a map with one key: `trpc` or `grpc`"),
+            ("[50, 5]", "tokens (a list): must be a map with one key: `trpc` or `grpc`"),
         ] {
             let error = serde_json::from_str::<TokenOptions>(json).unwrap_err().to_string();
             assert!(error.contains(text), "{json}: {error}");

@@ -140,27 +140,68 @@ impl core::error::Error for BackoffError {}
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Backoff {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const EXPECTED: &str = "\"none\", or a map with one key: `fixed`, `jittered` or `exponential`";
-        Ok(match super::tagged::read(deserializer, EXPECTED)? {
+        const WANTED: &str = "\"none\", or a map with one key: `fixed`, `jittered` or `exponential`";
+        let missing = |field, such| {
+            serde::de::Error::custom(format_args!("backoff.{field} is missing: write one such as {such}"))
+        };
+        Ok(match super::tagged::read(deserializer, "backoff", WANTED)? {
             Written::None => Self::None,
-            Written::Fixed(delay) => Self::Fixed(delay),
-            Written::Jittered { min, max } => Self::Jittered { min, max },
-            Written::Exponential { initial, multiplier_milli, max } => {
-                Self::Exponential { initial, multiplier_milli, max }
-            }
+            Written::Fixed(Fixed(delay)) => Self::Fixed(delay),
+            Written::Jittered { min, max } => Self::Jittered {
+                min: min.ok_or_else(|| missing("jittered.min", "\"1ms\""))?,
+                max: max.ok_or_else(|| missing("jittered.max", "\"2ms\""))?,
+            },
+            Written::Exponential { initial, multiplier_milli, max } => Self::Exponential {
+                initial: initial.ok_or_else(|| missing("exponential.initial", "\"1ms\""))?,
+                multiplier_milli: multiplier_milli.ok_or_else(|| missing("exponential.multiplier_milli", "2000"))?,
+                max: max.ok_or_else(|| missing("exponential.max", "\"100ms\""))?,
+            },
         })
     }
 }
 
-/// A [`Backoff`] as serde's derive reads it.
+/// A [`Backoff`] as serde's derive reads it; what is missing is named afterwards.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Written {
     None,
-    Fixed(Duration),
-    Jittered { min: Duration, max: Duration },
-    Exponential { initial: Duration, multiplier_milli: u32, max: Duration },
+    Fixed(Fixed),
+    Jittered {
+        #[serde(default, deserialize_with = "fields::jittered_min")]
+        min: Option<Duration>,
+        #[serde(default, deserialize_with = "fields::jittered_max")]
+        max: Option<Duration>,
+    },
+    Exponential {
+        #[serde(default, deserialize_with = "fields::exponential_initial")]
+        initial: Option<Duration>,
+        #[serde(default, deserialize_with = "fields::exponential_multiplier")]
+        multiplier_milli: Option<u32>,
+        #[serde(default, deserialize_with = "fields::exponential_max")]
+        max: Option<Duration>,
+    },
+}
+
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Fixed(#[serde(deserialize_with = "fields::fixed")] Duration);
+
+#[cfg(feature = "serde")]
+mod fields {
+    use super::Duration;
+    use crate::policy::named::{DURATION, fields};
+
+    fields! {
+        fixed: required, "backoff.fixed", Duration, DURATION;
+        jittered_min: optional, "backoff.jittered.min", Duration, DURATION;
+        jittered_max: optional, "backoff.jittered.max", Duration, DURATION;
+        exponential_initial: optional, "backoff.exponential.initial", Duration, DURATION;
+        exponential_multiplier: optional, "backoff.exponential.multiplier_milli", u32,
+            "an integer of thousandths in [1000, 4294967295], such as 2000 to double";
+        exponential_max: optional, "backoff.exponential.max", Duration, DURATION;
+    }
 }
 
 #[cfg(test)]
@@ -231,20 +272,21 @@ mod tests {
             assert_eq!(serde_json::from_str::<Backoff>(json).unwrap(), expected, "{json}");
             assert_eq!(serde_json::to_string(&expected).unwrap(), json);
         }
-        let names = "expected one of `none`, `fixed`, `jittered`, `exponential`";
-        let one = "expected exactly one of `none`, `fixed`, `jittered`, `exponential`";
-        let either = r#"expected "none", or a map with one key: `fixed`, `jittered` or `exponential`"#;
+        let one = "write exactly one of `none`, `fixed`, `jittered`, `exponential`";
+        let either = r#"must be "none", or a map with one key: `fixed`, `jittered` or `exponential`"#;
         for (json, texts) in [
-            (r#"{"fixd": 1}"#, ["unknown variant `fixd`", names]),
-            (r#""sometimes""#, ["unknown variant `sometimes`", names]),
-            (r#"{"fixed": 1, "jittered": 2}"#, ["another key `jittered`", one]),
-            ("{}", ["invalid length 0", one]),
-            (r#"{"jittered": {"min": 1}}"#, ["missing field", "`max`"]),
+            (r#"{"fixd": 1}"#, ["backoff has no `fixd`", one]),
+            (r#""sometimes""#, ["backoff has no `sometimes`", one]),
+            (r#"{"fixed": 1, "jittered": 2}"#, ["backoff has another key `jittered`", one]),
+            ("{}", ["backoff is empty", one]),
+            (r#"{"jittered": {"min": 1}}"#, ["backoff.jittered.max is missing", r#"write one such as "2ms""#]),
             (r#"{"jittered": {"min": 1, "max": 2, "mux": 2}}"#, ["unknown field `mux`", "`min` or `max`"]),
-            (r#"{"jittered": [1, 2]}"#, ["invalid type: sequence", "Jittered"]),
-            (r#""fixed""#, ["invalid type: null", "expected a duration"]),
-            ("7", ["invalid type: integer `7`", either]),
-            ("[]", ["invalid type: sequence", either]),
+            (r#"{"jittered": [1, 2]}"#, ["invalid type: sequence", "backoff.jittered: a map of its fields"]),
+            (r#"{"jittered": null}"#, ["invalid type: null", "backoff.jittered: a map of its fields"]),
+            (r#""fixed""#, ["backoff.fixed null", "must be a duration"]),
+            ("7", ["backoff 7", either]),
+            ("null", ["backoff null", either]),
+            ("[]", ["backoff (a list)", either]),
         ] {
             let error = serde_json::from_str::<Backoff>(json).unwrap_err().to_string();
             assert!(texts.iter().all(|text| error.contains(text)), "{json}: {error}");

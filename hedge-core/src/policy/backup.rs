@@ -22,6 +22,12 @@ pub enum BackupDelay {
 }
 
 #[cfg(feature = "serde")]
+impl BackupDelay {
+    /// What stands in files for no backup.
+    pub(super) const DISABLED: &str = "disabled";
+}
+
+#[cfg(feature = "serde")]
 impl serde::Serialize for BackupDelay {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let duration = match *self {
@@ -29,14 +35,14 @@ impl serde::Serialize for BackupDelay {
             Self::Disabled => None,
             Self::Shadow(_) => return Err(serde::ser::Error::custom("a shadow's delay has no form in a file")),
         };
-        crate::time::text::serialize_or(duration, "disabled", serializer)
+        crate::time::text::serialize_or(duration, Self::DISABLED, serializer)
     }
 }
 
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for BackupDelay {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let duration = crate::time::text::deserialize_or("disabled", deserializer)?;
+        let duration = crate::time::text::deserialize_or(Self::DISABLED, deserializer)?;
         Ok(duration.map_or(Self::Disabled, Self::After))
     }
 }

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
-use super::LimitConfig;
-use super::integer::integers;
+use super::named::{self, fields};
 use super::{
     Backoff, BackupDelay, ChannelOptions, FailMode, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout,
 };
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+use super::{LimitConfig, Setup, Warnings};
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 use crate::limit::LimitOptions;
 use crate::time::Duration;
@@ -15,12 +15,14 @@ use crate::time::Duration;
 /// A channel as a file describes it: a [`Preset`], brpc's if none is named, and every option that differs.
 ///
 /// What counts is, from the weakest to the strongest: the preset, `fail_mode`, the fields by their own names. A field that
-/// is absent or null says nothing; `limits` alone may not be null, as one could take that for no limits: those are `"none"`.
-/// An unknown field is refused by its name. Durations are milliseconds or text with a unit ([`Duration`]).
+/// is absent or null says nothing; but what has fields of its own, `backoff` and `limits` and each limit, may not be null, as one
+/// could take that for none: that is `"none"`.
+/// An unknown field is refused by its name, and a value that a field cannot have with the field and what to write. Durations
+/// are milliseconds or text with a unit ([`Duration`]); a timeout that is a number has no fraction, as 1.5 is seconds to most.
 ///
 /// Any format does that serde reads and that describes itself, such as JSON, YAML and TOML. Reading does not allocate.
 /// Whether the values can be carried out is checked where they are used: [`ChannelOptions::validate`] and the limits'
-/// constructors.
+/// constructors. What contradicts something else is a warning: [`ChannelConfig::warnings`].
 ///
 /// ```
 /// use hedge_core::policy::{BackupDelay, ChannelConfig};
@@ -37,48 +39,48 @@ use crate::time::Duration;
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelConfig {
     /// What everything else differs from. Absent or null: `"brpc"`.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "preset")]
     pub preset: Preset,
     /// rpcx's fail mode: `"fail_fast"`, `"fail_over"`, `"fail_try"` or `"fail_backup"`. It replaces the preset's retries and
     /// retry target, and `fail_backup` its backup; another does not turn the preset's backup off, but `fail_fast` leaves it
     /// nothing to send ([`ChannelOptions::with_fail_mode`]).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fail_mode")]
     pub fail_mode: Option<FailMode>,
     /// [`ChannelOptions::timeout`]: a duration, or `"never"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "timeout")]
     pub timeout: Option<Timeout>,
     /// [`ChannelOptions::connect_timeout`]: a duration, or `"never"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "connect_timeout")]
     pub connect_timeout: Option<Timeout>,
-    /// [`ChannelOptions::max_retry`], in \[0, 255\].
+    /// [`ChannelOptions::max_retry`]; channels of hedge-net and hedge-tower hold 7.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_retry")]
     pub max_retry: Option<u8>,
     /// [`ChannelOptions::backup`]: a duration, or `"disabled"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backup")]
     pub backup: Option<BackupDelay>,
-    /// [`ChannelOptions::max_backups`], in \[0, 255\].
+    /// [`ChannelOptions::max_backups`]; channels of hedge-net and hedge-tower hold 4.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_backups")]
     pub max_backups: Option<u8>,
     /// [`ChannelOptions::backoff`]: `"none"`, `{"fixed": …}`, `{"jittered": {…}}` or `{"exponential": {…}}`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backoff")]
     pub backoff: Option<Backoff>,
     /// [`ChannelOptions::no_backoff_remaining`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "no_backoff_remaining")]
     pub no_backoff_remaining: Option<Duration>,
     /// [`ChannelOptions::retry_target`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "retry_target")]
     pub retry_target: Option<RetryTarget>,
     /// [`ChannelOptions::same_server_backup`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "same_server_backup")]
     pub same_server_backup: Option<bool>,
     /// [`ChannelOptions::on_early_failure`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "on_early_failure")]
     pub on_early_failure: Option<OnEarlyFailure>,
     /// [`ChannelOptions::pushback_for_service`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "pushback_for_service")]
     pub pushback_for_service: Option<bool>,
     /// [`ChannelOptions::idempotency`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "idempotency")]
     pub idempotency: Option<Idempotency>,
     /// The limits that differ: those that are named, or `"none"`. Absent: the preset's. Null is an error.
     #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
@@ -117,16 +119,42 @@ impl ChannelConfig {
     pub fn limits(&self) -> LimitOptions {
         self.limits.over(self.preset.limits())
     }
+
+    /// What contradicts something else or does nothing, as far as a file can say; builders know more.
+    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[must_use]
+    pub fn warnings(&self) -> Warnings {
+        Setup::new(&self.options(), &self.limits()).warnings()
+    }
 }
 
-integers! {
-    max_retry: "max_retry", u8, "[0, 255]";
-    max_backups: "max_backups", u8, "[0, 255]";
+fields! {
+    named_preset: optional, "preset", Preset,
+        "one of \"brpc\", \"rpcx\", \"rpcx_fail_fast\", \"rpcx_fail_over\", \"rpcx_fail_try\", \"rpcx_fail_backup\", \
+         \"trpc\", \"grpc_retry\", \"grpc_hedging\", \"finagle\"";
+    fail_mode: optional, "fail_mode", FailMode,
+        "one of \"fail_fast\", \"fail_over\", \"fail_try\", \"fail_backup\"";
+    timeout: optional, "timeout", Timeout, named::TIME_LIMIT;
+    connect_timeout: optional, "connect_timeout", Timeout, named::TIME_LIMIT;
+    max_retry: optional, "max_retry", u8, named::MAX_RETRY;
+    backup: optional, "backup", BackupDelay, named::DELAY;
+    max_backups: optional, "max_backups", u8, named::MAX_BACKUPS;
+    no_backoff_remaining: optional, "no_backoff_remaining", Duration, named::DURATION;
+    retry_target: optional, "retry_target", RetryTarget, named::RETRY_TARGETS;
+    same_server_backup: optional, "same_server_backup", bool, named::SWITCH;
+    on_early_failure: optional, "on_early_failure", OnEarlyFailure, named::EARLY_FAILURES;
+    pushback_for_service: optional, "pushback_for_service", bool, named::SWITCH;
+    idempotency: optional, "idempotency", Idempotency, named::IDEMPOTENCIES;
 }
 
 /// What null says is nothing.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+fn preset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preset, D::Error> {
+    named_preset(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Null could be taken for no backoff.
+fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
+    Backoff::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]
@@ -153,7 +181,7 @@ mod tests {
 
     #[test]
     fn f_what_a_file_says_overrides_the_preset() {
-        let json = r#"{"preset": "grpc_hedging", "timeout": "1.5s", "connect_timeout": 0.5, "max_retry": 1,
+        let json = r#"{"preset": "grpc_hedging", "timeout": "1.5s", "connect_timeout": "0.5ms", "max_retry": 1,
                        "backup": "250 us", "max_backups": 1, "backoff": {"jittered": {"min": 1, "max": "2ms"}},
                        "no_backoff_remaining": "5ms", "retry_target": "same", "same_server_backup": true,
                        "on_early_failure": "wait", "pushback_for_service": true, "idempotency": "not_idempotent"}"#;
@@ -205,16 +233,20 @@ mod tests {
         assert_eq!(options(r#"{"preset": "rpcx"}"#), Preset::RpcxFailOver.options());
         assert_eq!(options(r#"{"fail_mode": null}"#), ChannelOptions::brpc());
         let error = read(r#"{"fail_mode": "fail_safe"}"#).unwrap_err();
-        assert!(error.contains("unknown variant `fail_safe`, expected one of `fail_fast`, `fail_over`"), "{error}");
+        assert!(error.starts_with(r#"fail_mode "fail_safe": must be one of "fail_fast", "fail_over""#), "{error}");
     }
 
     #[test]
     fn f_null_says_nothing() {
         let json = r#"{"preset": null, "fail_mode": null, "timeout": null, "connect_timeout": null, "max_retry": null,
-                       "backup": null, "max_backups": null, "backoff": null, "no_backoff_remaining": null,
-                       "retry_target": null, "same_server_backup": null, "on_early_failure": null, "pushback_for_service": null,
+                       "backup": null, "max_backups": null, "no_backoff_remaining": null, "retry_target": null,
+                       "same_server_backup": null, "on_early_failure": null, "pushback_for_service": null,
                        "idempotency": null}"#;
         assert_eq!(read(json), Ok(ChannelConfig::default()));
+        for structure in ["backoff", "limits"] {
+            let error = read(&std::format!(r#"{{"{structure}": null}}"#)).unwrap_err();
+            assert!(error.starts_with(&std::format!("{structure} null: must be ")), "{error}");
+        }
     }
 
     #[test]
@@ -266,7 +298,7 @@ mod tests {
               tokens:
                 grpc:
                   max_tokens: 50
-              budget:
+              budget: none
         ";
         let config = read(json).unwrap();
         let backoff = Backoff::exponential(MS(1), 1_600, MS(100)).unwrap();
@@ -294,15 +326,19 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named_in_every_format() {
         for (toml, yaml, text) in [
-            ("max_retry = 256", "max_retry: 256", "max_retry 256: must be in [0, 255]"),
-            ("[backoff]\nfixd = 1", "backoff: {fixd: 1}", "unknown variant `fixd`, expected one of `none`, `fixed`"),
+            ("max_retry = 256", "max_retry: 256", "max_retry 256: must be an integer in [0, 254]"),
+            (
+                "[backoff]\nfixd = 1",
+                "backoff: {fixd: 1}",
+                "backoff has no `fixd`: write exactly one of `none`, `fixed`",
+            ),
             (
                 "[backoff]\nfixed = 1\nmax = 2",
                 "backoff: {fixed: 1, max: 2}",
-                "another key `max`, expected exactly one of",
+                "backoff has another key `max`: write exactly one of",
             ),
             ("[limits.tokens.grpc]\nmax = 2", "limits: {tokens: {grpc: {max: 2}}}", "unknown field `max`"),
-            ("limits = 1", "limits: 1", r#"expected limits by name, or "none""#),
+            ("limits = 1", "limits: 1", r#"must be a map with `ratio`, `tokens` or `budget`, or "none""#),
         ] {
             let error = toml::from_str::<ChannelConfig>(toml).unwrap_err().to_string();
             assert!(error.contains(text), "{toml}: {error}");
@@ -328,21 +364,27 @@ mod tests {
                 r#"{"timeout_ms": 5}"#,
                 ["unknown field `timeout_ms`", "`preset`, `fail_mode`, `timeout`, `connect_timeout`"],
             ),
-            (
-                r#"{"preset": "thrift"}"#,
-                ["unknown variant `thrift`", "`brpc`, `rpcx_fail_fast`, `rpcx`, `rpcx_fail_over`"],
-            ),
-            (r#"{"timeout": "soon"}"#, [r#"string "soon""#, r#"or "never""#]),
-            (r#"{"backup": "never"}"#, [r#"string "never""#, r#"or "disabled""#]),
+            (r#"{"preset": "thrift"}"#, [r#"preset "thrift": must be one of "brpc", "rpcx""#, r#""finagle""#]),
+            (r#"{"timeout": "soon"}"#, [r#"timeout "soon": must be a duration above 0"#, r#"or "never""#]),
+            (r#"{"backup": "never"}"#, [r#"backup "never": must be a duration"#, r#"or "disabled""#]),
             (r#"{"backoff": {"jittered": {"min": 1, "mux": 2}}}"#, ["unknown field `mux`", "`min` or `max`"]),
-            (r#"{"max_retry": 256}"#, ["max_retry 256: must be in [0, 255]", ""]),
-            (r#"{"max_retry": -1}"#, ["max_retry -1: must be in [0, 255]", ""]),
-            (r#"{"max_retry": 1.5}"#, ["max_retry 1.5: must be in [0, 255]", ""]),
-            (r#"{"max_retry": "3"}"#, [r#"string "3""#, "expected max_retry: an integer in [0, 255]"]),
-            (r#"{"max_backups": 18446744073709551615}"#, ["max_backups 18446744073709551615: must be in [0, 255]", ""]),
+            (r#"{"max_retry": 256}"#, ["max_retry 256: must be an integer in [0, 254]", ""]),
+            (
+                r#"{"max_retry": -1}"#,
+                ["max_retry -1: must be an integer in [0, 254]", "in hedge-net and hedge-tower in [0, 7]"],
+            ),
+            (
+                r#"{"max_retry": 1.5}"#,
+                ["max_retry 1.5: must be an integer in [0, 254]", "in hedge-net and hedge-tower in [0, 7]"],
+            ),
+            (r#"{"max_retry": "3"}"#, [r#"max_retry "3": must be an integer in [0, 254]"#, "; write 3 without quotes"]),
+            (
+                r#"{"max_backups": 18446744073709551615}"#,
+                ["max_backups 18446744073709551615: must be an integer", "in [0, 4]"],
+            ),
             (
                 r#"{"backoff": {"fixed": 1, "jittered": 2}}"#,
-                ["another key `jittered`", "exactly one of `none`, `fixed`"],
+                ["backoff has another key `jittered`", "exactly one of `none`, `fixed`"],
             ),
         ] {
             let error = read(json).unwrap_err();
@@ -372,6 +414,6 @@ mod tests {
         assert_eq!(limits(r#"{"preset": "trpc", "limits": {}}"#), Ok(Preset::Trpc.limits()));
         assert_eq!(limits(r#"{"limits": "none"}"#), Ok(LimitOptions::NONE));
         let error = limits(r#"{"limits": null}"#).unwrap_err();
-        assert!(error.contains(r#"expected limits by name, or "none""#), "{error}");
+        assert!(error.contains(r#"must be a map with `ratio`, `tokens` or `budget`, or "none""#), "{error}");
     }
 }

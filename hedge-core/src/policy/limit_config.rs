@@ -2,18 +2,19 @@
 
 use core::fmt;
 
-use serde::de::{Error, MapAccess, Unexpected, Visitor};
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::limit_patch::NONE;
+use super::named::{Place, Scalar, refuse};
 use super::tagged::Map;
 use super::{BudgetConfig, LimitSetting, RatioConfig, TokenConfig};
 use crate::limit::LimitOptions;
 
 /// The limits that differ from the preset's.
 ///
-/// A limit that is absent is the preset's; one that is `"none"`, or null in formats that have it, is off; of any other the
-/// fields that are named replace the preset's, and the rest stays. Fields of a limit that the preset does not have are that
+/// A limit that is absent is the preset's; one that is `"none"` is off; null, which one could take for either, is an error; of
+/// any other the fields that are named replace the preset's, and the rest stays. Fields of a limit that the preset does not have are that
 /// limit's own defaults. `"none"` in place of all limits turns all off (B8).
 ///
 /// ```
@@ -76,19 +77,32 @@ impl<'de> Deserialize<'de> for LimitConfig {
 
 struct NamedOrNone;
 
+impl NamedOrNone {
+    const fn place(&self) -> Place {
+        Place {
+            field: "limits",
+            wanted: "a map with `ratio`, `tokens` or `budget`, or \"none\" for no limit; leave it out for the preset's",
+        }
+    }
+}
+
 impl<'de> Visitor<'de> for NamedOrNone {
     type Value = LimitConfig;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("limits by name, or \"none\"")
+        write!(f, "limits: {}", self.place().wanted)
     }
 
+    refuse!(scalars);
+    refuse!(null);
+    refuse!(list);
+
     fn visit_str<E: Error>(self, text: &str) -> Result<LimitConfig, E> {
-        if text == NONE { Ok(LimitConfig::NONE) } else { Err(E::invalid_value(Unexpected::Str(text), &self)) }
+        if text == NONE { Ok(LimitConfig::NONE) } else { Err(E::custom(self.place().refusal(&Scalar::Text(text)))) }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitConfig, A::Error> {
-        let Named { ratio, tokens, budget } = Named::deserialize(Map(map))?;
+        let Named { ratio, tokens, budget } = Named::deserialize(Map { map, field: "limits" })?;
         Ok(LimitConfig { ratio, tokens, budget })
     }
 }
@@ -96,17 +110,24 @@ impl<'de> Visitor<'de> for NamedOrNone {
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 struct Named {
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "ratio")]
     ratio: Option<LimitSetting<RatioConfig>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "tokens")]
     tokens: Option<LimitSetting<TokenConfig>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "budget")]
     budget: Option<LimitSetting<BudgetConfig>>,
 }
 
-/// What is there, null included: without this, null would be as if absent.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
+fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LimitSetting<RatioConfig>>, D::Error> {
+    LimitSetting::read(deserializer, "limits.ratio").map(Some)
+}
+
+fn tokens<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LimitSetting<TokenConfig>>, D::Error> {
+    LimitSetting::read(deserializer, "limits.tokens").map(Some)
+}
+
+fn budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LimitSetting<BudgetConfig>>, D::Error> {
+    LimitSetting::read(deserializer, "limits.budget").map(Some)
 }
 
 #[cfg(test)]
@@ -127,17 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn b8_absent_is_the_presets_and_null_or_none_is_off() {
+    fn b8_absent_is_the_presets_and_only_none_is_off() {
         for preset in Preset::ALL {
             let limits = preset.limits();
             assert_eq!(over(preset, "{}"), limits);
             assert_eq!(over(preset, r#""none""#), LimitOptions::NONE);
-            for off in ["null", r#""none""#] {
-                let json = |limit: &str| std::format!(r#"{{"{limit}": {off}}}"#);
-                assert_eq!(over(preset, &json("ratio")), LimitOptions { ratio: None, ..limits });
-                assert_eq!(over(preset, &json("tokens")), LimitOptions { tokens: None, ..limits });
-                assert_eq!(over(preset, &json("budget")), LimitOptions { budget: None, ..limits });
-            }
+            let off = |limit: &str| std::format!(r#"{{"{limit}": "none"}}"#);
+            assert_eq!(over(preset, &off("ratio")), LimitOptions { ratio: None, ..limits });
+            assert_eq!(over(preset, &off("tokens")), LimitOptions { tokens: None, ..limits });
+            assert_eq!(over(preset, &off("budget")), LimitOptions { budget: None, ..limits });
+        }
+        for limit in ["ratio", "tokens", "budget"] {
+            let error = read(&std::format!(r#"{{"{limit}": null}}"#)).unwrap_err();
+            let wanted = "must be a map of what differs from the preset, or \"none\" for no such limit";
+            assert!(error.starts_with(&std::format!("limits.{limit} null: {wanted}")), "{error}");
         }
     }
 
@@ -171,15 +195,16 @@ mod tests {
             (r#"{"ratio": {"max": 1}}"#, "unknown field `max`, expected one of `mode`, `max_backup_ratio`"),
             (r#"{"budget": {"max": 1}}"#, "unknown field `max`, expected one of `share`, `burst`"),
             (r#"{"tokens": {"trpc": {"max": 1}}}"#, "unknown field `max`, expected `max_tokens` or `token_ratio`"),
-            (r#"{"tokens": {"tprc": {}}}"#, "unknown variant `tprc`, expected `trpc` or `grpc`"),
-            (r#"{"tokens": {"trpc": {}, "grpc": {}}}"#, "another key `grpc`, expected exactly one of `trpc`, `grpc`"),
-            (r#"{"tokens": {}}"#, "invalid length 0, expected exactly one of `trpc`, `grpc`"),
-            (r#"{"tokens": {"trpc": [50, 5]}}"#, "invalid type: sequence"),
-            (r#"{"tokens": "trpc"}"#, r#"string "trpc", expected options by name, or "none""#),
-            (r#""off""#, r#"string "off", expected limits by name, or "none""#),
-            ("1", r#"expected limits by name, or "none""#),
-            ("null", r#"expected limits by name, or "none""#),
-            ("[]", r#"expected limits by name, or "none""#),
+            (r#"{"tokens": {"tprc": {}}}"#, "limits.tokens has no `tprc`: write exactly one of `trpc`, `grpc`"),
+            (r#"{"tokens": {"trpc": {}, "grpc": {}}}"#, "limits.tokens has another key `grpc`: write exactly one of"),
+            (r#"{"tokens": {}}"#, "limits.tokens is empty: write exactly one of `trpc`, `grpc`"),
+            (r#"{"tokens": {"trpc": [50, 5]}}"#, "sequence, expected limits.tokens.trpc: a map of its fields"),
+            (r#"{"tokens": {"trpc": null}}"#, "null, expected limits.tokens.trpc: a map of its fields"),
+            (r#"{"tokens": "trpc"}"#, r#"limits.tokens "trpc": must be a map of what differs"#),
+            (r#""off""#, r#"limits "off": must be a map with `ratio`, `tokens` or `budget`, or "none""#),
+            ("1", "limits 1: must be a map with"),
+            ("null", "limits null: must be a map with"),
+            ("[]", "limits (a list): must be a map with"),
         ] {
             let error = read(json).unwrap_err();
             assert!(error.contains(text), "{json}: {error}");

@@ -4,10 +4,10 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use serde::de::value::EnumAccessDeserializer;
-use serde::de::{EnumAccess, Error, MapAccess, Unexpected, Visitor};
+use serde::de::{EnumAccess, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::integer::integers;
+use super::named::{Place, Scalar, fields, refuse};
 use super::preset::GRPC_TOKENS;
 use super::tagged::Map;
 use crate::limit::{BudgetOptions, RatioMode, RatioOptions, TokenOptions};
@@ -16,7 +16,7 @@ use crate::limit::{BudgetOptions, RatioMode, RatioOptions, TokenOptions};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LimitSetting<T> {
-    /// `"none"`, or null in formats that have it: there is no such limit.
+    /// `"none"`: there is no such limit.
     Off,
     /// There is one, and this is what differs.
     On(T),
@@ -33,36 +33,49 @@ impl<T: Serialize> Serialize for LimitSetting<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for LimitSetting<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_option(OffOrOn(PhantomData))
+        Self::read(deserializer, "limit")
+    }
+}
+
+impl<'de, T: Deserialize<'de>> LimitSetting<T> {
+    /// Reads what `field` says, of which null is an error: it could be taken for no limit, and for the preset's.
+    pub(super) fn read<D: Deserializer<'de>>(deserializer: D, field: &'static str) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OffOrOn { field, of: PhantomData })
     }
 }
 
 /// What stands for no limit.
 pub(super) const NONE: &str = "none";
 
-struct OffOrOn<T>(PhantomData<T>);
+struct OffOrOn<T> {
+    field: &'static str,
+    of: PhantomData<T>,
+}
+
+impl<T> OffOrOn<T> {
+    const fn place(&self) -> Place {
+        let wanted = "a map of what differs from the preset, or \"none\" for no such limit";
+        Place { field: self.field, wanted }
+    }
+}
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for OffOrOn<T> {
     type Value = LimitSetting<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("options by name, or \"none\"")
+        write!(f, "{}: {}", self.field, self.place().wanted)
     }
 
-    fn visit_none<E: Error>(self) -> Result<LimitSetting<T>, E> {
-        Ok(LimitSetting::Off)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<LimitSetting<T>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
+    refuse!(scalars);
+    refuse!(null);
+    refuse!(list);
 
     fn visit_str<E: Error>(self, text: &str) -> Result<LimitSetting<T>, E> {
-        if text == NONE { Ok(LimitSetting::Off) } else { Err(E::invalid_value(Unexpected::Str(text), &self)) }
+        if text == NONE { Ok(LimitSetting::Off) } else { Err(E::custom(self.place().refusal(&Scalar::Text(text)))) }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitSetting<T>, A::Error> {
-        T::deserialize(Map(map)).map(LimitSetting::On)
+        T::deserialize(Map { map, field: self.field }).map(LimitSetting::On)
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, tag: A) -> Result<LimitSetting<T>, A::Error> {
@@ -76,10 +89,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OffOrOn<T> {
 #[serde(default, deny_unknown_fields)]
 pub struct RatioConfig {
     /// [`RatioOptions::mode`]: `"exact"` or `"cached"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "mode")]
     pub mode: Option<RatioMode>,
     /// [`RatioOptions::max_backup_ratio`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_backup_ratio")]
     pub max_backup_ratio: Option<f64>,
     /// [`RatioOptions::window_size_seconds`].
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "window_size_seconds")]
@@ -130,7 +143,7 @@ pub enum TokenConfig {
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grpc_max_tokens")]
         max_tokens: Option<u32>,
         /// What a success gives.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grpc_token_ratio")]
         token_ratio: Option<f64>,
     },
 }
@@ -162,7 +175,7 @@ impl TokenConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetConfig {
     /// [`BudgetOptions::share`].
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "share")]
     pub share: Option<f64>,
     /// [`BudgetOptions::burst`].
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "budget_burst")]
@@ -188,17 +201,21 @@ impl BudgetConfig {
 }
 
 // The ranges are those of the limits, which check what a file leaves within its type.
-integers! {
-    window_size_seconds: "window_size_seconds", u32, "[1, 3600]";
-    update_interval_seconds: "update_interval_seconds", u32, "[1, 4294967295]";
-    ratio_burst: "burst", u32, "[0, 1000000]";
-    backup_request_ms: "backup_request_ms", i32, "[-1, 2147483647]";
-    trpc_max_tokens: "max_tokens", u32, "[1, 1000000]";
-    trpc_token_ratio: "token_ratio", u32, "[1, 1000000]";
-    grpc_max_tokens: "max_tokens", u32, "[1, 1000]";
-    budget_burst: "burst", u32, "[2, 16000]";
-    minimum_per_second: "minimum_per_second", u32, "[0, 1000]";
-    maximum_per_second: "maximum_per_second", u32, "[1, 4294967295]";
+fields! {
+    mode: optional, "limits.ratio.mode", RatioMode, "\"exact\" or \"cached\"";
+    max_backup_ratio: optional, "limits.ratio.max_backup_ratio", f64, "a number in (0, 1]";
+    window_size_seconds: optional, "limits.ratio.window_size_seconds", u32, "an integer in [1, 3600]";
+    update_interval_seconds: optional, "limits.ratio.update_interval_seconds", u32, "an integer in [1, 4294967295]";
+    ratio_burst: optional, "limits.ratio.burst", u32, "an integer in [0, 1000000]";
+    backup_request_ms: optional, "limits.ratio.backup_request_ms", i32, "an integer in [-1, 2147483647]";
+    trpc_max_tokens: optional, "limits.tokens.trpc.max_tokens", u32, "an integer in [1, 1000000]";
+    trpc_token_ratio: optional, "limits.tokens.trpc.token_ratio", u32, "an integer in [1, 1000000]";
+    grpc_max_tokens: optional, "limits.tokens.grpc.max_tokens", u32, "an integer in [1, 1000]";
+    grpc_token_ratio: optional, "limits.tokens.grpc.token_ratio", f64, "a number in [0.001, 1000]";
+    share: optional, "limits.budget.share", f64, "a number in [0, 10]";
+    budget_burst: optional, "limits.budget.burst", u32, "an integer in [2, 16000]";
+    minimum_per_second: optional, "limits.budget.minimum_per_second", u32, "an integer in [0, 1000]";
+    maximum_per_second: optional, "limits.budget.maximum_per_second", u32, "an integer in [1, 4294967295]";
 }
 
 #[cfg(test)]
@@ -281,12 +298,14 @@ mod tests {
     #[test]
     fn a_limit_is_off_or_what_differs_and_no_list() {
         let read = read::<LimitSetting<BudgetConfig>>;
-        assert_eq!(read("null"), Ok(LimitSetting::Off));
         assert_eq!(read(r#""none""#), Ok(LimitSetting::Off));
         assert_eq!(read("{}"), Ok(LimitSetting::On(BudgetConfig::default())));
-        for json in [r#""off""#, "[0.1, 5]", "0", "false"] {
+        for (json, shown) in
+            [("null", "null"), (r#""off""#, r#""off""#), ("[0.1, 5]", "(a list)"), ("0", "0"), ("false", "false")]
+        {
             let error = read(json).unwrap_err();
-            assert!(error.contains(r#"expected options by name, or "none""#), "{json}: {error}");
+            let wanted = "must be a map of what differs from the preset, or \"none\" for no such limit";
+            assert!(error.starts_with(&std::format!("limit {shown}: {wanted}")), "{json}: {error}");
         }
     }
 
@@ -301,8 +320,8 @@ mod tests {
         let check = |read: fn(&str) -> String, error: LimitError| {
             for value in ["4294967296", "-9", "1.5"] {
                 let got = read(&std::format!(r#"{{"{}": {value}}}"#, error.field));
-                let want = std::format!("{} {value}: must be in {}", error.field, error.range);
-                assert!(got.starts_with(&want), "got {got}\nwant {want}");
+                let want = std::format!("{} {value}: must be an integer in {}", error.field, error.range);
+                assert!(got.starts_with("limits.") && got.contains(&want), "got {got}\nwant {want}");
             }
         };
         let of_ratio = |json: &str| read::<RatioConfig>(json).unwrap_err();
@@ -311,7 +330,8 @@ mod tests {
         check(of_ratio, ratio(RatioOptions { burst: huge, ..one }));
         let milliseconds = ratio(RatioOptions { backup_request_ms: -2, ..one });
         let error = of_ratio(r#"{"backup_request_ms": 2147483648}"#);
-        assert!(error.starts_with(&std::format!("backup_request_ms 2147483648: must be in {}", milliseconds.range)));
+        let want = "limits.ratio.backup_request_ms 2147483648: must be an integer in";
+        assert!(error.starts_with(&std::format!("{want} {}", milliseconds.range)), "{error}");
         let of_trpc = |json: &str| read::<TokenConfig>(&std::format!(r#"{{"trpc": {json}}}"#)).unwrap_err();
         check(of_trpc, tokens(TokenOptions::Trpc { max_tokens: 0, token_ratio }));
         check(of_trpc, tokens(TokenOptions::Trpc { max_tokens, token_ratio: 0 }));
@@ -322,6 +342,6 @@ mod tests {
         check(of_budget, budget(BudgetOptions { minimum_per_second: huge, ..three }));
         check(of_budget, budget(BudgetOptions { maximum_per_second: Some(0), ..three }));
         let error = of_ratio(r#"{"burst": "many"}"#);
-        assert!(error.contains(r#"string "many", expected burst: an integer in [0, 1000000]"#), "{error}");
+        assert!(error.starts_with(r#"limits.ratio.burst "many": must be an integer in [0, 1000000]"#), "{error}");
     }
 }

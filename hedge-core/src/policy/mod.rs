@@ -10,12 +10,12 @@ mod backup;
 mod call_latencies;
 #[cfg(feature = "serde")]
 mod config;
-#[cfg(feature = "serde")]
-mod integer;
 #[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
 mod limit_config;
 #[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
 mod limit_patch;
+#[cfg(feature = "serde")]
+mod named;
 mod options;
 mod preset;
 mod sample;

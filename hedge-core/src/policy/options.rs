@@ -16,6 +16,12 @@ pub enum Timeout {
     Never,
 }
 
+impl Timeout {
+    /// What stands in files for no limit.
+    #[cfg(feature = "serde")]
+    pub(super) const NEVER: &str = "never";
+}
+
 impl From<Duration> for Timeout {
     fn from(duration: Duration) -> Self {
         Self::After(duration)
@@ -29,14 +35,20 @@ impl serde::Serialize for Timeout {
             Self::After(duration) => Some(duration),
             Self::Never => None,
         };
-        crate::time::text::serialize_or(duration, "never", serializer)
+        crate::time::text::serialize_or(duration, Self::NEVER, serializer)
     }
 }
 
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Timeout {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let duration = crate::time::text::deserialize_or("never", deserializer)?;
+        if deserializer.is_human_readable() {
+            return super::named::required::read(
+                deserializer,
+                super::named::Place { field: "time limit", wanted: super::named::TIME_LIMIT },
+            );
+        }
+        let duration = crate::time::text::deserialize_or(Self::NEVER, deserializer)?;
         Ok(duration.map_or(Self::Never, Self::After))
     }
 }

@@ -7,43 +7,57 @@ use core::fmt;
 use core::iter::once;
 use core::marker::PhantomData;
 
-use serde::de::value::{EnumAccessDeserializer, MapDeserializer};
-use serde::de::{DeserializeSeed, EnumAccess, Error, Expected, MapAccess, Unexpected, VariantAccess, Visitor};
+use serde::de::value::{EnumAccessDeserializer, MapDeserializer, StrDeserializer};
+use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, Unexpected, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+
+use super::named::{Place, refuse};
 
 /// Reads an enum as serde derives it, from a map with one key, or from text if the variant has no content.
 ///
-/// `expected` says so in errors. A tag, where a format has them, is read too. Formats that nobody reads are asked for an
+/// Errors name the `field` and say what is `wanted`. A tag, where a format has them, is read too. Formats that nobody reads are asked for an
 /// enum.
 pub(crate) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
-    expected: &'static str,
+    field: &'static str,
+    wanted: &'static str,
 ) -> Result<T, D::Error> {
+    let place = Place { field, wanted };
     if deserializer.is_human_readable() {
-        deserializer.deserialize_any(TextOrMap { expected, of: PhantomData })
+        deserializer.deserialize_any(TextOrMap { place, of: PhantomData })
     } else {
         T::deserialize(deserializer)
     }
 }
 
 struct TextOrMap<T> {
-    expected: &'static str,
+    place: Place,
     of: PhantomData<T>,
+}
+
+impl<T> TextOrMap<T> {
+    const fn place(&self) -> Place {
+        self.place
+    }
 }
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrMap<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
+        write!(f, "{}: {}", self.place.field, self.place.wanted)
     }
+
+    refuse!(scalars);
+    refuse!(null);
+    refuse!(list);
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
         self.visit_map(MapDeserializer::new(once((text, ()))))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(Map(map))
+        T::deserialize(Map { map, field: self.place.field })
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, tag: A) -> Result<T, A::Error> {
@@ -51,14 +65,17 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrMap<T> {
     }
 }
 
-/// A map that has been found: what is no enum sees it as it is.
-pub(super) struct Map<A>(pub(super) A);
+/// A map that has been found in a field: what is no enum sees it as it is.
+pub(super) struct Map<A> {
+    pub(super) map: A,
+    pub(super) field: &'static str,
+}
 
 impl<'de, A: MapAccess<'de>> Deserializer<'de> for Map<A> {
     type Error = A::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
-        visitor.visit_map(self.0)
+        visitor.visit_map(self.map)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -67,7 +84,8 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for Map<A> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        visitor.visit_enum(OneKey { map: self.0, variants: OneOf(variants) })
+        let Self { map, field } = self;
+        visitor.visit_enum(OneKey { map, field, variants, variant: "" })
     }
 
     forward_to_deserialize_any! {
@@ -79,7 +97,10 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for Map<A> {
 /// A map whose one key is a variant, and whose value is what the variant holds.
 struct OneKey<A> {
     map: A,
-    variants: OneOf,
+    field: &'static str,
+    variants: &'static [&'static str],
+    /// Which it is, once it is read.
+    variant: &'static str,
 }
 
 impl<'de, A: MapAccess<'de>> EnumAccess<'de> for OneKey<A> {
@@ -87,9 +108,13 @@ impl<'de, A: MapAccess<'de>> EnumAccess<'de> for OneKey<A> {
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(mut self, seed: V) -> Result<(V::Value, Self), A::Error> {
-        match self.map.next_key_seed(seed)? {
-            Some(variant) => Ok((variant, self)),
-            None => Err(A::Error::invalid_length(0, &self.variants)),
+        let (field, variants) = (self.field, OneOf(self.variants));
+        match self.map.next_key_seed(Key { field, variants })? {
+            Some(variant) => {
+                self.variant = variant;
+                Ok((seed.deserialize(StrDeserializer::new(variant))?, self))
+            }
+            None => Err(A::Error::custom(format_args!("{field} is empty: write {variants}"))),
         }
     }
 }
@@ -103,7 +128,7 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for OneKey<A> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(mut self, seed: T) -> Result<T::Value, A::Error> {
         let content = self.map.next_value_seed(seed)?;
-        match self.map.next_key_seed(self.variants)? {
+        match self.map.next_key_seed(AnotherKey(self.field, OneOf(self.variants)))? {
             None => Ok(content),
             Some(never) => match never {},
         }
@@ -114,15 +139,57 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for OneKey<A> {
     }
 
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, A::Error> {
-        self.newtype_variant_seed(Fields(visitor))
+        let (field, variant) = (self.field, self.variant);
+        self.newtype_variant_seed(Fields { visitor, field, variant })
     }
 }
 
-/// The variants' names; where another key could be, none may be.
+/// The names of the variants, of which one is to be written.
 #[derive(Clone, Copy)]
 struct OneOf(&'static [&'static str]);
 
-impl<'de> DeserializeSeed<'de> for OneOf {
+impl fmt::Display for OneOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("exactly one of ")?;
+        for (index, name) in self.0.iter().enumerate() {
+            write!(f, "{}`{name}`", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// The first key, which is a variant.
+struct Key {
+    field: &'static str,
+    variants: OneOf,
+}
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = &'static str;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<&'static str, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = &'static str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.variants)
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<&'static str, E> {
+        let Self { field, variants } = self;
+        let known = variants.0.iter().copied().find(|variant| *variant == key);
+        known.ok_or_else(|| E::custom(format_args!("{field} has no `{key}`: write {variants}")))
+    }
+}
+
+/// Where another key could be, none may be.
+struct AnotherKey(&'static str, OneOf);
+
+impl<'de> DeserializeSeed<'de> for AnotherKey {
     type Value = Infallible;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Infallible, D::Error> {
@@ -130,30 +197,43 @@ impl<'de> DeserializeSeed<'de> for OneOf {
     }
 }
 
-impl Visitor<'_> for OneOf {
+impl Visitor<'_> for AnotherKey {
     type Value = Infallible;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("exactly one of ")?;
-        for (index, name) in self.0.iter().enumerate() {
-            write!(f, "{}`{name}`", if index == 0 { "" } else { ", " })?;
-        }
-        Ok(())
+        write!(f, "{}: {}", self.0, self.1)
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Infallible, E> {
-        Err(E::custom(format_args!("another key `{key}`, expected {}", &self as &dyn Expected)))
+        let Self(field, variants) = self;
+        Err(E::custom(format_args!("{field} has another key `{key}`: write {variants}")))
     }
 }
 
 /// What a variant with fields holds: a map, and no list of its fields in order.
-struct Fields<V>(V);
+struct Fields<V> {
+    visitor: V,
+    field: &'static str,
+    variant: &'static str,
+}
 
 impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Fields<V> {
     type Value = V::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        deserializer.deserialize_map(self.0)
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Fields<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}: a map of its fields", self.field, self.variant)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_map(map)
     }
 }
 
@@ -180,7 +260,7 @@ mod tests {
 
     impl<'de> Deserialize<'de> for Any {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            read(deserializer, "something").map(Self)
+            read(deserializer, "any", "something").map(Self)
         }
     }
 
@@ -220,16 +300,16 @@ mod tests {
     fn what_is_no_variant_or_more_than_one_is_named() {
         let names = "`nothing`, `number`, `fields`, `pair`";
         for (yaml, text) in [
-            ("numbr: 7", std::format!("unknown variant `numbr`, expected one of {names}")),
-            ("numbr", std::format!("unknown variant `numbr`, expected one of {names}")),
-            ("{fields: {a: 7}, number: 7}", std::format!("another key `number`, expected exactly one of {names}")),
-            ("{number: 7, other: 7}", std::format!("another key `other`, expected exactly one of {names}")),
-            ("{}", std::format!("invalid length 0, expected exactly one of {names}")),
-            ("fields: [7]", "invalid type: sequence, expected struct variant Written::Fields".into()),
+            ("numbr: 7", std::format!("any has no `numbr`: write exactly one of {names}")),
+            ("numbr", std::format!("any has no `numbr`: write exactly one of {names}")),
+            ("{fields: {a: 7}, number: 7}", std::format!("any has another key `number`: write exactly one of {names}")),
+            ("{number: 7, other: 7}", std::format!("any has another key `other`: write exactly one of {names}")),
+            ("{}", std::format!("any is empty: write exactly one of {names}")),
+            ("fields: [7]", "invalid type: sequence, expected any.fields: a map of its fields".into()),
             ("pair: [7, 7]", "invalid type: tuple variant".into()),
             ("number", "expected u8".into()),
             ("nothing: 7", "invalid".into()),
-            ("7", "invalid type: integer `7`, expected something".into()),
+            ("7", "any 7: must be something".into()),
         ] {
             let error: String = serde_yaml_ng::from_str::<Any>(yaml).unwrap_err().to_string();
             assert!(error.contains(&text), "{yaml}: {error}");

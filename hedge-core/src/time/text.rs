@@ -88,6 +88,9 @@ impl Visitor<'_> for Human {
     }
 
     fn visit_f64<E: Error>(self, millis: f64) -> Result<Self::Value, E> {
+        if !is_meant_in_millis(millis) {
+            return Err(E::custom(format_args!("{millis}: must be {WANTED}{}", Fraction(millis))));
+        }
         of_millis(millis).map(Some).ok_or_else(|| E::invalid_value(Unexpected::Float(millis), &self))
     }
 
@@ -107,7 +110,7 @@ impl Visitor<'_> for Human {
     clippy::cast_precision_loss,
     reason = "checked before"
 )]
-fn of_millis(millis: f64) -> Option<Duration> {
+pub(crate) fn of_millis(millis: f64) -> Option<Duration> {
     const TOO_MUCH: f64 = u64::MAX as f64;
     let micros = millis * 1_000.0;
     if !(0.0..TOO_MUCH).contains(&micros) {
@@ -119,8 +122,36 @@ fn of_millis(millis: f64) -> Option<Duration> {
     exact.then_some(Duration(nearest))
 }
 
+/// Whether a number is not rather seconds: below 1 it is, as in 0.2, and has to have its unit.
+pub(crate) fn is_meant_in_millis(number: f64) -> bool {
+    !(0.0 < number && number < 1.0)
+}
+
+/// What is said of a number with a fraction that has no unit; nothing of any other.
+pub(crate) fn fraction_hint(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if number % 1.0 == 0.0 || !number.is_finite() {
+        return Ok(());
+    }
+    f.write_str("; a number is milliseconds")?;
+    if let Some(seconds) = of_millis(number * 1_000.0) {
+        write!(f, ": write \"{}\" for {number} s", Exact(seconds))?;
+    }
+    if let Some(millis) = of_millis(number) {
+        write!(f, ", or \"{}\" for {number} ms", Exact(millis))?;
+    }
+    Ok(())
+}
+
+struct Fraction(f64);
+
+impl fmt::Display for Fraction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fraction_hint(self.0, f)
+    }
+}
+
 /// Text such as `1.5 ms`.
-fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(end)?;
     let unit = match unit.strip_prefix(' ').unwrap_or(unit) {
@@ -194,7 +225,6 @@ mod tests {
             ("0", 0),
             ("20", 20_000),
             ("1.5", 1_500),
-            ("0.001", 1),
             ("2.3", 2_300),
             ("1e3", 1_000_000),
             ("18446744073709551", 18_446_744_073_709_551_000),
@@ -228,7 +258,16 @@ mod tests {
                 "{error}"
             );
         }
-        for json in ["-1", "-1.5", "0.0001", "18446744073709552", "1e17", "true", "null", "[]"] {
+        for (json, hint) in [
+            ("0.2", "\"200ms\" for 0.2 s, or \"200us\" for 0.2 ms"),
+            ("0.0015", "\"1500us\" for 0.0015 s"),
+            ("0.9995", "\"999500us\" for 0.9995 s"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.starts_with(&std::format!("{json}: must be a duration")), "{error}");
+            assert!(error.contains(&std::format!("; a number is milliseconds: write {hint}")), "{error}");
+        }
+        for json in ["-1", "-1.5", "18446744073709552", "1e17", "true", "null", "[]"] {
             let error = read(json).unwrap_err();
             assert!(error.contains("expected a duration: milliseconds"), "{json}: {error}");
         }

@@ -85,7 +85,7 @@ macro_rules! objects {
     ($($object:ident<$lifetime:lifetime $(, $size:ident)*>),*) => {$(
         impl<'de: $lifetime, $lifetime $(, const $size: usize)*> Shape<'de> for $object<$lifetime $(, $size)*> {
             fn of_map<A: MapAccess<'de>>(map: A) -> Result<Result<Self, Value<'de>>, A::Error> {
-                Self::deserialize(Map(map)).map(Ok)
+                Self::deserialize(Map { map, field: "" }).map(Ok)
             }
         }
     )*};

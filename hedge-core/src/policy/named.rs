@@ -1,0 +1,371 @@
+//! Fields of files: what cannot be read is an error that names the field, its value, and what to write ([`fields`]).
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::{BackupDelay, FailMode, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout};
+use crate::time::{Duration, text};
+
+/// Functions for `deserialize_with`: `name: how, field, type, what it must be`, where `how` is [`optional`] or [`required`].
+macro_rules! fields {
+    ($($name:ident: $how:ident, $field:expr, $type:ty, $wanted:expr;)*) => {$(
+        pub(super) fn $name<'de, D: serde::Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<$crate::policy::named::$how::Of<$type>, D::Error> {
+            $crate::policy::named::$how::read(deserializer, $crate::policy::named::Place { field: $field, wanted: $wanted })
+        }
+    )*};
+}
+pub(super) use fields;
+
+/// Fields of which null says nothing.
+pub(super) mod optional {
+    use super::{Deserialize, Deserializer, FromScalar, Place, Read};
+
+    pub(in crate::policy) type Of<T> = Option<T>;
+
+    pub(in crate::policy) fn read<'de, T: FromScalar + Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+        place: Place,
+    ) -> Result<Option<T>, D::Error> {
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_option(Read::new(place))
+        } else {
+            Option::deserialize(deserializer)
+        }
+    }
+}
+
+/// Fields that need a value.
+pub(super) mod required {
+    use super::{Deserialize, Deserializer, Error, FromScalar, Place, Read};
+
+    pub(in crate::policy) type Of<T> = T;
+
+    pub(in crate::policy) fn read<'de, T: FromScalar + Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+        place: Place,
+    ) -> Result<T, D::Error> {
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_any(Read::new(place))?.ok_or_else(|| D::Error::custom(place.refusal(&"null")))
+        } else {
+            T::deserialize(deserializer)
+        }
+    }
+}
+
+/// A field, and what it must be.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) field: &'static str,
+    pub(super) wanted: &'static str,
+}
+
+impl Place {
+    /// That a value is not what it must be.
+    pub(super) fn refusal<'a>(self, value: &'a dyn fmt::Display) -> impl fmt::Display + use<'a> {
+        struct Refusal<'a>(Place, &'a dyn fmt::Display);
+
+        impl fmt::Display for Refusal<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let Self(Place { field, wanted }, value) = self;
+                write!(f, "{field} {value}: must be {wanted}")
+            }
+        }
+
+        Refusal(self, value)
+    }
+}
+
+/// Answers of a visitor with a [`Place`] to everything that it does not want.
+macro_rules! refuse {
+    ($($visit:ident: $type:ty, $shown:expr;)*) => {$(
+        fn $visit<E: serde::de::Error>(self, value: $type) -> Result<Self::Value, E> {
+            let shown: fn(&$type) -> &dyn core::fmt::Display = $shown;
+            Err(E::custom(self.place().refusal(shown(&value))))
+        }
+    )*};
+    (scalars) => {
+        $crate::policy::named::refuse! {
+            visit_bool: bool, |value| value;
+            visit_i64: i64, |value| value;
+            visit_u64: u64, |value| value;
+            visit_f64: f64, |value| value;
+        }
+    };
+    (null) => {
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+            Err(E::custom(self.place().refusal(&"null")))
+        }
+
+        fn visit_none<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+            self.visit_unit()
+        }
+    };
+    (list) => {
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+            Err(serde::de::Error::custom(self.place().refusal(&"(a list)")))
+        }
+    };
+}
+pub(super) use refuse;
+
+/// What time limits must be.
+pub(super) const TIME_LIMIT: &str = "a duration above 0 such as \"200ms\" or \"2s\", or \"never\"";
+/// What a backup's delay must be.
+pub(super) const DELAY: &str = "a duration such as \"20ms\" or \"2s\", or \"disabled\"";
+/// What other durations must be.
+pub(super) const DURATION: &str = "a duration such as \"20ms\" or \"2s\"";
+/// What `max_retry` must be.
+pub(super) const MAX_RETRY: &str = "an integer in [0, 254], in hedge-net and hedge-tower in [0, 7]";
+/// What `max_backups` must be.
+pub(super) const MAX_BACKUPS: &str = "an integer in [0, 254], in hedge-net and hedge-tower in [0, 4]";
+/// What a switch must be.
+pub(super) const SWITCH: &str = "true or false";
+pub(super) const RETRY_TARGETS: &str = "\"another\" or \"same\"";
+pub(super) const EARLY_FAILURES: &str = "\"start_next\" or \"wait\"";
+pub(super) const IDEMPOTENCIES: &str = "\"unset\", \"idempotent\" or \"not_idempotent\"";
+
+/// A value that is no map and no list.
+pub(super) enum Scalar<'a> {
+    Bool(bool),
+    Integer(i128),
+    Float(f64),
+    Text(&'a str),
+}
+
+impl fmt::Display for Scalar<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Text(value) => write!(f, "{value:?}"),
+        }
+    }
+}
+
+/// What a field can hold.
+pub(super) trait FromScalar: Sized {
+    /// The value, if it is one.
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self>;
+
+    /// What else there is to say of a value that is none: nothing, or `; write …`.
+    fn hint(_: &Scalar<'_>, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+/// Reads a field's value; `None` is null.
+struct Read<T> {
+    place: Place,
+    of: PhantomData<T>,
+}
+
+impl<T: FromScalar> Read<T> {
+    fn new(place: Place) -> Self {
+        Self { place, of: PhantomData }
+    }
+
+    const fn place(&self) -> Place {
+        self.place
+    }
+
+    fn scalar<E: Error>(&self, scalar: &Scalar<'_>) -> Result<Option<T>, E> {
+        struct Hinted<'a, T>(&'a Scalar<'a>, PhantomData<T>);
+
+        impl<T: FromScalar> fmt::Display for Hinted<'_, T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                T::hint(self.0, f)
+            }
+        }
+
+        let value = T::from_scalar(scalar);
+        value.map(Some).ok_or_else(|| {
+            let hint: Hinted<'_, T> = Hinted(scalar, PhantomData);
+            E::custom(format_args!("{}{hint}", self.place.refusal(scalar)))
+        })
+    }
+}
+
+impl<'de, T: FromScalar> Visitor<'de> for Read<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place.field, self.place.wanted)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Option<T>, E> {
+        self.scalar(&Scalar::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Option<T>, E> {
+        self.scalar(&Scalar::Integer(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Option<T>, E> {
+        self.scalar(&Scalar::Integer(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Option<T>, E> {
+        self.scalar(&Scalar::Float(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Option<T>, E> {
+        self.scalar(&Scalar::Text(value))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, _: A) -> Result<Option<T>, A::Error> {
+        Err(A::Error::custom(self.place.refusal(&"(a map)")))
+    }
+
+    refuse!(list);
+}
+
+macro_rules! integers {
+    ($($type:ty)*) => {$(
+        impl FromScalar for $type {
+            fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+                match scalar {
+                    Scalar::Integer(value) => (*value).try_into().ok(),
+                    _ => None,
+                }
+            }
+
+            fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                without_quotes::<Self>(scalar, f)
+            }
+        }
+    )*};
+}
+
+integers! { u8 u32 i32 }
+
+/// What is said of a number in quotes.
+fn without_quotes<T: core::str::FromStr>(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match scalar {
+        Scalar::Text(value) if value.parse::<T>().is_ok() => write!(f, "; write {value} without quotes"),
+        _ => Ok(()),
+    }
+}
+
+impl FromScalar for bool {
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+        if let Scalar::Bool(value) = scalar { Some(*value) } else { None }
+    }
+
+    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        without_quotes::<Self>(scalar, f)
+    }
+}
+
+impl FromScalar for f64 {
+    #[expect(clippy::cast_precision_loss, reason = "what is in a range of floats here is far below")]
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+        match scalar {
+            Scalar::Float(value) => Some(*value),
+            Scalar::Integer(value) => Some(*value as Self),
+            Scalar::Bool(_) | Scalar::Text(_) => None,
+        }
+    }
+
+    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Scalar::Text(value) = scalar else { return Ok(()) };
+        match value.strip_suffix('%').map(|percent| percent.trim().parse::<Self>()) {
+            Some(Ok(percent)) => write!(f, "; write {}", percent / 100.0),
+            _ => without_quotes::<Self>(scalar, f),
+        }
+    }
+}
+
+/// The duration of a number of milliseconds or of text with a unit.
+fn duration(scalar: &Scalar<'_>) -> Option<Duration> {
+    match *scalar {
+        Scalar::Integer(millis) => u64::try_from(millis).ok()?.checked_mul(1_000).map(Duration::from_micros),
+        Scalar::Float(millis) => text::of_millis(millis).filter(|_| text::is_meant_in_millis(millis)),
+        Scalar::Text(value) => text::parse(value),
+        Scalar::Bool(_) => None,
+    }
+}
+
+/// What is said of numbers that are no duration, and could be one with a unit.
+fn unit_is_missing(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match *scalar {
+        Scalar::Float(number) => text::fraction_hint(number, f),
+        Scalar::Text(value) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
+            write!(f, "; write \"{value}ms\" for milliseconds")
+        }
+        _ => Ok(()),
+    }
+}
+
+impl FromScalar for Duration {
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+        duration(scalar)
+    }
+
+    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        unit_is_missing(scalar, f)
+    }
+}
+
+impl FromScalar for BackupDelay {
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+        match scalar {
+            Scalar::Text(BackupDelay::DISABLED) => Some(Self::Disabled),
+            _ => duration(scalar).map(Self::After),
+        }
+    }
+
+    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        unit_is_missing(scalar, f)
+    }
+}
+
+impl FromScalar for Timeout {
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+        match *scalar {
+            Scalar::Text(Timeout::NEVER) => Some(Self::Never),
+            // Who writes 1.5 for a time limit means seconds.
+            Scalar::Float(millis) if millis % 1.0 != 0.0 => None,
+            _ => duration(scalar).filter(|limit| *limit > Duration::ZERO).map(Self::After),
+        }
+    }
+
+    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        unit_is_missing(scalar, f)
+    }
+}
+
+/// Enums without content, by their names.
+macro_rules! names {
+    ($($type:ty)*) => {$(
+        impl FromScalar for $type {
+            fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+                let Scalar::Text(name) = scalar else { return None };
+                Self::deserialize(StrDeserializer::<serde::de::value::Error>::new(name)).ok()
+            }
+        }
+    )*};
+}
+
+names! { Preset FailMode RetryTarget OnEarlyFailure Idempotency }
+
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+names! { crate::limit::RatioMode }
