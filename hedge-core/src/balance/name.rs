@@ -18,7 +18,7 @@ use crate::time::Duration;
 /// | `rr`, `random`, `la` | |
 /// | `wrr`, `wr` | `default_weight` of a server whose tag is no weight; without it such a server is refused |
 /// | `p2c` | `choices=2` in \[2, 64\], `tau_ms=10000` in \[1, 3600000\] |
-/// | `prequal` | `probes=3` a call, in \[0.001, 16\], `max_age_ms=1000` in \[1, 60000\], `rif_quantile=0.841` in \[0, 1\] |
+/// | `prequal` | `probes=3` a call, in (1, 16\], `max_age_ms=1000` in \[1, 60000\], `rif_quantile=0.841` in \[0, 1\] |
 /// | `c_murmurhash`, `c_md5`, `c_ketama` | `replicas=100` in \[1, 65535\], of `c_ketama` a multiple of 4 |
 ///
 /// ```
@@ -131,7 +131,8 @@ impl BalancerName {
                 options.tau = Duration::from_millis(millis);
             }
             (Self::Prequal(options), "probes") => {
-                let probes = within(thousandths(value), 1, 16_000).ok_or_else(|| bad("[0.001, 16]"))?;
+                // More than the one a call that is taken out by default.
+                let probes = within(thousandths(value), 1_001, 16_000).ok_or_else(|| bad("(1, 16]"))?;
                 options.probes_per_1000_calls = probes;
             }
             (Self::Prequal(options), "max_age_ms") => {
@@ -519,8 +520,8 @@ mod tests {
             ("p2c:choices=3 choices=4", "p2c: parameter choices is given twice; leave one out"),
             ("P2C:choices=3", "no balancer is named \"P2C\"; write p2c"),
             ("RR", "no balancer is named \"RR\"; write rr"),
-            ("prequal:probes=17", "prequal: probes=17: must be in [0.001, 16]"),
-            ("prequal:probes=0", "prequal: probes=0: must be in [0.001, 16]"),
+            ("prequal:probes=17", "prequal: probes=17: must be in (1, 16]"),
+            ("prequal:probes=1", "prequal: probes=1: must be in (1, 16]"),
             ("prequal:rif_quantile=1.5", "prequal: rif_quantile=1.5: must be in [0, 1]"),
             ("prequal:rif_quantile=.8", "prequal: rif_quantile=.8: must be in [0, 1]"),
             ("prequal:rif_quantile=0.8412", "prequal: rif_quantile=0.8412: must be in [0, 1]"),

@@ -5,16 +5,50 @@ use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
 use crate::time::Instant;
 
 /// Which limits a channel has; each may be left out.
+///
+/// In a file a limit that is absent is that of [`LimitOptions::SAFE`], and `"none"` stands for no such limit.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LimitOptions {
     /// Backups in proportion to calls.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "files::ratio", serialize_with = "crate::policy::write_whole")
+    )]
     pub ratio: Option<RatioOptions>,
     /// Extra attempts while calls succeed.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "files::tokens", serialize_with = "crate::policy::write_whole")
+    )]
     pub tokens: Option<TokenOptions>,
     /// One account for retries and backups.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "files::budget", serialize_with = "crate::policy::write_whole")
+    )]
     pub budget: Option<BudgetOptions>,
+}
+
+#[cfg(feature = "serde")]
+mod files {
+    use serde::Deserializer;
+
+    use super::{BudgetOptions, RatioOptions, TokenOptions};
+    use crate::policy::read_whole;
+
+    pub(super) fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RatioOptions>, D::Error> {
+        read_whole(deserializer, "limits.ratio")
+    }
+
+    pub(super) fn tokens<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TokenOptions>, D::Error> {
+        read_whole(deserializer, "limits.tokens")
+    }
+
+    pub(super) fn budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BudgetOptions>, D::Error> {
+        read_whole(deserializer, "limits.budget")
+    }
 }
 
 impl LimitOptions {
@@ -231,6 +265,25 @@ mod tests {
         assert_eq!(limits.denied(Extra::Backup, Denial::Ratio), 20);
         assert_eq!(limits.denied(Extra::Retry, Denial::Ratio), 0);
         assert!(Denial::ALL.iter().skip(2).all(|other| limits.denied(Extra::Backup, *other) == 0));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn b8_null_is_an_error_and_none_has_to_be_said() {
+        extern crate std;
+        use std::string::ToString;
+        let read = |json: &str| serde_json::from_str::<LimitOptions>(json).map_err(|error| error.to_string());
+        assert_eq!(read("{}"), Ok(LimitOptions::SAFE));
+        let none = r#"{"ratio":"none","tokens":"none","budget":"none"}"#;
+        assert_eq!(read(none), Ok(LimitOptions::NONE));
+        assert_eq!(serde_json::to_string(&LimitOptions::NONE).unwrap(), none);
+        let all = LimitOptions { tokens: Some(TokenOptions::TRPC), ..LimitOptions::SAFE };
+        assert_eq!(read(&serde_json::to_string(&all).unwrap()), Ok(all));
+        for limit in ["ratio", "tokens", "budget"] {
+            let error = read(&std::format!(r#"{{"{limit}": null}}"#)).unwrap_err();
+            let text = "null: must be a map of what differs from the preset, or \"none\" for no such limit";
+            assert!(error.starts_with(&std::format!("limits.{limit} {text}")), "{error}");
+        }
     }
 
     #[test]

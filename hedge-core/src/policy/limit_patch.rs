@@ -44,6 +44,29 @@ impl<'de, T: Deserialize<'de>> LimitSetting<T> {
     }
 }
 
+/// Reads a limit that is given as a whole, or `"none"`; null is an error here too.
+pub(crate) fn read_whole<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+    field: &'static str,
+) -> Result<Option<T>, D::Error> {
+    if !deserializer.is_human_readable() {
+        return Option::deserialize(deserializer);
+    }
+    LimitSetting::read(deserializer, field).map(|setting| match setting {
+        LimitSetting::Off => None,
+        LimitSetting::On(limit) => Some(limit),
+    })
+}
+
+/// Writes what [`read_whole`] reads.
+pub(crate) fn write_whole<T: Serialize, S: Serializer>(limit: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match limit {
+        None if serializer.is_human_readable() => serializer.serialize_str(NONE),
+        Some(limit) if serializer.is_human_readable() => limit.serialize(serializer),
+        limit => limit.serialize(serializer),
+    }
+}
+
 /// What stands for no limit.
 pub(super) const NONE: &str = "none";
 

@@ -41,6 +41,8 @@ pub use config::ChannelConfig;
 pub use limit_config::LimitConfig;
 #[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
 pub use limit_patch::{BudgetConfig, LimitSetting, RatioConfig, TokenConfig};
+#[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
+pub(crate) use limit_patch::{read_whole, write_whole};
 pub use options::{
     CallKind, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency, OnEarlyFailure, RetryTarget, Timeout,
 };

@@ -7,7 +7,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{BackupDelay, FailMode, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout};
+use super::{BackupDelay, CallKind, FailMode, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout};
 use crate::time::{Duration, text};
 
 /// Functions for `deserialize_with`: `name: how, field, type, what it must be`, where `how` is [`optional`] or [`required`].
@@ -365,7 +365,7 @@ macro_rules! names {
     )*};
 }
 
-names! { Preset FailMode RetryTarget OnEarlyFailure Idempotency }
+names! { Preset FailMode RetryTarget OnEarlyFailure Idempotency CallKind }
 
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 names! { crate::limit::RatioMode }

@@ -145,29 +145,40 @@ const MAX_RETRY: u8 = 3;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChannelOptions {
     /// From the call's start to its end, retries, backups and waits included (L2). Default 500 ms.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::timeout"))]
     pub timeout: Timeout,
     /// For making one connection; never beyond the deadline. The transport enforces it. Default 200 ms.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::connect_timeout"))]
     pub connect_timeout: Timeout,
     /// How many attempts may follow the first, retries and backups together (L3). Default 3; 0 disables both.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::max_retry"))]
     pub max_retry: u8,
     /// When to send a backup. Default: disabled.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::backup"))]
     pub backup: BackupDelay,
     /// How many backups a call may send, each a delay after the last (L6). Default 1; 0 disables them.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::max_backups"))]
     pub max_backups: u8,
     /// How long a retry waits (R3). Default: not at all.
     pub backoff: Backoff,
     /// With less than this left, a retry does not wait for its backoff (L18). Default 0.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::no_backoff_remaining"))]
     pub no_backoff_remaining: Duration,
     /// Where a retry goes. Default: another server.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::retry_target"))]
     pub retry_target: RetryTarget,
     /// Whether an extra attempt may go to an address that is still working on the call (L4, L11). Default false.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::same_server_backup"))]
     pub same_server_backup: bool,
     /// What a failure does while a backup timer is armed (L9). Default: start the next at once.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::on_early_failure"))]
     pub on_early_failure: OnEarlyFailure,
     /// Whether a pushback that speaks for its server only, as HTTP's `Retry-After`, holds back the whole service (R4).
     /// Default false: other servers are tried.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::pushback_for_service"))]
     pub pushback_for_service: bool,
     /// What calls are that do not say (L15). Default `Unset`, which means `Idempotent`.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::idempotency"))]
     pub idempotency: Idempotency,
 }
 
@@ -237,28 +248,39 @@ impl Default for ChannelOptions {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct CallOptions<'a> {
     /// As [`ChannelOptions::timeout`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_timeout"))]
     pub timeout: Option<Timeout>,
     /// As [`ChannelOptions::connect_timeout`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_connect_timeout"))]
     pub connect_timeout: Option<Timeout>,
     /// As [`ChannelOptions::max_retry`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_max_retry"))]
     pub max_retry: Option<u8>,
     /// As [`ChannelOptions::backup`]. It wins over the channel's policy's delay (B1); whether a backup may be sent is
     /// still the channel's policy's to say.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_backup"))]
     pub backup: Option<BackupDelay>,
     /// As [`ChannelOptions::max_backups`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_max_backups"))]
     pub max_backups: Option<u8>,
     /// As [`ChannelOptions::backoff`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_backoff"))]
     pub backoff: Option<Backoff>,
     /// As [`ChannelOptions::retry_target`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_retry_target"))]
     pub retry_target: Option<RetryTarget>,
     /// Whether this request may be sent twice.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::idempotency"))]
     pub idempotency: Idempotency,
     /// What kind of exchange it is.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::kind"))]
     pub kind: CallKind,
     /// The reply's body streams (T2): the winner stays in flight for the balancer until the caller says that the body
     /// ended. See [`Call::winner_at_work`](crate::call::Call::winner_at_work).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::streaming"))]
     pub streaming: bool,
     /// The key of the request for balancers that hash.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_request_code"))]
     pub request_code: Option<u32>,
     /// A policy for this call, instead of the channel's, its limits included: a policy that limits nothing lets everything
     /// pass.
@@ -332,6 +354,47 @@ impl defmt::Format for CallOptions<'_> {
             self.backup_policy.is_some(),
             self.servers,
         );
+    }
+}
+
+/// How fields are read, each with its name.
+#[cfg(feature = "serde")]
+mod fields {
+    use serde::{Deserialize, Deserializer};
+
+    use super::{Backoff, BackupDelay, CallKind, Duration, Idempotency, OnEarlyFailure, RetryTarget, Timeout};
+    use crate::policy::named::{self, fields};
+
+    fields! {
+        timeout: required, "timeout", Timeout, named::TIME_LIMIT;
+        own_timeout: optional, "timeout", Timeout, named::TIME_LIMIT;
+        connect_timeout: required, "connect_timeout", Timeout, named::TIME_LIMIT;
+        own_connect_timeout: optional, "connect_timeout", Timeout, named::TIME_LIMIT;
+        max_retry: required, "max_retry", u8, named::MAX_RETRY;
+        own_max_retry: optional, "max_retry", u8, named::MAX_RETRY;
+        backup: required, "backup", BackupDelay, named::DELAY;
+        own_backup: optional, "backup", BackupDelay, named::DELAY;
+        max_backups: required, "max_backups", u8, named::MAX_BACKUPS;
+        own_max_backups: optional, "max_backups", u8, named::MAX_BACKUPS;
+        no_backoff_remaining: required, "no_backoff_remaining", Duration, named::DURATION;
+        retry_target: required, "retry_target", RetryTarget, named::RETRY_TARGETS;
+        own_retry_target: optional, "retry_target", RetryTarget, named::RETRY_TARGETS;
+        same_server_backup: required, "same_server_backup", bool, named::SWITCH;
+        on_early_failure: required, "on_early_failure", OnEarlyFailure, named::EARLY_FAILURES;
+        pushback_for_service: required, "pushback_for_service", bool, named::SWITCH;
+        idempotency: required, "idempotency", Idempotency, named::IDEMPOTENCIES;
+        kind: required, "kind", CallKind, "one of \"unary\", \"one_way\", \"stream\", \"datagram\"";
+        streaming: required, "streaming", bool, named::SWITCH;
+        own_request_code: optional, "request_code", u32, "an integer in [0, 4294967295]";
+    }
+
+    /// Null could be taken for no backoff.
+    pub(super) fn own_backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
+        if deserializer.is_human_readable() {
+            Backoff::deserialize(deserializer).map(Some)
+        } else {
+            Option::deserialize(deserializer)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use core::iter::once;
 use core::marker::PhantomData;
 
 use serde::de::value::{EnumAccessDeserializer, MapDeserializer, StrDeserializer};
-use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, Unexpected, VariantAccess, Visitor};
+use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::named::{Place, refuse};
@@ -221,7 +221,14 @@ impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Fields<V> {
     type Value = V::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        deserializer.deserialize_map(self)
+        // Asked for a map, YAML takes null for one without fields.
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<V> Fields<V> {
+    fn refusal<E: Error>(&self, value: &str) -> E {
+        E::custom(format_args!("{}.{} {value}: must be a map of its fields", self.field, self.variant))
     }
 }
 
@@ -234,6 +241,14 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Fields<V> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         self.visitor.visit_map(map)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
+        Err(self.refusal("null"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<V::Value, A::Error> {
+        Err(self.refusal("(a list)"))
     }
 }
 
@@ -305,7 +320,7 @@ mod tests {
             ("{fields: {a: 7}, number: 7}", std::format!("any has another key `number`: write exactly one of {names}")),
             ("{number: 7, other: 7}", std::format!("any has another key `other`: write exactly one of {names}")),
             ("{}", std::format!("any is empty: write exactly one of {names}")),
-            ("fields: [7]", "invalid type: sequence, expected any.fields: a map of its fields".into()),
+            ("fields: [7]", "any.fields (a list): must be a map of its fields".into()),
             ("pair: [7, 7]", "invalid type: tuple variant".into()),
             ("number", "expected u8".into()),
             ("nothing: 7", "invalid".into()),

@@ -133,13 +133,14 @@ pub(crate) fn fraction_hint(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Res
         return Ok(());
     }
     f.write_str("; a number is milliseconds")?;
-    if let Some(seconds) = of_millis(number * 1_000.0) {
-        write!(f, ": write \"{}\" for {number} s", Exact(seconds))?;
+    let some = |millis| of_millis(millis).filter(|time| *time > Duration::ZERO).map(Exact);
+    match (some(number * 1_000.0), some(number)) {
+        (Some(seconds), Some(millis)) => {
+            write!(f, ": write \"{seconds}\" for {number} s, or \"{millis}\" for {number} ms")
+        }
+        (Some(seconds), None) => write!(f, ": write \"{seconds}\" for {number} s"),
+        (None, _) => Ok(()),
     }
-    if let Some(millis) = of_millis(number) {
-        write!(f, ", or \"{}\" for {number} ms", Exact(millis))?;
-    }
-    Ok(())
 }
 
 struct Fraction(f64);

@@ -286,7 +286,7 @@ fn h4_a_breaker_that_never_isolates_and_probes_that_nobody_asks_for_are_named() 
         Setup { breaker: true, servers: Some(2), isolation_limit: limit(99), ..plain },
         Setup { breaker: true, ..plain },
         Setup { servers: Some(1), ..plain },
-        Setup { balancer: name("prequal:probes=1"), probes: true, ..plain },
+        Setup { balancer: name("prequal:probes=2"), probes: true, ..plain },
         Setup { balancer: name("p2c"), ..plain },
     ] {
         assert_eq!(of(&setup), [""; 0], "{setup:?}");
