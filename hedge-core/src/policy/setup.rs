@@ -182,11 +182,10 @@ impl<'a> Setup<'a> {
     fn choice(&self, found: &mut Warnings) {
         let IsolationLimit { selectable_percent } = self.isolation_limit;
         match self.servers {
-            _ if !self.breaker => {
-                if self.isolation_limit != IsolationLimit::DEFAULT {
-                    found.push(Warning::IsolationWithoutBreaker { selectable_percent });
-                }
+            _ if !self.breaker && self.isolation_limit != IsolationLimit::DEFAULT => {
+                found.push(Warning::IsolationWithoutBreaker { selectable_percent });
             }
+            _ if !self.breaker => {}
             Some(1) => found.push(Warning::BreakerWithOneServer),
             _ if selectable_percent == 100 => found.push(Warning::BreakerNeverIsolates),
             _ => {}

@@ -6,12 +6,12 @@
 //! do not know is refused.) Null is as if absent, as protocol buffers have it in JSON. Reading does not allocate: text is
 //! borrowed from the document, so what is read here may not have escapes, and lists have the room that the type says.
 //!
-//! Differs from A6: `backoffMultiplier` below 1 counts as 1, so that waits do not shrink, and counts in whole thousandths; a
-//! failure of a hedged call is followed by the next attempt at once, but does not move the attempts after it (L4); after a
-//! pushback the backoff goes on growing; transparent retries count as attempts. gRPC lets a client choose its own maximum of
-//! attempts; here it is A6's 5, and a call or a driver that holds fewer says so when it is made (L3). The
-//! `perAttemptRecvTimeout` of a `retryPolicy`, an experiment of gRPC's C++ that A6 does not know, is ignored as any unknown
-//! field is.
+//! Differs from A6: a `timeout` of 0 is an error, as no call could be made (L2); `backoffMultiplier` below 1 counts as 1, so
+//! that waits do not shrink, and counts in whole thousandths; a failure of a hedged call is followed by the next attempt at
+//! once, but does not move the attempts after it (L4); after a pushback the backoff goes on growing; transparent retries count
+//! as attempts. gRPC lets a client choose its own maximum of attempts; here it is A6's 5, and a call or a driver that holds
+//! fewer says so when it is made (L3). The `perAttemptRecvTimeout` of a `retryPolicy`, an experiment of gRPC's C++ that A6 does
+//! not know, is ignored as any unknown field is.
 
 mod codes;
 mod document;
@@ -259,7 +259,7 @@ fn method_config<'a, const NAMES: usize>(
             return Err(ServiceConfigError::new("hedgingPolicy", Value::Other, "absent where there is a retryPolicy"));
         }
     };
-    Ok(MethodConfig { names, timeout: duration("timeout", method.timeout)?, policy })
+    Ok(MethodConfig { names, timeout: time_limit("timeout", method.timeout)?, policy })
 }
 
 fn retry_policy(retry: Retry<'_>) -> Result<MethodPolicy, ServiceConfigError<'_>> {
@@ -356,6 +356,14 @@ fn duration<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Duration
         Value::Missing => Ok(None),
         Value::Text(text) => text::parse_proto(text).map(Some).ok_or(error),
         Value::Number(_) | Value::Escaped | Value::Other => Err(error),
+    }
+}
+
+/// Without time nothing could be sent (L2).
+fn time_limit<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Duration>, ServiceConfigError<'a>> {
+    match value {
+        Value::Missing => Ok(None),
+        _ => positive(field, value).map(Some),
     }
 }
 

@@ -154,7 +154,9 @@ fn what_a6_forbids_is_an_error_that_names_field_value_and_range() {
         (hedging(r#""maxAttempts": 2, "hedgingDelay": "soon""#), r#"hedgingPolicy.hedgingDelay "soon""#, seconds),
         (hedging(r#""maxAttempts": 2, "hedgingDelay": {}"#), "hedgingPolicy.hedgingDelay", seconds),
         (hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": [1.5]"#), "hedgingPolicy.nonFatalStatusCodes 1.5", listed),
-        (one(r#", "timeout": "1""#), r#"timeout "1""#, seconds),
+        (one(r#", "timeout": "1""#), r#"timeout "1""#, above_zero),
+        (one(r#", "timeout": "0s""#), r#"timeout "0s""#, above_zero),
+        (one(r#", "timeout": 1"#), "timeout 1", above_zero),
         (
             one(r#", "retryPolicy": {}, "hedgingPolicy": {}"#),
             "hedgingPolicy",
@@ -270,7 +272,7 @@ fn text_with_escapes_is_named_where_it_counts_and_ignored_where_it_does_not() {
     for (json, field, range) in [
         (name(r#""service": "a.B\/c""#), "name.service", "text"),
         (name(r#""service": "a", "method": "\u0047et""#), "name.method", "text"),
-        (one(r#", "timeout": "\u0031s""#), "timeout", r#"seconds such as "1.5s", at least 0"#),
+        (one(r#", "timeout": "\u0031s""#), "timeout", r#"seconds such as "1.5s", above 0"#),
         (
             hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": ["\u0041BORTED"]"#),
             "hedgingPolicy.nonFatalStatusCodes",
