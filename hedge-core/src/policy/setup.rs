@@ -166,6 +166,9 @@ impl<'a> Setup<'a> {
             if retry_target == RetryTarget::Same {
                 found.push(Warning::TargetWithoutRetry);
             }
+            if self.options.pushback_for_service {
+                found.push(Warning::PushbackWithoutRetry);
+            }
         }
         if no_backoff_remaining > Duration::ZERO && *backoff == Backoff::None {
             found.push(Warning::RemainingWithoutBackoff { no_backoff_remaining });

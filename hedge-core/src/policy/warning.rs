@@ -108,6 +108,8 @@ pub enum Warning {
     RemainingWithoutBackoff { no_backoff_remaining: Duration },
     /// There is no retry that could go there.
     TargetWithoutRetry,
+    /// There is no attempt that it could hold back.
+    PushbackWithoutRetry,
     /// What the limit itself warns of.
     Limit(LimitWarning),
     /// A ratio was chosen, and there is nothing that it limits.
@@ -210,6 +212,9 @@ impl fmt::Display for Warning {
             Self::TargetWithoutRetry => {
                 f.write_str("retry_target same: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more")
             }
+            Self::PushbackWithoutRetry => f.write_str(
+                "pushback_for_service true: does nothing, since max_retry 0 allows one attempt a call; write max_retry 1 or more",
+            ),
             Self::Limit(LimitWarning::IntervalAboveWindow { interval_s, window_s }) => write!(
                 f,
                 "limits.ratio.update_interval_seconds {interval_s}: above window_size_seconds {window_s}, so the ratio is \

@@ -100,6 +100,14 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
             "retry_target same: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more",
         ),
         (
+            |options, _| {
+                options.max_retry = 0;
+                options.backup = BackupDelay::Disabled;
+                options.pushback_for_service = true;
+            },
+            "pushback_for_service true: does nothing, since max_retry 0 allows one attempt a call; write max_retry 1 or more",
+        ),
+        (
             |options, _| options.no_backoff_remaining = MS(5),
             "no_backoff_remaining 5 ms: does nothing without a backoff; write a backoff",
         ),
