@@ -257,7 +257,7 @@ fn what_cannot_be_used_is_one_line() {
         ("--concurrency 0", "--concurrency"),
         ("--nonsense", "--nonsense"),
         ("--balancer best", "no balancer is named \"best\"; known are rr, wrr,"),
-        ("--balancer p2c:choices=1", "choices 1: must be in [2, 64]"),
+        ("--balancer p2c:choices=1", "choices=1: must be in [2, 64]"),
         ("--balancer wrr --calls 5", "weight: missing"),
         ("--path x", "--path"),
         ("--servers nonsense://x", "nonsense"),

@@ -416,7 +416,7 @@ fn s1_what_is_wrong_with_a_set_is_said_when_it_is_made() {
     let refused = |builder: Builder<Tokio, RetryErrors, Carried>| builder.set::<u16, Server>().unwrap_err();
     for (balancer, message) in [
         ("p2p", "load balancer \"p2p\": "),
-        ("p2c:choices=1", "load balancer \"p2c:choices=1\": p2c: choices 1: "),
+        ("p2c:choices=1", "load balancer \"p2c:choices=1\": p2c: choices=1: "),
         ("c_ketama:replica=160", "load balancer \"c_ketama:replica=160\": c_ketama has no parameter \"replica\""),
     ] {
         let error = refused(balanced(balancer));
