@@ -397,9 +397,9 @@ fn h5_while_all_are_broken_one_call_in_100_ms_goes_to_the_server_that_broke_firs
         }
         line.set_broken(servers[1], true, at(30));
         let lost = |ms| assert_eq!(once(&line, at(ms), Verdict::Accept), Err(End::AllDown), "{ms}");
-        [20, 40, 118].map(lost);
+        [20, 40, 118].into_iter().for_each(lost);
         assert_eq!(once(&line, at(122), Verdict::Wait), Ok(servers[1]), "broken since 0, whatever was said later");
-        [122, 123, 220].map(lost);
+        [122, 123, 220].into_iter().for_each(lost);
         assert!(!line.usable(servers[1], at(220)), "its failure changes nothing");
         assert_eq!(once(&line, at(224), Verdict::Accept), Ok(servers[1]));
         assert!(line.usable(servers[1], at(224)) && !line.usable(servers[0], at(224)), "its success brings it back");
