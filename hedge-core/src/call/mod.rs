@@ -236,6 +236,15 @@ where
         self.max_backups
     }
 
+    /// Whether the request may be sent twice, as the call and its channel say (L15).
+    pub fn idempotent(&self) -> bool {
+        let idempotency = match self.options.idempotency {
+            Idempotency::Unset => self.host.idempotency(),
+            own => own,
+        };
+        idempotency != Idempotency::NotIdempotent
+    }
+
     /// The server of a streaming call's winner, which is still at work on the body (T2). The reader of the body owes the
     /// host one [`Host::released`] for it when the body has ended or is dropped.
     pub fn winner_at_work(&self) -> Option<ServerId> {
@@ -681,14 +690,6 @@ where
     #[cfg_attr(target_os = "none", inline(never))]
     fn attempts_left(&self) -> bool {
         self.report.retried_count() < self.max_retry
-    }
-
-    fn idempotent(&self) -> bool {
-        let idempotency = match self.options.idempotency {
-            Idempotency::Unset => self.host.idempotency(),
-            own => own,
-        };
-        idempotency != Idempotency::NotIdempotent
     }
 
     /// What is left until the deadline; `None` without one.

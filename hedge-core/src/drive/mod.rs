@@ -283,7 +283,7 @@ where
             return false;
         };
         let attempt = start.attempt;
-        let future = (self.start)(AttemptInfo::new(start, address));
+        let future = (self.start)(AttemptInfo::new(start, address, now, self.call.idempotent()));
         // There is one: no more attempts are in flight than backups and one, which are fewer than slots.
         if let Some((held, slot)) = self.slot(None) {
             *held = Some(attempt);

@@ -215,6 +215,29 @@ fn l7_a_backup_wins_over_a_slow_first() {
 }
 
 #[test]
+fn l15_an_attempt_is_told_when_it_starts_and_whether_it_may_be_repeated() {
+    use crate::policy::Idempotency::{Idempotent, NotIdempotent, Unset};
+
+    let clock = Clock { now: Cell::new(7), ..Clock::default() };
+    for (own, of_the_channel, expected) in
+        [(Unset, Unset, true), (Unset, NotIdempotent, false), (Idempotent, NotIdempotent, true), (NotIdempotent, Unset, false)]
+    {
+        let channel = line(1, ChannelOptions { idempotency: of_the_channel, ..ChannelOptions::brpc() });
+        let options = CallOptions { idempotency: own, ..CallOptions::new() };
+        let timer = &clock;
+        let call = channel.call(&options, clock.time()).unwrap();
+        let driver = Driver::new(&timer, &DefaultRetryPolicy);
+        let mut future = pin!(async {
+            let told = |attempt: AttemptInfo<u16>| ready(Ok((attempt.started, attempt.idempotent)));
+            driven(call, [pin!(None), pin!(None)], driver, told).await
+        });
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(done) = future.as_mut().poll(&mut cx) else { panic!("it answers at once") };
+        assert_eq!(done.result.unwrap(), (clock.time(), expected), "{own:?} {of_the_channel:?}");
+    }
+}
+
+#[test]
 fn l9_an_early_failure_starts_the_next_at_once() {
     let (clock, dropped) = (Clock::default(), Rc::default());
     let script = [(1, Err(Failed(ErrorKind::Reset))), (6, Ok("second"))];

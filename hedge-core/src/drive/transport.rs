@@ -24,12 +24,17 @@ pub struct AttemptInfo<A> {
     pub remaining: Option<Duration>,
     /// When the connection must stand: the transport enforces it. `None`: no limit.
     pub connect_deadline: Option<Instant>,
+    /// When it was started.
+    pub started: Instant,
+    /// Whether the request may be sent twice, by the call, the transport and the channel (L15): what one connection has
+    /// lost, another may carry (C3).
+    pub idempotent: bool,
 }
 
 impl<A> AttemptInfo<A> {
-    pub(super) fn new(start: Start, address: A) -> Self {
+    pub(super) fn new(start: Start, address: A, started: Instant, idempotent: bool) -> Self {
         let Start { attempt, kind, server, remaining, connect_deadline } = start;
-        Self { attempt, kind, server, address, remaining, connect_deadline }
+        Self { attempt, kind, server, address, remaining, connect_deadline, started, idempotent }
     }
 }
 
