@@ -69,4 +69,4 @@ pub use list::{ListUpdate, Refusal};
 pub use naming::{NameError, Server, parse_servers};
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use reply::{Reply, Trace};
-pub use runtime::{Runtime, refuse_self};
+pub use runtime::{Runtime, RuntimeId, refuse_self};

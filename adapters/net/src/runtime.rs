@@ -24,6 +24,24 @@ pub trait Runtime: Timer<Sleep: Send> + Clone + Send + Sync + 'static {
 
     /// Runs a task in the background.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+
+    /// Which runtime this is called on, if there may be several: connections are used on the one that made them, and on no
+    /// other. It is asked once a call, so it should cost little. Default: there is one.
+    fn id(&self) -> RuntimeId {
+        RuntimeId::default()
+    }
+}
+
+/// Tells runtimes that are there at the same time from each other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct RuntimeId(u64);
+
+impl RuntimeId {
+    /// A runtime's own number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 /// Refuses a connection that has met itself: where nobody listens on a local port of the ephemeral range, TCP may choose

@@ -72,13 +72,16 @@
 #![forbid(unsafe_code)]
 
 use std::future::Future;
+use std::hash::{Hash as _, Hasher};
 use std::io;
 use std::pin::Pin;
 
 use hedge_core::drive::Timer;
 use hedge_core::time::Instant;
+use hedge_net::RuntimeId;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
 pub use hedge_net;
@@ -159,5 +162,31 @@ impl hedge_net::Runtime for Tokio {
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(task);
+    }
+
+    fn id(&self) -> RuntimeId {
+        let Ok(runtime) = Handle::try_current() else { return RuntimeId::default() };
+        let mut number = Number(0);
+        runtime.id().hash(&mut number);
+        RuntimeId::new(number.0)
+    }
+}
+
+/// The number within an identity of tokio's, which tells it to hashers only.
+struct Number(u64);
+
+impl Hasher for Number {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ::http::{Request, Response};
@@ -13,14 +14,19 @@ use hyper::client::conn::{TrySendError, http1};
 
 use super::error::HttpError;
 use super::request::{SendBody, Sent};
+use super::traffic::{Noted, Traffic};
 use crate::address::Address;
-use crate::runtime::{Runtime, before};
+use crate::runtime::{Runtime, RuntimeId, before};
 
 /// A connection and the right to it: dropping it closes the socket at once, whatever is under way.
 pub(super) struct Connection {
     sender: http1::SendRequest<SendBody>,
     /// The connection's task ends when this is dropped, and this tells when it has.
     open: oneshot::Sender<Infallible>,
+    /// What has gone over it since it was last given a request.
+    pub(super) traffic: Arc<Traffic>,
+    /// Where its task runs.
+    pub(super) runtime: RuntimeId,
 }
 
 /// A connection with a reply on it.
@@ -40,6 +46,8 @@ impl Connection {
     ) -> Result<Self, HttpError> {
         let connect = before(runtime, deadline, runtime.connect(address)).await;
         let io = connect.ok_or(HttpError::ConnectTimeout)?.map_err(HttpError::Connect)?;
+        let traffic = Arc::<Traffic>::default();
+        let io = Noted::new(io, Arc::clone(&traffic));
         let (sender, connection) = http1::handshake(io).await.map_err(HttpError::Unsent)?;
         let (open, mut closed) = oneshot::channel();
         runtime.spawn(async move {
@@ -53,7 +61,7 @@ impl Connection {
             })
             .await;
         });
-        Ok(Self { sender, open })
+        Ok(Self { sender, open, traffic, runtime: runtime.id() })
     }
 
     /// Sends a request; answers the reply, and the connection if it can go on. What is handed back in the error has not
@@ -62,7 +70,8 @@ impl Connection {
         self,
         request: Request<SendBody>,
     ) -> Result<(Option<Self>, Response<Incoming>), TrySendError<Request<SendBody>>> {
-        let Self { mut sender, mut open } = self;
+        let Self { mut sender, mut open, traffic, runtime } = self;
+        traffic.begin();
         let mut reply = pin!(sender.try_send_request(request));
         let mut sender = Some(sender);
         let reply = poll_fn(|cx| {
@@ -77,7 +86,7 @@ impl Connection {
             reply.as_mut().poll(cx)
         })
         .await?;
-        Ok((sender.map(|sender| Self { sender, open }), reply))
+        Ok((sender.map(|sender| Self { sender, open, traffic, runtime }), reply))
     }
 
     /// Ready when the next request may be sent; an error once it never will.

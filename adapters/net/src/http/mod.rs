@@ -11,20 +11,33 @@
 //! verdicts on responses by [`failure`], or asks [`pushback`] itself.
 //!
 //! # Connections
-//! Each address has a stack of idle connections: the one used last is used next, at most so many are kept, and each is
-//! closed after a while unused. A connection goes back only when its reply has been read to the end; dropping an attempt
-//! closes its connection at once. A kept connection that the server has closed meanwhile costs nothing but the look: as
-//! long as the request has not left, the same attempt goes on with the next connection and at last with a new one (T4).
+//! Each address has a stack of idle connections for each runtime: the one used last is used next, at most so many are kept
+//! in all, and each is closed after a while unused. A connection goes back only when its reply has been read to the end;
+//! dropping an attempt closes its connection at once. It serves calls on the runtime that made it, and no other.
+//!
+//! A kept connection that the server has closed meanwhile says nothing of the server (C3):
+//!
+//! * As long as the request has not left, the same attempt goes on with the next connection and at last with a new one (T4).
+//! * Where it may have left, and the connection broke before a byte of the answer came and within the connect timeout, a
+//!   request that may be sent twice (L15) goes once more, at once, on a new connection to the same server. That is no attempt,
+//!   and no limit counts it; [`Http::resent`] does. A break of the new connection is a failure.
+//! * A request that may not be sent twice fails as [`HttpError::Broken`].
+//! * The connections that have been idle for as long are closed. So they are when a call's deadline passes without a byte of
+//!   the answer on a connection that had been idle.
 //!
 //! # Cost
-//! An attempt takes one short lock to find its address's stack and one each to take and give back a connection. It
-//! allocates what hyper does, the copy of the headers, and the reply's body; a new connection is one task.
+//! An attempt takes one short lock to find its address's stacks and one each to take and give back a connection. It
+//! allocates what hyper does, the copy of the headers, and the reply's body; a new connection is one task. The first 8 KiB
+//! of an answer at most are copied once. While connections are idle, one task an address closes those that grow old; it ends
+//! with them, with the channel, or with its runtime.
 
 mod body;
 mod connection;
 mod error;
 mod pool;
 mod request;
+mod sending;
+mod traffic;
 mod transport;
 
 pub use body::{Body, BodyError};

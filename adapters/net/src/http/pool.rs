@@ -1,13 +1,15 @@
 //! The idle connections to one address.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::http::HeaderValue;
+use futures_channel::oneshot;
 use hedge_core::time::{Duration, Instant};
 
 use super::connection::Connection;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, RuntimeId, before};
 
 /// What an [`Http`](super::Http) transport is told by its owner.
 #[derive(Clone, Copy, Debug)]
@@ -17,21 +19,37 @@ pub(super) struct Settings {
     pub(super) idle_timeout: Duration,
 }
 
-/// A stack of idle connections: the one used last is used next, so that what load does not need grows old and is closed.
+/// A stack of idle connections for each runtime: the one used last is used next, so that what load does not need grows old
+/// and is closed. A connection stays with the runtime that runs it: on another, calls would wait for one that may be over,
+/// or that nothing polls.
 pub(super) struct Pool<R> {
     runtime: R,
     settings: Settings,
     /// The address as a `Host` header, for requests that bring none.
     pub(super) host: HeaderValue,
-    stack: Mutex<Stack>,
+    stacks: Mutex<Vec<Stack>>,
 }
 
-#[derive(Default)]
+/// The idle connections of one runtime.
 struct Stack {
-    /// The oldest in front.
+    runtime: RuntimeId,
+    /// The oldest in front, with the time since which it has been idle.
     idle: VecDeque<(Connection, Instant)>,
-    /// A task is there that closes what has been idle for too long.
-    reaping: bool,
+    /// A task of the runtime closes what has been idle for too long. It ends when this is dropped, or with its runtime.
+    reaper: oneshot::Sender<Infallible>,
+}
+
+impl Stack {
+    /// Its runtime is over, and so are its connections.
+    fn is_over(&self) -> bool {
+        self.reaper.is_canceled()
+    }
+}
+
+/// A connection that has been idle since then.
+pub(super) struct Kept {
+    pub(super) connection: Connection,
+    pub(super) since: Instant,
 }
 
 /// Where a connection goes back to; hides the runtime from a reply's body.
@@ -42,70 +60,106 @@ pub(super) trait Home: Send + Sync {
 
 impl<R: Runtime> Pool<R> {
     pub(super) fn new(runtime: R, settings: Settings, host: HeaderValue) -> Self {
-        Self { runtime, settings, host, stack: Mutex::default() }
+        Self { runtime, settings, host, stacks: Mutex::default() }
     }
 
-    /// The connection that was used last and has not been closed since.
-    pub(super) fn take(&self) -> Option<Connection> {
-        let mut stack = self.lock();
-        while let Some((connection, _)) = stack.idle.pop_back() {
-            if !connection.is_closed() {
-                return Some(connection);
+    /// The connection of this runtime that was used last, unless it has been closed or idle for too long.
+    pub(super) fn take(&self, now: Instant) -> Option<Kept> {
+        let runtime = self.runtime.id();
+        // Dropped after the lock: closing a connection wakes its task, and what a waker does is the executor's affair.
+        let mut over = VecDeque::new();
+        let mut stacks = self.lock();
+        let stack = stacks.iter_mut().find(|stack| stack.runtime == runtime)?;
+        while let Some((connection, since)) = stack.idle.pop_back() {
+            if since + self.settings.idle_timeout <= now {
+                // What lies below is older.
+                over.append(&mut stack.idle);
+            } else if !connection.is_closed() {
+                return Some(Kept { connection, since });
             }
+            over.push_back((connection, since));
         }
         None
     }
 
+    /// Closes the connections that have been idle since `at` or longer.
+    pub(super) fn close_idle_since(&self, at: Instant) {
+        let mut over = VecDeque::new();
+        let mut stacks = self.lock();
+        for stack in &mut *stacks {
+            let younger = stack.idle.partition_point(|(_, since)| *since <= at);
+            over.extend(stack.idle.drain(..younger));
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().idle.is_empty()
+        let mut over = Vec::new();
+        let mut stacks = self.lock();
+        over.extend(stacks.extract_if(.., |stack| stack.is_over()));
+        stacks.iter().all(|stack| stack.idle.is_empty())
     }
 
     /// Closes what has been idle for too long; answers when to look again, `None` if nothing is idle any more.
-    fn reap(&self) -> Option<Instant> {
+    fn reap(&self, runtime: RuntimeId) -> Option<Instant> {
+        let (mut over, mut ended) = (VecDeque::new(), None);
         let now = self.runtime.now();
-        let mut stack = self.lock();
+        let mut stacks = self.lock();
+        let place = stacks.iter().position(|stack| stack.runtime == runtime)?;
+        let stack = stacks.get_mut(place)?;
         while let Some((connection, since)) = stack.idle.front() {
             let until = *since + self.settings.idle_timeout;
             if until > now && !connection.is_closed() {
                 return Some(until);
             }
-            stack.idle.pop_front();
+            over.extend(stack.idle.pop_front());
         }
-        stack.reaping = false;
+        ended.replace(stacks.swap_remove(place));
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, Stack> {
-        self.stack.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<R: Runtime> Home for Pool<R> {
-    fn give_back(self: Arc<Self>, connection: Connection) {
-        let now = self.runtime.now();
-        let mut stack = self.lock();
-        if stack.idle.len() >= self.settings.max_idle {
-            stack.idle.retain(|(idle, _)| !idle.is_closed());
-            if stack.idle.len() >= self.settings.max_idle {
-                return;
-            }
-        }
-        stack.idle.push_back((connection, now));
-        if std::mem::replace(&mut stack.reaping, true) {
-            return;
-        }
-        drop(stack);
-        let (runtime, pool) = (self.runtime.clone(), Arc::downgrade(&self));
-        let mut until = now + self.settings.idle_timeout;
-        // Ends with the pool, or when nothing is idle; it holds neither meanwhile.
+    /// Starts the task that closes what is idle on this runtime for too long. It holds neither the stack nor the pool, and
+    /// ends when either has gone.
+    fn start_reaper(self: &Arc<Self>, mut until: Instant, mut gone: oneshot::Receiver<Infallible>) {
+        let (timer, pool, runtime) = (self.runtime.clone(), Arc::downgrade(self), self.runtime.id());
         self.runtime.spawn(async move {
-            loop {
-                runtime.sleep_until(until).await;
-                match pool.upgrade().and_then(|pool| pool.reap()) {
+            while before(&timer, Some(until), &mut gone).await.is_none() {
+                match pool.upgrade().and_then(|pool| pool.reap(runtime)) {
                     Some(next) => until = next,
                     None => return,
                 }
             }
         });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Stack>> {
+        self.stacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R: Runtime> Home for Pool<R> {
+    fn give_back(self: Arc<Self>, connection: Connection) {
+        let mut over = Vec::new();
+        let mut stacks = self.lock();
+        let now = self.runtime.now();
+        let runtime = connection.runtime;
+        if stacks.iter().map(|stack| stack.idle.len()).sum::<usize>() >= self.settings.max_idle {
+            for stack in &mut *stacks {
+                stack.idle.retain(|(idle, _)| !idle.is_closed());
+            }
+            if stacks.iter().map(|stack| stack.idle.len()).sum::<usize>() >= self.settings.max_idle {
+                return drop(stacks);
+            }
+        }
+        if let Some(stack) = stacks.iter_mut().find(|stack| stack.runtime == runtime && !stack.is_over()) {
+            return stack.idle.push_back((connection, now));
+        }
+        over.extend(stacks.extract_if(.., |stack| stack.is_over()));
+        // The task that a stack needs can be given to the runtime that this runs on, and to no other.
+        if self.runtime.id() == runtime {
+            let (reaper, gone) = oneshot::channel();
+            stacks.push(Stack { runtime, idle: VecDeque::from([(connection, now)]), reaper });
+            drop(stacks);
+            self.start_reaper(now + self.settings.idle_timeout, gone);
+        }
     }
 }

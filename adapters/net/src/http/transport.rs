@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use ::http::{HeaderValue, Request, Response};
 use hedge_core::drive::{AttemptInfo, SendTransport};
 use hedge_core::policy::Idempotency;
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::body::{Body, Stream};
-use super::connection::{Busy, Connection};
+use super::connection::Connection;
 use super::error::{BadRequest, HttpError};
 use super::pool::{Pool, Settings};
 use super::request::{self, RequestBody, SendBody};
+use super::sending::Sending;
 use crate::address::Address;
 use crate::check::Ask;
 use crate::runtime::Runtime;
@@ -29,6 +30,7 @@ pub struct Http<R> {
     runtime: R,
     settings: Settings,
     pools: RwLock<Pools<R>>,
+    resent: AtomicU64,
 }
 
 /// The pools by address. Those of servers that have gone are dropped, once they are empty, as others come.
@@ -56,7 +58,7 @@ impl<R: Runtime> Http<R> {
         let idle_timeout = Duration::from_secs(10).into();
         let settings = Settings { max_body: 16 << 20, max_idle: 100, idle_timeout };
         let pools = RwLock::new(Pools { by_address: HashMap::new(), prune_at: PRUNE_AT_LEAST });
-        Self { runtime, settings, pools }
+        Self { runtime, settings, pools, resent: AtomicU64::new(0) }
     }
 
     pub(crate) fn max_body(mut self, bytes: usize) -> Self {
@@ -96,41 +98,10 @@ impl<R: Runtime> Http<R> {
         Ok(Arc::clone(pools.by_address.entry(address.clone()).or_insert_with(new)))
     }
 
-    /// Sends over the connections that are idle, and at last a new one, until the request has left (T4).
-    async fn send(
-        &self,
-        request: &Request<RequestBody>,
-        attempt: &AttemptInfo<Address>,
-        pool: &Pool<R>,
-    ) -> Result<(Busy, Response<Incoming>), HttpError> {
-        let head = request::head(request, &pool.host)?;
-        let body = request.body().open()?;
-        let sent = body.sent();
-        let mut message = head.map(|()| body);
-        loop {
-            let (connection, is_new) = match pool.take() {
-                Some(connection) => (connection, false),
-                None => match Connection::open(&self.runtime, &attempt.address, attempt.connect_deadline).await {
-                    Ok(connection) => (connection, true),
-                    Err(error) => {
-                        // What has not left is there for the next attempt (R5).
-                        request.body().put_back(message.into_body());
-                        return Err(error);
-                    }
-                },
-            };
-            match connection.send(message).await {
-                Ok((connection, response)) => return Ok((Busy { connection, sent }, response)),
-                Err(mut error) => match error.take_message() {
-                    None => return Err(HttpError::sent(error.into_error())),
-                    Some(unsent) if is_new => {
-                        request.body().put_back(unsent.into_body());
-                        return Err(HttpError::Unsent(error.into_error()));
-                    }
-                    Some(unsent) => message = unsent,
-                },
-            }
-        }
+    /// How many requests went once more, on a new connection, because one that had been idle broke under them before a byte
+    /// of the answer had come (C3): they are no attempts, and no limit counts them. Wraps.
+    pub fn resent(&self) -> u64 {
+        self.resent.load(Ordering::Relaxed)
     }
 }
 
@@ -157,7 +128,8 @@ impl<R: Runtime> SendTransport for Http<R> {
         attempt: AttemptInfo<Address>,
     ) -> Result<Response<Body>, HttpError> {
         let pool = self.pool(&attempt.address)?;
-        let (connection, response) = self.send(request, &attempt, &pool).await?;
+        let again = || _ = self.resent.fetch_add(1, Ordering::Relaxed);
+        let (connection, response) = Sending::new(&self.runtime, request, &attempt, &pool)?.send(again).await?;
         let (head, incoming) = response.into_parts();
         // A body that has ended with its head has nothing to stream.
         let at_head = request.extensions().get::<AtHead>().is_some() && !incoming.is_end_stream();

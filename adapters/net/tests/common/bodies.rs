@@ -17,7 +17,7 @@ use super::signal::Signal;
 use super::{assert_settled, drop_when, get, list, refused, server};
 
 /// A body of one piece of text, or one that never comes.
-struct Text(Option<&'static str>, bool);
+pub(crate) struct Text(pub(crate) Option<&'static str>, pub(crate) bool);
 
 impl http_body::Body for Text {
     type Data = Bytes;

@@ -13,6 +13,7 @@ pub(crate) mod pushback;
 pub(crate) mod server;
 pub(crate) mod servers;
 pub(crate) mod signal;
+pub(crate) mod stale;
 pub(crate) mod warnings;
 pub(crate) mod watched;
 
@@ -137,6 +138,18 @@ macro_rules! every_test {
             }
             warnings {
                 settings_that_contradict_each_other_are_warned_of
+            }
+            stale {
+                c3_a_request_that_an_idle_connection_lost_goes_once_more_on_a_new_one
+                c3_three_servers_that_reset_what_is_idle_fail_no_call
+                c3_what_is_not_idempotent_fails_as_broken
+                c3_a_call_may_say_that_it_is_idempotent
+                c3_a_new_connection_that_breaks_is_a_failure
+                c3_a_byte_of_the_answer_makes_a_break_a_failure
+                c3_a_late_break_is_a_failure
+                c3_a_timeout_on_an_idle_connection_closes_its_siblings
+                c3_a_server_that_closes_after_each_answer_fails_no_call
+                h1_a_body_is_made_once_its_connection_stands
             }
         }
     };

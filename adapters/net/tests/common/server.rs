@@ -120,6 +120,12 @@ impl Connection {
         while self.byte().is_some() {}
     }
 
+    /// Waits for the first byte of the next request, for which the connection is reset when its script ends: what has come
+    /// and was not read does that. False once the client has closed.
+    pub(crate) fn touched(&mut self) -> bool {
+        self.byte().is_some()
+    }
+
     /// Closes the connection from this side.
     pub(crate) fn hang_up(&mut self) {
         self.stream.shutdown(std::net::Shutdown::Both).unwrap();

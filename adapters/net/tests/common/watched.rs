@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use hedge_core::time::Instant;
-use hedge_net::{Address, Runtime, Timer};
+use hedge_net::{Address, Runtime, RuntimeId, Timer};
 
 use super::signal::Signal;
 
@@ -68,6 +68,10 @@ impl<R: Runtime> Runtime for Watched<R> {
             let _ended = ended;
             task.await;
         });
+    }
+
+    fn id(&self) -> RuntimeId {
+        self.inner.id()
     }
 }
 

@@ -1,0 +1,206 @@
+//! One attempt's request on its way out: over a connection that is idle, else over a new one (C3, T4).
+
+use std::sync::Arc;
+
+use ::http::{HeaderValue, Request, Response};
+use hedge_core::drive::AttemptInfo;
+use hedge_core::time::{Duration, Instant};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+
+use super::connection::{Busy, Connection};
+use super::error::HttpError;
+use super::pool::{Home as _, Kept, Pool};
+use super::request::{self, RequestBody, SendBody};
+use super::traffic::Traffic;
+use crate::address::Address;
+use crate::runtime::Runtime;
+
+/// A reply, and what it is on.
+pub(super) type Answer = (Busy, Response<Incoming>);
+
+/// One attempt's request.
+pub(super) struct Sending<'a, R> {
+    runtime: &'a R,
+    attempt: &'a AttemptInfo<Address>,
+    pool: &'a Arc<Pool<R>>,
+    outgoing: Outgoing<'a>,
+}
+
+/// What became of a request on a connection that had been idle.
+enum Reused {
+    Answered(Answer),
+    /// It never left, and is there for the next connection.
+    Unsent,
+    /// It may have left, and says nothing of the server: it goes once more, on a new connection.
+    Lost,
+}
+
+impl<'a, R: Runtime> Sending<'a, R> {
+    /// Nothing is sent yet.
+    ///
+    /// # Errors
+    /// A request that no server can be sent.
+    pub(super) fn new(
+        runtime: &'a R,
+        request: &'a Request<RequestBody>,
+        attempt: &'a AttemptInfo<Address>,
+        pool: &'a Arc<Pool<R>>,
+    ) -> Result<Self, HttpError> {
+        let outgoing = Outgoing { request, host: &pool.host, head: Some(request::head(request, &pool.host)?), unsent: None };
+        Ok(Self { runtime, attempt, pool, outgoing })
+    }
+
+    /// Sends it. `again` is told when it goes once more because a connection that had been idle broke under it.
+    pub(super) async fn send(mut self, again: impl FnOnce()) -> Result<Answer, HttpError> {
+        let mut connect_deadline = self.attempt.connect_deadline;
+        while let Some(kept) = self.pool.take(self.attempt.started) {
+            match self.reuse(kept).await? {
+                Reused::Answered(answer) => return Ok(answer),
+                Reused::Unsent => {}
+                Reused::Lost => {
+                    again();
+                    connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
+                    break;
+                }
+            }
+        }
+        let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline).await?;
+        let traffic = Arc::clone(&connection.traffic);
+        let (connection, message) = self.load(connection)?;
+        let sent = message.body().sent();
+        match connection.send(message).await {
+            Ok((connection, response)) => Ok((Busy { connection, sent }, response)),
+            Err(error) => Err(match self.unsent(error) {
+                Ok(error) => HttpError::Unsent(error),
+                Err(error) => match broken(error)? {
+                    error if traffic.has_left() || !self.outgoing.can_be_made_again() => HttpError::sent(error),
+                    error => HttpError::Unsent(error),
+                },
+            }),
+        }
+    }
+
+    async fn reuse(&mut self, Kept { connection, since }: Kept) -> Result<Reused, HttpError> {
+        let traffic = Arc::clone(&connection.traffic);
+        let (connection, message) = self.load(connection)?;
+        let sent = message.body().sent();
+        let sent_at = self.runtime.now();
+        let deadline = self.attempt.remaining.map(|remaining| self.attempt.started + remaining);
+        let mut silence = Silence { runtime: self.runtime, pool: self.pool, traffic: &traffic, since: sent_at, deadline };
+        let result = connection.send(message).await;
+        silence.deadline = None;
+        let error = match result {
+            Ok((connection, response)) => return Ok(Reused::Answered((Busy { connection, sent }, response))),
+            Err(error) => match self.unsent(error) {
+                Ok(_) => return Ok(Reused::Unsent),
+                Err(error) => error,
+            },
+        };
+        let error = broken(error)?;
+        if traffic.is_heard() {
+            return Err(HttpError::sent(error));
+        }
+        self.pool.close_idle_since(since);
+        if !traffic.has_left() && self.outgoing.can_be_made_again() {
+            return Ok(Reused::Unsent);
+        }
+        // A server that had that much time may have broken by what it was asked.
+        let took = self.runtime.now().since(sent_at);
+        if self.patience().is_some_and(|patience| took > patience) {
+            return Err(HttpError::sent(error));
+        }
+        if self.attempt.idempotent && self.outgoing.can_be_made_again() {
+            return Ok(Reused::Lost);
+        }
+        Err(HttpError::Broken(error))
+    }
+
+    /// The connect timeout; `None` if there is none.
+    fn patience(&self) -> Option<Duration> {
+        self.attempt.connect_deadline.map(|until| until.since(self.attempt.started))
+    }
+
+    /// What a connection is to send. Made no sooner, as making a body may take as long as its maker likes.
+    fn load(&mut self, connection: Connection) -> Result<(Connection, Request<SendBody>), HttpError> {
+        match self.outgoing.take() {
+            Ok(message) => Ok((connection, message)),
+            Err(error) => {
+                Arc::clone(self.pool).give_back(connection);
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps what has come back; the error is that of a request that has, or may have, left.
+    fn unsent(&mut self, mut error: TrySendError<Request<SendBody>>) -> Result<hyper::Error, HttpError> {
+        match error.take_message() {
+            Some(message) => {
+                self.outgoing.unsent = Some(message);
+                Ok(error.into_error())
+            }
+            None => Err(HttpError::sent(error.into_error())),
+        }
+    }
+}
+
+/// What broke the connection, if that is what happened; what hyper blames on its user is no break.
+fn broken(error: HttpError) -> Result<hyper::Error, HttpError> {
+    match error {
+        HttpError::Broken(error) | HttpError::Reset(error) if !error.is_user() => Ok(error),
+        error => Err(error),
+    }
+}
+
+/// A request as it is made for one connection, and for the next if it has not left. What never left goes back to the
+/// request, where the next attempt finds it (R5).
+struct Outgoing<'a> {
+    request: &'a Request<RequestBody>,
+    host: &'a HeaderValue,
+    /// As it was checked before anything was connected.
+    head: Option<Request<()>>,
+    unsent: Option<Request<SendBody>>,
+}
+
+impl Outgoing<'_> {
+    fn take(&mut self) -> Result<Request<SendBody>, HttpError> {
+        if let Some(message) = self.unsent.take() {
+            return Ok(message);
+        }
+        let head = self.head.take().map_or_else(|| request::head(self.request, self.host), Ok)?;
+        let body = self.request.body().open()?;
+        Ok(head.map(|()| body))
+    }
+
+    fn can_be_made_again(&self) -> bool {
+        !matches!(self.request.body(), RequestBody::Once(_))
+    }
+}
+
+impl Drop for Outgoing<'_> {
+    fn drop(&mut self) {
+        if let Some(message) = self.unsent.take() {
+            self.request.body().put_back(message.into_body());
+        }
+    }
+}
+
+/// Waits for the first byte of an answer on a connection that had been idle. If the deadline comes first, the connections
+/// that have been idle for as long may be as dead: they are closed (C3).
+struct Silence<'a, R: Runtime> {
+    runtime: &'a R,
+    pool: &'a Pool<R>,
+    traffic: &'a Traffic,
+    since: Instant,
+    /// The call's; `None` too once there is nothing to wait for.
+    deadline: Option<Instant>,
+}
+
+impl<R: Runtime> Drop for Silence<'_, R> {
+    fn drop(&mut self) {
+        // An attempt does not end by itself at its call's deadline: it is dropped.
+        if self.deadline.is_some_and(|deadline| deadline <= self.runtime.now()) && !self.traffic.is_heard() {
+            self.pool.close_idle_since(self.since);
+        }
+    }
+}
