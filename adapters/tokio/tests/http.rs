@@ -11,6 +11,10 @@
 #[path = "../../net/tests/common/mod.rs"]
 mod common;
 
+/// What only tokio has.
+#[path = "http_alone/runtimes.rs"]
+mod runtimes;
+
 use std::future::Future;
 
 use hedge_tokio::Tokio;

@@ -115,6 +115,7 @@ macro_rules! every_test {
                 idle_connections_are_closed
                 t4_a_connection_that_the_server_closed_is_passed_over
                 a_connection_that_the_server_closes_is_not_kept
+                no_task_outlives_its_channel
             }
             probes {
                 prequal_sends_calls_where_probes_find_room

@@ -6,6 +6,7 @@ use hedge_net::Runtime;
 
 use super::server::{TestServer, ok};
 use super::signal::Signal;
+use super::watched::Watched;
 use super::{assert_settled, both, get, list};
 
 /// A server that answers with the connection's number, as often as each is told to.
@@ -126,4 +127,16 @@ pub(crate) async fn a_connection_that_the_server_closes_is_not_kept<R: Runtime>(
         assert_eq!(reply.report().attempts().len(), 1);
         assert_eq!(there.accepted.count(), times);
     }
+}
+
+pub(crate) async fn no_task_outlives_its_channel<R: Runtime>(runtime: R) {
+    const CHANNELS: usize = 50;
+    let runtime = Watched::new(runtime);
+    let there = TestServer::answering(|_| ok(""));
+    for _ in 0..CHANNELS {
+        let channel = list(&runtime, &[there.address]).idle_timeout(Duration::MAX).build().unwrap();
+        channel.call(get("/")).await.unwrap();
+    }
+    assert!(runtime.begun.count() >= 2 * CHANNELS, "one for a connection, and one for those that are idle");
+    runtime.ended.reached(runtime.begun.count()).await;
 }
