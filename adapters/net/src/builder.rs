@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::uri::PathAndQuery;
-use hedge_core::balance::{ArrangeError, Balancer as _, BalancerError, ProbeAnswer, Seeds, WeightError};
+use hedge_core::balance::{Balancer as _, BalancerError, ProbeAnswer, Seeds, WeightError};
 use hedge_core::call::Call;
 use hedge_core::drive::SendTransport;
 use hedge_core::health::{
@@ -16,18 +16,19 @@ use hedge_core::health::{
 };
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{
-    self, Backoff, BackupDelay, BackupPolicy, CallLatencies, CallOptions, ChannelOptions, ConfigError, FailMode,
+    Backoff, BackupDelay, BackupPolicy, CallLatencies, CallOptions, ChannelOptions, ConfigError, FailMode,
     Idempotency, RetryPolicy, Setup, Timeout, Warning, Warnings,
 };
 use hedge_core::time::Instant;
 
 use crate::address::Address;
+use crate::caught::Guarded;
 use crate::channel::{Channel, Inner, Judge};
 use crate::check::{Ask, Checks};
 use crate::fleet::Fleet;
 use crate::host::{CallHost, MAX_ATTEMPTS, MAX_IN_FLIGHT, Shared};
 use crate::http::{Http, HttpRetryPolicy};
-use crate::list::{Filter, MAX_SERVERS, Refusal, Servers};
+use crate::list::{Filter, ListError, MAX_SERVERS, Refusal, Servers};
 use crate::naming::{NameError, Named, Server};
 use crate::node::Balancer;
 use crate::probe::{Probe, Probes};
@@ -152,7 +153,7 @@ where
     /// }
     /// ```
     #[cfg(feature = "serde")]
-    pub fn config(mut self, config: &policy::ChannelConfig) -> Self {
+    pub fn config(mut self, config: &hedge_core::policy::ChannelConfig) -> Self {
         self.options = config.options();
         self.limits = config.limits();
         self
@@ -261,7 +262,8 @@ where
     }
 
     /// Which servers the list may hold, of those that are named now and later (N3). It is asked once for each server of a
-    /// new list, in no call. Default: all.
+    /// new list, in no call. A filter that sets the list of its own channel is refused that, as
+    /// [`ListError::InFilter`]. Default: all.
     pub fn filter(mut self, filter: impl Fn(&Server) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
@@ -417,7 +419,7 @@ where
         let ground = Box::new(self.runtime.clone());
         let probes = self.probe.map(Probes::new);
         let fleet = Arc::new(Fleet { servers, health, checks, probes, seeds: Seeds::new(!seed), ground });
-        let update = fleet.set(list).map_err(BuildError::Arrange)?;
+        let update = fleet.set(list).map_err(BuildError::List)?;
         for (server, refusal) in update.refused {
             if let Refusal::Weight(error) = refusal {
                 return Err(BuildError::Weight { server, error });
@@ -428,7 +430,7 @@ where
         }
         let Self { runtime, transport, options, limits, policy, retry_policy, streaming, .. } = self;
         let limits = Limits::new(limits).map_err(|error| BuildError::Options(error.into()))?;
-        let policy = Counted::new((limits, policy.map(policy::Shared)));
+        let policy = Counted::new((limits, policy.map(Guarded)));
         let (latencies, seeds) = (CallLatencies::default(), Seeds::new(seed));
         let shared = Shared { fleet, needs_request_code, options, policy, latencies, seeds };
         let blank = {
@@ -485,8 +487,8 @@ pub enum BuildError {
         /// What is wrong with its tag.
         error: WeightError,
     },
-    /// The balancer cannot arrange the list.
-    Arrange(ArrangeError),
+    /// The list cannot be taken in.
+    List(ListError),
     /// Options of the circuit breaker, the isolation limit, the recovery or the checks that cannot be.
     Health(HealthError),
     /// The options of the checks ask for the application's, and there is none.
@@ -511,7 +513,7 @@ impl fmt::Display for BuildError {
             }
             Self::Balancer(error) => write!(f, "load balancer: {error}"),
             Self::Weight { server, error } => write!(f, "server {server}: {error}"),
-            Self::Arrange(error) => error.fmt(f),
+            Self::List(error) => error.fmt(f),
             Self::Health(error) => write!(f, "health: {error}"),
             Self::NoApplicationCheck => {
                 f.write_str("health check: the application's is asked for and missing: add .health_check_with(…)")

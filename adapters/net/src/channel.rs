@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hedge_core::balance::ArrangeError;
 use hedge_core::call::{Call, End, Report};
 use hedge_core::drive::{CallFailure, Driver, SendTransport, drive};
 use hedge_core::health::HealthError;
@@ -15,10 +14,11 @@ use hedge_core::time::Instant;
 
 use crate::address::Address;
 use crate::builder::Builder;
+use crate::caught::Guarded;
 use crate::error::CallError;
 use crate::host::{CallHost, MAX_ATTEMPTS, MAX_IN_FLIGHT, Shared, Tried};
 use crate::http::Http;
-use crate::list::ListUpdate;
+use crate::list::{ListError, ListUpdate};
 use crate::naming::Server;
 use crate::options::{CallOptions, CancelToken};
 use crate::reply::{Reply, Trace};
@@ -119,7 +119,7 @@ where
         };
         let with_own;
         if let Some(own) = core.backup_policy {
-            with_own = (own, &shared.latencies);
+            with_own = (Guarded(own), &shared.latencies);
             core.backup_policy = Some(&with_own);
         }
         let (host, ids);
@@ -192,8 +192,8 @@ where
     /// servers that go run on; what comes of them is not counted any more (L20), and their checks end. Doubles are dropped.
     ///
     /// # Errors
-    /// The balancer cannot arrange such a list, as where a ring's points do not fit into memory: the old list stays.
-    pub fn set_servers(&self, servers: Vec<Server>) -> Result<ListUpdate, ArrangeError> {
+    /// See [`ListError`]: the old list stays.
+    pub fn set_servers(&self, servers: Vec<Server>) -> Result<ListUpdate, ListError> {
         self.inner.shared.fleet.set(servers)
     }
 

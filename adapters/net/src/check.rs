@@ -13,13 +13,14 @@ use hedge_core::health::{CheckAction, CheckId, CheckInput, CheckOptions, Checker
 use hedge_core::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::caught::{caught, caught_in};
 use crate::fleet::Fleet;
 use crate::node::Node;
 use crate::outage::Round;
 use crate::probe::Probing;
 use crate::runtime::{Runtime, before};
 
-/// The application's own check: whether the server at an address is well.
+/// The application's own check: whether the server at an address is well. One that panics has failed.
 pub(crate) type Ask = Box<dyn Fn(Address) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
 /// What the checks of a channel's servers have in common.
@@ -113,9 +114,13 @@ impl Checking {
                     self.settle(runtime, check, connected.map(|connection| connection.is_ok()));
                 }
                 Some(CheckAction::Ask { check, until }) => {
-                    let passed = match self.ask() {
-                        Some(asked) => self.unless_gone(before(runtime, Some(until), asked)).await,
-                        None => Some(true),
+                    let passed = match caught(|| self.ask()) {
+                        Some(Some(asked)) => {
+                            let asked = self.unless_gone(before(runtime, Some(until), caught_in(asked))).await;
+                            asked.map(|passed| passed.unwrap_or(false))
+                        }
+                        Some(None) => Some(true),
+                        None => Some(false),
                     };
                     self.settle(runtime, check, passed);
                 }

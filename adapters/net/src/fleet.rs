@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::Guard;
-use hedge_core::balance::{ArrangeError, Balancer as _, ProbeAnswer, Seeds};
+use hedge_core::balance::{Balancer as _, ProbeAnswer, Seeds};
 use hedge_core::call::{Finished, NoServer, Pick, Selection};
 use hedge_core::health::{CheckInput, Checker};
 use hedge_core::time::Instant;
 
 use crate::check::{Checking, Checks, Ground};
-use crate::list::{ListUpdate, Nodes, Servers, Snapshot, View};
+use crate::list::{ListError, ListUpdate, Nodes, Servers, Snapshot, View};
 use crate::naming::Server;
 use crate::node::{FleetHealth, Node};
 use crate::outage::Round;
@@ -35,7 +35,7 @@ impl Fleet {
     }
 
     /// Replaces the list.
-    pub(crate) fn set(&self, servers: Vec<Server>) -> Result<ListUpdate, ArrangeError> {
+    pub(crate) fn set(&self, servers: Vec<Server>) -> Result<ListUpdate, ListError> {
         let (update, gone) = self.servers.set(servers, &self.health)?;
         for node in gone {
             node.outage.leave();
@@ -86,8 +86,8 @@ impl Fleet {
         let list = self.load();
         let view = View { nodes: &list.nodes, health: &self.health, own: &[], now };
         list.balancer.call_started(&view, now, &mut |server| {
-            if let Some(node) = list.nodes.get(server) {
-                self.ground.probe(Probing::new(self, node, probes));
+            if let Some(probing) = list.nodes.get(server).and_then(|node| Probing::new(self, node, probes)) {
+                self.ground.probe(probing);
             }
         });
     }

@@ -7,11 +7,12 @@ use hedge_core::call::{AddressKey, Finished, Host, NoServer, Pick, Selection, Se
 use hedge_core::drive::Addresses;
 use hedge_core::limit::{Counted, Limits};
 use hedge_core::policy::{
-    self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Code, Denial, Ended, ErrorKind,
+    BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Code, Denial, Ended, ErrorKind,
 };
 use hedge_core::time::Instant;
 
 use crate::address::Address;
+use crate::caught::Guarded;
 use crate::fleet::Fleet;
 use crate::list::{MAX_SERVERS, View};
 use crate::naming::Server;
@@ -24,7 +25,7 @@ pub const MAX_ATTEMPTS: usize = 8;
 pub(crate) const MAX_IN_FLIGHT: usize = 5;
 
 /// The channel's limits, whose refusals are counted, and the user's own policy.
-pub(crate) type Policy = Counted<(Limits, Option<policy::Shared<Arc<dyn BackupPolicy + Send + Sync>>>)>;
+pub(crate) type Policy = Counted<(Limits, Option<Guarded<Arc<dyn BackupPolicy + Send + Sync>>>)>;
 
 /// Everything that a channel's calls share.
 pub(crate) struct Shared {

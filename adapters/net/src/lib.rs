@@ -23,16 +23,23 @@
 //! # Contract
 //! A call ends exactly once; dropping its future abandons its attempts at once and settles every count. Everything here
 //! may be shared by threads. Nothing panics on input; a lock that a panic poisoned goes on being used.
+//!
+//! Code of the program's own may panic, where panics unwind. A health check that does so has failed, a probe has no answer;
+//! a backup policy has no delay to give, refuses, or was told nothing, and its call goes on. A retry policy, a transport, a
+//! request's body or a filter is run by a call, or by the change of a list, for its caller, who sees the panic: every count
+//! is settled then, and the list is what it was.
 #![forbid(unsafe_code)]
 
 mod address;
 mod builder;
+mod caught;
 mod channel;
 mod check;
 mod error;
 mod fleet;
 mod host;
 pub mod http;
+mod ids;
 mod list;
 mod naming;
 mod node;
@@ -65,7 +72,7 @@ pub use hedge_core::policy::{
 #[cfg(feature = "serde")]
 pub use hedge_core::policy::{ChannelConfig, service_config};
 pub use host::MAX_ATTEMPTS;
-pub use list::{ListUpdate, Refusal};
+pub use list::{ListError, ListUpdate, Refusal};
 pub use naming::{NameError, Server, parse_servers};
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use reply::{Reply, Trace};

@@ -4,6 +4,7 @@
 //! its node, and with it its id and everything that is known of it; a server that goes leaves its node to the calls that are
 //! at it (L20). The balancer is part of the snapshot: a pick sees a list and what its balancer made of that list.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::num::NonZeroU32;
@@ -18,6 +19,7 @@ use hedge_core::health::ServerHealth;
 use hedge_core::time::Instant;
 
 use crate::address::Address;
+use crate::ids::Ids;
 use crate::naming::Server;
 use crate::node::{Balancer, Breaker, FleetHealth, Node};
 
@@ -61,6 +63,33 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// Why a list of servers was not taken in; the old one stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ListError {
+    /// The balancer cannot arrange such a list, as where a ring's points do not fit into memory.
+    Arrange(ArrangeError),
+    /// The channel's filter set it, while it was asked about another list of this channel: that would never end.
+    InFilter,
+}
+
+impl From<ArrangeError> for ListError {
+    fn from(error: ArrangeError) -> Self {
+        Self::Arrange(error)
+    }
+}
+
+impl fmt::Display for ListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arrange(error) => error.fmt(f),
+            Self::InFilter => f.write_str("list of servers: set by the channel's own filter"),
+        }
+    }
+}
+
+impl std::error::Error for ListError {}
 
 /// Which servers a channel lets into its list (N3).
 pub(crate) type Filter = Box<dyn Fn(&Server) -> bool + Send + Sync>;
@@ -187,15 +216,15 @@ impl Roster for View<'_> {
 pub(crate) struct Servers {
     now: ArcSwap<Snapshot>,
     filter: Option<Filter>,
-    /// How many servers have left each slot; also the lock of whoever changes the list.
-    generations: Mutex<Vec<u16>>,
+    /// Also the lock of whoever changes the list.
+    ids: Mutex<Ids>,
 }
 
 impl Servers {
     /// None yet.
     pub(crate) fn new(balancer: Balancer, filter: Option<Filter>) -> Self {
         let now = ArcSwap::from_pointee(Snapshot { nodes: Nodes::default(), balancer });
-        Self { now, filter, generations: Mutex::default() }
+        Self { now, filter, ids: Mutex::default() }
     }
 
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
@@ -208,12 +237,13 @@ impl Servers {
         &self,
         servers: Vec<Server>,
         health: &FleetHealth,
-    ) -> Result<(ListUpdate, Vec<Arc<Node>>), ArrangeError> {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+    ) -> Result<(ListUpdate, Vec<Arc<Node>>), ListError> {
+        let mut update = ListUpdate::default();
+        // Before the lock: what the filter does is the program's affair.
+        let servers = self.let_in(servers, &mut update)?;
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.now.load();
         let mut balancer = old.balancer.clone();
-        let mut update = ListUpdate::default();
-        let servers = self.let_in(servers, &balancer, &mut update);
 
         let stays = |server: &Server| old.nodes.named(server).cloned();
         let mut keys: HashMap<Address, AddressKey> = HashMap::new();
@@ -223,14 +253,8 @@ impl Servers {
             taken.insert(node.id.slot());
         }
         let gone: Vec<_> = old.nodes.all().iter().filter(|node| !taken.contains(&node.id.slot())).cloned().collect();
-        let mut next_generations = generations.clone();
-        for node in &gone {
-            if let Some(generation) = next_generations.get_mut(usize::from(node.id.slot())) {
-                *generation = generation.wrapping_add(1);
-            }
-        }
         let mut used: HashSet<AddressKey> = keys.values().copied().collect();
-        let mut free_slots = (0..MAX_SERVERS).filter(|slot| !taken.contains(slot));
+        let mut free = ids.free(&taken);
 
         let mut order = Vec::with_capacity(servers.len());
         for (server, weight) in servers {
@@ -238,8 +262,10 @@ impl Servers {
                 order.push(node);
                 continue;
             }
-            // There are as many slots as servers may be.
-            let Some(slot) = free_slots.next() else { break };
+            let Some(id) = free.next() else {
+                update.refused.push((server, Refusal::Full));
+                continue;
+            };
             let key = match keys.get(&server.address) {
                 Some(key) => *key,
                 None => std::iter::successors(Some(AddressKey::of(&server.address)), |key| Some(key.next()))
@@ -247,21 +273,17 @@ impl Servers {
                     .unwrap_or_default(),
             };
             keys.insert(server.address.clone(), key);
-            let index = usize::from(slot);
-            if next_generations.len() <= index {
-                next_generations.resize(index + 1, 0);
-            }
-            let generation = next_generations.get(index).copied().unwrap_or_default();
-            order.push(Node::new(server, ServerId::new(slot, generation), key, weight, balancer.stats()));
+            order.push(Node::new(server, id, key, weight, balancer.stats()));
             update.inserted += 1;
         }
+        drop(free);
         (update.servers, update.removed) = (order.len(), gone.len());
 
         let nodes = Nodes::new(order);
         // That servers are usable is nothing to arrange by, so it is a list of no moment.
         balancer.arrange(&View { nodes: &nodes, health, own: &[], now: Instant::ZERO })?;
         self.now.store(Arc::new(Snapshot { nodes, balancer }));
-        *generations = next_generations;
+        ids.changed(self.now.load().nodes.all().iter().map(|node| node.id), &gone);
         Ok((update, gone))
     }
 
@@ -269,12 +291,13 @@ impl Servers {
     fn let_in(
         &self,
         mut servers: Vec<Server>,
-        balancer: &Balancer,
         update: &mut ListUpdate,
-    ) -> Vec<(Server, NonZeroU32)> {
+    ) -> Result<Vec<(Server, NonZeroU32)>, ListError> {
+        let _filtering = Filtering::begin(self)?;
         servers.sort_unstable();
         servers.dedup();
-        let weighing = balancer.weighing();
+        // The balancer's word, which no list changes.
+        let weighing = self.now.load().balancer.weighing();
         let mut let_in = Vec::with_capacity(servers.len());
         for server in servers {
             let refusal = if self.filter.as_ref().is_some_and(|filter| !filter(&server)) {
@@ -291,7 +314,34 @@ impl Servers {
             };
             update.refused.push((server, refusal));
         }
-        let_in
+        Ok(let_in)
+    }
+}
+
+thread_local! {
+    /// The lists whose filters this thread is asking, by their addresses.
+    static FILTERING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A list's filter is being asked on this thread.
+struct Filtering;
+
+impl Filtering {
+    fn begin(servers: &Servers) -> Result<Self, ListError> {
+        let list = std::ptr::from_ref(servers).addr();
+        FILTERING.with_borrow_mut(|lists| {
+            if lists.contains(&list) {
+                return Err(ListError::InFilter);
+            }
+            lists.push(list);
+            Ok(Self)
+        })
+    }
+}
+
+impl Drop for Filtering {
+    fn drop(&mut self) {
+        FILTERING.with_borrow_mut(Vec::pop);
     }
 }
 
@@ -349,6 +399,65 @@ mod tests {
         assert_eq!(servers.load().nodes.all().len(), 0);
         set(&servers, "127.0.0.1:1");
         assert_ne!(old, ids(&servers));
+    }
+
+    /// More lists than a slot has generations, with one of its servers still held.
+    #[test]
+    fn l20_an_id_does_not_recur_while_something_speaks_of_it() {
+        let servers = servers("la");
+        set(&servers, "list://127.0.0.1:1,127.0.0.1:9");
+        let held = Arc::clone(&servers.load().nodes.all()[0]);
+        let (one, other) = (list("list://127.0.0.1:2,127.0.0.1:9"), list("list://127.0.0.1:3,127.0.0.1:9"));
+        let mut slots = HashSet::new();
+        for number in 0..=u16::MAX {
+            let next = if number % 2 == 0 { &one } else { &other };
+            servers.set(next.clone(), &health()).unwrap();
+            let now = servers.load();
+            assert!(now.nodes.get(held.id).is_none(), "after {number} lists");
+            slots.extend(now.nodes.all().iter().map(|node| node.id.slot()));
+        }
+        assert_eq!(slots.len(), 2, "and no slot is lost");
+        // What nothing holds is given again.
+        let id = held.id;
+        drop(held);
+        for number in 0..=u16::MAX {
+            let next = if number % 2 == 0 { &one } else { &other };
+            servers.set(next.clone(), &health()).unwrap();
+            if servers.load().nodes.get(id).is_some() {
+                return;
+            }
+        }
+        panic!("it never came back");
+    }
+
+    #[test]
+    fn n3_a_filter_that_sets_the_list_is_refused() {
+        static SERVERS: std::sync::OnceLock<Servers> = std::sync::OnceLock::new();
+        let filter = Box::new(|_: &Server| {
+            let nested = SERVERS.get().map(|servers| servers.set(list("127.0.0.1:2"), &health()).map(drop));
+            nested == Some(Err(ListError::InFilter))
+        });
+        let servers = SERVERS.get_or_init(|| Servers::new(Balancer::named("rr", 1).unwrap(), Some(filter)));
+        for _ in 0..2 {
+            assert_eq!(set(servers, "127.0.0.1:1").servers, 1, "it was refused, and could say so");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_panics_changes_nothing() {
+        let filter = |server: &Server| {
+            if &*server.tag == "bad" {
+                std::panic::resume_unwind(Box::new("bad"));
+            }
+            true
+        };
+        let servers = Servers::new(Balancer::named("rr", 1).unwrap(), Some(Box::new(filter)));
+        set(&servers, "127.0.0.1:1");
+        let before = ids(&servers);
+        let bad = || servers.set(list("list://127.0.0.1:2,127.0.0.1:3 bad"), &health()).map(drop);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(bad)).is_err());
+        assert_eq!(ids(&servers), before);
+        assert_eq!(set(&servers, "127.0.0.1:4").servers, 1, "and the next list is taken in");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use hedge_core::balance::{AnyBalancer, AnyStats, Heap};
 use hedge_core::call::{AddressKey, ServerId};
@@ -33,6 +33,8 @@ pub(crate) struct Node {
     pub(crate) health: ServerHealth<Breaker>,
     pub(crate) outage: Outage,
     in_flight: AtomicU32,
+    /// As long as this is held, something may still speak of the server by its id.
+    held: Arc<()>,
 }
 
 impl Node {
@@ -43,13 +45,19 @@ impl Node {
         weight: NonZeroU32,
         stats: AnyStats<Heap>,
     ) -> Arc<Self> {
-        let (health, outage, in_flight) = (ServerHealth::new(), Outage::default(), AtomicU32::new(0));
-        Arc::new(Self { server, id, address_key, weight, stats, health, outage, in_flight })
+        let (health, outage) = (ServerHealth::new(), Outage::default());
+        let (in_flight, held) = (AtomicU32::new(0), Arc::default());
+        Arc::new(Self { server, id, address_key, weight, stats, health, outage, in_flight, held })
     }
 
     /// A server that a call brings itself (S8): no balancer chooses it.
     pub(crate) fn of_a_call(server: Server, id: ServerId, address_key: AddressKey) -> Arc<Self> {
         Self::new(server, id, address_key, NonZeroU32::MIN, AnyStats::Nothing)
+    }
+
+    /// Tells whether anything holds the node.
+    pub(crate) fn is_held(&self) -> Weak<()> {
+        Arc::downgrade(&self.held)
     }
 
     pub(crate) fn started(&self) {

@@ -1,14 +1,18 @@
 //! Probes of servers, for a balancer that goes by them (`prequal`): [`Probes`], and the task that makes one, [`Probing`].
 
+use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
 
+use futures_channel::oneshot;
 use hedge_core::balance::ProbeAnswer;
 use hedge_core::time::Duration;
 
 use crate::address::Address;
+use crate::caught::{caught, caught_in};
 use crate::fleet::Fleet;
 use crate::node::Node;
 use crate::runtime::{Runtime, before};
@@ -16,16 +20,32 @@ use crate::runtime::{Runtime, before};
 /// An answer that takes longer says nothing any more.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Asks the server at an address how busy it is; nothing if it does not say.
+/// Asks the server at an address how busy it is; nothing if it does not say, or if asking panics.
 pub(crate) type Probe = Box<dyn Fn(Address) -> Asked + Send + Sync>;
 type Asked = Pin<Box<dyn Future<Output = Option<ProbeAnswer>> + Send>>;
 
 /// How the servers of a channel are probed.
-pub(crate) struct Probes(Probe);
+pub(crate) struct Probes {
+    probe: Probe,
+    /// Probes under way, and some that are over. They end when this is dropped.
+    under_way: Mutex<Vec<oneshot::Sender<Infallible>>>,
+}
 
 impl Probes {
     pub(crate) const fn new(probe: Probe) -> Self {
-        Self(probe)
+        Self { probe, under_way: Mutex::new(Vec::new()) }
+    }
+
+    /// Tells a probe when the channel has gone.
+    fn begin(&self) -> oneshot::Receiver<Infallible> {
+        let (sender, gone) = oneshot::channel();
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each time that it would grow, so that it has room for at most twice as many as there ever were at once.
+        if under_way.len() == under_way.capacity() {
+            under_way.retain(|probe| !probe.is_canceled());
+        }
+        under_way.push(sender);
+        gone
     }
 }
 
@@ -35,23 +55,31 @@ impl fmt::Debug for Probes {
     }
 }
 
-/// One probe of one server. It keeps no channel alive.
+/// One probe of one server. It keeps no channel alive, and ends with it.
 pub(crate) struct Probing {
     fleet: Weak<Fleet>,
     node: Arc<Node>,
     asked: Asked,
+    gone: oneshot::Receiver<Infallible>,
 }
 
 impl Probing {
-    pub(crate) fn new(fleet: &Arc<Fleet>, node: &Arc<Node>, Probes(probe): &Probes) -> Self {
-        let asked = probe(node.server.address.clone());
-        Self { fleet: Arc::downgrade(fleet), node: Arc::clone(node), asked }
+    /// `None` if the probe panics.
+    pub(crate) fn new(fleet: &Arc<Fleet>, node: &Arc<Node>, probes: &Probes) -> Option<Self> {
+        let asked = caught(|| (probes.probe)(node.server.address.clone()))?;
+        Some(Self { fleet: Arc::downgrade(fleet), node: Arc::clone(node), asked, gone: probes.begin() })
     }
 
     pub(crate) async fn run<R: Runtime>(self, runtime: &R) {
-        let answer = before(runtime, Some(runtime.now() + PATIENCE), self.asked).await.flatten();
-        if let (Some(answer), Some(fleet)) = (answer, self.fleet.upgrade()) {
-            fleet.probed(&self.node, answer, runtime.now());
+        let Self { fleet, node, asked, mut gone } = self;
+        let mut asked = pin!(caught_in(asked));
+        let answer = poll_fn(|cx| match asked.as_mut().poll(cx) {
+            Poll::Pending if Pin::new(&mut gone).poll(cx).is_ready() => Poll::Ready(None),
+            poll => poll.map(Option::flatten),
+        });
+        let answer = before(runtime, Some(runtime.now() + PATIENCE), answer).await.flatten();
+        if let (Some(answer), Some(fleet)) = (answer, fleet.upgrade()) {
+            fleet.probed(&node, answer, runtime.now());
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod health;
 pub(crate) mod latencies;
 pub(crate) mod mortal;
 pub(crate) mod outages;
+pub(crate) mod panics;
 pub(crate) mod pooling;
 pub(crate) mod probes;
 pub(crate) mod pushback;
@@ -107,6 +108,13 @@ macro_rules! every_test {
                 l13_every_call_counts_and_what_was_not_answered_as_a_lower_bound
                 b7_an_adaptive_delay_hedges_once_it_has_warmed_up
                 b2_a_shadow_sends_no_backup_and_counts_it
+            }
+            panics {
+                h1_a_check_that_panics_has_failed
+                a_probe_that_panics_has_no_answer
+                b2_a_policy_that_panics_ends_neither_call_nor_count
+                b2_a_policy_that_panics_refuses
+                n3_a_filter_may_not_set_the_list_of_its_own_channel
             }
             pooling {
                 connections_are_kept_alive

@@ -1,0 +1,52 @@
+//! The program's own code where a panic of it must go no further: in tasks of the background, and between a call and its
+//! counts.
+
+use std::future::{Future, poll_fn};
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+use hedge_core::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use hedge_core::time::Instant;
+
+/// What it answers; `None` if it panics. Nothing of ours is within, so nothing of ours is left half done.
+pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run)).ok()
+}
+
+/// What a future comes to; `None` if it panics.
+pub(crate) async fn caught_in<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
+        Some(poll) => poll.map(Some),
+        None => Poll::Ready(None),
+    })
+    .await
+}
+
+/// A policy of the program's. One that panics is as if it had no delay to give, refused, and was told nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guarded<P>(pub(crate) P);
+
+impl<P: Deref<Target: BackupPolicy>> BackupPolicy for Guarded<P> {
+    fn delay(&self, now: Instant) -> Option<BackupDelay> {
+        caught(|| self.0.delay(now)).flatten()
+    }
+
+    fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
+        caught(|| self.0.may_back_up(now)).unwrap_or(Err(Denial::Policy))
+    }
+
+    fn may_retry(&self, now: Instant) -> Result<(), Denial> {
+        caught(|| self.0.may_retry(now)).unwrap_or(Err(Denial::Policy))
+    }
+
+    fn take_back(&self, extra: Extra, now: Instant) {
+        caught(|| self.0.take_back(extra, now));
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        caught(|| self.0.ended(call));
+    }
+}
