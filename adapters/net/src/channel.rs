@@ -124,9 +124,10 @@ where
         }
         let (host, ids);
         match &options.servers {
-            None => host = CallHost::new(shared, deadline),
+            None => host = CallHost::new(shared, deadline).connecting_within(core.connect_timeout),
             Some(servers) => {
-                (host, ids) = CallHost::with_servers(shared, deadline, servers);
+                let (named, of_them) = CallHost::with_servers(shared, deadline, servers);
+                (host, ids) = (named.connecting_within(core.connect_timeout), of_them);
                 core.servers = Some(&ids);
             }
         }

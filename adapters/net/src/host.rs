@@ -3,11 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use hedge_core::balance::{AnyTicket, Balancer as _, Seeds, select};
-use hedge_core::call::{AddressKey, Finished, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::call::{AddressKey, Feedback, Finished, Host, NoServer, Pick, Selection, ServerId};
 use hedge_core::drive::Addresses;
 use hedge_core::limit::{Counted, Limits};
 use hedge_core::policy::{
-    BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Code, Denial, Ended, ErrorKind,
+    BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Code, Denial, Ended, ErrorKind, Timeout,
 };
 use hedge_core::time::Instant;
 
@@ -51,13 +51,25 @@ pub(crate) struct CallHost<'c> {
     shared: &'c Shared,
     /// The call's.
     deadline: Instant,
+    /// The call gives connections less time than its channel does.
+    hurries: bool,
     own: Vec<Arc<Node>>,
     tried: Tried,
 }
 
 impl<'c> CallHost<'c> {
     pub(crate) fn new(shared: &'c Shared, deadline: Instant) -> Self {
-        Self { shared, deadline, own: Vec::new(), tried: Tried::default() }
+        Self { shared, deadline, hurries: false, own: Vec::new(), tried: Tried::default() }
+    }
+
+    /// The same, of a call with a connect timeout of its own.
+    pub(crate) fn connecting_within(self, own: Option<Timeout>) -> Self {
+        let hurries = match (own, self.shared.options.connect_timeout) {
+            (Some(Timeout::After(own)), Timeout::After(of_the_channel)) => own < of_the_channel,
+            (Some(Timeout::After(_)), Timeout::Never) => true,
+            (Some(Timeout::Never) | None, _) => false,
+        };
+        Self { hurries, ..self }
     }
 
     /// A host that knows `servers` too; answers their ids in that order. Those in the channel's list are the channel's.
@@ -108,6 +120,14 @@ impl<'c> CallHost<'c> {
         let code = attempt.code;
         code == ErrorKind::Refused.into()
             || (code == Code::from(ErrorKind::ConnectTimeout) && attempt.now < self.deadline)
+    }
+
+    /// What an attempt says of its server. A connection that had less time than the channel gives says nothing: a call's
+    /// own haste is no fault that others should hear of (H1).
+    fn heard(&self, attempt: &Finished) -> Finished {
+        let hasty = self.hurries && attempt.code == ErrorKind::ConnectTimeout.into();
+        let (age, code) = (attempt.feedback.took(), ErrorKind::Local.into());
+        if hasty { Finished { feedback: Feedback::Local { age }, code, ..*attempt } } else { *attempt }
     }
 }
 
@@ -174,7 +194,7 @@ impl Host for CallHost<'_> {
     fn finished(&self, attempt: &Finished) {
         if let Some(node) = find(&self.tried, attempt.sent.server) {
             node.finished();
-            let fleet = &self.shared.fleet;
+            let (fleet, attempt) = (&self.shared.fleet, &self.heard(attempt));
             fleet.learn(node, attempt);
             if self.found_broken(attempt) {
                 fleet.broke(node, attempt.now);

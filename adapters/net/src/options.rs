@@ -22,7 +22,8 @@ use crate::naming::Server;
 pub struct CallOptions {
     /// From the call's start to its end, a streaming body included. [`CallOptions::with_timeout`] takes std's duration.
     pub timeout: Option<Timeout>,
-    /// For making one connection; never beyond the deadline.
+    /// For making one connection; never beyond the deadline. A connection that is not made in time says nothing of its
+    /// server where this is shorter than the channel's.
     pub connect_timeout: Option<Timeout>,
     /// How many attempts may follow the first, retries and backups together; at most 7.
     pub max_retry: Option<u8>,

@@ -219,9 +219,12 @@ fn l15_an_attempt_is_told_when_it_starts_and_whether_it_may_be_repeated() {
     use crate::policy::Idempotency::{Idempotent, NotIdempotent, Unset};
 
     let clock = Clock { now: Cell::new(7), ..Clock::default() };
-    for (own, of_the_channel, expected) in
-        [(Unset, Unset, true), (Unset, NotIdempotent, false), (Idempotent, NotIdempotent, true), (NotIdempotent, Unset, false)]
-    {
+    for (own, of_the_channel, expected) in [
+        (Unset, Unset, true),
+        (Unset, NotIdempotent, false),
+        (Idempotent, NotIdempotent, true),
+        (NotIdempotent, Unset, false),
+    ] {
         let channel = line(1, ChannelOptions { idempotency: of_the_channel, ..ChannelOptions::brpc() });
         let options = CallOptions { idempotency: own, ..CallOptions::new() };
         let timer = &clock;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::{fmt, io};
 
 use ::http::Response;
-use hedge_core::policy::{AttemptError, DefaultRetryPolicy, ErrorKind, Judgement, RetryPolicy};
+use hedge_core::policy::{AttemptError, DefaultRetryPolicy, ErrorKind, Judgement, RetryPolicy, Verdict};
 
 use super::body::Body;
 use super::request::SourceFailed;
@@ -23,6 +23,9 @@ pub enum HttpError {
     Unsent(hyper::Error),
     /// The connection broke; the request may have left.
     Broken(hyper::Error),
+    /// The connection had been idle, and broke before a byte of the answer came: it says nothing of the server, and the
+    /// request, which may have left, may not be sent twice.
+    Stale(hyper::Error),
     /// The server reset the connection; the request may have left.
     Reset(hyper::Error),
     /// The answer is not HTTP/1.1.
@@ -77,7 +80,7 @@ impl AttemptError for HttpError {
             Self::BadRequest(_) => ErrorKind::BadRequest,
             Self::Connect(error) => connect_kind(error),
             Self::ConnectTimeout => ErrorKind::ConnectTimeout,
-            Self::Unsent(_) | Self::Broken(_) => ErrorKind::Broken,
+            Self::Unsent(_) | Self::Broken(_) | Self::Stale(_) => ErrorKind::Broken,
             Self::Reset(_) => ErrorKind::Reset,
             Self::Protocol(_) => ErrorKind::Protocol,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
@@ -87,6 +90,15 @@ impl AttemptError for HttpError {
 
     fn never_left(&self) -> bool {
         matches!(self, Self::Unsent(_)) || self.kind().never_left()
+    }
+
+    fn local(&self) -> bool {
+        match self {
+            Self::Stale(_) | Self::BadRequest(_) | Self::BodyUsed => true,
+            // It was the server that closed a new connection.
+            Self::Unsent(_) => false,
+            _ => Judgement::new(Verdict::Wait, self.kind().into()).local,
+        }
     }
 }
 
@@ -122,6 +134,7 @@ impl fmt::Display for HttpError {
             Self::ConnectTimeout => f.write_str("connect timeout"),
             Self::Unsent(error) => write!(f, "connection closed before the request was sent: {error}"),
             Self::Broken(error) => write!(f, "connection broken: {error}"),
+            Self::Stale(error) => write!(f, "idle connection broken: {error}"),
             Self::Reset(error) => write!(f, "connection reset: {error}"),
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
             Self::TooLarge { limit } => write!(f, "body over the limit of {limit} bytes"),
@@ -139,6 +152,7 @@ impl Error for HttpError {
             // hyper's own text is part of the message already; what is behind it is not.
             Self::Unsent(error)
             | Self::Broken(error)
+            | Self::Stale(error)
             | Self::Reset(error)
             | Self::Protocol(error)
             | Self::RequestBody(error) => error.source(),

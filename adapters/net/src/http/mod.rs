@@ -21,7 +21,8 @@
 //! * Where it may have left, and the connection broke before a byte of the answer came and within the connect timeout, a
 //!   request that may be sent twice (L15) goes once more, at once, on a new connection to the same server. That is no attempt,
 //!   and no limit counts it; [`Http::resent`] does. A break of the new connection is a failure.
-//! * A request that may not be sent twice fails as [`HttpError::Broken`].
+//! * A request that may not be sent twice fails as [`HttpError::Stale`], whose kind is
+//!   [`Broken`](hedge_core::policy::ErrorKind::Broken).
 //! * The connections that have been idle for as long are closed. So they are when a call's deadline passes without a byte of
 //!   the answer on a connection that had been idle.
 //!

@@ -47,7 +47,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
         attempt: &'a AttemptInfo<Address>,
         pool: &'a Arc<Pool<R>>,
     ) -> Result<Self, HttpError> {
-        let outgoing = Outgoing { request, host: &pool.host, head: Some(request::head(request, &pool.host)?), unsent: None };
+        let outgoing =
+            Outgoing { request, host: &pool.host, head: Some(request::head(request, &pool.host)?), unsent: None };
         Ok(Self { runtime, attempt, pool, outgoing })
     }
 
@@ -87,7 +88,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
         let sent = message.body().sent();
         let sent_at = self.runtime.now();
         let deadline = self.attempt.remaining.map(|remaining| self.attempt.started + remaining);
-        let mut silence = Silence { runtime: self.runtime, pool: self.pool, traffic: &traffic, since: sent_at, deadline };
+        let mut silence =
+            Silence { runtime: self.runtime, pool: self.pool, traffic: &traffic, since: sent_at, deadline };
         let result = connection.send(message).await;
         silence.deadline = None;
         let error = match result {
@@ -113,7 +115,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         if self.attempt.idempotent && self.outgoing.can_be_made_again() {
             return Ok(Reused::Lost);
         }
-        Err(HttpError::Broken(error))
+        Err(HttpError::Stale(error))
     }
 
     /// The connect timeout; `None` if there is none.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hedge_net::{
     BodyMode, BreakerOptions, CallOptions, CheckOptions, ErrorKind, FailureOptions, IsolationLimit, IsolationOptions,
-    RecoveryOptions, Runtime,
+    RecoveryOptions, Runtime, Timeout,
 };
 
 use super::basics::Unreachable;
@@ -225,6 +225,24 @@ pub(crate) async fn h1_a_server_that_nobody_reaches_is_isolated<R: Runtime>(runt
         assert!(channel.usable(&server(address)), "the call had no time left to connect");
     }
     finds_out(&channel, address).await;
+}
+
+pub(crate) async fn h1_a_call_in_a_hurry_isolates_nothing<R: Runtime>(runtime: R) {
+    let address = refused();
+    let failures = FailureOptions { failures: 1, ..FailureOptions::DEFAULT };
+    let channel = checked(&Unreachable(runtime), &[address, refused()], SOON)
+        .connect_timeout(SOON)
+        .circuit_breaker(BreakerOptions::ConsecutiveFailures(failures))
+        .max_retry(0)
+        .build()
+        .unwrap();
+    let within = |own: Duration| CallOptions { connect_timeout: Some(Timeout::After(own.into())), ..only(address) };
+    for _ in 0..3 {
+        assert_eq!(kind(&channel, &within(Duration::from_micros(1))).await, "failed");
+        assert!(channel.usable(&server(address)), "its own connect timeout was shorter than the channel's");
+    }
+    assert_eq!(kind(&channel, &within(SOON)).await, "failed");
+    assert!(!channel.usable(&server(address)));
 }
 
 pub(crate) async fn h1_a_connection_that_breaks_says_nothing_of_the_others<R: Runtime>(runtime: R) {

@@ -96,6 +96,7 @@ macro_rules! every_test {
                 h1_the_interval_changes_while_it_runs
                 h1_without_checks_nothing_is_isolated
                 h1_a_server_that_nobody_reaches_is_isolated
+                h1_a_call_in_a_hurry_isolates_nothing
                 h1_a_connection_that_breaks_says_nothing_of_the_others
                 h1_a_server_that_was_taken_out_by_hand_stays_out
                 h2_a_breaker_isolates_and_probes

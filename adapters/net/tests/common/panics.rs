@@ -113,9 +113,7 @@ impl BackupPolicy for Panics {
 }
 
 pub(crate) async fn b2_a_policy_that_panics_ends_neither_call_nor_count<R: Runtime>(runtime: R) {
-    let there = TestServer::answering(|seen| {
-        if seen.head.contains("/broken") { status(500, "") } else { ok("text") }
-    });
+    let there = TestServer::answering(|seen| if seen.head.contains("/broken") { status(500, "") } else { ok("text") });
     let addresses = [there.address];
     let its_own = list(&runtime, &addresses).backup_policy(Arc::new(Panics)).build().unwrap();
     let without = list(&runtime, &addresses).build().unwrap();

@@ -7,13 +7,15 @@ use std::thread;
 use std::time::Duration;
 
 use hedge_net::http::{Body, RequestBody};
-use hedge_net::{CallOptions, ErrorKind, FailMode, Idempotency, Reply, Runtime, Timeout};
+use hedge_net::{
+    BreakerOptions, CallOptions, ErrorKind, FailMode, FailureOptions, Idempotency, Reply, Runtime, Timeout,
+};
 
 use super::bodies::Text;
 use super::server::{TestServer, ok};
 use super::signal::Signal;
 use super::watched::Watched;
-use super::{Error, HttpChannel, assert_settled, both, get, list, post};
+use super::{Error, HttpChannel, assert_settled, both, get, list, post, server};
 
 type Called = Result<Reply<http::Response<Body>>, Error>;
 
@@ -85,15 +87,21 @@ pub(crate) async fn c3_three_servers_that_reset_what_is_idle_fail_no_call<R: Run
 }
 
 pub(crate) async fn c3_what_is_not_idempotent_fails_as_broken<R: Runtime>(runtime: R) {
-    let there = resetting(3);
-    let channel = list(&runtime, &[there.address]).build().unwrap();
+    let (there, other) = (resetting(3), resetting(3));
+    let failures = FailureOptions { failures: 1, ..FailureOptions::DEFAULT };
+    let channel = list(&runtime, &[there.address, other.address])
+        .circuit_breaker(BreakerOptions::ConsecutiveFailures(failures))
+        .build()
+        .unwrap();
+    let only_there = CallOptions { servers: Some(vec![server(there.address)]), ..CallOptions::new() };
     warm_up(&channel, 3).await;
-    let error = channel.call(post("/")).await.unwrap_err();
+    let error = channel.call_with(post("/"), &only_there).await.unwrap_err();
     let codes: Vec<_> = error.report().attempts().iter().map(|attempt| attempt.code()).collect();
     assert_eq!(codes, [ErrorKind::Broken.into()], "{error}");
+    assert!(channel.usable(&server(there.address)), "it says nothing of the server");
     assert_eq!(channel.transport().resent(), 0);
     there.closed.reached(2).await;
-    new(channel.call(post("/")).await);
+    new(channel.call_with(post("/"), &only_there).await);
 }
 
 pub(crate) async fn c3_a_call_may_say_that_it_is_idempotent<R: Runtime>(runtime: R) {

@@ -86,7 +86,8 @@ fn c4_a_connection_whose_body_ends_on_another_runtime_is_closed() {
         body = Some(channel.call_with(get("/"), &options).await.unwrap().into_inner().into_body());
     });
     thread::scope(|scope| {
-        let reading = scope.spawn(|| on(&other, async { assert_eq!(body.unwrap().collect().await.unwrap(), "some text") }));
+        let reading =
+            scope.spawn(|| on(&other, async { assert_eq!(body.unwrap().collect().await.unwrap(), "some text") }));
         // The connection's own runtime has to run meanwhile: there is no other way for its bytes.
         on(&one, async { there.closed.reached(1).await });
         reading.join().unwrap();
