@@ -41,6 +41,7 @@ mod host;
 pub mod http;
 mod ids;
 mod list;
+mod lookup;
 mod naming;
 mod node;
 mod options;
@@ -73,6 +74,7 @@ pub use hedge_core::policy::{
 pub use hedge_core::policy::{ChannelConfig, service_config};
 pub use host::MAX_ATTEMPTS;
 pub use list::{ListError, ListUpdate, Refusal};
+pub use lookup::lookup;
 pub use naming::{NameError, Server, parse_servers};
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use reply::{Reply, Trace};

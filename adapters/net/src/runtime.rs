@@ -18,8 +18,9 @@ pub trait Runtime: Timer<Sleep: Send> + Clone + Send + Sync + 'static {
     /// A connection.
     type Io: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static;
 
-    /// Connects by TCP, without a time limit of its own. A name is resolved first, and the first of its addresses that
-    /// connects is used. What it connects to must be somebody else: see [`refuse_self`].
+    /// Connects by TCP, without a time limit of its own. A name is resolved first, for instance by
+    /// [`lookup`](crate::lookup()), and the first of its addresses that connects is used. What it connects to must be
+    /// somebody else: see [`refuse_self`].
     fn connect(&self, address: &Address) -> impl Future<Output = io::Result<Self::Io>> + Send;
 
     /// Runs a task in the background.

@@ -153,7 +153,7 @@ impl hedge_net::Runtime for Tokio {
     async fn connect(&self, address: &Address) -> io::Result<Self::Io> {
         let stream = match address {
             Address::Socket(address) => TcpStream::connect(address).await?,
-            Address::Name { host, port } => TcpStream::connect((&**host, *port)).await?,
+            Address::Name { host, port } => TcpStream::connect(&*hedge_net::lookup(host, *port).await?).await?,
         };
         hedge_net::refuse_self(stream.local_addr()?, stream.peer_addr()?)?;
         stream.set_nodelay(true)?;

@@ -124,6 +124,7 @@ macro_rules! every_test {
                 idle_connections_are_closed
                 t4_a_connection_that_the_server_closed_is_passed_over
                 a_connection_that_the_server_closes_is_not_kept
+                n4_a_name_is_looked_up_and_a_name_that_is_none_blames_no_server
                 no_task_outlives_its_channel
             }
             probes {

@@ -71,7 +71,7 @@ pub(crate) async fn a_probe_that_panics_has_no_answer<R: Runtime>(runtime: R) {
     let channel = list(&runtime, &there.each_ref().map(|there| there.address))
         .load_balancer("prequal")
         .probe_with(move |_| {
-            if count.fetch_add(1, SeqCst) % 2 == 0 {
+            if count.fetch_add(1, SeqCst).is_multiple_of(2) {
                 panics();
             }
             async { panics() }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use hedge_net::Runtime;
+use hedge_net::{Channel, ErrorKind, Runtime};
 
 use super::server::{TestServer, ok};
 use super::signal::Signal;
 use super::watched::Watched;
-use super::{assert_settled, both, get, list};
+use super::{PATIENCE, assert_settled, both, get, list};
 
 /// A server that answers with the connection's number, as often as each is told to.
 fn numbered(go_on: [Signal; 2]) -> TestServer {
@@ -127,6 +127,19 @@ pub(crate) async fn a_connection_that_the_server_closes_is_not_kept<R: Runtime>(
         assert_eq!(reply.report().attempts().len(), 1);
         assert_eq!(there.accepted.count(), times);
     }
+}
+
+pub(crate) async fn n4_a_name_is_looked_up_and_a_name_that_is_none_blames_no_server<R: Runtime>(runtime: R) {
+    let there = TestServer::answering(|_| ok("found"));
+    let build = |server: String| Channel::builder(runtime.clone(), server).timeout(PATIENCE).connect_timeout(PATIENCE);
+    let channel = build(format!("localhost:{}", there.address.port())).build().unwrap();
+    assert_eq!(channel.call(get("/")).await.unwrap().body().bytes().unwrap(), "found");
+
+    // A label has at most 63 bytes, so nothing is asked for this.
+    let channel = build(format!("{}:80", "x".repeat(64))).max_retry(0).build().unwrap();
+    let error = channel.call(get("/")).await.unwrap_err();
+    assert_eq!(error.report().attempts()[0].code(), ErrorKind::Local.into(), "{error}");
+    assert!(channel.servers().iter().all(|server| channel.usable(server)));
 }
 
 pub(crate) async fn no_task_outlives_its_channel<R: Runtime>(runtime: R) {
