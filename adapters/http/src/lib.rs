@@ -27,9 +27,11 @@
 mod grpc;
 mod header;
 mod pushback;
+mod statuses;
 
 pub use grpc::{grpc_code, judge_grpc};
 pub use pushback::pushback;
+pub use statuses::{RetryStatuses, StatusError};
 
 use hedge_core::policy::{Code, Idempotency, Judgement, Verdict};
 use http::{Method, Response};

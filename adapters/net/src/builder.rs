@@ -27,7 +27,7 @@ use crate::channel::{Channel, Inner, Judge};
 use crate::check::{Ask, Checks};
 use crate::fleet::Fleet;
 use crate::host::{CallHost, MAX_ATTEMPTS, MAX_IN_FLIGHT, Shared};
-use crate::http::{Http, HttpRetryPolicy};
+use crate::http::{Http, HttpRetryPolicy, RetryStatuses, StatusError};
 use crate::list::{Filter, ListError, MAX_SERVERS, Refusal, Servers};
 use crate::naming::{NameError, Named, Server};
 use crate::node::Balancer;
@@ -45,6 +45,8 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     limits: LimitOptions,
     policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
     retry_policy: Judge<T::Reply, T::Error>,
+    /// Whether what was asked for could be.
+    retry_statuses: Result<(), StatusError>,
     streaming: Option<Streaming<T>>,
     balancer: Option<Box<str>>,
     filter: Option<Filter>,
@@ -84,6 +86,17 @@ impl<R: Runtime> Builder<R, Http<R>> {
         self
     }
 
+    /// Statuses that are retried, each in \[400, 599\]: 429, 502, 503 and 504 are what people want. Default: none (R1). Takes
+    /// the place of a [retry policy](Self::retry_policy) that was set before. Another status is [`BuildError::RetryStatus`].
+    ///
+    /// A `Retry-After` speaks for its server (R4): another one is tried at once.
+    pub fn retry_statuses(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
+        self.retry_statuses = RetryStatuses::new(statuses).map(|statuses| {
+            self.retry_policy = Judge(Box::new(statuses));
+        });
+        self
+    }
+
     /// What a server that is down must answer before it takes calls again: a GET of `path` on a connection of its own, once
     /// one can be made, must be answered by a status of 2xx in the checks' time limit. Default: that it can be connected to is
     /// enough. A path that does not begin with `/` is [`BuildError::CheckPath`].
@@ -116,6 +129,7 @@ where
             limits: LimitOptions::SAFE,
             policy: None,
             retry_policy: Judge(Box::new(retry_policy)),
+            retry_statuses: Ok(()),
             streaming,
             balancer: None,
             filter: None,
@@ -407,6 +421,7 @@ where
             .and_then(|breaker| Recovering::new(breaker, self.recovery))
             .and_then(|breaker| Health::new(breaker, self.isolation_limit))
             .map_err(BuildError::Health)?;
+        self.retry_statuses.map_err(BuildError::RetryStatus)?;
         let application = self.application.transpose().map_err(|path| BuildError::CheckPath { path })?;
         if application.is_none() && self.checks.is_some_and(|options| options.application) {
             return Err(BuildError::NoApplicationCheck);
@@ -493,6 +508,8 @@ pub enum BuildError {
     Health(HealthError),
     /// The options of the checks ask for the application's, and there is none.
     NoApplicationCheck,
+    /// A status that cannot be retried.
+    RetryStatus(StatusError),
     /// What is to be checked is no path.
     CheckPath {
         /// The text.
@@ -518,6 +535,7 @@ impl fmt::Display for BuildError {
             Self::NoApplicationCheck => {
                 f.write_str("health check: the application's is asked for and missing: add .health_check_with(…)")
             }
+            Self::RetryStatus(error) => error.fmt(f),
             Self::CheckPath { path } => write!(f, "health check: {path:?} is no path; one begins with /"),
             Self::Options(error) => error.fmt(f),
         }

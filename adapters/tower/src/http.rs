@@ -1,6 +1,7 @@
 //! HTTP's ways: [`Http`].
 
 use hedge_core::policy::{Idempotency, Judgement, RetryPolicy, Verdict};
+use hedge_http::RetryStatuses;
 use http::{Request, Response};
 
 use crate::{CallOptions, Protocol, Report};
@@ -11,7 +12,8 @@ use crate::{CallOptions, Protocol, Report};
 /// * [`CallOptions`] in the request's extensions are the call's.
 /// * Unless those say otherwise, `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice, and no other method.
 /// * The [`Report`] is put into the response's extensions.
-/// * Below 500 a response is accepted, above it loses to what is in flight; errors are retried (R1).
+/// * Below 500 a response is accepted, above it loses to what is in flight; errors are retried (R1), and so are the statuses
+///   that [`retry_statuses`](Http::retry_statuses) names.
 /// * A response that is not accepted may push back by its headers (R4): see [`pushback`](hedge_http::pushback). A retry
 ///   policy of one's own makes its verdicts on responses by [`failure`](hedge_http::failure).
 ///
@@ -21,19 +23,26 @@ use crate::{CallOptions, Protocol, Report};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Http {
     silent: bool,
+    retried: RetryStatuses,
 }
 
 impl Http {
     /// Reports are put into the responses' extensions.
     #[must_use]
     pub const fn new() -> Self {
-        Self { silent: false }
+        Self { silent: false, retried: RetryStatuses::NONE }
     }
 
     /// The same without reports in responses, which saves allocations.
     #[must_use]
     pub const fn without_reports() -> Self {
-        Self { silent: true }
+        Self { silent: true, retried: RetryStatuses::NONE }
+    }
+
+    /// The same with statuses that are retried (R1).
+    #[must_use]
+    pub const fn retry_statuses(self, statuses: RetryStatuses) -> Self {
+        Self { retried: statuses, ..self }
     }
 }
 
@@ -60,7 +69,7 @@ impl<B: Clone, Reply> Protocol<Request<B>, Response<Reply>> for Http {
 impl<B, E> RetryPolicy<Response<B>, E> for Http {
     fn judge(&self, result: Result<&Response<B>, &E>) -> Judgement {
         match result {
-            Ok(response) => hedge_http::judge(response),
+            Ok(response) => self.retried.judge(response),
             Err(_) => Verdict::Retry.into(),
         }
     }

@@ -5,6 +5,7 @@ use std::{fmt, io};
 
 use ::http::Response;
 use hedge_core::policy::{AttemptError, DefaultRetryPolicy, ErrorKind, Judgement, RetryPolicy, Verdict};
+use hedge_http::RetryStatuses;
 
 use super::body::Body;
 use super::request::SourceFailed;
@@ -196,6 +197,16 @@ impl RetryPolicy<Response<Body>, HttpError> for HttpRetryPolicy {
     fn judge(&self, result: Result<&Response<Body>, &HttpError>) -> Judgement {
         match result {
             Ok(response) => hedge_http::judge(response),
+            error => DefaultRetryPolicy.judge(error),
+        }
+    }
+}
+
+/// As [`HttpRetryPolicy`], but that these statuses are retried.
+impl RetryPolicy<Response<Body>, HttpError> for RetryStatuses {
+    fn judge(&self, result: Result<&Response<Body>, &HttpError>) -> Judgement {
+        match result {
+            Ok(response) => RetryStatuses::judge(self, response),
             error => DefaultRetryPolicy.judge(error),
         }
     }

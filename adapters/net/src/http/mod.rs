@@ -7,8 +7,8 @@
 //! # Pushback
 //! A failed response may ask for a delay before the next attempt of its call, or for no further one (R4), in gRPC's
 //! `grpc-retry-pushback-ms` or in `Retry-After`. [`HttpRetryPolicy`] passes it on; as it retries no status, what that moves
-//! or cancels is a backup to come, or the retry of another attempt's failure. A retry policy of one's own makes its
-//! verdicts on responses by [`failure`], or asks [`pushback`] itself.
+//! or cancels is a backup to come, or the retry of another attempt's failure. [`RetryStatuses`] retries those that it names.
+//! A retry policy of one's own makes its verdicts on responses by [`failure`], or asks [`pushback`] itself.
 //!
 //! # Connections
 //! Each address has a stack of idle connections for each runtime: the one used last is used next, at most so many are kept
@@ -43,6 +43,6 @@ mod transport;
 
 pub use body::{Body, BodyError};
 pub use error::{BadRequest, HttpError, HttpRetryPolicy};
-pub use hedge_http::{failure, pushback};
+pub use hedge_http::{RetryStatuses, StatusError, failure, pushback};
 pub use request::{BoxBody, BoxError, OnceBody, RequestBody};
 pub use transport::Http;

@@ -135,6 +135,8 @@ macro_rules! every_test {
                 r4_grpc_pushback_moves_the_next_backup
                 r4_a_pushback_past_the_deadline_cancels_the_next_backup
                 r4_do_not_cancels_the_retry_of_another_attempts_failure
+                r4_retry_after_speaks_for_its_server
+                r1_a_status_that_is_no_failure_is_not_retried
                 r4_a_policy_of_ones_own_retries_when_the_server_says
             }
             servers {

@@ -8,13 +8,16 @@ use hedge_net::{Backoff, CallOptions, Code, Judgement, Kind, Report, RetryPolicy
 
 use super::server::{TestServer, busy, ok};
 use super::signal::Signal;
-use super::{assert_settled, get, list, server};
+use super::{assert_settled, get, list, refused, server};
 
 /// When backups are sent here.
 const DELAY: Duration = Duration::from_millis(2);
 
 /// When they are sent where a server has to answer before the next one.
 const UNHURRIED: Duration = Duration::from_millis(500);
+
+/// Longer than one of the delays that servers ask for.
+const WHOLE: hedge_core::time::Duration = hedge_core::time::Duration::from_secs(60);
 
 /// Much longer than [`DELAY`].
 const LATER: Duration = Duration::from_millis(60);
@@ -76,6 +79,25 @@ pub(crate) async fn r4_do_not_cancels_the_retry_of_another_attempts_failure<R: R
     assert!(error.report().elapsed() < Duration::from_secs(10).into(), "the backoff is not waited for");
     assert_eq!(unused.requests.count(), 0);
     assert_settled(&channel);
+}
+
+pub(crate) async fn r4_retry_after_speaks_for_its_server<R: Runtime>(runtime: R) {
+    for asked in ["retry-after: 1", "retry-after: 3600", "x-nothing: 1"] {
+        let asks = TestServer::answering(move |_| busy(asked));
+        let others = [TestServer::answering(|_| ok("another")), TestServer::stalling()];
+        let servers = [asks.address, others[0].address, others[1].address];
+        let channel = list(&runtime, &servers).retry_statuses([502, 503]).build().unwrap();
+        let options = CallOptions { timeout: Some(WHOLE.into()), ..in_order([&asks, &others[0], &others[1]]) };
+        let reply = channel.call_with(get("/"), &options).await.unwrap();
+        assert_eq!((reply.body().bytes().unwrap(), reply.report().attempts().len()), (&"another".into(), 2));
+        assert!(gap(reply.report(), 0) < Duration::from_secs(1), "at once: {:?}", reply.report());
+        assert_settled(&channel);
+    }
+}
+
+pub(crate) async fn r1_a_status_that_is_no_failure_is_not_retried<R: Runtime>(runtime: R) {
+    let error = list(&runtime, &[refused()]).retry_statuses([503, 200]).build().unwrap_err();
+    assert_eq!(error.to_string(), "retry status 200: must be in [400, 599]");
 }
 
 pub(crate) async fn r4_a_policy_of_ones_own_retries_when_the_server_says<R: Runtime>(runtime: R) {

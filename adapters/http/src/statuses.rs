@@ -1,0 +1,131 @@
+//! Statuses that are worth another attempt: [`RetryStatuses`].
+
+use std::fmt;
+
+use hedge_core::policy::{Judgement, Verdict};
+use http::{Response, StatusCode};
+
+use crate::{failure, judge};
+
+const FIRST: u16 = 400;
+const LAST: u16 = 599;
+
+/// Which statuses are retried (R1): another server may do better. None by default.
+///
+/// What a response with one of them asks by its headers counts, too (R4): a `Retry-After` speaks for its server, so another
+/// one is tried at once.
+///
+/// ```
+/// use hedge_core::policy::Verdict;
+/// use hedge_http::RetryStatuses;
+/// use http::Response;
+///
+/// let statuses = RetryStatuses::new([429, 502, 503, 504])?;
+/// let busy = Response::builder().status(503).body(())?;
+/// assert_eq!(statuses.judge(&busy).verdict, Verdict::Retry);
+///
+/// let error = RetryStatuses::new([503, 200]).unwrap_err();
+/// assert_eq!(error.to_string(), "retry status 200: must be in [400, 599]");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct RetryStatuses([u64; 4]);
+
+impl RetryStatuses {
+    /// None.
+    pub const NONE: Self = Self([0; 4]);
+
+    /// These; each in \[400, 599\].
+    ///
+    /// # Errors
+    /// The first that is out of that range.
+    pub fn new(statuses: impl IntoIterator<Item = u16>) -> Result<Self, StatusError> {
+        let mut set = Self::NONE;
+        for status in statuses {
+            let (word, bit) = place(status).ok_or(StatusError { status })?;
+            if let Some(word) = set.0.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        Ok(set)
+    }
+
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn contains(&self, status: StatusCode) -> bool {
+        place(status.as_u16()).is_some_and(|(word, bit)| self.0.get(word).is_some_and(|word| word & bit != 0))
+    }
+
+    /// As [`judge`], but that these are retried.
+    #[must_use]
+    pub fn judge<B>(&self, response: &Response<B>) -> Judgement {
+        if self.contains(response.status()) { failure(Verdict::Retry, response) } else { judge(response) }
+    }
+}
+
+impl fmt::Debug for RetryStatuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = (FIRST..=LAST).filter_map(|status| StatusCode::from_u16(status).ok());
+        f.debug_set().entries(all.filter(|status| self.contains(*status)).map(|status| status.as_u16())).finish()
+    }
+}
+
+/// The word and the bit of a status.
+fn place(status: u16) -> Option<(usize, u64)> {
+    let offset = status.checked_sub(FIRST).filter(|_| status <= LAST)?;
+    Some((usize::from(offset / 64), 1 << (offset % 64)))
+}
+
+/// A status that cannot be retried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StatusError {
+    /// The status.
+    pub status: u16,
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "retry status {}: must be in [{FIRST}, {LAST}]", self.status)
+    }
+}
+
+impl std::error::Error for StatusError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hedge_core::policy::{Code, Pushback};
+    use hedge_core::time::Duration;
+
+    #[test]
+    fn r1_the_named_statuses_are_retried_and_no_others() {
+        for named in FIRST..=LAST {
+            let statuses = RetryStatuses::new([named]).unwrap();
+            for status in 100..=999 {
+                let judgement = statuses.judge(&Response::builder().status(status).body(()).unwrap());
+                let expected = match status {
+                    _ if status == named => Verdict::Retry,
+                    ..500 => Verdict::Accept,
+                    _ => Verdict::Wait,
+                };
+                assert_eq!(judgement.verdict, expected, "{status} of {statuses:?}");
+            }
+        }
+        assert_eq!(format!("{:?}", RetryStatuses::new([599, 400, 503]).unwrap()), "{400, 503, 599}");
+    }
+
+    #[test]
+    fn r1_a_status_that_is_no_failure_is_refused() {
+        for status in [0, 99, 200, 399, 600, u16::MAX] {
+            assert_eq!(RetryStatuses::new([503, status]), Err(StatusError { status }));
+        }
+    }
+
+    #[test]
+    fn r4_a_retried_status_pushes_back() {
+        let response = Response::builder().status(429).header("retry-after", "2").body(()).unwrap();
+        let judgement = RetryStatuses::new([429]).unwrap().judge(&response);
+        assert_eq!(judgement.pushback, Some(Pushback::ServerAfter(Duration::from_secs(2))));
+        assert_eq!((judgement.verdict, judgement.code), (Verdict::Retry, Code(429)));
+    }
+}
