@@ -1,11 +1,13 @@
 //! Checks of servers whose connections broke (H1): [`Checks`], and the task that makes them, [`Checking`].
 //!
 //! A task a broken server: it comes with the break and ends when the server is back, has left the list, or the channel is
-//! gone. While all is well there is none.
+//! gone. While all is well there is none. It runs on the runtime of the call that found the server broken. If nothing polls
+//! that any more, the next call on another runtime takes the checks over.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
 
@@ -18,7 +20,7 @@ use crate::fleet::Fleet;
 use crate::node::Node;
 use crate::outage::Round;
 use crate::probe::Probing;
-use crate::runtime::{Runtime, before};
+use crate::runtime::{Runtime, RuntimeId, before};
 
 /// The application's own check: whether the server at an address is well. One that panics has failed.
 pub(crate) type Ask = Box<dyn Fn(Address) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
@@ -27,6 +29,8 @@ pub(crate) type Ask = Box<dyn Fn(Address) -> Pin<Box<dyn Future<Output = bool> +
 pub(crate) struct Checks {
     options: Mutex<CheckOptions>,
     application: Option<Ask>,
+    /// When a call is to look whether the tasks are run, in microseconds. The last number there is: no server is broken.
+    look_at: AtomicU64,
 }
 
 impl Checks {
@@ -34,11 +38,28 @@ impl Checks {
     pub(crate) fn new(options: CheckOptions, application: Option<Ask>) -> Result<Self, HealthError> {
         options.validate()?;
         let options = Mutex::new(CheckOptions { application: application.is_some(), ..options });
-        Ok(Self { options, application })
+        Ok(Self { options, application, look_at: AtomicU64::new(u64::MAX) })
     }
 
     pub(crate) fn options(&self) -> CheckOptions {
         *self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a task may not run before another runtime takes over.
+    pub(crate) fn patience(&self) -> Duration {
+        let CheckOptions { interval, timeout, .. } = self.options();
+        interval + interval + timeout + timeout
+    }
+
+    /// Whether it is time to look whether the tasks are run; says so once.
+    pub(crate) fn is_look_due(&self, now: Instant) -> bool {
+        let due = now.as_micros() >= self.look_at.load(Ordering::Relaxed);
+        due && now.as_micros() >= self.look_at.swap(u64::MAX, Ordering::Relaxed)
+    }
+
+    /// Makes a call look at `at`, at the latest.
+    pub(crate) fn look_at(&self, at: Instant) {
+        self.look_at.fetch_min(at.as_micros(), Ordering::Relaxed);
     }
 
     /// Changes the interval, for tasks that are told to look.
@@ -62,6 +83,9 @@ pub(crate) trait Ground: Send + Sync {
     /// The time.
     fn clock(&self) -> Instant;
 
+    /// Which runtime this is.
+    fn here(&self) -> RuntimeId;
+
     /// Checks a server in the background.
     fn check(&self, checking: Checking);
 
@@ -72,6 +96,10 @@ pub(crate) trait Ground: Send + Sync {
 impl<R: Runtime> Ground for R {
     fn clock(&self) -> Instant {
         self.now()
+    }
+
+    fn here(&self) -> RuntimeId {
+        self.id()
     }
 
     fn check(&self, checking: Checking) {
@@ -140,6 +168,7 @@ impl Checking {
         if !outage.runs(self.round) {
             return None;
         }
+        outage.ran(now);
         if outage.take_hurried() {
             self.checker.handle(now, CheckInput::Now);
         }

@@ -80,8 +80,11 @@ impl Fleet {
         }
     }
 
-    /// A call starts: sends the probes that are due.
+    /// A call starts: sends the probes that are due, and looks after the checks.
     pub(crate) fn call_started(self: &Arc<Self>, now: Instant) {
+        if let Some(checks) = self.checks.as_ref().filter(|checks| checks.is_look_due(now)) {
+            self.look_after(checks, now);
+        }
         let Some(probes) = &self.probes else { return };
         let list = self.load();
         let view = View { nodes: &list.nodes, health: &self.health, own: &[], now };
@@ -110,15 +113,41 @@ impl Fleet {
         if state.broken || state.gone {
             return;
         }
+        let Some(checker) = self.checker(checks, now) else { return };
+        let round = state.begin(self.ground.here(), now);
+        self.publish(node, true, now);
+        drop(state);
+        checks.look_at(now + checks.patience());
+        self.ground.check(Checking::new(self, node, checker, round));
+    }
+
+    /// The checker of a server whose connection broke, which has been published.
+    fn checker(&self, checks: &Checks, now: Instant) -> Option<Checker> {
         // Its options are checked whenever they are set.
-        let Ok(mut checker) = Checker::new(checks.options(), &self.seeds) else { return };
+        let mut checker = Checker::new(checks.options(), &self.seeds).ok()?;
         checker.handle(now, CheckInput::Broken);
         // What it asks for first is to publish that.
         checker.poll(now);
-        let round = state.begin();
-        self.publish(node, true, now);
-        drop(state);
-        self.ground.check(Checking::new(self, node, checker, round));
+        Some(checker)
+    }
+
+    /// Takes over the checks whose tasks another runtime does not run any more.
+    #[cold]
+    fn look_after(self: &Arc<Self>, checks: &Checks, now: Instant) {
+        let (here, patience) = (self.ground.here(), checks.patience());
+        let list = self.load();
+        for node in list.nodes.all().iter().filter(|node| node.health.is_broken()) {
+            checks.look_at(now + patience);
+            let mut state = node.outage.lock();
+            if !state.is_left_alone(here, now, patience) {
+                continue;
+            }
+            let Some(mut checker) = self.checker(checks, now) else { continue };
+            checker.handle(now, CheckInput::Now);
+            let round = state.begin(here, now);
+            drop(state);
+            self.ground.check(Checking::new(self, node, checker, round));
+        }
     }
 
     /// A server is back, or its checks have ended for another reason: the next connection that is refused will tell.

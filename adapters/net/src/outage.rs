@@ -3,6 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use hedge_core::time::{Duration, Instant};
+
+use crate::runtime::RuntimeId;
+
 /// What [`ServerHealth::is_broken`](hedge_core::health::ServerHealth::is_broken) goes by, and what the task that checks the
 /// server is told. Calls never look at it.
 #[derive(Debug, Default)]
@@ -18,6 +22,9 @@ pub(crate) struct State {
     hurried: bool,
     /// The latest break.
     round: Round,
+    /// Where the task runs, and when it last did.
+    runs_on: RuntimeId,
+    ran_at: Instant,
     /// How often there was something for the task to look at.
     news: u32,
     task: Option<Waker>,
@@ -28,12 +35,23 @@ pub(crate) struct State {
 pub(crate) struct Round(u32);
 
 impl State {
-    /// The connection broke.
-    pub(crate) const fn begin(&mut self) -> Round {
+    /// The connection broke, or a task on another runtime takes the checks over. A task that was there before ends.
+    pub(crate) const fn begin(&mut self, runtime: RuntimeId, now: Instant) -> Round {
         self.broken = true;
         self.hurried = false;
         self.round = Round(self.round.0.wrapping_add(1));
+        (self.runs_on, self.ran_at) = (runtime, now);
         self.round
+    }
+
+    /// The task runs.
+    pub(crate) const fn ran(&mut self, now: Instant) {
+        self.ran_at = now;
+    }
+
+    /// Whether the task has not run for `patience`, and would have to on another runtime.
+    pub(crate) fn is_left_alone(&self, runtime: RuntimeId, now: Instant, patience: Duration) -> bool {
+        self.broken && !self.gone && self.runs_on != runtime && now.since(self.ran_at) >= patience
     }
 
     /// Whether the server is to be checked after that break.

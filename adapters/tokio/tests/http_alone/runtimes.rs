@@ -3,11 +3,13 @@ use std::future::Future;
 use std::thread;
 use std::time::Duration;
 
+use hedge_net::CheckOptions;
 use hedge_tokio::{BodyMode, CallOptions, Tokio};
 use tokio::runtime::{Builder, Runtime};
 
+use super::common::mortal::Mortal;
 use super::common::server::{TestServer, ok};
-use super::common::{self, HttpChannel, get, list};
+use super::common::{self, HttpChannel, get, list, server};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -94,4 +96,42 @@ fn c4_a_connection_whose_body_ends_on_another_runtime_is_closed() {
     });
     on(&other, call(&channel));
     assert_eq!(there.accepted.count(), 2);
+}
+
+/// The runtime that found a server broken is not polled any more: calls on another take its checks over.
+#[test]
+fn h1_checks_go_on_where_calls_are_made() {
+    let (there, mut dies) = (TestServer::answering(|_| ok("")), Mortal::start());
+    let often = Duration::from_millis(20).into();
+    let channel = list(&Tokio::new(), &[there.address, dies.address])
+        .health_checks(CheckOptions { interval: often, timeout: often, ..CheckOptions::DEFAULT })
+        .build()
+        .unwrap();
+    let (one, other) = (runtime(), runtime());
+    dies.kill();
+    let it = server(dies.address);
+    on(&one, async {
+        while channel.usable(&it) {
+            channel.call(get("/")).await.unwrap();
+        }
+    });
+    dies.restart();
+    for usable in [true, false] {
+        on(&other, async {
+            while channel.usable(&it) != usable {
+                channel.call(get("/")).await.unwrap();
+                if usable {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        });
+        if usable {
+            dies.kill();
+        }
+    }
+    on(&one, async {
+        // Its task has come to its next check meanwhile.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!channel.usable(&it), "the task that was there first has nothing to say any more");
+    });
 }
