@@ -36,11 +36,13 @@ fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
 /// An answer that many may have: an error is told by its kind and its words.
 type Answer = Result<Arc<[IpAddr]>, (io::ErrorKind, Arc<str>)>;
 
+type Resolve = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
 type Waiters = Vec<oneshot::Sender<Answer>>;
 
 /// Look-ups under way, and those that wait for a thread.
 struct Lookups {
-    resolve: Box<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>,
+    resolve: Box<Resolve>,
     state: Mutex<State>,
 }
 

@@ -25,15 +25,9 @@ pub(super) struct Sending<'a, R> {
     attempt: &'a AttemptInfo<Address>,
     pool: &'a Arc<Pool<R>>,
     outgoing: Outgoing<'a>,
-}
-
-/// What became of a request on a connection that had been idle.
-enum Reused {
-    Answered(Answer),
-    /// It never left, and is there for the next connection.
-    Unsent,
-    /// It may have left, and says nothing of the server: it goes once more, on a new connection.
-    Lost,
+    /// It may have left on a connection that had been idle, whose break says nothing of the server: it goes once more, on a
+    /// new connection.
+    lost: bool,
 }
 
 impl<'a, R: Runtime> Sending<'a, R> {
@@ -49,22 +43,22 @@ impl<'a, R: Runtime> Sending<'a, R> {
     ) -> Result<Self, HttpError> {
         let outgoing =
             Outgoing { request, host: &pool.host, head: Some(request::head(request, &pool.host)?), unsent: None };
-        Ok(Self { runtime, attempt, pool, outgoing })
+        Ok(Self { runtime, attempt, pool, outgoing, lost: false })
     }
 
     /// Sends it. `again` is told when it goes once more because a connection that had been idle broke under it.
     pub(super) async fn send(mut self, again: impl FnOnce()) -> Result<Answer, HttpError> {
-        let mut connect_deadline = self.attempt.connect_deadline;
-        while let Some(kept) = self.pool.take(self.attempt.started) {
-            match self.reuse(kept).await? {
-                Reused::Answered(answer) => return Ok(answer),
-                Reused::Unsent => {}
-                Reused::Lost => {
-                    again();
-                    connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
-                    break;
-                }
+        while !self.lost
+            && let Some(kept) = self.pool.take(self.attempt.started)
+        {
+            if let Some(answer) = self.reuse(kept).await? {
+                return Ok(answer);
             }
+        }
+        let mut connect_deadline = self.attempt.connect_deadline;
+        if self.lost {
+            again();
+            connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
         }
         let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline).await?;
         let traffic = Arc::clone(&connection.traffic);
@@ -82,7 +76,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
         }
     }
 
-    async fn reuse(&mut self, Kept { connection, since }: Kept) -> Result<Reused, HttpError> {
+    /// Sends it on a connection that had been idle; `None` if it did not leave, or is lost.
+    async fn reuse(&mut self, Kept { connection, since }: Kept) -> Result<Option<Answer>, HttpError> {
         let traffic = Arc::clone(&connection.traffic);
         let (connection, message) = self.load(connection)?;
         let sent = message.body().sent();
@@ -93,9 +88,9 @@ impl<'a, R: Runtime> Sending<'a, R> {
         let result = connection.send(message).await;
         silence.deadline = None;
         let error = match result {
-            Ok((connection, response)) => return Ok(Reused::Answered((Busy { connection, sent }, response))),
+            Ok((connection, response)) => return Ok(Some((Busy { connection, sent }, response))),
             Err(error) => match self.unsent(error) {
-                Ok(_) => return Ok(Reused::Unsent),
+                Ok(_) => return Ok(None),
                 Err(error) => error,
             },
         };
@@ -105,17 +100,15 @@ impl<'a, R: Runtime> Sending<'a, R> {
         }
         self.pool.close_idle_since(since);
         if !traffic.has_left() && self.outgoing.can_be_made_again() {
-            return Ok(Reused::Unsent);
+            return Ok(None);
         }
         // A server that had that much time may have broken by what it was asked.
         let took = self.runtime.now().since(sent_at);
         if self.patience().is_some_and(|patience| took > patience) {
             return Err(HttpError::sent(error));
         }
-        if self.attempt.idempotent && self.outgoing.can_be_made_again() {
-            return Ok(Reused::Lost);
-        }
-        Err(HttpError::Stale(error))
+        self.lost = self.attempt.idempotent && self.outgoing.can_be_made_again();
+        if self.lost { Ok(None) } else { Err(HttpError::Stale(error)) }
     }
 
     /// The connect timeout; `None` if there is none.
