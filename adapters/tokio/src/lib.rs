@@ -35,7 +35,7 @@
 //! ```
 //!
 //! Calls and streaming bodies must be polled within a tokio runtime that has its I/O and time enabled. A channel may be
-//! made anywhere, and serve several runtimes; a connection lives on the one that made it.
+//! made anywhere, and serve several runtimes; a connection lives on the one that made it, and serves calls there.
 //!
 //! # Options from a file
 //!

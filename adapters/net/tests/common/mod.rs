@@ -115,6 +115,7 @@ macro_rules! every_test {
                 a_probe_that_panics_has_no_answer
                 b2_a_policy_that_panics_ends_neither_call_nor_count
                 b2_a_policy_that_panics_refuses
+                l20_a_caller_sees_the_panic_of_what_it_runs_and_counts_settle
                 n3_a_filter_may_not_set_the_list_of_its_own_channel
             }
             pooling {

@@ -1,7 +1,7 @@
 //! The program's own code that panics.
 
-use std::future::poll_fn;
-use std::panic::resume_unwind;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use hedge_core::policy::Ended;
 use hedge_core::time::Instant;
+use hedge_net::http::{Body, HttpError, RequestBody};
 use hedge_net::{
-    BackupDelay, BackupPolicy, BodyMode, CallOptions, Channel, CheckOptions, Denial, Extra, ListError, Runtime,
+    BackupDelay, BackupPolicy, BodyMode, CallOptions, Channel, CheckOptions, Denial, Extra, Judgement, ListError, Runtime,
 };
 
+use super::bodies::Text;
 use super::mortal::nobody_yet;
 use super::server::{TestServer, ok, status};
 use super::signal::Signal;
@@ -129,6 +131,33 @@ pub(crate) async fn b2_a_policy_that_panics_ends_neither_call_nor_count<R: Runti
         assert_settled(channel);
     }
     assert_eq!(its_own.latencies().count(), 3, "what is counted beside the policy is counted all the same");
+}
+
+/// Whether a future panics; it is dropped then.
+async fn unwinds<F: Future>(future: F) -> bool {
+    let mut future = Box::pin(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx).map(drop))) {
+        Ok(poll) => poll.map(|()| false),
+        Err(_) => Poll::Ready(true),
+    })
+    .await
+}
+
+pub(crate) async fn l20_a_caller_sees_the_panic_of_what_it_runs_and_counts_settle<R: Runtime>(runtime: R) {
+    let there = TestServer::answering(|_| ok("text"));
+    let judge = |_: Result<&http::Response<Body>, &HttpError>| -> Judgement { panics() };
+    let channel = list(&runtime, &[there.address]).retry_policy(judge).build().unwrap();
+    for body in [BodyMode::Buffered, BodyMode::Streaming] {
+        let options = CallOptions { body, ..CallOptions::new() };
+        assert!(unwinds(channel.call_with(get("/"), &options)).await);
+        assert_settled(&channel);
+    }
+
+    let channel = list(&runtime, &[there.address]).build().unwrap();
+    let no_body = || RequestBody::factory(|| -> Text { panics() });
+    assert!(unwinds(channel.call(http::Request::put("/").body(no_body()).unwrap())).await);
+    assert_settled(&channel);
+    assert_eq!(channel.call(get("/")).await.unwrap().body().bytes().unwrap(), "text");
 }
 
 pub(crate) async fn b2_a_policy_that_panics_refuses<R: Runtime>(runtime: R) {
