@@ -239,8 +239,8 @@ where
 
     /// Who decides on backups and retries of this channel. Default: nobody refuses.
     ///
-    /// A policy that is kept at hand too can be asked what it has seen: an [`AdaptiveDelay`](policy::AdaptiveDelay), whose
-    /// delay follows the latencies, or a [`Shadow`](policy::Shadow), which sends no backup and counts what some would do.
+    /// A policy that is kept at hand too can be asked what it has seen: an [`AdaptiveDelay`](crate::AdaptiveDelay), whose
+    /// delay follows the latencies, or a [`Shadow`](crate::Shadow), which sends no backup and counts what some would do.
     pub fn backup_policy(mut self, policy: Arc<dyn BackupPolicy + Send + Sync>) -> Self {
         self.policy = Some(policy);
         self
