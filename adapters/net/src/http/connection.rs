@@ -37,6 +37,37 @@ pub(super) struct Busy {
     pub(super) sent: Option<Sent>,
 }
 
+/// What hyper answers.
+pub(super) type Reply = Result<Response<Incoming>, TrySendError<Request<SendBody>>>;
+
+/// A connection that has been given a request. The future of the reply is apart from it: it has room for the request, which
+/// an attempt should not have twice.
+pub(super) struct Asked(Connection);
+
+impl Asked {
+    /// Awaits the reply; answers it, and the connection if it can go on.
+    pub(super) async fn replied(
+        self,
+        mut reply: Pin<&mut impl Future<Output = Reply>>,
+    ) -> Result<(Option<Connection>, Response<Incoming>), TrySendError<Request<SendBody>>> {
+        let Self(Connection { sender, mut open, traffic, runtime }) = self;
+        let mut sender = Some(sender);
+        let reply = poll_fn(|cx| {
+            let ended = open.poll_canceled(cx).is_ready();
+            let answer = reply.as_mut().poll(cx);
+            if answer.is_ready() || !ended {
+                return answer;
+            }
+            // The task has ended while the request was put into its channel, and has not seen it: nobody would ever take it
+            // out. It comes back when the channel goes, which is when its sender does.
+            sender = None;
+            reply.as_mut().poll(cx)
+        })
+        .await?;
+        Ok((sender.map(|sender| Connection { sender, open, traffic, runtime }), reply))
+    }
+}
+
 impl Connection {
     /// Connects by `deadline`.
     pub(super) async fn open<R: Runtime>(
@@ -64,29 +95,13 @@ impl Connection {
         Ok(Self { sender, open, traffic, runtime: runtime.id() })
     }
 
-    /// Sends a request; answers the reply, and the connection if it can go on. What is handed back in the error has not
+    /// Sends a request; what is answered is to be awaited by [`Asked::replied`]. What is handed back in the error has not
     /// left.
-    pub(super) async fn send(
-        self,
-        request: Request<SendBody>,
-    ) -> Result<(Option<Self>, Response<Incoming>), TrySendError<Request<SendBody>>> {
-        let Self { mut sender, mut open, traffic, runtime } = self;
+    pub(super) fn send(self, request: Request<SendBody>) -> (Asked, impl Future<Output = Reply>) {
+        let Self { mut sender, open, traffic, runtime } = self;
         traffic.begin();
-        let mut reply = pin!(sender.try_send_request(request));
-        let mut sender = Some(sender);
-        let reply = poll_fn(|cx| {
-            let ended = open.poll_canceled(cx).is_ready();
-            let answer = reply.as_mut().poll(cx);
-            if answer.is_ready() || !ended {
-                return answer;
-            }
-            // The task has ended while the request was put into its channel, and has not seen it: nobody would ever take it
-            // out. It comes back when the channel goes, which is when its sender does.
-            sender = None;
-            reply.as_mut().poll(cx)
-        })
-        .await?;
-        Ok((sender.map(|sender| Self { sender, open, traffic, runtime }), reply))
+        let reply = sender.try_send_request(request);
+        (Asked(Self { sender, open, traffic, runtime }), reply)
     }
 
     /// Ready when the next request may be sent; an error once it never will.

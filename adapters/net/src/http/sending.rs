@@ -1,5 +1,7 @@
 //! One attempt's request on its way out: over a connection that is idle, else over a new one (C3, T4).
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use ::http::{HeaderValue, Request, Response};
@@ -8,10 +10,10 @@ use hedge_core::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-use super::connection::{Busy, Connection};
+use super::connection::{Asked, Busy, Connection, Reply};
 use super::error::HttpError;
 use super::pool::{Home as _, Kept, Pool};
-use super::request::{self, RequestBody, SendBody};
+use super::request::{self, RequestBody, SendBody, Sent};
 use super::traffic::Traffic;
 use crate::address::Address;
 use crate::runtime::Runtime;
@@ -47,7 +49,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
     }
 
     /// Sends it. `again` is told when it goes once more because a connection that had been idle broke under it.
-    pub(super) async fn send(mut self, again: impl FnOnce()) -> Result<Answer, HttpError> {
+    pub(super) async fn send(&mut self, again: impl FnOnce()) -> Result<Answer, HttpError> {
         while !self.lost
             && let Some(kept) = self.pool.take(self.attempt.started)
         {
@@ -62,9 +64,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
         }
         let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline).await?;
         let traffic = Arc::clone(&connection.traffic);
-        let (connection, message) = self.load(connection)?;
-        let sent = message.body().sent();
-        match connection.send(message).await {
+        let (sent, asked, reply) = self.hand_over(connection)?;
+        match asked.replied(pin!(reply)).await {
             Ok((connection, response)) => Ok((Busy { connection, sent }, response)),
             Err(error) => Err(match self.unsent(error) {
                 Ok(error) => HttpError::Unsent(error),
@@ -79,13 +80,12 @@ impl<'a, R: Runtime> Sending<'a, R> {
     /// Sends it on a connection that had been idle; `None` if it did not leave, or is lost.
     async fn reuse(&mut self, Kept { connection, since }: Kept) -> Result<Option<Answer>, HttpError> {
         let traffic = Arc::clone(&connection.traffic);
-        let (connection, message) = self.load(connection)?;
-        let sent = message.body().sent();
+        let (sent, asked, reply) = self.hand_over(connection)?;
         let sent_at = self.runtime.now();
         let deadline = self.attempt.remaining.map(|remaining| self.attempt.started + remaining);
         let mut silence =
             Silence { runtime: self.runtime, pool: self.pool, traffic: &traffic, since: sent_at, deadline };
-        let result = connection.send(message).await;
+        let result = asked.replied(pin!(reply)).await;
         silence.deadline = None;
         let error = match result {
             Ok((connection, response)) => return Ok(Some((Busy { connection, sent }, response))),
@@ -116,10 +116,18 @@ impl<'a, R: Runtime> Sending<'a, R> {
         self.attempt.connect_deadline.map(|until| until.since(self.attempt.started))
     }
 
-    /// What a connection is to send. Made no sooner, as making a body may take as long as its maker likes.
-    fn load(&mut self, connection: Connection) -> Result<(Connection, Request<SendBody>), HttpError> {
+    /// Gives a connection what it is to send, made no sooner, as making a body may take as long as its maker likes. Answers
+    /// what tells that the body has left, and what is to be awaited.
+    fn hand_over(
+        &mut self,
+        connection: Connection,
+    ) -> Result<(Option<Sent>, Asked, impl Future<Output = Reply> + use<R>), HttpError> {
         match self.outgoing.take() {
-            Ok(message) => Ok((connection, message)),
+            Ok(message) => {
+                let sent = message.body().sent();
+                let (asked, reply) = connection.send(message);
+                Ok((sent, asked, reply))
+            }
             Err(error) => {
                 Arc::clone(self.pool).give_back(connection);
                 Err(error)
@@ -131,7 +139,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
     fn unsent(&mut self, mut error: TrySendError<Request<SendBody>>) -> Result<hyper::Error, HttpError> {
         match error.take_message() {
             Some(message) => {
-                self.outgoing.unsent = Some(message);
+                self.outgoing.unsent = Some(Box::new(message));
                 Ok(error.into_error())
             }
             None => Err(HttpError::sent(error.into_error())),
@@ -154,13 +162,14 @@ struct Outgoing<'a> {
     host: &'a HeaderValue,
     /// As it was checked before anything was connected.
     head: Option<Request<()>>,
-    unsent: Option<Request<SendBody>>,
+    /// What came back: seldom, so it takes no room of the attempt's.
+    unsent: Option<Box<Request<SendBody>>>,
 }
 
 impl Outgoing<'_> {
     fn take(&mut self) -> Result<Request<SendBody>, HttpError> {
         if let Some(message) = self.unsent.take() {
-            return Ok(message);
+            return Ok(*message);
         }
         let head = self.head.take().map_or_else(|| request::head(self.request, self.host), Ok)?;
         let body = self.request.body().open()?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -112,7 +113,8 @@ async fn passes<R: Runtime>(runtime: &R, address: &Address, path: PathAndQuery) 
     let message = request::head(&request, &host)?.map(|()| SendBody::Bytes(None));
     // The checker's time limit is whoever drops this.
     let connection = Connection::open(runtime, address, None).await?;
-    let answer = connection.send(message).await;
+    let (asked, reply) = connection.send(message);
+    let answer = asked.replied(pin!(reply)).await;
     Ok(answer.is_ok_and(|(_, response)| response.status().is_success()))
 }
 
