@@ -16,8 +16,8 @@ use hedge_core::health::{
 };
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{
-    Backoff, BackupDelay, BackupPolicy, CallLatencies, CallOptions, ChannelOptions, ConfigError, FailMode,
-    Idempotency, RetryPolicy, Setup, Timeout, Warning, Warnings,
+    Backoff, BackupDelay, BackupPolicy, CallLatencies, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency,
+    RetryPolicy, Setup, Timeout, Warning, Warnings,
 };
 use hedge_core::time::Instant;
 

@@ -11,7 +11,8 @@ use hedge_core::policy::Ended;
 use hedge_core::time::Instant;
 use hedge_net::http::{Body, HttpError, RequestBody};
 use hedge_net::{
-    BackupDelay, BackupPolicy, BodyMode, CallOptions, Channel, CheckOptions, Denial, Extra, Judgement, ListError, Runtime,
+    BackupDelay, BackupPolicy, BodyMode, CallOptions, Channel, CheckOptions, Denial, Extra, Judgement, ListError,
+    Runtime,
 };
 
 use super::bodies::Text;
