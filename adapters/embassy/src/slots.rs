@@ -99,17 +99,20 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slot<'_, M, SLOTS, BYT
 
 impl<M: RawMutex, const SLOTS: usize> Drop for WakesNext<'_, M, SLOTS> {
     fn drop(&mut self) {
-        self.0.wake_first(1);
+        self.0.pass_on(1, None);
     }
 }
 
 impl<M: RawMutex, const WAITERS: usize> Queue<M, WAITERS> {
-    /// Wakes the first in line, after so many buffers were given back.
-    fn wake_first(&self, back: usize) {
+    /// Wakes the first in line, after so many buffers were given back, or after one that waited has gone.
+    fn pass_on(&self, back: usize, gone: Option<u32>) {
         self.0.lock(|waiters| {
-            let waiters = &mut *waiters.borrow_mut();
-            waiters.lent = waiters.lent.saturating_sub(back);
-            if let Some((_, waker)) = waiters.waiting.first() {
+            let Waiters { waiting, lent, .. } = &mut *waiters.borrow_mut();
+            *lent = lent.saturating_sub(back);
+            if let Some(place) = waiting.iter().position(|(ticket, _)| Some(*ticket) == gone) {
+                drop(waiting.remove(place));
+            }
+            if let Some((_, waker)) = waiting.first() {
                 waker.wake_by_ref();
             }
         });
@@ -141,9 +144,8 @@ impl<M: RawMutex, const WAITERS: usize> Place<'_, M, WAITERS> {
 
     fn leave(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.queue.0.lock(|waiters| waiters.borrow_mut().waiting.retain(|(waiting, _)| *waiting != ticket));
-            // If this was woken for a buffer and goes without it, somebody else has to hear of it.
-            self.queue.wake_first(0);
+            // If this was woken for a buffer and goes without it, another has to hear of it.
+            self.queue.pass_on(0, Some(ticket));
         }
     }
 }
