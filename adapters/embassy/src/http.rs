@@ -136,20 +136,20 @@ pub(crate) fn exchange<'a, C: Read + Write>(
                     continue;
                 }
             }
-            let progress = match turns.take(connection.read(receiver.space())).await {
+            let error = match turns.take(connection.read(receiver.space())).await {
                 // None is the end of what the server sends, and there is space until the response is whole.
-                Some(Ok(bytes)) => receiver.received(bytes).map_err(Error::from),
-                Some(Err(error)) => Err(Error::Broken(error.kind())),
-                None if broke.is_some() => Err(Error::Closed),
+                Some(Ok(bytes)) => match receiver.received(bytes) {
+                    Ok(Progress::More) => continue,
+                    Ok(Progress::Done) => {
+                        return receiver.response().map(|response| response.layout()).ok_or(Error::Closed);
+                    }
+                    Err(error) => error.into(),
+                },
+                Some(Err(error)) => Error::Broken(error.kind()),
+                None if broke.is_some() => Error::Closed,
                 None => continue,
             };
-            match progress {
-                Ok(Progress::More) => {}
-                Ok(Progress::Done) => {
-                    return receiver.response().map(|response| response.layout()).ok_or(Error::Closed);
-                }
-                Err(error) => return Err(broke.map_or(error, Error::Broken)),
-            }
+            return Err(broke.map_or(error, Error::Broken));
         }
     }
 }
