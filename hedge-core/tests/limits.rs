@@ -132,7 +132,7 @@ impl BudgetBound {
     }
 }
 
-fn ratios() -> [(Fraction, RatioOptions); 5] {
+fn ratios() -> [(Fraction, RatioOptions); 7] {
     let options = |ratio: Fraction, window_size_seconds, burst| {
         let max_backup_ratio = ratio.value();
         (ratio, RatioOptions { max_backup_ratio, window_size_seconds, burst, ..RatioOptions::DEFAULT })
@@ -143,6 +143,8 @@ fn ratios() -> [(Fraction, RatioOptions); 5] {
         options(Fraction(1, 100), 60, 3),
         options(Fraction(99, 100), 3, 1),
         options(Fraction(2, 3), 3_600, 0),
+        options(Fraction(1, 7), 5, 0),
+        options(Fraction(3, 11), 17, 2),
     ]
 }
 
@@ -162,12 +164,19 @@ fn budgets() -> [(Fraction, BudgetOptions); 5] {
 
 #[test]
 fn b3_exact_never_exceeds_its_bound_on_one_thread() {
+    never_exceeds_its_bound::<64>(0);
+    never_exceeds_its_bound::<16>(1 << 50);
+    never_exceeds_its_bound::<4>(1_770_000_000_000_000);
+}
+
+/// Counted in so many buckets, from an origin of time.
+fn never_exceeds_its_bound<const N: usize>(origin: u64) {
     for (seed, (ratio, options)) in (1..).zip(ratios()) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let limit: RatioLimit = RatioLimit::new(options).unwrap();
+        let limit: RatioLimit<N> = RatioLimit::new(options).unwrap();
         let mut bound = RatioBound::new(ratio, options);
-        let (mut now, mut grants, mut refusals) = (0, 0, 0);
-        for _ in 0..EVENTS / 5 {
+        let (mut now, mut grants, mut refusals) = (origin, 0, 0);
+        for _ in 0..EVENTS / 20 {
             now += pause(&mut rng);
             let at = Instant::from_micros(now);
             if rng.bool() {
@@ -185,7 +194,7 @@ fn b3_exact_never_exceeds_its_bound_on_one_thread() {
                 refusals += 1;
             }
         }
-        println!("seed {seed}: {grants} granted, {refusals} refused");
+        println!("{N} buckets, seed {seed}: {grants} granted, {refusals} refused");
         assert!(grants > 0 && refusals > 0);
     }
 }

@@ -10,6 +10,8 @@ use crate::window::SlidingCount;
 const ATTEMPT: u32 = 1_000;
 /// What fits beside the time.
 const MOST: u32 = 16_000;
+/// A clock that went back by up to so many milliseconds stands still: 67 s.
+const LATE: u64 = 1 << 16;
 
 /// The options of a [`Budget`].
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -128,8 +130,15 @@ impl Budget {
 
     fn grant(&self, now: Instant) -> Result<(), Denial> {
         self.withdraw(now)?;
-        let within = |maximum: &Maximum| maximum.granted.add_if(now, 1, |granted| granted < maximum.per_second.into());
-        if self.maximum.as_ref().is_none_or(within) {
+        match &self.maximum {
+            Some(maximum) => self.grant_within(maximum, now),
+            None => Ok(()),
+        }
+    }
+
+    #[inline(never)]
+    fn grant_within(&self, maximum: &Maximum, now: Instant) -> Result<(), Denial> {
+        if maximum.granted.add_if(now, 1, |granted| granted < maximum.per_second.into()) {
             return Ok(());
         }
         self.deposit(now, ATTEMPT);
@@ -144,13 +153,22 @@ impl Budget {
         let millis = millis(now);
         let mut word = self.account.load(Ordering::SeqCst);
         // Where time is paid for already, in few steps between a load and its exchange.
-        while Account::of(word).at == millis && Account::of(word).held >= ATTEMPT {
+        while Account::of(word).at == millis {
+            if Account::of(word).held < ATTEMPT {
+                return Err(Denial::Budget);
+            }
             let paid = word - u64::from(ATTEMPT);
             match self.account.compare_exchange(word, paid, Ordering::Relaxed, Ordering::SeqCst) {
                 Ok(_) => return Ok(()),
                 Err(changed) => word = changed,
             }
         }
+        self.withdraw_anew(now)
+    }
+
+    /// The same where time has passed.
+    #[inline(never)]
+    fn withdraw_anew(&self, now: Instant) -> Result<(), Denial> {
         if self.change(now, |held| held.checked_sub(ATTEMPT)) { Ok(()) } else { Err(Denial::Budget) }
     }
 
@@ -161,7 +179,20 @@ impl Budget {
             let account = Account::of(word).paid_until(now, self.minimum, self.most);
             to(account.held).map(|held| Account { held: held.min(self.most), ..account }.word())
         });
-        changed.is_ok()
+        match changed {
+            Ok(_) => true,
+            Err(word) if Account::of(word).is_ahead(now) => self.go_back(word, now),
+            Err(_) => false,
+        }
+    }
+
+    /// Nothing could be taken, and the clock has gone back: if by a lot, it is to be known since when, or no time would ever
+    /// have passed.
+    #[cold]
+    fn go_back(&self, word: u64, now: u64) -> bool {
+        let moved = Account::of(word).paid_until(now, self.minimum, self.most).word();
+        let _ = self.account.compare_exchange(word, moved, Ordering::SeqCst, Ordering::SeqCst);
+        false
     }
 }
 
@@ -194,6 +225,8 @@ struct Account {
 impl Account {
     const AT_BITS: u32 = 40;
     const HELD_BITS: u32 = 24;
+    /// More has not passed: the clock went back.
+    const MOST_PASSED: u64 = (1 << (Self::AT_BITS - 1)) - 1;
 
     const fn of(word: u64) -> Self {
         Self { at: word >> Self::HELD_BITS, held: (word & ((1 << Self::HELD_BITS) - 1)) as u32 }
@@ -203,12 +236,29 @@ impl Account {
         self.at << Self::HELD_BITS | self.held as u64
     }
 
-    /// The same with what the time until `now` has paid. A clock that went back is paid when it is past where it was; the
-    /// 40 bits hold 34 years, half of them ahead.
+    /// How long ago that is, modulo 2^40.
+    const fn passed(self, now: u64) -> u64 {
+        now.wrapping_sub(self.at) & ((1 << Self::AT_BITS) - 1)
+    }
+
+    /// Whether the clock has gone back since.
+    const fn is_ahead(self, now: u64) -> bool {
+        self.passed(now) > Self::MOST_PASSED
+    }
+
+    #[cold]
+    const fn gone_back(self, now: u64, most: u32) -> Self {
+        let is_late = self.passed(now) >= (1 << Self::AT_BITS) - LATE;
+        if is_late && self.held < most { self } else { Self { at: now, ..self } }
+    }
+
+    /// The same with what the time until `now` has paid; the 40 bits hold 35 years, half of them ahead. A clock that went back
+    /// a little pays when it is past where it was; one that went back by more, or while the account is full, as it is to begin
+    /// with, goes on from there and has paid nothing.
     fn paid_until(self, now: u64, per_milli: u32, most: u32) -> Self {
-        let passed = now.wrapping_sub(self.at) & ((1 << Self::AT_BITS) - 1);
-        if passed >> (Self::AT_BITS - 1) != 0 {
-            return self;
+        let passed = self.passed(now);
+        if passed > Self::MOST_PASSED {
+            return self.gone_back(now, most);
         }
         let held = u64::from(self.held).saturating_add(passed * u64::from(per_milli)).min(most.into());
         Self { at: now, held: u32::try_from(held).unwrap_or(most) }
@@ -281,6 +331,33 @@ mod tests {
         assert_eq!(granted(&budget, 50_000), 0);
         assert_eq!(granted(&budget, 60_000), 0);
         assert_eq!(granted(&budget, 61_030), 11);
+    }
+
+    #[test]
+    fn b5_a_clock_that_goes_back_a_lot_goes_on_paying_from_there() {
+        let options = BudgetOptions { share: 0.0, burst: 100, minimum_per_second: 10, maximum_per_second: None };
+        let budget = Budget::new(options).unwrap();
+        assert_eq!(granted(&budget, 900_000), 99);
+        assert_eq!(granted(&budget, 800_000), 0, "no time has passed");
+        assert_eq!(granted(&budget, 801_030), 11, "a second, and the fraction that was left");
+        assert_eq!(granted(&budget, 1), 0);
+        assert_eq!(granted(&budget, 1_030), 10);
+    }
+
+    #[test]
+    fn b5_time_is_counted_from_any_origin() {
+        // From when a clock starts, from 1970, and where the 40 bits end, half of them too.
+        let year_2026 = 1_770_000_000_000_000;
+        let bits = (0..64).map(|bit| 1_u64 << bit);
+        for origin in bits.chain([0, year_2026, (3 << 49) - 1, u64::MAX / 2, u64::MAX - 60_000_000]) {
+            let options = BudgetOptions { share: 0.0, burst: 2, minimum_per_second: 10, maximum_per_second: Some(5) };
+            let budget = Budget::new(options).unwrap();
+            let asked = |ms: u64| budget.may_retry(Instant::from_micros(origin + 1_000 * ms)).is_ok();
+            let at_once = (0..10).filter(|_| asked(0)).count();
+            assert_eq!(at_once, 1, "from {origin}: a thousandth less than the burst");
+            let in_ten_seconds = (1..=10_000).filter(|ms| asked(*ms)).count();
+            assert!((40..=51).contains(&in_ten_seconds), "from {origin}: {in_ten_seconds}, at most five a second");
+        }
     }
 
     #[test]

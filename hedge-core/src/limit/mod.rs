@@ -10,7 +10,7 @@
 //!
 //! | a channel with every server slow sends, in `calls` calls over `run` | at most |
 //! |---|---|
-//! | [`RatioLimit`], `Exact` | `calls * (1 + ratio) + burst * ceil(run / window)` |
+//! | [`RatioLimit`], `Exact` | `calls * (1 + ratio) + burst * ceil(run / window)`; with calls that come steadily, one burst |
 //! | [`RatioLimit`], `Cached` | no bound: what one interval lets through is let through |
 //! | [`Budget`] | `calls * (1 + share) + burst + minimum * seconds`, with every server failing too |
 //! | [`TokenBucket`] | no bound while calls succeed: it counts failures only |
@@ -21,13 +21,14 @@ mod error;
 mod grants;
 mod limits;
 mod ratio;
+mod savings;
 mod tokens;
 
 pub use budget::{Budget, BudgetOptions};
 pub use counted::Counted;
 pub use error::{LimitError, LimitWarning};
 pub use limits::{LimitOptions, Limits};
-pub use ratio::{RatioLimit, RatioMode, RatioOptions};
+pub use ratio::{BUCKETS, RatioLimit, RatioMode, RatioOptions};
 pub use tokens::{TokenBucket, TokenOptions};
 
 #[cfg(doc)]

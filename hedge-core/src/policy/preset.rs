@@ -104,8 +104,8 @@ pub enum Preset {
     ///
     /// Differs: of the filter's budget there is `maxExtraLoad` and not the 10 a second. They would be a tenth more load for
     /// a client of 100 calls a second, and an outage would begin with 100 backups; without them backups stay in proportion
-    /// to calls (B3). So nothing is sent before calls complete, and nothing by a client of fewer than 100 calls in 10 s; who
-    /// wants the minimum sets `burst` to 100 in `ratio`, which is 10 a second over its window.
+    /// to calls (B3). So nothing is sent before calls complete, and nothing by a client of fewer than 100 calls in 10 s; with
+    /// `burst: 1` in `ratio` such a client sends a backup for one call in 100.
     ///
     /// Finagle's backup delay is the percentile of latencies that leaves `maxExtraLoad` of them above, at least 1 ms; that
     /// is a policy here, [`AdaptiveDelay`](super::AdaptiveDelay), as an option does not change with latencies. The 2 retries

@@ -13,7 +13,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use hedge_core::limit::{Budget, BudgetOptions, Limits, RatioLimit, RatioOptions};
+use hedge_core::limit::{Budget, BudgetOptions, Limits, RatioLimit, RatioOptions, TokenBucket};
 use hedge_core::policy::BackupPolicy;
 use hedge_core::time::{Duration, Instant};
 use hedge_instructions::limits::{self, NOW, cached, roomy_budget, roomy_limits, roomy_ratio, tokens, used_up};
@@ -46,7 +46,7 @@ pub(crate) fn alone<'a>() -> Option<Vec<Contender<'a>>> {
         // Two decisions.
         one("ratio and budget: grant", PAUSE, roomy_limits()?, grants).target(NoAllocation),
         decided(one("safe defaults: refusal", NO_PAUSE, used_up(Limits::default())?, refuses)),
-        ends("ratio, exact: ended", BUCKET, roomy_ratio()?),
+        ends("ratio, exact: ended", BUCKET, exact()?),
         ends("ratio, cached: ended", BUCKET, cached()?),
         ends("tokens, full: ended", BUCKET, tokens()?),
         ends("budget: ended", BUCKET, roomy_budget()?),
@@ -112,13 +112,34 @@ fn check(limiter: &Governor, _: Instant) -> bool {
     limiter.check().is_ok()
 }
 
+/// A limit that is told of calls before it grants: those that pay for a batch, if calls do.
+trait Paid {
+    fn pay(&self, _: Instant) {}
+}
+
+impl Paid for Governor {}
+impl Paid for TokenBucket {}
+impl Paid for Budget {}
+
+impl Paid for RatioLimit {
+    fn pay(&self, now: Instant) {
+        limits::pay(self, now);
+    }
+}
+
+impl Paid for Limits {
+    fn pay(&self, now: Instant) {
+        limits::pay(self, now);
+    }
+}
+
 /// One decision after the other.
 #[inline]
 fn all<L>(limit: &L, now: Instant, count: u32, decide: impl Fn(&L, Instant) -> bool) -> bool {
     (0..count).fold(true, |fine, _| fine & decide(black_box(limit), black_box(now)))
 }
 
-fn one<'a, L: 'a>(
+fn one<'a, L: Paid + 'a>(
     name: &'static str,
     pause: Duration,
     limit: L,
@@ -127,6 +148,9 @@ fn one<'a, L: 'a>(
     let mut now = NOW;
     let batch = move |count| {
         now = now + pause;
+        if pause != NO_PAUSE {
+            limit.pay(now);
+        }
         timed(|| all(&limit, now, count, decide))
     };
     Contender::batched(name, CHECK, batch).of(BATCH)
@@ -141,17 +165,21 @@ fn ends<'a>(name: &'static str, pause: Duration, limit: impl BackupPolicy + 'a) 
     Contender::batched(name, CHECK, batch).of(BATCH).target(NoAllocation)
 }
 
-fn two<'a, L: Send + Sync + 'static>(
+fn two<'a, L: Paid + Send + Sync + 'static>(
     name: &'static str,
     pause: Duration,
     limit: L,
     decide: impl Fn(&L, Instant) -> bool + Copy + Send + 'static,
 ) -> Contender<'a> {
     let limit = Arc::new(limit);
+    let paid = Arc::clone(&limit);
     let pair = Pair::new(move |now: Instant, count| all(&*limit, now, count, decide));
     let mut now = NOW;
     let batch = move |count| {
         now = now + pause;
+        if pause != NO_PAUSE {
+            paid.pay(now);
+        }
         pair.batch(now, count)
     };
     Contender::batched(name, CHECK_TWO, batch).of(BATCH)

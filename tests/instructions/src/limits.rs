@@ -14,14 +14,28 @@ use hedge_core::time::Instant;
 /// When they are asked.
 pub const NOW: Instant = Instant::from_millis(20_000);
 
-const ROOMY_RATIO: RatioOptions = RatioOptions { burst: 1_000_000, ..RatioOptions::DEFAULT };
+/// Almost one for each call that ended, of which [`pay`] tells.
+const ROOMY_RATIO: RatioOptions = RatioOptions { max_backup_ratio: 0.999, burst: 0, ..RatioOptions::DEFAULT };
+/// How many grants calls are told of that pay for them.
+const GRANTS: u32 = 16_000;
 const ROOMY_BUDGET: BudgetOptions =
     BudgetOptions { burst: 16_000, minimum_per_second: 1_000, ..BudgetOptions::DEFAULT };
 
-/// Grants a million in a window.
+/// Grants 15,000 to begin with, as so many calls have ended.
 #[must_use]
 pub fn roomy_ratio() -> Option<RatioLimit> {
-    RatioLimit::new(ROOMY_RATIO).ok()
+    RatioLimit::new(ROOMY_RATIO).ok().filter(|limit| pay(limit, NOW))
+}
+
+/// Grants a million from what is saved up, where no call has ended.
+#[must_use]
+pub fn saving_ratio() -> Option<RatioLimit> {
+    RatioLimit::new(RatioOptions { burst: 1_000_000, ..RatioOptions::DEFAULT }).ok()
+}
+
+/// Tells of the ends of calls that pay for 15,000 backups.
+pub fn pay(policy: &impl BackupPolicy, now: Instant) -> bool {
+    ended(policy, now, GRANTS)
 }
 
 /// Grants whatever comes, as it looked when nothing had been sent, and does not look again.
@@ -45,10 +59,11 @@ pub fn roomy_budget() -> Option<Budget> {
     Budget::new(ROOMY_BUDGET).ok()
 }
 
-/// What a channel has by default, with more room: grants 16,000, and again after 16 s.
+/// What a channel has by default, with more room: grants 15,000 to begin with, as so many calls have ended.
 #[must_use]
 pub fn roomy_limits() -> Option<Limits> {
-    Limits::new(LimitOptions { ratio: Some(ROOMY_RATIO), tokens: None, budget: Some(ROOMY_BUDGET) }).ok()
+    let limits = Limits::new(LimitOptions { ratio: Some(ROOMY_RATIO), tokens: None, budget: Some(ROOMY_BUDGET) });
+    limits.ok().filter(|limits| pay(limits, NOW))
 }
 
 /// A policy that has granted all that it would, over ten seconds of a hundred calls before [`NOW`].

@@ -56,6 +56,7 @@ impl Balancers {
 #[derive(Debug)]
 struct Decided {
     exact: RatioLimit,
+    exact_saved: RatioLimit,
     exact_used: RatioLimit,
     cached: RatioLimit,
     tokens: TokenBucket,
@@ -69,6 +70,7 @@ impl Decided {
     fn new() -> Option<Self> {
         Some(Self {
             exact: limits::roomy_ratio()?,
+            exact_saved: limits::saving_ratio()?,
             exact_used: limits::used_up(RatioLimit::new(RatioOptions::DEFAULT).ok()?)?,
             cached: limits::cached()?,
             tokens: limits::tokens()?,
@@ -163,6 +165,7 @@ operations! {
     la = "pick_la_and_answer": |w| attempt(&w.balancers.la);
     clone = "report_clone": |w| { black_box(w.report.clone()); true };
     exact_grant = "limit_exact_grant": |w| w.limits.exact.may_back_up(black_box(limits::NOW)).is_ok();
+    exact_saved = "limit_exact_grant_saved": |w| w.limits.exact_saved.may_back_up(black_box(limits::NOW)).is_ok();
     exact_refusal = "limit_exact_refusal": |w| w.limits.exact_used.may_back_up(black_box(limits::NOW)).is_err();
     cached_grant = "limit_cached_grant": |w| w.limits.cached.may_back_up(black_box(limits::NOW)).is_ok();
     tokens_grant = "limit_tokens_grant": |w| w.limits.tokens.may_back_up(black_box(limits::NOW)).is_ok();

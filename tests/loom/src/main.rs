@@ -23,7 +23,7 @@ mod latency;
 mod limit;
 mod models;
 #[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
-#[path = "../../../hedge-core/src/window.rs"]
+#[path = "../../../hedge-core/src/window/mod.rs"]
 mod window;
 
 use hedge_core::{call, policy, time};

@@ -59,15 +59,18 @@ fn backs_up_in_vain(policy: &impl BackupPolicy) -> bool {
 }
 
 fn ratios() {
+    // The bucket has begun: how that goes is what the windows' models are about.
     check("ratio: two who ask for one backup get one", || {
-        let limit = ratio(RatioOptions { burst: 1, ..RatioOptions::DEFAULT });
+        let limit = ratio(RatioOptions { burst: 2, ..RatioOptions::DEFAULT });
+        assert!(backs_up(&*limit), "the first of two");
         let answers = together(&limit, [backs_up, backs_up]);
         assert_eq!(granted(&answers), 1);
         assert!(!backs_up(&*limit));
     });
     check("ratio: two who ask while a call ends get what all the calls have earned at most", || {
         let limit = ratio(RatioOptions { burst: 0, max_backup_ratio: 0.5, ..RatioOptions::DEFAULT });
-        limit.completed(NOW);
+        (0..3).for_each(|_| limit.completed(NOW));
+        assert!(backs_up(&*limit), "one of one and a half");
         let completes = |limit: &RatioLimit<4>| {
             limit.completed(NOW);
             false
@@ -77,7 +80,8 @@ fn ratios() {
         assert_eq!(backs_up(&*limit), granted(&answers) == 0);
     });
     check("ratio: what is taken back leaves what another was granted", || {
-        let limit = ratio(RatioOptions { burst: 1, ..RatioOptions::DEFAULT });
+        let limit = ratio(RatioOptions { burst: 2, ..RatioOptions::DEFAULT });
+        assert!(backs_up(&*limit), "the first of two");
         let answers = together(&limit, [backs_up_in_vain, backs_up]);
         assert_eq!(backs_up(&*limit), granted(&answers) == 0);
     });

@@ -1,0 +1,196 @@
+//! Buckets and totals in one word: [`Packing`], and a [`Moment`] to compare words with.
+
+use crate::time::{Duration, Instant};
+
+/// A bucket, and the total at some moment; both wrap.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    pub(super) bucket: u64,
+    pub(super) total: u64,
+}
+
+/// How wide buckets are: time is multiplied, so that a whole number of them is as long as the window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale {
+    /// From 1024 to 2047.
+    factor: u16,
+    total_bits: u8,
+}
+
+impl Scale {
+    /// That of which so many buckets are as long as a window of at least a second, or a little longer.
+    pub(super) fn of(window: Duration, buckets: u64) -> Self {
+        let mut total_bits = 10;
+        while buckets << total_bits < window.as_micros() << 10 {
+            total_bits += 1;
+        }
+        // Bit by bit: not every target has a division.
+        let mut factor = 0;
+        for bit in (0..11).rev() {
+            if u64::from(factor | 1 << bit) * window.as_micros() <= buckets << total_bits {
+                factor |= 1 << bit;
+            }
+        }
+        Self { factor, total_bits }
+    }
+
+    pub(super) const fn packing(self) -> Packing {
+        Packing { total_bits: self.total_bits as u32 }
+    }
+
+    /// How wide a bucket is, rounded up.
+    pub(super) const fn bucket(self) -> Duration {
+        let mut width = 0;
+        let mut bit = self.total_bits as u32;
+        while bit > 0 {
+            bit -= 1;
+            if ((width | 1 << bit) - 1) * (self.factor as u64) < 1 << self.total_bits {
+                width |= 1 << bit;
+            }
+        }
+        Duration::from_micros(width)
+    }
+
+    /// The bucket of a moment.
+    pub(super) const fn bucket_of(self, micros: u64) -> u64 {
+        micros.wrapping_mul(self.factor as u64) >> self.total_bits
+    }
+}
+
+/// How a [`Mark`] is packed in a word: buckets above, which last for 2^53 us at least, and the total in what is left.
+#[derive(Clone, Copy)]
+pub(super) struct Packing {
+    total_bits: u32,
+}
+
+// Shifts of 64 bits: on a microcontroller their bytes count, in as many places as ask.
+impl Packing {
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) const fn mark(self, word: u64) -> Mark {
+        Mark { bucket: word >> self.total_bits, total: self.total(word) }
+    }
+
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) const fn word(self, mark: Mark) -> u64 {
+        self.bucket(mark.bucket) << self.total_bits | self.total(mark.total)
+    }
+
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) const fn total(self, total: u64) -> u64 {
+        total & ((1 << self.total_bits) - 1)
+    }
+
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) const fn bucket(self, bucket: u64) -> u64 {
+        bucket & (u64::MAX >> self.total_bits)
+    }
+
+    /// How far apart words are whose buckets are so many apart.
+    pub(super) const fn later(self, buckets: u64) -> u64 {
+        buckets << self.total_bits
+    }
+
+    /// Where no window begins for 142 years before and after a bucket: to be looked up.
+    pub(super) const fn far_from(self, bucket: u64) -> u64 {
+        self.word(Mark { bucket: bucket.wrapping_add(self.bucket(u64::MAX) / 2), total: 0 })
+    }
+}
+
+/// A moment as the words of all counts see it that have the same window and buckets: found once for several of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    now: Instant,
+    /// Multiplied, so that its bucket is where a word has it, and below that when in it.
+    placed: u64,
+    /// The same of the moment before the window.
+    before: u64,
+    /// The bits of a word's total.
+    totals: u64,
+}
+
+/// How a count is rounded where the window begins.
+#[derive(Clone, Copy)]
+pub(super) enum Edge {
+    /// Up, to the whole bucket.
+    Covering,
+    /// Down, to the next bucket.
+    Inside,
+}
+
+impl Moment {
+    #[inline]
+    pub(super) const fn new(now: Instant, window_us: u32, scale: Scale) -> Self {
+        let placed = now.as_micros().wrapping_mul(scale.factor as u64);
+        let before = placed.wrapping_sub(window_us as u64 * scale.factor as u64);
+        Self { now, placed, before, totals: (1 << scale.total_bits) - 1 }
+    }
+
+    /// The same at the moment of another bucket that is the least advantage if all of that bucket may be now.
+    pub(super) const fn moved(self, bucket: u64, edge: Edge) -> Self {
+        let begin = bucket.wrapping_mul(self.totals + 1);
+        let placed = match edge {
+            Edge::Covering => begin,
+            Edge::Inside => begin | self.totals,
+        };
+        Self { placed, before: placed.wrapping_sub(self.placed.wrapping_sub(self.before)), ..self }
+    }
+
+    pub(crate) const fn now(self) -> Instant {
+        self.now
+    }
+
+    /// A word of the first bucket of a count: the one that the window begins behind, or the next.
+    #[inline]
+    pub(super) const fn first(self, edge: Edge) -> u64 {
+        match edge {
+            Edge::Covering => self.before,
+            Edge::Inside => self.before.wrapping_add(self.totals + 1),
+        }
+    }
+
+    /// Whether a word is of the bucket of now.
+    #[inline]
+    pub(super) const fn is_now(self, word: u64) -> bool {
+        word != 0 && self.is_same_bucket(word, self.placed)
+    }
+
+    /// Whether two words are of one bucket.
+    #[inline]
+    pub(super) const fn is_same_bucket(self, one: u64, other: u64) -> bool {
+        one ^ other <= self.totals
+    }
+
+    /// Whether a word is of the bucket of `first`, of that of now, or of one between them.
+    #[inline]
+    pub(super) const fn is_since(self, first: u64, word: u64) -> bool {
+        self.is_between(first, word, self.placed)
+    }
+
+    /// Whether a word is of an earlier bucket than `first`, by less than 142 years.
+    pub(super) const fn is_before(self, first: u64, word: u64) -> bool {
+        self.is_between(word, first, word.wrapping_add(u64::MAX / 2))
+    }
+
+    /// A word of the bucket that is so many windows behind now.
+    pub(super) const fn ago(self, windows: u64) -> u64 {
+        self.placed.wrapping_sub(self.placed.wrapping_sub(self.before) * windows)
+    }
+
+    /// The total of a word, or of a difference of words.
+    #[inline]
+    pub(super) const fn total(self, word: u64) -> u64 {
+        word & self.totals
+    }
+
+    /// Whether so many fit beside a total in a word: if not, its bucket's number would be reached.
+    #[inline]
+    pub(super) const fn is_far_from_wrapping(self, word: u64, n: u32) -> bool {
+        self.total(word) < self.totals - n as u64
+    }
+
+    #[inline]
+    const fn is_between(self, first: u64, word: u64, last: u64) -> bool {
+        let first = first & !self.totals;
+        word.wrapping_sub(first) <= (last | self.totals).wrapping_sub(first)
+    }
+}
