@@ -50,7 +50,7 @@ fn what_would_end_a_line_or_start_another_request_is_refused() {
     for host in [" ", "a b", "a\r\nx: y", "a\n", "\0", "é"] {
         assert_eq!(encoded(&Request { host, ..get }), Err(EncodeError::BadHost), "{host:?}");
     }
-    let bad: [(&str, &[u8]); 14] = [
+    let bad: [(&str, &[u8]); 17] = [
         ("", b"x"),
         ("a ", b"x"),
         ("a:", b"x"),
@@ -65,6 +65,9 @@ fn what_would_end_a_line_or_start_another_request_is_refused() {
         ("transfer-encoding", b"chunked"),
         ("Transfer-Encoding", b"identity"),
         ("connection", b"close"),
+        ("Upgrade", b"websocket"),
+        ("te", b"trailers"),
+        ("Keep-Alive", b"timeout=5"),
     ];
     for header in bad {
         let headers = [("ok", &b"fine"[..]), header];

@@ -62,10 +62,15 @@ fn bodies_end_where_the_head_says() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 9999999", true, Ok("")),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", true, Ok("")),
         ("HTTP/1.1 200 OK\r\nServer: x", true, Ok("")),
-        ("HTTP/1.1 204 No Content\r\nContent-Length: 3", false, Ok("")),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 0", false, Ok("")),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 3", true, Ok("")),
         ("HTTP/1.1 304 Not Modified\r\nContent-Length: 3", false, Ok("")),
         ("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked", false, Ok("")),
         // In doubt.
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 3", false, Err(DecodeError::BadFraming)),
+        ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked", false, Err(DecodeError::BadFraming)),
+        ("HTTP/1.1 103 Early Hints\r\nContent-Length: 3", false, Err(DecodeError::BadFraming)),
+        ("HTTP/1.1 100 Continue\r\nTransfer-Encoding: chunked", true, Err(DecodeError::BadFraming)),
         ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked", false, Err(DecodeError::BadFraming)),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3", false, Err(DecodeError::BadFraming)),
         (
@@ -216,12 +221,12 @@ fn a_connection_is_kept_if_version_and_headers_say_so() {
         ("HTTP/1.1 200 OK", "none", false),
         ("HTTP/1.1 204 No Content", "", true),
         ("HTTP/1.1 304 Not Modified", "", true),
-        // What a 204 must not have: a body may follow.
-        ("HTTP/1.1 204 No Content", "content-length: 5", false),
-        ("HTTP/1.1 204 No Content", "transfer-encoding: chunked", false),
+        // What a 304 says of another response: a body may follow all the same.
+        ("HTTP/1.1 304 Not Modified", "content-length: 5", false),
+        ("HTTP/1.1 304 Not Modified", "transfer-encoding: chunked", false),
     ];
     for (status_line, header, kept) in table {
-        let length = if header == "none" || status_line.contains(" 204 ") { "" } else { "content-length: 0\r\n" };
+        let length = if header == "none" || status_line.contains(" 304 ") { "" } else { "content-length: 0\r\n" };
         let header = if header.contains(':') { format!("{header}\r\n") } else { String::new() };
         let wire = format!("{status_line}\r\n{header}{length}\r\n");
         assert_eq!(outcome(wire.as_bytes(), false).unwrap().keep_alive, kept, "{wire}");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{assert_same, expected, receive, receive_whole};
+use common::{assert_followed, assert_same, expected, receive, receive_whole};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -99,6 +99,18 @@ proptest! {
             let mut pieces = pieces.iter().copied().cycle();
             let in_pieces = receive(&wire, capacity, head, || pieces.next().unwrap());
             assert_same(&in_pieces, &expected, &wire, &format!("capacity {capacity}"));
+        }
+    }
+
+    #[test]
+    fn a_follower_sees_the_response_that_a_parser_of_the_whole_sees(
+        wire in wire(),
+        head in prop::bool::weighted(0.1),
+        pieces in vec(1..40_usize, 1..20),
+    ) {
+        for piece in [vec![1], pieces, vec![usize::MAX]] {
+            let mut piece = piece.into_iter().cycle();
+            assert_followed(&wire, head, || piece.next().unwrap());
         }
     }
 

@@ -4,7 +4,7 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
-use common::{assert_same, expected, receive, receive_whole};
+use common::{assert_followed, assert_same, expected, receive, receive_whole};
 use libfuzzer_sys::fuzz_target;
 
 /// So that the fuzzer need not find a head before it comes to what follows.
@@ -31,5 +31,8 @@ fuzz_target!(|input: &[u8]| {
     ];
     for outcome in outcomes {
         assert_same(&outcome, &expected, &wire, &format!("capacity {capacity}"));
+    }
+    for piece in [1, usize::MAX] {
+        assert_followed(&wire, request_was_head, || piece);
     }
 });

@@ -1,6 +1,6 @@
 //! The lines between the pieces of a chunked body (RFC 9112, 7.1).
 
-use super::{DecodeError, is_text};
+use super::{DecodeError, is_text, is_token_byte};
 
 /// Digits of a chunk's size: as many as 64 bits have.
 const MAX_DIGITS: u8 = 16;
@@ -28,6 +28,7 @@ pub(super) enum Chunks {
     DataCr,
     DataLf,
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     EndLf,
@@ -62,7 +63,9 @@ impl Chunks {
             (Self::EndLf, b'\n') => Self::End,
             (Self::Trailer, b'\r') => Self::TrailerLf,
             (Self::TrailerLf, b'\n') => Self::TrailerStart,
-            (Self::TrailerStart | Self::Trailer, _) if is_text(byte) => Self::Trailer,
+            (Self::TrailerStart | Self::TrailerName, _) if is_token_byte(byte) => Self::TrailerName,
+            (Self::TrailerName, b':') => Self::Trailer,
+            (Self::Trailer, _) if is_text(byte) => Self::Trailer,
             _ => return Err(DecodeError::BadChunk),
         };
         Ok(next)
@@ -70,7 +73,15 @@ impl Chunks {
 
     /// Whether the byte that led here is one that a sender could add without end.
     pub(super) fn is_padding(self) -> bool {
-        matches!(self, Self::Space { .. } | Self::Extension { .. } | Self::Trailer)
+        matches!(self, Self::Space { .. } | Self::Extension { .. } | Self::TrailerName | Self::Trailer)
+    }
+
+    /// Whether what comes next follows the last chunk.
+    pub(super) fn is_behind_data(self) -> bool {
+        matches!(
+            self,
+            Self::TrailerStart | Self::TrailerName | Self::Trailer | Self::TrailerLf | Self::EndLf | Self::End
+        )
     }
 }
 

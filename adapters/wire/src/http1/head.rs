@@ -56,9 +56,9 @@ impl Head {
         self.status < 200
     }
 
-    /// Reads a whole head.
-    pub(super) fn parse(head: &[u8], request_was_head: bool) -> Result<Self, DecodeError> {
-        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    /// Reads a whole head of at most so many header lines.
+    pub(super) fn parse<const LINES: usize>(head: &[u8], request_was_head: bool) -> Result<Self, DecodeError> {
+        let mut headers = [const { MaybeUninit::uninit() }; LINES];
         let mut response = httparse::Response::new(&mut []);
         let parsed =
             httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, &mut headers);
@@ -76,14 +76,15 @@ impl Head {
             _ => {}
         }
         let kept = kept(version, response.headers);
+        let declared = declared(version, response.headers);
+        let announced = !matches!(declared, Ok(None | Some(Framing::Length(0))));
         let (framing, keep_alive) = match status {
-            _ if request_was_head || status < 200 || status == 304 => (Framing::Length(0), kept),
-            // A body that was sent in spite of it would be taken for the next response.
-            204 => (
-                Framing::Length(0),
-                kept && matches!(declared(version, response.headers), Ok(None | Some(Framing::Length(0)))),
-            ),
-            _ => match declared(version, response.headers)? {
+            // What must not announce a body (RFC 9110, 8.6; RFC 9112, 6.1): what follows would be taken for the next response.
+            ..=199 | 204 if announced && !(request_was_head && status == 204) => return Err(DecodeError::BadFraming),
+            // A body that a server sends in spite of its 304 would be, too.
+            304 => (Framing::Length(0), kept && !announced),
+            _ if request_was_head || status < 200 || status == 204 => (Framing::Length(0), kept),
+            _ => match declared? {
                 Some(framing) => (framing, kept),
                 None => (Framing::Close, false),
             },

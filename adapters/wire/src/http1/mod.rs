@@ -6,10 +6,12 @@
 //! - Bodies by `content-length`, `chunked` or the end of the connection; none after `HEAD`, with 204 and with 304.
 //!   Chunks are joined in place, in the caller's buffer; extensions and trailers are dropped. Their lines end in CRLF.
 //! - Interim responses (100, 102, 103) are dropped. 101 is an error: nothing here asks for another protocol.
+//! - A 304 that announces a length: nothing follows it, but its connection is not kept.
 //!
 //! # What is not
 //! A response whose length is in doubt is an error, never a guess, for what follows it would be taken for the next response:
-//! `content-length` with `transfer-encoding`, two lengths that differ, any coding but `chunked`, codings in HTTP/1.0.
+//! `content-length` with `transfer-encoding`, two lengths that differ, any coding but `chunked`, codings in HTTP/1.0, an
+//! interim response or a 204 that announces a body.
 //! Bytes after a response were not asked for: they are [counted](Receiver::surplus), and the connection is not to be kept.
 //!
 //! # Cost
@@ -19,15 +21,22 @@
 //! that it came in. Reading a head takes four words of stack for each of [`MAX_HEADERS`].
 
 mod chunks;
+mod follower;
 mod head;
 mod receiver;
 mod request;
 mod response;
 
+pub use follower::{Fault, Follower, Part};
 pub use head::MAX_HEADERS;
 pub use receiver::{DecodeError, MAX_DROPPED, Progress, Receiver};
 pub use request::{EncodeError, Request};
 pub use response::{Headers, Layout, Response};
+
+/// What a name may hold (RFC 9110, 5.6.2).
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
 
 /// What a header's value may hold, and a chunk's extension (RFC 9110, 5.5): no control characters but tabs.
 fn is_text(byte: u8) -> bool {

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::chunks::Chunks;
-use super::head::{Framing, Head, Scan};
+use super::head::{Framing, Head, MAX_HEADERS, Scan};
 use super::{Layout, Response};
 
 /// Bytes of a response that are dropped at most: interim responses, chunks' extensions and trailers, which take no room in
@@ -176,7 +176,7 @@ impl<'b> Receiver<'b> {
         let found = loop {
             let bytes = self.buffer.get(start..end).unwrap_or(&[]);
             let Some(length) = scan.find(bytes, at.saturating_sub(start))? else { break None };
-            let head = Head::parse(bytes.get(..length).unwrap_or(&[]), self.request_was_head)?;
+            let head = Head::parse::<MAX_HEADERS>(bytes.get(..length).unwrap_or(&[]), self.request_was_head)?;
             if !head.is_interim() {
                 break Some((head, length));
             }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::is_text;
+use super::{is_text, is_token_byte};
 
 /// A request, borrowed, to be written as HTTP/1.1.
 ///
@@ -25,7 +25,8 @@ pub struct Request<'a> {
     /// The authority, as `sensor` or `10.0.2.2:8080`; may be empty if the target has none.
     pub host: &'a str,
     /// Further headers, in order. `host`, `content-length`, `transfer-encoding` and `connection` are refused: they are
-    /// written from the other fields, and twice would mean two requests to somebody.
+    /// written from the other fields, and twice would mean two requests to some server. So are `upgrade`, `te` and
+    /// `keep-alive`: they ask for what the response could not be read with.
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The body. `content-length` is written if there is one, and always with `POST`, `PUT` and `PATCH`.
     pub body: &'a [u8],
@@ -180,10 +181,11 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 fn is_own(name: &str) -> bool {
-    ["host", "content-length", "transfer-encoding", "connection"].iter().any(|own| name.eq_ignore_ascii_case(own))
+    let own = ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "keep-alive"];
+    own.iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
 /// RFC 9110, 5.6.2.
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !text.is_empty() && text.bytes().all(is_token_byte)
 }

@@ -2,7 +2,9 @@
 //! and knows nothing of `httparse`. And, by `httparse`, a reader of requests that were written.
 #![allow(dead_code, unreachable_pub, reason = "shared by tests and fuzz targets, each of which uses a part")]
 
-use hedge_wire::http1::{DecodeError, EncodeError, MAX_DROPPED, MAX_HEADERS, Progress, Receiver, Request};
+use hedge_wire::http1::{
+    DecodeError, EncodeError, Follower, MAX_DROPPED, MAX_HEADERS, Part, Progress, Receiver, Request,
+};
 
 /// A response, owned.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +75,66 @@ pub fn receive_whole(wire: &[u8], capacity: usize, request_was_head: bool) -> Ou
     receive(wire, capacity, request_was_head, || usize::MAX)
 }
 
+/// Follows `wire`, in pieces of the sizes that `piece` gives; then the peer closes. An error comes with its offset.
+pub fn follow(
+    wire: &[u8],
+    request_was_head: bool,
+    mut piece: impl FnMut() -> usize,
+) -> Result<Owned, (DecodeError, usize)> {
+    let mut follower = Follower::default();
+    assert!(follower.is_done());
+    follower.request(request_was_head);
+    let (mut at, mut end) = (0, 0);
+    let (mut body, mut has_head) = (vec![], false);
+    while !follower.is_done() {
+        if at == end || !has_head {
+            if end == wire.len() {
+                break;
+            }
+            end += piece().clamp(1, wire.len() - end);
+        }
+        while at < end && !follower.is_done() {
+            let part = follower.follow(&wire[at..end]).map_err(|fault| {
+                assert_eq!(follower.follow(&wire[at..end]), Err(fault));
+                (fault.error, usize::try_from(fault.at).unwrap())
+            })?;
+            assert!(part.length() > 0 || part == Part::Partial);
+            match part {
+                Part::Partial => break,
+                Part::Head(_) => has_head = true,
+                Part::Data(length) => body.extend_from_slice(&wire[at..at + length]),
+                Part::Interim(_) | Part::Framing(_) | Part::Trailers(_) => {}
+            }
+            at += part.length();
+        }
+    }
+    if !follower.is_done() && !follower.is_until_closed() {
+        return Err((DecodeError::Truncated, at));
+    }
+    Ok(Owned { status: 0, headers: vec![], body, keep_alive: follower.keeps(), length: at })
+}
+
+/// That a follower sees what [`expected`] does.
+pub fn assert_followed(wire: &[u8], request_was_head: bool, piece: impl FnMut() -> usize) {
+    let context = wire.escape_ascii();
+    let bare_lf = |length: usize| wire[..length].windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r');
+    match (follow(wire, request_was_head, piece), expected(wire, 1 << 20, request_was_head)) {
+        (Ok(seen), Ok(owned)) => {
+            assert_eq!(seen.body, owned.body, "{context}");
+            assert_eq!((seen.length, seen.keep_alive), (owned.length, owned.keep_alive), "{context}");
+        }
+        // It is stricter in lines, and takes more of them.
+        (Err((DecodeError::BadHead, at)), _) if bare_lf(wire.len().min(at + 1)) => {}
+        (_, Err(DecodeError::TooManyHeaders)) => {}
+        // What no buffer holds is never whole, either.
+        (Err((error, _)), Err(DecodeError::TooLarge { .. } | DecodeError::Closed)) => {
+            assert!(matches!(error, DecodeError::Truncated | DecodeError::TooLarge { .. }), "{error:?}: {context}");
+        }
+        (Err((error, _)), Err(expected)) => assert_eq!(error, expected, "{context}"),
+        (seen, expected) => assert_eq!(seen.is_ok(), expected.is_ok(), "{seen:?} is not {expected:?}: {context}"),
+    }
+}
+
 /// That every way to cut gives the same: `outcome` up to the surplus, which is what came with the last piece.
 pub fn assert_same(outcome: &Outcome, other: &Outcome, wire: &[u8], context: &str) {
     let forget = |outcome: &Outcome| outcome.clone().map(|owned| Owned { keep_alive: false, ..owned });
@@ -102,6 +164,12 @@ pub fn expected(wire: &[u8], capacity: usize, request_was_head: bool) -> Outcome
             return if seen.len() == capacity { too_large } else { Err(early) };
         };
         let head = read_head(&seen[..length])?;
+        let lengths = values(&head.headers, "content-length");
+        let announces = !values(&head.headers, "transfer-encoding").is_empty()
+            || lengths.iter().any(|length| length.is_empty() || length.bytes().any(|byte| byte != b'0'));
+        if announces && (head.status < 200 || head.status == 204 && !request_was_head) {
+            return Err(DecodeError::BadFraming);
+        }
         if head.status >= 200 {
             break (head, length);
         }
@@ -122,10 +190,11 @@ pub fn expected(wire: &[u8], capacity: usize, request_was_head: bool) -> Outcome
 
     let codings = owned.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding")).count();
     let lengths = values(&owned.headers, "content-length");
-    if request_was_head || head.status == 304 {
+    if head.status == 304 {
         // No body, whatever it says.
-    } else if head.status == 204 {
         kept &= codings == 0 && lengths.iter().all(|length| !length.is_empty() && length.bytes().all(|b| b == b'0'));
+    } else if request_was_head || head.status == 204 {
+        // Nor here.
     } else if codings > 0 {
         let chunked = values(&owned.headers, "transfer-encoding") == ["chunked"];
         if !chunked || head.version == 0 || !lengths.is_empty() {
@@ -317,10 +386,21 @@ impl Pull<'_> {
         loop {
             match self.next()? {
                 b'\r' => return self.expect(b"\n"),
-                byte => self.text(byte)?,
+                byte => self.trailer(byte)?,
             }
             self.expect(b"\n")?;
         }
+    }
+
+    fn trailer(&mut self, mut byte: u8) -> Result<(), DecodeError> {
+        if !is_name(&byte) {
+            return Err(DecodeError::BadChunk);
+        }
+        while is_name(&byte) {
+            self.padding()?;
+            byte = self.next()?;
+        }
+        if byte == b':' { self.text(byte) } else { Err(DecodeError::BadChunk) }
     }
 }
 
