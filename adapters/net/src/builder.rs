@@ -67,7 +67,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     }
 
     /// The largest body that is read into memory, in bytes. Default 16 MiB. A longer one is an error of its attempt, which
-    /// is not retried.
+    /// is not retried. While it is read, an attempt takes at most twice as much memory.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.transport = self.transport.max_body(bytes);
         self

@@ -25,9 +25,9 @@
 //! may be shared by threads. Nothing panics on input; a lock that a panic poisoned goes on being used.
 //!
 //! Code of the program's own may panic, where panics unwind. A health check that does so has failed, a probe has no answer;
-//! a backup policy has no delay to give, refuses, or was told nothing, and its call goes on. A retry policy, a transport, a
-//! request's body or a filter is run by a call, or by the change of a list, for its caller, who sees the panic: every count
-//! is settled then, and the list is what it was.
+//! a backup policy has no delay to give, refuses, or was told nothing, and its call goes on. A request's body, or its factory,
+//! is an error of its call. A retry policy, a transport or a filter is run by a call, or by the change of a list, for its
+//! caller, who sees the panic: every count is settled then, and the list is what it was.
 #![forbid(unsafe_code)]
 
 mod address;

@@ -1,5 +1,6 @@
 //! A smol connection as hyper wants to see it.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,8 +9,14 @@ use hyper::rt::ReadBufCursor;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 
-/// How much is read at once, in bytes: hyper's own first guess.
-const CHUNK: usize = 8192;
+/// How much is read at once, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+thread_local! {
+    /// hyper's buffer can be filled in place by `unsafe` code only: what is read lands here first. One for each thread, as
+    /// to clear one for each read costs as much as a small read.
+    static CHUNK_OF_THREAD: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
+}
 
 /// A TCP connection.
 #[derive(Debug)]
@@ -27,13 +34,16 @@ impl hyper::rt::Read for Io {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // hyper's buffer can be filled in place by `unsafe` code only; a copy of what one segment brings costs less than
-        // the read itself.
-        let mut chunk = [0; CHUNK];
-        let wanted = chunk.get_mut(..buffer.remaining().min(CHUNK)).unwrap_or_default();
-        let read = ready!(Pin::new(&mut self.0).poll_read(cx, wanted))?;
-        buffer.put_slice(wanted.get(..read).unwrap_or_default());
-        Poll::Ready(Ok(()))
+        let mut read_into = |chunk: &mut [u8]| {
+            let room = buffer.remaining().min(chunk.len());
+            let wanted = chunk.get_mut(..room).unwrap_or_default();
+            let read = ready!(Pin::new(&mut self.0).poll_read(cx, wanted))?;
+            buffer.put_slice(wanted.get(..read).unwrap_or_default());
+            Poll::Ready(Ok(()))
+        };
+        let lent = CHUNK_OF_THREAD.try_with(|chunk| Some(read_into(&mut chunk.try_borrow_mut().ok()?)));
+        // The thread ends, or reads this while it reads another: neither is usual.
+        lent.ok().flatten().unwrap_or_else(|| read_into(&mut [0; 1024]))
     }
 }
 

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ::http::HeaderMap;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::collected::{Collected, TooLarge};
 use super::connection::{Busy, Connection};
-use super::error::HttpError;
+use super::error::{HttpError, ProtocolError, Received};
+use super::outgoing::{RequestBodyError, Sent};
 use super::pool::Home;
-use super::request::Sent;
 use crate::stream::{Deadline, Lease, Owed};
 
 /// The body of a reply: whole in memory, or, of a streaming call, still on its way.
@@ -58,14 +59,16 @@ impl Stream {
         if self.incoming.size_hint().lower() > limit as u64 {
             return Err(HttpError::TooLarge { limit });
         }
-        let mut read = Collected::new(limit);
-        while let Some(frame) = poll_fn(|cx| self.poll_frame(cx)).await {
+        let mut read = Collected::new(limit, self.incoming.size_hint().exact());
+        let mut turn = Turn::default();
+        while let Some(frame) = poll_fn(|cx| turn.poll(cx, |cx| self.poll_frame(cx))).await {
             match frame {
                 Ok(frame) => read.add(frame).map_err(|TooLarge| HttpError::TooLarge { limit })?,
-                Err(error) => return Err(HttpError::sent(error)),
+                Err(error) => return Err(HttpError::sent(error, self.sent.as_ref())),
             }
         }
-        Ok(Body(Inner::Whole { trailers: read.trailers.take(), bytes: Some(read.into_bytes()) }))
+        let (bytes, trailers) = read.into_parts();
+        Ok(Body(Inner::Whole { bytes: Some(bytes), trailers }))
     }
 
     /// The next frame; the end once the connection is back home.
@@ -80,10 +83,8 @@ impl Stream {
                 None => {
                     self.ended = true;
                     self.lease = None;
-                    // A server that answers before it has the whole request may never take the rest.
-                    if self.sent.as_ref().is_some_and(|sent| !sent.is_whole()) {
-                        self.connection = None;
-                    }
+                    // A server that answers before it has the whole request may never take the rest (T5).
+                    self.connection.take_if(|(connection, _)| !connection.is_free());
                 }
             }
         }
@@ -133,11 +134,12 @@ impl Body {
             Inner::Whole { bytes, .. } => return Ok(bytes.take().unwrap_or_default()),
             Inner::Stream(stream) => stream.limit,
         };
-        let mut read = Collected::new(limit);
-        while let Some(frame) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+        let mut read = Collected::new(limit, http_body::Body::size_hint(&self).exact());
+        let mut turn = Turn::default();
+        while let Some(frame) = poll_fn(|cx| turn.poll(cx, |cx| Pin::new(&mut self).poll_frame(cx))).await {
             read.add(frame?).map_err(|TooLarge| BodyError::TooLarge { limit })?;
         }
-        Ok(read.into_bytes())
+        Ok(read.into_parts().0)
     }
 }
 
@@ -158,14 +160,21 @@ impl http_body::Body for Body {
         let frame = stream.poll_frame(cx);
         let late = match (&frame, &mut stream.deadline) {
             (Poll::Ready(Some(Ok(_))), Some(deadline)) => deadline.has_passed(),
-            (Poll::Pending, Some(deadline)) if !stream.ended => deadline.poll_passed(cx).is_ready(),
+            (Poll::Pending, Some(deadline)) => deadline.poll_passed(cx).is_ready(),
             _ => false,
         };
         if late {
+            // What has ended is whole; only its connection is not back in time.
+            let ended = stream.ended;
             stream.close();
-            return Poll::Ready(Some(Err(BodyError::Deadline)));
+            return Poll::Ready((!ended).then_some(Err(BodyError::Deadline)));
         }
-        frame.map_err(BodyError::Broken)
+        let sent = stream.sent.as_ref();
+        frame.map_err(|error| match Received::of(error, sent) {
+            Received::RequestBody(error) => BodyError::RequestBody(error),
+            Received::Protocol(error) => BodyError::Protocol(error),
+            Received::Reset(error) | Received::Broken(error) => BodyError::Broken(error),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -193,45 +202,23 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// A body as far as it has been read; one chunk alone is not copied.
-struct Collected {
-    limit: usize,
-    first: Bytes,
-    rest: BytesMut,
-    trailers: Option<Box<HeaderMap>>,
-}
+/// A reader's turn on its thread: after so many pieces that were there at once, others have theirs.
+#[derive(Default)]
+struct Turn(usize);
 
-struct TooLarge;
+/// Pieces that a reader takes in one poll.
+const PIECES_A_POLL: usize = 32;
 
-impl Collected {
-    fn new(limit: usize) -> Self {
-        Self { limit, first: Bytes::new(), rest: BytesMut::new(), trailers: None }
-    }
-
-    fn add(&mut self, frame: Frame<Bytes>) -> Result<(), TooLarge> {
-        match frame.into_data() {
-            Ok(data) => {
-                let held = self.first.len() + self.rest.len();
-                if data.len() > self.limit - held.min(self.limit) {
-                    return Err(TooLarge);
-                }
-                if held == 0 {
-                    self.first = data;
-                } else {
-                    if self.rest.is_empty() {
-                        self.rest.reserve(self.first.len() + data.len());
-                        self.rest.extend_from_slice(&std::mem::take(&mut self.first));
-                    }
-                    self.rest.extend_from_slice(&data);
-                }
-            }
-            Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
+impl Turn {
+    fn poll<T>(&mut self, cx: &mut Context<'_>, mut next: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        if self.0 == PIECES_A_POLL {
+            self.0 = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        Ok(())
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+        let polled = next(cx);
+        self.0 = if polled.is_ready() { self.0.saturating_add(1) } else { 0 };
+        polled
     }
 }
 
@@ -241,6 +228,10 @@ impl Collected {
 pub enum BodyError {
     /// The connection broke.
     Broken(hyper::Error),
+    /// The server contradicts HTTP/1.1, or itself.
+    Protocol(ProtocolError),
+    /// The request's own body failed while the reply to it was read.
+    RequestBody(RequestBodyError),
     /// The call's deadline passed.
     Deadline,
     /// [`Body::collect`] read more than the channel's limit.
@@ -254,6 +245,8 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(error) => write!(f, "body broken: {error}"),
+            Self::Protocol(error) => write!(f, "body broken by a protocol error: {error}"),
+            Self::RequestBody(error) => write!(f, "request body {error}"),
             Self::Deadline => f.write_str("deadline passed while the body was read"),
             Self::TooLarge { limit } => write!(f, "body over the limit of {limit} bytes"),
         }
@@ -264,6 +257,8 @@ impl Error for BodyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Broken(error) => error.source(),
+            Self::Protocol(error) => error.source(),
+            Self::RequestBody(error) => error.source(),
             Self::Deadline | Self::TooLarge { .. } => None,
         }
     }

@@ -6,15 +6,16 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::http::{Request, Response};
+use ::http::{Method, Request, Response};
 use futures_channel::oneshot;
 use hedge_core::time::Instant;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 
 use super::error::HttpError;
-use super::request::{SendBody, Sent};
-use super::traffic::{Noted, Traffic};
+use super::guard::Guard;
+use super::line::Line;
+use super::outgoing::{SendBody, Sent};
 use crate::address::Address;
 use crate::runtime::{Runtime, RuntimeId, before};
 
@@ -24,7 +25,7 @@ pub(super) struct Connection {
     /// The connection's task ends when this is dropped, and this tells when it has.
     open: oneshot::Sender<Infallible>,
     /// What has gone over it since it was last given a request.
-    pub(super) traffic: Arc<Traffic>,
+    pub(super) line: Arc<Line>,
     /// Where its task runs.
     pub(super) runtime: RuntimeId,
 }
@@ -50,7 +51,7 @@ impl Asked {
         self,
         mut reply: Pin<&mut impl Future<Output = Reply>>,
     ) -> Result<(Option<Connection>, Response<Incoming>), TrySendError<Request<SendBody>>> {
-        let Self(Connection { sender, mut open, traffic, runtime }) = self;
+        let Self(Connection { sender, mut open, line, runtime }) = self;
         let mut sender = Some(sender);
         let reply = poll_fn(|cx| {
             let ended = open.poll_canceled(cx).is_ready();
@@ -64,7 +65,7 @@ impl Asked {
             reply.as_mut().poll(cx)
         })
         .await?;
-        Ok((sender.map(|sender| Connection { sender, open, traffic, runtime }), reply))
+        Ok((sender.map(|sender| Connection { sender, open, line, runtime }), reply))
     }
 }
 
@@ -77,36 +78,48 @@ impl Connection {
     ) -> Result<Self, HttpError> {
         let connect = before(runtime, deadline, runtime.connect(address)).await;
         let io = connect.ok_or(HttpError::ConnectTimeout)?.map_err(HttpError::Connect)?;
-        let traffic = Arc::<Traffic>::default();
-        let io = Noted::new(io, Arc::clone(&traffic));
-        let (sender, connection) = http1::handshake(io).await.map_err(HttpError::Unsent)?;
+        let line = Arc::new(Line::new());
+        let guard = Guard::new(io, Arc::clone(&line));
+        let (sender, connection) = http1::handshake(guard).await.map_err(HttpError::Unsent)?;
         let (open, mut closed) = oneshot::channel();
+        let of_task = Arc::clone(&line);
         runtime.spawn(async move {
             let mut connection = pin!(connection);
             poll_fn(|cx| {
                 if Pin::new(&mut closed).poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
+                of_task.begin_poll();
                 // Whoever sent a request hears of an error; one on an idle connection is nobody's.
                 connection.as_mut().poll(cx).map(drop)
             })
             .await;
         });
-        Ok(Self { sender, open, traffic, runtime: runtime.id() })
+        Ok(Self { sender, open, line, runtime: runtime.id() })
     }
 
     /// Sends a request; what is answered is to be awaited by [`Asked::replied`]. What is handed back in the error has not
     /// left.
     pub(super) fn send(self, request: Request<SendBody>) -> (Asked, impl Future<Output = Reply>) {
-        let Self { mut sender, open, traffic, runtime } = self;
-        traffic.begin();
+        let Self { mut sender, open, line, runtime } = self;
+        line.ask(request.method() == Method::HEAD, request.body().sent());
         let reply = sender.try_send_request(request);
-        (Asked(Self { sender, open, traffic, runtime }), reply)
+        (Asked(Self { sender, open, line, runtime }), reply)
     }
 
     /// Ready when the next request may be sent; an error once it never will.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         self.sender.poll_ready(cx)
+    }
+
+    /// Whether nothing is left of the last request, now that its answer has ended. If not, the server may never take it.
+    pub(super) fn is_free(&self) -> bool {
+        self.line.is_free()
+    }
+
+    /// Whether a body of unknown length can be sent: HTTP/1.0 knows no chunks, and hyper would send nothing.
+    pub(super) fn takes_chunks(&self) -> bool {
+        !self.line.is_old()
     }
 
     pub(super) fn is_closed(&self) -> bool {

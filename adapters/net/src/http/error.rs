@@ -7,8 +7,11 @@ use ::http::Response;
 use hedge_core::policy::{AttemptError, DefaultRetryPolicy, ErrorKind, Judgement, RetryPolicy, Verdict};
 use hedge_http::RetryStatuses;
 
+use hedge_wire::http1::Fault;
+
 use super::body::Body;
-use super::request::SourceFailed;
+use super::guard::Wrong;
+use super::outgoing::{RequestBodyError, Sent};
 
 /// Why an attempt has no response.
 #[derive(Debug)]
@@ -29,38 +32,87 @@ pub enum HttpError {
     Stale(hyper::Error),
     /// The server reset the connection; the request may have left.
     Reset(hyper::Error),
-    /// The answer is not HTTP/1.1.
-    Protocol(hyper::Error),
+    /// The answer is not HTTP/1.1, or contradicts itself; its connection is closed.
+    Protocol(ProtocolError),
     /// The body is longer than the channel takes.
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The request's own body failed while it was sent.
-    RequestBody(hyper::Error),
+    /// The request's own body failed while it was sent, or is not what it announced.
+    RequestBody(RequestBodyError),
     /// The body can be sent once, and has been: the caller said that the call is idempotent, and it is not.
     BodyUsed,
 }
 
 impl HttpError {
     /// What became of a request that has, or may have, left.
-    pub(super) fn sent(error: hyper::Error) -> Self {
-        let reset = |cause: &(dyn Error + 'static)| {
-            cause.downcast_ref::<io::Error>().is_some_and(|error| {
-                matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
-                )
-            })
-        };
-        if causes(&error).any(|cause| cause.is::<SourceFailed>()) {
-            Self::RequestBody(error)
-        } else if error.is_parse() {
-            Self::Protocol(error)
-        } else if causes(&error).any(reset) {
-            Self::Reset(error)
-        } else {
-            Self::Broken(error)
+    pub(super) fn sent(error: hyper::Error, body: Option<&Sent>) -> Self {
+        match Received::of(error, body) {
+            Received::RequestBody(error) => Self::RequestBody(error),
+            Received::Protocol(error) => Self::Protocol(error),
+            Received::Reset(error) => Self::Reset(error),
+            Received::Broken(error) => Self::Broken(error),
+        }
+    }
+}
+
+/// What a connection's error says of the request on it.
+pub(super) enum Received {
+    RequestBody(RequestBodyError),
+    Protocol(ProtocolError),
+    Reset(hyper::Error),
+    Broken(hyper::Error),
+}
+
+impl Received {
+    /// What the request's own body, if it had one, has to do with it comes first: it ends the connection.
+    pub(super) fn of(error: hyper::Error, body: Option<&Sent>) -> Self {
+        use io::ErrorKind as Io;
+
+        if let Some(failure) = body.and_then(Sent::take_failure) {
+            return Self::RequestBody(failure);
+        }
+        let io_errors = causes(&error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+        let (mut malformed, mut reset, mut fault) = (error.is_parse(), false, None);
+        for io in io_errors {
+            fault = fault.or_else(|| io.get_ref()?.downcast_ref::<Wrong>());
+            malformed |= matches!(io.kind(), Io::InvalidData | Io::InvalidInput);
+            reset |= matches!(io.kind(), Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe);
+        }
+        match fault {
+            Some(Wrong(fault)) => Self::Protocol(ProtocolError::Wrong(*fault)),
+            None if malformed => Self::Protocol(ProtocolError::Malformed(error)),
+            None if reset => Self::Reset(error),
+            None => Self::Broken(error),
+        }
+    }
+}
+
+/// What is wrong with an answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// What, and at which byte of the answer.
+    Wrong(Fault),
+    /// hyper's parser refuses it.
+    Malformed(hyper::Error),
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(fault) => fault.fmt(f),
+            Self::Malformed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for ProtocolError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Wrong(_) => None,
+            Self::Malformed(error) => error.source(),
         }
     }
 }
@@ -85,12 +137,14 @@ impl AttemptError for HttpError {
             Self::Reset(_) => ErrorKind::Reset,
             Self::Protocol(_) => ErrorKind::Protocol,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::RequestBody(_) | Self::BodyUsed => ErrorKind::Internal,
+            Self::RequestBody(_) => ErrorKind::RequestBody,
+            // Fatal would end what is in flight: the attempt that has the body.
+            Self::BodyUsed => ErrorKind::Internal,
         }
     }
 
     fn never_left(&self) -> bool {
-        matches!(self, Self::Unsent(_)) || self.kind().never_left()
+        matches!(self, Self::Unsent(_) | Self::BadRequest(_) | Self::BodyUsed) || self.kind().never_left()
     }
 
     fn local(&self) -> bool {
@@ -139,7 +193,8 @@ impl fmt::Display for HttpError {
             Self::Reset(error) => write!(f, "connection reset: {error}"),
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
             Self::TooLarge { limit } => write!(f, "body over the limit of {limit} bytes"),
-            Self::RequestBody(error) => write!(f, "request body failed: {error}"),
+            Self::RequestBody(error @ RequestBodyError::Failed(_)) => write!(f, "request body failed: {error}"),
+            Self::RequestBody(error) => write!(f, "request body {error}"),
             Self::BodyUsed => f.write_str("the request's body can be sent once, and has been"),
         }
     }
@@ -151,12 +206,9 @@ impl Error for HttpError {
             Self::Connect(error) => error.source(),
             Self::BadRequest(_) | Self::ConnectTimeout | Self::TooLarge { .. } | Self::BodyUsed => None,
             // hyper's own text is part of the message already; what is behind it is not.
-            Self::Unsent(error)
-            | Self::Broken(error)
-            | Self::Stale(error)
-            | Self::Reset(error)
-            | Self::Protocol(error)
-            | Self::RequestBody(error) => error.source(),
+            Self::Unsent(error) | Self::Broken(error) | Self::Stale(error) | Self::Reset(error) => error.source(),
+            Self::Protocol(error) => error.source(),
+            Self::RequestBody(error) => error.source(),
         }
     }
 }
@@ -173,11 +225,14 @@ pub enum BadRequest {
     NoPath,
     /// The URI's authority is no `Host` header.
     Host,
+    /// The header of this name does not agree with the body, or asks for what this transport does not do.
+    Header(&'static str),
 }
 
 impl fmt::Display for BadRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Header(name) => return write!(f, "header {name}: {}", wrong_with(name)),
             Self::Connect => "method CONNECT makes a tunnel, which this transport does not",
             Self::Scheme => "the uri's scheme is not http",
             Self::NoPath => "the uri has no path",
@@ -187,6 +242,17 @@ impl fmt::Display for BadRequest {
 }
 
 impl Error for BadRequest {}
+
+fn wrong_with(header: &str) -> &'static str {
+    match header {
+        "content-length" => "is not the length of the body",
+        "transfer-encoding" => "only `chunked` can be sent, and only with a body of unknown length",
+        "host" => "there must be one, of visible ASCII",
+        "connection" => "only `close`, `keep-alive` and `te` can be asked for",
+        "te" => "only `trailers` can be asked for",
+        _ => "asks for another use of the connection",
+    }
+}
 
 /// The default for HTTP (R1): a status below 500 is accepted, others are `Wait` with the status as their code, and errors
 /// are judged by their kind. A failed response's headers may push back (R4): see [`pushback`](super::pushback).

@@ -4,6 +4,41 @@
 //! own head from the borrowed request (T3): the method, the path and query, the headers, and a `Host`: the caller's own,
 //! else the authority of an absolute URI, else the server's address.
 //!
+//! # Requests
+//! The body says how long a request is, and the headers must agree: a `content-length` that is not the body's length, a
+//! `transfer-encoding` that is not `chunked` or not of a body of unknown length, `upgrade` and other headers that ask for
+//! another use of the connection, and two `host`s are refused as [`BadRequest::Header`]. Nothing is sent then: what such a
+//! request leaves on a connection would be the start of the next caller's. A body of unknown length goes in chunks, with any
+//! method.
+//!
+//! A body is held to its word, too. One that fails, panics, ends early, or goes on beyond the length that it announced is an
+//! [`HttpError::RequestBody`]: no server is blamed, nothing is sent again, and nothing is cut. So the data that makes a body
+//! whole leaves only when the body has ended.
+//!
+//! # Replies
+//! An answer that contradicts itself, or HTTP/1.1, is an [`HttpError::Protocol`] that says what and at which byte, and its
+//! connection is closed: `content-length` with `transfer-encoding`, lengths that differ, codings that nobody asked for, an
+//! interim response or a 204 that announces a body, status 101, lines that end in a bare LF, folded lines, spaces before a
+//! colon, chunk sizes of more than 16 digits. The same length said twice is one length. After a 304 that announces a length the
+//! connection is closed: a body that followed would be taken for the next answer.
+//!
+//! An answer may come before its request has been sent whole (T5). It is handed over at once, the rest of the request is not
+//! sent, and the connection is closed. A connection that was reset is read to its end first.
+//!
+//! # Limits
+//! | of an answer | at most |
+//! |---|---|
+//! | head | 64 KiB, 100 header lines |
+//! | interim responses, chunk extensions and trailers | 16 KiB together; 100 trailers |
+//! | digits of a chunk's size | 16 |
+//! | body in memory | [`max_body`](crate::Builder::max_body), 16 MiB by default |
+//! | bytes in one poll of a connection | 64 KiB; bytes that only frame chunks count ninefold |
+//!
+//! While a body is read, an attempt takes at most twice `max_body`, and the buffers of its connection: less than 1 MiB. Once it
+//! is read, it takes its length. Nothing is allocated by a length that is only announced, and small chunks are joined. A body
+//! that is longer than `max_body` is an [`HttpError::TooLarge`]. A streaming body has no limit but its deadline, unless
+//! [`Body::collect`] reads it.
+//!
 //! # Pushback
 //! A failed response may ask for a delay before the next attempt of its call, or for no further one (R4), in gRPC's
 //! `grpc-retry-pushback-ms` or in `Retry-After`. [`HttpRetryPolicy`] passes it on; as it retries no status, what that moves
@@ -28,21 +63,28 @@
 //!
 //! # Cost
 //! An attempt takes one short lock to find its address's stacks and one each to take and give back a connection. It
-//! allocates what hyper does, the copy of the headers, and the reply's body; a new connection is one task. The first 8 KiB
-//! of an answer at most are copied once. While connections are idle, one task an address closes those that grow old; it ends
-//! with them, with the channel, or with its runtime.
+//! allocates what hyper does, the copy of the headers, and the reply's body; a new connection is one task. What is read is
+//! looked at before hyper sees it: that copies it once, and parses heads a second time. Each thread that runs connections has
+//! a buffer of 64 KiB for it. While connections are idle, one task an address closes those that grow old; it ends with them,
+//! with the channel, or with its runtime.
 
 mod body;
+mod collected;
 mod connection;
 mod error;
+mod guard;
+mod headers;
+mod line;
+mod outgoing;
 mod pool;
 mod request;
 mod sending;
-mod traffic;
 mod transport;
 
 pub use body::{Body, BodyError};
-pub use error::{BadRequest, HttpError, HttpRetryPolicy};
+pub use error::{BadRequest, HttpError, HttpRetryPolicy, ProtocolError};
 pub use hedge_http::{RetryStatuses, StatusError, failure, pushback};
+pub use hedge_wire::http1::{DecodeError, Fault};
+pub use outgoing::RequestBodyError;
 pub use request::{BoxBody, BoxError, OnceBody, RequestBody};
 pub use transport::Http;

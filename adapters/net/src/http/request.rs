@@ -1,19 +1,19 @@
-//! What is sent: [`RequestBody`], and the body and head of one attempt.
+//! What is sent: [`RequestBody`], and the head of one attempt.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 
 use ::http::header::HOST;
-use ::http::uri::Scheme;
+use ::http::uri::{PathAndQuery, Scheme};
 use ::http::{HeaderValue, Method, Request, Uri};
 use bytes::Bytes;
 use hedge_core::policy::Idempotency;
-use http_body::{Frame, SizeHint};
 
 use super::error::{BadRequest, HttpError};
+use super::headers;
+use super::outgoing::SendBody;
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -60,19 +60,28 @@ impl RequestBody {
         Self::Once(OnceBody(Arc::new(Mutex::new(Some(Box::pin(body))))))
     }
 
-    /// The body for one attempt.
-    pub(super) fn open(&self) -> Result<SendBody, HttpError> {
-        Ok(match self {
+    /// The body for one attempt, to be sent with a head that says its length.
+    pub(super) async fn open(&self, head: &mut Request<()>) -> Result<SendBody, HttpError> {
+        let mut body = match self {
             Self::Empty => SendBody::Bytes(None),
             Self::Bytes(bytes) => SendBody::Bytes(Some(bytes.clone()).filter(|bytes| !bytes.is_empty())),
-            Self::Factory(make) => SendBody::boxed(make()),
-            Self::Once(body) => SendBody::boxed(body.lock().take().ok_or(HttpError::BodyUsed)?),
-        })
+            Self::Factory(make) => SendBody::made(|| make())?,
+            Self::Once(body) => {
+                let body = body.lock().take().ok_or(HttpError::BodyUsed)?;
+                SendBody::made(|| body)?
+            }
+        };
+        if let Err(error) = headers::frame(head.headers_mut(), &mut body) {
+            self.put_back(body);
+            return Err(error);
+        }
+        poll_fn(|cx| body.poll_settled(cx)).await?;
+        Ok(body)
     }
 
     /// Takes back a body that was not sent.
     pub(super) fn put_back(&self, unsent: SendBody) {
-        if let (Self::Once(body), SendBody::Boxed { body: unsent, .. }) = (self, unsent) {
+        if let (Self::Once(body), Some(unsent)) = (self, unsent.into_unsent()) {
             *body.lock() = Some(unsent);
         }
     }
@@ -152,12 +161,11 @@ pub(super) fn head(request: &Request<RequestBody>, server: &HeaderValue) -> Resu
     if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
         return Err(BadRequest::Scheme.into());
     }
-    let Some(target) = uri.path_and_query().filter(|target| !target.as_str().is_empty()) else {
-        return Err(BadRequest::NoPath.into());
-    };
+    headers::check(request.headers())?;
+    let target = target(uri).ok_or(BadRequest::NoPath)?;
     let mut head = Request::new(());
     *head.method_mut() = request.method().clone();
-    *head.uri_mut() = Uri::from(target.clone());
+    *head.uri_mut() = Uri::from(target);
     let headers = head.headers_mut();
     headers.clone_from(request.headers());
     if !headers.contains_key(HOST) {
@@ -171,104 +179,29 @@ pub(super) fn head(request: &Request<RequestBody>, server: &HeaderValue) -> Resu
     Ok(head)
 }
 
-/// The body of one attempt, on its way out.
-pub(super) enum SendBody {
-    Bytes(Option<Bytes>),
-    Boxed {
-        body: BoxBody,
-        /// How much is still to come, where the body says.
-        left: Option<u64>,
-        sent: Sent,
-    },
-}
-
-/// Tells that a body has been taken to its end.
-#[derive(Clone, Default)]
-pub(super) struct Sent(Arc<AtomicBool>);
-
-impl Sent {
-    pub(super) fn is_whole(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn set(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-impl SendBody {
-    fn boxed(body: BoxBody) -> Self {
-        let sent = Sent::default();
-        if body.is_end_stream() {
-            sent.set();
-        }
-        Self::Boxed { left: body.size_hint().exact(), body, sent }
-    }
-
-    /// Tells whether it has left; `None` if it leaves with the head.
-    pub(super) fn sent(&self) -> Option<Sent> {
-        match self {
-            Self::Bytes(_) => None,
-            Self::Boxed { sent, .. } => Some(sent.clone()),
-        }
-    }
-}
-
-impl http_body::Body for SendBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut *self {
-            Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Boxed { body, left, sent } => {
-                let frame = ready!(body.as_mut().poll_frame(cx));
-                if let (Some(left), Some(Ok(frame))) = (left.as_mut(), &frame) {
-                    *left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
-                }
-                // Whoever reads need not ask again once it knows that nothing more comes.
-                if frame.is_none() || *left == Some(0) || body.is_end_stream() {
-                    sent.set();
-                }
-                Poll::Ready(frame.map(|frame| frame.map_err(|error| SourceFailed(error).into())))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Bytes(bytes) => bytes.is_none(),
-            Self::Boxed { body, .. } => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Boxed { body, .. } => body.size_hint(),
-        }
-    }
-}
-
-/// Marks an error of the caller's own body among those of the connection.
-#[derive(Debug)]
-pub(super) struct SourceFailed(BoxError);
-
-impl fmt::Display for SourceFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for SourceFailed {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+/// Path and query. Of an absolute URI without a path it is `/` (RFC 9112, 3.2.1).
+fn target(uri: &Uri) -> Option<PathAndQuery> {
+    let target = uri.path_and_query()?;
+    match target.as_str() {
+        // Said of an empty path too, which would be written as nothing.
+        "/" => Some(PathAndQuery::from_static("/")),
+        text if text.starts_with('?') => PathAndQuery::try_from(format!("/{text}")).ok(),
+        _ => Some(target.clone()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("not ready"),
+        }
+    }
 
     fn head_of(request: &Request<RequestBody>) -> Result<Request<()>, HttpError> {
         head(request, &HeaderValue::from_static("10.0.0.1:80"))
@@ -280,6 +213,10 @@ mod tests {
             ("/a?b=c", None, "/a?b=c", "10.0.0.1:80"),
             ("http://user:pass@example.com:8080/a", None, "/a", "example.com:8080"),
             ("http://example.com", None, "/", "example.com"),
+            ("http://example.com#part", None, "/", "example.com"),
+            ("http://example.com?q=1#part", None, "/?q=1", "example.com"),
+            ("http://example.com/?", None, "/?", "example.com"),
+            ("/a#part", None, "/a", "10.0.0.1:80"),
             ("http://example.com/x", Some("own"), "/x", "own"),
             ("*", None, "*", "10.0.0.1:80"),
         ] {
@@ -318,9 +255,10 @@ mod tests {
     #[test]
     fn t3_a_body_that_can_be_sent_once_is_gone_until_it_is_put_back() {
         let body = RequestBody::once(SendBody::Bytes(None));
-        let open = body.open().unwrap();
-        assert!(matches!(body.open(), Err(HttpError::BodyUsed)));
-        body.put_back(open);
-        assert!(body.open().is_ok());
+        let open = || now(body.open(&mut Request::new(())));
+        let opened = open().unwrap();
+        assert!(matches!(open(), Err(HttpError::BodyUsed)));
+        body.put_back(opened);
+        assert!(open().is_ok());
     }
 }

@@ -1,6 +1,5 @@
 //! One attempt's request on its way out: over a connection that is idle, else over a new one (C3, T4).
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -10,11 +9,12 @@ use hedge_core::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-use super::connection::{Asked, Busy, Connection, Reply};
+use super::connection::{Busy, Connection};
 use super::error::HttpError;
+use super::line::Line;
+use super::outgoing::{SendBody, Sent};
 use super::pool::{Home as _, Kept, Pool};
-use super::request::{self, RequestBody, SendBody, Sent};
-use super::traffic::Traffic;
+use super::request::{self, RequestBody};
 use crate::address::Address;
 use crate::runtime::Runtime;
 
@@ -63,14 +63,16 @@ impl<'a, R: Runtime> Sending<'a, R> {
             connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
         }
         let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline).await?;
-        let traffic = Arc::clone(&connection.traffic);
-        let (sent, asked, reply) = self.hand_over(connection)?;
+        let line = Arc::clone(&connection.line);
+        let (connection, message) = self.message(connection).await?;
+        let sent = message.body().sent();
+        let (asked, reply) = connection.send(message);
         match asked.replied(pin!(reply)).await {
             Ok((connection, response)) => Ok((Busy { connection, sent }, response)),
-            Err(error) => Err(match self.unsent(error) {
+            Err(error) => Err(match self.unsent(error, sent.as_ref()) {
                 Ok(error) => HttpError::Unsent(error),
                 Err(error) => match broken(error)? {
-                    error if traffic.has_left() || !self.outgoing.can_be_made_again() => HttpError::sent(error),
+                    error if line.has_left() || !self.outgoing.can_be_made_again() => HttpError::sent(error, None),
                     error => HttpError::Unsent(error),
                 },
             }),
@@ -79,33 +81,38 @@ impl<'a, R: Runtime> Sending<'a, R> {
 
     /// Sends it on a connection that had been idle; `None` if it did not leave, or is lost.
     async fn reuse(&mut self, Kept { connection, since }: Kept) -> Result<Option<Answer>, HttpError> {
-        let traffic = Arc::clone(&connection.traffic);
-        let (sent, asked, reply) = self.hand_over(connection)?;
+        let line = Arc::clone(&connection.line);
+        let (connection, message) = self.message(connection).await?;
+        if message.body().length().is_none() && !connection.takes_chunks() {
+            self.outgoing.unsent = Some(Box::new(message));
+            return Ok(None);
+        }
+        let sent = message.body().sent();
+        let (asked, reply) = connection.send(message);
         let sent_at = self.runtime.now();
         let deadline = self.attempt.remaining.map(|remaining| self.attempt.started + remaining);
-        let mut silence =
-            Silence { runtime: self.runtime, pool: self.pool, traffic: &traffic, since: sent_at, deadline };
+        let mut silence = Silence { runtime: self.runtime, pool: self.pool, line: &line, since: sent_at, deadline };
         let result = asked.replied(pin!(reply)).await;
         silence.deadline = None;
         let error = match result {
             Ok((connection, response)) => return Ok(Some((Busy { connection, sent }, response))),
-            Err(error) => match self.unsent(error) {
+            Err(error) => match self.unsent(error, sent.as_ref()) {
                 Ok(_) => return Ok(None),
                 Err(error) => error,
             },
         };
         let error = broken(error)?;
-        if traffic.is_heard() {
-            return Err(HttpError::sent(error));
+        if line.is_heard() {
+            return Err(HttpError::sent(error, None));
         }
         self.pool.close_idle_since(since);
-        if !traffic.has_left() && self.outgoing.can_be_made_again() {
+        if !line.has_left() && self.outgoing.can_be_made_again() {
             return Ok(None);
         }
         // A server that had that much time may have broken by what it was asked.
         let took = self.runtime.now().since(sent_at);
         if self.patience().is_some_and(|patience| took > patience) {
-            return Err(HttpError::sent(error));
+            return Err(HttpError::sent(error, None));
         }
         self.lost = self.attempt.idempotent && self.outgoing.can_be_made_again();
         if self.lost { Ok(None) } else { Err(HttpError::Stale(error)) }
@@ -116,18 +123,10 @@ impl<'a, R: Runtime> Sending<'a, R> {
         self.attempt.connect_deadline.map(|until| until.since(self.attempt.started))
     }
 
-    /// Gives a connection what it is to send, made no sooner, as making a body may take as long as its maker likes. Answers
-    /// what tells that the body has left, and what is to be awaited.
-    fn hand_over(
-        &mut self,
-        connection: Connection,
-    ) -> Result<(Option<Sent>, Asked, impl Future<Output = Reply> + use<R>), HttpError> {
-        match self.outgoing.take() {
-            Ok(message) => {
-                let sent = message.body().sent();
-                let (asked, reply) = connection.send(message);
-                Ok((sent, asked, reply))
-            }
+    /// What a connection is to send, made no sooner, as making a body may take as long as its maker likes.
+    async fn message(&mut self, connection: Connection) -> Result<(Connection, Request<SendBody>), HttpError> {
+        match self.outgoing.take().await {
+            Ok(message) => Ok((connection, message)),
             Err(error) => {
                 Arc::clone(self.pool).give_back(connection);
                 Err(error)
@@ -136,13 +135,17 @@ impl<'a, R: Runtime> Sending<'a, R> {
     }
 
     /// Keeps what has come back; the error is that of a request that has, or may have, left.
-    fn unsent(&mut self, mut error: TrySendError<Request<SendBody>>) -> Result<hyper::Error, HttpError> {
+    fn unsent(
+        &mut self,
+        mut error: TrySendError<Request<SendBody>>,
+        body: Option<&Sent>,
+    ) -> Result<hyper::Error, HttpError> {
         match error.take_message() {
             Some(message) => {
                 self.outgoing.unsent = Some(Box::new(message));
                 Ok(error.into_error())
             }
-            None => Err(HttpError::sent(error.into_error())),
+            None => Err(HttpError::sent(error.into_error(), body)),
         }
     }
 }
@@ -167,12 +170,12 @@ struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    fn take(&mut self) -> Result<Request<SendBody>, HttpError> {
+    async fn take(&mut self) -> Result<Request<SendBody>, HttpError> {
         if let Some(message) = self.unsent.take() {
             return Ok(*message);
         }
-        let head = self.head.take().map_or_else(|| request::head(self.request, self.host), Ok)?;
-        let body = self.request.body().open()?;
+        let mut head = self.head.take().map_or_else(|| request::head(self.request, self.host), Ok)?;
+        let body = self.request.body().open(&mut head).await?;
         Ok(head.map(|()| body))
     }
 
@@ -194,7 +197,7 @@ impl Drop for Outgoing<'_> {
 struct Silence<'a, R: Runtime> {
     runtime: &'a R,
     pool: &'a Pool<R>,
-    traffic: &'a Traffic,
+    line: &'a Line,
     since: Instant,
     /// The call's; `None` too once there is nothing to wait for.
     deadline: Option<Instant>,
@@ -203,7 +206,7 @@ struct Silence<'a, R: Runtime> {
 impl<R: Runtime> Drop for Silence<'_, R> {
     fn drop(&mut self) {
         // An attempt does not end by itself at its call's deadline: it is dropped.
-        if self.deadline.is_some_and(|deadline| deadline <= self.runtime.now()) && !self.traffic.is_heard() {
+        if self.deadline.is_some_and(|deadline| deadline <= self.runtime.now()) && !self.line.is_heard() {
             self.pool.close_idle_since(self.since);
         }
     }

@@ -1,0 +1,87 @@
+//! The headers that say where a request ends, and what its connection is used for: this transport answers for them, so a
+//! caller's own must agree with it.
+
+use ::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use ::http::{HeaderMap, HeaderValue};
+
+use super::error::{BadRequest, HttpError};
+use super::outgoing::{RequestBodyError, SendBody};
+
+/// Refuses what no body makes right.
+pub(super) fn check(headers: &HeaderMap) -> Result<(), BadRequest> {
+    let mut hosts = 0_usize;
+    for (name, value) in headers {
+        let refused = match name.as_str() {
+            // How long it lives, and what RFC 9110 (10.1.4) wants with `te`.
+            "connection" => has_other(value, &["close", "keep-alive", "te"]).then_some("connection"),
+            "te" => has_other(value, &["trailers"]).then_some("te"),
+            "transfer-encoding" => has_other(value, &["chunked"]).then_some("transfer-encoding"),
+            "host" => {
+                hosts = hosts.saturating_add(1);
+                (hosts > 1 || !value.as_bytes().iter().all(u8::is_ascii_graphic)).then_some("host")
+            }
+            "upgrade" => Some("upgrade"),
+            "http2-settings" => Some("http2-settings"),
+            "keep-alive" => Some("keep-alive"),
+            "proxy-connection" => Some("proxy-connection"),
+            _ => None,
+        };
+        if let Some(name) = refused {
+            return Err(BadRequest::Header(name));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the headers and the body say the same of its length, or refuses what cannot be both.
+pub(super) fn frame(headers: &mut HeaderMap, body: &mut SendBody) -> Result<(), HttpError> {
+    let mut announced = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        let length = digits(value).ok_or(BadRequest::Header("content-length"))?;
+        let wanted = *body.length().as_ref().or(announced.as_ref()).unwrap_or(&length);
+        if length != wanted {
+            return Err(BadRequest::Header("content-length").into());
+        }
+        announced = Some(length);
+    }
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().flat_map(elements).count();
+    if codings > 1 || (codings == 1 && (announced.is_some() || body.length().is_some())) {
+        return Err(BadRequest::Header("transfer-encoding").into());
+    }
+    body.announce(announced, headers);
+    // hyper writes the length of a body from the body, but not that there is none.
+    if announced.is_some() {
+        headers.remove(CONTENT_LENGTH);
+        if body.length() == Some(0) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    }
+    // Left to itself it would send no body with GET and HEAD.
+    if body.length().is_none() {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    Ok(())
+}
+
+impl From<RequestBodyError> for HttpError {
+    fn from(error: RequestBodyError) -> Self {
+        Self::RequestBody(error)
+    }
+}
+
+/// The elements of a header's value; what is no text is one that nothing matches.
+fn elements(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.to_str().unwrap_or("?").split(',').map(str::trim)
+}
+
+/// Whether anything else is asked for.
+fn has_other(value: &HeaderValue, allowed: &[&str]) -> bool {
+    elements(value)
+        .any(|element| !element.is_empty() && !allowed.iter().any(|other| element.eq_ignore_ascii_case(other)))
+}
+
+/// Digits only: Rust's own parser would take a `+` too.
+fn digits(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok()
+}

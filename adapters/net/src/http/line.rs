@@ -1,0 +1,128 @@
+//! What a connection's three parts tell each other, [`Line`]: the one who sends requests on it, the task that runs it, and
+//! the [`Guard`](super::guard::Guard) of its bytes.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::outgoing::Sent;
+
+/// Bytes that a connection's task reads and writes in one poll: then others on its thread have their turn.
+pub(super) const BYTES_A_POLL: usize = 64 * 1024;
+
+/// A connection's state, as far as more than one has to know it.
+pub(super) struct Line {
+    /// The request that comes next on it, until its first byte is written.
+    asked: AtomicU8,
+    /// The body of the request that is answered, if it may leave later than its head.
+    body: Mutex<Option<Sent>>,
+    /// The last answer ended after its request had been sent whole.
+    is_free: AtomicBool,
+    /// A byte of the last request has left.
+    has_left: AtomicBool,
+    /// A byte of its answer has come.
+    is_heard: AtomicBool,
+    /// The peer speaks HTTP/1.0.
+    is_old: AtomicBool,
+    /// What is left of this poll's bytes. Only the connection's task uses it.
+    bytes_left: AtomicUsize,
+}
+
+/// The request that comes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asked {
+    Nothing = 0,
+    /// A `HEAD`.
+    Head = 1,
+    Other = 2,
+}
+
+impl Line {
+    pub(super) const fn new() -> Self {
+        Self {
+            asked: AtomicU8::new(Asked::Nothing as u8),
+            body: Mutex::new(None),
+            is_free: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
+            is_heard: AtomicBool::new(false),
+            is_old: AtomicBool::new(false),
+            bytes_left: AtomicUsize::new(BYTES_A_POLL),
+        }
+    }
+
+    /// A request is about to be sent.
+    pub(super) fn ask(&self, request_is_head: bool, body: Option<Sent>) {
+        *self.body() = body;
+        for flag in [&self.is_free, &self.has_left, &self.is_heard] {
+            flag.store(false, Ordering::Release);
+        }
+        let asked = if request_is_head { Asked::Head } else { Asked::Other };
+        self.asked.store(asked as u8, Ordering::Release);
+    }
+
+    /// The first byte of a request is about to be written: which is it?
+    pub(super) fn take_asked(&self) -> Asked {
+        match self.asked.swap(Asked::Nothing as u8, Ordering::Acquire) {
+            asked if asked == Asked::Head as u8 => Asked::Head,
+            asked if asked == Asked::Other as u8 => Asked::Other,
+            _ => Asked::Nothing,
+        }
+    }
+
+    /// Whether hyper has all of the request.
+    pub(super) fn is_taken(&self) -> bool {
+        self.body().as_ref().is_none_or(Sent::is_whole)
+    }
+
+    /// An answer has ended, after its request had been written whole or before.
+    pub(super) fn end_answer(&self, is_written: bool) {
+        self.is_free.store(is_written, Ordering::Release);
+    }
+
+    /// Whether nothing is left of the last request, now that its answer has ended (T5).
+    pub(super) fn is_free(&self) -> bool {
+        self.is_free.load(Ordering::Acquire)
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<Sent>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_left(&self) {
+        self.has_left.store(true, Ordering::Release);
+    }
+
+    /// Whether a byte of the last request has left (C3).
+    pub(super) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_heard(&self) {
+        self.is_heard.store(true, Ordering::Release);
+    }
+
+    /// Whether a byte of the answer to the last request has come (C3).
+    pub(super) fn is_heard(&self) -> bool {
+        self.is_heard.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_old(&self) {
+        self.is_old.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_old(&self) -> bool {
+        self.is_old.load(Ordering::Acquire)
+    }
+
+    /// The connection's task is polled.
+    pub(super) fn begin_poll(&self) {
+        self.bytes_left.store(BYTES_A_POLL, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes_left(&self) -> usize {
+        self.bytes_left.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn spend(&self, bytes: usize) {
+        self.bytes_left.store(self.bytes_left().saturating_sub(bytes), Ordering::Relaxed);
+    }
+}
