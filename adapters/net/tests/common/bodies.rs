@@ -97,6 +97,27 @@ pub(crate) async fn chunks_and_trailers_are_kept<R: Runtime>(runtime: R) {
     assert!(body.is_end_stream());
 }
 
+/// Chunks cost by their bytes: those of one byte, each of which hyper would hand over on its own, come joined.
+pub(crate) async fn p1_small_chunks_come_joined<R: Runtime>(runtime: R) {
+    const LENGTH: usize = 1 << 20;
+    let there = TestServer::start(|connection| {
+        connection.request();
+        connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        connection.send(&"1\r\nx\r\n".repeat(LENGTH));
+        connection.send("0\r\n\r\n");
+        connection.until_closed();
+    });
+    let channel = list(&runtime, &[there.address]).build().unwrap();
+    let mut body = channel.call_with(get("/"), &streaming()).await.unwrap().into_inner().into_body();
+    let (mut frames, mut length) = (0, 0);
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        frames += 1;
+        length += frame.unwrap().into_data().unwrap().len();
+    }
+    assert_eq!(length, LENGTH);
+    assert!(frames < LENGTH / 32, "{frames} pieces");
+}
+
 pub(crate) async fn t3_a_factory_makes_a_body_for_each_attempt<R: Runtime>(runtime: R) {
     let there = TestServer::start(|connection| {
         while let Some(seen) = connection.request() {

@@ -1,8 +1,11 @@
 //! What the tests of both runtimes share: a scripted server, signals, and the tests themselves.
 
+pub(crate) mod answers;
 pub(crate) mod basics;
 pub(crate) mod bodies;
+pub(crate) mod early;
 pub(crate) mod endings;
+pub(crate) mod greedy;
 pub(crate) mod health;
 pub(crate) mod latencies;
 pub(crate) mod mortal;
@@ -10,7 +13,9 @@ pub(crate) mod outages;
 pub(crate) mod panics;
 pub(crate) mod pooling;
 pub(crate) mod probes;
+pub(crate) mod promises;
 pub(crate) mod pushback;
+pub(crate) mod requests;
 pub(crate) mod server;
 pub(crate) mod servers;
 pub(crate) mod signal;
@@ -48,6 +53,9 @@ pub(crate) use on;
 macro_rules! every_test {
     ($run:ident) => {
         common::on! { $run:
+            answers {
+                p1_every_answer_is_one_answer_or_an_error
+            }
             basics {
                 a_plain_get_says_what_the_server_needs
                 l7_a_backup_wins_and_the_loser_is_closed_at_once
@@ -65,6 +73,7 @@ macro_rules! every_test {
                 t1_a_body_that_breaks_off_is_retried
                 t1_a_body_over_the_limit_says_so
                 chunks_and_trailers_are_kept
+                p1_small_chunks_come_joined
                 t3_a_factory_makes_a_body_for_each_attempt
                 t3_a_body_that_is_sent_once_is_not_retried_once_it_left
                 r5_a_body_that_is_sent_once_survives_a_refused_connection
@@ -76,6 +85,12 @@ macro_rules! every_test {
                 t2_a_rejected_streaming_reply_can_be_read
                 t2_a_streaming_reply_without_a_body_owes_nothing
             }
+            early {
+                t5_an_answer_comes_before_the_request_is_sent_whole
+                t5_a_reset_does_not_eat_the_answer
+                t5_a_reset_without_an_answer_is_told
+                t5_the_deadline_holds_while_a_request_is_stuck
+            }
             endings {
                 l12_a_token_cancels_from_another_thread
                 l12_a_token_that_was_cancelled_before_starts_nothing
@@ -84,6 +99,10 @@ macro_rules! every_test {
                 l16_an_empty_list_and_servers_that_are_down_are_different
                 l3_options_that_a_call_cannot_hold_are_errors
                 l16_an_error_says_which_server_and_attempt
+            }
+            greedy {
+                p1_what_has_no_end_is_an_error
+                l2_endless_bodies_leave_room_for_others
             }
             health {
                 h1_a_server_that_refuses_gets_only_checks_until_one_passes
@@ -132,6 +151,11 @@ macro_rules! every_test {
                 prequal_sends_calls_where_probes_find_room
                 no_other_balancer_asks_for_probes
             }
+            promises {
+                s7_a_body_that_fails_is_its_callers_failure
+                t3_bodies_that_keep_their_word_are_sent_as_announced
+                s7_failing_bodies_say_nothing_of_a_server
+            }
             pushback {
                 r4_grpc_pushback_moves_the_next_backup
                 r4_a_pushback_past_the_deadline_cancels_the_next_backup
@@ -139,6 +163,11 @@ macro_rules! every_test {
                 r4_retry_after_speaks_for_its_server
                 r1_a_status_that_is_no_failure_is_not_retried
                 r4_a_policy_of_ones_own_retries_when_the_server_says
+            }
+            requests {
+                p1_headers_that_disagree_with_the_body_are_refused
+                p1_headers_that_agree_are_sent_as_one_request
+                t3_a_body_of_unknown_length_goes_in_chunks_with_any_method
             }
             servers {
                 l20_a_call_at_a_removed_server_goes_on

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hedge_core::policy::Ended;
 use hedge_core::time::Instant;
-use hedge_net::http::{Body, HttpError, RequestBody};
+use hedge_net::http::{Body, HttpError, RequestBody, RequestBodyError};
 use hedge_net::{
     BackupDelay, BackupPolicy, BodyMode, CallOptions, Channel, CheckOptions, Denial, Extra, Judgement, ListError,
     Runtime,
@@ -154,9 +154,11 @@ pub(crate) async fn l20_a_caller_sees_the_panic_of_what_it_runs_and_counts_settl
         assert_settled(&channel);
     }
 
+    // A body is an attempt's, and its panic an error of its own.
     let channel = list(&runtime, &[there.address]).build().unwrap();
-    let no_body = || RequestBody::factory(|| -> Text { panics() });
-    assert!(unwinds(channel.call(http::Request::put("/").body(no_body()).unwrap())).await);
+    let no_body = RequestBody::factory(|| -> Text { panics() });
+    let error = channel.call(http::Request::put("/").body(no_body).unwrap()).await.unwrap_err();
+    assert!(matches!(error.last(), Some(Err(HttpError::RequestBody(RequestBodyError::Panicked)))), "{error}");
     assert_settled(&channel);
     assert_eq!(channel.call(get("/")).await.unwrap().body().bytes().unwrap(), "text");
 }

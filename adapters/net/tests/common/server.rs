@@ -104,11 +104,21 @@ impl Connection {
         Some(String::from_utf8(head).unwrap())
     }
 
+    /// Whether that is what comes next.
+    pub(crate) fn reads(&mut self, expected: &str) -> bool {
+        expected.bytes().all(|byte| self.byte() == Some(byte))
+    }
+
     fn byte(&mut self) -> Option<u8> {
         let mut byte = [0];
-        match self.stream.read(&mut byte) {
-            Ok(1) => return Some(byte[0]),
-            Ok(_) => {}
+        self.read(&mut byte).map(|_| byte[0])
+    }
+
+    /// How much was read; `None` once the client has closed.
+    fn read(&mut self, bytes: &mut [u8]) -> Option<usize> {
+        match self.stream.read(bytes) {
+            Ok(0) => {}
+            Ok(read) => return Some(read),
             Err(error) => assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)),
         }
         self.closed.raise();
@@ -117,7 +127,8 @@ impl Connection {
 
     /// Waits for the client to close.
     pub(crate) fn until_closed(&mut self) {
-        while self.byte().is_some() {}
+        let mut bytes = [0; 64 * 1024];
+        while self.read(&mut bytes).is_some() {}
     }
 
     /// Waits for the first byte of the next request, for which the connection is reset when its script ends: what has come
@@ -133,7 +144,12 @@ impl Connection {
 
     /// False once the client has closed.
     pub(crate) fn send(&mut self, text: &str) -> bool {
-        let sent = self.stream.write_all(text.as_bytes()).is_ok();
+        self.send_bytes(text.as_bytes())
+    }
+
+    /// The same with bytes that are no text.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> bool {
+        let sent = self.stream.write_all(bytes).is_ok();
         if !sent {
             self.closed.raise();
         }
