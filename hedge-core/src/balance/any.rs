@@ -1,6 +1,6 @@
 //! A balancer chosen by name, for configuration: [`AnyBalancer`].
 
-use super::la::{LaStats, LocalityAware};
+use super::la::{Drawn, LaStats, LocalityAware};
 use super::only::Only;
 use super::p2c::{P2c, P2cStats};
 use super::prequal::{Chosen, Prequal};
@@ -56,6 +56,8 @@ pub enum AnyTicket {
     Turn(Turn),
     /// `wrr`'s.
     Step(Step),
+    /// `la`'s.
+    Drawn(Drawn),
     /// `prequal`'s.
     Chosen(Chosen),
 }
@@ -216,7 +218,11 @@ impl<R: Room> Balancer for AnyBalancer<R> {
     ) {
         match self {
             Self::LocalityAware(it) => {
-                it.started(&Only { list, part: la::<R> }, server, ticket.map(|_| ()), now);
+                let ticket = ticket.and_then(|ticket| match ticket {
+                    AnyTicket::Drawn(drawn) => Some(drawn),
+                    _ => None,
+                });
+                it.started(&Only { list, part: la::<R> }, server, ticket, now);
             }
             Self::Prequal(it) => {
                 let ticket = ticket.and_then(|ticket| match ticket {
@@ -280,7 +286,7 @@ where
     B: Iterator<Item = Offer<Step>>,
     C: Iterator<Item = Offer<()>>,
     D: Iterator<Item = Offer<()>>,
-    E: Iterator<Item = Offer<()>>,
+    E: Iterator<Item = Offer<Drawn>>,
     F: Iterator<Item = Offer<()>>,
     G: Iterator<Item = Offer<Chosen>>,
     H: Iterator<Item = Offer<()>>,
@@ -289,22 +295,16 @@ where
 
     #[inline]
     fn next(&mut self) -> Option<Offer<AnyTicket>> {
-        let plain = |Offer { candidate, .. }: Offer<()>| Offer { candidate, ticket: AnyTicket::Nothing };
+        let nothing = |()| AnyTicket::Nothing;
         match self {
-            Self::RoundRobin(offers) => {
-                offers.next().map(|Offer { candidate, ticket }| Offer { candidate, ticket: AnyTicket::Turn(ticket) })
-            }
-            Self::WeightedRoundRobin(offers) => {
-                offers.next().map(|Offer { candidate, ticket }| Offer { candidate, ticket: AnyTicket::Step(ticket) })
-            }
-            Self::Random(offers) => offers.next().map(plain),
-            Self::WeightedRandom(offers) => offers.next().map(plain),
-            Self::LocalityAware(offers) => offers.next().map(plain),
-            Self::P2c(offers) => offers.next().map(plain),
-            Self::Prequal(offers) => {
-                offers.next().map(|Offer { candidate, ticket }| Offer { candidate, ticket: AnyTicket::Chosen(ticket) })
-            }
-            Self::Consistent(offers) => offers.next().map(plain),
+            Self::RoundRobin(offers) => offers.next().map(|it| it.with(AnyTicket::Turn)),
+            Self::WeightedRoundRobin(offers) => offers.next().map(|it| it.with(AnyTicket::Step)),
+            Self::Random(offers) => offers.next().map(|it| it.with(nothing)),
+            Self::WeightedRandom(offers) => offers.next().map(|it| it.with(nothing)),
+            Self::LocalityAware(offers) => offers.next().map(|it| it.with(AnyTicket::Drawn)),
+            Self::P2c(offers) => offers.next().map(|it| it.with(nothing)),
+            Self::Prequal(offers) => offers.next().map(|it| it.with(AnyTicket::Chosen)),
+            Self::Consistent(offers) => offers.next().map(|it| it.with(nothing)),
         }
     }
 }

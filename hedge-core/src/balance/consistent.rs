@@ -2,9 +2,8 @@
 
 use core::fmt;
 
-use super::order::Order;
 use super::ring::{Ring, Walk};
-use super::{Along, ArrangeError, Balancer, Candidate, Look, Offer, Room, Roster, Row, ServerList};
+use super::{Along, ArrangeError, Balancer, Candidate, InTurn, Look, Offer, Room, Roster, Row, ServerList};
 use crate::call::ServerId;
 
 /// How many servers one selection can leave out without being asked whether there is any to come.
@@ -101,7 +100,7 @@ struct Distinct<'a, L> {
     look: Look<'a, L>,
     walk: Walk<'a>,
     left_out: heapless::Vec<u16, LEFT_OUT>,
-    rest: Option<Along<L>>,
+    rest: Option<Along<L, InTurn>>,
     looked: bool,
 }
 
@@ -112,9 +111,9 @@ impl<L: ServerList + Copy> Iterator for Distinct<'_, L> {
         let offer = |candidate: Candidate| Offer { candidate, ticket: () };
         if self.left_out.is_full() && !self.looked {
             self.looked = true;
-            let mut all = self.look.along(|len| Order::from_origin(len, 0));
+            let mut all = self.look.along(|len| InTurn::from_origin(len, 0));
             if !all.any(|(_, candidate)| self.look.takes(&candidate)) {
-                self.rest = Some(self.look.along(|len| Order::from_origin(len, 0)));
+                self.rest = Some(self.look.along(|len| InTurn::from_origin(len, 0)));
             }
         }
         if let Some(rest) = &mut self.rest {

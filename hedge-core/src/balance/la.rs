@@ -38,7 +38,7 @@ mod draws;
 mod stats;
 mod tree;
 
-pub use balancer::LocalityAware;
+pub use balancer::{Drawn, LocalityAware};
 pub(super) use draws::Draws;
 pub use stats::{LaFailure, LaStats};
 pub use tree::{LaNode, LaPick, LaTree};

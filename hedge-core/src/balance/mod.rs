@@ -55,7 +55,7 @@ pub use consistent::Consistent;
 pub use error::ArrangeError;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 pub use name::{BalancerError, BalancerName, Word};
-pub use order::Order;
+pub use order::{InTurn, Order};
 pub use probe::ProbeAnswer;
 pub use random::RandomChoice;
 #[cfg(feature = "alloc")]
@@ -173,12 +173,19 @@ pub struct Offer<T> {
     pub ticket: T,
 }
 
+impl<T> Offer<T> {
+    /// The same with another ticket.
+    fn with<U>(self, ticket: impl FnOnce(T) -> U) -> Offer<U> {
+        Offer { candidate: self.candidate, ticket: ticket(self.ticket) }
+    }
+}
+
 /// A rule by which servers are chosen. It is shared by threads through `&self`, and changed only when the list is.
 ///
 /// Whoever brings one gives the types, `stats` and `offers`; the rest has a default that does nothing.
 ///
 /// ```
-/// use hedge_core::balance::{Balancer, Look, Offer, Order, ServerList};
+/// use hedge_core::balance::{Balancer, InTurn, Look, Offer, ServerList};
 ///
 /// /// Always the first of the list that will do.
 /// struct InOrder;
@@ -194,7 +201,7 @@ pub struct Offer<T> {
 ///         look: Look<'a, L>,
 ///         _: &'a mut dyn FnMut() -> u32,
 ///     ) -> impl Iterator<Item = Offer<()>> + 'a {
-///         look.along(|servers| Order::from_origin(servers, 0)).map(|(_, candidate)| Offer { candidate, ticket: () })
+///         look.along(|servers| InTurn::from_origin(servers, 0)).map(|(_, candidate)| Offer { candidate, ticket: () })
 ///     }
 /// }
 /// ```

@@ -1,4 +1,4 @@
-//! In which order to look at the places of a list: [`Order`].
+//! In which order to look at the places of a list: [`Order`], or [`InTurn`].
 
 use core::num::NonZeroU32;
 
@@ -15,14 +15,6 @@ pub struct Order {
 }
 
 impl Order {
-    /// From `origin` (modulo `len`) on, in list order.
-    #[must_use]
-    pub const fn from_origin(len: NonZeroU32, origin: u32) -> Self {
-        // A division costs as much as the rest of a selection.
-        let first = if origin < len.get() { origin } else { origin % len.get() };
-        Self { len, first, next: 0, stride: 1, given: 0 }
-    }
-
     /// `first`, then the one `1 + second` further on, and so on by a stride near `stride`. `first` is below `len`, `second`
     /// below the number of the others.
     #[must_use]
@@ -55,6 +47,36 @@ impl Order {
             }
         }
         self.next = add_modulo(self.next, self.stride, rest.get());
+    }
+}
+
+/// Positions `0..len`, each once, in list order from one on.
+#[derive(Clone, Debug)]
+pub struct InTurn {
+    len: NonZeroU32,
+    next: u32,
+    left: u32,
+}
+
+impl InTurn {
+    /// From `origin`, modulo `len`.
+    #[must_use]
+    pub const fn from_origin(len: NonZeroU32, origin: u32) -> Self {
+        // A division costs as much as the rest of a selection.
+        let next = if origin < len.get() { origin } else { origin % len.get() };
+        Self { len, next, left: len.get() }
+    }
+}
+
+impl Iterator for InTurn {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        self.left = self.left.checked_sub(1)?;
+        let position = self.next;
+        self.next = if position + 1 == self.len.get() { 0 } else { position + 1 };
+        Some(position)
     }
 }
 
@@ -105,15 +127,14 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(1);
         for n in 1..60 {
             for _ in 0..50 {
-                let made = [
-                    Order::from_origin(len(n), rng.u32(..)),
-                    Order::scattered(len(n), rng.u32(0..n), rng.u32(0..(n - 1).max(1)), rng.u32(..)),
-                ];
-                for order in made {
-                    let mut seen: Vec<u32> = order.clone().collect();
-                    seen.sort_unstable();
-                    assert_eq!(seen, (0..n).collect::<Vec<_>>(), "{order:?}");
-                }
+                let order = Order::scattered(len(n), rng.u32(0..n), rng.u32(0..(n - 1).max(1)), rng.u32(..));
+                let mut seen: Vec<u32> = order.clone().collect();
+                seen.sort_unstable();
+                assert_eq!(seen, (0..n).collect::<Vec<_>>(), "{order:?}");
+                let origin = rng.u32(..);
+                let in_turn: Vec<u32> = InTurn::from_origin(len(n), origin).collect();
+                let expected: Vec<u32> = (0..n).map(|behind| (origin % n + behind) % n).collect();
+                assert_eq!(in_turn, expected, "from {origin}");
             }
         }
     }
@@ -126,5 +147,7 @@ mod tests {
         let max = u32::MAX;
         assert_eq!(positions[..2], [max - 1, max - 2]);
         assert!(positions.iter().all(|position| *position < max));
+        let in_turn: Vec<u32> = InTurn::from_origin(len(max), max - 1).take(2).collect();
+        assert_eq!(in_turn, [max - 1, 0]);
     }
 }

@@ -1,12 +1,15 @@
 //! `rr`: round robin.
 
-use super::{Balancer, Look, Offer, Order, ServerList, seeds::mix};
+use super::{Balancer, InTurn, Look, Offer, ServerList, seeds::mix};
 use crate::atomic::{AtomicU32, Ordering};
 
 /// Visits the servers in list order from a start that follows from the seed (S2).
 ///
-/// Servers that were passed over (down, or tried in the call) are not made up for: the next selection begins behind the
-/// server that was chosen, so the ones that stay share evenly. Cost: a load to look, a compare-and-swap to commit.
+/// Only a call's first attempt takes a turn. Its retries and backups take the other servers in list order from a random one
+/// of them, and move nothing: a server that stalls, so that each of its calls sends a backup, keeps its share and no more.
+///
+/// Servers that are down are not made up for: the next selection begins behind the server that was chosen, so the ones that
+/// stay share evenly. Cost: a load to look, a compare-and-swap to commit; of further attempts a draw or a few.
 #[derive(Debug)]
 pub struct RoundRobin {
     next: AtomicU32,
@@ -34,11 +37,11 @@ impl Clone for RoundRobin {
     }
 }
 
-/// Where a look of `rr` began, and where the server that it offers stands.
+/// What `rr` goes on from and where to, if the server that it offers is taken; nowhere, where that takes no turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Turn {
-    origin: u32,
-    position: u32,
+    from: u32,
+    to: u32,
 }
 
 impl Balancer for RoundRobin {
@@ -50,22 +53,28 @@ impl Balancer for RoundRobin {
     fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
         &'a self,
         look: Look<'a, L>,
-        _: &'a mut dyn FnMut() -> u32,
+        random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<Turn>> + 'a {
-        let origin = self.next.load(Ordering::Relaxed);
-        let along = look.along(|len| Order::from_origin(len, origin));
-        along.map(move |(position, candidate)| Offer { candidate, ticket: Turn { origin, position } })
+        let first = look.is_first();
+        let from = if first { self.next.load(Ordering::Relaxed) } else { look.any(random) };
+        let along = look.along(|len| InTurn::from_origin(len, from));
+        along.map(move |(position, candidate)| {
+            // Not a count but a position, so that the next look need not divide.
+            let to = if first { position.wrapping_add(1) } else { from };
+            Offer { candidate, ticket: Turn { from, to } }
+        })
     }
 
-    fn commit(&self, Turn { origin, position }: Turn, insist: bool) -> bool {
+    fn commit(&self, Turn { from, to }: Turn, insist: bool) -> bool {
+        if from == to {
+            return true;
+        }
         if insist {
             // Other calls have moved on meanwhile: it is one more turn.
             self.next.fetch_add(1, Ordering::Relaxed);
             return true;
         }
-        // Not a count but a position, so that the next look need not divide.
-        let behind = position.wrapping_add(1);
-        self.next.compare_exchange(origin, behind, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.next.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -74,21 +83,17 @@ mod tests {
     use super::*;
     use crate::balance::testing::{Servers, positions};
 
-    fn turn(origin: u32, position: u32) -> Turn {
-        Turn { origin, position }
-    }
-
     #[test]
     fn s2_visits_in_order_and_a_lost_race_changes_nothing() {
         let (rr, servers) = (RoundRobin::starting_at(1), Servers::<()>::new(3));
         let look = || positions(&rr, &servers);
-        let commit = |turn, insist| rr.commit(turn, insist);
+        let commit = |from, to, insist| rr.commit(Turn { from, to }, insist);
         assert_eq!(look(), [1, 2, 0]);
-        assert!(commit(turn(1, 2), false));
+        assert!(commit(1, 3, false));
         assert_eq!(look(), [0, 1, 2], "behind the one that was chosen");
-        assert!(!commit(turn(1, 1), false), "another call took the turn");
+        assert!(!commit(1, 2, false), "another call took the turn");
         assert_eq!(look(), [0, 1, 2]);
-        assert!(commit(turn(1, 1), true));
+        assert!(commit(1, 2, true));
         assert_eq!(look(), [1, 2, 0]);
     }
 

@@ -5,6 +5,9 @@ use core::num::NonZeroU32;
 use super::{Balancer, Candidate, Offer, Order, ServerList};
 use crate::call::{AddressKey, Attempt, NoServer, Pick, Selection};
 
+/// How often a position is drawn again whose server the call does not take.
+const DRAWS: usize = 8;
+
 /// What a balancer chooses from, and for whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a, L> {
@@ -21,21 +24,50 @@ impl<L: ServerList> Look<'_, L> {
         candidate.usable && !was_tried(self.selection, candidate.address)
     }
 
+    /// Whether this is a call's first attempt: only those move a balancer's turn (S2). Where the backup of a call that waits
+    /// for a server that stalls took a turn too, the next call's turn would come to that server more often than its share.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.selection.tried.is_empty()
+    }
+
+    /// The position of a random one of those that the call takes.
+    pub(super) fn any(&self, random: &mut dyn FnMut() -> u32) -> u32 {
+        let Some(len) = self.len() else { return 0 };
+        self.drawn(|| random() % len)
+    }
+
+    /// The first position that `draw` gives of a server that the call takes; any, where hardly one can be taken.
+    pub(super) fn drawn(&self, mut draw: impl FnMut() -> u32) -> u32 {
+        let mut position = 0;
+        for _ in 0..DRAWS {
+            position = draw();
+            let found = usize::try_from(position).ok().and_then(|position| self.list.at(position));
+            if found.is_some_and(|candidate| self.takes(&candidate)) {
+                break;
+            }
+        }
+        position
+    }
+
     /// The servers in the order that `order` makes for so many; none of an empty list.
-    pub fn along(self, order: impl FnOnce(NonZeroU32) -> Order) -> Along<L> {
-        let len = u32::try_from(self.list.len()).ok().and_then(NonZeroU32::new);
-        Along { list: self.list, order: len.map(order) }
+    pub fn along<O: Iterator<Item = u32>>(self, order: impl FnOnce(NonZeroU32) -> O) -> Along<L, O> {
+        Along { order: self.len().map(order), list: self.list }
+    }
+
+    fn len(&self) -> Option<NonZeroU32> {
+        u32::try_from(self.list.len()).ok().and_then(NonZeroU32::new)
     }
 }
 
 /// The servers of a list in some order, with their positions; from [`Look::along`].
 #[derive(Clone, Debug)]
-pub struct Along<L> {
+pub struct Along<L, O = Order> {
     list: L,
-    order: Option<Order>,
+    order: Option<O>,
 }
 
-impl<L: ServerList> Iterator for Along<L> {
+impl<L: ServerList, O: Iterator<Item = u32>> Iterator for Along<L, O> {
     type Item = (u32, Candidate);
 
     #[inline]

@@ -1,5 +1,6 @@
 //! The weights of a list together: [`Weights`].
 
+use super::decay::mul_high;
 use super::{ArrangeError, Row};
 
 /// The weights of a list of servers, by position, with what balancers make of them.
@@ -53,6 +54,20 @@ impl<W: AsRef<[u32]>> Weights<W> {
     /// The weight at a position; 0 past the end.
     pub fn at(&self, position: u32) -> u32 {
         usize::try_from(position).ok().and_then(|position| self.weights.as_ref().get(position)).copied().unwrap_or(0)
+    }
+
+    /// The position where 64 random bits fall in the row of all weights; 0 if they weigh nothing.
+    pub(super) fn drawn(&self, random: u64) -> u32 {
+        let mut unit = mul_high(self.total, random);
+        let past = |weight: &u32| match unit.checked_sub((*weight).into()) {
+            Some(rest) => {
+                unit = rest;
+                false
+            }
+            None => true,
+        };
+        let drawn = self.weights.as_ref().iter().position(past);
+        drawn.and_then(|position| u32::try_from(position).ok()).unwrap_or(0)
     }
 
     /// How far `wrr` goes a pick.

@@ -3,13 +3,18 @@
 use core::num::NonZeroU32;
 
 use super::weights::stride;
-use super::{ArrangeError, Balancer, Look, Offer, Room, Roster, ServerList, Weighing, Weights, seeds::mix};
+use super::{
+    Along, ArrangeError, Balancer, InTurn, Look, Offer, Room, Roster, ServerList, Weighing, Weights, seeds::mix,
+};
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// How many servers one selection can leave out and still be exact.
 const LEFT_OUT: usize = 16;
 
 /// Chooses each server exactly as often as its weight says, spread out (S2).
+///
+/// Only a call's first attempt takes a turn. Its retries and backups take the other servers in list order from a random one
+/// of them, which a heavy one is more often, and move nothing.
 ///
 /// All servers together are a cycle of as many units as their weights add up to. A pick goes a stride further, and answers
 /// whose unit it comes to: as the stride is coprime with the cycle, a whole round of picks comes to each unit once. (brpc's
@@ -18,7 +23,8 @@ const LEFT_OUT: usize = 16;
 /// A server that cannot be used is left out and the pick made again without it, from where it began; after 16 of those in
 /// one selection the rest follow in list order.
 ///
-/// Cost: a load to look, a compare-and-swap to commit; a pick passes over some two servers. 32 bytes and the weights.
+/// Cost: a load to look, a compare-and-swap to commit; a pick passes over some two servers. To look for a further attempt
+/// adds up weights, of half of the list on average. 32 bytes and the weights.
 #[derive(Debug)]
 pub struct WeightedRoundRobin<R: Room> {
     /// The position above, and what is left of its server's units below.
@@ -27,7 +33,7 @@ pub struct WeightedRoundRobin<R: Room> {
     weights: Weights<R::Weights>,
 }
 
-/// A server that `wrr` offers, and how it goes on if that one is taken.
+/// A server that `wrr` offers, and how it goes on if that one is taken: not at all, where that takes no turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
     /// Where it stands in the list.
@@ -73,6 +79,9 @@ impl<R: Room> WeightedRoundRobin<R> {
     /// Goes on from a step that was taken. False, with nothing changed, if another call did so since the look and `insist`
     /// is false; who insists then has its server beside the sequence.
     pub fn take(&self, step: Step, insist: bool) -> bool {
+        if step.from == step.to {
+            return true;
+        }
         self.state.compare_exchange(step.from, step.to, SeqCst, SeqCst).is_ok() || insist
     }
 }
@@ -102,16 +111,40 @@ impl<R: Room> Balancer for WeightedRoundRobin<R> {
     fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
         &'a self,
         look: Look<'a, L>,
-        _: &'a mut dyn FnMut() -> u32,
+        random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<Step>> + 'a {
-        self.steps().filter_map(move |step| {
-            let candidate = look.list.at(usize::try_from(step.position).ok()?)?;
-            Some(Offer { candidate, ticket: step })
-        })
+        if look.is_first() {
+            return Offers::InTurn(look.list, self.steps());
+        }
+        let from = look.drawn(|| self.weights.drawn(u64::from(random()) << 32 | u64::from(random())));
+        Offers::Others(look.along(|len| InTurn::from_origin(len, from)))
     }
 
     fn commit(&self, step: Step, insist: bool) -> bool {
         self.take(step, insist)
+    }
+}
+
+/// What `wrr` offers to a call's first attempt, and to its others.
+enum Offers<'w, L, W> {
+    InTurn(L, Steps<'w, W>),
+    Others(Along<L, InTurn>),
+}
+
+impl<L: ServerList, W: AsRef<[u32]>> Iterator for Offers<'_, L, W> {
+    type Item = Offer<Step>;
+
+    fn next(&mut self) -> Option<Offer<Step>> {
+        match self {
+            Self::InTurn(list, steps) => steps.find_map(|step| {
+                let candidate = list.at(usize::try_from(step.position).ok()?)?;
+                Some(Offer { candidate, ticket: step })
+            }),
+            Self::Others(others) => others.next().map(|(position, candidate)| {
+                let ticket = Step { position, from: 0, to: 0 };
+                Offer { candidate, ticket }
+            }),
+        }
     }
 }
 

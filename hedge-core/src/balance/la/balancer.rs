@@ -13,6 +13,10 @@ pub struct LocalityAware<R: Room> {
     servers: u32,
 }
 
+/// Whether `la` drew a server by its row of numbers, in which only a call's first attempt takes the next one (S2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Drawn(bool);
+
 impl<R: Room> LocalityAware<R> {
     /// A balancer whose draws begin somewhere.
     #[must_use]
@@ -48,7 +52,7 @@ impl<R: Room> LocalityAware<R> {
 
 impl<R: Room> Balancer for LocalityAware<R> {
     type Stats = R::Own<LaStats>;
-    type Ticket = ();
+    type Ticket = Drawn;
 
     /// A server that comes weighs as much as those that are there on average.
     fn stats(&self) -> R::Own<LaStats> {
@@ -75,23 +79,25 @@ impl<R: Room> Balancer for LocalityAware<R> {
         &'a self,
         look: Look<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
-    ) -> impl Iterator<Item = Offer<()>> + 'a {
+    ) -> impl Iterator<Item = Offer<Drawn>> + 'a {
         let Look { list, selection } = look;
-        Draws::new(look, &self.tree, random, Some(self.tree.draw()), move |drawn| {
+        let first = look.is_first();
+        let draws = Draws::new(look, &self.tree, random, first.then(|| self.tree.draw()), move |drawn| {
             // Time passes without a call too: its weight may be less by now.
             self.refresh(&list, drawn.position, selection.now);
             drawn.offset < self.tree.weight(drawn.position)
-        })
+        });
+        draws.map(move |offer| offer.with(|()| Drawn(first)))
     }
 
     fn started<L: ServerList<Stats = R::Own<LaStats>>>(
         &self,
         list: &L,
         server: ServerId,
-        ticket: Option<()>,
+        ticket: Option<Drawn>,
         now: Instant,
     ) {
-        if ticket.is_some() {
+        if ticket == Some(Drawn(true)) {
             self.tree.next_draw();
         }
         self.update(list, server, |stats, others| Some(stats.started(now, others)));
