@@ -66,12 +66,9 @@ impl Balancer for RoundRobin {
     }
 
     fn commit(&self, Turn { from, to }: Turn, insist: bool) -> bool {
-        if from == to {
-            return true;
-        }
         if insist {
-            // Other calls have moved on meanwhile: it is one more turn.
-            self.next.fetch_add(1, Ordering::Relaxed);
+            // Other calls have moved on meanwhile: it is one more turn, if it takes one.
+            self.next.fetch_add(u32::from(from != to), Ordering::Relaxed);
             return true;
         }
         self.next.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()

@@ -17,7 +17,7 @@ pub struct Look<'a, L> {
     pub selection: &'a Selection<'a>,
 }
 
-impl<L: ServerList> Look<'_, L> {
+impl<L: ServerList + Copy> Look<'_, L> {
     /// Whether the call takes this server before all that it would take: it is usable and its address was not tried yet.
     #[must_use]
     pub fn takes(&self, candidate: &Candidate) -> bool {
@@ -32,13 +32,16 @@ impl<L: ServerList> Look<'_, L> {
     }
 
     /// The position of a random one of those that the call takes.
-    pub(super) fn any(&self, random: &mut dyn FnMut() -> u32) -> u32 {
+    // Few calls come here, and what it needs is not to be kept ready by the others.
+    #[cold]
+    #[cfg_attr(not(target_os = "none"), inline(never))]
+    pub(super) fn any(self, random: &mut dyn FnMut() -> u32) -> u32 {
         let Some(len) = self.len() else { return 0 };
         self.drawn(|| random() % len)
     }
 
     /// The first position that `draw` gives of a server that the call takes; any, where hardly one can be taken.
-    pub(super) fn drawn(&self, mut draw: impl FnMut() -> u32) -> u32 {
+    pub(super) fn drawn(self, mut draw: impl FnMut() -> u32) -> u32 {
         let mut position = 0;
         for _ in 0..DRAWS {
             position = draw();
@@ -102,23 +105,42 @@ pub fn select<B: Balancer>(
         return walk(selection, &mut || named.find_map(|server| Some((list.find(*server)?, None))));
     }
     let look = Look { list, selection };
+    // What a balancer does for other attempts only is then left out here.
     if !cfg!(target_os = "none")
-        && let Some(Offer { candidate, ticket }) = balancer.offers(look, random).next()
-        && look.takes(&candidate)
+        && look.is_first()
+        && let Some(pick) = at_once(balancer, look, random)
     {
-        return Ok(Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) });
+        return Ok(pick);
     }
     walk_all(balancer, look, random)
 }
 
-/// Walks all that a balancer offers, of which the call does not take the first. That is offered again: kept, it would be
-/// written to memory before anybody knows.
+/// What a balancer offers first, if the call takes that.
+#[inline(always)]
+fn at_once<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
+    balancer: &B,
+    look: Look<'_, L>,
+    random: &mut dyn FnMut() -> u32,
+) -> Option<Pick<B::Ticket>> {
+    let Offer { candidate, ticket } = balancer.offers(look, random).next()?;
+    let pick = Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) };
+    look.takes(&candidate).then_some(pick)
+}
+
+/// Walks all that a balancer offers, where a first attempt does not take the first of it. That is offered again: kept, it
+/// would be written to memory before anybody knows.
 #[inline(never)]
 fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
     balancer: &B,
     look: Look<'_, L>,
     random: &mut dyn FnMut() -> u32,
 ) -> Result<Pick<B::Ticket>, NoServer> {
+    if !cfg!(target_os = "none")
+        && !look.is_first()
+        && let Some(pick) = at_once(balancer, look, random)
+    {
+        return Ok(pick);
+    }
     let mut offers = balancer.offers(look, random);
     walk(look.selection, &mut || offers.next().map(|offer| (offer.candidate, Some(offer.ticket))))
 }
