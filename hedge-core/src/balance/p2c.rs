@@ -4,8 +4,9 @@
 //! latency above it and forgets with a time constant of 10 s, also while nothing comes in (Finagle's `PeakEwma`; the
 //! arithmetic is that of brpc's `p2c`). Failures do not enter it. Each sets a penalty of the call's timeout, or of its own
 //! latency if that is longer, 30 s at most, which is forgotten with 2 s, and half of it with every success: whoever fails
-//! fast attracts nothing, and a penalty of 500 ms lets the first call through after some 7 s. An attempt that was abandoned is neither (L13): its latency is not known, but
-//! was not below its age, so that what is left of the average is raised to the age where it is below, and never lowered.
+//! fast attracts nothing, and a penalty of 500 ms lets the first call through after some 7 s. An attempt that was abandoned
+//! is neither (L13): its latency is not known, but was not below its age, so that what is left of the average is raised to
+//! the age where it is below, and never lowered. What failed at this client or by its caller's fault says nothing (S7).
 //!
 //! Cost: 16 bytes a server. A feedback is one compare-and-swap, and another while a penalty is forgotten; a score two loads, up to 14 multiplications and, for a
 //! weight other than 1, a division. The rule itself is 40 bytes, its tables 512.

@@ -1,10 +1,10 @@
 //! Suite `la_weight_traces`: what a server weighs after every start and end of an attempt.
 //!
 //! Each trace runs twice: of a server alone, which is what the table has, and of one beside others, where it is held
-//! against what those weigh. A naive model of the rules says what is right beside others, and where alone the rules are
+//! against what those weigh and how long they take. A naive model of the rules says what is right beside others, and where alone the rules are
 //! not brpc's.
 
-use hedge_core::balance::la::{LaFailure, LaStats};
+use hedge_core::balance::la::{LaFailure, LaOthers, LaStats};
 use hedge_core::policy::Timeout;
 use hedge_core::time::{Duration, Instant};
 use serde::Deserialize;
@@ -54,8 +54,8 @@ const NO_TIMEOUT: &str = "S3: under no timeout an error counts as under 30 s; br
 const CUT: &str = "S3: what errors add to an answer ends at 268 s, so that it is outlived; in brpc it does not end";
 /// The longest latency, in microseconds.
 const LONGEST: u64 = (1 << 28) - 1;
-/// What the others weigh, where there are any.
-const OTHERS: u64 = LaStats::SCALE;
+/// The others, where there are any.
+const OTHERS: LaOthers = LaOthers { weight: LaStats::SCALE, latency: Duration::from_millis(2) };
 
 pub(crate) fn run(text: &str) -> Result<Vec<Case>, serde_json::Error> {
     let table: Table = serde_json::from_str(text)?;
@@ -64,14 +64,14 @@ pub(crate) fn run(text: &str) -> Result<Vec<Case>, serde_json::Error> {
 
 fn verdict(events: &[Event]) -> Verdict {
     let table: Vec<Row> = events.iter().map(Row::of).collect();
-    let (mut expected, cut) = Model::replay(events, 0);
+    let (mut expected, cut) = Model::replay(events, LaOthers::NONE);
     let difference = events.iter().zip(0..).find_map(|(event, at)| {
         let why = event.difference().or_else(|| (cut == Some(at)).then_some(CUT));
         why.map(|why| (at, why))
     });
     let same = difference.map_or(table.len(), |(at, _)| at);
     expected.iter_mut().zip(&table).take(same).for_each(|(expected, table)| *expected = *table);
-    let got = replay(events, 0);
+    let got = replay(events, LaOthers::NONE);
     if let Err(verdict) = check("alone", &expected, &got) {
         return verdict;
     }
@@ -120,7 +120,7 @@ impl Row {
 }
 
 /// What the core does.
-fn replay(events: &[Event], others: u64) -> Vec<Row> {
+fn replay(events: &[Event], others: LaOthers) -> Vec<Row> {
     let stats = LaStats::new(LaStats::SCALE);
     let others = || others;
     let mut weight = LaStats::SCALE;
@@ -155,12 +155,14 @@ struct Model {
     known: bool,
     /// Whether a latency was ever cut.
     cut: bool,
-    others: u64,
+    /// What the last few answers took.
+    lately: u64,
+    others: LaOthers,
 }
 
 impl Model {
     /// The rows, and in which of them a latency is cut for the first time.
-    fn replay(events: &[Event], others: u64) -> (Vec<Row>, Option<usize>) {
+    fn replay(events: &[Event], others: LaOthers) -> (Vec<Row>, Option<usize>) {
         let mut model = Self {
             answers: Vec::new(),
             begins: Vec::new(),
@@ -169,6 +171,7 @@ impl Model {
             average: 0,
             known: false,
             cut: false,
+            lately: 0,
             others,
         };
         let (mut weight, mut cut) = (LaStats::SCALE, None);
@@ -204,6 +207,13 @@ impl Model {
         } else {
             self.answers.push((latency, event.at));
             self.answers.drain(..self.answers.len().saturating_sub(128));
+            self.lately = match self.lately {
+                0 => latency,
+                lately if lately <= latency => lately + (latency - lately) / 4,
+                lately if lately > 2 * latency => (lately + latency) / 2,
+                lately => lately - (lately - latency).div_ceil(4),
+            };
+            self.lately = self.lately.min(LONGEST);
             self.error = self.error.map(|(at, _, since)| (at, 0, since + 1)).filter(|(.., since)| *since < 128);
         }
         if let Some(last) = self.answers.last_mut() {
@@ -244,15 +254,32 @@ impl Model {
         Some(())
     }
 
+    /// What a server without an error weighs beside others: no attempt of a trace is abandoned.
+    fn beside(&self, now: u64, idle: bool) -> u64 {
+        let (others, fleet) = (self.others.weight, self.others.latency.as_micros());
+        let slower = |weight: u64| if self.lately > fleet { weight * fleet / self.lately } else { weight };
+        let deserved = slower(slower(others));
+        let tried = if idle && now >= 2_000_000 { others / 20 } else { 0 };
+        let late = self.lately >= 2 * self.average;
+        match (self.average, self.known || late) {
+            (0, _) => self.base.min(deserved).max(tried),
+            (_, false) => self.base.max(others),
+            (average, true) => {
+                let base = if late { self.base * average / self.lately } else { self.base };
+                base.max(deserved * 7 / 8).max(tried)
+            }
+        }
+    }
+
     fn weight(&self, now: u64, idle: bool) -> u64 {
-        let back = self.error.is_some_and(|(at, _, since)| now.saturating_sub(at) >= 2_000_000 && (since > 0 || idle));
+        let rested = self.error.is_some_and(|(at, ..)| now.saturating_sub(at) >= 2_000_000);
         let base = match self.error {
-            _ if self.others == 0 => self.base,
-            None if self.average == 0 => self.base.min(self.others),
-            None if !self.known => self.base.max(self.others),
-            Some(_) if back => self.base.max(self.others),
+            _ if self.others.weight == 0 => self.base,
+            None => self.beside(now, idle),
+            Some((.., since)) if rested && since > 0 => self.beside(now, idle),
+            Some(_) if rested && idle => self.base.max(self.others.weight),
             Some((_, 3.., _)) => 1_000,
-            _ => self.base,
+            Some(_) => self.base,
         };
         let (count, bound) = (self.begins.len() as u64, self.average * 3 / 2);
         let age = self.begins.iter().sum::<u64>().checked_div(count).map_or(0, |mean| now.saturating_sub(mean));

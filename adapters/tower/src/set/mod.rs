@@ -53,7 +53,7 @@ pub enum Change<K, S> {
 ///
 /// # Cost
 ///
-/// A server takes 104 bytes beside its key and its service, and under `la` 1072 more. A call looks at the list without a
+/// A server takes 104 bytes beside its key and its service, and under `la` 1080 more. A call looks at the list without a
 /// lock. A change of the list copies it, and what the balancer has made of it: some tens of bytes a server, and under
 /// consistent hashing 8 a point. Make many changes by [`HedgeSet::apply`], all at once.
 pub struct HedgeSet<K, S, T, R = RetryErrors, C = Plain> {

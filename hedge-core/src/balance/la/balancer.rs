@@ -1,17 +1,25 @@
 //! The balancer `la`: [`LocalityAware`].
 
 use super::super::{ArrangeError, Balancer, Look, Offer, Room, Roster, ServerList};
-use super::{Draws, LaFailure, LaStats, LaTree};
+use super::{Draws, LaFailure, LaOthers, LaStats, LaTree};
+use crate::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::call::{Feedback, Finished, ServerId};
+use crate::policy::ErrorKind;
 use crate::time::{Duration, Instant};
 
 /// Chooses by throughput over latency; see the [module](super). A slot's weight is in the tree, 16 bytes; what is known of a
 /// server is with the server.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LocalityAware<R: Room> {
     tree: LaTree<R::Nodes>,
     servers: u32,
+    /// The latency of the last answers of all servers, in microseconds times 2^8; 0 before the first.
+    latency: AtomicU64,
 }
+
+/// How many answers the latency of all servers is of.
+const ANSWERS: u64 = 64;
+const FRACTION: u32 = 8;
 
 /// Whether `la` drew a server by its row of numbers, in which only a call's first attempt takes the next one (S2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +29,7 @@ impl<R: Room> LocalityAware<R> {
     /// A balancer whose draws begin somewhere.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { tree: LaTree::new(R::Nodes::default(), seed), servers: 0 }
+        Self { tree: LaTree::new(R::Nodes::default(), seed), servers: 0, latency: AtomicU64::new(0) }
     }
 
     /// The weight of the server in a slot, as selections see it.
@@ -34,19 +42,42 @@ impl<R: Room> LocalityAware<R> {
         &self,
         list: &L,
         server: ServerId,
-        change: impl FnOnce(&LaStats, &dyn Fn() -> u64) -> Option<u64>,
+        change: impl FnOnce(&LaStats, &dyn Fn() -> LaOthers) -> Option<u64>,
     ) {
         let Some(load) = list.load(server) else { return };
         let slot = u32::from(server.slot());
-        if let Some(weight) = change(load.stats, &|| self.tree.mean_of_others(slot, self.servers)) {
+        let others = || LaOthers {
+            weight: self.tree.mean_of_others(slot, self.servers),
+            latency: Duration::from_micros(self.latency.load(Relaxed) >> FRACTION),
+        };
+        if let Some(weight) = change(load.stats, &others) {
             self.tree.set(slot, weight);
         }
+    }
+
+    /// Takes an answer into the latency of all servers. Of two at once one may be lost.
+    fn answered(&self, latency: Duration) {
+        let latency = latency.as_micros().min(u64::MAX >> (FRACTION + 1)) << FRACTION;
+        let was = self.latency.load(Relaxed);
+        let to = match was {
+            0 => latency,
+            more if more > latency => more - (more - latency) / ANSWERS,
+            less => less + (latency - less) / ANSWERS,
+        };
+        self.latency.store(to, Relaxed);
     }
 
     fn refresh<L: ServerList<Stats = R::Own<LaStats>>>(&self, list: &L, slot: u32, now: Instant) {
         if let Some(found) = u16::try_from(slot).ok().and_then(|slot| list.in_slot(slot)) {
             self.update(list, found.server, |stats, others| Some(stats.weight(now, others)));
         }
+    }
+}
+
+impl<R: Room> Clone for LocalityAware<R> {
+    /// One that goes on from here.
+    fn clone(&self) -> Self {
+        Self { tree: self.tree.clone(), servers: self.servers, latency: AtomicU64::new(self.latency.load(Relaxed)) }
     }
 }
 
@@ -104,9 +135,16 @@ impl<R: Room> Balancer for LocalityAware<R> {
     }
 
     fn finished<L: ServerList<Stats = R::Own<LaStats>>>(&self, list: &L, attempt: &Finished) {
-        let Finished { sent, now, feedback, .. } = *attempt;
+        let Finished { sent, now, feedback, code } = *attempt;
+        if let Feedback::Success { latency } = feedback {
+            self.answered(latency);
+        }
         self.update(list, sent.server, |stats, others| match feedback {
             Feedback::Success { .. } => stats.succeeded(now, sent.at, others),
+            // It says how long the server takes at least, and nothing of the others that had no time left either.
+            Feedback::Failure { .. } if code == ErrorKind::Deadline.into() => {
+                Some(stats.abandoned(now, sent.at, others))
+            }
             Feedback::Failure { .. } => {
                 let failure = LaFailure {
                     max_retry: sent.max_retry.into(),
@@ -115,7 +153,8 @@ impl<R: Room> Balancer for LocalityAware<R> {
                 };
                 stats.failed(now, sent.at, failure, others)
             }
-            Feedback::Abandoned { .. } | Feedback::Local { .. } => Some(stats.abandoned(now, sent.at, others)),
+            Feedback::Abandoned { .. } => Some(stats.abandoned(now, sent.at, others)),
+            Feedback::Local { .. } => Some(stats.withdrawn(now, sent.at, others)),
         });
         self.refresh(list, self.tree.next_turn(), now);
     }

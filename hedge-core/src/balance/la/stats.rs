@@ -18,15 +18,21 @@ const REST: Duration = Duration::from_secs(2);
 const KNOWN: u32 = 1 << 31;
 /// So many errors in a row, and a server is out.
 const IN_A_ROW: u64 = 3;
+/// A server that answers as soon as the others weighs at least this part of what they do.
+const KEEPS: (u64, u64) = (7, 8);
+/// One that has nothing to do weighs at least this part, so that it is seen when it has become quick.
+const TRIED: u64 = 20;
+/// How many answers what a server has lately taken is of.
+const LATELY: u64 = 4;
 /// What an error counts under no timeout.
 const NO_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a feedback tries to get the queue before it gives up.
 const TRIES: u32 = 64;
 
-/// What `la` knows of one server: 1072 bytes. What it makes a weight of stands at the [module](super).
+/// What `la` knows of one server: 1080 bytes. What it makes a weight of stands at the [module](super).
 ///
-/// Shared by threads through `&self`. Methods answer the weight to [`set`](super::LaTree::set). `others` is what the others
-/// weigh on average, 0 if there are none; it is only asked for where it counts.
+/// Shared by threads through `&self`. Methods answer the weight to [`set`](super::LaTree::set). `others` is what there is to
+/// compare a server with.
 #[derive(Debug)]
 pub struct LaStats {
     /// Throughput over average latency.
@@ -36,6 +42,8 @@ pub struct LaStats {
     error: AtomicU64,
     /// The average latency, in microseconds, below; whether the throughput is known, in the topmost bit.
     average: AtomicU32,
+    /// The latency of the last few answers, raised to the age of attempts that were abandoned, and when the last of those was.
+    lately: AtomicU64,
     /// Whether somebody is at what follows.
     taken: AtomicBool,
     /// Where the oldest answer is, above, and how many there are, in the lower 16 bits.
@@ -44,6 +52,30 @@ pub struct LaStats {
     sum: AtomicU64,
     /// Latencies and ends.
     queue: [AtomicU64; QUEUE as usize],
+}
+
+/// What a server is held against.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LaOthers {
+    /// What the others weigh on average; 0 if there are none.
+    pub weight: u64,
+    /// The latency of the fleet's last answers; zero before the first.
+    pub latency: Duration,
+}
+
+impl LaOthers {
+    /// That a server is alone: then it weighs what brpc has it weigh.
+    pub const NONE: Self = Self { weight: 0, latency: Duration::ZERO };
+
+    /// What a server deserves that has lately taken so long: what the others weigh, but for the square of how much longer it
+    /// takes than they do.
+    fn deserved(self, lately: u64) -> u64 {
+        let fleet = self.latency.as_micros();
+        if fleet == 0 || lately <= fleet {
+            return self.weight;
+        }
+        scaled(scaled(self.weight, fleet, lately), fleet, lately)
+    }
 }
 
 /// What else there is to an error.
@@ -70,6 +102,7 @@ impl LaStats {
             in_flight: AtomicU64::new(0),
             error: AtomicU64::new(0),
             average: AtomicU32::new(0),
+            lately: AtomicU64::new(0),
             taken: AtomicBool::new(false),
             place: AtomicU32::new(0),
             sum: AtomicU64::new(0),
@@ -78,20 +111,20 @@ impl LaStats {
     }
 
     /// What it weighs now.
-    pub fn weight(&self, now: Instant, others: impl FnOnce() -> u64) -> u64 {
+    pub fn weight(&self, now: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         let in_flight = InFlight(self.in_flight.load(SeqCst));
         self.weighed(now, in_flight, in_flight.count() == 0, others)
     }
 
     /// An attempt starts. Answers the weight before it, but for a server that is being tried: that weighs what it did before
     /// the try.
-    pub fn started(&self, now: Instant, others: impl FnOnce() -> u64) -> u64 {
+    pub fn started(&self, now: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         let before = InFlight(self.in_flight.fetch_add(InFlight::one(now), Relaxed));
         self.weighed(now, before, false, others)
     }
 
     /// An attempt that started at `begin` has succeeded now. `None` if that says nothing: it took no time.
-    pub fn succeeded(&self, now: Instant, begin: Instant, others: impl FnOnce() -> u64) -> Option<u64> {
+    pub fn succeeded(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> Option<u64> {
         self.left(begin);
         let latency = now.since(begin);
         if latency == Duration::ZERO {
@@ -99,6 +132,7 @@ impl LaStats {
         }
         let queue = self.take()?;
         queue.push(now, latency);
+        queue.heard(latency);
         queue.weigh(now)?;
         drop(queue);
         Some(self.weight(now, others))
@@ -110,7 +144,7 @@ impl LaStats {
         now: Instant,
         begin: Instant,
         failure: LaFailure,
-        others: impl FnOnce() -> u64,
+        others: impl FnOnce() -> LaOthers,
     ) -> Option<u64> {
         self.left(begin);
         // On a coarse clock who fails fast takes no time.
@@ -122,14 +156,29 @@ impl LaStats {
         Some(self.weight(now, others))
     }
 
-    /// An attempt that started at `begin` has been abandoned now (L13).
-    pub fn abandoned(&self, now: Instant, begin: Instant, others: impl FnOnce() -> u64) -> u64 {
+    /// An attempt that started at `begin` has been abandoned now: its latency is not known, but was not below its age (L13).
+    pub fn abandoned(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         self.left(begin);
         let word = self.error.load(SeqCst);
         if let Some(error) = LastError::of(word).filter(|error| error.answers() == 0 && error.rested(now)) {
             // It was a try. Whoever changed the word since knows more.
             let _ = self.error.compare_exchange(word, error.at(now).word(), SeqCst, SeqCst);
         }
+        let age = now.since(begin);
+        let lately = Stamped::of(self.lately.load(SeqCst)).span();
+        self.lately.store(Stamped::new(now, lately.max(age)).word(), SeqCst);
+        if age >= self.latency()
+            && let Some(queue) = self.take()
+        {
+            // Answers that do not come leave the throughput behind.
+            queue.weigh(now);
+        }
+        self.weight(now, others)
+    }
+
+    /// An attempt that started at `begin` is over now, and says nothing of the server (S7).
+    pub fn withdrawn(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
+        self.left(begin);
         self.weight(now, others)
     }
 
@@ -151,28 +200,43 @@ impl LaStats {
         Duration::from_micros((self.average.load(Relaxed) & !KNOWN).into())
     }
 
-    fn weighed(&self, now: Instant, in_flight: InFlight, idle: bool, others: impl FnOnce() -> u64) -> u64 {
+    fn weighed(&self, now: Instant, in_flight: InFlight, idle: bool, others: impl FnOnce() -> LaOthers) -> u64 {
         let average = self.average.load(Relaxed);
         let bound = u64::from(average & !KNOWN) * 3 / 2;
+        let others = others();
         let base = match LastError::of(self.error.load(SeqCst)) {
-            None if average & KNOWN != 0 => self.base(),
-            error => match (others(), error) {
-                // It is alone.
-                (0, _) => self.base(),
-                (others, None) if average == 0 => self.base().min(others),
-                (others, None) => self.base().max(others),
-                (others, Some(error)) if error.rested(now) && (error.answers() > 0 || idle) => self.base().max(others),
-                (_, Some(error)) if error.is_out() => FLOOR,
-                (_, Some(_)) => self.base(),
-            },
+            // It is alone.
+            _ if others.weight == 0 => self.base(),
+            None => self.beside(now, others, average, idle),
+            Some(error) if error.rested(now) && error.answers() > 0 => self.beside(now, others, average, idle),
+            // One goes and tries.
+            Some(error) if error.rested(now) && idle => self.base().max(others.weight),
+            Some(error) if error.is_out() => FLOOR,
+            Some(_) => self.base(),
         };
         let age = in_flight.mean_age(now);
         if bound == 0 || age < bound {
             return base.max(FLOOR);
         }
-        // Either is less than 2^64, and their product only as long as the weights are in measure.
-        let lowered = base.checked_mul(bound).map_or_else(|| base / age * bound, |product| product / age);
-        lowered.max(FLOOR)
+        scaled(base, bound, age).max(FLOOR)
+    }
+
+    /// What a server without an error weighs beside others.
+    fn beside(&self, now: Instant, others: LaOthers, average: u32, idle: bool) -> u64 {
+        let lately = Stamped::of(self.lately.load(SeqCst));
+        let (known, average) = (average & KNOWN != 0, u64::from(average & !KNOWN));
+        let deserved = others.deserved(lately.span().as_micros());
+        let tried = if idle && lately.age(now) >= REST { others.weight / TRIED } else { 0 };
+        if average == 0 {
+            return self.base().min(deserved).max(tried);
+        }
+        let late = lately.span().as_micros() >= 2 * average;
+        if !known && !late {
+            return self.base().max(others.weight);
+        }
+        // The queue does not tell yet.
+        let base = if late { scaled(self.base(), average, lately.span().as_micros()) } else { self.base() };
+        base.max(scaled(deserved, KEEPS.0, KEEPS.1)).max(tried)
     }
 
     fn left(&self, begin: Instant) {
@@ -213,6 +277,13 @@ impl LaFailure {
     }
 }
 
+/// A weight times `part`, divided by `whole`, which is more. Their product is less than 2^64 only as long as weights are in
+/// measure.
+fn scaled(weight: u64, part: u64, whole: u64) -> u64 {
+    let product = weight.checked_mul(part).and_then(|product| product.checked_div(whole));
+    product.unwrap_or_else(|| weight.checked_div(whole).unwrap_or(weight).saturating_mul(part))
+}
+
 /// The queue in the hands of one thread.
 struct Taken<'a>(&'a LaStats);
 
@@ -238,6 +309,20 @@ impl Taken<'_> {
         self.0.error.store(error.map_or(0, LastError::word), Relaxed);
     }
 
+    /// An answer took so long: what the server takes lately goes a part of the way there.
+    fn heard(&self, latency: Duration) {
+        let lately = Stamped::of(self.0.lately.load(SeqCst));
+        let to = match lately.span() {
+            Duration::ZERO => latency,
+            // It has recovered: that is not to take as many answers as it took to be sure of the opposite.
+            more if more > latency + latency => Duration::from_micros((more + latency).as_micros() / 2),
+            more if more > latency => more - Duration::from_micros((more - latency).as_micros().div_ceil(LATELY)),
+            less => less + Duration::from_micros((latency - less).as_micros() / LATELY),
+        };
+        // Whoever has raised it since will raise it again.
+        self.0.lately.store(lately.with(to).word(), SeqCst);
+    }
+
     /// An error: the last answer takes longer. Before the first, the error is one, of at least the timeout.
     fn lengthen(&self, now: Instant, by: Duration, timeout: Duration) {
         let (oldest, len) = self.place();
@@ -260,7 +345,7 @@ impl Taken<'_> {
     /// Makes the weight of what is in the queue. `None` if it is left as it was.
     fn weigh(&self, now: Instant) -> Option<()> {
         let (oldest, len) = self.place();
-        let oldest = self.answer(oldest);
+        let oldest = if len > 0 { self.answer(oldest) } else { return None };
         let span = oldest.age(now).as_micros();
         let average = match (span, len) {
             (0, 1) => oldest.span().as_micros(),

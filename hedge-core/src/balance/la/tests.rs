@@ -5,26 +5,31 @@ extern crate std;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
+use super::super::testing::{Servers, There, selection};
+use super::super::{Balancer, Heap, Look, Offer};
 use super::*;
-use crate::policy::Timeout;
+use crate::call::{AttemptId, Feedback, Sent, ServerId};
+use crate::policy::{Code, Timeout};
 use crate::time::{Duration, Instant};
 
 const SERVERS: u32 = 10;
-const SICK: u32 = 3;
+const SICK: u16 = 3;
 const FAILURE: LaFailure = LaFailure { max_retry: 3, retried: 0, timeout: Timeout::After(Duration::from_millis(500)) };
 /// What the others weigh.
-const OTHERS: u64 = 50_000_000;
+const OTHERS: u64 = 9_000_000;
+/// What a server keeps of that which takes as long as they do.
+const KEPT: u64 = OTHERS / 8 * 7;
 
 fn at(ms: u64) -> Instant {
     Instant::from_millis(ms)
 }
 
-fn alone() -> u64 {
-    0
+fn alone() -> LaOthers {
+    LaOthers::NONE
 }
 
-fn others() -> u64 {
-    OTHERS
+fn others() -> LaOthers {
+    LaOthers { weight: OTHERS, latency: Duration::from_millis(10) }
 }
 
 /// Calls of `latency` ms, one after another.
@@ -32,7 +37,7 @@ fn answer(stats: &LaStats, from: u64, calls: u64, latency: u64) -> u64 {
     answer_beside(others, stats, from, calls, latency)
 }
 
-fn answer_beside(others: fn() -> u64, stats: &LaStats, from: u64, calls: u64, latency: u64) -> u64 {
+fn answer_beside(others: fn() -> LaOthers, stats: &LaStats, from: u64, calls: u64, latency: u64) -> u64 {
     let ends = (0..calls).map(|call| from + (call + 1) * latency);
     ends.fold(0, |_, end| {
         stats.started(at(end - latency), others);
@@ -128,11 +133,11 @@ fn s3_after_2_s_without_an_error_one_call_tries_and_128_bring_a_server_back() {
     assert_eq!(stats.weight(at(2_003), others), OTHERS);
     assert_eq!(stats.started(at(2_003), others), 1_000, "one tries");
     assert_eq!(stats.weight(at(2_004), others), 1_000);
-    assert_eq!(stats.succeeded(at(2_013), at(2_003), others), Some(OTHERS));
+    assert_eq!(stats.succeeded(at(2_013), at(2_003), others), Some(KEPT));
     stats.started(at(2_013), others);
-    assert_eq!(stats.weight(at(2_014), others), OTHERS, "now as many as come");
+    assert_eq!(stats.weight(at(2_014), others), KEPT, "now as many as come");
     stats.succeeded(at(2_023), at(2_013), others);
-    assert_eq!(answer(&stats, 2_023, 125, 10), OTHERS);
+    assert_eq!(answer(&stats, 2_023, 125, 10), KEPT);
     assert_eq!(answer(&stats, 3_273, 1, 10), LaStats::SCALE * 100 / 10_000, "by its own answers");
 }
 
@@ -147,20 +152,94 @@ fn s3_a_server_that_is_better_than_the_others_does_not_become_worse_by_rest() {
 }
 
 #[test]
-fn l13_abandoned_attempts_are_no_answers_and_a_try_that_is_abandoned_says_nothing() {
+fn s3_a_server_that_has_recovered_from_being_slow_returns_slowly() {
     let stats = LaStats::new(LaStats::SCALE);
-    let weight = answer(&stats, 0, 10, 10);
-    stats.started(at(100), others);
-    assert!(stats.weight(at(200), others) < weight);
-    assert_eq!(stats.abandoned(at(200), at(100), others), weight);
-    assert_eq!((stats.in_flight(), stats.latency()), (0, Duration::from_millis(10)));
-
-    (201..204).for_each(|ms| {
+    for ms in 1..4 {
         fail(&stats, ms);
-    });
+    }
+    stats.started(at(2_003), others);
+    let after = stats.succeeded(at(2_103), at(2_003), others);
+    assert_eq!(after, Some(OTHERS / 20), "it takes ten times as long as the others: a try when it is idle");
+    stats.started(at(2_103), others);
+    assert!(stats.weight(at(2_104), others) <= KEPT / 100 + 1_000);
+}
+
+#[test]
+fn l13_losers_ages_are_lower_bounds_under_la() {
+    let stats = LaStats::new(LaStats::SCALE);
+    let before = answer(&stats, 0, 200, 5);
+    assert_eq!(before, LaStats::SCALE * 200 / 5_000, "its own, which is more than what the others weigh");
+    let abandon = |from: u64, age: u64| {
+        stats.started(at(from), others);
+        stats.abandoned(at(from + age), at(from), others)
+    };
+    let short = abandon(1_000, 3);
+    assert!(short.abs_diff(before) < before / 50, "at least 3 ms is nothing new");
+    let long = abandon(1_003, 20);
+    assert!(long <= before / 4, "at least 20 ms is four times as long");
+    assert_eq!((stats.latency(), stats.in_flight()), (Duration::from_millis(5), 0), "and no answer");
+    for number in 0..500 {
+        abandon(1_023 + 20 * number, 20);
+    }
+    let least = abandon(11_023, 20);
+    assert!(
+        (KEPT / 4..KEPT / 3).contains(&least),
+        "{least}: a quarter, as it takes twice as long as the others, or longer"
+    );
+    let back = answer(&stats, 11_043, 4, 5);
+    assert!(back >= KEPT, "{back}: a few answers, and it is as it was");
+}
+
+#[test]
+fn l13_a_server_that_never_answers_weighs_little_and_is_tried_every_2_s() {
+    let stats = LaStats::new(LaStats::SCALE);
+    stats.started(at(0), others);
+    assert!(stats.abandoned(at(200), at(0), others) < OTHERS / 300);
+    assert!(stats.weight(at(2_199), others) < OTHERS / 300);
+    assert_eq!(stats.weight(at(2_200), others), OTHERS / 20);
+    assert!(stats.started(at(2_200), others) < OTHERS / 300, "one tries");
+    assert!(stats.abandoned(at(2_400), at(2_200), others) < OTHERS / 300);
+    assert!(stats.weight(at(4_399), others) < OTHERS / 300);
+}
+
+#[test]
+fn l13_a_try_that_is_abandoned_says_nothing_of_an_error() {
+    let stats = LaStats::new(LaStats::SCALE);
+    answer(&stats, 0, 10, 10);
+    for ms in 201..204 {
+        fail(&stats, ms);
+    }
     stats.started(at(2_203), others);
     assert_eq!(stats.abandoned(at(2_300), at(2_203), others), 1_000);
     assert_eq!((stats.weight(at(4_299), others), stats.weight(at(4_300), others)), (1_000, OTHERS));
+}
+
+#[test]
+fn s7_what_says_nothing_of_a_server_only_ends_what_is_in_flight() {
+    let stats = LaStats::new(LaStats::SCALE);
+    let weight = answer(&stats, 0, 200, 10);
+    stats.started(at(2_000), others);
+    assert!(stats.weight(at(2_100), others) < weight);
+    assert_eq!(stats.withdrawn(at(2_100), at(2_000), others), weight);
+    assert_eq!((stats.in_flight(), stats.latency()), (0, Duration::from_millis(10)));
+}
+
+#[test]
+fn s3_a_server_that_answers_as_soon_as_the_others_keeps_seven_eighths_of_what_they_weigh() {
+    for (latency, least) in [(5, KEPT), (10, KEPT), (20, KEPT / 4), (100, KEPT / 100)] {
+        let stats = LaStats::new(LaStats::SCALE);
+        // A call a second at most: by its throughput it would weigh next to nothing.
+        for second in 0..200 {
+            stats.started(at(second * 1_000), others);
+            stats.succeeded(at(second * 1_000 + latency), at(second * 1_000), others);
+        }
+        stats.started(at(200_000), others);
+        assert_eq!(stats.weight(at(200_001), others), least.max(stats.base()), "{latency} ms");
+        stats.withdrawn(at(200_001), at(200_000), others);
+        assert_eq!(stats.weight(at(200_001), others), least.max(OTHERS / 20), "{latency} ms, and idle");
+        let alone = stats.weight(at(200_001), alone);
+        assert_eq!(alone, stats.base(), "alone it is brpc's");
+    }
 }
 
 #[test]
@@ -188,52 +267,53 @@ fn s3_threads_lose_no_attempt_in_flight() {
 
 #[test]
 fn sizes_are_what_the_docs_state() {
-    assert_eq!(size_of::<LaStats>(), 1_072);
+    assert_eq!(size_of::<LaStats>(), 1_080);
     assert_eq!(size_of::<LaNode>(), 16);
 }
 
 /// Ten servers and a call a millisecond.
 struct World {
-    stats: Vec<LaStats>,
-    tree: LaTree<Vec<LaNode>>,
+    la: LocalityAware<Heap>,
+    servers: Servers<<LocalityAware<Heap> as Balancer>::Stats>,
+    rng: fastrand::Rng,
     /// By end and number: server, begin, whether it will be answered.
-    working: BTreeMap<(u64, u64), (u32, Instant, bool)>,
+    working: BTreeMap<(u64, u64), (ServerId, Instant, bool)>,
     calls: u64,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        let stats: Vec<_> = (0..SERVERS).map(|_| LaStats::new(LaStats::SCALE)).collect();
-        let tree = LaTree::new(stats.iter().map(|_| LaNode::new()).collect::<Vec<_>>(), seed);
-        (0..SERVERS).for_each(|server| tree.set(server, LaStats::SCALE));
-        Self { stats, tree, working: BTreeMap::new(), calls: 0 }
-    }
-
-    fn update(&self, server: u32, weight: impl FnOnce(&LaStats, &dyn Fn() -> u64) -> Option<u64>) {
-        let others = || self.tree.mean_of_others(server, SERVERS);
-        if let Some(weight) = weight(&self.stats[server as usize], &others) {
-            self.tree.set(server, weight);
-        }
+        let mut la = LocalityAware::new(seed);
+        let there = |address: u32| There {
+            address: std::format!("{address:04}"),
+            usable: true,
+            weight: 1,
+            in_flight: 0,
+            stats: la.stats(),
+        };
+        let slots: Vec<_> = (0..SERVERS).map(|address| Some(there(address))).collect();
+        let servers = Servers { generations: std::vec![0; slots.len()], slots };
+        la.arrange(&servers).unwrap();
+        Self { la, servers, rng: fastrand::Rng::with_seed(seed), working: BTreeMap::new(), calls: 0 }
     }
 
     fn end_those_until(&mut self, now: u64) {
         while let Some(entry) = self.working.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((end, _), (server, begin, answered)) = entry.remove_entry();
             let end = Instant::from_micros(end);
-            self.update(server, |stats, others| match answered {
-                true => stats.succeeded(end, begin, others),
-                false => stats.failed(end, begin, FAILURE, others),
-            });
-            let turn = self.tree.next_turn();
-            self.update(turn, |stats, others| Some(stats.weight(end, others)));
+            let sent = Sent { server, at: begin, attempt: AttemptId::FIRST, max_retry: 3, timeout: FAILURE.timeout };
+            let latency = end.since(begin);
+            let feedback = if answered { Feedback::Success { latency } } else { Feedback::Failure { latency } };
+            self.la.finished(&self.servers, &sent.finished(end, feedback, Code::NONE));
         }
     }
 
-    fn start(&mut self, now: Instant) -> u32 {
-        let server = self.tree.pick(self.tree.draw(), &[]).unwrap().position;
-        self.tree.next_draw();
-        self.update(server, |stats, others| Some(stats.started(now, others)));
-        server
+    fn start(&mut self, now: Instant) -> ServerId {
+        let selection = selection(None, now);
+        let look = Look { list: &self.servers, selection: &selection };
+        let Offer { candidate, ticket } = self.la.offers(look, &mut || self.rng.u32(..)).next().unwrap();
+        self.la.started(&self.servers, candidate.server, Some(ticket), now);
+        candidate.server
     }
 
     /// Lets seconds pass; answers the shares of the servers. The sick one answers, or fails, after so many microseconds.
@@ -244,10 +324,10 @@ impl World {
             self.end_those_until(now);
             let begin = Instant::from_micros(now);
             let server = self.start(begin);
-            let (takes, answered) = if server == SICK { sick } else { (10_000, true) };
+            let (takes, answered) = if server.slot() == SICK { sick } else { (10_000, true) };
             self.working.insert((now + takes, self.calls), (server, begin, answered));
             self.calls += 1;
-            had[server as usize] += 1;
+            had[usize::from(server.slot())] += 1;
         }
         had.iter().map(|had| f64::from(*had) / (seconds * 1_000) as f64).collect()
     }
@@ -263,12 +343,12 @@ fn s3_a_server_that_fails_fast_or_hangs_draws_little_and_is_back_soon() {
         {
             let mut world = World::new(seed);
             world.run(before, HEALTHY);
-            let out = world.run(outage, sick)[SICK as usize];
+            let out = world.run(outage, sick)[usize::from(SICK)];
             assert!(out < 0.002, "{before} s healthy, then {outage} s of {sick:?}: {out}, seed {seed}");
             world.run(5, HEALTHY);
-            let back = world.run(5, HEALTHY)[SICK as usize];
+            let back = world.run(5, HEALTHY)[usize::from(SICK)];
             assert!(back > 0.08, "{before} s healthy, then {outage} s of {sick:?}: back {back}, seed {seed}");
-            let later = world.run(20, HEALTHY)[SICK as usize];
+            let later = world.run(20, HEALTHY)[usize::from(SICK)];
             assert!(later > 0.08, "{before} s healthy, then {outage} s of {sick:?}: later {later}, seed {seed}");
         }
     }
@@ -288,6 +368,6 @@ fn s3_equal_servers_keep_about_equal_shares() {
 fn s3_a_server_that_is_twice_as_fast_draws_most() {
     let mut world = World::new(1);
     world.run(20, (5_000, true));
-    let share = world.run(5, (5_000, true))[SICK as usize];
+    let share = world.run(5, (5_000, true))[usize::from(SICK)];
     assert!(share > 0.5, "{share}");
 }
