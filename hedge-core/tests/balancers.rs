@@ -1,12 +1,17 @@
 //! What holds under every balancer, seen through a channel.
 
 #![cfg(feature = "alloc")]
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
 
-use hedge_core::balance::{AnyBalancer, Heap};
+use hedge_core::balance::{AnyBalancer, BalancerName, Heap};
 use hedge_core::call::{Action, Call, Input, ServerId, Start};
 use hedge_core::channel::Channel;
-use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, NoPolicy, Verdict};
+use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, ErrorKind, Judgement, NoPolicy, Verdict};
 use hedge_core::time::{Duration, Instant};
 
 const SEED: u64 = 5;
@@ -120,5 +125,43 @@ fn s2_retries_move_no_turn() {
             (0..200).map(first).collect()
         };
         assert_eq!(firsts(3), firsts(0), "{balancer}");
+    }
+}
+
+/// The shares that two servers have of a thousand calls in a row after one attempt has failed so.
+fn shares_after(balancer: &str, failure: Option<Judgement>) -> [f64; 2] {
+    let line = line(balancer, &[1, 1]);
+    let mut now = Instant::ZERO;
+    let mut had = [0.0; 2];
+    let mut failure = failure;
+    for number in 0..1_200 {
+        let options = CallOptions { max_retry: Some(0), ..options(number) };
+        let mut call = line.call(&options, now).unwrap();
+        let start = started(&mut call, now);
+        let fails = failure.take_if(|_| number >= 100 && start.server.slot() == 0);
+        now = now + if fails.is_some() { Duration::ZERO } else { ANSWERED };
+        let judgement = fails.unwrap_or(Verdict::Accept.into());
+        call.handle(now, Input::Finished { attempt: start.attempt, judgement });
+        while !matches!(call.poll(now), Action::Done(_)) {}
+        if number >= 200 {
+            had[usize::from(start.server.slot())] += 0.001;
+        }
+    }
+    had
+}
+
+#[test]
+fn s7_what_failed_locally_teaches_no_balancer_anything() {
+    for balancer in BalancerName::NAMES {
+        let before = shares_after(balancer, None);
+        for kind in [ErrorKind::Local, ErrorKind::RequestBody] {
+            let judgement = Judgement::new(Verdict::Retry, kind.into());
+            assert!(judgement.local);
+            let after = shares_after(balancer, Some(judgement));
+            assert!(
+                (after[0] - before[0]).abs() < 0.02,
+                "{balancer}: {before:?}, after {kind:?} {after:?}, seed {SEED}"
+            );
+        }
     }
 }

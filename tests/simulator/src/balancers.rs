@@ -17,6 +17,7 @@
 //! server got that got most, over the mean; which share of the calls went to another server first than the last call with
 //! their key; and which share of the attempts went to servers that were not well at that time.
 
+mod odd;
 mod run;
 mod scenario;
 mod server;
@@ -29,6 +30,7 @@ use std::thread;
 use hedge_core::balance::BalancerName;
 use hedge_core::time::Duration;
 
+pub use odd::{Odd, OddRow};
 pub use run::run;
 pub use scenario::{Arrivals, Keys, SERVERS, Scenario, Step};
 pub use server::{Condition, Server, Service, WORKERS};
@@ -50,6 +52,10 @@ pub struct Measured {
     pub moved: (u64, u64),
     /// How many attempts each server got.
     pub attempts: Vec<u64>,
+    /// How many of them were the first of a call.
+    pub firsts: Vec<u64>,
+    /// Which server's body was streamed, if one was.
+    pub streamed: Option<usize>,
     /// How much work they were.
     pub work: Vec<Duration>,
     /// How many attempts went to servers that were not well at that time; `None` where all are all the time.
@@ -83,6 +89,12 @@ impl Measured {
     #[must_use]
     pub fn moved(&self) -> f64 {
         ratio(self.moved.1, self.moved.0)
+    }
+
+    /// Which share of the first attempts went to a server.
+    #[must_use]
+    pub fn first_share(&self, server: usize) -> f64 {
+        ratio(self.firsts[server], self.firsts.iter().sum())
     }
 
     /// Which share of the attempts went to servers that were not well.

@@ -1,19 +1,21 @@
 //! The channel of a simulated world, whose list of servers changes while calls run.
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hedge_core::balance::{AnyBalancer, AnyTicket, Heap, ProbeAnswer, Seeds};
 use hedge_core::call::{Finished, Host, NoServer, Pick, Selection, ServerId};
 use hedge_core::channel::Channel;
-use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Denial, Ended};
+use hedge_core::health::{AnyBreaker, Health, IsolationLimit};
+use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended};
 use hedge_core::time::Instant;
 
 /// How many servers a simulated channel holds.
 const SERVERS: usize = 128;
 
 type Balancer = AnyBalancer<Heap>;
-type Inner = Channel<u16, Balancer, SimPolicy, u16, SERVERS>;
+type Inner = Channel<u16, Balancer, SimPolicy, u16, SERVERS, AnyBreaker>;
 
 /// A core channel that can be changed between the events of its calls.
 #[derive(Debug)]
@@ -39,8 +41,28 @@ impl Line {
     ///
     /// # Errors
     /// As [`Channel::with_policy`].
-    pub fn new(options: ChannelOptions, balancer: Balancer, policy: SimPolicy, seed: u64) -> Result<Self, ConfigError> {
-        let channel = Channel::with_policy(options.clone(), balancer, policy, seed)?;
+    pub fn new(
+        options: ChannelOptions,
+        balancer: Balancer,
+        policy: SimPolicy,
+        seed: u64,
+    ) -> Result<Self, Box<dyn Error>> {
+        Self::under(AnyBreaker::None, options, balancer, policy, seed)
+    }
+
+    /// A channel without servers, which will be under a breaker.
+    ///
+    /// # Errors
+    /// As [`Channel::with_health`].
+    pub fn under(
+        breaker: AnyBreaker,
+        options: ChannelOptions,
+        balancer: Balancer,
+        policy: SimPolicy,
+        seed: u64,
+    ) -> Result<Self, Box<dyn Error>> {
+        let health = Health::new(breaker, IsolationLimit::DEFAULT)?;
+        let channel = Channel::with_health(options.clone(), balancer, policy, health, seed)?;
         Ok(Self { channel: RefCell::new(channel), options, seeds: Seeds::new(seed) })
     }
 

@@ -140,7 +140,7 @@ fn s4_p2c_waits_least_where_servers_differ_or_are_busy_and_needs_no_weights() {
     less("one ten times slower, load 0.5", "p99", "p2c", 0.2, "rr");
     less("each in turn down for 2 s and cold for 1 s, load 0.6", "p99", "p2c", 0.2, "rr");
     less("five half as fast, weighed 1 to 2, load 0.7", "p99", "p2c", 0.2, "wrr");
-    less("100 clients, one ten times slower, load 0.5", "p99", "p2c", 0.2, "la");
+    less("100 clients, one ten times slower, load 0.5", "p99", "p2c", 0.2, "rr");
     less("100 clients, one ten times slower, load 0.5", "p99.9", "prequal", 0.5, "p2c");
     for balancer in ["la", "p2c", "prequal"] {
         assert!(figure("one fails in 1 ms, load 0.5", balancer, "unwell") < 0.2);
@@ -178,13 +178,20 @@ fn s3_s4_who_goes_by_latency_loses_where_latency_misleads() {
     let wrong = "one answers wrongly in 1 ms, load 0.5";
     assert!(figure(wrong, "la", "errors") > 90.0 && figure(wrong, "p2c", "errors") > 15.0);
     assert!(figure(wrong, "rr", "errors") < 10.5);
-    // One client with much traffic: by what 128 answers say, la swings.
-    less("ten alike, load 0.9", "p99", "random", 0.5, "la");
-    assert!(figure("ten alike, load 0.9", "la", "errors") > 2.0);
     // Many clients, of which each sees little.
     less("1000 clients, ten alike, load 0.9", "p99", "rr", 1.1, "p2c");
-    less("1000 clients, ten alike, load 0.9", "p99", "random", 0.9, "la");
-    less("20 calls/s, now this one ten times slower, now that", "p99", "rr", 1.0, "la");
+    // 128 answers are a long memory where there are few calls.
+    less("20 calls/s, now this one ten times slower, now that", "p99", "p2c", 0.6, "la");
+}
+
+#[test]
+fn s3_la_does_not_swing_at_a_high_load_and_notices_a_server_that_is_slow() {
+    less("ten alike, load 0.9", "p99", "la", 0.9, "random");
+    assert_eq!(figure("ten alike, load 0.9", "la", "errors"), 0.0);
+    less("one ten times slower, load 0.5", "p99", "la", 0.2, "rr");
+    less("five half as fast, weighed 1 to 2, load 0.7", "p99", "la", 0.2, "wrr");
+    less("20 calls/s, now this one ten times slower, now that", "p99", "la", 0.8, "rr");
+    less("one ten times slower, load 0.5, backup after 50 ms", "p99", "la", 0.8, "rr");
 }
 
 #[test]
@@ -290,5 +297,6 @@ fn s2_in_turn_a_server_that_fails_fast_gets_its_tenth() {
     let measured = outage.run("rr", SEED, 10);
     let share = measured.share(SICK, outage.begins..outage.ends);
     assert!((share - 0.1).abs() < 0.001, "{share}");
-    assert_eq!(figure("one fails in 1 ms, load 0.5", "rr", "unwell"), 10.0);
+    // A tenth of the first attempts: the retries, a tenth more, go to the others.
+    assert_eq!(figure("one fails in 1 ms, load 0.5", "rr", "unwell"), 9.09);
 }

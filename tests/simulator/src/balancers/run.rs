@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use hedge_core::balance::{AnyBalancer, ProbeAnswer, Seeds, hash};
-use hedge_core::call::{Action, AttemptId, Call, End, Input, Kind, ServerId, Start};
-use hedge_core::health::{CheckAction, CheckInput, CheckOptions, Checker};
+use hedge_core::call::{Action, AttemptId, Call, End, Host, Input, Kind, ServerId, Start};
+use hedge_core::health::{AnyBreaker, CheckAction, CheckInput, CheckOptions, Checker};
 use hedge_core::policy::CallOptions;
 use hedge_core::time::{Duration, Instant};
 use rand::rngs::SmallRng;
@@ -22,6 +22,9 @@ const ATTEMPTS: usize = 4;
 
 /// How long a probe's answer takes.
 const PROBE: Duration = Duration::from_micros(500);
+
+/// What a caller does between two calls in a row takes.
+const BETWEEN: Duration = Duration::from_micros(100);
 
 /// One attempt at a server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -49,6 +52,8 @@ enum Event {
     Timer(usize, u64),
     /// A client's check of a server may be due.
     Check(usize, usize),
+    /// The body of a client's stream has ended.
+    Streamed(usize, ServerId),
     /// A client's probe of a server is answered: with so many requests in flight, and that latency.
     Probed(usize, ServerId, u32, Duration),
 }
@@ -69,6 +74,8 @@ struct Run<'r> {
     scenario: &'r Scenario,
     lines: &'r [Line],
     own: &'r [CallOptions<'r>],
+    /// Of the call that streams.
+    streaming: &'r CallOptions<'r>,
     checkers: Vec<Vec<Checker>>,
     servers: Vec<Server>,
     /// What arrives; the same before every balancer.
@@ -85,6 +92,8 @@ struct Run<'r> {
     /// How many calls there were, and how many of them after the warm-up.
     made: u64,
     begun: usize,
+    /// Whether there are more to come.
+    more: bool,
     measured: Measured,
 }
 
@@ -100,7 +109,9 @@ pub fn run(scenario: &Scenario, balancer: &str, calls: usize, seed: u64) -> Resu
     let mut checkers = Vec::new();
     for _ in 0..scenario.clients {
         let balancer = AnyBalancer::named(balancer, seeds.next()).map_err(|error| broken(error.to_string()))?;
-        let line = Line::new(scenario.options.clone(), balancer, SimPolicy::default(), seeds.next());
+        let breaker = scenario.breaker.map_or(Ok(AnyBreaker::None), AnyBreaker::new);
+        let breaker = breaker.map_err(|error| broken(error.to_string()))?;
+        let line = Line::under(breaker, scenario.options.clone(), balancer, SimPolicy::default(), seeds.next());
         lines.push(line.map_err(|error| broken(error.to_string()))?);
         let own: Result<Vec<_>, _> = (0..count).map(|_| Checker::new(CheckOptions::DEFAULT, &seeds)).collect();
         checkers.push(own.map_err(|error| broken(error.to_string()))?);
@@ -108,6 +119,7 @@ pub fn run(scenario: &Scenario, balancer: &str, calls: usize, seed: u64) -> Resu
     let keys = scenario.keys.count();
     let code = |key: usize| Some(hash::murmur3_32(&key.to_le_bytes()));
     let own: Vec<_> = (0..keys).map(|key| CallOptions { request_code: code(key), ..CallOptions::new() }).collect();
+    let streaming = CallOptions { streaming: true, request_code: code(0), ..CallOptions::new() };
     let zipf = match scenario.keys {
         Keys::Zipf(count, exponent) => Zipf::new(count as f64, exponent).ok(),
         _ => None,
@@ -115,6 +127,7 @@ pub fn run(scenario: &Scenario, balancer: &str, calls: usize, seed: u64) -> Resu
     let measured = Measured {
         latencies_us: Vec::with_capacity(calls),
         attempts: vec![0; count],
+        firsts: vec![0; count],
         work: vec![Duration::ZERO; count],
         ..Measured::default()
     };
@@ -122,6 +135,7 @@ pub fn run(scenario: &Scenario, balancer: &str, calls: usize, seed: u64) -> Resu
         scenario,
         lines: &lines,
         own: &own,
+        streaming: &streaming,
         checkers,
         servers: scenario.paces.iter().map(|pace| Server::new(scenario.service.clone(), *pace, keys)).collect(),
         arrivals: SmallRng::seed_from_u64(seeds.next()),
@@ -134,6 +148,7 @@ pub fn run(scenario: &Scenario, balancer: &str, calls: usize, seed: u64) -> Resu
         zipf,
         made: 0,
         begun: 0,
+        more: true,
         measured,
     };
     run.all(calls)
@@ -157,9 +172,10 @@ impl<'r> Run<'r> {
         for (index, step) in self.scenario.steps.iter().enumerate() {
             self.schedule(start + step.after, Event::Step(index));
         }
-        self.schedule(Instant::ZERO, Event::Arrival);
+        let callers = if let Arrivals::InRow(callers) = self.scenario.arrivals { callers } else { 1 };
+        (0..callers).for_each(|_| self.schedule(Instant::ZERO, Event::Arrival));
         // What is left then are steps, and checks.
-        while self.begun < calls || self.open.len() > self.free.len() {
+        while self.more || self.open.len() > self.free.len() {
             let Some(Reverse((now, _, event))) = self.events.pop() else {
                 return Err(Broken { call: self.begun, at: Instant::NEVER, what: "L1: never ended".into() });
             };
@@ -175,6 +191,7 @@ impl<'r> Run<'r> {
                     }
                 }
                 Event::Check(client, server) => self.check(client, server, now),
+                Event::Streamed(client, server) => self.lines[client].released(server),
                 Event::Probed(client, server, in_flight, latency) => {
                     self.lines[client].probed(server, ProbeAnswer { in_flight, latency }, now);
                 }
@@ -226,15 +243,22 @@ impl<'r> Run<'r> {
 
     /// A call begins, and the next one is due.
     fn arrive(&mut self, now: Instant, calls: usize) -> Result<(), Broken> {
-        let gaps: f64 = match self.scenario.arrivals {
-            Arrivals::Poisson => Exp1.sample(&mut self.arrivals),
-            Arrivals::Even => 1.0,
+        if !self.more {
+            return Ok(());
+        }
+        let gaps = match self.scenario.arrivals {
+            Arrivals::Poisson => Some(Exp1.sample(&mut self.arrivals)),
+            Arrivals::Even => Some(1.0),
+            Arrivals::InRow(_) => None,
         };
         let key = self.key();
         let client = self.arrivals.random_range(0..self.lines.len());
         let broken = |what: String| Broken { call: 0, at: now, what };
         self.probe(client, now);
-        let call = Call::new(&self.lines[client], &self.own[key], now).map_err(|error| broken(error.to_string()))?;
+        // The first that is measured.
+        let streams = self.scenario.stream.is_some() && self.counts(now) && self.begun == 0;
+        let own = if streams { self.streaming } else { &self.own[key] };
+        let call = Call::new(&self.lines[client], own, now).map_err(|error| broken(error.to_string()))?;
         self.made += 1;
         let open = Some(Open { call, number: self.made, client, key, started: now, timer: None, wrong: None });
         let slot = self.free.pop().unwrap_or(self.open.len());
@@ -242,9 +266,10 @@ impl<'r> Run<'r> {
             Some(free) => *free = open,
             None => self.open.push(open),
         }
-        self.poll(slot, now)?;
         self.begun += usize::from(self.counts(now));
-        if self.begun < calls {
+        self.more = self.begun < calls;
+        self.poll(slot, now)?;
+        if let Some(gaps) = gaps.filter(|_| self.more) {
             self.schedule(now + scale(Duration::from_secs(1), gaps / self.scenario.per_second), Event::Arrival);
         }
         Ok(())
@@ -288,11 +313,18 @@ impl<'r> Run<'r> {
                 }
                 Action::Done(end) => {
                     self.free.push(slot);
+                    if let (Some(body), Some(server)) = (self.scenario.stream, it.call.winner_at_work()) {
+                        self.measured.streamed = self.lines[it.client].address(server).map(usize::from);
+                        self.schedule(now + body, Event::Streamed(it.client, server));
+                    }
                     if self.counts(it.started) {
                         let well =
                             end == End::Accepted && (it.wrong.is_none() || it.wrong != it.call.report().winner());
                         self.measured.failed += u64::from(!well);
                         self.measured.latencies_us.push(now.since(it.started).as_micros());
+                    }
+                    if self.more && matches!(self.scenario.arrivals, Arrivals::InRow(_)) {
+                        self.schedule(now + BETWEEN, Event::Arrival);
                     }
                     return Ok(());
                 }
@@ -328,6 +360,7 @@ impl<'r> Run<'r> {
             return;
         }
         measured.attempts[server] += 1;
+        measured.firsts[server] += u64::from(kind == Kind::First);
         measured.work[server] = measured.work[server] + work;
         if let Some(unwell) = &mut measured.unwell {
             *unwell += u64::from(!self.servers[server].condition().is_well());

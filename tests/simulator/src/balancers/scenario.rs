@@ -1,5 +1,6 @@
 //! Fleets and what happens to them.
 
+use hedge_core::health::BreakerOptions;
 use hedge_core::policy::{BackupDelay, ChannelOptions};
 use hedge_core::time::Duration;
 
@@ -45,6 +46,8 @@ pub enum Arrivals {
     Poisson,
     /// Evenly.
     Even,
+    /// By so many callers, each of whom calls again as soon as the last call has ended.
+    InRow(usize),
 }
 
 /// One change of a server's condition.
@@ -85,6 +88,11 @@ pub struct Scenario {
     pub again: Option<Duration>,
     /// The options of the channels.
     pub options: ChannelOptions,
+    /// The breaker that the servers are under.
+    pub breaker: Option<BreakerOptions>,
+    /// How long the body of each client's first call takes, whose answer's head comes as soon as others' answers: a stream
+    /// among calls that are none.
+    pub stream: Option<Duration>,
 }
 
 impl Scenario {
@@ -104,6 +112,8 @@ impl Scenario {
             steps: Vec::new(),
             again: None,
             options: ChannelOptions::brpc(),
+            breaker: None,
+            stream: None,
         }
     }
 
@@ -140,6 +150,13 @@ impl Scenario {
     #[must_use]
     pub fn with(mut self, condition: Condition) -> Self {
         self.steps.push(Step { after: Duration::ZERO, server: ODD, condition });
+        self
+    }
+
+    /// The same with the first server in this condition.
+    #[must_use]
+    pub(super) fn with_first(mut self, condition: Condition) -> Self {
+        self.steps.push(Step { after: Duration::ZERO, server: 0, condition });
         self
     }
 
