@@ -122,12 +122,13 @@ impl SendBody {
         })
     }
 
-    /// How long it is; `None` if it does not say. Without a body it is 0.
+    /// How long it is; `None` if it does not say. Without a body it is 0. One that announces 0 bytes and has not ended is not
+    /// believed: hyper would never ask it, so it goes in chunks, of which it has none.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Boxed(body) if body.sent.is_whole() => Some(0),
-            Self::Boxed(body) => body.announced,
+            Self::Boxed(body) => body.announced.filter(|length| *length > 0),
         }
     }
 
@@ -148,16 +149,6 @@ impl SendBody {
         match self {
             Self::Bytes(_) => None,
             Self::Boxed(body) => Some(body.sent.clone()),
-        }
-    }
-
-    /// Ready once it is certain that a body which announces no bytes has none: hyper would never ask it.
-    pub(super) fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RequestBodyError>> {
-        match self {
-            Self::Boxed(body) if body.left() == Some(0) && !body.sent.is_whole() => {
-                body.poll(cx).map(|frame| frame.transpose().map(drop))
-            }
-            _ => Poll::Ready(Ok(())),
         }
     }
 
@@ -265,8 +256,9 @@ impl Body for SendBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Boxed(body) if body.announced == Some(0) => SizeHint::default(),
             Self::Boxed(body) => body.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Bytes(_) => SizeHint::with_exact(self.length().unwrap_or(0)),
         }
     }
 }

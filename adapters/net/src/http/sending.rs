@@ -1,5 +1,6 @@
 //! One attempt's request on its way out: over a connection that is idle, else over a new one (C3, T4).
 
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use hedge_core::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-use super::connection::{Busy, Connection};
+use super::connection::{Asked, Busy, Connection, Reply};
 use super::error::HttpError;
 use super::line::Line;
 use super::outgoing::{SendBody, Sent};
@@ -64,9 +65,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         }
         let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline).await?;
         let line = Arc::clone(&connection.line);
-        let (connection, message) = self.message(connection).await?;
-        let sent = message.body().sent();
-        let (asked, reply) = connection.send(message);
+        let (sent, asked, reply) = self.hand_over(connection)?;
         match asked.replied(pin!(reply)).await {
             Ok((connection, response)) => Ok((Busy { connection, sent }, response)),
             Err(error) => Err(match self.unsent(error, sent.as_ref()) {
@@ -81,14 +80,11 @@ impl<'a, R: Runtime> Sending<'a, R> {
 
     /// Sends it on a connection that had been idle; `None` if it did not leave, or is lost.
     async fn reuse(&mut self, Kept { connection, since }: Kept) -> Result<Option<Answer>, HttpError> {
-        let line = Arc::clone(&connection.line);
-        let (connection, message) = self.message(connection).await?;
-        if message.body().length().is_none() && !connection.takes_chunks() {
-            self.outgoing.unsent = Some(Box::new(message));
+        if !connection.takes_chunks() && self.outgoing.goes_in_chunks()? {
             return Ok(None);
         }
-        let sent = message.body().sent();
-        let (asked, reply) = connection.send(message);
+        let line = Arc::clone(&connection.line);
+        let (sent, asked, reply) = self.hand_over(connection)?;
         let sent_at = self.runtime.now();
         let deadline = self.attempt.remaining.map(|remaining| self.attempt.started + remaining);
         let mut silence = Silence { runtime: self.runtime, pool: self.pool, line: &line, since: sent_at, deadline };
@@ -123,10 +119,18 @@ impl<'a, R: Runtime> Sending<'a, R> {
         self.attempt.connect_deadline.map(|until| until.since(self.attempt.started))
     }
 
-    /// What a connection is to send, made no sooner, as making a body may take as long as its maker likes.
-    async fn message(&mut self, connection: Connection) -> Result<(Connection, Request<SendBody>), HttpError> {
-        match self.outgoing.take().await {
-            Ok(message) => Ok((connection, message)),
+    /// Gives a connection what it is to send, made no sooner, as making a body may take as long as its maker likes. Answers
+    /// what tells that the body has left, and what is to be awaited.
+    fn hand_over(
+        &mut self,
+        connection: Connection,
+    ) -> Result<(Option<Sent>, Asked, impl Future<Output = Reply> + use<R>), HttpError> {
+        match self.outgoing.take() {
+            Ok(message) => {
+                let sent = message.body().sent();
+                let (asked, reply) = connection.send(message);
+                Ok((sent, asked, reply))
+            }
             Err(error) => {
                 Arc::clone(self.pool).give_back(connection);
                 Err(error)
@@ -170,13 +174,21 @@ struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    async fn take(&mut self) -> Result<Request<SendBody>, HttpError> {
+    fn take(&mut self) -> Result<Request<SendBody>, HttpError> {
         if let Some(message) = self.unsent.take() {
             return Ok(*message);
         }
         let mut head = self.head.take().map_or_else(|| request::head(self.request, self.host), Ok)?;
-        let body = self.request.body().open(&mut head).await?;
+        let body = self.request.body().open(&mut head)?;
         Ok(head.map(|()| body))
+    }
+
+    /// Whether the length of its body is not known.
+    fn goes_in_chunks(&mut self) -> Result<bool, HttpError> {
+        let message = self.take()?;
+        let in_chunks = message.body().length().is_none();
+        self.unsent = Some(Box::new(message));
+        Ok(in_chunks)
     }
 
     fn can_be_made_again(&self) -> bool {

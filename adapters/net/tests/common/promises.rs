@@ -170,8 +170,8 @@ pub(crate) async fn t3_bodies_that_keep_their_word_are_sent_as_announced<R: Runt
         (Pieces { knows: true, ..Pieces::new(["he", "llo"], None) }, "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
         (Pieces::new(["", "hello"], None), "5\r\nhello\r\n0\r\n\r\n"),
         (Pieces::new([""; 100], None), "0\r\n\r\n"),
-        (Pieces::new([], Some(0)), ""),
-        (Pieces::doing([Waits, Data("")], Some(0)), ""),
+        (Pieces::new([], Some(0)), "0\r\n\r\n"),
+        (Pieces::doing([Waits, Data("")], Some(0)), "0\r\n\r\n"),
         (Pieces { knows: true, ..Pieces::new([], Some(0)) }, ""),
         (Pieces { knows: true, ..Pieces::new([], None) }, ""),
     ] {
