@@ -2,6 +2,12 @@
 //! calls.
 #![cfg(target_has_atomic = "64")]
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "calls and microseconds of these tables are far below 2^52"
+)]
 
 use std::collections::VecDeque;
 
