@@ -9,7 +9,7 @@ mod tests;
 pub use list::{Change, Record, Update};
 
 use crate::atomic::Ordering::Relaxed;
-use crate::balance::{Balancer, Candidate, ProbeAnswer, Seeds, Tag, select};
+use crate::balance::{Balancer, Candidate, ProbeAnswer, Seeds, Tag, first_choice, further_choice};
 use crate::call::{Call, Finished, Host, NoServer, Pick, Selection, ServerId};
 use crate::cluster::{Cluster, ClusterError, Server};
 use crate::health::{Breaker, Health, NoBreaker, ServerHealth};
@@ -160,6 +160,30 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         self.balancer.probed(&self.view(now), server, answer, now);
     }
 
+    /// Whether what is found tells of the return after all were down (H3). Who names a server has reasons of its own, and
+    /// tells nothing of the others.
+    fn recovers(&self, selection: &Selection<'_>) -> bool {
+        self.health.recovers() && selection.by_balancer()
+    }
+
+    /// Looks on where the balancer's first choice is not the call's.
+    #[cfg_attr(not(target_os = "none"), inline(never))]
+    fn look_further(
+        &self,
+        selection: &Selection<'_>,
+        random: &mut dyn FnMut() -> u32,
+    ) -> Result<Pick<B::Ticket>, NoServer> {
+        match further_choice(&self.view(selection.now), &self.balancer, selection, random) {
+            Err(NoServer::AllDown) => {
+                if self.recovers(selection) {
+                    self.health.all_down(selection.now);
+                }
+                self.last_resort(selection)
+            }
+            pick => pick,
+        }
+    }
+
     /// The server to which a call is let through although none is usable (H5).
     #[cold]
     #[inline(never)]
@@ -205,22 +229,21 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
         self.balancer.needs_request_code()
     }
 
+    // On a host the usual look is part of its call: neither what is looked for nor what is found goes through memory.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<B::Ticket>, NoServer> {
-        let view = self.view(selection.now);
-        // Who names a server has reasons of its own, and tells nothing of the others.
-        let recovers = self.health.recovers() && selection.by_balancer();
-        if recovers && !self.health.admit(selection.now, || view.usable(), &mut *random) {
-            return self.last_resort(selection);
+        if self.recovers(selection)
+            && !self.health.admit(selection.now, || self.view(selection.now).usable(), &mut *random)
+        {
+            let selection = *selection;
+            return self.last_resort(&selection);
         }
-        match select(&view, &self.balancer, selection, random) {
-            Err(NoServer::AllDown) => {
-                if recovers {
-                    self.health.all_down(selection.now);
-                }
-                self.last_resort(selection)
-            }
-            pick => pick,
+        if let Some(pick) = first_choice(&self.view(selection.now), &self.balancer, selection, random) {
+            return Ok(pick);
         }
+        // Copied, so that only a look that goes on writes it to memory.
+        let selection = *selection;
+        self.look_further(&selection, random)
     }
 
     fn commit(&self, pick: &Pick<B::Ticket>, now: Instant, insist: bool) -> bool {

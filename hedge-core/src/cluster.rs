@@ -30,7 +30,7 @@ pub struct Server<A, T> {
 pub struct Cluster<A, T = &'static str, const N: usize = 8, S = ()> {
     slots: [Slot<A, T, S>; N],
     /// The slots in use, in canonical order.
-    order: Vec<u16, N>,
+    order: Vec<u16, N, u32>,
     addresses: u32,
 }
 

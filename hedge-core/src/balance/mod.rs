@@ -64,6 +64,7 @@ pub use room::{Fixed, Room, Row};
 pub use rr::{RoundRobin, Turn};
 pub use seeds::{Random, Seeds};
 pub use select::{Along, Look, select};
+pub(crate) use select::{first_choice, further_choice};
 pub use weight::{Tag, Weighing, WeightError, weight_of_tag};
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 pub use weights::Weights;

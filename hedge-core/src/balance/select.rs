@@ -87,9 +87,49 @@ impl<L: ServerList, O: Iterator<Item = u32>> Iterator for Along<L, O> {
 ///
 /// # Errors
 /// Why there is none.
-// Each host has one caller, and a pick that is passed on through memory costs more than the whole look.
-#[inline(always)]
 pub fn select<B: Balancer>(
+    list: &impl ServerList<Stats = B::Stats>,
+    balancer: &B,
+    selection: &Selection<'_>,
+    random: &mut dyn FnMut() -> u32,
+) -> Result<Pick<B::Ticket>, NoServer> {
+    if let Some(pick) = first_choice(list, balancer, selection, random) {
+        return Ok(pick);
+    }
+    further_choice(list, balancer, selection, random)
+}
+
+/// The first that the balancer offers, if a first attempt takes it, as nearly every one does. What a balancer does for other
+/// attempts only is then left out here. `None` on a microcontroller, where two ways to choose would be too many bytes.
+// A pick that is passed on through memory costs more than the whole look.
+#[inline(always)]
+pub(crate) fn first_choice<B: Balancer>(
+    list: &impl ServerList<Stats = B::Stats>,
+    balancer: &B,
+    selection: &Selection<'_>,
+    random: &mut dyn FnMut() -> u32,
+) -> Option<Pick<B::Ticket>> {
+    if cfg!(target_os = "none") || !selection.is_first() {
+        return None;
+    }
+    at_once(balancer, Look { list, selection }, random)
+}
+
+/// What a balancer offers first, if the call takes that.
+#[inline(always)]
+fn at_once<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
+    balancer: &B,
+    look: Look<'_, L>,
+    random: &mut dyn FnMut() -> u32,
+) -> Option<Pick<B::Ticket>> {
+    let Offer { candidate, ticket } = balancer.offers(look, random).next()?;
+    let pick = Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) };
+    look.takes(&candidate).then_some(pick)
+}
+
+/// [`select`] where there was no [`first_choice`].
+#[cfg_attr(target_os = "none", inline(always))]
+pub(crate) fn further_choice<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
     balancer: &B,
     selection: &Selection<'_>,
@@ -104,27 +144,7 @@ pub fn select<B: Balancer>(
         // One that has gone is passed over.
         return walk(selection, &mut || named.find_map(|server| Some((list.find(*server)?, None))));
     }
-    let look = Look { list, selection };
-    // What a balancer does for other attempts only is then left out here.
-    if !cfg!(target_os = "none")
-        && look.is_first()
-        && let Some(pick) = at_once(balancer, look, random)
-    {
-        return Ok(pick);
-    }
-    walk_all(balancer, look, random)
-}
-
-/// What a balancer offers first, if the call takes that.
-#[inline(always)]
-fn at_once<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
-    balancer: &B,
-    look: Look<'_, L>,
-    random: &mut dyn FnMut() -> u32,
-) -> Option<Pick<B::Ticket>> {
-    let Offer { candidate, ticket } = balancer.offers(look, random).next()?;
-    let pick = Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) };
-    look.takes(&candidate).then_some(pick)
+    walk_all(balancer, Look { list, selection }, random)
 }
 
 /// Walks all that a balancer offers, where a first attempt does not take the first of it. That is offered again: kept, it

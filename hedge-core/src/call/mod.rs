@@ -17,6 +17,7 @@
 //! on a 64-bit target.
 
 mod action;
+mod ending;
 mod host;
 mod report;
 mod text;
@@ -33,10 +34,14 @@ pub use report::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
 
 use crate::balance::Random;
 use crate::policy::{
-    BackupDelay, CallKind, CallOptions, Code, ConfigError, Denial, Ended, ErrorKind, Idempotency, Judgement,
-    OnEarlyFailure, Pushback, RetryTarget, Timeout, Verdict,
+    BackupDelay, CallKind, CallOptions, Code, ConfigError, Denial, ErrorKind, Idempotency, Judgement, OnEarlyFailure,
+    Pushback, RetryTarget, Timeout, Verdict,
 };
 use crate::time::{Duration, Instant};
+
+/// Whether what nearly every call does, a first attempt that is accepted, has code of its own: inlined, and without what only
+/// other attempts need. On a microcontroller, where bytes count, there is one way for all.
+const SHORT_WAY: bool = !cfg!(target_os = "none");
 
 /// How often a first attempt looks for a server because another call took the balancer's turn, before it insists.
 const PICK_TRIES: usize = 4;
@@ -48,18 +53,16 @@ struct Flags(u8);
 impl Flags {
     /// A poll has seen the call.
     const POLLED: u8 = 1;
-    /// The policy was told of the end.
-    const NOTIFIED: u8 = 1 << 1;
     /// A server asked for no further attempt (R4).
-    const NO_MORE: u8 = 1 << 2;
+    const NO_MORE: u8 = 1 << 1;
     /// A `Retry` verdict waits for the backup timer (L9).
-    const HELD: u8 = 1 << 3;
+    const HELD: u8 = 1 << 2;
     /// A pushback has set the pending start (R4).
-    const PUSHED: u8 = 1 << 4;
+    const PUSHED: u8 = 1 << 3;
     /// A retry is due and waits for an address that is idle in this call (L11).
-    const RETRY_WAITS: u8 = 1 << 5;
+    const RETRY_WAITS: u8 = 1 << 4;
     /// A backup is due and waits for an address that is idle in this call (L11).
-    const BACKUP_WAITS: u8 = 1 << 6;
+    const BACKUP_WAITS: u8 = 1 << 5;
 
     const fn has(self, flag: u8) -> bool {
         self.0 & flag != 0
@@ -136,6 +139,8 @@ where
     max_retry: u8,
     max_backups: u8,
     backups: u8,
+    /// How many attempts are in flight; after the end, of how many the driver has not been told yet that they are abandoned.
+    open: u8,
     /// The next attempt to look at for an `Abandon`.
     abandoned: u8,
     flags: Flags,
@@ -162,44 +167,65 @@ where
             Timeout::Never => Instant::NEVER,
         };
         let max_backups = options.max_backups.unwrap_or(channel.max_backups);
-        let mut call = Self {
+        Ok(Self {
             host,
             options,
-            report: Report::NEW,
+            report: Report::new(now),
             timers: [deadline, now, Instant::NEVER],
-            seen: now,
+            seen: now.min(Instant::LAST),
             backup_delay: Duration::ZERO,
             random: Random::unseeded(),
             retry_of: ServerId::default(),
             max_retry,
             max_backups,
             backups: 0,
+            open: 0,
             abandoned: 0,
             flags: Flags::default(),
-        };
-        call.report.begin(now);
-        Ok(call)
+        })
     }
 
     /// What to do next. Call it until it answers `Wait` or `Done`.
+    // Most polls find nothing to do, and end where they are made.
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub fn poll(&mut self, now: Instant) -> Action {
         self.see(now);
-        self.flags.set(Flags::POLLED);
-        loop {
+        if !self.flags.has(Flags::POLLED) {
+            self.flags.set(Flags::POLLED);
             if let Some(end) = self.report.end() {
-                return self.wind_up(end);
+                self.notify_late(end);
             }
-            let next = self.next_timer();
-            if next > self.seen {
-                return Action::Wait { until: Some(next).filter(|at| *at < Instant::NEVER) };
+        }
+        loop {
+            if let Some(action) = self.idle() {
+                return action;
             }
-            if self.due(Timer::Deadline) {
-                self.end(End::Deadline);
-                continue;
+            if let Some(start) = self.act() {
+                return Action::Start(start);
             }
-            if let Some(attempt) = self.start_due() {
-                return Action::Start(self.describe(attempt));
-            }
+        }
+    }
+
+    /// What to answer where no timer is due; `None` where one is.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    fn idle(&mut self) -> Option<Action> {
+        if let Some(end) = self.report.end() {
+            return Some(self.wind_up(end));
+        }
+        let next = self.next_timer();
+        (next > self.seen).then(|| Action::Wait { until: Some(next).filter(|at| *at < Instant::NEVER) })
+    }
+
+    /// Does what is due first; answers the attempt that it starts.
+    #[cfg_attr(not(target_os = "none"), inline(never))]
+    fn act(&mut self) -> Option<Start> {
+        if self.due(Timer::Deadline) {
+            self.end(End::Deadline);
+            return None;
+        }
+        match self.take_due()? {
+            Kind::First if SHORT_WAY => self.start(Kind::First),
+            kind => self.start(kind),
         }
     }
 
@@ -255,11 +281,22 @@ where
     // ---- what an attempt's result does ----
 
     fn finish(&mut self, id: AttemptId, judgement: &Judgement) {
+        match judgement.verdict {
+            Verdict::Accept if SHORT_WAY => self.settle(id, Verdict::Accept, judgement),
+            verdict => self.settle(id, verdict, judgement),
+        }
+    }
+
+    /// Takes in the result of an attempt, which has that verdict.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    fn settle(&mut self, id: AttemptId, verdict: Verdict, judgement: &Judgement) {
         let offset = self.offset();
         let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) else { return };
-        let Judgement { verdict, code, local, .. } = *judgement;
+        let Judgement { code, local, .. } = *judgement;
         let took = attempt.end(offset, State::Finished(verdict), code);
         let attempt = *attempt;
+        // One was in flight.
+        self.open -= 1;
         self.report.decide(id);
         let feedback = match verdict {
             Verdict::Accept => Feedback::Success { latency: took },
@@ -274,7 +311,7 @@ where
             self.host.finished(&finished);
         }
         match verdict {
-            Verdict::Accept => self.end(End::Accepted),
+            Verdict::Accept => self.conclude(End::Accepted),
             // The next poll ends the call, unless a success is handed in before (L14).
             _ if self.due(Timer::Deadline) => {}
             Verdict::Fatal => self.end(End::Fatal),
@@ -370,7 +407,7 @@ where
         if self.host.options().pushback_for_service || self.retry_target() == RetryTarget::Same {
             return true;
         }
-        let Ok(pick) = self.look(None) else { return true };
+        let Ok(pick) = self.look(Kind::Retry, None) else { return true };
         self.report.attempts().iter().any(|attempt| attempt.address() == pick.address)
     }
 
@@ -395,22 +432,23 @@ where
 
     /// L10: ends the call when nothing can win it any more.
     fn end_if_stuck(&mut self) {
+        if self.open > 0 || self.armed(Timer::Pending) {
+            return;
+        }
         let backup_may_help = self.flags.has(Flags::HELD) && self.armed(Timer::Backup) && self.attempts_left();
-        if !self.report.in_flight() && !self.armed(Timer::Pending) && !backup_may_help {
+        if !backup_may_help {
             self.end(End::Failed);
         }
     }
 
     // ---- what a timer does ----
 
-    /// Starts what the pending start or else the backup timer is for; `None` if it cannot be started after all.
+    /// Starts an attempt that is due; `None` if it cannot be started after all.
     // On a host a pick then stays in registers, on a microcontroller its bytes count.
     #[cfg_attr(not(target_os = "none"), inline(always))]
-    #[cfg_attr(target_os = "none", inline(never))]
-    fn start_due(&mut self) -> Option<AttemptId> {
-        let kind = self.take_due()?;
+    fn start(&mut self, kind: Kind) -> Option<Start> {
         match self.choose(kind) {
-            Ok(pick) => self.start(&pick, kind),
+            Ok(pick) => self.record(pick.server, pick.address, kind),
             Err(refusal) => {
                 self.refused(kind, refusal);
                 None
@@ -453,7 +491,7 @@ where
             return Some(if self.report.attempts().is_empty() { Kind::First } else { Kind::Retry });
         }
         self.set(Timer::Backup, Instant::NEVER);
-        if self.armed(Timer::Pending) && !self.report.in_flight() {
+        if self.armed(Timer::Pending) && self.open == 0 {
             // A backup of nothing: it follows the start that a backoff holds back (L17).
             self.arm_backup(self.timer(Timer::Pending) + self.backup_delay);
             return None;
@@ -463,13 +501,14 @@ where
 
     /// What an attempt needs, checked when it is due: attempts left, a server, and last the limits, which count what they
     /// grant (L5, L9). Commits to the server.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     fn choose(&mut self, kind: Kind) -> Result<Pick<<P::Target as Host>::Ticket>, Refusal> {
         if kind != Kind::First && !self.attempts_left() {
             return Err(Refusal::NoAttemptLeft);
         }
         let same = (kind == Kind::Retry && self.retry_target() == RetryTarget::Same).then_some(self.retry_of);
         for tries_left in (0..PICK_TRIES).rev() {
-            let pick = self.look(same).map_err(Refusal::Server)?;
+            let pick = self.look(kind, same).map_err(Refusal::Server)?;
             self.permitted(kind).map_err(Refusal::Limit)?;
             // What was granted goes where it was granted for; a first attempt may look again.
             if self.host.commit(&pick, self.sent_now(), kind != Kind::First || tries_left == 0) {
@@ -483,9 +522,12 @@ where
         self.options.retry_target.unwrap_or(self.host.options().retry_target)
     }
 
-    /// Records an attempt that was committed to, and arms what follows from it.
-    fn start(&mut self, pick: &Pick<<P::Target as Host>::Ticket>, kind: Kind) -> Option<AttemptId> {
-        let attempt = self.report.push(Attempt::start(self.offset(), pick.server, pick.address, kind))?;
+    /// Records an attempt that was committed to, and arms what follows from it; what the driver is told of it.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    fn record(&mut self, server: ServerId, address: AddressKey, kind: Kind) -> Option<Start> {
+        let attempt = self.report.push(Attempt::start(self.offset(), server, address, kind))?;
+        // No more than there is room for.
+        self.open += 1;
         match kind {
             Kind::First => match self.first_backup() {
                 Ok(at) => self.set(Timer::Backup, at),
@@ -500,23 +542,16 @@ where
                 }
             }
         }
-        Some(attempt)
+        Some(Start { attempt, kind, server, remaining: self.remaining(), connect_deadline: self.connect_deadline() })
     }
 
-    /// What the driver is told of an attempt that starts now.
-    fn describe(&self, attempt: AttemptId) -> Start {
-        let record = self.report.attempts().get(attempt.index());
+    /// When the connection of an attempt that starts now must stand.
+    fn connect_deadline(&self) -> Option<Instant> {
         let connect_deadline = match self.options.connect_timeout.unwrap_or(self.host.options().connect_timeout) {
             Timeout::After(timeout) => (self.seen + timeout).min(self.deadline()),
             Timeout::Never => self.deadline(),
         };
-        Start {
-            attempt,
-            kind: record.map_or(Kind::First, Attempt::kind),
-            server: record.map_or(ServerId::default(), Attempt::server),
-            remaining: self.remaining(),
-            connect_deadline: Some(connect_deadline).filter(|at| *at < Instant::NEVER),
-        }
+        Some(connect_deadline).filter(|at| *at < Instant::NEVER)
     }
 
     /// When the first backup is due, or why there is none (L4, L19).
@@ -568,9 +603,13 @@ where
 
     // ---- what is asked of the host and the policies ----
 
-    fn look(&mut self, same: Option<ServerId>) -> Result<Pick<<P::Target as Host>::Ticket>, NoServer> {
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    fn look(&mut self, kind: Kind, same: Option<ServerId>) -> Result<Pick<<P::Target as Host>::Ticket>, NoServer> {
         let selection = Selection {
-            tried: self.report.attempts(),
+            tried: match kind {
+                Kind::First if SHORT_WAY => &[],
+                _ => self.report.attempts(),
+            },
             same,
             working_too: self.host.options().same_server_backup,
             servers: self.options.servers,
@@ -591,90 +630,15 @@ where
         }
     }
 
-    // ---- the end ----
-
-    /// Ends the call: what is in flight is abandoned and settled with the host at once; the driver hears of it by poll.
-    fn end(&mut self, end: End) {
-        let offset = self.offset();
-        self.report.finish(end, offset);
-        for index in 0..self.report.attempts().len() {
-            let id = AttemptId::new(u8::try_from(index).unwrap_or(u8::MAX));
-            if let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) {
-                let age = attempt.end(offset, State::Abandoned, Code::NONE);
-                let attempt = *attempt;
-                self.abandon(end, id, &attempt, age);
-            }
-        }
-        if self.flags.has(Flags::POLLED) {
-            self.notify(end);
-        }
-    }
-
-    /// Settles an attempt that was in flight at the end. At the deadline one that had enough time has failed (L13).
-    #[cold]
-    fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Duration) {
-        let sent = self.sent(id, attempt);
-        let enough = |timeout| match timeout {
-            Timeout::After(timeout) => age >= timeout - age,
-            Timeout::Never => false,
-        };
-        let (feedback, code) = if end == End::Deadline && enough(sent.timeout) && enough(self.host.options().timeout) {
-            (Feedback::Failure { latency: age }, ErrorKind::Deadline.into())
-        } else {
-            (Feedback::Abandoned { age }, Code::NONE)
-        };
-        self.host.finished(&sent.finished(self.seen, feedback, code));
-    }
-
-    fn sent(&self, id: AttemptId, attempt: &Attempt) -> Sent {
-        let at = self.report.started() + attempt.started();
-        let timeout = self.options.timeout.unwrap_or(self.host.options().timeout);
-        Sent { server: attempt.server(), at, attempt: id, max_retry: self.max_retry, timeout }
-    }
-
-    /// The policy's notice, once, and only of a call that was ever polled (B2).
-    fn notify(&mut self, end: End) {
-        if self.flags.has(Flags::NOTIFIED) {
-            return;
-        }
-        self.flags.set(Flags::NOTIFIED);
-        let elapsed = self.report.elapsed();
-        let first = elapsed <= self.backup_delay;
-        match self.report.reason() {
-            NotHedged::Shadow if first => self.report.set_not_hedged(NotHedged::FinishedFirst),
-            NotHedged::Pushback if first && end == End::Accepted => {
-                self.report.set_not_hedged(NotHedged::FinishedFirst);
-            }
-            _ => {}
-        }
-        let times = (self.report.started() + elapsed, elapsed);
-        let ended = Ended::new(end, times, self.report.attempts(), self.report.reason());
-        match self.options.backup_policy {
-            Some(policy) => policy.ended(&ended),
-            None => self.host.ended(&ended),
-        }
-    }
-
-    /// What is answered after the end: what is abandoned, one by one, then `Done`.
-    fn wind_up(&mut self, end: End) -> Action {
-        self.notify(end);
-        while let Some(attempt) = self.report.attempts().get(usize::from(self.abandoned)) {
-            let id = AttemptId::new(self.abandoned);
-            self.abandoned = self.abandoned.saturating_add(1);
-            if attempt.state() == State::Abandoned {
-                return Action::Abandon { attempt: id };
-            }
-        }
-        Action::Done(end)
-    }
-
     // ---- small questions ----
 
     // On a microcontroller its bytes count, in as many places as ask.
     #[cfg_attr(target_os = "none", inline(never))]
     fn see(&mut self, now: Instant) {
-        // Below `NEVER`, so that a timer that is not armed is never due.
-        self.seen = self.seen.max(now).min(Instant::LAST);
+        if now > self.seen {
+            // Below `NEVER`, so that a timer that is not armed is never due.
+            self.seen = now.min(Instant::LAST);
+        }
     }
 
     fn offset(&self) -> Duration {

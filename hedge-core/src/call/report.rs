@@ -354,15 +354,18 @@ pub struct Report<const N: usize = 4> {
 const UNDECIDED: u8 = u8::MAX;
 
 impl<const N: usize> Report<N> {
-    /// Of a call that has not started.
-    pub(super) const NEW: Self = Self {
-        started: Instant::ZERO,
-        elapsed: Duration::ZERO,
-        attempts: Vec::new(),
-        decisive: UNDECIDED,
-        end: None,
-        not_hedged: NotHedged::FinishedFirst,
-    };
+    /// Of a call that starts now.
+    // Not a constant: that would be copied as a whole, with the room for attempts.
+    pub(super) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            elapsed: Duration::ZERO,
+            attempts: Vec::new(),
+            decisive: UNDECIDED,
+            end: None,
+            not_hedged: NotHedged::FinishedFirst,
+        }
+    }
 
     /// When the call started, on the driver's clock.
     #[must_use]
@@ -439,11 +442,6 @@ impl<const N: usize> Report<N> {
         self.not_hedged
     }
 
-    /// Whether any attempt is in flight.
-    pub(super) fn in_flight(&self) -> bool {
-        self.attempts.iter().any(Attempt::in_flight)
-    }
-
     pub(super) fn get_mut(&mut self, id: AttemptId) -> Option<&mut Attempt> {
         self.attempts.get_mut(id.index())
     }
@@ -453,10 +451,6 @@ impl<const N: usize> Report<N> {
         let id = AttemptId(self.len());
         self.attempts.push(attempt).ok()?;
         Some(id)
-    }
-
-    pub(super) const fn begin(&mut self, at: Instant) {
-        self.started = at;
     }
 
     pub(super) const fn decide(&mut self, id: AttemptId) {

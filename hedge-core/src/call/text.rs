@@ -183,8 +183,7 @@ mod tests {
 
     /// A report with attempts: kind, start, end, state and code; each at a server of its own.
     fn report(attempts: &[(Kind, u64, u64, State, Code)]) -> Report {
-        let mut report = Report::NEW;
-        report.begin(Instant::from_millis(7));
+        let mut report = Report::new(Instant::from_millis(7));
         for (slot, (kind, started, ended, state, code)) in (0..).zip(attempts) {
             let mut attempt = Attempt::start(US(*started), ServerId::new(slot, 0), AddressKey(slot.into()), *kind);
             if *state != State::InFlight {

@@ -311,8 +311,10 @@ where
     P: Deref<Target: Host>,
 {
     fn drop(&mut self) {
-        // At the latest instant that the call has seen; of a call that is over nothing changes.
-        self.call.handle(Instant::ZERO, Input::Cancel);
+        if self.call.report().end().is_none() {
+            // At the latest instant that the call has seen.
+            self.call.handle(Instant::ZERO, Input::Cancel);
+        }
         // What is abandoned is dropped now, and not only when the lender drops its slots.
         for slot in &mut self.slots {
             slot.set(None);

@@ -437,6 +437,10 @@ impl ConfigError {
         if usize::from(max_retry) >= capacity {
             return Err(Self::TooManyAttempts { max_retry, capacity });
         }
+        // For each call: most need not go further.
+        if matches!(backoff, Backoff::None | Backoff::Fixed(_)) {
+            return Ok(());
+        }
         backoff.validate().map_err(Self::Backoff)
     }
 }
