@@ -32,9 +32,8 @@ impl<L: ServerList + Copy> Look<'_, L> {
     }
 
     /// The position of a random one of those that the call takes.
-    // Few calls come here, and what it needs is not to be kept ready by the others.
-    #[cold]
-    #[cfg_attr(not(target_os = "none"), inline(never))]
+    // On a host part of the look: what is looked for then stays in registers for backups too.
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub(super) fn any(self, random: &mut dyn FnMut() -> u32) -> u32 {
         let Some(len) = self.len() else { return 0 };
         self.drawn(|| random() % len)
@@ -99,8 +98,8 @@ pub fn select<B: Balancer>(
     further_choice(list, balancer, selection, random)
 }
 
-/// The first that the balancer offers, if a first attempt takes it, as nearly every one does. What a balancer does for other
-/// attempts only is then left out here. `None` on a microcontroller, where two ways to choose would be too many bytes.
+/// What the balancer offers first, if the call takes it, as nearly every call does. `None` on a microcontroller, where two
+/// ways to choose would be too many bytes.
 // A pick that is passed on through memory costs more than the whole look.
 #[inline(always)]
 pub(crate) fn first_choice<B: Balancer>(
@@ -109,19 +108,10 @@ pub(crate) fn first_choice<B: Balancer>(
     selection: &Selection<'_>,
     random: &mut dyn FnMut() -> u32,
 ) -> Option<Pick<B::Ticket>> {
-    if cfg!(target_os = "none") || !selection.is_first() {
+    if cfg!(target_os = "none") || !selection.by_balancer() {
         return None;
     }
-    at_once(balancer, Look { list, selection }, random)
-}
-
-/// What a balancer offers first, if the call takes that.
-#[inline(always)]
-fn at_once<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
-    balancer: &B,
-    look: Look<'_, L>,
-    random: &mut dyn FnMut() -> u32,
-) -> Option<Pick<B::Ticket>> {
+    let look = Look { list, selection };
     let Offer { candidate, ticket } = balancer.offers(look, random).next()?;
     let pick = Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) };
     look.takes(&candidate).then_some(pick)
@@ -147,20 +137,14 @@ pub(crate) fn further_choice<B: Balancer>(
     walk_all(balancer, Look { list, selection }, random)
 }
 
-/// Walks all that a balancer offers, where a first attempt does not take the first of it. That is offered again: kept, it
-/// would be written to memory before anybody knows.
+/// Walks all that a balancer offers, of which the call does not take the first. That is offered again: kept, it would be
+/// written to memory before anybody knows.
 #[inline(never)]
 fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
     balancer: &B,
     look: Look<'_, L>,
     random: &mut dyn FnMut() -> u32,
 ) -> Result<Pick<B::Ticket>, NoServer> {
-    if !cfg!(target_os = "none")
-        && !look.is_first()
-        && let Some(pick) = at_once(balancer, look, random)
-    {
-        return Ok(pick);
-    }
     let mut offers = balancer.offers(look, random);
     walk(look.selection, &mut || offers.next().map(|offer| (offer.candidate, Some(offer.ticket))))
 }

@@ -536,7 +536,8 @@ where
             Kind::Retry => {}
             Kind::Backup => {
                 self.flags.take(Flags::HELD);
-                self.backups = self.backups.saturating_add(1);
+                // No more than attempts.
+                self.backups += 1;
                 if self.backups < self.max_backups && self.attempts_left() {
                     self.arm_backup(self.seen + self.backup_delay);
                 }
@@ -653,7 +654,8 @@ where
     // On a microcontroller its bytes count, in as many places as ask.
     #[cfg_attr(target_os = "none", inline(never))]
     fn attempts_left(&self) -> bool {
-        self.report.retried_count() < self.max_retry
+        // Asked when the first has started.
+        self.report.attempts().len() <= usize::from(self.max_retry)
     }
 
     /// What is left until the deadline; `None` without one.
