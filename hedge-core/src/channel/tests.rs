@@ -365,6 +365,25 @@ fn h2_a_server_that_fails_is_isolated_then_probed_by_one_call_and_back() {
 }
 
 #[test]
+fn t2_a_probe_that_streams_brings_its_server_back_at_the_head() {
+    let line = guarded(in_a_row(1), 2);
+    let at = |ms| NOW + Duration::from_millis(ms);
+    let failed = once(&line, at(0), Verdict::Retry).unwrap();
+    assert!(!line.usable(failed, at(1)));
+    let named = [failed];
+    let options = CallOptions { streaming: true, servers: Some(&named), ..CallOptions::new() };
+    let mut probe = line.call(&options, at(150)).unwrap();
+    let Action::Start(start) = probe.poll(at(150)) else { panic!("the isolation is over") };
+    assert!(!line.usable(failed, at(151)), "one probe at a time");
+    probe.handle(at(152), Input::finished(start.attempt, Verdict::Accept));
+    assert!(line.usable(failed, at(152)), "at the head");
+    let at_work = probe.winner_at_work().unwrap();
+    assert_eq!(line.cluster().in_flight(at_work), 1, "and at work on the body");
+    line.released(at_work);
+    assert_eq!(line.cluster().in_flight(at_work), 0);
+}
+
+#[test]
 fn h3_after_all_were_down_calls_are_let_in_by_how_many_servers_are_back() {
     let options = RecoveryOptions { min_working: 4, hold: Duration::from_secs(3) };
     let line = guarded(Recovering::new(in_a_row(5), Some(options)).unwrap(), 4);

@@ -23,8 +23,6 @@ const WINDOW: usize = 2_000;
 const INTERVAL: Duration = Duration::from_millis(50);
 /// No call and no connection takes that long, however busy the machine is; for a failure p2c holds no more against a server.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// So many calls go to a server that la has tried again.
-const TRIED: usize = 20;
 
 /// What has to come back of a server's former share.
 #[derive(Clone, Copy, PartialEq)]
@@ -33,8 +31,6 @@ enum Share {
     AtOnce,
     /// Half of it, some time.
     Half,
-    /// [`TRIED`] calls, some time.
-    Trial,
 }
 
 /// What the callers of one run share.
@@ -109,8 +105,7 @@ fn share(part: usize, whole: usize) -> f64 {
 /// fails; while it is down it gets checks and nothing else; then its share returns.
 ///
 /// Where latencies and failures count, its share need not be there at once: p2c holds a failure against a server as if it had
-/// taken the whole timeout, and forgets with a time constant of 2 s; la tries a server that has failed after 2 s, and from
-/// then on favours the quickest of the three, which may leave any of them next to nothing.
+/// taken the whole timeout, and forgets with a time constant of 2 s; la tries a server that has failed after 2 s.
 async fn survives<R: Runtime>(runtime: R, balancer: &str, share_again: Share) {
     let runtime = Watched::new(runtime);
     let mut servers = [Mortal::start(), Mortal::start(), Mortal::start()];
@@ -179,8 +174,7 @@ async fn survives<R: Runtime>(runtime: R, balancer: &str, share_again: Share) {
             Share::AtOnce if windows < 3 && (again - former).abs() <= former * 0.1 => break,
             Share::AtOnce => assert!(windows < 3, "{balancer}: a share of {again} instead of {former}"),
             Share::Half if again >= former * 0.5 => break,
-            Share::Trial if replies >= TRIED => break,
-            Share::Half | Share::Trial => {}
+            Share::Half => {}
         }
     }
     run.done.reached(CALLS).await;
@@ -205,7 +199,7 @@ balancers! {
     h1_wrr: "wrr", AtOnce;
     h1_random: "random", AtOnce;
     h1_wr: "wr", AtOnce;
-    h1_la: "la", Trial;
+    h1_la: "la", Half;
     h1_p2c: "p2c", Half;
     h1_prequal: "prequal", Half;
     h1_c_murmurhash: "c_murmurhash", AtOnce;
