@@ -18,6 +18,8 @@
 
 mod action;
 mod ending;
+mod flags;
+mod following;
 mod host;
 mod report;
 mod text;
@@ -29,15 +31,16 @@ use core::fmt;
 use core::ops::Deref;
 
 pub use action::{Action, Input, Start};
+
 pub use host::{AddressKey, Feedback, Finished, Host, NoServer, Pick, Selection, Sent, ServerId};
 pub use report::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
 
 use crate::balance::Random;
 use crate::policy::{
-    BackupDelay, CallKind, CallOptions, Code, ConfigError, Denial, ErrorKind, Idempotency, Judgement, OnEarlyFailure,
-    Pushback, RetryTarget, Timeout, Verdict,
+    BackupDelay, CallKind, CallOptions, ConfigError, Denial, Idempotency, Judgement, RetryTarget, Timeout, Verdict,
 };
 use crate::time::{Duration, Instant};
+use flags::Flags;
 
 /// Whether what nearly every call does, a first attempt that is accepted, has code of its own: inlined, and without what only
 /// other attempts need. On a microcontroller, where bytes count, there is one way for all.
@@ -45,40 +48,6 @@ const SHORT_WAY: bool = !cfg!(target_os = "none");
 
 /// How often a first attempt looks for a server because another call took the balancer's turn, before it insists.
 const PICK_TRIES: usize = 4;
-
-/// What a call remembers in one bit each.
-#[derive(Clone, Copy, Default)]
-struct Flags(u8);
-
-impl Flags {
-    /// A poll has seen the call.
-    const POLLED: u8 = 1;
-    /// A server asked for no further attempt (R4).
-    const NO_MORE: u8 = 1 << 1;
-    /// A `Retry` verdict waits for the backup timer (L9).
-    const HELD: u8 = 1 << 2;
-    /// A pushback has set the pending start (R4).
-    const PUSHED: u8 = 1 << 3;
-    /// A retry is due and waits for an address that is idle in this call (L11).
-    const RETRY_WAITS: u8 = 1 << 4;
-    /// A backup is due and waits for an address that is idle in this call (L11).
-    const BACKUP_WAITS: u8 = 1 << 5;
-
-    const fn has(self, flag: u8) -> bool {
-        self.0 & flag != 0
-    }
-
-    const fn set(&mut self, flag: u8) {
-        self.0 |= flag;
-    }
-
-    /// Clears a flag; whether it was set.
-    const fn take(&mut self, flag: u8) -> bool {
-        let was_set = self.has(flag);
-        self.0 &= !flag;
-        was_set
-    }
-}
 
 /// Why an attempt that was due is not started.
 enum Refusal {
@@ -316,128 +285,6 @@ where
             _ if self.due(Timer::Deadline) => {}
             Verdict::Fatal => self.end(End::Fatal),
             Verdict::Retry | Verdict::Wait => self.follow(attempt.server(), judgement),
-        }
-    }
-
-    /// What a failure before the deadline leads to.
-    #[inline(never)]
-    fn follow(&mut self, server: ServerId, judgement: &Judgement) {
-        let pushback = judgement.pushback.filter(|pushback| !pushback.is_of_server() || self.concerns_all());
-        self.plan(server, judgement, pushback);
-        // An address has become idle in this call (L11).
-        if self.flags.take(Flags::RETRY_WAITS) {
-            self.set(Timer::Pending, self.seen.min(self.timer(Timer::Pending)));
-        }
-        if self.flags.take(Flags::BACKUP_WAITS) {
-            self.set(Timer::Backup, self.seen);
-        }
-        self.end_if_stuck();
-    }
-
-    /// Decides what a failure makes of the pending start and the backup timer (L9, R4).
-    fn plan(&mut self, server: ServerId, judgement: &Judgement, pushback: Option<Pushback>) {
-        // The deadline is never retried, whatever a policy says (R1).
-        let wanted = judgement.verdict == Verdict::Retry
-            && judgement.code != Code::from(ErrorKind::Deadline)
-            && self.may_follow(judgement.never_left);
-        match pushback.map(Pushback::for_service) {
-            None if !wanted => {}
-            None if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(Timer::Backup) => {
-                self.flags.set(Flags::HELD);
-                if !self.start_is_pending() {
-                    self.retry_of = server;
-                }
-            }
-            // What a pushback has set is not brought forward.
-            None if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) => {}
-            None => {
-                let due = self.seen + self.backoff();
-                if due < self.timer(Timer::Pending) && !self.flags.has(Flags::RETRY_WAITS) {
-                    self.set(Timer::Pending, due);
-                    self.retry_of = server;
-                }
-            }
-            // Without a deadline all but never is in time.
-            Some(Pushback::After(delay)) if self.seen + delay < self.deadline() => {
-                self.push_back(self.seen + delay, Some(server).filter(|_| wanted));
-            }
-            Some(_) => self.stop_starting(),
-        }
-    }
-
-    /// No start of any kind before `due` (R4); of two pushbacks the later instant stays. A start is made for the failure of
-    /// `retry_of`, if it may be followed.
-    fn push_back(&mut self, mut due: Instant, retry_of: Option<ServerId>) {
-        if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) {
-            due = due.max(self.timer(Timer::Pending));
-        }
-        if retry_of.is_some() || self.start_is_pending() {
-            self.flags.take(Flags::RETRY_WAITS);
-            self.flags.set(Flags::PUSHED);
-            self.set(Timer::Pending, due);
-            self.retry_of = retry_of.unwrap_or(self.retry_of);
-        }
-        if self.flags.take(Flags::BACKUP_WAITS) || self.armed(Timer::Backup) {
-            let moved = due + self.backup_delay;
-            let armed = Some(self.timer(Timer::Backup)).filter(|at| *at < Instant::NEVER);
-            self.arm_backup(armed.map_or(moved, |at| moved.max(at)));
-            self.report.set_not_hedged(NotHedged::Pushback);
-        }
-    }
-
-    /// Cancels the pending start, and every further start of this call (R4).
-    fn stop_starting(&mut self) {
-        self.flags.set(Flags::NO_MORE);
-        self.flags.take(Flags::RETRY_WAITS);
-        if self.flags.take(Flags::BACKUP_WAITS) || self.armed(Timer::Backup) {
-            self.report.set_not_hedged(NotHedged::Pushback);
-        }
-        self.set(Timer::Pending, Instant::NEVER);
-        self.set(Timer::Backup, Instant::NEVER);
-    }
-
-    /// Whether a start is pending: it has its time, or waits for an idle address.
-    fn start_is_pending(&self) -> bool {
-        self.armed(Timer::Pending) || self.flags.has(Flags::RETRY_WAITS)
-    }
-
-    /// Whether a pushback that speaks for its server concerns every start: the options say so, retries go to that server, or
-    /// no usable address is left that the call has not tried (R4).
-    fn concerns_all(&mut self) -> bool {
-        if self.host.options().pushback_for_service || self.retry_target() == RetryTarget::Same {
-            return true;
-        }
-        let Ok(pick) = self.look(Kind::Retry, None) else { return true };
-        self.report.attempts().iter().any(|attempt| attempt.address() == pick.address)
-    }
-
-    /// Whether a failure may be followed by another attempt, as far as the call itself knows.
-    fn may_follow(&self, never_left: bool) -> bool {
-        !self.flags.has(Flags::NO_MORE) && self.attempts_left() && (never_left || self.idempotent())
-    }
-
-    /// The wait before the next retry, or none where it would not leave time (L18).
-    #[inline(never)]
-    fn backoff(&mut self) -> Duration {
-        let channel = self.host.options();
-        let backoff = self.options.backoff.unwrap_or(channel.backoff);
-        let retries = self.report.attempts().iter().filter(|attempt| attempt.kind() == Kind::Retry).count();
-        let retry = u8::try_from(retries).unwrap_or(u8::MAX).saturating_add(1);
-        let delay = backoff.delay(retry, || self.random.next(self.host.seeds()));
-        match self.remaining() {
-            Some(remaining) if delay >= remaining || remaining < channel.no_backoff_remaining => Duration::ZERO,
-            _ => delay,
-        }
-    }
-
-    /// L10: ends the call when nothing can win it any more.
-    fn end_if_stuck(&mut self) {
-        if self.open > 0 || self.armed(Timer::Pending) {
-            return;
-        }
-        let backup_may_help = self.flags.has(Flags::HELD) && self.armed(Timer::Backup) && self.attempts_left();
-        if !backup_may_help {
-            self.end(End::Failed);
         }
     }
 

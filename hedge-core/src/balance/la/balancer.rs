@@ -2,7 +2,7 @@
 
 use super::super::{ArrangeError, Balancer, Look, Offer, Room, Roster, ServerList};
 use super::{Draws, LaFailure, LaOthers, LaStats, LaTree};
-use crate::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::call::{Feedback, Finished, ServerId};
 use crate::policy::ErrorKind;
 use crate::time::{Duration, Instant};
@@ -48,7 +48,7 @@ impl<R: Room> LocalityAware<R> {
         let slot = u32::from(server.slot());
         let others = || LaOthers {
             weight: self.tree.mean_of_others(slot, self.servers),
-            latency: Duration::from_micros(self.latency.load(Relaxed) >> FRACTION),
+            latency: Duration::from_micros(self.latency.load(SeqCst) >> FRACTION),
         };
         if let Some(weight) = change(load.stats, &others) {
             self.tree.set(slot, weight);
@@ -58,7 +58,7 @@ impl<R: Room> LocalityAware<R> {
     /// Takes an answer into the latency of all servers. Of two at once one may be lost.
     fn answered(&self, latency: Duration) {
         let latency = latency.as_micros().min(u64::MAX >> (FRACTION + 1)) << FRACTION;
-        let was = self.latency.load(Relaxed);
+        let was = self.latency.load(SeqCst);
         let to = match was {
             0 => latency,
             more if more > latency => more - (more - latency) / ANSWERS,
@@ -77,7 +77,7 @@ impl<R: Room> LocalityAware<R> {
 impl<R: Room> Clone for LocalityAware<R> {
     /// One that goes on from here.
     fn clone(&self) -> Self {
-        Self { tree: self.tree.clone(), servers: self.servers, latency: AtomicU64::new(self.latency.load(Relaxed)) }
+        Self { tree: self.tree.clone(), servers: self.servers, latency: AtomicU64::new(self.latency.load(SeqCst)) }
     }
 }
 

@@ -166,7 +166,7 @@ impl LaStats {
         }
         let age = now.since(begin);
         let lately = Stamped::of(self.lately.load(SeqCst)).span();
-        self.lately.store(Stamped::new(now, lately.max(age)).word(), SeqCst);
+        self.lately.store(Stamped::new(now, lately.max(age)).word(), Relaxed);
         if age >= self.latency()
             && let Some(queue) = self.take()
         {
@@ -320,7 +320,7 @@ impl Taken<'_> {
             less => less + Duration::from_micros((latency - less).as_micros() / LATELY),
         };
         // Whoever has raised it since will raise it again.
-        self.0.lately.store(lately.with(to).word(), SeqCst);
+        self.0.lately.store(lately.with(to).word(), Relaxed);
     }
 
     /// An error: the last answer takes longer. Before the first, the error is one, of at least the timeout.

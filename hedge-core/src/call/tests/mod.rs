@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use super::*;
 use crate::balance::RoundRobin;
 use crate::channel::Channel;
-use crate::policy::{BackupPolicy, ChannelOptions, Ended, NoPolicy};
+use crate::policy::{BackupPolicy, ChannelOptions, Code, Ended, ErrorKind, NoPolicy, OnEarlyFailure, Pushback};
 
 type Line<P> = Channel<u16, RoundRobin, P, u8, 8>;
 

@@ -1,0 +1,35 @@
+//! What a call remembers in one bit each: [`Flags`].
+
+/// What a call remembers in one bit each.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    /// A poll has seen the call.
+    pub(super) const POLLED: u8 = 1;
+    /// A server asked for no further attempt (R4).
+    pub(super) const NO_MORE: u8 = 1 << 1;
+    /// A `Retry` verdict waits for the backup timer (L9).
+    pub(super) const HELD: u8 = 1 << 2;
+    /// A pushback has set the pending start (R4).
+    pub(super) const PUSHED: u8 = 1 << 3;
+    /// A retry is due and waits for an address that is idle in this call (L11).
+    pub(super) const RETRY_WAITS: u8 = 1 << 4;
+    /// A backup is due and waits for an address that is idle in this call (L11).
+    pub(super) const BACKUP_WAITS: u8 = 1 << 5;
+
+    pub(super) const fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    pub(super) const fn set(&mut self, flag: u8) {
+        self.0 |= flag;
+    }
+
+    /// Clears a flag; whether it was set.
+    pub(super) const fn take(&mut self, flag: u8) -> bool {
+        let was_set = self.has(flag);
+        self.0 &= !flag;
+        was_set
+    }
+}
