@@ -26,7 +26,7 @@ where
     }
 
     /// Decides what a failure makes of the pending start and the backup timer (L9, R4).
-    pub(super) fn plan(&mut self, server: ServerId, judgement: &Judgement, pushback: Option<Pushback>) {
+    fn plan(&mut self, server: ServerId, judgement: &Judgement, pushback: Option<Pushback>) {
         // The deadline is never retried, whatever a policy says (R1).
         let wanted = judgement.verdict == Verdict::Retry
             && judgement.code != Code::from(ErrorKind::Deadline)
@@ -58,7 +58,7 @@ where
 
     /// No start of any kind before `due` (R4); of two pushbacks the later instant stays. A start is made for the failure of
     /// `retry_of`, if it may be followed.
-    pub(super) fn push_back(&mut self, mut due: Instant, retry_of: Option<ServerId>) {
+    fn push_back(&mut self, mut due: Instant, retry_of: Option<ServerId>) {
         if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) {
             due = due.max(self.timer(Timer::Pending));
         }
@@ -77,7 +77,7 @@ where
     }
 
     /// Cancels the pending start, and every further start of this call (R4).
-    pub(super) fn stop_starting(&mut self) {
+    fn stop_starting(&mut self) {
         self.flags.set(Flags::NO_MORE);
         self.flags.take(Flags::RETRY_WAITS);
         if self.flags.take(Flags::BACKUP_WAITS) || self.armed(Timer::Backup) {
@@ -94,7 +94,7 @@ where
 
     /// Whether a pushback that speaks for its server concerns every start: the options say so, retries go to that server, or
     /// no usable address is left that the call has not tried (R4).
-    pub(super) fn concerns_all(&mut self) -> bool {
+    fn concerns_all(&mut self) -> bool {
         if self.host.options().pushback_for_service || self.retry_target() == RetryTarget::Same {
             return true;
         }
@@ -103,13 +103,13 @@ where
     }
 
     /// Whether a failure may be followed by another attempt, as far as the call itself knows.
-    pub(super) fn may_follow(&self, never_left: bool) -> bool {
+    fn may_follow(&self, never_left: bool) -> bool {
         !self.flags.has(Flags::NO_MORE) && self.attempts_left() && (never_left || self.idempotent())
     }
 
     /// The wait before the next retry, or none where it would not leave time (L18).
     #[inline(never)]
-    pub(super) fn backoff(&mut self) -> Duration {
+    fn backoff(&mut self) -> Duration {
         let channel = self.host.options();
         let backoff = self.options.backoff.unwrap_or(channel.backoff);
         let retries = self.report.attempts().iter().filter(|attempt| attempt.kind() == Kind::Retry).count();

@@ -249,7 +249,7 @@ pub struct Finished {
     pub code: Code,
 }
 
-/// What a [`Call`](super::Call) needs of whoever knows the servers: a pick, permission, and an ear for the end.
+/// What a [`Call`](super::Call) asks its channel: choose a server, allow a send, record the outcome.
 ///
 /// Shared by reference: every method takes `&self`. [`Channel`](crate::channel::Channel) is one; adapters bring others.
 pub trait Host {

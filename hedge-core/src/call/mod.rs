@@ -216,7 +216,7 @@ where
         &self.report
     }
 
-    /// Whoever knows the servers.
+    /// What knows the servers.
     pub fn host(&self) -> &P::Target {
         &self.host
     }
