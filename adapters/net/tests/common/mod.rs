@@ -155,6 +155,7 @@ macro_rules! every_test {
                 s7_a_body_that_fails_is_its_callers_failure
                 t3_bodies_that_keep_their_word_are_sent_as_announced
                 s7_failing_bodies_say_nothing_of_a_server
+                s7_requests_that_never_leave_keep_no_failing_server
             }
             pushback {
                 r4_grpc_pushback_moves_the_next_backup

@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hedge_core::health::FailureOptions;
 use hedge_net::http::{BoxError, HttpError, RequestBody, RequestBodyError};
-use hedge_net::{BreakerOptions, CallOptions, ErrorKind, Idempotency, Runtime};
+use hedge_net::{AttemptError, BreakerOptions, CallOptions, ErrorKind, Idempotency, IsolationOptions, Runtime};
 use http_body::{Frame, SizeHint};
 
 use super::server::{TestServer, ok};
-use super::{assert_settled, list, server};
+use super::{assert_settled, get, list, server};
 
 /// What a body does when it is polled.
 #[derive(Clone)]
@@ -203,4 +203,35 @@ pub(crate) async fn s7_failing_bodies_say_nothing_of_a_server<R: Runtime>(runtim
         channel.call(bad).await.unwrap_err();
         assert_eq!(addresses.map(|address| channel.usable(&server(address))), [true, true]);
     }
+}
+
+/// Every third call is a bad request, and one of two servers resets every connection.
+pub(crate) async fn s7_requests_that_never_leave_keep_no_failing_server<R: Runtime>(runtime: R) {
+    let healthy = TestServer::answering(|_| ok(""));
+    let resetting = TestServer::start(|connection| {
+        connection.touched();
+    });
+    // Longer than the test: no probe comes in between.
+    let hour = hedge_core::time::Duration::from_secs(3600);
+    let isolation = IsolationOptions { min: hour, max: hour, ..IsolationOptions::DEFAULT };
+    let failures = FailureOptions { isolation, ..FailureOptions::DEFAULT };
+    let channel = list(&runtime, &[healthy.address, resetting.address])
+        .circuit_breaker(BreakerOptions::ConsecutiveFailures(failures))
+        .max_retry(0)
+        .build()
+        .unwrap();
+    let (mut failed, mut good) = (0, 0);
+    for call in 0..600 {
+        if call % 3 == 2 {
+            let error = channel.call(get("https://h/")).await.unwrap_err();
+            assert!(matches!(error.last(), Some(Err(error)) if error.local()), "{error}");
+            continue;
+        }
+        good += 1;
+        failed += u32::from(channel.call(get("/")).await.is_err());
+    }
+    assert_eq!((good, failed), (400, failures.failures), "failures in a row isolate, whatever is asked in between");
+    assert!(!channel.usable(&server(resetting.address)));
+    assert!(channel.usable(&server(healthy.address)));
+    assert_settled(&channel);
 }
