@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hedge_core::call::Kind;
+use hedge_core::outcome::Kind;
 use hedge_examples::replicas::{self, Answer, Replica};
 use http::Request;
 

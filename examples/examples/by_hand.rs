@@ -4,9 +4,11 @@
 use std::error::Error;
 
 use hedge_core::balance::RoundRobin;
-use hedge_core::call::{Action, AttemptId, Input};
+use hedge_core::call::{Action, Input};
 use hedge_core::channel::Channel;
-use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, Verdict};
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::Verdict;
+use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions};
 use hedge_core::time::{Duration, Instant};
 
 /// How long each server takes.

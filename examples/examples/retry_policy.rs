@@ -4,7 +4,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use hedge_core::policy::{Judgement, RetryPolicy, Verdict};
+use hedge_core::outcome::{Judgement, Verdict};
+use hedge_core::policy::RetryPolicy;
 use hedge_examples::replicas::{self, Answer, Replica};
 use hedge_net::http::{Body, HttpError, HttpRetryPolicy, failure};
 use http::{Request, Response, StatusCode};

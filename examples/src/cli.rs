@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use hedge_core::balance::BalancerName;
-use hedge_core::policy::{BackupDelay, ChannelOptions, Setup, Timeout, Warnings};
-use hedge_core::time::Duration as CoreDuration;
+use hedge_core::config::{Setup, Warnings};
+use hedge_core::policy::{BackupDelay, ChannelOptions};
+use hedge_core::time::{Duration as CoreDuration, Timeout};
 use hedge_net::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 use http::uri::PathAndQuery;
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use hedge_core::call::{Kind, Report};
+use hedge_core::call::Report;
 use hedge_core::latency::{LatencyRecorder, Quantile, Snapshot};
+use hedge_core::outcome::Kind;
 use hedge_core::policy::ShadowCount;
 use hedge_core::time::Instant;
 use serde::Serialize;
@@ -297,7 +298,8 @@ mod tests {
     use hedge_core::balance::RoundRobin;
     use hedge_core::call::{Action, Input};
     use hedge_core::channel::Channel;
-    use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, Verdict};
+    use hedge_core::outcome::Verdict;
+    use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions};
     use hedge_core::time::{Duration as CoreDuration, Instant};
 
     /// The report of a call whose second attempt, a backup, won.

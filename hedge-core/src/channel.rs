@@ -9,13 +9,16 @@ mod tests;
 pub use list::{Change, Record, Update};
 
 use crate::atomic::Ordering::Relaxed;
-use crate::balance::{Balancer, Candidate, ProbeAnswer, Seeds, Tag, first_choice, further_choice};
-use crate::call::{Call, Finished, Host, NoServer, Pick, Selection, ServerId};
+use crate::balance::{Balancer, Candidate, NoServer, Pick, ProbeAnswer, Selection, Tag, first_choice, further_choice};
+use crate::call::{Call, Host};
 use crate::cluster::{Cluster, ClusterError, Server};
 use crate::health::{Breaker, Health, NoBreaker, ServerHealth};
+use crate::id::ServerId;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 use crate::limit::Limits;
-use crate::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, Denial, Ended};
+use crate::outcome::{Denial, Finished};
+use crate::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, Ended};
+use crate::random::Seeds;
 use crate::time::Instant;
 use list::View;
 

@@ -9,7 +9,7 @@ use heapless::Vec;
 
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::balance::{ArrangeError, WeightError};
-use crate::call::{AddressKey, ServerId};
+use crate::id::{AddressKey, ServerId};
 
 /// A server: where it is, and a tag that tells it from others at the same address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

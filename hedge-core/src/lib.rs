@@ -10,13 +10,19 @@ pub mod balance;
 pub mod call;
 pub mod channel;
 pub mod cluster;
+pub mod config;
 #[cfg(feature = "async")]
 pub mod drive;
+#[cfg(feature = "serde")]
+mod field;
 pub mod health;
+pub mod id;
 pub mod latency;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 pub mod limit;
+pub mod outcome;
 pub mod policy;
+pub mod random;
 pub mod time;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 pub mod window;

@@ -8,7 +8,12 @@ use core::fmt;
 use core::ops::{Add, Sub};
 
 #[cfg(feature = "serde")]
+pub(crate) mod field;
+#[cfg(feature = "serde")]
 pub(crate) mod text;
+mod timeout;
+
+pub use timeout::Timeout;
 
 /// A point in time: microseconds since an origin that the driver chose.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -9,9 +9,11 @@
 )]
 
 use hedge_core::balance::{AnyBalancer, BalancerName, Heap};
-use hedge_core::call::{Action, Call, Input, ServerId, Start};
+use hedge_core::call::{Action, Call, Input, Start};
 use hedge_core::channel::Channel;
-use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, ErrorKind, Judgement, NoPolicy, Verdict};
+use hedge_core::id::ServerId;
+use hedge_core::outcome::{ErrorKind, Judgement, Verdict};
+use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, NoPolicy};
 use hedge_core::time::{Duration, Instant};
 
 const SEED: u64 = 5;

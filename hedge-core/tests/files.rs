@@ -1,8 +1,9 @@
 //! What files get wrong, in three formats: every message names the field, its value and what to write.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
+use hedge_core::config::ChannelConfig;
 use hedge_core::limit::Limits;
-use hedge_core::policy::{CallOptions, ChannelConfig, ChannelOptions};
+use hedge_core::policy::{CallOptions, ChannelOptions};
 use serde_json::Value;
 
 /// What a channel of hedge-net holds.

@@ -16,9 +16,8 @@ use hedge_core::cluster::Cluster;
 use hedge_core::drive::{Driver, Timer, drive};
 use hedge_core::health::{Breaker, CircuitBreaker, ConsecutiveFailures, Health, NoBreaker};
 use hedge_core::limit::Limits;
-use hedge_core::policy::{
-    AttemptError, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy, ErrorKind, Verdict,
-};
+use hedge_core::outcome::{ErrorKind, Verdict};
+use hedge_core::policy::{AttemptError, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy};
 use hedge_core::time::{Duration, Instant};
 
 type Line = Channel<u32, RoundRobin>;

@@ -9,7 +9,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hedge_core::limit::{Budget, BudgetOptions, RatioLimit, RatioOptions};
-use hedge_core::policy::{BackupPolicy, Extra};
+use hedge_core::outcome::Extra;
+use hedge_core::policy::BackupPolicy;
 use hedge_core::time::Instant;
 
 const EVENTS: u64 = if cfg!(debug_assertions) { 300_000 } else { 10_000_000 };

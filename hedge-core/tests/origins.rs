@@ -7,9 +7,8 @@ use hedge_core::call::{Action, Input};
 use hedge_core::channel::Channel;
 use hedge_core::latency::{LatencyRecorder, Quantile};
 use hedge_core::limit::{RatioLimit, RatioMode, RatioOptions};
-use hedge_core::policy::{
-    AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, Verdict,
-};
+use hedge_core::outcome::Verdict;
+use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, CallOptions, ChannelOptions};
 use hedge_core::time::{Duration, Instant};
 
 /// A minute before every power of two and at it; the last leaves an hour.

@@ -8,13 +8,16 @@ use core::pin::pin;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_nal_async::TcpConnect;
-use hedge_core::balance::{Balancer, Seeds, Tag};
-use hedge_core::call::{Attempt, Call, Report, ServerId};
+use hedge_core::balance::{Balancer, Tag};
+use hedge_core::call::{Call, Report};
 use hedge_core::channel::{Change, Filter, Update};
 use hedge_core::cluster::{ClusterError, Server};
 use hedge_core::drive::{CallFailure, Cancel, Driver, NoCancel, Timer as _, drive};
 use hedge_core::health::{Breaker, Health, HealthError};
+use hedge_core::id::ServerId;
+use hedge_core::outcome::Attempt;
 use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions, ConfigError, NoPolicy, RetryPolicy};
+use hedge_core::random::Seeds;
 use hedge_core::time::Duration;
 
 use crate::clock::Clock;

@@ -4,8 +4,9 @@ use core::fmt;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_io_async::ErrorKind as Io;
-use hedge_core::call::{End, Report};
-use hedge_core::policy::{AttemptError, Code, ConfigError, ErrorKind};
+use hedge_core::call::Report;
+use hedge_core::outcome::{Code, End, ErrorKind};
+use hedge_core::policy::{AttemptError, ConfigError};
 use hedge_wire::http1::{DecodeError, EncodeError};
 
 use crate::response::Response;

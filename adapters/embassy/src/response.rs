@@ -3,7 +3,8 @@
 use core::fmt;
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
-use hedge_core::policy::{Code, DefaultRetryPolicy, Judgement, Pushback, RetryPolicy, Verdict};
+use hedge_core::outcome::{Code, Judgement, Pushback, Verdict};
+use hedge_core::policy::{DefaultRetryPolicy, RetryPolicy};
 use hedge_core::time::Duration;
 use hedge_wire::http1::{Headers, Layout};
 

@@ -10,9 +10,9 @@ use core::task::Poll;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_nal_async::TcpConnect;
 use hedge_core::balance::Balancer;
-use hedge_core::call::ServerId;
 use hedge_core::drive::Timer as _;
 use hedge_core::health::{Breaker, CheckAction, CheckInput, CheckOptions, Checker, HealthError};
+use hedge_core::id::ServerId;
 use hedge_core::policy::BackupPolicy;
 use hedge_core::time::Instant;
 

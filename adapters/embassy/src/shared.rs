@@ -8,15 +8,16 @@ use core::task::{Context, Poll};
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::waitqueue::WakerRegistration;
-use hedge_core::balance::{Balancer, Seeds};
-use hedge_core::call::{Feedback, Finished, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::balance::{Balancer, NoServer, Pick, Selection};
+use hedge_core::call::Host;
 use hedge_core::channel::Channel;
 use hedge_core::drive::Addresses;
 use hedge_core::health::{Breaker, CheckOptions};
-use hedge_core::policy::{
-    BackupDelay, BackupPolicy, ChannelOptions, Code, Denial, Ended, ErrorKind, Idempotency, NoPolicy, Timeout,
-};
-use hedge_core::time::Instant;
+use hedge_core::id::ServerId;
+use hedge_core::outcome::{Code, Denial, ErrorKind, Feedback, Finished};
+use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Ended, Idempotency, NoPolicy};
+use hedge_core::random::Seeds;
+use hedge_core::time::{Instant, Timeout};
 
 /// The servers, and how they are chosen: a channel of hedge-core's, whose policy stands beside it, so that nothing of the
 /// caller's runs in a critical section.

@@ -1,6 +1,6 @@
 //! What a gRPC response means for its call, by its head alone: [`judge_grpc`].
 
-use hedge_core::policy::{Code, Judgement, Verdict};
+use hedge_core::outcome::{Code, Judgement, Verdict};
 use http::{HeaderName, Response, StatusCode};
 
 use crate::header::{digits, only};
@@ -37,8 +37,8 @@ const UNAUTHENTICATED: u8 = 16;
 /// accept is the judgement's, as [`grpc_code`] has it, and the head's pushback counts.
 ///
 /// ```
-/// use hedge_core::policy::service_config::ServiceConfig;
-/// use hedge_core::policy::{Judgement, Pushback, Verdict};
+/// use hedge_core::config::service_config::ServiceConfig;
+/// use hedge_core::outcome::{Judgement, Pushback, Verdict};
 /// use hedge_core::time::Duration;
 /// use hedge_http::{grpc_code, judge_grpc};
 /// use http::Response;
@@ -104,8 +104,8 @@ fn of_http(status: StatusCode) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hedge_core::policy::service_config::ServiceConfig;
-    use hedge_core::policy::{ErrorKind, Pushback};
+    use hedge_core::config::service_config::ServiceConfig;
+    use hedge_core::outcome::{ErrorKind, Pushback};
     use hedge_core::time::Duration;
     use http::HeaderValue;
 

@@ -3,7 +3,7 @@
 //! policies of one's own may use it:
 //!
 //! ```
-//! use hedge_core::policy::{Judgement, Verdict};
+//! use hedge_core::outcome::{Judgement, Verdict};
 //! use http::{Response, StatusCode};
 //!
 //! /// Another server may have room, and "do not come back before" is heeded.
@@ -14,7 +14,7 @@
 //!     }
 //! }
 //! # let response = Response::builder().status(429).header("retry-after", "2").body(Vec::new())?;
-//! # let wait = hedge_core::policy::Pushback::ServerAfter(hedge_core::time::Duration::from_secs(2));
+//! # let wait = hedge_core::outcome::Pushback::ServerAfter(hedge_core::time::Duration::from_secs(2));
 //! # assert_eq!(too_many_requests_are_retried(&response).pushback, Some(wait));
 //! # Ok::<(), http::Error>(())
 //! ```
@@ -33,7 +33,8 @@ pub use grpc::{grpc_code, judge_grpc};
 pub use pushback::pushback;
 pub use statuses::{RetryStatuses, StatusError};
 
-use hedge_core::policy::{Code, Idempotency, Judgement, Verdict};
+use hedge_core::outcome::{Code, Judgement, Verdict};
+use hedge_core::policy::Idempotency;
 use http::{Method, Response};
 
 /// The default (R1): a status below 500 is accepted, others are a [`failure`] that is not worth another attempt.
@@ -59,7 +60,7 @@ pub fn idempotency(method: &Method) -> Idempotency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hedge_core::policy::Pushback;
+    use hedge_core::outcome::Pushback;
     use hedge_core::time::Duration;
 
     fn response(status: u16) -> Response<()> {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use hedge_core::policy::Pushback;
+use hedge_core::outcome::Pushback;
 use hedge_core::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hedge_core::policy::{Judgement, Verdict};
+use hedge_core::outcome::{Judgement, Verdict};
 use http::{Response, StatusCode};
 
 use crate::{failure, judge};
@@ -16,7 +16,7 @@ const LAST: u16 = 599;
 /// one is tried at once.
 ///
 /// ```
-/// use hedge_core::policy::Verdict;
+/// use hedge_core::outcome::Verdict;
 /// use hedge_http::RetryStatuses;
 /// use http::Response;
 ///
@@ -94,7 +94,7 @@ impl std::error::Error for StatusError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hedge_core::policy::{Code, Pushback};
+    use hedge_core::outcome::{Code, Pushback};
     use hedge_core::time::Duration;
 
     #[test]

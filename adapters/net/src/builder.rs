@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::uri::PathAndQuery;
-use hedge_core::balance::{Balancer as _, BalancerError, ProbeAnswer, Seeds, WeightError};
+use hedge_core::balance::{Balancer as _, BalancerError, ProbeAnswer, WeightError};
 use hedge_core::call::Call;
+use hedge_core::config::{Setup, Warning, Warnings};
 use hedge_core::drive::SendTransport;
 use hedge_core::health::{
     AnyBreaker, BreakerOptions, CheckOptions, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
@@ -17,9 +18,10 @@ use hedge_core::health::{
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::policy::{
     Backoff, BackupDelay, BackupPolicy, CallLatencies, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency,
-    RetryPolicy, Setup, Timeout, Warning, Warnings,
+    RetryPolicy,
 };
-use hedge_core::time::Instant;
+use hedge_core::random::Seeds;
+use hedge_core::time::{Instant, Timeout};
 
 use crate::address::Address;
 use crate::caught::Guarded;
@@ -167,7 +169,7 @@ where
     /// }
     /// ```
     #[cfg(feature = "serde")]
-    pub fn config(mut self, config: &hedge_core::policy::ChannelConfig) -> Self {
+    pub fn config(mut self, config: &hedge_core::config::ChannelConfig) -> Self {
         self.options = config.options();
         self.limits = config.limits();
         self

@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use hedge_core::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use hedge_core::outcome::{Denial, Extra};
+use hedge_core::policy::{BackupDelay, BackupPolicy, Ended};
 use hedge_core::time::Instant;
 
 /// What it answers; `None` if it panics. Nothing of ours is within, so nothing of ours is left half done.

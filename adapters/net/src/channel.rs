@@ -5,12 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hedge_core::call::{Call, End, Report};
+use hedge_core::call::{Call, Report};
 use hedge_core::drive::{CallFailure, Driver, SendTransport, drive};
 use hedge_core::health::HealthError;
 use hedge_core::latency::Snapshot;
-use hedge_core::policy::{self, Denial, Extra, Idempotency, Judgement, RetryPolicy, Timeout};
-use hedge_core::time::Instant;
+use hedge_core::outcome::{Denial, End, Extra, Judgement};
+use hedge_core::policy::{self, Idempotency, RetryPolicy};
+use hedge_core::time::{Instant, Timeout};
 
 use crate::address::Address;
 use crate::builder::Builder;
@@ -77,7 +78,7 @@ where
     /// a streaming call the [`Reply`] stands for the body: the server counts as at work until it is dropped or taken
     /// apart.
     ///
-    /// A server whose attempt fails with [`ErrorKind::Refused`](policy::ErrorKind) or `ConnectTimeout` is isolated and
+    /// A server whose attempt fails with [`ErrorKind::Refused`](hedge_core::outcome::ErrorKind) or `ConnectTimeout` is isolated and
     /// checked by TCP (H1): a transport that goes by something else switches that off, by
     /// [`Builder::without_health_checks`].
     pub fn with_transport(runtime: R, transport: T, servers: impl AsRef<str>) -> Builder<R, T>
@@ -244,7 +245,7 @@ where
     /// and the distribution.
     ///
     /// A call takes from its start to its end, retries and backups included; one whose body is streamed, to the head. What
-    /// is accepted or [`Fatal`](policy::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
+    /// is accepted or [`Fatal`](hedge_core::outcome::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
     /// [abandoned](Snapshot::abandoned): failed, late, cancelled, or without a server, an answer would have taken longer
     /// than that, and percentiles are those of the latencies as if all had waited for theirs. A call whose options cannot be
     /// carried out is none, nor is one that was never polled.

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use hedge_core::call::{Attempt, End, Report};
-use hedge_core::policy::{Code, ConfigError, ErrorKind};
+use hedge_core::call::Report;
+use hedge_core::outcome::{Attempt, Code, End, ErrorKind};
+use hedge_core::policy::ConfigError;
 
 use crate::host::MAX_ATTEMPTS;
 use crate::reply::Trace;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::Guard;
-use hedge_core::balance::{Balancer as _, ProbeAnswer, Seeds};
-use hedge_core::call::{Finished, NoServer, Pick, Selection};
+use hedge_core::balance::{Balancer as _, NoServer, Pick, ProbeAnswer, Selection};
 use hedge_core::health::{CheckInput, Checker};
+use hedge_core::outcome::Finished;
+use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
 
 use crate::check::{Checking, Checks, Ground};

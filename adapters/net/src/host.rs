@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, OnceLock};
 
-use hedge_core::balance::{AnyTicket, Balancer as _, Seeds, select};
-use hedge_core::call::{AddressKey, Feedback, Finished, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::balance::{AnyTicket, Balancer as _, NoServer, Pick, Selection, select};
+use hedge_core::call::Host;
 use hedge_core::drive::Addresses;
+use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::limit::{Counted, Limits};
-use hedge_core::policy::{
-    BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Code, Denial, Ended, ErrorKind, Timeout,
-};
-use hedge_core::time::Instant;
+use hedge_core::outcome::{Code, Denial, ErrorKind, Feedback, Finished};
+use hedge_core::policy::{BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Ended};
+use hedge_core::random::Seeds;
+use hedge_core::time::{Instant, Timeout};
 
 use crate::address::Address;
 use crate::caught::Guarded;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use hedge_core::call::ServerId;
+use hedge_core::id::ServerId;
 
 use crate::list::MAX_SERVERS;
 use crate::node::Node;

@@ -57,21 +57,27 @@ pub use channel::{CallResult, Channel};
 pub use error::{CallError, LastFailure};
 pub use hedge_core::balance::prequal::ServerLoad;
 pub use hedge_core::balance::{ArrangeError, BalancerError, ProbeAnswer, WeightError, hash};
-pub use hedge_core::call::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
+pub use hedge_core::call::Report;
+#[cfg(feature = "serde")]
+pub use hedge_core::config::{ChannelConfig, service_config};
+pub use hedge_core::config::{Warning, Warnings};
 pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
 pub use hedge_core::health::{
     BreakerOptions, CheckOptions, CircuitOptions, FailureOptions, HealthError, IsolationLimit, IsolationOptions,
     RecoveryOptions, WindowOptions,
 };
+pub use hedge_core::id::AttemptId;
 pub use hedge_core::latency;
-pub use hedge_core::limit::{BudgetOptions, LimitError, LimitOptions, RatioMode, RatioOptions, TokenOptions};
+pub use hedge_core::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
+pub use hedge_core::outcome::{
+    Attempt, Code, Denial, End, ErrorKind, Extra, Judgement, Kind, NotHedged, Pushback, State, Verdict,
+};
 pub use hedge_core::policy::{
     AdaptiveDelay, AdaptiveError, AdaptiveOptions, AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind,
-    ChannelOptions, Code, ConfigError, Denial, ErrorKind, Extra, FailMode, Idempotency, Judgement, OnEarlyFailure,
-    Pushback, RetryPolicy, RetryTarget, Shadow, ShadowCount, Target, Timeout, Verdict, Warning, Warnings,
+    ChannelOptions, ConfigError, FailMode, Idempotency, LimitError, OnEarlyFailure, RetryPolicy, RetryTarget, Shadow,
+    ShadowCount, Target,
 };
-#[cfg(feature = "serde")]
-pub use hedge_core::policy::{ChannelConfig, service_config};
+pub use hedge_core::time::Timeout;
 pub use host::MAX_ATTEMPTS;
 pub use list::{ListError, ListUpdate, Refusal};
 pub use lookup::lookup;

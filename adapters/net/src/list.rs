@@ -14,8 +14,8 @@ use arc_swap::{ArcSwap, Guard};
 use hedge_core::balance::{
     AnyStats, ArrangeError, Balancer as _, Candidate, Heap, Load, Roster, ServerList, WeightError,
 };
-use hedge_core::call::{AddressKey, ServerId};
 use hedge_core::health::ServerHealth;
+use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::time::Instant;
 
 use crate::address::Address;

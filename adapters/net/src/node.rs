@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use hedge_core::balance::{AnyBalancer, AnyStats, Heap};
-use hedge_core::call::{AddressKey, ServerId};
 use hedge_core::health::{AnyBreaker, Health, Recovering, ServerHealth};
+use hedge_core::id::{AddressKey, ServerId};
 
 use crate::naming::Server;
 use crate::outage::Outage;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hedge_core::drive::CancelSignal;
-use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, CallKind, Idempotency, RetryTarget, Timeout};
+use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, CallKind, Idempotency, RetryTarget};
+use hedge_core::time::Timeout;
 
 use crate::naming::Server;
 

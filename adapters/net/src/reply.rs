@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use hedge_core::call::{AttemptId, Report};
+use hedge_core::call::Report;
+use hedge_core::id::AttemptId;
 
 use crate::host::{MAX_ATTEMPTS, Tried, find};
 use crate::naming::Server;

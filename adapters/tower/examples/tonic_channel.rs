@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hedge_tower::hedge_core::policy::{Judgement, Verdict};
+use hedge_tower::hedge_core::outcome::{Judgement, Verdict};
 use hedge_tower::{BoxError, hedge_http::pushback};
 use text::Text;
 use tonic::metadata::MetadataMap;

@@ -5,15 +5,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hedge_core::balance::{BalancerError, Seeds};
+use hedge_core::balance::BalancerError;
+use hedge_core::config::{Setup, Warnings};
 use hedge_core::health::{
     AnyBreaker, BreakerOptions, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
 };
 use hedge_core::limit::{Counted, LimitOptions, Limits};
-use hedge_core::policy::{
-    self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, ConfigError, Idempotency, Setup, Timeout, Warnings,
-};
-use hedge_core::time::Instant;
+use hedge_core::policy::{self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, ConfigError, Idempotency};
+use hedge_core::random::Seeds;
+use hedge_core::time::{Instant, Timeout};
 
 use crate::set::{SetBalancer, SetBreaker};
 use crate::shared::{Judge, OnEnd, Settings, Shared};
@@ -79,7 +79,7 @@ impl<T, R, C> Builder<T, R, C> {
     /// 4, a backoff whose bounds contradict each other, a limit's option that is out of its range.
     ///
     /// ```
-    /// use hedge_tower::hedge_core::policy::ChannelConfig;
+    /// use hedge_tower::hedge_core::config::ChannelConfig;
     /// use tower::{Layer, service_fn};
     ///
     /// let text = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"burst": 20}}}"#;
@@ -89,7 +89,7 @@ impl<T, R, C> Builder<T, R, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "serde")]
-    pub fn config(mut self, config: &policy::ChannelConfig) -> Self {
+    pub fn config(mut self, config: &hedge_core::config::ChannelConfig) -> Self {
         self.options = config.options();
         self.limits = config.limits();
         self

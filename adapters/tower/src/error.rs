@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 
-use hedge_core::call::End;
+use hedge_core::outcome::End;
 use hedge_core::policy::ConfigError;
 
 /// Any error that may move between threads, as tower has it.

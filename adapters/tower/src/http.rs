@@ -1,6 +1,7 @@
 //! HTTP's ways: [`Http`].
 
-use hedge_core::policy::{Idempotency, Judgement, RetryPolicy, Verdict};
+use hedge_core::outcome::{Judgement, Verdict};
+use hedge_core::policy::{Idempotency, RetryPolicy};
 use hedge_http::RetryStatuses;
 use http::{Request, Response};
 

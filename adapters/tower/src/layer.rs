@@ -5,11 +5,14 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hedge_core::balance::Seeds;
-use hedge_core::call::{AddressKey, Finished, Host, Kind, NoServer, Pick, Selection, ServerId};
+use hedge_core::balance::{NoServer, Pick, Selection};
+use hedge_core::call::Host;
 use hedge_core::drive::{Addresses, Timer};
+use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::latency::Snapshot;
-use hedge_core::policy::{BackupDelay, ChannelOptions, Denial, Ended, Extra, RetryPolicy};
+use hedge_core::outcome::{Denial, Extra, Finished, Kind};
+use hedge_core::policy::{BackupDelay, ChannelOptions, Ended, RetryPolicy};
+use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -79,7 +82,7 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
     /// mean, the longest, percentiles and the distribution.
     ///
     /// A call takes from its start to its end, retries and backups included. What is accepted or
-    /// [`Fatal`](hedge_core::policy::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
+    /// [`Fatal`](hedge_core::outcome::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
     /// [abandoned](Snapshot::abandoned): an answer would have taken longer than that, and percentiles are those of the
     /// latencies as if all had waited for theirs. A call whose options cannot be carried out is none.
     ///

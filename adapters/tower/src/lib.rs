@@ -90,9 +90,11 @@ mod shared;
 
 pub use hedge_core;
 pub use hedge_core::cluster::ClusterError;
+pub use hedge_core::config::{Warning, Warnings};
 pub use hedge_core::health::{BreakerOptions, IsolationLimit, RecoveryOptions};
 pub use hedge_core::limit::LimitOptions;
-pub use hedge_core::policy::{BackupPolicy, Denial, Extra, RetryPolicy, Warning, Warnings};
+pub use hedge_core::outcome::{Denial, Extra};
+pub use hedge_core::policy::{BackupPolicy, RetryPolicy};
 #[cfg(feature = "http")]
 pub use hedge_http;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hedge_core::drive::CancelSignal;
-use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, Idempotency, Timeout};
+use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, Idempotency};
+use hedge_core::time::Timeout;
 
 /// The options of one call, as a [`Protocol`](crate::Protocol) reads them from its request; what is `None` is the layer's.
 #[derive(Clone, Default)]

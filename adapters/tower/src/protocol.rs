@@ -1,6 +1,7 @@
 //! What the layer must know of requests, responses and errors that it does not know: [`Protocol`] and [`RetryErrors`].
 
-use hedge_core::policy::{Judgement, RetryPolicy, Verdict};
+use hedge_core::outcome::{Judgement, Verdict};
+use hedge_core::policy::RetryPolicy;
 
 use crate::{CallOptions, Report};
 

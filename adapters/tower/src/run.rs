@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use hedge_core::call::{Call, End, Host};
+use hedge_core::call::{Call, Host};
 use hedge_core::drive::{Addresses, AttemptInfo, CallFailure, Driver, Timer, drive};
+use hedge_core::outcome::End;
 use hedge_core::policy::{Idempotency, RetryPolicy};
 
 use crate::shared::Shared;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use hedge_core::balance::Seeds;
 use hedge_core::limit::{Counted, Limits};
-use hedge_core::policy::{
-    self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Denial, Ended, Judgement, RetryPolicy, Verdict,
-};
+use hedge_core::outcome::{Denial, Judgement, Verdict};
+use hedge_core::policy::{self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Ended, RetryPolicy};
+use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
 
 use crate::Report;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use common::{NEVER, Reports, Scripted, builder, call, ms};
 use hedge_tokio::Tokio;
-use hedge_tower::hedge_core::call::{Kind, NotHedged};
+use hedge_tower::hedge_core::config::ChannelConfig;
+use hedge_tower::hedge_core::config::service_config::ServiceConfig;
 use hedge_tower::hedge_core::health::FailureOptions;
-use hedge_tower::hedge_core::policy::service_config::ServiceConfig;
-use hedge_tower::hedge_core::policy::{ChannelConfig, ChannelOptions, ConfigError, Denial, Idempotency};
+use hedge_tower::hedge_core::outcome::{Denial, Kind, NotHedged};
+use hedge_tower::hedge_core::policy::{ChannelOptions, ConfigError, Idempotency};
 use hedge_tower::{BreakerOptions, BuildError, Builder, Error, HedgeSet, IsolationLimit, LimitOptions};
 use tower::Layer;
 

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Reports, builder, ms};
-use hedge_tower::hedge_core::call::{End, Kind};
-use hedge_tower::hedge_core::policy::service_config::ServiceConfig;
-use hedge_tower::hedge_core::policy::{ChannelOptions, Verdict};
+use hedge_tower::hedge_core::config::service_config::ServiceConfig;
+use hedge_tower::hedge_core::outcome::{End, Kind, Verdict};
+use hedge_tower::hedge_core::policy::ChannelOptions;
 use hedge_tower::hedge_http::{grpc_code, judge_grpc};
 use hedge_tower::{BoxError, Report};
 use http_body_util::{BodyExt, Full};

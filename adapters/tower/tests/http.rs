@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use common::{builder, call, ms};
-use hedge_tower::hedge_core::call::{End, NotHedged};
-use hedge_tower::hedge_core::policy::{Idempotency, Verdict};
+use hedge_tower::hedge_core::outcome::{End, NotHedged, Verdict};
+use hedge_tower::hedge_core::policy::Idempotency;
 use hedge_tower::hedge_http::failure;
 use hedge_tower::{CallOptions, Http, Report, RetryPolicy};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};

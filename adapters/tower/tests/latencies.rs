@@ -8,11 +8,9 @@ use std::sync::Arc;
 
 use common::{Carried, Carrying, NEVER, Reports, Scripted, builder, call, ms};
 use hedge_tokio::Tokio;
-use hedge_tower::hedge_core::call::{Kind, NotHedged};
 use hedge_tower::hedge_core::latency::{Quantile, Snapshot};
-use hedge_tower::hedge_core::policy::{
-    AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, Judgement, NoPolicy, Shadow, Verdict,
-};
+use hedge_tower::hedge_core::outcome::{Judgement, Kind, NotHedged, Verdict};
+use hedge_tower::hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, NoPolicy, Shadow};
 use hedge_tower::hedge_core::time::{Duration, Instant};
 use hedge_tower::{CallOptions, Error, Hedge, HedgeSet};
 use tower::Layer;

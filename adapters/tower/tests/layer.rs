@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Carried, Carrying, NEVER, Reports, Scripted, Step, builder, call, ms};
-use hedge_tower::hedge_core::call::{End, Kind, NotHedged};
 use hedge_tower::hedge_core::drive::CancelSignal;
-use hedge_tower::hedge_core::policy::{
-    BackupDelay, BackupPolicy, Code, ConfigError, Denial, Ended, Idempotency, Judgement, Verdict,
-};
+use hedge_tower::hedge_core::outcome::{Code, Denial, End, Judgement, Kind, NotHedged, Verdict};
+use hedge_tower::hedge_core::policy::{BackupDelay, BackupPolicy, ConfigError, Ended, Idempotency};
 use hedge_tower::hedge_core::time::Instant;
 use hedge_tower::{BuildError, CallOptions, Error, Hedge};
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use common::{Scripted, Step, builder, call, ms};
 use hedge_tokio::Tokio;
 use hedge_tower::hedge_core::limit::{BudgetOptions, RatioOptions};
-use hedge_tower::hedge_core::policy::{Denial, Extra};
+use hedge_tower::hedge_core::outcome::{Denial, Extra};
 use hedge_tower::{Builder, HedgeSet};
 use tokio::task::JoinSet;
 use tower::{Layer, Service};

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use common::{NEVER, Reports, Scripted, Step, builder, call, ms};
 use hedge_tokio::Tokio;
-use hedge_tower::hedge_core::call::{End, NotHedged};
+use hedge_tower::hedge_core::outcome::{End, NotHedged};
 use hedge_tower::hedge_core::policy::RetryTarget;
 use hedge_tower::{Change, Error, HedgeSet};
 use tokio::sync::mpsc;

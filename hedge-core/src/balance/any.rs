@@ -9,7 +9,8 @@ use super::{
     ArrangeError, Balancer, BalancerError, BalancerName, Consistent, Look, Offer, ProbeAnswer, RandomChoice, Room,
     Roster, RoundRobin, ServerList, Step, Turn, Weighing, WeightedRandom, WeightedRoundRobin,
 };
-use crate::call::{Finished, ServerId};
+use crate::id::ServerId;
+use crate::outcome::Finished;
 use crate::time::Instant;
 
 /// Any of this crate's balancers, in one kind of room.

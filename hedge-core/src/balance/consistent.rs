@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::ring::{Ring, Walk};
 use super::{Along, ArrangeError, Balancer, Candidate, InTurn, Look, Offer, Room, Roster, Row, ServerList};
-use crate::call::ServerId;
+use crate::id::ServerId;
 
 /// How many servers one selection can leave out without being asked whether there is any to come.
 const LEFT_OUT: usize = 16;

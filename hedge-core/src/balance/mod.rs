@@ -35,8 +35,8 @@ mod random;
 pub mod ring;
 mod room;
 mod rr;
-mod seeds;
 mod select;
+mod selection;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 mod stamped;
 #[cfg(test)]
@@ -62,9 +62,9 @@ pub use random::RandomChoice;
 pub use room::Heap;
 pub use room::{Fixed, Room, Row};
 pub use rr::{RoundRobin, Turn};
-pub use seeds::{Random, Seeds};
 pub use select::{Along, Look, select};
 pub(crate) use select::{first_choice, further_choice};
+pub use selection::{NoServer, Pick, Selection};
 pub use weight::{Tag, Weighing, WeightError, weight_of_tag};
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 pub use weights::Weights;
@@ -76,7 +76,8 @@ pub use wrr::{Step, Steps, WeightedRoundRobin};
 use core::fmt;
 use core::num::NonZeroU32;
 
-use crate::call::{AddressKey, Finished, ServerId};
+use crate::id::{AddressKey, ServerId};
+use crate::outcome::Finished;
 use crate::time::Instant;
 
 /// One server as balancers and [`select`] see it.

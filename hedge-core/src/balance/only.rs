@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Candidate, Load, Roster, ServerList};
-use crate::call::ServerId;
+use crate::id::ServerId;
 
 /// A list for one of the balancers that share it, by what `part` gives of a server's statistics.
 #[derive(Clone, Copy, Debug)]

@@ -18,9 +18,8 @@ use super::decay::Decay;
 use super::stamped::Stamped;
 use super::{Balancer, Look, Offer, Order, ServerList, Weighing};
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
-use crate::call::{Feedback, Finished};
-use crate::policy::Timeout;
-use crate::time::{Duration, Instant};
+use crate::outcome::{Feedback, Finished};
+use crate::time::{Duration, Instant, Timeout};
 
 /// How fast a penalty is forgotten.
 const PENALTY_TAU: Duration = Duration::from_secs(2);
@@ -76,9 +75,8 @@ impl Default for P2cOptions {
 ///
 /// ```
 /// use hedge_core::balance::p2c::{P2c, P2cOptions, P2cStats};
-/// use hedge_core::call::Feedback;
-/// use hedge_core::policy::Timeout;
-/// use hedge_core::time::{Duration, Instant};
+/// use hedge_core::outcome::Feedback;
+/// use hedge_core::time::{Duration, Instant, Timeout};
 ///
 /// let rule = P2c::new(P2cOptions::DEFAULT)?;
 /// let (now, timeout) = (Instant::ZERO, Timeout::After(Duration::from_millis(500)));

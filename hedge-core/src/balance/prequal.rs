@@ -53,9 +53,9 @@ use core::fmt;
 use core::num::NonZeroU64;
 
 use super::ProbeAnswer;
-use super::seeds::Seeds;
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
-use crate::call::ServerId;
+use crate::id::ServerId;
+use crate::random::Seeds;
 use crate::time::{Duration, Instant};
 use pool::{ENDLESS, POOL, Pool, Probe};
 use rif::RifEstimate;
@@ -144,7 +144,7 @@ impl Default for PrequalOptions {
 /// ```
 /// use hedge_core::balance::ProbeAnswer;
 /// use hedge_core::balance::prequal::{PrequalOptions, ProbePool};
-/// use hedge_core::call::ServerId;
+/// use hedge_core::id::ServerId;
 /// use hedge_core::time::{Duration, Instant};
 ///
 /// let prequal = ProbePool::new(PrequalOptions::DEFAULT, 7)?;

@@ -1,7 +1,8 @@
 //! `rr`: round robin.
 
-use super::{Balancer, InTurn, Look, Offer, ServerList, seeds::mix};
+use super::{Balancer, InTurn, Look, Offer, ServerList};
 use crate::atomic::{AtomicU32, Ordering};
+use crate::random::mix;
 
 /// Visits the servers in list order from a start that follows from the seed (S2).
 ///

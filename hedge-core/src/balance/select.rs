@@ -3,7 +3,9 @@
 use core::num::NonZeroU32;
 
 use super::{Balancer, Candidate, Offer, Order, ServerList};
-use crate::call::{AddressKey, Attempt, NoServer, Pick, Selection};
+use crate::balance::{NoServer, Pick, Selection};
+use crate::id::AddressKey;
+use crate::outcome::Attempt;
 
 /// How often a position is drawn again whose server the call does not take.
 const DRAWS: usize = 8;

@@ -7,7 +7,8 @@ use std::vec::Vec;
 use std::{fmt, string::String, string::ToString};
 
 use super::{Balancer, Candidate, Load, Look, Roster, ServerList};
-use crate::call::{AddressKey, Selection, ServerId};
+use crate::balance::Selection;
+use crate::id::{AddressKey, ServerId};
 use crate::time::Instant;
 
 /// Servers in slots, in the order of their addresses; of each slot the server in it and its generation.

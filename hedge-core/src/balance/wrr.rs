@@ -3,10 +3,9 @@
 use core::num::NonZeroU32;
 
 use super::weights::stride;
-use super::{
-    Along, ArrangeError, Balancer, InTurn, Look, Offer, Room, Roster, ServerList, Weighing, Weights, seeds::mix,
-};
+use super::{Along, ArrangeError, Balancer, InTurn, Look, Offer, Room, Roster, ServerList, Weighing, Weights};
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::random::mix;
 
 /// How many servers one selection can leave out and still be exact.
 const LEFT_OUT: usize = 16;

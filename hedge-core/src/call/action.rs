@@ -1,7 +1,7 @@
 //! What a call asks its driver to do, and what the driver tells it.
 
-use super::{AttemptId, End, Kind, ServerId};
-use crate::policy::{Judgement, Verdict};
+use crate::id::{AttemptId, ServerId};
+use crate::outcome::{End, Judgement, Kind, Verdict};
 use crate::time::{Duration, Instant};
 
 /// What to do next, as [`Call::poll`](super::Call::poll) answers it.
@@ -60,6 +60,6 @@ impl Input {
     /// An attempt's result, where the verdict says it all.
     #[must_use]
     pub const fn finished(attempt: AttemptId, verdict: Verdict) -> Self {
-        Self::Finished { attempt, judgement: Judgement::new(verdict, crate::policy::Code::NONE) }
+        Self::Finished { attempt, judgement: Judgement::new(verdict, crate::outcome::Code::NONE) }
     }
 }

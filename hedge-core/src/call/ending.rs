@@ -2,9 +2,11 @@
 
 use core::ops::Deref;
 
-use super::{Action, Attempt, AttemptId, Call, End, Feedback, Flags, Host, NotHedged, Sent, State};
-use crate::policy::{Code, Ended, ErrorKind, Timeout};
-use crate::time::Duration;
+use super::{Action, Call, Flags, Host};
+use crate::id::AttemptId;
+use crate::outcome::{Attempt, Code, End, ErrorKind, Feedback, NotHedged, Sent, State};
+use crate::policy::Ended;
+use crate::time::{Duration, Timeout};
 
 impl<P, const N: usize> Call<'_, P, N>
 where

@@ -2,8 +2,10 @@
 
 use core::ops::Deref;
 
-use super::{Call, End, Flags, Host, Kind, NotHedged, ServerId, Timer};
-use crate::policy::{Code, ErrorKind, Judgement, OnEarlyFailure, Pushback, RetryTarget, Verdict};
+use super::{Call, Flags, Host, Timer};
+use crate::id::ServerId;
+use crate::outcome::{Code, End, ErrorKind, Judgement, Kind, NotHedged, Pushback, Verdict};
+use crate::policy::{OnEarlyFailure, RetryTarget};
 use crate::time::{Duration, Instant};
 
 impl<P, const N: usize> Call<'_, P, N>

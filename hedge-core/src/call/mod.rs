@@ -31,15 +31,15 @@ use core::fmt;
 use core::ops::Deref;
 
 pub use action::{Action, Input, Start};
+pub use host::Host;
+pub use report::Report;
 
-pub use host::{AddressKey, Feedback, Finished, Host, NoServer, Pick, Selection, Sent, ServerId};
-pub use report::{Attempt, AttemptId, End, Kind, NotHedged, Report, State};
-
-use crate::balance::Random;
-use crate::policy::{
-    BackupDelay, CallKind, CallOptions, ConfigError, Denial, Idempotency, Judgement, RetryTarget, Timeout, Verdict,
-};
-use crate::time::{Duration, Instant};
+use crate::balance::{NoServer, Pick, Selection};
+use crate::id::{AddressKey, AttemptId, ServerId};
+use crate::outcome::{Attempt, Denial, End, Feedback, Judgement, Kind, NotHedged, State, Verdict};
+use crate::policy::{BackupDelay, CallKind, CallOptions, ConfigError, Idempotency, RetryTarget};
+use crate::random::Random;
+use crate::time::{Duration, Instant, Timeout};
 use flags::Flags;
 
 /// Whether what nearly every call does, a first attempt that is accepted, has code of its own: inlined, and without what only
@@ -74,7 +74,8 @@ enum Timer {
 /// use hedge_core::balance::RoundRobin;
 /// use hedge_core::call::{Action, Input};
 /// use hedge_core::channel::Channel;
-/// use hedge_core::policy::{CallOptions, ChannelOptions, Verdict};
+/// use hedge_core::outcome::Verdict;
+/// use hedge_core::policy::{CallOptions, ChannelOptions};
 /// use hedge_core::time::{Duration, Instant};
 ///
 /// let mut channel: Channel<&str, RoundRobin> = Channel::new(ChannelOptions::brpc(), RoundRobin::new(7), 7)?;

@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-use super::{Attempt, AttemptId, End, Kind, Report, State};
-use crate::policy::{Code, Verdict};
+use super::Report;
+use crate::id::AttemptId;
+use crate::outcome::{Attempt, Code, End, State, Verdict};
 use crate::time::Duration;
 
 impl<const N: usize> fmt::Display for Report<N> {
@@ -97,16 +98,6 @@ impl fmt::Display for Rounded {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::First => "first",
-            Self::Retry => "retry",
-            Self::Backup => "backup",
-        })
-    }
-}
-
 impl<const N: usize> fmt::Debug for Report<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Report")
@@ -117,20 +108,6 @@ impl<const N: usize> fmt::Debug for Report<N> {
             .field("winner", &self.winner())
             .field("not_hedged", &self.not_hedged())
             .field("attempts", &self.attempts())
-            .finish()
-    }
-}
-
-impl fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt")
-            .field("kind", &self.kind())
-            .field("server", &self.server())
-            .field("address", &self.address())
-            .field("started", &self.started())
-            .field("ended", &self.ended())
-            .field("state", &self.state())
-            .field("code", &self.code())
             .finish()
     }
 }
@@ -152,31 +129,14 @@ impl<const N: usize> defmt::Format for Report<N> {
     }
 }
 
-#[cfg(feature = "defmt")]
-impl defmt::Format for Attempt {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(
-            f,
-            "Attempt {{ kind: {}, server: {}, address: {}, started: {}, ended: {}, state: {}, code: {} }}",
-            self.kind(),
-            self.server(),
-            self.address(),
-            self.started(),
-            self.ended(),
-            self.state(),
-            self.code(),
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
     use super::*;
     use std::string::{String, ToString};
 
-    use super::super::{AddressKey, NotHedged, ServerId};
-    use crate::policy::{Denial, ErrorKind};
+    use crate::id::{AddressKey, ServerId};
+    use crate::outcome::{Denial, ErrorKind, Kind, NotHedged};
     use crate::time::Instant;
 
     const US: fn(u64) -> Duration = Duration::from_micros;

@@ -12,9 +12,10 @@ use crate::balance::p2c::{P2c, P2cOptions};
 use crate::balance::{
     AnyBalancer, AnyStats, ArrangeError, BalancerName, Fixed, Heap, RoundRobin, WeightError, WeightedRoundRobin,
 };
-use crate::call::{Action, End, Input};
+use crate::call::{Action, Input};
 use crate::health::{ConsecutiveFailures, FailureOptions, IsolationLimit, Recovering, RecoveryOptions};
-use crate::policy::{NoPolicy, Verdict};
+use crate::outcome::{End, Verdict};
+use crate::policy::NoPolicy;
 use crate::time::Duration;
 
 type Any = AnyBalancer<Heap>;

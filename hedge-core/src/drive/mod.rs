@@ -6,12 +6,13 @@
 //!
 //! ```
 //! use core::pin::pin;
-//! use hedge_core::call::AttemptId;
 //! use hedge_core::drive::{Driver, drive};
+//! use hedge_core::id::AttemptId;
 //! # use hedge_core::balance::RoundRobin;
 //! # use hedge_core::channel::Channel;
 //! # use hedge_core::drive::Timer;
-//! # use hedge_core::policy::{AttemptError, CallOptions, ChannelOptions, DefaultRetryPolicy, ErrorKind};
+//! # use hedge_core::outcome::ErrorKind;
+//! # use hedge_core::policy::{AttemptError, CallOptions, ChannelOptions, DefaultRetryPolicy};
 //! # use hedge_core::time::Instant;
 //! # struct Still;
 //! # impl Timer for Still {
@@ -65,8 +66,10 @@ use core::task::{Context, Poll};
 pub use cancel::{Cancel, CancelSignal, NoCancel};
 pub use transport::{AttemptInfo, SendTransport, Timer, Transport};
 
-use crate::call::{Action, AttemptId, Call, End, Host, Input, Start};
-use crate::policy::{Code, ConfigError, ErrorKind, Judgement, RetryPolicy, Verdict};
+use crate::call::{Action, Call, Host, Input, Start};
+use crate::id::AttemptId;
+use crate::outcome::{Code, End, ErrorKind, Judgement, Verdict};
+use crate::policy::{ConfigError, RetryPolicy};
 use crate::time::Instant;
 
 /// Room for one attempt's future, lent by the caller: `pin!(None)`.
@@ -155,7 +158,7 @@ pub trait Addresses {
     type Address;
 
     /// The address of a server; `None` if it is gone from the list.
-    fn address_of(&self, server: crate::call::ServerId) -> Option<Self::Address>;
+    fn address_of(&self, server: crate::id::ServerId) -> Option<Self::Address>;
 }
 
 struct Run<'r, 'o, P, T, R, C, Start, F, Reply, Error, const N: usize, const K: usize>

@@ -15,8 +15,10 @@ use std::vec::Vec;
 
 use super::*;
 use crate::balance::RoundRobin;
-use crate::call::{Kind, NotHedged, Report, ServerId};
+use crate::call::Report;
 use crate::channel::Channel;
+use crate::id::ServerId;
+use crate::outcome::{Kind, NotHedged};
 use crate::policy::{AttemptError, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy};
 use crate::time::Duration;
 
@@ -461,7 +463,7 @@ impl crate::call::Host for Vanishing {
     fn options(&self) -> &ChannelOptions {
         self.0.options()
     }
-    fn seeds(&self) -> &crate::balance::Seeds {
+    fn seeds(&self) -> &crate::random::Seeds {
         self.0.seeds()
     }
     fn addresses(&self) -> usize {
@@ -469,18 +471,18 @@ impl crate::call::Host for Vanishing {
     }
     fn look(
         &self,
-        selection: &crate::call::Selection<'_>,
+        selection: &crate::balance::Selection<'_>,
         random: &mut dyn FnMut() -> u32,
-    ) -> Result<crate::call::Pick<crate::balance::Turn>, crate::call::NoServer> {
+    ) -> Result<crate::balance::Pick<crate::balance::Turn>, crate::balance::NoServer> {
         self.0.look(selection, random)
     }
-    fn commit(&self, pick: &crate::call::Pick<crate::balance::Turn>, now: Instant, insist: bool) -> bool {
+    fn commit(&self, pick: &crate::balance::Pick<crate::balance::Turn>, now: Instant, insist: bool) -> bool {
         self.0.commit(pick, now, insist)
     }
-    fn finished(&self, attempt: &crate::call::Finished) {
+    fn finished(&self, attempt: &crate::outcome::Finished) {
         self.0.finished(attempt);
     }
-    fn answered(&self, attempt: &crate::call::Finished) {
+    fn answered(&self, attempt: &crate::outcome::Finished) {
         self.0.answered(attempt);
     }
     fn released(&self, server: ServerId) {

@@ -3,7 +3,9 @@
 use core::future::Future;
 use core::pin::Pin;
 
-use crate::call::{AttemptId, Kind, ServerId, Start};
+use crate::call::Start;
+use crate::id::{AttemptId, ServerId};
+use crate::outcome::Kind;
 use crate::policy::Idempotency;
 use crate::time::{Duration, Instant};
 

@@ -6,8 +6,7 @@ use super::{
     CircuitBreaker, CircuitOptions, CircuitState, ConsecutiveFailures, FailureOptions, Gate, HealthError,
     IsolationOptions, RecoveryOptions, RecoveryPolicy,
 };
-use crate::call::Feedback;
-use crate::policy::{Code, ErrorKind};
+use crate::outcome::{Code, ErrorKind, Feedback};
 use crate::time::{Duration, Instant};
 
 /// How an attempt went, for a breaker.

@@ -1,7 +1,7 @@
 //! Checking a server whose connection broke: [`Checker`] (H1).
 
 use super::{HOUR, HealthError};
-use crate::balance::Seeds;
+use crate::random::Seeds;
 use crate::time::{Duration, Instant};
 
 /// 0.8 of an interval, in 65536ths, and how much more it may be.
@@ -145,8 +145,8 @@ enum State {
 /// work. 56 bytes.
 ///
 /// ```
-/// use hedge_core::balance::Seeds;
 /// use hedge_core::health::{CheckAction, CheckInput, CheckOptions, Checker};
+/// use hedge_core::random::Seeds;
 /// use hedge_core::time::{Duration, Instant};
 ///
 /// let mut checker = Checker::new(CheckOptions::DEFAULT, &Seeds::new(1))?;

@@ -2,7 +2,7 @@
 
 use super::{Breaker, Change, HealthError, IsolationLimit, NoBreaker, Outcome, units, units_of};
 use crate::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use crate::call::{Feedback, Finished};
+use crate::outcome::{Feedback, Finished};
 use crate::time::{Duration, Instant};
 
 /// While every server is isolated by broken connections, one call in so long is let through (H5).
@@ -294,10 +294,10 @@ impl<K: Breaker> Health<K> {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::call::{AttemptId, Feedback, Sent, ServerId};
     use crate::health::{ConsecutiveFailures, FailureOptions};
-    use crate::policy::{Code, ErrorKind, Timeout};
-    use crate::time::Duration;
+    use crate::id::{AttemptId, ServerId};
+    use crate::outcome::{Code, ErrorKind, Feedback, Sent};
+    use crate::time::{Duration, Timeout};
     use std::vec::Vec;
 
     type Servers = Vec<ServerHealth<ConsecutiveFailures>>;

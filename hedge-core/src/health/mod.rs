@@ -18,10 +18,11 @@
 //! A [`Channel`](crate::channel::Channel) asks its breaker by itself. Checks need somebody who connects:
 //!
 //! ```
-//! use hedge_core::balance::{RoundRobin, Seeds};
+//! use hedge_core::balance::RoundRobin;
 //! use hedge_core::channel::Channel;
 //! use hedge_core::health::*;
 //! use hedge_core::policy::{ChannelOptions, NoPolicy};
+//! use hedge_core::random::Seeds;
 //! use hedge_core::time::{Duration, Instant};
 //!
 //! let breaker = ConsecutiveFailures::new(FailureOptions::DEFAULT)?;

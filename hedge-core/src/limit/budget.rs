@@ -1,8 +1,8 @@
 //! One account for retries and backups: [`Budget`] (B5).
 
-use super::LimitError;
 use crate::atomic::{AtomicU64, Ordering};
-use crate::policy::{BackupPolicy, Denial, Ended, Extra};
+use crate::outcome::{Denial, Extra};
+use crate::policy::{BackupPolicy, Ended, LimitError};
 use crate::time::{Duration, Instant};
 use crate::window::SlidingCount;
 
@@ -83,7 +83,7 @@ impl Default for BudgetOptions {
 /// assert!(budget.may_retry(now).is_err());
 /// (0..5).for_each(|_| budget.completed(now));
 /// assert!(budget.may_retry(now).is_ok(), "one in five");
-/// # Ok::<(), hedge_core::limit::LimitError>(())
+/// # Ok::<(), hedge_core::policy::LimitError>(())
 /// ```
 #[derive(Debug)]
 pub struct Budget {

@@ -1,7 +1,8 @@
 //! How often a policy refused, and why: [`Counted`].
 
 use crate::atomic::{AtomicU32, Ordering};
-use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use crate::outcome::{Denial, Extra};
+use crate::policy::{BackupDelay, BackupPolicy, Ended};
 use crate::time::Instant;
 
 /// A policy whose refusals are counted by reason (B6).

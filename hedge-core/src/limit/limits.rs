@@ -1,7 +1,8 @@
 //! The limits that configuration describes, together: [`Limits`].
 
-use super::{Budget, BudgetOptions, LimitError, RatioLimit, RatioOptions, TokenBucket, TokenOptions};
-use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use super::{Budget, BudgetOptions, RatioLimit, RatioOptions, TokenBucket, TokenOptions};
+use crate::outcome::{Denial, Extra};
+use crate::policy::{BackupDelay, BackupPolicy, Ended, LimitError};
 use crate::time::Instant;
 
 /// Which limits a channel has; each may be left out.
@@ -14,19 +15,19 @@ pub struct LimitOptions {
     /// Backups in proportion to calls.
     #[cfg_attr(
         feature = "serde",
-        serde(deserialize_with = "files::ratio", serialize_with = "crate::policy::write_whole")
+        serde(deserialize_with = "files::ratio", serialize_with = "super::setting::write_whole")
     )]
     pub ratio: Option<RatioOptions>,
     /// Extra attempts while calls succeed.
     #[cfg_attr(
         feature = "serde",
-        serde(deserialize_with = "files::tokens", serialize_with = "crate::policy::write_whole")
+        serde(deserialize_with = "files::tokens", serialize_with = "super::setting::write_whole")
     )]
     pub tokens: Option<TokenOptions>,
     /// One account for retries and backups.
     #[cfg_attr(
         feature = "serde",
-        serde(deserialize_with = "files::budget", serialize_with = "crate::policy::write_whole")
+        serde(deserialize_with = "files::budget", serialize_with = "super::setting::write_whole")
     )]
     pub budget: Option<BudgetOptions>,
 }
@@ -36,7 +37,7 @@ mod files {
     use serde::Deserializer;
 
     use super::{BudgetOptions, RatioOptions, TokenOptions};
-    use crate::policy::read_whole;
+    use crate::limit::setting::read_whole;
 
     pub(super) fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RatioOptions>, D::Error> {
         read_whole(deserializer, "limits.ratio")
@@ -137,7 +138,8 @@ mod tests {
     use crate::call::{Action, Input};
     use crate::channel::Channel;
     use crate::limit::{Counted, RatioMode};
-    use crate::policy::{CallOptions, ChannelOptions, Verdict};
+    use crate::outcome::Verdict;
+    use crate::policy::{CallOptions, ChannelOptions};
 
     const NOW: Instant = Instant::from_millis(1);
 

@@ -17,19 +17,25 @@
 
 mod budget;
 mod counted;
-mod error;
 mod grants;
 mod limits;
 mod ratio;
 mod savings;
+#[cfg(feature = "serde")]
+mod setting;
 mod tokens;
+mod warning;
 
 pub use budget::{Budget, BudgetOptions};
 pub use counted::Counted;
-pub use error::{LimitError, LimitWarning};
 pub use limits::{LimitOptions, Limits};
 pub use ratio::{BUCKETS, RatioLimit, RatioMode, RatioOptions};
+#[cfg(feature = "serde")]
+pub use setting::LimitSetting;
+#[cfg(feature = "serde")]
+pub(crate) use setting::NONE;
 pub use tokens::{TokenBucket, TokenOptions};
+pub use warning::LimitWarning;
 
 #[cfg(doc)]
 use crate::policy::BackupPolicy;

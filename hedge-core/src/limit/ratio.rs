@@ -1,10 +1,11 @@
 //! Backups in proportion to calls: [`RatioLimit`] (B3).
 
+use super::LimitWarning;
 use super::grants::Grants;
 use super::savings::Savings;
-use super::{LimitError, LimitWarning};
 use crate::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use crate::outcome::{Denial, Extra};
+use crate::policy::{BackupDelay, BackupPolicy, Ended, LimitError};
 use crate::time::{Duration, Instant};
 use crate::window::{Claim, Moment, SlidingCount};
 
@@ -100,6 +101,9 @@ impl RatioOptions {
     }
 }
 
+#[cfg(feature = "serde")]
+crate::field::named::names! { RatioMode }
+
 impl Default for RatioOptions {
     fn default() -> Self {
         Self::DEFAULT
@@ -146,7 +150,7 @@ impl Default for RatioOptions {
 /// assert!(limit.may_back_up(now).is_err(), "it is not there again before calls have earned it");
 /// (0..10).for_each(|_| limit.completed(now));
 /// assert!(limit.may_back_up(now).is_ok(), "one in ten");
-/// # Ok::<(), hedge_core::limit::LimitError>(())
+/// # Ok::<(), hedge_core::policy::LimitError>(())
 /// ```
 #[derive(Debug)]
 pub struct RatioLimit<const N: usize = BUCKETS> {

@@ -1,9 +1,8 @@
 //! Extra attempts while calls succeed: [`TokenBucket`] (B4).
 
-use super::LimitError;
 use crate::atomic::{AtomicU32, Ordering};
-use crate::call::End;
-use crate::policy::{BackupPolicy, Denial, Ended};
+use crate::outcome::{Denial, End};
+use crate::policy::{BackupPolicy, Ended, LimitError};
 use crate::time::Instant;
 
 /// Tokens are counted in thousandths.
@@ -72,7 +71,7 @@ impl Default for TokenOptions {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for TokenOptions {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match crate::policy::tagged::read(deserializer, "tokens", "a map with one key: `trpc` or `grpc`")? {
+        Ok(match crate::field::tagged::read(deserializer, "tokens", "a map with one key: `trpc` or `grpc`")? {
             Written::Trpc { max_tokens, token_ratio } => Self::Trpc { max_tokens, token_ratio },
             Written::Grpc { max_tokens, token_ratio } => Self::Grpc { max_tokens, token_ratio },
         })

@@ -4,9 +4,10 @@ use core::fmt;
 
 use super::allowance::Allowance;
 use super::sample::sample_of;
-use super::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use super::{BackupDelay, BackupPolicy, Ended};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::latency::{LatencyRecorder, Quantile, WindowError};
+use crate::outcome::{Denial, Extra};
 use crate::time::{Duration, Instant};
 
 /// The delay word while there is no delay.
@@ -287,9 +288,11 @@ mod tests {
     extern crate std;
     use super::*;
     use crate::balance::RoundRobin;
-    use crate::call::{Action, AttemptId, End, Input, Kind};
+    use crate::call::{Action, Input};
     use crate::channel::Channel;
-    use crate::policy::{CallOptions, ChannelOptions, Verdict};
+    use crate::id::AttemptId;
+    use crate::outcome::{End, Kind, Verdict};
+    use crate::policy::{CallOptions, ChannelOptions};
     use fastrand::Rng;
     use std::string::ToString;
     use std::vec::Vec;

@@ -144,7 +144,7 @@ impl<'de> serde::Deserialize<'de> for Backoff {
         let missing = |field, such| {
             serde::de::Error::custom(format_args!("backoff.{field} is missing: write one such as {such}"))
         };
-        Ok(match super::tagged::read(deserializer, "backoff", WANTED)? {
+        Ok(match crate::field::tagged::read(deserializer, "backoff", WANTED)? {
             Written::None => Self::None,
             Written::Fixed(Fixed(delay)) => Self::Fixed(delay),
             Written::Jittered { min, max } => Self::Jittered {
@@ -191,7 +191,7 @@ struct Fixed(#[serde(deserialize_with = "fields::fixed")] Duration);
 #[cfg(feature = "serde")]
 mod fields {
     use super::Duration;
-    use crate::policy::named::{DURATION, fields};
+    use crate::field::named::{DURATION, fields};
 
     fields! {
         fixed: required, "backoff.fixed", Duration, DURATION;

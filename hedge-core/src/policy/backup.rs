@@ -3,8 +3,13 @@
 use core::fmt;
 use core::ops::Deref;
 
-use crate::call::{Attempt, End, Kind, NotHedged};
+use crate::outcome::{Attempt, Denial, End, Extra, Kind, NotHedged};
 use crate::time::{Duration, Instant};
+#[cfg(feature = "serde")]
+use crate::{
+    field::named::{FromScalar, Scalar},
+    time::field::{duration, unit_is_missing},
+};
 
 /// After how long a call that has not been answered is sent to another server too. In a file: a duration, or `"disabled"`;
 /// `Shadow` is for policies, and has no form there.
@@ -17,14 +22,14 @@ pub enum BackupDelay {
     /// So long after the call's start; zero asks right after the first attempt started.
     After(Duration),
     /// No backup, but the report says of a call that took longer that it could have had one:
-    /// [`NotHedged::Shadow`](crate::call::NotHedged::Shadow). No policy or limit is asked.
+    /// [`NotHedged::Shadow`](crate::outcome::NotHedged::Shadow). No policy or limit is asked.
     Shadow(Duration),
 }
 
 #[cfg(feature = "serde")]
 impl BackupDelay {
     /// What stands in files for no backup.
-    pub(super) const DISABLED: &str = "disabled";
+    const DISABLED: &str = "disabled";
 }
 
 #[cfg(feature = "serde")]
@@ -47,49 +52,18 @@ impl<'de> serde::Deserialize<'de> for BackupDelay {
     }
 }
 
-/// Which limit refused a backup or a retry, for the report and the counters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Denial {
-    /// The user's own policy.
-    Policy,
-    /// A limit on the ratio of backups to calls.
-    Ratio,
-    /// A token bucket.
-    Tokens,
-    /// A budget for retries and backups.
-    Budget,
-    /// The share of calls that an adaptive delay is meant to send backups for.
-    ExtraLoad,
-}
-
-impl Denial {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Policy, Self::Ratio, Self::Tokens, Self::Budget, Self::ExtraLoad];
-}
-
-impl fmt::Display for Denial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Policy => "policy",
-            Self::Ratio => "ratio",
-            Self::Tokens => "tokens",
-            Self::Budget => "budget",
-            Self::ExtraLoad => "extra_load",
-        })
+#[cfg(feature = "serde")]
+impl FromScalar for BackupDelay {
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+        match scalar {
+            Scalar::Text(BackupDelay::DISABLED) => Some(Self::Disabled),
+            _ => duration(scalar).map(Self::After),
+        }
     }
-}
 
-/// What kind of attempt a permission is for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Extra {
-    /// After a failure.
-    Retry,
-    /// Because no answer had come in time.
-    Backup,
+    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        unit_is_missing(scalar, f)
+    }
 }
 
 /// What a policy is told when a call ended.

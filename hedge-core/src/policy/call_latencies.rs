@@ -1,8 +1,8 @@
 //! How long a channel's calls take: [`CallLatencies`].
 
 use super::{BackupPolicy, Ended};
-use crate::call::End;
 use crate::latency::{LatencyRecorder, Snapshot};
+use crate::outcome::End;
 use crate::time::Instant;
 
 /// The latencies of calls in the last 10 s, as a policy that decides nothing: it stands beside another, `(policy, &latencies)`,
@@ -48,7 +48,7 @@ impl BackupPolicy for CallLatencies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::NotHedged;
+    use crate::outcome::NotHedged;
     use crate::time::Duration;
 
     #[test]

@@ -2,56 +2,9 @@
 
 use core::fmt;
 
-use super::{Backoff, BackoffError, BackupDelay, BackupPolicy};
-use crate::call::ServerId;
-use crate::time::Duration;
-
-/// A time limit, or explicitly none. In a file: a duration, or `"never"`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Timeout {
-    /// At most so long.
-    After(Duration),
-    /// No limit.
-    Never,
-}
-
-impl Timeout {
-    /// What stands in files for no limit.
-    #[cfg(feature = "serde")]
-    pub(super) const NEVER: &str = "never";
-}
-
-impl From<Duration> for Timeout {
-    fn from(duration: Duration) -> Self {
-        Self::After(duration)
-    }
-}
-
-#[cfg(feature = "serde")]
-impl serde::Serialize for Timeout {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let duration = match *self {
-            Self::After(duration) => Some(duration),
-            Self::Never => None,
-        };
-        crate::time::text::serialize_or(duration, Self::NEVER, serializer)
-    }
-}
-
-#[cfg(feature = "serde")]
-impl<'de> serde::Deserialize<'de> for Timeout {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            return super::named::required::read(
-                deserializer,
-                super::named::Place { field: "time limit", wanted: super::named::TIME_LIMIT },
-            );
-        }
-        let duration = crate::time::text::deserialize_or(Self::NEVER, deserializer)?;
-        Ok(duration.map_or(Self::Never, Self::After))
-    }
-}
+use super::{Backoff, BackoffError, BackupDelay, BackupPolicy, LimitError};
+use crate::id::ServerId;
+use crate::time::{Duration, Timeout};
 
 /// Whether a request may be sent twice (L15).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -215,7 +168,7 @@ impl ChannelOptions {
     }
 
     /// Checks the options against a call's capacity of `attempts` attempts. What is valid and contradicts something else is
-    /// a warning of [`Setup`](super::Setup).
+    /// a warning of [`Setup`](crate::config::Setup).
     ///
     /// # Errors
     /// The first rule that does not hold.
@@ -357,13 +310,16 @@ impl defmt::Format for CallOptions<'_> {
     }
 }
 
+#[cfg(feature = "serde")]
+crate::field::named::names! { FailMode RetryTarget OnEarlyFailure Idempotency CallKind }
+
 /// How fields are read, each with its name.
 #[cfg(feature = "serde")]
 mod fields {
     use serde::{Deserialize, Deserializer};
 
     use super::{Backoff, BackupDelay, CallKind, Duration, Idempotency, OnEarlyFailure, RetryTarget, Timeout};
-    use crate::policy::named::{self, fields};
+    use crate::field::named::{self, fields};
 
     fields! {
         timeout: required, "timeout", Timeout, named::TIME_LIMIT;
@@ -428,7 +384,7 @@ pub enum ConfigError {
     Backoff(BackoffError),
     /// A limit cannot have such an option.
     #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
-    Limit(crate::limit::LimitError),
+    Limit(LimitError),
 }
 
 impl ConfigError {
@@ -472,8 +428,8 @@ impl fmt::Display for ConfigError {
 }
 
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
-impl From<crate::limit::LimitError> for ConfigError {
-    fn from(error: crate::limit::LimitError) -> Self {
+impl From<LimitError> for ConfigError {
+    fn from(error: LimitError) -> Self {
         Self::Limit(error)
     }
 }

@@ -1,8 +1,7 @@
 //! What a call's attempts tell about latencies.
 
-use super::Verdict;
-use crate::call::{Attempt, Kind, State};
 use crate::latency::Sample;
+use crate::outcome::{Attempt, Kind, State, Verdict};
 use crate::time::Duration;
 
 /// What an attempt tells; a backup, or one that goes on, nothing.

@@ -2,8 +2,8 @@
 
 use super::sample::sample_of;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::call::{End, NotHedged};
 use crate::latency::{LatencyRecorder, Snapshot};
+use crate::outcome::{End, NotHedged};
 use crate::policy::{BackupDelay, BackupPolicy, Ended};
 use crate::time::{Duration, Instant};
 
@@ -136,7 +136,8 @@ mod tests {
     use crate::call::{Action, Input};
     use crate::channel::Channel;
     use crate::limit::{Counted, Limits};
-    use crate::policy::{CallOptions, ChannelOptions, Denial, Extra, Idempotency, NoPolicy, OnEarlyFailure, Verdict};
+    use crate::outcome::{Denial, Extra, Verdict};
+    use crate::policy::{CallOptions, ChannelOptions, Idempotency, NoPolicy, OnEarlyFailure};
     use std::vec::Vec;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;

@@ -17,11 +17,13 @@ use hedge_core::balance::la::LocalityAware;
 use hedge_core::balance::p2c::{P2c, P2cOptions};
 use hedge_core::balance::ring::{Ring, RingHash};
 use hedge_core::balance::{
-    AnyBalancer, Balancer, Consistent, Heap, Look, Offer, RandomChoice, RoundRobin, WeightedRandom, WeightedRoundRobin,
+    AnyBalancer, Balancer, Consistent, Heap, Look, Offer, RandomChoice, RoundRobin, Selection, WeightedRandom,
+    WeightedRoundRobin,
 };
-use hedge_core::call::{AttemptId, Feedback, Host, Selection, Sent};
-use hedge_core::policy::{Code, Timeout};
-use hedge_core::time::{Duration, Instant};
+use hedge_core::call::Host;
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::{Code, Feedback, Sent};
+use hedge_core::time::{Duration, Instant, Timeout};
 use hedge_instructions::driven::{Failed, by_hand};
 use hedge_instructions::{Line, line};
 use pingora_ketama::{Bucket, Continuum};

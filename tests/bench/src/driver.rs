@@ -7,8 +7,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use hedge_core::balance::RoundRobin;
-use hedge_core::call::AttemptId;
 use hedge_core::drive::Timer;
+use hedge_core::id::AttemptId;
 use hedge_core::policy::CallOptions;
 use hedge_instructions::driven::{Answer, Failed, Jumping, by_hand, driven};
 use hedge_instructions::{BACKUP_DELAY, Line};

@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 
 use hedge_core::balance::{Balancer, Candidate, Load, Roster, ServerList, Weighing};
-use hedge_core::call::{AddressKey, AttemptId, Feedback, Finished, Sent, ServerId};
-use hedge_core::policy::{Code, Timeout};
-use hedge_core::time::{Duration, Instant};
+use hedge_core::id::{AddressKey, AttemptId, ServerId};
+use hedge_core::outcome::{Code, Feedback, Finished, Sent};
+use hedge_core::time::{Duration, Instant, Timeout};
 
 /// When picks begin: what is known was learned in the seconds before.
 pub(crate) const NOW: Instant = Instant::from_millis(10_000);

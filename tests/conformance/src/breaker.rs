@@ -1,8 +1,7 @@
 //! Suite `circuit_breaker_traces`: attempts in, and out the one at which brpc's circuit breaker isolates the server first.
 
-use hedge_core::call::Feedback;
 use hedge_core::health::{Breaker, Change, CircuitBreaker, CircuitOptions, CircuitState, Outcome};
-use hedge_core::policy::{Code, ErrorKind};
+use hedge_core::outcome::{Code, ErrorKind, Feedback};
 use hedge_core::time::{Duration, Instant};
 use serde::Deserialize;
 

@@ -3,10 +3,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use hedge_core::balance::Seeds;
-use hedge_core::call::{Action, AddressKey, Call, Finished, Host, Input, NoServer, Pick, Selection, ServerId};
-use hedge_core::policy::{CallOptions, ChannelOptions, ConfigError, Timeout, Verdict as Means};
-use hedge_core::time::Instant;
+use hedge_core::balance::{NoServer, Pick, Selection};
+use hedge_core::call::{Action, Call, Host, Input};
+use hedge_core::id::{AddressKey, ServerId};
+use hedge_core::outcome::{Finished, Verdict as Means};
+use hedge_core::policy::{CallOptions, ChannelOptions, ConfigError};
+use hedge_core::random::Seeds;
+use hedge_core::time::{Instant, Timeout};
 use serde::Deserialize;
 
 use crate::{Case, Verdict};

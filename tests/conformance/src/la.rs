@@ -5,8 +5,7 @@
 //! not brpc's.
 
 use hedge_core::balance::la::{LaFailure, LaOthers, LaStats};
-use hedge_core::policy::Timeout;
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Timeout};
 use serde::Deserialize;
 
 use crate::{Case, Verdict};

@@ -1,13 +1,13 @@
 //! Suite `lifecycle_cases`: scripted attempts in, the end of the call out, in virtual time.
 
 use hedge_core::balance::RoundRobin;
-use hedge_core::call::{Action, Call, End, Input, Kind, NotHedged, Report};
+use hedge_core::call::{Action, Call, Input, Report};
 use hedge_core::channel::Channel;
+use hedge_core::outcome::{Denial, End, ErrorKind, Judgement, Kind, NotHedged, Pushback, Verdict as Means};
 use hedge_core::policy::{
-    Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, Denial, ErrorKind, FailMode,
-    Idempotency, Judgement, OnEarlyFailure, Pushback, Timeout, Verdict as Means,
+    Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency, OnEarlyFailure,
 };
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Timeout};
 use serde::Deserialize;
 
 use crate::{Case, Verdict};

@@ -4,10 +4,13 @@ use std::cell::Cell;
 use std::fmt::{self, Display, Write};
 use std::num::NonZeroU32;
 
-use hedge_core::balance::{Balancer, Candidate, Load, Roster, Seeds, ServerList, Tag, select};
-use hedge_core::call::{Action, AddressKey, Call, Finished, Host, Input, NoServer, Pick, Selection, ServerId};
-use hedge_core::policy::{CallOptions, ChannelOptions, Timeout, Verdict};
-use hedge_core::time::Instant;
+use hedge_core::balance::{Balancer, Candidate, Load, NoServer, Pick, Roster, Selection, ServerList, Tag, select};
+use hedge_core::call::{Action, Call, Host, Input};
+use hedge_core::id::{AddressKey, ServerId};
+use hedge_core::outcome::{Finished, Verdict};
+use hedge_core::policy::{CallOptions, ChannelOptions};
+use hedge_core::random::Seeds;
+use hedge_core::time::{Instant, Timeout};
 
 /// A balancer and its servers.
 pub(crate) struct Line<A, B: Balancer> {

@@ -5,9 +5,8 @@ use std::num::NonZeroU32;
 
 use hedge_core::balance::p2c::{P2c, P2cOptions, P2cStats};
 use hedge_core::balance::weight_of_tag;
-use hedge_core::call::Feedback;
-use hedge_core::policy::Timeout;
-use hedge_core::time::{Duration, Instant};
+use hedge_core::outcome::Feedback;
+use hedge_core::time::{Duration, Instant, Timeout};
 use serde::Deserialize;
 
 use crate::{Case, Verdict};

@@ -6,9 +6,9 @@ use common::{ALL_FREE, BYTES, SLOTS, SOCKETS, Setup, WIRE, codes, hedged, line_o
 use embassy_futures::join::join;
 use embassy_time::Timer;
 use hedge_core::balance::RoundRobin;
-use hedge_core::call::{End, Kind, NotHedged};
 use hedge_core::drive::{CancelSignal, NoCancel};
-use hedge_core::policy::{CallOptions, ChannelOptions, Code, ConfigError, ErrorKind, Judgement, NoPolicy, Verdict};
+use hedge_core::outcome::{Code, End, ErrorKind, Judgement, Kind, NotHedged, Verdict};
+use hedge_core::policy::{CallOptions, ChannelOptions, ConfigError, NoPolicy};
 use hedge_core::time::Duration;
 use hedge_embassy::{CallError, Error, HttpRetryPolicy, Reply, Request, Resources};
 use hedge_embassy_tests::{Behaviour, Stall, Wire, now_ms};

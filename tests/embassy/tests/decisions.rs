@@ -11,14 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use hedge_core::balance::p2c::{P2c, P2cOptions};
-use hedge_core::call::{Action, AttemptId, Call, Input, Report, Start};
+use hedge_core::call::{Action, Call, Input, Report, Start};
 use hedge_core::channel::Channel;
 use hedge_core::drive::{AttemptInfo, Driver, Timer, Transport, drive};
 use hedge_core::health::{ConsecutiveFailures, FailureOptions, Health, IsolationLimit};
+use hedge_core::id::AttemptId;
 use hedge_core::limit::Limits;
+use hedge_core::outcome::{ErrorKind, Pushback};
 use hedge_core::policy::{
-    AttemptError, Backoff, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy, ErrorKind, Pushback,
-    RetryPolicy,
+    AttemptError, Backoff, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy, RetryPolicy,
 };
 use hedge_core::time::{Duration, Instant};
 use hedge_embassy_tests::World;

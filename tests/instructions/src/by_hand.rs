@@ -3,8 +3,9 @@
 use std::hint::black_box;
 
 use hedge_core::balance::Balancer;
-use hedge_core::call::{Action, End, Input, Report};
-use hedge_core::policy::{CallOptions, Verdict};
+use hedge_core::call::{Action, Input, Report};
+use hedge_core::outcome::{End, Verdict};
+use hedge_core::policy::CallOptions;
 use hedge_core::time::{Duration, Instant};
 
 use crate::Line;

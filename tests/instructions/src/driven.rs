@@ -8,9 +8,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use hedge_core::balance::Balancer;
-use hedge_core::call::AttemptId;
 use hedge_core::drive::{Driver, Timer, drive};
-use hedge_core::policy::{AttemptError, CallOptions, DefaultRetryPolicy, ErrorKind};
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::ErrorKind;
+use hedge_core::policy::{AttemptError, CallOptions, DefaultRetryPolicy};
 use hedge_core::time::Instant;
 
 use crate::Line;

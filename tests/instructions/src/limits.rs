@@ -8,7 +8,8 @@ use hedge_core::channel::Channel;
 use hedge_core::limit::{
     Budget, BudgetOptions, LimitOptions, Limits, RatioLimit, RatioMode, RatioOptions, TokenBucket, TokenOptions,
 };
-use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions, Ended, Verdict};
+use hedge_core::outcome::Verdict;
+use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions, Ended};
 use hedge_core::time::Instant;
 
 /// When they are asked.

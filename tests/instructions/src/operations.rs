@@ -7,10 +7,12 @@ use std::num::NonZeroU32;
 use hedge_core::balance::la::LocalityAware;
 use hedge_core::balance::p2c::{P2c, P2cOptions};
 use hedge_core::balance::ring::{Ring, RingHash};
-use hedge_core::balance::{Consistent, Fixed, RandomChoice, RoundRobin, WeightedRoundRobin};
-use hedge_core::call::{AttemptId, Feedback, Host, Report, Selection, Sent, ServerId};
+use hedge_core::balance::{Consistent, Fixed, RandomChoice, RoundRobin, Selection, WeightedRoundRobin};
+use hedge_core::call::{Host, Report};
+use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::limit::{Budget, BudgetOptions, Limits, RatioLimit, RatioOptions, TokenBucket};
-use hedge_core::policy::{BackupPolicy, CallOptions, Code};
+use hedge_core::outcome::{Code, Feedback, Sent};
+use hedge_core::policy::{BackupPolicy, CallOptions};
 use hedge_core::time::Instant;
 
 use crate::driven::{Answer, Jumping, Still, by_hand, driven};
@@ -191,7 +193,7 @@ fn picked(host: &impl Host) -> Option<ServerId> {
     let request_code = Some(black_box(7));
     let selection =
         Selection { tried: &[], same: None, working_too: false, servers: None, request_code, now: Instant::ZERO };
-    let mut random = hedge_core::balance::Random::unseeded();
+    let mut random = hedge_core::random::Random::unseeded();
     let pick = host.look(black_box(&selection), &mut || random.next(host.seeds())).ok()?;
     host.commit(black_box(&pick), Instant::ZERO, false).then_some(pick.server)
 }

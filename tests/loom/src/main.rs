@@ -22,11 +22,15 @@ mod latency;
 #[path = "../../../hedge-core/src/limit/mod.rs"]
 mod limit;
 mod models;
+mod policy;
+#[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
+#[path = "../../../hedge-core/src/random.rs"]
+mod random;
 #[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/window/mod.rs"]
 mod window;
 
-use hedge_core::{call, policy, time};
+use hedge_core::{id, outcome, time};
 
 fn main() {
     models::all();

@@ -8,7 +8,8 @@ mod window;
 
 use std::sync::atomic::Ordering;
 
-use hedge_core::policy::{BackupPolicy, Denial, Extra};
+use hedge_core::outcome::{Denial, Extra};
+use hedge_core::policy::BackupPolicy;
 use hedge_core::time::Instant;
 use loom::sync::Arc;
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hedge_core::limit::{Budget as OwnBudget, BudgetOptions, LimitError};
-use hedge_core::policy::BackupPolicy;
+use hedge_core::limit::{Budget as OwnBudget, BudgetOptions};
+use hedge_core::policy::{BackupPolicy, LimitError};
 use hedge_core::time::Instant;
 use hedge_tokio::Tokio;
 use hedge_tower::HedgeSet;

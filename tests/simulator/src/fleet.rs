@@ -10,9 +10,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use hedge_core::balance::RandomChoice;
-use hedge_core::call::{Action, AttemptId, Call, Input};
+use hedge_core::call::{Action, Call, Input};
 use hedge_core::channel::Channel;
-use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions, Verdict};
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::Verdict;
+use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions};
 use hedge_core::time::Instant;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;

@@ -4,11 +4,14 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hedge_core::balance::{AnyBalancer, AnyTicket, Heap, ProbeAnswer, Seeds};
-use hedge_core::call::{Finished, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::balance::{AnyBalancer, AnyTicket, Heap, NoServer, Pick, ProbeAnswer, Selection};
+use hedge_core::call::Host;
 use hedge_core::channel::Channel;
 use hedge_core::health::{AnyBreaker, Health, IsolationLimit};
-use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended};
+use hedge_core::id::ServerId;
+use hedge_core::outcome::{Denial, Finished};
+use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Ended};
+use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
 
 /// How many servers a simulated channel holds.

@@ -1,6 +1,6 @@
 //! Models of servers: how long they take, how many they serve at once, and how they fail.
 
-use hedge_core::policy::{Code, ErrorKind, Judgement, Pushback, Verdict};
+use hedge_core::outcome::{Code, ErrorKind, Judgement, Pushback, Verdict};
 use hedge_core::time::{Duration, Instant};
 use rand::RngExt;
 use rand_distr::{Distribution, Exp, LogNormal};

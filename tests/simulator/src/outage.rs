@@ -4,9 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use hedge_core::balance::RoundRobin;
-use hedge_core::call::{Action, AttemptId, Call, Input};
+use hedge_core::call::{Action, Call, Input};
 use hedge_core::channel::Channel;
-use hedge_core::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, Verdict};
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::Verdict;
+use hedge_core::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError};
 use hedge_core::time::{Duration, Instant};
 
 /// How the servers are.

@@ -9,8 +9,8 @@
 //! of one have next to nothing to do with those of another: with 100 that would cost two copies up to half a percent of their
 //! mean, and more than they gain at a load of 0.27.
 
-use hedge_core::policy::{BackupDelay, ChannelOptions, NoPolicy, Timeout};
-use hedge_core::time::Duration;
+use hedge_core::policy::{BackupDelay, ChannelOptions, NoPolicy};
+use hedge_core::time::{Duration, Timeout};
 
 use crate::model::scale;
 use crate::{Broken, FleetOf, Latency, Load, Measured};

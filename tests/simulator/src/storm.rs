@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hedge_core::balance::AnyBalancer;
-use hedge_core::call::{NotHedged, ServerId, State};
+use hedge_core::id::ServerId;
+use hedge_core::outcome::{NotHedged, State};
 use hedge_core::policy::{
-    Backoff, BackupDelay, BackupPolicy, CallKind, CallOptions, ChannelOptions, Idempotency, OnEarlyFailure,
-    RetryTarget, Timeout,
+    Backoff, BackupDelay, BackupPolicy, CallKind, CallOptions, ChannelOptions, Idempotency, OnEarlyFailure, RetryTarget,
 };
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Timeout};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 

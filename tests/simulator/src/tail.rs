@@ -14,8 +14,8 @@
 //! another one (L11); of real servers it is not quite true, and the article's 74 ms are above what comes out here. The
 //! servers have no queues: a load that a hedge adds 2 % to moves none.
 
-use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Timeout};
-use hedge_core::time::Duration;
+use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions};
+use hedge_core::time::{Duration, Timeout};
 
 use crate::{Broken, Fleet, Latency, Load, Measured};
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use hedge_core::call::{Action, AttemptId, End, Kind, Report, ServerId, Start, State};
-use hedge_core::policy::Verdict;
+use hedge_core::call::{Action, Report, Start};
+use hedge_core::id::{AttemptId, ServerId};
+use hedge_core::outcome::{End, Kind, State, Verdict};
 use hedge_core::time::{Duration, Instant};
 
 use crate::{ATTEMPTS, Line};

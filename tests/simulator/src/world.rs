@@ -3,9 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use hedge_core::call::{Action, AttemptId, Call, Host, Input, Report};
-use hedge_core::policy::{CallOptions, Judgement, RetryTarget, Timeout};
-use hedge_core::time::Instant;
+use hedge_core::call::{Action, Call, Host, Input, Report};
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::Judgement;
+use hedge_core::policy::{CallOptions, RetryTarget};
+use hedge_core::time::{Instant, Timeout};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 

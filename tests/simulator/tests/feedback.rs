@@ -5,11 +5,11 @@
 use std::cell::RefCell;
 
 use hedge_core::latency::Quantile;
+use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::{
-    AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, ChannelOptions, Denial, Ended, Extra, Shadow, Target,
-    Timeout,
+    AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, ChannelOptions, Ended, Shadow, Target,
 };
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Timeout};
 use hedge_simulator::{Fleet, Latency, Load, Measured, SERVERS};
 
 const SEED: u64 = 3;
@@ -216,7 +216,10 @@ impl BackupPolicy for Outcome {
         counts.0 += 1.0;
         counts.1 += call.attempts.len() as f64 - 1.0;
         counts.2 += f64::from(u8::from(
-            call.attempts.iter().skip(1).any(|attempt| matches!(attempt.state(), hedge_core::call::State::Finished(_))),
+            call.attempts
+                .iter()
+                .skip(1)
+                .any(|attempt| matches!(attempt.state(), hedge_core::outcome::State::Finished(_))),
         ));
         counts.3 += call.elapsed.as_micros() as f64;
     }

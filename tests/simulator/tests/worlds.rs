@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 use hedge_core::balance::AnyBalancer;
-use hedge_core::call::End;
+use hedge_core::outcome::End;
 use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions};
 use hedge_core::time::{Duration, Instant};
 use hedge_simulator::storm::{storm, world};

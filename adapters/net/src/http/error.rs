@@ -4,7 +4,8 @@ use std::error::Error;
 use std::{fmt, io};
 
 use ::http::Response;
-use hedge_core::policy::{AttemptError, DefaultRetryPolicy, ErrorKind, Judgement, RetryPolicy, Verdict};
+use hedge_core::outcome::{ErrorKind, Judgement, Verdict};
+use hedge_core::policy::{AttemptError, DefaultRetryPolicy, RetryPolicy};
 use hedge_http::RetryStatuses;
 
 use hedge_wire::http1::Fault;

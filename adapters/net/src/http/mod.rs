@@ -57,7 +57,7 @@
 //!   request that may be sent twice (L15) goes once more, at once, on a new connection to the same server. That is no attempt,
 //!   and no limit counts it; [`Http::resent`] does. A break of the new connection is a failure.
 //! * A request that may not be sent twice fails as [`HttpError::Stale`], whose kind is
-//!   [`Broken`](hedge_core::policy::ErrorKind::Broken).
+//!   [`Broken`](hedge_core::outcome::ErrorKind::Broken).
 //! * The connections that have been idle for as long are closed. So they are when a call's deadline passes without a byte of
 //!   the answer on a connection that had been idle.
 //!

@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use hedge_core::balance::{AnyTicket, Balancer, Seeds, ServerList, select};
-use hedge_core::call::{Finished, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::balance::{AnyTicket, Balancer, NoServer, Pick, Selection, ServerList, select};
+use hedge_core::call::Host;
 use hedge_core::drive::Addresses;
-use hedge_core::policy::{BackupDelay, ChannelOptions, Denial, Ended};
+use hedge_core::id::ServerId;
+use hedge_core::outcome::{Denial, Finished};
+use hedge_core::policy::{BackupDelay, ChannelOptions, Ended};
+use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
 
 use super::Inner;
@@ -155,11 +158,11 @@ impl<K, S: Clone, T, R, C> Addresses for CallHost<K, S, T, R, C> {
 mod tests {
     use std::future::{Pending, pending};
 
-    use hedge_core::call::{AttemptId, Feedback, Sent};
     use hedge_core::drive::Timer;
     use hedge_core::health::{BreakerOptions, FailureOptions};
-    use hedge_core::policy::{Code, Timeout};
-    use hedge_core::time::Duration;
+    use hedge_core::id::AttemptId;
+    use hedge_core::outcome::{Code, Feedback, Sent};
+    use hedge_core::time::{Duration, Timeout};
 
     use super::*;
     use crate::HedgeSet;

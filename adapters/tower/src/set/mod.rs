@@ -13,7 +13,8 @@ use hedge_core::cluster::ClusterError;
 use hedge_core::drive::Timer;
 use hedge_core::health::Health;
 use hedge_core::latency::Snapshot;
-use hedge_core::policy::{Denial, Extra, RetryPolicy};
+use hedge_core::outcome::{Denial, Extra};
+use hedge_core::policy::RetryPolicy;
 use hedge_core::time::Instant;
 use tower_service::Service;
 

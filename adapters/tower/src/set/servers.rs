@@ -13,8 +13,8 @@ use arc_swap::{ArcSwap, Guard};
 use hedge_core::balance::{
     AnyBalancer, AnyStats, ArrangeError, Balancer, Candidate, Heap, Load, Roster, ServerList, Tag, WeightError,
 };
-use hedge_core::call::{AddressKey, ServerId};
 use hedge_core::health::{AnyBreaker, Health, Recovering, ServerHealth};
+use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::time::Instant;
 
 use super::Change;

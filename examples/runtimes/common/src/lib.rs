@@ -12,13 +12,11 @@ use std::pin::pin;
 use std::{fmt, io};
 
 use hedge_core::balance::RoundRobin;
-use hedge_core::call::{Kind, State};
 use hedge_core::channel::Channel;
 use hedge_core::drive::{AttemptInfo, Driver, Timer, Transport, drive};
-use hedge_core::policy::{
-    AttemptError, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy, ErrorKind, Timeout,
-};
-use hedge_core::time::{Duration, Instant};
+use hedge_core::outcome::{ErrorKind, Kind, State};
+use hedge_core::policy::{AttemptError, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy};
+use hedge_core::time::{Duration, Instant, Timeout};
 
 use servers::Servers;
 

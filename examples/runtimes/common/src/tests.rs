@@ -7,8 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use hedge_core::call::Kind;
 use hedge_core::drive::{AttemptInfo, Timer, Transport};
+use hedge_core::outcome::Kind;
 use hedge_core::time::Instant;
 
 use super::{Broken, hedged_call};

@@ -3,8 +3,8 @@
 use super::super::{ArrangeError, Balancer, Look, Offer, Room, Roster, ServerList};
 use super::{Draws, LaFailure, LaOthers, LaStats, LaTree};
 use crate::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use crate::call::{Feedback, Finished, ServerId};
-use crate::policy::ErrorKind;
+use crate::id::ServerId;
+use crate::outcome::{ErrorKind, Feedback, Finished};
 use crate::time::{Duration, Instant};
 
 /// Chooses by throughput over latency; see the [module](super). A slot's weight is in the tree, 16 bytes; what is known of a

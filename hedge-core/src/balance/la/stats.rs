@@ -4,8 +4,7 @@ use core::hint::spin_loop;
 
 use super::super::stamped::Stamped;
 use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed, Ordering::SeqCst};
-use crate::policy::Timeout;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Timeout};
 
 /// How many answers the queue holds.
 const QUEUE: u32 = 128;

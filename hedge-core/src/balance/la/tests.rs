@@ -8,9 +8,9 @@ use std::vec::Vec;
 use super::super::testing::{Servers, There, selection};
 use super::super::{Balancer, Heap, Look, Offer};
 use super::*;
-use crate::call::{AttemptId, Feedback, Sent, ServerId};
-use crate::policy::{Code, Timeout};
-use crate::time::{Duration, Instant};
+use crate::id::{AttemptId, ServerId};
+use crate::outcome::{Code, Feedback, Sent};
+use crate::time::{Duration, Instant, Timeout};
 
 const SERVERS: u32 = 10;
 const SICK: u16 = 3;

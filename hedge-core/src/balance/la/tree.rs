@@ -4,9 +4,9 @@ use core::fmt;
 use core::iter::successors;
 
 use super::super::decay::mul_high;
-use super::super::seeds::{GOLDEN, mix};
 use super::super::{ArrangeError, Row};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use crate::random::{GOLDEN, mix};
 
 /// The largest weight that counts: 65,536 of them can be added up.
 const LARGEST: u64 = 1 << 47;

@@ -5,7 +5,8 @@ use core::cell::Cell;
 use super::super::p2c::{P2c, P2cOptions, P2cStats};
 use super::super::{Balancer, Look, Offer, ProbeAnswer, ServerList, Weighing};
 use super::{PrequalError, PrequalOptions, ProbePool};
-use crate::call::{Finished, ServerId};
+use crate::id::ServerId;
+use crate::outcome::Finished;
 use crate::time::Instant;
 
 /// Chooses by a [`ProbePool`], and where that has too few probes, or for a call's further attempts that it has none for, by

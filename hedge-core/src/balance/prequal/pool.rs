@@ -7,7 +7,7 @@
 
 use super::super::stamped::Stamped;
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
-use crate::call::ServerId;
+use crate::id::ServerId;
 use crate::time::{Duration, Instant};
 
 /// How many probes are kept: "a pool size of 16 suffices" (4).

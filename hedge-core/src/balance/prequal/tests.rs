@@ -8,8 +8,8 @@ use std::vec::Vec;
 
 use super::*;
 use crate::balance::p2c::{P2c, P2cOptions, P2cStats};
-use crate::call::Feedback;
-use crate::policy::Timeout;
+use crate::outcome::Feedback;
+use crate::time::Timeout;
 
 const OPTIONS: PrequalOptions = PrequalOptions::DEFAULT;
 /// So many that a probe is used once or twice.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::balance::Turn;
+use crate::outcome::Finished;
 
 #[test]
 fn l1_ends_once_abandons_what_is_in_flight_and_then_stays_done() {
@@ -374,7 +375,7 @@ impl Host for Ears {
         self.channel.options()
     }
 
-    fn seeds(&self) -> &crate::balance::Seeds {
+    fn seeds(&self) -> &crate::random::Seeds {
         self.channel.seeds()
     }
 

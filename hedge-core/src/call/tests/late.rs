@@ -2,8 +2,8 @@
 
 use super::end::Ears;
 use super::*;
-use crate::call::Feedback;
-use crate::policy::{Code, Timeout};
+use crate::outcome::{Code, Feedback};
+use crate::time::Timeout;
 
 fn ears(servers: u16, options: ChannelOptions) -> Ears {
     Ears::new(line(servers, options))

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::balance::Turn;
+use crate::outcome::{Finished, Sent};
 
 #[test]
 fn l11_an_untried_server_is_found_wherever_it_stands() {
@@ -141,7 +142,7 @@ fn plain_calls_draw_no_random_numbers() {
     let first = call.expect_start(0);
     call.verdict(1, first.attempt, Verdict::Accept);
     drop(call);
-    let fresh = crate::balance::Seeds::new(7);
+    let fresh = crate::random::Seeds::new(7);
     assert_eq!((before, channel.seeds().next()), (fresh.next(), fresh.next()), "no seed was taken in between");
 }
 
@@ -159,7 +160,7 @@ impl Host for Contended {
         self.channel.options()
     }
 
-    fn seeds(&self) -> &crate::balance::Seeds {
+    fn seeds(&self) -> &crate::random::Seeds {
         self.channel.seeds()
     }
 

@@ -3,9 +3,11 @@
 use core::cell::Cell;
 
 use hedge_core::balance::RoundRobin;
-use hedge_core::call::{Action, AttemptId, Call, End, Input, Kind};
+use hedge_core::call::{Action, Call, Input};
 use hedge_core::channel::Channel;
-use hedge_core::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, Ended, Verdict as Means};
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::{End, Kind, Verdict as Means};
+use hedge_core::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, Ended};
 use hedge_core::time::{Duration, Instant};
 
 use crate::fleet::{CALLS, Fleet, STALL_US};

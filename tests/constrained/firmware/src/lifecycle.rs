@@ -6,11 +6,11 @@ mod cases;
 
 use cases::{CASES, Case, Expect, Finish};
 use hedge_core::balance::RoundRobin;
-use hedge_core::call::{Action, AttemptId, End, Input, Kind, Report};
+use hedge_core::call::{Action, Input, Report};
 use hedge_core::channel::Channel;
-use hedge_core::policy::{
-    Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions, Denial, ErrorKind, Judgement, Verdict as Means,
-};
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::{Denial, End, ErrorKind, Judgement, Kind, Verdict as Means};
+use hedge_core::policy::{Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions};
 use hedge_core::time::{Duration, Instant};
 
 use crate::verdict::Verdict;

@@ -10,9 +10,8 @@ use hedge_core::balance::{Balancer, RoundRobin};
 use hedge_core::channel::Channel;
 use hedge_core::drive::{AttemptInfo, Driver, Timer, drive};
 use hedge_core::health::{Breaker, Health, IsolationLimit};
-use hedge_core::policy::{
-    BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, ErrorKind, Judgement, NoPolicy, Verdict,
-};
+use hedge_core::outcome::{ErrorKind, Judgement, Verdict};
+use hedge_core::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, NoPolicy};
 use hedge_core::time::{Duration, Instant};
 
 /// Calls on and on, over a channel by `rr` under `policy`.

@@ -3,12 +3,14 @@
 
 #![expect(unsafe_code, reason = "a symbol can be exported in no other way")]
 
-use hedge_core::balance::{AnyBalancer, AnyTicket, BalancerName, Fixed, ProbeAnswer};
-use hedge_core::call::{Finished, Host, NoServer, Pick, Selection, ServerId};
+use hedge_core::balance::{AnyBalancer, AnyTicket, BalancerName, Fixed, NoServer, Pick, ProbeAnswer, Selection};
+use hedge_core::call::Host;
 use hedge_core::channel::Channel;
 use hedge_core::health::{
     AnyBreaker, BreakerOptions, CheckAction, CheckInput, Checker, Health, IsolationLimit, Recovering, RecoveryOptions,
 };
+use hedge_core::id::ServerId;
+use hedge_core::outcome::Finished;
 use hedge_core::policy::{ChannelOptions, NoPolicy};
 use hedge_core::time::Instant;
 

@@ -3,7 +3,8 @@
 #![expect(unsafe_code, reason = "a symbol can be exported in no other way")]
 
 use hedge_core::limit::{LimitOptions, Limits};
-use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, Denial, Ended, Extra};
+use hedge_core::outcome::{Denial, Extra};
+use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, Ended};
 use hedge_core::time::Instant;
 
 /// All limits that there are, as a file may ask for them; false if an option is out of its range.

@@ -32,10 +32,12 @@ mod app {
     use cortex_m::peripheral::syst::SystClkSource;
     use cortex_m_semihosting::hprintln;
     use hedge_core::balance::RoundRobin;
-    use hedge_core::call::{Action, AttemptId, Call, End, Input};
+    use hedge_core::call::{Action, Call, Input};
     use hedge_core::channel::Channel;
-    use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, NoPolicy, Timeout, Verdict};
-    use hedge_core::time::{Duration, Instant};
+    use hedge_core::id::AttemptId;
+    use hedge_core::outcome::{End, Verdict};
+    use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, NoPolicy};
+    use hedge_core::time::{Duration, Instant, Timeout};
     use lm3s6965::Interrupt;
 
     /// Where the servers are, at most four of them.

@@ -3,18 +3,19 @@
 use std::num::NonZeroU32;
 
 use hedge_core::balance::p2c as plain;
-use hedge_core::call::{AddressKey, Feedback, Selection, ServerId};
-use hedge_core::policy::Timeout;
-use hedge_core::time::{Duration, Instant};
+use hedge_core::id::{AddressKey, ServerId};
+use hedge_core::outcome::Feedback;
+use hedge_core::time::{Duration, Instant, Timeout};
 use loom::sync::Arc;
 
 use super::{at, granted};
 use crate::balance::la::{LaFailure, LaNode, LaOthers, LaPick, LaStats, LaTree};
 use crate::balance::p2c::{P2c, P2cOptions, P2cStats};
 use crate::balance::{
-    Balancer, Candidate, Fixed, Load, Look, Offer, RoundRobin, Seeds, ServerList, Step, WeightedRoundRobin,
+    Balancer, Candidate, Fixed, Load, Look, Offer, RoundRobin, Selection, ServerList, Step, WeightedRoundRobin,
 };
 use crate::check::{check, check_long, together};
+use crate::random::Seeds;
 
 pub(super) fn all() {
     turns();

@@ -1,8 +1,8 @@
 //! What breakers share: a server's isolation, its counts, and who may isolate one more.
 
-use hedge_core::call::{AttemptId, Feedback, Sent, ServerId};
-use hedge_core::policy::{Code, Timeout};
-use hedge_core::time::{Duration, Instant};
+use hedge_core::id::{AttemptId, ServerId};
+use hedge_core::outcome::{Code, Feedback, Sent};
+use hedge_core::time::{Duration, Instant, Timeout};
 use loom::sync::Arc;
 
 use super::{at, granted};

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use hedge_core::health::{BreakerOptions, CircuitOptions, FailureOptions};
-use hedge_core::policy::{BackupDelay, ChannelOptions, Timeout};
-use hedge_core::time::Duration;
+use hedge_core::policy::{BackupDelay, ChannelOptions};
+use hedge_core::time::{Duration, Timeout};
 
 use super::{Arrivals, Condition, Measured, Scenario, Service, Step, run};
 use crate::{Broken, Latency};

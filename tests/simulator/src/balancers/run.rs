@@ -3,10 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use hedge_core::balance::{AnyBalancer, ProbeAnswer, Seeds, hash};
-use hedge_core::call::{Action, AttemptId, Call, End, Host, Input, Kind, ServerId, Start};
+use hedge_core::balance::{AnyBalancer, ProbeAnswer, hash};
+use hedge_core::call::{Action, Call, Host, Input, Start};
 use hedge_core::health::{AnyBreaker, CheckAction, CheckInput, CheckOptions, Checker};
+use hedge_core::id::{AttemptId, ServerId};
+use hedge_core::outcome::{End, Kind};
 use hedge_core::policy::CallOptions;
+use hedge_core::random::Seeds;
 use hedge_core::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};

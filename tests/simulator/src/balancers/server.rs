@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use hedge_core::balance::ProbeAnswer;
 use hedge_core::balance::prequal::ServerLoad;
-use hedge_core::policy::{Code, ErrorKind, Judgement, Verdict};
+use hedge_core::outcome::{Code, ErrorKind, Judgement, Verdict};
 use hedge_core::time::{Duration, Instant};
 
 use crate::model::scale;
@@ -214,7 +214,7 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hedge_core::call::AttemptId;
+    use hedge_core::id::AttemptId;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
 

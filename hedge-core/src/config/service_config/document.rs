@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::shape::{As, Shape};
 use super::{StatusCodes, Value};
-use crate::policy::tagged::Map;
+use crate::field::tagged::Map;
 
 /// A service config that has been read and not been checked: [`ServiceConfig::try_from`](super::ServiceConfig) does that, and
 /// says what is wrong as a type.

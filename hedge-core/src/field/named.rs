@@ -3,32 +3,28 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use serde::de::value::StrDeserializer;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
-
-use super::{BackupDelay, CallKind, FailMode, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout};
-use crate::time::{Duration, text};
 
 /// Functions for `deserialize_with`: `name: how, field, type, what it must be`, where `how` is [`optional`] or [`required`].
 macro_rules! fields {
     ($($name:ident: $how:ident, $field:expr, $type:ty, $wanted:expr;)*) => {$(
         pub(super) fn $name<'de, D: serde::Deserializer<'de>>(
             deserializer: D,
-        ) -> Result<$crate::policy::named::$how::Of<$type>, D::Error> {
-            $crate::policy::named::$how::read(deserializer, $crate::policy::named::Place { field: $field, wanted: $wanted })
+        ) -> Result<$crate::field::named::$how::Of<$type>, D::Error> {
+            $crate::field::named::$how::read(deserializer, $crate::field::named::Place { field: $field, wanted: $wanted })
         }
     )*};
 }
-pub(super) use fields;
+pub(crate) use fields;
 
 /// Fields of which null says nothing.
-pub(super) mod optional {
+pub(crate) mod optional {
     use super::{Deserialize, Deserializer, FromScalar, Place, Read};
 
-    pub(in crate::policy) type Of<T> = Option<T>;
+    pub(crate) type Of<T> = Option<T>;
 
-    pub(in crate::policy) fn read<'de, T: FromScalar + Deserialize<'de>, D: Deserializer<'de>>(
+    pub(crate) fn read<'de, T: FromScalar + Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
         place: Place,
     ) -> Result<Option<T>, D::Error> {
@@ -41,12 +37,12 @@ pub(super) mod optional {
 }
 
 /// Fields that need a value.
-pub(super) mod required {
+pub(crate) mod required {
     use super::{Deserialize, Deserializer, Error, FromScalar, Place, Read};
 
-    pub(in crate::policy) type Of<T> = T;
+    pub(crate) type Of<T> = T;
 
-    pub(in crate::policy) fn read<'de, T: FromScalar + Deserialize<'de>, D: Deserializer<'de>>(
+    pub(crate) fn read<'de, T: FromScalar + Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
         place: Place,
     ) -> Result<T, D::Error> {
@@ -60,14 +56,14 @@ pub(super) mod required {
 
 /// A field, and what it must be.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) field: &'static str,
-    pub(super) wanted: &'static str,
+pub(crate) struct Place {
+    pub(crate) field: &'static str,
+    pub(crate) wanted: &'static str,
 }
 
 impl Place {
     /// That a value is not what it must be.
-    pub(super) fn refusal<'a>(self, value: &'a dyn fmt::Display) -> impl fmt::Display + use<'a> {
+    pub(crate) fn refusal<'a>(self, value: &'a dyn fmt::Display) -> impl fmt::Display + use<'a> {
         struct Refusal<'a>(Place, &'a dyn fmt::Display);
 
         impl fmt::Display for Refusal<'_> {
@@ -90,7 +86,7 @@ macro_rules! refuse {
         }
     )*};
     (scalars) => {
-        $crate::policy::named::refuse! {
+        $crate::field::named::refuse! {
             visit_bool: bool, |value| value;
             visit_i64: i64, |value| value;
             visit_u64: u64, |value| value;
@@ -112,26 +108,26 @@ macro_rules! refuse {
         }
     };
 }
-pub(super) use refuse;
+pub(crate) use refuse;
 
 /// What time limits must be.
-pub(super) const TIME_LIMIT: &str = "a duration above 0 such as \"200ms\" or \"2s\", or \"never\"";
+pub(crate) const TIME_LIMIT: &str = "a duration above 0 such as \"200ms\" or \"2s\", or \"never\"";
 /// What a backup's delay must be.
-pub(super) const DELAY: &str = "a duration such as \"20ms\" or \"2s\", or \"disabled\"";
+pub(crate) const DELAY: &str = "a duration such as \"20ms\" or \"2s\", or \"disabled\"";
 /// What other durations must be.
-pub(super) const DURATION: &str = "a duration such as \"20ms\" or \"2s\"";
+pub(crate) const DURATION: &str = "a duration such as \"20ms\" or \"2s\"";
 /// What `max_retry` must be.
-pub(super) const MAX_RETRY: &str = "an integer in [0, 254], in hedge-net and hedge-tower in [0, 7]";
+pub(crate) const MAX_RETRY: &str = "an integer in [0, 254], in hedge-net and hedge-tower in [0, 7]";
 /// What `max_backups` must be.
-pub(super) const MAX_BACKUPS: &str = "an integer in [0, 254], in hedge-net and hedge-tower in [0, 4]";
+pub(crate) const MAX_BACKUPS: &str = "an integer in [0, 254], in hedge-net and hedge-tower in [0, 4]";
 /// What a switch must be.
-pub(super) const SWITCH: &str = "true or false";
-pub(super) const RETRY_TARGETS: &str = "\"another\" or \"same\"";
-pub(super) const EARLY_FAILURES: &str = "\"start_next\" or \"wait\"";
-pub(super) const IDEMPOTENCIES: &str = "\"unset\", \"idempotent\" or \"not_idempotent\"";
+pub(crate) const SWITCH: &str = "true or false";
+pub(crate) const RETRY_TARGETS: &str = "\"another\" or \"same\"";
+pub(crate) const EARLY_FAILURES: &str = "\"start_next\" or \"wait\"";
+pub(crate) const IDEMPOTENCIES: &str = "\"unset\", \"idempotent\" or \"not_idempotent\"";
 
 /// A value that is no map and no list.
-pub(super) enum Scalar<'a> {
+pub(crate) enum Scalar<'a> {
     Bool(bool),
     Integer(i128),
     Float(f64),
@@ -150,7 +146,7 @@ impl fmt::Display for Scalar<'_> {
 }
 
 /// What a field can hold.
-pub(super) trait FromScalar: Sized {
+pub(crate) trait FromScalar: Sized {
     /// The value, if it is one.
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self>;
 
@@ -294,78 +290,15 @@ impl FromScalar for f64 {
     }
 }
 
-/// The duration of a number of milliseconds or of text with a unit.
-fn duration(scalar: &Scalar<'_>) -> Option<Duration> {
-    match *scalar {
-        Scalar::Integer(millis) => u64::try_from(millis).ok()?.checked_mul(1_000).map(Duration::from_micros),
-        Scalar::Float(millis) => text::of_millis(millis).filter(|_| text::is_meant_in_millis(millis)),
-        Scalar::Text(value) => text::parse(value),
-        Scalar::Bool(_) => None,
-    }
-}
-
-/// What is said of numbers that are no duration, and could be one with a unit.
-fn unit_is_missing(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match *scalar {
-        Scalar::Float(number) => text::fraction_hint(number, f),
-        Scalar::Text(value) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-            write!(f, "; write \"{value}ms\" for milliseconds")
-        }
-        _ => Ok(()),
-    }
-}
-
-impl FromScalar for Duration {
-    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
-        duration(scalar)
-    }
-
-    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unit_is_missing(scalar, f)
-    }
-}
-
-impl FromScalar for BackupDelay {
-    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
-        match scalar {
-            Scalar::Text(BackupDelay::DISABLED) => Some(Self::Disabled),
-            _ => duration(scalar).map(Self::After),
-        }
-    }
-
-    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unit_is_missing(scalar, f)
-    }
-}
-
-impl FromScalar for Timeout {
-    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
-        match *scalar {
-            Scalar::Text(Timeout::NEVER) => Some(Self::Never),
-            // Who writes 1.5 for a time limit means seconds.
-            Scalar::Float(millis) if millis % 1.0 != 0.0 => None,
-            _ => duration(scalar).filter(|limit| *limit > Duration::ZERO).map(Self::After),
-        }
-    }
-
-    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unit_is_missing(scalar, f)
-    }
-}
-
 /// Enums without content, by their names.
 macro_rules! names {
     ($($type:ty)*) => {$(
-        impl FromScalar for $type {
-            fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
-                let Scalar::Text(name) = scalar else { return None };
-                Self::deserialize(StrDeserializer::<serde::de::value::Error>::new(name)).ok()
+        impl $crate::field::named::FromScalar for $type {
+            fn from_scalar(scalar: &$crate::field::named::Scalar<'_>) -> Option<Self> {
+                let $crate::field::named::Scalar::Text(name) = scalar else { return None };
+                serde::Deserialize::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(name)).ok()
             }
         }
     )*};
 }
-
-names! { Preset FailMode RetryTarget OnEarlyFailure Idempotency CallKind }
-
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
-names! { crate::limit::RatioMode }
+pub(crate) use names;

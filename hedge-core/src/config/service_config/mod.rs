@@ -22,10 +22,11 @@ use heapless::Vec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::{Backoff, BackupDelay, CallOptions, ChannelOptions, Idempotency, Timeout, Verdict};
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 use crate::limit::TokenOptions;
-use crate::time::{Duration, text};
+use crate::outcome::Verdict;
+use crate::policy::{Backoff, BackupDelay, CallOptions, ChannelOptions, Idempotency};
+use crate::time::{Duration, Timeout, text};
 pub use codes::StatusCodes;
 pub use document::Document;
 use document::{Codes, Hedging, List, Method, Retry, Throttling};
@@ -40,8 +41,9 @@ use shape::As;
 /// Cost: a lookup compares the names one by one. With room for 16 times 8, 5 KB.
 ///
 /// ```
-/// use hedge_core::policy::service_config::ServiceConfig;
-/// use hedge_core::policy::{ChannelOptions, Verdict};
+/// use hedge_core::config::service_config::ServiceConfig;
+/// use hedge_core::outcome::Verdict;
+/// use hedge_core::policy::ChannelOptions;
 ///
 /// let text = r#"{"methodConfig": [{
 ///     "name": [{"service": "users.Users", "method": "Get"}],
@@ -146,7 +148,7 @@ impl<const NAMES: usize> MethodConfig<'_, NAMES> {
     /// What a status code means for the call (L8).
     ///
     /// `OK` is accepted, a retryable or non-fatal code is retried, and every other is fatal in A6's sense: it ends the call at
-    /// once, hedges are abandoned, and the throttle does not count it ([`End::Fatal`](crate::call::End::Fatal)).
+    /// once, hedges are abandoned, and the throttle does not count it ([`End::Fatal`](crate::outcome::End::Fatal)).
     #[must_use]
     pub fn verdict(&self, code: u8) -> Verdict {
         let again = match &self.policy {

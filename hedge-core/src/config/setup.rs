@@ -1,21 +1,20 @@
 //! Settings that are valid one by one and probably not what was meant together: [`Setup::warnings`].
 
-use super::{
-    Backoff, BackupDelay, ChannelOptions, Idempotency, OnEarlyFailure, Origin, Preset, RetryTarget, Timeout, Warning,
-    Warnings,
-};
+use super::{Origin, Preset, Warning, Warnings};
 use crate::balance::BalancerName;
 use crate::health::IsolationLimit;
 use crate::limit::{BudgetOptions, LimitOptions, LimitWarning, RatioMode, RatioOptions};
-use crate::time::Duration;
+use crate::policy::{Backoff, BackupDelay, ChannelOptions, Idempotency, OnEarlyFailure, RetryTarget};
+use crate::time::{Duration, Timeout};
 
 /// What a channel is to be, as far as its settings can contradict each other.
 ///
 /// Hosts fill it in from their builders; a program that has options alone may ask it too.
 ///
 /// ```
+/// use hedge_core::config::Setup;
 /// use hedge_core::limit::LimitOptions;
-/// use hedge_core::policy::{BackupDelay, ChannelOptions, Setup};
+/// use hedge_core::policy::{BackupDelay, ChannelOptions};
 /// use hedge_core::time::Duration;
 ///
 /// let options = ChannelOptions { backup: BackupDelay::After(Duration::from_secs(1)), ..ChannelOptions::brpc() };

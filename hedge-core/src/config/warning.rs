@@ -12,7 +12,7 @@ use crate::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Origin {
-    /// [`ChannelOptions::backup`](super::ChannelOptions::backup).
+    /// [`ChannelOptions::backup`](crate::policy::ChannelOptions::backup).
     Options,
     /// [`RatioOptions::backup_request_ms`](crate::limit::RatioOptions::backup_request_ms).
     Ratio,

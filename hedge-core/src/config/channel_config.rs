@@ -2,15 +2,14 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::named::{self, fields};
-use super::{
-    Backoff, BackupDelay, ChannelOptions, FailMode, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout,
-};
+use super::Preset;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 use super::{LimitConfig, Setup, Warnings};
+use crate::field::named::{self, fields};
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 use crate::limit::LimitOptions;
-use crate::time::Duration;
+use crate::policy::{Backoff, BackupDelay, ChannelOptions, FailMode, Idempotency, OnEarlyFailure, RetryTarget};
+use crate::time::{Duration, Timeout};
 
 /// A channel as a file describes it: a [`Preset`], brpc's if none is named, and every option that differs.
 ///
@@ -25,7 +24,8 @@ use crate::time::Duration;
 /// constructors. What contradicts something else is a warning: [`ChannelConfig::warnings`].
 ///
 /// ```
-/// use hedge_core::policy::{BackupDelay, ChannelConfig};
+/// use hedge_core::config::ChannelConfig;
+/// use hedge_core::policy::BackupDelay;
 /// use hedge_core::time::Duration;
 ///
 /// let text = r#"{"preset": "trpc", "timeout": "1s", "backup": 20}"#;

@@ -66,9 +66,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrMap<T> {
 }
 
 /// A map that has been found in a field: what is no enum sees it as it is.
-pub(super) struct Map<A> {
-    pub(super) map: A,
-    pub(super) field: &'static str,
+pub(crate) struct Map<A> {
+    pub(crate) map: A,
+    pub(crate) field: &'static str,
 }
 
 impl<'de, A: MapAccess<'de>> Deserializer<'de> for Map<A> {

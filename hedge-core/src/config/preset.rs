@@ -3,10 +3,10 @@
 use core::fmt;
 use core::str::FromStr;
 
-use super::{Backoff, BackupDelay, ChannelOptions, FailMode, Timeout};
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 use crate::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
-use crate::time::Duration;
+#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+use crate::policy::{Backoff, BackupDelay, ChannelOptions, FailMode};
+use crate::time::{Duration, Timeout};
 
 /// The options and the limits that another system has by default, so that a channel that replaces one begins as it was.
 ///
@@ -21,13 +21,14 @@ use crate::time::Duration;
 /// backups together (L3), and what is not idempotent is not sent twice (L15).
 ///
 /// ```
-/// use hedge_core::policy::{BackupDelay, ChannelOptions, Preset};
+/// use hedge_core::config::Preset;
+/// use hedge_core::policy::{BackupDelay, ChannelOptions};
 /// use hedge_core::time::Duration;
 ///
 /// let preset: Preset = "trpc".parse()?;
 /// let backup = BackupDelay::After(Duration::from_millis(10));
 /// let options = ChannelOptions { timeout: Duration::from_secs(1).into(), backup, ..preset.options() };
-/// # Ok::<(), hedge_core::policy::UnknownPreset>(())
+/// # Ok::<(), hedge_core::config::UnknownPreset>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -108,7 +109,7 @@ pub enum Preset {
     /// `burst: 1` in `ratio` such a client sends a backup for one call in 100.
     ///
     /// Finagle's backup delay is the percentile of latencies that leaves `maxExtraLoad` of them above, at least 1 ms; that
-    /// is a policy here, [`AdaptiveDelay`](super::AdaptiveDelay), as an option does not change with latencies. The 2 retries
+    /// is a policy here, [`AdaptiveDelay`](crate::policy::AdaptiveDelay), as an option does not change with latencies. The 2 retries
     /// are those of its `MethodBuilder`; what certainly never left, which Finagle sends again as often as a fifth of the
     /// budget allows, counts among them here, as one number bounds every extra attempt (L3). The budget is paid by calls
     /// that end, not by calls that begin, so that calls that hang pay for nothing (B5).
@@ -250,13 +251,16 @@ impl fmt::Display for UnknownPreset {
 
 impl core::error::Error for UnknownPreset {}
 
+#[cfg(feature = "serde")]
+crate::field::named::names! { Preset }
+
 #[cfg(test)]
 mod tests {
     extern crate std;
     use super::*;
     use std::string::ToString;
 
-    use crate::call::NotHedged;
+    use crate::outcome::NotHedged;
     use crate::policy::RetryTarget;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -356,9 +360,9 @@ mod tests {
     #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
     #[test]
     fn b3_finagles_backups_need_calls_that_completed() {
-        use crate::call::End;
         use crate::limit::Limits;
-        use crate::policy::{BackupPolicy, Denial, Ended};
+        use crate::outcome::{Denial, End};
+        use crate::policy::{BackupPolicy, Ended};
         use crate::time::Instant;
 
         let (limits, now) = (Limits::new(Preset::Finagle.limits()).unwrap(), Instant::from_millis(1));

@@ -5,11 +5,10 @@ use core::fmt;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::limit_patch::NONE;
-use super::named::{Place, Scalar, refuse};
-use super::tagged::Map;
-use super::{BudgetConfig, LimitSetting, RatioConfig, TokenConfig};
-use crate::limit::LimitOptions;
+use super::{BudgetConfig, RatioConfig, TokenConfig};
+use crate::field::named::{Place, Scalar, refuse};
+use crate::field::tagged::Map;
+use crate::limit::{LimitOptions, LimitSetting, NONE};
 
 /// The limits that differ from the preset's.
 ///
@@ -18,7 +17,7 @@ use crate::limit::LimitOptions;
 /// limit's own defaults. `"none"` in place of all limits turns all off (B8).
 ///
 /// ```
-/// use hedge_core::policy::{LimitConfig, Preset};
+/// use hedge_core::config::{LimitConfig, Preset};
 ///
 /// let limits: LimitConfig = serde_json::from_str(r#"{"ratio": {"max_backup_ratio": 0.05}, "budget": "none"}"#)?;
 /// let limits = limits.over(Preset::Finagle.limits());
@@ -136,8 +135,8 @@ mod tests {
     use super::*;
     use std::string::{String, ToString};
 
+    use crate::config::Preset;
     use crate::limit::{BudgetOptions, RatioOptions, TokenOptions};
-    use crate::policy::Preset;
 
     fn read(json: &str) -> Result<LimitConfig, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())

@@ -3,7 +3,7 @@
 use crate::atomic::{AtomicU32, Ordering};
 
 /// Weyl increment of splitmix64: the odd number nearest 2^64 divided by the golden ratio.
-pub(super) const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(crate) const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Where the generators of a channel's calls come from: one seed, and a sequence that gives each call its own stream.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Seeds {
 }
 
 /// splitmix64's finaliser (Steele, Lea, Flood 2014): neighbouring seeds become unrelated ones.
-pub(super) const fn mix(mut z: u64) -> u64 {
+pub(crate) const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)

@@ -1,0 +1,4 @@
+//! How the fields of files are read: errors name the field, its value, and what to write.
+
+pub(crate) mod named;
+pub(crate) mod tagged;

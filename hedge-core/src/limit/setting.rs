@@ -1,0 +1,105 @@
+//! What a file says of a limit that it names: [`LimitSetting`].
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use serde::de::value::EnumAccessDeserializer;
+use serde::de::{EnumAccess, Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::field::named::{Place, Scalar, refuse};
+use crate::field::tagged::Map;
+
+/// What a file says of a limit that it names: that it is off, or what differs from the preset's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum LimitSetting<T> {
+    /// `"none"`: there is no such limit.
+    Off,
+    /// There is one, and this is what differs.
+    On(T),
+}
+
+impl<T: Serialize> Serialize for LimitSetting<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str(NONE),
+            Self::On(patch) => patch.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LimitSetting<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(deserializer, "limit")
+    }
+}
+
+impl<'de, T: Deserialize<'de>> LimitSetting<T> {
+    /// Reads what `field` says, of which null is an error: it could be taken for no limit, and for the preset's.
+    pub(crate) fn read<D: Deserializer<'de>>(deserializer: D, field: &'static str) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OffOrOn { field, of: PhantomData })
+    }
+}
+
+/// Reads a limit that is given as a whole, or `"none"`; null is an error here too.
+pub(crate) fn read_whole<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+    field: &'static str,
+) -> Result<Option<T>, D::Error> {
+    if !deserializer.is_human_readable() {
+        return Option::deserialize(deserializer);
+    }
+    LimitSetting::read(deserializer, field).map(|setting| match setting {
+        LimitSetting::Off => None,
+        LimitSetting::On(limit) => Some(limit),
+    })
+}
+
+/// Writes what [`read_whole`] reads.
+pub(crate) fn write_whole<T: Serialize, S: Serializer>(limit: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match limit {
+        None if serializer.is_human_readable() => serializer.serialize_str(NONE),
+        Some(limit) if serializer.is_human_readable() => limit.serialize(serializer),
+        limit => limit.serialize(serializer),
+    }
+}
+
+/// What stands for no limit.
+pub(crate) const NONE: &str = "none";
+
+struct OffOrOn<T> {
+    field: &'static str,
+    of: PhantomData<T>,
+}
+
+impl<T> OffOrOn<T> {
+    const fn place(&self) -> Place {
+        let wanted = "a map of what differs from the preset, or \"none\" for no such limit";
+        Place { field: self.field, wanted }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OffOrOn<T> {
+    type Value = LimitSetting<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.place().wanted)
+    }
+
+    refuse!(scalars);
+    refuse!(null);
+    refuse!(list);
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<LimitSetting<T>, E> {
+        if text == NONE { Ok(LimitSetting::Off) } else { Err(E::custom(self.place().refusal(&Scalar::Text(text)))) }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitSetting<T>, A::Error> {
+        T::deserialize(Map { map, field: self.field }).map(LimitSetting::On)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tag: A) -> Result<LimitSetting<T>, A::Error> {
+        T::deserialize(EnumAccessDeserializer::new(tag)).map(LimitSetting::On)
+    }
+}

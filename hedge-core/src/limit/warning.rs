@@ -1,0 +1,25 @@
+//! What is valid of a limit's options and probably not meant.
+
+use core::fmt;
+
+/// Options that are valid and probably not what was meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum LimitWarning {
+    /// `update_interval_seconds` is above `window_size_seconds`: the ratio is refreshed more seldom than all that it is
+    /// made of has left the window.
+    IntervalAboveWindow {
+        /// `update_interval_seconds`.
+        interval_s: u32,
+        /// `window_size_seconds`.
+        window_s: u32,
+    },
+}
+
+impl fmt::Display for LimitWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::IntervalAboveWindow { interval_s, window_s } = self;
+        write!(f, "update_interval_seconds {interval_s} is above window_size_seconds {window_s}")
+    }
+}

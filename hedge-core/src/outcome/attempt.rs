@@ -1,0 +1,268 @@
+//! One attempt of a call: [`Attempt`], its [`Kind`] and its [`State`].
+
+use core::fmt;
+
+use super::{Code, Verdict};
+use crate::id::{AddressKey, ServerId};
+use crate::time::Duration;
+
+/// Why an attempt was started.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Kind {
+    /// Every call's first.
+    #[default]
+    First,
+    /// After a failure.
+    Retry,
+    /// Because no answer had come in time.
+    Backup,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First => "first",
+            Self::Retry => "retry",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum State {
+    /// No result yet.
+    #[default]
+    InFlight,
+    /// Finished, with this verdict.
+    Finished(Verdict),
+    /// The call ended without it.
+    Abandoned,
+}
+
+/// One attempt of a call. 20 bytes.
+///
+/// Its start is kept for up to 12 days into the call. What it takes is kept to a microsecond for up to 35 minutes, and to 1.024
+/// milliseconds for up to 25 days. What is longer stays at the longest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    // Server and address stand apart, or both would be copied as one word from a pick that was written as two.
+    server: ServerId,
+    /// The low 32 bits of the microseconds from the call's start to the attempt's.
+    started: u32,
+    address: AddressKey,
+    took: Took,
+    code: Code,
+    /// The next 8 bits of the start.
+    started_high: u8,
+    is: Is,
+}
+
+/// How long an attempt took: microseconds below 2^31, and else units of 1,024 of them with the highest bit set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Took(u32);
+
+impl Took {
+    const LONG: u32 = 1 << 31;
+
+    #[expect(clippy::cast_possible_truncation, reason = "each is below 2^31 where it is cast")]
+    const fn new(took: Duration) -> Self {
+        let micros = took.as_micros();
+        let units = micros >> 10;
+        Self(if micros < Self::LONG as u64 {
+            micros as u32
+        } else if units < Self::LONG as u64 {
+            units as u32 | Self::LONG
+        } else {
+            u32::MAX
+        })
+    }
+
+    const fn get(self) -> Duration {
+        let value = (self.0 & !Self::LONG) as u64;
+        Duration::from_micros(if self.0 < Self::LONG { value } else { value << 10 })
+    }
+}
+
+/// A [`Kind`] (bits 4 and 5) and a [`State`] (bits 0 to 2) in one byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Is(u8);
+
+impl Is {
+    const IN_FLIGHT: u8 = 0;
+    const ABANDONED: u8 = 1;
+    const ACCEPT: u8 = 2;
+    const RETRY: u8 = 3;
+    const WAIT: u8 = 4;
+    const FATAL: u8 = 5;
+    const STATE: u8 = 0b111;
+    const KIND: u8 = 4;
+
+    const fn new(kind: Kind) -> Self {
+        Self((kind as u8) << Self::KIND)
+    }
+
+    const fn with(self, state: State) -> Self {
+        let state = match state {
+            State::InFlight => Self::IN_FLIGHT,
+            State::Abandoned => Self::ABANDONED,
+            State::Finished(Verdict::Accept) => Self::ACCEPT,
+            State::Finished(Verdict::Retry) => Self::RETRY,
+            State::Finished(Verdict::Wait) => Self::WAIT,
+            State::Finished(Verdict::Fatal) => Self::FATAL,
+        };
+        Self(self.0 & !Self::STATE | state)
+    }
+
+    const fn state(self) -> State {
+        match self.0 & Self::STATE {
+            Self::IN_FLIGHT => State::InFlight,
+            Self::ABANDONED => State::Abandoned,
+            Self::ACCEPT => State::Finished(Verdict::Accept),
+            Self::RETRY => State::Finished(Verdict::Retry),
+            Self::WAIT => State::Finished(Verdict::Wait),
+            _ => State::Finished(Verdict::Fatal),
+        }
+    }
+
+    const fn kind(self) -> Kind {
+        match self.0 >> Self::KIND {
+            0 => Kind::First,
+            1 => Kind::Retry,
+            _ => Kind::Backup,
+        }
+    }
+
+    const fn in_flight(self) -> bool {
+        self.0 & Self::STATE == Self::IN_FLIGHT
+    }
+}
+
+/// The longest time from a call's start to an attempt's: 40 bits of microseconds.
+const LATEST: u64 = (1 << 40) - 1;
+
+impl Attempt {
+    #[expect(clippy::cast_possible_truncation, reason = "the two parts of 40 bits")]
+    pub(crate) fn start(offset: Duration, server: ServerId, address: AddressKey, kind: Kind) -> Self {
+        let offset = Self::kept(offset).as_micros();
+        let (started, started_high) = (offset as u32, (offset >> 32) as u8);
+        Self { started, started_high, took: Took(0), server, address, code: Code::NONE, is: Is::new(kind) }
+    }
+
+    /// A start as an attempt keeps it.
+    pub(crate) fn kept(offset: Duration) -> Duration {
+        offset.min(Duration::from_micros(LATEST))
+    }
+
+    /// Ends an attempt in flight; answers how long it took.
+    pub(crate) fn end(&mut self, offset: Duration, state: State, code: Code) -> Duration {
+        let took = offset - self.started();
+        self.took = Took::new(took);
+        self.is = self.is.with(state);
+        self.code = code;
+        took
+    }
+
+    /// The server that it went to.
+    #[must_use]
+    pub const fn server(&self) -> ServerId {
+        self.server
+    }
+
+    /// The server's address, for comparing.
+    #[must_use]
+    pub const fn address(&self) -> AddressKey {
+        self.address
+    }
+
+    /// Why it was started.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.is.kind()
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.is.state()
+    }
+
+    /// Whether its server is at work on it, as far as the call knows.
+    #[must_use]
+    pub const fn in_flight(&self) -> bool {
+        self.is.in_flight()
+    }
+
+    /// Why it failed; [`Code::NONE`] while it has not.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// From the call's start to the attempt's start.
+    #[must_use]
+    pub const fn started(&self) -> Duration {
+        Duration::from_micros(self.started as u64 | (self.started_high as u64) << 32)
+    }
+
+    /// From the call's start to the attempt's end; `None` in flight.
+    #[must_use]
+    pub const fn ended(&self) -> Option<Duration> {
+        if self.in_flight() {
+            return None;
+        }
+        Some(Duration::from_micros(self.started().as_micros() + self.took.get().as_micros()))
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("kind", &self.kind())
+            .field("server", &self.server())
+            .field("address", &self.address())
+            .field("started", &self.started())
+            .field("ended", &self.ended())
+            .field("state", &self.state())
+            .field("code", &self.code())
+            .finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Attempt {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "Attempt {{ kind: {}, server: {}, address: {}, started: {}, ended: {}, state: {}, code: {} }}",
+            self.kind(),
+            self.server(),
+            self.address(),
+            self.started(),
+            self.ended(),
+            self.state(),
+            self.code(),
+        );
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Attempt {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        let mut attempt = serializer.serialize_struct("Attempt", 7)?;
+        attempt.serialize_field("kind", &self.kind())?;
+        attempt.serialize_field("server", &self.server)?;
+        attempt.serialize_field("address", &self.address)?;
+        attempt.serialize_field("started_us", &self.started().as_micros())?;
+        attempt.serialize_field("ended_us", &self.ended().map(Duration::as_micros))?;
+        attempt.serialize_field("state", &self.state())?;
+        attempt.serialize_field("code", &self.code)?;
+        attempt.end()
+    }
+}

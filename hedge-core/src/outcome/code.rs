@@ -1,0 +1,169 @@
+//! Why an attempt failed: [`Code`] and [`ErrorKind`].
+
+use core::fmt;
+
+use super::Verdict;
+
+/// Why an attempt failed, as a report keeps it: 0 is "not said", 1 to 99 are [`ErrorKind`]s, 100 to 999 HTTP statuses,
+/// and the rest is the user's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+pub struct Code(pub u16);
+
+impl Code {
+    /// Not said.
+    pub const NONE: Self = Self(0);
+
+    /// Whether it is the code of a kind that says nothing of the server.
+    pub(super) const fn is_local(self) -> bool {
+        const LOCAL: u16 = ErrorKind::Local as u16;
+        const GONE: u16 = ErrorKind::ServerGone as u16;
+        const BODY: u16 = ErrorKind::RequestBody as u16;
+        matches!(self.0, LOCAL | GONE | BODY)
+    }
+
+    /// Whether it is the code of a connection that could not be made.
+    pub(super) const fn is_of_connecting(self) -> bool {
+        const REFUSED: u16 = ErrorKind::Refused as u16;
+        const TIMEOUT: u16 = ErrorKind::ConnectTimeout as u16;
+        matches!(self.0, REFUSED | TIMEOUT)
+    }
+}
+
+impl Code {
+    fn kind(self) -> Option<ErrorKind> {
+        ErrorKind::ALL.iter().copied().find(|kind| Self::from(*kind) == self)
+    }
+}
+
+impl From<ErrorKind> for Code {
+    fn from(kind: ErrorKind) -> Self {
+        Self(kind as u16)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind() {
+            Some(kind) => kind.fmt(f),
+            None if *self == Self::NONE => f.write_str("not said"),
+            None if (100..1000).contains(&self.0) => write!(f, "status {}", self.0),
+            None => write!(f, "code {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Code {
+    /// As `Display`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Code {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self.kind() {
+            Some(kind) => defmt::write!(f, "{}", kind),
+            None if *self == Self::NONE => defmt::write!(f, "not said"),
+            None if (100..1000).contains(&self.0) => defmt::write!(f, "status {=u16}", self.0),
+            None => defmt::write!(f, "code {=u16}", self.0),
+        }
+    }
+}
+
+macro_rules! error_kinds {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $verdict:ident, $text:literal;)*) => {
+        /// What kind of failure an attempt met, in the terms of the default retry policy (R1).
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        #[non_exhaustive]
+        pub enum ErrorKind {
+            $($(#[$doc])* $name = $code,)*
+        }
+
+        impl ErrorKind {
+            /// Every kind, in the order of the codes.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// What the default retry policy says of it.
+            #[must_use]
+            pub const fn verdict(self) -> Verdict {
+                match self {
+                    $(Self::$name => Verdict::$verdict,)*
+                }
+            }
+        }
+
+        impl fmt::Display for ErrorKind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$name => $text,)*
+                })
+            }
+        }
+    };
+}
+
+error_kinds! {
+    /// The connection was refused or could not be made. Retried.
+    Refused = 1, Retry, "connection refused";
+    /// The connection was not made in time. Retried.
+    ConnectTimeout = 2, Retry, "connect timeout";
+    /// The connection broke before the whole answer was there. Retried.
+    Broken = 3, Retry, "connection broken";
+    /// The server reset the connection. Retried.
+    Reset = 4, Retry, "connection reset";
+    /// The server said that it is logging off. Retried.
+    LoggingOff = 5, Retry, "server is logging off";
+    /// The server said that it is over its limit. Retried.
+    OverLimit = 6, Retry, "server over its limit";
+    /// Too much is waiting to be written to this server. Retried.
+    Overcrowded = 7, Retry, "socket overcrowded";
+    /// The server that the balancer chose is gone from the list. Retried.
+    ServerGone = 8, Retry, "server gone from the list";
+    /// The transport's own view of the call's deadline. Never retried, whatever a policy says.
+    Deadline = 9, Wait, "deadline";
+    /// The server failed inside. Not worth another attempt.
+    Internal = 10, Wait, "internal error";
+    /// The answer is larger than the caller takes. Not worth another attempt.
+    TooLarge = 11, Wait, "answer over the limit";
+    /// The answer does not follow the protocol. Not worth another attempt.
+    Protocol = 12, Wait, "protocol error";
+    /// No server will accept this request: malformed, or not what the transport can send.
+    BadRequest = 13, Fatal, "bad request";
+    /// No server will accept this request from this client.
+    Unauthorized = 14, Fatal, "unauthorized";
+    /// It failed at this client before anything left: no descriptor or port was free, or the server's name has no address.
+    /// Retried; the server is not to blame.
+    Local = 15, Retry, "failed at this client";
+    /// The caller's own request body failed, or is not as long as it was announced. The server is not to blame.
+    RequestBody = 16, Fatal, "request body failed";
+}
+
+impl ErrorKind {
+    /// Whether a failure of this kind means that the request certainly never left this client (T4).
+    #[must_use]
+    pub const fn never_left(self) -> bool {
+        matches!(self, Self::Refused | Self::ConnectTimeout | Self::ServerGone | Self::Local)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn codes_name_what_they_can() {
+        assert_eq!(Code::from(ErrorKind::Refused).to_string(), "connection refused");
+        assert_eq!(Code(503).to_string(), "status 503");
+        assert_eq!(Code(4000).to_string(), "code 4000");
+        assert_eq!(Code::NONE.to_string(), "not said");
+        for code in [Code::from(ErrorKind::Refused), Code(503), Code(4000), Code::NONE] {
+            assert_eq!(std::format!("{code:?}"), code.to_string());
+        }
+    }
+}

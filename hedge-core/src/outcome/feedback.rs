@@ -1,0 +1,82 @@
+//! How an attempt at a server went, for balancers and breakers: [`Finished`] and [`Feedback`].
+
+use super::Code;
+use crate::id::{AttemptId, ServerId};
+use crate::time::{Duration, Instant, Timeout};
+
+/// How an attempt went, for the balancer (S7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Feedback {
+    /// The server answered: `Accept`, or a `Fatal`, which is not the server's fault.
+    Success {
+        /// From the attempt's start to its end.
+        latency: Duration,
+    },
+    /// `Retry` or `Wait`; or the call's deadline, of an attempt that had enough time for an answer (L13).
+    Failure {
+        /// From the attempt's start to its end.
+        latency: Duration,
+    },
+    /// Neither a success nor a failure (L13): its age is only a lower bound of a latency.
+    Abandoned {
+        /// From the attempt's start to the moment the call stopped waiting for it.
+        age: Duration,
+    },
+    /// It failed at this client or by its caller's fault: it says nothing of the server (S7).
+    Local {
+        /// From the attempt's start to its end.
+        age: Duration,
+    },
+}
+
+impl Feedback {
+    /// From the attempt's start to its end, whichever that was.
+    #[must_use]
+    pub const fn took(self) -> Duration {
+        match self {
+            Self::Success { latency: took }
+            | Self::Failure { latency: took }
+            | Self::Abandoned { age: took }
+            | Self::Local { age: took } => took,
+        }
+    }
+}
+
+/// An attempt at a server, as its host and balancer see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Sent {
+    /// The server.
+    pub server: ServerId,
+    /// When it was sent, as [`Host::commit`](crate::call::Host::commit) was told.
+    pub at: Instant,
+    /// Its number in its call: so many attempts were before it.
+    pub attempt: AttemptId,
+    /// How many attempts may follow the call's first.
+    pub max_retry: u8,
+    /// The call's timeout.
+    pub timeout: Timeout,
+}
+
+impl Sent {
+    /// That it is over.
+    #[must_use]
+    pub const fn finished(self, now: Instant, feedback: Feedback, code: Code) -> Finished {
+        Finished { sent: self, now, feedback, code }
+    }
+}
+
+/// An attempt that is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Finished {
+    /// The attempt.
+    pub sent: Sent,
+    /// When it ended.
+    pub now: Instant,
+    /// How it went.
+    pub feedback: Feedback,
+    /// Why it failed; [`Code::NONE`] if it did not.
+    pub code: Code,
+}

@@ -1,0 +1,17 @@
+//! The words for what becomes of attempts and calls, which every other room speaks of.
+
+mod attempt;
+mod code;
+mod denial;
+mod end;
+mod feedback;
+mod not_hedged;
+mod verdict;
+
+pub use attempt::{Attempt, Kind, State};
+pub use code::{Code, ErrorKind};
+pub use denial::{Denial, Extra};
+pub use end::End;
+pub use feedback::{Feedback, Finished, Sent};
+pub use not_hedged::NotHedged;
+pub use verdict::{Judgement, Pushback, Verdict};

@@ -1,0 +1,52 @@
+//! Times in the fields of files.
+
+use core::fmt;
+
+use super::{Duration, Timeout, text};
+use crate::field::named::{FromScalar, Scalar};
+
+/// The duration of a number of milliseconds or of text with a unit.
+pub(crate) fn duration(scalar: &Scalar<'_>) -> Option<Duration> {
+    match *scalar {
+        Scalar::Integer(millis) => u64::try_from(millis).ok()?.checked_mul(1_000).map(Duration::from_micros),
+        Scalar::Float(millis) => text::of_millis(millis).filter(|_| text::is_meant_in_millis(millis)),
+        Scalar::Text(value) => text::parse(value),
+        Scalar::Bool(_) => None,
+    }
+}
+
+/// What is said of numbers that are no duration, and could be one with a unit.
+pub(crate) fn unit_is_missing(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match *scalar {
+        Scalar::Float(number) => text::fraction_hint(number, f),
+        Scalar::Text(value) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
+            write!(f, "; write \"{value}ms\" for milliseconds")
+        }
+        _ => Ok(()),
+    }
+}
+
+impl FromScalar for Duration {
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+        duration(scalar)
+    }
+
+    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        unit_is_missing(scalar, f)
+    }
+}
+
+impl FromScalar for Timeout {
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+        match *scalar {
+            Scalar::Text(Timeout::NEVER) => Some(Self::Never),
+            // Who writes 1.5 for a time limit means seconds.
+            Scalar::Float(millis) if millis % 1.0 != 0.0 => None,
+            _ => duration(scalar).filter(|limit| *limit > Duration::ZERO).map(Self::After),
+        }
+    }
+
+    fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        unit_is_missing(scalar, f)
+    }
+}
