@@ -1,3 +1,4 @@
+//! Finds out about the target's atomics once, for all of the crate: whether there are words of 64 bits (`has_atomic_64`).
 //! Stops a build for a target that lacks compare-and-swap and was not given it: one error that names the fix, instead of one
 //! for each line that needs it.
 
@@ -5,10 +6,15 @@ use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(has_atomic_64)");
     // Absent where a target has no atomics at all.
     let atomics = env::var("CARGO_CFG_TARGET_HAS_ATOMIC").unwrap_or_default();
+    let has = |wanted| atomics.split(',').any(|width| width == wanted);
     let given = env::var_os("CARGO_FEATURE_PORTABLE_ATOMIC").is_some();
-    if !given && !atomics.split(',').any(|width| width == "32") {
+    if given || has("64") {
+        println!("cargo::rustc-cfg=has_atomic_64");
+    }
+    if !given && !has("32") {
         println!(
             "cargo::error={} has no compare-and-swap. Turn on the feature `critical-section` of hedge-core (of \
              hedge-embassy, if that is what the program uses), which uses the program's critical sections. If the chip has \

@@ -14,7 +14,7 @@ use crate::call::{Call, Host};
 use crate::cluster::{Cluster, ClusterError, Server};
 use crate::health::{Breaker, Health, NoBreaker, ServerHealth};
 use crate::id::ServerId;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 use crate::limit::Limits;
 use crate::outcome::{Denial, Finished};
 use crate::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, Ended};
@@ -23,11 +23,11 @@ use crate::time::Instant;
 use list::View;
 
 /// The policy of a channel that was given none: the safe limits (B8).
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub type DefaultPolicy = Limits;
 /// The policy of a channel that was given none. Limits need 64-bit atomics, which this target has by way of the feature
 /// `portable-atomic` only; without them there is [`Channel::with_policy`].
-#[cfg(not(any(target_has_atomic = "64", feature = "portable-atomic")))]
+#[cfg(not(has_atomic_64))]
 pub type DefaultPolicy = crate::policy::NoPolicy;
 
 /// Which servers are let into a list.
@@ -58,7 +58,7 @@ pub struct Channel<A, B: Balancer, P = DefaultPolicy, T = &'static str, const N:
     filter: Option<Filter<A, T>>,
 }
 
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 impl<A, B: Balancer, T, const N: usize> Channel<A, B, Limits, T, N> {
     /// A channel without servers, under the safe limits (B8): it sends backups for at most a tenth of its calls, and retries
     /// and backups draw on a budget. `seed` is where all its chance comes from.

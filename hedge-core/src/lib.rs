@@ -18,13 +18,13 @@ mod field;
 pub mod health;
 pub mod id;
 pub mod latency;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub mod limit;
 pub mod outcome;
 pub mod policy;
 pub mod random;
 pub mod time;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub mod window;
 
 #[cfg(doc)]

@@ -1,7 +1,7 @@
 //! Limits under random events, each grant checked by counting everything: on one thread, and on four that share a clock.
 //!
 //! 10,000,000 events in a release build, fewer in a debug one.
-#![cfg(target_has_atomic = "64")]
+#![cfg(has_atomic_64)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
 //! Time may be counted from any origin: from when a clock started, from 1970, and from where a word that keeps it comes round.
-#![cfg(target_has_atomic = "64")]
+#![cfg(has_atomic_64)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use hedge_core::balance::RoundRobin;

@@ -1,6 +1,6 @@
 //! How much a ratio grants, as tables: of what may be granted in a steady state, and beyond the ratio by how often a client
 //! calls.
-#![cfg(target_has_atomic = "64")]
+#![cfg(has_atomic_64)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(
     clippy::cast_possible_truncation,

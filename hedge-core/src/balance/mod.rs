@@ -12,23 +12,23 @@
 //!
 #![doc = include_str!("../../BALANCERS.md")]
 
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod any;
 mod consistent;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod decay;
 mod error;
 pub mod hash;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub mod la;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod name;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod only;
 mod order;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub mod p2c;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub mod prequal;
 mod probe;
 mod random;
@@ -37,23 +37,23 @@ mod room;
 mod rr;
 mod select;
 mod selection;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod stamped;
 #[cfg(test)]
 mod testing;
 mod weight;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod weights;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod wr;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod wrr;
 
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub use any::{AnyBalancer, AnyStats, AnyTicket};
 pub use consistent::Consistent;
 pub use error::ArrangeError;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub use name::{BalancerError, BalancerName, Word};
 pub use order::{InTurn, Order};
 pub use probe::ProbeAnswer;
@@ -66,11 +66,11 @@ pub use select::{Along, Look, select};
 pub(crate) use select::{first_choice, further_choice};
 pub use selection::{NoServer, Pick, Selection};
 pub use weight::{Tag, Weighing, WeightError, weight_of_tag};
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub use weights::Weights;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub use wr::WeightedRandom;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub use wrr::{Step, Steps, WeightedRoundRobin};
 
 use core::fmt;

@@ -4,7 +4,7 @@ use core::fmt;
 use core::ops::Deref;
 
 use super::ArrangeError;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 use super::la::LaNode;
 use super::ring::{self, RingStorage};
 
@@ -15,7 +15,7 @@ pub trait Room: Copy + fmt::Debug + 'static {
     /// For the points of a ring.
     type Points: RingStorage + Clone + fmt::Debug;
     /// For the places of a tree.
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     type Nodes: Row<LaNode> + Clone + fmt::Debug;
     /// For what only some balancers need, so that it does not weigh on the others where it can be elsewhere.
     type Own<T: fmt::Debug>: Deref<Target = T> + From<T> + fmt::Debug;
@@ -40,7 +40,7 @@ pub enum Fixed<const SERVERS: usize, const POINTS: usize = 0> {}
 impl<const SERVERS: usize, const POINTS: usize> Room for Fixed<SERVERS, POINTS> {
     type Weights = heapless::Vec<u32, SERVERS>;
     type Points = ring::Fixed<POINTS>;
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     type Nodes = heapless::Vec<LaNode, SERVERS>;
     type Own<T: fmt::Debug> = Inline<T>;
 }
@@ -86,7 +86,7 @@ pub enum Heap {}
 impl Room for Heap {
     type Weights = alloc::vec::Vec<u32>;
     type Points = ring::Heap;
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     type Nodes = alloc::vec::Vec<LaNode>;
     type Own<T: fmt::Debug> = alloc::boxed::Box<T>;
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Preset;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 use super::{LimitConfig, Setup, Warnings};
 use crate::field::named::{self, fields};
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 use crate::limit::LimitOptions;
 use crate::policy::{Backoff, BackupDelay, ChannelOptions, FailMode, Idempotency, OnEarlyFailure, RetryTarget};
 use crate::time::{Duration, Timeout};
@@ -83,7 +83,7 @@ pub struct ChannelConfig {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "idempotency")]
     pub idempotency: Option<Idempotency>,
     /// The limits that differ: those that are named, or `"none"`. Absent: the preset's. Null is an error.
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     #[serde(skip_serializing_if = "LimitConfig::is_empty")]
     pub limits: LimitConfig,
 }
@@ -114,14 +114,14 @@ impl ChannelConfig {
     }
 
     /// The preset's limits with what differs: never none unless the file says so (B8).
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     #[must_use]
     pub fn limits(&self) -> LimitOptions {
         self.limits.over(self.preset.limits())
     }
 
     /// What contradicts something else or does nothing, as far as a file can say; builders know more.
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     #[must_use]
     pub fn warnings(&self) -> Warnings {
         Setup::new(&self.options(), &self.limits()).warnings()
@@ -405,7 +405,7 @@ mod tests {
         }
     }
 
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     #[test]
     fn b8_only_a_file_that_says_so_has_no_limit() {
         let limits = |json: &str| read(json).map(|config| config.limits());

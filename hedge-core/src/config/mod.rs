@@ -2,26 +2,26 @@
 
 #[cfg(feature = "serde")]
 mod channel_config;
-#[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
+#[cfg(all(feature = "serde", has_atomic_64))]
 mod limit_config;
-#[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
+#[cfg(all(feature = "serde", has_atomic_64))]
 mod limit_patch;
 mod preset;
 #[cfg(feature = "serde")]
 pub mod service_config;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod setup;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod warning;
 
 #[cfg(feature = "serde")]
 pub use channel_config::ChannelConfig;
-#[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
+#[cfg(all(feature = "serde", has_atomic_64))]
 pub use limit_config::LimitConfig;
-#[cfg(all(feature = "serde", any(target_has_atomic = "64", feature = "portable-atomic")))]
+#[cfg(all(feature = "serde", has_atomic_64))]
 pub use limit_patch::{BudgetConfig, RatioConfig, TokenConfig};
 pub use preset::{Preset, UnknownPreset};
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub use setup::Setup;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub use warning::{Origin, Warning, Warnings};

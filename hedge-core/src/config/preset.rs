@@ -4,7 +4,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 use crate::policy::{Backoff, BackupDelay, ChannelOptions, FailMode};
 use crate::time::{Duration, Timeout};
 
@@ -176,7 +176,7 @@ impl Preset {
     }
 
     /// What it limits extra attempts to. A system that has no limits is given [`LimitOptions::SAFE`] (B8).
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     #[must_use]
     pub const fn limits(self) -> LimitOptions {
         match self {
@@ -209,7 +209,7 @@ const RPCX_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
 const GRPC_CONNECT: Timeout = Timeout::After(Duration::from_secs(20));
 const FINAGLE_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
 /// A6's example.
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub(super) const GRPC_TOKENS: TokenOptions = TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 };
 
 /// What systems that wait for ever begin with.
@@ -308,7 +308,7 @@ mod tests {
         }
     }
 
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     #[test]
     fn b8_every_preset_has_the_limits_that_it_documents() {
         let safe = LimitOptions {
@@ -357,7 +357,7 @@ mod tests {
         }
     }
 
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     #[test]
     fn b3_finagles_backups_need_calls_that_completed() {
         use crate::limit::Limits;

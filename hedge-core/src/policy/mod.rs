@@ -12,7 +12,7 @@ mod error;
 mod options;
 mod retry;
 mod sample;
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 mod shadow;
 
 pub use adaptive::{AdaptiveDelay, AdaptiveError, AdaptiveOptions, Target};
@@ -24,5 +24,5 @@ pub use options::{
     CallKind, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency, OnEarlyFailure, RetryTarget,
 };
 pub use retry::{AttemptError, DefaultRetryPolicy, RetryPolicy};
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 pub use shadow::{Shadow, ShadowCount};

@@ -383,7 +383,7 @@ pub enum ConfigError {
     /// The backoff's bounds contradict each other.
     Backoff(BackoffError),
     /// A limit cannot have such an option.
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     Limit(LimitError),
 }
 
@@ -421,13 +421,13 @@ impl fmt::Display for ConfigError {
             Self::NoTime { field } => write!(f, "{field} 0: must be above 0; for no limit, write never"),
             Self::NoRequestCode => f.write_str("request_code: missing; the load balancer hashes it"),
             Self::Backoff(error) => error.fmt(f),
-            #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+            #[cfg(has_atomic_64)]
             Self::Limit(error) => error.fmt(f),
         }
     }
 }
 
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 impl From<LimitError> for ConfigError {
     fn from(error: LimitError) -> Self {
         Self::Limit(error)

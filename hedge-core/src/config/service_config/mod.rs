@@ -22,7 +22,7 @@ use heapless::Vec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 use crate::limit::TokenOptions;
 use crate::outcome::Verdict;
 use crate::policy::{Backoff, BackupDelay, CallOptions, ChannelOptions, Idempotency};
@@ -75,7 +75,7 @@ impl<'a, const METHODS: usize, const NAMES: usize> ServiceConfig<'a, METHODS, NA
     }
 
     /// `retryThrottling`: the bucket that all methods share.
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     #[must_use]
     pub fn throttling(&self) -> Option<TokenOptions> {
         self.throttle.map(|Throttle { max_tokens, token_ratio }| TokenOptions::Grpc { max_tokens, token_ratio })

@@ -77,7 +77,7 @@ fn the_examples_of_a6_are_read() {
     assert_eq!(hedged.channel_options(&base), expected);
 
     assert!(config.method("c.C", "Get").is_none());
-    #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+    #[cfg(has_atomic_64)]
     assert_eq!(config.throttling(), Some(TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 }));
 }
 
@@ -362,7 +362,7 @@ fn l8_a_listed_code_is_retried_and_every_other_is_fatal() {
     }
 }
 
-#[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
+#[cfg(has_atomic_64)]
 #[test]
 fn b4_a_throttle_that_is_read_is_one_that_can_be_made() {
     use crate::limit::TokenBucket;
