@@ -8,8 +8,8 @@ use crate::balance::Seeds;
 use crate::policy::{BackupDelay, ChannelOptions, Code, Denial, Ended, Idempotency, Timeout};
 use crate::time::{Duration, Instant};
 
-/// A server of a cluster: a slot and which of the servers that have lived in it (L20). A removed server's id never means
-/// another server, until 65,536 servers have passed through its slot.
+/// The id of a server in a cluster: its slot, and a generation that tells apart the servers that have had this slot
+/// (L20). The id of a removed server means no other server until 65,536 servers have had its slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(from = "Parts", into = "Parts"))]
 pub struct ServerId(u32);
@@ -18,7 +18,7 @@ impl ServerId {
     /// The id of the `generation`-th server in `slot`.
     #[must_use]
     pub const fn new(slot: u16, generation: u16) -> Self {
-        // In one word: it is passed around more often than it is taken apart.
+        // Packed in one word: an id is passed around more often than it is taken apart.
         Self((slot as u32) << 16 | generation as u32)
     }
 
@@ -28,7 +28,7 @@ impl ServerId {
         (self.0 >> 16) as u16
     }
 
-    /// Which of the servers that have lived in the slot.
+    /// The generation: it counts the servers that have had the slot.
     #[must_use]
     pub const fn generation(self) -> u16 {
         (self.0 & 0xFFFF) as u16
@@ -48,7 +48,7 @@ impl defmt::Format for ServerId {
     }
 }
 
-/// A [`ServerId`] as it is written out.
+/// A [`ServerId`] as serde writes it.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename = "ServerId")]
@@ -77,7 +77,7 @@ impl fmt::Display for ServerId {
     }
 }
 
-/// Which address a server has, as a number: equal for servers that differ only in their tag. "Another server" means
+/// A server's address as a number. Servers that differ only in their tag have equal keys. "Another server" means
 /// another address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
@@ -85,8 +85,8 @@ impl fmt::Display for ServerId {
 pub struct AddressKey(pub u32);
 
 impl AddressKey {
-    /// The key that an address asks for: the same whenever it comes back. Whoever keeps the list gives the next free one
-    /// where another address of the list has it.
+    /// The key that an address should have, a hash: the same whenever the address comes back. If another address of the
+    /// list has that key, the list takes the next free one.
     #[must_use]
     pub fn of(address: &impl Hash) -> Self {
         let mut hasher = Fnv(0x811C_9DC5);
@@ -116,25 +116,25 @@ impl Hasher for Fnv {
     }
 }
 
-/// What a call looks for.
+/// What a call searches for.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection<'a> {
     /// The call's attempts so far, in the order of their starts.
     pub tried: &'a [Attempt],
-    /// This very server and no other, even if it is isolated.
+    /// Only this server, even if it is isolated.
     pub same: Option<ServerId>,
-    /// An address that is still working on the call may be used too, after all others.
+    /// Whether an address that is still working on the call may be used, after all others.
     pub working_too: bool,
     /// The servers to choose from, in this order, instead of the balancer (S8).
     pub servers: Option<&'a [ServerId]>,
     /// The request's key for balancers that hash.
     pub request_code: Option<u32>,
-    /// When.
+    /// The present instant.
     pub now: Instant,
 }
 
 impl Selection<'_> {
-    /// Whether it is for a call's first attempt, at a server that the balancer chooses.
+    /// Whether the balancer chooses the server of a call's first attempt.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.tried.is_empty() && self.by_balancer()
@@ -147,14 +147,14 @@ impl Selection<'_> {
     }
 }
 
-/// A server that was looked at and not yet committed to.
+/// A server that a search has found and that is not committed to yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pick<T> {
     /// The server.
     pub server: ServerId,
     /// Its address.
     pub address: AddressKey,
-    /// What the balancer needs to commit it; `None` where it was not the balancer's choice.
+    /// What the balancer needs to commit it; `None` if the balancer did not choose it.
     pub ticket: Option<T>,
 }
 
@@ -164,7 +164,7 @@ pub struct Pick<T> {
 pub enum NoServer {
     /// The list is empty.
     Empty,
-    /// There are servers, and none is usable.
+    /// There are servers, but none is usable.
     AllDown,
     /// Every usable server is at work on this call already.
     AllBusy,
@@ -181,7 +181,7 @@ pub enum Feedback {
         /// From the attempt's start to its end.
         latency: Duration,
     },
-    /// `Retry` or `Wait`; or the call's deadline, of an attempt that had enough time for an answer (L13).
+    /// The verdict was `Retry` or `Wait`, or the call's deadline passed and the attempt had had enough time (L13).
     Failure {
         /// From the attempt's start to its end.
         latency: Duration,
@@ -199,7 +199,7 @@ pub enum Feedback {
 }
 
 impl Feedback {
-    /// From the attempt's start to its end, whichever that was.
+    /// The time from the attempt's start to its end, however it ended.
     #[must_use]
     pub const fn took(self) -> Duration {
         match self {
@@ -219,7 +219,7 @@ pub struct Sent {
     pub server: ServerId,
     /// When it was sent, as [`Host::commit`] was told.
     pub at: Instant,
-    /// Its number in its call: so many attempts were before it.
+    /// Its number in its call, which is the number of attempts before it.
     pub attempt: AttemptId,
     /// How many attempts may follow the call's first.
     pub max_retry: u8,
@@ -228,7 +228,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// That it is over.
+    /// The same attempt, which ended at `now`.
     #[must_use]
     pub const fn finished(self, now: Instant, feedback: Feedback, code: Code) -> Finished {
         Finished { sent: self, now, feedback, code }
@@ -253,13 +253,14 @@ pub struct Finished {
 ///
 /// Shared by reference: every method takes `&self`. [`Channel`](crate::channel::Channel) is one; adapters bring others.
 pub trait Host {
-    /// What the balancer wants to be told again of a server that it chose.
+    /// The balancer's note about a server that it chose; the balancer gets it back at the commit.
     type Ticket: Copy;
 
     /// The options that a call inherits.
     fn options(&self) -> &ChannelOptions;
 
-    /// Whether the requests of calls that do not say may be sent twice (L15): for hosts of one call, who know its request.
+    /// Whether a request may be sent twice if its call does not say (L15). A host of a single call knows its request
+    /// and may answer by that.
     fn idempotency(&self) -> Idempotency {
         self.options().idempotency
     }
@@ -270,7 +271,7 @@ pub trait Host {
     /// How many different addresses the list holds, usable or not (L4).
     fn addresses(&self) -> usize;
 
-    /// Looks for a server, changing nothing. `random` draws from the call's own generator.
+    /// Searches for a server without committing to it. `random` draws from the call's own generator.
     ///
     /// # Errors
     /// Why there is none.
@@ -281,31 +282,32 @@ pub trait Host {
         false
     }
 
-    /// Commits to a pick: the balancer moves on, the server counts one attempt more in flight, sent `now`. False, with
-    /// nothing changed, if another call took the balancer's turn, or the server's, since the look and `insist` is false.
+    /// Commits to a pick: the balancer moves on, and the server counts one more attempt in flight, sent `now`. Returns
+    /// false and changes nothing if `insist` is false and another call has taken the balancer's turn, or the server's
+    /// probe, since the look.
     ///
-    /// A pick whose server has gone since the look is committed to nothing; the attempt will then fail as the transport
-    /// finds no address for it.
+    /// If the server has gone since the look, nothing is committed, and the answer is true. The attempt then fails,
+    /// since the driver finds no address for it.
     fn commit(&self, pick: &Pick<Self::Ticket>, now: Instant, insist: bool) -> bool;
 
-    /// An attempt is over: the server counts one less in flight, and its balancer and its breaker learn how it went. Of a
-    /// server that is gone, nothing is kept (L20).
+    /// An attempt is over: the server counts one attempt less in flight, and its balancer and its breaker learn how it
+    /// went. Feedback for a server that is gone is dropped (L20).
     fn finished(&self, attempt: &Finished);
 
-    /// The winner of a streaming call has its head (T2). Balancer and breaker learn of it as by
-    /// [`finished`](Self::finished), but the server stays at work on the body, until [`released`](Self::released).
+    /// The winner of a streaming call has its head (T2). Balancer and breaker learn of it as from
+    /// [`finished`](Self::finished), but the server stays at work on the body until [`released`](Self::released).
     fn answered(&self, attempt: &Finished);
 
-    /// The body of a streaming call's winner has ended or was dropped: the server counts one less in flight.
+    /// The body of a streaming call's winner has ended or was dropped: the server counts one attempt less in flight.
     fn released(&self, server: ServerId);
 
-    /// The channel's delay, its policy's before the plain one (B1).
+    /// The channel's backup delay: that of its policy, else the plain one (B1).
     fn backup_delay(&self, now: Instant) -> BackupDelay {
         let _ = now;
         self.options().backup
     }
 
-    /// Whether a backup may be sent now (L5); granting counts.
+    /// Whether a backup may be sent now (L5). A grant counts at once.
     ///
     /// # Errors
     /// The limit that refuses.
@@ -314,7 +316,7 @@ pub trait Host {
         Ok(())
     }
 
-    /// Whether a retry may be sent now; granting counts.
+    /// Whether a retry may be sent now. A grant counts at once.
     ///
     /// # Errors
     /// The limit that refuses.

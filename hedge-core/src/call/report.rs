@@ -22,7 +22,7 @@ impl AttemptId {
         Self(index)
     }
 
-    /// The place in [`Report::attempts`].
+    /// Its index in [`Report::attempts`].
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -65,18 +65,19 @@ pub enum State {
 
 /// One attempt of a call. 20 bytes.
 ///
-/// Its start is kept for up to 12 days into the call. What it takes is kept to a microsecond for up to 35 minutes, and to 1.024
-/// milliseconds for up to 25 days. What is longer stays at the longest.
+/// Times are packed. Its start is exact up to 12 days after the call's start. The time that it takes is exact to a
+/// microsecond up to 35 minutes, and to 1.024 ms up to 25 days. Longer times are capped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    // Server and address stand apart, or both would be copied as one word from a pick that was written as two.
+    // Server and address are not neighbours. Otherwise both would be read as one word from a pick that was written as
+    // two, and that read would wait for the writes.
     server: ServerId,
     /// The low 32 bits of the microseconds from the call's start to the attempt's.
     started: u32,
     address: AddressKey,
     took: Took,
     code: Code,
-    /// The next 8 bits of the start.
+    /// Bits 32 to 39 of the start.
     started_high: u8,
     is: Is,
 }
@@ -172,12 +173,12 @@ impl Attempt {
         Self { started, started_high, took: Took(0), server, address, code: Code::NONE, is: Is::new(kind) }
     }
 
-    /// A start as an attempt keeps it.
+    /// A start, capped to what an attempt can keep.
     pub(super) fn kept(offset: Duration) -> Duration {
         offset.min(Duration::from_micros(LATEST))
     }
 
-    /// Ends an attempt in flight; answers how long it took.
+    /// Ends an attempt in flight; returns how long it took.
     pub(super) fn end(&mut self, offset: Duration, state: State, code: Code) -> Duration {
         let took = offset - self.started();
         self.took = Took::new(took);
@@ -192,7 +193,7 @@ impl Attempt {
         self.server
     }
 
-    /// The server's address, for comparing.
+    /// The server's address, for comparison.
     #[must_use]
     pub const fn address(&self) -> AddressKey {
         self.address
@@ -297,7 +298,7 @@ impl fmt::Display for End {
 pub enum NotHedged {
     /// No backup was asked for.
     Disabled,
-    /// One-way, stream or datagram.
+    /// The call is one-way, a stream or a datagram (L15).
     NotHedgeable,
     /// The request must not be sent twice.
     NotIdempotent,
@@ -334,28 +335,29 @@ impl fmt::Display for NotHedged {
     }
 }
 
-/// What happened in a call of at most `N` attempts. Kept by the call as it goes; whole once [`Report::end`] says how it
-/// ended.
+/// What happened in a call of at most `N` attempts. The call keeps it up to date; it is complete once [`Report::end`]
+/// says how the call ended.
 ///
 /// `Display` is one line for a log, and `Debug` says what the accessors say.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Report<const N: usize = 4> {
     started: Instant,
     elapsed: Duration,
-    /// Its length is a whole word: a byte is read together with its neighbours, and so waits for what was written to them.
+    /// Its length is a whole word. A byte would be read together with its neighbours, and that read would wait for what
+    /// was written to them.
     attempts: Vec<Attempt, N, u32>,
-    /// An attempt's number, or [`UNDECIDED`].
+    /// The number of the attempt that decided the end, or [`UNDECIDED`].
     decisive: u8,
     end: Option<End>,
     not_hedged: NotHedged,
 }
 
-/// No attempt's number: a call has at most 255.
+/// Not the number of an attempt: a call has at most 255, counted from 0.
 const UNDECIDED: u8 = u8::MAX;
 
 impl<const N: usize> Report<N> {
-    /// Of a call that starts now.
-    // Not a constant: that would be copied as a whole, with the room for attempts.
+    /// The report of a call that starts at `started`.
+    // Not `const`: a constant would be copied as a whole, with the empty room for attempts.
     pub(super) fn new(started: Instant) -> Self {
         Self {
             started,
@@ -387,13 +389,13 @@ impl<const N: usize> Report<N> {
 
     /// The attempts, in the order of their starts.
     #[must_use]
-    // Asked in many places: on a microcontroller its bytes count.
+    // Not inlined on a microcontroller: it is called in many places, and code size counts.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }
 
-    /// Their numbers.
+    /// The numbers of the attempts.
     pub fn ids(&self) -> impl Iterator<Item = AttemptId> + use<N> {
         (0..self.len()).map(AttemptId)
     }
@@ -404,7 +406,8 @@ impl<const N: usize> Report<N> {
         self.decided().filter(|_| self.end == Some(End::Accepted))
     }
 
-    /// The attempt that decided the end: the winner, the fatal one, the last that failed; else the last that was started.
+    /// The attempt that decided the end: the winner, the fatal one, or the last that failed. If none decided it, the
+    /// last that was started.
     #[must_use]
     pub fn decisive(&self) -> Option<AttemptId> {
         self.decided().or_else(|| self.len().checked_sub(1).map(AttemptId))
@@ -431,7 +434,7 @@ impl<const N: usize> Report<N> {
         self.attempts().iter().filter(|attempt| attempt.kind() == Kind::Backup).count()
     }
 
-    /// Why no backup was sent; `None` if one was. Settled once the call has ended.
+    /// Why no backup was sent; `None` if one was. Final once the call has ended.
     #[must_use]
     pub fn not_hedged(&self) -> Option<NotHedged> {
         if self.backups() > 0 { None } else { Some(self.not_hedged) }
@@ -458,7 +461,8 @@ impl<const N: usize> Report<N> {
     }
 
     pub(super) const fn finish(&mut self, end: End, elapsed: Duration) {
-        // These two are nobody's failure: what the caller wants to know is where the call was then.
+        // No attempt causes these two ends. `decisive` then names the last attempt that was started, since that is
+        // where the call stood.
         if matches!(end, End::Deadline | End::Cancelled) {
             self.decisive = UNDECIDED;
         }
