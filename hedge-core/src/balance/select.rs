@@ -5,41 +5,42 @@ use core::num::NonZeroU32;
 use super::{Balancer, Candidate, Offer, Order, ServerList};
 use crate::call::{AddressKey, Attempt, NoServer, Pick, Selection};
 
-/// How often a position is drawn again whose server the call does not take.
+/// How many positions are drawn at most to find a server that the call takes.
 const DRAWS: usize = 8;
 
-/// What a balancer chooses from, and for whom.
+/// What a balancer chooses from, and for which selection.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a, L> {
     /// The servers: a reference to a list.
     pub list: L,
-    /// What the call looks for.
+    /// What the call searches for.
     pub selection: &'a Selection<'a>,
 }
 
 impl<L: ServerList + Copy> Look<'_, L> {
-    /// Whether the call takes this server before all that it would take: it is usable and its address was not tried yet.
+    /// Whether the call takes this server without looking further: it is usable, and its address was not tried yet.
     #[must_use]
     pub fn takes(&self, candidate: &Candidate) -> bool {
         candidate.usable && !was_tried(self.selection, candidate.address)
     }
 
-    /// Whether this is a call's first attempt: only those move a balancer's turn (S2). Where the backup of a call that waits
-    /// for a server that stalls took a turn too, the next call's turn would come to that server more often than its share.
+    /// Whether this is a call's first attempt. Only first attempts move a balancer's turn (S2). If backups moved it
+    /// too, those of calls that wait for a stalled server would bring the turn to that server more often than its
+    /// share.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.selection.tried.is_empty()
     }
 
-    /// The position of a random one of those that the call takes.
-    // On a host part of the look: what is looked for then stays in registers for backups too.
+    /// The position of a random server among those that the call takes.
+    // Inlined on a host, so that the selection stays in registers for backups too.
     #[cfg_attr(not(target_os = "none"), inline)]
     pub(super) fn any(self, random: &mut dyn FnMut() -> u32) -> u32 {
         let Some(len) = self.len() else { return 0 };
         self.drawn(|| random() % len)
     }
 
-    /// The first position that `draw` gives of a server that the call takes; any, where hardly one can be taken.
+    /// The first position drawn whose server the call takes; after [`DRAWS`] draws, the last position drawn.
     pub(super) fn drawn(self, mut draw: impl FnMut() -> u32) -> u32 {
         let mut position = 0;
         for _ in 0..DRAWS {
@@ -52,7 +53,7 @@ impl<L: ServerList + Copy> Look<'_, L> {
         position
     }
 
-    /// The servers in the order that `order` makes for so many; none of an empty list.
+    /// The servers in the order that `order` makes for the length of the list; nothing for an empty list.
     pub fn along<O: Iterator<Item = u32>>(self, order: impl FnOnce(NonZeroU32) -> O) -> Along<L, O> {
         Along { order: self.len().map(order), list: self.list }
     }
@@ -79,10 +80,10 @@ impl<L: ServerList, O: Iterator<Item = u32>> Iterator for Along<L, O> {
     }
 }
 
-/// Looks for a server under L11, changing nothing.
+/// Searches for a server by rule L11, and changes nothing.
 ///
-/// Work: one step an offer until the first untried usable server; only when there is none, the whole list. A step compares
-/// with the call's few attempts.
+/// Work: one step for each offer, up to the first untried usable server; the whole list if there is none. A step
+/// compares the offer with the call's few attempts.
 ///
 /// # Errors
 /// Why there is none.
@@ -98,9 +99,9 @@ pub fn select<B: Balancer>(
     further_choice(list, balancer, selection, random)
 }
 
-/// What the balancer offers first, if the call takes it, as nearly every call does. `None` on a microcontroller, where two
-/// ways to choose would be too many bytes.
-// A pick that is passed on through memory costs more than the whole look.
+/// The balancer's first offer, if the call takes it, as nearly every call does. Always `None` on a microcontroller,
+/// where a second code path would cost too many bytes.
+// Inlined: to pass the pick through memory would cost more than the whole look.
 #[inline(always)]
 pub(crate) fn first_choice<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
@@ -117,7 +118,7 @@ pub(crate) fn first_choice<B: Balancer>(
     look.takes(&candidate).then_some(pick)
 }
 
-/// [`select`] where there was no [`first_choice`].
+/// [`select`], after [`first_choice`] has found none.
 #[cfg_attr(target_os = "none", inline(always))]
 pub(crate) fn further_choice<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
@@ -131,14 +132,14 @@ pub(crate) fn further_choice<B: Balancer>(
     }
     if let Some(named) = selection.servers {
         let mut named = named.iter();
-        // One that has gone is passed over.
+        // A server that has gone is passed over.
         return walk(selection, &mut || named.find_map(|server| Some((list.find(*server)?, None))));
     }
     walk_all(balancer, Look { list, selection }, random)
 }
 
-/// Walks all that a balancer offers, of which the call does not take the first. That is offered again: kept, it would be
-/// written to memory before anybody knows.
+/// Walks all offers of a balancer, after the call has not taken the first one. The first offer is made again. To keep
+/// it, each look would have to write it to memory, even if nothing needs it.
 #[inline(never)]
 fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
     balancer: &B,
@@ -149,7 +150,8 @@ fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
     walk(look.selection, &mut || offers.next().map(|offer| (offer.candidate, Some(offer.ticket))))
 }
 
-/// Walks all that is offered. Apart from the usual case, which the first offer settles, so that that one stays short.
+/// Walks all offers. This is kept out of the usual case, which the first offer settles, so that the usual case stays
+/// short.
 #[inline(never)]
 fn walk<T>(
     selection: &Selection<'_>,
@@ -168,17 +170,18 @@ fn was_tried(selection: &Selection<'_>, address: AddressKey) -> bool {
     selection.tried.iter().any(|attempt| attempt.address() == address)
 }
 
-/// The best candidate so far that is not the ideal one.
+/// The best candidate so far, while none was usable and untried.
 struct Choice<'a, T> {
     selection: &'a Selection<'a>,
-    /// Whether its address is at work on the call, when it was last tried, and the pick.
+    /// The rank of a pick, and the pick. A rank is whether the address is at work on the call, then the index of its
+    /// last attempt; the lowest is the best.
     fallback: Option<((bool, usize), Pick<T>)>,
     seen: bool,
     usable: bool,
 }
 
 impl<T> Choice<'_, T> {
-    /// Takes a candidate in; answers it if it is usable and untried.
+    /// Takes in a candidate. Returns its pick if it is usable and untried.
     fn offer(&mut self, found: Candidate, ticket: Option<T>) -> Option<Pick<T>> {
         self.seen = true;
         if !found.usable {
