@@ -12,8 +12,8 @@
 //! that was cold when it came back may stay out for ever. Of equal servers one may get most of the traffic. And before
 //! the first answers of a channel, a server that never answers gets nearly all traffic.
 //!
-//! So a server that has others beside it is compared with two things: the average weight of the others, and the recent
-//! latency of all servers.
+//! So a server that is not alone is compared with two things: the average weight of the others, and the recent latency
+//! of all servers.
 //!
 //! - Until it has answered, it weighs no more than the others. Then, until 128 answers or a second have shown its
 //!   throughput, it weighs no less.

@@ -441,7 +441,8 @@ mod tests {
             Self { rng, stats, in_flight: [0; SERVERS], working: BTreeMap::new(), calls: 0 }
         }
 
-        /// Lets seconds pass; answers the sick server's share. It takes so many milliseconds, and of so many calls one fails.
+        /// Lets `seconds` pass; returns the sick server's share of the calls. `sick` is its latency in ms, and of how
+        /// many calls one fails (0: none).
         fn run(&mut self, seconds: u64, sick: (u64, u64)) -> f64 {
             let mut had = 0;
             for _ in 0..seconds * 1_000 {

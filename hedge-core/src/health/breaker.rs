@@ -130,14 +130,14 @@ pub trait Breaker {
         self.gate(state).is_none_or(|gate| gate.usable(self.isolation(), now))
     }
 
-    /// Tells that an attempt is sent. Returns false and changes nothing if `insist` is false and the server is
+    /// Records that an attempt is sent. Returns false and changes nothing if `insist` is false and the server is
     /// isolated, for example because another attempt has become the probe since the look. The end of every attempt that
     /// was let through must be told to [`finished`](Self::finished).
     fn started(&self, state: &Self::State, now: Instant, insist: bool) -> bool {
         self.gate(state).is_none_or(|gate| gate.started(self.isolation(), now, insist))
     }
 
-    /// Tells that an attempt is over. Before a closed breaker opens, `may_isolate` is asked, by one caller at a time;
+    /// Records that an attempt is over. Before a closed breaker opens, `may_isolate` is asked, by one caller at a time;
     /// [`Health`](super::Health) asks its [`IsolationLimit`](super::IsolationLimit) there (H4). If it refuses, it is
     /// asked again at the next failure.
     fn finished(

@@ -120,11 +120,11 @@ enum State {
     Healthy,
     /// Broken, since `at`; waits for the next check.
     Waiting,
-    /// A connection is to be asked for, or under way since `at`.
+    /// The connection of a check is due, or under way since `at`.
     Connecting {
         begun: bool,
     },
-    /// The application's check is, likewise.
+    /// The application's check is due, or under way since `at`.
     Asking {
         begun: bool,
     },

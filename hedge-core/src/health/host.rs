@@ -117,7 +117,7 @@ impl<K: Breaker> Health<K> {
         self.breaker.isolated_until(&server.state, now)
     }
 
-    /// Tells that an attempt is sent, as [`Breaker::started`] does. An attempt at a broken server is never refused.
+    /// Records that an attempt is sent, as [`Breaker::started`] does. An attempt at a broken server is never refused.
     pub fn started(&self, server: &ServerHealth<K>, now: Instant, insist: bool) -> bool {
         self.breaker.started(&server.state, now, insist || server.is_broken())
     }
@@ -128,7 +128,7 @@ impl<K: Breaker> Health<K> {
         self.breaker.finished(&server.state, now, Outcome::Uncounted { age }, || false);
     }
 
-    /// Tells that an attempt is over. `servers` are all servers of the channel, this one included. If the attempt was
+    /// Records that an attempt is over. `servers` are all servers of the channel, this one included. If the attempt was
     /// sent to a broken server after the break, its success brings that server back (H5). The checks of the others may
     /// then be hurried ([`CheckInput::Now`](super::CheckInput::Now)).
     pub fn finished<'s, I>(
@@ -181,7 +181,7 @@ impl<K: Breaker> Health<K> {
         broken != 0 && after && server.out.compare_exchange(out, back, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Tells that a server's connection broke, or that it works again. `servers` are all servers of the channel.
+    /// Records that a server's connection broke, or that it works again. `servers` are all servers of the channel.
     pub fn set_broken<'s, I>(&self, server: &ServerHealth<K>, broken: bool, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
@@ -273,7 +273,7 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// Tells that no server was usable.
+    /// Records that no server was usable.
     pub fn all_down(&self, now: Instant) {
         if let Some(recovery) = self.breaker.recovery() {
             recovery.all_down(now);
@@ -340,7 +340,7 @@ mod tests {
         }
         assert_eq!(usable(&health, &servers, now), 2);
         assert!(!health.usable(&servers[0], now) && !health.usable(&servers[1], now));
-        // Of the two that are left one breaks: of three whole ones one may be isolated.
+        // One of the two that are left breaks: of three servers that are not broken, one may be isolated.
         health.set_broken(&servers[3], true, now, || servers.iter());
         assert_eq!(usable(&health, &servers, now), 2);
         assert!(health.usable(&servers[0], now), "lifted");

@@ -61,7 +61,7 @@ pub struct RecoveryPolicy {
     /// In units.
     hold: u32,
     state: AtomicU32,
-    /// Since when so many servers have been usable.
+    /// Since when the number of usable servers has been what `state` says.
     since: AtomicU32,
 }
 
@@ -119,7 +119,7 @@ impl RecoveryPolicy {
 
 /// How many servers breakers and outlier rules may isolate (H4).
 ///
-/// It does not limit broken connections: pass it only the servers that are not broken.
+/// It does not limit broken connections: count only the servers that are not broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -9,7 +9,7 @@ use crate::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// A sum of costs below this counts as 0, in microseconds: brpc's.
 const LEAST_COST: u32 = 500;
-/// A failure costs at most so many times the mean latency: brpc's.
+/// A failure costs at most this many times the mean latency: brpc's.
 const MOST_MEANS: u32 = 2;
 /// The limit is 1.02 times the allowed cost, in hundredths: brpc's epsilon.
 const LIMIT: u32 = 102;

@@ -49,7 +49,7 @@ pub trait RingStorage: Default + sealed::Sealed {
     }
 }
 
-/// What stands where no point has been put yet.
+/// A place for which no point has been written yet.
 const BLANK: Point = Point { hash: 0, slot: 0 };
 
 /// Room for `N` points, without a heap.
