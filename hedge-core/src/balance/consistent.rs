@@ -6,7 +6,7 @@ use super::ring::{Ring, Walk};
 use super::{Along, ArrangeError, Balancer, Candidate, InTurn, Look, Offer, Room, Roster, Row, ServerList};
 use crate::call::ServerId;
 
-/// After so many servers left out, a selection checks whether the list has any server that the call takes.
+/// A selection that has left out this many servers checks whether the list has any that the call takes.
 const LEFT_OUT: usize = 16;
 
 /// Consistent hashing: sends a call to the server that owns its request code on a [`Ring`] of hashed points (S5). If

@@ -42,7 +42,7 @@
 //! # Cost
 //!
 //! [`LaStats`] take 1080 bytes a server. A start is an atomic addition and three loads. A feedback takes a try-lock of
-//! its server, so that it never waits long: if the lock is taken, it tries some times more and is then dropped. Only
+//! its server, so that it never waits long: if the lock is taken, it tries a few times more and is then dropped. Only
 //! the count of attempts in flight is always kept. [`LaTree`], a Fenwick tree of the weights, takes 16 bytes a server:
 //! a choice is 2 log n loads, and a change of a weight log n atomic additions.
 //!

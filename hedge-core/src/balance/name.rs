@@ -418,7 +418,7 @@ impl fmt::Display for BalancerError {
                     }
                 }
             }
-            Self::Key { name, key, keys: [] } => write!(f, "{name} has no parameter {key:?}, and no other"),
+            Self::Key { name, key, keys: [] } => write!(f, "{name} has no parameter {key:?}; it has none"),
             Self::Key { name, key, keys } => {
                 write!(f, "{name} has no parameter {key:?}; known are")?;
                 list(f, keys)
@@ -497,7 +497,7 @@ mod tests {
         let long = "a name that goes on and on and on and on";
         assert!(error(long).starts_with("no balancer is named \"a name that goes on and on and o\" and more"));
         for (text, expected) in [
-            ("rr:choices=2", "rr has no parameter \"choices\", and no other"),
+            ("rr:choices=2", "rr has no parameter \"choices\"; it has none"),
             ("p2c:choice=2", "p2c has no parameter \"choice\"; known are choices, tau_ms"),
             ("p2c:choices", "p2c: parameter \"choices\" has no value; write key=value, without blanks"),
             ("p2c:choices = 3", "p2c: parameter \"choices\" has no value; write key=value, without blanks"),

@@ -200,8 +200,8 @@ impl<S: RingStorage> Ring<S> {
 
     /// The slots of the points from the one that `code` belongs to, once around the ring: first choice, then fallbacks.
     ///
-    /// A server comes once for each of its points. To pass over servers that will not do takes, on average, as many
-    /// steps as there are servers for each server that will do.
+    /// A server comes once for each of its points. On average, a walk takes as many steps to a server that will do as
+    /// there are servers, divided by the number of those that will do.
     #[inline]
     pub fn walk(&self, code: u32) -> Walk<'_> {
         let (before, ahead) = self.points().split_at_checked(self.lookup(code)).unwrap_or_default();
@@ -317,7 +317,7 @@ impl fmt::Display for RingError {
                     multiple => write!(f, " and a multiple of {multiple} for {}", hash.name()),
                 }
             }
-            Self::Full { points, capacity } => write!(f, "points {points}: must be in [0, {capacity}]"),
+            Self::Full { points, capacity } => write!(f, "points {points}: the ring has room for {capacity}"),
             Self::Taken { slot } => write!(f, "slot {slot}: has points already"),
             Self::Endpoint { slot } => write!(f, "slot {slot}: its endpoint cannot be written"),
         }

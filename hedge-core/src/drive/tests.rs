@@ -128,7 +128,7 @@ struct Done<Reply> {
     report: Report<4>,
 }
 
-/// [`drive`], and what the call reports then.
+/// Runs [`drive`]; returns its result with the call's report.
 async fn driven<'r, H, R, C, Reply, F, const K: usize>(
     mut call: Call<'_, &H, 4>,
     slots: [Slot<'r, F>; K],

@@ -27,7 +27,7 @@ const TRIED: u64 = 20;
 const LATELY: u64 = 4;
 /// The timeout that counts for an error of a call without one.
 const NO_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a feedback tries to get the queue before it gives up.
+/// How often a feedback tries to lock the queue before it gives up.
 const TRIES: u32 = 64;
 
 /// What `la` knows of one server: 1080 bytes. The [module](super) says how its weight follows from that.

@@ -304,7 +304,7 @@ fn a_ring_that_is_full_stays_as_it_is() {
     // The error counts the servers that are known to come: at least those up to the first that finds no room.
     assert_eq!(ring.insert_all(servers.into_iter().filter(|(slot, _)| *slot > 0), by_slot), Err(full(400)));
     assert_eq!(ring.points(), before);
-    assert_eq!(full(400).to_string(), "points 400: must be in [0, 350]");
+    assert_eq!(full(400).to_string(), "points 400: the ring has room for 350");
     #[cfg(feature = "alloc")]
     {
         let mut ring = HeapRing::new(RingHash::Md5, REPLICAS).unwrap();

@@ -204,7 +204,7 @@ fn l16_each_ending_says_where_and_after_how_long() {
     let mut call = channel.call(&options, at(0)).unwrap();
     assert_eq!(call.expect_done(0), End::AllDown, "another error than an empty list");
 
-    // After something was started it is the last failure.
+    // After an attempt was started, the call ends with the last failure instead.
     assert_eq!(ids.map(|id| channel.set_usable(id, true, Instant::ZERO)), [true; 2]);
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
