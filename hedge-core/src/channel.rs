@@ -239,6 +239,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
     // memory.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<B::Ticket>, NoServer> {
+        // A recovery lets in only some calls (H3). A call that it refuses may still be the last resort (H5).
         if self.recovers(selection)
             && !self.health.admit(selection.now, || self.view(selection.now).usable(), &mut *random)
         {
@@ -259,6 +260,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
             return false;
         }
         if !pick.ticket.is_none_or(|ticket| self.balancer.commit(ticket, insist)) {
+            // The breaker may have counted it as a probe.
             self.health.withdrawn(&record.health, now);
             return false;
         }

@@ -50,6 +50,7 @@ impl<R: Room> Balancer for Consistent<R> {
 
     fn arrange<L: Roster<Stats = ()>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         let lives = |slot: u16| list.in_slot(slot).map_or(0, |found| mark(found.server));
+        // The points of servers that have left their slots go first, then those of new servers come.
         self.ring.retain_slots(|slot| self.lives.as_ref().get(usize::from(slot)) == Some(&lives(slot)));
         let known = &self.lives;
         let comes = (0..list.len()).filter_map(|position| {

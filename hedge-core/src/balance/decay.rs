@@ -31,6 +31,7 @@ impl Decay {
     pub(super) const fn new(tau: Duration) -> Self {
         let tau = tau.as_micros();
         let rate = LOG2_E / if tau < 2 { 2 } else { tau as u128 };
+        // The rate keeps its 64 most significant bits.
         let lead = rate.leading_zeros();
         Self { rate: ((rate << lead) >> 64) as u64, shift: lead - 2 }
     }

@@ -113,6 +113,7 @@ impl Murmur3 {
     pub const fn finish(&self) -> u32 {
         // `scrambled(0)` is 0, so a key without a rest needs no case of its own.
         let mut hash = self.state ^ scrambled(self.rest) ^ self.len;
+        // MurmurHash3's finaliser.
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x85EB_CA6B);
         hash = (hash ^ (hash >> 13)).wrapping_mul(0xC2B2_AE35);
         hash ^ (hash >> 16)

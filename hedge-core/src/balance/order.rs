@@ -44,6 +44,7 @@ impl Order {
     fn stride(&mut self, rest: NonZeroU32) {
         if self.given == 2 {
             self.stride = (self.stride % rest).max(1);
+            // A stride that is coprime with `rest` visits each of them. This ends at 1 at the latest.
             while gcd(self.stride, rest.get()) != 1 {
                 self.stride -= 1;
             }

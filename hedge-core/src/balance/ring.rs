@@ -195,6 +195,7 @@ impl<S: RingStorage> Ring<S> {
         let around = self.storage.around(code);
         let near = self.points().get(around.clone()).unwrap_or_default();
         let at = around.start + near.partition_point(|point| point.hash < code);
+        // Past the last point the ring begins again.
         if at < self.points().len() { at } else { 0 }
     }
 
@@ -212,6 +213,7 @@ impl<S: RingStorage> Ring<S> {
     /// over its points.
     pub fn arcs(&self) -> impl Iterator<Item = (u16, u64)> {
         const ROUND: u64 = 1 << 32;
+        // The arc of the first point begins at the last point, a round earlier.
         let mut behind = self.points().last().map_or(0, |last| last.hash.into());
         self.points().iter().map(move |point| {
             let here = ROUND + u64::from(point.hash);
@@ -471,6 +473,7 @@ fn merge(points: &mut [Point], old: usize, new: &[Point], before: impl Fn(&Point
         if let Some(place) = points.get_mut(at..left + shift)
             && let Some(moved) = place.len().checked_sub(shift)
         {
+            // The old points behind the new one move up in one block, by as many new points as come before them.
             place.copy_within(..moved, shift);
             if let Some(place) = place.get_mut(index) {
                 *place = *new;

@@ -91,6 +91,7 @@ impl Window {
             let mean = errors.mean.load(Relaxed);
             let most = if mean == 0 { latency } else { latency.min(mean.saturating_mul(MOST_MEANS)) };
             let cost = change(&errors.cost, |cost| cost.saturating_add(most));
+            // Whether cost <= 1.02 × mean × size × percent, multiplied out so that nothing is rounded.
             u64::from(cost) * WHOLE <= u64::from(mean) * u64::from(self.limit)
         } else {
             change(&errors.mean, |mean| if mean == 0 { latency } else { self.mean(mean, latency) });
