@@ -132,7 +132,7 @@ pub(crate) fn further_choice<B: Balancer>(
     }
     if let Some(named) = selection.servers {
         let mut named = named.iter();
-        // A server that has gone is passed over.
+        // One that has gone is passed over.
         return walk(selection, &mut || named.find_map(|server| Some((list.find(*server)?, None))));
     }
     walk_all(balancer, Look { list, selection }, random)
@@ -150,8 +150,7 @@ fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
     walk(look.selection, &mut || offers.next().map(|offer| (offer.candidate, Some(offer.ticket))))
 }
 
-/// Walks all offers. This is kept out of the usual case, which the first offer settles, so that the usual case stays
-/// short.
+/// Walks all that is offered. Apart from the usual case, which the first offer settles, so that that one stays short.
 #[inline(never)]
 fn walk<T>(
     selection: &Selection<'_>,
@@ -170,18 +169,17 @@ fn was_tried(selection: &Selection<'_>, address: AddressKey) -> bool {
     selection.tried.iter().any(|attempt| attempt.address() == address)
 }
 
-/// The best candidate so far, while none was usable and untried.
+/// The best candidate so far that is not the ideal one.
 struct Choice<'a, T> {
     selection: &'a Selection<'a>,
-    /// The rank of a pick, and the pick. A rank is whether the address is at work on the call, then the index of its
-    /// last attempt; the lowest is the best.
+    /// Whether its address is at work on the call, when it was last tried, and the pick.
     fallback: Option<((bool, usize), Pick<T>)>,
     seen: bool,
     usable: bool,
 }
 
 impl<T> Choice<'_, T> {
-    /// Takes in a candidate. Returns its pick if it is usable and untried.
+    /// Takes a candidate in; answers it if it is usable and untried.
     fn offer(&mut self, found: Candidate, ticket: Option<T>) -> Option<Pick<T>> {
         self.seen = true;
         if !found.usable {

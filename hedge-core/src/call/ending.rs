@@ -47,7 +47,6 @@ where
     fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Duration) {
         let sent = self.sent(id, attempt);
         let enough = |timeout| match timeout {
-            // At least half of it; twice the age might overflow.
             Timeout::After(timeout) => age >= timeout - age,
             Timeout::Never => false,
         };

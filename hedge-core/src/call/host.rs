@@ -8,8 +8,8 @@ use crate::balance::Seeds;
 use crate::policy::{BackupDelay, ChannelOptions, Code, Denial, Ended, Idempotency, Timeout};
 use crate::time::{Duration, Instant};
 
-/// The id of a server in a cluster: its slot, and a generation that tells apart the servers that have had this slot
-/// (L20). The id of a removed server means no other server until 65,536 servers have had its slot.
+/// A server of a cluster: a slot and which of the servers that have lived in it (L20). A removed server's id never means
+/// another server, until 65,536 servers have passed through its slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(from = "Parts", into = "Parts"))]
 pub struct ServerId(u32);

@@ -178,7 +178,7 @@ impl Attempt {
         offset.min(Duration::from_micros(LATEST))
     }
 
-    /// Ends an attempt in flight; returns how long it took.
+    /// Ends an attempt in flight; answers how long it took.
     pub(super) fn end(&mut self, offset: Duration, state: State, code: Code) -> Duration {
         let took = offset - self.started();
         self.took = Took::new(took);

@@ -72,7 +72,7 @@ use crate::time::Instant;
 /// Room for one attempt's future, lent by the caller: `pin!(None)`.
 pub type Slot<'s, F> = Pin<&'s mut Option<F>>;
 
-/// What a call is run with: a timer, a retry policy and a cancel signal.
+/// What a driver runs on.
 pub struct Driver<'a, T, R, C = NoCancel> {
     timer: &'a T,
     retry_policy: &'a R,
@@ -260,8 +260,7 @@ where
         now
     }
 
-    /// Does what the call asks for until it waits or ends. `Step::Started` asks for another round, since attempts that
-    /// were started have to be polled.
+    /// Does what the call asks for until it waits or ends, or until something was started, which is then to be polled.
     fn step(&mut self, now: Instant) -> Step<Reply, Error> {
         let mut started = false;
         loop {
@@ -319,10 +318,10 @@ where
 {
     fn drop(&mut self) {
         if self.call.report().end().is_none() {
-            // An earlier instant counts as the latest that the call has seen.
+            // At the latest instant that the call has seen.
             self.call.handle(Instant::ZERO, Input::Cancel);
         }
-        // Drops the attempts' futures now, and not only when the lender drops its slots.
+        // What is abandoned is dropped now, and not only when the lender drops its slots.
         for slot in &mut self.slots {
             slot.set(None);
         }
