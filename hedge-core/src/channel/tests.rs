@@ -485,7 +485,7 @@ fn h4_a_breaker_never_isolates_everything_not_even_as_servers_go() {
 fn what_is_wrong_with_a_list_is_said() {
     for (error, text) in [
         (ClusterError::Weight(WeightError::Zero), "weight: 0 is not in [1, 4294967295]"),
-        (ClusterError::FilteredOut, "cluster: the filter does not let that server through"),
+        (ClusterError::FilteredOut, "cluster: the filter refuses that server"),
         (ClusterError::Balancer(ArrangeError::Room { servers: 2 }), "balancer: has room for 2 servers"),
     ] {
         assert_eq!(error.to_string(), text);
