@@ -11,13 +11,13 @@ use crate::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::balance::{ArrangeError, WeightError};
 use crate::id::{AddressKey, ServerId};
 
-/// A server: where it is, and a tag that tells it from others at the same address.
+/// A server: its address, and a tag that tells it apart from others at the same address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server<A, T> {
-    /// Where it is.
+    /// Its address.
     pub address: A,
-    /// Its tag: part of its identity for statistics, not of "another server".
+    /// Its tag. It is part of the server's identity for statistics, but "another server" means another address.
     pub tag: T,
 }
 
@@ -42,7 +42,7 @@ struct Slot<A, T, S> {
     address: AddressKey,
 }
 
-/// A server that lives in a slot.
+/// A server in a slot.
 #[derive(Debug)]
 struct Lives<A, T, S> {
     server: Server<A, T>,
@@ -84,7 +84,7 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
         let index = u16::try_from(free).map_err(|_| ClusterError::Full)?;
         let slot = self.slots.get_mut(free).ok_or(ClusterError::Full)?;
         self.order.push(index).map_err(|_| ClusterError::Full)?;
-        // Not by its `insert`, which might panic: each of those behind it moves on by one.
+        // Not by `insert`, which might panic: each slot number behind the place moves on by one.
         let mut next = index;
         for there in self.order.iter_mut().skip(place) {
             core::mem::swap(there, &mut next);
@@ -96,10 +96,10 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
         Ok(ServerId::new(index, slot.generation))
     }
 
-    /// Removes a server; attempts at it go on, what is told of them is dropped.
+    /// Removes a server. Attempts at it go on, but their feedback is dropped (L20).
     ///
     /// # Errors
-    /// [`ClusterError::Gone`].
+    /// [`ClusterError::Gone`]: no server has that id.
     pub fn remove(&mut self, server: ServerId) -> Result<Server<A, T>, ClusterError> {
         let slot = self.slots.get_mut(usize::from(server.slot())).filter(|slot| slot.generation == server.generation());
         let slot = slot.ok_or(ClusterError::Gone)?;
@@ -123,7 +123,7 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
 }
 
 impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
-    /// No servers.
+    /// A cluster without servers.
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(N <= 0x1_0000, "slots are numbered with 16 bits") };
@@ -166,7 +166,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.lives(server).map(|lives| lives.weight)
     }
 
-    /// What else is kept of a server; `None` if it is gone.
+    /// The state that is kept for a server; `None` if it is gone.
     #[inline]
     pub fn state(&self, server: ServerId) -> Option<&S> {
         self.lives(server).map(|lives| &lives.state)
@@ -180,7 +180,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         })
     }
 
-    /// What is kept of the servers, in the order of the slots.
+    /// The states of the servers, in the order of their slots.
     pub fn states(&self) -> impl Iterator<Item = &S> {
         self.slots.iter().filter_map(|slot| slot.server.as_ref().map(|lives| &lives.state))
     }
@@ -195,7 +195,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.slot(server).map_or(0, |slot| slot.in_flight.load(Relaxed))
     }
 
-    /// What is kept of the server in a slot that is in use, and its id and address.
+    /// The id, the address and the state of the server in a slot; `None` if the slot is empty.
     #[inline]
     pub(crate) fn candidate(&self, index: u16) -> Option<(ServerId, AddressKey, &S)> {
         let slot = self.slots.get(usize::from(index))?;
@@ -223,7 +223,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.generation_of(server)?.server.as_ref()
     }
 
-    /// The slot, if no other server has lived in it since.
+    /// The slot of a server, if no later server has had it.
     fn generation_of(&self, server: ServerId) -> Option<&Slot<A, T, S>> {
         self.slots.get(usize::from(server.slot())).filter(|slot| slot.generation == server.generation())
     }
@@ -242,15 +242,15 @@ impl<A, T, const N: usize, S> Default for Cluster<A, T, N, S> {
 pub enum ClusterError {
     /// Every slot is taken.
     Full,
-    /// That address with that tag is there already.
+    /// A server with that address and tag is in the list already.
     Duplicate,
-    /// No server has that id (any more).
+    /// No server has that id, or none has it any more.
     Gone,
-    /// The balancer goes by weights, and the server's tag is none.
+    /// The balancer uses weights, and the server's tag is no weight.
     Weight(WeightError),
-    /// The filter does not let it through.
+    /// The filter refuses the server.
     FilteredOut,
-    /// The balancer cannot take the list; the server was not taken in.
+    /// The balancer has no room for the list; the server was not added.
     Balancer(ArrangeError),
 }
 
@@ -258,9 +258,9 @@ impl fmt::Display for ClusterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "cluster: every slot is taken",
-            Self::Duplicate => "cluster: that address with that tag is there already",
+            Self::Duplicate => "cluster: that address and tag are listed already",
             Self::Gone => "cluster: no server has that id",
-            Self::FilteredOut => "cluster: the filter does not let that server through",
+            Self::FilteredOut => "cluster: the filter refuses that server",
             Self::Weight(error) => return error.fmt(f),
             Self::Balancer(error) => return error.fmt(f),
         })

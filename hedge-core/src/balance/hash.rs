@@ -1,8 +1,8 @@
-//! From a user's key to a call's request code, and the hashes that place servers on a [`Ring`](super::ring::Ring).
+//! Hashes that turn a user's key into a call's request code, and that place servers on a [`Ring`](super::ring::Ring).
 //!
-//! Whatever is asked for under one key goes to one server, if every client turns keys into request codes alike. So these
-//! are fixed for ever, and what other systems compute: brpc's `MurmurHash32` and `MD5Hash32`, libketama's four points of a
-//! digest. None is meant to resist whoever chooses the keys.
+//! All requests with one key go to one server only if every client computes the same request code. So these hashes
+//! never change, and they are those of other systems: brpc's `MurmurHash32` and `MD5Hash32`, and libketama's four
+//! points of a digest. None resists an attacker who chooses the keys.
 //!
 //! # Cost
 //!
@@ -18,7 +18,7 @@ use md5::Digest;
 /// use hedge_core::balance::hash::murmur3_32;
 /// use hedge_core::policy::CallOptions;
 ///
-/// // Whatever is asked about user 7 goes to one server.
+/// // All requests about user 7 go to one server.
 /// let own = CallOptions { request_code: Some(murmur3_32(b"user-7")), ..CallOptions::new() };
 /// assert_eq!(own.request_code, Some(1_745_014_256));
 /// ```
@@ -50,7 +50,7 @@ pub fn md5_32(bytes: &[u8]) -> u32 {
 /// ```
 /// use hedge_core::balance::hash::{md5_32, md5_words};
 ///
-/// // A key may have several codes, as for storing what it names at several servers.
+/// // A key may have several codes, for example to store its value at several servers.
 /// let codes = md5_words(b"user-7");
 /// assert_eq!(codes[0], md5_32(b"user-7"));
 /// assert_eq!(codes[1], 2_059_743_500);
@@ -111,8 +111,9 @@ impl Murmur3 {
     /// The hash of what was read so far.
     #[must_use]
     pub const fn finish(&self) -> u32 {
-        // No bytes scramble to nothing, so a whole last word needs no case of its own.
+        // `scrambled(0)` is 0, so a key without a rest needs no case of its own.
         let mut hash = self.state ^ scrambled(self.rest) ^ self.len;
+        // MurmurHash3's finaliser.
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x85EB_CA6B);
         hash = (hash ^ (hash >> 13)).wrapping_mul(0xC2B2_AE35);
         hash ^ (hash >> 16)

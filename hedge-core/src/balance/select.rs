@@ -7,41 +7,42 @@ use crate::balance::{NoServer, Pick, Selection};
 use crate::id::AddressKey;
 use crate::outcome::Attempt;
 
-/// How often a position is drawn again whose server the call does not take.
+/// How many positions are drawn at most to find a server that the call takes.
 const DRAWS: usize = 8;
 
-/// What a balancer chooses from, and for whom.
+/// What a balancer chooses from, and for which selection.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a, L> {
     /// The servers: a reference to a list.
     pub list: L,
-    /// What the call looks for.
+    /// What the call searches for.
     pub selection: &'a Selection<'a>,
 }
 
 impl<L: ServerList + Copy> Look<'_, L> {
-    /// Whether the call takes this server before all that it would take: it is usable and its address was not tried yet.
+    /// Whether the call takes this server without looking further: it is usable, and its address was not tried yet.
     #[must_use]
     pub fn takes(&self, candidate: &Candidate) -> bool {
         candidate.usable && !was_tried(self.selection, candidate.address)
     }
 
-    /// Whether this is a call's first attempt: only those move a balancer's turn (S2). Where the backup of a call that waits
-    /// for a server that stalls took a turn too, the next call's turn would come to that server more often than its share.
+    /// Whether this is a call's first attempt. Only first attempts move a balancer's turn (S2). If backups moved it
+    /// too, those of calls that wait for a stalled server would bring the turn to that server more often than its
+    /// share.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.selection.tried.is_empty()
     }
 
-    /// The position of a random one of those that the call takes.
-    // On a host part of the look: what is looked for then stays in registers for backups too.
+    /// The position of a random server among those that the call takes.
+    // Inlined on a host, so that the selection stays in registers for backups too.
     #[cfg_attr(not(target_os = "none"), inline)]
     pub(super) fn any(self, random: &mut dyn FnMut() -> u32) -> u32 {
         let Some(len) = self.len() else { return 0 };
         self.drawn(|| random() % len)
     }
 
-    /// The first position that `draw` gives of a server that the call takes; any, where hardly one can be taken.
+    /// The first position drawn whose server the call takes; after [`DRAWS`] draws, the last position drawn.
     pub(super) fn drawn(self, mut draw: impl FnMut() -> u32) -> u32 {
         let mut position = 0;
         for _ in 0..DRAWS {
@@ -54,7 +55,7 @@ impl<L: ServerList + Copy> Look<'_, L> {
         position
     }
 
-    /// The servers in the order that `order` makes for so many; none of an empty list.
+    /// The servers in the order that `order` makes for the length of the list; nothing for an empty list.
     pub fn along<O: Iterator<Item = u32>>(self, order: impl FnOnce(NonZeroU32) -> O) -> Along<L, O> {
         Along { order: self.len().map(order), list: self.list }
     }
@@ -81,10 +82,10 @@ impl<L: ServerList, O: Iterator<Item = u32>> Iterator for Along<L, O> {
     }
 }
 
-/// Looks for a server under L11, changing nothing.
+/// Searches for a server by rule L11, and changes nothing.
 ///
-/// Work: one step an offer until the first untried usable server; only when there is none, the whole list. A step compares
-/// with the call's few attempts.
+/// Work: one step for each offer, up to the first untried usable server; the whole list if there is none. A step
+/// compares the offer with the call's few attempts.
 ///
 /// # Errors
 /// Why there is none.
@@ -100,9 +101,9 @@ pub fn select<B: Balancer>(
     further_choice(list, balancer, selection, random)
 }
 
-/// What the balancer offers first, if the call takes it, as nearly every call does. `None` on a microcontroller, where two
-/// ways to choose would be too many bytes.
-// A pick that is passed on through memory costs more than the whole look.
+/// The balancer's first offer, if the call takes it, as nearly every call does. Always `None` on a microcontroller,
+/// where a second code path would cost too many bytes.
+// Inlined: to pass the pick through memory would cost more than the whole look.
 #[inline(always)]
 pub(crate) fn first_choice<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
@@ -119,7 +120,7 @@ pub(crate) fn first_choice<B: Balancer>(
     look.takes(&candidate).then_some(pick)
 }
 
-/// [`select`] where there was no [`first_choice`].
+/// [`select`], after [`first_choice`] has found none.
 #[cfg_attr(target_os = "none", inline(always))]
 pub(crate) fn further_choice<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
@@ -139,8 +140,8 @@ pub(crate) fn further_choice<B: Balancer>(
     walk_all(balancer, Look { list, selection }, random)
 }
 
-/// Walks all that a balancer offers, of which the call does not take the first. That is offered again: kept, it would be
-/// written to memory before anybody knows.
+/// Walks all offers of a balancer, after the call has not taken the first one. The first offer is made again. To keep
+/// it, each look would have to write it to memory, even if nothing needs it.
 #[inline(never)]
 fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
     balancer: &B,

@@ -15,6 +15,7 @@ where
     /// What a failure before the deadline leads to.
     #[inline(never)]
     pub(super) fn follow(&mut self, server: ServerId, judgement: &Judgement) {
+        // A pushback for one server counts only if it concerns every start (R4).
         let pushback = judgement.pushback.filter(|pushback| !pushback.is_of_server() || self.concerns_all());
         self.plan(server, judgement, pushback);
         // An address has become idle in this call (L11).
@@ -36,12 +37,13 @@ where
         match pushback.map(Pushback::for_service) {
             None if !wanted => {}
             None if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(Timer::Backup) => {
+                // The failure is held: the armed backup does the work of its retry (L9).
                 self.flags.set(Flags::HELD);
                 if !self.start_is_pending() {
                     self.retry_of = server;
                 }
             }
-            // What a pushback has set is not brought forward.
+            // A start that a pushback has set is not brought forward (R4).
             None if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) => {}
             None => {
                 let due = self.seen + self.backoff();
@@ -50,7 +52,7 @@ where
                     self.retry_of = server;
                 }
             }
-            // Without a deadline all but never is in time.
+            // Without a deadline every delay but an endless one is in time.
             Some(Pushback::After(delay)) if self.seen + delay < self.deadline() => {
                 self.push_back(self.seen + delay, Some(server).filter(|_| wanted));
             }
@@ -58,8 +60,8 @@ where
         }
     }
 
-    /// No start of any kind before `due` (R4); of two pushbacks the later instant stays. A start is made for the failure of
-    /// `retry_of`, if it may be followed.
+    /// Allows no start of any kind before `due` (R4); of two pushbacks the later instant stays. `retry_of` is the
+    /// server whose failure led to the pushback, if that failure may be retried.
     fn push_back(&mut self, mut due: Instant, retry_of: Option<ServerId>) {
         if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) {
             due = due.max(self.timer(Timer::Pending));
@@ -89,7 +91,7 @@ where
         self.set(Timer::Backup, Instant::NEVER);
     }
 
-    /// Whether a start is pending: it has its time, or waits for an idle address.
+    /// Whether a start is pending: its timer is armed, or it waits for an idle address.
     pub(super) fn start_is_pending(&self) -> bool {
         self.armed(Timer::Pending) || self.flags.has(Flags::RETRY_WAITS)
     }
@@ -109,7 +111,7 @@ where
         !self.flags.has(Flags::NO_MORE) && self.attempts_left() && (never_left || self.idempotent())
     }
 
-    /// The wait before the next retry, or none where it would not leave time (L18).
+    /// The wait before the next retry; zero if it would leave too little time (L18).
     #[inline(never)]
     fn backoff(&mut self) -> Duration {
         let channel = self.host.options();
@@ -123,7 +125,7 @@ where
         }
     }
 
-    /// L10: ends the call when nothing can win it any more.
+    /// Ends the call if nothing can win it any more (L10).
     pub(super) fn end_if_stuck(&mut self) {
         if self.open > 0 || self.armed(Timer::Pending) {
             return;

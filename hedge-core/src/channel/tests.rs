@@ -1,4 +1,4 @@
-//! Channels of every balancer: whom they choose as the list changes, and what stays known of a server.
+//! Channels of every balancer: which servers they choose as the list changes, and what they keep of a server.
 
 extern crate std;
 
@@ -43,7 +43,7 @@ fn send(line: &Line, code: u32, random: &mut fastrand::Rng) -> u16 {
     *line.cluster().address(pick.server).unwrap()
 }
 
-/// A call that fails wherever it is sent, or succeeds at the first; answers where it was sent.
+/// Makes a call that fails at every server, or succeeds at the first; returns where it was sent.
 fn call(line: &Line, code: u32, verdict: Verdict) -> Vec<u16> {
     let options = CallOptions { request_code: Some(code), ..CallOptions::new() };
     let mut call = line.call(&options, NOW).unwrap();
@@ -130,7 +130,7 @@ fn s5_clients_that_saw_the_servers_in_different_orders_agree_on_every_code() {
             let mut other = line(name, 0);
             for address in &addresses {
                 other.insert(*address, "1").unwrap();
-                // Who comes and goes leaves nothing behind.
+                // A server that comes and goes leaves nothing behind.
                 let gone = other.insert(99, "1").unwrap();
                 other.remove(gone, NOW).unwrap();
             }
@@ -330,7 +330,7 @@ fn in_a_row(failures: u32) -> ConsecutiveFailures {
     ConsecutiveFailures::new(FailureOptions { failures, ..FailureOptions::DEFAULT }).unwrap()
 }
 
-/// A call without retries at `now`; its server, or how it ended without one.
+/// Makes a call without retries at `now`; returns its server, or how it ended without one.
 fn once<K: Breaker>(line: &Guarded<K>, now: Instant, verdict: Verdict) -> Result<ServerId, End> {
     let options = CallOptions { max_retry: Some(0), ..CallOptions::new() };
     let mut call = line.call(&options, now).unwrap();
@@ -486,7 +486,7 @@ fn h4_a_breaker_never_isolates_everything_not_even_as_servers_go() {
 fn what_is_wrong_with_a_list_is_said() {
     for (error, text) in [
         (ClusterError::Weight(WeightError::Zero), "weight: 0 is not in [1, 4294967295]"),
-        (ClusterError::FilteredOut, "cluster: the filter does not let that server through"),
+        (ClusterError::FilteredOut, "cluster: the filter refuses that server"),
         (ClusterError::Balancer(ArrangeError::Room { servers: 2 }), "balancer: has room for 2 servers"),
     ] {
         assert_eq!(error.to_string(), text);

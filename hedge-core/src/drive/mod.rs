@@ -1,8 +1,8 @@
 //! The driver: one future that runs a call over a transport and a timer.
 //!
-//! [`drive`] owns nothing. The caller lends it the call, whose report is there when it is over, and slots for the attempts'
-//! futures, one for each that may be in flight at once: there is no heap and no task, and nothing large is moved. Dropping
-//! the future cancels the call.
+//! [`drive`] owns nothing. The caller lends it the call, and reads the call's report afterwards. The caller also lends
+//! slots for the attempts' futures, one for each attempt that may be in flight at once. So there is no heap and no
+//! task, and nothing large is moved. Dropping the future cancels the call.
 //!
 //! ```
 //! use core::pin::pin;
@@ -46,10 +46,10 @@
 //!
 //! # Order and cost
 //!
-//! A wake-up looks at the cancel signal, then at the attempts by index, then at the clock, then at the call, and at the
-//! timer last: a success that is there wins over a deadline that has passed (L14). The clock is read once a wake-up; the
-//! instant at which the call started serves the first. The timer is created when the call first has to wait and reset
-//! only when it has to wait for another instant.
+//! Each wake-up polls the cancel signal, then the attempts by index, then reads the clock, then polls the call, and
+//! polls the timer last. So a success that is ready wins over a deadline that has passed (L14). The clock is read once
+//! a wake-up; the first poll uses the instant at which the call started instead. The timer is created when the call
+//! first has to wait. It is reset only when the call has to wait for another instant.
 
 mod cancel;
 mod transport;
@@ -83,12 +83,13 @@ pub struct Driver<'a, T, R, C = NoCancel> {
 }
 
 impl<'a, T: Timer, R> Driver<'a, T, R> {
-    /// A driver on `timer` whose results `retry_policy` judges.
+    /// A driver that waits on `timer` and judges results by `retry_policy`.
     pub const fn new(timer: &'a T, retry_policy: &'a R) -> Self {
         Self { timer, retry_policy, cancel: NoCancel }
     }
 
-    /// The same, listening to a signal that the caller lends, or to none (L12).
+    /// The same driver with a signal that may cancel the call (L12): a [`CancelSignal`] that the caller lends, or an
+    /// `Option` of one.
     #[must_use]
     pub const fn cancelled_by<C: Cancel>(self, cancel: C) -> Driver<'a, T, R, C> {
         Driver { timer: self.timer, retry_policy: self.retry_policy, cancel }
@@ -106,24 +107,24 @@ impl<T, R, C> fmt::Debug for Driver<'_, T, R, C> {
 pub enum CallFailure<Reply, Error> {
     /// The call ended without an accepted reply.
     Ended {
-        /// How.
+        /// How it ended.
         end: End,
         /// The last failure, if any attempt failed: the transport's error, or a reply that was not accepted.
         last: Option<Result<Reply, Error>>,
     },
-    /// More attempts may be in flight than slots were lent; nothing was started.
+    /// Fewer slots were lent than attempts may be in flight at once. Nothing was started.
     Config(ConfigError),
 }
 
-/// Runs a call to its end; what happened is in [`Call::report`].
+/// Runs a call to its end. [`Call::report`] then says what happened.
 ///
-/// `start` makes the future of one attempt; it is polled here, among at most `K` others. Over a [`Transport`] it is
-/// `|attempt| transport.start(&request, attempt)`. What a slot holds before is never polled. The future that this returns
-/// can be dropped at any time: that is a cancel (L12). A call that is over already is not run again: it answers how it
-/// ended, without a reply.
+/// `start` makes the future of one attempt, which `drive` then polls. At most `K` of them are polled at once. Over a
+/// [`Transport`] it is `|attempt| transport.start(&request, attempt)`. A future that a slot held before is never
+/// polled. Dropping the returned future cancels the call, at any time (L12). A call that has already ended is not run
+/// again: the result says how it ended, without a reply.
 ///
-/// Await it as soon as the call is made: to save a look at the clock, the first poll takes the call's start for the present,
-/// so a future that is kept lying about starts its first attempt late and tells it more time than remains.
+/// Await it as soon as the call is made. The first poll saves a look at the clock and takes the call's start for the
+/// present. A future that is first polled later starts its first attempt late and tells it more time than remains.
 ///
 /// # Errors
 /// See [`CallFailure`].
@@ -140,7 +141,7 @@ where
     C: Cancel,
     F: Future<Output = Result<Reply, Error>>,
 {
-    // Made before the future, which then holds it once: an `async fn` would keep its arguments beside it.
+    // `run` is made outside the future, which then holds it once. An `async fn` would hold its arguments in addition.
     let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: None, last: None, first_poll: true };
     async move {
         let max_backups = run.call.max_backups();
@@ -152,7 +153,7 @@ where
     }
 }
 
-/// Where a host's servers are.
+/// The addresses of a host's servers.
 pub trait Addresses {
     /// What an attempt is sent to.
     type Address;
@@ -167,12 +168,13 @@ where
 {
     call: &'r mut Call<'o, P, N>,
     slots: [Slot<'r, F>; K],
-    /// Which attempt a slot holds.
+    /// The attempt that each slot holds.
     attempts: [Option<AttemptId>; K],
     driver: Driver<'r, T, R, C>,
     start: Start,
-    /// What the timer is set to.
+    /// The instant that the timer is set to; `None` if it is not set.
     armed: Option<Instant>,
+    /// The last result of an attempt.
     last: Option<Result<Reply, Error>>,
     first_poll: bool,
 }
@@ -192,7 +194,7 @@ where
         cx: &mut Context<'_>,
         mut sleep: Pin<&mut Option<T::Sleep>>,
     ) -> Poll<Result<Reply, CallFailure<Reply, Error>>> {
-        // The call was made at an instant that serves the first poll.
+        // The first poll takes the call's start for the present, which saves a look at the clock.
         let mut now = None;
         if core::mem::take(&mut self.first_poll) {
             now = Some(self.call.report().started());
@@ -211,7 +213,7 @@ where
             let until = match self.step(at) {
                 Step::Done(result) => return Poll::Ready(result),
                 Step::Started => {
-                    // What has just been started is polled at the instant at which it was started.
+                    // The new attempts are polled at once, at the instant of their start.
                     now = Some(at);
                     continue;
                 }
@@ -227,7 +229,8 @@ where
             }
             match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
                 Some(Poll::Ready(())) => {
-                    // A finished sleep is not polled again. One that keeps firing before its instant must not spin here.
+                    // A finished sleep must not be polled again. If the timer fires early once more, the task asks for
+                    // another wake-up, so that it does not spin here.
                     self.armed = None;
                     if fired {
                         cx.waker().wake_by_ref();
@@ -240,7 +243,8 @@ where
         }
     }
 
-    /// Polls the attempts in flight by index until one decides the call; answers the instant if any had a result.
+    /// Polls the attempts in flight by index until one decides the call. Returns the present instant if any had a
+    /// result.
     fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
         let mut now = None;
         for attempt in self.call.report().ids() {
@@ -278,7 +282,8 @@ where
         }
     }
 
-    /// Starts an attempt; if its server has gone since it was picked, the attempt has failed instead.
+    /// Starts an attempt; returns whether it did. If the server has left the list since it was picked, the attempt
+    /// fails as `ServerGone` instead.
     fn begin(&mut self, now: Instant, start: Start) -> bool {
         let Some(address) = self.call.host().address_of(start.server) else {
             let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::ServerGone)).never_left();
@@ -287,7 +292,8 @@ where
         };
         let attempt = start.attempt;
         let future = (self.start)(AttemptInfo::new(start, address, now, self.call.idempotent()));
-        // There is one: no more attempts are in flight than backups and one, which are fewer than slots.
+        // There is a free slot: at most `max_backups` + 1 attempts are in flight, and `drive` has checked that there
+        // are as many slots.
         if let Some((held, slot)) = self.slot(None) {
             *held = Some(attempt);
             slot.set(Some(future));
@@ -295,7 +301,7 @@ where
         true
     }
 
-    /// The slot that holds an attempt, or one that holds none.
+    /// The slot that holds `attempt`; for `None`, a free one.
     fn slot(&mut self, attempt: Option<AttemptId>) -> Option<(&mut Option<AttemptId>, &mut Slot<'r, F>)> {
         self.attempts.iter_mut().zip(&mut self.slots).find(|(held, _)| **held == attempt)
     }

@@ -9,11 +9,11 @@ use crate::id::ServerId;
 use crate::outcome::Finished;
 use crate::time::Instant;
 
-/// Chooses by a [`ProbePool`], and where that has too few probes, or for a call's further attempts that it has none for, by
+/// Chooses by a [`ProbePool`]. If the pool has too few probes, or none for a call's further attempts, it chooses by
 /// [`P2c`]; see the [module](super).
 ///
-/// Whoever makes calls sends the probes that [`Balancer::call_started`] asks for, beside the calls, and hands over the
-/// answers with [`Balancer::probed`].
+/// The code that makes calls sends the probes that [`Balancer::call_started`] asks for, alongside the calls, and hands
+/// in the answers by [`Balancer::probed`].
 #[derive(Debug)]
 pub struct Prequal {
     pool: ProbePool,
@@ -43,7 +43,7 @@ impl Prequal {
 }
 
 impl Clone for Prequal {
-    /// One without probes: those of a list that changes come anew within a few calls.
+    /// A copy without probes: after a change of the list, new ones come within a few calls.
     fn clone(&self) -> Self {
         let Self { p2c, options, seed, .. } = *self;
         Self { pool: ProbePool::with_valid(options, seed), p2c, options, seed }
@@ -74,7 +74,7 @@ impl Balancer for Prequal {
             Some(self.p2c.penalty(list.load(candidate.server)?.stats, selection.now))
         });
         let first = chosen.and_then(|server| list.find(server));
-        // What p2c draws is not drawn before it is asked for.
+        // `p2c` draws only if its offers are asked for.
         let random = Cell::new(Some(random));
         let others = core::iter::once_with(move || random.take()).flatten().flat_map(move |random| {
             let others = self.p2c.offers(look, random);

@@ -12,9 +12,9 @@ use crate::outcome::Feedback;
 use crate::time::Timeout;
 
 const OPTIONS: PrequalOptions = PrequalOptions::DEFAULT;
-/// So many that a probe is used once or twice.
+/// So many servers that a probe is used once or twice.
 const MANY: u32 = 100;
-/// So few that a probe may be used without end.
+/// So few servers that a probe may be used without end.
 const FEW: u32 = 10;
 
 fn prequal(options: PrequalOptions) -> ProbePool {
@@ -42,7 +42,7 @@ fn chosen(prequal: &ProbePool, at_ms: u64) -> Option<u16> {
     prequal.choose(at(at_ms), |_| Some(Duration::ZERO)).map(ServerId::slot)
 }
 
-/// Slot and requests in flight of what is in the pool, by slot.
+/// The slot and the requests in flight of each probe in the pool, by slot.
 fn pooled(prequal: &ProbePool, at_ms: u64) -> Vec<(u16, u32)> {
     let mut pooled: Vec<_> = prequal.fresh(at(at_ms)).map(|probe| (probe.server.slot(), probe.in_flight)).collect();
     pooled.sort_unstable();
@@ -385,7 +385,7 @@ fn threads_leave_a_sane_pool() {
             }
         });
         let now = Instant::from_micros(1_000_000 + ROUNDS * 10);
-        // A slot that were still taken would not take another server in.
+        // A slot that was still claimed would not take another server's probe.
         for slot in 1_000..1_016 {
             prequal.probed(now + ms(1), MANY, server(slot), ProbeAnswer { in_flight: 1, latency: ms(1) });
         }
@@ -503,7 +503,7 @@ impl World {
                     self.prequal.probed(at, SERVERS.into(), server(index), answer);
                 }
                 Event::Answered { server, before, began, failed } => {
-                    // Who fails fast thinks that it does well.
+                    // A server that fails fast believes that it does well.
                     self.loads[usize::from(server)].finished(at, before, at.since(began));
                     let latency = at.since(began);
                     let feedback = if failed { Feedback::Failure { latency } } else { Feedback::Success { latency } };

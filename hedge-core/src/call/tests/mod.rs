@@ -69,7 +69,7 @@ impl<P: Deref<Target: Host>, const N: usize> ByHand for Call<'_, P, N> {
         }
     }
 
-    /// The end, past the attempts to abandon.
+    /// The end, after the attempts to abandon.
     fn expect_done(&mut self, millis: u64) -> End {
         loop {
             match self.poll(at(millis)) {
