@@ -6,7 +6,7 @@ use crate::time::Instant;
 
 /// A policy whose refusals are counted by reason (B6).
 ///
-/// Cost: a grant costs nothing, a refusal one addition. 40 bytes and the policy's.
+/// Cost: a grant costs nothing, a refusal one addition. 40 bytes and those of the policy.
 #[derive(Debug, Default)]
 pub struct Counted<P> {
     policy: P,

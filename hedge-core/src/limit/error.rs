@@ -2,17 +2,17 @@
 
 use core::fmt;
 
-/// An option that a limit cannot have.
+/// An option of a limit that is out of its range.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LimitError {
-    /// Which limit of several, as in `limits.ratio.`; empty where there is one alone.
+    /// The prefix of the limit, such as `limits.ratio.`, if it is one of several; otherwise empty.
     pub limit: &'static str,
-    /// Its name.
+    /// The name of the option.
     pub field: &'static str,
-    /// What it was.
+    /// Its value.
     pub value: f64,
-    /// What it may be, in mathematical notation.
+    /// The range of valid values, in mathematical notation.
     pub range: &'static str,
 }
 
@@ -21,7 +21,7 @@ impl LimitError {
         Self { limit: "", field, value, range }
     }
 
-    /// The same, of one limit of several.
+    /// The same, with the prefix of one limit of several.
     pub(super) const fn of(self, limit: &'static str) -> Self {
         Self { limit, ..self }
     }
@@ -35,13 +35,13 @@ impl fmt::Display for LimitError {
 
 impl core::error::Error for LimitError {}
 
-/// Options that are valid and probably not what was meant.
+/// Options that are valid, but probably not what was meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LimitWarning {
-    /// `update_interval_seconds` is above `window_size_seconds`: the ratio is refreshed more seldom than all that it is
-    /// made of has left the window.
+    /// `update_interval_seconds` is above `window_size_seconds`: between two updates of the ratio, everything that it was
+    /// computed from leaves the window.
     IntervalAboveWindow {
         /// `update_interval_seconds`.
         interval_s: u32,
