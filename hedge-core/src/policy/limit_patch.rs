@@ -1,4 +1,4 @@
-//! What a file says of one limit: [`LimitSetting`], [`RatioConfig`], [`TokenConfig`] and [`BudgetConfig`].
+//! What a file says about one limit: [`LimitSetting`], [`RatioConfig`], [`TokenConfig`] and [`BudgetConfig`].
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -12,13 +12,13 @@ use super::preset::GRPC_TOKENS;
 use super::tagged::Map;
 use crate::limit::{BudgetOptions, RatioMode, RatioOptions, TokenOptions};
 
-/// What a file says of a limit that it names: that it is off, or what differs from the preset's.
+/// What a file says about a limit: that it is off, or which fields differ from the preset's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LimitSetting<T> {
     /// `"none"`: there is no such limit.
     Off,
-    /// There is one, and this is what differs.
+    /// The limit is on, and these fields differ.
     On(T),
 }
 
@@ -38,7 +38,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for LimitSetting<T> {
 }
 
 impl<'de, T: Deserialize<'de>> LimitSetting<T> {
-    /// Reads what `field` says, of which null is an error: it could be taken for no limit, and for the preset's.
+    /// Reads the value of `field`. Null is an error, since it could mean no limit or the preset's.
     pub(super) fn read<D: Deserializer<'de>>(deserializer: D, field: &'static str) -> Result<Self, D::Error> {
         deserializer.deserialize_any(OffOrOn { field, of: PhantomData })
     }
@@ -67,7 +67,7 @@ pub(crate) fn write_whole<T: Serialize, S: Serializer>(limit: &Option<T>, serial
     }
 }
 
-/// What stands for no limit.
+/// How files write "no limit".
 pub(super) const NONE: &str = "none";
 
 struct OffOrOn<T> {
@@ -145,27 +145,27 @@ impl RatioConfig {
     }
 }
 
-/// The kind of a [`TokenBucket`](crate::limit::TokenBucket), and what differs from the preset's if that is of the same kind,
-/// else from the default of the system that it is from.
+/// The kind of a [`TokenBucket`](crate::limit::TokenBucket), and the fields that differ: from the preset's bucket if it is
+/// of the same kind, otherwise from the defaults of the system that defines the kind.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenConfig {
-    /// [`TokenOptions::Trpc`]; else tRPC's 100 and 10.
+    /// [`TokenOptions::Trpc`]; the defaults are tRPC's 100 and 10.
     Trpc {
-        /// What the bucket holds.
+        /// How many tokens the bucket holds.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trpc_max_tokens")]
         max_tokens: Option<u32>,
-        /// What a failure takes.
+        /// How many tokens a failure takes.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trpc_token_ratio")]
         token_ratio: Option<u32>,
     },
-    /// [`TokenOptions::Grpc`]; else 10 and 0.1, as in A6's example.
+    /// [`TokenOptions::Grpc`]; the defaults are 10 and 0.1, as in A6's example.
     Grpc {
-        /// What the bucket holds.
+        /// How many tokens the bucket holds.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grpc_max_tokens")]
         max_tokens: Option<u32>,
-        /// What a success gives.
+        /// How many tokens a success adds.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grpc_token_ratio")]
         token_ratio: Option<f64>,
     },
@@ -223,7 +223,7 @@ impl BudgetConfig {
     }
 }
 
-// The ranges are those of the limits, which check what a file leaves within its type.
+// These texts state the ranges of the limits. Only the type is checked here; the limits check the ranges.
 fields! {
     mode: optional, "limits.ratio.mode", RatioMode, "\"exact\" or \"cached\"";
     max_backup_ratio: optional, "limits.ratio.max_backup_ratio", f64, "a number in (0, 1]";

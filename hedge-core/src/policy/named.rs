@@ -1,4 +1,4 @@
-//! Fields of files: what cannot be read is an error that names the field, its value, and what to write ([`fields`]).
+//! Reading the fields of files: an error names the field, its value, and what to write ([`fields`]).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 use super::{BackupDelay, CallKind, FailMode, Idempotency, OnEarlyFailure, Preset, RetryTarget, Timeout};
 use crate::time::{Duration, text};
 
-/// Functions for `deserialize_with`: `name: how, field, type, what it must be`, where `how` is [`optional`] or [`required`].
+/// Makes functions for `deserialize_with` from `name: how, field, type, what it must be;`. `how` is [`optional`] or
+/// [`required`].
 macro_rules! fields {
     ($($name:ident: $how:ident, $field:expr, $type:ty, $wanted:expr;)*) => {$(
         pub(super) fn $name<'de, D: serde::Deserializer<'de>>(
@@ -22,7 +23,7 @@ macro_rules! fields {
 }
 pub(super) use fields;
 
-/// Fields of which null says nothing.
+/// Fields in which null means the same as absence.
 pub(super) mod optional {
     use super::{Deserialize, Deserializer, FromScalar, Place, Read};
 
@@ -66,7 +67,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// That a value is not what it must be.
+    /// The message that a value is not what it must be.
     pub(super) fn refusal<'a>(self, value: &'a dyn fmt::Display) -> impl fmt::Display + use<'a> {
         struct Refusal<'a>(Place, &'a dyn fmt::Display);
 
@@ -81,7 +82,7 @@ impl Place {
     }
 }
 
-/// Answers of a visitor with a [`Place`] to everything that it does not want.
+/// Methods with which a visitor that has a [`Place`] refuses kinds of values.
 macro_rules! refuse {
     ($($visit:ident: $type:ty, $shown:expr;)*) => {$(
         fn $visit<E: serde::de::Error>(self, value: $type) -> Result<Self::Value, E> {
@@ -130,7 +131,7 @@ pub(super) const RETRY_TARGETS: &str = "\"another\" or \"same\"";
 pub(super) const EARLY_FAILURES: &str = "\"start_next\" or \"wait\"";
 pub(super) const IDEMPOTENCIES: &str = "\"unset\", \"idempotent\" or \"not_idempotent\"";
 
-/// A value that is no map and no list.
+/// A value that is neither a map nor a list.
 pub(super) enum Scalar<'a> {
     Bool(bool),
     Integer(i128),
@@ -149,18 +150,18 @@ impl fmt::Display for Scalar<'_> {
     }
 }
 
-/// What a field can hold.
+/// A type that a field can hold.
 pub(super) trait FromScalar: Sized {
-    /// The value, if it is one.
+    /// The value, if the scalar is a valid one.
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self>;
 
-    /// What else there is to say of a value that is none: nothing, or `; write …`.
+    /// A hint for a scalar that is not valid: nothing, or `; write …`.
     fn hint(_: &Scalar<'_>, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
     }
 }
 
-/// Reads a field's value; `None` is null.
+/// Reads a field's value; null reads as `None`.
 struct Read<T> {
     place: Place,
     of: PhantomData<T>,
@@ -257,7 +258,7 @@ macro_rules! integers {
 
 integers! { u8 u32 i32 }
 
-/// What is said of a number in quotes.
+/// The hint for a number in quotes.
 fn without_quotes<T: core::str::FromStr>(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match scalar {
         Scalar::Text(value) if value.parse::<T>().is_ok() => write!(f, "; write {value} without quotes"),
@@ -304,7 +305,7 @@ fn duration(scalar: &Scalar<'_>) -> Option<Duration> {
     }
 }
 
-/// What is said of numbers that are no duration, and could be one with a unit.
+/// The hint for a number that is not a duration, but would be one with a unit.
 fn unit_is_missing(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match *scalar {
         Scalar::Float(number) => text::fraction_hint(number, f),
@@ -342,7 +343,7 @@ impl FromScalar for Timeout {
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
         match *scalar {
             Scalar::Text(Timeout::NEVER) => Some(Self::Never),
-            // Who writes 1.5 for a time limit means seconds.
+            // A time limit that is written as 1.5 probably means seconds.
             Scalar::Float(millis) if millis % 1.0 != 0.0 => None,
             _ => duration(scalar).filter(|limit| *limit > Duration::ZERO).map(Self::After),
         }
@@ -353,7 +354,7 @@ impl FromScalar for Timeout {
     }
 }
 
-/// Enums without content, by their names.
+/// Reads enums without content by their names.
 macro_rules! names {
     ($($type:ty)*) => {$(
         impl FromScalar for $type {

@@ -19,27 +19,27 @@ pub enum Verdict {
     Fatal,
 }
 
-/// What a server asks about the next start of any kind (R4, as in gRPC's A6).
+/// What a server asks about further attempts of any kind (R4, as in gRPC's A6).
 ///
-/// The first two speak for the service: every server is left alone. The `Server` ones speak for the server that sent them,
-/// as HTTP's `Retry-After` does: other addresses are not held back. They act like the first two only once no usable address
-/// is left that the call has not tried.
+/// The first two speak for the service: they hold back attempts to every server. The `Server` ones speak for the server
+/// that sent them, as HTTP's `Retry-After` does: other addresses are not held back. They act like the first two only once
+/// no usable address is left that the call has not tried.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Pushback {
-    /// Start the next attempt exactly so much later.
+    /// Start the next attempt exactly this much later.
     After(Duration),
     /// Start no further attempt in this call. Also what a negative or unparseable delay means.
     DoNot,
-    /// [`After`](Self::After), said of this server only.
+    /// [`After`](Self::After), for this server only.
     ServerAfter(Duration),
-    /// [`DoNot`](Self::DoNot), said of this server only.
+    /// [`DoNot`](Self::DoNot), for this server only.
     ServerDoNot,
 }
 
 impl Pushback {
-    /// The same, said of the server that sent it.
+    /// The same, for the server that sent it only.
     #[must_use]
     pub const fn for_server(self) -> Self {
         match self {
@@ -48,7 +48,7 @@ impl Pushback {
         }
     }
 
-    /// The same, said of the whole service.
+    /// The same, for the whole service.
     #[must_use]
     pub const fn for_service(self) -> Self {
         match self {
@@ -76,28 +76,29 @@ pub struct Judgement {
     pub code: Code,
     /// The request certainly never left this client (T4): retrying is safe even when it is not idempotent (R5).
     pub never_left: bool,
-    /// It failed at this client or by its caller's fault. Balancers and breakers learn nothing about the server from it (S7).
+    /// It failed at this client, or by its caller's fault. Balancers and breakers learn nothing about the server from it
+    /// (S7).
     pub local: bool,
     /// What the server asks about further attempts; read on failures only.
     pub pushback: Option<Pushback>,
 }
 
 impl Judgement {
-    /// `verdict` because of `code`; the request may have left, no pushback. It is [`local`](Self::local) if the code is that
-    /// of an [`ErrorKind`] that is.
+    /// `verdict` because of `code`. The request may have left, and there is no pushback. It is [`local`](Self::local) if
+    /// `code` is that of a local [`ErrorKind`].
     #[must_use]
     pub const fn new(verdict: Verdict, code: Code) -> Self {
         Self { verdict, code, never_left: false, local: code.is_local(), pushback: None }
     }
 
-    /// The same, of a request that certainly never left. What never left says nothing of the server, unless it could not
-    /// connect to it ([`ErrorKind::Refused`], [`ErrorKind::ConnectTimeout`]).
+    /// The same, for a request that certainly never left. Such a request says nothing about the server, unless the server
+    /// could not be connected to ([`ErrorKind::Refused`], [`ErrorKind::ConnectTimeout`]).
     #[must_use]
     pub const fn never_left(self) -> Self {
         Self { never_left: true, local: !self.code.is_of_connecting(), ..self }
     }
 
-    /// The same, of a failure that says nothing of the server.
+    /// The same, for a failure that says nothing about the server.
     #[must_use]
     pub const fn local(self) -> Self {
         Self { local: true, ..self }
@@ -116,8 +117,8 @@ impl From<Verdict> for Judgement {
     }
 }
 
-/// Why an attempt failed, as a report keeps it: 0 is "not said", 1 to 99 are [`ErrorKind`]s, 100 to 999 HTTP statuses,
-/// and the rest is the user's.
+/// Why an attempt failed, as a report keeps it: 0 is "not said", 1 to 99 are [`ErrorKind`]s, 100 to 999 are HTTP statuses,
+/// and all others are free for the user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Code(pub u16);
@@ -126,7 +127,7 @@ impl Code {
     /// Not said.
     pub const NONE: Self = Self(0);
 
-    /// Whether it is the code of a kind that says nothing of the server.
+    /// Whether it is the code of a kind that says nothing about the server.
     const fn is_local(self) -> bool {
         const LOCAL: u16 = ErrorKind::Local as u16;
         const GONE: u16 = ErrorKind::ServerGone as u16;
@@ -199,7 +200,7 @@ macro_rules! error_kinds {
             /// Every kind, in the order of the codes.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// What the default retry policy says of it.
+            /// The verdict of the default retry policy.
             #[must_use]
             pub const fn verdict(self) -> Verdict {
                 match self {
@@ -223,7 +224,7 @@ error_kinds! {
     Refused = 1, Retry, "connection refused";
     /// The connection was not made in time. Retried.
     ConnectTimeout = 2, Retry, "connect timeout";
-    /// The connection broke before the whole answer was there. Retried.
+    /// The connection broke before the whole answer had arrived. Retried.
     Broken = 3, Retry, "connection broken";
     /// The server reset the connection. Retried.
     Reset = 4, Retry, "connection reset";
@@ -235,11 +236,11 @@ error_kinds! {
     Overcrowded = 7, Retry, "socket overcrowded";
     /// The server that the balancer chose is gone from the list. Retried.
     ServerGone = 8, Retry, "server gone from the list";
-    /// The transport's own view of the call's deadline. Never retried, whatever a policy says.
+    /// The transport itself saw the call's deadline pass. Never retried, whatever a policy says.
     Deadline = 9, Wait, "deadline";
-    /// The server failed inside. Not worth another attempt.
+    /// The server had an internal error. Not worth another attempt.
     Internal = 10, Wait, "internal error";
-    /// The answer is larger than the caller takes. Not worth another attempt.
+    /// The answer is larger than the caller allows. Not worth another attempt.
     TooLarge = 11, Wait, "answer over the limit";
     /// The answer does not follow the protocol. Not worth another attempt.
     Protocol = 12, Wait, "protocol error";
@@ -262,7 +263,7 @@ impl ErrorKind {
     }
 }
 
-/// An attempt's typed error, as the default retry policy wants to see it.
+/// What the default retry policy needs to know about an attempt's typed error.
 pub trait AttemptError {
     /// What kind of failure it is.
     fn kind(&self) -> ErrorKind;
@@ -272,8 +273,8 @@ pub trait AttemptError {
         self.kind().never_left()
     }
 
-    /// Whether it says nothing of the server (S7): it failed at this client, or by its caller's fault. By default what never
-    /// left, but for connections that could not be made, and a failed request body.
+    /// Whether it says nothing about the server (S7), since it failed at this client or by its caller's fault. By default
+    /// this is true for a request that never left, unless the connection could not be made, and for a failed request body.
     fn local(&self) -> bool {
         let judgement = Judgement::new(Verdict::Wait, self.kind().into());
         if self.never_left() { judgement.never_left().local } else { judgement.local }
@@ -285,7 +286,7 @@ pub trait AttemptError {
     }
 }
 
-/// Maps an attempt's result to what it means (L8). It sees successes too and may ask for a retry of them (R2).
+/// Maps an attempt's result to what it means (L8). It sees successes too, and may ask for a retry of them (R2).
 ///
 /// Closures `Fn(Result<&Reply, &Error>) -> Judgement` are policies.
 pub trait RetryPolicy<Reply, Error> {
@@ -302,7 +303,7 @@ where
     }
 }
 
-/// The default (R1): every reply is accepted, an error is judged by its [`ErrorKind`].
+/// The default (R1): every reply is accepted, and an error is judged by its [`ErrorKind`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DefaultRetryPolicy;
 
