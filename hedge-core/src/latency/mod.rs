@@ -2,9 +2,9 @@
 //!
 //! Latencies are counted in 240 buckets, 8 per octave, from 1 us to 2^32 us (71 minutes; longer ones count as that). A
 //! quantile is the middle of the bucket that it lies in: at most 6 % off, and at most 4.9 % from 64 us on. Abandoned
-//! attempts are counted apart, as lower bounds of a latency (L13). Quantiles are estimated from both by the product limit
-//! (Kaplan and Meier, 1958): they are the quantiles as if nothing had been abandoned, so that hedging does not distort its
-//! own measure.
+//! attempts are counted apart, as lower bounds of a latency ([L13](crate::rules#L13)). Quantiles are estimated from both by
+//! the product limit (Kaplan and Meier, 1958): they are the quantiles as if nothing had been abandoned, so that hedging
+//! does not distort its own measure.
 //!
 //! # The window
 //!

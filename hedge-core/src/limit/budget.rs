@@ -63,8 +63,8 @@ impl Default for BudgetOptions {
     }
 }
 
-/// An account that completed calls and time pay into, and that retries and backups draw on alike (B5), as in Finagle and
-/// Envoy.
+/// An account that completed calls and time pay into, and that retries and backups draw on alike ([B5](crate::rules#B5)),
+/// as in Finagle and Envoy.
 ///
 /// In any window: extra attempts ≤ burst + share × calls completed + minimum × seconds. It is the only limit that bounds
 /// retries.

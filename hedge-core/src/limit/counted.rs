@@ -4,7 +4,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::policy::{BackupDelay, BackupPolicy, Denial, Ended, Extra};
 use crate::time::Instant;
 
-/// A policy whose refusals are counted by reason (B6).
+/// A policy whose refusals are counted by reason ([B6](crate::rules#B6)).
 ///
 /// Cost: a grant costs nothing, a refusal one addition. 40 bytes and those of the policy.
 #[derive(Debug, Default)]

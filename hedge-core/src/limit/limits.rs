@@ -52,10 +52,11 @@ mod files {
 }
 
 impl LimitOptions {
-    /// No limit at all: a slow cluster may be sent every call twice. It must be asked for (B8).
+    /// No limit at all: a slow cluster may be sent every call twice. It must be asked for ([B8](crate::rules#B8)).
     pub const NONE: Self = Self { ratio: None, tokens: None, budget: None };
 
-    /// The limits of a channel by default: backups for 10 % of its calls, and a budget for retries and backups (B8).
+    /// The limits of a channel by default: backups for 10 % of its calls, and a budget for retries and backups
+    /// ([B8](crate::rules#B8)).
     pub const SAFE: Self =
         Self { ratio: Some(RatioOptions::DEFAULT), tokens: None, budget: Some(BudgetOptions::DEFAULT) };
 }

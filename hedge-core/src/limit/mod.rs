@@ -1,4 +1,5 @@
-//! How much hedging and retrying a channel may do: limits that keep it from making an overload worse (B3 to B6, B8).
+//! How much hedging and retrying a channel may do: limits that keep it from making an overload worse ([B3](crate::rules#B3)
+//! to [B6](crate::rules#B6), [B8](crate::rules#B8)).
 //!
 //! A limit is a [`BackupPolicy`]: it says whether a backup or a retry may be sent now, and is told of every call's end.
 //! [`RatioLimit`] bounds backups in proportion to completed calls. [`TokenBucket`] stops extra attempts while calls fail.

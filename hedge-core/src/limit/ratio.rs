@@ -109,7 +109,7 @@ impl Default for RatioOptions {
     }
 }
 
-/// Bounds backups per call over a sliding window of `N` buckets (B3). Retries are not limited.
+/// Bounds backups per call over a sliding window of `N` buckets ([B3](crate::rules#B3)). Retries are not limited.
 ///
 /// A backup counts when it is granted, a call when it has ended. `Exact` counts backups over the window and up to a bucket
 /// more, and calls over the window or up to a bucket less, so that the ratio holds over the window itself. Both are

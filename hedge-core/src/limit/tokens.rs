@@ -88,7 +88,7 @@ enum Written {
     Grpc { max_tokens: u32, token_ratio: f64 },
 }
 
-/// Allows backups and retries while most calls succeed (B4).
+/// Allows backups and retries while most calls succeed ([B4](crate::rules#B4)).
 ///
 /// The bucket starts full. A call that ends without an accepted result takes tokens, once, however many attempts it made. A
 /// call that is accepted adds some. Calls that say nothing about the servers do not count: a refusal for good

@@ -113,7 +113,8 @@ impl Default for AdaptiveOptions {
     }
 }
 
-/// A delay that follows the latencies of recent attempts: a quantile of them, or what a given extra load allows (B7).
+/// A delay that follows the latencies of recent attempts: a quantile of them, or what a given extra load allows
+/// ([B7](crate::rules#B7)).
 ///
 /// # What feeds it
 ///

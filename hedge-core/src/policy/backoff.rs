@@ -4,7 +4,8 @@ use core::fmt;
 
 use crate::time::Duration;
 
-/// How long a retry waits after the failure that asks for it (R3). The call skips a wait that would not leave it time (L18).
+/// How long a retry waits after the failure that asks for it ([R3](crate::rules#R3)). The call skips a wait that would not
+/// leave it time ([L18](crate::rules#L18)).
 ///
 /// In a file: `"none"`, or a map with one key such as `{"fixed": "1ms"}` or `{"jittered": {"min": "1ms", "max": "2ms"}}`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

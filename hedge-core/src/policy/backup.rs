@@ -118,7 +118,7 @@ impl<'a> Ended<'a> {
         Self { end, at, elapsed, attempts, reason }
     }
 
-    /// Why it had no backup (L19); `None` if it had one.
+    /// Why it had no backup ([L19](crate::rules#L19)); `None` if it had one.
     #[must_use]
     pub fn not_hedged(&self) -> Option<NotHedged> {
         let hedged = self.attempts.iter().any(|attempt| attempt.kind() == Kind::Backup);
@@ -153,11 +153,13 @@ impl defmt::Format for Ended<'_> {
     }
 }
 
-/// The user's own hook on backups (B2): the delay, whether to send now, and a notice at every call's end.
+/// The user's own hook on backups ([B2](crate::rules#B2)): the delay, whether to send now, and a notice at every call's
+/// end.
 ///
 /// One policy may serve several channels and is shared by threads, so keep its state in atomics. Every method has a default
-/// that changes nothing. B1 says which policy and which delay count: the call's own, then the channel's; within each the
-/// policy before the plain delay. The policy that counts for a call is also the one that is told of its end.
+/// that changes nothing. [B1](crate::rules#B1) says which policy and which delay count: the call's own, then the channel's;
+/// within each the policy before the plain delay. The policy that counts for a call is also the one that is told of its
+/// end.
 pub trait BackupPolicy {
     /// The delay for this call; `None` inherits the plain delay of the same level, then the channel's. Asked once, when
     /// the call starts.
@@ -166,8 +168,8 @@ pub trait BackupPolicy {
         None
     }
 
-    /// Whether a backup may be sent now. Asked when the timer has fired and a server has been found (L5). A grant counts as
-    /// sent.
+    /// Whether a backup may be sent now. Asked when the timer has fired and a server has been found
+    /// ([L5](crate::rules#L5)). A grant counts as sent.
     ///
     /// # Errors
     /// The limit that refuses.
@@ -185,7 +187,8 @@ pub trait BackupPolicy {
         Ok(())
     }
 
-    /// Takes back what was granted at `now`, since another policy refused it (B6). It undoes what the grant has counted.
+    /// Takes back what was granted at `now`, since another policy refused it ([B6](crate::rules#B6)). It undoes what the
+    /// grant has counted.
     fn take_back(&self, extra: Extra, now: Instant) {
         let _ = (extra, now);
     }
@@ -245,8 +248,8 @@ impl<P: Deref<Target: BackupPolicy>> BackupPolicy for Shared<P> {
     }
 }
 
-/// Both must agree (B6). The delay is the first one that is given. What the first has granted is taken back if the second
-/// refuses.
+/// Both must agree ([B6](crate::rules#B6)). The delay is the first one that is given. What the first has granted is taken
+/// back if the second refuses.
 impl<P: BackupPolicy, Q: BackupPolicy> BackupPolicy for (P, Q) {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         self.0.delay(now).or_else(|| self.1.delay(now))

@@ -113,7 +113,8 @@ impl ChannelConfig {
         }
     }
 
-    /// The preset's limits, with the fields that differ. There is always a limit, unless the file turns all off (B8).
+    /// The preset's limits, with the fields that differ. There is always a limit, unless the file turns all off
+    /// ([B8](crate::rules#B8)).
     #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
     #[must_use]
     pub fn limits(&self) -> LimitOptions {

@@ -15,7 +15,7 @@ use crate::limit::LimitOptions;
 ///
 /// A limit that is absent is the preset's, and one that is `"none"` is off. Null is an error, since it could mean either.
 /// In any other limit, the fields that are given replace the preset's, and the rest stays. If the preset does not have that
-/// limit, the rest are the limit's own defaults. `"none"` in place of the map turns all limits off (B8).
+/// limit, the rest are the limit's own defaults. `"none"` in place of the map turns all limits off ([B8](crate::rules#B8)).
 ///
 /// ```
 /// use hedge_core::policy::{LimitConfig, Preset};
@@ -41,7 +41,7 @@ pub struct LimitConfig {
 }
 
 impl LimitConfig {
-    /// No limit at all: a slow cluster may be sent every call twice (B8).
+    /// No limit at all: a slow cluster may be sent every call twice ([B8](crate::rules#B8)).
     pub const NONE: Self =
         Self { ratio: Some(LimitSetting::Off), tokens: Some(LimitSetting::Off), budget: Some(LimitSetting::Off) };
 

@@ -53,7 +53,7 @@ impl<'de> serde::Deserialize<'de> for Timeout {
     }
 }
 
-/// Whether a request may be sent twice (L15).
+/// Whether a request may be sent twice ([L15](crate::rules#L15)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -67,7 +67,7 @@ pub enum Idempotency {
     NotIdempotent,
 }
 
-/// What kind of exchange a call is. Only `Unary` calls are ever hedged (L15).
+/// What kind of exchange a call is. Only `Unary` calls are ever hedged ([L15](crate::rules#L15)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -83,7 +83,7 @@ pub enum CallKind {
     Datagram,
 }
 
-/// What a `Retry` verdict does while a backup timer is armed (L9).
+/// What a `Retry` verdict does while a backup timer is armed ([L9](crate::rules#L9)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -100,14 +100,14 @@ pub enum OnEarlyFailure {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RetryTarget {
-    /// To another server, as L11 chooses.
+    /// To another server, as [L11](crate::rules#L11) chooses.
     #[default]
     Another,
     /// To the server of the failed attempt again, even if it was isolated meanwhile.
     Same,
 }
 
-/// rpcx's fail modes, as presets over the options (F).
+/// rpcx's fail modes, as presets over the options ([F](crate::rules#F)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -144,40 +144,44 @@ const MAX_RETRY: u8 = 3;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChannelOptions {
-    /// The limit from the call's start to its end, retries, backups and waits included (L2). Default 500 ms.
+    /// The limit from the call's start to its end, retries, backups and waits included ([L2](crate::rules#L2)). Default 500
+    /// ms.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::timeout"))]
     pub timeout: Timeout,
     /// The limit for making one connection; it never goes beyond the deadline. The transport enforces it. Default 200 ms.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::connect_timeout"))]
     pub connect_timeout: Timeout,
-    /// How many attempts may follow the first, retries and backups together (L3). Default 3; 0 disables both.
+    /// How many attempts may follow the first, retries and backups together ([L3](crate::rules#L3)). Default 3; 0 disables
+    /// both.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::max_retry"))]
     pub max_retry: u8,
     /// When to send a backup. Default: disabled.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::backup"))]
     pub backup: BackupDelay,
-    /// How many backups a call may send, each a delay after the last (L6). Default 1; 0 disables them.
+    /// How many backups a call may send, each a delay after the last ([L6](crate::rules#L6)). Default 1; 0 disables them.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::max_backups"))]
     pub max_backups: u8,
-    /// How long a retry waits (R3). Default: not at all.
+    /// How long a retry waits ([R3](crate::rules#R3)). Default: not at all.
     pub backoff: Backoff,
-    /// If less time than this is left, a retry does not wait for its backoff (L18). Default 0.
+    /// If less time than this is left, a retry does not wait for its backoff ([L18](crate::rules#L18)). Default 0.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::no_backoff_remaining"))]
     pub no_backoff_remaining: Duration,
     /// Where a retry goes. Default: another server.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::retry_target"))]
     pub retry_target: RetryTarget,
-    /// Whether an extra attempt may go to an address that is still working on the call (L4, L11). Default false.
+    /// Whether an extra attempt may go to an address that is still working on the call ([L4](crate::rules#L4),
+    /// [L11](crate::rules#L11)). Default false.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::same_server_backup"))]
     pub same_server_backup: bool,
-    /// What a failure does while a backup timer is armed (L9). Default: start the next at once.
+    /// What a failure does while a backup timer is armed ([L9](crate::rules#L9)). Default: start the next at once.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::on_early_failure"))]
     pub on_early_failure: OnEarlyFailure,
-    /// Whether a pushback that speaks for its server only, as HTTP's `Retry-After`, holds back the whole service (R4).
-    /// Default false: other servers are tried.
+    /// Whether a pushback that speaks for its server only, as HTTP's `Retry-After`, holds back the whole service
+    /// ([R4](crate::rules#R4)). Default false: other servers are tried.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::pushback_for_service"))]
     pub pushback_for_service: bool,
-    /// Whether a call may be sent twice that does not say so itself (L15). Default `Unset`, which means `Idempotent`.
+    /// Whether a call may be sent twice that does not say so itself ([L15](crate::rules#L15)). Default `Unset`, which means
+    /// `Idempotent`.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::idempotency"))]
     pub idempotency: Idempotency,
 }
@@ -203,7 +207,8 @@ impl ChannelOptions {
         }
     }
 
-    /// The same with the retries, the retry target and the backup of `mode` (F). Options that a mode does not set stay.
+    /// The same with the retries, the retry target and the backup of `mode` ([F](crate::rules#F)). Options that a mode does
+    /// not set stay.
     #[must_use]
     pub fn with_fail_mode(mut self, mode: FailMode) -> Self {
         self.max_retry = if mode == FailMode::FailFast { 0 } else { MAX_RETRY };
@@ -256,8 +261,8 @@ pub struct CallOptions<'a> {
     /// As [`ChannelOptions::max_retry`].
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_max_retry"))]
     pub max_retry: Option<u8>,
-    /// As [`ChannelOptions::backup`]. It overrides the delay of the channel's policy (B1). The channel's policy still
-    /// decides whether a backup may be sent.
+    /// As [`ChannelOptions::backup`]. It overrides the delay of the channel's policy ([B1](crate::rules#B1)). The channel's
+    /// policy still decides whether a backup may be sent.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_backup"))]
     pub backup: Option<BackupDelay>,
     /// As [`ChannelOptions::max_backups`].
@@ -275,8 +280,8 @@ pub struct CallOptions<'a> {
     /// What kind of exchange it is.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::kind"))]
     pub kind: CallKind,
-    /// The reply's body streams (T2): the winner stays in flight for the balancer until the caller says that the body
-    /// ended. See [`Call::winner_at_work`](crate::call::Call::winner_at_work).
+    /// The reply's body streams ([T2](crate::rules#T2)): the winner stays in flight for the balancer until the caller says
+    /// that the body ended. See [`Call::winner_at_work`](crate::call::Call::winner_at_work).
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::streaming"))]
     pub streaming: bool,
     /// The key of the request for balancers that hash.
@@ -286,7 +291,7 @@ pub struct CallOptions<'a> {
     /// everything may be sent.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub backup_policy: Option<&'a (dyn BackupPolicy + Sync)>,
-    /// The servers to use, in this order, instead of what the balancer would choose (S8).
+    /// The servers to use, in this order, instead of what the balancer would choose ([S8](crate::rules#S8)).
     #[cfg_attr(feature = "serde", serde(skip))]
     pub servers: Option<&'a [ServerId]>,
 }
@@ -403,7 +408,7 @@ mod fields {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// `max_retry` + 1 attempts do not fit the call's capacity (L3).
+    /// `max_retry` + 1 attempts do not fit the call's capacity ([L3](crate::rules#L3)).
     TooManyAttempts {
         /// What was asked for.
         max_retry: u8,
@@ -417,12 +422,12 @@ pub enum ConfigError {
         /// How many attempts the driver can have in flight.
         slots: usize,
     },
-    /// A time limit of 0 leaves no time for anything (L2).
+    /// A time limit of 0 leaves no time for anything ([L2](crate::rules#L2)).
     NoTime {
         /// The name of the time limit.
         field: &'static str,
     },
-    /// The balancer hashes, and the call has no request code (S5).
+    /// The balancer hashes, and the call has no request code ([S5](crate::rules#S5)).
     NoRequestCode,
     /// The backoff's bounds contradict each other.
     Backoff(BackoffError),

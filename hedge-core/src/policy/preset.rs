@@ -14,12 +14,13 @@ use crate::time::Duration;
 /// A preset is a starting point: override what differs, in code or in a file
 #[cfg_attr(feature = "serde", doc = "([`ChannelConfig`](super::ChannelConfig)).")]
 #[cfg_attr(not(feature = "serde"), doc = "(feature `serde`).")]
-/// All presets but `brpc` have no deadline, as their systems have none. To choose one of them is to ask for that (L2); set
-/// `timeout` with it.
+/// All presets but `brpc` have no deadline, as their systems have none. To choose one of them is to ask for that
+/// ([L2](crate::rules#L2)); set `timeout` with it.
 ///
 /// The rules of this crate hold under every preset: an extra attempt goes to another address as long as one is untried
-/// (L11), a failed backup never ends a call that may still be won (L7, L9), `max_retry` bounds retries and backups together
-/// (L3), and a call that is not idempotent is not sent twice (L15).
+/// ([L11](crate::rules#L11)), a failed backup never ends a call that may still be won ([L7](crate::rules#L7),
+/// [L9](crate::rules#L9)), `max_retry` bounds retries and backups together ([L3](crate::rules#L3)), and a call that is not
+/// idempotent is not sent twice ([L15](crate::rules#L15)).
 ///
 /// ```
 /// use hedge_core::policy::{BackupDelay, ChannelOptions, Preset};
@@ -38,8 +39,8 @@ pub enum Preset {
     /// brpc: timeout 500 ms, connect timeout 200 ms, 3 retries, no backup, no backoff, as its header says. (An older page of
     /// its documentation says 1 s and 1 s.)
     ///
-    /// Differs: brpc limits backups only if a policy is set, and never limits retries. Here the safe limits are on (B8), so
-    /// that setting `backup` alone cannot double the load.
+    /// Differs: brpc limits backups only if a policy is set, and never limits retries. Here the safe limits are on
+    /// ([B8](crate::rules#B8)), so that setting `backup` alone cannot double the load.
     #[default]
     Brpc,
     /// rpcx's `Failfast`: connect timeout 1 s (10 s in early releases), no call timeout, one attempt.
@@ -49,8 +50,8 @@ pub enum Preset {
     /// rpcx's `Failover`, its default mode: as above, and up to 3 retries without a pause. `rpcx` is another name for it.
     ///
     /// Differs: rpcx selects again, and may choose the server that has just failed; here a retry goes to another server,
-    /// which is likelier to succeed (L11). rpcx has no limits; here the safe ones are on, so that an outage is not made
-    /// worse (B8).
+    /// which is likelier to succeed ([L11](crate::rules#L11)). rpcx has no limits; here the safe ones are on, so that an
+    /// outage is not made worse ([B8](crate::rules#B8)).
     #[cfg_attr(feature = "serde", serde(alias = "rpcx"))]
     RpcxFailOver,
     /// rpcx's `Failtry`: as above, with the retries at the server that failed.
@@ -62,44 +63,44 @@ pub enum Preset {
     /// Differs: rpcx sends at most two requests, retries nothing, and takes the first that completes, even if it is an
     /// error. Here it is `Failover` with a backup, so that a failure is retried and never ends a call that another attempt
     /// may win. rpcx has no limits; here the safe ones are on, since otherwise servers slower than 10 ms would be sent
-    /// every call twice (B8).
+    /// every call twice ([B8](crate::rules#B8)).
     RpcxFailBackup,
     /// tRPC-Cpp: no timeout and no connect timeout. If a delay is set for a call, a backup request goes to a second node
     /// after the delay, or at once if the first request fails before. With one node there is no backup request. Its
     /// limiter, `retry_hedging_limit`, has 100 tokens, of which a failure takes 10.
     ///
     /// The limiter counts failures only. So once `backup` is set, servers that are slow but answer are sent every call
-    /// twice. For more protection add `ratio` or `budget` to the limits (B8).
+    /// twice. For more protection add `ratio` or `budget` to the limits ([B8](crate::rules#B8)).
     ///
     /// Differs: while no delay is set, tRPC sends one request; here the one extra attempt is then a retry, so that for the
     /// pair of requests it is enough to set `backup`. In tRPC the limiter must be enabled; here it is on, since to have no
-    /// limit must be asked for (B8).
+    /// limit must be asked for ([B8](crate::rules#B8)).
     Trpc,
     /// gRPC's retries, with the values of A6's example, since gRPC has no defaults: 4 attempts, a backoff that doubles from
     /// 100 ms to 1 s with a jitter of a fifth, and a throttle of 10 tokens to which a success adds 0.1. No deadline; a
     /// connection has at least 20 s to be made.
     ///
     /// The throttle counts failures only. So once `backup` is set, servers that are slow but answer are sent every call
-    /// twice. For more protection add `ratio` or `budget` to the limits (B8).
+    /// twice. For more protection add `ratio` or `budget` to the limits ([B8](crate::rules#B8)).
     ///
     /// Differs: the retry policy says which status codes are retried, as
     #[cfg_attr(feature = "serde", doc = "[`service_config`](super::service_config)")]
     #[cfg_attr(not(feature = "serde"), doc = "`service_config` (feature `serde`)")]
     /// reads it; the options do not hold them. The throttle counts a call once, not each of its attempts, so that a call
-    /// that was sent four times does not drain it four times (B4). After a pushback the backoff goes on growing, where A6
-    /// starts it again: the n-th wait depends on n alone (R3), and a server that has just pushed back should not be asked
-    /// sooner for it.
+    /// that was sent four times does not drain it four times ([B4](crate::rules#B4)). After a pushback the backoff goes on
+    /// growing, where A6 starts it again: the n-th wait depends on n alone ([R3](crate::rules#R3)), and a server that has
+    /// just pushed back should not be asked sooner for it.
     GrpcRetry,
     /// gRPC's hedging, with the values of A6's example: 4 attempts, 500 ms apart, and the throttle, deadline and connect
     /// timeout of [`Preset::GrpcRetry`].
     ///
     /// The throttle counts failures only. So servers that are slow but answer are sent every call four times. For more
-    /// protection add `ratio` or `budget` to the limits (B8).
+    /// protection add `ratio` or `budget` to the limits ([B8](crate::rules#B8)).
     ///
     /// Differs as [`Preset::GrpcRetry`] does. A failure is followed by the next attempt at once, as in A6, but it does not
-    /// move the attempts after that (L4), since it says nothing about how long the others take. If there are fewer servers
-    /// than attempts, no server gets two at a time, which A6 leaves open: a server that is slow with one is no faster with
-    /// two (L11).
+    /// move the attempts after that ([L4](crate::rules#L4)), since it says nothing about how long the others take. If there
+    /// are fewer servers than attempts, no server gets two at a time, which A6 leaves open: a server that is slow with one
+    /// is no faster with two ([L11](crate::rules#L11)).
     GrpcHedging,
     /// Finagle: no timeout, connect timeout 1 s, 2 retries without a pause, on a budget of one in five requests and 10 a
     /// second, kept for 10 s. Backups are off. If Finagle's backup filter is on, it has a budget of its own: `maxExtraLoad`
@@ -108,14 +109,15 @@ pub enum Preset {
     ///
     /// Differs: of the filter's budget, `maxExtraLoad` is here but the 10 a second are not. They would be a tenth more load
     /// for a client of 100 calls a second, and an outage would begin with 100 backups. Without them backups stay in
-    /// proportion to calls (B3). So no backup is sent before calls complete, and none by a client of fewer than 100 calls
-    /// in 10 s. With `burst: 1` in `ratio` such a client sends a backup for one call in 100.
+    /// proportion to calls ([B3](crate::rules#B3)). So no backup is sent before calls complete, and none by a client of
+    /// fewer than 100 calls in 10 s. With `burst: 1` in `ratio` such a client sends a backup for one call in 100.
     ///
     /// Finagle's backup delay is the percentile of latencies above which `maxExtraLoad` of them lie, at least 1 ms. Here
     /// that is a policy, [`AdaptiveDelay`](super::AdaptiveDelay), since an option does not change with latencies. The 2
     /// retries are those of its `MethodBuilder`. Finagle sends requests that certainly never left again as often as a fifth
-    /// of the budget allows; here these count among the 2 retries, since one number bounds every extra attempt (L3). Calls
-    /// pay into the budget when they end, not when they begin, so that calls that hang pay nothing (B5).
+    /// of the budget allows; here these count among the 2 retries, since one number bounds every extra attempt
+    /// ([L3](crate::rules#L3)). Calls pay into the budget when they end, not when they begin, so that calls that hang pay
+    /// nothing ([B5](crate::rules#B5)).
     Finagle,
 }
 
@@ -178,7 +180,7 @@ impl Preset {
         }
     }
 
-    /// The limits on extra attempts. A system that has no limits gets [`LimitOptions::SAFE`] (B8).
+    /// The limits on extra attempts. A system that has no limits gets [`LimitOptions::SAFE`] ([B8](crate::rules#B8)).
     #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
     #[must_use]
     pub const fn limits(self) -> LimitOptions {

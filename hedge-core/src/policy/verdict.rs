@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::time::Duration;
 
-/// What a result means for the call that the attempt belongs to (L8).
+/// What a result means for the call that the attempt belongs to ([L8](crate::rules#L8)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -19,7 +19,7 @@ pub enum Verdict {
     Fatal,
 }
 
-/// What a server asks about further attempts of any kind (R4, as in gRPC's A6).
+/// What a server asks about further attempts of any kind ([R4](crate::rules#R4), as in gRPC's A6).
 ///
 /// The first two speak for the service: they hold back attempts to every server. The `Server` ones speak for the server
 /// that sent them, as HTTP's `Retry-After` does: other addresses are not held back. They act like the first two only once
@@ -74,10 +74,11 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Why, for the report.
     pub code: Code,
-    /// The request certainly never left this client (T4): retrying is safe even when it is not idempotent (R5).
+    /// The request certainly never left this client ([T4](crate::rules#T4)): retrying is safe even when it is not
+    /// idempotent ([R5](crate::rules#R5)).
     pub never_left: bool,
     /// It failed at this client, or by its caller's fault. Balancers and breakers learn nothing about the server from it
-    /// (S7).
+    /// ([S7](crate::rules#S7)).
     pub local: bool,
     /// What the server asks about further attempts; read on failures only.
     pub pushback: Option<Pushback>,
@@ -187,7 +188,7 @@ impl defmt::Format for Code {
 
 macro_rules! error_kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $verdict:ident, $text:literal;)*) => {
-        /// What kind of failure an attempt met, in the terms of the default retry policy (R1).
+        /// What kind of failure an attempt met, in the terms of the default retry policy ([R1](crate::rules#R1)).
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -256,7 +257,7 @@ error_kinds! {
 }
 
 impl ErrorKind {
-    /// Whether a failure of this kind means that the request certainly never left this client (T4).
+    /// Whether a failure of this kind means that the request certainly never left this client ([T4](crate::rules#T4)).
     #[must_use]
     pub const fn never_left(self) -> bool {
         matches!(self, Self::Refused | Self::ConnectTimeout | Self::ServerGone | Self::Local)
@@ -273,8 +274,9 @@ pub trait AttemptError {
         self.kind().never_left()
     }
 
-    /// Whether it says nothing about the server (S7), since it failed at this client or by its caller's fault. By default
-    /// this is true for a request that never left, unless the connection could not be made, and for a failed request body.
+    /// Whether it says nothing about the server ([S7](crate::rules#S7)), since it failed at this client or by its caller's
+    /// fault. By default this is true for a request that never left, unless the connection could not be made, and for a
+    /// failed request body.
     fn local(&self) -> bool {
         let judgement = Judgement::new(Verdict::Wait, self.kind().into());
         if self.never_left() { judgement.never_left().local } else { judgement.local }
@@ -286,7 +288,8 @@ pub trait AttemptError {
     }
 }
 
-/// Maps an attempt's result to what it means (L8). It sees successes too, and may ask for a retry of them (R2).
+/// Maps an attempt's result to what it means ([L8](crate::rules#L8)). It sees successes too, and may ask for a retry of
+/// them ([R2](crate::rules#R2)).
 ///
 /// Closures `Fn(Result<&Reply, &Error>) -> Judgement` are policies.
 pub trait RetryPolicy<Reply, Error> {
@@ -303,7 +306,7 @@ where
     }
 }
 
-/// The default (R1): every reply is accepted, and an error is judged by its [`ErrorKind`].
+/// The default ([R1](crate::rules#R1)): every reply is accepted, and an error is judged by its [`ErrorKind`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DefaultRetryPolicy;
 

@@ -9,13 +9,14 @@
 //!
 //! Differences from A6:
 //!
-//! - A `timeout` of 0 is an error, since no call could be made (L2).
+//! - A `timeout` of 0 is an error, since no call could be made ([L2](crate::rules#L2)).
 //! - A `backoffMultiplier` below 1 counts as 1, so that waits do not shrink. It counts in whole thousandths.
-//! - A failure of a hedged call is followed by the next attempt at once, but does not move the attempts after it (L4).
+//! - A failure of a hedged call is followed by the next attempt at once, but does not move the attempts after it
+//!   ([L4](crate::rules#L4)).
 //! - After a pushback the backoff goes on growing.
 //! - Transparent retries count as attempts.
 //! - gRPC lets a client choose its own maximum of attempts. Here it is A6's 5. A call or a driver that holds fewer is an
-//!   error when it is made (L3).
+//!   error when it is made ([L3](crate::rules#L3)).
 //! - The `perAttemptRecvTimeout` of a `retryPolicy`, an experiment of gRPC's C++ that A6 does not know, is ignored like any
 //!   unknown field.
 
@@ -149,7 +150,7 @@ impl<const NAMES: usize> MethodConfig<'_, NAMES> {
         }
     }
 
-    /// What a status code means for the call (L8).
+    /// What a status code means for the call ([L8](crate::rules#L8)).
     ///
     /// `OK` is accepted, and a retryable or non-fatal code is retried. Every other code is fatal in A6's sense: it ends the
     /// call at once, hedges are abandoned, and the throttle does not count it ([`End::Fatal`](crate::call::End::Fatal)).
