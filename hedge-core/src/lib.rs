@@ -21,6 +21,7 @@ pub mod time;
 #[cfg(any(target_has_atomic = "64", feature = "portable-atomic"))]
 pub mod window;
 
-#[cfg(doc)]
+// An empty module that carries the text. It is not `cfg(doc)`, since docs of other crates show items of this one, and their
+// links lead here.
 #[doc = include_str!("../RULES.md")]
 pub mod rules {}
