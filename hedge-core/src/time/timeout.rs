@@ -6,14 +6,14 @@ use super::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Timeout {
-    /// At most so long.
+    /// At most this long.
     After(Duration),
     /// No limit.
     Never,
 }
 
 impl Timeout {
-    /// What stands in files for no limit.
+    /// How files write "no limit".
     #[cfg(feature = "serde")]
     pub(crate) const NEVER: &str = "never";
 }
