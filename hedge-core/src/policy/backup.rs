@@ -10,6 +10,8 @@ use crate::time::{Duration, Instant};
 /// `Shadow` is for policies, and has no form there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// Or the tag takes 64 bits on a microcontroller too, as the time beside it does.
+#[repr(usize)]
 pub enum BackupDelay {
     /// No backup.
     #[default]
