@@ -34,7 +34,7 @@ where
         let offset = self.offset();
         for id in self.report.ids() {
             if let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) {
-                let age = attempt.end(offset, State::Abandoned, Code::NONE);
+                let age = attempt.abandon(offset);
                 let attempt = *attempt;
                 self.abandon(end, id, &attempt, age);
             }

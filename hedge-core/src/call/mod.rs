@@ -262,7 +262,7 @@ where
         let offset = self.offset();
         let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) else { return };
         let Judgement { code, local, .. } = *judgement;
-        let took = attempt.end(offset, State::Finished(verdict), code);
+        let took = attempt.finish(offset, verdict, code);
         let attempt = *attempt;
         // One was in flight.
         self.open -= 1;
