@@ -273,12 +273,7 @@ where
             Verdict::Fatal => Feedback::Success { latency: took },
             Verdict::Retry | Verdict::Wait => Feedback::Failure { latency: took },
         };
-        let finished = self.sent(id, &attempt).finished(self.seen, feedback, code);
-        if verdict == Verdict::Accept && self.options.streaming {
-            self.host.answered(&finished);
-        } else {
-            self.host.finished(&finished);
-        }
+        self.tell(id, &attempt, feedback, code, verdict == Verdict::Accept && self.options.streaming);
         match verdict {
             Verdict::Accept => self.conclude(End::Accepted),
             // The next poll ends the call, unless a success is handed in before (L14).
