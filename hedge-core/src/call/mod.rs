@@ -247,6 +247,13 @@ where
         self.report.attempts().get(winner.index()).map(Attempt::server)
     }
 
+    /// Ends the call at the latest instant that it has seen, unless it is over (L12, L20).
+    pub(crate) fn cancel(&mut self) {
+        if self.report.end().is_none() {
+            self.end(End::Cancelled);
+        }
+    }
+
     // ---- what an attempt's result does ----
 
     fn finish(&mut self, id: AttemptId, judgement: &Judgement) {
@@ -543,9 +550,7 @@ where
     P: Deref<Target: Host>,
 {
     fn drop(&mut self) {
-        if self.report.end().is_none() {
-            self.end(End::Cancelled);
-        }
+        self.cancel();
     }
 }
 

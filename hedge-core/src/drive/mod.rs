@@ -311,10 +311,7 @@ where
     P: Deref<Target: Host>,
 {
     fn drop(&mut self) {
-        if self.call.report().end().is_none() {
-            // At the latest instant that the call has seen.
-            self.call.handle(Instant::ZERO, Input::Cancel);
-        }
+        self.call.cancel();
         // What is abandoned is dropped now, and not only when the lender drops its slots.
         for slot in &mut self.slots {
             slot.set(None);
