@@ -43,11 +43,11 @@ where
 
     /// Settles an attempt that was in flight at the end. At the deadline one that had enough time has failed (L13).
     fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Duration) {
-        let enough = |timeout| match timeout {
-            Timeout::After(timeout) => age >= timeout - age,
-            Timeout::Never => false,
-        };
-        let late = end == End::Deadline && enough(self.timeout()) && enough(self.host.options().timeout);
+        // The deadline has come, so that the call has a timeout.
+        let own = self.deadline().since(self.report.started());
+        let late = end == End::Deadline
+            && age >= own - age
+            && matches!(self.host.options().timeout, Timeout::After(timeout) if age >= timeout - age);
         let (feedback, code) = if late {
             (Feedback::Failure { latency: age }, ErrorKind::Deadline.into())
         } else {
