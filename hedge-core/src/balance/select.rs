@@ -129,22 +129,26 @@ pub(crate) fn further_choice<B: Balancer>(
         let found = list.find(server).ok_or(NoServer::Gone)?;
         return Ok(Pick { server, address: found.address, ticket: None });
     }
-    if let Some(named) = selection.servers {
-        // One that has gone is passed over.
-        return walk(selection, named.iter().filter_map(|server| Some((list.find(*server)?, None))));
-    }
-    walk_all(balancer, Look { list, selection }, random)
+    walk_all(list, balancer, selection, random)
 }
 
-/// Walks all that a balancer offers, of which the call does not take the first. That is offered again: kept, it would be
-/// written to memory before anybody knows.
+/// Walks the servers that the call names, or all that a balancer offers, of which the call does not take the first. That is
+/// offered again: kept, it would be written to memory before anybody knows.
 #[inline(never)]
-fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
+fn walk_all<B: Balancer>(
+    list: &impl ServerList<Stats = B::Stats>,
     balancer: &B,
-    look: Look<'_, L>,
+    selection: &Selection<'_>,
     random: &mut dyn FnMut() -> u32,
 ) -> Result<Pick<B::Ticket>, NoServer> {
-    walk(look.selection, balancer.offers(look, random).map(|offer| (offer.candidate, Some(offer.ticket))))
+    let mut named = selection.servers.unwrap_or_default().iter();
+    let mut offers = selection.servers.is_none().then(|| balancer.offers(Look { list, selection }, random));
+    let next = || match &mut offers {
+        Some(offers) => offers.next().map(|offer| (offer.candidate, Some(offer.ticket))),
+        // One that has gone is passed over.
+        None => named.find_map(|server| Some((list.find(*server)?, None))),
+    };
+    walk(selection, core::iter::from_fn(next))
 }
 
 /// Walks all that is offered. Apart from the usual case, which the first offer settles, so that that one stays short.
