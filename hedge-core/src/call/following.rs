@@ -73,14 +73,15 @@ where
             self.set(Timer::Pending, due);
             self.retry_of = retry_of.unwrap_or(self.retry_of);
         }
-        let mut backup = due + self.backup_delay;
+        let mut earliest = Instant::ZERO;
         if !self.flags.take(Flags::BACKUP_WAITS) {
             if !self.armed(Timer::Backup) {
                 return;
             }
-            backup = backup.max(self.timer(Timer::Backup));
+            earliest = self.timer(Timer::Backup);
         }
-        self.arm_backup(backup);
+        self.arm_backup(due);
+        self.set(Timer::Backup, self.timer(Timer::Backup).max(earliest));
         self.report.set_not_hedged(NotHedged::Pushback);
     }
 

@@ -342,7 +342,7 @@ where
         self.set(Timer::Backup, Instant::NEVER);
         if self.armed(Timer::Pending) && self.open == 0 {
             // A backup of nothing: it follows the start that a backoff holds back (L17).
-            self.arm_backup(self.timer(Timer::Pending) + self.backup_delay);
+            self.arm_backup(self.timer(Timer::Pending));
             return None;
         }
         Some(Kind::Backup)
@@ -388,7 +388,7 @@ where
                 // No more than attempts.
                 self.backups += 1;
                 if self.backups < self.max_backups && self.attempts_left() {
-                    self.arm_backup(self.seen + self.backup_delay);
+                    self.arm_backup(self.seen);
                 }
             }
         }
@@ -446,7 +446,11 @@ where
         }
     }
 
-    fn arm_backup(&mut self, at: Instant) {
+    /// Sets the backup's timer to the delay after `from`.
+    // On a microcontroller its bytes count, in as many places as ask.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn arm_backup(&mut self, from: Instant) {
+        let at = from + self.backup_delay;
         // Nothing starts at or after the deadline (L2).
         self.set(Timer::Backup, if at < self.deadline() { at } else { Instant::NEVER });
     }
@@ -491,6 +495,8 @@ where
         }
     }
 
+    // On a microcontroller its bytes count, in as many places as ask.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn offset(&self) -> Duration {
         self.seen.since(self.report.started())
     }

@@ -138,7 +138,7 @@ where
     F: Future<Output = Result<Reply, Error>>,
 {
     // Made before the future, which then holds it once: an `async fn` would keep its arguments beside it.
-    let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: None, last: None, first_poll: true };
+    let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: Instant::NEVER, last: None, first_poll: true };
     async move {
         let max_backups = run.call.max_backups();
         if usize::from(max_backups) >= K {
@@ -168,8 +168,8 @@ where
     attempts: [Option<AttemptId>; K],
     driver: Driver<'r, T, R, C>,
     start: Start,
-    /// What the timer is set to.
-    armed: Option<Instant>,
+    /// What the timer is set to; never, where it is not set.
+    armed: Instant,
     last: Option<Result<Reply, Error>>,
     first_poll: bool,
 }
@@ -215,8 +215,8 @@ where
                 Step::Wait(until) => until,
             };
             let Some(until) = until else { return Poll::Pending };
-            if self.armed != Some(until) {
-                self.armed = Some(until);
+            if self.armed != until {
+                self.armed = until;
                 match sleep.as_mut().as_pin_mut() {
                     Some(sleep) => self.driver.timer.reset(sleep, until),
                     None => sleep.set(Some(self.driver.timer.sleep_until(until))),
@@ -225,7 +225,7 @@ where
             match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
                 Some(Poll::Ready(())) => {
                     // A finished sleep is not polled again. One that keeps firing before its instant must not spin here.
-                    self.armed = None;
+                    self.armed = Instant::NEVER;
                     if fired {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
