@@ -197,10 +197,12 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
     #[cold]
     #[inline(never)]
     fn last_resort<Ticket>(&self, selection: &Selection<'_>) -> Result<Pick<Ticket>, NoServer> {
-        let servers = self.cluster.iter().filter_map(|(server, _)| Some((server, &self.cluster.state(server)?.health)));
-        let server = Some(selection).filter(|it| it.is_first()).and_then(|it| self.health.last_resort(it.now, servers));
-        let (server, address, _) = server.and_then(|it| self.cluster.candidate(it.slot())).ok_or(NoServer::AllDown)?;
-        Ok(Pick { server, address, ticket: None })
+        let servers = (0..self.cluster.len()).filter_map(|position| {
+            let (server, address, record) = self.cluster.candidate(self.cluster.slot_at(position)?)?;
+            Some((Pick { server, address, ticket: None }, &record.health))
+        });
+        let first = Some(selection).filter(|selection| selection.is_first());
+        first.and_then(|selection| self.health.last_resort(selection.now, servers)).ok_or(NoServer::AllDown)
     }
 
     /// Tells the balancer and the breaker how an attempt went.

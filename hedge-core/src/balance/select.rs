@@ -5,7 +5,6 @@ use core::num::NonZeroU32;
 use super::{Balancer, Candidate, Offer, Order, ServerList};
 use crate::balance::{NoServer, Pick, Selection};
 use crate::id::AddressKey;
-use crate::outcome::Attempt;
 
 /// How many positions are drawn at most to find a server that the call takes.
 const DRAWS: usize = 8;
@@ -132,36 +131,41 @@ pub(crate) fn further_choice<B: Balancer>(
         let found = list.find(server).ok_or(NoServer::Gone)?;
         return Ok(Pick { server, address: found.address, ticket: None });
     }
-    if let Some(named) = selection.servers {
-        let mut named = named.iter();
-        // One that has gone is passed over.
-        return walk(selection, &mut || named.find_map(|server| Some((list.find(*server)?, None))));
-    }
-    walk_all(balancer, Look { list, selection }, random)
+    walk_all(list, balancer, selection, random)
 }
 
-/// Walks all offers of a balancer, after the call has not taken the first one. The first offer is made again. To keep
-/// it, each look would have to write it to memory, even if nothing needs it.
+/// Walks the servers that the call names, or all offers of a balancer, after the call has not taken the first one. The first
+/// offer is made again. To keep it, each look would have to write it to memory, even if nothing needs it.
 #[inline(never)]
-fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
+fn walk_all<B: Balancer>(
+    list: &impl ServerList<Stats = B::Stats>,
     balancer: &B,
-    look: Look<'_, L>,
+    selection: &Selection<'_>,
     random: &mut dyn FnMut() -> u32,
 ) -> Result<Pick<B::Ticket>, NoServer> {
-    let mut offers = balancer.offers(look, random);
-    walk(look.selection, &mut || offers.next().map(|offer| (offer.candidate, Some(offer.ticket))))
+    let mut named = selection.servers.unwrap_or_default().iter();
+    let mut offers = selection.servers.is_none().then(|| balancer.offers(Look { list, selection }, random));
+    let next = || match &mut offers {
+        Some(offers) => offers.next().map(|offer| (offer.candidate, Some(offer.ticket))),
+        // One that has gone is passed over.
+        None => named.find_map(|server| Some((list.find(*server)?, None))),
+    };
+    walk(selection, core::iter::from_fn(next))
 }
 
 /// Walks all that is offered. Apart from the usual case, which the first offer settles, so that that one stays short.
-#[inline(never)]
+#[inline(always)]
 fn walk<T>(
     selection: &Selection<'_>,
-    next: &mut dyn FnMut() -> Option<(Candidate, Option<T>)>,
+    offers: impl Iterator<Item = (Candidate, Option<T>)>,
 ) -> Result<Pick<T>, NoServer> {
-    let mut choice = Choice { selection, fallback: None, seen: false, usable: false };
-    while let Some((found, ticket)) = next() {
-        if let Some(pick) = choice.offer(found, ticket) {
-            return Ok(pick);
+    let mut choice = Choice { selection, fallback: None, none: NoServer::Empty };
+    for (found, ticket) in offers {
+        let pick = Pick { server: found.server, address: found.address, ticket };
+        match choice.rank(&found) {
+            Some(0) => return Ok(pick),
+            Some(rank) => choice.offer(rank, pick),
+            None => {}
         }
     }
     choice.settle()
@@ -174,40 +178,44 @@ fn was_tried(selection: &Selection<'_>, address: AddressKey) -> bool {
 /// The best candidate so far that is not the ideal one.
 struct Choice<'a, T> {
     selection: &'a Selection<'a>,
-    /// Whether its address is at work on the call, when it was last tried, and the pick.
-    fallback: Option<((bool, usize), Pick<T>)>,
-    seen: bool,
-    usable: bool,
+    /// Its rank, and the pick.
+    fallback: Option<(usize, Pick<T>)>,
+    /// Why there is no other.
+    none: NoServer,
 }
 
 impl<T> Choice<'_, T> {
-    /// Takes a candidate in; answers it if it is usable and untried.
-    fn offer(&mut self, found: Candidate, ticket: Option<T>) -> Option<Pick<T>> {
-        self.seen = true;
+    /// How far behind others the call takes a candidate: 0 if it is usable and untried, then by when its address was last
+    /// tried, and last of all those whose address is at work on the call. `None` if it does not take it.
+    fn rank(&mut self, found: &Candidate) -> Option<usize> {
         if !found.usable {
+            if self.none == NoServer::Empty {
+                self.none = NoServer::AllDown;
+            }
             return None;
         }
-        self.usable = true;
-        let pick = Pick { server: found.server, address: found.address, ticket };
-        let same = |attempt: &Attempt| attempt.address() == found.address;
-        let Some(last) = self.selection.tried.iter().rposition(same) else { return Some(pick) };
-        let working = self.selection.tried.iter().any(|attempt| same(attempt) && attempt.in_flight());
+        self.none = NoServer::AllBusy;
+        let (mut last, mut working) = (0, false);
+        for (attempt, number) in self.selection.tried.iter().zip(1..) {
+            if attempt.address() == found.address {
+                last = number;
+                working |= attempt.in_flight();
+            }
+        }
         if working && !self.selection.working_too {
             return None;
         }
-        let rank = (working, last);
+        // A call has no more than 255 attempts.
+        Some(if working { last | 1 << 8 } else { last })
+    }
+
+    fn offer(&mut self, rank: usize, pick: Pick<T>) {
         if self.fallback.as_ref().is_none_or(|(best, _)| rank < *best) {
             self.fallback = Some((rank, pick));
         }
-        None
     }
 
     fn settle(self) -> Result<Pick<T>, NoServer> {
-        match self {
-            Self { fallback: Some((_, pick)), .. } => Ok(pick),
-            Self { seen: false, .. } => Err(NoServer::Empty),
-            Self { usable: false, .. } => Err(NoServer::AllDown),
-            Self { .. } => Err(NoServer::AllBusy),
-        }
+        self.fallback.map(|(_, pick)| pick).ok_or(self.none)
     }
 }

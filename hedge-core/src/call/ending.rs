@@ -37,7 +37,7 @@ where
         let offset = self.offset();
         for id in self.report.ids() {
             if let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) {
-                let age = attempt.end(offset, State::Abandoned, Code::NONE);
+                let age = attempt.abandon(offset);
                 let attempt = *attempt;
                 self.abandon(end, id, &attempt, age);
             }
@@ -47,23 +47,35 @@ where
     /// Settles an attempt that was in flight at the end. At the deadline, an attempt that had enough time counts as
     /// failed (L13).
     fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Duration) {
-        let sent = self.sent(id, attempt);
-        let enough = |timeout| match timeout {
-            Timeout::After(timeout) => age >= timeout - age,
-            Timeout::Never => false,
-        };
-        let (feedback, code) = if end == End::Deadline && enough(sent.timeout) && enough(self.host.options().timeout) {
+        // The deadline has come, so that the call has a timeout.
+        let own = self.deadline().since(self.report.started());
+        let late = end == End::Deadline
+            && age >= own - age
+            && matches!(self.host.options().timeout, Timeout::After(timeout) if age >= timeout - age);
+        let (feedback, code) = if late {
             (Feedback::Failure { latency: age }, ErrorKind::Deadline.into())
         } else {
             (Feedback::Abandoned { age }, Code::NONE)
         };
-        self.host.finished(&sent.finished(self.seen, feedback, code));
+        self.tell(id, attempt, feedback, code, false);
     }
 
-    pub(super) fn sent(&self, id: AttemptId, attempt: &Attempt) -> Sent {
+    /// Tells the host how an attempt went: of a streaming call's winner that its head is there.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    pub(super) fn tell(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback, code: Code, streams: bool) {
         let at = self.report.started() + attempt.started();
-        let timeout = self.options.timeout.unwrap_or(self.host.options().timeout);
-        Sent { server: attempt.server(), at, attempt: id, max_retry: self.max_retry, timeout }
+        let sent =
+            Sent { server: attempt.server(), at, attempt: id, max_retry: self.max_retry, timeout: self.timeout() };
+        let finished = sent.finished(self.seen, feedback, code);
+        if streams {
+            self.host.answered(&finished);
+        } else {
+            self.host.finished(&finished);
+        }
+    }
+
+    fn timeout(&self) -> Timeout {
+        self.options.timeout.unwrap_or(self.host.options().timeout)
     }
 
     /// Tells the policy of the end, once, and only if the call was ever polled (B2).

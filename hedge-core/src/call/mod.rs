@@ -37,7 +37,7 @@ pub use report::Report;
 
 use crate::balance::{NoServer, Pick, Selection};
 use crate::id::{AddressKey, AttemptId, ServerId};
-use crate::outcome::{Attempt, Denial, End, Feedback, Judgement, Kind, NotHedged, State, Verdict};
+use crate::outcome::{Attempt, Denial, End, Feedback, Judgement, Kind, NotHedged, Verdict};
 use crate::policy::{BackupDelay, CallKind, CallOptions, ConfigError, Idempotency, RetryTarget};
 use crate::random::Random;
 use crate::time::{Duration, Instant, Timeout};
@@ -253,6 +253,13 @@ where
         self.report.attempts().get(winner.index()).map(Attempt::server)
     }
 
+    /// Ends the call at the latest instant that it has seen, unless it is over (L12, L20).
+    pub(crate) fn cancel(&mut self) {
+        if self.report.end().is_none() {
+            self.end(End::Cancelled);
+        }
+    }
+
     // ---- what an attempt's result does ----
 
     fn finish(&mut self, id: AttemptId, judgement: &Judgement) {
@@ -268,7 +275,7 @@ where
         let offset = self.offset();
         let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) else { return };
         let Judgement { code, local, .. } = *judgement;
-        let took = attempt.end(offset, State::Finished(verdict), code);
+        let took = attempt.finish(offset, verdict, code);
         let attempt = *attempt;
         // No underflow: this attempt was in flight.
         self.open -= 1;
@@ -280,12 +287,7 @@ where
             Verdict::Fatal => Feedback::Success { latency: took },
             Verdict::Retry | Verdict::Wait => Feedback::Failure { latency: took },
         };
-        let finished = self.sent(id, &attempt).finished(self.seen, feedback, code);
-        if verdict == Verdict::Accept && self.options.streaming {
-            self.host.answered(&finished);
-        } else {
-            self.host.finished(&finished);
-        }
+        self.tell(id, &attempt, feedback, code, verdict == Verdict::Accept && self.options.streaming);
         match verdict {
             Verdict::Accept => self.conclude(End::Accepted),
             // The next poll ends the call, unless a success is handed in before (L14).
@@ -348,7 +350,7 @@ where
         self.set(Timer::Backup, Instant::NEVER);
         if self.armed(Timer::Pending) && self.open == 0 {
             // Nothing is in flight to back up: the backup moves behind the start that a backoff delays (L17).
-            self.arm_backup(self.timer(Timer::Pending) + self.backup_delay);
+            self.arm_backup(self.timer(Timer::Pending));
             return None;
         }
         Some(Kind::Backup)
@@ -396,7 +398,7 @@ where
                 // No overflow: there are at most 255 attempts.
                 self.backups += 1;
                 if self.backups < self.max_backups && self.attempts_left() {
-                    self.arm_backup(self.seen + self.backup_delay);
+                    self.arm_backup(self.seen);
                 }
             }
         }
@@ -454,7 +456,11 @@ where
         }
     }
 
-    fn arm_backup(&mut self, at: Instant) {
+    /// Sets the backup's timer to the delay after `from`.
+    // On a microcontroller its bytes count, in as many places as ask.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn arm_backup(&mut self, from: Instant) {
+        let at = from + self.backup_delay;
         // Nothing starts at or after the deadline (L2).
         self.set(Timer::Backup, if at < self.deadline() { at } else { Instant::NEVER });
     }
@@ -499,6 +505,8 @@ where
         }
     }
 
+    // On a microcontroller its bytes count, in as many places as ask.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn offset(&self) -> Duration {
         self.seen.since(self.report.started())
     }
@@ -558,9 +566,7 @@ where
     P: Deref<Target: Host>,
 {
     fn drop(&mut self) {
-        if self.report.end().is_none() {
-            self.end(End::Cancelled);
-        }
+        self.cancel();
     }
 }
 

@@ -147,7 +147,10 @@ mod tests {
         for (slot, (kind, started, ended, state, code)) in (0..).zip(attempts) {
             let mut attempt = Attempt::start(US(*started), ServerId::new(slot, 0), AddressKey(slot.into()), *kind);
             if *state != State::InFlight {
-                attempt.end(US(*ended), *state, *code);
+                match *state {
+                    State::Finished(verdict) => attempt.finish(US(*ended), verdict, *code),
+                    _ => attempt.abandon(US(*ended)),
+                };
             }
             report.push(attempt).unwrap();
         }

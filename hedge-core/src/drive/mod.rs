@@ -6,13 +6,12 @@
 //!
 //! ```
 //! use core::pin::pin;
-//! use hedge_core::drive::{Driver, drive};
 //! use hedge_core::id::AttemptId;
+//! use hedge_core::drive::{Driver, drive};
 //! # use hedge_core::balance::RoundRobin;
 //! # use hedge_core::channel::Channel;
 //! # use hedge_core::drive::Timer;
-//! # use hedge_core::outcome::ErrorKind;
-//! # use hedge_core::policy::{AttemptError, CallOptions, ChannelOptions, DefaultRetryPolicy};
+//! # use hedge_core::policy::{AttemptError, CallOptions, ChannelOptions, DefaultRetryPolicy, ErrorKind};
 //! # use hedge_core::time::Instant;
 //! # struct Still;
 //! # impl Timer for Still {
@@ -142,7 +141,8 @@ where
     F: Future<Output = Result<Reply, Error>>,
 {
     // `run` is made outside the future, which then holds it once. An `async fn` would hold its arguments in addition.
-    let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: None, last: None, first_poll: true };
+    let mut run =
+        Run { call, slots, attempts: [None; K], driver, start, armed: Instant::NEVER, last: None, first_poll: true };
     async move {
         let max_backups = run.call.max_backups();
         if usize::from(max_backups) >= K {
@@ -172,8 +172,8 @@ where
     attempts: [Option<AttemptId>; K],
     driver: Driver<'r, T, R, C>,
     start: Start,
-    /// The instant that the timer is set to; `None` if it is not set.
-    armed: Option<Instant>,
+    /// The instant that the timer is set to; [`Instant::NEVER`] if it is not set.
+    armed: Instant,
     /// The last result of an attempt.
     last: Option<Result<Reply, Error>>,
     first_poll: bool,
@@ -220,8 +220,8 @@ where
                 Step::Wait(until) => until,
             };
             let Some(until) = until else { return Poll::Pending };
-            if self.armed != Some(until) {
-                self.armed = Some(until);
+            if self.armed != until {
+                self.armed = until;
                 match sleep.as_mut().as_pin_mut() {
                     Some(sleep) => self.driver.timer.reset(sleep, until),
                     None => sleep.set(Some(self.driver.timer.sleep_until(until))),
@@ -231,7 +231,7 @@ where
                 Some(Poll::Ready(())) => {
                     // A finished sleep must not be polled again. If the timer fires early once more, the task asks for
                     // another wake-up, so that it does not spin here.
-                    self.armed = None;
+                    self.armed = Instant::NEVER;
                     if fired {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
@@ -320,10 +320,7 @@ where
     P: Deref<Target: Host>,
 {
     fn drop(&mut self) {
-        if self.call.report().end().is_none() {
-            // At the latest instant that the call has seen.
-            self.call.handle(Instant::ZERO, Input::Cancel);
-        }
+        self.call.cancel();
         // What is abandoned is dropped now, and not only when the lender drops its slots.
         for slot in &mut self.slots {
             slot.set(None);

@@ -159,12 +159,22 @@ impl Attempt {
         offset.min(Duration::from_micros(LATEST))
     }
 
-    /// Ends an attempt in flight; answers how long it took.
-    pub(crate) fn end(&mut self, offset: Duration, state: State, code: Code) -> Duration {
+    /// Ends an attempt in flight by its result; answers how long it took.
+    pub(crate) fn finish(&mut self, offset: Duration, verdict: Verdict, code: Code) -> Duration {
+        self.is = self.is.with(State::Finished(verdict));
+        self.code = code;
+        self.end(offset)
+    }
+
+    /// Ends an attempt in flight that the call does not wait for; answers how long it took.
+    pub(crate) fn abandon(&mut self, offset: Duration) -> Duration {
+        self.is = self.is.with(State::Abandoned);
+        self.end(offset)
+    }
+
+    fn end(&mut self, offset: Duration) -> Duration {
         let took = offset - self.started();
         self.took = Took::new(took);
-        self.is = self.is.with(state);
-        self.code = code;
         took
     }
 

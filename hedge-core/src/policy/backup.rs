@@ -15,6 +15,8 @@ use crate::{
 /// `Shadow` is for policies and cannot be written in a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// Or the tag takes 64 bits on a microcontroller too, as the time beside it does.
+#[repr(usize)]
 pub enum BackupDelay {
     /// No backup.
     #[default]
