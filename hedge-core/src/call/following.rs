@@ -54,6 +54,7 @@ where
             Some(Pushback::After(delay)) if self.seen + delay < self.deadline() => {
                 self.push_back(self.seen + delay, Some(server).filter(|_| wanted));
             }
+            // The server wants no retry, or none before the deadline.
             Some(_) => self.stop_starting(),
         }
     }
@@ -64,6 +65,7 @@ where
         if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) {
             due = due.max(self.timer(Timer::Pending));
         }
+        // A start that waited for an idle address has a time again.
         if retry_of.is_some() || self.start_is_pending() {
             self.flags.take(Flags::RETRY_WAITS);
             self.flags.set(Flags::PUSHED);
