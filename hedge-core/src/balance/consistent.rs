@@ -113,6 +113,7 @@ impl<L: ServerList + Copy> Iterator for Distinct<'_, L> {
 
     fn next(&mut self) -> Option<Offer<()>> {
         let offer = |candidate: Candidate| Offer { candidate, ticket: () };
+        // So many are left out: is there any server at all that the call takes?
         if self.left_out.is_full() && !self.looked {
             self.looked = true;
             let mut all = self.look.along(|len| InTurn::from_origin(len, 0));

@@ -45,6 +45,7 @@ impl Decay {
         }
         let exponent = (u128::from(age) * u128::from(self.rate)) >> self.shift;
         let whole = exponent >> 64;
+        // Nothing is left of 64 bits.
         if whole >= 64 {
             return 0;
         }

@@ -92,6 +92,7 @@ impl Murmur3 {
 
     /// Reads `bytes`.
     pub fn update(&mut self, mut bytes: &[u8]) {
+        // Completes a word that was begun, then reads whole words, then keeps the rest.
         while !self.len.is_multiple_of(4)
             && let Some((first, others)) = bytes.split_first()
         {

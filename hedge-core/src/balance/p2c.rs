@@ -215,6 +215,7 @@ impl Balancer for P2c {
         look: Look<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<()>> + 'a {
+        // One random order, walked twice: for the cheapest of its first servers, and then for the others.
         let drawn = look.along(|len| Order::random(len, random));
         let taken = drawn.clone().filter(move |(_, candidate)| look.takes(candidate));
         let best = self.choose(taken.filter_map(|(position, candidate)| {

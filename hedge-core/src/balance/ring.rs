@@ -117,6 +117,7 @@ impl<S: RingStorage> Ring<S> {
         servers: impl IntoIterator<Item = (u16, E)>,
         order: impl Fn(u16, u16) -> Ordering,
     ) -> Result<(), RingError> {
+        // The new points are appended and checked, then sorted, then merged into the old ones.
         let old = self.points().len();
         let appended = self.append(servers).and_then(|()| {
             let (old, new) = self.points().split_at_checked(old).unwrap_or_default();
@@ -145,9 +146,11 @@ impl<S: RingStorage> Ring<S> {
         let replicas = usize::from(self.replicas);
         let keys = self.replicas / self.hash.points_a_key();
         let mut end = self.points().len();
+        // Room for all that are known to come, at once.
         let (at_least, _) = servers.size_hint();
         self.storage.resize(end.saturating_add(at_least.saturating_mul(replicas)))?;
         for (slot, endpoint) in servers {
+            // The endpoint is hashed once; each point only adds its number.
             let key = Key::new(self.hash, endpoint).map_err(|_| RingError::Endpoint { slot })?;
             let start = end;
             end += replicas;

@@ -58,6 +58,7 @@ impl<W: AsRef<[u32]>> Weights<W> {
 
     /// The position that 64 random bits select, each with the probability of its weight; 0 if all weights are 0.
     pub(super) fn drawn(&self, random: u64) -> u32 {
+        // A unit of the sum; the server whose weight covers it is found by linear search.
         let mut unit = mul_high(self.total, random);
         let past = |weight: &u32| match unit.checked_sub((*weight).into()) {
             Some(rest) => {

@@ -176,6 +176,7 @@ impl<W: AsRef<[u32]>> Iterator for Steps<'_, W> {
         }
         let out = self.left_out.iter().map(|position| u64::from(self.weights.at(*position)));
         let total = self.weights.total() - out.sum::<u64>();
+        // Without some servers the cycle is shorter, and needs another stride.
         let stride = match self.left_out.len() {
             0 => self.weights.stride(),
             out => stride(total, (self.weights.len() - out) as u64),

@@ -72,6 +72,7 @@ where
         if self.flags.has(Flags::PUSHED) {
             due = due.max(self.timer(Timer::Pending));
         }
+        // A start that waited for an idle address has a time again.
         if retry_of.is_some() || self.start_is_pending() {
             self.flags.take(Flags::RETRY_WAITS);
             self.flags.set(Flags::PUSHED);

@@ -171,6 +171,8 @@ where
                 self.notify_late(end);
             }
         }
+        // Each round disarms the timer that was due, and may start an attempt, end the call or arm another timer: the
+        // rounds are few.
         loop {
             if let Some(action) = self.idle() {
                 return action;
@@ -287,6 +289,7 @@ where
             Verdict::Fatal => Feedback::Success { latency: took },
             Verdict::Retry | Verdict::Wait => Feedback::Failure { latency: took },
         };
+        // The server of a streaming call's winner is still at work on the body (T2).
         self.tell(id, &attempt, feedback, code, verdict == Verdict::Accept && self.options.streaming);
         match verdict {
             Verdict::Accept => self.conclude(End::Accepted),
@@ -363,6 +366,7 @@ where
         if kind != Kind::First && !self.attempts_left() {
             return Err(Refusal::NoAttemptLeft);
         }
+        // A retry may have to go to the server that failed; a backup goes elsewhere.
         let same = (kind == Kind::Retry && self.retry_target() == RetryTarget::Same).then_some(self.retry_of);
         for tries_left in (0..PICK_TRIES).rev() {
             let pick = self.look(kind, same).map_err(Refusal::Server)?;
@@ -471,6 +475,7 @@ where
     fn look(&mut self, kind: Kind, same: Option<ServerId>) -> Result<Pick<<P::Target as Host>::Ticket>, NoServer> {
         let selection = Selection {
             tried: match kind {
+                // A first attempt has tried nothing. As a constant, that shortens the inlined copy.
                 Kind::First if SHORT_WAY => &[],
                 _ => self.report.attempts(),
             },

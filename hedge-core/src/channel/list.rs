@@ -121,6 +121,7 @@ where
     {
         let servers = servers.into_iter().map(|(address, tag)| Server { address, tag });
         let mut update = Update::default();
+        // By slot, whether its server is in the new list.
         let mut stays = [false; N];
         for there in
             servers.clone().filter(|server| self.lets_through(server)).filter_map(|it| self.cluster.find_server(&it))
@@ -129,6 +130,7 @@ where
                 *stays = true;
             }
         }
+        // The others go first, which makes room.
         for (slot, stays) in (0..).zip(stays) {
             if let Some(server) = self.cluster.in_slot(slot).filter(|_| !stays) {
                 update.removed = update.removed.saturating_add(u16::from(self.cluster.remove(server).is_ok()));
@@ -143,6 +145,7 @@ where
         }
         self.health.changed(now, || self.healths());
         if let Err(error) = self.arrange() {
+            // An empty list is one that every balancer has room for.
             for slot in 0..u16::try_from(N).unwrap_or(u16::MAX) {
                 let _ = self.cluster.in_slot(slot).map(|server| self.cluster.remove(server));
             }

@@ -236,6 +236,7 @@ impl Checker {
 
     /// What the driver has to do now. Call it until it answers `Wait` or `Done`.
     pub fn poll(&mut self, now: Instant) -> CheckAction {
+        // A step without a result in time has failed.
         if self.runs(self.check) && self.step_ends() <= now {
             self.abandon = true;
             self.wait(now);

@@ -198,6 +198,7 @@ impl Gate {
         loop {
             let word = self.load();
             match (word.phase(), outcome) {
+                // Sent before the isolation, or in spite of it: it decides nothing.
                 (Phase::Open | Phase::Moving, _) => return None,
                 (Phase::Closed | Phase::Asking, Outcome::Uncounted { .. }) => return None,
                 (Phase::Closed | Phase::Asking, Outcome::Success { latency }) => {
@@ -209,6 +210,7 @@ impl Gate {
                 }
                 (Phase::HalfOpen, _) if self.began_before_probing(now, outcome.took()) => return None,
                 (Phase::HalfOpen, Outcome::Uncounted { .. }) => {
+                    // The probe leaves its place to the next attempt.
                     if self.exchange(word, word.with_probes(word.probes().saturating_sub(1))) {
                         return None;
                     }
@@ -221,6 +223,7 @@ impl Gate {
                 }
                 (Phase::HalfOpen, Outcome::Failure { .. }) => {
                     let Some(word) = self.mark(word, Phase::Moving) else { continue };
+                    // A failed probe isolates for twice as long.
                     return Some(self.isolate(word, options, now, IsolationOptions::doubled(word.level())));
                 }
             }

@@ -100,6 +100,7 @@ impl<R: Room> Balancer for LocalityAware<R> {
             let known = u32::try_from(slot).map_or(0, |slot| self.tree.weight(slot));
             Some(if known == 0 || stats.latency() == Duration::ZERO { stats.base() } else { known })
         };
+        // A copy, since the weights of servers that stay are read from the old tree.
         let mut tree = self.tree.clone();
         let filled = tree.refill((0..list.slots()).map(|slot| weight(slot).unwrap_or(0)));
         self.tree = tree;

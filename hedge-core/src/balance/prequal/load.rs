@@ -103,6 +103,7 @@ impl ServerLoad {
 
     fn latency(&self, now: Instant, at: usize) -> Duration {
         let mut near = Near { latencies: [Duration::ZERO; 3 * SAMPLES], count: 0 };
+        // First this range, then its neighbours on both sides, until there are enough latencies.
         for distance in 0..LEVELS {
             near.add(now, self.levels.get(at + distance));
             if distance > 0 {

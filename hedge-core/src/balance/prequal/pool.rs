@@ -96,6 +96,7 @@ struct Slot {
 
 impl Slot {
     fn probe(&self, now: Instant) -> Option<Probe<'_>> {
+        // A seqlock's read: the first word, the second, and the first again.
         let server = Entry::of(self.entry.load(SeqCst))?.server();
         let answered = Stamped::of(self.answered.load(SeqCst));
         let entry = Entry::of(self.entry.load(SeqCst)).filter(|entry| entry.server() == server)?;
