@@ -181,7 +181,7 @@ mod tests {
         let json = r#"{"tokens": {"grpc": {"max_tokens": 50}}}"#;
         assert_eq!(over(Preset::GrpcHedging, json), LimitOptions { tokens, ..LimitOptions::NONE });
         assert_eq!(over(Preset::Brpc, json), LimitOptions { tokens, ..LimitOptions::SAFE });
-        // One that the preset does not have is its own default.
+        // A limit that the preset does not have starts from its own default.
         let ratio = Some(RatioOptions { max_backup_ratio: 0.05, ..RatioOptions::DEFAULT });
         let expected = LimitOptions { ratio, budget: Some(BudgetOptions::DEFAULT), ..trpc };
         assert_eq!(over(Preset::Trpc, r#"{"ratio": {"max_backup_ratio": 0.05}, "budget": {}}"#), expected);

@@ -136,9 +136,9 @@ mod tests {
         assert_eq!(bucket_at(cells(&[(0, 0)]), Quantile::P50), None);
     }
 
-    /// The leukaemia patients of Freireich and others (1963) on 6-MP, as every textbook on survival tabulates them:
-    /// answered is a relapse, abandoned is who left the study, in the weeks 6, 7, 9, 10, 11, 13, 16, 17, 19, 20, 22,
-    /// 23, 25, 32, 34, 35.
+    /// The leukaemia patients of Freireich and others (1963) on 6-MP, as textbooks on survival tabulate them. "Answered" is
+    /// a relapse, "abandoned" is a patient who left the study, in the weeks 6, 7, 9, 10, 11, 13, 16, 17, 19, 20, 22, 23,
+    /// 25, 32, 34, 35.
     #[test]
     fn it_is_what_the_textbooks_tabulate() {
         let weeks = [
@@ -159,7 +159,7 @@ mod tests {
             (0, 1),
             (0, 1),
         ];
-        // But for the last, where what is left stays.
+        // As in the tables, except for the last week, where the remaining weight stays.
         let expected = [857, 807, 807, 753, 753, 690, 627, 627, 627, 627, 538, 448, 448, 448, 448, 0];
         assert!(curve(&weeks).eq(expected));
         // The median is week 23.

@@ -209,7 +209,7 @@ mod tests {
         (0..1_000).for_each(|_| {
             half.add(FIVE, Sample::Answered);
         });
-        // A tail of ones, each of which by itself would be halved to nothing.
+        // A tail of single samples. Halved by itself, each would become nothing.
         for octave in 4..32 {
             half.add(Duration::from_micros(1 << octave), Sample::Answered);
             half.add(Duration::from_micros(1 << octave), Sample::Abandoned);
@@ -229,7 +229,7 @@ mod tests {
             half.add(FIVE, Sample::Answered);
         });
         (0..3).for_each(|_| half.relieve());
-        // In turns, as from two servers: every eighth would be from one of them.
+        // Alternating, as from two servers: a fixed choice of every eighth would see one of them only.
         for turn in 0..80_000_u64 {
             half.add(Duration::from_micros(6 + turn % 2), Sample::Answered);
         }

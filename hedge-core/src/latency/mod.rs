@@ -201,7 +201,7 @@ impl LatencyRecorder {
     pub(crate) fn note(&self, now: Instant, span: Duration, sample: Sample) -> Option<Found> {
         let slice = self.slice_of(now);
         let found = if lower(slice) == self.seen[0].load(Ordering::Relaxed) { None } else { self.look_after(slice) };
-        // The acquire load pairs with the release store of the upkeep: who sees a phase sees its half cleared.
+        // The acquire load pairs with the release store of the upkeep: a thread that sees a phase sees its half cleared.
         let [half, _] = self.halves_at(Phase::of_word(acquire(&self.phase)));
         if half.add(span, sample) {
             self.relieve(half);

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use core::cell::Cell;
 
-    /// How often `read` looks while each look is followed by what `meanwhile` does.
+    /// How often `read` reads, if `meanwhile` runs during each reading.
     fn looks(turn: &Turn, meanwhile: impl Fn(usize)) -> usize {
         let looks = Cell::new(0);
         turn.read(|| {

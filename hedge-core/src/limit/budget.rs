@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn b5_time_is_counted_from_any_origin() {
-        // From when a clock starts, from 1970, and where the 40 bits end, half of them too.
+        // Origins: the start of a clock, 1970, the end of the 40 bits and half of it.
         let year_2026 = 1_770_000_000_000_000;
         let bits = (0..64).map(|bit| 1_u64 << bit);
         for origin in bits.chain([0, year_2026, (3 << 49) - 1, u64::MAX / 2, u64::MAX - 60_000_000]) {

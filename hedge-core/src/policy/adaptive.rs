@@ -334,7 +334,7 @@ mod tests {
         us(micros.round() as u64)
     }
 
-    /// The latency that `ten_thousandths` of all are not longer than.
+    /// The latency that `ten_thousandths` of all latencies do not exceed.
     fn truth(shape: Shape, ten_thousandths: usize) -> f64 {
         let mut rng = Rng::with_seed(99);
         let mut all: Vec<f64> = (0..200_000).map(|_| shape(&mut rng)).collect();
@@ -342,11 +342,11 @@ mod tests {
         all[ten_thousandths * 20]
     }
 
-    /// Calls at even distances to servers that take as long as they are told.
+    /// Calls at equal intervals, to servers whose latencies the test chooses.
     struct Loop<'p> {
         channel: Line<'p>,
         now: Instant,
-        /// Of the last run.
+        /// The calls of the last run; what follows is of the last run too.
         calls: u32,
         backups: u32,
         delays: Vec<f64>,
@@ -362,7 +362,7 @@ mod tests {
             Self { channel, now: at(5_000), calls: 0, backups: 0, delays: Vec::new() }
         }
 
-        /// Each call is driven to its end before the next is begun: the policy sees a clock that goes back a little.
+        /// Drives each call to its end before the next begins, so the policy sees a clock that goes back a little.
         fn run(&mut self, calls: u32, mut latency: impl FnMut(Instant, Kind) -> Duration) -> &mut Self {
             (self.calls, self.backups) = (calls, 0);
             self.delays.clear();
@@ -402,7 +402,7 @@ mod tests {
             f64::from(self.backups) / f64::from(self.calls)
         }
 
-        /// From `skip` on there was a delay at every call, near `truth`.
+        /// Checks that from call `skip` on every call had a delay, near `truth`.
         fn assert_near(&self, truth: f64, skip: u32, what: &str) {
             let missing = self.calls as usize - self.delays.len();
             let skip = (skip as usize).checked_sub(missing).expect("a delay at every call");
@@ -438,7 +438,7 @@ mod tests {
     fn b7_the_delay_is_a_quantile_that_backups_do_not_drag() {
         for (seed, (name, shape)) in (0..).zip(SHAPES) {
             let truth = truth(shape, 9_500);
-            // What it would be if nothing were hedged.
+            // The delay if nothing were hedged.
             let unhedged = LatencyRecorder::default();
             let policy = AdaptiveDelay::new(AdaptiveOptions::DEFAULT).unwrap();
             let (mut rng, mut line) = (Rng::with_seed(seed), Loop::new(&policy));
@@ -450,7 +450,7 @@ mod tests {
                 latency
             };
             line.run(AdaptiveDelay::SETTLED_AFTER, &mut latency).assert_near(truth, 4_999, name);
-            // A minute: neither up and down, nor off bit by bit.
+            // Over a minute the delay neither swings nor drifts.
             line.run(60_000, &mut latency).assert_near(truth, 0, name);
             let (early, late) = line.delays.split_at(30_000);
             let mean = |delays: &[f64]| delays.iter().sum::<f64>() / delays.len() as f64;
@@ -523,7 +523,7 @@ mod tests {
                 line.run(10_000, &mut latency).run(50_000, &mut latency);
                 let (load, most) = (line.extra_load(), f64::from(ten_thousandths) / 10_000.0);
                 std::println!("{name}: {load:.4} of at most {most}");
-                // Far less only where so many latencies lie in one bucket that there is nothing between.
+                // It may be far less only where many latencies lie in one bucket, so that no delay comes closer.
                 let least = if ["lognormal", "exponential"].contains(&name) { 0.8 * most } else { 0.0 };
                 assert!(least < load && load <= 1.05 * most, "{name}: {load} of at most {most}");
             }
@@ -537,7 +537,7 @@ mod tests {
         assert!(line.run(100, |_, _| ms(10)).delays.is_empty(), "100 answers, and nobody has looked yet");
         line.run(300, |_, _| ms(10));
         assert!(line.delay().is_some());
-        // Seven a window are left after two of them; the first upkeep that sees fewer than 25 turns it off.
+        // After two windows, seven answers a window are left. The first upkeep that sees fewer than 25 turns the delay off.
         for _ in 0..14 {
             line.run(1, |_, _| ms(10));
             line.now = line.now + ms(1_400);
@@ -597,7 +597,7 @@ mod tests {
         start(220, &mut |now| call.poll(now));
         call.handle(at(230), Input::finished(first, Verdict::Fatal));
         assert_eq!(counts(230), (4, 2, ms(30)));
-        // Cancelled: it would have taken longer.
+        // Cancelled: a lower bound.
         let mut call = line.channel.call(&own, at(300)).unwrap();
         start(300, &mut |now| call.poll(now));
         call.handle(at(310), Input::Cancel);

@@ -293,7 +293,7 @@ mod tests {
 
     const NOW: Instant = Instant::from_millis(7);
 
-    /// Refuses backups, and notes what it is asked, a digit each.
+    /// Refuses backups, and records each question as a digit.
     #[derive(Default)]
     struct Noting(AtomicU32);
 

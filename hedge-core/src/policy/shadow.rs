@@ -149,8 +149,8 @@ mod tests {
         channel
     }
 
-    /// Makes a call whose attempts end so long after they began; answers how it ended, after how long, with how many
-    /// attempts, and why it was not hedged.
+    /// Makes a call whose attempts take the given times. Returns how it ended, after how long, with how many attempts, and
+    /// why it was not hedged.
     fn call<P: BackupPolicy>(
         channel: &Channel<u8, RoundRobin, P, u8>,
         options: &CallOptions<'_>,
@@ -208,7 +208,7 @@ mod tests {
         let near = |saved: Duration, millis: u64| saved.as_micros().abs_diff(1_000 * millis) < 30 * millis;
         let [(1_002, 2, won, early), (1_002, 2, also_won, late)] = counts(&shadow)[..] else { panic!("{shadow:?}") };
         assert!((1..=2).contains(&won) && (1..=2).contains(&also_won));
-        // 14 ms instead of 100 and of the deadline at 500; 44.
+        // A call would take 14 ms instead of 100 ms or of the deadline at 500 ms; with the later delay 44 ms.
         assert!(near(early, 86 + 486) && near(late, 56 + 456), "{early} and {late}");
     }
 

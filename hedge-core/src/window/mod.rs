@@ -530,7 +530,7 @@ mod tests {
 
     #[test]
     fn b3_a_claim_does_not_carry_into_the_bucket() {
-        // Of a total of 28 bits, all but `left`.
+        // Fills a total of 28 bits, except for `left`.
         for left in 0..=6 {
             let (count, fresh) = (second(), second());
             for (second, n) in [(0, (1 << 27) - 1), (3, (1 << 27) - 5), (6, 6 - left)] {
