@@ -63,7 +63,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
             again();
             connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
         }
-        let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline).await?;
+        let limits = &self.pool.settings.head;
+        let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline, limits).await?;
         let line = Arc::clone(&connection.line);
         let (sent, asked, reply) = self.hand_over(connection)?;
         match asked.replied(pin!(reply)).await {
