@@ -97,6 +97,16 @@ impl<R: Runtime> Builder<R, Http<R>> {
         self
     }
 
+    /// Whether a status of 408 on a connection that had been idle is no answer, and its request goes once more, on a new
+    /// connection (C3). Default: false, it is an answer like any other.
+    ///
+    /// Some servers and proxies send 408 on an idle connection before they close it, which may cross a request on its way.
+    /// Which requests are sent again, and which are not: see [connections](crate::http#connections).
+    pub fn retry_stale_408(mut self, retry: bool) -> Self {
+        self.transport = self.transport.retry_stale_408(retry);
+        self
+    }
+
     /// How many idle connections are kept for each address. Default 100, as brpc's `max_connection_pool_size`; 0 keeps
     /// none. Connections in use are not limited.
     pub fn max_idle_per_server(mut self, connections: usize) -> Self {

@@ -68,6 +68,19 @@
 //! * The connections that have been idle for as long are closed. So they are when a call's deadline passes without a byte of
 //!   the answer on a connection that had been idle.
 //!
+//! Some servers and proxies (haproxy, AWS load balancers) send a 408 on an idle connection before they close it. Where that
+//! 408 is read decides what it means (RFC 9110, 15.5.9):
+//!
+//! * Read before a byte of the next request has left, it cannot be about that request: the connection is closed, and any
+//!   request goes on with the next one (T4). This is so with every option.
+//! * Read later, it may have been sent before the request, while it was on its way, or as the answer to it: a client cannot tell
+//!   these apart. By default it is the answer. With [`retry_stale_408`](crate::Builder::retry_stale_408), a 408 on a connection
+//!   that had been idle counts as if the connection had broken: a request that may be sent twice goes once more, by the rules
+//!   above. RFC 9110 allows that for any request, as such a server has not received all of it. But an application that answers
+//!   408 by itself, or one behind a proxy, may have acted on the request: so one that may not be sent twice is not sent again,
+//!   and its caller gets the 408.
+//! * A 408 on a new connection, or later than the connect timeout after the request, is an answer with every option.
+//!
 //! # Cost
 //! An attempt takes one short lock to find its address's stacks and one each to take and give back a connection. It
 //! allocates what hyper does, the copy of the headers, and the reply's body; a new connection is one task. What is read is

@@ -17,6 +17,8 @@ use crate::runtime::{Runtime, RuntimeId, before};
 pub(super) struct Settings {
     pub(super) max_body: usize,
     pub(super) head: Arc<HeadLimits>,
+    /// A 408 on a connection that had been idle is no answer.
+    pub(super) retry_stale_408: bool,
     pub(super) max_idle: usize,
     pub(super) idle_timeout: Duration,
 }

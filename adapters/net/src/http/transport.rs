@@ -28,8 +28,8 @@ use crate::stream::Streaming;
 
 /// HTTP/1.1 over plain TCP, with idle connections kept for each address.
 ///
-/// Settings come from the [`Builder`](crate::Builder): its `max_body`, `max_head`, `max_headers`, `max_idle_per_server`
-/// and `idle_timeout`.
+/// Settings come from the [`Builder`](crate::Builder): its `max_body`, `max_head`, `max_headers`, `max_idle_per_server`,
+/// `idle_timeout` and `retry_stale_408`.
 pub struct Http<R> {
     runtime: R,
     settings: Settings,
@@ -61,7 +61,7 @@ impl<R: Runtime> Http<R> {
     pub(crate) fn new(runtime: R) -> Self {
         let idle_timeout = Duration::from_secs(10).into();
         let head = Arc::new(HeadLimits::new());
-        let settings = Settings { max_body: 16 << 20, head, max_idle: 100, idle_timeout };
+        let settings = Settings { max_body: 16 << 20, head, retry_stale_408: false, max_idle: 100, idle_timeout };
         let pools = RwLock::new(Pools { by_address: HashMap::new(), prune_at: PRUNE_AT_LEAST });
         Self { runtime, settings, pools, resent: AtomicU64::new(0) }
     }
@@ -78,6 +78,11 @@ impl<R: Runtime> Http<R> {
 
     pub(crate) fn max_headers(self, fields: usize) -> Self {
         self.settings.head.set_max_headers(fields);
+        self
+    }
+
+    pub(crate) fn retry_stale_408(mut self, retry: bool) -> Self {
+        self.settings.retry_stale_408 = retry;
         self
     }
 
@@ -121,7 +126,8 @@ impl<R: Runtime> Http<R> {
     }
 
     /// How many requests went once more, on a new connection, because one that had been idle broke under them before a byte
-    /// of the answer had come (C3): they are no attempts, and no limit counts them. Wraps.
+    /// of the answer had come, or answered 408 where that is [retried](crate::Builder::retry_stale_408) (C3). They are no
+    /// attempts, and no limit counts them. Wraps.
     pub fn resent(&self) -> u64 {
         self.resent.load(Ordering::Relaxed)
     }

@@ -16,6 +16,7 @@ pub(crate) mod pooling;
 pub(crate) mod probes;
 pub(crate) mod promises;
 pub(crate) mod pushback;
+pub(crate) mod request_timeouts;
 pub(crate) mod requests;
 pub(crate) mod server;
 pub(crate) mod servers;
@@ -174,6 +175,16 @@ macro_rules! every_test {
                 r4_retry_after_speaks_for_its_server
                 r1_a_status_that_is_no_failure_is_not_retried
                 r4_a_policy_of_ones_own_retries_when_the_server_says
+            }
+            request_timeouts {
+                c3_a_408_on_a_reused_connection_goes_once_more_on_a_new_one
+                c3_a_408_is_an_answer_by_default
+                c3_a_408_to_what_may_not_be_sent_twice_is_an_answer
+                c3_what_may_be_sent_twice_is_sent_whole_after_a_408
+                c3_a_408_on_a_new_connection_is_an_answer
+                c3_a_late_408_is_an_answer
+                c3_a_408_before_the_request_closes_the_connection
+                c3_a_408_that_lies_in_the_socket_fails_no_call
             }
             requests {
                 p1_headers_that_disagree_with_the_body_are_refused
