@@ -50,6 +50,7 @@
 //! a wake-up; the first poll uses the instant at which the call started instead. The timer is created when the call
 //! first has to wait. It is reset only when the call has to wait for another instant.
 
+mod attempt_timeout;
 mod cancel;
 mod transport;
 
@@ -62,6 +63,7 @@ use core::ops::Deref;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
+pub use attempt_timeout::{AttemptTimeout, NoAttemptTimeout};
 pub use cancel::{Cancel, CancelSignal, NoCancel};
 pub use transport::{AttemptInfo, SendTransport, Timer, Transport};
 
@@ -69,33 +71,48 @@ use crate::call::{Action, Call, Host, Input, Start};
 use crate::id::AttemptId;
 use crate::outcome::{Code, End, ErrorKind, Judgement, Verdict};
 use crate::policy::{ConfigError, RetryPolicy};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Room for one attempt's future, lent by the caller: `pin!(None)`.
 pub type Slot<'s, F> = Pin<&'s mut Option<F>>;
 
 /// What a driver runs on.
-pub struct Driver<'a, T, R, C = NoCancel> {
+pub struct Driver<'a, T, R, C = NoCancel, A = NoAttemptTimeout> {
     timer: &'a T,
     retry_policy: &'a R,
     cancel: C,
+    attempt_timeout: A,
 }
 
 impl<'a, T: Timer, R> Driver<'a, T, R> {
     /// A driver that waits on `timer` and judges results by `retry_policy`.
     pub const fn new(timer: &'a T, retry_policy: &'a R) -> Self {
-        Self { timer, retry_policy, cancel: NoCancel }
+        Self { timer, retry_policy, cancel: NoCancel, attempt_timeout: NoAttemptTimeout }
     }
 
     /// The same driver with a signal that may cancel the call (L12): a [`CancelSignal`] that the caller lends, or an
     /// `Option` of one.
     #[must_use]
     pub const fn cancelled_by<C: Cancel>(self, cancel: C) -> Driver<'a, T, R, C> {
-        Driver { timer: self.timer, retry_policy: self.retry_policy, cancel }
+        let Self { timer, retry_policy, attempt_timeout, .. } = self;
+        Driver { timer, retry_policy, cancel, attempt_timeout }
     }
 }
 
-impl<T, R, C> fmt::Debug for Driver<'_, T, R, C> {
+impl<'a, T: Timer, R, C: Copy> Driver<'a, T, R, C> {
+    /// The same, with a limit for each attempt, or with none (L21). An attempt that takes as long is dropped, counts as a
+    /// failure of its server ([`ErrorKind::AttemptTimeout`]), and is retried elsewhere if the call may retry. A call that may
+    /// not be sent twice ends with it. A limit of 0 lets no attempt succeed that has to wait.
+    ///
+    /// It costs no timer of its own: the one timer of a call is set to whatever comes first.
+    #[must_use]
+    pub const fn attempt_timeout(self, limit: Option<Duration>) -> Driver<'a, T, R, C, Option<Duration>> {
+        let Self { timer, retry_policy, cancel, .. } = self;
+        Driver { timer, retry_policy, cancel, attempt_timeout: limit }
+    }
+}
+
+impl<T, R, C, A> fmt::Debug for Driver<'_, T, R, C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").finish_non_exhaustive()
     }
@@ -127,10 +144,10 @@ pub enum CallFailure<Reply, Error> {
 ///
 /// # Errors
 /// See [`CallFailure`].
-pub fn drive<'r, P, T, R, C, Reply, Error, F, const N: usize, const K: usize>(
+pub fn drive<'r, P, T, R, C, A, Reply, Error, F, const N: usize, const K: usize>(
     call: &'r mut Call<'_, P, N>,
     slots: [Slot<'r, F>; K],
-    driver: Driver<'r, T, R, C>,
+    driver: Driver<'r, T, R, C, A>,
     start: impl FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
 ) -> impl Future<Output = Result<Reply, CallFailure<Reply, Error>>>
 where
@@ -138,6 +155,7 @@ where
     T: Timer,
     R: RetryPolicy<Reply, Error>,
     C: Cancel,
+    A: AttemptTimeout,
     F: Future<Output = Result<Reply, Error>>,
 {
     // `run` is made outside the future, which then holds it once. An `async fn` would hold its arguments in addition.
@@ -162,7 +180,7 @@ pub trait Addresses {
     fn address_of(&self, server: crate::id::ServerId) -> Option<Self::Address>;
 }
 
-struct Run<'r, 'o, P, T, R, C, Start, F, Reply, Error, const N: usize, const K: usize>
+struct Run<'r, 'o, P, T, R, C, A, Start, F, Reply, Error, const N: usize, const K: usize>
 where
     P: Deref<Target: Host>,
 {
@@ -170,7 +188,7 @@ where
     slots: [Slot<'r, F>; K],
     /// The attempt that each slot holds.
     attempts: [Option<AttemptId>; K],
-    driver: Driver<'r, T, R, C>,
+    driver: Driver<'r, T, R, C, A>,
     start: Start,
     /// The instant that the timer is set to; [`Instant::NEVER`] if it is not set.
     armed: Instant,
@@ -179,13 +197,14 @@ where
     first_poll: bool,
 }
 
-impl<'r, P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize>
-    Run<'r, '_, P, T, R, C, S, F, Reply, Error, N, K>
+impl<'r, P, T, R, C, A, S, F, Reply, Error, const N: usize, const K: usize>
+    Run<'r, '_, P, T, R, C, A, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,
     R: RetryPolicy<Reply, Error>,
     C: Cancel,
+    A: AttemptTimeout,
     S: FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
     F: Future<Output = Result<Reply, Error>>,
 {
@@ -210,6 +229,7 @@ where
                 (Some(at), _) | (None, Some(at)) => at,
                 (None, None) => self.driver.timer.now(),
             };
+            self.time_out(at);
             let until = match self.step(at) {
                 Step::Done(result) => return Poll::Ready(result),
                 Step::Started => {
@@ -219,7 +239,7 @@ where
                 }
                 Step::Wait(until) => until,
             };
-            let Some(until) = until else { return Poll::Pending };
+            let Some(until) = self.or_attempt_timeout(until) else { return Poll::Pending };
             if self.armed != until {
                 self.armed = until;
                 match sleep.as_mut().as_pin_mut() {
@@ -261,6 +281,40 @@ where
             self.call.handle(at, Input::Finished { attempt, judgement });
         }
         now
+    }
+
+    /// Ends the attempts whose time is up (L21), after results that are there and before the call's own timers (L14).
+    fn time_out(&mut self, now: Instant) {
+        let Some(limit) = self.driver.attempt_timeout.limit() else { return };
+        for attempt in self.call.report().ids() {
+            if self.call.report().end().is_some() {
+                return;
+            }
+            if self.started(attempt).is_none_or(|started| now.since(started) < limit) {
+                continue;
+            }
+            let Some((held, slot)) = self.slot(Some(attempt)) else { continue };
+            slot.set(None);
+            *held = None;
+            // The last failure is this one, of which the transport has nothing to tell.
+            self.last = None;
+            let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::AttemptTimeout));
+            self.call.handle(now, Input::Finished { attempt, judgement });
+        }
+    }
+
+    /// The earlier of `until` and the instant at which the next attempt's time is up.
+    fn or_attempt_timeout(&self, until: Option<Instant>) -> Option<Instant> {
+        let Some(limit) = self.driver.attempt_timeout.limit() else { return until };
+        let started = self.attempts.iter().flatten().filter_map(|attempt| self.started(*attempt));
+        let next = started.map(|started| started + limit).min();
+        until.into_iter().chain(next).min().filter(|at| *at < Instant::NEVER)
+    }
+
+    /// When an attempt was started.
+    fn started(&self, attempt: AttemptId) -> Option<Instant> {
+        let report = self.call.report();
+        Some(report.started() + report.attempts().get(attempt.index())?.started())
     }
 
     /// Does what the call asks for until it waits or ends, or until something was started, which is then to be polled.
@@ -314,8 +368,8 @@ where
     }
 }
 
-impl<P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize> Drop
-    for Run<'_, '_, P, T, R, C, S, F, Reply, Error, N, K>
+impl<P, T, R, C, A, S, F, Reply, Error, const N: usize, const K: usize> Drop
+    for Run<'_, '_, P, T, R, C, A, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host>,
 {

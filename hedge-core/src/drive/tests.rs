@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod attempt_timeout;
+
 use core::cell::{Cell, RefCell};
 use core::future::{pending, ready};
 use core::pin::Pin;
@@ -131,16 +133,17 @@ struct Done<Reply> {
 }
 
 /// Runs [`drive`]; returns its result with the call's report.
-async fn driven<'r, H, R, C, Reply, F, const K: usize>(
+async fn driven<'r, H, R, C, A, Reply, F, const K: usize>(
     mut call: Call<'_, &H, 4>,
     slots: [Slot<'r, F>; K],
-    driver: Driver<'r, &'r Clock, R, C>,
+    driver: Driver<'r, &'r Clock, R, C, A>,
     start: impl FnMut(AttemptInfo<H::Address>) -> F,
 ) -> Done<Reply>
 where
     H: Host + Addresses,
     R: RetryPolicy<Reply, Failed>,
     C: Cancel,
+    A: AttemptTimeout,
     F: Future<Output = Result<Reply, Failed>>,
 {
     let result = drive(&mut call, slots, driver, start).await;
