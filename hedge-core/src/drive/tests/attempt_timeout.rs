@@ -1,8 +1,8 @@
 //! L21: an attempt that takes too long makes room for another.
 
 use super::*;
-use crate::call::State;
-use crate::policy::{Code, Idempotency};
+use crate::outcome::{Code, State};
+use crate::policy::Idempotency;
 
 /// Runs a script as [`run`] does, with a limit for each attempt.
 fn limited(channel: &Line, clock: &Clock, limit: u64, script: &[(u64, Outcome)]) -> Done<&'static str> {
