@@ -3,7 +3,7 @@
 
 mod list;
 #[cfg(test)]
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", feature = "md5"))]
 mod tests;
 
 pub use list::{Change, Record, Update};

@@ -19,7 +19,7 @@ use crate::time::Duration;
 /// | `wrr`, `wr` | `default_weight` of a server whose tag is no weight; without it such a server is refused |
 /// | `p2c` | `choices=2` in \[2, 64\], `tau_ms=10000` in \[1, 3600000\] |
 /// | `prequal` | `probes=3` a call, in (1, 16\], `max_age_ms=1000` in \[1, 60000\], `rif_quantile=0.841` in \[0, 1\] |
-/// | `c_murmurhash`, `c_md5`, `c_ketama` | `replicas=100` in \[1, 65535\], of `c_ketama` a multiple of 4 |
+/// | `c_murmurhash`; `c_md5` and `c_ketama` (feature `md5`) | `replicas=100` in \[1, 65535\], of `c_ketama` a multiple of 4 |
 ///
 /// ```
 /// use hedge_core::balance::BalancerName;

@@ -22,7 +22,9 @@ use core::cmp::Ordering;
 use core::fmt::{self, Write};
 use core::{iter, slice};
 
-use super::hash::{Md5, Murmur3};
+#[cfg(feature = "md5")]
+use super::hash::Md5;
+use super::hash::Murmur3;
 #[cfg(feature = "alloc")]
 pub use storage::Heap;
 pub use storage::{Fixed, RingStorage};
@@ -84,6 +86,9 @@ impl<S: RingStorage> Ring<S> {
     /// # Errors
     /// [`RingError::Replicas`]: `replicas` is 0, or it is not a multiple of 4 for [`RingHash::Ketama`].
     pub fn new(hash: RingHash, replicas: u16) -> Result<Self, RingError> {
+        if cfg!(not(feature = "md5")) && hash.needs_md5() {
+            return Err(RingError::NeedsFeature { hash, feature: "md5" });
+        }
         if replicas == 0 || !replicas.is_multiple_of(hash.points_a_key()) {
             return Err(RingError::Replicas { hash, replicas });
         }
@@ -253,9 +258,10 @@ impl Iterator for Walk<'_> {
 pub enum RingHash {
     /// `c_murmurhash`: the MurmurHash3_x86_32 of `<endpoint>-<i>`, for each `i` below the number of points.
     Murmur,
-    /// `c_md5`: the first four bytes of its MD5 digest, little-endian.
+    /// `c_md5` (feature `md5`): the first four bytes of its MD5 digest, little-endian.
     Md5,
-    /// `c_ketama`: all four words of the digest, little-endian, for each `i` below a quarter of the number of points.
+    /// `c_ketama` (feature `md5`): all four words of the digest, little-endian, for each `i` below a quarter of the number
+    /// of points.
     Ketama,
 }
 
@@ -271,6 +277,10 @@ impl RingHash {
             Self::Md5 => "c_md5",
             Self::Ketama => "c_ketama",
         }
+    }
+
+    const fn needs_md5(self) -> bool {
+        matches!(self, Self::Md5 | Self::Ketama)
     }
 
     const fn points_a_key(self) -> u16 {
@@ -334,8 +344,9 @@ impl core::error::Error for RingError {}
 /// A hasher that has read `<endpoint>-`, which is the same for all points of a server.
 enum Key {
     Murmur(Murmur3),
-    Md5(Md5),
-    Ketama(Md5),
+    /// And of how many words of a digest points are made.
+    #[cfg(feature = "md5")]
+    Md5(Md5, usize),
 }
 
 impl Key {
@@ -347,8 +358,11 @@ impl Key {
         }
         Ok(match hash {
             RingHash::Murmur => Self::Murmur(read(endpoint)?),
-            RingHash::Md5 => Self::Md5(read(endpoint)?),
-            RingHash::Ketama => Self::Ketama(read(endpoint)?),
+            #[cfg(feature = "md5")]
+            RingHash::Md5 | RingHash::Ketama => Self::Md5(read(endpoint)?, hash.points_a_key().into()),
+            // `Ring::new` has refused it.
+            #[cfg(not(feature = "md5"))]
+            RingHash::Md5 | RingHash::Ketama => return Err(fmt::Error),
         })
     }
 
@@ -362,8 +376,8 @@ impl Key {
         }
         let (words, count) = match self {
             Self::Murmur(hasher) => ([numbered(hasher, i).finish(), 0, 0, 0], 1),
-            Self::Md5(hasher) => (numbered(hasher, i).finish(), 1),
-            Self::Ketama(hasher) => (numbered(hasher, i).finish(), 4),
+            #[cfg(feature = "md5")]
+            Self::Md5(hasher, words) => (numbered(hasher, i).finish(), *words),
         };
         words.into_iter().take(count)
     }
@@ -502,4 +516,32 @@ fn place(points: &[Point], apart: usize, before: impl Fn(&Point) -> bool) -> usi
 }
 
 #[cfg(test)]
+#[cfg(feature = "md5")]
 mod tests;
+
+#[cfg(test)]
+#[cfg(not(feature = "md5"))]
+mod without_md5 {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn s1_a_hash_that_is_not_built_in_is_an_error_that_names_the_feature() {
+        for hash in RingHash::ALL {
+            let made = FixedRing::<8>::new(*hash, 4);
+            if *hash == RingHash::Murmur {
+                assert!(made.is_ok());
+                continue;
+            }
+            let error = made.unwrap_err();
+            assert_eq!(error, RingError::NeedsFeature { hash: *hash, feature: "md5" });
+            assert_eq!(error.to_string(), std::format!("{} needs the feature `md5` of hedge-core", hash.name()));
+            #[cfg(all(feature = "alloc", has_atomic_64))]
+            assert_eq!(
+                crate::balance::AnyBalancer::<crate::balance::Heap>::named(hash.name(), 1).unwrap_err(),
+                crate::balance::BalancerError::Ring(error)
+            );
+        }
+    }
+}
