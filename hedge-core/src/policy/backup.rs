@@ -3,13 +3,12 @@
 use core::fmt;
 use core::ops::Deref;
 
-use crate::outcome::{Attempt, Denial, End, Extra, Kind, NotHedged};
-use crate::time::{Duration, Instant};
 #[cfg(feature = "serde")]
-use crate::{
-    field::named::{FromScalar, Scalar},
-    time::field::{duration, unit_is_missing},
-};
+use crate::field::named::{FromScalar, Scalar};
+use crate::outcome::{Attempt, Denial, End, Extra, Kind, NotHedged};
+#[cfg(feature = "serde")]
+use crate::time::field::{duration, unit_is_missing};
+use crate::time::{Duration, Instant};
 
 /// How long a call waits for an answer before it is also sent to another server. In a file: a duration, or `"disabled"`;
 /// `Shadow` is for policies and cannot be written in a file.
