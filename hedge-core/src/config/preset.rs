@@ -3,8 +3,8 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 #[cfg(has_atomic_64)]
+use crate::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 use crate::policy::{Backoff, BackupDelay, ChannelOptions, FailMode};
 use crate::time::{Duration, Timeout};
 

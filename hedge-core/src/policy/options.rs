@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use super::{Backoff, BackoffError, BackupDelay, BackupPolicy, LimitError};
+#[cfg(has_atomic_64)]
+use super::LimitError;
+use super::{Backoff, BackoffError, BackupDelay, BackupPolicy};
 use crate::id::ServerId;
 use crate::time::{Duration, Timeout};
 
