@@ -85,6 +85,7 @@ impl<S: RingStorage> Ring<S> {
     ///
     /// # Errors
     /// [`RingError::Replicas`]: `replicas` is 0, or it is not a multiple of 4 for [`RingHash::Ketama`].
+    /// [`RingError::NeedsFeature`]: the hash is not built in.
     pub fn new(hash: RingHash, replicas: u16) -> Result<Self, RingError> {
         if cfg!(not(feature = "md5")) && hash.needs_md5() {
             return Err(RingError::NeedsFeature { hash, feature: "md5" });
@@ -303,6 +304,13 @@ pub enum RingError {
         /// The number.
         replicas: u16,
     },
+    /// The hash is not built in.
+    NeedsFeature {
+        /// How points should be hashed.
+        hash: RingHash,
+        /// The feature of hedge-core that brings the hash.
+        feature: &'static str,
+    },
     /// There is no room for the points of another server.
     Full {
         /// How many points there would be, at least.
@@ -325,6 +333,9 @@ pub enum RingError {
 impl fmt::Display for RingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NeedsFeature { hash, feature } => {
+                write!(f, "{} needs the feature `{feature}` of hedge-core", hash.name())
+            }
             Self::Replicas { hash, replicas } => {
                 write!(f, "replicas {replicas}: must be in [1, 65535]")?;
                 match hash.points_a_key() {
