@@ -138,7 +138,8 @@ where
     F: Future<Output = Result<Reply, Error>>,
 {
     // Made before the future, which then holds it once: an `async fn` would keep its arguments beside it.
-    let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: Instant::NEVER, last: None, first_poll: true };
+    let mut run =
+        Run { call, slots, attempts: [None; K], driver, start, armed: Instant::NEVER, last: None, first_poll: true };
     async move {
         let max_backups = run.call.max_backups();
         if usize::from(max_backups) >= K {
