@@ -324,20 +324,27 @@ impl<const N: usize> SlidingCount<N> {
         if there.bucket == first {
             return Some(there.total);
         }
-        let total = self.begun_from(first, before)?;
+        let total = self.begun_from(first, bucket)?;
         // No bucket up to the one that was found will begin any more.
         store(&self.first, packing.word(Mark { bucket: first, total }));
         Some(total)
     }
 
-    /// The total at the beginning of a bucket or of the next that was added to, as of others there is no mark.
+    /// The total at the beginning of a bucket or of the next that was added to, up to `last`, as of others there is no mark.
     #[cold]
-    fn begun_from(&self, first: u64, before: u64) -> Option<u64> {
+    fn begun_from(&self, first: u64, last: u64) -> Option<u64> {
         let packing = self.packing();
-        (0..=before).map(|later| packing.bucket(first.wrapping_add(later))).find_map(|bucket| {
+        let mut bucket = first;
+        loop {
             let began = packing.mark(load(self.slot(bucket)?));
-            (began.bucket == bucket).then_some(began.total)
-        })
+            if began.bucket == bucket {
+                return Some(began.total);
+            }
+            if bucket == last {
+                return None;
+            }
+            bucket = packing.bucket(bucket.wrapping_add(1));
+        }
     }
 
     /// Adds to the latest bucket, or makes one the latest whose beginning is marked.
