@@ -64,12 +64,6 @@ impl<K: Breaker> ServerHealth<K> {
     fn out(&self) -> u32 {
         self.out.load(Ordering::Relaxed)
     }
-
-    /// For how long it has been broken, in units of 2.048 ms; `None` if it is not, or was withdrawn.
-    fn broken_for(&self, now: Instant) -> Option<u32> {
-        let out = self.out();
-        (out != 0 && out & WITHDRAWN == 0).then(|| since(now).wrapping_sub(out) >> 1)
-    }
 }
 
 impl<K: Breaker> Default for ServerHealth<K> {
@@ -223,8 +217,15 @@ impl<K: Breaker> Health<K> {
             return None;
         }
         let mut longest = None;
-        for (it, server) in servers.filter(|(_, server)| !server.is_withdrawn()) {
-            let broken_for = server.broken_for(now)?;
+        for (it, server) in servers {
+            let out = server.out();
+            if out & WITHDRAWN != 0 {
+                continue;
+            }
+            if out == 0 {
+                return None;
+            }
+            let broken_for = since(now).wrapping_sub(out) >> 1;
             if longest.as_ref().is_none_or(|(most, _)| broken_for > *most) {
                 longest = Some((broken_for, it));
             }
