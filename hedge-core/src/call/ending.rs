@@ -57,21 +57,31 @@ where
         } else {
             (Feedback::Abandoned { age }, Code::NONE)
         };
-        self.tell(id, attempt, feedback, code, false);
+        if SHORT_WAY {
+            self.host.finished(&self.finished(id, attempt, feedback, code));
+        } else {
+            self.tell(id, attempt, feedback, code, false);
+        }
     }
 
     /// Tells the host how an attempt went: of a streaming call's winner that its head is there.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub(super) fn tell(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback, code: Code, streams: bool) {
-        let at = self.report.started() + attempt.started();
-        let sent =
-            Sent { server: attempt.server(), at, attempt: id, max_retry: self.max_retry, timeout: self.timeout() };
-        let finished = sent.finished(self.seen, feedback, code);
+        let finished = self.finished(id, attempt, feedback, code);
         if streams {
             self.host.answered(&finished);
         } else {
             self.host.finished(&finished);
         }
+    }
+
+    /// What the host is told of how an attempt went.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    fn finished(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback, code: Code) -> Finished {
+        let at = self.report.started() + attempt.started();
+        let sent =
+            Sent { server: attempt.server(), at, attempt: id, max_retry: self.max_retry, timeout: self.timeout() };
+        sent.finished(self.seen, feedback, code)
     }
 
     fn timeout(&self) -> Timeout {

@@ -64,12 +64,6 @@ impl<K: Breaker> ServerHealth<K> {
     fn out(&self) -> u32 {
         self.out.load(Ordering::Relaxed)
     }
-
-    /// For how long it has been broken, in units of 2.048 ms; `None` if it is not, or was withdrawn.
-    fn broken_for(&self, now: Instant) -> Option<u32> {
-        let out = self.out();
-        (out != 0 && out & WITHDRAWN == 0).then(|| since(now).wrapping_sub(out) >> 1)
-    }
 }
 
 impl<K: Breaker> Default for ServerHealth<K> {

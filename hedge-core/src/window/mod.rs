@@ -335,7 +335,7 @@ impl<const N: usize> SlidingCount<N> {
         if there.bucket == first {
             return Some(there.total);
         }
-        let total = self.begun_from(first, before)?;
+        let total = self.begun_from(first, bucket)?;
         // This stays right, since no bucket up to the one that was found will begin any more.
         store(&self.first, packing.word(Mark { bucket: first, total }));
         Some(total)
@@ -344,12 +344,19 @@ impl<const N: usize> SlidingCount<N> {
     /// The total at the beginning of a bucket, or of the next one that was added to: a bucket without additions has no
     /// mark.
     #[cold]
-    fn begun_from(&self, first: u64, before: u64) -> Option<u64> {
+    fn begun_from(&self, first: u64, last: u64) -> Option<u64> {
         let packing = self.packing();
-        (0..=before).map(|later| packing.bucket(first.wrapping_add(later))).find_map(|bucket| {
+        let mut bucket = first;
+        loop {
             let began = packing.mark(load(self.slot(bucket)?));
-            (began.bucket == bucket).then_some(began.total)
-        })
+            if began.bucket == bucket {
+                return Some(began.total);
+            }
+            if bucket == last {
+                return None;
+            }
+            bucket = packing.bucket(bucket.wrapping_add(1));
+        }
     }
 
     /// Adds to `bucket`, which is the latest or becomes it. Its beginning must be marked.
