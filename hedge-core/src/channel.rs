@@ -8,10 +8,9 @@ mod tests;
 
 pub use list::{Change, Record, Update};
 
-use crate::atomic::Ordering::Relaxed;
 use crate::balance::{Balancer, Candidate, NoServer, Pick, ProbeAnswer, Selection, Tag, first_choice, further_choice};
 use crate::call::{Call, Host};
-use crate::cluster::{Cluster, ClusterError, Server};
+use crate::cluster::{Cluster, ClusterError, IS_OVER, STARTS, Server};
 use crate::health::{Breaker, Health, NoBreaker, ServerHealth};
 use crate::id::ServerId;
 #[cfg(has_atomic_64)]
@@ -260,7 +259,10 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
     }
 
     fn commit(&self, pick: &Pick<B::Ticket>, now: Instant, insist: bool) -> bool {
-        let Some((in_flight, record)) = self.cluster.counted(pick.server) else { return true };
+        let Some(record) = self.cluster.state(pick.server) else {
+            let _ = self.cluster.count(pick.server, STARTS);
+            return true;
+        };
         if !self.health.started(&record.health, now, insist) {
             return false;
         }
@@ -269,14 +271,13 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
             self.health.withdrawn(&record.health, now);
             return false;
         }
-        in_flight.fetch_add(1, Relaxed);
+        let _ = self.cluster.count(pick.server, STARTS);
         self.balancer.started(&self.view(now), pick.server, pick.ticket, now);
         true
     }
 
     fn finished(&self, attempt: &Finished) {
-        if let Some((in_flight, record)) = self.cluster.counted(attempt.sent.server) {
-            in_flight.fetch_sub(1, Relaxed);
+        if let Some(record) = self.cluster.count(attempt.sent.server, IS_OVER) {
             self.learn(record, attempt);
         }
     }
@@ -288,9 +289,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
     }
 
     fn released(&self, server: ServerId) {
-        if let Some((in_flight, _)) = self.cluster.counted(server) {
-            in_flight.fetch_sub(1, Relaxed);
-        }
+        let _ = self.cluster.count(server, IS_OVER);
     }
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {

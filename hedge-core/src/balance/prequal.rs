@@ -27,9 +27,14 @@
 //! - There is one probe a server: (1 - m/n) r is how many a call brings of servers that the pool does not have.
 //! - The distribution is that of the last 64 answers, as they came; which of them are how old does not matter. At a quantile
 //!   of 0 everything is hot, at 1 nothing, whatever requests were sent since.
-//! - Of equal latencies the fewest in flight, of equal numbers in flight the least latency, then the youngest.
-//! - Removals never leave fewer probes than a choice needs. They come before the choice. They are made of few servers too:
-//!   without them ten simulated ones at 0.9 of their capacity had a p99 of 57 ms instead of 54, by older probes.
+//! - Of equal latencies the fewest in flight, of equal numbers in flight the least latency; where both are equal chance
+//!   decides. If the youngest won, idle servers that are alike would not share: the one that answers last would have nearly
+//!   all calls. A microsecond less is less: it is the quickest server that has nearly all calls while it is cold.
+//! - Servers are probed in a random order. A server that leaves the list takes its probe with it.
+//! - Removals never leave fewer probes than a choice needs, nor than a call brings. They come before the choice. Where each
+//!   call probes every server no probe is old, and the server that answers first would be the one removed each time. They are
+//!   made of few servers too: without them ten simulated ones at 0.9 of their capacity had a p99 of 57 ms instead of 54, by
+//!   older probes.
 //! - Of rates with a fraction, how many probes or removals a call has is counted out, not left to chance.
 //! - A server that fails fast has little in flight and short latencies: a sinkhole. The paper has a heuristic against
 //!   it, and does not say which. Here `p2c`'s penalty is added to the latency. While the penalty exceeds both the
@@ -51,6 +56,7 @@ mod load;
 mod pool;
 mod rif;
 
+use core::cmp::{Ordering, Reverse};
 use core::fmt;
 use core::num::NonZeroU64;
 
@@ -217,13 +223,13 @@ impl ProbePool {
         self.probes.next()
     }
 
-    /// Where to send so many probes: positions in a list of `servers`, all alike likely, each at most once, 16 at most. Those
-    /// of servers that are down are not to be sent, nor others in their place.
+    /// Where to send so many probes: positions in a list of `servers`, all alike likely, each at most once, 16 at most, in a
+    /// random order. Those of servers that are down are not to be sent, nor others in their place.
     #[must_use]
     pub fn targets(&self, servers: u32, probes: u32) -> Targets {
         let most = probes.min(servers).min(POOL);
         let rng = fastrand::Rng::with_seed(self.seeds.next());
-        Targets { rng, drawn: [0; POOL as usize], count: 0, next: servers - most, servers }
+        Targets { rng, drawn: [0; POOL as usize], count: 0, most, servers }
     }
 
     /// A server, one of `servers`, has answered a probe.
@@ -233,24 +239,21 @@ impl ProbePool {
         self.pool.put(now, server, self.uses(servers), in_flight, answer.latency);
     }
 
-    /// The server to choose by what the pool holds, changing nothing. `None` if too few probes can be used: choose by other
-    /// means.
+    /// The server to choose by what the pool holds, changing nothing but what chance draws from. `None` if too few probes can
+    /// be used: choose by other means.
     ///
     /// `penalty` is asked for each server with a probe: what is held against it, as [`P2c::penalty`](super::p2c::P2c::penalty) has it, or `None` if
     /// it is gone, down, or tried already in this call.
     pub fn choose(&self, now: Instant, penalty: impl Fn(ServerId) -> Option<Duration>) -> Option<ServerId> {
-        let (mut usable, mut best) = (0, None);
-        for mut probe in self.fresh(now) {
-            let penalty = penalty(probe.server);
-            let Some(penalty) = penalty.filter(|penalty| *penalty <= probe.latency.max(TOLERATED)) else { continue };
+        let mut usable = 0;
+        let ranked = self.fresh(now).filter_map(|mut probe| {
+            let penalty = penalty(probe.server).filter(|penalty| *penalty <= probe.latency.max(TOLERATED))?;
             probe.latency = probe.latency + penalty;
             usable += 1;
-            let rank = self.rank(&probe);
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, probe.server));
-            }
-        }
-        best.filter(|_| usable >= self.options.min_probes).map(|(_, server)| server)
+            Some((self.rank(&probe), probe.server))
+        });
+        let best = self.least(ranked);
+        best.filter(|_| usable >= self.options.min_probes)
     }
 
     /// An attempt starts at a server that this pool chose: its probe has been used once, and has one more request in
@@ -281,27 +284,45 @@ impl ProbePool {
         self.pool.probes(now).filter(|probe| probe.age <= self.options.max_age)
     }
 
+    /// Drops the probes of servers of which `stays` is not true.
+    fn retain(&self, stays: impl Fn(ServerId) -> bool) {
+        self.pool.retain(stays);
+    }
+
     /// The least is the best, the most the worst: cold by latency, then hot by requests in flight.
-    fn rank(&self, probe: &Probe<'_>) -> (bool, u64, u64, Duration) {
+    fn rank(&self, probe: &Probe<'_>) -> (bool, u64, u64) {
         let (in_flight, latency) = (u64::from(probe.in_flight), probe.latency.as_micros());
-        if self.estimate.is_hot(probe.in_flight) {
-            (true, in_flight, latency, probe.age)
-        } else {
-            (false, latency, in_flight, probe.age)
+        if self.estimate.is_hot(probe.in_flight) { (true, in_flight, latency) } else { (false, latency, in_flight) }
+    }
+
+    /// What has the least key; of several that have it chance takes one, each as likely.
+    fn least<K: Ord, T>(&self, of: impl Iterator<Item = (K, T)>) -> Option<T> {
+        let (mut best, mut alike) = (None::<(K, T)>, 1);
+        for (key, it) in of {
+            alike = match best.as_ref().map(|(least, _)| key.cmp(least)) {
+                Some(Ordering::Greater) => continue,
+                Some(Ordering::Equal) => alike + 1,
+                _ => 1,
+            };
+            if alike == 1 || self.seeds.next().is_multiple_of(alike) {
+                best = Some((key, it));
+            }
         }
+        best.map(|(_, it)| it)
     }
 
     /// In turn the oldest and the worst. False if none can be spared.
     fn remove_one(&self, now: Instant) -> bool {
-        let spare = u32::try_from(self.len(now)).unwrap_or(0) > self.options.min_probes;
-        if !spare {
+        let PrequalOptions { probes_per_1000_calls, min_probes, .. } = self.options;
+        let kept = min_probes.max(probes_per_1000_calls.div_ceil(1_000));
+        if u32::try_from(self.len(now)).unwrap_or(0) <= kept {
             return false;
         }
         let turn = self.removed.fetch_add(1, Relaxed);
         let found = if turn.is_multiple_of(2) {
-            self.fresh(now).max_by_key(|probe| probe.age)
+            self.least(self.fresh(now).map(|probe| (Reverse(probe.age), probe)))
         } else {
-            self.fresh(now).max_by_key(|probe| self.rank(probe))
+            self.least(self.fresh(now).map(|probe| (Reverse(self.rank(&probe)), probe)))
         };
         if let Some(probe) = found {
             probe.remove();
@@ -329,32 +350,35 @@ impl ProbePool {
 #[derive(Clone, Debug)]
 pub struct Targets {
     rng: fastrand::Rng,
+    /// Those that were drawn, ascending.
     drawn: [u32; POOL as usize],
-    count: usize,
-    next: u32,
+    count: u32,
+    most: u32,
     servers: u32,
 }
 
-// Robert Floyd's sample (Bentley, "Programming Pearls", CACM 1987): every subset is as likely as any other.
+// Every sequence is as likely as any other: each draw is the n-th of the positions that are left.
 impl Iterator for Targets {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        if self.next >= self.servers {
-            return None;
-        }
-        let wide = (u64::from(self.next) + 1) * u64::from(self.rng.u32(..));
-        let random = u32::try_from(wide >> 32).unwrap_or(0);
-        let again = self.drawn.iter().take(self.count).any(|drawn| *drawn == random);
-        let position = if again { self.next } else { random };
-        *self.drawn.get_mut(self.count)? = position;
+        let left = self.servers.checked_sub(self.count).filter(|_| self.count < self.most)?;
+        let wide = u64::from(left) * u64::from(self.rng.u32(..));
+        let mut position = u32::try_from(wide >> 32).ok()?;
+        let before =
+            self.drawn.iter().zip(0..self.count).take_while(|(drawn, place)| **drawn <= position + place).count();
+        position += u32::try_from(before).ok()?;
+        // Each of those behind it moves on by one.
+        let mut next = position;
         self.count += 1;
-        self.next += 1;
+        for (there, _) in self.drawn.iter_mut().zip(0..self.count).skip(before) {
+            core::mem::swap(there, &mut next);
+        }
         Some(position)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::try_from(self.servers - self.next).unwrap_or(0);
+        let left = usize::try_from(self.most - self.count).unwrap_or(0);
         (left, Some(left))
     }
 }
@@ -431,5 +455,7 @@ impl fmt::Display for PrequalError {
 
 impl core::error::Error for PrequalError {}
 
+#[cfg(test)]
+mod alike;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use super::super::p2c::{P2c, P2cOptions, P2cStats};
-use super::super::{Balancer, Look, Offer, ProbeAnswer, ServerList, Weighing};
+use super::super::{ArrangeError, Balancer, Look, Offer, ProbeAnswer, Roster, ServerList, Weighing};
 use super::{PrequalError, PrequalOptions, ProbePool};
 use crate::id::ServerId;
 use crate::outcome::Finished;
@@ -60,6 +60,12 @@ impl Balancer for Prequal {
 
     fn weighing(&self) -> Weighing {
         self.p2c.weighing()
+    }
+
+    /// What a server that has left has answered goes with it: its id may be given again (L20).
+    fn arrange<L: Roster<Stats = P2cStats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
+        self.pool.retain(|server| list.find(server).is_some());
+        Ok(())
     }
 
     /// First the one that the probes choose, then as `p2c`.

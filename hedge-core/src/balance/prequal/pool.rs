@@ -147,6 +147,16 @@ impl Pool {
         }
     }
 
+    /// Drops the probes of servers of which `stays` is not true.
+    pub(super) fn retain(&self, stays: impl Fn(ServerId) -> bool) {
+        for slot in &self.slots {
+            let word = slot.entry.load(SeqCst);
+            if Entry::of(word).is_some_and(|entry| !stays(entry.server())) {
+                slot.replace(word, EMPTY);
+            }
+        }
+    }
+
     /// The slot for an answer of `server`, and what is in it. `None` if others are at all of them.
     fn place(&self, now: Instant, server: ServerId) -> Option<(&Slot, u64)> {
         let mut oldest = None;
