@@ -2,9 +2,9 @@
 
 use core::ops::Deref;
 
-use super::{Action, Call, Flags, Host};
+use super::{Action, Call, Flags, Host, SHORT_WAY};
 use crate::id::AttemptId;
-use crate::outcome::{Attempt, Code, End, ErrorKind, Feedback, NotHedged, Sent, State};
+use crate::outcome::{Attempt, Code, End, ErrorKind, Feedback, Finished, NotHedged, Sent, State};
 use crate::policy::Ended;
 use crate::time::{Duration, Timeout};
 

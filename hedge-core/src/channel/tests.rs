@@ -15,9 +15,10 @@ use crate::balance::{
 };
 use crate::call::{Action, Input};
 use crate::health::{ConsecutiveFailures, FailureOptions, IsolationLimit, Recovering, RecoveryOptions};
-use crate::outcome::{End, Verdict};
+use crate::id::AttemptId;
+use crate::outcome::{Code, End, ErrorKind, Feedback, Sent, Verdict};
 use crate::policy::NoPolicy;
-use crate::time::Duration;
+use crate::time::{Duration, Timeout};
 
 type Any = AnyBalancer<Heap>;
 type Line = Channel<u16, Any, NoPolicy, &'static str, 16>;

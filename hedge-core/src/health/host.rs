@@ -220,9 +220,16 @@ impl<K: Breaker> Health<K> {
             return None;
         }
         let mut longest = None;
-        for (it, server) in servers.filter(|(_, server)| !server.is_withdrawn()) {
+        for (it, server) in servers {
+            let out = server.out();
+            if out & WITHDRAWN != 0 {
+                continue;
+            }
             // A server that is not broken is isolated by its breaker, which lets a probe through itself.
-            let broken_for = server.broken_for(now)?;
+            if out == 0 {
+                return None;
+            }
+            let broken_for = since(now).wrapping_sub(out) >> 1;
             if longest.as_ref().is_none_or(|(most, _)| broken_for > *most) {
                 longest = Some((broken_for, it));
             }

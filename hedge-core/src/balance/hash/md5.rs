@@ -4,6 +4,39 @@ use core::fmt;
 
 use md5::Digest;
 
+/// The first four bytes of the MD5 digest of `bytes`, little-endian.
+///
+/// ```
+/// use hedge_core::balance::hash::md5_32;
+/// use hedge_core::policy::CallOptions;
+///
+/// let user: u64 = 7;
+/// let own = CallOptions { request_code: Some(md5_32(&user.to_le_bytes())), ..CallOptions::new() };
+/// assert_eq!(own.request_code, Some(139_706_101));
+/// ```
+#[must_use]
+pub fn md5_32(bytes: &[u8]) -> u32 {
+    let [first, ..] = md5_words(bytes);
+    first
+}
+
+/// The MD5 digest of `bytes` as four little-endian words: the four points of a key on a ketama ring.
+///
+/// ```
+/// use hedge_core::balance::hash::{md5_32, md5_words};
+///
+/// // A key may have several codes, as for storing what it names at several servers.
+/// let codes = md5_words(b"user-7");
+/// assert_eq!(codes[0], md5_32(b"user-7"));
+/// assert_eq!(codes[1], 2_059_743_500);
+/// ```
+#[must_use]
+pub fn md5_words(bytes: &[u8]) -> [u32; 4] {
+    let mut hasher = Md5::default();
+    hasher.update(bytes);
+    hasher.finish()
+}
+
 /// [`md5_words`] of text that is written into it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::balance) struct Md5(md5::Md5);
