@@ -9,6 +9,7 @@ pub(crate) mod greedy;
 pub(crate) mod health;
 pub(crate) mod latencies;
 pub(crate) mod mortal;
+pub(crate) mod one_line;
 pub(crate) mod outages;
 pub(crate) mod panics;
 pub(crate) mod pooling;
@@ -128,6 +129,16 @@ macro_rules! every_test {
                 l13_every_call_counts_and_what_was_not_answered_as_a_lower_bound
                 b7_an_adaptive_delay_hedges_once_it_has_warmed_up
                 b2_a_shadow_sends_no_backup_and_counts_it
+            }
+            one_line {
+                each_method_sends_what_its_line_says
+                a_head_has_no_body
+                json_goes_and_comes
+                what_cannot_be_built_is_named_and_not_sent
+                a_reply_says_where_its_body_is_wrong
+                r1_a_status_is_an_error_where_it_is_asked_for
+                a_line_sets_the_options_of_its_call
+                a_line_is_sent_by_threads_and_its_errors_are_shared
             }
             panics {
                 h1_a_check_that_panics_has_failed
