@@ -10,11 +10,11 @@ use crate::grpc::{self, judge_grpc};
 const FIRST: i32 = 1;
 const LAST: i32 = 16;
 
-/// Which gRPC status codes are retried: another server may do better. `UNAVAILABLE` (14) is what most services want, and
-/// `RESOURCE_EXHAUSTED` (8) of services that say so when one server is full.
+/// Which gRPC status codes are retried, since another server may do better. Most clients retry `UNAVAILABLE` (14). If a service
+/// uses `RESOURCE_EXHAUSTED` (8) to say that one server is full, that is worth a retry too.
 ///
-/// `OK` is accepted. Every other code ends its call at once, and what is in flight is abandoned
-/// ([`Verdict::Fatal`]), as in gRPC's A6. What a server asks for in `grpc-retry-pushback-ms` counts (R4).
+/// `OK` is accepted. Every other code ends its call at once ([`Verdict::Fatal`]), as in gRPC's A6: attempts that are in flight
+/// are abandoned. If the server asks for a delay, in `grpc-retry-pushback-ms`, the retry waits for it (R4).
 ///
 /// A code is anything that converts into its number: a `tonic::Code`, or the number itself.
 ///
@@ -37,13 +37,13 @@ const LAST: i32 = 16;
 pub struct RetryCodes(u32);
 
 impl RetryCodes {
-    /// None.
+    /// No code.
     pub const NONE: Self = Self(0);
 
-    /// These; each in \[1, 16\].
+    /// The set of these codes, each in \[1, 16\].
     ///
     /// # Errors
-    /// The first that is out of that range.
+    /// The first code that is out of that range.
     pub fn new<C: Into<i32>>(codes: impl IntoIterator<Item = C>) -> Result<Self, CodeError> {
         let mut set = Self::NONE;
         for code in codes {
@@ -65,11 +65,11 @@ impl RetryCodes {
         judge_grpc(response, |code| self.verdict(code))
     }
 
-    /// Judges a status: its code, and the headers and trailers that came with it. A code that there is not is `UNKNOWN`.
+    /// Judges a status by its code; its metadata may push back. A code outside of \[0, 16\] counts as `UNKNOWN`.
     #[must_use]
-    pub fn judge_status(self, code: i32, headers: &HeaderMap) -> Judgement {
+    pub fn judge_status(self, code: i32, metadata: &HeaderMap) -> Judgement {
         let code = u64::try_from(code).ok().and_then(grpc::status_code).unwrap_or(grpc::UNKNOWN);
-        grpc::judge_status(code, headers, |code| self.verdict(code))
+        grpc::judge_status(code, metadata, |code| self.verdict(code))
     }
 
     fn verdict(self, code: u8) -> Verdict {

@@ -7,9 +7,9 @@ use http::{HeaderMap, Response};
 use crate::Builder;
 
 impl<T, R, C> Builder<T, R, C> {
-    /// Retries the statuses with these gRPC codes, of services whose errors are statuses: a generated tonic client, for
-    /// instance. `read` says of such an error its code and its metadata, in which a server may push back (R4). Every other
-    /// code ends its call, and responses are accepted: see [`RetryCodes`].
+    /// Retries errors with these gRPC codes ([`RetryCodes`]). This is for services whose errors are gRPC statuses, such as a
+    /// generated tonic client. `read` gives the code of an error and its metadata, in which a server may push back (R4). An error
+    /// with another code ends its call, and every response is accepted.
     ///
     /// ```
     /// use tonic::{Code, Status};
@@ -33,9 +33,9 @@ impl<T, R, C> Builder<T, R, C> {
         Ok(self.retry_policy(GrpcErrors { codes, read }))
     }
 
-    /// Retries the responses with these gRPC codes, of services whose responses are HTTP's: a tonic channel, for instance. A
-    /// code counts if it is in a response's head, as that of a server is which has sent no message. Every other code ends its
-    /// call, and errors are retried: see [`RetryCodes`].
+    /// Retries responses with these gRPC codes ([`RetryCodes`]). This is for services whose responses are those of HTTP, such as
+    /// a tonic channel. The code is read from the head of the response: a server that fails before its first message puts it
+    /// there ([`judge_grpc`](hedge_http::judge_grpc)). A response with another code ends its call, and every error is retried.
     ///
     /// ```
     /// use tonic::Code;

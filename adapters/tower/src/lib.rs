@@ -41,8 +41,8 @@
 //!
 //! # gRPC
 //!
-//! One line says which codes are retried, and heeds what servers ask for: `Builder::retry_codes` for services whose responses
-//! are HTTP's, `Builder::retry_codes_of` for generated tonic clients, as in the example `tonic_channel`.
+//! One line names the codes that are retried, and heeds the delay that a server asks for: `Builder::retry_codes_of` is for
+//! generated tonic clients, as in the example `tonic_channel`; `Builder::retry_codes` is for tonic channels.
 //!
 //! # Choosing a server
 //!

@@ -40,7 +40,8 @@ pub(super) struct Stream {
     limit: usize,
     /// Nothing more comes; the connection may still have to go back.
     ended: bool,
-    /// Never locked, as it is only used by `&mut`: with the lock a reply and an error that holds one can be shared by threads.
+    /// It is only used through `&mut`, so nothing ever waits for the lock. The lock lets threads share a reply, and an error that
+    /// holds one.
     deadline: Option<Mutex<Box<dyn Deadline>>>,
     lease: Option<Lease>,
 }

@@ -20,9 +20,11 @@ use crate::runtime::Runtime;
 
 /// A request that is sent when it is awaited, as a call of its channel.
 ///
-/// Setters report nothing: the first thing that is wrong comes out of the `await` as [`SendError::Request`], and nothing is
-/// sent then. A status is no error unless the program asks for it, by [`Reply::error_for_status`]. The exception is what the
-/// channel's retry policy does not accept, by default a status of 500 or more: that ends the call as
+/// If something is wrong with the request, the `await` gives [`SendError::Request`], which names the first such thing, and
+/// nothing is sent.
+///
+/// A status is not an error unless the program asks for that, by [`Reply::error_for_status`]. There is one exception: a status
+/// that the channel's retry policy does not accept, by default one of 500 or more, ends the call as
 /// [`CallError::Failed`](crate::CallError::Failed), which keeps the reply.
 ///
 /// ```
@@ -50,7 +52,7 @@ pub struct RequestBuilder<D> {
     dispatch: D,
     request: Request<RequestBody>,
     options: CallOptions,
-    /// The first thing that is wrong.
+    /// The first thing that was wrong.
     error: Option<RequestError>,
     /// The body is JSON, and says so unless the caller says otherwise.
     is_json: bool,
@@ -81,9 +83,11 @@ where
     }
 }
 
-/// The common call. `path` is a path with its query, such as `/users/7?full=1`; or an absolute URI with the scheme `http`,
-/// whose authority becomes the `Host` header while the channel chooses the server as ever; or `*`. Characters that a URI
-/// cannot hold must be percent-encoded: [`RequestBuilder::query`] does that.
+/// The common call, which is one line.
+///
+/// `path` is a path with its query, such as `/users/7?full=1`. It may also be `*`, or an absolute URI with the scheme `http`:
+/// its authority becomes the `Host` header, and the channel still chooses the server. Characters that a URI cannot hold must be
+/// percent-encoded; [`RequestBuilder::query`] does that.
 impl<R: Runtime> Channel<R, Http<R>> {
     /// A `GET`.
     pub fn get(&self, path: &str) -> RequestBuilder<impl Dispatch + use<'_, R>> {
@@ -137,10 +141,11 @@ impl<D> RequestBuilder<D> {
         })
     }
 
-    /// Adds a header. A header of that name that is there stays, but for `content-type`, of which there is one.
+    /// Adds a header. Headers of the same name that were set before stay. Only `content-type` is replaced, since a request has
+    /// one.
     ///
-    /// The `await` ends as [`RequestError::Header`] if the name is no token, the value holds control characters, or there are
-    /// too many headers.
+    /// The `await` gives [`RequestError::Header`] if the name is not a token, if the value holds a control character other than
+    /// a tab, or if there are too many headers.
     pub fn header<V>(self, name: impl AsRef<str>, value: V) -> Self
     where
         V: AsRef<[u8]> + TryInto<HeaderValue>,
@@ -156,17 +161,17 @@ impl<D> RequestBuilder<D> {
         })
     }
 
-    /// The body. It names no `content-type`. Default: none.
+    /// Sets the body. This sets no `content-type`. Default: no body.
     pub fn body(mut self, body: impl Into<RequestBody>) -> Self {
         *self.request.body_mut() = body.into();
         self.is_json = false;
         self
     }
 
-    /// The value as JSON, as the body. Its `content-type` is `application/json`, unless [`header`](Self::header) says
-    /// otherwise, before or after.
+    /// Sets the body to the value, written as JSON. The `content-type` is `application/json`, unless [`header`](Self::header)
+    /// sets another, before or after.
     ///
-    /// The `await` ends as [`RequestError::Json`] if the value cannot be JSON.
+    /// The `await` gives [`RequestError::Json`] if the value cannot be written as JSON.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Self {
         let mut with_body = self.change(|request| {
@@ -179,50 +184,51 @@ impl<D> RequestBuilder<D> {
         with_body
     }
 
-    /// All of the call's options at once; setters that follow change single ones.
+    /// Sets all of the call's options at once. Setters that follow change single options.
     pub fn options(mut self, options: CallOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// From the call's start to its end, retries and backups included. Default: the channel's. With 0 nothing is sent.
+    /// Sets how long the call may take from its start to its end, retries and backups included. Default: the channel's timeout.
+    /// With 0 nothing is sent.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options = self.options.with_timeout(timeout);
         self
     }
 
-    /// Sends a backup to another server after `delay` without an answer. Default: as the channel says.
+    /// Sends a backup to another server after `delay` without an answer. Default: the channel's delay, if it has one.
     pub fn backup(mut self, delay: Duration) -> Self {
         self.options = self.options.with_backup(delay);
         self
     }
 
-    /// How many attempts may follow the first, retries and backups together; at most 7. Default: the channel's.
+    /// Sets how many attempts may follow the first, retries and backups together: at most 7. Default: the channel's number.
     pub fn max_retry(mut self, attempts: u8) -> Self {
         self.options.max_retry = Some(attempts);
         self
     }
 
-    /// The request's key, for balancers that hash. [`hash`](crate::hash) makes one of text.
+    /// Sets the request's key, for balancers that hash. [`hash`](crate::hash) makes one of text.
     pub fn request_code(mut self, code: u32) -> Self {
         self.options.request_code = Some(code);
         self
     }
 
-    /// Whether the request may be sent twice. Default: by its method.
+    /// Sets whether the request may be sent twice. Default: its method decides (L15).
     pub fn idempotency(mut self, idempotency: Idempotency) -> Self {
         self.options.idempotency = idempotency;
         self
     }
 
-    /// The token that cancels the call from elsewhere. Dropping the call's future does so too.
+    /// Lets a token cancel the call from another place. Dropping the call's future cancels it too.
     pub fn cancelled_by(mut self, token: CancelToken) -> Self {
         self.options.cancel = Some(token);
         self
     }
 
-    /// The call ends at the head of its reply, and the program reads the body itself, as
-    /// [`BodyMode::Streaming`] has it: [`Reply::into_inner`] gives it.
+    /// Ends the call at the head of its reply ([`BodyMode::Streaming`]). The program reads the body, which
+    /// [`Reply::into_inner`] gives.
     pub fn streaming(mut self) -> Self {
         self.options.body = BodyMode::Streaming;
         self
@@ -272,7 +278,7 @@ where
         let at = first_invalid(name.as_bytes(), |start| HeaderName::from_bytes(start).is_ok());
         return Err(wrong(HeaderFault::Name { at }));
     };
-    // Looked at before the value is given away.
+    // The value is looked at before it is given away.
     let at = value.as_ref().iter().position(|byte| byte.is_ascii_control() && *byte != b'\t');
     let value = value.try_into().map_err(|_| wrong(HeaderFault::Value { at: at.unwrap_or_default() }))?;
     let added = if parsed == CONTENT_TYPE {

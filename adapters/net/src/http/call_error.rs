@@ -41,7 +41,8 @@ impl SendError {
         }
     }
 
-    /// The last response, if it was one that the retry policy did not accept; by default that is a status of 500 or more.
+    /// The last response, if the call failed because its retry policy did not accept it. By default that is a response with a
+    /// status of 500 or more.
     #[must_use]
     pub const fn response(&self) -> Option<&Response<Body>> {
         match self {
@@ -88,7 +89,7 @@ impl Error for SendError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The path, its query included, is not one.
+    /// The path, or its query, is not valid.
     Path {
         /// The text.
         path: Box<str>,
@@ -104,7 +105,7 @@ pub enum RequestError {
     Header {
         /// Its name.
         name: Box<str>,
-        /// What is wrong with it. A value is not told, since it may be a secret.
+        /// What is wrong with it. The error does not hold the value, which may be a secret.
         fault: HeaderFault,
     },
     /// The body cannot be written as JSON.
@@ -121,13 +122,13 @@ pub enum RequestError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PathFault {
-    /// It does not begin with `/`, and is neither an absolute URI nor `*`.
+    /// It does not begin with `/`, and it is neither an absolute URI nor `*`.
     NoSlash,
-    /// It is no URI.
+    /// It is not a URI.
     Invalid {
         /// What is wrong with it.
         error: InvalidUri,
-        /// The first byte that is wrong, from 0, if one is to blame.
+        /// The first byte that is wrong, counted from 0. `None` for an absolute URI.
         at: Option<usize>,
     },
 }
@@ -136,17 +137,17 @@ pub enum PathFault {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum HeaderFault {
-    /// The name is empty, or holds a byte that no name has.
+    /// The name is empty, or it holds a byte that a name cannot hold.
     Name {
-        /// That byte, from 0; `None` if the name is empty.
+        /// That byte, counted from 0. `None` if the name is empty.
         at: Option<usize>,
     },
     /// The value holds a control character.
     Value {
-        /// Its byte, from 0.
+        /// That byte, counted from 0.
         at: usize,
     },
-    /// The request holds as many headers as there can be.
+    /// The request holds as many headers as it can: more than 24,000.
     TooMany,
 }
 
@@ -203,8 +204,8 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The first byte that makes a text invalid. All longer starts of a text with such a byte must be invalid too, and all
-/// shorter ones but the empty one valid. `None` for an empty text.
+/// The first byte that makes an invalid text invalid: starts of the text that hold this byte must be invalid, and shorter ones
+/// valid. The empty start is not asked about. `None` for an empty text.
 pub(super) fn first_invalid(text: &[u8], is_valid: impl Fn(&[u8]) -> bool) -> Option<usize> {
     // The longest valid start, by bisection.
     let (mut valid, mut invalid) = (0, text.len());

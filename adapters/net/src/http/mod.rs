@@ -5,7 +5,7 @@
 //! else the authority of an absolute URI, else the server's address.
 //!
 //! The common call is one line, by [`Channel::get`](crate::Channel::get) and its like: a [`RequestBuilder`] makes the request.
-//! What is needed of the `http` crate for it is re-exported here.
+//! The types of the `http` crate that it takes are re-exported here.
 //!
 //! # Requests
 //! The body says how long a request is, and the headers must agree: a `content-length` that is not the body's length, a

@@ -12,10 +12,10 @@ use super::body::Body;
 use crate::naming::Server;
 use crate::reply::Reply;
 
-/// What a reply over HTTP says. All of it is there at once: a body is read into memory before its call ends, unless the call
-/// streams. The reply stays, so that its server and its report can be asked for afterwards.
+/// What a reply over HTTP says. These methods do not wait: a call ends when the whole body is in memory, unless the call
+/// streams. They leave the reply as it is, so that it can tell its server and its report afterwards.
 impl Reply<Response<Body>> {
-    /// The body. Costs no copy: the bytes are shared.
+    /// The body. The bytes are shared, not copied.
     ///
     /// # Errors
     /// [`Unreadable::NotInMemory`].
@@ -23,7 +23,8 @@ impl Reply<Response<Body>> {
         self.body().bytes().cloned().ok_or_else(|| self.unreadable(Unreadable::NotInMemory))
     }
 
-    /// The body as text, which must be UTF-8. Nothing is converted, replaced or cut: a byte order mark stays. Copies the body.
+    /// The body as text, which must be UTF-8. The text is a copy of the body, byte for byte: nothing is converted or replaced,
+    /// and a byte order mark stays.
     ///
     /// # Errors
     /// [`Unreadable::Charset`] if the reply's `content-type` names a charset other than UTF-8 and US-ASCII,
@@ -37,8 +38,8 @@ impl Reply<Response<Body>> {
         Ok(text.to_owned())
     }
 
-    /// The body as JSON, whatever the `content-type` says. To borrow from the body, give
-    /// [`bytes`](Self::bytes) to `serde_json::from_slice`.
+    /// The value that the body holds as JSON. The `content-type` does not matter. A type that borrows from the body can be read
+    /// from [`bytes`](Self::bytes) by `serde_json::from_slice`.
     ///
     /// # Errors
     /// [`Unreadable::Json`], with line and column; [`Unreadable::NotInMemory`].
@@ -70,7 +71,7 @@ impl Reply<Response<Body>> {
     }
 }
 
-/// The charset that a `content-type` names, if it is not a name of UTF-8 or a part of it.
+/// The charset that a `content-type` names, unless it is UTF-8 or US-ASCII, which is a part of UTF-8.
 fn other_charset(headers: &HeaderMap) -> Option<&str> {
     let parameters = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').skip(1);
     let mut named = parameters.filter_map(|parameter| parameter.split_once('='));
@@ -86,7 +87,7 @@ fn other_charset(headers: &HeaderMap) -> Option<&str> {
 pub struct ReplyError {
     /// The server that the reply is from.
     pub server: Server,
-    /// The status of the reply: the body of a 404 is seldom what the body of a 200 would be.
+    /// The status of the reply. The body of a 404 is seldom of the type that the body of a 200 has.
     pub status: StatusCode,
     /// What is wrong with the body.
     pub fault: Unreadable,
