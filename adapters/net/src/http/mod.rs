@@ -4,6 +4,9 @@
 //! own head from the borrowed request (T3): the method, the path and query, the headers, and a `Host`: the caller's own,
 //! else the authority of an absolute URI, else the server's address.
 //!
+//! The common call is one line, by [`Channel::get`](crate::Channel::get) and its like: a [`RequestBuilder`] makes the request.
+//! The types of the `http` crate that it takes are re-exported here.
+//!
 //! # Requests
 //! The body says how long a request is, and the headers must agree: a `content-length` that is not the body's length, a
 //! `transfer-encoding` that is not `chunked` or not of a body of unknown length, `upgrade` and other headers that ask for
@@ -89,6 +92,8 @@
 //! with the channel, or with its runtime.
 
 mod body;
+mod call;
+mod call_error;
 mod collected;
 mod connection;
 mod error;
@@ -98,15 +103,21 @@ mod limits;
 mod line;
 mod outgoing;
 mod pool;
+mod read;
 mod request;
 mod sending;
+mod target;
 mod transport;
 
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 pub use body::{Body, BodyError};
+pub use call::{Dispatch, RequestBuilder, SendResult};
+pub use call_error::{HeaderFault, PathFault, RequestError, SendError};
 pub use error::{BadRequest, HttpError, HttpRetryPolicy, ProtocolError};
 pub use hedge_http::{RetryStatuses, StatusError, failure, pushback};
 pub use hedge_wire::http1::{DecodeError, Fault};
 pub use limits::HttpOptionError;
 pub use outgoing::RequestBodyError;
+pub use read::{BadStatus, ReplyError, Unreadable};
 pub use request::{BoxBody, BoxError, OnceBody, RequestBody};
 pub use transport::Http;

@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod latencies;
 pub(crate) mod limits;
 pub(crate) mod mortal;
+pub(crate) mod one_line;
 pub(crate) mod outages;
 pub(crate) mod panics;
 pub(crate) mod pooling;
