@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hedge_core::outcome::Kind;
 use hedge_examples::replicas::{self, Answer, Replica};
 use hedge_tokio::Kind;
 

@@ -4,8 +4,6 @@
 use std::error::Error;
 use std::time::Duration;
 
-use hedge_core::outcome::{Judgement, Verdict};
-use hedge_core::policy::RetryPolicy;
 use hedge_examples::replicas::{self, Answer, Replica};
 use hedge_tokio::http::{Body, HttpError, HttpRetryPolicy, Response, StatusCode, failure};
 use hedge_tokio::{Judgement, RetryPolicy, Verdict};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hedge_core::policy::{Judgement, Verdict};
+use hedge_core::outcome::{Judgement, Verdict};
 use http::{HeaderMap, Response};
 
 use crate::grpc::{self, judge_grpc};
@@ -19,7 +19,7 @@ const LAST: i32 = 16;
 /// A code is anything that converts into its number: a `tonic::Code`, or the number itself.
 ///
 /// ```
-/// use hedge_core::policy::Verdict;
+/// use hedge_core::outcome::Verdict;
 /// use hedge_http::RetryCodes;
 /// use http::Response;
 /// use tonic::Code;
@@ -106,7 +106,7 @@ impl std::error::Error for CodeError {}
 mod tests {
     use super::*;
     use crate::grpc_code;
-    use hedge_core::policy::Pushback;
+    use hedge_core::outcome::Pushback;
     use hedge_core::time::Duration;
 
     #[test]

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hedge_tower::hedge_core::outcome::{Judgement, Verdict};
-use hedge_tower::{BoxError, hedge_http::pushback};
+use hedge_tower::BoxError;
 use text::Text;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Endpoint, Server, server::TcpIncoming};

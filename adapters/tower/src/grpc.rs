@@ -1,5 +1,7 @@
 //! Retry policies by gRPC codes, in one line: [`Builder::retry_codes`] and [`Builder::retry_codes_of`].
 
+use hedge_core::outcome::{Judgement, Verdict};
+use hedge_core::policy::RetryPolicy;
 use hedge_http::{CodeError, RetryCodes};
 use http::{HeaderMap, Response};
 

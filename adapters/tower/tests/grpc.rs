@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Reports, builder, ms};
+use hedge_tokio::Tokio;
 use hedge_tower::hedge_core::config::service_config::ServiceConfig;
 use hedge_tower::hedge_core::outcome::{End, Kind, Verdict};
-use hedge_tower::hedge_core::policy::ChannelOptions;
+use hedge_tower::hedge_core::policy::{ChannelOptions, RetryPolicy};
 use hedge_tower::hedge_http::{grpc_code, judge_grpc};
 use hedge_tower::{BoxError, HedgeLayer, Plain, Report};
 use http_body_util::{BodyExt, Full};

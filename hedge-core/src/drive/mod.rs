@@ -11,7 +11,8 @@
 //! # use hedge_core::balance::RoundRobin;
 //! # use hedge_core::channel::Channel;
 //! # use hedge_core::drive::Timer;
-//! # use hedge_core::policy::{AttemptError, CallOptions, ChannelOptions, DefaultRetryPolicy, ErrorKind};
+//! # use hedge_core::outcome::ErrorKind;
+//! # use hedge_core::policy::{AttemptError, CallOptions, ChannelOptions, DefaultRetryPolicy};
 //! # use hedge_core::time::Instant;
 //! # struct Still;
 //! # impl Timer for Still {

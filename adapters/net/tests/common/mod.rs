@@ -141,6 +141,16 @@ macro_rules! every_test {
                 p1_limits_out_of_their_ranges_are_not_built
                 t1_the_least_limit_lets_large_bodies_through
             }
+            one_line {
+                each_method_sends_what_its_line_says
+                a_head_has_no_body
+                json_goes_and_comes
+                what_cannot_be_built_is_named_and_not_sent
+                a_reply_says_where_its_body_is_wrong
+                r1_a_status_is_an_error_where_it_is_asked_for
+                a_line_sets_the_options_of_its_call
+                a_line_is_sent_by_threads_and_its_errors_are_shared
+            }
             panics {
                 h1_a_check_that_panics_has_failed
                 a_probe_that_panics_has_no_answer
