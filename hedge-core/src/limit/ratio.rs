@@ -243,17 +243,19 @@ impl<const N: usize> RatioLimit<N> {
         }
         // Read before grants are counted, so that a grant to another thread in between counts.
         let full = self.savings.full();
-        let taken = self.taken(moment);
-        let left = burst.wrapping_sub(taken.wrapping_sub(full));
+        let left = burst.wrapping_sub(self.taken(moment).wrapping_sub(full));
         let is_settled = left <= burst && (left >= WHOLE.into() || earned > 0);
-        let left = if is_settled { left } else { self.settled(moment, full, taken) };
+        let left = if is_settled { left } else { self.settled(moment.now()) };
         (there + left).min(earned + burst)
     }
 
     /// What is saved up in the rare cases: more was paid in or drawn than there is room for, or the limit may be at rest
     /// and the savings full.
     #[cold]
-    fn settled(&self, moment: Moment, full: u64, taken: u64) -> u64 {
+    fn settled(&self, now: Instant) -> u64 {
+        let moment = self.completed.moment(now);
+        let full = self.savings.full();
+        let taken = self.taken(moment);
         if self.is_rested(moment) { self.savings.fill(full, taken) } else { self.savings.left(full, taken) }
     }
 
