@@ -86,3 +86,8 @@ pub use naming::{NameError, Server, parse_servers};
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use reply::{Reply, Trace};
 pub use runtime::{Runtime, RuntimeId, refuse_self};
+
+/// The README's own code, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

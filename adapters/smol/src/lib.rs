@@ -168,3 +168,8 @@ impl hedge_net::Runtime for Smol {
         smol::spawn(task).detach();
     }
 }
+
+/// The README's own code, compiled.
+#[cfg(all(doctest, feature = "json"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

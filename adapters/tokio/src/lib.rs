@@ -219,3 +219,8 @@ impl Hasher for Number {
         }
     }
 }
+
+/// The README's own code, compiled.
+#[cfg(all(doctest, feature = "json"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -125,3 +125,8 @@ pub const MAX_IN_FLIGHT: usize = 5;
 
 /// What happened in a call.
 pub type Report = hedge_core::call::Report<MAX_ATTEMPTS>;
+
+/// The README's own code, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
