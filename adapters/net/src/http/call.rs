@@ -14,9 +14,9 @@ use super::request::RequestBody;
 use super::target;
 use super::transport::Http;
 use crate::channel::Channel;
-use crate::options::{BodyMode, CallOptions, CancelToken};
 use crate::reply::Reply;
-use crate::runtime::Runtime;
+use hedge_fleet::{BodyMode, CallOptions, CancelToken};
+use hedge_link::Runtime;
 
 /// A request that is sent when it is awaited, as a call of its channel.
 ///

@@ -10,7 +10,7 @@ use hedge_core::call::Report;
 use super::body::Body;
 use super::error::HttpError;
 use crate::error::CallError;
-use crate::host::MAX_ATTEMPTS;
+use hedge_fleet::MAX_ATTEMPTS;
 
 /// Why a [`RequestBuilder`](super::RequestBuilder) has no reply.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 
 use super::body::Body;
-use crate::naming::Server;
 use crate::reply::Reply;
+use hedge_fleet::Server;
 
 /// What a reply over HTTP says. These methods do not wait: a call ends when the whole body is in memory, unless the call
 /// streams. They leave the reply as it is, so that it can tell its server and its report afterwards.
