@@ -24,6 +24,9 @@ use crate::server::Server;
 pub struct CallOptions {
     /// From the call's start to its end, a streaming body included. [`CallOptions::with_timeout`] takes std's duration.
     pub timeout: Option<Timeout>,
+    /// How long one attempt may take before another server is tried (L21). [`CallOptions::with_attempt_timeout`] takes std's
+    /// duration.
+    pub attempt_timeout: Option<Timeout>,
     /// For making one connection; never beyond the deadline. A connection that is not made in time says nothing of its
     /// server where this is shorter than the channel's.
     pub connect_timeout: Option<Timeout>,
@@ -62,6 +65,7 @@ impl CallOptions {
     pub const fn new() -> Self {
         Self {
             timeout: None,
+            attempt_timeout: None,
             connect_timeout: None,
             max_retry: None,
             backup: None,
@@ -82,6 +86,12 @@ impl CallOptions {
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(Timeout::After(timeout.into())), ..self }
+    }
+
+    /// The same with a limit for each attempt.
+    #[must_use]
+    pub fn with_attempt_timeout(self, timeout: Duration) -> Self {
+        Self { attempt_timeout: Some(Timeout::After(timeout.into())), ..self }
     }
 
     /// The same with a backup after `delay`.
@@ -111,6 +121,10 @@ impl Asked for CallOptions {
             },
             servers: None,
         }
+    }
+
+    fn attempt_timeout(&self) -> Option<Timeout> {
+        self.attempt_timeout
     }
 
     fn cancel(&self) -> Option<&CancelSignal> {

@@ -4,7 +4,7 @@ use hedge_core::call::Host;
 use hedge_core::drive::{Addresses, CancelSignal, Timer};
 use hedge_core::id::ServerId;
 use hedge_core::policy::CallOptions;
-use hedge_core::time::Instant;
+use hedge_core::time::{Instant, Timeout};
 
 use crate::settings::Settings;
 
@@ -44,6 +44,9 @@ pub trait CallContext: Host + Addresses {
 pub trait Asked {
     /// As the core wants to see it, the servers apart.
     fn as_core(&self) -> CallOptions<'_>;
+
+    /// How long one attempt may take (L21); `None`: as all calls.
+    fn attempt_timeout(&self) -> Option<Timeout>;
 
     /// What cancels it from elsewhere.
     fn cancel(&self) -> Option<&CancelSignal>;
@@ -89,7 +92,9 @@ macro_rules! run {
             $host.has_begun(now);
 
             // Drive.
+            let attempt_timeout = $asked.attempt_timeout().unwrap_or($host.settings().attempt_timeout());
             let driver = Driver::new($host.timer(), $host.judge()).cancelled_by($asked.cancel());
+            let driver = driver.attempt_timeout(attempt_timeout);
             let mut start = $start;
             let $result = if call.max_backups() <= 1 {
                 drive(&mut call, [pin!(None), pin!(None)], driver, start).await

@@ -8,7 +8,7 @@ use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::{BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, ConfigError, Ended};
 use hedge_core::random::Seeds;
-use hedge_core::time::Instant;
+use hedge_core::time::{Instant, Timeout};
 
 use crate::caught::Guarded;
 
@@ -18,6 +18,7 @@ pub type SharedPolicy = Arc<dyn BackupPolicy + Send + Sync>;
 /// What the core asks of a host, the servers apart.
 pub struct Settings {
     options: ChannelOptions,
+    attempt_timeout: Timeout,
     /// The limits, whose refusals are counted, and the program's own policy.
     policy: Counted<(Limits, Option<Guarded<SharedPolicy>>)>,
     latencies: CallLatencies,
@@ -31,17 +32,23 @@ impl Settings {
     /// A limit's option that is out of its range.
     pub(crate) fn new(
         options: ChannelOptions,
+        attempt_timeout: Timeout,
         limits: LimitOptions,
         policy: Option<SharedPolicy>,
         seed: u64,
     ) -> Result<Self, ConfigError> {
         let policy = Counted::new((Limits::new(limits)?, policy.map(Guarded)));
-        Ok(Self { options, policy, latencies: CallLatencies::default(), seeds: Seeds::new(seed) })
+        Ok(Self { options, attempt_timeout, policy, latencies: CallLatencies::default(), seeds: Seeds::new(seed) })
     }
 
     /// The options that calls inherit.
     pub const fn options(&self) -> &ChannelOptions {
         &self.options
+    }
+
+    /// How long one attempt of a call may take that does not say so itself (L21).
+    pub const fn attempt_timeout(&self) -> Timeout {
+        self.attempt_timeout
     }
 
     /// Where a call's random numbers come from.

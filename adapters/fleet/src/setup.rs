@@ -9,7 +9,7 @@ use hedge_core::health::{
 };
 use hedge_core::limit::LimitOptions;
 use hedge_core::policy::{BackupPolicy as _, ChannelOptions, ConfigError};
-use hedge_core::time::Instant;
+use hedge_core::time::{Duration, Instant, Timeout};
 
 use crate::caught::Guarded;
 use crate::settings::{Settings, SharedPolicy};
@@ -19,6 +19,8 @@ use crate::{Breaker, MAX_ATTEMPTS, MAX_IN_FLIGHT};
 pub struct Setup {
     /// All of the core's options.
     pub options: ChannelOptions,
+    /// How long one attempt may take (L21).
+    pub attempt_timeout: Timeout,
     /// What backups and retries are limited to.
     pub limits: LimitOptions,
     /// Who decides on them beside the limits.
@@ -41,6 +43,7 @@ impl Setup {
     pub fn new() -> Self {
         Self {
             options: ChannelOptions::brpc(),
+            attempt_timeout: Timeout::Never,
             limits: LimitOptions::SAFE,
             policy: None,
             balancer: None,
@@ -56,6 +59,7 @@ impl Setup {
     #[must_use]
     pub fn to_warn_of(&self) -> config::Setup<'_> {
         config::Setup {
+            attempt_timeout: self.attempt_timeout,
             policy_delay: self.policy.as_ref().and_then(|policy| Guarded(&**policy).delay(Instant::ZERO)),
             breaker: self.breaker.is_some(),
             isolation_limit: self.isolation_limit,
@@ -70,6 +74,9 @@ impl Setup {
     /// What cannot be carried out.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.options.validate(MAX_ATTEMPTS)?;
+        if self.attempt_timeout == Timeout::After(Duration::ZERO) {
+            return Err(ConfigError::NoTime { field: "attempt_timeout" });
+        }
         let max_backups = self.options.max_backups;
         if usize::from(max_backups) >= MAX_IN_FLIGHT {
             return Err(ConfigError::TooManyInFlight { max_backups, slots: MAX_IN_FLIGHT });
@@ -99,7 +106,7 @@ impl Setup {
     /// What cannot be carried out.
     pub fn into_settings(self, seed: u64) -> Result<Settings, ConfigError> {
         self.check()?;
-        Settings::new(self.options, self.limits, self.policy, seed)
+        Settings::new(self.options, self.attempt_timeout, self.limits, self.policy, seed)
     }
 }
 
@@ -113,6 +120,7 @@ impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup")
             .field("options", &self.options)
+            .field("attempt_timeout", &self.attempt_timeout)
             .field("limits", &self.limits)
             .field("balancer", &self.balancer)
             .field("breaker", &self.breaker)
@@ -142,6 +150,7 @@ macro_rules! setters {
         #[cfg(feature = "serde")]
         pub fn config(mut self, config: &$crate::hedge_core::config::ChannelConfig) -> Self {
             self.setup.options = config.options();
+            self.setup.attempt_timeout = config.attempt_timeout();
             self.setup.limits = config.limits();
             self
         }
@@ -149,6 +158,14 @@ macro_rules! setters {
         /// From a call's start to its end, retries and backups included. Default 500 ms; 0 is [`BuildError::Options`].
         pub fn timeout(mut self, timeout: ::std::time::Duration) -> Self {
             self.setup.options.timeout = $crate::hedge_core::time::Timeout::After(timeout.into());
+            self
+        }
+
+        /// How long one attempt may take, from its start to its result (L21). An attempt that takes as long is dropped, counts
+        /// as a failure of its server, and is retried at another server if the call may still retry. A call that may not be
+        /// sent twice ends with it. Default: as long as the call; 0 is [`BuildError::Options`].
+        pub fn attempt_timeout(mut self, timeout: ::std::time::Duration) -> Self {
+            self.setup.attempt_timeout = $crate::hedge_core::time::Timeout::After(timeout.into());
             self
         }
 

@@ -14,6 +14,9 @@ use hedge_fleet::Asked;
 pub struct CallOptions {
     /// From the call's start to its end. [`CallOptions::with_timeout`] takes std's duration.
     pub timeout: Option<Timeout>,
+    /// How long one attempt may take before another server is tried (L21). [`CallOptions::with_attempt_timeout`] takes std's
+    /// duration.
+    pub attempt_timeout: Option<Timeout>,
     /// How many attempts may follow the first, retries and backups together; at most 7.
     pub max_retry: Option<u8>,
     /// When to send a backup. [`CallOptions::with_backup`] takes std's duration.
@@ -40,6 +43,7 @@ impl CallOptions {
     pub const fn new() -> Self {
         Self {
             timeout: None,
+            attempt_timeout: None,
             max_retry: None,
             backup: None,
             max_backups: None,
@@ -55,6 +59,12 @@ impl CallOptions {
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(Timeout::After(timeout.into())), ..self }
+    }
+
+    /// The same with a limit for each attempt.
+    #[must_use]
+    pub fn with_attempt_timeout(self, timeout: Duration) -> Self {
+        Self { attempt_timeout: Some(Timeout::After(timeout.into())), ..self }
     }
 
     /// The same with a backup after `delay`.
@@ -80,6 +90,10 @@ impl Asked for CallOptions {
             },
             ..policy::CallOptions::new()
         }
+    }
+
+    fn attempt_timeout(&self) -> Option<Timeout> {
+        self.attempt_timeout
     }
 
     fn cancel(&self) -> Option<&CancelSignal> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Carried, Carrying, NEVER, Reports, Scripted, Step, builder, call, ms};
 use hedge_tower::hedge_core::drive::CancelSignal;
-use hedge_tower::hedge_core::outcome::{Code, Denial, End, Judgement, Kind, NotHedged, Verdict};
+use hedge_tower::hedge_core::outcome::{Code, Denial, End, ErrorKind, Judgement, Kind, NotHedged, Verdict};
 use hedge_tower::hedge_core::policy::{BackupDelay, BackupPolicy, ConfigError, Ended, Idempotency};
 use hedge_tower::hedge_core::time::Instant;
 use hedge_tower::{BuildError, CallOptions, Error, Hedge};
@@ -293,4 +293,15 @@ async fn calls_move_between_threads() {
     for task in calls.collect::<Vec<_>>() {
         assert!(task.await.unwrap().is_ok());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l21_an_attempt_that_takes_too_long_makes_room_for_another() {
+    let reports = Reports::default();
+    let layer = reports.hear(builder().attempt_timeout(ms(30))).layer().unwrap();
+    let (result, at) = call(&mut layer.layer(Scripted::new(&[(NEVER, Ok("late")), (5, Ok("second"))])), ()).await;
+    assert_eq!((result.unwrap(), at), ("second", 35));
+    assert_eq!(reports.only().attempts()[0].code(), Code::from(ErrorKind::AttemptTimeout));
+    let error = builder().attempt_timeout(ms(0)).layer().unwrap_err();
+    assert_eq!(error.to_string(), "attempt_timeout 0: must be above 0; for no limit, write never");
 }

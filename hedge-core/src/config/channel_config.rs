@@ -52,6 +52,10 @@ pub struct ChannelConfig {
     /// [`ChannelOptions::connect_timeout`]: a duration, or `"never"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "connect_timeout")]
     pub connect_timeout: Option<Timeout>,
+    /// How long one attempt may take before another server is tried ([L21](crate::rules#L21)): a duration, or `"never"`, which
+    /// is the default of every preset.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "attempt_timeout")]
+    pub attempt_timeout: Option<Timeout>,
     /// [`ChannelOptions::max_retry`]; channels of hedge-net and hedge-tower allow 7 at most.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_retry")]
     pub max_retry: Option<u8>,
@@ -113,6 +117,12 @@ impl ChannelConfig {
         }
     }
 
+    /// How long one attempt may take ([L21](crate::rules#L21)).
+    #[must_use]
+    pub fn attempt_timeout(&self) -> Timeout {
+        self.attempt_timeout.unwrap_or(Timeout::Never)
+    }
+
     /// The preset's limits, with the fields that differ. There is always a limit, unless the file turns all off
     /// ([B8](crate::rules#B8)).
     #[cfg(has_atomic_64)]
@@ -125,7 +135,8 @@ impl ChannelConfig {
     #[cfg(has_atomic_64)]
     #[must_use]
     pub fn warnings(&self) -> Warnings {
-        Setup::new(&self.options(), &self.limits()).warnings()
+        let (options, limits) = (self.options(), self.limits());
+        Setup { attempt_timeout: self.attempt_timeout(), ..Setup::new(&options, &limits) }.warnings()
     }
 }
 
@@ -137,6 +148,7 @@ fields! {
         "one of \"fail_fast\", \"fail_over\", \"fail_try\", \"fail_backup\"";
     timeout: optional, "timeout", Timeout, named::TIME_LIMIT;
     connect_timeout: optional, "connect_timeout", Timeout, named::TIME_LIMIT;
+    attempt_timeout: optional, "attempt_timeout", Timeout, named::TIME_LIMIT;
     max_retry: optional, "max_retry", u8, named::MAX_RETRY;
     backup: optional, "backup", BackupDelay, named::DELAY;
     max_backups: optional, "max_backups", u8, named::MAX_BACKUPS;
@@ -239,7 +251,7 @@ mod tests {
 
     #[test]
     fn f_null_says_nothing() {
-        let json = r#"{"preset": null, "fail_mode": null, "timeout": null, "connect_timeout": null, "max_retry": null,
+        let json = r#"{"preset": null, "fail_mode": null, "timeout": null, "connect_timeout": null, "attempt_timeout": null, "max_retry": null,
                        "backup": null, "max_backups": null, "no_backoff_remaining": null, "retry_target": null,
                        "same_server_backup": null, "on_early_failure": null, "pushback_for_service": null,
                        "idempotency": null}"#;
@@ -253,7 +265,7 @@ mod tests {
     #[test]
     fn a_file_says_the_same_in_every_format() {
         let json = r#"{"preset": "grpc_hedging", "fail_mode": "fail_backup", "timeout": "1.5s", "connect_timeout": "never",
-                       "max_retry": 2, "backup": 2.5, "max_backups": 1, "retry_target": "another",
+                       "attempt_timeout": "0.3s", "max_retry": 2, "backup": 2.5, "max_backups": 1, "retry_target": "another",
                        "backoff": {"exponential": {"initial": "1ms", "multiplier_milli": 1600, "max": 100}},
                        "same_server_backup": false, "idempotency": "idempotent",
                        "limits": {"ratio": {"mode": "cached", "max_backup_ratio": 0.05, "burst": 0, "backup_request_ms": -1},
@@ -263,6 +275,7 @@ mod tests {
             fail_mode = "fail_backup"
             timeout = "1.5s"
             connect_timeout = "never"
+            attempt_timeout = "0.3s"
             max_retry = 2
             backup = 2.5
             max_backups = 1
@@ -287,6 +300,7 @@ mod tests {
             fail_mode: fail_backup
             timeout: 1.5s
             connect_timeout: never
+            attempt_timeout: 0.3s
             max_retry: 2
             backup: 2.5
             max_backups: 1
@@ -313,7 +327,7 @@ mod tests {
             idempotency: Idempotency::Idempotent,
             ..ChannelOptions::brpc()
         };
-        assert_eq!(config.options(), expected);
+        assert_eq!((config.options(), config.attempt_timeout()), (expected, MS(300).into()));
         assert_eq!(toml::from_str::<ChannelConfig>(toml).unwrap(), config);
         assert_eq!(serde_yaml_ng::from_str::<ChannelConfig>(yaml).unwrap(), config);
         let written = toml::to_string(&config).unwrap();
@@ -363,7 +377,10 @@ mod tests {
         for (json, texts) in [
             (
                 r#"{"timeout_ms": 5}"#,
-                ["unknown field `timeout_ms`", "`preset`, `fail_mode`, `timeout`, `connect_timeout`"],
+                [
+                    "unknown field `timeout_ms`",
+                    "`preset`, `fail_mode`, `timeout`, `connect_timeout`, `attempt_timeout`",
+                ],
             ),
             (r#"{"preset": "thrift"}"#, [r#"preset "thrift": must be one of "brpc", "rpcx""#, r#""finagle""#]),
             (r#"{"timeout": "soon"}"#, [r#"timeout "soon": must be a duration above 0"#, r#"or "never""#]),

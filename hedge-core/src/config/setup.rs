@@ -30,6 +30,8 @@ pub struct Setup<'a> {
     pub options: &'a ChannelOptions,
     /// The channel's limits.
     pub limits: &'a LimitOptions,
+    /// How long one attempt may take (L21).
+    pub attempt_timeout: Timeout,
     /// The delay that the channel's policy gives; `None` if there is no policy, or if it gives no delay. `Disabled` stands
     /// for a policy that gives a delay only at times.
     pub policy_delay: Option<BackupDelay>,
@@ -57,6 +59,7 @@ impl<'a> Setup<'a> {
         Self {
             options,
             limits,
+            attempt_timeout: Timeout::Never,
             policy_delay: None,
             addresses: None,
             servers: None,
@@ -109,6 +112,15 @@ impl<'a> Setup<'a> {
             && connect_timeout >= timeout
         {
             found.push(Warning::ConnectTimeoutPastTimeout { connect_timeout, timeout });
+        }
+        let Timeout::After(attempt_timeout) = self.attempt_timeout else { return };
+        if let Timeout::After(timeout) = self.options.timeout
+            && attempt_timeout >= timeout
+        {
+            found.push(Warning::AttemptTimeoutPastTimeout { attempt_timeout, timeout });
+        }
+        if self.options.max_retry == 0 {
+            found.push(Warning::AttemptTimeoutWithoutRetry { attempt_timeout });
         }
     }
 

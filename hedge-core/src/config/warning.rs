@@ -98,6 +98,10 @@ pub enum Warning {
     WaitWithoutBackup,
     /// A connection that cannot be made takes the whole time of the call ([L2](crate::rules#L2)).
     ConnectTimeoutPastTimeout { connect_timeout: Duration, timeout: Duration },
+    /// The deadline comes first, so that no attempt ever makes room for another ([L21](crate::rules#L21)).
+    AttemptTimeoutPastTimeout { attempt_timeout: Duration, timeout: Duration },
+    /// No other attempt may follow the one that took too long ([L21](crate::rules#L21)).
+    AttemptTimeoutWithoutRetry { attempt_timeout: Duration },
     /// Every wait would reach the deadline, so that all waits are skipped ([L18](crate::rules#L18)).
     BackoffPastTimeout { shortest: Duration, timeout: Duration },
     /// There is no retry that could wait.
@@ -193,6 +197,16 @@ impl fmt::Display for Warning {
                 f,
                 "connect_timeout {connect_timeout}: not below timeout {timeout}, so a server that cannot be reached takes the \
                  whole call and nothing is retried; write a shorter connect_timeout"
+            ),
+            Self::AttemptTimeoutPastTimeout { attempt_timeout, timeout } => write!(
+                f,
+                "attempt_timeout {attempt_timeout}: not below timeout {timeout}, so it does nothing; write a shorter \
+                 attempt_timeout"
+            ),
+            Self::AttemptTimeoutWithoutRetry { attempt_timeout } => write!(
+                f,
+                "attempt_timeout {attempt_timeout}: with max_retry 0 nothing follows an attempt that took too long; write a \
+                 max_retry of at least 1, or a timeout"
             ),
             Self::BackoffPastTimeout { shortest, timeout } => write!(
                 f,

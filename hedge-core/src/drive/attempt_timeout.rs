@@ -1,8 +1,8 @@
 //! How long one attempt may take: [`AttemptTimeout`].
 
-use crate::time::Duration;
+use crate::time::{Duration, Timeout};
 
-/// How long one attempt may take in a [`Driver`](super::Driver) (L21): not limited, or perhaps a [`Duration`]. A type of its
+/// How long one attempt may take in a [`Driver`](super::Driver) (L21): [`NoAttemptTimeout`], or a [`Timeout`]. The first is a type of its
 /// own, so that a program without such a limit carries no code for it.
 pub trait AttemptTimeout: sealed::Sealed {
     #[doc(hidden)]
@@ -19,14 +19,17 @@ impl AttemptTimeout for NoAttemptTimeout {
     }
 }
 
-impl AttemptTimeout for Option<Duration> {
-    fn limit(&self) -> Self {
-        *self
+impl AttemptTimeout for Timeout {
+    fn limit(&self) -> Option<Duration> {
+        match *self {
+            Self::After(limit) => Some(limit),
+            Self::Never => None,
+        }
     }
 }
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::NoAttemptTimeout {}
-    impl Sealed for Option<super::Duration> {}
+    impl Sealed for super::Timeout {}
 }

@@ -72,7 +72,7 @@ use crate::call::{Action, Call, Host, Input, Start};
 use crate::id::AttemptId;
 use crate::outcome::{Code, End, ErrorKind, Judgement, Verdict};
 use crate::policy::{ConfigError, RetryPolicy};
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Timeout};
 
 /// Room for one attempt's future, lent by the caller: `pin!(None)`.
 pub type Slot<'s, F> = Pin<&'s mut Option<F>>;
@@ -107,7 +107,7 @@ impl<'a, T: Timer, R, C: Copy> Driver<'a, T, R, C> {
     ///
     /// It costs no timer of its own: the one timer of a call is set to whatever comes first.
     #[must_use]
-    pub const fn attempt_timeout(self, limit: Option<Duration>) -> Driver<'a, T, R, C, Option<Duration>> {
+    pub const fn attempt_timeout(self, limit: Timeout) -> Driver<'a, T, R, C, Timeout> {
         let Self { timer, retry_policy, cancel, .. } = self;
         Driver { timer, retry_policy, cancel, attempt_timeout: limit }
     }

@@ -197,6 +197,12 @@ impl<D> RequestBuilder<D> {
         self
     }
 
+    /// How long one attempt may take before another server is tried (L21). Default: as the channel says.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.options = self.options.with_attempt_timeout(timeout);
+        self
+    }
+
     /// Sends a backup to another server after `delay` without an answer. Default: the channel's delay, if it has one.
     pub fn backup(mut self, delay: Duration) -> Self {
         self.options = self.options.with_backup(delay);

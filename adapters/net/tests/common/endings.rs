@@ -3,7 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use hedge_net::{CallError, CallOptions, CancelToken, Channel, ConfigError, Runtime};
+use hedge_net::{
+    BreakerOptions, CallError, CallOptions, CancelToken, Channel, ConfigError, ErrorKind, FailureOptions, Idempotency,
+    Runtime,
+};
 
 use super::server::{TestServer, ok};
 use super::{assert_settled, drop_when, get, list, refused, server};
@@ -110,4 +113,35 @@ pub(crate) async fn l16_an_error_says_which_server_and_attempt<R: Runtime>(runti
     assert!(text.ends_with(&format!("s: attempt 1 at {address} canary: connection refused")), "{text}");
     let last = error.report().decisive().unwrap();
     assert_eq!(error.trace().server(last).unwrap().to_string(), format!("{address} canary"));
+}
+
+/// One of three servers accepts every request and never answers.
+pub(crate) async fn l21_a_server_that_hangs_fails_no_call_that_limits_its_attempts<R: Runtime>(runtime: R) {
+    let hung = TestServer::stalling();
+    let healthy = [TestServer::answering(|_| ok("")), TestServer::answering(|_| ok(""))];
+    let channel = list(&runtime, &[hung.address, healthy[0].address, healthy[1].address])
+        .circuit_breaker(BreakerOptions::ConsecutiveFailures(FailureOptions::DEFAULT))
+        .attempt_timeout(Duration::from_millis(20))
+        .build()
+        .unwrap();
+    let mut late = 0;
+    for _ in 0..300 {
+        let reply = channel.call(get("/")).await.unwrap();
+        let attempts = reply.report().attempts();
+        late += attempts.iter().filter(|attempt| attempt.code() == ErrorKind::AttemptTimeout.into()).count();
+        assert_ne!(reply.server(), &server(hung.address));
+    }
+    assert!(late >= 5, "{late}: the server was tried, and isolated for it");
+    assert_settled(&channel);
+    // A call's own limit comes first, and nothing is sent again that may not be.
+    let channel = list(&runtime, &[hung.address]).build().unwrap();
+    let options = CallOptions {
+        idempotency: Idempotency::NotIdempotent,
+        ..CallOptions::new().with_attempt_timeout(Duration::from_millis(1))
+    };
+    let error = channel.call_with(get("/"), &options).await.unwrap_err();
+    assert_eq!((error.kind(), error.report().attempts().len()), ("failed", 1), "{error}");
+    assert!(error.to_string().contains("attempt timeout"), "{error}");
+    assert!(error.last().is_none(), "{error}");
+    assert_settled(&channel);
 }

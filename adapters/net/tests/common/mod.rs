@@ -102,6 +102,7 @@ macro_rules! every_test {
                 l16_an_empty_list_and_servers_that_are_down_are_different
                 l3_options_that_a_call_cannot_hold_are_errors
                 l16_an_error_says_which_server_and_attempt
+                l21_a_server_that_hangs_fails_no_call_that_limits_its_attempts
             }
             greedy {
                 p1_what_has_no_end_is_an_error

@@ -240,6 +240,27 @@ fn b1_who_gives_the_delay_is_who_is_named() {
 }
 
 #[test]
+fn l21_an_attempt_timeout_that_does_nothing_is_warned_of() {
+    let with = |attempt_timeout: Timeout, max_retry| {
+        let options = ChannelOptions { max_retry, ..ChannelOptions::brpc() };
+        of(&Setup { attempt_timeout, ..Setup::new(&options, &LimitOptions::SAFE) })
+    };
+    assert_eq!(with(MS(499).into(), 1), [""; 0]);
+    assert_eq!(with(Timeout::Never, 0), [""; 0]);
+    assert_eq!(
+        with(MS(500).into(), 3),
+        ["attempt_timeout 500 ms: not below timeout 500 ms, so it does nothing; write a shorter attempt_timeout"]
+    );
+    assert_eq!(
+        with(MS(100).into(), 0),
+        [
+            "attempt_timeout 100 ms: with max_retry 0 nothing follows an attempt that took too long; write a max_retry of at least \
+          1, or a timeout"
+        ]
+    );
+}
+
+#[test]
 fn l4_one_address_needs_same_server_backup() {
     let options = ChannelOptions { backup: BackupDelay::After(MS(20)), ..ChannelOptions::brpc() };
     let same = ChannelOptions { same_server_backup: true, ..options.clone() };

@@ -11,7 +11,7 @@ fn limited(channel: &Line, clock: &Clock, limit: u64, script: &[(u64, Outcome)])
     let mut script = script.iter();
     let timer = clock;
     let call = channel.call(&options, clock.time()).unwrap();
-    let driver = Driver::new(&timer, &DefaultRetryPolicy).attempt_timeout(Some(Duration::from_millis(limit)));
+    let driver = Driver::new(&timer, &DefaultRetryPolicy).attempt_timeout(Duration::from_millis(limit).into());
     let start = |_| {
         let (answers_at, outcome) = script.next().map_or(NEVER, |(at, outcome)| (*at, copy(outcome)));
         Attempt { clock, answers_at, outcome: Some(outcome), dropped: Rc::clone(&dropped) }
