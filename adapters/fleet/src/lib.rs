@@ -11,6 +11,8 @@
 //! | take options, limits, balancer and breaker from a program | [`Setup`] and its [`setters!`] |
 //! | run a call | [`run!`], over a [`CallHost`] |
 //! | set what one call does | [`CallOptions`], [`CancelToken`] |
+//! | be one of several that make calls, or hold several | [`Caller`], [`BoxCaller`], [`Outcome`] |
+//! | run tasks | [`Spawn`] |
 //! | tell what happened | [`Trace`], [`Report`] |
 //!
 //! # Contract
@@ -27,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod caller;
 mod caught;
 mod host;
 mod ids;
@@ -45,6 +48,7 @@ mod trace;
 pub use hedge_core;
 
 pub use address::{Address, AddressError};
+pub use caller::{BoxCaller, Caller, Outcome};
 pub use caught::{Guarded, caught, caught_in};
 pub use host::{CallHost, Home, Tried, find};
 pub use list::{Filter, ListError, ListUpdate, MAX_SERVERS, Refusal};

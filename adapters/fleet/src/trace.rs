@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use hedge_core::id::{AttemptId, ServerId};
+use hedge_core::outcome::{Code, ErrorKind};
 
 use crate::host::Tried;
 use crate::node::Node;
@@ -50,6 +51,13 @@ impl Trace {
     pub fn server(&self, attempt: AttemptId) -> Option<&Server> {
         let id = self.report.attempts().get(attempt.index())?.server();
         self.tried.iter().map_while(|node| node.as_ref()).find(|node| node.id() == id).map(|node| node.server())
+    }
+
+    /// Whether nothing of the request has left: no attempt was made, or all ended before they had a connection.
+    #[must_use]
+    pub fn never_left(&self) -> bool {
+        let unsent = |code| ErrorKind::ALL.iter().any(|kind| kind.never_left() && Code::from(*kind) == code);
+        self.report.attempts().iter().all(|attempt| unsent(attempt.code()))
     }
 
     /// The report alone.

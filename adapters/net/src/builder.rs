@@ -64,7 +64,7 @@ where
     /// a streaming call the [`Reply`](crate::Reply) stands for the body: the server counts as at work until it is dropped or
     /// taken apart.
     ///
-    /// A server whose attempt fails with [`ErrorKind::Refused`](policy::ErrorKind) or `ConnectTimeout` is isolated and
+    /// A server whose attempt fails with [`ErrorKind::Refused`](hedge_core::outcome::ErrorKind) or `ConnectTimeout` is isolated and
     /// checked by TCP (H1): a transport that goes by something else switches that off, by
     /// [`Builder::without_health_checks`].
     pub fn with_transport(runtime: R, transport: T, servers: impl AsRef<str>) -> Builder<R, T>

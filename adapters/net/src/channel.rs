@@ -84,6 +84,15 @@ where
         self.inner.run(request, options)
     }
 
+    /// The same over a request that its caller keeps.
+    pub(crate) fn call_borrowed(
+        &self,
+        request: &T::Request,
+        options: &CallOptions,
+    ) -> impl Future<Output = CallResult<T>> {
+        self.inner.run(request, options)
+    }
+
     /// The servers, in canonical order.
     pub fn servers(&self) -> Vec<Server> {
         self.inner.fleet.servers.load().list().nodes().iter().map(|node| node.key().clone()).collect()
@@ -147,7 +156,7 @@ where
     /// and the distribution.
     ///
     /// A call takes from its start to its end, retries and backups included; one whose body is streamed, to the head. What
-    /// is accepted or [`Fatal`](policy::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
+    /// is accepted or [`Fatal`](hedge_core::outcome::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
     /// [abandoned](Snapshot::abandoned): failed, late, cancelled, or without a server, an answer would have taken longer
     /// than that, and percentiles are those of the latencies as if all had waited for theirs. A call whose options cannot be
     /// carried out is none, nor is one that was never polled.

@@ -19,6 +19,7 @@
 //! | isolate servers that fail | [`Builder::circuit_breaker`], [`Builder::recovery`] |
 //! | send HTTP | [`http`] |
 //! | bring a transport | [`SendTransport`] and [`Channel::with_transport`] |
+//! | have a channel be one caller among others | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | bring a runtime | [`Runtime`] |
 //!
 //! # Contract
@@ -32,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod caller;
 mod channel;
 mod check;
 mod checks;
@@ -71,11 +73,11 @@ pub use hedge_core::policy::{
     ShadowCount, Target,
 };
 pub use hedge_core::time::Timeout;
-pub use hedge_fleet::Spawn;
 pub use hedge_fleet::{
     Address, AddressError, BodyMode, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError, Refusal,
     Server, Trace, parse_servers,
 };
+pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
 pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};
 pub use reply::Reply;
 

@@ -3,6 +3,7 @@
 pub(crate) mod answers;
 pub(crate) mod basics;
 pub(crate) mod bodies;
+pub(crate) mod callers;
 pub(crate) mod early;
 pub(crate) mod endings;
 pub(crate) mod greedy;
@@ -56,6 +57,10 @@ pub(crate) use on;
 macro_rules! every_test {
     ($run:ident) => {
         common::on! { $run:
+            callers {
+                callers_of_channels_are_callers_too
+                an_error_tells_whether_another_caller_may_do_better
+            }
             answers {
                 p1_every_answer_is_one_answer_or_an_error
             }

@@ -1,0 +1,68 @@
+//! A channel as one caller among others: [`Caller`].
+
+use std::future::Future;
+
+use hedge_core::drive::SendTransport;
+use hedge_core::outcome::Verdict;
+use hedge_fleet::{Address, CallOptions, Caller, Outcome, Trace};
+use hedge_link::Runtime;
+
+use crate::channel::{CallResult, Channel};
+use crate::error::CallError;
+use crate::reply::Reply;
+
+impl<R, T> Caller<T::Request> for Channel<R, T>
+where
+    R: Runtime,
+    T: SendTransport<Address = Address, Request: Sized + Send + Sync> + Send + Sync + 'static,
+    T::Reply: Send,
+    T::Error: Send,
+{
+    type Reply = Reply<T::Reply>;
+    type Error = CallError<T::Reply, T::Error>;
+
+    fn call_with(&self, request: &T::Request, options: &CallOptions) -> impl Future<Output = CallResult<T>> + Send {
+        self.call_borrowed(request, options)
+    }
+}
+
+impl<B> Outcome for Reply<B> {
+    fn trace(&self) -> &Trace {
+        self.trace()
+    }
+
+    fn verdict(&self) -> Verdict {
+        Verdict::Accept
+    }
+
+    fn never_left(&self) -> bool {
+        false
+    }
+
+    fn all_down(&self) -> bool {
+        false
+    }
+}
+
+/// Where no server would do, another channel has others; a deadline is over for all of them.
+impl<B, E> Outcome for CallError<B, E> {
+    fn trace(&self) -> &Trace {
+        self.trace()
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Failed { .. } | Self::NoServer { .. } | Self::AllDown { .. } => Verdict::Retry,
+            Self::Deadline { .. } => Verdict::Wait,
+            Self::Fatal { .. } | Self::Cancelled { .. } | Self::Config { .. } => Verdict::Fatal,
+        }
+    }
+
+    fn never_left(&self) -> bool {
+        self.trace().never_left()
+    }
+
+    fn all_down(&self) -> bool {
+        matches!(self, Self::NoServer { .. } | Self::AllDown { .. })
+    }
+}
