@@ -106,12 +106,11 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
             // The balancer's word, which no list changes.
             let_in(servers, filter, self.load().balancer().weighing(), &mut update)
         };
-        let plan = |old: &_| Some(places(let_in, old));
-        let changed = self.change(|server, out| write!(out, "{}", server.address), now, |old| plan(old.list()))?;
+        let write = |server: &Server, out: &mut dyn fmt::Write| write!(out, "{}", server.address);
+        let changed = self.change(write, now, |old| Some(places(let_in, old.list())))?;
         let Some(changed) = changed else { return Ok((update, Vec::new())) };
         update.refused.extend(changed.left_out.into_iter().map(|(server, _)| (server, Refusal::Full)));
-        (update.servers, update.inserted) = (self.load().list().nodes().len(), changed.inserted);
-        update.removed = changed.gone.len();
+        (update.servers, update.inserted, update.removed) = (changed.servers, changed.inserted, changed.gone.len());
         Ok((update, changed.gone))
     }
 }

@@ -33,7 +33,7 @@ impl<S> Service for OwnAddress<S> {
 /// serves its attempts, or what else the host keeps for each server.
 ///
 /// # Cost
-/// 56 bytes beside its key and what serves it, and under `la` 1080 more.
+/// 72 bytes beside its key and what serves it, and under `la` 1080 more.
 pub struct Node<K, S> {
     key: K,
     service: S,
