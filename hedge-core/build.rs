@@ -1,13 +1,13 @@
 //! Finds out about the target's atomics once, for all of the crate: whether there are words of 64 bits (`has_atomic_64`).
-//! Stops a build for a target that lacks compare-and-swap and was not given it: one error that names the fix, instead of one
-//! for each line that needs it.
+//! Stops the build if the target has no compare-and-swap and no feature supplies it. One error then names the fix,
+//! instead of one error for each line that needs it.
 
 use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(has_atomic_64)");
-    // Absent where a target has no atomics at all.
+    // Cargo does not set it for a target without any atomics.
     let atomics = env::var("CARGO_CFG_TARGET_HAS_ATOMIC").unwrap_or_default();
     let has = |wanted| atomics.split(',').any(|width| width == wanted);
     let given = env::var_os("CARGO_FEATURE_PORTABLE_ATOMIC").is_some();

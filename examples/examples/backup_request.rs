@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hedge_core::outcome::Kind;
 use hedge_examples::replicas::{self, Answer, Replica};
-use http::Request;
+use hedge_tokio::Kind;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -29,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     for index in 0..20 {
         let begin = Instant::now();
-        let reply = channel.call(Request::get("/").body("".into())?).await?;
+        let reply = channel.get("/").await?;
         let latency = begin.elapsed().as_secs_f64() * 1_000.0;
         let report = reply.report();
         let winner = report.winner().and_then(|winner| report.attempts().get(winner.index()));

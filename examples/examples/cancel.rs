@@ -6,8 +6,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hedge_net::{CallOptions, CancelToken};
-use http::Request;
+use hedge_tokio::CancelToken;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -16,15 +15,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = silent.local_addr()?.to_string();
     let channel = hedge_tokio::builder(server).timeout(Duration::from_secs(10)).build()?;
 
-    let cancel = CancelToken::default();
-    let options = CallOptions { cancel: Some(cancel.clone()), ..CallOptions::default() };
+    let cancel = CancelToken::new();
+    let call = channel.get("/").cancelled_by(cancel.clone());
     let canceller = thread::spawn(move || {
         thread::sleep(Duration::from_millis(50));
         cancel.cancel();
     });
 
     let begin = Instant::now();
-    let ended = channel.call_with(Request::get("/").body("".into())?, &options).await;
+    let ended = call.await;
     let after = begin.elapsed();
     canceller.join().map_err(|_| "the cancelling thread panicked")?;
     match ended {

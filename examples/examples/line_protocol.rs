@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 use std::{error, fmt, thread};
 
-use hedge_net::{Address, AttemptError, AttemptInfo, Channel, ErrorKind, SendTransport};
-use hedge_tokio::Tokio;
+use hedge_tokio::hedge_net::{AttemptError, AttemptInfo, ErrorKind, SendTransport};
+use hedge_tokio::{Address, Channel, Tokio};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 

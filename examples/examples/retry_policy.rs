@@ -4,11 +4,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use hedge_core::outcome::{Judgement, Verdict};
-use hedge_core::policy::RetryPolicy;
 use hedge_examples::replicas::{self, Answer, Replica};
-use hedge_net::http::{Body, HttpError, HttpRetryPolicy, failure};
-use http::{Request, Response, StatusCode};
+use hedge_tokio::http::{Body, HttpError, HttpRetryPolicy, Response, StatusCode, failure};
+use hedge_tokio::{Judgement, RetryPolicy, Verdict};
 
 /// 403 is one server's own opinion; everything else is judged as ever. When to retry, the server may say in `Retry-After`.
 fn forbidden_is_retried(result: Result<&Response<Body>, &HttpError>) -> Judgement {
@@ -27,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .retry_policy(forbidden_is_retried)
         .build()?;
     for call in 0..4 {
-        let reply = channel.call(Request::get("/").body("".into())?).await?;
+        let reply = channel.get("/").await?;
         println!("call {call}: {} after {} retries", reply.status(), reply.report().retried_count());
     }
     Ok(())

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use hedge_examples::replicas::{self, Answer, Replica};
-use http::Request;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let answer = || Answer::ok(Duration::from_millis(1));
@@ -13,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     smol::block_on(async {
         let builder = hedge_smol::builder(replicas::servers(&replicas));
         let channel = builder.load_balancer("rr").backup(Duration::from_millis(2)).build()?;
-        let reply = channel.call(Request::get("/").body("".into())?).await?;
+        let reply = channel.get("/").await?;
         println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
         Ok(())
     })

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use hedge_examples::replicas::{self, Answer, Replica};
-use http::Request;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let builder = hedge_tokio::builder(replicas::servers(&replicas));
     let channel = builder.load_balancer("rr").backup(Duration::from_millis(2)).build()?;
-    let reply = channel.call(Request::get("/").body("".into())?).await?;
+    let reply = channel.get("/").await?;
     println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
     Ok(())
 }

@@ -47,6 +47,18 @@ fn clients_of_both_runtimes() {
 }
 
 #[test]
+fn json() {
+    let text = output_of("json");
+    assert!(
+        (1..).zip(text.lines()).all(|(id, line)| line.starts_with(&format!("saved user {id} at 127.0.0.1:"))),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.lines().any(|line| line.ends_with(", hedged")), "{text}");
+    assert!(text.lines().any(|line| line.ends_with(", not hedged: finished first")), "{text}");
+}
+
+#[test]
 fn retry_policy() {
     let text = output_of("retry_policy");
     assert_eq!(text.lines().count(), 4, "{text}");

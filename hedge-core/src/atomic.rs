@@ -1,8 +1,8 @@
-//! The atomic integers of this crate: the target's own where it has them, else portable-atomic's. Words of 64 bits can also
-//! be guarded by critical sections.
+//! The atomic integers of this crate: the target's own where it has them, else portable-atomic's. 64-bit words can also be
+//! guarded by critical sections.
 //!
-//! Which feature a program needs on which target is in the README. A target without compare-and-swap is refused by
-//! `build.rs`, portable-atomic without a choice by portable-atomic, and a choice that would take spin locks below.
+//! The README says which feature a program needs on which target. `build.rs` refuses a target without compare-and-swap,
+//! portable-atomic refuses a missing choice, and an assertion below refuses a choice that would use spin locks.
 
 pub(crate) use core::sync::atomic::fence;
 #[cfg(not(feature = "portable-atomic"))]
@@ -10,8 +10,9 @@ pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 #[cfg(feature = "portable-atomic")]
 pub(crate) use portable_atomic::{AtomicBool, AtomicU32, Ordering};
 
-// Every load of one, and every exchange that fails, is sequentially consistent, and every store is relaxed: portable-atomic
-// looks at the order at run time, where it could panic, unless the compiler finds it to be the same everywhere.
+// Every load of a 64-bit word, and every exchange that fails, is sequentially consistent, and every store is relaxed.
+// portable-atomic matches on the order at run time, with a branch that panics; the compiler removes that branch only if the
+// order is the same everywhere.
 #[cfg(all(target_has_atomic = "64", not(feature = "portable-atomic")))]
 pub(crate) use core::sync::atomic::AtomicU64;
 #[cfg(all(feature = "critical-section", target_has_atomic = "32", not(target_has_atomic = "64")))]
@@ -22,7 +23,8 @@ pub(crate) use guarded::AtomicU64;
 ))]
 pub(crate) use portable_atomic::AtomicU64;
 
-// Without an operating system an interrupt that finds a lock taken waits for ever: what holds it does not run meanwhile.
+// Without an operating system an interrupt that finds a lock taken waits for ever, since the code that holds the lock does
+// not run meanwhile.
 #[cfg(all(
     feature = "portable-atomic",
     not(feature = "critical-section"),
@@ -38,7 +40,8 @@ const _: () = assert!(
      crate turns `critical-section` on, turn on the feature `critical-section` of hedge-core (or of hedge-embassy) instead"
 );
 
-/// A load that acquires. portable-atomic's loads of 32 bits are all relaxed, for the same reason.
+/// An acquire load. With portable-atomic it is a relaxed load and a fence: all its 32-bit loads have one order, for the
+/// reason given above.
 #[inline]
 pub(crate) fn acquire(word: &AtomicU32) -> u32 {
     if cfg!(not(feature = "portable-atomic")) {
@@ -49,7 +52,7 @@ pub(crate) fn acquire(word: &AtomicU32) -> u32 {
     value
 }
 
-/// Words of 64 bits by the program's critical sections, which know how many cores there are.
+/// 64-bit words guarded by the program's critical sections, which are right for any number of cores.
 #[cfg(all(feature = "critical-section", target_has_atomic = "32", not(target_has_atomic = "64")))]
 mod guarded {
     use core::cell::Cell;
@@ -57,7 +60,7 @@ mod guarded {
     use super::Ordering;
     use critical_section::Mutex;
 
-    /// As the target's own would be. A critical section is sequentially consistent, so orders say nothing.
+    /// Behaves as an `AtomicU64` of `core` would. A critical section is sequentially consistent, so orders are ignored.
     #[derive(Debug)]
     pub(crate) struct AtomicU64(Mutex<Cell<u64>>);
 

@@ -1,17 +1,16 @@
-//! A cluster, a balancer, options, a policy and the servers' health joined: [`Channel`] hands out calls and is their
+//! [`Channel`] joins a cluster, a balancer, options, a policy and the servers' health. It hands out calls and is their
 //! [`Host`].
 
 mod list;
 #[cfg(test)]
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", feature = "md5"))]
 mod tests;
 
 pub use list::{Change, Record, Update};
 
-use crate::atomic::Ordering::Relaxed;
 use crate::balance::{Balancer, Candidate, NoServer, Pick, ProbeAnswer, Selection, Tag, first_choice, further_choice};
 use crate::call::{Call, Host};
-use crate::cluster::{Cluster, ClusterError, Server};
+use crate::cluster::{Cluster, ClusterError, IS_OVER, STARTS, Server};
 use crate::health::{Breaker, Health, NoBreaker, ServerHealth};
 use crate::id::ServerId;
 #[cfg(has_atomic_64)]
@@ -22,31 +21,35 @@ use crate::random::Seeds;
 use crate::time::Instant;
 use list::View;
 
-/// The policy of a channel that was given none: the safe limits (B8).
+/// The default policy of a channel: the safe limits (B8).
 #[cfg(has_atomic_64)]
 pub type DefaultPolicy = Limits;
-/// The policy of a channel that was given none. Limits need 64-bit atomics, which this target has by way of the feature
-/// `portable-atomic` only; without them there is [`Channel::with_policy`].
+/// The default policy of a channel: no limits. Limits need 64-bit atomics, which this target has only through the
+/// feature `portable-atomic`. Without that feature, make channels by [`Channel::with_policy`].
 #[cfg(not(has_atomic_64))]
 pub type DefaultPolicy = crate::policy::NoPolicy;
 
-/// Which servers are let into a list.
+/// A predicate that says which servers may enter a list (N3).
 pub type Filter<A, T> = fn(&Server<A, T>) -> bool;
 
-/// A line to a cluster of at most `N` servers, with everything its calls share.
+/// A client of a cluster of at most `N` servers, with everything that its calls share.
 ///
-/// Shared by reference: calls go through `&self` and a few relaxed atomics, changes of the list through `&mut self`. For
-/// a list that changes under its readers, see the host adapters.
+/// Calls share it by reference: they take `&self` and use a few relaxed atomics. Changes of the list take `&mut self`.
+/// The host adapters support lists that change while calls use them.
 ///
 /// # Health
 ///
-/// A server takes calls unless its connection is broken, which the driver says that makes connections
-/// ([`set_broken`](Self::set_broken), by a [`Checker`](crate::health::Checker) for each server), or it was withdrawn by hand
-/// ([`set_usable`](Self::set_usable)), or the breaker `K` isolates it. Without a breaker nothing is kept for one.
+/// A server takes calls unless one of these holds:
 ///
-/// While every server is broken, one call in 100 ms is let through to the one that broke first (H5). Its success brings that
-/// server back; a driver that finds a broken server usable after an attempt ended may then hurry the other
-/// [`Checker`](crate::health::Checker)s by [`CheckInput::Now`](crate::health::CheckInput::Now).
+/// - Its connection is broken. The driver that makes connections says so by [`set_broken`](Self::set_broken), with one
+///   [`Checker`](crate::health::Checker) for each server.
+/// - It was withdrawn by hand ([`set_usable`](Self::set_usable)).
+/// - The breaker `K` isolates it. Under [`NoBreaker`] a server has no state for one.
+///
+/// While every server that was not withdrawn is broken, one call every 100 ms goes to the server that has been broken
+/// for longest (H5). If it succeeds, that server is usable again. A driver that sees this after an attempt has ended
+/// may make the other [`Checker`](crate::health::Checker)s check at once by
+/// [`CheckInput::Now`](crate::health::CheckInput::Now).
 #[derive(Debug)]
 pub struct Channel<A, B: Balancer, P = DefaultPolicy, T = &'static str, const N: usize = 8, K: Breaker = NoBreaker> {
     cluster: Cluster<A, T, N, Record<B::Stats, K>>,
@@ -60,11 +63,11 @@ pub struct Channel<A, B: Balancer, P = DefaultPolicy, T = &'static str, const N:
 
 #[cfg(has_atomic_64)]
 impl<A, B: Balancer, T, const N: usize> Channel<A, B, Limits, T, N> {
-    /// A channel without servers, under the safe limits (B8): it sends backups for at most a tenth of its calls, and retries
-    /// and backups draw on a budget. `seed` is where all its chance comes from.
+    /// A channel without servers, under the safe limits (B8): backups are at most a tenth of its calls, apart from a
+    /// small burst, and retries and backups draw on one budget. All its random numbers follow from `seed`.
     ///
     /// # Errors
-    /// Options that contradict themselves. That they fit a call is checked when the call is made.
+    /// The options contradict themselves. Whether they fit a call is checked when the call is made.
     pub fn new(options: ChannelOptions, balancer: B, seed: u64) -> Result<Self, ConfigError> {
         Self::with_policy(options, balancer, Limits::default(), seed)
     }
@@ -82,7 +85,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Channel<A, B, P, T, N> 
 }
 
 impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, B, P, T, N, K> {
-    /// A channel whose servers are under a breaker, or return with care after all were down.
+    /// A channel with a breaker for its servers, or with a careful return after all were down (H3).
     ///
     /// # Errors
     /// As [`Channel::new`].
@@ -98,8 +101,8 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         Ok(Self { cluster, balancer, policy, health, options, seeds, filter: None })
     }
 
-    /// Lets only servers into the list that `filter` answers true of (N3). Those that are there stay until the next
-    /// [`set_servers`](Self::set_servers).
+    /// Lets only servers into the list for which `filter` returns true (N3). Servers that are in the list stay until
+    /// the next [`set_servers`](Self::set_servers).
     pub const fn set_filter(&mut self, filter: Filter<A, T>) {
         self.filter = Some(filter);
     }
@@ -124,7 +127,8 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         self.cluster.state(server).is_some_and(|record| self.health.usable(&record.health, now))
     }
 
-    /// Says whether a server's connection is broken, so that it takes no calls (H1); false if the server is gone.
+    /// Sets whether a server's connection is broken; a broken server takes no calls (H1). Returns false if the server
+    /// is gone.
     pub fn set_broken(&self, server: ServerId, broken: bool, now: Instant) -> bool {
         let record = self.cluster.state(server);
         if let Some(record) = record {
@@ -133,8 +137,8 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         record.is_some()
     }
 
-    /// Withdraws a server by hand, or lets it in again; false if it is gone. That is apart from whether its connection is
-    /// broken: a server takes calls only if neither keeps them away.
+    /// Withdraws a server by hand, or lets it in again. Returns false if it is gone. This is independent of broken
+    /// connections: a server takes calls only if it is neither withdrawn nor broken.
     pub fn set_usable(&self, server: ServerId, usable: bool, now: Instant) -> bool {
         let record = self.cluster.state(server);
         if let Some(record) = record {
@@ -147,29 +151,30 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
     /// [`Call::new`].
     ///
     /// # Errors
-    /// Options that ask for more than the call holds (L3), or contradict themselves.
+    /// Options that ask for more attempts than the call holds (L3), that contradict themselves, or that lack a request
+    /// code which the balancer needs (S5).
     pub fn call<'c>(&'c self, options: &'c CallOptions<'c>, now: Instant) -> Result<Call<'c, &'c Self>, ConfigError> {
         Call::new(self, options, now)
     }
 
-    /// Hands `probe` the servers that are to be probed now because a call starts: once a call, under a balancer that goes by
-    /// probes; none under any other.
+    /// Passes to `probe` each server that should be probed now. Call it once for each call that starts. Balancers that
+    /// do not use probes ask for none.
     pub fn probes(&self, now: Instant, probe: &mut dyn FnMut(ServerId)) {
         self.balancer.call_started(&self.view(now), now, probe);
     }
 
-    /// A server has answered a probe.
+    /// Tells the balancer that a server has answered a probe.
     pub fn probed(&self, server: ServerId, answer: ProbeAnswer, now: Instant) {
         self.balancer.probed(&self.view(now), server, answer, now);
     }
 
-    /// Whether what is found tells of the return after all were down (H3). Who names a server has reasons of its own, and
-    /// tells nothing of the others.
+    /// Whether the result of this search counts for the return after all were down (H3). It does not if the call names
+    /// its servers itself: that says nothing about the others.
     fn recovers(&self, selection: &Selection<'_>) -> bool {
         self.health.recovers() && selection.by_balancer()
     }
 
-    /// Looks on where the balancer's first choice is not the call's.
+    /// Continues the search after the call has not taken the balancer's first choice.
     #[cfg_attr(not(target_os = "none"), inline(never))]
     fn look_further(
         &self,
@@ -187,14 +192,16 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         }
     }
 
-    /// The server to which a call is let through although none is usable (H5).
+    /// The broken server that a call's first attempt may try although no server is usable (H5).
     #[cold]
     #[inline(never)]
     fn last_resort<Ticket>(&self, selection: &Selection<'_>) -> Result<Pick<Ticket>, NoServer> {
-        let servers = self.cluster.iter().filter_map(|(server, _)| Some((server, &self.cluster.state(server)?.health)));
-        let server = Some(selection).filter(|it| it.is_first()).and_then(|it| self.health.last_resort(it.now, servers));
-        let (server, address, _) = server.and_then(|it| self.cluster.candidate(it.slot())).ok_or(NoServer::AllDown)?;
-        Ok(Pick { server, address, ticket: None })
+        let servers = (0..self.cluster.len()).filter_map(|position| {
+            let (server, address, record) = self.cluster.candidate(self.cluster.slot_at(position)?)?;
+            Some((Pick { server, address, ticket: None }, &record.health))
+        });
+        let first = Some(selection).filter(|selection| selection.is_first());
+        first.and_then(|selection| self.health.last_resort(selection.now, servers)).ok_or(NoServer::AllDown)
     }
 
     /// Tells the balancer and the breaker how an attempt went.
@@ -232,9 +239,11 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
         self.balancer.needs_request_code()
     }
 
-    // On a host the usual look is part of its call: neither what is looked for nor what is found goes through memory.
+    // On a host the common case is inlined into the caller, so that neither the selection nor the pick goes through
+    // memory.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<B::Ticket>, NoServer> {
+        // A recovery lets in only some calls (H3). A call that it refuses may still be the last resort (H5).
         if self.recovers(selection)
             && !self.health.admit(selection.now, || self.view(selection.now).usable(), &mut *random)
         {
@@ -244,28 +253,31 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
         if let Some(pick) = first_choice(&self.view(selection.now), &self.balancer, selection, random) {
             return Ok(pick);
         }
-        // Copied, so that only a look that goes on writes it to memory.
+        // A copy, so that the selection is written to memory only if the search continues.
         let selection = *selection;
         self.look_further(&selection, random)
     }
 
     fn commit(&self, pick: &Pick<B::Ticket>, now: Instant, insist: bool) -> bool {
-        let Some((in_flight, record)) = self.cluster.counted(pick.server) else { return true };
+        let Some(record) = self.cluster.state(pick.server) else {
+            let _ = self.cluster.count(pick.server, STARTS);
+            return true;
+        };
         if !self.health.started(&record.health, now, insist) {
             return false;
         }
         if !pick.ticket.is_none_or(|ticket| self.balancer.commit(ticket, insist)) {
+            // The breaker may have counted it as a probe.
             self.health.withdrawn(&record.health, now);
             return false;
         }
-        in_flight.fetch_add(1, Relaxed);
+        let _ = self.cluster.count(pick.server, STARTS);
         self.balancer.started(&self.view(now), pick.server, pick.ticket, now);
         true
     }
 
     fn finished(&self, attempt: &Finished) {
-        if let Some((in_flight, record)) = self.cluster.counted(attempt.sent.server) {
-            in_flight.fetch_sub(1, Relaxed);
+        if let Some(record) = self.cluster.count(attempt.sent.server, IS_OVER) {
             self.learn(record, attempt);
         }
     }
@@ -277,9 +289,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
     }
 
     fn released(&self, server: ServerId) {
-        if let Some((in_flight, _)) = self.cluster.counted(server) {
-            in_flight.fetch_sub(1, Relaxed);
-        }
+        let _ = self.cluster.count(server, IS_OVER);
     }
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {

@@ -11,21 +11,23 @@ use crate::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::balance::{ArrangeError, WeightError};
 use crate::id::{AddressKey, ServerId};
 
-/// A server: where it is, and a tag that tells it from others at the same address.
+/// A server: its address, and a tag that tells it apart from others at the same address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server<A, T> {
-    /// Where it is.
+    /// Its address.
     pub address: A,
-    /// Its tag: part of its identity for statistics, not of "another server".
+    /// Its tag. It is part of the server's identity for statistics, but "another server" means another address.
     pub tag: T,
 }
 
 /// At most `N` servers in slots that stay where they are while a server lives; `S` is what is kept of each beside.
 ///
 /// Picks go through `&self` and a few relaxed atomics; the list changes through `&mut self`. A slot that was emptied counts
-/// its generation up, so that what is still told of the old server is dropped (L20). The list is kept in the canonical
-/// order of (address, tag), whatever the order of the insertions (S7).
+/// its generation up, so that what is still told of the old server is dropped (L20). After 65,536 servers the generations of
+/// a slot begin again: then it stays empty until every attempt at its former servers is over, so that no end of an attempt
+/// is counted for another server. The list is kept in the canonical order of (address, tag), whatever the order of the
+/// insertions (S7).
 #[derive(Debug)]
 pub struct Cluster<A, T = &'static str, const N: usize = 8, S = ()> {
     slots: [Slot<A, T, S>; N],
@@ -38,11 +40,12 @@ pub struct Cluster<A, T = &'static str, const N: usize = 8, S = ()> {
 struct Slot<A, T, S> {
     server: Option<Lives<A, T, S>>,
     in_flight: AtomicU32,
-    generation: u16,
+    /// The generation, and behind it the count of the attempts that are still out at servers that have left ([`STRAYS`]).
+    stamp: AtomicU32,
     address: AddressKey,
 }
 
-/// A server that lives in a slot.
+/// A server in a slot.
 #[derive(Debug)]
 struct Lives<A, T, S> {
     server: Server<A, T>,
@@ -50,17 +53,57 @@ struct Lives<A, T, S> {
     state: S,
 }
 
+/// The bits of a slot's stamp that count the attempts still out at servers that have left it. At their greatest value they
+/// stay: so many, or more.
+const STRAYS: u32 = 0xFFFF;
+/// What counts the attempts at a server.
+const IN_FLIGHT: u32 = u32::MAX >> 1;
+/// An attempt starts, or is over.
+pub(crate) const STARTS: u32 = 1;
+pub(crate) const IS_OVER: u32 = u32::MAX;
+
 impl<A, T, S> Slot<A, T, S> {
     const fn empty() -> Self {
-        Self { server: None, in_flight: AtomicU32::new(0), generation: 0, address: AddressKey(0) }
+        Self { server: None, in_flight: AtomicU32::new(0), stamp: AtomicU32::new(0), address: AddressKey(0) }
     }
+
+    #[inline]
+    fn id(&self, slot: u16) -> ServerId {
+        ServerId::new(slot, (self.stamp.load(Relaxed) >> 16) as u16)
+    }
+
+    /// Whether a server can be taken in whose id no attempt that is out has.
+    fn is_free(&self) -> bool {
+        // Generation 0 has come round, and attempts are out.
+        self.server.is_none() && !matches!(self.stamp.load(Relaxed), 1..=STRAYS)
+    }
+
+    /// The server leaves: its attempts join those that are out at former ones.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn leave(&mut self) {
+        let out = core::mem::take(self.in_flight.get_mut());
+        let stamp = self.stamp.get_mut();
+        let strays = (*stamp & STRAYS).saturating_add(out).min(STRAYS);
+        *stamp = (*stamp | STRAYS).wrapping_add(1) | strays;
+    }
+}
+
+/// Counts one more in the lowest bits of a word, or one less; not below 0, also where an id was made up, and nothing at the
+/// greatest value.
+#[cfg_attr(target_os = "none", inline(never))]
+fn count(word: &AtomicU32, bits: u32, by: u32) {
+    let _ = word.fetch_update(Relaxed, Relaxed, |word| {
+        let to = word.wrapping_add(by);
+        ((word ^ to) & !bits == 0 && word & bits != bits).then_some(to)
+    });
 }
 
 impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
     /// Adds a server.
     ///
     /// # Errors
-    /// [`ClusterError::Full`], and [`ClusterError::Duplicate`] for a pair of address and tag that is there already.
+    /// [`ClusterError::Full`], also where each slot without a server has attempts out whose servers' ids it would give again;
+    /// and [`ClusterError::Duplicate`] for a pair of address and tag that is there already.
     pub fn insert(&mut self, server: Server<A, T>, weight: NonZeroU32, state: S) -> Result<ServerId, ClusterError> {
         let (mut place, mut known) = (0, None);
         for (there, at) in self.iter().zip(1..) {
@@ -80,11 +123,11 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
             }
             key
         });
-        let free = self.slots.iter().position(|slot| slot.server.is_none()).ok_or(ClusterError::Full)?;
+        let free = self.slots.iter().position(Slot::is_free).ok_or(ClusterError::Full)?;
         let index = u16::try_from(free).map_err(|_| ClusterError::Full)?;
         let slot = self.slots.get_mut(free).ok_or(ClusterError::Full)?;
         self.order.push(index).map_err(|_| ClusterError::Full)?;
-        // Not by its `insert`, which might panic: each of those behind it moves on by one.
+        // Not by `insert`, which might panic: each slot number behind the place moves on by one.
         let mut next = index;
         for there in self.order.iter_mut().skip(place) {
             core::mem::swap(there, &mut next);
@@ -92,19 +135,18 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
         slot.address = key;
         self.addresses += u32::from(known.is_none());
         slot.server = Some(Lives { server, weight, state });
-        slot.in_flight.store(0, Relaxed);
-        Ok(ServerId::new(index, slot.generation))
+        Ok(slot.id(index))
     }
 
-    /// Removes a server; attempts at it go on, what is told of them is dropped.
+    /// Removes a server. Attempts at it go on, but their feedback is dropped (L20).
     ///
     /// # Errors
-    /// [`ClusterError::Gone`].
+    /// [`ClusterError::Gone`]: no server has that id.
     pub fn remove(&mut self, server: ServerId) -> Result<Server<A, T>, ClusterError> {
-        let slot = self.slots.get_mut(usize::from(server.slot())).filter(|slot| slot.generation == server.generation());
+        let slot = self.slots.get_mut(usize::from(server.slot())).filter(|slot| slot.id(server.slot()) == server);
         let slot = slot.ok_or(ClusterError::Gone)?;
         let removed = slot.server.take().ok_or(ClusterError::Gone)?.server;
-        slot.generation = slot.generation.wrapping_add(1);
+        slot.leave();
         self.order.retain(|slot| *slot != server.slot());
         if self.iter().all(|(_, there)| there.address != removed.address) {
             self.addresses -= 1;
@@ -123,7 +165,7 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
 }
 
 impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
-    /// No servers.
+    /// A cluster without servers.
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(N <= 0x1_0000, "slots are numbered with 16 bits") };
@@ -148,7 +190,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
     /// The server in a slot.
     pub fn in_slot(&self, slot: u16) -> Option<ServerId> {
         let there = self.slots.get(usize::from(slot)).filter(|slot| slot.server.is_some())?;
-        Some(ServerId::new(slot, there.generation))
+        Some(there.id(slot))
     }
 
     /// The server with that id; `None` if it is gone.
@@ -166,7 +208,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.lives(server).map(|lives| lives.weight)
     }
 
-    /// What else is kept of a server; `None` if it is gone.
+    /// The state that is kept for a server; `None` if it is gone.
     #[inline]
     pub fn state(&self, server: ServerId) -> Option<&S> {
         self.lives(server).map(|lives| &lives.state)
@@ -176,11 +218,11 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
     pub fn iter(&self) -> impl Iterator<Item = (ServerId, &Server<A, T>)> {
         self.order.iter().filter_map(|index| {
             let slot = self.slots.get(usize::from(*index))?;
-            Some((ServerId::new(*index, slot.generation), &slot.server.as_ref()?.server))
+            Some((slot.id(*index), &slot.server.as_ref()?.server))
         })
     }
 
-    /// What is kept of the servers, in the order of the slots.
+    /// The states of the servers, in the order of their slots.
     pub fn states(&self) -> impl Iterator<Item = &S> {
         self.slots.iter().filter_map(|slot| slot.server.as_ref().map(|lives| &lives.state))
     }
@@ -195,11 +237,11 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.slot(server).map_or(0, |slot| slot.in_flight.load(Relaxed))
     }
 
-    /// What is kept of the server in a slot that is in use, and its id and address.
+    /// The id, the address and the state of the server in a slot; `None` if the slot is empty.
     #[inline]
     pub(crate) fn candidate(&self, index: u16) -> Option<(ServerId, AddressKey, &S)> {
         let slot = self.slots.get(usize::from(index))?;
-        Some((ServerId::new(index, slot.generation), slot.address, &slot.server.as_ref()?.state))
+        Some((slot.id(index), slot.address, &slot.server.as_ref()?.state))
     }
 
     /// The slot at a position.
@@ -208,11 +250,15 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.order.get(position).copied()
     }
 
-    /// The count of attempts at a server, and what else is kept of it; `None` if it is gone.
-    #[inline]
-    pub(crate) fn counted(&self, server: ServerId) -> Option<(&AtomicU32, &S)> {
-        let slot = self.generation_of(server)?;
-        Some((&slot.in_flight, &slot.server.as_ref()?.state))
+    /// Counts an attempt at a server, which [`STARTS`] or [`IS_OVER`]; answers what else is kept of the server, `None` if it
+    /// is gone.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn count(&self, server: ServerId, by: u32) -> Option<&S> {
+        let slot = self.slots.get(usize::from(server.slot()))?;
+        let state = self.state(server);
+        let (word, bits) = if state.is_some() { (&slot.in_flight, IN_FLIGHT) } else { (&slot.stamp, STRAYS) };
+        count(word, bits, by);
+        state
     }
 
     fn slot(&self, server: ServerId) -> Option<&Slot<A, T, S>> {
@@ -223,9 +269,9 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.generation_of(server)?.server.as_ref()
     }
 
-    /// The slot, if no other server has lived in it since.
+    /// The slot of a server, if no later server has had it.
     fn generation_of(&self, server: ServerId) -> Option<&Slot<A, T, S>> {
-        self.slots.get(usize::from(server.slot())).filter(|slot| slot.generation == server.generation())
+        self.slots.get(usize::from(server.slot())).filter(|slot| slot.id(server.slot()) == server)
     }
 }
 
@@ -242,15 +288,15 @@ impl<A, T, const N: usize, S> Default for Cluster<A, T, N, S> {
 pub enum ClusterError {
     /// Every slot is taken.
     Full,
-    /// That address with that tag is there already.
+    /// A server with that address and tag is in the list already.
     Duplicate,
-    /// No server has that id (any more).
+    /// No server has that id, or none has it any more.
     Gone,
-    /// The balancer goes by weights, and the server's tag is none.
+    /// The balancer uses weights, and the server's tag is no weight.
     Weight(WeightError),
-    /// The filter does not let it through.
+    /// The filter refuses the server.
     FilteredOut,
-    /// The balancer cannot take the list; the server was not taken in.
+    /// The balancer has no room for the list; the server was not added.
     Balancer(ArrangeError),
 }
 
@@ -258,9 +304,9 @@ impl fmt::Display for ClusterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "cluster: every slot is taken",
-            Self::Duplicate => "cluster: that address with that tag is there already",
+            Self::Duplicate => "cluster: that address and tag are listed already",
             Self::Gone => "cluster: no server has that id",
-            Self::FilteredOut => "cluster: the filter does not let that server through",
+            Self::FilteredOut => "cluster: the filter refuses that server",
             Self::Weight(error) => return error.fmt(f),
             Self::Balancer(error) => return error.fmt(f),
         })
@@ -303,12 +349,12 @@ mod tests {
     fn l20_a_slot_that_lives_again_is_another_server() {
         let mut cluster = Cluster::<u8, u8, 1>::new();
         let old = insert(&mut cluster, 1, 0).unwrap();
-        cluster.counted(old).unwrap().0.fetch_add(1, Relaxed);
+        let _ = cluster.count(old, STARTS);
         cluster.remove(old).unwrap();
         let new = insert(&mut cluster, 2, 0).unwrap();
         assert_ne!(old, new);
         assert_eq!((cluster.server(old), cluster.state(old)), (None, None));
-        assert!(cluster.counted(old).is_none(), "the old server's feedback is dropped");
+        assert!(cluster.count(old, IS_OVER).is_none(), "the old server's feedback is dropped");
         assert_eq!(cluster.in_flight(new), 0);
         assert_eq!(cluster.remove(old), Err(ClusterError::Gone));
         assert_eq!(cluster.find(2, 0), Some(new));
@@ -328,5 +374,145 @@ mod tests {
         cluster.remove(b).unwrap();
         let again = insert(&mut cluster, 1, 7).unwrap();
         assert_eq!(key(&cluster, again), shared, "L11: an address that comes back has been tried by whoever tried it");
+    }
+
+    /// Replaces the server in the only slot so often.
+    fn replace(cluster: &mut Cluster<u8, u8, 1>, times: u32) -> Result<ServerId, ClusterError> {
+        for _ in 1..times {
+            let id = insert(cluster, 1, 0)?;
+            cluster.remove(id)?;
+        }
+        insert(cluster, 1, 0)
+    }
+
+    #[test]
+    fn l20_an_id_is_not_given_again_while_an_attempt_at_its_former_server_is_out() {
+        let mut cluster = Cluster::<u8, u8, 1>::new();
+        let old = replace(&mut cluster, 3).unwrap();
+        let _ = cluster.count(old, STARTS);
+        let _ = cluster.count(old, STARTS);
+        cluster.remove(old).unwrap();
+        let last = replace(&mut cluster, 65_533).unwrap();
+        assert_eq!(last.generation(), u16::MAX);
+        // It has gone between the look and the commit, and is counted all the same.
+        cluster.remove(last).unwrap();
+        let _ = cluster.count(last, STARTS);
+        for late in [old, last, old] {
+            assert_eq!(insert(&mut cluster, 1, 0), Err(ClusterError::Full));
+            assert!(cluster.count(late, IS_OVER).is_none());
+        }
+        assert_eq!(replace(&mut cluster, 3), Ok(old));
+        assert_eq!(cluster.in_flight(old), 0);
+    }
+
+    #[test]
+    fn l20_another_free_slot_is_used_while_attempts_keep_one_empty() {
+        let mut cluster = Cluster::<u8, u8, 2>::new();
+        let old = insert(&mut cluster, 1, 0).unwrap();
+        let _ = cluster.count(old, STARTS);
+        cluster.remove(old).unwrap();
+        for _ in 0..70_000 {
+            let id = insert(&mut cluster, 1, 0).unwrap();
+            assert_ne!(id, old);
+            cluster.remove(id).unwrap();
+        }
+        let beside = insert(&mut cluster, 1, 0).unwrap();
+        assert_eq!(beside.slot(), 1);
+        assert_eq!(insert(&mut cluster, 2, 0), Err(ClusterError::Full));
+        assert!(cluster.count(old, IS_OVER).is_none());
+        assert_eq!(insert(&mut cluster, 2, 0), Ok(old));
+    }
+
+    #[test]
+    fn l20_ids_that_were_made_up_count_nothing_below_0_and_keep_no_slot() {
+        let mut cluster = Cluster::<u8, u8, 1>::new();
+        let there = insert(&mut cluster, 1, 0).unwrap();
+        for id in [there, ServerId::new(0, 7), ServerId::new(1, 0), ServerId::new(u16::MAX, u16::MAX)] {
+            assert_eq!(cluster.count(id, IS_OVER).is_some(), id == there);
+            assert_eq!((cluster.in_flight(there), cluster.in_flight(id)), (0, 0), "{id}");
+        }
+        cluster.remove(there).unwrap();
+        assert!(cluster.count(there, IS_OVER).is_none());
+        assert_eq!(replace(&mut cluster, 65_536).unwrap(), there, "a whole round");
+    }
+
+    #[test]
+    fn l20_more_attempts_than_are_counted_keep_their_slot_empty() {
+        let mut cluster = Cluster::<u8, u8, 1>::new();
+        let old = insert(&mut cluster, 1, 0).unwrap();
+        (0..70_000).for_each(|_| assert!(cluster.count(old, STARTS).is_some()));
+        cluster.remove(old).unwrap();
+        (0..69_999).for_each(|_| assert!(cluster.count(old, IS_OVER).is_none()));
+        assert_eq!(replace(&mut cluster, 65_536), Err(ClusterError::Full));
+    }
+
+    /// What a cluster is compared with: its servers have numbers that never come again.
+    #[derive(Default)]
+    struct Model {
+        there: List<(ServerId, u64)>,
+        out: List<(ServerId, u64)>,
+        next: u64,
+    }
+
+    impl Model {
+        fn step(&mut self, cluster: &mut Cluster<u64, u8, 3, u64>, rng: &mut fastrand::Rng) {
+            match rng.u8(0..8) {
+                0..3 if self.there.len() < 3 => {
+                    let server = Server { address: self.next, tag: 0 };
+                    match cluster.insert(server, NonZeroU32::MIN, self.next) {
+                        Ok(id) => self.there.push((id, self.next)),
+                        // Some slot is kept empty by an attempt.
+                        Err(error) => assert!(error == ClusterError::Full && !self.out.is_empty(), "{error}"),
+                    }
+                    self.next += 1;
+                }
+                3..5 if !self.there.is_empty() => {
+                    let (id, number) = self.there.swap_remove(rng.usize(..self.there.len()));
+                    assert_eq!(cluster.remove(id).unwrap().address, number);
+                }
+                5 if !self.there.is_empty() && self.out.len() < 6 => {
+                    let sent = self.there[rng.usize(..self.there.len())];
+                    let _ = cluster.count(sent.0, STARTS);
+                    self.out.push(sent);
+                }
+                6 | 7 if !self.out.is_empty() => {
+                    let (id, number) = self.out.swap_remove(rng.usize(..self.out.len()));
+                    let lives = self.there.contains(&(id, number)).then_some(&number);
+                    assert_eq!(cluster.count(id, IS_OVER), lives, "counted for a stranger, or not counted");
+                }
+                _ => {}
+            }
+            for (id, number) in &self.there {
+                let out = self.out.iter().filter(|(_, at)| at == number).count();
+                assert_eq!((cluster.in_flight(*id) as usize, cluster.state(*id)), (out, Some(number)));
+            }
+        }
+
+        /// Lets so many servers pass through the first slot that is free.
+        fn pass(&mut self, cluster: &mut Cluster<u64, u8, 3, u64>, times: u32) {
+            for _ in 0..times {
+                let server = Server { address: self.next, tag: 0 };
+                let Ok(id) = cluster.insert(server, NonZeroU32::MIN, self.next) else { return };
+                cluster.remove(id).unwrap();
+                self.next += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn l20_ids_that_come_again_count_as_those_of_a_model_that_gives_none_again() {
+        const SEED: u64 = 20;
+        std::println!("seed {SEED}");
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        let (mut cluster, mut model) = (Cluster::<u64, u8, 3, u64>::new(), Model::default());
+        for _ in 0..40 {
+            (0..200).for_each(|_| model.step(&mut cluster, &mut rng));
+            // Just before, at and behind a whole round.
+            model.pass(&mut cluster, 65_530 + rng.u32(..12));
+        }
+        while let Some((id, _)) = model.out.pop() {
+            let _ = cluster.count(id, IS_OVER);
+        }
+        assert!(cluster.slots.iter_mut().all(|slot| *slot.stamp.get_mut() & STRAYS == 0), "every one is settled");
     }
 }

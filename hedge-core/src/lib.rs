@@ -27,6 +27,7 @@ pub mod time;
 #[cfg(has_atomic_64)]
 pub mod window;
 
-#[cfg(doc)]
+// An empty module that carries the text. It is not `cfg(doc)`, since docs of other crates show items of this one, and their
+// links lead here.
 #[doc = include_str!("../RULES.md")]
 pub mod rules {}

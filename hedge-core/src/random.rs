@@ -5,7 +5,8 @@ use crate::atomic::{AtomicU32, Ordering};
 /// Weyl increment of splitmix64: the odd number nearest 2^64 divided by the golden ratio.
 pub(crate) const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Where the generators of a channel's calls come from: one seed, and a sequence that gives each call its own stream.
+/// The source of the random generators of a channel's calls: one seed, and a counter that gives each call its own
+/// stream.
 #[derive(Debug)]
 pub struct Seeds {
     seed: u64,
@@ -34,14 +35,14 @@ pub(crate) const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A call's own generator, seeded when it is first needed: a call that needs no chance pays nothing for it.
+/// A call's own generator, seeded when it is first needed: a call that needs no random number pays nothing for it.
 #[derive(Clone, Debug)]
 pub struct Random {
     rng: Option<fastrand::Rng>,
 }
 
 impl Random {
-    /// A generator that has not been needed yet.
+    /// A generator that has not been seeded yet.
     #[must_use]
     pub const fn unseeded() -> Self {
         Self { rng: None }

@@ -1,8 +1,8 @@
-//! The only notion of time in this crate: whole microseconds, told by whoever drives.
+//! Time in this crate: whole microseconds, told by the driver. Nothing in the crate reads a clock.
 //!
-//! An [`Instant`] is a point on the driver's own monotonic clock, counted from any origin it likes; a [`Duration`] is a
-//! distance on it. Both are one `u64`, so they last 584,000 years, and every operation saturates: there is no overflow to
-//! handle and no panic. Nothing in the crate reads a clock.
+//! An [`Instant`] is a point on the driver's own monotonic clock, counted from an origin that the driver chooses; a
+//! [`Duration`] is a distance on that clock. Both are one `u64`, so they last 584,000 years. Every operation saturates, so
+//! nothing overflows or panics.
 
 use core::fmt;
 use core::ops::{Add, Sub};
@@ -40,7 +40,8 @@ impl Instant {
         Self(millis.saturating_mul(1_000))
     }
 
-    /// The instant when `elapsed` has passed since the origin, rounded down to a whole microsecond: for clocks.
+    /// The instant `elapsed` after the origin, rounded down to a whole microsecond. For clocks that measure the time since
+    /// their start.
     #[must_use]
     pub const fn from_elapsed(elapsed: core::time::Duration) -> Self {
         Self(whole_micros(elapsed).saturating_add(elapsed.subsec_micros() as u64))
@@ -62,7 +63,7 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    // On a microcontroller its bytes count, on a host its call.
+    // On a microcontroller each inlined copy would cost flash; on a host a call would cost time.
     #[cfg_attr(target_os = "none", inline(never))]
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.0))
@@ -71,9 +72,9 @@ impl Add<Duration> for Instant {
 
 /// A span of time in whole microseconds.
 ///
-/// With the feature `serde`, formats that people write have it as a number of milliseconds (`20`, `1.5`) or as text with a
-/// unit (`"250us"`, `"1.5 ms"`, `"2s"`, `"1m"`, `"1h"`), and it is written as text in the largest unit that is exact; other
-/// formats have the microseconds.
+/// With the feature `serde`, human-readable formats read it from a number of milliseconds (`20`, `1.5`) or from text with a
+/// unit (`"250us"`, `"1.5 ms"`, `"2s"`, `"1m"`, `"1h"`), and write it as text in the largest unit that is exact. Binary
+/// formats hold the microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Duration(u64);
 
@@ -113,7 +114,8 @@ impl Duration {
         self.0 / 1_000
     }
 
-    /// `self` times `factor` / 65536, rounded down; saturates. No division: a microcontroller has none of 64 bits.
+    /// `self` times `factor` / 65536, rounded down; saturates. It does not divide, since microcontrollers have no 64-bit
+    /// division.
     #[inline(never)]
     pub(crate) const fn scale(self, factor: u32) -> Self {
         let (whole, rest) = (self.0 >> 16, self.0 & 0xFFFF);
@@ -140,6 +142,8 @@ impl Add for Duration {
 impl Sub for Duration {
     type Output = Self;
 
+    // On a microcontroller its bytes count, on a host its call.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -152,7 +156,8 @@ impl From<core::time::Duration> for Duration {
     }
 }
 
-/// The whole seconds of a span. Its own conversions count in 128 bits, which costs more than a clock is read for.
+/// The whole seconds of a span, in microseconds. `as_micros` of `core` counts in 128 bits, which is too slow for each
+/// reading of a clock.
 const fn whole_micros(duration: core::time::Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000)
 }
@@ -164,7 +169,7 @@ impl From<Duration> for core::time::Duration {
 }
 
 impl fmt::Display for Duration {
-    /// Microseconds below a millisecond, else milliseconds with what is left behind the point: `250 us`, `1.5 ms`.
+    /// Microseconds below a millisecond, otherwise milliseconds with a decimal fraction: `250 us`, `1.5 ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (millis, rest) = (self.0 / 1_000, self.0 % 1_000);
         match (millis, rest) {
@@ -203,7 +208,7 @@ impl fmt::Debug for Instant {
     }
 }
 
-// In microseconds: a microcontroller has no division of 64 bits.
+// In microseconds, since microcontrollers have no 64-bit division.
 #[cfg(feature = "defmt")]
 impl defmt::Format for Duration {
     fn format(&self, f: defmt::Formatter<'_>) {

@@ -1,7 +1,7 @@
 //! What a gRPC response means for its call, by its head alone: [`judge_grpc`].
 
 use hedge_core::outcome::{Code, Judgement, Verdict};
-use http::{HeaderName, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 
 use crate::header::{digits, only};
 use crate::pushback;
@@ -9,7 +9,7 @@ use crate::pushback;
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 const OK: u8 = 0;
-const UNKNOWN: u8 = 2;
+pub(crate) const UNKNOWN: u8 = 2;
 const PERMISSION_DENIED: u8 = 7;
 const UNIMPLEMENTED: u8 = 12;
 const INTERNAL: u8 = 13;
@@ -66,12 +66,17 @@ pub fn judge_grpc<B>(response: &Response<B>, verdict: impl FnOnce(u8) -> Verdict
         Some(text) => text.and_then(digits).and_then(status_code).unwrap_or(UNKNOWN),
         None => of_http(response.status()),
     };
+    judge_status(code, response.headers(), verdict)
+}
+
+/// What a status code and the headers that came with it mean.
+pub(crate) fn judge_status(code: u8, headers: &HeaderMap, verdict: impl FnOnce(u8) -> Verdict) -> Judgement {
     if code == OK {
         return Verdict::Accept.into();
     }
     match verdict(code) {
         Verdict::Accept => Verdict::Accept.into(),
-        other => Judgement { pushback: pushback(response.headers()), ..Judgement::new(other, grpc_code(code)) },
+        other => Judgement { pushback: pushback(headers), ..Judgement::new(other, grpc_code(code)) },
     }
 }
 
@@ -84,7 +89,7 @@ pub const fn grpc_code(code: u8) -> Code {
 }
 
 /// One of the codes that there are.
-fn status_code(number: u64) -> Option<u8> {
+pub(crate) fn status_code(number: u64) -> Option<u8> {
     u8::try_from(number).ok().filter(|code| *code <= UNAUTHENTICATED)
 }
 

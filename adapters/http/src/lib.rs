@@ -24,11 +24,13 @@
 //! look-up of a header; a failure two look-ups more, and a look at the wall clock if it names a date.
 #![forbid(unsafe_code)]
 
+mod codes;
 mod grpc;
 mod header;
 mod pushback;
 mod statuses;
 
+pub use codes::{CodeError, RetryCodes};
 pub use grpc::{grpc_code, judge_grpc};
 pub use pushback::pushback;
 pub use statuses::{RetryStatuses, StatusError};

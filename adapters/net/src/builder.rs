@@ -29,7 +29,7 @@ use crate::channel::{Channel, Inner, Judge};
 use crate::check::{Ask, Checks};
 use crate::fleet::Fleet;
 use crate::host::{CallHost, MAX_ATTEMPTS, MAX_IN_FLIGHT, Shared};
-use crate::http::{Http, HttpRetryPolicy, RetryStatuses, StatusError};
+use crate::http::{Http, HttpOptionError, HttpRetryPolicy, RetryStatuses, StatusError};
 use crate::list::{Filter, ListError, MAX_SERVERS, Refusal, Servers};
 use crate::naming::{NameError, Named, Server};
 use crate::node::Balancer;
@@ -49,6 +49,7 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     retry_policy: Judge<T::Reply, T::Error>,
     /// Whether what was asked for could be.
     retry_statuses: Result<(), StatusError>,
+    http_options: Result<(), HttpOptionError>,
     streaming: Option<Streaming<T>>,
     balancer: Option<Box<str>>,
     filter: Option<Filter>,
@@ -72,6 +73,39 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// is not retried. While it is read, an attempt takes at most twice as much memory.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.transport = self.transport.max_body(bytes);
+        self
+    }
+
+    /// The largest head of an answer: status line and header fields, in bytes, in \[8 KiB, 1 MiB\]. Default 64 KiB. A larger
+    /// one is a [`Protocol`](crate::http::HttpError::Protocol) error of its attempt, told as soon as the limit is reached; its
+    /// connection is closed. Another value is [`BuildError::Http`].
+    ///
+    /// A connection's buffers have up to about four times as much memory. What is read of a body comes in pieces of this size
+    /// at most, so a small limit makes large bodies slower.
+    pub fn max_head(mut self, bytes: usize) -> Self {
+        self.transport = self.transport.max_head(bytes);
+        self.http_options = self.transport.validate();
+        self
+    }
+
+    /// How many header fields an answer may have, in \[1, 1024\], and how many trailers. Default 100. More are a
+    /// [`Protocol`](crate::http::HttpError::Protocol) error of its attempt, told at the first that is too many; its connection
+    /// is closed. Another value is [`BuildError::Http`].
+    ///
+    /// A value above 100 costs each answer two allocations more.
+    pub fn max_headers(mut self, fields: usize) -> Self {
+        self.transport = self.transport.max_headers(fields);
+        self.http_options = self.transport.validate();
+        self
+    }
+
+    /// Whether a status of 408 on a connection that had been idle is no answer, and its request goes once more, on a new
+    /// connection (C3). Default: false, it is an answer like any other.
+    ///
+    /// Some servers and proxies send 408 on an idle connection before they close it, which may cross a request on its way.
+    /// Which requests are sent again, and which are not: see [connections](crate::http#connections).
+    pub fn retry_stale_408(mut self, retry: bool) -> Self {
+        self.transport = self.transport.retry_stale_408(retry);
         self
     }
 
@@ -104,7 +138,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// enough. A path that does not begin with `/` is [`BuildError::CheckPath`].
     pub fn health_check_path(mut self, path: &str) -> Self {
         self.application = Some(match PathAndQuery::try_from(path) {
-            Ok(valid) if path.starts_with('/') => Ok(Http::check(self.runtime.clone(), valid)),
+            Ok(valid) if path.starts_with('/') => Ok(self.transport.check(valid)),
             _ => Err(path.into()),
         });
         self
@@ -132,6 +166,7 @@ where
             policy: None,
             retry_policy: Judge(Box::new(retry_policy)),
             retry_statuses: Ok(()),
+            http_options: Ok(()),
             streaming,
             balancer: None,
             filter: None,
@@ -424,6 +459,7 @@ where
             .and_then(|breaker| Health::new(breaker, self.isolation_limit))
             .map_err(BuildError::Health)?;
         self.retry_statuses.map_err(BuildError::RetryStatus)?;
+        self.http_options.map_err(BuildError::Http)?;
         let application = self.application.transpose().map_err(|path| BuildError::CheckPath { path })?;
         if application.is_none() && self.checks.is_some_and(|options| options.application) {
             return Err(BuildError::NoApplicationCheck);
@@ -512,6 +548,8 @@ pub enum BuildError {
     NoApplicationCheck,
     /// A status that cannot be retried.
     RetryStatus(StatusError),
+    /// An option of the HTTP transport that is out of its range.
+    Http(HttpOptionError),
     /// What is to be checked is no path.
     CheckPath {
         /// The text.
@@ -538,6 +576,7 @@ impl fmt::Display for BuildError {
                 f.write_str("health check: the application's is asked for and missing: add .health_check_with(…)")
             }
             Self::RetryStatus(error) => error.fmt(f),
+            Self::Http(error) => error.fmt(f),
             Self::CheckPath { path } => write!(f, "health check: {path:?} is no path; one begins with /"),
             Self::Options(error) => error.fmt(f),
         }

@@ -7,8 +7,9 @@
 //! | To | see |
 //! |---|---|
 //! | make a channel | [`Builder`] |
-//! | make a call | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
-//! | read what came of it | [`Reply`], [`CallError`], [`Report`] |
+//! | make a call in one line | [`Channel::get`] and its like, [`http::RequestBuilder`] |
+//! | make a call of any request | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
+//! | read what came of it | [`Reply`], [`http::SendError`], [`CallError`], [`Report`] |
 //! | set what calls may do | [`Builder::options`], [`Builder::limits`], or `Builder::config` from a file (feature `serde`) |
 //! | choose how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
 //! | have backups follow the latencies, or only counted | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |

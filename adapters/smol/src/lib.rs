@@ -1,6 +1,7 @@
 //! Hedged calls on smol: requests to a fleet of servers, with retries, backups and load balancing.
 //!
-//! [`builder`] makes a [`Channel`] over HTTP/1.1; everything else is `hedge-net`'s and re-exported here.
+//! [`builder`] makes a [`Channel`] over HTTP/1.1, and a call is one line: `channel.get("/users/7").await?`. What most programs
+//! need is at the root of this crate; all of [`hedge_net`] and [`hedge_core`] is in it too, so that it is the only dependency.
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,9 +26,9 @@
 //!     .backup(Duration::from_millis(20))
 //!     .build()?;
 //!
-//! let reply = channel.call(http::Request::get("/").body("".into())?).await?;
+//! let reply = channel.get("/users/7").await?;
 //! println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
-//! assert_eq!(reply.into_inner().into_body().collect().await?, "hello");
+//! assert_eq!(reply.text()?, "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -35,20 +36,42 @@
 //!
 //! Calls run on any executor; connections are tasks of smol's global one.
 //!
+//! # JSON
+//!
+//! With the feature `json`, bodies are values of any type that serde knows:
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct User {
+//!     name: String,
+//! }
+//!
+//! /// What is wrong with the request, the call, the status or the body is an error that says so.
+//! async fn add(channel: &hedge_smol::Channel, user: &User) -> Result<User, Box<dyn std::error::Error + Send + Sync>> {
+//!     let reply = channel.post("/users").json(user).await?.error_for_status()?;
+//!     Ok(reply.json()?)
+//! }
+//! ```
+//!
+//! [`http::RequestBuilder`] says what else a line can set, and what is an error.
+//!
 //! # Options from a file
 //!
 //! With the feature `serde`, a channel's options and limits are read from any format that serde knows:
 //!
 //! ```
 //! let text = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"burst": 20}}}"#;
-//! let config: hedge_net::ChannelConfig = serde_json::from_str(text)?;
+//! let config: hedge_smol::ChannelConfig = serde_json::from_str(text)?;
 //! let channel = hedge_smol::builder("list://10.0.0.1:8001,10.0.0.2:8001").load_balancer("rr").config(&config).build()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Transports
 //!
-//! A transport of one's own takes [`hedge_net::Channel::with_transport`]`(Smol::new(), transport, servers)`.
+//! A transport of one's own takes [`Channel::with_transport`](hedge_net::Channel::with_transport)`(Smol::new(), transport,
+//! servers)`. Its traits are in [`hedge_net`].
 #![forbid(unsafe_code)]
 
 mod io;
@@ -60,9 +83,15 @@ use hedge_core::drive::Timer;
 use hedge_core::time::Instant;
 use smol::net::TcpStream;
 
+pub use hedge_core;
 pub use hedge_net;
+#[cfg(feature = "serde")]
+pub use hedge_net::ChannelConfig;
+pub use hedge_net::http::SendError;
 pub use hedge_net::{
-    Address, BodyMode, BuildError, CallError, CallOptions, CancelToken, Reply, Server, http, parse_servers,
+    AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallError, CallOptions, CancelToken,
+    FailureOptions, Idempotency, Judgement, Kind, LimitOptions, RatioOptions, Reply, RetryPolicy, Server, Trace,
+    Verdict, hash, http, parse_servers,
 };
 pub use io::Io;
 pub use timer::Sleep;

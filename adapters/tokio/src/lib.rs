@@ -1,6 +1,7 @@
 //! Hedged calls on tokio: requests to a fleet of servers, with retries, backups and load balancing.
 //!
-//! [`builder`] makes a [`Channel`] over HTTP/1.1; everything else is `hedge-net`'s and re-exported here.
+//! [`builder`] makes a [`Channel`] over HTTP/1.1, and a call is one line: `channel.get("/users/7").await?`. What most programs
+//! need is at the root of this crate; all of [`hedge_net`] and [`hedge_core`] is in it too, so that it is the only dependency.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,9 +27,9 @@
 //!     .backup(Duration::from_millis(20))
 //!     .build()?;
 //!
-//! let reply = channel.call(http::Request::get("/").body("".into())?).await?;
+//! let reply = channel.get("/users/7").await?;
 //! println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
-//! assert_eq!(reply.into_inner().into_body().collect().await?, "hello");
+//! assert_eq!(reply.text()?, "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,13 +38,34 @@
 //! Calls and streaming bodies must be polled within a tokio runtime that has its I/O and time enabled. A channel may be
 //! made anywhere, and serve several runtimes; a connection lives on the one that made it, and serves calls there.
 //!
+//! # JSON
+//!
+//! With the feature `json`, bodies are values of any type that serde knows:
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct User {
+//!     name: String,
+//! }
+//!
+//! /// What is wrong with the request, the call, the status or the body is an error that says so.
+//! async fn add(channel: &hedge_tokio::Channel, user: &User) -> Result<User, Box<dyn std::error::Error + Send + Sync>> {
+//!     let reply = channel.post("/users").json(user).await?.error_for_status()?;
+//!     Ok(reply.json()?)
+//! }
+//! ```
+//!
+//! [`http::RequestBuilder`] says what else a line can set, and what is an error.
+//!
 //! # Options from a file
 //!
 //! With the feature `serde`, a channel's options and limits are read from any format that serde knows:
 //!
 //! ```
 //! let text = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"burst": 20}}}"#;
-//! let config: hedge_net::ChannelConfig = serde_json::from_str(text)?;
+//! let config: hedge_tokio::ChannelConfig = serde_json::from_str(text)?;
 //! let channel = hedge_tokio::builder("list://10.0.0.1:8001,10.0.0.2:8001").load_balancer("rr").config(&config).build()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -52,8 +74,8 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use hedge_net::latency::Quantile;
-//! use hedge_net::{AdaptiveDelay, AdaptiveOptions};
+//! use hedge_tokio::hedge_core::latency::Quantile;
+//! use hedge_tokio::{AdaptiveDelay, AdaptiveOptions};
 //!
 //! let adaptive = Arc::new(AdaptiveDelay::new(AdaptiveOptions::DEFAULT)?);
 //! let channel = hedge_tokio::builder("list://10.0.0.1:8001,10.0.0.2:8001")
@@ -68,7 +90,8 @@
 //!
 //! # Transports
 //!
-//! A transport of one's own takes [`hedge_net::Channel::with_transport`]`(Tokio::new(), transport, servers)`.
+//! A transport of one's own takes [`Channel::with_transport`](hedge_net::Channel::with_transport)`(Tokio::new(), transport,
+//! servers)`. Its traits are in [`hedge_net`].
 #![forbid(unsafe_code)]
 
 use std::future::Future;
@@ -84,9 +107,15 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
+pub use hedge_core;
 pub use hedge_net;
+#[cfg(feature = "serde")]
+pub use hedge_net::ChannelConfig;
+pub use hedge_net::http::SendError;
 pub use hedge_net::{
-    Address, BodyMode, BuildError, CallError, CallOptions, CancelToken, Reply, Server, http, parse_servers,
+    AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallError, CallOptions, CancelToken,
+    FailureOptions, Idempotency, Judgement, Kind, LimitOptions, RatioOptions, Reply, RetryPolicy, Server, Trace,
+    Verdict, hash, http, parse_servers,
 };
 
 /// A channel on tokio, over HTTP/1.1 if nothing else is said.

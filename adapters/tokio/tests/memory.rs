@@ -112,3 +112,27 @@ fn t1_small_pieces_do_not_keep_the_buffers_they_came_in() {
     let info = call(address, PATIENCE, Some(PIECES));
     assert!(info.bytes_max < OWN as u64, "{info:?}");
 }
+
+/// What a head may take of memory: some times its limit, and what a connection has anyway.
+#[test]
+fn p1_a_head_takes_memory_by_its_limit() {
+    for limit in [8 << 10, 64 << 10, 1 << 20] {
+        for length in [limit, 4 << 20] {
+            let address = serving(move |stream| {
+                let start = "HTTP/1.1 204 x\r\na: ";
+                write!(stream, "{start}{}\r\n\r\n", "x".repeat(length - start.len() - 4))
+            });
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let builder = hedge_tokio::builder(address.to_string()).max_head(limit).timeout(PATIENCE).max_retry(0);
+            let channel = builder.without_health_checks().build().unwrap();
+            let mut is_ok = false;
+            let info = measure(|| {
+                let request = http::Request::get("/").body(RequestBody::Empty).unwrap();
+                is_ok = runtime.block_on(channel.call(request)).is_ok();
+            });
+            assert_eq!(is_ok, length == limit);
+            println!("limit {limit}, head {length}: {} bytes", info.bytes_max);
+            assert!(info.bytes_max <= 4 * limit as u64 + (256 << 10), "limit {limit}, head {length}: {info:?}");
+        }
+    }
+}

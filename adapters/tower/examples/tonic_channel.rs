@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hedge_tower::hedge_core::outcome::{Judgement, Verdict};
-use hedge_tower::{BoxError, hedge_http::pushback};
+use hedge_tower::BoxError;
 use text::Text;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Endpoint, Server, server::TcpIncoming};
@@ -48,16 +47,10 @@ fn serve(delay: Duration) -> Result<std::net::SocketAddr, BoxError> {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let set = hedge_tower::builder(hedge_tokio::Tokio::new())
-        .retry_policy(|result: Result<&Response<String>, &Status>| {
-            match result.map_err(|status| (status.code(), status)) {
-                Ok(_) => Judgement::from(Verdict::Accept),
-                // When to come back, if the server says (gRPC's A6).
-                Err((Code::Unavailable | Code::ResourceExhausted, status)) => {
-                    Judgement { pushback: pushback(status.metadata().as_ref()), ..Verdict::Retry.into() }
-                }
-                Err(_) => Verdict::Fatal.into(),
-            }
-        })
+        // When to come back, the server may say in the metadata (gRPC's A6).
+        .retry_codes_of([Code::Unavailable, Code::ResourceExhausted], |status: &Status| {
+            (status.code().into(), status.metadata().as_ref())
+        })?
         .timeout(Duration::from_secs(1))
         .backup(Duration::from_millis(20))
         .on_end(|report| {

@@ -18,7 +18,7 @@ use crate::{CallOptions, Protocol, Report};
 /// * A response that is not accepted may push back by its headers (R4): see [`pushback`](hedge_http::pushback). A retry
 ///   policy of one's own makes its verdicts on responses by [`failure`](hedge_http::failure).
 ///
-/// To gRPC every answer is a 200: there a retry policy judges by [`judge_grpc`](hedge_http::judge_grpc).
+/// To gRPC every answer is a 200: there [`Builder::retry_codes`](crate::Builder::retry_codes) says what is retried.
 ///
 /// For bodies that cannot be cloned, a closure that copies what can be copied is a protocol too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -39,6 +39,11 @@
 //! `NotIdempotent`. A response that the retry policy does not accept is still a response: when nothing better came of the
 //! call, the caller gets it as `Ok`, and the report says how the call ended.
 //!
+//! # gRPC
+//!
+//! One line names the codes that are retried, and heeds the delay that a server asks for: `Builder::retry_codes_of` is for
+//! generated tonic clients, as in the example `tonic_channel`; `Builder::retry_codes` is for tonic channels.
+//!
 //! # Choosing a server
 //!
 //! A set balances by `rr` if nothing else is said; [`Builder::load_balancer`] takes any of the core's balancers by name, and
@@ -80,6 +85,8 @@ mod attempt;
 mod builder;
 mod error;
 #[cfg(feature = "http")]
+mod grpc;
+#[cfg(feature = "http")]
 mod http;
 mod layer;
 mod options;
@@ -100,6 +107,8 @@ pub use hedge_http;
 
 pub use builder::{BuildError, Builder, builder};
 pub use error::{BoxError, Error};
+#[cfg(feature = "http")]
+pub use grpc::{GrpcErrors, GrpcResponses};
 #[cfg(feature = "http")]
 pub use http::Http;
 pub use layer::{Hedge, HedgeLayer};

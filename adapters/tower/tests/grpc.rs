@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Reports, builder, ms};
+use hedge_tokio::Tokio;
 use hedge_tower::hedge_core::config::service_config::ServiceConfig;
 use hedge_tower::hedge_core::outcome::{End, Kind, Verdict};
-use hedge_tower::hedge_core::policy::ChannelOptions;
+use hedge_tower::hedge_core::policy::{ChannelOptions, RetryPolicy};
 use hedge_tower::hedge_http::{grpc_code, judge_grpc};
-use hedge_tower::{BoxError, Report};
+use hedge_tower::{BoxError, HedgeLayer, Plain, Report};
 use http_body_util::{BodyExt, Full};
 use text::Text;
 use tonic::body::Body;
@@ -80,7 +81,14 @@ async fn greet(service: &'static str, failures: &'static [Failure]) -> (Result<S
         ))
         .layer()
         .unwrap();
-    let channel = serve(failures);
+    (call(layer, serve(failures), service).await, reports.only())
+}
+
+/// A call through a layer above a channel.
+async fn call<R>(layer: HedgeLayer<Tokio, R, Plain>, channel: Channel, service: &'static str) -> Result<String, Status>
+where
+    R: RetryPolicy<http::Response<Body>, Error> + Send + Sync + 'static,
+{
     // A body that can be copied below, and tonic's own above.
     let hedged = layer.layer(service_fn(move |request: http::Request<Full<_>>| {
         let channel = channel.clone();
@@ -98,7 +106,7 @@ async fn greet(service: &'static str, failures: &'static [Failure]) -> (Result<S
     client.ready().await.unwrap();
     let path = http::uri::PathAndQuery::try_from(format!("/{service}/Greet")).unwrap();
     let reply = client.unary(Request::new("world".to_owned()), path, Text).await;
-    (reply.map(Response::into_inner), reports.only())
+    reply.map(Response::into_inner)
 }
 
 /// From the end of one attempt to the start of the next.
@@ -143,4 +151,56 @@ async fn l8_a_grpc_server_that_asks_for_nothing_is_asked_again_by_its_code() {
         assert_eq!(reply.unwrap_err().code(), Code::PermissionDenied, "{service}");
         assert_eq!((report.attempts().len(), report.end()), (1, Some(End::Fatal)), "{service}");
     }
+}
+
+/// Calls of one line of policy, by the heads of responses and by the statuses of clients: both are one.
+async fn greet_by_codes(failures: &'static [Failure]) -> [(Result<String, Status>, Report); 2] {
+    let codes = [Code::Unavailable, Code::FailedPrecondition];
+    let patient = || builder().timeout(Duration::from_secs(60));
+
+    let reports = Reports::default();
+    let layer = reports.hear(patient()).retry_codes(codes).unwrap().layer().unwrap();
+    let by_heads = (call(layer, serve(failures), "any").await, reports.only());
+
+    let reports = Reports::default();
+    let builder = reports.hear(patient());
+    let builder = builder.retry_codes_of(codes, |status: &Status| (status.code().into(), status.metadata().as_ref()));
+    let layer = builder.unwrap().layer().unwrap();
+    let channel = serve(failures);
+    let client = layer.layer(service_fn(move |name: String| {
+        let mut client = tonic::client::Grpc::new(channel.clone());
+        async move {
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let path = http::uri::PathAndQuery::from_static("/any/Greet");
+            client.unary(Request::new(name), path, Text).await
+        }
+    }));
+    let reply = client.oneshot("world".to_owned()).await.map(Response::into_inner);
+    let reply = reply.map_err(|error| error.service_error().unwrap().clone());
+    [by_heads, (reply, reports.only())]
+}
+
+#[tokio::test]
+async fn l8_codes_that_one_line_names_are_retried_and_others_end_the_call() {
+    for (reply, report) in greet_by_codes(&[(Code::Unavailable, Some("60")), (Code::FailedPrecondition, None)]).await {
+        assert_eq!((reply.unwrap().as_str(), report.end()), ("hello, world", Some(End::Accepted)));
+        let codes: Vec<_> = report.attempts().iter().map(|attempt| attempt.code()).collect();
+        assert_eq!((&codes[..2], codes.len()), (&[grpc_code(14), grpc_code(9)][..], 3));
+        assert!(gap(&report, 0) >= ms(60), "{report:?}");
+    }
+    for (reply, report) in greet_by_codes(&[(Code::PermissionDenied, None)]).await {
+        assert_eq!(reply.unwrap_err().code(), Code::PermissionDenied);
+        assert_eq!((report.attempts().len(), report.end()), (1, Some(End::Fatal)));
+    }
+    for (reply, report) in greet_by_codes(&[(Code::Unavailable, Some("-1"))]).await {
+        assert_eq!(reply.unwrap_err().code(), Code::Unavailable);
+        assert_eq!((report.attempts().len(), report.end()), (1, Some(End::Failed)), "R4: the server said no");
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_is_none_is_an_error_of_the_line() {
+    let error = builder().retry_codes([Code::Unavailable, Code::Ok]).err().unwrap();
+    assert_eq!(error.to_string(), "retry code 0: must be in [1, 16]");
+    assert_eq!(builder().retry_codes([99]).err().unwrap().code, 99);
 }

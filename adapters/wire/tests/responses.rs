@@ -149,7 +149,7 @@ fn hostile_heads_are_errors() {
         (b"HTTP/1.1 200 OK\r\na: \0\r\n\r\n", DecodeError::BadHead),
         (b"HTTP/1.1 200 OK\r\na\xff: b\r\n\r\n", DecodeError::BadHead),
         (b"HTTP/1.1 200 OK\r\ncontent-length : 5\r\n\r\nhello", DecodeError::BadHead),
-        (many.as_bytes(), DecodeError::TooManyHeaders),
+        (many.as_bytes(), DecodeError::TooManyHeaders { limit: MAX_HEADERS }),
     ];
     for (wire, error) in table {
         assert_eq!(outcome(wire, false), Err(*error), "{}", wire.escape_ascii());
@@ -366,7 +366,8 @@ fn errors_say_what_it_was() {
     let all = [
         DecodeError::Closed,
         DecodeError::Truncated,
-        DecodeError::TooManyHeaders,
+        DecodeError::HeadTooLarge { limit: 8192 },
+        DecodeError::TooManyHeaders { limit: 32 },
         DecodeError::TooMuchDropped,
         DecodeError::BadHead,
         DecodeError::BadFraming,

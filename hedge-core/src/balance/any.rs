@@ -13,9 +13,9 @@ use crate::id::ServerId;
 use crate::outcome::Finished;
 use crate::time::Instant;
 
-/// Any of this crate's balancers, in one kind of room.
+/// Any of this crate's balancers, with its memory in one kind of [`Room`].
 ///
-/// Cost: that of the balancer that it is, and a branch on which one that is for each thing asked.
+/// Cost: that of the chosen balancer, and one branch for each method.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyBalancer<R: Room> {
@@ -37,7 +37,7 @@ pub enum AnyBalancer<R: Room> {
     Consistent(Consistent<R>),
 }
 
-/// What an [`AnyBalancer`] keeps of a server.
+/// What an [`AnyBalancer`] keeps for a server.
 #[derive(Debug)]
 pub enum AnyStats<R: Room> {
     /// Nothing.
@@ -51,7 +51,7 @@ pub enum AnyStats<R: Room> {
 /// The ticket of an [`AnyBalancer`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AnyTicket {
-    /// Of one that needs none.
+    /// The ticket of a balancer that needs none.
     Nothing,
     /// `rr`'s.
     Turn(Turn),
@@ -107,7 +107,7 @@ impl<R: Room> AnyBalancer<R> {
 }
 
 impl<R: Room> Clone for AnyBalancer<R> {
-    /// One that goes on from here.
+    /// A copy that goes on from the present state.
     fn clone(&self) -> Self {
         match self {
             Self::RoundRobin(it) => Self::RoundRobin(it.clone()),
@@ -174,7 +174,7 @@ impl<R: Room> Balancer for AnyBalancer<R> {
             Self::WeightedRandom(it) => it.arrange(&plain),
             Self::LocalityAware(it) => it.arrange(&Only { list, part: la::<R> }),
             Self::Consistent(it) => it.arrange(&plain),
-            // These go by the list alone.
+            // These compute nothing from the list.
             Self::RoundRobin(_) | Self::Random(_) | Self::P2c(_) | Self::Prequal(_) => Ok(()),
         }
     }
@@ -269,7 +269,7 @@ impl<R: Room> Balancer for AnyBalancer<R> {
     }
 }
 
-/// What one of them offers.
+/// The offers of one of the balancers.
 enum Offers<RoundRobin, WeightedRoundRobin, Random, WeightedRandom, LocalityAware, P2c, Prequal, Consistent> {
     RoundRobin(RoundRobin),
     WeightedRoundRobin(WeightedRoundRobin),

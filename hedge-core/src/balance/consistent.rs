@@ -6,16 +6,18 @@ use super::ring::{Ring, Walk};
 use super::{Along, ArrangeError, Balancer, Candidate, InTurn, Look, Offer, Room, Roster, Row, ServerList};
 use crate::id::ServerId;
 
-/// How many servers one selection can leave out without being asked whether there is any to come.
+/// A selection that has left out this many servers checks whether the list has any that the call takes.
 const LEFT_OUT: usize = 16;
 
-/// Sends a call to the server that its request code belongs to, on a [`Ring`] of hashed points (S5); when that one is down
-/// or tried, to the one that the code would belong to without it, and so on. A call without a code is refused.
+/// Consistent hashing: sends a call to the server that owns its request code on a [`Ring`] of hashed points (S5). If
+/// that server is down or was tried, the call goes to the server that would own the code without it, and so on. A call
+/// without a code is refused.
 ///
-/// A server that comes or goes moves only the codes of its own points. Tags are no part of the points: of servers at one
-/// address the first by tag has all calls.
+/// When a server comes or goes, only the codes of its own points move. Points do not depend on tags: of several servers
+/// at one address, the first by tag gets all calls.
 ///
-/// Cost: a lookup in the ring and nothing shared; see [`ring`](super::ring). 4 bytes a slot beside.
+/// Cost: a lookup in the ring, and nothing shared is written; see [`ring`](super::ring). 4 bytes a slot in addition to
+/// the ring.
 #[derive(Clone, Debug)]
 pub struct Consistent<R: Room> {
     ring: Ring<R::Points>,
@@ -48,6 +50,7 @@ impl<R: Room> Balancer for Consistent<R> {
 
     fn arrange<L: Roster<Stats = ()>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         let lives = |slot: u16| list.in_slot(slot).map_or(0, |found| mark(found.server));
+        // The points of servers that have left their slots go first, then those of new servers come.
         self.ring.retain_slots(|slot| self.lives.as_ref().get(usize::from(slot)) == Some(&lives(slot)));
         let known = &self.lives;
         let comes = (0..list.len()).filter_map(|position| {
@@ -55,7 +58,7 @@ impl<R: Room> Balancer for Consistent<R> {
             let new = known.as_ref().get(usize::from(server.slot())) != Some(&mark(server));
             new.then_some((server.slot(), Written { list, position }))
         });
-        // Asked only of points with one hash.
+        // Linear, but asked only for points of equal hash.
         let position = |slot| (0..list.len()).find(|at| list.at(*at).is_some_and(|found| found.server.slot() == slot));
         let inserted = self.ring.insert_all(comes, |one, other| position(one).cmp(&position(other)));
         let marks = (0..list.slots()).map(|slot| u16::try_from(slot).map_or(0, lives));
@@ -77,12 +80,12 @@ impl<R: Room> Balancer for Consistent<R> {
     }
 }
 
-/// What tells the servers that live in one slot apart.
+/// Tells apart the servers that have had one slot.
 const fn mark(server: ServerId) -> u32 {
     server.generation() as u32 + 1
 }
 
-/// The address of a server, to be written.
+/// Displays the address of a server.
 struct Written<'a, L> {
     list: &'a L,
     position: usize,
@@ -94,8 +97,9 @@ impl<L: Roster> fmt::Display for Written<'_, L> {
     }
 }
 
-/// The servers along a ring, each once as long as few are left out. Who leaves out more will mostly find none: then they are
-/// gone through in list order, instead of all points.
+/// The servers along a ring, each once until [`LEFT_OUT`] were offered. A call that takes none of those will mostly
+/// find none at all. If the list has none that it takes, the rest follows in list order, which is faster than a walk of
+/// all points.
 struct Distinct<'a, L> {
     look: Look<'a, L>,
     walk: Walk<'a>,
@@ -109,6 +113,7 @@ impl<L: ServerList + Copy> Iterator for Distinct<'_, L> {
 
     fn next(&mut self) -> Option<Offer<()>> {
         let offer = |candidate: Candidate| Offer { candidate, ticket: () };
+        // So many are left out: is there any server at all that the call takes?
         if self.left_out.is_full() && !self.looked {
             self.looked = true;
             let mut all = self.look.along(|len| InTurn::from_origin(len, 0));
@@ -125,7 +130,7 @@ impl<L: ServerList + Copy> Iterator for Distinct<'_, L> {
         loop {
             let slot = self.walk.next()?;
             if !self.left_out.contains(&slot) {
-                // Full, the others come as often as they have points.
+                // Once it is full, the other servers come once for each of their points.
                 let _ = self.left_out.push(slot);
                 return self.look.list.in_slot(slot).map(offer);
             }

@@ -1,4 +1,4 @@
-//! e^(-t / tau) in whole numbers.
+//! Exponential decay, e^(-t / tau), in integers: [`Decay`].
 
 use crate::time::Duration;
 
@@ -9,28 +9,29 @@ const COARSE: u64 = 0xFA83_B2DB_722A_033A;
 const LN_2: u64 = 0xB172_17F7_D1CF_79AB;
 /// 1 / ln 2, times 2^126.
 const LOG2_E: u128 = 0x5C55_1D94_AE0B_F85D_DF43_FF68_348E_9F44;
-/// Two to the power of minus the first five bits behind the point, and of the next five.
+/// 2^-f for the first five fractional bits of an exponent, and for the next five.
 static COARSE_POWERS: [u64; 32] = powers(COARSE);
 static FINE_POWERS: [u64; 32] = powers(FINE);
 
-/// How fast something is forgotten: of what was there, 1/e is left after the time constant.
+/// Exponential decay: after the time constant, 1/e of a value is left.
 ///
-/// e^(-t / tau) is a power of two: what is before the point of its exponent is a shift, ten bits behind it are looked up in
-/// two tables of 256 bytes, and the rest is the series of e^-x up to x^4. It is within 2^-53 of the truth, for seven
-/// multiplications of 64 bits.
+/// e^(-t / tau) is computed as a power of two. The integer part of the exponent is a shift. Its first ten fractional
+/// bits are looked up in two tables of 256 bytes, and the rest is the series of e^-x up to x^4. The error is below
+/// 2^-53, for seven multiplications of 64 bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decay {
     /// 1 / (tau ln 2), shifted up to the topmost bit.
     rate: u64,
-    /// What a time times `rate` is to be shifted by to be an exponent times 2^64.
+    /// `time * rate >> shift` is the exponent, times 2^64.
     shift: u32,
 }
 
 impl Decay {
-    /// The time constant is at least two microseconds.
+    /// The decay with this time constant, which is at least two microseconds.
     pub(super) const fn new(tau: Duration) -> Self {
         let tau = tau.as_micros();
         let rate = LOG2_E / if tau < 2 { 2 } else { tau as u128 };
+        // The rate keeps its 64 most significant bits.
         let lead = rate.leading_zeros();
         Self { rate: ((rate << lead) >> 64) as u64, shift: lead - 2 }
     }
@@ -44,6 +45,7 @@ impl Decay {
         }
         let exponent = (u128::from(age) * u128::from(self.rate)) >> self.shift;
         let whole = exponent >> 64;
+        // Nothing is left of 64 bits.
         if whole >= 64 {
             return 0;
         }
@@ -51,14 +53,14 @@ impl Decay {
     }
 }
 
-/// 2^-f, times 2^64, of f times 2^64.
+/// 2^-f times 2^64, where `fraction` is f times 2^64.
 fn power(fraction: u64) -> u64 {
     let looked_up = |table: &[u64; 32], shift: u32| {
         let index = usize::try_from((fraction >> shift) & 31).unwrap_or(0);
         table.get(index).copied().unwrap_or(0)
     };
     let x = mul_high(fraction & ((1 << 54) - 1), LN_2);
-    // 1 - x (1 - x/2 (1 - x/3 (1 - x/4))), where 1 is the largest number.
+    // 1 - x (1 - x/2 (1 - x/3 (1 - x/4))), where `u64::MAX` stands for 1.
     let series = u64::MAX - x / 4;
     let series = u64::MAX - mul_high(x, series) / 3;
     let series = u64::MAX - mul_high(x, series) / 2;

@@ -9,7 +9,7 @@ use super::ring::RingError;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ArrangeError {
-    /// More servers, or slots, than it has room for.
+    /// There are more servers, or slots, than it has room for.
     Room {
         /// How many it has room for.
         servers: usize,

@@ -1,16 +1,23 @@
-//! From a user's key to a call's request code, and the hashes that place servers on a [`Ring`](super::ring::Ring).
+//! Hashes that turn a user's key into a call's request code, and that place servers on a [`Ring`](super::ring::Ring).
 //!
-//! Whatever is asked for under one key goes to one server, if every client turns keys into request codes alike. So these
-//! are fixed for ever, and what other systems compute: brpc's `MurmurHash32` and `MD5Hash32`, libketama's four points of a
-//! digest. None is meant to resist whoever chooses the keys.
+//! All requests with one key go to one server only if every client computes the same request code. So these hashes
+//! never change, and they are those of other systems: brpc's `MurmurHash32` and `MD5Hash32`, and libketama's four
+//! points of a digest. None resists an attacker who chooses the keys.
 //!
 //! # Cost
 //!
-//! No heap. MurmurHash3 takes some ten nanoseconds and 12 bytes of state; MD5 about a hundred and its block of 64 bytes.
+//! No heap. MurmurHash3 takes some ten nanoseconds and 12 bytes of state; MD5 (feature `md5`) about a hundred and its block
+//! of 64 bytes.
+
+#[cfg(feature = "md5")]
+mod md5;
+
+#[cfg(feature = "md5")]
+pub(super) use md5::Md5;
+#[cfg(feature = "md5")]
+pub use md5::{md5_32, md5_words};
 
 use core::fmt;
-
-use md5::Digest;
 
 /// MurmurHash3_x86_32 of `bytes` from seed 0 (Appleby 2011, public domain).
 ///
@@ -18,46 +25,13 @@ use md5::Digest;
 /// use hedge_core::balance::hash::murmur3_32;
 /// use hedge_core::policy::CallOptions;
 ///
-/// // Whatever is asked about user 7 goes to one server.
+/// // All requests about user 7 go to one server.
 /// let own = CallOptions { request_code: Some(murmur3_32(b"user-7")), ..CallOptions::new() };
 /// assert_eq!(own.request_code, Some(1_745_014_256));
 /// ```
 #[must_use]
 pub fn murmur3_32(bytes: &[u8]) -> u32 {
     let mut hasher = Murmur3::new();
-    hasher.update(bytes);
-    hasher.finish()
-}
-
-/// The first four bytes of the MD5 digest of `bytes`, little-endian.
-///
-/// ```
-/// use hedge_core::balance::hash::md5_32;
-/// use hedge_core::policy::CallOptions;
-///
-/// let user: u64 = 7;
-/// let own = CallOptions { request_code: Some(md5_32(&user.to_le_bytes())), ..CallOptions::new() };
-/// assert_eq!(own.request_code, Some(139_706_101));
-/// ```
-#[must_use]
-pub fn md5_32(bytes: &[u8]) -> u32 {
-    let [first, ..] = md5_words(bytes);
-    first
-}
-
-/// The MD5 digest of `bytes` as four little-endian words: the four points of a key on a ketama ring.
-///
-/// ```
-/// use hedge_core::balance::hash::{md5_32, md5_words};
-///
-/// // A key may have several codes, as for storing what it names at several servers.
-/// let codes = md5_words(b"user-7");
-/// assert_eq!(codes[0], md5_32(b"user-7"));
-/// assert_eq!(codes[1], 2_059_743_500);
-/// ```
-#[must_use]
-pub fn md5_words(bytes: &[u8]) -> [u32; 4] {
-    let mut hasher = Md5::default();
     hasher.update(bytes);
     hasher.finish()
 }
@@ -92,6 +66,7 @@ impl Murmur3 {
 
     /// Reads `bytes`.
     pub fn update(&mut self, mut bytes: &[u8]) {
+        // Completes a word that was begun, then reads whole words, then keeps the rest.
         while !self.len.is_multiple_of(4)
             && let Some((first, others)) = bytes.split_first()
         {
@@ -111,8 +86,9 @@ impl Murmur3 {
     /// The hash of what was read so far.
     #[must_use]
     pub const fn finish(&self) -> u32 {
-        // No bytes scramble to nothing, so a whole last word needs no case of its own.
+        // `scrambled(0)` is 0, so a key without a rest needs no case of its own.
         let mut hash = self.state ^ scrambled(self.rest) ^ self.len;
+        // MurmurHash3's finaliser.
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x85EB_CA6B);
         hash = (hash ^ (hash >> 13)).wrapping_mul(0xC2B2_AE35);
         hash ^ (hash >> 16)
@@ -144,33 +120,6 @@ const fn scrambled(word: u32) -> u32 {
     word.wrapping_mul(0xCC9E_2D51).rotate_left(15).wrapping_mul(0x1B87_3593)
 }
 
-/// [`md5_words`] of text that is written into it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Md5(md5::Md5);
-
-impl Md5 {
-    fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    pub(super) fn finish(self) -> [u32; 4] {
-        let digest: [u8; 16] = self.0.finalize().into();
-        let mut words = [0; 4];
-        let (chunks, _) = digest.as_chunks();
-        for (word, chunk) in words.iter_mut().zip(chunks) {
-            *word = u32::from_le_bytes(*chunk);
-        }
-        words
-    }
-}
-
-impl fmt::Write for Md5 {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.update(text.as_bytes());
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -181,17 +130,14 @@ mod tests {
 
     #[test]
     fn s5_hashes_of_known_keys() {
-        for (key, murmur, md5) in [
-            ("", 0, 3_649_838_548),
-            ("abc", 3_017_643_002, 2_555_380_112),
-            ("hello world", 1_586_663_183, 3_141_252_702),
-            ("The quick brown fox jumps over the lazy dog", 776_992_547, 2_642_219_166),
+        for (key, murmur) in [
+            ("", 0),
+            ("abc", 3_017_643_002),
+            ("hello world", 1_586_663_183),
+            ("The quick brown fox jumps over the lazy dog", 776_992_547),
         ] {
             assert_eq!(murmur3_32(key.as_bytes()), murmur, "{key:?}");
-            assert_eq!(md5_32(key.as_bytes()), md5, "{key:?}");
         }
-        // RFC 1321: d41d8cd9 8f00b204 e9800998 ecf8427e.
-        assert_eq!(md5_words(b"").map(u32::swap_bytes), [0xD41D_8CD9, 0x8F00_B204, 0xE980_0998, 0xECF8_427E]);
     }
 
     #[test]
@@ -211,11 +157,8 @@ mod tests {
     #[test]
     fn s5_what_is_written_hashes_like_its_text() {
         let address = core::net::SocketAddr::from(([10, 92, 115, 19], 8833));
-        let (mut murmur, mut md5) = (Murmur3::new(), Md5::default());
+        let mut murmur = Murmur3::new();
         write!(murmur, "{address}-{}", 42).unwrap();
-        write!(md5, "{address}-{}", 42).unwrap();
-        let text = format!("{address}-42");
-        assert_eq!(murmur.finish(), murmur3_32(text.as_bytes()));
-        assert_eq!(md5.finish(), md5_words(text.as_bytes()));
+        assert_eq!(murmur.finish(), murmur3_32(format!("{address}-42").as_bytes()));
     }
 }

@@ -1,14 +1,14 @@
 //! Choosing a server: balancers as sequences of distinct candidates, and the choice among them.
 //!
-//! A [`Balancer`] offers the servers of a list, the first choice first, then the fallbacks, each once (S6). [`select`] goes
-//! along them under L11: the first usable server whose address this call has not tried, *wherever it stands in the order*;
-//! when all are tried, the least recently tried address that is idle in this call.
+//! A [`Balancer`] offers the servers of a list, the first choice first, then the fallbacks, each once (S6). [`select`]
+//! walks these offers by rule L11. It takes the first usable server whose address this call has not tried, *wherever it
+//! stands in the order*. When all are tried, it takes the least recently tried address that is idle in this call.
 //!
-//! A selection is looked at first and committed later, so that a backup which a limit refuses leaves no trace (L5).
+//! A selection looks first and commits later, so that a backup which a limit refuses leaves no trace (L5).
 //!
-//! A list that changes is arranged anew ([`Balancer::arrange`]): what a balancer makes of a list it keeps itself, what it
-//! learns of a server is kept with the server, for as long as that stays (S7). Where the first needs memory, a [`Room`] says
-//! whether it is a fixed one or on the heap.
+//! When a list changes, the balancer arranges it again ([`Balancer::arrange`]). What it computes from a list, such as
+//! weights or a ring, it keeps itself. What it learns of a server is kept with the server, for as long as the server
+//! stays (S7). A [`Room`] says where the computed part is kept: in fixed memory or on the heap.
 //!
 #![doc = include_str!("../../BALANCERS.md")]
 
@@ -91,20 +91,20 @@ pub struct Candidate {
     pub usable: bool,
 }
 
-/// What a balancer may know of a server beside.
+/// What a balancer may know of a server in addition to its [`Candidate`].
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a, S> {
     /// What the balancer has learned of it.
     pub stats: &'a S,
     /// How many attempts it is working on.
     pub in_flight: u32,
-    /// Its weight; 1 where the balancer asks for none.
+    /// Its weight; 1 if the balancer uses no weights.
     pub weight: NonZeroU32,
 }
 
 /// A list of servers in canonical order: by address, then by tag (S7).
 pub trait ServerList {
-    /// What the balancer keeps of each server.
+    /// What the balancer keeps for each server.
     type Stats;
 
     /// How many servers there are.
@@ -118,7 +118,7 @@ pub trait ServerList {
     /// The server at a position; `None` past the end.
     fn at(&self, position: usize) -> Option<Candidate>;
 
-    /// How many slots there are: servers are in slots below it.
+    /// How many slots there are: the slot of each server is below this number.
     fn slots(&self) -> usize;
 
     /// The server in a slot.
@@ -129,7 +129,7 @@ pub trait ServerList {
         self.in_slot(server.slot()).filter(|found| found.server == server)
     }
 
-    /// What else there is of a server; `None` if it is gone.
+    /// The load of a server; `None` if it is gone.
     fn load(&self, server: ServerId) -> Option<Load<'_, Self::Stats>>;
 }
 
@@ -157,12 +157,12 @@ impl<L: ServerList> ServerList for &L {
     }
 }
 
-/// A list that a balancer arranges.
+/// A list that a balancer can arrange: it also writes the servers' addresses.
 pub trait Roster: ServerList {
-    /// Writes the address of the server at a position, as every client writes it.
+    /// Writes the address of the server at a position, in the form in which all clients write it.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The address cannot be written.
     fn write_address(&self, position: usize, out: &mut dyn fmt::Write) -> fmt::Result;
 }
 
@@ -176,20 +176,20 @@ pub struct Offer<T> {
 }
 
 impl<T> Offer<T> {
-    /// The same with another ticket.
+    /// The same offer with another ticket.
     fn with<U>(self, ticket: impl FnOnce(T) -> U) -> Offer<U> {
         Offer { candidate: self.candidate, ticket: ticket(self.ticket) }
     }
 }
 
-/// A rule by which servers are chosen. It is shared by threads through `&self`, and changed only when the list is.
+/// A rule that chooses servers. Threads share it through `&self`; it is changed only when the list is.
 ///
-/// Whoever brings one gives the types, `stats` and `offers`; the rest has a default that does nothing.
+/// An implementation provides the types, `stats` and `offers`. The other methods have defaults that do nothing.
 ///
 /// ```
 /// use hedge_core::balance::{Balancer, InTurn, Look, Offer, ServerList};
 ///
-/// /// Always the first of the list that will do.
+/// /// Always the first server of the list that the call takes.
 /// struct InOrder;
 ///
 /// impl Balancer for InOrder {
@@ -208,16 +208,16 @@ impl<T> Offer<T> {
 /// }
 /// ```
 pub trait Balancer {
-    /// What it keeps of each server.
+    /// What it keeps for each server.
     type Stats;
 
-    /// What it wants to be told again of a server that it offered.
+    /// Its note about an offer, which it gets back at the commit.
     type Ticket: Copy + fmt::Debug;
 
-    /// What it keeps of a server that has just come.
+    /// The statistics of a new server.
     fn stats(&self) -> Self::Stats;
 
-    /// Whether servers need weights, and where they are from.
+    /// Whether servers need weights, and where the weights come from.
     fn weighing(&self) -> Weighing {
         Weighing::Alike
     }
@@ -227,32 +227,32 @@ pub trait Balancer {
         false
     }
 
-    /// Takes in the list as it is now; before the first time there is no server. What it has learned of those that stay is
-    /// in the list.
+    /// Takes in the list as it is now. Before the first call the list is empty. The statistics of servers that stay are
+    /// in `list`.
     ///
     /// # Errors
-    /// A list that it has no room for; it is then to be given another list before it is used.
+    /// There is no room for the list. Another list must then be arranged before the balancer is used again.
     fn arrange<L: Roster<Stats = Self::Stats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         let _ = list;
         Ok(())
     }
 
-    /// The servers for one selection, in order, changing nothing that a selection depends on. `random` draws from the call's
-    /// own generator.
+    /// The servers for one selection, in order. This changes nothing that a selection depends on. `random` draws from
+    /// the call's own generator.
     fn offers<'a, L: ServerList<Stats = Self::Stats> + Copy + 'a>(
         &'a self,
         look: Look<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<Self::Ticket>> + 'a;
 
-    /// Moves on past an offer that was taken. False, with nothing changed, if another call did so since the look and
-    /// `insist` is false.
+    /// Moves on past an offer that was taken. Returns false and changes nothing if `insist` is false and another call
+    /// has moved on since the look.
     fn commit(&self, ticket: Self::Ticket, insist: bool) -> bool {
         let _ = (ticket, insist);
         true
     }
 
-    /// An attempt starts at a server of the list; `ticket` is that of the offer, if the server was chosen here.
+    /// An attempt starts at a server of the list. `ticket` is that of the offer, if this balancer chose the server.
     fn started<L: ServerList<Stats = Self::Stats>>(
         &self,
         list: &L,
@@ -263,7 +263,8 @@ pub trait Balancer {
         let _ = (list, server, ticket, now);
     }
 
-    /// A call starts, whatever becomes of it: hands `probe` the servers that are to be probed now. Once a call.
+    /// A call starts, whatever becomes of it; called once for each call. Passes to `probe` each server that should be
+    /// probed now.
     fn call_started<L: ServerList<Stats = Self::Stats>>(
         &self,
         list: &L,
@@ -273,7 +274,7 @@ pub trait Balancer {
         let _ = (list, now, probe);
     }
 
-    /// A server has answered a probe. Of one that is not answered nothing is said.
+    /// A server has answered a probe. A probe without an answer is not reported.
     fn probed<L: ServerList<Stats = Self::Stats>>(
         &self,
         list: &L,
@@ -284,7 +285,7 @@ pub trait Balancer {
         let _ = (list, server, answer, now);
     }
 
-    /// An attempt is over (S7). Every one that started at a server is told of once, unless the server has gone.
+    /// An attempt is over (S7). Each attempt that started at a server is reported once, unless the server has gone.
     fn finished<L: ServerList<Stats = Self::Stats>>(&self, list: &L, attempt: &Finished) {
         let _ = (list, attempt);
     }

@@ -11,7 +11,7 @@ use crate::time::Duration;
 
 /// Which balancer, and with which parameters.
 ///
-/// As text a name alone, or `name:key=value key=value`:
+/// As text, it is a name alone, or `name:key=value key=value`:
 ///
 /// | name | keys, with their defaults |
 /// |---|---|
@@ -19,7 +19,7 @@ use crate::time::Duration;
 /// | `wrr`, `wr` | `default_weight` of a server whose tag is no weight; without it such a server is refused |
 /// | `p2c` | `choices=2` in \[2, 64\], `tau_ms=10000` in \[1, 3600000\] |
 /// | `prequal` | `probes=3` a call, in (1, 16\], `max_age_ms=1000` in \[1, 60000\], `rif_quantile=0.841` in \[0, 1\] |
-/// | `c_murmurhash`, `c_md5`, `c_ketama` | `replicas=100` in \[1, 65535\], of `c_ketama` a multiple of 4 |
+/// | `c_murmurhash`; `c_md5` and `c_ketama` (feature `md5`) | `replicas=100` in \[1, 65535\], of `c_ketama` a multiple of 4 |
 ///
 /// ```
 /// use hedge_core::balance::BalancerName;
@@ -38,7 +38,7 @@ pub enum BalancerName {
     RoundRobin,
     /// `wrr`.
     WeightedRoundRobin {
-        /// The weight of a server whose tag is none; `None`: it is refused.
+        /// The weight of a server whose tag is no weight; `None`: such a server is refused.
         default_weight: Option<NonZeroU32>,
     },
     /// `random`.
@@ -157,7 +157,7 @@ impl BalancerName {
     }
 }
 
-/// What is in its range.
+/// The number, if it is in its range.
 fn within<N: PartialOrd>(number: Option<N>, least: N, most: N) -> Option<N> {
     number.filter(|number| (least..=most).contains(number))
 }
@@ -175,10 +175,11 @@ fn thousandths(value: &str) -> Option<u32> {
     number::<u32>(whole)?.checked_mul(1_000)?.checked_add(part)
 }
 
-/// What people write between parameters where a blank is meant.
+/// Characters that people write between parameters instead of a blank.
 const SEPARATORS: [char; 3] = [',', ';', '&'];
 
-/// A text whose name is none: perhaps it is one, and something else than a colon is behind it.
+/// The error for a text without a known name before a colon. It may have a known name that something other than a colon
+/// follows.
 fn not_a_name(text: &str, name: &str) -> BalancerError {
     let end = text.find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
     let behind = end.and_then(|end| {
@@ -202,7 +203,7 @@ impl FromStr for BalancerName {
         let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
         let mut named = Self::named(name.trim()).ok_or_else(|| not_a_name(text, name))?;
         let name = named.name();
-        // Which keys had a value, a bit each.
+        // The keys that were given, one bit each.
         let mut given = 0_u32;
         for parameter in parameters.split_ascii_whitespace() {
             if parameter.split_once(SEPARATORS).is_some_and(|(_, rest)| rest.is_empty() || rest.contains('=')) {
@@ -228,7 +229,7 @@ impl FromStr for BalancerName {
 }
 
 impl fmt::Display for BalancerName {
-    /// The name, and what is not as by default.
+    /// The name, and the parameters that differ from the defaults.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         let mut before = ":";
@@ -305,7 +306,7 @@ impl<'de> serde::Deserialize<'de> for BalancerName {
     }
 }
 
-/// A word of the text that is in error: its first 32 bytes.
+/// The part of a text that is wrong: its first 32 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Word {
     start: heapless::String<32>,
@@ -359,7 +360,7 @@ pub enum BalancerError {
         /// The parameter.
         key: Word,
     },
-    /// Parameters are separated by something else than blanks.
+    /// Parameters are separated by something other than blanks.
     Separator {
         /// The balancer.
         name: &'static str,
@@ -417,7 +418,7 @@ impl fmt::Display for BalancerError {
                     }
                 }
             }
-            Self::Key { name, key, keys: [] } => write!(f, "{name} has no parameter {key:?}, and no other"),
+            Self::Key { name, key, keys: [] } => write!(f, "{name} has no parameter {key:?}; it has none"),
             Self::Key { name, key, keys } => {
                 write!(f, "{name} has no parameter {key:?}; known are")?;
                 list(f, keys)
@@ -496,7 +497,7 @@ mod tests {
         let long = "a name that goes on and on and on and on";
         assert!(error(long).starts_with("no balancer is named \"a name that goes on and on and o\" and more"));
         for (text, expected) in [
-            ("rr:choices=2", "rr has no parameter \"choices\", and no other"),
+            ("rr:choices=2", "rr has no parameter \"choices\"; it has none"),
             ("p2c:choice=2", "p2c has no parameter \"choice\"; known are choices, tau_ms"),
             ("p2c:choices", "p2c: parameter \"choices\" has no value; write key=value, without blanks"),
             ("p2c:choices = 3", "p2c: parameter \"choices\" has no value; write key=value, without blanks"),

@@ -1,11 +1,11 @@
-//! A list of which a balancer sees only its own part of the statistics.
+//! A list that shows a balancer only its own part of the statistics.
 
 use core::fmt;
 
 use super::{Candidate, Load, Roster, ServerList};
 use crate::id::ServerId;
 
-/// A list for one of the balancers that share it, by what `part` gives of a server's statistics.
+/// A list as one balancer sees it: `part` gives that balancer's part of a server's statistics.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Only<L, F> {
     pub(super) list: L,

@@ -1,34 +1,35 @@
-//! In which order to look at the places of a list: [`Order`], or [`InTurn`].
+//! Orders in which to visit the positions of a list: [`Order`] and [`InTurn`].
 
 use core::num::NonZeroU32;
 
-/// Positions `0..len`, each once: a first choice, which costs nothing to give, then the rest by a fixed stride.
+/// Positions `0..len`, each once: a first choice, then the rest by a fixed stride. The first choice costs nothing, and
+/// the stride is computed for the third.
 #[derive(Clone, Debug)]
 pub struct Order {
     len: NonZeroU32,
     first: u32,
-    /// The next choice, as a distance from the one behind the first.
+    /// The next choice, as a distance from the position after the first choice.
     next: u32,
-    /// From the third choice on, a stride that visits each of the rest.
+    /// The stride that is wanted; from the third choice on, one near it that visits each of the rest.
     stride: u32,
     given: u32,
 }
 
 impl Order {
-    /// `first`, then the one `1 + second` further on, and so on by a stride near `stride`. `first` is below `len`, `second`
-    /// below the number of the others.
+    /// `first`, then the position `1 + second` after it, and so on by a stride near `stride`. `first` must be below
+    /// `len`, and `second` below `len - 1` if there are others.
     #[must_use]
     pub const fn scattered(len: NonZeroU32, first: u32, second: u32, stride: u32) -> Self {
         Self { len, first, next: second, stride, given: 0 }
     }
 
-    /// At random: the first and the second of them uniformly, further ones scattered. Three draws.
+    /// A random order: the first and the second position are uniform, further ones scattered. Three draws.
     pub fn random(len: NonZeroU32, random: &mut dyn FnMut() -> u32) -> Self {
         let rest = NonZeroU32::new(len.get() - 1).unwrap_or(NonZeroU32::MIN);
         Self::scattered(len, below(len, random()), below(rest, random()), random())
     }
 
-    /// Any position but the first.
+    /// The next position after the first choice.
     fn fallback(&mut self) -> Option<u32> {
         let rest = NonZeroU32::new(self.len.get() - 1).filter(|_| self.given < self.len.get())?;
         if self.given > 1 {
@@ -38,10 +39,12 @@ impl Order {
         Some(add_modulo(self.first, self.next + 1, self.len.get()))
     }
 
-    /// Goes on among the `rest`. Apart from the second choice, which takes no stride: to find one costs more than a pick.
+    /// Moves a stride on among the `rest` other positions. The second choice takes no stride, since finding one that is
+    /// coprime with `rest` costs more than a pick.
     fn stride(&mut self, rest: NonZeroU32) {
         if self.given == 2 {
             self.stride = (self.stride % rest).max(1);
+            // A stride that is coprime with `rest` visits each of them. This ends at 1 at the latest.
             while gcd(self.stride, rest.get()) != 1 {
                 self.stride -= 1;
             }
@@ -50,7 +53,7 @@ impl Order {
     }
 }
 
-/// Positions `0..len`, each once, in list order from one on.
+/// Positions `0..len`, each once, in list order from an origin on.
 #[derive(Clone, Debug)]
 pub struct InTurn {
     len: NonZeroU32,
@@ -59,10 +62,10 @@ pub struct InTurn {
 }
 
 impl InTurn {
-    /// From `origin`, modulo `len`.
+    /// The order that begins at `origin`, modulo `len`.
     #[must_use]
     pub const fn from_origin(len: NonZeroU32, origin: u32) -> Self {
-        // A division costs as much as the rest of a selection.
+        // No division if it can be avoided: it costs as much as the rest of a selection.
         let next = if origin < len.get() { origin } else { origin % len.get() };
         Self { len, next, left: len.get() }
     }
@@ -80,7 +83,7 @@ impl Iterator for InTurn {
     }
 }
 
-/// The sum of two numbers up to `modulus`, without division and overflow.
+/// The sum modulo `modulus` of two numbers up to `modulus`, without division or overflow.
 const fn add_modulo(a: u32, b: u32, modulus: u32) -> u32 {
     let gap = modulus - a;
     if b >= gap { b - gap } else { a + b }

@@ -1,15 +1,19 @@
-//! `p2c`: the cheapest of a few random candidates, by peak-EWMA latency and load (S4).
+//! `p2c`: power of two choices. The cheapest of a few random candidates, by peak-EWMA latency and load (S4).
 //!
-//! A server costs (latency + penalty) × (attempts in flight + 1) / weight. The latency is an average that jumps up to any
-//! latency above it and forgets with a time constant of 10 s, also while nothing comes in (Finagle's `PeakEwma`; the
-//! arithmetic is that of brpc's `p2c`). Failures do not enter it. Each sets a penalty of the call's timeout, or of its own
-//! latency if that is longer, 30 s at most, which is forgotten with 2 s, and half of it with every success: whoever fails
-//! fast attracts nothing, and a penalty of 500 ms lets the first call through after some 7 s. An attempt that was abandoned
-//! is neither (L13): its latency is not known, but was not below its age, so that what is left of the average is raised to
-//! the age where it is below, and never lowered. What failed at this client or by its caller's fault says nothing (S7).
+//! A server costs (latency + penalty) × (attempts in flight + 1) / weight:
 //!
-//! Cost: 16 bytes a server. A feedback is one compare-and-swap, and another while a penalty is forgotten; a score two loads, up to 14 multiplications and, for a
-//! weight other than 1, a division. The rule itself is 40 bytes, its tables 512.
+//! - The latency is a peak EWMA. It jumps up to any latency above it, and decays with a time constant of 10 s, also
+//!   while no answer comes in (Finagle's `PeakEwma`; the arithmetic is that of brpc's `p2c`).
+//! - Failures do not enter the latency. A failure sets a penalty: the call's timeout, or the failure's own latency if
+//!   that is longer, but at most 30 s. The penalty decays with a time constant of 2 s, and each success halves it. So a
+//!   server that fails fast attracts no calls, and after a penalty of 500 ms it gets the first call after some 7 s.
+//! - An abandoned attempt is neither a success nor a failure (L13). Its latency is unknown, but at least its age: a
+//!   decayed latency below that age is raised to it, and never lowered.
+//! - A failure at this client, or by its caller's fault, says nothing (S7).
+//!
+//! Cost: 16 bytes a server. A feedback is one compare-and-swap, and another while a penalty decays. A score is two
+//! loads, up to 14 multiplications and, for a weight other than 1, a division. The rule itself is 40 bytes, its tables
+//! 512.
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -21,17 +25,17 @@ use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::outcome::{Feedback, Finished};
 use crate::time::{Duration, Instant, Timeout};
 
-/// How fast a penalty is forgotten.
+/// The time constant with which a penalty decays.
 const PENALTY_TAU: Duration = Duration::from_secs(2);
 /// The longest penalty; also that of a failure under no timeout.
 const LONGEST_PENALTY: Duration = Duration::from_secs(30);
-/// A latency is at least so much in a score, so that attempts in flight count where nothing else is known.
+/// The least latency in a score, in microseconds, so that attempts in flight count even if nothing else is known.
 const LEAST: u64 = 1;
-/// Bits behind the point of a score.
+/// The fractional bits of a score.
 const FRACTION: u32 = 24;
-/// Candidates a selection, from and to.
+/// The range of `choices`.
 const CHOICES: (u32, u32) = (2, 64);
-/// Time constants, from and to.
+/// The range of `tau`.
 const TAU: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(3_600));
 
 /// The options of a [`P2c`].
@@ -41,7 +45,7 @@ const TAU: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs
 pub struct P2cOptions {
     /// How many candidates are compared, in \[2, 64\]. Default 2.
     pub choices: u32,
-    /// The time constant with which latencies are forgotten, from 1 ms to 1 h. Default 10 s, Finagle's and brpc's.
+    /// The time constant with which latencies decay, from 1 ms to 1 h. Default 10 s, Finagle's and brpc's.
     pub tau: Duration,
 }
 
@@ -71,7 +75,7 @@ impl Default for P2cOptions {
     }
 }
 
-/// The rule by which servers are compared; what it knows of each is in a [`P2cStats`].
+/// The rule that compares servers. What it knows of each server is in a [`P2cStats`].
 ///
 /// ```
 /// use hedge_core::balance::p2c::{P2c, P2cOptions, P2cStats};
@@ -111,8 +115,8 @@ impl P2c {
         }
     }
 
-    /// Takes in how an attempt went that ended `now`, in a call with this timeout. A success that took no time says
-    /// nothing.
+    /// Takes in the feedback of an attempt that ended `now`, in a call with this timeout. A success that took no time
+    /// leaves the latency as it is.
     pub fn feedback(&self, stats: &P2cStats, now: Instant, feedback: Feedback, timeout: Timeout) {
         match feedback {
             Feedback::Success { latency } => {
@@ -125,13 +129,13 @@ impl P2c {
         }
     }
 
-    /// What one more attempt at a server costs now, in microseconds times 2^24; the least is the best. It saturates, where
-    /// 1 s of latency is in flight a million times.
+    /// The cost of one more attempt at a server now, in microseconds times 2^24. The lowest cost is the best. It
+    /// saturates: at a latency of 1 s, with about a million attempts in flight.
     #[must_use]
     pub fn score(&self, stats: &P2cStats, now: Instant, in_flight: u32, weight: NonZeroU32) -> u64 {
         let left = |decay: Decay, word: &AtomicU64| {
             let stamped = Stamped::of(word.load(SeqCst));
-            // What is nothing stays nothing.
+            // Zero needs no decay.
             if stamped.span() == Duration::ZERO {
                 return 0;
             }
@@ -140,19 +144,19 @@ impl P2c {
         let latency = left(self.latency, &stats.average).max(LEAST << FRACTION);
         let cost = latency.saturating_add(left(self.penalty, &stats.penalty));
         let cost = cost.saturating_mul(u64::from(in_flight) + 1);
-        // A division costs as much as the rest.
+        // A division costs as much as everything else here.
         if weight == NonZeroU32::MIN { cost } else { cost / u64::from(weight.get()) }
     }
 
-    /// What is left of the penalty that failures have set.
+    /// What is left of the penalty now.
     #[must_use]
     pub fn penalty(&self, stats: &P2cStats, now: Instant) -> Duration {
         let penalty = Stamped::of(stats.penalty.load(SeqCst));
         Duration::from_micros(self.penalty.left_of(penalty.span().as_micros(), penalty.age(now)))
     }
 
-    /// The cheapest of the first candidates, as many as the options say: of equals the first. Give them in random order,
-    /// without those that the call cannot use; only what is compared is asked for.
+    /// The cheapest of the first `choices` candidates; of equals the first. Pass the candidates in random order,
+    /// without those that the call cannot use. Only those that are compared are taken from the iterator.
     pub fn choose<T>(&self, candidates: impl IntoIterator<Item = (T, u64)>) -> Option<T> {
         let compared = candidates.into_iter().take(self.choices);
         compared.min_by_key(|(_, score)| *score).map(|(candidate, _)| candidate)
@@ -162,12 +166,14 @@ impl P2c {
         if latency == Duration::ZERO {
             return None;
         }
-        // Up at once, down by and by; the average is a whole number, rounded down.
+        // The peak EWMA: up at once, since `above` is 0 for a higher latency; down by decay of the difference. Rounded
+        // down.
         let above = (average.span() - latency).as_micros();
         let left = Duration::from_micros(self.latency.left_of(above, average.age(now)));
         Some(Stamped::new(now, latency + left))
     }
 
+    /// The average raised to `age`, if less is left of it (L13).
     fn raised(&self, average: Stamped, now: Instant, age: Duration) -> Option<Stamped> {
         let left = self.latency.left_of(average.span().as_micros(), average.age(now));
         (age.as_micros() > left).then(|| Stamped::new(now, age))
@@ -198,7 +204,7 @@ impl Balancer for P2c {
         P2cStats::new()
     }
 
-    /// A tag that is no weight weighs 1.
+    /// A server whose tag is no weight weighs 1.
     fn weighing(&self) -> Weighing {
         Weighing::TagOr(NonZeroU32::MIN)
     }
@@ -209,6 +215,7 @@ impl Balancer for P2c {
         look: Look<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<()>> + 'a {
+        // One random order, walked twice: for the cheapest of its first servers, and then for the others.
         let drawn = look.along(|len| Order::random(len, random));
         let taken = drawn.clone().filter(move |(_, candidate)| look.takes(candidate));
         let best = self.choose(taken.filter_map(|(position, candidate)| {
@@ -230,14 +237,14 @@ impl Balancer for P2c {
 /// What `p2c` knows of one server: 16 bytes.
 #[derive(Debug, Default)]
 pub struct P2cStats {
-    /// The average latency, and when it was that.
+    /// The average latency, and the instant since when it decays.
     average: AtomicU64,
-    /// The penalty, and since when it has been forgotten.
+    /// The penalty, and the instant since when it decays.
     penalty: AtomicU64,
 }
 
 impl P2cStats {
-    /// Those of a server of which nothing is known: it costs as much as one of a microsecond.
+    /// The statistics of a server of which nothing is known: it costs as much as one with a latency of a microsecond.
     #[must_use]
     pub const fn new() -> Self {
         Self { average: AtomicU64::new(0), penalty: AtomicU64::new(0) }
@@ -262,7 +269,7 @@ fn change(word: &AtomicU64, to: impl Fn(Stamped) -> Option<Stamped>) {
     let _ = word.fetch_update(SeqCst, SeqCst, |word| to(Stamped::of(word)).map(Stamped::word));
 }
 
-/// An option that `p2c` cannot have.
+/// An option of `p2c` that is out of its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -433,7 +440,8 @@ mod tests {
             Self { rng, stats, in_flight: [0; SERVERS], working: BTreeMap::new(), calls: 0 }
         }
 
-        /// Lets seconds pass; answers the sick server's share. It takes so many milliseconds, and of so many calls one fails.
+        /// Lets `seconds` pass; returns the sick server's share of the calls. `sick` is its latency in ms, and of how
+        /// many calls one fails (0: none).
         fn run(&mut self, seconds: u64, sick: (u64, u64)) -> f64 {
             let mut had = 0;
             for _ in 0..seconds * 1_000 {

@@ -1,54 +1,62 @@
-//! `prequal`: the server that probes say is quickest, as long as it is not among the busiest (Wydrowski, Kleinberg, Rumble,
-//! Archer: "Load is not what you should balance: Introducing Prequal", NSDI 2024).
+//! `prequal`: the server that is quickest according to probes, as long as it is not among the busiest (Wydrowski,
+//! Kleinberg, Rumble, Archer: "Load is not what you should balance: Introducing Prequal", NSDI 2024).
 //!
-//! Every call sends a few probes to servers drawn at random. A server answers a probe with its requests in flight and with
-//! the latency that it has lately had at so many; the answers are pooled, and calls choose from what earlier calls' probes
-//! have brought, so that none waits for a probe. A probe is hot if its requests in flight exceed a quantile of those that
-//! recent answers told, else cold. The choice is the cold one with the least latency; if all are hot, the one with the fewest
-//! in flight. Unlike the balancers that know only what this client has seen, it sees the load that other clients put on a
-//! server, before it sends it a call.
+//! Every call sends a few probes to servers drawn at random. A server answers a probe with its requests in flight, and
+//! with the latency that it has lately had at so many. The answers are pooled. Calls choose from what the probes of
+//! earlier calls have brought, so no call waits for a probe. A probe is hot if its requests in flight exceed a quantile
+//! of those in recent answers; otherwise it is cold. The choice is the cold probe with the least latency, or, if all
+//! are hot, the one with the fewest requests in flight. Balancers that know only what this client has seen cannot do
+//! that: `prequal` sees the load of other clients on a server before it sends a call there.
 //!
 //! Probes leave the pool
 //! - when they are older than 1 s;
 //! - when a newer one needs the place, the oldest first; a server's own last one before that;
-//! - when they were used so often: max(1, (1 + δ) / ((1 - m/n) r - d)) times, by m places in the pool, n servers, r probes
-//!   and d removals a call; a fraction is rounded up at random in so many cases;
-//! - one a call, in turn the oldest and the worst: what the pool keeps would else be what nobody chooses.
+//! - when they were used often enough: max(1, (1 + δ) / ((1 - m/n) r - d)) times, where the pool has m places, there
+//!   are n servers, and a call sends r probes and removes d. A fraction is rounded up at random, in as many cases as it
+//!   says;
+//! - one for each call, in turn the oldest and the worst. Otherwise the pool fills with servers that are never chosen.
 //!
-//! Each request that this client sends a server counts as one more in flight at its probe, until a new one says so itself.
+//! Each request that this client sends to a server counts as one more in flight at the server's probe, until a new
+//! answer counts it itself.
 //!
 //! # Where the paper leaves it open
 //!
-//! - With so few servers or probes that the divisor above is not positive, no number of uses keeps the pool from running
-//!   dry: a probe may be used until it leaves otherwise. So it is with up to 24 servers under the default options. From 255
-//!   uses on it is the same.
+//! - With few servers or probes the divisor above is not positive: no number of uses keeps the pool from running dry.
+//!   Then a probe may be used until it leaves the pool in another way. Under the default options this holds up to 24
+//!   servers. A number of uses of 255 or more counts as endless too.
 //! - There is one probe a server: (1 - m/n) r is how many a call brings of servers that the pool does not have.
 //! - The distribution is that of the last 64 answers, as they came; which of them are how old does not matter. At a quantile
 //!   of 0 everything is hot, at 1 nothing, whatever requests were sent since.
-//! - Of equal latencies the fewest in flight, of equal numbers in flight the least latency, then the youngest.
-//! - Removals never leave fewer probes than a choice needs. They come before the choice. They are made of few servers too:
-//!   without them ten simulated ones at 0.9 of their capacity had a p99 of 57 ms instead of 54, by older probes.
+//! - Of equal latencies the fewest in flight, of equal numbers in flight the least latency; where both are equal chance
+//!   decides. If the youngest won, idle servers that are alike would not share: the one that answers last would have nearly
+//!   all calls. A microsecond less is less: it is the quickest server that has nearly all calls while it is cold.
+//! - Servers are probed in a random order. A server that leaves the list takes its probe with it.
+//! - Removals never leave fewer probes than a choice needs, nor than a call brings. They come before the choice. Where each
+//!   call probes every server no probe is old, and the server that answers first would be the one removed each time. They are
+//!   made of few servers too: without them ten simulated ones at 0.9 of their capacity had a p99 of 57 ms instead of 54, by
+//!   older probes.
 //! - Of rates with a fraction, how many probes or removals a call has is counted out, not left to chance.
-//! - A server that fails fast has little in flight and short latencies: a sinkhole. The paper has a heuristic against it, and
-//!   does not say which. Here `p2c`'s penalty counts as latency, and while it exceeds both the latency and 10 ms, the
-//!   server's probes do not count at all: where too few others are left, `p2c` chooses.
-//! - Nothing is probed while there are no calls: after a pause the first calls find no probes and fall back.
+//! - A server that fails fast has little in flight and short latencies: a sinkhole. The paper has a heuristic against
+//!   it, and does not say which. Here `p2c`'s penalty is added to the latency. While the penalty exceeds both the
+//!   latency and 10 ms, the server's probe does not count at all. If too few others are left, `p2c` chooses.
+//! - Without calls there are no probes: after a pause the first calls find none and fall back on `p2c`.
 //!
 //! # Cost
 //!
-//! 640 bytes for a client, and [`p2c`](super::p2c)'s 16 a server. To choose is three loads a probe, 16 probes at most; to
-//! commit a load a probe and one compare-and-swap; a call's start is two read-modify-writes and twice the loads of a
-//! choice; a probe's answer is some hundred comparisons. On one core of an x86-64 host, with 16 probes: 50 ns, 20, 130 and
-//! 100. No lock, no allocation; what a race loses is a probe, a use or a removal.
+//! 640 bytes for a client, and [`p2c`](super::p2c)'s 16 a server. A choice is three loads a probe, 16 probes at most. A
+//! commit is a load a probe and one compare-and-swap. The start of a call is two read-modify-writes and twice the loads
+//! of a choice. A probe's answer is some hundred comparisons. On one core of an x86-64 host, with 16 probes: 50 ns, 20,
+//! 130 and 100. There is no lock and no allocation; a race may lose a probe, a use or a removal.
 //!
-//! [`Prequal`] is the balancer, [`ProbePool`] the pool in it, and [`ServerLoad`] what a server answers probes by. Where nothing
-//! answers probes, as over a transport that cannot ask, it is `p2c`.
+//! [`Prequal`] is the balancer, [`ProbePool`] the pool in it, and [`ServerLoad`] what a server answers probes by. If no
+//! server answers probes, for example because the transport cannot ask, it is `p2c`.
 
 mod balancer;
 mod load;
 mod pool;
 mod rif;
 
+use core::cmp::{Ordering, Reverse};
 use core::fmt;
 use core::num::NonZeroU64;
 
@@ -63,13 +71,13 @@ use rif::RifEstimate;
 pub use balancer::{Chosen, Prequal};
 pub use load::ServerLoad;
 
-/// From and to.
+/// The ranges of the options, from and to.
 const PROBES: (u32, u32) = (1, 1_000 * POOL);
 const MAX_AGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
 const QUANTILE: (u32, u32) = (0, 1_000);
 const DELTA: (u32, u32) = (1, 1_000_000);
 const MIN_PROBES: (u32, u32) = (1, POOL);
-/// A penalty up to this does not take a server out.
+/// A penalty up to this does not exclude a server.
 const TOLERATED: Duration = Duration::from_millis(10);
 
 /// The options of a [`ProbePool`].
@@ -77,7 +85,8 @@ const TOLERATED: Duration = Duration::from_millis(10);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PrequalOptions {
-    /// How many probes a thousand calls send, in \[1, 16000\]. Default 3000: three a call. Below one a call tails get worse.
+    /// How many probes a thousand calls send, in \[1, 16000\]. Default 3000: three a call. With less than one a call,
+    /// tail latencies get worse.
     pub probes_per_1000_calls: u32,
     /// How many probes a thousand calls remove, fewer than they send. Default 1000: one a call.
     pub removals_per_1000_calls: u32,
@@ -86,14 +95,15 @@ pub struct PrequalOptions {
     /// The quantile of the requests in flight above which a probe is hot, in thousandths. Default 841: 2^-0.25; 600 to 900
     /// are good. At 0 only the requests in flight decide, at 1000 only the latencies.
     pub rif_quantile_permille: u32,
-    /// δ, how fast probes gather, in thousandths from 1 to 1000000: the more, the more often each is used. Default 1000.
+    /// δ, how fast probes gather, in thousandths from 1 to 1000000. The larger it is, the more often each probe is
+    /// used. Default 1000.
     pub reuse_delta_permille: u32,
-    /// With fewer probes that can be used there is no choice, in \[1, 16\]. Default 2.
+    /// The pool makes no choice with fewer usable probes than this, in \[1, 16\]. Default 2.
     pub min_probes: u32,
 }
 
 impl PrequalOptions {
-    /// The paper's.
+    /// The paper's options.
     pub const DEFAULT: Self = Self {
         probes_per_1000_calls: 3_000,
         removals_per_1000_calls: 1_000,
@@ -139,7 +149,7 @@ impl Default for PrequalOptions {
     }
 }
 
-/// A client's pool of probes, and the choice from it. Shared by threads through `&self`.
+/// A client's pool of probes, and the choice from it. Threads share it through `&self`.
 ///
 /// ```
 /// use hedge_core::balance::ProbeAnswer;
@@ -152,7 +162,7 @@ impl Default for PrequalOptions {
 /// let due = prequal.call_started(now);
 /// let mut targets = prequal.targets(servers, due);
 /// assert_eq!(targets.len(), 3);
-/// // They go out. Their answers, and those of others, are for the calls to come.
+/// // They are sent. Their answers, and those of others, serve later calls.
 /// let answers = [(2, 30), (1, 40), (3, 40), (90, 10), (2, 50), (1, 60), (3, 70)];
 /// for (slot, (in_flight, ms)) in (0..).zip(answers) {
 ///     let answer = ProbeAnswer { in_flight, latency: Duration::from_millis(ms) };
@@ -172,12 +182,12 @@ pub struct ProbePool {
     seeds: Seeds,
     probes: Rate,
     removals: Rate,
-    /// How many removals there were: whose turn it is.
+    /// How many removals there were: says which kind is next.
     removed: AtomicU32,
 }
 
 impl ProbePool {
-    /// An empty pool. Servers are drawn, and uses rounded, by what follows from `seed`.
+    /// An empty pool. The servers to probe, and the rounding of uses, follow from `seed`.
     ///
     /// # Errors
     /// The first option that is out of its range.
@@ -194,15 +204,15 @@ impl ProbePool {
             estimate: RifEstimate::new(),
             options,
             seeds: Seeds::new(seed),
-            // The first call of all probes.
+            // So that the first call of all sends a probe.
             probes: Rate::new(options.probes_per_1000_calls, u32::MAX),
             removals: Rate::new(options.removals_per_1000_calls, 0),
             removed: AtomicU32::new(0),
         }
     }
 
-    /// A call starts, whatever becomes of it: removes what is due, and answers how many probes to send. Once a call, not for
-    /// its retries and backups.
+    /// A call starts, whatever becomes of it: removes the probes that are due for removal, and returns how many probes
+    /// to send. Once for each call, not for its retries and backups.
     #[must_use]
     pub fn call_started(&self, now: Instant) -> u32 {
         for _ in 0..self.removals.next() {
@@ -213,53 +223,52 @@ impl ProbePool {
         self.probes.next()
     }
 
-    /// Where to send so many probes: positions in a list of `servers`, all alike likely, each at most once, 16 at most. Those
-    /// of servers that are down are not to be sent, nor others in their place.
+    /// Where to send so many probes: positions in a list of `servers`, all alike likely, each at most once, 16 at most, in a
+    /// random order. Those of servers that are down are not to be sent, nor others in their place.
     #[must_use]
     pub fn targets(&self, servers: u32, probes: u32) -> Targets {
         let most = probes.min(servers).min(POOL);
         let rng = fastrand::Rng::with_seed(self.seeds.next());
-        Targets { rng, drawn: [0; POOL as usize], count: 0, next: servers - most, servers }
+        Targets { rng, drawn: [0; POOL as usize], count: 0, most, servers }
     }
 
-    /// A server, one of so many, has answered a probe.
+    /// A server, one of `servers`, has answered a probe.
     pub fn probed(&self, now: Instant, servers: u32, server: ServerId, answer: ProbeAnswer) {
         let in_flight = answer.in_flight.min(pool::MOST_IN_FLIGHT);
         self.estimate.add(in_flight, self.options.rif_quantile_permille);
         self.pool.put(now, server, self.uses(servers), in_flight, answer.latency);
     }
 
-    /// The server to choose by what the pool holds, changing nothing. `None` if too few probes can be used: choose by other
-    /// means.
+    /// The server to choose by what the pool holds, changing nothing but what chance draws from. `None` if too few probes can
+    /// be used: choose by other means.
     ///
     /// `penalty` is asked for each server with a probe: what is held against it, as [`P2c::penalty`](super::p2c::P2c::penalty) has it, or `None` if
     /// it is gone, down, or tried already in this call.
     pub fn choose(&self, now: Instant, penalty: impl Fn(ServerId) -> Option<Duration>) -> Option<ServerId> {
-        let (mut usable, mut best) = (0, None);
-        for mut probe in self.fresh(now) {
-            let penalty = penalty(probe.server);
-            let Some(penalty) = penalty.filter(|penalty| *penalty <= probe.latency.max(TOLERATED)) else { continue };
+        let mut usable = 0;
+        let ranked = self.fresh(now).filter_map(|mut probe| {
+            let penalty = penalty(probe.server).filter(|penalty| *penalty <= probe.latency.max(TOLERATED))?;
             probe.latency = probe.latency + penalty;
             usable += 1;
-            let rank = self.rank(&probe);
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, probe.server));
-            }
-        }
-        best.filter(|_| usable >= self.options.min_probes).map(|(_, server)| server)
+            Some((self.rank(&probe), probe.server))
+        });
+        let best = self.least(ranked);
+        best.filter(|_| usable >= self.options.min_probes)
     }
 
-    /// An attempt starts at a server that was chosen here: its probe has been used once, and has one more in flight.
+    /// An attempt starts at a server that this pool chose: its probe has been used once, and has one more request in
+    /// flight.
     pub fn commit(&self, server: ServerId) {
         self.pool.sent(server, true);
     }
 
-    /// An attempt starts at a server that was not chosen here: its probe, if there is one, has one more in flight.
+    /// An attempt starts at a server that this pool did not choose: its probe, if there is one, has one more request in
+    /// flight.
     pub fn sent(&self, server: ServerId) {
         self.pool.sent(server, false);
     }
 
-    /// How many probes are in the pool that are not too old.
+    /// How many probes in the pool are not too old.
     #[must_use]
     pub fn len(&self, now: Instant) -> usize {
         self.fresh(now).count()
@@ -275,27 +284,45 @@ impl ProbePool {
         self.pool.probes(now).filter(|probe| probe.age <= self.options.max_age)
     }
 
+    /// Drops the probes of servers of which `stays` is not true.
+    fn retain(&self, stays: impl Fn(ServerId) -> bool) {
+        self.pool.retain(stays);
+    }
+
     /// The least is the best, the most the worst: cold by latency, then hot by requests in flight.
-    fn rank(&self, probe: &Probe<'_>) -> (bool, u64, u64, Duration) {
+    fn rank(&self, probe: &Probe<'_>) -> (bool, u64, u64) {
         let (in_flight, latency) = (u64::from(probe.in_flight), probe.latency.as_micros());
-        if self.estimate.is_hot(probe.in_flight) {
-            (true, in_flight, latency, probe.age)
-        } else {
-            (false, latency, in_flight, probe.age)
+        if self.estimate.is_hot(probe.in_flight) { (true, in_flight, latency) } else { (false, latency, in_flight) }
+    }
+
+    /// What has the least key; of several that have it chance takes one, each as likely.
+    fn least<K: Ord, T>(&self, of: impl Iterator<Item = (K, T)>) -> Option<T> {
+        let (mut best, mut alike) = (None::<(K, T)>, 1);
+        for (key, it) in of {
+            alike = match best.as_ref().map(|(least, _)| key.cmp(least)) {
+                Some(Ordering::Greater) => continue,
+                Some(Ordering::Equal) => alike + 1,
+                _ => 1,
+            };
+            if alike == 1 || self.seeds.next().is_multiple_of(alike) {
+                best = Some((key, it));
+            }
         }
+        best.map(|(_, it)| it)
     }
 
     /// In turn the oldest and the worst. False if none can be spared.
     fn remove_one(&self, now: Instant) -> bool {
-        let spare = u32::try_from(self.len(now)).unwrap_or(0) > self.options.min_probes;
-        if !spare {
+        let PrequalOptions { probes_per_1000_calls, min_probes, .. } = self.options;
+        let kept = min_probes.max(probes_per_1000_calls.div_ceil(1_000));
+        if u32::try_from(self.len(now)).unwrap_or(0) <= kept {
             return false;
         }
         let turn = self.removed.fetch_add(1, Relaxed);
         let found = if turn.is_multiple_of(2) {
-            self.fresh(now).max_by_key(|probe| probe.age)
+            self.least(self.fresh(now).map(|probe| (Reverse(probe.age), probe)))
         } else {
-            self.fresh(now).max_by_key(|probe| self.rank(probe))
+            self.least(self.fresh(now).map(|probe| (Reverse(self.rank(&probe)), probe)))
         };
         if let Some(probe) = found {
             probe.remove();
@@ -306,59 +333,63 @@ impl ProbePool {
     /// How often a probe may be used.
     fn uses(&self, servers: u32) -> u32 {
         let PrequalOptions { probes_per_1000_calls, removals_per_1000_calls, reuse_delta_permille, .. } = self.options;
-        // More than a list can have; no product below overflows.
+        // More servers than a list can have; no product below overflows.
         let n = u64::from(servers.min(1 << 20));
         let brought = n.saturating_sub(POOL.into()) * u64::from(probes_per_1000_calls);
         let net = brought.saturating_sub(n * u64::from(removals_per_1000_calls));
         let Some(gathered) = NonZeroU64::new(net) else { return ENDLESS };
         let uses = (((1_000 + u64::from(reuse_delta_permille)) * n) << 16) / gathered;
-        // A fraction f is one more in f of all cases.
+        // A fraction f gives one use more in f of all cases.
         let rounded = (uses + (self.seeds.next() & 0xFFFF)) >> 16;
         u32::try_from(rounded).unwrap_or(ENDLESS).clamp(1, ENDLESS)
     }
 }
 
-/// Random positions in a list, each at most once: what [`ProbePool::targets`] answers. Draws when it is asked.
+/// Random positions in a list, each at most once, as [`ProbePool::targets`] returns them. They are drawn when they are
+/// asked for.
 #[derive(Clone, Debug)]
 pub struct Targets {
     rng: fastrand::Rng,
+    /// Those that were drawn, ascending.
     drawn: [u32; POOL as usize],
-    count: usize,
-    next: u32,
+    count: u32,
+    most: u32,
     servers: u32,
 }
 
-// Robert Floyd's sample (Bentley, "Programming Pearls", CACM 1987): every subset is as likely as any other.
+// Every sequence is as likely as any other: each draw is the n-th of the positions that are left.
 impl Iterator for Targets {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        if self.next >= self.servers {
-            return None;
-        }
-        let wide = (u64::from(self.next) + 1) * u64::from(self.rng.u32(..));
-        let random = u32::try_from(wide >> 32).unwrap_or(0);
-        let again = self.drawn.iter().take(self.count).any(|drawn| *drawn == random);
-        let position = if again { self.next } else { random };
-        *self.drawn.get_mut(self.count)? = position;
+        let left = self.servers.checked_sub(self.count).filter(|_| self.count < self.most)?;
+        let wide = u64::from(left) * u64::from(self.rng.u32(..));
+        let mut position = u32::try_from(wide >> 32).ok()?;
+        let before =
+            self.drawn.iter().zip(0..self.count).take_while(|(drawn, place)| **drawn <= position + place).count();
+        position += u32::try_from(before).ok()?;
+        // Each of those behind it moves on by one.
+        let mut next = position;
         self.count += 1;
-        self.next += 1;
+        for (there, _) in self.drawn.iter_mut().zip(0..self.count).skip(before) {
+            core::mem::swap(there, &mut next);
+        }
         Some(position)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::try_from(self.servers - self.next).unwrap_or(0);
+        let left = usize::try_from(self.most - self.count).unwrap_or(0);
         (left, Some(left))
     }
 }
 
 impl ExactSizeIterator for Targets {}
 
-/// So many of something a call, on average and as evenly as can be.
+/// A number of things for each call, as an average that is met as evenly as possible.
 #[derive(Debug)]
 struct Rate {
     whole: u32,
-    /// What is behind the point, times 2^32.
+    /// The fraction of the number, times 2^32.
     fraction: u32,
     /// The sum of the fractions: a call that makes it overflow gets one more.
     sum: AtomicU32,
@@ -381,7 +412,7 @@ impl Rate {
     }
 }
 
-/// An option that `prequal` cannot have.
+/// An option of `prequal` that is out of its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -424,5 +455,7 @@ impl fmt::Display for PrequalError {
 
 impl core::error::Error for PrequalError {}
 
+#[cfg(test)]
+mod alike;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,9 @@ use crate::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ProbeAnswer {
-    /// Its requests in flight (RIF), of all clients. More than 16777215 are as many.
+    /// Its requests in flight (RIF), of all clients; capped at 16777215.
     pub in_flight: u32,
-    /// The latency it expects of one more; zero if it knows none, which makes it worth a try. More than 268 s are as much.
+    /// The latency that it expects for one more request; capped at 268 s. Zero if it knows none, which makes it worth a
+    /// try.
     pub latency: Duration,
 }

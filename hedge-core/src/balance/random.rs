@@ -1,8 +1,8 @@
-//! `random`: any server, all alike.
+//! `random`: any server, with equal probability.
 
 use super::{Balancer, Look, Offer, Order, ServerList};
 
-/// Chooses uniformly; so is the second choice among the rest, and further ones are scattered (S2).
+/// Chooses uniformly at random (S2). The second choice is uniform among the rest; further choices are scattered.
 ///
 /// Cost: three draws from the call's own generator, no shared state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,4 +1,4 @@
-//! Where balancers keep what they make of a list: [`Fixed`] room, or the `Heap`.
+//! Where balancers keep what they compute from a list: in [`Fixed`] memory, or on the `Heap`.
 
 use core::fmt;
 use core::ops::Deref;
@@ -8,7 +8,7 @@ use super::ArrangeError;
 use super::la::LaNode;
 use super::ring::{self, RingStorage};
 
-/// A kind of memory.
+/// A kind of memory for balancers: [`Fixed`] or `Heap`.
 pub trait Room: Copy + fmt::Debug + 'static {
     /// For the weights of a list.
     type Weights: Row<u32> + Clone + fmt::Debug;
@@ -17,23 +17,23 @@ pub trait Room: Copy + fmt::Debug + 'static {
     /// For the places of a tree.
     #[cfg(has_atomic_64)]
     type Nodes: Row<LaNode> + Clone + fmt::Debug;
-    /// For what only some balancers need, so that it does not weigh on the others where it can be elsewhere.
+    /// For parts that only some balancers need. On the heap they are boxed, so that the other balancers stay small.
     type Own<T: fmt::Debug>: Deref<Target = T> + From<T> + fmt::Debug;
 }
 
-/// Things in a row.
+/// A sequence of items that is replaced as a whole.
 pub trait Row<T>: AsRef<[T]> + Default {
-    /// Replaces them.
+    /// Replaces all items.
     ///
     /// # Errors
-    /// More than there is room for; what is in it then is not said.
+    /// There are more items than room. Which items it then holds is unspecified.
     fn refill(&mut self, items: impl Iterator<Item = T>) -> Result<(), ArrangeError>;
 
-    /// Them, to be changed.
+    /// The items, to be changed.
     fn as_mut(&mut self) -> &mut [T];
 }
 
-/// Room in itself, for `SERVERS` slots and `POINTS` points of a ring.
+/// Memory inside the balancer, for `SERVERS` slots and `POINTS` points of a ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fixed<const SERVERS: usize, const POINTS: usize = 0> {}
 
@@ -59,7 +59,7 @@ impl<T, const N: usize> Row<T> for heapless::Vec<T, N> {
     }
 }
 
-/// What is where it stands.
+/// A value that is stored in place.
 #[derive(Debug)]
 pub struct Inline<T>(T);
 
@@ -77,7 +77,7 @@ impl<T> Deref for Inline<T> {
     }
 }
 
-/// Room on the heap, as much as is needed.
+/// Memory on the heap, as much as is needed.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heap {}

@@ -6,18 +6,19 @@ use crate::random::mix;
 
 /// Visits the servers in list order from a start that follows from the seed (S2).
 ///
-/// Only a call's first attempt takes a turn. Its retries and backups take the other servers in list order from a random one
-/// of them, and move nothing: a server that stalls, so that each of its calls sends a backup, keeps its share and no more.
+/// Only a call's first attempt takes a turn. Its retries and backups take the other servers in list order from a random
+/// one on, and move nothing. So a server that stalls, whose calls all send backups, keeps its share and gets no more.
 ///
-/// Servers that are down are not made up for: the next selection begins behind the server that was chosen, so the ones that
-/// stay share evenly. Cost: a load to look, a compare-and-swap to commit; of further attempts a draw or a few.
+/// A server that was down gets no extra turns later. The next selection begins after the server that was chosen, so the
+/// servers that stay share evenly. Cost: a load to look, a compare-and-swap to commit; a further attempt takes one
+/// random draw or a few.
 #[derive(Debug)]
 pub struct RoundRobin {
     next: AtomicU32,
 }
 
 impl RoundRobin {
-    /// A balancer that starts somewhere.
+    /// A balancer whose start follows from `seed`.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the mix will do")]
     pub const fn new(seed: u64) -> Self {
@@ -32,13 +33,13 @@ impl RoundRobin {
 }
 
 impl Clone for RoundRobin {
-    /// One that goes on from here.
+    /// A copy that goes on from the present state.
     fn clone(&self) -> Self {
         Self::starting_at(self.next.load(Ordering::Relaxed))
     }
 }
 
-/// What `rr` goes on from and where to, if the server that it offers is taken; nowhere, where that takes no turn.
+/// The turn that an offer of `rr` takes: from one position to the next. Both are equal if it takes none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Turn {
     from: u32,
@@ -60,7 +61,7 @@ impl Balancer for RoundRobin {
         let from = if first { self.next.load(Ordering::Relaxed) } else { look.any(random) };
         let along = look.along(|len| InTurn::from_origin(len, from));
         along.map(move |(position, candidate)| {
-            // Not a count but a position, so that the next look need not divide.
+            // A position, not a count, so that the next look needs no division.
             let to = if first { position.wrapping_add(1) } else { from };
             Offer { candidate, ticket: Turn { from, to } }
         })
@@ -68,7 +69,7 @@ impl Balancer for RoundRobin {
 
     fn commit(&self, Turn { from, to }: Turn, insist: bool) -> bool {
         if insist {
-            // Other calls have moved on meanwhile: it is one more turn, if it takes one.
+            // Other calls may have moved on: this is one more turn, if it takes one.
             self.next.fetch_add(u32::from(from != to), Ordering::Relaxed);
             return true;
         }

@@ -5,43 +5,43 @@ use core::num::NonZeroU32;
 use super::{Balancer, Candidate, Offer, Order, ServerList};
 use crate::balance::{NoServer, Pick, Selection};
 use crate::id::AddressKey;
-use crate::outcome::Attempt;
 
-/// How often a position is drawn again whose server the call does not take.
+/// How many positions are drawn at most to find a server that the call takes.
 const DRAWS: usize = 8;
 
-/// What a balancer chooses from, and for whom.
+/// What a balancer chooses from, and for which selection.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a, L> {
     /// The servers: a reference to a list.
     pub list: L,
-    /// What the call looks for.
+    /// What the call searches for.
     pub selection: &'a Selection<'a>,
 }
 
 impl<L: ServerList + Copy> Look<'_, L> {
-    /// Whether the call takes this server before all that it would take: it is usable and its address was not tried yet.
+    /// Whether the call takes this server without looking further: it is usable, and its address was not tried yet.
     #[must_use]
     pub fn takes(&self, candidate: &Candidate) -> bool {
         candidate.usable && !was_tried(self.selection, candidate.address)
     }
 
-    /// Whether this is a call's first attempt: only those move a balancer's turn (S2). Where the backup of a call that waits
-    /// for a server that stalls took a turn too, the next call's turn would come to that server more often than its share.
+    /// Whether this is a call's first attempt. Only first attempts move a balancer's turn (S2). If backups moved it
+    /// too, those of calls that wait for a stalled server would bring the turn to that server more often than its
+    /// share.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.selection.tried.is_empty()
     }
 
-    /// The position of a random one of those that the call takes.
-    // On a host part of the look: what is looked for then stays in registers for backups too.
+    /// The position of a random server among those that the call takes.
+    // Inlined on a host, so that the selection stays in registers for backups too.
     #[cfg_attr(not(target_os = "none"), inline)]
     pub(super) fn any(self, random: &mut dyn FnMut() -> u32) -> u32 {
         let Some(len) = self.len() else { return 0 };
         self.drawn(|| random() % len)
     }
 
-    /// The first position that `draw` gives of a server that the call takes; any, where hardly one can be taken.
+    /// The first position drawn whose server the call takes; after [`DRAWS`] draws, the last position drawn.
     pub(super) fn drawn(self, mut draw: impl FnMut() -> u32) -> u32 {
         let mut position = 0;
         for _ in 0..DRAWS {
@@ -54,7 +54,7 @@ impl<L: ServerList + Copy> Look<'_, L> {
         position
     }
 
-    /// The servers in the order that `order` makes for so many; none of an empty list.
+    /// The servers in the order that `order` makes for the length of the list; nothing for an empty list.
     pub fn along<O: Iterator<Item = u32>>(self, order: impl FnOnce(NonZeroU32) -> O) -> Along<L, O> {
         Along { order: self.len().map(order), list: self.list }
     }
@@ -81,10 +81,10 @@ impl<L: ServerList, O: Iterator<Item = u32>> Iterator for Along<L, O> {
     }
 }
 
-/// Looks for a server under L11, changing nothing.
+/// Searches for a server by rule L11, and changes nothing.
 ///
-/// Work: one step an offer until the first untried usable server; only when there is none, the whole list. A step compares
-/// with the call's few attempts.
+/// Work: one step for each offer, up to the first untried usable server; the whole list if there is none. A step
+/// compares the offer with the call's few attempts.
 ///
 /// # Errors
 /// Why there is none.
@@ -100,9 +100,9 @@ pub fn select<B: Balancer>(
     further_choice(list, balancer, selection, random)
 }
 
-/// What the balancer offers first, if the call takes it, as nearly every call does. `None` on a microcontroller, where two
-/// ways to choose would be too many bytes.
-// A pick that is passed on through memory costs more than the whole look.
+/// The balancer's first offer, if the call takes it, as nearly every call does. Always `None` on a microcontroller,
+/// where a second code path would cost too many bytes.
+// Inlined: to pass the pick through memory would cost more than the whole look.
 #[inline(always)]
 pub(crate) fn first_choice<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
@@ -119,7 +119,7 @@ pub(crate) fn first_choice<B: Balancer>(
     look.takes(&candidate).then_some(pick)
 }
 
-/// [`select`] where there was no [`first_choice`].
+/// [`select`], after [`first_choice`] has found none.
 #[cfg_attr(target_os = "none", inline(always))]
 pub(crate) fn further_choice<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
@@ -131,36 +131,41 @@ pub(crate) fn further_choice<B: Balancer>(
         let found = list.find(server).ok_or(NoServer::Gone)?;
         return Ok(Pick { server, address: found.address, ticket: None });
     }
-    if let Some(named) = selection.servers {
-        let mut named = named.iter();
-        // One that has gone is passed over.
-        return walk(selection, &mut || named.find_map(|server| Some((list.find(*server)?, None))));
-    }
-    walk_all(balancer, Look { list, selection }, random)
+    walk_all(list, balancer, selection, random)
 }
 
-/// Walks all that a balancer offers, of which the call does not take the first. That is offered again: kept, it would be
-/// written to memory before anybody knows.
+/// Walks the servers that the call names, or all offers of a balancer, after the call has not taken the first one. The first
+/// offer is made again. To keep it, each look would have to write it to memory, even if nothing needs it.
 #[inline(never)]
-fn walk_all<B: Balancer, L: ServerList<Stats = B::Stats> + Copy>(
+fn walk_all<B: Balancer>(
+    list: &impl ServerList<Stats = B::Stats>,
     balancer: &B,
-    look: Look<'_, L>,
+    selection: &Selection<'_>,
     random: &mut dyn FnMut() -> u32,
 ) -> Result<Pick<B::Ticket>, NoServer> {
-    let mut offers = balancer.offers(look, random);
-    walk(look.selection, &mut || offers.next().map(|offer| (offer.candidate, Some(offer.ticket))))
+    let mut named = selection.servers.unwrap_or_default().iter();
+    let mut offers = selection.servers.is_none().then(|| balancer.offers(Look { list, selection }, random));
+    let next = || match &mut offers {
+        Some(offers) => offers.next().map(|offer| (offer.candidate, Some(offer.ticket))),
+        // One that has gone is passed over.
+        None => named.find_map(|server| Some((list.find(*server)?, None))),
+    };
+    walk(selection, core::iter::from_fn(next))
 }
 
 /// Walks all that is offered. Apart from the usual case, which the first offer settles, so that that one stays short.
-#[inline(never)]
+#[inline(always)]
 fn walk<T>(
     selection: &Selection<'_>,
-    next: &mut dyn FnMut() -> Option<(Candidate, Option<T>)>,
+    offers: impl Iterator<Item = (Candidate, Option<T>)>,
 ) -> Result<Pick<T>, NoServer> {
-    let mut choice = Choice { selection, fallback: None, seen: false, usable: false };
-    while let Some((found, ticket)) = next() {
-        if let Some(pick) = choice.offer(found, ticket) {
-            return Ok(pick);
+    let mut choice = Choice { selection, fallback: None, none: NoServer::Empty };
+    for (found, ticket) in offers {
+        let pick = Pick { server: found.server, address: found.address, ticket };
+        match choice.rank(&found) {
+            Some(0) => return Ok(pick),
+            Some(rank) => choice.offer(rank, pick),
+            None => {}
         }
     }
     choice.settle()
@@ -173,40 +178,44 @@ fn was_tried(selection: &Selection<'_>, address: AddressKey) -> bool {
 /// The best candidate so far that is not the ideal one.
 struct Choice<'a, T> {
     selection: &'a Selection<'a>,
-    /// Whether its address is at work on the call, when it was last tried, and the pick.
-    fallback: Option<((bool, usize), Pick<T>)>,
-    seen: bool,
-    usable: bool,
+    /// Its rank, and the pick.
+    fallback: Option<(usize, Pick<T>)>,
+    /// Why there is no other.
+    none: NoServer,
 }
 
 impl<T> Choice<'_, T> {
-    /// Takes a candidate in; answers it if it is usable and untried.
-    fn offer(&mut self, found: Candidate, ticket: Option<T>) -> Option<Pick<T>> {
-        self.seen = true;
+    /// How far behind others the call takes a candidate: 0 if it is usable and untried, then by when its address was last
+    /// tried, and last of all those whose address is at work on the call. `None` if it does not take it.
+    fn rank(&mut self, found: &Candidate) -> Option<usize> {
         if !found.usable {
+            if self.none == NoServer::Empty {
+                self.none = NoServer::AllDown;
+            }
             return None;
         }
-        self.usable = true;
-        let pick = Pick { server: found.server, address: found.address, ticket };
-        let same = |attempt: &Attempt| attempt.address() == found.address;
-        let Some(last) = self.selection.tried.iter().rposition(same) else { return Some(pick) };
-        let working = self.selection.tried.iter().any(|attempt| same(attempt) && attempt.in_flight());
+        self.none = NoServer::AllBusy;
+        let (mut last, mut working) = (0, false);
+        for (attempt, number) in self.selection.tried.iter().zip(1..) {
+            if attempt.address() == found.address {
+                last = number;
+                working |= attempt.in_flight();
+            }
+        }
         if working && !self.selection.working_too {
             return None;
         }
-        let rank = (working, last);
+        // A call has no more than 255 attempts.
+        Some(if working { last | 1 << 8 } else { last })
+    }
+
+    fn offer(&mut self, rank: usize, pick: Pick<T>) {
         if self.fallback.as_ref().is_none_or(|(best, _)| rank < *best) {
             self.fallback = Some((rank, pick));
         }
-        None
     }
 
     fn settle(self) -> Result<Pick<T>, NoServer> {
-        match self {
-            Self { fallback: Some((_, pick)), .. } => Ok(pick),
-            Self { seen: false, .. } => Err(NoServer::Empty),
-            Self { usable: false, .. } => Err(NoServer::AllDown),
-            Self { .. } => Err(NoServer::AllBusy),
-        }
+        self.fallback.map(|(_, pick)| pick).ok_or(self.none)
     }
 }

@@ -4,25 +4,25 @@ use crate::id::{AddressKey, ServerId};
 use crate::outcome::Attempt;
 use crate::time::Instant;
 
-/// What a call looks for.
+/// What a call searches for.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection<'a> {
     /// The call's attempts so far, in the order of their starts.
     pub tried: &'a [Attempt],
-    /// This very server and no other, even if it is isolated.
+    /// Only this server, even if it is isolated.
     pub same: Option<ServerId>,
-    /// An address that is still working on the call may be used too, after all others.
+    /// Whether an address that is still working on the call may be used, after all others.
     pub working_too: bool,
     /// The servers to choose from, in this order, instead of the balancer (S8).
     pub servers: Option<&'a [ServerId]>,
     /// The request's key for balancers that hash.
     pub request_code: Option<u32>,
-    /// When.
+    /// The present instant.
     pub now: Instant,
 }
 
 impl Selection<'_> {
-    /// Whether it is for a call's first attempt, at a server that the balancer chooses.
+    /// Whether the balancer chooses the server of a call's first attempt.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.tried.is_empty() && self.by_balancer()
@@ -35,14 +35,14 @@ impl Selection<'_> {
     }
 }
 
-/// A server that was looked at and not yet committed to.
+/// A server that a search has found and that is not committed to yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pick<T> {
     /// The server.
     pub server: ServerId,
     /// Its address.
     pub address: AddressKey,
-    /// What the balancer needs to commit it; `None` where it was not the balancer's choice.
+    /// What the balancer needs to commit it; `None` if the balancer did not choose it.
     pub ticket: Option<T>,
 }
 
@@ -52,7 +52,7 @@ pub struct Pick<T> {
 pub enum NoServer {
     /// The list is empty.
     Empty,
-    /// There are servers, and none is usable.
+    /// There are servers, but none is usable.
     AllDown,
     /// Every usable server is at work on this call already.
     AllBusy,

@@ -1,14 +1,14 @@
-//! A point in time and a span, in one word, so that both change together.
+//! An instant and a span in one word, so that both change together.
 
 use crate::time::{Duration, Instant};
 
 const SPAN_BITS: u32 = 28;
 const AT_BITS: u32 = 36;
 const AT_MASK: u64 = (1 << AT_BITS) - 1;
-/// Threads tell their times a little late, and nobody is a minute late: what lies less than 67 s ahead is now.
+/// Threads may tell their times a little late, but never by a minute. So an instant less than 67 s ahead counts as now.
 const LATE: u64 = 1 << 26;
 
-/// When, in microseconds modulo 2^36 (19 hours), and how long, in microseconds up to 2^28 (268 s).
+/// An instant in microseconds, modulo 2^36 (19 hours), and a span in microseconds, up to 2^28 (268 s).
 #[derive(Clone, Copy)]
 pub(super) struct Stamped {
     at: u64,
@@ -16,14 +16,14 @@ pub(super) struct Stamped {
 }
 
 impl Stamped {
-    /// A span, cut to what fits.
+    /// An instant and a span, which is capped to what fits.
     pub(super) const fn new(at: Instant, span: Duration) -> Self {
         let most = (1 << SPAN_BITS) - 1;
         let micros = span.as_micros();
         Self { at: at.as_micros() & AT_MASK, span: if micros < most { micros } else { most } }
     }
 
-    /// The same time, another span.
+    /// The same instant with another span.
     pub(super) const fn with(self, span: Duration) -> Self {
         Self { span: Self::new(Instant::ZERO, span).span, ..self }
     }
@@ -40,8 +40,8 @@ impl Stamped {
         Duration::from_micros(self.span)
     }
 
-    /// How long ago. After more than 19 hours it seems more recent than it is, once in a thousand times by so much that it
-    /// matters.
+    /// How long ago the instant was. This wraps around after 19 hours: the instant then seems more recent than it is,
+    /// once in a thousand times by so much that it matters.
     pub(super) const fn age(self, now: Instant) -> Duration {
         let age = now.as_micros().wrapping_sub(self.at) & AT_MASK;
         Duration::from_micros(if age > AT_MASK - LATE { 0 } else { age })

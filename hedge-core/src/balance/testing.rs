@@ -11,7 +11,7 @@ use crate::balance::Selection;
 use crate::id::{AddressKey, ServerId};
 use crate::time::Instant;
 
-/// Servers in slots, in the order of their addresses; of each slot the server in it and its generation.
+/// Servers in slots, listed in the order of their addresses. For each slot: its server, and the generation of that.
 #[derive(Debug)]
 pub(crate) struct Servers<S> {
     pub(crate) slots: Vec<Option<There<S>>>,
@@ -28,7 +28,7 @@ pub(crate) struct There<S> {
 }
 
 impl<S: Default> Servers<S> {
-    /// So many servers, each in the slot of its position.
+    /// `count` servers, each in the slot of its position.
     pub(crate) fn new(count: usize) -> Self {
         let slots = (0..count).map(|index| Some(There::new(&std::format!("{index:04}")))).collect();
         Self { slots, generations: std::vec![0; count] }
@@ -88,12 +88,12 @@ impl<S> Roster for Servers<S> {
     }
 }
 
-/// What a call that has tried nothing looks for.
+/// The selection of a call that has tried nothing.
 pub(crate) fn selection(request_code: Option<u32>, now: Instant) -> Selection<'static> {
     Selection { tried: &[], same: None, working_too: false, servers: None, request_code, now }
 }
 
-/// The slots of what is offered.
+/// The slots of the servers that are offered.
 pub(crate) fn positions<B: Balancer>(balancer: &B, servers: &Servers<B::Stats>) -> Vec<usize> {
     positions_by(balancer, servers, &mut || 0)
 }

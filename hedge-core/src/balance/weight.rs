@@ -1,9 +1,9 @@
-//! Servers' weights, and how a tag says one.
+//! Servers' weights, and how a tag states one.
 
 use core::fmt;
 use core::num::NonZeroU32;
 
-/// The weight that a server's tag says (S2): an integer from 1 to 4294967295, and nothing else, not even a space.
+/// The weight that a server's tag states (S2): an integer from 1 to 4294967295, and nothing else, not even a space.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -32,7 +32,7 @@ pub fn weight_of_tag(tag: &str) -> Result<NonZeroU32, WeightError> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum WeightError {
-    /// There is none.
+    /// The tag is empty.
     Missing,
     /// It is not an integer.
     NoInteger,
@@ -55,16 +55,16 @@ impl fmt::Display for WeightError {
 
 impl core::error::Error for WeightError {}
 
-/// Whether a balancer needs weights, and where they are from.
+/// Whether a balancer needs weights, and where they come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Weighing {
-    /// Servers are all alike.
+    /// All servers weigh the same.
     #[default]
     Alike,
-    /// A server's weight is its tag; one whose tag is none is not taken into the list.
+    /// A server's weight is its tag. A server whose tag is no weight is not taken into the list.
     Tag,
-    /// A server's weight is its tag, or this where the tag is none.
+    /// A server's weight is its tag, or this weight if the tag is none.
     TagOr(NonZeroU32),
 }
 
@@ -72,7 +72,7 @@ impl Weighing {
     /// The weight of a server with this tag.
     ///
     /// # Errors
-    /// The tag has to be a weight and is none.
+    /// The tag must be a weight, and it is none.
     pub fn weight(self, tag: &impl Tag) -> Result<NonZeroU32, WeightError> {
         match self {
             Self::Alike => Ok(NonZeroU32::MIN),
@@ -82,12 +82,12 @@ impl Weighing {
     }
 }
 
-/// A tag, which may say a weight.
+/// A tag, which may state a weight.
 pub trait Tag {
-    /// The weight that it says.
+    /// The weight that it states.
     ///
     /// # Errors
-    /// It says none.
+    /// It states none.
     fn weight(&self) -> Result<NonZeroU32, WeightError> {
         Err(WeightError::NoInteger)
     }

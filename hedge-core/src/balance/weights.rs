@@ -1,9 +1,9 @@
-//! The weights of a list together: [`Weights`].
+//! The weights of a list: [`Weights`].
 
 use super::decay::mul_high;
 use super::{ArrangeError, Row};
 
-/// The weights of a list of servers, by position, with what balancers make of them.
+/// The weights of a list of servers, by position, with their sum and the stride of `wrr`.
 ///
 /// Cost: 4 bytes a server where `W` is a slice or a vector of `u32`, and 16 for the list.
 #[derive(Clone, Debug, Default)]
@@ -14,10 +14,10 @@ pub struct Weights<W> {
 }
 
 impl<W: Row<u32>> Weights<W> {
-    /// These instead; a server of weight 0 is never chosen first.
+    /// Replaces the weights. A server of weight 0 is never chosen first.
     ///
     /// # Errors
-    /// More than there is room for; there are none then.
+    /// There are more weights than room; the list is then empty.
     pub fn refill(&mut self, weights: impl Iterator<Item = u32>) -> Result<(), ArrangeError> {
         let (mut row, mut result) = (core::mem::take(&mut self.weights), Ok(()));
         if let Err(error) = row.refill(weights) {
@@ -29,7 +29,7 @@ impl<W: Row<u32>> Weights<W> {
 }
 
 impl<W: AsRef<[u32]>> Weights<W> {
-    /// The weights as they are; a server of weight 0 is never chosen first.
+    /// A list of these weights. A server of weight 0 is never chosen first.
     pub fn new(weights: W) -> Self {
         let total = weights.as_ref().iter().map(|weight| u64::from(*weight)).sum();
         let stride = stride(total, weights.as_ref().len() as u64);
@@ -56,8 +56,9 @@ impl<W: AsRef<[u32]>> Weights<W> {
         usize::try_from(position).ok().and_then(|position| self.weights.as_ref().get(position)).copied().unwrap_or(0)
     }
 
-    /// The position where 64 random bits fall in the row of all weights; 0 if they weigh nothing.
+    /// The position that 64 random bits select, each with the probability of its weight; 0 if all weights are 0.
     pub(super) fn drawn(&self, random: u64) -> u32 {
+        // A unit of the sum; the server whose weight covers it is found by linear search.
         let mut unit = mul_high(self.total, random);
         let past = |weight: &u32| match unit.checked_sub((*weight).into()) {
             Some(rest) => {
@@ -70,14 +71,14 @@ impl<W: AsRef<[u32]>> Weights<W> {
         drawn.and_then(|position| u32::try_from(position).ok()).unwrap_or(0)
     }
 
-    /// How far `wrr` goes a pick.
+    /// How many units `wrr` moves on for each pick.
     pub(super) const fn stride(&self) -> u64 {
         self.stride
     }
 }
 
-/// Primes that grow by about a half, up to above the largest weight. Each is a stride that visits a cycle of any length
-/// that it does not divide; brpc's, so that its sequences come out.
+/// Primes that grow by about a half, up to more than the largest weight. Each is a stride that visits every unit of a
+/// cycle whose length it does not divide. They are brpc's, and give brpc's sequences.
 const PRIMES: [u64; 60] = [
     2,
     3,
@@ -141,14 +142,16 @@ const PRIMES: [u64; 60] = [
     9_529_418_671,
 ];
 
-/// The first of [`PRIMES`] from the mean weight on that is coprime with the sum, modulo the sum; 0 of nothing.
+/// The first of [`PRIMES`] that is at least the mean weight and coprime with the sum, modulo the sum; 0 if the sum is
+/// 0.
 pub(super) fn stride(total: u64, servers: u64) -> u64 {
     if total <= 1 {
         return total;
     }
     let mean = total / servers.max(1);
     let known = PRIMES.iter().copied().filter(|prime| *prime >= mean).find(|prime| coprime(total, *prime));
-    // A sum that all of them divide is above 2^64, so one is left but for a mean beyond the list, which a u32 is not.
+    // There is always one. The mean is at most `u32::MAX`, two primes of the list are above that, and no sum is
+    // divisible by both: their product is above 2^64.
     known.unwrap_or(1) % total
 }
 

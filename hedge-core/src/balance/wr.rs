@@ -5,8 +5,8 @@ use core::num::NonZeroU32;
 use super::la::{Draws, LaTree};
 use super::{ArrangeError, Balancer, Look, Offer, Room, Roster, ServerList, Weighing};
 
-/// Chooses at random, each server with the probability of its weight (S2). A fallback is chosen so among the rest; after 16
-/// of them the others follow, scattered.
+/// Chooses at random, each server with a probability in proportion to its weight (S2). Fallbacks are drawn in the same
+/// way among the rest. After 16 servers the others follow, scattered.
 ///
 /// Cost: two draws from the call's own generator, and 2 log n loads a choice; nothing is written. 16 bytes a slot.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ impl<R: Room> WeightedRandom<R> {
         Self { weighing: Weighing::Tag, tree: LaTree::new(R::Nodes::default(), 0) }
     }
 
-    /// The same, of servers that weigh so much where their tag is no weight.
+    /// The same balancer, in which a server whose tag is no weight weighs `default`.
     #[must_use]
     pub fn or_weight(self, default: NonZeroU32) -> Self {
         Self { weighing: Weighing::TagOr(default), ..self }

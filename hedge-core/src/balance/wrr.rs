@@ -7,32 +7,33 @@ use super::{Along, ArrangeError, Balancer, InTurn, Look, Offer, Room, Roster, Se
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::random::mix;
 
-/// How many servers one selection can leave out and still be exact.
+/// How many servers one selection can leave out while the shares stay exact.
 const LEFT_OUT: usize = 16;
 
 /// Chooses each server exactly as often as its weight says, spread out (S2).
 ///
-/// Only a call's first attempt takes a turn. Its retries and backups take the other servers in list order from a random one
-/// of them, which a heavy one is more often, and move nothing.
+/// Only a call's first attempt takes a turn. Its retries and backups take the other servers in list order from a random
+/// one on, which is drawn by weight, and move nothing.
 ///
-/// All servers together are a cycle of as many units as their weights add up to. A pick goes a stride further, and answers
-/// whose unit it comes to: as the stride is coprime with the cycle, a whole round of picks comes to each unit once. (brpc's
-/// algorithm; where a pick falls in a server's units is kept, and so is what is left of them.)
+/// The servers form a cycle of units: each server has as many units as its weight. A pick moves a stride further and
+/// chooses the server whose unit it reaches. The stride is coprime with the length of the cycle, so a whole round of
+/// picks reaches each unit once. This is brpc's algorithm. Its state is the server that the last pick has reached, and
+/// how many units of that server are left.
 ///
-/// A server that cannot be used is left out and the pick made again without it, from where it began; after 16 of those in
-/// one selection the rest follow in list order.
+/// A server that cannot be used is left out, and the pick is made again without it, from the same start. After 16 such
+/// servers in one selection, the rest follow in list order.
 ///
-/// Cost: a load to look, a compare-and-swap to commit; a pick passes over some two servers. To look for a further attempt
-/// adds up weights, of half of the list on average. 32 bytes and the weights.
+/// Cost: a load to look, a compare-and-swap to commit. A pick passes over some two servers. A further attempt adds up
+/// weights, on average those of half of the list. 32 bytes and the weights.
 #[derive(Debug)]
 pub struct WeightedRoundRobin<R: Room> {
-    /// The position above, and what is left of its server's units below.
+    /// A [`Place`]: the position in the upper half, and the units left of its server in the lower half.
     state: AtomicU64,
     weighing: Weighing,
     weights: Weights<R::Weights>,
 }
 
-/// A server that `wrr` offers, and how it goes on if that one is taken: not at all, where that takes no turn.
+/// A server that `wrr` offers, and the turn that it takes: from one state to the next. Both are equal if it takes none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
     /// Where it stands in the list.
@@ -42,7 +43,7 @@ pub struct Step {
 }
 
 impl<R: Room> WeightedRoundRobin<R> {
-    /// A balancer that starts somewhere, of servers whose tags are weights.
+    /// A balancer of servers whose tags are weights. Its start follows from `seed`.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the mix will do")]
     pub fn new(seed: u64) -> Self {
@@ -56,7 +57,7 @@ impl<R: Room> WeightedRoundRobin<R> {
         Self { state, weighing: Weighing::Tag, weights: Weights::default() }
     }
 
-    /// The same, of servers that weigh so much where their tag is no weight.
+    /// The same balancer, in which a server whose tag is no weight weighs `default`.
     #[must_use]
     pub fn or_weight(self, default: NonZeroU32) -> Self {
         Self { weighing: Weighing::TagOr(default), ..self }
@@ -65,7 +66,7 @@ impl<R: Room> WeightedRoundRobin<R> {
     /// Sets the weights by position, as [`arrange`](Balancer::arrange) does from a list.
     ///
     /// # Errors
-    /// More than there is room for.
+    /// There are more weights than room.
     pub fn set_weights(&mut self, weights: impl Iterator<Item = u32>) -> Result<(), ArrangeError> {
         self.weights.refill(weights)
     }
@@ -75,8 +76,8 @@ impl<R: Room> WeightedRoundRobin<R> {
         Steps { weights: &self.weights, from: self.state.load(SeqCst), left_out: heapless::Vec::new(), plain: None }
     }
 
-    /// Goes on from a step that was taken. False, with nothing changed, if another call did so since the look and `insist`
-    /// is false; who insists then has its server beside the sequence.
+    /// Moves on past a step that was taken. If another call has moved on since the look, nothing changes, and the
+    /// result is `insist`: a caller that insists gets its server outside the sequence.
     pub fn take(&self, step: Step, insist: bool) -> bool {
         if step.from == step.to {
             return true;
@@ -86,7 +87,7 @@ impl<R: Room> WeightedRoundRobin<R> {
 }
 
 impl<R: Room> Clone for WeightedRoundRobin<R> {
-    /// One that goes on from here.
+    /// A copy that goes on from the present state.
     fn clone(&self) -> Self {
         let state = AtomicU64::new(self.state.load(SeqCst));
         Self { state, weighing: self.weighing, weights: self.weights.clone() }
@@ -161,7 +162,7 @@ pub struct Steps<'w, W> {
     weights: &'w Weights<W>,
     from: u64,
     left_out: heapless::Vec<u32, LEFT_OUT>,
-    /// The next position once too many were left out.
+    /// How many positions were visited in list order, once too many were left out.
     plain: Option<u32>,
 }
 
@@ -175,6 +176,7 @@ impl<W: AsRef<[u32]>> Iterator for Steps<'_, W> {
         }
         let out = self.left_out.iter().map(|position| u64::from(self.weights.at(*position)));
         let total = self.weights.total() - out.sum::<u64>();
+        // Without some servers the cycle is shorter, and needs another stride.
         let stride = match self.left_out.len() {
             0 => self.weights.stride(),
             out => stride(total, (self.weights.len() - out) as u64),
@@ -184,14 +186,15 @@ impl<W: AsRef<[u32]>> Iterator for Steps<'_, W> {
             return self.in_list_order(servers);
         }
         let (position, to) = self.go(servers, stride);
-        // There is room, as it is not full.
+        // It is not full, so there is room.
         let _ = self.left_out.push(position);
         Some(Step { position, from: self.from, to })
     }
 }
 
 impl<W: AsRef<[u32]>> Steps<'_, W> {
-    /// Goes a stride through the units of the servers that are not left out; answers where it ends, and the turn after it.
+    /// Moves a stride through the units of the servers that are not left out. Returns the position that it reaches, and
+    /// the state after it.
     fn go(&self, servers: NonZeroU32, mut stride: u64) -> (u32, u64) {
         let from = Place::of(self.from);
         // The list may have changed since.
@@ -200,6 +203,7 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
         let mut units = u64::from(if from.left > 0 { from.left.min(weight) } else { weight });
         loop {
             if !self.left_out.contains(&position) {
+                // The stride ends within the units of this server.
                 if units > stride {
                     let left = u32::try_from(units - stride).unwrap_or(u32::MAX);
                     return (position, Place { position, left }.word());
@@ -207,6 +211,7 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
                 stride -= units;
             }
             let next = if position + 1 == servers.get() { 0 } else { position + 1 };
+            // It has ended at the last unit of this server: the next pick begins at the next one.
             if stride == 0 {
                 return (position, Place { position: next, left: 0 }.word());
             }
@@ -215,7 +220,7 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
         }
     }
 
-    /// The positions that were not offered, beginning behind the turn, for a list that is nearly all down.
+    /// The positions that were not offered yet, in list order from the turn on, for a list that is nearly all down.
     fn in_list_order(&mut self, servers: NonZeroU32) -> Option<Step> {
         let begin = Place::of(self.from).position % servers;
         loop {
@@ -224,7 +229,7 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
                 return None;
             }
             self.plain = Some(given + 1);
-            // Both are less than there are servers, and their sum may be more than a word.
+            // `begin + given` modulo `servers`, without the sum, which might overflow.
             let gap = servers.get() - begin;
             let position = if given < gap { begin + given } else { given - gap };
             if !self.left_out.contains(&position) {
@@ -236,11 +241,11 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
     }
 }
 
-/// What is packed in [`WeightedRoundRobin::state`].
+/// The state of [`WeightedRoundRobin`], packed in one word.
 #[derive(Clone, Copy)]
 struct Place {
     position: u32,
-    /// Of the units of the server at `position`; 0: all of them.
+    /// How many units of the server at `position` are left; 0: all of them.
     left: u32,
 }
 

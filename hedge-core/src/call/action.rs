@@ -11,12 +11,12 @@ use crate::time::{Duration, Instant};
 pub enum Action {
     /// Send the request.
     Start(Start),
-    /// Nobody waits for this attempt any more: drop, drain or reset it. Only ever after the call ended.
+    /// The call no longer needs this attempt: drop, drain or reset it. Comes only after the call has ended.
     Abandon {
         /// The attempt.
         attempt: AttemptId,
     },
-    /// Nothing to do before something happens.
+    /// There is nothing to do before something happens.
     Wait {
         /// Poll again at this instant at the latest; `None`: only when something happens.
         until: Option<Instant>,
@@ -35,9 +35,9 @@ pub struct Start {
     pub kind: Kind,
     /// Where it goes.
     pub server: ServerId,
-    /// What is left until the deadline, now (L2); `None` without a deadline.
+    /// The time that is left until the deadline, now (L2); `None` without a deadline.
     pub remaining: Option<Duration>,
-    /// When the connection must stand: never later than the deadline. `None`: no limit.
+    /// When the connection must be established at the latest: never after the deadline. `None`: no limit.
     pub connect_deadline: Option<Instant>,
 }
 
@@ -52,12 +52,12 @@ pub enum Input {
         /// What its result means.
         judgement: Judgement,
     },
-    /// The caller wants no answer any more (L12).
+    /// The caller no longer wants an answer (L12).
     Cancel,
 }
 
 impl Input {
-    /// An attempt's result, where the verdict says it all.
+    /// An attempt's result that consists of the verdict alone.
     #[must_use]
     pub const fn finished(attempt: AttemptId, verdict: Verdict) -> Self {
         Self::Finished { attempt, judgement: Judgement::new(verdict, crate::outcome::Code::NONE) }

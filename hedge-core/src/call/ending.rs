@@ -1,10 +1,10 @@
-//! The end of a call: what is in flight is settled, the policy is told, and the driver is answered.
+//! The end of a call: it settles the attempts in flight, tells the policy, and answers the driver.
 
 use core::ops::Deref;
 
-use super::{Action, Call, Flags, Host};
+use super::{Action, Call, Flags, Host, SHORT_WAY};
 use crate::id::AttemptId;
-use crate::outcome::{Attempt, Code, End, ErrorKind, Feedback, NotHedged, Sent, State};
+use crate::outcome::{Attempt, Code, End, ErrorKind, Feedback, Finished, NotHedged, Sent, State};
 use crate::policy::Ended;
 use crate::time::{Duration, Timeout};
 
@@ -12,12 +12,13 @@ impl<P, const N: usize> Call<'_, P, N>
 where
     P: Deref<Target: Host>,
 {
-    /// Ends the call: what is in flight is abandoned and settled with the host at once; the driver hears of it by poll.
+    /// Ends the call. Attempts in flight are abandoned and settled with the host at once; the driver learns of them
+    /// from later polls.
     pub(super) fn end(&mut self, end: End) {
         self.conclude(end);
     }
 
-    /// The same, as part of what it is called by: of the usual end.
+    /// [`end`](Self::end), inlined into the code of the usual end.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub(super) fn conclude(&mut self, end: End) {
         self.report.finish(end, self.offset());
@@ -29,45 +30,69 @@ where
         }
     }
 
-    /// Abandons all that is in flight.
-    // Apart from the usual end, where there is nothing.
+    /// Abandons every attempt in flight.
+    // Kept out of the usual end, where no attempt is in flight.
     #[cfg_attr(not(target_os = "none"), inline(never))]
     fn abandon_open(&mut self, end: End) {
         let offset = self.offset();
         for id in self.report.ids() {
             if let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) {
-                let age = attempt.end(offset, State::Abandoned, Code::NONE);
+                let age = attempt.abandon(offset);
                 let attempt = *attempt;
                 self.abandon(end, id, &attempt, age);
             }
         }
     }
 
-    /// Settles an attempt that was in flight at the end. At the deadline one that had enough time has failed (L13).
+    /// Settles an attempt that was in flight at the end. At the deadline, an attempt that had enough time counts as
+    /// failed (L13).
     fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Duration) {
-        let sent = self.sent(id, attempt);
-        let enough = |timeout| match timeout {
-            Timeout::After(timeout) => age >= timeout - age,
-            Timeout::Never => false,
-        };
-        let (feedback, code) = if end == End::Deadline && enough(sent.timeout) && enough(self.host.options().timeout) {
+        // The deadline has come, so that the call has a timeout.
+        let own = self.deadline().since(self.report.started());
+        let late = end == End::Deadline
+            && age >= own - age
+            && matches!(self.host.options().timeout, Timeout::After(timeout) if age >= timeout - age);
+        let (feedback, code) = if late {
             (Feedback::Failure { latency: age }, ErrorKind::Deadline.into())
         } else {
             (Feedback::Abandoned { age }, Code::NONE)
         };
-        self.host.finished(&sent.finished(self.seen, feedback, code));
+        if SHORT_WAY {
+            self.host.finished(&self.finished(id, attempt, feedback, code));
+        } else {
+            self.tell(id, attempt, feedback, code, false);
+        }
     }
 
-    pub(super) fn sent(&self, id: AttemptId, attempt: &Attempt) -> Sent {
+    /// Tells the host how an attempt went: of a streaming call's winner that its head is there.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    pub(super) fn tell(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback, code: Code, streams: bool) {
+        let finished = self.finished(id, attempt, feedback, code);
+        if streams {
+            self.host.answered(&finished);
+        } else {
+            self.host.finished(&finished);
+        }
+    }
+
+    /// What the host is told of how an attempt went.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    fn finished(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback, code: Code) -> Finished {
         let at = self.report.started() + attempt.started();
-        let timeout = self.options.timeout.unwrap_or(self.host.options().timeout);
-        Sent { server: attempt.server(), at, attempt: id, max_retry: self.max_retry, timeout }
+        let sent =
+            Sent { server: attempt.server(), at, attempt: id, max_retry: self.max_retry, timeout: self.timeout() };
+        sent.finished(self.seen, feedback, code)
     }
 
-    /// The policy's notice, once, and only of a call that was ever polled (B2).
+    fn timeout(&self) -> Timeout {
+        self.options.timeout.unwrap_or(self.host.options().timeout)
+    }
+
+    /// Tells the policy of the end, once, and only if the call was ever polled (B2).
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn notify(&mut self, end: End) {
-        // Asked first: without a backup there is no delay.
+        // A call that ended within the delay would not have sent its backup anyway: it finished first (L19). Without
+        // backups the delay is zero, so this check costs little.
         if self.report.elapsed() <= self.backup_delay {
             match self.report.reason() {
                 NotHedged::Pushback if end != End::Accepted => {}
@@ -75,7 +100,7 @@ where
                 _ => {}
             }
         }
-        // Made where it is told: a policy that does not listen then costs nothing.
+        // The notice is made in each arm, so that a policy that ignores it costs nothing.
         match self.options.backup_policy {
             Some(policy) => policy.ended(&self.notice(end)),
             None => self.host.ended(&self.notice(end)),
@@ -93,7 +118,7 @@ where
         Ended::new(end, (self.report.started() + elapsed, elapsed), self.report.attempts(), self.report.reason())
     }
 
-    /// What is answered after the end: what is abandoned, one by one, then `Done`.
+    /// The answers after the end: each abandoned attempt, one a poll, then `Done`.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub(super) fn wind_up(&mut self, end: End) -> Action {
         if self.open > 0
@@ -104,7 +129,7 @@ where
         Action::Done(end)
     }
 
-    /// The next attempt to be abandoned, of those that are left.
+    /// The next abandoned attempt that the driver has not been told of yet.
     #[cfg_attr(not(target_os = "none"), inline(never))]
     fn next_abandoned(&mut self) -> Option<AttemptId> {
         self.open -= 1;

@@ -5,7 +5,7 @@
 pub(super) struct Flags(u8);
 
 impl Flags {
-    /// A poll has seen the call.
+    /// The call was polled at least once.
     pub(super) const POLLED: u8 = 1;
     /// A server asked for no further attempt (R4).
     pub(super) const NO_MORE: u8 = 1 << 1;

@@ -15,11 +15,19 @@ where
     /// What a failure before the deadline leads to.
     #[inline(never)]
     pub(super) fn follow(&mut self, server: ServerId, judgement: &Judgement) {
-        let pushback = judgement.pushback.filter(|pushback| !pushback.is_of_server() || self.concerns_all());
-        self.plan(server, judgement, pushback);
-        // An address has become idle in this call (L11).
+        // A pushback for one server counts only if it concerns every start (R4).
+        // The deadline is never retried, whatever a policy says (R1).
+        let wanted = judgement.verdict == Verdict::Retry
+            && judgement.code != Code::from(ErrorKind::Deadline)
+            && self.may_follow(judgement.never_left);
+        match judgement.pushback.filter(|pushback| !pushback.is_of_server() || self.concerns_all()) {
+            Some(pushback) => self.push_back(pushback, Some(server).filter(|_| wanted)),
+            None if wanted => self.retry(server),
+            None => {}
+        }
+        // An address has become idle in this call (L11). Neither has a time while it waits for that.
         if self.flags.take(Flags::RETRY_WAITS) {
-            self.set(Timer::Pending, self.seen.min(self.timer(Timer::Pending)));
+            self.set(Timer::Pending, self.seen);
         }
         if self.flags.take(Flags::BACKUP_WAITS) {
             self.set(Timer::Backup, self.seen);
@@ -27,69 +35,63 @@ where
         self.end_if_stuck();
     }
 
-    /// Decides what a failure makes of the pending start and the backup timer (L9, R4).
-    fn plan(&mut self, server: ServerId, judgement: &Judgement, pushback: Option<Pushback>) {
-        // The deadline is never retried, whatever a policy says (R1).
-        let wanted = judgement.verdict == Verdict::Retry
-            && judgement.code != Code::from(ErrorKind::Deadline)
-            && self.may_follow(judgement.never_left);
-        match pushback.map(Pushback::for_service) {
-            None if !wanted => {}
-            None if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(Timer::Backup) => {
-                self.flags.set(Flags::HELD);
-                if !self.start_is_pending() {
-                    self.retry_of = server;
-                }
+    /// Makes a failure a start, now or after the backoff, or holds it until the backup's timer (L9).
+    fn retry(&mut self, server: ServerId) {
+        if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(Timer::Backup) {
+            // The failure is held: the armed backup does the work of its retry (L9).
+            self.flags.set(Flags::HELD);
+            if !self.armed(Timer::Pending) {
+                self.retry_of = server;
             }
-            // What a pushback has set is not brought forward.
-            None if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) => {}
-            None => {
-                let due = self.seen + self.backoff();
-                if due < self.timer(Timer::Pending) && !self.flags.has(Flags::RETRY_WAITS) {
-                    self.set(Timer::Pending, due);
-                    self.retry_of = server;
-                }
-            }
-            // Without a deadline all but never is in time.
-            Some(Pushback::After(delay)) if self.seen + delay < self.deadline() => {
-                self.push_back(self.seen + delay, Some(server).filter(|_| wanted));
-            }
-            Some(_) => self.stop_starting(),
+            return;
+        }
+        // A start that a pushback has set is not brought forward (R4).
+        if self.flags.has(Flags::PUSHED) {
+            return;
+        }
+        let due = self.seen + self.backoff();
+        if due < self.timer(Timer::Pending) {
+            self.set(Timer::Pending, due);
+            self.retry_of = server;
         }
     }
 
-    /// No start of any kind before `due` (R4); of two pushbacks the later instant stays. A start is made for the failure of
-    /// `retry_of`, if it may be followed.
-    fn push_back(&mut self, mut due: Instant, retry_of: Option<ServerId>) {
-        if self.flags.has(Flags::PUSHED) && self.armed(Timer::Pending) {
+    /// Allows no start of any kind before the time that a pushback gives, and no start at all if that is not before the
+    /// deadline (R4). Of two pushbacks the later instant stays. `retry_of` is the server whose failure led to the pushback, if
+    /// that failure may be retried.
+    fn push_back(&mut self, pushback: Pushback, retry_of: Option<ServerId>) {
+        let mut due = match pushback {
+            Pushback::After(delay) | Pushback::ServerAfter(delay) => self.seen + delay,
+            Pushback::DoNot | Pushback::ServerDoNot => Instant::NEVER,
+        };
+        // Without a deadline every delay but an endless one is in time.
+        if due >= self.deadline() {
+            self.flags.set(Flags::NO_MORE);
+            due = Instant::NEVER;
+        }
+        if self.flags.has(Flags::PUSHED) {
             due = due.max(self.timer(Timer::Pending));
         }
+        // A start that waited for an idle address has a time again.
         if retry_of.is_some() || self.start_is_pending() {
             self.flags.take(Flags::RETRY_WAITS);
             self.flags.set(Flags::PUSHED);
             self.set(Timer::Pending, due);
             self.retry_of = retry_of.unwrap_or(self.retry_of);
         }
-        if self.flags.take(Flags::BACKUP_WAITS) || self.armed(Timer::Backup) {
-            let moved = due + self.backup_delay;
-            let armed = Some(self.timer(Timer::Backup)).filter(|at| *at < Instant::NEVER);
-            self.arm_backup(armed.map_or(moved, |at| moved.max(at)));
-            self.report.set_not_hedged(NotHedged::Pushback);
+        let mut earliest = Instant::ZERO;
+        if !self.flags.take(Flags::BACKUP_WAITS) {
+            if !self.armed(Timer::Backup) {
+                return;
+            }
+            earliest = self.timer(Timer::Backup);
         }
+        self.arm_backup(due);
+        self.set(Timer::Backup, self.timer(Timer::Backup).max(earliest));
+        self.report.set_not_hedged(NotHedged::Pushback);
     }
 
-    /// Cancels the pending start, and every further start of this call (R4).
-    fn stop_starting(&mut self) {
-        self.flags.set(Flags::NO_MORE);
-        self.flags.take(Flags::RETRY_WAITS);
-        if self.flags.take(Flags::BACKUP_WAITS) || self.armed(Timer::Backup) {
-            self.report.set_not_hedged(NotHedged::Pushback);
-        }
-        self.set(Timer::Pending, Instant::NEVER);
-        self.set(Timer::Backup, Instant::NEVER);
-    }
-
-    /// Whether a start is pending: it has its time, or waits for an idle address.
+    /// Whether a start is pending: its timer is armed, or it waits for an idle address.
     pub(super) fn start_is_pending(&self) -> bool {
         self.armed(Timer::Pending) || self.flags.has(Flags::RETRY_WAITS)
     }
@@ -109,13 +111,13 @@ where
         !self.flags.has(Flags::NO_MORE) && self.attempts_left() && (never_left || self.idempotent())
     }
 
-    /// The wait before the next retry, or none where it would not leave time (L18).
+    /// The wait before the next retry; zero if it would leave too little time (L18).
     #[inline(never)]
     fn backoff(&mut self) -> Duration {
         let channel = self.host.options();
-        let backoff = self.options.backoff.unwrap_or(channel.backoff);
-        let retries = self.report.attempts().iter().filter(|attempt| attempt.kind() == Kind::Retry).count();
-        let retry = u8::try_from(retries).unwrap_or(u8::MAX).saturating_add(1);
+        let backoff = self.options.backoff.as_ref().unwrap_or(&channel.backoff);
+        // Of the attempts after the first all but the backups, and this one.
+        let retry = self.report.retried_count() - self.backups + 1;
         let delay = backoff.delay(retry, || self.random.next(self.host.seeds()));
         match self.remaining() {
             Some(remaining) if delay >= remaining || remaining < channel.no_backoff_remaining => Duration::ZERO,
@@ -123,7 +125,7 @@ where
         }
     }
 
-    /// L10: ends the call when nothing can win it any more.
+    /// Ends the call if nothing can win it any more (L10).
     pub(super) fn end_if_stuck(&mut self) {
         if self.open > 0 || self.armed(Timer::Pending) {
             return;

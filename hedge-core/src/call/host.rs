@@ -11,13 +11,14 @@ use crate::time::Instant;
 ///
 /// Shared by reference: every method takes `&self`. [`Channel`](crate::channel::Channel) is one; adapters bring others.
 pub trait Host {
-    /// What the balancer wants to be told again of a server that it chose.
+    /// The balancer's note about a server that it chose; the balancer gets it back at the commit.
     type Ticket: Copy;
 
     /// The options that a call inherits.
     fn options(&self) -> &ChannelOptions;
 
-    /// Whether the requests of calls that do not say may be sent twice (L15): for hosts of one call, who know its request.
+    /// Whether a request may be sent twice if its call does not say (L15). A host of a single call knows its request
+    /// and may answer by that.
     fn idempotency(&self) -> Idempotency {
         self.options().idempotency
     }
@@ -28,7 +29,7 @@ pub trait Host {
     /// How many different addresses the list holds, usable or not (L4).
     fn addresses(&self) -> usize;
 
-    /// Looks for a server, changing nothing. `random` draws from the call's own generator.
+    /// Searches for a server without committing to it. `random` draws from the call's own generator.
     ///
     /// # Errors
     /// Why there is none.
@@ -39,31 +40,32 @@ pub trait Host {
         false
     }
 
-    /// Commits to a pick: the balancer moves on, the server counts one attempt more in flight, sent `now`. False, with
-    /// nothing changed, if another call took the balancer's turn, or the server's, since the look and `insist` is false.
+    /// Commits to a pick: the balancer moves on, and the server counts one more attempt in flight, sent `now`. Returns
+    /// false and changes nothing if `insist` is false and another call has taken the balancer's turn, or the server's
+    /// probe, since the look.
     ///
-    /// A pick whose server has gone since the look is committed to nothing; the attempt will then fail as the transport
-    /// finds no address for it.
+    /// If the server has gone since the look, nothing is committed, and the answer is true. The attempt then fails,
+    /// since the driver finds no address for it.
     fn commit(&self, pick: &Pick<Self::Ticket>, now: Instant, insist: bool) -> bool;
 
-    /// An attempt is over: the server counts one less in flight, and its balancer and its breaker learn how it went. Of a
-    /// server that is gone, nothing is kept (L20).
+    /// An attempt is over: the server counts one attempt less in flight, and its balancer and its breaker learn how it
+    /// went. Feedback for a server that is gone is dropped (L20).
     fn finished(&self, attempt: &Finished);
 
-    /// The winner of a streaming call has its head (T2). Balancer and breaker learn of it as by
-    /// [`finished`](Self::finished), but the server stays at work on the body, until [`released`](Self::released).
+    /// The winner of a streaming call has its head (T2). Balancer and breaker learn of it as from
+    /// [`finished`](Self::finished), but the server stays at work on the body until [`released`](Self::released).
     fn answered(&self, attempt: &Finished);
 
-    /// The body of a streaming call's winner has ended or was dropped: the server counts one less in flight.
+    /// The body of a streaming call's winner has ended or was dropped: the server counts one attempt less in flight.
     fn released(&self, server: ServerId);
 
-    /// The channel's delay, its policy's before the plain one (B1).
+    /// The channel's backup delay: that of its policy, else the plain one (B1).
     fn backup_delay(&self, now: Instant) -> BackupDelay {
         let _ = now;
         self.options().backup
     }
 
-    /// Whether a backup may be sent now (L5); granting counts.
+    /// Whether a backup may be sent now (L5). A grant counts at once.
     ///
     /// # Errors
     /// The limit that refuses.
@@ -72,7 +74,7 @@ pub trait Host {
         Ok(())
     }
 
-    /// Whether a retry may be sent now; granting counts.
+    /// Whether a retry may be sent now. A grant counts at once.
     ///
     /// # Errors
     /// The limit that refuses.

@@ -5,16 +5,17 @@
 //!
 //! # The contract
 //!
-//! Whoever drives calls [`Call::poll`] until it answers [`Action::Wait`], then waits, and comes back when the time given
-//! has come or something happened, which it first hands to [`Call::handle`]. Within one instant the order is fixed (L14):
-//! inputs as they are handed in, the deadline, the pending start, the backup timer. `now` never goes back: an earlier
-//! instant than one already seen counts as the latest seen.
+//! The driver calls [`Call::poll`] until it answers [`Action::Wait`] or [`Action::Done`]. On `Wait` it waits until the
+//! given instant, or until something happens, which it hands to [`Call::handle`]. Then it polls again. Within one
+//! instant the order is fixed (L14): inputs as they are handed in, the deadline, the pending start, the backup timer.
+//! `now` never goes back: an instant before the latest seen counts as the latest seen.
 //!
 //! # Cost
 //!
-//! No allocation, no lock, no clock. A poll does a bounded amount of work: it looks at each attempt, looks for a server once
-//! an action (a first attempt up to four times, where other calls take its turn), and never loops on time. A `Call` with room for 4 attempts, its report included, is at most 192 bytes
-//! on a 64-bit target.
+//! A call allocates nothing, takes no lock and reads no clock. A poll does a bounded amount of work. It looks at each
+//! attempt, and it searches for a server once for each action; a first attempt searches up to four times, if other
+//! calls take the balancer's turn. It never loops on time. A `Call` with room for 4 attempts is at most 192 bytes on a
+//! 64-bit target, its report included.
 
 mod action;
 mod ending;
@@ -36,17 +37,17 @@ pub use report::Report;
 
 use crate::balance::{NoServer, Pick, Selection};
 use crate::id::{AddressKey, AttemptId, ServerId};
-use crate::outcome::{Attempt, Denial, End, Feedback, Judgement, Kind, NotHedged, State, Verdict};
+use crate::outcome::{Attempt, Denial, End, Feedback, Judgement, Kind, NotHedged, Verdict};
 use crate::policy::{BackupDelay, CallKind, CallOptions, ConfigError, Idempotency, RetryTarget};
 use crate::random::Random;
 use crate::time::{Duration, Instant, Timeout};
 use flags::Flags;
 
-/// Whether what nearly every call does, a first attempt that is accepted, has code of its own: inlined, and without what only
-/// other attempts need. On a microcontroller, where bytes count, there is one way for all.
+/// Whether the common case, a first attempt that is accepted, has a code path of its own: inlined, and without the
+/// parts that only other attempts need. On a microcontroller code size matters more, so there is one path for all.
 const SHORT_WAY: bool = !cfg!(target_os = "none");
 
-/// How often a first attempt looks for a server because another call took the balancer's turn, before it insists.
+/// How often a first attempt searches for a server while other calls take the balancer's turn. The last try insists.
 const PICK_TRIES: usize = 4;
 
 /// Why an attempt that was due is not started.
@@ -56,7 +57,7 @@ enum Refusal {
     Limit(Denial),
 }
 
-/// The timers of a call, in the order in which they are looked at within one instant.
+/// The timers of a call, in the order in which they fire within one instant (L14).
 #[derive(Clone, Copy)]
 enum Timer {
     Deadline,
@@ -67,8 +68,9 @@ enum Timer {
 
 /// One call of at most `N` attempts, the first included.
 ///
-/// `P` leads to the [`Host`]: a reference on a microcontroller, an `Arc` on a host. Dropping a call before it is done is a
-/// cancel at the last time seen (L20): the servers' counts and the policy's notice are settled exactly once.
+/// `P` points to the [`Host`]: a reference on a microcontroller, an `Arc` on a host. Dropping a call before it is done
+/// cancels it, at the latest instant that it has seen (L20). The servers' counts of attempts in flight and the notice
+/// to the policy are settled exactly once.
 ///
 /// ```
 /// use hedge_core::balance::RoundRobin;
@@ -99,19 +101,20 @@ where
     host: P,
     options: &'o CallOptions<'o>,
     report: Report<N>,
+    /// By [`Timer`]. A timer that is not armed is [`Instant::NEVER`].
     timers: [Instant; 3],
-    /// The latest time that the driver told.
+    /// The latest instant that the driver has told.
     seen: Instant,
     backup_delay: Duration,
     random: Random,
-    /// The server whose failure made the pending start, or is held.
+    /// The server whose failure led to the pending start, or whose failure is held (L9).
     retry_of: ServerId,
     max_retry: u8,
     max_backups: u8,
     backups: u8,
-    /// How many attempts are in flight; after the end, of how many the driver has not been told yet that they are abandoned.
+    /// How many attempts are in flight. After the end: how many abandoned attempts the driver has not been told of yet.
     open: u8,
-    /// The next attempt to look at for an `Abandon`.
+    /// The number of the attempt at which the search for the next `Abandon` goes on.
     abandoned: u8,
     flags: Flags,
 }
@@ -123,7 +126,8 @@ where
     /// A call that starts at `now`; nothing happens before the first poll.
     ///
     /// # Errors
-    /// Options that ask for more than a call of `N` attempts holds (L3), or contradict themselves.
+    /// Options that ask for more attempts than `N` (L3), that contradict themselves, or that lack a request code which
+    /// the host needs (S5).
     pub fn new(host: P, options: &'o CallOptions<'o>, now: Instant) -> Result<Self, ConfigError> {
         const { assert!(0 < N && N < 256, "a call holds 1 to 255 attempts") };
         let channel = host.options();
@@ -156,16 +160,19 @@ where
     }
 
     /// What to do next. Call it until it answers `Wait` or `Done`.
-    // Most polls find nothing to do, and end where they are made.
+    // Inlined on a host: most polls find nothing to do.
     #[cfg_attr(not(target_os = "none"), inline)]
     pub fn poll(&mut self, now: Instant) -> Action {
         self.see(now);
         if !self.flags.has(Flags::POLLED) {
             self.flags.set(Flags::POLLED);
+            // It ended before its first poll. The policy hears only of calls that were polled (B2), so it is told now.
             if let Some(end) = self.report.end() {
                 self.notify_late(end);
             }
         }
+        // Each round disarms the timer that was due, and may start an attempt, end the call or arm another timer: the
+        // rounds are few.
         loop {
             if let Some(action) = self.idle() {
                 return action;
@@ -176,7 +183,7 @@ where
         }
     }
 
-    /// What to answer where no timer is due; `None` where one is.
+    /// The answer if no timer is due; `None` if one is.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn idle(&mut self) -> Option<Action> {
         if let Some(end) = self.report.end() {
@@ -186,7 +193,7 @@ where
         (next > self.seen).then(|| Action::Wait { until: Some(next).filter(|at| *at < Instant::NEVER) })
     }
 
-    /// Does what is due first; answers the attempt that it starts.
+    /// Does what is due first. Returns the attempt that it starts, if any.
     #[cfg_attr(not(target_os = "none"), inline(never))]
     fn act(&mut self) -> Option<Start> {
         if self.due(Timer::Deadline) {
@@ -212,12 +219,12 @@ where
         }
     }
 
-    /// What has happened so far; whole once the call is done.
+    /// What has happened so far; complete once the call is done.
     pub const fn report(&self) -> &Report<N> {
         &self.report
     }
 
-    /// What knows the servers.
+    /// The host, which knows the servers.
     pub fn host(&self) -> &P::Target {
         &self.host
     }
@@ -227,7 +234,7 @@ where
         self.timer(Timer::Deadline)
     }
 
-    /// How many backups it may send; at most one attempt more is in flight at once (L6).
+    /// How many backups it may send. At most one attempt more than that is in flight at once (L6).
     pub const fn max_backups(&self) -> u8 {
         self.max_backups
     }
@@ -241,11 +248,18 @@ where
         idempotency != Idempotency::NotIdempotent
     }
 
-    /// The server of a streaming call's winner, which is still at work on the body (T2). The reader of the body owes the
-    /// host one [`Host::released`] for it when the body has ended or is dropped.
+    /// The server of a streaming call's winner, which is still at work on the body (T2). The reader of the body must
+    /// call [`Host::released`] for it once, when the body has ended or is dropped.
     pub fn winner_at_work(&self) -> Option<ServerId> {
         let winner = self.report.winner().filter(|_| self.options.streaming)?;
         self.report.attempts().get(winner.index()).map(Attempt::server)
+    }
+
+    /// Ends the call at the latest instant that it has seen, unless it is over (L12, L20).
+    pub(crate) fn cancel(&mut self) {
+        if self.report.end().is_none() {
+            self.end(End::Cancelled);
+        }
     }
 
     // ---- what an attempt's result does ----
@@ -257,29 +271,26 @@ where
         }
     }
 
-    /// Takes in the result of an attempt, which has that verdict.
+    /// Takes in the result of an attempt. `verdict` is that of `judgement`; as a constant it shortens the inlined copy.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn settle(&mut self, id: AttemptId, verdict: Verdict, judgement: &Judgement) {
         let offset = self.offset();
         let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) else { return };
         let Judgement { code, local, .. } = *judgement;
-        let took = attempt.end(offset, State::Finished(verdict), code);
+        let took = attempt.finish(offset, verdict, code);
         let attempt = *attempt;
-        // One was in flight.
+        // No underflow: this attempt was in flight.
         self.open -= 1;
         self.report.decide(id);
         let feedback = match verdict {
             Verdict::Accept => Feedback::Success { latency: took },
             _ if local => Feedback::Local { age: took },
+            // The server did answer; the fault is the request's.
             Verdict::Fatal => Feedback::Success { latency: took },
             Verdict::Retry | Verdict::Wait => Feedback::Failure { latency: took },
         };
-        let finished = self.sent(id, &attempt).finished(self.seen, feedback, code);
-        if verdict == Verdict::Accept && self.options.streaming {
-            self.host.answered(&finished);
-        } else {
-            self.host.finished(&finished);
-        }
+        // The server of a streaming call's winner is still at work on the body (T2).
+        self.tell(id, &attempt, feedback, code, verdict == Verdict::Accept && self.options.streaming);
         match verdict {
             Verdict::Accept => self.conclude(End::Accepted),
             // The next poll ends the call, unless a success is handed in before (L14).
@@ -292,7 +303,7 @@ where
     // ---- what a timer does ----
 
     /// Starts an attempt that is due; `None` if it cannot be started after all.
-    // On a host a pick then stays in registers, on a microcontroller its bytes count.
+    // Inlined on a host, so that a pick stays in registers. On a microcontroller code size matters more.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn start(&mut self, kind: Kind) -> Option<Start> {
         match self.choose(kind) {
@@ -304,13 +315,13 @@ where
         }
     }
 
-    /// What comes of an attempt that could not be started when it was due.
+    /// Handles an attempt that could not be started when it was due.
     #[cold]
     fn refused(&mut self, kind: Kind, refusal: Refusal) {
         match (kind, refusal) {
             (Kind::First, Refusal::Server(NoServer::Empty)) => self.end(End::NoServer),
             (Kind::First, _) => self.end(End::AllDown),
-            // Looked for again when an attempt of this call ends (L11).
+            // The search is repeated when an attempt of this call ends (L11).
             (Kind::Retry, Refusal::Server(NoServer::AllBusy)) => self.flags.set(Flags::RETRY_WAITS),
             (Kind::Retry, _) => self.end_if_stuck(),
             (Kind::Backup, refusal) => {
@@ -331,7 +342,8 @@ where
         }
     }
 
-    /// Disarms the timer that is due, the pending start before the backup; `None` if it has to be armed again.
+    /// Disarms the timer that is due, the pending start before the backup (L14), and returns the kind of attempt to
+    /// start. `None` if the backup timer is armed again instead (L17).
     fn take_due(&mut self) -> Option<Kind> {
         if self.due(Timer::Pending) {
             self.set(Timer::Pending, Instant::NEVER);
@@ -340,25 +352,27 @@ where
         }
         self.set(Timer::Backup, Instant::NEVER);
         if self.armed(Timer::Pending) && self.open == 0 {
-            // A backup of nothing: it follows the start that a backoff holds back (L17).
-            self.arm_backup(self.timer(Timer::Pending) + self.backup_delay);
+            // Nothing is in flight to back up: the backup moves behind the start that a backoff delays (L17).
+            self.arm_backup(self.timer(Timer::Pending));
             return None;
         }
         Some(Kind::Backup)
     }
 
-    /// What an attempt needs, checked when it is due: attempts left, a server, and last the limits, which count what they
-    /// grant (L5, L9). Commits to the server.
+    /// Checks what an attempt needs, at the moment it is due: an attempt left, a server, and last the limits, since
+    /// they count what they grant (L5, L9). Then commits to the server.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn choose(&mut self, kind: Kind) -> Result<Pick<<P::Target as Host>::Ticket>, Refusal> {
         if kind != Kind::First && !self.attempts_left() {
             return Err(Refusal::NoAttemptLeft);
         }
+        // A retry may have to go to the server that failed; a backup goes elsewhere.
         let same = (kind == Kind::Retry && self.retry_target() == RetryTarget::Same).then_some(self.retry_of);
         for tries_left in (0..PICK_TRIES).rev() {
             let pick = self.look(kind, same).map_err(Refusal::Server)?;
             self.permitted(kind).map_err(Refusal::Limit)?;
-            // What was granted goes where it was granted for; a first attempt may look again.
+            // A retry or a backup insists on its pick, since its limit has counted it already. A first attempt may
+            // search again.
             if self.host.commit(&pick, self.sent_now(), kind != Kind::First || tries_left == 0) {
                 return Ok(pick);
             }
@@ -370,11 +384,12 @@ where
         self.options.retry_target.unwrap_or(self.host.options().retry_target)
     }
 
-    /// Records an attempt that was committed to, and arms what follows from it; what the driver is told of it.
+    /// Records an attempt whose server is committed, and arms the backup timer where it starts one. Returns what the
+    /// driver is told.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn record(&mut self, server: ServerId, address: AddressKey, kind: Kind) -> Option<Start> {
         let attempt = self.report.push(Attempt::start(self.offset(), server, address, kind))?;
-        // No more than there is room for.
+        // No overflow: the report had room for it.
         self.open += 1;
         match kind {
             Kind::First => match self.first_backup() {
@@ -384,17 +399,17 @@ where
             Kind::Retry => {}
             Kind::Backup => {
                 self.flags.take(Flags::HELD);
-                // No more than attempts.
+                // No overflow: there are at most 255 attempts.
                 self.backups += 1;
                 if self.backups < self.max_backups && self.attempts_left() {
-                    self.arm_backup(self.seen + self.backup_delay);
+                    self.arm_backup(self.seen);
                 }
             }
         }
         Some(Start { attempt, kind, server, remaining: self.remaining(), connect_deadline: self.connect_deadline() })
     }
 
-    /// When the connection of an attempt that starts now must stand.
+    /// When the connection of an attempt that starts now must be established at the latest.
     fn connect_deadline(&self) -> Option<Instant> {
         let connect_deadline = match self.options.connect_timeout.unwrap_or(self.host.options().connect_timeout) {
             Timeout::After(timeout) => (self.seen + timeout).min(self.deadline()),
@@ -440,12 +455,16 @@ where
     fn several_addresses(&self) -> bool {
         match self.options.servers {
             None => self.host.addresses() > 1,
-            // The look when the timer fires knows their addresses.
+            // These are servers, not addresses: the search when the timer fires compares the addresses.
             Some(servers) => servers.len() > 1,
         }
     }
 
-    fn arm_backup(&mut self, at: Instant) {
+    /// Sets the backup's timer to the delay after `from`.
+    // On a microcontroller its bytes count, in as many places as ask.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn arm_backup(&mut self, from: Instant) {
+        let at = from + self.backup_delay;
         // Nothing starts at or after the deadline (L2).
         self.set(Timer::Backup, if at < self.deadline() { at } else { Instant::NEVER });
     }
@@ -456,6 +475,7 @@ where
     fn look(&mut self, kind: Kind, same: Option<ServerId>) -> Result<Pick<<P::Target as Host>::Ticket>, NoServer> {
         let selection = Selection {
             tried: match kind {
+                // A first attempt has tried nothing. As a constant, that shortens the inlined copy.
                 Kind::First if SHORT_WAY => &[],
                 _ => self.report.attempts(),
             },
@@ -481,7 +501,7 @@ where
 
     // ---- small questions ----
 
-    // On a microcontroller its bytes count, in as many places as ask.
+    // Not inlined on a microcontroller: it is called in many places, and code size counts.
     #[cfg_attr(target_os = "none", inline(never))]
     fn see(&mut self, now: Instant) {
         if now > self.seen {
@@ -490,19 +510,21 @@ where
         }
     }
 
+    // On a microcontroller its bytes count, in as many places as ask.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn offset(&self) -> Duration {
         self.seen.since(self.report.started())
     }
 
-    /// When an attempt that starts now is sent, as its record will have it.
+    /// The start of an attempt that starts now, capped as its record keeps it.
     fn sent_now(&self) -> Instant {
         self.report.started() + Attempt::kept(self.offset())
     }
 
-    // On a microcontroller its bytes count, in as many places as ask.
+    // Not inlined on a microcontroller: it is called in many places, and code size counts.
     #[cfg_attr(target_os = "none", inline(never))]
     fn attempts_left(&self) -> bool {
-        // Asked when the first has started.
+        // Only asked after the first attempt has started, so one less than `len` extra attempts are used up.
         self.report.attempts().len() <= usize::from(self.max_retry)
     }
 
@@ -549,9 +571,7 @@ where
     P: Deref<Target: Host>,
 {
     fn drop(&mut self) {
-        if self.report.end().is_none() {
-            self.end(End::Cancelled);
-        }
+        self.cancel();
     }
 }
 

@@ -6,28 +6,29 @@ use crate::id::AttemptId;
 use crate::outcome::{Attempt, End, Kind, NotHedged};
 use crate::time::{Duration, Instant};
 
-/// What happened in a call of at most `N` attempts. Kept by the call as it goes; whole once [`Report::end`] says how it
-/// ended.
+/// What happened in a call of at most `N` attempts. The call keeps it up to date; it is complete once [`Report::end`]
+/// says how the call ended.
 ///
 /// `Display` is one line for a log, and `Debug` says what the accessors say.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Report<const N: usize = 4> {
     started: Instant,
     elapsed: Duration,
-    /// Its length is a whole word: a byte is read together with its neighbours, and so waits for what was written to them.
+    /// Its length is a whole word. A byte would be read together with its neighbours, and that read would wait for what
+    /// was written to them.
     attempts: Vec<Attempt, N, u32>,
-    /// An attempt's number, or [`UNDECIDED`].
+    /// The number of the attempt that decided the end, or [`UNDECIDED`].
     decisive: u8,
     end: Option<End>,
     not_hedged: NotHedged,
 }
 
-/// No attempt's number: a call has at most 255.
+/// Not the number of an attempt: a call has at most 255, counted from 0.
 const UNDECIDED: u8 = u8::MAX;
 
 impl<const N: usize> Report<N> {
-    /// Of a call that starts now.
-    // Not a constant: that would be copied as a whole, with the room for attempts.
+    /// The report of a call that starts at `started`.
+    // Not `const`: a constant would be copied as a whole, with the empty room for attempts.
     pub(super) fn new(started: Instant) -> Self {
         Self {
             started,
@@ -59,13 +60,13 @@ impl<const N: usize> Report<N> {
 
     /// The attempts, in the order of their starts.
     #[must_use]
-    // Asked in many places: on a microcontroller its bytes count.
+    // Not inlined on a microcontroller: it is called in many places, and code size counts.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }
 
-    /// Their numbers.
+    /// The numbers of the attempts.
     pub fn ids(&self) -> impl Iterator<Item = AttemptId> + use<N> {
         (0..self.len()).map(AttemptId::new)
     }
@@ -76,7 +77,8 @@ impl<const N: usize> Report<N> {
         self.decided().filter(|_| self.end == Some(End::Accepted))
     }
 
-    /// The attempt that decided the end: the winner, the fatal one, the last that failed; else the last that was started.
+    /// The attempt that decided the end: the winner, the fatal one, or the last that failed. If none decided it, the
+    /// last that was started.
     #[must_use]
     pub fn decisive(&self) -> Option<AttemptId> {
         self.decided().or_else(|| self.len().checked_sub(1).map(AttemptId::new))
@@ -103,7 +105,7 @@ impl<const N: usize> Report<N> {
         self.attempts().iter().filter(|attempt| attempt.kind() == Kind::Backup).count()
     }
 
-    /// Why no backup was sent; `None` if one was. Settled once the call has ended.
+    /// Why no backup was sent; `None` if one was. Final once the call has ended.
     #[must_use]
     pub fn not_hedged(&self) -> Option<NotHedged> {
         if self.backups() > 0 { None } else { Some(self.not_hedged) }
@@ -130,7 +132,8 @@ impl<const N: usize> Report<N> {
     }
 
     pub(super) const fn finish(&mut self, end: End, elapsed: Duration) {
-        // These two are nobody's failure: what the caller wants to know is where the call was then.
+        // No attempt causes these two ends. `decisive` then names the last attempt that was started, since that is
+        // where the call stood.
         if matches!(end, End::Deadline | End::Cancelled) {
             self.decisive = UNDECIDED;
         }

@@ -1,4 +1,4 @@
-//! How a call's report and attempts read: in the words of their accessors.
+//! Reports and attempts as text, in the words of their accessors.
 
 use core::fmt;
 
@@ -38,7 +38,7 @@ impl<const N: usize> fmt::Display for Report<N> {
     }
 }
 
-/// What became of the attempts but `told`, and how many there were.
+/// Writes what became of each attempt except `told`, and how many attempts there were.
 fn others<const N: usize>(f: &mut fmt::Formatter<'_>, report: &Report<N>, told: Option<AttemptId>) -> fmt::Result {
     for (id, attempt) in report.ids().zip(report.attempts()).filter(|(id, _)| Some(*id) != told) {
         let what = match attempt.state() {
@@ -70,7 +70,7 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// What is said of a failure behind it.
+/// The reason for a failure, as `: reason`; nothing if there is none.
 struct Why(Code);
 
 impl fmt::Display for Why {
@@ -147,7 +147,10 @@ mod tests {
         for (slot, (kind, started, ended, state, code)) in (0..).zip(attempts) {
             let mut attempt = Attempt::start(US(*started), ServerId::new(slot, 0), AddressKey(slot.into()), *kind);
             if *state != State::InFlight {
-                attempt.end(US(*ended), *state, *code);
+                match *state {
+                    State::Finished(verdict) => attempt.finish(US(*ended), verdict, *code),
+                    _ => attempt.abandon(US(*ended)),
+                };
             }
             report.push(attempt).unwrap();
         }

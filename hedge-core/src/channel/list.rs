@@ -8,7 +8,7 @@ use crate::balance::{Load, Roster, ServerList};
 use crate::health::{Breaker, Health, ServerHealth};
 use crate::time::Instant;
 
-/// What a channel keeps of a server.
+/// What a channel keeps for each server.
 #[derive(Debug)]
 pub struct Record<S, K: Breaker> {
     pub(super) stats: S,
@@ -44,9 +44,10 @@ pub struct Update {
     pub inserted: u16,
     /// How many have gone.
     pub removed: u16,
-    /// How many of the new list were not taken in.
+    /// How many servers of the new list were refused.
     pub refused: u16,
-    /// Why the first of those was not: [`ClusterError::Weight`], [`ClusterError::FilteredOut`] or [`ClusterError::Full`].
+    /// Why the first of them was refused: [`ClusterError::Weight`], [`ClusterError::FilteredOut`] or
+    /// [`ClusterError::Full`].
     pub reason: Option<ClusterError>,
 }
 
@@ -68,11 +69,11 @@ where
     /// Adds a server, usable at once.
     ///
     /// # Errors
-    /// Why it is not in the list: nothing has changed.
+    /// The reason why the server is not in the list; nothing has changed.
     pub fn insert(&mut self, address: A, tag: T) -> Result<ServerId, ClusterError> {
         let inserted = self.take_in(Server { address, tag })?;
         if let Err(error) = self.arrange() {
-            // What was there before fitted.
+            // The list as it was before fitted, so arranging it again does not fail.
             let _ = self.cluster.remove(inserted);
             let _ = self.arrange();
             return Err(ClusterError::Balancer(error));
@@ -80,10 +81,10 @@ where
         Ok(inserted)
     }
 
-    /// Removes a server; attempts at it go on, what is told of them is dropped (L20).
+    /// Removes a server. Attempts at it go on, but their feedback is dropped (L20).
     ///
     /// # Errors
-    /// [`ClusterError::Gone`].
+    /// [`ClusterError::Gone`]: the server is not in the list.
     pub fn remove(&mut self, server: ServerId, now: Instant) -> Result<Server<A, T>, ClusterError> {
         let removed = self.cluster.remove(server)?;
         self.health.changed(now, || self.healths());
@@ -91,10 +92,10 @@ where
         Ok(removed)
     }
 
-    /// Makes a change; false if there was nothing to change.
+    /// Applies a change. Returns false if there was nothing to change.
     ///
     /// # Errors
-    /// Why a server is not in the list: nothing has changed.
+    /// The reason why a server is not in the list; nothing has changed.
     pub fn apply(&mut self, change: Change<A, T>, now: Instant) -> Result<bool, ClusterError> {
         match change {
             Change::Insert(Server { address, tag }) => match self.insert(address, tag) {
@@ -108,8 +109,9 @@ where
         }
     }
 
-    /// Makes these the servers (N3). Those that stay keep their ids and all that is known of them; those that are not named
-    /// go first. What cannot be taken in is left out and counted, and the rest is taken in all the same.
+    /// Replaces the list by `servers` (N3). Servers that stay keep their ids and all that is known of them. Servers
+    /// that are not named are removed first. A server that cannot be added is counted as refused, and the others are
+    /// added all the same.
     ///
     /// # Errors
     /// [`ClusterError::Balancer`]: the balancer has no room for them. The list is empty then.
@@ -119,6 +121,7 @@ where
     {
         let servers = servers.into_iter().map(|(address, tag)| Server { address, tag });
         let mut update = Update::default();
+        // By slot, whether its server is in the new list.
         let mut stays = [false; N];
         for there in
             servers.clone().filter(|server| self.lets_through(server)).filter_map(|it| self.cluster.find_server(&it))
@@ -127,6 +130,7 @@ where
                 *stays = true;
             }
         }
+        // The others go first, which makes room.
         for (slot, stays) in (0..).zip(stays) {
             if let Some(server) = self.cluster.in_slot(slot).filter(|_| !stays) {
                 update.removed = update.removed.saturating_add(u16::from(self.cluster.remove(server).is_ok()));
@@ -141,6 +145,7 @@ where
         }
         self.health.changed(now, || self.healths());
         if let Err(error) = self.arrange() {
+            // An empty list is one that every balancer has room for.
             for slot in 0..u16::try_from(N).unwrap_or(u16::MAX) {
                 let _ = self.cluster.in_slot(slot).map(|server| self.cluster.remove(server));
             }
@@ -150,7 +155,7 @@ where
         Ok(update)
     }
 
-    /// Takes a server into the cluster, of which the balancer is to be told.
+    /// Adds a server to the cluster. The caller then has to [`arrange`](Self::arrange) the list.
     fn take_in(&mut self, server: Server<A, T>) -> Result<ServerId, ClusterError> {
         if !self.lets_through(&server) {
             return Err(ClusterError::FilteredOut);
@@ -165,12 +170,12 @@ where
     }
 
     fn arrange(&mut self) -> Result<(), crate::balance::ArrangeError> {
-        // A list of no moment: that servers are usable is nothing to arrange by.
+        // `arrange` ignores health, so any instant will do.
         self.balancer.arrange(&View { cluster: &self.cluster, health: &self.health, now: Instant::ZERO })
     }
 }
 
-/// A channel's list at an instant.
+/// A channel's list as the balancer sees it, with the servers' health at `now`.
 pub(super) struct View<'a, A, T, const N: usize, S, K: Breaker> {
     pub(super) cluster: &'a Cluster<A, T, N, Record<S, K>>,
     pub(super) health: &'a Health<K>,

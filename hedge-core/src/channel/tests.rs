@@ -1,4 +1,4 @@
-//! Channels of every balancer: whom they choose as the list changes, and what stays known of a server.
+//! Channels of every balancer: which servers they choose as the list changes, and what they keep of a server.
 
 extern crate std;
 
@@ -9,14 +9,16 @@ use std::vec::Vec;
 use super::*;
 use crate::balance::hash::murmur3_32;
 use crate::balance::p2c::{P2c, P2cOptions};
+use crate::balance::prequal::{Prequal, PrequalOptions};
 use crate::balance::{
     AnyBalancer, AnyStats, ArrangeError, BalancerName, Fixed, Heap, RoundRobin, WeightError, WeightedRoundRobin,
 };
 use crate::call::{Action, Input};
 use crate::health::{ConsecutiveFailures, FailureOptions, IsolationLimit, Recovering, RecoveryOptions};
-use crate::outcome::{End, Verdict};
+use crate::id::AttemptId;
+use crate::outcome::{Code, End, ErrorKind, Feedback, Sent, Verdict};
 use crate::policy::NoPolicy;
-use crate::time::Duration;
+use crate::time::{Duration, Timeout};
 
 type Any = AnyBalancer<Heap>;
 type Line = Channel<u16, Any, NoPolicy, &'static str, 16>;
@@ -43,7 +45,7 @@ fn send(line: &Line, code: u32, random: &mut fastrand::Rng) -> u16 {
     *line.cluster().address(pick.server).unwrap()
 }
 
-/// A call that fails wherever it is sent, or succeeds at the first; answers where it was sent.
+/// Makes a call that fails at every server, or succeeds at the first; returns where it was sent.
 fn call(line: &Line, code: u32, verdict: Verdict) -> Vec<u16> {
     let options = CallOptions { request_code: Some(code), ..CallOptions::new() };
     let mut call = line.call(&options, NOW).unwrap();
@@ -130,7 +132,7 @@ fn s5_clients_that_saw_the_servers_in_different_orders_agree_on_every_code() {
             let mut other = line(name, 0);
             for address in &addresses {
                 other.insert(*address, "1").unwrap();
-                // Who comes and goes leaves nothing behind.
+                // A server that comes and goes leaves nothing behind.
                 let gone = other.insert(99, "1").unwrap();
                 other.remove(gone, NOW).unwrap();
             }
@@ -330,7 +332,7 @@ fn in_a_row(failures: u32) -> ConsecutiveFailures {
     ConsecutiveFailures::new(FailureOptions { failures, ..FailureOptions::DEFAULT }).unwrap()
 }
 
-/// A call without retries at `now`; its server, or how it ended without one.
+/// Makes a call without retries at `now`; returns its server, or how it ended without one.
 fn once<K: Breaker>(line: &Guarded<K>, now: Instant, verdict: Verdict) -> Result<ServerId, End> {
     let options = CallOptions { max_retry: Some(0), ..CallOptions::new() };
     let mut call = line.call(&options, now).unwrap();
@@ -486,9 +488,71 @@ fn h4_a_breaker_never_isolates_everything_not_even_as_servers_go() {
 fn what_is_wrong_with_a_list_is_said() {
     for (error, text) in [
         (ClusterError::Weight(WeightError::Zero), "weight: 0 is not in [1, 4294967295]"),
-        (ClusterError::FilteredOut, "cluster: the filter does not let that server through"),
+        (ClusterError::FilteredOut, "cluster: the filter refuses that server"),
         (ClusterError::Balancer(ArrangeError::Room { servers: 2 }), "balancer: has room for 2 servers"),
     ] {
         assert_eq!(error.to_string(), text);
     }
+}
+
+/// Lets so many servers pass through the first slot that is free; answers the last, which stays.
+fn pass<B: Balancer>(line: &mut Channel<u16, B, NoPolicy, &'static str, 16>, times: u32) -> ServerId {
+    let mut last = line.insert(1, "1").unwrap();
+    for _ in 1..times {
+        line.remove(last, NOW).unwrap();
+        last = line.insert(1, "1").unwrap();
+    }
+    last
+}
+
+#[test]
+fn l20_no_end_and_no_head_is_counted_for_a_server_that_came_after_a_whole_round_of_ids() {
+    for name in ["p2c", "la"] {
+        let mut line = line(name, 1);
+        let look = |line: &Line| line.look(&selection(0), &mut || 0).unwrap();
+        let (unary, streaming) = (look(&line), look(&line));
+        let sent = |server| {
+            let (attempt, timeout) = (AttemptId::FIRST, Timeout::After(Duration::from_secs(5)));
+            Sent { server, at: NOW, attempt, max_retry: 3, timeout }
+        };
+        for pick in [&unary, &streaming] {
+            assert!(line.commit(pick, NOW, false));
+        }
+        let old = unary.server;
+        line.remove(old, NOW).unwrap();
+        // Chosen before, committed to after: it goes nowhere, and its end is told all the same.
+        assert!(line.commit(&unary, NOW, true));
+        let stranger = pass(&mut line, 65_536);
+        assert_ne!(stranger.slot(), old.slot(), "{name}: that slot would give the old id again");
+        let latency = Duration::from_secs(5);
+        line.answered(&sent(old).finished(NOW, Feedback::Success { latency }, Code::NONE));
+        for _ in 0..2 {
+            line.finished(&sent(old).finished(NOW, Feedback::Failure { latency }, ErrorKind::Deadline.into()));
+        }
+        let third = line.insert(3, "1").unwrap();
+        assert_ne!(third, old, "{name}: the body is under way");
+        line.released(old);
+        assert_eq!(line.insert(2, "1"), Ok(old), "{name}: all of them are over");
+        for id in [old, stranger, third] {
+            assert_eq!(line.cluster().in_flight(id), 0, "{name}");
+            let stats = std::format!("{:?}", line.cluster().state(id).unwrap().stats());
+            assert_eq!(stats, std::format!("{:?}", line.balancer().stats()), "{name}: as new");
+        }
+    }
+}
+
+#[test]
+fn l20_what_a_server_answered_a_probe_goes_with_it() {
+    let balancer = Prequal::new(PrequalOptions::DEFAULT, 7).unwrap();
+    let mut line = Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 7).unwrap();
+    let old = line.insert(1, "1").unwrap();
+    let other = line.insert(2, "1").unwrap();
+    let answer = ProbeAnswer { in_flight: 0, latency: Duration::from_millis(1) };
+    line.probed(old, answer, NOW);
+    line.probed(other, answer, NOW);
+    line.remove(old, NOW).unwrap();
+    assert_eq!(line.balancer().pool().len(NOW), 1);
+    line.probed(old, answer, NOW);
+    assert_eq!(pass(&mut line, 65_536), old, "nothing is out at it");
+    assert_eq!(line.balancer().pool().len(NOW), 1, "that of the server that stayed");
 }

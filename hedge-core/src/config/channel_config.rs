@@ -1,4 +1,4 @@
-//! What a file says of a channel: [`ChannelConfig`], a preset and what differs from it.
+//! What a file says about a channel: [`ChannelConfig`], a preset and what differs from it.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -13,15 +13,15 @@ use crate::time::{Duration, Timeout};
 
 /// A channel as a file describes it: a [`Preset`], brpc's if none is named, and every option that differs.
 ///
-/// What counts is, from the weakest to the strongest: the preset, `fail_mode`, the fields by their own names. A field that
-/// is absent or null says nothing; but what has fields of its own, `backoff` and `limits` and each limit, may not be null, as one
-/// could take that for none: that is `"none"`.
-/// An unknown field is refused by its name, and a value that a field cannot have with the field and what to write. Durations
-/// are milliseconds or text with a unit ([`Duration`]); a timeout that is a number has no fraction, as 1.5 is seconds to most.
+/// `fail_mode` overrides the preset, and the other fields override both. A field that is absent or null changes nothing.
+/// But `backoff`, `limits` and each limit, which have fields of their own, may not be null, since that could be taken for
+/// "none", which is written `"none"`. An unknown field is an error that names it. A value that a field cannot have is an
+/// error that names the field and says what to write. Durations are milliseconds or text with a unit ([`Duration`]). A time
+/// limit that is a number may not have a fraction, since 1.5 probably means seconds.
 ///
-/// Any format does that serde reads and that describes itself, such as JSON, YAML and TOML. Reading does not allocate.
-/// Whether the values can be carried out is checked where they are used: [`ChannelOptions::validate`] and the limits'
-/// constructors. What contradicts something else is a warning: [`ChannelConfig::warnings`].
+/// Any self-describing format that serde reads will do, such as JSON, YAML and TOML. Reading does not allocate. The values
+/// are checked where they are used, by [`ChannelOptions::validate`] and the limits' constructors. Settings that contradict
+/// each other are warnings: [`ChannelConfig::warnings`].
 ///
 /// ```
 /// use hedge_core::config::ChannelConfig;
@@ -38,12 +38,12 @@ use crate::time::{Duration, Timeout};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelConfig {
-    /// What everything else differs from. Absent or null: `"brpc"`.
+    /// The preset that everything else overrides. Absent or null: `"brpc"`.
     #[serde(deserialize_with = "preset")]
     pub preset: Preset,
-    /// rpcx's fail mode: `"fail_fast"`, `"fail_over"`, `"fail_try"` or `"fail_backup"`. It replaces the preset's retries and
-    /// retry target, and `fail_backup` its backup; another does not turn the preset's backup off, but `fail_fast` leaves it
-    /// nothing to send ([`ChannelOptions::with_fail_mode`]).
+    /// rpcx's fail mode: `"fail_fast"`, `"fail_over"`, `"fail_try"` or `"fail_backup"`. It replaces the preset's retries
+    /// and retry target. `fail_backup` also replaces its backup. The other modes do not turn the preset's backup off, but
+    /// under `fail_fast` there is no attempt left for it ([`ChannelOptions::with_fail_mode`]).
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fail_mode")]
     pub fail_mode: Option<FailMode>,
     /// [`ChannelOptions::timeout`]: a duration, or `"never"`.
@@ -52,13 +52,13 @@ pub struct ChannelConfig {
     /// [`ChannelOptions::connect_timeout`]: a duration, or `"never"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "connect_timeout")]
     pub connect_timeout: Option<Timeout>,
-    /// [`ChannelOptions::max_retry`]; channels of hedge-net and hedge-tower hold 7.
+    /// [`ChannelOptions::max_retry`]; channels of hedge-net and hedge-tower allow 7 at most.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_retry")]
     pub max_retry: Option<u8>,
     /// [`ChannelOptions::backup`]: a duration, or `"disabled"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backup")]
     pub backup: Option<BackupDelay>,
-    /// [`ChannelOptions::max_backups`]; channels of hedge-net and hedge-tower hold 4.
+    /// [`ChannelOptions::max_backups`]; channels of hedge-net and hedge-tower allow 4 at most.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_backups")]
     pub max_backups: Option<u8>,
     /// [`ChannelOptions::backoff`]: `"none"`, `{"fixed": …}`, `{"jittered": {…}}` or `{"exponential": {…}}`.
@@ -89,7 +89,7 @@ pub struct ChannelConfig {
 }
 
 impl ChannelConfig {
-    /// The preset's options with what differs.
+    /// The preset's options, with the fields that differ.
     #[must_use]
     pub fn options(&self) -> ChannelOptions {
         let preset = self.preset.options();
@@ -113,14 +113,15 @@ impl ChannelConfig {
         }
     }
 
-    /// The preset's limits with what differs: never none unless the file says so (B8).
+    /// The preset's limits, with the fields that differ. There is always a limit, unless the file turns all off
+    /// ([B8](crate::rules#B8)).
     #[cfg(has_atomic_64)]
     #[must_use]
     pub fn limits(&self) -> LimitOptions {
         self.limits.over(self.preset.limits())
     }
 
-    /// What contradicts something else or does nothing, as far as a file can say; builders know more.
+    /// Settings that contradict each other or do nothing, as far as a file shows it. Builders know more.
     #[cfg(has_atomic_64)]
     #[must_use]
     pub fn warnings(&self) -> Warnings {
@@ -147,12 +148,12 @@ fields! {
     idempotency: optional, "idempotency", Idempotency, named::IDEMPOTENCIES;
 }
 
-/// What null says is nothing.
+/// Null means the default preset.
 fn preset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preset, D::Error> {
     named_preset(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Null could be taken for no backoff.
+/// Null is an error, since it could be taken for "no backoff".
 fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
     Backoff::deserialize(deserializer).map(Some)
 }

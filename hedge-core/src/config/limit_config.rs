@@ -1,4 +1,4 @@
-//! What a file says of a channel's limits: [`LimitConfig`].
+//! What a file says about a channel's limits: [`LimitConfig`].
 
 use core::fmt;
 
@@ -12,9 +12,9 @@ use crate::limit::{LimitOptions, LimitSetting, NONE};
 
 /// The limits that differ from the preset's.
 ///
-/// A limit that is absent is the preset's; one that is `"none"` is off; null, which one could take for either, is an error; of
-/// any other the fields that are named replace the preset's, and the rest stays. Fields of a limit that the preset does not have are that
-/// limit's own defaults. `"none"` in place of all limits turns all off (B8).
+/// A limit that is absent is the preset's, and one that is `"none"` is off. Null is an error, since it could mean either.
+/// In any other limit, the fields that are given replace the preset's, and the rest stays. If the preset does not have that
+/// limit, the rest are the limit's own defaults. `"none"` in place of the map turns all limits off ([B8](crate::rules#B8)).
 ///
 /// ```
 /// use hedge_core::config::{LimitConfig, Preset};
@@ -40,11 +40,11 @@ pub struct LimitConfig {
 }
 
 impl LimitConfig {
-    /// No limit at all: a cluster that is slow is sent every call twice (B8).
+    /// No limit at all: a slow cluster may be sent every call twice ([B8](crate::rules#B8)).
     pub const NONE: Self =
         Self { ratio: Some(LimitSetting::Off), tokens: Some(LimitSetting::Off), budget: Some(LimitSetting::Off) };
 
-    /// The limits of `preset` with what differs.
+    /// The limits of `preset`, with the fields that differ.
     #[must_use]
     pub fn over(&self, preset: LimitOptions) -> LimitOptions {
         LimitOptions {
@@ -181,7 +181,7 @@ mod tests {
         let json = r#"{"tokens": {"grpc": {"max_tokens": 50}}}"#;
         assert_eq!(over(Preset::GrpcHedging, json), LimitOptions { tokens, ..LimitOptions::NONE });
         assert_eq!(over(Preset::Brpc, json), LimitOptions { tokens, ..LimitOptions::SAFE });
-        // One that the preset does not have is its own default.
+        // A limit that the preset does not have starts from its own default.
         let ratio = Some(RatioOptions { max_backup_ratio: 0.05, ..RatioOptions::DEFAULT });
         let expected = LimitOptions { ratio, budget: Some(BudgetOptions::DEFAULT), ..trpc };
         assert_eq!(over(Preset::Trpc, r#"{"ratio": {"max_backup_ratio": 0.05}, "budget": {}}"#), expected);

@@ -1,4 +1,4 @@
-//! What a file says of one limit: [`RatioConfig`], [`TokenConfig`] and [`BudgetConfig`].
+//! What a file says about one limit: [`RatioConfig`], [`TokenConfig`] and [`BudgetConfig`].
 
 use serde::{Deserialize, Serialize};
 
@@ -45,27 +45,27 @@ impl RatioConfig {
     }
 }
 
-/// The kind of a [`TokenBucket`](crate::limit::TokenBucket), and what differs from the preset's if that is of the same kind,
-/// else from the default of the system that it is from.
+/// The kind of a [`TokenBucket`](crate::limit::TokenBucket), and the fields that differ: from the preset's bucket if it is
+/// of the same kind, otherwise from the defaults of the system that defines the kind.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenConfig {
-    /// [`TokenOptions::Trpc`]; else tRPC's 100 and 10.
+    /// [`TokenOptions::Trpc`]; the defaults are tRPC's 100 and 10.
     Trpc {
-        /// What the bucket holds.
+        /// How many tokens the bucket holds.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trpc_max_tokens")]
         max_tokens: Option<u32>,
-        /// What a failure takes.
+        /// How many tokens a failure takes.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trpc_token_ratio")]
         token_ratio: Option<u32>,
     },
-    /// [`TokenOptions::Grpc`]; else 10 and 0.1, as in A6's example.
+    /// [`TokenOptions::Grpc`]; the defaults are 10 and 0.1, as in A6's example.
     Grpc {
-        /// What the bucket holds.
+        /// How many tokens the bucket holds.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grpc_max_tokens")]
         max_tokens: Option<u32>,
-        /// What a success gives.
+        /// How many tokens a success adds.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grpc_token_ratio")]
         token_ratio: Option<f64>,
     },
@@ -123,7 +123,7 @@ impl BudgetConfig {
     }
 }
 
-// The ranges are those of the limits, which check what a file leaves within its type.
+// These texts state the ranges of the limits. Only the type is checked here; the limits check the ranges.
 fields! {
     mode: optional, "limits.ratio.mode", RatioMode, "\"exact\" or \"cached\"";
     max_backup_ratio: optional, "limits.ratio.max_backup_ratio", f64, "a number in (0, 1]";

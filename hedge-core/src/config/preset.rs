@@ -3,22 +3,24 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 #[cfg(has_atomic_64)]
+use crate::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 use crate::policy::{Backoff, BackupDelay, ChannelOptions, FailMode};
 use crate::time::{Duration, Timeout};
 
-/// The options and the limits that another system has by default, so that a channel that replaces one begins as it was.
+/// The options and the limits that another system has by default, so that a channel that replaces it starts with the same
+/// behaviour.
 ///
 /// A preset is a starting point: override what differs, in code or in a file
 #[cfg_attr(feature = "serde", doc = "([`ChannelConfig`](super::ChannelConfig)).")]
 #[cfg_attr(not(feature = "serde"), doc = "(feature `serde`).")]
-/// All but `brpc` have no deadline, as their systems have none: who chooses one of these has asked for that (L2), and should
-/// set `timeout`.
+/// All presets but `brpc` have no deadline, as their systems have none. To choose one of them is to ask for that
+/// ([L2](crate::rules#L2)); set `timeout` with it.
 ///
-/// What this crate does differently for all of them, because its rules do: an extra attempt goes to another address as long
-/// as one is untried (L11), a failed backup never ends a call that may still be won (L7, L9), `max_retry` bounds retries and
-/// backups together (L3), and what is not idempotent is not sent twice (L15).
+/// The rules of this crate hold under every preset: an extra attempt goes to another address as long as one is untried
+/// ([L11](crate::rules#L11)), a failed backup never ends a call that may still be won ([L7](crate::rules#L7),
+/// [L9](crate::rules#L9)), `max_retry` bounds retries and backups together ([L3](crate::rules#L3)), and a call that is not
+/// idempotent is not sent twice ([L15](crate::rules#L15)).
 ///
 /// ```
 /// use hedge_core::config::Preset;
@@ -38,81 +40,85 @@ pub enum Preset {
     /// brpc: timeout 500 ms, connect timeout 200 ms, 3 retries, no backup, no backoff, as its header says. (An older page of
     /// its documentation says 1 s and 1 s.)
     ///
-    /// Differs: brpc limits backups only if a policy is set, and retries never; here the safe limits are on (B8), so that
-    /// setting `backup` alone cannot double the load.
+    /// Differs: brpc limits backups only if a policy is set, and never limits retries. Here the safe limits are on
+    /// ([B8](crate::rules#B8)), so that setting `backup` alone cannot double the load.
     #[default]
     Brpc,
     /// rpcx's `Failfast`: connect timeout 1 s (10 s in early releases), no call timeout, one attempt.
     ///
-    /// Differs: nothing; the limits of the other modes have nothing to refuse.
+    /// Differs in nothing. The safe limits are on, but have nothing to refuse.
     RpcxFailFast,
     /// rpcx's `Failover`, its default mode: as above, and up to 3 retries without a pause. `rpcx` is another name for it.
     ///
-    /// Differs: rpcx selects again, which may choose the server that has just failed; here it is another, as that is
-    /// likelier to succeed (L11). rpcx has no limit; here the safe ones are on, so that an outage is not made worse (B8).
+    /// Differs: rpcx selects again, and may choose the server that has just failed; here a retry goes to another server,
+    /// which is likelier to succeed ([L11](crate::rules#L11)). rpcx has no limits; here the safe ones are on, so that an
+    /// outage is not made worse ([B8](crate::rules#B8)).
     #[cfg_attr(feature = "serde", serde(alias = "rpcx"))]
     RpcxFailOver,
     /// rpcx's `Failtry`: as above, with the retries at the server that failed.
     ///
-    /// Differs: rpcx has no limit; here the safe ones are on, for the same reason.
+    /// Differs: rpcx has no limits; here the safe ones are on, for the same reason.
     RpcxFailTry,
     /// rpcx's `Failbackup`: as above, with a second request after 10 ms.
     ///
-    /// Differs: rpcx sends at most two requests, retries nothing, and takes the first that completes, an error included;
-    /// here it is `Failover` with a backup, so that a failure is retried and never ends a call that another attempt may win.
-    /// rpcx has no limit; here the safe ones are on, or servers slower than 10 ms would be sent every call twice (B8).
+    /// Differs: rpcx sends at most two requests, retries nothing, and takes the first that completes, even if it is an
+    /// error. Here it is `Failover` with a backup, so that a failure is retried and never ends a call that another attempt
+    /// may win. rpcx has no limits; here the safe ones are on, since otherwise servers slower than 10 ms would be sent
+    /// every call twice ([B8](crate::rules#B8)).
     RpcxFailBackup,
-    /// tRPC-Cpp: no timeout, no connect timeout, and a backup request to a second node once a delay is set for a call, which
-    /// is sent at once if the first fails before; with one node there is none. Its limiter, `retry_hedging_limit`, has 100
-    /// tokens, of which a failure takes 10.
+    /// tRPC-Cpp: no timeout and no connect timeout. If a delay is set for a call, a backup request goes to a second node
+    /// after the delay, or at once if the first request fails before. With one node there is no backup request. Its
+    /// limiter, `retry_hedging_limit`, has 100 tokens, of which a failure takes 10.
     ///
-    /// The limiter counts failures and nothing else: servers that are slow but answer are sent every call twice, once
-    /// `backup` is set. Who wants more protection adds `ratio` or `budget` to the limits (B8).
+    /// The limiter counts failures only. So once `backup` is set, servers that are slow but answer are sent every call
+    /// twice. For more protection add `ratio` or `budget` to the limits ([B8](crate::rules#B8)).
     ///
-    /// Differs: tRPC sends one request while no delay is set; here the one extra attempt is a retry then, so that to set
-    /// `backup` is all that the pair needs. The limiter has to be enabled in tRPC; here it is on, as it is to have none that
-    /// has to be asked for (B8).
+    /// Differs: while no delay is set, tRPC sends one request; here the one extra attempt is then a retry, so that for the
+    /// pair of requests it is enough to set `backup`. In tRPC the limiter must be enabled; here it is on, since to have no
+    /// limit must be asked for ([B8](crate::rules#B8)).
     Trpc,
-    /// gRPC's retries, with the values of A6's example, since it has no defaults: 4 attempts, backoff from 100 ms to 1 s
-    /// that doubles, a fifth more or less, throttled by 10 tokens of which a success gives back 0.1. No deadline; a
-    /// connection has at least 20 s.
+    /// gRPC's retries, with the values of A6's example, since gRPC has no defaults: 4 attempts, a backoff that doubles from
+    /// 100 ms to 1 s with a jitter of a fifth, and a throttle of 10 tokens to which a success adds 0.1. No deadline; a
+    /// connection has at least 20 s to be made.
     ///
-    /// The throttle counts failures and nothing else: servers that are slow but answer are sent every call twice, once
-    /// `backup` is set. Who wants more protection adds `ratio` or `budget` to the limits (B8).
+    /// The throttle counts failures only. So once `backup` is set, servers that are slow but answer are sent every call
+    /// twice. For more protection add `ratio` or `budget` to the limits ([B8](crate::rules#B8)).
     ///
-    /// Differs: which status codes are retried is the retry policy's to say, as
+    /// Differs: the retry policy says which status codes are retried, as
     #[cfg_attr(feature = "serde", doc = "[`service_config`](super::service_config)")]
     #[cfg_attr(not(feature = "serde"), doc = "`service_config` (feature `serde`)")]
-    /// reads it, since they are not the options' to know. The throttle counts a call once, not each of its attempts, so that
-    /// a call that was sent four times does not drain it four times (B4). After a pushback the backoff goes on growing where
-    /// A6 begins again: the n-th wait depends on n alone (R3), and a server that has just pushed back is not to be asked
-    /// sooner for it.
+    /// reads it; the options do not hold them. The throttle counts a call once, not each of its attempts, so that a call
+    /// that was sent four times does not drain it four times ([B4](crate::rules#B4)). After a pushback the backoff goes on
+    /// growing, where A6 starts it again: the n-th wait depends on n alone ([R3](crate::rules#R3)), and a server that has
+    /// just pushed back should not be asked sooner for it.
     GrpcRetry,
     /// gRPC's hedging, with the values of A6's example: 4 attempts, 500 ms apart, and the throttle, deadline and connect
     /// timeout of [`Preset::GrpcRetry`].
     ///
-    /// The throttle counts failures and nothing else: servers that are slow but answer are sent every call four times. Who
-    /// wants more protection adds `ratio` or `budget` to the limits (B8).
+    /// The throttle counts failures only. So servers that are slow but answer are sent every call four times. For more
+    /// protection add `ratio` or `budget` to the limits ([B8](crate::rules#B8)).
     ///
-    /// Differs: as there; and a failure is followed by the next attempt at once, as in A6, but does not move the attempts
-    /// that follow (L4), as it says nothing of how long the others take. Where servers are fewer than attempts, none gets
-    /// two at a time, which A6 leaves open: a server that is slow with one is no faster with two (L11).
+    /// Differs as [`Preset::GrpcRetry`] does. A failure is followed by the next attempt at once, as in A6, but it does not
+    /// move the attempts after that ([L4](crate::rules#L4)), since it says nothing about how long the others take. If there
+    /// are fewer servers than attempts, no server gets two at a time, which A6 leaves open: a server that is slow with one
+    /// is no faster with two ([L11](crate::rules#L11)).
     GrpcHedging,
     /// Finagle: no timeout, connect timeout 1 s, 2 retries without a pause, on a budget of one in five requests and 10 a
-    /// second kept for 10 s. Backups are off. Its filter, where it is on, has a budget of its own, of `maxExtraLoad` (1 % in
-    /// its examples) of the requests and 10 a second too, and a backup is paid for by both: so retries and backups together
-    /// stay within the first.
+    /// second, kept for 10 s. Backups are off. If Finagle's backup filter is on, it has a budget of its own: `maxExtraLoad`
+    /// (1 % in its examples) of the requests, and 10 a second too. A backup draws on both budgets, so retries and backups
+    /// together stay within the first.
     ///
-    /// Differs: of the filter's budget there is `maxExtraLoad` and not the 10 a second. They would be a tenth more load for
-    /// a client of 100 calls a second, and an outage would begin with 100 backups; without them backups stay in proportion
-    /// to calls (B3). So nothing is sent before calls complete, and nothing by a client of fewer than 100 calls in 10 s; with
-    /// `burst: 1` in `ratio` such a client sends a backup for one call in 100.
+    /// Differs: of the filter's budget, `maxExtraLoad` is here but the 10 a second are not. They would be a tenth more load
+    /// for a client of 100 calls a second, and an outage would begin with 100 backups. Without them backups stay in
+    /// proportion to calls ([B3](crate::rules#B3)). So no backup is sent before calls complete, and none by a client of
+    /// fewer than 100 calls in 10 s. With `burst: 1` in `ratio` such a client sends a backup for one call in 100.
     ///
-    /// Finagle's backup delay is the percentile of latencies that leaves `maxExtraLoad` of them above, at least 1 ms; that
-    /// is a policy here, [`AdaptiveDelay`](crate::policy::AdaptiveDelay), as an option does not change with latencies. The 2 retries
-    /// are those of its `MethodBuilder`; what certainly never left, which Finagle sends again as often as a fifth of the
-    /// budget allows, counts among them here, as one number bounds every extra attempt (L3). The budget is paid by calls
-    /// that end, not by calls that begin, so that calls that hang pay for nothing (B5).
+    /// Finagle's backup delay is the percentile of latencies above which `maxExtraLoad` of them lie, at least 1 ms. Here
+    /// that is a policy, [`AdaptiveDelay`](crate::policy::AdaptiveDelay), since an option does not change with latencies. The
+    /// 2 retries are those of its `MethodBuilder`. Finagle sends requests that certainly never left again as often as a fifth
+    /// of the budget allows; here these count among the 2 retries, since one number bounds every extra attempt
+    /// ([L3](crate::rules#L3)). Calls pay into the budget when they end, not when they begin, so that calls that hang pay
+    /// nothing ([B5](crate::rules#B5)).
     Finagle,
 }
 
@@ -130,7 +136,7 @@ impl Preset {
         Self::Finagle,
     ];
 
-    /// What it is called in files. Read, but not written, is `rpcx` too: [`Preset::RpcxFailOver`], as that is its default.
+    /// Its name in files. `rpcx` is read too, but not written: it means [`Preset::RpcxFailOver`], which is rpcx's default.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -175,7 +181,7 @@ impl Preset {
         }
     }
 
-    /// What it limits extra attempts to. A system that has no limits is given [`LimitOptions::SAFE`] (B8).
+    /// The limits on extra attempts. A system that has no limits gets [`LimitOptions::SAFE`] ([B8](crate::rules#B8)).
     #[cfg(has_atomic_64)]
     #[must_use]
     pub const fn limits(self) -> LimitOptions {
@@ -208,11 +214,11 @@ impl Preset {
 const RPCX_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
 const GRPC_CONNECT: Timeout = Timeout::After(Duration::from_secs(20));
 const FINAGLE_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
-/// A6's example.
+/// The values of A6's example.
 #[cfg(has_atomic_64)]
 pub(super) const GRPC_TOKENS: TokenOptions = TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 };
 
-/// What systems that wait for ever begin with.
+/// The options that presets without a deadline are based on.
 const fn without_deadline(connect_timeout: Timeout) -> ChannelOptions {
     ChannelOptions { timeout: Timeout::Never, connect_timeout, ..ChannelOptions::brpc() }
 }
@@ -234,7 +240,7 @@ impl FromStr for Preset {
     }
 }
 
-/// No preset has that name.
+/// There is no preset with that name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UnknownPreset(());

@@ -1,4 +1,4 @@
-//! Settings that are valid one by one and probably not what was meant together: [`Setup::warnings`].
+//! Settings that are valid one by one, but together are probably not what was meant: [`Setup::warnings`].
 
 use super::{Origin, Preset, Warning, Warnings};
 use crate::balance::BalancerName;
@@ -7,9 +7,9 @@ use crate::limit::{BudgetOptions, LimitOptions, LimitWarning, RatioMode, RatioOp
 use crate::policy::{Backoff, BackupDelay, ChannelOptions, Idempotency, OnEarlyFailure, RetryTarget};
 use crate::time::{Duration, Timeout};
 
-/// What a channel is to be, as far as its settings can contradict each other.
+/// The settings of a channel that can contradict each other.
 ///
-/// Hosts fill it in from their builders; a program that has options alone may ask it too.
+/// Hosts fill it in from their builders. A program that has only options can use it too.
 ///
 /// ```
 /// use hedge_core::config::Setup;
@@ -30,12 +30,13 @@ pub struct Setup<'a> {
     pub options: &'a ChannelOptions,
     /// The channel's limits.
     pub limits: &'a LimitOptions,
-    /// What the channel's policy answers when it is asked for a delay; `None` without a policy, and of one that gives no
-    /// delay. A policy that gives one only now and then is `Disabled`.
+    /// The delay that the channel's policy gives; `None` if there is no policy, or if it gives no delay. `Disabled` stands
+    /// for a policy that gives a delay only at times.
     pub policy_delay: Option<BackupDelay>,
-    /// How many addresses there are to begin with; `None` if that is not known.
+    /// How many addresses there are at the start; `None` if that is not known.
     pub addresses: Option<usize>,
-    /// How many servers; as addresses, but those that differ by their tag alone count too.
+    /// How many servers there are at the start; `None` if that is not known. Servers that differ only by their tag share an
+    /// address.
     pub servers: Option<usize>,
     /// Whether there is a circuit breaker.
     pub breaker: bool,
@@ -67,10 +68,9 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// Everything that contradicts something else or does nothing, in the order of the fields that are to blame. Empty for
-    /// every [`Preset`].
+    /// All settings that contradict others or do nothing, in the order of their fields. Empty for every [`Preset`].
     ///
-    /// Cost: some comparisons and divisions; for when a channel is made.
+    /// Cost: some comparisons and divisions. It is meant for when a channel is made.
     #[must_use]
     pub fn warnings(&self) -> Warnings {
         let mut found = Warnings::default();
@@ -91,7 +91,7 @@ impl<'a> Setup<'a> {
         found
     }
 
-    /// Who gives the backup's delay (B1), and the delay if it is known; `None`: no backup is sent.
+    /// Where the backup's delay comes from (B1), and the delay if it is known; `None` if no backup is sent.
     fn backup(&self) -> Option<(Origin, Option<Duration>)> {
         let of_ratio = self.limits.ratio.and_then(|ratio| u64::try_from(ratio.backup_request_ms).ok());
         match (of_ratio, self.policy_delay, self.options.backup) {
@@ -123,7 +123,7 @@ impl<'a> Setup<'a> {
             } else if let Some(fit) = (timeout.as_micros() - 1).checked_div(delay.as_micros())
                 && fit < max_backups.into()
             {
-                // It is less than another number of 8 bits.
+                // It fits in 8 bits, since it is less than `max_backups`.
                 let fit = u8::try_from(fit).unwrap_or(u8::MAX);
                 found.push(Warning::MaxBackupsPastTimeout { max_backups, fit, timeout });
             }
@@ -158,7 +158,7 @@ impl<'a> Setup<'a> {
     fn retries(&self, found: &mut Warnings) {
         let ChannelOptions { timeout, max_retry, ref backoff, no_backoff_remaining, retry_target, .. } = *self.options;
         if max_retry == 0 {
-            // Of a preset, nobody has asked for it.
+            // No warning for the backoff of a preset, which was not asked for by itself.
             if *backoff != Backoff::None && Preset::ALL.iter().all(|preset| preset.options().backoff != *backoff) {
                 found.push(Warning::BackoffWithoutRetry);
             }
@@ -210,7 +210,7 @@ fn of_ratio(ratio: &RatioOptions, backups: bool, found: &mut Warnings) {
     match mode {
         RatioMode::Exact if max_backup_ratio >= 1.0 => found.push(Warning::RatioIsOff),
         RatioMode::Exact => {
-            // It counts in millionths.
+            // The limit counts in millionths.
             if max_backup_ratio < 0.000_001 && burst == 0 {
                 found.push(Warning::RatioNeverAllows);
             }
@@ -232,7 +232,7 @@ fn of_ratio(ratio: &RatioOptions, backups: bool, found: &mut Warnings) {
 
 fn of_budget(budget: &BudgetOptions, found: &mut Warnings) {
     let BudgetOptions { share, burst, minimum_per_second, maximum_per_second } = *budget;
-    // It counts in thousandths.
+    // The budget counts in thousandths.
     if share < 0.001 && minimum_per_second == 0 {
         found.push(Warning::BudgetNeverRefills { burst });
     }

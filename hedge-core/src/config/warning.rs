@@ -36,7 +36,7 @@ impl fmt::Display for Origin {
 pub struct Warnings(Vec<Warning, 32>);
 
 impl Warnings {
-    /// Adds one. There is room for all that can come together; beyond that it is dropped.
+    /// Adds a warning. There is room for all that can occur together; a further one is dropped.
     pub fn push(&mut self, warning: Warning) {
         let _ = self.0.push(warning);
     }
@@ -74,35 +74,35 @@ impl<'a> IntoIterator for &'a Warnings {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "fields are the settings that they are named after")]
 pub enum Warning {
-    /// The delay is not below the timeout (L4).
+    /// The delay is not below the timeout ([L4](crate::rules#L4)).
     BackupPastTimeout { origin: Origin, delay: Duration, timeout: Duration },
-    /// `max_retry` 0 allows no backup either (L3).
+    /// `max_retry` 0 allows no backup either ([L3](crate::rules#L3)).
     BackupWithoutAttempt { origin: Origin },
-    /// `max_backups` is 0 (L6).
+    /// `max_backups` is 0 ([L6](crate::rules#L6)).
     BackupWithoutBackups { origin: Origin },
-    /// The channel's calls may not be sent twice (L15).
+    /// The channel's calls may not be sent twice ([L15](crate::rules#L15)).
     BackupNotIdempotent { origin: Origin },
-    /// There is no other address, and the same may not be used (L4).
+    /// There is no other address, and the same may not be used ([L4](crate::rules#L4)).
     BackupWithOneAddress { origin: Origin },
-    /// The plain delay is not used, since a policy or a limit gives another (B1).
+    /// The plain delay is not used, since a policy or a limit gives another ([B1](crate::rules#B1)).
     BackupReplaced { by: Origin },
-    /// A backup is one of the attempts that `max_retry` bounds (L3).
+    /// A backup is one of the attempts that `max_retry` bounds ([L3](crate::rules#L3)).
     MaxBackupsAboveMaxRetry { max_backups: u8, max_retry: u8 },
-    /// The last backups would be due at the deadline or later (L2, L6).
+    /// The last backups would be due at the deadline or later ([L2](crate::rules#L2), [L6](crate::rules#L6)).
     MaxBackupsPastTimeout { max_backups: u8, fit: u8, timeout: Duration },
-    /// More backups are allowed, and none is asked for.
+    /// More than one backup is allowed, but backups are off.
     MaxBackupsWithoutBackup { max_backups: u8 },
-    /// It is about backups, and none is asked for.
+    /// The setting is about backups, but backups are off.
     SameServerWithoutBackup,
-    /// It is about backups, and none is asked for (L9).
+    /// The setting is about backups, but backups are off ([L9](crate::rules#L9)).
     WaitWithoutBackup,
-    /// A connection that is never made takes the whole call (L2).
+    /// A connection that cannot be made takes the whole time of the call ([L2](crate::rules#L2)).
     ConnectTimeoutPastTimeout { connect_timeout: Duration, timeout: Duration },
-    /// Every wait would pass the deadline, so that none is kept (L18).
+    /// Every wait would reach the deadline, so that all waits are skipped ([L18](crate::rules#L18)).
     BackoffPastTimeout { shortest: Duration, timeout: Duration },
     /// There is no retry that could wait.
     BackoffWithoutRetry,
-    /// No wait is ever kept (L18).
+    /// All waits are skipped ([L18](crate::rules#L18)).
     RemainingPastTimeout { no_backoff_remaining: Duration, timeout: Duration },
     /// There is no wait that it could skip.
     RemainingWithoutBackoff { no_backoff_remaining: Duration },
@@ -110,13 +110,13 @@ pub enum Warning {
     TargetWithoutRetry,
     /// There is no attempt that it could hold back.
     PushbackWithoutRetry,
-    /// What the limit itself warns of.
+    /// A warning of the limit itself.
     Limit(LimitWarning),
-    /// A ratio was chosen, and there is nothing that it limits.
+    /// A ratio was chosen, but there are no backups to limit.
     RatioWithoutBackup,
-    /// `Exact` is off at 1 (B3).
+    /// `Exact` is off at 1 ([B3](crate::rules#B3)).
     RatioIsOff,
-    /// It rounds to nothing, and there is no burst.
+    /// The ratio is rounded down to 0, and there is no burst.
     RatioNeverAllows,
     /// `Exact` has no interval.
     IntervalOfExact { update_interval_seconds: u32 },
@@ -126,15 +126,15 @@ pub enum Warning {
     BudgetNeverRefills { burst: u32 },
     /// The maximum takes away what the minimum promises.
     BudgetMaximumBelowMinimum { maximum_per_second: u32, minimum_per_second: u32 },
-    /// With one server a breaker never isolates: it leaves a share of the servers, rounded up (H4).
+    /// With one server a breaker never isolates: it leaves a share of the servers, rounded up ([H4](crate::rules#H4)).
     BreakerWithOneServer,
-    /// All servers must stay selectable (H4).
+    /// All servers must stay selectable ([H4](crate::rules#H4)).
     BreakerNeverIsolates,
-    /// It limits the breaker, and there is none.
+    /// The setting limits a breaker, but there is none.
     IsolationWithoutBreaker { selectable_percent: u32 },
-    /// Servers say how busy they are, and the balancer does not ask.
+    /// Servers are probed, but the balancer does not use probes.
     ProbesWithoutPrequal,
-    /// The balancer goes by probes, and there are none.
+    /// The balancer uses probes, but servers are not probed.
     PrequalWithoutProbes,
     /// The application's check is part of the health checks, which are switched off.
     CheckWithoutChecks,

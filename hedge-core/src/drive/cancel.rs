@@ -1,7 +1,7 @@
 //! Cancelling a call from elsewhere: [`CancelSignal`].
 
-// Hidden from the docs of futures-core, but what every futures-util 0.3 re-exports, so it cannot go within 0.3; the
-// alternative is a dependency more or `unsafe` here.
+// The docs of futures-core hide it, but every futures-util 0.3 re-exports it, so no 0.3 release can remove it. The
+// alternative is one more dependency, or `unsafe` here.
 use futures_core::task::__internal::AtomicWaker;
 
 use core::task::Context;
@@ -11,7 +11,7 @@ use crate::atomic::{AtomicBool, Ordering};
 /// A flag and a waker that the caller lends to one call (L12): no allocation, and any thread may raise it.
 ///
 /// Raising it before the call starts ends the call at its first poll. It serves one call at a time: only the call that
-/// polled it last is woken. Once raised it stays so, until [`CancelSignal::reset`].
+/// polled it last is woken. Once raised it stays raised until [`CancelSignal::reset`].
 #[derive(Debug)]
 pub struct CancelSignal {
     raised: AtomicBool,
@@ -42,8 +42,8 @@ impl CancelSignal {
     }
 }
 
-/// What may cancel a call: nothing, a [`CancelSignal`], or perhaps one. A type of its own, so that a program without
-/// signals carries no code for them.
+/// What may cancel a call: [`NoCancel`], a [`CancelSignal`], or an `Option` of one. It is a trait, so that a program
+/// without signals carries no code for them.
 pub trait Cancel: sealed::Sealed {
     #[doc(hidden)]
     fn poll(&self, cx: &mut Context<'_>) -> bool;
@@ -65,7 +65,7 @@ impl Cancel for &CancelSignal {
             return true;
         }
         self.waker.register(cx.waker());
-        // Raised between the look and the registration: nobody would wake us.
+        // Checks again: a signal that was raised between the first check and the registration wakes no one.
         self.is_cancelled()
     }
 }

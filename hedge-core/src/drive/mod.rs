@@ -1,13 +1,13 @@
 //! The driver: one future that runs a call over a transport and a timer.
 //!
-//! [`drive`] owns nothing. The caller lends it the call, whose report is there when it is over, and slots for the attempts'
-//! futures, one for each that may be in flight at once: there is no heap and no task, and nothing large is moved. Dropping
-//! the future cancels the call.
+//! [`drive`] owns nothing. The caller lends it the call, and reads the call's report afterwards. The caller also lends
+//! slots for the attempts' futures, one for each attempt that may be in flight at once. So there is no heap and no
+//! task, and nothing large is moved. Dropping the future cancels the call.
 //!
 //! ```
 //! use core::pin::pin;
-//! use hedge_core::drive::{Driver, drive};
 //! use hedge_core::id::AttemptId;
+//! use hedge_core::drive::{Driver, drive};
 //! # use hedge_core::balance::RoundRobin;
 //! # use hedge_core::channel::Channel;
 //! # use hedge_core::drive::Timer;
@@ -46,11 +46,12 @@
 //!
 //! # Order and cost
 //!
-//! A wake-up looks at the cancel signal, then at the attempts by index, then at the clock, then at the call, and at the
-//! timer last: a success that is there wins over a deadline that has passed (L14). The clock is read once a wake-up; the
-//! instant at which the call started serves the first. The timer is created when the call first has to wait and reset
-//! only when it has to wait for another instant.
+//! Each wake-up polls the cancel signal, then the attempts by index, then reads the clock, then polls the call, and
+//! polls the timer last. So a success that is ready wins over a deadline that has passed (L14). The clock is read once
+//! a wake-up; the first poll uses the instant at which the call started instead. The timer is created when the call
+//! first has to wait. It is reset only when the call has to wait for another instant.
 
+mod attempt_timeout;
 mod cancel;
 mod transport;
 
@@ -63,6 +64,7 @@ use core::ops::Deref;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
+pub use attempt_timeout::{AttemptTimeout, NoAttemptTimeout};
 pub use cancel::{Cancel, CancelSignal, NoCancel};
 pub use transport::{AttemptInfo, SendTransport, Timer, Transport};
 
@@ -70,32 +72,48 @@ use crate::call::{Action, Call, Host, Input, Start};
 use crate::id::AttemptId;
 use crate::outcome::{Code, End, ErrorKind, Judgement, Verdict};
 use crate::policy::{ConfigError, RetryPolicy};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Room for one attempt's future, lent by the caller: `pin!(None)`.
 pub type Slot<'s, F> = Pin<&'s mut Option<F>>;
 
 /// What a driver runs on.
-pub struct Driver<'a, T, R, C = NoCancel> {
+pub struct Driver<'a, T, R, C = NoCancel, A = NoAttemptTimeout> {
     timer: &'a T,
     retry_policy: &'a R,
     cancel: C,
+    attempt_timeout: A,
 }
 
 impl<'a, T: Timer, R> Driver<'a, T, R> {
-    /// A driver on `timer` whose results `retry_policy` judges.
+    /// A driver that waits on `timer` and judges results by `retry_policy`.
     pub const fn new(timer: &'a T, retry_policy: &'a R) -> Self {
-        Self { timer, retry_policy, cancel: NoCancel }
+        Self { timer, retry_policy, cancel: NoCancel, attempt_timeout: NoAttemptTimeout }
     }
 
-    /// The same, listening to a signal that the caller lends, or to none (L12).
+    /// The same driver with a signal that may cancel the call (L12): a [`CancelSignal`] that the caller lends, or an
+    /// `Option` of one.
     #[must_use]
     pub const fn cancelled_by<C: Cancel>(self, cancel: C) -> Driver<'a, T, R, C> {
-        Driver { timer: self.timer, retry_policy: self.retry_policy, cancel }
+        let Self { timer, retry_policy, attempt_timeout, .. } = self;
+        Driver { timer, retry_policy, cancel, attempt_timeout }
     }
 }
 
-impl<T, R, C> fmt::Debug for Driver<'_, T, R, C> {
+impl<'a, T: Timer, R, C: Copy> Driver<'a, T, R, C> {
+    /// The same, with a limit for each attempt, or with none (L21). An attempt that takes as long is dropped, counts as a
+    /// failure of its server ([`ErrorKind::AttemptTimeout`]), and is retried elsewhere if the call may retry. A call that may
+    /// not be sent twice ends with it. A limit of 0 lets no attempt succeed that has to wait.
+    ///
+    /// It costs no timer of its own: the one timer of a call is set to whatever comes first.
+    #[must_use]
+    pub const fn attempt_timeout(self, limit: Option<Duration>) -> Driver<'a, T, R, C, Option<Duration>> {
+        let Self { timer, retry_policy, cancel, .. } = self;
+        Driver { timer, retry_policy, cancel, attempt_timeout: limit }
+    }
+}
+
+impl<T, R, C, A> fmt::Debug for Driver<'_, T, R, C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").finish_non_exhaustive()
     }
@@ -106,31 +124,31 @@ impl<T, R, C> fmt::Debug for Driver<'_, T, R, C> {
 pub enum CallFailure<Reply, Error> {
     /// The call ended without an accepted reply.
     Ended {
-        /// How.
+        /// How it ended.
         end: End,
         /// The last failure, if any attempt failed: the transport's error, or a reply that was not accepted.
         last: Option<Result<Reply, Error>>,
     },
-    /// More attempts may be in flight than slots were lent; nothing was started.
+    /// Fewer slots were lent than attempts may be in flight at once. Nothing was started.
     Config(ConfigError),
 }
 
-/// Runs a call to its end; what happened is in [`Call::report`].
+/// Runs a call to its end. [`Call::report`] then says what happened.
 ///
-/// `start` makes the future of one attempt; it is polled here, among at most `K` others. Over a [`Transport`] it is
-/// `|attempt| transport.start(&request, attempt)`. What a slot holds before is never polled. The future that this returns
-/// can be dropped at any time: that is a cancel (L12). A call that is over already is not run again: it answers how it
-/// ended, without a reply.
+/// `start` makes the future of one attempt, which `drive` then polls. At most `K` of them are polled at once. Over a
+/// [`Transport`] it is `|attempt| transport.start(&request, attempt)`. A future that a slot held before is never
+/// polled. Dropping the returned future cancels the call, at any time (L12). A call that has already ended is not run
+/// again: the result says how it ended, without a reply.
 ///
-/// Await it as soon as the call is made: to save a look at the clock, the first poll takes the call's start for the present,
-/// so a future that is kept lying about starts its first attempt late and tells it more time than remains.
+/// Await it as soon as the call is made. The first poll saves a look at the clock and takes the call's start for the
+/// present. A future that is first polled later starts its first attempt late and tells it more time than remains.
 ///
 /// # Errors
 /// See [`CallFailure`].
-pub fn drive<'r, P, T, R, C, Reply, Error, F, const N: usize, const K: usize>(
+pub fn drive<'r, P, T, R, C, A, Reply, Error, F, const N: usize, const K: usize>(
     call: &'r mut Call<'_, P, N>,
     slots: [Slot<'r, F>; K],
-    driver: Driver<'r, T, R, C>,
+    driver: Driver<'r, T, R, C, A>,
     start: impl FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
 ) -> impl Future<Output = Result<Reply, CallFailure<Reply, Error>>>
 where
@@ -138,10 +156,12 @@ where
     T: Timer,
     R: RetryPolicy<Reply, Error>,
     C: Cancel,
+    A: AttemptTimeout,
     F: Future<Output = Result<Reply, Error>>,
 {
-    // Made before the future, which then holds it once: an `async fn` would keep its arguments beside it.
-    let mut run = Run { call, slots, attempts: [None; K], driver, start, armed: None, last: None, first_poll: true };
+    // `run` is made outside the future, which then holds it once. An `async fn` would hold its arguments in addition.
+    let mut run =
+        Run { call, slots, attempts: [None; K], driver, start, armed: Instant::NEVER, last: None, first_poll: true };
     async move {
         let max_backups = run.call.max_backups();
         if usize::from(max_backups) >= K {
@@ -152,7 +172,7 @@ where
     }
 }
 
-/// Where a host's servers are.
+/// The addresses of a host's servers.
 pub trait Addresses {
     /// What an attempt is sent to.
     type Address;
@@ -161,29 +181,31 @@ pub trait Addresses {
     fn address_of(&self, server: crate::id::ServerId) -> Option<Self::Address>;
 }
 
-struct Run<'r, 'o, P, T, R, C, Start, F, Reply, Error, const N: usize, const K: usize>
+struct Run<'r, 'o, P, T, R, C, A, Start, F, Reply, Error, const N: usize, const K: usize>
 where
     P: Deref<Target: Host>,
 {
     call: &'r mut Call<'o, P, N>,
     slots: [Slot<'r, F>; K],
-    /// Which attempt a slot holds.
+    /// The attempt that each slot holds.
     attempts: [Option<AttemptId>; K],
-    driver: Driver<'r, T, R, C>,
+    driver: Driver<'r, T, R, C, A>,
     start: Start,
-    /// What the timer is set to.
-    armed: Option<Instant>,
+    /// The instant that the timer is set to; [`Instant::NEVER`] if it is not set.
+    armed: Instant,
+    /// The last result of an attempt.
     last: Option<Result<Reply, Error>>,
     first_poll: bool,
 }
 
-impl<'r, P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize>
-    Run<'r, '_, P, T, R, C, S, F, Reply, Error, N, K>
+impl<'r, P, T, R, C, A, S, F, Reply, Error, const N: usize, const K: usize>
+    Run<'r, '_, P, T, R, C, A, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,
     R: RetryPolicy<Reply, Error>,
     C: Cancel,
+    A: AttemptTimeout,
     S: FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
     F: Future<Output = Result<Reply, Error>>,
 {
@@ -192,7 +214,7 @@ where
         cx: &mut Context<'_>,
         mut sleep: Pin<&mut Option<T::Sleep>>,
     ) -> Poll<Result<Reply, CallFailure<Reply, Error>>> {
-        // The call was made at an instant that serves the first poll.
+        // The first poll takes the call's start for the present, which saves a look at the clock.
         let mut now = None;
         if core::mem::take(&mut self.first_poll) {
             now = Some(self.call.report().started());
@@ -208,18 +230,19 @@ where
                 (Some(at), _) | (None, Some(at)) => at,
                 (None, None) => self.driver.timer.now(),
             };
+            self.time_out(at);
             let until = match self.step(at) {
                 Step::Done(result) => return Poll::Ready(result),
                 Step::Started => {
-                    // What has just been started is polled at the instant at which it was started.
+                    // The new attempts are polled at once, at the instant of their start.
                     now = Some(at);
                     continue;
                 }
                 Step::Wait(until) => until,
             };
-            let Some(until) = until else { return Poll::Pending };
-            if self.armed != Some(until) {
-                self.armed = Some(until);
+            let Some(until) = self.or_attempt_timeout(until) else { return Poll::Pending };
+            if self.armed != until {
+                self.armed = until;
                 match sleep.as_mut().as_pin_mut() {
                     Some(sleep) => self.driver.timer.reset(sleep, until),
                     None => sleep.set(Some(self.driver.timer.sleep_until(until))),
@@ -227,8 +250,9 @@ where
             }
             match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
                 Some(Poll::Ready(())) => {
-                    // A finished sleep is not polled again. One that keeps firing before its instant must not spin here.
-                    self.armed = None;
+                    // A finished sleep must not be polled again. If the timer fires early once more, the task asks for
+                    // another wake-up, so that it does not spin here.
+                    self.armed = Instant::NEVER;
                     if fired {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
@@ -240,7 +264,8 @@ where
         }
     }
 
-    /// Polls the attempts in flight by index until one decides the call; answers the instant if any had a result.
+    /// Polls the attempts in flight by index until one decides the call. Returns the present instant if any had a
+    /// result.
     fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
         let mut now = None;
         for attempt in self.call.report().ids() {
@@ -257,6 +282,40 @@ where
             self.call.handle(at, Input::Finished { attempt, judgement });
         }
         now
+    }
+
+    /// Ends the attempts whose time is up (L21), after results that are there and before the call's own timers (L14).
+    fn time_out(&mut self, now: Instant) {
+        let Some(limit) = self.driver.attempt_timeout.limit() else { return };
+        for attempt in self.call.report().ids() {
+            if self.call.report().end().is_some() {
+                return;
+            }
+            if self.started(attempt).is_none_or(|started| now.since(started) < limit) {
+                continue;
+            }
+            let Some((held, slot)) = self.slot(Some(attempt)) else { continue };
+            slot.set(None);
+            *held = None;
+            // The last failure is this one, of which the transport has nothing to tell.
+            self.last = None;
+            let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::AttemptTimeout));
+            self.call.handle(now, Input::Finished { attempt, judgement });
+        }
+    }
+
+    /// The earlier of `until` and the instant at which the next attempt's time is up.
+    fn or_attempt_timeout(&self, until: Option<Instant>) -> Option<Instant> {
+        let Some(limit) = self.driver.attempt_timeout.limit() else { return until };
+        let started = self.attempts.iter().flatten().filter_map(|attempt| self.started(*attempt));
+        let next = started.map(|started| started + limit).min();
+        until.into_iter().chain(next).min().filter(|at| *at < Instant::NEVER)
+    }
+
+    /// When an attempt was started.
+    fn started(&self, attempt: AttemptId) -> Option<Instant> {
+        let report = self.call.report();
+        Some(report.started() + report.attempts().get(attempt.index())?.started())
     }
 
     /// Does what the call asks for until it waits or ends, or until something was started, which is then to be polled.
@@ -278,7 +337,8 @@ where
         }
     }
 
-    /// Starts an attempt; if its server has gone since it was picked, the attempt has failed instead.
+    /// Starts an attempt; returns whether it did. If the server has left the list since it was picked, the attempt
+    /// fails as `ServerGone` instead.
     fn begin(&mut self, now: Instant, start: Start) -> bool {
         let Some(address) = self.call.host().address_of(start.server) else {
             let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::ServerGone)).never_left();
@@ -287,7 +347,8 @@ where
         };
         let attempt = start.attempt;
         let future = (self.start)(AttemptInfo::new(start, address, now, self.call.idempotent()));
-        // There is one: no more attempts are in flight than backups and one, which are fewer than slots.
+        // There is a free slot: at most `max_backups` + 1 attempts are in flight, and `drive` has checked that there
+        // are as many slots.
         if let Some((held, slot)) = self.slot(None) {
             *held = Some(attempt);
             slot.set(Some(future));
@@ -295,7 +356,7 @@ where
         true
     }
 
-    /// The slot that holds an attempt, or one that holds none.
+    /// The slot that holds `attempt`; for `None`, a free one.
     fn slot(&mut self, attempt: Option<AttemptId>) -> Option<(&mut Option<AttemptId>, &mut Slot<'r, F>)> {
         self.attempts.iter_mut().zip(&mut self.slots).find(|(held, _)| **held == attempt)
     }
@@ -308,16 +369,13 @@ where
     }
 }
 
-impl<P, T, R, C, S, F, Reply, Error, const N: usize, const K: usize> Drop
-    for Run<'_, '_, P, T, R, C, S, F, Reply, Error, N, K>
+impl<P, T, R, C, A, S, F, Reply, Error, const N: usize, const K: usize> Drop
+    for Run<'_, '_, P, T, R, C, A, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host>,
 {
     fn drop(&mut self) {
-        if self.call.report().end().is_none() {
-            // At the latest instant that the call has seen.
-            self.call.handle(Instant::ZERO, Input::Cancel);
-        }
+        self.call.cancel();
         // What is abandoned is dropped now, and not only when the lender drops its slots.
         for slot in &mut self.slots {
             slot.set(None);

@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod attempt_timeout;
+
 use core::cell::{Cell, RefCell};
 use core::future::{pending, ready};
 use core::pin::Pin;
@@ -29,7 +31,7 @@ struct Clock {
     reads: Cell<u32>,
     sleeps: Cell<u32>,
     resets: Cell<u32>,
-    /// Sleeps are over so many ms before their time.
+    /// How many ms before its time a sleep is over.
     early: Cell<u64>,
 }
 
@@ -130,17 +132,18 @@ struct Done<Reply> {
     report: Report<4>,
 }
 
-/// [`drive`], and what the call reports then.
-async fn driven<'r, H, R, C, Reply, F, const K: usize>(
+/// Runs [`drive`]; returns its result with the call's report.
+async fn driven<'r, H, R, C, A, Reply, F, const K: usize>(
     mut call: Call<'_, &H, 4>,
     slots: [Slot<'r, F>; K],
-    driver: Driver<'r, &'r Clock, R, C>,
+    driver: Driver<'r, &'r Clock, R, C, A>,
     start: impl FnMut(AttemptInfo<H::Address>) -> F,
 ) -> Done<Reply>
 where
     H: Host + Addresses,
     R: RetryPolicy<Reply, Failed>,
     C: Cancel,
+    A: AttemptTimeout,
     F: Future<Output = Result<Reply, Failed>>,
 {
     let result = drive(&mut call, slots, driver, start).await;
@@ -454,7 +457,7 @@ fn l6_three_in_flight_need_three_slots() {
     assert!(matches!(done.result, Err(CallFailure::Ended { end: End::Deadline, .. })));
 }
 
-/// A host whose servers have no address any more when the attempt is to start.
+/// A host that has lost the address of the first server when its attempt starts.
 struct Vanishing(Line, Cell<u32>);
 
 impl crate::call::Host for Vanishing {
@@ -516,7 +519,7 @@ fn r1_a_server_that_is_gone_when_its_attempt_starts_is_retried_elsewhere() {
     assert_eq!(done.report.attempts()[0].code(), ErrorKind::ServerGone.into());
 }
 
-/// A transport is borrowed, and so is what it sends (T3).
+/// A transport is borrowed, and so are the requests that it sends (T3).
 struct Echo;
 
 impl SendTransport for Echo {

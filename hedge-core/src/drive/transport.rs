@@ -1,4 +1,4 @@
-//! What the driver runs on: a transport for attempts and a timer for the time between.
+//! What the driver needs from outside: a [`Transport`] that sends attempts, and a [`Timer`].
 
 use core::future::Future;
 use core::pin::Pin;
@@ -9,7 +9,7 @@ use crate::outcome::Kind;
 use crate::policy::Idempotency;
 use crate::time::{Duration, Instant};
 
-/// What a transport is told about the attempt it is to make.
+/// What a transport is told about the attempt that it should make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct AttemptInfo<A> {
@@ -21,15 +21,15 @@ pub struct AttemptInfo<A> {
     pub server: ServerId,
     /// Where the server is.
     pub address: A,
-    /// What was left until the call's deadline when the attempt was started (L2); `None` without a deadline. The driver
-    /// keeps the deadline; this is for telling the server.
+    /// The time that was left until the call's deadline when the attempt started (L2); `None` without a deadline. The
+    /// driver enforces the deadline; this is what a transport may tell the server.
     pub remaining: Option<Duration>,
-    /// When the connection must stand: the transport enforces it. `None`: no limit.
+    /// When the connection must be established at the latest; the transport enforces it. `None`: no limit.
     pub connect_deadline: Option<Instant>,
     /// When it was started.
     pub started: Instant,
-    /// Whether the request may be sent twice, by the call, the transport and the channel (L15): what one connection has
-    /// lost, another may carry (C3).
+    /// Whether the request may be sent twice, as the call, the transport and the channel say (L15). If so, a request
+    /// that a broken connection has lost may be sent again on another one (C3).
     pub idempotent: bool,
 }
 
@@ -40,57 +40,48 @@ impl<A> AttemptInfo<A> {
     }
 }
 
-/// Sends one attempt of a call and answers its result.
-///
-/// A request is borrowed, never consumed (T3): one call may send it several times. Dropping the future abandons the
-/// attempt. For attempts that move between threads, implement [`SendTransport`] instead and get this one with it.
-pub trait Transport {
-    /// What an attempt is sent to.
-    type Address;
-    /// What is sent.
-    type Request: ?Sized;
-    /// What a server answers.
-    type Reply;
-    /// Why there is no answer.
-    type Error;
+/// The two traits of transports, which differ in whether their futures may move between threads.
+macro_rules! transport {
+    ($(#[$doc:meta])* $name:ident $(+ $send:ident)?) => {
+        $(#[$doc])*
+        pub trait $name {
+            /// What an attempt is sent to.
+            type Address;
+            /// What is sent.
+            type Request: ?Sized;
+            /// What a server answers.
+            type Reply;
+            /// Why there is no answer.
+            type Error;
 
-    /// Starts one attempt.
-    fn start(
-        &self,
-        request: &Self::Request,
-        attempt: AttemptInfo<Self::Address>,
-    ) -> impl Future<Output = Result<Self::Reply, Self::Error>>;
+            /// Starts one attempt.
+            fn start(
+                &self,
+                request: &Self::Request,
+                attempt: AttemptInfo<Self::Address>,
+            ) -> impl Future<Output = Result<Self::Reply, Self::Error>> $(+ $send)?;
 
-    /// Whether this request may be sent twice, where the transport can tell (L15): HTTP goes by the method.
-    fn idempotency(&self, request: &Self::Request) -> Idempotency {
-        let _ = request;
-        Idempotency::Unset
-    }
+            /// Whether this request may be sent twice, where the transport can tell (L15): HTTP goes by the method.
+            fn idempotency(&self, request: &Self::Request) -> Idempotency {
+                let _ = request;
+                Idempotency::Unset
+            }
+        }
+    };
 }
 
-/// A [`Transport`] whose attempts may move between threads.
-pub trait SendTransport {
-    /// What an attempt is sent to.
-    type Address;
-    /// What is sent.
-    type Request: ?Sized;
-    /// What a server answers.
-    type Reply;
-    /// Why there is no answer.
-    type Error;
+transport! {
+    /// Sends one attempt of a call and returns its result.
+    ///
+    /// A request is borrowed, never consumed (T3): one call may send it several times. Dropping the future abandons the
+    /// attempt. If attempts move between threads, implement [`SendTransport`] instead: every [`SendTransport`] is a
+    /// [`Transport`] too.
+    Transport
+}
 
-    /// Starts one attempt.
-    fn start(
-        &self,
-        request: &Self::Request,
-        attempt: AttemptInfo<Self::Address>,
-    ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send;
-
-    /// Whether this request may be sent twice, where the transport can tell (L15).
-    fn idempotency(&self, request: &Self::Request) -> Idempotency {
-        let _ = request;
-        Idempotency::Unset
-    }
+transport! {
+    /// A [`Transport`] whose attempts may move between threads.
+    SendTransport + Send
 }
 
 impl<S: SendTransport> Transport for S {
@@ -112,9 +103,9 @@ impl<S: SendTransport> Transport for S {
     }
 }
 
-/// A clock and a way to wait for it.
+/// A clock, and a way to wait until an instant of it.
 pub trait Timer {
-    /// Waits. May be late; one that is early is asked again.
+    /// A future that waits. It may be late. If it is early, the driver waits again.
     type Sleep: Future<Output = ()>;
 
     /// The time on this timer's clock; never goes back.

@@ -1,4 +1,4 @@
-//! Fields of files: what cannot be read is an error that names the field, its value, and what to write ([`fields`]).
+//! Reading the fields of files: an error names the field, its value, and what to write ([`fields`]).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -6,7 +6,8 @@ use core::marker::PhantomData;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Functions for `deserialize_with`: `name: how, field, type, what it must be`, where `how` is [`optional`] or [`required`].
+/// Makes functions for `deserialize_with` from `name: how, field, type, what it must be;`. `how` is [`optional`] or
+/// [`required`].
 macro_rules! fields {
     ($($name:ident: $how:ident, $field:expr, $type:ty, $wanted:expr;)*) => {$(
         pub(super) fn $name<'de, D: serde::Deserializer<'de>>(
@@ -18,7 +19,7 @@ macro_rules! fields {
 }
 pub(crate) use fields;
 
-/// Fields of which null says nothing.
+/// Fields in which null means the same as absence.
 pub(crate) mod optional {
     use super::{Deserialize, Deserializer, FromScalar, Place, Read};
 
@@ -62,7 +63,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// That a value is not what it must be.
+    /// The message that a value is not what it must be.
     pub(crate) fn refusal<'a>(self, value: &'a dyn fmt::Display) -> impl fmt::Display + use<'a> {
         struct Refusal<'a>(Place, &'a dyn fmt::Display);
 
@@ -77,7 +78,7 @@ impl Place {
     }
 }
 
-/// Answers of a visitor with a [`Place`] to everything that it does not want.
+/// Methods with which a visitor that has a [`Place`] refuses kinds of values.
 macro_rules! refuse {
     ($($visit:ident: $type:ty, $shown:expr;)*) => {$(
         fn $visit<E: serde::de::Error>(self, value: $type) -> Result<Self::Value, E> {
@@ -126,7 +127,7 @@ pub(crate) const RETRY_TARGETS: &str = "\"another\" or \"same\"";
 pub(crate) const EARLY_FAILURES: &str = "\"start_next\" or \"wait\"";
 pub(crate) const IDEMPOTENCIES: &str = "\"unset\", \"idempotent\" or \"not_idempotent\"";
 
-/// A value that is no map and no list.
+/// A value that is neither a map nor a list.
 pub(crate) enum Scalar<'a> {
     Bool(bool),
     Integer(i128),
@@ -145,18 +146,18 @@ impl fmt::Display for Scalar<'_> {
     }
 }
 
-/// What a field can hold.
+/// A type that a field can hold.
 pub(crate) trait FromScalar: Sized {
-    /// The value, if it is one.
+    /// The value, if the scalar is a valid one.
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self>;
 
-    /// What else there is to say of a value that is none: nothing, or `; write …`.
+    /// A hint for a scalar that is not valid: nothing, or `; write …`.
     fn hint(_: &Scalar<'_>, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
     }
 }
 
-/// Reads a field's value; `None` is null.
+/// Reads a field's value; null reads as `None`.
 struct Read<T> {
     place: Place,
     of: PhantomData<T>,
@@ -253,7 +254,7 @@ macro_rules! integers {
 
 integers! { u8 u32 i32 }
 
-/// What is said of a number in quotes.
+/// The hint for a number in quotes.
 fn without_quotes<T: core::str::FromStr>(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match scalar {
         Scalar::Text(value) if value.parse::<T>().is_ok() => write!(f, "; write {value} without quotes"),
@@ -290,7 +291,7 @@ impl FromScalar for f64 {
     }
 }
 
-/// Enums without content, by their names.
+/// Reads enums without content by their names.
 macro_rules! names {
     ($($type:ty)*) => {$(
         impl $crate::field::named::FromScalar for $type {

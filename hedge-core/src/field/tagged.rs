@@ -1,6 +1,7 @@
-//! Enums in files: a map with one key, which is the variant, in any format that describes itself ([`read`]).
+//! Enums in files: a map with one key, which is the variant, in any self-describing format ([`read`]).
 //!
-//! Asked for an enum, formats such as YAML want a tag where people write a map, and others let a second key pass.
+//! serde's own way of reading enums does not do: formats such as YAML then want a tag where people write a map, and others
+//! accept a second key.
 
 use core::convert::Infallible;
 use core::fmt;
@@ -15,8 +16,8 @@ use super::named::{Place, refuse};
 
 /// Reads an enum as serde derives it, from a map with one key, or from text if the variant has no content.
 ///
-/// Errors name the `field` and say what is `wanted`. A tag, where a format has them, is read too. Formats that nobody reads are asked for an
-/// enum.
+/// Errors name the `field` and say what is `wanted`. In formats that have tags, a tag is read too. Binary formats are read
+/// by serde's own way.
 pub(crate) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
     field: &'static str,
@@ -65,7 +66,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrMap<T> {
     }
 }
 
-/// A map that has been found in a field: what is no enum sees it as it is.
+/// A map that has been found in a field. An enum sees its one key as the variant; any other type sees the map as it is.
 pub(crate) struct Map<A> {
     pub(crate) map: A,
     pub(crate) field: &'static str,
@@ -99,7 +100,7 @@ struct OneKey<A> {
     map: A,
     field: &'static str,
     variants: &'static [&'static str],
-    /// Which it is, once it is read.
+    /// The variant, once its key is read.
     variant: &'static str,
 }
 
@@ -144,7 +145,7 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for OneKey<A> {
     }
 }
 
-/// The names of the variants, of which one is to be written.
+/// The names of the variants. A file must have one of them.
 #[derive(Clone, Copy)]
 struct OneOf(&'static [&'static str]);
 
@@ -186,7 +187,7 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Where another key could be, none may be.
+/// Refuses a second key.
 struct AnotherKey(&'static str, OneOf);
 
 impl<'de> DeserializeSeed<'de> for AnotherKey {
@@ -210,7 +211,7 @@ impl Visitor<'_> for AnotherKey {
     }
 }
 
-/// What a variant with fields holds: a map, and no list of its fields in order.
+/// Reads the content of a variant with fields: it must be a map, and not a list of the fields in order.
 struct Fields<V> {
     visitor: V,
     field: &'static str,
@@ -221,7 +222,7 @@ impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Fields<V> {
     type Value = V::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        // Asked for a map, YAML takes null for one without fields.
+        // If it were asked for a map, YAML would accept null as an empty one.
         deserializer.deserialize_any(self)
     }
 }

@@ -18,14 +18,14 @@ pub enum Outcome {
         /// From the attempt's start to its end.
         latency: Duration,
     },
-    /// It did not, or not well.
+    /// The server did not answer, or its answer was a failure.
     Failure {
         /// From the attempt's start to its end.
         latency: Duration,
     },
-    /// Neither: abandoned (L13), failed at this client or by its caller's fault (S7), or refused because the server is over its limit. Such a refusal comes at once and often
-    /// from the whole cluster: as a success it would spoil the mean, as a failure it would take servers from a cluster that
-    /// has too few.
+    /// Neither: the attempt was abandoned (L13), it failed at this client or by its caller's fault (S7), or the server
+    /// refused it because it is over its limit. Such a refusal comes at once, and often from the whole cluster. As a
+    /// success it would distort the mean latency; as a failure it would isolate servers of a cluster that has too few.
     Uncounted {
         /// From the attempt's start to its end.
         age: Duration,
@@ -33,7 +33,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What an attempt's feedback and its code are for a breaker.
+    /// What an attempt's feedback and code mean for a breaker.
     #[must_use]
     pub fn new(feedback: Feedback, code: Code) -> Self {
         match feedback {
@@ -64,17 +64,23 @@ pub enum Change {
     Returned,
 }
 
-/// A rule by which servers that fail are isolated; one a channel, with a [`State`](Self::State) a server.
+/// A rule that isolates servers which fail, as a circuit breaker state machine. A channel has one, with a
+/// [`State`](Self::State) for each server. The rule is told of the start and the end of every attempt. It has three
+/// states for a server:
 ///
-/// Told of every attempt's start and end. While a server is isolated nothing should be sent to it; when that is over one
-/// attempt (or as many as [`IsolationOptions::probes`] says) is let through as a probe. Its success closes the breaker, its
-/// failure isolates for twice as long, and if it is abandoned the next attempt is the probe. A probe that nothing is heard
-/// of for the longest isolation no longer counts. Attempts that began before the probing decide nothing; what is sent to an
-/// isolated server all the same (`FailTry`) decides nothing during the isolation, and probes after it.
+/// - Closed: the server takes calls, and its failures are counted.
+/// - Open: the server is isolated, and nothing should be sent to it. An attempt that is sent all the same (`FailTry`)
+///   decides nothing.
+/// - Half-open: the isolation is over, and one attempt (or as many as [`IsolationOptions::probes`] says) is let through
+///   as a probe. Its success closes the breaker, and its failure isolates the server for twice as long. If it is
+///   abandoned, the next attempt is the probe. A probe no longer counts when nothing was heard of it for the longest
+///   isolation. Attempts that began before the probing decide nothing. An attempt that is sent all the same is a probe
+///   too.
 ///
-/// All through `&self` and atomics of 32 bits: threads and interrupts may share it, none waits for another.
+/// All methods take `&self` and use atomics of 32 bits: threads and interrupts may share a breaker, and none waits for
+/// another.
 ///
-/// Whoever implements it gives the first four; the rest follows.
+/// An implementation provides the first four methods; the others have defaults.
 ///
 /// ```
 /// use hedge_core::health::{Breaker, Change, ConsecutiveFailures, FailureOptions, FailureState, Outcome};
@@ -99,39 +105,40 @@ pub trait Breaker {
     /// What is known of a server.
     type State: Default + fmt::Debug;
 
-    /// For how long it isolates: valid options.
+    /// For how long it isolates. The options must be valid.
     fn isolation(&self) -> &IsolationOptions;
 
-    /// The part of a server's state that says whether it is isolated; `None` of a breaker that never isolates.
+    /// The part of a server's state that says whether it is isolated; `None` for a breaker that never isolates.
     fn gate<'s>(&self, state: &'s Self::State) -> Option<&'s Gate>;
 
-    /// Counts an attempt at a server that is not isolated; whether the server is still healthy. Of a success the answer is
-    /// not looked at.
+    /// Counts an attempt at a server that is not isolated. Returns whether the server is still healthy; the answer to a
+    /// success is ignored.
     fn count(&self, state: &Self::State, failed: bool, latency: Duration) -> bool;
 
-    /// Forgets the failures: the server returns.
+    /// Forgets the failures, since the server returns.
     fn reset(&self, state: &Self::State);
 
-    /// How attempts are let in as servers come back after all were down (H3); `None`: all of them.
+    /// How attempts are let in while servers come back after all were down (H3); `None` lets all of them in.
     fn recovery(&self) -> Option<&RecoveryPolicy> {
         None
     }
 
-    /// Whether an attempt may be sent. A load; two while isolated.
+    /// Whether an attempt may be sent. Cost: one load, or two while the server is isolated.
     #[inline]
     fn usable(&self, state: &Self::State, now: Instant) -> bool {
         self.gate(state).is_none_or(|gate| gate.usable(self.isolation(), now))
     }
 
-    /// An attempt is sent. False, with nothing changed, if the server is isolated, as when another attempt has become the
-    /// probe since the look, and `insist` is false. Every attempt that is told of here, `insist` or not, must be told of to
-    /// [`finished`](Self::finished) too.
+    /// Records that an attempt is sent. Returns false and changes nothing if `insist` is false and the server is
+    /// isolated, for example because another attempt has become the probe since the look. The end of every attempt that
+    /// was let through must be told to [`finished`](Self::finished).
     fn started(&self, state: &Self::State, now: Instant, insist: bool) -> bool {
         self.gate(state).is_none_or(|gate| gate.started(self.isolation(), now, insist))
     }
 
-    /// An attempt is over. `may_isolate` is asked, by one caller at a time, before a server that was not isolated is (H4,
-    /// [`Health`](super::Health) asks its [`IsolationLimit`](super::IsolationLimit)); if it refuses, it is asked again at the next failure.
+    /// Records that an attempt is over. Before a closed breaker opens, `may_isolate` is asked, by one caller at a time;
+    /// [`Health`](super::Health) asks its [`IsolationLimit`](super::IsolationLimit) there (H4). If it refuses, it is
+    /// asked again at the next failure.
     fn finished(
         &self,
         state: &Self::State,
@@ -143,23 +150,24 @@ pub trait Breaker {
         self.gate(state)?.finished(self.isolation(), now, outcome, count, may_isolate, || self.reset(state))
     }
 
-    /// Whether the server is isolated, or being probed: whether it counts against H4.
+    /// Whether the server is isolated or being probed. Such a server counts against the limit of isolated servers (H4).
     fn is_isolated(&self, state: &Self::State) -> bool {
         self.gate(state).is_some_and(Gate::is_isolated)
     }
 
-    /// When an isolation that goes on will be over.
+    /// When the isolation will end, if the server is isolated now.
     fn isolated_until(&self, state: &Self::State, now: Instant) -> Option<Instant> {
         self.gate(state)?.isolated_until(self.isolation(), now)
     }
 
-    /// Ends an isolation early: too few servers are left (H4). False if there is none, or if it is ending anyway.
+    /// Ends an isolation early, because too few servers are left (H4). Returns false if there is none, or if another
+    /// thread is just changing it.
     fn lift(&self, state: &Self::State, now: Instant) -> bool {
         self.gate(state).is_some_and(|gate| gate.lift(now, || self.reset(state)))
     }
 }
 
-/// No breaker: failures isolate nothing, and nothing is kept of a server.
+/// No breaker: failures never isolate a server, and a server has no state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NoBreaker;
 
@@ -181,7 +189,7 @@ impl Breaker for NoBreaker {
     fn reset(&self, (): &()) {}
 }
 
-/// A breaker, and a careful return after all servers were down (H3) if there are options for one.
+/// A breaker with a careful return after all servers were down (H3), if there are options for one.
 #[derive(Debug)]
 pub struct Recovering<K> {
     breaker: K,
@@ -189,7 +197,7 @@ pub struct Recovering<K> {
 }
 
 impl<K> Recovering<K> {
-    /// A breaker with it.
+    /// `breaker`, with a careful return if there are `options` for one.
     ///
     /// # Errors
     /// The first option that is out of its range.
@@ -232,9 +240,9 @@ impl<K: Breaker> Breaker for Recovering<K> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BreakerOptions {
-    /// brpc's.
+    /// [`CircuitBreaker`]: brpc's.
     Circuit(CircuitOptions),
-    /// So many failures in a row.
+    /// [`ConsecutiveFailures`]: a number of failures in a row.
     ConsecutiveFailures(FailureOptions),
 }
 
@@ -255,11 +263,11 @@ impl BreakerOptions {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum AnyBreaker {
-    /// None: nothing is isolated.
+    /// No breaker: no server is isolated.
     None,
-    /// brpc's.
+    /// [`CircuitBreaker`]: brpc's.
     Circuit(CircuitBreaker),
-    /// So many failures in a row.
+    /// [`ConsecutiveFailures`]: a number of failures in a row.
     ConsecutiveFailures(ConsecutiveFailures),
 }
 

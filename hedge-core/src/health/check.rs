@@ -4,7 +4,7 @@ use super::{HOUR, HealthError};
 use crate::random::Seeds;
 use crate::time::{Duration, Instant};
 
-/// 0.8 of an interval, in 65536ths, and how much more it may be.
+/// An interval's factor, in 65536ths: at least 0.8, and up to 0.4 more.
 const SHORTEST: u32 = 52_429;
 const SPREAD: u32 = 26_215;
 
@@ -13,10 +13,11 @@ const SPREAD: u32 = 26_215;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CheckOptions {
-    /// From the break, or the end of a check, to the next check, in [10 ms, 1 h], times a uniform factor in 0.8 to 1.2.
-    /// Default 3 s, brpc's.
+    /// The time from the break, or from the end of a failed check, to the next check, in [10 ms, 1 h]. It is multiplied
+    /// by a uniform factor in 0.8 to 1.2. Default 3 s, brpc's.
     pub interval: Duration,
-    /// How long connecting may take, and how long the application's check, in [1 ms, 1 h]. Default 500 ms, brpc's.
+    /// The longest time for connecting, and the longest for the application's check, in [1 ms, 1 h]. Default 500 ms,
+    /// brpc's.
     pub timeout: Duration,
     /// Whether the application's own check must pass too. Default false.
     pub application: bool,
@@ -49,45 +50,45 @@ const fn check_interval(interval: Duration) -> Result<(), HealthError> {
     HealthError::span("interval", interval, Duration::from_millis(10), HOUR, "[10 ms, 1 h]")
 }
 
-/// One step of a check, connecting or asking: what is told of any other is dropped.
+/// One step of a check: connecting, or asking the application. Results of any other step are dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CheckId(u16);
 
-/// What is to be done next.
+/// What the driver has to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CheckAction {
-    /// Tell what selects servers: [`Channel::set_broken`](crate::channel::Channel::set_broken).
+    /// Tell the code that selects servers: [`Channel::set_broken`](crate::channel::Channel::set_broken).
     Publish {
         /// Whether the server takes calls.
         usable: bool,
     },
-    /// Connect to the server, and say whether it worked.
+    /// Connect to the server, and hand in whether it worked.
     Connect {
         /// Which step it is.
         check: CheckId,
-        /// From then on it has failed.
+        /// The step has failed if there is no result by then.
         until: Instant,
     },
-    /// Run the application's check, and say whether it passed.
+    /// Run the application's check, and hand in whether it passed.
     Ask {
         /// Which step it is.
         check: CheckId,
-        /// From then on it has failed.
+        /// The step has failed if there is no result by then.
         until: Instant,
     },
-    /// Nobody waits for this step any more.
+    /// The result of this step is no longer needed.
     Abandon {
         /// Which step it is.
         check: CheckId,
     },
-    /// Nothing until then, or until something happens.
+    /// There is nothing to do until then, or until something happens.
     Wait {
         /// `None`: until something happens.
         until: Option<Instant>,
     },
-    /// The server is gone; nothing will ever be done again.
+    /// The server is gone: the checker will never ask for anything again.
     Done,
 }
 
@@ -107,8 +108,8 @@ pub enum CheckInput {
         /// Which.
         check: CheckId,
     },
-    /// Check at once, and not only when the interval is over: another server has come back (H5). A check that is under way
-    /// goes on.
+    /// Check at once, without waiting for the end of the interval: another server has come back (H5). A check that is
+    /// under way goes on.
     Now,
     /// The server was removed from the list.
     Removed,
@@ -117,12 +118,13 @@ pub enum CheckInput {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Healthy,
-    /// Broken, from `at` on.
+    /// Broken, since `at`; waits for the next check.
     Waiting,
-    /// To be begun, or since `at`.
+    /// The connection of a check is due, or under way since `at`.
     Connecting {
         begun: bool,
     },
+    /// The application's check is due, or under way since `at`.
     Asking {
         begun: bool,
     },
@@ -131,18 +133,19 @@ enum State {
 
 /// The checks of one server (H1).
 ///
-/// A server begins as usable. When its connection breaks it is published as unusable; an interval later it is connected to,
-/// then asked if the application has a check; when all passed it is published as usable, and else it all begins again an
-/// interval after the failure. Each interval has its own factor, uniform in 0.8 to 1.2: clients that saw the same break are
-/// spread over 1.2 s at the first check already, and further at each.
+/// A server begins as usable. When its connection breaks, it is published as unusable. An interval later, the checker
+/// connects to it, and then runs the application's check if there is one. If all passed, the server is published as
+/// usable; otherwise the next check begins an interval after the failure. Each interval has its own factor, uniform in
+/// 0.8 to 1.2. So clients that saw the same break are spread over 1.2 s at the first check already, and further at
+/// each.
 ///
 /// # The contract
 ///
-/// As a [`Call`](crate::call::Call)'s: whoever drives calls [`poll`](Self::poll) until it answers
-/// [`Wait`](CheckAction::Wait), then waits, and comes back when the time given has come or something happened, which it first
-/// hands to [`handle`](Self::handle). `now` never goes back. A result that is handed in before a poll saw the step's end
-/// counts; what is told of a step that is over, or again of what is known, changes nothing. A poll does a constant amount of
-/// work. 56 bytes.
+/// It is that of a [`Call`](crate::call::Call). The driver calls [`poll`](Self::poll) until it answers
+/// [`Wait`](CheckAction::Wait). Then it waits until the given instant, or until something happens, which it hands to
+/// [`handle`](Self::handle). Then it polls again. `now` never goes back. A result that is handed in before a poll saw
+/// the step's end counts. Results of a step that is over, and repeated news, change nothing. A poll does a constant
+/// amount of work. 56 bytes.
 ///
 /// ```
 /// use hedge_core::health::{CheckAction, CheckInput, CheckOptions, Checker};
@@ -163,16 +166,16 @@ enum State {
 pub struct Checker {
     rng: fastrand::Rng,
     options: CheckOptions,
-    /// When the state began, or its step.
+    /// When the present state, or its step, began.
     at: Instant,
     /// The interval's factor, in 65536ths.
     factor: u32,
     /// The latest step.
     check: CheckId,
     state: State,
-    /// The latest step is to be abandoned.
+    /// Whether the latest step is to be abandoned.
     abandon: bool,
-    /// What was published last.
+    /// Whether the server was last published as usable.
     published: bool,
 }
 
@@ -201,10 +204,10 @@ impl Checker {
         self.state == State::Healthy
     }
 
-    /// Changes the interval. The one that is running is as if it had always been so; poll again.
+    /// Changes the interval. It applies to the running interval too, from its start; poll again.
     ///
     /// # Errors
-    /// An interval out of its range, with nothing changed.
+    /// The interval is out of its range; nothing has changed.
     pub fn set_interval(&mut self, interval: Duration) -> Result<(), HealthError> {
         check_interval(interval)?;
         self.options.interval = interval;
@@ -231,8 +234,9 @@ impl Checker {
         }
     }
 
-    /// What is to be done now.
+    /// What the driver has to do now. Call it until it answers `Wait` or `Done`.
     pub fn poll(&mut self, now: Instant) -> CheckAction {
+        // A step without a result in time has failed.
         if self.runs(self.check) && self.step_ends() <= now {
             self.abandon = true;
             self.wait(now);
@@ -286,7 +290,7 @@ impl Checker {
     }
 
     fn next_check(&self) -> Instant {
-        // An hour is 32 bits of microseconds, and a factor 17.
+        // No overflow: an hour takes 32 bits of microseconds, and a factor 17.
         let scaled = self.options.interval.as_micros().saturating_mul(self.factor.into()) >> 16;
         self.at + Duration::from_micros(scaled)
     }

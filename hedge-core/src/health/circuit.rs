@@ -12,9 +12,9 @@ pub use super::window::WindowOptions;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CircuitOptions {
-    /// The window that sees much trouble soon. Default 1500 calls and 10 %.
+    /// The short window, which soon detects many failures. Default 1500 calls and 10 %.
     pub short: WindowOptions,
-    /// The window that sees a little trouble that lasts. Default 3000 calls and 5 %.
+    /// The long window, which detects fewer failures that go on. Default 3000 calls and 5 %.
     pub long: WindowOptions,
     /// For how long it isolates.
     pub isolation: IsolationOptions,
@@ -53,16 +53,17 @@ impl Default for CircuitOptions {
 
 /// Isolates a server whose failures cost too much of its time, as brpc's `CircuitBreaker` does.
 ///
-/// Two windows each keep a moving mean of the successes' latency and a decaying sum of what failures cost: a failure its
-/// latency, but no more than twice the mean; a success takes the share 1 - 0.02^(1 / size) of the sum away. A window is
-/// unhealthy when the sum is above 1.02 × mean × size × percent; until it has seen `size` calls, when a call fails after
-/// size × percent have. The long window is asked first, the short one if the long is healthy. When a server returns, costs
-/// are forgotten, and a window that was not full begins anew.
+/// Each of two windows keeps a moving mean of the successes' latency, and a decaying sum of what failures cost. A
+/// failure adds its latency to the sum, but at most twice the mean. A success takes the share 1 - 0.02^(1 / size) of
+/// the sum away. A window is unhealthy when the sum is above 1.02 × mean × size × percent. Until it has seen `size`
+/// calls, it counts failures instead, and is unhealthy when a call fails after size × percent have failed. The short
+/// window is asked only if the long one is healthy. When a server returns, costs are forgotten, and a window that was
+/// not full begins anew.
 ///
-/// What differs from brpc: the server is probed instead of checked and trusted (*better*: a server that accepts connections
-/// and fails calls is back in isolation after one call instead of some hundred), feedback from before the probing decides
-/// nothing, and a latency above what keeps the sum in 32 bits counts as that: 28 s with the default windows, 4 s with the
-/// largest.
+/// It differs from brpc in three things. The server is probed instead of checked and trusted (*better*: a server that
+/// accepts connections and fails calls is back in isolation after one call instead of some hundred). Feedback from
+/// before the probing decides nothing. Latencies are capped so that the sum fits in 32 bits: at 28 s with the default
+/// windows, at 4 s with the largest.
 ///
 /// Cost: a success is three loads and a compare-and-swap a window, once it is full and nothing has failed lately; otherwise a
 /// feedback is up to three compare-and-swaps a window. No division, no floating point. 32 bytes a server, 80 a channel.
@@ -70,7 +71,7 @@ impl Default for CircuitOptions {
 pub struct CircuitBreaker {
     long: Window,
     short: Window,
-    /// No latency counts as longer.
+    /// The longest latency that is counted, in microseconds.
     longest: u32,
     isolation: IsolationOptions,
 }

@@ -1,10 +1,10 @@
-//! What is wrong with the options of a part.
+//! Why options of this module are refused: [`HealthError`].
 
 use core::fmt;
 
 use crate::time::Duration;
 
-/// An option that cannot be as it is.
+/// An option that is out of its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -1,17 +1,17 @@
-//! The health of a channel's servers, as whoever selects servers sees it: [`Health`].
+//! The health of a channel's servers, for the code that selects servers: [`Health`].
 
 use super::{Breaker, Change, HealthError, IsolationLimit, NoBreaker, Outcome, units, units_of};
 use crate::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::outcome::{Feedback, Finished};
 use crate::time::{Duration, Instant};
 
-/// While every server is isolated by broken connections, one call in so long is let through (H5).
+/// While every server is broken, one call is let through in each span of this length (H5).
 const LAST_RESORT: u32 = units_of(Duration::from_millis(100));
 
-/// What a channel knows of the health of all its servers; of each it has a [`ServerHealth`].
+/// The health of all servers of a channel; each server has a [`ServerHealth`].
 ///
-/// Cost of a server that is well: a load to look, and one with a breaker; what the breaker counts of an attempt. Isolating
-/// looks at every server, and so does a call while a recovery is under way.
+/// Cost for a healthy server: one load for a look, two with a breaker, and what the breaker does to count an attempt.
+/// Isolating a server looks at all servers, and so does each call during a recovery.
 #[derive(Debug)]
 pub struct Health<K> {
     breaker: K,
@@ -25,22 +25,22 @@ pub struct Health<K> {
 /// What is known of the health of one server.
 #[derive(Debug)]
 pub struct ServerHealth<K: Breaker> {
-    /// 0: it takes calls, as far as its breaker lets it. Bit 0: it was withdrawn by hand. The other bits: since when its
-    /// connection is broken, from [`since`].
+    /// 0: the server takes calls, if its breaker lets it. Bit 0: it was withdrawn by hand. Bits 1 to 31: since when its
+    /// connection has been broken, as [`since`] gives it; 0 if it is not broken.
     out: AtomicU32,
     state: K::State,
 }
 
 const WITHDRAWN: u32 = 1;
 
-/// An instant in 31 bits, moved up by one: [`units`] modulo 2^31, never 0.
+/// An instant in bits 1 to 31: [`units`] modulo 2^31, but never 0.
 const fn since(now: Instant) -> u32 {
     let units = units(now) << 1;
     if units == 0 { 2 } else { units }
 }
 
 impl<K: Breaker> ServerHealth<K> {
-    /// That of a server that has just come: it takes calls.
+    /// The health of a new server: it takes calls.
     #[must_use]
     pub fn new() -> Self {
         Self { out: AtomicU32::new(0), state: K::State::default() }
@@ -63,12 +63,6 @@ impl<K: Breaker> ServerHealth<K> {
 
     fn out(&self) -> u32 {
         self.out.load(Ordering::Relaxed)
-    }
-
-    /// For how long it has been broken, in units of 2.048 ms; `None` if it is not, or was withdrawn.
-    fn broken_for(&self, now: Instant) -> Option<u32> {
-        let out = self.out();
-        (out != 0 && out & WITHDRAWN == 0).then(|| since(now).wrapping_sub(out) >> 1)
     }
 }
 
@@ -93,10 +87,10 @@ impl<K> Health<K> {
 }
 
 impl<K: Breaker> Health<K> {
-    /// Servers under a breaker, of which some stay whatever it says.
+    /// Health with a breaker, and a limit on how many servers it may isolate (H4).
     ///
     /// # Errors
-    /// A limit out of its range.
+    /// The limit is out of its range.
     pub fn new(breaker: K, limit: IsolationLimit) -> Result<Self, HealthError> {
         limit.validate().map(|()| Self::with(breaker, limit))
     }
@@ -117,7 +111,7 @@ impl<K: Breaker> Health<K> {
         self.breaker.isolated_until(&server.state, now)
     }
 
-    /// An attempt is sent; as [`Breaker::started`]. What is sent to a broken server all the same is not refused.
+    /// Records that an attempt is sent, as [`Breaker::started`] does. An attempt at a broken server is never refused.
     pub fn started(&self, server: &ServerHealth<K>, now: Instant, insist: bool) -> bool {
         self.breaker.started(&server.state, now, insist || server.is_broken())
     }
@@ -128,9 +122,9 @@ impl<K: Breaker> Health<K> {
         self.breaker.finished(&server.state, now, Outcome::Uncounted { age }, || false);
     }
 
-    /// An attempt is over. `servers` are all of the channel's, this one included. The success of one that was sent to a
-    /// broken server after it broke brings that server back (H5); the checks of the others may then be hurried
-    /// ([`CheckInput::Now`](super::CheckInput::Now)).
+    /// Records that an attempt is over. `servers` are all servers of the channel, this one included. If the attempt was
+    /// sent to a broken server after the break, its success brings that server back (H5). The checks of the others may
+    /// then be hurried ([`CheckInput::Now`](super::CheckInput::Now)).
     pub fn finished<'s, I>(
         &self,
         server: &ServerHealth<K>,
@@ -144,7 +138,8 @@ impl<K: Breaker> Health<K> {
         let outcome = Outcome::new(attempt.feedback, attempt.code);
         let mut asked = false;
         let change = self.breaker.finished(&server.state, attempt.now, outcome, || {
-            // Two that count at once would each see room for one more. Who comes second asks again at the next failure.
+            // Two threads that count at once would each see room for one more. The second one asks again at the next
+            // failure.
             if self.isolating.swap(true, Ordering::Acquire) {
                 return false;
             }
@@ -173,20 +168,21 @@ impl<K: Breaker> Health<K> {
         }
         let out = server.out();
         let broken = out & !WITHDRAWN;
-        // What was sent before the break says nothing of the time after it.
+        // An attempt that was sent before the break says nothing about the time after it. The difference is modulo
+        // 2^31: less than half of that is after.
         let after = since(attempt.sent.at).wrapping_sub(broken) >> 1 < 1 << 30;
         let back = out & WITHDRAWN;
         broken != 0 && after && server.out.compare_exchange(out, back, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// A server's connection broke, or stands again. `servers` are all of the channel's.
+    /// Records that a server's connection broke, or that it works again. `servers` are all servers of the channel.
     pub fn set_broken<'s, I>(&self, server: &ServerHealth<K>, broken: bool, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
         let before = server.out.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |out| {
-            // One that is broken already stays so since then.
+            // A server that is broken already keeps the instant of its break.
             let since = if out & !WITHDRAWN == 0 { since(now) } else { out & !WITHDRAWN };
             Some(out & WITHDRAWN | if broken { since } else { 0 })
         });
@@ -196,8 +192,8 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// A server was withdrawn by hand, or let in again. No call is let through to it as a last resort. `servers` are all of
-    /// the channel's.
+    /// Withdraws a server by hand, or lets it in again. A withdrawn server is no last resort. `servers` are all servers
+    /// of the channel.
     pub fn set_withdrawn<'s, I>(&self, server: &ServerHealth<K>, withdrawn: bool, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
@@ -210,9 +206,10 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// Where a call goes although no server is usable (H5): while every server that was not withdrawn is broken, one call
-    /// in 100 ms is let through to the one that has been broken for longest, the first 100 ms after the last break. `servers`
-    /// are all of the channel's, each with what is answered of it. Once answered, the next 100 ms have begun.
+    /// The server for a call although no server is usable (H5). While every server that was not withdrawn is broken,
+    /// one call every 100 ms is let through to the one that has been broken for longest; the first 100 ms begin at the
+    /// last break. `servers` are all servers of the channel, each with the value to return for it. An answer begins the
+    /// next 100 ms.
     #[cold]
     pub fn last_resort<'s, T>(&self, now: Instant, servers: impl Iterator<Item = (T, &'s ServerHealth<K>)>) -> Option<T>
     where
@@ -223,8 +220,16 @@ impl<K: Breaker> Health<K> {
             return None;
         }
         let mut longest = None;
-        for (it, server) in servers.filter(|(_, server)| !server.is_withdrawn()) {
-            let broken_for = server.broken_for(now)?;
+        for (it, server) in servers {
+            let out = server.out();
+            if out & WITHDRAWN != 0 {
+                continue;
+            }
+            // A server that is not broken is isolated by its breaker, which lets a probe through itself.
+            if out == 0 {
+                return None;
+            }
+            let broken_for = since(now).wrapping_sub(out) >> 1;
             if longest.as_ref().is_none_or(|(most, _)| broken_for > *most) {
                 longest = Some((broken_for, it));
             }
@@ -234,13 +239,13 @@ impl<K: Breaker> Health<K> {
         self.last_resort.compare_exchange(last, next, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| it)
     }
 
-    /// Servers have gone or broken: lifts isolations that are too many by now (H4).
+    /// Lifts isolations that exceed the limit, after servers have gone or broken (H4).
     pub fn changed<'s, I>(&self, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
-        // Of two who isolate and break at once, one at least sees what both have done.
+        // If one thread isolates a server while another marks one as broken, at least one of the two sees both changes.
         fence(Ordering::SeqCst);
         let (whole, isolated) = self.count(servers());
         let mut excess = isolated.saturating_sub(self.limit.most(whole));
@@ -269,7 +274,7 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// No server was usable.
+    /// Records that no server was usable.
     pub fn all_down(&self, now: Instant) {
         if let Some(recovery) = self.breaker.recovery() {
             recovery.all_down(now);
@@ -336,7 +341,7 @@ mod tests {
         }
         assert_eq!(usable(&health, &servers, now), 2);
         assert!(!health.usable(&servers[0], now) && !health.usable(&servers[1], now));
-        // Of the two that are left one breaks: of three whole ones one may be isolated.
+        // One of the two that are left breaks: of three servers that are not broken, one may be isolated.
         health.set_broken(&servers[3], true, now, || servers.iter());
         assert_eq!(usable(&health, &servers, now), 2);
         assert!(health.usable(&servers[0], now), "lifted");

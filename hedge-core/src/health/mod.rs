@@ -1,21 +1,24 @@
-//! Which servers take calls: checks of those whose connections broke, circuit breakers, and a careful return (H1 to H5).
+//! Which servers take calls: checks of servers whose connection broke, circuit breakers, and a careful return after an
+//! outage (H1 to H5).
 //!
-//! Decisions only, as everywhere in this crate: each is told the time and what happened, and answers what to do.
+//! These parts only decide, as everywhere in this crate: each is told the time and what happened, and answers what to
+//! do.
 //!
 //! | part | per | says |
 //! |---|---|---|
-//! | [`Checker`] | server | when to check one whose connection broke, and when it is back (H1) |
-//! | [`Breaker`] | channel, with a small state a server | whether a server fails too much, for how long it is left alone, and which attempt probes it (H2) |
+//! | [`Checker`] | server | when to check the server after its connection broke, and when it is back (H1) |
+//! | [`Breaker`] | channel, with a small state a server | whether a server fails too much, for how long it is isolated, and which attempt probes it (H2) |
 //! | [`RecoveryPolicy`] | channel | whether a call is let in while servers come back after all were down (H3) |
-//! | [`IsolationLimit`] | channel | how many servers breakers may take away (H4) |
-//! | [`Health`] | channel, with a [`ServerHealth`] a server | all of it together, for whoever selects servers |
+//! | [`IsolationLimit`] | channel | how many servers breakers may isolate (H4) |
+//! | [`Health`] | channel, with a [`ServerHealth`] a server | all of these together, for the code that selects servers |
 //!
-//! A server takes calls if its checker has not published that it does not, and its breaker says that it is usable. The two
-//! are kept apart: a broken connection isolates whatever the others do, a breaker never takes more than its share.
+//! A server takes calls unless its checker has published it as unusable, or its breaker isolates it. The two have
+//! different limits: a broken connection isolates its server however many others are out, but breakers never isolate
+//! more than their share of the servers (H4).
 //!
 //! # By hand
 //!
-//! A [`Channel`](crate::channel::Channel) asks its breaker by itself. Checks need somebody who connects:
+//! A [`Channel`](crate::channel::Channel) runs its breaker by itself. Checks need code that connects:
 //!
 //! ```
 //! use hedge_core::balance::RoundRobin;
@@ -72,13 +75,14 @@ pub use row::{ConsecutiveFailures, FailureOptions, FailureState};
 
 use crate::time::{Duration, Instant};
 
-/// Units of 1024 microseconds, modulo 2^32 (51 days): a time in one word on every target, without a division.
+/// An instant in units of 1,024 microseconds, modulo 2^32 (51 days). It fits one word on every target, and needs no
+/// division.
 #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32")]
 const fn units(now: Instant) -> u32 {
     (now.as_micros() >> UNIT_BITS) as u32
 }
 
-/// As many units as last at least so long; what is longer than an hour is an hour, which no option exceeds.
+/// A span in units, rounded up. A span above an hour counts as an hour, which no option exceeds.
 #[expect(clippy::cast_possible_truncation, reason = "an hour is 3.6 million units")]
 const fn units_of(span: Duration) -> u32 {
     let micros = if span.as_micros() < HOUR.as_micros() { span.as_micros() } else { HOUR.as_micros() };

@@ -4,12 +4,12 @@ use super::{HOUR, HealthError, units, units_of};
 use crate::atomic::{AtomicU32, Ordering, acquire};
 use crate::time::{Duration, Instant};
 
-/// The options of a [`RecoveryPolicy`]. There is no default: how many servers carry the load only the user knows.
+/// The options of a [`RecoveryPolicy`]. There is no default: only the user knows how many servers carry the load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RecoveryOptions {
-    /// How many usable servers carry all calls, in \[1, 65536\].
+    /// How many usable servers can carry all calls, in \[1, 65536\].
     pub min_working: u32,
     /// How long the number of usable servers must have been the same before every call is let in, in [1 ms, 1 h].
     pub hold: Duration,
@@ -33,12 +33,12 @@ const MOST_SERVERS: u32 = 1 << 16;
 /// The state's bit that says that a recovery is under way; below it, how many servers were usable.
 const RECOVERING: u32 = 1 << 31;
 
-/// Lets calls in as servers come back after all were down (H3), as brpc's `DefaultClusterRecoverPolicy`: the first server
-/// that returns would be sent what all of them carried, and be down again.
+/// Lets calls in step by step while servers come back after all were down (H3), as brpc's `DefaultClusterRecoverPolicy`
+/// does. Otherwise the first server that returns would get the calls of all, and go down again.
 ///
-/// From the moment that no server is usable, a call is admitted with the probability usable / min_working; with none usable
-/// none is. That ends when the number of usable servers, not 0, has not changed for `hold`: then they are as many as there
-/// will be.
+/// From the moment when no server is usable, a call is admitted with the probability usable / min_working; while none
+/// is usable, no call is. The recovery ends when the number of usable servers is above 0 and has not changed for
+/// `hold`: then no more are expected.
 ///
 /// Cost: a load a call; during a recovery two, and a compare-and-swap when the number has changed. 16 bytes.
 ///
@@ -61,7 +61,7 @@ pub struct RecoveryPolicy {
     /// In units.
     hold: u32,
     state: AtomicU32,
-    /// Since when so many servers have been usable.
+    /// Since when the number of usable servers has been what `state` says.
     since: AtomicU32,
 }
 
@@ -87,7 +87,7 @@ impl RecoveryPolicy {
         self.state.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether a call may start, with so many servers usable, and by 32 random bits.
+    /// Whether a call may start while `usable` servers are usable. `random` are 32 random bits.
     pub fn admit(&self, now: Instant, usable: u32, random: u32) -> bool {
         let state = acquire(&self.state);
         if state == 0 {
@@ -95,17 +95,18 @@ impl RecoveryPolicy {
         }
         let usable = usable.min(MOST_SERVERS);
         if state != RECOVERING | usable {
-            // The time first: whoever sees the new number must not take it for an old one.
+            // The time is stored first: a thread that sees the new number must not see the time of the old one.
             self.since.store(units(now), Ordering::Relaxed);
             let _ = self.change(state, RECOVERING | usable);
         } else if usable > 0 && self.held(now) && self.change(state, 0) {
             return true;
         }
-        // Lemire's multiplication: below `min_working`, uniform.
+        // Lemire's multiplication: it maps the bits uniformly to `0..min_working`.
         (u64::from(random) * u64::from(self.min_working)) >> 32 < u64::from(usable)
     }
 
-    /// Whether the number has been the same for long enough. What is in the future is another thread's clock.
+    /// Whether the number has been the same for long enough. A time in the future comes from another thread's clock,
+    /// and does not count.
     fn held(&self, now: Instant) -> bool {
         let since = units(now).wrapping_sub(self.since.load(Ordering::Relaxed));
         self.hold < since && since < u32::MAX / 2
@@ -116,16 +117,16 @@ impl RecoveryPolicy {
     }
 }
 
-/// How many servers breakers and outlier rules may take away (H4).
+/// How many servers breakers and outlier rules may isolate (H4).
 ///
-/// Broken connections are not limited by it: give it the servers that are there apart from those.
+/// It does not limit broken connections: count only the servers that are not broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IsolationLimit {
-    /// Per cent of the servers that stay selectable, rounded up to whole servers, in \[1, 100\]. Default 50, Envoy's panic
-    /// threshold: what stays carries at most twice its load, and if more than half of a cluster fails it is rarely the
-    /// servers one by one, so that leaving them out helps nobody.
+    /// The percentage of servers that stay selectable, rounded up to whole servers, in \[1, 100\]. Default 50, Envoy's
+    /// panic threshold: the servers that stay carry at most twice their load. If more than half of a cluster fails,
+    /// single servers are rarely the cause, and isolating them does not help.
     pub selectable_percent: u32,
 }
 
@@ -145,7 +146,7 @@ impl IsolationLimit {
     #[must_use]
     pub const fn most(&self, whole: u32) -> u32 {
         let isolatable = 100 - if self.selectable_percent < 100 { self.selectable_percent } else { 100 };
-        // At most 65536 servers fit a word a hundred times.
+        // No overflow: 65536 times 100 fits a word.
         let whole = if whole < MOST_SERVERS { whole } else { MOST_SERVERS };
         whole * isolatable / 100
     }

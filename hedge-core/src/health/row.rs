@@ -1,4 +1,4 @@
-//! So many failures in a row: [`ConsecutiveFailures`] (H2).
+//! A breaker that counts failures in a row: [`ConsecutiveFailures`] (H2).
 
 use super::{Breaker, Gate, HealthError, IsolationOptions};
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
@@ -37,8 +37,8 @@ impl Default for FailureOptions {
     }
 }
 
-/// Isolates a server after so many failures in a row, whatever they cost. Quick at a server that is dead, blind to one that
-/// fails every other call.
+/// Isolates a server after a number of failures in a row, whatever they cost. It soon detects a server that is dead. It
+/// never detects one that fails every other call.
 ///
 /// Cost: a success is a load, a failure a compare-and-swap. 12 bytes a server.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +72,7 @@ impl ConsecutiveFailures {
     }
 
     pub(super) fn reset_in(row: &AtomicU32) {
-        // What is 0 already, which is the usual case, is not written to.
+        // It usually is 0 already, and is then not written.
         if row.load(Relaxed) != 0 {
             row.store(0, Relaxed);
         }

@@ -1,17 +1,17 @@
 //! One window of a [`CircuitBreaker`](super::CircuitBreaker): its arithmetic, in integers.
 //!
-//! brpc computes in doubles that it truncates. The smoothing factor here is that double, as a whole number of 2^-53, and the
-//! products are exact and rounded down once. Where a double's rounding could have shown, at a mean that stays the same and
-//! at a limit that is a whole number, it does not: a test compares both over all that a window may hold.
+//! brpc computes in doubles and truncates them. Here the smoothing factor is that double as a multiple of 2^-53, and
+//! products are exact and rounded down once. A double's rounding might show in two places: at a mean that stays the
+//! same, and at a limit that is a whole number. It does not: a test compares both with doubles.
 
 use super::HealthError;
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// A mean cost below this is none, in microseconds: brpc's.
+/// A sum of costs below this counts as 0, in microseconds: brpc's.
 const LEAST_COST: u32 = 500;
-/// A failure costs at most so many times the mean latency: brpc's.
+/// A failure costs at most this many times the mean latency: brpc's.
 const MOST_MEANS: u32 = 2;
-/// The limit exceeds the share of failures by brpc's epsilon: 1.02 per cent of a per cent.
+/// The limit is 1.02 times the allowed cost, in hundredths: brpc's epsilon.
 const LIMIT: u32 = 102;
 const WHOLE: u64 = 100 * 100;
 /// -ln 0.02, in units of 2^-61.
@@ -27,7 +27,7 @@ const FACTOR_BITS: u32 = 53;
 pub struct WindowOptions {
     /// Calls, in \[10, 10000\].
     pub size: u32,
-    /// Per cent of them, in \[1, 99\]; together `size * max_error_percent` in \[100, 100000\].
+    /// The percentage of them that may fail, in \[1, 99\]; together `size * max_error_percent` in \[100, 100000\].
     pub max_error_percent: u32,
 }
 
@@ -58,7 +58,7 @@ impl WindowOptions {
     }
 }
 
-/// What a window's options come to; shared by all servers.
+/// The numbers that follow from a window's options; shared by all servers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     size: u32,
@@ -66,7 +66,7 @@ pub(super) struct Window {
     errors: u32,
     /// The cost allowed, in ten-thousandths of the mean latency.
     limit: u32,
-    /// 0.02^(1 / size): what is left of a call's weight after another.
+    /// 0.02^(1 / size): the part of a call's weight that is left after the next call.
     smooth: u64,
 }
 
@@ -78,32 +78,34 @@ impl Window {
         Self { size, errors: hundredths / 100, limit: hundredths * LIMIT, smooth: smooth(size) }
     }
 
-    /// The longest latency, in microseconds, at which the limit fits its word.
+    /// The longest latency, in microseconds, at which the limit fits in 32 bits.
     pub(super) fn longest(&self) -> u32 {
         let longest = (u64::from(u32::MAX - 1) * WHOLE).checked_div(self.limit.into());
         longest.and_then(|longest| u32::try_from(longest).ok()).unwrap_or(u32::MAX)
     }
 
-    /// A call of the server has ended; whether the window stands it. `latency` is at most what [`Self::longest`] says.
+    /// Counts a call of the server that has ended. Returns whether the window is still healthy. `latency` is at most
+    /// what [`Self::longest`] says.
     pub(super) fn count(&self, errors: &Errors, failed: bool, latency: u32) -> bool {
         let healthy = if failed {
             let mean = errors.mean.load(Relaxed);
             let most = if mean == 0 { latency } else { latency.min(mean.saturating_mul(MOST_MEANS)) };
             let cost = change(&errors.cost, |cost| cost.saturating_add(most));
+            // Whether cost <= 1.02 × mean × size × percent, multiplied out so that nothing is rounded.
             u64::from(cost) * WHOLE <= u64::from(mean) * u64::from(self.limit)
         } else {
             change(&errors.mean, |mean| if mean == 0 { latency } else { self.mean(mean, latency) });
             change(&errors.cost, |cost| if cost < LEAST_COST { 0 } else { part(cost, self.smooth) });
             true
         };
-        // The first calls are counted instead: their mean says nothing yet.
+        // For the first `size` calls, failures are counted instead: the mean says nothing yet.
         match errors.first(self.size, failed) {
             Some(before) => !failed || before < self.errors,
             None => healthy,
         }
     }
 
-    /// Forgets the failures, and all of a window that was not full.
+    /// Forgets the failures; a window that was not full forgets everything.
     pub(super) fn reset(&self, errors: &Errors) {
         if errors.counts.load(Relaxed) >> 16 < self.size {
             errors.counts.store(0, Relaxed);
@@ -142,7 +144,7 @@ impl Errors {
     }
 }
 
-/// Changes a word; answers what it then is. What stays the same is not written.
+/// Changes a word and returns its new value. A value that stays the same is not written.
 fn change(word: &AtomicU32, to: impl Fn(u32) -> u32) -> u32 {
     match word.fetch_update(Relaxed, Relaxed, |old| Some(to(old)).filter(|new| *new != old)) {
         Ok(old) => to(old),
@@ -179,7 +181,7 @@ mod tests {
 
     const SEED: u64 = 7;
 
-    /// The same in doubles, truncated as brpc's.
+    /// The same window in doubles, truncated as in brpc.
     #[derive(Default)]
     struct Doubles {
         samples: u32,
@@ -231,8 +233,8 @@ mod tests {
         }
     }
 
-    /// After every call of random runs, and servers that return, all numbers are those of the doubles: latencies constant, alike, and wild, over
-    /// brpc's windows and small ones.
+    /// In random runs the integers are the truncated doubles after every call, also after a server has returned.
+    /// Latencies are constant, similar or wild; the windows are brpc's and small ones.
     #[test]
     fn h2_the_integers_are_the_truncated_doubles() {
         let mut rng = fastrand::Rng::with_seed(SEED);

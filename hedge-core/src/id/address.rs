@@ -2,7 +2,7 @@
 
 use core::hash::{Hash, Hasher};
 
-/// Which address a server has, as a number: equal for servers that differ only in their tag. "Another server" means
+/// A server's address as a number. Servers that differ only in their tag have equal keys. "Another server" means
 /// another address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
@@ -10,8 +10,8 @@ use core::hash::{Hash, Hasher};
 pub struct AddressKey(pub u32);
 
 impl AddressKey {
-    /// The key that an address asks for: the same whenever it comes back. Whoever keeps the list gives the next free one
-    /// where another address of the list has it.
+    /// The key that an address should have, a hash: the same whenever the address comes back. If another address of the
+    /// list has that key, the list takes the next free one.
     #[must_use]
     pub fn of(address: &impl Hash) -> Self {
         let mut hasher = Fnv(0x811C_9DC5);

@@ -20,7 +20,7 @@ impl AttemptId {
         self.0
     }
 
-    /// The place in [`Report::attempts`](crate::call::Report::attempts).
+    /// Its index in [`Report::attempts`](crate::call::Report::attempts).
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize

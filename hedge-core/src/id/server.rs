@@ -3,7 +3,7 @@
 use core::fmt;
 
 /// A server of a cluster: a slot and which of the servers that have lived in it (L20). A removed server's id never means
-/// another server, until 65,536 servers have passed through its slot.
+/// another server as long as an attempt at it is out, nor before 65,536 servers have passed through its slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(from = "Parts", into = "Parts"))]
 pub struct ServerId(u32);
@@ -12,7 +12,7 @@ impl ServerId {
     /// The id of the `generation`-th server in `slot`.
     #[must_use]
     pub const fn new(slot: u16, generation: u16) -> Self {
-        // In one word: it is passed around more often than it is taken apart.
+        // Packed in one word: an id is passed around more often than it is taken apart.
         Self((slot as u32) << 16 | generation as u32)
     }
 
@@ -22,7 +22,7 @@ impl ServerId {
         (self.0 >> 16) as u16
     }
 
-    /// Which of the servers that have lived in the slot.
+    /// The generation: it counts the servers that have had the slot.
     #[must_use]
     pub const fn generation(self) -> u16 {
         (self.0 & 0xFFFF) as u16
@@ -42,7 +42,7 @@ impl defmt::Format for ServerId {
     }
 }
 
-/// A [`ServerId`] as it is written out.
+/// A [`ServerId`] as serde writes it.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename = "ServerId")]

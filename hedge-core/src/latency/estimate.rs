@@ -1,33 +1,33 @@
-//! What latencies were, from those that were seen and those that were only seen to be longer: the product-limit
-//! estimate (Kaplan, Meier 1958).
+//! The distribution of latencies, estimated from answers and from lower bounds (censored samples): the product-limit
+//! estimate (Kaplan and Meier, 1958).
 //!
-//! In its "redistribute to the right" form (Efron 1967): every sample weighs the same, and what was abandoned in a
-//! bucket hands its weight on to all that lie in the buckets beyond. So what lies before the first that was abandoned
-//! is exactly what was counted. Within a bucket, answers come before what was abandoned, as for equal times; and
-//! whatever weight is left in the last bucket that holds anything stays there, so that the estimate errs to the short
-//! side where nothing but abandoned attempts lie beyond.
+//! It is computed in the form "redistribute to the right" (Efron, 1967). Every sample begins with the same weight. An
+//! abandoned attempt would have answered later, so it hands its weight on to all samples in later buckets, in equal parts.
+//! So the estimate below the first abandoned attempt is exactly what was counted. Within a bucket, answers come before
+//! abandoned attempts, as is usual for equal times. The weight that is left in the last bucket that is not empty stays
+//! there, so the estimate errs to the short side where only abandoned attempts lie beyond.
 //!
-//! The estimate is right as long as what ends a wait does not depend on how long the rest of it would have been. A
-//! backup's answer and a deadline do not.
+//! The estimate is right as long as the reason to abandon an attempt does not depend on how much longer it would have
+//! taken. A backup's answer and a deadline do not depend on that.
 
 use core::num::NonZeroU64;
 
 use super::Quantile;
 
-/// The weight of a sample that nothing was handed to, in fixed point, as a power of two, while there is room for it.
+/// The weight that a sample begins with is 2 to this power, or less if there are too many samples for it.
 const ONE_BITS: u32 = 20;
 
 /// What a bucket holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Cell {
-    /// How many took so long.
+    /// How many attempts took so long.
     pub(super) answered: u64,
-    /// How many were abandoned when they had taken so long.
+    /// How many attempts were abandoned when they had taken so long.
     pub(super) abandoned: u64,
 }
 
 impl Cell {
-    /// More than that of either is not told apart.
+    /// Counts saturate here.
     pub(super) const MOST: u64 = 1 << 40;
 
     pub(super) fn plus(self, other: Self) -> Self {
@@ -38,23 +38,23 @@ impl Cell {
     }
 }
 
-/// The estimate on its way through the buckets, from the left. Weights stay below 2^63: there are fewer than 2^49
-/// samples, and together they always weigh as much as they are.
+/// The state of the estimate while it passes the buckets from the shortest on. Weights stay below 2^63: there are fewer
+/// than 2^49 samples, and their weight in all never changes.
 pub(super) struct ProductLimit {
     /// Samples in this bucket and beyond.
     ahead: u64,
-    /// What each of them weighs.
+    /// The weight of each of them.
     weight: u64,
-    /// What all before this bucket weigh.
+    /// The weight of everything before this bucket.
     passed: u64,
-    /// What all weigh.
+    /// The weight of all samples.
     whole: NonZeroU64,
-    /// What one weighs at first, as a power of two.
+    /// The weight that a sample begins with, as a power of two.
     one_bits: u32,
 }
 
 impl ProductLimit {
-    /// Before the first bucket; `None` without samples.
+    /// The state before the first bucket; `None` without samples.
     pub(super) fn of(cells: impl Iterator<Item = Cell>) -> Option<Self> {
         let ahead = NonZeroU64::new(cells.map(|cell| cell.answered + cell.abandoned).sum())?;
         let one_bits = ONE_BITS.min(ahead.leading_zeros().saturating_sub(1));
@@ -62,12 +62,12 @@ impl ProductLimit {
         Some(Self { ahead: ahead.get(), weight: 1 << one_bits, passed: 0, whole, one_bits })
     }
 
-    /// Passes the next bucket; answers what all up to its end weigh.
+    /// Passes the next bucket. Returns the weight of everything up to its end.
     pub(super) fn pass(&mut self, cell: Cell) -> u64 {
         if cell == Cell::default() {
             return self.passed;
         }
-        // Others may count while this is underway: then more is passed than there was.
+        // Other threads may add samples meanwhile, so that more samples are passed than there were at the beginning.
         let beyond = self.ahead.saturating_sub(cell.answered);
         self.ahead = beyond.saturating_sub(cell.abandoned);
         match NonZeroU64::new(self.ahead) {
@@ -84,25 +84,25 @@ impl ProductLimit {
         self.passed
     }
 
-    /// What a quantile's share of the samples weighs: a whole number of them, and at least one.
+    /// The weight of a quantile's share of the samples, which is a whole number of samples and at least one.
     fn rank(&self, quantile: Quantile) -> u64 {
         let samples = self.whole.get() >> self.one_bits;
         (samples * u64::from(quantile.ten_thousandths())).div_ceil(Quantile::WHOLE.into()).max(1) << self.one_bits
     }
 
-    /// What the weight `passed` leaves, as a share of the whole in 2^-31.
+    /// The weight beyond `passed`, as a share of the whole in units of 2^-31.
     pub(super) fn left(&self, passed: u64) -> u32 {
         let shift = self.whole.leading_zeros();
         let left = (self.whole.get() - passed.min(self.whole.get())) << shift >> 1;
-        // The whole's leading bit is the topmost now: its upper half is precise enough to divide by. Of the whole
-        // itself may be left a little more than 2^31.
+        // The whole is shifted until its topmost bit is set, so that its upper half is precise enough to divide by. If all
+        // is left, the quotient can be a little more than 2^31.
         NonZeroU64::new(self.whole.get() << shift >> 32)
             .map_or(0, |whole| u32::try_from((left / whole).min(1 << 31)).unwrap_or(0))
     }
 }
 
-/// The bucket that a quantile lies in: the first that, with all before it, holds that share of the samples; `None`
-/// without samples.
+/// The bucket that a quantile lies in: the first one that, together with all before it, holds that share of the samples.
+/// `None` without samples.
 pub(super) fn bucket_at(cells: impl Iterator<Item = Cell> + Clone, quantile: Quantile) -> Option<usize> {
     let mut estimate = ProductLimit::of(cells.clone())?;
     let rank = estimate.rank(quantile);
@@ -136,9 +136,9 @@ mod tests {
         assert_eq!(bucket_at(cells(&[(0, 0)]), Quantile::P50), None);
     }
 
-    /// The leukaemia patients of Freireich and others (1963) on 6-MP, as every textbook on survival tabulates them:
-    /// answered is a relapse, abandoned is who left the study, in the weeks 6, 7, 9, 10, 11, 13, 16, 17, 19, 20, 22,
-    /// 23, 25, 32, 34, 35.
+    /// The leukaemia patients of Freireich and others (1963) on 6-MP, as textbooks on survival tabulate them. "Answered" is
+    /// a relapse, "abandoned" is a patient who left the study, in the weeks 6, 7, 9, 10, 11, 13, 16, 17, 19, 20, 22, 23,
+    /// 25, 32, 34, 35.
     #[test]
     fn it_is_what_the_textbooks_tabulate() {
         let weeks = [
@@ -159,7 +159,7 @@ mod tests {
             (0, 1),
             (0, 1),
         ];
-        // But for the last, where what is left stays.
+        // As in the tables, except for the last week, where the remaining weight stays.
         let expected = [857, 807, 807, 753, 753, 690, 627, 627, 627, 627, 538, 448, 448, 448, 448, 0];
         assert!(curve(&weeks).eq(expected));
         // The median is week 23.

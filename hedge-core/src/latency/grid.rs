@@ -1,9 +1,9 @@
-//! Which durations are counted together: log-linear, 8 buckets an octave, each at most 9.7 % wider than where it
-//! begins.
+//! The buckets of a log-linear histogram: 8 per octave. From 64 us on, a bucket is at most 9.7 % as wide as the duration
+//! where it begins.
 //!
-//! An octave is cut into 64 linear steps, and the buckets join 6 to 10 of them, so that all are about equally wide in
-//! proportion; 8 linear buckets would be 6 % to 12.5 % wide. Finding one is a shift and a look into a table of 64
-//! bytes. Below 16 us every microsecond has its own.
+//! An octave is cut into 64 linear steps, and each bucket joins 6 to 10 of them, so that all buckets are about equally wide
+//! in proportion; 8 linear buckets would be 6 % to 12.5 % wide. Finding a bucket is a shift and a lookup in a table of 64
+//! bytes. Below 16 us every microsecond has a bucket of its own.
 
 use crate::time::Duration;
 
@@ -13,10 +13,10 @@ pub(super) const BUCKETS: usize = 240;
 /// Below this many microseconds there are no octaves yet.
 const SINGLE: u32 = 8;
 
-/// Where the buckets of an octave begin, in 64ths of where the octave does.
+/// Where the buckets of an octave begin, in 64ths of the octave's own beginning.
 const BEGINS: [u8; 8] = [64, 70, 76, 83, 91, 99, 108, 118];
 
-/// By step of an octave: its bucket.
+/// The bucket of each step of an octave.
 const JOINED: [u8; 64] = joined();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated when it is compiled")]
@@ -32,7 +32,7 @@ const fn joined() -> [u8; 64] {
     joined
 }
 
-/// The bucket of a duration. What is longer than 2^32 - 1 us (71 minutes) counts as that.
+/// The bucket of a duration. A duration above 2^32 - 1 us (71 minutes) counts as that.
 pub(super) fn bucket_of(duration: Duration) -> usize {
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     if micros < SINGLE {
@@ -45,14 +45,14 @@ pub(super) fn bucket_of(duration: Duration) -> usize {
     (29 - zeros) as usize * BEGINS.len() + joined
 }
 
-/// Where a bucket begins; of [`BUCKETS`], where the last one ends.
+/// Where a bucket begins, in microseconds. For the number [`BUCKETS`] it is where the last bucket ends.
 pub(super) fn begin(bucket: usize) -> u64 {
     if bucket < SINGLE as usize {
         return bucket as u64;
     }
     let octave = bucket / BEGINS.len() + 2;
     let begin = BEGINS.get(bucket % BEGINS.len()).map_or(64, |begin| u64::from(*begin));
-    // Rounded up: what lies below is of the bucket before.
+    // Rounded up: a duration below belongs to the bucket before.
     ((begin << octave) + 63) >> 6
 }
 

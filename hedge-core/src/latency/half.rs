@@ -1,30 +1,31 @@
-//! Half a window's counts: a word a bucket, 18 bits for answers and 14 for what was abandoned.
+//! The counts of half a window: one word per bucket, with 18 bits for answers and 14 for abandoned attempts.
 //!
-//! Once there was no room left each count stands for 2, 4, 8, ... samples, and of so many one is counted: which, is drawn.
+//! When there is no room left, all counts are halved. Each count then stands for 2, 4, 8, ... samples, and of so many new
+//! samples one is drawn at random and counted.
 
 use super::estimate::Cell;
 use super::grid::{self, BUCKETS};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::time::Duration;
 
-/// How often a half can be halved: then it has counted 2^39 samples of a bucket.
+/// How often the counts can be halved. By then a bucket has counted 2^39 samples.
 const RELIEFS: u32 = 22;
-/// The bits of [`Half::drawing`] that hold how often it was.
+/// The bits of [`Half::drawing`] that hold how often the counts were halved.
 const EXPONENT_BITS: u32 = 5;
-/// From how many on no more are counted beside the buckets: there is room for all that are underway.
+/// From this number on, no more samples are counted outside of the buckets. The rest is room for additions under way.
 const MOST_BESIDE: u32 = u32::MAX / 16 * 15;
 
 /// What is known of a latency.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Sample {
-    /// It was so long.
+    /// The latency itself.
     Answered,
-    /// It is longer.
+    /// A lower bound: the latency is longer.
     Abandoned,
 }
 
 impl Sample {
-    /// The bits of a bucket's word that count it: answers below, what was abandoned above.
+    /// The bits of a bucket's word that count this kind: answers in the lower ones, abandoned attempts in the upper ones.
     const fn mask(self) -> u32 {
         match self {
             Self::Answered => (1 << 18) - 1,
@@ -32,22 +33,23 @@ impl Sample {
         }
     }
 
-    /// One of it in a word.
+    /// One sample of this kind, as it is added to a word.
     const fn one(self) -> u32 {
         self.mask() & self.mask().wrapping_neg()
     }
 
-    /// How many a word holds.
+    /// How many of this kind a word holds.
     const fn count_in(self, word: u32) -> u32 {
         (word & self.mask()) / self.one()
     }
 
-    /// From how many on its half has to be halved.
+    /// The count from which on the half has to be halved.
     const fn crowd(self) -> u32 {
         self.count_in(u32::MAX) / 2 + 1
     }
 
-    /// From how many on there is room only for those that have looked already: as many threads as that at most.
+    /// The count from which on no more are added. The sixteenth above it is room for threads that have looked at the count
+    /// already and are about to add.
     const fn most(self) -> u32 {
         self.count_in(u32::MAX) / 16 * 15
     }
@@ -59,9 +61,9 @@ pub(crate) struct Half {
     words: [AtomicU32; BUCKETS],
     /// The longest answer, in microseconds.
     max: AtomicU32,
-    /// How many samples the words do not hold: taken out to make room, or not drawn. Answers, abandoned.
+    /// How many samples the words do not hold, since they were halved away or not drawn: answers, abandoned.
     beside: [AtomicU32; 2],
-    /// From below: how often the words were halved, and how many samples have come since to be drawn from.
+    /// From the lowest bit: how often the words were halved, and how many samples have come since.
     drawing: AtomicU32,
 }
 
@@ -74,7 +76,7 @@ impl Half {
         drawing: AtomicU32::new(0),
     };
 
-    /// Counts a sample; whether there should be more room.
+    /// Counts a sample. True if the counts should be halved to make room.
     pub(crate) fn add(&self, span: Duration, sample: Sample) -> bool {
         let Some(word) = self.words.get(grid::bucket_of(span)) else { return false };
         let exponent = self.exponent();
@@ -91,7 +93,7 @@ impl Half {
         count >= sample.crowd() && exponent < RELIEFS
     }
 
-    /// How many samples of a bucket there were, as far as what was drawn tells.
+    /// How many samples of a bucket there were, estimated from those that were drawn.
     pub(super) fn cell(&self, bucket: usize) -> Cell {
         let word = self.words.get(bucket).map_or(0, |word| word.load(Ordering::Relaxed));
         let of = |sample: Sample| u64::from(sample.count_in(word)) << self.exponent();
@@ -119,8 +121,8 @@ impl Half {
         }
     }
 
-    /// Halves every count, and lets each stand for twice as many. What one leaves over goes to the next, so that a tail of
-    /// ones becomes half as many. For one at a time.
+    /// Halves every count, and lets each stand for twice as many samples. The remainder of a bucket is carried to the next
+    /// bucket, so that half of a tail of single samples is left. Only one thread may do this at a time.
     pub(crate) fn relieve(&self) {
         if self.exponent() >= RELIEFS {
             return;
@@ -133,7 +135,7 @@ impl Half {
                 let half = (count + over) / 2;
                 over = (count + over) % 2;
                 if half < count {
-                    // Others only add meanwhile.
+                    // Other threads only add meanwhile.
                     word.fetch_sub((count - half) * sample.one(), Ordering::Relaxed);
                     self.count_beside(sample, count - half);
                 }
@@ -154,8 +156,8 @@ impl Half {
         self.drawing.load(Ordering::Relaxed) & ((1 << EXPONENT_BITS) - 1)
     }
 
-    /// Whether this one is counted for all: of every 2^exponent that come one after the other, one is. Were it always the
-    /// same, latencies that come in turns would not all be seen.
+    /// Whether this sample is counted. Of every group of 2^exponent consecutive samples one is, at a position that a hash
+    /// of the group's number chooses. A fixed position would miss latencies that come in a regular order.
     fn draws(&self) -> bool {
         let drawing = self.drawing.fetch_add(1 << EXPONENT_BITS, Ordering::Relaxed);
         let (exponent, sample) = (drawing & ((1 << EXPONENT_BITS) - 1), drawing >> EXPONENT_BITS);
@@ -207,7 +209,7 @@ mod tests {
         (0..1_000).for_each(|_| {
             half.add(FIVE, Sample::Answered);
         });
-        // A tail of ones, each of which by itself would be halved to nothing.
+        // A tail of single samples. Halved by itself, each would become nothing.
         for octave in 4..32 {
             half.add(Duration::from_micros(1 << octave), Sample::Answered);
             half.add(Duration::from_micros(1 << octave), Sample::Abandoned);
@@ -227,7 +229,7 @@ mod tests {
             half.add(FIVE, Sample::Answered);
         });
         (0..3).for_each(|_| half.relieve());
-        // In turns, as from two servers: every eighth would be from one of them.
+        // Alternating, as from two servers: a fixed choice of every eighth would see one of them only.
         for turn in 0..80_000_u64 {
             half.add(Duration::from_micros(6 + turn % 2), Sample::Answered);
         }

@@ -1,43 +1,44 @@
 //! How long attempts took lately, in constant memory: [`LatencyRecorder`].
 //!
-//! Latencies are counted in 240 buckets, 8 an octave, from 1 us to 2^32 us (71 minutes; what is longer counts as that).
-//! A quantile is the middle of the bucket that it lies in: at most 6 % off, 4.9 % from 64 us on. What was abandoned is
-//! counted apart, as a lower bound (L13), and quantiles are estimated from both by the product limit (Kaplan, Meier
-//! 1958): they are those of the latencies as if nothing had been abandoned, so that hedging does not change what it is
-//! measured by.
+//! Latencies are counted in 240 buckets, 8 per octave, from 1 us to 2^32 us (71 minutes; longer ones count as that). A
+//! quantile is the middle of the bucket that it lies in: at most 6 % off, and at most 4.9 % from 64 us on. Abandoned
+//! attempts are counted apart, as lower bounds of a latency ([L13](crate::rules#L13)). Quantiles are estimated from both by
+//! the product limit (Kaplan and Meier, 1958): they are the quantiles as if nothing had been abandoned, so that hedging
+//! does not distort its own measure.
 //!
 //! # The window
 //!
-//! The window is kept in two halves that take turns: one is recorded into, the other is as it was left, and after half
-//! a window the older is cleared. So what is asked is answered from the last half to whole window, what is older than
-//! the window is gone without a trace, and counts are whole numbers. (Halving all counts every so often would need one
-//! half only, and an eighth of what was before a change would still be there three half-lives later: too much beside
-//! the 5 % or 2 % that a tail is made of.) Time is counted in slices of a power of two of microseconds, 32 to 64 a
-//! window, so that nothing is divided; the window is as long as was asked for, give or take a 32nd.
+//! The window is kept in two halves that take turns: samples go into one, the other stays as it is, and after half a window
+//! the older one is cleared and takes over. So an answer covers the last half to whole window, samples older than the
+//! window are gone completely, and counts are whole numbers. (Exponential decay, which halves all counts from time to time,
+//! would need one half only. But three half-lives after a change an eighth of the old samples would remain, which is too
+//! much against the 5 % or 2 % that make up a tail.) Time is counted in slices of a power of two of microseconds, 32 to 64
+//! per window, so that nothing is divided. The window is as long as was asked for, give or take a 32nd.
 //!
-//! A pause of any length, or a step of the clock forwards, is a window that passed. An instant that is earlier than the
-//! latest seen, but by less than the window, counts as the latest seen: threads tell theirs in any order, and of a clock
-//! that was set back so far no time passes until it has caught up. One that is earlier by the window or more is of a
-//! clock that was set, and a pause as well: what was before is forgotten, and time goes on from there. So a single wrong
-//! instant costs what the window held; or, if it was ahead by less than that, all counts as then until the clock has
-//! caught up.
+//! A pause of any length, or a forward step of the clock, counts as time that has passed. An instant that is earlier than
+//! the latest seen, but by less than the window, counts as the latest seen: threads report their readings in any order, and
+//! a clock that was set back by so little stands still until it has caught up. An instant that is earlier by the window or
+//! more means that the clock was set back: what was recorded is forgotten, and time goes on from there. So one wrong
+//! reading discards the window. If it was less than a window ahead, later samples are booked at that reading until the
+//! clock catches up.
 //!
 //! # Cost
 //!
-//! 1976 bytes. Recording is a look at the slice, one atomic addition, and one more read-modify-write when the latency
-//! is the longest yet, or when there is no room for every sample. Once a slice one recorder is elected by a
-//! compare-and-swap to do the upkeep: it forgets what is old and finds the kept quantile, in a walk through the buckets.
-//! Nobody waits for it: who comes meanwhile records as always. Reading the kept quantile is one load.
+//! 1976 bytes. Recording is a look at the slice and one atomic addition. It takes one more read-modify-write when the
+//! latency is the longest yet, or when there is no room to count every sample. Once per slice a compare-and-swap elects one
+//! recorder for the upkeep: it forgets what is old and finds the kept quantile, by walking through the buckets. No other
+//! thread waits for it; they record as always meanwhile. Reading the kept quantile is one load.
 //!
 //! # Many samples
 //!
-//! A bucket of one half holds 2^18 answers and 2^14 abandoned attempts. When one is half full, all of its half are
-//! halved, and each that is left stands for two; of what is recorded into that half after that, one of every two is
-//! drawn, as if at random, to be counted in its bucket, then one of every four, and so on. So all samples weigh the same,
-//! those of both halves and of merged snapshots too, and how many there were stays exact. At least 65,536 answers or
-//! 4,096 abandoned attempts are left where there are most: a share of the distribution is off by less than a hundredth as
-//! a rule, and a tail that few of those left lie in is as uncertain as with so few samples. If halving takes so long that
-//! a bucket is full, what does not fit is in none; nothing ever wraps.
+//! A bucket of one half holds 2^18 answers and 2^14 abandoned attempts. When a bucket is half full, all counts of its half
+//! are halved, and each sample that is left stands for two. Of the samples that are recorded into that half afterwards, one
+//! of every two is drawn at random (from a hash) and counted in its bucket; after the next halving it is one of every four,
+//! and so on. So all samples weigh the same, across both halves and in merged snapshots too, and the number of samples
+//! stays exact. At least 65,536 answers or 4,096 abandoned attempts are left in the fullest bucket. A share of the
+//! distribution is usually off by less than a hundredth. A tail that holds only a few of the samples left is as uncertain
+//! as any tail of so few samples. If halving takes so long that a bucket becomes full, further samples are in no bucket,
+//! though still counted; nothing ever wraps.
 
 mod estimate;
 mod grid;
@@ -90,7 +91,7 @@ const NONE: u32 = u32::MAX;
 /// ```
 pub struct LatencyRecorder {
     halves: [Half; 2],
-    /// Who is at the upkeep.
+    /// Taken by the thread that does the upkeep.
     upkeep: Turn,
     /// A [`Phase`].
     phase: AtomicU32,
@@ -106,13 +107,13 @@ pub struct LatencyRecorder {
 }
 
 impl LatencyRecorder {
-    /// 10 s, brpc's: a hundred samples at ten attempts a second, and a change is forgotten while it still matters.
+    /// 10 s, as in brpc. That is a hundred samples at ten attempts a second, and short enough to follow a change in time.
     pub const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
 
-    /// A recorder over `window`, from 1 s to 3600 s, that keeps `quantile` at hand.
+    /// A recorder over `window`, from 1 s to 3600 s, that keeps `quantile` at hand (see [`Self::kept`]).
     ///
     /// # Errors
-    /// Any other window.
+    /// [`WindowError`] for any other window.
     pub const fn new(window: Duration, quantile: Quantile) -> Result<Self, WindowError> {
         match Self::check(window) {
             Ok(()) => Ok(Self::over(window.as_micros(), quantile)),
@@ -120,7 +121,7 @@ impl LatencyRecorder {
         }
     }
 
-    /// Whether there can be such a window.
+    /// Checks that a window is from 1 s to 3600 s.
     pub(crate) const fn check(window: Duration) -> Result<(), WindowError> {
         let micros = window.as_micros();
         if micros < SHORTEST.as_micros() || micros > LONGEST.as_micros() { Err(WindowError { window }) } else { Ok(()) }
@@ -144,13 +145,13 @@ impl LatencyRecorder {
         }
     }
 
-    /// How long the window really is.
+    /// How long the window really is: what was asked for, rounded to whole slices.
     #[must_use]
     pub const fn window(&self) -> Duration {
         Duration::from_micros(self.window_slices() << self.shift)
     }
 
-    /// How much time passes between two looks for the kept quantile: a 32nd to a 64th of the window.
+    /// How much time passes between two updates of the kept quantile: a 32nd to a 64th of the window.
     #[must_use]
     pub const fn slice(&self) -> Duration {
         Duration::from_micros(1 << self.shift)
@@ -161,12 +162,12 @@ impl LatencyRecorder {
         self.note(now, latency, Sample::Answered);
     }
 
-    /// Records an attempt that nobody waited for any longer when it had taken `age`: its latency is more than that.
+    /// Records an attempt that was abandoned when it had taken `age`: its latency is more than that.
     pub fn record_censored(&self, now: Instant, age: Duration) {
         self.note(now, age, Sample::Abandoned);
     }
 
-    /// The kept quantile as it was when somebody last looked, at the first recording of a slice: one load. `None` if
+    /// The kept quantile as of its last update, which is made by the first recording in each slice. One load. `None` if
     /// there were no samples.
     #[must_use]
     pub fn kept(&self) -> Option<Duration> {
@@ -180,26 +181,27 @@ impl LatencyRecorder {
         self.upkeep.read(|| bucket_at(self.alive(now).cells(), quantile)).map(grid::middle)
     }
 
-    /// All of the window that ends at `now`, in 2 KB of plain numbers. Changes nothing. Who asks while the upkeep is
-    /// underway may be told what was before it.
+    /// A copy of the window that ends at `now`: 2 KB of plain numbers. Changes nothing. A copy that is taken during the
+    /// upkeep may show what was before it.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.upkeep.read(|| self.alive(now).snapshot(self.shift))
     }
 
-    /// Whether all that was recorded has left the window at `now`, or the clock was set back by more than that: one load.
-    /// After a leap to the very slice, 2^32 or more slices on (2 years at the shortest window), it does not notice.
+    /// Whether everything recorded has left the window at `now`, or the clock was set back by at least a window. Usually
+    /// one load, of the lower 32 bits of the slice. So it does not notice a leap by a whole multiple of 2^32 slices, which
+    /// is 2 years at the shortest window.
     pub(crate) fn is_stale(&self, now: Instant) -> bool {
         let slice = self.slice_of(now);
         let passed = lower(slice).wrapping_sub(self.seen[0].load(Ordering::Relaxed));
         u64::from(passed) >= self.window_slices() && self.is_elsewhere(slice, self.seen())
     }
 
-    /// Records a sample. Whoever was elected for the upkeep is told what it found.
+    /// Records a sample. If this recording does the upkeep, returns what the upkeep found.
     pub(crate) fn note(&self, now: Instant, span: Duration, sample: Sample) -> Option<Found> {
         let slice = self.slice_of(now);
         let found = if lower(slice) == self.seen[0].load(Ordering::Relaxed) { None } else { self.look_after(slice) };
-        // What the upkeep has cleared is clear to whoever is shown it.
+        // The acquire load pairs with the release store of the upkeep: a thread that sees a phase sees its half cleared.
         let [half, _] = self.halves_at(Phase::of_word(acquire(&self.phase)));
         if half.add(span, sample) {
             self.relieve(half);
@@ -209,7 +211,7 @@ impl LatencyRecorder {
 
     // ---- upkeep ----
 
-    /// Moves on to another slice: forgets what is old, and finds the kept quantile.
+    /// The upkeep: moves on to another slice, forgets what is old, and finds the kept quantile.
     #[cold]
     #[inline(never)]
     fn look_after(&self, slice: u64) -> Option<Found> {
@@ -234,8 +236,8 @@ impl LatencyRecorder {
         })?
     }
 
-    /// Lets the halves take turns, if it is time to. All that readers go by is changed at once, so that nobody finds the new
-    /// half, empty, for the whole of the window.
+    /// Swaps the halves if it is time. One store publishes the swap, so that no reader takes the new half, which is empty,
+    /// for the whole window.
     fn pass(&self, seen: u64, slice: u64) -> Phase {
         let half = u64::from(self.half);
         let phase = Phase::of_word(self.phase.load(Ordering::Relaxed));
@@ -253,7 +255,7 @@ impl LatencyRecorder {
         next
     }
 
-    /// Halves a half that a bucket of has become half full.
+    /// Halves the counts of a half in which a bucket has become half full.
     #[cold]
     #[inline(never)]
     fn relieve(&self, half: &Half) {
@@ -266,7 +268,7 @@ impl LatencyRecorder {
 
     // ---- reading ----
 
-    /// What is in the window that ends at `now`.
+    /// The halves that lie in the window that ends at `now`.
     pub(crate) fn alive(&self, now: Instant) -> Alive<'_> {
         let half = u64::from(self.half);
         let (phase, seen, slice) = (Phase::of_word(acquire(&self.phase)), self.seen(), self.slice_of(now));
@@ -292,7 +294,8 @@ impl LatencyRecorder {
         if phase.is_second() { [second, first] } else { [first, second] }
     }
 
-    /// Whether a slice is so far from the latest seen, before it or after it, that nothing of the window is left there.
+    /// Whether a slice is a window or more away from the latest seen, before it or after it. Then nothing of the window is
+    /// left.
     fn is_elsewhere(&self, slice: u64, seen: u64) -> bool {
         slice.abs_diff(seen) >= self.window_slices()
     }
@@ -331,9 +334,9 @@ impl fmt::Debug for LatencyRecorder {
 /// What the upkeep found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Found {
-    /// The kept quantile's.
+    /// The bucket of the kept quantile.
     bucket: Option<usize>,
-    /// How many answers the window holds; what was abandoned is not among them.
+    /// How many answers the window holds, without abandoned attempts.
     pub(crate) answers: u64,
 }
 
@@ -345,12 +348,12 @@ impl Found {
     }
 }
 
-/// What of a recorder lies in the window, and how much time that is.
+/// The part of a recorder that lies in the window, and how much time it covers.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Alive<'a> {
     halves: [Option<&'a Half>; 2],
     slices: u64,
-    /// Microseconds of the slice that is not over yet.
+    /// Microseconds since the current slice began.
     of_slice: u64,
 }
 
@@ -372,7 +375,7 @@ impl<'a> Alive<'a> {
         snapshot.add(self.cells());
         for half in self.halves() {
             snapshot.count_in(half.counts(), half.max());
-            // Of a slice that has only just begun nothing can be told by the second.
+            // At least a slice: a rate over less than that would say little.
             snapshot.cover(Duration::from_micros(((self.slices << shift) + self.of_slice).max(1 << shift)));
         }
         snapshot

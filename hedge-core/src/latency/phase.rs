@@ -1,16 +1,16 @@
-//! Which half is recorded into, since when, and whether the other one counts, in one word that is never seen half changed:
-//! [`Phase`].
+//! Which half is recorded into, since when, and whether the other half counts: [`Phase`]. It is one word, so that it
+//! changes in one step.
 
-/// The window's halves at one time.
+/// The state of the window's two halves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Phase(
-    /// From below: the current half, whether the other one was current just before, and the slice that the current one
-    /// begins with, but for its upper bits.
+    /// From the lowest bit: which half is current, whether the other one was current just before, and the lower bits of the
+    /// slice in which the current half began.
     u32,
 );
 
 impl Phase {
-    /// Since the first slice of all, and there was none before.
+    /// The first half is current since slice 0, and no half was current before it.
     pub(super) const FIRST: Self = Self(0);
 
     const CURRENT: u32 = 1;
@@ -25,24 +25,25 @@ impl Phase {
         self.0
     }
 
-    /// The halves have changed places: the other one is current from the slice `begin` on. `joined` is whether half a
-    /// window of the one before is to be counted with it.
+    /// The phase after a swap: the other half is current from the slice `begin` on. `joined` says whether the half that was
+    /// current before still counts.
     pub(super) const fn next(self, begin: u64, joined: bool) -> Self {
         let joined = if joined { Self::JOINED } else { 0 };
         Self(lower(begin << 2) | joined | (self.0 & Self::CURRENT ^ Self::CURRENT))
     }
 
-    /// Whether it is the second half that is recorded into.
+    /// Whether the second half is the current one.
     pub(super) const fn is_second(self) -> bool {
         self.0 & Self::CURRENT != 0
     }
 
-    /// Whether the other half is of the half window before.
+    /// Whether the other half holds the half window just before.
     pub(super) const fn is_joined(self) -> bool {
         self.0 & Self::JOINED != 0
     }
 
-    /// How many slices the current half is old in a slice that is less than 2^29 from where it began: 0 before that.
+    /// How many slices old the current half is at `slice`; 0 if `slice` is before its beginning. The two must be less than
+    /// 2^29 slices apart.
     pub(super) const fn age(self, slice: u64) -> u64 {
         let apart = lower(slice << 2).wrapping_sub(self.0 & !Self::FLAGS);
         if apart > u32::MAX / 2 { 0 } else { (apart >> 2) as u64 }

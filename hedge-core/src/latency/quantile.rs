@@ -1,4 +1,4 @@
-//! Which part of a distribution: [`Quantile`].
+//! A quantile of a distribution: [`Quantile`].
 
 use core::fmt;
 
@@ -23,7 +23,7 @@ impl Quantile {
     /// One whole, in ten-thousandths.
     pub(crate) const WHOLE: u16 = 10_000;
 
-    /// What a snapshot's distribution is told by.
+    /// The quantiles that describe a snapshot's distribution.
     pub(super) const CDF: [Self; 20] = [
         Self(1_000),
         Self(2_000),
@@ -55,7 +55,7 @@ impl Quantile {
         if ten_thousandths > Self::WHOLE { Err(QuantileError { ten_thousandths }) } else { Ok(Self(ten_thousandths)) }
     }
 
-    /// The quantile that `ten_thousandths` of a distribution lie beyond; all of it if that is more.
+    /// The quantile above which `ten_thousandths` of a distribution lie; 0 if that is all of it or more.
     #[must_use]
     pub(crate) const fn beyond(ten_thousandths: u16) -> Self {
         Self(Self::WHOLE.saturating_sub(ten_thousandths))
@@ -83,7 +83,7 @@ impl From<Quantile> for u16 {
 }
 
 impl fmt::Display for Quantile {
-    /// As it is spoken of: `p95`, `p99.9`, `p99.99`.
+    /// In the usual short form: `p95`, `p99.9`, `p99.99`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (percent, rest) = (self.0 / 100, self.0 % 100);
         match (rest / 10, rest % 10) {

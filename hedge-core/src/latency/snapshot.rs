@@ -12,13 +12,13 @@ use crate::time::Duration;
 /// A share of 1 in the units of [`Curve`].
 const ONE: u32 = 1 << 31;
 
-/// The latencies of a window, in plain numbers: to be read, merged with others', written out.
+/// The latencies of a window as plain numbers, to read, to merge with others and to write out.
 ///
-/// All that it says about latencies is said as if nothing had been abandoned, and within 6 % (see the
-/// [module](super)). It is 2 KB, and a question is one walk through it: not for a hot path.
+/// Latencies are estimates as if nothing had been abandoned, within 6 % (see the [module](super)). A snapshot takes 2 KB,
+/// and each question is one walk through it, so it is not for a hot path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
-    /// By bucket: answers and what was abandoned. One of them stands for 2^`scale`.
+    /// By bucket: answers and abandoned attempts. A count of one stands for 2^`scale` samples.
     cells: [[u32; 2]; BUCKETS],
     scale: u8,
     answered: u64,
@@ -28,7 +28,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Of nothing at all: what merging begins with.
+    /// An empty snapshot, to merge others into.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -41,8 +41,8 @@ impl Snapshot {
         }
     }
 
-    /// Adds what another recorder held at about the same time. Every sample weighs the same, however many there are of
-    /// either (up to 2^40 a bucket).
+    /// Adds what another recorder held at about the same time. Every sample weighs the same, however many each of the two
+    /// holds (up to 2^40 per bucket).
     pub fn merge(&mut self, other: &Self) {
         self.add(other.cells());
         self.count_in([other.answered, other.abandoned], other.max);
@@ -61,21 +61,22 @@ impl Snapshot {
         self.abandoned
     }
 
-    /// The longest latency that was seen to its end, exactly, up to 71 minutes.
+    /// The longest latency of an answered attempt, exactly, up to 71 minutes.
     #[must_use]
     pub const fn max(&self) -> Duration {
         self.max
     }
 
-    /// How much time it covers: from half the window to all of it, and less after a start or a pause, but at least a
-    /// [slice](super::LatencyRecorder::slice). Of a merged one, the longest. Zero without samples.
+    /// How much time it covers: half the window to all of it; less after a start or a pause, but at least a
+    /// [slice](super::LatencyRecorder::slice). A merged snapshot has the longest span of its parts. An empty one, and one
+    /// from which everything has left the window, has zero.
     #[must_use]
     pub const fn span(&self) -> Duration {
         self.span
     }
 
-    /// Attempts a second over the [`span`](Self::span), rounded down: over a slice at least, so that the first ones after a
-    /// start or a pause are not taken for a flood.
+    /// Attempts per second over the [`span`](Self::span), rounded down. The span is at least a slice, so that the first
+    /// attempts after a start or a pause do not look like a flood.
     #[must_use]
     pub const fn qps(&self) -> u64 {
         match self.count().saturating_mul(1_000_000).checked_div(self.span.as_micros()) {
@@ -88,7 +89,7 @@ impl Snapshot {
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         let curve = self.curve()?;
-        // Of twice the middles, which are not always whole.
+        // Summed with twice the middles, since middles are not always whole.
         let sum = (0..BUCKETS).fold(0_u64, |sum, bucket| {
             let share = u64::from(curve.from(bucket).saturating_sub(curve.beyond(bucket)));
             sum.saturating_add(share.saturating_mul(2 * grid::begin(bucket) + grid::width(bucket) - 1))
@@ -96,8 +97,8 @@ impl Snapshot {
         Some(Duration::from_micros(sum.saturating_add(ONE.into()) / u64::from(ONE) / 2))
     }
 
-    /// A quantile: the middle of the bucket that it lies in; `None` without samples. Where nothing but abandoned
-    /// attempts lie beyond, it is the longest age among them: the quantile is at least that.
+    /// A quantile: the middle of the bucket that it lies in; `None` without samples. If it lies where there are only
+    /// abandoned attempts, it is the longest age among them: the true quantile is at least that.
     #[must_use]
     pub fn quantile(&self, quantile: Quantile) -> Option<Duration> {
         bucket_at(self.cells(), quantile).map(grid::middle)
@@ -107,13 +108,13 @@ impl Snapshot {
     /// `None` without samples.
     #[must_use]
     pub fn cdf(&self) -> Option<[(Quantile, Duration); 20]> {
-        // Once the median is there, all are.
+        // If there is a median, there are all quantiles.
         let median = self.quantile(Quantile::P50)?;
         Some(Quantile::CDF.map(|quantile| (quantile, self.quantile(quantile).unwrap_or(median))))
     }
 
-    /// What a backup after `delay` would do to `quantile`, if its latency were another one of these: within 10 %, as
-    /// the delay may lie anywhere in its bucket. `None` without samples.
+    /// What a backup after `delay` would do to `quantile`, if its latency were an independent draw from this distribution.
+    /// It is right within 10 %, since the delay may lie anywhere in its bucket. `None` without samples.
     #[must_use]
     pub fn hedged(&self, delay: Duration, quantile: Quantile) -> Option<Hedged> {
         let curve = self.curve()?;
@@ -142,25 +143,25 @@ impl Snapshot {
         })
     }
 
-    /// Adds what buckets hold. What does not fit any more is halved with all the others, until it does.
+    /// Adds the counts of buckets. If a sum does not fit, all counts are halved until it does.
     pub(super) fn add(&mut self, cells: impl Iterator<Item = Cell> + Clone) {
         let sums = self.cells().zip(cells.clone()).map(|(held, cell)| held.plus(cell));
         let most = sums.map(|cell| cell.answered.max(cell.abandoned)).max().unwrap_or(0);
         let (before, after) = (self.scale, (32_u8..64).find(|bits| most >> bits == 0).map_or(0, |bits| bits - 32));
         self.scale = before.max(after);
-        // What one leaves over is less than 2^-23 of what has outgrown its word.
+        // What the shift drops from a count is less than 2^-23 of the count that has outgrown its word.
         for (held, cell) in self.cells.iter_mut().zip(cells) {
             let sum = widened(*held, before).plus(cell);
             *held = [sum.answered, sum.abandoned].map(|sum| u32::try_from(sum >> self.scale).unwrap_or(u32::MAX));
         }
     }
 
-    /// It is about so much time, if not about more.
+    /// Makes it cover at least `span`.
     pub(super) fn cover(&mut self, span: Duration) {
         self.span = self.span.max(span);
     }
 
-    /// Adds what the buckets do not tell: how many were answered and abandoned exactly, and the longest answer.
+    /// Adds what the buckets do not hold: the exact numbers of answered and abandoned attempts, and the longest answer.
     pub(super) fn count_in(&mut self, [answered, abandoned]: [u64; 2], max: Duration) {
         self.answered = self.answered.saturating_add(answered);
         self.abandoned = self.abandoned.saturating_add(abandoned);
@@ -187,7 +188,7 @@ impl Default for Snapshot {
     }
 }
 
-/// What a cell of a snapshot stands for.
+/// The samples that a cell of a snapshot stands for.
 fn widened([answered, abandoned]: [u32; 2], scale: u8) -> Cell {
     Cell { answered: u64::from(answered) << scale, abandoned: u64::from(abandoned) << scale }
 }
@@ -229,7 +230,7 @@ impl defmt::Format for Snapshot {
     }
 }
 
-/// What hedging would do: [`Snapshot::hedged`].
+/// What backups would do: the result of [`Snapshot::hedged`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -237,11 +238,11 @@ pub struct Hedged {
     /// After how long a backup would be sent.
     #[cfg_attr(feature = "serde", serde(rename = "delay_us", serialize_with = "micros"))]
     pub delay: Duration,
-    /// How many of a million calls would send one.
+    /// How many of a million calls would send a backup.
     pub backups_ppm: u32,
-    /// Of which quantile...
+    /// The quantile that was asked for.
     pub quantile: Quantile,
-    /// ... this would be the latency.
+    /// The latency of that quantile, with backups.
     #[cfg_attr(feature = "serde", serde(rename = "latency_us", serialize_with = "micros"))]
     pub latency: Duration,
 }
@@ -251,7 +252,7 @@ fn micros<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S:
     serializer.serialize_u64(duration.as_micros())
 }
 
-/// By bucket: the share of latencies that lie beyond it, in 2^-31.
+/// By bucket: the share of latencies that lie beyond it, in units of 2^-31.
 struct Curve([u32; BUCKETS]);
 
 impl Curve {
@@ -265,7 +266,7 @@ impl Curve {
         self.0.get(bucket).copied().unwrap_or(0)
     }
 
-    /// The share that is longer than so long, as if those of a bucket were spread over it evenly.
+    /// The share of latencies longer than `than`, as if those of a bucket were spread evenly over it.
     fn longer(&self, than: Duration) -> u32 {
         let bucket = grid::bucket_of(than);
         let (beyond, width) = (self.beyond(bucket), grid::width(bucket));

@@ -12,7 +12,7 @@ use std::vec::Vec;
 
 use super::*;
 
-/// No quantile is further off.
+/// The largest error of a quantile.
 const ERROR: f64 = 0.06;
 
 const ALL: [Quantile; 20] = Quantile::CDF;
@@ -85,7 +85,7 @@ fn quantiles_count_mean_and_max_are_those_of_hdr_histogram() {
         let (now, snapshot) = (at(2_000), recorder.snapshot(at(2_000)));
         for quantile in ALL {
             let truth = us(reference.value_at_quantile(f64::from(quantile.ten_thousandths()) / 10_000.0));
-            // What HdrHistogram itself may be off by is added.
+            // The error of HdrHistogram itself is added.
             near(snapshot.quantile(quantile), truth, ERROR + 0.000_1, &std::format!("{name} {quantile}"));
             assert_eq!(recorder.quantile(now, quantile), snapshot.quantile(quantile), "{name} {quantile}");
         }
@@ -131,7 +131,7 @@ fn the_window_is_half_to_whole_and_nothing_older() {
                 recorder.record(now, ms(1));
                 seen += 1;
             }
-            // Three slices: what began within one, and what a step of the test adds.
+            // Three slices of tolerance: samples begin within a slice, and the test has a step.
             assert!(now.since(start) + us(kept / 10) >= us(kept / 2), "it left after {}", now.since(start));
         }
     }
@@ -216,7 +216,7 @@ fn l13_every_quantile_is_true_at_every_delay_that_leaves_something_to_see() {
             for quantile in [1_000, 5_000, 9_000, 9_500].into_iter().filter(|quantile| *quantile <= hedged_from) {
                 let what = std::format!("{name}, hedged from {hedged_from}, quantile {quantile}");
                 let estimate = recorder.quantile(at(2_000), Quantile::new(u16::try_from(quantile).unwrap()).unwrap());
-                // 0.03 for what 100,000 samples differ by from another 100,000.
+                // 0.03 more, since 100,000 samples differ by that much from another 100,000.
                 near(estimate, truth[quantile * 10].max(us(1)), ERROR + 0.03, &what);
             }
         }
@@ -280,7 +280,7 @@ fn whoever_comes_during_the_upkeep_records_and_reads() {
     let recorder = recorder();
     recorder.record(at(0), ms(1));
     let done = recorder.upkeep.take(|| {
-        // As an interrupt would: another slice, another upkeep due.
+        // What an interrupt would do: it records in another slice, where another upkeep is due.
         recorder.record(at(60_000), ms(2));
         (recorder.kept(), recorder.snapshot(at(0)).count())
     });

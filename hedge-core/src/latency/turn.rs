@@ -1,36 +1,36 @@
-//! Changing several words by one at a time, and reading them as one left them: [`Turn`].
+//! A sequence lock (seqlock) for several words: one writer at a time, and readers that see a complete write: [`Turn`].
 
 use crate::atomic::{AtomicU32, Ordering, acquire, fence};
 
-/// How often a reader looks again because somebody was at work, before it takes what it sees.
+/// How often a reader reads at most. The last time it takes what it sees, even if a writer is at work.
 const READS: usize = 3;
 
-/// Whose turn it is to change something. Nobody waits: who comes too late goes on without.
+/// A sequence lock in which no one waits: a writer that finds another at work does not write.
 #[derive(Debug)]
 pub(crate) struct Turn(
-    /// Odd while somebody is at work; each piece of work moves it on by two.
+    /// The sequence number. It is odd while a writer is at work, and each write moves it on by two.
     AtomicU32,
 );
 
 impl Turn {
-    /// Nobody's.
+    /// A lock that no writer holds.
     pub(crate) const fn new() -> Self {
         Self(AtomicU32::new(0))
     }
 
-    /// Does what only one may do at a time; `None` if another is at it.
+    /// Does `work` as the only writer; `None`, with nothing done, if another writer is at work.
     pub(crate) fn take<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let turn = self.0.load(Ordering::Relaxed) & !1;
         self.0.compare_exchange(turn, turn | 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // Whoever sees any of it sees that it is underway.
+        // A reader that sees any part of the work also sees the odd number.
         fence(Ordering::Release);
         let done = work();
         self.0.store(turn.wrapping_add(2), Ordering::Release);
         Some(done)
     }
 
-    /// Reads again if somebody was at work, but does not wait for the end of it: it may be whom this interrupts. The third
-    /// time it takes what it sees.
+    /// Reads again if a writer was at work meanwhile. It does not wait for the writer, which may be the code that this
+    /// reader has interrupted: the third time it takes what it sees.
     pub(crate) fn read<T>(&self, read: impl Fn() -> T) -> T {
         for _ in 1..READS {
             let turn = acquire(&self.0);
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use core::cell::Cell;
 
-    /// How often `read` looks while each look is followed by what `meanwhile` does.
+    /// How often `read` reads, if `meanwhile` runs during each reading.
     fn looks(turn: &Turn, meanwhile: impl Fn(usize)) -> usize {
         let looks = Cell::new(0);
         turn.read(|| {

@@ -6,11 +6,11 @@ use crate::policy::{BackupPolicy, Ended, LimitError};
 use crate::time::{Duration, Instant};
 use crate::window::SlidingCount;
 
-/// An extra attempt costs so many thousandths.
+/// What an extra attempt costs, in thousandths.
 const ATTEMPT: u32 = 1_000;
-/// What fits beside the time.
+/// The largest burst: in thousandths it fits in one word with the time.
 const MOST: u32 = 16_000;
-/// A clock that went back by up to so many milliseconds stands still: 67 s.
+/// A clock that went back by up to this many milliseconds (67 s) counts as standing still.
 const LATE: u64 = 1 << 16;
 
 /// The options of a [`Budget`].
@@ -18,14 +18,14 @@ const LATE: u64 = 1 << 16;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BudgetOptions {
-    /// Extra attempts that every completed call pays for, in \[0, 10\], in whole thousandths, rounded down. Default 0.2,
-    /// Finagle's and Envoy's.
+    /// How many extra attempts each completed call pays for, in \[0, 10\], rounded down to whole thousandths. Default 0.2,
+    /// as in Finagle and Envoy.
     pub share: f64,
-    /// The most that is saved up, and what there is to begin with, in \[2, 16000\]. Default 100: what Finagle's minimum adds
-    /// up to in the 10 s that it keeps.
+    /// The most extra attempts that are saved up, and how many there are at the start, in \[2, 16000\]. Default 100: what
+    /// Finagle's minimum adds up to in the 10 s that it keeps.
     pub burst: u32,
-    /// Extra attempts a second that are always paid for, in \[0, 1000\], less 2.4 %: a second is 1000 times 1024
-    /// microseconds here. Default 10, Finagle's.
+    /// How many extra attempts a second are always paid for, in \[0, 1000\]. Default 10, as in Finagle. They are 2.4 %
+    /// fewer in fact, since a second counts as 1000 times 1024 microseconds.
     pub minimum_per_second: u32,
     /// The most extra attempts in any second, at least 1. Default: as many as are paid for.
     pub maximum_per_second: Option<u32>,
@@ -35,7 +35,7 @@ impl BudgetOptions {
     /// Finagle's defaults.
     pub const DEFAULT: Self = Self { share: 0.2, burst: 100, minimum_per_second: 10, maximum_per_second: None };
 
-    /// Checks them.
+    /// Checks that each option is in its range.
     ///
     /// # Errors
     /// The first option that is out of its range.
@@ -63,14 +63,14 @@ impl Default for BudgetOptions {
     }
 }
 
-/// An account that completed calls and time pay into and that retries and backups draw on alike (B5), as Finagle's and
-/// Envoy's.
+/// An account that completed calls and time pay into, and that retries and backups draw on alike ([B5](crate::rules#B5)),
+/// as in Finagle and Envoy.
 ///
 /// In any window: extra attempts ≤ burst + share × calls completed + minimum × seconds. It is the only limit that bounds
 /// retries.
 ///
-/// Cost: a call's end is one compare-and-swap; so is a grant, and with a maximum a second two; a refusal is a load, or with a
-/// maximum some. 136 bytes.
+/// Cost: a call's end is one compare-and-swap, and so is a grant. With a maximum per second a grant is two. A refusal is
+/// one load, or a few with a maximum. 136 bytes.
 ///
 /// ```
 /// use hedge_core::limit::{Budget, BudgetOptions};
@@ -87,17 +87,16 @@ impl Default for BudgetOptions {
 /// ```
 #[derive(Debug)]
 pub struct Budget {
-    /// Up to when time has been paid for, in milliseconds modulo 2^40, above; what there is, in thousandths, in the lower
-    /// 24 bits.
+    /// Upper 40 bits: up to when time has paid, in milliseconds modulo 2^40. Lower 24 bits: the balance, in thousandths.
     account: AtomicU64,
     most: u32,
     share: u32,
-    /// Thousandths a millisecond, which is attempts a second.
+    /// In thousandths per millisecond, which is the same number as attempts per second.
     minimum: u32,
     maximum: Option<Maximum>,
 }
 
-/// The most in any second, and how many there were.
+/// The most extra attempts in any second, and how many there were.
 #[derive(Debug)]
 struct Maximum {
     per_second: u32,
@@ -112,7 +111,8 @@ impl Budget {
     pub fn new(options: BudgetOptions) -> Result<Self, LimitError> {
         options.validate()?;
         let maximum = |per_second| Maximum { per_second, granted: SlidingCount::over(Duration::from_secs(1)) };
-        // A window may begin and end anywhere in a millisecond, and so see one more begin than it is long.
+        // A window may begin and end anywhere in a millisecond, so one more of them may begin in it than it is long. That
+        // one's payment is taken off the burst.
         let most = options.burst * ATTEMPT - options.minimum_per_second;
         Ok(Self {
             account: AtomicU64::new(Account { at: 0, held: most }.word()),
@@ -123,7 +123,7 @@ impl Budget {
         })
     }
 
-    /// A call has ended: what [`BackupPolicy::ended`] tells.
+    /// Counts a call that has ended; [`BackupPolicy::ended`] does this.
     pub fn completed(&self, now: Instant) {
         self.deposit(now, self.share);
     }
@@ -152,7 +152,7 @@ impl Budget {
     fn withdraw(&self, now: Instant) -> Result<(), Denial> {
         let millis = millis(now);
         let mut word = self.account.load(Ordering::SeqCst);
-        // Where time is paid for already, in few steps between a load and its exchange.
+        // The usual case: time has already paid up to now. So there are few steps between a load and its exchange.
         while Account::of(word).at == millis {
             if Account::of(word).held < ATTEMPT {
                 return Err(Denial::Budget);
@@ -166,13 +166,14 @@ impl Budget {
         self.withdraw_anew(now)
     }
 
-    /// The same where time has passed.
+    /// The same where time has passed, and pays first.
     #[inline(never)]
     fn withdraw_anew(&self, now: Instant) -> Result<(), Denial> {
         if self.change(now, |held| held.checked_sub(ATTEMPT)) { Ok(()) } else { Err(Denial::Budget) }
     }
 
-    /// Pays for the time that has passed, then changes what is held; false, with nothing changed, if it cannot be.
+    /// Pays in for the time that has passed, then changes the balance by `to`. False, with nothing changed, if `to`
+    /// refuses.
     fn change(&self, now: Instant, to: impl Fn(u32) -> Option<u32>) -> bool {
         let now = millis(now);
         let changed = self.account.fetch_update(Ordering::Relaxed, Ordering::SeqCst, |word| {
@@ -186,8 +187,8 @@ impl Budget {
         }
     }
 
-    /// Nothing could be taken, and the clock has gone back: if by a lot, it is to be known since when, or no time would ever
-    /// have passed.
+    /// For a withdrawal that failed while the clock is behind the account. If the clock went back by a lot, the new time
+    /// must be stored, or no time would ever pass.
     #[cold]
     fn go_back(&self, word: u64, now: u64) -> bool {
         let moved = Account::of(word).paid_until(now, self.minimum, self.most).word();
@@ -206,7 +207,7 @@ impl BackupPolicy for Budget {
     }
 
     fn take_back(&self, _: Extra, now: Instant) {
-        // It goes on counting for the maximum, which is not exceeded then.
+        // It goes on counting for the maximum per second, which is so never exceeded.
         self.deposit(now, ATTEMPT);
     }
 
@@ -225,7 +226,7 @@ struct Account {
 impl Account {
     const AT_BITS: u32 = 40;
     const HELD_BITS: u32 = 24;
-    /// More has not passed: the clock went back.
+    /// If more seems to have passed, the clock went back.
     const MOST_PASSED: u64 = (1 << (Self::AT_BITS - 1)) - 1;
 
     const fn of(word: u64) -> Self {
@@ -236,12 +237,12 @@ impl Account {
         self.at << Self::HELD_BITS | self.held as u64
     }
 
-    /// How long ago that is, modulo 2^40.
+    /// How long ago `at` is, in milliseconds modulo 2^40.
     const fn passed(self, now: u64) -> u64 {
         now.wrapping_sub(self.at) & ((1 << Self::AT_BITS) - 1)
     }
 
-    /// Whether the clock has gone back since.
+    /// Whether `at` is ahead of the clock, which has gone back.
     const fn is_ahead(self, now: u64) -> bool {
         self.passed(now) > Self::MOST_PASSED
     }
@@ -252,9 +253,9 @@ impl Account {
         if is_late && self.held < most { self } else { Self { at: now, ..self } }
     }
 
-    /// The same with what the time until `now` has paid; the 40 bits hold 35 years, half of them ahead. A clock that went back
-    /// a little pays when it is past where it was; one that went back by more, or while the account is full, as it is to begin
-    /// with, goes on from there and has paid nothing.
+    /// The account with what the time until `now` has paid. The 40 bits hold 35 years, half of them ahead. If the clock
+    /// went back a little, it pays again once it is past `at`. If it went back by more, or the account is full, as it is at
+    /// the start, time goes on from `now` and has paid nothing.
     fn paid_until(self, now: u64, per_milli: u32, most: u32) -> Self {
         let passed = self.passed(now);
         if passed > Self::MOST_PASSED {
@@ -265,12 +266,13 @@ impl Account {
     }
 }
 
-/// Milliseconds of 1024 microseconds, so that there is no division: rounded against the account.
+/// Milliseconds of 1024 microseconds each, so that nothing is divided. Longer milliseconds pay less, never more.
 const fn millis(now: Instant) -> u64 {
     (now.as_micros() >> 10) & ((1 << Account::AT_BITS) - 1)
 }
 
-/// Whole thousandths, so that no more is granted than is paid for; one that is a little less in binary is whole all the same.
+/// The share in whole thousandths, rounded down so that no more is granted than is paid for. A share that is a little less
+/// than a whole thousandth in binary still counts as whole.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the share is in [0, 10]")]
 const fn thousandths(share: f64) -> u32 {
     (share * ATTEMPT as f64 + 1e-6) as u32
@@ -346,7 +348,7 @@ mod tests {
 
     #[test]
     fn b5_time_is_counted_from_any_origin() {
-        // From when a clock starts, from 1970, and where the 40 bits end, half of them too.
+        // Origins: the start of a clock, 1970, the end of the 40 bits and half of it.
         let year_2026 = 1_770_000_000_000_000;
         let bits = (0..64).map(|bit| 1_u64 << bit);
         for origin in bits.chain([0, year_2026, (3 << 49) - 1, u64::MAX / 2, u64::MAX - 60_000_000]) {

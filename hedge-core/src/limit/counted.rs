@@ -5,9 +5,9 @@ use crate::outcome::{Denial, Extra};
 use crate::policy::{BackupDelay, BackupPolicy, Ended};
 use crate::time::Instant;
 
-/// A policy whose refusals are counted by reason (B6).
+/// A policy whose refusals are counted by reason ([B6](crate::rules#B6)).
 ///
-/// Cost: a grant costs nothing, a refusal one addition. 40 bytes and the policy's.
+/// Cost: a grant costs nothing, a refusal one addition. 40 bytes and those of the policy.
 #[derive(Debug, Default)]
 pub struct Counted<P> {
     policy: P,

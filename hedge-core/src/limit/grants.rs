@@ -1,22 +1,22 @@
-//! What was granted over a sliding window, some of which is given back: [`Grants`].
+//! Grants over a sliding window, some of which are given back: [`Grants`].
 
 use super::ratio::WHOLE;
 use crate::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
 use crate::window::{Moment, SlidingCount};
 
-/// A count of grants. What is given back goes on counting, as a window's counts only grow, but is there for the next who asks
-/// in its bucket.
+/// A count of grants. A grant that is given back goes on counting, since a window's counts only grow. But it is spare: the
+/// next request within the same bucket gets it.
 #[derive(Debug)]
 pub(super) struct Grants<const N: usize> {
     counted: SlidingCount<N>,
-    /// The bucket above, and how many of its grants were given back below.
+    /// A bucket in the upper bits, and how many of its grants are spare in the lower 16.
     spare: AtomicU64,
-    /// How many ever were given back and not granted again.
+    /// How many were ever given back and not granted again.
     unused: AtomicU64,
 }
 
-/// How many of one bucket can be spare: more are lost to whoever asks.
+/// How many grants of one bucket can be spare. If more are given back, the next requests do not get them.
 const MOST_SPARE: u64 = 0xFFFF;
 
 impl<const N: usize> Grants<N> {
@@ -28,18 +28,19 @@ impl<const N: usize> Grants<N> {
         &self.counted
     }
 
-    /// How many ever, but for those that were given back; wraps.
+    /// How many were ever granted, without those that were given back; wraps.
     pub(super) fn used_at(&self, moment: Moment) -> u64 {
         let unused = self.unused.load(Ordering::SeqCst);
         self.counted.ever_at(moment).wrapping_sub(unused)
     }
 
-    /// Whether any was given back lately.
+    /// Whether a grant may be spare.
     pub(super) fn has_spare(&self) -> bool {
         self.spare.load(Ordering::SeqCst) != 0
     }
 
-    /// One that was granted at `now` is not used. It counts all the same once its bucket is over.
+    /// Gives back a grant of `now` that is not used. Once its bucket is over it can no longer be taken, but the window
+    /// still counts it.
     pub(super) fn give_back(&self, now: Instant) {
         self.unused.fetch_add(1, Ordering::SeqCst);
         let bucket = self.bucket(now);
@@ -48,11 +49,11 @@ impl<const N: usize> Grants<N> {
         });
     }
 
-    /// Grants one that was given back, if all that are in use, this one included, come to at most what `most` answers for how
-    /// many they are without it. It counts already.
+    /// Takes a spare grant, if all grants in use, this one included, come to at most what `most` answers for their number
+    /// without it. The window counts it already.
     pub(super) fn take_spare(&self, now: Instant, most: impl Fn(u64) -> u64) -> bool {
         let bucket = self.bucket(now);
-        // None left is 0, so that who finds that need not look further.
+        // If none is left the word is 0, so that `has_spare` is false.
         let take = |word| {
             let spare = spare_of(word, bucket);
             let left = spare.checked_sub(1)?;
@@ -67,7 +68,7 @@ impl<const N: usize> Grants<N> {
         is_taken
     }
 
-    /// Modulo 2^48, which is enough to tell a bucket from others that live.
+    /// A bucket's number modulo 2^48, which is enough to tell apart all buckets in use.
     const fn bucket(&self, now: Instant) -> u64 {
         self.counted.bucket_of(now) & (u64::MAX >> 16)
     }

@@ -7,7 +7,7 @@ use crate::time::Instant;
 
 /// Which limits a channel has; each may be left out.
 ///
-/// In a file a limit that is absent is that of [`LimitOptions::SAFE`], and `"none"` stands for no such limit.
+/// In a file, a limit that is absent is the one of [`LimitOptions::SAFE`], and `"none"` means that there is no such limit.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -18,13 +18,13 @@ pub struct LimitOptions {
         serde(deserialize_with = "files::ratio", serialize_with = "super::setting::write_whole")
     )]
     pub ratio: Option<RatioOptions>,
-    /// Extra attempts while calls succeed.
+    /// Extra attempts only while most calls succeed.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "files::tokens", serialize_with = "super::setting::write_whole")
     )]
     pub tokens: Option<TokenOptions>,
-    /// One account for retries and backups.
+    /// One budget for retries and backups.
     #[cfg_attr(
         feature = "serde",
         serde(deserialize_with = "files::budget", serialize_with = "super::setting::write_whole")
@@ -53,10 +53,11 @@ mod files {
 }
 
 impl LimitOptions {
-    /// No limit at all: a cluster that is slow is sent every call twice. It has to be asked for (B8).
+    /// No limit at all: a slow cluster may be sent every call twice. It must be asked for ([B8](crate::rules#B8)).
     pub const NONE: Self = Self { ratio: None, tokens: None, budget: None };
 
-    /// What a channel has that asks for nothing: backups for 10 % of its calls, and a budget for retries and backups (B8).
+    /// The limits of a channel by default: backups for 10 % of its calls, and a budget for retries and backups
+    /// ([B8](crate::rules#B8)).
     pub const SAFE: Self =
         Self { ratio: Some(RatioOptions::DEFAULT), tokens: None, budget: Some(BudgetOptions::DEFAULT) };
 }
@@ -67,9 +68,9 @@ impl Default for LimitOptions {
     }
 }
 
-/// The limits of [`LimitOptions`]: all that there are must agree.
+/// The limits that [`LimitOptions`] describe. All of them must agree.
 ///
-/// Cost: their sum. 1312 bytes, 544 on a microcontroller.
+/// Cost: the sum of their costs. 1312 bytes, 544 on a microcontroller.
 #[derive(Debug)]
 pub struct Limits {
     tokens: Option<TokenBucket>,
@@ -95,7 +96,7 @@ impl Limits {
         })
     }
 
-    /// In the order in which they are asked: what counts what it grants comes last.
+    /// The limits in the order in which they are asked. Those that count what they grant come last.
     const fn all(&self) -> (&Option<TokenBucket>, (&Option<RatioLimit>, &Option<Budget>)) {
         (&self.tokens, (&self.ratio, &self.budget))
     }
@@ -104,7 +105,7 @@ impl Limits {
 impl Default for Limits {
     /// [`LimitOptions::SAFE`].
     fn default() -> Self {
-        // They are in their ranges.
+        // This does not fail, since the options are in their ranges.
         Self::new(LimitOptions::SAFE).unwrap_or(Self { tokens: None, ratio: None, budget: None })
     }
 }

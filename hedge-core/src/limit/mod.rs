@@ -1,17 +1,18 @@
-//! How much hedging and retrying a channel may do: limits that keep it from making an overload worse (B3 to B6, B8).
+//! How much hedging and retrying a channel may do: limits that keep it from making an overload worse ([B3](crate::rules#B3)
+//! to [B6](crate::rules#B6), [B8](crate::rules#B8)).
 //!
-//! A limit is a [`BackupPolicy`]: it says whether a backup or a retry may be sent now, and hears of every call's end.
-//! [`RatioLimit`] allows so many backups a call that completed, [`TokenBucket`] stops extra attempts while calls fail,
+//! A limit is a [`BackupPolicy`]: it says whether a backup or a retry may be sent now, and is told of every call's end.
+//! [`RatioLimit`] bounds backups in proportion to completed calls. [`TokenBucket`] stops extra attempts while calls fail.
 //! [`Budget`] lets retries and backups draw on one account. They compose as tuples: all must agree, and what one has
 //! granted is taken back if a later one refuses. [`Limits`] is the composition that configuration describes
-//! ([`LimitOptions`]), and what a channel has unless it is told otherwise: [`RatioLimit`] at 10 %, and a [`Budget`].
+//! ([`LimitOptions`]). By default a channel has it with a [`RatioLimit`] at 10 % and a [`Budget`].
 //!
-//! All of it is integers in a few atomics: no lock, no allocation, no task, and no floating point but in the options.
+//! Limits are integers in a few atomics: no lock, no allocation, no background task, and floating point only in options.
 //!
-//! | a channel with every server slow sends, in `calls` calls over `run` | at most |
+//! | limit of a channel whose servers are all slow | attempts in `calls` calls over the time `run`, at most |
 //! |---|---|
 //! | [`RatioLimit`], `Exact` | `calls * (1 + ratio) + burst * ceil(run / window)`; with calls that come steadily, one burst |
-//! | [`RatioLimit`], `Cached` | no bound: what one interval lets through is let through |
+//! | [`RatioLimit`], `Cached` | no bound: all backups of one interval may pass |
 //! | [`Budget`] | `calls * (1 + share) + burst + minimum * seconds`, with every server failing too |
 //! | [`TokenBucket`] | no bound while calls succeed: it counts failures only |
 

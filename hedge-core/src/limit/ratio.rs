@@ -12,13 +12,14 @@ use crate::window::{Claim, Moment, SlidingCount};
 /// Ratios are counted in millionths.
 pub(super) const WHOLE: u32 = 1_000_000;
 
-/// How many buckets a [`RatioLimit`]'s window has unless it is said: on a microcontroller, where bytes count, 16; else 64.
+/// How many buckets a [`RatioLimit`]'s window has by default: 16 on a microcontroller, where memory is scarce, and 64
+/// elsewhere.
 pub const BUCKETS: usize = if cfg!(target_os = "none") { 16 } else { 64 };
 
-/// Threads that share a limit tell their times a little late, by less than 67 s.
+/// Threads that share a limit may report their readings of the clock late, but by less than 67 s.
 const LATE_US: u64 = 1 << 26;
 
-/// After so many windows without a call or a backup all is as at the beginning.
+/// After this many windows without a call or a backup the limit is as new.
 const REST: u64 = 4;
 
 /// How a [`RatioLimit`] decides.
@@ -26,14 +27,15 @@ const REST: u64 = 4;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RatioMode {
-    /// At every grant: grants in the trailing window, this one included, are at most ratio × calls completed in it +
-    /// burst. The burst is for the cold start: while calls come steadily, it is granted once, and then what calls earn.
+    /// At every grant, the grants in the trailing window, this one included, are at most ratio × calls completed in it +
+    /// burst. The burst is for the cold start: while calls come steadily it is granted once, and after that only what calls
+    /// earn.
     #[default]
     Exact,
-    /// As brpc does: the ratio is looked up once an interval, by whoever comes first, and everybody is allowed until the
-    /// next look while it was below the maximum, also if that is 1: a backup for each call that completed is too many then.
-    /// It can exceed the ratio by what one interval lets through. Both counts leave out up to a bucket at the window's
-    /// beginning, 0.2 of 10 s at the default `N`, where brpc's leave out up to a second at its end.
+    /// As brpc does: the first caller in each interval looks the ratio up. If it is below the maximum, every backup is
+    /// allowed until the next look. This also holds for a maximum of 1: then one backup for each completed call is too
+    /// many. This mode can exceed the ratio by what one interval lets through. Both counts leave out up to a bucket at the
+    /// window's beginning (0.2 s of 10 s with 64 buckets); brpc's leave out up to a second at its end.
     Cached,
 }
 
@@ -44,24 +46,25 @@ pub enum RatioMode {
 pub struct RatioOptions {
     /// How it decides. Default `Exact`.
     pub mode: RatioMode,
-    /// Backups a call, in (0, 1], in whole millionths, rounded down. Default 0.1. 1 turns `Exact` off; `Cached` goes on
-    /// comparing, as brpc does.
+    /// The most backups per call, in (0, 1], rounded down to whole millionths. Default 0.1. 1 turns `Exact` off; `Cached`
+    /// goes on comparing, as brpc does.
     pub max_backup_ratio: f64,
-    /// Over how many seconds they are counted, in \[1, 3600\]. Default 10.
+    /// The length of the window in seconds, in \[1, 3600\]. Default 10.
     pub window_size_seconds: u32,
-    /// How often `Cached` looks, in seconds, at least 1. Default 5.
+    /// How often `Cached` looks the ratio up, in seconds, at least 1. Default 5.
     pub update_interval_seconds: u32,
-    /// How many backups `Exact` has saved up for the cold start, and at most, in \[0, 1000000\]. Default 10. One that was
-    /// granted is there again when calls have earned it: after 1 / `max_backup_ratio` calls, ten at the default. All are
-    /// there again when no call has completed, and none was backed up, for four windows. 0 grants nothing until the calls in
-    /// a window have earned a whole backup, which those of a client that calls seldom never do.
+    /// How many backups `Exact` has saved up for the cold start, and can save up at most, in \[0, 1000000\]. Default 10. A
+    /// backup that was granted from it is available again when calls have earned it: after 1 / `max_backup_ratio` calls,
+    /// ten at the default. The whole burst is available again after four windows in which no call has completed and no
+    /// backup was granted. 0 grants nothing until the calls in a window have earned a whole backup; those of a client that
+    /// calls seldom never do.
     pub burst: u32,
-    /// When to send a backup, in milliseconds, at least -1. Default -1: as the channel's options say.
+    /// The backup's delay in milliseconds, at least -1. Default -1: the channel's options give it.
     pub backup_request_ms: i32,
 }
 
 impl RatioOptions {
-    /// brpc's defaults, but for the mode.
+    /// brpc's defaults, except for the mode.
     pub const DEFAULT: Self = Self {
         mode: RatioMode::Exact,
         max_backup_ratio: 0.1,
@@ -71,7 +74,7 @@ impl RatioOptions {
         backup_request_ms: -1,
     };
 
-    /// Checks them.
+    /// Checks that each option is in its range.
     ///
     /// # Errors
     /// The first option that is out of its range.
@@ -110,18 +113,18 @@ impl Default for RatioOptions {
     }
 }
 
-/// At most so many backups a call over a sliding window of `N` buckets (B3). Retries pass.
+/// Bounds backups per call over a sliding window of `N` buckets ([B3](crate::rules#B3)). Retries are not limited.
 ///
-/// A backup counts when it is granted, a call when it has ended. `Exact` counts backups over the window or up to a bucket
-/// more, and calls over the window or up to a bucket less, so that the ratio holds over the window itself; both are forgotten
-/// when they are old. So of a steady stream of calls it grants 1 / `N` less than the ratio, and less than one backup a window:
-/// where a window earns 100 or more, at least 95 % of what is asked for with the 64 buckets of a host, and 90 % with the 16 of
-/// a microcontroller. A burst makes up for that. There is no ratio over which `Cached` can be proven to stay: it is here for
-/// those who compare with brpc.
+/// A backup counts when it is granted, a call when it has ended. `Exact` counts backups over the window and up to a bucket
+/// more, and calls over the window or up to a bucket less, so that the ratio holds over the window itself. Both are
+/// forgotten when they are old. So of a steady stream of calls it grants a little less than the ratio: 1 / `N` less, and up
+/// to one backup per window less. Where a window earns 100 backups or more, it grants at least 95 % of what is asked for
+/// with the 64 buckets of a host, and 90 % with the 16 of a microcontroller. A burst makes up for that. `Cached` has no
+/// proven bound; it exists for comparisons with brpc.
 ///
 /// # What a client may send while everything is slow
 ///
-/// The ratio, and the burst once: with the defaults, in an hour
+/// The ratio, and the burst once. With the defaults, in an hour:
 ///
 /// | calls a second | calls | backups with a burst of 10 | with `burst: 1` |
 /// |---|---|---|---|
@@ -129,15 +132,17 @@ impl Default for RatioOptions {
 /// | 1 | 3,600 | 369 | 360 |
 /// | 10 | 36,000 | 3,609 | 3,560 |
 ///
-/// A burst of 10 is much for a client that calls once a second or less and must not add load: it may hedge 21 of its first 120
-/// calls, with `burst: 1` 12. One that calls less often than once in four windows, 40 s, is at rest between its calls and may
-/// hedge each: 90 an hour at most. A longer `window_size_seconds` keeps it to the ratio.
+/// A burst of 10 is much for a client that calls once a second or less and must not add load: it may hedge 21 of its first
+/// 120 calls, and 12 with `burst: 1`. A client that calls less often than once in four windows (40 s) has its whole burst
+/// back before each call. It may hedge every call, at most 90 an hour. A longer `window_size_seconds` keeps it to the
+/// ratio.
 ///
 /// # Cost
 ///
-/// A call's end is one compare-and-swap. `Exact` decides by five loads, and by six more where the window pays for no other; a
-/// grant is one addition more. `Cached` decides by two loads, and a grant is one addition too; once an interval one caller
-/// counts. 1152 bytes with the 64 buckets of a host, 384 with the 16 that are the default on a microcontroller, 256 with 8.
+/// A call's end is one compare-and-swap. `Exact` decides with five loads, and with six more where the window does not pay
+/// for another backup; a grant is one addition more. `Cached` decides with two loads, and a grant is one addition more;
+/// once per interval one caller counts. 1152 bytes with the 64 buckets of a host, 384 with the 16 that are the default on a
+/// microcontroller, 256 with 8.
 ///
 /// ```
 /// use hedge_core::limit::{RatioLimit, RatioOptions};
@@ -157,10 +162,10 @@ pub struct RatioLimit<const N: usize = BUCKETS> {
     granted: Grants<N>,
     completed: SlidingCount<N>,
     savings: Savings,
-    /// `None`: it is off.
+    /// `None` if the limit is off.
     mode: Option<RatioMode>,
     max: u32,
-    /// When to send a backup; -1 if others say.
+    /// The backup's delay; -1 if the channel's options give it.
     delay_ms: i32,
     cached: Cached,
 }
@@ -186,21 +191,22 @@ impl<const N: usize> RatioLimit<N> {
         })
     }
 
-    /// A call has ended: what [`BackupPolicy::ended`] tells.
+    /// Counts a call that has ended; [`BackupPolicy::ended`] does this.
     pub fn completed(&self, now: Instant) {
         self.completed.add(now, 1);
     }
 
-    /// How many a window may hold, in millionths, by the calls that completed in it.
+    /// How many backups the calls that completed in the window have earned, in millionths.
     #[inline]
     fn earned(&self, moment: Moment) -> u64 {
         self.completed.inside_at(moment) * u64::from(self.max)
     }
 
-    /// Grants one if the calls in the window, which have earned so many millionths, pay for it or if one is saved up.
+    /// Grants a backup if the calls in the window, which have earned `earned` millionths, pay for it, or if one is saved
+    /// up.
     #[inline]
     fn grant(&self, moment: Moment, earned: u64) -> bool {
-        // One that was given back goes first: another limit that refuses all that this one grants would use this one up.
+        // A spare grant goes first. Otherwise another limit, which refuses all that this one grants, would use this one up.
         if self.granted.has_spare() && self.grant_spare(moment.now(), earned) {
             return true;
         }
@@ -226,8 +232,8 @@ impl<const N: usize> RatioLimit<N> {
         self.granted.counted().claim_anew(now, WHOLE, most)
     }
 
-    /// How much all backups in a window may come to if there are `granted`, in millionths: what its calls have earned, or what
-    /// there is and as much as is saved up.
+    /// The most that all backups in a window may come to if `granted` are in it already, in millionths: what its calls have
+    /// earned, or those in it and what is saved up.
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
     fn most(&self, moment: Moment, earned: u64, granted: u64) -> u64 {
@@ -235,7 +241,7 @@ impl<const N: usize> RatioLimit<N> {
         if there + u64::from(WHOLE) <= earned || burst == 0 {
             return earned;
         }
-        // Before grants are counted: what another is granted meanwhile is counted.
+        // Read before grants are counted, so that a grant to another thread in between counts.
         let full = self.savings.full();
         let left = burst.wrapping_sub(self.taken(moment).wrapping_sub(full));
         let is_settled = left <= burst && (left >= WHOLE.into() || earned > 0);
@@ -243,7 +249,8 @@ impl<const N: usize> RatioLimit<N> {
         (there + left).min(earned + burst)
     }
 
-    /// What is saved up where more was brought or taken than there is room for, or where it may be full as all is at rest.
+    /// What is saved up in the rare cases: more was paid in or drawn than there is room for, or the limit may be at rest
+    /// and the savings full.
     #[cold]
     fn settled(&self, now: Instant) -> u64 {
         let moment = self.completed.moment(now);
@@ -252,19 +259,19 @@ impl<const N: usize> RatioLimit<N> {
         if self.is_rested(moment) { self.savings.fill(full, taken) } else { self.savings.left(full, taken) }
     }
 
-    /// What grants took from savings and calls did not bring, in millionths; wraps.
+    /// What all grants have ever drawn from the savings, less what all calls have ever paid in, in millionths; wraps.
     #[inline]
     fn taken(&self, moment: Moment) -> u64 {
         let (granted, completed) = (self.granted.used_at(moment), self.completed.ever_at(moment));
         granted.wrapping_mul(WHOLE.into()).wrapping_sub(completed.wrapping_mul(self.max.into()))
     }
 
-    /// Whether no call has completed, and none was backed up, for so long that the past is forgotten.
+    /// Whether no call has completed, and no backup was granted, for so long that the past is forgotten.
     fn is_rested(&self, moment: Moment) -> bool {
         self.completed.is_unchanged(moment, REST) && self.granted.counted().is_unchanged(moment, REST)
     }
 
-    /// Whether `Cached` allows any.
+    /// Whether `Cached` allows backups now.
     fn look_up(&self, now: Instant) -> bool {
         if self.cached.is_due(now) {
             let moment = self.completed.moment(now);
@@ -284,7 +291,7 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
-        // Of both counts: they are of one window and as many buckets.
+        // It serves both counts, which have the same window and as many buckets.
         let moment = self.completed.moment(now);
         let earned = match self.mode {
             None => return Ok(()),
@@ -310,9 +317,9 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
 #[derive(Debug)]
 struct Cached {
     interval_s: u32,
-    /// When it is next due.
+    /// When the next look is due, in microseconds.
     due: AtomicU64,
-    /// Whether the ratio was the maximum or more.
+    /// Whether the ratio was the maximum or more at the last look.
     is_reached: AtomicBool,
 }
 
@@ -321,24 +328,24 @@ impl Cached {
         Self { interval_s, due: AtomicU64::new(0), is_reached: AtomicBool::new(false) }
     }
 
-    /// Whether the caller is the one to look.
+    /// Whether a look is due and the caller is the first to notice.
     fn is_due(&self, now: Instant) -> bool {
         let due = self.due.load(Ordering::SeqCst);
         let next = (now + Duration::from_secs(self.interval_s.into())).as_micros();
-        // What lies far behind the next look is from before the clock went back.
+        // A look that is due long after the next one would be is from before the clock went back.
         let is_due = due <= now.as_micros() || due.saturating_sub(next) > LATE_US;
         is_due && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::SeqCst).is_ok()
     }
 }
 
-/// Whether what was granted a call that completed is at least `max` millionths; if none did, it is all or nothing. There is
-/// no division: not every target has one.
+/// Whether granted / completed is at least `max` millionths. If no call completed, any grant at all reaches it. It does not
+/// divide, since not every target can.
 fn reaches(granted: u64, completed: u64, max: u32) -> bool {
     granted > 0 && granted.saturating_mul(WHOLE.into()) >= completed.saturating_mul(max.into())
 }
 
-/// Whole millionths, so that no more is granted than was asked for. One like 0.000017, which is a little less in binary, is
-/// still 17.
+/// The ratio in whole millionths, rounded down so that no more is granted than was asked for. A ratio such as 0.000017,
+/// which is a little less in binary, is still 17.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in (0, 1]")]
 const fn millionths(ratio: f64) -> u32 {
     (ratio * WHOLE as f64 + 1e-6) as u32

@@ -1,16 +1,18 @@
-//! What is saved up for calls that a window does not pay for: [`Savings`].
+//! The burst of a ratio limit, which pays where a window does not: [`Savings`].
 
 use super::ratio::WHOLE;
 use crate::atomic::{AtomicU64, Ordering};
 
-/// A stock that is full to begin with. Grants take from it, calls bring, and it never holds more than its most: over any time,
-/// what is granted from it is what calls brought, and once its most.
+/// An account that begins full. Grants draw on it, completed calls pay in, and it never holds more than its maximum. So
+/// over any time, what is granted from it is at most what calls paid in, and once the maximum.
 ///
-/// It is looked at only when a window does not pay for a grant, and then takes in all grants and calls since the last look at
-/// once. What was taken beyond what there was is forgiven: the window paid for that.
+/// It is brought up to date only when a window does not pay for a grant: then all grants and calls since the last time are
+/// booked at once. If grants have drawn more than there was, the account is empty and not in debt, since the window has
+/// paid for those grants.
 #[derive(Debug)]
 pub(super) struct Savings {
-    /// What grants had taken and calls had not brought when it was full, in millionths; wraps.
+    /// The value that `taken` had when the account was full (see [`Self::left`]), in millionths; wraps. So the balance is
+    /// the maximum less what `taken` has grown since.
     full: AtomicU64,
     /// The most that it holds, in whole grants.
     most: u32,
@@ -26,19 +28,19 @@ impl Savings {
         u64::from(self.most) * u64::from(WHOLE)
     }
 
-    /// What was taken and not brought when it was last full. To be read before that is counted now: what another takes
-    /// meanwhile counts.
+    /// The value of `taken` when the account was full. It must be read before `taken` is computed, so that what another
+    /// thread draws in between counts.
     pub(super) fn full(&self) -> u64 {
         self.full.load(Ordering::SeqCst)
     }
 
-    /// How much is left, in millionths. `taken` is what all grants that there ever were have taken and calls have not brought.
+    /// How much is left, in millionths. `taken` is what all grants have ever drawn, less what all calls have ever paid in.
     pub(super) fn left(&self, full: u64, taken: u64) -> u64 {
         let missing = taken.wrapping_sub(full);
         if missing <= self.most() {
             self.most() - missing
         } else if missing > u64::MAX / 2 {
-            // Less than nothing: calls have brought more than there is room for.
+            // `missing` is negative: calls have paid in more than there is room for.
             self.fill(full, taken)
         } else {
             self.settle(full, taken.wrapping_sub(self.most()));
@@ -46,7 +48,7 @@ impl Savings {
         }
     }
 
-    /// It is full again.
+    /// Makes the account full again.
     pub(super) fn fill(&self, full: u64, taken: u64) -> u64 {
         self.settle(full, taken);
         self.most()
@@ -54,7 +56,7 @@ impl Savings {
 
     fn settle(&self, full: u64, settled: u64) {
         if settled != full {
-            // One who comes first knows as much.
+            // If this fails, another thread has stored as much.
             let _ = self.full.compare_exchange(full, settled, Ordering::SeqCst, Ordering::SeqCst);
         }
     }

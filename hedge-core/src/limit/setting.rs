@@ -10,13 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::field::named::{Place, Scalar, refuse};
 use crate::field::tagged::Map;
 
-/// What a file says of a limit that it names: that it is off, or what differs from the preset's.
+/// What a file says about a limit: that it is off, or which fields differ from the preset's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LimitSetting<T> {
     /// `"none"`: there is no such limit.
     Off,
-    /// There is one, and this is what differs.
+    /// The limit is on, and these fields differ.
     On(T),
 }
 
@@ -36,7 +36,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for LimitSetting<T> {
 }
 
 impl<'de, T: Deserialize<'de>> LimitSetting<T> {
-    /// Reads what `field` says, of which null is an error: it could be taken for no limit, and for the preset's.
+    /// Reads the value of `field`. Null is an error, since it could mean no limit or the preset's.
     pub(crate) fn read<D: Deserializer<'de>>(deserializer: D, field: &'static str) -> Result<Self, D::Error> {
         deserializer.deserialize_any(OffOrOn { field, of: PhantomData })
     }
@@ -65,7 +65,7 @@ pub(crate) fn write_whole<T: Serialize, S: Serializer>(limit: &Option<T>, serial
     }
 }
 
-/// What stands for no limit.
+/// How files write "no limit".
 pub(crate) const NONE: &str = "none";
 
 struct OffOrOn<T> {

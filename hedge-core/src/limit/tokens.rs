@@ -10,27 +10,27 @@ const TOKEN: u32 = 1_000;
 /// The most that tRPC's bucket holds here.
 const MOST_TOKENS: u32 = 1_000_000;
 
-/// The options of a [`TokenBucket`], in the terms of the system that they are from.
+/// The options of a [`TokenBucket`], in the terms of the system that defines them.
 ///
 /// In a file: a map with one key, such as `{"trpc": {"max_tokens": 100, "token_ratio": 10}}`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TokenOptions {
-    /// tRPC's `retry_hedging_limit`: a success gives one token, a failure takes `token_ratio`; extra attempts while there are
-    /// more than half of `max_tokens`, rounded down.
+    /// tRPC's `retry_hedging_limit`: a success adds one token, and a failure takes `token_ratio` tokens. Extra attempts are
+    /// allowed while there are more than half of `max_tokens`, rounded down.
     Trpc {
-        /// What the bucket holds, in \[1, 1000000\]. tRPC's default is 100.
+        /// How many tokens the bucket holds, in \[1, 1000000\]. tRPC's default is 100.
         max_tokens: u32,
-        /// What a failure takes, in \[1, 1000000\]. tRPC's default is 10.
+        /// How many tokens a failure takes, in \[1, 1000000\]. tRPC's default is 10.
         token_ratio: u32,
     },
-    /// gRPC's `retryThrottling` (A6): a success gives `token_ratio`, a failure takes one token; extra attempts while there
-    /// are more than half of `max_tokens`.
+    /// gRPC's `retryThrottling` (A6): a success adds `token_ratio` tokens, and a failure takes one. Extra attempts are
+    /// allowed while there are more than half of `max_tokens`.
     Grpc {
-        /// What the bucket holds, in \[1, 1000\].
+        /// How many tokens the bucket holds, in \[1, 1000\].
         max_tokens: u32,
-        /// What a success gives, in \[0.001, 1000\]; from the fourth decimal on it is ignored.
+        /// How many tokens a success adds, in \[0.001, 1000\]; decimals from the fourth on are ignored.
         token_ratio: f64,
     },
 }
@@ -39,7 +39,7 @@ impl TokenOptions {
     /// tRPC's defaults.
     pub const TRPC: Self = Self::Trpc { max_tokens: 100, token_ratio: 10 };
 
-    /// Checks them.
+    /// Checks that each option is in its range.
     ///
     /// # Errors
     /// The first option that is out of its range.
@@ -87,17 +87,17 @@ enum Written {
     Grpc { max_tokens: u32, token_ratio: f64 },
 }
 
-/// Backups and retries while most calls succeed (B4).
+/// Allows backups and retries while most calls succeed ([B4](crate::rules#B4)).
 ///
-/// The bucket starts full. A call that ends without an accepted result takes tokens, once, however many attempts it made;
-/// one that was accepted gives some. Calls that say nothing about the servers count for nothing: a refusal for good
-/// ([`End::Fatal`]), a cancel, and a call that found no server to go to. While every call succeeds, however slowly, nothing
-/// is refused: it is no protection against hedging a cluster that is slow.
+/// The bucket starts full. A call that ends without an accepted result takes tokens, once, however many attempts it made. A
+/// call that is accepted adds some. Calls that say nothing about the servers do not count: a refusal for good
+/// ([`End::Fatal`]), a cancel, and a call that found no server. While every call succeeds, however slowly, nothing is
+/// refused. So the bucket does not protect a slow cluster from being hedged.
 ///
 /// Cost: a decision is one load, a call's end one compare-and-swap, or a load while the bucket is full. 20 bytes.
 #[derive(Debug)]
 pub struct TokenBucket {
-    /// In thousandths, as everything here.
+    /// In thousandths, as all numbers here.
     tokens: AtomicU32,
     max: u32,
     success: u32,
@@ -134,7 +134,7 @@ impl TokenBucket {
         self.change(|tokens| tokens.saturating_sub(self.failure));
     }
 
-    /// What is in the bucket, in thousandths of a token.
+    /// How much is in the bucket, in thousandths of a token.
     #[must_use]
     pub fn tokens_milli(&self) -> u32 {
         self.tokens.load(Ordering::Relaxed)
@@ -142,7 +142,7 @@ impl TokenBucket {
 
     fn change(&self, to: impl Fn(u32) -> u32) {
         let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
-            // A full bucket, which is the usual case, is not written to.
+            // The usual case is a full bucket, which is not written to.
             Some(to(tokens)).filter(|changed| *changed != tokens)
         });
     }
@@ -170,8 +170,8 @@ impl BackupPolicy for TokenBucket {
     }
 }
 
-/// Whole thousandths, of which there is at least one, or an empty bucket would stay empty. A ratio like 0.29, which is a
-/// little less in binary, is still 290.
+/// The ratio in whole thousandths. It is at least one, since otherwise an empty bucket would stay empty. A ratio such as
+/// 0.29, which is a little less in binary, is still 290.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in [0.001, 1000]")]
 const fn thousandths(ratio: f64) -> u32 {
     (ratio * TOKEN as f64 + 1e-6) as u32

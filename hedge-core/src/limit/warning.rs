@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-/// Options that are valid and probably not what was meant.
+/// Options that are valid, but probably not what was meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LimitWarning {
-    /// `update_interval_seconds` is above `window_size_seconds`: the ratio is refreshed more seldom than all that it is
-    /// made of has left the window.
+    /// `update_interval_seconds` is above `window_size_seconds`: between two updates of the ratio, everything that it was
+    /// computed from leaves the window.
     IntervalAboveWindow {
         /// `update_interval_seconds`.
         interval_s: u32,

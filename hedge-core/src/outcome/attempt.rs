@@ -46,18 +46,19 @@ pub enum State {
 
 /// One attempt of a call. 20 bytes.
 ///
-/// Its start is kept for up to 12 days into the call. What it takes is kept to a microsecond for up to 35 minutes, and to 1.024
-/// milliseconds for up to 25 days. What is longer stays at the longest.
+/// Times are packed. Its start is exact up to 12 days after the call's start. The time that it takes is exact to a
+/// microsecond up to 35 minutes, and to 1.024 ms up to 25 days. Longer times are capped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    // Server and address stand apart, or both would be copied as one word from a pick that was written as two.
+    // Server and address are not neighbours. Otherwise both would be read as one word from a pick that was written as
+    // two, and that read would wait for the writes.
     server: ServerId,
     /// The low 32 bits of the microseconds from the call's start to the attempt's.
     started: u32,
     address: AddressKey,
     took: Took,
     code: Code,
-    /// The next 8 bits of the start.
+    /// Bits 32 to 39 of the start.
     started_high: u8,
     is: Is,
 }
@@ -153,17 +154,27 @@ impl Attempt {
         Self { started, started_high, took: Took(0), server, address, code: Code::NONE, is: Is::new(kind) }
     }
 
-    /// A start as an attempt keeps it.
+    /// A start, capped to what an attempt can keep.
     pub(crate) fn kept(offset: Duration) -> Duration {
         offset.min(Duration::from_micros(LATEST))
     }
 
-    /// Ends an attempt in flight; answers how long it took.
-    pub(crate) fn end(&mut self, offset: Duration, state: State, code: Code) -> Duration {
+    /// Ends an attempt in flight by its result; answers how long it took.
+    pub(crate) fn finish(&mut self, offset: Duration, verdict: Verdict, code: Code) -> Duration {
+        self.is = self.is.with(State::Finished(verdict));
+        self.code = code;
+        self.end(offset)
+    }
+
+    /// Ends an attempt in flight that the call does not wait for; answers how long it took.
+    pub(crate) fn abandon(&mut self, offset: Duration) -> Duration {
+        self.is = self.is.with(State::Abandoned);
+        self.end(offset)
+    }
+
+    fn end(&mut self, offset: Duration) -> Duration {
         let took = offset - self.started();
         self.took = Took::new(took);
-        self.is = self.is.with(state);
-        self.code = code;
         took
     }
 
@@ -173,7 +184,7 @@ impl Attempt {
         self.server
     }
 
-    /// The server's address, for comparing.
+    /// The server's address, for comparison.
     #[must_use]
     pub const fn address(&self) -> AddressKey {
         self.address

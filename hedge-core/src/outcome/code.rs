@@ -4,8 +4,8 @@ use core::fmt;
 
 use super::Verdict;
 
-/// Why an attempt failed, as a report keeps it: 0 is "not said", 1 to 99 are [`ErrorKind`]s, 100 to 999 HTTP statuses,
-/// and the rest is the user's.
+/// Why an attempt failed, as a report keeps it: 0 is "not said", 1 to 99 are [`ErrorKind`]s, 100 to 999 are HTTP statuses,
+/// and all others are free for the user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Code(pub u16);
@@ -14,7 +14,7 @@ impl Code {
     /// Not said.
     pub const NONE: Self = Self(0);
 
-    /// Whether it is the code of a kind that says nothing of the server.
+    /// Whether it is the code of a kind that says nothing about the server.
     pub(super) const fn is_local(self) -> bool {
         const LOCAL: u16 = ErrorKind::Local as u16;
         const GONE: u16 = ErrorKind::ServerGone as u16;
@@ -74,7 +74,7 @@ impl defmt::Format for Code {
 
 macro_rules! error_kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $verdict:ident, $text:literal;)*) => {
-        /// What kind of failure an attempt met, in the terms of the default retry policy (R1).
+        /// What kind of failure an attempt met, in the terms of the default retry policy ([R1](crate::rules#R1)).
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -87,7 +87,7 @@ macro_rules! error_kinds {
             /// Every kind, in the order of the codes.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// What the default retry policy says of it.
+            /// The verdict of the default retry policy.
             #[must_use]
             pub const fn verdict(self) -> Verdict {
                 match self {
@@ -111,7 +111,7 @@ error_kinds! {
     Refused = 1, Retry, "connection refused";
     /// The connection was not made in time. Retried.
     ConnectTimeout = 2, Retry, "connect timeout";
-    /// The connection broke before the whole answer was there. Retried.
+    /// The connection broke before the whole answer had arrived. Retried.
     Broken = 3, Retry, "connection broken";
     /// The server reset the connection. Retried.
     Reset = 4, Retry, "connection reset";
@@ -123,11 +123,11 @@ error_kinds! {
     Overcrowded = 7, Retry, "socket overcrowded";
     /// The server that the balancer chose is gone from the list. Retried.
     ServerGone = 8, Retry, "server gone from the list";
-    /// The transport's own view of the call's deadline. Never retried, whatever a policy says.
+    /// The transport itself saw the call's deadline pass. Never retried, whatever a policy says.
     Deadline = 9, Wait, "deadline";
-    /// The server failed inside. Not worth another attempt.
+    /// The server had an internal error. Not worth another attempt.
     Internal = 10, Wait, "internal error";
-    /// The answer is larger than the caller takes. Not worth another attempt.
+    /// The answer is larger than the caller allows. Not worth another attempt.
     TooLarge = 11, Wait, "answer over the limit";
     /// The answer does not follow the protocol. Not worth another attempt.
     Protocol = 12, Wait, "protocol error";
@@ -140,10 +140,12 @@ error_kinds! {
     Local = 15, Retry, "failed at this client";
     /// The caller's own request body failed, or is not as long as it was announced. The server is not to blame.
     RequestBody = 16, Fatal, "request body failed";
+    /// The attempt took longer than a single attempt may (L21). Retried; the server is to blame.
+    AttemptTimeout = 17, Retry, "attempt timeout";
 }
 
 impl ErrorKind {
-    /// Whether a failure of this kind means that the request certainly never left this client (T4).
+    /// Whether a failure of this kind means that the request certainly never left this client ([T4](crate::rules#T4)).
     #[must_use]
     pub const fn never_left(self) -> bool {
         matches!(self, Self::Refused | Self::ConnectTimeout | Self::ServerGone | Self::Local)

@@ -16,7 +16,7 @@ pub enum Denial {
     Tokens,
     /// A budget for retries and backups.
     Budget,
-    /// The share of calls that an adaptive delay is meant to send backups for.
+    /// The bound on the extra load of an adaptive delay.
     ExtraLoad,
 }
 

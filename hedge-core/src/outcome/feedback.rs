@@ -13,7 +13,7 @@ pub enum Feedback {
         /// From the attempt's start to its end.
         latency: Duration,
     },
-    /// `Retry` or `Wait`; or the call's deadline, of an attempt that had enough time for an answer (L13).
+    /// The verdict was `Retry` or `Wait`, or the call's deadline passed and the attempt had had enough time (L13).
     Failure {
         /// From the attempt's start to its end.
         latency: Duration,
@@ -31,7 +31,7 @@ pub enum Feedback {
 }
 
 impl Feedback {
-    /// From the attempt's start to its end, whichever that was.
+    /// The time from the attempt's start to its end, however it ended.
     #[must_use]
     pub const fn took(self) -> Duration {
         match self {
@@ -51,7 +51,7 @@ pub struct Sent {
     pub server: ServerId,
     /// When it was sent, as [`Host::commit`](crate::call::Host::commit) was told.
     pub at: Instant,
-    /// Its number in its call: so many attempts were before it.
+    /// Its number in its call, which is the number of attempts before it.
     pub attempt: AttemptId,
     /// How many attempts may follow the call's first.
     pub max_retry: u8,
@@ -60,7 +60,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// That it is over.
+    /// The same attempt, which ended at `now`.
     #[must_use]
     pub const fn finished(self, now: Instant, feedback: Feedback, code: Code) -> Finished {
         Finished { sent: self, now, feedback, code }

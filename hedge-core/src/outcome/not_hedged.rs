@@ -11,7 +11,7 @@ use super::Denial;
 pub enum NotHedged {
     /// No backup was asked for.
     Disabled,
-    /// One-way, stream or datagram.
+    /// The call is one-way, a stream or a datagram (L15).
     NotHedgeable,
     /// The request must not be sent twice.
     NotIdempotent,

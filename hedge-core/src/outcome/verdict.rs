@@ -5,7 +5,7 @@ use super::Code;
 use super::ErrorKind;
 use crate::time::Duration;
 
-/// What a result means for the call that the attempt belongs to (L8).
+/// What a result means for the call that the attempt belongs to ([L8](crate::rules#L8)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -20,27 +20,29 @@ pub enum Verdict {
     Fatal,
 }
 
-/// What a server asks about the next start of any kind (R4, as in gRPC's A6).
+/// What a server asks about further attempts of any kind ([R4](crate::rules#R4), as in gRPC's A6).
 ///
-/// The first two speak for the service: every server is left alone. The `Server` ones speak for the server that sent them,
-/// as HTTP's `Retry-After` does: other addresses are not held back. They act like the first two only once no usable address
-/// is left that the call has not tried.
+/// The first two speak for the service: they hold back attempts to every server. The `Server` ones speak for the server
+/// that sent them, as HTTP's `Retry-After` does: other addresses are not held back. They act like the first two only once
+/// no usable address is left that the call has not tried.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// Or the tag takes 64 bits on a microcontroller too, as the time beside it does.
+#[repr(usize)]
 pub enum Pushback {
-    /// Start the next attempt exactly so much later.
+    /// Start the next attempt exactly this much later.
     After(Duration),
     /// Start no further attempt in this call. Also what a negative or unparseable delay means.
     DoNot,
-    /// [`After`](Self::After), said of this server only.
+    /// [`After`](Self::After), for this server only.
     ServerAfter(Duration),
-    /// [`DoNot`](Self::DoNot), said of this server only.
+    /// [`DoNot`](Self::DoNot), for this server only.
     ServerDoNot,
 }
 
 impl Pushback {
-    /// The same, said of the server that sent it.
+    /// The same, for the server that sent it only.
     #[must_use]
     pub const fn for_server(self) -> Self {
         match self {
@@ -49,7 +51,7 @@ impl Pushback {
         }
     }
 
-    /// The same, said of the whole service.
+    /// The same, for the whole service.
     #[must_use]
     pub const fn for_service(self) -> Self {
         match self {
@@ -75,30 +77,32 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Why, for the report.
     pub code: Code,
-    /// The request certainly never left this client (T4): retrying is safe even when it is not idempotent (R5).
+    /// The request certainly never left this client ([T4](crate::rules#T4)): retrying is safe even when it is not
+    /// idempotent ([R5](crate::rules#R5)).
     pub never_left: bool,
-    /// It failed at this client or by its caller's fault. Balancers and breakers learn nothing about the server from it (S7).
+    /// It failed at this client, or by its caller's fault. Balancers and breakers learn nothing about the server from it
+    /// ([S7](crate::rules#S7)).
     pub local: bool,
     /// What the server asks about further attempts; read on failures only.
     pub pushback: Option<Pushback>,
 }
 
 impl Judgement {
-    /// `verdict` because of `code`; the request may have left, no pushback. It is [`local`](Self::local) if the code is that
-    /// of an [`ErrorKind`] that is.
+    /// `verdict` because of `code`. The request may have left, and there is no pushback. It is [`local`](Self::local) if
+    /// `code` is that of a local [`ErrorKind`].
     #[must_use]
     pub const fn new(verdict: Verdict, code: Code) -> Self {
         Self { verdict, code, never_left: false, local: code.is_local(), pushback: None }
     }
 
-    /// The same, of a request that certainly never left. What never left says nothing of the server, unless it could not
-    /// connect to it ([`ErrorKind::Refused`], [`ErrorKind::ConnectTimeout`]).
+    /// The same, for a request that certainly never left. Such a request says nothing about the server, unless the server
+    /// could not be connected to ([`ErrorKind::Refused`], [`ErrorKind::ConnectTimeout`]).
     #[must_use]
     pub const fn never_left(self) -> Self {
         Self { never_left: true, local: !self.code.is_of_connecting(), ..self }
     }
 
-    /// The same, of a failure that says nothing of the server.
+    /// The same, for a failure that says nothing about the server.
     #[must_use]
     pub const fn local(self) -> Self {
         Self { local: true, ..self }

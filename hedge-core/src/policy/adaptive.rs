@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 /// The delay word while there is no delay.
 const OFF: u32 = u32::MAX;
 
-/// What the delay is to be.
+/// What the delay aims at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -21,13 +21,13 @@ const OFF: u32 = u32::MAX;
 pub enum Target {
     /// A quantile of the latencies.
     Quantile(Quantile),
-    /// The shortest that sends a backup for at most so many ten-thousandths of the calls, in (0, 10000]: 200 is 2 %
+    /// The shortest delay that sends a backup for at most this many ten-thousandths of the calls, in (0, 10000]: 200 is 2 %
     /// more requests.
     ExtraLoad(u16),
 }
 
 impl Target {
-    /// Not more than so many calls are slower than the quantile.
+    /// The quantile that the delay follows. For an extra load of 2 % it is the 98th percentile.
     const fn quantile(self) -> Quantile {
         match self {
             Self::Quantile(quantile) => quantile,
@@ -35,7 +35,7 @@ impl Target {
         }
     }
 
-    /// How many in a million calls that is.
+    /// How many of a million calls are slower than the quantile.
     const fn extra_ppm(self) -> u32 {
         (Quantile::WHOLE - self.quantile().ten_thousandths()) as u32 * 100
     }
@@ -56,19 +56,20 @@ impl Target {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AdaptiveOptions {
-    /// What the delay is to be. Default: the 95th percentile, as Dean and Barroso do ("The Tail at Scale", 2013): the
-    /// worst of the tail is cut for 5 % more requests.
+    /// What the delay aims at. Default: the 95th percentile, as in Dean and Barroso ("The Tail at Scale", 2013). It cuts
+    /// the worst of the tail for 5 % more requests.
     pub target: Target,
-    /// No delay is shorter. Default 1 ms: about a timer's grain and a round trip nearby, below which a backup is sent
-    /// before anything can be told from its absence.
+    /// No delay is shorter. Default 1 ms: about the resolution of a timer and a round trip nearby. After a shorter delay a
+    /// missing answer does not mean anything yet.
     pub min: Duration,
-    /// No delay is longer. Default 1 s: twice the default timeout, so that a call that could not be helped in time gets
-    /// no backup. A maximum below what calls take when every server is slow sends as many backups as the target bounds.
+    /// No delay is longer. Default 1 s: twice the default timeout, so that a call that a backup cannot help in time gets
+    /// none. If the maximum is below the time that calls take when every server is slow, then as many backups are sent as
+    /// the target allows.
     pub max: Duration,
-    /// How many answers a window must hold before there is a delay, at least 1. Default 100: five of them beyond the
+    /// How many answers a window must hold before there is a delay, at least 1. Default 100: five of them lie beyond the
     /// 95th percentile.
     pub warm_up: u32,
-    /// What is recent, in [1 s, 3600 s]. Default 10 s, as [`LatencyRecorder::DEFAULT_WINDOW`].
+    /// How long a latency counts as recent, in [1 s, 3600 s]. Default 10 s, as [`LatencyRecorder::DEFAULT_WINDOW`].
     pub window: Duration,
 }
 
@@ -82,7 +83,7 @@ impl AdaptiveOptions {
         window: LatencyRecorder::DEFAULT_WINDOW,
     };
 
-    /// Checks them.
+    /// Checks that each option is in its range.
     ///
     /// # Errors
     /// The first option that is out of its range.
@@ -113,47 +114,49 @@ impl Default for AdaptiveOptions {
     }
 }
 
-/// A delay that follows the latencies of recent attempts: a quantile of them, or what a given extra load allows (B7).
+/// A delay that follows the latencies of recent attempts: a quantile of them, or what a given extra load allows
+/// ([B7](crate::rules#B7)).
 ///
 /// # What feeds it
 ///
-/// First attempts and retries, each from its own start. An answer, `Fatal` included, is a latency; what was abandoned
-/// or failed is only known to have taken longer. Backups do not count: one is sent because its call is slow, to a
-/// server that is perhaps not, so they would count the slow moments twice or make them look fast, whichever it is; and
-/// the delay says how long to wait for an attempt that is not a backup. So each call weighs the same, hedged or not.
+/// First attempts and retries, each measured from its own start. An answer, `Fatal` included, is a latency. An attempt that
+/// was abandoned or failed gives a lower bound. Backups do not count, for two reasons. A backup is sent because its call is
+/// slow: at a slow server it would count the slow moment twice, at a fast one it would make the moment look fast. And the
+/// delay says how long to wait for an attempt that is not a backup. So each call weighs the same, hedged or not.
 ///
-/// # Why it stays where it is
+/// # Why backups do not move it
 ///
-/// The delay is the end of the bucket that the quantile lies in (see [`latency`](crate::latency)). A backup cuts off
-/// only what is slower than the delay, so all up to the end of that bucket is seen as it is, and the share of it is
-/// what was counted: backups, however many and however fast, move neither the quantile nor the delay. The delay is
-/// never below that quantile, so that an extra load is not exceeded because many latencies lie close together, and
-/// above it by 9.7 % at most.
+/// The delay is the end of the bucket that the quantile lies in (see [`latency`](crate::latency)). A backup cuts off only
+/// latencies above the delay. So all latencies up to the end of that bucket are seen in full, and their share is what was
+/// counted: backups, however many and however fast, move neither the quantile nor the delay. The delay is never below the
+/// quantile, so that the extra load is not exceeded where many latencies lie close together. It is at most 9.7 % above.
 ///
-/// When everything becomes slower and backups cut off all that would show it, the delay moves on to where they do, and
-/// from there on; what is seen to be faster shows at once. Either way what was before is gone after one window.
+/// When everything becomes slower, backups cut off the latencies that would show it. Then the delay moves up to where they
+/// cut off, and from there further on. When latencies become shorter, that shows at once. In both cases the old latencies
+/// are forgotten after one window.
 ///
 /// # What it may send
 ///
-/// Backups are load, load makes servers slower, and the delay knows of that only when it has happened. So of whatever calls
-/// end, backups are at most [`BURST`](Self::BURST) and a tenth more than the target: a quantile's is what lies beyond it, 5 %
-/// at the 95th. While the delay fits, that is never reached; where it does not, what is beyond is refused as
-/// [`Denial::ExtraLoad`]. Servers that bear such a load cannot be driven into an outage by it.
+/// Backups are load, load makes servers slower, and the delay learns of that only afterwards. So there is a fixed bound: of
+/// the calls that end, at most 1.1 times the target get a backup, and [`BURST`](Self::BURST) more in all. The target of a
+/// quantile is the share beyond it, 5 % at the 95th percentile. While the delay fits, the bound is never reached. Where it
+/// does not, backups above the bound are refused as [`Denial::ExtraLoad`]. Servers that bear such a load cannot be driven
+/// into an outage by it.
 ///
-/// With queues, as long as the load with the backups is below two thirds of what servers can do, the delay stays within a
-/// fifth of its mean. Above, it swings with the queues, whose lengths swing without any backup too, and backups help less
-/// and less: a p95 at a load of 0.6 lowers the p99 by 11 %, at 0.8 it adds 6 % where what lost is served to its end. Ask for
-/// less there, or for nothing.
+/// For servers with queues: while the load, backups included, is below two thirds of their capacity, the delay stays within
+/// a fifth of its mean. Above that it swings with the lengths of the queues, which swing without backups too, and backups
+/// help less and less. With the 95th percentile they lower the p99 by 11 % at a load of 0.6. At 0.8 they raise it by 6 %,
+/// if servers work on abandoned requests to the end. At such loads set a smaller target, or send no backups.
 ///
 /// # When it is off
 ///
-/// Until the window holds `warm_up` answers, again when fewer than a quarter of that are left (half of them leave at
-/// once), and when nothing has ended for a whole window.
+/// It is off until the window holds `warm_up` answers. It is off again when fewer than a quarter of that are left (half of
+/// the answers leave the window at once), and when no call has ended for a whole window.
 ///
 /// # Cost
 ///
-/// The delay is two loads, a backup one compare-and-swap. Feeding is one atomic addition an attempt, and now and then an
-/// upkeep: see [`LatencyRecorder`]. 2032 bytes. Retries are not limited here: put a limit beside it.
+/// Reading the delay is two loads, and a backup is one compare-and-swap. Feeding it is one atomic addition per attempt, and
+/// now and then an upkeep (see [`LatencyRecorder`]). 2032 bytes. It does not limit retries: combine it with a limit.
 #[derive(Debug)]
 pub struct AdaptiveDelay {
     latencies: LatencyRecorder,
@@ -164,16 +167,15 @@ pub struct AdaptiveDelay {
 }
 
 impl AdaptiveDelay {
-    /// When the window holds so many calls, the delay is from 10 % below to 20 % above the quantile that they are drawn
-    /// from (but once in some thousand times), at the 95th to 98th percentile of latencies that are spread as usual (a
-    /// lognormal of deviation 1, an exponential). A target further out needs more, a narrower distribution fewer.
+    /// When the window holds this many calls, the delay is from 10 % below to 20 % above the true quantile, except once in
+    /// some thousand times. This holds for the 95th to 98th percentile of usual distributions (a lognormal of deviation 1,
+    /// an exponential). A target further out needs more calls, a narrower distribution fewer.
     pub const SETTLED_AFTER: u32 = 5_000;
 
-    /// How many backups are saved up at most for when they are needed, of those that calls before did not: as many as may be
-    /// sent at once.
+    /// How many backups are saved up at most while calls do not need them. So this many may be sent at once.
     pub const BURST: u32 = 100;
 
-    /// A delay that nothing is known about yet: off.
+    /// A delay without samples. It is off at first.
     ///
     /// # Errors
     /// The first option that is out of its range.
@@ -190,19 +192,19 @@ impl AdaptiveDelay {
         }
     }
 
-    /// What it was made with.
+    /// The options that it was made with.
     #[must_use]
     pub const fn options(&self) -> &AdaptiveOptions {
         &self.options
     }
 
-    /// The latencies that it follows: for snapshots.
+    /// The latencies that it follows, for snapshots.
     #[must_use]
     pub const fn latencies(&self) -> &LatencyRecorder {
         &self.latencies
     }
 
-    /// Sets the delay by what the window holds.
+    /// Sets the delay from what the window holds.
     fn follow(&self, quantile_end: Option<Duration>, answers: u64) {
         let warm_up = u64::from(self.options.warm_up);
         let is_on = self.delay_us.load(Ordering::Relaxed) != OFF;
@@ -245,14 +247,14 @@ impl BackupPolicy for AdaptiveDelay {
     }
 }
 
-/// An option that an [`AdaptiveDelay`] cannot have.
+/// An option of an [`AdaptiveDelay`] that is out of its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AdaptiveError {
-    /// `target`: an extra load of nothing, or of more than every call.
+    /// `target`: the extra load is 0, or more than all calls.
     ExtraLoad {
-        /// What it was.
+        /// Its value.
         ten_thousandths: u16,
     },
     /// `min` is above `max`.
@@ -332,7 +334,7 @@ mod tests {
         us(micros.round() as u64)
     }
 
-    /// The latency that `ten_thousandths` of all are not longer than.
+    /// The latency that `ten_thousandths` of all latencies do not exceed.
     fn truth(shape: Shape, ten_thousandths: usize) -> f64 {
         let mut rng = Rng::with_seed(99);
         let mut all: Vec<f64> = (0..200_000).map(|_| shape(&mut rng)).collect();
@@ -340,11 +342,11 @@ mod tests {
         all[ten_thousandths * 20]
     }
 
-    /// Calls at even distances to servers that take as long as they are told.
+    /// Calls at equal intervals, to servers whose latencies the test chooses.
     struct Loop<'p> {
         channel: Line<'p>,
         now: Instant,
-        /// Of the last run.
+        /// The calls of the last run; what follows is of the last run too.
         calls: u32,
         backups: u32,
         delays: Vec<f64>,
@@ -360,7 +362,7 @@ mod tests {
             Self { channel, now: at(5_000), calls: 0, backups: 0, delays: Vec::new() }
         }
 
-        /// Each call is driven to its end before the next is begun: the policy sees a clock that goes back a little.
+        /// Drives each call to its end before the next begins, so the policy sees a clock that goes back a little.
         fn run(&mut self, calls: u32, mut latency: impl FnMut(Instant, Kind) -> Duration) -> &mut Self {
             (self.calls, self.backups) = (calls, 0);
             self.delays.clear();
@@ -400,7 +402,7 @@ mod tests {
             f64::from(self.backups) / f64::from(self.calls)
         }
 
-        /// From `skip` on there was a delay at every call, near `truth`.
+        /// Checks that from call `skip` on every call had a delay, near `truth`.
         fn assert_near(&self, truth: f64, skip: u32, what: &str) {
             let missing = self.calls as usize - self.delays.len();
             let skip = (skip as usize).checked_sub(missing).expect("a delay at every call");
@@ -436,7 +438,7 @@ mod tests {
     fn b7_the_delay_is_a_quantile_that_backups_do_not_drag() {
         for (seed, (name, shape)) in (0..).zip(SHAPES) {
             let truth = truth(shape, 9_500);
-            // What it would be if nothing were hedged.
+            // The delay if nothing were hedged.
             let unhedged = LatencyRecorder::default();
             let policy = AdaptiveDelay::new(AdaptiveOptions::DEFAULT).unwrap();
             let (mut rng, mut line) = (Rng::with_seed(seed), Loop::new(&policy));
@@ -448,7 +450,7 @@ mod tests {
                 latency
             };
             line.run(AdaptiveDelay::SETTLED_AFTER, &mut latency).assert_near(truth, 4_999, name);
-            // A minute: neither up and down, nor off bit by bit.
+            // Over a minute the delay neither swings nor drifts.
             line.run(60_000, &mut latency).assert_near(truth, 0, name);
             let (early, late) = line.delays.split_at(30_000);
             let mean = |delays: &[f64]| delays.iter().sum::<f64>() / delays.len() as f64;
@@ -521,7 +523,7 @@ mod tests {
                 line.run(10_000, &mut latency).run(50_000, &mut latency);
                 let (load, most) = (line.extra_load(), f64::from(ten_thousandths) / 10_000.0);
                 std::println!("{name}: {load:.4} of at most {most}");
-                // Far less only where so many latencies lie in one bucket that there is nothing between.
+                // It may be far less only where many latencies lie in one bucket, so that no delay comes closer.
                 let least = if ["lognormal", "exponential"].contains(&name) { 0.8 * most } else { 0.0 };
                 assert!(least < load && load <= 1.05 * most, "{name}: {load} of at most {most}");
             }
@@ -535,7 +537,7 @@ mod tests {
         assert!(line.run(100, |_, _| ms(10)).delays.is_empty(), "100 answers, and nobody has looked yet");
         line.run(300, |_, _| ms(10));
         assert!(line.delay().is_some());
-        // Seven a window are left after two of them; the first upkeep that sees fewer than 25 turns it off.
+        // After two windows, seven answers a window are left. The first upkeep that sees fewer than 25 turns the delay off.
         for _ in 0..14 {
             line.run(1, |_, _| ms(10));
             line.now = line.now + ms(1_400);
@@ -595,7 +597,7 @@ mod tests {
         start(220, &mut |now| call.poll(now));
         call.handle(at(230), Input::finished(first, Verdict::Fatal));
         assert_eq!(counts(230), (4, 2, ms(30)));
-        // Cancelled: it would have taken longer.
+        // Cancelled: a lower bound.
         let mut call = line.channel.call(&own, at(300)).unwrap();
         start(300, &mut |now| call.poll(now));
         call.handle(at(310), Input::Cancel);

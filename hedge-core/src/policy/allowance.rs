@@ -5,10 +5,11 @@ use crate::atomic::{AtomicU32, Ordering};
 /// What one costs, in millionths.
 const ONE: u32 = 1_000_000;
 
-/// An account that completed calls pay a share into, and that one is drawn from at a time: in any time no more than its bound
-/// and the share of the calls that completed meanwhile.
+/// An account. Each completed call pays in a share, and each use draws one. So over any time, at most the bound and the
+/// share of the calls that completed meanwhile are drawn.
 ///
-/// Cost: 12 bytes; paying in is a load while it is full, which is the usual case, else one compare-and-swap; so is drawing.
+/// Cost: 12 bytes. Paying in is one load while the account is full, which is the usual case, and otherwise one
+/// compare-and-swap. Drawing is one compare-and-swap.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     held: AtomicU32,
@@ -17,7 +18,7 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// A full one of `bound` at most 4000, that a call pays `millionths` into.
+    /// A full account. It holds at most `bound`, which is up to 4000, and each call pays in `millionths`.
     pub(crate) const fn new(bound: u32, millionths: u32) -> Self {
         let most = bound * ONE;
         Self { held: AtomicU32::new(most), most, share: millionths }
@@ -33,7 +34,7 @@ impl Allowance {
         self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| held.checked_sub(ONE)).is_ok()
     }
 
-    /// One that was drawn was not used.
+    /// Pays back one that was drawn and not used.
     pub(crate) fn give_back(&self) {
         self.add(ONE);
     }

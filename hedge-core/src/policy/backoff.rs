@@ -4,7 +4,8 @@ use core::fmt;
 
 use crate::time::Duration;
 
-/// How long a retry waits after the failure that asks for it (R3). The call skips a wait that would not leave it time (L18).
+/// How long a retry waits after the failure that asks for it ([R3](crate::rules#R3)). The call skips a wait that would not
+/// leave it time ([L18](crate::rules#L18)).
 ///
 /// In a file: `"none"`, or a map with one key such as `{"fixed": "1ms"}` or `{"jittered": {"min": "1ms", "max": "2ms"}}`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,7 +30,7 @@ pub enum Backoff {
     Exponential {
         /// The wait before the first retry, before the factor.
         initial: Duration,
-        /// The growth a retry, in thousandths; at least 1000.
+        /// The growth from one retry to the next, in thousandths; at least 1000.
         multiplier_milli: u32,
         /// No wait is longer, before the factor.
         max: Duration,
@@ -61,7 +62,7 @@ impl Backoff {
         }
     }
 
-    /// Checks what the constructors promise, for a value that was written out or read from a file.
+    /// Checks what the constructors guarantee, for a value that was built field by field or read from a file.
     ///
     /// # Errors
     /// The first rule that does not hold.
@@ -79,7 +80,7 @@ impl Backoff {
         }
     }
 
-    /// The wait before retry number `retry` (from 1), drawing from `random` only where chance plays a part.
+    /// The wait before retry number `retry` (from 1). Calls `random` only if the wait is random.
     pub(crate) fn delay(&self, retry: u8, random: impl FnOnce() -> u32) -> Duration {
         // 0.8 and 1.2 in 65536ths.
         const LOW: u32 = 52_429;
@@ -124,7 +125,7 @@ pub enum BackoffError {
     MultiplierBelowOne,
 }
 
-// Without the values: on a microcontroller they would be 100 bytes in every call.
+// The messages leave the values out: on a microcontroller they would cost 100 bytes in every call.
 impl fmt::Display for BackoffError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -160,7 +161,7 @@ impl<'de> serde::Deserialize<'de> for Backoff {
     }
 }
 
-/// A [`Backoff`] as serde's derive reads it; what is missing is named afterwards.
+/// A [`Backoff`] as serde's derive reads it. Missing fields are named afterwards.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

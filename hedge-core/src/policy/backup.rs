@@ -1,34 +1,35 @@
-//! Who may send a backup, and when: the user's own hook (B2).
+//! When a backup is sent, and whether it may be: the user's own hook (B2).
 
 use core::fmt;
 use core::ops::Deref;
 
-use crate::outcome::{Attempt, Denial, End, Extra, Kind, NotHedged};
-use crate::time::{Duration, Instant};
 #[cfg(feature = "serde")]
-use crate::{
-    field::named::{FromScalar, Scalar},
-    time::field::{duration, unit_is_missing},
-};
+use crate::field::named::{FromScalar, Scalar};
+use crate::outcome::{Attempt, Denial, End, Extra, Kind, NotHedged};
+#[cfg(feature = "serde")]
+use crate::time::field::{duration, unit_is_missing};
+use crate::time::{Duration, Instant};
 
-/// After how long a call that has not been answered is sent to another server too. In a file: a duration, or `"disabled"`;
-/// `Shadow` is for policies, and has no form there.
+/// How long a call waits for an answer before it is also sent to another server. In a file: a duration, or `"disabled"`;
+/// `Shadow` is for policies and cannot be written in a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// Or the tag takes 64 bits on a microcontroller too, as the time beside it does.
+#[repr(usize)]
 pub enum BackupDelay {
     /// No backup.
     #[default]
     Disabled,
-    /// So long after the call's start; zero asks right after the first attempt started.
+    /// This long after the call's start. Zero means right after the first attempt has started.
     After(Duration),
-    /// No backup, but the report says of a call that took longer that it could have had one:
+    /// No backup. If a call takes longer, its report says that it could have had one:
     /// [`NotHedged::Shadow`](crate::outcome::NotHedged::Shadow). No policy or limit is asked.
     Shadow(Duration),
 }
 
 #[cfg(feature = "serde")]
 impl BackupDelay {
-    /// What stands in files for no backup.
+    /// How files write "no backup".
     const DISABLED: &str = "disabled";
 }
 
@@ -66,7 +67,7 @@ impl FromScalar for BackupDelay {
     }
 }
 
-/// What a policy is told when a call ended.
+/// What a policy is told when a call has ended.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Ended<'a> {
@@ -82,7 +83,7 @@ pub struct Ended<'a> {
 }
 
 impl<'a> Ended<'a> {
-    /// A call that ended after so long, and the reason why it had no backup, if it had none.
+    /// The end of a call, and the reason why it had no backup, if it had none.
     pub(crate) const fn new(
         end: End,
         (at, elapsed): (Instant, Duration),
@@ -92,7 +93,7 @@ impl<'a> Ended<'a> {
         Self { end, at, elapsed, attempts, reason }
     }
 
-    /// Why it had no backup (L19); `None` if it had one.
+    /// Why it had no backup ([L19](crate::rules#L19)); `None` if it had one.
     #[must_use]
     pub fn not_hedged(&self) -> Option<NotHedged> {
         let hedged = self.attempts.iter().any(|attempt| attempt.kind() == Kind::Backup);
@@ -127,11 +128,13 @@ impl defmt::Format for Ended<'_> {
     }
 }
 
-/// The user's own hook on backups (B2): the delay, whether to send now, and a notice at every call's end.
+/// The user's own hook on backups ([B2](crate::rules#B2)): the delay, whether to send now, and a notice at every call's
+/// end.
 ///
-/// One policy may serve several channels and is shared by threads: keep state in atomics. Every method has a default that
-/// changes nothing. Which policy and delay count follows B1: the call's own, then the channel's; within each the policy
-/// before the plain delay. The policy that counts for a call is also the one that is told of its end.
+/// One policy may serve several channels and is shared by threads, so keep its state in atomics. Every method has a default
+/// that changes nothing. [B1](crate::rules#B1) says which policy and which delay count: the call's own, then the channel's;
+/// within each the policy before the plain delay. The policy that counts for a call is also the one that is told of its
+/// end.
 pub trait BackupPolicy {
     /// The delay for this call; `None` inherits the plain delay of the same level, then the channel's. Asked once, when
     /// the call starts.
@@ -140,7 +143,8 @@ pub trait BackupPolicy {
         None
     }
 
-    /// Whether a backup may be sent now. Asked when the timer fires and a server is at hand (L5); granting counts.
+    /// Whether a backup may be sent now. Asked when the timer has fired and a server has been found
+    /// ([L5](crate::rules#L5)). A grant counts as sent.
     ///
     /// # Errors
     /// The limit that refuses.
@@ -149,7 +153,7 @@ pub trait BackupPolicy {
         Ok(())
     }
 
-    /// Whether a retry may be sent now. Asked when it is due and a server is at hand; granting counts.
+    /// Whether a retry may be sent now. Asked when it is due and a server has been found. A grant counts as sent.
     ///
     /// # Errors
     /// The limit that refuses.
@@ -158,12 +162,14 @@ pub trait BackupPolicy {
         Ok(())
     }
 
-    /// What was granted at `now` is not used: another policy refused it (B6). Undoes what granting counted.
+    /// Takes back what was granted at `now`, since another policy refused it ([B6](crate::rules#B6)). It undoes what the
+    /// grant has counted.
     fn take_back(&self, extra: Extra, now: Instant) {
         let _ = (extra, now);
     }
 
-    /// A call that was polled at least once has ended, in whatever way: told once a call, not once an attempt.
+    /// Told once when a call has ended, in whatever way, if it was polled at least once. It is told once a call, not once
+    /// an attempt.
     fn ended(&self, call: &Ended<'_>) {
         let _ = call;
     }
@@ -217,8 +223,8 @@ impl<P: Deref<Target: BackupPolicy>> BackupPolicy for Shared<P> {
     }
 }
 
-/// Both have to agree (B6). The delay is the first that is given; what the first has granted is taken back if the second
-/// refuses.
+/// Both must agree ([B6](crate::rules#B6)). The delay is the first one that is given. What the first has granted is taken
+/// back if the second refuses.
 impl<P: BackupPolicy, Q: BackupPolicy> BackupPolicy for (P, Q) {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         self.0.delay(now).or_else(|| self.1.delay(now))
@@ -245,7 +251,7 @@ impl<P: BackupPolicy, Q: BackupPolicy> BackupPolicy for (P, Q) {
     }
 }
 
-/// None refuses nothing.
+/// `None` refuses nothing.
 impl<P: BackupPolicy> BackupPolicy for Option<P> {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         self.as_ref().and_then(|policy| policy.delay(now))
@@ -286,7 +292,7 @@ mod tests {
 
     const NOW: Instant = Instant::from_millis(7);
 
-    /// Refuses backups, and notes what it is asked, a digit each.
+    /// Refuses backups, and records each question as a digit.
     #[derive(Default)]
     struct Noting(AtomicU32);
 

@@ -5,10 +5,10 @@ use crate::latency::{LatencyRecorder, Snapshot};
 use crate::outcome::End;
 use crate::time::Instant;
 
-/// The latencies of calls in the last 10 s, as a policy that decides nothing: it stands beside another, `(policy, &latencies)`,
-/// and hears of every call's end.
+/// The latencies of calls in the last 10 s, as a policy that decides nothing. Combine it with another policy, as in
+/// `(policy, &latencies)`; it is told of every call's end.
 ///
-/// A call that was accepted or refused for good counts with the time it took, any other as one that would have taken longer.
+/// A call that was accepted or refused for good counts with the time it took. Any other call counts as a lower bound.
 ///
 /// Cost: that of [`LatencyRecorder::record`]. 2 KB.
 ///
@@ -36,7 +36,7 @@ impl CallLatencies {
 impl BackupPolicy for CallLatencies {
     fn ended(&self, call: &Ended<'_>) {
         match call.end {
-            // A refusal for good is an answer: nobody would have waited for another.
+            // A refusal for good is an answer: no other would have come.
             End::Accepted | End::Fatal => self.0.record(call.at, call.elapsed),
             End::Failed | End::Deadline | End::Cancelled | End::NoServer | End::AllDown => {
                 self.0.record_censored(call.at, call.elapsed);

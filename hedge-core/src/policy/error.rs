@@ -2,17 +2,17 @@
 
 use core::fmt;
 
-/// An option that a limit cannot have.
+/// An option of a limit that is out of its range.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LimitError {
-    /// Which limit of several, as in `limits.ratio.`; empty where there is one alone.
+    /// The prefix of the limit, such as `limits.ratio.`, if it is one of several; otherwise empty.
     pub limit: &'static str,
-    /// Its name.
+    /// The name of the option.
     pub field: &'static str,
-    /// What it was.
+    /// Its value.
     pub value: f64,
-    /// What it may be, in mathematical notation.
+    /// The range of valid values, in mathematical notation.
     pub range: &'static str,
 }
 
@@ -21,7 +21,7 @@ impl LimitError {
         Self { limit: "", field, value, range }
     }
 
-    /// The same, of one limit of several.
+    /// The same, with the prefix of one limit of several.
     pub(crate) const fn of(self, limit: &'static str) -> Self {
         Self { limit, ..self }
     }

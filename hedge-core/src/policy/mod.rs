@@ -8,6 +8,7 @@ mod allowance;
 mod backoff;
 mod backup;
 mod call_latencies;
+#[cfg(has_atomic_64)]
 mod error;
 mod options;
 mod retry;
@@ -19,6 +20,7 @@ pub use adaptive::{AdaptiveDelay, AdaptiveError, AdaptiveOptions, Target};
 pub use backoff::{Backoff, BackoffError};
 pub use backup::{BackupDelay, BackupPolicy, Ended, NoPolicy, Shared};
 pub use call_latencies::CallLatencies;
+#[cfg(has_atomic_64)]
 pub use error::LimitError;
 pub use options::{
     CallKind, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency, OnEarlyFailure, RetryTarget,

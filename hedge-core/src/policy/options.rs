@@ -2,25 +2,27 @@
 
 use core::fmt;
 
-use super::{Backoff, BackoffError, BackupDelay, BackupPolicy, LimitError};
+#[cfg(has_atomic_64)]
+use super::LimitError;
+use super::{Backoff, BackoffError, BackupDelay, BackupPolicy};
 use crate::id::ServerId;
 use crate::time::{Duration, Timeout};
 
-/// Whether a request may be sent twice (L15).
+/// Whether a request may be sent twice ([L15](crate::rules#L15)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Idempotency {
-    /// As the channel says; a channel that says nothing means `Idempotent`.
+    /// As the channel says; if the channel is `Unset` too, this means `Idempotent`.
     #[default]
     Unset,
-    /// It may: retries and backups are allowed.
+    /// It may be sent twice: retries and backups are allowed.
     Idempotent,
-    /// It may not: no backup, and no retry once the request may have left this client.
+    /// It may not be sent twice: no backup, and no retry once the request may have left this client.
     NotIdempotent,
 }
 
-/// What kind of exchange a call is. Only `Unary` calls are ever hedged (L15).
+/// What kind of exchange a call is. Only `Unary` calls are ever hedged ([L15](crate::rules#L15)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -36,7 +38,7 @@ pub enum CallKind {
     Datagram,
 }
 
-/// What a `Retry` verdict does while a backup timer is armed (L9).
+/// What a `Retry` verdict does while a backup timer is armed ([L9](crate::rules#L9)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -44,7 +46,7 @@ pub enum OnEarlyFailure {
     /// Start the next attempt, at once or after the backoff.
     #[default]
     StartNext,
-    /// Start nothing: the timer then sends the backup as usual, asked and counted.
+    /// Start nothing: the timer then sends the backup as usual, if the policy grants it.
     Wait,
 }
 
@@ -53,14 +55,14 @@ pub enum OnEarlyFailure {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RetryTarget {
-    /// To another server, as L11 chooses.
+    /// To another server, as [L11](crate::rules#L11) chooses.
     #[default]
     Another,
     /// To the server of the failed attempt again, even if it was isolated meanwhile.
     Same,
 }
 
-/// rpcx's fail modes, as presets over the options (F).
+/// rpcx's fail modes, as presets over the options ([F](crate::rules#F)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -72,11 +74,11 @@ pub enum FailMode {
     /// Up to 3 further attempts at the server that failed; backups go elsewhere.
     FailTry,
     /// `FailOver` with a backup after 10 ms, rpcx's default. rpcx sends at most two requests and takes the first that
-    /// completes, an error included; here a failed one is retried and never ends the call while another may win.
+    /// completes, even if it is an error; here a failed attempt is retried, and never ends the call while another may win.
     FailBackup,
 }
 
-/// rpcx's and brpc's default of extra attempts.
+/// The number of extra attempts that rpcx and brpc allow by default.
 const MAX_RETRY: u8 = 3;
 
 /// Everything a channel decides for its calls; [`CallOptions`] overrides some of it for one call.
@@ -97,47 +99,51 @@ const MAX_RETRY: u8 = 3;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChannelOptions {
-    /// From the call's start to its end, retries, backups and waits included (L2). Default 500 ms.
+    /// The limit from the call's start to its end, retries, backups and waits included ([L2](crate::rules#L2)). Default 500
+    /// ms.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::timeout"))]
     pub timeout: Timeout,
-    /// For making one connection; never beyond the deadline. The transport enforces it. Default 200 ms.
+    /// The limit for making one connection; it never goes beyond the deadline. The transport enforces it. Default 200 ms.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::connect_timeout"))]
     pub connect_timeout: Timeout,
-    /// How many attempts may follow the first, retries and backups together (L3). Default 3; 0 disables both.
+    /// How many attempts may follow the first, retries and backups together ([L3](crate::rules#L3)). Default 3; 0 disables
+    /// both.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::max_retry"))]
     pub max_retry: u8,
     /// When to send a backup. Default: disabled.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::backup"))]
     pub backup: BackupDelay,
-    /// How many backups a call may send, each a delay after the last (L6). Default 1; 0 disables them.
+    /// How many backups a call may send, each a delay after the last ([L6](crate::rules#L6)). Default 1; 0 disables them.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::max_backups"))]
     pub max_backups: u8,
-    /// How long a retry waits (R3). Default: not at all.
+    /// How long a retry waits ([R3](crate::rules#R3)). Default: not at all.
     pub backoff: Backoff,
-    /// With less than this left, a retry does not wait for its backoff (L18). Default 0.
+    /// If less time than this is left, a retry does not wait for its backoff ([L18](crate::rules#L18)). Default 0.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::no_backoff_remaining"))]
     pub no_backoff_remaining: Duration,
     /// Where a retry goes. Default: another server.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::retry_target"))]
     pub retry_target: RetryTarget,
-    /// Whether an extra attempt may go to an address that is still working on the call (L4, L11). Default false.
+    /// Whether an extra attempt may go to an address that is still working on the call ([L4](crate::rules#L4),
+    /// [L11](crate::rules#L11)). Default false.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::same_server_backup"))]
     pub same_server_backup: bool,
-    /// What a failure does while a backup timer is armed (L9). Default: start the next at once.
+    /// What a failure does while a backup timer is armed ([L9](crate::rules#L9)). Default: start the next at once.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::on_early_failure"))]
     pub on_early_failure: OnEarlyFailure,
-    /// Whether a pushback that speaks for its server only, as HTTP's `Retry-After`, holds back the whole service (R4).
-    /// Default false: other servers are tried.
+    /// Whether a pushback that speaks for its server only, as HTTP's `Retry-After`, holds back the whole service
+    /// ([R4](crate::rules#R4)). Default false: other servers are tried.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::pushback_for_service"))]
     pub pushback_for_service: bool,
-    /// What calls are that do not say (L15). Default `Unset`, which means `Idempotent`.
+    /// Whether a call may be sent twice that does not say so itself ([L15](crate::rules#L15)). Default `Unset`, which means
+    /// `Idempotent`.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::idempotency"))]
     pub idempotency: Idempotency,
 }
 
 impl ChannelOptions {
-    /// brpc's defaults as its header states them: timeout 500 ms, connect 200 ms, 3 retries, no backup. (An older page
-    /// of brpc's says 1 s and 1 s.)
+    /// brpc's defaults as its header states them: timeout 500 ms, connect timeout 200 ms, 3 retries, no backup. (An older
+    /// page of its documentation says 1 s for both timeouts.)
     #[must_use]
     pub const fn brpc() -> Self {
         Self {
@@ -156,7 +162,8 @@ impl ChannelOptions {
         }
     }
 
-    /// The same with the retries, the retry target and the backup of `mode` (F). What a mode does not speak of stays.
+    /// The same with the retries, the retry target and the backup of `mode` ([F](crate::rules#F)). Options that a mode does
+    /// not set stay.
     #[must_use]
     pub fn with_fail_mode(mut self, mode: FailMode) -> Self {
         self.max_retry = if mode == FailMode::FailFast { 0 } else { MAX_RETRY };
@@ -167,8 +174,8 @@ impl ChannelOptions {
         self
     }
 
-    /// Checks the options against a call's capacity of `attempts` attempts. What is valid and contradicts something else is
-    /// a warning of [`Setup`](crate::config::Setup).
+    /// Checks the options against a call's capacity of `attempts` attempts. Valid options that contradict each other are
+    /// warnings of [`Setup`](crate::config::Setup).
     ///
     /// # Errors
     /// The first rule that does not hold.
@@ -188,7 +195,7 @@ impl Default for ChannelOptions {
     }
 }
 
-/// What one call sets differently from its channel; `None` everywhere is the channel's own.
+/// What one call sets differently from its channel. `None` means the channel's value.
 ///
 /// ```
 /// use hedge_core::policy::CallOptions;
@@ -209,8 +216,8 @@ pub struct CallOptions<'a> {
     /// As [`ChannelOptions::max_retry`].
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_max_retry"))]
     pub max_retry: Option<u8>,
-    /// As [`ChannelOptions::backup`]. It wins over the channel's policy's delay (B1); whether a backup may be sent is
-    /// still the channel's policy's to say.
+    /// As [`ChannelOptions::backup`]. It overrides the delay of the channel's policy ([B1](crate::rules#B1)). The channel's
+    /// policy still decides whether a backup may be sent.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_backup"))]
     pub backup: Option<BackupDelay>,
     /// As [`ChannelOptions::max_backups`].
@@ -228,18 +235,18 @@ pub struct CallOptions<'a> {
     /// What kind of exchange it is.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::kind"))]
     pub kind: CallKind,
-    /// The reply's body streams (T2): the winner stays in flight for the balancer until the caller says that the body
-    /// ended. See [`Call::winner_at_work`](crate::call::Call::winner_at_work).
+    /// The reply's body streams ([T2](crate::rules#T2)): the winner stays in flight for the balancer until the caller says
+    /// that the body ended. See [`Call::winner_at_work`](crate::call::Call::winner_at_work).
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::streaming"))]
     pub streaming: bool,
     /// The key of the request for balancers that hash.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_request_code"))]
     pub request_code: Option<u32>,
-    /// A policy for this call, instead of the channel's, its limits included: a policy that limits nothing lets everything
-    /// pass.
+    /// A policy for this call. It replaces the channel's policy and its limits: with a policy that limits nothing,
+    /// everything may be sent.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub backup_policy: Option<&'a (dyn BackupPolicy + Sync)>,
-    /// The servers to use, in this order, instead of what the balancer would choose (S8).
+    /// The servers to use, in this order, instead of what the balancer would choose ([S8](crate::rules#S8)).
     #[cfg_attr(feature = "serde", serde(skip))]
     pub servers: Option<&'a [ServerId]>,
 }
@@ -313,7 +320,7 @@ impl defmt::Format for CallOptions<'_> {
 #[cfg(feature = "serde")]
 crate::field::named::names! { FailMode RetryTarget OnEarlyFailure Idempotency CallKind }
 
-/// How fields are read, each with its name.
+/// Readers of fields; each knows the name of its field.
 #[cfg(feature = "serde")]
 mod fields {
     use serde::{Deserialize, Deserializer};
@@ -344,7 +351,7 @@ mod fields {
         own_request_code: optional, "request_code", u32, "an integer in [0, 4294967295]";
     }
 
-    /// Null could be taken for no backoff.
+    /// Null is an error, since it could be taken for "no backoff".
     pub(super) fn own_backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
         if deserializer.is_human_readable() {
             Backoff::deserialize(deserializer).map(Some)
@@ -354,12 +361,12 @@ mod fields {
     }
 }
 
-/// Options that cannot be carried out.
+/// Options that a channel or a call cannot follow.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// `max_retry` + 1 attempts do not fit the call's capacity (L3).
+    /// `max_retry` + 1 attempts do not fit the call's capacity ([L3](crate::rules#L3)).
     TooManyAttempts {
         /// What was asked for.
         max_retry: u8,
@@ -373,16 +380,16 @@ pub enum ConfigError {
         /// How many attempts the driver can have in flight.
         slots: usize,
     },
-    /// A time limit of 0 leaves no time for anything (L2).
+    /// A time limit of 0 leaves no time for anything ([L2](crate::rules#L2)).
     NoTime {
-        /// Which.
+        /// The name of the time limit.
         field: &'static str,
     },
-    /// The balancer hashes, and the call has no request code (S5).
+    /// The balancer hashes, and the call has no request code ([S5](crate::rules#S5)).
     NoRequestCode,
     /// The backoff's bounds contradict each other.
     Backoff(BackoffError),
-    /// A limit cannot have such an option.
+    /// An option of a limit is out of its range.
     #[cfg(has_atomic_64)]
     Limit(LimitError),
 }
@@ -393,7 +400,7 @@ impl ConfigError {
         if usize::from(max_retry) >= capacity {
             return Err(Self::TooManyAttempts { max_retry, capacity });
         }
-        // For each call: most need not go further.
+        // This runs for each call, and most calls need no further check.
         if matches!(backoff, Backoff::None | Backoff::Fixed(_)) {
             return Ok(());
         }

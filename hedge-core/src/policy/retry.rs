@@ -2,7 +2,7 @@
 
 use crate::outcome::{ErrorKind, Judgement, Pushback, Verdict};
 
-/// An attempt's typed error, as the default retry policy wants to see it.
+/// What the default retry policy needs to know about an attempt's typed error.
 pub trait AttemptError {
     /// What kind of failure it is.
     fn kind(&self) -> ErrorKind;
@@ -12,8 +12,9 @@ pub trait AttemptError {
         self.kind().never_left()
     }
 
-    /// Whether it says nothing of the server (S7): it failed at this client, or by its caller's fault. By default what never
-    /// left, but for connections that could not be made, and a failed request body.
+    /// Whether it says nothing about the server ([S7](crate::rules#S7)), since it failed at this client or by its caller's
+    /// fault. By default this is true for a request that never left, unless the connection could not be made, and for a
+    /// failed request body.
     fn local(&self) -> bool {
         let judgement = Judgement::new(Verdict::Wait, self.kind().into());
         if self.never_left() { judgement.never_left().local } else { judgement.local }
@@ -25,7 +26,8 @@ pub trait AttemptError {
     }
 }
 
-/// Maps an attempt's result to what it means (L8). It sees successes too and may ask for a retry of them (R2).
+/// Maps an attempt's result to what it means ([L8](crate::rules#L8)). It sees successes too, and may ask for a retry of
+/// them ([R2](crate::rules#R2)).
 ///
 /// Closures `Fn(Result<&Reply, &Error>) -> Judgement` are policies.
 pub trait RetryPolicy<Reply, Error> {
@@ -42,7 +44,7 @@ where
     }
 }
 
-/// The default (R1): every reply is accepted, an error is judged by its [`ErrorKind`].
+/// The default ([R1](crate::rules#R1)): every reply is accepted, and an error is judged by its [`ErrorKind`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DefaultRetryPolicy;
 

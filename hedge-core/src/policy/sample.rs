@@ -4,13 +4,13 @@ use crate::latency::Sample;
 use crate::outcome::{Attempt, Kind, State, Verdict};
 use crate::time::Duration;
 
-/// What an attempt tells; a backup, or one that goes on, nothing.
+/// The latency sample of an attempt. A backup, or an attempt in flight, gives none.
 pub(super) fn sample_of(attempt: &Attempt) -> Option<(Duration, Sample)> {
     let span = attempt.ended()? - attempt.started();
     match (attempt.kind(), attempt.state()) {
         (Kind::Backup, _) | (_, State::InFlight) => None,
         (_, State::Finished(Verdict::Accept | Verdict::Fatal)) => Some((span, Sample::Answered)),
-        // A failure is not a latency either; leaving it out would make those that are slow to fail look fast.
+        // A failure gives only a lower bound. Leaving it out would make servers that fail slowly look fast.
         (_, State::Abandoned | State::Finished(Verdict::Retry | Verdict::Wait)) => Some((span, Sample::Abandoned)),
     }
 }

@@ -1,4 +1,4 @@
-//! Hedging on paper: [`Shadow`].
+//! Counting what backups would do, without sending any: [`Shadow`].
 
 use super::sample::sample_of;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -7,22 +7,21 @@ use crate::outcome::{End, NotHedged};
 use crate::policy::{BackupDelay, BackupPolicy, Ended};
 use crate::time::{Duration, Instant};
 
-/// A policy that sends no backup and counts what backups after each of `D` delays would have sent and saved, so that a
-/// delay can be chosen before any load is added. A call is what it would be without it: no timer is armed, and no limit is
+/// A policy that sends no backup, and counts what backups after each of `D` delays would have sent and saved. So a delay
+/// can be chosen before any load is added. A call runs as it would without this policy: no timer is armed, and no limit is
 /// asked.
 ///
-/// A call would have sent a backup if it might be sent twice, there was another server, and it was still running when the
-/// delay was over, however it ended then. Limits are not looked at: it is what the delay asks for. A call that outlasts the
-/// shortest delay reports [`NotHedged::Shadow`].
+/// A call counts as one that would have sent a backup if it may be sent twice, there was another server, and it was still
+/// running when the delay was over, however it ended after that. Limits are ignored: the count is what the delay alone asks
+/// for. A call that outlasts the shortest delay reports [`NotHedged::Shadow`].
 ///
-/// The backup is taken to be as quick as attempts were in the last 10 s, each as likely as it was seen then
-/// ([`Snapshot::within`]): what it would have won and saved is added up for calls that were accepted or ran into their
-/// deadline. It knows nothing of what the load of backups does to servers; under a delay that sends more than some percents
-/// of the calls, expect less.
+/// The latency of the backup is taken as a draw from the attempts of the last 10 s ([`Snapshot::within`]). What the backup
+/// would have won and saved is added up for calls that were accepted or reached their deadline. The extra load of backups
+/// is not modelled: expect less from a delay that sends backups for more than a few percent of the calls.
 ///
-/// Counters wrap; take differences. Cost: a call's end is one addition and what [`LatencyRecorder`] takes; for one that
-/// outlasts the shortest delay a snapshot, 2 KB and some microseconds, and up to three additions a delay. 2 KB and 32 bytes
-/// a delay.
+/// Counters wrap; take differences. Cost: a call's end is one addition and what [`LatencyRecorder`] takes. A call that
+/// outlasts the shortest delay also takes a snapshot (2 KB, some microseconds) and up to three additions per delay. The
+/// policy takes 2 KB, and 32 bytes per delay.
 ///
 /// ```
 /// use hedge_core::policy::Shadow;
@@ -44,13 +43,13 @@ pub struct Shadow<const D: usize> {
 pub struct ShadowCount {
     /// The delay.
     pub delay: Duration,
-    /// Of so many calls that could have been hedged …
+    /// How many calls could have been hedged.
     pub calls: u32,
-    /// … so many would have sent a backup …
+    /// How many of these calls would have sent a backup.
     pub sent: u32,
-    /// … which would have been the first to answer so often …
+    /// How many of these backups would have answered first.
     pub won: u32,
-    /// … and saved so much time in all.
+    /// How much time these backups would have saved in all.
     pub saved: Duration,
 }
 
@@ -63,7 +62,7 @@ struct Delay {
 }
 
 impl<const D: usize> Shadow<D> {
-    /// Counts for these delays.
+    /// A policy that counts for these delays.
     #[must_use]
     pub fn new(delays: [Duration; D]) -> Self {
         let none = || AtomicU64::new(0);
@@ -83,7 +82,7 @@ impl<const D: usize> Shadow<D> {
         })
     }
 
-    /// What it goes by: for snapshots, and for [what a delay would make of a quantile](Snapshot::hedged).
+    /// The latencies that it uses: for snapshots, and for [what a delay would do to a quantile](Snapshot::hedged).
     #[must_use]
     pub const fn latencies(&self) -> &LatencyRecorder {
         &self.latencies
@@ -91,7 +90,7 @@ impl<const D: usize> Shadow<D> {
 }
 
 impl Delay {
-    /// Counts a call that took so long.
+    /// Counts a call that outlasted this delay.
     fn count(&self, call: &Ended<'_>, latencies: &Snapshot) {
         self.sent.fetch_add(1, Ordering::Relaxed);
         if !matches!(call.end, End::Accepted | End::Deadline) {
@@ -150,8 +149,8 @@ mod tests {
         channel
     }
 
-    /// Makes a call whose attempts end so long after they began; answers how it ended, after how long, with how many
-    /// attempts, and why it was not hedged.
+    /// Makes a call whose attempts take the given times. Returns how it ended, after how long, with how many attempts, and
+    /// why it was not hedged.
     fn call<P: BackupPolicy>(
         channel: &Channel<u8, RoundRobin, P, u8>,
         options: &CallOptions<'_>,
@@ -209,7 +208,7 @@ mod tests {
         let near = |saved: Duration, millis: u64| saved.as_micros().abs_diff(1_000 * millis) < 30 * millis;
         let [(1_002, 2, won, early), (1_002, 2, also_won, late)] = counts(&shadow)[..] else { panic!("{shadow:?}") };
         assert!((1..=2).contains(&won) && (1..=2).contains(&also_won));
-        // 14 ms instead of 100 and of the deadline at 500; 44.
+        // A call would take 14 ms instead of 100 ms or of the deadline at 500 ms; with the later delay 44 ms.
         assert!(near(early, 86 + 486) && near(late, 56 + 456), "{early} and {late}");
     }
 

@@ -15,7 +15,7 @@ pub(crate) fn duration(scalar: &Scalar<'_>) -> Option<Duration> {
     }
 }
 
-/// What is said of numbers that are no duration, and could be one with a unit.
+/// The hint for a number that is not a duration, but would be one with a unit.
 pub(crate) fn unit_is_missing(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match *scalar {
         Scalar::Float(number) => text::fraction_hint(number, f),
@@ -40,7 +40,7 @@ impl FromScalar for Timeout {
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
         match *scalar {
             Scalar::Text(Timeout::NEVER) => Some(Self::Never),
-            // Who writes 1.5 for a time limit means seconds.
+            // A time limit that is written as 1.5 probably means seconds.
             Scalar::Float(millis) if millis % 1.0 != 0.0 => None,
             _ => duration(scalar).filter(|limit| *limit > Duration::ZERO).map(Self::After),
         }

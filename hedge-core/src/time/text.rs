@@ -1,8 +1,8 @@
 //! Durations in files: how serde reads and writes them.
 //!
-//! Formats that people write have a number of milliseconds or text with a unit; other formats have the microseconds. Text is
-//! read digit by digit, without floating point and without rounding: what is finer than a microsecond, or too large, is an
-//! error that quotes it.
+//! Human-readable formats hold a number of milliseconds or text with a unit; binary formats hold the microseconds. Text is
+//! read digit by digit, without floating point and without rounding. A value that is finer than a microsecond, or too
+//! large, is an error that quotes it.
 
 use core::fmt;
 
@@ -13,7 +13,7 @@ use super::Duration;
 
 /// The units that are written, the largest first, with their microseconds.
 const UNITS: [(&str, u64); 5] = [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
-/// What is said of text and numbers that are no duration.
+/// What the error says about text and numbers that are not a duration.
 const WANTED: &str = "a duration: milliseconds such as 20 or 1.5, or text such as \"250us\", \"1.5ms\", \"2s\", \"1m\" or \
                       \"1h\", in whole microseconds";
 
@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Duration {
     }
 }
 
-/// Writes a duration, or `word` where there is none; formats that nobody reads have an option.
+/// Writes a duration, or `word` for `None`. Binary formats hold an option instead.
 pub(crate) fn serialize_or<S: Serializer>(
     duration: Option<Duration>,
     word: &'static str,
@@ -62,7 +62,7 @@ pub(crate) fn deserialize_or<'de, D: Deserializer<'de>>(
     }
 }
 
-/// Reads a duration as people write it; `None` for the word that stands for none.
+/// Reads a duration from a human-readable format; `word`, if there is one, reads as `None`.
 struct Human {
     word: Option<&'static str>,
 }
@@ -102,8 +102,8 @@ impl Visitor<'_> for Human {
     }
 }
 
-/// A decimal number of milliseconds, which a float cannot always hold: within a thousandth of a microsecond, or within what
-/// the float can tell apart.
+/// The duration of a decimal number of milliseconds; `None` if it is not a whole number of microseconds. A float cannot
+/// hold every decimal number, so the value may be off by a thousandth of a microsecond, or by the float's own precision.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -116,18 +116,19 @@ pub(crate) fn of_millis(millis: f64) -> Option<Duration> {
     if !(0.0..TOO_MUCH).contains(&micros) {
         return None;
     }
-    // Above 2^52 every float is whole, and the half would only round it.
+    // Above 2^52 every float is whole, and adding a half would only round it.
     let nearest = if micros < 4.0e15 { (micros + 0.5) as u64 } else { micros as u64 };
     let exact = (nearest as f64 - micros).abs() <= f64::max(0.001, micros * f64::EPSILON);
     exact.then_some(Duration(nearest))
 }
 
-/// Whether a number is not rather seconds: below 1 it is, as in 0.2, and has to have its unit.
+/// Whether a number without a unit can be taken for milliseconds. A number between 0 and 1, such as 0.2, probably means
+/// seconds, so it must have a unit.
 pub(crate) fn is_meant_in_millis(number: f64) -> bool {
     !(0.0 < number && number < 1.0)
 }
 
-/// What is said of a number with a fraction that has no unit; nothing of any other.
+/// The hint for a number that has a fraction and no unit; nothing for any other number.
 pub(crate) fn fraction_hint(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if number % 1.0 == 0.0 || !number.is_finite() {
         return Ok(());
@@ -151,7 +152,7 @@ impl fmt::Display for Fraction {
     }
 }
 
-/// Text such as `1.5 ms`.
+/// Parses text such as `1.5 ms`.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(end)?;
@@ -169,8 +170,8 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     whole.checked_mul(micros)?.checked_add(fraction).map(Duration)
 }
 
-/// Text as protocol buffers write a duration in JSON: seconds with at most nine digits behind the point, and an `s`. What is
-/// finer than a microsecond is rounded up, so that a wait is never shortened and never vanishes.
+/// Parses a duration as protocol buffers write it in JSON: seconds with at most nine digits after the point, and an `s`. A
+/// fraction of a microsecond is rounded up, so that a wait is never shortened and never vanishes.
 pub(crate) fn parse_proto(text: &str) -> Option<Duration> {
     let (whole, fraction) = decimal(text.strip_suffix('s')?)?;
     let (fraction, rest) = scaled(fraction, 9, 1_000_000)?;
@@ -188,7 +189,8 @@ fn decimal(number: &str) -> Option<(u64, &str)> {
     if digits(whole) { whole.parse().ok().map(|whole| (whole, fraction)) } else { None }
 }
 
-/// The fraction 0.`digits` of `unit`: whole, and what is left. At most `most` digits, which is at most nine.
+/// The fraction 0.`digits` of `unit`: its whole part, and a remainder that is 0 if the fraction is exact. There are at most
+/// `most` digits, and `most` is at most nine.
 fn scaled(digits: &str, most: u32, unit: u64) -> Option<(u64, u64)> {
     let length = u32::try_from(digits.len()).ok().filter(|length| *length <= most)?;
     let (value, scale) = (if digits.is_empty() { 0 } else { digits.parse::<u64>().ok()? }, 10_u64.checked_pow(length)?);
@@ -196,7 +198,7 @@ fn scaled(digits: &str, most: u32, unit: u64) -> Option<(u64, u64)> {
     Some((product / scale, product % scale))
 }
 
-/// Written in the largest unit that is exact.
+/// Writes a duration in the largest unit that is exact.
 struct Exact(Duration);
 
 impl fmt::Display for Exact {

@@ -5,15 +5,17 @@ use super::Duration;
 /// A time limit, or explicitly none. In a file: a duration, or `"never"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// Or the tag takes 64 bits on a microcontroller too, as the time beside it does.
+#[repr(usize)]
 pub enum Timeout {
-    /// At most so long.
+    /// At most this long.
     After(Duration),
     /// No limit.
     Never,
 }
 
 impl Timeout {
-    /// What stands in files for no limit.
+    /// How files write "no limit".
     #[cfg(feature = "serde")]
     pub(crate) const NEVER: &str = "never";
 }

@@ -1,17 +1,20 @@
 //! Counting over a sliding window: [`SlidingCount`].
 //!
-//! Time is cut into buckets, and a count answers for the last window in one of two ways: [`SlidingCount::covering`] may
-//! count what is a little older, never less than the window holds; [`SlidingCount::inside`] may leave out the window's
-//! oldest part, and counts nothing that is older. At any moment the two differ by the bucket that the window begins in. A
-//! limit counts what is used by the first and what is earned by the second, so that the edges of buckets are never to its
-//! user's advantage.
+//! Time is divided into buckets. A running total of everything ever added only grows, and each bucket keeps the total at
+//! its beginning (prefix sums). So the count of a window is the difference of two totals, and nothing is subtracted as it
+//! ages.
+//!
+//! A window usually begins inside a bucket, so a count is rounded in one of two ways. [`SlidingCount::covering`] includes
+//! the whole bucket that the window begins in, so it is never less than the window holds. [`SlidingCount::inside`] leaves
+//! that bucket out, so it is never more. A limit counts what is used by the first and what is earned by the second, so that
+//! the edges of buckets are never to its user's advantage.
 //!
 //! # Cost
 //!
-//! 8 bytes a bucket and 32 for the whole, 160 at the default of 16. To add is one read-modify-write, three for who is the
-//! first in a bucket; to count is two loads, and some more for who is the first to count from a bucket. A count that is asked
-//! both ways in turn looks the beginning up each time. Nothing runs in the background. There is no division: time is
-//! multiplied, so that a bucket is a power of two wide.
+//! 8 bytes for each bucket and 32 for the rest: 160 at the default of 16 buckets. Adding is one read-modify-write, or three
+//! for the first addition in a bucket. Counting is two loads, and some more for the first count from each bucket. If a
+//! count is asked both ways in turn, the beginning is looked up each time. Nothing runs in the background. There is no
+//! division: time is multiplied by a factor, so that a bucket is a power of two wide.
 
 mod packing;
 
@@ -28,28 +31,31 @@ pub(crate) use packing::Moment;
 const SHORTEST_S: u64 = 1;
 /// The longest window, in seconds.
 const LONGEST_S: u64 = 3_600;
-/// More than threads can add one by one at the same moment. More than it at once is added only if it fits.
+/// A margin below the point where a total wraps: more than the number of threads that can add one at the same moment. A
+/// single addition above it is first reduced to what fits.
 const SMALL: u32 = 0xFFFF;
-/// A reading of the clock that is a round of the buckets and this much behind, some 8 s, tells of a step back.
+/// A reading of the clock that is behind by more than `N` buckets and this (8.4 s) means that the clock was set back.
 const LATE_US: u64 = 1 << 23;
-/// Whether threads may meet here. On a microcontroller, where none do, the ways that are quicker then would only be bytes.
+/// Whether several threads may use a count at once. On a microcontroller none do, so the fast paths for that would only
+/// cost flash.
 const THREADS: bool = cfg!(not(target_os = "none"));
 
-/// How many of something there were in the last window, in `N` buckets: a power of two from 4 to 256.
+/// How many of something there were in the last window, counted in `N` buckets; `N` is a power of two from 4 to 256.
 ///
-/// Shared by threads through `&self`. Counts are exact: whatever is added counts from when it is added until its bucket has
-/// left the window, however long nothing was added or asked, if there are no more than 1000 / `N` a microsecond in a window;
-/// with more they wrap. What is added at once fills a window up to half of that, and no further, if it is 65536 or more.
+/// Threads share it through `&self`. Counts are exact: an addition counts from its moment until its bucket has left the
+/// window, even if nothing was added or asked for a long time. This holds for up to 1000 / `N` additions per microsecond of
+/// a window; with more, counts wrap. One addition of 65536 or more fills the window to half of that at most.
 ///
 /// # Steps of the clock
 ///
-/// Forwards is a pause. Backwards, by up to `N` buckets and 8.4 s, is no time at all: until the clock is back where it was, its
-/// latest bucket is now. Backwards by more is a pause too: what was counted is forgotten, and time goes on from there. (Time is
-/// told apart within 2^54 us: a step of 570 years looks like none.)
+/// A forward step acts as an idle period. A step back by up to `N` buckets and 8.4 s is ignored: until the clock has caught
+/// up, additions go into the latest bucket. After a longer step back what was counted is forgotten, and time goes on from
+/// the new reading. (Bucket numbers repeat after 2^53 to 2^54 us, so a step of exactly that length, 285 years or more, is
+/// not noticed.)
 ///
-/// Threads read the clock in one order and come here in another, which looks like steps back. Nothing is lost by that if no
-/// reading is older than `N` buckets and 8.4 s when it gets here: more than the window, and 9.3 s at least. A thread that is
-/// later than that makes a window forget, and may so let through what a limit allows in one more window.
+/// Threads may read the clock in one order and arrive here in another, which looks like small steps back. Nothing is lost
+/// as long as no reading is older than `N` buckets and 8.4 s when it arrives; that is more than the window, and at least
+/// 9.3 s. A thread that is later makes the window forget what it holds, so that a limit may allow one more window's worth.
 ///
 /// ```
 /// use hedge_core::time::{Duration, Instant};
@@ -64,15 +70,15 @@ const THREADS: bool = cfg!(not(target_os = "none"));
 /// ```
 #[derive(Debug)]
 pub struct SlidingCount<const N: usize = 16> {
-    /// The latest bucket that was added to, and the total. 0 before the first.
+    /// The latest bucket that was added to, and the total. 0 before the first addition.
     latest: AtomicU64,
-    /// By bucket, modulo `N`: which one, and the total when it began. A bucket that was not added to has none; one that was
-    /// has it before it is the latest.
+    /// By bucket number modulo `N`: the number, and the total when the bucket began. It is written before its bucket
+    /// becomes the latest. A bucket without additions has no entry.
     began: [AtomicU64; N],
-    /// The first bucket of the latest count, and the total when it began: looked up once a bucket, so that a count is two
-    /// loads.
+    /// A cache: the first bucket of the latest count, and the total when it began. It is looked up once per bucket, so that
+    /// a count is two loads.
     first: AtomicU64,
-    /// All that was ever added up to some moment of the latest bucket or the one before.
+    /// How many were ever added, in 64 bits, up to some moment of the latest bucket or the one before.
     earlier: AtomicU64,
     window_us: u32,
     scale: Scale,
@@ -82,7 +88,7 @@ impl<const N: usize> SlidingCount<N> {
     /// A count over windows of `window`, which is from 1 s to 3600 s.
     ///
     /// # Errors
-    /// Any other window.
+    /// [`WindowError`] for any other window.
     pub fn new(window: Duration) -> Result<Self, WindowError> {
         if !(Duration::from_secs(SHORTEST_S)..=Duration::from_secs(LONGEST_S)).contains(&window) {
             return Err(WindowError { window });
@@ -90,12 +96,12 @@ impl<const N: usize> SlidingCount<N> {
         Ok(Self::over(window))
     }
 
-    /// The same over a window that is known to be within those bounds.
+    /// The same for a window that is known to be within those bounds.
     pub(crate) fn over(window: Duration) -> Self {
         const { assert!(N.is_power_of_two() && 4 <= N && N <= 256, "4 to 256 buckets, a power of two") };
-        // All buckets but the one that is being filled span the window at least.
+        // All buckets except the one that is being filled span at least the window.
         let scale = Scale::of(window, N as u64 - 1);
-        // As if begun a round before the first.
+        // As if each had begun one round before the first bucket.
         let none = |index| scale.packing().word(Mark { bucket: (index as u64).wrapping_sub(N as u64), total: 0 });
         let began = array::from_fn(|index| AtomicU64::new(none(index)));
         // An hour is less than 2^32 us.
@@ -111,8 +117,8 @@ impl<const N: usize> SlidingCount<N> {
         Duration::from_micros(self.window_us as u64)
     }
 
-    /// How wide a bucket is, rounded up to a whole microsecond: what a count may be off by at the window's edge. The window's
-    /// part by `N` - 1, and at most a thousandth more.
+    /// How wide a bucket is, rounded up to a whole microsecond. A count may be off by this much time at the window's edge.
+    /// It is the window divided by `N` - 1, and at most a thousandth more.
     #[must_use]
     pub const fn bucket(&self) -> Duration {
         self.scale.bucket()
@@ -133,8 +139,8 @@ impl<const N: usize> SlidingCount<N> {
         let _ = self.begin_if(now, n, &|_| true);
     }
 
-    /// Counts `n` at `now` if what the window [covers](Self::covering) without them allows it; nothing is added by others
-    /// between the question and the counting. False, with nothing changed, if not.
+    /// Counts `n` at `now` if `allows` accepts the number that the window [covers](Self::covering) without them. The
+    /// question and the addition are one atomic step. Returns false, with nothing changed, if `allows` does not.
     pub fn add_if(&self, now: Instant, n: u32, allows: impl Fn(u64) -> bool) -> bool {
         let n = if n <= SMALL { n } else { self.fitting(now, n) };
         let moment = self.moment(now);
@@ -143,7 +149,8 @@ impl<const N: usize> SlidingCount<N> {
             if !allows(count) {
                 return false;
             }
-            // The usual case. Where the window begins is a total behind: few steps between a load and its exchange.
+            // The usual case: the total where the window begins is known. So there are few steps between a load and its
+            // exchange.
             let began = word.wrapping_sub(count);
             while moment.is_now(word) && moment.is_far_from_wrapping(word, n) {
                 match exchange(&self.latest, word, word + u64::from(n)) {
@@ -158,9 +165,12 @@ impl<const N: usize> SlidingCount<N> {
         self.begin_if(now, n, &allows)
     }
 
-    /// Counts one if all that the window covers, this one included and each worth `each`, come to at most what `most` answers
-    /// for those without it. As [`Self::add_if`], but by an addition, so that of many who meet here none has to try again: one
-    /// that turns out to be too much has been counted for nothing. `None` if that takes more: [`Self::claim_anew`].
+    /// Counts one if all that the window covers, this one included and each worth `each`, come to at most what `most`
+    /// answers for the number without it.
+    ///
+    /// It works as [`Self::add_if`] but adds by `fetch_add` instead of compare-and-swap, so that no thread has to try again
+    /// when many meet here. The price: one that turns out to be too much stays counted. `None` means that this fast path
+    /// does not apply; use [`Self::claim_anew`].
     #[inline]
     pub(crate) fn claim(&self, moment: Moment, each: u32, most: impl FnOnce(u64) -> u64) -> Option<Claim> {
         if !THREADS {
@@ -182,25 +192,25 @@ impl<const N: usize> SlidingCount<N> {
         Some(if found == word || still_fits() { Claim::Granted } else { Claim::TooMuch })
     }
 
-    /// The same, with all that it takes: whether it counts.
+    /// The same without the fast path. True if it was counted.
     pub(crate) fn claim_anew(&self, now: Instant, each: u32, most: impl Fn(u64) -> u64) -> bool {
         self.begin_if(now, 1, &|count| (count + 1) * u64::from(each) <= most(count))
     }
 
-    /// The same where a bucket has yet to begin, or where the window does is not known.
+    /// [`Self::add_if`] where a new bucket must begin, or where the total at the window's beginning is not known.
     #[cold]
     fn begin_if(&self, now: Instant, n: u32, allows: &dyn Fn(u64) -> bool) -> bool {
         let mut word = load(&self.latest);
         loop {
             let bucket = self.bucket_at(now, word);
-            // Where the window begins stays where it is while this is the bucket: looked up once, however many are adding.
+            // The window's beginning does not change within a bucket, so it is looked up once, however many threads add.
             let base = self.base(now, word, Edge::Covering);
             while self.bucket_at(now, word) == bucket {
                 let count = base.map_or(UNKNOWN, |base| self.packing().total(word.wrapping_sub(base)));
                 if !allows(count) {
                     return false;
                 }
-                // Where nothing is added no bucket begins: of two that begin, the later begins at a larger total.
+                // A bucket begins only with an addition, so that of two buckets the later begins at a larger total.
                 if n == 0 {
                     return true;
                 }
@@ -212,7 +222,7 @@ impl<const N: usize> SlidingCount<N> {
                 match self.put(bucket, word, n) {
                     Ok(_) => {
                         if begins {
-                            // Who fails here is overtaken by one who knows as much.
+                            // If this fails, another thread has stored as much.
                             let earlier = load(&self.earlier);
                             let ever = self.ever_since(earlier);
                             let _ = exchange(&self.earlier, earlier, ever);
@@ -225,32 +235,33 @@ impl<const N: usize> SlidingCount<N> {
         }
     }
 
-    /// How much of `n` fits in the window: all, unless it is so much that totals could not be told apart.
+    /// How much of `n` fits in the window: all of it, unless the total could wrap within a window.
     #[cold]
     fn fitting(&self, now: Instant, n: u32) -> u32 {
         let room = (self.packing().total(u64::MAX) >> 1).saturating_sub(self.covering(now));
         n.min(u32::try_from(room).unwrap_or(u32::MAX))
     }
 
-    /// How many ever; wraps.
+    /// How many were ever added; wraps.
     pub(crate) fn ever_at(&self, moment: Moment) -> u64 {
         let earlier = load(&self.earlier);
         earlier.wrapping_add(moment.total(load(&self.latest).wrapping_sub(earlier)))
     }
 
-    /// The same by what there were at some moment: a total is what was ever added, but wraps.
+    /// The same from the number at some earlier moment. The total in a word has fewer bits, but its difference since then
+    /// is exact.
     fn ever_since(&self, earlier: u64) -> u64 {
         earlier.wrapping_add(self.packing().total(load(&self.latest).wrapping_sub(earlier)))
     }
 
-    /// Whether nothing was added for so many windows; not while the clock stands still.
+    /// Whether nothing was added for `windows` windows. False while the clock is behind the latest bucket.
     pub(crate) fn is_unchanged(&self, moment: Moment, windows: u64) -> bool {
         let word = load(&self.latest);
         word == 0 || moment.is_before(moment.ago(windows), word)
     }
 
-    /// How many in the window that ends at `now`, and perhaps in up to a bucket before it: as many whole buckets as it may
-    /// reach into.
+    /// How many there were in the window that ends at `now`, and perhaps in up to a bucket before it: every bucket that the
+    /// window may reach into counts whole.
     #[must_use]
     pub fn covering(&self, now: Instant) -> u64 {
         self.covering_at(self.moment(now))
@@ -261,8 +272,8 @@ impl<const N: usize> SlidingCount<N> {
         self.count(moment, Edge::Covering, UNKNOWN)
     }
 
-    /// How many in the window that ends at `now`, but perhaps not in up to a bucket at its beginning: as many whole buckets as
-    /// are in it.
+    /// How many there were in the window that ends at `now`, but perhaps without up to a bucket at its beginning: only
+    /// buckets that lie in the window count.
     #[must_use]
     pub fn inside(&self, now: Instant) -> u64 {
         self.inside_at(self.moment(now))
@@ -274,7 +285,7 @@ impl<const N: usize> SlidingCount<N> {
         self.count(moment, Edge::Inside, 0)
     }
 
-    /// What `now` is to this count and to others of its window and buckets.
+    /// `now` in the units of this count, and of all other counts with the same window and buckets.
     pub(crate) const fn moment(&self, now: Instant) -> Moment {
         Moment::new(now, self.window_us, self.scale)
     }
@@ -288,7 +299,7 @@ impl<const N: usize> SlidingCount<N> {
         self.count_anew(moment.now(), word, edge, unknown)
     }
 
-    /// What was counted up to `word` in the window that ends at a moment, if that takes no search.
+    /// The count of the window that ends at `moment`, as of `word`; `None` if it takes a search.
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
     fn known_count(&self, moment: Moment, word: u64, edge: Edge) -> Option<u64> {
@@ -297,7 +308,7 @@ impl<const N: usize> SlidingCount<N> {
             let there = load(&self.first);
             return moment.is_same_bucket(there, first).then(|| moment.total(word.wrapping_sub(there)));
         }
-        // Nothing in the window; or the clock went back, a little or a lot.
+        // Zero if nothing was added in the window. Otherwise the clock went back, a little or a lot.
         (word == 0 || moment.is_before(first, word)).then_some(0)
     }
 
@@ -306,12 +317,12 @@ impl<const N: usize> SlidingCount<N> {
         self.base(now, word, edge).map_or(unknown, |base| self.packing().total(word.wrapping_sub(base)))
     }
 
-    /// The total at the beginning of the first bucket of a count, as of `word`; `None` if that has been overwritten, a whole
-    /// round of buckets later.
+    /// The total at the beginning of the first bucket of a count, as of `word`; `None` if it has been overwritten, which
+    /// happens a whole round of buckets later.
     fn base(&self, now: Instant, word: u64, edge: Edge) -> Option<u64> {
         let packing = self.packing();
         let latest = packing.mark(word);
-        // Where the clock went back, any moment of the latest bucket may be now: the one that is the least advantage.
+        // If the clock went back, now may be any moment of the latest bucket. Take the one that gives the caller the least.
         let bucket = self.bucket_at(now, word);
         let moment = self.moment(now);
         let moment = if bucket == self.bucket_of(now) { moment } else { moment.moved(bucket, edge) };
@@ -324,40 +335,49 @@ impl<const N: usize> SlidingCount<N> {
         if there.bucket == first {
             return Some(there.total);
         }
-        let total = self.begun_from(first, before)?;
-        // No bucket up to the one that was found will begin any more.
+        let total = self.begun_from(first, bucket)?;
+        // This stays right, since no bucket up to the one that was found will begin any more.
         store(&self.first, packing.word(Mark { bucket: first, total }));
         Some(total)
     }
 
-    /// The total at the beginning of a bucket or of the next that was added to, as of others there is no mark.
+    /// The total at the beginning of a bucket, or of the next one that was added to: a bucket without additions has no
+    /// mark.
     #[cold]
-    fn begun_from(&self, first: u64, before: u64) -> Option<u64> {
+    fn begun_from(&self, first: u64, last: u64) -> Option<u64> {
         let packing = self.packing();
-        (0..=before).map(|later| packing.bucket(first.wrapping_add(later))).find_map(|bucket| {
+        let mut bucket = first;
+        loop {
             let began = packing.mark(load(self.slot(bucket)?));
-            (began.bucket == bucket).then_some(began.total)
-        })
+            if began.bucket == bucket {
+                return Some(began.total);
+            }
+            if bucket == last {
+                return None;
+            }
+            bucket = packing.bucket(bucket.wrapping_add(1));
+        }
     }
 
-    /// Adds to the latest bucket, or makes one the latest whose beginning is marked.
+    /// Adds to `bucket`, which is the latest or becomes it. Its beginning must be marked.
     fn put(&self, bucket: u64, word: u64, n: u32) -> Result<u64, u64> {
         let total = self.packing().mark(word).total + u64::from(n);
         let added = self.packing().word(Mark { bucket, total });
         exchange(&self.latest, word, added)
     }
 
-    /// Whether a bucket has begun and no later one.
+    /// Whether a bucket has begun and no later one has.
     const fn is_latest(&self, bucket: u64, word: u64) -> bool {
         word != 0 && self.packing().mark(word).bucket == bucket
     }
 
-    /// Marks where a bucket begins that is about to become the latest: at the total of `word`. The bucket to make the latest;
-    /// `None` if `word` is not the latest any more.
+    /// Marks that a bucket begins at the total of `word`, before it becomes the latest. Returns the bucket to make the
+    /// latest; `None` if `word` is no longer the latest.
     ///
-    /// Several may be about to begin it, or the one a round later, while others still add to the one before. Totals only grow,
-    /// so a mark with another total than the latest's is nobody's any more: its maker's exchange will fail. One of the same
-    /// total and a later bucket is left, and that bucket begun: the clock is further there, and its maker may be asleep.
+    /// Several threads may begin this bucket, or the one a round later in the same slot, while others still add to the
+    /// bucket before. Totals only grow, so a mark with another total than the latest's is stale: the exchange of the thread
+    /// that made it will fail. A mark of the same total and a later bucket is kept, and that later bucket begins instead:
+    /// its thread has a later reading of the clock, and may be suspended.
     #[cold]
     fn begin(&self, bucket: u64, word: u64) -> Option<u64> {
         let packing = self.packing();
@@ -386,8 +406,8 @@ impl<const N: usize> SlidingCount<N> {
         Some(begun)
     }
 
-    /// Of the buckets between the latest and one that is about to begin, and of no more than a round, forgets what is from
-    /// before the clock went back.
+    /// Clears stale marks of the buckets between the latest and one that is about to begin, at most a round of them. Such
+    /// marks are from before the clock went back.
     fn forget_skipped(&self, bucket: u64, word: u64) {
         let packing = self.packing();
         let latest = packing.mark(word);
@@ -399,30 +419,31 @@ impl<const N: usize> SlidingCount<N> {
         for slot in &self.began {
             let there = load(slot);
             let found = packing.mark(there);
-            // One with the latest's total is somebody's who is about to begin it, and so is any if `word` is not the latest.
+            // A mark with the latest's total may belong to a thread that is about to begin its bucket. So may any mark if
+            // `word` is no longer the latest.
             if between(found.bucket) < skipped && found.total != latest.total && load(&self.latest) == word {
-                // As if begun a round before.
+                // As if it had begun a round before.
                 let _ = exchange(slot, there, there.wrapping_sub(packing.later(N as u64)));
             }
         }
         store(&self.first, packing.far_from(bucket));
     }
 
-    /// The bucket of `now`, or the latest if that is a little later: the clock went back.
+    /// The bucket of `now`, or the latest bucket if the clock went back a little.
     #[cfg_attr(target_os = "none", inline(never))]
     const fn bucket_at(&self, now: Instant, word: u64) -> u64 {
         let (at, latest) = (self.bucket_of(now), self.packing().mark(word).bucket);
         if word != 0 && self.is_late(at, latest) { latest } else { at }
     }
 
-    /// Whether a bucket is another, or so little before it that the clock stands still until it is there again. Every other
-    /// comes after it.
+    /// Whether `bucket` is `latest`, or so little before it that the clock counts as standing still. Every other bucket
+    /// counts as later.
     #[cfg_attr(target_os = "none", inline(never))]
     const fn is_late(&self, bucket: u64, latest: u64) -> bool {
         self.packing().bucket(latest.wrapping_sub(bucket)) <= self.late()
     }
 
-    /// How many buckets behind the latest are late.
+    /// How many buckets behind the latest count as late.
     const fn late(&self) -> u64 {
         N as u64 + self.scale.bucket_of(LATE_US)
     }
@@ -445,7 +466,7 @@ impl<const N: usize> SlidingCount<N> {
     }
 }
 
-/// What is in a word: on a microcontroller interrupts are masked for it, in as many places as ask.
+/// Loads a word. On a microcontroller that masks interrupts, and each inlined copy would cost flash.
 #[cfg_attr(target_os = "none", inline(never))]
 #[cfg_attr(not(target_os = "none"), inline)]
 fn load(word: &AtomicU64) -> u64 {
@@ -458,14 +479,14 @@ fn store(word: &AtomicU64, value: u64) {
     word.store(value, Ordering::Relaxed);
 }
 
-/// Changes a word if it is `old`; else what it is.
+/// Changes a word from `old` to `new`. The error is what it is instead of `old`.
 #[cfg_attr(target_os = "none", inline(never))]
 #[cfg_attr(not(target_os = "none"), inline)]
 fn exchange(word: &AtomicU64, old: u64, new: u64) -> Result<u64, u64> {
     word.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
 }
 
-/// How many there are if that is not known: more than fit in a window.
+/// The count where it is not known: more than fit in a window.
 const UNKNOWN: u64 = 1 << 42;
 
 /// What came of [`SlidingCount::claim`].
@@ -473,9 +494,9 @@ const UNKNOWN: u64 = 1 << 42;
 pub(crate) enum Claim {
     /// It was allowed, and counts.
     Granted,
-    /// It was not, and does not count.
+    /// It was not allowed, and does not count.
     Refused,
-    /// It was not, as others came first, and counts all the same.
+    /// It was not allowed, since others came first, but it counts all the same.
     TooMuch,
 }
 
@@ -516,7 +537,7 @@ mod tests {
 
     #[test]
     fn b3_a_claim_does_not_carry_into_the_bucket() {
-        // Of a total of 28 bits, all but `left`.
+        // Fills a total of 28 bits, except for `left`.
         for left in 0..=6 {
             let (count, fresh) = (second(), second());
             for (second, n) in [(0, (1 << 27) - 1), (3, (1 << 27) - 5), (6, 6 - left)] {

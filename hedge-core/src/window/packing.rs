@@ -2,14 +2,15 @@
 
 use crate::time::{Duration, Instant};
 
-/// A bucket, and the total at some moment; both wrap.
+/// A bucket's number, and the total at some moment; both wrap.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
     pub(super) bucket: u64,
     pub(super) total: u64,
 }
 
-/// How wide buckets are: time is multiplied, so that a whole number of them is as long as the window.
+/// How wide buckets are. Microseconds times `factor`, shifted right by `total_bits`, are a bucket's number. So the width
+/// need not be a power of two, a whole number of buckets is as long as the window, and nothing is divided.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     /// From 1024 to 2047.
@@ -18,13 +19,13 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// That of which so many buckets are as long as a window of at least a second, or a little longer.
+    /// The scale by which `buckets` buckets are as long as the window, which is at least a second, or a little longer.
     pub(super) fn of(window: Duration, buckets: u64) -> Self {
         let mut total_bits = 10;
         while buckets << total_bits < window.as_micros() << 10 {
             total_bits += 1;
         }
-        // Bit by bit: not every target has a division.
+        // Found bit by bit, since not every target has a division.
         let mut factor = 0;
         for bit in (0..11).rev() {
             if u64::from(factor | 1 << bit) * window.as_micros() <= buckets << total_bits {
@@ -57,13 +58,14 @@ impl Scale {
     }
 }
 
-/// How a [`Mark`] is packed in a word: buckets above, which last for 2^53 us at least, and the total in what is left.
+/// How a [`Mark`] is packed in a word: the bucket's number in the upper bits, where it lasts for at least 2^53 us, and the
+/// total in the lower `total_bits`.
 #[derive(Clone, Copy)]
 pub(super) struct Packing {
     total_bits: u32,
 }
 
-// Shifts of 64 bits: on a microcontroller their bytes count, in as many places as ask.
+// 64-bit shifts: on a microcontroller each inlined copy would cost flash.
 impl Packing {
     #[cfg_attr(target_os = "none", inline(never))]
     pub(super) const fn mark(self, word: u64) -> Mark {
@@ -85,35 +87,37 @@ impl Packing {
         bucket & (u64::MAX >> self.total_bits)
     }
 
-    /// How far apart words are whose buckets are so many apart.
+    /// The difference of two words whose buckets are `buckets` apart.
     pub(super) const fn later(self, buckets: u64) -> u64 {
         buckets << self.total_bits
     }
 
-    /// Where no window begins for 142 years before and after a bucket: to be looked up.
+    /// A word in whose bucket no window begins for 142 years before and after `bucket`. In the cache of the window's
+    /// beginning it means "look it up".
     pub(super) const fn far_from(self, bucket: u64) -> u64 {
         self.word(Mark { bucket: bucket.wrapping_add(self.bucket(u64::MAX) / 2), total: 0 })
     }
 }
 
-/// A moment as the words of all counts see it that have the same window and buckets: found once for several of them.
+/// A moment in the units of words. It is computed once for all counts that have the same window and buckets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     now: Instant,
-    /// Multiplied, so that its bucket is where a word has it, and below that when in it.
+    /// `now` times the factor: its bucket's number is where a word has it, and the bits below are the time within the
+    /// bucket.
     placed: u64,
-    /// The same of the moment before the window.
+    /// The same for the moment just before the window.
     before: u64,
-    /// The bits of a word's total.
+    /// The bits of a word that hold the total.
     totals: u64,
 }
 
 /// How a count is rounded where the window begins.
 #[derive(Clone, Copy)]
 pub(super) enum Edge {
-    /// Up, to the whole bucket.
+    /// Up: the whole bucket counts.
     Covering,
-    /// Down, to the next bucket.
+    /// Down: the next bucket is the first that counts.
     Inside,
 }
 
@@ -125,7 +129,8 @@ impl Moment {
         Self { now, placed, before, totals: (1 << scale.total_bits) - 1 }
     }
 
-    /// The same at the moment of another bucket that is the least advantage if all of that bucket may be now.
+    /// The same at a moment of another bucket. If now may be any moment of that bucket, this is the one that gives the
+    /// caller the least.
     pub(super) const fn moved(self, bucket: u64, edge: Edge) -> Self {
         let begin = bucket.wrapping_mul(self.totals + 1);
         let placed = match edge {
@@ -139,7 +144,7 @@ impl Moment {
         self.now
     }
 
-    /// A word of the first bucket of a count: the one that the window begins behind, or the next.
+    /// A word of the first bucket that counts: the bucket of the moment just before the window, or the next one.
     #[inline]
     pub(super) const fn first(self, edge: Edge) -> u64 {
         match edge {
@@ -148,7 +153,7 @@ impl Moment {
         }
     }
 
-    /// Whether a word is of the bucket of now.
+    /// Whether a word is of the current bucket.
     #[inline]
     pub(super) const fn is_now(self, word: u64) -> bool {
         word != 0 && self.is_same_bucket(word, self.placed)
@@ -160,7 +165,7 @@ impl Moment {
         one ^ other <= self.totals
     }
 
-    /// Whether a word is of the bucket of `first`, of that of now, or of one between them.
+    /// Whether a word is of the bucket of `first`, of the current bucket, or of one between them.
     #[inline]
     pub(super) const fn is_since(self, first: u64, word: u64) -> bool {
         self.is_between(first, word, self.placed)
@@ -171,7 +176,7 @@ impl Moment {
         self.is_between(word, first, word.wrapping_add(u64::MAX / 2))
     }
 
-    /// A word of the bucket that is so many windows behind now.
+    /// A word of the bucket that is `windows` windows before now.
     pub(super) const fn ago(self, windows: u64) -> u64 {
         self.placed.wrapping_sub(self.placed.wrapping_sub(self.before) * windows)
     }
@@ -182,7 +187,7 @@ impl Moment {
         word & self.totals
     }
 
-    /// Whether so many fit beside a total in a word: if not, its bucket's number would be reached.
+    /// Whether `n` more fit in the total of a word. If not, an addition would carry into the bucket's number.
     #[inline]
     pub(super) const fn is_far_from_wrapping(self, word: u64, n: u32) -> bool {
         self.total(word) < self.totals - n as u64

@@ -74,14 +74,14 @@ fn s2_a_server_that_stalls_gets_its_fair_share_of_first_attempts_in_turn() {
 
 #[test]
 fn t2_a_server_that_has_streamed_a_body_gets_about_half_of_the_calls_after_that() {
-    for (seed, row) in all(&["two, a body"], &["rr", "wrr", "random", "la", "p2c"]) {
+    for (seed, row) in all(&["two, a body"], BALANCERS) {
         assert!((0.4..0.6).contains(&row.share), "seed {seed}: {}: {row}", row.scenario);
     }
 }
 
 #[test]
 fn s3_a_server_that_comes_back_has_half_of_its_share_at_least_within_15_s() {
-    let balancers = &["rr", "la", "p2c"];
+    let balancers = &["rr", "la", "p2c", "prequal"];
     for (seed, row) in all(&["three, one down", "the same, 100 calls"], balancers) {
         assert!(row.share >= 0.5 / row.servers as f64, "seed {seed}: {}: {row}", row.scenario);
     }

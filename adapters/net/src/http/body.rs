@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use ::http::HeaderMap;
@@ -40,7 +40,9 @@ pub(super) struct Stream {
     limit: usize,
     /// Nothing more comes; the connection may still have to go back.
     ended: bool,
-    deadline: Option<Box<dyn Deadline>>,
+    /// It is only used through `&mut`, so nothing ever waits for the lock. The lock lets threads share a reply, and an error that
+    /// holds one.
+    deadline: Option<Mutex<Box<dyn Deadline>>>,
     lease: Option<Lease>,
 }
 
@@ -113,7 +115,7 @@ impl Body {
     /// Hands over what a streaming reply owes and is owed.
     pub(super) fn attach(&mut self, owed: Owed) {
         if let Inner::Stream(stream) = &mut self.0 {
-            (stream.lease, stream.deadline) = (owed.lease, owed.deadline);
+            (stream.lease, stream.deadline) = (owed.lease, owed.deadline.map(Mutex::new));
         }
     }
 
@@ -158,7 +160,9 @@ impl http_body::Body for Body {
         };
         // An end that is there wins over a deadline that has passed; data does not, or an endless body would.
         let frame = stream.poll_frame(cx);
-        let late = match (&frame, &mut stream.deadline) {
+        let deadline = stream.deadline.as_mut();
+        let deadline = deadline.map(|deadline| deadline.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let late = match (&frame, deadline) {
             (Poll::Ready(Some(Ok(_))), Some(deadline)) => deadline.has_passed(),
             (Poll::Pending, Some(deadline)) => deadline.poll_passed(cx).is_ready(),
             _ => false,

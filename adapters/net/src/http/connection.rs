@@ -14,6 +14,7 @@ use hyper::client::conn::{TrySendError, http1};
 
 use super::error::HttpError;
 use super::guard::Guard;
+use super::limits::HeadLimits;
 use super::line::Line;
 use super::outgoing::{SendBody, Sent};
 use crate::address::Address;
@@ -75,12 +76,13 @@ impl Connection {
         runtime: &R,
         address: &Address,
         deadline: Option<Instant>,
+        limits: &HeadLimits,
     ) -> Result<Self, HttpError> {
         let connect = before(runtime, deadline, runtime.connect(address)).await;
         let io = connect.ok_or(HttpError::ConnectTimeout)?.map_err(HttpError::Connect)?;
         let line = Arc::new(Line::new());
-        let guard = Guard::new(io, Arc::clone(&line));
-        let (sender, connection) = http1::handshake(guard).await.map_err(HttpError::Unsent)?;
+        let guard = Guard::new(io, Arc::clone(&line), limits.follower());
+        let (sender, connection) = limits.hyper().handshake(guard).await.map_err(HttpError::Unsent)?;
         let (open, mut closed) = oneshot::channel();
         let of_task = Arc::clone(&line);
         runtime.spawn(async move {

@@ -53,11 +53,12 @@ pub(super) struct Guard<I> {
 }
 
 impl<I> Guard<I> {
-    pub(super) fn new(io: I, line: Arc<Line>) -> Self {
+    /// Before the first request; the follower has the limits of what is answered.
+    pub(super) fn new(io: I, line: Arc<Line>, follower: Follower) -> Self {
         Self {
             io,
             line,
-            follower: Follower::default(),
+            follower,
             held: Vec::new(),
             spilled: BytesMut::new(),
             last_chunk: false,

@@ -4,6 +4,9 @@
 //! own head from the borrowed request (T3): the method, the path and query, the headers, and a `Host`: the caller's own,
 //! else the authority of an absolute URI, else the server's address.
 //!
+//! The common call is one line, by [`Channel::get`](crate::Channel::get) and its like: a [`RequestBuilder`] makes the request.
+//! The types of the `http` crate that it takes are re-exported here.
+//!
 //! # Requests
 //! The body says how long a request is, and the headers must agree: a `content-length` that is not the body's length, a
 //! `transfer-encoding` that is not `chunked` or not of a body of unknown length, `upgrade` and other headers that ask for
@@ -28,14 +31,21 @@
 //! # Limits
 //! | of an answer | at most |
 //! |---|---|
-//! | head | 64 KiB, 100 header lines |
-//! | interim responses, chunk extensions and trailers | 16 KiB together; 100 trailers |
+//! | head | [`max_head`](crate::Builder::max_head), 64 KiB by default |
+//! | header fields | [`max_headers`](crate::Builder::max_headers), 100 by default; so many of each interim response |
+//! | trailers | as many as header fields |
+//! | interim responses, chunk extensions and trailers | 16 KiB together, whatever the options |
 //! | digits of a chunk's size | 16 |
 //! | body in memory | [`max_body`](crate::Builder::max_body), 16 MiB by default |
 //! | bytes in one poll of a connection | 64 KiB; bytes that only frame chunks count ninefold |
 //!
-//! While a body is read, an attempt takes at most twice `max_body`, and the buffers of its connection: less than 1 MiB. Once it
-//! is read, it takes its length. Nothing is allocated by a length that is only announced, and small chunks are joined. A body
+//! What is over the first four limits is an [`HttpError::Protocol`] that names the limit and its value. The caller sees it at
+//! once, before the rest of the answer comes, and the connection is closed. A check of
+//! [`health_check_path`](crate::Builder::health_check_path) has the same limits.
+//!
+//! While a body is read, an attempt takes at most twice `max_body`, and the buffers of its connection: less than 1 MiB, or,
+//! where `max_head` is larger than by default, at most four times `max_head` and 256 KiB. Once it is read, it takes its length.
+//! Extensions are not kept at all; trailers are kept with the body. Nothing is allocated by a length that is only announced, and small chunks are joined. A body
 //! that is longer than `max_body` is an [`HttpError::TooLarge`]. A streaming body has no limit but its deadline, unless
 //! [`Body::collect`] reads it.
 //!
@@ -61,6 +71,19 @@
 //! * The connections that have been idle for as long are closed. So they are when a call's deadline passes without a byte of
 //!   the answer on a connection that had been idle.
 //!
+//! Some servers and proxies (haproxy, AWS load balancers) send a 408 on an idle connection before they close it. Where that
+//! 408 is read decides what it means (RFC 9110, 15.5.9):
+//!
+//! * Read before a byte of the next request has left, it cannot be about that request: the connection is closed, and any
+//!   request goes on with the next one (T4). This is so with every option.
+//! * Read later, it may have been sent before the request, while it was on its way, or as the answer to it: a client cannot tell
+//!   these apart. By default it is the answer. With [`retry_stale_408`](crate::Builder::retry_stale_408), a 408 on a connection
+//!   that had been idle counts as if the connection had broken: a request that may be sent twice goes once more, by the rules
+//!   above. RFC 9110 allows that for any request, as such a server has not received all of it. But an application that answers
+//!   408 by itself, or one behind a proxy, may have acted on the request: so one that may not be sent twice is not sent again,
+//!   and its caller gets the 408.
+//! * A 408 on a new connection, or later than the connect timeout after the request, is an answer with every option.
+//!
 //! # Cost
 //! An attempt takes one short lock to find its address's stacks and one each to take and give back a connection. It
 //! allocates what hyper does, the copy of the headers, and the reply's body; a new connection is one task. What is read is
@@ -69,22 +92,32 @@
 //! with the channel, or with its runtime.
 
 mod body;
+mod call;
+mod call_error;
 mod collected;
 mod connection;
 mod error;
 mod guard;
 mod headers;
+mod limits;
 mod line;
 mod outgoing;
 mod pool;
+mod read;
 mod request;
 mod sending;
+mod target;
 mod transport;
 
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 pub use body::{Body, BodyError};
+pub use call::{Dispatch, RequestBuilder, SendResult};
+pub use call_error::{HeaderFault, PathFault, RequestError, SendError};
 pub use error::{BadRequest, HttpError, HttpRetryPolicy, ProtocolError};
 pub use hedge_http::{RetryStatuses, StatusError, failure, pushback};
 pub use hedge_wire::http1::{DecodeError, Fault};
+pub use limits::HttpOptionError;
 pub use outgoing::RequestBodyError;
+pub use read::{BadStatus, ReplyError, Unreadable};
 pub use request::{BoxBody, BoxError, OnceBody, RequestBody};
 pub use transport::Http;

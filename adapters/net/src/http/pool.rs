@@ -9,12 +9,16 @@ use futures_channel::oneshot;
 use hedge_core::time::{Duration, Instant};
 
 use super::connection::Connection;
+use super::limits::HeadLimits;
 use crate::runtime::{Runtime, RuntimeId, before};
 
 /// What an [`Http`](super::Http) transport is told by its owner.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) max_body: usize,
+    pub(super) head: Arc<HeadLimits>,
+    /// A 408 on a connection that had been idle is no answer.
+    pub(super) retry_stale_408: bool,
     pub(super) max_idle: usize,
     pub(super) idle_timeout: Duration,
 }
@@ -24,7 +28,7 @@ pub(super) struct Settings {
 /// or that nothing polls.
 pub(super) struct Pool<R> {
     runtime: R,
-    settings: Settings,
+    pub(super) settings: Settings,
     /// The address as a `Host` header, for requests that bring none.
     pub(super) host: HeaderValue,
     stacks: Mutex<Vec<Stack>>,

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
-use ::http::{HeaderValue, Request, Response};
+use ::http::{HeaderValue, Request, Response, StatusCode};
 use hedge_core::drive::AttemptInfo;
 use hedge_core::time::{Duration, Instant};
 use hyper::body::Incoming;
@@ -28,8 +28,8 @@ pub(super) struct Sending<'a, R> {
     attempt: &'a AttemptInfo<Address>,
     pool: &'a Arc<Pool<R>>,
     outgoing: Outgoing<'a>,
-    /// It may have left on a connection that had been idle, whose break says nothing of the server: it goes once more, on a
-    /// new connection.
+    /// It may have left on a connection that had been idle, whose break, or 408, says nothing of the server: it goes once
+    /// more, on a new connection.
     lost: bool,
 }
 
@@ -49,7 +49,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
         Ok(Self { runtime, attempt, pool, outgoing, lost: false })
     }
 
-    /// Sends it. `again` is told when it goes once more because a connection that had been idle broke under it.
+    /// Sends it. `again` is told when it goes once more because a connection that had been idle broke under it, or was
+    /// answered 408.
     pub(super) async fn send(&mut self, again: impl FnOnce()) -> Result<Answer, HttpError> {
         while !self.lost
             && let Some(kept) = self.pool.take(self.attempt.started)
@@ -63,7 +64,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
             again();
             connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
         }
-        let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline).await?;
+        let limits = &self.pool.settings.head;
+        let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline, limits).await?;
         let line = Arc::clone(&connection.line);
         let (sent, asked, reply) = self.hand_over(connection)?;
         match asked.replied(pin!(reply)).await {
@@ -91,7 +93,15 @@ impl<'a, R: Runtime> Sending<'a, R> {
         let result = asked.replied(pin!(reply)).await;
         silence.deadline = None;
         let error = match result {
-            Ok((connection, response)) => return Ok(Some((Busy { connection, sent }, response))),
+            Ok((connection, response)) => {
+                // What is dropped here closes its connection.
+                self.lost = self.is_stale_answer(&response, sent_at);
+                if !self.lost {
+                    return Ok(Some((Busy { connection, sent }, response)));
+                }
+                self.pool.close_idle_since(since);
+                return Ok(None);
+            }
             Err(error) => match self.unsent(error, sent.as_ref()) {
                 Ok(_) => return Ok(None),
                 Err(error) => error,
@@ -105,13 +115,30 @@ impl<'a, R: Runtime> Sending<'a, R> {
         if !line.has_left() && self.outgoing.can_be_made_again() {
             return Ok(None);
         }
-        // A server that had that much time may have broken by what it was asked.
-        let took = self.runtime.now().since(sent_at);
-        if self.patience().is_some_and(|patience| took > patience) {
+        if !self.is_soon_after(sent_at) {
             return Err(HttpError::sent(error, None));
         }
-        self.lost = self.attempt.idempotent && self.outgoing.can_be_made_again();
+        self.lost = self.may_go_twice();
         if self.lost { Ok(None) } else { Err(HttpError::Stale(error)) }
+    }
+
+    /// Whether an answer on a connection that had been idle is that of a server that had given the connection up, and may not
+    /// have read the request (RFC 9110, 15.5.9).
+    fn is_stale_answer(&self, response: &Response<Incoming>, sent_at: Instant) -> bool {
+        self.pool.settings.retry_stale_408
+            && response.status() == StatusCode::REQUEST_TIMEOUT
+            && self.is_soon_after(sent_at)
+            && self.may_go_twice()
+    }
+
+    /// A server that had more time may have answered, or broken, by what it was asked.
+    fn is_soon_after(&self, sent_at: Instant) -> bool {
+        let took = self.runtime.now().since(sent_at);
+        self.patience().is_none_or(|patience| took <= patience)
+    }
+
+    fn may_go_twice(&self) -> bool {
+        self.attempt.idempotent && self.outgoing.can_be_made_again()
     }
 
     /// The connect timeout; `None` if there is none.

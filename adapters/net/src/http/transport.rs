@@ -16,6 +16,7 @@ use http_body::Body as _;
 use super::body::{Body, Stream};
 use super::connection::Connection;
 use super::error::{BadRequest, HttpError};
+use super::limits::{HeadLimits, HttpOptionError};
 use super::outgoing::SendBody;
 use super::pool::{Pool, Settings};
 use super::request::{self, RequestBody};
@@ -27,7 +28,8 @@ use crate::stream::Streaming;
 
 /// HTTP/1.1 over plain TCP, with idle connections kept for each address.
 ///
-/// Settings come from the [`Builder`](crate::Builder): its `max_body`, `max_idle_per_server` and `idle_timeout`.
+/// Settings come from the [`Builder`](crate::Builder): its `max_body`, `max_head`, `max_headers`, `max_idle_per_server`,
+/// `idle_timeout` and `retry_stale_408`.
 pub struct Http<R> {
     runtime: R,
     settings: Settings,
@@ -58,7 +60,8 @@ impl<R: Runtime> Http<R> {
 
     pub(crate) fn new(runtime: R) -> Self {
         let idle_timeout = Duration::from_secs(10).into();
-        let settings = Settings { max_body: 16 << 20, max_idle: 100, idle_timeout };
+        let head = Arc::new(HeadLimits::new());
+        let settings = Settings { max_body: 16 << 20, head, retry_stale_408: false, max_idle: 100, idle_timeout };
         let pools = RwLock::new(Pools { by_address: HashMap::new(), prune_at: PRUNE_AT_LEAST });
         Self { runtime, settings, pools, resent: AtomicU64::new(0) }
     }
@@ -66,6 +69,27 @@ impl<R: Runtime> Http<R> {
     pub(crate) fn max_body(mut self, bytes: usize) -> Self {
         self.settings.max_body = bytes;
         self
+    }
+
+    pub(crate) fn max_head(self, bytes: usize) -> Self {
+        self.settings.head.set_max_head(bytes);
+        self
+    }
+
+    pub(crate) fn max_headers(self, fields: usize) -> Self {
+        self.settings.head.set_max_headers(fields);
+        self
+    }
+
+    pub(crate) fn retry_stale_408(mut self, retry: bool) -> Self {
+        self.settings.retry_stale_408 = retry;
+        self
+    }
+
+    /// # Errors
+    /// The first option that is out of its range.
+    pub(crate) fn validate(&self) -> Result<(), HttpOptionError> {
+        self.settings.head.validate()
     }
 
     pub(crate) fn max_idle_per_server(mut self, connections: usize) -> Self {
@@ -79,10 +103,11 @@ impl<R: Runtime> Http<R> {
     }
 
     /// A check of servers: whether a GET of `path` on a connection of its own is answered by a status of 2xx.
-    pub(crate) fn check(runtime: R, path: PathAndQuery) -> Ask {
+    pub(crate) fn check(&self, path: PathAndQuery) -> Ask {
+        let (runtime, limits) = (self.runtime.clone(), Arc::clone(&self.settings.head));
         Box::new(move |address| {
-            let (runtime, path) = (runtime.clone(), path.clone());
-            Box::pin(async move { passes(&runtime, &address, path).await.unwrap_or(false) })
+            let (runtime, limits, path) = (runtime.clone(), Arc::clone(&limits), path.clone());
+            Box::pin(async move { passes(&runtime, &address, &limits, path).await.unwrap_or(false) })
         })
     }
 
@@ -96,24 +121,30 @@ impl<R: Runtime> Http<R> {
             pools.by_address.retain(|_, pool| Arc::strong_count(pool) > 1 || !pool.is_empty());
             pools.prune_at = PRUNE_AT_LEAST.max(pools.by_address.len() * 2);
         }
-        let new = || Arc::new(Pool::new(self.runtime.clone(), self.settings, host));
+        let new = || Arc::new(Pool::new(self.runtime.clone(), self.settings.clone(), host));
         Ok(Arc::clone(pools.by_address.entry(address.clone()).or_insert_with(new)))
     }
 
     /// How many requests went once more, on a new connection, because one that had been idle broke under them before a byte
-    /// of the answer had come (C3): they are no attempts, and no limit counts them. Wraps.
+    /// of the answer had come, or answered 408 where that is [retried](crate::Builder::retry_stale_408) (C3). They are no
+    /// attempts, and no limit counts them. Wraps.
     pub fn resent(&self) -> u64 {
         self.resent.load(Ordering::Relaxed)
     }
 }
 
-async fn passes<R: Runtime>(runtime: &R, address: &Address, path: PathAndQuery) -> Result<bool, HttpError> {
+async fn passes<R: Runtime>(
+    runtime: &R,
+    address: &Address,
+    limits: &HeadLimits,
+    path: PathAndQuery,
+) -> Result<bool, HttpError> {
     let host = HeaderValue::try_from(address.to_string()).map_err(|_| BadRequest::Host)?;
     let mut request = Request::new(RequestBody::Empty);
     *request.uri_mut() = path.into();
     let message = request::head(&request, &host)?.map(|()| SendBody::Bytes(None));
     // The checker's time limit is whoever drops this.
-    let connection = Connection::open(runtime, address, None).await?;
+    let connection = Connection::open(runtime, address, None, limits).await?;
     let (asked, reply) = connection.send(message);
     let answer = asked.replied(pin!(reply)).await;
     Ok(answer.is_ok_and(|(_, response)| response.status().is_success()))

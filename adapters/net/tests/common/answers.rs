@@ -33,10 +33,11 @@ enum Sees {
     /// More than `max_body`.
     TooLarge,
 }
-use DecodeError::{BadChunk, BadFraming, BadHead, Switched, TooManyHeaders, TooMuchDropped};
+use DecodeError::{BadChunk, BadFraming, BadHead, Switched, TooMuchDropped};
 use Sees::{Broken, Closed, Kept, Malformed, Wrong};
 
-const HEAD_TOO_LARGE: Sees = Wrong(DecodeError::TooLarge { capacity: 64 * 1024 });
+const HEAD_TOO_LARGE: Sees = Wrong(DecodeError::HeadTooLarge { limit: 64 * 1024 });
+const TOO_MANY_HEADERS: Sees = Wrong(DecodeError::TooManyHeaders { limit: 100 });
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 const MAX_BODY: usize = 10_000;
 
@@ -204,7 +205,7 @@ fn bodies() -> Vec<Row> {
         ("GET", format!("{CHUNKED}2\r\nhi\r\n0\r\n\r\n"), Closes, Closed(200, "hi")),
         // Limits.
         ("GET", format!("HTTP/1.1 204 x\r\n{}\r\n", "a: b\r\n".repeat(100)), Waits, Kept(204, "")),
-        ("GET", format!("HTTP/1.1 204 x\r\n{}\r\n", "a: b\r\n".repeat(101)), Waits, Wrong(TooManyHeaders)),
+        ("GET", format!("HTTP/1.1 204 x\r\n{}\r\n", "a: b\r\n".repeat(101)), Waits, TOO_MANY_HEADERS),
         ("GET", format!("HTTP/1.1 204 x\r\na: {}\r\n\r\n", "b".repeat(60_000)), Waits, Kept(204, "")),
         ("GET", format!("HTTP/1.1 204 x\r\na: {}\r\n\r\n", "b".repeat(70_000)), Waits, HEAD_TOO_LARGE),
         ("GET", format!("HTTP/1.1 204 x\r\na: {}", "b".repeat(70_000)), Waits, HEAD_TOO_LARGE),
@@ -214,7 +215,7 @@ fn bodies() -> Vec<Row> {
         ("GET", format!("{CHUNKED}2;{}", "x".repeat(17_000)), Waits, Wrong(TooMuchDropped)),
         ("GET", format!("{CHUNKED}0\r\na: {}", "b".repeat(17_000)), Waits, Wrong(TooMuchDropped)),
         ("GET", format!("{CHUNKED}0\r\n{}\r\n", "a:\r\n".repeat(100)), Waits, Kept(200, "")),
-        ("GET", format!("{CHUNKED}0\r\n{}\r\n", "a:\r\n".repeat(101)), Waits, Wrong(TooManyHeaders)),
+        ("GET", format!("{CHUNKED}0\r\n{}\r\n", "a:\r\n".repeat(101)), Waits, TOO_MANY_HEADERS),
         ("GET", length("10001", ""), Waits, Sees::TooLarge),
         ("GET", length("9223372036854775807", ""), Waits, Sees::TooLarge),
         ("GET", length("18446744073709551614", ""), Waits, Malformed),

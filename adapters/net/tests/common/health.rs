@@ -142,6 +142,30 @@ pub(crate) async fn h1_a_path_is_checked_on_a_connection_of_its_own<R: Runtime>(
     assert_eq!(kind(&channel, &CallOptions::new()).await, "ok");
 }
 
+pub(crate) async fn h1_a_check_has_the_limits_of_its_channel<R: Runtime>(runtime: R) {
+    let long = format!("HTTP/1.1 204 x\r\n{}a: {}\r\n\r\n", "a: b\r\n".repeat(199), "b".repeat(90_000));
+    // By default neither the fields nor the bytes of such a head are taken.
+    for (max_head, max_headers, passes) in [(1 << 17, 200, true), (1 << 16, 200, false), (1 << 17, 199, false)] {
+        let address = nobody_yet();
+        let builder = checked(&runtime, &[address], SOON).health_check_path("/");
+        let channel = builder.max_head(max_head).max_headers(max_headers).build().unwrap();
+        finds_out(&channel, address).await;
+        let long = long.clone();
+        let there = TestServer::at(address, move |connection| {
+            while connection.request().is_some() {
+                connection.send(&long);
+            }
+        });
+        if passes {
+            until(|| channel.usable(&server(address))).await;
+            assert_eq!(there.requests.count(), 1);
+        } else {
+            there.requests.reached(3).await;
+            assert!(!channel.usable(&server(address)));
+        }
+    }
+}
+
 pub(crate) async fn h1_removal_ends_the_checks<R: Runtime>(runtime: R) {
     let runtime = Watched::new(runtime);
     let (gone, stays) = (refused(), refused());

@@ -8,13 +8,16 @@ pub(crate) mod endings;
 pub(crate) mod greedy;
 pub(crate) mod health;
 pub(crate) mod latencies;
+pub(crate) mod limits;
 pub(crate) mod mortal;
+pub(crate) mod one_line;
 pub(crate) mod outages;
 pub(crate) mod panics;
 pub(crate) mod pooling;
 pub(crate) mod probes;
 pub(crate) mod promises;
 pub(crate) mod pushback;
+pub(crate) mod request_timeouts;
 pub(crate) mod requests;
 pub(crate) mod server;
 pub(crate) mod servers;
@@ -109,6 +112,7 @@ macro_rules! every_test {
                 h1_checks_come_once_an_interval
                 h1_the_applications_check_must_pass_too
                 h1_a_path_is_checked_on_a_connection_of_its_own
+                h1_a_check_has_the_limits_of_its_channel
                 h1_removal_ends_the_checks
                 h1_a_wait_ends_with_the_server_or_the_channel
                 h1_a_check_that_hangs_ends_with_its_server
@@ -128,6 +132,24 @@ macro_rules! every_test {
                 l13_every_call_counts_and_what_was_not_answered_as_a_lower_bound
                 b7_an_adaptive_delay_hedges_once_it_has_warmed_up
                 b2_a_shadow_sends_no_backup_and_counts_it
+            }
+            limits {
+                p1_a_head_is_as_large_as_its_limit_and_no_larger
+                p1_a_head_has_as_many_fields_as_its_limit_and_no_more
+                p1_trailers_are_as_many_as_header_fields
+                p1_what_is_dropped_has_a_limit_of_its_own
+                p1_limits_out_of_their_ranges_are_not_built
+                t1_the_least_limit_lets_large_bodies_through
+            }
+            one_line {
+                each_method_sends_what_its_line_says
+                a_head_has_no_body
+                json_goes_and_comes
+                what_cannot_be_built_is_named_and_not_sent
+                a_reply_says_where_its_body_is_wrong
+                r1_a_status_is_an_error_where_it_is_asked_for
+                a_line_sets_the_options_of_its_call
+                a_line_is_sent_by_threads_and_its_errors_are_shared
             }
             panics {
                 h1_a_check_that_panics_has_failed
@@ -164,6 +186,16 @@ macro_rules! every_test {
                 r4_retry_after_speaks_for_its_server
                 r1_a_status_that_is_no_failure_is_not_retried
                 r4_a_policy_of_ones_own_retries_when_the_server_says
+            }
+            request_timeouts {
+                c3_a_408_on_a_reused_connection_goes_once_more_on_a_new_one
+                c3_a_408_is_an_answer_by_default
+                c3_a_408_to_what_may_not_be_sent_twice_is_an_answer
+                c3_what_may_be_sent_twice_is_sent_whole_after_a_408
+                c3_a_408_on_a_new_connection_is_an_answer
+                c3_a_late_408_is_an_answer
+                c3_a_408_before_the_request_closes_the_connection
+                c3_a_408_that_lies_in_the_socket_fails_no_call
             }
             requests {
                 p1_headers_that_disagree_with_the_body_are_refused

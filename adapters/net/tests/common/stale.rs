@@ -17,7 +17,7 @@ use super::signal::Signal;
 use super::watched::Watched;
 use super::{Error, HttpChannel, assert_settled, both, get, list, post, server};
 
-type Called = Result<Reply<http::Response<Body>>, Error>;
+pub(super) type Called = Result<Reply<http::Response<Body>>, Error>;
 
 /// Answers the first request of each of its first connections once as many have come, and resets them at their second; later
 /// ones work.
@@ -42,7 +42,7 @@ fn resetting(first: usize) -> TestServer {
 }
 
 /// Makes calls until each server of the channel has `connections` idle ones.
-async fn warm_up<R: Runtime>(channel: &HttpChannel<R>, connections: usize) {
+pub(super) async fn warm_up<R: Runtime>(channel: &HttpChannel<R>, connections: usize) {
     fn at_once<R: Runtime>(channel: &HttpChannel<R>, calls: usize) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move {
             if calls > 0 {
@@ -55,7 +55,7 @@ async fn warm_up<R: Runtime>(channel: &HttpChannel<R>, connections: usize) {
 }
 
 /// One attempt, and no failure.
-fn new(result: Called) {
+pub(super) fn new(result: Called) {
     let reply = result.unwrap();
     assert_eq!(reply.body().bytes().unwrap(), "new");
     assert_eq!(reply.report().attempts().len(), 1, "{:?}", reply.report());

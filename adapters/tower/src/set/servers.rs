@@ -4,10 +4,11 @@
 //! both under a mutex. What is known of a server is in its node, which stays as long as the server does; one that goes, or
 //! is replaced, leaves its node to the calls that are at it (L20).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, Guard};
 use hedge_core::balance::{
@@ -24,6 +25,8 @@ pub(crate) type SetBalancer = AnyBalancer<Heap>;
 
 /// What isolates servers of a set.
 pub(crate) type SetBreaker = Recovering<AnyBreaker>;
+
+const PRUNE_AT_LEAST: usize = 64;
 
 /// One server, and what is known of it.
 pub(super) struct Node<K, S> {
@@ -185,7 +188,7 @@ pub(super) struct Servers<K, S> {
     /// Whether the balancer does, whatever the list.
     pub(super) needs_request_code: bool,
     /// Also the lock of whoever changes the list.
-    slots: Mutex<Slots>,
+    slots: Mutex<Slots<K, S>>,
 }
 
 impl<K, S> Servers<K, S> {
@@ -238,19 +241,17 @@ impl<K, S> Servers<K, S> {
                 Change::InsertWeighted(key, service, weight) => (key, service, Some(weight)),
                 Change::Remove(key) => {
                     if let Ok(at) = place(&order, &key) {
-                        slots.release(order.remove(at).id);
+                        slots.release(&order.remove(at));
                         made += 1;
                     }
                     continue;
                 }
             };
             let (at, id) = match place(&order, &key) {
-                Ok(at) => (at, slots.renew(order.remove(at).id)),
-                Err(at) => match slots.take() {
-                    Some(id) => (at, id),
-                    None => continue,
-                },
+                Ok(at) => (at, slots.renew(&order.remove(at))),
+                Err(at) => (at, slots.take()),
             };
+            let Some(id) = id else { continue };
             order.insert(at, Arc::new(Node::new(key, service, id, weight, &before.balancer)));
             made += 1;
         }
@@ -268,39 +269,73 @@ impl<K, S> Servers<K, S> {
     }
 }
 
-/// Which slots are free, and how many servers each has had.
-#[derive(Clone, Default)]
-struct Slots {
+/// Which slots are free, and which ids are given next. The generations of a slot come round: one is passed over as long as a
+/// call may still speak of the server that had it (L20).
+struct Slots<K, S> {
+    /// The next generation of each slot.
     generations: Vec<u16>,
     free: Vec<u16>,
+    /// The servers that have left, some of which calls still hold.
+    left: HashMap<ServerId, Weak<Node<K, S>>>,
+    /// How many there must be before it is worth looking for those that no call holds.
+    prune_at: usize,
 }
 
-impl Slots {
-    /// A slot for a new server; `None` if all are taken.
+impl<K, S> Slots<K, S> {
+    /// An id for a new server; `None` if all are taken.
     fn take(&mut self) -> Option<ServerId> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                let slot = u16::try_from(self.generations.len()).ok()?;
-                self.generations.push(0);
-                slot
-            }
-        };
-        Some(ServerId::new(slot, self.generations.get(usize::from(slot)).copied()?))
-    }
-
-    /// The next server in a slot.
-    fn renew(&mut self, id: ServerId) -> ServerId {
-        let generation = id.generation().wrapping_add(1);
-        if let Some(known) = self.generations.get_mut(usize::from(id.slot())) {
-            *known = generation;
+        let mut free = self.free.iter().enumerate().rev();
+        if let Some((place, id)) = free.find_map(|(place, slot)| Some((place, self.next(*slot)?))) {
+            self.free.swap_remove(place);
+            return Some(id);
         }
-        ServerId::new(id.slot(), generation)
+        let slot = u16::try_from(self.generations.len()).ok()?;
+        self.generations.push(0);
+        Some(ServerId::new(slot, 0))
     }
 
-    fn release(&mut self, id: ServerId) {
-        let next = self.renew(id);
-        self.free.push(next.slot());
+    /// An id for the server that takes the place of one; in the same slot, unless none is left there.
+    fn renew(&mut self, node: &Arc<Node<K, S>>) -> Option<ServerId> {
+        self.release(node);
+        match self.next(node.id.slot()) {
+            Some(id) => {
+                self.free.pop();
+                Some(id)
+            }
+            None => self.take(),
+        }
+    }
+
+    fn release(&mut self, node: &Arc<Node<K, S>>) {
+        if let Some(next) = self.generations.get_mut(usize::from(node.id.slot())) {
+            *next = node.id.generation().wrapping_add(1);
+        }
+        self.free.push(node.id.slot());
+        if self.left.len() >= self.prune_at {
+            self.left.retain(|_, held| held.strong_count() > 0);
+            self.prune_at = PRUNE_AT_LEAST.max(2 * self.left.len());
+        }
+        self.left.insert(node.id, Arc::downgrade(node));
+    }
+
+    /// The next id in a slot that no call holds.
+    fn next(&self, slot: u16) -> Option<ServerId> {
+        let next = self.generations.get(usize::from(slot)).copied()?;
+        let is_held = |id| self.left.get(&id).is_some_and(|held| held.strong_count() > 0);
+        (0..=u16::MAX).map(|step| ServerId::new(slot, next.wrapping_add(step))).find(|id| !is_held(*id))
+    }
+}
+
+impl<K, S> Default for Slots<K, S> {
+    fn default() -> Self {
+        Self { generations: Vec::new(), free: Vec::new(), left: HashMap::new(), prune_at: 0 }
+    }
+}
+
+impl<K, S> Clone for Slots<K, S> {
+    fn clone(&self) -> Self {
+        let Self { generations, free, left, prune_at } = self;
+        Self { generations: generations.clone(), free: free.clone(), left: left.clone(), prune_at: *prune_at }
     }
 }
 
@@ -348,6 +383,28 @@ mod tests {
         let back = ids(&servers);
         assert!(back[0].1 != before[0].1 && back[0].1 != replaced[0].1);
         assert!(servers.load().list.node(before[0].1).is_none());
+    }
+
+    #[test]
+    fn l20_an_id_that_comes_round_is_not_given_again_while_a_call_holds_its_server() {
+        let servers = servers::<u16>("rr");
+        servers.apply([insert(1)], NOW).unwrap();
+        let held = Arc::clone(&servers.load().list.nodes()[0]);
+        let once = |changes: &[Change<u16, ()>]| {
+            changes.iter().for_each(|change| assert_eq!(servers.apply([*change], NOW), Ok(1)));
+            servers.load().list.nodes()[0].id
+        };
+        for _ in 0..70_000 {
+            assert_ne!(once(&[insert(1)]), held.id, "replaced while the call holds it");
+        }
+        for _ in 0..70_000 {
+            assert_ne!(once(&[Change::Remove(1), insert(1)]), held.id, "back while the call holds it");
+        }
+        let id = held.id;
+        drop(held);
+        assert!((0..65_536).any(|_| once(&[insert(1)]) == id), "the call is over");
+        let known = servers.slots.lock().unwrap();
+        assert!(known.left.len() <= 2 * PRUNE_AT_LEAST, "{}", known.left.len());
     }
 
     #[test]

@@ -6,6 +6,9 @@ use super::chunks::Chunks;
 use super::head::{Framing, Head};
 use super::{DecodeError, MAX_DROPPED};
 
+/// Header fields of a usual head: room for so many is on the stack while any head is parsed.
+const USUAL_HEADERS: usize = 100;
+
 /// Says of each byte of a connection's responses what it is, and keeps none of them: for a client that has a parser of its
 /// own and wants to be certain of where a response ends.
 ///
@@ -30,6 +33,8 @@ use super::{DecodeError, MAX_DROPPED};
 #[derive(Clone, Debug)]
 pub struct Follower {
     state: State,
+    max_head: usize,
+    max_headers: usize,
     request_was_head: bool,
     keeps: bool,
     dropped: usize,
@@ -47,6 +52,8 @@ enum State {
         seen: usize,
         /// Where the line starts that they end in.
         line: usize,
+        /// Lines before that one: the status line, and header fields.
+        lines: usize,
     },
     Length {
         left: usize,
@@ -54,6 +61,11 @@ enum State {
     Chunked(Chunks),
     UntilClosed,
     Failed(Fault),
+}
+
+impl State {
+    /// Nothing of a head has come.
+    const HEAD: Self = Self::Head { seen: 0, line: 0, lines: 0 };
 }
 
 /// What the first bytes are of those that were handed in.
@@ -90,22 +102,38 @@ impl Part {
 }
 
 impl Default for Follower {
-    /// Before the first request.
+    /// Before the first request, with the default limits.
     fn default() -> Self {
-        Self { state: State::Done, request_was_head: false, keeps: true, dropped: 0, trailers: 0, at: 0 }
+        Self::with_limits(Self::DEFAULT_MAX_HEAD, Self::DEFAULT_MAX_HEADERS)
     }
 }
 
 impl Follower {
-    /// Bytes that a head may have.
-    pub const MAX_HEAD: usize = 64 * 1024;
+    /// Bytes that a head may have, if no other limit is set.
+    pub const DEFAULT_MAX_HEAD: usize = 64 * 1024;
 
-    /// Header lines that a head may have, and trailers that may follow a body.
-    pub const MAX_HEADERS: usize = 100;
+    /// Header fields that a head may have, and trailers that may follow a body, if no other limit is set.
+    pub const DEFAULT_MAX_HEADERS: usize = USUAL_HEADERS;
+
+    /// The greatest limit of header fields.
+    pub const MOST_HEADERS: usize = 1024;
+
+    /// Before the first request. A head may have at most `max_head` bytes and `max_headers` header fields, and so many
+    /// trailers may follow a body. The bytes of trailers are bounded by [`MAX_DROPPED`].
+    ///
+    /// A `max_headers` above [`Follower::MOST_HEADERS`] counts as that. A head of more than 100 header fields is parsed in
+    /// 32 KiB of stack, every other one in 3 KiB.
+    #[must_use]
+    pub fn with_limits(max_head: usize, max_headers: usize) -> Self {
+        let max_headers = max_headers.min(Self::MOST_HEADERS);
+        let state = State::Done;
+        Self { state, max_head, max_headers, request_was_head: false, keeps: true, dropped: 0, trailers: 0, at: 0 }
+    }
 
     /// Begins with the response to a request, which has no body if that was a `HEAD`.
     pub fn request(&mut self, request_was_head: bool) {
-        *self = Self { state: State::Head { seen: 0, line: 0 }, request_was_head, ..Self::default() };
+        let before = Self::with_limits(self.max_head, self.max_headers);
+        *self = Self { state: State::HEAD, request_was_head, ..before };
     }
 
     /// Whether the response has ended: the bytes that follow are no part of it.
@@ -139,7 +167,7 @@ impl Follower {
     pub fn follow(&mut self, bytes: &[u8]) -> Result<Part, Fault> {
         let part = match self.state {
             State::Done | State::UntilClosed => Ok(Part::Data(bytes.len())),
-            State::Head { seen, line } => self.follow_head(bytes, seen, line),
+            State::Head { seen, line, lines } => self.follow_head(bytes, seen, line, lines),
             State::Length { left } => Ok(Part::Data(self.take(left, bytes.len()))),
             State::Chunked(Chunks::Data { left }) => {
                 let taken = left.min(bytes.len());
@@ -159,40 +187,51 @@ impl Follower {
         part
     }
 
-    fn follow_head(&mut self, bytes: &[u8], mut seen: usize, mut line: usize) -> Result<Part, Fault> {
+    fn follow_head(&mut self, bytes: &[u8], mut seen: usize, mut line: usize, mut lines: usize) -> Result<Part, Fault> {
         // What is no HTTP/1 is known by its first bytes.
         if let Some(at) = bytes.iter().zip(b"HTTP/1.").position(|(byte, expected)| byte != expected) {
             return Err(self.fault(DecodeError::BadHead, at));
         }
+        let too_large = DecodeError::HeadTooLarge { limit: self.max_head };
         while let Some(offset) = find_lf(bytes.get(seen..).unwrap_or(&[])) {
             let lf = seen.saturating_add(offset);
+            if lf >= self.max_head {
+                return Err(self.fault(too_large, self.max_head));
+            }
             let content = bytes.get(line..lf).unwrap_or(&[]);
             if content.last() != Some(&b'\r') {
                 return Err(self.fault(DecodeError::BadHead, lf));
             }
             seen = lf.saturating_add(1);
-            line = seen;
             if content.len() == 1 {
-                return self.read_head(bytes.get(..seen).unwrap_or(&[]));
+                return self.read_head(bytes.get(..seen).unwrap_or(&[]), lines);
             }
+            // The status line is no header field.
+            if lines > self.max_headers {
+                return Err(self.fault(DecodeError::TooManyHeaders { limit: self.max_headers }, line));
+            }
+            line = seen;
+            lines = lines.saturating_add(1);
         }
-        if bytes.len() >= Self::MAX_HEAD {
-            return Err(self.fault(DecodeError::TooLarge { capacity: Self::MAX_HEAD }, Self::MAX_HEAD));
+        if bytes.len() >= self.max_head {
+            return Err(self.fault(too_large, self.max_head));
         }
-        self.state = State::Head { seen: bytes.len(), line };
+        self.state = State::Head { seen: bytes.len(), line, lines };
         Ok(Part::Partial)
     }
 
-    fn read_head(&mut self, head: &[u8]) -> Result<Part, Fault> {
+    /// Reads a whole head of so many lines, the status line included; there may be so many.
+    fn read_head(&mut self, head: &[u8], lines: usize) -> Result<Part, Fault> {
         let length = head.len();
-        if length > Self::MAX_HEAD {
-            return Err(self.fault(DecodeError::TooLarge { capacity: Self::MAX_HEAD }, Self::MAX_HEAD));
-        }
-        let read = Head::parse::<{ Self::MAX_HEADERS }>(head, self.request_was_head);
+        let read = if lines.saturating_sub(1) <= USUAL_HEADERS {
+            Head::parse::<USUAL_HEADERS>(head, self.request_was_head)
+        } else {
+            parse_long(head, self.request_was_head)
+        };
         let read = read.map_err(|error| self.fault(error, line_at_fault(head)))?;
         if read.is_interim() {
             self.drop_bytes(length, length)?;
-            self.state = State::Head { seen: 0, line: 0 };
+            self.state = State::HEAD;
             return Ok(Part::Interim(length));
         }
         self.keeps = read.keep_alive;
@@ -234,8 +273,8 @@ impl Follower {
                 Chunks::Data { left: usize::MAX } => {
                     return Err(self.fault(DecodeError::TooLarge { capacity: usize::MAX }, length));
                 }
-                Chunks::TrailerLf if self.trailers == Self::MAX_HEADERS => {
-                    return Err(self.fault(DecodeError::TooManyHeaders, length));
+                Chunks::TrailerLf if self.trailers >= self.max_headers => {
+                    return Err(self.fault(DecodeError::TooManyHeaders { limit: self.max_headers }, length));
                 }
                 Chunks::TrailerLf => self.trailers = self.trailers.saturating_add(1),
                 Chunks::Data { .. } | Chunks::End => break,
@@ -258,6 +297,13 @@ impl Follower {
     }
 }
 
+/// Apart from the usual case, so that it has none of this stack.
+#[cold]
+#[inline(never)]
+fn parse_long(head: &[u8], request_was_head: bool) -> Result<Head, DecodeError> {
+    Head::parse::<{ Follower::MOST_HEADERS }>(head, request_was_head)
+}
+
 /// The first LF, looked for in eight bytes at once.
 fn find_lf(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
@@ -274,9 +320,11 @@ fn find_lf(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Where the line starts that a parser stops at, in a head that it refuses; 0 if it refuses the whole.
+#[cold]
+#[inline(never)]
 fn line_at_fault(head: &[u8]) -> usize {
-    let is_bad = |length: usize| {
-        let mut headers = [httparse::EMPTY_HEADER; Follower::MAX_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; Follower::MOST_HEADERS];
+    let mut is_bad = |length: usize| {
         let mut response = httparse::Response::new(&mut headers);
         response.parse(head.get(..length).unwrap_or(&[])).is_err()
     };

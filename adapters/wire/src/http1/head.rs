@@ -64,7 +64,7 @@ impl Head {
             httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, &mut headers);
         match parsed {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-            Err(httparse::Error::TooManyHeaders) => return Err(DecodeError::TooManyHeaders),
+            Err(httparse::Error::TooManyHeaders) => return Err(DecodeError::TooManyHeaders { limit: LINES }),
             _ => return Err(DecodeError::BadHead),
         }
         let (Some(version), Some(status)) = (response.version, response.code) else {

@@ -291,8 +291,16 @@ pub enum DecodeError {
         /// Bytes that the buffer has.
         capacity: usize,
     },
-    /// More than [`MAX_HEADERS`](super::MAX_HEADERS) header lines.
-    TooManyHeaders,
+    /// The head is larger than a [`Follower`](super::Follower) takes.
+    HeadTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Too many header fields in the head, or trailers after the body.
+    TooManyHeaders {
+        /// How many there may be: [`MAX_HEADERS`](super::MAX_HEADERS) for a [`Receiver`].
+        limit: usize,
+    },
     /// More than [`MAX_DROPPED`] bytes that are no part of the response itself.
     TooMuchDropped,
     /// What came is no head of HTTP/1.0 or HTTP/1.1.
@@ -313,8 +321,16 @@ impl fmt::Display for DecodeError {
             Self::TooLarge { capacity } => {
                 return write!(f, "response: larger than its buffer of {capacity} bytes");
             }
-            Self::TooManyHeaders => "response: too many headers",
-            Self::TooMuchDropped => "response: too many bytes in interim responses, extensions and trailers",
+            Self::HeadTooLarge { limit } => return write!(f, "response: head larger than {limit} bytes"),
+            Self::TooManyHeaders { limit } => {
+                return write!(f, "response: more than {limit} header fields or trailers");
+            }
+            Self::TooMuchDropped => {
+                return write!(
+                    f,
+                    "response: more than {MAX_DROPPED} bytes in interim responses, chunk extensions and trailers"
+                );
+            }
             Self::BadHead => "response: malformed head",
             Self::BadFraming => "response: the length of its body is in doubt",
             Self::BadChunk => "response: malformed chunk",

@@ -125,7 +125,7 @@ pub fn assert_followed(wire: &[u8], request_was_head: bool, piece: impl FnMut() 
         }
         // It is stricter in lines, and takes more of them.
         (Err((DecodeError::BadHead, at)), _) if bare_lf(wire.len().min(at + 1)) => {}
-        (_, Err(DecodeError::TooManyHeaders)) => {}
+        (_, Err(DecodeError::TooManyHeaders { .. })) => {}
         // What no buffer holds is never whole, either.
         (Err((error, _)), Err(DecodeError::TooLarge { .. } | DecodeError::Closed)) => {
             assert!(matches!(error, DecodeError::Truncated | DecodeError::TooLarge { .. }), "{error:?}: {context}");
@@ -281,7 +281,7 @@ fn read_head(head: &[u8]) -> Result<Head, DecodeError> {
             return Err(DecodeError::BadHead);
         }
         if headers.len() == MAX_HEADERS {
-            return Err(DecodeError::TooManyHeaders);
+            return Err(DecodeError::TooManyHeaders { limit: MAX_HEADERS });
         }
         headers.push((String::from_utf8(name.to_vec()).unwrap(), trimmed(value).to_vec()));
     }

@@ -7,8 +7,8 @@ use crate::id::ServerId;
 use crate::outcome::{ErrorKind, Feedback, Finished};
 use crate::time::{Duration, Instant};
 
-/// Chooses by throughput over latency; see the [module](super). A slot's weight is in the tree, 16 bytes; what is known of a
-/// server is with the server.
+/// Chooses by throughput over latency; see the [module](super). The tree holds the weight of each slot, in 16 bytes.
+/// What is known of a server is kept with the server.
 #[derive(Debug)]
 pub struct LocalityAware<R: Room> {
     tree: LaTree<R::Nodes>,
@@ -17,16 +17,16 @@ pub struct LocalityAware<R: Room> {
     latency: AtomicU64,
 }
 
-/// How many answers the latency of all servers is of.
+/// A new answer moves the latency of all servers by this fraction (one in so many) of the difference.
 const ANSWERS: u64 = 64;
 const FRACTION: u32 = 8;
 
-/// Whether `la` drew a server by its row of numbers, in which only a call's first attempt takes the next one (S2).
+/// Whether `la` drew a server by its sequence of numbers. Only a call's first attempt takes the next number (S2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Drawn(bool);
 
 impl<R: Room> LocalityAware<R> {
-    /// A balancer whose draws begin somewhere.
+    /// A balancer whose sequence of draws follows from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { tree: LaTree::new(R::Nodes::default(), seed), servers: 0, latency: AtomicU64::new(0) }
@@ -37,7 +37,7 @@ impl<R: Room> LocalityAware<R> {
         self.tree.weight(slot.into())
     }
 
-    /// Takes in what `change` says that a server weighs, if it says so.
+    /// Lets `change` work on a server's statistics, and sets the weight that it returns, if any.
     fn update<L: ServerList<Stats = R::Own<LaStats>>>(
         &self,
         list: &L,
@@ -55,7 +55,7 @@ impl<R: Room> LocalityAware<R> {
         }
     }
 
-    /// Takes an answer into the latency of all servers. Of two at once one may be lost.
+    /// Takes an answer into the latency of all servers. Of two answers at once, one may be lost.
     fn answered(&self, latency: Duration) {
         let latency = latency.as_micros().min(u64::MAX >> (FRACTION + 1)) << FRACTION;
         let was = self.latency.load(SeqCst);
@@ -67,6 +67,7 @@ impl<R: Room> LocalityAware<R> {
         self.latency.store(to, Relaxed);
     }
 
+    /// Sets the present weight of the server in a slot.
     fn refresh<L: ServerList<Stats = R::Own<LaStats>>>(&self, list: &L, slot: u32, now: Instant) {
         if let Some(found) = u16::try_from(slot).ok().and_then(|slot| list.in_slot(slot)) {
             self.update(list, found.server, |stats, others| Some(stats.weight(now, others)));
@@ -75,7 +76,7 @@ impl<R: Room> LocalityAware<R> {
 }
 
 impl<R: Room> Clone for LocalityAware<R> {
-    /// One that goes on from here.
+    /// A copy that goes on from the present state.
     fn clone(&self) -> Self {
         Self { tree: self.tree.clone(), servers: self.servers, latency: AtomicU64::new(self.latency.load(SeqCst)) }
     }
@@ -85,7 +86,7 @@ impl<R: Room> Balancer for LocalityAware<R> {
     type Stats = R::Own<LaStats>;
     type Ticket = Drawn;
 
-    /// A server that comes weighs as much as those that are there on average.
+    /// A new server weighs as much as those that are there, on average.
     fn stats(&self) -> R::Own<LaStats> {
         let mean = self.tree.mean_of_others(u32::MAX, self.servers.saturating_add(1));
         LaStats::new(if mean == 0 { LaStats::SCALE } else { mean }).into()
@@ -95,10 +96,11 @@ impl<R: Room> Balancer for LocalityAware<R> {
         let weight = |slot: usize| {
             let server = list.in_slot(u16::try_from(slot).ok()?)?.server;
             let stats = list.load(server)?.stats;
-            // Another may have lived in the slot of a server that has not answered yet.
+            // The slot's weight may be that of an earlier server, if this one has not answered yet.
             let known = u32::try_from(slot).map_or(0, |slot| self.tree.weight(slot));
             Some(if known == 0 || stats.latency() == Duration::ZERO { stats.base() } else { known })
         };
+        // A copy, since the weights of servers that stay are read from the old tree.
         let mut tree = self.tree.clone();
         let filled = tree.refill((0..list.slots()).map(|slot| weight(slot).unwrap_or(0)));
         self.tree = tree;
@@ -114,7 +116,7 @@ impl<R: Room> Balancer for LocalityAware<R> {
         let Look { list, selection } = look;
         let first = look.is_first();
         let draws = Draws::new(look, &self.tree, random, first.then(|| self.tree.draw()), move |drawn| {
-            // Time passes without a call too: its weight may be less by now.
+            // Weights fall with time even without a call, so the server that was drawn is weighed again.
             self.refresh(&list, drawn.position, selection.now);
             drawn.offset < self.tree.weight(drawn.position)
         });
@@ -141,7 +143,7 @@ impl<R: Room> Balancer for LocalityAware<R> {
         }
         self.update(list, sent.server, |stats, others| match feedback {
             Feedback::Success { .. } => stats.succeeded(now, sent.at, others),
-            // It says how long the server takes at least, and nothing of the others that had no time left either.
+            // The deadline says only how long the server takes at least: the others may be as slow.
             Feedback::Failure { .. } if code == ErrorKind::Deadline.into() => {
                 Some(stats.abandoned(now, sent.at, others))
             }

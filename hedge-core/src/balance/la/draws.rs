@@ -6,17 +6,18 @@ use crate::balance::{Candidate, Look, Offer, Order, ServerList};
 
 /// How many servers one selection leaves out by weight.
 const LEFT_OUT: usize = 16;
-/// How often a draw is made again whose server weighs less by now than where it was drawn.
+/// How often a draw is made again because its server now weighs less than the offset that was drawn.
 const REDRAWS: usize = 3;
 
-/// Servers drawn by the weights of a tree of their slots, each without those before it; after 16 the rest, scattered.
+/// Servers drawn by weight, without replacement, from a tree of their slots. After 16 servers the rest follow,
+/// scattered.
 pub(in crate::balance) struct Draws<'a, L, S, F> {
     look: Look<'a, L>,
     tree: &'a LaTree<S>,
     random: &'a mut dyn FnMut() -> u32,
-    /// What to draw first by, instead of by chance.
+    /// The number for the first draw, instead of a random one.
     first: Option<u64>,
-    /// Whether what was drawn holds.
+    /// Whether a draw still holds under the present weight.
     holds: F,
     left_out: heapless::Vec<u32, LEFT_OUT>,
     rest: Option<Along<L>>,
@@ -58,7 +59,7 @@ where
     fn by_weight(&mut self) -> Option<Candidate> {
         while !self.left_out.is_full() {
             let drawn = self.draw()?.position;
-            // There is room, as it is not full.
+            // It is not full, so there is room.
             let _ = self.left_out.push(drawn);
             let found = u16::try_from(drawn).ok().and_then(|slot| self.look.list.in_slot(slot));
             if found.is_some() {

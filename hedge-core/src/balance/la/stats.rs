@@ -8,52 +8,55 @@ use crate::time::{Duration, Instant, Timeout};
 
 /// How many answers the queue holds.
 const QUEUE: u32 = 128;
-/// No weight is less.
+/// The least weight.
 const FLOOR: u64 = 1_000;
 const SECOND: u64 = 1_000_000;
 /// A server is tried again after so long without an error.
 const REST: Duration = Duration::from_secs(2);
-/// Whether the throughput is known, beside an average latency.
+/// The bit of [`LaStats::average`] that says that the throughput is known.
 const KNOWN: u32 = 1 << 31;
-/// So many errors in a row, and a server is out.
+/// How many errors in a row put a server out.
 const IN_A_ROW: u64 = 3;
-/// A server that answers as soon as the others weighs at least this part of what they do.
+/// A server that answers as soon as the others weighs at least this share of what they do.
 const KEEPS: (u64, u64) = (7, 8);
-/// One that has nothing to do weighs at least this part, so that it is seen when it has become quick.
+/// An idle server weighs at least this fraction (one in so many) of what the others do, so that some calls show when it
+/// has become quick.
 const TRIED: u64 = 20;
-/// How many answers what a server has lately taken is of.
+/// A new answer moves the recent latency of a server by this fraction (one in so many) of the difference.
 const LATELY: u64 = 4;
-/// What an error counts under no timeout.
+/// The timeout that counts for an error of a call without one.
 const NO_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a feedback tries to get the queue before it gives up.
+/// How often a feedback tries to lock the queue before it gives up.
 const TRIES: u32 = 64;
 
-/// What `la` knows of one server: 1080 bytes. What it makes a weight of stands at the [module](super).
+/// What `la` knows of one server: 1080 bytes. The [module](super) says how its weight follows from that.
 ///
-/// Shared by threads through `&self`. Methods answer the weight to [`set`](super::LaTree::set). `others` is what there is to
-/// compare a server with.
+/// Threads share it through `&self`. Methods return the weight to [`set`](super::LaTree::set) in the tree. `others`
+/// gives what the server is compared with.
 #[derive(Debug)]
 pub struct LaStats {
     /// Throughput over average latency.
     base: AtomicU64,
+    /// An [`InFlight`].
     in_flight: AtomicU64,
     /// A [`LastError`]; 0 if there is none among the last 128 answers.
     error: AtomicU64,
-    /// The average latency, in microseconds, below; whether the throughput is known, in the topmost bit.
+    /// The average latency, in microseconds, and [`KNOWN`] in the topmost bit.
     average: AtomicU32,
-    /// The latency of the last few answers, raised to the age of attempts that were abandoned, and when the last of those was.
+    /// A [`Stamped`]: the recent latency, a moving average of the last few answers that abandoned attempts raise to
+    /// their age, and when the last attempt was abandoned.
     lately: AtomicU64,
-    /// Whether somebody is at what follows.
+    /// The try-lock of the fields that follow.
     taken: AtomicBool,
-    /// Where the oldest answer is, above, and how many there are, in the lower 16 bits.
+    /// Where the oldest answer is, in the upper 16 bits, and how many answers there are, in the lower 16.
     place: AtomicU32,
     /// The latencies of all answers but the oldest.
     sum: AtomicU64,
-    /// Latencies and ends.
+    /// A ring buffer of answers, each a [`Stamped`]: its latency and its end.
     queue: [AtomicU64; QUEUE as usize],
 }
 
-/// What a server is held against.
+/// What a server is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LaOthers {
     /// What the others weigh on average; 0 if there are none.
@@ -63,11 +66,11 @@ pub struct LaOthers {
 }
 
 impl LaOthers {
-    /// That a server is alone: then it weighs what brpc has it weigh.
+    /// The server is alone. It then has the weight that brpc would give it.
     pub const NONE: Self = Self { weight: 0, latency: Duration::ZERO };
 
-    /// What a server deserves that has lately taken so long: what the others weigh, but for the square of how much longer it
-    /// takes than they do.
+    /// The weight that a server with this recent latency deserves: what the others weigh, times the square of the ratio
+    /// of their latency to its own if it is slower.
     fn deserved(self, lately: u64) -> u64 {
         let fleet = self.latency.as_micros();
         if fleet == 0 || lately <= fleet {
@@ -77,7 +80,7 @@ impl LaOthers {
     }
 }
 
-/// What else there is to an error.
+/// What the cost of an error depends on, apart from its latency.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaFailure {
     /// How many retries the call may make.
@@ -89,11 +92,12 @@ pub struct LaFailure {
 }
 
 impl LaStats {
-    /// One answer a second of a microsecond weighs so much. It is what the first of all servers weighs until it has
-    /// answered.
+    /// The weight of a server that gives one answer a second, in a microsecond. The first of all servers has it until
+    /// it has answered.
     pub const SCALE: u64 = 1_008_680_231;
 
-    /// Those of a server that has not answered yet; until then it weighs so much, but no more than the others on average.
+    /// The statistics of a server that has not answered yet. Until it has, it weighs `weight`, but no more than the
+    /// others on average.
     #[must_use]
     pub const fn new(weight: u64) -> Self {
         Self {
@@ -115,14 +119,15 @@ impl LaStats {
         self.weighed(now, in_flight, in_flight.count() == 0, others)
     }
 
-    /// An attempt starts. Answers the weight before it, but for a server that is being tried: that weighs what it did before
-    /// the try.
+    /// An attempt starts. Returns the weight without this attempt, and without the share that an idle server has so
+    /// that it is tried: a server that is being tried weighs what it did before.
     pub fn started(&self, now: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         let before = InFlight(self.in_flight.fetch_add(InFlight::one(now), Relaxed));
         self.weighed(now, before, false, others)
     }
 
-    /// An attempt that started at `begin` has succeeded now. `None` if that says nothing: it took no time.
+    /// An attempt that started at `begin` has succeeded now. `None` if the weight stays: the attempt took no time, or
+    /// the lock was taken.
     pub fn succeeded(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> Option<u64> {
         self.left(begin);
         let latency = now.since(begin);
@@ -146,7 +151,7 @@ impl LaStats {
         others: impl FnOnce() -> LaOthers,
     ) -> Option<u64> {
         self.left(begin);
-        // On a coarse clock who fails fast takes no time.
+        // On a coarse clock a fast failure seems to take no time.
         let latency = now.since(begin).max(Duration::from_micros(1));
         let queue = self.take()?;
         queue.lengthen(now, failure.counts(latency), failure.timeout());
@@ -155,12 +160,13 @@ impl LaStats {
         Some(self.weight(now, others))
     }
 
-    /// An attempt that started at `begin` has been abandoned now: its latency is not known, but was not below its age (L13).
+    /// An attempt that started at `begin` has been abandoned now: its latency is unknown, but at least its age (L13).
     pub fn abandoned(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         self.left(begin);
         let word = self.error.load(SeqCst);
         if let Some(error) = LastError::of(word).filter(|error| error.answers() == 0 && error.rested(now)) {
-            // It was a try. Whoever changed the word since knows more.
+            // This attempt tried a server after its rest: the rest begins again. If another thread has changed the word
+            // since, it knows more.
             let _ = self.error.compare_exchange(word, error.at(now).word(), SeqCst, SeqCst);
         }
         let age = now.since(begin);
@@ -169,13 +175,13 @@ impl LaStats {
         if age >= self.latency()
             && let Some(queue) = self.take()
         {
-            // Answers that do not come leave the throughput behind.
+            // While no answers come, the throughput falls.
             queue.weigh(now);
         }
         self.weight(now, others)
     }
 
-    /// An attempt that started at `begin` is over now, and says nothing of the server (S7).
+    /// An attempt that started at `begin` is over now, and says nothing about the server (S7).
     pub fn withdrawn(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         self.left(begin);
         self.weight(now, others)
@@ -187,7 +193,7 @@ impl LaStats {
         InFlight(self.in_flight.load(SeqCst)).count()
     }
 
-    /// The weight but for what is in flight, and for the floor.
+    /// The weight before the others, attempts in flight and the least weight count.
     #[must_use]
     pub fn base(&self) -> u64 {
         self.base.load(SeqCst)
@@ -204,23 +210,24 @@ impl LaStats {
         let bound = u64::from(average & !KNOWN) * 3 / 2;
         let others = others();
         let base = match LastError::of(self.error.load(SeqCst)) {
-            // It is alone.
+            // It is alone: brpc's weight.
             _ if others.weight == 0 => self.base(),
             None => self.beside(now, others, average, idle),
             Some(error) if error.rested(now) && error.answers() > 0 => self.beside(now, others, average, idle),
-            // One goes and tries.
+            // It has rested: one call may try it.
             Some(error) if error.rested(now) && idle => self.base().max(others.weight),
             Some(error) if error.is_out() => FLOOR,
             Some(_) => self.base(),
         };
         let age = in_flight.mean_age(now);
+        // Attempts in flight for longer than 1.5 average latencies lower the weight in proportion.
         if bound == 0 || age < bound {
             return base.max(FLOOR);
         }
         scaled(base, bound, age).max(FLOOR)
     }
 
-    /// What a server without an error weighs beside others.
+    /// The weight of a server compared with the others, if no last error counts against it.
     fn beside(&self, now: Instant, others: LaOthers, average: u32, idle: bool) -> u64 {
         let lately = Stamped::of(self.lately.load(SeqCst));
         let (known, average) = (average & KNOWN != 0, u64::from(average & !KNOWN));
@@ -233,7 +240,7 @@ impl LaStats {
         if !known && !late {
             return self.base().max(others.weight);
         }
-        // The queue does not tell yet.
+        // The queue does not show yet how slow the server has become.
         let base = if late { scaled(self.base(), average, lately.span().as_micros()) } else { self.base() };
         base.max(scaled(deserved, KEEPS.0, KEEPS.1)).max(tried)
     }
@@ -242,7 +249,7 @@ impl LaStats {
         self.in_flight.fetch_sub(InFlight::one(begin), Relaxed);
     }
 
-    /// The queue, unless others are at it all the time.
+    /// Locks the queue; `None` if other threads hold the lock all the time.
     fn take(&self) -> Option<Taken<'_>> {
         for _ in 0..TRIES {
             if !self.taken.swap(true, Ordering::Acquire) {
@@ -255,8 +262,8 @@ impl LaStats {
 }
 
 impl LaFailure {
-    /// The latency that an attempt which failed after so long counts: with every retry that had been made before it, more
-    /// of it is the timeout.
+    /// The latency that a failed attempt counts: the mean of 1.2 times its own and the timeout, weighted by the retries
+    /// that are left and those that were made.
     fn counts(&self, latency: Duration) -> Duration {
         let (done, left) = match self.max_retry {
             0 => (1, 0),
@@ -276,20 +283,21 @@ impl LaFailure {
     }
 }
 
-/// A weight times `part`, divided by `whole`, which is more. Their product is less than 2^64 only as long as weights are in
-/// measure.
+/// `weight * part / whole`, where `part` is at most `whole`. If the product overflows, it divides first, which is less
+/// exact.
 fn scaled(weight: u64, part: u64, whole: u64) -> u64 {
     let product = weight.checked_mul(part).and_then(|product| product.checked_div(whole));
     product.unwrap_or_else(|| weight.checked_div(whole).unwrap_or(weight).saturating_mul(part))
 }
 
-/// The queue in the hands of one thread.
+/// The locked queue; dropping it unlocks.
 struct Taken<'a>(&'a LaStats);
 
 impl Taken<'_> {
-    /// An answer more, and perhaps the oldest one less.
+    /// Appends an answer, and drops the oldest if the queue is full.
     fn push(&self, now: Instant, latency: Duration) {
         let (mut oldest, mut len) = self.place();
+        // The oldest answer is not part of the sum: the throughput counts the answers since its end.
         let mut sum = self.0.sum.load(SeqCst);
         if len == QUEUE {
             oldest = (oldest + 1) % QUEUE;
@@ -308,21 +316,22 @@ impl Taken<'_> {
         self.0.error.store(error.map_or(0, LastError::word), Relaxed);
     }
 
-    /// An answer took so long: what the server takes lately goes a part of the way there.
+    /// Moves the recent latency a part of the way to the latency of a new answer.
     fn heard(&self, latency: Duration) {
         let lately = Stamped::of(self.0.lately.load(SeqCst));
         let to = match lately.span() {
             Duration::ZERO => latency,
-            // It has recovered: that is not to take as many answers as it took to be sure of the opposite.
+            // Less than half of it: the server has recovered. It moves half of the way, so that few answers show that.
             more if more > latency + latency => Duration::from_micros((more + latency).as_micros() / 2),
             more if more > latency => more - Duration::from_micros((more - latency).as_micros().div_ceil(LATELY)),
             less => less + Duration::from_micros((latency - less).as_micros() / LATELY),
         };
-        // Whoever has raised it since will raise it again.
+        // This may undo a raise by another thread in between. Its next abandoned attempt raises it again.
         self.0.lately.store(lately.with(to).word(), Relaxed);
     }
 
-    /// An error: the last answer takes longer. Before the first, the error is one, of at least the timeout.
+    /// Takes in an error: the last answer takes longer. Before the first answer, the error becomes that answer, with a
+    /// latency of at least the timeout.
     fn lengthen(&self, now: Instant, by: Duration, timeout: Duration) {
         let (oldest, len) = self.place();
         let error = LastError::following(LastError::of(self.0.error.load(SeqCst)), now);
@@ -341,19 +350,20 @@ impl Taken<'_> {
         self.0.error.store(error.word(), Relaxed);
     }
 
-    /// Makes the weight of what is in the queue. `None` if it is left as it was.
+    /// Computes the base weight from the queue. `None` if the weight is left as it was.
     fn weigh(&self, now: Instant) -> Option<()> {
         let (oldest, len) = self.place();
         let oldest = if len > 0 { self.answer(oldest) } else { return None };
         let span = oldest.age(now).as_micros();
         let average = match (span, len) {
             (0, 1) => oldest.span().as_micros(),
-            // All at once, or the clock went back.
+            // All answers ended at once, or the clock went back.
             (0, _) => return None,
             _ => self.0.sum.load(SeqCst).checked_div(u64::from(len.saturating_sub(1)))?,
         };
         let known = len == QUEUE || span >= SECOND;
         let answers = if known { u64::from(len.saturating_sub(1)) * SECOND } else { 0 };
+        // At least one answer a second, which also stands for a throughput that is not known yet.
         let throughput = (answers * LaStats::SCALE / span.max(1)).max(LaStats::SCALE);
         self.0.base.store(throughput.checked_div(average)?, Relaxed);
         let average = u32::try_from(average).unwrap_or(0);
@@ -388,12 +398,13 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// What [`LaStats::error`] holds: when the last error was, and what was heard since.
+/// What [`LaStats::error`] holds: when the last error was, and what was heard since. As a word it is a [`Stamped`]
+/// whose span is `heard`.
 #[derive(Clone, Copy)]
 struct LastError {
     at: Stamped,
-    /// Up to 3: how many errors there were in a row, the last included, and no answer since. Above: 3 more than the answers
-    /// since.
+    /// Up to 3: how many errors there were in a row, the last one included, with no answer since. Above 3: 3 plus the
+    /// number of answers since.
     heard: u64,
 }
 
@@ -407,7 +418,7 @@ impl LastError {
         self.at.with(Duration::from_micros(self.heard)).word()
     }
 
-    /// The last error, one now.
+    /// The last error, after one more now.
     fn following(last: Option<Self>, now: Instant) -> Self {
         let in_a_row = last.filter(|last| last.answers() == 0).map_or(0, |last| last.heard);
         Self { at: Stamped::new(now, Duration::ZERO), heard: (in_a_row + 1).min(IN_A_ROW) }
@@ -417,7 +428,7 @@ impl LastError {
         Self { at: Stamped::new(now, Duration::ZERO), ..self }
     }
 
-    /// The same after one answer more; it is forgotten when it has left the queue.
+    /// The same error after one more answer; `None` once it has left the queue.
     fn answered(self) -> Option<Self> {
         let answers = self.answers() + 1;
         (answers < QUEUE.into()).then_some(Self { heard: IN_A_ROW + answers, ..self })
@@ -436,8 +447,9 @@ impl LastError {
     }
 }
 
-/// The attempts in flight: their count in the lower bits, and above it the sum of their begins, modulo what is left for it.
-/// 262,143 attempts can be in flight, of 2^45 us (13 months) together.
+/// The attempts in flight: their count in the lower 18 bits, and above it the sum of their starts, modulo 2^46. So one
+/// addition starts an attempt, one subtraction ends it, and a load gives the mean age. 262,143 attempts can be in
+/// flight, with ages of 2^45 us (13 months) together.
 #[derive(Clone, Copy)]
 struct InFlight(u64);
 
@@ -453,14 +465,14 @@ impl InFlight {
         (self.0 & ((1 << Self::COUNT_BITS) - 1)) as u32
     }
 
-    /// How long they have been in flight on average, in microseconds, rounded up: the mean of their begins is rounded down.
+    /// The mean age of the attempts, in microseconds, rounded up, since the mean of their starts is rounded down.
     fn mean_age(self, now: Instant) -> u64 {
         let count = u64::from(self.count());
         if count == 0 {
             return 0;
         }
         let ages = count.wrapping_mul(now.as_micros()).wrapping_sub(self.0 >> Self::COUNT_BITS) & Self::SUM_MASK;
-        // A negative sum is of threads that are a little late.
+        // A negative sum comes from threads whose time is a little late.
         if ages > Self::SUM_MASK / 2 { 0 } else { ages.div_ceil(count) }
     }
 }

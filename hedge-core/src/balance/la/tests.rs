@@ -15,9 +15,9 @@ use crate::time::{Duration, Instant, Timeout};
 const SERVERS: u32 = 10;
 const SICK: u16 = 3;
 const FAILURE: LaFailure = LaFailure { max_retry: 3, retried: 0, timeout: Timeout::After(Duration::from_millis(500)) };
-/// What the others weigh.
+/// The weight of the others.
 const OTHERS: u64 = 9_000_000;
-/// What a server keeps of that which takes as long as they do.
+/// The least weight of a server that takes as long as the others.
 const KEPT: u64 = OTHERS / 8 * 7;
 
 fn at(ms: u64) -> Instant {
@@ -32,7 +32,7 @@ fn others() -> LaOthers {
     LaOthers { weight: OTHERS, latency: Duration::from_millis(10) }
 }
 
-/// Calls of `latency` ms, one after another.
+/// Makes calls of `latency` ms, one after another.
 fn answer(stats: &LaStats, from: u64, calls: u64, latency: u64) -> u64 {
     answer_beside(others, stats, from, calls, latency)
 }
@@ -228,7 +228,7 @@ fn s7_what_says_nothing_of_a_server_only_ends_what_is_in_flight() {
 fn s3_a_server_that_answers_as_soon_as_the_others_keeps_seven_eighths_of_what_they_weigh() {
     for (latency, least) in [(5, KEPT), (10, KEPT), (20, KEPT / 4), (100, KEPT / 100)] {
         let stats = LaStats::new(LaStats::SCALE);
-        // A call a second at most: by its throughput it would weigh next to nothing.
+        // It gets one call a second at most: by its throughput it would weigh next to nothing.
         for second in 0..200 {
             stats.started(at(second * 1_000), others);
             stats.succeeded(at(second * 1_000 + latency), at(second * 1_000), others);
@@ -276,7 +276,7 @@ struct World {
     la: LocalityAware<Heap>,
     servers: Servers<<LocalityAware<Heap> as Balancer>::Stats>,
     rng: fastrand::Rng,
-    /// By end and number: server, begin, whether it will be answered.
+    /// By end and number: the server, the start, and whether it will be answered.
     working: BTreeMap<(u64, u64), (ServerId, Instant, bool)>,
     calls: u64,
 }
@@ -316,7 +316,8 @@ impl World {
         candidate.server
     }
 
-    /// Lets seconds pass; answers the shares of the servers. The sick one answers, or fails, after so many microseconds.
+    /// Lets seconds pass; returns the shares of the servers. The sick server answers, or fails, after so many
+    /// microseconds.
     fn run(&mut self, seconds: u64, sick: (u64, bool)) -> Vec<f64> {
         let mut had = [0; SERVERS as usize];
         for _ in 0..seconds * 1_000 {

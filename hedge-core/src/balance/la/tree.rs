@@ -1,4 +1,4 @@
-//! Weights that many threads change, and a choice by them.
+//! A Fenwick tree of weights that many threads change, and a choice by them: [`LaTree`].
 
 use core::fmt;
 use core::iter::successors;
@@ -11,11 +11,12 @@ use crate::random::{GOLDEN, mix};
 /// The largest weight that counts: 65,536 of them can be added up.
 const LARGEST: u64 = 1 << 47;
 
-/// A weighted choice among as many servers as `S` has nodes: an array, a slice, a vector (Fenwick 1994).
+/// A Fenwick tree (Fenwick 1994): a weighted choice among as many servers as `S` has nodes. `S` is an array, a slice or
+/// a vector.
 ///
-/// Shared by threads through `&self`, without a lock. While weights change, a sum may be of some before and some after the
-/// change; a pick is then of a server all the same, and every sum is exact again once the changes are done. Places that no
-/// server has weigh 0, as all do at first.
+/// Threads share it through `&self`, without a lock. While weights change, a sum may mix weights from before and after
+/// the changes. A pick is still one of the places, and every sum is exact again once the changes are done. Places
+/// without a server weigh 0, as all places do at first.
 ///
 /// ```
 /// use hedge_core::balance::la::{LaNode, LaTree};
@@ -37,12 +38,12 @@ pub struct LaTree<S> {
 #[derive(Debug, Default)]
 pub struct LaNode {
     weight: AtomicU64,
-    /// Of this weight and those before it, as many as the lowest bit of its number, counted from 1, says.
+    /// Fenwick sum of the `lowest_bit(i)` weights that end here; i counts from 1.
     sum: AtomicU64,
 }
 
 impl Clone for LaNode {
-    /// It as it is now.
+    /// A copy of the current values.
     fn clone(&self) -> Self {
         Self { weight: AtomicU64::new(self.weight.load(SeqCst)), sum: AtomicU64::new(self.sum.load(SeqCst)) }
     }
@@ -56,20 +57,20 @@ impl LaNode {
     }
 }
 
-/// What was drawn.
+/// The result of a draw.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaPick {
     /// The place.
     pub position: u32,
-    /// How far into its weight it was drawn: a weight that has become less than this would not have been.
+    /// How far into the place's weight the draw fell. It holds only while the weight is above this.
     pub offset: u64,
 }
 
 impl<S: Row<LaNode>> LaTree<S> {
-    /// A tree of these weights, by place; draws go on.
+    /// Replaces the weights, by place. The sequence of draws goes on.
     ///
     /// # Errors
-    /// More places than there is room for; there are none then.
+    /// There are more places than room; the tree is then empty.
     pub fn refill(&mut self, weights: impl Iterator<Item = u64>) -> Result<(), ArrangeError> {
         let nodes =
             weights.map(|weight| LaNode { weight: AtomicU64::new(weight.min(LARGEST)), sum: AtomicU64::new(0) });
@@ -77,7 +78,8 @@ impl<S: Row<LaNode>> LaTree<S> {
             self.nodes = S::default();
             return Err(error);
         }
-        // Each sum is whole when its turn comes, and goes into the next one.
+        // This takes linear time: each sum is complete when its turn comes, and is added to the next sum that covers
+        // it.
         for number in 1..=self.len() {
             let Some(node) = self.node(number - 1) else { break };
             node.sum.fetch_add(node.weight.load(SeqCst), Relaxed);
@@ -91,24 +93,26 @@ impl<S: Row<LaNode>> LaTree<S> {
 }
 
 impl<S: AsRef<[LaNode]>> LaTree<S> {
-    /// A tree of fresh nodes, whose draws begin somewhere.
+    /// A tree of new nodes. Its sequence of draws follows from `seed`.
     pub const fn new(nodes: S, seed: u64) -> Self {
         Self { nodes, turn: AtomicU32::new(0), draw: AtomicU64::new(mix(seed)) }
     }
 
-    /// Changes a weight; above 2^47 it is that. Nothing, past the last place.
+    /// Sets a weight, capped at 2^47. Past the last place it does nothing.
     pub fn set(&self, position: u32, weight: u64) {
         let weight = weight.min(LARGEST);
         let Some(node) = self.node(position) else { return };
-        // What stays the same, as most do, is not written.
+        // Most weights stay the same, and are not written.
         if node.weight.load(SeqCst) == weight {
             return;
         }
-        // Whatever others do at once, the differences that each hands on add up.
+        // `swap` tells each thread the difference that its own change makes. These differences add up, whatever other
+        // threads do at once.
         let change = weight.wrapping_sub(node.weight.swap(weight, SeqCst));
         if change == 0 {
             return;
         }
+        // Adds the difference to each sum that covers this place.
         let mut number = position + 1;
         while let Some(node) = self.node(number - 1) {
             node.sum.fetch_add(change, Relaxed);
@@ -128,7 +132,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
         others.checked_div(u64::from(servers.saturating_sub(1))).unwrap_or(0)
     }
 
-    /// The place where 64 bits fall in the row of all weights, leaving out some; `None` if the rest weigh nothing.
+    /// The place that 64 bits select by weight, leaving out the places in `without`; `None` if the rest weigh nothing.
     ///
     /// Work: 2 log n loads, and as many again for each that is left out.
     pub fn pick(&self, random: u64, without: &[u32]) -> Option<LaPick> {
@@ -138,7 +142,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
             return None;
         }
         let mut drawn = mul_high(total, random);
-        // What is left out is stepped over, from the first place on.
+        // Each place that is left out, from the first on, moves a draw at or behind it further by its weight.
         for position in ascending(without) {
             if drawn < self.before(position) {
                 break;
@@ -148,30 +152,31 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
         Some(self.find(drawn))
     }
 
-    /// What to pick by next, changing nothing: a row of numbers that leaves no part of the weights out for long (Weyl's, by
-    /// the golden ratio).
+    /// The number for the next pick; this changes nothing. The numbers are a low-discrepancy sequence, which leaves no
+    /// part of the weights out for long (Weyl's, by the golden ratio).
     ///
-    /// Throughput is a part of the weights, so chance adds up: after half a minute ten equal servers that are drawn at random
-    /// have from 2 to 32 % of the calls. In this row they have from 8 to 12.
+    /// Throughput is a part of the weights, so random deviations grow: after half a minute, ten equal servers that are
+    /// drawn at random have from 2 to 32 % of the calls. By this sequence they have from 8 to 12 %.
     pub fn draw(&self) -> u64 {
         self.draw.load(SeqCst)
     }
 
-    /// Goes on to the next draw: one atomic addition.
+    /// Moves on to the next draw: one atomic addition.
     pub fn next_draw(&self) {
         self.draw.fetch_add(GOLDEN, Relaxed);
     }
 
-    /// The place whose turn it is to be looked at: each in a round.
+    /// The place whose turn it is to be weighed again: each one in a round.
     pub fn next_turn(&self) -> u32 {
         self.turn.fetch_add(1, Relaxed).checked_rem(self.len()).unwrap_or(0)
     }
 
-    /// Where in the row of all weights this is.
+    /// The place that an offset in the sum of all weights falls in: a binary descent along the Fenwick sums.
     fn find(&self, mut offset: u64) -> LaPick {
         let last = self.len() - 1;
         let (mut position, mut step) = (0, highest_bit(self.len()));
         while step > 0 {
+            // The sum of the `step` weights from `position` on: skipped as a whole if the offset is not within it.
             let sum = self.sum(position + step);
             if position + step <= last && sum <= offset {
                 offset -= sum;
@@ -182,7 +187,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
         LaPick { position, offset }
     }
 
-    /// What the first `count` weigh together.
+    /// The sum of the first `count` weights.
     fn before(&self, count: u32) -> u64 {
         let mut count = count.min(self.len());
         let mut total = 0u64;
@@ -193,7 +198,8 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
         total
     }
 
-    /// A node's sum, by its number. Of two changes at once the later may be added first, and make it negative for a moment.
+    /// A node's sum; nodes are numbered from 1. Of two changes of a weight at once, the later may be added first. Then
+    /// the sum is negative for a moment, which counts as 0.
     fn sum(&self, number: u32) -> u64 {
         let sum =
             number.checked_sub(1).and_then(|position| self.node(position)).map_or(0, |node| node.sum.load(SeqCst));
@@ -210,7 +216,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
 }
 
 impl<S: Clone> Clone for LaTree<S> {
-    /// One that goes on from here.
+    /// A copy that goes on from the present state.
     fn clone(&self) -> Self {
         let (turn, draw) = (self.turn.load(Relaxed), self.draw.load(SeqCst));
         Self { nodes: self.nodes.clone(), turn: AtomicU32::new(turn), draw: AtomicU64::new(draw) }
@@ -231,7 +237,7 @@ const fn highest_bit(number: u32) -> u32 {
     if number == 0 { 0 } else { 1 << number.ilog2() }
 }
 
-/// Each of a few positions once, in order.
+/// The positions in ascending order, each once. Quadratic, for a few only.
 fn ascending(positions: &[u32]) -> impl Iterator<Item = u32> {
     let after = |last: u32| positions.iter().copied().filter(move |position| *position > last).min();
     successors(positions.iter().copied().min(), move |last| after(*last))

@@ -3,17 +3,17 @@
 use core::cell::Cell;
 
 use super::super::p2c::{P2c, P2cOptions, P2cStats};
-use super::super::{Balancer, Look, Offer, ProbeAnswer, ServerList, Weighing};
+use super::super::{ArrangeError, Balancer, Look, Offer, ProbeAnswer, Roster, ServerList, Weighing};
 use super::{PrequalError, PrequalOptions, ProbePool};
 use crate::id::ServerId;
 use crate::outcome::Finished;
 use crate::time::Instant;
 
-/// Chooses by a [`ProbePool`], and where that has too few probes, or for a call's further attempts that it has none for, by
+/// Chooses by a [`ProbePool`]. If the pool has too few probes, or none for a call's further attempts, it chooses by
 /// [`P2c`]; see the [module](super).
 ///
-/// Whoever makes calls sends the probes that [`Balancer::call_started`] asks for, beside the calls, and hands over the
-/// answers with [`Balancer::probed`].
+/// The code that makes calls sends the probes that [`Balancer::call_started`] asks for, alongside the calls, and hands
+/// in the answers by [`Balancer::probed`].
 #[derive(Debug)]
 pub struct Prequal {
     pool: ProbePool,
@@ -43,7 +43,7 @@ impl Prequal {
 }
 
 impl Clone for Prequal {
-    /// One without probes: those of a list that changes come anew within a few calls.
+    /// A copy without probes: after a change of the list, new ones come within a few calls.
     fn clone(&self) -> Self {
         let Self { p2c, options, seed, .. } = *self;
         Self { pool: ProbePool::with_valid(options, seed), p2c, options, seed }
@@ -62,6 +62,12 @@ impl Balancer for Prequal {
         self.p2c.weighing()
     }
 
+    /// What a server that has left has answered goes with it: its id may be given again (L20).
+    fn arrange<L: Roster<Stats = P2cStats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
+        self.pool.retain(|server| list.find(server).is_some());
+        Ok(())
+    }
+
     /// First the one that the probes choose, then as `p2c`.
     fn offers<'a, L: ServerList<Stats = P2cStats> + Copy + 'a>(
         &'a self,
@@ -74,7 +80,7 @@ impl Balancer for Prequal {
             Some(self.p2c.penalty(list.load(candidate.server)?.stats, selection.now))
         });
         let first = chosen.and_then(|server| list.find(server));
-        // What p2c draws is not drawn before it is asked for.
+        // `p2c` draws only if its offers are asked for.
         let random = Cell::new(Some(random));
         let others = core::iter::once_with(move || random.take()).flatten().flat_map(move |random| {
             let others = self.p2c.offers(look, random);

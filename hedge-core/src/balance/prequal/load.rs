@@ -1,4 +1,4 @@
-//! The server's side: what a probe is answered.
+//! The server's side: what a server answers a probe, [`ServerLoad`].
 
 use super::super::decay::Decay;
 use super::super::stamped::Stamped;
@@ -8,25 +8,26 @@ use crate::time::{Duration, Instant};
 
 /// How many ranges of requests in flight are told apart: 0 to 3, then two an octave, up to 3072 and more.
 const LEVELS: usize = 24;
-/// How many latencies of each are kept.
+/// How many latencies of each range are kept.
 const SAMPLES: usize = 8;
-/// A median is of so many, if neighbouring ranges have them.
+/// A median is of at least this many latencies, if neighbouring ranges have them.
 const ENOUGH: usize = 3;
-/// A latency is recent for so long.
+/// How long a latency is recent.
 const RECENT: Duration = Duration::from_secs(1);
-/// How fast the last latency of a server is forgotten that has no recent one.
+/// How fast the last latency decays while there is no recent one.
 static FORGOTTEN: Decay = Decay::new(Duration::from_secs(10));
 
-/// What a server needs to answer probes: a count of its requests in flight, and recent latencies by how many there were when
-/// each request came. 1744 bytes, whatever the load; shared by threads through `&self`.
+/// What a server needs to answer probes: a count of its requests in flight, and recent latencies by how many requests
+/// were in flight when each came. 1744 bytes under any load. Threads share it through `&self`.
 ///
-/// An answer is the requests in flight and the median of the latencies at that number which are at most 1 s old; where there
-/// are fewer than three, those of neighbouring numbers join, the next first. (The paper has "at or near", and leaves the rest
-/// open.) Without any recent one it is the last latency, forgotten with 10 s: a server that was slow is tried again
-/// some time. Before the first it is zero.
+/// An answer is the requests in flight, and the median of the latencies at that number which are at most 1 s old. If
+/// there are fewer than three, those of neighbouring numbers are added, the nearest first. (The paper says "at or
+/// near", and leaves the rest open.) Without any recent latency it is the last one, which decays with a time constant
+/// of 10 s, so that a server that was slow is tried again at some time. Before the first latency it is zero.
 ///
-/// Count requests from when the application gets them to when it hands the answer back. A request that failed or was given
-/// up is [dropped](Self::dropped): how quickly it failed is no latency, and would attract more.
+/// Count a request from when the application gets it to when it hands the answer back. A request that failed or was
+/// given up is [dropped](Self::dropped). The time that it took to fail is no latency: a quick failure would attract
+/// more requests.
 ///
 /// Cost: a request is three read-modify-writes and two stores, an answer up to 192 loads; 10 ns, and 50 to 130.
 ///
@@ -43,7 +44,7 @@ static FORGOTTEN: Decay = Decay::new(Duration::from_secs(10));
 #[derive(Debug)]
 pub struct ServerLoad {
     in_flight: AtomicU32,
-    /// The last latency, whatever was in flight.
+    /// The last latency, with any number in flight.
     last: AtomicU64,
     levels: [Level; LEVELS],
 }
@@ -62,20 +63,21 @@ impl Level {
 }
 
 impl ServerLoad {
-    /// That of a server without requests.
+    /// The load of a server without requests.
     #[must_use]
     pub const fn new() -> Self {
         let levels = [const { Level::new() }; LEVELS];
         Self { in_flight: AtomicU32::new(0), last: AtomicU64::new(0), levels }
     }
 
-    /// A request came. Answers how many were in flight before it: [`Self::finished`] wants to know.
+    /// A request came. Returns how many were in flight before it, for [`Self::finished`].
     #[must_use]
     pub fn started(&self) -> u32 {
         self.in_flight.fetch_add(1, Relaxed)
     }
 
-    /// A request is answered, `latency` after it came when `before` others were in flight. Zero counts as a microsecond.
+    /// A request is answered, `latency` after it came, when `before` others were in flight. A latency of zero counts as
+    /// a microsecond.
     pub fn finished(&self, now: Instant, before: u32, latency: Duration) {
         self.dropped();
         let word = Stamped::new(now, latency.max(Duration::from_micros(1))).word();
@@ -101,6 +103,7 @@ impl ServerLoad {
 
     fn latency(&self, now: Instant, at: usize) -> Duration {
         let mut near = Near { latencies: [Duration::ZERO; 3 * SAMPLES], count: 0 };
+        // First this range, then its neighbours on both sides, until there are enough latencies.
         for distance in 0..LEVELS {
             near.add(now, self.levels.get(at + distance));
             if distance > 0 {
@@ -123,7 +126,7 @@ impl Default for ServerLoad {
     }
 }
 
-/// Recent latencies: two of them, and then those of two ranges, fit.
+/// Recent latencies. There is room for two of them and then those of two ranges.
 struct Near {
     latencies: [Duration; 3 * SAMPLES],
     count: usize,
@@ -143,16 +146,16 @@ impl Near {
         }
     }
 
-    /// Of an even number the lower of the two in the middle.
+    /// The median; of an even number the lower of the two in the middle.
     fn median(&self) -> Option<Duration> {
         let known = || self.latencies.iter().copied().take(self.count);
         let rank = self.count.div_ceil(2);
-        // They are few.
+        // Quadratic, but they are few.
         known().filter(|latency| known().filter(|other| other <= latency).count() >= rank).min()
     }
 }
 
-/// 0 to 3, then two an octave.
+/// The range of a number of requests: 0 to 3, then two an octave.
 fn level_of(in_flight: u32) -> usize {
     let level = match in_flight {
         0..4 => in_flight,
@@ -176,7 +179,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Answers requests that found so many others.
+    /// Answers requests that found `before` others in flight.
     fn served(load: &ServerLoad, at_ms: u64, before: u32, latencies: &[u64]) {
         for latency in latencies {
             let _ = load.started();

@@ -1,9 +1,10 @@
-//! The pool: what probes have answered, in a fixed number of slots.
+//! The pool: the answers of probes, in a fixed number of slots.
 //!
-//! A slot is two words: one that says whose it is and how often it may still be used, and one with the time and the latency.
-//! Who puts a probe in first takes the slot by the first word, writes the second, and then gives the first its value. Who
-//! reads looks at the first word before and after: if the server is the same, so is what was read in between, but for a
-//! second answer of that very server. Nobody waits for anybody: who finds a slot taken passes it over.
+//! A slot is two words, read and written in the manner of a seqlock. The first word says whose probe it is and how
+//! often it may still be used, and the second holds the instant and the latency. A writer claims the slot by the first
+//! word, writes the second, and then sets the first to its value. A reader looks at the first word before and after the
+//! second. If the server is the same both times, the second word belongs to it, except after a second answer of the
+//! same server. No thread waits for another: a slot that is claimed is passed over.
 
 use super::super::stamped::Stamped;
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
@@ -14,19 +15,19 @@ use crate::time::{Duration, Instant};
 pub(super) const POOL: u32 = 16;
 /// A probe that may be used without end.
 pub(super) const ENDLESS: u32 = 255;
-/// More are not told apart.
+/// The most requests in flight that are told apart.
 pub(super) const MOST_IN_FLIGHT: u32 = (1 << RIF_BITS) - 1;
 
 const RIF_BITS: u32 = 24;
 const USES_BITS: u32 = 8;
 /// No probe.
 const EMPTY: u64 = 0;
-/// No probe yet: somebody writes one.
+/// No probe yet: a thread is writing one.
 const TAKEN: u64 = 1;
-/// How often an answer looks for a slot before it is dropped.
+/// How often an answer tries to claim a slot before it is dropped.
 const TRIES: usize = 4;
 
-/// The first word of a slot: server, uses left, requests in flight. No uses left: there is no probe.
+/// The first word of a slot: server, uses left, requests in flight. Without uses left there is no probe.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry(u64);
 
@@ -38,7 +39,7 @@ impl Entry {
         Self((server << USES_BITS | uses) << RIF_BITS | in_flight)
     }
 
-    /// `None` where there is no probe.
+    /// `None` if there is no probe.
     fn of(word: u64) -> Option<Self> {
         (Self(word).uses() > 0).then_some(Self(word))
     }
@@ -56,7 +57,8 @@ impl Entry {
         u32::try_from(self.0 & u64::from(MOST_IN_FLIGHT)).unwrap_or(0)
     }
 
-    /// The word after one more request to its server, which this probe was chosen for or not.
+    /// The word after one more request to its server. `chosen` says whether the server was chosen by this probe, which
+    /// uses it once.
     fn after_request(self, chosen: bool) -> u64 {
         let uses = match self.uses() {
             1 if chosen => return EMPTY,
@@ -67,7 +69,7 @@ impl Entry {
     }
 }
 
-/// A probe as it is in the pool.
+/// A copy of a probe in the pool.
 #[derive(Clone, Copy)]
 pub(super) struct Probe<'a> {
     slot: &'a Slot,
@@ -79,7 +81,7 @@ pub(super) struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    /// Drops it, unless it has changed since.
+    /// Removes the probe, unless it has changed since.
     pub(super) fn remove(self) {
         self.slot.replace(self.entry.0, EMPTY);
     }
@@ -88,12 +90,13 @@ impl Probe<'_> {
 #[derive(Debug)]
 struct Slot {
     entry: AtomicU64,
-    /// When it was answered, and the latency.
+    /// A [`Stamped`]: when the probe was answered, and the latency.
     answered: AtomicU64,
 }
 
 impl Slot {
     fn probe(&self, now: Instant) -> Option<Probe<'_>> {
+        // A seqlock's read: the first word, the second, and the first again.
         let server = Entry::of(self.entry.load(SeqCst))?.server();
         let answered = Stamped::of(self.answered.load(SeqCst));
         let entry = Entry::of(self.entry.load(SeqCst)).filter(|entry| entry.server() == server)?;
@@ -106,7 +109,7 @@ impl Slot {
     }
 }
 
-/// Probes, at most one a server but for races, at most [`POOL`].
+/// At most [`POOL`] probes, and at most one a server, except after a race.
 #[derive(Debug)]
 pub(super) struct Pool {
     slots: [Slot; POOL as usize],
@@ -121,12 +124,12 @@ impl Pool {
         self.slots.iter().filter_map(move |slot| slot.probe(now))
     }
 
-    /// Puts an answer in: in the place of the server's last, or in a free one, or in that of the oldest.
+    /// Puts an answer into the slot of the server's last one, else into a free slot, else into that of the oldest.
     pub(super) fn put(&self, now: Instant, server: ServerId, uses: u32, in_flight: u32, latency: Duration) {
         for _ in 0..TRIES {
             let Some((slot, found)) = self.place(now, server) else { return };
             if slot.replace(found, TAKEN) {
-                // Not stores: a reader that sees the second word must see that the first is taken.
+                // Swaps, not stores: a reader that sees the new second word must also see that the first is claimed.
                 slot.answered.swap(Stamped::new(now, latency).word(), SeqCst);
                 slot.entry.swap(Entry::new(server, uses, in_flight).0, SeqCst);
                 return;
@@ -134,13 +137,23 @@ impl Pool {
         }
     }
 
-    /// Counts one more request to a server, which its probe was chosen for or not.
+    /// Counts one more request to a server. `chosen` says whether the server was chosen by its probe.
     pub(super) fn sent(&self, server: ServerId, chosen: bool) {
         for slot in &self.slots {
             let _ = slot.entry.fetch_update(SeqCst, SeqCst, |word| {
                 let entry = Entry::of(word).filter(|entry| entry.server() == server)?;
                 Some(entry.after_request(chosen))
             });
+        }
+    }
+
+    /// Drops the probes of servers of which `stays` is not true.
+    pub(super) fn retain(&self, stays: impl Fn(ServerId) -> bool) {
+        for slot in &self.slots {
+            let word = slot.entry.load(SeqCst);
+            if Entry::of(word).is_some_and(|entry| !stays(entry.server())) {
+                slot.replace(word, EMPTY);
+            }
         }
     }
 

@@ -1,16 +1,16 @@
-//! What the client knows of how many requests the servers have in flight.
+//! What the client knows of the servers' requests in flight (RIF): [`RifEstimate`].
 
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// How many answers it is estimated from.
+/// From how many answers the quantile is computed.
 const ANSWERS: u32 = 64;
 /// No answer yet.
 const NONE: u32 = u32::MAX;
 
-/// The requests in flight that the last 64 answers told, and where the hot ones begin.
+/// The requests in flight of the last 64 answers, and the number from which on a probe is hot.
 ///
-/// A quantile of so few is counted out exactly, bit by bit: 64 comparisons a bit of the largest. That is done when an answer
-/// comes in, so that a choice only loads the result.
+/// The quantile is exact: it is found bit by bit from the highest, with 64 comparisons for each bit of the largest
+/// answer. That is done when an answer comes in, so that a choice only loads the result.
 #[derive(Debug)]
 pub(super) struct RifEstimate {
     recent: [AtomicU32; ANSWERS as usize],
@@ -25,7 +25,7 @@ impl RifEstimate {
         Self { recent, next: AtomicU32::new(0), hot: AtomicU32::new(NONE) }
     }
 
-    /// Takes an answer in. Hot is what exceeds the quantile; at 0 everything is, at 1000 nothing.
+    /// Takes in an answer. Hot is what exceeds the quantile: at 0 everything, at 1000 nothing.
     pub(super) fn add(&self, rif: u32, quantile_permille: u32) {
         let index = usize::try_from(self.next.fetch_add(1, Relaxed) % ANSWERS).unwrap_or(0);
         if let Some(oldest) = self.recent.get(index) {
@@ -43,7 +43,7 @@ impl RifEstimate {
         rif >= self.hot.load(Relaxed)
     }
 
-    /// The least answer that so many of a thousand do not exceed.
+    /// The quantile: the least answer such that at least `permille` thousandths of all answers are at most that.
     fn quantile(&self, permille: u32) -> u32 {
         let mut recent = [NONE; ANSWERS as usize];
         let (mut known, mut largest) = (0, 0);
@@ -57,6 +57,7 @@ impl RifEstimate {
         let rank = (known * permille).div_ceil(1_000);
         let mut found = 0;
         for bit in (0..u32::BITS - largest.leading_zeros()).rev() {
+            // The quantile has this bit if too few answers are below the number with it.
             let higher = found | 1 << bit;
             let below: u32 = recent.iter().map(|answer| u32::from(*answer < higher)).sum();
             if below < rank {

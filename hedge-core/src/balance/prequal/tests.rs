@@ -12,9 +12,9 @@ use crate::outcome::Feedback;
 use crate::time::Timeout;
 
 const OPTIONS: PrequalOptions = PrequalOptions::DEFAULT;
-/// So many that a probe is used once or twice.
+/// So many servers that a probe is used once or twice.
 const MANY: u32 = 100;
-/// So few that a probe may be used without end.
+/// So few servers that a probe may be used without end.
 const FEW: u32 = 10;
 
 fn prequal(options: PrequalOptions) -> ProbePool {
@@ -42,7 +42,7 @@ fn chosen(prequal: &ProbePool, at_ms: u64) -> Option<u16> {
     prequal.choose(at(at_ms), |_| Some(Duration::ZERO)).map(ServerId::slot)
 }
 
-/// Slot and requests in flight of what is in the pool, by slot.
+/// The slot and the requests in flight of each probe in the pool, by slot.
 fn pooled(prequal: &ProbePool, at_ms: u64) -> Vec<(u16, u32)> {
     let mut pooled: Vec<_> = prequal.fresh(at(at_ms)).map(|probe| (probe.server.slot(), probe.in_flight)).collect();
     pooled.sort_unstable();
@@ -209,10 +209,12 @@ fn the_place_of_a_probe_that_is_used_up_is_free() {
 }
 
 #[test]
-fn the_oldest_and_the_worst_are_removed_in_turn_but_the_last_two() {
+fn the_oldest_and_the_worst_are_removed_in_turn_but_as_many_as_a_call_brings() {
     let prequal = prequal(OPTIONS);
-    // The quantile of six is the largest: nothing is hot but what is sent more.
-    for (slot, in_flight, latency) in [(0, 4, 10), (1, 3, 20), (2, 2, 90), (3, 1, 40), (4, 4, 30), (5, 4, 35)] {
+    // The quantile of seven is the largest: nothing is hot but what is sent more.
+    for (slot, in_flight, latency) in
+        [(0, 4, 10), (1, 3, 20), (2, 2, 90), (3, 1, 40), (4, 4, 30), (5, 4, 35), (6, 1, 36)]
+    {
         probed(&prequal, u64::from(slot), MANY, slot, in_flight, latency);
     }
     let after = |slots: &[u16]| {
@@ -221,31 +223,31 @@ fn the_oldest_and_the_worst_are_removed_in_turn_but_the_last_two() {
         assert_eq!(left, slots);
         due
     };
-    after(&[1, 2, 3, 4, 5]);
-    after(&[1, 3, 4, 5]);
-    after(&[3, 4, 5]);
+    after(&[1, 2, 3, 4, 5, 6]);
+    after(&[1, 3, 4, 5, 6]);
+    after(&[3, 4, 5, 6]);
     prequal.sent(server(5));
-    after(&[3, 4]);
-    assert_eq!(after(&[3, 4]), 3, "and three probes are due");
+    after(&[3, 4, 6]);
+    assert_eq!(after(&[3, 4, 6]), 3, "and three probes are due");
     assert_eq!(chosen(&prequal, 10), Some(4));
     let two = ProbePool::new(PrequalOptions { removals_per_1000_calls: 2_000, ..OPTIONS }, 1).unwrap();
-    for (slot, latency) in [(0, 10), (1, 20), (2, 90), (3, 40)] {
+    for (slot, latency) in [(0, 10), (1, 20), (2, 90), (3, 40), (4, 50)] {
         probed(&two, slot, MANY, u16::try_from(slot).unwrap(), 1, latency);
     }
     assert_eq!(two.call_started(at(10)), 3);
-    assert_eq!(pooled(&two, 10), [(1, 1), (3, 1)]);
+    assert_eq!(pooled(&two, 10), [(1, 1), (3, 1), (4, 1)]);
 }
 
 #[test]
 fn probes_that_are_too_old_are_not_what_is_removed() {
     let prequal = prequal(OPTIONS);
-    for slot in 0..6 {
-        probed(&prequal, u64::from(slot / 3) * 900, MANY, slot, 1, 10);
+    for slot in 0..8 {
+        probed(&prequal, u64::from(slot / 4) * 900 + u64::from(slot), MANY, slot, 1, 10);
     }
-    assert_eq!(prequal.call_started(at(1_001)), 3);
-    assert_eq!(pooled(&prequal, 1_001), [(3, 1), (4, 1)]);
-    let _ = prequal.call_started(at(1_001));
-    assert_eq!(pooled(&prequal, 1_001).len(), 2);
+    assert_eq!(prequal.call_started(at(1_004)), 3);
+    assert_eq!(pooled(&prequal, 1_004), [(5, 1), (6, 1), (7, 1)]);
+    let _ = prequal.call_started(at(1_004));
+    assert_eq!(pooled(&prequal, 1_004).len(), 3);
 }
 
 #[test]
@@ -385,7 +387,7 @@ fn threads_leave_a_sane_pool() {
             }
         });
         let now = Instant::from_micros(1_000_000 + ROUNDS * 10);
-        // A slot that were still taken would not take another server in.
+        // A slot that was still claimed would not take another server's probe.
         for slot in 1_000..1_016 {
             prequal.probed(now + ms(1), MANY, server(slot), ProbeAnswer { in_flight: 1, latency: ms(1) });
         }
@@ -503,7 +505,7 @@ impl World {
                     self.prequal.probed(at, SERVERS.into(), server(index), answer);
                 }
                 Event::Answered { server, before, began, failed } => {
-                    // Who fails fast thinks that it does well.
+                    // A server that fails fast believes that it does well.
                     self.loads[usize::from(server)].finished(at, before, at.since(began));
                     let latency = at.since(began);
                     let feedback = if failed { Feedback::Failure { latency } } else { Feedback::Success { latency } };

@@ -1,4 +1,4 @@
-//! Where a ring keeps its points: in itself, or on the heap with an index.
+//! Where a ring keeps its points: in fixed memory, or on the heap with an index.
 
 use core::ops::Range;
 
@@ -16,7 +16,7 @@ pub trait RingStorage: Default + sealed::Sealed {
     /// All points, to be changed.
     fn points_mut(&mut self) -> &mut [Point];
 
-    /// Makes room for `len` points in all, of which those that are new are any.
+    /// Makes it `len` points in all. What the new ones are is unspecified.
     ///
     /// # Errors
     /// [`RingError::Full`], with nothing changed.
@@ -25,23 +25,23 @@ pub trait RingStorage: Default + sealed::Sealed {
     /// Keeps the first `len` points.
     fn truncate(&mut self, len: usize);
 
-    /// Keeps these points, in their order.
+    /// Keeps only the points that `keep` accepts, in their order.
     fn retain(&mut self, keep: impl FnMut(&Point) -> bool);
 
-    /// Sorts the points from `old` on. `before` answers which of two stands before the other, by hash first.
+    /// Sorts the points from `old` on. `before` says whether one point comes before another, by hash first.
     fn sort(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
         heapsort(self.points_mut().get_mut(old..).unwrap_or_default(), before);
     }
 
-    /// Merges the points from `old` on into those before; both are sorted.
+    /// Merges the points from `old` on into those before; both parts are sorted.
     fn merge(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
         merge_behind(self.points_mut(), old, &mut [BLANK; BATCH], before);
     }
 
-    /// The points have changed, and are sorted.
+    /// Makes the index anew, after the points have changed. They are sorted.
     fn index(&mut self) {}
 
-    /// Where the first point is that has hash `code` or more: in this range or just behind it.
+    /// The first point with a hash of `code` or more is in this range, or just behind it.
     #[inline]
     fn around(&self, code: u32) -> Range<usize> {
         let _ = code;
@@ -49,7 +49,7 @@ pub trait RingStorage: Default + sealed::Sealed {
     }
 }
 
-/// What stands where no point has been put yet.
+/// A place for which no point has been written yet.
 const BLANK: Point = Point { hash: 0, slot: 0 };
 
 /// Room for `N` points, without a heap.
@@ -92,28 +92,30 @@ mod heap {
 
     use super::{BATCH, BLANK, Point, Range, RingError, RingStorage, heapsort, merge_behind, sealed::Sealed};
 
-    /// At least how many points share an entry of the index, on average: two cache lines of points at most, and an index
-    /// that stays small beside them.
+    /// How many points share an entry of the index on average, at least. A search then reads, on average, two cache
+    /// lines of points at most, and the index stays small.
     const SHARED: usize = 8;
 
-    /// Points on the heap, as many as there are, and an index that halves the time of a lookup and more.
+    /// Points on the heap, as many as there are, with an index that takes more than half off the time of a lookup.
     #[derive(Clone, Debug, Default)]
     pub struct Heap {
         points: Vec<Point>,
-        /// By the upper bits of a hash, where the points with these bits begin; at the end, where the last of them end.
+        /// For each value of the upper bits of a hash: where the points with these bits begin. At the end, where the
+        /// last of them end.
         starts: Vec<u32>,
-        /// How many bits that are.
+        /// How many upper bits the index goes by.
         bits: u32,
     }
 
     impl Heap {
         fn bucket(&self, hash: u32) -> usize {
-            // In 64 bits, as no bits at all is a shift by 32. Below 2^bits, which is no more than there are points.
+            // In 64 bits, since with no bits at all this shifts by 32. The result is below 2^bits, which is at most the
+            // number of points.
             usize::try_from(u64::from(hash) << self.bits >> 32).unwrap_or(0)
         }
     }
 
-    /// How many bits tell the buckets of so many points apart.
+    /// How many upper bits the index of so many points goes by.
     const fn bits(points: usize) -> u32 {
         match (points / SHARED).checked_ilog2() {
             Some(bits) => bits,
@@ -137,7 +139,7 @@ mod heap {
             let full = RingError::Full { points: len, capacity: self.points.capacity() };
             let starts = (1 << bits(len)) + 1;
             self.points.try_reserve(len.saturating_sub(self.points.len())).map_err(|_| full)?;
-            // `index` must not run out of memory half-way.
+            // Reserved here, so that `index` does not run out of memory half-way.
             self.starts.try_reserve(usize::saturating_sub(starts, self.starts.len())).map_err(|_| full)?;
             self.points.resize(len, BLANK);
             Ok(())
@@ -152,7 +154,8 @@ mod heap {
         }
 
         fn sort(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
-            // Core's sort may panic at an order that contradicts itself, as the caller's might; that of hashes does not.
+            // Core's sort may panic at an order that contradicts itself, as the caller's might. The order of hashes
+            // never does, so core sorts by hash, and heapsort sorts what has equal hashes.
             let new = self.points.get_mut(old..).unwrap_or_default();
             new.sort_unstable_by_key(|point| point.hash);
             for alike in new.chunk_by_mut(|one, other| one.hash == other.hash) {
@@ -163,7 +166,7 @@ mod heap {
         fn merge(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
             let new = self.points.len().saturating_sub(old);
             let (mut few, mut many) = ([BLANK; BATCH], Vec::new());
-            // In batches if there is no memory for more: only slower, so not an error.
+            // Without memory for more it merges in batches, which is only slower and so not an error.
             let aside = if old > 0 && new > BATCH && many.try_reserve_exact(new).is_ok() {
                 many.resize(new, BLANK);
                 many.as_mut_slice()
@@ -178,8 +181,8 @@ mod heap {
             let mut starts = core::mem::take(&mut self.starts);
             starts.clear();
             starts.resize((1 << self.bits) + 1, 0);
-            // A bucket ends behind its last point, and one without points where the one before it does. There are at most
-            // 2^16 slots of less than 2^16 points each.
+            // First the end of each bucket that has points: behind its last point. Then the buckets without points end
+            // where the one before does. A `u32` is enough: there are at most 2^16 slots of less than 2^16 points each.
             for (end, point) in (1..).zip(&self.points) {
                 if let Some(next) = starts.get_mut(self.bucket(point.hash) + 1) {
                     *next = end;

@@ -141,7 +141,7 @@ fn b1_the_calls_own_setting_then_the_channels_and_the_policy_before_the_delay() 
     let own_policy = Counting { delay: after(1), ..Counting::default() };
     let inherits = Counting::default();
     let cases = [
-        // channel's policy, call's policy, call's delay: who decides
+        // The channel's policy, the call's policy, the call's delay, and which of them decides.
         (after(3), Some(&own_policy), after(2), Some(1)),
         (after(3), Some(&inherits), after(2), Some(2)),
         (after(3), None, after(2), Some(2)),

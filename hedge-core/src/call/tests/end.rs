@@ -160,7 +160,7 @@ fn l14_a_success_handed_in_late_wins_and_a_failure_is_the_deadline() {
 #[test]
 fn l14_in_one_instant_inputs_then_deadline_then_pending_then_backup() {
     let options = CallOptions::new();
-    // The deadline before a pending start that is due with it.
+    // The deadline comes before a pending start that is due at the same instant.
     let channel = line(
         3,
         ChannelOptions { timeout: ms(100).into(), backoff: crate::policy::Backoff::Fixed(ms(40)), ..hedged(50) },
@@ -172,7 +172,7 @@ fn l14_in_one_instant_inputs_then_deadline_then_pending_then_backup() {
     assert_eq!(call.expect_start(50).kind, Kind::Retry);
     assert_eq!(call.expect_start(50).kind, Kind::Backup);
     assert_eq!(call.expect_done(100), End::Deadline);
-    // Inputs in the order in which they are handed in: the failure ends the call, the cancel comes too late.
+    // Inputs count in the order in which they are handed in: the failure ends the call, and the cancel comes too late.
     let channel = line(3, ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() });
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
@@ -205,7 +205,7 @@ fn l16_each_ending_says_where_and_after_how_long() {
     let mut call = channel.call(&options, at(0)).unwrap();
     assert_eq!(call.expect_done(0), End::AllDown, "another error than an empty list");
 
-    // After something was started it is the last failure.
+    // After an attempt was started, the call ends with the last failure instead.
     assert_eq!(ids.map(|id| channel.set_usable(id, true, Instant::ZERO)), [true; 2]);
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);

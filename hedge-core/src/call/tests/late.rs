@@ -156,18 +156,27 @@ fn l16_times_are_right_in_calls_that_run_for_hours() {
 fn an_attempt_that_takes_days_is_kept_to_a_millisecond_or_so() {
     let day = Duration::from_secs(86_400);
     let mut attempt = Attempt::start(ms(5), ServerId::default(), AddressKey::default(), Kind::Backup);
-    assert_eq!(attempt.end(ms(5) + day, State::Abandoned, Code::NONE), day, "what is told is exact");
+    assert_eq!(attempt.abandon(ms(5) + day), day, "what is told is exact");
     let kept = attempt.ended().unwrap() - attempt.started();
     assert!(kept <= day && day - kept < Duration::from_micros(1_024));
     assert_eq!((attempt.kind(), attempt.state()), (Kind::Backup, State::Abandoned));
-    for (kind, state) in [Kind::First, Kind::Retry, Kind::Backup].into_iter().flat_map(|kind| {
-        let finished = [Verdict::Accept, Verdict::Retry, Verdict::Wait, Verdict::Fatal].map(State::Finished);
-        finished.into_iter().chain([State::Abandoned]).map(move |state| (kind, state))
+    for (kind, verdict) in [Kind::First, Kind::Retry, Kind::Backup].into_iter().flat_map(|kind| {
+        let verdicts = [Verdict::Accept, Verdict::Retry, Verdict::Wait, Verdict::Fatal].map(Some);
+        verdicts.into_iter().chain([None]).map(move |verdict| (kind, verdict))
     }) {
         let mut attempt = Attempt::start(Duration::MAX, ServerId::default(), AddressKey::default(), kind);
         assert!(attempt.in_flight() && attempt.started() > Duration::from_secs(12 * 86_400));
-        attempt.end(Duration::MAX, state, Code(7));
-        assert_eq!((attempt.kind(), attempt.state(), attempt.code()), (kind, state, Code(7)));
+        let expected = match verdict {
+            Some(verdict) => {
+                attempt.finish(Duration::MAX, verdict, Code(7));
+                (State::Finished(verdict), Code(7))
+            }
+            None => {
+                attempt.abandon(Duration::MAX);
+                (State::Abandoned, Code::NONE)
+            }
+        };
+        assert_eq!((attempt.kind(), (attempt.state(), attempt.code())), (kind, expected));
         assert!(attempt.ended().unwrap() > Duration::from_secs(36 * 86_400));
     }
 }

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use super::*;
 use crate::balance::RoundRobin;
 use crate::channel::Channel;
-use crate::outcome::{Code, ErrorKind, Pushback};
+use crate::outcome::{Code, ErrorKind, Pushback, State};
 use crate::policy::{BackupPolicy, ChannelOptions, Ended, NoPolicy, OnEarlyFailure};
 
 type Line<P> = Channel<u16, RoundRobin, P, u8, 8>;
@@ -69,7 +69,7 @@ impl<P: Deref<Target: Host>, const N: usize> ByHand for Call<'_, P, N> {
         }
     }
 
-    /// The end, past the attempts to abandon.
+    /// The end, after the attempts to abandon.
     fn expect_done(&mut self, millis: u64) -> End {
         loop {
             match self.poll(at(millis)) {

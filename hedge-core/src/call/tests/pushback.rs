@@ -97,7 +97,7 @@ fn r4_a_servers_own_pushback_holds_no_other_server_back() {
             call.judged(5, first.attempt, pushed(Verdict::Retry, pushback));
             assert_ne!(call.expect_start(5).server, first.server, "{pushback:?}");
         }
-        // The verdict stays: what is not worth another attempt gets none, and the backup comes as ever.
+        // The verdict stays: a failure that is not worth another attempt gets none, and the backup comes as usual.
         let channel = line(3, hedged(20));
         let mut call = channel.call(&options, at(0)).unwrap();
         let (first, backup) = (call.expect_start(0), call.expect_start(20));
@@ -112,7 +112,8 @@ fn r4_a_servers_own_pushback_holds_no_other_server_back() {
 fn r4_a_servers_own_pushback_counts_once_no_untried_address_is_usable() {
     let options = CallOptions::new();
     let wait = Pushback::ServerAfter(ms(100));
-    // Of two servers both were tried; of three one is down; for the service by option; a retry that goes to the same server.
+    // Both of two servers were tried; one of three is down; an option says that it is for the service; the retry goes
+    // to the same server.
     let down = line(3, ChannelOptions::brpc());
     down.set_usable(down.cluster().find(2, 0).unwrap(), false, at(0));
     let for_service = ChannelOptions { pushback_for_service: true, ..ChannelOptions::brpc() };
@@ -199,7 +200,7 @@ fn l11_a_backup_that_never_starts_says_that_there_was_no_other_server() {
     let mut call = channel.call(&own, at(0)).unwrap();
     let first = call.expect_start(0);
     assert_eq!(call.expect_wait(10), Some(500));
-    // What waits does not keep a call alive that nothing can win any more (L10).
+    // A start that waits does not keep alive a call that nothing can win any more (L10).
     call.verdict(20, first.attempt, Verdict::Wait);
     assert_eq!(call.expect_done(20), End::Failed);
     assert_eq!(call.report().not_hedged(), Some(NotHedged::NoOtherServer));

@@ -121,7 +121,8 @@ fn s8_a_call_may_name_its_own_servers_in_order() {
 
 #[test]
 fn l20_feedback_of_a_removed_server_is_dropped() {
-    // A call that outlives its server needs a host that changes under it: see the host adapters. Here its slot does.
+    // For a call to outlive its server, the list must change during the call: the host adapters test that. Here only
+    // the slot gets another server.
     let mut channel = line(1, ChannelOptions::brpc());
     let old = channel.cluster().find(0, 0).unwrap();
     assert!(channel.commit(&Pick { server: old, address: AddressKey(0), ticket: None }, at(0), true));

@@ -38,13 +38,13 @@ impl StatusCodes {
         (code as usize) < NAMES.len() && self.0 & (1 << code) != 0
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Adds a code as a document states it, by number or by name in any case; false if it is none.
+    /// Adds a code as a document states it, by number or by name in any case. False if it is not a code.
     pub(super) fn insert(&mut self, code: Value<'_>) -> bool {
         let known = match code {
             Value::Number(number) => (0_u8..).zip(NAMES).find(|(code, _)| f64::from(*code) == number),

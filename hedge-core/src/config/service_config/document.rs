@@ -8,10 +8,10 @@ use super::shape::{As, Shape};
 use super::{StatusCodes, Value};
 use crate::field::tagged::Map;
 
-/// A service config that has been read and not been checked: [`ServiceConfig::try_from`](super::ServiceConfig) does that, and
-/// says what is wrong as a type.
+/// A service config that has been read but not checked. [`ServiceConfig::try_from`](super::ServiceConfig) checks it, with a
+/// typed error.
 ///
-/// What does not have the shape of a service config is kept too, so that it can be named.
+/// Values of a wrong shape are kept too, so that the error can name them.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Document<'a, const METHODS: usize = 16, const NAMES: usize = 8>(pub(super) As<'a, Root<'a, METHODS, NAMES>>);
 
@@ -21,7 +21,8 @@ impl<'de: 'a, 'a, const METHODS: usize, const NAMES: usize> Deserialize<'de> for
     }
 }
 
-// Defaults stand at the fields of the first two, as serde's derive does not know const generics in a default of the whole.
+// The first two types have their defaults at the fields, since serde's derive does not support const generics in a default
+// of the whole type.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Root<'a, const METHODS: usize, const NAMES: usize> {
@@ -80,7 +81,7 @@ pub(super) struct Throttling<'a> {
     pub(super) token_ratio: Value<'a>,
 }
 
-/// These are objects. Their own `Deserialize` would take a list of their fields in order as well.
+/// Types that are read from objects only. Their own `Deserialize` would also accept a list of their fields in order.
 macro_rules! objects {
     ($($object:ident<$lifetime:lifetime $(, $size:ident)*>),*) => {$(
         impl<'de: $lifetime, $lifetime $(, const $size: usize)*> Shape<'de> for $object<$lifetime $(, $size)*> {
@@ -98,7 +99,7 @@ objects!(Root<'a, METHODS, NAMES>, Method<'a, NAMES>, Name<'a>, Retry<'a>, Hedgi
 pub(super) struct List<'a, T, const N: usize> {
     pub(super) items: Vec<T, N>,
     pub(super) more: bool,
-    /// The first item that is none.
+    /// The first item of a wrong shape.
     pub(super) wrong: Option<Value<'a>>,
 }
 
@@ -119,7 +120,7 @@ impl<'de: 'a, 'a, T: Shape<'de>, const N: usize> Shape<'de> for List<'a, T, N> {
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(super) struct Codes<'a> {
     pub(super) set: StatusCodes,
-    /// The first that is no code.
+    /// The first item that is not a code.
     pub(super) wrong: Option<Value<'a>>,
 }
 
@@ -136,7 +137,7 @@ impl<'de: 'a, 'a> Shape<'de> for Codes<'a> {
 }
 
 impl Value<'_> {
-    /// The same where it is an item of a list, in which nothing can be missing.
+    /// The same as an item of a list. In a list nothing can be missing, so null is a wrong value.
     fn in_list(self) -> Self {
         if self == Self::Missing { Self::Other } else { self }
     }

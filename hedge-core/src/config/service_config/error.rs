@@ -20,15 +20,15 @@ pub struct ServiceConfigError<'a> {
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Value<'a> {
-    /// It does not, or says null.
+    /// The value is absent or null.
     #[default]
     Missing,
     /// A number.
     Number(f64),
     /// Text.
     Text(&'a str),
-    /// Text with escapes (or, in other formats than JSON, that does not stand in the document as it is): it cannot be
-    /// borrowed, and reading does not allocate.
+    /// Text with escapes (or, in formats other than JSON, text that is not in the document as it is). It cannot be borrowed
+    /// from the document, and reading does not allocate.
     Escaped,
     /// Anything else.
     Other,

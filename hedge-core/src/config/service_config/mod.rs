@@ -1,17 +1,24 @@
 //! gRPC's service config, as A6 defines its part on retries and hedging: [`ServiceConfig`].
 //!
-//! What is read: `methodConfig` with `name`, `timeout`, `retryPolicy` and `hedgingPolicy`, and `retryThrottling`. As A21
-//! demands, a field that is unknown is ignored and one that is known and wrong makes the whole document invalid: a service
-//! config is written for every client of a server, so it may speak of what this one does not know. (What hedge's own files
-//! do not know is refused.) Null is as if absent, as protocol buffers have it in JSON. Reading does not allocate: text is
-//! borrowed from the document, so what is read here may not have escapes, and lists have the room that the type says.
+//! These fields are read: `methodConfig` with `name`, `timeout`, `retryPolicy` and `hedgingPolicy`, and `retryThrottling`.
+//! As A21 demands, an unknown field is ignored, and a known field with a wrong value makes the whole document invalid. A
+//! service config is written for every client of a server, so it may have fields that this client does not know. (In
+//! hedge's own files an unknown field is an error.) Null means absent, as in protocol buffers' JSON. Reading does not
+//! allocate: text is borrowed from the document, so it may not have escapes, and the type says how many items a list can
+//! have.
 //!
-//! Differs from A6: a `timeout` of 0 is an error, as no call could be made (L2); `backoffMultiplier` below 1 counts as 1, so
-//! that waits do not shrink, and counts in whole thousandths; a failure of a hedged call is followed by the next attempt at
-//! once, but does not move the attempts after it (L4); after a pushback the backoff goes on growing; transparent retries count
-//! as attempts. gRPC lets a client choose its own maximum of attempts; here it is A6's 5, and a call or a driver that holds
-//! fewer says so when it is made (L3). The `perAttemptRecvTimeout` of a `retryPolicy`, an experiment of gRPC's C++ that A6 does
-//! not know, is ignored as any unknown field is.
+//! Differences from A6:
+//!
+//! - A `timeout` of 0 is an error, since no call could be made ([L2](crate::rules#L2)).
+//! - A `backoffMultiplier` below 1 counts as 1, so that waits do not shrink. It counts in whole thousandths.
+//! - A failure of a hedged call is followed by the next attempt at once, but does not move the attempts after it
+//!   ([L4](crate::rules#L4)).
+//! - After a pushback the backoff goes on growing.
+//! - Transparent retries count as attempts.
+//! - gRPC lets a client choose its own maximum of attempts. Here it is A6's 5. A call or a driver that holds fewer is an
+//!   error when it is made ([L3](crate::rules#L3)).
+//! - The `perAttemptRecvTimeout` of a `retryPolicy`, an experiment of gRPC's C++ that A6 does not know, is ignored like any
+//!   unknown field.
 
 mod codes;
 mod document;
@@ -35,8 +42,8 @@ use shape::As;
 
 /// A valid service config for at most `METHODS` method configs of at most `NAMES` names each.
 ///
-/// Read as it is, what is wrong is serde's error, with the text of a [`ServiceConfigError`]; read as a [`Document`] first, it
-/// is the error itself.
+/// If it is deserialized directly, an error is serde's, with the text of a [`ServiceConfigError`]. If a [`Document`] is
+/// deserialized first and then converted, the error is the [`ServiceConfigError`] itself.
 ///
 /// Cost: a lookup compares the names one by one. With room for 16 times 8, 5 KB.
 ///
@@ -64,8 +71,8 @@ pub struct ServiceConfig<'a, const METHODS: usize = 16, const NAMES: usize = 8> 
 }
 
 impl<'a, const METHODS: usize, const NAMES: usize> ServiceConfig<'a, METHODS, NAMES> {
-    /// What counts for a method, as gRPC chooses: the config that names it, else the one that names its service, else the one
-    /// with an empty name, else none.
+    /// The config of a method, chosen as gRPC does: the config that names it, else the one that names its service, else the
+    /// one with an empty name, else none.
     #[must_use]
     pub fn method(&self, service: &str, method: &str) -> Option<&MethodConfig<'a, NAMES>> {
         let named = |name: Name<'_>| self.methods.iter().find(|config| config.names.contains(&name));
@@ -82,7 +89,7 @@ impl<'a, const METHODS: usize, const NAMES: usize> ServiceConfig<'a, METHODS, NA
     }
 }
 
-/// What a service config says of the methods that it names.
+/// What a service config says about the methods that it names.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MethodConfig<'a, const NAMES: usize = 8> {
     names: Vec<Name<'a>, NAMES>,
@@ -105,8 +112,8 @@ impl<const NAMES: usize> MethodConfig<'_, NAMES> {
 
     /// `base` with what this config says: timeout, attempts, backup and backoff.
     ///
-    /// A policy makes calls idempotent that do not say what they are: who writes one states that its methods may be sent
-    /// again. The timeout replaces that of `base`, and a call's own replaces both, where gRPC takes the earlier.
+    /// A policy makes calls idempotent that do not say what they are, since a config with a policy states that its methods
+    /// may be sent again. The timeout replaces that of `base`, and a call's own replaces both; gRPC takes the earlier one.
     #[must_use]
     pub fn channel_options(&self, base: &ChannelOptions) -> ChannelOptions {
         let own = self.call_options();
@@ -145,10 +152,10 @@ impl<const NAMES: usize> MethodConfig<'_, NAMES> {
         }
     }
 
-    /// What a status code means for the call (L8).
+    /// What a status code means for the call ([L8](crate::rules#L8)).
     ///
-    /// `OK` is accepted, a retryable or non-fatal code is retried, and every other is fatal in A6's sense: it ends the call at
-    /// once, hedges are abandoned, and the throttle does not count it ([`End::Fatal`](crate::outcome::End::Fatal)).
+    /// `OK` is accepted, and a retryable or non-fatal code is retried. Every other code is fatal in A6's sense: it ends the
+    /// call at once, hedges are abandoned, and the throttle does not count it ([`End::Fatal`](crate::outcome::End::Fatal)).
     #[must_use]
     pub fn verdict(&self, code: u8) -> Verdict {
         let again = match &self.policy {
@@ -168,27 +175,27 @@ impl<const NAMES: usize> MethodConfig<'_, NAMES> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum MethodPolicy {
-    /// `retryPolicy`: after a failure.
+    /// `retryPolicy`: another attempt after a failure.
     Retry {
-        /// The first included, 2 to 5.
+        /// How many attempts there are at most, the first included: 2 to 5.
         max_attempts: u8,
         /// How long a retry waits.
         backoff: Backoff,
-        /// After which codes.
+        /// The codes that are retried.
         retryable: StatusCodes,
     },
-    /// `hedgingPolicy`: before there is an answer.
+    /// `hedgingPolicy`: another attempt before there is an answer.
     Hedging {
-        /// The first included, 2 to 5.
+        /// How many attempts there are at most, the first included: 2 to 5.
         max_attempts: u8,
-        /// From one to the next; zero sends all at once.
+        /// The delay from one attempt to the next; zero sends all at once.
         delay: Duration,
-        /// Which codes do not end the call.
+        /// The codes that do not end the call.
         non_fatal: StatusCodes,
     },
 }
 
-/// What a method config is for; empty text is any.
+/// The service and the method that a method config is for; empty text means any.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Name<'a> {
     service: &'a str,
@@ -280,7 +287,7 @@ fn retry_policy(retry: Retry<'_>) -> Result<MethodPolicy, ServiceConfigError<'_>
             "at least one status code",
         ));
     }
-    // As waits only grow, an initial one above the longest is the longest.
+    // Waits only grow, so an initial wait above the maximum is the maximum.
     let backoff = Backoff::Exponential { initial: initial.min(max), multiplier_milli: growth(multiplier), max };
     Ok(MethodPolicy::Retry { max_attempts, backoff, retryable })
 }
@@ -300,8 +307,8 @@ fn throttle(throttling: Throttling<'_>) -> Result<Throttle, ServiceConfigError<'
         value => return Err(ServiceConfigError::new("retryThrottling.maxTokens", value, "an integer in (0, 1000]")),
     };
     let token_ratio = match throttling.token_ratio {
-        // It counts in thousandths, of which none would never refill the bucket; and a success cannot give back more than
-        // the bucket holds.
+        // The bucket counts in thousandths, so a smaller ratio would never refill it. A success cannot add more than the
+        // bucket holds.
         Value::Number(ratio) if ratio >= 0.001 => ratio.min(1_000.0),
         value => {
             return Err(ServiceConfigError::new("retryThrottling.tokenRatio", value, "a number of at least 0.001"));
@@ -321,7 +328,7 @@ fn object<'a, T>(field: &'static str, object: As<'a, T>) -> Result<Option<T>, Se
     }
 }
 
-/// A list that there was room for; nothing if there is none.
+/// The items of a list that there was room for; no items if the list is missing.
 fn all<'a, T, const N: usize>(
     field: &'static str,
     list: As<'a, List<'a, T, N>>,
@@ -343,7 +350,7 @@ fn text_or_empty<'a>(field: &'static str, value: Value<'a>) -> Result<&'a str, S
     }
 }
 
-/// What A6 takes for more than 5 is 5.
+/// As A6 says, a number above 5 counts as 5.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
 fn max_attempts<'a>(field: &'static str, value: Value<'a>) -> Result<u8, ServiceConfigError<'a>> {
     match value {
@@ -361,7 +368,7 @@ fn duration<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Duration
     }
 }
 
-/// Without time nothing could be sent (L2).
+/// A time limit must be above 0, since without time nothing could be sent (L2).
 fn time_limit<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Duration>, ServiceConfigError<'a>> {
     match value {
         Value::Missing => Ok(None),

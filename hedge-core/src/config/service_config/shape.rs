@@ -1,4 +1,4 @@
-//! What a document has where an object, a list or a single value belongs: [`As`].
+//! An object, a list or a single value, or what a document has in its place: [`As`].
 
 use core::convert::Infallible;
 use core::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Value;
 
-/// A `T`, or what is there in its place, so that an error can name the field that it is in.
+/// A `T`, or the value that is there in its place, so that an error can name the value and its field.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct As<'a, T>(pub(super) Result<T, Value<'a>>);
 
@@ -19,7 +19,7 @@ impl<T> Default for As<'_, T> {
     }
 }
 
-/// What can be made of a map or of a list; of the others there is a value.
+/// A type that can be read from a map or from a list. Anything else is kept as a [`Value`].
 pub(super) trait Shape<'de>: Sized {
     fn of_map<A: MapAccess<'de>>(mut map: A) -> Result<Result<Self, Value<'de>>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -38,7 +38,7 @@ impl<'de: 'a, 'a, T: Shape<'de>> Deserialize<'de> for As<'a, T> {
     }
 }
 
-/// A single value is nothing else.
+/// A single value is read neither from a map nor from a list.
 impl Shape<'_> for Infallible {}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {

@@ -9,7 +9,7 @@ fn read(json: &str) -> Result<ServiceConfig<'_>, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
-/// A document with one method config, for every method, that has this beside its name.
+/// A document with one method config, for every method, that has `fields` in addition to its name.
 fn one(fields: &str) -> String {
     format!(r#"{{"methodConfig": [{{"name": [{{}}]{fields}}}]}}"#)
 }
@@ -25,7 +25,7 @@ fn hedging(fields: &str) -> String {
     one(&format!(r#", "hedgingPolicy": {{{fields}}}"#))
 }
 
-/// What a document with one method config says of it.
+/// The policy of a document that has one method config.
 fn policy(json: &str) -> Option<MethodPolicy> {
     let config = read(json).unwrap_or_else(|error| panic!("{json}: {error}"));
     config.method("any", "any").and_then(|method| method.policy().copied())

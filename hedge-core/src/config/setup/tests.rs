@@ -7,7 +7,7 @@ use crate::policy::FailMode;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// Changes what is to be a channel with a backup after 20 ms.
+/// Changes the settings of a channel with a backup after 20 ms.
 type Change = fn(&mut ChannelOptions, &mut LimitOptions);
 
 fn warnings(change: Change) -> Vec<String> {
@@ -306,7 +306,7 @@ fn there_is_room_for_all_that_can_come_together() {
     let mut found = Warnings::default();
     (0..100).for_each(|_| found.push(Warning::RatioIsOff));
     assert_eq!((found.len(), found.clone().into_iter().count()), (32, 32));
-    // Of those that there are, the worst of all setups has fewer, as some exclude others.
+    // Even the worst setup has fewer warnings than there are, since some exclude others.
     let options = ChannelOptions {
         timeout: MS(1).into(),
         max_retry: 0,

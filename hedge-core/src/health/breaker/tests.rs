@@ -27,7 +27,7 @@ fn isolated(ms: u64) -> Option<Change> {
     Some(Change::Isolated { isolation: Duration::from_millis(ms) })
 }
 
-/// When a probe is let through, to the millisecond, and that it is.
+/// When a probe is let through, to the millisecond; the probe is then under way.
 fn probe<B: Breaker>(breaker: &B, server: &B::State, now: u64) -> u64 {
     let probed = (now..now + 40_000).find(|ms| breaker.usable(server, at(*ms))).unwrap();
     assert!(!breaker.started(server, at(probed - 1), false), "not a moment earlier");
@@ -234,7 +234,7 @@ fn h2_each_feedback_is_counted_once_by_many_threads() {
                 }
             }
         };
-        // One less than it takes, in turn by all, then one more.
+        // The threads together feed one failure less than the breaker takes; then they feed more, all at once.
         let before = if matches!(breaker, AnyBreaker::Circuit(_)) { 1_000 } else { 999 };
         thread::scope(|scope| {
             for thread in 0..THREADS {

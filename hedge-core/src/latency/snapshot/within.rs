@@ -4,25 +4,26 @@ use super::{ONE, Snapshot};
 use crate::latency::grid::{self, BUCKETS};
 use crate::time::Duration;
 
-/// How one more attempt would fare, given so long.
+/// How one more attempt would do within a given time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Within {
-    /// How many of a million would have answered by then.
+    /// How many of a million such attempts would answer in that time.
     pub ppm: u32,
-    /// How much of the time they would leave, on average over all of the million.
+    /// How much of the time would be left at the answer: the average over all of the million, 0 for each that is late.
     pub left: Duration,
 }
 
 impl Snapshot {
-    /// How likely another attempt with one of these latencies answers within `time`, and what it leaves of it; `None` without
-    /// samples.
+    /// How likely one more attempt answers within `time`, and how much of `time` it leaves, if its latency is a draw from
+    /// this distribution. `None` without samples.
     #[must_use]
     pub fn within(&self, time: Duration) -> Option<Within> {
         let curve = self.curve()?;
         let last = grid::bucket_of(time);
         let share = |longer: u32, beyond: u32| u64::from(longer.saturating_sub(beyond));
-        // A bucket's latencies lie about its middle; those of the last, about the middle of what lies before the time.
+        // The latencies of a bucket are taken as its middle. In the last bucket only the part before `time` counts, and its
+        // latencies are taken as the middle of that part.
         let whole = (0..last.min(BUCKETS)).fold(0_u64, |sum, bucket| {
             let left = time.as_micros().saturating_sub(grid::middle(bucket).as_micros());
             sum.saturating_add(share(curve.from(bucket), curve.beyond(bucket)).saturating_mul(left))

@@ -17,7 +17,7 @@ fn a_pause_of_any_length_is_forgotten_over() {
         assert_eq!(recorder.snapshot(later).count(), 0, "asking forgets too, after {pause} us");
         assert_eq!(recorder.quantile(later, Quantile::P50), None, "after {pause} us");
         assert!(!recorder.is_stale(start));
-        // Only whole rounds, to the very slice, are not noticed before the next one.
+        // Only a leap by whole rounds, to the same slice number, is not noticed before the next slice.
         assert_eq!(recorder.is_stale(later), pause % round >= window, "after {pause} us");
         let noticed = if pause % round == 0 { later + recorder.slice() } else { later };
         recorder.record(noticed, ms(1));
@@ -60,7 +60,7 @@ fn a_clock_set_back_by_a_window_or_more_is_a_pause() {
         recorder.record(now, ms(1));
         let snapshot = recorder.snapshot(now);
         assert_eq!((snapshot.count(), snapshot.max(), recorder.kept()), (1, ms(1), None), "{back}");
-        // From there on as ever.
+        // From there on it works as usual.
         recorder.record(now + slice, ms(1));
         near(recorder.kept(), ms(1), ERROR, "kept");
         assert_eq!(recorder.snapshot(now + slice).count(), 2);

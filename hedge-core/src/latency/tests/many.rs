@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Latencies as they were recorded: so many of the one, then so many of the other.
+/// Latencies as they were recorded: a number of one latency, then a number of the next.
 type Runs<'a> = &'a [(u64, Duration)];
 
 /// The mean, and the quantiles of [`ALL`], exactly.
@@ -47,7 +47,7 @@ fn record(recorder: &LatencyRecorder, rate: u64, runs: Runs<'_>) -> Instant {
 #[test]
 fn a_tail_of_ones_survives_relief() {
     let recorder = recorder();
-    // Singles in the tail, which halving one by one would lose: at least 62 of them are left.
+    // Single samples in the tail, which halving each count by itself would lose. At least 62 of them are left.
     for sample in 0..1_000_000 {
         recorder.record(at(0), if sample % 1_000 == 7 { us(1 << (17 + (sample / 1_000) % 12)) } else { us(900) });
         if sample % 10 == 0 {
@@ -108,15 +108,15 @@ fn halves_of_different_weight_are_one_window() {
             (count, latency)
         });
         is_true(&recorder.snapshot(last), &runs, what);
-        // The latest slices are not known to it, by which no rank here changes.
+        // The kept quantile does not know the latest slices, but they change no rank here.
         near(recorder.kept(), truth(&runs).1[13], ERROR, what);
     }
 }
 
 #[test]
 fn l13_many_that_were_abandoned_weigh_what_they_did() {
-    // The product limit by hand: a quarter of all are answered at 1 ms; of the others half are abandoned at 2 ms, so that
-    // what is answered at 10 ms stands for three quarters.
+    // The product limit by hand. A quarter of all are answered at 1 ms. Half of the others are abandoned at 2 ms, so that
+    // those answered at 10 ms stand for three quarters.
     for abandoned in [1_000, 100_000, 400_000] {
         let (recorder, mut count) = (recorder(), 0);
         let mut note = |sample, latency, times: u64| {

@@ -57,7 +57,7 @@ impl Wake for Woken {
 /// A guard whose request is being written.
 fn asked(script: Script) -> (Guard<Script>, Arc<Line>) {
     let line = Arc::new(Line::new());
-    let mut guard = Guard::new(script, Arc::clone(&line));
+    let mut guard = Guard::new(script, Arc::clone(&line), Follower::default());
     line.ask(false, None);
     let write = Pin::new(&mut guard).poll_write(&mut Context::from_waker(Waker::noop()), b"GET / HTTP/1.1\r\n");
     assert_eq!(write.is_ready(), guard.broken.is_none());
@@ -216,7 +216,8 @@ fn t5_what_came_before_a_reset_is_read() {
 fn c3_bytes_that_answer_nothing_end_the_connection() {
     let line = Arc::new(Line::new());
     let pieces = [b"HTTP/1.1 408 x\r\n\r\n".to_vec()].into();
-    let mut guard = Guard::new(Script { pieces, waits: true, ..Script::default() }, Arc::clone(&line));
+    let mut guard =
+        Guard::new(Script { pieces, waits: true, ..Script::default() }, Arc::clone(&line), Follower::default());
     // The request is there, but not a byte of it has been written.
     line.ask(false, None);
     let (seen, end) = read(&mut guard, &line, 8192, &mut Context::from_waker(Waker::noop()));

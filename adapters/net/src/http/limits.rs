@@ -1,0 +1,99 @@
+//! How large the head of an answer may be, [`HeadLimits`], and the error of a limit that is out of its range,
+//! [`HttpOptionError`].
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{error, fmt};
+
+use hedge_wire::http1::Follower;
+use hyper::client::conn::http1;
+
+/// hyper's buffer has at least 8 KiB.
+const MAX_HEAD: RangeInclusive<usize> = 8 * 1024..=1024 * 1024;
+const MAX_HEADERS: RangeInclusive<usize> = 1..=Follower::MOST_HEADERS;
+
+/// The limits of heads on a transport's connections. Its health checks share them, as a builder may set them after it has
+/// made a check. Nothing changes them once the channel is built.
+#[derive(Debug)]
+pub(super) struct HeadLimits {
+    max_head: AtomicUsize,
+    max_headers: AtomicUsize,
+}
+
+impl HeadLimits {
+    pub(super) const fn new() -> Self {
+        Self {
+            max_head: AtomicUsize::new(Follower::DEFAULT_MAX_HEAD),
+            max_headers: AtomicUsize::new(Follower::DEFAULT_MAX_HEADERS),
+        }
+    }
+
+    pub(super) fn set_max_head(&self, bytes: usize) {
+        self.max_head.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_max_headers(&self, fields: usize) {
+        self.max_headers.store(fields, Ordering::Relaxed);
+    }
+
+    fn max_head(&self) -> usize {
+        self.max_head.load(Ordering::Relaxed)
+    }
+
+    fn max_headers(&self) -> usize {
+        self.max_headers.load(Ordering::Relaxed)
+    }
+
+    /// # Errors
+    /// The first limit that is out of its range.
+    pub(super) fn validate(&self) -> Result<(), HttpOptionError> {
+        for (option, value, range) in
+            [("max_head", self.max_head(), MAX_HEAD), ("max_headers", self.max_headers(), MAX_HEADERS)]
+        {
+            if !range.contains(&value) {
+                return Err(HttpOptionError { option, value, least: *range.start(), most: *range.end() });
+            }
+        }
+        Ok(())
+    }
+
+    /// What holds a connection's answers to them.
+    pub(super) fn follower(&self) -> Follower {
+        Follower::with_limits(self.max_head(), self.max_headers())
+    }
+
+    /// hyper, with the same limits.
+    pub(super) fn hyper(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        // It panics at less.
+        builder.max_buf_size(self.max_head().max(*MAX_HEAD.start()));
+        // Room for the default is on the stack without being asked for.
+        if self.max_headers() != Follower::DEFAULT_MAX_HEADERS {
+            builder.max_headers(self.max_headers());
+        }
+        builder
+    }
+}
+
+/// An option of the HTTP transport that is out of its range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct HttpOptionError {
+    /// Which.
+    pub option: &'static str,
+    /// What was asked for.
+    pub value: usize,
+    /// The least that it can be.
+    pub least: usize,
+    /// The most that it can be.
+    pub most: usize,
+}
+
+impl fmt::Display for HttpOptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { option, value, least, most } = self;
+        write!(f, "{option} {value}: must be in [{least}, {most}]")
+    }
+}
+
+impl error::Error for HttpOptionError {}
