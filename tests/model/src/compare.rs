@@ -107,3 +107,20 @@ impl fmt::Display for Disagreement {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disagreement_says_its_seed_its_script_and_where_the_accounts_differ() {
+        let script = generate::script(11);
+        let model = compare(11, script.clone()).unwrap();
+        let mut core = model.clone();
+        core.report[0] = "something else".into();
+        let text = Disagreement { seed: 11, model, core: Ok(core), script }.to_string();
+        assert!(text.starts_with("seed 11\nchannel: "), "{text}");
+        let differs: Vec<&str> = text.lines().filter(|line| line.starts_with("  core")).collect();
+        assert_eq!(differs, ["  core  something else"]);
+    }
+}

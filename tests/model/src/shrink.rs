@@ -98,3 +98,21 @@ fn changed(script: &Script, change: impl FnOnce(&mut Script)) -> Script {
     change(&mut script);
     script
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::script;
+
+    #[test]
+    fn what_fails_whatever_happens_shrinks_to_nothing() {
+        for seed in 0..20 {
+            let mut smallest = script(seed);
+            while let Some(next) = smaller(&smallest).into_iter().next() {
+                smallest = next;
+            }
+            assert!(smallest.attempts.is_empty() && smallest.events.is_empty(), "seed {seed}: {smallest}");
+            assert_eq!(smallest.channel.max_retry, 0, "seed {seed}");
+        }
+    }
+}

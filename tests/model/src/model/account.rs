@@ -12,8 +12,12 @@ impl Model<'_> {
     /// The call has ended; what is in flight is abandoned (L1).
     pub(super) fn finish_call(&mut self, end: End, now: u64) {
         self.end = Some((end, now));
-        let any_time = readings::MOVED_TIMER_OF_A_CALL_WITHOUT_SUCCESS_SAYS_PUSHBACK && end != End::Accepted;
-        if self.reason == NotHedged::FinishedFirst && self.meant.is_some_and(|meant| meant < now || any_time) {
+        let early = if readings::ONLY_SUCCESS_IN_THE_FIRST_DELAY_FINISHES_FIRST {
+            end == End::Accepted && now <= self.script.start.saturating_add(self.delay)
+        } else {
+            self.meant.is_some_and(|meant| now < meant)
+        };
+        if self.reason == NotHedged::FinishedFirst && self.meant.is_some() && !early {
             self.reason = NotHedged::Pushback;
         }
         if matches!(end, End::Deadline | End::Cancelled) {

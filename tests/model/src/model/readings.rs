@@ -4,10 +4,10 @@
 /// `NoOtherServer`; the core says `NoAttemptLeft`.
 pub(super) const WAITING_BACKUP_SAYS_NO_ATTEMPT_LEFT: bool = true;
 
-/// A pushback moved the backup timer, and the call ended, but was not accepted, before the timer would have fired without it.
-/// The rules say `Pushback` where the backup was not sent *because of* a pushback, so that this is `FinishedFirst`, as it is
-/// where the call is accepted; the core says `Pushback`.
-pub(super) const MOVED_TIMER_OF_A_CALL_WITHOUT_SUCCESS_SAYS_PUSHBACK: bool = true;
+/// A pushback moved or cancelled the backup timer, and the call ended before the timer would have fired without it. The rules
+/// say `Pushback` where the backup was not sent *because of* a pushback, so that this is `FinishedFirst`. The core says
+/// `Pushback`, but for a call that is accepted no later than start + delay.
+pub(super) const ONLY_SUCCESS_IN_THE_FIRST_DELAY_FINISHES_FIRST: bool = true;
 
 /// A failure that is not retried brings a pushback while nothing is pending. The rules say that a pushback is about the next
 /// start of any kind, so that a later failure's retry waits for it; the core forgets it.
