@@ -31,3 +31,19 @@ pub mod window;
 // links lead here.
 #[doc = include_str!("../RULES.md")]
 pub mod rules {}
+
+/// The manual: how hedge is built, how to drive a call by hand, and how to choose a delay and a limit. [`rules`] has every
+/// rule of a call.
+pub mod manual {
+    #[doc = include_str!("../manual/house.md")]
+    pub mod house {}
+
+    #[doc = include_str!("../manual/by_hand.md")]
+    pub mod by_hand {}
+
+    #[doc = include_str!("../manual/delay.md")]
+    pub mod delay {}
+
+    #[doc = include_str!("../BALANCERS.md")]
+    pub mod balancers {}
+}

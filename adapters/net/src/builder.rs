@@ -3,39 +3,28 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::uri::PathAndQuery;
-use hedge_core::balance::{Balancer as _, BalancerError, ProbeAnswer, WeightError};
-use hedge_core::call::Call;
-use hedge_core::config::{Setup, Warning, Warnings};
+use hedge_core::balance::{BalancerError, ProbeAnswer, WeightError};
+use hedge_core::config::{self, Warning, Warnings};
 use hedge_core::drive::SendTransport;
-use hedge_core::health::{
-    AnyBreaker, BreakerOptions, CheckOptions, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
-};
-use hedge_core::limit::{Counted, LimitOptions, Limits};
-use hedge_core::policy::{
-    Backoff, BackupDelay, BackupPolicy, CallLatencies, CallOptions, ChannelOptions, ConfigError, FailMode, Idempotency,
-    RetryPolicy,
-};
+use hedge_core::health::{CheckOptions, HealthError};
+use hedge_core::policy::{self, Backoff, ConfigError, FailMode, RetryPolicy};
 use hedge_core::random::Seeds;
-use hedge_core::time::{Instant, Timeout};
+use hedge_core::time::Timeout;
+use hedge_fleet::{
+    Address, Balancer, Filter, ListError, MAX_SERVERS, NameError, Named, Refusal, Server, Servers, Setup,
+};
+use hedge_link::Runtime;
 
-use crate::address::Address;
-use crate::caught::Guarded;
 use crate::channel::{Channel, Inner, Judge};
-use crate::check::{Ask, Checks};
+use crate::checks::{Ask, Checks};
 use crate::fleet::Fleet;
-use crate::host::{CallHost, MAX_ATTEMPTS, MAX_IN_FLIGHT, Shared};
 use crate::http::{Http, HttpOptionError, HttpRetryPolicy, RetryStatuses, StatusError};
-use crate::list::{Filter, ListError, MAX_SERVERS, Refusal, Servers};
-use crate::naming::{NameError, Named, Server};
-use crate::node::Balancer;
 use crate::probe::{Probe, Probes};
-use crate::runtime::Runtime;
-use crate::stream::Streaming;
+use crate::stream::Attach;
 
 /// A channel to be. Every setter has a default, and what is wrong shows in [`Builder::build`].
 #[must_use = "a builder does nothing until it is built"]
@@ -43,32 +32,50 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     runtime: R,
     transport: T,
     servers: Box<str>,
-    options: ChannelOptions,
-    limits: LimitOptions,
-    policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
+    setup: Setup,
     retry_policy: Judge<T::Reply, T::Error>,
     /// Whether what was asked for could be.
     retry_statuses: Result<(), StatusError>,
     http_options: Result<(), HttpOptionError>,
-    streaming: Option<Streaming<T>>,
-    balancer: Option<Box<str>>,
+    attach: Option<Attach<T>>,
     filter: Option<Filter>,
-    breaker: Option<BreakerOptions>,
-    isolation_limit: IsolationLimit,
-    recovery: Option<RecoveryOptions>,
     checks: Option<CheckOptions>,
     /// The application's check, or a path that is none.
     application: Option<Result<Ask, Box<str>>>,
     probe: Option<Probe>,
-    seed: Option<u64>,
+}
+
+impl<R: Runtime> Channel<R, Http<R>> {
+    /// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, or to one `host:port`.
+    pub fn builder(runtime: R, servers: impl AsRef<str>) -> Builder<R, Http<R>> {
+        let transport = Http::new(runtime.clone());
+        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Http::<R>::ATTACH))
+    }
+}
+
+impl<R, T> Channel<R, T>
+where
+    R: Runtime,
+    T: SendTransport<Address = Address, Request: Sized + Send + Sync> + Send + Sync + 'static,
+{
+    /// A channel over the caller's own transport.
+    ///
+    /// Errors are judged by their [`AttemptError`](policy::AttemptError), unless the builder is given a retry policy. In
+    /// a streaming call the [`Reply`](crate::Reply) stands for the body: the server counts as at work until it is dropped or
+    /// taken apart.
+    ///
+    /// A server whose attempt fails with [`ErrorKind::Refused`](policy::ErrorKind) or `ConnectTimeout` is isolated and
+    /// checked by TCP (H1): a transport that goes by something else switches that off, by
+    /// [`Builder::without_health_checks`].
+    pub fn with_transport(runtime: R, transport: T, servers: impl AsRef<str>) -> Builder<R, T>
+    where
+        T::Error: policy::AttemptError,
+    {
+        Builder::new(runtime, transport, servers.as_ref(), policy::DefaultRetryPolicy, None)
+    }
 }
 
 impl<R: Runtime> Builder<R, Http<R>> {
-    pub(crate) fn http(runtime: R, servers: &str) -> Self {
-        let transport = Http::new(runtime.clone());
-        Self::new(runtime, transport, servers, HttpRetryPolicy, Some(Http::STREAMING))
-    }
-
     /// The largest body that is read into memory, in bytes. Default 16 MiB. A longer one is an error of its attempt, which
     /// is not retried. While it is read, an attempt takes at most twice as much memory.
     pub fn max_body(mut self, bytes: usize) -> Self {
@@ -150,136 +157,52 @@ where
     R: Runtime,
     T: SendTransport<Address = Address, Request: Sized + Send + Sync> + Send + Sync + 'static,
 {
-    pub(crate) fn new(
+    fn new(
         runtime: R,
         transport: T,
         servers: &str,
         retry_policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static,
-        streaming: Option<Streaming<T>>,
+        attach: Option<Attach<T>>,
     ) -> Self {
         Self {
             runtime,
             transport,
             servers: servers.into(),
-            options: ChannelOptions::brpc(),
-            limits: LimitOptions::SAFE,
-            policy: None,
+            setup: Setup::new(),
             retry_policy: Judge(Box::new(retry_policy)),
             retry_statuses: Ok(()),
             http_options: Ok(()),
-            streaming,
-            balancer: None,
+            attach,
             filter: None,
-            breaker: None,
-            isolation_limit: IsolationLimit::DEFAULT,
-            recovery: None,
             checks: Some(CheckOptions::DEFAULT),
             application: None,
             probe: None,
-            seed: None,
         }
     }
 
-    /// All of the core's options at once; setters that follow change single ones. Default: brpc's.
-    pub fn options(mut self, options: ChannelOptions) -> Self {
-        self.options = options;
-        self
-    }
-
-    /// What a file says: all options and all limits, whatever was set before; setters that follow change single ones.
-    /// Servers, balancer, policies and everything about health stay as they are: a file does not speak of them.
-    ///
-    /// What cannot be carried out is [`BuildError::Options`], which names it: a timeout of 0, a `max_retry` above 7, a `max_backups` above
-    /// 4, a backoff whose bounds contradict each other, a limit's option that is out of its range.
-    ///
-    /// ```
-    /// use hedge_net::http::Http;
-    /// use hedge_net::{Channel, ChannelConfig, Runtime};
-    ///
-    /// /// `text` is, for instance, `{"preset": "trpc", "timeout": "200ms", "backup": "10ms"}`.
-    /// fn channel<R: Runtime>(runtime: R, text: &str) -> Result<Channel<R, Http<R>>, Box<dyn std::error::Error>> {
-    ///     let config: ChannelConfig = serde_json::from_str(text)?;
-    ///     let builder = Channel::builder(runtime, "list://10.0.0.1:8001,10.0.0.2:8001").load_balancer("rr");
-    ///     Ok(builder.config(&config).build()?)
-    /// }
-    /// ```
-    #[cfg(feature = "serde")]
-    pub fn config(mut self, config: &hedge_core::config::ChannelConfig) -> Self {
-        self.options = config.options();
-        self.limits = config.limits();
-        self
-    }
-
-    /// From a call's start to its end, retries and backups included. Default 500 ms; 0 is [`BuildError::Options`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = Timeout::After(timeout.into());
-        self
-    }
+    hedge_fleet::setters!();
 
     /// For making one connection; never beyond the deadline. Default 200 ms; 0 is [`BuildError::Options`].
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.options.connect_timeout = Timeout::After(timeout.into());
-        self
-    }
-
-    /// How many attempts may follow the first, retries and backups together. Default 3; 0 disables both; more than 7 is
-    /// [`BuildError::Options`].
-    pub fn max_retry(mut self, attempts: u8) -> Self {
-        self.options.max_retry = attempts;
-        self
-    }
-
-    /// Sends a backup to another server after `delay` without an answer. Default: none is sent.
-    pub fn backup(mut self, delay: Duration) -> Self {
-        self.options.backup = BackupDelay::After(delay.into());
-        self
-    }
-
-    /// How many backups a call may send, each a delay after the last. Default 1; 0 disables them; more than 4 is
-    /// [`BuildError::Options`].
-    pub fn max_backups(mut self, backups: u8) -> Self {
-        self.options.max_backups = backups;
+        self.setup.options.connect_timeout = Timeout::After(timeout.into());
         self
     }
 
     /// Sets retries, where they go, and the backup as one of rpcx's modes does. Default `FailOver`.
     pub fn fail_mode(mut self, mode: FailMode) -> Self {
-        self.options = self.options.with_fail_mode(mode);
+        self.setup.options = self.setup.options.with_fail_mode(mode);
         self
     }
 
     /// Whether an extra attempt may go to an address that is still working on the call. Default false.
     pub fn same_server_backup(mut self, allowed: bool) -> Self {
-        self.options.same_server_backup = allowed;
+        self.setup.options.same_server_backup = allowed;
         self
     }
 
     /// How long a retry waits. Default: not at all. Bounds that contradict each other are [`BuildError::Options`].
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.options.backoff = backoff;
-        self
-    }
-
-    /// Whether requests may be sent twice that neither the call nor the transport speaks of. Default `Unset`: they may.
-    pub fn idempotency(mut self, idempotency: Idempotency) -> Self {
-        self.options.idempotency = idempotency;
-        self
-    }
-
-    /// What backups and retries are limited to (B3 to B6). Default: [`LimitOptions::SAFE`], backups for at most a tenth of the
-    /// calls, and a budget for retries and backups (B8). [`LimitOptions::NONE`] is no limit: when every server is slow, each
-    /// of them is sent everything twice.
-    pub fn limits(mut self, limits: LimitOptions) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Who decides on backups and retries of this channel. Default: nobody refuses.
-    ///
-    /// A policy that is kept at hand too can be asked what it has seen: an [`AdaptiveDelay`](crate::AdaptiveDelay), whose
-    /// delay follows the latencies, or a [`Shadow`](crate::Shadow), which sends no backup and counts what some would do.
-    pub fn backup_policy(mut self, policy: Arc<dyn BackupPolicy + Send + Sync>) -> Self {
-        self.policy = Some(policy);
+        self.setup.options.backoff = backoff;
         self
     }
 
@@ -290,54 +213,11 @@ where
         self
     }
 
-    /// How a server is chosen (S1):
-    ///
-    /// | name | chooses | parameters |
-    /// |---|---|---|
-    /// | `rr` | one after the other | |
-    /// | `wrr` | the same, by weights | `default_weight` |
-    /// | `random` | by chance | |
-    /// | `wr` | by chance and weights | `default_weight` |
-    /// | `la` | by throughput over latency | |
-    /// | `p2c` | the less loaded and faster of some | `choices`, `tau_ms` |
-    /// | `c_murmurhash`, `c_md5`, `c_ketama` | by the call's request code | `replicas` |
-    ///
-    /// Parameters follow the name: `p2c:choices=4 tau_ms=5000`. A weight is the server's tag. A server whose tag is none is
-    /// [`BuildError::Weight`], or weighs `default_weight` if there is one.
-    ///
-    /// One `host:port` needs no balancer; a naming URL without one is [`BuildError::NoBalancer`], a name or parameter that
-    /// nobody knows [`BuildError::Balancer`].
-    pub fn load_balancer(mut self, name: &str) -> Self {
-        self.balancer = Some(name.into());
-        self
-    }
-
     /// Which servers the list may hold, of those that are named now and later (N3). It is asked once for each server of a
     /// new list, in no call. A filter that sets the list of its own channel is refused that, as
     /// [`ListError::InFilter`]. Default: all.
     pub fn filter(mut self, filter: impl Fn(&Server) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
-        self
-    }
-
-    /// Isolates servers that fail too much (H2). Default: none does, as in brpc. Options out of their ranges are
-    /// [`BuildError::Health`].
-    pub fn circuit_breaker(mut self, options: BreakerOptions) -> Self {
-        self.breaker = Some(options);
-        self
-    }
-
-    /// How many servers the circuit breaker may isolate at a time (H4). Default: half of them. Servers whose connections broke
-    /// do not count.
-    pub fn isolation_limit(mut self, limit: IsolationLimit) -> Self {
-        self.isolation_limit = limit;
-        self
-    }
-
-    /// After all servers were down, lets calls in by how many are back (H3); the others end as
-    /// [`CallError::AllDown`](crate::CallError::AllDown). Default: all are let in.
-    pub fn recovery(mut self, options: RecoveryOptions) -> Self {
-        self.recovery = Some(options);
         self
     }
 
@@ -387,12 +267,6 @@ where
         self
     }
 
-    /// Where all of the channel's chance comes from. Default: the operating system's randomness.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
     /// Settings that are valid and contradict each other or do nothing, such as a backup that is not below the timeout; each
     /// says what to write. None of them keeps the channel from being built: a program should print them when it starts.
     ///
@@ -412,15 +286,11 @@ where
         let servers = Named::parse(&self.servers).map(|named| named.servers).unwrap_or_default();
         let addresses: HashSet<_> = servers.iter().map(|server| &server.address).collect();
         let some = |count: usize| Some(count).filter(|count| *count > 0);
-        let setup = Setup {
-            policy_delay: self.policy.as_ref().and_then(|policy| policy.delay(Instant::ZERO)),
+        let setup = config::Setup {
             addresses: some(addresses.len()),
             servers: some(servers.len()),
-            breaker: self.breaker.is_some(),
-            isolation_limit: self.isolation_limit,
-            balancer: self.balancer.as_ref().and_then(|name| name.parse().ok()),
             probes: self.probe.is_some(),
-            ..Setup::new(&self.options, &self.limits)
+            ..self.setup.to_warn_of()
         };
         let mut warnings = setup.warnings();
         if self.application.is_some() && self.checks.is_none() {
@@ -435,29 +305,21 @@ where
     /// The first thing that is wrong.
     pub fn build(self) -> Result<Channel<R, T>, BuildError> {
         let Named { servers: list, is_url } = Named::parse(&self.servers).map_err(BuildError::Servers)?;
-        self.options.validate(MAX_ATTEMPTS).map_err(BuildError::Options)?;
+        self.setup.check().map_err(BuildError::Options)?;
         if list.is_empty() {
             return Err(BuildError::NoServers);
         }
         if list.len() > usize::from(MAX_SERVERS) {
             return Err(BuildError::TooManyServers { servers: list.len() });
         }
-        let name = match &self.balancer {
+        let name = match &self.setup.balancer {
             Some(name) => name,
             None if is_url => return Err(BuildError::NoBalancer { servers: self.servers }),
             None => "rr",
         };
-        let seed = self.seed.unwrap_or_else(random_seed);
+        let seed = self.setup.seed();
         let balancer = Balancer::named(name, seed).map_err(BuildError::Balancer)?;
-        let max_backups = self.options.max_backups;
-        if usize::from(max_backups) >= MAX_IN_FLIGHT {
-            return Err(BuildError::Options(ConfigError::TooManyInFlight { max_backups, slots: MAX_IN_FLIGHT }));
-        }
-        let breaker = self.breaker.map_or(Ok(AnyBreaker::None), AnyBreaker::new);
-        let health = breaker
-            .and_then(|breaker| Recovering::new(breaker, self.recovery))
-            .and_then(|breaker| Health::new(breaker, self.isolation_limit))
-            .map_err(BuildError::Health)?;
+        let health = self.setup.health().map_err(BuildError::Health)?;
         self.retry_statuses.map_err(BuildError::RetryStatus)?;
         self.http_options.map_err(BuildError::Http)?;
         let application = self.application.transpose().map_err(|path| BuildError::CheckPath { path })?;
@@ -467,11 +329,10 @@ where
         let checks = self.checks.map(|options| Checks::new(options, application));
         let checks = checks.transpose().map_err(BuildError::Health)?;
 
-        let needs_request_code = balancer.needs_request_code();
-        let servers = Servers::new(balancer, self.filter);
+        let servers = Servers::new(balancer, health, MAX_SERVERS.into());
         let ground = Box::new(self.runtime.clone());
         let probes = self.probe.map(Probes::new);
-        let fleet = Arc::new(Fleet { servers, health, checks, probes, seeds: Seeds::new(!seed), ground });
+        let fleet = Arc::new(Fleet { servers, filter: self.filter, checks, probes, seeds: Seeds::new(!seed), ground });
         let update = fleet.set(list).map_err(BuildError::List)?;
         for (server, refusal) in update.refused {
             if let Refusal::Weight(error) = refusal {
@@ -481,36 +342,16 @@ where
         if update.servers == 0 {
             return Err(BuildError::NoServers);
         }
-        let Self { runtime, transport, options, limits, policy, retry_policy, streaming, .. } = self;
-        let limits = Limits::new(limits).map_err(|error| BuildError::Options(error.into()))?;
-        let policy = Counted::new((limits, policy.map(Guarded)));
-        let (latencies, seeds) = (CallLatencies::default(), Seeds::new(seed));
-        let shared = Shared { fleet, needs_request_code, options, policy, latencies, seeds };
-        let blank = {
-            // A call that is never polled: it checks the options against what a call holds.
-            let host = CallHost::new(&shared, Instant::NEVER);
-            let options = CallOptions { request_code: Some(0), ..CallOptions::new() };
-            let call = Call::<_, MAX_ATTEMPTS>::new(&host, &options, Instant::ZERO).map_err(BuildError::Options)?;
-            call.report().clone()
-        };
-        Ok(Channel::from_inner(Inner { runtime, transport, shared, retry_policy, streaming, blank }))
+        let Self { runtime, transport, setup, retry_policy, attach, .. } = self;
+        let settings = setup.into_settings(seed).map_err(BuildError::Options)?;
+        Ok(Channel::from_inner(Inner { runtime, transport, fleet, settings, retry_policy, attach }))
     }
 }
 
 impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("servers", &self.servers)
-            .field("options", &self.options)
-            .field("balancer", &self.balancer)
-            .field("seed", &self.seed)
-            .finish_non_exhaustive()
+        f.debug_struct("Builder").field("servers", &self.servers).field("setup", &self.setup).finish_non_exhaustive()
     }
-}
-
-/// std's own hasher keys are the operating system's randomness, so a dependency less.
-fn random_seed() -> u64 {
-    RandomState::new().hash_one(())
 }
 
 /// Why a channel cannot be built.

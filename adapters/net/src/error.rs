@@ -3,12 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use hedge_core::call::Report;
 use hedge_core::outcome::{Attempt, Code, End, ErrorKind};
 use hedge_core::policy::ConfigError;
-
-use crate::host::MAX_ATTEMPTS;
-use crate::reply::Trace;
+use hedge_fleet::{Report, Trace};
 
 /// The last failure of a call: a reply that was not accepted, kept whole, or the transport's error.
 pub type LastFailure<B, E> = Option<Result<B, E>>;
@@ -79,7 +76,7 @@ impl<B, E> CallError<B, E> {
     }
 
     /// What happened in the call.
-    pub fn report(&self) -> &Report<MAX_ATTEMPTS> {
+    pub fn report(&self) -> &Report {
         self.trace()
     }
 

@@ -1,26 +1,25 @@
 //! A channel's servers, their health and their checks joined: [`Fleet`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use arc_swap::Guard;
-use hedge_core::balance::{Balancer as _, NoServer, Pick, ProbeAnswer, Selection};
+use hedge_core::balance::{Balancer as _, ProbeAnswer};
 use hedge_core::health::{CheckInput, Checker};
-use hedge_core::outcome::Finished;
 use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
+use hedge_fleet::{Filter, ListError, ListUpdate, Server, Servers};
 
-use crate::check::{Checking, Checks, Ground};
-use crate::list::{ListError, ListUpdate, Nodes, Servers, Snapshot, View};
-use crate::naming::Server;
-use crate::node::{FleetHealth, Node};
-use crate::outage::Round;
-use crate::probe::{Probes, Probing};
+use crate::check::{Checked, Checking};
+use crate::checks::Checks;
+use crate::ground::Ground;
+use crate::outage::{Node, Outage, Round};
+use crate::probe::{Probed, Probes, Probing};
 
 /// What calls, bodies and checks share of a channel. Calls and the channel own it; bodies and checks look whether it is
 /// still there.
 pub(crate) struct Fleet {
-    pub(crate) servers: Servers,
-    pub(crate) health: FleetHealth,
+    pub(crate) servers: Servers<Server, Outage>,
+    /// Which servers the list may hold.
+    pub(crate) filter: Option<Filter>,
     /// `None`: connections that break isolate nothing.
     pub(crate) checks: Option<Checks>,
     /// `None`: nothing is probed.
@@ -31,53 +30,24 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
-        self.servers.load()
-    }
-
     /// Replaces the list.
     pub(crate) fn set(&self, servers: Vec<Server>) -> Result<ListUpdate, ListError> {
-        let (update, gone) = self.servers.set(servers, &self.health)?;
+        let (update, gone) = self.servers.set(servers, self.filter.as_ref(), self.ground.clock())?;
         for node in gone {
-            node.outage.leave();
+            node.service().leave();
         }
-        let now = self.load();
-        self.health.changed(self.ground.clock(), || now.nodes.healths());
         Ok(update)
-    }
-
-    /// Tells balancer and breaker how an attempt went. Of a server that has left the list, or was never in it, nothing is
-    /// kept (L20, S8).
-    pub(crate) fn learn(&self, node: &Node, attempt: &Finished) {
-        let list = self.load();
-        if list.nodes.get(node.id).is_some() {
-            let view = View { nodes: &list.nodes, health: &self.health, own: &[], now: attempt.now };
-            list.balancer.finished(&view, attempt);
-            let was_broken = node.health.is_broken();
-            self.health.finished(&node.health, attempt, || list.nodes.healths());
-            if was_broken && !node.health.is_broken() {
-                self.came_back(node, &list.nodes);
-            }
-        }
-    }
-
-    /// The server to which a call is let through although none is usable (H5).
-    #[cold]
-    pub(crate) fn last_resort<T>(&self, nodes: &Nodes, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
-        let servers = nodes.all().iter().map(|node| (node, &node.health));
-        let node = Some(selection).filter(|it| it.is_first()).and_then(|it| self.health.last_resort(it.now, servers));
-        let node = node.ok_or(NoServer::AllDown)?;
-        Ok(Pick { server: node.id, address: node.address_key, ticket: None })
     }
 
     /// A call that was let through to a broken server has succeeded (H5): the server is back, and the others are checked at
     /// once.
     #[cold]
-    fn came_back(&self, node: &Node, nodes: &Nodes) {
-        node.outage.lock().broken = false;
-        node.outage.tell();
-        for other in nodes.all().iter().filter(|other| other.health.is_broken()) {
-            other.outage.hurry();
+    pub(crate) fn came_back(&self, node: &Node) {
+        node.service().lock().broken = false;
+        node.service().tell();
+        let now = self.servers.load();
+        for other in now.list().nodes().iter().filter(|other| other.health().is_broken()) {
+            other.service().hurry();
         }
     }
 
@@ -87,39 +57,34 @@ impl Fleet {
             self.look_after(checks, now);
         }
         let Some(probes) = &self.probes else { return };
-        let list = self.load();
-        let view = View { nodes: &list.nodes, health: &self.health, own: &[], now };
-        list.balancer.call_started(&view, now, &mut |server| {
-            if let Some(probing) = list.nodes.get(server).and_then(|node| Probing::new(self, node, probes)) {
+        let snapshot = self.servers.load();
+        snapshot.balancer().call_started(&self.servers.view(&snapshot, now), now, &mut |server| {
+            let Some(node) = snapshot.list().get(server) else { return };
+            let own: Weak<Self> = Arc::downgrade(self);
+            if let Some(probing) = Probing::new(own, node, probes) {
                 self.ground.probe(probing);
             }
         });
     }
 
-    /// A server has answered a probe.
-    pub(crate) fn probed(&self, node: &Node, answer: ProbeAnswer, now: Instant) {
-        let list = self.load();
-        let view = View { nodes: &list.nodes, health: &self.health, own: &[], now };
-        list.balancer.probed(&view, node.id, answer, now);
-    }
-
     /// No connection to a server could be made: it is isolated at once, and checked until it passes (H1). Nothing, if it is
     /// isolated already.
     pub(crate) fn broke(self: &Arc<Self>, node: &Arc<Node>, now: Instant) {
-        let Some(checks) = self.checks.as_ref().filter(|_| !node.health.is_broken()) else { return };
-        if self.load().nodes.get(node.id).is_none() {
+        let Some(checks) = self.checks.as_ref().filter(|_| !node.health().is_broken()) else { return };
+        if self.servers.load().list().get(node.id()).is_none() {
             return;
         }
-        let mut state = node.outage.lock();
+        let mut state = node.service().lock();
         if state.broken || state.gone {
             return;
         }
         let Some(checker) = self.checker(checks, now) else { return };
         let round = state.begin(self.ground.here(), now);
-        self.publish(node, true, now);
+        // Under the lock of the outage, so that what is known last is published last.
+        self.servers.set_broken(node, true, now);
         drop(state);
         checks.look_at(now + checks.patience());
-        self.ground.check(Checking::new(self, node, checker, round));
+        self.check(node, checker, round);
     }
 
     /// The checker of a server whose connection broke, which has been published.
@@ -136,10 +101,10 @@ impl Fleet {
     #[cold]
     fn look_after(self: &Arc<Self>, checks: &Checks, now: Instant) {
         let (here, patience) = (self.ground.here(), checks.patience());
-        let list = self.load();
-        for node in list.nodes.all().iter().filter(|node| node.health.is_broken()) {
+        let snapshot = self.servers.load();
+        for node in snapshot.list().nodes().iter().filter(|node| node.health().is_broken()) {
             checks.look_at(now + patience);
-            let mut state = node.outage.lock();
+            let mut state = node.service().lock();
             if !state.is_left_alone(here, now, patience) {
                 continue;
             }
@@ -147,36 +112,46 @@ impl Fleet {
             checker.handle(now, CheckInput::Now);
             let round = state.begin(here, now);
             drop(state);
-            self.ground.check(Checking::new(self, node, checker, round));
+            self.check(node, checker, round);
         }
     }
 
-    /// A server is back, or its checks have ended for another reason: the next connection that is refused will tell.
-    pub(crate) fn is_back(&self, node: &Node, round: Round) {
-        let mut state = node.outage.lock();
-        if state.runs(round) {
-            state.broken = false;
-            self.publish(node, false, self.ground.clock());
-        }
+    fn check(self: &Arc<Self>, node: &Arc<Node>, checker: Checker, round: Round) {
+        let own: Weak<Self> = Arc::downgrade(self);
+        self.ground.check(Checking::new(own, node, checker, round));
     }
 
     /// Withdraws a server by hand, or lets it in again.
     pub(crate) fn set_usable(&self, node: &Node, usable: bool) {
-        let list = self.load();
-        self.health.set_withdrawn(&node.health, !usable, self.ground.clock(), || list.nodes.healths());
+        self.servers.set_usable(node, usable, self.ground.clock());
+    }
+}
+
+impl Checked for Fleet {
+    fn checks(&self) -> Option<&Checks> {
+        self.checks.as_ref()
     }
 
-    /// Under the lock of the outage, so that what is known last is published last.
-    fn publish(&self, node: &Node, broken: bool, now: Instant) {
-        let list = self.load();
-        self.health.set_broken(&node.health, broken, now, || list.nodes.healths());
+    fn is_back(&self, node: &Node, round: Round) {
+        let mut state = node.service().lock();
+        if state.runs(round) {
+            state.broken = false;
+            // Under the lock of the outage, so that what is known last is published last.
+            self.servers.set_broken(node, false, self.ground.clock());
+        }
+    }
+}
+
+impl Probed for Fleet {
+    fn probed(&self, node: &Node, answer: ProbeAnswer, now: Instant) {
+        self.servers.probed(node, answer, now);
     }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        for node in self.load().nodes.all() {
-            node.outage.leave();
+        for node in self.servers.load().list().nodes() {
+            node.service().leave();
         }
     }
 }

@@ -31,28 +31,20 @@
 //! caller, who sees the panic: every count is settled then, and the list is what it was.
 #![forbid(unsafe_code)]
 
-mod address;
 mod builder;
-mod caught;
 mod channel;
 mod check;
+mod checks;
 mod error;
 mod fleet;
-mod host;
+mod ground;
 pub mod http;
-mod ids;
-mod list;
-mod lookup;
-mod naming;
-mod node;
-mod options;
 mod outage;
+mod own;
 mod probe;
 mod reply;
-mod runtime;
 mod stream;
 
-pub use address::{Address, AddressError};
 pub use builder::{BuildError, Builder};
 pub use channel::{CallResult, Channel};
 pub use error::{CallError, LastFailure};
@@ -79,10 +71,15 @@ pub use hedge_core::policy::{
     ShadowCount, Target,
 };
 pub use hedge_core::time::Timeout;
-pub use host::MAX_ATTEMPTS;
-pub use list::{ListError, ListUpdate, Refusal};
-pub use lookup::lookup;
-pub use naming::{NameError, Server, parse_servers};
-pub use options::{BodyMode, CallOptions, CancelToken};
-pub use reply::{Reply, Trace};
-pub use runtime::{Runtime, RuntimeId, refuse_self};
+pub use hedge_fleet::Spawn;
+pub use hedge_fleet::{
+    Address, AddressError, BodyMode, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError, Refusal,
+    Server, Trace, parse_servers,
+};
+pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};
+pub use reply::Reply;
+
+/// The README's own code, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

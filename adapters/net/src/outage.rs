@@ -3,14 +3,22 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::time::{Duration, Instant};
+use hedge_fleet::{Server, Service};
+use hedge_link::RuntimeId;
 
-use crate::runtime::RuntimeId;
+/// What a channel keeps for each server: the number of its address, what
+/// [`ServerHealth::is_broken`](hedge_core::health::ServerHealth::is_broken) goes by, and what the task that checks the server is
+/// told. Calls never look at the latter.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    address_key: AddressKey,
+    state: Mutex<State>,
+}
 
-/// What [`ServerHealth::is_broken`](hedge_core::health::ServerHealth::is_broken) goes by, and what the task that checks the
-/// server is told. Calls never look at it.
-#[derive(Debug, Default)]
-pub(crate) struct Outage(Mutex<State>);
+/// One server of a channel.
+pub(crate) type Node = hedge_fleet::Node<Server, Outage>;
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -73,9 +81,22 @@ impl State {
     }
 }
 
+impl From<AddressKey> for Outage {
+    fn from(address_key: AddressKey) -> Self {
+        Self { address_key, state: Mutex::default() }
+    }
+}
+
+impl Service for Outage {
+    #[inline]
+    fn address_key(&self, _: ServerId) -> AddressKey {
+        self.address_key
+    }
+}
+
 impl Outage {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the checks.

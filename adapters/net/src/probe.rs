@@ -9,13 +9,11 @@ use std::task::Poll;
 
 use futures_channel::oneshot;
 use hedge_core::balance::ProbeAnswer;
-use hedge_core::time::Duration;
+use hedge_core::time::{Duration, Instant};
+use hedge_fleet::{Address, caught, caught_in};
+use hedge_link::{Runtime, before};
 
-use crate::address::Address;
-use crate::caught::{caught, caught_in};
-use crate::fleet::Fleet;
-use crate::node::Node;
-use crate::runtime::{Runtime, before};
+use crate::outage::Node;
 
 /// An answer that takes longer says nothing any more.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -55,9 +53,15 @@ impl fmt::Debug for Probes {
     }
 }
 
+/// Whose servers are probed.
+pub(crate) trait Probed: Send + Sync {
+    /// A server has answered a probe.
+    fn probed(&self, node: &Node, answer: ProbeAnswer, now: Instant);
+}
+
 /// One probe of one server. It keeps no channel alive, and ends with it.
 pub(crate) struct Probing {
-    fleet: Weak<Fleet>,
+    fleet: Weak<dyn Probed>,
     node: Arc<Node>,
     asked: Asked,
     gone: oneshot::Receiver<Infallible>,
@@ -65,9 +69,9 @@ pub(crate) struct Probing {
 
 impl Probing {
     /// `None` if the probe panics.
-    pub(crate) fn new(fleet: &Arc<Fleet>, node: &Arc<Node>, probes: &Probes) -> Option<Self> {
-        let asked = caught(|| (probes.probe)(node.server.address.clone()))?;
-        Some(Self { fleet: Arc::downgrade(fleet), node: Arc::clone(node), asked, gone: probes.begin() })
+    pub(crate) fn new(fleet: Weak<dyn Probed>, node: &Arc<Node>, probes: &Probes) -> Option<Self> {
+        let asked = caught(|| (probes.probe)(node.key().address.clone()))?;
+        Some(Self { fleet, node: Arc::clone(node), asked, gone: probes.begin() })
     }
 
     pub(crate) async fn run<R: Runtime>(self, runtime: &R) {

@@ -1,33 +1,18 @@
 //! What a streaming reply owes and is owed (T2): its server counts as at work, and the deadline goes on.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hedge_core::drive::SendTransport;
 use hedge_core::time::Instant;
+use hedge_fleet::Server;
+use hedge_link::Runtime;
 
-use crate::node::Node;
-use crate::runtime::Runtime;
+use crate::outage::Outage;
 
-/// A server that is at work on a body. It counts the attempt in flight until this is dropped. What the attempt taught was
-/// told at its head.
-pub(crate) struct Lease(Arc<Node>);
-
-impl Lease {
-    /// Takes over the count of an attempt that its call has left in flight.
-    pub(crate) const fn new(node: Arc<Node>) -> Self {
-        Self(node)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.finished();
-    }
-}
+/// A server that is at work on a body.
+pub(crate) type Lease = hedge_fleet::Lease<Server, Outage>;
 
 /// The deadline of a streaming body.
 pub(crate) trait Deadline: Send {
@@ -77,24 +62,5 @@ pub(crate) struct Owed {
     pub(crate) deadline: Option<Box<dyn Deadline>>,
 }
 
-/// How a transport of this crate streams; others' replies hold the lease themselves.
-pub(crate) struct Streaming<T: SendTransport<Request: Sized>> {
-    /// Tells the request's attempts that they win at the head.
-    pub(crate) mark: fn(&mut T::Request),
-    /// Hands a reply what it owes.
-    pub(crate) attach: fn(&mut T::Reply, Owed),
-}
-
-impl<T: SendTransport<Request: Sized>> Clone for Streaming<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T: SendTransport<Request: Sized>> Copy for Streaming<T> {}
-
-impl<T: SendTransport<Request: Sized>> fmt::Debug for Streaming<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Streaming")
-    }
-}
+/// How a transport of this crate hands a streaming reply what it owes; others' replies hold the lease themselves.
+pub(crate) type Attach<T> = fn(&mut <T as SendTransport>::Reply, Owed);

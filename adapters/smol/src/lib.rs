@@ -1,9 +1,12 @@
 //! Hedged calls on smol: requests to a fleet of servers, with retries, backups and load balancing.
 //!
-//! [`builder`] makes a [`Channel`] over HTTP/1.1, and a call is one line: `channel.get("/users/7").await?`. What most programs
-//! need is at the root of this crate; all of [`hedge_net`] and [`hedge_core`] is in it too, so that it is the only dependency.
+//! `builder` makes a `Channel` over HTTP/1.1, and a call is one line: `channel.get("/users/7").await?`. What most programs need
+//! is at the root of this crate; all of `hedge_net` and [`hedge_core`] is in it too, so that it is the only dependency. Without
+//! the feature `channel`, which is on by default, this is [`Smol`] alone, a timer and tasks, as `hedge-tower` needs them: no HTTP
+//! then.
 //!
-//! ```
+#![cfg_attr(feature = "channel", doc = "```")]
+#![cfg_attr(not(feature = "channel"), doc = "```ignore")]
 //! use std::time::Duration;
 //! # use std::io::{Read, Write};
 //! # fn server() -> std::net::SocketAddr {
@@ -61,7 +64,8 @@
 //!
 //! With the feature `serde`, a channel's options and limits are read from any format that serde knows:
 //!
-//! ```
+#![cfg_attr(feature = "channel", doc = "```")]
+#![cfg_attr(not(feature = "channel"), doc = "```ignore")]
 //! let text = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"burst": 20}}}"#;
 //! let config: hedge_smol::ChannelConfig = serde_json::from_str(text)?;
 //! let channel = hedge_smol::builder("list://10.0.0.1:8001,10.0.0.2:8001").load_balancer("rr").config(&config).build()?;
@@ -70,10 +74,13 @@
 //!
 //! # Transports
 //!
-//! A transport of one's own takes [`Channel::with_transport`](hedge_net::Channel::with_transport)`(Smol::new(), transport,
-//! servers)`. Its traits are in [`hedge_net`].
+//! A transport of your own takes `hedge_net::Channel::with_transport(Smol::new(), transport, servers)`. Its traits are in
+//! `hedge_net`.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "channel")]
+mod channel;
+#[cfg(feature = "channel")]
 mod io;
 mod timer;
 
@@ -81,34 +88,26 @@ use std::future::Future;
 
 use hedge_core::drive::Timer;
 use hedge_core::time::Instant;
-use smol::net::TcpStream;
+use hedge_fleet::Spawn;
 
+#[cfg(feature = "channel")]
+pub use channel::{Builder, Channel, Http, builder};
 pub use hedge_core;
+#[cfg(feature = "channel")]
 pub use hedge_net;
 #[cfg(feature = "serde")]
 pub use hedge_net::ChannelConfig;
+#[cfg(feature = "channel")]
 pub use hedge_net::http::SendError;
+#[cfg(feature = "channel")]
 pub use hedge_net::{
     AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallError, CallOptions, CancelToken,
     FailureOptions, Idempotency, Judgement, Kind, LimitOptions, RatioOptions, Reply, RetryPolicy, Server, Trace,
     Verdict, hash, http, parse_servers,
 };
+#[cfg(feature = "channel")]
 pub use io::Io;
 pub use timer::Sleep;
-
-/// A channel on smol, over HTTP/1.1 if nothing else is said.
-pub type Channel<T = Http> = hedge_net::Channel<Smol, T>;
-
-/// The HTTP/1.1 transport on smol.
-pub type Http = hedge_net::http::Http<Smol>;
-
-/// A channel to be, on smol.
-pub type Builder<T = Http> = hedge_net::Builder<Smol, T>;
-
-/// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, or to one `host:port`.
-pub fn builder(servers: impl AsRef<str>) -> Builder {
-    hedge_net::Channel::builder(Smol::new(), servers)
-}
 
 /// The smol runtime; its clock counts from when this was made.
 #[derive(Clone, Copy, Debug)]
@@ -151,20 +150,13 @@ impl Timer for Smol {
     }
 }
 
-impl hedge_net::Runtime for Smol {
-    type Io = Io;
-
-    async fn connect(&self, address: &Address) -> std::io::Result<Io> {
-        let stream = match address {
-            Address::Socket(address) => TcpStream::connect(*address).await?,
-            Address::Name { host, port } => TcpStream::connect(&*hedge_net::lookup(host, *port).await?).await?,
-        };
-        hedge_net::refuse_self(stream.local_addr()?, stream.peer_addr()?)?;
-        stream.set_nodelay(true)?;
-        Ok(Io::new(stream))
-    }
-
+impl Spawn for Smol {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         smol::spawn(task).detach();
     }
 }
+
+/// The README's own code, compiled.
+#[cfg(all(doctest, feature = "json"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,9 +1,12 @@
 //! Hedged calls on tokio: requests to a fleet of servers, with retries, backups and load balancing.
 //!
-//! [`builder`] makes a [`Channel`] over HTTP/1.1, and a call is one line: `channel.get("/users/7").await?`. What most programs
-//! need is at the root of this crate; all of [`hedge_net`] and [`hedge_core`] is in it too, so that it is the only dependency.
+//! `builder` makes a `Channel` over HTTP/1.1, and a call is one line: `channel.get("/users/7").await?`. What most programs need
+//! is at the root of this crate; all of `hedge_net` and [`hedge_core`] is in it too, so that it is the only dependency. Without
+//! the feature `channel`, which is on by default, this is [`Tokio`] alone, a timer and tasks, as `hedge-tower` needs them: no HTTP
+//! then.
 //!
-//! ```
+#![cfg_attr(feature = "channel", doc = "```")]
+#![cfg_attr(not(feature = "channel"), doc = "```ignore")]
 //! use std::time::Duration;
 //! # use std::io::{Read, Write};
 //! # fn server() -> std::net::SocketAddr {
@@ -63,7 +66,8 @@
 //!
 //! With the feature `serde`, a channel's options and limits are read from any format that serde knows:
 //!
-//! ```
+#![cfg_attr(feature = "channel", doc = "```")]
+#![cfg_attr(not(feature = "channel"), doc = "```ignore")]
 //! let text = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"burst": 20}}}"#;
 //! let config: hedge_tokio::ChannelConfig = serde_json::from_str(text)?;
 //! let channel = hedge_tokio::builder("list://10.0.0.1:8001,10.0.0.2:8001").load_balancer("rr").config(&config).build()?;
@@ -72,7 +76,8 @@
 //!
 //! # A delay that follows the latencies
 //!
-//! ```
+#![cfg_attr(feature = "channel", doc = "```")]
+#![cfg_attr(not(feature = "channel"), doc = "```ignore")]
 //! use std::sync::Arc;
 //! use hedge_tokio::hedge_core::latency::Quantile;
 //! use hedge_tokio::{AdaptiveDelay, AdaptiveOptions};
@@ -90,47 +95,36 @@
 //!
 //! # Transports
 //!
-//! A transport of one's own takes [`Channel::with_transport`](hedge_net::Channel::with_transport)`(Tokio::new(), transport,
-//! servers)`. Its traits are in [`hedge_net`].
+//! A transport of your own takes `hedge_net::Channel::with_transport(Tokio::new(), transport, servers)`. Its traits are in
+//! `hedge_net`.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "channel")]
+mod channel;
+
 use std::future::Future;
-use std::hash::{Hash as _, Hasher};
-use std::io;
 use std::pin::Pin;
 
 use hedge_core::drive::Timer;
 use hedge_core::time::Instant;
-use hedge_net::RuntimeId;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::runtime::Handle;
+use hedge_fleet::Spawn;
 use tokio::time::Sleep;
 
+#[cfg(feature = "channel")]
+pub use channel::{Builder, Channel, Http, builder};
 pub use hedge_core;
+#[cfg(feature = "channel")]
 pub use hedge_net;
 #[cfg(feature = "serde")]
 pub use hedge_net::ChannelConfig;
+#[cfg(feature = "channel")]
 pub use hedge_net::http::SendError;
+#[cfg(feature = "channel")]
 pub use hedge_net::{
     AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallError, CallOptions, CancelToken,
     FailureOptions, Idempotency, Judgement, Kind, LimitOptions, RatioOptions, Reply, RetryPolicy, Server, Trace,
     Verdict, hash, http, parse_servers,
 };
-
-/// A channel on tokio, over HTTP/1.1 if nothing else is said.
-pub type Channel<T = Http> = hedge_net::Channel<Tokio, T>;
-
-/// The HTTP/1.1 transport on tokio.
-pub type Http = hedge_net::http::Http<Tokio>;
-
-/// A channel to be, on tokio.
-pub type Builder<T = Http> = hedge_net::Builder<Tokio, T>;
-
-/// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, or to one `host:port`.
-pub fn builder(servers: impl AsRef<str>) -> Builder {
-    hedge_net::Channel::builder(Tokio::new(), servers)
-}
 
 /// The tokio runtime; its clock counts from when this was made, and stands still where tokio's is paused.
 #[derive(Clone, Copy, Debug)]
@@ -176,46 +170,13 @@ impl Timer for Tokio {
     }
 }
 
-impl hedge_net::Runtime for Tokio {
-    type Io = TokioIo<TcpStream>;
-
-    async fn connect(&self, address: &Address) -> io::Result<Self::Io> {
-        let stream = match address {
-            Address::Socket(address) => TcpStream::connect(address).await?,
-            Address::Name { host, port } => TcpStream::connect(&*hedge_net::lookup(host, *port).await?).await?,
-        };
-        hedge_net::refuse_self(stream.local_addr()?, stream.peer_addr()?)?;
-        stream.set_nodelay(true)?;
-        Ok(TokioIo::new(stream))
-    }
-
+impl Spawn for Tokio {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(task);
     }
-
-    fn id(&self) -> RuntimeId {
-        let Ok(runtime) = Handle::try_current() else { return RuntimeId::default() };
-        let mut number = Number(0);
-        runtime.id().hash(&mut number);
-        RuntimeId::new(number.0)
-    }
 }
 
-/// The number within an identity of tokio's, which tells it to hashers only.
-struct Number(u64);
-
-impl Hasher for Number {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-}
+/// The README's own code, compiled.
+#[cfg(all(doctest, feature = "json"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

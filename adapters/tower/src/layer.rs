@@ -7,19 +7,20 @@ use std::task::{Context, Poll};
 
 use hedge_core::balance::{NoServer, Pick, Selection};
 use hedge_core::call::Host;
-use hedge_core::drive::{Addresses, Timer};
+use hedge_core::drive::{Addresses, AttemptInfo, Timer};
 use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::latency::Snapshot;
 use hedge_core::outcome::{Denial, Extra, Finished, Kind};
 use hedge_core::policy::{BackupDelay, ChannelOptions, Ended, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
+use hedge_fleet::{CallContext, Settings};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::attempt::Attempt;
 use crate::run::run;
-use crate::shared::Shared;
+use crate::shared::{Judge, Shared};
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 
 /// Makes a [`Hedge`] of a service. All services of one layer, and of its clones, share its policy.
@@ -49,7 +50,7 @@ impl<T, R, C> Clone for HedgeLayer<T, R, C> {
 
 impl<T, R, C> fmt::Debug for HedgeLayer<T, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HedgeLayer").field("options", &self.shared.settings.options).finish_non_exhaustive()
+        f.debug_struct("HedgeLayer").field("options", &self.shared.settings.options()).finish_non_exhaustive()
     }
 }
 
@@ -75,7 +76,7 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
 
     /// How many extra attempts of a kind were refused for a reason, of all services of the layer. Wraps.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
-        self.shared.settings.policy.denied(extra, reason)
+        self.shared.settings.denied(extra, reason)
     }
 
     /// How long calls took in the last 10 s, of all services of the layer: how many there were, in all and a second, their
@@ -92,7 +93,7 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
     where
         T: Timer,
     {
-        self.shared.settings.latencies.snapshot(self.now())
+        self.shared.settings.latencies(self.now())
     }
 
     /// The time on the layer's clock, which is what a policy is told of; for snapshots of a policy's own latencies:
@@ -134,9 +135,11 @@ where
         // The one that is ready goes with the call.
         let mut service = mem::replace(&mut self.service, clone);
         let host = OneServer(Arc::clone(&self.shared));
-        ResponseFuture::new(run(host, request, move |attempt, request| match (attempt.kind, request) {
-            (Kind::First, Some(request)) => Attempt::Called { response: service.call(request) },
-            (_, request) => Attempt::Unready { service: service.clone(), request },
+        ResponseFuture::new(run(host, request, move |attempt: AttemptInfo<()>, request| {
+            match (attempt.kind, request) {
+                (Kind::First, Some(request)) => Attempt::Called { response: service.call(request) },
+                (_, request) => Attempt::Unready { service: service.clone(), request },
+            }
         }))
     }
 }
@@ -151,7 +154,7 @@ impl<S: fmt::Debug, T, R, C> fmt::Debug for Hedge<S, T, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hedge")
             .field("service", &self.service)
-            .field("options", &self.shared.settings.options)
+            .field("options", &self.shared.settings.options())
             .finish_non_exhaustive()
     }
 }
@@ -167,15 +170,32 @@ impl<T, R, C> AsRef<Shared<T, R, C>> for OneServer<T, R, C> {
     }
 }
 
+impl<T: Timer, R, C> CallContext for OneServer<T, R, C> {
+    type Timer = T;
+    type Judge = Judge<R>;
+
+    fn timer(&self) -> &T {
+        &self.0.timer
+    }
+
+    fn judge(&self) -> &Judge<R> {
+        &self.0.judge
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+}
+
 impl<T, R, C> Host for OneServer<T, R, C> {
     type Ticket = ();
 
     fn options(&self) -> &ChannelOptions {
-        &self.0.settings.options
+        self.0.settings.options()
     }
 
     fn seeds(&self) -> &Seeds {
-        &self.0.settings.seeds
+        self.0.settings.seeds()
     }
 
     fn addresses(&self) -> usize {

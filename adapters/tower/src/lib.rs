@@ -44,6 +44,13 @@
 //! One line names the codes that are retried, and heeds the delay that a server asks for: `Builder::retry_codes_of` is for
 //! generated tonic clients, as in the example `tonic_channel`; `Builder::retry_codes` is for tonic channels.
 //!
+//! # Code that panics
+//!
+//! Code of the program's own may panic, where panics unwind. A backup policy that does so has no delay to give, refuses, or
+//! was told nothing; an `on_end` has not heard; and the call goes on. A retry policy, a [`Protocol`] or a service is run by
+//! a call for its caller, who sees the panic: every count is settled then, and the layer or set serves other calls as
+//! before. A stream of changes panics for the caller of `poll_ready`: what it had said before is taken in by the next one.
+//!
 //! # Choosing a server
 //!
 //! A set balances by `rr` if nothing else is said; [`Builder::load_balancer`] takes any of the core's balancers by name, and
@@ -70,6 +77,22 @@
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! ```
+//!
+//! # Options from a file
+//!
+//! With the feature `serde`, options and limits are read from any format that serde knows:
+//!
+#![cfg_attr(feature = "serde", doc = "```")]
+#![cfg_attr(not(feature = "serde"), doc = "```ignore")]
+//! use hedge_tower::hedge_core::config::ChannelConfig;
+//! use tower::{Layer, service_fn};
+//!
+//! let text = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"burst": 20}}}"#;
+//! let config: ChannelConfig = serde_json::from_str(text)?;
+//! let layer = hedge_tower::builder(hedge_tokio::Tokio::new()).config(&config).layer()?;
+//! let service = layer.layer(service_fn(|name: String| async move { Ok::<_, String>(format!("hello, {name}")) }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Cost
@@ -105,6 +128,8 @@ pub use hedge_core::policy::{BackupPolicy, RetryPolicy};
 #[cfg(feature = "http")]
 pub use hedge_http;
 
+pub use hedge_fleet::{MAX_ATTEMPTS, MAX_IN_FLIGHT, Report};
+
 pub use builder::{BuildError, Builder, builder};
 pub use error::{BoxError, Error};
 #[cfg(feature = "http")]
@@ -117,11 +142,7 @@ pub use protocol::{Plain, Protocol, RetryErrors};
 pub use run::ResponseFuture;
 pub use set::{Change, Following, HedgeSet};
 
-/// How many attempts a call holds, the first included: `max_retry` is at most one less.
-pub const MAX_ATTEMPTS: usize = 8;
-
-/// How many attempts of a call may be in flight at once, gRPC's maximum: `max_backups` is at most one less.
-pub const MAX_IN_FLIGHT: usize = 5;
-
-/// What happened in a call.
-pub type Report = hedge_core::call::Report<MAX_ATTEMPTS>;
+/// The README's own code, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hedge_core::drive::CancelSignal;
 use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, Idempotency};
 use hedge_core::time::Timeout;
+use hedge_fleet::Asked;
 
 /// The options of one call, as a [`Protocol`](crate::Protocol) reads them from its request; what is `None` is the layer's.
 #[derive(Clone, Default)]
@@ -61,9 +62,10 @@ impl CallOptions {
     pub fn with_backup(self, delay: Duration) -> Self {
         Self { backup: Some(BackupDelay::After(delay.into())), ..self }
     }
+}
 
-    /// What the core wants to see.
-    pub(crate) fn as_core(&self) -> policy::CallOptions<'_> {
+impl Asked for CallOptions {
+    fn as_core(&self) -> policy::CallOptions<'_> {
         policy::CallOptions {
             timeout: self.timeout,
             max_retry: self.max_retry,
@@ -78,6 +80,10 @@ impl CallOptions {
             },
             ..policy::CallOptions::new()
         }
+    }
+
+    fn cancel(&self) -> Option<&CancelSignal> {
+        self.cancel.as_deref()
     }
 }
 

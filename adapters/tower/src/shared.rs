@@ -1,12 +1,8 @@
 //! What all calls of a layer or a set share: [`Shared`].
 
-use std::sync::Arc;
-
-use hedge_core::limit::{Counted, Limits};
-use hedge_core::outcome::{Denial, Judgement, Verdict};
-use hedge_core::policy::{self, BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, Ended, RetryPolicy};
-use hedge_core::random::Seeds;
-use hedge_core::time::Instant;
+use hedge_core::outcome::{Judgement, Verdict};
+use hedge_core::policy::RetryPolicy;
+use hedge_fleet::{Settings, caught};
 
 use crate::Report;
 
@@ -16,39 +12,18 @@ pub(crate) struct Shared<T, R, C> {
     pub(crate) timer: T,
     pub(crate) judge: Judge<R>,
     pub(crate) protocol: C,
+    pub(crate) on_end: Option<OnEnd>,
 }
 
 /// Who hears of the reports.
 pub(crate) type OnEnd = Box<dyn Fn(&Report) + Send + Sync>;
 
-/// The limits, whose refusals are counted, and the user's own policy.
-pub(crate) type Policy = Counted<(Limits, Option<policy::Shared<Arc<dyn BackupPolicy + Send + Sync>>>)>;
-
-/// What the core asks of a host, the servers apart.
-pub(crate) struct Settings {
-    pub(crate) options: ChannelOptions,
-    pub(crate) policy: Policy,
-    pub(crate) latencies: CallLatencies,
-    pub(crate) seeds: Seeds,
-    pub(crate) on_end: Option<OnEnd>,
-}
-
-impl Settings {
-    pub(crate) fn backup_delay(&self, now: Instant) -> BackupDelay {
-        self.policy.delay(now).unwrap_or(self.options.backup)
-    }
-
-    pub(crate) fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
-        self.policy.may_back_up(now)
-    }
-
-    pub(crate) fn may_retry(&self, now: Instant) -> Result<(), Denial> {
-        self.policy.may_retry(now)
-    }
-
-    pub(crate) fn ended(&self, call: &Ended<'_>) {
-        self.policy.ended(call);
-        self.latencies.ended(call);
+impl<T, R, C> Shared<T, R, C> {
+    /// A call has ended.
+    pub(crate) fn ended(&self, report: &Report) {
+        if let Some(on_end) = &self.on_end {
+            caught(|| on_end(report));
+        }
     }
 }
 

@@ -248,6 +248,11 @@ where
         idempotency != Idempotency::NotIdempotent
     }
 
+    /// Whether its attempts win at the head of their replies (T2).
+    pub const fn streaming(&self) -> bool {
+        self.options.streaming
+    }
+
     /// The server of a streaming call's winner, which is still at work on the body (T2). The reader of the body must
     /// call [`Host::released`] for it once, when the body has ended or is dropped.
     pub fn winner_at_work(&self) -> Option<ServerId> {

@@ -27,9 +27,10 @@ pub struct Report<const N: usize = 4> {
 const UNDECIDED: u8 = u8::MAX;
 
 impl<const N: usize> Report<N> {
-    /// The report of a call that starts at `started`.
+    /// The report of a call that starts at `started` and has done nothing yet.
     // Not `const`: a constant would be copied as a whole, with the empty room for attempts.
-    pub(super) fn new(started: Instant) -> Self {
+    #[must_use]
+    pub fn new(started: Instant) -> Self {
         Self {
             started,
             elapsed: Duration::ZERO,

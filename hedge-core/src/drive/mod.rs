@@ -346,7 +346,8 @@ where
             return false;
         };
         let attempt = start.attempt;
-        let future = (self.start)(AttemptInfo::new(start, address, now, self.call.idempotent()));
+        let future =
+            (self.start)(AttemptInfo::new(start, address, now, (self.call.idempotent(), self.call.streaming())));
         // There is a free slot: at most `max_backups` + 1 attempts are in flight, and `drive` has checked that there
         // are as many slots.
         if let Some((held, slot)) = self.slot(None) {

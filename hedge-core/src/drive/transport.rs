@@ -31,12 +31,14 @@ pub struct AttemptInfo<A> {
     /// Whether the request may be sent twice, as the call, the transport and the channel say (L15). If so, a request
     /// that a broken connection has lost may be sent again on another one (C3).
     pub idempotent: bool,
+    /// Whether the attempt wins at its head, and the caller reads the body (T2).
+    pub streaming: bool,
 }
 
 impl<A> AttemptInfo<A> {
-    pub(super) fn new(start: Start, address: A, started: Instant, idempotent: bool) -> Self {
+    pub(super) fn new(start: Start, address: A, started: Instant, (idempotent, streaming): (bool, bool)) -> Self {
         let Start { attempt, kind, server, remaining, connect_deadline } = start;
-        Self { attempt, kind, server, address, remaining, connect_deadline, started, idempotent }
+        Self { attempt, kind, server, address, remaining, connect_deadline, started, idempotent, streaming }
     }
 }
 

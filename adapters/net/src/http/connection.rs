@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use ::http::{Method, Request, Response};
 use futures_channel::oneshot;
 use hedge_core::time::Instant;
+use hedge_fleet::Address;
+use hedge_link::{Runtime, RuntimeId, before};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 
@@ -17,8 +19,6 @@ use super::guard::Guard;
 use super::limits::HeadLimits;
 use super::line::Line;
 use super::outgoing::{SendBody, Sent};
-use crate::address::Address;
-use crate::runtime::{Runtime, RuntimeId, before};
 
 /// A connection and the right to it: dropping it closes the socket at once, whatever is under way.
 pub(super) struct Connection {

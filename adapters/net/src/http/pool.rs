@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ::http::HeaderValue;
 use futures_channel::oneshot;
 use hedge_core::time::{Duration, Instant};
+use hedge_link::{Runtime, RuntimeId, before};
 
 use super::connection::Connection;
 use super::limits::HeadLimits;
-use crate::runtime::{Runtime, RuntimeId, before};
 
 /// What an [`Http`](super::Http) transport is told by its owner.
 #[derive(Clone, Debug)]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use ::http::{HeaderValue, Request, Response, StatusCode};
 use hedge_core::drive::AttemptInfo;
 use hedge_core::time::{Duration, Instant};
+use hedge_fleet::Address;
+use hedge_link::Runtime;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
@@ -16,8 +18,6 @@ use super::line::Line;
 use super::outgoing::{SendBody, Sent};
 use super::pool::{Home as _, Kept, Pool};
 use super::request::{self, RequestBody};
-use crate::address::Address;
-use crate::runtime::Runtime;
 
 /// A reply, and what it is on.
 pub(super) type Answer = (Busy, Response<Incoming>);

@@ -11,6 +11,8 @@ use ::http::uri::PathAndQuery;
 use ::http::{HeaderValue, Request, Response};
 use hedge_core::drive::{AttemptInfo, SendTransport};
 use hedge_core::policy::Idempotency;
+use hedge_fleet::Address;
+use hedge_link::Runtime;
 use http_body::Body as _;
 
 use super::body::{Body, Stream};
@@ -21,10 +23,8 @@ use super::outgoing::SendBody;
 use super::pool::{Pool, Settings};
 use super::request::{self, RequestBody};
 use super::sending::Sending;
-use crate::address::Address;
-use crate::check::Ask;
-use crate::runtime::Runtime;
-use crate::stream::Streaming;
+use crate::checks::Ask;
+use crate::stream::Attach;
 
 /// HTTP/1.1 over plain TCP, with idle connections kept for each address.
 ///
@@ -46,17 +46,8 @@ struct Pools<R> {
 
 const PRUNE_AT_LEAST: usize = 64;
 
-/// In a request's extensions: its attempts win at the head.
-#[derive(Clone, Copy)]
-struct AtHead;
-
 impl<R: Runtime> Http<R> {
-    pub(crate) const STREAMING: Streaming<Self> = Streaming {
-        mark: |request| {
-            request.extensions_mut().insert(AtHead);
-        },
-        attach: |response, owed| response.body_mut().attach(owed),
-    };
+    pub(crate) const ATTACH: Attach<Self> = |response, owed| response.body_mut().attach(owed);
 
     pub(crate) fn new(runtime: R) -> Self {
         let idle_timeout = Duration::from_secs(10).into();
@@ -166,7 +157,7 @@ impl<R: Runtime> SendTransport for Http<R> {
         let (connection, response) = Sending::new(&self.runtime, request, &attempt, &pool)?.send(again).await?;
         let (head, incoming) = response.into_parts();
         // A body that has ended with its head has nothing to stream.
-        let at_head = request.extensions().get::<AtHead>().is_some() && !incoming.is_end_stream();
+        let at_head = attempt.streaming && !incoming.is_end_stream();
         let stream = Stream::new(incoming, connection, pool, self.settings.max_body);
         let body = if at_head { Body::stream(stream) } else { stream.read().await? };
         Ok(Response::from_parts(head, body))

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use hedge_net::http::{BadRequest, HttpError};
 use hedge_net::{
-    Address, BreakerOptions, BuildError, CallError, CallOptions, Channel, CheckOptions, Code, ConfigError, ErrorKind,
-    FailureOptions, IsolationLimit, Judgement, Kind, NameError, NotHedged, RecoveryOptions, Runtime, Timer, Verdict,
+    Address, BreakerOptions, BuildError, CallError, CallOptions, Channel, CheckOptions, Code, ConfigError, Connect,
+    ErrorKind, FailureOptions, IsolationLimit, Judgement, Kind, NameError, NotHedged, RecoveryOptions, Runtime, Spawn,
+    Timer, Verdict,
 };
 
 use super::server::{TestServer, ok, status};
@@ -177,17 +178,21 @@ impl<R: Runtime> Timer for Unreachable<R> {
     }
 }
 
-impl<R: Runtime> Runtime for Unreachable<R> {
+impl<R: Runtime> Connect for Unreachable<R> {
     type Io = R::Io;
 
     async fn connect(&self, _: &Address) -> io::Result<R::Io> {
         std::future::pending().await
     }
+}
 
+impl<R: Runtime> Spawn for Unreachable<R> {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(task);
     }
 }
+
+impl<R: Runtime> Runtime for Unreachable<R> {}
 
 pub(crate) async fn l2_connecting_has_its_own_deadline<R: Runtime>(runtime: R) {
     let channel = list(&Unreachable(runtime), &[refused(), refused()])

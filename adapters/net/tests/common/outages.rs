@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hedge_net::http::Http;
-use hedge_net::{Address, CallOptions, Channel, CheckOptions, Runtime, Server, hash};
+use hedge_net::{Address, CallOptions, Channel, CheckOptions, Runtime, Server, Spawn, hash};
 
 use super::get;
 use super::mortal::Mortal;

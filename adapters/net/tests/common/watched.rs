@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use hedge_core::time::Instant;
-use hedge_net::{Address, Runtime, RuntimeId, Timer};
+use hedge_net::{Address, Connect, Runtime, RuntimeId, Spawn, Timer};
 
 use super::signal::Signal;
 
@@ -53,14 +53,16 @@ impl<R: Runtime> Timer for Watched<R> {
     }
 }
 
-impl<R: Runtime> Runtime for Watched<R> {
+impl<R: Runtime> Connect for Watched<R> {
     type Io = R::Io;
 
     async fn connect(&self, address: &Address) -> io::Result<R::Io> {
         self.signal(address).raise();
         self.inner.connect(address).await
     }
+}
 
+impl<R: Runtime> Spawn for Watched<R> {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.begun.raise();
         let ended = Ends(self.ended.clone());
@@ -69,7 +71,9 @@ impl<R: Runtime> Runtime for Watched<R> {
             task.await;
         });
     }
+}
 
+impl<R: Runtime> Runtime for Watched<R> {
     fn id(&self) -> RuntimeId {
         self.inner.id()
     }

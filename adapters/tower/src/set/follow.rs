@@ -25,11 +25,13 @@ pub struct Following<D, K, S, T, R = RetryErrors, C = Plain> {
     set: HedgeSet<K, S, T, R, C>,
     /// `None` once it has ended.
     changes: Option<Pin<Box<D>>>,
+    /// What it has said and the set has not taken in; empty but after a panic of the stream.
+    taken: Vec<Change<K, S>>,
 }
 
 impl<D, K, S, T, R, C> Following<D, K, S, T, R, C> {
     pub(super) fn new(set: HedgeSet<K, S, T, R, C>, changes: D) -> Self {
-        Self { set, changes: Some(Box::pin(changes)) }
+        Self { set, changes: Some(Box::pin(changes)), taken: Vec::new() }
     }
 
     /// The set.
@@ -46,12 +48,11 @@ impl<D, K, S, T, R, C> Following<D, K, S, T, R, C> {
         T: Timer,
     {
         let Some(changes) = &mut self.changes else { return Ok(()) };
-        let mut taken = Vec::new();
         let mut ended = false;
         let mut result = Ok(());
-        while taken.len() < CHANGES_A_POLL {
+        while self.taken.len() < CHANGES_A_POLL {
             match changes.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Ok(change))) => taken.push(change),
+                Poll::Ready(Some(Ok(change))) => self.taken.push(change),
                 Poll::Ready(Some(Err(error))) => {
                     result = Err(error.into());
                     break;
@@ -63,14 +64,14 @@ impl<D, K, S, T, R, C> Following<D, K, S, T, R, C> {
                 Poll::Pending => break,
             }
         }
-        if taken.len() == CHANGES_A_POLL {
+        if self.taken.len() == CHANGES_A_POLL {
             cx.waker().wake_by_ref();
         }
         if ended {
             self.changes = None;
         }
-        if !taken.is_empty() {
-            self.set.apply(taken)?;
+        if !self.taken.is_empty() {
+            self.set.apply(std::mem::take(&mut self.taken))?;
         }
         result
     }

@@ -1,8 +1,9 @@
 //! A service for each server: [`HedgeSet`].
 
+mod change;
 mod follow;
-mod host;
-mod servers;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -10,35 +11,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hedge_core::cluster::ClusterError;
-use hedge_core::drive::Timer;
+use hedge_core::drive::{AttemptInfo, Timer};
 use hedge_core::health::Health;
 use hedge_core::latency::Snapshot;
 use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::RetryPolicy;
 use hedge_core::time::Instant;
+use hedge_fleet::{Balancer, Breaker, CallHost, Home, Node, OwnAddress, Servers, Settings};
 use tower_service::Service;
 
+pub use change::Change;
 pub use follow::Following;
 
 use crate::attempt::Attempt;
 use crate::run::run;
-use crate::shared::Shared;
+use crate::shared::{Judge, Shared};
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
-use host::CallHost;
-use servers::Servers;
+use change::apply;
 
-pub(crate) use servers::{SetBalancer, SetBreaker};
-
-/// A change of a [`HedgeSet`]; tower's `discover::Change` is the same, weights apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change<K, S> {
-    /// A server has come; if there is one of that key, it is replaced. Its weight is the balancer's `default_weight`, or 1.
-    Insert(K, S),
-    /// The same with a weight, for the balancers that look at it: `wrr`, `wr` and `p2c`.
-    InsertWeighted(K, S, NonZeroU32),
-    /// A server has gone.
-    Remove(K),
-}
+/// The most servers that a set holds: as many as there are slots.
+const MAX_SERVERS: usize = 1 << 16;
 
 /// A set of servers: a service for each, under a key that stands for its address. A clone is the same set.
 ///
@@ -63,12 +55,48 @@ pub struct HedgeSet<K, S, T, R = RetryErrors, C = Plain> {
 
 struct Inner<K, S, T, R, C> {
     shared: Shared<T, R, C>,
-    servers: Servers<K, S>,
+    servers: Servers<K, OwnAddress<S>>,
+}
+
+impl<K, S: Clone, T: Timer, R, C> AsRef<Shared<T, R, C>> for CallHost<Arc<Inner<K, S, T, R, C>>> {
+    fn as_ref(&self) -> &Shared<T, R, C> {
+        &self.home().shared
+    }
+}
+
+impl<K, S: Clone, T: Timer, R, C> Home for Inner<K, S, T, R, C> {
+    type Key = K;
+    type Service = OwnAddress<S>;
+    /// A clone for one attempt.
+    type Address = S;
+    type Call = ();
+    type Timer = T;
+    type Judge = Judge<R>;
+
+    fn servers(&self) -> &Servers<K, OwnAddress<S>> {
+        &self.servers
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    fn timer(&self) -> &T {
+        &self.shared.timer
+    }
+
+    fn judge(&self) -> &Judge<R> {
+        &self.shared.judge
+    }
+
+    fn address(&self, node: &Node<K, OwnAddress<S>>) -> S {
+        node.service().0.clone()
+    }
 }
 
 impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
-    pub(crate) fn new(shared: Shared<T, R, C>, balancer: SetBalancer, health: Health<SetBreaker>) -> Self {
-        Self { inner: Arc::new(Inner { shared, servers: Servers::new(balancer, health) }) }
+    pub(crate) fn new(shared: Shared<T, R, C>, balancer: Balancer, health: Health<Breaker>) -> Self {
+        Self { inner: Arc::new(Inner { shared, servers: Servers::new(balancer, health, MAX_SERVERS) }) }
     }
 
     /// This set, in step with a stream of changes.
@@ -78,7 +106,7 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
 
     /// How many servers there are.
     pub fn len(&self) -> usize {
-        self.inner.servers.load().list.nodes().len()
+        self.inner.servers.load().list().nodes().len()
     }
 
     /// Whether there is none.
@@ -88,7 +116,7 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
 
     /// How many extra attempts of a kind were refused for a reason since the set was made. Wraps.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
-        self.inner.shared.settings.policy.denied(extra, reason)
+        self.inner.shared.settings.denied(extra, reason)
     }
 
     /// How long calls took in the last 10 s: see [`Hedge::latencies`](crate::Hedge::latencies). Calls that found no server
@@ -97,7 +125,7 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
     where
         T: Timer,
     {
-        self.inner.shared.settings.latencies.snapshot(self.now())
+        self.inner.shared.settings.latencies(self.now())
     }
 
     /// The time on the set's clock, which is what a policy is told of; for snapshots of a policy's own latencies:
@@ -148,7 +176,7 @@ impl<K: Ord + fmt::Display, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
     /// [`ClusterError::Balancer`]: the balancer cannot take the new list. Under consistent hashing that is one with more
     /// points than the ring can hold, or with a key that fails to write itself. The list is as it was.
     pub fn apply(&self, changes: impl IntoIterator<Item = Change<K, S>>) -> Result<usize, ClusterError> {
-        self.inner.servers.apply(changes, self.now()).map_err(ClusterError::Balancer)
+        apply(&self.inner.servers, changes, self.now()).map_err(ClusterError::Balancer)
     }
 }
 
@@ -157,18 +185,19 @@ impl<K: Ord, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
     /// none of that key.
     pub fn usable(&self, key: &K) -> bool {
         let servers = &self.inner.servers;
-        servers.load().list.named(key).is_some_and(|node| servers.health.usable(&node.health, self.now()))
+        servers.load().list().named(key).is_some_and(|node| servers.health().usable(node.health(), self.now()))
     }
 
     /// Says whether a server's connection stands, so that it takes calls; false if there is none of that key. A new server
     /// does. What is said here isolates without limit; a breaker decides beside it (H4).
     pub fn set_usable(&self, key: &K, usable: bool) -> bool {
-        self.inner.servers.set_usable(key, usable, self.now())
+        let servers = &self.inner.servers;
+        servers.load().list().named(key).map(|node| servers.set_usable(node, usable, self.now())).is_some()
     }
 
     /// How many attempts a server is working on; 0 if there is none of that key.
     pub fn in_flight(&self, key: &K) -> u32 {
-        self.inner.servers.load().list.named(key).map_or(0, |node| node.in_flight())
+        self.inner.servers.load().list().named(key).map_or(0, |node| node.in_flight())
     }
 }
 
@@ -193,8 +222,8 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let host = CallHost::new(Arc::clone(&self.inner));
-        ResponseFuture::new(run(host, request, |attempt, request| Attempt::Unready {
+        let host = CallHost::new(Arc::clone(&self.inner), ());
+        ResponseFuture::new(run(host, request, |attempt: AttemptInfo<S>, request| Attempt::Unready {
             service: attempt.address,
             request,
         }))
@@ -210,10 +239,10 @@ impl<K, S, T, R, C> Clone for HedgeSet<K, S, T, R, C> {
 impl<K: fmt::Debug, S, T, R, C> fmt::Debug for HedgeSet<K, S, T, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let now = self.inner.servers.load();
-        let keys: Vec<&K> = now.list.nodes().iter().map(|node| &node.key).collect();
+        let keys: Vec<&K> = now.list().nodes().iter().map(|node| node.key()).collect();
         f.debug_struct("HedgeSet")
             .field("servers", &keys)
-            .field("options", &self.inner.shared.settings.options)
+            .field("options", &self.inner.shared.settings.options())
             .finish_non_exhaustive()
     }
 }

@@ -57,25 +57,32 @@ impl fmt::Display for Server {
 /// A naming scheme other than `list`, or the first entry that is not a server, with its position from 1.
 ///
 /// ```
-/// let servers = hedge_net::parse_servers("list://127.0.0.1:8001,127.0.0.1:8002 canary")?;
+/// let servers = hedge_fleet::parse_servers("list://127.0.0.1:8001,127.0.0.1:8002 canary")?;
 /// assert_eq!(servers[1].to_string(), "127.0.0.1:8002 canary");
 ///
-/// let error = hedge_net::parse_servers("list://127.0.0.1:8001,127.0.0.1:99999").unwrap_err();
+/// let error = hedge_fleet::parse_servers("list://127.0.0.1:8001,127.0.0.1:99999").unwrap_err();
 /// assert_eq!(error.to_string(), "server 2 \"127.0.0.1:99999\": port out of range; it must be in [0, 65535]");
-/// # Ok::<(), hedge_net::NameError>(())
+/// # Ok::<(), hedge_fleet::NameError>(())
 /// ```
 pub fn parse_servers(text: &str) -> Result<Vec<Server>, NameError> {
     Named::parse(text).map(|named| named.servers)
 }
 
 /// What a name stands for, and whether it was a naming URL, which needs a balancer (N4).
-pub(crate) struct Named {
-    pub(crate) servers: Vec<Server>,
-    pub(crate) is_url: bool,
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// The servers, each once.
+    pub servers: Vec<Server>,
+    /// Whether it was a naming URL.
+    pub is_url: bool,
 }
 
 impl Named {
-    pub(crate) fn parse(text: &str) -> Result<Self, NameError> {
+    /// Reads a name, as [`parse_servers`].
+    ///
+    /// # Errors
+    /// As [`parse_servers`].
+    pub fn parse(text: &str) -> Result<Self, NameError> {
         let text = text.trim();
         let (is_url, list) = match text.split_once("://") {
             Some(("list", list)) => (true, list),

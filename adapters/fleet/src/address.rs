@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// The order is the canonical one (S7): IPv4 sockets, IPv6 sockets, names; then the address, then the port. Parsed from
 /// `127.0.0.1:80`, `[::1]:80` or `name:80`, blanks around the host and the port left out. Names are lowercased.
 ///
-/// A name is resolved whenever a connection is made, by the runtime's resolver ([`lookup`](crate::lookup())), and the first
+/// A name is resolved whenever a connection is made, by the runtime's resolver, and the first
 /// of its addresses that connects is used: it counts as one server.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Address {

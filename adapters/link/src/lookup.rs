@@ -11,7 +11,7 @@ use futures_channel::oneshot;
 /// How many names a process looks up at once.
 const THREADS: usize = 16;
 
-/// The addresses of a host, by the operating system's resolver, for [`Runtime::connect`](crate::Runtime::connect).
+/// The addresses of a host, by the operating system's resolver, for [`Connect::connect`](crate::Connect::connect).
 ///
 /// That resolver blocks, for as long as it likes, and cannot be stopped. So it runs on threads of its own: at most 16 in the
 /// whole process, which end when there is nothing to look up. One look-up serves all that ask for its name meanwhile.

@@ -8,12 +8,13 @@ use hedge_core::drive::CancelSignal;
 use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, CallKind, Idempotency, RetryTarget};
 use hedge_core::time::Timeout;
 
-use crate::naming::Server;
+use crate::run::Asked;
+use crate::server::Server;
 
 /// The options of one call; what is `None` is the channel's.
 ///
 /// ```
-/// use hedge_net::CallOptions;
+/// use hedge_fleet::CallOptions;
 /// use std::time::Duration;
 ///
 /// let options = CallOptions { max_retry: Some(0), ..CallOptions::new().with_timeout(Duration::from_millis(50)) };
@@ -41,7 +42,7 @@ pub struct CallOptions {
     /// What kind of exchange it is; only unary calls are hedged.
     pub kind: CallKind,
     /// The request's key for balancers that hash; without one they refuse the call as
-    /// [`CallError::Config`](crate::CallError::Config) before anything is sent (S5). [`hash`](crate::hash) makes one of text.
+    /// a configuration error before anything is sent (S5). [`hash`](hedge_core::balance::hash) makes one of text.
     pub request_code: Option<u32>,
     /// A policy for this call, instead of the channel's, its limits included: a policy that limits nothing lets everything
     /// pass.
@@ -88,9 +89,10 @@ impl CallOptions {
     pub fn with_backup(self, delay: Duration) -> Self {
         Self { backup: Some(BackupDelay::After(delay.into())), ..self }
     }
+}
 
-    /// What the core wants to see, the servers and the idempotency apart.
-    pub(crate) fn as_core(&self) -> policy::CallOptions<'_> {
+impl Asked for CallOptions {
+    fn as_core(&self) -> policy::CallOptions<'_> {
         policy::CallOptions {
             timeout: self.timeout,
             connect_timeout: self.connect_timeout,
@@ -109,6 +111,10 @@ impl CallOptions {
             },
             servers: None,
         }
+    }
+
+    fn cancel(&self) -> Option<&CancelSignal> {
+        self.cancel.as_ref().map(CancelToken::signal)
     }
 }
 
@@ -157,7 +163,7 @@ impl CancelToken {
         self.0.is_cancelled()
     }
 
-    pub(crate) fn signal(&self) -> &CancelSignal {
+    fn signal(&self) -> &CancelSignal {
         &self.0
     }
 }

@@ -1,5 +1,5 @@
-//! The program's own code where a panic of it must go no further: in tasks of the background, and between a call and its
-//! counts.
+//! The program's own code where a panic of it must go no further: in tasks of the background, between a call and its counts,
+//! and between a call and its answer.
 
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
@@ -12,12 +12,12 @@ use hedge_core::policy::{BackupDelay, BackupPolicy, Ended};
 use hedge_core::time::Instant;
 
 /// What it answers; `None` if it panics. Nothing of ours is within, so nothing of ours is left half done.
-pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
+pub fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(run)).ok()
 }
 
 /// What a future comes to; `None` if it panics.
-pub(crate) async fn caught_in<F: Future>(future: F) -> Option<F::Output> {
+pub async fn caught_in<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
         Some(poll) => poll.map(Some),
@@ -28,7 +28,7 @@ pub(crate) async fn caught_in<F: Future>(future: F) -> Option<F::Output> {
 
 /// A policy of the program's. One that panics is as if it had no delay to give, refused, and was told nothing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Guarded<P>(pub(crate) P);
+pub struct Guarded<P>(pub P);
 
 impl<P: Deref<Target: BackupPolicy>> BackupPolicy for Guarded<P> {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {

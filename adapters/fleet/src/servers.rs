@@ -1,0 +1,230 @@
+//! The list of servers as it is now, and their health: [`Servers`].
+//!
+//! A pick loads a snapshot without a lock; a change of the list builds a new one under a mutex. A server that stays keeps
+//! its node, and with it its id and everything that is known of it; a server that goes leaves its node to the calls that are
+//! at it (L20).
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+use hedge_core::balance::{ArrangeError, Balancer as _, NoServer, Pick, ProbeAnswer, Selection};
+use hedge_core::health::Health;
+use hedge_core::outcome::Finished;
+use hedge_core::time::Instant;
+
+use crate::ids::Ids;
+use crate::node::{Node, Service};
+use crate::snapshot::{Arranged, List, Snapshot, View, WriteAddress};
+use crate::{Balancer, Breaker};
+
+/// The list of servers, as it is now, and their health.
+///
+/// # Cost
+/// A look takes no lock. A change copies the list, and what the balancer has made of it: some tens of bytes a server, and
+/// under consistent hashing 8 a point.
+pub struct Servers<K, S> {
+    now: ArcSwap<Snapshot<K, S>>,
+    health: Health<Breaker>,
+    /// The balancer's word, which no list changes.
+    needs_request_code: bool,
+    /// Also the lock of whoever changes the list.
+    ids: Mutex<Ids<K, S>>,
+}
+
+/// A server of a list to be.
+pub enum Place<K, S> {
+    /// One of the list that is there.
+    Stays(Arc<Node<K, S>>),
+    /// A new one. It takes the slot of the server that had its key before, if there was one.
+    New {
+        /// What tells it from others.
+        key: K,
+        /// What serves its attempts.
+        service: S,
+        /// Its weight.
+        weight: NonZeroU32,
+    },
+}
+
+/// What a new list has changed.
+pub struct Changed<K, S> {
+    /// How many servers have come.
+    pub inserted: usize,
+    /// The servers that have gone, or were replaced.
+    pub gone: Vec<Arc<Node<K, S>>>,
+    /// Those that were not taken in, as there is no slot for them.
+    pub left_out: Vec<(K, S)>,
+}
+
+impl<K, S: Service> Servers<K, S> {
+    /// None yet, and at most so many.
+    pub fn new(balancer: Balancer, health: Health<Breaker>, capacity: usize) -> Self {
+        let needs_request_code = balancer.needs_request_code();
+        let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer });
+        Self { now, health, needs_request_code, ids: Mutex::new(Ids::new(capacity)) }
+    }
+
+    /// The list as it is now.
+    #[inline]
+    pub fn load(&self) -> Guard<Arc<Snapshot<K, S>>> {
+        self.now.load()
+    }
+
+    /// What is known of the health of all.
+    pub const fn health(&self) -> &Health<Breaker> {
+        &self.health
+    }
+
+    /// Whether calls need a request code (S5).
+    pub const fn needs_request_code(&self) -> bool {
+        self.needs_request_code
+    }
+
+    /// A snapshot at an instant, as balancers see it.
+    #[inline]
+    pub fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {
+        View { list: &snapshot.list, health: &self.health, own: &[], now }
+    }
+
+    /// Makes what `plan` says of the present list the new one, in the order of the keys; `None` leaves it as it is. Whatever
+    /// goes wrong, a panic included, the old list stays.
+    ///
+    /// # Errors
+    /// The balancer cannot arrange such a list.
+    pub fn change(
+        &self,
+        write: WriteAddress<K>,
+        now: Instant,
+        plan: impl FnOnce(&Snapshot<K, S>) -> Option<Vec<Place<K, S>>>,
+    ) -> Result<Option<Changed<K, S>>, ArrangeError>
+    where
+        K: Ord,
+    {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.now.load();
+        let Some(places) = plan(&old) else { return Ok(None) };
+        let mut balancer = old.balancer.clone();
+        let (order, changed) = give_ids(places, &old.list, &ids, &balancer);
+        let list = List::new(order);
+        let view = View { list: &list, health: &self.health, own: &[], now: Instant::ZERO };
+        balancer.arrange(&Arranged { view, write })?;
+        let after = Arc::new(Snapshot { list, balancer });
+        self.now.store(Arc::clone(&after));
+        ids.changed(after.list.nodes().iter().map(|node| node.id()), &changed.gone);
+        self.health.changed(now, || after.list.healths());
+        Ok(Some(changed))
+    }
+
+    /// Takes a server out by hand, or lets it in again.
+    pub fn set_usable(&self, node: &Node<K, S>, usable: bool, now: Instant) {
+        let snapshot = self.load();
+        self.health.set_withdrawn(node.health(), !usable, now, || snapshot.list.healths());
+    }
+
+    /// Says that a server's connection broke, or stands again (H1).
+    pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) {
+        let snapshot = self.load();
+        self.health.set_broken(node.health(), broken, now, || snapshot.list.healths());
+    }
+
+    /// A server has answered a probe.
+    pub fn probed(&self, node: &Node<K, S>, answer: ProbeAnswer, now: Instant) {
+        let snapshot = self.load();
+        snapshot.balancer.probed(&self.view(&snapshot, now), node.id(), answer, now);
+    }
+
+    /// Tells balancer and breaker how an attempt went; whether a server that was broken is back by that (H5). Of a server that
+    /// has left the list, or was never in it, nothing is kept (L20, S8).
+    pub(crate) fn learn(&self, node: &Node<K, S>, attempt: &Finished) -> bool {
+        let snapshot = self.load();
+        if snapshot.list.get(node.id()).is_none() {
+            return false;
+        }
+        snapshot.balancer.finished(&self.view(&snapshot, attempt.now), attempt);
+        let was_broken = node.health().is_broken();
+        self.health.finished(node.health(), attempt, || snapshot.list.healths());
+        was_broken && !node.health().is_broken()
+    }
+
+    /// The server to which a call is let through although none is usable (H5).
+    #[cold]
+    pub(crate) fn last_resort<T>(&self, list: &List<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
+        let servers = list.nodes().iter().map(|node| (node, node.health()));
+        let node = Some(selection).filter(|it| it.is_first()).and_then(|it| self.health.last_resort(it.now, servers));
+        let node = node.ok_or(NoServer::AllDown)?;
+        Ok(Pick { server: node.id(), address: node.address_key(), ticket: None })
+    }
+}
+
+type Nodes<K, S> = Vec<Arc<Node<K, S>>>;
+
+/// Gives those that come their ids, and says what that changes.
+fn give_ids<K: Ord, S: Service>(
+    places: Vec<Place<K, S>>,
+    old: &List<K, S>,
+    ids: &Ids<K, S>,
+    balancer: &Balancer,
+) -> (Nodes<K, S>, Changed<K, S>) {
+    let mut stays = vec![false; old.slots()];
+    let mut taken = stays.clone();
+    for place in &places {
+        let (node, remains) = match place {
+            Place::Stays(node) => (Some(node), true),
+            Place::New { key, .. } => (old.named(key), false),
+        };
+        let slot = node.map(|node| usize::from(node.id().slot()));
+        if let Some(place) = slot.and_then(|slot| taken.get_mut(slot)) {
+            *place = true;
+        }
+        if let Some(place) = slot.and_then(|slot| stays.get_mut(slot)) {
+            *place = remains;
+        }
+    }
+    let has_gone = |node: &&Arc<Node<K, S>>| !stays.get(usize::from(node.id().slot())).is_some_and(|stays| *stays);
+    let gone = old.nodes().iter().filter(has_gone).cloned().collect();
+    let mut changed = Changed { inserted: 0, gone, left_out: Vec::new() };
+    let mut free = ids.free(&taken);
+    let mut order = Vec::with_capacity(places.len());
+    for place in places {
+        match place {
+            Place::Stays(node) => order.push(node),
+            Place::New { key, service, weight } => {
+                let again = old.named(&key).and_then(|before| ids.next(before.id().slot()));
+                let Some(id) = again.or_else(|| free.next()) else {
+                    changed.left_out.push((key, service));
+                    continue;
+                };
+                order.push(Node::new((key, service), id, weight, balancer.stats()));
+                changed.inserted += 1;
+            }
+        }
+    }
+    (order, changed)
+}
+
+impl<K: fmt::Debug, S> fmt::Debug for Servers<K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Servers").field("list", &self.now.load().list).finish_non_exhaustive()
+    }
+}
+
+impl<K: fmt::Debug, S> fmt::Debug for Place<K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stays(node) => f.debug_tuple("Stays").field(node).finish(),
+            Self::New { key, .. } => f.debug_tuple("New").field(key).finish(),
+        }
+    }
+}
+
+impl<K: fmt::Debug, S> fmt::Debug for Changed<K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changed")
+            .field("inserted", &self.inserted)
+            .field("gone", &self.gone)
+            .field("left_out", &self.left_out.iter().map(|(key, _)| key).collect::<Vec<_>>())
+            .finish()
+    }
+}

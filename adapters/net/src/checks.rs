@@ -1,0 +1,73 @@
+//! How servers whose connections broke are checked (H1): [`Checks`].
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use hedge_core::health::{CheckOptions, HealthError};
+use hedge_core::time::{Duration, Instant};
+use hedge_fleet::Address;
+
+/// The application's own check: whether the server at an address is well. One that panics has failed.
+pub(crate) type Ask = Box<dyn Fn(Address) -> Asked + Send + Sync>;
+pub(crate) type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// What the checks of a channel's servers have in common.
+pub(crate) struct Checks {
+    options: Mutex<CheckOptions>,
+    application: Option<Ask>,
+    /// When a call is to look whether the tasks are run, in microseconds. The last number there is: no server is broken.
+    look_at: AtomicU64,
+}
+
+impl Checks {
+    /// Checks with these options, and with the application's check if there is one.
+    pub(crate) fn new(options: CheckOptions, application: Option<Ask>) -> Result<Self, HealthError> {
+        options.validate()?;
+        let options = Mutex::new(CheckOptions { application: application.is_some(), ..options });
+        Ok(Self { options, application, look_at: AtomicU64::new(u64::MAX) })
+    }
+
+    /// Asks the application whether the server at an address is well; `None` if it has no check.
+    pub(crate) fn ask(&self, address: &Address) -> Option<Asked> {
+        Some(self.application.as_ref()?(address.clone()))
+    }
+
+    pub(crate) fn options(&self) -> CheckOptions {
+        *self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a task may not run before another runtime takes over.
+    pub(crate) fn patience(&self) -> Duration {
+        let CheckOptions { interval, timeout, .. } = self.options();
+        interval + interval + timeout + timeout
+    }
+
+    /// Whether it is time to look whether the tasks are run; says so once.
+    pub(crate) fn is_look_due(&self, now: Instant) -> bool {
+        let due = now.as_micros() >= self.look_at.load(Ordering::Relaxed);
+        due && now.as_micros() >= self.look_at.swap(u64::MAX, Ordering::Relaxed)
+    }
+
+    /// Makes a call look at `at`, at the latest.
+    pub(crate) fn look_at(&self, at: Instant) {
+        self.look_at.fetch_min(at.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Changes the interval, for tasks that are told to look.
+    pub(crate) fn set_interval(&self, interval: Duration) -> Result<(), HealthError> {
+        let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = CheckOptions { interval, ..*options };
+        changed.validate()?;
+        *options = changed;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checks").field("options", &self.options()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,42 @@
+//! What a fleet's background asks of its runtime, whichever that is: [`Ground`].
+
+use hedge_core::time::Instant;
+use hedge_link::{Runtime, RuntimeId};
+
+use crate::check::Checking;
+use crate::probe::Probing;
+
+/// What a fleet needs of its runtime, whichever that is.
+pub(crate) trait Ground: Send + Sync {
+    /// The time.
+    fn clock(&self) -> Instant;
+
+    /// Which runtime this is.
+    fn here(&self) -> RuntimeId;
+
+    /// Checks a server in the background.
+    fn check(&self, checking: Checking);
+
+    /// Probes a server in the background.
+    fn probe(&self, probing: Probing);
+}
+
+impl<R: Runtime> Ground for R {
+    fn clock(&self) -> Instant {
+        self.now()
+    }
+
+    fn here(&self) -> RuntimeId {
+        self.id()
+    }
+
+    fn check(&self, checking: Checking) {
+        let runtime = self.clone();
+        self.spawn(async move { checking.run(&runtime).await });
+    }
+
+    fn probe(&self, probing: Probing) {
+        let runtime = self.clone();
+        self.spawn(async move { probing.run(&runtime).await });
+    }
+}
