@@ -1,49 +1,49 @@
 //! A balancer chosen by name, for configuration: [`AnyBalancer`].
 
-use super::la::{Drawn, LaStats, LocalityAware};
-use super::only::Only;
+use super::la::{LaStats, LaTicket, LocalityAware};
 use super::p2c::{P2c, P2cStats};
-use super::prequal::{Chosen, Prequal};
+use super::prequal::{Prequal, PrequalTicket};
 use super::ring::Ring;
+use super::stats_view::StatsView;
 use super::{
-    ArrangeError, Balancer, BalancerError, BalancerName, Consistent, Look, Offer, ProbeAnswer, RandomChoice, Room,
-    Roster, RoundRobin, ServerList, Step, Turn, Weighing, WeightedRandom, WeightedRoundRobin,
+    ArrangeError, Balancer, BalancerError, BalancerName, Consistent, Offer, ProbeAnswer, RandomChoice, Roster,
+    RoundRobin, RrTicket, Search, ServerList, Storage, Weighing, WeightedRandom, WeightedRoundRobin, WrrTicket,
 };
 use crate::id::ServerId;
 use crate::outcome::Finished;
 use crate::time::Instant;
 
-/// Any of this crate's balancers, with its memory in one kind of [`Room`].
+/// Any of this crate's balancers, with its memory in one kind of [`Storage`].
 ///
 /// Cost: that of the chosen balancer, and one branch for each method.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum AnyBalancer<R: Room> {
+pub enum AnyBalancer<S: Storage> {
     /// `rr`.
     RoundRobin(RoundRobin),
     /// `wrr`.
-    WeightedRoundRobin(WeightedRoundRobin<R>),
+    WeightedRoundRobin(WeightedRoundRobin<S>),
     /// `random`.
     Random(RandomChoice),
     /// `wr`.
-    WeightedRandom(WeightedRandom<R>),
+    WeightedRandom(WeightedRandom<S>),
     /// `la`.
-    LocalityAware(LocalityAware<R>),
+    LocalityAware(LocalityAware<S>),
     /// `p2c`.
     P2c(P2c),
     /// `prequal`.
-    Prequal(R::Own<Prequal>),
+    Prequal(S::MaybeBoxed<Prequal>),
     /// `c_murmurhash`, `c_md5`, `c_ketama`.
-    Consistent(Consistent<R>),
+    Consistent(Consistent<S>),
 }
 
 /// What an [`AnyBalancer`] keeps for a server.
 #[derive(Debug)]
-pub enum AnyStats<R: Room> {
+pub enum AnyStats<S: Storage> {
     /// Nothing.
     Nothing,
     /// `la`'s.
-    LocalityAware(R::Own<LaStats>),
+    LocalityAware(S::MaybeBoxed<LaStats>),
     /// `p2c`'s, and `prequal`'s.
     P2c(P2cStats),
 }
@@ -54,16 +54,16 @@ pub enum AnyTicket {
     /// The ticket of a balancer that needs none.
     Nothing,
     /// `rr`'s.
-    Turn(Turn),
+    RoundRobin(RrTicket),
     /// `wrr`'s.
-    Step(Step),
+    WeightedRoundRobin(WrrTicket),
     /// `la`'s.
-    Drawn(Drawn),
+    LocalityAware(LaTicket),
     /// `prequal`'s.
-    Chosen(Chosen),
+    Prequal(PrequalTicket),
 }
 
-impl<R: Room> AnyBalancer<R> {
+impl<S: Storage> AnyBalancer<S> {
     /// The balancer of that name, starting from `seed`.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl<R: Room> AnyBalancer<R> {
     }
 }
 
-impl<R: Room> Clone for AnyBalancer<R> {
+impl<S: Storage> Clone for AnyBalancer<S> {
     /// A copy that goes on from the present state.
     fn clone(&self) -> Self {
         match self {
@@ -122,29 +122,29 @@ impl<R: Room> Clone for AnyBalancer<R> {
     }
 }
 
-const fn nothing<R: Room>(_: &AnyStats<R>) -> Option<&()> {
+const fn nothing<S: Storage>(_: &AnyStats<S>) -> Option<&()> {
     Some(&())
 }
 
-const fn la<R: Room>(stats: &AnyStats<R>) -> Option<&R::Own<LaStats>> {
+const fn la<S: Storage>(stats: &AnyStats<S>) -> Option<&S::MaybeBoxed<LaStats>> {
     match stats {
         AnyStats::LocalityAware(stats) => Some(stats),
         _ => None,
     }
 }
 
-const fn p2c<R: Room>(stats: &AnyStats<R>) -> Option<&P2cStats> {
+const fn p2c<S: Storage>(stats: &AnyStats<S>) -> Option<&P2cStats> {
     match stats {
         AnyStats::P2c(stats) => Some(stats),
         _ => None,
     }
 }
 
-impl<R: Room> Balancer for AnyBalancer<R> {
-    type Stats = AnyStats<R>;
+impl<S: Storage> Balancer for AnyBalancer<S> {
+    type Stats = AnyStats<S>;
     type Ticket = AnyTicket;
 
-    fn stats(&self) -> AnyStats<R> {
+    fn stats(&self) -> AnyStats<S> {
         match self {
             Self::LocalityAware(balancer) => AnyStats::LocalityAware(balancer.stats()),
             Self::P2c(balancer) => AnyStats::P2c(balancer.stats()),
@@ -167,36 +167,38 @@ impl<R: Room> Balancer for AnyBalancer<R> {
         matches!(self, Self::Consistent(_))
     }
 
-    fn arrange<L: Roster<Stats = AnyStats<R>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
-        let plain = Only { list, part: nothing::<R> };
+    fn arrange<L: Roster<Stats = AnyStats<S>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
+        let plain = StatsView { list, part: nothing::<S> };
         match self {
             Self::WeightedRoundRobin(it) => it.arrange(&plain),
             Self::WeightedRandom(it) => it.arrange(&plain),
-            Self::LocalityAware(it) => it.arrange(&Only { list, part: la::<R> }),
+            Self::LocalityAware(it) => it.arrange(&StatsView { list, part: la::<S> }),
             Self::Consistent(it) => it.arrange(&plain),
             // These compute nothing from the list.
             Self::RoundRobin(_) | Self::Random(_) | Self::P2c(_) | Self::Prequal(_) => Ok(()),
         }
     }
 
-    fn offers<'a, L: ServerList<Stats = AnyStats<R>> + Copy + 'a>(
+    fn offers<'a, L: ServerList<Stats = AnyStats<S>> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<AnyTicket>> + 'a {
-        let Look { list, selection } = look;
-        let plain = Look { list: Only { list, part: nothing::<R> }, selection };
+        let Search { list, selection } = search;
+        let plain = Search { list: StatsView { list, part: nothing::<S> }, selection };
         match self {
             Self::RoundRobin(it) => Offers::RoundRobin(it.offers(plain, random)),
             Self::WeightedRoundRobin(it) => Offers::WeightedRoundRobin(it.offers(plain, random)),
             Self::Random(it) => Offers::Random(it.offers(plain, random)),
             Self::WeightedRandom(it) => Offers::WeightedRandom(it.offers(plain, random)),
             Self::LocalityAware(it) => {
-                Offers::LocalityAware(it.offers(Look { list: Only { list, part: la::<R> }, selection }, random))
+                Offers::LocalityAware(it.offers(Search { list: StatsView { list, part: la::<S> }, selection }, random))
             }
-            Self::P2c(it) => Offers::P2c(it.offers(Look { list: Only { list, part: p2c::<R> }, selection }, random)),
+            Self::P2c(it) => {
+                Offers::P2c(it.offers(Search { list: StatsView { list, part: p2c::<S> }, selection }, random))
+            }
             Self::Prequal(it) => {
-                Offers::Prequal(it.offers(Look { list: Only { list, part: p2c::<R> }, selection }, random))
+                Offers::Prequal(it.offers(Search { list: StatsView { list, part: p2c::<S> }, selection }, random))
             }
             Self::Consistent(it) => Offers::Consistent(it.offers(plain, random)),
         }
@@ -204,13 +206,13 @@ impl<R: Room> Balancer for AnyBalancer<R> {
 
     fn commit(&self, ticket: AnyTicket, insist: bool) -> bool {
         match (self, ticket) {
-            (Self::RoundRobin(it), AnyTicket::Turn(turn)) => it.commit(turn, insist),
-            (Self::WeightedRoundRobin(it), AnyTicket::Step(step)) => it.commit(step, insist),
+            (Self::RoundRobin(it), AnyTicket::RoundRobin(ticket)) => it.commit(ticket, insist),
+            (Self::WeightedRoundRobin(it), AnyTicket::WeightedRoundRobin(ticket)) => it.commit(ticket, insist),
             _ => true,
         }
     }
 
-    fn started<L: ServerList<Stats = AnyStats<R>>>(
+    fn started<L: ServerList<Stats = AnyStats<S>>>(
         &self,
         list: &L,
         server: ServerId,
@@ -220,34 +222,34 @@ impl<R: Room> Balancer for AnyBalancer<R> {
         match self {
             Self::LocalityAware(it) => {
                 let ticket = ticket.and_then(|ticket| match ticket {
-                    AnyTicket::Drawn(drawn) => Some(drawn),
+                    AnyTicket::LocalityAware(ticket) => Some(ticket),
                     _ => None,
                 });
-                it.started(&Only { list, part: la::<R> }, server, ticket, now);
+                it.started(&StatsView { list, part: la::<S> }, server, ticket, now);
             }
             Self::Prequal(it) => {
                 let ticket = ticket.and_then(|ticket| match ticket {
-                    AnyTicket::Chosen(chosen) => Some(chosen),
+                    AnyTicket::Prequal(ticket) => Some(ticket),
                     _ => None,
                 });
-                it.started(&Only { list, part: p2c::<R> }, server, ticket, now);
+                it.started(&StatsView { list, part: p2c::<S> }, server, ticket, now);
             }
             _ => {}
         }
     }
 
-    fn call_started<L: ServerList<Stats = AnyStats<R>>>(
+    fn call_started<L: ServerList<Stats = AnyStats<S>>>(
         &self,
         list: &L,
         now: Instant,
         probe: &mut dyn FnMut(ServerId),
     ) {
         if let Self::Prequal(it) = self {
-            it.call_started(&Only { list, part: p2c::<R> }, now, probe);
+            it.call_started(&StatsView { list, part: p2c::<S> }, now, probe);
         }
     }
 
-    fn probed<L: ServerList<Stats = AnyStats<R>>>(
+    fn probed<L: ServerList<Stats = AnyStats<S>>>(
         &self,
         list: &L,
         server: ServerId,
@@ -255,15 +257,15 @@ impl<R: Room> Balancer for AnyBalancer<R> {
         now: Instant,
     ) {
         if let Self::Prequal(it) = self {
-            it.probed(&Only { list, part: p2c::<R> }, server, answer, now);
+            it.probed(&StatsView { list, part: p2c::<S> }, server, answer, now);
         }
     }
 
-    fn finished<L: ServerList<Stats = AnyStats<R>>>(&self, list: &L, attempt: &Finished) {
+    fn finished<L: ServerList<Stats = AnyStats<S>>>(&self, list: &L, attempt: &Finished) {
         match self {
-            Self::LocalityAware(it) => it.finished(&Only { list, part: la::<R> }, attempt),
-            Self::P2c(it) => it.finished(&Only { list, part: p2c::<R> }, attempt),
-            Self::Prequal(it) => it.finished(&Only { list, part: p2c::<R> }, attempt),
+            Self::LocalityAware(it) => it.finished(&StatsView { list, part: la::<S> }, attempt),
+            Self::P2c(it) => it.finished(&StatsView { list, part: p2c::<S> }, attempt),
+            Self::Prequal(it) => it.finished(&StatsView { list, part: p2c::<S> }, attempt),
             _ => {}
         }
     }
@@ -283,13 +285,13 @@ enum Offers<RoundRobin, WeightedRoundRobin, Random, WeightedRandom, LocalityAwar
 
 impl<A, B, C, D, E, F, G, H> Iterator for Offers<A, B, C, D, E, F, G, H>
 where
-    A: Iterator<Item = Offer<Turn>>,
-    B: Iterator<Item = Offer<Step>>,
+    A: Iterator<Item = Offer<RrTicket>>,
+    B: Iterator<Item = Offer<WrrTicket>>,
     C: Iterator<Item = Offer<()>>,
     D: Iterator<Item = Offer<()>>,
-    E: Iterator<Item = Offer<Drawn>>,
+    E: Iterator<Item = Offer<LaTicket>>,
     F: Iterator<Item = Offer<()>>,
-    G: Iterator<Item = Offer<Chosen>>,
+    G: Iterator<Item = Offer<PrequalTicket>>,
     H: Iterator<Item = Offer<()>>,
 {
     type Item = Offer<AnyTicket>;
@@ -298,13 +300,13 @@ where
     fn next(&mut self) -> Option<Offer<AnyTicket>> {
         let nothing = |()| AnyTicket::Nothing;
         match self {
-            Self::RoundRobin(offers) => offers.next().map(|it| it.with(AnyTicket::Turn)),
-            Self::WeightedRoundRobin(offers) => offers.next().map(|it| it.with(AnyTicket::Step)),
+            Self::RoundRobin(offers) => offers.next().map(|it| it.with(AnyTicket::RoundRobin)),
+            Self::WeightedRoundRobin(offers) => offers.next().map(|it| it.with(AnyTicket::WeightedRoundRobin)),
             Self::Random(offers) => offers.next().map(|it| it.with(nothing)),
             Self::WeightedRandom(offers) => offers.next().map(|it| it.with(nothing)),
-            Self::LocalityAware(offers) => offers.next().map(|it| it.with(AnyTicket::Drawn)),
+            Self::LocalityAware(offers) => offers.next().map(|it| it.with(AnyTicket::LocalityAware)),
             Self::P2c(offers) => offers.next().map(|it| it.with(nothing)),
-            Self::Prequal(offers) => offers.next().map(|it| it.with(AnyTicket::Chosen)),
+            Self::Prequal(offers) => offers.next().map(|it| it.with(AnyTicket::Prequal)),
             Self::Consistent(offers) => offers.next().map(|it| it.with(nothing)),
         }
     }

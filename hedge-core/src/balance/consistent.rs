@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::ring::{Ring, Walk};
-use super::{Along, ArrangeError, Balancer, Candidate, InTurn, Look, Offer, Room, Roster, Row, ServerList};
+use super::{ArrangeError, Balancer, Buffer, Candidate, InOrder, InTurn, Offer, Roster, Search, ServerList, Storage};
 use crate::id::ServerId;
 
 /// A selection that has left out this many servers checks whether the list has any that the call takes.
@@ -19,26 +19,26 @@ const LEFT_OUT: usize = 16;
 /// Cost: a lookup in the ring, and nothing shared is written; see [`ring`](super::ring). 4 bytes a slot in addition to
 /// the ring.
 #[derive(Clone, Debug)]
-pub struct Consistent<R: Room> {
-    ring: Ring<R::Points>,
+pub struct Consistent<S: Storage> {
+    ring: Ring<S::Points>,
     /// By slot, the generation of the server whose points are on the ring, counted from 1; 0 if there is none.
-    lives: R::Weights,
+    generations: S::Weights,
 }
 
-impl<R: Room> Consistent<R> {
+impl<S: Storage> Consistent<S> {
     /// A balancer with the hash and the points of this ring.
     #[must_use]
-    pub fn new(ring: Ring<R::Points>) -> Self {
-        Self { ring, lives: R::Weights::default() }
+    pub fn new(ring: Ring<S::Points>) -> Self {
+        Self { ring, generations: S::Weights::default() }
     }
 
     /// The ring.
-    pub const fn ring(&self) -> &Ring<R::Points> {
+    pub const fn ring(&self) -> &Ring<S::Points> {
         &self.ring
     }
 }
 
-impl<R: Room> Balancer for Consistent<R> {
+impl<S: Storage> Balancer for Consistent<S> {
     type Stats = ();
     type Ticket = ();
 
@@ -49,49 +49,49 @@ impl<R: Room> Balancer for Consistent<R> {
     }
 
     fn arrange<L: Roster<Stats = ()>>(&mut self, list: &L) -> Result<(), ArrangeError> {
-        let lives = |slot: u16| list.in_slot(slot).map_or(0, |found| mark(found.server));
+        let mark = |slot: u16| list.in_slot(slot).map_or(0, |found| generation_mark(found.server));
         // The points of servers that have left their slots go first, then those of new servers come.
-        self.ring.retain_slots(|slot| self.lives.as_ref().get(usize::from(slot)) == Some(&lives(slot)));
-        let known = &self.lives;
+        self.ring.retain_slots(|slot| self.generations.as_ref().get(usize::from(slot)) == Some(&mark(slot)));
+        let known = &self.generations;
         let comes = (0..list.len()).filter_map(|position| {
             let server = list.at(position)?.server;
-            let new = known.as_ref().get(usize::from(server.slot())) != Some(&mark(server));
-            new.then_some((server.slot(), Written { list, position }))
+            let new = known.as_ref().get(usize::from(server.slot())) != Some(&generation_mark(server));
+            new.then_some((server.slot(), AddressOf { list, position }))
         });
         // Linear, but asked only for points of equal hash.
         let position = |slot| (0..list.len()).find(|at| list.at(*at).is_some_and(|found| found.server.slot() == slot));
         let inserted = self.ring.insert_all(comes, |one, other| position(one).cmp(&position(other)));
-        let marks = (0..list.slots()).map(|slot| u16::try_from(slot).map_or(0, lives));
+        let marks = (0..list.slots()).map(|slot| u16::try_from(slot).map_or(0, mark));
         if let Err(error) = inserted {
             self.ring.retain_slots(|_| false);
-            self.lives = R::Weights::default();
+            self.generations = S::Weights::default();
             return Err(error.into());
         }
-        self.lives.refill(marks)
+        self.generations.refill(marks)
     }
 
     fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         _: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<()>> + 'a {
-        let walk = self.ring.walk(look.selection.request_code.unwrap_or(0));
-        Distinct { look, walk, left_out: heapless::Vec::new(), rest: None, looked: false }
+        let walk = self.ring.walk(search.selection.request_code.unwrap_or(0));
+        Distinct { search, walk, left_out: heapless::Vec::new(), rest: None, looked: false }
     }
 }
 
 /// Tells apart the servers that have had one slot.
-const fn mark(server: ServerId) -> u32 {
+const fn generation_mark(server: ServerId) -> u32 {
     server.generation() as u32 + 1
 }
 
 /// Displays the address of a server.
-struct Written<'a, L> {
+struct AddressOf<'a, L> {
     list: &'a L,
     position: usize,
 }
 
-impl<L: Roster> fmt::Display for Written<'_, L> {
+impl<L: Roster> fmt::Display for AddressOf<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.list.write_address(self.position, f)
     }
@@ -101,10 +101,10 @@ impl<L: Roster> fmt::Display for Written<'_, L> {
 /// find none at all. If the list has none that it takes, the rest follows in list order, which is faster than a walk of
 /// all points.
 struct Distinct<'a, L> {
-    look: Look<'a, L>,
+    search: Search<'a, L>,
     walk: Walk<'a>,
     left_out: heapless::Vec<u16, LEFT_OUT>,
-    rest: Option<Along<L, InTurn>>,
+    rest: Option<InOrder<L, InTurn>>,
     looked: bool,
 }
 
@@ -116,9 +116,9 @@ impl<L: ServerList + Copy> Iterator for Distinct<'_, L> {
         // So many are left out: is there any server at all that the call takes?
         if self.left_out.is_full() && !self.looked {
             self.looked = true;
-            let mut all = self.look.along(|len| InTurn::from_origin(len, 0));
-            if !all.any(|(_, candidate)| self.look.takes(&candidate)) {
-                self.rest = Some(self.look.along(|len| InTurn::from_origin(len, 0)));
+            let mut all = self.search.in_order(|len| InTurn::from_origin(len, 0));
+            if !all.any(|(_, candidate)| self.search.takes(&candidate)) {
+                self.rest = Some(self.search.in_order(|len| InTurn::from_origin(len, 0)));
             }
         }
         if let Some(rest) = &mut self.rest {
@@ -132,7 +132,7 @@ impl<L: ServerList + Copy> Iterator for Distinct<'_, L> {
             if !self.left_out.contains(&slot) {
                 // Once it is full, the other servers come once for each of their points.
                 let _ = self.left_out.push(slot);
-                return self.look.list.in_slot(slot).map(offer);
+                return self.search.list.in_slot(slot).map(offer);
             }
         }
     }

@@ -55,8 +55,8 @@ mod draws;
 mod stats;
 mod tree;
 
-pub use balancer::{Drawn, LocalityAware};
-pub(super) use draws::Draws;
+pub use balancer::{LaTicket, LocalityAware};
+pub(super) use draws::WeightedDraws;
 pub use stats::{LaFailure, LaOthers, LaStats};
 pub use tree::{LaNode, LaPick, LaTree};
 

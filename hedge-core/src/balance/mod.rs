@@ -8,7 +8,7 @@
 //!
 //! When a list changes, the balancer arranges it again ([`Balancer::arrange`]). What it computes from a list, such as
 //! weights or a ring, it keeps itself. What it learns of a server is kept with the server, for as long as the server
-//! stays (S7). A [`Room`] says where the computed part is kept: in fixed memory or on the heap.
+//! stays (S7). A [`Storage`] says where the computed part is kept: in fixed memory or on the heap.
 //!
 #![doc = include_str!("../../BALANCERS.md")]
 
@@ -23,8 +23,6 @@ pub mod hash;
 pub mod la;
 #[cfg(has_atomic_64)]
 mod name;
-#[cfg(has_atomic_64)]
-mod only;
 mod order;
 #[cfg(has_atomic_64)]
 pub mod p2c;
@@ -33,14 +31,16 @@ pub mod prequal;
 mod probe;
 mod random;
 pub mod ring;
-mod room;
 mod rr;
 mod select;
 mod selection;
 #[cfg(has_atomic_64)]
-mod stamped;
+mod stats_view;
+mod storage;
 #[cfg(test)]
 mod testing;
+#[cfg(has_atomic_64)]
+mod timed_span;
 mod weight;
 #[cfg(has_atomic_64)]
 mod weights;
@@ -58,20 +58,20 @@ pub use name::{BalancerError, BalancerName, Word};
 pub use order::{InTurn, Order};
 pub use probe::ProbeAnswer;
 pub use random::RandomChoice;
-#[cfg(feature = "alloc")]
-pub use room::Heap;
-pub use room::{Fixed, Room, Row};
-pub use rr::{RoundRobin, Turn};
-pub use select::{Along, Look, select};
+pub use rr::{RoundRobin, RrTicket};
+pub use select::{InOrder, Search, select};
 pub(crate) use select::{first_choice, further_choice};
 pub use selection::{NoServer, Pick, Selection};
+#[cfg(feature = "alloc")]
+pub use storage::Heap;
+pub use storage::{Buffer, Fixed, Storage};
 pub use weight::{Tag, Weighing, WeightError, weight_of_tag};
 #[cfg(has_atomic_64)]
 pub use weights::Weights;
 #[cfg(has_atomic_64)]
 pub use wr::WeightedRandom;
 #[cfg(has_atomic_64)]
-pub use wrr::{Step, Steps, WeightedRoundRobin};
+pub use wrr::{WeightedRoundRobin, WrrTicket, WrrTickets};
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -187,12 +187,12 @@ impl<T> Offer<T> {
 /// An implementation provides the types, `stats` and `offers`. The other methods have defaults that do nothing.
 ///
 /// ```
-/// use hedge_core::balance::{Balancer, InTurn, Look, Offer, ServerList};
+/// use hedge_core::balance::{Balancer, InTurn, Search, Offer, ServerList};
 ///
 /// /// Always the first server of the list that the call takes.
-/// struct InOrder;
+/// struct FirstUsable;
 ///
-/// impl Balancer for InOrder {
+/// impl Balancer for FirstUsable {
 ///     type Stats = ();
 ///     type Ticket = ();
 ///
@@ -200,10 +200,10 @@ impl<T> Offer<T> {
 ///
 ///     fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
 ///         &'a self,
-///         look: Look<'a, L>,
+///         search: Search<'a, L>,
 ///         _: &'a mut dyn FnMut() -> u32,
 ///     ) -> impl Iterator<Item = Offer<()>> + 'a {
-///         look.along(|servers| InTurn::from_origin(servers, 0)).map(|(_, candidate)| Offer { candidate, ticket: () })
+///         search.in_order(|servers| InTurn::from_origin(servers, 0)).map(|(_, candidate)| Offer { candidate, ticket: () })
 ///     }
 /// }
 /// ```
@@ -241,7 +241,7 @@ pub trait Balancer {
     /// the call's own generator.
     fn offers<'a, L: ServerList<Stats = Self::Stats> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<Self::Ticket>> + 'a;
 

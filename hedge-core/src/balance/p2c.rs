@@ -19,8 +19,8 @@ use core::fmt;
 use core::num::NonZeroU32;
 
 use super::decay::Decay;
-use super::stamped::Stamped;
-use super::{Balancer, Look, Offer, Order, ServerList, Weighing};
+use super::timed_span::TimedSpan;
+use super::{Balancer, Offer, Order, Search, ServerList, Weighing};
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::outcome::{Feedback, Finished};
 use crate::time::{Duration, Instant, Timeout};
@@ -134,12 +134,12 @@ impl P2c {
     #[must_use]
     pub fn score(&self, stats: &P2cStats, now: Instant, in_flight: u32, weight: NonZeroU32) -> u64 {
         let left = |decay: Decay, word: &AtomicU64| {
-            let stamped = Stamped::of(word.load(SeqCst));
+            let packed = TimedSpan::of(word.load(SeqCst));
             // Zero needs no decay.
-            if stamped.span() == Duration::ZERO {
+            if packed.span() == Duration::ZERO {
                 return 0;
             }
-            decay.left_of(stamped.span().as_micros() << FRACTION, stamped.age(now))
+            decay.left_of(packed.span().as_micros() << FRACTION, packed.age(now))
         };
         let latency = left(self.latency, &stats.average).max(LEAST << FRACTION);
         let cost = latency.saturating_add(left(self.penalty, &stats.penalty));
@@ -151,7 +151,7 @@ impl P2c {
     /// What is left of the penalty now.
     #[must_use]
     pub fn penalty(&self, stats: &P2cStats, now: Instant) -> Duration {
-        let penalty = Stamped::of(stats.penalty.load(SeqCst));
+        let penalty = TimedSpan::of(stats.penalty.load(SeqCst));
         Duration::from_micros(self.penalty.left_of(penalty.span().as_micros(), penalty.age(now)))
     }
 
@@ -162,7 +162,7 @@ impl P2c {
         compared.min_by_key(|(_, score)| *score).map(|(candidate, _)| candidate)
     }
 
-    fn averaged(&self, average: Stamped, now: Instant, latency: Duration) -> Option<Stamped> {
+    fn averaged(&self, average: TimedSpan, now: Instant, latency: Duration) -> Option<TimedSpan> {
         if latency == Duration::ZERO {
             return None;
         }
@@ -170,29 +170,29 @@ impl P2c {
         // down.
         let above = (average.span() - latency).as_micros();
         let left = Duration::from_micros(self.latency.left_of(above, average.age(now)));
-        Some(Stamped::new(now, latency + left))
+        Some(TimedSpan::new(now, latency + left))
     }
 
     /// The average raised to `age`, if less is left of it (L13).
-    fn raised(&self, average: Stamped, now: Instant, age: Duration) -> Option<Stamped> {
+    fn raised(&self, average: TimedSpan, now: Instant, age: Duration) -> Option<TimedSpan> {
         let left = self.latency.left_of(average.span().as_micros(), average.age(now));
-        (age.as_micros() > left).then(|| Stamped::new(now, age))
+        (age.as_micros() > left).then(|| TimedSpan::new(now, age))
     }
 
     /// Half of what is left.
-    fn forgiven(&self, penalty: Stamped, now: Instant) -> Option<Stamped> {
+    fn forgiven(&self, penalty: TimedSpan, now: Instant) -> Option<TimedSpan> {
         let span = penalty.span().as_micros();
         let left = || self.penalty.left_of(span, penalty.age(now)) / 2;
-        (span > 0).then(|| Stamped::new(now, Duration::from_micros(left())))
+        (span > 0).then(|| TimedSpan::new(now, Duration::from_micros(left())))
     }
 
-    fn penalised(&self, penalty: Stamped, now: Instant, latency: Duration, timeout: Timeout) -> Option<Stamped> {
+    fn penalised(&self, penalty: TimedSpan, now: Instant, latency: Duration, timeout: Timeout) -> Option<TimedSpan> {
         let at_least = match timeout {
             Timeout::After(timeout) => timeout.max(latency).min(LONGEST_PENALTY),
             Timeout::Never => LONGEST_PENALTY,
         };
         let left = self.penalty.left_of(penalty.span().as_micros(), penalty.age(now));
-        (at_least.as_micros() > left).then(|| Stamped::new(now, at_least))
+        (at_least.as_micros() > left).then(|| TimedSpan::new(now, at_least))
     }
 }
 
@@ -212,15 +212,15 @@ impl Balancer for P2c {
     /// First the cheapest of those that the call takes, then the others as they were drawn.
     fn offers<'a, L: ServerList<Stats = P2cStats> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<()>> + 'a {
         // One random order, walked twice: for the cheapest of its first servers, and then for the others.
-        let drawn = look.along(|len| Order::random(len, random));
-        let taken = drawn.clone().filter(move |(_, candidate)| look.takes(candidate));
+        let drawn = search.in_order(|len| Order::random(len, random));
+        let taken = drawn.clone().filter(move |(_, candidate)| search.takes(candidate));
         let best = self.choose(taken.filter_map(|(position, candidate)| {
-            let load = look.list.load(candidate.server)?;
-            let score = self.score(load.stats, look.selection.now, load.in_flight, load.weight);
+            let load = search.list.load(candidate.server)?;
+            let score = self.score(load.stats, search.selection.now, load.in_flight, load.weight);
             Some(((position, candidate), score))
         }));
         let others = drawn.filter(move |(position, _)| best.is_none_or(|(best, _)| *position != best));
@@ -253,20 +253,20 @@ impl P2cStats {
     /// The average latency as it was after the last feedback that changed it, at most 268 s; zero before the first.
     #[must_use]
     pub fn latency(&self) -> Duration {
-        Stamped::of(self.average.load(SeqCst)).span()
+        TimedSpan::of(self.average.load(SeqCst)).span()
     }
 
-    fn average(&self, to: impl Fn(Stamped) -> Option<Stamped>) {
+    fn average(&self, to: impl Fn(TimedSpan) -> Option<TimedSpan>) {
         change(&self.average, to);
     }
 
-    fn penalise(&self, to: impl Fn(Stamped) -> Option<Stamped>) {
+    fn penalise(&self, to: impl Fn(TimedSpan) -> Option<TimedSpan>) {
         change(&self.penalty, to);
     }
 }
 
-fn change(word: &AtomicU64, to: impl Fn(Stamped) -> Option<Stamped>) {
-    let _ = word.fetch_update(SeqCst, SeqCst, |word| to(Stamped::of(word)).map(Stamped::word));
+fn change(word: &AtomicU64, to: impl Fn(TimedSpan) -> Option<TimedSpan>) {
+    let _ = word.fetch_update(SeqCst, SeqCst, |word| to(TimedSpan::of(word)).map(TimedSpan::word));
 }
 
 /// An option of `p2c` that is out of its range.

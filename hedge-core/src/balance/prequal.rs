@@ -68,7 +68,7 @@ use crate::time::{Duration, Instant};
 use pool::{ENDLESS, POOL, Pool, Probe};
 use rif::RifEstimate;
 
-pub use balancer::{Chosen, Prequal};
+pub use balancer::{Prequal, PrequalTicket};
 pub use load::ServerLoad;
 
 /// The ranges of the options, from and to.

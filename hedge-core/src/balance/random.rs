@@ -1,6 +1,6 @@
 //! `random`: any server, with equal probability.
 
-use super::{Balancer, Look, Offer, Order, ServerList};
+use super::{Balancer, Offer, Order, Search, ServerList};
 
 /// Chooses uniformly at random (S2). The second choice is uniform among the rest; further choices are scattered.
 ///
@@ -16,10 +16,10 @@ impl Balancer for RandomChoice {
 
     fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<()>> + 'a {
-        look.along(|len| Order::random(len, random)).map(|(_, candidate)| Offer { candidate, ticket: () })
+        search.in_order(|len| Order::random(len, random)).map(|(_, candidate)| Offer { candidate, ticket: () })
     }
 }
 

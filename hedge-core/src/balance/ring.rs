@@ -127,7 +127,7 @@ impl<S: RingStorage> Ring<S> {
         let old = self.points().len();
         let appended = self.append(servers).and_then(|()| {
             let (old, new) = self.points().split_at_checked(old).unwrap_or_default();
-            taken(old, new, self.replicas.into()).map_or(Ok(()), |slot| Err(RingError::Taken { slot }))
+            duplicate_slot(old, new, self.replicas.into()).map_or(Ok(()), |slot| Err(RingError::Taken { slot }))
         });
         if appended.is_err() {
             self.storage.truncate(old);
@@ -396,7 +396,7 @@ impl Key {
 
 /// A slot that is used twice: by `old` and by `new` points, or by two of the new servers. The new points are `replicas`
 /// of each server, one server after another.
-fn taken(old: &[Point], new: &[Point], replicas: usize) -> Option<u16> {
+fn duplicate_slot(old: &[Point], new: &[Point], replicas: usize) -> Option<u16> {
     // A bitmap of so many slots at a time, in 1 KiB. One for all slots would be 8 KiB, which is much on a small stack.
     const MARKS: u16 = 8_192;
     for window in 0..=u16::MAX / MARKS {
@@ -435,14 +435,14 @@ fn taken(old: &[Point], new: &[Point], replicas: usize) -> Option<u16> {
 fn heapsort(points: &mut [Point], before: impl Fn(&Point, &Point) -> bool) {
     for at in (0..points.len() / 2).rev() {
         if let Some(point) = points.get(at).copied() {
-            sift(points, at, point, &before);
+            sift_down(points, at, point, &before);
         }
     }
     let mut heap = points;
     while let Some((last, rest)) = heap.split_last_mut() {
         if let Some(first) = rest.first() {
             let point = core::mem::replace(last, *first);
-            sift(rest, 0, point, &before);
+            sift_down(rest, 0, point, &before);
         }
         heap = rest;
     }
@@ -450,7 +450,7 @@ fn heapsort(points: &mut [Point], before: impl Fn(&Point, &Point) -> bool) {
 
 /// Puts a point into a max-heap whose place `at` is free, by sifting it down: as long as it comes before a child, that
 /// child moves up and leaves its own place free.
-fn sift(heap: &mut [Point], mut at: usize, point: Point, before: impl Fn(&Point, &Point) -> bool) {
+fn sift_down(heap: &mut [Point], mut at: usize, point: Point, before: impl Fn(&Point, &Point) -> bool) {
     loop {
         let left = 2 * at + 1;
         let (child, last) = match (heap.get(left), heap.get(left + 1)) {
@@ -497,7 +497,7 @@ fn merge(points: &mut [Point], old: usize, new: &[Point], before: impl Fn(&Point
     let mut left = old;
     for (index, new) in new.iter().enumerate().rev() {
         let shift = index + 1;
-        let at = place(points.get(..left).unwrap_or_default(), apart, |point| before(point, new));
+        let at = gallop(points.get(..left).unwrap_or_default(), apart, |point| before(point, new));
         if let Some(place) = points.get_mut(at..left + shift)
             && let Some(moved) = place.len().checked_sub(shift)
         {
@@ -513,7 +513,7 @@ fn merge(points: &mut [Point], old: usize, new: &[Point], before: impl Fn(&Point
 
 /// How many of the sorted `points` are `before`: a galloping search from the back, by a step of `apart` that doubles,
 /// since the place of one point is likely to be near that of the next.
-fn place(points: &[Point], apart: usize, before: impl Fn(&Point) -> bool) -> usize {
+fn gallop(points: &[Point], apart: usize, before: impl Fn(&Point) -> bool) -> usize {
     let (mut end, mut step) = (points.len(), apart);
     loop {
         let start = end.saturating_sub(step);

@@ -1,6 +1,6 @@
 //! `rr`: round robin.
 
-use super::{Balancer, InTurn, Look, Offer, ServerList};
+use super::{Balancer, InTurn, Offer, Search, ServerList};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::random::mix;
 
@@ -41,33 +41,33 @@ impl Clone for RoundRobin {
 
 /// The turn that an offer of `rr` takes: from one position to the next. Both are equal if it takes none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Turn {
+pub struct RrTicket {
     from: u32,
     to: u32,
 }
 
 impl Balancer for RoundRobin {
     type Stats = ();
-    type Ticket = Turn;
+    type Ticket = RrTicket;
 
     fn stats(&self) {}
 
     fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
-    ) -> impl Iterator<Item = Offer<Turn>> + 'a {
-        let first = look.is_first();
-        let from = if first { self.next.load(Ordering::Relaxed) } else { look.any(random) };
-        let along = look.along(|len| InTurn::from_origin(len, from));
-        along.map(move |(position, candidate)| {
+    ) -> impl Iterator<Item = Offer<RrTicket>> + 'a {
+        let first = search.is_first();
+        let from = if first { self.next.load(Ordering::Relaxed) } else { search.random_position(random) };
+        let servers = search.in_order(|len| InTurn::from_origin(len, from));
+        servers.map(move |(position, candidate)| {
             // A position, not a count, so that the next look needs no division.
             let to = if first { position.wrapping_add(1) } else { from };
-            Offer { candidate, ticket: Turn { from, to } }
+            Offer { candidate, ticket: RrTicket { from, to } }
         })
     }
 
-    fn commit(&self, Turn { from, to }: Turn, insist: bool) -> bool {
+    fn commit(&self, RrTicket { from, to }: RrTicket, insist: bool) -> bool {
         if insist {
             // Other calls may have moved on: this is one more turn, if it takes one.
             self.next.fetch_add(u32::from(from != to), Ordering::Relaxed);
@@ -86,7 +86,7 @@ mod tests {
     fn s2_visits_in_order_and_a_lost_race_changes_nothing() {
         let (rr, servers) = (RoundRobin::starting_at(1), Servers::<()>::new(3));
         let look = || positions(&rr, &servers);
-        let commit = |from, to, insist| rr.commit(Turn { from, to }, insist);
+        let commit = |from, to, insist| rr.commit(RrTicket { from, to }, insist);
         assert_eq!(look(), [1, 2, 0]);
         assert!(commit(1, 3, false));
         assert_eq!(look(), [0, 1, 2], "behind the one that was chosen");

@@ -11,14 +11,14 @@ const DRAWS: usize = 8;
 
 /// What a balancer chooses from, and for which selection.
 #[derive(Clone, Copy, Debug)]
-pub struct Look<'a, L> {
+pub struct Search<'a, L> {
     /// The servers: a reference to a list.
     pub list: L,
     /// What the call searches for.
     pub selection: &'a Selection<'a>,
 }
 
-impl<L: ServerList + Copy> Look<'_, L> {
+impl<L: ServerList + Copy> Search<'_, L> {
     /// Whether the call takes this server without looking further: it is usable, and its address was not tried yet.
     #[must_use]
     pub fn takes(&self, candidate: &Candidate) -> bool {
@@ -36,13 +36,13 @@ impl<L: ServerList + Copy> Look<'_, L> {
     /// The position of a random server among those that the call takes.
     // Inlined on a host, so that the selection stays in registers for backups too.
     #[cfg_attr(not(target_os = "none"), inline)]
-    pub(super) fn any(self, random: &mut dyn FnMut() -> u32) -> u32 {
+    pub(super) fn random_position(self, random: &mut dyn FnMut() -> u32) -> u32 {
         let Some(len) = self.len() else { return 0 };
-        self.drawn(|| random() % len)
+        self.first_taken(|| random() % len)
     }
 
     /// The first position drawn whose server the call takes; after [`DRAWS`] draws, the last position drawn.
-    pub(super) fn drawn(self, mut draw: impl FnMut() -> u32) -> u32 {
+    pub(super) fn first_taken(self, mut draw: impl FnMut() -> u32) -> u32 {
         let mut position = 0;
         for _ in 0..DRAWS {
             position = draw();
@@ -55,8 +55,8 @@ impl<L: ServerList + Copy> Look<'_, L> {
     }
 
     /// The servers in the order that `order` makes for the length of the list; nothing for an empty list.
-    pub fn along<O: Iterator<Item = u32>>(self, order: impl FnOnce(NonZeroU32) -> O) -> Along<L, O> {
-        Along { order: self.len().map(order), list: self.list }
+    pub fn in_order<O: Iterator<Item = u32>>(self, order: impl FnOnce(NonZeroU32) -> O) -> InOrder<L, O> {
+        InOrder { order: self.len().map(order), list: self.list }
     }
 
     fn len(&self) -> Option<NonZeroU32> {
@@ -64,14 +64,14 @@ impl<L: ServerList + Copy> Look<'_, L> {
     }
 }
 
-/// The servers of a list in some order, with their positions; from [`Look::along`].
+/// The servers of a list in some order, with their positions; from [`Search::in_order`].
 #[derive(Clone, Debug)]
-pub struct Along<L, O = Order> {
+pub struct InOrder<L, O = Order> {
     list: L,
     order: Option<O>,
 }
 
-impl<L: ServerList, O: Iterator<Item = u32>> Iterator for Along<L, O> {
+impl<L: ServerList, O: Iterator<Item = u32>> Iterator for InOrder<L, O> {
     type Item = (u32, Candidate);
 
     #[inline]
@@ -113,10 +113,10 @@ pub(crate) fn first_choice<B: Balancer>(
     if cfg!(target_os = "none") || !selection.by_balancer() {
         return None;
     }
-    let look = Look { list, selection };
-    let Offer { candidate, ticket } = balancer.offers(look, random).next()?;
+    let search = Search { list, selection };
+    let Offer { candidate, ticket } = balancer.offers(search, random).next()?;
     let pick = Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) };
-    look.takes(&candidate).then_some(pick)
+    search.takes(&candidate).then_some(pick)
 }
 
 /// [`select`], after [`first_choice`] has found none.
@@ -144,7 +144,7 @@ fn walk_all<B: Balancer>(
     random: &mut dyn FnMut() -> u32,
 ) -> Result<Pick<B::Ticket>, NoServer> {
     let mut named = selection.servers.unwrap_or_default().iter();
-    let mut offers = selection.servers.is_none().then(|| balancer.offers(Look { list, selection }, random));
+    let mut offers = selection.servers.is_none().then(|| balancer.offers(Search { list, selection }, random));
     let next = || match &mut offers {
         Some(offers) => offers.next().map(|offer| (offer.candidate, Some(offer.ticket))),
         // One that has gone is passed over.

@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 use std::vec::Vec;
 use std::{fmt, string::String, string::ToString};
 
-use super::{Balancer, Candidate, Load, Look, Roster, ServerList};
+use super::{Balancer, Candidate, Load, Roster, Search, ServerList};
 use crate::balance::Selection;
 use crate::id::{AddressKey, ServerId};
 use crate::time::Instant;
@@ -14,12 +14,12 @@ use crate::time::Instant;
 /// Servers in slots, listed in the order of their addresses. For each slot: its server, and the generation of that.
 #[derive(Debug)]
 pub(crate) struct Servers<S> {
-    pub(crate) slots: Vec<Option<There<S>>>,
+    pub(crate) slots: Vec<Option<ListedServer<S>>>,
     pub(crate) generations: Vec<u16>,
 }
 
 #[derive(Debug)]
-pub(crate) struct There<S> {
+pub(crate) struct ListedServer<S> {
     pub(crate) address: String,
     pub(crate) usable: bool,
     pub(crate) weight: u32,
@@ -30,12 +30,12 @@ pub(crate) struct There<S> {
 impl<S: Default> Servers<S> {
     /// `count` servers, each in the slot of its position.
     pub(crate) fn new(count: usize) -> Self {
-        let slots = (0..count).map(|index| Some(There::new(&std::format!("{index:04}")))).collect();
+        let slots = (0..count).map(|index| Some(ListedServer::new(&std::format!("{index:04}")))).collect();
         Self { slots, generations: std::vec![0; count] }
     }
 }
 
-impl<S: Default> There<S> {
+impl<S: Default> ListedServer<S> {
     pub(crate) fn new(address: &str) -> Self {
         Self { address: address.to_string(), usable: true, weight: 1, in_flight: 0, stats: S::default() }
     }
@@ -44,7 +44,7 @@ impl<S: Default> There<S> {
 impl<S> Servers<S> {
     fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.slots.len()).filter(|slot| self.slots[*slot].is_some()).collect();
-        order.sort_by_key(|slot| self.slots[*slot].as_ref().map(|there| there.address.clone()));
+        order.sort_by_key(|slot| self.slots[*slot].as_ref().map(|server| server.address.clone()));
         order
     }
 
@@ -69,14 +69,14 @@ impl<S> ServerList for Servers<S> {
     }
 
     fn in_slot(&self, slot: u16) -> Option<Candidate> {
-        let there = self.slots.get(usize::from(slot))?.as_ref()?;
+        let server = self.slots.get(usize::from(slot))?.as_ref()?;
         let address = AddressKey(slot.into());
-        Some(Candidate { server: self.id(slot.into()), address, usable: there.usable })
+        Some(Candidate { server: self.id(slot.into()), address, usable: server.usable })
     }
 
     fn load(&self, server: ServerId) -> Option<Load<'_, S>> {
         self.find(server)?;
-        let There { stats, in_flight, weight, .. } = self.slots[usize::from(server.slot())].as_ref()?;
+        let ListedServer { stats, in_flight, weight, .. } = self.slots[usize::from(server.slot())].as_ref()?;
         Some(Load { stats, in_flight: *in_flight, weight: NonZeroU32::new(*weight)? })
     }
 }
@@ -104,6 +104,6 @@ pub(crate) fn positions_by<B: Balancer>(
     random: &mut dyn FnMut() -> u32,
 ) -> Vec<usize> {
     let selection = selection(Some(0), Instant::ZERO);
-    let offers = balancer.offers(Look { list: servers, selection: &selection }, random);
+    let offers = balancer.offers(Search { list: servers, selection: &selection }, random);
     offers.map(|offer| usize::from(offer.candidate.server.slot())).collect()
 }

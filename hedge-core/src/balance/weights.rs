@@ -1,7 +1,7 @@
 //! The weights of a list: [`Weights`].
 
 use super::decay::mul_high;
-use super::{ArrangeError, Row};
+use super::{ArrangeError, Buffer};
 
 /// The weights of a list of servers, by position, with their sum and the stride of `wrr`.
 ///
@@ -13,7 +13,7 @@ pub struct Weights<W> {
     stride: u64,
 }
 
-impl<W: Row<u32>> Weights<W> {
+impl<W: Buffer<u32>> Weights<W> {
     /// Replaces the weights. A server of weight 0 is never chosen first.
     ///
     /// # Errors

@@ -2,24 +2,24 @@
 
 use core::num::NonZeroU32;
 
-use super::la::{Draws, LaTree};
-use super::{ArrangeError, Balancer, Look, Offer, Room, Roster, ServerList, Weighing};
+use super::la::{LaTree, WeightedDraws};
+use super::{ArrangeError, Balancer, Offer, Roster, Search, ServerList, Storage, Weighing};
 
 /// Chooses at random, each server with a probability in proportion to its weight (S2). Fallbacks are drawn in the same
 /// way among the rest. After 16 servers the others follow, scattered.
 ///
 /// Cost: two draws from the call's own generator, and 2 log n loads a choice; nothing is written. 16 bytes a slot.
 #[derive(Clone, Debug)]
-pub struct WeightedRandom<R: Room> {
+pub struct WeightedRandom<S: Storage> {
     weighing: Weighing,
-    tree: LaTree<R::Nodes>,
+    tree: LaTree<S::Nodes>,
 }
 
-impl<R: Room> WeightedRandom<R> {
+impl<S: Storage> WeightedRandom<S> {
     /// A balancer of servers whose tags are weights.
     #[must_use]
     pub fn new() -> Self {
-        Self { weighing: Weighing::Tag, tree: LaTree::new(R::Nodes::default(), 0) }
+        Self { weighing: Weighing::Tag, tree: LaTree::new(S::Nodes::default(), 0) }
     }
 
     /// The same balancer, in which a server whose tag is no weight weighs `default`.
@@ -29,13 +29,13 @@ impl<R: Room> WeightedRandom<R> {
     }
 }
 
-impl<R: Room> Default for WeightedRandom<R> {
+impl<S: Storage> Default for WeightedRandom<S> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<R: Room> Balancer for WeightedRandom<R> {
+impl<S: Storage> Balancer for WeightedRandom<S> {
     type Stats = ();
     type Ticket = ();
 
@@ -55,9 +55,9 @@ impl<R: Room> Balancer for WeightedRandom<R> {
 
     fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<()>> + 'a {
-        Draws::new(look, &self.tree, random, None, |_| true)
+        WeightedDraws::new(search, &self.tree, random, None, |_| true)
     }
 }

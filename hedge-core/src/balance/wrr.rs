@@ -3,7 +3,7 @@
 use core::num::NonZeroU32;
 
 use super::weights::stride;
-use super::{Along, ArrangeError, Balancer, InTurn, Look, Offer, Room, Roster, ServerList, Weighing, Weights};
+use super::{ArrangeError, Balancer, InOrder, InTurn, Offer, Roster, Search, ServerList, Storage, Weighing, Weights};
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::random::mix;
 
@@ -26,23 +26,23 @@ const LEFT_OUT: usize = 16;
 /// Cost: a load to look, a compare-and-swap to commit. A pick passes over some two servers. A further attempt adds up
 /// weights, on average those of half of the list. 32 bytes and the weights.
 #[derive(Debug)]
-pub struct WeightedRoundRobin<R: Room> {
-    /// A [`Place`]: the position in the upper half, and the units left of its server in the lower half.
+pub struct WeightedRoundRobin<S: Storage> {
+    /// A [`Cursor`]: the position in the upper half, and the units left of its server in the lower half.
     state: AtomicU64,
     weighing: Weighing,
-    weights: Weights<R::Weights>,
+    weights: Weights<S::Weights>,
 }
 
 /// A server that `wrr` offers, and the turn that it takes: from one state to the next. Both are equal if it takes none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Step {
+pub struct WrrTicket {
     /// Where it stands in the list.
     pub position: u32,
     from: u64,
     to: u64,
 }
 
-impl<R: Room> WeightedRoundRobin<R> {
+impl<S: Storage> WeightedRoundRobin<S> {
     /// A balancer of servers whose tags are weights. Its start follows from `seed`.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the mix will do")]
@@ -53,7 +53,7 @@ impl<R: Room> WeightedRoundRobin<R> {
     /// A balancer that starts at position `start`, modulo the number of servers.
     #[must_use]
     pub fn starting_at(start: u32) -> Self {
-        let state = AtomicU64::new(Place { position: start, left: 0 }.word());
+        let state = AtomicU64::new(Cursor { position: start, left: 0 }.word());
         Self { state, weighing: Weighing::Tag, weights: Weights::default() }
     }
 
@@ -72,21 +72,26 @@ impl<R: Room> WeightedRoundRobin<R> {
     }
 
     /// The servers in the order in which this pick would choose them.
-    pub fn steps(&self) -> Steps<'_, R::Weights> {
-        Steps { weights: &self.weights, from: self.state.load(SeqCst), left_out: heapless::Vec::new(), plain: None }
+    pub fn tickets(&self) -> WrrTickets<'_, S::Weights> {
+        WrrTickets {
+            weights: &self.weights,
+            from: self.state.load(SeqCst),
+            left_out: heapless::Vec::new(),
+            plain: None,
+        }
     }
 
-    /// Moves on past a step that was taken. If another call has moved on since the look, nothing changes, and the
+    /// Moves on past an offer that was taken. If another call has moved on since the look, nothing changes, and the
     /// result is `insist`: a caller that insists gets its server outside the sequence.
-    pub fn take(&self, step: Step, insist: bool) -> bool {
-        if step.from == step.to {
+    pub fn take(&self, ticket: WrrTicket, insist: bool) -> bool {
+        if ticket.from == ticket.to {
             return true;
         }
-        self.state.compare_exchange(step.from, step.to, SeqCst, SeqCst).is_ok() || insist
+        self.state.compare_exchange(ticket.from, ticket.to, SeqCst, SeqCst).is_ok() || insist
     }
 }
 
-impl<R: Room> Clone for WeightedRoundRobin<R> {
+impl<S: Storage> Clone for WeightedRoundRobin<S> {
     /// A copy that goes on from the present state.
     fn clone(&self) -> Self {
         let state = AtomicU64::new(self.state.load(SeqCst));
@@ -94,9 +99,9 @@ impl<R: Room> Clone for WeightedRoundRobin<R> {
     }
 }
 
-impl<R: Room> Balancer for WeightedRoundRobin<R> {
+impl<S: Storage> Balancer for WeightedRoundRobin<S> {
     type Stats = ();
-    type Ticket = Step;
+    type Ticket = WrrTicket;
 
     fn stats(&self) {}
 
@@ -110,38 +115,38 @@ impl<R: Room> Balancer for WeightedRoundRobin<R> {
 
     fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
-    ) -> impl Iterator<Item = Offer<Step>> + 'a {
-        if look.is_first() {
-            return Offers::InTurn(look.list, self.steps());
+    ) -> impl Iterator<Item = Offer<WrrTicket>> + 'a {
+        if search.is_first() {
+            return Offers::InTurn(search.list, self.tickets());
         }
-        let from = look.drawn(|| self.weights.drawn(u64::from(random()) << 32 | u64::from(random())));
-        Offers::Others(look.along(|len| InTurn::from_origin(len, from)))
+        let from = search.first_taken(|| self.weights.drawn(u64::from(random()) << 32 | u64::from(random())));
+        Offers::Others(search.in_order(|len| InTurn::from_origin(len, from)))
     }
 
-    fn commit(&self, step: Step, insist: bool) -> bool {
-        self.take(step, insist)
+    fn commit(&self, ticket: WrrTicket, insist: bool) -> bool {
+        self.take(ticket, insist)
     }
 }
 
 /// What `wrr` offers to a call's first attempt, and to its others.
 enum Offers<'w, L, W> {
-    InTurn(L, Steps<'w, W>),
-    Others(Along<L, InTurn>),
+    InTurn(L, WrrTickets<'w, W>),
+    Others(InOrder<L, InTurn>),
 }
 
 impl<L: ServerList, W: AsRef<[u32]>> Iterator for Offers<'_, L, W> {
-    type Item = Offer<Step>;
+    type Item = Offer<WrrTicket>;
 
-    fn next(&mut self) -> Option<Offer<Step>> {
+    fn next(&mut self) -> Option<Offer<WrrTicket>> {
         match self {
-            Self::InTurn(list, steps) => steps.find_map(|step| {
-                let candidate = list.at(usize::try_from(step.position).ok()?)?;
-                Some(Offer { candidate, ticket: step })
+            Self::InTurn(list, tickets) => tickets.find_map(|ticket| {
+                let candidate = list.at(usize::try_from(ticket.position).ok()?)?;
+                Some(Offer { candidate, ticket })
             }),
             Self::Others(others) => others.next().map(|(position, candidate)| {
-                let ticket = Step { position, from: 0, to: 0 };
+                let ticket = WrrTicket { position, from: 0, to: 0 };
                 Offer { candidate, ticket }
             }),
         }
@@ -158,7 +163,7 @@ pub(super) fn weights<L: ServerList>(list: &L) -> impl Iterator<Item = u32> {
 
 /// The order in which `wrr` offers servers in one selection: each position once.
 #[derive(Debug)]
-pub struct Steps<'w, W> {
+pub struct WrrTickets<'w, W> {
     weights: &'w Weights<W>,
     from: u64,
     left_out: heapless::Vec<u32, LEFT_OUT>,
@@ -166,10 +171,10 @@ pub struct Steps<'w, W> {
     plain: Option<u32>,
 }
 
-impl<W: AsRef<[u32]>> Iterator for Steps<'_, W> {
-    type Item = Step;
+impl<W: AsRef<[u32]>> Iterator for WrrTickets<'_, W> {
+    type Item = WrrTicket;
 
-    fn next(&mut self) -> Option<Step> {
+    fn next(&mut self) -> Option<WrrTicket> {
         let servers = NonZeroU32::new(u32::try_from(self.weights.len()).ok()?)?;
         if self.left_out.is_full() || self.left_out.len() == self.weights.len() {
             return self.in_list_order(servers);
@@ -185,18 +190,18 @@ impl<W: AsRef<[u32]>> Iterator for Steps<'_, W> {
             // All that is left weighs nothing.
             return self.in_list_order(servers);
         }
-        let (position, to) = self.go(servers, stride);
+        let (position, to) = self.advance(servers, stride);
         // It is not full, so there is room.
         let _ = self.left_out.push(position);
-        Some(Step { position, from: self.from, to })
+        Some(WrrTicket { position, from: self.from, to })
     }
 }
 
-impl<W: AsRef<[u32]>> Steps<'_, W> {
+impl<W: AsRef<[u32]>> WrrTickets<'_, W> {
     /// Moves a stride through the units of the servers that are not left out. Returns the position that it reaches, and
     /// the state after it.
-    fn go(&self, servers: NonZeroU32, mut stride: u64) -> (u32, u64) {
-        let from = Place::of(self.from);
+    fn advance(&self, servers: NonZeroU32, mut stride: u64) -> (u32, u64) {
+        let from = Cursor::of(self.from);
         // The list may have changed since.
         let mut position = from.position % servers;
         let weight = self.weights.at(position);
@@ -206,14 +211,14 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
                 // The stride ends within the units of this server.
                 if units > stride {
                     let left = u32::try_from(units - stride).unwrap_or(u32::MAX);
-                    return (position, Place { position, left }.word());
+                    return (position, Cursor { position, left }.word());
                 }
                 stride -= units;
             }
             let next = if position + 1 == servers.get() { 0 } else { position + 1 };
             // It has ended at the last unit of this server: the next pick begins at the next one.
             if stride == 0 {
-                return (position, Place { position: next, left: 0 }.word());
+                return (position, Cursor { position: next, left: 0 }.word());
             }
             position = next;
             units = self.weights.at(position).into();
@@ -221,8 +226,8 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
     }
 
     /// The positions that were not offered yet, in list order from the turn on, for a list that is nearly all down.
-    fn in_list_order(&mut self, servers: NonZeroU32) -> Option<Step> {
-        let begin = Place::of(self.from).position % servers;
+    fn in_list_order(&mut self, servers: NonZeroU32) -> Option<WrrTicket> {
+        let begin = Cursor::of(self.from).position % servers;
         loop {
             let given = self.plain.unwrap_or(0);
             if given == servers.get() {
@@ -234,8 +239,8 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
             let position = if given < gap { begin + given } else { given - gap };
             if !self.left_out.contains(&position) {
                 let to =
-                    Place { position: if position + 1 == servers.get() { 0 } else { position + 1 }, left: 0 }.word();
-                return Some(Step { position, from: self.from, to });
+                    Cursor { position: if position + 1 == servers.get() { 0 } else { position + 1 }, left: 0 }.word();
+                return Some(WrrTicket { position, from: self.from, to });
             }
         }
     }
@@ -243,13 +248,13 @@ impl<W: AsRef<[u32]>> Steps<'_, W> {
 
 /// The state of [`WeightedRoundRobin`], packed in one word.
 #[derive(Clone, Copy)]
-struct Place {
+struct Cursor {
     position: u32,
     /// How many units of the server at `position` are left; 0: all of them.
     left: u32,
 }
 
-impl Place {
+impl Cursor {
     const fn of(word: u64) -> Self {
         Self { position: (word >> 32) as u32, left: (word & 0xFFFF_FFFF) as u32 }
     }
@@ -276,9 +281,9 @@ mod tests {
     }
 
     fn pick(wrr: &Wrr, down: &[u32]) -> Option<u32> {
-        let step = wrr.steps().find(|step| !down.contains(&step.position))?;
-        assert!(wrr.take(step, false));
-        Some(step.position)
+        let ticket = wrr.tickets().find(|ticket| !down.contains(&ticket.position))?;
+        assert!(wrr.take(ticket, false));
+        Some(ticket.position)
     }
 
     #[test]
@@ -302,11 +307,11 @@ mod tests {
     fn s6_a_selection_offers_each_server_once() {
         for servers in [1, 2, 5, 15, 16, 17, 60] {
             let wrr = starting_at(7, &(0..servers).map(|weight| weight % 5).collect::<Vec<u32>>());
-            let mut offered: Vec<u32> = wrr.steps().map(|step| step.position).collect();
+            let mut offered: Vec<u32> = wrr.tickets().map(|ticket| ticket.position).collect();
             offered.sort_unstable();
             assert_eq!(offered, (0..servers).collect::<Vec<_>>());
         }
-        assert_eq!(Wrr::new(1).steps().count(), 0);
+        assert_eq!(Wrr::new(1).tickets().count(), 0);
         assert_eq!(Wrr::new(1).set_weights(0..65), Err(ArrangeError::Room { servers: 64 }));
     }
 
@@ -336,7 +341,7 @@ mod tests {
     #[test]
     fn s2_a_lost_race_changes_nothing() {
         let wrr = starting_at(0, &[1, 1, 1]);
-        let look = || wrr.steps().next().unwrap();
+        let look = || wrr.tickets().next().unwrap();
         let stale = look();
         assert!(wrr.take(look(), false));
         let next = look();

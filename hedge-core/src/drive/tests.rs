@@ -461,7 +461,7 @@ fn l6_three_in_flight_need_three_slots() {
 struct Vanishing(Line, Cell<u32>);
 
 impl crate::call::Host for Vanishing {
-    type Ticket = crate::balance::Turn;
+    type Ticket = crate::balance::RrTicket;
 
     fn options(&self) -> &ChannelOptions {
         self.0.options()
@@ -476,10 +476,10 @@ impl crate::call::Host for Vanishing {
         &self,
         selection: &crate::balance::Selection<'_>,
         random: &mut dyn FnMut() -> u32,
-    ) -> Result<crate::balance::Pick<crate::balance::Turn>, crate::balance::NoServer> {
+    ) -> Result<crate::balance::Pick<crate::balance::RrTicket>, crate::balance::NoServer> {
         self.0.look(selection, random)
     }
-    fn commit(&self, pick: &crate::balance::Pick<crate::balance::Turn>, now: Instant, insist: bool) -> bool {
+    fn commit(&self, pick: &crate::balance::Pick<crate::balance::RrTicket>, now: Instant, insist: bool) -> bool {
         self.0.commit(pick, now, insist)
     }
     fn finished(&self, attempt: &crate::outcome::Finished) {

@@ -17,7 +17,7 @@ use hedge_core::balance::la::LocalityAware;
 use hedge_core::balance::p2c::{P2c, P2cOptions};
 use hedge_core::balance::ring::{Ring, RingHash};
 use hedge_core::balance::{
-    AnyBalancer, Balancer, Consistent, Heap, Look, Offer, RandomChoice, RoundRobin, Selection, WeightedRandom,
+    AnyBalancer, Balancer, Consistent, Heap, Search, Offer, RandomChoice, RoundRobin, Selection, WeightedRandom,
     WeightedRoundRobin,
 };
 use hedge_core::call::Host;
@@ -76,8 +76,8 @@ impl<B: Balancer> Picker<B> {
             Selection { tried: &[], same: None, working_too: false, servers: None, request_code: Some(code), now };
         // As a call does that was overtaken.
         loop {
-            let look = Look { list: &self.servers, selection: &selection };
-            let Offer { candidate, ticket } = self.balancer.offers(look, &mut || random.u32(..)).next()?;
+            let search = Search { list: &self.servers, selection: &selection };
+            let Offer { candidate, ticket } = self.balancer.offers(search, &mut || random.u32(..)).next()?;
             if self.balancer.commit(ticket, false) {
                 return Some(candidate.server.slot().into());
             }

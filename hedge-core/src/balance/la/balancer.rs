@@ -1,7 +1,7 @@
 //! The balancer `la`: [`LocalityAware`].
 
-use super::super::{ArrangeError, Balancer, Look, Offer, Room, Roster, ServerList};
-use super::{Draws, LaFailure, LaOthers, LaStats, LaTree};
+use super::super::{ArrangeError, Balancer, Offer, Roster, Search, ServerList, Storage};
+use super::{LaFailure, LaOthers, LaStats, LaTree, WeightedDraws};
 use crate::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::id::ServerId;
 use crate::outcome::{ErrorKind, Feedback, Finished};
@@ -10,8 +10,8 @@ use crate::time::{Duration, Instant};
 /// Chooses by throughput over latency; see the [module](super). The tree holds the weight of each slot, in 16 bytes.
 /// What is known of a server is kept with the server.
 #[derive(Debug)]
-pub struct LocalityAware<R: Room> {
-    tree: LaTree<R::Nodes>,
+pub struct LocalityAware<S: Storage> {
+    tree: LaTree<S::Nodes>,
     servers: u32,
     /// The latency of the last answers of all servers, in microseconds times 2^8; 0 before the first.
     latency: AtomicU64,
@@ -23,13 +23,13 @@ const FRACTION: u32 = 8;
 
 /// Whether `la` drew a server by its sequence of numbers. Only a call's first attempt takes the next number (S2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Drawn(bool);
+pub struct LaTicket(bool);
 
-impl<R: Room> LocalityAware<R> {
+impl<S: Storage> LocalityAware<S> {
     /// A balancer whose sequence of draws follows from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { tree: LaTree::new(R::Nodes::default(), seed), servers: 0, latency: AtomicU64::new(0) }
+        Self { tree: LaTree::new(S::Nodes::default(), seed), servers: 0, latency: AtomicU64::new(0) }
     }
 
     /// The weight of the server in a slot, as selections see it.
@@ -38,7 +38,7 @@ impl<R: Room> LocalityAware<R> {
     }
 
     /// Lets `change` work on a server's statistics, and sets the weight that it returns, if any.
-    fn update<L: ServerList<Stats = R::Own<LaStats>>>(
+    fn update<L: ServerList<Stats = S::MaybeBoxed<LaStats>>>(
         &self,
         list: &L,
         server: ServerId,
@@ -68,31 +68,31 @@ impl<R: Room> LocalityAware<R> {
     }
 
     /// Sets the present weight of the server in a slot.
-    fn refresh<L: ServerList<Stats = R::Own<LaStats>>>(&self, list: &L, slot: u32, now: Instant) {
+    fn refresh<L: ServerList<Stats = S::MaybeBoxed<LaStats>>>(&self, list: &L, slot: u32, now: Instant) {
         if let Some(found) = u16::try_from(slot).ok().and_then(|slot| list.in_slot(slot)) {
             self.update(list, found.server, |stats, others| Some(stats.weight(now, others)));
         }
     }
 }
 
-impl<R: Room> Clone for LocalityAware<R> {
+impl<S: Storage> Clone for LocalityAware<S> {
     /// A copy that goes on from the present state.
     fn clone(&self) -> Self {
         Self { tree: self.tree.clone(), servers: self.servers, latency: AtomicU64::new(self.latency.load(SeqCst)) }
     }
 }
 
-impl<R: Room> Balancer for LocalityAware<R> {
-    type Stats = R::Own<LaStats>;
-    type Ticket = Drawn;
+impl<S: Storage> Balancer for LocalityAware<S> {
+    type Stats = S::MaybeBoxed<LaStats>;
+    type Ticket = LaTicket;
 
     /// A new server weighs as much as those that are there, on average.
-    fn stats(&self) -> R::Own<LaStats> {
+    fn stats(&self) -> S::MaybeBoxed<LaStats> {
         let mean = self.tree.mean_of_others(u32::MAX, self.servers.saturating_add(1));
         LaStats::new(if mean == 0 { LaStats::SCALE } else { mean }).into()
     }
 
-    fn arrange<L: Roster<Stats = R::Own<LaStats>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
+    fn arrange<L: Roster<Stats = S::MaybeBoxed<LaStats>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         let weight = |slot: usize| {
             let server = list.in_slot(u16::try_from(slot).ok()?)?.server;
             let stats = list.load(server)?.stats;
@@ -108,35 +108,35 @@ impl<R: Room> Balancer for LocalityAware<R> {
         filled
     }
 
-    fn offers<'a, L: ServerList<Stats = R::Own<LaStats>> + Copy + 'a>(
+    fn offers<'a, L: ServerList<Stats = S::MaybeBoxed<LaStats>> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
-    ) -> impl Iterator<Item = Offer<Drawn>> + 'a {
-        let Look { list, selection } = look;
-        let first = look.is_first();
-        let draws = Draws::new(look, &self.tree, random, first.then(|| self.tree.draw()), move |drawn| {
+    ) -> impl Iterator<Item = Offer<LaTicket>> + 'a {
+        let Search { list, selection } = search;
+        let first = search.is_first();
+        let draws = WeightedDraws::new(search, &self.tree, random, first.then(|| self.tree.draw()), move |drawn| {
             // Weights fall with time even without a call, so the server that was drawn is weighed again.
             self.refresh(&list, drawn.position, selection.now);
             drawn.offset < self.tree.weight(drawn.position)
         });
-        draws.map(move |offer| offer.with(|()| Drawn(first)))
+        draws.map(move |offer| offer.with(|()| LaTicket(first)))
     }
 
-    fn started<L: ServerList<Stats = R::Own<LaStats>>>(
+    fn started<L: ServerList<Stats = S::MaybeBoxed<LaStats>>>(
         &self,
         list: &L,
         server: ServerId,
-        ticket: Option<Drawn>,
+        ticket: Option<LaTicket>,
         now: Instant,
     ) {
-        if ticket == Some(Drawn(true)) {
+        if ticket == Some(LaTicket(true)) {
             self.tree.next_draw();
         }
         self.update(list, server, |stats, others| Some(stats.started(now, others)));
     }
 
-    fn finished<L: ServerList<Stats = R::Own<LaStats>>>(&self, list: &L, attempt: &Finished) {
+    fn finished<L: ServerList<Stats = S::MaybeBoxed<LaStats>>>(&self, list: &L, attempt: &Finished) {
         let Finished { sent, now, feedback, code } = *attempt;
         if let Feedback::Success { latency } = feedback {
             self.answered(latency);

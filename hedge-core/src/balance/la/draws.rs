@@ -1,8 +1,8 @@
-//! Servers drawn by weight, each once: [`Draws`].
+//! Servers drawn by weight, each once: [`WeightedDraws`].
 
 use super::{LaNode, LaPick, LaTree};
-use crate::balance::select::Along;
-use crate::balance::{Candidate, Look, Offer, Order, ServerList};
+use crate::balance::select::InOrder;
+use crate::balance::{Candidate, Offer, Order, Search, ServerList};
 
 /// How many servers one selection leaves out by weight.
 const LEFT_OUT: usize = 16;
@@ -11,8 +11,8 @@ const REDRAWS: usize = 3;
 
 /// Servers drawn by weight, without replacement, from a tree of their slots. After 16 servers the rest follow,
 /// scattered.
-pub(in crate::balance) struct Draws<'a, L, S, F> {
-    look: Look<'a, L>,
+pub(in crate::balance) struct WeightedDraws<'a, L, S, F> {
+    search: Search<'a, L>,
     tree: &'a LaTree<S>,
     random: &'a mut dyn FnMut() -> u32,
     /// The number for the first draw, instead of a random one.
@@ -20,23 +20,23 @@ pub(in crate::balance) struct Draws<'a, L, S, F> {
     /// Whether a draw still holds under the present weight.
     holds: F,
     left_out: heapless::Vec<u32, LEFT_OUT>,
-    rest: Option<Along<L>>,
+    rest: Option<InOrder<L>>,
 }
 
-impl<'a, L, S, F> Draws<'a, L, S, F>
+impl<'a, L, S, F> WeightedDraws<'a, L, S, F>
 where
     L: ServerList + Copy,
     S: AsRef<[LaNode]>,
     F: FnMut(LaPick) -> bool,
 {
     pub(in crate::balance) const fn new(
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         tree: &'a LaTree<S>,
         random: &'a mut dyn FnMut() -> u32,
         first: Option<u64>,
         holds: F,
     ) -> Self {
-        Self { look, tree, random, first, holds, left_out: heapless::Vec::new(), rest: None }
+        Self { search, tree, random, first, holds, left_out: heapless::Vec::new(), rest: None }
     }
 
     fn draw(&mut self) -> Option<LaPick> {
@@ -61,7 +61,7 @@ where
             let drawn = self.draw()?.position;
             // It is not full, so there is room.
             let _ = self.left_out.push(drawn);
-            let found = u16::try_from(drawn).ok().and_then(|slot| self.look.list.in_slot(slot));
+            let found = u16::try_from(drawn).ok().and_then(|slot| self.search.list.in_slot(slot));
             if found.is_some() {
                 return found;
             }
@@ -70,7 +70,7 @@ where
     }
 }
 
-impl<L, S, F> Iterator for Draws<'_, L, S, F>
+impl<L, S, F> Iterator for WeightedDraws<'_, L, S, F>
 where
     L: ServerList + Copy,
     S: AsRef<[LaNode]>,
@@ -84,7 +84,7 @@ where
             if let Some(found) = self.by_weight() {
                 return Some(offer(found));
             }
-            self.rest = Some(self.look.along(|len| Order::random(len, self.random)));
+            self.rest = Some(self.search.in_order(|len| Order::random(len, self.random)));
         }
         let left_out = &self.left_out;
         let mut rest = self.rest.as_mut()?.map(|(_, candidate)| candidate);

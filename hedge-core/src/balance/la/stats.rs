@@ -2,7 +2,7 @@
 
 use core::hint::spin_loop;
 
-use super::super::stamped::Stamped;
+use super::super::timed_span::TimedSpan;
 use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed, Ordering::SeqCst};
 use crate::time::{Duration, Instant, Timeout};
 
@@ -23,7 +23,7 @@ const KEEPS: (u64, u64) = (7, 8);
 /// has become quick.
 const TRIED: u64 = 20;
 /// A new answer moves the recent latency of a server by this fraction (one in so many) of the difference.
-const LATELY: u64 = 4;
+const RECENT_FRACTION: u64 = 4;
 /// The timeout that counts for an error of a call without one.
 const NO_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a feedback tries to lock the queue before it gives up.
@@ -43,16 +43,16 @@ pub struct LaStats {
     error: AtomicU64,
     /// The average latency, in microseconds, and [`KNOWN`] in the topmost bit.
     average: AtomicU32,
-    /// A [`Stamped`]: the recent latency, a moving average of the last few answers that abandoned attempts raise to
+    /// A [`TimedSpan`]: the recent latency, a moving average of the last few answers that abandoned attempts raise to
     /// their age, and when the last attempt was abandoned.
-    lately: AtomicU64,
+    recent: AtomicU64,
     /// The try-lock of the fields that follow.
-    taken: AtomicBool,
+    locked: AtomicBool,
     /// Where the oldest answer is, in the upper 16 bits, and how many answers there are, in the lower 16.
     place: AtomicU32,
     /// The latencies of all answers but the oldest.
     sum: AtomicU64,
-    /// A ring buffer of answers, each a [`Stamped`]: its latency and its end.
+    /// A ring buffer of answers, each a [`TimedSpan`]: its latency and its end.
     queue: [AtomicU64; QUEUE as usize],
 }
 
@@ -71,12 +71,12 @@ impl LaOthers {
 
     /// The weight that a server with this recent latency deserves: what the others weigh, times the square of the ratio
     /// of their latency to its own if it is slower.
-    fn deserved(self, lately: u64) -> u64 {
+    fn fair_weight(self, recent: u64) -> u64 {
         let fleet = self.latency.as_micros();
-        if fleet == 0 || lately <= fleet {
+        if fleet == 0 || recent <= fleet {
             return self.weight;
         }
-        scaled(scaled(self.weight, fleet, lately), fleet, lately)
+        scaled(scaled(self.weight, fleet, recent), fleet, recent)
     }
 }
 
@@ -105,8 +105,8 @@ impl LaStats {
             in_flight: AtomicU64::new(0),
             error: AtomicU64::new(0),
             average: AtomicU32::new(0),
-            lately: AtomicU64::new(0),
-            taken: AtomicBool::new(false),
+            recent: AtomicU64::new(0),
+            locked: AtomicBool::new(false),
             place: AtomicU32::new(0),
             sum: AtomicU64::new(0),
             queue: [const { AtomicU64::new(0) }; QUEUE as usize],
@@ -116,28 +116,28 @@ impl LaStats {
     /// What it weighs now.
     pub fn weight(&self, now: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         let in_flight = InFlight(self.in_flight.load(SeqCst));
-        self.weighed(now, in_flight, in_flight.count() == 0, others)
+        self.current_weight(now, in_flight, in_flight.count() == 0, others)
     }
 
     /// An attempt starts. Returns the weight without this attempt, and without the share that an idle server has so
     /// that it is tried: a server that is being tried weighs what it did before.
     pub fn started(&self, now: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         let before = InFlight(self.in_flight.fetch_add(InFlight::one(now), Relaxed));
-        self.weighed(now, before, false, others)
+        self.current_weight(now, before, false, others)
     }
 
     /// An attempt that started at `begin` has succeeded now. `None` if the weight stays: the attempt took no time, or
     /// the lock was taken.
     pub fn succeeded(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> Option<u64> {
-        self.left(begin);
+        self.ended(begin);
         let latency = now.since(begin);
         if latency == Duration::ZERO {
             return None;
         }
-        let queue = self.take()?;
+        let queue = self.lock()?;
         queue.push(now, latency);
-        queue.heard(latency);
-        queue.weigh(now)?;
+        queue.update_recent(latency);
+        queue.update_base(now)?;
         drop(queue);
         Some(self.weight(now, others))
     }
@@ -150,19 +150,19 @@ impl LaStats {
         failure: LaFailure,
         others: impl FnOnce() -> LaOthers,
     ) -> Option<u64> {
-        self.left(begin);
+        self.ended(begin);
         // On a coarse clock a fast failure seems to take no time.
         let latency = now.since(begin).max(Duration::from_micros(1));
-        let queue = self.take()?;
-        queue.lengthen(now, failure.counts(latency), failure.timeout());
-        queue.weigh(now)?;
+        let queue = self.lock()?;
+        queue.add_error(now, failure.charged_latency(latency), failure.timeout());
+        queue.update_base(now)?;
         drop(queue);
         Some(self.weight(now, others))
     }
 
     /// An attempt that started at `begin` has been abandoned now: its latency is unknown, but at least its age (L13).
     pub fn abandoned(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
-        self.left(begin);
+        self.ended(begin);
         let word = self.error.load(SeqCst);
         if let Some(error) = LastError::of(word).filter(|error| error.answers() == 0 && error.rested(now)) {
             // This attempt tried a server after its rest: the rest begins again. If another thread has changed the word
@@ -170,20 +170,20 @@ impl LaStats {
             let _ = self.error.compare_exchange(word, error.at(now).word(), SeqCst, SeqCst);
         }
         let age = now.since(begin);
-        let lately = Stamped::of(self.lately.load(SeqCst)).span();
-        self.lately.store(Stamped::new(now, lately.max(age)).word(), Relaxed);
+        let recent = TimedSpan::of(self.recent.load(SeqCst)).span();
+        self.recent.store(TimedSpan::new(now, recent.max(age)).word(), Relaxed);
         if age >= self.latency()
-            && let Some(queue) = self.take()
+            && let Some(queue) = self.lock()
         {
             // While no answers come, the throughput falls.
-            queue.weigh(now);
+            queue.update_base(now);
         }
         self.weight(now, others)
     }
 
     /// An attempt that started at `begin` is over now, and says nothing about the server (S7).
     pub fn withdrawn(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
-        self.left(begin);
+        self.ended(begin);
         self.weight(now, others)
     }
 
@@ -205,15 +205,17 @@ impl LaStats {
         Duration::from_micros((self.average.load(Relaxed) & !KNOWN).into())
     }
 
-    fn weighed(&self, now: Instant, in_flight: InFlight, idle: bool, others: impl FnOnce() -> LaOthers) -> u64 {
+    fn current_weight(&self, now: Instant, in_flight: InFlight, idle: bool, others: impl FnOnce() -> LaOthers) -> u64 {
         let average = self.average.load(Relaxed);
         let bound = u64::from(average & !KNOWN) * 3 / 2;
         let others = others();
         let base = match LastError::of(self.error.load(SeqCst)) {
             // It is alone: brpc's weight.
             _ if others.weight == 0 => self.base(),
-            None => self.beside(now, others, average, idle),
-            Some(error) if error.rested(now) && error.answers() > 0 => self.beside(now, others, average, idle),
+            None => self.weight_among_others(now, others, average, idle),
+            Some(error) if error.rested(now) && error.answers() > 0 => {
+                self.weight_among_others(now, others, average, idle)
+            }
             // It has rested: one call may try it.
             Some(error) if error.rested(now) && idle => self.base().max(others.weight),
             Some(error) if error.is_out() => FLOOR,
@@ -228,32 +230,32 @@ impl LaStats {
     }
 
     /// The weight of a server compared with the others, if no last error counts against it.
-    fn beside(&self, now: Instant, others: LaOthers, average: u32, idle: bool) -> u64 {
-        let lately = Stamped::of(self.lately.load(SeqCst));
+    fn weight_among_others(&self, now: Instant, others: LaOthers, average: u32, idle: bool) -> u64 {
+        let recent = TimedSpan::of(self.recent.load(SeqCst));
         let (known, average) = (average & KNOWN != 0, u64::from(average & !KNOWN));
-        let deserved = others.deserved(lately.span().as_micros());
-        let tried = if idle && lately.age(now) >= REST { others.weight / TRIED } else { 0 };
+        let fair_weight = others.fair_weight(recent.span().as_micros());
+        let tried = if idle && recent.age(now) >= REST { others.weight / TRIED } else { 0 };
         if average == 0 {
-            return self.base().min(deserved).max(tried);
+            return self.base().min(fair_weight).max(tried);
         }
-        let late = lately.span().as_micros() >= 2 * average;
+        let late = recent.span().as_micros() >= 2 * average;
         if !known && !late {
             return self.base().max(others.weight);
         }
         // The queue does not show yet how slow the server has become.
-        let base = if late { scaled(self.base(), average, lately.span().as_micros()) } else { self.base() };
-        base.max(scaled(deserved, KEEPS.0, KEEPS.1)).max(tried)
+        let base = if late { scaled(self.base(), average, recent.span().as_micros()) } else { self.base() };
+        base.max(scaled(fair_weight, KEEPS.0, KEEPS.1)).max(tried)
     }
 
-    fn left(&self, begin: Instant) {
+    fn ended(&self, begin: Instant) {
         self.in_flight.fetch_sub(InFlight::one(begin), Relaxed);
     }
 
     /// Locks the queue; `None` if other threads hold the lock all the time.
-    fn take(&self) -> Option<Taken<'_>> {
+    fn lock(&self) -> Option<Locked<'_>> {
         for _ in 0..TRIES {
-            if !self.taken.swap(true, Ordering::Acquire) {
-                return Some(Taken(self));
+            if !self.locked.swap(true, Ordering::Acquire) {
+                return Some(Locked(self));
             }
             spin_loop();
         }
@@ -264,7 +266,7 @@ impl LaStats {
 impl LaFailure {
     /// The latency that a failed attempt counts: the mean of 1.2 times its own and the timeout, weighted by the retries
     /// that are left and those that were made.
-    fn counts(&self, latency: Duration) -> Duration {
+    fn charged_latency(&self, latency: Duration) -> Duration {
         let (done, left) = match self.max_retry {
             0 => (1, 0),
             most => (u64::from(self.retried), u64::from(most.saturating_sub(self.retried))),
@@ -291,9 +293,9 @@ fn scaled(weight: u64, part: u64, whole: u64) -> u64 {
 }
 
 /// The locked queue; dropping it unlocks.
-struct Taken<'a>(&'a LaStats);
+struct Locked<'a>(&'a LaStats);
 
-impl Taken<'_> {
+impl Locked<'_> {
     /// Appends an answer, and drops the oldest if the queue is full.
     fn push(&self, now: Instant, latency: Duration) {
         let (mut oldest, mut len) = self.place();
@@ -304,7 +306,7 @@ impl Taken<'_> {
             len -= 1;
             sum = sum.wrapping_sub(self.answer(oldest).span().as_micros());
         }
-        let answer = Stamped::new(now, latency);
+        let answer = TimedSpan::new(now, latency);
         if len > 0 {
             sum = sum.wrapping_add(answer.span().as_micros());
         }
@@ -317,22 +319,24 @@ impl Taken<'_> {
     }
 
     /// Moves the recent latency a part of the way to the latency of a new answer.
-    fn heard(&self, latency: Duration) {
-        let lately = Stamped::of(self.0.lately.load(SeqCst));
-        let to = match lately.span() {
+    fn update_recent(&self, latency: Duration) {
+        let recent = TimedSpan::of(self.0.recent.load(SeqCst));
+        let to = match recent.span() {
             Duration::ZERO => latency,
             // Less than half of it: the server has recovered. It moves half of the way, so that few answers show that.
             more if more > latency + latency => Duration::from_micros((more + latency).as_micros() / 2),
-            more if more > latency => more - Duration::from_micros((more - latency).as_micros().div_ceil(LATELY)),
-            less => less + Duration::from_micros((latency - less).as_micros() / LATELY),
+            more if more > latency => {
+                more - Duration::from_micros((more - latency).as_micros().div_ceil(RECENT_FRACTION))
+            }
+            less => less + Duration::from_micros((latency - less).as_micros() / RECENT_FRACTION),
         };
         // This may undo a raise by another thread in between. Its next abandoned attempt raises it again.
-        self.0.lately.store(lately.with(to).word(), Relaxed);
+        self.0.recent.store(recent.with(to).word(), Relaxed);
     }
 
     /// Takes in an error: the last answer takes longer. Before the first answer, the error becomes that answer, with a
     /// latency of at least the timeout.
-    fn lengthen(&self, now: Instant, by: Duration, timeout: Duration) {
+    fn add_error(&self, now: Instant, by: Duration, timeout: Duration) {
         let (oldest, len) = self.place();
         let error = LastError::following(LastError::of(self.0.error.load(SeqCst)), now);
         if len == 0 {
@@ -340,7 +344,7 @@ impl Taken<'_> {
         } else {
             let newest = (oldest + len - 1) % QUEUE;
             let was = self.answer(newest).span();
-            let answer = Stamped::new(now, was + by);
+            let answer = TimedSpan::new(now, was + by);
             if len > 1 {
                 let sum = self.0.sum.load(SeqCst);
                 self.0.sum.store(sum.wrapping_add((answer.span() - was).as_micros()), Relaxed);
@@ -351,7 +355,7 @@ impl Taken<'_> {
     }
 
     /// Computes the base weight from the queue. `None` if the weight is left as it was.
-    fn weigh(&self, now: Instant) -> Option<()> {
+    fn update_base(&self, now: Instant) -> Option<()> {
         let (oldest, len) = self.place();
         let oldest = if len > 0 { self.answer(oldest) } else { return None };
         let span = oldest.age(now).as_micros();
@@ -377,11 +381,11 @@ impl Taken<'_> {
         (place >> 16, place & 0xFFFF)
     }
 
-    fn answer(&self, index: u32) -> Stamped {
-        Stamped::of(self.slot(index).map_or(0, |slot| slot.load(SeqCst)))
+    fn answer(&self, index: u32) -> TimedSpan {
+        TimedSpan::of(self.slot(index).map_or(0, |slot| slot.load(SeqCst)))
     }
 
-    fn put(&self, index: u32, answer: Stamped) {
+    fn put(&self, index: u32, answer: TimedSpan) {
         if let Some(slot) = self.slot(index) {
             slot.store(answer.word(), Relaxed);
         }
@@ -392,54 +396,54 @@ impl Taken<'_> {
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.0.taken.store(false, Ordering::Release);
+        self.0.locked.store(false, Ordering::Release);
     }
 }
 
-/// What [`LaStats::error`] holds: when the last error was, and what was heard since. As a word it is a [`Stamped`]
-/// whose span is `heard`.
+/// What [`LaStats::error`] holds: when the last error was, and the errors and answers around it. As a word it is a [`TimedSpan`]
+/// whose span is `history`.
 #[derive(Clone, Copy)]
 struct LastError {
-    at: Stamped,
+    at: TimedSpan,
     /// Up to 3: how many errors there were in a row, the last one included, with no answer since. Above 3: 3 plus the
     /// number of answers since.
-    heard: u64,
+    history: u64,
 }
 
 impl LastError {
     fn of(word: u64) -> Option<Self> {
-        let at = Stamped::of(word);
-        Some(at.span().as_micros()).filter(|heard| *heard > 0).map(|heard| Self { at, heard })
+        let at = TimedSpan::of(word);
+        Some(at.span().as_micros()).filter(|history| *history > 0).map(|history| Self { at, history })
     }
 
     fn word(self) -> u64 {
-        self.at.with(Duration::from_micros(self.heard)).word()
+        self.at.with(Duration::from_micros(self.history)).word()
     }
 
     /// The last error, after one more now.
     fn following(last: Option<Self>, now: Instant) -> Self {
-        let in_a_row = last.filter(|last| last.answers() == 0).map_or(0, |last| last.heard);
-        Self { at: Stamped::new(now, Duration::ZERO), heard: (in_a_row + 1).min(IN_A_ROW) }
+        let in_a_row = last.filter(|last| last.answers() == 0).map_or(0, |last| last.history);
+        Self { at: TimedSpan::new(now, Duration::ZERO), history: (in_a_row + 1).min(IN_A_ROW) }
     }
 
     fn at(self, now: Instant) -> Self {
-        Self { at: Stamped::new(now, Duration::ZERO), ..self }
+        Self { at: TimedSpan::new(now, Duration::ZERO), ..self }
     }
 
     /// The same error after one more answer; `None` once it has left the queue.
     fn answered(self) -> Option<Self> {
         let answers = self.answers() + 1;
-        (answers < QUEUE.into()).then_some(Self { heard: IN_A_ROW + answers, ..self })
+        (answers < QUEUE.into()).then_some(Self { history: IN_A_ROW + answers, ..self })
     }
 
     const fn answers(self) -> u64 {
-        self.heard.saturating_sub(IN_A_ROW)
+        self.history.saturating_sub(IN_A_ROW)
     }
 
     const fn is_out(self) -> bool {
-        self.heard == IN_A_ROW
+        self.history == IN_A_ROW
     }
 
     fn rested(self, now: Instant) -> bool {

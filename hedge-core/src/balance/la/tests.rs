@@ -5,8 +5,8 @@ extern crate std;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-use super::super::testing::{Servers, There, selection};
-use super::super::{Balancer, Heap, Look, Offer};
+use super::super::testing::{ListedServer, Servers, selection};
+use super::super::{Balancer, Heap, Offer, Search};
 use super::*;
 use crate::id::{AttemptId, ServerId};
 use crate::outcome::{Code, Feedback, Sent};
@@ -284,14 +284,14 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut la = LocalityAware::new(seed);
-        let there = |address: u32| There {
+        let server = |address: u32| ListedServer {
             address: std::format!("{address:04}"),
             usable: true,
             weight: 1,
             in_flight: 0,
             stats: la.stats(),
         };
-        let slots: Vec<_> = (0..SERVERS).map(|address| Some(there(address))).collect();
+        let slots: Vec<_> = (0..SERVERS).map(|address| Some(server(address))).collect();
         let servers = Servers { generations: std::vec![0; slots.len()], slots };
         la.arrange(&servers).unwrap();
         Self { la, servers, rng: fastrand::Rng::with_seed(seed), working: BTreeMap::new(), calls: 0 }
@@ -310,8 +310,8 @@ impl World {
 
     fn start(&mut self, now: Instant) -> ServerId {
         let selection = selection(None, now);
-        let look = Look { list: &self.servers, selection: &selection };
-        let Offer { candidate, ticket } = self.la.offers(look, &mut || self.rng.u32(..)).next().unwrap();
+        let search = Search { list: &self.servers, selection: &selection };
+        let Offer { candidate, ticket } = self.la.offers(search, &mut || self.rng.u32(..)).next().unwrap();
         self.la.started(&self.servers, candidate.server, Some(ticket), now);
         candidate.server
     }

@@ -4,7 +4,7 @@ use core::fmt;
 use core::iter::successors;
 
 use super::super::decay::mul_high;
-use super::super::{ArrangeError, Row};
+use super::super::{ArrangeError, Buffer};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::random::{GOLDEN, mix};
 
@@ -66,7 +66,7 @@ pub struct LaPick {
     pub offset: u64,
 }
 
-impl<S: Row<LaNode>> LaTree<S> {
+impl<S: Buffer<LaNode>> LaTree<S> {
     /// Replaces the weights, by place. The sequence of draws goes on.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
 
     /// What the other `servers - 1` weigh on average; 0 if there are none.
     pub fn mean_of_others(&self, position: u32, servers: u32) -> u64 {
-        let others = self.before(self.len()).saturating_sub(self.weight(position));
+        let others = self.prefix_sum(self.len()).saturating_sub(self.weight(position));
         others.checked_div(u64::from(servers.saturating_sub(1))).unwrap_or(0)
     }
 
@@ -137,14 +137,14 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
     /// Work: 2 log n loads, and as many again for each that is left out.
     pub fn pick(&self, random: u64, without: &[u32]) -> Option<LaPick> {
         let out: u64 = ascending(without).map(|position| self.weight(position)).sum();
-        let total = self.before(self.len()).saturating_sub(out);
+        let total = self.prefix_sum(self.len()).saturating_sub(out);
         if total == 0 {
             return None;
         }
         let mut drawn = mul_high(total, random);
         // Each place that is left out, from the first on, moves a draw at or behind it further by its weight.
         for position in ascending(without) {
-            if drawn < self.before(position) {
+            if drawn < self.prefix_sum(position) {
                 break;
             }
             drawn += self.weight(position);
@@ -188,7 +188,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
     }
 
     /// The sum of the first `count` weights.
-    fn before(&self, count: u32) -> u64 {
+    fn prefix_sum(&self, count: u32) -> u64 {
         let mut count = count.min(self.len());
         let mut total = 0u64;
         while count > 0 {
@@ -269,7 +269,7 @@ mod tests {
             filled.refill(weights.iter().copied()).unwrap();
             let set = tree(&weights);
             for count in 0..=places {
-                assert_eq!(filled.before(count), set.before(count), "{count} of {places}, seed {SEED}");
+                assert_eq!(filled.prefix_sum(count), set.prefix_sum(count), "{count} of {places}, seed {SEED}");
             }
         }
         let mut small: LaTree<heapless::Vec<LaNode, 2>> = LaTree::new(heapless::Vec::new(), 1);
@@ -342,9 +342,9 @@ mod tests {
         }
         let mut total = 0;
         for position in 0..9 {
-            assert_eq!(tree.before(position), total);
+            assert_eq!(tree.prefix_sum(position), total);
             total += tree.weight(position);
         }
-        assert_eq!(tree.before(9), total);
+        assert_eq!(tree.prefix_sum(9), total);
     }
 }

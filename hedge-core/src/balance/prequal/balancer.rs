@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use super::super::p2c::{P2c, P2cOptions, P2cStats};
-use super::super::{ArrangeError, Balancer, Look, Offer, ProbeAnswer, Roster, ServerList, Weighing};
+use super::super::{ArrangeError, Balancer, Offer, ProbeAnswer, Roster, Search, ServerList, Weighing};
 use super::{PrequalError, PrequalOptions, ProbePool};
 use crate::id::ServerId;
 use crate::outcome::Finished;
@@ -24,7 +24,7 @@ pub struct Prequal {
 
 /// Whether `prequal` chose a server by a probe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Chosen(bool);
+pub struct PrequalTicket(bool);
 
 impl Prequal {
     /// A balancer without probes.
@@ -52,7 +52,7 @@ impl Clone for Prequal {
 
 impl Balancer for Prequal {
     type Stats = P2cStats;
-    type Ticket = Chosen;
+    type Ticket = PrequalTicket;
 
     fn stats(&self) -> P2cStats {
         self.p2c.stats()
@@ -71,27 +71,33 @@ impl Balancer for Prequal {
     /// First the one that the probes choose, then as `p2c`.
     fn offers<'a, L: ServerList<Stats = P2cStats> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
-    ) -> impl Iterator<Item = Offer<Chosen>> + 'a {
-        let Look { list, selection } = look;
+    ) -> impl Iterator<Item = Offer<PrequalTicket>> + 'a {
+        let Search { list, selection } = search;
         let chosen = self.pool.choose(selection.now, |server| {
-            let candidate = list.find(server).filter(|candidate| look.takes(candidate))?;
+            let candidate = list.find(server).filter(|candidate| search.takes(candidate))?;
             Some(self.p2c.penalty(list.load(candidate.server)?.stats, selection.now))
         });
         let first = chosen.and_then(|server| list.find(server));
         // `p2c` draws only if its offers are asked for.
         let random = Cell::new(Some(random));
         let others = core::iter::once_with(move || random.take()).flatten().flat_map(move |random| {
-            let others = self.p2c.offers(look, random);
+            let others = self.p2c.offers(search, random);
             others.filter(move |offer| Some(offer.candidate.server) != chosen)
         });
-        let offer = |by_probe| move |candidate| Offer { candidate, ticket: Chosen(by_probe) };
+        let offer = |by_probe| move |candidate| Offer { candidate, ticket: PrequalTicket(by_probe) };
         first.into_iter().map(offer(true)).chain(others.map(move |other| offer(false)(other.candidate)))
     }
 
-    fn started<L: ServerList<Stats = P2cStats>>(&self, _: &L, server: ServerId, ticket: Option<Chosen>, _: Instant) {
-        if ticket == Some(Chosen(true)) {
+    fn started<L: ServerList<Stats = P2cStats>>(
+        &self,
+        _: &L,
+        server: ServerId,
+        ticket: Option<PrequalTicket>,
+        _: Instant,
+    ) {
+        if ticket == Some(PrequalTicket(true)) {
             self.pool.commit(server);
         } else {
             self.pool.sent(server);

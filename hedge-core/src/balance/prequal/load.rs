@@ -1,7 +1,7 @@
 //! The server's side: what a server answers a probe, [`ServerLoad`].
 
 use super::super::decay::Decay;
-use super::super::stamped::Stamped;
+use super::super::timed_span::TimedSpan;
 use super::ProbeAnswer;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::time::{Duration, Instant};
@@ -80,7 +80,7 @@ impl ServerLoad {
     /// a microsecond.
     pub fn finished(&self, now: Instant, before: u32, latency: Duration) {
         self.dropped();
-        let word = Stamped::new(now, latency.max(Duration::from_micros(1))).word();
+        let word = TimedSpan::new(now, latency.max(Duration::from_micros(1))).word();
         self.last.store(word, Relaxed);
         let Some(level) = self.levels.get(level_of(before)) else { return };
         let next = usize::try_from(level.next.fetch_add(1, Relaxed)).unwrap_or(0) % SAMPLES;
@@ -114,7 +114,7 @@ impl ServerLoad {
             }
         }
         near.median().unwrap_or_else(|| {
-            let last = Stamped::of(self.last.load(SeqCst));
+            let last = TimedSpan::of(self.last.load(SeqCst));
             Duration::from_micros(FORGOTTEN.left_of(last.span().as_micros(), last.age(now)))
         })
     }
@@ -135,7 +135,7 @@ struct Near {
 impl Near {
     fn add(&mut self, now: Instant, level: Option<&Level>) {
         for sample in level.map_or(&[][..], |level| &level.samples) {
-            let sample = Stamped::of(sample.load(SeqCst));
+            let sample = TimedSpan::of(sample.load(SeqCst));
             if sample.span() == Duration::ZERO || sample.age(now) > RECENT {
                 continue;
             }

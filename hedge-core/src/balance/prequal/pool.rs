@@ -6,7 +6,7 @@
 //! second. If the server is the same both times, the second word belongs to it, except after a second answer of the
 //! same server. No thread waits for another: a slot that is claimed is passed over.
 
-use super::super::stamped::Stamped;
+use super::super::timed_span::TimedSpan;
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::id::ServerId;
 use crate::time::{Duration, Instant};
@@ -90,7 +90,7 @@ impl Probe<'_> {
 #[derive(Debug)]
 struct Slot {
     entry: AtomicU64,
-    /// A [`Stamped`]: when the probe was answered, and the latency.
+    /// A [`TimedSpan`]: when the probe was answered, and the latency.
     answered: AtomicU64,
 }
 
@@ -98,7 +98,7 @@ impl Slot {
     fn probe(&self, now: Instant) -> Option<Probe<'_>> {
         // A seqlock's read: the first word, the second, and the first again.
         let server = Entry::of(self.entry.load(SeqCst))?.server();
-        let answered = Stamped::of(self.answered.load(SeqCst));
+        let answered = TimedSpan::of(self.answered.load(SeqCst));
         let entry = Entry::of(self.entry.load(SeqCst)).filter(|entry| entry.server() == server)?;
         let (latency, age) = (answered.span(), answered.age(now));
         Some(Probe { slot: self, entry, server, in_flight: entry.in_flight(), latency, age })
@@ -130,7 +130,7 @@ impl Pool {
             let Some((slot, found)) = self.place(now, server) else { return };
             if slot.replace(found, TAKEN) {
                 // Swaps, not stores: a reader that sees the new second word must also see that the first is claimed.
-                slot.answered.swap(Stamped::new(now, latency).word(), SeqCst);
+                slot.answered.swap(TimedSpan::new(now, latency).word(), SeqCst);
                 slot.entry.swap(Entry::new(server, uses, in_flight).0, SeqCst);
                 return;
             }
@@ -164,7 +164,7 @@ impl Pool {
             let word = slot.entry.load(SeqCst);
             let rank = match Entry::of(word) {
                 Some(entry) if entry.server() == server => return Some((slot, word)),
-                Some(_) => (false, Stamped::of(slot.answered.load(SeqCst)).age(now)),
+                Some(_) => (false, TimedSpan::of(slot.answered.load(SeqCst)).age(now)),
                 None if word == TAKEN => continue,
                 None => (true, Duration::ZERO),
             };

@@ -358,14 +358,14 @@ fn an_order_that_contradicts_itself_only_leaves_the_alike_in_disorder() {
 fn servers_in_every_slot_are_told_apart() {
     let point = |slot| Point { hash: 0, slot };
     let all: Vec<Point> = (0..=u16::MAX).map(point).collect();
-    assert_eq!(taken(&[], &all, 1), None);
+    assert_eq!(duplicate_slot(&[], &all, 1), None);
     for slot in [0, 1, 8_191, 8_192, 40_000, u16::MAX] {
         let (new, old): (Vec<Point>, Vec<Point>) = all.iter().partition(|point| point.slot == slot);
-        assert_eq!(taken(&old, &new, 1), None);
-        assert_eq!(taken(&new, &old, 1), None);
-        assert_eq!(taken(&all, &new, 1), Some(slot));
-        assert_eq!(taken(&new, &all, 1), Some(slot));
-        assert_eq!(taken(&[], &[&all[..], &new].concat(), 1), Some(slot));
+        assert_eq!(duplicate_slot(&old, &new, 1), None);
+        assert_eq!(duplicate_slot(&new, &old, 1), None);
+        assert_eq!(duplicate_slot(&all, &new, 1), Some(slot));
+        assert_eq!(duplicate_slot(&new, &all, 1), Some(slot));
+        assert_eq!(duplicate_slot(&[], &[&all[..], &new].concat(), 1), Some(slot));
     }
 }
 

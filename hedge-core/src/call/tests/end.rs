@@ -1,7 +1,7 @@
 //! How calls end: L1, L2, L7, L8, L10, L14, L16, L20 and B2's notice.
 
 use super::*;
-use crate::balance::Turn;
+use crate::balance::RrTicket;
 use crate::outcome::Finished;
 
 #[test]
@@ -369,7 +369,7 @@ impl Ears {
 }
 
 impl Host for Ears {
-    type Ticket = Turn;
+    type Ticket = RrTicket;
 
     fn options(&self) -> &ChannelOptions {
         self.channel.options()
@@ -383,11 +383,11 @@ impl Host for Ears {
         self.channel.addresses()
     }
 
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<Turn>, NoServer> {
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<RrTicket>, NoServer> {
         self.channel.look(selection, random)
     }
 
-    fn commit(&self, pick: &Pick<Turn>, now: Instant, insist: bool) -> bool {
+    fn commit(&self, pick: &Pick<RrTicket>, now: Instant, insist: bool) -> bool {
         self.sent.borrow_mut().push(now).unwrap();
         self.channel.commit(pick, now, insist)
     }

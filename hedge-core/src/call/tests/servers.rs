@@ -1,7 +1,7 @@
 //! Which server an attempt goes to: L11, S6, S8, L20.
 
 use super::*;
-use crate::balance::Turn;
+use crate::balance::RrTicket;
 use crate::outcome::{Finished, Sent};
 
 #[test]
@@ -155,7 +155,7 @@ struct Contended {
 }
 
 impl Host for Contended {
-    type Ticket = Turn;
+    type Ticket = RrTicket;
 
     fn options(&self) -> &ChannelOptions {
         self.channel.options()
@@ -169,12 +169,12 @@ impl Host for Contended {
         self.channel.addresses()
     }
 
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<Turn>, NoServer> {
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<RrTicket>, NoServer> {
         self.looks.set(self.looks.get() + 1);
         self.channel.look(selection, random)
     }
 
-    fn commit(&self, pick: &Pick<Turn>, now: Instant, insist: bool) -> bool {
+    fn commit(&self, pick: &Pick<RrTicket>, now: Instant, insist: bool) -> bool {
         if let Some(left) = self.races.get().checked_sub(1) {
             self.races.set(left);
             let others = self.channel.look(

@@ -12,14 +12,14 @@ use super::{at, granted};
 use crate::balance::la::{LaFailure, LaNode, LaOthers, LaPick, LaStats, LaTree};
 use crate::balance::p2c::{P2c, P2cOptions, P2cStats};
 use crate::balance::{
-    Balancer, Candidate, Fixed, Load, Look, Offer, RoundRobin, Selection, ServerList, Step, WeightedRoundRobin,
+    Balancer, Candidate, Fixed, Load, Search, Offer, RoundRobin, Selection, ServerList, WrrTicket, WeightedRoundRobin,
 };
 use crate::check::{check, check_long, together};
 use crate::random::Seeds;
 
 pub(super) fn all() {
     turns();
-    steps();
+    tickets();
     trees();
     latencies();
     averages();
@@ -58,8 +58,8 @@ impl ServerList for Servers {
 fn look<B: Balancer<Stats = ()>>(balancer: &B, servers: Servers) -> Offer<B::Ticket> {
     let selection =
         Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None, now: at(0) };
-    let look = Look { list: &servers, selection: &selection };
-    let offer = balancer.offers(look, &mut || 0).next();
+    let search = Search { list: &servers, selection: &selection };
+    let offer = balancer.offers(search, &mut || 0).next();
     offer.expect("a server")
 }
 
@@ -113,27 +113,27 @@ fn wrr() -> Wrr {
     wrr
 }
 
-/// A balancer, and a step of it that somebody looked at.
+/// A balancer, and a ticket of it that somebody looked at.
 #[derive(Debug)]
 struct Looked {
     wrr: Wrr,
-    step: Step,
+    ticket: WrrTicket,
 }
 
 fn looked() -> Arc<Looked> {
     let wrr = wrr();
-    let step = wrr.steps().next().expect("a step");
-    Arc::new(Looked { wrr, step })
+    let ticket = wrr.tickets().next().expect("a ticket");
+    Arc::new(Looked { wrr, ticket })
 }
 
-fn steps() {
-    check("wrr: of two who take the same step one gets it", || {
+fn tickets() {
+    check("wrr: of two who take the same ticket one gets it", || {
         let looked = looked();
-        let takes = |looked: &Looked| looked.wrr.take(looked.step, false);
+        let takes = |looked: &Looked| looked.wrr.take(looked.ticket, false);
         let answers = together(&looked, [takes, takes]);
         assert_eq!(granted(&answers), 1);
         let rest = [take(&looked.wrr, TWO), take(&looked.wrr, TWO)];
-        assert_eq!(counts(rest.into_iter().chain([slot(looked.step)])), WEIGHTS);
+        assert_eq!(counts(rest.into_iter().chain([slot(looked.ticket)])), WEIGHTS);
     });
     check("wrr: no unit is lost and none taken twice", || {
         let wrr = Arc::new(wrr());
@@ -149,8 +149,8 @@ fn steps() {
         };
         let looked = looked();
         let insists = |looked: &Looked| {
-            assert!(looked.wrr.take(looked.step, true));
-            slot(looked.step)
+            assert!(looked.wrr.take(looked.ticket, true));
+            slot(looked.ticket)
         };
         let taken = together(&looked, [insists, |looked| take(&looked.wrr, TWO)]);
         let [first, second, third] = sequence;
@@ -159,8 +159,8 @@ fn steps() {
     });
 }
 
-fn slot(step: Step) -> u16 {
-    u16::try_from(step.position).expect("one of two")
+fn slot(ticket: WrrTicket) -> u16 {
+    u16::try_from(ticket.position).expect("one of two")
 }
 
 fn counts(taken: impl Iterator<Item = u16>) -> [u32; 2] {

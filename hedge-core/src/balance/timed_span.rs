@@ -10,12 +10,12 @@ const LATE: u64 = 1 << 26;
 
 /// An instant in microseconds, modulo 2^36 (19 hours), and a span in microseconds, up to 2^28 (268 s).
 #[derive(Clone, Copy)]
-pub(super) struct Stamped {
+pub(super) struct TimedSpan {
     at: u64,
     span: u64,
 }
 
-impl Stamped {
+impl TimedSpan {
     /// An instant and a span, which is capped to what fits.
     pub(super) const fn new(at: Instant, span: Duration) -> Self {
         let most = (1 << SPAN_BITS) - 1;
@@ -55,11 +55,11 @@ mod tests {
     #[test]
     fn a_word_holds_both_for_hours_and_a_late_thread_is_now() {
         let at = Instant::from_micros((1 << 40) + 7);
-        let stamped = Stamped::of(Stamped::new(at, Duration::from_secs(200)).word());
-        assert_eq!(stamped.span(), Duration::from_secs(200));
-        assert_eq!(stamped.age(at + Duration::from_secs(68_000)), Duration::from_secs(68_000));
-        assert_eq!(stamped.age(Instant::from_micros(1 << 40)), Duration::ZERO);
-        let cut = Stamped::new(at, Duration::MAX);
+        let packed = TimedSpan::of(TimedSpan::new(at, Duration::from_secs(200)).word());
+        assert_eq!(packed.span(), Duration::from_secs(200));
+        assert_eq!(packed.age(at + Duration::from_secs(68_000)), Duration::from_secs(68_000));
+        assert_eq!(packed.age(Instant::from_micros(1 << 40)), Duration::ZERO);
+        let cut = TimedSpan::new(at, Duration::MAX);
         assert_eq!((cut.span().as_micros(), cut.age(at)), ((1 << 28) - 1, Duration::ZERO));
     }
 }

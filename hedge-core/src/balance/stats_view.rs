@@ -7,12 +7,12 @@ use crate::id::ServerId;
 
 /// A list as one balancer sees it: `part` gives that balancer's part of a server's statistics.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Only<L, F> {
+pub(super) struct StatsView<L, F> {
     pub(super) list: L,
     pub(super) part: F,
 }
 
-impl<L, F, S> ServerList for Only<L, F>
+impl<L, F, S> ServerList for StatsView<L, F>
 where
     L: ServerList,
     F: Fn(&L::Stats) -> Option<&S>,
@@ -41,7 +41,7 @@ where
     }
 }
 
-impl<L, F, S> Roster for Only<&L, F>
+impl<L, F, S> Roster for StatsView<&L, F>
 where
     L: Roster,
     F: Fn(&L::Stats) -> Option<&S>,

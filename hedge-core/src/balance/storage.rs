@@ -9,20 +9,20 @@ use super::la::LaNode;
 use super::ring::{self, RingStorage};
 
 /// A kind of memory for balancers: [`Fixed`] or `Heap`.
-pub trait Room: Copy + fmt::Debug + 'static {
+pub trait Storage: Copy + fmt::Debug + 'static {
     /// For the weights of a list.
-    type Weights: Row<u32> + Clone + fmt::Debug;
+    type Weights: Buffer<u32> + Clone + fmt::Debug;
     /// For the points of a ring.
     type Points: RingStorage + Clone + fmt::Debug;
     /// For the places of a tree.
     #[cfg(has_atomic_64)]
-    type Nodes: Row<LaNode> + Clone + fmt::Debug;
+    type Nodes: Buffer<LaNode> + Clone + fmt::Debug;
     /// For parts that only some balancers need. On the heap they are boxed, so that the other balancers stay small.
-    type Own<T: fmt::Debug>: Deref<Target = T> + From<T> + fmt::Debug;
+    type MaybeBoxed<T: fmt::Debug>: Deref<Target = T> + From<T> + fmt::Debug;
 }
 
 /// A sequence of items that is replaced as a whole.
-pub trait Row<T>: AsRef<[T]> + Default {
+pub trait Buffer<T>: AsRef<[T]> + Default {
     /// Replaces all items.
     ///
     /// # Errors
@@ -37,15 +37,15 @@ pub trait Row<T>: AsRef<[T]> + Default {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fixed<const SERVERS: usize, const POINTS: usize = 0> {}
 
-impl<const SERVERS: usize, const POINTS: usize> Room for Fixed<SERVERS, POINTS> {
+impl<const SERVERS: usize, const POINTS: usize> Storage for Fixed<SERVERS, POINTS> {
     type Weights = heapless::Vec<u32, SERVERS>;
     type Points = ring::Fixed<POINTS>;
     #[cfg(has_atomic_64)]
     type Nodes = heapless::Vec<LaNode, SERVERS>;
-    type Own<T: fmt::Debug> = Inline<T>;
+    type MaybeBoxed<T: fmt::Debug> = InPlace<T>;
 }
 
-impl<T, const N: usize> Row<T> for heapless::Vec<T, N> {
+impl<T, const N: usize> Buffer<T> for heapless::Vec<T, N> {
     fn refill(&mut self, items: impl Iterator<Item = T>) -> Result<(), ArrangeError> {
         self.clear();
         for item in items {
@@ -61,15 +61,15 @@ impl<T, const N: usize> Row<T> for heapless::Vec<T, N> {
 
 /// A value that is stored in place.
 #[derive(Debug)]
-pub struct Inline<T>(T);
+pub struct InPlace<T>(T);
 
-impl<T> From<T> for Inline<T> {
+impl<T> From<T> for InPlace<T> {
     fn from(it: T) -> Self {
         Self(it)
     }
 }
 
-impl<T> Deref for Inline<T> {
+impl<T> Deref for InPlace<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -83,16 +83,16 @@ impl<T> Deref for Inline<T> {
 pub enum Heap {}
 
 #[cfg(feature = "alloc")]
-impl Room for Heap {
+impl Storage for Heap {
     type Weights = alloc::vec::Vec<u32>;
     type Points = ring::Heap;
     #[cfg(has_atomic_64)]
     type Nodes = alloc::vec::Vec<LaNode>;
-    type Own<T: fmt::Debug> = alloc::boxed::Box<T>;
+    type MaybeBoxed<T: fmt::Debug> = alloc::boxed::Box<T>;
 }
 
 #[cfg(feature = "alloc")]
-impl<T> Row<T> for alloc::vec::Vec<T> {
+impl<T> Buffer<T> for alloc::vec::Vec<T> {
     fn refill(&mut self, items: impl Iterator<Item = T>) -> Result<(), ArrangeError> {
         self.clear();
         self.extend(items);
