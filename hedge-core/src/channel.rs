@@ -6,7 +6,7 @@ mod list;
 #[cfg(all(feature = "alloc", feature = "md5"))]
 mod tests;
 
-pub use list::{Change, Record, Update};
+pub use list::{ListChange, Record, Update};
 
 use crate::balance::{Balancer, Candidate, NoServer, Pick, ProbeAnswer, Selection, Tag, first_choice, further_choice};
 use crate::call::{Call, Host};

@@ -10,7 +10,7 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_nal_async::TcpConnect;
 use hedge_core::balance::{Balancer, Tag};
 use hedge_core::call::{Call, Report};
-use hedge_core::channel::{Change, Filter, Update};
+use hedge_core::channel::{Filter, ListChange, Update};
 use hedge_core::cluster::{ClusterError, Server};
 use hedge_core::drive::{CallFailure, Cancel, Driver, NoCancel, Timer as _, drive};
 use hedge_core::health::{Breaker, Health, HealthError};
@@ -204,7 +204,7 @@ where
     ///
     /// # Errors
     /// Why a server is not in the list: nothing has changed.
-    pub fn apply(&self, change: Change<SocketAddr, T>) -> Result<bool, ClusterError> {
+    pub fn apply(&self, change: ListChange<SocketAddr, T>) -> Result<bool, ClusterError> {
         let now = Clock.now();
         self.edit(|servers| servers.apply(change, now))
     }

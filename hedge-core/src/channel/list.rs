@@ -29,7 +29,7 @@ impl<S, K: Breaker> Record<S, K> {
 
 /// A change of a channel's list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change<A, T> {
+pub enum ListChange<A, T> {
     /// A server has come.
     Insert(Server<A, T>),
     /// A server has gone.
@@ -96,13 +96,13 @@ where
     ///
     /// # Errors
     /// The reason why a server is not in the list; nothing has changed.
-    pub fn apply(&mut self, change: Change<A, T>, now: Instant) -> Result<bool, ClusterError> {
+    pub fn apply(&mut self, change: ListChange<A, T>, now: Instant) -> Result<bool, ClusterError> {
         match change {
-            Change::Insert(Server { address, tag }) => match self.insert(address, tag) {
+            ListChange::Insert(Server { address, tag }) => match self.insert(address, tag) {
                 Err(ClusterError::Duplicate) => Ok(false),
                 inserted => inserted.map(|_| true),
             },
-            Change::Remove(server) => match self.cluster.find_server(&server) {
+            ListChange::Remove(server) => match self.cluster.find_server(&server) {
                 Some(there) => self.remove(there, now).map(|_| true),
                 None => Ok(false),
             },

@@ -279,10 +279,10 @@ fn n3_a_full_list_is_applied_as_differences() {
 fn n3_deltas_change_what_they_name_and_nothing_else() {
     let mut line = line("p2c", 2);
     let server = |address| Server { address, tag: "1" };
-    assert_eq!(line.apply(Change::Insert(server(5)), NOW), Ok(true));
-    assert_eq!(line.apply(Change::Insert(server(5)), NOW), Ok(false));
-    assert_eq!(line.apply(Change::Remove(server(0)), NOW), Ok(true));
-    assert_eq!(line.apply(Change::Remove(server(0)), NOW), Ok(false));
+    assert_eq!(line.apply(ListChange::Insert(server(5)), NOW), Ok(true));
+    assert_eq!(line.apply(ListChange::Insert(server(5)), NOW), Ok(false));
+    assert_eq!(line.apply(ListChange::Remove(server(0)), NOW), Ok(true));
+    assert_eq!(line.apply(ListChange::Remove(server(0)), NOW), Ok(false));
     assert_eq!(line.cluster().iter().map(|(_, server)| server.address).collect::<Vec<_>>(), [1, 5]);
 }
 

@@ -44,9 +44,11 @@ impl Outcome {
         }
     }
 
-    pub(super) const fn took(self) -> Duration {
+    pub(super) const fn elapsed(self) -> Duration {
         match self {
-            Self::Success { latency: took } | Self::Failure { latency: took } | Self::Uncounted { age: took } => took,
+            Self::Success { latency: elapsed }
+            | Self::Failure { latency: elapsed }
+            | Self::Uncounted { age: elapsed } => elapsed,
         }
     }
 }
@@ -54,7 +56,7 @@ impl Outcome {
 /// What an attempt's end has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Change {
+pub enum BreakerChange {
     /// The server is isolated from now on, or again after a failed probe.
     Isolated {
         /// For how long, before it is probed.
@@ -83,7 +85,7 @@ pub enum Change {
 /// An implementation provides the first four methods; the others have defaults.
 ///
 /// ```
-/// use hedge_core::health::{Breaker, Change, ConsecutiveFailures, FailureOptions, FailureState, Outcome};
+/// use hedge_core::health::{Breaker, BreakerChange, ConsecutiveFailures, FailureOptions, FailureState, Outcome};
 /// use hedge_core::time::{Duration, Instant};
 ///
 /// let breaker = ConsecutiveFailures::new(FailureOptions { failures: 2, ..FailureOptions::DEFAULT })?;
@@ -91,14 +93,14 @@ pub enum Change {
 /// let (now, latency) = (Instant::from_millis(1_000), Duration::from_millis(1));
 /// assert_eq!(breaker.finished(&server, now, Outcome::Failure { latency }, || true), None);
 /// let change = breaker.finished(&server, now, Outcome::Failure { latency }, || true);
-/// assert_eq!(change, Some(Change::Isolated { isolation: Duration::from_millis(100) }));
+/// assert_eq!(change, Some(BreakerChange::Isolated { isolation: Duration::from_millis(100) }));
 ///
 /// let later = now + Duration::from_millis(102);
 /// assert!(!breaker.usable(&server, now) && breaker.usable(&server, later));
 /// assert!(breaker.started(&server, later, false), "the probe");
 /// assert!(!breaker.usable(&server, later), "one at a time");
 /// let answered = later + latency;
-/// assert_eq!(breaker.finished(&server, answered, Outcome::Success { latency }, || true), Some(Change::Returned));
+/// assert_eq!(breaker.finished(&server, answered, Outcome::Success { latency }, || true), Some(BreakerChange::Returned));
 /// # Ok::<(), hedge_core::health::HealthError>(())
 /// ```
 pub trait Breaker {
@@ -145,7 +147,7 @@ pub trait Breaker {
         now: Instant,
         outcome: Outcome,
         may_isolate: impl FnOnce() -> bool,
-    ) -> Option<Change> {
+    ) -> Option<BreakerChange> {
         let count = |failed, latency| self.count(state, failed, latency);
         self.gate(state)?.finished(self.isolation(), now, outcome, count, may_isolate, || self.reset(state))
     }
@@ -308,7 +310,7 @@ impl Breaker for AnyBreaker {
         match self {
             Self::None => true,
             Self::Circuit(breaker) => breaker.count(state, failed, latency),
-            Self::ConsecutiveFailures(breaker) => breaker.count_in(state.row(), failed),
+            Self::ConsecutiveFailures(breaker) => breaker.count_in(state.consecutive(), failed),
         }
     }
 
@@ -316,7 +318,7 @@ impl Breaker for AnyBreaker {
         match self {
             Self::None => {}
             Self::Circuit(breaker) => breaker.reset(state),
-            Self::ConsecutiveFailures(_) => ConsecutiveFailures::reset_in(state.row()),
+            Self::ConsecutiveFailures(_) => ConsecutiveFailures::reset_in(state.consecutive()),
         }
     }
 }

@@ -116,7 +116,7 @@ pub enum CheckInput {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum CheckState {
     Healthy,
     /// Broken, since `at`; waits for the next check.
     Waiting,
@@ -172,7 +172,7 @@ pub struct Checker {
     factor: u32,
     /// The latest step.
     check: CheckId,
-    state: State,
+    state: CheckState,
     /// Whether the latest step is to be abandoned.
     abandon: bool,
     /// Whether the server was last published as usable.
@@ -192,7 +192,7 @@ impl Checker {
             at: Instant::ZERO,
             factor: SHORTEST,
             check: CheckId(0),
-            state: State::Healthy,
+            state: CheckState::Healthy,
             abandon: false,
             published: true,
         })
@@ -201,7 +201,7 @@ impl Checker {
     /// Whether the server takes calls.
     #[must_use]
     pub fn usable(&self) -> bool {
-        self.state == State::Healthy
+        self.state == CheckState::Healthy
     }
 
     /// Changes the interval. It applies to the running interval too, from its start; poll again.
@@ -217,18 +217,20 @@ impl Checker {
     /// Takes in what happened.
     pub fn handle(&mut self, now: Instant, input: CheckInput) {
         match input {
-            CheckInput::Broken if self.state == State::Healthy => self.wait(now),
+            CheckInput::Broken if self.state == CheckState::Healthy => self.wait(now),
             CheckInput::Passed { check } if self.runs(check) => {
                 self.state = match self.state {
-                    State::Connecting { .. } if self.options.application => State::Asking { begun: false },
-                    _ => State::Healthy,
+                    CheckState::Connecting { .. } if self.options.application => CheckState::Asking { begun: false },
+                    _ => CheckState::Healthy,
                 };
             }
             CheckInput::Failed { check } if self.runs(check) => self.wait(now),
-            CheckInput::Now if self.state == State::Waiting => self.state = State::Connecting { begun: false },
-            CheckInput::Removed if self.state != State::Removed => {
+            CheckInput::Now if self.state == CheckState::Waiting => {
+                self.state = CheckState::Connecting { begun: false }
+            }
+            CheckInput::Removed if self.state != CheckState::Removed => {
                 self.abandon |= self.runs(self.check);
-                self.state = State::Removed;
+                self.state = CheckState::Removed;
             }
             _ => {}
         }
@@ -244,7 +246,7 @@ impl Checker {
         if core::mem::take(&mut self.abandon) {
             return CheckAction::Abandon { check: self.check };
         }
-        if self.state == State::Removed {
+        if self.state == CheckState::Removed {
             return CheckAction::Done;
         }
         let usable = self.usable();
@@ -252,28 +254,30 @@ impl Checker {
             self.published = usable;
             return CheckAction::Publish { usable };
         }
-        if self.state == State::Waiting && self.next_check() <= now {
-            self.state = State::Connecting { begun: false };
+        if self.state == CheckState::Waiting && self.next_check() <= now {
+            self.state = CheckState::Connecting { begun: false };
         }
         match &mut self.state {
-            State::Connecting { begun: begun @ false } => {
+            CheckState::Connecting { begun: begun @ false } => {
                 *begun = true;
                 let (check, until) = self.begin(now);
                 CheckAction::Connect { check, until }
             }
-            State::Asking { begun: begun @ false } => {
+            CheckState::Asking { begun: begun @ false } => {
                 *begun = true;
                 let (check, until) = self.begin(now);
                 CheckAction::Ask { check, until }
             }
-            State::Waiting => CheckAction::Wait { until: Some(self.next_check()) },
-            State::Connecting { .. } | State::Asking { .. } => CheckAction::Wait { until: Some(self.step_ends()) },
-            State::Healthy | State::Removed => CheckAction::Wait { until: None },
+            CheckState::Waiting => CheckAction::Wait { until: Some(self.next_check()) },
+            CheckState::Connecting { .. } | CheckState::Asking { .. } => {
+                CheckAction::Wait { until: Some(self.step_ends()) }
+            }
+            CheckState::Healthy | CheckState::Removed => CheckAction::Wait { until: None },
         }
     }
 
     fn wait(&mut self, now: Instant) {
-        self.state = State::Waiting;
+        self.state = CheckState::Waiting;
         self.at = now;
         self.factor = SHORTEST + self.rng.u32(..SPREAD);
     }
@@ -286,7 +290,8 @@ impl Checker {
 
     /// Whether this step is under way.
     fn runs(&self, check: CheckId) -> bool {
-        matches!(self.state, State::Connecting { begun: true } | State::Asking { begun: true }) && check == self.check
+        matches!(self.state, CheckState::Connecting { begun: true } | CheckState::Asking { begun: true })
+            && check == self.check
     }
 
     fn next_check(&self) -> Instant {

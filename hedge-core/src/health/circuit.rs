@@ -1,6 +1,6 @@
 //! brpc's circuit breaker: [`CircuitBreaker`] (H2).
 
-use super::window::{Errors, Names, Window};
+use super::window::{Names, Window, WindowState};
 use super::{Breaker, Gate, HealthError, IsolationOptions};
 use crate::atomic::AtomicU32;
 use crate::time::Duration;
@@ -80,8 +80,8 @@ pub struct CircuitBreaker {
 #[derive(Debug, Default)]
 pub struct CircuitState {
     gate: Gate,
-    long: Errors,
-    short: Errors,
+    long: WindowState,
+    short: WindowState,
 }
 
 impl CircuitState {
@@ -90,7 +90,7 @@ impl CircuitState {
     }
 
     /// The word in which [`AnyBreaker`](super::AnyBreaker) counts failures in a row.
-    pub(super) const fn row(&self) -> &AtomicU32 {
+    pub(super) const fn consecutive(&self) -> &AtomicU32 {
         &self.long.counts
     }
 }

@@ -1,6 +1,6 @@
 //! The circuit breaker state machine of one server, closed, open or half-open, which all breakers share: [`Gate`].
 
-use super::{Change, HOUR, HealthError, Outcome, UNIT_BITS, units, units_of};
+use super::{BreakerChange, HOUR, HealthError, Outcome, UNIT_BITS, units, units_of};
 use crate::atomic::{AtomicU32, Ordering, acquire};
 use crate::time::{Duration, Instant};
 
@@ -61,48 +61,48 @@ impl Default for IsolationOptions {
 
 /// Whether a server is isolated by a breaker: 8 bytes in its [`Breaker::State`](super::Breaker::State).
 ///
-/// A change of phase writes two words. The thread that makes it first claims the first word by compare-and-swap, with a
-/// phase that says so (`Asking` or `Moving`). Then it stores the time, and then the new phase. Other threads never wait
-/// for it: the phases in between have a meaning of their own. Times are kept in units of 1.024 ms, so an isolation may
+/// A change of state writes two words. The thread that makes it first claims the first word by compare-and-swap, with a
+/// state that says so (`Asking` or `Moving`). Then it stores the time, and then the new state. Other threads never wait
+/// for it: the states in between have a meaning of their own. Times are kept in units of 1.024 ms, so an isolation may
 /// be longer than stated by less than that. A server that got no call for 51 days may look isolated once more, for
 /// about a minute.
 #[derive(Debug)]
 pub struct Gate {
-    /// A [`Word`].
+    /// A [`GateWord`].
     word: AtomicU32,
     /// Open: the end of the isolation. Half-open: when the probing began. Closed: when the server returned.
     when: AtomicU32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum GateState {
     Closed,
     /// Closed, while one thread asks whether the gate may open.
     Asking,
     Open,
     HalfOpen,
-    /// On the way from open or half-open to another phase; counts as isolated.
+    /// On the way from open or half-open to another state; counts as isolated.
     Moving,
 }
 
-/// Bits 0 to 2: the phase. 3 to 7: how often the isolation has doubled. 8 to 15: probes under way. 16 to 31: a count of
-/// the changes of phase. It avoids the ABA problem: a compare-and-swap that finds the same word knows that nothing has
+/// Bits 0 to 2: the state. 3 to 7: how often the isolation has doubled. 8 to 15: probes under way. 16 to 31: a count of
+/// the changes of state. It avoids the ABA problem: a compare-and-swap that finds the same word knows that nothing has
 /// changed.
 #[derive(Clone, Copy)]
-struct Word(u32);
+struct GateWord(u32);
 
-impl Word {
-    const fn new(phase: Phase, level: u32, probes: u32) -> Self {
-        Self(phase as u32 | level << 3 | probes << 8)
+impl GateWord {
+    const fn new(state: GateState, level: u32, probes: u32) -> Self {
+        Self(state as u32 | level << 3 | probes << 8)
     }
 
-    const fn phase(self) -> Phase {
+    const fn state(self) -> GateState {
         match self.0 & 7 {
-            0 => Phase::Closed,
-            1 => Phase::Asking,
-            2 => Phase::Open,
-            3 => Phase::HalfOpen,
-            _ => Phase::Moving,
+            0 => GateState::Closed,
+            1 => GateState::Asking,
+            2 => GateState::Open,
+            3 => GateState::HalfOpen,
+            _ => GateState::Moving,
         }
     }
 
@@ -114,12 +114,12 @@ impl Word {
         self.0 >> 8 & 0xFF
     }
 
-    /// The word of the next phase; the change is counted.
-    const fn to(self, phase: Phase, level: u32, probes: u32) -> Self {
-        Self(Self::new(phase, level, probes).0 | (self.0 >> 16).wrapping_add(1) << 16)
+    /// The word of the next state; the change is counted.
+    const fn to(self, state: GateState, level: u32, probes: u32) -> Self {
+        Self(Self::new(state, level, probes).0 | (self.0 >> 16).wrapping_add(1) << 16)
     }
 
-    /// The same phase with other probes.
+    /// The same state with other probes.
     const fn with_probes(self, probes: u32) -> Self {
         Self(self.0 & !0xFF00 | probes << 8)
     }
@@ -129,27 +129,27 @@ impl Gate {
     /// A server that is not isolated.
     #[must_use]
     pub const fn new() -> Self {
-        Self { word: AtomicU32::new(Word::new(Phase::Closed, NEVER_OPEN, 0).0), when: AtomicU32::new(0) }
+        Self { word: AtomicU32::new(GateWord::new(GateState::Closed, NEVER_OPEN, 0).0), when: AtomicU32::new(0) }
     }
 
     pub(super) fn is_isolated(&self) -> bool {
-        !matches!(self.load().phase(), Phase::Closed | Phase::Asking)
+        !matches!(self.load().state(), GateState::Closed | GateState::Asking)
     }
 
     pub(super) fn usable(&self, options: &IsolationOptions, now: Instant) -> bool {
         let word = self.load();
-        match word.phase() {
-            Phase::Closed | Phase::Asking => true,
-            Phase::Open => self.remaining(word, options, now) == 0,
-            Phase::HalfOpen => word.probes() < options.probes || self.probe_is_lost(options, now),
-            Phase::Moving => false,
+        match word.state() {
+            GateState::Closed | GateState::Asking => true,
+            GateState::Open => self.remaining(word, options, now) == 0,
+            GateState::HalfOpen => word.probes() < options.probes || self.probe_is_lost(options, now),
+            GateState::Moving => false,
         }
     }
 
     pub(super) fn isolated_until(&self, options: &IsolationOptions, now: Instant) -> Option<Instant> {
         let word = self.load();
-        let remaining = match word.phase() {
-            Phase::Open => self.remaining(word, options, now),
+        let remaining = match word.state() {
+            GateState::Open => self.remaining(word, options, now),
             _ => 0,
         };
         let end = ((now.as_micros() >> UNIT_BITS) + u64::from(remaining)) << UNIT_BITS;
@@ -159,19 +159,19 @@ impl Gate {
     pub(super) fn started(&self, options: &IsolationOptions, now: Instant, insist: bool) -> bool {
         loop {
             let word = self.load();
-            let probes = match word.phase() {
-                Phase::Closed | Phase::Asking => return true,
-                // Another thread is changing the phase; until then the server counts as isolated.
-                Phase::Moving => return insist,
-                Phase::Open if self.remaining(word, options, now) > 0 => return insist,
-                Phase::Open => 0,
-                Phase::HalfOpen if self.probe_is_lost(options, now) => 0,
-                Phase::HalfOpen => word.probes(),
+            let probes = match word.state() {
+                GateState::Closed | GateState::Asking => return true,
+                // Another thread is changing the state; until then the server counts as isolated.
+                GateState::Moving => return insist,
+                GateState::Open if self.remaining(word, options, now) > 0 => return insist,
+                GateState::Open => 0,
+                GateState::HalfOpen if self.probe_is_lost(options, now) => 0,
+                GateState::HalfOpen => word.probes(),
             };
             // The first probe makes the gate half-open, and its start is the start of the probing.
             if probes == 0 {
-                let Some(word) = self.mark(word, Phase::Moving) else { continue };
-                self.settle(word, Phase::HalfOpen, word.level(), 1, units(now));
+                let Some(word) = self.claim(word, GateState::Moving) else { continue };
+                self.publish(word, GateState::HalfOpen, word.level(), 1, units(now));
                 return true;
             }
             if probes >= options.probes && !insist {
@@ -194,35 +194,35 @@ impl Gate {
         count: impl FnOnce(bool, Duration) -> bool,
         may: impl FnOnce() -> bool,
         reset: impl FnOnce(),
-    ) -> Option<Change> {
+    ) -> Option<BreakerChange> {
         loop {
             let word = self.load();
-            match (word.phase(), outcome) {
+            match (word.state(), outcome) {
                 // Sent before the isolation, or in spite of it: it decides nothing.
-                (Phase::Open | Phase::Moving, _) => return None,
-                (Phase::Closed | Phase::Asking, Outcome::Uncounted { .. }) => return None,
-                (Phase::Closed | Phase::Asking, Outcome::Success { latency }) => {
+                (GateState::Open | GateState::Moving, _) => return None,
+                (GateState::Closed | GateState::Asking, Outcome::Uncounted { .. }) => return None,
+                (GateState::Closed | GateState::Asking, Outcome::Success { latency }) => {
                     count(false, latency);
                     return None;
                 }
-                (Phase::Closed | Phase::Asking, Outcome::Failure { latency }) => {
+                (GateState::Closed | GateState::Asking, Outcome::Failure { latency }) => {
                     return if count(true, latency) { None } else { self.open(options, now, may) };
                 }
-                (Phase::HalfOpen, _) if self.began_before_probing(now, outcome.took()) => return None,
-                (Phase::HalfOpen, Outcome::Uncounted { .. }) => {
+                (GateState::HalfOpen, _) if self.began_before_probing(now, outcome.elapsed()) => return None,
+                (GateState::HalfOpen, Outcome::Uncounted { .. }) => {
                     // The probe leaves its place to the next attempt.
                     if self.exchange(word, word.with_probes(word.probes().saturating_sub(1))) {
                         return None;
                     }
                 }
-                (Phase::HalfOpen, Outcome::Success { .. }) => {
-                    let Some(word) = self.mark(word, Phase::Moving) else { continue };
+                (GateState::HalfOpen, Outcome::Success { .. }) => {
+                    let Some(word) = self.claim(word, GateState::Moving) else { continue };
                     reset();
-                    self.settle(word, Phase::Closed, word.level(), 0, units(now));
-                    return Some(Change::Returned);
+                    self.publish(word, GateState::Closed, word.level(), 0, units(now));
+                    return Some(BreakerChange::Returned);
                 }
-                (Phase::HalfOpen, Outcome::Failure { .. }) => {
-                    let Some(word) = self.mark(word, Phase::Moving) else { continue };
+                (GateState::HalfOpen, Outcome::Failure { .. }) => {
+                    let Some(word) = self.claim(word, GateState::Moving) else { continue };
                     // A failed probe isolates for twice as long.
                     return Some(self.isolate(word, options, now, IsolationOptions::doubled(word.level())));
                 }
@@ -233,12 +233,12 @@ impl Gate {
     pub(super) fn lift(&self, now: Instant, reset: impl FnOnce()) -> bool {
         loop {
             let word = self.load();
-            if !matches!(word.phase(), Phase::Open | Phase::HalfOpen) {
+            if !matches!(word.state(), GateState::Open | GateState::HalfOpen) {
                 return false;
             }
-            if let Some(word) = self.mark(word, Phase::Moving) {
+            if let Some(word) = self.claim(word, GateState::Moving) {
                 reset();
-                self.settle(word, Phase::Closed, word.level(), 0, units(now));
+                self.publish(word, GateState::Closed, word.level(), 0, units(now));
                 return true;
             }
         }
@@ -246,15 +246,15 @@ impl Gate {
 
     /// Opens a closed gate if that is allowed. If several threads find the server unhealthy at once, only one of them
     /// asks.
-    fn open(&self, options: &IsolationOptions, now: Instant, may: impl FnOnce() -> bool) -> Option<Change> {
+    fn open(&self, options: &IsolationOptions, now: Instant, may: impl FnOnce() -> bool) -> Option<BreakerChange> {
         let word = self.load();
-        if word.phase() != Phase::Closed {
+        if word.state() != GateState::Closed {
             return None;
         }
-        let word = self.mark(word, Phase::Asking)?;
+        let word = self.claim(word, GateState::Asking)?;
         let returned = self.when.load(Ordering::Relaxed);
         if !may() {
-            self.settle(word, Phase::Closed, word.level(), 0, returned);
+            self.publish(word, GateState::Closed, word.level(), 0, returned);
             return None;
         }
         // `when` of a closed gate is the server's last return.
@@ -267,17 +267,17 @@ impl Gate {
         Some(self.isolate(word, options, now, level))
     }
 
-    fn isolate(&self, word: Word, options: &IsolationOptions, now: Instant, level: u32) -> Change {
+    fn isolate(&self, word: GateWord, options: &IsolationOptions, now: Instant, level: u32) -> BreakerChange {
         let isolation = options.lasts(level);
         // Rounded up, so that no isolation is shorter than stated.
         let end = Instant::from_micros((now + isolation).as_micros().saturating_add((1 << UNIT_BITS) - 1));
-        self.settle(word, Phase::Open, level, 0, units(end));
-        Change::Isolated { isolation }
+        self.publish(word, GateState::Open, level, 0, units(end));
+        BreakerChange::Isolated { isolation }
     }
 
     /// How many units are left of an isolation. After its end the difference wraps around, to far more than an
     /// isolation lasts: then none are left.
-    fn remaining(&self, word: Word, options: &IsolationOptions, now: Instant) -> u32 {
+    fn remaining(&self, word: GateWord, options: &IsolationOptions, now: Instant) -> u32 {
         let remaining = self.when.load(Ordering::Relaxed).wrapping_sub(units(now));
         if remaining <= units_of(options.lasts(word.level())) + SLACK { remaining } else { 0 }
     }
@@ -291,30 +291,30 @@ impl Gate {
 
     /// Whether an attempt that ends now began before the probing did: it tells how the server was before. A unit of
     /// tolerance forgives a driver that rounds. It lies within the isolation, when nothing starts.
-    fn began_before_probing(&self, now: Instant, took: Duration) -> bool {
-        let began = units(Instant::from_micros(now.as_micros().saturating_sub(took.as_micros())));
+    fn began_before_probing(&self, now: Instant, elapsed: Duration) -> bool {
+        let began = units(Instant::from_micros(now.as_micros().saturating_sub(elapsed.as_micros())));
         let before = self.when.load(Ordering::Relaxed).wrapping_sub(began);
         1 < before && before < u32::MAX / 2
     }
 
-    fn load(&self) -> Word {
-        Word(acquire(&self.word))
+    fn load(&self) -> GateWord {
+        GateWord(acquire(&self.word))
     }
 
-    fn exchange(&self, from: Word, to: Word) -> bool {
+    fn exchange(&self, from: GateWord, to: GateWord) -> bool {
         self.word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Claims a change for this thread; `None` if another thread was faster.
-    fn mark(&self, word: Word, phase: Phase) -> Option<Word> {
-        let marked = word.to(phase, word.level(), word.probes());
-        self.exchange(word, marked).then_some(marked)
+    fn claim(&self, word: GateWord, state: GateState) -> Option<GateWord> {
+        let claimed = word.to(state, word.level(), word.probes());
+        self.exchange(word, claimed).then_some(claimed)
     }
 
-    /// Ends a change that this thread has claimed: it stores the time first, then the phase that publishes it.
-    fn settle(&self, word: Word, phase: Phase, level: u32, probes: u32, when: u32) {
+    /// Ends a change that this thread has claimed: it stores the time first, then the state that publishes it.
+    fn publish(&self, word: GateWord, state: GateState, level: u32, probes: u32, when: u32) {
         self.when.store(when, Ordering::Relaxed);
-        self.word.store(word.to(phase, level, probes).0, Ordering::Release);
+        self.word.store(word.to(state, level, probes).0, Ordering::Release);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The health of a channel's servers, for the code that selects servers: [`Health`].
 
-use super::{Breaker, Change, HealthError, IsolationLimit, NoBreaker, Outcome, units, units_of};
+use super::{Breaker, BreakerChange, HealthError, IsolationLimit, NoBreaker, Outcome, units, units_of};
 use crate::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::outcome::{Feedback, Finished};
 use crate::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub struct Health<K> {
 pub struct ServerHealth<K: Breaker> {
     /// 0: the server takes calls, if its breaker lets it. Bit 0: it was withdrawn by hand. Bits 1 to 31: since when its
     /// connection has been broken, as [`since`] gives it; 0 if it is not broken.
-    out: AtomicU32,
+    unavailable: AtomicU32,
     state: K::State,
 }
 
@@ -43,26 +43,26 @@ impl<K: Breaker> ServerHealth<K> {
     /// The health of a new server: it takes calls.
     #[must_use]
     pub fn new() -> Self {
-        Self { out: AtomicU32::new(0), state: K::State::default() }
+        Self { unavailable: AtomicU32::new(0), state: K::State::default() }
     }
 
     /// Whether its connection is broken, as far as [`Health::set_broken`] was told.
     pub fn is_broken(&self) -> bool {
-        self.out() & !WITHDRAWN != 0
+        self.unavailable() & !WITHDRAWN != 0
     }
 
     /// Whether it was withdrawn by hand, as far as [`Health::set_withdrawn`] was told.
     pub fn is_withdrawn(&self) -> bool {
-        self.out() & WITHDRAWN != 0
+        self.unavailable() & WITHDRAWN != 0
     }
 
     /// Whether it is broken or withdrawn.
-    fn is_out(&self) -> bool {
-        self.out() != 0
+    fn is_unavailable(&self) -> bool {
+        self.unavailable() != 0
     }
 
-    fn out(&self) -> u32 {
-        self.out.load(Ordering::Relaxed)
+    fn unavailable(&self) -> u32 {
+        self.unavailable.load(Ordering::Relaxed)
     }
 }
 
@@ -103,7 +103,7 @@ impl<K: Breaker> Health<K> {
     /// Whether a server takes calls.
     #[inline]
     pub fn usable(&self, server: &ServerHealth<K>, now: Instant) -> bool {
-        !server.is_out() && self.breaker.usable(&server.state, now)
+        !server.is_unavailable() && self.breaker.usable(&server.state, now)
     }
 
     /// When the breaker's isolation of a server will be over; `None` if there is none.
@@ -130,7 +130,7 @@ impl<K: Breaker> Health<K> {
         server: &ServerHealth<K>,
         attempt: &Finished,
         servers: impl Fn() -> I,
-    ) -> Option<Change>
+    ) -> Option<BreakerChange>
     where
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
@@ -154,8 +154,8 @@ impl<K: Breaker> Health<K> {
                 self.changed(attempt.now, servers);
             }
         }
-        if server.is_out() && self.answered_while_broken(server, attempt) {
-            return Some(Change::Returned);
+        if server.is_unavailable() && self.answered_while_broken(server, attempt) {
+            return Some(BreakerChange::Returned);
         }
         change
     }
@@ -166,13 +166,15 @@ impl<K: Breaker> Health<K> {
         if !matches!(attempt.feedback, Feedback::Success { .. }) {
             return false;
         }
-        let out = server.out();
-        let broken = out & !WITHDRAWN;
+        let unavailable = server.unavailable();
+        let broken = unavailable & !WITHDRAWN;
         // An attempt that was sent before the break says nothing about the time after it. The difference is modulo
         // 2^31: less than half of that is after.
         let after = since(attempt.sent.at).wrapping_sub(broken) >> 1 < 1 << 30;
-        let back = out & WITHDRAWN;
-        broken != 0 && after && server.out.compare_exchange(out, back, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let back = unavailable & WITHDRAWN;
+        broken != 0
+            && after
+            && server.unavailable.compare_exchange(unavailable, back, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Records that a server's connection broke, or that it works again. `servers` are all servers of the channel.
@@ -181,10 +183,10 @@ impl<K: Breaker> Health<K> {
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
-        let before = server.out.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |out| {
+        let before = server.unavailable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |unavailable| {
             // A server that is broken already keeps the instant of its break.
-            let since = if out & !WITHDRAWN == 0 { since(now) } else { out & !WITHDRAWN };
-            Some(out & WITHDRAWN | if broken { since } else { 0 })
+            let since = if unavailable & !WITHDRAWN == 0 { since(now) } else { unavailable & !WITHDRAWN };
+            Some(unavailable & WITHDRAWN | if broken { since } else { 0 })
         });
         if broken && before == Ok(0) {
             self.last_resort.store(units(now), Ordering::Relaxed);
@@ -199,8 +201,8 @@ impl<K: Breaker> Health<K> {
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
-        let change = |out| Some(out & !WITHDRAWN | u32::from(withdrawn));
-        let before = server.out.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        let change = |unavailable| Some(unavailable & !WITHDRAWN | u32::from(withdrawn));
+        let before = server.unavailable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
         if withdrawn && before == Ok(0) {
             self.changed(now, servers);
         }
@@ -221,15 +223,15 @@ impl<K: Breaker> Health<K> {
         }
         let mut longest = None;
         for (it, server) in servers {
-            let out = server.out();
-            if out & WITHDRAWN != 0 {
+            let unavailable = server.unavailable();
+            if unavailable & WITHDRAWN != 0 {
                 continue;
             }
             // A server that is not broken is isolated by its breaker, which lets a probe through itself.
-            if out == 0 {
+            if unavailable == 0 {
                 return None;
             }
-            let broken_for = since(now).wrapping_sub(out) >> 1;
+            let broken_for = since(now).wrapping_sub(unavailable) >> 1;
             if longest.as_ref().is_none_or(|(most, _)| broken_for > *most) {
                 longest = Some((broken_for, it));
             }
@@ -253,7 +255,7 @@ impl<K: Breaker> Health<K> {
             if excess == 0 {
                 return;
             }
-            if !server.is_out() && self.breaker.lift(&server.state, now) {
+            if !server.is_unavailable() && self.breaker.lift(&server.state, now) {
                 excess -= 1;
             }
         }
@@ -287,7 +289,7 @@ impl<K: Breaker> Health<K> {
         K: 's,
     {
         let mut counts = (0, 0);
-        for server in servers.filter(|server| !server.is_out()) {
+        for server in servers.filter(|server| !server.is_unavailable()) {
             counts.0 += 1;
             counts.1 += u32::from(self.breaker.is_isolated(&server.state));
         }

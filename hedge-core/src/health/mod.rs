@@ -57,21 +57,21 @@
 mod breaker;
 mod check;
 mod circuit;
+mod consecutive;
 mod error;
 mod gate;
 mod host;
 mod recovery;
-mod row;
 mod window;
 
-pub use breaker::{AnyBreaker, Breaker, BreakerOptions, Change, NoBreaker, Outcome, Recovering};
+pub use breaker::{AnyBreaker, Breaker, BreakerChange, BreakerOptions, NoBreaker, Outcome, Recovering};
 pub use check::{CheckAction, CheckId, CheckInput, CheckOptions, Checker};
 pub use circuit::{CircuitBreaker, CircuitOptions, CircuitState, WindowOptions};
+pub use consecutive::{ConsecutiveFailures, FailureOptions, FailureState};
 pub use error::HealthError;
 pub use gate::{Gate, IsolationOptions};
 pub use host::{Health, ServerHealth};
 pub use recovery::{IsolationLimit, RecoveryOptions, RecoveryPolicy};
-pub use row::{ConsecutiveFailures, FailureOptions, FailureState};
 
 use crate::time::{Duration, Instant};
 

@@ -86,32 +86,32 @@ impl Window {
 
     /// Counts a call of the server that has ended. Returns whether the window is still healthy. `latency` is at most
     /// what [`Self::longest`] says.
-    pub(super) fn count(&self, errors: &Errors, failed: bool, latency: u32) -> bool {
+    pub(super) fn count(&self, state: &WindowState, failed: bool, latency: u32) -> bool {
         let healthy = if failed {
-            let mean = errors.mean.load(Relaxed);
+            let mean = state.mean.load(Relaxed);
             let most = if mean == 0 { latency } else { latency.min(mean.saturating_mul(MOST_MEANS)) };
-            let cost = change(&errors.cost, |cost| cost.saturating_add(most));
+            let cost = change(&state.cost, |cost| cost.saturating_add(most));
             // Whether cost <= 1.02 × mean × size × percent, multiplied out so that nothing is rounded.
             u64::from(cost) * WHOLE <= u64::from(mean) * u64::from(self.limit)
         } else {
-            change(&errors.mean, |mean| if mean == 0 { latency } else { self.mean(mean, latency) });
-            change(&errors.cost, |cost| if cost < LEAST_COST { 0 } else { part(cost, self.smooth) });
+            change(&state.mean, |mean| if mean == 0 { latency } else { self.mean(mean, latency) });
+            change(&state.cost, |cost| if cost < LEAST_COST { 0 } else { part(cost, self.smooth) });
             true
         };
         // For the first `size` calls, failures are counted instead: the mean says nothing yet.
-        match errors.first(self.size, failed) {
+        match state.first(self.size, failed) {
             Some(before) => !failed || before < self.errors,
             None => healthy,
         }
     }
 
     /// Forgets the failures; a window that was not full forgets everything.
-    pub(super) fn reset(&self, errors: &Errors) {
-        if errors.counts.load(Relaxed) >> 16 < self.size {
-            errors.counts.store(0, Relaxed);
-            errors.mean.store(0, Relaxed);
+    pub(super) fn reset(&self, state: &WindowState) {
+        if state.counts.load(Relaxed) >> 16 < self.size {
+            state.counts.store(0, Relaxed);
+            state.mean.store(0, Relaxed);
         }
-        errors.cost.store(0, Relaxed);
+        state.cost.store(0, Relaxed);
     }
 
     /// `mean * smooth + latency * (1 - smooth)`, rounded down.
@@ -125,7 +125,7 @@ impl Window {
 
 /// What a window knows of a server: 12 bytes.
 #[derive(Debug, Default)]
-pub(super) struct Errors {
+pub(super) struct WindowState {
     /// Calls, up to the window's size, in the upper half; failures among them in the lower.
     pub(super) counts: AtomicU32,
     /// The decayed sum of what failures cost, in microseconds.
@@ -134,7 +134,7 @@ pub(super) struct Errors {
     mean: AtomicU32,
 }
 
-impl Errors {
+impl WindowState {
     /// Counts one of the first calls; answers how many had failed before it, or `None` once the window is full.
     fn first(&self, size: u32, failed: bool) -> Option<u32> {
         let before = self.counts.fetch_update(Relaxed, Relaxed, |counts| {
@@ -246,21 +246,21 @@ mod tests {
             let base = 1 << rng.u32(..24);
             let spread = [0, base / 8, base][rng.usize(..3)];
             let (one_in, times) = (rng.u32(2..60), [1, 2, 10][rng.usize(..3)]);
-            let (errors, mut doubles) = (Errors::default(), Doubles::default());
+            let (state, mut doubles) = (WindowState::default(), Doubles::default());
             for call in 0..8_000 {
                 let failed = rng.u32(..one_in) == 0;
                 let latency = (base + rng.u32(..=spread)) * if failed { times } else { 1 };
                 let latency = latency.min(window.longest());
                 let (got, expected) =
-                    (window.count(&errors, failed, latency), doubles.count(options, failed, latency.into()));
-                let numbers = (errors.mean.load(Relaxed).into(), errors.cost.load(Relaxed).into());
+                    (window.count(&state, failed, latency), doubles.count(options, failed, latency.into()));
+                let numbers = (state.mean.load(Relaxed).into(), state.cost.load(Relaxed).into());
                 assert_eq!(
                     (got, numbers),
                     (expected, (doubles.mean, doubles.cost)),
                     "seed {SEED}, run {run}, call {call}: {options:?}, base {base}, spread {spread}"
                 );
                 if !got {
-                    window.reset(&errors);
+                    window.reset(&state);
                     doubles.reset(options);
                 }
             }
@@ -288,12 +288,12 @@ mod tests {
     #[test]
     fn h2_the_longest_latency_still_trips() {
         let window = Window::new(WindowOptions { size: 10_000, max_error_percent: 10 });
-        let errors = Errors::default();
+        let state = WindowState::default();
         let longest = window.longest();
         assert_eq!(longest, 4_210_752, "in microseconds");
-        assert!((0..10_000).all(|_| window.count(&errors, false, longest)));
-        assert_eq!(errors.mean.load(Relaxed), longest);
-        let stood = (0..2_000).take_while(|_| window.count(&errors, true, longest)).count();
+        assert!((0..10_000).all(|_| window.count(&state, false, longest)));
+        assert_eq!(state.mean.load(Relaxed), longest);
+        let stood = (0..2_000).take_while(|_| window.count(&state, true, longest)).count();
         assert_eq!(stood, 1_020, "the cost is just below its word's end");
     }
 }

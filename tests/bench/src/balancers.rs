@@ -17,7 +17,7 @@ use hedge_core::balance::la::LocalityAware;
 use hedge_core::balance::p2c::{P2c, P2cOptions};
 use hedge_core::balance::ring::{Ring, RingHash};
 use hedge_core::balance::{
-    AnyBalancer, Balancer, Consistent, Heap, Search, Offer, RandomChoice, RoundRobin, Selection, WeightedRandom,
+    AnyBalancer, Balancer, Consistent, Heap, Offer, RandomChoice, RoundRobin, Search, Selection, WeightedRandom,
     WeightedRoundRobin,
 };
 use hedge_core::call::Host;

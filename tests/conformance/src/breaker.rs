@@ -1,6 +1,6 @@
 //! Suite `circuit_breaker_traces`: attempts in, and out the one at which brpc's circuit breaker isolates the server first.
 
-use hedge_core::health::{Breaker, Change, CircuitBreaker, CircuitOptions, CircuitState, Outcome};
+use hedge_core::health::{Breaker, BreakerChange, CircuitBreaker, CircuitOptions, CircuitState, Outcome};
 use hedge_core::outcome::{Code, ErrorKind, Feedback};
 use hedge_core::time::{Duration, Instant};
 use serde::Deserialize;
@@ -72,8 +72,8 @@ fn first_isolation(calls: u64, outcome: impl Fn(u64) -> Outcome) -> Result<Optio
     for (call, number) in (1..=calls).zip(1i64..) {
         now = now + Duration::from_millis(1);
         match breaker.finished(&server, now, outcome(call), || true) {
-            Some(Change::Isolated { isolation }) => return Ok(Some((number, isolation))),
-            Some(Change::Returned) => return Err(format!("call {call}: returned without having been isolated")),
+            Some(BreakerChange::Isolated { isolation }) => return Ok(Some((number, isolation))),
+            Some(BreakerChange::Returned) => return Err(format!("call {call}: returned without having been isolated")),
             None => {}
         }
     }

@@ -23,8 +23,8 @@ fn in_a_row(failures: u32) -> ConsecutiveFailures {
     ConsecutiveFailures::new(FailureOptions { failures, ..FailureOptions::DEFAULT }).unwrap()
 }
 
-fn isolated(ms: u64) -> Option<Change> {
-    Some(Change::Isolated { isolation: Duration::from_millis(ms) })
+fn isolated(ms: u64) -> Option<BreakerChange> {
+    Some(BreakerChange::Isolated { isolation: Duration::from_millis(ms) })
 }
 
 /// When a probe is let through, to the millisecond; the probe is then under way.
@@ -48,7 +48,7 @@ fn h2_a_circuit_breaker_isolates_as_brpcs_does() {
     let until = breaker.isolated_until(&server, at(151)).unwrap();
     assert!(at(251) <= until && until < at(253), "{until:?}");
     assert_eq!(probe(&breaker, &server, 151), 252);
-    assert_eq!(breaker.finished(&server, at(300), GOOD, || true), Some(Change::Returned));
+    assert_eq!(breaker.finished(&server, at(300), GOOD, || true), Some(BreakerChange::Returned));
     for call in 1..=150 {
         assert_eq!(breaker.finished(&server, at(300), FAILED, || true), None, "it begins anew: call {call}");
     }
@@ -65,7 +65,7 @@ fn h2_a_full_window_keeps_its_mean_when_the_server_returns() {
     let fail = || (1..).find(|_| breaker.finished(&server, at(2), FAILED, || true).is_some()).unwrap();
     assert_eq!(fail(), 11, "10.2 means");
     let probed = probe(&breaker, &server, 2);
-    assert_eq!(breaker.finished(&server, at(probed + 1), GOOD, || true), Some(Change::Returned));
+    assert_eq!(breaker.finished(&server, at(probed + 1), GOOD, || true), Some(BreakerChange::Returned));
     assert_eq!(fail(), 11, "costs are forgotten, the mean is not");
 }
 
@@ -92,10 +92,10 @@ fn h2_isolations_double_up_to_the_longest_and_begin_anew_after_a_good_while() {
         assert_eq!(breaker.finished(&server, at(now), FAILED, || true), isolated(expected));
     }
     now = probe(&breaker, &server, now) + 1;
-    assert_eq!(breaker.finished(&server, at(now), GOOD, || true), Some(Change::Returned));
+    assert_eq!(breaker.finished(&server, at(now), GOOD, || true), Some(BreakerChange::Returned));
     assert_eq!(breaker.finished(&server, at(now + 29_990), FAILED, || true), isolated(30_000), "soon again");
     now = probe(&breaker, &server, now + 29_990) + 1;
-    assert_eq!(breaker.finished(&server, at(now), GOOD, || true), Some(Change::Returned));
+    assert_eq!(breaker.finished(&server, at(now), GOOD, || true), Some(BreakerChange::Returned));
     assert_eq!(breaker.finished(&server, at(now + 30_010), FAILED, || true), isolated(100));
 }
 
@@ -132,7 +132,7 @@ fn h2_what_began_before_the_probing_decides_nothing() {
         }
     }
     let answer = Outcome::Success { latency: Duration::from_millis(50) };
-    assert_eq!(breaker.finished(&server, now, answer, || true), Some(Change::Returned));
+    assert_eq!(breaker.finished(&server, now, answer, || true), Some(BreakerChange::Returned));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn h2_an_attempt_at_an_isolated_server_probes_only_when_the_isolation_is_over() 
     assert!(breaker.started(&server, at(1_200), true), "a second one, all the same");
     assert_eq!(breaker.finished(&server, at(1_201), ABANDONED, || true), None);
     assert!(!breaker.usable(&server, at(1_201)));
-    assert_eq!(breaker.finished(&server, at(1_201), GOOD, || true), Some(Change::Returned));
+    assert_eq!(breaker.finished(&server, at(1_201), GOOD, || true), Some(BreakerChange::Returned));
 }
 
 #[test]

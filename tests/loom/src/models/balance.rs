@@ -12,7 +12,7 @@ use super::{at, granted};
 use crate::balance::la::{LaFailure, LaNode, LaOthers, LaPick, LaStats, LaTree};
 use crate::balance::p2c::{P2c, P2cOptions, P2cStats};
 use crate::balance::{
-    Balancer, Candidate, Fixed, Load, Search, Offer, RoundRobin, Selection, ServerList, WrrTicket, WeightedRoundRobin,
+    Balancer, Candidate, Fixed, Load, Offer, RoundRobin, Search, Selection, ServerList, WeightedRoundRobin, WrrTicket,
 };
 use crate::check::{check, check_long, together};
 use crate::random::Seeds;

@@ -8,8 +8,9 @@ use loom::sync::Arc;
 use super::{at, granted};
 use crate::check::{check, together};
 use crate::health::{
-    Breaker, Change, CircuitBreaker, CircuitOptions, CircuitState, ConsecutiveFailures, FailureOptions, FailureState,
-    Health, IsolationLimit, IsolationOptions, Outcome, RecoveryOptions, RecoveryPolicy, ServerHealth, WindowOptions,
+    Breaker, BreakerChange, CircuitBreaker, CircuitOptions, CircuitState, ConsecutiveFailures, FailureOptions,
+    FailureState, Health, IsolationLimit, IsolationOptions, Outcome, RecoveryOptions, RecoveryPolicy, ServerHealth,
+    WindowOptions,
 };
 
 pub(super) fn all() {
@@ -37,7 +38,7 @@ struct Server<K: Breaker> {
 }
 
 impl<K: Breaker> Server<K> {
-    fn hears(&self, now: Instant, outcome: Outcome) -> Option<Change> {
+    fn hears(&self, now: Instant, outcome: Outcome) -> Option<BreakerChange> {
         self.breaker.finished(&self.state, now, outcome, || true)
     }
 
@@ -64,13 +65,13 @@ fn failing(failures: u32, probes: u32) -> Failing {
 /// One that is isolated.
 fn isolated(probes: u32) -> Failing {
     let server = failing(1, probes);
-    assert!(matches!(server.hears(NOW, FAILURE), Some(Change::Isolated { .. })));
+    assert!(matches!(server.hears(NOW, FAILURE), Some(BreakerChange::Isolated { .. })));
     assert!(!server.usable(NOW) && server.usable(PROBED));
     server
 }
 
 /// What has changed, of all that two were answered.
-fn changes(answers: Vec<Option<Change>>) -> Vec<Change> {
+fn changes(answers: Vec<Option<BreakerChange>>) -> Vec<BreakerChange> {
     answers.into_iter().flatten().collect()
 }
 
@@ -86,14 +87,14 @@ fn gates() {
         let server = Arc::new(failing(3, 1));
         let fails = |server: &Failing| server.hears(NOW, FAILURE);
         assert_eq!(changes(together(&server, [fails, fails])), []);
-        assert!(matches!(server.hears(NOW, FAILURE), Some(Change::Isolated { .. })));
+        assert!(matches!(server.hears(NOW, FAILURE), Some(BreakerChange::Isolated { .. })));
     });
     check("breaker: of two who want to probe one does", || {
         let server = Arc::new(isolated(1));
         let probes = |server: &Failing| server.starts(PROBED);
         assert_eq!(granted(&together(&server, [probes, probes])), 1);
         assert!(!server.usable(PROBED));
-        assert_eq!(server.hears(ANSWERED, SUCCESS), Some(Change::Returned));
+        assert_eq!(server.hears(ANSWERED, SUCCESS), Some(BreakerChange::Returned));
         assert!(server.usable(ANSWERED));
     });
     check("breaker: a probe that is withdrawn leaves its place, at once or to the next", || {
@@ -111,11 +112,11 @@ fn gates() {
         let changes = changes(together(&server, [succeeds, fails]));
         match changes[..] {
             // The failure came first, or was counted after the return: then it isolates, as one is enough here.
-            [Change::Isolated { .. }] | [Change::Returned, Change::Isolated { .. }] => {
+            [BreakerChange::Isolated { .. }] | [BreakerChange::Returned, BreakerChange::Isolated { .. }] => {
                 assert!(!server.usable(ANSWERED));
             }
             // It was heard while the server returned.
-            [Change::Returned] => assert!(server.usable(ANSWERED)),
+            [BreakerChange::Returned] => assert!(server.usable(ANSWERED)),
             _ => panic!("{changes:?}"),
         }
     });
@@ -125,7 +126,7 @@ fn gates() {
         let (fails, abandons) =
             (|server: &Failing| server.hears(ANSWERED, FAILURE), |server: &Failing| server.hears(ANSWERED, ABANDONED));
         let answers = together(&server, [fails, abandons]);
-        assert!(matches!(answers[..], [Some(Change::Isolated { .. }), None]), "{answers:?}");
+        assert!(matches!(answers[..], [Some(BreakerChange::Isolated { .. }), None]), "{answers:?}");
         let again = at(10 + 104 + 202);
         assert!(server.starts(again) && server.starts(again) && !server.starts(again), "two places");
     });
@@ -148,7 +149,7 @@ fn circuits() {
         let server = circuit();
         let fails = |server: &Circuit| server.hears(NOW, FAILURE);
         assert_eq!(changes(together(&server, [fails, fails])), []);
-        assert!(matches!(server.hears(NOW, FAILURE), Some(Change::Isolated { .. })));
+        assert!(matches!(server.hears(NOW, FAILURE), Some(BreakerChange::Isolated { .. })));
     });
     check("circuit breaker: of two failures too many one isolates", || {
         let server = circuit();
@@ -177,12 +178,12 @@ impl<const N: usize> Fleet<N> {
             assert!(fleet.ends(slot, at(0), Feedback::Failure { latency: LATENCY }).is_some());
             assert!(fleet.health.started(&fleet.servers[slot], at(200), false));
             let answer = Feedback::Success { latency: LATENCY };
-            assert_eq!(fleet.ends(slot, at(201), answer), Some(Change::Returned));
+            assert_eq!(fleet.ends(slot, at(201), answer), Some(BreakerChange::Returned));
         }
         Arc::new(fleet)
     }
 
-    fn ends(&self, slot: usize, now: Instant, feedback: Feedback) -> Option<Change> {
+    fn ends(&self, slot: usize, now: Instant, feedback: Feedback) -> Option<BreakerChange> {
         let sent = Sent {
             server: ServerId::default(),
             at: at(0),

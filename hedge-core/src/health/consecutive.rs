@@ -62,19 +62,19 @@ impl ConsecutiveFailures {
         options.validate().map(|()| Self { options })
     }
 
-    pub(super) fn count_in(&self, row: &AtomicU32, failed: bool) -> bool {
+    pub(super) fn count_in(&self, failures: &AtomicU32, failed: bool) -> bool {
         if !failed {
-            Self::reset_in(row);
+            Self::reset_in(failures);
             return true;
         }
-        let before = row.fetch_update(Relaxed, Relaxed, |failures| failures.checked_add(1));
+        let before = failures.fetch_update(Relaxed, Relaxed, |failures| failures.checked_add(1));
         before.is_ok_and(|failures| failures + 1 < self.options.failures)
     }
 
-    pub(super) fn reset_in(row: &AtomicU32) {
+    pub(super) fn reset_in(failures: &AtomicU32) {
         // It usually is 0 already, and is then not written.
-        if row.load(Relaxed) != 0 {
-            row.store(0, Relaxed);
+        if failures.load(Relaxed) != 0 {
+            failures.store(0, Relaxed);
         }
     }
 }
