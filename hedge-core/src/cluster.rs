@@ -38,7 +38,7 @@ pub struct Cluster<A, T = &'static str, const N: usize = 8, S = ()> {
 
 #[derive(Debug)]
 struct Slot<A, T, S> {
-    server: Option<Lives<A, T, S>>,
+    server: Option<Occupant<A, T, S>>,
     in_flight: AtomicU32,
     /// The generation, and behind it the count of the attempts that are still out at servers that have left ([`STRAYS`]).
     stamp: AtomicU32,
@@ -47,7 +47,7 @@ struct Slot<A, T, S> {
 
 /// A server in a slot.
 #[derive(Debug)]
-struct Lives<A, T, S> {
+struct Occupant<A, T, S> {
     server: Server<A, T>,
     weight: NonZeroU32,
     state: S,
@@ -134,7 +134,7 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
         }
         slot.address = key;
         self.addresses += u32::from(known.is_none());
-        slot.server = Some(Lives { server, weight, state });
+        slot.server = Some(Occupant { server, weight, state });
         Ok(slot.id(index))
     }
 
@@ -195,7 +195,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
 
     /// The server with that id; `None` if it is gone.
     pub fn server(&self, server: ServerId) -> Option<&Server<A, T>> {
-        self.lives(server).map(|lives| &lives.server)
+        self.occupant(server).map(|occupant| &occupant.server)
     }
 
     /// The address of the server with that id; `None` if it is gone.
@@ -205,13 +205,13 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
 
     /// The weight of a server; `None` if it is gone.
     pub fn weight(&self, server: ServerId) -> Option<NonZeroU32> {
-        self.lives(server).map(|lives| lives.weight)
+        self.occupant(server).map(|occupant| occupant.weight)
     }
 
     /// The state that is kept for a server; `None` if it is gone.
     #[inline]
     pub fn state(&self, server: ServerId) -> Option<&S> {
-        self.lives(server).map(|lives| &lives.state)
+        self.occupant(server).map(|occupant| &occupant.state)
     }
 
     /// The servers, in canonical order.
@@ -224,7 +224,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
 
     /// The states of the servers, in the order of their slots.
     pub fn states(&self) -> impl Iterator<Item = &S> {
-        self.slots.iter().filter_map(|slot| slot.server.as_ref().map(|lives| &lives.state))
+        self.slots.iter().filter_map(|slot| slot.server.as_ref().map(|occupant| &occupant.state))
     }
 
     /// How many different addresses there are, usable or not.
@@ -265,7 +265,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.generation_of(server).filter(|slot| slot.server.is_some())
     }
 
-    fn lives(&self, server: ServerId) -> Option<&Lives<A, T, S>> {
+    fn occupant(&self, server: ServerId) -> Option<&Occupant<A, T, S>> {
         self.generation_of(server)?.server.as_ref()
     }
 
@@ -477,8 +477,8 @@ mod tests {
                 }
                 6 | 7 if !self.out.is_empty() => {
                     let (id, number) = self.out.swap_remove(rng.usize(..self.out.len()));
-                    let lives = self.there.contains(&(id, number)).then_some(&number);
-                    assert_eq!(cluster.count(id, IS_OVER), lives, "counted for a stranger, or not counted");
+                    let kept = self.there.contains(&(id, number)).then_some(&number);
+                    assert_eq!(cluster.count(id, IS_OVER), kept, "counted for a stranger, or not counted");
                 }
                 _ => {}
             }

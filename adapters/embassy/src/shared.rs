@@ -128,7 +128,7 @@ pub(crate) struct CallHost<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize
 impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> CallHost<'_, B, P, M, SERVERS, K, T> {
     /// Whether an attempt that could not connect had the channel's connect timeout for it, and not a call's shorter one (H1).
     fn had_time_to_connect(&self, attempt: &Finished) -> bool {
-        matches!(self.shared.options.connect_timeout, Timeout::After(timeout) if attempt.feedback.took() >= timeout)
+        matches!(self.shared.options.connect_timeout, Timeout::After(timeout) if attempt.feedback.elapsed() >= timeout)
     }
 }
 

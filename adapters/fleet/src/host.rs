@@ -300,7 +300,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use hedge_core::id::AttemptId;
-    use hedge_core::outcome::{Code, Feedback, Sent};
+    use hedge_core::outcome::{Code, Feedback, SentAttempt};
     use hedge_core::time::Timeout;
 
     use super::*;

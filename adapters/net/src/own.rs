@@ -77,7 +77,7 @@ impl Own {
     /// own haste is no fault that others should hear of (H1).
     pub(crate) fn heard(&self, attempt: &Finished) -> Finished {
         let hasty = self.hurries && attempt.code == ErrorKind::ConnectTimeout.into();
-        let (age, code) = (attempt.feedback.took(), ErrorKind::Local.into());
+        let (age, code) = (attempt.feedback.elapsed(), ErrorKind::Local.into());
         if hasty { Finished { feedback: Feedback::Local { age }, code, ..*attempt } } else { *attempt }
     }
 }

@@ -2,9 +2,9 @@
 
 use core::ops::Deref;
 
-use super::{Action, Call, Flags, Host, SHORT_WAY};
+use super::{Action, Call, FAST_PATH, Flags, Host};
 use crate::id::AttemptId;
-use crate::outcome::{Attempt, Code, End, ErrorKind, Feedback, Finished, NotHedged, Sent, State};
+use crate::outcome::{Attempt, Code, End, ErrorKind, Feedback, Finished, NotHedged, SentAttempt, State};
 use crate::policy::Ended;
 use crate::time::{Duration, Timeout};
 
@@ -15,12 +15,12 @@ where
     /// Ends the call. Attempts in flight are abandoned and settled with the host at once; the driver learns of them
     /// from later polls.
     pub(super) fn end(&mut self, end: End) {
-        self.conclude(end);
+        self.end_inline(end);
     }
 
     /// [`end`](Self::end), inlined into the code of the usual end.
     #[cfg_attr(not(target_os = "none"), inline(always))]
-    pub(super) fn conclude(&mut self, end: End) {
+    pub(super) fn end_inline(&mut self, end: End) {
         self.report.finish(end, self.offset());
         if self.open > 0 {
             self.abandon_open(end);
@@ -57,7 +57,7 @@ where
         } else {
             (Feedback::Abandoned { age }, Code::NONE)
         };
-        if SHORT_WAY {
+        if FAST_PATH {
             self.host.finished(&self.finished(id, attempt, feedback, code));
         } else {
             self.tell(id, attempt, feedback, code, false);
@@ -79,8 +79,13 @@ where
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn finished(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback, code: Code) -> Finished {
         let at = self.report.started() + attempt.started();
-        let sent =
-            Sent { server: attempt.server(), at, attempt: id, max_retry: self.max_retry, timeout: self.timeout() };
+        let sent = SentAttempt {
+            server: attempt.server(),
+            at,
+            attempt: id,
+            max_retry: self.max_retry,
+            timeout: self.timeout(),
+        };
         sent.finished(self.seen, feedback, code)
     }
 
@@ -120,7 +125,7 @@ where
 
     /// The answers after the end: each abandoned attempt, one a poll, then `Done`.
     #[cfg_attr(not(target_os = "none"), inline(always))]
-    pub(super) fn wind_up(&mut self, end: End) -> Action {
+    pub(super) fn after_end(&mut self, end: End) -> Action {
         if self.open > 0
             && let Some(attempt) = self.next_abandoned()
         {

@@ -2,7 +2,7 @@
 
 use core::ops::Deref;
 
-use super::{Call, Flags, Host, Timer};
+use super::{Call, CallTimer, Flags, Host};
 use crate::id::ServerId;
 use crate::outcome::{Code, End, ErrorKind, Judgement, Kind, NotHedged, Pushback, Verdict};
 use crate::policy::{OnEarlyFailure, RetryTarget};
@@ -27,20 +27,20 @@ where
         }
         // An address has become idle in this call (L11). Neither has a time while it waits for that.
         if self.flags.take(Flags::RETRY_WAITS) {
-            self.set(Timer::Pending, self.seen);
+            self.set(CallTimer::Pending, self.seen);
         }
         if self.flags.take(Flags::BACKUP_WAITS) {
-            self.set(Timer::Backup, self.seen);
+            self.set(CallTimer::Backup, self.seen);
         }
         self.end_if_stuck();
     }
 
     /// Makes a failure a start, now or after the backoff, or holds it until the backup's timer (L9).
     fn retry(&mut self, server: ServerId) {
-        if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(Timer::Backup) {
+        if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(CallTimer::Backup) {
             // The failure is held: the armed backup does the work of its retry (L9).
             self.flags.set(Flags::HELD);
-            if !self.armed(Timer::Pending) {
+            if !self.armed(CallTimer::Pending) {
                 self.retry_of = server;
             }
             return;
@@ -50,8 +50,8 @@ where
             return;
         }
         let due = self.seen + self.backoff();
-        if due < self.timer(Timer::Pending) {
-            self.set(Timer::Pending, due);
+        if due < self.timer(CallTimer::Pending) {
+            self.set(CallTimer::Pending, due);
             self.retry_of = server;
         }
     }
@@ -70,30 +70,30 @@ where
             due = Instant::NEVER;
         }
         if self.flags.has(Flags::PUSHED) {
-            due = due.max(self.timer(Timer::Pending));
+            due = due.max(self.timer(CallTimer::Pending));
         }
         // A start that waited for an idle address has a time again.
         if retry_of.is_some() || self.start_is_pending() {
             self.flags.take(Flags::RETRY_WAITS);
             self.flags.set(Flags::PUSHED);
-            self.set(Timer::Pending, due);
+            self.set(CallTimer::Pending, due);
             self.retry_of = retry_of.unwrap_or(self.retry_of);
         }
         let mut earliest = Instant::ZERO;
         if !self.flags.take(Flags::BACKUP_WAITS) {
-            if !self.armed(Timer::Backup) {
+            if !self.armed(CallTimer::Backup) {
                 return;
             }
-            earliest = self.timer(Timer::Backup);
+            earliest = self.timer(CallTimer::Backup);
         }
         self.arm_backup(due);
-        self.set(Timer::Backup, self.timer(Timer::Backup).max(earliest));
+        self.set(CallTimer::Backup, self.timer(CallTimer::Backup).max(earliest));
         self.report.set_not_hedged(NotHedged::Pushback);
     }
 
     /// Whether a start is pending: its timer is armed, or it waits for an idle address.
     pub(super) fn start_is_pending(&self) -> bool {
-        self.armed(Timer::Pending) || self.flags.has(Flags::RETRY_WAITS)
+        self.armed(CallTimer::Pending) || self.flags.has(Flags::RETRY_WAITS)
     }
 
     /// Whether a pushback that speaks for its server concerns every start: the options say so, retries go to that server, or
@@ -127,10 +127,10 @@ where
 
     /// Ends the call if nothing can win it any more (L10).
     pub(super) fn end_if_stuck(&mut self) {
-        if self.open > 0 || self.armed(Timer::Pending) {
+        if self.open > 0 || self.armed(CallTimer::Pending) {
             return;
         }
-        let backup_may_help = self.flags.has(Flags::HELD) && self.armed(Timer::Backup) && self.attempts_left();
+        let backup_may_help = self.flags.has(Flags::HELD) && self.armed(CallTimer::Backup) && self.attempts_left();
         if !backup_may_help {
             self.end(End::Failed);
         }

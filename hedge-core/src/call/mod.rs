@@ -45,13 +45,13 @@ use flags::Flags;
 
 /// Whether the common case, a first attempt that is accepted, has a code path of its own: inlined, and without the
 /// parts that only other attempts need. On a microcontroller code size matters more, so there is one path for all.
-const SHORT_WAY: bool = !cfg!(target_os = "none");
+const FAST_PATH: bool = !cfg!(target_os = "none");
 
 /// How often a first attempt searches for a server while other calls take the balancer's turn. The last try insists.
 const PICK_TRIES: usize = 4;
 
 /// Why an attempt that was due is not started.
-enum Refusal {
+enum NotStarted {
     NoAttemptLeft,
     Server(NoServer),
     Limit(Denial),
@@ -59,7 +59,7 @@ enum Refusal {
 
 /// The timers of a call, in the order in which they fire within one instant (L14).
 #[derive(Clone, Copy)]
-enum Timer {
+enum CallTimer {
     Deadline,
     /// The start that is due next: the first attempt's, or a retry's.
     Pending,
@@ -101,7 +101,7 @@ where
     host: P,
     options: &'o CallOptions<'o>,
     report: Report<N>,
-    /// By [`Timer`]. A timer that is not armed is [`Instant::NEVER`].
+    /// By [`CallTimer`]. A timer that is not armed is [`Instant::NEVER`].
     timers: [Instant; 3],
     /// The latest instant that the driver has told.
     seen: Instant,
@@ -187,7 +187,7 @@ where
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn idle(&mut self) -> Option<Action> {
         if let Some(end) = self.report.end() {
-            return Some(self.wind_up(end));
+            return Some(self.after_end(end));
         }
         let next = self.next_timer();
         (next > self.seen).then(|| Action::Wait { until: Some(next).filter(|at| *at < Instant::NEVER) })
@@ -196,12 +196,12 @@ where
     /// Does what is due first. Returns the attempt that it starts, if any.
     #[cfg_attr(not(target_os = "none"), inline(never))]
     fn act(&mut self) -> Option<Start> {
-        if self.due(Timer::Deadline) {
+        if self.due(CallTimer::Deadline) {
             self.end(End::Deadline);
             return None;
         }
         match self.take_due()? {
-            Kind::First if SHORT_WAY => self.start(Kind::First),
+            Kind::First if FAST_PATH => self.start(Kind::First),
             kind => self.start(kind),
         }
     }
@@ -231,7 +231,7 @@ where
 
     /// The deadline; [`Instant::NEVER`] without one.
     pub const fn deadline(&self) -> Instant {
-        self.timer(Timer::Deadline)
+        self.timer(CallTimer::Deadline)
     }
 
     /// How many backups it may send. At most one attempt more than that is in flight at once (L6).
@@ -271,7 +271,7 @@ where
 
     fn finish(&mut self, id: AttemptId, judgement: &Judgement) {
         match judgement.verdict {
-            Verdict::Accept if SHORT_WAY => self.settle(id, Verdict::Accept, judgement),
+            Verdict::Accept if FAST_PATH => self.settle(id, Verdict::Accept, judgement),
             verdict => self.settle(id, verdict, judgement),
         }
     }
@@ -282,24 +282,24 @@ where
         let offset = self.offset();
         let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) else { return };
         let Judgement { code, local, .. } = *judgement;
-        let took = attempt.finish(offset, verdict, code);
+        let elapsed = attempt.finish(offset, verdict, code);
         let attempt = *attempt;
         // No underflow: this attempt was in flight.
         self.open -= 1;
         self.report.decide(id);
         let feedback = match verdict {
-            Verdict::Accept => Feedback::Success { latency: took },
-            _ if local => Feedback::Local { age: took },
+            Verdict::Accept => Feedback::Success { latency: elapsed },
+            _ if local => Feedback::Local { age: elapsed },
             // The server did answer; the fault is the request's.
-            Verdict::Fatal => Feedback::Success { latency: took },
-            Verdict::Retry | Verdict::Wait => Feedback::Failure { latency: took },
+            Verdict::Fatal => Feedback::Success { latency: elapsed },
+            Verdict::Retry | Verdict::Wait => Feedback::Failure { latency: elapsed },
         };
         // The server of a streaming call's winner is still at work on the body (T2).
         self.tell(id, &attempt, feedback, code, verdict == Verdict::Accept && self.options.streaming);
         match verdict {
-            Verdict::Accept => self.conclude(End::Accepted),
+            Verdict::Accept => self.end_inline(End::Accepted),
             // The next poll ends the call, unless a success is handed in before (L14).
-            _ if self.due(Timer::Deadline) => {}
+            _ if self.due(CallTimer::Deadline) => {}
             Verdict::Fatal => self.end(End::Fatal),
             Verdict::Retry | Verdict::Wait => self.follow(attempt.server(), judgement),
         }
@@ -313,8 +313,8 @@ where
     fn start(&mut self, kind: Kind) -> Option<Start> {
         match self.choose(kind) {
             Ok(pick) => self.record(pick.server, pick.address, kind),
-            Err(refusal) => {
-                self.refused(kind, refusal);
+            Err(reason) => {
+                self.not_started(kind, reason);
                 None
             }
         }
@@ -322,25 +322,25 @@ where
 
     /// Handles an attempt that could not be started when it was due.
     #[cold]
-    fn refused(&mut self, kind: Kind, refusal: Refusal) {
-        match (kind, refusal) {
-            (Kind::First, Refusal::Server(NoServer::Empty)) => self.end(End::NoServer),
+    fn not_started(&mut self, kind: Kind, reason: NotStarted) {
+        match (kind, reason) {
+            (Kind::First, NotStarted::Server(NoServer::Empty)) => self.end(End::NoServer),
             (Kind::First, _) => self.end(End::AllDown),
             // The search is repeated when an attempt of this call ends (L11).
-            (Kind::Retry, Refusal::Server(NoServer::AllBusy)) => self.flags.set(Flags::RETRY_WAITS),
+            (Kind::Retry, NotStarted::Server(NoServer::AllBusy)) => self.flags.set(Flags::RETRY_WAITS),
             (Kind::Retry, _) => self.end_if_stuck(),
-            (Kind::Backup, refusal) => {
-                if matches!(refusal, Refusal::Server(NoServer::AllBusy)) {
+            (Kind::Backup, reason) => {
+                if matches!(reason, NotStarted::Server(NoServer::AllBusy)) {
                     self.flags.set(Flags::BACKUP_WAITS);
                 }
-                self.report.set_not_hedged(match refusal {
-                    Refusal::NoAttemptLeft => NotHedged::NoAttemptLeft,
-                    Refusal::Server(_) => NotHedged::NoOtherServer,
-                    Refusal::Limit(limit) => NotHedged::Denied(limit),
+                self.report.set_not_hedged(match reason {
+                    NotStarted::NoAttemptLeft => NotHedged::NoAttemptLeft,
+                    NotStarted::Server(_) => NotHedged::NoOtherServer,
+                    NotStarted::Limit(limit) => NotHedged::Denied(limit),
                 });
                 // The failure that waited for this backup is retried instead (L9).
                 if self.flags.take(Flags::HELD) && !self.start_is_pending() {
-                    self.set(Timer::Pending, self.seen);
+                    self.set(CallTimer::Pending, self.seen);
                 }
                 self.end_if_stuck();
             }
@@ -350,15 +350,15 @@ where
     /// Disarms the timer that is due, the pending start before the backup (L14), and returns the kind of attempt to
     /// start. `None` if the backup timer is armed again instead (L17).
     fn take_due(&mut self) -> Option<Kind> {
-        if self.due(Timer::Pending) {
-            self.set(Timer::Pending, Instant::NEVER);
+        if self.due(CallTimer::Pending) {
+            self.set(CallTimer::Pending, Instant::NEVER);
             self.flags.take(Flags::PUSHED);
             return Some(if self.report.attempts().is_empty() { Kind::First } else { Kind::Retry });
         }
-        self.set(Timer::Backup, Instant::NEVER);
-        if self.armed(Timer::Pending) && self.open == 0 {
+        self.set(CallTimer::Backup, Instant::NEVER);
+        if self.armed(CallTimer::Pending) && self.open == 0 {
             // Nothing is in flight to back up: the backup moves behind the start that a backoff delays (L17).
-            self.arm_backup(self.timer(Timer::Pending));
+            self.arm_backup(self.timer(CallTimer::Pending));
             return None;
         }
         Some(Kind::Backup)
@@ -367,22 +367,22 @@ where
     /// Checks what an attempt needs, at the moment it is due: an attempt left, a server, and last the limits, since
     /// they count what they grant (L5, L9). Then commits to the server.
     #[cfg_attr(not(target_os = "none"), inline(always))]
-    fn choose(&mut self, kind: Kind) -> Result<Pick<<P::Target as Host>::Ticket>, Refusal> {
+    fn choose(&mut self, kind: Kind) -> Result<Pick<<P::Target as Host>::Ticket>, NotStarted> {
         if kind != Kind::First && !self.attempts_left() {
-            return Err(Refusal::NoAttemptLeft);
+            return Err(NotStarted::NoAttemptLeft);
         }
         // A retry may have to go to the server that failed; a backup goes elsewhere.
         let same = (kind == Kind::Retry && self.retry_target() == RetryTarget::Same).then_some(self.retry_of);
         for tries_left in (0..PICK_TRIES).rev() {
-            let pick = self.look(kind, same).map_err(Refusal::Server)?;
-            self.permitted(kind).map_err(Refusal::Limit)?;
+            let pick = self.look(kind, same).map_err(NotStarted::Server)?;
+            self.permitted(kind).map_err(NotStarted::Limit)?;
             // A retry or a backup insists on its pick, since its limit has counted it already. A first attempt may
             // search again.
             if self.host.commit(&pick, self.sent_now(), kind != Kind::First || tries_left == 0) {
                 return Ok(pick);
             }
         }
-        Err(Refusal::Server(NoServer::Gone))
+        Err(NotStarted::Server(NoServer::Gone))
     }
 
     fn retry_target(&self) -> RetryTarget {
@@ -398,7 +398,7 @@ where
         self.open += 1;
         match kind {
             Kind::First => match self.first_backup() {
-                Ok(at) => self.set(Timer::Backup, at),
+                Ok(at) => self.set(CallTimer::Backup, at),
                 Err(reason) => self.report.set_not_hedged(reason),
             },
             Kind::Retry => {}
@@ -471,7 +471,7 @@ where
     fn arm_backup(&mut self, from: Instant) {
         let at = from + self.backup_delay;
         // Nothing starts at or after the deadline (L2).
-        self.set(Timer::Backup, if at < self.deadline() { at } else { Instant::NEVER });
+        self.set(CallTimer::Backup, if at < self.deadline() { at } else { Instant::NEVER });
     }
 
     // ---- what is asked of the host and the policies ----
@@ -481,7 +481,7 @@ where
         let selection = Selection {
             tried: match kind {
                 // A first attempt has tried nothing. As a constant, that shortens the inlined copy.
-                Kind::First if SHORT_WAY => &[],
+                Kind::First if FAST_PATH => &[],
                 _ => self.report.attempts(),
             },
             same,
@@ -539,29 +539,29 @@ where
         (deadline < Instant::NEVER).then(|| deadline.since(self.seen))
     }
 
-    const fn timer(&self, timer: Timer) -> Instant {
+    const fn timer(&self, timer: CallTimer) -> Instant {
         let [deadline, pending, backup] = self.timers;
         match timer {
-            Timer::Deadline => deadline,
-            Timer::Pending => pending,
-            Timer::Backup => backup,
+            CallTimer::Deadline => deadline,
+            CallTimer::Pending => pending,
+            CallTimer::Backup => backup,
         }
     }
 
-    const fn set(&mut self, timer: Timer, at: Instant) {
+    const fn set(&mut self, timer: CallTimer, at: Instant) {
         let [deadline, pending, backup] = &mut self.timers;
         *(match timer {
-            Timer::Deadline => deadline,
-            Timer::Pending => pending,
-            Timer::Backup => backup,
+            CallTimer::Deadline => deadline,
+            CallTimer::Pending => pending,
+            CallTimer::Backup => backup,
         }) = at;
     }
 
-    fn armed(&self, timer: Timer) -> bool {
+    fn armed(&self, timer: CallTimer) -> bool {
         self.timer(timer) < Instant::NEVER
     }
 
-    fn due(&self, timer: Timer) -> bool {
+    fn due(&self, timer: CallTimer) -> bool {
         self.timer(timer) <= self.seen
     }
 

@@ -16,7 +16,7 @@ use crate::balance::{
 use crate::call::{Action, Input};
 use crate::health::{ConsecutiveFailures, FailureOptions, IsolationLimit, Recovering, RecoveryOptions};
 use crate::id::AttemptId;
-use crate::outcome::{Code, End, ErrorKind, Feedback, Sent, Verdict};
+use crate::outcome::{Code, End, ErrorKind, Feedback, SentAttempt, Verdict};
 use crate::policy::NoPolicy;
 use crate::time::{Duration, Timeout};
 
@@ -513,7 +513,7 @@ fn l20_no_end_and_no_head_is_counted_for_a_server_that_came_after_a_whole_round_
         let (unary, streaming) = (look(&line), look(&line));
         let sent = |server| {
             let (attempt, timeout) = (AttemptId::FIRST, Timeout::After(Duration::from_secs(5)));
-            Sent { server, at: NOW, attempt, max_retry: 3, timeout }
+            SentAttempt { server, at: NOW, attempt, max_retry: 3, timeout }
         };
         for pick in [&unary, &streaming] {
             assert!(line.commit(pick, NOW, false));

@@ -232,13 +232,13 @@ where
             };
             self.time_out(at);
             let until = match self.step(at) {
-                Step::Done(result) => return Poll::Ready(result),
-                Step::Started => {
+                StepResult::Done(result) => return Poll::Ready(result),
+                StepResult::Started => {
                     // The new attempts are polled at once, at the instant of their start.
                     now = Some(at);
                     continue;
                 }
-                Step::Wait(until) => until,
+                StepResult::Wait(until) => until,
             };
             let Some(until) = self.or_attempt_timeout(until) else { return Poll::Pending };
             if self.armed != until {
@@ -319,7 +319,7 @@ where
     }
 
     /// Does what the call asks for until it waits or ends, or until something was started, which is then to be polled.
-    fn step(&mut self, now: Instant) -> Step<Reply, Error> {
+    fn step(&mut self, now: Instant) -> StepResult<Reply, Error> {
         let mut started = false;
         loop {
             match self.call.poll(now) {
@@ -330,9 +330,9 @@ where
                         *held = None;
                     }
                 }
-                Action::Wait { .. } if started => return Step::Started,
-                Action::Wait { until } => return Step::Wait(until),
-                Action::Done(end) => return Step::Done(self.end(end)),
+                Action::Wait { .. } if started => return StepResult::Started,
+                Action::Wait { until } => return StepResult::Wait(until),
+                Action::Done(end) => return StepResult::Done(self.end(end)),
             }
         }
     }
@@ -384,7 +384,7 @@ where
     }
 }
 
-enum Step<Reply, Error> {
+enum StepResult<Reply, Error> {
     Started,
     Wait(Option<Instant>),
     Done(Result<Reply, CallFailure<Reply, Error>>),

@@ -303,7 +303,7 @@ mod tests {
     use super::*;
     use crate::health::{ConsecutiveFailures, FailureOptions};
     use crate::id::{AttemptId, ServerId};
-    use crate::outcome::{Code, ErrorKind, Feedback, Sent};
+    use crate::outcome::{Code, ErrorKind, Feedback, SentAttempt};
     use crate::time::{Duration, Timeout};
     use std::vec::Vec;
 
@@ -321,7 +321,7 @@ mod tests {
     }
 
     fn failure(now: Instant, code: Code) -> Finished {
-        let sent = Sent {
+        let sent = SentAttempt {
             server: ServerId::new(0, 0),
             at: Instant::ZERO,
             attempt: AttemptId::FIRST,

@@ -56,23 +56,23 @@ pub struct Attempt {
     /// The low 32 bits of the microseconds from the call's start to the attempt's.
     started: u32,
     address: AddressKey,
-    took: Took,
+    elapsed: PackedDuration,
     code: Code,
     /// Bits 32 to 39 of the start.
     started_high: u8,
-    is: Is,
+    kind_and_state: KindAndState,
 }
 
 /// How long an attempt took: microseconds below 2^31, and else units of 1,024 of them with the highest bit set.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Took(u32);
+struct PackedDuration(u32);
 
-impl Took {
+impl PackedDuration {
     const LONG: u32 = 1 << 31;
 
     #[expect(clippy::cast_possible_truncation, reason = "each is below 2^31 where it is cast")]
-    const fn new(took: Duration) -> Self {
-        let micros = took.as_micros();
+    const fn new(elapsed: Duration) -> Self {
+        let micros = elapsed.as_micros();
         let units = micros >> 10;
         Self(if micros < Self::LONG as u64 {
             micros as u32
@@ -91,9 +91,9 @@ impl Took {
 
 /// A [`Kind`] (bits 4 and 5) and a [`State`] (bits 0 to 2) in one byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Is(u8);
+struct KindAndState(u8);
 
-impl Is {
+impl KindAndState {
     const IN_FLIGHT: u8 = 0;
     const ABANDONED: u8 = 1;
     const ACCEPT: u8 = 2;
@@ -151,7 +151,15 @@ impl Attempt {
     pub(crate) fn start(offset: Duration, server: ServerId, address: AddressKey, kind: Kind) -> Self {
         let offset = Self::kept(offset).as_micros();
         let (started, started_high) = (offset as u32, (offset >> 32) as u8);
-        Self { started, started_high, took: Took(0), server, address, code: Code::NONE, is: Is::new(kind) }
+        Self {
+            started,
+            started_high,
+            elapsed: PackedDuration(0),
+            server,
+            address,
+            code: Code::NONE,
+            kind_and_state: KindAndState::new(kind),
+        }
     }
 
     /// A start, capped to what an attempt can keep.
@@ -161,21 +169,21 @@ impl Attempt {
 
     /// Ends an attempt in flight by its result; answers how long it took.
     pub(crate) fn finish(&mut self, offset: Duration, verdict: Verdict, code: Code) -> Duration {
-        self.is = self.is.with(State::Finished(verdict));
+        self.kind_and_state = self.kind_and_state.with(State::Finished(verdict));
         self.code = code;
         self.end(offset)
     }
 
     /// Ends an attempt in flight that the call does not wait for; answers how long it took.
     pub(crate) fn abandon(&mut self, offset: Duration) -> Duration {
-        self.is = self.is.with(State::Abandoned);
+        self.kind_and_state = self.kind_and_state.with(State::Abandoned);
         self.end(offset)
     }
 
     fn end(&mut self, offset: Duration) -> Duration {
-        let took = offset - self.started();
-        self.took = Took::new(took);
-        took
+        let elapsed = offset - self.started();
+        self.elapsed = PackedDuration::new(elapsed);
+        elapsed
     }
 
     /// The server that it went to.
@@ -193,19 +201,19 @@ impl Attempt {
     /// Why it was started.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        self.is.kind()
+        self.kind_and_state.kind()
     }
 
     /// Where it stands.
     #[must_use]
     pub const fn state(&self) -> State {
-        self.is.state()
+        self.kind_and_state.state()
     }
 
     /// Whether its server is at work on it, as far as the call knows.
     #[must_use]
     pub const fn in_flight(&self) -> bool {
-        self.is.in_flight()
+        self.kind_and_state.in_flight()
     }
 
     /// Why it failed; [`Code::NONE`] while it has not.
@@ -226,7 +234,7 @@ impl Attempt {
         if self.in_flight() {
             return None;
         }
-        Some(Duration::from_micros(self.started().as_micros() + self.took.get().as_micros()))
+        Some(Duration::from_micros(self.started().as_micros() + self.elapsed.get().as_micros()))
     }
 }
 

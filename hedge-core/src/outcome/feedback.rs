@@ -33,12 +33,12 @@ pub enum Feedback {
 impl Feedback {
     /// The time from the attempt's start to its end, however it ended.
     #[must_use]
-    pub const fn took(self) -> Duration {
+    pub const fn elapsed(self) -> Duration {
         match self {
-            Self::Success { latency: took }
-            | Self::Failure { latency: took }
-            | Self::Abandoned { age: took }
-            | Self::Local { age: took } => took,
+            Self::Success { latency: elapsed }
+            | Self::Failure { latency: elapsed }
+            | Self::Abandoned { age: elapsed }
+            | Self::Local { age: elapsed } => elapsed,
         }
     }
 }
@@ -46,7 +46,7 @@ impl Feedback {
 /// An attempt at a server, as its host and balancer see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Sent {
+pub struct SentAttempt {
     /// The server.
     pub server: ServerId,
     /// When it was sent, as [`Host::commit`](crate::call::Host::commit) was told.
@@ -59,7 +59,7 @@ pub struct Sent {
     pub timeout: Timeout,
 }
 
-impl Sent {
+impl SentAttempt {
     /// The same attempt, which ended at `now`.
     #[must_use]
     pub const fn finished(self, now: Instant, feedback: Feedback, code: Code) -> Finished {
@@ -72,7 +72,7 @@ impl Sent {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Finished {
     /// The attempt.
-    pub sent: Sent,
+    pub sent: SentAttempt,
     /// When it ended.
     pub now: Instant,
     /// How it went.

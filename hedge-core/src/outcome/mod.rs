@@ -12,6 +12,6 @@ pub use attempt::{Attempt, Kind, State};
 pub use code::{Code, ErrorKind};
 pub use denial::{Denial, Extra};
 pub use end::End;
-pub use feedback::{Feedback, Finished, Sent};
+pub use feedback::{Feedback, Finished, SentAttempt};
 pub use not_hedged::NotHedged;
 pub use verdict::{Judgement, Pushback, Verdict};

@@ -22,7 +22,7 @@ use hedge_core::balance::{
 };
 use hedge_core::call::Host;
 use hedge_core::id::AttemptId;
-use hedge_core::outcome::{Code, Feedback, Sent};
+use hedge_core::outcome::{Code, Feedback, SentAttempt};
 use hedge_core::time::{Duration, Instant, Timeout};
 use hedge_instructions::driven::{Failed, by_hand};
 use hedge_instructions::{Line, line};
@@ -262,7 +262,7 @@ fn attempted<B: Balancer>(line: &Line<B>, now: Instant, random: &mut Rng) -> Opt
         return None;
     }
     let timeout = Timeout::After(Duration::from_millis(500));
-    let sent = Sent { server: pick.server, at: now, attempt: AttemptId::FIRST, max_retry: 3, timeout };
+    let sent = SentAttempt { server: pick.server, at: now, attempt: AttemptId::FIRST, max_retry: 3, timeout };
     let latency = Duration::from_micros(1_000 + u64::from(pick.server.slot()) * 10);
     line.finished(&sent.finished(now + latency, Feedback::Success { latency }, Code::NONE));
     Some(pick.server.slot().into())

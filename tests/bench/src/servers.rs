@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use hedge_core::balance::{Balancer, Candidate, Load, Roster, ServerList, Weighing};
 use hedge_core::id::{AddressKey, AttemptId, ServerId};
-use hedge_core::outcome::{Code, Feedback, Finished, Sent};
+use hedge_core::outcome::{Code, Feedback, Finished, SentAttempt};
 use hedge_core::time::{Duration, Instant, Timeout};
 
 /// When picks begin: what is known was learned in the seconds before.
@@ -48,7 +48,7 @@ impl<S> Servers<S> {
     fn serve<B: Balancer<Stats = S>>(&self, slot: u16, balancer: &B) {
         let server = ServerId::new(slot, 0);
         let latency = Duration::from_micros(1_000 + u64::from(slot % 7) * 100);
-        let sent = |at| Sent {
+        let sent = |at| SentAttempt {
             server,
             at,
             attempt: AttemptId::FIRST,

@@ -11,7 +11,7 @@ use hedge_core::balance::{Consistent, Fixed, RandomChoice, RoundRobin, Selection
 use hedge_core::call::{Host, Report};
 use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::limit::{Budget, BudgetOptions, Limits, RatioLimit, RatioOptions, TokenBucket};
-use hedge_core::outcome::{Code, Feedback, Sent};
+use hedge_core::outcome::{Code, Feedback, SentAttempt};
 use hedge_core::policy::{BackupPolicy, CallOptions};
 use hedge_core::time::Instant;
 
@@ -201,8 +201,13 @@ fn picked(host: &impl Host) -> Option<ServerId> {
 #[inline]
 fn attempt(host: &impl Host) -> bool {
     let Some(server) = picked(host) else { return false };
-    let sent =
-        Sent { server, at: Instant::ZERO, attempt: AttemptId::FIRST, max_retry: 3, timeout: host.options().timeout };
+    let sent = SentAttempt {
+        server,
+        at: Instant::ZERO,
+        attempt: AttemptId::FIRST,
+        max_retry: 3,
+        timeout: host.options().timeout,
+    };
     let feedback = Feedback::Success { latency: NOW.since(Instant::ZERO) };
     host.finished(black_box(&sent.finished(NOW, feedback, Code::NONE)));
     true

@@ -9,7 +9,7 @@ use super::super::testing::{ListedServer, Servers, selection};
 use super::super::{Balancer, Heap, Offer, Search};
 use super::*;
 use crate::id::{AttemptId, ServerId};
-use crate::outcome::{Code, Feedback, Sent};
+use crate::outcome::{Code, Feedback, SentAttempt};
 use crate::time::{Duration, Instant, Timeout};
 
 const SERVERS: u32 = 10;
@@ -301,7 +301,8 @@ impl World {
         while let Some(entry) = self.working.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((end, _), (server, begin, answered)) = entry.remove_entry();
             let end = Instant::from_micros(end);
-            let sent = Sent { server, at: begin, attempt: AttemptId::FIRST, max_retry: 3, timeout: FAILURE.timeout };
+            let sent =
+                SentAttempt { server, at: begin, attempt: AttemptId::FIRST, max_retry: 3, timeout: FAILURE.timeout };
             let latency = end.since(begin);
             let feedback = if answered { Feedback::Success { latency } } else { Feedback::Failure { latency } };
             self.la.finished(&self.servers, &sent.finished(end, feedback, Code::NONE));

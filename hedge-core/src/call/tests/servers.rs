@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::balance::RrTicket;
-use crate::outcome::{Finished, Sent};
+use crate::outcome::{Finished, SentAttempt};
 
 #[test]
 fn l11_an_untried_server_is_found_wherever_it_stands() {
@@ -129,7 +129,7 @@ fn l20_feedback_of_a_removed_server_is_dropped() {
     channel.remove(old, Instant::ZERO).unwrap();
     let new = channel.insert(1, 0).unwrap();
     let (at, timeout) = (at(0), Timeout::Never);
-    let sent = Sent { server: old, at, attempt: AttemptId::FIRST, max_retry: 0, timeout };
+    let sent = SentAttempt { server: old, at, attempt: AttemptId::FIRST, max_retry: 0, timeout };
     channel.finished(&sent.finished(at, Feedback::Success { latency: ms(1) }, Code::NONE));
     assert_eq!(channel.cluster().in_flight(new), 0);
 }

@@ -1,7 +1,7 @@
 //! What breakers share: a server's isolation, its counts, and who may isolate one more.
 
 use hedge_core::id::{AttemptId, ServerId};
-use hedge_core::outcome::{Code, Feedback, Sent};
+use hedge_core::outcome::{Code, Feedback, SentAttempt};
 use hedge_core::time::{Duration, Instant, Timeout};
 use loom::sync::Arc;
 
@@ -184,7 +184,7 @@ impl<const N: usize> Fleet<N> {
     }
 
     fn ends(&self, slot: usize, now: Instant, feedback: Feedback) -> Option<BreakerChange> {
-        let sent = Sent {
+        let sent = SentAttempt {
             server: ServerId::default(),
             at: at(0),
             attempt: AttemptId::FIRST,
