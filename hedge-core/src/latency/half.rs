@@ -9,11 +9,11 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::time::Duration;
 
 /// How often the counts can be halved. By then a bucket has counted 2^39 samples.
-const RELIEFS: u32 = 22;
+const MOST_HALVINGS: u32 = 22;
 /// The bits of [`Half::drawing`] that hold how often the counts were halved.
 const EXPONENT_BITS: u32 = 5;
 /// From this number on, no more samples are counted outside of the buckets. The rest is room for additions under way.
-const MOST_BESIDE: u32 = u32::MAX / 16 * 15;
+const MOST_OUTSIDE: u32 = u32::MAX / 16 * 15;
 
 /// What is known of a latency.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +44,7 @@ impl Sample {
     }
 
     /// The count from which on the half has to be halved.
-    const fn crowd(self) -> u32 {
+    const fn half_full(self) -> u32 {
         self.count_in(u32::MAX) / 2 + 1
     }
 
@@ -62,7 +62,7 @@ pub(crate) struct Half {
     /// The longest answer, in microseconds.
     max: AtomicU32,
     /// How many samples the words do not hold, since they were halved away or not drawn: answers, abandoned.
-    beside: [AtomicU32; 2],
+    outside: [AtomicU32; 2],
     /// From the lowest bit: how often the words were halved, and how many samples have come since.
     drawing: AtomicU32,
 }
@@ -72,7 +72,7 @@ impl Half {
     pub(crate) const NEW: Self = Self {
         words: [const { AtomicU32::new(0) }; BUCKETS],
         max: AtomicU32::new(0),
-        beside: [AtomicU32::new(0), AtomicU32::new(0)],
+        outside: [AtomicU32::new(0), AtomicU32::new(0)],
         drawing: AtomicU32::new(0),
     };
 
@@ -84,13 +84,13 @@ impl Half {
         if count < sample.most() && (exponent == 0 || self.draws()) {
             word.fetch_add(sample.one(), Ordering::Relaxed);
         } else {
-            self.count_beside(sample, 1);
+            self.count_outside(sample, 1);
         }
         let micros = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
         if sample == Sample::Answered && micros > self.max.load(Ordering::Relaxed) {
             self.max.fetch_max(micros, Ordering::Relaxed);
         }
-        count >= sample.crowd() && exponent < RELIEFS
+        count >= sample.half_full() && exponent < MOST_HALVINGS
     }
 
     /// How many samples of a bucket there were, estimated from those that were drawn.
@@ -102,7 +102,7 @@ impl Half {
 
     /// How many samples there were, exactly: answers, abandoned.
     pub(crate) fn counts(&self) -> [u64; 2] {
-        let [answered, abandoned] = self.beside.each_ref().map(|count| u64::from(count.load(Ordering::Relaxed)));
+        let [answered, abandoned] = self.outside.each_ref().map(|count| u64::from(count.load(Ordering::Relaxed)));
         self.words.iter().fold([answered, abandoned], |[answered, abandoned], word| {
             let word = word.load(Ordering::Relaxed);
             let of = |sample: Sample| u64::from(sample.count_in(word));
@@ -116,15 +116,15 @@ impl Half {
     }
 
     pub(super) fn clear(&self) {
-        for word in self.words.iter().chain(&self.beside).chain([&self.max, &self.drawing]) {
+        for word in self.words.iter().chain(&self.outside).chain([&self.max, &self.drawing]) {
             word.store(0, Ordering::Relaxed);
         }
     }
 
     /// Halves every count, and lets each stand for twice as many samples. The remainder of a bucket is carried to the next
     /// bucket, so that half of a tail of single samples is left. Only one thread may do this at a time.
-    pub(crate) fn relieve(&self) {
-        if self.exponent() >= RELIEFS {
+    pub(crate) fn halve_counts(&self) {
+        if self.exponent() >= MOST_HALVINGS {
             return;
         }
         self.drawing.fetch_add(1, Ordering::Relaxed);
@@ -137,17 +137,17 @@ impl Half {
                 if half < count {
                     // Other threads only add meanwhile.
                     word.fetch_sub((count - half) * sample.one(), Ordering::Relaxed);
-                    self.count_beside(sample, count - half);
+                    self.count_outside(sample, count - half);
                 }
             }
         }
     }
 
     /// Whether some bucket is half full.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(super) fn is_half_full(&self) -> bool {
         self.words.iter().any(|word| {
             let word = word.load(Ordering::Relaxed);
-            [Sample::Answered, Sample::Abandoned].iter().any(|sample| sample.count_in(word) >= sample.crowd())
+            [Sample::Answered, Sample::Abandoned].iter().any(|sample| sample.count_in(word) >= sample.half_full())
         })
     }
 
@@ -167,11 +167,11 @@ impl Half {
         u64::from(sample & ((1 << exponent) - 1)) == drawn
     }
 
-    fn count_beside(&self, sample: Sample, count: u32) {
-        let [answered, abandoned] = &self.beside;
-        let beside = if sample == Sample::Answered { answered } else { abandoned };
-        if beside.load(Ordering::Relaxed) < MOST_BESIDE {
-            beside.fetch_add(count, Ordering::Relaxed);
+    fn count_outside(&self, sample: Sample, count: u32) {
+        let [answered, abandoned] = &self.outside;
+        let outside = if sample == Sample::Answered { answered } else { abandoned };
+        if outside.load(Ordering::Relaxed) < MOST_OUTSIDE {
+            outside.fetch_add(count, Ordering::Relaxed);
         }
     }
 }
@@ -194,9 +194,9 @@ mod tests {
         assert_eq!([cell.answered, cell.abandoned], [Sample::Answered.most(), Sample::Abandoned.most()].map(u64::from));
         assert_eq!((half.cell(4), half.cell(6)), (Cell::default(), Cell::default()));
         assert_eq!(half.counts(), [300_000; 2]);
-        assert!(half.is_crowded());
-        while half.is_crowded() {
-            half.relieve();
+        assert!(half.is_half_full());
+        while half.is_half_full() {
+            half.halve_counts();
         }
         assert_eq!(half.counts(), [300_000; 2]);
         half.clear();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn relief_keeps_every_share_and_every_count() {
+    fn halving_keeps_every_share_and_every_count() {
         let half = Half::NEW;
         (0..1_000).for_each(|_| {
             half.add(FIVE, Sample::Answered);
@@ -214,8 +214,8 @@ mod tests {
             half.add(Duration::from_micros(1 << octave), Sample::Answered);
             half.add(Duration::from_micros(1 << octave), Sample::Abandoned);
         }
-        half.relieve();
-        half.relieve();
+        half.halve_counts();
+        half.halve_counts();
         assert_eq!(half.counts(), [1_028, 28]);
         let of_tail = (6..BUCKETS).map(|bucket| half.cell(bucket));
         let tail = of_tail.fold(Cell::default(), Cell::plus);
@@ -223,12 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn after_relief_samples_weigh_what_those_before_did() {
+    fn after_halving_samples_weigh_what_those_before_did() {
         let half = Half::NEW;
         (0..8).for_each(|_| {
             half.add(FIVE, Sample::Answered);
         });
-        (0..3).for_each(|_| half.relieve());
+        (0..3).for_each(|_| half.halve_counts());
         // Alternating, as from two servers: a fixed choice of every eighth would see one of them only.
         for turn in 0..80_000_u64 {
             half.add(Duration::from_micros(6 + turn % 2), Sample::Answered);
@@ -240,15 +240,15 @@ mod tests {
     }
 
     #[test]
-    fn relief_has_an_end() {
+    fn halving_has_an_end() {
         let half = Half::NEW;
-        (0..40).for_each(|_| half.relieve());
-        assert_eq!(half.exponent(), RELIEFS);
-        while half.cell(5).answered < u64::from(Sample::Answered.crowd()) << RELIEFS {
-            half.words[5].fetch_add(Sample::Answered.crowd(), Ordering::Relaxed);
+        (0..40).for_each(|_| half.halve_counts());
+        assert_eq!(half.exponent(), MOST_HALVINGS);
+        while half.cell(5).answered < u64::from(Sample::Answered.half_full()) << MOST_HALVINGS {
+            half.words[5].fetch_add(Sample::Answered.half_full(), Ordering::Relaxed);
         }
-        assert!(half.is_crowded() && !half.add(FIVE, Sample::Answered), "nobody is sent to make room");
-        half.beside[0].store(u32::MAX, Ordering::Relaxed);
+        assert!(half.is_half_full() && !half.add(FIVE, Sample::Answered), "nobody is sent to make room");
+        half.outside[0].store(u32::MAX, Ordering::Relaxed);
         (0..1_000).for_each(|_| {
             half.add(FIVE, Sample::Answered);
         });

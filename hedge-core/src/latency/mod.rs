@@ -43,10 +43,10 @@
 mod estimate;
 mod grid;
 pub(crate) mod half;
-mod phase;
+mod halves_state;
 mod quantile;
+pub(crate) mod seq_lock;
 mod snapshot;
-pub(crate) mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -63,8 +63,8 @@ use crate::time::{Duration, Instant};
 use estimate::{Cell, bucket_at};
 use grid::BUCKETS;
 use half::Half;
-use phase::{Phase, lower};
-use turn::Turn;
+use halves_state::{HalvesState, lower};
+use seq_lock::SeqLock;
 
 /// The shortest window.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -92,9 +92,9 @@ const NONE: u32 = u32::MAX;
 pub struct LatencyRecorder {
     halves: [Half; 2],
     /// Taken by the thread that does the upkeep.
-    upkeep: Turn,
-    /// A [`Phase`].
-    phase: AtomicU32,
+    upkeep: SeqLock,
+    /// A [`HalvesState`].
+    halves_state: AtomicU32,
     /// The latest slice that was seen, in two words: its lower half and its upper half.
     seen: [AtomicU32; 2],
     /// The kept quantile's bucket, or [`NONE`].
@@ -135,8 +135,8 @@ impl LatencyRecorder {
         let half = (half_us + (1 << shift >> 1)) >> shift;
         Self {
             halves: [Half::NEW, Half::NEW],
-            upkeep: Turn::new(),
-            phase: AtomicU32::new(Phase::FIRST.word()),
+            upkeep: SeqLock::new(),
+            halves_state: AtomicU32::new(HalvesState::FIRST.word()),
             seen: [AtomicU32::new(0), AtomicU32::new(0)],
             kept: AtomicU32::new(NONE),
             quantile,
@@ -201,10 +201,10 @@ impl LatencyRecorder {
     pub(crate) fn note(&self, now: Instant, span: Duration, sample: Sample) -> Option<Found> {
         let slice = self.slice_of(now);
         let found = if lower(slice) == self.seen[0].load(Ordering::Relaxed) { None } else { self.look_after(slice) };
-        // The acquire load pairs with the release store of the upkeep: a thread that sees a phase sees its half cleared.
-        let [half, _] = self.halves_at(Phase::of_word(acquire(&self.phase)));
+        // The acquire load pairs with the release store of the upkeep: a thread that sees a state sees its half cleared.
+        let [half, _] = self.halves_at(HalvesState::of_word(acquire(&self.halves_state)));
         if half.add(span, sample) {
-            self.relieve(half);
+            self.halve_counts(half);
         }
         found
     }
@@ -219,17 +219,17 @@ impl LatencyRecorder {
         if is_past(self.seen()) {
             return None;
         }
-        self.upkeep.take(|| {
+        self.upkeep.try_write(|| {
             let seen = self.seen();
             if is_past(seen) {
                 return None;
             }
-            let phase = self.pass(seen, slice);
+            let state = self.pass(seen, slice);
             let [seen_lower, seen_upper] = &self.seen;
             seen_lower.store(lower(slice), Ordering::Relaxed);
             seen_upper.store(lower(slice >> 32), Ordering::Relaxed);
-            let [current, other] = self.halves_at(phase);
-            let alive = Alive { halves: [Some(current), phase.is_joined().then_some(other)], ..Alive::default() };
+            let [current, other] = self.halves_at(state);
+            let alive = Alive { halves: [Some(current), state.is_joined().then_some(other)], ..Alive::default() };
             let bucket = bucket_at(alive.cells(), self.quantile);
             self.kept.store(bucket.and_then(|bucket| u32::try_from(bucket).ok()).unwrap_or(NONE), Ordering::Relaxed);
             Some(Found { bucket, answers: alive.answers() })
@@ -238,30 +238,30 @@ impl LatencyRecorder {
 
     /// Swaps the halves if it is time. One store publishes the swap, so that no reader takes the new half, which is empty,
     /// for the whole window.
-    fn pass(&self, seen: u64, slice: u64) -> Phase {
+    fn pass(&self, seen: u64, slice: u64) -> HalvesState {
         let half = u64::from(self.half);
-        let phase = Phase::of_word(self.phase.load(Ordering::Relaxed));
-        let age = if self.is_elsewhere(slice, seen) { u64::MAX } else { phase.age(slice) };
+        let state = HalvesState::of_word(self.halves_state.load(Ordering::Relaxed));
+        let age = if self.is_elsewhere(slice, seen) { u64::MAX } else { state.age(slice) };
         if age < half {
-            return phase;
+            return state;
         }
         let next = match age.checked_sub(2 * half) {
-            None => phase.next(slice.saturating_sub(age - half), true),
-            Some(_) => phase.next(slice, false),
+            None => state.next(slice.saturating_sub(age - half), true),
+            Some(_) => state.next(slice, false),
         };
         let [cleared, _] = self.halves_at(next);
         cleared.clear();
-        self.phase.store(next.word(), Ordering::Release);
+        self.halves_state.store(next.word(), Ordering::Release);
         next
     }
 
     /// Halves the counts of a half in which a bucket has become half full.
     #[cold]
     #[inline(never)]
-    fn relieve(&self, half: &Half) {
-        self.upkeep.take(|| {
-            if half.is_crowded() {
-                half.relieve();
+    fn halve_counts(&self, half: &Half) {
+        self.upkeep.try_write(|| {
+            if half.is_half_full() {
+                half.halve_counts();
             }
         });
     }
@@ -271,14 +271,14 @@ impl LatencyRecorder {
     /// The halves that lie in the window that ends at `now`.
     pub(crate) fn alive(&self, now: Instant) -> Alive<'_> {
         let half = u64::from(self.half);
-        let (phase, seen, slice) = (Phase::of_word(acquire(&self.phase)), self.seen(), self.slice_of(now));
+        let (state, seen, slice) = (HalvesState::of_word(acquire(&self.halves_state)), self.seen(), self.slice_of(now));
         if self.is_elsewhere(slice, seen) {
             return Alive::default();
         }
-        let [current, other] = self.halves_at(phase);
+        let [current, other] = self.halves_at(state);
         let of_slice = now.as_micros() & (self.slice().as_micros() - 1);
-        match phase.age(slice.max(seen)) {
-            age if age < half && phase.is_joined() => {
+        match state.age(slice.max(seen)) {
+            age if age < half && state.is_joined() => {
                 Alive { halves: [Some(current), Some(other)], slices: age + half, of_slice }
             }
             age if age < 2 * half => Alive { halves: [Some(current), None], slices: age, of_slice },
@@ -289,9 +289,9 @@ impl LatencyRecorder {
     // ---- small questions ----
 
     /// The current half and the other one.
-    const fn halves_at(&self, phase: Phase) -> [&Half; 2] {
+    const fn halves_at(&self, state: HalvesState) -> [&Half; 2] {
         let [first, second] = &self.halves;
-        if phase.is_second() { [second, first] } else { [first, second] }
+        if state.is_second() { [second, first] } else { [first, second] }
     }
 
     /// Whether a slice is a window or more away from the latest seen, before it or after it. Then nothing of the window is

@@ -279,7 +279,7 @@ fn threads_lose_nothing() {
 fn whoever_comes_during_the_upkeep_records_and_reads() {
     let recorder = recorder();
     recorder.record(at(0), ms(1));
-    let done = recorder.upkeep.take(|| {
+    let done = recorder.upkeep.try_write(|| {
         // What an interrupt would do: it records in another slice, where another upkeep is due.
         recorder.record(at(60_000), ms(2));
         (recorder.kept(), recorder.snapshot(at(0)).count())

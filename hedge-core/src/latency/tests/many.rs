@@ -45,7 +45,7 @@ fn record(recorder: &LatencyRecorder, rate: u64, runs: Runs<'_>) -> Instant {
 }
 
 #[test]
-fn a_tail_of_ones_survives_relief() {
+fn a_tail_of_ones_survives_halving() {
     let recorder = recorder();
     // Single samples in the tail, which halving each count by itself would lose. At least 62 of them are left.
     for sample in 0..1_000_000 {

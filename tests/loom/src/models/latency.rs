@@ -1,4 +1,4 @@
-//! What a recorder shares: its halves, whose turn it is, and whose the upkeep is.
+//! What a recorder shares: its halves, its sequence lock, and whose the upkeep is.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,34 +10,34 @@ use loom::sync::Arc;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::check::{check, check_walks, together};
 use crate::latency::half::{Half, Sample};
-use crate::latency::turn::Turn;
+use crate::latency::seq_lock::SeqLock;
 use crate::latency::{LatencyRecorder, Quantile};
 
 pub(super) fn all() {
-    turns();
+    sequence_locks();
     samples();
     readers();
-    reliefs();
+    halvings();
 }
 
 const MS: Duration = Duration::from_millis(1);
 
-// ---- turns ----
+// ---- sequence locks ----
 
 /// Two words that are only ever changed together.
 #[derive(Debug)]
 struct Pair {
-    turn: Turn,
+    lock: SeqLock,
     words: [AtomicU32; 2],
 }
 
 impl Pair {
     fn new() -> Arc<Self> {
-        Arc::new(Self { turn: Turn::new(), words: [AtomicU32::new(0), AtomicU32::new(0)] })
+        Arc::new(Self { lock: SeqLock::new(), words: [AtomicU32::new(0), AtomicU32::new(0)] })
     }
 
     fn change(&self) -> u32 {
-        let changed = self.turn.take(|| {
+        let changed = self.lock.try_write(|| {
             let [first, second] = &self.words;
             let before = first.load(Ordering::Relaxed);
             assert_eq!(second.load(Ordering::Relaxed), before, "who may change them sees all that was changed");
@@ -51,7 +51,7 @@ impl Pair {
     /// What both are, unless it has seen them being changed for the third time.
     fn read(&self) -> u32 {
         let looks = Cell::new(0);
-        let [first, second] = self.turn.read(|| {
+        let [first, second] = self.lock.read(|| {
             looks.set(looks.get() + 1);
             self.words.each_ref().map(|word| word.load(Ordering::Relaxed))
         });
@@ -60,14 +60,14 @@ impl Pair {
     }
 }
 
-fn turns() {
-    check("turn: of two who want to change something one does, or one after the other", || {
+fn sequence_locks() {
+    check("seqlock: of two who want to change something one does, or one after the other", || {
         let pair = Pair::new();
         let changed: u32 = together(&pair, [Pair::change, Pair::change]).into_iter().sum();
         assert!([1, 2].contains(&changed));
         assert_eq!(pair.words.each_ref().map(|word| word.load(Ordering::Relaxed)), [changed; 2]);
     });
-    check("turn: who reads sees all of a change or nothing of it", || {
+    check("seqlock: who reads sees all of a change or nothing of it", || {
         let pair = Pair::new();
         together(&pair, [Pair::change, Pair::read]);
         pair.read();
@@ -171,25 +171,25 @@ fn readers() {
     assert!(nothing == 0 && one > 0 && both > 0, "{nothing}, {one}, {both}");
 }
 
-// ---- relief ----
+// ---- halving ----
 
 /// A half with two samples of a bucket, and one of another.
-struct Crowd(Half);
+struct FilledHalf(Half);
 
-impl fmt::Debug for Crowd {
+impl fmt::Debug for FilledHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.counts().fmt(f)
     }
 }
 
-impl Crowd {
+impl FilledHalf {
     fn new() -> Arc<Self> {
-        let crowd = Self(Half::NEW);
+        let half = Self(Half::NEW);
         for (span, sample) in [(MS, Sample::Answered), (MS, Sample::Answered), (Duration::ZERO, Sample::Abandoned)] {
-            crowd.0.add(span, sample);
+            half.0.add(span, sample);
         }
-        assert_eq!(crowd.0.counts(), [2, 1]);
-        Arc::new(crowd)
+        assert_eq!(half.0.counts(), [2, 1]);
+        Arc::new(half)
     }
 
     fn one(&self, sample: Sample) {
@@ -197,13 +197,13 @@ impl Crowd {
     }
 }
 
-fn reliefs() {
+fn halvings() {
     check_walks("latency: every sample is counted, whenever room is made", || {
-        let crowd = Crowd::new();
-        let records = |crowd: &Crowd| (0..2).for_each(|_| crowd.one(Sample::Answered));
-        together(&crowd, [|crowd| crowd.0.relieve(), records, |crowd| crowd.one(Sample::Abandoned)]);
-        assert_eq!(crowd.0.counts(), [4, 2]);
-        crowd.0.relieve();
-        assert_eq!(crowd.0.counts(), [4, 2]);
+        let half = FilledHalf::new();
+        let records = |half: &FilledHalf| (0..2).for_each(|_| half.one(Sample::Answered));
+        together(&half, [|half| half.0.halve_counts(), records, |half| half.one(Sample::Abandoned)]);
+        assert_eq!(half.0.counts(), [4, 2]);
+        half.0.halve_counts();
+        assert_eq!(half.0.counts(), [4, 2]);
     });
 }

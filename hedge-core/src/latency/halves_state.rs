@@ -1,15 +1,15 @@
-//! Which half is recorded into, since when, and whether the other half counts: [`Phase`]. It is one word, so that it
-//! changes in one step.
+//! Which half is recorded into, since when, and whether the other half counts: [`HalvesState`]. It is one word, so that
+//! it changes in one step.
 
 /// The state of the window's two halves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Phase(
+pub(super) struct HalvesState(
     /// From the lowest bit: which half is current, whether the other one was current just before, and the lower bits of the
     /// slice in which the current half began.
     u32,
 );
 
-impl Phase {
+impl HalvesState {
     /// The first half is current since slice 0, and no half was current before it.
     pub(super) const FIRST: Self = Self(0);
 
@@ -25,7 +25,7 @@ impl Phase {
         self.0
     }
 
-    /// The phase after a swap: the other half is current from the slice `begin` on. `joined` says whether the half that was
+    /// The state after a swap: the other half is current from the slice `begin` on. `joined` says whether the half that was
     /// current before still counts.
     pub(super) const fn next(self, begin: u64, joined: bool) -> Self {
         let joined = if joined { Self::JOINED } else { 0 };
@@ -64,13 +64,13 @@ mod tests {
     fn an_age_is_right_wherever_the_numbers_wrap() {
         for begin in [0, 5, (1 << 30) - 3, 1 << 30, (1 << 32) - 1, (1 << 50) - 1] {
             for joined in [false, true] {
-                let phase = Phase::FIRST.next(begin, joined);
-                assert_eq!((phase.is_second(), phase.is_joined()), (true, joined));
+                let state = HalvesState::FIRST.next(begin, joined);
+                assert_eq!((state.is_second(), state.is_joined()), (true, joined));
                 let ages = [0, 1, 63, 64, 1 << 28];
-                assert_eq!(ages.map(|age| phase.age(begin + age)), ages);
-                assert_eq!(phase.age(begin.saturating_sub(1)), 0);
-                assert!(!phase.next(begin, true).is_second());
-                assert_eq!(Phase::of_word(phase.word()), phase);
+                assert_eq!(ages.map(|age| state.age(begin + age)), ages);
+                assert_eq!(state.age(begin.saturating_sub(1)), 0);
+                assert!(!state.next(begin, true).is_second());
+                assert_eq!(HalvesState::of_word(state.word()), state);
             }
         }
     }
