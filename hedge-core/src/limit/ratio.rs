@@ -7,7 +7,7 @@ use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::outcome::{Denial, Extra};
 use crate::policy::{BackupDelay, BackupPolicy, Ended, LimitError};
 use crate::time::{Duration, Instant};
-use crate::window::{Claim, Moment, SlidingCount};
+use crate::window::{Claim, ScaledInstant, SlidingCount};
 
 /// Ratios are counted in millionths.
 pub(super) const WHOLE: u32 = 1_000_000;
@@ -198,37 +198,38 @@ impl<const N: usize> RatioLimit<N> {
 
     /// How many backups the calls that completed in the window have earned, in millionths.
     #[inline]
-    fn earned(&self, moment: Moment) -> u64 {
-        self.completed.inside_at(moment) * u64::from(self.max)
+    fn earned(&self, at: ScaledInstant) -> u64 {
+        self.completed.inside_at(at) * u64::from(self.max)
     }
 
     /// Grants a backup if the calls in the window, which have earned `earned` millionths, pay for it, or if one is saved
     /// up.
     #[inline]
-    fn grant(&self, moment: Moment, earned: u64) -> bool {
-        // A spare grant goes first. Otherwise another limit, which refuses all that this one grants, would use this one up.
-        if self.granted.has_spare() && self.grant_spare(moment.now(), earned) {
+    fn grant(&self, at: ScaledInstant, earned: u64) -> bool {
+        // A returned grant goes first. Otherwise another limit, which refuses all that this one grants, would use this
+        // one up.
+        if self.granted.has_returned() && self.grant_returned(at.now(), earned) {
             return true;
         }
-        match self.granted.counted().claim(moment, WHOLE, |granted| self.most(moment, earned, granted)) {
+        match self.granted.counted().claim(at, WHOLE, |granted| self.most(at, earned, granted)) {
             Some(Claim::Granted) => true,
             Some(Claim::Refused) => false,
             Some(Claim::TooMuch) => {
-                self.granted.give_back(moment.now());
+                self.granted.give_back(at.now());
                 false
             }
-            None => self.grant_anew(moment.now(), earned),
+            None => self.grant_anew(at.now(), earned),
         }
     }
 
     #[cold]
-    fn grant_spare(&self, now: Instant, earned: u64) -> bool {
-        self.granted.take_spare(now, |granted| self.most(self.completed.moment(now), earned, granted))
+    fn grant_returned(&self, now: Instant, earned: u64) -> bool {
+        self.granted.take_returned(now, |granted| self.most(self.completed.scaled(now), earned, granted))
     }
 
     #[cold]
     fn grant_anew(&self, now: Instant, earned: u64) -> bool {
-        let most = |granted| self.most(self.completed.moment(now), earned, granted);
+        let most = |granted| self.most(self.completed.scaled(now), earned, granted);
         self.granted.counted().claim_anew(now, WHOLE, most)
     }
 
@@ -236,16 +237,16 @@ impl<const N: usize> RatioLimit<N> {
     /// earned, or those in it and what is saved up.
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
-    fn most(&self, moment: Moment, earned: u64, granted: u64) -> u64 {
+    fn most(&self, at: ScaledInstant, earned: u64, granted: u64) -> u64 {
         let (there, burst) = (granted * u64::from(WHOLE), self.savings.most());
         if there + u64::from(WHOLE) <= earned || burst == 0 {
             return earned;
         }
         // Read before grants are counted, so that a grant to another thread in between counts.
         let full = self.savings.full();
-        let left = burst.wrapping_sub(self.taken(moment).wrapping_sub(full));
+        let left = burst.wrapping_sub(self.taken(at).wrapping_sub(full));
         let is_settled = left <= burst && (left >= WHOLE.into() || earned > 0);
-        let left = if is_settled { left } else { self.settled(moment.now()) };
+        let left = if is_settled { left } else { self.settled(at.now()) };
         (there + left).min(earned + burst)
     }
 
@@ -253,31 +254,31 @@ impl<const N: usize> RatioLimit<N> {
     /// and the savings full.
     #[cold]
     fn settled(&self, now: Instant) -> u64 {
-        let moment = self.completed.moment(now);
+        let at = self.completed.scaled(now);
         let full = self.savings.full();
-        let taken = self.taken(moment);
-        if self.is_rested(moment) { self.savings.fill(full, taken) } else { self.savings.left(full, taken) }
+        let taken = self.taken(at);
+        if self.is_rested(at) { self.savings.fill(full, taken) } else { self.savings.left(full, taken) }
     }
 
     /// What all grants have ever drawn from the savings, less what all calls have ever paid in, in millionths; wraps.
     #[inline]
-    fn taken(&self, moment: Moment) -> u64 {
-        let (granted, completed) = (self.granted.used_at(moment), self.completed.ever_at(moment));
+    fn taken(&self, at: ScaledInstant) -> u64 {
+        let (granted, completed) = (self.granted.used_at(at), self.completed.ever_at(at));
         granted.wrapping_mul(WHOLE.into()).wrapping_sub(completed.wrapping_mul(self.max.into()))
     }
 
     /// Whether no call has completed, and no backup was granted, for so long that the past is forgotten.
-    fn is_rested(&self, moment: Moment) -> bool {
-        self.completed.is_unchanged(moment, REST) && self.granted.counted().is_unchanged(moment, REST)
+    fn is_rested(&self, at: ScaledInstant) -> bool {
+        self.completed.is_unchanged(at, REST) && self.granted.counted().is_unchanged(at, REST)
     }
 
     /// Whether `Cached` allows backups now.
     fn look_up(&self, now: Instant) -> bool {
         if self.cached.is_due(now) {
-            let moment = self.completed.moment(now);
-            let (granted, completed) = match self.completed.inside_at(moment) {
-                0 => (self.granted.counted().ever_at(moment), self.completed.ever_at(moment)),
-                completed => (self.granted.counted().inside_at(moment), completed),
+            let at = self.completed.scaled(now);
+            let (granted, completed) = match self.completed.inside_at(at) {
+                0 => (self.granted.counted().ever_at(at), self.completed.ever_at(at)),
+                completed => (self.granted.counted().inside_at(at), completed),
             };
             self.cached.is_reached.store(reaches(granted, completed, self.max), Ordering::Relaxed);
         }
@@ -292,14 +293,14 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
         // It serves both counts, which have the same window and as many buckets.
-        let moment = self.completed.moment(now);
+        let at = self.completed.scaled(now);
         let earned = match self.mode {
             None => return Ok(()),
-            Some(RatioMode::Exact) => self.earned(moment),
+            Some(RatioMode::Exact) => self.earned(at),
             Some(RatioMode::Cached) if self.look_up(now) => u64::MAX,
             Some(RatioMode::Cached) => return Err(Denial::Ratio),
         };
-        if self.grant(moment, earned) { Ok(()) } else { Err(Denial::Ratio) }
+        if self.grant(at, earned) { Ok(()) } else { Err(Denial::Ratio) }
     }
 
     fn take_back(&self, extra: Extra, now: Instant) {

@@ -23,9 +23,9 @@ use core::fmt;
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::time::{Duration, Instant};
-use packing::{Edge, Mark, Packing, Scale};
+use packing::{BucketTotal, Edge, Packing, Scale};
 
-pub(crate) use packing::Moment;
+pub(crate) use packing::ScaledInstant;
 
 /// The shortest window, in seconds.
 const SHORTEST_S: u64 = 1;
@@ -102,7 +102,8 @@ impl<const N: usize> SlidingCount<N> {
         // All buckets except the one that is being filled span at least the window.
         let scale = Scale::of(window, N as u64 - 1);
         // As if each had begun one round before the first bucket.
-        let none = |index| scale.packing().word(Mark { bucket: (index as u64).wrapping_sub(N as u64), total: 0 });
+        let none =
+            |index| scale.packing().pack(BucketTotal { bucket: (index as u64).wrapping_sub(N as u64), total: 0 });
         let began = array::from_fn(|index| AtomicU64::new(none(index)));
         // An hour is less than 2^32 us.
         let window_us = u32::try_from(window.as_micros()).unwrap_or(u32::MAX);
@@ -143,21 +144,21 @@ impl<const N: usize> SlidingCount<N> {
     /// question and the addition are one atomic step. Returns false, with nothing changed, if `allows` does not.
     pub fn add_if(&self, now: Instant, n: u32, allows: impl Fn(u64) -> bool) -> bool {
         let n = if n <= SMALL { n } else { self.fitting(now, n) };
-        let moment = self.moment(now);
+        let at = self.scaled(now);
         let mut word = load(&self.latest);
-        if let Some(count) = self.known_count(moment, word, Edge::Covering) {
+        if let Some(count) = self.known_count(at, word, Edge::Covering) {
             if !allows(count) {
                 return false;
             }
             // The usual case: the total where the window begins is known. So there are few steps between a load and its
             // exchange.
             let began = word.wrapping_sub(count);
-            while moment.is_now(word) && moment.is_far_from_wrapping(word, n) {
+            while at.is_now(word) && at.is_far_from_wrapping(word, n) {
                 match exchange(&self.latest, word, word + u64::from(n)) {
                     Ok(_) => return true,
                     Err(changed) => word = changed,
                 }
-                if !allows(moment.total(word.wrapping_sub(began))) {
+                if !allows(at.total(word.wrapping_sub(began))) {
                     return false;
                 }
             }
@@ -172,23 +173,23 @@ impl<const N: usize> SlidingCount<N> {
     /// when many meet here. The price: one that turns out to be too much stays counted. `None` means that this fast path
     /// does not apply; use [`Self::claim_anew`].
     #[inline]
-    pub(crate) fn claim(&self, moment: Moment, each: u32, most: impl FnOnce(u64) -> u64) -> Option<Claim> {
+    pub(crate) fn claim(&self, at: ScaledInstant, each: u32, most: impl FnOnce(u64) -> u64) -> Option<Claim> {
         if !THREADS {
             return None;
         }
         let word = load(&self.latest);
-        let count = self.known_count(moment, word, Edge::Covering)?;
+        let count = self.known_count(at, word, Edge::Covering)?;
         let most = most(count);
         let fits = |count: u64| (count + 1) * u64::from(each) <= most;
         if !fits(count) {
             return Some(Claim::Refused);
         }
-        if !moment.is_now(word) || !moment.is_far_from_wrapping(word, SMALL) {
+        if !at.is_now(word) || !at.is_far_from_wrapping(word, SMALL) {
             return None;
         }
         let began = word.wrapping_sub(count);
         let found = self.latest.fetch_add(1, Ordering::SeqCst);
-        let still_fits = || moment.is_now(found) && fits(moment.total(found.wrapping_sub(began)));
+        let still_fits = || at.is_now(found) && fits(at.total(found.wrapping_sub(began)));
         Some(if found == word || still_fits() { Claim::Granted } else { Claim::TooMuch })
     }
 
@@ -243,9 +244,9 @@ impl<const N: usize> SlidingCount<N> {
     }
 
     /// How many were ever added; wraps.
-    pub(crate) fn ever_at(&self, moment: Moment) -> u64 {
+    pub(crate) fn ever_at(&self, at: ScaledInstant) -> u64 {
         let earlier = load(&self.earlier);
-        earlier.wrapping_add(moment.total(load(&self.latest).wrapping_sub(earlier)))
+        earlier.wrapping_add(at.total(load(&self.latest).wrapping_sub(earlier)))
     }
 
     /// The same from the number at some earlier moment. The total in a word has fewer bits, but its difference since then
@@ -255,61 +256,61 @@ impl<const N: usize> SlidingCount<N> {
     }
 
     /// Whether nothing was added for `windows` windows. False while the clock is behind the latest bucket.
-    pub(crate) fn is_unchanged(&self, moment: Moment, windows: u64) -> bool {
+    pub(crate) fn is_unchanged(&self, at: ScaledInstant, windows: u64) -> bool {
         let word = load(&self.latest);
-        word == 0 || moment.is_before(moment.ago(windows), word)
+        word == 0 || at.is_before(at.ago(windows), word)
     }
 
     /// How many there were in the window that ends at `now`, and perhaps in up to a bucket before it: every bucket that the
     /// window may reach into counts whole.
     #[must_use]
     pub fn covering(&self, now: Instant) -> u64 {
-        self.covering_at(self.moment(now))
+        self.covering_at(self.scaled(now))
     }
 
     /// The same; at most 2^42.
-    pub(crate) fn covering_at(&self, moment: Moment) -> u64 {
-        self.count(moment, Edge::Covering, UNKNOWN)
+    pub(crate) fn covering_at(&self, at: ScaledInstant) -> u64 {
+        self.count(at, Edge::Covering, UNKNOWN)
     }
 
     /// How many there were in the window that ends at `now`, but perhaps without up to a bucket at its beginning: only
     /// buckets that lie in the window count.
     #[must_use]
     pub fn inside(&self, now: Instant) -> u64 {
-        self.inside_at(self.moment(now))
+        self.inside_at(self.scaled(now))
     }
 
     /// The same; at most 2^42.
     #[inline]
-    pub(crate) fn inside_at(&self, moment: Moment) -> u64 {
-        self.count(moment, Edge::Inside, 0)
+    pub(crate) fn inside_at(&self, at: ScaledInstant) -> u64 {
+        self.count(at, Edge::Inside, 0)
     }
 
     /// `now` in the units of this count, and of all other counts with the same window and buckets.
-    pub(crate) const fn moment(&self, now: Instant) -> Moment {
-        Moment::new(now, self.window_us, self.scale)
+    pub(crate) const fn scaled(&self, now: Instant) -> ScaledInstant {
+        ScaledInstant::new(now, self.window_us, self.scale)
     }
 
     #[inline]
-    fn count(&self, moment: Moment, edge: Edge, unknown: u64) -> u64 {
+    fn count(&self, at: ScaledInstant, edge: Edge, unknown: u64) -> u64 {
         let word = load(&self.latest);
-        if THREADS && let Some(count) = self.known_count(moment, word, edge) {
+        if THREADS && let Some(count) = self.known_count(at, word, edge) {
             return count;
         }
-        self.count_anew(moment.now(), word, edge, unknown)
+        self.count_anew(at.now(), word, edge, unknown)
     }
 
-    /// The count of the window that ends at `moment`, as of `word`; `None` if it takes a search.
+    /// The count of the window that ends at `at`, as of `word`; `None` if it takes a search.
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
-    fn known_count(&self, moment: Moment, word: u64, edge: Edge) -> Option<u64> {
-        let first = moment.first(edge);
-        if moment.is_since(first, word) {
+    fn known_count(&self, at: ScaledInstant, word: u64, edge: Edge) -> Option<u64> {
+        let first = at.first(edge);
+        if at.is_since(first, word) {
             let there = load(&self.first);
-            return moment.is_same_bucket(there, first).then(|| moment.total(word.wrapping_sub(there)));
+            return at.is_same_bucket(there, first).then(|| at.total(word.wrapping_sub(there)));
         }
         // Zero if nothing was added in the window. Otherwise the clock went back, a little or a lot.
-        (word == 0 || moment.is_before(first, word)).then_some(0)
+        (word == 0 || at.is_before(first, word)).then_some(0)
     }
 
     #[cold]
@@ -321,34 +322,34 @@ impl<const N: usize> SlidingCount<N> {
     /// happens a whole round of buckets later.
     fn base(&self, now: Instant, word: u64, edge: Edge) -> Option<u64> {
         let packing = self.packing();
-        let latest = packing.mark(word);
+        let latest = packing.unpack(word);
         // If the clock went back, now may be any moment of the latest bucket. Take the one that gives the caller the least.
         let bucket = self.bucket_at(now, word);
-        let moment = self.moment(now);
-        let moment = if bucket == self.bucket_of(now) { moment } else { moment.moved(bucket, edge) };
-        let first = packing.mark(moment.first(edge)).bucket;
+        let at = self.scaled(now);
+        let at = if bucket == self.bucket_of(now) { at } else { at.moved(bucket, edge) };
+        let first = packing.unpack(at.first(edge)).bucket;
         let before = packing.bucket(bucket.wrapping_sub(first));
         if word == 0 || packing.bucket(bucket.wrapping_sub(latest.bucket)) > before {
             return Some(latest.total);
         }
-        let there = packing.mark(load(&self.first));
+        let there = packing.unpack(load(&self.first));
         if there.bucket == first {
             return Some(there.total);
         }
         let total = self.begun_from(first, bucket)?;
         // This stays right, since no bucket up to the one that was found will begin any more.
-        store(&self.first, packing.word(Mark { bucket: first, total }));
+        store(&self.first, packing.pack(BucketTotal { bucket: first, total }));
         Some(total)
     }
 
     /// The total at the beginning of a bucket, or of the next one that was added to: a bucket without additions has no
-    /// mark.
+    /// entry.
     #[cold]
     fn begun_from(&self, first: u64, last: u64) -> Option<u64> {
         let packing = self.packing();
         let mut bucket = first;
         loop {
-            let began = packing.mark(load(self.slot(bucket)?));
+            let began = packing.unpack(load(self.slot(bucket)?));
             if began.bucket == bucket {
                 return Some(began.total);
             }
@@ -359,35 +360,35 @@ impl<const N: usize> SlidingCount<N> {
         }
     }
 
-    /// Adds to `bucket`, which is the latest or becomes it. Its beginning must be marked.
+    /// Adds to `bucket`, which is the latest or becomes it. Its entry must be there.
     fn put(&self, bucket: u64, word: u64, n: u32) -> Result<u64, u64> {
-        let total = self.packing().mark(word).total + u64::from(n);
-        let added = self.packing().word(Mark { bucket, total });
+        let total = self.packing().unpack(word).total + u64::from(n);
+        let added = self.packing().pack(BucketTotal { bucket, total });
         exchange(&self.latest, word, added)
     }
 
     /// Whether a bucket has begun and no later one has.
     const fn is_latest(&self, bucket: u64, word: u64) -> bool {
-        word != 0 && self.packing().mark(word).bucket == bucket
+        word != 0 && self.packing().unpack(word).bucket == bucket
     }
 
-    /// Marks that a bucket begins at the total of `word`, before it becomes the latest. Returns the bucket to make the
+    /// Records that a bucket begins at the total of `word`, before it becomes the latest. Returns the bucket to make the
     /// latest; `None` if `word` is no longer the latest.
     ///
     /// Several threads may begin this bucket, or the one a round later in the same slot, while others still add to the
-    /// bucket before. Totals only grow, so a mark with another total than the latest's is stale: the exchange of the thread
-    /// that made it will fail. A mark of the same total and a later bucket is kept, and that later bucket begins instead:
+    /// bucket before. Totals only grow, so an entry with another total than the latest's is stale: the exchange of the thread
+    /// that made it will fail. An entry of the same total and a later bucket is kept, and that later bucket begins instead:
     /// its thread has a later reading of the clock, and may be suspended.
     #[cold]
     fn begin(&self, bucket: u64, word: u64) -> Option<u64> {
         let packing = self.packing();
         let total = packing.total(word);
-        let mark = packing.word(Mark { bucket, total });
+        let entry = packing.pack(BucketTotal { bucket, total });
         let mut begun = bucket;
         let Some(slot) = self.slot(bucket) else { return Some(bucket) };
         let mut there = load(slot);
-        while there != mark {
-            let found = packing.mark(there);
+        while there != entry {
+            let found = packing.unpack(there);
             if self.is_late(bucket, found.bucket) {
                 if load(&self.latest) != word {
                     return None;
@@ -397,7 +398,7 @@ impl<const N: usize> SlidingCount<N> {
                     break;
                 }
             }
-            match exchange(slot, there, mark) {
+            match exchange(slot, there, entry) {
                 Ok(_) => break,
                 Err(changed) => there = changed,
             }
@@ -406,11 +407,11 @@ impl<const N: usize> SlidingCount<N> {
         Some(begun)
     }
 
-    /// Clears stale marks of the buckets between the latest and one that is about to begin, at most a round of them. Such
-    /// marks are from before the clock went back.
+    /// Clears stale entries of the buckets between the latest and one that is about to begin, at most a round of them. Such
+    /// entries are from before the clock went back.
     fn forget_skipped(&self, bucket: u64, word: u64) {
         let packing = self.packing();
-        let latest = packing.mark(word);
+        let latest = packing.unpack(word);
         let between = |earlier: u64| packing.bucket(bucket.wrapping_sub(earlier).wrapping_sub(1));
         let skipped = between(latest.bucket).min(N as u64 - 1);
         if skipped == 0 {
@@ -418,8 +419,8 @@ impl<const N: usize> SlidingCount<N> {
         }
         for slot in &self.began {
             let there = load(slot);
-            let found = packing.mark(there);
-            // A mark with the latest's total may belong to a thread that is about to begin its bucket. So may any mark if
+            let found = packing.unpack(there);
+            // An entry with the latest's total may belong to a thread that is about to begin its bucket. So may any entry if
             // `word` is no longer the latest.
             if between(found.bucket) < skipped && found.total != latest.total && load(&self.latest) == word {
                 // As if it had begun a round before.
@@ -432,7 +433,7 @@ impl<const N: usize> SlidingCount<N> {
     /// The bucket of `now`, or the latest bucket if the clock went back a little.
     #[cfg_attr(target_os = "none", inline(never))]
     const fn bucket_at(&self, now: Instant, word: u64) -> u64 {
-        let (at, latest) = (self.bucket_of(now), self.packing().mark(word).bucket);
+        let (at, latest) = (self.bucket_of(now), self.packing().unpack(word).bucket);
         if word != 0 && self.is_late(at, latest) { latest } else { at }
     }
 
@@ -547,7 +548,7 @@ mod tests {
                 |after: u64| Instant::from_millis(9_000) + Duration::from_micros(after * count.bucket().as_micros());
             for at in [0, 0, 0, 0, 0, 1, 1, 2].map(bucket) {
                 let most = |covered| if covered == fresh.covering(at) { covered + 1 } else { 0 };
-                let claimed = count.claim(count.moment(at), 1, most);
+                let claimed = count.claim(count.scaled(at), 1, most);
                 assert!(claimed == Some(Claim::Granted) || claimed.is_none() && count.claim_anew(at, 1, most));
                 fresh.add(at, 1);
             }
@@ -563,11 +564,11 @@ mod tests {
         let count = second();
         let mut ever = 0;
         for (round, n) in (0_u64..200).zip([1, 70_000, 1 << 26, 3].into_iter().cycle()) {
-            assert_eq!(count.ever_at(count.moment(Instant::ZERO)), ever);
+            assert_eq!(count.ever_at(count.scaled(Instant::ZERO)), ever);
             count.add(Instant::from_millis((round * 7_919) % 61 * 1_100), n);
             ever += u64::from(n);
         }
-        assert!(count.ever_at(count.moment(Instant::ZERO)) == ever && ever > 1 << 31);
+        assert!(count.ever_at(count.scaled(Instant::ZERO)) == ever && ever > 1 << 31);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Buckets and totals in one word: [`Packing`], and a [`Moment`] to compare words with.
+//! Buckets and totals in one word: [`Packing`], and a [`ScaledInstant`] to compare words with.
 
 use crate::time::{Duration, Instant};
 
 /// A bucket's number, and the total at some moment; both wrap.
 #[derive(Clone, Copy)]
-pub(super) struct Mark {
+pub(super) struct BucketTotal {
     pub(super) bucket: u64,
     pub(super) total: u64,
 }
@@ -58,8 +58,8 @@ impl Scale {
     }
 }
 
-/// How a [`Mark`] is packed in a word: the bucket's number in the upper bits, where it lasts for at least 2^53 us, and the
-/// total in the lower `total_bits`.
+/// How a [`BucketTotal`] is packed in a word: the bucket's number in the upper bits, where it lasts for at least 2^53 us,
+/// and the total in the lower `total_bits`.
 #[derive(Clone, Copy)]
 pub(super) struct Packing {
     total_bits: u32,
@@ -68,13 +68,13 @@ pub(super) struct Packing {
 // 64-bit shifts: on a microcontroller each inlined copy would cost flash.
 impl Packing {
     #[cfg_attr(target_os = "none", inline(never))]
-    pub(super) const fn mark(self, word: u64) -> Mark {
-        Mark { bucket: word >> self.total_bits, total: self.total(word) }
+    pub(super) const fn unpack(self, word: u64) -> BucketTotal {
+        BucketTotal { bucket: word >> self.total_bits, total: self.total(word) }
     }
 
     #[cfg_attr(target_os = "none", inline(never))]
-    pub(super) const fn word(self, mark: Mark) -> u64 {
-        self.bucket(mark.bucket) << self.total_bits | self.total(mark.total)
+    pub(super) const fn pack(self, total: BucketTotal) -> u64 {
+        self.bucket(total.bucket) << self.total_bits | self.total(total.total)
     }
 
     #[cfg_attr(target_os = "none", inline(never))]
@@ -95,13 +95,13 @@ impl Packing {
     /// A word in whose bucket no window begins for 142 years before and after `bucket`. In the cache of the window's
     /// beginning it means "look it up".
     pub(super) const fn far_from(self, bucket: u64) -> u64 {
-        self.word(Mark { bucket: bucket.wrapping_add(self.bucket(u64::MAX) / 2), total: 0 })
+        self.pack(BucketTotal { bucket: bucket.wrapping_add(self.bucket(u64::MAX) / 2), total: 0 })
     }
 }
 
 /// A moment in the units of words. It is computed once for all counts that have the same window and buckets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub(crate) struct ScaledInstant {
     now: Instant,
     /// `now` times the factor: its bucket's number is where a word has it, and the bits below are the time within the
     /// bucket.
@@ -121,7 +121,7 @@ pub(super) enum Edge {
     Inside,
 }
 
-impl Moment {
+impl ScaledInstant {
     #[inline]
     pub(super) const fn new(now: Instant, window_us: u32, scale: Scale) -> Self {
         let placed = now.as_micros().wrapping_mul(scale.factor as u64);

@@ -160,35 +160,35 @@ fn lifetimes() {
     check("window: of all that ever were nothing is lost when two begin a bucket", || {
         let count = holding_all(40);
         together(&count, [|count| count.add(NEXT, 1), |count| count.add(NEXT, 2)]);
-        assert_eq!(count.ever_at(count.moment(NOW)), 43);
+        assert_eq!(count.ever_at(count.scaled(NOW)), 43);
     });
     check("window: nor when its place is taken over", || {
         let count = holding_all(40);
         together(&count, [|count| count.add(NEXT_ROUND, 1), |count| count.add(NEXT_ROUND, 2)]);
-        assert_eq!(count.ever_at(count.moment(NOW)), 43);
+        assert_eq!(count.ever_at(count.scaled(NOW)), 43);
     });
     check("window: nor when one begins it and another a later one, and nobody sees less on the way", || {
         let count = holding_all(40);
         let adds = |count: &Count| {
             count.add(NEXT, 1);
-            count.ever_at(count.moment(NOW))
+            count.ever_at(count.scaled(NOW))
         };
         let later = |count: &Count| {
             count.add(NEXT_ROUND, 2);
-            count.ever_at(count.moment(NOW))
+            count.ever_at(count.scaled(NOW))
         };
         let seen = together(&count, [adds, later]);
         assert!(seen.contains(&43) && seen.iter().zip([41, 42]).all(|(seen, least)| [least, 43].contains(seen)));
-        assert_eq!(count.ever_at(count.moment(NOW)), 43);
+        assert_eq!(count.ever_at(count.scaled(NOW)), 43);
     });
     check_long("window: nor to who looks while two begin one bucket after the other", || {
         let count = holding_all(40);
         let look = |count: &Count| {
-            let first = count.ever_at(count.moment(NOW));
-            let second = count.ever_at(count.moment(NOW));
+            let first = count.ever_at(count.scaled(NOW));
+            let second = count.ever_at(count.scaled(NOW));
             assert!(40 <= first && first <= second && second <= 43, "{first}, {second}");
         };
         together(&count, [|count| count.add(NEXT, 1), |count| count.add(AFTER_NEXT, 2), look]);
-        assert_eq!(count.ever_at(count.moment(NOW)), 43);
+        assert_eq!(count.ever_at(count.scaled(NOW)), 43);
     });
 }
