@@ -197,11 +197,11 @@ impl<P: BackupPolicy + ?Sized> BackupPolicy for &P {
     }
 }
 
-/// A policy behind a pointer that owns it: `Shared(Arc::clone(&policy))`.
+/// A policy behind a pointer that owns it: `ByPointer(Arc::clone(&policy))`.
 #[derive(Clone, Copy, Debug)]
-pub struct Shared<P>(pub P);
+pub struct ByPointer<P>(pub P);
 
-impl<P: Deref<Target: BackupPolicy>> BackupPolicy for Shared<P> {
+impl<P: Deref<Target: BackupPolicy>> BackupPolicy for ByPointer<P> {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         self.0.delay(now)
     }
@@ -337,7 +337,7 @@ mod tests {
         let noted = || noting.0.swap(0, Ordering::Relaxed);
         all(&&noting);
         assert_eq!(noted(), 123_456);
-        all(&Shared(std::rc::Rc::new(&noting)));
+        all(&ByPointer(std::rc::Rc::new(&noting)));
         assert_eq!(noted(), 123_456);
         all(&Some(&noting));
         assert_eq!(noted(), 123_456);

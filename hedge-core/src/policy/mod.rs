@@ -18,7 +18,7 @@ mod shadow;
 
 pub use adaptive::{AdaptiveDelay, AdaptiveError, AdaptiveOptions, Target};
 pub use backoff::{Backoff, BackoffError};
-pub use backup::{BackupDelay, BackupPolicy, Ended, NoPolicy, Shared};
+pub use backup::{BackupDelay, BackupPolicy, ByPointer, Ended, NoPolicy};
 pub use call_latencies::CallLatencies;
 #[cfg(has_atomic_64)]
 pub use error::LimitError;
