@@ -203,7 +203,8 @@ impl<T> Offer<T> {
 ///         search: Search<'a, L>,
 ///         _: &'a mut dyn FnMut() -> u32,
 ///     ) -> impl Iterator<Item = Offer<()>> + 'a {
-///         search.in_order(|servers| InTurn::from_origin(servers, 0)).map(|(_, candidate)| Offer { candidate, ticket: () })
+///         let servers = search.in_order(|servers| InTurn::from_origin(servers, 0));
+///         servers.map(|(_, candidate)| Offer { candidate, ticket: () })
 ///     }
 /// }
 /// ```

@@ -100,7 +100,8 @@ pub enum BreakerChange {
 /// assert!(breaker.started(&server, later, false), "the probe");
 /// assert!(!breaker.usable(&server, later), "one at a time");
 /// let answered = later + latency;
-/// assert_eq!(breaker.finished(&server, answered, Outcome::Success { latency }, || true), Some(BreakerChange::Returned));
+/// let change = breaker.finished(&server, answered, Outcome::Success { latency }, || true);
+/// assert_eq!(change, Some(BreakerChange::Returned));
 /// # Ok::<(), hedge_core::health::HealthError>(())
 /// ```
 pub trait Breaker {

@@ -402,8 +402,8 @@ impl Drop for Locked<'_> {
     }
 }
 
-/// What [`LaStats::error`] holds: when the last error was, and the errors and answers around it. As a word it is a [`TimedSpan`]
-/// whose span is `history`.
+/// What [`LaStats::error`] holds: when the last error was, and the errors and answers around it. As a word it is a
+/// [`TimedSpan`] whose span is `history`.
 #[derive(Clone, Copy)]
 struct LastError {
     at: TimedSpan,
