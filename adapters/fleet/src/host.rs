@@ -413,8 +413,13 @@ mod tests {
         assert!(!host.commit(&pick, NOW, false) && host.commit(&pick, NOW, true));
         let node = host.tried(pick.server).unwrap();
         assert_eq!((host.address_of(pick.server), node.in_flight()), (Some(1), 2));
-        let sent =
-            Sent { server: pick.server, at: NOW, attempt: AttemptId::FIRST, max_retry: 0, timeout: Timeout::Never };
+        let sent = SentAttempt {
+            server: pick.server,
+            at: NOW,
+            attempt: AttemptId::FIRST,
+            max_retry: 0,
+            timeout: Timeout::Never,
+        };
         for _ in 0..2 {
             host.finished(&sent.finished(NOW, Feedback::Success { latency: NOW.since(NOW) }, Code::NONE));
         }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hedge_core::balance::{Balancer, InTurn, Look, NoServer, Offer, Pick, Selection, ServerList};
+use hedge_core::balance::{Balancer, InTurn, NoServer, Offer, Pick, Search, Selection, ServerList};
 use hedge_core::call::{Action, Call, Host, Input};
 use hedge_core::channel::Channel;
 use hedge_core::id::{AttemptId, ServerId};
@@ -297,12 +297,12 @@ impl Balancer for Begin {
 
     fn offers<'a, L: ServerList<Stats = ()> + Copy + 'a>(
         &'a self,
-        look: Look<'a, L>,
+        look: Search<'a, L>,
         _: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<()>> + 'a {
         let from = if look.is_first() { self.first } else { self.further };
         let from = u32::try_from(from).unwrap_or(0);
-        look.along(move |len| InTurn::from_origin(len, from)).map(|(_, candidate)| Offer { candidate, ticket: () })
+        look.in_order(move |len| InTurn::from_origin(len, from)).map(|(_, candidate)| Offer { candidate, ticket: () })
     }
 
     fn finished<L: ServerList<Stats = ()>>(&self, _: &L, attempt: &Finished) {
