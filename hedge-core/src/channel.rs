@@ -8,9 +8,10 @@ mod tests;
 
 pub use list::{ListChange, Record, Update};
 
+use crate::atomic::Ordering::Relaxed;
 use crate::balance::{Balancer, Candidate, NoServer, Pick, ProbeAnswer, Selection, Tag, first_choice, further_choice};
 use crate::call::{Call, Host};
-use crate::cluster::{Cluster, ClusterError, IS_OVER, STARTS, Server};
+use crate::cluster::{Cluster, ClusterError, Server};
 use crate::health::{Breaker, Health, NoBreaker, ServerHealth};
 use crate::id::ServerId;
 #[cfg(has_atomic_64)]
@@ -259,25 +260,28 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
     }
 
     fn commit(&self, pick: &Pick<B::Ticket>, now: Instant, insist: bool) -> bool {
-        let Some(record) = self.cluster.state(pick.server) else {
-            let _ = self.cluster.count(pick.server, STARTS);
-            return true;
-        };
-        if !self.health.started(&record.health, now, insist) {
-            return false;
+        let Some((out, record)) = self.cluster.counted(pick.server) else { return true };
+        if let Some(record) = record {
+            if !self.health.started(&record.health, now, insist) {
+                return false;
+            }
+            if !pick.ticket.is_none_or(|ticket| self.balancer.commit(ticket, insist)) {
+                // The breaker may have counted it as a probe.
+                self.health.withdrawn(&record.health, now);
+                return false;
+            }
         }
-        if !pick.ticket.is_none_or(|ticket| self.balancer.commit(ticket, insist)) {
-            // The breaker may have counted it as a probe.
-            self.health.withdrawn(&record.health, now);
-            return false;
+        out.fetch_add(1, Relaxed);
+        if record.is_some() {
+            self.balancer.started(&self.view(now), pick.server, pick.ticket, now);
         }
-        let _ = self.cluster.count(pick.server, STARTS);
-        self.balancer.started(&self.view(now), pick.server, pick.ticket, now);
         true
     }
 
     fn finished(&self, attempt: &Finished) {
-        if let Some(record) = self.cluster.count(attempt.sent.server, IS_OVER) {
+        let Some((out, record)) = self.cluster.counted(attempt.sent.server) else { return };
+        out.fetch_sub(1, Relaxed);
+        if let Some(record) = record {
             self.learn(record, attempt);
         }
     }
@@ -289,7 +293,9 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
     }
 
     fn released(&self, server: ServerId) {
-        let _ = self.cluster.count(server, IS_OVER);
+        if let Some((out, _)) = self.cluster.counted(server) {
+            out.fetch_sub(1, Relaxed);
+        }
     }
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {

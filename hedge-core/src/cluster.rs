@@ -39,9 +39,11 @@ pub struct Cluster<A, T = &'static str, const N: usize = 8, S = ()> {
 #[derive(Debug)]
 struct Slot<A, T, S> {
     server: Option<Occupant<A, T, S>>,
+    /// How many attempts are out at the server.
     in_flight: AtomicU32,
-    /// The generation, and behind it the count of the attempts that are still out at servers that have left ([`STRAYS`]).
-    stamp: AtomicU32,
+    /// How many attempts are still out at servers that have left.
+    strays: AtomicU32,
+    generation: u16,
     address: AddressKey,
 }
 
@@ -53,49 +55,34 @@ struct Occupant<A, T, S> {
     state: S,
 }
 
-/// The bits of a slot's stamp that count the attempts still out at servers that have left it. At their greatest value they
-/// stay: so many, or more.
-const STRAYS: u32 = 0xFFFF;
-/// What counts the attempts at a server.
-const IN_FLIGHT: u32 = u32::MAX >> 1;
-/// An attempt starts, or is over.
-pub(crate) const STARTS: u32 = 1;
-pub(crate) const IS_OVER: u32 = u32::MAX;
-
 impl<A, T, S> Slot<A, T, S> {
     const fn empty() -> Self {
-        Self { server: None, in_flight: AtomicU32::new(0), stamp: AtomicU32::new(0), address: AddressKey(0) }
+        let (in_flight, strays) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { server: None, in_flight, strays, generation: 0, address: AddressKey(0) }
     }
 
     #[inline]
-    fn id(&self, slot: u16) -> ServerId {
-        ServerId::new(slot, (self.stamp.load(Relaxed) >> 16) as u16)
+    const fn id(&self, slot: u16) -> ServerId {
+        ServerId::new(slot, self.generation)
     }
 
     /// Whether a server can be taken in whose id no attempt that is out has.
     fn is_free(&self) -> bool {
-        // Generation 0 has come round, and attempts are out.
-        self.server.is_none() && !matches!(self.stamp.load(Relaxed), 1..=STRAYS)
+        self.server.is_none() && (self.generation != 0 || at_least_0(self.strays.load(Relaxed)) == 0)
     }
 
     /// The server leaves: its attempts join those that are out at former ones.
-    #[cfg_attr(target_os = "none", inline(never))]
     fn leave(&mut self) {
-        let out = core::mem::take(self.in_flight.get_mut());
-        let stamp = self.stamp.get_mut();
-        let strays = (*stamp & STRAYS).saturating_add(out).min(STRAYS);
-        *stamp = (*stamp | STRAYS).wrapping_add(1) | strays;
+        let out = at_least_0(core::mem::take(self.in_flight.get_mut()));
+        let strays = self.strays.get_mut();
+        *strays = strays.wrapping_add(out);
+        self.generation = self.generation.wrapping_add(1);
     }
 }
 
-/// Counts one more in the lowest bits of a word, or one less; not below 0, also where an id was made up, and nothing at the
-/// greatest value.
-#[cfg_attr(target_os = "none", inline(never))]
-fn count(word: &AtomicU32, bits: u32, by: u32) {
-    let _ = word.fetch_update(Relaxed, Relaxed, |word| {
-        let to = word.wrapping_add(by);
-        ((word ^ to) & !bits == 0 && word & bits != bits).then_some(to)
-    });
+/// A count, which is below 0 where more ends than starts were told: then 0.
+const fn at_least_0(count: u32) -> u32 {
+    if count > u32::MAX >> 1 { 0 } else { count }
 }
 
 impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
@@ -234,7 +221,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
 
     /// How many attempts a server is working on; 0 if it is gone.
     pub fn in_flight(&self, server: ServerId) -> u32 {
-        self.slot(server).map_or(0, |slot| slot.in_flight.load(Relaxed))
+        self.slot(server).map_or(0, |slot| at_least_0(slot.in_flight.load(Relaxed)))
     }
 
     /// The id, the address and the state of the server in a slot; `None` if the slot is empty.
@@ -250,15 +237,15 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.order.get(position).copied()
     }
 
-    /// Counts an attempt at a server, which [`STARTS`] or [`IS_OVER`]; answers what else is kept of the server, `None` if it
-    /// is gone.
-    #[cfg_attr(target_os = "none", inline(never))]
-    pub(crate) fn count(&self, server: ServerId, by: u32) -> Option<&S> {
+    /// The count of the attempts that are out at a server, and what else is kept of the server, `None` if it is gone. Where it
+    /// is gone, the count is that of all its slot's former servers. `None` if there is no such slot.
+    #[inline]
+    pub(crate) fn counted(&self, server: ServerId) -> Option<(&AtomicU32, Option<&S>)> {
         let slot = self.slots.get(usize::from(server.slot()))?;
-        let state = self.state(server);
-        let (word, bits) = if state.is_some() { (&slot.in_flight, IN_FLIGHT) } else { (&slot.stamp, STRAYS) };
-        count(word, bits, by);
-        state
+        Some(match &slot.server {
+            Some(lives) if slot.generation == server.generation() => (&slot.in_flight, Some(&lives.state)),
+            _ => (&slot.strays, None),
+        })
     }
 
     fn slot(&self, server: ServerId) -> Option<&Slot<A, T, S>> {
@@ -333,6 +320,20 @@ mod tests {
         cluster.iter().map(|(_, server)| (server.address, server.tag)).collect()
     }
 
+    /// An attempt starts at a server. Returns what is kept of the server, `None` if it is gone.
+    fn starts<A, T, const N: usize, S>(cluster: &Cluster<A, T, N, S>, server: ServerId) -> Option<&S> {
+        let (out, state) = cluster.counted(server)?;
+        out.fetch_add(1, Relaxed);
+        state
+    }
+
+    /// An attempt at a server is over.
+    fn is_over<A, T, const N: usize, S>(cluster: &Cluster<A, T, N, S>, server: ServerId) -> Option<&S> {
+        let (out, state) = cluster.counted(server)?;
+        out.fetch_sub(1, Relaxed);
+        state
+    }
+
     #[test]
     fn s7_the_order_does_not_depend_on_the_insertions() {
         let mut cluster = Cluster::<u8, u8, 4>::new();
@@ -349,12 +350,12 @@ mod tests {
     fn l20_a_slot_that_lives_again_is_another_server() {
         let mut cluster = Cluster::<u8, u8, 1>::new();
         let old = insert(&mut cluster, 1, 0).unwrap();
-        let _ = cluster.count(old, STARTS);
+        let _ = starts(&cluster, old);
         cluster.remove(old).unwrap();
         let new = insert(&mut cluster, 2, 0).unwrap();
         assert_ne!(old, new);
         assert_eq!((cluster.server(old), cluster.state(old)), (None, None));
-        assert!(cluster.count(old, IS_OVER).is_none(), "the old server's feedback is dropped");
+        assert!(is_over(&cluster, old).is_none(), "the old server's feedback is dropped");
         assert_eq!(cluster.in_flight(new), 0);
         assert_eq!(cluster.remove(old), Err(ClusterError::Gone));
         assert_eq!(cluster.find(2, 0), Some(new));
@@ -389,17 +390,17 @@ mod tests {
     fn l20_an_id_is_not_given_again_while_an_attempt_at_its_former_server_is_out() {
         let mut cluster = Cluster::<u8, u8, 1>::new();
         let old = replace(&mut cluster, 3).unwrap();
-        let _ = cluster.count(old, STARTS);
-        let _ = cluster.count(old, STARTS);
+        let _ = starts(&cluster, old);
+        let _ = starts(&cluster, old);
         cluster.remove(old).unwrap();
         let last = replace(&mut cluster, 65_533).unwrap();
         assert_eq!(last.generation(), u16::MAX);
         // It has gone between the look and the commit, and is counted all the same.
         cluster.remove(last).unwrap();
-        let _ = cluster.count(last, STARTS);
+        let _ = starts(&cluster, last);
         for late in [old, last, old] {
             assert_eq!(insert(&mut cluster, 1, 0), Err(ClusterError::Full));
-            assert!(cluster.count(late, IS_OVER).is_none());
+            assert!(is_over(&cluster, late).is_none());
         }
         assert_eq!(replace(&mut cluster, 3), Ok(old));
         assert_eq!(cluster.in_flight(old), 0);
@@ -409,7 +410,7 @@ mod tests {
     fn l20_another_free_slot_is_used_while_attempts_keep_one_empty() {
         let mut cluster = Cluster::<u8, u8, 2>::new();
         let old = insert(&mut cluster, 1, 0).unwrap();
-        let _ = cluster.count(old, STARTS);
+        let _ = starts(&cluster, old);
         cluster.remove(old).unwrap();
         for _ in 0..70_000 {
             let id = insert(&mut cluster, 1, 0).unwrap();
@@ -419,31 +420,33 @@ mod tests {
         let beside = insert(&mut cluster, 1, 0).unwrap();
         assert_eq!(beside.slot(), 1);
         assert_eq!(insert(&mut cluster, 2, 0), Err(ClusterError::Full));
-        assert!(cluster.count(old, IS_OVER).is_none());
+        assert!(is_over(&cluster, old).is_none());
         assert_eq!(insert(&mut cluster, 2, 0), Ok(old));
     }
 
     #[test]
-    fn l20_ids_that_were_made_up_count_nothing_below_0_and_keep_no_slot() {
+    fn l20_ends_of_ids_that_were_made_up_read_as_0_and_keep_no_slot() {
         let mut cluster = Cluster::<u8, u8, 1>::new();
         let there = insert(&mut cluster, 1, 0).unwrap();
         for id in [there, ServerId::new(0, 7), ServerId::new(1, 0), ServerId::new(u16::MAX, u16::MAX)] {
-            assert_eq!(cluster.count(id, IS_OVER).is_some(), id == there);
+            assert_eq!(is_over(&cluster, id).is_some(), id == there);
             assert_eq!((cluster.in_flight(there), cluster.in_flight(id)), (0, 0), "{id}");
         }
         cluster.remove(there).unwrap();
-        assert!(cluster.count(there, IS_OVER).is_none());
+        assert!(is_over(&cluster, there).is_none());
         assert_eq!(replace(&mut cluster, 65_536).unwrap(), there, "a whole round");
     }
 
     #[test]
-    fn l20_more_attempts_than_are_counted_keep_their_slot_empty() {
+    fn l20_many_attempts_keep_their_slot_empty_until_the_last_is_over() {
         let mut cluster = Cluster::<u8, u8, 1>::new();
         let old = insert(&mut cluster, 1, 0).unwrap();
-        (0..70_000).for_each(|_| assert!(cluster.count(old, STARTS).is_some()));
+        (0..70_000).for_each(|_| assert!(starts(&cluster, old).is_some()));
         cluster.remove(old).unwrap();
-        (0..69_999).for_each(|_| assert!(cluster.count(old, IS_OVER).is_none()));
+        (0..69_999).for_each(|_| assert!(is_over(&cluster, old).is_none()));
         assert_eq!(replace(&mut cluster, 65_536), Err(ClusterError::Full));
+        assert!(is_over(&cluster, old).is_none());
+        assert_eq!(insert(&mut cluster, 1, 0), Ok(old));
     }
 
     /// What a cluster is compared with: its servers have numbers that never come again.
@@ -472,13 +475,13 @@ mod tests {
                 }
                 5 if !self.there.is_empty() && self.out.len() < 6 => {
                     let sent = self.there[rng.usize(..self.there.len())];
-                    let _ = cluster.count(sent.0, STARTS);
+                    let _ = starts(cluster, sent.0);
                     self.out.push(sent);
                 }
                 6 | 7 if !self.out.is_empty() => {
                     let (id, number) = self.out.swap_remove(rng.usize(..self.out.len()));
                     let kept = self.there.contains(&(id, number)).then_some(&number);
-                    assert_eq!(cluster.count(id, IS_OVER), kept, "counted for a stranger, or not counted");
+                    assert_eq!(is_over(cluster, id), kept, "counted for a stranger, or not counted");
                 }
                 _ => {}
             }
@@ -511,8 +514,8 @@ mod tests {
             model.pass(&mut cluster, 65_530 + rng.u32(..12));
         }
         while let Some((id, _)) = model.out.pop() {
-            let _ = cluster.count(id, IS_OVER);
+            let _ = is_over(&cluster, id);
         }
-        assert!(cluster.slots.iter_mut().all(|slot| *slot.stamp.get_mut() & STRAYS == 0), "every one is settled");
+        assert!(cluster.slots.iter_mut().all(|slot| *slot.strays.get_mut() == 0), "every one is settled");
     }
 }
