@@ -132,7 +132,8 @@ impl fmt::Debug for Setup {
 }
 
 /// The setters that all builders have; for an `impl` of a builder whose field `setup` is a [`Setup`], in a module that has an
-/// error named `BuildError` with the variants `Options`, `Balancer` and `Health`.
+/// error named `BuildError` with the variants `Options`, `Balancer` and `Health`. `config` is there with the builder's own crate's
+/// feature `serde`, which has to turn on the core's.
 #[macro_export]
 macro_rules! setters {
     () => {
