@@ -40,9 +40,7 @@ where
         if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(CallTimer::Backup) {
             // The failure is held: the armed backup does the work of its retry (L9).
             self.flags.set(Flags::HELD);
-            if !self.armed(CallTimer::Pending) {
-                self.retry_of = server;
-            }
+            self.held_of = server;
             return;
         }
         // A start that a pushback has set is not brought forward (R4).

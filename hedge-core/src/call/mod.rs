@@ -109,6 +109,8 @@ where
     random: Random,
     /// The server whose failure led to the pending start, or whose failure is held (L9).
     retry_of: ServerId,
+    /// The server whose failure is held until the backup's timer (L9).
+    held_of: ServerId,
     max_retry: u8,
     max_backups: u8,
     backups: u8,
@@ -150,6 +152,7 @@ where
             backup_delay: Duration::ZERO,
             random: Random::unseeded(),
             retry_of: ServerId::default(),
+            held_of: ServerId::default(),
             max_retry,
             max_backups,
             backups: 0,
@@ -333,14 +336,22 @@ where
                 if matches!(reason, NotStarted::Server(NoServer::AllBusy)) {
                     self.flags.set(Flags::BACKUP_WAITS);
                 }
-                self.report.set_not_hedged(match reason {
+                let reason = match reason {
+                    // A backup that waited for an idle address and found none (L11).
+                    NotStarted::NoAttemptLeft if self.report.reason() == NotHedged::NoOtherServer => {
+                        NotHedged::NoOtherServer
+                    }
                     NotStarted::NoAttemptLeft => NotHedged::NoAttemptLeft,
                     NotStarted::Server(_) => NotHedged::NoOtherServer,
                     NotStarted::Limit(limit) => NotHedged::Denied(limit),
-                });
-                // The failure that waited for this backup is retried instead (L9).
-                if self.flags.take(Flags::HELD) && !self.start_is_pending() {
+                };
+                self.report.set_not_hedged(reason);
+                // The failure that waited for this backup is retried at once instead, also before a backoff is over (L9). A
+                // pushback holds it back (R4), and so does a start that waits for an idle address (L11).
+                if self.flags.take(Flags::HELD) && !self.flags.has(Flags::PUSHED) && !self.flags.has(Flags::RETRY_WAITS)
+                {
                     self.set(CallTimer::Pending, self.seen);
+                    self.retry_of = self.held_of;
                 }
                 self.end_if_stuck();
             }

@@ -193,3 +193,17 @@ fn b2_one_policy_may_serve_several_channels_by_reference() {
     }
     assert_eq!([&policy.asked, &policy.retries, &policy.ended].map(Counting::count), [2, 2, 2]);
 }
+
+#[test]
+fn l11_a_backup_that_waited_in_vain_says_so_though_a_retry_took_the_last_attempt() {
+    let channel = line(2, ChannelOptions { max_retry: 1, ..hedged(15) });
+    channel.set_usable(channel.cluster().find(1, 0).unwrap(), false, Instant::ZERO);
+    let options = CallOptions::new();
+    let mut call = channel.call(&options, at(0)).unwrap();
+    let first = call.expect_start(0);
+    assert_eq!(call.expect_wait(15), Some(500), "the only address that is up is at work");
+    call.verdict(35, first.attempt, Verdict::Retry);
+    assert_eq!(call.expect_start(35).kind, Kind::Retry);
+    assert_eq!(call.expect_wait(35), Some(500));
+    assert_eq!(call.report().not_hedged(), Some(NotHedged::NoOtherServer));
+}

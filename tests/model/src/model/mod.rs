@@ -309,7 +309,7 @@ impl<'a> Model<'a> {
         }
         self.timer = None;
         if !self.attempt_left() {
-            let waited = self.reason == NotHedged::NoOtherServer && !readings::WAITING_BACKUP_SAYS_NO_ATTEMPT_LEFT;
+            let waited = self.reason == NotHedged::NoOtherServer;
             let reason = if waited { NotHedged::NoOtherServer } else { NotHedged::NoAttemptLeft };
             return self.no_backup(now, reason);
         }
@@ -344,12 +344,8 @@ impl<'a> Model<'a> {
     fn no_backup(&mut self, now: u64, reason: NotHedged) -> Option<Step> {
         self.reason = reason;
         let failed = self.held.take()?;
-        if self.pending.is_some() && readings::HELD_FAILURE_LEAVES_A_PENDING_START_WHERE_IT_IS {
-            return None;
-        }
         self.seen.insert("L9: a held failure becomes a pending start");
-        let last = readings::HELD_FAILURE_GOES_WHERE_THE_LAST_START_WAS_TO_GO;
-        self.make_pending(now, if last { self.last_asked } else { failed }, false);
+        self.make_pending(now, failed, false);
         self.retry(now)
     }
 

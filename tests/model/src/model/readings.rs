@@ -1,9 +1,5 @@
 //! Where the rules leave room, or the core does not do what they say: what the model takes for right, each in one place.
 
-/// A backup waits for an address (L11), and a retry takes the last attempt. The rules say that the reason is then
-/// `NoOtherServer`; the core says `NoAttemptLeft`.
-pub(super) const WAITING_BACKUP_SAYS_NO_ATTEMPT_LEFT: bool = true;
-
 /// A pushback moved or cancelled the backup timer, and the call ended before the timer would have fired without it. The rules
 /// say `Pushback` where the backup was not sent *because of* a pushback, so that this is `FinishedFirst`. The core says
 /// `Pushback`, but for a call that is accepted no later than start + delay.
@@ -16,13 +12,3 @@ pub(super) const PUSHBACK_WITHOUT_A_START_IS_FORGOTTEN: bool = true;
 /// A retry that goes to the server of the failed attempt (`RetryTarget::Same`) finds a backup at work there. The rules say
 /// that an address at work on the call gets no further attempt unless `same_server_backup` (L11); the core sends it.
 pub(super) const SAME_GOES_TO_AN_ADDRESS_AT_WORK: bool = true;
-
-/// A failure is held for the timer, another failure asks for a start meanwhile, and then the backup finds no server or is
-/// refused, with `RetryTarget::Same`. The rules say that the held failure is retried at its own server (F); the core goes to
-/// the server of the failure that asked for a start last.
-pub(super) const HELD_FAILURE_GOES_WHERE_THE_LAST_START_WAS_TO_GO: bool = true;
-
-/// A failure is held for the timer while a start is pending after a backoff, and the backup finds no server or is refused. The
-/// rules say that the held failure becomes a pending start at once, and that the earlier stays; the core leaves the pending
-/// start where it is.
-pub(super) const HELD_FAILURE_LEAVES_A_PENDING_START_WHERE_IT_IS: bool = true;
