@@ -62,6 +62,9 @@ impl Allowed {
         let unknown = settings.callers + PROBES;
         let attempts = if cell.fault.breaks_reused_connections() { ATTEMPTS } else { f64::INFINITY };
         let usual = Self { failed: most, attempts, whole: true, why: None };
+        if cell.fault == Fault::Hung && settings.attempt_timeout.is_some() {
+            return Self { failed: 0, ..usual };
+        }
         match (cell.fault, cell.balancer, cell.backups) {
             (Fault::Swallowing, Balancer::Rr, backups) => usual.round_robin_at_a_swallowing_server(calls, backups),
             _ if cell.fault.is_silent() && unknown > most => Self {
@@ -112,7 +115,7 @@ mod tests {
     use crate::load::Attempts;
 
     fn settings(calls: u64) -> Settings {
-        Settings { calls, callers: 16, seed: 1, at_most: Duration::MAX, work: Duration::ZERO }
+        Settings { calls, callers: 16, seed: 1, at_most: Duration::MAX, work: Duration::ZERO, attempt_timeout: None }
     }
 
     fn of(fault: Fault, balancer: Balancer, backups: bool, calls: u64) -> Allowed {

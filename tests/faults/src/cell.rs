@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) at_most: Duration,
     /// How long servers take for an answer.
     pub(crate) work: Duration,
+    /// How long one attempt may take (L21).
+    pub(crate) attempt_timeout: Option<Duration>,
 }
 
 /// What came of a run.
@@ -84,6 +86,9 @@ impl Cell {
             .seed(settings.seed);
         if self.backups {
             builder = builder.backup(BACKUP);
+        }
+        if let Some(timeout) = settings.attempt_timeout {
+            builder = builder.attempt_timeout(timeout);
         }
         let channel = builder.build()?;
         let load = Load {

@@ -53,6 +53,9 @@ struct Options {
     /// How long servers take for an answer, in microseconds
     #[arg(long, default_value_t = 5_000)]
     work_us: u64,
+    /// How long one attempt may take, in milliseconds; a server that hangs may then fail no call
+    #[arg(long)]
+    attempt_timeout: Option<u64>,
     /// Where the channels' chance comes from
     #[arg(long, default_value_t = 2026)]
     seed: u64,
@@ -78,6 +81,7 @@ impl Options {
             callers: self.callers,
             seed: self.seed,
             work: Duration::from_micros(self.work_us),
+            attempt_timeout: self.attempt_timeout.map(Duration::from_millis),
             at_most: Duration::from_secs(self.at_most.unwrap_or(if self.quick { 5 } else { 60 })),
         }
     }

@@ -90,7 +90,14 @@ mod tests {
         Allowed::of(
             cell,
             100,
-            Settings { calls: 100, callers: 8, seed: 1, at_most: Duration::MAX, work: Duration::MAX },
+            Settings {
+                calls: 100,
+                callers: 8,
+                seed: 1,
+                at_most: Duration::MAX,
+                work: Duration::MAX,
+                attempt_timeout: None,
+            },
         )
     }
 
