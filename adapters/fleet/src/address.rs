@@ -1,17 +1,18 @@
-//! Where a server is: [`Address`], and the grammar of `host:port`.
+//! The address of a server: [`Address`], and the grammar of `host:port`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Where a server is. "Another server" means another address.
+/// The address of a server. "Another server" means another address.
 ///
-/// The order is the canonical one (S7): IPv4 sockets, IPv6 sockets, names; then the address, then the port. Parsed from
-/// `127.0.0.1:80`, `[::1]:80` or `name:80`, blanks around the host and the port left out. Names are lowercased.
+/// The order is the canonical one (S7): first IPv4 sockets, then IPv6 sockets, then names; within each, by host, then
+/// by port. The text forms are `127.0.0.1:80`, `[::1]:80` and `name:80`. Parsing ignores blanks around the host and the
+/// port, and makes names lower case.
 ///
-/// A name is resolved whenever a connection is made, by the runtime's resolver, and the first
-/// of its addresses that connects is used: it counts as one server.
+/// The runtime resolves a name each time a connection is made, and uses the first of its addresses that connects. So a
+/// name counts as one server.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Address {
     /// An IP address and a port.
@@ -45,7 +46,8 @@ impl FromStr for Address {
             return Err(AddressError::Ipv6);
         }
         let port = parse_port(port)?;
-        // As in a URL, a host whose last label is a number means an IPv4 address, so a typo in one is never looked up.
+        // As in a URL, a host whose last label is a number means an IPv4 address. So a mistyped IPv4 address is never
+        // looked up as a name.
         let last = host.rsplit('.').next().unwrap_or(host);
         if !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) {
             let ip: Ipv4Addr = host.parse().map_err(|_| AddressError::Ipv4)?;
@@ -95,13 +97,13 @@ pub enum AddressError {
     Port,
     /// The port is not in 0 to 65535.
     PortRange,
-    /// It looks like an IPv4 address and is none.
+    /// It looks like an IPv4 address but is not one.
     Ipv4,
-    /// It looks like an IPv6 address and is none; one is written in brackets.
+    /// It looks like an IPv6 address but is not one, or has no brackets.
     Ipv6,
-    /// The host name is empty, too long or has characters that no name has.
+    /// The host name is empty, too long, begins with a dot, or has a character that names may not have.
     Host,
-    /// There is a comma or a semicolon, as between several addresses.
+    /// It has a comma or a semicolon, so it seems to be several addresses.
     Several,
 }
 

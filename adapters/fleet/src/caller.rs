@@ -1,4 +1,4 @@
-//! Whatever makes calls: [`Caller`], and how its calls end, [`Outcome`].
+//! One interface for everything that makes calls: [`Caller`], and how its calls end, [`Outcome`].
 
 use std::fmt;
 use std::future::Future;
@@ -10,26 +10,27 @@ use hedge_core::outcome::Verdict;
 use crate::options::CallOptions;
 use crate::trace::Trace;
 
-/// How a call ended, as far as one that makes several has to know: a reply, or an error.
+/// How a call ended, for code that uses several callers. Replies and errors both implement it.
 pub trait Outcome {
     /// What happened.
     fn trace(&self) -> &Trace;
 
-    /// What it means: whether the call has its reply, or whether another caller may do better.
+    /// What the result means: whether it is the reply, or whether another caller may succeed (L8).
     fn verdict(&self) -> Verdict;
 
-    /// Whether nothing of the request has left, so that it may go elsewhere even if it must not be sent twice.
+    /// Whether no part of the request has left this client (T4). Such a request may go to another caller even if it
+    /// must not be sent twice.
     fn never_left(&self) -> bool;
 
     /// Whether there was no server to call.
     fn all_down(&self) -> bool;
 }
 
-/// What makes calls: a channel, or something around others. [`BoxCaller`] is one of any type.
+/// Something that makes calls: a channel, or a wrapper around other callers. [`BoxCaller`] hides its type.
 ///
-/// A request is borrowed, so that it can be handed to several callers.
+/// The request is borrowed, so that several callers can send it.
 pub trait Caller<Request>: Send + Sync {
-    /// What a call that succeeded answers.
+    /// What a call that succeeds returns.
     type Reply: Outcome + Send;
     /// Why a call has no reply.
     type Error: Outcome + Send;
@@ -45,7 +46,7 @@ pub trait Caller<Request>: Send + Sync {
     ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send;
 }
 
-/// A caller of whatever type. A clone is the same caller. A call over it takes one allocation more.
+/// A caller of any type. A clone is the same caller. A call through it costs one more allocation.
 pub struct BoxCaller<Request, Reply, Error>(Arc<dyn AnyCaller<Request, Reply, Error>>);
 
 type BoxCall<'a, Reply, Error> = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send + 'a>>;
@@ -61,7 +62,7 @@ impl<C: Caller<Request>, Request: Sync> AnyCaller<Request, C::Reply, C::Error> f
 }
 
 impl<Request: Sync, Reply, Error> BoxCaller<Request, Reply, Error> {
-    /// A caller whose type is forgotten.
+    /// Hides the type of a caller.
     pub fn new(caller: impl Caller<Request, Reply = Reply, Error = Error> + 'static) -> Self {
         Self(Arc::new(caller))
     }

@@ -1,5 +1,5 @@
-//! The program's own code where a panic of it must go no further: in tasks of the background, between a call and its counts,
-//! and between a call and its answer.
+//! Runs the program's own code where its panic must be stopped: in background tasks, between a call and its counts, and
+//! between a call and its answer.
 
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
@@ -11,12 +11,13 @@ use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::{BackupDelay, BackupPolicy, Ended};
 use hedge_core::time::Instant;
 
-/// What it answers; `None` if it panics. Nothing of ours is within, so nothing of ours is left half done.
+/// Runs a closure and returns its result; `None` if it panics. The closure is only the program's code, so no state of
+/// this library can be left half changed.
 pub fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(run)).ok()
 }
 
-/// What a future comes to; `None` if it panics.
+/// Runs a future and returns its output; `None` if it panics.
 pub async fn caught_in<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
@@ -26,7 +27,8 @@ pub async fn caught_in<F: Future>(future: F) -> Option<F::Output> {
     .await
 }
 
-/// A policy of the program's. One that panics is as if it had no delay to give, refused, and was told nothing.
+/// A policy of the program whose panics are caught. If it panics, it gives no delay, refuses, or misses the notice,
+/// depending on the method.
 #[derive(Clone, Copy, Debug)]
 pub struct Guarded<P>(pub P);
 

@@ -1,5 +1,5 @@
-//! What a call asks of the servers that it belongs to: [`Home`], which all its calls share, and [`CallHost`], one call's view
-//! of it.
+//! The core's [`Host`] for calls over a fleet: [`Home`] is what all calls share, and [`CallHost`] is the host of one
+//! call.
 
 use std::fmt;
 use std::ops::Deref;
@@ -21,84 +21,85 @@ use crate::servers::Servers;
 use crate::settings::Settings;
 use crate::snapshot::View;
 
-/// What the calls of a host share: its servers, its settings, and what it does beside.
+/// What all calls share: the servers, the settings, and what an adapter does when calls and attempts start and end.
 pub trait Home {
-    /// What tells a server from others.
+    /// The key, which identifies a server.
     type Key;
-    /// What serves a server's attempts, or what else is kept for each server.
+    /// What is kept for each server, for instance the service that its attempts are sent to.
     type Service: Service;
-    /// What an attempt is sent to.
+    /// The address that an attempt is sent to.
     type Address;
-    /// What a call keeps for itself; `()` is nothing.
+    /// What each call keeps for itself; `()` for nothing.
     type Call;
-    /// What calls wait on.
+    /// The timer that calls wait on.
     type Timer: Timer;
-    /// Who judges results.
+    /// The retry policy, which judges results.
     type Judge;
 
     /// The servers.
     fn servers(&self) -> &Servers<Self::Key, Self::Service>;
 
-    /// What all calls share beside.
+    /// The settings that all calls share.
     fn settings(&self) -> &Settings;
 
-    /// What calls wait on.
+    /// The timer that calls wait on.
     fn timer(&self) -> &Self::Timer;
 
-    /// Who judges results.
+    /// The retry policy, which judges results.
     fn judge(&self) -> &Self::Judge;
 
-    /// What an attempt at a server is sent to.
+    /// The address that an attempt at this server is sent to.
     fn address(&self, node: &Node<Self::Key, Self::Service>) -> Self::Address;
 
-    /// Servers that a call named itself (S8), and that are not in the list.
+    /// The servers that a call named itself (S8) and that are not in the list.
     fn named(call: &Self::Call) -> &[Arc<Node<Self::Key, Self::Service>>] {
         let _ = call;
         &[]
     }
 
-    /// The ids of all servers that a call named itself, in its order.
+    /// The ids of all servers that a call named itself, in the call's order. `None`: it named none.
     fn named_ids(call: &Self::Call) -> Option<&[ServerId]> {
         let _ = call;
         None
     }
 
-    /// A call is about to start at `now`.
+    /// Says that a call is about to start at `now`.
     fn begin(&self, call: &mut Self::Call, options: &CallOptions<'_>, now: Instant) {
         let _ = (call, options, now);
     }
 
-    /// A call has started.
+    /// Says that a call has started.
     fn has_begun(&self, now: Instant) {
         let _ = now;
     }
 
-    /// What an attempt says of its server.
+    /// What the balancer and the breaker are told about an attempt. By default, its result as it is.
     fn heard(&self, call: &Self::Call, attempt: &Finished) -> Finished {
         let _ = call;
         *attempt
     }
 
-    /// An attempt has ended, and balancer and breaker know.
+    /// Says that an attempt has ended. Balancer and breaker were told before.
     fn finished(&self, call: &Self::Call, node: &Arc<Node<Self::Key, Self::Service>>, attempt: &Finished) {
         let _ = (call, node, attempt);
     }
 
-    /// A call that was let through to a broken server has succeeded (H5): the server is back.
+    /// Says that a server is back: a call that was let through to it although it was broken has succeeded (H5).
     fn came_back(&self, node: &Node<Self::Key, Self::Service>) {
         let _ = node;
     }
 }
 
-/// The servers that a call went to: kept for its report, and for settling with them even after the list has changed.
+/// The servers that a call has tried. They are kept for its report, and so that their counts can be settled after the
+/// list has changed.
 pub type Tried<K, S> = [OnceLock<Arc<Node<K, S>>>; MAX_ATTEMPTS];
 
-/// The server among those that were tried.
+/// The server with this id among those that were tried.
 pub fn find<K, S>(tried: &Tried<K, S>, id: ServerId) -> Option<&Arc<Node<K, S>>> {
     tried.iter().map_while(OnceLock::get).find(|node| node.id() == id)
 }
 
-/// One call's host: its home, and the servers that it has gone to.
+/// The host of one call: what all calls share, and the servers that this call has tried.
 pub struct CallHost<O: Deref<Target: Home>> {
     home: O,
     call: <O::Target as Home>::Call,
@@ -108,12 +109,12 @@ pub struct CallHost<O: Deref<Target: Home>> {
 type NodeOf<O> = Arc<Node<<<O as Deref>::Target as Home>::Key, <<O as Deref>::Target as Home>::Service>>;
 
 impl<O: Deref<Target: Home>> CallHost<O> {
-    /// The host of a call that has been nowhere yet.
+    /// The host of a call that has not tried any server yet.
     pub fn new(home: O, call: <O::Target as Home>::Call) -> Self {
         Self { home, call, tried: [const { OnceLock::new() }; MAX_ATTEMPTS] }
     }
 
-    /// What its calls share.
+    /// What all calls share.
     pub fn home(&self) -> &O::Target {
         &self.home
     }
@@ -123,7 +124,7 @@ impl<O: Deref<Target: Home>> CallHost<O> {
         &self.call
     }
 
-    /// The servers that the call has gone to.
+    /// The servers that the call has tried.
     pub fn into_tried(self) -> Tried<<O::Target as Home>::Key, <O::Target as Home>::Service> {
         self.tried
     }
@@ -132,7 +133,7 @@ impl<O: Deref<Target: Home>> CallHost<O> {
         find(&self.tried, id)
     }
 
-    /// Counts an attempt at a server, and remembers that server.
+    /// Counts an attempt as in flight at a server, and remembers the server.
     fn start_at(&self, node: &NodeOf<O>) {
         node.started();
         if self.tried(node.id()).is_none()
@@ -142,8 +143,9 @@ impl<O: Deref<Target: Home>> CallHost<O> {
         }
     }
 
-    /// Commits to a server that is not in the list: the call's own, or one that has gone since the look. Then the call looks
-    /// again, unless it insists; a server that it has been to can still be sent to.
+    /// Commits to a server that is not in the list: one that the call named itself, or one that was removed since the
+    /// look. If it was removed, the answer is `insist`: without it, the call looks again. With it, an attempt is still
+    /// sent if the call has tried that server before.
     fn commit_elsewhere(&self, server: ServerId, insist: bool) -> bool {
         if let Some(own) = O::Target::named(&self.call).iter().find(|node| node.id() == server) {
             self.start_at(own);

@@ -1,4 +1,4 @@
-//! Which ids servers are given that come into a list: [`Ids`].
+//! The ids of new servers in a list: [`Ids`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -9,16 +9,16 @@ use crate::node::Node;
 
 const PRUNE_AT_LEAST: usize = 64;
 
-/// The ids of a list. A slot is given again as another generation. Generations come round: one is passed over as long as
-/// anything may still speak of the server that had it, a call, its report, a body or a check (L20).
+/// The ids of a list. When a slot is used again, its generation is another one. Generations wrap around, so a
+/// generation is skipped as long as anything holds the server that had it: a call, its report, a body or a check (L20).
 pub(crate) struct Ids<K, S> {
-    /// How many slots there may be.
+    /// The maximum number of slots.
     capacity: usize,
     /// The next generation of each slot.
     generations: Vec<u16>,
-    /// The servers that have left, as long as anything holds them.
+    /// The servers that have left the list and may still be held.
     left: HashMap<ServerId, Weak<Node<K, S>>>,
-    /// How many there must be before it is worth looking for such as nothing holds.
+    /// Once `left` has this many entries, those that nothing holds are removed.
     prune_at: usize,
 }
 
@@ -35,13 +35,13 @@ impl<K, S> Ids<K, S> {
             .filter_map(|slot| self.next(slot))
     }
 
-    /// The next id in a slot; `None` if all are held.
+    /// The next free id in a slot; `None` if all ids of the slot are held.
     pub(crate) fn next(&self, slot: u16) -> Option<ServerId> {
         let next = self.generations.get(usize::from(slot)).copied().unwrap_or_default();
         (0..=u16::MAX).map(|step| ServerId::new(slot, next.wrapping_add(step))).find(|id| !self.is_held(*id))
     }
 
-    /// A new list is there: all its ids, and who has left.
+    /// Records a new list: all its ids, and the servers that have left.
     pub(crate) fn changed(&mut self, now: impl Iterator<Item = ServerId>, gone: &[Arc<Node<K, S>>]) {
         for id in now {
             let slot = usize::from(id.slot());

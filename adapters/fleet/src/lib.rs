@@ -1,30 +1,33 @@
-//! A fleet of servers on hosts: what `hedge-net` and `hedge-tower` have in common. No I/O, and no runtime.
+//! What `hedge-net` and `hedge-tower` have in common: a fleet of servers, for programs with `std`. This crate does no
+//! I/O and needs no runtime.
 //!
-//! `hedge-core` decides and knows neither heap nor threads; this crate brings what hosts have of those: a list of servers that
-//! may change at any time, the health of each, and one way to run a call. It is for authors of adapters; programs use one of
-//! those, which re-export what they need.
+//! `hedge-core` makes the decisions and uses neither heap nor threads. This crate adds what needs them: a list of
+//! servers that may change at any time, the health of each server, and one way to run a call. It is for authors of
+//! adapters. Programs use an adapter, which re-exports what they need.
 //!
 //! | To | see |
 //! |---|---|
 //! | name servers | [`Server`], [`Address`], [`parse_servers`] |
-//! | keep a list of servers that changes while calls look at it | [`Servers`], [`Node`], [`ListUpdate`] |
+//! | keep a list of servers that changes while calls use it | [`Servers`], [`Node`], [`ListUpdate`] |
 //! | take options, limits, balancer and breaker from a program | [`Setup`] and its [`setters!`] |
 //! | run a call | [`run!`], over a [`CallHost`] |
 //! | set what one call does | [`CallOptions`], [`CancelToken`] |
-//! | be one of several that make calls, or hold several | [`Caller`], [`BoxCaller`], [`Outcome`] |
+//! | make calls through one interface, or hold several callers | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | run tasks | [`Spawn`] |
-//! | tell what happened | [`Trace`], [`Report`] |
+//! | report what happened | [`Trace`], [`Report`] |
 //!
 //! # Contract
-//! A call ends exactly once; dropping its future abandons its attempts at once and settles every count. Everything here may
-//! be shared by threads. Nothing panics on input, and a lock that a panic poisoned goes on being used. A policy of the program's
-//! that panics has no delay to give, refuses, or was told nothing, and its call goes on; other code of the program's is run for
-//! its caller, who sees the panic: every count is settled then, and the list is what it was.
+//! A call ends exactly once. Dropping its future abandons its attempts at once and settles every count. Everything here
+//! may be shared between threads. Nothing panics on input. A lock that a panic poisoned stays in use.
 //!
-//! An id of a server does not recur as long as anything holds the server (L20).
+//! The program's own code may panic. If a backup policy panics, its call goes on: the policy gives no delay, refuses,
+//! or misses a notice, depending on the method that panicked. A panic in other code of the program reaches the caller.
+//! Every count is settled then, and the list is unchanged.
+//!
+//! The id of a server is not used again as long as anything holds the server (L20).
 //!
 //! # Cost
-//! A call takes no lock and allocates nothing, unless it may send more than one backup. Its future has room for two attempts. A
+//! A call takes no lock. It allocates only if it may send more than one backup. Its future has room for two attempts. A
 //! list is copied when it changes.
 #![forbid(unsafe_code)]
 
@@ -63,22 +66,22 @@ pub use snapshot::{List, Snapshot, View, WriteAddress};
 pub use spawn::Spawn;
 pub use trace::Trace;
 
-/// How many attempts a call holds, the first included: `max_retry` is at most one less.
+/// How many attempts a call can make, the first included. `max_retry` is at most one less.
 pub const MAX_ATTEMPTS: usize = 8;
 
-/// How many attempts of a call may be in flight at once, gRPC's maximum: `max_backups` is at most one less.
+/// How many attempts of a call may be in flight at once: gRPC's maximum. `max_backups` is at most one less.
 pub const MAX_IN_FLIGHT: usize = 5;
 
 /// What happened in a call.
 pub type Report = hedge_core::call::Report<MAX_ATTEMPTS>;
 
-/// What chooses among servers.
+/// The balancer, which chooses a server for each attempt.
 pub type Balancer = hedge_core::balance::AnyBalancer<hedge_core::balance::Heap>;
 
-/// What isolates servers, and lets calls in after all were down.
+/// The circuit breaker, which isolates servers, and the recovery, which admits calls after all servers were down.
 pub type Breaker = hedge_core::health::Recovering<hedge_core::health::AnyBreaker>;
 
-/// What [`run!`] names.
+/// The names that [`run!`] uses.
 #[doc(hidden)]
 pub mod __private {
     pub use hedge_core::call::Call;

@@ -1,4 +1,5 @@
-//! A list of [`Server`]s as a whole: what is let in, [`Filter`], and what a new one changed, [`ListUpdate`].
+//! Replacing the list of [`Server`]s: which servers it may hold, [`Filter`], and what a new list changed,
+//! [`ListUpdate`].
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -15,31 +16,31 @@ use crate::server::Server;
 use crate::servers::{Place, Servers};
 use crate::snapshot::List;
 
-/// The most servers that a list of [`Server`]s holds. The other half of the ids is for servers that calls bring themselves
+/// How many servers a list of [`Server`]s can hold. The other half of the ids is for servers that calls name themselves
 /// (S8).
 pub const MAX_SERVERS: u16 = 0x8000;
 
-/// What a new list has changed.
+/// What a new list changed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct ListUpdate {
     /// How many servers the list holds now.
     pub servers: usize,
-    /// How many of them have come.
+    /// How many of them are new.
     pub inserted: usize,
-    /// How many have gone.
+    /// How many servers were removed.
     pub removed: usize,
-    /// Those that were not taken in, in canonical order, and why.
+    /// The servers that were refused, in canonical order, and why.
     pub refused: Vec<(Server, Refusal)>,
 }
 
-/// Why a server is not taken into the list.
+/// Why a server was refused by the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The balancer goes by weights, and the server's tag is none.
+    /// The balancer uses weights, and the server's tag is not a weight (S2).
     Weight(WeightError),
-    /// The channel's filter does not let it through (N3).
+    /// The channel's filter refuses it (N3).
     FilteredOut,
     /// The list is full: it holds 32,768 servers.
     Full,
@@ -57,13 +58,14 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Why a list of servers was not taken in; the old one stays.
+/// Why a new list was refused. The old list stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ListError {
-    /// The balancer cannot arrange such a list, as where a ring's points do not fit into memory.
+    /// The balancer cannot arrange this list, for instance because the points of its ring do not fit into memory.
     Arrange(ArrangeError),
-    /// The channel's filter set it, while it was asked about another list of this channel: that would never end.
+    /// The channel's filter tried to set the list of the same channel. This is refused, since it could recurse without
+    /// end.
     InFilter,
 }
 
@@ -84,12 +86,12 @@ impl fmt::Display for ListError {
 
 impl std::error::Error for ListError {}
 
-/// Which servers are let into a list (N3).
+/// Decides which servers a list may hold (N3): `true` lets the server in.
 pub type Filter = Box<dyn Fn(&Server) -> bool + Send + Sync>;
 
 impl<S: Service + From<AddressKey>> Servers<Server, S> {
-    /// Makes `servers` the list; answers what that changed, and the nodes that have gone. Whatever goes wrong, the old list
-    /// stays.
+    /// Replaces the list with `servers`. Returns what that changed, and the nodes that were removed. If anything fails,
+    /// the old list stays.
     ///
     /// # Errors
     /// See [`ListError`].
@@ -100,10 +102,10 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
         now: Instant,
     ) -> Result<(ListUpdate, Vec<Gone<S>>), ListError> {
         let mut update = ListUpdate::default();
-        // Before the lock: what the filter does is the program's affair.
+        // The filter is the program's code, so it runs before the lock is taken.
         let let_in = {
             let _filtering = Filtering::begin(self)?;
-            // The balancer's word, which no list changes.
+            // How the balancer weighs servers does not depend on the list.
             let_in(servers, filter, self.load().balancer().weighing(), &mut update)
         };
         let write = |server: &Server, out: &mut dyn fmt::Write| write!(out, "{}", server.address);
@@ -116,17 +118,17 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
 }
 
 impl<S: Service> List<Server, S> {
-    /// The key of an address that some server here has.
+    /// The number of an address, if a server of this list has that address.
     pub fn key_of(&self, address: &Address) -> Option<AddressKey> {
         let place = self.nodes().binary_search_by(|node| node.key().address.cmp(address)).ok()?;
         self.nodes().get(place).map(|node| node.address_key())
     }
 }
 
-/// A server that has left the list.
+/// A server that was removed from the list.
 type Gone<S> = std::sync::Arc<crate::node::Node<Server, S>>;
 
-/// The servers that may be in the list, each once and in canonical order, with their weights.
+/// The servers that the list takes in, each once and in canonical order, with their weights.
 fn let_in(
     mut servers: Vec<Server>,
     filter: Option<&Filter>,
@@ -154,7 +156,7 @@ fn let_in(
     let_in
 }
 
-/// Servers that stay keep what they are; of one address all have its key.
+/// Servers that stay keep their nodes. Servers of one address share its key.
 fn places<S: Service + From<AddressKey>>(
     servers: Vec<(Server, NonZeroU32)>,
     old: &List<Server, S>,
@@ -179,11 +181,11 @@ fn places<S: Service + From<AddressKey>>(
 }
 
 thread_local! {
-    /// The lists whose filters this thread is asking, by their addresses.
+    /// The lists whose filters run on this thread now, by their addresses in memory.
     static FILTERING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A list's filter is being asked on this thread.
+/// Marks that the filter of a list runs on this thread, until it is dropped.
 struct Filtering;
 
 impl Filtering {

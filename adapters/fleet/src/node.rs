@@ -1,4 +1,4 @@
-//! One server: [`Node`], and the right to count as at work there, [`Lease`].
+//! One server: [`Node`], and the hold of a streaming body on it, [`Lease`].
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -11,14 +11,15 @@ use hedge_core::id::{AddressKey, ServerId};
 
 use crate::Breaker;
 
-/// What a host keeps for each server: what serves its attempts, or what else there is to know of it.
+/// What a host keeps for each server, for instance the service that its attempts are sent to.
 pub trait Service {
-    /// The server's address as a number: "another server" means another one. Servers of one address are next to each other in
-    /// the order of their keys.
+    /// The server's address as a number. "Another server" means another number. In the order of keys, servers of one
+    /// address must be next to each other.
     fn address_key(&self, id: ServerId) -> AddressKey;
 }
 
-/// A service of a host where every key is an address of its own, which is as good a number as its slot.
+/// A service for hosts where each server has an address of its own. The number of the address is then the server's
+/// slot.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnAddress<S>(pub S);
 
@@ -29,19 +30,19 @@ impl<S> Service for OwnAddress<S> {
     }
 }
 
-/// One server, and everything that is known of it for as long as it stays: `K` tells it from others, and `S` is what
-/// serves its attempts, or what else the host keeps for each server.
+/// One server, and everything that is known about it while it stays in the list. `K` is the key, which identifies it.
+/// `S` is what the host keeps for each server.
 ///
 /// # Cost
-/// 72 bytes beside its key and what serves it, and under `la` 1080 more.
+/// 72 bytes, plus its key and its `S`. With the balancer `la`, 1080 bytes more.
 pub struct Node<K, S> {
     key: K,
     service: S,
     id: ServerId,
-    /// 1 where the balancer asks for none.
+    /// 1 if the balancer uses no weights.
     weight: NonZeroU32,
     in_flight: AtomicU32,
-    /// The balancer's.
+    /// What the balancer has learned about the server.
     stats: AnyStats<Heap>,
     health: ServerHealth<Breaker>,
 }
@@ -52,17 +53,17 @@ impl<K, S> Node<K, S> {
         Arc::new(Self { key, service, id, weight, in_flight, stats, health })
     }
 
-    /// A server that a call brings itself (S8): no balancer chooses it. Its slot is one that no list uses.
+    /// A server that a call named itself (S8). No balancer chooses it. Its slot must be one that no list uses.
     pub fn of_a_call(key: K, service: S, id: ServerId) -> Arc<Self> {
         Self::new((key, service), id, NonZeroU32::MIN, AnyStats::Nothing)
     }
 
-    /// What tells it from other servers.
+    /// The key, which identifies the server.
     pub const fn key(&self) -> &K {
         &self.key
     }
 
-    /// What serves its attempts.
+    /// What the host keeps for the server.
     pub const fn service(&self) -> &S {
         &self.service
     }
@@ -72,7 +73,7 @@ impl<K, S> Node<K, S> {
         self.id
     }
 
-    /// Its address as a number: "another server" means another one.
+    /// Its address as a number. "Another server" means another number.
     #[inline]
     pub fn address_key(&self) -> AddressKey
     where
@@ -81,17 +82,17 @@ impl<K, S> Node<K, S> {
         self.service.address_key(self.id)
     }
 
-    /// Its weight; 1 where the balancer asks for none.
+    /// Its weight; 1 if the balancer uses no weights.
     pub const fn weight(&self) -> NonZeroU32 {
         self.weight
     }
 
-    /// What is known of its health.
+    /// Its health.
     pub const fn health(&self) -> &ServerHealth<Breaker> {
         &self.health
     }
 
-    /// How many attempts it is working on.
+    /// How many attempts are in flight there.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -120,12 +121,12 @@ impl<K: fmt::Debug, S> fmt::Debug for Node<K, S> {
     }
 }
 
-/// The winner of a streaming call, which is at work on the body (T2): its attempt counts as in flight until this is dropped.
-/// What the attempt taught was told at its head.
+/// Keeps the winning attempt of a streaming call counted as in flight at its server until this is dropped (T2).
+/// Balancer and breaker were told the result when the head came.
 pub struct Lease<K, S>(Arc<Node<K, S>>);
 
 impl<K, S> Lease<K, S> {
-    /// Takes over the count of an attempt that its call has left in flight: see
+    /// Takes over the count of an attempt that its call left in flight. See
     /// [`Call::winner_at_work`](hedge_core::call::Call::winner_at_work).
     pub const fn new(node: Arc<Node<K, S>>) -> Self {
         Self(node)

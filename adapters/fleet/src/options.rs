@@ -1,4 +1,4 @@
-//! What one call sets differently from its channel: [`CallOptions`], and the token that cancels it.
+//! The options of one call: [`CallOptions`], and the token that cancels it, [`CancelToken`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use hedge_core::time::Timeout;
 use crate::run::Asked;
 use crate::server::Server;
 
-/// The options of one call; what is `None` is the channel's.
+/// The options of one call. The channel's value is used for an option that is `None`.
 ///
 /// ```
 /// use hedge_fleet::CallOptions;
@@ -22,36 +22,37 @@ use crate::server::Server;
 /// ```
 #[derive(Clone, Default)]
 pub struct CallOptions {
-    /// From the call's start to its end, a streaming body included. [`CallOptions::with_timeout`] takes std's duration.
+    /// How long the call may take from its start to its end, a streaming body included. [`CallOptions::with_timeout`]
+    /// takes std's duration.
     pub timeout: Option<Timeout>,
-    /// How long one attempt may take before another server is tried (L21). [`CallOptions::with_attempt_timeout`] takes std's
-    /// duration.
+    /// How long one attempt may take before another server is tried (L21). [`CallOptions::with_attempt_timeout`] takes
+    /// std's duration.
     pub attempt_timeout: Option<Timeout>,
-    /// For making one connection; never beyond the deadline. A connection that is not made in time says nothing of its
-    /// server where this is shorter than the channel's.
+    /// How long making one connection may take; the call's deadline applies too. If this is shorter than the channel's,
+    /// a connect timeout says nothing about the server (H1).
     pub connect_timeout: Option<Timeout>,
     /// How many attempts may follow the first, retries and backups together; at most 7.
     pub max_retry: Option<u8>,
     /// When to send a backup. [`CallOptions::with_backup`] takes std's duration.
     pub backup: Option<BackupDelay>,
-    /// How many backups the call may send; at most 4. More than 1 allocates for each attempt.
+    /// How many backups the call may send; at most 4. If it is more than 1, each attempt allocates.
     pub max_backups: Option<u8>,
     /// How long a retry waits.
     pub backoff: Option<Backoff>,
     /// Where a retry goes.
     pub retry_target: Option<RetryTarget>,
-    /// Whether this request may be sent twice. `Unset`: as the transport says (HTTP: by method), else the channel.
+    /// Whether this request may be sent twice. `Unset`: the transport decides (HTTP: by the method), else the channel.
     pub idempotency: Idempotency,
     /// What kind of exchange it is; only unary calls are hedged.
     pub kind: CallKind,
-    /// The request's key for balancers that hash; without one they refuse the call as
-    /// a configuration error before anything is sent (S5). [`hash`](hedge_core::balance::hash) makes one of text.
+    /// The request's key for balancers that hash. Without a key, such a balancer refuses the call as a configuration
+    /// error before anything is sent (S5). [`hash`](hedge_core::balance::hash) computes one from text.
     pub request_code: Option<u32>,
-    /// A policy for this call, instead of the channel's, its limits included: a policy that limits nothing lets everything
-    /// pass.
+    /// A policy for this call. It replaces the channel's policy and the channel's limits, so nothing is limited if this
+    /// policy allows everything.
     pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
     /// The servers to use, in this order, instead of what the balancer would choose (S8). They need not be in the
-    /// channel's list; those that are share its counts.
+    /// channel's list. Those that are in the list share its counts.
     pub servers: Option<Vec<Server>>,
     /// When an attempt is finished.
     pub body: BodyMode,
@@ -60,7 +61,7 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// The channel's options as they are.
+    /// Options that change nothing: the channel's apply.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -82,19 +83,19 @@ impl CallOptions {
         }
     }
 
-    /// The same with a timeout.
+    /// These options with a timeout.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(Timeout::After(timeout.into())), ..self }
     }
 
-    /// The same with a limit for each attempt.
+    /// These options with a timeout for each attempt.
     #[must_use]
     pub fn with_attempt_timeout(self, timeout: Duration) -> Self {
         Self { attempt_timeout: Some(Timeout::After(timeout.into())), ..self }
     }
 
-    /// The same with a backup after `delay`.
+    /// These options with a backup after `delay`.
     #[must_use]
     pub fn with_backup(self, delay: Duration) -> Self {
         Self { backup: Some(BackupDelay::After(delay.into())), ..self }
@@ -145,17 +146,18 @@ impl fmt::Debug for CallOptions {
 /// When an attempt is finished.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum BodyMode {
-    /// At the last byte of the body (T1): a connection that breaks in the middle is a failure that can be retried.
+    /// At the last byte of the body (T1). A connection that breaks in the middle is a failure that can be retried.
     #[default]
     Buffered,
-    /// At the head (T2): the body is read by the caller, still under the call's deadline, and nothing is retried after
-    /// that. The server counts as at work until the body has ended or is dropped.
+    /// When the head of the reply is complete (T2). The caller then reads the body, still under the call's deadline,
+    /// and nothing is retried any more. The attempt counts as in flight until the body has ended or is dropped.
     Streaming,
 }
 
 /// Cancels a call from any thread. Clones cancel the same call.
 ///
-/// Cancelling before the call starts ends it at once; a token stays cancelled. It serves one call at a time.
+/// A call whose token was cancelled before ends as soon as it starts. A token stays cancelled. Use it for one call at a
+/// time.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<CancelSignal>);
 

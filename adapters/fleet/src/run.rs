@@ -1,4 +1,4 @@
-//! One call from its options to its end: [`run!`](crate::run!).
+//! Runs one call, from its options to its end: [`run!`](crate::run!).
 
 use hedge_core::call::Host;
 use hedge_core::drive::{Addresses, CancelSignal, Timer};
@@ -8,23 +8,23 @@ use hedge_core::time::{Instant, Timeout};
 
 use crate::settings::Settings;
 
-/// A host of one call, and what the call is run on.
+/// The host of one call, with the timer and the judge that the call uses.
 pub trait CallContext: Host + Addresses {
-    /// What it waits on.
+    /// The timer that the call waits on.
     type Timer: Timer;
-    /// Who judges results.
+    /// The retry policy, which judges results.
     type Judge;
 
-    /// What it waits on.
+    /// The timer that the call waits on.
     fn timer(&self) -> &Self::Timer;
 
-    /// Who judges results.
+    /// The retry policy, which judges results.
     fn judge(&self) -> &Self::Judge;
 
-    /// What all calls share.
+    /// The settings that all calls share.
     fn settings(&self) -> &Settings;
 
-    /// The call is about to start at `now`. Asked once, before anything else.
+    /// Says that the call is about to start at `now`. This comes once, before anything else.
     fn begin(&mut self, options: &CallOptions<'_>, now: Instant) {
         let _ = (options, now);
     }
@@ -34,37 +34,40 @@ pub trait CallContext: Host + Addresses {
         None
     }
 
-    /// The call's options can be carried out, so that it has started.
+    /// Says that the call has started: its options can be carried out.
     fn has_begun(&self, now: Instant) {
         let _ = now;
     }
 }
 
-/// What a call asks for.
+/// The options of a call, as an adapter's own type gives them.
 pub trait Asked {
-    /// As the core wants to see it, the servers apart.
+    /// The options in the core's form, without the servers.
     fn as_core(&self) -> CallOptions<'_>;
 
-    /// How long one attempt may take (L21); `None`: as all calls.
+    /// How long one attempt may take (L21). `None`: as the settings say.
     fn attempt_timeout(&self) -> Option<Timeout>;
 
-    /// What cancels it from elsewhere.
+    /// The signal that cancels the call, if it has one.
     fn cancel(&self) -> Option<&CancelSignal>;
 }
 
-/// Runs a call within an async block: prepare, drive, finish. Dropping the future cancels the call.
+/// Runs a call inside an async block: prepare, drive, finish. Dropping the future cancels the call.
 ///
-/// `run!(host, asked, idempotency, start, |call, result| finish)` takes a variable with the call's host, a [`CallContext`];
-/// what the call asks for, which is [`Asked`](crate::Asked); the idempotency of its request, for calls that do not say (L15); and
-/// a closure that makes the future of an attempt. `finish` is evaluated once the call is over. There `call` is the
-/// [`Call`](hedge_core::call::Call), and `result` its accepted reply or a
-/// [`CallFailure`](hedge_core::drive::CallFailure). Answers `Ok` of what
-/// `finish` is, or the [`ConfigError`](hedge_core::policy::ConfigError) of a call whose options cannot be carried out, of which
-/// nothing was started.
+/// The form is `run!(host, asked, idempotency, start, |call, result| finish)`. `host` is a mutable variable that holds
+/// the call's host, a [`CallContext`]. `asked` are the options of the call, which implement [`Asked`](crate::Asked).
+/// `idempotency` is that of the request, for calls that do not set it (L15). `start` is a closure that makes the future
+/// of an attempt. `finish` is an expression that is evaluated once the call is over. In it, `call` is the
+/// [`Call`](hedge_core::call::Call), and `result` is the accepted reply or a
+/// [`CallFailure`](hedge_core::drive::CallFailure).
+///
+/// The value is `Ok` of the value of `finish`. If the options cannot be carried out, nothing was started, and the value
+/// is `Err` of the [`ConfigError`](hedge_core::policy::ConfigError).
 ///
 /// # Cost
-/// Two attempts fit into the future itself; a call that may have more in flight, which is rare, boxes them.
-// A function would hold what it is given beside what it makes of that: 56 bytes a call, and 180 instructions to move them.
+/// The future has room for two attempts. A call that may have more attempts in flight, which is rare, boxes each one.
+// This is a macro because the future of a function would hold its arguments as well as what it makes of them: 56 bytes
+// more for each call, and 180 instructions to move them.
 #[macro_export]
 macro_rules! run {
     ($host:ident, $asked:expr, $idempotency:expr, $start:expr, |$call:ident, $result:ident| $finish:expr $(,)?) => {
@@ -104,7 +107,7 @@ macro_rules! run {
                 drive(&mut call, slots, driver, start).await
             };
 
-            // Finish. From here on nothing waits, so that no drop of the future comes between a count and its lease.
+            // Finish. There is no `await` from here on, so the future cannot be dropped between a count and its lease.
             let $call = &call;
             Ok($finish)
         }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use crate::address::{Address, AddressError};
 
-/// A server: where it is, and a tag that tells it from others at the same address.
+/// A server: its address, and a tag that distinguishes it from other servers at the same address.
 ///
-/// Parsed from and shown as `address tag`, the tag left out where it is empty.
+/// Its text form is `address tag`, or `address` alone if the tag is empty.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Server {
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// Its tag: part of its identity for statistics, not of "another server". May be empty.
+    /// Its tag, which may be empty. Servers that differ only in the tag have statistics of their own, but "another
+    /// server" means another address.
     pub tag: Arc<str>,
 }
 
@@ -50,11 +51,13 @@ impl fmt::Display for Server {
 
 /// The servers of `list://a:1,b:2 tag`, or of one `host:port`.
 ///
-/// A list begins with `list://`; without it several servers are an error that says so. Entries are separated by commas, each an address and perhaps a tag; blank ones are passed over, and so is everything
-/// from a `#` to the end of its entry. A server that is named twice is there once. The list may be empty.
+/// A list begins with `list://`; several servers without it are an error that says so. Commas separate the entries. An
+/// entry is an address, and perhaps a tag. Blank entries are ignored, and so is everything from a `#` to the end of its
+/// entry. A server that is named twice is returned once. The list may be empty.
 ///
 /// # Errors
-/// A naming scheme other than `list`, or the first entry that is not a server, with its position from 1.
+/// A naming scheme other than `list`, several servers without a scheme, or the first entry that is not a server, with
+/// its position from 1.
 ///
 /// ```
 /// let servers = hedge_fleet::parse_servers("list://127.0.0.1:8001,127.0.0.1:8002 canary")?;
@@ -68,20 +71,20 @@ pub fn parse_servers(text: &str) -> Result<Vec<Server>, NameError> {
     Named::parse(text).map(|named| named.servers)
 }
 
-/// What a name stands for, and whether it was a naming URL, which needs a balancer (N4).
+/// The servers of a name, and whether the name was a naming URL, which needs a balancer (N4).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Named {
     /// The servers, each once.
     pub servers: Vec<Server>,
-    /// Whether it was a naming URL.
+    /// Whether the name was a naming URL.
     pub is_url: bool,
 }
 
 impl Named {
-    /// Reads a name, as [`parse_servers`].
+    /// Reads a name as [`parse_servers`] does.
     ///
     /// # Errors
-    /// As [`parse_servers`].
+    /// See [`parse_servers`].
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let text = text.trim();
         let (is_url, list) = match text.split_once("://") {
@@ -109,7 +112,8 @@ impl Named {
     }
 }
 
-/// Whether text without a scheme is a list of servers: with commas or semicolons, or where the tag would be an address.
+/// Whether text without a scheme means several servers: it has commas or semicolons, or an address where the tag would
+/// be.
 fn names_several(text: &str) -> bool {
     let tag = text.split_once(char::is_whitespace).map(|(_, tag)| tag);
     text.contains([',', ';'])
@@ -120,21 +124,21 @@ fn parse_entry(position: usize, entry: &str) -> Result<Server, NameError> {
     entry.parse().map_err(|error| NameError::Server { position, entry: entry.into(), error })
 }
 
-/// Why a text names no servers.
+/// Why a text is not a list of servers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum NameError {
-    /// A naming scheme that nobody here serves.
+    /// The naming scheme is unknown.
     UnknownScheme {
-        /// What stood before `://`.
+        /// The text before `://`.
         scheme: Box<str>,
     },
-    /// Several servers without `list://` in front.
+    /// The text names several servers and does not begin with `list://`.
     NoScheme {
         /// The text.
         servers: Box<str>,
     },
-    /// An entry that is not a server.
+    /// An entry of the list is not a server.
     Server {
         /// Its place in the list, from 1.
         position: usize,
@@ -154,7 +158,7 @@ impl fmt::Display for NameError {
                 let servers = servers.strip_prefix("list:").unwrap_or(servers).trim_start_matches('/');
                 let several = servers.split([',', ';']).flat_map(|entry| entry.split_whitespace());
                 for (index, word) in several.enumerate() {
-                    // A word that is no address is the tag of the one before.
+                    // A word that is not an address is the tag of the address before it.
                     let before = match index {
                         0 => "",
                         _ if word.parse::<Address>().is_ok() => ",",

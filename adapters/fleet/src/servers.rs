@@ -1,8 +1,8 @@
-//! The list of servers as it is now, and their health: [`Servers`].
+//! The current list of servers, and their health: [`Servers`].
 //!
-//! A pick loads a snapshot without a lock; a change of the list builds a new one under a mutex. A server that stays keeps
-//! its node, and with it its id and everything that is known of it; a server that goes leaves its node to the calls that are
-//! at it (L20).
+//! A pick loads a snapshot without a lock. A change of the list builds a new snapshot under a mutex. A server that
+//! stays in the list keeps its node, and so its id and everything that is known about it. When a server leaves, the
+//! calls that use it keep its node (L20).
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -19,63 +19,63 @@ use crate::node::{Node, Service};
 use crate::snapshot::{Arranged, List, Snapshot, View, WriteAddress};
 use crate::{Balancer, Breaker};
 
-/// The list of servers, as it is now, and their health.
+/// The current list of servers, and their health.
 ///
 /// # Cost
-/// A look takes no lock. A change copies the list, and what the balancer has made of it: some tens of bytes a server, and
-/// under consistent hashing 8 a point. A server that has left is dropped as soon as nothing uses it; the memory of some 64 such
-/// nodes is given back only when others leave.
+/// Reading the list takes no lock. A change copies the list and the balancer's arrangement of it: some tens of bytes
+/// for each server, and with consistent hashing 8 bytes for each point. A server that has left is dropped as soon as
+/// nothing uses it. The memory of up to about 64 such nodes is freed only when further servers leave.
 pub struct Servers<K, S> {
     now: ArcSwap<Snapshot<K, S>>,
     health: Health<Breaker>,
-    /// The balancer's word, which no list changes.
+    /// What the balancer says; it does not depend on the list.
     needs_request_code: bool,
-    /// Also the lock of whoever changes the list.
+    /// This lock is also held while the list is changed.
     ids: Mutex<Ids<K, S>>,
 }
 
-/// A server of a list to be.
+/// One server of the next list.
 pub enum Place<K, S> {
-    /// One of the list that is there.
+    /// A server of the present list.
     Stays(Arc<Node<K, S>>),
-    /// A new one. It takes the slot of the server that had its key before, if there was one.
+    /// A new server. It takes the slot of the server that has the same key in the present list, if there is one.
     New {
-        /// What tells it from others.
+        /// The key, which identifies the server.
         key: K,
-        /// What serves its attempts.
+        /// The host's own data for the server.
         service: S,
         /// Its weight.
         weight: NonZeroU32,
     },
 }
 
-/// What a new list has changed.
+/// What a new list changed.
 pub struct Changed<K, S> {
     /// How many servers there are now.
     pub servers: usize,
-    /// How many servers have come.
+    /// How many servers were added.
     pub inserted: usize,
-    /// The servers that have gone, or were replaced.
+    /// The servers that were removed or replaced.
     pub gone: Vec<Arc<Node<K, S>>>,
-    /// Those that were not taken in, as there is no slot for them.
+    /// The servers that were left out because no slot was free.
     pub left_out: Vec<(K, S)>,
 }
 
 impl<K, S: Service> Servers<K, S> {
-    /// None yet, and at most so many.
+    /// An empty list that can hold at most `capacity` servers.
     pub fn new(balancer: Balancer, health: Health<Breaker>, capacity: usize) -> Self {
         let needs_request_code = balancer.needs_request_code();
         let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer });
         Self { now, health, needs_request_code, ids: Mutex::new(Ids::new(capacity)) }
     }
 
-    /// The list as it is now.
+    /// The current list.
     #[inline]
     pub fn load(&self) -> Guard<Arc<Snapshot<K, S>>> {
         self.now.load()
     }
 
-    /// What is known of the health of all.
+    /// The health of the list as a whole.
     pub const fn health(&self) -> &Health<Breaker> {
         &self.health
     }
@@ -85,17 +85,17 @@ impl<K, S: Service> Servers<K, S> {
         self.needs_request_code
     }
 
-    /// A snapshot at an instant, as balancers see it.
+    /// A snapshot at the instant `now`, as balancers see it.
     #[inline]
     pub fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {
         View { list: &snapshot.list, health: &self.health, own: &[], now }
     }
 
-    /// Makes what `plan` says of the present list the new one, in the order of the keys; `None` leaves it as it is. Whatever
-    /// goes wrong, a panic included, the old list stays.
+    /// Replaces the list. `plan` is given the present list and returns the new one, in the order of the keys; `None`
+    /// changes nothing. If anything fails, a panic included, the old list stays.
     ///
     /// # Errors
-    /// The balancer cannot arrange such a list.
+    /// The balancer cannot arrange the new list.
     pub fn change(
         &self,
         write: WriteAddress<K>,
@@ -120,26 +120,26 @@ impl<K, S: Service> Servers<K, S> {
         Ok(Some(changed))
     }
 
-    /// Takes a server out by hand, or lets it in again.
+    /// Withdraws a server by hand, or puts it back.
     pub fn set_usable(&self, node: &Node<K, S>, usable: bool, now: Instant) {
         let snapshot = self.load();
         self.health.set_withdrawn(node.health(), !usable, now, || snapshot.list.healths());
     }
 
-    /// Says that a server's connection broke, or stands again (H1).
+    /// Records that a server's connection is broken, or is whole again (H1).
     pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) {
         let snapshot = self.load();
         self.health.set_broken(node.health(), broken, now, || snapshot.list.healths());
     }
 
-    /// A server has answered a probe.
+    /// Tells the balancer that a server has answered a probe.
     pub fn probed(&self, node: &Node<K, S>, answer: ProbeAnswer, now: Instant) {
         let snapshot = self.load();
         snapshot.balancer.probed(&self.view(&snapshot, now), node.id(), answer, now);
     }
 
-    /// Tells balancer and breaker how an attempt went; whether a server that was broken is back by that (H5). Of a server that
-    /// has left the list, or was never in it, nothing is kept (L20, S8).
+    /// Tells the balancer and the breaker how an attempt went. Returns whether this brought a broken server back (H5).
+    /// Results of a server that is not in the list are dropped (L20, S8).
     pub(crate) fn learn(&self, node: &Node<K, S>, attempt: &Finished) -> bool {
         let snapshot = self.load();
         if snapshot.list.get(node.id()).is_none() {
@@ -151,7 +151,7 @@ impl<K, S: Service> Servers<K, S> {
         was_broken && !node.health().is_broken()
     }
 
-    /// The server to which a call is let through although none is usable (H5).
+    /// The server that a call may try although no server is usable (H5).
     #[cold]
     pub(crate) fn last_resort<T>(&self, list: &List<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
         let servers = list.nodes().iter().map(|node| (node, node.health()));
@@ -163,7 +163,7 @@ impl<K, S: Service> Servers<K, S> {
 
 type Nodes<K, S> = Vec<Arc<Node<K, S>>>;
 
-/// Gives those that come their ids, and says what that changes.
+/// Gives ids to the new servers, and says what the new list changes.
 fn give_ids<K: Ord, S: Service>(
     places: Vec<Place<K, S>>,
     old: &List<K, S>,

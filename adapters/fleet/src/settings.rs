@@ -1,4 +1,4 @@
-//! What all calls of a host share, the servers apart: [`Settings`].
+//! What all calls of a host share, except the servers: [`Settings`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use hedge_core::time::{Instant, Timeout};
 
 use crate::caught::Guarded;
 
-/// A policy of the program's, which threads share.
+/// A backup policy of the program, shared between threads.
 pub type SharedPolicy = Arc<dyn BackupPolicy + Send + Sync>;
 
-/// What the core asks of a host, the servers apart.
+/// Options, limits, policy and latencies: everything that the core asks a host for, except the servers.
 pub struct Settings {
     options: ChannelOptions,
     attempt_timeout: Timeout,
-    /// The limits, whose refusals are counted, and the program's own policy.
+    /// The limits, then the program's own policy. Refusals are counted.
     policy: Counted<(Limits, Option<Guarded<SharedPolicy>>)>,
     latencies: CallLatencies,
     seeds: Seeds,
 }
 
 impl Settings {
-    /// Settings whose calls have these options, which were [checked](crate::Setup::check).
+    /// Settings with these options, which [`Setup::check`](crate::Setup::check) has checked.
     ///
     /// # Errors
-    /// A limit's option that is out of its range.
+    /// An option of a limit that is out of range.
     pub(crate) fn new(
         options: ChannelOptions,
         attempt_timeout: Timeout,
@@ -46,7 +46,7 @@ impl Settings {
         &self.options
     }
 
-    /// How long one attempt of a call may take that does not say so itself (L21).
+    /// How long one attempt may take if its call does not set that (L21).
     pub const fn attempt_timeout(&self) -> Timeout {
         self.attempt_timeout
     }
@@ -56,7 +56,7 @@ impl Settings {
         &self.seeds
     }
 
-    /// How many extra attempts of a kind were refused for a reason. Wraps.
+    /// How many extra attempts of this kind were refused for this reason. The count wraps.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.policy.denied(extra, reason)
     }
@@ -66,12 +66,12 @@ impl Settings {
         self.latencies.snapshot(now)
     }
 
-    /// The policy's delay before the plain one (B1).
+    /// The backup delay: the policy's, else the plain one of the options (B1).
     pub fn backup_delay(&self, now: Instant) -> BackupDelay {
         self.policy.delay(now).unwrap_or(self.options.backup)
     }
 
-    /// Whether a backup may be sent now (L5); granting counts.
+    /// Whether a backup may be sent now (L5). A grant counts at once.
     ///
     /// # Errors
     /// The limit that refuses.
@@ -79,7 +79,7 @@ impl Settings {
         self.policy.may_back_up(now)
     }
 
-    /// Whether a retry may be sent now; granting counts.
+    /// Whether a retry may be sent now. A grant counts at once.
     ///
     /// # Errors
     /// The limit that refuses.
@@ -93,8 +93,8 @@ impl Settings {
         self.latencies.ended(call);
     }
 
-    /// What a call's own policy goes by: it takes the place of the host's and of the limits, and the latencies are counted all
-    /// the same.
+    /// A call's own policy, as the core gets it. It replaces the host's policy and the limits. The host's latencies
+    /// still count the call.
     #[doc(hidden)]
     pub fn with_own<'a>(
         &'a self,

@@ -1,4 +1,4 @@
-//! What every builder sets: [`Setup`], and the setters of it that all builders have, [`setters!`](crate::setters!).
+//! What every builder sets: [`Setup`], and [`setters!`](crate::setters!), the setters that all builders have.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -15,25 +15,25 @@ use crate::caught::Guarded;
 use crate::settings::{Settings, SharedPolicy};
 use crate::{Breaker, MAX_ATTEMPTS, MAX_IN_FLIGHT};
 
-/// What calls may do and how servers are chosen. The defaults are brpc's: timeout 500 ms, 3 retries, backups off.
+/// What calls may do, and how servers are chosen. The defaults are brpc's: a timeout of 500 ms, 3 retries, no backups.
 pub struct Setup {
     /// All of the core's options.
     pub options: ChannelOptions,
     /// How long one attempt may take (L21).
     pub attempt_timeout: Timeout,
-    /// What backups and retries are limited to.
+    /// The limits of backups and retries.
     pub limits: LimitOptions,
-    /// Who decides on them beside the limits.
+    /// The program's own backup policy. The limits apply as well.
     pub policy: Option<SharedPolicy>,
-    /// How a server is chosen: a name and its parameters.
+    /// The balancer: its name and its parameters.
     pub balancer: Option<Box<str>>,
-    /// What isolates servers that fail too much.
+    /// The circuit breaker. `None`: there is none.
     pub breaker: Option<BreakerOptions>,
-    /// How many of the servers it may isolate.
+    /// How many servers the circuit breaker may isolate.
     pub isolation_limit: IsolationLimit,
-    /// How calls are let in after all servers were down.
+    /// How calls are admitted after all servers were down (H3).
     pub recovery: Option<RecoveryOptions>,
-    /// Where all chance comes from; `None` is unpredictable.
+    /// The seed of all random numbers. `None`: an unpredictable seed.
     pub seed: Option<u64>,
 }
 
@@ -54,8 +54,8 @@ impl Setup {
         }
     }
 
-    /// What settings that are valid and contradict each other or do nothing go by; a host adds what it knows of its servers.
-    /// The policy is asked for its delay once.
+    /// The input of the warnings about settings that are valid but contradict each other or have no effect. A host adds
+    /// what it knows about its servers. This asks the policy for its delay once.
     #[must_use]
     pub fn to_warn_of(&self) -> config::Setup<'_> {
         config::Setup {
@@ -68,7 +68,8 @@ impl Setup {
         }
     }
 
-    /// Whether calls of [`MAX_ATTEMPTS`] attempts, of which [`MAX_IN_FLIGHT`] are in flight at once, can have these options.
+    /// Checks whether calls can have these options, with at most [`MAX_ATTEMPTS`] attempts, of which [`MAX_IN_FLIGHT`]
+    /// are in flight at once.
     ///
     /// # Errors
     /// What cannot be carried out.
@@ -84,23 +85,23 @@ impl Setup {
         Ok(())
     }
 
-    /// The seed, or one that nobody can foresee: std's own hasher keys are the operating system's randomness, so that a
-    /// dependency less is needed.
+    /// The seed that was set, or an unpredictable one. That one comes from the keys of std's hasher, which are random
+    /// numbers of the operating system. So no further dependency is needed.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))
     }
 
-    /// The health of servers that nothing is known of yet.
+    /// The health of a new list, about whose servers nothing is known yet.
     ///
     /// # Errors
-    /// Options of the breaker, its limit or the recovery that cannot be.
+    /// An invalid option of the breaker, of the isolation limit or of the recovery.
     pub fn health(&self) -> Result<Health<Breaker>, HealthError> {
         let breaker = self.breaker.map_or(Ok(AnyBreaker::None), AnyBreaker::new)?;
         Health::new(Recovering::new(breaker, self.recovery)?, self.isolation_limit)
     }
 
-    /// What all calls share.
+    /// The settings that all calls share.
     ///
     /// # Errors
     /// What cannot be carried out.
@@ -131,23 +132,26 @@ impl fmt::Debug for Setup {
     }
 }
 
-/// The setters that all builders have; for an `impl` of a builder whose field `setup` is a [`Setup`], in a module that has an
-/// error named `BuildError` with the variants `Options`, `Balancer` and `Health`. `config` is there with the builder's own crate's
-/// feature `serde`, which has to turn on the core's.
+/// The setters that all builders have. Use it in the `impl` of a builder whose field `setup` is a [`Setup`]. The module
+/// needs an error type named `BuildError` with the variants `Options`, `Balancer` and `Health`. The setter `config`
+/// needs the feature `serde` of the crate that uses the macro, and that feature must turn on `serde` of the core.
 #[macro_export]
 macro_rules! setters {
     () => {
-        /// All of the core's options at once; setters that follow change single ones. Default: brpc's.
+        /// Sets all of the core's options at once. Setters that are called later change single options. Default:
+        /// brpc's.
         pub fn options(mut self, options: $crate::hedge_core::policy::ChannelOptions) -> Self {
             self.setup.options = options;
             self
         }
 
-        /// What a file says: all options and all limits, whatever was set before; setters that follow change single ones.
-        /// Everything else stays as it is: a file does not speak of servers, balancer, policies and health.
+        /// Sets all options and all limits to those of a file, whatever was set before. Setters that are called later
+        /// change single options. Everything else stays as it is: a file says nothing about servers, balancer, policies
+        /// and health.
         ///
-        /// What cannot be carried out is [`BuildError::Options`], which names it: a timeout of 0, a `max_retry` above 7, a
-        /// `max_backups` above 4, a backoff whose bounds contradict each other, a limit's option that is out of its range.
+        /// An option that cannot be carried out is [`BuildError::Options`], which names it: a timeout of 0, a
+        /// `max_retry` above 7, a `max_backups` above 4, a backoff whose bounds contradict each other, or an option of
+        /// a limit that is out of range.
         #[cfg(feature = "serde")]
         pub fn config(mut self, config: &$crate::hedge_core::config::ChannelConfig) -> Self {
             self.setup.options = config.options();
@@ -156,61 +160,67 @@ macro_rules! setters {
             self
         }
 
-        /// From a call's start to its end, retries and backups included. Default 500 ms; 0 is [`BuildError::Options`].
+        /// How long a call may take from its start to its end, retries and backups included. Default: 500 ms. 0 is
+        /// [`BuildError::Options`].
         pub fn timeout(mut self, timeout: ::std::time::Duration) -> Self {
             self.setup.options.timeout = $crate::hedge_core::time::Timeout::After(timeout.into());
             self
         }
 
-        /// How long one attempt may take, from its start to its result (L21). An attempt that takes as long is dropped, counts
-        /// as a failure of its server, and is retried at another server if the call may still retry. A call that may not be
-        /// sent twice ends with it. Default: as long as the call; 0 is [`BuildError::Options`].
+        /// How long one attempt may take, from its start to its result (L21). An attempt that reaches this limit is
+        /// dropped and counts as a failure of its server. It is retried at another server if the call may still retry.
+        /// A call whose request may not be sent twice ends with the attempt. Default: as long as the call. 0 is
+        /// [`BuildError::Options`].
         pub fn attempt_timeout(mut self, timeout: ::std::time::Duration) -> Self {
             self.setup.attempt_timeout = $crate::hedge_core::time::Timeout::After(timeout.into());
             self
         }
 
-        /// How many attempts may follow the first, retries and backups together. Default 3; 0 disables both; more than 7 is
-        /// [`BuildError::Options`].
+        /// How many attempts may follow the first, retries and backups together. Default: 3. 0 disables both. More than
+        /// 7 is [`BuildError::Options`].
         pub fn max_retry(mut self, attempts: u8) -> Self {
             self.setup.options.max_retry = attempts;
             self
         }
 
-        /// Sends a backup after `delay` without an answer, to another server where there is one. Default: none is sent.
+        /// Sends a backup if no answer has come after `delay`. It goes to another server if there is one. Default: no
+        /// backup is sent.
         pub fn backup(mut self, delay: ::std::time::Duration) -> Self {
             self.setup.options.backup = $crate::hedge_core::policy::BackupDelay::After(delay.into());
             self
         }
 
-        /// How many backups a call may send, each a delay after the last. Default 1; 0 disables them; more than 4 is
-        /// [`BuildError::Options`].
+        /// How many backups a call may send, each one delay after the one before. Default: 1. 0 disables them. More
+        /// than 4 is [`BuildError::Options`].
         pub fn max_backups(mut self, backups: u8) -> Self {
             self.setup.options.max_backups = backups;
             self
         }
 
-        /// Whether requests may be sent twice of which nothing else tells that. Default `Unset`: they may.
+        /// Whether a request may be sent twice if neither the call nor its transport says so (L15). Default: `Unset`,
+        /// which means that it may.
         pub fn idempotency(mut self, idempotency: $crate::hedge_core::policy::Idempotency) -> Self {
             self.setup.options.idempotency = idempotency;
             self
         }
 
-        /// What backups and retries are limited to (B3 to B6). Default:
-        /// [`LimitOptions::SAFE`](hedge_core::limit::LimitOptions::SAFE), backups for at most a tenth of the calls, and a
-        /// budget for retries and backups (B8). [`LimitOptions::NONE`](hedge_core::limit::LimitOptions::NONE) is no limit:
-        /// when every server is slow, each of them is sent everything twice.
+        /// The limits of backups and retries (B3 to B6). Default:
+        /// [`LimitOptions::SAFE`](hedge_core::limit::LimitOptions::SAFE), which allows backups for at most a tenth of
+        /// the calls, and has a budget for retries and backups together (B8).
+        /// [`LimitOptions::NONE`](hedge_core::limit::LimitOptions::NONE) sets no limit: when every server is slow,
+        /// every request is sent twice.
         pub fn limits(mut self, limits: $crate::hedge_core::limit::LimitOptions) -> Self {
             self.setup.limits = limits;
             self
         }
 
-        /// Who decides on backups and retries beside the limits, gives the delay, and hears of every call's end, dropped calls
-        /// included (B2). Default: nothing else refuses.
+        /// A policy of the program: it gives the backup delay, may refuse backups and retries that the limits allow,
+        /// and is told of the end of every call, dropped calls included (B2). Default: no policy, so only the limits
+        /// refuse.
         ///
-        /// A policy that is kept at hand too can be asked what it has seen: an
-        /// [`AdaptiveDelay`](hedge_core::policy::AdaptiveDelay), whose delay follows the latencies, or a
-        /// [`Shadow`](hedge_core::policy::Shadow), which sends no backup and counts what some would do.
+        /// A program that keeps its own `Arc` of the policy can ask it for its measurements. An
+        /// [`AdaptiveDelay`](hedge_core::policy::AdaptiveDelay) has a delay that follows the latencies. A
+        /// [`Shadow`](hedge_core::policy::Shadow) sends no backup and counts what backups would have done.
         pub fn backup_policy(
             mut self,
             policy: ::std::sync::Arc<dyn $crate::hedge_core::policy::BackupPolicy + Send + Sync>,
@@ -223,45 +233,47 @@ macro_rules! setters {
         ///
         /// | name | chooses | parameters |
         /// |---|---|---|
-        /// | `rr` | one after the other | |
-        /// | `wrr` | the same, by weights | `default_weight` |
-        /// | `random` | by chance | |
-        /// | `wr` | by chance and weights | `default_weight` |
-        /// | `la` | by throughput over latency | |
-        /// | `p2c` | the less loaded and faster of some | `choices`, `tau_ms` |
-        /// | `prequal` | by probes; `p2c` where there are none | |
+        /// | `rr` | the servers in turn | |
+        /// | `wrr` | the servers in turn, by weight | `default_weight` |
+        /// | `random` | at random, all with the same chance | |
+        /// | `wr` | at random, by weight | `default_weight` |
+        /// | `la` | in proportion to throughput / latency | |
+        /// | `p2c` | of some random servers, the one with the least latency × load | `choices`, `tau_ms` |
+        /// | `prequal` | by probes; as `p2c` where there are none | |
         /// | `c_murmurhash`, `c_md5`, `c_ketama` | by the call's request code | `replicas` |
         ///
-        /// Parameters follow the name: `p2c:choices=4 tau_ms=5000`. `p2c` and `la` learn from how every attempt ended. Where
-        /// servers differ or may fail, begin with `p2c`: `la` favours the quickest so much that in the end the others have next
-        /// to nothing. A name or parameter that is not known is [`BuildError::Balancer`].
+        /// Parameters follow the name: `p2c:choices=4 tau_ms=5000`. `p2c` and `la` learn from how every attempt ended.
+        /// Where servers differ or may fail, begin with `p2c`: `la` favours the fastest server so much that the others
+        /// get almost no calls in the end. An unknown name or parameter is [`BuildError::Balancer`].
         pub fn load_balancer(mut self, name: &str) -> Self {
             self.setup.balancer = Some(name.into());
             self
         }
 
-        /// Isolates servers that fail too much, and probes them when their isolation is over (H2). Default: none does, as in
-        /// brpc. Abandoned attempts count for nothing (L13). Options out of their ranges are [`BuildError::Health`].
+        /// Isolates servers that fail too much, and probes them when their isolation is over (H2). Default: no circuit
+        /// breaker, as in brpc. Abandoned attempts are neither successes nor failures (L13). An option out of its range
+        /// is [`BuildError::Health`].
         pub fn circuit_breaker(mut self, options: $crate::hedge_core::health::BreakerOptions) -> Self {
             self.setup.breaker = Some(options);
             self
         }
 
-        /// How many servers the circuit breaker may isolate at a time (H4). Default: half of them. Servers whose connections
-        /// broke do not count.
+        /// How many servers the circuit breaker may isolate at a time (H4). Default: half of them. Servers whose
+        /// connections broke do not count.
         pub fn isolation_limit(mut self, limit: $crate::hedge_core::health::IsolationLimit) -> Self {
             self.setup.isolation_limit = limit;
             self
         }
 
-        /// After all servers were down, lets calls in by how many are back (H3); the others end as if all were down still.
-        /// Default: every call is let in as soon as one server is back.
+        /// After all servers were down, admits a share of the calls that grows with the number of servers that are back
+        /// (H3). A call that is not admitted ends as if all servers were still down. Default: all calls are admitted as
+        /// soon as one server is back.
         pub fn recovery(mut self, options: $crate::hedge_core::health::RecoveryOptions) -> Self {
             self.setup.recovery = Some(options);
             self
         }
 
-        /// Where all chance comes from. Default: unpredictable.
+        /// The seed of all random numbers. Default: an unpredictable seed.
         pub fn seed(mut self, seed: u64) -> Self {
             self.setup.seed = Some(seed);
             self

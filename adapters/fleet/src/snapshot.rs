@@ -1,4 +1,4 @@
-//! The servers at one moment: [`Snapshot`] and [`List`], and how a balancer sees them, [`View`].
+//! An unchanging copy of the list of servers: [`Snapshot`] and [`List`], and how a balancer sees them, [`View`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use hedge_core::time::Instant;
 use crate::node::{Node, Service};
 use crate::{Balancer, Breaker};
 
-/// The servers at one moment, and the balancer that has arranged them: a pick sees a list and what its balancer made of that
-/// list.
+/// A list of servers, and the balancer that has arranged it. Both are replaced together, so a pick never sees a list
+/// with the arrangement of another.
 #[derive(Debug)]
 pub struct Snapshot<K, S> {
     pub(crate) list: List<K, S>,
@@ -25,22 +25,22 @@ impl<K, S> Snapshot<K, S> {
         &self.list
     }
 
-    /// What chooses among them.
+    /// The balancer, which chooses among them.
     pub const fn balancer(&self) -> &Balancer {
         &self.balancer
     }
 }
 
-/// The servers at one moment.
+/// The servers at one moment. A list never changes.
 pub struct List<K, S> {
-    /// In canonical order (S7): by key.
+    /// The servers in canonical order (S7): by key.
     order: Vec<Arc<Node<K, S>>>,
     by_slot: Vec<Option<Arc<Node<K, S>>>>,
     addresses: usize,
 }
 
 impl<K, S> List<K, S> {
-    /// A list of servers in the order of their keys; those of one address are next to each other.
+    /// Makes a list of servers that are in the order of their keys. Servers of one address must be next to each other.
     pub(crate) fn new(order: Vec<Arc<Node<K, S>>>) -> Self
     where
         S: Service,
@@ -56,18 +56,18 @@ impl<K, S> List<K, S> {
         Self { order, by_slot, addresses }
     }
 
-    /// All of them, in the order of their keys.
+    /// All servers, in the order of their keys.
     pub fn nodes(&self) -> &[Arc<Node<K, S>>] {
         &self.order
     }
 
-    /// The server with that id; `None` if it is gone.
+    /// The server with this id; `None` if it is not in the list.
     #[inline]
     pub fn get(&self, id: ServerId) -> Option<&Arc<Node<K, S>>> {
         self.in_slot(id.slot()).filter(|node| node.id() == id)
     }
 
-    /// The server of that key; `None` if there is none.
+    /// The server with this key; `None` if it is not in the list.
     pub fn named(&self, key: &K) -> Option<&Arc<Node<K, S>>>
     where
         K: Ord,
@@ -81,12 +81,12 @@ impl<K, S> List<K, S> {
         self.addresses
     }
 
-    /// What is known of the health of each.
+    /// The health of each server.
     pub fn healths(&self) -> impl Iterator<Item = &ServerHealth<Breaker>> {
         self.order.iter().map(|node| node.health())
     }
 
-    /// How many slots there are.
+    /// One more than the highest slot in use; 0 for an empty list.
     pub(crate) const fn slots(&self) -> usize {
         self.by_slot.len()
     }
@@ -103,7 +103,8 @@ impl<K: fmt::Debug, S> fmt::Debug for List<K, S> {
     }
 }
 
-/// A list at an instant as a call sees it, with the servers that the call named itself (S8), which are found by id only.
+/// A list at one instant, as a call sees it. It also has the servers that the call named itself (S8), which can only be
+/// found by id.
 pub struct View<'a, K, S> {
     pub(crate) list: &'a List<K, S>,
     pub(crate) health: &'a Health<Breaker>,
@@ -112,7 +113,7 @@ pub struct View<'a, K, S> {
 }
 
 impl<K, S: Service> View<'_, K, S> {
-    /// How many servers of the list take calls.
+    /// How many servers of the list are usable.
     pub(crate) fn usable(&self) -> u32 {
         self.list.healths().map(|health| u32::from(self.health.usable(health, self.now))).sum()
     }
@@ -164,10 +165,10 @@ impl<K: fmt::Debug, S> fmt::Debug for View<'_, K, S> {
     }
 }
 
-/// How a key's address is written, for balancers that hash it.
+/// Writes the address of a key, for balancers that hash it.
 pub type WriteAddress<K> = fn(&K, &mut dyn fmt::Write) -> fmt::Result;
 
-/// A list that a balancer is to arrange. That servers are usable is nothing to arrange by, so it is a list of no moment.
+/// A list for a balancer to arrange. `arrange` ignores health, so any instant will do.
 pub(crate) struct Arranged<'a, K, S> {
     pub(crate) view: View<'a, K, S>,
     pub(crate) write: WriteAddress<K>,

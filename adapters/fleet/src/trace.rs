@@ -1,4 +1,4 @@
-//! The report of a call and the servers that it went to: [`Trace`].
+//! The report of a call, with the servers that it tried: [`Trace`].
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,13 +12,13 @@ use crate::node::Node;
 use crate::server::Server;
 use crate::{MAX_ATTEMPTS, Report};
 
-/// The report of a call, and the servers that it went to. A [`Report`] otherwise.
+/// The report of a call, with the servers that it tried. It dereferences to the [`Report`].
 pub struct Trace {
     report: Report,
     tried: [Option<Arc<dyn TriedServer>>; MAX_ATTEMPTS],
 }
 
-/// A server that a call went to, whatever the host keeps for it.
+/// A server that a call tried, without the type of what the host keeps for it.
 trait TriedServer: Send + Sync {
     fn id(&self) -> ServerId;
     fn server(&self) -> &Server;
@@ -35,25 +35,26 @@ impl<S: Send + Sync> TriedServer for Node<Server, S> {
 }
 
 impl Trace {
-    /// The report of a call that went to these servers.
+    /// The report of a call that tried these servers.
     pub fn new<S: Send + Sync + 'static>(report: Report, tried: Tried<Server, S>) -> Self {
         Self { report, tried: tried.map(|place| place.into_inner().map(|node| node as Arc<dyn TriedServer>)) }
     }
 
-    /// The report of a call that went nowhere.
+    /// The report of a call that tried no server.
     #[must_use]
     pub fn nowhere(report: Report) -> Self {
         Self { report, tried: Default::default() }
     }
 
-    /// The server that an attempt went to; `None` for an attempt that was never made, or whose server was removed at the
-    /// moment it was to start.
+    /// The server that an attempt went to. `None` if the attempt was never made, or if its server was removed just
+    /// before it was to start.
     pub fn server(&self, attempt: AttemptId) -> Option<&Server> {
         let id = self.report.attempts().get(attempt.index())?.server();
         self.tried.iter().map_while(|node| node.as_ref()).find(|node| node.id() == id).map(|node| node.server())
     }
 
-    /// Whether nothing of the request has left: no attempt was made, or all ended before they had a connection.
+    /// Whether no part of the request has left this client (T4): no attempt was made, or every attempt ended before
+    /// anything was sent.
     #[must_use]
     pub fn never_left(&self) -> bool {
         let unsent = |code| ErrorKind::ALL.iter().any(|kind| kind.never_left() && Code::from(*kind) == code);
