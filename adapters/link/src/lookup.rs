@@ -1,4 +1,4 @@
-//! Looking names up: [`lookup`].
+//! Looks host names up: [`lookup`].
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -8,20 +8,22 @@ use std::thread;
 
 use futures_channel::oneshot;
 
-/// How many names a process looks up at once.
+/// How many names the process looks up at once, at most.
 const THREADS: usize = 16;
 
-/// The addresses of a host, by the operating system's resolver, for [`Connect::connect`](crate::Connect::connect).
+/// Looks up the addresses of a host with the operating system's resolver, for
+/// [`Connect::connect`](crate::Connect::connect).
 ///
-/// That resolver blocks, for as long as it likes, and cannot be stopped. So it runs on threads of its own: at most 16 in the
-/// whole process, which end when there is nothing to look up. One look-up serves all that ask for its name meanwhile.
-/// Others wait for their turn. Dropping the future ends the wait; a look-up that nobody waits for any more is not begun.
+/// That resolver blocks for an unlimited time and cannot be stopped. So it runs on threads of its own: at most 16 in
+/// the whole process, which end when there is nothing to look up. One look-up serves all callers that ask for the same
+/// name at the same time. Look-ups that find no free thread wait in a queue. Dropping the future ends the wait. A
+/// look-up that is still in the queue when its last waiter has left is not started.
 ///
 /// # Errors
-/// The resolver's own error. No thread could be started, and none is there.
+/// The resolver's own error. The operating system's error if no thread could be started and none is running.
 ///
 /// # Cost
-/// A thread a look-up, which takes some 50 µs to start, and an allocation for each that waits.
+/// One thread for a look-up, which takes about 50 µs to start, and one allocation for each waiter.
 pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     static PROCESS: LazyLock<Arc<Lookups>> = LazyLock::new(|| Lookups::new(resolve));
 
@@ -33,14 +35,15 @@ fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
     Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
 }
 
-/// An answer that many may have: an error is told by its kind and its words.
+/// An answer that several waiters can share. An error is kept as its kind and its text, since `io::Error` cannot be
+/// cloned.
 type Answer = Result<Arc<[IpAddr]>, (io::ErrorKind, Arc<str>)>;
 
 type Resolve = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 type Waiters = Vec<oneshot::Sender<Answer>>;
 
-/// Look-ups under way, and those that wait for a thread.
+/// The look-ups that are running, and those that wait for a thread.
 struct Lookups {
     resolve: Box<Resolve>,
     state: Mutex<State>,
@@ -49,7 +52,7 @@ struct Lookups {
 #[derive(Default)]
 struct State {
     threads: usize,
-    /// Who waits for a name, looked up or in the queue.
+    /// The waiters of each name that is being looked up or is in the queue.
     names: HashMap<Arc<str>, Waiters>,
     queue: VecDeque<Arc<str>>,
 }
@@ -62,7 +65,7 @@ impl Lookups {
     async fn ask(self: &Arc<Self>, host: &str) -> io::Result<Arc<[IpAddr]>> {
         match self.wait_for(host).await {
             Ok(answer) => answer.map_err(|(kind, words)| io::Error::new(kind, &*words)),
-            // Whoever looks up answers.
+            // This does not happen: every look-up sends its answer.
             Err(oneshot::Canceled) => Err(io::Error::other("look-up ended without an answer")),
         }
     }
@@ -81,7 +84,7 @@ impl Lookups {
         answer
     }
 
-    /// Looks names up until none is left.
+    /// Looks names up until the queue is empty.
     fn work(&self) {
         loop {
             let Some(name) = self.lock().next() else { return };
@@ -94,7 +97,7 @@ impl Lookups {
         }
     }
 
-    /// What waits is left to the threads that there are; if there are none it has failed.
+    /// A thread could not be started. The threads that run will do the waiting look-ups. If there are none, these fail.
     fn no_thread(&self, error: &io::Error) {
         let mut state = self.lock();
         state.threads -= 1;
@@ -114,10 +117,11 @@ impl Lookups {
 }
 
 impl State {
-    /// Waits for a name; whether nobody did before.
+    /// Adds a waiter for a name. Returns whether it is the first, so that the name is new in the queue.
     fn join(&mut self, host: &str, waiter: oneshot::Sender<Answer>) -> bool {
         if let Some(waiters) = self.names.get_mut(host) {
-            // Each time that it would grow, so that it has room for at most twice as many as ever waited at once.
+            // Waiters that have left are removed each time the vector would grow. So its capacity is at most twice the
+            // number that ever waited at once.
             if waiters.len() == waiters.capacity() {
                 waiters.retain(|waiter| !waiter.is_canceled());
             }
@@ -134,7 +138,7 @@ impl State {
         true
     }
 
-    /// The next name to look up; `None` ends its thread.
+    /// The next name to look up. `None` means that there is none: the thread no longer counts and must end.
     fn next(&mut self) -> Option<Arc<str>> {
         while let Some(name) = self.queue.pop_front() {
             if is_awaited(&mut self.names, &name) {
@@ -146,7 +150,7 @@ impl State {
     }
 }
 
-/// Whether anyone still waits for a name; if not, it is forgotten.
+/// Whether a waiter of this name is left. If not, the name is removed.
 fn is_awaited(names: &mut HashMap<Arc<str>, Waiters>, name: &Arc<str>) -> bool {
     let awaited = names.get(name).is_some_and(|waiters| waiters.iter().any(|waiter| !waiter.is_canceled()));
     if !awaited {
@@ -157,7 +161,7 @@ fn is_awaited(names: &mut HashMap<Arc<str>, Waiters>, name: &Arc<str>) -> bool {
 
 fn tell(waiters: Waiters, answer: &Answer) {
     for waiter in waiters {
-        // Who has left needs no answer.
+        // An error means that the waiter has left, so it needs no answer.
         let _ = waiter.send(answer.clone());
     }
 }
@@ -173,7 +177,8 @@ mod tests {
 
     const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
-    /// A resolver that answers `quick` and fails for `unknown` at once, and hangs for all other names until it is let go.
+    /// A resolver that answers `quick` and fails for `unknown` at once, and hangs for all other names until it is let
+    /// go.
     #[derive(Default)]
     struct Resolver {
         state: Mutex<Hanging>,
