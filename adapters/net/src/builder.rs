@@ -1,4 +1,4 @@
-//! How a channel is made: [`Builder`].
+//! Makes a channel: [`Builder`].
 
 use std::collections::HashSet;
 use std::fmt;
@@ -26,7 +26,7 @@ use crate::http::{Http, HttpOptionError, HttpRetryPolicy, RetryStatuses, StatusE
 use crate::probe::{Probe, Probes};
 use crate::stream::Attach;
 
-/// A channel to be. Every setter has a default, and what is wrong shows in [`Builder::build`].
+/// Makes a channel. Every option has a default. [`Builder::build`] returns an error if something is wrong.
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder<R, T: SendTransport<Request: Sized>> {
     runtime: R,
@@ -34,13 +34,13 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     servers: Box<str>,
     setup: Setup,
     retry_policy: Judge<T::Reply, T::Error>,
-    /// Whether what was asked for could be.
+    /// The error of the last `retry_statuses`, if it was invalid.
     retry_statuses: Result<(), StatusError>,
     http_options: Result<(), HttpOptionError>,
     attach: Option<Attach<T>>,
     filter: Option<Filter>,
     checks: Option<CheckOptions>,
-    /// The application's check, or a path that is none.
+    /// The application's check, or the text of an invalid path.
     application: Option<Result<Ask, Box<str>>>,
     probe: Option<Probe>,
 }
@@ -60,12 +60,12 @@ where
 {
     /// A channel over the caller's own transport.
     ///
-    /// Errors are judged by their [`AttemptError`](policy::AttemptError), unless the builder is given a retry policy. In
-    /// a streaming call the [`Reply`](crate::Reply) stands for the body: the server counts as at work until it is dropped or
-    /// taken apart.
+    /// Errors are judged by their [`AttemptError`](policy::AttemptError), unless the builder is given a retry policy.
+    /// In a streaming call, the attempt counts as in flight at its server until the [`Reply`](crate::Reply) is dropped
+    /// or taken apart.
     ///
-    /// A server whose attempt fails with [`ErrorKind::Refused`](hedge_core::outcome::ErrorKind) or `ConnectTimeout` is isolated and
-    /// checked by TCP (H1): a transport that goes by something else switches that off, by
+    /// A server whose attempt fails with [`ErrorKind::Refused`](hedge_core::outcome::ErrorKind) or `ConnectTimeout` is
+    /// isolated and checked by TCP (H1). If the transport does not use TCP, switch the checks off with
     /// [`Builder::without_health_checks`].
     pub fn with_transport(runtime: R, transport: T, servers: impl AsRef<str>) -> Builder<R, T>
     where
@@ -76,63 +76,65 @@ where
 }
 
 impl<R: Runtime> Builder<R, Http<R>> {
-    /// The largest body that is read into memory, in bytes. Default 16 MiB. A longer one is an error of its attempt, which
-    /// is not retried. While it is read, an attempt takes at most twice as much memory.
+    /// The largest body that is read into memory, in bytes. Default: 16 MiB. A longer body is an error of its attempt
+    /// and is not retried. While a body is read, its attempt takes at most twice this much memory.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.transport = self.transport.max_body(bytes);
         self
     }
 
-    /// The largest head of an answer: status line and header fields, in bytes, in \[8 KiB, 1 MiB\]. Default 64 KiB. A larger
-    /// one is a [`Protocol`](crate::http::HttpError::Protocol) error of its attempt, told as soon as the limit is reached; its
-    /// connection is closed. Another value is [`BuildError::Http`].
+    /// The largest head of an answer, which is the status line and the header fields, in bytes, in \[8 KiB, 1 MiB\].
+    /// Default: 64 KiB. A larger head is a [`Protocol`](crate::http::HttpError::Protocol) error of its attempt. The
+    /// attempt fails as soon as the limit is reached, and its connection is closed. A value out of range is
+    /// [`BuildError::Http`].
     ///
-    /// A connection's buffers have up to about four times as much memory. What is read of a body comes in pieces of this size
-    /// at most, so a small limit makes large bodies slower.
+    /// The buffers of a connection take up to about four times this much memory. A body is read in pieces of at most
+    /// this size, so a small limit makes large bodies slower.
     pub fn max_head(mut self, bytes: usize) -> Self {
         self.transport = self.transport.max_head(bytes);
         self.http_options = self.transport.validate();
         self
     }
 
-    /// How many header fields an answer may have, in \[1, 1024\], and how many trailers. Default 100. More are a
-    /// [`Protocol`](crate::http::HttpError::Protocol) error of its attempt, told at the first that is too many; its connection
-    /// is closed. Another value is [`BuildError::Http`].
+    /// How many header fields, and how many trailers, an answer may have, in \[1, 1024\]. Default: 100. More of them
+    /// are a [`Protocol`](crate::http::HttpError::Protocol) error of its attempt. The attempt fails at the first one
+    /// that is too many, and its connection is closed. A value out of range is [`BuildError::Http`].
     ///
-    /// A value above 100 costs each answer two allocations more.
+    /// With a value above 100, each answer costs two more allocations.
     pub fn max_headers(mut self, fields: usize) -> Self {
         self.transport = self.transport.max_headers(fields);
         self.http_options = self.transport.validate();
         self
     }
 
-    /// Whether a status of 408 on a connection that had been idle is no answer, and its request goes once more, on a new
-    /// connection (C3). Default: false, it is an answer like any other.
+    /// Whether a request is sent once more, on a new connection, if a connection that had been idle answers it with
+    /// status 408 (C3). Default: false, so a 408 is an answer like any other.
     ///
-    /// Some servers and proxies send 408 on an idle connection before they close it, which may cross a request on its way.
-    /// Which requests are sent again, and which are not: see [connections](crate::http#connections).
+    /// Some servers and proxies send a 408 on an idle connection before they close it, and a new request may already be
+    /// on its way then. [Connections](crate::http#connections) says which requests are sent again.
     pub fn retry_stale_408(mut self, retry: bool) -> Self {
         self.transport = self.transport.retry_stale_408(retry);
         self
     }
 
-    /// How many idle connections are kept for each address. Default 100, as brpc's `max_connection_pool_size`; 0 keeps
-    /// none. Connections in use are not limited.
+    /// How many idle connections are kept for each address. Default: 100, as in brpc's `max_connection_pool_size`. With
+    /// 0, none are kept. Connections in use are not limited.
     pub fn max_idle_per_server(mut self, connections: usize) -> Self {
         self.transport = self.transport.max_idle_per_server(connections);
         self
     }
 
-    /// After how long an idle connection is closed. Default 10 s, as brpc's `idle_timeout_second`.
+    /// How long a connection may be idle before it is closed. Default: 10 s, as in brpc's `idle_timeout_second`.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.transport = self.transport.idle_timeout(timeout);
         self
     }
 
-    /// Statuses that are retried, each in \[400, 599\]: 429, 502, 503 and 504 are what people want. Default: none (R1). Takes
-    /// the place of a [retry policy](Self::retry_policy) that was set before. Another status is [`BuildError::RetryStatus`].
+    /// The statuses that are retried, each in \[400, 599\]. Usual are 429, 502, 503 and 504. Default: none (R1). This
+    /// replaces a [retry policy](Self::retry_policy) that was set before. A status out of range is
+    /// [`BuildError::RetryStatus`].
     ///
-    /// A `Retry-After` speaks for its server (R4): another one is tried at once.
+    /// A `Retry-After` applies only to the server that sent it (R4): another server is tried at once.
     pub fn retry_statuses(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
         self.retry_statuses = RetryStatuses::new(statuses).map(|statuses| {
             self.retry_policy = Judge(Box::new(statuses));
@@ -140,9 +142,10 @@ impl<R: Runtime> Builder<R, Http<R>> {
         self
     }
 
-    /// What a server that is down must answer before it takes calls again: a GET of `path` on a connection of its own, once
-    /// one can be made, must be answered by a status of 2xx in the checks' time limit. Default: that it can be connected to is
-    /// enough. A path that does not begin with `/` is [`BuildError::CheckPath`].
+    /// Sets a request that a server that is down must answer before it takes calls again. Once the server can be
+    /// connected to, it gets a GET of `path` on a new connection, and must answer with a status of 2xx within the time
+    /// limit of the checks. Default: it is enough that the server can be connected to. A path that does not begin with
+    /// `/`, or is not valid, is [`BuildError::CheckPath`].
     pub fn health_check_path(mut self, path: &str) -> Self {
         self.application = Some(match PathAndQuery::try_from(path) {
             Ok(valid) if path.starts_with('/') => Ok(self.transport.check(valid)),
@@ -182,72 +185,79 @@ where
 
     hedge_fleet::setters!();
 
-    /// For making one connection; never beyond the deadline. Default 200 ms; 0 is [`BuildError::Options`].
+    /// How long making one connection may take; the call's deadline applies too. Default: 200 ms. 0 is
+    /// [`BuildError::Options`].
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.setup.options.connect_timeout = Timeout::After(timeout.into());
         self
     }
 
-    /// Sets retries, where they go, and the backup as one of rpcx's modes does. Default `FailOver`.
+    /// Sets the number of retries, the servers that they go to, and the backup, all as in one of rpcx's modes (F).
+    /// Default: `FailOver`.
     pub fn fail_mode(mut self, mode: FailMode) -> Self {
         self.setup.options = self.setup.options.with_fail_mode(mode);
         self
     }
 
-    /// Whether an extra attempt may go to an address that is still working on the call. Default false.
+    /// Whether an extra attempt may go to an address that still works on the call (L11). Default: false.
     pub fn same_server_backup(mut self, allowed: bool) -> Self {
         self.setup.options.same_server_backup = allowed;
         self
     }
 
-    /// How long a retry waits. Default: not at all. Bounds that contradict each other are [`BuildError::Options`].
+    /// How long a retry waits before it is sent (R3). Default: it does not wait. Bounds that contradict each other are
+    /// [`BuildError::Options`].
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.setup.options.backoff = backoff;
         self
     }
 
-    /// What a result means. It sees replies too and may ask for a retry of them. Default for HTTP:
-    /// [`HttpRetryPolicy`]; for other transports: every reply is accepted, errors are judged by their kind.
+    /// Sets the policy that decides what a result means. It sees replies too and may ask for a retry of them (R2).
+    /// Default for HTTP: [`HttpRetryPolicy`]. Default for other transports: every reply is accepted, and errors are
+    /// judged by their kind.
     pub fn retry_policy(mut self, policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static) -> Self {
         self.retry_policy = Judge(Box::new(policy));
         self
     }
 
-    /// Which servers the list may hold, of those that are named now and later (N3). It is asked once for each server of a
-    /// new list, in no call. A filter that sets the list of its own channel is refused that, as
-    /// [`ListError::InFilter`]. Default: all.
+    /// Decides which servers the list may hold, now and after later changes (N3). It runs once for each server of each
+    /// new list, and never during a call. If it tries to set the list of its own channel, that fails with
+    /// [`ListError::InFilter`]. Default: all servers.
     pub fn filter(mut self, filter: impl Fn(&Server) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
     }
 
-    /// How servers that are down are checked (H1). Default: every 3 s, times a factor in 0.8 to 1.2, for at most 500 ms.
+    /// How servers that are down are checked (H1). Default: every 3 s, times a random factor in 0.8 to 1.2. Each check
+    /// takes at most 500 ms.
     ///
-    /// A server that refuses a connection, or does not accept one in [time](Self::connect_timeout), gets no calls from then
-    /// on. It is connected to once an interval, and gets calls again when that works and the application's check passes, if
-    /// there is one. A connection that breaks later says nothing of the others that a channel has to the server, so it is its
-    /// attempt's failure and no more: brpc's rule for pooled connections. Each server that is down costs a task.
+    /// A server that refuses a connection, or does not accept one within the [connect timeout](Self::connect_timeout),
+    /// gets no calls from then on. Once in each interval, the check connects to it. The server gets calls again when
+    /// that works and the application's check passes, if there is one. If a connection breaks later, only its attempt
+    /// fails, since that says nothing about the channel's other connections to the server; this is brpc's rule for
+    /// pooled connections. Each server that is down costs one task.
     ///
-    /// So when the only server there is refuses a connection, calls end as [`CallError::AllDown`](crate::CallError::AllDown)
-    /// until a check passes, instead of trying it again each: as in brpc.
+    /// So if there is only one server and it refuses a connection, calls do not try it again, as in brpc. They end as
+    /// [`CallError::AllDown`](crate::CallError::AllDown) until a check passes, except one call every 100 ms, which is
+    /// let through (H5).
     ///
-    /// [`health_check_with`](Self::health_check_with) or `health_check_path` bring the application's check; to ask for one in
-    /// the options without bringing it is [`BuildError::NoApplicationCheck`]. Options out of their ranges are
+    /// [`health_check_with`](Self::health_check_with) and `health_check_path` set the application's check. If the
+    /// options ask for one and none is set, that is [`BuildError::NoApplicationCheck`]. An option out of its range is
     /// [`BuildError::Health`].
     pub fn health_checks(mut self, options: CheckOptions) -> Self {
         self.checks = Some(options);
         self
     }
 
-    /// Switches the checks off: a server that cannot be connected to goes on getting calls.
+    /// Switches the checks off. A server that cannot be connected to still gets calls then.
     pub fn without_health_checks(mut self) -> Self {
         self.checks = None;
         self
     }
 
-    /// What else a server that is down must pass before it takes calls again: asked with its address once it can be
-    /// connected to, and dropped when the checks' time limit passes. Default: nothing. For a transport that does not go by
-    /// TCP, switch the checks off.
+    /// Sets the application's own check, which a server that is down must also pass before it takes calls again. It is
+    /// given the address once the server can be connected to, and its future is dropped when the time limit of the
+    /// checks passes. Default: no such check. If the transport does not use TCP, switch the checks off instead.
     pub fn health_check_with<F>(mut self, check: impl Fn(Address) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = bool> + Send + 'static,
@@ -256,9 +266,10 @@ where
         self
     }
 
-    /// How a server says how busy it is, for the balancer `prequal`: asked with its address, some three times a call, each in a
-    /// task of its own that nobody waits for, and for at most 100 ms. Servers in Rust may answer by a
-    /// [`ServerLoad`](crate::ServerLoad). Default: nothing is asked, and `prequal` chooses as `p2c`.
+    /// Sets the probe that asks a server how busy it is, for the balancer `prequal`. It is given the server's address.
+    /// It runs about three times for each call, each time in a task of its own, and for at most 100 ms. Calls do not
+    /// wait for it. Servers in Rust can answer with a [`ServerLoad`](crate::ServerLoad). Default: no probes, so
+    /// `prequal` chooses as `p2c` does.
     pub fn probe_with<F>(mut self, probe: impl Fn(Address) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Option<ProbeAnswer>> + Send + 'static,
@@ -267,10 +278,12 @@ where
         self
     }
 
-    /// Settings that are valid and contradict each other or do nothing, such as a backup that is not below the timeout; each
-    /// says what to write. None of them keeps the channel from being built: a program should print them when it starts.
+    /// Warnings about settings that are valid but contradict each other or have no effect, such as a backup delay that
+    /// is not below the timeout. Each warning says what to write instead. The channel can be built in spite of them. A
+    /// program should print them when it starts.
     ///
-    /// The policy is asked for its delay once. Servers that come later, by `set_servers`, and the filter are not looked at.
+    /// This asks the policy for its delay once. It does not take into account the filter, or servers that `set_servers`
+    /// names later.
     ///
     /// ```
     /// # fn warn<R: hedge_net::Runtime>(runtime: R) {
@@ -299,7 +312,7 @@ where
         warnings
     }
 
-    /// The channel. Nothing is connected yet.
+    /// Makes the channel. It opens no connection yet.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -358,13 +371,13 @@ impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The text names no servers.
+    /// The text is not a list of servers.
     Servers(NameError),
-    /// The list is empty, or the filter lets no server through: there is nothing to call.
+    /// The list is empty, or the filter refuses every server.
     NoServers,
-    /// The list is longer than a channel holds.
+    /// The list has more servers than a channel can hold.
     TooManyServers {
-        /// How many there are.
+        /// How many servers the list has.
         servers: usize,
     },
     /// A naming URL needs a balancer (N4).
@@ -372,26 +385,26 @@ pub enum BuildError {
         /// The URL.
         servers: Box<str>,
     },
-    /// The text names no balancer.
+    /// The name or a parameter of the balancer is not valid.
     Balancer(BalancerError),
-    /// The balancer goes by weights, and a server's tag is none.
+    /// The balancer uses weights, and a server's tag is not a weight.
     Weight {
         /// The server.
         server: Server,
         /// What is wrong with its tag.
         error: WeightError,
     },
-    /// The list cannot be taken in.
+    /// The list was refused.
     List(ListError),
-    /// Options of the circuit breaker, the isolation limit, the recovery or the checks that cannot be.
+    /// An invalid option of the circuit breaker, the isolation limit, the recovery or the checks.
     Health(HealthError),
-    /// The options of the checks ask for the application's, and there is none.
+    /// The options of the checks ask for the application's check, and none is set.
     NoApplicationCheck,
     /// A status that cannot be retried.
     RetryStatus(StatusError),
     /// An option of the HTTP transport that is out of its range.
     Http(HttpOptionError),
-    /// What is to be checked is no path.
+    /// The path of the health check is not a path.
     CheckPath {
         /// The text.
         path: Box<str>,

@@ -44,7 +44,8 @@ impl<B> Outcome for Reply<B> {
     }
 }
 
-/// Where no server would do, another channel has others; a deadline is over for all of them.
+/// If no server of this channel could serve the call, another channel may have one that can, so the verdict is `Retry`.
+/// After the deadline, no other channel has time left.
 impl<B, E> Outcome for CallError<B, E> {
     fn trace(&self) -> &Trace {
         self.trace()

@@ -1,4 +1,4 @@
-//! A line to a cluster: [`Channel`].
+//! Makes calls to a cluster of servers: [`Channel`].
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -26,11 +26,12 @@ use crate::own::Own;
 use crate::reply::Reply;
 use crate::stream::{Attach, Lease, Owed, RuntimeDeadline};
 
-/// A line to a cluster of servers, with everything that its calls share. A clone is the same channel.
+/// Makes calls to a cluster of servers, and holds everything that these calls share. A clone is the same channel.
 ///
 /// # Cost
-/// A plain call takes no lock and, but for what the transport does, allocates nothing. Its future holds two attempts: over
-/// HTTP it is below 5 KiB. A call that may send more than one backup, names its own servers, streams, or fails allocates.
+/// A plain call takes no lock and allocates nothing, apart from what the transport does. Its future has room for two
+/// attempts; over HTTP it takes less than 5 KiB. A call allocates if it may send more than one backup, names its own
+/// servers, streams, or fails.
 pub struct Channel<R, T: SendTransport<Request: Sized>> {
     inner: Arc<Inner<R, T>>,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Inner<R, T: SendTransport<Request: Sized>> {
     pub(crate) attach: Option<Attach<T>>,
 }
 
-/// A retry policy of whatever type.
+/// A retry policy of any type.
 pub(crate) struct Judge<B, E>(pub(crate) Box<dyn RetryPolicy<B, E> + Send + Sync>);
 
 impl<B, E> RetryPolicy<B, E> for Judge<B, E> {
@@ -53,7 +54,7 @@ impl<B, E> RetryPolicy<B, E> for Judge<B, E> {
     }
 }
 
-/// What a call over the transport `T` answers.
+/// What a call over the transport `T` returns.
 pub type CallResult<T> =
     Result<Reply<<T as SendTransport>::Reply>, CallError<<T as SendTransport>::Reply, <T as SendTransport>::Error>>;
 
@@ -84,7 +85,7 @@ where
         self.inner.run(request, options)
     }
 
-    /// The same over a request that its caller keeps.
+    /// Makes a call with a borrowed request.
     pub(crate) fn call_borrowed(
         &self,
         request: &T::Request,
@@ -98,44 +99,46 @@ where
         self.inner.fleet.servers.load().list().nodes().iter().map(|node| node.key().clone()).collect()
     }
 
-    /// Replaces the list of servers; answers what that changed. What cannot be taken in is left out and named there, and the
-    /// rest is taken in all the same.
+    /// Replaces the list of servers and returns what that changed. Servers that cannot be taken in are left out and
+    /// named in the result. The others are taken in all the same.
     ///
-    /// Servers that stay keep their ids, their counts, their health, and what the balancer has learned of them (S7). Calls at
-    /// servers that go run on; what comes of them is not counted any more (L20), and their checks end. Doubles are dropped.
+    /// Servers that stay keep their ids, their counts, their health, and what the balancer has learned about them (S7).
+    /// Attempts at servers that are removed go on, but their results are not counted any more (L20). Health checks of
+    /// these servers end. A server that is named twice is taken in once.
     ///
     /// # Errors
-    /// See [`ListError`]: the old list stays.
+    /// See [`ListError`]. The old list stays.
     pub fn set_servers(&self, servers: Vec<Server>) -> Result<ListUpdate, ListError> {
         self.inner.fleet.set(servers)
     }
 
-    /// Takes a server out by hand, or lets it in again; false if it is not in the list.
+    /// Withdraws a server by hand, or puts it back. Returns false if it is not in the list.
     ///
-    /// That is one of three that each can keep calls away: this, its checks (H1), and its breaker (H2). So true does not bring
-    /// a server back whose connection broke, and a check that passes none that was taken out here.
+    /// Three things can keep calls away from a server, independently of each other: this switch, a broken connection
+    /// (H1), and the circuit breaker (H2). So `true` does not bring back a server whose connection broke, and a check
+    /// that passes does not bring back a server that was withdrawn here.
     pub fn set_usable(&self, server: &Server, usable: bool) -> bool {
         let fleet = &self.inner.fleet;
         fleet.servers.load().list().named(server).map(|node| fleet.set_usable(node, usable)).is_some()
     }
 
-    /// Whether a server takes calls now: it is in the list, was not taken out by hand, its connection has not broken (H1),
-    /// and its breaker lets an attempt through (H2).
+    /// Whether a server takes calls now: it is in the list, it was not withdrawn by hand, its connection is not broken
+    /// (H1), and its breaker lets an attempt through (H2).
     pub fn usable(&self, server: &Server) -> bool {
         let (fleet, now) = (&self.inner.fleet, self.now());
         fleet.servers.load().list().named(server).is_some_and(|node| fleet.servers.health().usable(node.health(), now))
     }
 
-    /// How many attempts a server is working on; 0 if it is not in the list.
+    /// How many attempts are in flight at a server; 0 if it is not in the list.
     pub fn in_flight(&self, server: &Server) -> u32 {
         self.inner.fleet.servers.load().list().named(server).map_or(0, |node| node.in_flight())
     }
 
-    /// Changes how often servers that are down are checked. A wait that is under way is as if it had always been so. Without
-    /// effect where checks are off.
+    /// Changes how often servers that are down are checked. A wait that is under way ends as if the interval had been
+    /// the new one from its start. If checks are off, this has no effect.
     ///
     /// # Errors
-    /// An interval that is not in [10 ms, 1 h], with nothing changed.
+    /// The interval is not in [10 ms, 1 h]. Nothing is changed then.
     pub fn set_check_interval(&self, interval: Duration) -> Result<(), HealthError> {
         let fleet = &self.inner.fleet;
         if let Some(checks) = &fleet.checks {
@@ -147,26 +150,29 @@ where
         Ok(())
     }
 
-    /// How many extra attempts of a kind were refused for a reason since the channel was made. Wraps.
+    /// How many extra attempts of this kind were refused for this reason since the channel was made. The count wraps.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.inner.settings.denied(extra, reason)
     }
 
-    /// How long calls took in the last 10 s: how many there were, in all and a second, their mean, the longest, percentiles
-    /// and the distribution.
+    /// How long calls took in the last 10 s: their number, their rate, the mean, the longest, percentiles and the
+    /// distribution.
     ///
-    /// A call takes from its start to its end, retries and backups included; one whose body is streamed, to the head. What
-    /// is accepted or [`Fatal`](hedge_core::outcome::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
-    /// [abandoned](Snapshot::abandoned): failed, late, cancelled, or without a server, an answer would have taken longer
-    /// than that, and percentiles are those of the latencies as if all had waited for theirs. A call whose options cannot be
-    /// carried out is none, nor is one that was never polled.
+    /// The latency of a call is the time from its start to its end, retries and backups included. For a call that
+    /// streams, it is the time to the head of the reply. Calls whose result is accepted or
+    /// [`Fatal`](hedge_core::outcome::Verdict::Fatal) count as answered. All other calls count as
+    /// [abandoned](Snapshot::abandoned): those that failed, were late, were cancelled or dropped, or found no server.
+    /// Their answer would have taken longer, so their time is a lower bound, and percentiles are estimated as if every
+    /// call had waited for its answer. Calls that are rejected for invalid options are not counted, and neither are
+    /// calls that were never polled.
     ///
-    /// How long *attempts* take, which is what a backup's delay goes by, [`AdaptiveDelay`](policy::AdaptiveDelay) and
-    /// [`Shadow`](policy::Shadow) tell of themselves; see [`Channel::now`].
+    /// A backup's delay depends on the latency of *attempts*, which is not shown here.
+    /// [`AdaptiveDelay`](policy::AdaptiveDelay) and [`Shadow`](policy::Shadow) have their own snapshots of it; see
+    /// [`Channel::now`].
     ///
     /// # Cost
-    /// A channel holds 2 KB for this, and a call's end is one atomic addition more; now and then one does some microseconds
-    /// of [upkeep](hedge_core::latency#cost). Asking copies 2 KB.
+    /// A channel holds 2 KB for this, and the end of each call does one more atomic addition. From time to time one
+    /// call does some microseconds of [upkeep](hedge_core::latency#cost). This method copies 2 KB.
     ///
     /// ```
     /// use hedge_net::{Runtime, http::Http, latency::Quantile};
@@ -183,8 +189,8 @@ where
         self.inner.settings.latencies(self.now())
     }
 
-    /// The time on the channel's clock, which is what a policy is told of; for snapshots of a policy's own latencies:
-    /// `adaptive.latencies().snapshot(channel.now())`.
+    /// The time on the channel's clock, which is also the clock of its policies. It is needed for a snapshot of a
+    /// policy's own latencies: `adaptive.latencies().snapshot(channel.now())`.
     pub fn now(&self) -> Instant {
         self.inner.runtime.now()
     }
@@ -200,7 +206,7 @@ where
     R: Runtime,
     T: SendTransport<Address = Address, Request: Sized + Send + Sync> + Send + Sync + 'static,
 {
-    /// One call: what it asks for, its run, and what came of it.
+    /// Makes one call: prepares its host, runs it, and finishes its result.
     async fn run<Q: Borrow<T::Request>>(&self, request: Q, options: &CallOptions) -> CallResult<T> {
         let own = options.servers.as_ref().map(|servers| Own::with_servers(&self.fleet.servers, servers));
         let mut host = CallHost::new(self, own.unwrap_or_default());
@@ -222,7 +228,8 @@ where
         }
     }
 
-    /// Makes of a call's end what its caller gets. A streaming body takes over the count of its server and the deadline.
+    /// Turns the end of a call into what the caller gets. A streaming body takes over the lease of its server and the
+    /// deadline.
     fn finish(&self, tried: Tried<Server, Outage>, ended: Ended<T::Reply, T::Error>, body: BodyMode) -> CallResult<T> {
         let Ended { result, report, at_work, deadline } = ended;
         let won = report.winner().and_then(|winner| report.attempts().get(winner.index()));
@@ -240,7 +247,7 @@ where
                 attach(&mut reply, &mut lease);
                 Ok(Reply::new(reply, trace, winner, lease))
             }
-            // A reply was accepted, so an attempt was made, so its server is known.
+            // This does not happen: an accepted reply comes from an attempt, and the server of an attempt is known.
             (Ok(reply), None) => Err(CallError::ended(End::Accepted, Some(Ok(reply)), trace)),
             (Err(CallFailure::Ended { end, mut last }), _) => {
                 if let Some(Ok(reply)) = &mut last {
@@ -253,7 +260,7 @@ where
     }
 }
 
-/// A call that is over, apart from its host.
+/// The result of a call that has ended, without its host.
 struct Ended<Reply, Error> {
     result: Result<Reply, CallFailure<Reply, Error>>,
     report: Report,

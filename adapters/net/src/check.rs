@@ -1,8 +1,9 @@
-//! The task that checks a server whose connection broke (H1): [`Checking`].
+//! Checks a server whose connection broke (H1): the task [`Checking`].
 //!
-//! A task a broken server: it comes with the break and ends when the server is back, has left the list, or the channel is
-//! gone. While all is well there is none. It runs on the runtime of the call that found the server broken. If nothing polls
-//! that any more, the next call on another runtime takes the checks over.
+//! Each broken server has one task. It starts with the break. It ends when the server is back, the server has left the
+//! list, or the channel is dropped. While no server is broken, there is no task. The task runs on the runtime of the
+//! call that found the server broken. If that runtime does not run any more, a later call on another runtime takes the
+//! checks over.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,17 +17,19 @@ use hedge_link::{Runtime, before};
 use crate::checks::{Asked, Checks};
 use crate::outage::{Node, Round};
 
-/// Whose servers are checked.
+/// The owner of servers that are checked.
 pub(crate) trait Checked: Send + Sync {
-    /// How; `None` if they are not.
+    /// How the servers are checked; `None` if they are not.
     fn checks(&self) -> Option<&Checks>;
 
-    /// A server is back, or its checks have ended for another reason: the next connection that is refused will tell.
+    /// Puts a server back: it has passed its check, or the checks ended for another reason. In that case the next
+    /// connection shows whether it is still down.
     fn is_back(&self, node: &Node, round: Round);
 }
 
-/// The checking of one server. Dropped before its end, as with a runtime that shuts down, it lets the server in again: the
-/// next call there finds out, and its runtime checks.
+/// The checks of one server. If this is dropped before the server has passed, for instance because the runtime shuts
+/// down, the server is put back. If it is still down, the next call finds that out, and the checks go on on that call's
+/// runtime.
 pub(crate) struct Checking {
     fleet: Weak<dyn Checked>,
     node: Arc<Node>,
@@ -35,17 +38,18 @@ pub(crate) struct Checking {
 }
 
 impl Checking {
-    /// `checker` has published that the server is broken.
+    /// Begins the checks. `checker` must already have published that the server is broken.
     pub(crate) fn new(fleet: Weak<dyn Checked>, node: &Arc<Node>, checker: Checker, round: Round) -> Self {
         Self { fleet, node: Arc::clone(node), checker, round }
     }
 
-    /// Checks until the server is back or nobody wants to know any more; what is left is the drop's.
+    /// Checks until the server has passed, or these checks are over. The drop of `self` then puts the server back,
+    /// unless the checks were over before.
     pub(crate) async fn run<R: Runtime>(mut self, runtime: &R) {
         loop {
             let news = self.node.service().news();
             match self.next(runtime) {
-                // That it is broken was published before.
+                // That the server is broken was published before the task began.
                 Some(CheckAction::Publish { .. } | CheckAction::Done) | None => return,
                 Some(CheckAction::Connect { check, until }) => {
                     let address = self.node.key().address.clone();
@@ -64,7 +68,7 @@ impl Checking {
                     };
                     self.settle(runtime, check, passed);
                 }
-                // What was to be abandoned has been dropped.
+                // The step that is to be abandoned has been dropped already.
                 Some(CheckAction::Abandon { .. }) => {}
                 Some(CheckAction::Wait { until }) => {
                     before(runtime, until, poll_fn(|cx| self.node.service().poll_news(news, cx))).await;
@@ -73,7 +77,7 @@ impl Checking {
         }
     }
 
-    /// What to do now; `None` once the channel or the server is gone, or the server is back.
+    /// The next action. `None` if the channel or the server is gone, or the server is back.
     fn next<R: Runtime>(&mut self, runtime: &R) -> Option<CheckAction> {
         let now = runtime.now();
         let mut outage = self.node.service().lock();
@@ -86,12 +90,12 @@ impl Checking {
         }
         drop(outage);
         let interval = self.fleet.upgrade()?.checks()?.options().interval;
-        // It was checked when it was set.
+        // The interval was validated when it was set, so this does not fail.
         let _ = self.checker.set_interval(interval);
         Some(self.checker.poll(now))
     }
 
-    /// Hands in how a step went; of one that took too long the checker knows by itself.
+    /// Tells the checker how a step went. `None` is a step that took too long, which the checker notices by itself.
     fn settle<R: Runtime>(&mut self, runtime: &R, check: CheckId, passed: Option<bool>) {
         if let Some(passed) = passed {
             let input = if passed { CheckInput::Passed { check } } else { CheckInput::Failed { check } };
@@ -103,7 +107,7 @@ impl Checking {
         self.fleet.upgrade()?.checks()?.ask(&self.node.key().address)
     }
 
-    /// Runs a step; `None` if it took too long, or if nobody waits for it any more.
+    /// Runs a step. `None` if it took too long, or if these checks are over.
     async fn unless_gone<T>(&self, step: impl Future<Output = Option<T>>) -> Option<T> {
         let mut step = pin!(step);
         poll_fn(

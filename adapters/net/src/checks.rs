@@ -1,4 +1,4 @@
-//! How servers whose connections broke are checked (H1): [`Checks`].
+//! The options of the checks of servers whose connections broke (H1): [`Checks`].
 
 use std::fmt;
 use std::future::Future;
@@ -10,15 +10,16 @@ use hedge_core::health::{CheckOptions, HealthError};
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::Address;
 
-/// The application's own check: whether the server at an address is well. One that panics has failed.
+/// The application's own check, which says whether the server at an address is healthy. A check that panics has failed.
 pub(crate) type Ask = Box<dyn Fn(Address) -> Asked + Send + Sync>;
 pub(crate) type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// What the checks of a channel's servers have in common.
+/// What the checks of all servers of a channel share.
 pub(crate) struct Checks {
     options: Mutex<CheckOptions>,
     application: Option<Ask>,
-    /// When a call is to look whether the tasks are run, in microseconds. The last number there is: no server is broken.
+    /// When the next call has to look whether the check tasks still run, in microseconds. `u64::MAX`: no server is
+    /// broken.
     look_at: AtomicU64,
 }
 
@@ -30,7 +31,7 @@ impl Checks {
         Ok(Self { options, application, look_at: AtomicU64::new(u64::MAX) })
     }
 
-    /// Asks the application whether the server at an address is well; `None` if it has no check.
+    /// Asks the application whether the server at an address is healthy. `None` if the application has no check.
     pub(crate) fn ask(&self, address: &Address) -> Option<Asked> {
         Some(self.application.as_ref()?(address.clone()))
     }
@@ -39,24 +40,24 @@ impl Checks {
         *self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long a task may not run before another runtime takes over.
+    /// How long a task may be silent before another runtime takes over its checks.
     pub(crate) fn patience(&self) -> Duration {
         let CheckOptions { interval, timeout, .. } = self.options();
         interval + interval + timeout + timeout
     }
 
-    /// Whether it is time to look whether the tasks are run; says so once.
+    /// Whether it is time to look whether the tasks still run. Only one caller gets true.
     pub(crate) fn is_look_due(&self, now: Instant) -> bool {
         let due = now.as_micros() >= self.look_at.load(Ordering::Relaxed);
         due && now.as_micros() >= self.look_at.swap(u64::MAX, Ordering::Relaxed)
     }
 
-    /// Makes a call look at `at`, at the latest.
+    /// Makes a call look at the tasks at `at`, or earlier if that was asked for before.
     pub(crate) fn look_at(&self, at: Instant) {
         self.look_at.fetch_min(at.as_micros(), Ordering::Relaxed);
     }
 
-    /// Changes the interval, for tasks that are told to look.
+    /// Changes the interval. The caller must then wake the tasks with [`Outage::tell`](crate::outage::Outage::tell).
     pub(crate) fn set_interval(&self, interval: Duration) -> Result<(), HealthError> {
         let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = CheckOptions { interval, ..*options };

@@ -10,7 +10,7 @@ use hedge_fleet::{Report, Trace};
 /// The last failure of a call: a reply that was not accepted, kept whole, or the transport's error.
 pub type LastFailure<B, E> = Option<Result<B, E>>;
 
-/// Why a call has no reply. It says what, which server, which attempt, after how long.
+/// Why a call has no reply. Its text says what happened, in which attempt, at which server, and after how long (L16).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CallError<B, E> {
@@ -21,7 +21,7 @@ pub enum CallError<B, E> {
         /// What happened.
         report: Box<Trace>,
     },
-    /// A failure that no server would mend: a malformed or unauthorised request.
+    /// No server would accept the request, for instance because it is malformed or unauthorised.
     Fatal {
         /// That failure.
         last: LastFailure<B, E>,
@@ -115,7 +115,8 @@ impl<B, E> CallError<B, E> {
         }
     }
 
-    /// The variant as a word, for metrics: `failed`, `fatal`, `deadline`, `cancelled`, `no_server`, `all_down`, `config`.
+    /// The variant as a word, for metrics: `failed`, `fatal`, `deadline`, `cancelled`, `no_server`, `all_down`,
+    /// `config`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Failed { .. } => "failed",
@@ -130,7 +131,8 @@ impl<B, E> CallError<B, E> {
 }
 
 impl<B, E: fmt::Display> CallError<B, E> {
-    /// `: attempt 1 at 127.0.0.1:80: connection refused`, of the attempt that decided, or was the last to start.
+    /// Writes the attempt that decided the call, or else the last one that started: `: attempt 1 at 127.0.0.1:80:
+    /// connection refused`.
     fn fmt_attempt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trace = self.trace();
         let Some(id) = trace.decisive() else { return Ok(()) };
@@ -140,7 +142,7 @@ impl<B, E: fmt::Display> CallError<B, E> {
         }
         let code = trace.attempts().get(id.index()).map_or(Code::NONE, Attempt::code);
         match self.last() {
-            // Abandoned: nobody knows what it would have come to.
+            // The attempt was abandoned, so its result is not known.
             _ if code == Code::NONE && matches!(self, Self::Deadline { .. } | Self::Cancelled { .. }) => {
                 f.write_str(" had not answered")
             }
@@ -170,7 +172,7 @@ impl<B: fmt::Debug, E: Error + 'static> Error for CallError<B, E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Config { error, .. } => Some(error),
-            // The attempt's error is part of the message already; what is behind it is not.
+            // The message already includes the attempt's error, but not the causes of that error.
             _ => self.last()?.as_ref().err()?.source(),
         }
     }

@@ -1,4 +1,4 @@
-//! A channel's servers, their health and their checks joined: [`Fleet`].
+//! Joins a channel's servers, their health, their checks and their probes: [`Fleet`].
 
 use std::sync::{Arc, Weak};
 
@@ -14,17 +14,17 @@ use crate::ground::Ground;
 use crate::outage::{Node, Outage, Round};
 use crate::probe::{Probed, Probes, Probing};
 
-/// What calls, bodies and checks share of a channel. Calls and the channel own it; bodies and checks look whether it is
-/// still there.
+/// What a channel shares with its checks and its probes. The channel owns it. Checks and probes hold it weakly and end
+/// with it.
 pub(crate) struct Fleet {
     pub(crate) servers: Servers<Server, Outage>,
     /// Which servers the list may hold.
     pub(crate) filter: Option<Filter>,
-    /// `None`: connections that break isolate nothing.
+    /// `None`: a connection that cannot be made does not isolate its server.
     pub(crate) checks: Option<Checks>,
     /// `None`: nothing is probed.
     pub(crate) probes: Option<Probes>,
-    /// For the checks alone, so that a server that breaks changes nothing of what calls draw.
+    /// Random numbers for the checks only. So a server that breaks does not change the random numbers of calls.
     pub(crate) seeds: Seeds,
     pub(crate) ground: Box<dyn Ground>,
 }
@@ -39,8 +39,8 @@ impl Fleet {
         Ok(update)
     }
 
-    /// A call that was let through to a broken server has succeeded (H5): the server is back, and the others are checked at
-    /// once.
+    /// Puts a broken server back after a call that was let through to it has succeeded (H5), and has the other broken
+    /// servers checked at once.
     #[cold]
     pub(crate) fn came_back(&self, node: &Node) {
         node.service().lock().broken = false;
@@ -51,7 +51,7 @@ impl Fleet {
         }
     }
 
-    /// A call starts: sends the probes that are due, and looks after the checks.
+    /// At the start of a call: takes over checks that do not run any more, and sends the probes that are due.
     pub(crate) fn call_started(self: &Arc<Self>, now: Instant) {
         if let Some(checks) = self.checks.as_ref().filter(|checks| checks.is_look_due(now)) {
             self.look_after(checks, now);
@@ -67,8 +67,8 @@ impl Fleet {
         });
     }
 
-    /// No connection to a server could be made: it is isolated at once, and checked until it passes (H1). Nothing, if it is
-    /// isolated already.
+    /// Isolates a server to which no connection could be made, and has it checked until it passes (H1). If it is broken
+    /// already, this does nothing.
     pub(crate) fn broke(self: &Arc<Self>, node: &Arc<Node>, now: Instant) {
         let Some(checks) = self.checks.as_ref().filter(|_| !node.health().is_broken()) else { return };
         if self.servers.load().list().get(node.id()).is_none() {
@@ -80,24 +80,24 @@ impl Fleet {
         }
         let Some(checker) = self.checker(checks, now) else { return };
         let round = state.begin(self.ground.here(), now);
-        // Under the lock of the outage, so that what is known last is published last.
+        // The lock of the outage is still held, so the latest state is also the last one that is published.
         self.servers.set_broken(node, true, now);
         drop(state);
         checks.look_at(now + checks.patience());
         self.check(node, checker, round);
     }
 
-    /// The checker of a server whose connection broke, which has been published.
+    /// A checker for a server whose connection broke. It has already asked for the publishing of that.
     fn checker(&self, checks: &Checks, now: Instant) -> Option<Checker> {
-        // Its options are checked whenever they are set.
+        // The options were validated when they were set, so this does not fail.
         let mut checker = Checker::new(checks.options(), &self.seeds).ok()?;
         checker.handle(now, CheckInput::Broken);
-        // What it asks for first is to publish that.
+        // Its first action is to publish the break, which the caller does.
         checker.poll(now);
         Some(checker)
     }
 
-    /// Takes over the checks whose tasks another runtime does not run any more.
+    /// Takes over checks whose tasks do not run any more on another runtime.
     #[cold]
     fn look_after(self: &Arc<Self>, checks: &Checks, now: Instant) {
         let (here, patience) = (self.ground.here(), checks.patience());
@@ -121,7 +121,7 @@ impl Fleet {
         self.ground.check(Checking::new(own, node, checker, round));
     }
 
-    /// Withdraws a server by hand, or lets it in again.
+    /// Withdraws a server by hand, or puts it back.
     pub(crate) fn set_usable(&self, node: &Node, usable: bool) {
         self.servers.set_usable(node, usable, self.ground.clock());
     }
@@ -136,7 +136,7 @@ impl Checked for Fleet {
         let mut state = node.service().lock();
         if state.runs(round) {
             state.broken = false;
-            // Under the lock of the outage, so that what is known last is published last.
+            // The lock of the outage is still held, so the latest state is also the last one that is published.
             self.servers.set_broken(node, false, self.ground.clock());
         }
     }

@@ -1,4 +1,4 @@
-//! What a fleet's background asks of its runtime, whichever that is: [`Ground`].
+//! The runtime of a fleet, without its type: [`Ground`].
 
 use hedge_core::time::Instant;
 use hedge_link::{Runtime, RuntimeId};
@@ -6,12 +6,12 @@ use hedge_link::{Runtime, RuntimeId};
 use crate::check::Checking;
 use crate::probe::Probing;
 
-/// What a fleet needs of its runtime, whichever that is.
+/// What a fleet needs from its runtime, for checks and probes in the background. It hides the type of the runtime.
 pub(crate) trait Ground: Send + Sync {
-    /// The time.
+    /// The present time on the runtime's clock.
     fn clock(&self) -> Instant;
 
-    /// Which runtime this is.
+    /// The id of the runtime that this is called on.
     fn here(&self) -> RuntimeId;
 
     /// Checks a server in the background.

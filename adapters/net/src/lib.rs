@@ -1,35 +1,37 @@
-//! Hedged calls for hosts: channel, HTTP/1.1 transport and connection pools, generic over a runtime.
+//! Hedged calls for programs with `std`: a channel, an HTTP/1.1 transport and connection pools, generic over the
+//! runtime.
 //!
-//! A [`Channel`] is a line to a cluster of servers. Its decisions are `hedge-core`'s; this crate brings what they act on:
-//! the list of servers, connections, and one driver future a call. It knows no runtime: `hedge-tokio` and `hedge-smol`
-//! bring one each, and most programs use one of those.
+//! A [`Channel`] makes calls to a cluster of servers. `hedge-core` makes its decisions. This crate adds the list of
+//! servers, the connections, and one driver future for each call. It contains no runtime. `hedge-tokio` and
+//! `hedge-smol` bring one each, and most programs use one of these.
 //!
 //! | To | see |
 //! |---|---|
 //! | make a channel | [`Builder`] |
 //! | make a call in one line | [`Channel::get`] and its like, [`http::RequestBuilder`] |
-//! | make a call of any request | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
-//! | read what came of it | [`Reply`], [`http::SendError`], [`CallError`], [`Report`] |
+//! | make a call with any request | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
+//! | read the result | [`Reply`], [`http::SendError`], [`CallError`], [`Report`] |
 //! | set what calls may do | [`Builder::options`], [`Builder::limits`], or `Builder::config` from a file (feature `serde`) |
-//! | choose how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
-//! | have backups follow the latencies, or only counted | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
+//! | set how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
+//! | let the backup delay follow the latencies, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
 //! | see how long calls take | [`Channel::latencies`], [`latency`] |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
-//! | have servers that are down checked | [`Builder::health_checks`], [`Channel::set_check_interval`] |
+//! | check servers that are down | [`Builder::health_checks`], [`Channel::set_check_interval`] |
 //! | isolate servers that fail | [`Builder::circuit_breaker`], [`Builder::recovery`] |
 //! | send HTTP | [`http`] |
 //! | bring a transport | [`SendTransport`] and [`Channel::with_transport`] |
-//! | have a channel be one caller among others | [`Caller`], [`BoxCaller`], [`Outcome`] |
+//! | use a channel as one caller among others | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | bring a runtime | [`Runtime`] |
 //!
 //! # Contract
-//! A call ends exactly once; dropping its future abandons its attempts at once and settles every count. Everything here
-//! may be shared by threads. Nothing panics on input; a lock that a panic poisoned goes on being used.
+//! A call ends exactly once. Dropping its future abandons its attempts at once and settles every count. Everything here
+//! may be shared between threads. Nothing panics on input. A lock that a panic poisoned stays in use.
 //!
-//! Code of the program's own may panic, where panics unwind. A health check that does so has failed, a probe has no answer;
-//! a backup policy has no delay to give, refuses, or was told nothing, and its call goes on. A request's body, or its factory,
-//! is an error of its call. A retry policy, a transport or a filter is run by a call, or by the change of a list, for its
-//! caller, who sees the panic: every count is settled then, and the list is what it was.
+//! The program's own code may panic, if panics unwind. A health check that panics has failed. A probe that panics has
+//! no answer. If a backup policy panics, its call goes on: the policy gives no delay, refuses, or misses a notice,
+//! depending on the method. If a request's body or its factory panics, the call gets an error. A panic in a retry
+//! policy, a transport or a filter reaches the caller of the call or of the change of the list. Every count is settled
+//! then, and the list is unchanged.
 #![forbid(unsafe_code)]
 
 mod builder;

@@ -1,4 +1,4 @@
-//! A server whose connection broke, and the task that checks it: [`Outage`].
+//! What a channel keeps for each server, for the checks after a broken connection: [`Outage`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -8,9 +8,9 @@ use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{Server, Service};
 use hedge_link::RuntimeId;
 
-/// What a channel keeps for each server: the number of its address, what
-/// [`ServerHealth::is_broken`](hedge_core::health::ServerHealth::is_broken) goes by, and what the task that checks the server is
-/// told. Calls never look at the latter.
+/// What a channel keeps for each server: the number of its address, and the state that it shares with the task that
+/// checks the server. Calls read only the number. They see a broken server by
+/// [`ServerHealth::is_broken`](hedge_core::health::ServerHealth::is_broken).
 #[derive(Debug)]
 pub(crate) struct Outage {
     address_key: AddressKey,
@@ -22,28 +22,29 @@ pub(crate) type Node = hedge_fleet::Node<Server, Outage>;
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// Its connection broke; a task is there that checks it.
+    /// The server's connection broke, and a task checks the server.
     pub(crate) broken: bool,
-    /// It has left the list, or the channel is gone: there is nothing to check any more.
+    /// The server has left the list, or the channel is gone. Its checks must end.
     pub(crate) gone: bool,
     /// The next check is due at once: another server came back.
     hurried: bool,
     /// The latest break.
     round: Round,
-    /// Where the task runs, and when it last did.
+    /// The runtime of the task, and the last time that the task ran.
     runs_on: RuntimeId,
     ran_at: Instant,
-    /// How often there was something for the task to look at.
+    /// A counter that changes each time the task has something to look at.
     news: u32,
     task: Option<Waker>,
 }
 
-/// A break of a server's connection: which of those that there were.
+/// The number of a break of a server's connection. A task belongs to one break.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Round(u32);
 
 impl State {
-    /// The connection broke, or a task on another runtime takes the checks over. A task that was there before ends.
+    /// Begins a new round of checks: the connection broke, or a task on another runtime takes the checks over. A task
+    /// of an earlier round ends.
     pub(crate) const fn begin(&mut self, runtime: RuntimeId, now: Instant) -> Round {
         self.broken = true;
         self.hurried = false;
@@ -52,27 +53,27 @@ impl State {
         self.round
     }
 
-    /// The task runs.
+    /// Records that the task ran.
     pub(crate) const fn ran(&mut self, now: Instant) {
         self.ran_at = now;
     }
 
-    /// Whether the task has not run for `patience`, and would have to on another runtime.
+    /// Whether the task belongs to another runtime and has not run for `patience`.
     pub(crate) fn is_left_alone(&self, runtime: RuntimeId, now: Instant, patience: Duration) -> bool {
         self.broken && !self.gone && self.runs_on != runtime && now.since(self.ran_at) >= patience
     }
 
-    /// Whether the server is to be checked after that break.
+    /// Whether the checks of this round go on.
     pub(crate) fn runs(&self, round: Round) -> bool {
         self.broken && !self.gone && self.round == round
     }
 
-    /// Whether the next check is due at once; says so once.
+    /// Whether the next check is due at once. This resets the flag.
     pub(crate) const fn take_hurried(&mut self) -> bool {
         core::mem::replace(&mut self.hurried, false)
     }
 
-    /// The next news wake this task.
+    /// Makes the next news wake this task.
     fn wakes(&mut self, cx: &mut Context<'_>) {
         match &mut self.task {
             Some(task) => task.clone_from(cx.waker()),
@@ -99,7 +100,7 @@ impl Outage {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the checks.
+    /// Ends the checks for good.
     pub(crate) fn leave(&self) {
         self.lock().gone = true;
         self.tell();
@@ -111,24 +112,24 @@ impl Outage {
         self.tell();
     }
 
-    /// Makes the task look again.
+    /// Wakes the task, so that it looks at the state again.
     pub(crate) fn tell(&self) {
         let mut state = self.lock();
         state.news = state.news.wrapping_add(1);
         let task = state.task.take();
-        // Not under the lock: what a waker does is the executor's affair.
+        // The lock is released first, since the executor's waker may run any code.
         drop(state);
         if let Some(task) = task {
             task.wake();
         }
     }
 
-    /// The news so far.
+    /// The counter of news.
     pub(crate) fn news(&self) -> u32 {
         self.lock().news
     }
 
-    /// Ready once there is more than `seen`.
+    /// Ready once the counter of news is no longer `seen`.
     pub(crate) fn poll_news(&self, seen: u32, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.news != seen {
@@ -138,7 +139,7 @@ impl Outage {
         Poll::Pending
     }
 
-    /// Whether the checks after a break are to end; if not, the task hears of it.
+    /// Whether the checks of a round must end. If not, the task is woken when that may have changed.
     pub(crate) fn poll_over(&self, round: Round, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
         let runs = state.runs(round);

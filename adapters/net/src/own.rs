@@ -1,4 +1,5 @@
-//! What a call keeps beside what every host's calls keep: [`Own`], its own servers and its haste.
+//! What each call of a channel keeps for itself: [`Own`] holds the servers that the call named, and whether its connect
+//! timeout is shorter than the channel's.
 
 use std::sync::Arc;
 
@@ -14,21 +15,22 @@ use crate::outage::{Node, Outage};
 #[derive(Default)]
 pub(crate) struct Own {
     deadline: Instant,
-    /// The call gives connections less time than its channel does.
+    /// The call's connect timeout is shorter than the channel's.
     hurries: bool,
-    /// Those of its own servers (S8) that are not in the list.
+    /// The servers that the call named (S8) and that are not in the list.
     servers: Vec<Arc<Node>>,
-    /// All of its own servers, in its order.
+    /// The ids of all servers that the call named, in its order. `None`: it named none.
     ids: Option<Vec<ServerId>>,
 }
 
 impl Own {
-    /// What a call keeps that names `servers` itself; those in the list are the list's.
+    /// For a call that names `servers` itself. For those that are in the list, the list's nodes are used.
     pub(crate) fn with_servers(list: &Servers<Server, Outage>, servers: &[Server]) -> Self {
         let now = list.load();
         let mut own: Vec<Arc<Node>> = Vec::new();
         let mut ids = Vec::with_capacity(servers.len());
-        // A call makes a few attempts, so it never comes to servers beyond the ids there are.
+        // There may be more servers than ids. A call makes at most a few attempts, so it never needs the servers that
+        // are left out here.
         for (server, slot) in servers.iter().zip(MAX_SERVERS..=u16::MAX) {
             if let Some(node) = now.list().named(server).or_else(|| own.iter().find(|node| node.key() == server)) {
                 ids.push(node.id());
@@ -52,7 +54,7 @@ impl Own {
         self.ids.as_deref()
     }
 
-    /// The call starts.
+    /// Records the call's deadline and whether its connect timeout is shorter than the channel's.
     pub(crate) fn begin(&mut self, options: &CallOptions<'_>, of_the_channel: &ChannelOptions, now: Instant) {
         self.deadline = match options.timeout.unwrap_or(of_the_channel.timeout) {
             Timeout::After(timeout) => now + timeout,
@@ -65,16 +67,16 @@ impl Own {
         };
     }
 
-    /// Whether an attempt's end says that its server cannot be connected to. Where the call had no time left for that, it
-    /// says nothing.
+    /// Whether the end of an attempt shows that its server cannot be connected to. If the connect timeout was cut short
+    /// by the call's deadline, it does not.
     pub(crate) fn found_broken(&self, attempt: &Finished) -> bool {
         let code = attempt.code;
         code == ErrorKind::Refused.into()
             || (code == Code::from(ErrorKind::ConnectTimeout) && attempt.now < self.deadline)
     }
 
-    /// What an attempt says of its server. A connection that had less time than the channel gives says nothing: a call's
-    /// own haste is no fault that others should hear of (H1).
+    /// What balancer and breaker are told about an attempt. If the call's connect timeout is shorter than the
+    /// channel's, running into it says nothing about the server, so it is reported as a local failure (H1).
     pub(crate) fn heard(&self, attempt: &Finished) -> Finished {
         let hasty = self.hurries && attempt.code == ErrorKind::ConnectTimeout.into();
         let (age, code) = (attempt.feedback.elapsed(), ErrorKind::Local.into());

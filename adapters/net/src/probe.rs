@@ -1,4 +1,4 @@
-//! Probes of servers, for a balancer that goes by them (`prequal`): [`Probes`], and the task that makes one, [`Probing`].
+//! Probes servers for a balancer that uses the answers (`prequal`): [`Probes`], and the task of one probe, [`Probing`].
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,17 +15,17 @@ use hedge_link::{Runtime, before};
 
 use crate::outage::Node;
 
-/// An answer that takes longer says nothing any more.
+/// How long a probe may take. A later answer would say too little about the present.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Asks the server at an address how busy it is; nothing if it does not say, or if asking panics.
+/// Asks the server at an address how busy it is. There is no answer if the server gives none, or if the probe panics.
 pub(crate) type Probe = Box<dyn Fn(Address) -> Asked + Send + Sync>;
 type Asked = Pin<Box<dyn Future<Output = Option<ProbeAnswer>> + Send>>;
 
 /// How the servers of a channel are probed.
 pub(crate) struct Probes {
     probe: Probe,
-    /// Probes under way, and some that are over. They end when this is dropped.
+    /// One sender for each probe that runs, and for some that have ended. Dropping the senders ends the probes.
     under_way: Mutex<Vec<oneshot::Sender<Infallible>>>,
 }
 
@@ -34,11 +34,12 @@ impl Probes {
         Self { probe, under_way: Mutex::new(Vec::new()) }
     }
 
-    /// Tells a probe when the channel has gone.
+    /// Registers a probe. The receiver tells it when the channel is gone.
     fn begin(&self) -> oneshot::Receiver<Infallible> {
         let (sender, gone) = oneshot::channel();
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        // Each time that it would grow, so that it has room for at most twice as many as there ever were at once.
+        // Senders of probes that have ended are removed each time the vector would grow. So its capacity is at most
+        // twice the number of probes that ever ran at once.
         if under_way.len() == under_way.capacity() {
             under_way.retain(|probe| !probe.is_canceled());
         }
@@ -53,13 +54,13 @@ impl fmt::Debug for Probes {
     }
 }
 
-/// Whose servers are probed.
+/// The owner of servers that are probed.
 pub(crate) trait Probed: Send + Sync {
-    /// A server has answered a probe.
+    /// Takes in a server's answer to a probe.
     fn probed(&self, node: &Node, answer: ProbeAnswer, now: Instant);
 }
 
-/// One probe of one server. It keeps no channel alive, and ends with it.
+/// One probe of one server. It does not keep the channel alive, and it ends when the channel is dropped.
 pub(crate) struct Probing {
     fleet: Weak<dyn Probed>,
     node: Arc<Node>,
@@ -68,7 +69,7 @@ pub(crate) struct Probing {
 }
 
 impl Probing {
-    /// `None` if the probe panics.
+    /// Starts a probe; `None` if it panics.
     pub(crate) fn new(fleet: Weak<dyn Probed>, node: &Arc<Node>, probes: &Probes) -> Option<Self> {
         let asked = caught(|| (probes.probe)(node.key().address.clone()))?;
         Some(Self { fleet, node: Arc::clone(node), asked, gone: probes.begin() })

@@ -1,4 +1,4 @@
-//! What a call that succeeded answers: [`Reply`].
+//! What a successful call returns: [`Reply`].
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -9,12 +9,13 @@ use hedge_fleet::{Report, Server, Trace};
 use crate::outage::Node;
 use crate::stream::Lease;
 
-/// A reply, and how the call came to it.
+/// A reply, with the report of its call. It dereferences to the transport's own reply.
 pub struct Reply<B> {
     inner: B,
     trace: Trace,
     winner: Arc<Node>,
-    /// The winner of a streaming call over a transport that does not tell when a body ends.
+    /// The lease of a streaming call's winner, if the transport does not say when the body ends. It is held until this
+    /// reply is dropped.
     lease: Option<Lease>,
 }
 

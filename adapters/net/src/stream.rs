@@ -1,4 +1,5 @@
-//! What a streaming reply owes and is owed (T2): its server counts as at work, and the deadline goes on.
+//! What a streaming reply takes over from its call (T2): the lease, by which its attempt counts as in flight, and the
+//! deadline.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use hedge_link::Runtime;
 
 use crate::outage::Outage;
 
-/// A server that is at work on a body.
+/// Keeps an attempt counted as in flight while its body is read.
 pub(crate) type Lease = hedge_fleet::Lease<Server, Outage>;
 
 /// The deadline of a streaming body.
@@ -22,7 +23,7 @@ pub(crate) trait Deadline: Send {
     fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// The deadline on a runtime's clock; sleeps only once it is polled.
+/// A deadline on a runtime's clock. It starts a sleep only when it is polled.
 pub(crate) struct RuntimeDeadline<R: Runtime> {
     runtime: R,
     at: Instant,
@@ -54,13 +55,13 @@ impl<R: Runtime> Deadline for RuntimeDeadline<R> {
     }
 }
 
-/// What a streaming reply is handed.
+/// What a streaming reply takes over from its call.
 pub(crate) struct Owed {
-    /// Of a winner, until its body ends.
+    /// The winner's lease, which is held until the body ends. `None` for a reply that did not win.
     pub(crate) lease: Option<Lease>,
     /// `None` without a deadline.
     pub(crate) deadline: Option<Box<dyn Deadline>>,
 }
 
-/// How a transport of this crate hands a streaming reply what it owes; others' replies hold the lease themselves.
+/// Hands these to a reply of this crate's own transport. For other transports, [`Reply`](crate::Reply) holds the lease.
 pub(crate) type Attach<T> = fn(&mut <T as SendTransport>::Reply, Owed);

@@ -1,4 +1,4 @@
-//! What is received: [`Body`].
+//! The body of a reply: [`Body`].
 
 use std::error::Error;
 use std::fmt;
@@ -19,7 +19,7 @@ use super::outgoing::{RequestBodyError, Sent};
 use super::pool::Home;
 use crate::stream::{Deadline, Lease, Owed};
 
-/// The body of a reply: whole in memory, or, of a streaming call, still on its way.
+/// The body of a reply. It is whole in memory, or, in a streaming call, it is still being received.
 ///
 /// Dropping a streaming body before its end closes its connection at once.
 #[derive(Debug)]
@@ -30,24 +30,24 @@ enum Inner {
     Stream(Box<Stream>),
 }
 
-/// What an attempt reads its reply from.
+/// The source of a reply's body: the connection that it comes on.
 pub(super) struct Stream {
     incoming: Incoming,
-    /// The connection, until it has gone back or is closed.
+    /// The connection and its pool, until the connection has gone back or is closed.
     connection: Option<(Connection, Arc<dyn Home>)>,
-    /// Tells that the request's body has left, where it may come later than the reply.
+    /// The progress of the request's body, if that may be sent later than its head.
     sent: Option<Sent>,
     limit: usize,
-    /// Nothing more comes; the connection may still have to go back.
+    /// The body has ended. The connection may still have to go back.
     ended: bool,
-    /// It is only used through `&mut`, so nothing ever waits for the lock. The lock lets threads share a reply, and an error that
-    /// holds one.
+    /// The lock lets threads share a reply, or an error that holds one. The deadline is only used through `&mut`, so no
+    /// thread ever waits for the lock.
     deadline: Option<Mutex<Box<dyn Deadline>>>,
     lease: Option<Lease>,
 }
 
 impl Stream {
-    /// The reply on a connection, which goes back home after it.
+    /// The reply on a connection. At the end of the body, the connection goes back to `home`.
     pub(super) fn new(incoming: Incoming, on: Busy, home: Arc<dyn Home>, limit: usize) -> Self {
         let Busy { connection, sent } = on;
         let connection = connection.map(|connection| (connection, home));
@@ -57,7 +57,7 @@ impl Stream {
     /// Reads everything, up to the limit.
     pub(super) async fn read(mut self) -> Result<Body, HttpError> {
         let limit = self.limit;
-        // What is announced to be too long is not read at all.
+        // A body whose announced length is too long is not read at all.
         if self.incoming.size_hint().lower() > limit as u64 {
             return Err(HttpError::TooLarge { limit });
         }
@@ -73,7 +73,7 @@ impl Stream {
         Ok(Body(Inner::Whole { bytes: Some(bytes), trailers }))
     }
 
-    /// The next frame; the end once the connection is back home.
+    /// The next frame. The end comes only when the connection is back in its pool.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         if !self.ended {
             match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
@@ -85,12 +85,14 @@ impl Stream {
                 None => {
                     self.ended = true;
                     self.lease = None;
-                    // A server that answers before it has the whole request may never take the rest (T5).
+                    // The server answered before it had the whole request, so it may never read the rest (T5): the
+                    // connection is closed.
                     self.connection.take_if(|(connection, _)| !connection.is_free());
                 }
             }
         }
-        // Its task has read the reply's end and is on its way to the next request, or closes: it does not wait here.
+        // The connection's task has read the end of the reply. It becomes ready for the next request or closes, so this
+        // does not wait for the network.
         if let Some((connection, _)) = &mut self.connection {
             let ready = ready!(connection.poll_ready(cx));
             if let (Ok(()), Some((connection, home))) = (ready, self.connection.take()) {
@@ -112,14 +114,14 @@ impl Body {
         Self(Inner::Stream(Box::new(stream)))
     }
 
-    /// Hands over what a streaming reply owes and is owed.
+    /// Hands over the lease and the deadline of a streaming reply.
     pub(super) fn attach(&mut self, owed: Owed) {
         if let Inner::Stream(stream) = &mut self.0 {
             (stream.lease, stream.deadline) = (owed.lease, owed.deadline.map(Mutex::new));
         }
     }
 
-    /// The whole body; `None` if it streams or has been read.
+    /// The whole body. `None` if it streams or has been read.
     pub fn bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Inner::Whole { bytes, .. } => bytes.as_ref(),
@@ -127,7 +129,8 @@ impl Body {
         }
     }
 
-    /// Reads what is left: at once if the body is in memory, up to the channel's limit if it streams.
+    /// Reads the rest of the body. If it is in memory, this does not wait. If it streams, at most `max_body` bytes are
+    /// read.
     ///
     /// # Errors
     /// See [`BodyError`].
@@ -158,7 +161,8 @@ impl http_body::Body for Body {
             }
             Inner::Stream(stream) => stream,
         };
-        // An end that is there wins over a deadline that has passed; data does not, or an endless body would.
+        // If the body has ended, that counts even if the deadline has passed. Data does not count then: otherwise an
+        // endless body would never meet its deadline.
         let frame = stream.poll_frame(cx);
         let deadline = stream.deadline.as_mut();
         let deadline = deadline.map(|deadline| deadline.get_mut().unwrap_or_else(PoisonError::into_inner));
@@ -168,7 +172,7 @@ impl http_body::Body for Body {
             _ => false,
         };
         if late {
-            // What has ended is whole; only its connection is not back in time.
+            // If the body has ended, it is whole. Only its connection is not back in the pool in time, so it is closed.
             let ended = stream.ended;
             stream.close();
             return Poll::Ready((!ended).then_some(Err(BodyError::Deadline)));
@@ -184,7 +188,8 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Whole { bytes, trailers } => bytes.as_ref().is_none_or(Bytes::is_empty) && trailers.is_none(),
-            // Not before its connection is back home, so that a reader who stops here does not close it.
+            // This is true only when the connection is back in its pool. A reader that stopped earlier would close the
+            // connection.
             Inner::Stream(stream) => stream.ended && stream.connection.is_none(),
         }
     }
@@ -206,11 +211,11 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// A reader's turn on its thread: after so many pieces that were there at once, others have theirs.
+/// Limits how many pieces a reader takes in one poll, so that other tasks on its thread can run.
 #[derive(Default)]
 struct Turn(usize);
 
-/// Pieces that a reader takes in one poll.
+/// How many pieces a reader takes in one poll.
 const PIECES_A_POLL: usize = 32;
 
 impl Turn {
@@ -232,13 +237,13 @@ impl Turn {
 pub enum BodyError {
     /// The connection broke.
     Broken(hyper::Error),
-    /// The server contradicts HTTP/1.1, or itself.
+    /// The answer contradicts HTTP/1.1, or itself.
     Protocol(ProtocolError),
-    /// The request's own body failed while the reply to it was read.
+    /// The request's own body failed while the reply was read.
     RequestBody(RequestBodyError),
     /// The call's deadline passed.
     Deadline,
-    /// [`Body::collect`] read more than the channel's limit.
+    /// [`Body::collect`] met a body that is longer than `max_body`.
     TooLarge {
         /// The limit, in bytes.
         limit: usize,

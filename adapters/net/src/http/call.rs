@@ -1,4 +1,4 @@
-//! The common call in one line: [`RequestBuilder`], made by [`Channel::get`] and its like.
+//! The common call in one line: [`RequestBuilder`], which [`Channel::get`] and similar methods make.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -20,11 +20,11 @@ use hedge_link::Runtime;
 
 /// A request that is sent when it is awaited, as a call of its channel.
 ///
-/// If something is wrong with the request, the `await` gives [`SendError::Request`], which names the first such thing, and
-/// nothing is sent.
+/// If something is wrong with the request, the `await` gives [`SendError::Request`], which names the first such thing,
+/// and nothing is sent.
 ///
-/// A status is not an error unless the program asks for that, by [`Reply::error_for_status`]. There is one exception: a status
-/// that the channel's retry policy does not accept, by default one of 500 or more, ends the call as
+/// A status is not an error unless the program asks for that, by [`Reply::error_for_status`]. There is one exception: a
+/// status that the channel's retry policy does not accept, by default one of 500 or more, ends the call as
 /// [`CallError::Failed`](crate::CallError::Failed), which keeps the reply.
 ///
 /// ```
@@ -45,16 +45,16 @@ use hedge_link::Runtime;
 /// ```
 ///
 /// # Cost
-/// A call that is made this way allocates no more than the same call by [`Channel::call`], and its future is not boxed. The
-/// future has some 300 bytes more, for the call's options.
+/// A call that is made this way allocates no more than the same call by [`Channel::call`], and its future is not boxed.
+/// The future takes about 300 bytes more, for the call's options.
 #[must_use = "a request is sent when it is awaited"]
 pub struct RequestBuilder<D> {
     dispatch: D,
     request: Request<RequestBody>,
     options: CallOptions,
-    /// The first thing that was wrong.
+    /// The first error of a setter.
     error: Option<RequestError>,
-    /// The body is JSON, and says so unless the caller says otherwise.
+    /// The body is JSON, so the request gets a `content-type` that says so, unless the caller sets another.
     is_json: bool,
 }
 
@@ -68,7 +68,7 @@ pub trait Dispatch: Send {
     fn dispatch(self, built: Result<(Request<RequestBody>, CallOptions), RequestError>) -> Self::Future;
 }
 
-/// What a call in one line answers.
+/// What a call in one line returns.
 pub type SendResult = Result<Reply<Response<Body>>, SendError>;
 
 impl<F, Fut> Dispatch for F
@@ -85,9 +85,9 @@ where
 
 /// The common call, which is one line.
 ///
-/// `path` is a path with its query, such as `/users/7?full=1`. It may also be `*`, or an absolute URI with the scheme `http`:
-/// its authority becomes the `Host` header, and the channel still chooses the server. Characters that a URI cannot hold must be
-/// percent-encoded; [`RequestBuilder::query`] does that.
+/// `path` is a path with its query, such as `/users/7?full=1`. It may also be `*`, or an absolute URI with the scheme
+/// `http`: its authority becomes the `Host` header, and the channel still chooses the server. Characters that a URI
+/// cannot hold must be percent-encoded; [`RequestBuilder::query`] does that.
 impl<R: Runtime> Channel<R, Http<R>> {
     /// A `GET`.
     pub fn get(&self, path: &str) -> RequestBuilder<impl Dispatch + use<'_, R>> {
@@ -141,11 +141,11 @@ impl<D> RequestBuilder<D> {
         })
     }
 
-    /// Adds a header. Headers of the same name that were set before stay. Only `content-type` is replaced, since a request has
-    /// one.
+    /// Adds a header. Headers of the same name that were set before stay. Only `content-type` is replaced, since a
+    /// request has one.
     ///
-    /// The `await` gives [`RequestError::Header`] if the name is not a token, if the value holds a control character other than
-    /// a tab, or if there are too many headers.
+    /// The `await` gives [`RequestError::Header`] if the name is not a token, if the value holds a control character
+    /// other than a tab, or if there are too many headers.
     pub fn header<V>(self, name: impl AsRef<str>, value: V) -> Self
     where
         V: AsRef<[u8]> + TryInto<HeaderValue>,
@@ -168,8 +168,8 @@ impl<D> RequestBuilder<D> {
         self
     }
 
-    /// Sets the body to the value, written as JSON. The `content-type` is `application/json`, unless [`header`](Self::header)
-    /// sets another, before or after.
+    /// Sets the body to the value, written as JSON. The `content-type` is `application/json`, unless
+    /// [`header`](Self::header) sets another, before or after.
     ///
     /// The `await` gives [`RequestError::Json`] if the value cannot be written as JSON.
     #[cfg(feature = "json")]
@@ -184,38 +184,40 @@ impl<D> RequestBuilder<D> {
         with_body
     }
 
-    /// Sets all of the call's options at once. Setters that follow change single options.
+    /// Sets all of the call's options at once. Setters that are called later change single options.
     pub fn options(mut self, options: CallOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Sets how long the call may take from its start to its end, retries and backups included. Default: the channel's timeout.
-    /// With 0 nothing is sent.
+    /// Sets how long the call may take from its start to its end, retries and backups included. Default: the channel's
+    /// timeout. With 0, nothing is sent.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options = self.options.with_timeout(timeout);
         self
     }
 
-    /// How long one attempt may take before another server is tried (L21). Default: as the channel says.
+    /// Sets how long one attempt may take before another server is tried (L21). Default: the channel's attempt timeout.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.options = self.options.with_attempt_timeout(timeout);
         self
     }
 
-    /// Sends a backup to another server after `delay` without an answer. Default: the channel's delay, if it has one.
+    /// Sends a backup to another server if no answer has come after `delay`. Default: the channel's delay, if it has
+    /// one.
     pub fn backup(mut self, delay: Duration) -> Self {
         self.options = self.options.with_backup(delay);
         self
     }
 
-    /// Sets how many attempts may follow the first, retries and backups together: at most 7. Default: the channel's number.
+    /// Sets how many attempts may follow the first, retries and backups together: at most 7. Default: the channel's
+    /// number.
     pub fn max_retry(mut self, attempts: u8) -> Self {
         self.options.max_retry = Some(attempts);
         self
     }
 
-    /// Sets the request's key, for balancers that hash. [`hash`](crate::hash) makes one of text.
+    /// Sets the request's key, for balancers that hash. [`hash`](crate::hash) computes one from text.
     pub fn request_code(mut self, code: u32) -> Self {
         self.options.request_code = Some(code);
         self
@@ -240,7 +242,7 @@ impl<D> RequestBuilder<D> {
         self
     }
 
-    /// Changes the request, unless something is wrong already.
+    /// Changes the request, unless an earlier change has failed.
     fn change(mut self, change: impl FnOnce(&mut Request<RequestBody>) -> Result<(), RequestError>) -> Self {
         if self.error.is_none() {
             self.error = change(&mut self.request).err();

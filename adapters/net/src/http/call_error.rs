@@ -41,8 +41,8 @@ impl SendError {
         }
     }
 
-    /// The last response, if the call failed because its retry policy did not accept it. By default that is a response with a
-    /// status of 500 or more.
+    /// The last response, if the call failed because its retry policy did not accept it. By default that is a response
+    /// with a status of 500 or more.
     #[must_use]
     pub const fn response(&self) -> Option<&Response<Body>> {
         match self {
@@ -189,7 +189,7 @@ impl Error for RequestError {
     }
 }
 
-/// A text in quotes, cut where it is long.
+/// A text in quotes, cut if it is long.
 struct Shown<'a>(&'a str);
 
 /// How many characters of a text are shown.
@@ -204,8 +204,9 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The first byte that makes an invalid text invalid: starts of the text that hold this byte must be invalid, and shorter ones
-/// valid. The empty start is not asked about. `None` for an empty text.
+/// The position of the first byte that makes an invalid text invalid. Every start of the text that includes this byte
+/// must be invalid, and every shorter start must be valid. `is_valid` is never called with an empty start. `None` for
+/// an empty text.
 pub(super) fn first_invalid(text: &[u8], is_valid: impl Fn(&[u8]) -> bool) -> Option<usize> {
     // The longest valid start, by bisection.
     let (mut valid, mut invalid) = (0, text.len());

@@ -1,11 +1,11 @@
-//! A reply's body as far as it has been read: [`Collected`].
+//! The part of a reply's body that has been read so far: [`Collected`].
 
 use ::http::HeaderMap;
 use bytes::Bytes;
 use http_body::Frame;
 
-/// A body in memory. One piece alone is not copied; others are, into memory that doubles, but never beyond the limit: while
-/// it grows there are the old and the new, at most twice the limit together.
+/// A body in memory. A single piece is not copied. Several pieces are copied into one buffer, whose capacity doubles,
+/// but never beyond the limit. While it grows, the old and the new buffer exist: together at most twice the limit.
 pub(super) struct Collected {
     limit: usize,
     first: Bytes,
@@ -17,7 +17,8 @@ pub(super) struct Collected {
 pub(super) struct TooLarge;
 
 impl Collected {
-    /// `length` is what the server has announced: nothing is allocated by it, nor beyond it.
+    /// `length` is the length that the server announced. It only lowers the limit; nothing is allocated for it in
+    /// advance.
     pub(super) fn new(limit: usize, length: Option<u64>) -> Self {
         let limit = length.and_then(|length| usize::try_from(length).ok()).map_or(limit, |length| length.min(limit));
         Self { limit, first: Bytes::new(), rest: Vec::new(), trailers: None }

@@ -1,4 +1,4 @@
-//! One connection: made in time, closed as soon as nobody holds it.
+//! One connection: [`Connection`]. It is made within a time limit, and closed as soon as it is dropped.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -20,34 +20,34 @@ use super::limits::HeadLimits;
 use super::line::Line;
 use super::outgoing::{SendBody, Sent};
 
-/// A connection and the right to it: dropping it closes the socket at once, whatever is under way.
+/// Exclusive use of a connection. Dropping it closes the socket at once, even in the middle of a request or an answer.
 pub(super) struct Connection {
     sender: http1::SendRequest<SendBody>,
-    /// The connection's task ends when this is dropped, and this tells when it has.
+    /// Dropping this ends the connection's task. It also shows whether the task has ended.
     open: oneshot::Sender<Infallible>,
-    /// What has gone over it since it was last given a request.
+    /// The state of the connection since it was last given a request.
     pub(super) line: Arc<Line>,
-    /// Where its task runs.
+    /// The runtime that runs the connection's task.
     pub(super) runtime: RuntimeId,
 }
 
 /// A connection with a reply on it.
 pub(super) struct Busy {
-    /// `None` once it is of no use any more.
+    /// `None` if the connection cannot be used again.
     pub(super) connection: Option<Connection>,
-    /// Tells whether the request's body has left, where it may come later than the reply.
+    /// The progress of the request's body, if that may be sent later than its head.
     pub(super) sent: Option<Sent>,
 }
 
-/// What hyper answers.
+/// The result that hyper gives for a request.
 pub(super) type Reply = Result<Response<Incoming>, TrySendError<Request<SendBody>>>;
 
-/// A connection that has been given a request. The future of the reply is apart from it: it has room for the request, which
-/// an attempt should not have twice.
+/// A connection that has been given a request. The future of the reply is kept apart, because it has room for the
+/// request, and an attempt should have that room only once.
 pub(super) struct Asked(Connection);
 
 impl Asked {
-    /// Awaits the reply; answers it, and the connection if it can go on.
+    /// Awaits the reply. Returns it, with the connection if that can still be used.
     pub(super) async fn replied(
         self,
         mut reply: Pin<&mut impl Future<Output = Reply>>,
@@ -60,8 +60,8 @@ impl Asked {
             if answer.is_ready() || !ended {
                 return answer;
             }
-            // The task has ended while the request was put into its channel, and has not seen it: nobody would ever take it
-            // out. It comes back when the channel goes, which is when its sender does.
+            // The task ended while the request was put into its channel, so it never took the request out. Dropping the
+            // sender closes the channel, and then the request comes back.
             sender = None;
             reply.as_mut().poll(cx)
         })
@@ -92,7 +92,8 @@ impl Connection {
                     return Poll::Ready(());
                 }
                 of_task.begin_poll();
-                // Whoever sent a request hears of an error; one on an idle connection is nobody's.
+                // The sender of a request is told of its error, and an error on an idle connection concerns no request.
+                // So the error is dropped here.
                 connection.as_mut().poll(cx).map(drop)
             })
             .await;
@@ -100,8 +101,8 @@ impl Connection {
         Ok(Self { sender, open, line, runtime: runtime.id() })
     }
 
-    /// Sends a request; what is answered is to be awaited by [`Asked::replied`]. What is handed back in the error has not
-    /// left.
+    /// Sends a request. [`Asked::replied`] must then await the future that is returned. A request that comes back in
+    /// the error has not left.
     pub(super) fn send(self, request: Request<SendBody>) -> (Asked, impl Future<Output = Reply>) {
         let Self { mut sender, open, line, runtime } = self;
         line.ask(request.method() == Method::HEAD, request.body().sent());
@@ -109,17 +110,19 @@ impl Connection {
         (Asked(Self { sender, open, line, runtime }), reply)
     }
 
-    /// Ready when the next request may be sent; an error once it never will.
+    /// Ready when the next request may be sent. An error if the connection will never take another one.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         self.sender.poll_ready(cx)
     }
 
-    /// Whether nothing is left of the last request, now that its answer has ended. If not, the server may never take it.
+    /// Whether the last request has been sent whole, now that its answer has ended. If not, the server may never read
+    /// the rest.
     pub(super) fn is_free(&self) -> bool {
         self.line.is_free()
     }
 
-    /// Whether a body of unknown length can be sent: HTTP/1.0 knows no chunks, and hyper would send nothing.
+    /// Whether a body of unknown length can be sent. HTTP/1.0 has no chunks, and hyper would send no body to such a
+    /// server.
     pub(super) fn takes_chunks(&self) -> bool {
         !self.line.is_old()
     }

@@ -1,4 +1,4 @@
-//! What an attempt fails with, [`HttpError`], and what that means for its call, [`HttpRetryPolicy`].
+//! The error of an attempt, [`HttpError`], and what it means for its call, [`HttpRetryPolicy`].
 
 use std::error::Error;
 use std::{fmt, io};
@@ -20,34 +20,35 @@ use super::outgoing::{RequestBodyError, Sent};
 pub enum HttpError {
     /// The request cannot be sent to any server.
     BadRequest(BadRequest),
-    /// No connection could be made; the request never left.
+    /// No connection could be made. The request never left.
     Connect(io::Error),
-    /// No connection was made in time; the request never left.
+    /// No connection was made in time. The request never left.
     ConnectTimeout,
-    /// A new connection closed before the request was written; it never left.
+    /// A new connection closed before the request was written. The request never left.
     Unsent(hyper::Error),
-    /// The connection broke; the request may have left.
+    /// The connection broke. The request may have left.
     Broken(hyper::Error),
-    /// The connection had been idle, and broke before a byte of the answer came: it says nothing of the server, and the
-    /// request, which may have left, may not be sent twice.
+    /// A connection that had been idle broke before a byte of the answer came (C3). This says nothing about the server.
+    /// The request may have left, and it may not be sent twice.
     Stale(hyper::Error),
-    /// The server reset the connection; the request may have left.
+    /// The server reset the connection. The request may have left.
     Reset(hyper::Error),
-    /// The answer is not HTTP/1.1, or contradicts itself; its connection is closed.
+    /// The answer is not HTTP/1.1, or contradicts itself. Its connection is closed.
     Protocol(ProtocolError),
-    /// The body is longer than the channel takes.
+    /// The body of the reply is longer than `max_body`.
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The request's own body failed while it was sent, or is not what it announced.
+    /// The request's own body failed while it was sent, or did not have the length that it announced.
     RequestBody(RequestBodyError),
-    /// The body can be sent once, and has been: the caller said that the call is idempotent, and it is not.
+    /// The body can be sent only once, and was sent already. The caller said that the call is idempotent, and it is
+    /// not.
     BodyUsed,
 }
 
 impl HttpError {
-    /// What became of a request that has, or may have, left.
+    /// The error of a request that has left, or may have left.
     pub(super) fn sent(error: hyper::Error, body: Option<&Sent>) -> Self {
         match Received::of(error, body) {
             Received::RequestBody(error) => Self::RequestBody(error),
@@ -58,7 +59,7 @@ impl HttpError {
     }
 }
 
-/// What a connection's error says of the request on it.
+/// What an error of a connection means for the request on it.
 pub(super) enum Received {
     RequestBody(RequestBodyError),
     Protocol(ProtocolError),
@@ -67,7 +68,7 @@ pub(super) enum Received {
 }
 
 impl Received {
-    /// What the request's own body, if it had one, has to do with it comes first: it ends the connection.
+    /// A failure of the request's own body comes first: it ends the connection, so it is the cause of the other errors.
     pub(super) fn of(error: hyper::Error, body: Option<&Sent>) -> Self {
         use io::ErrorKind as Io;
 
@@ -94,7 +95,7 @@ impl Received {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// What, and at which byte of the answer.
+    /// What is wrong, and at which byte of the answer.
     Wrong(Fault),
     /// hyper's parser refuses it.
     Malformed(hyper::Error),
@@ -118,7 +119,7 @@ impl Error for ProtocolError {
     }
 }
 
-/// The errors behind an error, the nearest first.
+/// The causes of an error, the direct one first.
 fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     let mut next = error.source();
     std::iter::from_fn(move || {
@@ -139,7 +140,7 @@ impl AttemptError for HttpError {
             Self::Protocol(_) => ErrorKind::Protocol,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::RequestBody(_) => ErrorKind::RequestBody,
-            // Fatal would end what is in flight: the attempt that has the body.
+            // `Fatal` would also end the attempt in flight that has the body.
             Self::BodyUsed => ErrorKind::Internal,
         }
     }
@@ -151,14 +152,14 @@ impl AttemptError for HttpError {
     fn local(&self) -> bool {
         match self {
             Self::Stale(_) | Self::BadRequest(_) | Self::BodyUsed => true,
-            // It was the server that closed a new connection.
+            // The server closed a new connection, so this is the server's failure.
             Self::Unsent(_) => false,
             _ => Judgement::new(Verdict::Wait, self.kind().into()).local,
         }
     }
 }
 
-/// Whether it was the server, or the way to it, that let no connection come about.
+/// `Refused` if the server, or the network on the way to it, prevented the connection. Else the failure is local.
 fn connect_kind(error: &io::Error) -> ErrorKind {
     use io::ErrorKind as Io;
 
@@ -206,7 +207,7 @@ impl Error for HttpError {
         match self {
             Self::Connect(error) => error.source(),
             Self::BadRequest(_) | Self::ConnectTimeout | Self::TooLarge { .. } | Self::BodyUsed => None,
-            // hyper's own text is part of the message already; what is behind it is not.
+            // The message already includes hyper's own text, but not the causes behind it.
             Self::Unsent(error) | Self::Broken(error) | Self::Stale(error) | Self::Reset(error) => error.source(),
             Self::Protocol(error) => error.source(),
             Self::RequestBody(error) => error.source(),
@@ -218,15 +219,15 @@ impl Error for HttpError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum BadRequest {
-    /// `CONNECT` makes a tunnel, which this transport does not.
+    /// `CONNECT` asks for a tunnel, which this transport cannot make.
     Connect,
     /// The URI's scheme is not `http`.
     Scheme,
     /// The URI has no path.
     NoPath,
-    /// The URI's authority is no `Host` header.
+    /// The URI's authority is not valid as a `Host` header.
     Host,
-    /// The header of this name does not agree with the body, or asks for what this transport does not do.
+    /// The header of this name does not agree with the body, or asks for something that this transport does not do.
     Header(&'static str),
 }
 
@@ -255,8 +256,9 @@ fn wrong_with(header: &str) -> &'static str {
     }
 }
 
-/// The default for HTTP (R1): a status below 500 is accepted, others are `Wait` with the status as their code, and errors
-/// are judged by their kind. A failed response's headers may push back (R4): see [`pushback`](super::pushback).
+/// The default for HTTP (R1). A status below 500 is accepted. Other statuses are `Wait`, with the status as their code.
+/// Errors are judged by their kind. The headers of a failed response may push back (R4): see
+/// [`pushback`](super::pushback).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HttpRetryPolicy;
 
@@ -269,7 +271,7 @@ impl RetryPolicy<Response<Body>, HttpError> for HttpRetryPolicy {
     }
 }
 
-/// As [`HttpRetryPolicy`], but that these statuses are retried.
+/// Judges as [`HttpRetryPolicy`] does, except that these statuses are retried.
 impl RetryPolicy<Response<Body>, HttpError> for RetryStatuses {
     fn judge(&self, result: Result<&Response<Body>, &HttpError>) -> Judgement {
         match result {

@@ -1,4 +1,4 @@
-//! What stands between a socket and hyper: [`Guard`].
+//! Checks answers between the socket and hyper: [`Guard`].
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -13,47 +13,51 @@ use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 use super::line::{Asked, BYTES_A_POLL, Line};
 
-/// A byte that only frames costs a poll as much as so many that are data: each is looked at.
+/// How many bytes a framing byte costs on top of itself, of those that one poll may use. It costs more than a byte of
+/// data because each one is parsed.
 const FRAMING_COST: usize = 8;
 
 thread_local! {
-    /// What is read lands here, to be looked at before hyper sees it.
+    /// The buffer that bytes are read into. They are checked before hyper sees them.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BYTES_A_POLL].into());
 }
 
-/// Lends the thread's buffer, or one of its own to a connection that is read while another one is, or while the thread ends.
+/// Lends the thread's buffer. If another connection uses it, or the thread is ending, a small buffer on the stack is
+/// lent instead.
 fn with_scratch<T>(mut read: impl FnMut(&mut [u8]) -> T) -> T {
     let lent = SCRATCH.try_with(|scratch| Some(read(&mut scratch.try_borrow_mut().ok()?)));
     lent.ok().flatten().unwrap_or_else(|| read(&mut [0; 8192]))
 }
 
-/// Follows a connection's answers, so that hyper is given what is certainly one answer to one request, and no more of it in
-/// one poll than others on its thread can wait for.
+/// Checks the answers on a connection. hyper is given only bytes that certainly belong to one answer to one request.
+/// The bytes of one poll are limited, so that other tasks on the thread can run.
 ///
-/// * Heads are handed over whole, interim responses not at all, and the chunks of one read as one chunk.
-/// * What contradicts itself ends the connection with a [`Fault`] as its error. Bytes that no request asked for end it as
-///   if the peer had closed it before them.
-/// * A connection that the peer has reset is read to its end all the same: a write error is told in place of that end.
+/// * A head is handed over whole. Interim responses are not handed over. The chunks of one read are handed over as one
+///   chunk.
+/// * An answer that contradicts itself ends the connection with a [`Fault`] as its error. Bytes that come without a
+///   request end the connection as if the peer had closed it before them.
+/// * A connection that the peer has reset is still read to its end. The write error is then reported in place of that
+///   end.
 pub(super) struct Guard<I> {
     io: I,
     line: Arc<Line>,
     follower: Follower,
     /// The part of a head that has come.
     held: Vec<u8>,
-    /// What found no room where it was to be read to.
+    /// Bytes for hyper that found no room in its buffer.
     spilled: BytesMut,
-    /// The size of the last chunk has been handed over.
+    /// Whether the line of the last chunk, whose size is 0, has been handed over.
     last_chunk: bool,
-    /// Nothing more is read; why not, where it is an error that has not been told.
+    /// Set when nothing more is read. The inner value is the error that ended reading, until it is reported.
     over: Option<Option<io::Error>>,
-    /// The request has been written to its end. What has not been, the peer may never take.
+    /// Whether the request has been written to its end. If not, the peer may never read the rest.
     is_written: bool,
-    /// Nothing more can be written.
+    /// The error after which nothing more can be written.
     broken: Option<io::Error>,
 }
 
 impl<I> Guard<I> {
-    /// Before the first request; the follower has the limits of what is answered.
+    /// A guard before the first request. The follower has the limits for the answers.
     pub(super) fn new(io: I, line: Arc<Line>, follower: Follower) -> Self {
         Self {
             io,
@@ -68,7 +72,7 @@ impl<I> Guard<I> {
         }
     }
 
-    /// Takes what was read; what hyper is to see of it goes to `out`.
+    /// Takes bytes that were read. The part that hyper sees goes to `out`.
     fn take(&mut self, bytes: &mut [u8], out: &mut Out<'_, '_>) {
         if !self.follower.is_done() && !self.line.is_heard() {
             self.line.set_heard();
@@ -81,18 +85,18 @@ impl<I> Guard<I> {
             held.extend_from_slice(bytes);
             let taken = self.follow(&mut held, out);
             held.drain(..taken);
-            // Seldom needed, so not kept.
+            // The buffer is seldom needed, so it is not kept.
             self.held = if held.is_empty() { Vec::new() } else { held };
         }
     }
 
-    /// Answers how many bytes need not be handed in again.
+    /// Parses bytes. Returns how many of them need not be passed in again.
     fn follow(&mut self, bytes: &mut [u8], out: &mut Out<'_, '_>) -> usize {
         let mut at = 0_usize;
         let mut chunk = Chunk::default();
         while at < bytes.len() && self.over.is_none() {
             if self.follower.is_done() {
-                // They answer nothing.
+                // These bytes are not an answer to any request.
                 self.over = Some(None);
                 break;
             }
@@ -116,7 +120,7 @@ impl<I> Guard<I> {
         if self.over.is_some() { bytes.len() } else { at }
     }
 
-    /// Hands over what hyper is to see of a part.
+    /// Hands the part of an answer to hyper, if hyper must see it.
     fn see(&mut self, part: Part, bytes: &mut [u8], of: Range<usize>, chunk: &mut Chunk, out: &mut Out<'_, '_>) {
         match part {
             Part::Data(_) if self.follower.is_chunked() => return chunk.add(bytes, of),
@@ -140,17 +144,17 @@ impl<I> Guard<I> {
         out.put(bytes);
     }
 
-    /// The end of what is read.
+    /// The result of a read once nothing more is read.
     fn end(&mut self) -> io::Result<()> {
         match self.over.replace(None).flatten() {
             Some(error) => Err(error),
-            // After an answer that is whole there is nothing to be said.
+            // After a whole answer, a write error does not matter.
             None if self.follower.is_done() => Ok(()),
             None => self.broken.take().map_or(Ok(()), Err),
         }
     }
 
-    /// Whether this poll may go on; else it is to be polled again once others have been.
+    /// Whether this poll may go on. If not, the task is woken, so that it runs again after other tasks.
     fn may_go_on(&self, cx: &Context<'_>) -> bool {
         let may = self.line.bytes_left() > 0;
         if !may {
@@ -159,7 +163,7 @@ impl<I> Guard<I> {
         may
     }
 
-    /// What is written comes to this.
+    /// Records the result of a write, and holds back an error until the answer has been read.
     fn written(&mut self, cx: &Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(Ok(bytes)) => {
@@ -169,7 +173,7 @@ impl<I> Guard<I> {
                 }
             }
             Poll::Ready(Err(error)) if is_reset(&error) => {
-                // The answer may have come before: it is read first, and its end tells of this.
+                // The answer may have come before the error. It is read first, and this error is reported at its end.
                 self.broken = Some(error);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -192,7 +196,7 @@ impl<I> Guard<I> {
     }
 }
 
-/// After such an error nothing more can be written, and reading comes to an end.
+/// Whether the error means that nothing more can be written, and that reading will come to an end.
 fn is_reset(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -211,13 +215,13 @@ impl<I: Read + Unpin> Read for Guard<I> {
         let read = with_scratch(|scratch| guard.read_into(cx, scratch, &mut out));
         let Out { put, spilled, .. } = out;
         guard.spilled = spilled;
-        // What was put is seen first; an end or an error comes again.
+        // The bytes that were put are reported first. An end or an error is reported at the next read.
         if put > 0 { Poll::Ready(Ok(())) } else { read }
     }
 }
 
 impl<I: Read + Unpin> Guard<I> {
-    /// Reads until there is something to be seen.
+    /// Reads until there is something for hyper to see.
     fn read_into(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], out: &mut Out<'_, '_>) -> Poll<io::Result<()>> {
         loop {
             if out.put > 0 && (self.over.is_some() || out.cursor.remaining() == 0) {
@@ -265,7 +269,7 @@ impl<I: Write + Unpin> Write for Guard<I> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes what it has given away whole.
+        // hyper flushes only when it has written everything that it has.
         let guard = self.get_mut();
         if !guard.is_written {
             guard.is_written = guard.broken.is_none() && guard.line.is_taken();
@@ -295,12 +299,12 @@ impl<I: Write + Unpin> Write for Guard<I> {
     }
 }
 
-/// Where what hyper sees goes.
+/// The destination of bytes that hyper sees.
 struct Out<'o, 'c> {
     cursor: &'o mut ReadBufCursor<'c>,
     spilled: BytesMut,
     put: usize,
-    /// Bytes that were read and are not seen.
+    /// How many bytes were read that hyper does not see.
     framing: usize,
 }
 
@@ -313,7 +317,8 @@ impl Out<'_, '_> {
     }
 }
 
-/// The data of one read's chunks, joined in place: a chunk of one byte costs hyper two turns of two tasks.
+/// The data of the chunks of one read, joined in place. Without this, even a chunk of one byte would cost hyper two
+/// polls of two tasks.
 #[derive(Default)]
 struct Chunk {
     start: usize,
@@ -357,7 +362,7 @@ fn hex(mut number: usize, digits: &mut [u8; 16]) -> &[u8] {
     digits.get(start..).unwrap_or_default()
 }
 
-/// Marks what the guard has found among other errors of the connection.
+/// A fault that the guard has found, as an error that can be found among other errors of the connection.
 #[derive(Debug)]
 pub(super) struct Wrong(pub(super) Fault);
 

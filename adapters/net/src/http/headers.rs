@@ -1,5 +1,5 @@
-//! The headers that say where a request ends, and what its connection is used for: this transport answers for them, so a
-//! caller's own must agree with it.
+//! Checks the headers that say where a request ends and what its connection is used for. The transport is responsible
+//! for both, so the caller's headers must agree with it.
 
 use ::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use ::http::{HeaderMap, HeaderValue};
@@ -7,12 +7,12 @@ use ::http::{HeaderMap, HeaderValue};
 use super::error::{BadRequest, HttpError};
 use super::outgoing::{RequestBodyError, SendBody};
 
-/// Refuses what no body makes right.
+/// Refuses headers that are wrong with any body.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), BadRequest> {
     let mut hosts = 0_usize;
     for (name, value) in headers {
         let refused = match name.as_str() {
-            // How long it lives, and what RFC 9110 (10.1.4) wants with `te`.
+            // `close` and `keep-alive` say how long the connection lives; `te` must be named here by RFC 9110 (10.1.4).
             "connection" => has_other(value, &["close", "keep-alive", "te"]).then_some("connection"),
             "te" => has_other(value, &["trailers"]).then_some("te"),
             "transfer-encoding" => has_other(value, &["chunked"]).then_some("transfer-encoding"),
@@ -33,7 +33,7 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), BadRequest> {
     Ok(())
 }
 
-/// Makes the headers and the body say the same of its length, or refuses what cannot be both.
+/// Makes the headers and the body agree on the body's length. Refuses the request if they contradict each other.
 pub(super) fn frame(headers: &mut HeaderMap, body: &mut SendBody) -> Result<(), HttpError> {
     let mut announced = None;
     for value in headers.get_all(CONTENT_LENGTH) {
@@ -49,14 +49,14 @@ pub(super) fn frame(headers: &mut HeaderMap, body: &mut SendBody) -> Result<(), 
         return Err(BadRequest::Header("transfer-encoding").into());
     }
     body.announce(announced, headers);
-    // hyper writes the length of a body from the body, but not that there is none.
+    // hyper writes the length of a body itself, but it does not write a length of 0.
     if announced.is_some() {
         headers.remove(CONTENT_LENGTH);
         if body.length() == Some(0) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
     }
-    // Left to itself it would send no body with GET and HEAD.
+    // Without this header, hyper would send no body with GET and HEAD.
     if body.length().is_none() {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
@@ -69,18 +69,18 @@ impl From<RequestBodyError> for HttpError {
     }
 }
 
-/// The elements of a header's value; what is no text is one that nothing matches.
+/// The elements of a header's value. A value that is not text gives one element that matches nothing.
 fn elements(value: &HeaderValue) -> impl Iterator<Item = &str> {
     value.to_str().unwrap_or("?").split(',').map(str::trim)
 }
 
-/// Whether anything else is asked for.
+/// Whether the value has an element that is not allowed.
 fn has_other(value: &HeaderValue, allowed: &[&str]) -> bool {
     elements(value)
         .any(|element| !element.is_empty() && !allowed.iter().any(|other| element.eq_ignore_ascii_case(other)))
 }
 
-/// Digits only: Rust's own parser would take a `+` too.
+/// Parses digits only. Rust's own parser would also accept a `+`.
 fn digits(value: &HeaderValue) -> Option<u64> {
     let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     text.parse().ok()

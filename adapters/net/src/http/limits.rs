@@ -1,4 +1,4 @@
-//! How large the head of an answer may be, [`HeadLimits`], and the error of a limit that is out of its range,
+//! The limits of the head of an answer, [`HeadLimits`], and the error of a limit that is out of its range,
 //! [`HttpOptionError`].
 
 use std::ops::RangeInclusive;
@@ -12,8 +12,8 @@ use hyper::client::conn::http1;
 const MAX_HEAD: RangeInclusive<usize> = 8 * 1024..=1024 * 1024;
 const MAX_HEADERS: RangeInclusive<usize> = 1..=Follower::MOST_HEADERS;
 
-/// The limits of heads on a transport's connections. Its health checks share them, as a builder may set them after it has
-/// made a check. Nothing changes them once the channel is built.
+/// The limits of heads on a transport's connections. The transport's health checks share them, because a builder may
+/// set them after it has made a check. They do not change once the channel is built.
 #[derive(Debug)]
 pub(super) struct HeadLimits {
     max_head: AtomicUsize,
@@ -57,17 +57,17 @@ impl HeadLimits {
         Ok(())
     }
 
-    /// What holds a connection's answers to them.
+    /// A follower that enforces these limits on a connection's answers.
     pub(super) fn follower(&self) -> Follower {
         Follower::with_limits(self.max_head(), self.max_headers())
     }
 
-    /// hyper, with the same limits.
+    /// hyper's builder, with the same limits.
     pub(super) fn hyper(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
-        // It panics at less.
+        // hyper panics at less than this.
         builder.max_buf_size(self.max_head().max(*MAX_HEAD.start()));
-        // Room for the default is on the stack without being asked for.
+        // hyper has room for the default number on the stack. Setting any number would make it allocate.
         if self.max_headers() != Follower::DEFAULT_MAX_HEADERS {
             builder.max_headers(self.max_headers());
         }
@@ -79,13 +79,13 @@ impl HeadLimits {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct HttpOptionError {
-    /// Which.
+    /// The name of the option.
     pub option: &'static str,
-    /// What was asked for.
+    /// The value that was set.
     pub value: usize,
-    /// The least that it can be.
+    /// The smallest valid value.
     pub least: usize,
-    /// The most that it can be.
+    /// The largest valid value.
     pub most: usize,
 }
 

@@ -1,19 +1,19 @@
-//! What a connection's three parts tell each other, [`Line`]: the one who sends requests on it, the task that runs it, and
-//! the [`Guard`](super::guard::Guard) of its bytes.
+//! The state that the three parts of a connection share, [`Line`]: the sender of requests, the task that runs the
+//! connection, and the [`Guard`](super::guard::Guard) of its bytes.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::outgoing::Sent;
 
-/// Bytes that a connection's task reads and writes in one poll: then others on its thread have their turn.
+/// How many bytes a connection's task may read and write in one poll. After that, other tasks on its thread can run.
 pub(super) const BYTES_A_POLL: usize = 64 * 1024;
 
-/// A connection's state, as far as more than one has to know it.
+/// The shared state of a connection.
 pub(super) struct Line {
-    /// The request that comes next on it, until its first byte is written.
+    /// The next request, until its first byte is written.
     asked: AtomicU8,
-    /// The body of the request that is answered, if it may leave later than its head.
+    /// The body of the current request, if it may be sent later than its head.
     body: Mutex<Option<Sent>>,
     /// The last answer ended after its request had been sent whole.
     is_free: AtomicBool,
@@ -23,11 +23,11 @@ pub(super) struct Line {
     is_heard: AtomicBool,
     /// The peer speaks HTTP/1.0.
     is_old: AtomicBool,
-    /// What is left of this poll's bytes. Only the connection's task uses it.
+    /// How many bytes this poll may still use. Only the connection's task accesses it.
     bytes_left: AtomicUsize,
 }
 
-/// The request that comes next.
+/// What the next request is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
     Nothing = 0,
@@ -49,7 +49,7 @@ impl Line {
         }
     }
 
-    /// A request is about to be sent.
+    /// Records that a request is about to be sent.
     pub(super) fn ask(&self, request_is_head: bool, body: Option<Sent>) {
         *self.body() = body;
         for flag in [&self.is_free, &self.has_left, &self.is_heard] {
@@ -59,7 +59,7 @@ impl Line {
         self.asked.store(asked as u8, Ordering::Release);
     }
 
-    /// The first byte of a request is about to be written: which is it?
+    /// Takes the next request, when its first byte is about to be written.
     pub(super) fn take_asked(&self) -> Asked {
         match self.asked.swap(Asked::Nothing as u8, Ordering::Acquire) {
             asked if asked == Asked::Head as u8 => Asked::Head,
@@ -68,17 +68,17 @@ impl Line {
         }
     }
 
-    /// Whether hyper has all of the request.
+    /// Whether hyper has taken the whole body of the request.
     pub(super) fn is_taken(&self) -> bool {
         self.body().as_ref().is_none_or(Sent::is_whole)
     }
 
-    /// An answer has ended, after its request had been written whole or before.
+    /// Records that an answer has ended, and whether its request had been written whole by then.
     pub(super) fn end_answer(&self, is_written: bool) {
         self.is_free.store(is_written, Ordering::Release);
     }
 
-    /// Whether nothing is left of the last request, now that its answer has ended (T5).
+    /// Whether the last answer ended after its request had been written whole (T5).
     pub(super) fn is_free(&self) -> bool {
         self.is_free.load(Ordering::Acquire)
     }
@@ -113,7 +113,7 @@ impl Line {
         self.is_old.load(Ordering::Acquire)
     }
 
-    /// The connection's task is polled.
+    /// Begins a poll of the connection's task.
     pub(super) fn begin_poll(&self) {
         self.bytes_left.store(BYTES_A_POLL, Ordering::Relaxed);
     }

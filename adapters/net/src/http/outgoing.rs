@@ -1,4 +1,4 @@
-//! The body of one attempt on its way out, [`SendBody`], and what becomes of it, [`Sent`].
+//! The request body of one attempt, [`SendBody`], and its progress, [`Sent`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -13,31 +13,31 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::request::{BoxBody, BoxError};
 
-/// How many empty pieces of a body are passed over in one poll.
+/// How many empty pieces of a body are skipped in one poll.
 const FRAMES_A_POLL: usize = 32;
 
-/// Why a request's own body could not be sent whole. No server has a part in it.
+/// Why a request's own body could not be sent whole. The server is not to blame.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestBodyError {
-    /// The body answered an error.
+    /// The body returned an error.
     Failed(BoxError),
-    /// It ended before the length that it, or a `content-length` header, had announced.
+    /// The body ended before the length that it, or a `content-length` header, had announced.
     Short {
         /// The length that was announced, in bytes.
         announced: u64,
-        /// How much there was, in bytes.
+        /// How long the body was, in bytes.
         sent: u64,
     },
-    /// It went on beyond the length that it, or a `content-length` header, had announced.
+    /// The body went on beyond the length that it, or a `content-length` header, had announced.
     Long {
         /// The length that was announced, in bytes.
         announced: u64,
     },
-    /// It has trailers that cannot be sent: its length is known, so that it goes without chunks, or no `trailer` header
-    /// names them.
+    /// The body has trailers that cannot be sent. Either its length is known, so it is sent without chunks, or no
+    /// `trailer` header names them.
     Trailers,
-    /// It, or its factory, panicked.
+    /// The body or its factory panicked.
     Panicked,
 }
 
@@ -62,7 +62,7 @@ impl error::Error for RequestBodyError {
     }
 }
 
-/// What has become of a body: taken to its end, or failed.
+/// The progress of a body, as others see it: whether hyper has taken all of it, or why it failed.
 #[derive(Clone, Default)]
 pub(super) struct Sent(Arc<(AtomicBool, Mutex<Option<RequestBodyError>>)>);
 
@@ -71,7 +71,7 @@ impl Sent {
         self.0.0.load(Ordering::Acquire)
     }
 
-    /// Why it failed, if it did; told once.
+    /// Why the body failed, if it did. The error is returned only once.
     pub(super) fn take_failure(&self) -> Option<RequestBodyError> {
         self.0.1.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -85,27 +85,27 @@ impl Sent {
     }
 }
 
-/// The body of one attempt, on its way out.
+/// The request body of one attempt.
 pub(super) enum SendBody {
     Bytes(Option<Bytes>),
     Boxed(Box<Outgoing>),
 }
 
-/// A caller's body, held to its word.
+/// A caller's body, which is checked against the length that it announced.
 pub(super) struct Outgoing {
     body: BoxBody,
     /// The length that was announced.
     announced: Option<u64>,
     passed: u64,
-    /// The data that makes it whole, until it is certain that nothing follows.
+    /// The last data of the announced length. It is held back until it is certain that nothing follows.
     last: Option<Bytes>,
-    /// What a `trailer` header names.
+    /// The names in the `trailer` headers.
     trailers: Vec<HeaderName>,
     sent: Sent,
 }
 
 impl SendBody {
-    /// A body that is made by `make`.
+    /// Makes a body with `make`.
     pub(super) fn made(make: impl FnOnce() -> BoxBody) -> Result<Self, RequestBodyError> {
         guarded(|| {
             let body = make();
@@ -114,7 +114,8 @@ impl SendBody {
         })
         .map(|(body, announced, ended)| {
             let sent = Sent::default();
-            // A body that has ended before a length that it announces is short, which is told when it is sent.
+            // A body that has ended although it announces a length is too short. That error is reported when the body
+            // is sent.
             if ended && announced.is_none_or(|length| length == 0) {
                 sent.set_whole();
             }
@@ -122,8 +123,9 @@ impl SendBody {
         })
     }
 
-    /// How long it is; `None` if it does not say. Without a body it is 0. One that announces 0 bytes and has not ended is not
-    /// believed: hyper would never ask it, so it goes in chunks, of which it has none.
+    /// The length of the body; 0 if there is none. `None` if it is not known. A body that announces 0 bytes but has not
+    /// ended counts as unknown: hyper would never poll a body of 0 bytes. It is sent in chunks, of which there should
+    /// be none.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
@@ -132,7 +134,7 @@ impl SendBody {
         }
     }
 
-    /// Holds it to what the headers announce.
+    /// Takes over the length and the trailers that the headers announce, so that the body is checked against them.
     pub(super) fn announce(&mut self, length: Option<u64>, headers: &HeaderMap) {
         if let Self::Boxed(body) = self {
             body.announced = body.announced.or(length);
@@ -144,7 +146,7 @@ impl SendBody {
         }
     }
 
-    /// What becomes of it; `None` if it leaves with the head.
+    /// The progress of the body. `None` if it is sent together with the head.
     pub(super) fn sent(&self) -> Option<Sent> {
         match self {
             Self::Bytes(_) => None,
@@ -152,7 +154,7 @@ impl SendBody {
         }
     }
 
-    /// The caller's body, untouched.
+    /// The caller's body, from which nothing was sent.
     pub(super) fn into_unsent(self) -> Option<BoxBody> {
         match self {
             Self::Bytes(_) => None,
@@ -162,7 +164,7 @@ impl SendBody {
 }
 
 impl Outgoing {
-    /// How much is still to come, where that is known.
+    /// How many bytes are still to come, if that is known.
     fn left(&self) -> Option<u64> {
         Some(self.announced?.saturating_sub(self.passed))
     }
@@ -197,7 +199,7 @@ impl Outgoing {
             }
             self.passed = self.passed.saturating_add(length);
             if self.left() == Some(0) && length > 0 {
-                // hyper would not ask again, and so never see what is too much.
+                // hyper would not poll again after this data, so data beyond the announced length would go unnoticed.
                 self.last = Some(data);
                 if ended {
                     return Poll::Ready(self.end());
@@ -211,12 +213,12 @@ impl Outgoing {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
         }
-        // Nothing but empty pieces: others on this thread have their turn.
+        // There were only empty pieces. Other tasks on this thread get their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// The body has ended: what is left of it is the data that was held back.
+    /// The end of the body: sends the data that was held back.
     fn end(&mut self) -> Option<Result<Frame<Bytes>, RequestBodyError>> {
         if let (Some(1..), Some(announced)) = (self.left(), self.announced) {
             return Some(Err(RequestBodyError::Short { announced, sent: self.passed }));
@@ -233,7 +235,7 @@ impl Body for SendBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            // One that has ended is not asked again.
+            // A body that has ended is not polled again.
             Self::Boxed(body) if body.sent.is_whole() => Poll::Ready(None),
             Self::Boxed(body) => {
                 let frame = ready!(body.poll(cx));
@@ -263,7 +265,7 @@ impl Body for SendBody {
     }
 }
 
-/// Runs the caller's code, whose panic is an error of its body and of nothing else.
+/// Runs the caller's code. A panic in it becomes an error of the body.
 fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, RequestBodyError> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| RequestBodyError::Panicked)
 }

@@ -1,4 +1,4 @@
-//! The idle connections to one address.
+//! The idle connections to one address: [`Pool`].
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,20 +12,20 @@ use hedge_link::{Runtime, RuntimeId, before};
 use super::connection::Connection;
 use super::limits::HeadLimits;
 
-/// What an [`Http`](super::Http) transport is told by its owner.
+/// The settings of an [`Http`](super::Http) transport.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) max_body: usize,
     pub(super) head: Arc<HeadLimits>,
-    /// A 408 on a connection that had been idle is no answer.
+    /// Whether a 408 on a connection that had been idle counts as a broken connection.
     pub(super) retry_stale_408: bool,
     pub(super) max_idle: usize,
     pub(super) idle_timeout: Duration,
 }
 
-/// A stack of idle connections for each runtime: the one used last is used next, so that what load does not need grows old
-/// and is closed. A connection stays with the runtime that runs it: on another, calls would wait for one that may be over,
-/// or that nothing polls.
+/// A stack of idle connections for each runtime. The connection that was used last is used next, so connections that
+/// the load does not need become old and are closed. A connection stays with the runtime that runs its task. On another
+/// runtime, a call would depend on a runtime that may have ended, or that is not polled.
 pub(super) struct Pool<R> {
     runtime: R,
     pub(super) settings: Settings,
@@ -37,26 +37,27 @@ pub(super) struct Pool<R> {
 /// The idle connections of one runtime.
 struct Stack {
     runtime: RuntimeId,
-    /// The oldest in front, with the time since which it has been idle.
+    /// The connections, the oldest in front, each with the time since when it has been idle.
     idle: VecDeque<(Connection, Instant)>,
-    /// A task of the runtime closes what has been idle for too long. It ends when this is dropped, or with its runtime.
+    /// A task of the runtime closes connections that have been idle for too long. The task ends when this is dropped,
+    /// or with its runtime.
     reaper: oneshot::Sender<Infallible>,
 }
 
 impl Stack {
-    /// Its runtime is over, and so are its connections.
+    /// Whether the runtime has ended, and with it the connections.
     fn is_over(&self) -> bool {
         self.reaper.is_canceled()
     }
 }
 
-/// A connection that has been idle since then.
+/// An idle connection, and the time since when it has been idle.
 pub(super) struct Kept {
     pub(super) connection: Connection,
     pub(super) since: Instant,
 }
 
-/// Where a connection goes back to; hides the runtime from a reply's body.
+/// The place that a connection goes back to. It hides the type of the runtime from a reply's body.
 pub(super) trait Home: Send + Sync {
     /// Keeps a connection that is ready for another request.
     fn give_back(self: Arc<Self>, connection: Connection);
@@ -70,13 +71,14 @@ impl<R: Runtime> Pool<R> {
     /// The connection of this runtime that was used last, unless it has been closed or idle for too long.
     pub(super) fn take(&self, now: Instant) -> Option<Kept> {
         let runtime = self.runtime.id();
-        // Dropped after the lock: closing a connection wakes its task, and what a waker does is the executor's affair.
+        // These are dropped after the lock. Closing a connection wakes its task, and the executor's waker may run any
+        // code.
         let mut over = VecDeque::new();
         let mut stacks = self.lock();
         let stack = stacks.iter_mut().find(|stack| stack.runtime == runtime)?;
         while let Some((connection, since)) = stack.idle.pop_back() {
             if since + self.settings.idle_timeout <= now {
-                // What lies below is older.
+                // The connections below are older.
                 over.append(&mut stack.idle);
             } else if !connection.is_closed() {
                 return Some(Kept { connection, since });
@@ -103,7 +105,8 @@ impl<R: Runtime> Pool<R> {
         stacks.iter().all(|stack| stack.idle.is_empty())
     }
 
-    /// Closes what has been idle for too long; answers when to look again, `None` if nothing is idle any more.
+    /// Closes connections that have been idle for too long. Returns when to look again; `None` if no connection is idle
+    /// any more.
     fn reap(&self, runtime: RuntimeId) -> Option<Instant> {
         let (mut over, mut ended) = (VecDeque::new(), None);
         let now = self.runtime.now();
@@ -121,8 +124,8 @@ impl<R: Runtime> Pool<R> {
         None
     }
 
-    /// Starts the task that closes what is idle on this runtime for too long. It holds neither the stack nor the pool, and
-    /// ends when either has gone.
+    /// Starts the task that closes connections that are idle on this runtime for too long. It holds neither the stack
+    /// nor the pool, and ends when one of them is dropped.
     fn start_reaper(self: &Arc<Self>, mut until: Instant, mut gone: oneshot::Receiver<Infallible>) {
         let (timer, pool, runtime) = (self.runtime.clone(), Arc::downgrade(self), self.runtime.id());
         self.runtime.spawn(async move {
@@ -158,7 +161,8 @@ impl<R: Runtime> Home for Pool<R> {
             return stack.idle.push_back((connection, now));
         }
         over.extend(stacks.extract_if(.., |stack| stack.is_over()));
-        // The task that a stack needs can be given to the runtime that this runs on, and to no other.
+        // A new stack needs a task, which can only be spawned on the runtime that this runs on. A connection of another
+        // runtime is closed.
         if self.runtime.id() == runtime {
             let (reaper, gone) = oneshot::channel();
             stacks.push(Stack { runtime, idle: VecDeque::from([(connection, now)]), reaper });

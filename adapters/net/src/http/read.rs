@@ -1,4 +1,4 @@
-//! What a reply over HTTP says: its bytes, its text, its JSON, and whether its status is good.
+//! Reads a reply over HTTP: its bytes, its text, its JSON, and whether its status is below 400.
 
 use std::error::Error;
 use std::fmt;
@@ -12,8 +12,8 @@ use super::body::Body;
 use crate::reply::Reply;
 use hedge_fleet::Server;
 
-/// What a reply over HTTP says. These methods do not wait: a call ends when the whole body is in memory, unless the call
-/// streams. They leave the reply as it is, so that it can tell its server and its report afterwards.
+/// Methods that read a reply over HTTP. They do not wait: unless the call streams, it ends only when the whole body is
+/// in memory. They only borrow the reply, so its server and its report can still be read afterwards.
 impl Reply<Response<Body>> {
     /// The body. The bytes are shared, not copied.
     ///
@@ -23,8 +23,8 @@ impl Reply<Response<Body>> {
         self.body().bytes().cloned().ok_or_else(|| self.unreadable(Unreadable::NotInMemory))
     }
 
-    /// The body as text, which must be UTF-8. The text is a copy of the body, byte for byte: nothing is converted or replaced,
-    /// and a byte order mark stays.
+    /// The body as text, which must be UTF-8. The text is a copy of the body, byte for byte: nothing is converted or
+    /// replaced, and a byte order mark stays.
     ///
     /// # Errors
     /// [`Unreadable::Charset`] if the reply's `content-type` names a charset other than UTF-8 and US-ASCII,
@@ -38,8 +38,8 @@ impl Reply<Response<Body>> {
         Ok(text.to_owned())
     }
 
-    /// The value that the body holds as JSON. The `content-type` does not matter. A type that borrows from the body can be read
-    /// from [`bytes`](Self::bytes) by `serde_json::from_slice`.
+    /// The value that the body holds as JSON. The `content-type` does not matter. A type that borrows from the body can
+    /// be read from [`bytes`](Self::bytes) by `serde_json::from_slice`.
     ///
     /// # Errors
     /// [`Unreadable::Json`], with line and column; [`Unreadable::NotInMemory`].
@@ -51,8 +51,8 @@ impl Reply<Response<Body>> {
     /// The reply, if its status is below 400.
     ///
     /// # Errors
-    /// A status of 400 or more, with the reply. By default a call whose reply has a status of 500 or more fails already, as
-    /// [`CallError::Failed`](crate::CallError::Failed).
+    /// A status of 400 or more, with the reply. By default a call whose reply has a status of 500 or more fails
+    /// already, as [`CallError::Failed`](crate::CallError::Failed).
     ///
     /// ```
     /// # use hedge_net::{Channel, Runtime, http::Http};
@@ -81,7 +81,7 @@ fn other_charset(headers: &HeaderMap) -> Option<&str> {
     Some(charset).filter(|_| !is_utf8)
 }
 
-/// A reply's body is not what was asked for.
+/// The body of a reply could not be read as the program asked.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ReplyError {
@@ -93,13 +93,13 @@ pub struct ReplyError {
     pub fault: Unreadable,
 }
 
-/// Why a body cannot be read as what was asked for.
+/// Why a body cannot be read as the program asked.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Unreadable {
     /// The body streams, or has been read: [`Body::collect`] reads it.
     NotInMemory,
-    /// The body is in another charset than UTF-8: this one.
+    /// The body is in this charset, which is not UTF-8.
     Charset(Box<str>),
     /// The body is not UTF-8.
     Utf8(Utf8Error),
@@ -133,7 +133,7 @@ impl Error for ReplyError {
     }
 }
 
-/// A reply whose status is 400 or more, where the program asked for that to be an error.
+/// A reply whose status is 400 or more, for a program that treats such a status as an error.
 #[derive(Debug)]
 pub struct BadStatus(Box<Reply<Response<Body>>>);
 

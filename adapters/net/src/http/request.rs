@@ -1,4 +1,4 @@
-//! What is sent: [`RequestBody`], and the head of one attempt.
+//! What a request sends: [`RequestBody`], and the head of one attempt.
 
 use std::fmt;
 use std::pin::Pin;
@@ -30,14 +30,14 @@ pub type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> +
 /// ```
 #[derive(Clone, Default)]
 pub enum RequestBody {
-    /// None.
+    /// No body.
     #[default]
     Empty,
-    /// Bytes, shared by the attempts.
+    /// Bytes, which all attempts share.
     Bytes(Bytes),
-    /// Made anew for each attempt.
+    /// A body that is made anew for each attempt.
     Factory(Arc<dyn Fn() -> BoxBody + Send + Sync>),
-    /// Sent once: see [`RequestBody::once`].
+    /// A body that can be sent only once: see [`RequestBody::once`].
     Once(OnceBody),
 }
 
@@ -50,8 +50,8 @@ impl RequestBody {
         Self::Factory(Arc::new(move || Box::pin(make())))
     }
 
-    /// A body that can be sent once. Its call is not idempotent, whatever the method: no backup is sent, and it is
-    /// retried only as long as the body has not left.
+    /// A body that can be sent only once. Its call is not idempotent, with any method: no backup is sent, and it is
+    /// retried only if the body has not left (T3).
     pub fn once<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
@@ -59,7 +59,7 @@ impl RequestBody {
         Self::Once(OnceBody(Arc::new(Mutex::new(Some(Box::pin(body))))))
     }
 
-    /// The body for one attempt, to be sent with a head that says its length.
+    /// Opens the body for one attempt, and sets the headers of `head` that say its length.
     pub(super) fn open(&self, head: &mut Request<()>) -> Result<SendBody, HttpError> {
         let mut body = match self {
             Self::Empty => SendBody::Bytes(None),
@@ -142,7 +142,7 @@ impl fmt::Debug for OnceBody {
     }
 }
 
-/// Whether a request may be sent twice: by its method, and only if its body can be.
+/// Whether a request may be sent twice. The method decides, but a body that can be sent only once excludes it.
 pub(super) fn idempotency(request: &Request<RequestBody>) -> Idempotency {
     match request.body() {
         RequestBody::Once(_) => Idempotency::NotIdempotent,
@@ -168,7 +168,7 @@ pub(super) fn head(request: &Request<RequestBody>, server: &HeaderValue) -> Resu
     headers.clone_from(request.headers());
     if !headers.contains_key(HOST) {
         let host = match uri.authority() {
-            // Without what stands before an `@`: it is no business of the server's.
+            // The part before an `@` is not sent: user and password do not belong into `Host`.
             Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default().parse(),
             None => Ok(server.clone()),
         };
@@ -177,11 +177,11 @@ pub(super) fn head(request: &Request<RequestBody>, server: &HeaderValue) -> Resu
     Ok(head)
 }
 
-/// Path and query. Of an absolute URI without a path it is `/` (RFC 9112, 3.2.1).
+/// The path and the query. For an absolute URI without a path, the path is `/` (RFC 9112, 3.2.1).
 fn target(uri: &Uri) -> Option<PathAndQuery> {
     let target = uri.path_and_query()?;
     match target.as_str() {
-        // Said of an empty path too, which would be written as nothing.
+        // The `http` crate shows an empty path as `/` too, but would write it as nothing.
         "/" => Some(PathAndQuery::from_static("/")),
         text if text.starts_with('?') => PathAndQuery::try_from(format!("/{text}")).ok(),
         _ => Some(target.clone()),

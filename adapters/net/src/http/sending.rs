@@ -1,4 +1,4 @@
-//! One attempt's request on its way out: over a connection that is idle, else over a new one (C3, T4).
+//! Sends the request of one attempt, over an idle connection if there is one, else over a new one (C3, T4).
 
 use std::future::Future;
 use std::pin::pin;
@@ -19,25 +19,25 @@ use super::outgoing::{SendBody, Sent};
 use super::pool::{Home as _, Kept, Pool};
 use super::request::{self, RequestBody};
 
-/// A reply, and what it is on.
+/// A reply, and the connection that it comes on.
 pub(super) type Answer = (Busy, Response<Incoming>);
 
-/// One attempt's request.
+/// The request of one attempt.
 pub(super) struct Sending<'a, R> {
     runtime: &'a R,
     attempt: &'a AttemptInfo<Address>,
     pool: &'a Arc<Pool<R>>,
     outgoing: Outgoing<'a>,
-    /// It may have left on a connection that had been idle, whose break, or 408, says nothing of the server: it goes once
-    /// more, on a new connection.
+    /// The request may have left on a connection that had been idle, and that connection broke or answered 408, which
+    /// says nothing about the server. It is then sent once more, on a new connection.
     lost: bool,
 }
 
 impl<'a, R: Runtime> Sending<'a, R> {
-    /// Nothing is sent yet.
+    /// Prepares a request. Nothing is sent yet.
     ///
     /// # Errors
-    /// A request that no server can be sent.
+    /// The request cannot be sent to any server.
     pub(super) fn new(
         runtime: &'a R,
         request: &'a Request<RequestBody>,
@@ -49,8 +49,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
         Ok(Self { runtime, attempt, pool, outgoing, lost: false })
     }
 
-    /// Sends it. `again` is told when it goes once more because a connection that had been idle broke under it, or was
-    /// answered 408.
+    /// Sends the request. `again` is called when the request is sent once more, because a connection that had been idle
+    /// broke or answered 408.
     pub(super) async fn send(&mut self, again: impl FnOnce()) -> Result<Answer, HttpError> {
         while !self.lost
             && let Some(kept) = self.pool.take(self.attempt.started)
@@ -80,7 +80,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         }
     }
 
-    /// Sends it on a connection that had been idle; `None` if it did not leave, or is lost.
+    /// Sends the request on a connection that had been idle. `None` if it did not leave, or is lost.
     async fn reuse(&mut self, Kept { connection, since }: Kept) -> Result<Option<Answer>, HttpError> {
         if !connection.takes_chunks() && self.outgoing.goes_in_chunks()? {
             return Ok(None);
@@ -94,7 +94,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         silence.deadline = None;
         let error = match result {
             Ok((connection, response)) => {
-                // What is dropped here closes its connection.
+                // If the answer is stale, dropping it here closes its connection.
                 self.lost = self.is_stale_answer(&response, sent_at);
                 if !self.lost {
                     return Ok(Some((Busy { connection, sent }, response)));
@@ -122,8 +122,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
         if self.lost { Ok(None) } else { Err(HttpError::Stale(error)) }
     }
 
-    /// Whether an answer on a connection that had been idle is that of a server that had given the connection up, and may not
-    /// have read the request (RFC 9110, 15.5.9).
+    /// Whether an answer on a connection that had been idle may mean that the server had given up the connection and
+    /// had not read the request (RFC 9110, 15.5.9).
     fn is_stale_answer(&self, response: &Response<Incoming>, sent_at: Instant) -> bool {
         self.pool.settings.retry_stale_408
             && response.status() == StatusCode::REQUEST_TIMEOUT
@@ -131,7 +131,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
             && self.may_go_twice()
     }
 
-    /// A server that had more time may have answered, or broken, by what it was asked.
+    /// Whether the answer or the break came within the connect timeout. If it came later, the request itself may be its
+    /// cause.
     fn is_soon_after(&self, sent_at: Instant) -> bool {
         let took = self.runtime.now().since(sent_at);
         self.patience().is_none_or(|patience| took <= patience)
@@ -146,8 +147,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
         self.attempt.connect_deadline.map(|until| until.since(self.attempt.started))
     }
 
-    /// Gives a connection what it is to send, made no sooner, as making a body may take as long as its maker likes. Answers
-    /// what tells that the body has left, and what is to be awaited.
+    /// Hands the request to a connection. The body is made only now, when there is a connection, because the program's
+    /// code may take any time to make it. Returns the progress of the body, and the future of the reply.
     fn hand_over(
         &mut self,
         connection: Connection,
@@ -165,7 +166,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         }
     }
 
-    /// Keeps what has come back; the error is that of a request that has, or may have, left.
+    /// Keeps a request that has come back unsent. An error means that the request has left, or may have left.
     fn unsent(
         &mut self,
         mut error: TrySendError<Request<SendBody>>,
@@ -181,7 +182,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
     }
 }
 
-/// What broke the connection, if that is what happened; what hyper blames on its user is no break.
+/// The error of a broken connection. Errors that hyper blames on its user do not count as a break and are returned as
+/// they are.
 fn broken(error: HttpError) -> Result<hyper::Error, HttpError> {
     match error {
         HttpError::Broken(error) | HttpError::Reset(error) if !error.is_user() => Ok(error),
@@ -189,14 +191,14 @@ fn broken(error: HttpError) -> Result<hyper::Error, HttpError> {
     }
 }
 
-/// A request as it is made for one connection, and for the next if it has not left. What never left goes back to the
-/// request, where the next attempt finds it (R5).
+/// The request as it is made for one connection, and again for the next one if it has not left. A body that never left
+/// goes back to the caller's request, where the next attempt finds it (R5).
 struct Outgoing<'a> {
     request: &'a Request<RequestBody>,
     host: &'a HeaderValue,
-    /// As it was checked before anything was connected.
+    /// The head, which was made and checked before any connection is used.
     head: Option<Request<()>>,
-    /// What came back: seldom, so it takes no room of the attempt's.
+    /// A request that came back unsent. This is rare, so it is boxed and takes no room in the attempt.
     unsent: Option<Box<Request<SendBody>>>,
 }
 
@@ -210,7 +212,7 @@ impl Outgoing<'_> {
         Ok(head.map(|()| body))
     }
 
-    /// Whether the length of its body is not known.
+    /// Whether the request must be sent in chunks: the length of its body is not known.
     fn goes_in_chunks(&mut self) -> Result<bool, HttpError> {
         let message = self.take()?;
         let in_chunks = message.body().length().is_none();
@@ -231,20 +233,20 @@ impl Drop for Outgoing<'_> {
     }
 }
 
-/// Waits for the first byte of an answer on a connection that had been idle. If the deadline comes first, the connections
-/// that have been idle for as long may be as dead: they are closed (C3).
+/// Watches for the first byte of an answer on a connection that had been idle. If the deadline passes first, the other
+/// connections that have been idle for as long may be dead too, so they are closed (C3).
 struct Silence<'a, R: Runtime> {
     runtime: &'a R,
     pool: &'a Pool<R>,
     line: &'a Line,
     since: Instant,
-    /// The call's; `None` too once there is nothing to wait for.
+    /// The call's deadline. `None` if it has none, or once the result is there.
     deadline: Option<Instant>,
 }
 
 impl<R: Runtime> Drop for Silence<'_, R> {
     fn drop(&mut self) {
-        // An attempt does not end by itself at its call's deadline: it is dropped.
+        // At its call's deadline, an attempt does not end by itself but is dropped. So the deadline is checked here.
         if self.deadline.is_some_and(|deadline| deadline <= self.runtime.now()) && !self.line.is_heard() {
             self.pool.close_idle_since(self.since);
         }

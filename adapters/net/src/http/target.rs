@@ -1,4 +1,4 @@
-//! Where a request goes at its server: the path and the query as a program gives them.
+//! The target of a request at its server: the path and the query, as a program gives them.
 
 use std::fmt::{self, Write as _};
 
@@ -6,7 +6,7 @@ use ::http::Uri;
 
 use super::call_error::{PathFault, RequestError, first_invalid};
 
-/// The target that a text names.
+/// Parses a target.
 pub(super) fn parse(text: &str) -> Result<Uri, RequestError> {
     let wrong = |fault| RequestError::Path { path: text.into(), fault };
     if !text.starts_with('/') && text != "*" && !is_absolute(text) {
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Uri, RequestError> {
 pub(super) fn with_query(uri: &Uri, name: &str, value: &dyn fmt::Display) -> Result<Uri, RequestError> {
     let mut text = uri.to_string();
     text.push(if uri.query().is_some() { '&' } else { '?' });
-    // Writing into a string fails only where the value's own `Display` does; what it wrote until then is a query too.
+    // Writing into a string fails only if the value's own `Display` fails.
     let written = write!(Encoded(&mut text), "{name}").and_then(|()| {
         text.push('=');
         write!(Encoded(&mut text), "{value}")
@@ -34,13 +34,13 @@ pub(super) fn with_query(uri: &Uri, name: &str, value: &dyn fmt::Display) -> Res
     }
 }
 
-/// Whether it begins with a scheme.
+/// Whether the text begins with a scheme.
 fn is_absolute(text: &str) -> bool {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     scheme.is_some_and(|scheme| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)))
 }
 
-/// Percent-encodes what is not unreserved (RFC 3986, 2.1 and 2.3).
+/// Percent-encodes every byte except the unreserved ones (RFC 3986, 2.1 and 2.3).
 struct Encoded<'a>(&'a mut String);
 
 impl fmt::Write for Encoded<'_> {

@@ -1,4 +1,4 @@
-//! The transport: [`Http`].
+//! The transport for HTTP/1.1: [`Http`].
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,9 +26,9 @@ use super::sending::Sending;
 use crate::checks::Ask;
 use crate::stream::Attach;
 
-/// HTTP/1.1 over plain TCP, with idle connections kept for each address.
+/// HTTP/1.1 over plain TCP. It keeps idle connections for each address.
 ///
-/// Settings come from the [`Builder`](crate::Builder): its `max_body`, `max_head`, `max_headers`, `max_idle_per_server`,
+/// The [`Builder`](crate::Builder) sets its options: `max_body`, `max_head`, `max_headers`, `max_idle_per_server`,
 /// `idle_timeout` and `retry_stale_408`.
 pub struct Http<R> {
     runtime: R,
@@ -37,10 +37,10 @@ pub struct Http<R> {
     resent: AtomicU64,
 }
 
-/// The pools by address. Those of servers that have gone are dropped, once they are empty, as others come.
+/// The pools by address. Empty pools that are not in use are dropped from time to time, when a new address comes.
 struct Pools<R> {
     by_address: HashMap<Address, Arc<Pool<R>>>,
-    /// How many there must be before it is worth looking for such.
+    /// Once there are this many pools, those that are empty and not in use are dropped.
     prune_at: usize,
 }
 
@@ -93,7 +93,7 @@ impl<R: Runtime> Http<R> {
         self
     }
 
-    /// A check of servers: whether a GET of `path` on a connection of its own is answered by a status of 2xx.
+    /// A check for servers: it passes if a GET of `path` on a new connection is answered with a status of 2xx.
     pub(crate) fn check(&self, path: PathAndQuery) -> Ask {
         let (runtime, limits) = (self.runtime.clone(), Arc::clone(&self.settings.head));
         Box::new(move |address| {
@@ -116,9 +116,10 @@ impl<R: Runtime> Http<R> {
         Ok(Arc::clone(pools.by_address.entry(address.clone()).or_insert_with(new)))
     }
 
-    /// How many requests went once more, on a new connection, because one that had been idle broke under them before a byte
-    /// of the answer had come, or answered 408 where that is [retried](crate::Builder::retry_stale_408) (C3). They are no
-    /// attempts, and no limit counts them. Wraps.
+    /// How many requests were sent once more, on a new connection (C3). This happens if a connection that had been idle
+    /// breaks before a byte of the answer has come, or answers 408 and
+    /// [`retry_stale_408`](crate::Builder::retry_stale_408) is set. These requests are not attempts, and no limit
+    /// counts them. The count wraps.
     pub fn resent(&self) -> u64 {
         self.resent.load(Ordering::Relaxed)
     }
@@ -134,7 +135,7 @@ async fn passes<R: Runtime>(
     let mut request = Request::new(RequestBody::Empty);
     *request.uri_mut() = path.into();
     let message = request::head(&request, &host)?.map(|()| SendBody::Bytes(None));
-    // The checker's time limit is whoever drops this.
+    // There is no time limit here: the checker drops this future at its own.
     let connection = Connection::open(runtime, address, None, limits).await?;
     let (asked, reply) = connection.send(message);
     let answer = asked.replied(pin!(reply)).await;
@@ -156,7 +157,7 @@ impl<R: Runtime> SendTransport for Http<R> {
         let again = || _ = self.resent.fetch_add(1, Ordering::Relaxed);
         let (connection, response) = Sending::new(&self.runtime, request, &attempt, &pool)?.send(again).await?;
         let (head, incoming) = response.into_parts();
-        // A body that has ended with its head has nothing to stream.
+        // A body that has ended together with its head leaves nothing to stream.
         let at_head = attempt.streaming && !incoming.is_end_stream();
         let stream = Stream::new(incoming, connection, pool, self.settings.max_body);
         let body = if at_head { Body::stream(stream) } else { stream.read().await? };
