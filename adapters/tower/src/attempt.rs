@@ -8,8 +8,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 pin_project! {
-    /// What waits for a service first and then for its response, in the room of the larger: as an `async fn` it would
-    /// have room for both, and twice.
+    /// Waits for a service to become ready, and then for its response. As an enum it takes only the room of the larger
+    /// one. As an `async fn` it would have room for both, twice.
     #[project = Doing]
     pub(crate) enum Attempt<S, Request, F> {
         /// The service has been called.
@@ -17,7 +17,7 @@ pin_project! {
             #[pin]
             response: F,
         },
-        /// The service has yet to become ready. Without a request, which could not be copied, there is nothing to send.
+        /// The service must still become ready. `request` is `None` if it could not be copied: then nothing is sent.
         Unready { service: S, request: Option<Request> },
     }
 }
@@ -26,7 +26,7 @@ impl<S, Request> Future for Attempt<S, Request, S::Future>
 where
     S: Service<Request>,
 {
-    /// The service's error, or none if nothing could be sent.
+    /// The error is the service's, or `None` if nothing could be sent.
     type Output = Result<S::Response, Option<S::Error>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -1,4 +1,4 @@
-//! What a layer or a set is made of: [`Builder`].
+//! Makes a layer or a set: [`Builder`].
 
 use std::fmt;
 
@@ -16,12 +16,13 @@ pub fn builder<T>(timer: T) -> Builder<T> {
     Builder { timer, retry_policy: RetryErrors, protocol: Plain, setup: Setup::new(), on_end: None }
 }
 
-/// A [`HedgeLayer`] or [`HedgeSet`] to be. The defaults are brpc's: timeout 500 ms, 3 retries, backups off.
+/// Makes a [`HedgeLayer`] or a [`HedgeSet`]. The defaults are brpc's: a timeout of 500 ms, 3 retries, no backups.
 ///
-/// What is about the choice among servers counts for a set only: [`load_balancer`](Self::load_balancer), which is `rr` if
-/// nothing is said, [`circuit_breaker`](Self::circuit_breaker), [`isolation_limit`](Self::isolation_limit) and
-/// [`recovery`](Self::recovery). A set sends no probes, so that `prequal` is `p2c` here. A server that is not ready in time
-/// is abandoned, so to a breaker it is slow and not failing. A connect timeout has no meaning here.
+/// The options about the choice among servers have an effect on a set only: [`load_balancer`](Self::load_balancer), by
+/// default `rr`, [`circuit_breaker`](Self::circuit_breaker), [`isolation_limit`](Self::isolation_limit) and
+/// [`recovery`](Self::recovery). A set sends no probes, so `prequal` works as `p2c` here. An attempt at a server that
+/// does not become ready in time is abandoned, so to a breaker the server is slow, not failing. A connect timeout has
+/// no effect here.
 #[must_use = "it is not built yet"]
 pub struct Builder<T, R = RetryErrors, C = Plain> {
     timer: T,
@@ -34,36 +35,37 @@ pub struct Builder<T, R = RetryErrors, C = Plain> {
 impl<T, R, C> Builder<T, R, C> {
     hedge_fleet::setters!();
 
-    /// Calls `on_end` with each call's report before its response is handed over. Not of a call that was dropped: what is
-    /// known of that is told to the policy; nor of one whose options cannot be carried out. If `on_end` panics, the response
-    /// is handed over all the same.
+    /// Calls `on_end` with the report of each call before its response is handed over. It is not called for a call that
+    /// was dropped, of which only the policy is told, or for a call whose options cannot be carried out. If `on_end`
+    /// panics, the response is still handed over.
     pub fn on_end(mut self, on_end: impl Fn(&Report) + Send + Sync + 'static) -> Self {
         self.on_end = Some(Box::new(on_end));
         self
     }
 
-    /// Who judges results. Default: [`RetryErrors`].
+    /// Sets the policy that judges results. Default: [`RetryErrors`].
     pub fn retry_policy<Other>(self, retry_policy: Other) -> Builder<T, Other, C> {
         let Self { timer, retry_policy: _, protocol, setup, on_end } = self;
         Builder { timer, retry_policy, protocol, setup, on_end }
     }
 
-    /// How requests are copied, and what they and their responses carry. Default: [`Plain`].
+    /// Sets how requests are copied, and what they and their responses carry. Default: [`Plain`].
     pub fn protocol<Other>(self, protocol: Other) -> Builder<T, R, Other> {
         let Self { timer, retry_policy, protocol: _, setup, on_end } = self;
         Builder { timer, retry_policy, protocol, setup, on_end }
     }
 
-    /// [`Http`](crate::Http) as protocol and retry policy.
+    /// Sets [`Http`](crate::Http) as the protocol and as the retry policy.
     #[cfg(feature = "http")]
     pub fn http(self) -> Builder<T, crate::Http, crate::Http> {
         self.retry_policy(crate::Http::new()).protocol(crate::Http::new())
     }
 
-    /// Settings that are valid and contradict each other or do nothing, such as a backup that is not below the timeout; each
-    /// says what to write. None of them keeps a layer or a set from being built: a program should print them when it starts.
+    /// Warnings about settings that are valid but contradict each other or have no effect, such as a backup delay that
+    /// is not below the timeout. Each warning says what to write instead. A layer or a set can be built in spite of
+    /// them. A program should print them when it starts.
     ///
-    /// The policy is asked for its delay once. How many servers there will be is not known.
+    /// This asks the policy for its delay once. The number of servers is not known here, so no warning depends on it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -77,7 +79,7 @@ impl<T, R, C> Builder<T, R, C> {
         config::Setup { connects: false, ..self.setup.to_warn_of() }.warnings()
     }
 
-    /// A layer. Extra attempts go to the same service, so `same_server_backup` is set.
+    /// Makes a layer. Extra attempts go to the same service, so `same_server_backup` is set.
     ///
     /// # Errors
     /// [`BuildError::Options`].
@@ -87,7 +89,7 @@ impl<T, R, C> Builder<T, R, C> {
         self.shared(seed).map(HedgeLayer::new).map_err(BuildError::Options)
     }
 
-    /// A set without servers; see [`HedgeSet::insert`] and [`HedgeSet::follow`].
+    /// Makes a set without servers; see [`HedgeSet::insert`] and [`HedgeSet::follow`].
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -118,14 +120,14 @@ impl<T, R, C> fmt::Debug for Builder<T, R, C> {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// No balancer has that name, or not with such parameters.
+    /// There is no balancer of this name, or its parameters are not valid.
     Balancer {
         /// The name.
         name: Box<str>,
         /// What is wrong with it.
         error: BalancerError,
     },
-    /// The breaker, its limit or the recovery cannot have such an option.
+    /// An invalid option of the circuit breaker, the isolation limit or the recovery.
     Health(HealthError),
     /// Options that cannot be carried out.
     Options(ConfigError),

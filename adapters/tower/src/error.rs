@@ -6,19 +6,19 @@ use std::fmt;
 use hedge_core::outcome::End;
 use hedge_core::policy::ConfigError;
 
-/// Any error that may move between threads, as tower has it.
+/// Any error that may move between threads. It is the same type as tower's `BoxError`.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a call has no response; `E` is the service's own error, kept as it was.
+/// Why a call has no response. `E` is the service's own error, which is kept unchanged.
 ///
-/// It converts into a [`BoxError`] whatever `E` is, a [`BoxError`] included. [`Error::boxed`] does so and keeps what is
-/// behind `E` as the source.
+/// It converts into a [`BoxError`] for every `E`, also if `E` is a [`BoxError`]. [`Error::boxed`] does this too, and
+/// keeps the source of `E` as the source.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error<E> {
-    /// No attempt succeeded and no further one was possible: the last error.
+    /// No attempt succeeded and no further one was possible. This is the last error.
     Failed(E),
-    /// An error that no server would mend, says the retry policy.
+    /// The retry policy judged that no server would accept the request. This is the error.
     Fatal(E),
     /// The deadline passed.
     Deadline {
@@ -32,9 +32,9 @@ pub enum Error<E> {
     },
     /// Nothing was started: the set is empty.
     NoServer,
-    /// Nothing was started: there are servers, and all are down.
+    /// Nothing was started: there are servers, but all are down.
     AllDown,
-    /// The last attempt could not be made: its server had left the set, or its request could not be copied.
+    /// The last attempt could not be made. Its server had left the set, or its request could not be copied.
     NotSent,
     /// Nothing was started: the call's options cannot be carried out.
     Config(ConfigError),
@@ -50,7 +50,7 @@ impl<E> Error<E> {
             (End::NoServer, _) => Self::NoServer,
             (End::AllDown, _) => Self::AllDown,
             (End::Fatal, Some(error)) => Self::Fatal(error),
-            // An error that the retry policy accepts is still no response.
+            // If the retry policy accepts an error, the call still has no response.
             (End::Failed | End::Accepted, Some(error)) => Self::Failed(error),
             (End::Failed | End::Accepted | End::Fatal, None) => Self::NotSent,
         }
@@ -74,7 +74,7 @@ impl<E> Error<E> {
         }
     }
 
-    /// The same, of any type, with what is behind the service's error as its source.
+    /// This error without its type, with the source of the service's error as its source.
     pub fn boxed(self) -> BoxError
     where
         E: Into<BoxError>,
@@ -129,10 +129,11 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     }
 }
 
-// Not bound to `E: Error`, which a `BoxError` is not: layers below this one often have that.
+// The bound is not `E: Error`, because a `BoxError` is not an `Error`, and layers below this one often have it as their
+// error.
 impl<E: fmt::Debug + fmt::Display + 'static> std::error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The error is part of the message already; what is behind it is not.
+        // The message already includes the error, but not its source.
         match self {
             Self::Discover(error) => error.source(),
             _ => (self.service_error()? as &dyn Any).downcast_ref::<BoxError>()?.source(),

@@ -8,9 +8,9 @@ use http::{HeaderMap, Response};
 use crate::Builder;
 
 impl<T, R, C> Builder<T, R, C> {
-    /// Retries errors with these gRPC codes ([`RetryCodes`]). This is for services whose errors are gRPC statuses, such as a
-    /// generated tonic client. `read` gives the code of an error and its metadata, in which a server may push back (R4). An error
-    /// with another code ends its call, and every response is accepted.
+    /// Retries errors with these gRPC codes ([`RetryCodes`]). This is for services whose errors are gRPC statuses, such
+    /// as a generated tonic client. `read` gives the code of an error and its metadata, in which a server may push back
+    /// (R4). An error with another code ends its call, and every response is accepted.
     ///
     /// ```
     /// use tonic::{Code, Status};
@@ -34,9 +34,10 @@ impl<T, R, C> Builder<T, R, C> {
         Ok(self.retry_policy(GrpcErrors { codes, read }))
     }
 
-    /// Retries responses with these gRPC codes ([`RetryCodes`]). This is for services whose responses are those of HTTP, such as
-    /// a tonic channel. The code is read from the head of the response: a server that fails before its first message puts it
-    /// there ([`judge_grpc`](hedge_http::judge_grpc)). A response with another code ends its call, and every error is retried.
+    /// Retries responses with these gRPC codes ([`RetryCodes`]). This is for services whose responses are those of
+    /// HTTP, such as a tonic channel. The code is read from the head of the response: a server that fails before its
+    /// first message puts it there ([`judge_grpc`](hedge_http::judge_grpc)). A response with another code ends its
+    /// call, and every error is retried.
     ///
     /// ```
     /// use tonic::Code;
@@ -74,7 +75,7 @@ impl<B, E> RetryPolicy<Response<B>, E> for GrpcResponses {
 #[derive(Clone, Copy, Debug)]
 pub struct GrpcErrors<F> {
     codes: RetryCodes,
-    /// What an error's code and metadata are.
+    /// Reads the code and the metadata of an error.
     read: F,
 }
 

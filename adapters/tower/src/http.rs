@@ -1,4 +1,4 @@
-//! HTTP's ways: [`Http`].
+//! The protocol and the retry policy for HTTP: [`Http`].
 
 use hedge_core::outcome::{Judgement, Verdict};
 use hedge_core::policy::{Idempotency, RetryPolicy};
@@ -7,20 +7,24 @@ use http::{Request, Response};
 
 use crate::{CallOptions, Protocol, Report};
 
-/// Requests of `http` whose body is a clone away, like shared bytes; a [`Protocol`] and a retry policy in one.
+/// A [`Protocol`] and a retry policy in one, for requests of the crate `http` whose body can be cloned, such as shared
+/// bytes.
 ///
 /// * A copy has the method, URI, version, headers, extensions and body.
-/// * [`CallOptions`] in the request's extensions are the call's.
-/// * Unless those say otherwise, `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice, and no other method.
+/// * [`CallOptions`] in the request's extensions are the options of the call.
+/// * Unless these options say otherwise, `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice, and
+///   no other method (L15).
 /// * The [`Report`] is put into the response's extensions.
-/// * Below 500 a response is accepted, above it loses to what is in flight; errors are retried (R1), and so are the statuses
-///   that [`retry_statuses`](Http::retry_statuses) names.
+/// * A response with a status below 500 is accepted. With another status it is `Wait`, so an attempt in flight may
+///   still win. Errors are retried (R1), and so are the statuses that [`retry_statuses`](Http::retry_statuses) names.
 /// * A response that is not accepted may push back by its headers (R4): see [`pushback`](hedge_http::pushback). A retry
-///   policy of one's own makes its verdicts on responses by [`failure`](hedge_http::failure).
+///   policy of your own should make its verdicts on responses with [`failure`](hedge_http::failure).
 ///
-/// To gRPC every answer is a 200: there [`Builder::retry_codes`](crate::Builder::retry_codes) says what is retried.
+/// In gRPC, every response has status 200. Use [`Builder::retry_codes`](crate::Builder::retry_codes) there to say what
+/// is retried.
 ///
-/// For bodies that cannot be cloned, a closure that copies what can be copied is a protocol too.
+/// For bodies that cannot be cloned, use a closure as the protocol: it returns `None` for a request that it cannot
+/// copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Http {
     silent: bool,
@@ -28,19 +32,19 @@ pub struct Http {
 }
 
 impl Http {
-    /// Reports are put into the responses' extensions.
+    /// Puts the report of each call into its response's extensions.
     #[must_use]
     pub const fn new() -> Self {
         Self { silent: false, retried: RetryStatuses::NONE }
     }
 
-    /// The same without reports in responses, which saves allocations.
+    /// Puts no reports into responses, which saves allocations.
     #[must_use]
     pub const fn without_reports() -> Self {
         Self { silent: true, retried: RetryStatuses::NONE }
     }
 
-    /// The same with statuses that are retried (R1).
+    /// Sets the statuses that are retried (R1).
     #[must_use]
     pub const fn retry_statuses(self, statuses: RetryStatuses) -> Self {
         Self { retried: statuses, ..self }

@@ -1,4 +1,4 @@
-//! One service, called several times: [`HedgeLayer`] and [`Hedge`].
+//! Hedges one service: [`HedgeLayer`] and [`Hedge`].
 
 use std::fmt;
 use std::mem;
@@ -23,7 +23,8 @@ use crate::run::run;
 use crate::shared::{Judge, Shared};
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 
-/// Makes a [`Hedge`] of a service. All services of one layer, and of its clones, share its policy.
+/// Makes a [`Hedge`] from a service. All services of one layer and of its clones share its settings, its limits and its
+/// policies.
 pub struct HedgeLayer<T, R = RetryErrors, C = Plain> {
     shared: Arc<Shared<T, R, C>>,
 }
@@ -56,8 +57,8 @@ impl<T, R, C> fmt::Debug for HedgeLayer<T, R, C> {
 
 /// A service whose calls are hedged and retried.
 ///
-/// To the core it is one server that may work on several attempts of a call. The first attempt is made by the instance
-/// that was polled ready, each further one by a clone of it, which becomes ready as part of the attempt.
+/// To the core, the service is one server that may work on several attempts of a call. The instance that was polled
+/// ready makes the first attempt. A clone makes each further attempt, and becomes ready as part of it.
 pub struct Hedge<S, T, R = RetryErrors, C = Plain> {
     service: S,
     shared: Arc<Shared<T, R, C>>,
@@ -69,7 +70,7 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
         &self.service
     }
 
-    /// The service, to be changed.
+    /// The service, mutably.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.service
     }
@@ -79,16 +80,17 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
         self.shared.settings.denied(extra, reason)
     }
 
-    /// How long calls took in the last 10 s, of all services of the layer: how many there were, in all and a second, their
-    /// mean, the longest, percentiles and the distribution.
+    /// How long the calls of all services of the layer took in the last 10 s: their number, their rate, the mean, the
+    /// longest, percentiles and the distribution.
     ///
-    /// A call takes from its start to its end, retries and backups included. What is accepted or
-    /// [`Fatal`](hedge_core::outcome::Verdict::Fatal) counts as answered. All others, dropped ones too, count as
-    /// [abandoned](Snapshot::abandoned): an answer would have taken longer than that, and percentiles are those of the
-    /// latencies as if all had waited for theirs. A call whose options cannot be carried out is none.
+    /// The latency of a call is the time from its start to its end, retries and backups included. Calls whose result is
+    /// accepted or [`Fatal`](hedge_core::outcome::Verdict::Fatal) count as answered. All other calls, also dropped
+    /// ones, count as [abandoned](Snapshot::abandoned). Their answer would have taken longer, so their time is a lower
+    /// bound, and percentiles are estimated as if every call had waited for its answer. Calls that are rejected for
+    /// invalid options are not counted.
     ///
-    /// A layer holds 2 KB for this, and a call's end is one atomic addition more; now and then one does some microseconds
-    /// of [upkeep](hedge_core::latency#cost). Asking copies 2 KB.
+    /// A layer holds 2 KB for this, and the end of each call does one more atomic addition. From time to time one call
+    /// does some microseconds of [upkeep](hedge_core::latency#cost). This method copies 2 KB.
     pub fn latencies(&self) -> Snapshot
     where
         T: Timer,
@@ -96,8 +98,8 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
         self.shared.settings.latencies(self.now())
     }
 
-    /// The time on the layer's clock, which is what a policy is told of; for snapshots of a policy's own latencies:
-    /// `adaptive.latencies().snapshot(service.now())`.
+    /// The time on the layer's clock, which is also the clock of its policies. It is needed for a snapshot of a
+    /// policy's own latencies: `adaptive.latencies().snapshot(service.now())`.
     pub fn now(&self) -> Instant
     where
         T: Timer,
@@ -132,7 +134,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let clone = self.service.clone();
-        // The one that is ready goes with the call.
+        // The instance that was polled ready makes the call. The clone takes its place.
         let mut service = mem::replace(&mut self.service, clone);
         let host = OneServer(Arc::clone(&self.shared));
         ResponseFuture::new(run(host, request, move |attempt: AttemptInfo<()>, request| {
@@ -159,7 +161,7 @@ impl<S: fmt::Debug, T, R, C> fmt::Debug for Hedge<S, T, R, C> {
     }
 }
 
-/// A cluster of one server that is always there.
+/// A host with one server, which is always usable.
 struct OneServer<T, R, C>(Arc<Shared<T, R, C>>);
 
 const THE_SERVER: Pick<()> = Pick { server: ServerId::new(0, 0), address: AddressKey(0), ticket: None };

@@ -1,12 +1,12 @@
 //! Hedged calls as a tower layer: around one service, or around a set of them.
 //!
-//! A call that is slow is sent again after a short delay, and the first good answer wins. Failures are retried, and a
-//! deadline bounds it all. The decisions, and the rules that they follow, are `hedge-core`'s.
+//! A slow call is sent again after a short delay, and the first good answer wins. Failures are retried. A deadline
+//! bounds the whole call. `hedge-core` makes the decisions and has the rules.
 //!
-//! * [`HedgeLayer`] makes a [`Hedge`] of any service that can be cloned. Extra attempts go to a clone of it: use it where
-//!   the service balances by itself, or where there is but one server.
-//! * [`HedgeSet`] holds a service for each server, and chooses among them: an extra attempt goes to *another* server as long
-//!   as an untried one is there. [`HedgeSet::follow`] keeps it in step with a stream of changes.
+//! * [`HedgeLayer`] makes a [`Hedge`] from any service that can be cloned. Extra attempts go to a clone of the service.
+//!   Use it if the service balances by itself, or if there is only one server.
+//! * [`HedgeSet`] holds a service for each server, and chooses among them. An extra attempt goes to *another* server
+//!   while an untried one is usable (L11). [`HedgeSet::follow`] applies a stream of changes to the set.
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,31 +30,33 @@
 //!
 //! # What a call is
 //!
-//! It starts when its future is first polled and ends with that future. Everything an attempt does counts against the
-//! deadline, waiting for a clone to become ready included; only the readiness of the layered service itself, which tower
-//! asks for before there is a call, does not. Dropping the future cancels the call; so does a signal in its
+//! A call starts when its future is first polled, and ends with that future. The deadline covers everything that an
+//! attempt does, also the wait for a clone to become ready. It does not cover `poll_ready` of the layered service
+//! itself, which tower calls before there is a call. Dropping the future cancels the call, and so does a signal in its
 //! [`CallOptions`].
 //!
-//! A [`Protocol`] says how a request is copied. One that cannot be is sent once, and the report says why it was not hedged:
-//! `NotIdempotent`. A response that the retry policy does not accept is still a response: when nothing better came of the
-//! call, the caller gets it as `Ok`, and the report says how the call ended.
+//! A [`Protocol`] says how a request is copied. A request that cannot be copied is sent once, and the report gives
+//! `NotIdempotent` as the reason why it was not hedged. A response that the retry policy does not accept is still a
+//! response. If the call ends with it, the caller gets it as `Ok`, and the report says how the call ended.
 //!
 //! # gRPC
 //!
-//! One line names the codes that are retried, and heeds the delay that a server asks for: `Builder::retry_codes_of` is for
-//! generated tonic clients, as in the example `tonic_channel`; `Builder::retry_codes` is for tonic channels.
+//! One line names the codes that are retried, and also respects the delay that a server asks for.
+//! `Builder::retry_codes_of` is for generated tonic clients, as in the example `tonic_channel`. `Builder::retry_codes`
+//! is for tonic channels.
 //!
 //! # Code that panics
 //!
-//! Code of the program's own may panic, where panics unwind. A backup policy that does so has no delay to give, refuses, or
-//! was told nothing; an `on_end` has not heard; and the call goes on. A retry policy, a [`Protocol`] or a service is run by
-//! a call for its caller, who sees the panic: every count is settled then, and the layer or set serves other calls as
-//! before. A stream of changes panics for the caller of `poll_ready`: what it had said before is taken in by the next one.
+//! The program's own code may panic, if panics unwind. If a backup policy panics, the call goes on: the policy gives no
+//! delay, refuses, or misses a notice, depending on the method. If an `on_end` panics, the call goes on too. A panic in
+//! a retry policy, a [`Protocol`] or a service reaches the caller of the call. Every count is settled then, and the
+//! layer or set serves other calls as before. A panic in a stream of changes reaches the caller of `poll_ready`. The
+//! changes that the stream gave before are applied by the next `poll_ready`.
 //!
 //! # Choosing a server
 //!
-//! A set balances by `rr` if nothing else is said; [`Builder::load_balancer`] takes any of the core's balancers by name, and
-//! [`Builder::circuit_breaker`] isolates servers that fail too much. Both learn from every attempt of every call.
+//! A set balances by `rr` unless it is told otherwise. [`Builder::load_balancer`] sets any of the core's balancers by
+//! name. [`Builder::circuit_breaker`] isolates servers that fail too much. Both learn from every attempt of every call.
 //!
 //! ```
 //! use std::time::Duration;
@@ -81,7 +83,7 @@
 //!
 //! # Options from a file
 //!
-//! With the feature `serde`, options and limits are read from any format that serde knows:
+//! With the feature `serde`, options and limits can be read from any format that serde supports:
 //!
 #![cfg_attr(feature = "serde", doc = "```")]
 #![cfg_attr(not(feature = "serde"), doc = "```ignore")]
@@ -97,11 +99,13 @@
 //!
 //! # Cost
 //!
-//! One allocation a call, for its future; no lock and no task; a timer only once the call has to wait. A call that may send
-//! more than one backup allocates for each attempt too, and `Http` for the report in the response's extensions.
+//! A call takes one allocation, for its future. It takes no lock and no task, and a timer only once it has to wait. A
+//! call that may send more than one backup also allocates for each attempt. `Http` allocates for the report in the
+//! response's extensions.
 //!
-//! Services, requests and futures must be `Send`, so that calls can be spawned; those of a [`HedgeSet`], which threads share,
-//! `Sync` too (tower has `BoxCloneSyncService`). There is no form for services that are not `Send`.
+//! Services, requests and futures must be `Send`, so that calls can be spawned. The services of a [`HedgeSet`] must
+//! also be `Sync`, since threads share them (tower has `BoxCloneSyncService`). Services that are not `Send` are not
+//! supported.
 #![forbid(unsafe_code)]
 
 mod attempt;

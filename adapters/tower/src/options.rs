@@ -1,4 +1,4 @@
-//! What one call sets differently from its layer: [`CallOptions`].
+//! The options of one call: [`CallOptions`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, Idempotency};
 use hedge_core::time::Timeout;
 use hedge_fleet::Asked;
 
-/// The options of one call, as a [`Protocol`](crate::Protocol) reads them from its request; what is `None` is the layer's.
+/// The options of one call, which a [`Protocol`](crate::Protocol) reads from its request. The layer's value is used for
+/// an option that is `None`.
 #[derive(Clone, Default)]
 pub struct CallOptions {
-    /// From the call's start to its end. [`CallOptions::with_timeout`] takes std's duration.
+    /// How long the call may take from its start to its end. [`CallOptions::with_timeout`] takes std's duration.
     pub timeout: Option<Timeout>,
-    /// How long one attempt may take before another server is tried (L21). [`CallOptions::with_attempt_timeout`] takes std's
-    /// duration.
+    /// How long one attempt may take before another server is tried (L21). [`CallOptions::with_attempt_timeout`] takes
+    /// std's duration.
     pub attempt_timeout: Option<Timeout>,
     /// How many attempts may follow the first, retries and backups together; at most 7.
     pub max_retry: Option<u8>,
@@ -27,18 +28,19 @@ pub struct CallOptions {
     pub backoff: Option<Backoff>,
     /// Whether this request may be sent twice.
     pub idempotency: Idempotency,
-    /// The request's key for a set that balances by consistent hashing, which sends all calls of one code to one server;
-    /// [`hedge_core::balance::hash`] makes codes of keys. Without one such a call is refused before anything is sent (S5).
+    /// The request's key, for a set that balances by consistent hashing. All calls of one code go to one server.
+    /// [`hedge_core::balance::hash`] computes a code from text. Without a code, such a set refuses the call before
+    /// anything is sent (S5).
     pub request_code: Option<u32>,
-    /// A policy for this call, instead of the layer's, its limits included: a policy that limits nothing lets everything
-    /// pass.
+    /// A policy for this call. It replaces the layer's policy and the layer's limits, so nothing is limited if this
+    /// policy allows everything.
     pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
-    /// Cancels the call from elsewhere; a signal serves one call at a time.
+    /// Cancels the call from elsewhere. Use a signal for one call at a time.
     pub cancel: Option<Arc<CancelSignal>>,
 }
 
 impl CallOptions {
-    /// The layer's options as they are.
+    /// Options that change nothing: the layer's apply.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -55,19 +57,19 @@ impl CallOptions {
         }
     }
 
-    /// The same with a timeout.
+    /// These options with a timeout.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(Timeout::After(timeout.into())), ..self }
     }
 
-    /// The same with a limit for each attempt.
+    /// These options with a timeout for each attempt.
     #[must_use]
     pub fn with_attempt_timeout(self, timeout: Duration) -> Self {
         Self { attempt_timeout: Some(Timeout::After(timeout.into())), ..self }
     }
 
-    /// The same with a backup after `delay`.
+    /// These options with a backup after `delay`.
     #[must_use]
     pub fn with_backup(self, delay: Duration) -> Self {
         Self { backup: Some(BackupDelay::After(delay.into())), ..self }

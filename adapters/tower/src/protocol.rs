@@ -1,33 +1,33 @@
-//! What the layer must know of requests, responses and errors that it does not know: [`Protocol`] and [`RetryErrors`].
+//! What the layer must know about the program's requests, responses and errors: [`Protocol`] and [`RetryErrors`].
 
 use hedge_core::outcome::{Judgement, Verdict};
 use hedge_core::policy::RetryPolicy;
 
 use crate::{CallOptions, Report};
 
-/// How a request is copied, and what it and its response can carry.
+/// Says how a request is copied, and what the request and its response carry for the layer.
 ///
-/// Closures `Fn(&Request) -> Option<Request>` are protocols that copy, and know no more.
+/// A closure `Fn(&Request) -> Option<Request>` is a protocol that only copies.
 pub trait Protocol<Request, Response> {
-    /// A copy to send. `None`: it cannot be copied, and the call makes one attempt.
+    /// Makes a copy to send. `None`: the request cannot be copied, and the call makes only one attempt.
     ///
-    /// Asked once at the start of a call that may make a further attempt, and again for each such attempt; a request that
-    /// was copied once should be so again, else the call makes do without that attempt.
+    /// This runs once at the start of a call that may make further attempts, and again for each further attempt. A
+    /// request that could be copied once should stay so. If a later copy fails, that attempt fails without being sent.
     fn copy(&self, request: &Request) -> Option<Request>;
 
-    /// What this call sets differently from the layer; the default is nothing.
+    /// The options of this call. Default: the layer's.
     fn options(&self, request: &Request) -> CallOptions {
         let _ = request;
         CallOptions::new()
     }
 
-    /// Attaches the report to the response that the caller gets; the default does nothing.
+    /// Attaches the report to the response that the caller gets. Default: does nothing.
     fn attach(&self, response: &mut Response, report: &Report) {
         let _ = (response, report);
     }
 }
 
-/// Copies by `Clone`, and knows no more: the default.
+/// The default protocol: it copies by `Clone`, and does nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Plain;
 
@@ -46,10 +46,10 @@ where
     }
 }
 
-/// Accepts every response and retries every error, of which it knows nothing: the default.
+/// The default retry policy: it accepts every response and retries every error, since it knows nothing about errors.
 ///
-/// An error may come after the request has left, so what is not idempotent is not retried. Services whose errors tell more
-/// do better with a closure, or with [`DefaultRetryPolicy`](hedge_core::policy::DefaultRetryPolicy).
+/// An error may come after the request has left, so a request that is not idempotent is not retried. If the errors of a
+/// service say more, use a closure or [`DefaultRetryPolicy`](hedge_core::policy::DefaultRetryPolicy).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RetryErrors;
 

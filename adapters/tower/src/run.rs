@@ -1,4 +1,4 @@
-//! One call from its request to its response: [`ResponseFuture`], and [`run`] inside it.
+//! Runs one call, from its request to its response: [`ResponseFuture`], and [`run`] inside it.
 
 use std::fmt;
 use std::future::Future;
@@ -14,7 +14,7 @@ use hedge_fleet::CallContext;
 use crate::shared::{Judge, Shared};
 use crate::{Error, Protocol, Report};
 
-/// A call. It starts when it is first polled; dropping it cancels it.
+/// The future of a call. The call starts when this is first polled. Dropping this cancels the call.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<Response, E> {
     inner: Pin<Box<dyn Future<Output = Result<Response, Error<E>>> + Send>>,
@@ -40,8 +40,8 @@ impl<Response, E> fmt::Debug for ResponseFuture<Response, E> {
     }
 }
 
-/// Runs a call whose attempts `send` makes; of a request that could not be copied they are told none, and fail without an
-/// error.
+/// Runs a call. `send` makes each attempt. If the request could not be copied, `send` gets `None`, and the attempt
+/// fails without an error.
 pub(crate) fn run<H, T, R, C, Request, Response, E, F>(
     mut host: H,
     request: Request,
@@ -62,7 +62,7 @@ where
         if asked.max_retry.unwrap_or(settings.options().max_retry) > 0 {
             kept = first.as_ref().and_then(|request| protocol.copy(request));
             if kept.is_none() {
-                // Not even what never left could be sent again.
+                // Without a copy, the request cannot be sent again, even if it never left.
                 asked.idempotency = Idempotency::NotIdempotent;
                 asked.max_retry = Some(0);
             }
@@ -72,7 +72,7 @@ where
             asked,
             Idempotency::Unset,
             |attempt| {
-                // Borrowed as mutable, so that requests need not be `Sync`.
+                // The request is borrowed as mutable, so that requests need not be `Sync`.
                 let request = first.take().or_else(|| host.as_ref().protocol.copy(kept.as_mut()?));
                 send(attempt, request)
             },
@@ -82,8 +82,8 @@ where
     }
 }
 
-/// What the caller gets of a call that is over.
-// It has one caller: apart from it, the result would be moved once more.
+/// Turns the end of a call into what the caller gets.
+// Inlined, since it has one caller, and otherwise the result would be moved once more.
 #[inline(always)]
 fn ended<T, R, C, Request, Response, E>(
     shared: &Shared<T, R, C>,
@@ -95,7 +95,8 @@ where
 {
     let result = match result {
         Ok(response) => Ok(response),
-        // What was not accepted is still the server's word, if the call ended with it.
+        // A response that was not accepted is still a response of the server, so it is returned if the call ended with
+        // it.
         Err(CallFailure::Ended { end: End::Failed | End::Fatal, last: Some(Ok(response)) }) => Ok(response),
         Err(CallFailure::Ended { end, last }) => Err(Error::ended(end, last.and_then(Result::err).flatten())),
         Err(CallFailure::Config(error)) => return Err(Error::Config(error)),

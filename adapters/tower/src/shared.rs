@@ -6,7 +6,7 @@ use hedge_fleet::{Settings, caught};
 
 use crate::Report;
 
-/// Everything that calls share but the services.
+/// Everything that calls share, except the services.
 pub(crate) struct Shared<T, R, C> {
     pub(crate) settings: Settings,
     pub(crate) timer: T,
@@ -15,11 +15,11 @@ pub(crate) struct Shared<T, R, C> {
     pub(crate) on_end: Option<OnEnd>,
 }
 
-/// Who hears of the reports.
+/// The function that is called with each report.
 pub(crate) type OnEnd = Box<dyn Fn(&Report) + Send + Sync>;
 
 impl<T, R, C> Shared<T, R, C> {
-    /// A call has ended.
+    /// Passes on the report of a call that has ended.
     pub(crate) fn ended(&self, report: &Report) {
         if let Some(on_end) = &self.on_end {
             caught(|| on_end(report));
@@ -27,7 +27,7 @@ impl<T, R, C> Shared<T, R, C> {
     }
 }
 
-/// A retry policy over attempts, of which one may not have been made for want of a request.
+/// The program's retry policy, for attempts that may not have been made because the request could not be copied.
 pub(crate) struct Judge<R>(pub(crate) R);
 
 impl<R: RetryPolicy<Response, E>, Response, E> RetryPolicy<Response, Option<E>> for Judge<R> {
@@ -35,7 +35,7 @@ impl<R: RetryPolicy<Response, E>, Response, E> RetryPolicy<Response, Option<E>> 
         match result {
             Ok(response) => self.0.judge(Ok(response)),
             Err(Some(error)) => self.0.judge(Err(error)),
-            // There was no request to send.
+            // There was no request to send, so this attempt is lost.
             Err(None) => Judgement::from(Verdict::Wait).never_left(),
         }
     }

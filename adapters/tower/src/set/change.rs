@@ -1,4 +1,4 @@
-//! A change of a set: [`Change`], and what several make of its list, [`apply`].
+//! A change of a set, [`Change`], and how several changes are made, [`apply`].
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -8,18 +8,18 @@ use hedge_core::balance::{ArrangeError, Balancer as _, Tag, Weighing, WeightErro
 use hedge_core::time::Instant;
 use hedge_fleet::{OwnAddress, Place, Servers};
 
-/// A change of a [`HedgeSet`](crate::HedgeSet); tower's `discover::Change` is the same, weights apart.
+/// A change of a [`HedgeSet`](crate::HedgeSet). It is the same as tower's `discover::Change`, except for weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change<K, S> {
-    /// A server has come; if there is one of that key, it is replaced. Its weight is the balancer's `default_weight`, or 1.
+    /// Adds a server, or replaces the one with this key. Its weight is the balancer's `default_weight`, or 1.
     Insert(K, S),
-    /// The same with a weight, for the balancers that look at it: `wrr`, `wr` and `p2c`.
+    /// Adds or replaces a server with a weight, for the balancers that use weights: `wrr`, `wr` and `p2c`.
     InsertWeighted(K, S, NonZeroU32),
-    /// A server has gone.
+    /// Removes a server.
     Remove(K),
 }
 
-/// The weight that a server came with, if it came with one.
+/// The weight that was given with a server, if there was one.
 struct Weight(Option<NonZeroU32>);
 
 impl Tag for Weight {
@@ -28,7 +28,7 @@ impl Tag for Weight {
     }
 }
 
-/// Makes changes, all at once; answers how many changed anything.
+/// Makes all changes at once. Returns how many of them changed anything.
 pub(super) fn apply<K: Ord + fmt::Display, S>(
     servers: &Servers<K, OwnAddress<S>>,
     changes: impl IntoIterator<Item = Change<K, S>>,
@@ -47,7 +47,7 @@ pub(super) fn apply<K: Ord + fmt::Display, S>(
     Ok(made - changed.map_or(0, |changed| changed.left_out.len()))
 }
 
-/// Makes changes in a list that is in the order of its keys; answers how many.
+/// Makes changes in a list that is in the order of its keys. Returns how many were made.
 fn plan<K: Ord, S>(
     places: &mut Vec<Place<K, OwnAddress<S>>>,
     changes: impl IntoIterator<Item = Change<K, S>>,
@@ -66,7 +66,7 @@ fn plan<K: Ord, S>(
                 continue;
             }
         };
-        // There is no tag that could be wrong: who says nothing means 1.
+        // There is no tag that could be invalid. Without a weight and a `default_weight`, the weight is 1.
         let weight = weighing.weight(&Weight(weight)).unwrap_or(NonZeroU32::MIN);
         let at = place(places, &key);
         let new = Place::New { key, service: OwnAddress(service), weight };
@@ -79,7 +79,7 @@ fn plan<K: Ord, S>(
     made
 }
 
-/// Where `key` is, or would be.
+/// The position of `key`, or as an error the position where it would be inserted.
 fn place<K: Ord, S>(places: &[Place<K, S>], key: &K) -> Result<usize, usize> {
     places.binary_search_by(|place| match place {
         Place::Stays(node) => node.key().cmp(key),

@@ -1,4 +1,4 @@
-//! A set in step with a stream of changes: [`Following`].
+//! A set that follows a stream of changes: [`Following`].
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,21 +11,21 @@ use tower_service::Service;
 use super::{Change, HedgeSet};
 use crate::{BoxError, Error, Plain, RetryErrors};
 
-/// How many changes one poll takes in before it lets others run.
+/// How many changes one poll takes from the stream, before other tasks can run.
 const CHANGES_A_POLL: usize = 1024;
 
-/// A [`HedgeSet`] that takes in changes from a stream whenever it is asked whether it is ready.
+/// A [`HedgeSet`] that applies changes from a stream whenever it is polled for readiness.
 ///
-/// It is not ready as long as the set is empty and the stream may still bring a server. When the stream ends, the set
-/// stays as it is. An error of the stream is answered once, and the stream asked again at the next poll; so is a
-/// [`ClusterError`](hedge_core::cluster::ClusterError) where the balancer cannot take the list that the changes of one poll
-/// make, and those are dropped. It has one stream, so it cannot be cloned, but [`Following::set`] can, and sees the same
-/// servers.
+/// It is not ready while the set is empty and the stream has not ended. When the stream ends, the set stays as it is.
+/// `poll_ready` returns an error of the stream once, and polls the stream again the next time. It also returns a
+/// [`ClusterError`](hedge_core::cluster::ClusterError) once if the balancer cannot arrange the list that the changes of
+/// one poll make. These changes are dropped then. It has one stream, so it cannot be cloned. The set that
+/// [`Following::set`] returns can be cloned, and has the same servers.
 pub struct Following<D, K, S, T, R = RetryErrors, C = Plain> {
     set: HedgeSet<K, S, T, R, C>,
-    /// `None` once it has ended.
+    /// The stream of changes; `None` once it has ended.
     changes: Option<Pin<Box<D>>>,
-    /// What it has said and the set has not taken in; empty but after a panic of the stream.
+    /// Changes from the stream that are not applied yet. Between polls it is empty, except after a panic of the stream.
     taken: Vec<Change<K, S>>,
 }
 
@@ -39,7 +39,7 @@ impl<D, K, S, T, R, C> Following<D, K, S, T, R, C> {
         &self.set
     }
 
-    /// Takes in what the stream has.
+    /// Applies the changes that the stream has now.
     fn poll_changes<E>(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError>
     where
         D: Stream<Item = Result<Change<K, S>, E>>,

@@ -1,4 +1,4 @@
-//! A service for each server: [`HedgeSet`].
+//! Hedges calls over a set of services, one for each server: [`HedgeSet`].
 
 mod change;
 mod follow;
@@ -29,26 +29,28 @@ use crate::shared::{Judge, Shared};
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 use change::apply;
 
-/// The most servers that a set holds: as many as there are slots.
+/// How many servers a set can hold: as many as there are slots.
 const MAX_SERVERS: usize = 1 << 16;
 
-/// A set of servers: a service for each, under a key that stands for its address. A clone is the same set.
+/// A set of servers. It holds a service for each server, under a key that stands for the server's address. A clone is
+/// the same set.
 ///
-/// The balancer chooses the first server, and every extra attempt goes to another as long as an untried one is usable
-/// (L11). Each attempt is made by a clone of its server's service, which becomes ready as part of the attempt: a server
-/// that is not ready is slow, and its backup goes elsewhere. So the set itself is always ready.
+/// The balancer chooses the first server. Every extra attempt goes to another server while an untried one is usable
+/// (L11). A clone of the server's service makes each attempt, and becomes ready as part of it. So a server that is not
+/// ready is a slow server, and its backup goes to another one. The set itself is always ready.
 ///
-/// Servers come and go at any time, from any thread. Calls that are at a server when it goes run on (L20). What the balancer
-/// and the breaker know of a server stays with it while others come and go (S7); a server that is replaced begins anew.
+/// Servers can be added and removed at any time, from any thread. When a server is removed, its attempts go on (L20).
+/// What the balancer and the breaker know about a server stays while others are added and removed (S7). If a server is
+/// replaced, nothing is known about the new one.
 ///
-/// A set is ordered by its keys. Clients that write their keys alike (`Display`), whatever their services are, agree which
-/// server a request code belongs to (S5).
+/// A set is ordered by its keys. Consistent hashing uses the text of the keys (`Display`). So clients with the same
+/// texts agree on the server of each request code, with any services (S5).
 ///
 /// # Cost
 ///
-/// A server takes 104 bytes beside its key and its service, and under `la` 1080 more. A call looks at the list without a
-/// lock. A change of the list copies it, and what the balancer has made of it: some tens of bytes a server, and under
-/// consistent hashing 8 a point. Make many changes by [`HedgeSet::apply`], all at once.
+/// A server takes 104 bytes, plus its key and its service. With the balancer `la`, it takes 1080 bytes more. A call
+/// reads the list without a lock. A change copies the list and the balancer's arrangement of it: some tens of bytes for
+/// each server, and with consistent hashing 8 bytes for each point. Make many changes with one [`HedgeSet::apply`].
 pub struct HedgeSet<K, S, T, R = RetryErrors, C = Plain> {
     inner: Arc<Inner<K, S, T, R, C>>,
 }
@@ -67,7 +69,7 @@ impl<K, S: Clone, T: Timer, R, C> AsRef<Shared<T, R, C>> for CallHost<Arc<Inner<
 impl<K, S: Clone, T: Timer, R, C> Home for Inner<K, S, T, R, C> {
     type Key = K;
     type Service = OwnAddress<S>;
-    /// A clone for one attempt.
+    /// A clone of the service, for one attempt.
     type Address = S;
     type Call = ();
     type Timer = T;
@@ -99,7 +101,7 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
         Self { inner: Arc::new(Inner { shared, servers: Servers::new(balancer, health, MAX_SERVERS) }) }
     }
 
-    /// This set, in step with a stream of changes.
+    /// Makes this set follow a stream of changes.
     pub fn follow<D>(self, changes: D) -> Following<D, K, S, T, R, C> {
         Following::new(self, changes)
     }
@@ -109,18 +111,18 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
         self.inner.servers.load().list().nodes().len()
     }
 
-    /// Whether there is none.
+    /// Whether the set has no server.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many extra attempts of a kind were refused for a reason since the set was made. Wraps.
+    /// How many extra attempts of this kind were refused for this reason since the set was made. The count wraps.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.inner.shared.settings.denied(extra, reason)
     }
 
-    /// How long calls took in the last 10 s: see [`Hedge::latencies`](crate::Hedge::latencies). Calls that found no server
-    /// count as abandoned too.
+    /// How long calls took in the last 10 s: see [`Hedge::latencies`](crate::Hedge::latencies). Calls that found no
+    /// server count as abandoned too.
     pub fn latencies(&self) -> Snapshot
     where
         T: Timer,
@@ -128,8 +130,8 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
         self.inner.shared.settings.latencies(self.now())
     }
 
-    /// The time on the set's clock, which is what a policy is told of; for snapshots of a policy's own latencies:
-    /// `adaptive.latencies().snapshot(set.now())`.
+    /// The time on the set's clock, which is also the clock of its policies. It is needed for a snapshot of a policy's
+    /// own latencies: `adaptive.latencies().snapshot(set.now())`.
     pub fn now(&self) -> Instant
     where
         T: Timer,
@@ -139,19 +141,19 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
 }
 
 impl<K: Ord + fmt::Display, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
-    /// Adds a server, or replaces the one of that key.
+    /// Adds a server, or replaces the one with this key.
     ///
     /// # Errors
-    /// [`ClusterError::Full`]: the set holds 65,536 others already. [`ClusterError::Balancer`], as of
-    /// [`apply`](Self::apply). The list is as it was.
+    /// [`ClusterError::Full`] if the set already holds 65,536 other servers. [`ClusterError::Balancer`] as in
+    /// [`apply`](Self::apply). The list is then unchanged.
     pub fn insert(&self, key: K, service: S) -> Result<(), ClusterError> {
         self.put(Change::Insert(key, service))
     }
 
-    /// The same with a weight, for the balancers that look at it: `wrr`, `wr` and `p2c`.
+    /// Adds or replaces a server with a weight, for the balancers that use weights: `wrr`, `wr` and `p2c`.
     ///
     /// # Errors
-    /// As [`insert`](Self::insert).
+    /// See [`insert`](Self::insert).
     pub fn insert_weighted(&self, key: K, service: S, weight: NonZeroU32) -> Result<(), ClusterError> {
         self.put(Change::InsertWeighted(key, service, weight))
     }
@@ -163,39 +165,40 @@ impl<K: Ord + fmt::Display, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
         }
     }
 
-    /// Removes a server; false if there is none of that key.
+    /// Removes a server. Returns false if no server has this key.
     pub fn remove(&self, key: K) -> bool {
-        // A balancer has room for what is left.
+        // The balancer can always arrange the smaller list, so this does not fail.
         self.apply([Change::Remove(key)]) == Ok(1)
     }
 
-    /// Makes several changes in one step; answers how many changed anything: a server that would be the 65,537th is left
-    /// out. The list is copied once.
+    /// Makes several changes in one step. Returns how many of them changed anything. A server that would be the
+    /// 65,537th is left out. The list is copied once.
     ///
     /// # Errors
-    /// [`ClusterError::Balancer`]: the balancer cannot take the new list. Under consistent hashing that is one with more
-    /// points than the ring can hold, or with a key that fails to write itself. The list is as it was.
+    /// [`ClusterError::Balancer`] if the balancer cannot arrange the new list. With consistent hashing, that is a list
+    /// with more points than the ring can hold, or with a key whose `Display` fails. The list is then unchanged.
     pub fn apply(&self, changes: impl IntoIterator<Item = Change<K, S>>) -> Result<usize, ClusterError> {
         apply(&self.inner.servers, changes, self.now()).map_err(ClusterError::Balancer)
     }
 }
 
 impl<K: Ord, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
-    /// Whether a server takes calls: its connection is not known to be broken, and no breaker isolates it. False if there is
-    /// none of that key.
+    /// Whether a server takes calls: it was not withdrawn by [`set_usable`](Self::set_usable), and its breaker does not
+    /// isolate it. False if no server has this key.
     pub fn usable(&self, key: &K) -> bool {
         let servers = &self.inner.servers;
         servers.load().list().named(key).is_some_and(|node| servers.health().usable(node.health(), self.now()))
     }
 
-    /// Says whether a server's connection stands, so that it takes calls; false if there is none of that key. A new server
-    /// does. What is said here isolates without limit; a breaker decides beside it (H4).
+    /// Withdraws a server, so that it takes no calls, or puts it back. Returns false if no server has this key. A new
+    /// server is usable. Any number of servers can be withdrawn here; the isolation limit is for the breaker only (H4),
+    /// which decides independently of this.
     pub fn set_usable(&self, key: &K, usable: bool) -> bool {
         let servers = &self.inner.servers;
         servers.load().list().named(key).map(|node| servers.set_usable(node, usable, self.now())).is_some()
     }
 
-    /// How many attempts a server is working on; 0 if there is none of that key.
+    /// How many attempts are in flight at a server; 0 if no server has this key.
     pub fn in_flight(&self, key: &K) -> u32 {
         self.inner.servers.load().list().named(key).map_or(0, |node| node.in_flight())
     }
