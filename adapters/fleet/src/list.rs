@@ -50,7 +50,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Weight(error) => error.fmt(f),
-            Self::FilteredOut => f.write_str("the filter does not let it through"),
+            Self::FilteredOut => f.write_str("the filter refuses it"),
             Self::Full => write!(f, "the list is full: it holds {MAX_SERVERS} servers"),
         }
     }
