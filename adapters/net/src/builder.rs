@@ -417,8 +417,8 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Servers(error) => error.fmt(f),
-            Self::NoServers => f.write_str("the list of servers is empty, or the filter lets none through"),
-            Self::TooManyServers { servers } => write!(f, "{servers} servers: a channel holds {MAX_SERVERS}"),
+            Self::NoServers => f.write_str("the list of servers is empty, or the filter refuses them all"),
+            Self::TooManyServers { servers } => write!(f, "{servers} servers: a channel holds at most {MAX_SERVERS}"),
             Self::NoBalancer { servers } => {
                 write!(f, "{servers:?} needs a load balancer: add .load_balancer(\"rr\"), or name one host:port")
             }
@@ -427,11 +427,11 @@ impl fmt::Display for BuildError {
             Self::List(error) => error.fmt(f),
             Self::Health(error) => write!(f, "health: {error}"),
             Self::NoApplicationCheck => {
-                f.write_str("health check: the application's is asked for and missing: add .health_check_with(…)")
+                f.write_str("health check: the options require the application's: add .health_check_with(…)")
             }
             Self::RetryStatus(error) => error.fmt(f),
             Self::Http(error) => error.fmt(f),
-            Self::CheckPath { path } => write!(f, "health check: {path:?} is no path; one begins with /"),
+            Self::CheckPath { path } => write!(f, "health check: {path:?} is not a path; a path begins with /"),
             Self::Options(error) => error.fmt(f),
         }
     }

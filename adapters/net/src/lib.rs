@@ -13,7 +13,7 @@
 //! | read the result | [`Reply`], [`http::SendError`], [`CallError`], [`Report`] |
 //! | set what calls may do | [`Builder::options`], [`Builder::limits`], or `Builder::config` from a file (feature `serde`) |
 //! | set how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
-//! | let the backup delay follow the latencies, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
+//! | adapt the backup delay, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
 //! | see how long calls take | [`Channel::latencies`], [`latency`] |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
 //! | check servers that are down | [`Builder::health_checks`], [`Channel::set_check_interval`] |

@@ -197,7 +197,7 @@ impl fmt::Display for HttpError {
             Self::TooLarge { limit } => write!(f, "body over the limit of {limit} bytes"),
             Self::RequestBody(error @ RequestBodyError::Failed(_)) => write!(f, "request body failed: {error}"),
             Self::RequestBody(error) => write!(f, "request body {error}"),
-            Self::BodyUsed => f.write_str("the request's body can be sent once, and has been"),
+            Self::BodyUsed => f.write_str("the request's body can be sent only once, and was sent already"),
         }
     }
 }
@@ -235,10 +235,10 @@ impl fmt::Display for BadRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Header(name) => return write!(f, "header {name}: {}", wrong_with(name)),
-            Self::Connect => "method CONNECT makes a tunnel, which this transport does not",
+            Self::Connect => "method CONNECT asks for a tunnel, which this transport cannot make",
             Self::Scheme => "the uri's scheme is not http",
             Self::NoPath => "the uri has no path",
-            Self::Host => "the uri's authority is no host header",
+            Self::Host => "the uri's authority is not a valid host header",
         })
     }
 }
@@ -249,9 +249,9 @@ fn wrong_with(header: &str) -> &'static str {
     match header {
         "content-length" => "is not the length of the body",
         "transfer-encoding" => "only `chunked` can be sent, and only with a body of unknown length",
-        "host" => "there must be one, of visible ASCII",
-        "connection" => "only `close`, `keep-alive` and `te` can be asked for",
-        "te" => "only `trailers` can be asked for",
+        "host" => "only one is allowed, in visible ascii",
+        "connection" => "only `close`, `keep-alive` and `te` are allowed",
+        "te" => "only `trailers` is allowed",
         _ => "asks for another use of the connection",
     }
 }
