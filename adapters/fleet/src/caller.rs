@@ -12,7 +12,7 @@ use crate::trace::Trace;
 
 /// How a call ended, for code that uses several callers. Replies and errors both implement it.
 pub trait Outcome {
-    /// What happened.
+    /// The report of the call, with its servers.
     fn trace(&self) -> &Trace;
 
     /// What the result means: whether it is the reply, or whether another caller may succeed (L8).

@@ -72,7 +72,7 @@ pub const MAX_ATTEMPTS: usize = 8;
 /// How many attempts of a call may be in flight at once: gRPC's maximum. `max_backups` is at most one less.
 pub const MAX_IN_FLIGHT: usize = 5;
 
-/// What happened in a call.
+/// The report of a call: what happened in it.
 pub type Report = hedge_core::call::Report<MAX_ATTEMPTS>;
 
 /// The balancer, which chooses a server for each attempt.

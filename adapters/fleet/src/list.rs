@@ -215,7 +215,7 @@ mod tests {
     use hedge_core::health::{AnyBreaker, Health, IsolationLimit, Recovering};
     use hedge_core::id::ServerId;
 
-    /// The address, and no more.
+    /// A service that holds only its address key.
     struct Bare(AddressKey);
 
     impl From<AddressKey> for Bare {
@@ -283,7 +283,7 @@ mod tests {
         assert_ne!(old, ids(&servers));
     }
 
-    /// More lists than a slot has generations, with one of its servers still held.
+    /// Sets more lists than a slot has generations, while one of the servers is still held.
     #[test]
     fn l20_an_id_does_not_recur_while_something_speaks_of_it() {
         let servers = servers("la");
@@ -299,7 +299,7 @@ mod tests {
             slots.extend(now.list().nodes().iter().map(|node| node.id().slot()));
         }
         assert_eq!(slots.len(), 2, "and no slot is lost");
-        // What nothing holds is given again.
+        // An id that nothing holds is used again.
         let id = held.id();
         drop(held);
         for number in 0..=u16::MAX {

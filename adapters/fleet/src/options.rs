@@ -37,13 +37,13 @@ pub struct CallOptions {
     pub backup: Option<BackupDelay>,
     /// How many backups the call may send; at most 4. If it is more than 1, each attempt allocates.
     pub max_backups: Option<u8>,
-    /// How long a retry waits.
+    /// How long a retry waits before it is sent (R3).
     pub backoff: Option<Backoff>,
-    /// Where a retry goes.
+    /// Which server a retry goes to.
     pub retry_target: Option<RetryTarget>,
     /// Whether this request may be sent twice. `Unset`: the transport decides (HTTP: by the method), else the channel.
     pub idempotency: Idempotency,
-    /// What kind of exchange it is; only unary calls are hedged.
+    /// The kind of the exchange. Only unary calls are hedged (L15).
     pub kind: CallKind,
     /// The request's key for balancers that hash. Without a key, such a balancer refuses the call as a configuration
     /// error before anything is sent (S5). [`hash`](hedge_core::balance::hash) computes one from text.

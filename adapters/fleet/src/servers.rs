@@ -28,7 +28,7 @@ use crate::{Balancer, Breaker};
 pub struct Servers<K, S> {
     now: ArcSwap<Snapshot<K, S>>,
     health: Health<Breaker>,
-    /// What the balancer says; it does not depend on the list.
+    /// Whether the balancer needs a request code. It does not depend on the list.
     needs_request_code: bool,
     /// This lock is also held while the list is changed.
     ids: Mutex<Ids<K, S>>,

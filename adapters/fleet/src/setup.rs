@@ -72,7 +72,7 @@ impl Setup {
     /// are in flight at once.
     ///
     /// # Errors
-    /// What cannot be carried out.
+    /// The first option that cannot be carried out.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.options.validate(MAX_ATTEMPTS)?;
         if self.attempt_timeout == Timeout::After(Duration::ZERO) {
@@ -104,7 +104,7 @@ impl Setup {
     /// The settings that all calls share.
     ///
     /// # Errors
-    /// What cannot be carried out.
+    /// The first option that cannot be carried out.
     pub fn into_settings(self, seed: u64) -> Result<Settings, ConfigError> {
         self.check()?;
         Settings::new(self.options, self.attempt_timeout, self.limits, self.policy, seed)
