@@ -177,8 +177,8 @@ mod tests {
 
     const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
-    /// A resolver that answers `quick` and fails for `unknown` at once, and hangs for all other names until it is let
-    /// go.
+    /// A resolver that answers `quick` and fails for `unknown` at once, and blocks for all other names until it is
+    /// released.
     #[derive(Default)]
     struct Resolver {
         state: Mutex<Hanging>,
