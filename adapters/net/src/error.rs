@@ -18,45 +18,45 @@ pub enum CallError<B, E> {
     Failed {
         /// The last failure.
         last: LastFailure<B, E>,
-        /// What happened.
+        /// The report of the call, with its servers.
         report: Box<Trace>,
     },
     /// No server would accept the request, for instance because it is malformed or unauthorised.
     Fatal {
-        /// That failure.
+        /// The failure.
         last: LastFailure<B, E>,
-        /// What happened.
+        /// The report of the call, with its servers.
         report: Box<Trace>,
     },
     /// The deadline passed.
     Deadline {
         /// The last failure before it, if any attempt failed.
         last: LastFailure<B, E>,
-        /// What happened.
+        /// The report of the call, with its servers.
         report: Box<Trace>,
     },
     /// The caller cancelled.
     Cancelled {
         /// The last failure before that, if any attempt failed.
         last: LastFailure<B, E>,
-        /// What happened.
+        /// The report of the call, with its servers.
         report: Box<Trace>,
     },
     /// Nothing was started: the list of servers is empty.
     NoServer {
-        /// What happened.
+        /// The report of the call, with its servers.
         report: Box<Trace>,
     },
     /// Nothing was started: there are servers, and all are down.
     AllDown {
-        /// What happened.
+        /// The report of the call, with its servers.
         report: Box<Trace>,
     },
     /// Nothing was started: the call's options cannot be carried out.
     Config {
-        /// What is wrong with them.
+        /// What is wrong with the options.
         error: ConfigError,
-        /// The report of a call that did nothing.
+        /// The report of a call that started nothing.
         report: Box<Trace>,
     },
 }

@@ -290,7 +290,7 @@ mod tests {
         let kind = |error| HttpError::Connect(error).kind();
         assert_eq!(kind(io::ErrorKind::ConnectionRefused.into()), ErrorKind::Refused);
         assert_eq!(kind(io::ErrorKind::HostUnreachable.into()), ErrorKind::Refused);
-        // No descriptor is free; the name has no address.
+        // The first means that no descriptor is free, the second that the name has no address.
         assert_eq!(kind(io::Error::from_raw_os_error(24)), ErrorKind::Local);
         assert_eq!(kind(io::Error::other("no such name")), ErrorKind::Local);
         assert!(HttpError::Connect(io::Error::other("")).never_left(), "it may be retried all the same");

@@ -5,12 +5,12 @@ use std::task::{Wake, Waker};
 
 use hedge_wire::http1::DecodeError;
 
-/// A socket that gives one piece a read, then waits or is at its end.
+/// A socket that gives one piece for each read, and then waits or ends.
 #[derive(Default)]
 struct Script {
     pieces: VecDeque<Vec<u8>>,
     waits: bool,
-    /// Given again and again.
+    /// Whether the piece is given without end.
     endless: bool,
     write: Option<io::ErrorKind>,
 }
@@ -64,7 +64,7 @@ fn asked(script: Script) -> (Guard<Script>, Arc<Line>) {
     (guard, line)
 }
 
-/// Reads with so much room at once until the end, an error, or until nothing comes.
+/// Reads with this much room at once, until the end, an error, or until nothing comes.
 fn read(guard: &mut Guard<Script>, line: &Line, room: usize, cx: &mut Context<'_>) -> (Vec<u8>, Poll<io::Result<()>>) {
     let mut seen = Vec::new();
     loop {
@@ -85,7 +85,7 @@ fn fault(read: &Poll<io::Result<()>>) -> Option<Fault> {
     Some(error.get_ref()?.downcast_ref::<Wrong>()?.0)
 }
 
-/// Head, data and trailers of what hyper sees.
+/// The head, the data and the trailers that hyper sees.
 fn parts(mut seen: &[u8]) -> [Vec<u8>; 3] {
     let mut follower = Follower::default();
     follower.request(false);
@@ -164,7 +164,7 @@ fn p1_a_fault_says_what_and_where() {
 fn l2_a_poll_reads_so_many_bytes_and_is_woken_for_the_rest() {
     for (wire, again, at_most) in [
         ("HTTP/1.1 200 OK\r\n\r\n", "x", BYTES_A_POLL),
-        // The first read is of what there is room for; each of its bytes costs more.
+        // The first read takes only as many bytes as there is room for, and each of them costs more than one byte.
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "1\r\nx\r\n", 8192 + 1024),
     ] {
         let (mut guard, line) = asked(Script { pieces: [wire.into()].into(), waits: true, ..Script::default() });
@@ -218,7 +218,7 @@ fn c3_bytes_that_answer_nothing_end_the_connection() {
     let pieces = [b"HTTP/1.1 408 x\r\n\r\n".to_vec()].into();
     let mut guard =
         Guard::new(Script { pieces, waits: true, ..Script::default() }, Arc::clone(&line), Follower::default());
-    // The request is there, but not a byte of it has been written.
+    // The request was handed over, but no byte of it has been written.
     line.ask(false, None);
     let (seen, end) = read(&mut guard, &line, 8192, &mut Context::from_waker(Waker::noop()));
     assert!(seen.is_empty() && matches!(end, Poll::Ready(Ok(()))), "{end:?}");
