@@ -24,7 +24,7 @@ pub struct CallOptions {
     pub backup: Option<BackupDelay>,
     /// How many backups the call may send; at most 4.
     pub max_backups: Option<u8>,
-    /// How long a retry waits.
+    /// How long a retry waits before it is sent (R3).
     pub backoff: Option<Backoff>,
     /// Whether this request may be sent twice.
     pub idempotency: Idempotency,

@@ -1,4 +1,4 @@
-//! What the list of a set keeps to.
+//! Tests of the list of a set.
 
 use std::future::{Pending, pending};
 
@@ -75,13 +75,13 @@ fn s2_a_server_weighs_what_it_came_with_else_the_default_else_1() {
 
 #[test]
 fn a_server_takes_as_many_bytes_as_the_docs_say() {
-    // The node and its two counts, and its places in the list.
+    // The node with its two counts, and its places in the list.
     let bytes =
         size_of::<Node<(), OwnAddress<()>>>() + 2 * size_of::<usize>() + 2 * size_of::<Arc<Node<(), OwnAddress<()>>>>();
     assert!(bytes <= 104, "{bytes}");
 }
 
-/// A key that not every client could write.
+/// A key whose `Display` fails for 13.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Key(u16);
 
@@ -143,7 +143,7 @@ fn h2_a_probe_whose_turn_another_call_took_is_not_sent_and_leaves_its_place() {
     assert_ne!(healthy.server, failing.server);
     assert!(one.commit(&healthy, now, false));
 
-    // The isolation is over, and two calls would both be the probe.
+    // The isolation is over, and each of two calls wants to be the probe.
     let later = now + Duration::from_millis(200);
     let (probe, late) = (look(&one, later), look(&other, later));
     assert_eq!((probe.server, late.server), (failing.server, failing.server));
