@@ -76,6 +76,18 @@ impl Deref for Trace {
     }
 }
 
+/// One line for a log: the report's own line, and then the addresses of the servers that it names.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.report.fmt(f)?;
+        for (index, node) in self.tried.iter().map_while(|node| node.as_ref()).enumerate() {
+            let before = if index == 0 { "; " } else { ", " };
+            write!(f, "{before}{} is {}", node.id(), node.server())?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let servers: Vec<_> = self.tried.iter().map_while(|node| node.as_ref()).map(|node| node.server()).collect();

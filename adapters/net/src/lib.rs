@@ -54,7 +54,6 @@ pub use channel::{CallResult, Channel};
 pub use error::{CallError, LastFailure};
 pub use hedge_core::balance::prequal::ServerLoad;
 pub use hedge_core::balance::{ArrangeError, BalancerError, ProbeAnswer, WeightError, hash};
-pub use hedge_core::call::Report;
 #[cfg(feature = "serde")]
 pub use hedge_core::config::{ChannelConfig, service_config};
 pub use hedge_core::config::{Warning, Warnings};
@@ -77,7 +76,7 @@ pub use hedge_core::policy::{
 pub use hedge_core::time::Timeout;
 pub use hedge_fleet::{
     Address, AddressError, BodyMode, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError, Refusal,
-    Server, Trace, parse_servers,
+    Report, Server, Trace, parse_servers,
 };
 pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
 pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};

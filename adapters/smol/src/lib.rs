@@ -102,8 +102,8 @@ pub use hedge_net::http::SendError;
 #[cfg(feature = "channel")]
 pub use hedge_net::{
     AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallError, CallOptions, CancelToken,
-    FailureOptions, Idempotency, Judgement, Kind, LimitOptions, RatioOptions, Reply, RetryPolicy, Server, Trace,
-    Verdict, hash, http, parse_servers,
+    Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, RatioOptions, Reply, Report,
+    RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
 };
 #[cfg(feature = "channel")]
 pub use io::Io;

@@ -122,8 +122,8 @@ pub use hedge_net::http::SendError;
 #[cfg(feature = "channel")]
 pub use hedge_net::{
     AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallError, CallOptions, CancelToken,
-    FailureOptions, Idempotency, Judgement, Kind, LimitOptions, RatioOptions, Reply, RetryPolicy, Server, Trace,
-    Verdict, hash, http, parse_servers,
+    Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, RatioOptions, Reply, Report,
+    RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
 };
 
 /// The tokio runtime; its clock counts from when this was made, and stands still where tokio's is paused.

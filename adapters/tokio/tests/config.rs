@@ -56,7 +56,7 @@ fn read(json: &str) -> ChannelConfig {
 }
 
 /// The report of a call, which ends at its deadline.
-async fn report(channel: &hedge_tokio::Channel<Stalling>) -> Report<{ hedge_net::MAX_ATTEMPTS }> {
+async fn report(channel: &hedge_tokio::Channel<Stalling>) -> Report {
     let error = channel.call(()).await.unwrap_err();
     assert!(matches!(error, CallError::Deadline { last: None, .. }), "{error}");
     error.report().clone()

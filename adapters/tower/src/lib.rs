@@ -61,12 +61,12 @@
 //! ```
 //! use std::time::Duration;
 //! use hedge_tower::hedge_core::health::CircuitOptions;
-//! use hedge_tower::{BreakerOptions, HedgeSet};
+//! use hedge_tower::BreakerOptions;
 //! use tower::{ServiceExt, service_fn};
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
 //! # runtime.block_on(async {
-//! let set: HedgeSet<&str, _, _> = hedge_tower::builder(hedge_tokio::Tokio::new())
+//! let set = hedge_tower::builder(hedge_tokio::Tokio::new())
 //!     .backup(Duration::from_millis(20))
 //!     .load_balancer("p2c")
 //!     .circuit_breaker(BreakerOptions::Circuit(CircuitOptions::DEFAULT))

@@ -145,3 +145,17 @@ pub(crate) async fn l21_a_server_that_hangs_fails_no_call_that_limits_its_attemp
     assert!(error.last().is_none(), "{error}");
     assert_settled(&channel);
 }
+
+pub(crate) async fn l16_a_log_line_says_where_the_servers_are<R: Runtime>(runtime: R) {
+    let there = TestServer::answering(|_| ok(""));
+    let channel = list(&runtime, &[refused(), there.address]).without_health_checks().build().unwrap();
+    let mut lines = Vec::new();
+    for _ in 0..2 {
+        lines.push(channel.call(get("/")).await.unwrap().trace().to_string());
+    }
+    let two = lines.iter().find(|line| line.contains("attempt 0 (first")).unwrap();
+    assert!(two.starts_with("accepted after "), "{two}");
+    for server in channel.servers() {
+        assert!(two.contains(&format!(" is {server}")), "{two}");
+    }
+}

@@ -107,6 +107,7 @@ macro_rules! every_test {
                 l16_an_empty_list_and_servers_that_are_down_are_different
                 l3_options_that_a_call_cannot_hold_are_errors
                 l16_an_error_says_which_server_and_attempt
+                l16_a_log_line_says_where_the_servers_are
                 l21_a_server_that_hangs_fails_no_call_that_limits_its_attempts
             }
             greedy {

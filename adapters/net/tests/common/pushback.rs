@@ -37,7 +37,7 @@ fn late(event: Signal, answer: String) -> TestServer {
 }
 
 /// From the end of one attempt to the start of the next.
-fn gap<const N: usize>(report: &Report<N>, attempt: usize) -> Duration {
+fn gap(report: &Report, attempt: usize) -> Duration {
     let attempts = report.attempts();
     (attempts[attempt + 1].started() - attempts[attempt].ended().unwrap()).into()
 }
