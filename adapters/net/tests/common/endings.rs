@@ -153,7 +153,7 @@ pub(crate) async fn l16_a_log_line_says_where_the_servers_are<R: Runtime>(runtim
     for _ in 0..2 {
         lines.push(channel.call(get("/")).await.unwrap().trace().to_string());
     }
-    let two = lines.iter().find(|line| line.contains("attempt 0 (first")).unwrap();
+    let two = lines.iter().find(|line| line.contains("by attempt 1 (retry")).unwrap();
     assert!(two.starts_with("accepted after "), "{two}");
     for server in channel.servers() {
         assert!(two.contains(&format!(" is {server}")), "{two}");
