@@ -100,7 +100,7 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
                 Ordering::Greater => {}
             }
             if there.1.address == server.address {
-                known = self.slot(there.0).map(|slot| slot.address);
+                known = self.candidate(there.0.slot()).map(|(_, key, _)| key);
             }
         }
         let key = known.unwrap_or_else(|| {
@@ -221,7 +221,7 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
 
     /// How many attempts a server is working on; 0 if it is gone.
     pub fn in_flight(&self, server: ServerId) -> u32 {
-        self.slot(server).map_or(0, |slot| at_least_0(slot.in_flight.load(Relaxed)))
+        self.generation_of(server).map_or(0, |slot| at_least_0(slot.in_flight.load(Relaxed)))
     }
 
     /// The id, the address and the state of the server in a slot; `None` if the slot is empty.
@@ -246,10 +246,6 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
             Some(lives) if slot.generation == server.generation() => (&slot.in_flight, Some(&lives.state)),
             _ => (&slot.strays, None),
         })
-    }
-
-    fn slot(&self, server: ServerId) -> Option<&Slot<A, T, S>> {
-        self.generation_of(server).filter(|slot| slot.server.is_some())
     }
 
     fn occupant(&self, server: ServerId) -> Option<&Occupant<A, T, S>> {

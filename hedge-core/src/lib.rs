@@ -18,7 +18,8 @@ mod field;
 pub mod health;
 pub mod id;
 pub mod latency;
-#[cfg(has_atomic_64)]
+// Both say the same. The compiler shows this line to a program that lacks the item, and so it names the feature.
+#[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub mod limit;
 pub mod outcome;
 pub mod policy;

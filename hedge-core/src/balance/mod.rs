@@ -19,14 +19,15 @@ mod consistent;
 mod decay;
 mod error;
 pub mod hash;
-#[cfg(has_atomic_64)]
+// Both conditions say the same. The compiler shows them to a program that lacks a balancer, and so it names the feature.
+#[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub mod la;
 #[cfg(has_atomic_64)]
 mod name;
 mod order;
-#[cfg(has_atomic_64)]
+#[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub mod p2c;
-#[cfg(has_atomic_64)]
+#[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub mod prequal;
 mod probe;
 mod random;
@@ -49,7 +50,7 @@ mod wr;
 #[cfg(has_atomic_64)]
 mod wrr;
 
-#[cfg(has_atomic_64)]
+#[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub use any::{AnyBalancer, AnyStats, AnyTicket};
 pub use consistent::Consistent;
 pub use error::ArrangeError;
@@ -68,9 +69,9 @@ pub use storage::{Buffer, Fixed, Storage};
 pub use weight::{Tag, Weighing, WeightError, weight_of_tag};
 #[cfg(has_atomic_64)]
 pub use weights::Weights;
-#[cfg(has_atomic_64)]
+#[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub use wr::WeightedRandom;
-#[cfg(has_atomic_64)]
+#[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub use wrr::{WeightedRoundRobin, WrrTicket, WrrTickets};
 
 use core::fmt;
@@ -175,6 +176,7 @@ pub struct Offer<T> {
     pub ticket: T,
 }
 
+#[cfg(has_atomic_64)]
 impl<T> Offer<T> {
     /// The same offer with another ticket.
     fn with<U>(self, ticket: impl FnOnce(T) -> U) -> Offer<U> {
