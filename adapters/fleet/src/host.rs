@@ -1,6 +1,7 @@
 //! The core's [`Host`] for calls over a fleet: [`Home`] is what all calls share, and [`CallHost`] is the host of one
 //! call.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,7 @@ use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
 
 use crate::MAX_ATTEMPTS;
+use crate::end::Keys;
 use crate::node::{Node, Service};
 use crate::run::CallContext;
 use crate::servers::Servers;
@@ -24,7 +26,7 @@ use crate::snapshot::View;
 /// What all calls share: the servers, the settings, and what an adapter does when calls and attempts start and end.
 pub trait Home {
     /// The key, which identifies a server.
-    type Key;
+    type Key: 'static;
     /// What is kept for each server, for instance the service that its attempts are sent to.
     type Service: Service;
     /// The address that an attempt is sent to.
@@ -249,6 +251,12 @@ impl<O: Deref<Target: Home>> Host for CallHost<O> {
 
     fn ended(&self, call: &Ended<'_>) {
         self.home.settings().ended(call);
+    }
+}
+
+impl<O: Deref<Target: Home>> Keys for CallHost<O> {
+    fn key(&self, server: ServerId) -> Option<&dyn Any> {
+        self.tried(server).map(|node| node.key() as &dyn Any)
     }
 }
 

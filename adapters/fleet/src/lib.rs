@@ -14,7 +14,7 @@
 //! | set what one call does | [`CallOptions`], [`CancelToken`] |
 //! | make calls through one interface, or hold several callers | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | run tasks | [`Spawn`] |
-//! | report what happened | [`Trace`], [`Report`] |
+//! | report what happened | [`Trace`], [`CallEnd`], [`Report`] |
 //!
 //! # Contract
 //! A call ends exactly once. Dropping its future abandons its attempts at once and settles every count. Everything here
@@ -34,6 +34,7 @@
 mod address;
 mod caller;
 mod caught;
+mod end;
 mod host;
 mod ids;
 mod list;
@@ -53,6 +54,7 @@ pub use hedge_core;
 pub use address::{Address, AddressError};
 pub use caller::{BoxCaller, Caller, Outcome};
 pub use caught::{Guarded, caught, caught_in};
+pub use end::{CallEnd, Keys, OnEnd};
 pub use host::{CallHost, Home, Tried, find};
 pub use list::{Filter, ListError, ListUpdate, MAX_SERVERS, Refusal};
 pub use node::{Lease, Node, OwnAddress, Service};

@@ -6,10 +6,11 @@ use hedge_core::id::ServerId;
 use hedge_core::policy::CallOptions;
 use hedge_core::time::{Instant, Timeout};
 
+use crate::end::Keys;
 use crate::settings::Settings;
 
 /// The host of one call, with the timer and the judge that the call uses.
-pub trait CallContext: Host + Addresses {
+pub trait CallContext: Host + Addresses + Keys {
     /// The timer that the call waits on.
     type Timer: Timer;
     /// The retry policy, which judges results.
@@ -106,6 +107,8 @@ macro_rules! run {
                 let slots: [_; $crate::MAX_IN_FLIGHT] = [pin!(None), pin!(None), pin!(None), pin!(None), pin!(None)];
                 drive(&mut call, slots, driver, start).await
             };
+
+            $host.settings().tell_end(&$result, call.report(), &$host);
 
             // Finish. There is no `await` from here on, so the future cannot be dropped between a count and its lease.
             let $call = &call;

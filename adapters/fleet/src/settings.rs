@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use hedge_core::drive::CallFailure;
 use hedge_core::latency::Snapshot;
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::outcome::{Denial, Extra};
@@ -10,7 +11,9 @@ use hedge_core::policy::{BackupDelay, BackupPolicy, CallLatencies, ChannelOption
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
-use crate::caught::Guarded;
+use crate::Report;
+use crate::caught::{Guarded, caught};
+use crate::end::{CallEnd, Keys, OnEnd};
 
 /// A backup policy of the program, shared between threads.
 pub type SharedPolicy = Arc<dyn BackupPolicy + Send + Sync>;
@@ -23,6 +26,7 @@ pub struct Settings {
     policy: Counted<(Limits, Option<Guarded<SharedPolicy>>)>,
     latencies: CallLatencies,
     seeds: Seeds,
+    on_end: Option<OnEnd>,
 }
 
 impl Settings {
@@ -35,10 +39,12 @@ impl Settings {
         attempt_timeout: Timeout,
         limits: LimitOptions,
         policy: Option<SharedPolicy>,
+        on_end: Option<OnEnd>,
         seed: u64,
     ) -> Result<Self, ConfigError> {
         let policy = Counted::new((Limits::new(limits)?, policy.map(Guarded)));
-        Ok(Self { options, attempt_timeout, policy, latencies: CallLatencies::default(), seeds: Seeds::new(seed) })
+        let (latencies, seeds) = (CallLatencies::default(), Seeds::new(seed));
+        Ok(Self { options, attempt_timeout, policy, latencies, seeds, on_end })
     }
 
     /// The options that calls inherit.
@@ -91,6 +97,16 @@ impl Settings {
     pub fn ended(&self, call: &Ended<'_>) {
         self.policy.ended(call);
         self.latencies.ended(call);
+    }
+
+    /// Tells the program that a call has ended, unless its options cannot be carried out.
+    #[inline]
+    pub fn tell_end<Reply, E>(&self, result: &Result<Reply, CallFailure<Reply, E>>, report: &Report, keys: &dyn Keys) {
+        if let Some(on_end) = &self.on_end
+            && !matches!(result, Err(CallFailure::Config(_)))
+        {
+            caught(|| on_end(&CallEnd::new(report, keys)));
+        }
     }
 
     /// A call's own policy, as the core gets it. It replaces the host's policy and the limits. The host's latencies

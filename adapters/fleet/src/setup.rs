@@ -12,6 +12,7 @@ use hedge_core::policy::{BackupPolicy as _, ChannelOptions, ConfigError};
 use hedge_core::time::{Duration, Instant, Timeout};
 
 use crate::caught::Guarded;
+use crate::end::OnEnd;
 use crate::settings::{Settings, SharedPolicy};
 use crate::{Breaker, MAX_ATTEMPTS, MAX_IN_FLIGHT};
 
@@ -25,6 +26,8 @@ pub struct Setup {
     pub limits: LimitOptions,
     /// The program's own backup policy. The limits apply as well.
     pub policy: Option<SharedPolicy>,
+    /// The function that the program wants to be called at the end of each call.
+    pub on_end: Option<OnEnd>,
     /// The balancer: its name and its parameters.
     pub balancer: Option<Box<str>>,
     /// The circuit breaker. `None`: there is none.
@@ -46,6 +49,7 @@ impl Setup {
             attempt_timeout: Timeout::Never,
             limits: LimitOptions::SAFE,
             policy: None,
+            on_end: None,
             balancer: None,
             breaker: None,
             isolation_limit: IsolationLimit::DEFAULT,
@@ -107,7 +111,7 @@ impl Setup {
     /// The first option that cannot be carried out.
     pub fn into_settings(self, seed: u64) -> Result<Settings, ConfigError> {
         self.check()?;
-        Settings::new(self.options, self.attempt_timeout, self.limits, self.policy, seed)
+        Settings::new(self.options, self.attempt_timeout, self.limits, self.policy, self.on_end, seed)
     }
 }
 
@@ -226,6 +230,19 @@ macro_rules! setters {
             policy: ::std::sync::Arc<dyn $crate::hedge_core::policy::BackupPolicy + Send + Sync>,
         ) -> Self {
             self.setup.policy = Some(policy);
+            self
+        }
+
+        /// Calls `on_end` at every call's end, before the caller has its reply or error. It is told the report, and the servers
+        /// that the call went to. Default: nothing is called.
+        ///
+        /// It is not called for a call that was dropped, of which a [`backup_policy`](Self::backup_policy) is told, and not for
+        /// one whose options cannot be carried out. A call that streams ends with the head of its reply. If `on_end` panics,
+        /// the reply and all counts are as if it had not.
+        ///
+        /// `on_end` runs within the call's future, on the thread that polls it: it should not block.
+        pub fn on_end(mut self, on_end: impl Fn(&$crate::CallEnd<'_>) + Send + Sync + 'static) -> Self {
+            self.setup.on_end = Some(::std::boxed::Box::new(on_end));
             self
         }
 

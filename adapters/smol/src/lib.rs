@@ -101,9 +101,9 @@ pub use hedge_net::ChannelConfig;
 pub use hedge_net::http::SendError;
 #[cfg(feature = "channel")]
 pub use hedge_net::{
-    AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallError, CallOptions, CancelToken,
-    Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, RatioOptions, Reply, Report,
-    RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
+    AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallEnd, CallError, CallOptions,
+    CancelToken, Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, RatioOptions, Reply,
+    Report, RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
 };
 #[cfg(feature = "channel")]
 pub use io::Io;

@@ -28,6 +28,8 @@
 //!     .load_balancer("rr")
 //!     .timeout(Duration::from_secs(2))
 //!     .backup(Duration::from_millis(20))
+//!     // One line a call in the log, and which server's reply it was.
+//!     .on_end(|call| println!("{}, from {:?}", call.report(), call.winner_server()))
 //!     .build()?;
 //!
 //! let reply = channel.get("/users/7").await?;
@@ -121,9 +123,9 @@ pub use hedge_net::ChannelConfig;
 pub use hedge_net::http::SendError;
 #[cfg(feature = "channel")]
 pub use hedge_net::{
-    AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallError, CallOptions, CancelToken,
-    Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, RatioOptions, Reply, Report,
-    RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
+    AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallEnd, CallError, CallOptions,
+    CancelToken, Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, RatioOptions, Reply,
+    Report, RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
 };
 
 /// The tokio runtime; its clock counts from when this was made, and stands still where tokio's is paused.

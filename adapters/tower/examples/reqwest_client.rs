@@ -5,6 +5,7 @@
 
 mod loopback;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hedge_tower::BoxError;
@@ -17,9 +18,10 @@ async fn main() -> Result<(), BoxError> {
         .protocol(Request::try_clone)
         .timeout(Duration::from_secs(1))
         .backup(Duration::from_millis(20))
-        .on_end(|report| {
-            let servers: Vec<_> = report.attempts().iter().map(|attempt| attempt.server().to_string()).collect();
-            println!("{:>10}, sent to {}, not hedged: {:?}", report.elapsed(), servers.join(", "), report.not_hedged());
+        .on_end(|call| {
+            let servers: Vec<_> =
+                call.attempts().iter().filter_map(|attempt| call.key::<SocketAddr>(attempt.server())).collect();
+            println!("{:>10}, sent to {servers:?}, not hedged: {:?}", call.elapsed(), call.not_hedged());
         })
         .set()?;
     let client = Client::new();

@@ -53,8 +53,8 @@ async fn main() -> Result<(), BoxError> {
         })?
         .timeout(Duration::from_secs(1))
         .backup(Duration::from_millis(20))
-        .on_end(|report| {
-            println!("{:>10}, winner {:?} of {}", report.elapsed(), report.winner(), report.attempts().len());
+        .on_end(|call| {
+            println!("{:>10}, winner {:?} of {}", call.elapsed(), call.winner(), call.attempts().len());
         })
         .set()?;
     for address in [serve(Duration::from_millis(200))?, serve(Duration::from_millis(1))?] {

@@ -8,12 +8,12 @@ use hedge_core::health::HealthError;
 use hedge_core::policy::ConfigError;
 use hedge_fleet::{Balancer, Setup};
 
-use crate::shared::{Judge, OnEnd, Shared};
-use crate::{HedgeLayer, HedgeSet, Plain, Report, RetryErrors};
+use crate::shared::{Judge, Shared};
+use crate::{HedgeLayer, HedgeSet, Plain, RetryErrors};
 
 /// Begins a layer or a set whose calls wait on `timer`.
 pub fn builder<T>(timer: T) -> Builder<T> {
-    Builder { timer, retry_policy: RetryErrors, protocol: Plain, setup: Setup::new(), on_end: None }
+    Builder { timer, retry_policy: RetryErrors, protocol: Plain, setup: Setup::new() }
 }
 
 /// Makes a [`HedgeLayer`] or a [`HedgeSet`]. The defaults are brpc's: a timeout of 500 ms, 3 retries, no backups.
@@ -29,30 +29,21 @@ pub struct Builder<T, R = RetryErrors, C = Plain> {
     retry_policy: R,
     protocol: C,
     setup: Setup,
-    on_end: Option<OnEnd>,
 }
 
 impl<T, R, C> Builder<T, R, C> {
     hedge_fleet::setters!();
 
-    /// Calls `on_end` with the report of each call before its response is handed over. It is not called for a call that
-    /// was dropped, of which only the policy is told, or for a call whose options cannot be carried out. If `on_end`
-    /// panics, the response is still handed over.
-    pub fn on_end(mut self, on_end: impl Fn(&Report) + Send + Sync + 'static) -> Self {
-        self.on_end = Some(Box::new(on_end));
-        self
-    }
-
     /// Sets the policy that judges results. Default: [`RetryErrors`].
     pub fn retry_policy<Other>(self, retry_policy: Other) -> Builder<T, Other, C> {
-        let Self { timer, retry_policy: _, protocol, setup, on_end } = self;
-        Builder { timer, retry_policy, protocol, setup, on_end }
+        let Self { timer, retry_policy: _, protocol, setup } = self;
+        Builder { timer, retry_policy, protocol, setup }
     }
 
     /// Sets how requests are copied, and what they and their responses carry. Default: [`Plain`].
     pub fn protocol<Other>(self, protocol: Other) -> Builder<T, R, Other> {
-        let Self { timer, retry_policy, protocol: _, setup, on_end } = self;
-        Builder { timer, retry_policy, protocol, setup, on_end }
+        let Self { timer, retry_policy, protocol: _, setup } = self;
+        Builder { timer, retry_policy, protocol, setup }
     }
 
     /// Sets [`Http`](crate::Http) as the protocol and as the retry policy.
@@ -104,9 +95,9 @@ impl<T, R, C> Builder<T, R, C> {
     }
 
     fn shared(self, seed: u64) -> Result<Shared<T, R, C>, ConfigError> {
-        let Self { timer, retry_policy, protocol, setup, on_end } = self;
+        let Self { timer, retry_policy, protocol, setup } = self;
         let settings = setup.into_settings(seed)?;
-        Ok(Shared { settings, timer, judge: Judge(retry_policy), protocol, on_end })
+        Ok(Shared { settings, timer, judge: Judge(retry_policy), protocol })
     }
 }
 

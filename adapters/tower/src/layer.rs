@@ -1,5 +1,6 @@
 //! Hedges one service: [`HedgeLayer`] and [`Hedge`].
 
+use std::any::Any;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use hedge_core::outcome::{Denial, Extra, Finished, Kind};
 use hedge_core::policy::{BackupDelay, ChannelOptions, Ended, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
-use hedge_fleet::{CallContext, Settings};
+use hedge_fleet::{CallContext, Keys, Settings};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -169,6 +170,12 @@ const THE_SERVER: Pick<()> = Pick { server: ServerId::new(0, 0), address: Addres
 impl<T, R, C> AsRef<Shared<T, R, C>> for OneServer<T, R, C> {
     fn as_ref(&self) -> &Shared<T, R, C> {
         &self.0
+    }
+}
+
+impl<T, R, C> Keys for OneServer<T, R, C> {
+    fn key(&self, _: ServerId) -> Option<&dyn Any> {
+        None
     }
 }
 

@@ -17,7 +17,7 @@
 //! let layer = hedge_tower::builder(hedge_tokio::Tokio::new()) // any hedge_core::drive::Timer
 //!     .timeout(Duration::from_millis(500))
 //!     .backup(Duration::from_millis(20))
-//!     .on_end(|report| println!("{:?} after {}", report.end(), report.elapsed()))
+//!     .on_end(|call| println!("{:?} after {}", call.end(), call.elapsed()))
 //!     .layer()?;
 //! let service = ServiceBuilder::new().layer(layer).service(service_fn(|name: String| async move {
 //!     Ok::<_, std::io::Error>(format!("hello, {name}"))
@@ -132,7 +132,7 @@ pub use hedge_core::policy::{BackupPolicy, RetryPolicy};
 #[cfg(feature = "http")]
 pub use hedge_http;
 
-pub use hedge_fleet::{MAX_ATTEMPTS, MAX_IN_FLIGHT, Report};
+pub use hedge_fleet::{CallEnd, MAX_ATTEMPTS, MAX_IN_FLIGHT, Report};
 
 pub use builder::{BuildError, Builder, builder};
 pub use error::{BoxError, Error};

@@ -101,7 +101,6 @@ where
         Err(CallFailure::Ended { end, last }) => Err(Error::ended(end, last.and_then(Result::err).flatten())),
         Err(CallFailure::Config(error)) => return Err(Error::Config(error)),
     };
-    shared.ended(report);
     result.map(|mut response| {
         shared.protocol.attach(&mut response, report);
         response

@@ -2,9 +2,7 @@
 
 use hedge_core::outcome::{Judgement, Verdict};
 use hedge_core::policy::RetryPolicy;
-use hedge_fleet::{Settings, caught};
-
-use crate::Report;
+use hedge_fleet::Settings;
 
 /// Everything that calls share, except the services.
 pub(crate) struct Shared<T, R, C> {
@@ -12,19 +10,6 @@ pub(crate) struct Shared<T, R, C> {
     pub(crate) timer: T,
     pub(crate) judge: Judge<R>,
     pub(crate) protocol: C,
-    pub(crate) on_end: Option<OnEnd>,
-}
-
-/// The function that is called with each report.
-pub(crate) type OnEnd = Box<dyn Fn(&Report) + Send + Sync>;
-
-impl<T, R, C> Shared<T, R, C> {
-    /// Passes on the report of a call that has ended.
-    pub(crate) fn ended(&self, report: &Report) {
-        if let Some(on_end) = &self.on_end {
-            caught(|| on_end(report));
-        }
-    }
 }
 
 /// The program's retry policy, for attempts that may not have been made because the request could not be copied.

@@ -17,7 +17,7 @@ use hedge_tower::hedge_core::outcome::{End, Judgement, NotHedged, Verdict};
 use hedge_tower::hedge_core::policy::{BackupDelay, Ended};
 use hedge_tower::hedge_core::time::Instant;
 use hedge_tower::{
-    BackupPolicy, BoxError, CallOptions, Change, Denial, Error, Extra, HedgeSet, Protocol, Report, Warning,
+    BackupPolicy, BoxError, CallEnd, CallOptions, Change, Denial, Error, Extra, HedgeSet, Protocol, Report, Warning,
 };
 use tokio::sync::mpsc;
 use tower::{Layer, Service};
@@ -118,7 +118,7 @@ async fn on_end_that_panics_keeps_the_answer_and_the_report() {
     }
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    let on_end = move |_: &Report| {
+    let on_end = move |_: &CallEnd<'_>| {
         count.fetch_add(1, Ordering::Relaxed);
         panics()
     };

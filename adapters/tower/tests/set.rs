@@ -4,6 +4,7 @@
 mod common;
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use common::{NEVER, Reports, Scripted, Step, builder, call, ms};
@@ -247,4 +248,44 @@ async fn threads_share_a_set_that_changes_under_them() {
         caller.await.unwrap();
     }
     assert_eq!(in_flight(&set), [0; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_end_is_told_the_keys() {
+    type Told = (Option<End>, Option<u16>, Vec<u16>);
+    let told = Arc::new(Mutex::new(Vec::<Told>::new()));
+    let heard = Arc::clone(&told);
+    let builder = builder().backup(ms(50)).on_end(move |call| {
+        assert_eq!(call.winner_key::<u32>(), None, "another type");
+        assert_eq!(call.winner_server(), None, "another type");
+        let tried = call.attempts().iter().map(|attempt| *call.key::<u16>(attempt.server()).unwrap()).collect();
+        heard.lock().unwrap().push((call.end(), call.winner_key().copied(), tried));
+    });
+    let mut set: Set = builder.set().unwrap();
+    for (key, step) in [(7, (NEVER, Ok("late"))), (9, (1, Ok("yes")))] {
+        set.insert(key, Scripted::new(&[step])).unwrap();
+    }
+    let mut hedged = 0;
+    for _ in 0..4 {
+        let (_, at) = answer(&mut set).await;
+        let (end, winner, tried) = told.lock().unwrap().pop().unwrap();
+        assert_eq!((end, winner), (Some(End::Accepted), Some(9)));
+        assert_eq!(tried, if at > 1 { vec![7, 9] } else { vec![9] });
+        hedged += usize::from(at > 1);
+    }
+    assert_eq!(hedged, 2);
+
+    // The server leaves while the call is at it (L20).
+    set.remove(7);
+    let pending = tokio::spawn(set.call(()));
+    tokio::task::yield_now().await;
+    assert!(set.remove(9));
+    assert_eq!(pending.await.unwrap().unwrap(), "yes");
+    assert_eq!(told.lock().unwrap().pop(), Some((Some(End::Accepted), Some(9), vec![9])));
+
+    assert!(matches!(call(&mut set, ()).await.0, Err(Error::NoServer)));
+    assert_eq!(told.lock().unwrap().pop(), Some((Some(End::NoServer), None, vec![])));
+    set.insert(7, Scripted::new(&[(NEVER, Ok("late"))])).unwrap();
+    assert!(tokio::time::timeout(ms(10), set.call(())).await.is_err());
+    assert_eq!(told.lock().unwrap().len(), 0, "nothing of a call that was dropped");
 }

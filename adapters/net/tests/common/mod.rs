@@ -6,6 +6,7 @@ pub(crate) mod bodies;
 pub(crate) mod callers;
 pub(crate) mod early;
 pub(crate) mod endings;
+pub(crate) mod ends;
 pub(crate) mod greedy;
 pub(crate) mod health;
 pub(crate) mod latencies;
@@ -109,6 +110,11 @@ macro_rules! every_test {
                 l16_an_error_says_which_server_and_attempt
                 l16_a_log_line_says_where_the_servers_are
                 l21_a_server_that_hangs_fails_no_call_that_limits_its_attempts
+            }
+            ends {
+                on_end_is_told_every_end_and_the_servers
+                t2_on_end_is_told_a_stream_at_its_head
+                on_end_that_panics_harms_neither_reply_nor_count
             }
             greedy {
                 p1_what_has_no_end_is_an_error

@@ -60,13 +60,13 @@ struct Inner<K, S, T, R, C> {
     servers: Servers<K, OwnAddress<S>>,
 }
 
-impl<K, S: Clone, T: Timer, R, C> AsRef<Shared<T, R, C>> for CallHost<Arc<Inner<K, S, T, R, C>>> {
+impl<K: 'static, S: Clone, T: Timer, R, C> AsRef<Shared<T, R, C>> for CallHost<Arc<Inner<K, S, T, R, C>>> {
     fn as_ref(&self) -> &Shared<T, R, C> {
         &self.home().shared
     }
 }
 
-impl<K, S: Clone, T: Timer, R, C> Home for Inner<K, S, T, R, C> {
+impl<K: 'static, S: Clone, T: Timer, R, C> Home for Inner<K, S, T, R, C> {
     type Key = K;
     type Service = OwnAddress<S>;
     /// A clone of the service, for one attempt.

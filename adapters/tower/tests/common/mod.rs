@@ -120,7 +120,7 @@ pub(crate) struct Reports(Arc<Mutex<Vec<Report>>>);
 impl Reports {
     pub(crate) fn hear<R, C>(&self, builder: Builder<Tokio, R, C>) -> Builder<Tokio, R, C> {
         let reports = self.clone();
-        builder.on_end(move |report| reports.0.lock().unwrap().push(report.clone()))
+        builder.on_end(move |report| reports.0.lock().unwrap().push(report.report().clone()))
     }
 
     /// The only one since the last look.
