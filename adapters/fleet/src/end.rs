@@ -29,7 +29,9 @@ pub trait Keys {
 }
 
 impl<'a> CallEnd<'a> {
-    pub(crate) const fn new(report: &'a Report, keys: &'a dyn Keys) -> Self {
+    /// What is told of a call, for hosts.
+    #[must_use]
+    pub const fn new(report: &'a Report, keys: &'a dyn Keys) -> Self {
         Self { report, keys }
     }
 

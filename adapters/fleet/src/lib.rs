@@ -21,7 +21,7 @@
 //! may be shared between threads. Nothing panics on input. A lock that a panic poisoned stays in use.
 //!
 //! The program's own code may panic. If a backup policy panics, its call goes on: the policy gives no delay, refuses,
-//! or misses a notice, depending on the method that panicked. A panic in other code of the program reaches the caller.
+//! or misses a notice, depending on the method that panicked. A panic in `on_end` harms no call. A panic in other code of the program reaches the caller.
 //! Every count is settled then, and the list is unchanged.
 //!
 //! The id of a server is not used again as long as anything holds the server (L20).

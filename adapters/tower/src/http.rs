@@ -3,9 +3,9 @@
 use hedge_core::outcome::{Judgement, Verdict};
 use hedge_core::policy::{Idempotency, RetryPolicy};
 use hedge_http::RetryStatuses;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 
-use crate::{CallOptions, Protocol, Report};
+use crate::{CallEnd, CallOptions, Protocol};
 
 /// A [`Protocol`] and a retry policy in one, for requests of the crate `http` whose body can be cloned, such as shared
 /// bytes.
@@ -14,7 +14,8 @@ use crate::{CallOptions, Protocol, Report};
 /// * [`CallOptions`] in the request's extensions are the options of the call.
 /// * Unless these options say otherwise, `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice, and
 ///   no other method (L15).
-/// * The [`Report`] is put into the response's extensions.
+/// * The [`Report`](crate::Report) is put into the response's extensions, and the winner's key if
+///   [`winner_key`](Http::winner_key) says so.
 /// * A response with a status below 500 is accepted. With another status it is `Wait`, so an attempt in flight may
 ///   still win. Errors are retried (R1), and so are the statuses that [`retry_statuses`](Http::retry_statuses) names.
 /// * A response that is not accepted may push back by its headers (R4): see [`pushback`](hedge_http::pushback). A retry
@@ -25,9 +26,10 @@ use crate::{CallOptions, Protocol, Report};
 ///
 /// For bodies that cannot be cloned, use a closure as the protocol: it returns `None` for a request that it cannot
 /// copy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Http {
     silent: bool,
+    attach_key: Option<fn(&CallEnd<'_>, &mut Extensions)>,
     retried: RetryStatuses,
 }
 
@@ -35,19 +37,60 @@ impl Http {
     /// Puts the report of each call into its response's extensions.
     #[must_use]
     pub const fn new() -> Self {
-        Self { silent: false, retried: RetryStatuses::NONE }
+        Self { silent: false, attach_key: None, retried: RetryStatuses::NONE }
     }
 
     /// Puts no reports into responses, which saves allocations.
     #[must_use]
     pub const fn without_reports() -> Self {
-        Self { silent: true, retried: RetryStatuses::NONE }
+        Self { silent: true, ..Self::new() }
+    }
+
+    /// The same with a [`WinnerKey<K>`] in the extensions of each response that is accepted: the key of the server that it is
+    /// from. `K` is the type of the set's keys; with another type, and under a layer, which has no keys, nothing is put there.
+    /// Default: nothing is.
+    ///
+    /// # Cost
+    /// A clone of the key and an allocation a call, and a second one where the extensions were empty.
+    ///
+    /// ```
+    /// use hedge_tower::{HedgeSet, Http, WinnerKey};
+    /// use tower::{ServiceExt, service_fn};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    /// # runtime.block_on(async {
+    /// let http = Http::new().winner_key::<&str>();
+    /// let set: HedgeSet<&str, _, _, _, _> =
+    ///     hedge_tower::builder(hedge_tokio::Tokio::new()).http().protocol(http).set()?;
+    /// // In a program: a client that is connected to the address.
+    /// let service = service_fn(|_: http::Request<String>| async { Ok::<_, String>(http::Response::new("hello")) });
+    /// set.insert("10.0.0.1:80", service)?;
+    /// let response = set.oneshot(http::Request::new(String::new())).await?;
+    /// assert_eq!(response.extensions().get(), Some(&WinnerKey("10.0.0.1:80")));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    #[must_use]
+    pub const fn winner_key<K: Clone + Send + Sync + 'static>(self) -> Self {
+        Self { attach_key: Some(attach_key::<K>), ..self }
     }
 
     /// Sets the statuses that are retried (R1).
     #[must_use]
     pub const fn retry_statuses(self, statuses: RetryStatuses) -> Self {
         Self { retried: statuses, ..self }
+    }
+}
+
+/// The key of the server that a response is from, in the response's extensions: see [`Http::winner_key`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct WinnerKey<K>(pub K);
+
+/// Puts the winner's key into a response's extensions.
+fn attach_key<K: Clone + Send + Sync + 'static>(call: &CallEnd<'_>, extensions: &mut Extensions) {
+    if let Some(key) = call.winner_key::<K>() {
+        extensions.insert(WinnerKey(key.clone()));
     }
 }
 
@@ -64,9 +107,12 @@ impl<B: Clone, Reply> Protocol<Request<B>, Response<Reply>> for Http {
         options
     }
 
-    fn attach(&self, response: &mut Response<Reply>, report: &Report) {
+    fn attach(&self, response: &mut Response<Reply>, call: &CallEnd<'_>) {
         if !self.silent {
-            response.extensions_mut().insert(report.clone());
+            response.extensions_mut().insert(call.report().clone());
+        }
+        if let Some(attach_key) = self.attach_key {
+            attach_key(call, response.extensions_mut());
         }
     }
 }

@@ -139,7 +139,7 @@ pub use error::{BoxError, Error};
 #[cfg(feature = "http")]
 pub use grpc::{GrpcErrors, GrpcResponses};
 #[cfg(feature = "http")]
-pub use http::Http;
+pub use http::{Http, WinnerKey};
 pub use layer::{Hedge, HedgeLayer};
 pub use options::CallOptions;
 pub use protocol::{Plain, Protocol, RetryErrors};

@@ -3,7 +3,7 @@
 use hedge_core::outcome::{Judgement, Verdict};
 use hedge_core::policy::RetryPolicy;
 
-use crate::{CallOptions, Report};
+use crate::{CallEnd, CallOptions};
 
 /// Says how a request is copied, and what the request and its response carry for the layer.
 ///
@@ -21,9 +21,10 @@ pub trait Protocol<Request, Response> {
         CallOptions::new()
     }
 
-    /// Attaches the report to the response that the caller gets. Default: does nothing.
-    fn attach(&self, response: &mut Response, report: &Report) {
-        let _ = (response, report);
+    /// Attaches to the response that the caller gets how its call ended: the report and the winner's key. Default: does
+    /// nothing.
+    fn attach(&self, response: &mut Response, call: &CallEnd<'_>) {
+        let _ = (response, call);
     }
 }
 

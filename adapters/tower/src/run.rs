@@ -12,7 +12,7 @@ use hedge_core::policy::{Idempotency, RetryPolicy};
 use hedge_fleet::CallContext;
 
 use crate::shared::{Judge, Shared};
-use crate::{Error, Protocol, Report};
+use crate::{CallEnd, Error, Protocol};
 
 /// The future of a call. The call starts when this is first polled. Dropping this cancels the call.
 #[must_use = "futures do nothing unless polled"]
@@ -76,7 +76,7 @@ where
                 let request = first.take().or_else(|| host.as_ref().protocol.copy(kept.as_mut()?));
                 send(attempt, request)
             },
-            |call, result| ended(host.as_ref(), result, call.report())
+            |call, result| ended(host.as_ref(), result, &CallEnd::new(call.report(), &host))
         );
         ended.unwrap_or_else(|error| Err(Error::Config(error)))
     }
@@ -88,7 +88,7 @@ where
 fn ended<T, R, C, Request, Response, E>(
     shared: &Shared<T, R, C>,
     result: Result<Response, CallFailure<Response, Option<E>>>,
-    report: &Report,
+    call: &CallEnd<'_>,
 ) -> Result<Response, Error<E>>
 where
     C: Protocol<Request, Response>,
@@ -102,7 +102,7 @@ where
         Err(CallFailure::Config(error)) => return Err(Error::Config(error)),
     };
     result.map(|mut response| {
-        shared.protocol.attach(&mut response, report);
+        shared.protocol.attach(&mut response, call);
         response
     })
 }

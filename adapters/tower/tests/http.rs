@@ -12,7 +12,7 @@ use common::{builder, call, ms};
 use hedge_tower::hedge_core::outcome::{End, NotHedged, Verdict};
 use hedge_tower::hedge_core::policy::Idempotency;
 use hedge_tower::hedge_http::failure;
-use hedge_tower::{CallOptions, Http, Report, RetryPolicy};
+use hedge_tower::{CallOptions, Http, Report, RetryPolicy, WinnerKey};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
@@ -183,4 +183,27 @@ async fn r4_a_delay_of_all_the_time_that_remains_is_do_not() {
         let (response, ended) = call(&mut layer.layer(service), request(Method::GET)).await;
         assert_eq!((response.unwrap().status().as_u16(), ended), (status, at), "{header}: {value}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_winners_key_comes_with_the_response() {
+    async fn asked<K: Clone + Send + Sync + 'static>(answers: [&'static [(u64, u16)]; 2]) -> Response<&'static str> {
+        let http = Http::without_reports().winner_key::<K>();
+        let mut set = builder().http().protocol(http).backup(ms(50)).set().unwrap();
+        for (key, answers) in ["one", "two"].into_iter().zip(answers) {
+            set.insert(key, server(&Log::default(), answers)).unwrap();
+        }
+        call(&mut set, request(Method::GET)).await.0.unwrap()
+    }
+    let fast = [&[(1, 200)][..], &[(200, 200)][..]];
+    let key = |response: &Response<_>| response.extensions().get::<WinnerKey<&str>>().copied();
+    assert_eq!(key(&asked::<&str>(fast).await), Some(WinnerKey("one")));
+    assert_eq!(key(&asked::<&str>([fast[1], fast[0]]).await), Some(WinnerKey("two")), "whichever is asked first");
+    // Not what no server was the winner of, and not a key of another type.
+    assert_eq!(key(&asked::<&str>([&[(1, 500)]; 2]).await), None);
+    assert!(asked::<u8>(fast).await.extensions().is_empty());
+    // A layer has no keys.
+    let layer = builder().http().protocol(Http::without_reports().winner_key::<&str>()).layer().unwrap();
+    let mut service = layer.layer(server(&Log::default(), &[(1, 200)]));
+    assert!(call(&mut service, request(Method::GET)).await.0.unwrap().extensions().is_empty());
 }

@@ -17,7 +17,7 @@ use hedge_tower::hedge_core::outcome::{End, Judgement, NotHedged, Verdict};
 use hedge_tower::hedge_core::policy::{BackupDelay, Ended};
 use hedge_tower::hedge_core::time::Instant;
 use hedge_tower::{
-    BackupPolicy, BoxError, CallEnd, CallOptions, Change, Denial, Error, Extra, HedgeSet, Protocol, Report, Warning,
+    BackupPolicy, BoxError, CallEnd, CallOptions, Change, Denial, Error, Extra, HedgeSet, Protocol, Warning,
 };
 use tokio::sync::mpsc;
 use tower::{Layer, Service};
@@ -112,8 +112,8 @@ async fn on_end_that_panics_keeps_the_answer_and_the_report() {
         fn copy(&self, (): &()) -> Option<()> {
             Some(())
         }
-        fn attach(&self, response: &mut Answer, report: &Report) {
-            response.end = report.end();
+        fn attach(&self, response: &mut Answer, call: &CallEnd<'_>) {
+            response.end = call.end();
         }
     }
     let asked = Arc::new(AtomicUsize::new(0));
@@ -198,7 +198,7 @@ impl Protocol<Hostile, &'static str> for Panicking {
         CallOptions { backup_policy: Some(Arc::new(PanicsAtLast)), ..CallOptions::new() }
     }
 
-    fn attach(&self, response: &mut &'static str, _: &Report) {
+    fn attach(&self, response: &mut &'static str, _: &CallEnd<'_>) {
         if *response == "attach" {
             panics();
         }
