@@ -6,10 +6,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::request::Parts;
 use ::http::uri::PathAndQuery;
 use hedge_core::balance::{BalancerError, ProbeAnswer, WeightError};
 use hedge_core::config::{self, Warning, Warnings};
-use hedge_core::drive::SendTransport;
+use hedge_core::drive::{AttemptInfo, SendTransport};
 use hedge_core::health::{CheckOptions, HealthError};
 use hedge_core::policy::{self, Backoff, ConfigError, FailMode, RetryPolicy};
 use hedge_core::random::Seeds;
@@ -114,6 +115,40 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// on its way then. [Connections](crate::http#connections) says which requests are sent again.
     pub fn retry_stale_408(mut self, retry: bool) -> Self {
         self.transport = self.transport.retry_stale_408(retry);
+        self
+    }
+
+    /// Calls `on_attempt` for each attempt before it is sent, with the head of its request and what the driver knows of it: its
+    /// number, its kind, its server's address, and the time that is left. It may change the headers, for this attempt alone:
+    /// a `traceparent`, the attempt's number, a time limit for the server. Default: nothing is called.
+    ///
+    /// Headers are checked as the caller's own headers are. One that disagrees with the body, or a missing `host`, is a
+    /// [`BadRequest`](crate::http::BadRequest), and nothing is sent. Changes to other parts of the head are not sent.
+    ///
+    /// It is called again if an attempt goes once more on a new connection (C3). Health checks are not attempts. A panic in it
+    /// reaches the caller.
+    ///
+    /// # Cost
+    /// The method and the target are copied for each attempt.
+    ///
+    /// ```
+    /// # fn build<R: hedge_net::Runtime>(runtime: R) -> Result<(), hedge_net::BuildError> {
+    /// let channel = hedge_net::Channel::builder(runtime, "10.0.0.1:8001")
+    ///     .on_attempt(|head, attempt| {
+    ///         head.headers.insert("x-attempt", attempt.attempt.index().into());
+    ///         if let Some(remaining) = attempt.remaining {
+    ///             head.headers.insert("x-timeout-ms", remaining.as_millis().into());
+    ///         }
+    ///     })
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_attempt(
+        mut self,
+        on_attempt: impl Fn(&mut Parts, &AttemptInfo<Address>) + Send + Sync + 'static,
+    ) -> Self {
+        self.transport = self.transport.on_attempt(on_attempt);
         self
     }
 

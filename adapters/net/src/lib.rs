@@ -14,6 +14,7 @@
 //! | set what calls may do | [`Builder::options`], [`Builder::limits`], or `Builder::config` from a file (feature `serde`) |
 //! | set how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
 //! | adapt the backup delay, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
+//! | add headers to each attempt | [`Builder::on_attempt`], [`AttemptInfo`] |
 //! | be told of the end of each call | [`Builder::on_end`], [`CallEnd`] |
 //! | see how long calls take | [`Channel::latencies`], [`latency`] |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
@@ -31,8 +32,8 @@
 //! The program's own code may panic, if panics unwind. A health check that panics has failed. A probe that panics has
 //! no answer. If a backup policy panics, its call goes on: the policy gives no delay, refuses, or misses a notice,
 //! depending on the method. A panic in `on_end` harms no call. If a request's body or its factory panics, the call gets
-//! an error. A panic in a retry policy, a transport or a filter reaches the caller of the call or of the change of the
-//! list. Every count is settled then, and the list is unchanged.
+//! an error. A panic in a retry policy, a transport, an `on_attempt` or a filter reaches the caller of the call or of the
+//! change of the list. Every count is settled then, and the list is unchanged.
 #![forbid(unsafe_code)]
 
 mod builder;

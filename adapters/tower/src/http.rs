@@ -1,5 +1,6 @@
 //! The protocol and the retry policy for HTTP: [`Http`].
 
+use hedge_core::drive::AttemptInfo;
 use hedge_core::outcome::{Judgement, Verdict};
 use hedge_core::policy::{Idempotency, RetryPolicy};
 use hedge_http::RetryStatuses;
@@ -15,7 +16,8 @@ use crate::{CallEnd, CallOptions, Protocol};
 /// * Unless these options say otherwise, `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice, and
 ///   no other method (L15).
 /// * The [`Report`](crate::Report) is put into the response's extensions, and the winner's key if
-///   [`winner_key`](Http::winner_key) says so.
+///   [`winner_key`](Http::winner_key) says so. The [`AttemptInfo`] is put into the request's extensions if
+///   [`attempt_info`](Http::attempt_info) says so.
 /// * A response with a status below 500 is accepted. With another status it is `Wait`, so an attempt in flight may
 ///   still win. Errors are retried (R1), and so are the statuses that [`retry_statuses`](Http::retry_statuses) names.
 /// * A response that is not accepted may push back by its headers (R4): see [`pushback`](hedge_http::pushback). A retry
@@ -29,6 +31,7 @@ use crate::{CallEnd, CallOptions, Protocol};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Http {
     silent: bool,
+    tells_attempts: bool,
     attach_key: Option<fn(&CallEnd<'_>, &mut Extensions)>,
     retried: RetryStatuses,
 }
@@ -37,7 +40,7 @@ impl Http {
     /// Puts the report of each call into its response's extensions.
     #[must_use]
     pub const fn new() -> Self {
-        Self { silent: false, attach_key: None, retried: RetryStatuses::NONE }
+        Self { silent: false, tells_attempts: false, attach_key: None, retried: RetryStatuses::NONE }
     }
 
     /// Puts no reports into responses, which saves allocations.
@@ -76,6 +79,38 @@ impl Http {
         Self { attach_key: Some(attach_key::<K>), ..self }
     }
 
+    /// Puts an [`AttemptInfo<()>`](AttemptInfo) into the extensions of each attempt's request: its number in the call, its kind,
+    /// when it was started, and the time that was left then. The service, or a layer around it, may make headers of these.
+    /// Default: it is not there.
+    ///
+    /// # Cost
+    /// An allocation an attempt, and a second one where the extensions were empty.
+    ///
+    /// ```
+    /// use hedge_tower::{AttemptInfo, Http};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    /// # runtime.block_on(async {
+    /// // In a program: a client, which sends the request with its new header.
+    /// let service = service_fn(|mut request: http::Request<String>| async move {
+    ///     let attempt = request.extensions().get::<AttemptInfo<()>>().copied().ok_or("no attempt")?;
+    ///     request.headers_mut().insert("x-attempt", attempt.attempt.index().into());
+    ///     Ok::<_, &str>(http::Response::new(format!("{:?}", request.headers())))
+    /// });
+    /// let http = Http::new().attempt_info();
+    /// let layer = hedge_tower::builder(hedge_tokio::Tokio::new()).http().protocol(http).layer()?;
+    /// let response = layer.layer(service).oneshot(http::Request::new(String::new())).await?;
+    /// assert_eq!(response.body(), r#"{"x-attempt": "0"}"#);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    #[must_use]
+    pub const fn attempt_info(self) -> Self {
+        Self { tells_attempts: true, ..self }
+    }
+
     /// Sets the statuses that are retried (R1).
     #[must_use]
     pub const fn retry_statuses(self, statuses: RetryStatuses) -> Self {
@@ -105,6 +140,12 @@ impl<B: Clone, Reply> Protocol<Request<B>, Response<Reply>> for Http {
             options.idempotency = hedge_http::idempotency(request.method());
         }
         options
+    }
+
+    fn prepare(&self, request: &mut Request<B>, attempt: &AttemptInfo<()>) {
+        if self.tells_attempts {
+            request.extensions_mut().insert(*attempt);
+        }
     }
 
     fn attach(&self, response: &mut Response<Reply>, call: &CallEnd<'_>) {

@@ -125,6 +125,7 @@ mod shared;
 pub use hedge_core;
 pub use hedge_core::cluster::ClusterError;
 pub use hedge_core::config::{Warning, Warnings};
+pub use hedge_core::drive::AttemptInfo;
 pub use hedge_core::health::{BreakerOptions, IsolationLimit, RecoveryOptions};
 pub use hedge_core::limit::LimitOptions;
 pub use hedge_core::outcome::{Denial, Extra};

@@ -1,5 +1,6 @@
 //! What the layer must know about the program's requests, responses and errors: [`Protocol`] and [`RetryErrors`].
 
+use hedge_core::drive::AttemptInfo;
 use hedge_core::outcome::{Judgement, Verdict};
 use hedge_core::policy::RetryPolicy;
 
@@ -19,6 +20,12 @@ pub trait Protocol<Request, Response> {
     fn options(&self, request: &Request) -> CallOptions {
         let _ = request;
         CallOptions::new()
+    }
+
+    /// Prepares the request of an attempt, which is about to be sent: `attempt` has its number, its kind, and the time that
+    /// is left. Default: does nothing.
+    fn prepare(&self, request: &mut Request, attempt: &AttemptInfo<()>) {
+        let _ = (request, attempt);
     }
 
     /// Attaches to the response that the caller gets how its call ended: the report and the winner's key. Default: does

@@ -71,9 +71,13 @@ where
             host,
             asked,
             Idempotency::Unset,
-            |attempt| {
+            |attempt: AttemptInfo<H::Address>| {
                 // The request is borrowed as mutable, so that requests need not be `Sync`.
-                let request = first.take().or_else(|| host.as_ref().protocol.copy(kept.as_mut()?));
+                let protocol = &host.as_ref().protocol;
+                let mut request = first.take().or_else(|| protocol.copy(kept.as_mut()?));
+                if let Some(request) = &mut request {
+                    protocol.prepare(request, &attempt.without_address());
+                }
                 send(attempt, request)
             },
             |call, result| ended(host.as_ref(), result, &CallEnd::new(call.report(), &host))

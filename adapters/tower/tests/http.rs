@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use common::{builder, call, ms};
-use hedge_tower::hedge_core::outcome::{End, NotHedged, Verdict};
+use hedge_tower::hedge_core::outcome::{End, Kind, NotHedged, Verdict};
 use hedge_tower::hedge_core::policy::Idempotency;
 use hedge_tower::hedge_http::failure;
-use hedge_tower::{CallOptions, Http, Report, RetryPolicy, WinnerKey};
+use hedge_tower::{AttemptInfo, CallOptions, Http, Report, RetryPolicy, WinnerKey};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
@@ -206,4 +206,39 @@ async fn the_winners_key_comes_with_the_response() {
     let layer = builder().http().protocol(Http::without_reports().winner_key::<&str>()).layer().unwrap();
     let mut service = layer.layer(server(&Log::default(), &[(1, 200)]));
     assert!(call(&mut service, request(Method::GET)).await.0.unwrap().extensions().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_each_request_says_which_attempt_it_is_and_how_long_it_may_take() {
+    type Seen = Arc<Mutex<Vec<Option<AttemptInfo<()>>>>>;
+    async fn seen(http: Http) -> Vec<Option<AttemptInfo<()>>> {
+        let seen = Seen::default();
+        let there = Arc::clone(&seen);
+        let service = service_fn(move |request: Request<Full<Bytes>>| {
+            let mut seen = there.lock().unwrap();
+            seen.push(request.extensions().get().copied());
+            let after = [200, 200, 20][seen.len() - 1];
+            async move {
+                tokio::time::sleep(ms(after)).await;
+                if after == 20 { Ok(Response::new("last")) } else { Err("no") }
+            }
+        });
+        let layer = builder().http().protocol(http).timeout(ms(300)).backup(ms(50)).layer().unwrap();
+        let (response, at) = call(&mut layer.layer(service), request(Method::GET)).await;
+        assert_eq!((*response.unwrap().body(), at), ("last", 220));
+        seen.lock().unwrap().clone()
+    }
+    let told = seen(Http::new().attempt_info()).await;
+    let told: Vec<_> = told.into_iter().map(Option::unwrap).collect();
+    let started = told[0].started;
+    let of = |info: &AttemptInfo<()>| {
+        (info.attempt.index(), info.kind, info.started.since(started).into(), info.remaining.map(Into::into))
+    };
+    let expected = [
+        (0, Kind::First, ms(0), Some(ms(300))),
+        (1, Kind::Backup, ms(50), Some(ms(250))),
+        (2, Kind::Retry, ms(200), Some(ms(100))),
+    ];
+    assert_eq!(told.iter().map(of).collect::<Vec<_>>(), expected);
+    assert_eq!(seen(Http::new()).await, [None; 3]);
 }

@@ -40,6 +40,13 @@ impl<A> AttemptInfo<A> {
         let Start { attempt, kind, server, remaining, connect_deadline } = start;
         Self { attempt, kind, server, address, remaining, connect_deadline, started, idempotent, streaming }
     }
+
+    /// The same without the address, for what is not to know it.
+    #[must_use]
+    pub const fn without_address(&self) -> AttemptInfo<()> {
+        let Self { attempt, kind, server, remaining, connect_deadline, started, idempotent, streaming, .. } = *self;
+        AttemptInfo { attempt, kind, server, address: (), remaining, connect_deadline, started, idempotent, streaming }
+    }
 }
 
 /// The two traits of transports, which differ in whether their futures may move between threads.

@@ -111,6 +111,7 @@ mod guard;
 mod headers;
 mod limits;
 mod line;
+mod on_attempt;
 mod outgoing;
 mod pool;
 mod read;
@@ -119,6 +120,7 @@ mod sending;
 mod target;
 mod transport;
 
+pub use ::http::request::Parts;
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 pub use body::{Body, BodyError};
 pub use call::{Dispatch, RequestBuilder, SendResult};

@@ -11,6 +11,7 @@ use hedge_link::{Runtime, RuntimeId, before};
 
 use super::connection::Connection;
 use super::limits::HeadLimits;
+use super::on_attempt::OnAttempt;
 
 /// The settings of an [`Http`](super::Http) transport.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Settings {
     pub(super) retry_stale_408: bool,
     pub(super) max_idle: usize,
     pub(super) idle_timeout: Duration,
+    pub(super) on_attempt: Option<OnAttempt>,
 }
 
 /// A stack of idle connections for each runtime. The connection that was used last is used next, so connections that

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
-use ::http::{HeaderValue, Request, Response, StatusCode};
+use ::http::{Request, Response, StatusCode};
 use hedge_core::drive::AttemptInfo;
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::Address;
@@ -25,9 +25,7 @@ pub(super) type Answer = (Busy, Response<Incoming>);
 /// The request of one attempt.
 pub(super) struct Sending<'a, R> {
     runtime: &'a R,
-    attempt: &'a AttemptInfo<Address>,
-    pool: &'a Arc<Pool<R>>,
-    outgoing: Outgoing<'a>,
+    outgoing: Outgoing<'a, R>,
     /// The request may have left on a connection that had been idle, and that connection broke or answered 408, which
     /// says nothing about the server. It is then sent once more, on a new connection.
     lost: bool,
@@ -44,28 +42,29 @@ impl<'a, R: Runtime> Sending<'a, R> {
         attempt: &'a AttemptInfo<Address>,
         pool: &'a Arc<Pool<R>>,
     ) -> Result<Self, HttpError> {
-        let outgoing =
-            Outgoing { request, host: &pool.host, head: Some(request::head(request, &pool.host)?), unsent: None };
-        Ok(Self { runtime, attempt, pool, outgoing, lost: false })
+        let mut outgoing = Outgoing { request, attempt, pool, head: None, unsent: None };
+        outgoing.head = Some(outgoing.make_head()?);
+        Ok(Self { runtime, outgoing, lost: false })
     }
 
     /// Sends the request. `again` is called when the request is sent once more, because a connection that had been idle
     /// broke or answered 408.
     pub(super) async fn send(&mut self, again: impl FnOnce()) -> Result<Answer, HttpError> {
         while !self.lost
-            && let Some(kept) = self.pool.take(self.attempt.started)
+            && let Some(kept) = self.outgoing.pool.take(self.outgoing.attempt.started)
         {
             if let Some(answer) = self.reuse(kept).await? {
                 return Ok(answer);
             }
         }
-        let mut connect_deadline = self.attempt.connect_deadline;
+        let mut connect_deadline = self.outgoing.attempt.connect_deadline;
         if self.lost {
             again();
             connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
         }
-        let limits = &self.pool.settings.head;
-        let connection = Connection::open(self.runtime, &self.attempt.address, connect_deadline, limits).await?;
+        let limits = &self.outgoing.pool.settings.head;
+        let connection =
+            Connection::open(self.runtime, &self.outgoing.attempt.address, connect_deadline, limits).await?;
         let line = Arc::clone(&connection.line);
         let (sent, asked, reply) = self.hand_over(connection)?;
         match asked.replied(pin!(reply)).await {
@@ -88,8 +87,9 @@ impl<'a, R: Runtime> Sending<'a, R> {
         let line = Arc::clone(&connection.line);
         let (sent, asked, reply) = self.hand_over(connection)?;
         let sent_at = self.runtime.now();
-        let deadline = self.attempt.remaining.map(|remaining| self.attempt.started + remaining);
-        let mut silence = Silence { runtime: self.runtime, pool: self.pool, line: &line, since: sent_at, deadline };
+        let deadline = self.outgoing.attempt.remaining.map(|remaining| self.outgoing.attempt.started + remaining);
+        let mut silence =
+            Silence { runtime: self.runtime, pool: self.outgoing.pool, line: &line, since: sent_at, deadline };
         let result = asked.replied(pin!(reply)).await;
         silence.deadline = None;
         let error = match result {
@@ -99,7 +99,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
                 if !self.lost {
                     return Ok(Some((Busy { connection, sent }, response)));
                 }
-                self.pool.close_idle_since(since);
+                self.outgoing.pool.close_idle_since(since);
                 return Ok(None);
             }
             Err(error) => match self.unsent(error, sent.as_ref()) {
@@ -111,7 +111,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         if line.is_heard() {
             return Err(HttpError::sent(error, None));
         }
-        self.pool.close_idle_since(since);
+        self.outgoing.pool.close_idle_since(since);
         if !line.has_left() && self.outgoing.can_be_made_again() {
             return Ok(None);
         }
@@ -125,7 +125,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
     /// Whether an answer on a connection that had been idle may mean that the server had given up the connection and
     /// had not read the request (RFC 9110, 15.5.9).
     fn is_stale_answer(&self, response: &Response<Incoming>, sent_at: Instant) -> bool {
-        self.pool.settings.retry_stale_408
+        self.outgoing.pool.settings.retry_stale_408
             && response.status() == StatusCode::REQUEST_TIMEOUT
             && self.is_soon_after(sent_at)
             && self.may_go_twice()
@@ -139,12 +139,12 @@ impl<'a, R: Runtime> Sending<'a, R> {
     }
 
     fn may_go_twice(&self) -> bool {
-        self.attempt.idempotent && self.outgoing.can_be_made_again()
+        self.outgoing.attempt.idempotent && self.outgoing.can_be_made_again()
     }
 
     /// The connect timeout; `None` if there is none.
     fn patience(&self) -> Option<Duration> {
-        self.attempt.connect_deadline.map(|until| until.since(self.attempt.started))
+        self.outgoing.attempt.connect_deadline.map(|until| until.since(self.outgoing.attempt.started))
     }
 
     /// Hands the request to a connection. The body is made only now, when there is a connection, because the program's
@@ -160,7 +160,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
                 Ok((sent, asked, reply))
             }
             Err(error) => {
-                Arc::clone(self.pool).give_back(connection);
+                Arc::clone(self.outgoing.pool).give_back(connection);
                 Err(error)
             }
         }
@@ -193,21 +193,31 @@ fn broken(error: HttpError) -> Result<hyper::Error, HttpError> {
 
 /// The request as it is made for one connection, and again for the next one if it has not left. A body that never left
 /// goes back to the caller's request, where the next attempt finds it (R5).
-struct Outgoing<'a> {
+struct Outgoing<'a, R> {
     request: &'a Request<RequestBody>,
-    host: &'a HeaderValue,
+    attempt: &'a AttemptInfo<Address>,
+    pool: &'a Arc<Pool<R>>,
     /// The head, which was made and checked before any connection is used.
     head: Option<Request<()>>,
     /// A request that came back unsent. This is rare, so it is boxed and takes no room in the attempt.
     unsent: Option<Box<Request<SendBody>>>,
 }
 
-impl Outgoing<'_> {
+impl<R> Outgoing<'_, R> {
+    /// The caller's head, and what the program adds to it for this attempt.
+    fn make_head(&self) -> Result<Request<()>, HttpError> {
+        let head = request::head(self.request, &self.pool.host)?;
+        match &self.pool.settings.on_attempt {
+            Some(on_attempt) => Ok(on_attempt.applied(head, self.attempt)?),
+            None => Ok(head),
+        }
+    }
+
     fn take(&mut self) -> Result<Request<SendBody>, HttpError> {
         if let Some(message) = self.unsent.take() {
             return Ok(*message);
         }
-        let mut head = self.head.take().map_or_else(|| request::head(self.request, self.host), Ok)?;
+        let mut head = self.head.take().map_or_else(|| self.make_head(), Ok)?;
         let body = self.request.body().open(&mut head)?;
         Ok(head.map(|()| body))
     }
@@ -225,7 +235,7 @@ impl Outgoing<'_> {
     }
 }
 
-impl Drop for Outgoing<'_> {
+impl<R> Drop for Outgoing<'_, R> {
     fn drop(&mut self) {
         if let Some(message) = self.unsent.take() {
             self.request.body().put_back(message.into_body());

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use ::http::request::Parts;
 use ::http::uri::PathAndQuery;
 use ::http::{HeaderValue, Request, Response};
 use hedge_core::drive::{AttemptInfo, SendTransport};
@@ -19,6 +20,7 @@ use super::body::{Body, Stream};
 use super::connection::Connection;
 use super::error::{BadRequest, HttpError};
 use super::limits::{HeadLimits, HttpOptionError};
+use super::on_attempt::OnAttempt;
 use super::outgoing::SendBody;
 use super::pool::{Pool, Settings};
 use super::request::{self, RequestBody};
@@ -29,7 +31,7 @@ use crate::stream::Attach;
 /// HTTP/1.1 over plain TCP. It keeps idle connections for each address.
 ///
 /// The [`Builder`](crate::Builder) sets its options: `max_body`, `max_head`, `max_headers`, `max_idle_per_server`,
-/// `idle_timeout` and `retry_stale_408`.
+/// `idle_timeout`, `retry_stale_408` and `on_attempt`.
 pub struct Http<R> {
     runtime: R,
     settings: Settings,
@@ -52,7 +54,14 @@ impl<R: Runtime> Http<R> {
     pub(crate) fn new(runtime: R) -> Self {
         let idle_timeout = Duration::from_secs(10).into();
         let head = Arc::new(HeadLimits::new());
-        let settings = Settings { max_body: 16 << 20, head, retry_stale_408: false, max_idle: 100, idle_timeout };
+        let settings = Settings {
+            max_body: 16 << 20,
+            head,
+            retry_stale_408: false,
+            max_idle: 100,
+            idle_timeout,
+            on_attempt: None,
+        };
         let pools = RwLock::new(Pools { by_address: HashMap::new(), prune_at: PRUNE_AT_LEAST });
         Self { runtime, settings, pools, resent: AtomicU64::new(0) }
     }
@@ -90,6 +99,14 @@ impl<R: Runtime> Http<R> {
 
     pub(crate) fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.settings.idle_timeout = timeout.into();
+        self
+    }
+
+    pub(crate) fn on_attempt(
+        mut self,
+        on_attempt: impl Fn(&mut Parts, &AttemptInfo<Address>) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.on_attempt = Some(OnAttempt::new(on_attempt));
         self
     }
 

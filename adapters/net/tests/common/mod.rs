@@ -1,6 +1,7 @@
 //! What the tests of both runtimes share: a scripted server, signals, and the tests themselves.
 
 pub(crate) mod answers;
+pub(crate) mod attempts;
 pub(crate) mod basics;
 pub(crate) mod bodies;
 pub(crate) mod callers;
@@ -64,6 +65,13 @@ macro_rules! every_test {
             }
             answers {
                 p1_every_answer_is_one_answer_or_an_error
+            }
+            attempts {
+                l2_each_attempt_has_headers_of_its_own
+                p1_headers_of_an_attempt_that_disagree_with_the_body_are_refused
+                l15_nothing_but_headers_of_an_attempt_changes
+                c3_an_attempt_that_goes_once_more_has_its_headers_again
+                l20_a_caller_sees_the_panic_of_on_attempt_and_counts_settle
             }
             basics {
                 a_plain_get_says_what_the_server_needs
