@@ -60,5 +60,5 @@ fn a_call_in_one_line_allocates_no_more_than_one_of_a_built_request() {
     let by_hand = size_of_val(&channel.call(Request::new(RequestBody::Empty)));
     let in_one_line = size_of_val(&channel.get("/").into_future());
     println!("the future has {by_hand} bytes by hand, {in_one_line} in one line");
-    assert!(in_one_line <= by_hand + 320, "{by_hand} and {in_one_line} bytes");
+    assert!(in_one_line <= by_hand + 600, "{by_hand} and {in_one_line} bytes");
 }

@@ -46,7 +46,7 @@ use hedge_link::Runtime;
 ///
 /// # Cost
 /// A call that is made this way allocates no more than the same call by [`Channel::call`], and its future is not boxed.
-/// The future takes about 300 bytes more, for the call's options.
+/// The future takes about 600 bytes more, for the request and the options of the call.
 #[must_use = "a request is sent when it is awaited"]
 pub struct RequestBuilder<D> {
     dispatch: D,
