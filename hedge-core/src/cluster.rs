@@ -21,7 +21,7 @@ pub struct Server<A, T> {
     pub tag: T,
 }
 
-/// At most `N` servers in slots that stay where they are while a server lives; `S` is what is kept of each beside.
+/// At most `N` servers in fixed slots: a server keeps its slot until it is removed. `S` is the state that is kept for each.
 ///
 /// Picks go through `&self` and a few relaxed atomics; the list changes through `&mut self`. A slot that was emptied counts
 /// its generation up, so that what is still told of the old server is dropped (L20). After 65,536 servers the generations of

@@ -29,7 +29,7 @@ use crate::response::{HttpRetryPolicy, Response};
 use crate::runner::Runner;
 use crate::shared::{CallHost, Servers, Shared, State};
 
-/// A line to a cluster of servers: a handle, to be copied to whoever makes calls.
+/// A client of a cluster of servers: a handle, of which each task that makes calls has a copy.
 ///
 /// `S` is the network stack, which makes connections, and `R` the [`Resources`] with all their parameters. Programs give it
 /// a name: `type Line = Channel<'static, Sockets<'static, 4>, Memory>;`
@@ -105,8 +105,8 @@ where
 {
     /// A channel without servers, over `stack` and in `memory`, and what checks its servers.
     ///
-    /// Health checks are made while the [`Runner`] runs; whoever wants none drops it. All chance comes from `seed`: two
-    /// devices with the same one make the same choices, so it is to be different on each, and after each start.
+    /// Health checks are made while the [`Runner`] runs. To have none, drop it. All random choices come from `seed`: two
+    /// devices with the same seed make the same choices, so give each device, and each start, another one.
     ///
     /// # Errors
     /// Options that contradict themselves. That they fit a call is checked when the call is made.
@@ -132,7 +132,7 @@ where
         &self.shared.policy
     }
 
-    /// How many attempts' buffers are free: all of them while there is no call and nobody keeps a response.
+    /// How many attempts' buffers are free: all of them while there is no call and no response is kept.
     pub fn free_buffers(&self) -> usize {
         self.slots.free()
     }

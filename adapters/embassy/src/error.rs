@@ -153,7 +153,7 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Display for CallE
         };
         write!(f, ": attempt {id} at server {}", attempt.server())?;
         match self.last() {
-            // Abandoned: nobody knows what it would have come to.
+            // Abandoned: its result is not known.
             _ if attempt.code() == Code::NONE => f.write_str(" had not answered"),
             Some(Err(error)) if attempt.code() == error.kind().into() => write!(f, ": {error}"),
             _ => write!(f, ": {}", attempt.code()),

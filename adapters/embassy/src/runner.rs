@@ -189,7 +189,7 @@ async fn passes<S: TcpConnect>(stack: &S, application: &mut Option<Application<'
     answer.is_ok_and(|layout| (200..300).contains(&layout.status()))
 }
 
-/// Says that somebody checks; when it is dropped, that nobody does.
+/// Marks the servers as checked, until it is dropped.
 struct Watch<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T>(&'r Shared<B, P, M, SERVERS, K, T>);
 
 impl<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Watch<'r, B, P, M, SERVERS, K, T> {

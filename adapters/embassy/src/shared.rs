@@ -19,8 +19,8 @@ use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Ended, Idemp
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
-/// The servers, and how they are chosen: a channel of hedge-core's, whose policy stands beside it, so that nothing of the
-/// caller's runs in a critical section.
+/// The servers, and how they are chosen: a channel of hedge-core. The policy is kept outside of it, so that no code of the
+/// program runs in a critical section.
 pub(crate) type Servers<B, K, T, const SERVERS: usize> = Channel<SocketAddr, B, NoPolicy, T, SERVERS, K>;
 
 /// What the calls of a channel share.
@@ -35,7 +35,7 @@ pub struct Shared<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker,
 pub(crate) struct State<B: Balancer, const SERVERS: usize, K: Breaker, T> {
     pub(crate) servers: Servers<B, K, T, SERVERS>,
     pub(crate) checks: CheckOptions,
-    /// Somebody checks: without that nobody is isolated, for nobody would bring them back.
+    /// True while the runner runs. Without it no server is isolated, since none would be readmitted.
     pub(crate) watched: bool,
     /// There is something for the checks to look at.
     news: bool,

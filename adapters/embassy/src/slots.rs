@@ -56,7 +56,7 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES>
         SLOTS.saturating_sub(self.queue.0.lock(|waiters| waiters.borrow().lent))
     }
 
-    /// A buffer that is free and that nobody waits for.
+    /// A buffer that is free, unless a task waits for one.
     pub(crate) fn try_take(&self) -> Option<Slot<'_, M, SLOTS, BYTES>> {
         let nobody_waits = self.queue.0.lock(|waiters| waiters.borrow().waiting.is_empty());
         if nobody_waits { self.any() } else { None }

@@ -17,7 +17,7 @@ pub struct SocketBuffers<const N: usize, const TX: usize, const RX: usize> {
 }
 
 impl<const N: usize, const TX: usize, const RX: usize> SocketBuffers<N, TX, RX> {
-    /// Buffers that nobody uses.
+    /// Buffers that are all free.
     #[must_use]
     pub const fn new() -> Self {
         Self { buffers: [([0; TX], [0; RX]); N] }
@@ -49,7 +49,7 @@ impl<'d, const N: usize> Sockets<'d, N> {
         Self { free }
     }
 
-    /// How many are free: all of them while nobody connects or is connected.
+    /// How many are free: all of them while there is no connection and none is being made.
     pub fn free(&self) -> usize {
         self.free.iter().filter(|place| peek(place, |_| ()).is_some()).count()
     }

@@ -28,7 +28,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-// Or the tag takes 64 bits on a microcontroller too, as the time beside it does.
+// Without this the tag takes 64 bits on a microcontroller, as the time in a variant does.
 #[repr(usize)]
 pub enum Pushback {
     /// Start the next attempt exactly this much later.

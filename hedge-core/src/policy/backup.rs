@@ -14,7 +14,7 @@ use crate::time::{Duration, Instant};
 /// `Shadow` is for policies and cannot be written in a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-// Or the tag takes 64 bits on a microcontroller too, as the time beside it does.
+// Without this the tag takes 64 bits on a microcontroller, as the time in a variant does.
 #[repr(usize)]
 pub enum BackupDelay {
     /// No backup.

@@ -5,7 +5,7 @@ use super::Duration;
 /// A time limit, or explicitly none. In a file: a duration, or `"never"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-// Or the tag takes 64 bits on a microcontroller too, as the time beside it does.
+// Without this the tag takes 64 bits on a microcontroller, as the time in a variant does.
 #[repr(usize)]
 pub enum Timeout {
     /// At most this long.

@@ -1,4 +1,4 @@
-//! Where responses begin and end in bytes that somebody else keeps: [`Follower`].
+//! Where responses begin and end in bytes that the caller keeps: [`Follower`].
 
 use core::fmt;
 

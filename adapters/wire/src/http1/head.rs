@@ -19,7 +19,7 @@ pub(super) enum Scan {
 impl Scan {
     /// Takes the bytes from `at` of a head that starts at 0, and says where it ends if it does among them.
     pub(super) fn find(&mut self, buffer: &[u8], at: usize) -> Result<Option<usize>, DecodeError> {
-        // Garbage is known by its first byte, so that nobody waits for the empty line in it.
+        // Garbage is refused at its first wrong byte, so that no call waits for an empty line in it.
         for (index, &byte) in buffer.iter().enumerate().skip(at) {
             if b"HTTP/1.".get(index).is_some_and(|&expected| byte != expected) {
                 return Err(DecodeError::BadHead);

@@ -127,7 +127,7 @@ impl<'b> Receiver<'b> {
         self.layout()?.of(self.buffer)
     }
 
-    /// Bytes that came after the response, in the piece that ended it. Nobody asked for them: they are lost, and the
+    /// Bytes that came after the response, in the piece that ended it. No request asked for them: they are lost, and the
     /// response's [`keep_alive`](Response::keep_alive) is false.
     #[must_use]
     pub fn surplus(&self) -> usize {

@@ -35,7 +35,7 @@ pub struct Request<'a> {
 }
 
 impl Default for Request<'_> {
-    /// `GET /` to nobody, without headers and body, over a connection that is kept.
+    /// `GET /` with an empty host, without headers and body, over a connection that is kept.
     fn default() -> Self {
         Self { method: "GET", target: "/", host: "", headers: &[], body: &[], keep_alive: true }
     }

@@ -52,8 +52,7 @@ impl<'b> Response<'b> {
     }
 }
 
-/// Where a [`Response`] lies in its buffer: what is kept of it together with a buffer, which cannot be borrowed from beside
-/// itself.
+/// Where a [`Response`] lies in its buffer. A value that owns the buffer keeps this, since it cannot keep a borrow of itself.
 ///
 /// ```
 /// use hedge_wire::http1::{Layout, Progress, Receiver};
@@ -89,7 +88,7 @@ impl Layout {
         self.status
     }
 
-    /// The response in the buffer that it was received into, which nobody has written to since; `None` if that is shorter.
+    /// The response in the buffer that it was received into, which must be unchanged since; `None` if the buffer is shorter.
     #[must_use]
     pub fn of<'b>(&self, buffer: &'b [u8]) -> Option<Response<'b>> {
         let (head, rest) = buffer.split_at_checked(self.head)?;
