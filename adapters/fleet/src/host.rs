@@ -1,5 +1,5 @@
-//! The core's [`Host`] for calls over a fleet: [`Home`] is what all calls share, and [`CallHost`] is the host of one
-//! call.
+//! The core's [`Host`] for calls over a fleet: [`ChannelContext`] is what all calls share, and [`CallHost`] is the host
+//! of one call.
 
 use std::any::Any;
 use std::fmt;
@@ -24,7 +24,7 @@ use crate::settings::Settings;
 use crate::snapshot::View;
 
 /// What all calls share: the servers, the settings, and what an adapter does when calls and attempts start and end.
-pub trait Home {
+pub trait ChannelContext {
     /// The key, which identifies a server.
     type Key: 'static;
     /// What is kept for each server, for instance the service that its attempts are sent to.
@@ -36,7 +36,7 @@ pub trait Home {
     /// The timer that calls wait on.
     type Timer: Timer;
     /// The retry policy, which judges results.
-    type Judge;
+    type RetryPolicy;
 
     /// The servers.
     fn servers(&self) -> &Servers<Self::Key, Self::Service>;
@@ -48,7 +48,7 @@ pub trait Home {
     fn timer(&self) -> &Self::Timer;
 
     /// The retry policy, which judges results.
-    fn judge(&self) -> &Self::Judge;
+    fn retry_policy(&self) -> &Self::RetryPolicy;
 
     /// The address that an attempt at this server is sent to.
     fn address(&self, node: &Node<Self::Key, Self::Service>) -> Self::Address;
@@ -65,18 +65,18 @@ pub trait Home {
         None
     }
 
-    /// Says that a call is about to start at `now`.
-    fn begin(&self, call: &mut Self::Call, options: &CallOptions<'_>, now: Instant) {
+    /// Prepares a call that is about to start at `now`.
+    fn prepare(&self, call: &mut Self::Call, options: &CallOptions<'_>, now: Instant) {
         let _ = (call, options, now);
     }
 
     /// Says that a call has started.
-    fn has_begun(&self, now: Instant) {
+    fn call_started(&self, now: Instant) {
         let _ = now;
     }
 
-    /// What the balancer and the breaker are told about an attempt. By default, its result as it is.
-    fn heard(&self, call: &Self::Call, attempt: &Finished) -> Finished {
+    /// The result of an attempt, adjusted for the balancer and the breaker. By default, the result as it is.
+    fn adjusted(&self, call: &Self::Call, attempt: &Finished) -> Finished {
         let _ = call;
         *attempt
     }
@@ -87,47 +87,50 @@ pub trait Home {
     }
 
     /// Says that a server is back: a call that was let through to it although it was broken has succeeded (H5).
-    fn came_back(&self, node: &Node<Self::Key, Self::Service>) {
+    fn server_back(&self, node: &Node<Self::Key, Self::Service>) {
         let _ = node;
     }
 }
 
 /// The servers that a call has tried. They are kept for its report, and so that their counts can be settled after the
 /// list has changed.
-pub type Tried<K, S> = [OnceLock<Arc<Node<K, S>>>; MAX_ATTEMPTS];
+pub type TriedServers<K, S> = [OnceLock<Arc<Node<K, S>>>; MAX_ATTEMPTS];
 
 /// The server with this id among those that were tried.
-pub fn find<K, S>(tried: &Tried<K, S>, id: ServerId) -> Option<&Arc<Node<K, S>>> {
+pub fn find<K, S>(tried: &TriedServers<K, S>, id: ServerId) -> Option<&Arc<Node<K, S>>> {
     tried.iter().map_while(OnceLock::get).find(|node| node.id() == id)
 }
 
 /// The host of one call: what all calls share, and the servers that this call has tried.
-pub struct CallHost<O: Deref<Target: Home>> {
-    home: O,
-    call: <O::Target as Home>::Call,
-    tried: Tried<<O::Target as Home>::Key, <O::Target as Home>::Service>,
+pub struct CallHost<O: Deref<Target: ChannelContext>> {
+    channel: O,
+    call: <O::Target as ChannelContext>::Call,
+    tried: TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service>,
 }
 
-type NodeOf<O> = Arc<Node<<<O as Deref>::Target as Home>::Key, <<O as Deref>::Target as Home>::Service>>;
+type NodeOf<O> =
+    Arc<Node<<<O as Deref>::Target as ChannelContext>::Key, <<O as Deref>::Target as ChannelContext>::Service>>;
 
-impl<O: Deref<Target: Home>> CallHost<O> {
+impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     /// The host of a call that has not tried any server yet.
-    pub fn new(home: O, call: <O::Target as Home>::Call) -> Self {
-        Self { home, call, tried: [const { OnceLock::new() }; MAX_ATTEMPTS] }
+    pub fn new(channel: O, call: <O::Target as ChannelContext>::Call) -> Self {
+        Self { channel, call, tried: [const { OnceLock::new() }; MAX_ATTEMPTS] }
     }
 
     /// What all calls share.
-    pub fn home(&self) -> &O::Target {
-        &self.home
+    pub fn channel(&self) -> &O::Target {
+        &self.channel
     }
 
     /// What the call keeps for itself.
-    pub const fn call(&self) -> &<O::Target as Home>::Call {
+    pub const fn call(&self) -> &<O::Target as ChannelContext>::Call {
         &self.call
     }
 
     /// The servers that the call has tried.
-    pub fn into_tried(self) -> Tried<<O::Target as Home>::Key, <O::Target as Home>::Service> {
+    pub fn into_tried(
+        self,
+    ) -> TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service> {
         self.tried
     }
 
@@ -160,27 +163,27 @@ impl<O: Deref<Target: Home>> CallHost<O> {
     }
 }
 
-impl<O: Deref<Target: Home>> Host for CallHost<O> {
+impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
     type Ticket = AnyTicket;
 
     fn options(&self) -> &ChannelOptions {
-        self.home.settings().options()
+        self.channel.settings().options()
     }
 
     fn seeds(&self) -> &Seeds {
-        self.home.settings().seeds()
+        self.channel.settings().seeds()
     }
 
     fn addresses(&self) -> usize {
-        self.home.servers().load().list().addresses()
+        self.channel.servers().load().list().addresses()
     }
 
     fn needs_request_code(&self) -> bool {
-        self.home.servers().needs_request_code()
+        self.channel.servers().needs_request_code()
     }
 
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<AnyTicket>, NoServer> {
-        let (servers, own) = (self.home.servers(), O::Target::named(&self.call));
+        let (servers, own) = (self.channel.servers(), O::Target::named(&self.call));
         let (snapshot, health) = (servers.load(), servers.health());
         let view = View { list: &snapshot.list, health, own, now: selection.now };
         let recovers = health.recovers() && selection.by_balancer();
@@ -199,7 +202,7 @@ impl<O: Deref<Target: Home>> Host for CallHost<O> {
     }
 
     fn commit(&self, pick: &Pick<AnyTicket>, now: Instant, insist: bool) -> bool {
-        let servers = self.home.servers();
+        let servers = self.channel.servers();
         let snapshot = servers.load();
         let Some(node) = snapshot.list.get(pick.server) else { return self.commit_elsewhere(pick.server, insist) };
         if !servers.health().started(node.health(), now, insist) {
@@ -217,17 +220,17 @@ impl<O: Deref<Target: Home>> Host for CallHost<O> {
     fn finished(&self, attempt: &Finished) {
         let Some(node) = self.tried(attempt.sent.server) else { return };
         node.finished();
-        let attempt = &self.home.heard(&self.call, attempt);
-        if self.home.servers().learn(node, attempt) {
-            self.home.came_back(node);
+        let attempt = &self.channel.adjusted(&self.call, attempt);
+        if self.channel.servers().learn(node, attempt) {
+            self.channel.server_back(node);
         }
-        self.home.finished(&self.call, node, attempt);
+        self.channel.finished(&self.call, node, attempt);
     }
 
     fn answered(&self, attempt: &Finished) {
         let Some(node) = self.tried(attempt.sent.server) else { return };
-        if self.home.servers().learn(node, attempt) {
-            self.home.came_back(node);
+        if self.channel.servers().learn(node, attempt) {
+            self.channel.server_back(node);
         }
     }
 
@@ -238,66 +241,66 @@ impl<O: Deref<Target: Home>> Host for CallHost<O> {
     }
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {
-        self.home.settings().backup_delay(now)
+        self.channel.settings().backup_delay(now)
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
-        self.home.settings().may_back_up(now)
+        self.channel.settings().may_back_up(now)
     }
 
     fn may_retry(&self, now: Instant) -> Result<(), Denial> {
-        self.home.settings().may_retry(now)
+        self.channel.settings().may_retry(now)
     }
 
     fn ended(&self, call: &Ended<'_>) {
-        self.home.settings().ended(call);
+        self.channel.settings().ended(call);
     }
 }
 
-impl<O: Deref<Target: Home>> Keys for CallHost<O> {
+impl<O: Deref<Target: ChannelContext>> Keys for CallHost<O> {
     fn key(&self, server: ServerId) -> Option<&dyn Any> {
         self.tried(server).map(|node| node.key() as &dyn Any)
     }
 }
 
-impl<O: Deref<Target: Home>> CallContext for CallHost<O> {
-    type Timer = <O::Target as Home>::Timer;
-    type Judge = <O::Target as Home>::Judge;
+impl<O: Deref<Target: ChannelContext>> CallContext for CallHost<O> {
+    type Timer = <O::Target as ChannelContext>::Timer;
+    type RetryPolicy = <O::Target as ChannelContext>::RetryPolicy;
 
     fn timer(&self) -> &Self::Timer {
-        self.home.timer()
+        self.channel.timer()
     }
 
-    fn judge(&self) -> &Self::Judge {
-        self.home.judge()
+    fn retry_policy(&self) -> &Self::RetryPolicy {
+        self.channel.retry_policy()
     }
 
     fn settings(&self) -> &Settings {
-        self.home.settings()
+        self.channel.settings()
     }
 
-    fn begin(&mut self, options: &CallOptions<'_>, now: Instant) {
-        self.home.begin(&mut self.call, options, now);
+    fn prepare(&mut self, options: &CallOptions<'_>, now: Instant) {
+        self.channel.prepare(&mut self.call, options, now);
     }
 
     fn own_servers(&self) -> Option<&[ServerId]> {
         O::Target::named_ids(&self.call)
     }
 
-    fn has_begun(&self, now: Instant) {
-        self.home.has_begun(now);
+    fn call_started(&self, now: Instant) {
+        self.channel.call_started(now);
     }
 }
 
-impl<O: Deref<Target: Home>> Addresses for CallHost<O> {
-    type Address = <O::Target as Home>::Address;
+impl<O: Deref<Target: ChannelContext>> Addresses for CallHost<O> {
+    type Address = <O::Target as ChannelContext>::Address;
 
     fn address_of(&self, server: ServerId) -> Option<Self::Address> {
-        self.tried(server).map(|node| self.home.address(node))
+        self.tried(server).map(|node| self.channel.address(node))
     }
 }
 
-impl<O: Deref<Target: Home>> fmt::Debug for CallHost<O> {
+impl<O: Deref<Target: ChannelContext>> fmt::Debug for CallHost<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tried: Vec<_> = self.tried.iter().map_while(OnceLock::get).map(|node| node.id()).collect();
         f.debug_struct("CallHost").field("tried", &tried).finish_non_exhaustive()
@@ -315,7 +318,7 @@ mod tests {
 
     use super::*;
     use crate::node::OwnAddress;
-    use crate::servers::Place;
+    use crate::servers::ListEntry;
     use crate::setup::Setup;
 
     struct Still;
@@ -350,13 +353,13 @@ mod tests {
         }
 
         fn set(&self, keys: &[u16]) {
-            let new = |key: &u16| Place::New { key: *key, service: OwnAddress(()), weight: NonZeroU32::MIN };
+            let new = |key: &u16| ListEntry::New { key: *key, service: OwnAddress(()), weight: NonZeroU32::MIN };
             self.servers
                 .change(
                     |key, out| write!(out, "{key}"),
                     NOW,
                     |old| {
-                        let place = |key| old.list().named(key).cloned().map_or_else(|| new(key), Place::Stays);
+                        let place = |key| old.list().named(key).cloned().map_or_else(|| new(key), ListEntry::Stays);
                         Some(keys.iter().map(place).collect())
                     },
                 )
@@ -364,13 +367,13 @@ mod tests {
         }
     }
 
-    impl Home for Fake {
+    impl ChannelContext for Fake {
         type Key = u16;
         type Service = OwnAddress<()>;
         type Address = u16;
         type Call = ();
         type Timer = Still;
-        type Judge = ();
+        type RetryPolicy = ();
 
         fn servers(&self) -> &Servers<u16, OwnAddress<()>> {
             &self.servers
@@ -384,7 +387,7 @@ mod tests {
             &Still
         }
 
-        fn judge(&self) -> &() {
+        fn retry_policy(&self) -> &() {
             &()
         }
 

@@ -13,7 +13,7 @@ use hedge_core::time::Instant;
 use crate::address::Address;
 use crate::node::Service;
 use crate::server::Server;
-use crate::servers::{Place, Servers};
+use crate::servers::{ListEntry, Servers};
 use crate::snapshot::List;
 
 /// How many servers a list of [`Server`]s can hold. The other half of the ids is for servers that calls name themselves
@@ -31,13 +31,13 @@ pub struct ListUpdate {
     /// How many servers were removed.
     pub removed: usize,
     /// The servers that were refused, in canonical order, and why.
-    pub refused: Vec<(Server, Refusal)>,
+    pub refused: Vec<(Server, RefusedServer)>,
 }
 
 /// Why a server was refused by the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum RefusedServer {
     /// The balancer uses weights, and the server's tag is not a weight (S2).
     Weight(WeightError),
     /// The channel's filter refuses it (N3).
@@ -46,7 +46,7 @@ pub enum Refusal {
     Full,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RefusedServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Weight(error) => error.fmt(f),
@@ -56,7 +56,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RefusedServer {}
 
 /// Why a new list was refused. The old list stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,7 +111,7 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
         let write = |server: &Server, out: &mut dyn fmt::Write| write!(out, "{}", server.address);
         let changed = self.change(write, now, |old| Some(places(let_in, old.list())))?;
         let Some(changed) = changed else { return Ok((update, Vec::new())) };
-        update.refused.extend(changed.left_out.into_iter().map(|(server, _)| (server, Refusal::Full)));
+        update.refused.extend(changed.left_out.into_iter().map(|(server, _)| (server, RefusedServer::Full)));
         (update.servers, update.inserted, update.removed) = (changed.servers, changed.inserted, changed.gone.len());
         Ok((update, changed.gone))
     }
@@ -140,11 +140,11 @@ fn let_in(
     let mut let_in = Vec::with_capacity(servers.len());
     for server in servers {
         let refusal = if filter.is_some_and(|filter| !filter(&server)) {
-            Refusal::FilteredOut
+            RefusedServer::FilteredOut
         } else {
             match weighing.weight(&&*server.tag) {
-                Err(error) => Refusal::Weight(error),
-                Ok(_) if let_in.len() >= usize::from(MAX_SERVERS) => Refusal::Full,
+                Err(error) => RefusedServer::Weight(error),
+                Ok(_) if let_in.len() >= usize::from(MAX_SERVERS) => RefusedServer::Full,
                 Ok(weight) => {
                     let_in.push((server, weight));
                     continue;
@@ -160,7 +160,7 @@ fn let_in(
 fn places<S: Service + From<AddressKey>>(
     servers: Vec<(Server, NonZeroU32)>,
     old: &List<Server, S>,
-) -> Vec<Place<Server, S>> {
+) -> Vec<ListEntry<Server, S>> {
     let mut keys: HashMap<Address, AddressKey> = HashMap::new();
     for node in servers.iter().filter_map(|(server, _)| old.named(server)) {
         keys.insert(node.key().address.clone(), node.address_key());
@@ -168,14 +168,14 @@ fn places<S: Service + From<AddressKey>>(
     let mut used: HashSet<AddressKey> = keys.values().copied().collect();
     let place = |(server, weight): (Server, _)| {
         if let Some(node) = old.named(&server) {
-            return Place::Stays(std::sync::Arc::clone(node));
+            return ListEntry::Stays(std::sync::Arc::clone(node));
         }
         let key = *keys.entry(server.address.clone()).or_insert_with(|| {
             std::iter::successors(Some(AddressKey::of(&server.address)), |key| Some(key.next()))
                 .find(|key| used.insert(*key))
                 .unwrap_or_default()
         });
-        Place::New { key: server, service: S::from(key), weight }
+        ListEntry::New { key: server, service: S::from(key), weight }
     };
     servers.into_iter().map(place).collect()
 }
@@ -367,7 +367,7 @@ mod tests {
             (0..=u16::MAX).map(|port| Server::from(Address::Socket(([127, 0, 0, 1], port).into()))).collect();
         let (update, _) = servers.set(many, None, NOW).unwrap();
         assert_eq!((update.servers, update.refused.len()), (usize::from(MAX_SERVERS), 0x8000));
-        assert_eq!(update.refused[0], ("127.0.0.1:32768".parse().unwrap(), Refusal::Full));
+        assert_eq!(update.refused[0], ("127.0.0.1:32768".parse().unwrap(), RefusedServer::Full));
     }
 
     #[test]
@@ -387,7 +387,7 @@ mod tests {
         let filter: Filter = Box::new(|server| &*server.tag != "canary");
         let servers = servers("rr");
         let (update, _) = servers.set(list("list://127.0.0.1:1,127.0.0.1:2 canary"), Some(&filter), NOW).unwrap();
-        assert_eq!(update.refused, [("127.0.0.1:2 canary".parse().unwrap(), Refusal::FilteredOut)]);
+        assert_eq!(update.refused, [("127.0.0.1:2 canary".parse().unwrap(), RefusedServer::FilteredOut)]);
         assert_eq!(servers.load().list().nodes().len(), 1);
     }
 }

@@ -8,7 +8,7 @@ use hedge_core::drive::CancelSignal;
 use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, CallKind, Idempotency, RetryTarget};
 use hedge_core::time::Timeout;
 
-use crate::run::Asked;
+use crate::run::AsCallOptions;
 use crate::server::Server;
 
 /// The options of one call. The channel's value is used for an option that is `None`.
@@ -102,7 +102,7 @@ impl CallOptions {
     }
 }
 
-impl Asked for CallOptions {
+impl AsCallOptions for CallOptions {
     fn as_core(&self) -> policy::CallOptions<'_> {
         policy::CallOptions {
             timeout: self.timeout,

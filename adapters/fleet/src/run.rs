@@ -14,19 +14,19 @@ pub trait CallContext: Host + Addresses + Keys {
     /// The timer that the call waits on.
     type Timer: Timer;
     /// The retry policy, which judges results.
-    type Judge;
+    type RetryPolicy;
 
     /// The timer that the call waits on.
     fn timer(&self) -> &Self::Timer;
 
     /// The retry policy, which judges results.
-    fn judge(&self) -> &Self::Judge;
+    fn retry_policy(&self) -> &Self::RetryPolicy;
 
     /// The settings that all calls share.
     fn settings(&self) -> &Settings;
 
     /// Says that the call is about to start at `now`. This comes once, before anything else.
-    fn begin(&mut self, options: &CallOptions<'_>, now: Instant) {
+    fn prepare(&mut self, options: &CallOptions<'_>, now: Instant) {
         let _ = (options, now);
     }
 
@@ -36,13 +36,13 @@ pub trait CallContext: Host + Addresses + Keys {
     }
 
     /// Says that the call has started: its options can be carried out.
-    fn has_begun(&self, now: Instant) {
+    fn call_started(&self, now: Instant) {
         let _ = now;
     }
 }
 
 /// The options of a call, as an adapter's own type gives them.
-pub trait Asked {
+pub trait AsCallOptions {
     /// The options in the core's form, without the servers.
     fn as_core(&self) -> CallOptions<'_>;
 
@@ -55,8 +55,8 @@ pub trait Asked {
 
 /// Runs a call inside an async block: prepare, drive, finish. Dropping the future cancels the call.
 ///
-/// The form is `run!(host, asked, idempotency, start, |call, result| finish)`. `host` is a mutable variable that holds
-/// the call's host, a [`CallContext`]. `asked` are the options of the call, which implement [`Asked`](crate::Asked).
+/// The form is `run!(host, options, idempotency, start, |call, result| finish)`. `host` is a mutable variable that holds
+/// the call's host, a [`CallContext`]. `options` are the options of the call, which implement [`AsCallOptions`](crate::AsCallOptions).
 /// `idempotency` is that of the request, for calls that do not set it (L15). `start` is a closure that makes the future
 /// of an attempt. `finish` is an expression that is evaluated once the call is over. In it, `call` is the
 /// [`Call`](hedge_core::call::Call), and `result` is the accepted reply or a
@@ -71,18 +71,18 @@ pub trait Asked {
 // more for each call, and 180 instructions to move them.
 #[macro_export]
 macro_rules! run {
-    ($host:ident, $asked:expr, $idempotency:expr, $start:expr, |$call:ident, $result:ident| $finish:expr $(,)?) => {
+    ($host:ident, $call_options:expr, $idempotency:expr, $start:expr, |$call:ident, $result:ident| $finish:expr $(,)?) => {
         'run: {
             use $crate::__private::{Call, Driver, Idempotency, Timer as _, drive, pin};
-            use $crate::{Asked as _, CallContext as _};
+            use $crate::{AsCallOptions as _, CallContext as _};
 
             // Prepare.
             let now = $host.timer().now();
-            let mut options = $asked.as_core();
+            let mut options = $call_options.as_core();
             if options.idempotency == Idempotency::Unset {
                 options.idempotency = $idempotency;
             }
-            $host.begin(&options, now);
+            $host.prepare(&options, now);
             options.servers = $host.own_servers();
             let with_own;
             if let Some(own) = options.backup_policy {
@@ -93,11 +93,11 @@ macro_rules! run {
                 Ok(call) => call,
                 Err(error) => break 'run Err(error),
             };
-            $host.has_begun(now);
+            $host.call_started(now);
 
             // Drive.
-            let attempt_timeout = $asked.attempt_timeout().unwrap_or($host.settings().attempt_timeout());
-            let driver = Driver::new($host.timer(), $host.judge()).cancelled_by($asked.cancel());
+            let attempt_timeout = $call_options.attempt_timeout().unwrap_or($host.settings().attempt_timeout());
+            let driver = Driver::new($host.timer(), $host.retry_policy()).cancelled_by($call_options.cancel());
             let driver = driver.attempt_timeout(attempt_timeout);
             let mut start = $start;
             let $result = if call.max_backups() <= 1 {

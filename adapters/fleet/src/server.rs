@@ -68,19 +68,19 @@ impl fmt::Display for Server {
 /// # Ok::<(), hedge_fleet::NameError>(())
 /// ```
 pub fn parse_servers(text: &str) -> Result<Vec<Server>, NameError> {
-    Named::parse(text).map(|named| named.servers)
+    ParsedServers::parse(text).map(|named| named.servers)
 }
 
 /// The servers of a name, and whether the name was a naming URL, which needs a balancer (N4).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Named {
+pub struct ParsedServers {
     /// The servers, each once.
     pub servers: Vec<Server>,
     /// Whether the name was a naming URL.
     pub is_url: bool,
 }
 
-impl Named {
+impl ParsedServers {
     /// Reads a name as [`parse_servers`] does.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub struct Servers<K, S> {
 }
 
 /// One server of the next list.
-pub enum Place<K, S> {
+pub enum ListEntry<K, S> {
     /// A server of the present list.
     Stays(Arc<Node<K, S>>),
     /// A new server. It takes the slot of the server that has the same key in the present list, if there is one.
@@ -100,7 +100,7 @@ impl<K, S: Service> Servers<K, S> {
         &self,
         write: WriteAddress<K>,
         now: Instant,
-        plan: impl FnOnce(&Snapshot<K, S>) -> Option<Vec<Place<K, S>>>,
+        plan: impl FnOnce(&Snapshot<K, S>) -> Option<Vec<ListEntry<K, S>>>,
     ) -> Result<Option<Changed<K, S>>, ArrangeError>
     where
         K: Ord,
@@ -165,7 +165,7 @@ type Nodes<K, S> = Vec<Arc<Node<K, S>>>;
 
 /// Gives ids to the new servers, and says what the new list changes.
 fn give_ids<K: Ord, S: Service>(
-    places: Vec<Place<K, S>>,
+    places: Vec<ListEntry<K, S>>,
     old: &List<K, S>,
     ids: &Ids<K, S>,
     balancer: &Balancer,
@@ -174,8 +174,8 @@ fn give_ids<K: Ord, S: Service>(
     let mut taken = stays.clone();
     for place in &places {
         let (node, remains) = match place {
-            Place::Stays(node) => (Some(node), true),
-            Place::New { key, .. } => (old.named(key), false),
+            ListEntry::Stays(node) => (Some(node), true),
+            ListEntry::New { key, .. } => (old.named(key), false),
         };
         let slot = node.map(|node| usize::from(node.id().slot()));
         if let Some(place) = slot.and_then(|slot| taken.get_mut(slot)) {
@@ -192,8 +192,8 @@ fn give_ids<K: Ord, S: Service>(
     let mut order = Vec::with_capacity(places.len());
     for place in places {
         match place {
-            Place::Stays(node) => order.push(node),
-            Place::New { key, service, weight } => {
+            ListEntry::Stays(node) => order.push(node),
+            ListEntry::New { key, service, weight } => {
                 let again = old.named(&key).and_then(|before| ids.next(before.id().slot()));
                 let Some(id) = again.or_else(|| free.next()) else {
                     changed.left_out.push((key, service));
@@ -214,7 +214,7 @@ impl<K: fmt::Debug, S> fmt::Debug for Servers<K, S> {
     }
 }
 
-impl<K: fmt::Debug, S> fmt::Debug for Place<K, S> {
+impl<K: fmt::Debug, S> fmt::Debug for ListEntry<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stays(node) => f.debug_tuple("Stays").field(node).finish(),

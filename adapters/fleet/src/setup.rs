@@ -61,7 +61,7 @@ impl Setup {
     /// The input of the warnings about settings that are valid but contradict each other or have no effect. A host adds
     /// what it knows about its servers. This asks the policy for its delay once.
     #[must_use]
-    pub fn to_warn_of(&self) -> config::Setup<'_> {
+    pub fn warning_input(&self) -> config::Setup<'_> {
         config::Setup {
             attempt_timeout: self.attempt_timeout,
             policy_delay: self.policy.as_ref().and_then(|policy| Guarded(&**policy).delay(Instant::ZERO)),

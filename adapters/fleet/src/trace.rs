@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::outcome::{Code, ErrorKind};
 
-use crate::host::Tried;
+use crate::host::TriedServers;
 use crate::node::Node;
 use crate::server::Server;
 use crate::{MAX_ATTEMPTS, Report};
@@ -36,7 +36,7 @@ impl<S: Send + Sync> TriedServer for Node<Server, S> {
 
 impl Trace {
     /// The report of a call that tried these servers.
-    pub fn new<S: Send + Sync + 'static>(report: Report, tried: Tried<Server, S>) -> Self {
+    pub fn new<S: Send + Sync + 'static>(report: Report, tried: TriedServers<Server, S>) -> Self {
         Self { report, tried: tried.map(|place| place.into_inner().map(|node| node as Arc<dyn TriedServer>)) }
     }
 

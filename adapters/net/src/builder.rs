@@ -16,15 +16,15 @@ use hedge_core::policy::{self, Backoff, ConfigError, FailMode, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::Timeout;
 use hedge_fleet::{
-    Address, Balancer, Filter, ListError, MAX_SERVERS, NameError, Named, Refusal, Server, Servers, Setup,
+    Address, Balancer, Filter, ListError, MAX_SERVERS, NameError, ParsedServers, RefusedServer, Server, Servers, Setup,
 };
 use hedge_link::Runtime;
 
-use crate::channel::{Channel, Inner, Judge};
-use crate::checks::{Ask, Checks};
+use crate::channel::{BoxRetryPolicy, Channel, Inner};
+use crate::checks::{CheckFn, Checks};
 use crate::fleet::Fleet;
 use crate::http::{Http, HttpOptionError, HttpRetryPolicy, RetryStatuses, StatusError};
-use crate::probe::{Probe, Probes};
+use crate::probe::{ProbeFn, Probes};
 use crate::stream::Attach;
 
 /// Makes a channel. Every option has a default. [`Builder::build`] returns an error if something is wrong.
@@ -34,7 +34,7 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     transport: T,
     servers: Box<str>,
     setup: Setup,
-    retry_policy: Judge<T::Reply, T::Error>,
+    retry_policy: BoxRetryPolicy<T::Reply, T::Error>,
     /// The error of the last `retry_statuses`, if it was invalid.
     retry_statuses: Result<(), StatusError>,
     http_options: Result<(), HttpOptionError>,
@@ -42,8 +42,8 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     filter: Option<Filter>,
     checks: Option<CheckOptions>,
     /// The application's check, or the text of an invalid path.
-    application: Option<Result<Ask, Box<str>>>,
-    probe: Option<Probe>,
+    application: Option<Result<CheckFn, Box<str>>>,
+    probe: Option<ProbeFn>,
 }
 
 impl<R: Runtime> Channel<R, Http<R>> {
@@ -172,7 +172,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// A `Retry-After` applies only to the server that sent it (R4): another server is tried at once.
     pub fn retry_statuses(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
         self.retry_statuses = RetryStatuses::new(statuses).map(|statuses| {
-            self.retry_policy = Judge(Box::new(statuses));
+            self.retry_policy = BoxRetryPolicy(Box::new(statuses));
         });
         self
     }
@@ -207,7 +207,7 @@ where
             transport,
             servers: servers.into(),
             setup: Setup::new(),
-            retry_policy: Judge(Box::new(retry_policy)),
+            retry_policy: BoxRetryPolicy(Box::new(retry_policy)),
             retry_statuses: Ok(()),
             http_options: Ok(()),
             attach,
@@ -251,7 +251,7 @@ where
     /// Default for HTTP: [`HttpRetryPolicy`]. Default for other transports: every reply is accepted, and errors are
     /// judged by their kind.
     pub fn retry_policy(mut self, policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static) -> Self {
-        self.retry_policy = Judge(Box::new(policy));
+        self.retry_policy = BoxRetryPolicy(Box::new(policy));
         self
     }
 
@@ -331,14 +331,14 @@ where
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Warnings {
-        let servers = Named::parse(&self.servers).map(|named| named.servers).unwrap_or_default();
+        let servers = ParsedServers::parse(&self.servers).map(|named| named.servers).unwrap_or_default();
         let addresses: HashSet<_> = servers.iter().map(|server| &server.address).collect();
         let some = |count: usize| Some(count).filter(|count| *count > 0);
         let setup = config::Setup {
             addresses: some(addresses.len()),
             servers: some(servers.len()),
             probes: self.probe.is_some(),
-            ..self.setup.to_warn_of()
+            ..self.setup.warning_input()
         };
         let mut warnings = setup.warnings();
         if self.application.is_some() && self.checks.is_none() {
@@ -352,7 +352,8 @@ where
     /// # Errors
     /// The first thing that is wrong.
     pub fn build(self) -> Result<Channel<R, T>, BuildError> {
-        let Named { servers: list, is_url } = Named::parse(&self.servers).map_err(BuildError::Servers)?;
+        let ParsedServers { servers: list, is_url } =
+            ParsedServers::parse(&self.servers).map_err(BuildError::Servers)?;
         self.setup.check().map_err(BuildError::Options)?;
         if list.is_empty() {
             return Err(BuildError::NoServers);
@@ -378,12 +379,13 @@ where
         let checks = checks.transpose().map_err(BuildError::Health)?;
 
         let servers = Servers::new(balancer, health, MAX_SERVERS.into());
-        let ground = Box::new(self.runtime.clone());
+        let background = Box::new(self.runtime.clone());
         let probes = self.probe.map(Probes::new);
-        let fleet = Arc::new(Fleet { servers, filter: self.filter, checks, probes, seeds: Seeds::new(!seed), ground });
+        let fleet =
+            Arc::new(Fleet { servers, filter: self.filter, checks, probes, seeds: Seeds::new(!seed), background });
         let update = fleet.set(list).map_err(BuildError::List)?;
         for (server, refusal) in update.refused {
-            if let Refusal::Weight(error) = refusal {
+            if let RefusedServer::Weight(error) = refusal {
                 return Err(BuildError::Weight { server, error });
             }
         }

@@ -14,17 +14,17 @@ use hedge_core::outcome::{Denial, End, Extra, Finished, Judgement};
 use hedge_core::policy::{self, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
-    Address, BodyMode, CallHost, CallOptions, Home, ListError, ListUpdate, Report, Server, Servers, Settings, Trace,
-    Tried, find,
+    Address, BodyMode, CallHost, CallOptions, ChannelContext, ListError, ListUpdate, Report, Server, Servers, Settings,
+    Trace, TriedServers, find,
 };
 use hedge_link::Runtime;
 
+use crate::call_state::CallState;
+use crate::check_state::{CheckState, Node};
 use crate::error::CallError;
 use crate::fleet::Fleet;
-use crate::outage::{Node, Outage};
-use crate::own::Own;
 use crate::reply::Reply;
-use crate::stream::{Attach, Lease, Owed, RuntimeDeadline};
+use crate::stream::{Attach, BodyHandover, Lease, RuntimeDeadline};
 
 /// Makes calls to a cluster of servers, and holds everything that these calls share. A clone is the same channel.
 ///
@@ -41,14 +41,14 @@ pub(crate) struct Inner<R, T: SendTransport<Request: Sized>> {
     pub(crate) transport: T,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) settings: Settings,
-    pub(crate) retry_policy: Judge<T::Reply, T::Error>,
+    pub(crate) retry_policy: BoxRetryPolicy<T::Reply, T::Error>,
     pub(crate) attach: Option<Attach<T>>,
 }
 
 /// A retry policy of any type.
-pub(crate) struct Judge<B, E>(pub(crate) Box<dyn RetryPolicy<B, E> + Send + Sync>);
+pub(crate) struct BoxRetryPolicy<B, E>(pub(crate) Box<dyn RetryPolicy<B, E> + Send + Sync>);
 
-impl<B, E> RetryPolicy<B, E> for Judge<B, E> {
+impl<B, E> RetryPolicy<B, E> for BoxRetryPolicy<B, E> {
     fn judge(&self, result: Result<&B, &E>) -> Judgement {
         self.0.judge(result)
     }
@@ -208,7 +208,7 @@ where
 {
     /// Makes one call: prepares its host, runs it, and finishes its result.
     async fn run<Q: Borrow<T::Request>>(&self, request: Q, options: &CallOptions) -> CallResult<T> {
-        let own = options.servers.as_ref().map(|servers| Own::with_servers(&self.fleet.servers, servers));
+        let own = options.servers.as_ref().map(|servers| CallState::with_servers(&self.fleet.servers, servers));
         let mut host = CallHost::new(self, own.unwrap_or_default());
         let ended = hedge_fleet::run!(
             host,
@@ -230,7 +230,12 @@ where
 
     /// Turns the end of a call into what the caller gets. A streaming body takes over the lease of its server and the
     /// deadline.
-    fn finish(&self, tried: Tried<Server, Outage>, ended: Ended<T::Reply, T::Error>, body: BodyMode) -> CallResult<T> {
+    fn finish(
+        &self,
+        tried: TriedServers<Server, CheckState>,
+        ended: Ended<T::Reply, T::Error>,
+        body: BodyMode,
+    ) -> CallResult<T> {
         let Ended { result, report, at_work, deadline } = ended;
         let won = report.winner().and_then(|winner| report.attempts().get(winner.index()));
         let winner = won.and_then(|attempt| find(&tried, attempt.server())).cloned();
@@ -239,7 +244,7 @@ where
         let attach = |reply: &mut T::Reply, lease: &mut Option<Lease>| {
             if let Some(attach) = self.attach.filter(|_| body == BodyMode::Streaming) {
                 let deadline = RuntimeDeadline::boxed(&self.runtime, deadline);
-                attach(reply, Owed { lease: lease.take(), deadline });
+                attach(reply, BodyHandover { lease: lease.take(), deadline });
             }
         };
         match (result, winner) {
@@ -268,19 +273,19 @@ struct Ended<Reply, Error> {
     deadline: Instant,
 }
 
-impl<R, T> Home for Inner<R, T>
+impl<R, T> ChannelContext for Inner<R, T>
 where
     R: Runtime,
     T: SendTransport<Address = Address, Request: Sized>,
 {
     type Key = Server;
-    type Service = Outage;
+    type Service = CheckState;
     type Address = Address;
-    type Call = Own;
+    type Call = CallState;
     type Timer = R;
-    type Judge = Judge<T::Reply, T::Error>;
+    type RetryPolicy = BoxRetryPolicy<T::Reply, T::Error>;
 
-    fn servers(&self) -> &Servers<Server, Outage> {
+    fn servers(&self) -> &Servers<Server, CheckState> {
         &self.fleet.servers
     }
 
@@ -292,7 +297,7 @@ where
         &self.runtime
     }
 
-    fn judge(&self) -> &Self::Judge {
+    fn retry_policy(&self) -> &Self::RetryPolicy {
         &self.retry_policy
     }
 
@@ -300,34 +305,34 @@ where
         node.key().address.clone()
     }
 
-    fn named(own: &Own) -> &[Arc<Node>] {
+    fn named(own: &CallState) -> &[Arc<Node>] {
         own.servers()
     }
 
-    fn named_ids(own: &Own) -> Option<&[ServerId]> {
+    fn named_ids(own: &CallState) -> Option<&[ServerId]> {
         own.ids()
     }
 
-    fn begin(&self, own: &mut Own, options: &policy::CallOptions<'_>, now: Instant) {
-        own.begin(options, self.settings.options(), now);
+    fn prepare(&self, own: &mut CallState, options: &policy::CallOptions<'_>, now: Instant) {
+        own.prepare(options, self.settings.options(), now);
     }
 
-    fn has_begun(&self, now: Instant) {
+    fn call_started(&self, now: Instant) {
         self.fleet.call_started(now);
     }
 
-    fn heard(&self, own: &Own, attempt: &Finished) -> Finished {
-        own.heard(attempt)
+    fn adjusted(&self, own: &CallState, attempt: &Finished) -> Finished {
+        own.adjusted(attempt)
     }
 
-    fn finished(&self, own: &Own, node: &Arc<Node>, attempt: &Finished) {
+    fn finished(&self, own: &CallState, node: &Arc<Node>, attempt: &Finished) {
         if own.found_broken(attempt) {
             self.fleet.broke(node, attempt.now);
         }
     }
 
-    fn came_back(&self, node: &Node) {
-        self.fleet.came_back(node);
+    fn server_back(&self, node: &Node) {
+        self.fleet.server_back(node);
     }
 }
 

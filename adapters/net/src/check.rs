@@ -14,8 +14,8 @@ use hedge_core::health::{CheckAction, CheckId, CheckInput, Checker};
 use hedge_fleet::{caught, caught_in};
 use hedge_link::{Runtime, before};
 
-use crate::checks::{Asked, Checks};
-use crate::outage::{Node, Round};
+use crate::check_state::{Node, Round};
+use crate::checks::{CheckFuture, Checks};
 
 /// The owner of servers that are checked.
 pub(crate) trait Checked: Send + Sync {
@@ -80,15 +80,15 @@ impl Checking {
     /// The next action. `None` if the channel or the server is gone, or the server is back.
     fn next<R: Runtime>(&mut self, runtime: &R) -> Option<CheckAction> {
         let now = runtime.now();
-        let mut outage = self.node.service().lock();
-        if !outage.runs(self.round) {
+        let mut check_state = self.node.service().lock();
+        if !check_state.runs(self.round) {
             return None;
         }
-        outage.ran(now);
-        if outage.take_hurried() {
+        check_state.ran(now);
+        if check_state.take_hurried() {
             self.checker.handle(now, CheckInput::Now);
         }
-        drop(outage);
+        drop(check_state);
         let interval = self.fleet.upgrade()?.checks()?.options().interval;
         // The interval was validated when it was set, so this does not fail.
         let _ = self.checker.set_interval(interval);
@@ -103,7 +103,7 @@ impl Checking {
         }
     }
 
-    fn ask(&self) -> Option<Asked> {
+    fn ask(&self) -> Option<CheckFuture> {
         self.fleet.upgrade()?.checks()?.ask(&self.node.key().address)
     }
 

@@ -11,13 +11,13 @@ use hedge_core::time::{Duration, Instant};
 use hedge_fleet::Address;
 
 /// The application's own check, which says whether the server at an address is healthy. A check that panics has failed.
-pub(crate) type Ask = Box<dyn Fn(Address) -> Asked + Send + Sync>;
-pub(crate) type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
+pub(crate) type CheckFn = Box<dyn Fn(Address) -> CheckFuture + Send + Sync>;
+pub(crate) type CheckFuture = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// What the checks of all servers of a channel share.
 pub(crate) struct Checks {
     options: Mutex<CheckOptions>,
-    application: Option<Ask>,
+    application: Option<CheckFn>,
     /// When the next call has to look whether the check tasks still run, in microseconds. `u64::MAX`: no server is
     /// broken.
     look_at: AtomicU64,
@@ -25,14 +25,14 @@ pub(crate) struct Checks {
 
 impl Checks {
     /// Checks with these options, and with the application's check if there is one.
-    pub(crate) fn new(options: CheckOptions, application: Option<Ask>) -> Result<Self, HealthError> {
+    pub(crate) fn new(options: CheckOptions, application: Option<CheckFn>) -> Result<Self, HealthError> {
         options.validate()?;
         let options = Mutex::new(CheckOptions { application: application.is_some(), ..options });
         Ok(Self { options, application, look_at: AtomicU64::new(u64::MAX) })
     }
 
     /// Asks the application whether the server at an address is healthy. `None` if the application has no check.
-    pub(crate) fn ask(&self, address: &Address) -> Option<Asked> {
+    pub(crate) fn ask(&self, address: &Address) -> Option<CheckFuture> {
         Some(self.application.as_ref()?(address.clone()))
     }
 
@@ -57,7 +57,7 @@ impl Checks {
         self.look_at.fetch_min(at.as_micros(), Ordering::Relaxed);
     }
 
-    /// Changes the interval. The caller must then wake the tasks with [`Outage::tell`](crate::outage::Outage::tell).
+    /// Changes the interval. The caller must then wake the tasks with [`CheckState::tell`](crate::check_state::CheckState::tell).
     pub(crate) fn set_interval(&self, interval: Duration) -> Result<(), HealthError> {
         let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = CheckOptions { interval, ..*options };

@@ -8,16 +8,16 @@ use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
 use hedge_fleet::{Filter, ListError, ListUpdate, Server, Servers};
 
+use crate::background::Background;
 use crate::check::{Checked, Checking};
+use crate::check_state::{CheckState, Node, Round};
 use crate::checks::Checks;
-use crate::ground::Ground;
-use crate::outage::{Node, Outage, Round};
 use crate::probe::{Probed, Probes, Probing};
 
 /// What a channel shares with its checks and its probes. The channel owns it. Checks and probes hold it weakly and end
 /// with it.
 pub(crate) struct Fleet {
-    pub(crate) servers: Servers<Server, Outage>,
+    pub(crate) servers: Servers<Server, CheckState>,
     /// Which servers the list may hold.
     pub(crate) filter: Option<Filter>,
     /// `None`: a connection that cannot be made does not isolate its server.
@@ -26,13 +26,13 @@ pub(crate) struct Fleet {
     pub(crate) probes: Option<Probes>,
     /// Random numbers for the checks only. So a server that breaks does not change the random numbers of calls.
     pub(crate) seeds: Seeds,
-    pub(crate) ground: Box<dyn Ground>,
+    pub(crate) background: Box<dyn Background>,
 }
 
 impl Fleet {
     /// Replaces the list.
     pub(crate) fn set(&self, servers: Vec<Server>) -> Result<ListUpdate, ListError> {
-        let (update, gone) = self.servers.set(servers, self.filter.as_ref(), self.ground.clock())?;
+        let (update, gone) = self.servers.set(servers, self.filter.as_ref(), self.background.clock())?;
         for node in gone {
             node.service().leave();
         }
@@ -42,7 +42,7 @@ impl Fleet {
     /// Puts a broken server back after a call that was let through to it has succeeded (H5), and has the other broken
     /// servers checked at once.
     #[cold]
-    pub(crate) fn came_back(&self, node: &Node) {
+    pub(crate) fn server_back(&self, node: &Node) {
         node.service().lock().broken = false;
         node.service().tell();
         let now = self.servers.load();
@@ -62,7 +62,7 @@ impl Fleet {
             let Some(node) = snapshot.list().get(server) else { return };
             let own: Weak<Self> = Arc::downgrade(self);
             if let Some(probing) = Probing::new(own, node, probes) {
-                self.ground.probe(probing);
+                self.background.probe(probing);
             }
         });
     }
@@ -79,8 +79,8 @@ impl Fleet {
             return;
         }
         let Some(checker) = self.checker(checks, now) else { return };
-        let round = state.begin(self.ground.here(), now);
-        // The lock of the outage is still held, so the latest state is also the last one that is published.
+        let round = state.begin(self.background.here(), now);
+        // The lock of the check state is still held, so the latest state is also the last one that is published.
         self.servers.set_broken(node, true, now);
         drop(state);
         checks.look_at(now + checks.patience());
@@ -100,7 +100,7 @@ impl Fleet {
     /// Takes over checks whose tasks do not run any more on another runtime.
     #[cold]
     fn look_after(self: &Arc<Self>, checks: &Checks, now: Instant) {
-        let (here, patience) = (self.ground.here(), checks.patience());
+        let (here, patience) = (self.background.here(), checks.patience());
         let snapshot = self.servers.load();
         for node in snapshot.list().nodes().iter().filter(|node| node.health().is_broken()) {
             checks.look_at(now + patience);
@@ -118,12 +118,12 @@ impl Fleet {
 
     fn check(self: &Arc<Self>, node: &Arc<Node>, checker: Checker, round: Round) {
         let own: Weak<Self> = Arc::downgrade(self);
-        self.ground.check(Checking::new(own, node, checker, round));
+        self.background.check(Checking::new(own, node, checker, round));
     }
 
     /// Withdraws a server by hand, or puts it back.
     pub(crate) fn set_usable(&self, node: &Node, usable: bool) {
-        self.servers.set_usable(node, usable, self.ground.clock());
+        self.servers.set_usable(node, usable, self.background.clock());
     }
 }
 
@@ -136,8 +136,8 @@ impl Checked for Fleet {
         let mut state = node.service().lock();
         if state.runs(round) {
             state.broken = false;
-            // The lock of the outage is still held, so the latest state is also the last one that is published.
-            self.servers.set_broken(node, false, self.ground.clock());
+            // The lock of the check state is still held, so the latest state is also the last one that is published.
+            self.servers.set_broken(node, false, self.background.clock());
         }
     }
 }

@@ -36,17 +36,17 @@
 //! change of the list. Every count is settled then, and the list is unchanged.
 #![forbid(unsafe_code)]
 
+mod background;
 mod builder;
+mod call_state;
 mod caller;
 mod channel;
 mod check;
+mod check_state;
 mod checks;
 mod error;
 mod fleet;
-mod ground;
 pub mod http;
-mod outage;
-mod own;
 mod probe;
 mod reply;
 mod stream;
@@ -78,7 +78,7 @@ pub use hedge_core::policy::{
 pub use hedge_core::time::Timeout;
 pub use hedge_fleet::{
     Address, AddressError, BodyMode, CallEnd, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError,
-    Refusal, Report, Server, Trace, parse_servers,
+    RefusedServer, Report, Server, Trace, parse_servers,
 };
 pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
 pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};

@@ -13,24 +13,24 @@ use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{Address, caught, caught_in};
 use hedge_link::{Runtime, before};
 
-use crate::outage::Node;
+use crate::check_state::Node;
 
 /// How long a probe may take. A later answer would say too little about the present.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Asks the server at an address how busy it is. There is no answer if the server gives none, or if the probe panics.
-pub(crate) type Probe = Box<dyn Fn(Address) -> Asked + Send + Sync>;
-type Asked = Pin<Box<dyn Future<Output = Option<ProbeAnswer>> + Send>>;
+pub(crate) type ProbeFn = Box<dyn Fn(Address) -> ProbeFuture + Send + Sync>;
+type ProbeFuture = Pin<Box<dyn Future<Output = Option<ProbeAnswer>> + Send>>;
 
 /// How the servers of a channel are probed.
 pub(crate) struct Probes {
-    probe: Probe,
+    probe: ProbeFn,
     /// One sender for each probe that runs, and for some that have ended. Dropping the senders ends the probes.
     under_way: Mutex<Vec<oneshot::Sender<Infallible>>>,
 }
 
 impl Probes {
-    pub(crate) const fn new(probe: Probe) -> Self {
+    pub(crate) const fn new(probe: ProbeFn) -> Self {
         Self { probe, under_way: Mutex::new(Vec::new()) }
     }
 
@@ -64,7 +64,7 @@ pub(crate) trait Probed: Send + Sync {
 pub(crate) struct Probing {
     fleet: Weak<dyn Probed>,
     node: Arc<Node>,
-    asked: Asked,
+    asked: ProbeFuture,
     gone: oneshot::Receiver<Infallible>,
 }
 

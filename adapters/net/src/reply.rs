@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hedge_fleet::{Report, Server, Trace};
 
-use crate::outage::Node;
+use crate::check_state::Node;
 use crate::stream::Lease;
 
 /// A reply, with the report of its call. It dereferences to the transport's own reply.

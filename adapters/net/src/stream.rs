@@ -10,10 +10,10 @@ use hedge_core::time::Instant;
 use hedge_fleet::Server;
 use hedge_link::Runtime;
 
-use crate::outage::Outage;
+use crate::check_state::CheckState;
 
 /// Keeps an attempt counted as in flight while its body is read.
-pub(crate) type Lease = hedge_fleet::Lease<Server, Outage>;
+pub(crate) type Lease = hedge_fleet::Lease<Server, CheckState>;
 
 /// The deadline of a streaming body.
 pub(crate) trait Deadline: Send {
@@ -56,7 +56,7 @@ impl<R: Runtime> Deadline for RuntimeDeadline<R> {
 }
 
 /// What a streaming reply takes over from its call.
-pub(crate) struct Owed {
+pub(crate) struct BodyHandover {
     /// The winner's lease, which is held until the body ends. `None` for a reply that did not win.
     pub(crate) lease: Option<Lease>,
     /// `None` without a deadline.
@@ -64,4 +64,4 @@ pub(crate) struct Owed {
 }
 
 /// Hands these to a reply of this crate's own transport. For other transports, [`Reply`](crate::Reply) holds the lease.
-pub(crate) type Attach<T> = fn(&mut <T as SendTransport>::Reply, Owed);
+pub(crate) type Attach<T> = fn(&mut <T as SendTransport>::Reply, BodyHandover);

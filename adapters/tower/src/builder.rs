@@ -8,7 +8,7 @@ use hedge_core::health::HealthError;
 use hedge_core::policy::ConfigError;
 use hedge_fleet::{Balancer, Setup};
 
-use crate::shared::{Judge, Shared};
+use crate::shared::{AttemptPolicy, Shared};
 use crate::{HedgeLayer, HedgeSet, Plain, RetryErrors};
 
 /// Begins a layer or a set whose calls wait on `timer`.
@@ -67,7 +67,7 @@ impl<T, R, C> Builder<T, R, C> {
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Warnings {
-        config::Setup { connects: false, ..self.setup.to_warn_of() }.warnings()
+        config::Setup { connects: false, ..self.setup.warning_input() }.warnings()
     }
 
     /// Makes a layer. Extra attempts go to the same service, so `same_server_backup` is set.
@@ -97,7 +97,7 @@ impl<T, R, C> Builder<T, R, C> {
     fn shared(self, seed: u64) -> Result<Shared<T, R, C>, ConfigError> {
         let Self { timer, retry_policy, protocol, setup } = self;
         let settings = setup.into_settings(seed)?;
-        Ok(Shared { settings, timer, judge: Judge(retry_policy), protocol })
+        Ok(Shared { settings, timer, retry_policy: AttemptPolicy(retry_policy), protocol })
     }
 }
 

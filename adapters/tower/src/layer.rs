@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use crate::attempt::Attempt;
 use crate::run::run;
-use crate::shared::{Judge, Shared};
+use crate::shared::{AttemptPolicy, Shared};
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 
 /// Makes a [`Hedge`] from a service. All services of one layer and of its clones share its settings, its limits and its
@@ -181,14 +181,14 @@ impl<T, R, C> Keys for OneServer<T, R, C> {
 
 impl<T: Timer, R, C> CallContext for OneServer<T, R, C> {
     type Timer = T;
-    type Judge = Judge<R>;
+    type RetryPolicy = AttemptPolicy<R>;
 
     fn timer(&self) -> &T {
         &self.0.timer
     }
 
-    fn judge(&self) -> &Judge<R> {
-        &self.0.judge
+    fn retry_policy(&self) -> &AttemptPolicy<R> {
+        &self.0.retry_policy
     }
 
     fn settings(&self) -> &Settings {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hedge_core::drive::CancelSignal;
 use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, Idempotency};
 use hedge_core::time::Timeout;
-use hedge_fleet::Asked;
+use hedge_fleet::AsCallOptions;
 
 /// The options of one call, which a [`Protocol`](crate::Protocol) reads from its request. The layer's value is used for
 /// an option that is `None`.
@@ -76,7 +76,7 @@ impl CallOptions {
     }
 }
 
-impl Asked for CallOptions {
+impl AsCallOptions for CallOptions {
     fn as_core(&self) -> policy::CallOptions<'_> {
         policy::CallOptions {
             timeout: self.timeout,

@@ -11,7 +11,7 @@ use hedge_core::policy::{Idempotency, RetryPolicy};
 
 use hedge_fleet::CallContext;
 
-use crate::shared::{Judge, Shared};
+use crate::shared::{AttemptPolicy, Shared};
 use crate::{CallEnd, Error, Protocol};
 
 /// The future of a call. The call starts when this is first polled. Dropping this cancels the call.
@@ -48,7 +48,7 @@ pub(crate) fn run<H, T, R, C, Request, Response, E, F>(
     mut send: impl FnMut(AttemptInfo<H::Address>, Option<Request>) -> F,
 ) -> impl Future<Output = Result<Response, Error<E>>>
 where
-    H: CallContext<Timer = T, Judge = Judge<R>> + AsRef<Shared<T, R, C>>,
+    H: CallContext<Timer = T, RetryPolicy = AttemptPolicy<R>> + AsRef<Shared<T, R, C>>,
     T: Timer,
     R: RetryPolicy<Response, E>,
     C: Protocol<Request, Response>,

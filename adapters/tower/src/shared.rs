@@ -8,14 +8,14 @@ use hedge_fleet::Settings;
 pub(crate) struct Shared<T, R, C> {
     pub(crate) settings: Settings,
     pub(crate) timer: T,
-    pub(crate) judge: Judge<R>,
+    pub(crate) retry_policy: AttemptPolicy<R>,
     pub(crate) protocol: C,
 }
 
 /// The program's retry policy, for attempts that may not have been made because the request could not be copied.
-pub(crate) struct Judge<R>(pub(crate) R);
+pub(crate) struct AttemptPolicy<R>(pub(crate) R);
 
-impl<R: RetryPolicy<Response, E>, Response, E> RetryPolicy<Response, Option<E>> for Judge<R> {
+impl<R: RetryPolicy<Response, E>, Response, E> RetryPolicy<Response, Option<E>> for AttemptPolicy<R> {
     fn judge(&self, result: Result<&Response, &Option<E>>) -> Judgement {
         match result {
             Ok(response) => self.0.judge(Ok(response)),

@@ -15,9 +15,9 @@ use hyper::body::Incoming;
 use super::collected::{Collected, TooLarge};
 use super::connection::{Busy, Connection};
 use super::error::{HttpError, ProtocolError, Received};
-use super::outgoing::{RequestBodyError, Sent};
-use super::pool::Home;
-use crate::stream::{Deadline, Lease, Owed};
+use super::outgoing::{BodyProgress, RequestBodyError};
+use super::pool::PoolHandle;
+use crate::stream::{BodyHandover, Deadline, Lease};
 
 /// The body of a reply. It is whole in memory, or, in a streaming call, it is still being received.
 ///
@@ -34,9 +34,9 @@ enum Inner {
 pub(super) struct Stream {
     incoming: Incoming,
     /// The connection and its pool, until the connection has gone back or is closed.
-    connection: Option<(Connection, Arc<dyn Home>)>,
+    connection: Option<(Connection, Arc<dyn PoolHandle>)>,
     /// The progress of the request's body, if that may be sent later than its head.
-    sent: Option<Sent>,
+    sent: Option<BodyProgress>,
     limit: usize,
     /// The body has ended. The connection may still have to go back.
     ended: bool,
@@ -47,10 +47,10 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// The reply on a connection. At the end of the body, the connection goes back to `home`.
-    pub(super) fn new(incoming: Incoming, on: Busy, home: Arc<dyn Home>, limit: usize) -> Self {
+    /// The reply on a connection. At the end of the body, the connection goes back to `pool_handle`.
+    pub(super) fn new(incoming: Incoming, on: Busy, pool_handle: Arc<dyn PoolHandle>, limit: usize) -> Self {
         let Busy { connection, sent } = on;
-        let connection = connection.map(|connection| (connection, home));
+        let connection = connection.map(|connection| (connection, pool_handle));
         Self { incoming, connection, sent, limit, ended: false, deadline: None, lease: None }
     }
 
@@ -62,8 +62,8 @@ impl Stream {
             return Err(HttpError::TooLarge { limit });
         }
         let mut read = Collected::new(limit, self.incoming.size_hint().exact());
-        let mut turn = Turn::default();
-        while let Some(frame) = poll_fn(|cx| turn.poll(cx, |cx| self.poll_frame(cx))).await {
+        let mut budget = PollBudget::default();
+        while let Some(frame) = poll_fn(|cx| budget.poll(cx, |cx| self.poll_frame(cx))).await {
             match frame {
                 Ok(frame) => read.add(frame).map_err(|TooLarge| HttpError::TooLarge { limit })?,
                 Err(error) => return Err(HttpError::sent(error, self.sent.as_ref())),
@@ -95,8 +95,8 @@ impl Stream {
         // does not wait for the network.
         if let Some((connection, _)) = &mut self.connection {
             let ready = ready!(connection.poll_ready(cx));
-            if let (Ok(()), Some((connection, home))) = (ready, self.connection.take()) {
-                home.give_back(connection);
+            if let (Ok(()), Some((connection, pool_handle))) = (ready, self.connection.take()) {
+                pool_handle.give_back(connection);
             }
         }
         Poll::Ready(None)
@@ -115,9 +115,9 @@ impl Body {
     }
 
     /// Hands over the lease and the deadline of a streaming reply.
-    pub(super) fn attach(&mut self, owed: Owed) {
+    pub(super) fn attach(&mut self, handover: BodyHandover) {
         if let Inner::Stream(stream) = &mut self.0 {
-            (stream.lease, stream.deadline) = (owed.lease, owed.deadline.map(Mutex::new));
+            (stream.lease, stream.deadline) = (handover.lease, handover.deadline.map(Mutex::new));
         }
     }
 
@@ -140,8 +140,8 @@ impl Body {
             Inner::Stream(stream) => stream.limit,
         };
         let mut read = Collected::new(limit, http_body::Body::size_hint(&self).exact());
-        let mut turn = Turn::default();
-        while let Some(frame) = poll_fn(|cx| turn.poll(cx, |cx| Pin::new(&mut self).poll_frame(cx))).await {
+        let mut budget = PollBudget::default();
+        while let Some(frame) = poll_fn(|cx| budget.poll(cx, |cx| Pin::new(&mut self).poll_frame(cx))).await {
             read.add(frame?).map_err(|TooLarge| BodyError::TooLarge { limit })?;
         }
         Ok(read.into_parts().0)
@@ -213,12 +213,12 @@ impl fmt::Debug for Inner {
 
 /// Limits how many pieces a reader takes in one poll, so that other tasks on its thread can run.
 #[derive(Default)]
-struct Turn(usize);
+struct PollBudget(usize);
 
 /// How many pieces a reader takes in one poll.
 const PIECES_A_POLL: usize = 32;
 
-impl Turn {
+impl PollBudget {
     fn poll<T>(&mut self, cx: &mut Context<'_>, mut next: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         if self.0 == PIECES_A_POLL {
             self.0 = 0;

@@ -14,11 +14,11 @@ use hedge_link::{Runtime, RuntimeId, before};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 
+use super::answer_filter::AnswerFilter;
+use super::conn_state::ConnState;
 use super::error::HttpError;
-use super::guard::Guard;
 use super::limits::HeadLimits;
-use super::line::Line;
-use super::outgoing::{SendBody, Sent};
+use super::outgoing::{BodyProgress, SendBody};
 
 /// Exclusive use of a connection. Dropping it closes the socket at once, even in the middle of a request or an answer.
 pub(super) struct Connection {
@@ -26,7 +26,7 @@ pub(super) struct Connection {
     /// Dropping this ends the connection's task. It also shows whether the task has ended.
     open: oneshot::Sender<Infallible>,
     /// The state of the connection since it was last given a request.
-    pub(super) line: Arc<Line>,
+    pub(super) state: Arc<ConnState>,
     /// The runtime that runs the connection's task.
     pub(super) runtime: RuntimeId,
 }
@@ -36,7 +36,7 @@ pub(super) struct Busy {
     /// `None` if the connection cannot be used again.
     pub(super) connection: Option<Connection>,
     /// The progress of the request's body, if that may be sent later than its head.
-    pub(super) sent: Option<Sent>,
+    pub(super) sent: Option<BodyProgress>,
 }
 
 /// The result that hyper gives for a request.
@@ -44,15 +44,15 @@ pub(super) type Reply = Result<Response<Incoming>, TrySendError<Request<SendBody
 
 /// A connection that has been given a request. The future of the reply is kept apart, because it has room for the
 /// request, and an attempt should have that room only once.
-pub(super) struct Asked(Connection);
+pub(super) struct SentRequest(Connection);
 
-impl Asked {
+impl SentRequest {
     /// Awaits the reply. Returns it, with the connection if that can still be used.
     pub(super) async fn replied(
         self,
         mut reply: Pin<&mut impl Future<Output = Reply>>,
     ) -> Result<(Option<Connection>, Response<Incoming>), TrySendError<Request<SendBody>>> {
-        let Self(Connection { sender, mut open, line, runtime }) = self;
+        let Self(Connection { sender, mut open, state, runtime }) = self;
         let mut sender = Some(sender);
         let reply = poll_fn(|cx| {
             let ended = open.poll_canceled(cx).is_ready();
@@ -66,7 +66,7 @@ impl Asked {
             reply.as_mut().poll(cx)
         })
         .await?;
-        Ok((sender.map(|sender| Connection { sender, open, line, runtime }), reply))
+        Ok((sender.map(|sender| Connection { sender, open, state, runtime }), reply))
     }
 }
 
@@ -80,11 +80,11 @@ impl Connection {
     ) -> Result<Self, HttpError> {
         let connect = before(runtime, deadline, runtime.connect(address)).await;
         let io = connect.ok_or(HttpError::ConnectTimeout)?.map_err(HttpError::Connect)?;
-        let line = Arc::new(Line::new());
-        let guard = Guard::new(io, Arc::clone(&line), limits.follower());
-        let (sender, connection) = limits.hyper().handshake(guard).await.map_err(HttpError::Unsent)?;
+        let state = Arc::new(ConnState::new());
+        let filter = AnswerFilter::new(io, Arc::clone(&state), limits.follower());
+        let (sender, connection) = limits.hyper().handshake(filter).await.map_err(HttpError::Unsent)?;
         let (open, mut closed) = oneshot::channel();
-        let of_task = Arc::clone(&line);
+        let of_task = Arc::clone(&state);
         runtime.spawn(async move {
             let mut connection = pin!(connection);
             poll_fn(|cx| {
@@ -98,16 +98,16 @@ impl Connection {
             })
             .await;
         });
-        Ok(Self { sender, open, line, runtime: runtime.id() })
+        Ok(Self { sender, open, state, runtime: runtime.id() })
     }
 
-    /// Sends a request. [`Asked::replied`] must then await the future that is returned. A request that comes back in
+    /// Sends a request. [`SentRequest::replied`] must then await the future that is returned. A request that comes back in
     /// the error has not left.
-    pub(super) fn send(self, request: Request<SendBody>) -> (Asked, impl Future<Output = Reply>) {
-        let Self { mut sender, open, line, runtime } = self;
-        line.ask(request.method() == Method::HEAD, request.body().sent());
+    pub(super) fn send(self, request: Request<SendBody>) -> (SentRequest, impl Future<Output = Reply>) {
+        let Self { mut sender, open, state, runtime } = self;
+        state.ask(request.method() == Method::HEAD, request.body().sent());
         let reply = sender.try_send_request(request);
-        (Asked(Self { sender, open, line, runtime }), reply)
+        (SentRequest(Self { sender, open, state, runtime }), reply)
     }
 
     /// Ready when the next request may be sent. An error if the connection will never take another one.
@@ -118,13 +118,13 @@ impl Connection {
     /// Whether the last request has been sent whole, now that its answer has ended. If not, the server may never read
     /// the rest.
     pub(super) fn is_free(&self) -> bool {
-        self.line.is_free()
+        self.state.is_free()
     }
 
     /// Whether a body of unknown length can be sent. HTTP/1.0 has no chunks, and hyper would send no body to such a
     /// server.
     pub(super) fn takes_chunks(&self) -> bool {
-        !self.line.is_old()
+        !self.state.is_old()
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -10,9 +10,9 @@ use hedge_http::RetryStatuses;
 
 use hedge_wire::http1::Fault;
 
+use super::answer_filter::Wrong;
 use super::body::Body;
-use super::guard::Wrong;
-use super::outgoing::{RequestBodyError, Sent};
+use super::outgoing::{BodyProgress, RequestBodyError};
 
 /// Why an attempt has no response.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub enum HttpError {
 
 impl HttpError {
     /// The error of a request that has left, or may have left.
-    pub(super) fn sent(error: hyper::Error, body: Option<&Sent>) -> Self {
+    pub(super) fn sent(error: hyper::Error, body: Option<&BodyProgress>) -> Self {
         match Received::of(error, body) {
             Received::RequestBody(error) => Self::RequestBody(error),
             Received::Protocol(error) => Self::Protocol(error),
@@ -69,10 +69,10 @@ pub(super) enum Received {
 
 impl Received {
     /// A failure of the request's own body comes first: it ends the connection, so it is the cause of the other errors.
-    pub(super) fn of(error: hyper::Error, body: Option<&Sent>) -> Self {
+    pub(super) fn of(error: hyper::Error, body: Option<&BodyProgress>) -> Self {
         use io::ErrorKind as Io;
 
-        if let Some(failure) = body.and_then(Sent::take_failure) {
+        if let Some(failure) = body.and_then(BodyProgress::take_failure) {
             return Self::RequestBody(failure);
         }
         let io_errors = causes(&error).filter_map(|cause| cause.downcast_ref::<io::Error>());

@@ -101,16 +101,16 @@
 //! each of its runtimes closes those that were idle for too long. The task ends when no connection is idle any more,
 //! and with the channel or its runtime.
 
+mod answer_filter;
 mod body;
 mod call;
 mod call_error;
 mod collected;
+mod conn_state;
 mod connection;
 mod error;
-mod guard;
 mod headers;
 mod limits;
-mod line;
 mod on_attempt;
 mod outgoing;
 mod pool;

@@ -1,4 +1,4 @@
-//! The request body of one attempt, [`SendBody`], and its progress, [`Sent`].
+//! The request body of one attempt, [`SendBody`], and its progress, [`BodyProgress`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -64,9 +64,9 @@ impl error::Error for RequestBodyError {
 
 /// The progress of a body, as others see it: whether hyper has taken all of it, or why it failed.
 #[derive(Clone, Default)]
-pub(super) struct Sent(Arc<(AtomicBool, Mutex<Option<RequestBodyError>>)>);
+pub(super) struct BodyProgress(Arc<(AtomicBool, Mutex<Option<RequestBodyError>>)>);
 
-impl Sent {
+impl BodyProgress {
     pub(super) fn is_whole(&self) -> bool {
         self.0.0.load(Ordering::Acquire)
     }
@@ -88,11 +88,11 @@ impl Sent {
 /// The request body of one attempt.
 pub(super) enum SendBody {
     Bytes(Option<Bytes>),
-    Boxed(Box<Outgoing>),
+    Boxed(Box<CheckedBody>),
 }
 
 /// A caller's body, which is checked against the length that it announced.
-pub(super) struct Outgoing {
+pub(super) struct CheckedBody {
     body: BoxBody,
     /// The length that was announced.
     announced: Option<u64>,
@@ -101,7 +101,7 @@ pub(super) struct Outgoing {
     last: Option<Bytes>,
     /// The names in the `trailer` headers.
     trailers: Vec<HeaderName>,
-    sent: Sent,
+    sent: BodyProgress,
 }
 
 impl SendBody {
@@ -113,13 +113,13 @@ impl SendBody {
             (body, announced, ended)
         })
         .map(|(body, announced, ended)| {
-            let sent = Sent::default();
+            let sent = BodyProgress::default();
             // A body that has ended although it announces a length is too short. That error is reported when the body
             // is sent.
             if ended && announced.is_none_or(|length| length == 0) {
                 sent.set_whole();
             }
-            Self::Boxed(Box::new(Outgoing { body, announced, passed: 0, last: None, trailers: Vec::new(), sent }))
+            Self::Boxed(Box::new(CheckedBody { body, announced, passed: 0, last: None, trailers: Vec::new(), sent }))
         })
     }
 
@@ -147,7 +147,7 @@ impl SendBody {
     }
 
     /// The progress of the body. `None` if it is sent together with the head.
-    pub(super) fn sent(&self) -> Option<Sent> {
+    pub(super) fn sent(&self) -> Option<BodyProgress> {
         match self {
             Self::Bytes(_) => None,
             Self::Boxed(body) => Some(body.sent.clone()),
@@ -163,7 +163,7 @@ impl SendBody {
     }
 }
 
-impl Outgoing {
+impl CheckedBody {
     /// How many bytes are still to come, if that is known.
     fn left(&self) -> Option<u64> {
         Some(self.announced?.saturating_sub(self.passed))

@@ -15,7 +15,7 @@ use super::on_attempt::OnAttempt;
 
 /// The settings of an [`Http`](super::Http) transport.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(super) struct PoolSettings {
     pub(super) max_body: usize,
     pub(super) head: Arc<HeadLimits>,
     /// Whether a 408 on a connection that had been idle counts as a broken connection.
@@ -30,7 +30,7 @@ pub(super) struct Settings {
 /// runtime, a call would depend on a runtime that may have ended, or that is not polled.
 pub(super) struct Pool<R> {
     runtime: R,
-    pub(super) settings: Settings,
+    pub(super) settings: PoolSettings,
     /// The address as a `Host` header, for requests that bring none.
     pub(super) host: HeaderValue,
     stacks: Mutex<Vec<Stack>>,
@@ -54,24 +54,24 @@ impl Stack {
 }
 
 /// An idle connection, and the time since when it has been idle.
-pub(super) struct Kept {
+pub(super) struct IdleConnection {
     pub(super) connection: Connection,
     pub(super) since: Instant,
 }
 
 /// The place that a connection goes back to. It hides the type of the runtime from a reply's body.
-pub(super) trait Home: Send + Sync {
+pub(super) trait PoolHandle: Send + Sync {
     /// Keeps a connection that is ready for another request.
     fn give_back(self: Arc<Self>, connection: Connection);
 }
 
 impl<R: Runtime> Pool<R> {
-    pub(super) fn new(runtime: R, settings: Settings, host: HeaderValue) -> Self {
+    pub(super) fn new(runtime: R, settings: PoolSettings, host: HeaderValue) -> Self {
         Self { runtime, settings, host, stacks: Mutex::default() }
     }
 
     /// The connection of this runtime that was used last, unless it has been closed or idle for too long.
-    pub(super) fn take(&self, now: Instant) -> Option<Kept> {
+    pub(super) fn take(&self, now: Instant) -> Option<IdleConnection> {
         let runtime = self.runtime.id();
         // These are dropped after the lock. Closing a connection wakes its task, and the executor's waker may run any
         // code.
@@ -83,7 +83,7 @@ impl<R: Runtime> Pool<R> {
                 // The connections below are older.
                 over.append(&mut stack.idle);
             } else if !connection.is_closed() {
-                return Some(Kept { connection, since });
+                return Some(IdleConnection { connection, since });
             }
             over.push_back((connection, since));
         }
@@ -145,7 +145,7 @@ impl<R: Runtime> Pool<R> {
     }
 }
 
-impl<R: Runtime> Home for Pool<R> {
+impl<R: Runtime> PoolHandle for Pool<R> {
     fn give_back(self: Arc<Self>, connection: Connection) {
         let mut over = Vec::new();
         let mut stacks = self.lock();

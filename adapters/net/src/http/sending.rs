@@ -12,11 +12,11 @@ use hedge_link::Runtime;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-use super::connection::{Asked, Busy, Connection, Reply};
+use super::conn_state::ConnState;
+use super::connection::{Busy, Connection, Reply, SentRequest};
 use super::error::HttpError;
-use super::line::Line;
-use super::outgoing::{SendBody, Sent};
-use super::pool::{Home as _, Kept, Pool};
+use super::outgoing::{BodyProgress, SendBody};
+use super::pool::{IdleConnection, Pool, PoolHandle as _};
 use super::request::{self, RequestBody};
 
 /// A reply, and the connection that it comes on.
@@ -25,7 +25,7 @@ pub(super) type Answer = (Busy, Response<Incoming>);
 /// The request of one attempt.
 pub(super) struct Sending<'a, R> {
     runtime: &'a R,
-    outgoing: Outgoing<'a, R>,
+    maker: RequestMaker<'a, R>,
     /// The request may have left on a connection that had been idle, and that connection broke or answered 408, which
     /// says nothing about the server. It is then sent once more, on a new connection.
     lost: bool,
@@ -42,37 +42,36 @@ impl<'a, R: Runtime> Sending<'a, R> {
         attempt: &'a AttemptInfo<Address>,
         pool: &'a Arc<Pool<R>>,
     ) -> Result<Self, HttpError> {
-        let mut outgoing = Outgoing { request, attempt, pool, head: None, unsent: None };
-        outgoing.head = Some(outgoing.make_head()?);
-        Ok(Self { runtime, outgoing, lost: false })
+        let mut maker = RequestMaker { request, attempt, pool, head: None, unsent: None };
+        maker.head = Some(maker.make_head()?);
+        Ok(Self { runtime, maker, lost: false })
     }
 
     /// Sends the request. `again` is called when the request is sent once more, because a connection that had been idle
     /// broke or answered 408.
     pub(super) async fn send(&mut self, again: impl FnOnce()) -> Result<Answer, HttpError> {
         while !self.lost
-            && let Some(kept) = self.outgoing.pool.take(self.outgoing.attempt.started)
+            && let Some(kept) = self.maker.pool.take(self.maker.attempt.started)
         {
             if let Some(answer) = self.reuse(kept).await? {
                 return Ok(answer);
             }
         }
-        let mut connect_deadline = self.outgoing.attempt.connect_deadline;
+        let mut connect_deadline = self.maker.attempt.connect_deadline;
         if self.lost {
             again();
             connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
         }
-        let limits = &self.outgoing.pool.settings.head;
-        let connection =
-            Connection::open(self.runtime, &self.outgoing.attempt.address, connect_deadline, limits).await?;
-        let line = Arc::clone(&connection.line);
+        let limits = &self.maker.pool.settings.head;
+        let connection = Connection::open(self.runtime, &self.maker.attempt.address, connect_deadline, limits).await?;
+        let state = Arc::clone(&connection.state);
         let (sent, asked, reply) = self.hand_over(connection)?;
         match asked.replied(pin!(reply)).await {
             Ok((connection, response)) => Ok((Busy { connection, sent }, response)),
             Err(error) => Err(match self.unsent(error, sent.as_ref()) {
                 Ok(error) => HttpError::Unsent(error),
                 Err(error) => match broken(error)? {
-                    error if line.has_left() || !self.outgoing.can_be_made_again() => HttpError::sent(error, None),
+                    error if state.has_left() || !self.maker.can_be_made_again() => HttpError::sent(error, None),
                     error => HttpError::Unsent(error),
                 },
             }),
@@ -80,16 +79,19 @@ impl<'a, R: Runtime> Sending<'a, R> {
     }
 
     /// Sends the request on a connection that had been idle. `None` if it did not leave, or is lost.
-    async fn reuse(&mut self, Kept { connection, since }: Kept) -> Result<Option<Answer>, HttpError> {
-        if !connection.takes_chunks() && self.outgoing.goes_in_chunks()? {
+    async fn reuse(
+        &mut self,
+        IdleConnection { connection, since }: IdleConnection,
+    ) -> Result<Option<Answer>, HttpError> {
+        if !connection.takes_chunks() && self.maker.goes_in_chunks()? {
             return Ok(None);
         }
-        let line = Arc::clone(&connection.line);
+        let state = Arc::clone(&connection.state);
         let (sent, asked, reply) = self.hand_over(connection)?;
         let sent_at = self.runtime.now();
-        let deadline = self.outgoing.attempt.remaining.map(|remaining| self.outgoing.attempt.started + remaining);
+        let deadline = self.maker.attempt.remaining.map(|remaining| self.maker.attempt.started + remaining);
         let mut silence =
-            Silence { runtime: self.runtime, pool: self.outgoing.pool, line: &line, since: sent_at, deadline };
+            Silence { runtime: self.runtime, pool: self.maker.pool, state: &state, since: sent_at, deadline };
         let result = asked.replied(pin!(reply)).await;
         silence.deadline = None;
         let error = match result {
@@ -99,7 +101,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
                 if !self.lost {
                     return Ok(Some((Busy { connection, sent }, response)));
                 }
-                self.outgoing.pool.close_idle_since(since);
+                self.maker.pool.close_idle_since(since);
                 return Ok(None);
             }
             Err(error) => match self.unsent(error, sent.as_ref()) {
@@ -108,11 +110,11 @@ impl<'a, R: Runtime> Sending<'a, R> {
             },
         };
         let error = broken(error)?;
-        if line.is_heard() {
+        if state.is_heard() {
             return Err(HttpError::sent(error, None));
         }
-        self.outgoing.pool.close_idle_since(since);
-        if !line.has_left() && self.outgoing.can_be_made_again() {
+        self.maker.pool.close_idle_since(since);
+        if !state.has_left() && self.maker.can_be_made_again() {
             return Ok(None);
         }
         if !self.is_soon_after(sent_at) {
@@ -125,7 +127,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
     /// Whether an answer on a connection that had been idle may mean that the server had given up the connection and
     /// had not read the request (RFC 9110, 15.5.9).
     fn is_stale_answer(&self, response: &Response<Incoming>, sent_at: Instant) -> bool {
-        self.outgoing.pool.settings.retry_stale_408
+        self.maker.pool.settings.retry_stale_408
             && response.status() == StatusCode::REQUEST_TIMEOUT
             && self.is_soon_after(sent_at)
             && self.may_go_twice()
@@ -139,12 +141,12 @@ impl<'a, R: Runtime> Sending<'a, R> {
     }
 
     fn may_go_twice(&self) -> bool {
-        self.outgoing.attempt.idempotent && self.outgoing.can_be_made_again()
+        self.maker.attempt.idempotent && self.maker.can_be_made_again()
     }
 
     /// The connect timeout; `None` if there is none.
     fn patience(&self) -> Option<Duration> {
-        self.outgoing.attempt.connect_deadline.map(|until| until.since(self.outgoing.attempt.started))
+        self.maker.attempt.connect_deadline.map(|until| until.since(self.maker.attempt.started))
     }
 
     /// Hands the request to a connection. The body is made only now, when there is a connection, because the program's
@@ -152,15 +154,15 @@ impl<'a, R: Runtime> Sending<'a, R> {
     fn hand_over(
         &mut self,
         connection: Connection,
-    ) -> Result<(Option<Sent>, Asked, impl Future<Output = Reply> + use<R>), HttpError> {
-        match self.outgoing.take() {
+    ) -> Result<(Option<BodyProgress>, SentRequest, impl Future<Output = Reply> + use<R>), HttpError> {
+        match self.maker.take() {
             Ok(message) => {
                 let sent = message.body().sent();
                 let (asked, reply) = connection.send(message);
                 Ok((sent, asked, reply))
             }
             Err(error) => {
-                Arc::clone(self.outgoing.pool).give_back(connection);
+                Arc::clone(self.maker.pool).give_back(connection);
                 Err(error)
             }
         }
@@ -170,11 +172,11 @@ impl<'a, R: Runtime> Sending<'a, R> {
     fn unsent(
         &mut self,
         mut error: TrySendError<Request<SendBody>>,
-        body: Option<&Sent>,
+        body: Option<&BodyProgress>,
     ) -> Result<hyper::Error, HttpError> {
         match error.take_message() {
             Some(message) => {
-                self.outgoing.unsent = Some(Box::new(message));
+                self.maker.unsent = Some(Box::new(message));
                 Ok(error.into_error())
             }
             None => Err(HttpError::sent(error.into_error(), body)),
@@ -193,7 +195,7 @@ fn broken(error: HttpError) -> Result<hyper::Error, HttpError> {
 
 /// The request as it is made for one connection, and again for the next one if it has not left. A body that never left
 /// goes back to the caller's request, where the next attempt finds it (R5).
-struct Outgoing<'a, R> {
+struct RequestMaker<'a, R> {
     request: &'a Request<RequestBody>,
     attempt: &'a AttemptInfo<Address>,
     pool: &'a Arc<Pool<R>>,
@@ -203,7 +205,7 @@ struct Outgoing<'a, R> {
     unsent: Option<Box<Request<SendBody>>>,
 }
 
-impl<R> Outgoing<'_, R> {
+impl<R> RequestMaker<'_, R> {
     /// The caller's head, and what the program adds to it for this attempt.
     fn make_head(&self) -> Result<Request<()>, HttpError> {
         let head = request::head(self.request, &self.pool.host)?;
@@ -235,7 +237,7 @@ impl<R> Outgoing<'_, R> {
     }
 }
 
-impl<R> Drop for Outgoing<'_, R> {
+impl<R> Drop for RequestMaker<'_, R> {
     fn drop(&mut self) {
         if let Some(message) = self.unsent.take() {
             self.request.body().put_back(message.into_body());
@@ -248,7 +250,7 @@ impl<R> Drop for Outgoing<'_, R> {
 struct Silence<'a, R: Runtime> {
     runtime: &'a R,
     pool: &'a Pool<R>,
-    line: &'a Line,
+    state: &'a ConnState,
     since: Instant,
     /// The call's deadline. `None` if it has none, or once the result is there.
     deadline: Option<Instant>,
@@ -257,7 +259,7 @@ struct Silence<'a, R: Runtime> {
 impl<R: Runtime> Drop for Silence<'_, R> {
     fn drop(&mut self) {
         // At its call's deadline, an attempt does not end by itself but is dropped. So the deadline is checked here.
-        if self.deadline.is_some_and(|deadline| deadline <= self.runtime.now()) && !self.line.is_heard() {
+        if self.deadline.is_some_and(|deadline| deadline <= self.runtime.now()) && !self.state.is_heard() {
             self.pool.close_idle_since(self.since);
         }
     }

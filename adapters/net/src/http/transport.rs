@@ -22,10 +22,10 @@ use super::error::{BadRequest, HttpError};
 use super::limits::{HeadLimits, HttpOptionError};
 use super::on_attempt::OnAttempt;
 use super::outgoing::SendBody;
-use super::pool::{Pool, Settings};
+use super::pool::{Pool, PoolSettings};
 use super::request::{self, RequestBody};
 use super::sending::Sending;
-use crate::checks::Ask;
+use crate::checks::CheckFn;
 use crate::stream::Attach;
 
 /// HTTP/1.1 over plain TCP. It keeps idle connections for each address.
@@ -34,7 +34,7 @@ use crate::stream::Attach;
 /// `idle_timeout`, `retry_stale_408` and `on_attempt`.
 pub struct Http<R> {
     runtime: R,
-    settings: Settings,
+    settings: PoolSettings,
     pools: RwLock<Pools<R>>,
     resent: AtomicU64,
 }
@@ -54,7 +54,7 @@ impl<R: Runtime> Http<R> {
     pub(crate) fn new(runtime: R) -> Self {
         let idle_timeout = Duration::from_secs(10).into();
         let head = Arc::new(HeadLimits::new());
-        let settings = Settings {
+        let settings = PoolSettings {
             max_body: 16 << 20,
             head,
             retry_stale_408: false,
@@ -111,7 +111,7 @@ impl<R: Runtime> Http<R> {
     }
 
     /// A check for servers: it passes if a GET of `path` on a new connection is answered with a status of 2xx.
-    pub(crate) fn check(&self, path: PathAndQuery) -> Ask {
+    pub(crate) fn check(&self, path: PathAndQuery) -> CheckFn {
         let (runtime, limits) = (self.runtime.clone(), Arc::clone(&self.settings.head));
         Box::new(move |address| {
             let (runtime, limits, path) = (runtime.clone(), Arc::clone(&limits), path.clone());

@@ -1,6 +1,6 @@
 //! Lists of servers: changed under calls, and brought by calls.
 
-use hedge_net::{CallOptions, Channel, Idempotency, Refusal, Runtime, Server, WeightError, hash};
+use hedge_net::{CallOptions, Channel, Idempotency, RefusedServer, Runtime, Server, WeightError, hash};
 
 use super::server::{TestServer, ok};
 use super::signal::Signal;
@@ -100,7 +100,7 @@ pub(crate) async fn n3_a_filter_keeps_servers_out<R: Runtime>(runtime: R) {
     assert_eq!(channel.servers(), [server(old.address)]);
     let update = channel.set_servers(vec![canary.clone(), server(new.address)]).unwrap();
     assert_eq!((update.servers, update.inserted, update.removed), (1, 1, 1));
-    assert_eq!(update.refused, [(canary, Refusal::FilteredOut)]);
+    assert_eq!(update.refused, [(canary, RefusedServer::FilteredOut)]);
     assert_eq!(channel.call(get("/")).await.unwrap().body().bytes().unwrap(), "new");
 }
 
@@ -111,7 +111,7 @@ pub(crate) async fn s2_a_new_list_says_whose_weights_are_none<R: Runtime>(runtim
     let tagless = server(refused());
     let update = channel.set_servers(vec![heavy_one, tagless.clone(), light_one]).unwrap();
     assert_eq!((update.servers, update.inserted, update.removed), (2, 1, 0));
-    assert_eq!(update.refused, [(tagless, Refusal::Weight(WeightError::Missing))]);
+    assert_eq!(update.refused, [(tagless, RefusedServer::Weight(WeightError::Missing))]);
     for _ in 0..40 {
         channel.call(get("/")).await.unwrap();
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hedge_core::balance::{ArrangeError, Balancer as _, Tag, Weighing, WeightError};
 use hedge_core::time::Instant;
-use hedge_fleet::{OwnAddress, Place, Servers};
+use hedge_fleet::{ListEntry, OwnAddress, Servers};
 
 /// A change of a [`HedgeSet`](crate::HedgeSet). It is the same as tower's `discover::Change`, except for weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +39,8 @@ pub(super) fn apply<K: Ord + fmt::Display, S>(
         |key, out| write!(out, "{key}"),
         now,
         |before| {
-            let mut places: Vec<_> = before.list().nodes().iter().map(|node| Place::Stays(Arc::clone(node))).collect();
+            let mut places: Vec<_> =
+                before.list().nodes().iter().map(|node| ListEntry::Stays(Arc::clone(node))).collect();
             made = plan(&mut places, changes, before.balancer().weighing());
             (made > 0).then_some(places)
         },
@@ -49,7 +50,7 @@ pub(super) fn apply<K: Ord + fmt::Display, S>(
 
 /// Makes changes in a list that is in the order of its keys. Returns how many were made.
 fn plan<K: Ord, S>(
-    places: &mut Vec<Place<K, OwnAddress<S>>>,
+    places: &mut Vec<ListEntry<K, OwnAddress<S>>>,
     changes: impl IntoIterator<Item = Change<K, S>>,
     weighing: Weighing,
 ) -> usize {
@@ -69,7 +70,7 @@ fn plan<K: Ord, S>(
         // There is no tag that could be invalid. Without a weight and a `default_weight`, the weight is 1.
         let weight = weighing.weight(&Weight(weight)).unwrap_or(NonZeroU32::MIN);
         let at = place(places, &key);
-        let new = Place::New { key, service: OwnAddress(service), weight };
+        let new = ListEntry::New { key, service: OwnAddress(service), weight };
         match at {
             Ok(at) => drop(places.get_mut(at).map(|place| std::mem::replace(place, new))),
             Err(at) => places.insert(at, new),
@@ -80,9 +81,9 @@ fn plan<K: Ord, S>(
 }
 
 /// The position of `key`, or as an error the position where it would be inserted.
-fn place<K: Ord, S>(places: &[Place<K, S>], key: &K) -> Result<usize, usize> {
+fn place<K: Ord, S>(places: &[ListEntry<K, S>], key: &K) -> Result<usize, usize> {
     places.binary_search_by(|place| match place {
-        Place::Stays(node) => node.key().cmp(key),
-        Place::New { key: other, .. } => other.cmp(key),
+        ListEntry::Stays(node) => node.key().cmp(key),
+        ListEntry::New { key: other, .. } => other.cmp(key),
     })
 }

@@ -17,7 +17,7 @@ use hedge_core::latency::Snapshot;
 use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::RetryPolicy;
 use hedge_core::time::Instant;
-use hedge_fleet::{Balancer, Breaker, CallHost, Home, Node, OwnAddress, Servers, Settings};
+use hedge_fleet::{Balancer, Breaker, CallHost, ChannelContext, Node, OwnAddress, Servers, Settings};
 use tower_service::Service;
 
 pub use change::Change;
@@ -25,7 +25,7 @@ pub use follow::Following;
 
 use crate::attempt::Attempt;
 use crate::run::run;
-use crate::shared::{Judge, Shared};
+use crate::shared::{AttemptPolicy, Shared};
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 use change::apply;
 
@@ -62,18 +62,18 @@ struct Inner<K, S, T, R, C> {
 
 impl<K: 'static, S: Clone, T: Timer, R, C> AsRef<Shared<T, R, C>> for CallHost<Arc<Inner<K, S, T, R, C>>> {
     fn as_ref(&self) -> &Shared<T, R, C> {
-        &self.home().shared
+        &self.channel().shared
     }
 }
 
-impl<K: 'static, S: Clone, T: Timer, R, C> Home for Inner<K, S, T, R, C> {
+impl<K: 'static, S: Clone, T: Timer, R, C> ChannelContext for Inner<K, S, T, R, C> {
     type Key = K;
     type Service = OwnAddress<S>;
     /// A clone of the service, for one attempt.
     type Address = S;
     type Call = ();
     type Timer = T;
-    type Judge = Judge<R>;
+    type RetryPolicy = AttemptPolicy<R>;
 
     fn servers(&self) -> &Servers<K, OwnAddress<S>> {
         &self.servers
@@ -87,8 +87,8 @@ impl<K: 'static, S: Clone, T: Timer, R, C> Home for Inner<K, S, T, R, C> {
         &self.shared.timer
     }
 
-    fn judge(&self) -> &Judge<R> {
-        &self.shared.judge
+    fn retry_policy(&self) -> &AttemptPolicy<R> {
+        &self.shared.retry_policy
     }
 
     fn address(&self, node: &Node<K, OwnAddress<S>>) -> S {

@@ -1,4 +1,4 @@
-//! What each call of a channel keeps for itself: [`Own`] holds the servers that the call named, and whether its connect
+//! What each call of a channel keeps for itself: [`CallState`] holds the servers that the call named, and whether its connect
 //! timeout is shorter than the channel's.
 
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use hedge_core::policy::{CallOptions, ChannelOptions};
 use hedge_core::time::{Instant, Timeout};
 use hedge_fleet::{MAX_SERVERS, Server, Servers};
 
-use crate::outage::{Node, Outage};
+use crate::check_state::{CheckState, Node};
 
 /// What a call keeps for itself.
 #[derive(Default)]
-pub(crate) struct Own {
+pub(crate) struct CallState {
     deadline: Instant,
     /// The call's connect timeout is shorter than the channel's.
     hurries: bool,
@@ -23,9 +23,9 @@ pub(crate) struct Own {
     ids: Option<Vec<ServerId>>,
 }
 
-impl Own {
+impl CallState {
     /// For a call that names `servers` itself. For those that are in the list, the list's nodes are used.
-    pub(crate) fn with_servers(list: &Servers<Server, Outage>, servers: &[Server]) -> Self {
+    pub(crate) fn with_servers(list: &Servers<Server, CheckState>, servers: &[Server]) -> Self {
         let now = list.load();
         let mut own: Vec<Arc<Node>> = Vec::new();
         let mut ids = Vec::with_capacity(servers.len());
@@ -40,7 +40,7 @@ impl Own {
             let own_key = || own.iter().find(same_address).map(|node| node.address_key());
             let key = now.list().key_of(&server.address).or_else(own_key);
             let (id, key) = (ServerId::new(slot, 0), key.unwrap_or_else(|| AddressKey::of(&server.address)));
-            own.push(Node::of_a_call(server.clone(), Outage::from(key), id));
+            own.push(Node::of_a_call(server.clone(), CheckState::from(key), id));
             ids.push(id);
         }
         Self { servers: own, ids: Some(ids), ..Self::default() }
@@ -55,7 +55,7 @@ impl Own {
     }
 
     /// Records the call's deadline and whether its connect timeout is shorter than the channel's.
-    pub(crate) fn begin(&mut self, options: &CallOptions<'_>, of_the_channel: &ChannelOptions, now: Instant) {
+    pub(crate) fn prepare(&mut self, options: &CallOptions<'_>, of_the_channel: &ChannelOptions, now: Instant) {
         self.deadline = match options.timeout.unwrap_or(of_the_channel.timeout) {
             Timeout::After(timeout) => now + timeout,
             Timeout::Never => Instant::NEVER,
@@ -75,9 +75,9 @@ impl Own {
             || (code == Code::from(ErrorKind::ConnectTimeout) && attempt.now < self.deadline)
     }
 
-    /// What balancer and breaker are told about an attempt. If the call's connect timeout is shorter than the
+    /// The result of an attempt, adjusted for balancer and breaker. If the call's connect timeout is shorter than the
     /// channel's, running into it says nothing about the server, so it is reported as a local failure (H1).
-    pub(crate) fn heard(&self, attempt: &Finished) -> Finished {
+    pub(crate) fn adjusted(&self, attempt: &Finished) -> Finished {
         let hasty = self.hurries && attempt.code == ErrorKind::ConnectTimeout.into();
         let (age, code) = (attempt.feedback.elapsed(), ErrorKind::Local.into());
         if hasty { Finished { feedback: Feedback::Local { age }, code, ..*attempt } } else { *attempt }

@@ -1,4 +1,4 @@
-//! The runtime of a fleet, without its type: [`Ground`].
+//! The runtime of a fleet, without its type: [`Background`].
 
 use hedge_core::time::Instant;
 use hedge_link::{Runtime, RuntimeId};
@@ -7,7 +7,7 @@ use crate::check::Checking;
 use crate::probe::Probing;
 
 /// What a fleet needs from its runtime, for checks and probes in the background. It hides the type of the runtime.
-pub(crate) trait Ground: Send + Sync {
+pub(crate) trait Background: Send + Sync {
     /// The present time on the runtime's clock.
     fn clock(&self) -> Instant;
 
@@ -21,7 +21,7 @@ pub(crate) trait Ground: Send + Sync {
     fn probe(&self, probing: Probing);
 }
 
-impl<R: Runtime> Ground for R {
+impl<R: Runtime> Background for R {
     fn clock(&self) -> Instant {
         self.now()
     }

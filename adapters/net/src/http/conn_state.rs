@@ -1,20 +1,20 @@
-//! The state that the three parts of a connection share, [`Line`]: the sender of requests, the task that runs the
-//! connection, and the [`Guard`](super::guard::Guard) of its bytes.
+//! The state that the three parts of a connection share, [`ConnState`]: the sender of requests, the task that runs the
+//! connection, and the [`AnswerFilter`](super::answer_filter::AnswerFilter) of its bytes.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::outgoing::Sent;
+use super::outgoing::BodyProgress;
 
 /// How many bytes a connection's task may read and write in one poll. After that, other tasks on its thread can run.
 pub(super) const BYTES_A_POLL: usize = 64 * 1024;
 
 /// The shared state of a connection.
-pub(super) struct Line {
+pub(super) struct ConnState {
     /// The next request, until its first byte is written.
-    asked: AtomicU8,
+    next_request: AtomicU8,
     /// The body of the current request, if it may be sent later than its head.
-    body: Mutex<Option<Sent>>,
+    body: Mutex<Option<BodyProgress>>,
     /// The last answer ended after its request had been sent whole.
     is_free: AtomicBool,
     /// A byte of the last request has left.
@@ -29,17 +29,17 @@ pub(super) struct Line {
 
 /// What the next request is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Asked {
+pub(super) enum NextRequest {
     Nothing = 0,
     /// A `HEAD`.
     Head = 1,
     Other = 2,
 }
 
-impl Line {
+impl ConnState {
     pub(super) const fn new() -> Self {
         Self {
-            asked: AtomicU8::new(Asked::Nothing as u8),
+            next_request: AtomicU8::new(NextRequest::Nothing as u8),
             body: Mutex::new(None),
             is_free: AtomicBool::new(false),
             has_left: AtomicBool::new(false),
@@ -50,27 +50,27 @@ impl Line {
     }
 
     /// Records that a request is about to be sent.
-    pub(super) fn ask(&self, request_is_head: bool, body: Option<Sent>) {
+    pub(super) fn ask(&self, request_is_head: bool, body: Option<BodyProgress>) {
         *self.body() = body;
         for flag in [&self.is_free, &self.has_left, &self.is_heard] {
             flag.store(false, Ordering::Release);
         }
-        let asked = if request_is_head { Asked::Head } else { Asked::Other };
-        self.asked.store(asked as u8, Ordering::Release);
+        let next_request = if request_is_head { NextRequest::Head } else { NextRequest::Other };
+        self.next_request.store(next_request as u8, Ordering::Release);
     }
 
     /// Takes the next request, when its first byte is about to be written.
-    pub(super) fn take_asked(&self) -> Asked {
-        match self.asked.swap(Asked::Nothing as u8, Ordering::Acquire) {
-            asked if asked == Asked::Head as u8 => Asked::Head,
-            asked if asked == Asked::Other as u8 => Asked::Other,
-            _ => Asked::Nothing,
+    pub(super) fn take_next_request(&self) -> NextRequest {
+        match self.next_request.swap(NextRequest::Nothing as u8, Ordering::Acquire) {
+            next_request if next_request == NextRequest::Head as u8 => NextRequest::Head,
+            next_request if next_request == NextRequest::Other as u8 => NextRequest::Other,
+            _ => NextRequest::Nothing,
         }
     }
 
     /// Whether hyper has taken the whole body of the request.
     pub(super) fn is_taken(&self) -> bool {
-        self.body().as_ref().is_none_or(Sent::is_whole)
+        self.body().as_ref().is_none_or(BodyProgress::is_whole)
     }
 
     /// Records that an answer has ended, and whether its request had been written whole by then.
@@ -83,7 +83,7 @@ impl Line {
         self.is_free.load(Ordering::Acquire)
     }
 
-    fn body(&self) -> MutexGuard<'_, Option<Sent>> {
+    fn body(&self) -> MutexGuard<'_, Option<BodyProgress>> {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -54,24 +54,29 @@ impl Wake for Woken {
     }
 }
 
-/// A guard whose request is being written.
-fn asked(script: Script) -> (Guard<Script>, Arc<Line>) {
-    let line = Arc::new(Line::new());
-    let mut guard = Guard::new(script, Arc::clone(&line), Follower::default());
-    line.ask(false, None);
-    let write = Pin::new(&mut guard).poll_write(&mut Context::from_waker(Waker::noop()), b"GET / HTTP/1.1\r\n");
-    assert_eq!(write.is_ready(), guard.broken.is_none());
-    (guard, line)
+/// A filter whose request is being written.
+fn next_request(script: Script) -> (AnswerFilter<Script>, Arc<ConnState>) {
+    let state = Arc::new(ConnState::new());
+    let mut filter = AnswerFilter::new(script, Arc::clone(&state), Follower::default());
+    state.ask(false, None);
+    let write = Pin::new(&mut filter).poll_write(&mut Context::from_waker(Waker::noop()), b"GET / HTTP/1.1\r\n");
+    assert_eq!(write.is_ready(), filter.broken.is_none());
+    (filter, state)
 }
 
 /// Reads with this much room at once, until the end, an error, or until nothing comes.
-fn read(guard: &mut Guard<Script>, line: &Line, room: usize, cx: &mut Context<'_>) -> (Vec<u8>, Poll<io::Result<()>>) {
+fn read(
+    filter: &mut AnswerFilter<Script>,
+    state: &ConnState,
+    room: usize,
+    cx: &mut Context<'_>,
+) -> (Vec<u8>, Poll<io::Result<()>>) {
     let mut seen = Vec::new();
     loop {
-        line.begin_poll();
+        state.begin_poll();
         let mut bytes = vec![0; room];
         let mut buffer = ReadBuf::new(&mut bytes);
-        let read = Pin::new(&mut *guard).poll_read(cx, buffer.unfilled());
+        let read = Pin::new(&mut *filter).poll_read(cx, buffer.unfilled());
         let filled = buffer.filled();
         seen.extend_from_slice(filled);
         if !matches!(read, Poll::Ready(Ok(()))) || filled.is_empty() {
@@ -124,13 +129,13 @@ fn p1_hyper_sees_the_same_in_whatever_pieces_it_comes() {
     for wire in WIRES {
         let seen_in = |pieces: Vec<&[u8]>, room: usize| {
             let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
-            let (mut guard, line) = asked(Script { pieces, ..Script::default() });
-            let (seen, end) = read(&mut guard, &line, room, &mut Context::from_waker(Waker::noop()));
+            let (mut filter, state) = next_request(Script { pieces, ..Script::default() });
+            let (seen, end) = read(&mut filter, &state, room, &mut Context::from_waker(Waker::noop()));
             let fault = fault(&end);
             assert!(fault.is_some() || matches!(end, Poll::Ready(Ok(()))), "{end:?}");
-            let again = read(&mut guard, &line, room, &mut Context::from_waker(Waker::noop()));
+            let again = read(&mut filter, &state, room, &mut Context::from_waker(Waker::noop()));
             assert!(again.0.is_empty() && matches!(again.1, Poll::Ready(Ok(()))), "nothing comes after an end");
-            (parts(&seen), fault, guard.follower.is_done())
+            (parts(&seen), fault, filter.follower.is_done())
         };
         let bytes = wire.as_bytes();
         let whole = seen_in(vec![bytes], 8192);
@@ -154,8 +159,8 @@ fn p1_a_fault_says_what_and_where() {
         ("HTTP/1.1 103 x\r\n\r\nHTTP/1.1 101 x\r\n\r\n", DecodeError::Switched, 18),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nxx", DecodeError::BadChunk, 51),
     ] {
-        let (mut guard, line) = asked(Script { pieces: [wire.into()].into(), ..Script::default() });
-        let (_, end) = read(&mut guard, &line, 8192, &mut Context::from_waker(Waker::noop()));
+        let (mut filter, state) = next_request(Script { pieces: [wire.into()].into(), ..Script::default() });
+        let (_, end) = read(&mut filter, &state, 8192, &mut Context::from_waker(Waker::noop()));
         assert_eq!(fault(&end), Some(Fault { error, at }), "{wire:?}");
     }
 }
@@ -167,21 +172,22 @@ fn l2_a_poll_reads_so_many_bytes_and_is_woken_for_the_rest() {
         // The first read takes only as many bytes as there is room for, and each of them costs more than one byte.
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "1\r\nx\r\n", 8192 + 1024),
     ] {
-        let (mut guard, line) = asked(Script { pieces: [wire.into()].into(), waits: true, ..Script::default() });
+        let (mut filter, state) =
+            next_request(Script { pieces: [wire.into()].into(), waits: true, ..Script::default() });
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
-        assert!(read(&mut guard, &line, 8192, &mut cx).1.is_pending());
+        assert!(read(&mut filter, &state, 8192, &mut cx).1.is_pending());
         assert_eq!(woken.0.load(Ordering::Relaxed), 0, "it waits for the peer");
-        guard.io.pieces.push_back(again.repeat(1 << 20).into());
-        guard.io.endless = true;
+        filter.io.pieces.push_back(again.repeat(1 << 20).into());
+        filter.io.endless = true;
         for polls in 1..4 {
-            line.begin_poll();
+            state.begin_poll();
             let mut seen = 0;
             loop {
                 let mut bytes = [0; 8192];
                 let mut buffer = ReadBuf::new(&mut bytes);
-                if Pin::new(&mut guard).poll_read(&mut cx, buffer.unfilled()).is_pending() {
+                if Pin::new(&mut filter).poll_read(&mut cx, buffer.unfilled()).is_pending() {
                     break;
                 }
                 seen += buffer.filled().len();
@@ -197,11 +203,11 @@ fn t5_what_came_before_a_reset_is_read() {
     let whole = "HTTP/1.1 401 x\r\ncontent-length: 2\r\n\r\nno";
     for length in 0..=whole.len() {
         let pieces = if length == 0 { VecDeque::new() } else { [whole.as_bytes()[..length].to_vec()].into() };
-        let (mut guard, line) =
-            asked(Script { pieces, write: Some(io::ErrorKind::ConnectionReset), ..Script::default() });
-        let (seen, end) = read(&mut guard, &line, 8192, &mut Context::from_waker(Waker::noop()));
+        let (mut filter, state) =
+            next_request(Script { pieces, write: Some(io::ErrorKind::ConnectionReset), ..Script::default() });
+        let (seen, end) = read(&mut filter, &state, 8192, &mut Context::from_waker(Waker::noop()));
         if length == whole.len() {
-            assert!(!line.is_free(), "its request has not been sent");
+            assert!(!state.is_free(), "its request has not been sent");
             assert!(seen == whole.as_bytes() && matches!(end, Poll::Ready(Ok(()))), "{end:?}");
         } else {
             let head = whole.find("no").unwrap();
@@ -214,13 +220,13 @@ fn t5_what_came_before_a_reset_is_read() {
 
 #[test]
 fn c3_bytes_that_answer_nothing_end_the_connection() {
-    let line = Arc::new(Line::new());
+    let state = Arc::new(ConnState::new());
     let pieces = [b"HTTP/1.1 408 x\r\n\r\n".to_vec()].into();
-    let mut guard =
-        Guard::new(Script { pieces, waits: true, ..Script::default() }, Arc::clone(&line), Follower::default());
+    let mut filter =
+        AnswerFilter::new(Script { pieces, waits: true, ..Script::default() }, Arc::clone(&state), Follower::default());
     // The request was handed over, but no byte of it has been written.
-    line.ask(false, None);
-    let (seen, end) = read(&mut guard, &line, 8192, &mut Context::from_waker(Waker::noop()));
+    state.ask(false, None);
+    let (seen, end) = read(&mut filter, &state, 8192, &mut Context::from_waker(Waker::noop()));
     assert!(seen.is_empty() && matches!(end, Poll::Ready(Ok(()))), "{end:?}");
 }
 

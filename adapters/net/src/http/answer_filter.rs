@@ -1,4 +1,4 @@
-//! Checks answers between the socket and hyper: [`Guard`].
+//! Checks answers between the socket and hyper: [`AnswerFilter`].
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -11,7 +11,7 @@ use bytes::{Buf, BytesMut};
 use hedge_wire::http1::{Fault, Follower, Part};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
-use super::line::{Asked, BYTES_A_POLL, Line};
+use super::conn_state::{BYTES_A_POLL, ConnState, NextRequest};
 
 /// How many bytes a framing byte costs on top of itself, of those that one poll may use. It costs more than a byte of
 /// data because each one is parsed.
@@ -38,15 +38,15 @@ fn with_scratch<T>(mut read: impl FnMut(&mut [u8]) -> T) -> T {
 ///   request end the connection as if the peer had closed it before them.
 /// * A connection that the peer has reset is still read to its end. The write error is then reported in place of that
 ///   end.
-pub(super) struct Guard<I> {
+pub(super) struct AnswerFilter<I> {
     io: I,
-    line: Arc<Line>,
+    state: Arc<ConnState>,
     follower: Follower,
     /// The part of a head that has come.
     held: Vec<u8>,
     /// Bytes for hyper that found no room in its buffer.
     spilled: BytesMut,
-    /// Whether the line of the last chunk, whose size is 0, has been handed over.
+    /// Whether the state of the last chunk, whose size is 0, has been handed over.
     last_chunk: bool,
     /// Set when nothing more is read. The inner value is the error that ended reading, until it is reported.
     over: Option<Option<io::Error>>,
@@ -56,12 +56,12 @@ pub(super) struct Guard<I> {
     broken: Option<io::Error>,
 }
 
-impl<I> Guard<I> {
-    /// A guard before the first request. The follower has the limits for the answers.
-    pub(super) fn new(io: I, line: Arc<Line>, follower: Follower) -> Self {
+impl<I> AnswerFilter<I> {
+    /// A filter before the first request. The follower has the limits for the answers.
+    pub(super) fn new(io: I, state: Arc<ConnState>, follower: Follower) -> Self {
         Self {
             io,
-            line,
+            state,
             follower,
             held: Vec::new(),
             spilled: BytesMut::new(),
@@ -74,8 +74,8 @@ impl<I> Guard<I> {
 
     /// Takes bytes that were read. The part that hyper sees goes to `out`.
     fn take(&mut self, bytes: &mut [u8], out: &mut Out<'_, '_>) {
-        if !self.follower.is_done() && !self.line.is_heard() {
-            self.line.set_heard();
+        if !self.follower.is_done() && !self.state.is_heard() {
+            self.state.set_heard();
         }
         if self.held.is_empty() {
             let taken = self.follow(bytes, out);
@@ -112,7 +112,7 @@ impl<I> Guard<I> {
         }
         chunk.put(bytes, out);
         if self.follower.is_done() {
-            self.line.end_answer(self.is_written);
+            self.state.end_answer(self.is_written);
             if !self.follower.keeps() {
                 self.over.get_or_insert(None);
             }
@@ -139,7 +139,7 @@ impl<I> Guard<I> {
         }
         let bytes = bytes.get(of).unwrap_or_default();
         if matches!(part, Part::Head(_)) && bytes.starts_with(b"HTTP/1.0") {
-            self.line.set_old();
+            self.state.set_old();
         }
         out.put(bytes);
     }
@@ -156,7 +156,7 @@ impl<I> Guard<I> {
 
     /// Whether this poll may go on. If not, the task is woken, so that it runs again after other tasks.
     fn may_go_on(&self, cx: &Context<'_>) -> bool {
-        let may = self.line.bytes_left() > 0;
+        let may = self.state.bytes_left() > 0;
         if !may {
             cx.waker().wake_by_ref();
         }
@@ -167,9 +167,9 @@ impl<I> Guard<I> {
     fn written(&mut self, cx: &Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(Ok(bytes)) => {
-                self.line.spend(bytes);
-                if bytes > 0 && !self.line.has_left() {
-                    self.line.set_left();
+                self.state.spend(bytes);
+                if bytes > 0 && !self.state.has_left() {
+                    self.state.set_left();
                 }
             }
             Poll::Ready(Err(error)) if is_reset(&error) => {
@@ -186,9 +186,9 @@ impl<I> Guard<I> {
     /// Whether anything can be written now.
     fn may_write(&mut self, cx: &Context<'_>) -> bool {
         if self.follower.is_done() {
-            match self.line.take_asked() {
-                Asked::Nothing => {}
-                asked => self.follower.request(asked == Asked::Head),
+            match self.state.take_next_request() {
+                NextRequest::Nothing => {}
+                next_request => self.follower.request(next_request == NextRequest::Head),
             }
         }
         self.is_written = false;
@@ -204,23 +204,23 @@ fn is_reset(error: &io::Error) -> bool {
     )
 }
 
-impl<I: Read + Unpin> Read for Guard<I> {
+impl<I: Read + Unpin> Read for AnswerFilter<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let guard = self.get_mut();
-        let mut spilled = std::mem::take(&mut guard.spilled);
+        let filter = self.get_mut();
+        let mut spilled = std::mem::take(&mut filter.spilled);
         let room = cursor.remaining().min(spilled.len());
         cursor.put_slice(spilled.get(..room).unwrap_or_default());
         spilled.advance(room);
         let mut out = Out { cursor: &mut cursor, spilled, put: room, framing: 0 };
-        let read = with_scratch(|scratch| guard.read_into(cx, scratch, &mut out));
+        let read = with_scratch(|scratch| filter.read_into(cx, scratch, &mut out));
         let Out { put, spilled, .. } = out;
-        guard.spilled = spilled;
+        filter.spilled = spilled;
         // The bytes that were put are reported first. An end or an error is reported at the next read.
         if put > 0 { Poll::Ready(Ok(())) } else { read }
     }
 }
 
-impl<I: Read + Unpin> Guard<I> {
+impl<I: Read + Unpin> AnswerFilter<I> {
     /// Reads until there is something for hyper to see.
     fn read_into(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], out: &mut Out<'_, '_>) -> Poll<io::Result<()>> {
         loop {
@@ -233,7 +233,7 @@ impl<I: Read + Unpin> Guard<I> {
             if !self.may_go_on(cx) {
                 return Poll::Pending;
             }
-            let length = scratch.len().min(self.line.bytes_left()).min(out.cursor.remaining().max(1));
+            let length = scratch.len().min(self.state.bytes_left()).min(out.cursor.remaining().max(1));
             let mut buffer = ReadBuf::new(scratch.get_mut(..length).unwrap_or_default());
             let read = match Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()) {
                 Poll::Ready(Ok(())) => buffer.filled().len(),
@@ -250,7 +250,7 @@ impl<I: Read + Unpin> Guard<I> {
             let framing = out.framing;
             self.take(scratch.get_mut(..read).unwrap_or_default(), out);
             let framing = out.framing.saturating_sub(framing);
-            self.line.spend(read.saturating_add(framing.saturating_mul(FRAMING_COST)));
+            self.state.spend(read.saturating_add(framing.saturating_mul(FRAMING_COST)));
             if out.put > 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -258,23 +258,23 @@ impl<I: Read + Unpin> Guard<I> {
     }
 }
 
-impl<I: Write + Unpin> Write for Guard<I> {
+impl<I: Write + Unpin> Write for AnswerFilter<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let guard = self.get_mut();
-        if !guard.may_write(cx) {
+        let filter = self.get_mut();
+        if !filter.may_write(cx) {
             return Poll::Pending;
         }
-        let result = Pin::new(&mut guard.io).poll_write(cx, data);
-        guard.written(cx, result)
+        let result = Pin::new(&mut filter.io).poll_write(cx, data);
+        filter.written(cx, result)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes only when it has written everything that it has.
-        let guard = self.get_mut();
-        if !guard.is_written {
-            guard.is_written = guard.broken.is_none() && guard.line.is_taken();
+        let filter = self.get_mut();
+        if !filter.is_written {
+            filter.is_written = filter.broken.is_none() && filter.state.is_taken();
         }
-        Pin::new(&mut guard.io).poll_flush(cx)
+        Pin::new(&mut filter.io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -290,12 +290,12 @@ impl<I: Write + Unpin> Write for Guard<I> {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let guard = self.get_mut();
-        if !guard.may_write(cx) {
+        let filter = self.get_mut();
+        if !filter.may_write(cx) {
             return Poll::Pending;
         }
-        let result = Pin::new(&mut guard.io).poll_write_vectored(cx, data);
-        guard.written(cx, result)
+        let result = Pin::new(&mut filter.io).poll_write_vectored(cx, data);
+        filter.written(cx, result)
     }
 }
 
@@ -362,7 +362,7 @@ fn hex(mut number: usize, digits: &mut [u8; 16]) -> &[u8] {
     digits.get(start..).unwrap_or_default()
 }
 
-/// A fault that the guard has found, as an error that can be found among other errors of the connection.
+/// A fault that the filter has found, as an error that can be found among other errors of the connection.
 #[derive(Debug)]
 pub(super) struct Wrong(pub(super) Fault);
 

@@ -1,4 +1,4 @@
-//! What a channel keeps for each server, for the checks after a broken connection: [`Outage`].
+//! What a channel keeps for each server, for the checks after a broken connection: [`CheckState`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -12,13 +12,13 @@ use hedge_link::RuntimeId;
 /// checks the server. Calls read only the number. They see a broken server by
 /// [`ServerHealth::is_broken`](hedge_core::health::ServerHealth::is_broken).
 #[derive(Debug)]
-pub(crate) struct Outage {
+pub(crate) struct CheckState {
     address_key: AddressKey,
     state: Mutex<State>,
 }
 
 /// One server of a channel.
-pub(crate) type Node = hedge_fleet::Node<Server, Outage>;
+pub(crate) type Node = hedge_fleet::Node<Server, CheckState>;
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -82,20 +82,20 @@ impl State {
     }
 }
 
-impl From<AddressKey> for Outage {
+impl From<AddressKey> for CheckState {
     fn from(address_key: AddressKey) -> Self {
         Self { address_key, state: Mutex::default() }
     }
 }
 
-impl Service for Outage {
+impl Service for CheckState {
     #[inline]
     fn address_key(&self, _: ServerId) -> AddressKey {
         self.address_key
     }
 }
 
-impl Outage {
+impl CheckState {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
