@@ -8,16 +8,13 @@
     reason = "a test may stop at the first surprise"
 )]
 
-#[path = "../../net/tests/common/mod.rs"]
-mod common;
-
 use std::future::Future;
 
 use hedge_smol::Smol;
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Smol) -> F) {
-    smol::block_on(common::within(Smol::new(), test(Smol::new())));
+    smol::block_on(hedge_sockets::within(Smol::new(), test(Smol::new())));
 }
 
-common::every_test!(run);
-common::every_outage!(run);
+hedge_sockets::every_test!(run);
+hedge_sockets::every_outage!(run);
