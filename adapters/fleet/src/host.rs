@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use hedge_core::balance::{AnyTicket, Balancer as _, NoServer, Pick, Selection, select};
 use hedge_core::call::Host;
@@ -15,13 +15,13 @@ use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, Ended};
 use hedge_core::random::Seeds;
 use hedge_core::time::Instant;
 
-use crate::MAX_ATTEMPTS;
 use crate::end::Keys;
 use crate::node::{Node, Service};
 use crate::run::CallContext;
 use crate::servers::Servers;
 use crate::settings::Settings;
 use crate::snapshot::View;
+use crate::tried::TriedServers;
 
 /// What all calls share: the servers, the settings, and what an adapter does when calls and attempts start and end.
 pub trait ChannelContext {
@@ -92,15 +92,6 @@ pub trait ChannelContext {
     }
 }
 
-/// The servers that a call has tried. They are kept for its report, and so that their counts can be settled after the
-/// list has changed.
-pub type TriedServers<K, S> = [OnceLock<Arc<Node<K, S>>>; MAX_ATTEMPTS];
-
-/// The server with this id among those that were tried.
-pub fn find<K, S>(tried: &TriedServers<K, S>, id: ServerId) -> Option<&Arc<Node<K, S>>> {
-    tried.iter().map_while(OnceLock::get).find(|node| node.id() == id)
-}
-
 /// The host of one call: what all calls share, and the servers that this call has tried.
 pub struct CallHost<O: Deref<Target: ChannelContext>> {
     channel: O,
@@ -114,7 +105,7 @@ type NodeOf<O> =
 impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     /// The host of a call that has not tried any server yet.
     pub fn new(channel: O, call: <O::Target as ChannelContext>::Call) -> Self {
-        Self { channel, call, tried: [const { OnceLock::new() }; MAX_ATTEMPTS] }
+        Self { channel, call, tried: TriedServers::new() }
     }
 
     /// What all calls share.
@@ -128,24 +119,16 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     }
 
     /// The servers that the call has tried.
-    pub fn into_tried(
-        self,
-    ) -> TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service> {
-        self.tried
-    }
-
-    fn tried(&self, id: ServerId) -> Option<&NodeOf<O>> {
-        find(&self.tried, id)
+    pub const fn tried(
+        &self,
+    ) -> &TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service> {
+        &self.tried
     }
 
     /// Counts an attempt as in flight at a server, and remembers the server.
     fn start_at(&self, node: &NodeOf<O>) {
         node.started();
-        if self.tried(node.id()).is_none()
-            && let Some(place) = self.tried.iter().find(|place| place.get().is_none())
-        {
-            place.get_or_init(|| Arc::clone(node));
-        }
+        self.tried.add(node);
     }
 
     /// Commits to a server that is not in the list: one that the call named itself, or one that was removed since the
@@ -156,7 +139,7 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
             self.start_at(own);
             return true;
         }
-        if insist && let Some(node) = self.tried(server) {
+        if insist && let Some(node) = self.tried.find(server) {
             node.started();
         }
         insist
@@ -175,7 +158,7 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
     }
 
     fn addresses(&self) -> usize {
-        self.channel.servers().load().list().addresses()
+        self.channel.servers().addresses()
     }
 
     fn needs_request_code(&self) -> bool {
@@ -218,7 +201,7 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
     }
 
     fn finished(&self, attempt: &Finished) {
-        let Some(node) = self.tried(attempt.sent.server) else { return };
+        let Some(node) = self.tried.find(attempt.sent.server) else { return };
         node.finished();
         let attempt = &self.channel.adjusted(&self.call, attempt);
         if self.channel.servers().learn(node, attempt) {
@@ -228,14 +211,14 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
     }
 
     fn answered(&self, attempt: &Finished) {
-        let Some(node) = self.tried(attempt.sent.server) else { return };
+        let Some(node) = self.tried.find(attempt.sent.server) else { return };
         if self.channel.servers().learn(node, attempt) {
             self.channel.server_back(node);
         }
     }
 
     fn released(&self, server: ServerId) {
-        if let Some(node) = self.tried(server) {
+        if let Some(node) = self.tried.find(server) {
             node.finished();
         }
     }
@@ -259,7 +242,7 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
 
 impl<O: Deref<Target: ChannelContext>> Keys for CallHost<O> {
     fn key(&self, server: ServerId) -> Option<&dyn Any> {
-        self.tried(server).map(|node| node.key() as &dyn Any)
+        self.tried.find(server).map(|node| node.key() as &dyn Any)
     }
 }
 
@@ -296,14 +279,13 @@ impl<O: Deref<Target: ChannelContext>> Addresses for CallHost<O> {
     type Address = <O::Target as ChannelContext>::Address;
 
     fn address_of(&self, server: ServerId) -> Option<Self::Address> {
-        self.tried(server).map(|node| self.channel.address(node))
+        self.tried.find(server).map(|node| self.channel.address(node))
     }
 }
 
 impl<O: Deref<Target: ChannelContext>> fmt::Debug for CallHost<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tried: Vec<_> = self.tried.iter().map_while(OnceLock::get).map(|node| node.id()).collect();
-        f.debug_struct("CallHost").field("tried", &tried).finish_non_exhaustive()
+        f.debug_struct("CallHost").field("tried", &self.tried).finish_non_exhaustive()
     }
 }
 
@@ -424,7 +406,7 @@ mod tests {
         assert!(host.commit(&pick, NOW, false));
         fake.set(&[]);
         assert!(!host.commit(&pick, NOW, false) && host.commit(&pick, NOW, true));
-        let node = host.tried(pick.server).unwrap();
+        let node = host.tried.find(pick.server).unwrap();
         assert_eq!((host.address_of(pick.server), node.in_flight()), (Some(1), 2));
         let sent = SentAttempt {
             server: pick.server,

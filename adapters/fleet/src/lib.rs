@@ -27,8 +27,8 @@
 //! The id of a server is not used again as long as anything holds the server (L20).
 //!
 //! # Cost
-//! A call takes no lock. It allocates only if it may send more than one backup. Its future has room for two attempts. A
-//! list is copied when it changes.
+//! A call takes no lock. It allocates only if it may send more than one backup, or if it tries a third server. Its
+//! future has room for two attempts. A list is copied when it changes.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -48,6 +48,7 @@ mod setup;
 mod snapshot;
 mod spawn;
 mod trace;
+mod tried;
 
 pub use hedge_core;
 
@@ -55,7 +56,7 @@ pub use address::{Address, AddressError};
 pub use caller::{BoxCaller, Caller, Outcome};
 pub use caught::{Guarded, caught, caught_in};
 pub use end::{CallEnd, Keys, OnEnd};
-pub use host::{CallHost, ChannelContext, TriedServers, find};
+pub use host::{CallHost, ChannelContext};
 pub use list::{Filter, ListError, ListUpdate, MAX_SERVERS, RefusedServer};
 pub use node::{Lease, Node, OwnAddress, Service};
 pub use options::{BodyMode, CallOptions, CancelToken};
@@ -67,6 +68,7 @@ pub use setup::Setup;
 pub use snapshot::{List, Snapshot, View, WriteAddress};
 pub use spawn::Spawn;
 pub use trace::Trace;
+pub use tried::TriedServers;
 
 /// How many attempts a call can make, the first included. `max_retry` is at most one less.
 pub const MAX_ATTEMPTS: usize = 8;

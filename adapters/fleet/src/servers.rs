@@ -6,10 +6,11 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use hedge_core::balance::{ArrangeError, Balancer as _, NoServer, Pick, ProbeAnswer, Selection};
+use hedge_core::balance::{AnyStats, ArrangeError, Balancer as _, NoServer, Pick, ProbeAnswer, Selection};
 use hedge_core::health::Health;
 use hedge_core::outcome::Finished;
 use hedge_core::time::Instant;
@@ -30,6 +31,8 @@ pub struct Servers<K, S> {
     health: Health<Breaker>,
     /// Whether the balancer needs a request code. It does not depend on the list.
     needs_request_code: bool,
+    /// How many addresses the current list has. Each call reads it, and this is cheaper than a load of the list.
+    addresses: AtomicUsize,
     /// This lock is also held while the list is changed.
     ids: Mutex<Ids<K, S>>,
 }
@@ -66,7 +69,7 @@ impl<K, S: Service> Servers<K, S> {
     pub fn new(balancer: Balancer, health: Health<Breaker>, capacity: usize) -> Self {
         let needs_request_code = balancer.needs_request_code();
         let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer });
-        Self { now, health, needs_request_code, ids: Mutex::new(Ids::new(capacity)) }
+        Self { now, health, needs_request_code, addresses: AtomicUsize::new(0), ids: Mutex::new(Ids::new(capacity)) }
     }
 
     /// The current list.
@@ -83,6 +86,12 @@ impl<K, S: Service> Servers<K, S> {
     /// Whether calls need a request code (S5).
     pub const fn needs_request_code(&self) -> bool {
         self.needs_request_code
+    }
+
+    /// How many different addresses there are, usable or not.
+    #[inline]
+    pub fn addresses(&self) -> usize {
+        self.addresses.load(Ordering::Relaxed)
     }
 
     /// A snapshot at the instant `now`, as balancers see it.
@@ -114,6 +123,7 @@ impl<K, S: Service> Servers<K, S> {
         let view = View { list: &list, health: &self.health, own: &[], now: Instant::ZERO };
         balancer.arrange(&Arranged { view, write })?;
         let after = Arc::new(Snapshot { list, balancer });
+        self.addresses.store(after.list.addresses(), Ordering::Relaxed);
         self.now.store(Arc::clone(&after));
         ids.changed(after.list.nodes().iter().map(|node| node.id()), &changed.gone);
         self.health.changed(now, || after.list.healths());
@@ -141,6 +151,9 @@ impl<K, S: Service> Servers<K, S> {
     /// Tells the balancer and the breaker how an attempt went. Returns whether this brought a broken server back (H5).
     /// Results of a server that is not in the list are dropped (L20, S8).
     pub(crate) fn learn(&self, node: &Node<K, S>, attempt: &Finished) -> bool {
+        if matches!(node.stats(), AnyStats::Nothing) && !self.health.learns(node.health()) {
+            return false;
+        }
         let snapshot = self.load();
         if snapshot.list.get(node.id()).is_none() {
             return false;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::outcome::{Code, ErrorKind};
 
-use crate::host::TriedServers;
 use crate::node::Node;
 use crate::server::Server;
+use crate::tried::TriedServers;
 use crate::{MAX_ATTEMPTS, Report};
 
 /// The report of a call, with the servers that it tried. It dereferences to the [`Report`].
@@ -36,8 +36,12 @@ impl<S: Send + Sync> TriedServer for Node<Server, S> {
 
 impl Trace {
     /// The report of a call that tried these servers.
-    pub fn new<S: Send + Sync + 'static>(report: Report, tried: TriedServers<Server, S>) -> Self {
-        Self { report, tried: tried.map(|place| place.into_inner().map(|node| node as Arc<dyn TriedServer>)) }
+    pub fn new<S: Send + Sync + 'static>(report: Report, tried: &TriedServers<Server, S>) -> Self {
+        let mut places = <[Option<Arc<dyn TriedServer>>; MAX_ATTEMPTS]>::default();
+        for (place, node) in places.iter_mut().zip(tried.iter()) {
+            *place = Some(Arc::clone(node) as Arc<dyn TriedServer>);
+        }
+        Self { report, tried: places }
     }
 
     /// The report of a call that tried no server.

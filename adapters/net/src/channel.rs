@@ -15,7 +15,7 @@ use hedge_core::policy::{self, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
     Address, BodyMode, CallHost, CallOptions, ChannelContext, ListError, ListUpdate, Report, Server, Servers, Settings,
-    Trace, TriedServers, find,
+    Trace, TriedServers,
 };
 use hedge_link::Runtime;
 
@@ -30,8 +30,8 @@ use crate::stream::{Attach, BodyHandover, Lease, RuntimeDeadline};
 ///
 /// # Cost
 /// A plain call takes no lock and allocates nothing, apart from what the transport does. Its future has room for two
-/// attempts; over HTTP it takes less than 5 KiB. A call allocates if it may send more than one backup, names its own
-/// servers, streams, or fails.
+/// attempts; over HTTP it takes less than 5 KiB. A call allocates if it may send more than one backup, tries a third
+/// server, names its own servers, streams, or fails.
 pub struct Channel<R, T: SendTransport<Request: Sized>> {
     inner: Arc<Inner<R, T>>,
 }
@@ -221,7 +221,7 @@ where
             }
         );
         match ended {
-            Ok(ended) => self.finish(host.into_tried(), ended, options.body),
+            Ok(ended) => self.finish(host.tried(), ended, options.body),
             Err(error) => {
                 Err(CallError::Config { error, report: Box::new(Trace::nowhere(Report::new(Instant::ZERO))) })
             }
@@ -232,13 +232,13 @@ where
     /// deadline.
     fn finish(
         &self,
-        tried: TriedServers<Server, CheckState>,
+        tried: &TriedServers<Server, CheckState>,
         ended: Ended<T::Reply, T::Error>,
         body: BodyMode,
     ) -> CallResult<T> {
         let Ended { result, report, at_work, deadline } = ended;
         let won = report.winner().and_then(|winner| report.attempts().get(winner.index()));
-        let winner = won.and_then(|attempt| find(&tried, attempt.server())).cloned();
+        let winner = won.and_then(|attempt| tried.find(attempt.server())).cloned();
         let mut lease = winner.clone().filter(|_| at_work).map(Lease::new);
         let trace = Trace::new(report, tried);
         let attach = |reply: &mut T::Reply, lease: &mut Option<Lease>| {

@@ -122,6 +122,13 @@ impl<K: Breaker> Health<K> {
         self.breaker.finished(&server.state, now, Outcome::Uncounted { age }, || false);
     }
 
+    /// Whether the end of an attempt at this server can change anything: a breaker counts it, or the server is broken. If
+    /// not, [`finished`](Self::finished) need not be called.
+    #[inline]
+    pub fn learns(&self, server: &ServerHealth<K>) -> bool {
+        server.is_unavailable() || self.breaker.gate(&server.state).is_some()
+    }
+
     /// Records that an attempt is over. `servers` are all servers of the channel, this one included. If the attempt was
     /// sent to a broken server after the break, its success brings that server back (H5). The checks of the others may
     /// then be hurried ([`CheckInput::Now`](super::CheckInput::Now)).
