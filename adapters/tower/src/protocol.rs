@@ -9,6 +9,12 @@ use crate::{CallEnd, CallOptions};
 /// Says how a request is copied, and what the request and its response carry for the layer.
 ///
 /// A closure `Fn(&Request) -> Option<Request>` is a protocol that only copies.
+#[diagnostic::on_unimplemented(
+    message = "the protocol `{Self}` does not fit requests `{Request}` and responses `{Response}`",
+    label = "the layer or set cannot copy such a request",
+    note = "`Plain`, the default, takes requests that are `Clone`; `Http` takes requests of the crate `http` whose body is `Clone`",
+    note = "set another one with `Builder::protocol`; a closure `Fn(&{Request}) -> Option<{Request}>` is one"
+)]
 pub trait Protocol<Request, Response> {
     /// Makes a copy to send. `None`: the request cannot be copied, and the call makes only one attempt.
     ///

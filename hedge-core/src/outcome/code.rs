@@ -5,7 +5,7 @@ use core::fmt;
 use super::Verdict;
 
 /// Why an attempt failed, as a report keeps it: 0 is "not said", 1 to 99 are [`ErrorKind`]s, 100 to 999 are HTTP statuses,
-/// and all others are free for the user.
+/// 1000 to 1016 are gRPC's status codes plus 1000, and all others are free for the user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Code(pub u16);
@@ -36,6 +36,34 @@ impl Code {
     }
 }
 
+/// The names of gRPC's status codes; a code is an index.
+pub(crate) const GRPC_NAMES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+impl Code {
+    /// The name of the gRPC status code that this is.
+    fn grpc_name(self) -> Option<&'static str> {
+        GRPC_NAMES.get(usize::from(self.0.checked_sub(1_000)?)).copied()
+    }
+}
+
 impl From<ErrorKind> for Code {
     fn from(kind: ErrorKind) -> Self {
         Self(kind as u16)
@@ -48,7 +76,10 @@ impl fmt::Display for Code {
             Some(kind) => kind.fmt(f),
             None if *self == Self::NONE => f.write_str("not said"),
             None if (100..1000).contains(&self.0) => write!(f, "status {}", self.0),
-            None => write!(f, "code {}", self.0),
+            None => match self.grpc_name() {
+                Some(name) => write!(f, "gRPC {name}"),
+                None => write!(f, "code {}", self.0),
+            },
         }
     }
 }
@@ -67,7 +98,10 @@ impl defmt::Format for Code {
             Some(kind) => defmt::write!(f, "{}", kind),
             None if *self == Self::NONE => defmt::write!(f, "not said"),
             None if (100..1000).contains(&self.0) => defmt::write!(f, "status {=u16}", self.0),
-            None => defmt::write!(f, "code {=u16}", self.0),
+            None => match self.grpc_name() {
+                Some(name) => defmt::write!(f, "gRPC {=str}", name),
+                None => defmt::write!(f, "code {=u16}", self.0),
+            },
         }
     }
 }
@@ -162,6 +196,10 @@ mod tests {
     fn codes_name_what_they_can() {
         assert_eq!(Code::from(ErrorKind::Refused).to_string(), "connection refused");
         assert_eq!(Code(503).to_string(), "status 503");
+        assert_eq!(Code(1000).to_string(), "gRPC OK");
+        assert_eq!(Code(1014).to_string(), "gRPC UNAVAILABLE");
+        assert_eq!(Code(1016).to_string(), "gRPC UNAUTHENTICATED");
+        assert_eq!(Code(1017).to_string(), "code 1017");
         assert_eq!(Code(4000).to_string(), "code 4000");
         assert_eq!(Code::NONE.to_string(), "not said");
         for code in [Code::from(ErrorKind::Refused), Code(503), Code(4000), Code::NONE] {

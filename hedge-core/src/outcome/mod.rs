@@ -9,6 +9,8 @@ mod not_hedged;
 mod verdict;
 
 pub use attempt::{Attempt, Kind, State};
+#[cfg(feature = "serde")]
+pub(crate) use code::GRPC_NAMES;
 pub use code::{Code, ErrorKind};
 pub use denial::{Denial, Extra};
 pub use end::End;

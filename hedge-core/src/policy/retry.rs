@@ -30,6 +30,10 @@ pub trait AttemptError {
 /// them ([R2](crate::rules#R2)).
 ///
 /// Closures `Fn(Result<&Reply, &Error>) -> Judgement` are policies.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a retry policy for results `Result<{Reply}, {Error}>`",
+    note = "a closure `Fn(Result<&{Reply}, &{Error}>) -> Judgement` is one"
+)]
 pub trait RetryPolicy<Reply, Error> {
     /// The judgement on one result.
     fn judge(&self, result: Result<&Reply, &Error>) -> Judgement;

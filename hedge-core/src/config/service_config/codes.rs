@@ -1,32 +1,12 @@
 //! gRPC's status codes: [`StatusCodes`].
 
 use super::Value;
+use crate::outcome::GRPC_NAMES;
 
 /// A set of gRPC status codes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StatusCodes(u32);
-
-/// Their names; a code is an index.
-const NAMES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 impl StatusCodes {
     /// The code of a call that succeeded.
@@ -35,7 +15,7 @@ impl StatusCodes {
     /// Whether `code` is one of them.
     #[must_use]
     pub const fn contains(self, code: u8) -> bool {
-        (code as usize) < NAMES.len() && self.0 & (1 << code) != 0
+        (code as usize) < GRPC_NAMES.len() && self.0 & (1 << code) != 0
     }
 
     /// Whether the set is empty.
@@ -47,8 +27,8 @@ impl StatusCodes {
     /// Adds a code as a document states it, by number or by name in any case. False if it is not a code.
     pub(super) fn insert(&mut self, code: Value<'_>) -> bool {
         let known = match code {
-            Value::Number(number) => (0_u8..).zip(NAMES).find(|(code, _)| f64::from(*code) == number),
-            Value::Text(text) => (0_u8..).zip(NAMES).find(|(_, name)| name.eq_ignore_ascii_case(text)),
+            Value::Number(number) => (0_u8..).zip(GRPC_NAMES).find(|(code, _)| f64::from(*code) == number),
+            Value::Text(text) => (0_u8..).zip(GRPC_NAMES).find(|(_, name)| name.eq_ignore_ascii_case(text)),
             Value::Missing | Value::Escaped | Value::Other => None,
         };
         let Some((code, _)) = known else { return false };
@@ -63,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_code_has_a_number_and_a_name_in_any_case() {
-        for (code, name) in (0_u8..).zip(NAMES) {
+        for (code, name) in (0_u8..).zip(GRPC_NAMES) {
             for value in [Value::Number(code.into()), Value::Text(name), Value::Text(&name.to_ascii_lowercase())] {
                 let mut codes = StatusCodes::default();
                 assert!(codes.insert(value) && !codes.is_empty());
