@@ -4,18 +4,22 @@
 //! stays in the list keeps its node, and so its id and everything that is known about it. When a server leaves, the
 //! calls that use it keep its node (L20).
 
+use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use hedge_core::balance::{ArrangeError, Balancer as _, NoServer, Pick, ProbeAnswer, Selection};
-use hedge_core::health::Health;
+use hedge_core::health::{BreakerChange, Health};
+use hedge_core::id::ServerId;
 use hedge_core::outcome::Finished;
-use hedge_core::time::Instant;
+use hedge_core::time::{Duration, Instant};
 
+use crate::end::Keys;
 use crate::ids::Ids;
 use crate::node::{Node, Service};
+use crate::observer::{CheckEnded, CheckOutcome, CheckStep, Observers, ServerChange, ServerRef};
 use crate::snapshot::{Arranged, List, Snapshot, View, WriteAddress};
 use crate::{Balancer, Breaker};
 
@@ -32,6 +36,9 @@ pub struct Servers<K, S> {
     needs_request_code: bool,
     /// This lock is also held while the list is changed.
     ids: Mutex<Ids<K, S>>,
+    observers: Observers,
+    /// How a key is written. It is set by the first list that has servers.
+    write: OnceLock<WriteAddress<K>>,
 }
 
 /// One server of the next list.
@@ -66,7 +73,21 @@ impl<K, S: Service> Servers<K, S> {
     pub fn new(balancer: Balancer, health: Health<Breaker>, capacity: usize) -> Self {
         let needs_request_code = balancer.needs_request_code();
         let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer });
-        Self { now, health, needs_request_code, ids: Mutex::new(Ids::new(capacity)) }
+        let ids = Mutex::new(Ids::new(capacity));
+        Self { now, health, needs_request_code, ids, observers: Observers::none(), write: OnceLock::new() }
+    }
+
+    /// The same list, which tells these observers what happens to its servers.
+    #[must_use]
+    pub fn observed_by(mut self, observers: Observers) -> Self {
+        self.observers = observers;
+        self
+    }
+
+    /// All that is told what happens to the servers.
+    #[inline]
+    pub const fn observers(&self) -> &Observers {
+        &self.observers
     }
 
     /// The current list.
@@ -91,6 +112,53 @@ impl<K, S: Service> Servers<K, S> {
         View { list: &snapshot.list, health: &self.health, own: &[], now }
     }
 
+    /// Tells the balancer that a server has answered a probe.
+    pub fn probed(&self, node: &Node<K, S>, answer: ProbeAnswer, now: Instant) {
+        let snapshot = self.load();
+        snapshot.balancer.probed(&self.view(&snapshot, now), node.id(), answer, now);
+    }
+
+    /// The server that a call may try although no server is usable (H5).
+    #[cold]
+    pub(crate) fn last_resort<T>(&self, list: &List<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
+        let servers = list.nodes().iter().map(|node| (node, node.health()));
+        let node = Some(selection).filter(|it| it.is_first()).and_then(|it| self.health.last_resort(it.now, servers));
+        let node = node.ok_or(NoServer::AllDown)?;
+        Ok(Pick { server: node.id(), address: node.address_key(), ticket: None })
+    }
+
+    /// Whether an attempt that starts `now` would be a trial of its server: its isolation is over, or it is broken and
+    /// the attempt is let through.
+    #[cold]
+    pub(crate) fn is_on_trial(&self, node: &Node<K, S>, now: Instant) -> bool {
+        let health = node.health();
+        let waits = || self.health.isolated_until(health, now).is_some();
+        health.is_broken() || (self.health.is_isolated(health) && !waits())
+    }
+
+    /// Runs a change of health, and returns the servers whose isolation it lifted (H4). Without observers it returns
+    /// none.
+    fn lifted_by(&self, list: &List<K, S>, change: impl FnOnce()) -> Nodes<K, S> {
+        let is_isolated = |node: &&Arc<Node<K, S>>| self.health.is_isolated(node.health());
+        let mut isolated = Vec::new();
+        if self.observers.want_servers() {
+            isolated = list.nodes().iter().filter(is_isolated).cloned().collect();
+        }
+        change();
+        isolated.retain(|node| !is_isolated(&node));
+        isolated
+    }
+
+    /// Writes the key of a server of this list.
+    pub(crate) fn write_key(&self, node: &Node<K, S>, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self.write.get() {
+            Some(write) => write(node.key(), out),
+            None => write!(out, "server {}", node.id()),
+        }
+    }
+}
+
+impl<K: 'static, S: Service> Servers<K, S> {
     /// Replaces the list. `plan` is given the present list and returns the new one, in the order of the keys; `None`
     /// changes nothing. If anything fails, a panic included, the old list stays.
     ///
@@ -105,6 +173,7 @@ impl<K, S: Service> Servers<K, S> {
     where
         K: Ord,
     {
+        let _ = self.write.set(write);
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.now.load();
         let Some(places) = plan(&old) else { return Ok(None) };
@@ -116,26 +185,46 @@ impl<K, S: Service> Servers<K, S> {
         let after = Arc::new(Snapshot { list, balancer });
         self.now.store(Arc::clone(&after));
         ids.changed(after.list.nodes().iter().map(|node| node.id()), &changed.gone);
-        self.health.changed(now, || after.list.healths());
+        let lifted = self.lifted_by(&after.list, || self.health.changed(now, || after.list.healths()));
+        drop(ids);
+        if self.observers.want_servers() {
+            for node in &changed.gone {
+                self.tell(node, ServerChange::Removed);
+            }
+            for node in after.list.nodes().iter().filter(|node| old.list.get(node.id()).is_none()) {
+                self.tell(node, ServerChange::Inserted);
+            }
+            self.tell_lifted(lifted);
+        }
         Ok(Some(changed))
     }
 
     /// Withdraws a server by hand, or puts it back.
     pub fn set_usable(&self, node: &Node<K, S>, usable: bool, now: Instant) {
         let snapshot = self.load();
-        self.health.set_withdrawn(node.health(), !usable, now, || snapshot.list.healths());
+        let was_usable = !node.health().is_withdrawn();
+        let list = &snapshot.list;
+        let lifted = self.lifted_by(list, || {
+            self.health.set_withdrawn(node.health(), !usable, now, || list.healths());
+        });
+        if usable != was_usable {
+            self.tell(node, if usable { ServerChange::Restored } else { ServerChange::Withdrawn });
+        }
+        self.tell_lifted(lifted);
     }
 
-    /// Records that a server's connection is broken, or is whole again (H1).
-    pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) {
+    /// Records that a server's connection is broken, or is whole again (H1). The observers are told by
+    /// [`HealthChange::tell`], for a caller that still holds a lock of its own.
+    pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) -> HealthChange<K, S> {
         let snapshot = self.load();
-        self.health.set_broken(node.health(), broken, now, || snapshot.list.healths());
-    }
-
-    /// Tells the balancer that a server has answered a probe.
-    pub fn probed(&self, node: &Node<K, S>, answer: ProbeAnswer, now: Instant) {
-        let snapshot = self.load();
-        snapshot.balancer.probed(&self.view(&snapshot, now), node.id(), answer, now);
+        let was_broken = node.health().is_broken();
+        let list = &snapshot.list;
+        let lifted = self.lifted_by(list, || self.health.set_broken(node.health(), broken, now, || list.healths()));
+        let change = (broken != was_broken).then_some(match broken {
+            true => ServerChange::Broken,
+            false => ServerChange::Connected,
+        });
+        HealthChange { change, lifted }
     }
 
     /// Tells the balancer and the breaker how an attempt went. Returns whether this brought a broken server back (H5).
@@ -147,17 +236,67 @@ impl<K, S: Service> Servers<K, S> {
         }
         snapshot.balancer.finished(&self.view(&snapshot, attempt.now), attempt);
         let was_broken = node.health().is_broken();
-        self.health.finished(node.health(), attempt, || snapshot.list.healths());
-        was_broken && !node.health().is_broken()
+        let change = self.health.finished(node.health(), attempt, || snapshot.list.healths());
+        let connected = was_broken && !node.health().is_broken();
+        match change {
+            Some(BreakerChange::Isolated { isolation }) => self.tell(node, ServerChange::Isolated { isolation }),
+            Some(BreakerChange::Returned) if connected => self.tell(node, ServerChange::Connected),
+            Some(BreakerChange::Returned) => self.tell(node, ServerChange::Returned),
+            None => {}
+        }
+        connected
     }
 
-    /// The server that a call may try although no server is usable (H5).
+    /// Tells the observers what happened to a server.
     #[cold]
-    pub(crate) fn last_resort<T>(&self, list: &List<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
-        let servers = list.nodes().iter().map(|node| (node, node.health()));
-        let node = Some(selection).filter(|it| it.is_first()).and_then(|it| self.health.last_resort(it.now, servers));
-        let node = node.ok_or(NoServer::AllDown)?;
-        Ok(Pick { server: node.id(), address: node.address_key(), ticket: None })
+    pub(crate) fn tell(&self, node: &Node<K, S>, change: ServerChange) {
+        self.observers.server_changed(&ServerRef::new(node.id(), &OneKey { servers: self, node }), change);
+    }
+
+    fn tell_lifted(&self, lifted: Nodes<K, S>) {
+        for node in lifted {
+            self.tell(&node, ServerChange::Lifted);
+        }
+    }
+
+    /// Tells the observers that a step of a check has ended.
+    pub fn tell_check(&self, node: &Node<K, S>, step: CheckStep, outcome: CheckOutcome, latency: Duration) {
+        let keys = OneKey { servers: self, node };
+        self.observers.server_checked(&CheckEnded::new(ServerRef::new(node.id(), &keys), step, outcome, latency));
+    }
+}
+
+/// A change of a server's health that the observers have not been told yet.
+#[must_use = "tell the observers once no lock is held"]
+pub struct HealthChange<K, S> {
+    change: Option<ServerChange>,
+    /// The servers whose isolation it lifted (H4).
+    lifted: Nodes<K, S>,
+}
+
+impl<K: 'static, S: Service> HealthChange<K, S> {
+    /// Tells the observers. `node` is the server that changed.
+    pub fn tell(self, servers: &Servers<K, S>, node: &Node<K, S>) {
+        if let Some(change) = self.change {
+            servers.tell(node, change);
+        }
+        servers.tell_lifted(self.lifted);
+    }
+}
+
+/// Knows the key of one server.
+struct OneKey<'a, K, S> {
+    servers: &'a Servers<K, S>,
+    node: &'a Node<K, S>,
+}
+
+impl<K: 'static, S: Service> Keys for OneKey<'_, K, S> {
+    fn key(&self, _: ServerId) -> Option<&dyn Any> {
+        Some(self.node.key())
+    }
+
+    fn write_key(&self, _: ServerId, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.servers.write_key(self.node, out)
     }
 }
 
@@ -206,6 +345,12 @@ fn give_ids<K: Ord, S: Service>(
     }
     changed.servers = order.len();
     (order, changed)
+}
+
+impl<K, S> fmt::Debug for HealthChange<K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthChange").field("change", &self.change).finish_non_exhaustive()
+    }
 }
 
 impl<K: fmt::Debug, S> fmt::Debug for Servers<K, S> {

@@ -7,13 +7,15 @@ use hedge_core::drive::CallFailure;
 use hedge_core::latency::Snapshot;
 use hedge_core::limit::{Counted, LimitOptions, Limits};
 use hedge_core::outcome::{Denial, Extra};
-use hedge_core::policy::{BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, ConfigError, Ended};
+use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Ended};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
 use crate::Report;
 use crate::caught::{Guarded, caught};
+use crate::counters::{CallRecords, Counters};
 use crate::end::{CallEnd, Keys, OnEnd};
+use crate::observer::Observers;
 
 /// A backup policy of the program, shared between threads.
 pub type SharedPolicy = Arc<dyn BackupPolicy + Send + Sync>;
@@ -24,9 +26,10 @@ pub struct Settings {
     attempt_timeout: Timeout,
     /// The limits, then the program's own policy. Refusals are counted.
     policy: Counted<(Limits, Option<Guarded<SharedPolicy>>)>,
-    latencies: CallLatencies,
+    records: CallRecords,
     seeds: Seeds,
     on_end: Option<OnEnd>,
+    observers: Observers,
 }
 
 impl Settings {
@@ -40,11 +43,12 @@ impl Settings {
         limits: LimitOptions,
         policy: Option<SharedPolicy>,
         on_end: Option<OnEnd>,
+        observers: Observers,
         seed: u64,
     ) -> Result<Self, ConfigError> {
         let policy = Counted::new((Limits::new(limits)?, policy.map(Guarded)));
-        let (latencies, seeds) = (CallLatencies::default(), Seeds::new(seed));
-        Ok(Self { options, attempt_timeout, policy, latencies, seeds, on_end })
+        let (records, seeds) = (CallRecords::default(), Seeds::new(seed));
+        Ok(Self { options, attempt_timeout, policy, records, seeds, on_end, observers })
     }
 
     /// The options that calls inherit.
@@ -69,7 +73,17 @@ impl Settings {
 
     /// How long calls took in the last 10 s.
     pub fn latencies(&self, now: Instant) -> Snapshot {
-        self.latencies.snapshot(now)
+        self.records.latencies(now)
+    }
+
+    /// How many calls ended in which way, and how many attempts they made.
+    pub fn counters(&self) -> Counters {
+        self.records.counters(|extra, reason| self.denied(extra, reason))
+    }
+
+    /// All that is told of calls.
+    pub const fn observers(&self) -> &Observers {
+        &self.observers
     }
 
     /// The backup delay: the policy's, else the plain one of the options (B1).
@@ -96,7 +110,7 @@ impl Settings {
     /// A call without a policy of its own has ended.
     pub fn ended(&self, call: &Ended<'_>) {
         self.policy.ended(call);
-        self.latencies.ended(call);
+        self.records.ended(call);
     }
 
     /// Tells the program that a call has ended, unless its options cannot be carried out.
@@ -109,14 +123,14 @@ impl Settings {
         }
     }
 
-    /// A call's own policy, as the core gets it. It replaces the host's policy and the limits. The host's latencies
-    /// still count the call.
+    /// A call's own policy, as the core gets it. It replaces the host's policy and the limits. The host's latencies and
+    /// counters still count the call.
     #[doc(hidden)]
     pub fn with_own<'a>(
         &'a self,
         own: &'a (dyn BackupPolicy + Sync),
-    ) -> (Guarded<&'a (dyn BackupPolicy + Sync)>, &'a CallLatencies) {
-        (Guarded(own), &self.latencies)
+    ) -> (Guarded<&'a (dyn BackupPolicy + Sync)>, &'a CallRecords) {
+        (Guarded(own), &self.records)
     }
 }
 

@@ -13,6 +13,7 @@ use hedge_core::time::{Duration, Instant, Timeout};
 
 use crate::caught::Guarded;
 use crate::end::OnEnd;
+use crate::observer::Observers;
 use crate::settings::{Settings, SharedPolicy};
 use crate::{Breaker, MAX_ATTEMPTS, MAX_IN_FLIGHT};
 
@@ -28,6 +29,8 @@ pub struct Setup {
     pub policy: Option<SharedPolicy>,
     /// The function that the program wants to be called at the end of each call.
     pub on_end: Option<OnEnd>,
+    /// All that is told what happens.
+    pub observers: Observers,
     /// The balancer: its name and its parameters.
     pub balancer: Option<Box<str>>,
     /// The circuit breaker. `None`: there is none.
@@ -50,6 +53,7 @@ impl Setup {
             limits: LimitOptions::SAFE,
             policy: None,
             on_end: None,
+            observers: Observers::none(),
             balancer: None,
             breaker: None,
             isolation_limit: IsolationLimit::DEFAULT,
@@ -111,7 +115,8 @@ impl Setup {
     /// The first option that cannot be carried out.
     pub fn into_settings(self, seed: u64) -> Result<Settings, ConfigError> {
         self.check()?;
-        Settings::new(self.options, self.attempt_timeout, self.limits, self.policy, self.on_end, seed)
+        let Self { options, attempt_timeout, limits, policy, on_end, observers, .. } = self;
+        Settings::new(options, attempt_timeout, limits, policy, on_end, observers, seed)
     }
 }
 
@@ -243,6 +248,14 @@ macro_rules! setters {
         /// `on_end` runs within the call's future, on the thread that polls it: it should not block.
         pub fn on_end(mut self, on_end: impl Fn(&$crate::CallEnd<'_>) + Send + Sync + 'static) -> Self {
             self.setup.on_end = Some(::std::boxed::Box::new(on_end));
+            self
+        }
+
+        /// Tells `observer` what happens: starts and ends of calls and attempts, and what becomes of servers. See
+        /// [`Observer`](hedge_fleet::Observer). This may be called several times: observers are told in this order.
+        /// Default: nothing is told.
+        pub fn observer(mut self, observer: ::std::sync::Arc<dyn $crate::Observer>) -> Self {
+            self.setup.observers.add(observer);
             self
         }
 
