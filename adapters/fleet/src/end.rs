@@ -26,6 +26,14 @@ pub type OnEnd = Box<dyn Fn(&CallEnd<'_>) + Send + Sync>;
 pub trait Keys {
     /// The key of one of these servers; `None` if the call has not gone there, or if the host has no keys.
     fn key(&self, server: ServerId) -> Option<&dyn Any>;
+
+    /// Writes the key of such a server as text; by default the server's id.
+    ///
+    /// # Errors
+    /// `out` fails.
+    fn write_key(&self, server: ServerId, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "server {server}")
+    }
 }
 
 impl<'a> CallEnd<'a> {

@@ -18,6 +18,7 @@ use hedge_core::time::{Instant, Timeout};
 use crate::end::Keys;
 use crate::in_force::HeldOptions;
 use crate::node::{Node, Service};
+use crate::observer::ServerChange;
 use crate::run::CallContext;
 use crate::servers::Servers;
 use crate::settings::Settings;
@@ -192,6 +193,7 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
         let servers = self.channel.servers();
         let snapshot = servers.load();
         let Some(node) = snapshot.list.get(pick.server) else { return self.commit_elsewhere(pick.server, insist) };
+        let on_trial = servers.observers().want_servers() && snapshot.is_on_trial(node, now);
         if !snapshot.health.started(node.health(), now, insist) {
             return false;
         }
@@ -201,6 +203,9 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
         }
         self.start_at(node);
         snapshot.balancer.started(&servers.view(&snapshot, now), pick.server, pick.ticket, now);
+        if on_trial {
+            servers.tell(node, ServerChange::HalfOpen);
+        }
         true
     }
 
@@ -247,6 +252,13 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
 impl<O: Deref<Target: ChannelContext>> Keys for CallHost<O> {
     fn key(&self, server: ServerId) -> Option<&dyn Any> {
         self.tried.find(server).map(|node| node.key() as &dyn Any)
+    }
+
+    fn write_key(&self, server: ServerId, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self.tried.find(server) {
+            Some(node) => self.channel.servers().write_key(node, out),
+            None => write!(out, "server {server}"),
+        }
     }
 }
 

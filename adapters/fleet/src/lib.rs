@@ -16,13 +16,14 @@
 //! | make calls through one interface, or hold several callers | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | run tasks | [`Spawn`] |
 //! | report what happened | [`Trace`], [`CallEnd`], [`Report`] |
+//! | tell what happens, and count it | [`Observer`], [`Observers`], [`Counters`] |
 //!
 //! # Contract
 //! A call ends exactly once. Dropping its future abandons its attempts at once and settles every count. Everything here
 //! may be shared between threads. Nothing panics on input. A lock that a panic poisoned stays in use.
 //!
 //! The program's own code may panic. If a backup policy panics, its call goes on: the policy gives no delay, refuses,
-//! or misses a notice, depending on the method that panicked. A panic in `on_end` harms no call. A panic in other code of the program reaches the caller.
+//! or misses a notice, depending on the method that panicked. A panic in `on_end` or of an observer harms no call. A panic in other code of the program reaches the caller.
 //! Every count is settled then, and the list is unchanged.
 //!
 //! The id of a server is not used again as long as anything holds the server (L20).
@@ -35,12 +36,14 @@
 mod address;
 mod caller;
 mod caught;
+mod counters;
 mod end;
 mod host;
 mod ids;
 mod in_force;
 mod list;
 mod node;
+mod observer;
 mod options;
 mod replace;
 mod run;
@@ -52,22 +55,28 @@ mod snapshot;
 mod spawn;
 mod trace;
 mod tried;
+mod watch;
 
 pub use hedge_core;
 
 pub use address::{Address, AddressError};
 pub use caller::{BoxCaller, Caller, Outcome};
 pub use caught::{Guarded, caught, caught_in};
+pub use counters::Counters;
 pub use end::{CallEnd, Keys, OnEnd};
 pub use host::{CallHost, ChannelContext};
 pub use in_force::HeldOptions;
 pub use list::{Filter, ListError, ListUpdate, MAX_SERVERS, RefusedServer};
 pub use node::{Lease, Node, OwnAddress, Service};
+pub use observer::{
+    AttemptEnded, AttemptStarted, CallId, CheckEnded, CheckOutcome, CheckStep, Observer, Observers, ServerChange,
+    ServerRef,
+};
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use replace::{OptionsError, ReplaceableOptions};
 pub use run::{AsCallOptions, CallContext};
 pub use server::{NameError, ParsedServers, Server, parse_servers};
-pub use servers::{Changed, ListEntry, Servers};
+pub use servers::{Changed, HealthChange, ListEntry, Servers};
 pub use settings::{Settings, SharedPolicy};
 pub use setup::Setup;
 pub use snapshot::{List, Snapshot, View, WriteAddress};
@@ -93,8 +102,9 @@ pub type Breaker = hedge_core::health::Recovering<hedge_core::health::AnyBreaker
 /// The names that [`run!`] uses.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::watch::{CallWatch, InSpan};
     pub use hedge_core::call::Call;
-    pub use hedge_core::drive::{Driver, Timer, drive};
+    pub use hedge_core::drive::{AttemptInfo, Driver, Timer, drive};
     pub use hedge_core::policy::Idempotency;
     pub use std::pin::pin;
 }

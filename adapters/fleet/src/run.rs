@@ -80,7 +80,7 @@ pub trait AsCallOptions {
 macro_rules! run {
     ($host:ident, $call_options:expr, $idempotency:expr, $start:expr, |$call:ident, $result:ident| $finish:expr $(,)?) => {
         'run: {
-            use $crate::__private::{Call, Driver, Idempotency, Timer as _, drive, pin};
+            use $crate::__private::{AttemptInfo, Call, CallWatch, Driver, Idempotency, Timer as _, drive, pin};
             use $crate::{AsCallOptions as _, CallContext as _};
 
             // Prepare.
@@ -101,12 +101,14 @@ macro_rules! run {
                 Err(error) => break 'run Err(error),
             };
             $host.call_started(now);
+            let watch = CallWatch::new(&$host, $host.settings().observers(), call.max_backups());
 
             // Drive.
             let attempt_timeout = $call_options.attempt_timeout().unwrap_or($host.attempt_timeout());
             let driver = Driver::new($host.timer(), $host.retry_policy()).cancelled_by($call_options.cancel());
-            let driver = driver.attempt_timeout(attempt_timeout);
+            let driver = driver.attempt_timeout(attempt_timeout).watched_by(&watch);
             let mut start = $start;
+            let mut start = |attempt: AttemptInfo<_>| watch.begin(attempt.attempt, || start(attempt));
             let $result = if call.max_backups() <= 1 {
                 drive(&mut call, [pin!(None), pin!(None)], driver, start).await
             } else {

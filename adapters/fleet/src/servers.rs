@@ -4,19 +4,23 @@
 //! stays in the list keeps its node, and so its id and everything that is known about it. When a server leaves, the
 //! calls that use it keep its node (L20).
 
+use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use hedge_core::balance::{AnyStats, ArrangeError, Balancer as _, NoServer, Pick, ProbeAnswer, Selection};
-use hedge_core::health::{Health, ServerHealth};
+use hedge_core::health::{BreakerChange, Health, ServerHealth};
+use hedge_core::id::ServerId;
 use hedge_core::outcome::Finished;
-use hedge_core::time::Instant;
+use hedge_core::time::{Duration, Instant};
 
+use crate::end::Keys;
 use crate::ids::Ids;
 use crate::node::{Node, Service};
+use crate::observer::{CheckEnded, CheckOutcome, CheckStep, Observers, ServerChange, ServerRef};
 use crate::snapshot::{Arranged, List, Snapshot, View, WriteAddress};
 use crate::{Balancer, Breaker};
 
@@ -36,6 +40,9 @@ pub struct Servers<K, S> {
     has_breaker: AtomicBool,
     /// This lock is also held while the list or the health is changed.
     ids: Mutex<Ids<K, S>>,
+    observers: Observers,
+    /// How a key is written. It is set by the first list that has servers.
+    write: OnceLock<WriteAddress<K>>,
 }
 
 /// One server of the next list.
@@ -71,7 +78,22 @@ impl<K, S: Service> Servers<K, S> {
         let needs_request_code = balancer.needs_request_code();
         let has_breaker = AtomicBool::new(has_breaker(&health));
         let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer, health: Arc::new(health) });
-        Self { now, needs_request_code, addresses: AtomicUsize::new(0), has_breaker, ids: Mutex::new(Ids::new(capacity)) }
+        let (ids, addresses) = (Mutex::new(Ids::new(capacity)), AtomicUsize::new(0));
+        let (observers, write) = (Observers::none(), OnceLock::new());
+        Self { now, needs_request_code, addresses, has_breaker, ids, observers, write }
+    }
+
+    /// The same list, which tells these observers what happens to its servers.
+    #[must_use]
+    pub fn observed_by(mut self, observers: Observers) -> Self {
+        self.observers = observers;
+        self
+    }
+
+    /// All that is told what happens to the servers.
+    #[inline]
+    pub const fn observers(&self) -> &Observers {
+        &self.observers
     }
 
     /// The current list.
@@ -97,6 +119,50 @@ impl<K, S: Service> Servers<K, S> {
         View { list: &snapshot.list, health: &snapshot.health, own: &[], now }
     }
 
+    /// Tells the balancer that a server has answered a probe.
+    pub fn probed(&self, node: &Node<K, S>, answer: ProbeAnswer, now: Instant) {
+        let snapshot = self.load();
+        snapshot.balancer.probed(&self.view(&snapshot, now), node.id(), answer, now);
+    }
+
+    /// The server that a call may try although no server is usable (H5).
+    #[cold]
+    pub(crate) fn last_resort<T>(snapshot: &Snapshot<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
+        let servers = snapshot.list.nodes().iter().map(|node| (node, node.health()));
+        let first = Some(selection).filter(|it| it.is_first());
+        let node = first.and_then(|it| snapshot.health.last_resort(it.now, servers));
+        let node = node.ok_or(NoServer::AllDown)?;
+        Ok(Pick { server: node.id(), address: node.address_key(), ticket: None })
+    }
+
+    /// Runs a change of health, and returns the servers whose isolation it lifted (H4). Without observers it returns
+    /// none.
+    fn lifted_by(&self, snapshot: &Snapshot<K, S>, change: impl FnOnce()) -> Nodes<K, S> {
+        let mut isolated = self.isolated(snapshot);
+        change();
+        isolated.retain(|node| !snapshot.health.is_isolated(node.health()));
+        isolated
+    }
+
+    /// The servers that the breaker isolates. Without observers it returns none.
+    fn isolated(&self, snapshot: &Snapshot<K, S>) -> Nodes<K, S> {
+        if !self.observers.want_servers() {
+            return Vec::new();
+        }
+        let is_isolated = |node: &&Arc<Node<K, S>>| snapshot.health.is_isolated(node.health());
+        snapshot.list.nodes().iter().filter(is_isolated).cloned().collect()
+    }
+
+    /// Writes the key of a server of this list.
+    pub(crate) fn write_key(&self, node: &Node<K, S>, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self.write.get() {
+            Some(write) => write(node.key(), out),
+            None => write!(out, "server {}", node.id()),
+        }
+    }
+}
+
+impl<K: 'static, S: Service> Servers<K, S> {
     /// Replaces the list. `plan` is given the present list and returns the new one, in the order of the keys; `None`
     /// changes nothing. If anything fails, a panic included, the old list stays.
     ///
@@ -111,6 +177,7 @@ impl<K, S: Service> Servers<K, S> {
     where
         K: Ord,
     {
+        let _ = self.write.set(write);
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.now.load();
         let Some(places) = plan(&old) else { return Ok(None) };
@@ -123,7 +190,17 @@ impl<K, S: Service> Servers<K, S> {
         self.addresses.store(after.list.addresses(), Ordering::Relaxed);
         self.now.store(Arc::clone(&after));
         ids.changed(after.list.nodes().iter().map(|node| node.id()), &changed.gone);
-        after.health.changed(now, || after.list.healths());
+        let lifted = self.lifted_by(&after, || after.health.changed(now, || after.list.healths()));
+        drop(ids);
+        if self.observers.want_servers() {
+            for node in &changed.gone {
+                self.tell(node, ServerChange::Removed);
+            }
+            for node in after.list.nodes().iter().filter(|node| old.list.get(node.id()).is_none()) {
+                self.tell(node, ServerChange::Inserted);
+            }
+            self.tell_lifted(lifted);
+        }
         Ok(Some(changed))
     }
 
@@ -131,34 +208,50 @@ impl<K, S: Service> Servers<K, S> {
     /// is known about each server is adapted.
     pub(crate) fn set_health(&self, health: Health<Breaker>, now: Instant) {
         // With this lock, no list of the old health is published after this.
-        let _ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.now.load();
-        let (list, balancer, health) = (old.list.clone(), old.balancer.clone(), Arc::new(health));
-        self.now.store(Arc::new(Snapshot { list, balancer, health: Arc::clone(&health) }));
-        self.has_breaker.store(has_breaker(&health), Ordering::Relaxed);
+        let after = Snapshot { list: old.list.clone(), balancer: old.balancer.clone(), health: Arc::new(health) };
+        let after = Arc::new(after);
+        let mut isolated = self.isolated(&old);
+        self.now.store(Arc::clone(&after));
+        self.has_breaker.store(has_breaker(&after.health), Ordering::Relaxed);
         // Only now: calls count by the new health already.
         for server in old.list.healths() {
-            health.take_over(&old.health, server, now);
+            after.health.take_over(&old.health, server, now);
         }
-        health.changed(now, || old.list.healths());
+        after.health.changed(now, || old.list.healths());
+        isolated.retain(|node| !after.health.is_isolated(node.health()));
+        drop(ids);
+        self.tell_lifted(isolated);
     }
 
     /// Withdraws a server by hand, or puts it back.
     pub fn set_usable(&self, node: &Node<K, S>, usable: bool, now: Instant) {
         let snapshot = self.load();
-        snapshot.health.set_withdrawn(node.health(), !usable, now, || snapshot.list.healths());
+        let was_usable = !node.health().is_withdrawn();
+        let list = &snapshot.list;
+        let lifted = self.lifted_by(&snapshot, || {
+            snapshot.health.set_withdrawn(node.health(), !usable, now, || list.healths());
+        });
+        if usable != was_usable {
+            self.tell(node, if usable { ServerChange::Restored } else { ServerChange::Withdrawn });
+        }
+        self.tell_lifted(lifted);
     }
 
-    /// Records that a server's connection is broken, or is whole again (H1).
-    pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) {
+    /// Records that a server's connection is broken, or is whole again (H1). The observers are told by
+    /// [`HealthChange::tell`], for a caller that still holds a lock of its own.
+    pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) -> HealthChange<K, S> {
         let snapshot = self.load();
-        snapshot.health.set_broken(node.health(), broken, now, || snapshot.list.healths());
-    }
-
-    /// Tells the balancer that a server has answered a probe.
-    pub fn probed(&self, node: &Node<K, S>, answer: ProbeAnswer, now: Instant) {
-        let snapshot = self.load();
-        snapshot.balancer.probed(&self.view(&snapshot, now), node.id(), answer, now);
+        let was_broken = node.health().is_broken();
+        let list = &snapshot.list;
+        let lifted =
+            self.lifted_by(&snapshot, || snapshot.health.set_broken(node.health(), broken, now, || list.healths()));
+        let change = (broken != was_broken).then_some(match broken {
+            true => ServerChange::Broken,
+            false => ServerChange::Connected,
+        });
+        HealthChange { change, lifted }
     }
 
     /// Tells the balancer and the breaker how an attempt went. Returns whether this brought a broken server back (H5).
@@ -174,18 +267,67 @@ impl<K, S: Service> Servers<K, S> {
         }
         snapshot.balancer.finished(&self.view(&snapshot, attempt.now), attempt);
         let was_broken = node.health().is_broken();
-        snapshot.health.finished(node.health(), attempt, || snapshot.list.healths());
-        was_broken && !node.health().is_broken()
+        let change = snapshot.health.finished(node.health(), attempt, || snapshot.list.healths());
+        let connected = was_broken && !node.health().is_broken();
+        match change {
+            Some(BreakerChange::Isolated { isolation }) => self.tell(node, ServerChange::Isolated { isolation }),
+            Some(BreakerChange::Returned) if connected => self.tell(node, ServerChange::Connected),
+            Some(BreakerChange::Returned) => self.tell(node, ServerChange::Returned),
+            None => {}
+        }
+        connected
     }
 
-    /// The server that a call may try although no server is usable (H5).
+    /// Tells the observers what happened to a server.
     #[cold]
-    pub(crate) fn last_resort<T>(snapshot: &Snapshot<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
-        let servers = snapshot.list.nodes().iter().map(|node| (node, node.health()));
-        let first = Some(selection).filter(|it| it.is_first());
-        let node = first.and_then(|it| snapshot.health.last_resort(it.now, servers));
-        let node = node.ok_or(NoServer::AllDown)?;
-        Ok(Pick { server: node.id(), address: node.address_key(), ticket: None })
+    pub(crate) fn tell(&self, node: &Node<K, S>, change: ServerChange) {
+        self.observers.server_changed(&ServerRef::new(node.id(), &OneKey { servers: self, node }), change);
+    }
+
+    fn tell_lifted(&self, lifted: Nodes<K, S>) {
+        for node in lifted {
+            self.tell(&node, ServerChange::Lifted);
+        }
+    }
+
+    /// Tells the observers that a step of a check has ended.
+    pub fn tell_check(&self, node: &Node<K, S>, step: CheckStep, outcome: CheckOutcome, latency: Duration) {
+        let keys = OneKey { servers: self, node };
+        self.observers.server_checked(&CheckEnded::new(ServerRef::new(node.id(), &keys), step, outcome, latency));
+    }
+}
+
+/// A change of a server's health that the observers have not been told yet.
+#[must_use = "tell the observers once no lock is held"]
+pub struct HealthChange<K, S> {
+    change: Option<ServerChange>,
+    /// The servers whose isolation it lifted (H4).
+    lifted: Nodes<K, S>,
+}
+
+impl<K: 'static, S: Service> HealthChange<K, S> {
+    /// Tells the observers. `node` is the server that changed.
+    pub fn tell(self, servers: &Servers<K, S>, node: &Node<K, S>) {
+        if let Some(change) = self.change {
+            servers.tell(node, change);
+        }
+        servers.tell_lifted(self.lifted);
+    }
+}
+
+/// Knows the key of one server.
+struct OneKey<'a, K, S> {
+    servers: &'a Servers<K, S>,
+    node: &'a Node<K, S>,
+}
+
+impl<K: 'static, S: Service> Keys for OneKey<'_, K, S> {
+    fn key(&self, _: ServerId) -> Option<&dyn Any> {
+        Some(self.node.key())
+    }
+
+    fn write_key(&self, _: ServerId, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.servers.write_key(self.node, out)
     }
 }
 
@@ -239,6 +381,12 @@ fn give_ids<K: Ord, S: Service>(
     }
     changed.servers = order.len();
     (order, changed)
+}
+
+impl<K, S> fmt::Debug for HealthChange<K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthChange").field("change", &self.change).finish_non_exhaustive()
+    }
 }
 
 impl<K: fmt::Debug, S> fmt::Debug for Servers<K, S> {

@@ -9,15 +9,17 @@ use hedge_core::drive::CallFailure;
 use hedge_core::latency::Snapshot;
 use hedge_core::limit::Counted;
 use hedge_core::outcome::{Denial, Extra};
-use hedge_core::policy::{BackupDelay, BackupPolicy, CallLatencies, ChannelOptions, ConfigError, Ended};
+use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, ConfigError, Ended};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
 use crate::Report;
 use crate::caught::{Guarded, caught};
+use crate::counters::{CallRecords, Counters};
 use crate::end::{CallEnd, Keys, OnEnd};
 use crate::in_force::{HeldOptions, InForce};
 use crate::node::Service;
+use crate::observer::Observers;
 use crate::replace::{OptionsError, ReplaceableOptions};
 use crate::servers::Servers;
 
@@ -28,9 +30,10 @@ pub type SharedPolicy = Arc<dyn BackupPolicy + Send + Sync>;
 pub struct Settings {
     /// The options and the limits, then the program's own policy. Refusals are counted.
     policy: Counted<Limited>,
-    latencies: CallLatencies,
+    records: CallRecords,
     seeds: Seeds,
     on_end: Option<OnEnd>,
+    observers: Observers,
     /// The balancer's name, for warnings.
     balancer: Option<BalancerName>,
 }
@@ -44,12 +47,13 @@ impl Settings {
         options: ReplaceableOptions,
         policy: Option<SharedPolicy>,
         on_end: Option<OnEnd>,
+        observers: Observers,
         balancer: Option<BalancerName>,
         seed: u64,
     ) -> Result<Self, ConfigError> {
         let policy = Counted::new(Limited { in_force: InForce::new(options)?, own: policy.map(Guarded) });
-        let (latencies, seeds) = (CallLatencies::default(), Seeds::new(seed));
-        Ok(Self { policy, latencies, seeds, on_end, balancer })
+        let (records, seeds) = (CallRecords::default(), Seeds::new(seed));
+        Ok(Self { policy, records, seeds, on_end, observers, balancer })
     }
 
     /// The options in force, for a call that starts. A host takes them once, and gives them to the methods here.
@@ -91,7 +95,7 @@ impl Settings {
     ///
     /// # Errors
     /// See [`OptionsError`]. Nothing is changed then.
-    pub fn replace_with<K, S: Service>(
+    pub fn replace_with<K: 'static, S: Service>(
         &self,
         servers: &Servers<K, S>,
         now: Instant,
@@ -133,7 +137,17 @@ impl Settings {
 
     /// How long calls took in the last 10 s.
     pub fn latencies(&self, now: Instant) -> Snapshot {
-        self.latencies.snapshot(now)
+        self.records.latencies(now)
+    }
+
+    /// How many calls ended in which way, and how many attempts they made.
+    pub fn counters(&self) -> Counters {
+        self.records.counters(|extra, reason| self.denied(extra, reason))
+    }
+
+    /// All that is told of calls.
+    pub const fn observers(&self) -> &Observers {
+        &self.observers
     }
 
     /// The backup delay: the policy's, else the plain one of the options (B1).
@@ -162,7 +176,7 @@ impl Settings {
     /// A call without a policy of its own has ended.
     pub fn ended(&self, call: &Ended<'_>) {
         self.policy.ended(call);
-        self.latencies.ended(call);
+        self.records.ended(call);
     }
 
     /// Tells the program that a call has ended, unless its options cannot be carried out.
@@ -175,14 +189,14 @@ impl Settings {
         }
     }
 
-    /// A call's own policy, as the core gets it. It replaces the host's policy and the limits. The host's latencies
-    /// still count the call.
+    /// A call's own policy, as the core gets it. It replaces the host's policy and the limits. The host's latencies and
+    /// counters still count the call.
     #[doc(hidden)]
     pub fn with_own<'a>(
         &'a self,
         own: &'a (dyn BackupPolicy + Sync),
-    ) -> (Guarded<&'a (dyn BackupPolicy + Sync)>, &'a CallLatencies) {
-        (Guarded(own), &self.latencies)
+    ) -> (Guarded<&'a (dyn BackupPolicy + Sync)>, &'a CallRecords) {
+        (Guarded(own), &self.records)
     }
 }
 

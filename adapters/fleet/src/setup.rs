@@ -14,6 +14,7 @@ use hedge_core::time::{Instant, Timeout};
 use crate::Breaker;
 use crate::caught::Guarded;
 use crate::end::OnEnd;
+use crate::observer::Observers;
 use crate::replace::{self, ReplaceableOptions};
 use crate::settings::{Settings, SharedPolicy};
 
@@ -29,6 +30,8 @@ pub struct Setup {
     pub policy: Option<SharedPolicy>,
     /// The function that the program wants to be called at the end of each call.
     pub on_end: Option<OnEnd>,
+    /// All that is told what happens.
+    pub observers: Observers,
     /// The balancer: its name and its parameters.
     pub balancer: Option<Box<str>>,
     /// The circuit breaker. `None`: there is none.
@@ -51,6 +54,7 @@ impl Setup {
             limits: LimitOptions::SAFE,
             policy: None,
             on_end: None,
+            observers: Observers::none(),
             balancer: None,
             breaker: None,
             isolation_limit: IsolationLimit::DEFAULT,
@@ -113,7 +117,7 @@ impl Setup {
             isolation_limit: self.isolation_limit,
             recovery: self.recovery,
         };
-        Settings::new(options, self.policy, self.on_end, balancer, seed)
+        Settings::new(options, self.policy, self.on_end, self.observers, balancer, seed)
     }
 }
 
@@ -245,6 +249,14 @@ macro_rules! setters {
         /// `on_end` runs within the call's future, on the thread that polls it: it should not block.
         pub fn on_end(mut self, on_end: impl Fn(&$crate::CallEnd<'_>) + Send + Sync + 'static) -> Self {
             self.setup.on_end = Some(::std::boxed::Box::new(on_end));
+            self
+        }
+
+        /// Tells `observer` what happens: starts and ends of calls and attempts, and what becomes of servers. See
+        /// [`Observer`](hedge_fleet::Observer). This may be called several times: observers are told in this order.
+        /// Default: nothing is told.
+        pub fn observer(mut self, observer: ::std::sync::Arc<dyn $crate::Observer>) -> Self {
+            self.setup.observers.add(observer);
             self
         }
 

@@ -31,6 +31,15 @@ impl<K, S> Snapshot<K, S> {
         &self.balancer
     }
 
+    /// Whether an attempt that starts `now` would be a trial of its server: its isolation is over, or it is broken and
+    /// the attempt is let through.
+    #[cold]
+    pub(crate) fn is_on_trial(&self, node: &Node<K, S>, now: Instant) -> bool {
+        let health = node.health();
+        let waits = || self.health.isolated_until(health, now).is_some();
+        health.is_broken() || (self.health.is_isolated(health) && !waits())
+    }
+
     /// The health of the list as a whole.
     #[inline]
     pub fn health(&self) -> &Health<Breaker> {

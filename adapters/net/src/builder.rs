@@ -378,7 +378,8 @@ where
         let checks = self.checks.map(|options| Checks::new(options, application));
         let checks = checks.transpose().map_err(BuildError::Health)?;
 
-        let servers = Servers::new(balancer, health, MAX_SERVERS.into());
+        let observers = self.setup.observers.clone();
+        let servers = Servers::new(balancer, health, MAX_SERVERS.into()).observed_by(observers);
         let background = Box::new(self.runtime.clone());
         let probes = self.probe.map(Probes::new);
         let fleet =

@@ -14,8 +14,8 @@ use hedge_core::outcome::{Denial, End, Extra, Finished, Judgement};
 use hedge_core::policy::{self, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
-    Address, BodyMode, CallHost, CallOptions, ChannelContext, ListError, ListUpdate, Report, Server, Servers, Settings,
-    Trace, TriedServers,
+    Address, BodyMode, CallHost, CallOptions, ChannelContext, Counters, ListError, ListUpdate, Report, Server, Servers,
+    Settings, Trace, TriedServers,
 };
 use hedge_link::Runtime;
 
@@ -157,6 +157,24 @@ where
     /// How many extra attempts of this kind were refused for this reason since the channel was made. The count wraps.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.inner.settings.denied(extra, reason)
+    }
+
+    /// How many calls ended in which way since the channel was made, how many attempts they made, and how many extra
+    /// attempts were refused. [`Http::counters`](crate::http::Http::counters) counts connections.
+    ///
+    /// ```
+    /// use hedge_net::{Runtime, http::Http};
+    ///
+    /// fn show<R: Runtime>(channel: &hedge_net::Channel<R, Http<R>>) {
+    ///     let counters = channel.counters();
+    ///     println!("{} calls, {} accepted, {} late", counters.calls(), counters.accepted, counters.deadline);
+    ///     println!("{} backups, {} of them won", counters.backups, counters.backups_won);
+    ///     let connections = channel.transport().counters();
+    ///     println!("{} connections opened, {} reused", connections.opened, connections.reused);
+    /// }
+    /// ```
+    pub fn counters(&self) -> Counters {
+        self.inner.settings.counters()
     }
 
     /// How long calls took in the last 10 s: their number, their rate, the mean, the longest, percentiles and the

@@ -11,7 +11,8 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use hedge_core::health::{CheckAction, CheckId, CheckInput, Checker};
-use hedge_fleet::{caught, caught_in};
+use hedge_core::time::{Duration, Instant};
+use hedge_fleet::{CheckOutcome, CheckStep, caught, caught_in};
 use hedge_link::{Runtime, before};
 
 use crate::check_state::{Node, Round};
@@ -25,6 +26,9 @@ pub(crate) trait Checked: Send + Sync {
     /// Puts a server back: it has passed its check, or the checks ended for another reason. In that case the next
     /// connection shows whether it is still down.
     fn is_back(&self, node: &Node, round: Round);
+
+    /// Says how a step of a check ended.
+    fn checked(&self, node: &Node, step: CheckStep, outcome: CheckOutcome, latency: Duration);
 }
 
 /// The checks of one server. If this is dropped before the server has passed, for instance because the runtime shuts
@@ -53,11 +57,14 @@ impl Checking {
                 Some(CheckAction::Publish { .. } | CheckAction::Done) | None => return,
                 Some(CheckAction::Connect { check, until }) => {
                     let address = self.node.key().address.clone();
+                    let begun = runtime.now();
                     let connected = before(runtime, Some(until), runtime.connect(&address));
                     let connected = self.unless_gone(connected).await;
-                    self.settle(runtime, check, connected.map(|connection| connection.is_ok()));
+                    let passed = connected.map(|connection| connection.is_ok());
+                    self.settle(runtime, (check, CheckStep::Connect, begun), passed);
                 }
                 Some(CheckAction::Ask { check, until }) => {
+                    let begun = runtime.now();
                     let passed = match caught(|| self.ask()) {
                         Some(Some(asked)) => {
                             let asked = self.unless_gone(before(runtime, Some(until), caught_in(asked))).await;
@@ -66,7 +73,7 @@ impl Checking {
                         Some(None) => Some(true),
                         None => Some(false),
                     };
-                    self.settle(runtime, check, passed);
+                    self.settle(runtime, (check, CheckStep::Application, begun), passed);
                 }
                 // The step that is to be abandoned has been dropped already.
                 Some(CheckAction::Abandon { .. }) => {}
@@ -95,11 +102,27 @@ impl Checking {
         Some(self.checker.poll(now))
     }
 
-    /// Tells the checker how a step went. `None` is a step that took too long, which the checker notices by itself.
-    fn settle<R: Runtime>(&mut self, runtime: &R, check: CheckId, passed: Option<bool>) {
+    /// Tells the checker how a step went that began at `begun`. `None` is a step that took too long, which the checker
+    /// notices by itself, or one that is no longer needed.
+    fn settle<R: Runtime>(
+        &mut self,
+        runtime: &R,
+        (check, step, begun): (CheckId, CheckStep, Instant),
+        passed: Option<bool>,
+    ) {
+        let now = runtime.now();
         if let Some(passed) = passed {
             let input = if passed { CheckInput::Passed { check } } else { CheckInput::Failed { check } };
-            self.checker.handle(runtime.now(), input);
+            self.checker.handle(now, input);
+        }
+        let outcome = match passed {
+            Some(true) => CheckOutcome::Passed,
+            Some(false) => CheckOutcome::Failed,
+            None if self.node.service().lock().runs(self.round) => CheckOutcome::TimedOut,
+            None => return,
+        };
+        if let Some(fleet) = self.fleet.upgrade() {
+            fleet.checked(&self.node, step, outcome, now.since(begun));
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use hedge_core::balance::{Balancer as _, ProbeAnswer};
 use hedge_core::health::{CheckInput, Checker};
 use hedge_core::random::Seeds;
-use hedge_core::time::Instant;
-use hedge_fleet::{Filter, ListError, ListUpdate, Server, Servers};
+use hedge_core::time::{Duration, Instant};
+use hedge_fleet::{CheckOutcome, CheckStep, Filter, ListError, ListUpdate, Server, Servers};
 
 use crate::background::Background;
 use crate::check::{Checked, Checking};
@@ -81,8 +81,9 @@ impl Fleet {
         let Some(checker) = self.checker(checks, now) else { return };
         let round = state.begin(self.background.here(), now);
         // The lock of the check state is still held, so the latest state is also the last one that is published.
-        self.servers.set_broken(node, true, now);
+        let change = self.servers.set_broken(node, true, now);
         drop(state);
+        change.tell(&self.servers, node);
         checks.look_at(now + checks.patience());
         self.check(node, checker, round);
     }
@@ -137,8 +138,14 @@ impl Checked for Fleet {
         if state.runs(round) {
             state.broken = false;
             // The lock of the check state is still held, so the latest state is also the last one that is published.
-            self.servers.set_broken(node, false, self.background.clock());
+            let change = self.servers.set_broken(node, false, self.background.clock());
+            drop(state);
+            change.tell(&self.servers, node);
         }
+    }
+
+    fn checked(&self, node: &Node, step: CheckStep, outcome: CheckOutcome, latency: Duration) {
+        self.servers.tell_check(node, step, outcome, latency);
     }
 }
 

@@ -16,6 +16,8 @@
 //! | adapt the backup delay, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
 //! | add headers to each attempt | [`Builder::on_attempt`], [`AttemptInfo`] |
 //! | be told of the end of each call | [`Builder::on_end`], [`CallEnd`] |
+//! | be told of everything that happens, in code, spans or lines | [`Builder::observer`], [`Observer`] |
+//! | count calls, attempts and connections | [`Channel::counters`], [`http::Http::counters`] |
 //! | see how long calls take | [`Channel::latencies`], [`latency`] |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
 //! | check servers that are down | [`Builder::health_checks`], [`Channel::set_check_interval`] |
@@ -80,6 +82,10 @@ pub use hedge_core::time::Timeout;
 pub use hedge_fleet::{
     Address, AddressError, BodyMode, CallEnd, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError,
     OptionsError, RefusedServer, ReplaceableOptions, Report, Server, Trace, parse_servers,
+};
+pub use hedge_fleet::{
+    AttemptEnded, AttemptStarted, CallId, CheckEnded, CheckOutcome, CheckStep, Counters, Observer, ServerChange,
+    ServerRef,
 };
 pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
 pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};

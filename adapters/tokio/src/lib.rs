@@ -123,9 +123,10 @@ pub use hedge_net::ChannelConfig;
 pub use hedge_net::http::SendError;
 #[cfg(feature = "channel")]
 pub use hedge_net::{
-    AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallEnd, CallError, CallOptions,
-    CancelToken, Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, RatioOptions, Reply,
-    Report, RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
+    AdaptiveDelay, AdaptiveOptions, Address, AttemptEnded, AttemptStarted, BodyMode, BreakerOptions, BuildError,
+    CallEnd, CallError, CallId, CallOptions, CancelToken, CheckEnded, Counters, Denial, FailureOptions, Idempotency,
+    Judgement, Kind, LimitOptions, NotHedged, Observer, RatioOptions, Reply, Report, RetryPolicy, Server, ServerChange,
+    ServerRef, Trace, Verdict, hash, http, parse_servers,
 };
 
 /// The tokio runtime; its clock counts from when this was made, and stands still where tokio's is paused.

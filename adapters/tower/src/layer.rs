@@ -15,7 +15,7 @@ use hedge_core::outcome::{Denial, Extra, Finished, Kind};
 use hedge_core::policy::{BackupDelay, ChannelOptions, Ended, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
-use hedge_fleet::{CallContext, HeldOptions, Keys, Settings};
+use hedge_fleet::{CallContext, Counters, HeldOptions, Keys, Settings};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -87,6 +87,12 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
     /// How many extra attempts of a kind were refused for a reason, of all services of the layer. Wraps.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.shared.settings.denied(extra, reason)
+    }
+
+    /// How many calls ended in which way since the layer was made, how many attempts they made, and how many extra
+    /// attempts were refused, of all services of the layer.
+    pub fn counters(&self) -> Counters {
+        self.shared.settings.counters()
     }
 
     /// How long the calls of all services of the layer took in the last 10 s: their number, their rate, the mean, the

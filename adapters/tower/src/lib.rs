@@ -134,7 +134,10 @@ pub use hedge_core::policy::{BackupPolicy, RetryPolicy};
 #[cfg(feature = "http")]
 pub use hedge_http;
 
-pub use hedge_fleet::{CallEnd, MAX_ATTEMPTS, MAX_IN_FLIGHT, OptionsError, ReplaceableOptions, Report};
+pub use hedge_fleet::{
+    AttemptEnded, AttemptStarted, CallEnd, CallId, CheckEnded, CheckOutcome, CheckStep, Counters, MAX_ATTEMPTS,
+    MAX_IN_FLIGHT, Observer, OptionsError, ReplaceableOptions, Report, ServerChange, ServerRef,
+};
 
 pub use builder::{BuildError, Builder, builder};
 pub use error::{BoxError, Error};

@@ -105,7 +105,7 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
     }
 }
 
-impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
+impl<K: 'static, S, T, R, C> HedgeSet<K, S, T, R, C> {
     /// A copy of the options in force.
     pub fn options(&self) -> ReplaceableOptions {
         self.shared().settings.options()

@@ -54,6 +54,7 @@
 mod attempt_timeout;
 mod cancel;
 mod transport;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,7 @@ use core::task::{Context, Poll};
 pub use attempt_timeout::{AttemptTimeout, NoAttemptTimeout};
 pub use cancel::{Cancel, CancelSignal, NoCancel};
 pub use transport::{AttemptInfo, SendTransport, Timer, Transport};
+pub use watch::{NoWatch, Watch};
 
 use crate::call::{Action, Call, Host, Input, Start};
 use crate::id::AttemptId;
@@ -78,25 +80,26 @@ use crate::time::{Instant, Timeout};
 pub type Slot<'s, F> = Pin<&'s mut Option<F>>;
 
 /// What a driver runs on.
-pub struct Driver<'a, T, R, C = NoCancel, A = NoAttemptTimeout> {
+pub struct Driver<'a, T, R, C = NoCancel, A = NoAttemptTimeout, W = NoWatch> {
     timer: &'a T,
     retry_policy: &'a R,
     cancel: C,
     attempt_timeout: A,
+    watch: W,
 }
 
 impl<'a, T: Timer, R> Driver<'a, T, R> {
     /// A driver that waits on `timer` and judges results by `retry_policy`.
     pub const fn new(timer: &'a T, retry_policy: &'a R) -> Self {
-        Self { timer, retry_policy, cancel: NoCancel, attempt_timeout: NoAttemptTimeout }
+        Self { timer, retry_policy, cancel: NoCancel, attempt_timeout: NoAttemptTimeout, watch: NoWatch }
     }
 
     /// The same driver with a signal that may cancel the call (L12): a [`CancelSignal`] that the caller lends, or an
     /// `Option` of one.
     #[must_use]
     pub const fn cancelled_by<C: Cancel>(self, cancel: C) -> Driver<'a, T, R, C> {
-        let Self { timer, retry_policy, attempt_timeout, .. } = self;
-        Driver { timer, retry_policy, cancel, attempt_timeout }
+        let Self { timer, retry_policy, attempt_timeout, watch, .. } = self;
+        Driver { timer, retry_policy, cancel, attempt_timeout, watch }
     }
 }
 
@@ -108,12 +111,21 @@ impl<'a, T: Timer, R, C: Copy> Driver<'a, T, R, C> {
     /// It costs no timer of its own: the one timer of a call is set to whatever comes first.
     #[must_use]
     pub const fn attempt_timeout(self, limit: Timeout) -> Driver<'a, T, R, C, Timeout> {
-        let Self { timer, retry_policy, cancel, .. } = self;
-        Driver { timer, retry_policy, cancel, attempt_timeout: limit }
+        let Self { timer, retry_policy, cancel, watch, .. } = self;
+        Driver { timer, retry_policy, cancel, attempt_timeout: limit, watch }
     }
 }
 
-impl<T, R, C, A> fmt::Debug for Driver<'_, T, R, C, A> {
+impl<'a, T, R, C: Copy, A: Copy> Driver<'a, T, R, C, A> {
+    /// The same, with one that is told of the call's attempts and of its end: a [`Watch`].
+    #[must_use]
+    pub const fn watched_by<W>(self, watch: W) -> Driver<'a, T, R, C, A, W> {
+        let Self { timer, retry_policy, cancel, attempt_timeout, .. } = self;
+        Driver { timer, retry_policy, cancel, attempt_timeout, watch }
+    }
+}
+
+impl<T, R, C, A, W> fmt::Debug for Driver<'_, T, R, C, A, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").finish_non_exhaustive()
     }
@@ -145,10 +157,10 @@ pub enum CallFailure<Reply, Error> {
 ///
 /// # Errors
 /// See [`CallFailure`].
-pub fn drive<'r, P, T, R, C, A, Reply, Error, F, const N: usize, const K: usize>(
+pub fn drive<'r, P, T, R, C, A, W, Reply, Error, F, const N: usize, const K: usize>(
     call: &'r mut Call<'_, P, N>,
     slots: [Slot<'r, F>; K],
-    driver: Driver<'r, T, R, C, A>,
+    driver: Driver<'r, T, R, C, A, W>,
     start: impl FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
 ) -> impl Future<Output = Result<Reply, CallFailure<Reply, Error>>>
 where
@@ -157,6 +169,7 @@ where
     R: RetryPolicy<Reply, Error>,
     C: Cancel,
     A: AttemptTimeout,
+    W: Watch<N>,
     F: Future<Output = Result<Reply, Error>>,
 {
     // `run` is made outside the future, which then holds it once. An `async fn` would hold its arguments in addition.
@@ -181,15 +194,16 @@ pub trait Addresses {
     fn address_of(&self, server: crate::id::ServerId) -> Option<Self::Address>;
 }
 
-struct Run<'r, 'o, P, T, R, C, A, Start, F, Reply, Error, const N: usize, const K: usize>
+struct Run<'r, 'o, P, T, R, C, A, W, Start, F, Reply, Error, const N: usize, const K: usize>
 where
     P: Deref<Target: Host>,
+    W: Watch<N>,
 {
     call: &'r mut Call<'o, P, N>,
     slots: [Slot<'r, F>; K],
     /// The attempt that each slot holds.
     attempts: [Option<AttemptId>; K],
-    driver: Driver<'r, T, R, C, A>,
+    driver: Driver<'r, T, R, C, A, W>,
     start: Start,
     /// The instant that the timer is set to; [`Instant::NEVER`] if it is not set.
     armed: Instant,
@@ -198,14 +212,15 @@ where
     first_poll: bool,
 }
 
-impl<'r, P, T, R, C, A, S, F, Reply, Error, const N: usize, const K: usize>
-    Run<'r, '_, P, T, R, C, A, S, F, Reply, Error, N, K>
+impl<'r, P, T, R, C, A, W, S, F, Reply, Error, const N: usize, const K: usize>
+    Run<'r, '_, P, T, R, C, A, W, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host + Addresses>,
     T: Timer,
     R: RetryPolicy<Reply, Error>,
     C: Cancel,
     A: AttemptTimeout,
+    W: Watch<N>,
     S: FnMut(AttemptInfo<<P::Target as Addresses>::Address>) -> F,
     F: Future<Output = Result<Reply, Error>>,
 {
@@ -280,6 +295,7 @@ where
             self.last = Some(result);
             let at = *now.get_or_insert_with(|| self.driver.timer.now());
             self.call.handle(at, Input::Finished { attempt, judgement });
+            self.driver.watch.attempt_ended(self.call.report(), attempt);
         }
         now
     }
@@ -301,6 +317,7 @@ where
             self.last = None;
             let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::AttemptTimeout));
             self.call.handle(now, Input::Finished { attempt, judgement });
+            self.driver.watch.attempt_ended(self.call.report(), attempt);
         }
     }
 
@@ -325,6 +342,7 @@ where
             match self.call.poll(now) {
                 Action::Start(start) => started |= self.begin(now, start),
                 Action::Abandon { attempt } => {
+                    self.driver.watch.attempt_ended(self.call.report(), attempt);
                     if let Some((held, slot)) = self.slot(Some(attempt)) {
                         slot.set(None);
                         *held = None;
@@ -340,9 +358,11 @@ where
     /// Starts an attempt; returns whether it did. If the server has left the list since it was picked, the attempt
     /// fails as `ServerGone` instead.
     fn begin(&mut self, now: Instant, start: Start) -> bool {
+        self.driver.watch.attempt_started(self.call.report(), start.attempt);
         let Some(address) = self.call.host().address_of(start.server) else {
             let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::ServerGone)).never_left();
             self.call.handle(now, Input::Finished { attempt: start.attempt, judgement });
+            self.driver.watch.attempt_ended(self.call.report(), start.attempt);
             return false;
         };
         let attempt = start.attempt;
@@ -370,16 +390,20 @@ where
     }
 }
 
-impl<P, T, R, C, A, S, F, Reply, Error, const N: usize, const K: usize> Drop
-    for Run<'_, '_, P, T, R, C, A, S, F, Reply, Error, N, K>
+impl<P, T, R, C, A, W, S, F, Reply, Error, const N: usize, const K: usize> Drop
+    for Run<'_, '_, P, T, R, C, A, W, S, F, Reply, Error, N, K>
 where
     P: Deref<Target: Host>,
+    W: Watch<N>,
 {
     fn drop(&mut self) {
         self.call.cancel();
         // What is abandoned is dropped now, and not only when the lender drops its slots.
         for slot in &mut self.slots {
             slot.set(None);
+        }
+        if W::WATCHES && !self.first_poll {
+            self.driver.watch.call_ended(self.call.report());
         }
     }
 }

@@ -117,6 +117,11 @@ impl<K: Breaker> Health<K> {
         !server.is_unavailable() && self.breaker.usable(&server.state, now)
     }
 
+    /// Whether the breaker isolates a server. This lasts until an attempt that probes the server has succeeded.
+    pub fn is_isolated(&self, server: &ServerHealth<K>) -> bool {
+        self.breaker.is_isolated(&server.state)
+    }
+
     /// When the breaker's isolation of a server will be over; `None` if there is none.
     pub fn isolated_until(&self, server: &ServerHealth<K>, now: Instant) -> Option<Instant> {
         self.breaker.isolated_until(&server.state, now)

@@ -16,6 +16,7 @@ use hyper::client::conn::{TrySendError, http1};
 
 use super::answer_filter::AnswerFilter;
 use super::conn_state::ConnState;
+use super::counters::{Counts, OpenConnection};
 use super::error::HttpError;
 use super::limits::HeadLimits;
 use super::outgoing::{BodyProgress, SendBody};
@@ -71,12 +72,13 @@ impl SentRequest {
 }
 
 impl Connection {
-    /// Connects by `deadline`.
+    /// Connects by `deadline`. The connection is counted in `counts`, if there are any.
     pub(super) async fn open<R: Runtime>(
         runtime: &R,
         address: &Address,
         deadline: Option<Instant>,
         limits: &HeadLimits,
+        counts: Option<&Arc<Counts>>,
     ) -> Result<Self, HttpError> {
         let connect = before(runtime, deadline, runtime.connect(address)).await;
         let io = connect.ok_or(HttpError::ConnectTimeout)?.map_err(HttpError::Connect)?;
@@ -85,7 +87,9 @@ impl Connection {
         let (sender, connection) = limits.hyper().handshake(filter).await.map_err(HttpError::Unsent)?;
         let (open, mut closed) = oneshot::channel();
         let of_task = Arc::clone(&state);
+        let counted = counts.map(OpenConnection::new);
         runtime.spawn(async move {
+            let _counted = counted;
             let mut connection = pin!(connection);
             poll_fn(|cx| {
                 if Pin::new(&mut closed).poll(cx).is_ready() {

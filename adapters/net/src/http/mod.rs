@@ -108,6 +108,7 @@ mod call_error;
 mod collected;
 mod conn_state;
 mod connection;
+mod counters;
 mod error;
 mod headers;
 mod limits;
@@ -125,6 +126,7 @@ pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, 
 pub use body::{Body, BodyError};
 pub use call::{Dispatch, RequestBuilder, SendResult};
 pub use call_error::{HeaderFault, PathFault, RequestError, SendError};
+pub use counters::HttpCounters;
 pub use error::{BadRequest, HttpError, HttpRetryPolicy, ProtocolError};
 pub use hedge_http::{RetryStatuses, StatusError, failure, pushback};
 pub use hedge_wire::http1::{DecodeError, Fault};

@@ -10,6 +10,7 @@ use hedge_core::time::{Duration, Instant};
 use hedge_link::{Runtime, RuntimeId, before};
 
 use super::connection::Connection;
+use super::counters::Counts;
 use super::limits::HeadLimits;
 use super::on_attempt::OnAttempt;
 
@@ -23,6 +24,7 @@ pub(super) struct PoolSettings {
     pub(super) max_idle: usize,
     pub(super) idle_timeout: Duration,
     pub(super) on_attempt: Option<OnAttempt>,
+    pub(super) counts: Arc<Counts>,
 }
 
 /// A stack of idle connections for each runtime. The connection that was used last is used next, so connections that

@@ -16,7 +16,7 @@ use super::conn_state::ConnState;
 use super::connection::{Busy, Connection, Reply, SentRequest};
 use super::error::HttpError;
 use super::outgoing::{BodyProgress, SendBody};
-use super::pool::{IdleConnection, Pool, PoolHandle as _};
+use super::pool::{IdleConnection, Pool, PoolHandle as _, PoolSettings};
 use super::request::{self, RequestBody};
 
 /// A reply, and the connection that it comes on.
@@ -47,9 +47,8 @@ impl<'a, R: Runtime> Sending<'a, R> {
         Ok(Self { runtime, maker, lost: false })
     }
 
-    /// Sends the request. `again` is called when the request is sent once more, because a connection that had been idle
-    /// broke or answered 408.
-    pub(super) async fn send(&mut self, again: impl FnOnce()) -> Result<Answer, HttpError> {
+    /// Sends the request.
+    pub(super) async fn send(&mut self) -> Result<Answer, HttpError> {
         while !self.lost
             && let Some(kept) = self.maker.pool.take(self.maker.attempt.started)
         {
@@ -59,11 +58,12 @@ impl<'a, R: Runtime> Sending<'a, R> {
         }
         let mut connect_deadline = self.maker.attempt.connect_deadline;
         if self.lost {
-            again();
+            self.maker.pool.settings.counts.resend();
             connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
         }
-        let limits = &self.maker.pool.settings.head;
-        let connection = Connection::open(self.runtime, &self.maker.attempt.address, connect_deadline, limits).await?;
+        let PoolSettings { head, counts, .. } = &self.maker.pool.settings;
+        let address = &self.maker.attempt.address;
+        let connection = Connection::open(self.runtime, address, connect_deadline, head, Some(counts)).await?;
         let state = Arc::clone(&connection.state);
         let (sent, asked, reply) = self.hand_over(connection)?;
         match asked.replied(pin!(reply)).await {
@@ -88,6 +88,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         }
         let state = Arc::clone(&connection.state);
         let (sent, asked, reply) = self.hand_over(connection)?;
+        self.maker.pool.settings.counts.reuse();
         let sent_at = self.runtime.now();
         let deadline = self.maker.attempt.remaining.map(|remaining| self.maker.attempt.started + remaining);
         let mut silence =

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use http_body::Body as _;
 
 use super::body::{Body, Stream};
 use super::connection::Connection;
+use super::counters::HttpCounters;
 use super::error::{BadRequest, HttpError};
 use super::limits::{HeadLimits, HttpOptionError};
 use super::on_attempt::OnAttempt;
@@ -36,7 +36,6 @@ pub struct Http<R> {
     runtime: R,
     settings: PoolSettings,
     pools: RwLock<Pools<R>>,
-    resent: AtomicU64,
 }
 
 /// The pools by address. Empty pools that are not in use are dropped from time to time, when a new address comes.
@@ -61,9 +60,10 @@ impl<R: Runtime> Http<R> {
             max_idle: 100,
             idle_timeout,
             on_attempt: None,
+            counts: Arc::default(),
         };
         let pools = RwLock::new(Pools { by_address: HashMap::new(), prune_at: PRUNE_AT_LEAST });
-        Self { runtime, settings, pools, resent: AtomicU64::new(0) }
+        Self { runtime, settings, pools }
     }
 
     pub(crate) fn max_body(mut self, bytes: usize) -> Self {
@@ -138,7 +138,12 @@ impl<R: Runtime> Http<R> {
     /// [`retry_stale_408`](crate::Builder::retry_stale_408) is set. These requests are not attempts, and no limit
     /// counts them. The count wraps.
     pub fn resent(&self) -> u64 {
-        self.resent.load(Ordering::Relaxed)
+        self.settings.counts.resent()
+    }
+
+    /// How many connections were opened, closed and reused, and how many requests were sent once more.
+    pub fn counters(&self) -> HttpCounters {
+        self.settings.counts.get()
     }
 }
 
@@ -153,7 +158,7 @@ async fn passes<R: Runtime>(
     *request.uri_mut() = path.into();
     let message = request::head(&request, &host)?.map(|()| SendBody::Bytes(None));
     // There is no time limit here: the checker drops this future at its own.
-    let connection = Connection::open(runtime, address, None, limits).await?;
+    let connection = Connection::open(runtime, address, None, limits, None).await?;
     let (asked, reply) = connection.send(message);
     let answer = asked.replied(pin!(reply)).await;
     Ok(answer.is_ok_and(|(_, response)| response.status().is_success()))
@@ -171,8 +176,7 @@ impl<R: Runtime> SendTransport for Http<R> {
         attempt: AttemptInfo<Address>,
     ) -> Result<Response<Body>, HttpError> {
         let pool = self.pool(&attempt.address)?;
-        let again = || _ = self.resent.fetch_add(1, Ordering::Relaxed);
-        let (connection, response) = Sending::new(&self.runtime, request, &attempt, &pool)?.send(again).await?;
+        let (connection, response) = Sending::new(&self.runtime, request, &attempt, &pool)?.send().await?;
         let (head, incoming) = response.into_parts();
         // A body that has ended together with its head leaves nothing to stream.
         let at_head = attempt.streaming && !incoming.is_end_stream();

@@ -29,7 +29,7 @@ impl Tag for Weight {
 }
 
 /// Makes all changes at once. Returns how many of them changed anything.
-pub(super) fn apply<K: Ord + fmt::Display, S>(
+pub(super) fn apply<K: Ord + fmt::Display + 'static, S>(
     servers: &Servers<K, OwnAddress<S>>,
     changes: impl IntoIterator<Item = Change<K, S>>,
     now: Instant,

@@ -44,7 +44,7 @@ impl<D, K, S, T, R, C> Following<D, K, S, T, R, C> {
     where
         D: Stream<Item = Result<Change<K, S>, E>>,
         E: Into<BoxError>,
-        K: Ord + fmt::Display,
+        K: Ord + fmt::Display + 'static,
         T: Timer,
     {
         let Some(changes) = &mut self.changes else { return Ok(()) };
@@ -81,7 +81,7 @@ impl<D, E, K, S, T, R, C, Request> Service<Request> for Following<D, K, S, T, R,
 where
     D: Stream<Item = Result<Change<K, S>, E>>,
     E: Into<BoxError>,
-    K: Ord + fmt::Display,
+    K: Ord + fmt::Display + 'static,
     S: Service<Request>,
     T: Timer,
     HedgeSet<K, S, T, R, C>: Service<Request, Error = Error<S::Error>>,

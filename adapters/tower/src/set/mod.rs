@@ -17,7 +17,7 @@ use hedge_core::latency::Snapshot;
 use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::RetryPolicy;
 use hedge_core::time::Instant;
-use hedge_fleet::{Balancer, Breaker, CallHost, ChannelContext, Node, OwnAddress, Servers, Settings};
+use hedge_fleet::{Balancer, Breaker, CallHost, ChannelContext, Counters, Node, OwnAddress, Servers, Settings};
 use tower_service::Service;
 
 pub use change::Change;
@@ -98,7 +98,8 @@ impl<K: 'static, S: Clone, T: Timer, R, C> ChannelContext for Inner<K, S, T, R, 
 
 impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
     pub(crate) fn new(shared: Shared<T, R, C>, balancer: Balancer, health: Health<Breaker>) -> Self {
-        Self { inner: Arc::new(Inner { shared, servers: Servers::new(balancer, health, MAX_SERVERS) }) }
+        let servers = Servers::new(balancer, health, MAX_SERVERS).observed_by(shared.settings.observers().clone());
+        Self { inner: Arc::new(Inner { shared, servers }) }
     }
 
     pub(crate) fn shared(&self) -> &Shared<T, R, C> {
@@ -129,6 +130,12 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
         self.inner.shared.settings.denied(extra, reason)
     }
 
+    /// How many calls ended in which way since the set was made, how many attempts they made, and how many extra attempts
+    /// were refused.
+    pub fn counters(&self) -> Counters {
+        self.inner.shared.settings.counters()
+    }
+
     /// How long calls took in the last 10 s: see [`Hedge::latencies`](crate::Hedge::latencies). Calls that found no
     /// server count as abandoned too.
     pub fn latencies(&self) -> Snapshot
@@ -148,7 +155,7 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
     }
 }
 
-impl<K: Ord + fmt::Display, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
+impl<K: Ord + fmt::Display + 'static, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
     /// Adds a server, or replaces the one with this key.
     ///
     /// # Errors
@@ -190,7 +197,7 @@ impl<K: Ord + fmt::Display, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
     }
 }
 
-impl<K: Ord, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
+impl<K: Ord + 'static, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
     /// Whether a server takes calls: it was not withdrawn by [`set_usable`](Self::set_usable), and its breaker does not
     /// isolate it. False if no server has this key.
     pub fn usable(&self, key: &K) -> bool {

@@ -1,0 +1,185 @@
+//! How many calls ended in which way, and how many attempts they made: [`Counters`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hedge_core::latency::Snapshot;
+use hedge_core::outcome::{Attempt, Denial, End, Extra, Kind, State, Verdict};
+use hedge_core::policy::{BackupPolicy, CallLatencies, Ended};
+use hedge_core::time::Instant;
+
+/// The calls of a channel since it was made, as they were counted when they ended. Take differences for rates.
+///
+/// A call counts when it ends; one that was dropped counts as cancelled. Calls that are in flight, that were rejected for
+/// invalid options, or that were never polled do not count.
+///
+/// # Cost
+/// The end of a call that one attempt decided does one atomic addition. The end of any other call does a few. Reading
+/// does not stop calls, so the numbers may be from slightly different moments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Calls whose reply was accepted.
+    pub accepted: u64,
+    /// Calls that failed: no attempt was accepted, and no further one was possible.
+    pub failed: u64,
+    /// Calls that an attempt with the verdict [`Fatal`](Verdict::Fatal) ended.
+    pub fatal: u64,
+    /// Calls whose deadline passed.
+    pub deadline: u64,
+    /// Calls that were cancelled or dropped.
+    pub cancelled: u64,
+    /// Calls that found the list of servers empty.
+    pub no_server: u64,
+    /// Calls that found all servers down.
+    pub all_down: u64,
+    /// First attempts: one for each call that found a server.
+    pub first_attempts: u64,
+    /// Retries that were sent.
+    pub retries: u64,
+    /// Backups that were sent: tRPC's `backup_request`.
+    pub backups: u64,
+    /// Backups whose reply was accepted: tRPC's `backup_request_success`.
+    pub backups_won: u64,
+    /// By reason, in the order of [`Denial::ALL`].
+    retries_denied: [u32; Denial::ALL.len()],
+    backups_denied: [u32; Denial::ALL.len()],
+}
+
+impl Counters {
+    /// How many calls ended.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        let answered = self.accepted + self.failed + self.fatal;
+        answered + self.deadline + self.cancelled + self.no_server + self.all_down
+    }
+
+    /// How many attempts these calls made.
+    #[must_use]
+    pub const fn attempts(&self) -> u64 {
+        self.first_attempts + self.retries + self.backups
+    }
+
+    /// How many calls ended in this way.
+    #[must_use]
+    pub const fn ended(&self, end: End) -> u64 {
+        match end {
+            End::Accepted => self.accepted,
+            End::Failed => self.failed,
+            End::Fatal => self.fatal,
+            End::Deadline => self.deadline,
+            End::Cancelled => self.cancelled,
+            End::NoServer => self.no_server,
+            End::AllDown => self.all_down,
+        }
+    }
+
+    /// How many extra attempts of this kind the channel's limits and policy refused for this reason. The count wraps.
+    #[must_use]
+    pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
+        let denied = match extra {
+            Extra::Retry => &self.retries_denied,
+            Extra::Backup => &self.backups_denied,
+        };
+        Denial::ALL.iter().zip(denied).find(|(denial, _)| **denial == reason).map_or(0, |(_, count)| *count)
+    }
+}
+
+/// What is kept of all calls of a channel: their latencies, and their counters. It is a policy that decides nothing.
+#[derive(Debug, Default)]
+#[doc(hidden)]
+pub struct CallRecords {
+    latencies: CallLatencies,
+    /// Calls that one attempt decided: accepted, and no other attempt. They are most of all calls.
+    plain: AtomicU64,
+    ends: Ends,
+    attempts: Attempts,
+}
+
+#[derive(Debug, Default)]
+struct Ends {
+    accepted: AtomicU64,
+    failed: AtomicU64,
+    fatal: AtomicU64,
+    deadline: AtomicU64,
+    cancelled: AtomicU64,
+    no_server: AtomicU64,
+    all_down: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    first: AtomicU64,
+    retries: AtomicU64,
+    backups: AtomicU64,
+    backups_won: AtomicU64,
+}
+
+impl CallRecords {
+    pub(crate) fn latencies(&self, now: Instant) -> Snapshot {
+        self.latencies.snapshot(now)
+    }
+
+    pub(crate) fn counters(&self, denied: impl Fn(Extra, Denial) -> u32) -> Counters {
+        let plain = get(&self.plain);
+        let (ends, attempts) = (&self.ends, &self.attempts);
+        Counters {
+            accepted: plain + get(&ends.accepted),
+            failed: get(&ends.failed),
+            fatal: get(&ends.fatal),
+            deadline: get(&ends.deadline),
+            cancelled: get(&ends.cancelled),
+            no_server: get(&ends.no_server),
+            all_down: get(&ends.all_down),
+            first_attempts: plain + get(&attempts.first),
+            retries: get(&attempts.retries),
+            backups: get(&attempts.backups),
+            backups_won: get(&attempts.backups_won),
+            retries_denied: Denial::ALL.map(|reason| denied(Extra::Retry, reason)),
+            backups_denied: Denial::ALL.map(|reason| denied(Extra::Backup, reason)),
+        }
+    }
+
+    #[cold]
+    fn count(&self, end: End, attempts: &[Attempt]) {
+        let Self { ends, attempts: counts, .. } = self;
+        add(match end {
+            End::Accepted => &ends.accepted,
+            End::Failed => &ends.failed,
+            End::Fatal => &ends.fatal,
+            End::Deadline => &ends.deadline,
+            End::Cancelled => &ends.cancelled,
+            End::NoServer => &ends.no_server,
+            End::AllDown => &ends.all_down,
+        });
+        for attempt in attempts {
+            add(match attempt.kind() {
+                Kind::First => &counts.first,
+                Kind::Retry => &counts.retries,
+                Kind::Backup => &counts.backups,
+            });
+            if attempt.kind() == Kind::Backup && attempt.state() == State::Finished(Verdict::Accept) {
+                add(&counts.backups_won);
+            }
+        }
+    }
+}
+
+impl BackupPolicy for CallRecords {
+    #[inline]
+    fn ended(&self, call: &Ended<'_>) {
+        if call.end == End::Accepted && call.attempts.len() == 1 {
+            add(&self.plain);
+        } else {
+            self.count(call.end, call.attempts);
+        }
+        self.latencies.ended(call);
+    }
+}
+
+fn add(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+fn get(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}

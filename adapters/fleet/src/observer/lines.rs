@@ -1,0 +1,60 @@
+//! The feature `log`: what happens, as lines of the crate `log`.
+
+use std::error::Error;
+
+use log::{Level, LevelFilter, log};
+
+use super::care::{Care, care};
+use super::{AttemptEnded, AttemptStarted, CallId, CheckEnded, ServerChange, ServerRef};
+use crate::end::CallEnd;
+
+const TARGET: &str = "hedge";
+
+/// Whether a logger wants any of the lines.
+#[inline]
+pub(super) fn are_on() -> bool {
+    log::max_level() >= LevelFilter::Warn && log::STATIC_MAX_LEVEL >= LevelFilter::Warn
+}
+
+/// Whether a logger wants the lines of calls.
+#[inline]
+pub(super) fn of_calls_are_on() -> bool {
+    log::max_level() >= LevelFilter::Debug && log::STATIC_MAX_LEVEL >= LevelFilter::Debug
+}
+
+pub(super) fn attempt_started(attempt: &AttemptStarted<'_>) {
+    let AttemptStarted { call, attempt: number, kind, server, started } = attempt;
+    log::debug!(target: TARGET, "call {call}: attempt {number} ({kind}) to {server} started after {started}");
+}
+
+pub(super) fn attempt_ended(attempt: &AttemptEnded<'_>) {
+    let AttemptEnded { call, attempt: number, kind, server, code, latency, .. } = attempt;
+    let outcome = attempt.outcome();
+    if *code == hedge_core::outcome::Code::NONE {
+        log::debug!(target: TARGET, "call {call}: attempt {number} ({kind}) to {server}: {outcome} after {latency}");
+    } else {
+        log::debug!(target: TARGET, "call {call}: attempt {number} ({kind}) to {server}: {outcome} after {latency}: {code}");
+    }
+}
+
+pub(super) fn call_ended(call: CallId, end: &CallEnd<'_>) {
+    log::debug!(target: TARGET, "call {call}: {end}");
+}
+
+pub(super) fn server_changed(server: &ServerRef<'_>, change: ServerChange) {
+    let level = match care(change) {
+        Care::Warn => Level::Warn,
+        Care::Info => Level::Info,
+        Care::Debug => Level::Debug,
+    };
+    log!(target: TARGET, level, "server {server}: {change}");
+}
+
+pub(super) fn server_checked(check: &CheckEnded<'_>) {
+    let CheckEnded { server, step, outcome, latency } = check;
+    log::debug!(target: TARGET, "server {server}: check ({step}) {outcome} after {latency}");
+}
+
+pub(super) fn naming_failed(source: &str, error: &(dyn Error + 'static)) {
+    log::warn!(target: TARGET, "naming {source}: {error}");
+}

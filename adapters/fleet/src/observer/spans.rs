@@ -1,0 +1,213 @@
+//! The feature `tracing`: a span for each call and one for each attempt, and events for what happens to servers.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
+
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::{Code, End, ErrorKind};
+use tracing::field::{Empty, display};
+use tracing::level_filters::LevelFilter;
+use tracing::{Span, debug, info, info_span, warn};
+
+use super::care::{Care, care};
+use super::{AttemptEnded, AttemptStarted, CallId, CheckEnded, ServerChange, ServerRef};
+use crate::Report;
+use crate::address::Address;
+
+/// Whether a subscriber wants any of the spans or events. This is tracing's own check: one load of an atomic.
+#[inline]
+pub(super) fn are_on() -> bool {
+    LevelFilter::current() >= LevelFilter::WARN
+}
+
+/// The spans of a call and of its attempts in flight. A span closes when its part ends.
+#[derive(Debug)]
+pub(crate) struct AttemptSpans {
+    call: Span,
+    /// Those of the attempts in flight, which are few.
+    open: Mutex<Vec<(AttemptId, Span)>>,
+}
+
+impl AttemptSpans {
+    /// Whether there may be a subscriber that wants spans.
+    #[inline]
+    pub(crate) fn are_on() -> bool {
+        LevelFilter::current() >= LevelFilter::INFO
+    }
+
+    /// The span of a call that starts, inside the present one. `None` if no subscriber wants it.
+    pub(crate) fn new(call: CallId) -> Option<Self> {
+        let call = info_span!(
+            target: "hedge",
+            "hedge.call",
+            "hedge.call" = call.get(),
+            "hedge.end" = Empty,
+            "hedge.attempts" = Empty,
+            "hedge.winner" = Empty,
+            "hedge.not_hedged" = Empty,
+            "error.type" = Empty,
+            "otel.kind" = "internal",
+            "otel.status_code" = Empty,
+        );
+        (!call.is_disabled()).then(|| Self { call, open: Mutex::default() })
+    }
+
+    pub(crate) fn attempt_started(&self, attempt: &AttemptStarted<'_>) {
+        let span = info_span!(
+            target: "hedge",
+            parent: &self.call,
+            "hedge.attempt",
+            "hedge.attempt" = attempt.attempt.index(),
+            "hedge.kind" = display(attempt.kind),
+            "http.request.resend_count" = Empty,
+            "server.address" = Empty,
+            "server.port" = Empty,
+            "hedge.outcome" = Empty,
+            "error.type" = Empty,
+            "otel.kind" = "client",
+            "otel.status_code" = Empty,
+        );
+        if attempt.attempt != AttemptId::FIRST {
+            span.record("http.request.resend_count", attempt.attempt.index());
+        }
+        match attempt.server.address() {
+            Some(Address::Socket(address)) => {
+                span.record("server.address", display(address.ip()));
+                span.record("server.port", address.port());
+            }
+            Some(Address::Name { host, port }) => {
+                span.record("server.address", &*host);
+                span.record("server.port", port);
+            }
+            None => _ = span.record("server.address", display(attempt.server)),
+        }
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push((attempt.attempt, span));
+    }
+
+    /// The span of an attempt in flight.
+    pub(crate) fn of(&self, attempt: AttemptId) -> Span {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().find(|(id, _)| *id == attempt).map_or_else(Span::none, |(_, span)| span.clone())
+    }
+
+    pub(crate) fn attempt_ended(&self, attempt: &AttemptEnded<'_>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = open.iter().position(|(id, _)| *id == attempt.attempt) else { return };
+        let (_, span) = open.swap_remove(place);
+        drop(open);
+        span.record("hedge.outcome", attempt.outcome());
+        if attempt.verdict.is_some_and(|verdict| verdict != hedge_core::outcome::Verdict::Accept) {
+            span.record("error.type", display(ErrorType(attempt.code)));
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+
+    pub(crate) fn call_ended(&self, report: &Report) {
+        let Some(end) = report.end() else { return };
+        self.call.record("hedge.end", name(end));
+        self.call.record("hedge.attempts", report.attempts().len());
+        if let Some(winner) = report.winner() {
+            self.call.record("hedge.winner", winner.index());
+        }
+        if let Some(reason) = report.not_hedged() {
+            self.call.record("hedge.not_hedged", display(reason));
+        }
+        match end {
+            End::Accepted => return,
+            End::Failed | End::Fatal => {
+                let decisive = report.decisive().and_then(|id| report.attempts().get(id.index()));
+                let code = decisive.map_or(Code::NONE, |attempt| attempt.code());
+                self.call.record("error.type", display(ErrorType(code)));
+            }
+            _ => _ = self.call.record("error.type", name(end)),
+        }
+        if end != End::Cancelled {
+            self.call.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+/// The name of an end, which is that of its [counter](crate::Counters).
+const fn name(end: End) -> &'static str {
+    match end {
+        End::Accepted => "accepted",
+        End::Failed => "failed",
+        End::Fatal => "fatal",
+        End::Deadline => "deadline",
+        End::Cancelled => "cancelled",
+        End::NoServer => "no_server",
+        End::AllDown => "all_down",
+    }
+}
+
+/// OpenTelemetry's `error.type`: a status as its number, a kind as one word, and `_OTHER` for what is not known.
+struct ErrorType(Code);
+
+impl fmt::Display for ErrorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match ErrorKind::ALL.iter().find(|kind| Code::from(**kind) == self.0) {
+            Some(kind) => write!(SnakeCase(f), "{kind:?}"),
+            None if self.0 == Code::NONE => f.write_str("_OTHER"),
+            None => write!(f, "{}", self.0.0),
+        }
+    }
+}
+
+/// Writes `ConnectTimeout` as `connect_timeout`.
+struct SnakeCase<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for SnakeCase<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (index, letter) in text.chars().enumerate() {
+            if letter.is_ascii_uppercase() && index > 0 {
+                self.0.write_char('_')?;
+            }
+            self.0.write_char(letter.to_ascii_lowercase())?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn server_changed(server: &ServerRef<'_>, change: ServerChange) {
+    match care(change) {
+        Care::Warn => warn!(target: "hedge", { hedge.server = %server, hedge.change = %change }, "server changed"),
+        Care::Info => info!(target: "hedge", { hedge.server = %server, hedge.change = %change }, "server changed"),
+        Care::Debug => debug!(target: "hedge", { hedge.server = %server, hedge.change = %change }, "server changed"),
+    }
+}
+
+pub(super) fn server_checked(check: &CheckEnded<'_>) {
+    let CheckEnded { server, step, outcome, latency } = check;
+    debug!(
+        target: "hedge",
+        {
+            hedge.server = %server,
+            hedge.check = %step,
+            hedge.outcome = %outcome,
+            hedge.latency_us = latency.as_micros(),
+        },
+        "server checked"
+    );
+}
+
+pub(super) fn naming_failed(source: &str, error: &(dyn Error + 'static)) {
+    warn!(target: "hedge", { hedge.source = source, error.message = %error }, "naming failed");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_types_are_words_and_statuses() {
+        for (code, text) in [
+            (Code::from(ErrorKind::ConnectTimeout), "connect_timeout"),
+            (Code::from(ErrorKind::Refused), "refused"),
+            (Code(503), "503"),
+            (Code::NONE, "_OTHER"),
+        ] {
+            assert_eq!(ErrorType(code).to_string(), text);
+        }
+    }
+}
