@@ -33,6 +33,7 @@
 
 mod address;
 mod caller;
+mod cap;
 mod caught;
 mod end;
 mod host;
@@ -40,6 +41,7 @@ mod ids;
 mod list;
 mod node;
 mod options;
+mod queue;
 mod run;
 mod server;
 mod servers;
@@ -47,6 +49,8 @@ mod settings;
 mod setup;
 mod snapshot;
 mod spawn;
+#[cfg(test)]
+mod testing;
 mod trace;
 
 pub use hedge_core;

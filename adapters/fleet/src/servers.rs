@@ -10,12 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use hedge_core::balance::{ArrangeError, Balancer as _, NoServer, Pick, ProbeAnswer, Selection};
-use hedge_core::health::Health;
+use hedge_core::config::ServerLimits;
+use hedge_core::health::{BreakerChange, Health};
 use hedge_core::outcome::Finished;
 use hedge_core::time::Instant;
 
+use crate::cap::Cap;
 use crate::ids::Ids;
 use crate::node::{Node, Service};
+use crate::queue::Queue;
 use crate::snapshot::{Arranged, List, Snapshot, View, WriteAddress};
 use crate::{Balancer, Breaker};
 
@@ -30,6 +33,8 @@ pub struct Servers<K, S> {
     health: Health<Breaker>,
     /// Whether the balancer needs a request code. It does not depend on the list.
     needs_request_code: bool,
+    /// How many attempts each server may work on at a time. `None`: any number.
+    cap: Option<Arc<Cap>>,
     /// This lock is also held while the list is changed.
     ids: Mutex<Ids<K, S>>,
 }
@@ -66,7 +71,35 @@ impl<K, S: Service> Servers<K, S> {
     pub fn new(balancer: Balancer, health: Health<Breaker>, capacity: usize) -> Self {
         let needs_request_code = balancer.needs_request_code();
         let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer });
-        Self { now, health, needs_request_code, ids: Mutex::new(Ids::new(capacity)) }
+        Self { now, health, needs_request_code, cap: None, ids: Mutex::new(Ids::new(capacity)) }
+    }
+
+    /// Sets how much the servers get. This must come before the first server.
+    #[must_use]
+    pub fn with_limits(mut self, limits: &ServerLimits) -> Self {
+        self.cap = Cap::new(limits).map(Arc::new);
+        self
+    }
+
+    /// How many calls wait for a server with room (L22).
+    pub fn queued_calls(&self) -> usize {
+        self.queue().map_or(0, Queue::len)
+    }
+
+    pub(crate) const fn cap(&self) -> Option<&Arc<Cap>> {
+        self.cap.as_ref()
+    }
+
+    /// The calls that wait for a server with room; `None` if calls do not wait.
+    pub(crate) fn queue(&self) -> Option<&Queue> {
+        self.cap.as_ref()?.queue()
+    }
+
+    /// Tells a call that waits that there may be room.
+    fn may_have_room(&self) {
+        if let Some(queue) = self.queue() {
+            queue.wake_first();
+        }
     }
 
     /// The current list.
@@ -88,7 +121,7 @@ impl<K, S: Service> Servers<K, S> {
     /// A snapshot at the instant `now`, as balancers see it.
     #[inline]
     pub fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {
-        View { list: &snapshot.list, health: &self.health, own: &[], now }
+        View { list: &snapshot.list, health: &self.health, own: &[], capped: false, now }
     }
 
     /// Replaces the list. `plan` is given the present list and returns the new one, in the order of the keys; `None`
@@ -109,14 +142,15 @@ impl<K, S: Service> Servers<K, S> {
         let old = self.now.load();
         let Some(places) = plan(&old) else { return Ok(None) };
         let mut balancer = old.balancer.clone();
-        let (order, changed) = give_ids(places, &old.list, &ids, &balancer);
+        let (order, changed) = give_ids(places, &old.list, &ids, &balancer, self.cap.as_ref());
         let list = List::new(order);
-        let view = View { list: &list, health: &self.health, own: &[], now: Instant::ZERO };
+        let view = View { list: &list, health: &self.health, own: &[], capped: false, now: Instant::ZERO };
         balancer.arrange(&Arranged { view, write })?;
         let after = Arc::new(Snapshot { list, balancer });
         self.now.store(Arc::clone(&after));
         ids.changed(after.list.nodes().iter().map(|node| node.id()), &changed.gone);
         self.health.changed(now, || after.list.healths());
+        self.may_have_room();
         Ok(Some(changed))
     }
 
@@ -124,12 +158,18 @@ impl<K, S: Service> Servers<K, S> {
     pub fn set_usable(&self, node: &Node<K, S>, usable: bool, now: Instant) {
         let snapshot = self.load();
         self.health.set_withdrawn(node.health(), !usable, now, || snapshot.list.healths());
+        if usable {
+            self.may_have_room();
+        }
     }
 
     /// Records that a server's connection is broken, or is whole again (H1).
     pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) {
         let snapshot = self.load();
         self.health.set_broken(node.health(), broken, now, || snapshot.list.healths());
+        if !broken {
+            self.may_have_room();
+        }
     }
 
     /// Tells the balancer that a server has answered a probe.
@@ -147,7 +187,10 @@ impl<K, S: Service> Servers<K, S> {
         }
         snapshot.balancer.finished(&self.view(&snapshot, attempt.now), attempt);
         let was_broken = node.health().is_broken();
-        self.health.finished(node.health(), attempt, || snapshot.list.healths());
+        let change = self.health.finished(node.health(), attempt, || snapshot.list.healths());
+        if change == Some(BreakerChange::Returned) {
+            self.may_have_room();
+        }
         was_broken && !node.health().is_broken()
     }
 
@@ -169,6 +212,7 @@ fn give_ids<K: Ord, S: Service>(
     old: &List<K, S>,
     ids: &Ids<K, S>,
     balancer: &Balancer,
+    cap: Option<&Arc<Cap>>,
 ) -> (Nodes<K, S>, Changed<K, S>) {
     let mut stays = vec![false; old.slots()];
     let mut taken = stays.clone();
@@ -199,7 +243,7 @@ fn give_ids<K: Ord, S: Service>(
                     changed.left_out.push((key, service));
                     continue;
                 };
-                order.push(Node::new((key, service), id, weight, balancer.stats()));
+                order.push(Node::new((key, service), id, weight, balancer.stats(), cap.cloned()));
                 changed.inserted += 1;
             }
         }

@@ -378,7 +378,7 @@ where
         let checks = self.checks.map(|options| Checks::new(options, application));
         let checks = checks.transpose().map_err(BuildError::Health)?;
 
-        let servers = Servers::new(balancer, health, MAX_SERVERS.into());
+        let servers = Servers::new(balancer, health, MAX_SERVERS.into()).with_limits(&self.setup.server_limits);
         let background = Box::new(self.runtime.clone());
         let probes = self.probe.map(Probes::new);
         let fleet =
