@@ -32,6 +32,8 @@ pub struct Counters {
     pub no_server: u64,
     /// Calls that found all servers down.
     pub all_down: u64,
+    /// Calls that found every server at its cap of attempts in flight ([L22](hedge_core::rules#L22)).
+    pub all_full: u64,
     /// First attempts: one for each call that found a server.
     pub first_attempts: u64,
     /// Retries that were sent.
@@ -50,7 +52,7 @@ impl Counters {
     #[must_use]
     pub const fn calls(&self) -> u64 {
         let answered = self.accepted + self.failed + self.fatal;
-        answered + self.deadline + self.cancelled + self.no_server + self.all_down
+        answered + self.deadline + self.cancelled + self.no_server + self.all_down + self.all_full
     }
 
     /// How many attempts these calls made.
@@ -70,6 +72,7 @@ impl Counters {
             End::Cancelled => self.cancelled,
             End::NoServer => self.no_server,
             End::AllDown => self.all_down,
+            End::AllFull => self.all_full,
         }
     }
 
@@ -104,6 +107,7 @@ struct Ends {
     cancelled: AtomicU64,
     no_server: AtomicU64,
     all_down: AtomicU64,
+    all_full: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +134,7 @@ impl CallRecords {
             cancelled: get(&ends.cancelled),
             no_server: get(&ends.no_server),
             all_down: get(&ends.all_down),
+            all_full: get(&ends.all_full),
             first_attempts: plain + get(&attempts.first),
             retries: get(&attempts.retries),
             backups: get(&attempts.backups),
@@ -150,6 +155,7 @@ impl CallRecords {
             End::Cancelled => &ends.cancelled,
             End::NoServer => &ends.no_server,
             End::AllDown => &ends.all_down,
+            End::AllFull => &ends.all_full,
         });
         for attempt in attempts {
             add(match attempt.kind() {

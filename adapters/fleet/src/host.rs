@@ -4,21 +4,23 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 
 use hedge_core::balance::{AnyTicket, Balancer as _, NoServer, Pick, Selection, select};
 use hedge_core::call::Host;
 use hedge_core::drive::{Addresses, Timer};
 use hedge_core::id::ServerId;
-use hedge_core::outcome::{Denial, Finished};
+use hedge_core::outcome::{Attempt, Denial, ErrorKind, Feedback, Finished};
 use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, Ended};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
 use crate::end::Keys;
 use crate::in_force::HeldOptions;
-use crate::node::{Node, Service};
+use crate::node::{Lease, Node, Service};
 use crate::observer::ServerChange;
+use crate::queue::{Queue, Queued};
 use crate::run::CallContext;
 use crate::servers::Servers;
 use crate::settings::Settings;
@@ -100,7 +102,15 @@ pub struct CallHost<O: Deref<Target: ChannelContext>> {
     call: <O::Target as ChannelContext>::Call,
     held: HeldOptions,
     tried: TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service>,
+    /// Its place in the queue, if it has waited for room (L22).
+    queued: OnceLock<Box<Queued>>,
+    /// The places at capped servers of attempts that the call has abandoned. The driver drops such an attempt a moment
+    /// later, and the host is dropped after that, so that the place is free only when the attempt is gone (L22).
+    abandoned: OnceLock<Box<Mutex<Vec<LeaseOf<O>>>>>,
 }
+
+type LeaseOf<O> =
+    Lease<<<O as Deref>::Target as ChannelContext>::Key, <<O as Deref>::Target as ChannelContext>::Service>;
 
 type NodeOf<O> =
     Arc<Node<<<O as Deref>::Target as ChannelContext>::Key, <<O as Deref>::Target as ChannelContext>::Service>>;
@@ -109,7 +119,8 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     /// The host of a call that has not tried any server yet. The call holds the options that are in force now.
     pub fn new(channel: O, call: <O::Target as ChannelContext>::Call) -> Self {
         let held = channel.settings().hold();
-        Self { channel, call, held, tried: TriedServers::new() }
+        let (queued, abandoned) = (OnceLock::new(), OnceLock::new());
+        Self { channel, call, held, tried: TriedServers::new(), queued, abandoned }
     }
 
     /// What all calls share.
@@ -129,9 +140,8 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         &self.tried
     }
 
-    /// Counts an attempt as in flight at a server, and remembers the server.
-    fn start_at(&self, node: &NodeOf<O>) {
-        node.started();
+    /// Remembers the server of an attempt.
+    fn remember(&self, node: &NodeOf<O>) {
         self.tried.add(node);
     }
 
@@ -140,14 +150,108 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     /// sent if the call has tried that server before.
     fn commit_elsewhere(&self, server: ServerId, insist: bool) -> bool {
         if let Some(own) = O::Target::named(&self.call).iter().find(|node| node.id() == server) {
-            self.start_at(own);
-            return true;
+            let started = own.start();
+            if started {
+                self.remember(own);
+            }
+            return started;
         }
-        if insist && let Some(node) = self.tried.find(server) {
-            node.started();
+        match self.tried.find(server).filter(|_| insist) {
+            Some(node) => node.start(),
+            None => insist,
         }
-        insist
     }
+
+    /// Keeps the place of an abandoned attempt until this host is dropped.
+    #[cold]
+    fn abandon(&self, node: &NodeOf<O>) {
+        let abandoned = self.abandoned.get_or_init(Box::default);
+        abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(Lease::new(Arc::clone(node)));
+    }
+
+    /// Searches for a server.
+    #[inline]
+    fn search(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<AnyTicket>, NoServer> {
+        let (servers, own) = (self.channel.servers(), O::Target::named(&self.call));
+        let snapshot = servers.load();
+        let (health, capped) = (snapshot.health(), servers.cap().is_some());
+        let view = View { list: &snapshot.list, health, own, capped, now: selection.now };
+        let recovers = health.recovers() && selection.by_balancer();
+        if recovers && !health.admit(selection.now, || view.usable(), &mut *random) {
+            return Servers::last_resort(&snapshot, selection);
+        }
+        if capped && selection.same.and_then(|same| snapshot.list.get(same)).is_some_and(|same| !same.has_room()) {
+            return Err(full(selection.tried));
+        }
+        match select(&view, &snapshot.balancer, selection, random) {
+            Err(NoServer::AllDown) if capped && view.has_full(selection.servers) => Err(full(selection.tried)),
+            Err(NoServer::AllDown) => {
+                if recovers {
+                    health.all_down(selection.now);
+                }
+                Servers::last_resort(&snapshot, selection)
+            }
+            pick => pick,
+        }
+    }
+
+    /// Searches for the server of a first attempt if calls may wait for room. Calls that wait come first.
+    #[cold]
+    fn search_in_turn(
+        &self,
+        queue: &Queue,
+        selection: &Selection<'_>,
+        random: &mut dyn FnMut() -> u32,
+    ) -> Result<Pick<AnyTicket>, NoServer> {
+        if let Some(queued) = self.queued.get() {
+            let is_over = queued.until() <= selection.now;
+            if is_over && !queued.may_look() {
+                return Err(NoServer::AllFull);
+            }
+            return match self.search(selection, random) {
+                Err(NoServer::AllFull) if !is_over => Err(NoServer::Queued),
+                found => found,
+            };
+        }
+        if queue.is_empty() {
+            match self.search(selection, random) {
+                Err(NoServer::AllFull) => {}
+                found => return found,
+            }
+        } else if self.has_room(selection.now) {
+            // Nothing may have told the others of this room, for instance if an isolation has ended.
+            queue.remind_first();
+        }
+        Err(self.join_queue(selection.now))
+    }
+
+    /// Joins the queue, if there is one that has a place.
+    fn join_queue(&self, now: Instant) -> NoServer {
+        let Some(cap) = self.channel.servers().cap() else { return NoServer::AllFull };
+        let until = match cap.max_wait() {
+            Timeout::After(wait) => now + wait,
+            Timeout::Never => Instant::NEVER,
+        };
+        match Queued::join(cap, until) {
+            None => NoServer::AllFull,
+            Some(queued) => {
+                // The place is empty: a call joins only if it is not in the queue yet.
+                self.queued.get_or_init(|| Box::new(queued));
+                NoServer::Queued
+            }
+        }
+    }
+
+    /// Whether some server is usable and has room.
+    fn has_room(&self, now: Instant) -> bool {
+        let servers = self.channel.servers();
+        servers.view(&servers.load(), now).has_room()
+    }
+}
+
+/// What a call is told that finds only full servers: one with attempts in flight waits for their end (L11).
+fn full(tried: &[Attempt]) -> NoServer {
+    if tried.iter().any(Attempt::in_flight) { NoServer::AllBusy } else { NoServer::AllFull }
 }
 
 impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
@@ -170,22 +274,9 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
     }
 
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<AnyTicket>, NoServer> {
-        let (servers, own) = (self.channel.servers(), O::Target::named(&self.call));
-        let snapshot = servers.load();
-        let health = snapshot.health();
-        let view = View { list: &snapshot.list, health, own, now: selection.now };
-        let recovers = health.recovers() && selection.by_balancer();
-        if recovers && !health.admit(selection.now, || view.usable(), &mut *random) {
-            return Servers::last_resort(&snapshot, selection);
-        }
-        match select(&view, &snapshot.balancer, selection, random) {
-            Err(NoServer::AllDown) => {
-                if recovers {
-                    health.all_down(selection.now);
-                }
-                Servers::last_resort(&snapshot, selection)
-            }
-            pick => pick,
+        match self.channel.servers().queue() {
+            Some(queue) if selection.is_first() => self.search_in_turn(queue, selection, random),
+            _ => self.search(selection, random),
         }
     }
 
@@ -194,14 +285,23 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
         let snapshot = servers.load();
         let Some(node) = snapshot.list.get(pick.server) else { return self.commit_elsewhere(pick.server, insist) };
         let on_trial = servers.observers().want_servers() && snapshot.is_on_trial(node, now);
+        // A full server is refused even if the call insists (L22).
+        if !node.start() {
+            return false;
+        }
         if !snapshot.health.started(node.health(), now, insist) {
+            node.finished();
             return false;
         }
         if !pick.ticket.is_none_or(|ticket| snapshot.balancer.commit(ticket, insist)) {
             snapshot.health.withdrawn(node.health(), now);
+            node.finished();
             return false;
         }
-        self.start_at(node);
+        self.remember(node);
+        if let Some(queued) = self.queued.get() {
+            queued.started(|| self.has_room(now));
+        }
         snapshot.balancer.started(&servers.view(&snapshot, now), pick.server, pick.ticket, now);
         if on_trial {
             servers.tell(node, ServerChange::HalfOpen);
@@ -209,9 +309,38 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
         true
     }
 
+    fn refused(&self, tried: &[Attempt], now: Instant) -> NoServer {
+        // Only a call whose servers the balancer chooses waits in the queue.
+        let waits = tried.is_empty() && O::Target::named_ids(&self.call).is_none();
+        match self.queued.get() {
+            _ if !waits => full(tried),
+            Some(queued) if queued.until() <= now => NoServer::AllFull,
+            Some(_) => NoServer::Queued,
+            None => self.join_queue(now),
+        }
+    }
+
+    fn queued_until(&self) -> Instant {
+        self.queued.get().map_or(Instant::NEVER, |queued| queued.until())
+    }
+
+    #[inline]
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.queued.get() {
+            Some(queued) => queued.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
     fn finished(&self, attempt: &Finished) {
         let Some(node) = self.tried.find(attempt.sent.server) else { return };
-        node.finished();
+        let is_abandoned =
+            attempt.code == ErrorKind::Deadline.into() || matches!(attempt.feedback, Feedback::Abandoned { .. });
+        if is_abandoned && node.is_capped() {
+            self.abandon(node);
+        } else {
+            node.finished();
+        }
         let attempt = &self.channel.adjusted(&self.call, attempt);
         if self.channel.servers().learn(node, attempt) {
             self.channel.server_back(node);

@@ -35,6 +35,7 @@
 
 mod address;
 mod caller;
+mod cap;
 mod caught;
 mod counters;
 mod end;
@@ -45,6 +46,7 @@ mod list;
 mod node;
 mod observer;
 mod options;
+mod queue;
 mod replace;
 mod run;
 mod server;
@@ -53,6 +55,8 @@ mod settings;
 mod setup;
 mod snapshot;
 mod spawn;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod tried;
 mod watch;

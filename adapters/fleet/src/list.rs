@@ -259,7 +259,7 @@ mod tests {
         set(&servers, "list://127.0.0.1:3,127.0.0.1:1");
         let before = ids(&servers);
         let stays = Arc::clone(&servers.load().list().nodes()[1]);
-        stays.started();
+        assert!(stays.start());
         let (update, gone) = servers.set(list("list://127.0.0.1:2,127.0.0.1:3"), None, NOW).unwrap();
         assert_eq!((update.servers, update.inserted, update.removed, update.refused.len()), (2, 1, 1, 0));
         assert_eq!(gone[0].id(), before[0]);

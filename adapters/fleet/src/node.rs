@@ -10,6 +10,7 @@ use hedge_core::health::ServerHealth;
 use hedge_core::id::{AddressKey, ServerId};
 
 use crate::Breaker;
+use crate::cap::Cap;
 
 /// What a host keeps for each server, for instance the service that its attempts are sent to.
 pub trait Service {
@@ -34,7 +35,7 @@ impl<S> Service for OwnAddress<S> {
 /// `S` is what the host keeps for each server.
 ///
 /// # Cost
-/// 72 bytes, plus its key and its `S`. With the balancer `la`, 1080 bytes more.
+/// 80 bytes, plus its key and its `S`. With the balancer `la`, 1080 bytes more.
 pub struct Node<K, S> {
     key: K,
     service: S,
@@ -45,17 +46,26 @@ pub struct Node<K, S> {
     /// What the balancer has learned about the server.
     stats: AnyStats<Heap>,
     health: ServerHealth<Breaker>,
+    /// How many attempts may be in flight. `None`: any number.
+    cap: Option<Arc<Cap>>,
 }
 
 impl<K, S> Node<K, S> {
-    pub(crate) fn new((key, service): (K, S), id: ServerId, weight: NonZeroU32, stats: AnyStats<Heap>) -> Arc<Self> {
+    pub(crate) fn new(
+        (key, service): (K, S),
+        id: ServerId,
+        weight: NonZeroU32,
+        stats: AnyStats<Heap>,
+        cap: Option<Arc<Cap>>,
+    ) -> Arc<Self> {
         let (in_flight, health) = (AtomicU32::new(0), ServerHealth::new());
-        Arc::new(Self { key, service, id, weight, in_flight, stats, health })
+        Arc::new(Self { key, service, id, weight, in_flight, stats, health, cap })
     }
 
-    /// A server that a call named itself (S8). No balancer chooses it. Its slot must be one that no list uses.
+    /// A server that a call named itself (S8). No balancer chooses it, and it has no cap, since its count is the call's
+    /// own. Its slot must be one that no list uses.
     pub fn of_a_call(key: K, service: S, id: ServerId) -> Arc<Self> {
-        Self::new((key, service), id, NonZeroU32::MIN, AnyStats::Nothing)
+        Self::new((key, service), id, NonZeroU32::MIN, AnyStats::Nothing, None)
     }
 
     /// The key, which identifies the server.
@@ -101,12 +111,36 @@ impl<K, S> Node<K, S> {
         &self.stats
     }
 
-    pub(crate) fn started(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// Whether it has a cap (L22).
+    pub(crate) const fn is_capped(&self) -> bool {
+        self.cap.is_some()
     }
 
+    /// Whether it takes another attempt by its cap (L22).
+    pub(crate) fn has_room(&self) -> bool {
+        self.cap.as_ref().is_none_or(|cap| cap.has_room(&self.in_flight))
+    }
+
+    /// Counts one attempt more in flight. Returns false and counts nothing if the server is full (L22).
+    #[must_use]
+    pub(crate) fn start(&self) -> bool {
+        match &self.cap {
+            None => {
+                self.in_flight.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Some(cap) => cap.take(&self.in_flight),
+        }
+    }
+
+    /// Counts one attempt less in flight.
     pub(crate) fn finished(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        match &self.cap {
+            None => {
+                self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            }
+            Some(cap) => cap.give_back(&self.in_flight),
+        }
     }
 }
 

@@ -12,15 +12,18 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use hedge_core::balance::{AnyStats, ArrangeError, Balancer as _, NoServer, Pick, ProbeAnswer, Selection};
+use hedge_core::config::ServerLimits;
 use hedge_core::health::{BreakerChange, Health, ServerHealth};
 use hedge_core::id::ServerId;
 use hedge_core::outcome::Finished;
 use hedge_core::time::{Duration, Instant};
 
+use crate::cap::Cap;
 use crate::end::Keys;
 use crate::ids::Ids;
 use crate::node::{Node, Service};
 use crate::observer::{CheckEnded, CheckOutcome, CheckStep, Observers, ServerChange, ServerRef};
+use crate::queue::Queue;
 use crate::snapshot::{Arranged, List, Snapshot, View, WriteAddress};
 use crate::{Balancer, Breaker};
 
@@ -34,6 +37,8 @@ pub struct Servers<K, S> {
     now: ArcSwap<Snapshot<K, S>>,
     /// Whether the balancer needs a request code. It does not depend on the list.
     needs_request_code: bool,
+    /// How many attempts each server may work on at a time. `None`: any number.
+    cap: Option<Arc<Cap>>,
     /// How many addresses the current list has. Each call reads it, and this is cheaper than a load of the list.
     addresses: AtomicUsize,
     /// Whether a breaker counts results. The end of each attempt reads it.
@@ -80,7 +85,7 @@ impl<K, S: Service> Servers<K, S> {
         let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer, health: Arc::new(health) });
         let (ids, addresses) = (Mutex::new(Ids::new(capacity)), AtomicUsize::new(0));
         let (observers, write) = (Observers::none(), OnceLock::new());
-        Self { now, needs_request_code, addresses, has_breaker, ids, observers, write }
+        Self { now, needs_request_code, addresses, has_breaker, cap: None, ids, observers, write }
     }
 
     /// The same list, which tells these observers what happens to its servers.
@@ -94,6 +99,34 @@ impl<K, S: Service> Servers<K, S> {
     #[inline]
     pub const fn observers(&self) -> &Observers {
         &self.observers
+    }
+
+    /// Sets how much the servers get. This must come before the first server.
+    #[must_use]
+    pub fn with_limits(mut self, limits: &ServerLimits) -> Self {
+        self.cap = Cap::new(limits).map(Arc::new);
+        self
+    }
+
+    /// How many calls wait for a server with room (L22).
+    pub fn queued_calls(&self) -> usize {
+        self.queue().map_or(0, Queue::len)
+    }
+
+    pub(crate) const fn cap(&self) -> Option<&Arc<Cap>> {
+        self.cap.as_ref()
+    }
+
+    /// The calls that wait for a server with room; `None` if calls do not wait.
+    pub(crate) fn queue(&self) -> Option<&Queue> {
+        self.cap.as_ref()?.queue()
+    }
+
+    /// Tells a call that waits that there may be room.
+    fn may_have_room(&self) {
+        if let Some(queue) = self.queue() {
+            queue.wake_first();
+        }
     }
 
     /// The current list.
@@ -116,7 +149,7 @@ impl<K, S: Service> Servers<K, S> {
     /// A snapshot at the instant `now`, as balancers see it.
     #[inline]
     pub fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {
-        View { list: &snapshot.list, health: &snapshot.health, own: &[], now }
+        View { list: &snapshot.list, health: &snapshot.health, own: &[], capped: false, now }
     }
 
     /// Tells the balancer that a server has answered a probe.
@@ -182,9 +215,9 @@ impl<K: 'static, S: Service> Servers<K, S> {
         let old = self.now.load();
         let Some(places) = plan(&old) else { return Ok(None) };
         let mut balancer = old.balancer.clone();
-        let (order, changed) = give_ids(places, &old.list, &ids, &balancer);
+        let (order, changed) = give_ids(places, &old.list, &ids, &balancer, self.cap.as_ref());
         let list = List::new(order);
-        let view = View { list: &list, health: &old.health, own: &[], now: Instant::ZERO };
+        let view = View { list: &list, health: &old.health, own: &[], capped: false, now: Instant::ZERO };
         balancer.arrange(&Arranged { view, write })?;
         let after = Arc::new(Snapshot { list, balancer, health: Arc::clone(&old.health) });
         self.addresses.store(after.list.addresses(), Ordering::Relaxed);
@@ -201,6 +234,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
             }
             self.tell_lifted(lifted);
         }
+        self.may_have_room();
         Ok(Some(changed))
     }
 
@@ -223,6 +257,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
         isolated.retain(|node| !after.health.is_isolated(node.health()));
         drop(ids);
         self.tell_lifted(isolated);
+        self.may_have_room();
     }
 
     /// Withdraws a server by hand, or puts it back.
@@ -237,6 +272,9 @@ impl<K: 'static, S: Service> Servers<K, S> {
             self.tell(node, if usable { ServerChange::Restored } else { ServerChange::Withdrawn });
         }
         self.tell_lifted(lifted);
+        if usable {
+            self.may_have_room();
+        }
     }
 
     /// Records that a server's connection is broken, or is whole again (H1). The observers are told by
@@ -247,6 +285,9 @@ impl<K: 'static, S: Service> Servers<K, S> {
         let list = &snapshot.list;
         let lifted =
             self.lifted_by(&snapshot, || snapshot.health.set_broken(node.health(), broken, now, || list.healths()));
+        if !broken {
+            self.may_have_room();
+        }
         let change = (broken != was_broken).then_some(match broken {
             true => ServerChange::Broken,
             false => ServerChange::Connected,
@@ -274,6 +315,9 @@ impl<K: 'static, S: Service> Servers<K, S> {
             Some(BreakerChange::Returned) if connected => self.tell(node, ServerChange::Connected),
             Some(BreakerChange::Returned) => self.tell(node, ServerChange::Returned),
             None => {}
+        }
+        if change == Some(BreakerChange::Returned) {
+            self.may_have_room();
         }
         connected
     }
@@ -344,6 +388,7 @@ fn give_ids<K: Ord, S: Service>(
     old: &List<K, S>,
     ids: &Ids<K, S>,
     balancer: &Balancer,
+    cap: Option<&Arc<Cap>>,
 ) -> (Nodes<K, S>, Changed<K, S>) {
     let mut stays = vec![false; old.slots()];
     let mut taken = stays.clone();
@@ -374,7 +419,7 @@ fn give_ids<K: Ord, S: Service>(
                     changed.left_out.push((key, service));
                     continue;
                 };
-                order.push(Node::new((key, service), id, weight, balancer.stats()));
+                order.push(Node::new((key, service), id, weight, balancer.stats(), cap.cloned()));
                 changed.inserted += 1;
             }
         }

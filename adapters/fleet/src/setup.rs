@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-use hedge_core::config;
+use hedge_core::config::{self, ServerLimits};
 use hedge_core::health::{
     AnyBreaker, BreakerOptions, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
 };
@@ -26,6 +26,8 @@ pub struct Setup {
     pub attempt_timeout: Timeout,
     /// The limits of backups and retries.
     pub limits: LimitOptions,
+    /// How much a single server gets (L22, S11).
+    pub server_limits: ServerLimits,
     /// The program's own backup policy. The limits apply as well.
     pub policy: Option<SharedPolicy>,
     /// The function that the program wants to be called at the end of each call.
@@ -52,6 +54,7 @@ impl Setup {
             options: ChannelOptions::brpc(),
             attempt_timeout: Timeout::Never,
             limits: LimitOptions::SAFE,
+            server_limits: ServerLimits::NONE,
             policy: None,
             on_end: None,
             observers: Observers::none(),
@@ -69,6 +72,7 @@ impl Setup {
     pub fn warning_input(&self) -> config::Setup<'_> {
         config::Setup {
             attempt_timeout: self.attempt_timeout,
+            server_limits: self.server_limits,
             policy_delay: self.policy.as_ref().and_then(|policy| Guarded(&**policy).delay(Instant::ZERO)),
             breaker: self.breaker.is_some(),
             isolation_limit: self.isolation_limit,
@@ -83,7 +87,8 @@ impl Setup {
     /// # Errors
     /// The first option that cannot be carried out.
     pub fn check(&self) -> Result<(), ConfigError> {
-        replace::check(&self.options, self.attempt_timeout)
+        replace::check(&self.options, self.attempt_timeout)?;
+        self.server_limits.validate()
     }
 
     /// The seed that was set, or an unpredictable one. That one comes from the keys of std's hasher, which are random
@@ -133,6 +138,7 @@ impl fmt::Debug for Setup {
             .field("options", &self.options)
             .field("attempt_timeout", &self.attempt_timeout)
             .field("limits", &self.limits)
+            .field("server_limits", &self.server_limits)
             .field("balancer", &self.balancer)
             .field("breaker", &self.breaker)
             .field("isolation_limit", &self.isolation_limit)
@@ -167,6 +173,7 @@ macro_rules! setters {
             self.setup.options = config.options();
             self.setup.attempt_timeout = config.attempt_timeout();
             self.setup.limits = config.limits();
+            self.setup.server_limits = config.server_limits();
             self
         }
 
@@ -221,6 +228,41 @@ macro_rules! setters {
         /// every request is sent twice.
         pub fn limits(mut self, limits: $crate::hedge_core::limit::LimitOptions) -> Self {
             self.setup.limits = limits;
+            self
+        }
+
+        /// How many attempts may be in flight at one server (L22). A server with so many is full and gets no further
+        /// attempt of any kind, however many threads make calls. If every usable server is full, a call ends with the
+        /// error that says so, or waits ([`max_queued_calls`](Self::max_queued_calls)). A full server is not down: this
+        /// says nothing about its health. Default: any number. 0 is [`BuildError::Options`].
+        ///
+        /// Each channel and each process counts its own attempts. A server that a call names itself (S8) counts too if it
+        /// is in the list. A reply whose body streams counts until its body ends or is dropped. Health checks and probes
+        /// do not count.
+        ///
+        /// Cost: one compare-and-swap in place of an addition at the start of each attempt, and a pick reads the count of
+        /// each server that it looks at.
+        pub fn max_in_flight_per_server(mut self, attempts: u32) -> Self {
+            self.setup.server_limits.max_in_flight_per_server = Some(attempts);
+            self
+        }
+
+        /// How many calls may wait while every usable server is full (L22). They start in the order in which they came, as
+        /// soon as a server has room, and each freed place wakes one of them. The wait counts against the timeout of the
+        /// call. A backup is due its delay after the first start, not after the wait began. When the queue is full, a
+        /// further call ends at once with the same error as without a queue. Calls that name their own servers (S8),
+        /// retries and backups do not wait here. Default: 0, so no call waits.
+        ///
+        /// Cost: a call that waits takes a lock at each step, and about 100 bytes.
+        pub fn max_queued_calls(mut self, calls: u32) -> Self {
+            self.setup.server_limits.max_queued_calls = calls;
+            self
+        }
+
+        /// How long a call may wait for a server with room ([`max_queued_calls`](Self::max_queued_calls)). Then it ends with
+        /// the same error as without a queue. Default: as long as the call may take. 0 is [`BuildError::Options`].
+        pub fn max_queue_wait(mut self, wait: ::std::time::Duration) -> Self {
+            self.setup.server_limits.max_queue_wait = $crate::hedge_core::time::Timeout::After(wait.into());
             self
         }
 

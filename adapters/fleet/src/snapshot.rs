@@ -131,6 +131,8 @@ pub struct View<'a, K, S> {
     pub(crate) list: &'a List<K, S>,
     pub(crate) health: &'a Health<Breaker>,
     pub(crate) own: &'a [Arc<Node<K, S>>],
+    /// Whether full servers are passed over (L22).
+    pub(crate) capped: bool,
     pub(crate) now: Instant,
 }
 
@@ -140,9 +142,24 @@ impl<K, S: Service> View<'_, K, S> {
         self.list.healths().map(|health| u32::from(self.health.usable(health, self.now))).sum()
     }
 
+    /// Whether some server of the list is usable and has room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.list.order.iter().any(|node| node.has_room() && self.health.usable(node.health(), self.now))
+    }
+
+    /// Whether a server among those that a call may use is full, and usable otherwise.
+    #[cold]
+    pub(crate) fn has_full(&self, servers: Option<&[ServerId]>) -> bool {
+        let full = |node: &Arc<Node<K, S>>| !node.has_room() && self.health.usable(node.health(), self.now);
+        match servers {
+            None => self.list.order.iter().any(full),
+            Some(ids) => ids.iter().filter_map(|id| self.list.get(*id)).any(full),
+        }
+    }
+
     #[inline]
     fn candidate(&self, node: &Node<K, S>) -> Candidate {
-        let usable = self.health.usable(node.health(), self.now);
+        let usable = self.health.usable(node.health(), self.now) && (!self.capped || node.has_room());
         Candidate { server: node.id(), address: node.address_key(), usable }
     }
 }

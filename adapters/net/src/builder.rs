@@ -380,6 +380,7 @@ where
 
         let observers = self.setup.observers.clone();
         let servers = Servers::new(balancer, health, MAX_SERVERS.into()).observed_by(observers);
+        let servers = servers.with_limits(&self.setup.server_limits);
         let background = Box::new(self.runtime.clone());
         let probes = self.probe.map(Probes::new);
         let fleet =

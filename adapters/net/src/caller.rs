@@ -53,7 +53,7 @@ impl<B, E> Outcome for CallError<B, E> {
 
     fn verdict(&self) -> Verdict {
         match self {
-            Self::Failed { .. } | Self::NoServer { .. } | Self::AllDown { .. } => Verdict::Retry,
+            Self::Failed { .. } | Self::NoServer { .. } | Self::AllDown { .. } | Self::AllFull { .. } => Verdict::Retry,
             Self::Deadline { .. } => Verdict::Wait,
             Self::Fatal { .. } | Self::Cancelled { .. } | Self::Config { .. } => Verdict::Fatal,
         }

@@ -138,6 +138,11 @@ where
         self.inner.fleet.servers.load().list().named(server).map_or(0, |node| node.in_flight())
     }
 
+    /// How many calls wait for a server with room (L22).
+    pub fn queued_calls(&self) -> usize {
+        self.inner.fleet.servers.queued_calls()
+    }
+
     /// Changes how often servers that are down are checked. A wait that is under way ends as if the interval had been
     /// the new one from its start. If checks are off, this has no effect.
     ///

@@ -52,6 +52,12 @@ pub enum CallError<B, E> {
         /// The report of the call, with its servers.
         report: Box<Trace>,
     },
+    /// Nothing was started: every usable server has as many attempts in flight as it may have, and the call could not wait
+    /// for room, or not any longer (L22). A later call may succeed.
+    AllFull {
+        /// The report of the call, with its servers.
+        report: Box<Trace>,
+    },
     /// Nothing was started: the call's options cannot be carried out.
     Config {
         /// What is wrong with the options.
@@ -72,6 +78,7 @@ impl<B, E> CallError<B, E> {
             End::Cancelled => Self::Cancelled { last, report },
             End::NoServer => Self::NoServer { report },
             End::AllDown => Self::AllDown { report },
+            End::AllFull => Self::AllFull { report },
         }
     }
 
@@ -89,6 +96,7 @@ impl<B, E> CallError<B, E> {
             | Self::Cancelled { report, .. }
             | Self::NoServer { report }
             | Self::AllDown { report }
+            | Self::AllFull { report }
             | Self::Config { report, .. } => report,
         }
     }
@@ -100,7 +108,7 @@ impl<B, E> CallError<B, E> {
             | Self::Fatal { last, .. }
             | Self::Deadline { last, .. }
             | Self::Cancelled { last, .. } => last.as_ref(),
-            Self::NoServer { .. } | Self::AllDown { .. } | Self::Config { .. } => None,
+            Self::NoServer { .. } | Self::AllDown { .. } | Self::AllFull { .. } | Self::Config { .. } => None,
         }
     }
 
@@ -111,12 +119,12 @@ impl<B, E> CallError<B, E> {
             | Self::Fatal { last, .. }
             | Self::Deadline { last, .. }
             | Self::Cancelled { last, .. } => last,
-            Self::NoServer { .. } | Self::AllDown { .. } | Self::Config { .. } => None,
+            Self::NoServer { .. } | Self::AllDown { .. } | Self::AllFull { .. } | Self::Config { .. } => None,
         }
     }
 
     /// The variant as a word, for metrics: `failed`, `fatal`, `deadline`, `cancelled`, `no_server`, `all_down`,
-    /// `config`.
+    /// `all_full`, `config`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Failed { .. } => "failed",
@@ -125,6 +133,7 @@ impl<B, E> CallError<B, E> {
             Self::Cancelled { .. } => "cancelled",
             Self::NoServer { .. } => "no_server",
             Self::AllDown { .. } => "all_down",
+            Self::AllFull { .. } => "all_full",
             Self::Config { .. } => "config",
         }
     }
@@ -157,6 +166,7 @@ impl<B, E: fmt::Display> fmt::Display for CallError<B, E> {
         match self {
             Self::NoServer { .. } => return f.write_str("no server: the list is empty"),
             Self::AllDown { .. } => return f.write_str("all servers are down"),
+            Self::AllFull { .. } => f.write_str("all servers are full")?,
             Self::Config { error, .. } => return write!(f, "config: {error}"),
             Self::Failed { .. } => f.write_str("failed")?,
             Self::Fatal { .. } => f.write_str("refused for good")?,

@@ -6,8 +6,9 @@ use hedge_core::balance::BalancerError;
 use hedge_core::config::{self, Warnings};
 use hedge_core::health::HealthError;
 use hedge_core::policy::ConfigError;
-use hedge_fleet::{Balancer, Setup};
+use hedge_fleet::{Balancer, Servers, Setup};
 
+use crate::set::MAX_SERVERS;
 use crate::shared::{AttemptPolicy, Shared};
 use crate::{HedgeLayer, HedgeSet, Plain, RetryErrors};
 
@@ -19,8 +20,9 @@ pub fn builder<T>(timer: T) -> Builder<T> {
 /// Makes a [`HedgeLayer`] or a [`HedgeSet`]. The defaults are brpc's: a timeout of 500 ms, 3 retries, no backups.
 ///
 /// The options about the choice among servers have an effect on a set only: [`load_balancer`](Self::load_balancer), by
-/// default `rr`, [`circuit_breaker`](Self::circuit_breaker), [`isolation_limit`](Self::isolation_limit) and
-/// [`recovery`](Self::recovery). A set sends no probes, so `prequal` works as `p2c` here. An attempt at a server that
+/// default `rr`, [`circuit_breaker`](Self::circuit_breaker), [`isolation_limit`](Self::isolation_limit),
+/// [`recovery`](Self::recovery), and the cap of attempts at a server with its queue
+/// ([`max_in_flight_per_server`](Self::max_in_flight_per_server)). A set sends no probes, so `prequal` works as `p2c` here. An attempt at a server that
 /// does not become ready in time is abandoned, so to a breaker the server is slow, not failing. A connect timeout has
 /// no effect here.
 #[must_use = "it is not built yet"]
@@ -90,8 +92,9 @@ impl<T, R, C> Builder<T, R, C> {
         let balancer =
             Balancer::named(name, seed).map_err(|error| BuildError::Balancer { name: name.into(), error })?;
         let health = self.setup.health().map_err(BuildError::Health)?;
+        let servers = Servers::new(balancer, health, MAX_SERVERS).with_limits(&self.setup.server_limits);
         let shared = self.shared(seed).map_err(BuildError::Options)?;
-        Ok(HedgeSet::new(shared, balancer, health))
+        Ok(HedgeSet::new(shared, servers))
     }
 
     fn shared(self, seed: u64) -> Result<Shared<T, R, C>, ConfigError> {

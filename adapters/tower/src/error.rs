@@ -34,6 +34,9 @@ pub enum Error<E> {
     NoServer,
     /// Nothing was started: there are servers, but all are down.
     AllDown,
+    /// Nothing was started: every usable server has as many attempts in flight as it may have, and the call could not wait
+    /// for room, or not any longer (L22). A later call may succeed.
+    AllFull,
     /// The last attempt could not be made. Its server had left the set, or its request could not be copied.
     NotSent,
     /// Nothing was started: the call's options cannot be carried out.
@@ -49,6 +52,7 @@ impl<E> Error<E> {
             (End::Cancelled, last) => Self::Cancelled { last },
             (End::NoServer, _) => Self::NoServer,
             (End::AllDown, _) => Self::AllDown,
+            (End::AllFull, _) => Self::AllFull,
             (End::Fatal, Some(error)) => Self::Fatal(error),
             // If the retry policy accepts an error, the call still has no response.
             (End::Failed | End::Accepted, Some(error)) => Self::Failed(error),
@@ -61,7 +65,9 @@ impl<E> Error<E> {
         match self {
             Self::Failed(error) | Self::Fatal(error) => Some(error),
             Self::Deadline { last } | Self::Cancelled { last } => last.as_ref(),
-            Self::NoServer | Self::AllDown | Self::NotSent | Self::Config(_) | Self::Discover(_) => None,
+            Self::NoServer | Self::AllDown | Self::AllFull | Self::NotSent | Self::Config(_) | Self::Discover(_) => {
+                None
+            }
         }
     }
 
@@ -70,7 +76,9 @@ impl<E> Error<E> {
         match self {
             Self::Failed(error) | Self::Fatal(error) => Some(error),
             Self::Deadline { last } | Self::Cancelled { last } => last,
-            Self::NoServer | Self::AllDown | Self::NotSent | Self::Config(_) | Self::Discover(_) => None,
+            Self::NoServer | Self::AllDown | Self::AllFull | Self::NotSent | Self::Config(_) | Self::Discover(_) => {
+                None
+            }
         }
     }
 
@@ -86,6 +94,7 @@ impl<E> Error<E> {
             Self::Cancelled { last } => Error::Cancelled { last: last.map(Into::into) },
             Self::NoServer => Error::NoServer,
             Self::AllDown => Error::AllDown,
+            Self::AllFull => Error::AllFull,
             Self::NotSent => Error::NotSent,
             Self::Config(error) => Error::Config(error),
             Self::Discover(error) => Error::Discover(error),
@@ -102,6 +111,7 @@ impl<E> Error<E> {
             Self::Cancelled { .. } => "cancelled",
             Self::NoServer => "no_server",
             Self::AllDown => "all_down",
+            Self::AllFull => "all_full",
             Self::NotSent => "not_sent",
             Self::Config(_) => "config",
             Self::Discover(_) => "discover",
@@ -118,6 +128,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::Cancelled { .. } => f.write_str("cancelled")?,
             Self::NoServer => f.write_str("no server: the set is empty")?,
             Self::AllDown => f.write_str("all servers are down")?,
+            Self::AllFull => f.write_str("all servers are full")?,
             Self::NotSent => f.write_str("the request could not be sent")?,
             Self::Config(error) => write!(f, "config: {error}")?,
             Self::Discover(error) => write!(f, "discover: {error}")?,
@@ -175,7 +186,12 @@ mod tests {
             assert!(error.to_string().ends_with(": why"), "{error}");
             assert_eq!(error.into_service_error(), Some("why"));
         }
-        for (end, kind) in [(End::NoServer, "no_server"), (End::AllDown, "all_down"), (End::Failed, "not_sent")] {
+        for (end, kind) in [
+            (End::NoServer, "no_server"),
+            (End::AllDown, "all_down"),
+            (End::AllFull, "all_full"),
+            (End::Failed, "not_sent"),
+        ] {
             assert_eq!(Error::<&str>::ended(end, None).kind(), kind);
         }
     }

@@ -58,4 +58,9 @@ pub enum NoServer {
     AllBusy,
     /// The server asked for is no longer in the list.
     Gone,
+    /// Every usable server has as many attempts in flight as its host allows ([L22](crate::rules#L22)).
+    AllFull,
+    /// As [`AllFull`](Self::AllFull), and the host has put the call into its queue. The call's first attempt is looked for
+    /// again when the host says so ([`Host::poll_room`](crate::call::Host::poll_room)). Only for first attempts.
+    Queued,
 }

@@ -17,6 +17,8 @@ impl Flags {
     pub(super) const RETRY_WAITS: u8 = 1 << 4;
     /// A backup is due and waits for an address that is idle in this call (L11).
     pub(super) const BACKUP_WAITS: u8 = 1 << 5;
+    /// The first attempt was put into the host's queue (L22).
+    pub(super) const QUEUED: u8 = 1 << 6;
 
     pub(super) const fn has(self, flag: u8) -> bool {
         self.0 & flag != 0

@@ -1,8 +1,10 @@
 //! What a call asks of the channel that it belongs to: [`Host`], and the words of that conversation.
 
+use core::task::{Context, Poll};
+
 use crate::balance::{NoServer, Pick, Selection};
 use crate::id::ServerId;
-use crate::outcome::{Denial, Finished};
+use crate::outcome::{Attempt, Denial, Finished};
 use crate::policy::{BackupDelay, ChannelOptions, Ended, Idempotency};
 use crate::random::Seeds;
 use crate::time::Instant;
@@ -42,11 +44,32 @@ pub trait Host {
 
     /// Commits to a pick: the balancer moves on, and the server counts one more attempt in flight, sent `now`. Returns
     /// false and changes nothing if `insist` is false and another call has taken the balancer's turn, or the server's
-    /// probe, since the look.
+    /// probe, since the look. A host with a cap also returns false, whether or not `insist` is set, if the server is full
+    /// ([L22](crate::rules#L22)).
     ///
     /// If the server has gone since the look, nothing is committed, and the answer is true. The attempt then fails,
     /// since the driver finds no address for it.
     fn commit(&self, pick: &Pick<Self::Ticket>, now: Instant, insist: bool) -> bool;
+
+    /// Why [`commit`](Self::commit) has refused every pick of a search, the last of which insisted. `tried` are the call's
+    /// attempts. Only a host with a cap refuses one that insists ([L22](crate::rules#L22)). It answers
+    /// [`NoServer::AllFull`], [`NoServer::Queued`] or [`NoServer::AllBusy`].
+    fn refused(&self, tried: &[Attempt], now: Instant) -> NoServer {
+        let _ = (tried, now);
+        NoServer::Gone
+    }
+
+    /// How long the call may wait in the host's queue, after [`NoServer::Queued`]. At this instant it searches a last time.
+    fn queued_until(&self) -> Instant {
+        Instant::NEVER
+    }
+
+    /// Ready when the call should look for a server again ([`Call::look_again`](super::Call::look_again)), after
+    /// [`NoServer::Queued`]. A driver polls it when the call has nothing else to do.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Pending
+    }
 
     /// An attempt is over: the server counts one attempt less in flight, and its balancer and its breaker learn how it
     /// went. Feedback for a server that is gone is dropped (L20).

@@ -47,6 +47,10 @@ use flags::Flags;
 /// parts that only other attempts need. On a microcontroller code size matters more, so there is one path for all.
 const FAST_PATH: bool = !cfg!(target_os = "none");
 
+/// Whether hosts may cap the attempts at a server, and let calls wait for room (L22). On a microcontroller, where code
+/// size matters, the cap does not exist.
+const CAPS: bool = !cfg!(target_os = "none");
+
 /// How often a first attempt searches for a server while other calls take the balancer's turn. The last try insists.
 const PICK_TRIES: usize = 4;
 
@@ -222,6 +226,15 @@ where
         }
     }
 
+    /// Searches for a server again at the next poll, if the call waits in its host's queue (L22). Call it when
+    /// [`Host::poll_room`] is ready.
+    pub fn look_again(&mut self, now: Instant) {
+        self.see(now);
+        if self.flags.has(Flags::QUEUED) && self.report.attempts().is_empty() && self.report.end().is_none() {
+            self.set(CallTimer::Pending, self.seen);
+        }
+    }
+
     /// What has happened so far; complete once the call is done.
     pub const fn report(&self) -> &Report<N> {
         &self.report
@@ -328,6 +341,12 @@ where
     fn not_started(&mut self, kind: Kind, reason: NotStarted) {
         match (kind, reason) {
             (Kind::First, NotStarted::Server(NoServer::Empty)) => self.end(End::NoServer),
+            (Kind::First, NotStarted::Server(NoServer::AllFull)) if CAPS => self.end(End::AllFull),
+            (Kind::First, NotStarted::Server(NoServer::Queued)) if CAPS => {
+                self.flags.set(Flags::QUEUED);
+                // At this instant the search is made a last time, and the host says that all are full.
+                self.set(CallTimer::Pending, self.host.queued_until());
+            }
             (Kind::First, _) => self.end(End::AllDown),
             // The search is repeated when an attempt of this call ends (L11).
             (Kind::Retry, NotStarted::Server(NoServer::AllBusy)) => self.flags.set(Flags::RETRY_WAITS),
@@ -386,14 +405,17 @@ where
         let same = (kind == Kind::Retry && self.retry_target() == RetryTarget::Same).then_some(self.retry_of);
         for tries_left in (0..PICK_TRIES).rev() {
             let pick = self.look(kind, same).map_err(NotStarted::Server)?;
-            self.permitted(kind).map_err(NotStarted::Limit)?;
+            // The limits are asked once, although a host with a cap may refuse a pick that insists.
+            if !CAPS || tries_left == PICK_TRIES - 1 {
+                self.permitted(kind).map_err(NotStarted::Limit)?;
+            }
             // A retry or a backup insists on its pick, since its limit has counted it already. A first attempt may
             // search again.
             if self.host.commit(&pick, self.sent_now(), kind != Kind::First || tries_left == 0) {
                 return Ok(pick);
             }
         }
-        Err(NotStarted::Server(NoServer::Gone))
+        Err(NotStarted::Server(self.host.refused(self.report.attempts(), self.seen)))
     }
 
     fn retry_target(&self) -> RetryTarget {
@@ -441,7 +463,9 @@ where
             return Err(NotHedged::Disabled);
         };
         self.backup_delay = delay;
-        let at = self.report.started() + delay;
+        // A call that has waited for room is backed up as if it had started now (L22).
+        let from = if CAPS && self.flags.has(Flags::QUEUED) { self.seen } else { self.report.started() };
+        let at = from + delay;
         if self.max_backups == 0 {
             Err(NotHedged::Disabled)
         } else if self.options.kind != CallKind::Unary {

@@ -25,7 +25,7 @@ impl<const N: usize> fmt::Display for Report<N> {
         let (how, decisive) = match end {
             End::Accepted => ("by", self.decisive()),
             End::Failed | End::Fatal => ("at", self.decisive()),
-            End::Deadline | End::Cancelled | End::NoServer | End::AllDown => ("", None),
+            End::Deadline | End::Cancelled | End::NoServer | End::AllDown | End::AllFull => ("", None),
         };
         if let Some((id, attempt)) = decisive.and_then(|id| Some((id, self.attempts().get(id.index())?))) {
             write!(f, " {how} {}{}", Named(id, attempt), Why(attempt.code()))?;

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Preset;
 #[cfg(has_atomic_64)]
 use super::{LimitConfig, Setup, Warnings};
+use super::{Preset, ServerLimits};
 use crate::field::named::{self, fields};
 #[cfg(has_atomic_64)]
 use crate::limit::LimitOptions;
@@ -56,6 +56,19 @@ pub struct ChannelConfig {
     /// is the default of every preset.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "attempt_timeout")]
     pub attempt_timeout: Option<Timeout>,
+    /// [`ServerLimits::max_in_flight_per_server`] ([L22](crate::rules#L22)). No preset has such a cap.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_in_flight_per_server")]
+    pub max_in_flight_per_server: Option<u32>,
+    /// [`ServerLimits::max_queued_calls`]. 0, the default, is no queue.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_queued_calls")]
+    pub max_queued_calls: Option<u32>,
+    /// [`ServerLimits::max_queue_wait`]: a duration, or `"never"`, the default, which means as long as the call may take.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_queue_wait")]
+    pub max_queue_wait: Option<Timeout>,
+    /// [`ServerLimits::slow_start`] ([S11](crate::rules#S11)): a duration, or `"never"`, the default, which means no slow
+    /// start.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "slow_start")]
+    pub slow_start: Option<Timeout>,
     /// [`ChannelOptions::max_retry`]; channels of hedge-net and hedge-tower allow 7 at most.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_retry")]
     pub max_retry: Option<u8>,
@@ -123,6 +136,18 @@ impl ChannelConfig {
         self.attempt_timeout.unwrap_or(Timeout::Never)
     }
 
+    /// How much a single server gets ([L22](crate::rules#L22), [S11](crate::rules#S11)).
+    #[must_use]
+    pub fn server_limits(&self) -> ServerLimits {
+        let none = ServerLimits::NONE;
+        ServerLimits {
+            max_in_flight_per_server: self.max_in_flight_per_server,
+            max_queued_calls: self.max_queued_calls.unwrap_or(none.max_queued_calls),
+            max_queue_wait: self.max_queue_wait.unwrap_or(none.max_queue_wait),
+            slow_start: self.slow_start.unwrap_or(none.slow_start),
+        }
+    }
+
     /// The preset's limits, with the fields that differ. There is always a limit, unless the file turns all off
     /// ([B8](crate::rules#B8)).
     #[cfg(has_atomic_64)]
@@ -136,7 +161,8 @@ impl ChannelConfig {
     #[must_use]
     pub fn warnings(&self) -> Warnings {
         let (options, limits) = (self.options(), self.limits());
-        Setup { attempt_timeout: self.attempt_timeout(), ..Setup::new(&options, &limits) }.warnings()
+        let (attempt_timeout, server_limits) = (self.attempt_timeout(), self.server_limits());
+        Setup { attempt_timeout, server_limits, ..Setup::new(&options, &limits) }.warnings()
     }
 }
 
@@ -149,6 +175,10 @@ fields! {
     timeout: optional, "timeout", Timeout, named::TIME_LIMIT;
     connect_timeout: optional, "connect_timeout", Timeout, named::TIME_LIMIT;
     attempt_timeout: optional, "attempt_timeout", Timeout, named::TIME_LIMIT;
+    max_in_flight_per_server: optional, "max_in_flight_per_server", u32, "an integer in [1, 4294967295]";
+    max_queued_calls: optional, "max_queued_calls", u32, "an integer in [0, 4294967295]";
+    max_queue_wait: optional, "max_queue_wait", Timeout, named::TIME_LIMIT;
+    slow_start: optional, "slow_start", Timeout, named::TIME_LIMIT;
     max_retry: optional, "max_retry", u8, named::MAX_RETRY;
     backup: optional, "backup", BackupDelay, named::DELAY;
     max_backups: optional, "max_backups", u8, named::MAX_BACKUPS;
@@ -252,6 +282,7 @@ mod tests {
     #[test]
     fn f_null_says_nothing() {
         let json = r#"{"preset": null, "fail_mode": null, "timeout": null, "connect_timeout": null, "attempt_timeout": null, "max_retry": null,
+                       "max_in_flight_per_server": null, "max_queued_calls": null, "max_queue_wait": null, "slow_start": null,
                        "backup": null, "max_backups": null, "no_backoff_remaining": null, "retry_target": null,
                        "same_server_backup": null, "on_early_failure": null, "pushback_for_service": null,
                        "idempotency": null}"#;
@@ -360,6 +391,39 @@ mod tests {
             let error = serde_yaml_ng::from_str::<ChannelConfig>(yaml).unwrap_err().to_string();
             assert!(error.contains(text), "{yaml}: {error}");
         }
+    }
+
+    #[test]
+    fn l22_a_file_may_cap_what_a_server_gets() {
+        let json = r#"{"max_in_flight_per_server": 64, "max_queued_calls": 1000, "max_queue_wait": "50ms", "slow_start": "30s"}"#;
+        let config = read(json).unwrap();
+        let expected = ServerLimits {
+            max_in_flight_per_server: Some(64),
+            max_queued_calls: 1000,
+            max_queue_wait: MS(50).into(),
+            slow_start: MS(30_000).into(),
+        };
+        assert_eq!((config.server_limits(), expected.validate()), (expected, Ok(())));
+        let written = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<ChannelConfig>(&written).unwrap(), config, "{written}");
+        assert_eq!(read("{}").unwrap().server_limits(), ServerLimits::NONE);
+        let never = read(r#"{"max_queue_wait": "never", "slow_start": "never"}"#).unwrap().server_limits();
+        assert_eq!(never, ServerLimits::NONE);
+        for (json, text) in [
+            (
+                r#"{"max_in_flight_per_server": -1}"#,
+                "max_in_flight_per_server -1: must be an integer in [1, 4294967295]",
+            ),
+            (r#"{"max_queued_calls": "9"}"#, r#"max_queued_calls "9": must be an integer in [0, 4294967295]; write 9"#),
+            (r#"{"max_queue_wait": 0}"#, "max_queue_wait 0: must be a duration above 0"),
+            (r#"{"slow_start": "slow"}"#, r#"slow_start "slow": must be a duration above 0"#),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.starts_with(text), "{error}");
+        }
+        let no_room = read(r#"{"max_in_flight_per_server": 0}"#).unwrap().server_limits().validate().unwrap_err();
+        let text = "max_in_flight_per_server 0: must be above 0; for no limit, leave it out";
+        assert_eq!(std::format!("{no_room}"), text);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod limit_config;
 #[cfg(all(feature = "serde", has_atomic_64))]
 mod limit_patch;
 mod preset;
+mod server_limits;
 #[cfg(feature = "serde")]
 pub mod service_config;
 #[cfg(has_atomic_64)]
@@ -21,6 +22,7 @@ pub use limit_config::LimitConfig;
 #[cfg(all(feature = "serde", has_atomic_64))]
 pub use limit_patch::{BudgetConfig, RatioConfig, TokenConfig};
 pub use preset::{Preset, UnknownPreset};
+pub use server_limits::ServerLimits;
 #[cfg(has_atomic_64)]
 pub use setup::Setup;
 #[cfg(has_atomic_64)]

@@ -1,6 +1,6 @@
 //! Settings that are valid one by one, but together are probably not what was meant: [`Setup::warnings`].
 
-use super::{Origin, Preset, Warning, Warnings};
+use super::{Origin, Preset, ServerLimits, Warning, Warnings};
 use crate::balance::BalancerName;
 use crate::health::IsolationLimit;
 use crate::limit::{BudgetOptions, LimitOptions, LimitWarning, RatioMode, RatioOptions};
@@ -32,6 +32,8 @@ pub struct Setup<'a> {
     pub limits: &'a LimitOptions,
     /// How long one attempt may take (L21).
     pub attempt_timeout: Timeout,
+    /// How much a single server gets (L22, S11).
+    pub server_limits: ServerLimits,
     /// The delay that the channel's policy gives; `None` if there is no policy, or if it gives no delay. `Disabled` stands
     /// for a policy that gives a delay only at times.
     pub policy_delay: Option<BackupDelay>,
@@ -60,6 +62,7 @@ impl<'a> Setup<'a> {
             options,
             limits,
             attempt_timeout: Timeout::Never,
+            server_limits: ServerLimits::NONE,
             policy_delay: None,
             addresses: None,
             servers: None,
@@ -84,6 +87,7 @@ impl<'a> Setup<'a> {
             None => self.without_backups(&mut found),
         }
         self.retries(&mut found);
+        self.of_servers(&mut found);
         if let Some(ratio) = &self.limits.ratio {
             of_ratio(ratio, backup.is_some(), &mut found);
         }
@@ -190,6 +194,28 @@ impl<'a> Setup<'a> {
             found.push(Warning::BackoffPastTimeout { shortest, timeout });
         } else if *backoff != Backoff::None && no_backoff_remaining >= timeout {
             found.push(Warning::RemainingPastTimeout { no_backoff_remaining, timeout });
+        }
+    }
+
+    fn of_servers(&self, found: &mut Warnings) {
+        let ServerLimits { max_in_flight_per_server, max_queued_calls, max_queue_wait, slow_start } =
+            self.server_limits;
+        if max_queued_calls > 0 && max_in_flight_per_server.is_none() {
+            found.push(Warning::QueueWithoutCap { max_queued_calls });
+        }
+        if let Timeout::After(max_queue_wait) = max_queue_wait {
+            if max_queued_calls == 0 {
+                found.push(Warning::QueueWaitWithoutQueue { max_queue_wait });
+            } else if let Timeout::After(timeout) = self.options.timeout
+                && max_queue_wait >= timeout
+            {
+                found.push(Warning::QueueWaitPastTimeout { max_queue_wait, timeout });
+            }
+        }
+        if let Timeout::After(slow_start) = slow_start
+            && self.servers == Some(1)
+        {
+            found.push(Warning::SlowStartWithOneServer { slow_start });
         }
     }
 

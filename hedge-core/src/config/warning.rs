@@ -114,6 +114,14 @@ pub enum Warning {
     TargetWithoutRetry,
     /// There is no attempt that it could hold back.
     PushbackWithoutRetry,
+    /// No server is ever full, so that no call waits ([L22](crate::rules#L22)).
+    QueueWithoutCap { max_queued_calls: u32 },
+    /// No call waits ([L22](crate::rules#L22)).
+    QueueWaitWithoutQueue { max_queue_wait: Duration },
+    /// The deadline comes first ([L22](crate::rules#L22)).
+    QueueWaitPastTimeout { max_queue_wait: Duration, timeout: Duration },
+    /// The only server gets every call ([S11](crate::rules#S11)).
+    SlowStartWithOneServer { slow_start: Duration },
     /// A warning of the limit itself.
     Limit(LimitWarning),
     /// A ratio was chosen, but there are no backups to limit.
@@ -228,6 +236,24 @@ impl fmt::Display for Warning {
             }
             Self::PushbackWithoutRetry => f.write_str(
                 "pushback_for_service true: does nothing, since max_retry 0 allows one attempt a call; write max_retry 1 or more",
+            ),
+            Self::QueueWithoutCap { max_queued_calls } => write!(
+                f,
+                "max_queued_calls {max_queued_calls}: does nothing without a cap, since no server is ever full; write a \
+                 max_in_flight_per_server"
+            ),
+            Self::QueueWaitWithoutQueue { max_queue_wait } => write!(
+                f,
+                "max_queue_wait {max_queue_wait}: does nothing without a queue; write a max_queued_calls of at least 1"
+            ),
+            Self::QueueWaitPastTimeout { max_queue_wait, timeout } => write!(
+                f,
+                "max_queue_wait {max_queue_wait}: not below timeout {timeout}, so it does nothing; write a shorter \
+                 max_queue_wait"
+            ),
+            Self::SlowStartWithOneServer { slow_start } => write!(
+                f,
+                "slow_start {slow_start}: there is one server, which gets every call at once; name another server"
             ),
             Self::Limit(LimitWarning::IntervalAboveWindow { interval_s, window_s }) => write!(
                 f,

@@ -253,6 +253,11 @@ where
                     now = Some(at);
                     continue;
                 }
+                StepResult::Wait(_) if self.call.host().poll_room(cx).is_ready() => {
+                    self.call.look_again(at);
+                    now = Some(at);
+                    continue;
+                }
                 StepResult::Wait(until) => until,
             };
             let Some(until) = self.or_attempt_timeout(until) else { return Poll::Pending };

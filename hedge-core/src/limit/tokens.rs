@@ -179,7 +179,7 @@ impl BackupPolicy for TokenBucket {
         match call.end {
             End::Accepted => self.succeeded(),
             End::Failed | End::Deadline => self.failed(),
-            End::Fatal | End::Cancelled | End::NoServer | End::AllDown => {}
+            End::Fatal | End::Cancelled | End::NoServer | End::AllDown | End::AllFull => {}
         }
     }
 }

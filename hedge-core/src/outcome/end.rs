@@ -21,6 +21,9 @@ pub enum End {
     NoServer,
     /// Nothing was started: there are servers, and all are down.
     AllDown,
+    /// Nothing was started: every server that is not down has as many attempts in flight as it may have
+    /// ([L22](crate::rules#L22)).
+    AllFull,
 }
 
 impl fmt::Display for End {
@@ -33,6 +36,7 @@ impl fmt::Display for End {
             Self::Cancelled => "cancelled",
             Self::NoServer => "no server",
             Self::AllDown => "all servers down",
+            Self::AllFull => "all servers full",
         })
     }
 }

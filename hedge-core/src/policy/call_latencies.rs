@@ -38,7 +38,7 @@ impl BackupPolicy for CallLatencies {
         match call.end {
             // A refusal for good is an answer: no other would have come.
             End::Accepted | End::Fatal => self.0.record(call.at, call.elapsed),
-            End::Failed | End::Deadline | End::Cancelled | End::NoServer | End::AllDown => {
+            End::Failed | End::Deadline | End::Cancelled | End::NoServer | End::AllDown | End::AllFull => {
                 self.0.record_censored(call.at, call.elapsed);
             }
         }

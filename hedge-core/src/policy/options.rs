@@ -385,6 +385,11 @@ pub enum ConfigError {
         /// The name of the time limit.
         field: &'static str,
     },
+    /// No attempt fits ([L22](crate::rules#L22)).
+    NoRoom {
+        /// The name of the limit.
+        field: &'static str,
+    },
     /// The balancer hashes, and the call has no request code ([S5](crate::rules#S5)).
     NoRequestCode,
     /// The backoff's bounds contradict each other.
@@ -426,6 +431,7 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::NoTime { field } => write!(f, "{field} 0: must be above 0; for no limit, write never"),
+            Self::NoRoom { field } => write!(f, "{field} 0: must be above 0; for no limit, leave it out"),
             Self::NoRequestCode => f.write_str("request_code: missing; the load balancer hashes it"),
             Self::Backoff(error) => error.fmt(f),
             #[cfg(has_atomic_64)]

@@ -241,7 +241,7 @@ fn outcome(script: &Script, end: End, report: &Report<ATTEMPTS>) -> Expect {
         End::Accepted | End::Failed | End::Fatal => scripted.map_or(Finish::Never, |attempt| attempt.result),
         End::Deadline => Finish::Timeout,
         End::Cancelled => Finish::Cancelled,
-        End::NoServer | End::AllDown => Finish::NoServer,
+        End::NoServer | End::AllDown | End::AllFull => Finish::NoServer,
     };
     Expect {
         result,

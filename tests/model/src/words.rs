@@ -66,6 +66,7 @@ pub(crate) const fn end(end: End) -> &'static str {
         End::Cancelled => "L16: cancelled",
         End::NoServer => "L16: no server",
         End::AllDown => "L16: all down",
+        End::AllFull => "L22: all full",
     }
 }
 

@@ -129,7 +129,7 @@ impl Watch {
         ensure(accepted.len() <= 1, || "L7: several winners".into())?;
         ensure((end == Some(End::Accepted)) == winner.is_some(), || "L7: a winner without a win".into())?;
         ensure(winner == accepted.first().copied(), || format!("L7: winner {winner:?}, accepted {accepted:?}"))?;
-        let nothing = matches!(end, Some(End::NoServer | End::AllDown));
+        let nothing = matches!(end, Some(End::NoServer | End::AllDown | End::AllFull));
         ensure(!nothing || self.started.is_empty(), || format!("L16: {end:?} after something was started"))?;
         let backups = report.attempts().iter().filter(|attempt| attempt.kind() == Kind::Backup).count();
         ensure((backups == 0) == report.not_hedged().is_some(), || "L19: hedged, and a reason why not".into())?;

@@ -24,6 +24,7 @@ pub mod attempts;
 pub mod basics;
 pub mod bodies;
 pub mod callers;
+pub mod cap;
 pub mod early;
 pub mod endings;
 pub mod ends;
@@ -122,6 +123,14 @@ macro_rules! every_test {
                 t2_the_deadline_covers_a_body_that_never_stalls
                 t2_a_rejected_streaming_reply_can_be_read
                 t2_a_streaming_reply_without_a_body_owes_nothing
+            }
+            cap {
+                l22_a_full_server_is_passed_over_and_where_all_are_full_nothing_is_sent
+                l22_a_call_waits_in_the_queue_until_a_server_has_room
+                l22_deadline_cancel_and_the_longest_wait_end_the_wait
+                l22_a_dropped_call_and_a_dropped_body_make_room
+                l22_a_retry_at_the_same_server_stays_below_the_cap
+                l22_a_cap_of_0_is_not_built_and_a_queue_without_a_cap_is_warned_of
             }
             early {
                 t5_an_answer_comes_before_the_request_is_sent_whole

@@ -138,6 +138,7 @@ const fn name(end: End) -> &'static str {
         End::Cancelled => "cancelled",
         End::NoServer => "no_server",
         End::AllDown => "all_down",
+        End::AllFull => "all_full",
     }
 }
 

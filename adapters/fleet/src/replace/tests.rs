@@ -275,7 +275,7 @@ fn h1_a_broken_server_stays_broken_and_a_list_keeps_the_health_of_the_replacemen
     let fleet = Fleet::new(3, Setup::new());
     let snapshot = fleet.servers.load();
     let node = snapshot.list().named(&1).unwrap();
-    fleet.servers.set_broken(node, true, at(1));
+    fleet.servers.set_broken(node, true, at(1)).tell(&fleet.servers, node);
     fleet.replace(at(2), |old| ReplaceableOptions { breaker: breaker(1, 10_000), ..old }).unwrap();
     assert_eq!(fleet.usable(at(2)), [0, 2]);
     let stay = |old: &crate::Snapshot<_, _>| Some(old.list().nodes().iter().cloned().map(ListEntry::Stays).collect());
@@ -326,21 +326,21 @@ fn a_wrong_option_changes_nothing() {
 fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memory() {
     const TIMES: u64 = 10_000;
     /// Options that belong together: each has the same number in it.
-    fn numbered(number: u64, old: ReplaceableOptions) -> ReplaceableOptions {
+    fn numbered(number: u64, old: &ReplaceableOptions) -> ReplaceableOptions {
         let small = u8::try_from(number % 8).unwrap();
         let limit = RatioOptions { backup_request_ms: i32::try_from(number).unwrap(), ..RatioOptions::DEFAULT };
         // Every other time the limits are new too.
         let limits = LimitOptions { ratio: Some(RatioOptions { burst: small.into(), ..limit }), ..LimitOptions::SAFE };
         ReplaceableOptions {
-            channel: ChannelOptions { timeout: Timeout::After(ms(number)), max_retry: small, ..old.channel },
+            channel: ChannelOptions { timeout: Timeout::After(ms(number)), max_retry: small, ..old.channel.clone() },
             attempt_timeout: Timeout::After(ms(number)),
             limits,
             breaker: breaker(u32::from(small) + 1, 10 + number),
-            ..old
+            ..old.clone()
         }
     }
     let fleet = Fleet::new(3, Setup::new());
-    fleet.replace(at(0), |old| numbered(1, old)).unwrap();
+    fleet.replace(at(0), |old| numbered(1, &old)).unwrap();
     let (done, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut versions = Vec::new();
     thread::scope(|scope| {
@@ -363,7 +363,7 @@ fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memo
             });
         }
         for number in 2..TIMES {
-            fleet.replace(at(number), |old| numbered(number, old)).unwrap();
+            fleet.replace(at(number), |old| numbered(number, &old)).unwrap();
             versions.push(fleet.settings.hold().weak().unwrap());
         }
         done.store(true, Ordering::Relaxed);

@@ -12,12 +12,11 @@ use std::task::{Context, Poll};
 
 use hedge_core::cluster::ClusterError;
 use hedge_core::drive::{AttemptInfo, Timer};
-use hedge_core::health::Health;
 use hedge_core::latency::Snapshot;
 use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::RetryPolicy;
 use hedge_core::time::Instant;
-use hedge_fleet::{Balancer, Breaker, CallHost, ChannelContext, Counters, Node, OwnAddress, Servers, Settings};
+use hedge_fleet::{CallHost, ChannelContext, Counters, Node, OwnAddress, Servers, Settings};
 use tower_service::Service;
 
 pub use change::Change;
@@ -30,7 +29,7 @@ use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 use change::apply;
 
 /// How many servers a set can hold: as many as there are slots.
-const MAX_SERVERS: usize = 1 << 16;
+pub(crate) const MAX_SERVERS: usize = 1 << 16;
 
 /// A set of servers. It holds a service for each server, under a key that stands for the server's address. A clone is
 /// the same set.
@@ -48,7 +47,7 @@ const MAX_SERVERS: usize = 1 << 16;
 ///
 /// # Cost
 ///
-/// A server takes 104 bytes, plus its key and its service. With the balancer `la`, it takes 1080 bytes more. A call
+/// A server takes 112 bytes, plus its key and its service. With the balancer `la`, it takes 1080 bytes more. A call
 /// reads the list without a lock. A change copies the list and the balancer's arrangement of it: some tens of bytes for
 /// each server, and with consistent hashing 8 bytes for each point. Make many changes with one [`HedgeSet::apply`].
 pub struct HedgeSet<K, S, T, R = RetryErrors, C = Plain> {
@@ -97,8 +96,8 @@ impl<K: 'static, S: Clone, T: Timer, R, C> ChannelContext for Inner<K, S, T, R, 
 }
 
 impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
-    pub(crate) fn new(shared: Shared<T, R, C>, balancer: Balancer, health: Health<Breaker>) -> Self {
-        let servers = Servers::new(balancer, health, MAX_SERVERS).observed_by(shared.settings.observers().clone());
+    pub(crate) fn new(shared: Shared<T, R, C>, servers: Servers<K, OwnAddress<S>>) -> Self {
+        let servers = servers.observed_by(shared.settings.observers().clone());
         Self { inner: Arc::new(Inner { shared, servers }) }
     }
 
@@ -123,6 +122,11 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
     /// Whether the set has no server.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many calls wait for a server with room (L22).
+    pub fn queued_calls(&self) -> usize {
+        self.inner.servers.queued_calls()
     }
 
     /// How many extra attempts of this kind were refused for this reason since the set was made. The count wraps.

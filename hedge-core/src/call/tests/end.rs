@@ -313,10 +313,19 @@ fn a_report_is_written_out_whole() {
 fn everything_that_is_shown_says_what_it_is() {
     extern crate std;
     use std::{format, string::ToString};
-    let ends = [End::Accepted, End::Failed, End::Fatal, End::Deadline, End::Cancelled, End::NoServer, End::AllDown];
-    let expected =
-        ["accepted", "failed", "refused for good", "deadline passed", "cancelled", "no server", "all servers down"];
-    assert_eq!(ends.map(|end| end.to_string()), expected);
+    let ends = [
+        (End::Accepted, "accepted"),
+        (End::Failed, "failed"),
+        (End::Fatal, "refused for good"),
+        (End::Deadline, "deadline passed"),
+        (End::Cancelled, "cancelled"),
+        (End::NoServer, "no server"),
+        (End::AllDown, "all servers down"),
+        (End::AllFull, "all servers full"),
+    ];
+    for (end, expected) in ends {
+        assert_eq!(end.to_string(), expected);
+    }
     let reasons = [
         (NotHedged::Disabled, "disabled"),
         (NotHedged::NotHedgeable, "not hedgeable"),

@@ -348,3 +348,43 @@ fn there_is_room_for_all_that_can_come_together() {
     let all = of(&setup);
     assert_eq!(all.len(), 14, "{all:#?}");
 }
+
+#[test]
+fn l22_a_queue_that_does_nothing_is_warned_of() {
+    let options = ChannelOptions::brpc();
+    let with = |max_in_flight_per_server, max_queued_calls, max_queue_wait: Timeout| {
+        let server_limits =
+            ServerLimits { max_in_flight_per_server, max_queued_calls, max_queue_wait, slow_start: Timeout::Never };
+        of(&Setup { server_limits, ..Setup::new(&options, &LimitOptions::SAFE) })
+    };
+    assert_eq!(with(Some(1), 0, Timeout::Never), [""; 0]);
+    assert_eq!(with(Some(1), 1, MS(499).into()), [""; 0]);
+    assert_eq!(
+        with(None, 8, Timeout::Never),
+        [
+            "max_queued_calls 8: does nothing without a cap, since no server is ever full; write a max_in_flight_per_server"
+        ]
+    );
+    assert_eq!(
+        with(Some(1), 0, MS(20).into()),
+        ["max_queue_wait 20 ms: does nothing without a queue; write a max_queued_calls of at least 1"]
+    );
+    assert_eq!(
+        with(Some(1), 8, MS(500).into()),
+        ["max_queue_wait 500 ms: not below timeout 500 ms, so it does nothing; write a shorter max_queue_wait"]
+    );
+}
+
+#[test]
+fn s11_a_slow_start_of_the_only_server_is_warned_of() {
+    let options = ChannelOptions::brpc();
+    let with = |servers| {
+        let server_limits = ServerLimits { slow_start: MS(30_000).into(), ..ServerLimits::NONE };
+        of(&Setup { server_limits, servers, ..Setup::new(&options, &LimitOptions::SAFE) })
+    };
+    assert_eq!((with(None), with(Some(2))), (Vec::new(), Vec::new()));
+    assert_eq!(
+        with(Some(1)),
+        ["slow_start 30000 ms: there is one server, which gets every call at once; name another server"]
+    );
+}

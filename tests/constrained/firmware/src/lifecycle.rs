@@ -118,7 +118,7 @@ fn outcome(case: &Case, end: End, report: &Report) -> Expect {
         End::Accepted | End::Failed | End::Fatal => scripted(),
         End::Deadline => Some(Finish::Timeout),
         End::Cancelled => Some(Finish::Cancelled),
-        End::NoServer | End::AllDown => Some(Finish::NoServer),
+        End::NoServer | End::AllDown | End::AllFull => Some(Finish::NoServer),
     };
     Expect {
         result,

@@ -1,0 +1,206 @@
+//! The calls that wait for a server with room (L22): [`Queue`].
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use hedge_core::time::Instant;
+
+use crate::cap::Cap;
+
+/// The calls that wait for a server with room, in the order in which they came.
+///
+/// Each time a server has room again, one call is woken: the first that was not woken yet. It keeps its place until it
+/// has taken the room. If it takes none, another call gets to know of the room.
+///
+/// # Cost
+/// A lock for each step of a call that waits. A call that does not wait reads one number. Each waiting call takes some
+/// 50 bytes here.
+pub(crate) struct Queue {
+    most: usize,
+    /// How many calls wait, to be read without the lock.
+    waiting: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    next: u64,
+    places: Places,
+}
+
+type Places = BTreeMap<u64, Place>;
+
+struct Place {
+    state: State,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    /// There may be room, and the call has not looked for it yet.
+    Woken,
+    /// The call looks for room.
+    Looking,
+}
+
+impl Queue {
+    pub(crate) const fn new(most: usize) -> Self {
+        let line = Line { next: 0, places: BTreeMap::new() };
+        Self { most, waiting: AtomicUsize::new(0), line: Mutex::new(line) }
+    }
+
+    /// Whether no call waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
+    }
+
+    /// How many calls wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Wakes the first call that was not woken yet.
+    pub(crate) fn wake_first(&self) {
+        // Either this sees the call that has joined, or that call sees the room.
+        fence(Ordering::SeqCst);
+        if !self.is_empty() {
+            let line = self.lock();
+            Self::wake(line, |places| places.values_mut().find(|place| place.state != State::Woken));
+        }
+    }
+
+    /// Wakes the first call, unless it was told of room that it has not taken yet. This is for room that nothing else
+    /// announces.
+    pub(crate) fn remind_first(&self) {
+        Self::wake(self.lock(), |places| {
+            let first = places.first_entry()?.into_mut();
+            (first.state == State::Waiting).then_some(first)
+        });
+    }
+
+    #[cold]
+    fn wake(mut line: MutexGuard<'_, Line>, choose: impl FnOnce(&mut Places) -> Option<&mut Place>) {
+        let Some(place) = choose(&mut line.places) else { return };
+        place.state = State::Woken;
+        let waker = place.waker.take();
+        // The lock is released first, since the executor's waker may run any code.
+        drop(line);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Joins the end of the queue; `None` if the queue is full. The only call of a queue looks for room once more.
+    fn join(&self) -> Option<u64> {
+        let mut line = self.lock();
+        if line.places.len() >= self.most {
+            return None;
+        }
+        let number = line.next;
+        line.next = number.wrapping_add(1);
+        let state = if line.places.is_empty() { State::Woken } else { State::Waiting };
+        line.places.insert(number, Place { state, waker: None });
+        self.waiting.store(line.places.len(), Ordering::SeqCst);
+        Some(number)
+    }
+
+    fn poll(&self, number: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let mut line = self.lock();
+        let Some(place) = line.places.get_mut(&number) else { return Poll::Pending };
+        if place.state == State::Woken {
+            place.state = State::Looking;
+            drop(line);
+            fence(Ordering::SeqCst);
+            return Poll::Ready(());
+        }
+        place.state = State::Waiting;
+        match &mut place.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            waker => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Leaves the queue. Returns the state of the place; `None` if the call has left before.
+    fn leave(&self, number: u64) -> Option<State> {
+        let mut line = self.lock();
+        let place = line.places.remove(&number)?;
+        self.waiting.store(line.places.len(), Ordering::SeqCst);
+        drop(line);
+        Some(place.state)
+    }
+
+    fn may_look(&self, number: u64) -> bool {
+        let line = self.lock();
+        let woken = line.places.get(&number).is_some_and(|place| place.state != State::Waiting);
+        woken || line.places.first_key_value().is_some_and(|(first, _)| *first == number)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one call in the queue. When it is dropped, the call has left.
+pub(crate) struct Queued {
+    /// It has a queue.
+    cap: Arc<Cap>,
+    number: u64,
+    until: Instant,
+    left: AtomicBool,
+}
+
+impl Queued {
+    /// Joins the queue of a cap until `until`; `None` if the queue is full or there is none.
+    pub(crate) fn join(cap: &Arc<Cap>, until: Instant) -> Option<Self> {
+        let number = cap.queue()?.join()?;
+        Some(Self { cap: Arc::clone(cap), number, until, left: AtomicBool::new(false) })
+    }
+
+    /// How long it waits.
+    pub(crate) const fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Ready when there may be room for this call.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.queue() {
+            Some(queue) => queue.poll(self.number, cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Whether no call that came before may take the room that this one sees.
+    pub(crate) fn may_look(&self) -> bool {
+        self.queue().is_none_or(|queue| queue.may_look(self.number))
+    }
+
+    /// The call has taken the room that it waited for. `more` says whether there is room for another one, which is then
+    /// told of it.
+    pub(crate) fn started(&self, more: impl FnOnce() -> bool) {
+        let Some(queue) = self.queue() else { return };
+        self.left.store(true, Ordering::Relaxed);
+        queue.leave(self.number);
+        if !queue.is_empty() && more() {
+            queue.wake_first();
+        }
+    }
+
+    /// The queue, unless the call has left it.
+    fn queue(&self) -> Option<&Queue> {
+        self.cap.queue().filter(|_| !self.left.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        let Some(queue) = self.queue() else { return };
+        // It was told of room that it did not take.
+        if queue.leave(self.number).is_some_and(|state| state != State::Waiting) {
+            queue.wake_first();
+        }
+    }
+}

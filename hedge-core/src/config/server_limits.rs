@@ -1,0 +1,53 @@
+//! How much a channel sends to a single server: [`ServerLimits`].
+
+use crate::policy::ConfigError;
+use crate::time::{Duration, Timeout};
+
+/// How many attempts a server gets at a time ([L22](crate::rules#L22)), and how fast a server gets its share after it has
+/// come or returned ([S11](crate::rules#S11)). Hosts with a list of servers carry this out: hedge-net and the sets of
+/// hedge-tower. By default, everything is off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ServerLimits {
+    /// How many attempts may be in flight at a server. `None`: any number. 0 is an error.
+    pub max_in_flight_per_server: Option<u32>,
+    /// How many calls may wait for room while all servers are full. 0: none, so that such a call ends at once.
+    pub max_queued_calls: u32,
+    /// How long a call may wait for room. It never waits past its deadline.
+    pub max_queue_wait: Timeout,
+    /// How long it takes until a server that has come or returned has its full share. `Never`: it has it at once.
+    pub slow_start: Timeout,
+}
+
+impl ServerLimits {
+    /// No limits.
+    pub const NONE: Self = Self {
+        max_in_flight_per_server: None,
+        max_queued_calls: 0,
+        max_queue_wait: Timeout::Never,
+        slow_start: Timeout::Never,
+    };
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// The first value that is 0 and may not be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        const ZERO: Timeout = Timeout::After(Duration::ZERO);
+        if self.max_in_flight_per_server == Some(0) {
+            return Err(ConfigError::NoRoom { field: "max_in_flight_per_server" });
+        }
+        for (field, time) in [("max_queue_wait", self.max_queue_wait), ("slow_start", self.slow_start)] {
+            if time == ZERO {
+                return Err(ConfigError::NoTime { field });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
