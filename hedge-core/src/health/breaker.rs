@@ -207,6 +207,19 @@ impl<K> Recovering<K> {
     pub fn new(breaker: K, options: Option<RecoveryOptions>) -> Result<Self, HealthError> {
         Ok(Self { breaker, recovery: options.map(RecoveryPolicy::new).transpose()? })
     }
+
+    /// Another breaker and other `options`. If a return is under way, it goes on under the new ones.
+    pub(super) fn replaced(&self, breaker: K, options: Option<RecoveryOptions>) -> Result<Self, HealthError> {
+        let new = Self::new(breaker, options)?;
+        if let (Some(old), Some(new)) = (&self.recovery, &new.recovery) {
+            new.goes_on_from(old);
+        }
+        Ok(new)
+    }
+
+    pub(super) const fn inner(&self) -> &K {
+        &self.breaker
+    }
 }
 
 impl<K: Breaker> Breaker for Recovering<K> {

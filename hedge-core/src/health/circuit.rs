@@ -85,6 +85,12 @@ pub struct CircuitState {
 }
 
 impl CircuitState {
+    /// Forgets what was counted. Whether the server is isolated stays as it is.
+    pub(super) fn forget(&self) {
+        self.long.forget();
+        self.short.forget();
+    }
+
     pub(super) const fn gate(&self) -> &Gate {
         &self.gate
     }
@@ -104,6 +110,11 @@ impl CircuitBreaker {
         options.validate()?;
         let (long, short) = (Window::new(options.long), Window::new(options.short));
         Ok(Self { long, short, longest: long.longest().min(short.longest()), isolation: options.isolation })
+    }
+
+    /// Whether both count in the same windows.
+    pub(super) fn counts_as(&self, other: &Self) -> bool {
+        (self.long, self.short) == (other.long, other.short)
     }
 }
 

@@ -61,6 +61,10 @@ impl<K: Breaker> ServerHealth<K> {
         self.unavailable() != 0
     }
 
+    pub(super) const fn state(&self) -> &K::State {
+        &self.state
+    }
+
     fn unavailable(&self) -> u32 {
         self.unavailable.load(Ordering::Relaxed)
     }
@@ -93,6 +97,13 @@ impl<K: Breaker> Health<K> {
     /// The limit is out of its range.
     pub fn new(breaker: K, limit: IsolationLimit) -> Result<Self, HealthError> {
         limit.validate().map(|()| Self::with(breaker, limit))
+    }
+
+    /// The same with another breaker and another limit.
+    pub(super) fn with_breaker(&self, breaker: K, limit: IsolationLimit) -> Result<Self, HealthError> {
+        let new = Self::new(breaker, limit)?;
+        new.last_resort.store(self.last_resort.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(new)
     }
 
     /// The breaker.

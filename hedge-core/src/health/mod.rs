@@ -62,6 +62,7 @@ mod error;
 mod gate;
 mod host;
 mod recovery;
+mod replace;
 mod window;
 
 pub use breaker::{AnyBreaker, Breaker, BreakerChange, BreakerOptions, NoBreaker, Outcome, Recovering};

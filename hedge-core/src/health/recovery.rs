@@ -76,6 +76,13 @@ impl RecoveryPolicy {
         Ok(Self { min_working, hold: units_of(hold), state: AtomicU32::new(0), since: AtomicU32::new(0) })
     }
 
+    /// Takes over the state of a policy that this one replaces.
+    pub(super) fn goes_on_from(&self, old: &Self) {
+        let state = acquire(&old.state);
+        self.since.store(old.since.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.state.store(state, Ordering::Release);
+    }
+
     /// No server is usable: a recovery begins, or begins again.
     pub fn all_down(&self, now: Instant) {
         self.since.store(units(now), Ordering::Relaxed);

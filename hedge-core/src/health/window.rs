@@ -59,7 +59,7 @@ impl WindowOptions {
 }
 
 /// The numbers that follow from a window's options; shared by all servers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Window {
     size: u32,
     /// How many of the first `size` calls may fail.
@@ -135,6 +135,11 @@ pub(super) struct WindowState {
 }
 
 impl WindowState {
+    /// Forgets everything.
+    pub(super) fn forget(&self) {
+        [&self.counts, &self.cost, &self.mean].iter().for_each(|word| word.store(0, Relaxed));
+    }
+
     /// Counts one of the first calls; answers how many had failed before it, or `None` once the window is full.
     fn first(&self, size: u32, failed: bool) -> Option<u32> {
         let before = self.counts.fetch_update(Relaxed, Relaxed, |counts| {

@@ -123,6 +123,26 @@ impl Budget {
         })
     }
 
+    /// An account with other options that goes on from this one, for a channel whose options are replaced while it runs:
+    /// what is saved up stays, up to the new burst, and so do the extra attempts that count for the maximum per second. A
+    /// larger burst is not there at once, but is saved up.
+    ///
+    /// What other threads pay in or draw during this call may be missing in the new account.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn replaced(&self, options: BudgetOptions, now: Instant) -> Result<Self, LimitError> {
+        let new = Self::new(options)?;
+        // The time up to now is paid at the old rate.
+        let paid = Account::of(self.account.load(Ordering::SeqCst)).paid_until(millis(now), self.minimum, self.most);
+        let account = AtomicU64::new(Account { held: paid.held.min(new.most), ..paid }.word());
+        let maximum = match (new.maximum, &self.maximum) {
+            (Some(new), Some(old)) => Some(Maximum { granted: old.granted.copy(), ..new }),
+            (new, _) => new,
+        };
+        Ok(Self { account, maximum, ..new })
+    }
+
     /// Counts a call that has ended; [`BackupPolicy::ended`] does this.
     pub fn completed(&self, now: Instant) {
         self.deposit(now, self.share);

@@ -24,6 +24,20 @@ impl<const N: usize> Grants<N> {
         Self { counted, returned: AtomicU64::new(0), unused: AtomicU64::new(0) }
     }
 
+    /// A count of the same window that goes on from here.
+    pub(super) fn copy(&self) -> Self {
+        // A grant that is given back or taken again meanwhile counts as used at most once too often.
+        let returned = AtomicU64::new(self.returned.load(Ordering::SeqCst));
+        let unused = AtomicU64::new(self.unused.load(Ordering::SeqCst));
+        Self { counted: self.counted.copy(), returned, unused }
+    }
+
+    /// Counts a grant that is not used, so that the window has begun.
+    pub(super) fn begin(&self, now: Instant) {
+        self.counted.add(now, 1);
+        self.unused.fetch_add(1, Ordering::SeqCst);
+    }
+
     pub(super) const fn counted(&self) -> &SlidingCount<N> {
         &self.counted
     }

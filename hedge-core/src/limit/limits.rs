@@ -96,6 +96,30 @@ impl Limits {
         })
     }
 
+    /// Limits with other options that go on from what these have learned, for a channel whose options are replaced while it
+    /// runs: see [`RatioLimit::replaced`], [`TokenBucket::replaced`] and [`Budget::replaced`]. A limit that was off begins
+    /// as a new one.
+    ///
+    /// # Errors
+    /// The first option that is out of its range, as from [`Limits::new`].
+    pub fn replaced(&self, options: LimitOptions, now: Instant) -> Result<Self, LimitError> {
+        let new = Self::new(options)?;
+        Ok(Self {
+            tokens: match (&self.tokens, options.tokens) {
+                (Some(old), Some(options)) => Some(old.replaced(options)?),
+                _ => new.tokens,
+            },
+            ratio: match (&self.ratio, options.ratio) {
+                (Some(old), Some(options)) => Some(old.replaced(options, now)?),
+                _ => new.ratio,
+            },
+            budget: match (&self.budget, options.budget) {
+                (Some(old), Some(options)) => Some(old.replaced(options, now)?),
+                _ => new.budget,
+            },
+        })
+    }
+
     /// The limits in the order in which they are asked. Those that count what they grant come last.
     const fn all(&self) -> (&Option<TokenBucket>, (&Option<RatioLimit>, &Option<Budget>)) {
         (&self.tokens, (&self.ratio, &self.budget))

@@ -21,6 +21,8 @@ mod counted;
 mod grants;
 mod limits;
 mod ratio;
+#[cfg(test)]
+mod replaced;
 mod savings;
 #[cfg(feature = "serde")]
 mod setting;

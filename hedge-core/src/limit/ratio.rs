@@ -191,6 +191,33 @@ impl<const N: usize> RatioLimit<N> {
         })
     }
 
+    /// A limit with other options that goes on from here, for a channel whose options are replaced while it runs.
+    ///
+    /// If the window is as long as before, all that was counted counts: a lower ratio refuses at once what it would have
+    /// refused with these counts, and a higher one allows more at once. If the window's length changes, the counts begin
+    /// anew, with one backup in them. What was saved up of the burst stays in both cases, up to the new burst, so a change
+    /// never gives a fresh burst. `Cached` looks at its next question.
+    ///
+    /// What other threads are granted, and which calls end, during this call may be missing in the new limit.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn replaced(&self, options: RatioOptions, now: Instant) -> Result<Self, LimitError> {
+        let new = Self::new(options)?;
+        let saved = self.settled(now);
+        let limit = if new.completed.window() == self.completed.window() {
+            // Calls first: a call that is missing allows less, and a backup that is missing allows more.
+            let completed = self.completed.copy();
+            Self { granted: self.granted.copy(), completed, ..new }
+        } else {
+            // A window in which nothing has happened would be at rest, and its burst full.
+            new.granted.begin(now);
+            new
+        };
+        let taken = limit.taken(limit.completed.scaled(now));
+        Ok(Self { savings: Savings::holding(options.burst, saved, taken), ..limit })
+    }
+
     /// Counts a call that has ended; [`BackupPolicy::ended`] does this.
     pub fn completed(&self, now: Instant) {
         self.completed.add(now, 1);

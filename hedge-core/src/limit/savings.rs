@@ -23,6 +23,14 @@ impl Savings {
         Self { full: AtomicU64::new(0), most }
     }
 
+    /// An account that holds `saved` millionths, or its maximum if that is less, at this value of `taken`.
+    pub(super) fn holding(most: u32, saved: u64, taken: u64) -> Self {
+        let savings = Self::new(most);
+        let missing = savings.most() - saved.min(savings.most());
+        savings.full.store(taken.wrapping_sub(missing), Ordering::Relaxed);
+        savings
+    }
+
     /// The most that it holds, in millionths.
     pub(super) fn most(&self) -> u64 {
         u64::from(self.most) * u64::from(WHOLE)

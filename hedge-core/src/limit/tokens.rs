@@ -124,6 +124,20 @@ impl TokenBucket {
         Ok(Self { tokens: AtomicU32::new(max), max, success, failure, half })
     }
 
+    /// A bucket with other options that is as full as this one in proportion, for a channel whose options are replaced while
+    /// it runs. So a full bucket stays full, also if it is larger now or of the other kind.
+    ///
+    /// Which calls of other threads end during this call may be missing in the new bucket.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn replaced(&self, options: TokenOptions) -> Result<Self, LimitError> {
+        let new = Self::new(options)?;
+        let scaled = (u64::from(self.tokens_milli()) * u64::from(new.max)).checked_div(self.max.into());
+        let tokens = scaled.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(new.max);
+        Ok(Self { tokens: AtomicU32::new(tokens), ..new })
+    }
+
     /// A call has succeeded: an attempt was accepted.
     pub fn succeeded(&self) {
         self.change(|tokens| tokens.saturating_add(self.success).min(self.max));

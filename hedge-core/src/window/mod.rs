@@ -112,6 +112,18 @@ impl<const N: usize> SlidingCount<N> {
         Self { latest, began, first, earlier, window_us, scale }
     }
 
+    /// A count of the same window that goes on from here. What other threads add meanwhile is in it or not.
+    pub(crate) fn copy(&self) -> Self {
+        // In this order, all that the copy knows of a bucket up to its latest is what it was here. Entries of later buckets
+        // are stale for the copy, as those of threads that came late are here.
+        let earlier = AtomicU64::new(load(&self.earlier));
+        let latest = load(&self.latest);
+        let began = self.began.each_ref().map(|word| AtomicU64::new(load(word)));
+        let packing = self.packing();
+        let first = AtomicU64::new(packing.far_from(packing.unpack(latest).bucket));
+        Self { latest: AtomicU64::new(latest), began, first, earlier, window_us: self.window_us, scale: self.scale }
+    }
+
     /// How long the window is.
     #[must_use]
     pub const fn window(&self) -> Duration {

@@ -1,0 +1,199 @@
+//! Other options for the health of a channel that runs, without losing what is known about its servers (H1 to H4).
+
+use super::{
+    AnyBreaker, BreakerOptions, CircuitState, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
+    ServerHealth,
+};
+use crate::time::Instant;
+
+impl Health<Recovering<AnyBreaker>> {
+    /// Health with other options that goes on from here, for a channel whose options are replaced while it runs. A return
+    /// after all servers were down goes on under the new recovery, if there is one.
+    ///
+    /// Select servers by the new health first. Then call [`take_over`](Self::take_over) for each server, and
+    /// [`changed`](Self::changed) once, since the new limit may be lower.
+    ///
+    /// # Errors
+    /// The first option that is out of its range.
+    pub fn replaced(
+        &self,
+        breaker: Option<BreakerOptions>,
+        limit: IsolationLimit,
+        recovery: Option<RecoveryOptions>,
+    ) -> Result<Self, HealthError> {
+        let breaker = breaker.map_or(Ok(AnyBreaker::None), AnyBreaker::new)?;
+        self.with_breaker(self.breaker().replaced(breaker, recovery)?, limit)
+    }
+
+    /// Adapts what the breaker of `old` knew about a server to the breaker of this health.
+    ///
+    /// If both breakers are of one kind, an isolated server stays isolated until the end that was set. (If that end is
+    /// further away than the new longest isolation, by more than 67 s, the server is probed at once.) The failures that were
+    /// counted stay too, unless the size or the percentage of a window has changed: then they are forgotten.
+    ///
+    /// If the breaker was switched off or on, or is of another kind, the server begins as not isolated, and nothing is
+    /// counted.
+    pub fn take_over(&self, old: &Self, server: &ServerHealth<Recovering<AnyBreaker>>, now: Instant) {
+        self.breaker().inner().take_over(old.breaker().inner(), server.state(), now);
+    }
+}
+
+impl AnyBreaker {
+    fn take_over(&self, old: &Self, state: &CircuitState, now: Instant) {
+        match (self, old) {
+            (Self::None, Self::None) | (Self::ConsecutiveFailures(_), Self::ConsecutiveFailures(_)) => {}
+            (Self::Circuit(new), Self::Circuit(old)) if new.counts_as(old) => {}
+            (Self::Circuit(_), Self::Circuit(_)) => state.forget(),
+            _ => {
+                state.gate().lift(now, || {});
+                state.forget();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::health::{
+        Breaker as _, BreakerChange, CircuitOptions, FailureOptions, IsolationOptions, Outcome, WindowOptions,
+    };
+    use crate::time::Duration;
+
+    type Kind = Recovering<AnyBreaker>;
+
+    const LATENCY: Duration = Duration::from_millis(1);
+    const ISOLATION: IsolationOptions =
+        IsolationOptions { min: Duration::from_secs(10), max: Duration::from_secs(30), probes: 1 };
+    const OF_CIRCUIT: CircuitOptions = CircuitOptions {
+        short: WindowOptions { size: 10, max_error_percent: 10 },
+        long: WindowOptions { size: 100, max_error_percent: 50 },
+        isolation: ISOLATION,
+    };
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn in_a_row(failures: u32, isolation: IsolationOptions) -> Option<BreakerOptions> {
+        Some(BreakerOptions::ConsecutiveFailures(FailureOptions { failures, isolation }))
+    }
+
+    fn health(options: Option<BreakerOptions>) -> Health<Kind> {
+        let breaker = options.map_or(Ok(AnyBreaker::None), AnyBreaker::new).unwrap();
+        Health::new(Recovering::new(breaker, None).unwrap(), IsolationLimit { selectable_percent: 1 }).unwrap()
+    }
+
+    fn replaced(old: &Health<Kind>, options: Option<BreakerOptions>) -> Health<Kind> {
+        old.replaced(options, IsolationLimit { selectable_percent: 1 }, None).unwrap()
+    }
+
+    fn fails(health: &Health<Kind>, server: &ServerHealth<Kind>, now: Instant) -> Option<BreakerChange> {
+        health.breaker().finished(server.state(), now, Outcome::Failure { latency: LATENCY }, || true)
+    }
+
+    #[test]
+    fn h2_an_isolated_server_stays_isolated_until_the_end_that_was_set() {
+        let (old, server) = (health(in_a_row(1, ISOLATION)), ServerHealth::new());
+        assert_eq!(
+            fails(&old, &server, at(1_000)),
+            Some(BreakerChange::Isolated { isolation: Duration::from_secs(10) })
+        );
+        let until = old.isolated_until(&server, at(1_000)).unwrap();
+        let shorter = IsolationOptions { min: Duration::from_millis(10), max: Duration::from_millis(10), probes: 1 };
+        let new = replaced(&old, in_a_row(7, shorter));
+        new.take_over(&old, &server, at(2_000));
+        assert_eq!(new.isolated_until(&server, at(2_000)), Some(until));
+        assert!(!new.usable(&server, at(10_900)) && new.usable(&server, at(11_100)), "10 s, as was set");
+        // It is probed. If the probe fails, the new options say for how long.
+        assert!(new.started(&server, at(11_100), false));
+        assert_eq!(
+            fails(&new, &server, at(11_101)),
+            Some(BreakerChange::Isolated { isolation: Duration::from_millis(10) })
+        );
+    }
+
+    #[test]
+    fn h2_failures_in_a_row_go_on_counting_under_another_number() {
+        let (old, server) = (health(in_a_row(5, ISOLATION)), ServerHealth::new());
+        assert!((0..2).all(|_| fails(&old, &server, at(1)).is_none()));
+        let new = replaced(&old, in_a_row(3, ISOLATION));
+        new.take_over(&old, &server, at(1));
+        assert!(fails(&new, &server, at(2)).is_some(), "the third");
+    }
+
+    #[test]
+    fn h2_a_breaker_that_was_off_or_of_another_kind_begins_closed_with_nothing_counted() {
+        let kinds = [in_a_row(2, ISOLATION), Some(BreakerOptions::Circuit(OF_CIRCUIT)), None];
+        for (before, after) in kinds.iter().flat_map(|before| kinds.map(|after| (*before, after))) {
+            let (old, server) = (health(before), ServerHealth::new());
+            let isolated = (0..100).any(|ms| fails(&old, &server, at(ms)).is_some());
+            assert_eq!((isolated, old.usable(&server, at(100))), (before.is_some(), before.is_none()));
+            let new = replaced(&old, after);
+            new.take_over(&old, &server, at(100));
+            if before == after {
+                assert_eq!(new.usable(&server, at(100)), before.is_none(), "{before:?}");
+                continue;
+            }
+            assert!(new.usable(&server, at(100)), "{before:?}, then {after:?}");
+            if after.is_some() {
+                assert_eq!(fails(&new, &server, at(101)), None, "the first failure of {after:?} after {before:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn h2_other_windows_count_anew_and_others_of_the_same_size_go_on() {
+        let counted = |to: CircuitOptions| {
+            let (old, server) = (health(Some(BreakerOptions::Circuit(OF_CIRCUIT))), ServerHealth::new());
+            assert_eq!(fails(&old, &server, at(1)), None, "one of ten may fail");
+            let new = replaced(&old, Some(BreakerOptions::Circuit(to)));
+            new.take_over(&old, &server, at(1));
+            fails(&new, &server, at(2)).is_some()
+        };
+        let isolation = IsolationOptions { probes: 3, ..ISOLATION };
+        assert!(counted(CircuitOptions { isolation, ..OF_CIRCUIT }), "the second failure");
+        let short = WindowOptions { size: 11, max_error_percent: 10 };
+        assert!(!counted(CircuitOptions { short, ..OF_CIRCUIT }), "the first failure of a new window");
+    }
+
+    #[test]
+    fn h3_a_return_goes_on_under_other_options() {
+        let of = |min_working| Some(RecoveryOptions { min_working, hold: Duration::from_secs(3) });
+        let limit = IsolationLimit::DEFAULT;
+        let old = health(None).replaced(None, limit, of(4)).unwrap();
+        old.all_down(at(10));
+        let new = old.replaced(None, limit, of(2)).unwrap();
+        assert!(!old.admit(at(20), || 1, || u32::MAX / 3), "a quarter of the calls");
+        assert!(new.admit(at(20), || 1, || u32::MAX / 3), "half of them");
+        assert!(!new.admit(at(20), || 1, || u32::MAX));
+        assert!(old.replaced(None, limit, None).unwrap().admit(at(20), || 1, || u32::MAX), "switched off");
+        assert!(health(None).replaced(None, limit, of(2)).unwrap().admit(at(20), || 1, || u32::MAX), "switched on");
+    }
+
+    #[test]
+    fn h4_a_lower_limit_lets_servers_return() {
+        let old = health(in_a_row(1, ISOLATION));
+        let servers: Vec<ServerHealth<Kind>> = (0..4).map(|_| ServerHealth::new()).collect();
+        for server in servers.iter().take(3) {
+            assert!(fails(&old, server, at(1)).is_some());
+        }
+        let new = old.replaced(in_a_row(1, ISOLATION), IsolationLimit { selectable_percent: 50 }, None).unwrap();
+        servers.iter().for_each(|server| new.take_over(&old, server, at(2)));
+        new.changed(at(2), || servers.iter());
+        assert_eq!(servers.iter().filter(|server| new.usable(server, at(2))).count(), 2);
+    }
+
+    #[test]
+    fn h2_options_out_of_range_are_refused() {
+        let wrong = in_a_row(0, ISOLATION);
+        assert!(health(None).replaced(wrong, IsolationLimit::DEFAULT, None).is_err());
+        let wrong = IsolationLimit { selectable_percent: 0 };
+        assert!(health(None).replaced(None, wrong, None).is_err());
+        let wrong = RecoveryOptions { min_working: 0, hold: Duration::from_secs(1) };
+        assert!(health(None).replaced(None, IsolationLimit::DEFAULT, Some(wrong)).is_err());
+    }
+}
