@@ -13,10 +13,11 @@ use hedge_core::id::ServerId;
 use hedge_core::outcome::{Denial, Finished};
 use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, Ended};
 use hedge_core::random::Seeds;
-use hedge_core::time::Instant;
+use hedge_core::time::{Instant, Timeout};
 
 use crate::MAX_ATTEMPTS;
 use crate::end::Keys;
+use crate::in_force::HeldOptions;
 use crate::node::{Node, Service};
 use crate::run::CallContext;
 use crate::servers::Servers;
@@ -65,9 +66,9 @@ pub trait ChannelContext {
         None
     }
 
-    /// Prepares a call that is about to start at `now`.
-    fn prepare(&self, call: &mut Self::Call, options: &CallOptions<'_>, now: Instant) {
-        let _ = (call, options, now);
+    /// Prepares a call that is about to start at `now`. `inherited` are the options that it inherits.
+    fn prepare(&self, call: &mut Self::Call, options: &CallOptions<'_>, inherited: &ChannelOptions, now: Instant) {
+        let _ = (call, options, inherited, now);
     }
 
     /// Says that a call has started.
@@ -105,6 +106,7 @@ pub fn find<K, S>(tried: &TriedServers<K, S>, id: ServerId) -> Option<&Arc<Node<
 pub struct CallHost<O: Deref<Target: ChannelContext>> {
     channel: O,
     call: <O::Target as ChannelContext>::Call,
+    held: HeldOptions,
     tried: TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service>,
 }
 
@@ -112,9 +114,10 @@ type NodeOf<O> =
     Arc<Node<<<O as Deref>::Target as ChannelContext>::Key, <<O as Deref>::Target as ChannelContext>::Service>>;
 
 impl<O: Deref<Target: ChannelContext>> CallHost<O> {
-    /// The host of a call that has not tried any server yet.
+    /// The host of a call that has not tried any server yet. The call holds the options that are in force now.
     pub fn new(channel: O, call: <O::Target as ChannelContext>::Call) -> Self {
-        Self { channel, call, tried: [const { OnceLock::new() }; MAX_ATTEMPTS] }
+        let held = channel.settings().hold();
+        Self { channel, call, held, tried: [const { OnceLock::new() }; MAX_ATTEMPTS] }
     }
 
     /// What all calls share.
@@ -167,7 +170,7 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
     type Ticket = AnyTicket;
 
     fn options(&self) -> &ChannelOptions {
-        self.channel.settings().options()
+        self.channel.settings().inherited(&self.held)
     }
 
     fn seeds(&self) -> &Seeds {
@@ -184,18 +187,19 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
 
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<AnyTicket>, NoServer> {
         let (servers, own) = (self.channel.servers(), O::Target::named(&self.call));
-        let (snapshot, health) = (servers.load(), servers.health());
+        let snapshot = servers.load();
+        let health = snapshot.health();
         let view = View { list: &snapshot.list, health, own, now: selection.now };
         let recovers = health.recovers() && selection.by_balancer();
         if recovers && !health.admit(selection.now, || view.usable(), &mut *random) {
-            return servers.last_resort(&snapshot.list, selection);
+            return Servers::last_resort(&snapshot, selection);
         }
         match select(&view, &snapshot.balancer, selection, random) {
             Err(NoServer::AllDown) => {
                 if recovers {
                     health.all_down(selection.now);
                 }
-                servers.last_resort(&snapshot.list, selection)
+                Servers::last_resort(&snapshot, selection)
             }
             pick => pick,
         }
@@ -205,11 +209,11 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
         let servers = self.channel.servers();
         let snapshot = servers.load();
         let Some(node) = snapshot.list.get(pick.server) else { return self.commit_elsewhere(pick.server, insist) };
-        if !servers.health().started(node.health(), now, insist) {
+        if !snapshot.health.started(node.health(), now, insist) {
             return false;
         }
         if !pick.ticket.is_none_or(|ticket| snapshot.balancer.commit(ticket, insist)) {
-            servers.health().withdrawn(node.health(), now);
+            snapshot.health.withdrawn(node.health(), now);
             return false;
         }
         self.start_at(node);
@@ -241,7 +245,7 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
     }
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {
-        self.channel.settings().backup_delay(now)
+        self.channel.settings().backup_delay(&self.held, now)
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
@@ -279,8 +283,17 @@ impl<O: Deref<Target: ChannelContext>> CallContext for CallHost<O> {
         self.channel.settings()
     }
 
+    fn hold(&mut self) {
+        self.held = self.channel.settings().hold();
+    }
+
+    fn attempt_timeout(&self) -> Timeout {
+        self.channel.settings().attempt_timeout(&self.held)
+    }
+
     fn prepare(&mut self, options: &CallOptions<'_>, now: Instant) {
-        self.channel.prepare(&mut self.call, options, now);
+        let inherited = self.channel.settings().inherited(&self.held);
+        self.channel.prepare(&mut self.call, options, inherited, now);
     }
 
     fn own_servers(&self) -> Option<&[ServerId]> {
@@ -314,7 +327,6 @@ mod tests {
 
     use hedge_core::id::AttemptId;
     use hedge_core::outcome::{Code, Feedback, SentAttempt};
-    use hedge_core::time::Timeout;
 
     use super::*;
     use crate::node::OwnAddress;

@@ -11,6 +11,7 @@
 //! | keep a list of servers that changes while calls use it | [`Servers`], [`Node`], [`ListUpdate`] |
 //! | take options, limits, balancer and breaker from a program | [`Setup`] and its [`setters!`] |
 //! | run a call | [`run!`], over a [`CallHost`] |
+//! | replace the options while calls run | [`ReplaceableOptions`], [`Settings::replace_with`] |
 //! | set what one call does | [`CallOptions`], [`CancelToken`] |
 //! | make calls through one interface, or hold several callers | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | run tasks | [`Spawn`] |
@@ -37,9 +38,11 @@ mod caught;
 mod end;
 mod host;
 mod ids;
+mod in_force;
 mod list;
 mod node;
 mod options;
+mod replace;
 mod run;
 mod server;
 mod servers;
@@ -56,9 +59,11 @@ pub use caller::{BoxCaller, Caller, Outcome};
 pub use caught::{Guarded, caught, caught_in};
 pub use end::{CallEnd, Keys, OnEnd};
 pub use host::{CallHost, ChannelContext, TriedServers, find};
+pub use in_force::HeldOptions;
 pub use list::{Filter, ListError, ListUpdate, MAX_SERVERS, RefusedServer};
 pub use node::{Lease, Node, OwnAddress, Service};
 pub use options::{BodyMode, CallOptions, CancelToken};
+pub use replace::{OptionsError, ReplaceableOptions};
 pub use run::{AsCallOptions, CallContext};
 pub use server::{NameError, ParsedServers, Server, parse_servers};
 pub use servers::{Changed, ListEntry, Servers};

@@ -25,6 +25,13 @@ pub trait CallContext: Host + Addresses + Keys {
     /// The settings that all calls share.
     fn settings(&self) -> &Settings;
 
+    /// Takes the options that are in force now. A host takes them when it is made; this is for one that was made before
+    /// its call started. Nothing may have read the options yet.
+    fn hold(&mut self);
+
+    /// How long one attempt may take if the call does not set that (L21).
+    fn attempt_timeout(&self) -> Timeout;
+
     /// Says that the call is about to start at `now`. This comes once, before anything else.
     fn prepare(&mut self, options: &CallOptions<'_>, now: Instant) {
         let _ = (options, now);
@@ -96,7 +103,7 @@ macro_rules! run {
             $host.call_started(now);
 
             // Drive.
-            let attempt_timeout = $call_options.attempt_timeout().unwrap_or($host.settings().attempt_timeout());
+            let attempt_timeout = $call_options.attempt_timeout().unwrap_or($host.attempt_timeout());
             let driver = Driver::new($host.timer(), $host.retry_policy()).cancelled_by($call_options.cancel());
             let driver = driver.attempt_timeout(attempt_timeout);
             let mut start = $start;

@@ -27,10 +27,9 @@ use crate::{Balancer, Breaker};
 /// nothing uses it. The memory of up to about 64 such nodes is freed only when further servers leave.
 pub struct Servers<K, S> {
     now: ArcSwap<Snapshot<K, S>>,
-    health: Health<Breaker>,
     /// Whether the balancer needs a request code. It does not depend on the list.
     needs_request_code: bool,
-    /// This lock is also held while the list is changed.
+    /// This lock is also held while the list or the health is changed.
     ids: Mutex<Ids<K, S>>,
 }
 
@@ -65,19 +64,14 @@ impl<K, S: Service> Servers<K, S> {
     /// An empty list that can hold at most `capacity` servers.
     pub fn new(balancer: Balancer, health: Health<Breaker>, capacity: usize) -> Self {
         let needs_request_code = balancer.needs_request_code();
-        let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer });
-        Self { now, health, needs_request_code, ids: Mutex::new(Ids::new(capacity)) }
+        let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer, health: Arc::new(health) });
+        Self { now, needs_request_code, ids: Mutex::new(Ids::new(capacity)) }
     }
 
     /// The current list.
     #[inline]
     pub fn load(&self) -> Guard<Arc<Snapshot<K, S>>> {
         self.now.load()
-    }
-
-    /// The health of the list as a whole.
-    pub const fn health(&self) -> &Health<Breaker> {
-        &self.health
     }
 
     /// Whether calls need a request code (S5).
@@ -88,7 +82,7 @@ impl<K, S: Service> Servers<K, S> {
     /// A snapshot at the instant `now`, as balancers see it.
     #[inline]
     pub fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {
-        View { list: &snapshot.list, health: &self.health, own: &[], now }
+        View { list: &snapshot.list, health: &snapshot.health, own: &[], now }
     }
 
     /// Replaces the list. `plan` is given the present list and returns the new one, in the order of the keys; `None`
@@ -111,25 +105,40 @@ impl<K, S: Service> Servers<K, S> {
         let mut balancer = old.balancer.clone();
         let (order, changed) = give_ids(places, &old.list, &ids, &balancer);
         let list = List::new(order);
-        let view = View { list: &list, health: &self.health, own: &[], now: Instant::ZERO };
+        let view = View { list: &list, health: &old.health, own: &[], now: Instant::ZERO };
         balancer.arrange(&Arranged { view, write })?;
-        let after = Arc::new(Snapshot { list, balancer });
+        let after = Arc::new(Snapshot { list, balancer, health: Arc::clone(&old.health) });
         self.now.store(Arc::clone(&after));
         ids.changed(after.list.nodes().iter().map(|node| node.id()), &changed.gone);
-        self.health.changed(now, || after.list.healths());
+        after.health.changed(now, || after.list.healths());
         Ok(Some(changed))
+    }
+
+    /// Replaces breaker, isolation limit and recovery by those of `health`, which must go on from the present ones. What
+    /// is known about each server is adapted.
+    pub(crate) fn set_health(&self, health: Health<Breaker>, now: Instant) {
+        // With this lock, no list of the old health is published after this.
+        let _ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.now.load();
+        let (list, balancer, health) = (old.list.clone(), old.balancer.clone(), Arc::new(health));
+        self.now.store(Arc::new(Snapshot { list, balancer, health: Arc::clone(&health) }));
+        // Only now: calls count by the new health already.
+        for server in old.list.healths() {
+            health.take_over(&old.health, server, now);
+        }
+        health.changed(now, || old.list.healths());
     }
 
     /// Withdraws a server by hand, or puts it back.
     pub fn set_usable(&self, node: &Node<K, S>, usable: bool, now: Instant) {
         let snapshot = self.load();
-        self.health.set_withdrawn(node.health(), !usable, now, || snapshot.list.healths());
+        snapshot.health.set_withdrawn(node.health(), !usable, now, || snapshot.list.healths());
     }
 
     /// Records that a server's connection is broken, or is whole again (H1).
     pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) {
         let snapshot = self.load();
-        self.health.set_broken(node.health(), broken, now, || snapshot.list.healths());
+        snapshot.health.set_broken(node.health(), broken, now, || snapshot.list.healths());
     }
 
     /// Tells the balancer that a server has answered a probe.
@@ -147,15 +156,16 @@ impl<K, S: Service> Servers<K, S> {
         }
         snapshot.balancer.finished(&self.view(&snapshot, attempt.now), attempt);
         let was_broken = node.health().is_broken();
-        self.health.finished(node.health(), attempt, || snapshot.list.healths());
+        snapshot.health.finished(node.health(), attempt, || snapshot.list.healths());
         was_broken && !node.health().is_broken()
     }
 
     /// The server that a call may try although no server is usable (H5).
     #[cold]
-    pub(crate) fn last_resort<T>(&self, list: &List<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
-        let servers = list.nodes().iter().map(|node| (node, node.health()));
-        let node = Some(selection).filter(|it| it.is_first()).and_then(|it| self.health.last_resort(it.now, servers));
+    pub(crate) fn last_resort<T>(snapshot: &Snapshot<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
+        let servers = snapshot.list.nodes().iter().map(|node| (node, node.health()));
+        let first = Some(selection).filter(|it| it.is_first());
+        let node = first.and_then(|it| snapshot.health.last_resort(it.now, servers));
         let node = node.ok_or(NoServer::AllDown)?;
         Ok(Pick { server: node.id(), address: node.address_key(), ticket: None })
     }

@@ -9,12 +9,13 @@ use hedge_core::health::{
 };
 use hedge_core::limit::LimitOptions;
 use hedge_core::policy::{BackupPolicy as _, ChannelOptions, ConfigError};
-use hedge_core::time::{Duration, Instant, Timeout};
+use hedge_core::time::{Instant, Timeout};
 
+use crate::Breaker;
 use crate::caught::Guarded;
 use crate::end::OnEnd;
+use crate::replace::{self, ReplaceableOptions};
 use crate::settings::{Settings, SharedPolicy};
-use crate::{Breaker, MAX_ATTEMPTS, MAX_IN_FLIGHT};
 
 /// What calls may do, and how servers are chosen. The defaults are brpc's: a timeout of 500 ms, 3 retries, no backups.
 pub struct Setup {
@@ -72,21 +73,13 @@ impl Setup {
         }
     }
 
-    /// Checks whether calls can have these options, with at most [`MAX_ATTEMPTS`] attempts, of which [`MAX_IN_FLIGHT`]
-    /// are in flight at once.
+    /// Checks whether calls can have these options, with at most [`MAX_ATTEMPTS`](crate::MAX_ATTEMPTS) attempts, of which
+    /// [`MAX_IN_FLIGHT`](crate::MAX_IN_FLIGHT) are in flight at once.
     ///
     /// # Errors
     /// The first option that cannot be carried out.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.options.validate(MAX_ATTEMPTS)?;
-        if self.attempt_timeout == Timeout::After(Duration::ZERO) {
-            return Err(ConfigError::NoTime { field: "attempt_timeout" });
-        }
-        let max_backups = self.options.max_backups;
-        if usize::from(max_backups) >= MAX_IN_FLIGHT {
-            return Err(ConfigError::TooManyInFlight { max_backups, slots: MAX_IN_FLIGHT });
-        }
-        Ok(())
+        replace::check(&self.options, self.attempt_timeout)
     }
 
     /// The seed that was set, or an unpredictable one. That one comes from the keys of std's hasher, which are random
@@ -111,7 +104,16 @@ impl Setup {
     /// The first option that cannot be carried out.
     pub fn into_settings(self, seed: u64) -> Result<Settings, ConfigError> {
         self.check()?;
-        Settings::new(self.options, self.attempt_timeout, self.limits, self.policy, self.on_end, seed)
+        let balancer = self.balancer.as_ref().and_then(|name| name.parse().ok());
+        let options = ReplaceableOptions {
+            channel: self.options,
+            attempt_timeout: self.attempt_timeout,
+            limits: self.limits,
+            breaker: self.breaker,
+            isolation_limit: self.isolation_limit,
+            recovery: self.recovery,
+        };
+        Settings::new(options, self.policy, self.on_end, balancer, seed)
     }
 }
 

@@ -12,11 +12,12 @@ use crate::node::{Node, Service};
 use crate::{Balancer, Breaker};
 
 /// A list of servers, and the balancer that has arranged it. Both are replaced together, so a pick never sees a list
-/// with the arrangement of another.
+/// with the arrangement of another. The health is that of all servers together.
 #[derive(Debug)]
 pub struct Snapshot<K, S> {
     pub(crate) list: List<K, S>,
     pub(crate) balancer: Balancer,
+    pub(crate) health: Arc<Health<Breaker>>,
 }
 
 impl<K, S> Snapshot<K, S> {
@@ -28,6 +29,12 @@ impl<K, S> Snapshot<K, S> {
     /// The balancer, which chooses among them.
     pub const fn balancer(&self) -> &Balancer {
         &self.balancer
+    }
+
+    /// The health of the list as a whole.
+    #[inline]
+    pub fn health(&self) -> &Health<Breaker> {
+        &self.health
     }
 }
 
@@ -94,6 +101,12 @@ impl<K, S> List<K, S> {
     #[inline]
     fn in_slot(&self, slot: u16) -> Option<&Arc<Node<K, S>>> {
         self.by_slot.get(usize::from(slot))?.as_ref()
+    }
+}
+
+impl<K, S> Clone for List<K, S> {
+    fn clone(&self) -> Self {
+        Self { order: self.order.clone(), by_slot: self.by_slot.clone(), addresses: self.addresses }
     }
 }
 

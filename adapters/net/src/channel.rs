@@ -69,6 +69,10 @@ where
         Self { inner: Arc::new(inner) }
     }
 
+    pub(crate) fn inner(&self) -> &Inner<R, T> {
+        &self.inner
+    }
+
     /// Makes a call with the channel's options. Dropping the future cancels it.
     ///
     /// # Errors
@@ -125,8 +129,8 @@ where
     /// Whether a server takes calls now: it is in the list, it was not withdrawn by hand, its connection is not broken
     /// (H1), and its breaker lets an attempt through (H2).
     pub fn usable(&self, server: &Server) -> bool {
-        let (fleet, now) = (&self.inner.fleet, self.now());
-        fleet.servers.load().list().named(server).is_some_and(|node| fleet.servers.health().usable(node.health(), now))
+        let (snapshot, now) = (self.inner.fleet.servers.load(), self.now());
+        snapshot.list().named(server).is_some_and(|node| snapshot.health().usable(node.health(), now))
     }
 
     /// How many attempts are in flight at a server; 0 if it is not in the list.
@@ -313,8 +317,14 @@ where
         own.ids()
     }
 
-    fn prepare(&self, own: &mut CallState, options: &policy::CallOptions<'_>, now: Instant) {
-        own.prepare(options, self.settings.options(), now);
+    fn prepare(
+        &self,
+        own: &mut CallState,
+        options: &policy::CallOptions<'_>,
+        inherited: &policy::ChannelOptions,
+        now: Instant,
+    ) {
+        own.prepare(options, inherited, now);
     }
 
     fn call_started(&self, now: Instant) {
@@ -346,7 +356,7 @@ impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Channel<R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")
             .field("servers", &self.inner.fleet.servers.load().list())
-            .field("options", self.inner.settings.options())
+            .field("options", &self.inner.settings.options())
             .finish_non_exhaustive()
     }
 }

@@ -48,6 +48,7 @@ mod error;
 mod fleet;
 pub mod http;
 mod probe;
+mod replace;
 mod reply;
 mod stream;
 
@@ -78,7 +79,7 @@ pub use hedge_core::policy::{
 pub use hedge_core::time::Timeout;
 pub use hedge_fleet::{
     Address, AddressError, BodyMode, CallEnd, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError,
-    RefusedServer, Report, Server, Trace, parse_servers,
+    OptionsError, RefusedServer, ReplaceableOptions, Report, Server, Trace, parse_servers,
 };
 pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
 pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};

@@ -14,8 +14,8 @@ use hedge_core::latency::Snapshot;
 use hedge_core::outcome::{Denial, Extra, Finished, Kind};
 use hedge_core::policy::{BackupDelay, ChannelOptions, Ended, RetryPolicy};
 use hedge_core::random::Seeds;
-use hedge_core::time::Instant;
-use hedge_fleet::{CallContext, Keys, Settings};
+use hedge_core::time::{Instant, Timeout};
+use hedge_fleet::{CallContext, HeldOptions, Keys, Settings};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -33,6 +33,10 @@ pub struct HedgeLayer<T, R = RetryErrors, C = Plain> {
 impl<T, R, C> HedgeLayer<T, R, C> {
     pub(crate) fn new(shared: Shared<T, R, C>) -> Self {
         Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared<T, R, C> {
+        &self.shared
     }
 }
 
@@ -66,6 +70,10 @@ pub struct Hedge<S, T, R = RetryErrors, C = Plain> {
 }
 
 impl<S, T, R, C> Hedge<S, T, R, C> {
+    pub(crate) fn shared(&self) -> &Shared<T, R, C> {
+        &self.shared
+    }
+
     /// The service.
     pub const fn get_ref(&self) -> &S {
         &self.service
@@ -137,7 +145,8 @@ where
         let clone = self.service.clone();
         // The instance that was polled ready makes the call. The clone takes its place.
         let mut service = mem::replace(&mut self.service, clone);
-        let host = OneServer(Arc::clone(&self.shared));
+        // `run` takes the options when the call starts.
+        let host = OneServer { shared: Arc::clone(&self.shared), held: HeldOptions::default() };
         ResponseFuture::new(run(host, request, move |attempt: AttemptInfo<()>, request| {
             match (attempt.kind, request) {
                 (Kind::First, Some(request)) => Attempt::Called { response: service.call(request) },
@@ -163,13 +172,16 @@ impl<S: fmt::Debug, T, R, C> fmt::Debug for Hedge<S, T, R, C> {
 }
 
 /// A host with one server, which is always usable.
-struct OneServer<T, R, C>(Arc<Shared<T, R, C>>);
+struct OneServer<T, R, C> {
+    shared: Arc<Shared<T, R, C>>,
+    held: HeldOptions,
+}
 
 const THE_SERVER: Pick<()> = Pick { server: ServerId::new(0, 0), address: AddressKey(0), ticket: None };
 
 impl<T, R, C> AsRef<Shared<T, R, C>> for OneServer<T, R, C> {
     fn as_ref(&self) -> &Shared<T, R, C> {
-        &self.0
+        &self.shared
     }
 }
 
@@ -184,15 +196,23 @@ impl<T: Timer, R, C> CallContext for OneServer<T, R, C> {
     type RetryPolicy = AttemptPolicy<R>;
 
     fn timer(&self) -> &T {
-        &self.0.timer
+        &self.shared.timer
     }
 
     fn retry_policy(&self) -> &AttemptPolicy<R> {
-        &self.0.retry_policy
+        &self.shared.retry_policy
     }
 
     fn settings(&self) -> &Settings {
-        &self.0.settings
+        &self.shared.settings
+    }
+
+    fn hold(&mut self) {
+        self.held = self.shared.settings.hold();
+    }
+
+    fn attempt_timeout(&self) -> Timeout {
+        self.shared.settings.attempt_timeout(&self.held)
     }
 }
 
@@ -200,11 +220,11 @@ impl<T, R, C> Host for OneServer<T, R, C> {
     type Ticket = ();
 
     fn options(&self) -> &ChannelOptions {
-        self.0.settings.options()
+        self.shared.settings.inherited(&self.held)
     }
 
     fn seeds(&self) -> &Seeds {
-        self.0.settings.seeds()
+        self.shared.settings.seeds()
     }
 
     fn addresses(&self) -> usize {
@@ -226,19 +246,19 @@ impl<T, R, C> Host for OneServer<T, R, C> {
     fn released(&self, _: ServerId) {}
 
     fn backup_delay(&self, now: Instant) -> BackupDelay {
-        self.0.settings.backup_delay(now)
+        self.shared.settings.backup_delay(&self.held, now)
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
-        self.0.settings.may_back_up(now)
+        self.shared.settings.may_back_up(now)
     }
 
     fn may_retry(&self, now: Instant) -> Result<(), Denial> {
-        self.0.settings.may_retry(now)
+        self.shared.settings.may_retry(now)
     }
 
     fn ended(&self, call: &Ended<'_>) {
-        self.0.settings.ended(call);
+        self.shared.settings.ended(call);
     }
 }
 

@@ -118,6 +118,7 @@ mod http;
 mod layer;
 mod options;
 mod protocol;
+mod replace;
 mod run;
 mod set;
 mod shared;
@@ -133,7 +134,7 @@ pub use hedge_core::policy::{BackupPolicy, RetryPolicy};
 #[cfg(feature = "http")]
 pub use hedge_http;
 
-pub use hedge_fleet::{CallEnd, MAX_ATTEMPTS, MAX_IN_FLIGHT, Report};
+pub use hedge_fleet::{CallEnd, MAX_ATTEMPTS, MAX_IN_FLIGHT, OptionsError, ReplaceableOptions, Report};
 
 pub use builder::{BuildError, Builder, builder};
 pub use error::{BoxError, Error};

@@ -56,10 +56,12 @@ where
 {
     let mut first = Some(request);
     async move {
-        let Shared { settings, protocol, .. } = host.as_ref();
+        // The future may have been polled long after it was made.
+        host.hold();
+        let protocol = &host.as_ref().protocol;
         let mut asked = first.as_ref().map(|request| protocol.options(request)).unwrap_or_default();
         let mut kept = None;
-        if asked.max_retry.unwrap_or(settings.options().max_retry) > 0 {
+        if asked.max_retry.unwrap_or(host.options().max_retry) > 0 {
             kept = first.as_ref().and_then(|request| protocol.copy(request));
             if kept.is_none() {
                 // Without a copy, the request cannot be sent again, even if it never left.

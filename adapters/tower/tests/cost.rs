@@ -9,6 +9,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use hedge_tower::hedge_core::drive::Timer;
 use hedge_tower::hedge_core::health::CircuitOptions;
+use hedge_tower::hedge_core::limit::TokenOptions;
 use hedge_tower::hedge_core::time::Instant;
 use hedge_tower::{BreakerOptions, Builder, ResponseFuture};
 use tower::{Layer, Service, service_fn};
@@ -83,6 +84,34 @@ fn bytes<const HELD: usize>() -> u64 {
 #[test]
 fn a_call_has_room_for_two_attempts_and_boxes_more() {
     assert_eq!(bytes::<2_048>() - bytes::<1_024>(), 2 * 1_024);
+}
+
+#[test]
+fn a_call_after_a_replacement_allocates_no_more_and_replacements_leave_nothing() {
+    let layer = armed().layer().unwrap();
+    let mut service = layer.layer(service_fn(at_once));
+    let mut options = layer.options();
+    options.channel.max_retry = 2;
+    options.limits.tokens = Some(TokenOptions::TRPC);
+    layer.set_options(options.clone()).unwrap();
+    // The first look of a thread at the options registers the thread.
+    assert!(allocations(1, || service.call(1)) >= 1);
+    assert_eq!(allocations(1, || service.call(1)), 1);
+
+    let replaced = measure(|| {
+        options.limits.tokens = None;
+        layer.set_options(options.clone()).unwrap();
+    });
+    println!("a replacement allocates {} bytes", replaced.bytes_total);
+    assert!(replaced.bytes_total < 2_048);
+    let many = measure(|| {
+        for round in 0..1_000 {
+            options.limits.tokens = Some(TokenOptions::TRPC).filter(|_| round % 2 == 0);
+            layer.set_options(options.clone()).unwrap();
+            assert_eq!(allocations(1, || service.call(1)), 1);
+        }
+    });
+    assert_eq!((many.bytes_current, many.count_current), (0, 0));
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub mod pooling;
 pub mod probes;
 pub mod promises;
 pub mod pushback;
+pub mod replace;
 pub mod request_timeouts;
 pub mod requests;
 pub mod server;
@@ -227,6 +228,10 @@ macro_rules! every_test {
                 r4_retry_after_speaks_for_its_server
                 r1_a_status_that_is_no_failure_is_not_retried
                 r4_a_policy_of_ones_own_retries_when_the_server_says
+            }
+            replace {
+                l2_timeout_and_backup_are_replaced_while_calls_run
+                h2_a_breaker_is_replaced_and_what_is_wrong_changes_nothing
             }
             request_timeouts {
                 c3_a_408_on_a_reused_connection_goes_once_more_on_a_new_one

@@ -101,6 +101,14 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
         Self { inner: Arc::new(Inner { shared, servers: Servers::new(balancer, health, MAX_SERVERS) }) }
     }
 
+    pub(crate) fn shared(&self) -> &Shared<T, R, C> {
+        &self.inner.shared
+    }
+
+    pub(crate) fn servers(&self) -> &Servers<K, OwnAddress<S>> {
+        &self.inner.servers
+    }
+
     /// Makes this set follow a stream of changes.
     pub fn follow<D>(self, changes: D) -> Following<D, K, S, T, R, C> {
         Following::new(self, changes)
@@ -186,8 +194,8 @@ impl<K: Ord, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
     /// Whether a server takes calls: it was not withdrawn by [`set_usable`](Self::set_usable), and its breaker does not
     /// isolate it. False if no server has this key.
     pub fn usable(&self, key: &K) -> bool {
-        let servers = &self.inner.servers;
-        servers.load().list().named(key).is_some_and(|node| servers.health().usable(node.health(), self.now()))
+        let snapshot = self.inner.servers.load();
+        snapshot.list().named(key).is_some_and(|node| snapshot.health().usable(node.health(), self.now()))
     }
 
     /// Withdraws a server, so that it takes no calls, or puts it back. Returns false if no server has this key. A new

@@ -150,7 +150,7 @@ fn h2_a_probe_whose_turn_another_call_took_is_not_sent_and_leaves_its_place() {
     set.inner.servers.load().balancer().commit(late.ticket.unwrap(), false);
     assert!(!one.commit(&probe, later, false), "the turn is taken");
     let servers = &set.inner.servers;
-    assert!(servers.load().list().healths().all(|health| servers.health().usable(health, later)));
+    assert!(servers.load().list().healths().all(|health| servers.load().health().usable(health, later)));
     assert!(!one.commit(&probe, later, false) && one.commit(&probe, later, true), "whoever insists is the probe");
     assert!(!other.commit(&late, later, false), "one at a time");
 }
