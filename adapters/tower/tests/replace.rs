@@ -19,7 +19,7 @@ async fn l2_a_layers_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_
     let layer = reports.hear(builder().timeout(ms(500)).backup(ms(100))).layer().unwrap();
     let mut service = layer.layer(Scripted::new(&[(NEVER, Ok("late"))]));
     let mut unpolled_service = service.clone();
-    let unpolled = unpolled_service.ready().await.unwrap().call(());
+    let unpolled = ServiceExt::<()>::ready(&mut unpolled_service).await.unwrap().call(());
     let mut calls = JoinSet::new();
     let mut in_flight = service.clone();
     calls.spawn(async move { call(&mut in_flight, ()).await.1 });
@@ -75,7 +75,7 @@ const LONG: hedge_tower::hedge_core::time::Duration = hedge_tower::hedge_core::t
 
 #[tokio::test(start_paused = true)]
 async fn h2_a_sets_breaker_is_switched_on_changed_and_switched_off() {
-    let mut set: HedgeSet<usize, Scripted, Tokio> = builder().max_retry(0).set().unwrap();
+    let set: HedgeSet<usize, Scripted, Tokio> = builder().max_retry(0).set().unwrap();
     for key in 0..4 {
         set.insert(key, Scripted::new(&[(1, Err("no"))])).unwrap();
     }
@@ -100,7 +100,6 @@ async fn h2_a_sets_breaker_is_switched_on_changed_and_switched_off() {
     assert_eq!(usable(), 3, "one failure is not enough any more");
     replace(None);
     assert_eq!(usable(), 4);
-    set.ready().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
