@@ -24,7 +24,7 @@ pub async fn l2_timeout_and_backup_are_replaced_while_calls_run<R: Runtime>(runt
     });
     let fast = TestServer::answering(|_| ok("fast"));
     let addresses = [slow.address, fast.address];
-    let channel = list(&runtime, &addresses).build().unwrap();
+    let channel = list(&runtime, &addresses).connect_timeout(Duration::from_secs(60)).build().unwrap();
     let options = CallOptions { servers: Some(addresses.map(server).to_vec()), ..CallOptions::new() };
     let call = || channel.call_with(get("/"), &options);
 
@@ -58,7 +58,7 @@ pub async fn h2_a_breaker_is_replaced_and_what_is_wrong_changes_nothing<R: Runti
     let failing = TestServer::answering(|_| status(500, ""));
     let others = [TestServer::answering(|_| ok("")), TestServer::answering(|_| ok(""))];
     let addresses = [failing.address, others[0].address, others[1].address];
-    let channel = list(&runtime, &addresses).build().unwrap();
+    let channel = list(&runtime, &addresses).connect_timeout(Duration::from_secs(60)).build().unwrap();
     let to_failing = CallOptions { servers: Some(vec![server(failing.address)]), ..CallOptions::new() };
     let usable = || channel.usable(&server(failing.address));
     let breaker = |failures| {
