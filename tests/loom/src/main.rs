@@ -26,7 +26,6 @@ mod policy;
 #[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/random.rs"]
 mod random;
-#[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/window/mod.rs"]
 mod window;
 

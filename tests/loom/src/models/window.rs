@@ -13,6 +13,7 @@ pub(super) fn all() {
     skipped();
     steps_back();
     lifetimes();
+    copies();
 }
 
 type Count = SlidingCount<4>;
@@ -190,5 +191,37 @@ fn lifetimes() {
         };
         together(&count, [|count| count.add(NEXT, 1), |count| count.add(AFTER_NEXT, 2), look]);
         assert_eq!(count.ever_at(count.scaled(NOW)), 43);
+    });
+}
+
+fn copies() {
+    /// What a copy covers, what it covers with one more in the bucket after, and all that ever were. The copy is made while
+    /// others add.
+    fn copied(count: &Count) -> Option<[u64; 3]> {
+        let copy = count.copy();
+        let (before, ever) = (copy.covering(NEXT), copy.ever_at(copy.scaled(NEXT)));
+        copy.add(AFTER_NEXT, 1);
+        Some([before, copy.covering(AFTER_NEXT), ever])
+    }
+    fn adds(count: &Count, at: Instant) -> Option<[u64; 3]> {
+        count.add(at, 4);
+        None
+    }
+    check("window: a copy has all from before, and what is added meanwhile or not", || {
+        let count = holding(10);
+        let seen = together(&count, [copied, |count| adds(count, NOW)]);
+        assert!(seen.contains(&Some([10, 11, 10])) || seen.contains(&Some([14, 15, 14])), "{seen:?}");
+        assert_eq!(count.covering(NEXT), 14);
+    });
+    check("window: nor does a bucket that begins meanwhile confuse it", || {
+        let count = holding(10);
+        let seen = together(&count, [copied, |count| adds(count, NEXT)]);
+        assert!(seen.contains(&Some([10, 11, 10])) || seen.contains(&Some([14, 15, 14])), "{seen:?}");
+    });
+    check("window: nor one of the next round in the place of its latest", || {
+        let count = holding(10);
+        let seen = together(&count, [copied, |count| adds(count, NEXT_ROUND)]);
+        // If the copy has it, what was before is forgotten.
+        assert!(seen.contains(&Some([10, 11, 10])) || seen.contains(&Some([4, 5, 14])), "{seen:?}");
     });
 }
