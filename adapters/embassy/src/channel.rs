@@ -121,7 +121,7 @@ where
         seed: u64,
     ) -> Result<(Self, Runner<'r, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>), ConfigError> {
         let servers: Servers<B, K, T, SERVERS> =
-            hedge_core::channel::Channel::with_health(options.clone(), balancer, NoPolicy, health, seed)?;
+            hedge_core::channel::Channel::with_health(options.clone(), balancer, NoPolicy, health, seed);
         let state = embassy_sync::blocking_mutex::Mutex::new(State::new(servers).into());
         let (shared, slots) = memory.fill(Shared { options, seeds: Seeds::new(seed), policy, state });
         Ok((Self { stack, shared, slots }, Runner::new(stack, shared)))
@@ -302,7 +302,7 @@ where
             let start = |info| attempt(stack, slots, request, info, deadline);
             let result = drive(&mut call, [pin!(None), pin!(None)], driver, start).await;
             let report = call.report();
-            debug!("call over after {}: {} attempts", report.elapsed(), report.attempts().len());
+            debug!("call over after {}: {} attempts", report.elapsed_micros(), report.attempts().len());
             match result {
                 Ok(response) => Ok(Reply { response, report: kept(report) }),
                 Err(CallFailure::Ended { end, last }) => Err(CallError::Ended { end, last, report: kept(report) }),

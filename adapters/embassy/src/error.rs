@@ -146,7 +146,7 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Display for CallE
             Self::Ended { end, report, .. } => (end, report),
             Self::Config(error) => return write!(f, "config: {error}"),
         };
-        write!(f, "{end} after {}", report.elapsed())?;
+        write!(f, "{end} after {}", report.elapsed_micros())?;
         let Some((id, attempt)) = report.decisive().and_then(|id| Some((id, report.attempts().get(id.index())?)))
         else {
             return Ok(());

@@ -5,7 +5,7 @@ use core::fmt;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use hedge_core::outcome::{Code, Judgement, Pushback, Verdict};
 use hedge_core::policy::{DefaultRetryPolicy, RetryPolicy};
-use hedge_core::time::Duration;
+use hedge_core::time::Micros;
 use hedge_wire::http1::{Headers, Layout};
 
 use crate::error::Error;
@@ -100,12 +100,12 @@ fn pushback(headers: Headers<'_>) -> Option<Pushback> {
     // gRPC's speaks for the service, HTTP's for its server.
     Some(match millis {
         None => {
-            let delay = seconds?.map(|seconds| Duration::from_secs(seconds.into()));
-            delay.map_or(Pushback::ServerDoNot, Pushback::ServerAfter)
+            let delay = seconds?.map(|seconds| Micros::from_secs(seconds.into()));
+            delay.map_or(Pushback::DO_NOT, Pushback::from).for_server()
         }
         Some(millis) => {
-            let delay = millis.map(|millis| Duration::from_millis(millis.into()));
-            delay.map_or(Pushback::DoNot, Pushback::After)
+            let delay = millis.map(|millis| Micros::from_millis(millis.into()));
+            delay.map_or(Pushback::DO_NOT, Pushback::from)
         }
     })
 }
@@ -127,8 +127,8 @@ mod tests {
 
     use crate::slots::Slots;
 
-    const DO_NOT: Option<Pushback> = Some(Pushback::DoNot);
-    const OF_SERVER: Option<Pushback> = Some(Pushback::ServerDoNot);
+    const DO_NOT: Option<Pushback> = Some(Pushback::DO_NOT);
+    const OF_SERVER: Option<Pushback> = Some(Pushback::DO_NOT.for_server());
 
     fn judged(status: u16, headers: &str) -> Judgement {
         let slots: Slots<NoopRawMutex, 1, 256> = Slots::new();
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn r4_headers_of_a_failure_push_back() {
-        let after = |millis| Some(Pushback::After(Duration::from_millis(millis)));
+        let after = |millis| Some(Pushback::from(Micros::from_millis(millis)));
         for (headers, expected) in [
             ("", None),
             ("retry-after: 2\r\n", after(2_000).map(Pushback::for_server)),

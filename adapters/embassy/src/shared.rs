@@ -17,7 +17,7 @@ use hedge_core::id::ServerId;
 use hedge_core::outcome::{Code, Denial, ErrorKind, Feedback, Finished};
 use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Ended, Idempotency, NoPolicy};
 use hedge_core::random::Seeds;
-use hedge_core::time::{Instant, Timeout};
+use hedge_core::time::Instant;
 
 /// The servers, and how they are chosen: a channel of hedge-core. The policy is kept outside of it, so that no code of the
 /// program runs in a critical section.
@@ -128,7 +128,7 @@ pub(crate) struct CallHost<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize
 impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> CallHost<'_, B, P, M, SERVERS, K, T> {
     /// Whether an attempt that could not connect had the channel's connect timeout for it, and not a call's shorter one (H1).
     fn had_time_to_connect(&self, attempt: &Finished) -> bool {
-        matches!(self.shared.options.connect_timeout, Timeout::After(timeout) if attempt.feedback.elapsed() >= timeout)
+        self.shared.options.connect_timeout.limit_micros().is_some_and(|timeout| attempt.feedback.elapsed() >= timeout)
     }
 }
 

@@ -428,10 +428,10 @@ mod tests {
             at: NOW,
             attempt: AttemptId::FIRST,
             max_retry: 0,
-            timeout: Timeout::Never,
+            timeout: Timeout::NEVER,
         };
         for _ in 0..2 {
-            host.finished(&sent.finished(NOW, Feedback::Success { latency: NOW.since(NOW) }, Code::NONE));
+            host.finished(&sent.finished(NOW, Feedback::Success { latency: NOW.micros_since(NOW) }, Code::NONE));
         }
         assert_eq!(node.in_flight(), 0);
     }

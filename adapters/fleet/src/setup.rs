@@ -46,7 +46,7 @@ impl Setup {
     pub fn new() -> Self {
         Self {
             options: ChannelOptions::brpc(),
-            attempt_timeout: Timeout::Never,
+            attempt_timeout: Timeout::NEVER,
             limits: LimitOptions::SAFE,
             policy: None,
             on_end: None,
@@ -79,7 +79,7 @@ impl Setup {
     /// The first option that cannot be carried out.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.options.validate(MAX_ATTEMPTS)?;
-        if self.attempt_timeout == Timeout::After(Duration::ZERO) {
+        if self.attempt_timeout == Timeout::after(Duration::ZERO) {
             return Err(ConfigError::NoTime { field: "attempt_timeout" });
         }
         let max_backups = self.options.max_backups;
@@ -167,7 +167,7 @@ macro_rules! setters {
         /// How long a call may take from its start to its end, retries and backups included. Default: 500 ms. 0 is
         /// [`BuildError::Options`].
         pub fn timeout(mut self, timeout: ::std::time::Duration) -> Self {
-            self.setup.options.timeout = $crate::hedge_core::time::Timeout::After(timeout.into());
+            self.setup.options.timeout = $crate::hedge_core::time::Timeout::after(timeout);
             self
         }
 
@@ -176,7 +176,7 @@ macro_rules! setters {
         /// A call whose request may not be sent twice ends with the attempt. Default: as long as the call. 0 is
         /// [`BuildError::Options`].
         pub fn attempt_timeout(mut self, timeout: ::std::time::Duration) -> Self {
-            self.setup.attempt_timeout = $crate::hedge_core::time::Timeout::After(timeout.into());
+            self.setup.attempt_timeout = $crate::hedge_core::time::Timeout::after(timeout);
             self
         }
 
@@ -190,7 +190,7 @@ macro_rules! setters {
         /// Sends a backup if no answer has come after `delay`. It goes to another server if there is one. Default: no
         /// backup is sent.
         pub fn backup(mut self, delay: ::std::time::Duration) -> Self {
-            self.setup.options.backup = $crate::hedge_core::policy::BackupDelay::After(delay.into());
+            self.setup.options.backup = $crate::hedge_core::policy::BackupDelay::after(delay);
             self
         }
 

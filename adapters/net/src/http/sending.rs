@@ -87,7 +87,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         let line = Arc::clone(&connection.line);
         let (sent, asked, reply) = self.hand_over(connection)?;
         let sent_at = self.runtime.now();
-        let deadline = self.outgoing.attempt.remaining.map(|remaining| self.outgoing.attempt.started + remaining);
+        let deadline = self.outgoing.attempt.remaining().map(|remaining| self.outgoing.attempt.started + remaining);
         let mut silence =
             Silence { runtime: self.runtime, pool: self.outgoing.pool, line: &line, since: sent_at, deadline };
         let result = asked.replied(pin!(reply)).await;

@@ -55,7 +55,7 @@ async fn calls(spawner: Spawner, controller: Lan9118) {
     let network = network::start(spawner, controller, arguments.seed).await;
     // A pool of the stack's sockets: dropped attempts give theirs back.
     let sockets = Sockets::new(network, BUFFERS.take());
-    let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(5)), ..ChannelOptions::brpc() };
+    let options = ChannelOptions { backup: BackupDelay::after(Duration::from_millis(5)), ..ChannelOptions::brpc() };
     let Ok(limit) = RatioLimit::new(RatioOptions::DEFAULT) else { semihost::exit(false) };
     let (balancer, seed) = (RoundRobin::new(arguments.seed), arguments.seed);
     // The second is a `Runner`, to be run in a task of its own where servers are to be isolated and checked; not here.
