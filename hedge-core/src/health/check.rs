@@ -490,6 +490,6 @@ mod tests {
 
     #[test]
     fn sizes_are_what_the_docs_state() {
-        assert_eq!(size_of::<Checker>(), 56);
+        assert_eq!(size_of::<Checker>(), 48);
     }
 }

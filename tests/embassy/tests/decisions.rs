@@ -59,8 +59,7 @@ fn line() -> Line {
     };
     let breaker = ConsecutiveFailures::new(FailureOptions { failures: 3, ..FailureOptions::DEFAULT }).unwrap();
     let health = Health::new(breaker, IsolationLimit::DEFAULT).unwrap();
-    let mut line =
-        Line::with_health(options, P2c::new(P2cOptions::DEFAULT).unwrap(), Limits::default(), health, SEED).unwrap();
+    let mut line = Line::with_health(options, P2c::new(P2cOptions::DEFAULT).unwrap(), Limits::default(), health, SEED);
     for server in 0..SERVERS {
         line.insert(server, 0).unwrap();
     }
@@ -109,7 +108,11 @@ fn entry(log: &mut Vec<String>, call: u64, report: &Report) {
             attempt.code(),
         ));
     }
-    log.push(format!("{} call {call} {end:?} {:?}", started + report.elapsed_micros().as_micros(), report.not_hedged()));
+    log.push(format!(
+        "{} call {call} {end:?} {:?}",
+        started + report.elapsed_micros().as_micros(),
+        report.not_hedged()
+    ));
 }
 
 // ---- by hand ----

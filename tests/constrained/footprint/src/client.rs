@@ -45,11 +45,7 @@ fn call<B: Balancer, P: BackupPolicy, K: Breaker>(balancer: B, policy: P, health
 
 type Fleet<B, P, K> = Channel<u16, B, P, u8, { SERVERS as usize }, K>;
 
-fn channel<B: Balancer, P: BackupPolicy, K: Breaker>(
-    balancer: B,
-    policy: P,
-    health: Health<K>,
-) -> Fleet<B, P, K> {
+fn channel<B: Balancer, P: BackupPolicy, K: Breaker>(balancer: B, policy: P, health: Health<K>) -> Fleet<B, P, K> {
     let options = ChannelOptions { backup: BackupDelay::after(Duration::from_millis(2)), ..ChannelOptions::brpc() };
     let mut channel = Channel::with_health(options, balancer, policy, health, 1);
     for address in 0..SERVERS {

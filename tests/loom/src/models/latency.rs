@@ -189,7 +189,9 @@ impl fmt::Debug for FilledHalf {
 impl FilledHalf {
     fn new() -> Arc<Self> {
         let half = Self(Half::NEW);
-        for (span, sample) in [(MS.into(), Sample::Answered), (MS.into(), Sample::Answered), (Micros::ZERO, Sample::Abandoned)] {
+        for (span, sample) in
+            [(MS.into(), Sample::Answered), (MS.into(), Sample::Answered), (Micros::ZERO, Sample::Abandoned)]
+        {
             half.0.add(span, sample);
         }
         assert_eq!(half.0.counts(), [2, 1]);
