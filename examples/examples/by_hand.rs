@@ -16,9 +16,9 @@ const SERVERS: [(&str, Duration); 2] =
     [("10.0.0.1:80", Duration::from_millis(20)), ("10.0.0.2:80", Duration::from_micros(700))];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let backup = BackupDelay::After(Duration::from_millis(2));
+    let backup = BackupDelay::after(Duration::from_millis(2));
     let options = ChannelOptions { backup, ..ChannelOptions::brpc() };
-    let mut channel: Channel<&str, RoundRobin> = Channel::new(options, RoundRobin::starting_at(0), 1)?;
+    let mut channel: Channel<&str, RoundRobin> = Channel::new(options, RoundRobin::starting_at(0), 1);
     for (address, _) in SERVERS {
         channel.insert(address, "")?;
     }

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             None => "hedged".to_owned(),
             Some(reason) => format!("not hedged: {reason}"),
         };
-        println!("saved {} at {} in {}, {hedged}", saved.name, reply.server(), reply.report().elapsed());
+        println!("saved {} at {} in {:?}, {hedged}", saved.name, reply.server(), reply.report().elapsed());
     }
     Ok(())
 }

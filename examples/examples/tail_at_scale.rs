@@ -16,16 +16,16 @@ const DECADE: f64 = 12.0;
 fn main() -> Result<(), Box<dyn Error>> {
     let requests = std::env::args().nth(1).map_or(Ok(20_000), |number| number.parse())?;
     println!("{requests} requests a run, each for {} keys; one is done when its last key is read.", tail::KEYS);
-    println!("{:.2} % of the reads take longer than {SLOW}, whichever server they go to.\n", 100.0 * tail::ABOVE);
+    println!("{:.2} % of the reads take longer than {SLOW:?}, whichever server they go to.\n", 100.0 * tail::ABOVE);
 
     let options = AdaptiveOptions { target: Target::ExtraLoad(200), ..AdaptiveOptions::DEFAULT };
     let adaptive = AdaptiveDelay::new(options)?;
     // Each on a thread of its own: the name, the plain delay, and the policy that may know better.
     type Run<'a> = (&'static str, BackupDelay, &'a (dyn BackupPolicy + Sync));
     let runs: [Run<'_>; 3] = [
-        ("no backup", BackupDelay::Disabled, &NoPolicy),
-        ("after 10 ms", BackupDelay::After(SLOW), &NoPolicy),
-        ("for 2 % extra", BackupDelay::Disabled, &adaptive),
+        ("no backup", BackupDelay::OFF, &NoPolicy),
+        ("after 10 ms", BackupDelay::after(SLOW), &NoPolicy),
+        ("for 2 % extra", BackupDelay::OFF, &adaptive),
     ];
     let threads = thread::scope(|scope| {
         let start = |(name, backup, policy)| (name, scope.spawn(move || tail::run(backup, policy, requests, SEED)));

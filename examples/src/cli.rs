@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use hedge_core::balance::BalancerName;
 use hedge_core::config::{Setup, Warnings};
 use hedge_core::policy::{BackupDelay, ChannelOptions};
-use hedge_core::time::{Duration as CoreDuration, Timeout};
+use hedge_core::time::Timeout;
 use hedge_net::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 use http::uri::PathAndQuery;
 
@@ -171,12 +171,12 @@ impl Options {
     /// What contradicts something else or does nothing, as the library finds it.
     pub(crate) fn warnings(&self, limits: &LimitOptions) -> Warnings {
         let (backup, policy_delay) = match self.backup {
-            Backup::After(delay) => (BackupDelay::After(delay.into()), None),
+            Backup::After(delay) => (BackupDelay::after(delay), None),
             // It begins without a delay.
-            Backup::Auto => (BackupDelay::Disabled, Some(BackupDelay::Disabled)),
-            Backup::Shadow => (BackupDelay::Disabled, Some(BackupDelay::Shadow(CoreDuration::ZERO))),
+            Backup::Auto => (BackupDelay::OFF, Some(BackupDelay::OFF)),
+            Backup::Shadow => (BackupDelay::OFF, Some(BackupDelay::shadow(Duration::ZERO))),
         };
-        let (timeout, max_retry) = (Timeout::After(self.timeout_ms.into()), self.max_retry);
+        let (timeout, max_retry) = (Timeout::after(self.timeout_ms), self.max_retry);
         let options = ChannelOptions { timeout, max_retry, backup, ..ChannelOptions::brpc() };
         let servers = self.servers.as_deref().and_then(|servers| hedge_net::parse_servers(servers).ok());
         let addresses = servers.map(|servers| servers.into_iter().map(|server| server.address).collect::<HashSet<_>>());

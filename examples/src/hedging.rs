@@ -6,7 +6,7 @@ use std::time::Duration;
 use hedge_core::policy::{
     AdaptiveDelay, AdaptiveError, AdaptiveOptions, BackupDelay, BackupPolicy, Ended, Shadow, Target,
 };
-use hedge_core::time::{Duration as CoreDuration, Instant};
+use hedge_core::time::{Instant, Micros};
 use hedge_net::http::Http;
 use hedge_net::{Builder, Channel, Denial, Extra, LimitOptions, RatioMode, Runtime};
 
@@ -17,7 +17,7 @@ use crate::stats::{Decisions, Denials, Lookups};
 /// How many delays a shadow tries.
 const DELAYS: usize = 5;
 /// What an adaptive delay goes by: a run lasts a second or so.
-const WINDOW: CoreDuration = CoreDuration::from_secs(2);
+const WINDOW: Duration = Duration::from_secs(2);
 
 /// When a run's backups are sent.
 #[derive(Debug)]
@@ -126,8 +126,8 @@ impl Auto {
 impl BackupPolicy for Auto {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         let delay = self.delay.delay(now);
-        if let Some(BackupDelay::After(delay)) = delay {
-            self.given_us.lock().unwrap_or_else(PoisonError::into_inner).push(delay.as_micros());
+        if let Some(delay) = delay.and_then(BackupDelay::delay) {
+            self.given_us.lock().unwrap_or_else(PoisonError::into_inner).push(Micros::from(delay).as_micros());
         }
         delay
     }
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn auto_notes_what_it_gave() {
         let auto = Auto::new(0.1).unwrap();
-        assert_eq!((auto.delay(Instant::ZERO), auto.median_us()), (Some(BackupDelay::Disabled), None));
+        assert_eq!((auto.delay(Instant::ZERO), auto.median_us()), (Some(BackupDelay::OFF), None));
         auto.given_us.lock().unwrap().extend([9, 1, 5]);
         assert_eq!(auto.median_us(), Some(5));
     }

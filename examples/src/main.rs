@@ -114,7 +114,7 @@ fn measure<R: Runtime>(
         };
         let unmeasured = |calls: u64| {
             // With a policy of their own, nothing is counted of them by the channel's.
-            let (backup, policy) = (Some(BackupDelay::Disabled), Some(Arc::new(NoPolicy) as Arc<_>));
+            let (backup, policy) = (Some(BackupDelay::OFF), Some(Arc::new(NoPolicy) as Arc<_>));
             let options = CallOptions { backup, backup_policy: policy, ..CallOptions::default() };
             load::run(runtime, &channel, Load { calls, options, ..load.clone() }, |_| {})
         };

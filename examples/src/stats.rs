@@ -136,7 +136,7 @@ impl Predict {
         let recorder = LatencyRecorder::default();
         // All of the run at once: the recorder's window may be shorter than the run.
         let at = Instant::ZERO;
-        latencies_us.iter().for_each(|latency| recorder.record(at, Duration::from_micros(*latency).into()));
+        latencies_us.iter().for_each(|latency| recorder.record(at, Duration::from_micros(*latency)));
         Self(recorder.snapshot(at))
     }
 
@@ -144,12 +144,12 @@ impl Predict {
         let ShadowCount { delay, calls, sent, won, saved } = count;
         let p99 = self.0.hedged(delay, Quantile::P99);
         OnPaper {
-            delay_us: delay.as_micros(),
+            delay_us: whole_micros(delay),
             calls,
             sent,
             won,
-            saved_us: saved.as_micros(),
-            p99_us: p99.map(|hedged| hedged.latency.as_micros()),
+            saved_us: whole_micros(saved),
+            p99_us: p99.map(|hedged| whole_micros(hedged.latency)),
         }
     }
 }
@@ -300,19 +300,19 @@ mod tests {
     use hedge_core::channel::Channel;
     use hedge_core::outcome::Verdict;
     use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions};
-    use hedge_core::time::{Duration as CoreDuration, Instant};
+    use hedge_core::time::Instant;
 
     /// The report of a call whose second attempt, a backup, won.
     fn won_by_backup() -> Report {
-        let backup = BackupDelay::After(CoreDuration::from_millis(2));
+        let backup = BackupDelay::after(Duration::from_millis(2));
         let options = ChannelOptions { backup, ..ChannelOptions::brpc() };
-        let mut channel: Channel<u8, RoundRobin> = Channel::new(options, RoundRobin::new(1), 1).unwrap();
+        let mut channel: Channel<u8, RoundRobin> = Channel::new(options, RoundRobin::new(1), 1);
         channel.insert(0, "").unwrap();
         channel.insert(1, "").unwrap();
         let options = CallOptions::new();
         let mut call = channel.call(&options, Instant::ZERO).unwrap();
         assert!(matches!(call.poll(Instant::ZERO), Action::Start(_)));
-        let later = Instant::ZERO + CoreDuration::from_millis(2);
+        let later = Instant::ZERO + Duration::from_millis(2);
         let Action::Start(backup) = call.poll(later) else { panic!("no backup") };
         call.handle(later, Input::finished(backup.attempt, Verdict::Accept));
         call.report().clone()
@@ -406,11 +406,11 @@ shorter, so all backups passed
             tally.record(Duration::from_millis(millis), &won_by_backup(), None);
         }
         let count = |millis, sent, saved| ShadowCount {
-            delay: CoreDuration::from_millis(millis),
+            delay: Duration::from_millis(millis),
             calls: 1_000,
             sent,
             won: sent / 2,
-            saved: CoreDuration::from_millis(saved),
+            saved: Duration::from_millis(saved),
         };
         let shadow = vec![count(2, 50, 850), count(50, 0, 0)];
         let runs = vec![tally.finish("shadow", Duration::ZERO, Decisions { shadow, ..Decisions::default() })];

@@ -65,11 +65,9 @@ pub struct Channel<A, B: Balancer, P = DefaultPolicy, T = &'static str, const N:
 #[cfg(has_atomic_64)]
 impl<A, B: Balancer, T, const N: usize> Channel<A, B, Limits, T, N> {
     /// A channel without servers, under the safe limits (B8): backups are at most a tenth of its calls, apart from a
-    /// small burst, and retries and backups draw on one budget. All its random numbers follow from `seed`.
-    ///
-    /// # Errors
-    /// The options contradict themselves. Whether they fit a call is checked when the call is made.
-    pub fn new(options: ChannelOptions, balancer: B, seed: u64) -> Result<Self, ConfigError> {
+    /// small burst, and retries and backups draw on one budget. All its random numbers follow from `seed`. Whether the
+    /// options fit a call is checked when the call is made.
+    pub fn new(options: ChannelOptions, balancer: B, seed: u64) -> Self {
         Self::with_policy(options, balancer, Limits::default(), seed)
     }
 }
@@ -77,29 +75,16 @@ impl<A, B: Balancer, T, const N: usize> Channel<A, B, Limits, T, N> {
 impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Channel<A, B, P, T, N> {
     /// A channel whose backups and retries `policy` allows or refuses;
     /// [`NoPolicy`](crate::policy::NoPolicy) allows all of them.
-    ///
-    /// # Errors
-    /// As [`Channel::new`].
-    pub fn with_policy(options: ChannelOptions, balancer: B, policy: P, seed: u64) -> Result<Self, ConfigError> {
+    pub fn with_policy(options: ChannelOptions, balancer: B, policy: P, seed: u64) -> Self {
         Self::with_health(options, balancer, policy, Health::none(), seed)
     }
 }
 
 impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, B, P, T, N, K> {
     /// A channel with a breaker for its servers, or with a careful return after all were down (H3).
-    ///
-    /// # Errors
-    /// As [`Channel::new`].
-    pub fn with_health(
-        options: ChannelOptions,
-        balancer: B,
-        policy: P,
-        health: Health<K>,
-        seed: u64,
-    ) -> Result<Self, ConfigError> {
-        options.backoff.validate().map_err(ConfigError::Backoff)?;
+    pub fn with_health(options: ChannelOptions, balancer: B, policy: P, health: Health<K>, seed: u64) -> Self {
         let (cluster, seeds) = (Cluster::new(), Seeds::new(seed));
-        Ok(Self { cluster, balancer, policy, health, options, seeds, filter: None })
+        Self { cluster, balancer, policy, health, options, seeds, filter: None }
     }
 
     /// Lets only servers into the list for which `filter` returns true (N3). Servers that are in the list stay until

@@ -1,8 +1,14 @@
-//! Time in this crate: whole microseconds, told by the driver. Nothing in the crate reads a clock.
+//! Time in this crate. Programs write and read [`Duration`], which is `core`'s; the state machine counts in whole
+//! microseconds, [`Micros`], and is told the time by the driver. Nothing in the crate reads a clock.
 //!
-//! An [`Instant`] is a point on the driver's own monotonic clock, counted from an origin that the driver chooses; a
-//! [`Duration`] is a distance on that clock. Both are one `u64`, so they last 584,000 years. Every operation saturates, so
-//! nothing overflows or panics.
+//! An [`Instant`] is a point on the driver's own monotonic clock, counted from an origin that the driver chooses. It is one
+//! `u64` of microseconds, as [`Micros`] is, so they last 584,000 years. Every operation saturates, so nothing overflows or
+//! panics.
+//!
+//! Every option, setter and result takes and gives [`Duration`]. Only what the state machine says to its driver and its
+//! host is in [`Micros`]: [`Start::remaining`](crate::call::Start::remaining), the latencies of
+//! [`Feedback`](crate::outcome::Feedback) and of [`Outcome`](crate::health::Outcome), and what a balancer keeps of a
+//! server. There a conversion would cost time in every call, and flash on a microcontroller, which has no 64-bit division.
 
 use core::fmt;
 use core::ops::{Add, Sub};
@@ -13,6 +19,7 @@ pub(crate) mod field;
 pub(crate) mod text;
 mod timeout;
 
+pub use core::time::Duration;
 pub use timeout::Timeout;
 
 /// A point in time: microseconds since an origin that the driver chose.
@@ -43,7 +50,7 @@ impl Instant {
     /// The instant `elapsed` after the origin, rounded down to a whole microsecond. For clocks that measure the time since
     /// their start.
     #[must_use]
-    pub const fn from_elapsed(elapsed: core::time::Duration) -> Self {
+    pub const fn from_elapsed(elapsed: Duration) -> Self {
         Self(whole_micros(elapsed).saturating_add(elapsed.subsec_micros() as u64))
     }
 
@@ -56,29 +63,48 @@ impl Instant {
     /// The time from `earlier` to `self`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration(self.0.saturating_sub(earlier.0))
+        self.micros_since(earlier).to_duration()
+    }
+
+    /// The time from `earlier` to `self` as the state machine counts it; zero if `earlier` is later.
+    #[must_use]
+    pub const fn micros_since(self, earlier: Self) -> Micros {
+        Micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Micros> for Instant {
+    type Output = Self;
+
+    // On a microcontroller each inlined copy would cost flash; on a host a call would cost time.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn add(self, span: Micros) -> Self {
+        Self(self.0.saturating_add(span.0))
     }
 }
 
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    // On a microcontroller each inlined copy would cost flash; on a host a call would cost time.
-    #[cfg_attr(target_os = "none", inline(never))]
-    fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(duration.0))
+    /// The span is rounded up to a whole microsecond, so that a wait is never shortened.
+    fn add(self, span: Duration) -> Self {
+        self + Micros::from_duration(span)
     }
 }
 
-/// A span of time in whole microseconds.
+/// A span of time as the state machine counts it: in whole microseconds, in one `u64`. Programs that drive a call by hand,
+/// implement a [`Host`](crate::call::Host) or write a balancer meet it; all others write and read [`Duration`].
+///
+/// Both convert into each other: [`Micros::from_duration`] and [`Micros::to_duration`], and `From`. `Debug` reads as
+/// `Display`.
 ///
 /// With the feature `serde`, human-readable formats read it from a number of milliseconds (`20`, `1.5`) or from text with a
 /// unit (`"250us"`, `"1.5 ms"`, `"2s"`, `"1m"`, `"1h"`), and write it as text in the largest unit that is exact. Binary
 /// formats hold the microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Duration(u64);
+pub struct Micros(u64);
 
-impl Duration {
+impl Micros {
     /// No time at all.
     pub const ZERO: Self = Self(0);
     /// The longest span.
@@ -100,6 +126,18 @@ impl Duration {
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1_000_000))
+    }
+
+    /// The span in whole microseconds, rounded up so that a wait is never shortened; saturates.
+    #[must_use]
+    pub const fn from_duration(duration: Duration) -> Self {
+        Self(whole_micros(duration).saturating_add(duration.subsec_nanos().div_ceil(1_000) as u64))
+    }
+
+    /// The span as programs read it.
+    #[must_use]
+    pub const fn to_duration(self) -> Duration {
+        Duration::from_micros(self.0)
     }
 
     /// The span in whole microseconds.
@@ -131,7 +169,7 @@ impl Duration {
     }
 }
 
-impl Add for Duration {
+impl Add for Micros {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -139,7 +177,7 @@ impl Add for Duration {
     }
 }
 
-impl Sub for Duration {
+impl Sub for Micros {
     type Output = Self;
 
     // On a microcontroller its bytes count, on a host its call.
@@ -149,26 +187,27 @@ impl Sub for Duration {
     }
 }
 
-impl From<core::time::Duration> for Duration {
-    /// Rounds up to a whole microsecond, so that a wait is never shortened; saturates.
-    fn from(duration: core::time::Duration) -> Self {
-        Self(whole_micros(duration).saturating_add(duration.subsec_nanos().div_ceil(1_000).into()))
+impl From<Duration> for Micros {
+    /// As [`Micros::from_duration`].
+    fn from(duration: Duration) -> Self {
+        Self::from_duration(duration)
     }
 }
 
 /// The whole seconds of a span, in microseconds. `as_micros` of `core` counts in 128 bits, which is too slow for each
 /// reading of a clock.
-const fn whole_micros(duration: core::time::Duration) -> u64 {
+const fn whole_micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000)
 }
 
-impl From<Duration> for core::time::Duration {
-    fn from(duration: Duration) -> Self {
-        Self::from_micros(duration.0)
+impl From<Micros> for Duration {
+    /// As [`Micros::to_duration`].
+    fn from(span: Micros) -> Self {
+        span.to_duration()
     }
 }
 
-impl fmt::Display for Duration {
+impl fmt::Display for Micros {
     /// Microseconds below a millisecond, otherwise milliseconds with a decimal fraction: `250 us`, `1.5 ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (millis, rest) = (self.0 / 1_000, self.0 % 1_000);
@@ -187,7 +226,7 @@ impl fmt::Display for Duration {
     }
 }
 
-impl fmt::Debug for Duration {
+impl fmt::Debug for Micros {
     /// As `Display`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -195,9 +234,9 @@ impl fmt::Debug for Duration {
 }
 
 impl fmt::Display for Instant {
-    /// The time since the driver's origin, as a [`Duration`], or `never`.
+    /// The time since the driver's origin, as [`Micros`], or `never`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::NEVER { f.write_str("never") } else { self.since(Self::ZERO).fmt(f) }
+        if *self == Self::NEVER { f.write_str("never") } else { self.micros_since(Self::ZERO).fmt(f) }
     }
 }
 
@@ -210,7 +249,7 @@ impl fmt::Debug for Instant {
 
 // In microseconds, since microcontrollers have no 64-bit division.
 #[cfg(feature = "defmt")]
-impl defmt::Format for Duration {
+impl defmt::Format for Micros {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "{=u64} us", self.0);
     }
@@ -235,29 +274,29 @@ mod tests {
 
     #[test]
     fn arithmetic_saturates_at_both_ends() {
-        assert_eq!(Instant::NEVER + Duration::from_secs(1), Instant::NEVER);
-        assert_eq!(Instant::ZERO.since(Instant::from_micros(5)), Duration::ZERO);
-        assert_eq!(Duration::from_micros(1) - Duration::from_micros(2), Duration::ZERO);
-        assert_eq!(Duration::from_secs(u64::MAX), Duration::MAX);
-        assert_eq!(Duration::MAX.scale(1 << 17), Duration::MAX);
+        assert_eq!(Instant::NEVER + Micros::from_secs(1), Instant::NEVER);
+        assert_eq!(Instant::ZERO.micros_since(Instant::from_micros(5)), Micros::ZERO);
+        assert_eq!(Micros::from_micros(1) - Micros::from_micros(2), Micros::ZERO);
+        assert_eq!(Micros::from_secs(u64::MAX), Micros::MAX);
+        assert_eq!(Micros::MAX.scale(1 << 17), Micros::MAX);
     }
 
     #[test]
     fn scaling_is_exact_to_a_microsecond() {
-        assert_eq!(Duration::from_millis(10).scale(3 << 15), Duration::from_millis(15));
-        assert_eq!(Duration::from_secs(5_000_000).scale(1 << 17), Duration::from_secs(10_000_000));
-        assert_eq!(Duration::from_secs(8).share(1 << 31), Duration::from_secs(4));
-        assert_eq!(Duration::MAX.share(u32::MAX).as_micros(), u64::MAX - (1 << 32));
+        assert_eq!(Micros::from_millis(10).scale(3 << 15), Micros::from_millis(15));
+        assert_eq!(Micros::from_secs(5_000_000).scale(1 << 17), Micros::from_secs(10_000_000));
+        assert_eq!(Micros::from_secs(8).share(1 << 31), Micros::from_secs(4));
+        assert_eq!(Micros::MAX.share(u32::MAX).as_micros(), u64::MAX - (1 << 32));
     }
 
     #[test]
     fn a_conversion_never_shortens_a_wait() {
-        let d: Duration = core::time::Duration::from_nanos(1_001).into();
+        let d: Micros = Duration::from_nanos(1_001).into();
         assert_eq!(d.as_micros(), 2);
-        let elapsed = core::time::Duration::new(3, 1_999);
+        let elapsed = Duration::new(3, 1_999);
         assert_eq!(Instant::from_elapsed(elapsed).as_micros(), 3_000_001, "a clock has not come further than it has");
-        assert_eq!(Instant::from_elapsed(core::time::Duration::MAX), Instant::NEVER);
-        assert_eq!(Duration::from(core::time::Duration::MAX), Duration::MAX);
+        assert_eq!(Instant::from_elapsed(Duration::MAX), Instant::NEVER);
+        assert_eq!(Micros::from(Duration::MAX), Micros::MAX);
     }
 
     #[test]
@@ -270,8 +309,8 @@ mod tests {
             (1_005, "1.005 ms"),
             (2_030, "2.03 ms"),
         ] {
-            assert_eq!(Duration::from_micros(micros).to_string(), text);
-            assert_eq!(std::format!("{:?}", Some(Duration::from_micros(micros))), std::format!("Some({text})"));
+            assert_eq!(Micros::from_micros(micros).to_string(), text);
+            assert_eq!(std::format!("{:?}", Some(Micros::from_micros(micros))), std::format!("Some({text})"));
             assert_eq!(std::format!("{0} {0:?}", Instant::from_micros(micros)), std::format!("{text} {text}"));
         }
         assert_eq!(std::format!("{0} {0:?}", Instant::NEVER), "never never");

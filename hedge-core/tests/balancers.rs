@@ -25,9 +25,9 @@ const BACKUP: Duration = Duration::from_millis(20);
 
 /// So many servers with these weights.
 fn line(balancer: &str, weights: &[u16]) -> Line {
-    let options = ChannelOptions { backup: BackupDelay::After(BACKUP), ..ChannelOptions::brpc() };
+    let options = ChannelOptions { backup: BackupDelay::after(BACKUP), ..ChannelOptions::brpc() };
     let balancer = AnyBalancer::named(balancer, SEED).unwrap();
-    let mut line = Line::with_policy(options, balancer, NoPolicy, SEED).unwrap();
+    let mut line = Line::with_policy(options, balancer, NoPolicy, SEED);
     for (address, weight) in (0..).zip(weights) {
         line.insert(address, *weight).unwrap();
     }

@@ -1,9 +1,13 @@
 //! Sliding counts against a model that keeps everything, and where the clock and the totals go too far.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Micros};
 use hedge_core::window::SlidingCount;
 use proptest::prelude::*;
+
+fn micros(span: Duration) -> u64 {
+    Micros::from(span).as_micros()
+}
 
 /// What lies between two additions.
 #[derive(Clone, Copy, Debug)]
@@ -70,10 +74,10 @@ struct Clock {
 
 impl Clock {
     fn of<const N: usize>(count: &SlidingCount<N>) -> Self {
-        let (window, buckets) = (count.window().as_micros(), N as u64 - 1);
+        let (window, buckets) = (micros(count.window()), N as u64 - 1);
         let bits = (10..).find(|bits| buckets << bits >= window << 10).unwrap();
         let clock = Self { factor: (buckets << bits) / window, bits, window, late: 0 };
-        assert!((1_024..2_048).contains(&clock.factor) && count.bucket().as_micros() == clock.begin_of(1));
+        assert!((1_024..2_048).contains(&clock.factor) && micros(count.bucket()) == clock.begin_of(1));
         Self { late: N as u64 + clock.bucket_of(1 << 23), ..clock }
     }
 
@@ -223,8 +227,8 @@ fn second() -> SlidingCount<8> {
 fn b3_edges_are_rounded_against_the_caller() {
     let count = second();
     let bucket = count.bucket();
-    assert!((1_000_000..1_001_000).contains(&(bucket.as_micros() * 7)), "{bucket}");
-    for start in 0..bucket.as_micros() / 1_000 {
+    assert!((1_000_000..1_001_000).contains(&(micros(bucket) * 7)), "{bucket:?}");
+    for start in 0..micros(bucket) / 1_000 {
         let count = second();
         let at = Instant::from_millis(10_000 + start);
         count.add(at, 1);
@@ -292,7 +296,7 @@ fn b3_what_was_before_a_step_back_is_not_there_when_the_clock_is_there_again() {
     // In buckets: one that is not begun this time, one that is, and one that only counts.
     for again in [100, 101, 102, 103] {
         let count = second();
-        let at = |bucket: u64| Instant::from_micros(bucket * count.bucket().as_micros());
+        let at = |bucket: u64| Instant::from_micros(bucket * micros(count.bucket()));
         for bucket in 100..104 {
             count.add(at(bucket), 1_000);
             assert!(count.covering(at(bucket)) > 0 && count.inside(at(bucket)) > 0);
@@ -362,8 +366,7 @@ fn b3_a_total_that_wraps_while_a_bucket_is_added_to_does_not_carry_into_it() {
         for (second, n) in [(0, half), (3, half - 4), (6, 6 - left)] {
             count.add(Instant::from_millis(second * 1_000), n);
         }
-        let bucket =
-            |after: u64| Instant::from_millis(9_000) + Duration::from_micros(after * count.bucket().as_micros());
+        let bucket = |after: u64| Instant::from_millis(9_000) + Duration::from_micros(after * micros(count.bucket()));
         for at in [0, 0, 0, 0, 0, 1, 1, 2].map(bucket) {
             if is_asked {
                 assert!(count.add_if(at, 1, |covered| covered == fresh.covering(at)));

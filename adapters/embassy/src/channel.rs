@@ -71,7 +71,7 @@ where
         seed: u64,
     ) -> Result<(Self, Runner<'r, S, Resources<P, SERVERS, SLOTS, BYTES>>), ConfigError> {
         let servers: Servers<P, SERVERS> =
-            hedge_core::channel::Channel::with_health(options.clone(), balancer, NoPolicy, health, seed)?;
+            hedge_core::channel::Channel::with_health(options.clone(), balancer, NoPolicy, health, seed);
         let state = embassy_sync::blocking_mutex::Mutex::new(State::new(servers).into());
         let (shared, slots) = memory.fill(Shared { options, seeds: Seeds::new(seed), policy, state });
         let attempt_timeout = NoAttemptTimeout;
@@ -123,7 +123,7 @@ where
             return Err(ConfigError::NoTime { field: "attempt_timeout" });
         }
         let Self { stack, shared, slots, .. } = self;
-        Ok(Channel { stack, shared, slots, attempt_timeout: Timeout::After(limit) })
+        Ok(Channel { stack, shared, slots, attempt_timeout: Timeout::after(limit) })
     }
 
     /// The policy that was given to [`new`](Self::new).
@@ -304,7 +304,7 @@ where
             let start = move |info| attempt(stack, slots, request, info, deadline, attempt_timeout);
             let result = drive(&mut call, [pin!(None), pin!(None)], driver, start).await;
             let report = call.report();
-            debug!("call ended after {}: {} attempts", report.elapsed(), report.attempts().len());
+            debug!("call ended after {}: {} attempts", report.elapsed_micros(), report.attempts().len());
             match result {
                 Ok(response) => Ok(Reply::new(response, kept(report))),
                 Err(CallFailure::Ended { end, last }) => Err(CallError::Ended { end, last, report: kept(report) }),

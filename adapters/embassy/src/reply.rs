@@ -112,7 +112,7 @@ impl<R: Memory> fmt::Display for CallError<'_, R> {
             Self::Ended { end, report, .. } => (end, report),
             Self::Config(error) => return write!(f, "config: {error}"),
         };
-        write!(f, "{end} after {}", report.elapsed())?;
+        write!(f, "{end} after {}", report.elapsed_micros())?;
         let Some((id, attempt)) = report.decisive().and_then(|id| Some((id, report.attempts().get(id.index())?)))
         else {
             return Ok(());

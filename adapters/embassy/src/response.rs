@@ -4,7 +4,7 @@ use core::fmt;
 
 use hedge_core::outcome::{Code, Judgement, Pushback, Verdict};
 use hedge_core::policy::{DefaultRetryPolicy, RetryPolicy};
-use hedge_core::time::Duration;
+use hedge_core::time::Micros;
 use hedge_wire::http1::{Headers, Layout};
 
 use crate::error::Error;
@@ -99,12 +99,12 @@ fn pushback(headers: Headers<'_>) -> Option<Pushback> {
     // gRPC's header speaks for the service, HTTP's for the server that sent it.
     Some(match millis {
         None => {
-            let delay = seconds?.map(|seconds| Duration::from_secs(seconds.into()));
-            delay.map_or(Pushback::ServerDoNot, Pushback::ServerAfter)
+            let delay = seconds?.map(|seconds| Micros::from_secs(seconds.into()));
+            delay.map_or(Pushback::DO_NOT, Pushback::from).for_server()
         }
         Some(millis) => {
-            let delay = millis.map(|millis| Duration::from_millis(millis.into()));
-            delay.map_or(Pushback::DoNot, Pushback::After)
+            let delay = millis.map(|millis| Micros::from_millis(millis.into()));
+            delay.map_or(Pushback::DO_NOT, Pushback::from)
         }
     })
 }
@@ -129,8 +129,8 @@ mod tests {
 
     type Memory = Resources<Choice, 0, 1, 256>;
 
-    const DO_NOT: Option<Pushback> = Some(Pushback::DoNot);
-    const OF_SERVER: Option<Pushback> = Some(Pushback::ServerDoNot);
+    const DO_NOT: Option<Pushback> = Some(Pushback::DO_NOT);
+    const OF_SERVER: Option<Pushback> = Some(Pushback::DO_NOT.for_server());
 
     fn judged(status: u16, headers: &str) -> Judgement {
         let slots: Slots<_, 1, 256> = Slots::new();
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn r4_headers_of_a_failure_push_back() {
-        let after = |millis| Some(Pushback::After(Duration::from_millis(millis)));
+        let after = |millis| Some(Pushback::from(Micros::from_millis(millis)));
         for (headers, expected) in [
             ("", None),
             ("retry-after: 2\r\n", after(2_000).map(Pushback::for_server)),

@@ -16,7 +16,7 @@ use hedge_core::id::ServerId;
 use hedge_core::outcome::{Code, Denial, ErrorKind, Feedback, Finished};
 use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Ended, Idempotency, NoPolicy};
 use hedge_core::random::Seeds;
-use hedge_core::time::{Instant, Timeout};
+use hedge_core::time::Instant;
 
 use crate::parts::Parts;
 
@@ -134,7 +134,7 @@ impl<P: Parts, const SERVERS: usize> CallHost<'_, P, SERVERS> {
     /// Whether an attempt that could not connect had at least the channel's connect timeout for it (H1). With the shorter
     /// timeout of a single call, a failure says nothing about the server.
     fn had_time_to_connect(&self, attempt: &Finished) -> bool {
-        matches!(self.shared.options.connect_timeout, Timeout::After(timeout) if attempt.feedback.elapsed() >= timeout)
+        self.shared.options.connect_timeout.limit_micros().is_some_and(|timeout| attempt.feedback.elapsed() >= timeout)
     }
 }
 

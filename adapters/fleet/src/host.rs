@@ -228,10 +228,7 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     /// Joins the queue, if there is one that has a place.
     fn join_queue(&self, now: Instant) -> NoServer {
         let Some(cap) = self.channel.servers().cap() else { return NoServer::AllFull };
-        let until = match cap.max_wait() {
-            Timeout::After(wait) => now + wait,
-            Timeout::Never => Instant::NEVER,
-        };
+        let until = cap.max_wait().ends(now);
         match Queued::join(cap, until) {
             None => NoServer::AllFull,
             Some(queued) => {
@@ -566,10 +563,10 @@ mod tests {
             at: NOW,
             attempt: AttemptId::FIRST,
             max_retry: 0,
-            timeout: Timeout::Never,
+            timeout: Timeout::NEVER,
         };
         for _ in 0..2 {
-            host.finished(&sent.finished(NOW, Feedback::Success { latency: NOW.since(NOW) }, Code::NONE));
+            host.finished(&sent.finished(NOW, Feedback::Success { latency: NOW.micros_since(NOW) }, Code::NONE));
         }
         assert_eq!(node.in_flight(), 0);
     }

@@ -86,19 +86,19 @@ impl CallOptions {
     /// These options with a timeout.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
-        Self { timeout: Some(Timeout::After(timeout.into())), ..self }
+        Self { timeout: Some(Timeout::after(timeout)), ..self }
     }
 
     /// These options with a timeout for each attempt.
     #[must_use]
     pub fn with_attempt_timeout(self, timeout: Duration) -> Self {
-        Self { attempt_timeout: Some(Timeout::After(timeout.into())), ..self }
+        Self { attempt_timeout: Some(Timeout::after(timeout)), ..self }
     }
 
     /// These options with a backup after `delay`.
     #[must_use]
     pub fn with_backup(self, delay: Duration) -> Self {
-        Self { backup: Some(BackupDelay::After(delay.into())), ..self }
+        Self { backup: Some(BackupDelay::after(delay)), ..self }
     }
 }
 

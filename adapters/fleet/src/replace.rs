@@ -8,7 +8,7 @@ use hedge_core::config;
 use hedge_core::health::{BreakerOptions, HealthError, IsolationLimit, RecoveryOptions};
 use hedge_core::limit::LimitOptions;
 use hedge_core::policy::{BackupDelay, ChannelOptions, ConfigError};
-use hedge_core::time::{self, Timeout};
+use hedge_core::time::Timeout;
 
 use crate::{MAX_ATTEMPTS, MAX_IN_FLIGHT};
 
@@ -55,20 +55,20 @@ impl ReplaceableOptions {
     /// These options with a timeout.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.channel.timeout = Timeout::After(timeout.into());
+        self.channel.timeout = Timeout::after(timeout);
         self
     }
 
     /// These options with a timeout for each attempt.
     #[must_use]
     pub fn with_attempt_timeout(self, timeout: Duration) -> Self {
-        Self { attempt_timeout: Timeout::After(timeout.into()), ..self }
+        Self { attempt_timeout: Timeout::after(timeout), ..self }
     }
 
     /// These options with a backup after `delay`.
     #[must_use]
     pub fn with_backup(mut self, delay: Duration) -> Self {
-        self.channel.backup = BackupDelay::After(delay.into());
+        self.channel.backup = BackupDelay::after(delay);
         self
     }
 
@@ -87,7 +87,7 @@ impl ReplaceableOptions {
     /// The backup delay that `limits.ratio` gives (B1).
     pub(crate) fn ratio_delay(&self) -> Option<BackupDelay> {
         let millis = u64::try_from(self.limits.ratio.as_ref()?.backup_request_ms).ok()?;
-        Some(BackupDelay::After(time::Duration::from_millis(millis)))
+        Some(BackupDelay::after(Duration::from_millis(millis)))
     }
 
     /// The input of the warnings, as far as these options give it.
@@ -110,7 +110,7 @@ impl ReplaceableOptions {
 /// Checks whether calls can have these options.
 pub(crate) fn check(options: &ChannelOptions, attempt_timeout: Timeout) -> Result<(), ConfigError> {
     options.validate(MAX_ATTEMPTS)?;
-    if attempt_timeout == Timeout::After(time::Duration::ZERO) {
+    if attempt_timeout == Timeout::after(Duration::ZERO) {
         return Err(ConfigError::NoTime { field: "attempt_timeout" });
     }
     let max_backups = options.max_backups;

@@ -52,7 +52,7 @@ impl Setup {
     pub fn new() -> Self {
         Self {
             options: ChannelOptions::brpc(),
-            attempt_timeout: Timeout::Never,
+            attempt_timeout: Timeout::NEVER,
             limits: LimitOptions::SAFE,
             server_limits: ServerLimits::NONE,
             policy: None,
@@ -180,7 +180,7 @@ macro_rules! setters {
         /// How long a call may take from its start to its end, retries and backups included. Default: 500 ms. 0 is
         /// [`BuildError::Options`].
         pub fn timeout(mut self, timeout: ::std::time::Duration) -> Self {
-            self.setup.options.timeout = $crate::hedge_core::time::Timeout::After(timeout.into());
+            self.setup.options.timeout = $crate::hedge_core::time::Timeout::after(timeout);
             self
         }
 
@@ -189,7 +189,7 @@ macro_rules! setters {
         /// A call whose request may not be sent twice ends with the attempt. Default: as long as the call. 0 is
         /// [`BuildError::Options`].
         pub fn attempt_timeout(mut self, timeout: ::std::time::Duration) -> Self {
-            self.setup.attempt_timeout = $crate::hedge_core::time::Timeout::After(timeout.into());
+            self.setup.attempt_timeout = $crate::hedge_core::time::Timeout::after(timeout);
             self
         }
 
@@ -203,7 +203,7 @@ macro_rules! setters {
         /// Sends a backup if no answer has come after `delay`. It goes to another server if there is one. Default: no
         /// backup is sent.
         pub fn backup(mut self, delay: ::std::time::Duration) -> Self {
-            self.setup.options.backup = $crate::hedge_core::policy::BackupDelay::After(delay.into());
+            self.setup.options.backup = $crate::hedge_core::policy::BackupDelay::after(delay);
             self
         }
 
@@ -262,7 +262,7 @@ macro_rules! setters {
         /// How long a call may wait for a server with room ([`max_queued_calls`](Self::max_queued_calls)). Then it ends with
         /// the same error as without a queue. Default: as long as the call may take. 0 is [`BuildError::Options`].
         pub fn max_queue_wait(mut self, wait: ::std::time::Duration) -> Self {
-            self.setup.server_limits.max_queue_wait = $crate::hedge_core::time::Timeout::After(wait.into());
+            self.setup.server_limits.max_queue_wait = $crate::hedge_core::time::Timeout::after(wait);
             self
         }
 

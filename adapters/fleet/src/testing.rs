@@ -154,7 +154,7 @@ impl Line {
             at: now,
             attempt: AttemptId::FIRST,
             max_retry: 0,
-            timeout: Timeout::Never,
+            timeout: Timeout::NEVER,
         };
         host.finished(&sent.finished(now, feedback, Code::NONE));
         Some(key)

@@ -143,7 +143,7 @@ mod tests {
         let headers = HeaderMap::from_iter([("grpc-retry-pushback-ms".parse().unwrap(), "250".parse().unwrap())]);
         for code in [14, 7] {
             let judgement = RetryCodes::new([14]).unwrap().judge_status(code, &headers);
-            assert_eq!(judgement.pushback, Some(Pushback::After(Duration::from_millis(250))), "{code}");
+            assert_eq!(judgement.pushback, Some(Pushback::after(Duration::from_millis(250))), "{code}");
         }
     }
 }

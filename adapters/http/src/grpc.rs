@@ -52,7 +52,7 @@ const UNAUTHENTICATED: u8 = 16;
 /// let policy = |response: &Response<()>| judge_grpc(response, |code| method.verdict(code));
 ///
 /// let busy = Response::builder().header("grpc-status", "14").header("grpc-retry-pushback-ms", "250").body(())?;
-/// let later = Pushback::After(Duration::from_millis(250));
+/// let later = Pushback::after(Duration::from_millis(250));
 /// assert_eq!(policy(&busy), Judgement::new(Verdict::Retry, grpc_code(14)).with_pushback(later));
 ///
 /// let denied = Response::builder().header("grpc-status", "7").body(())?;
@@ -177,8 +177,8 @@ mod tests {
 
     #[test]
     fn r4_pushback_counts_where_a_code_is_not_accepted() {
-        let later = |ms| Some(Pushback::After(Duration::from_millis(ms)));
-        for (text, expected) in [("250", later(250)), ("-1", Some(Pushback::DoNot)), ("+5", Some(Pushback::DoNot))] {
+        let later = |ms| Some(Pushback::after(Duration::from_millis(ms)));
+        for (text, expected) in [("250", later(250)), ("-1", Some(Pushback::DO_NOT)), ("+5", Some(Pushback::DO_NOT))] {
             let busy = head(200, &[("grpc-status", b"14"), ("grpc-retry-pushback-ms", text.as_bytes())]);
             for verdict in [Verdict::Retry, Verdict::Wait, Verdict::Fatal] {
                 let judgement = judge_grpc(&busy, |_| verdict);

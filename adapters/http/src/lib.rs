@@ -14,7 +14,7 @@
 //!     }
 //! }
 //! # let response = Response::builder().status(429).header("retry-after", "2").body(Vec::new())?;
-//! # let wait = hedge_core::outcome::Pushback::ServerAfter(hedge_core::time::Duration::from_secs(2));
+//! # let wait = hedge_core::outcome::Pushback::after(hedge_core::time::Duration::from_secs(2)).for_server();
 //! # assert_eq!(too_many_requests_are_retried(&response).pushback, Some(wait));
 //! # Ok::<(), http::Error>(())
 //! ```
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn r4_only_a_failure_is_asked_for_pushback() {
         assert_eq!(judge(&response(429)).pushback, None);
-        let wait = Some(Pushback::ServerAfter(Duration::from_secs(1)));
+        let wait = Some(Pushback::after(Duration::from_secs(1)).for_server());
         assert_eq!(judge(&response(503)).pushback, wait);
         assert_eq!(failure(Verdict::Retry, &response(429)).pushback, wait);
     }

@@ -24,7 +24,7 @@ const GRPC_LONGEST_MS: u64 = 2_147_483_647;
 ///   be left alone for a time, and within the short life of a call no guess at that time is safe.
 ///
 /// gRPC's speaks for the service. `Retry-After` speaks for the server that sent it: other servers are not held back
-/// ([`Pushback::ServerAfter`], [`Pushback::ServerDoNot`]).
+/// ([`Pushback::for_server`]).
 ///
 /// A number is digits only: `+5` is none. Several values of one header contradict each other and are "do not", as in gRPC
 /// for Go.
@@ -36,10 +36,10 @@ pub fn pushback(headers: &HeaderMap) -> Option<Pushback> {
 fn pushback_at(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Pushback> {
     if let Some(text) = only(headers, &GRPC_RETRY_PUSHBACK_MS) {
         let delay = text.and_then(digits).filter(|ms| *ms <= GRPC_LONGEST_MS).map(Duration::from_millis);
-        return Some(delay.map_or(Pushback::DoNot, Pushback::After));
+        return Some(delay.map_or(Pushback::DO_NOT, Pushback::after));
     }
     let delay = only(headers, &RETRY_AFTER)?.and_then(|text| retry_after(text, now));
-    Some(delay.map_or(Pushback::ServerDoNot, Pushback::ServerAfter))
+    Some(delay.map_or(Pushback::DO_NOT, Pushback::after).for_server())
 }
 
 fn retry_after(text: &str, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
@@ -48,7 +48,7 @@ fn retry_after(text: &str, now: impl FnOnce() -> SystemTime) -> Option<Duration>
     }
     let date = httpdate::parse_http_date(text).ok()?;
     // An error is a date in the past.
-    Some(date.duration_since(now()).unwrap_or_default().into())
+    Some(date.duration_since(now()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -59,10 +59,10 @@ mod tests {
     use http::HeaderValue;
 
     const fn ms(millis: u64) -> Option<Pushback> {
-        Some(Pushback::After(Duration::from_millis(millis)))
+        Some(Pushback::after(Duration::from_millis(millis)))
     }
 
-    const DO_NOT: Option<Pushback> = Some(Pushback::DoNot);
+    const DO_NOT: Option<Pushback> = Some(Pushback::DO_NOT);
 
     /// What the headers ask at 30 Sep 2015, 08:49:37.25 GMT.
     fn asked(headers: &[(&'static str, &[u8])]) -> Option<Pushback> {
@@ -70,7 +70,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        pushback_at(&map, || UNIX_EPOCH + std::time::Duration::from_millis(1_443_602_977_250))
+        pushback_at(&map, || UNIX_EPOCH + Duration::from_millis(1_443_602_977_250))
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             ("0", ms(0)),
             ("1", ms(1_000)),
             ("120", ms(120_000)),
-            ("18446744073709551615", Some(Pushback::After(Duration::MAX))),
+            ("18446744073709551615", Some(Pushback::after(Duration::MAX))),
             ("99999999999999999999", DO_NOT),
             ("-1", DO_NOT),
             ("+1", DO_NOT),
@@ -148,9 +148,10 @@ mod tests {
     #[test]
     fn r4_a_date_is_as_far_away_as_the_wall_clock_says() {
         let mut headers = HeaderMap::new();
-        let far = httpdate::fmt_http_date(SystemTime::now() + std::time::Duration::from_secs(3_600));
+        let far = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3_600));
         headers.insert(RETRY_AFTER, far.parse().unwrap());
-        let Some(Pushback::ServerAfter(delay)) = pushback(&headers) else { panic!("a date is a delay") };
-        assert!((3_500_000..=3_600_000).contains(&delay.as_millis()), "{delay}");
+        let pushback = pushback(&headers).unwrap();
+        let delay = pushback.delay().expect("a date is a delay");
+        assert!(pushback.is_of_server() && (3_500..=3_600).contains(&delay.as_secs()), "{delay:?}");
     }
 }

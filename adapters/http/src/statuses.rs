@@ -125,7 +125,7 @@ mod tests {
     fn r4_a_retried_status_pushes_back() {
         let response = Response::builder().status(429).header("retry-after", "2").body(()).unwrap();
         let judgement = RetryStatuses::new([429]).unwrap().judge(&response);
-        assert_eq!(judgement.pushback, Some(Pushback::ServerAfter(Duration::from_secs(2))));
+        assert_eq!(judgement.pushback, Some(Pushback::after(Duration::from_secs(2)).for_server()));
         assert_eq!((judgement.verdict, judgement.code), (Verdict::Retry, Code(429)));
     }
 }

@@ -136,8 +136,9 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// let channel = hedge_net::Channel::builder(runtime, "10.0.0.1:8001")
     ///     .on_attempt(|head, attempt| {
     ///         head.headers.insert("x-attempt", attempt.attempt.index().into());
-    ///         if let Some(remaining) = attempt.remaining {
-    ///             head.headers.insert("x-timeout-ms", remaining.as_millis().into());
+    ///         if let Some(remaining) = attempt.remaining() {
+    ///             let millis = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+    ///             head.headers.insert("x-timeout-ms", millis.into());
     ///         }
     ///     })
     ///     .build()?;
@@ -223,7 +224,7 @@ where
     /// How long making one connection may take; the call's deadline applies too. Default: 200 ms. 0 is
     /// [`BuildError::Options`].
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.setup.options.connect_timeout = Timeout::After(timeout.into());
+        self.setup.options.connect_timeout = Timeout::after(timeout);
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::outcome::{Code, ErrorKind, Feedback, Finished};
 use hedge_core::policy::{CallOptions, ChannelOptions};
-use hedge_core::time::{Instant, Timeout};
+use hedge_core::time::Instant;
 use hedge_fleet::{MAX_SERVERS, Server, Servers};
 
 use crate::check_state::{CheckState, Node};
@@ -56,15 +56,8 @@ impl CallState {
 
     /// Records the call's deadline and whether its connect timeout is shorter than the channel's.
     pub(crate) fn prepare(&mut self, options: &CallOptions<'_>, of_the_channel: &ChannelOptions, now: Instant) {
-        self.deadline = match options.timeout.unwrap_or(of_the_channel.timeout) {
-            Timeout::After(timeout) => now + timeout,
-            Timeout::Never => Instant::NEVER,
-        };
-        self.hurries = match (options.connect_timeout, of_the_channel.connect_timeout) {
-            (Some(Timeout::After(own)), Timeout::After(of_the_channel)) => own < of_the_channel,
-            (Some(Timeout::After(_)), Timeout::Never) => true,
-            (Some(Timeout::Never) | None, _) => false,
-        };
+        self.deadline = options.timeout.unwrap_or(of_the_channel.timeout).ends(now);
+        self.hurries = options.connect_timeout.is_some_and(|own| own < of_the_channel.connect_timeout);
     }
 
     /// Whether the end of an attempt shows that its server cannot be connected to. If the connect timeout was cut short

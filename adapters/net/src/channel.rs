@@ -151,7 +151,7 @@ where
     pub fn set_check_interval(&self, interval: Duration) -> Result<(), HealthError> {
         let fleet = &self.inner.fleet;
         if let Some(checks) = &fleet.checks {
-            checks.set_interval(interval.into())?;
+            checks.set_interval(interval)?;
             for node in fleet.servers.load().list().nodes() {
                 node.service().tell();
             }

@@ -173,7 +173,7 @@ impl<B, E: fmt::Display> fmt::Display for CallError<B, E> {
             Self::Deadline { .. } => f.write_str("deadline passed")?,
             Self::Cancelled { .. } => f.write_str("cancelled")?,
         }
-        write!(f, " after {}", self.report().elapsed())?;
+        write!(f, " after {}", self.report().elapsed_micros())?;
         self.fmt_attempt(f)
     }
 }

@@ -125,7 +125,7 @@ impl Smol {
 
     /// `None`: later than the operating system's clock can hold.
     fn at(&self, at: Instant) -> Option<std::time::Instant> {
-        self.epoch.checked_add(at.since(Instant::ZERO).into())
+        self.epoch.checked_add(at.since(Instant::ZERO))
     }
 }
 

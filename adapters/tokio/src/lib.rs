@@ -146,7 +146,7 @@ impl Tokio {
     }
 
     fn at(&self, at: Instant) -> tokio::time::Instant {
-        let since = at.since(Instant::ZERO).into();
+        let since = at.since(Instant::ZERO);
         self.epoch.checked_add(since).unwrap_or_else(|| tokio::time::Instant::now() + FAR)
     }
 }

@@ -69,9 +69,9 @@ async fn f_what_a_file_says_is_what_a_channel_does() {
     let replaced = builder().timeout(MS(1)).max_retry(7).max_backups(3).limits(LimitOptions::NONE);
     let channel = replaced.config(&config).build().unwrap();
     let hedged = report(&channel).await;
-    assert_eq!((hedged.elapsed(), hedged.attempts().len()), (MS(150).into(), 2));
+    assert_eq!((hedged.elapsed(), hedged.attempts().len()), (MS(150), 2));
     let backup = &hedged.attempts()[1];
-    assert_eq!((backup.kind(), backup.started()), (Kind::Backup, MS(20).into()));
+    assert_eq!((backup.kind(), backup.started()), (Kind::Backup, MS(20)));
     // The burst of one is spent.
     assert_eq!(report(&channel).await.not_hedged(), Some(NotHedged::Denied(Denial::Ratio)));
 }
@@ -81,7 +81,7 @@ async fn f_setters_that_follow_a_file_change_single_options() {
     let config = read(r#"{"timeout": "150ms", "backup": "20ms", "idempotency": "not_idempotent"}"#);
     let channel = builder().config(&config).timeout(MS(70)).build().unwrap();
     let once = report(&channel).await;
-    assert_eq!((once.elapsed(), once.not_hedged()), (MS(70).into(), Some(NotHedged::NotIdempotent)));
+    assert_eq!((once.elapsed(), once.not_hedged()), (MS(70), Some(NotHedged::NotIdempotent)));
     let channel = builder().config(&config).idempotency(Idempotency::Idempotent).build().unwrap();
     assert_eq!(report(&channel).await.backups(), 1);
 }
@@ -121,6 +121,6 @@ async fn l6_a_hedging_policy_of_five_attempts_sends_five() {
         let mut servers: Vec<_> = report.attempts().iter().map(|attempt| attempt.server()).collect();
         servers.sort_unstable();
         servers.dedup();
-        assert_eq!(servers.len() as u64, sent, "each at a server of its own");
+        assert_eq!(servers.len() as u128, sent, "each at a server of its own");
     }
 }

@@ -30,7 +30,7 @@ async fn main() -> Result<(), BoxError> {
         let response = client.ready().await?.call(request).await?;
         if let Some(report) = response.extensions().get::<Report>() {
             let (elapsed, winner) = (report.elapsed(), report.winner());
-            println!("{method:4} {elapsed:>10}, winner {winner:?}, not hedged: {:?}", report.not_hedged());
+            println!("{method:4} {elapsed:>10?}, winner {winner:?}, not hedged: {:?}", report.not_hedged());
         }
         assert_eq!(response.into_body().collect().await?.to_bytes(), "hello\n");
     }

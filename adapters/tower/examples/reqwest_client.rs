@@ -21,7 +21,7 @@ async fn main() -> Result<(), BoxError> {
         .on_end(|call| {
             let servers: Vec<_> =
                 call.attempts().iter().filter_map(|attempt| call.key::<SocketAddr>(attempt.server())).collect();
-            println!("{:>10}, sent to {servers:?}, not hedged: {:?}", call.elapsed(), call.not_hedged());
+            println!("{:>10?}, sent to {servers:?}, not hedged: {:?}", call.elapsed(), call.not_hedged());
         })
         .set()?;
     let client = Client::new();

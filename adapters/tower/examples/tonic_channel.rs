@@ -54,7 +54,7 @@ async fn main() -> Result<(), BoxError> {
         .timeout(Duration::from_secs(1))
         .backup(Duration::from_millis(20))
         .on_end(|call| {
-            println!("{:>10}, winner {:?} of {}", call.elapsed(), call.winner(), call.attempts().len());
+            println!("{:>10?}, winner {:?} of {}", call.elapsed(), call.winner(), call.attempts().len());
         })
         .set()?;
     for address in [serve(Duration::from_millis(200))?, serve(Duration::from_millis(1))?] {

@@ -32,7 +32,7 @@ async fn f_what_a_file_says_is_what_a_layer_does() {
     let report = reports.only();
     let backup = report.attempts().get(1).unwrap();
     assert_eq!((at, report.attempts().len(), backup.kind()), (150, 2, Kind::Backup));
-    assert_eq!(backup.started(), ms(20).into());
+    assert_eq!(backup.started(), ms(20));
     // The burst of one is spent.
     let _ = call(&mut layer.layer(stalled), ()).await;
     assert_eq!(reports.only().not_hedged(), Some(NotHedged::Denied(Denial::Ratio)));
@@ -134,7 +134,7 @@ async fn l6_a_hedging_policy_of_five_attempts_sends_five() {
         assert_eq!((at, counts.get()), (1_000, (sent, 0)), "{max_attempts}");
         let report = reports.only();
         let starts = report.attempts().iter().map(|attempt| attempt.started().as_millis());
-        assert!(starts.eq((0..sent as u64).map(|attempt| 10 * attempt)), "{report:?}");
+        assert!(starts.eq((0..sent as u128).map(|attempt| 10 * attempt)), "{report:?}");
 
         let (builder, reports) = hedging(max_attempts);
         let mut set: HedgeSet<u16, Scripted, Tokio> = builder.set().unwrap();

@@ -112,7 +112,7 @@ where
 /// From the end of one attempt to the start of the next.
 fn gap(report: &Report, attempt: usize) -> Duration {
     let attempts = report.attempts();
-    (attempts[attempt + 1].started() - attempts[attempt].ended().unwrap()).into()
+    attempts[attempt + 1].started() - attempts[attempt].ended().unwrap()
 }
 
 #[tokio::test]

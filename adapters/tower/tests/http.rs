@@ -231,9 +231,7 @@ async fn l2_each_request_says_which_attempt_it_is_and_how_long_it_may_take() {
     let told = seen(Http::new().attempt_info()).await;
     let told: Vec<_> = told.into_iter().map(Option::unwrap).collect();
     let started = told[0].started;
-    let of = |info: &AttemptInfo<()>| {
-        (info.attempt.index(), info.kind, info.started.since(started).into(), info.remaining.map(Into::into))
-    };
+    let of = |info: &AttemptInfo<()>| (info.attempt.index(), info.kind, info.started.since(started), info.remaining());
     let expected = [
         (0, Kind::First, ms(0), Some(ms(300))),
         (1, Kind::Backup, ms(50), Some(ms(250))),

@@ -94,7 +94,7 @@ async fn b7_an_adaptive_delay_hedges_once_it_has_warmed_up() {
         reports.only();
     }
     // The end of the bucket that 9 ms lie in.
-    let delay = BackupDelay::After(Duration::from_micros(9_728));
+    let delay = BackupDelay::after(Duration::from_micros(9_728));
     assert_eq!(adaptive.delay(service.now()), Some(delay));
     // tokio's timer rounds it up.
     let (result, at) = call(&mut service, ()).await;

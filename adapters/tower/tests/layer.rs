@@ -204,7 +204,7 @@ async fn b2_a_policy_limits_and_delays_and_the_report_names_it() {
     struct Sparing;
     impl BackupPolicy for Sparing {
         fn delay(&self, _: Instant) -> Option<BackupDelay> {
-            Some(BackupDelay::After(ms(10).into()))
+            Some(BackupDelay::after(ms(10)))
         }
         fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
             if now < Instant::from_micros(100_000) { Err(Denial::Ratio) } else { Ok(()) }

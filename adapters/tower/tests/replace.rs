@@ -26,7 +26,7 @@ async fn l2_a_layers_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_
     tokio::time::sleep(ms(50)).await;
 
     let mut options = layer.options().with_timeout(ms(200));
-    options.channel.backup = BackupDelay::Disabled;
+    options.channel.backup = BackupDelay::OFF;
     options.channel.same_server_backup = false;
     assert_eq!(layer.set_options(options.clone()).unwrap().len(), 0);
     options.channel.same_server_backup = true;
@@ -115,7 +115,7 @@ async fn a_wrong_option_changes_nothing_and_warnings_are_those_of_the_builder() 
     wrong.breaker = breaker(0);
     assert!(matches!(set.set_options(wrong), Err(OptionsError::Health(HealthError::Number { field: "failures", .. }))));
     assert_eq!(set.options(), there);
-    assert_eq!(layer.options().channel.timeout, Timeout::After(ms(500).into()));
+    assert_eq!(layer.options().channel.timeout, Timeout::after(ms(500)));
 
     let text = |warnings: hedge_tower::Warnings| warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
     let built = text(builder().backup(ms(500)).attempt_timeout(ms(600)).warnings());

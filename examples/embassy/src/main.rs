@@ -44,7 +44,7 @@ async fn run(spawner: Spawner) -> Result<(), Box<dyn Error>> {
     let net = &*NET.init(Sockets::new(stack, BUFFERS.take()));
     // On a board, the seed comes from its random number generator, or from its serial number and the number of its starts.
     let seed = 7;
-    let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(8)), ..ChannelOptions::brpc() };
+    let options = ChannelOptions { backup: BackupDelay::after(Duration::from_millis(8)), ..ChannelOptions::brpc() };
     let limit = RatioLimit::new(RatioOptions::DEFAULT)?;
     let (channel, checks) =
         Client::new(net, MEMORY.take(), options, RoundRobin::new(seed), limit, Health::none(), seed)?;
@@ -53,7 +53,7 @@ async fn run(spawner: Spawner) -> Result<(), Box<dyn Error>> {
     }
     spawner.spawn(check(checks)?);
 
-    let plain = CallOptions { backup: Some(BackupDelay::Disabled), ..CallOptions::new() };
+    let plain = CallOptions { backup: Some(BackupDelay::OFF), ..CallOptions::new() };
     println!("        median     p99    backups   of 1000 calls");
     for (name, options) in [("plain", &plain), ("hedged", &CallOptions::new())] {
         let (mut took, mut backups) = (Vec::new(), 0);

@@ -1,6 +1,6 @@
 //! Exponential decay, e^(-t / tau), in integers: [`Decay`].
 
-use crate::time::Duration;
+use crate::time::Micros;
 
 /// 2^(-1/1024) and 2^(-1/32), times 2^64.
 const FINE: u64 = 0xFFD3_A751_C0F7_E10B;
@@ -28,7 +28,7 @@ pub(super) struct Decay {
 
 impl Decay {
     /// The decay with this time constant, which is at least two microseconds.
-    pub(super) const fn new(tau: Duration) -> Self {
+    pub(super) const fn new(tau: Micros) -> Self {
         let tau = tau.as_micros();
         let rate = LOG2_E / if tau < 2 { 2 } else { tau as u128 };
         // The rate keeps its 64 most significant bits.
@@ -38,7 +38,7 @@ impl Decay {
 
     /// What is left of `value` after `age`, rounded down; all of it after no time.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half of the exponent is what is behind the point")]
-    pub(super) fn left_of(self, value: u64, age: Duration) -> u64 {
+    pub(super) fn left_of(self, value: u64, age: Micros) -> u64 {
         let age = age.as_micros();
         if age == 0 {
             return value;
@@ -94,11 +94,11 @@ mod tests {
         const SEED: u64 = 7;
         let mut rng = fastrand::Rng::with_seed(SEED);
         for tau in [1_000, 2_000_000, 10_000_000, 3_600_000_000] {
-            let decay = Decay::new(Duration::from_micros(tau));
+            let decay = Decay::new(Micros::from_micros(tau));
             for _ in 0..20_000 {
                 let age = rng.u64(1..tau * 12);
                 let value = rng.u64(1 << 51..1 << 52);
-                let got = decay.left_of(value, Duration::from_micros(age)) as f64;
+                let got = decay.left_of(value, Micros::from_micros(age)) as f64;
                 let expected = value as f64 * (-(age as f64) / tau as f64).exp();
                 assert!((got - expected).abs() <= 1.0 + expected * 4e-15, "{tau} {age} {value}: {got} {expected}");
             }
@@ -107,10 +107,10 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_in_no_time_and_all_in_a_long_one() {
-        let decay = Decay::new(Duration::from_secs(10));
-        assert_eq!(decay.left_of(14_353, Duration::ZERO), 14_353);
-        assert_eq!(decay.left_of(14_353, Duration::from_micros(1)), 14_352);
-        assert_eq!(decay.left_of(u64::MAX, Duration::from_secs(500)), 0);
-        assert_eq!(decay.left_of(u64::MAX, Duration::MAX), 0);
+        let decay = Decay::new(Micros::from_secs(10));
+        assert_eq!(decay.left_of(14_353, Micros::ZERO), 14_353);
+        assert_eq!(decay.left_of(14_353, Micros::from_micros(1)), 14_352);
+        assert_eq!(decay.left_of(u64::MAX, Micros::from_secs(500)), 0);
+        assert_eq!(decay.left_of(u64::MAX, Micros::MAX), 0);
     }
 }

@@ -23,12 +23,12 @@ use super::timed_span::TimedSpan;
 use super::{Balancer, Offer, Order, Search, ServerList, Weighing};
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::outcome::{Feedback, Finished};
-use crate::time::{Duration, Instant, Timeout};
+use crate::time::{Duration, Instant, Micros, Timeout};
 
 /// The time constant with which a penalty decays.
-const PENALTY_TAU: Duration = Duration::from_secs(2);
+const PENALTY_TAU: Micros = Micros::from_secs(2);
 /// The longest penalty; also that of a failure under no timeout.
-const LONGEST_PENALTY: Duration = Duration::from_secs(30);
+const LONGEST_PENALTY: Micros = Micros::from_secs(30);
 /// The least latency in a score, in microseconds, so that attempts in flight count even if nothing else is known.
 const LEAST: u64 = 1;
 /// The fractional bits of a score.
@@ -36,7 +36,7 @@ const FRACTION: u32 = 24;
 /// The range of `choices`.
 const CHOICES: (u32, u32) = (2, 64);
 /// The range of `tau`.
-const TAU: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(3_600));
+const TAU: (Micros, Micros) = (Micros::from_millis(1), Micros::from_secs(3_600));
 
 /// The options of a [`P2c`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,7 @@ pub struct P2cOptions {
     /// How many candidates are compared, in \[2, 64\]. Default 2.
     pub choices: u32,
     /// The time constant with which latencies decay, from 1 ms to 1 h. Default 10 s, Finagle's and brpc's.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub tau: Duration,
 }
 
@@ -61,7 +62,7 @@ impl P2cOptions {
         if self.choices < CHOICES.0 || self.choices > CHOICES.1 {
             return Err(P2cError::Choices(self.choices));
         }
-        let tau = self.tau.as_micros();
+        let tau = Micros::from_duration(self.tau).as_micros();
         if tau < TAU.0.as_micros() || tau > TAU.1.as_micros() {
             return Err(P2cError::Tau(self.tau));
         }
@@ -83,7 +84,7 @@ impl Default for P2cOptions {
 /// use hedge_core::time::{Duration, Instant, Timeout};
 ///
 /// let rule = P2c::new(P2cOptions::DEFAULT)?;
-/// let (now, timeout) = (Instant::ZERO, Timeout::After(Duration::from_millis(500)));
+/// let (now, timeout) = (Instant::ZERO, Timeout::after(Duration::from_millis(500)));
 /// let (quick, failing) = (P2cStats::new(), P2cStats::new());
 /// rule.feedback(&quick, now, Feedback::Success { latency: Duration::from_millis(10) }, timeout);
 /// rule.feedback(&failing, now, Feedback::Failure { latency: Duration::from_millis(1) }, timeout);
@@ -110,7 +111,7 @@ impl P2c {
     pub(super) fn with_valid(options: P2cOptions) -> Self {
         Self {
             choices: usize::try_from(options.choices).unwrap_or(0),
-            latency: Decay::new(options.tau),
+            latency: Decay::new(Micros::from_duration(options.tau)),
             penalty: Decay::new(PENALTY_TAU),
         }
     }
@@ -136,7 +137,7 @@ impl P2c {
         let left = |decay: Decay, word: &AtomicU64| {
             let packed = TimedSpan::of(word.load(SeqCst));
             // Zero needs no decay.
-            if packed.span() == Duration::ZERO {
+            if packed.span() == Micros::ZERO {
                 return 0;
             }
             decay.left_of(packed.span().as_micros() << FRACTION, packed.age(now))
@@ -150,9 +151,9 @@ impl P2c {
 
     /// What is left of the penalty now.
     #[must_use]
-    pub fn penalty(&self, stats: &P2cStats, now: Instant) -> Duration {
+    pub fn penalty(&self, stats: &P2cStats, now: Instant) -> Micros {
         let penalty = TimedSpan::of(stats.penalty.load(SeqCst));
-        Duration::from_micros(self.penalty.left_of(penalty.span().as_micros(), penalty.age(now)))
+        Micros::from_micros(self.penalty.left_of(penalty.span().as_micros(), penalty.age(now)))
     }
 
     /// The cheapest of the first `choices` candidates; of equals the first. Pass the candidates in random order,
@@ -162,19 +163,19 @@ impl P2c {
         compared.min_by_key(|(_, score)| *score).map(|(candidate, _)| candidate)
     }
 
-    fn averaged(&self, average: TimedSpan, now: Instant, latency: Duration) -> Option<TimedSpan> {
-        if latency == Duration::ZERO {
+    fn averaged(&self, average: TimedSpan, now: Instant, latency: Micros) -> Option<TimedSpan> {
+        if latency == Micros::ZERO {
             return None;
         }
         // The peak EWMA: up at once, since `above` is 0 for a higher latency; down by decay of the difference. Rounded
         // down.
         let above = (average.span() - latency).as_micros();
-        let left = Duration::from_micros(self.latency.left_of(above, average.age(now)));
+        let left = Micros::from_micros(self.latency.left_of(above, average.age(now)));
         Some(TimedSpan::new(now, latency + left))
     }
 
     /// The average raised to `age`, if less is left of it (L13).
-    fn raised(&self, average: TimedSpan, now: Instant, age: Duration) -> Option<TimedSpan> {
+    fn raised(&self, average: TimedSpan, now: Instant, age: Micros) -> Option<TimedSpan> {
         let left = self.latency.left_of(average.span().as_micros(), average.age(now));
         (age.as_micros() > left).then(|| TimedSpan::new(now, age))
     }
@@ -183,13 +184,13 @@ impl P2c {
     fn forgiven(&self, penalty: TimedSpan, now: Instant) -> Option<TimedSpan> {
         let span = penalty.span().as_micros();
         let left = || self.penalty.left_of(span, penalty.age(now)) / 2;
-        (span > 0).then(|| TimedSpan::new(now, Duration::from_micros(left())))
+        (span > 0).then(|| TimedSpan::new(now, Micros::from_micros(left())))
     }
 
-    fn penalised(&self, penalty: TimedSpan, now: Instant, latency: Duration, timeout: Timeout) -> Option<TimedSpan> {
-        let at_least = match timeout {
-            Timeout::After(timeout) => timeout.max(latency).min(LONGEST_PENALTY),
-            Timeout::Never => LONGEST_PENALTY,
+    fn penalised(&self, penalty: TimedSpan, now: Instant, latency: Micros, timeout: Timeout) -> Option<TimedSpan> {
+        let at_least = match timeout.limit_micros() {
+            Some(timeout) => timeout.max(latency).min(LONGEST_PENALTY),
+            None => LONGEST_PENALTY,
         };
         let left = self.penalty.left_of(penalty.span().as_micros(), penalty.age(now));
         (at_least.as_micros() > left).then(|| TimedSpan::new(now, at_least))
@@ -253,7 +254,7 @@ impl P2cStats {
     /// The average latency as it was after the last feedback that changed it, at most 268 s; zero before the first.
     #[must_use]
     pub fn latency(&self) -> Duration {
-        TimedSpan::of(self.average.load(SeqCst)).span()
+        TimedSpan::of(self.average.load(SeqCst)).span().to_duration()
     }
 
     fn average(&self, to: impl Fn(TimedSpan) -> Option<TimedSpan>) {
@@ -284,7 +285,7 @@ impl fmt::Display for P2cError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Choices(choices) => write!(f, "choices {choices}: must be in [{}, {}]", CHOICES.0, CHOICES.1),
-            Self::Tau(tau) => write!(f, "tau {tau}: must be in [{}, {}]", TAU.0, TAU.1),
+            Self::Tau(tau) => write!(f, "tau {}: must be in [{}, {}]", Micros::from(*tau), TAU.0, TAU.1),
         }
     }
 }
@@ -298,7 +299,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::string::ToString;
 
-    const TIMEOUT: Timeout = Timeout::After(Duration::from_millis(500));
+    const TIMEOUT: Timeout = Timeout::after(Duration::from_millis(500));
     const ONE: NonZeroU32 = NonZeroU32::MIN;
 
     fn rule() -> P2c {
@@ -309,8 +310,8 @@ mod tests {
         Instant::from_millis(ms)
     }
 
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
+    fn ms(ms: u64) -> Micros {
+        Micros::from_millis(ms)
     }
 
     fn success(stats: &P2cStats, at_ms: u64, latency: u64) {
@@ -336,14 +337,14 @@ mod tests {
         assert_eq!(cost(&stats, 0), 1, "of an unknown server");
         success(&stats, 0, 10);
         success(&stats, 5, 80);
-        assert_eq!(stats.latency(), ms(80));
+        assert_eq!(stats.latency(), ms(80).to_duration());
         success(&stats, 10_005, 10);
         assert_eq!(stats.latency().as_micros(), 35_751, "10 ms and 1/e of 70");
         success(&stats, 10_005, 10);
         assert_eq!(stats.latency().as_micros(), 35_751, "no time, no change");
         assert_eq!(cost(&stats, 20_005), 13_152, "it is forgotten while nothing comes in");
         assert_eq!(cost(&stats, 10_000_000), 1);
-        rule().feedback(&stats, at(30_000), Feedback::Success { latency: Duration::ZERO }, TIMEOUT);
+        rule().feedback(&stats, at(30_000), Feedback::Success { latency: Micros::ZERO }, TIMEOUT);
         assert_eq!(stats.latency().as_micros(), 35_751);
     }
 
@@ -362,13 +363,13 @@ mod tests {
         let stats = P2cStats::new();
         success(&stats, 0, 10);
         failure(&stats, 0, 1, TIMEOUT);
-        assert_eq!((stats.latency(), cost(&stats, 0)), (ms(10), 510_000));
+        assert_eq!((stats.latency(), cost(&stats, 0)), (ms(10).into(), 510_000));
         assert_eq!(cost(&stats, 2_000), 8_187 + 183_939 + 1, "1/e of the penalty after 2 s");
         failure(&stats, 2_000, 700, TIMEOUT);
         assert_eq!(cost(&stats, 2_000), 708_187, "a longer one replaces it");
         failure(&stats, 2_001, 1, TIMEOUT);
         assert!(cost(&stats, 2_001) < 708_187, "a shorter one does not");
-        for (latency, timeout) in [(1, Timeout::Never), (1, Timeout::After(Duration::MAX)), (40_000, TIMEOUT)] {
+        for (latency, timeout) in [(1, Timeout::NEVER), (1, Timeout::after(Duration::MAX)), (40_000, TIMEOUT)] {
             let stats = P2cStats::new();
             failure(&stats, 0, latency, timeout);
             assert_eq!(cost(&stats, 0), 30_000_001, "30 s at most");
@@ -380,9 +381,9 @@ mod tests {
         let stats = P2cStats::new();
         success(&stats, 0, 10);
         abandoned(&stats, 1, 3);
-        assert_eq!((stats.latency(), cost(&stats, 0)), (ms(10), 10_000), "at least 3 ms is nothing new");
+        assert_eq!((stats.latency(), cost(&stats, 0)), (ms(10).into(), 10_000), "at least 3 ms is nothing new");
         abandoned(&stats, 1, 25);
-        assert_eq!(stats.latency(), ms(25));
+        assert_eq!(stats.latency(), ms(25).to_duration());
         assert_eq!(cost(&stats, 60_001), 61);
         abandoned(&stats, 60_001, 3);
         assert_eq!(cost(&stats, 60_001), 3_000, "who never answers does not become cheap");
@@ -429,7 +430,7 @@ mod tests {
         stats: [P2cStats; SERVERS],
         in_flight: [u32; SERVERS],
         /// By end, in microseconds, and number: server, latency, whether it will be answered.
-        working: BTreeMap<(u64, u64), (usize, Duration, bool)>,
+        working: BTreeMap<(u64, u64), (usize, Micros, bool)>,
         calls: u64,
     }
 

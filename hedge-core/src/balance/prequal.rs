@@ -64,7 +64,7 @@ use super::ProbeAnswer;
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::id::ServerId;
 use crate::random::Seeds;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 use pool::{ENDLESS, POOL, Pool, Probe};
 use rif::RifEstimate;
 
@@ -73,12 +73,12 @@ pub use load::ServerLoad;
 
 /// The ranges of the options, from and to.
 const PROBES: (u32, u32) = (1, 1_000 * POOL);
-const MAX_AGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
+const MAX_AGE: (Micros, Micros) = (Micros::from_millis(1), Micros::from_secs(60));
 const QUANTILE: (u32, u32) = (0, 1_000);
 const DELTA: (u32, u32) = (1, 1_000_000);
 const MIN_PROBES: (u32, u32) = (1, POOL);
 /// A penalty up to this does not exclude a server.
-const TOLERATED: Duration = Duration::from_millis(10);
+const TOLERATED: Micros = Micros::from_millis(10);
 
 /// The options of a [`ProbePool`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +91,7 @@ pub struct PrequalOptions {
     /// How many probes a thousand calls remove, fewer than they send. Default 1000: one a call.
     pub removals_per_1000_calls: u32,
     /// How long a probe counts after its answer, from 1 ms to 60 s. Default 1 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub max_age: Duration,
     /// The quantile of the requests in flight above which a probe is hot, in thousandths. Default 841: 2^-0.25; 600 to 900
     /// are good. At 0 only the requests in flight decide, at 1000 only the latencies.
@@ -126,7 +127,7 @@ impl PrequalOptions {
         if removals >= probes {
             return Err(PrequalError::RemovalsPer1000Calls { removals, probes });
         }
-        let max_age = self.max_age.as_micros();
+        let max_age = Micros::from_duration(self.max_age).as_micros();
         if max_age < MAX_AGE.0.as_micros() || max_age > MAX_AGE.1.as_micros() {
             return Err(PrequalError::MaxAge(self.max_age));
         }
@@ -236,7 +237,7 @@ impl ProbePool {
     pub fn probed(&self, now: Instant, servers: u32, server: ServerId, answer: ProbeAnswer) {
         let in_flight = answer.in_flight.min(pool::MOST_IN_FLIGHT);
         self.estimate.add(in_flight, self.options.rif_quantile_permille);
-        self.pool.put(now, server, self.uses(servers), in_flight, answer.latency);
+        self.pool.put(now, server, self.uses(servers), in_flight, answer.latency.into());
     }
 
     /// The server to choose by what the pool holds, changing nothing but what chance draws from. `None` if too few probes can
@@ -244,7 +245,7 @@ impl ProbePool {
     ///
     /// `penalty` is asked for each server with a probe: what is held against it, as [`P2c::penalty`](super::p2c::P2c::penalty) has it, or `None` if
     /// it is gone, down, or tried already in this call.
-    pub fn choose(&self, now: Instant, penalty: impl Fn(ServerId) -> Option<Duration>) -> Option<ServerId> {
+    pub fn choose(&self, now: Instant, penalty: impl Fn(ServerId) -> Option<Micros>) -> Option<ServerId> {
         let mut usable = 0;
         let ranked = self.fresh(now).filter_map(|mut probe| {
             let penalty = penalty(probe.server).filter(|penalty| *penalty <= probe.latency.max(TOLERATED))?;
@@ -281,7 +282,8 @@ impl ProbePool {
     }
 
     fn fresh(&self, now: Instant) -> impl Iterator<Item = Probe<'_>> {
-        self.pool.probes(now).filter(|probe| probe.age <= self.options.max_age)
+        let max_age = Micros::from_duration(self.options.max_age);
+        self.pool.probes(now).filter(move |probe| probe.age <= max_age)
     }
 
     /// Drops the probes of servers of which `stays` is not true.
@@ -445,7 +447,9 @@ impl fmt::Display for PrequalError {
             Self::RemovalsPer1000Calls { removals, probes } => {
                 write!(f, "removals_per_1000_calls {removals}: must be in [0, {probes}), below probes_per_1000_calls")
             }
-            Self::MaxAge(age) => write!(f, "max_age {age}: must be in [{}, {}]", MAX_AGE.0, MAX_AGE.1),
+            Self::MaxAge(age) => {
+                write!(f, "max_age {}: must be in [{}, {}]", Micros::from(age), MAX_AGE.0, MAX_AGE.1)
+            }
             Self::RifQuantilePermille(quantile) => whole("rif_quantile_permille", quantile, QUANTILE),
             Self::ReuseDeltaPermille(delta) => whole("reuse_delta_permille", delta, DELTA),
             Self::MinProbes(probes) => whole("min_probes", probes, MIN_PROBES),

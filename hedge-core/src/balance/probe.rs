@@ -11,5 +11,6 @@ pub struct ProbeAnswer {
     pub in_flight: u32,
     /// The latency that it expects for one more request; capped at 268 s. Zero if it knows none, which makes it worth a
     /// try.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub latency: Duration,
 }

@@ -1,6 +1,6 @@
 //! An instant and a span in one word, so that both change together.
 
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Micros};
 
 const SPAN_BITS: u32 = 28;
 const AT_BITS: u32 = 36;
@@ -17,14 +17,14 @@ pub(super) struct TimedSpan {
 
 impl TimedSpan {
     /// An instant and a span, which is capped to what fits.
-    pub(super) const fn new(at: Instant, span: Duration) -> Self {
+    pub(super) const fn new(at: Instant, span: Micros) -> Self {
         let most = (1 << SPAN_BITS) - 1;
         let micros = span.as_micros();
         Self { at: at.as_micros() & AT_MASK, span: if micros < most { micros } else { most } }
     }
 
     /// The same instant with another span.
-    pub(super) const fn with(self, span: Duration) -> Self {
+    pub(super) const fn with(self, span: Micros) -> Self {
         Self { span: Self::new(Instant::ZERO, span).span, ..self }
     }
 
@@ -36,15 +36,15 @@ impl TimedSpan {
         self.at << SPAN_BITS | self.span
     }
 
-    pub(super) const fn span(self) -> Duration {
-        Duration::from_micros(self.span)
+    pub(super) const fn span(self) -> Micros {
+        Micros::from_micros(self.span)
     }
 
     /// How long ago the instant was. This wraps around after 19 hours: the instant then seems more recent than it is,
     /// once in a thousand times by so much that it matters.
-    pub(super) const fn age(self, now: Instant) -> Duration {
+    pub(super) const fn age(self, now: Instant) -> Micros {
         let age = now.as_micros().wrapping_sub(self.at) & AT_MASK;
-        Duration::from_micros(if age > AT_MASK - LATE { 0 } else { age })
+        Micros::from_micros(if age > AT_MASK - LATE { 0 } else { age })
     }
 }
 
@@ -55,11 +55,11 @@ mod tests {
     #[test]
     fn a_word_holds_both_for_hours_and_a_late_thread_is_now() {
         let at = Instant::from_micros((1 << 40) + 7);
-        let packed = TimedSpan::of(TimedSpan::new(at, Duration::from_secs(200)).word());
-        assert_eq!(packed.span(), Duration::from_secs(200));
-        assert_eq!(packed.age(at + Duration::from_secs(68_000)), Duration::from_secs(68_000));
-        assert_eq!(packed.age(Instant::from_micros(1 << 40)), Duration::ZERO);
-        let cut = TimedSpan::new(at, Duration::MAX);
-        assert_eq!((cut.span().as_micros(), cut.age(at)), ((1 << 28) - 1, Duration::ZERO));
+        let packed = TimedSpan::of(TimedSpan::new(at, Micros::from_secs(200)).word());
+        assert_eq!(packed.span(), Micros::from_secs(200));
+        assert_eq!(packed.age(at + Micros::from_secs(68_000)), Micros::from_secs(68_000));
+        assert_eq!(packed.age(Instant::from_micros(1 << 40)), Micros::ZERO);
+        let cut = TimedSpan::new(at, Micros::MAX);
+        assert_eq!((cut.span().as_micros(), cut.age(at)), ((1 << 28) - 1, Micros::ZERO));
     }
 }

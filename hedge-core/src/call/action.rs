@@ -2,7 +2,7 @@
 
 use crate::id::{AttemptId, ServerId};
 use crate::outcome::{End, Judgement, Kind, Verdict};
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Micros};
 
 /// What to do next, as [`Call::poll`](super::Call::poll) answers it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +36,7 @@ pub struct Start {
     /// Where it goes.
     pub server: ServerId,
     /// The time that is left until the deadline, now (L2); `None` without a deadline.
-    pub remaining: Option<Duration>,
+    pub remaining: Option<Micros>,
     /// When the connection must be established at the latest: never after the deadline. `None`: no limit.
     pub connect_deadline: Option<Instant>,
 }

@@ -6,7 +6,7 @@ use super::{Action, Call, FAST_PATH, Flags, Host};
 use crate::id::AttemptId;
 use crate::outcome::{Attempt, Code, End, ErrorKind, Feedback, Finished, NotHedged, SentAttempt, State};
 use crate::policy::Ended;
-use crate::time::{Duration, Timeout};
+use crate::time::{Micros, Timeout};
 
 impl<P, const N: usize> Call<'_, P, N>
 where
@@ -46,12 +46,12 @@ where
 
     /// Settles an attempt that was in flight at the end. At the deadline, an attempt that had enough time counts as
     /// failed (L13).
-    fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Duration) {
+    fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Micros) {
         // The deadline has come, so that the call has a timeout.
-        let own = self.deadline().since(self.report.started());
+        let own = self.deadline().micros_since(self.report.started());
         let late = end == End::Deadline
             && age >= own - age
-            && matches!(self.host.options().timeout, Timeout::After(timeout) if age >= timeout - age);
+            && self.host.options().timeout.limit_micros().is_some_and(|timeout| age >= timeout - age);
         let (feedback, code) = if late {
             (Feedback::Failure { latency: age }, ErrorKind::Deadline.into())
         } else {
@@ -78,7 +78,7 @@ where
     /// What the host is told of how an attempt went.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn finished(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback, code: Code) -> Finished {
-        let at = self.report.started() + attempt.started();
+        let at = self.report.started() + attempt.started_micros();
         let sent = SentAttempt {
             server: attempt.server(),
             at,
@@ -98,7 +98,7 @@ where
     fn notify(&mut self, end: End) {
         // A call that ended within the delay would not have sent its backup anyway: it finished first (L19). Without
         // backups the delay is zero, so this check costs little.
-        if self.report.elapsed() <= self.backup_delay {
+        if self.report.elapsed_micros() <= self.backup_delay {
             match self.report.reason() {
                 NotHedged::Pushback if end != End::Accepted => {}
                 NotHedged::Shadow | NotHedged::Pushback => self.report.set_not_hedged(NotHedged::FinishedFirst),
@@ -119,7 +119,7 @@ where
     }
 
     fn notice(&self, end: End) -> Ended<'_> {
-        let elapsed = self.report.elapsed();
+        let elapsed = self.report.elapsed_micros();
         Ended::new(end, (self.report.started() + elapsed, elapsed), self.report.attempts(), self.report.reason())
     }
 

@@ -6,7 +6,7 @@ use super::{Call, CallTimer, Flags, Host};
 use crate::id::ServerId;
 use crate::outcome::{Code, End, ErrorKind, Judgement, Kind, NotHedged, Pushback, Verdict};
 use crate::policy::{OnEarlyFailure, RetryTarget};
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Micros};
 
 impl<P, const N: usize> Call<'_, P, N>
 where
@@ -58,10 +58,7 @@ where
     /// deadline (R4). Of two pushbacks the later instant stays. `retry_of` is the server whose failure led to the pushback, if
     /// that failure may be retried.
     fn push_back(&mut self, pushback: Pushback, retry_of: Option<ServerId>) {
-        let mut due = match pushback {
-            Pushback::After(delay) | Pushback::ServerAfter(delay) => self.seen + delay,
-            Pushback::DoNot | Pushback::ServerDoNot => Instant::NEVER,
-        };
+        let mut due = pushback.ends(self.seen);
         // Without a deadline every delay but an endless one is in time.
         if due >= self.deadline() {
             self.flags.set(Flags::NO_MORE);
@@ -111,14 +108,18 @@ where
 
     /// The wait before the next retry; zero if it would leave too little time (L18).
     #[inline(never)]
-    fn backoff(&mut self) -> Duration {
+    fn backoff(&mut self) -> Micros {
         let channel = self.host.options();
         let backoff = self.options.backoff.as_ref().unwrap_or(&channel.backoff);
         // Of the attempts after the first all but the backups, and this one.
         let retry = self.report.retried_count() - self.backups + 1;
         let delay = backoff.delay(retry, || self.random.next(self.host.seeds()));
         match self.remaining() {
-            Some(remaining) if delay >= remaining || remaining < channel.no_backoff_remaining => Duration::ZERO,
+            Some(remaining)
+                if delay >= remaining || remaining < Micros::from_duration(channel.no_backoff_remaining) =>
+            {
+                Micros::ZERO
+            }
             _ => delay,
         }
     }

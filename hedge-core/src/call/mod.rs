@@ -38,9 +38,9 @@ pub use report::Report;
 use crate::balance::{NoServer, Pick, Selection};
 use crate::id::{AddressKey, AttemptId, ServerId};
 use crate::outcome::{Attempt, Denial, End, Feedback, Judgement, Kind, NotHedged, Verdict};
-use crate::policy::{BackupDelay, CallKind, CallOptions, ConfigError, Idempotency, RetryTarget};
+use crate::policy::{BackupDelay, CallKind, CallOptions, ConfigError, Idempotency, RetryTarget, When};
 use crate::random::Random;
-use crate::time::{Duration, Instant, Timeout};
+use crate::time::{Instant, Micros};
 use flags::Flags;
 
 /// Whether the common case, a first attempt that is accepted, has a code path of its own: inlined, and without the
@@ -84,7 +84,7 @@ enum CallTimer {
 /// use hedge_core::policy::{CallOptions, ChannelOptions};
 /// use hedge_core::time::{Duration, Instant};
 ///
-/// let mut channel: Channel<&str, RoundRobin> = Channel::new(ChannelOptions::brpc(), RoundRobin::new(7), 7)?;
+/// let mut channel: Channel<&str, RoundRobin> = Channel::new(ChannelOptions::brpc(), RoundRobin::new(7), 7);
 /// channel.insert("10.0.0.1:80", "")?;
 ///
 /// let start = Instant::ZERO;
@@ -109,7 +109,7 @@ where
     timers: [Instant; 3],
     /// The latest instant that the driver has told.
     seen: Instant,
-    backup_delay: Duration,
+    backup_delay: Micros,
     random: Random,
     /// The server whose failure led to the pending start, or whose failure is held (L9).
     retry_of: ServerId,
@@ -138,14 +138,11 @@ where
         const { assert!(0 < N && N < 256, "a call holds 1 to 255 attempts") };
         let channel = host.options();
         let max_retry = options.max_retry.unwrap_or(channel.max_retry);
-        ConfigError::check(max_retry, options.backoff.as_ref().unwrap_or(&channel.backoff), N)?;
+        ConfigError::check(max_retry, N)?;
         if options.request_code.is_none() && options.servers.is_none() && host.needs_request_code() {
             return Err(ConfigError::NoRequestCode);
         }
-        let deadline = match options.timeout.unwrap_or(channel.timeout) {
-            Timeout::After(timeout) => now + timeout,
-            Timeout::Never => Instant::NEVER,
-        };
+        let deadline = options.timeout.unwrap_or(channel.timeout).ends(now);
         let max_backups = options.max_backups.unwrap_or(channel.max_backups);
         Ok(Self {
             host,
@@ -153,7 +150,7 @@ where
             report: Report::new(now),
             timers: [deadline, now, Instant::NEVER],
             seen: now.min(Instant::LAST),
-            backup_delay: Duration::ZERO,
+            backup_delay: Micros::ZERO,
             random: Random::unseeded(),
             retry_of: ServerId::default(),
             held_of: ServerId::default(),
@@ -449,17 +446,14 @@ where
 
     /// When the connection of an attempt that starts now must be established at the latest.
     fn connect_deadline(&self) -> Option<Instant> {
-        let connect_deadline = match self.options.connect_timeout.unwrap_or(self.host.options().connect_timeout) {
-            Timeout::After(timeout) => (self.seen + timeout).min(self.deadline()),
-            Timeout::Never => self.deadline(),
-        };
-        Some(connect_deadline).filter(|at| *at < Instant::NEVER)
+        let connect_timeout = self.options.connect_timeout.unwrap_or(self.host.options().connect_timeout);
+        Some(connect_timeout.ends(self.seen).min(self.deadline())).filter(|at| *at < Instant::NEVER)
     }
 
     /// When the first backup is due, or why there is none (L4, L19).
     fn first_backup(&mut self) -> Result<Instant, NotHedged> {
-        let resolved = self.resolve_backup();
-        let (BackupDelay::After(delay) | BackupDelay::Shadow(delay)) = resolved else {
+        let resolved = self.resolve_backup().when();
+        let (When::After(delay) | When::Shadow(delay)) = resolved else {
             return Err(NotHedged::Disabled);
         };
         self.backup_delay = delay;
@@ -478,7 +472,7 @@ where
             Err(NotHedged::NoAttemptLeft)
         } else if !self.host.options().same_server_backup && !self.several_addresses() {
             Err(NotHedged::NoOtherServer)
-        } else if matches!(resolved, BackupDelay::Shadow(_)) {
+        } else if matches!(resolved, When::Shadow(_)) {
             Err(NotHedged::Shadow)
         } else {
             Ok(at)
@@ -552,8 +546,8 @@ where
 
     // On a microcontroller its bytes count, in as many places as ask.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn offset(&self) -> Duration {
-        self.seen.since(self.report.started())
+    fn offset(&self) -> Micros {
+        self.seen.micros_since(self.report.started())
     }
 
     /// The start of an attempt that starts now, capped as its record keeps it.
@@ -569,9 +563,9 @@ where
     }
 
     /// What is left until the deadline; `None` without one.
-    fn remaining(&self) -> Option<Duration> {
+    fn remaining(&self) -> Option<Micros> {
         let deadline = self.deadline();
-        (deadline < Instant::NEVER).then(|| deadline.since(self.seen))
+        (deadline < Instant::NEVER).then(|| deadline.micros_since(self.seen))
     }
 
     const fn timer(&self, timer: CallTimer) -> Instant {

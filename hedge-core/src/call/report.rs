@@ -4,7 +4,7 @@ use heapless::Vec;
 
 use crate::id::AttemptId;
 use crate::outcome::{Attempt, End, Kind, NotHedged};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// What happened in a call of at most `N` attempts. The call keeps it up to date; it is complete once [`Report::end`]
 /// says how the call ended.
@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Report<const N: usize = 4> {
     started: Instant,
-    elapsed: Duration,
+    elapsed: Micros,
     /// Its length is a whole word. A byte would be read together with its neighbours, and that read would wait for what
     /// was written to them.
     attempts: Vec<Attempt, N, u32>,
@@ -33,7 +33,7 @@ impl<const N: usize> Report<N> {
     pub fn new(started: Instant) -> Self {
         Self {
             started,
-            elapsed: Duration::ZERO,
+            elapsed: Micros::ZERO,
             attempts: Vec::new(),
             decisive: UNDECIDED,
             end: None,
@@ -50,6 +50,12 @@ impl<const N: usize> Report<N> {
     /// From the call's start to its end; zero while it has not ended.
     #[must_use]
     pub const fn elapsed(&self) -> Duration {
+        self.elapsed.to_duration()
+    }
+
+    /// The same, as the state machine counts it.
+    #[must_use]
+    pub const fn elapsed_micros(&self) -> Micros {
         self.elapsed
     }
 
@@ -132,7 +138,7 @@ impl<const N: usize> Report<N> {
         self.decisive = id.get();
     }
 
-    pub(super) const fn finish(&mut self, end: End, elapsed: Duration) {
+    pub(super) const fn finish(&mut self, end: End, elapsed: Micros) {
         // No attempt causes these two ends. `decisive` then names the last attempt that was started, since that is
         // where the call stood.
         if matches!(end, End::Deadline | End::Cancelled) {
@@ -154,7 +160,7 @@ impl<const N: usize> serde::Serialize for Report<N> {
 
         let mut report = serializer.serialize_struct("Report", 7)?;
         report.serialize_field("started", &self.started)?;
-        report.serialize_field("elapsed_us", &self.elapsed.as_micros())?;
+        report.serialize_field("elapsed_us", &self.elapsed_micros().as_micros())?;
         report.serialize_field("end", &self.end)?;
         report.serialize_field("winner", &self.winner())?;
         report.serialize_field("retried_count", &self.retried_count())?;

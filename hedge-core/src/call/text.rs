@@ -5,7 +5,7 @@ use core::fmt;
 use super::Report;
 use crate::id::AttemptId;
 use crate::outcome::{Attempt, Code, End, State, Verdict};
-use crate::time::Duration;
+use crate::time::Micros;
 
 impl<const N: usize> fmt::Display for Report<N> {
     /// One line, for a log: how the call ended, after how long and by which attempt, what became of each other attempt, how
@@ -21,7 +21,7 @@ impl<const N: usize> fmt::Display for Report<N> {
             f.write_str("not ended")?;
             return others(f, self, None);
         };
-        write!(f, "{end} after {}", Rounded(self.elapsed()))?;
+        write!(f, "{end} after {}", Rounded(self.elapsed_micros()))?;
         let (how, decisive) = match end {
             End::Accepted => ("by", self.decisive()),
             End::Failed | End::Fatal => ("at", self.decisive()),
@@ -49,8 +49,8 @@ fn others<const N: usize>(f: &mut fmt::Formatter<'_>, report: &Report<N>, told: 
             State::Abandoned => "abandoned",
         };
         write!(f, "; {} {what}", Named(id, attempt))?;
-        if let Some(ended) = attempt.ended() {
-            write!(f, " after {}{}", Rounded(ended - attempt.started()), Why(attempt.code()))?;
+        if let Some(ended) = attempt.ended_micros() {
+            write!(f, " after {}{}", Rounded(ended - attempt.started_micros()), Why(attempt.code()))?;
         }
     }
     match report.attempts().len() {
@@ -80,7 +80,7 @@ impl fmt::Display for Why {
 }
 
 /// A time with about three digits.
-struct Rounded(Duration);
+struct Rounded(Micros);
 
 impl fmt::Display for Rounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,7 +102,7 @@ impl<const N: usize> fmt::Debug for Report<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Report")
             .field("started", &self.started())
-            .field("elapsed", &self.elapsed())
+            .field("elapsed", &self.elapsed_micros())
             .field("end", &self.end())
             .field("decisive", &self.decisive())
             .field("winner", &self.winner())
@@ -119,7 +119,7 @@ impl<const N: usize> defmt::Format for Report<N> {
             f,
             "Report {{ started: {}, elapsed: {}, end: {}, decisive: {}, winner: {}, not_hedged: {}, attempts: {} }}",
             self.started(),
-            self.elapsed(),
+            self.elapsed_micros(),
             self.end(),
             self.decisive(),
             self.winner(),
@@ -139,7 +139,7 @@ mod tests {
     use crate::outcome::{Denial, ErrorKind, Kind, NotHedged};
     use crate::time::Instant;
 
-    const US: fn(u64) -> Duration = Duration::from_micros;
+    const US: fn(u64) -> Micros = Micros::from_micros;
 
     /// A report with attempts: kind, start, end, state and code; each at a server of its own.
     fn report(attempts: &[(Kind, u64, u64, State, Code)]) -> Report {
@@ -207,7 +207,7 @@ mod tests {
             "refused for good after 90 us at attempt 0 (first, server 0.0): bad request; 1 attempt; no backup: finished first"
         );
         let mut none = report(&[]);
-        none.finish(End::AllDown, Duration::ZERO);
+        none.finish(End::AllDown, Micros::ZERO);
         assert_eq!(none.to_string(), "all servers down after 0 us; no attempt; no backup: finished first");
         let running =
             report(&[(Kind::First, 0, 3_000, FAILED, REFUSED), (Kind::Retry, 3_000, 0, State::InFlight, Code::NONE)]);
@@ -242,7 +242,7 @@ mod tests {
         ] {
             assert!(debug.contains(text), "{text} in {debug}");
         }
-        for raw in ["255", "Code(", "Duration(", "Instant(", "_us"] {
+        for raw in ["255", "Code(", "Micros(", "Instant(", "_us"] {
             assert!(!debug.contains(raw), "{raw} in {debug}");
         }
     }

@@ -18,7 +18,7 @@ use crate::health::{ConsecutiveFailures, FailureOptions, IsolationLimit, Recover
 use crate::id::AttemptId;
 use crate::outcome::{Code, End, ErrorKind, Feedback, SentAttempt, Verdict};
 use crate::policy::NoPolicy;
-use crate::time::{Duration, Timeout};
+use crate::time::{Duration, Micros, Timeout};
 
 type Any = AnyBalancer<Heap>;
 type Line = Channel<u16, Any, NoPolicy, &'static str, 16>;
@@ -27,7 +27,7 @@ const NOW: Instant = Instant::from_millis(5);
 
 fn line(balancer: &str, servers: u16) -> Line {
     let balancer = AnyBalancer::named(balancer, 7).unwrap();
-    let mut line = Line::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 7).unwrap();
+    let mut line = Line::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 7);
     for address in 0..servers {
         line.insert(address, "1").unwrap();
     }
@@ -219,7 +219,7 @@ fn s7_statistics_stay_with_a_server_as_others_come_and_go() {
 fn s4_p2c_without_a_name_prefers_who_answers() {
     let balancer = P2c::new(P2cOptions::DEFAULT).unwrap();
     let mut line: Channel<u16, P2c, NoPolicy, &str, 2> =
-        Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 1).unwrap();
+        Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 1);
     let failing = line.insert(0, "").unwrap();
     line.insert(1, "").unwrap();
     let options = CallOptions { max_retry: Some(0), ..CallOptions::new() };
@@ -304,7 +304,7 @@ fn a_list_that_is_too_long_is_cut_and_said_to_be_and_a_balancer_without_room_ref
     assert_eq!((update.inserted, update.refused, update.reason), (16, 4, Some(ClusterError::Full)));
 
     let mut small: Channel<u16, WeightedRoundRobin<Fixed<2>>, NoPolicy, &str, 4> =
-        Channel::with_policy(ChannelOptions::brpc(), WeightedRoundRobin::new(1), NoPolicy, 1).unwrap();
+        Channel::with_policy(ChannelOptions::brpc(), WeightedRoundRobin::new(1), NoPolicy, 1);
     for address in 0..2 {
         small.insert(address, "1").unwrap();
     }
@@ -321,7 +321,7 @@ type Guarded<K> = Channel<u16, RoundRobin, NoPolicy, &'static str, 4, K>;
 fn guarded<K: Breaker>(breaker: K, servers: u16) -> Guarded<K> {
     let health = Health::new(breaker, IsolationLimit::DEFAULT).unwrap();
     let rr = RoundRobin::starting_at(0);
-    let mut line = Guarded::with_health(ChannelOptions::brpc(), rr, NoPolicy, health, 1).unwrap();
+    let mut line = Guarded::with_health(ChannelOptions::brpc(), rr, NoPolicy, health, 1);
     for address in 0..servers {
         line.insert(address, "").unwrap();
     }
@@ -512,7 +512,7 @@ fn l20_no_end_and_no_head_is_counted_for_a_server_that_came_after_a_whole_round_
         let look = |line: &Line| line.look(&selection(0), &mut || 0).unwrap();
         let (unary, streaming) = (look(&line), look(&line));
         let sent = |server| {
-            let (attempt, timeout) = (AttemptId::FIRST, Timeout::After(Duration::from_secs(5)));
+            let (attempt, timeout) = (AttemptId::FIRST, Timeout::after(Duration::from_secs(5)));
             SentAttempt { server, at: NOW, attempt, max_retry: 3, timeout }
         };
         for pick in [&unary, &streaming] {
@@ -524,7 +524,7 @@ fn l20_no_end_and_no_head_is_counted_for_a_server_that_came_after_a_whole_round_
         assert!(line.commit(&unary, NOW, true));
         let stranger = pass(&mut line, 65_536);
         assert_ne!(stranger.slot(), old.slot(), "{name}: that slot would give the old id again");
-        let latency = Duration::from_secs(5);
+        let latency = Micros::from_secs(5);
         line.answered(&sent(old).finished(NOW, Feedback::Success { latency }, Code::NONE));
         for _ in 0..2 {
             line.finished(&sent(old).finished(NOW, Feedback::Failure { latency }, ErrorKind::Deadline.into()));
@@ -544,7 +544,7 @@ fn l20_no_end_and_no_head_is_counted_for_a_server_that_came_after_a_whole_round_
 #[test]
 fn l20_what_a_server_answered_a_probe_goes_with_it() {
     let balancer = Prequal::new(PrequalOptions::DEFAULT, 7).unwrap();
-    let mut line = Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 7).unwrap();
+    let mut line = Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 7);
     let old = line.insert(1, "1").unwrap();
     let other = line.insert(2, "1").unwrap();
     let answer = ProbeAnswer { in_flight: 0, latency: Duration::from_millis(1) };

@@ -30,7 +30,7 @@ use crate::time::{Duration, Timeout};
 ///
 /// let text = r#"{"preset": "trpc", "timeout": "1s", "backup": 20}"#;
 /// let config: ChannelConfig = serde_json::from_str(text)?;
-/// assert_eq!(config.options().backup, BackupDelay::After(Duration::from_millis(20)));
+/// assert_eq!(config.options().backup, BackupDelay::after(Duration::from_millis(20)));
 /// assert!(config.limits().tokens.is_some(), "tRPC's");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -82,7 +82,11 @@ pub struct ChannelConfig {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backoff")]
     pub backoff: Option<Backoff>,
     /// [`ChannelOptions::no_backoff_remaining`].
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "no_backoff_remaining")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "no_backoff_remaining",
+        serialize_with = "crate::time::text::span::serialize_optional"
+    )]
     pub no_backoff_remaining: Option<Duration>,
     /// [`ChannelOptions::retry_target`].
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "retry_target")]
@@ -133,7 +137,7 @@ impl ChannelConfig {
     /// How long one attempt may take ([L21](crate::rules#L21)).
     #[must_use]
     pub fn attempt_timeout(&self) -> Timeout {
-        self.attempt_timeout.unwrap_or(Timeout::Never)
+        self.attempt_timeout.unwrap_or(Timeout::NEVER)
     }
 
     /// How much a single server gets ([L22](crate::rules#L22), [S11](crate::rules#S11)).
@@ -232,7 +236,7 @@ mod tests {
             timeout: MS(1_500).into(),
             connect_timeout: Duration::from_micros(500).into(),
             max_retry: 1,
-            backup: BackupDelay::After(Duration::from_micros(250)),
+            backup: BackupDelay::after(Duration::from_micros(250)),
             max_backups: 1,
             backoff: Backoff::jittered(MS(1), MS(2)).unwrap(),
             no_backoff_remaining: MS(5),
@@ -244,9 +248,9 @@ mod tests {
         };
         assert_eq!(read(json).unwrap().options(), expected);
         let off = read(r#"{"preset": "rpcx_fail_backup", "timeout": 20, "backup": "disabled"}"#).unwrap().options();
-        assert_eq!((off.timeout, off.backup), (MS(20).into(), BackupDelay::Disabled));
+        assert_eq!((off.timeout, off.backup), (MS(20).into(), BackupDelay::OFF));
         let null = read(r#"{"timeout": null, "connect_timeout": "never"}"#).unwrap().options();
-        assert_eq!((null.timeout, null.connect_timeout), (MS(500).into(), Timeout::Never));
+        assert_eq!((null.timeout, null.connect_timeout), (MS(500).into(), Timeout::NEVER));
     }
 
     #[test]
@@ -268,7 +272,7 @@ mod tests {
         );
         let expected = ChannelOptions {
             max_retry: 7,
-            backup: BackupDelay::After(MS(1)),
+            backup: BackupDelay::after(MS(1)),
             retry_target: RetryTarget::Same,
             ..Preset::Trpc.options()
         };
@@ -350,9 +354,9 @@ mod tests {
         let backoff = Backoff::exponential(MS(1), 1_600, MS(100)).unwrap();
         let expected = ChannelOptions {
             timeout: MS(1_500).into(),
-            connect_timeout: Timeout::Never,
+            connect_timeout: Timeout::NEVER,
             max_retry: 2,
-            backup: BackupDelay::After(Duration::from_micros(2_500)),
+            backup: BackupDelay::after(Duration::from_micros(2_500)),
             max_backups: 1,
             backoff,
             idempotency: Idempotency::Idempotent,
@@ -430,7 +434,7 @@ mod tests {
     fn f_the_readme_s_file_reads() {
         let json = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"max_backup_ratio": 0.02}}}"#;
         let config = read(json).unwrap();
-        assert_eq!(config.options().backup, BackupDelay::After(MS(10)));
+        assert_eq!(config.options().backup, BackupDelay::after(MS(10)));
         let limits = config.limits();
         assert_eq!(limits.ratio.map(|ratio| ratio.max_backup_ratio), Some(0.02));
         assert!(limits.tokens.is_some(), "the preset's own");

@@ -28,7 +28,7 @@ use crate::time::{Duration, Timeout};
 /// use hedge_core::time::Duration;
 ///
 /// let preset: Preset = "trpc".parse()?;
-/// let backup = BackupDelay::After(Duration::from_millis(10));
+/// let backup = BackupDelay::after(Duration::from_millis(10));
 /// let options = ChannelOptions { timeout: Duration::from_secs(1).into(), backup, ..preset.options() };
 /// # Ok::<(), hedge_core::config::UnknownPreset>(())
 /// ```
@@ -161,19 +161,11 @@ impl Preset {
             Self::RpcxFailOver => without_deadline(RPCX_CONNECT).with_fail_mode(FailMode::FailOver),
             Self::RpcxFailTry => without_deadline(RPCX_CONNECT).with_fail_mode(FailMode::FailTry),
             Self::RpcxFailBackup => without_deadline(RPCX_CONNECT).with_fail_mode(FailMode::FailBackup),
-            Self::Trpc => ChannelOptions { max_retry: 1, ..without_deadline(Timeout::Never) },
-            Self::GrpcRetry => ChannelOptions {
-                max_retry: 3,
-                backoff: Backoff::Exponential {
-                    initial: Duration::from_millis(100),
-                    multiplier_milli: 2_000,
-                    max: Duration::from_secs(1),
-                },
-                ..without_deadline(GRPC_CONNECT)
-            },
+            Self::Trpc => ChannelOptions { max_retry: 1, ..without_deadline(Timeout::NEVER) },
+            Self::GrpcRetry => ChannelOptions { max_retry: 3, backoff: GRPC_BACKOFF, ..without_deadline(GRPC_CONNECT) },
             Self::GrpcHedging => ChannelOptions {
                 max_retry: 3,
-                backup: BackupDelay::After(Duration::from_millis(500)),
+                backup: BackupDelay::after(Duration::from_millis(500)),
                 max_backups: 3,
                 ..without_deadline(GRPC_CONNECT)
             },
@@ -211,16 +203,21 @@ impl Preset {
     }
 }
 
-const RPCX_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
-const GRPC_CONNECT: Timeout = Timeout::After(Duration::from_secs(20));
-const FINAGLE_CONNECT: Timeout = Timeout::After(Duration::from_secs(1));
+const RPCX_CONNECT: Timeout = Timeout::after(Duration::from_secs(1));
+const GRPC_CONNECT: Timeout = Timeout::after(Duration::from_secs(20));
+const FINAGLE_CONNECT: Timeout = Timeout::after(Duration::from_secs(1));
+/// The values of A6's example.
+const GRPC_BACKOFF: Backoff = match Backoff::exponential(Duration::from_millis(100), 2_000, Duration::from_secs(1)) {
+    Ok(backoff) => backoff,
+    Err(_) => panic!("the bounds are in order"),
+};
 /// The values of A6's example.
 #[cfg(has_atomic_64)]
 pub(super) const GRPC_TOKENS: TokenOptions = TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 };
 
 /// The options that presets without a deadline are based on.
 const fn without_deadline(connect_timeout: Timeout) -> ChannelOptions {
-    ChannelOptions { timeout: Timeout::Never, connect_timeout, ..ChannelOptions::brpc() }
+    ChannelOptions { timeout: Timeout::NEVER, connect_timeout, ..ChannelOptions::brpc() }
 }
 
 impl fmt::Display for Preset {
@@ -268,6 +265,7 @@ mod tests {
 
     use crate::outcome::NotHedged;
     use crate::policy::RetryTarget;
+    use crate::time::Micros;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -286,8 +284,8 @@ mod tests {
 
     #[test]
     fn f_every_preset_is_what_its_source_documents() {
-        let (never, disabled) = (Timeout::Never, BackupDelay::Disabled);
-        let (after, second) = (BackupDelay::After, Timeout::After(MS(1_000)));
+        let (never, disabled) = (Timeout::NEVER, BackupDelay::OFF);
+        let (after, second) = (BackupDelay::after, Timeout::after(MS(1_000)));
         for (preset, timeout, connect_timeout, max_retry, backup, max_backups) in [
             (Preset::Brpc, MS(500).into(), MS(200).into(), 3, disabled, 1),
             (Preset::RpcxFailFast, never, second, 0, disabled, 1),
@@ -307,7 +305,7 @@ mod tests {
             assert_eq!(options.retry_target, same, "{preset}");
             let backoff = match preset {
                 Preset::GrpcRetry => Backoff::exponential(MS(100), 2_000, MS(1_000)).unwrap(),
-                _ => Backoff::None,
+                _ => Backoff::OFF,
             };
             assert_eq!(options.backoff, backoff, "{preset}");
             assert_eq!(options.validate(4), Ok(()), "{preset} fits a call of 4 attempts");
@@ -375,7 +373,7 @@ mod tests {
         assert_eq!(limits.may_retry(now), Ok(()), "the budget's minimum");
         for completed in 0..100 {
             assert_eq!(limits.may_back_up(now), Err(Denial::Ratio), "after {completed} calls");
-            limits.ended(&Ended::new(End::Accepted, (now, Duration::ZERO), &[], NotHedged::Disabled));
+            limits.ended(&Ended::new(End::Accepted, (now, Micros::ZERO), &[], NotHedged::Disabled));
         }
         assert_eq!(limits.may_back_up(now), Ok(()), "one in a hundred");
     }

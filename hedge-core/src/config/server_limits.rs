@@ -1,7 +1,7 @@
 //! How much a channel sends to a single server: [`ServerLimits`].
 
 use crate::policy::ConfigError;
-use crate::time::{Duration, Timeout};
+use crate::time::Timeout;
 
 /// How many attempts a server gets at a time ([L22](crate::rules#L22)), and how fast a server gets its share after it has
 /// come or returned ([S11](crate::rules#S11)). Hosts with a list of servers carry this out: hedge-net and the sets of
@@ -24,8 +24,8 @@ impl ServerLimits {
     pub const NONE: Self = Self {
         max_in_flight_per_server: None,
         max_queued_calls: 0,
-        max_queue_wait: Timeout::Never,
-        slow_start: Timeout::Never,
+        max_queue_wait: Timeout::NEVER,
+        slow_start: Timeout::NEVER,
     };
 
     /// Checks the values.
@@ -33,7 +33,7 @@ impl ServerLimits {
     /// # Errors
     /// The first value that is 0 and may not be.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        const ZERO: Timeout = Timeout::After(Duration::ZERO);
+        const ZERO: Timeout = Timeout::ZERO;
         if self.max_in_flight_per_server == Some(0) {
             return Err(ConfigError::NoRoom { field: "max_in_flight_per_server" });
         }

@@ -5,7 +5,7 @@ use crate::balance::BalancerName;
 use crate::health::IsolationLimit;
 use crate::limit::{BudgetOptions, LimitOptions, LimitWarning, RatioMode, RatioOptions};
 use crate::policy::{Backoff, BackupDelay, ChannelOptions, Idempotency, OnEarlyFailure, RetryTarget};
-use crate::time::{Duration, Timeout};
+use crate::time::{Duration, Micros, Timeout};
 
 /// The settings of a channel that can contradict each other.
 ///
@@ -17,7 +17,7 @@ use crate::time::{Duration, Timeout};
 /// use hedge_core::policy::{BackupDelay, ChannelOptions};
 /// use hedge_core::time::Duration;
 ///
-/// let options = ChannelOptions { backup: BackupDelay::After(Duration::from_secs(1)), ..ChannelOptions::brpc() };
+/// let options = ChannelOptions { backup: BackupDelay::after(Duration::from_secs(1)), ..ChannelOptions::brpc() };
 /// let warnings = Setup::new(&options, &LimitOptions::SAFE).warnings();
 /// assert_eq!(
 ///     warnings[0].to_string(),
@@ -61,7 +61,7 @@ impl<'a> Setup<'a> {
         Self {
             options,
             limits,
-            attempt_timeout: Timeout::Never,
+            attempt_timeout: Timeout::NEVER,
             server_limits: ServerLimits::NONE,
             policy_delay: None,
             addresses: None,
@@ -103,22 +103,22 @@ impl<'a> Setup<'a> {
         let of_ratio = self.limits.ratio.and_then(|ratio| u64::try_from(ratio.backup_request_ms).ok());
         match (of_ratio, self.policy_delay, self.options.backup) {
             (Some(millis), ..) => Some((Origin::Ratio, Some(Duration::from_millis(millis)))),
-            (_, Some(BackupDelay::After(delay)), _) => Some((Origin::Policy, Some(delay))),
-            (_, Some(BackupDelay::Disabled), _) => Some((Origin::Policy, None)),
-            (_, None, BackupDelay::After(delay)) => Some((Origin::Options, Some(delay))),
-            (_, Some(BackupDelay::Shadow(_)), _) | (_, None, BackupDelay::Disabled | BackupDelay::Shadow(_)) => None,
+            (_, Some(policy), _) if policy.shadow_delay().is_some() => None,
+            (_, Some(policy), _) => Some((Origin::Policy, policy.delay())),
+            (_, None, plain) => plain.delay().map(|delay| (Origin::Options, Some(delay))),
         }
     }
 
     fn times(&self, found: &mut Warnings) {
-        if let (true, Timeout::After(connect_timeout), Timeout::After(timeout)) =
-            (self.connects, self.options.connect_timeout, self.options.timeout)
+        let limit = self.options.timeout.limit();
+        if let (true, Some(connect_timeout), Some(timeout)) =
+            (self.connects, self.options.connect_timeout.limit(), limit)
             && connect_timeout >= timeout
         {
             found.push(Warning::ConnectTimeoutPastTimeout { connect_timeout, timeout });
         }
-        let Timeout::After(attempt_timeout) = self.attempt_timeout else { return };
-        if let Timeout::After(timeout) = self.options.timeout
+        let Some(attempt_timeout) = self.attempt_timeout.limit() else { return };
+        if let Some(timeout) = limit
             && attempt_timeout >= timeout
         {
             found.push(Warning::AttemptTimeoutPastTimeout { attempt_timeout, timeout });
@@ -130,13 +130,14 @@ impl<'a> Setup<'a> {
 
     fn backups(&self, origin: Origin, delay: Option<Duration>, found: &mut Warnings) {
         let ChannelOptions { timeout, max_retry, backup, max_backups, same_server_backup, .. } = *self.options;
-        if origin != Origin::Options && matches!(backup, BackupDelay::After(_)) {
+        if origin != Origin::Options && backup.delay().is_some() {
             found.push(Warning::BackupReplaced { by: origin });
         }
-        if let (Some(delay), Timeout::After(timeout)) = (delay, timeout) {
+        if let (Some(delay), Some(timeout)) = (delay, timeout.limit()) {
             if delay >= timeout {
                 found.push(Warning::BackupPastTimeout { origin, delay, timeout });
-            } else if let Some(fit) = (timeout.as_micros() - 1).checked_div(delay.as_micros())
+            } else if let Some(fit) =
+                (Micros::from(timeout).as_micros() - 1).checked_div(Micros::from(delay).as_micros())
                 && fit < max_backups.into()
             {
                 // It fits in 8 bits, since it is less than `max_backups`.
@@ -175,7 +176,7 @@ impl<'a> Setup<'a> {
         let ChannelOptions { timeout, max_retry, ref backoff, no_backoff_remaining, retry_target, .. } = *self.options;
         if max_retry == 0 {
             // No warning for the backoff of a preset, which was not asked for by itself.
-            if *backoff != Backoff::None && Preset::ALL.iter().all(|preset| preset.options().backoff != *backoff) {
+            if *backoff != Backoff::OFF && Preset::ALL.iter().all(|preset| preset.options().backoff != *backoff) {
                 found.push(Warning::BackoffWithoutRetry);
             }
             if retry_target == RetryTarget::Same {
@@ -185,14 +186,14 @@ impl<'a> Setup<'a> {
                 found.push(Warning::PushbackWithoutRetry);
             }
         }
-        if no_backoff_remaining > Duration::ZERO && *backoff == Backoff::None {
+        if no_backoff_remaining > Duration::ZERO && *backoff == Backoff::OFF {
             found.push(Warning::RemainingWithoutBackoff { no_backoff_remaining });
         }
-        let Timeout::After(timeout) = timeout else { return };
-        let shortest = backoff.delay(1, || 0);
+        let Some(timeout) = timeout.limit() else { return };
+        let shortest = backoff.shortest();
         if shortest >= timeout {
             found.push(Warning::BackoffPastTimeout { shortest, timeout });
-        } else if *backoff != Backoff::None && no_backoff_remaining >= timeout {
+        } else if *backoff != Backoff::OFF && no_backoff_remaining >= timeout {
             found.push(Warning::RemainingPastTimeout { no_backoff_remaining, timeout });
         }
     }
@@ -203,16 +204,16 @@ impl<'a> Setup<'a> {
         if max_queued_calls > 0 && max_in_flight_per_server.is_none() {
             found.push(Warning::QueueWithoutCap { max_queued_calls });
         }
-        if let Timeout::After(max_queue_wait) = max_queue_wait {
+        if let Some(max_queue_wait) = max_queue_wait.limit() {
             if max_queued_calls == 0 {
                 found.push(Warning::QueueWaitWithoutQueue { max_queue_wait });
-            } else if let Timeout::After(timeout) = self.options.timeout
+            } else if let Some(timeout) = self.options.timeout.limit()
                 && max_queue_wait >= timeout
             {
                 found.push(Warning::QueueWaitPastTimeout { max_queue_wait, timeout });
             }
         }
-        if let Timeout::After(slow_start) = slow_start
+        if let Some(slow_start) = slow_start.limit()
             && self.servers == Some(1)
         {
             found.push(Warning::SlowStartWithOneServer { slow_start });

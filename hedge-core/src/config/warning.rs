@@ -6,7 +6,7 @@ use core::ops::Deref;
 use heapless::Vec;
 
 use crate::limit::LimitWarning;
-use crate::time::Duration;
+use crate::time::{Duration, Micros};
 
 /// Where a backup's delay comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,7 +158,8 @@ impl fmt::Display for Warning {
             Self::BackupPastTimeout { origin, delay, timeout } => write!(
                 f,
                 "{origin} {delay}: not below timeout {timeout}, so no backup is ever sent; write a shorter backup or a longer \
-                 timeout"
+                 timeout",
+                delay = shown(delay), timeout = shown(timeout),
             ),
             Self::BackupWithoutAttempt { origin } => write!(
                 f,
@@ -190,7 +191,8 @@ impl fmt::Display for Warning {
             Self::MaxBackupsPastTimeout { max_backups, fit, timeout } => write!(
                 f,
                 "max_backups {max_backups}: only {fit} can be sent before timeout {timeout}, each a delay after the last; \
-                 write a shorter backup, or max_backups {fit}"
+                 write a shorter backup, or max_backups {fit}",
+                timeout = shown(timeout),
             ),
             Self::MaxBackupsWithoutBackup { max_backups } => {
                 write!(f, "max_backups {max_backups}: does nothing without a backup; write a backup, such as 20ms")
@@ -204,21 +206,25 @@ impl fmt::Display for Warning {
             Self::ConnectTimeoutPastTimeout { connect_timeout, timeout } => write!(
                 f,
                 "connect_timeout {connect_timeout}: not below timeout {timeout}, so a server that cannot be reached takes the \
-                 whole call and nothing is retried; write a shorter connect_timeout"
+                 whole call and nothing is retried; write a shorter connect_timeout",
+                connect_timeout = shown(connect_timeout), timeout = shown(timeout),
             ),
             Self::AttemptTimeoutPastTimeout { attempt_timeout, timeout } => write!(
                 f,
                 "attempt_timeout {attempt_timeout}: not below timeout {timeout}, so it does nothing; write a shorter \
-                 attempt_timeout"
+                 attempt_timeout",
+                attempt_timeout = shown(attempt_timeout), timeout = shown(timeout),
             ),
             Self::AttemptTimeoutWithoutRetry { attempt_timeout } => write!(
                 f,
                 "attempt_timeout {attempt_timeout}: with max_retry 0 nothing follows an attempt that took too long; write a \
-                 max_retry of at least 1, or a timeout"
+                 max_retry of at least 1, or a timeout",
+                attempt_timeout = shown(attempt_timeout),
             ),
             Self::BackoffPastTimeout { shortest, timeout } => write!(
                 f,
-                "backoff {shortest}: not below timeout {timeout}, so every retry is sent at once; write a shorter backoff"
+                "backoff {shortest}: not below timeout {timeout}, so every retry is sent at once; write a shorter backoff",
+                shortest = shown(shortest), timeout = shown(timeout),
             ),
             Self::BackoffWithoutRetry => {
                 f.write_str("backoff: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more")
@@ -226,10 +232,13 @@ impl fmt::Display for Warning {
             Self::RemainingPastTimeout { no_backoff_remaining, timeout } => write!(
                 f,
                 "no_backoff_remaining {no_backoff_remaining}: not below timeout {timeout}, so every retry is sent at once; \
-                 write a shorter one"
+                 write a shorter one",
+                no_backoff_remaining = shown(no_backoff_remaining), timeout = shown(timeout),
             ),
             Self::RemainingWithoutBackoff { no_backoff_remaining } => {
-                write!(f, "no_backoff_remaining {no_backoff_remaining}: does nothing without a backoff; write a backoff")
+                write!(f, "no_backoff_remaining {no_backoff_remaining}: does nothing without a backoff; write a backoff",
+                no_backoff_remaining = shown(no_backoff_remaining),
+            )
             }
             Self::TargetWithoutRetry => {
                 f.write_str("retry_target same: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more")
@@ -244,16 +253,20 @@ impl fmt::Display for Warning {
             ),
             Self::QueueWaitWithoutQueue { max_queue_wait } => write!(
                 f,
-                "max_queue_wait {max_queue_wait}: does nothing without a queue; write a max_queued_calls of at least 1"
+                "max_queue_wait {}: does nothing without a queue; write a max_queued_calls of at least 1",
+                shown(max_queue_wait)
             ),
             Self::QueueWaitPastTimeout { max_queue_wait, timeout } => write!(
                 f,
-                "max_queue_wait {max_queue_wait}: not below timeout {timeout}, so it does nothing; write a shorter \
-                 max_queue_wait"
+                "max_queue_wait {}: not below timeout {}, so it does nothing; write a shorter \
+                 max_queue_wait",
+                shown(max_queue_wait),
+                shown(timeout)
             ),
             Self::SlowStartWithOneServer { slow_start } => write!(
                 f,
-                "slow_start {slow_start}: there is one server, which gets every call at once; name another server"
+                "slow_start {}: there is one server, which gets every call at once; name another server",
+                shown(slow_start)
             ),
             Self::Limit(LimitWarning::IntervalAboveWindow { interval_s, window_s }) => write!(
                 f,
@@ -313,4 +326,9 @@ impl fmt::Display for Warning {
             }
         }
     }
+}
+
+/// A span as messages write it.
+fn shown(span: &Duration) -> Micros {
+    Micros::from_duration(*span)
 }

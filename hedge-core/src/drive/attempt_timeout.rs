@@ -1,12 +1,12 @@
 //! How long one attempt may take: [`AttemptTimeout`].
 
-use crate::time::{Duration, Timeout};
+use crate::time::{Micros, Timeout};
 
 /// How long one attempt may take in a [`Driver`](super::Driver) (L21): [`NoAttemptTimeout`], or a [`Timeout`]. The first is a type of its
 /// own, so that a program without such a limit carries no code for it.
 pub trait AttemptTimeout: sealed::Sealed {
     #[doc(hidden)]
-    fn limit(&self) -> Option<Duration>;
+    fn limit(&self) -> Option<Micros>;
 }
 
 /// No limit but the call's deadline.
@@ -14,17 +14,14 @@ pub trait AttemptTimeout: sealed::Sealed {
 pub struct NoAttemptTimeout;
 
 impl AttemptTimeout for NoAttemptTimeout {
-    fn limit(&self) -> Option<Duration> {
+    fn limit(&self) -> Option<Micros> {
         None
     }
 }
 
 impl AttemptTimeout for Timeout {
-    fn limit(&self) -> Option<Duration> {
-        match *self {
-            Self::After(limit) => Some(limit),
-            Self::Never => None,
-        }
+    fn limit(&self) -> Option<Micros> {
+        self.limit_micros()
     }
 }
 

@@ -22,7 +22,7 @@
 //! # }
 //! # struct Refused;
 //! # impl AttemptError for Refused { fn kind(&self) -> ErrorKind { ErrorKind::Refused } }
-//! # let mut channel: Channel<&str, RoundRobin> = Channel::new(ChannelOptions::brpc(), RoundRobin::new(1), 1)?;
+//! # let mut channel: Channel<&str, RoundRobin> = Channel::new(ChannelOptions::brpc(), RoundRobin::new(1), 1);
 //! # channel.insert("10.0.0.1:80", "")?;
 //! # channel.insert("10.0.0.2:80", "")?;
 //! # let timer = Still;
@@ -312,7 +312,7 @@ where
             if self.call.report().end().is_some() {
                 return;
             }
-            if self.started(attempt).is_none_or(|started| now.since(started) < limit) {
+            if self.started(attempt).is_none_or(|started| now.micros_since(started) < limit) {
                 continue;
             }
             let Some((held, slot)) = self.slot(Some(attempt)) else { continue };
@@ -337,7 +337,7 @@ where
     /// When an attempt was started.
     fn started(&self, attempt: AttemptId) -> Option<Instant> {
         let report = self.call.report();
-        Some(report.started() + report.attempts().get(attempt.index())?.started())
+        Some(report.started() + report.attempts().get(attempt.index())?.started_micros())
     }
 
     /// Does what the call asks for until it waits or ends, or until something was started, which is then to be polled.

@@ -119,7 +119,7 @@ impl Drop for Attempt<'_> {
 type Line = Channel<u16, RoundRobin, crate::policy::NoPolicy, u8>;
 
 fn line(servers: u16, options: ChannelOptions) -> Line {
-    let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), crate::policy::NoPolicy, 1).unwrap();
+    let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), crate::policy::NoPolicy, 1);
     for address in 0..servers {
         channel.insert(address, 0).unwrap();
     }
@@ -151,7 +151,7 @@ where
 }
 
 fn hedged(millis: u64) -> ChannelOptions {
-    ChannelOptions { backup: BackupDelay::After(Duration::from_millis(millis)), ..ChannelOptions::brpc() }
+    ChannelOptions { backup: BackupDelay::after(Duration::from_millis(millis)), ..ChannelOptions::brpc() }
 }
 
 fn in_flight(channel: &Line) -> Vec<u32> {
@@ -554,7 +554,7 @@ fn t3_every_attempt_borrows_the_request() {
 #[test]
 fn l12_a_future_that_is_dropped_drops_its_attempts_though_the_slots_live_on() {
     let (channel, options) = (
-        line(2, ChannelOptions { backup: BackupDelay::After(Duration::from_millis(20)), ..ChannelOptions::brpc() }),
+        line(2, ChannelOptions { backup: BackupDelay::after(Duration::from_millis(20)), ..ChannelOptions::brpc() }),
         CallOptions::new(),
     );
     let clock = &Clock::default();

@@ -7,7 +7,7 @@ use crate::call::Start;
 use crate::id::{AttemptId, ServerId};
 use crate::outcome::Kind;
 use crate::policy::Idempotency;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// What a transport is told about the attempt that it should make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,9 +21,6 @@ pub struct AttemptInfo<A> {
     pub server: ServerId,
     /// Where the server is.
     pub address: A,
-    /// The time that was left until the call's deadline when the attempt started (L2); `None` without a deadline. The
-    /// driver enforces the deadline; this is what a transport may tell the server.
-    pub remaining: Option<Duration>,
     /// When the connection must be established at the latest; the transport enforces it. `None`: no limit.
     pub connect_deadline: Option<Instant>,
     /// When it was started.
@@ -33,9 +30,17 @@ pub struct AttemptInfo<A> {
     pub idempotent: bool,
     /// Whether the attempt wins at its head, and the caller reads the body (T2).
     pub streaming: bool,
+    remaining: Option<Micros>,
 }
 
 impl<A> AttemptInfo<A> {
+    /// The time that was left until the call's deadline when the attempt started (L2); `None` without a deadline. The
+    /// driver enforces the deadline; this is what a transport may tell the server.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.remaining.map(Micros::to_duration)
+    }
+
     pub(super) fn new(start: Start, address: A, started: Instant, (idempotent, streaming): (bool, bool)) -> Self {
         let Start { attempt, kind, server, remaining, connect_deadline } = start;
         Self { attempt, kind, server, address, remaining, connect_deadline, started, idempotent, streaming }

@@ -3,8 +3,8 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
+use serde::de::{DeserializeOwned, Error, Visitor};
 
 /// Makes functions for `deserialize_with` from `name: how, field, type, what it must be;`. `how` is [`optional`] or
 /// [`required`].
@@ -21,36 +21,37 @@ pub(crate) use fields;
 
 /// Fields in which null means the same as absence.
 pub(crate) mod optional {
-    use super::{Deserialize, Deserializer, FromScalar, Place, Read};
+    use serde::Deserialize;
+
+    use super::{Deserializer, FromScalar, Place, Read};
 
     pub(crate) type Of<T> = Option<T>;
 
-    pub(crate) fn read<'de, T: FromScalar + Deserialize<'de>, D: Deserializer<'de>>(
+    pub(crate) fn read<'de, T: FromScalar, D: Deserializer<'de>>(
         deserializer: D,
         place: Place,
     ) -> Result<Option<T>, D::Error> {
         if deserializer.is_human_readable() {
             deserializer.deserialize_option(Read::new(place))
         } else {
-            Option::deserialize(deserializer)
+            Option::<T::Binary>::deserialize(deserializer).map(|held| held.map(Into::into))
         }
     }
 }
 
 /// Fields that need a value.
 pub(crate) mod required {
-    use super::{Deserialize, Deserializer, Error, FromScalar, Place, Read};
+    use serde::Deserialize;
+
+    use super::{Deserializer, Error, FromScalar, Place, Read};
 
     pub(crate) type Of<T> = T;
 
-    pub(crate) fn read<'de, T: FromScalar + Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-        place: Place,
-    ) -> Result<T, D::Error> {
+    pub(crate) fn read<'de, T: FromScalar, D: Deserializer<'de>>(deserializer: D, place: Place) -> Result<T, D::Error> {
         if deserializer.is_human_readable() {
             deserializer.deserialize_any(Read::new(place))?.ok_or_else(|| D::Error::custom(place.refusal(&"null")))
         } else {
-            T::deserialize(deserializer)
+            T::Binary::deserialize(deserializer).map(Into::into)
         }
     }
 }
@@ -148,6 +149,9 @@ impl fmt::Display for Scalar<'_> {
 
 /// A type that a field can hold.
 pub(crate) trait FromScalar: Sized {
+    /// What binary formats hold.
+    type Binary: DeserializeOwned + Into<Self>;
+
     /// The value, if the scalar is a valid one.
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self>;
 
@@ -238,6 +242,8 @@ impl<'de, T: FromScalar> Visitor<'de> for Read<T> {
 macro_rules! integers {
     ($($type:ty)*) => {$(
         impl FromScalar for $type {
+            type Binary = Self;
+
             fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
                 match scalar {
                     Scalar::Integer(value) => (*value).try_into().ok(),
@@ -263,6 +269,8 @@ fn without_quotes<T: core::str::FromStr>(scalar: &Scalar<'_>, f: &mut fmt::Forma
 }
 
 impl FromScalar for bool {
+    type Binary = Self;
+
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
         if let Scalar::Bool(value) = scalar { Some(*value) } else { None }
     }
@@ -273,6 +281,8 @@ impl FromScalar for bool {
 }
 
 impl FromScalar for f64 {
+    type Binary = Self;
+
     #[expect(clippy::cast_precision_loss, reason = "what is in a range of floats here is far below")]
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
         match scalar {
@@ -295,6 +305,8 @@ impl FromScalar for f64 {
 macro_rules! names {
     ($($type:ty)*) => {$(
         impl $crate::field::named::FromScalar for $type {
+            type Binary = Self;
+
             fn from_scalar(scalar: &$crate::field::named::Scalar<'_>) -> Option<Self> {
                 let $crate::field::named::Scalar::Text(name) = scalar else { return None };
                 serde::Deserialize::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(name)).ok()

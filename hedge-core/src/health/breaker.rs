@@ -7,7 +7,7 @@ use super::{
     IsolationOptions, RecoveryOptions, RecoveryPolicy,
 };
 use crate::outcome::{Code, ErrorKind, Feedback};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// How an attempt went, for a breaker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,19 +16,19 @@ pub enum Outcome {
     /// The server answered.
     Success {
         /// From the attempt's start to its end.
-        latency: Duration,
+        latency: Micros,
     },
     /// The server did not answer, or its answer was a failure.
     Failure {
         /// From the attempt's start to its end.
-        latency: Duration,
+        latency: Micros,
     },
     /// Neither: the attempt was abandoned (L13), it failed at this client or by its caller's fault (S7), or the server
     /// refused it because it is over its limit. Such a refusal comes at once, and often from the whole cluster. As a
     /// success it would distort the mean latency; as a failure it would isolate servers of a cluster that has too few.
     Uncounted {
         /// From the attempt's start to its end.
-        age: Duration,
+        age: Micros,
     },
 }
 
@@ -44,7 +44,7 @@ impl Outcome {
         }
     }
 
-    pub(super) const fn elapsed(self) -> Duration {
+    pub(super) const fn elapsed(self) -> Micros {
         match self {
             Self::Success { latency: elapsed }
             | Self::Failure { latency: elapsed }
@@ -86,11 +86,11 @@ pub enum BreakerChange {
 ///
 /// ```
 /// use hedge_core::health::{Breaker, BreakerChange, ConsecutiveFailures, FailureOptions, FailureState, Outcome};
-/// use hedge_core::time::{Duration, Instant};
+/// use hedge_core::time::{Duration, Instant, Micros};
 ///
 /// let breaker = ConsecutiveFailures::new(FailureOptions { failures: 2, ..FailureOptions::DEFAULT })?;
 /// let server = FailureState::default();
-/// let (now, latency) = (Instant::from_millis(1_000), Duration::from_millis(1));
+/// let (now, latency) = (Instant::from_millis(1_000), Micros::from_millis(1));
 /// assert_eq!(breaker.finished(&server, now, Outcome::Failure { latency }, || true), None);
 /// let change = breaker.finished(&server, now, Outcome::Failure { latency }, || true);
 /// assert_eq!(change, Some(BreakerChange::Isolated { isolation: Duration::from_millis(100) }));
@@ -116,7 +116,7 @@ pub trait Breaker {
 
     /// Counts an attempt at a server that is not isolated. Returns whether the server is still healthy; the answer to a
     /// success is ignored.
-    fn count(&self, state: &Self::State, failed: bool, latency: Duration) -> bool;
+    fn count(&self, state: &Self::State, failed: bool, latency: Micros) -> bool;
 
     /// Forgets the failures, since the server returns.
     fn reset(&self, state: &Self::State);
@@ -185,7 +185,7 @@ impl Breaker for NoBreaker {
         None
     }
 
-    fn count(&self, (): &(), _: bool, _: Duration) -> bool {
+    fn count(&self, (): &(), _: bool, _: Micros) -> bool {
         true
     }
 
@@ -233,7 +233,7 @@ impl<K: Breaker> Breaker for Recovering<K> {
         self.breaker.gate(state)
     }
 
-    fn count(&self, state: &K::State, failed: bool, latency: Duration) -> bool {
+    fn count(&self, state: &K::State, failed: bool, latency: Micros) -> bool {
         self.breaker.count(state, failed, latency)
     }
 
@@ -320,7 +320,7 @@ impl Breaker for AnyBreaker {
         }
     }
 
-    fn count(&self, state: &CircuitState, failed: bool, latency: Duration) -> bool {
+    fn count(&self, state: &CircuitState, failed: bool, latency: Micros) -> bool {
         match self {
             Self::None => true,
             Self::Circuit(breaker) => breaker.count(state, failed, latency),

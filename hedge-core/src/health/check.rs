@@ -2,7 +2,7 @@
 
 use super::{HOUR, HealthError};
 use crate::random::Seeds;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// An interval's factor, in 65536ths: at least 0.8, and up to 0.4 more.
 const SHORTEST: u32 = 52_429;
@@ -15,9 +15,11 @@ const SPREAD: u32 = 26_215;
 pub struct CheckOptions {
     /// The time from the break, or from the end of a failed check, to the next check, in [10 ms, 1 h]. It is multiplied
     /// by a uniform factor in 0.8 to 1.2. Default 3 s, brpc's.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub interval: Duration,
     /// The longest time for connecting, and the longest for the application's check, in [1 ms, 1 h]. Default 500 ms,
     /// brpc's.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub timeout: Duration,
     /// Whether the application's own check must pass too. Default false.
     pub application: bool,
@@ -165,7 +167,9 @@ enum CheckState {
 #[derive(Clone, Debug)]
 pub struct Checker {
     rng: fastrand::Rng,
-    options: CheckOptions,
+    interval: Micros,
+    timeout: Micros,
+    application: bool,
     /// When the present state, or its step, began.
     at: Instant,
     /// The interval's factor, in 65536ths.
@@ -188,7 +192,9 @@ impl Checker {
         options.validate()?;
         Ok(Self {
             rng: fastrand::Rng::with_seed(seeds.next()),
-            options,
+            interval: options.interval.into(),
+            timeout: options.timeout.into(),
+            application: options.application,
             at: Instant::ZERO,
             factor: SHORTEST,
             check: CheckId(0),
@@ -210,7 +216,7 @@ impl Checker {
     /// The interval is out of its range; nothing has changed.
     pub fn set_interval(&mut self, interval: Duration) -> Result<(), HealthError> {
         check_interval(interval)?;
-        self.options.interval = interval;
+        self.interval = interval.into();
         Ok(())
     }
 
@@ -220,7 +226,7 @@ impl Checker {
             CheckInput::Broken if self.state == CheckState::Healthy => self.wait(now),
             CheckInput::Passed { check } if self.runs(check) => {
                 self.state = match self.state {
-                    CheckState::Connecting { .. } if self.options.application => CheckState::Asking { begun: false },
+                    CheckState::Connecting { .. } if self.application => CheckState::Asking { begun: false },
                     _ => CheckState::Healthy,
                 };
             }
@@ -296,12 +302,12 @@ impl Checker {
 
     fn next_check(&self) -> Instant {
         // No overflow: an hour takes 32 bits of microseconds, and a factor 17.
-        let scaled = self.options.interval.as_micros().saturating_mul(self.factor.into()) >> 16;
-        self.at + Duration::from_micros(scaled)
+        let scaled = self.interval.as_micros().saturating_mul(self.factor.into()) >> 16;
+        self.at + Micros::from_micros(scaled)
     }
 
     fn step_ends(&self) -> Instant {
-        self.at + self.options.timeout
+        self.at + self.timeout
     }
 }
 
@@ -349,7 +355,7 @@ mod tests {
         let mut due = broken(&mut checker, now);
         for _ in 0..20 {
             let waited = due.since(now);
-            assert!(Duration::from_millis(2_400) <= waited && waited <= Duration::from_millis(3_600), "{waited}");
+            assert!(Duration::from_millis(2_400) <= waited && waited <= Duration::from_millis(3_600), "{waited:?}");
             checker.handle(due, CheckInput::Broken);
             now = due + Duration::from_millis(7);
             let check = connects(&mut checker, due);
@@ -484,6 +490,6 @@ mod tests {
 
     #[test]
     fn sizes_are_what_the_docs_state() {
-        assert_eq!(size_of::<Checker>(), 56);
+        assert_eq!(size_of::<Checker>(), 48);
     }
 }

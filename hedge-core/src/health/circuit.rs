@@ -3,7 +3,7 @@
 use super::window::{Names, Window, WindowState};
 use super::{Breaker, Gate, HealthError, IsolationOptions};
 use crate::atomic::AtomicU32;
-use crate::time::Duration;
+use crate::time::Micros;
 
 pub use super::window::WindowOptions;
 
@@ -66,7 +66,7 @@ impl Default for CircuitOptions {
 /// windows, at 4 s with the largest.
 ///
 /// Cost: a success is three loads and a compare-and-swap a window, once it is full and nothing has failed lately; otherwise a
-/// feedback is up to three compare-and-swaps a window. No division, no floating point. 32 bytes a server, 80 a channel.
+/// feedback is up to three compare-and-swaps a window. No division, no floating point. 32 bytes a server, 96 a channel.
 #[derive(Clone, Copy, Debug)]
 pub struct CircuitBreaker {
     long: Window,
@@ -129,7 +129,7 @@ impl Breaker for CircuitBreaker {
         Some(state.gate())
     }
 
-    fn count(&self, state: &CircuitState, failed: bool, latency: Duration) -> bool {
+    fn count(&self, state: &CircuitState, failed: bool, latency: Micros) -> bool {
         let latency = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX).min(self.longest);
         self.long.count(&state.long, failed, latency) && self.short.count(&state.short, failed, latency)
     }

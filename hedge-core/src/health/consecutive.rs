@@ -2,7 +2,7 @@
 
 use super::{Breaker, Gate, HealthError, IsolationOptions};
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
-use crate::time::Duration;
+use crate::time::Micros;
 
 /// The options of [`ConsecutiveFailures`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +90,7 @@ impl Breaker for ConsecutiveFailures {
         Some(&state.gate)
     }
 
-    fn count(&self, state: &FailureState, failed: bool, _: Duration) -> bool {
+    fn count(&self, state: &FailureState, failed: bool, _: Micros) -> bool {
         self.count_in(&state.failures, failed)
     }
 

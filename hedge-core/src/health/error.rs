@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::time::Duration;
+use crate::time::{Duration, Micros};
 
 /// An option that is out of its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +49,8 @@ impl HealthError {
         most: Duration,
         range: &'static str,
     ) -> Result<(), Self> {
-        if least.as_micros() <= value.as_micros() && value.as_micros() <= most.as_micros() {
+        let micros = Micros::from_duration(value).as_micros();
+        if Micros::from_duration(least).as_micros() <= micros && micros <= Micros::from_duration(most).as_micros() {
             Ok(())
         } else {
             Err(Self::Span { field, value, range })
@@ -61,7 +62,7 @@ impl fmt::Display for HealthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number { field, value, range } => write!(f, "{field} {value}: must be in {range}"),
-            Self::Span { field, value, range } => write!(f, "{field} {value}: must be in {range}"),
+            Self::Span { field, value, range } => write!(f, "{field} {}: must be in {range}", Micros::from(*value)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{BreakerChange, HOUR, HealthError, Outcome, UNIT_BITS, units, units_of};
 use crate::atomic::{AtomicU32, Ordering, acquire};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// The level of a gate that was never open.
 const NEVER_OPEN: u32 = 31;
@@ -15,9 +15,11 @@ const SLACK: u32 = 1 << 16;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IsolationOptions {
     /// The first isolation, in [10 ms, 1 h]. Default 100 ms, brpc's.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub min: Duration,
     /// The longest isolation, in [min, 1 h]. An isolation doubles when a probe fails, and when the server is isolated
     /// again within this time after its return. Default 30 s, brpc's.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub max: Duration,
     /// How many attempts may probe a server at a time, in \[1, 100\]. The first that ends decides. Default 1.
     pub probes: u32,
@@ -43,9 +45,10 @@ impl IsolationOptions {
     }
 
     /// The isolation after `level` doublings.
-    fn lasts(&self, level: u32) -> Duration {
+    fn lasts(&self, level: u32) -> Micros {
         // No overflow: an hour takes 32 bits of microseconds, and the shift is at most 30.
-        Duration::from_micros(self.min.as_micros() << level.min(NEVER_OPEN - 1)).min(self.max)
+        let (min, max) = (Micros::from_duration(self.min), Micros::from_duration(self.max));
+        Micros::from_micros(min.as_micros() << level.min(NEVER_OPEN - 1)).min(max)
     }
 
     const fn doubled(level: u32) -> u32 {
@@ -191,7 +194,7 @@ impl Gate {
         options: &IsolationOptions,
         now: Instant,
         outcome: Outcome,
-        count: impl FnOnce(bool, Duration) -> bool,
+        count: impl FnOnce(bool, Micros) -> bool,
         may: impl FnOnce() -> bool,
         reset: impl FnOnce(),
     ) -> Option<BreakerChange> {
@@ -258,7 +261,7 @@ impl Gate {
             return None;
         }
         // `when` of a closed gate is the server's last return.
-        let soon = units(now).wrapping_sub(returned) < units_of(options.max);
+        let soon = units(now).wrapping_sub(returned) < units_of(options.max.into());
         let level = match word.level() {
             NEVER_OPEN => 0,
             level if soon => IsolationOptions::doubled(level),
@@ -272,7 +275,7 @@ impl Gate {
         // Rounded up, so that no isolation is shorter than stated.
         let end = Instant::from_micros((now + isolation).as_micros().saturating_add((1 << UNIT_BITS) - 1));
         self.publish(word, GateState::Open, level, 0, units(end));
-        BreakerChange::Isolated { isolation }
+        BreakerChange::Isolated { isolation: isolation.to_duration() }
     }
 
     /// How many units are left of an isolation. After its end the difference wraps around, to far more than an
@@ -286,12 +289,12 @@ impl Gate {
     /// hold their places.
     fn probe_is_lost(&self, options: &IsolationOptions, now: Instant) -> bool {
         let since = units(now).wrapping_sub(self.when.load(Ordering::Relaxed));
-        units_of(options.max) < since && since < u32::MAX / 2
+        units_of(options.max.into()) < since && since < u32::MAX / 2
     }
 
     /// Whether an attempt that ends now began before the probing did: it tells how the server was before. A unit of
     /// tolerance forgives a driver that rounds. It lies within the isolation, when nothing starts.
-    fn began_before_probing(&self, now: Instant, elapsed: Duration) -> bool {
+    fn began_before_probing(&self, now: Instant, elapsed: Micros) -> bool {
         let began = units(Instant::from_micros(now.as_micros().saturating_sub(elapsed.as_micros())));
         let before = self.when.load(Ordering::Relaxed).wrapping_sub(began);
         1 < before && before < u32::MAX / 2

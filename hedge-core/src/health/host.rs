@@ -3,10 +3,10 @@
 use super::{Breaker, BreakerChange, HealthError, IsolationLimit, NoBreaker, Outcome, units, units_of};
 use crate::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::outcome::{Feedback, Finished};
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Micros};
 
 /// While every server is broken, one call is let through in each span of this length (H5).
-const LAST_RESORT: u32 = units_of(Duration::from_millis(100));
+const LAST_RESORT: u32 = units_of(Micros::from_millis(100));
 
 /// The health of all servers of a channel; each server has a [`ServerHealth`].
 ///
@@ -134,7 +134,7 @@ impl<K: Breaker> Health<K> {
 
     /// An attempt that was started was not sent after all.
     pub fn withdrawn(&self, server: &ServerHealth<K>, now: Instant) {
-        let age = crate::time::Duration::ZERO;
+        let age = crate::time::Micros::ZERO;
         self.breaker.finished(&server.state, now, Outcome::Uncounted { age }, || false);
     }
 
@@ -327,12 +327,12 @@ mod tests {
     use crate::health::{ConsecutiveFailures, FailureOptions};
     use crate::id::{AttemptId, ServerId};
     use crate::outcome::{Code, ErrorKind, Feedback, SentAttempt};
-    use crate::time::{Duration, Timeout};
+    use crate::time::{Micros, Timeout};
     use std::vec::Vec;
 
     type Servers = Vec<ServerHealth<ConsecutiveFailures>>;
 
-    const LATENCY: Duration = Duration::from_millis(1);
+    const LATENCY: Micros = Micros::from_millis(1);
 
     fn health(percent: u32) -> Health<ConsecutiveFailures> {
         let breaker = ConsecutiveFailures::new(FailureOptions { failures: 1, ..FailureOptions::DEFAULT }).unwrap();
@@ -349,7 +349,7 @@ mod tests {
             at: Instant::ZERO,
             attempt: AttemptId::FIRST,
             max_retry: 0,
-            timeout: Timeout::Never,
+            timeout: Timeout::NEVER,
         };
         Finished { sent, now, feedback: Feedback::Failure { latency: LATENCY }, code }
     }
@@ -410,7 +410,7 @@ mod tests {
     fn h2_a_probe_that_was_not_sent_leaves_its_place_to_another() {
         let (health, servers, now) = (health(1), servers(2), Instant::from_millis(5));
         health.finished(&servers[0], &failure(now, Code::NONE), || servers.iter());
-        let later = now + Duration::from_millis(200);
+        let later = now + Micros::from_millis(200);
         assert!(health.started(&servers[0], later, false) && !health.usable(&servers[0], later));
         health.withdrawn(&servers[0], later);
         assert!(health.usable(&servers[0], later));

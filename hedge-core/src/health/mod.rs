@@ -31,7 +31,7 @@
 //! let breaker = ConsecutiveFailures::new(FailureOptions::DEFAULT)?;
 //! let health = Health::new(breaker, IsolationLimit::DEFAULT)?;
 //! let mut line: Channel<&str, RoundRobin, NoPolicy, &str, 8, ConsecutiveFailures> =
-//!     Channel::with_health(ChannelOptions::brpc(), RoundRobin::new(7), NoPolicy, health, 7)?;
+//!     Channel::with_health(ChannelOptions::brpc(), RoundRobin::new(7), NoPolicy, health, 7);
 //! let server = line.insert("10.0.0.1:80", "")?;
 //! let mut checker = Checker::new(CheckOptions::DEFAULT, &Seeds::new(7))?;
 //!
@@ -74,7 +74,7 @@ pub use gate::{Gate, IsolationOptions};
 pub use host::{Health, ServerHealth};
 pub use recovery::{IsolationLimit, RecoveryOptions, RecoveryPolicy};
 
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// An instant in units of 1,024 microseconds, modulo 2^32 (51 days). It fits one word on every target, and needs no
 /// division.
@@ -85,8 +85,9 @@ const fn units(now: Instant) -> u32 {
 
 /// A span in units, rounded up. A span above an hour counts as an hour, which no option exceeds.
 #[expect(clippy::cast_possible_truncation, reason = "an hour is 3.6 million units")]
-const fn units_of(span: Duration) -> u32 {
-    let micros = if span.as_micros() < HOUR.as_micros() { span.as_micros() } else { HOUR.as_micros() };
+const fn units_of(span: Micros) -> u32 {
+    let hour = Micros::from_duration(HOUR).as_micros();
+    let micros = if span.as_micros() < hour { span.as_micros() } else { hour };
     ((micros + (1 << UNIT_BITS) - 1) >> UNIT_BITS) as u32
 }
 

@@ -2,7 +2,7 @@
 
 use super::{HOUR, HealthError, units, units_of};
 use crate::atomic::{AtomicU32, Ordering, acquire};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// The options of a [`RecoveryPolicy`]. There is no default: only the user knows how many servers carry the load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,6 +12,7 @@ pub struct RecoveryOptions {
     /// How many usable servers can carry all calls, in \[1, 65536\].
     pub min_working: u32,
     /// How long the number of usable servers must have been the same before every call is let in, in [1 ms, 1 h].
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub hold: Duration,
 }
 
@@ -73,7 +74,12 @@ impl RecoveryPolicy {
     pub fn new(options: RecoveryOptions) -> Result<Self, HealthError> {
         options.validate()?;
         let RecoveryOptions { min_working, hold } = options;
-        Ok(Self { min_working, hold: units_of(hold), state: AtomicU32::new(0), since: AtomicU32::new(0) })
+        Ok(Self {
+            min_working,
+            hold: units_of(Micros::from_duration(hold)),
+            state: AtomicU32::new(0),
+            since: AtomicU32::new(0),
+        })
     }
 
     /// Takes over the state of a policy that this one replaces.

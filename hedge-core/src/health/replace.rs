@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn fails(health: &Health<Kind>, server: &ServerHealth<Kind>, now: Instant) -> Option<BreakerChange> {
-        health.breaker().finished(server.state(), now, Outcome::Failure { latency: LATENCY }, || true)
+        health.breaker().finished(server.state(), now, Outcome::Failure { latency: LATENCY.into() }, || true)
     }
 
     #[test]

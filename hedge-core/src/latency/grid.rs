@@ -5,7 +5,7 @@
 //! in proportion; 8 linear buckets would be 6 % to 12.5 % wide. Finding a bucket is a shift and a lookup in a table of 64
 //! bytes. Below 16 us every microsecond has a bucket of its own.
 
-use crate::time::Duration;
+use crate::time::Micros;
 
 /// How many buckets there are, up to 2^32 us.
 pub(super) const BUCKETS: usize = 240;
@@ -33,7 +33,7 @@ const fn joined() -> [u8; 64] {
 }
 
 /// The bucket of a duration. A duration above 2^32 - 1 us (71 minutes) counts as that.
-pub(super) fn bucket_of(duration: Duration) -> usize {
+pub(super) fn bucket_of(duration: Micros) -> usize {
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     if micros < SINGLE {
         return micros as usize;
@@ -62,21 +62,21 @@ pub(super) fn width(bucket: usize) -> u64 {
 }
 
 /// The middle of a bucket: at most 6 % from all that it holds, 4.9 % from 64 us on.
-pub(super) fn middle(bucket: usize) -> Duration {
-    Duration::from_micros(begin(bucket) + (width(bucket) - 1) / 2)
+pub(super) fn middle(bucket: usize) -> Micros {
+    Micros::from_micros(begin(bucket) + (width(bucket) - 1) / 2)
 }
 
 /// The end of a bucket: longer than all that it holds, by at most 9.7 % from 64 us on.
-pub(super) fn end(bucket: usize) -> Duration {
-    Duration::from_micros(begin(bucket + 1))
+pub(super) fn end(bucket: usize) -> Micros {
+    Micros::from_micros(begin(bucket + 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn us(micros: u64) -> Duration {
-        Duration::from_micros(micros)
+    fn us(micros: u64) -> Micros {
+        Micros::from_micros(micros)
     }
 
     #[test]
@@ -87,7 +87,7 @@ mod tests {
             assert_eq!((bucket_of(us(first)), bucket_of(us(last))), (bucket, bucket), "{first} to {last} us");
         }
         assert_eq!(begin(BUCKETS), 1 << 32);
-        assert_eq!(bucket_of(Duration::MAX), BUCKETS - 1, "clamped");
+        assert_eq!(bucket_of(Micros::MAX), BUCKETS - 1, "clamped");
         assert_eq!(bucket_of(us(1 << 32)), BUCKETS - 1, "clamped");
         assert!((0..16).all(|micros| middle(bucket_of(us(micros))) == us(micros)));
     }

@@ -6,7 +6,7 @@
 use super::estimate::Cell;
 use super::grid::{self, BUCKETS};
 use crate::atomic::{AtomicU32, Ordering};
-use crate::time::Duration;
+use crate::time::Micros;
 
 /// How often the counts can be halved. By then a bucket has counted 2^39 samples.
 const MOST_HALVINGS: u32 = 22;
@@ -77,7 +77,7 @@ impl Half {
     };
 
     /// Counts a sample. True if the counts should be halved to make room.
-    pub(crate) fn add(&self, span: Duration, sample: Sample) -> bool {
+    pub(crate) fn add(&self, span: Micros, sample: Sample) -> bool {
         let Some(word) = self.words.get(grid::bucket_of(span)) else { return false };
         let exponent = self.exponent();
         let count = sample.count_in(word.load(Ordering::Relaxed));
@@ -111,8 +111,8 @@ impl Half {
     }
 
     /// The longest answer.
-    pub(crate) fn max(&self) -> Duration {
-        Duration::from_micros(self.max.load(Ordering::Relaxed).into())
+    pub(crate) fn max(&self) -> Micros {
+        Micros::from_micros(self.max.load(Ordering::Relaxed).into())
     }
 
     pub(super) fn clear(&self) {
@@ -180,7 +180,7 @@ impl Half {
 mod tests {
     use super::*;
 
-    const FIVE: Duration = Duration::from_micros(5);
+    const FIVE: Micros = Micros::from_micros(5);
 
     #[test]
     fn what_does_not_fit_is_in_no_bucket_but_counted_and_nothing_wraps() {
@@ -211,8 +211,8 @@ mod tests {
         });
         // A tail of single samples. Halved by itself, each would become nothing.
         for octave in 4..32 {
-            half.add(Duration::from_micros(1 << octave), Sample::Answered);
-            half.add(Duration::from_micros(1 << octave), Sample::Abandoned);
+            half.add(Micros::from_micros(1 << octave), Sample::Answered);
+            half.add(Micros::from_micros(1 << octave), Sample::Abandoned);
         }
         half.halve_counts();
         half.halve_counts();
@@ -231,7 +231,7 @@ mod tests {
         (0..3).for_each(|_| half.halve_counts());
         // Alternating, as from two servers: a fixed choice of every eighth would see one of them only.
         for turn in 0..80_000_u64 {
-            half.add(Duration::from_micros(6 + turn % 2), Sample::Answered);
+            half.add(Micros::from_micros(6 + turn % 2), Sample::Answered);
         }
         assert_eq!((half.cell(5).answered, half.counts()), (8, [80_008, 0]));
         let [six, seven] = [6, 7].map(|bucket| half.cell(bucket).answered);

@@ -59,7 +59,7 @@ pub use snapshot::{Hedged, Snapshot, Within};
 pub(crate) use half::Sample;
 
 use crate::atomic::{AtomicU32, Ordering, acquire};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 use estimate::{Cell, bucket_at};
 use grid::BUCKETS;
 use half::Half;
@@ -116,15 +116,17 @@ impl LatencyRecorder {
     /// [`WindowError`] for any other window.
     pub const fn new(window: Duration, quantile: Quantile) -> Result<Self, WindowError> {
         match Self::check(window) {
-            Ok(()) => Ok(Self::over(window.as_micros(), quantile)),
+            Ok(()) => Ok(Self::over(Micros::from_duration(window).as_micros(), quantile)),
             Err(error) => Err(error),
         }
     }
 
     /// Checks that a window is from 1 s to 3600 s.
     pub(crate) const fn check(window: Duration) -> Result<(), WindowError> {
-        let micros = window.as_micros();
-        if micros < SHORTEST.as_micros() || micros > LONGEST.as_micros() { Err(WindowError { window }) } else { Ok(()) }
+        let micros = Micros::from_duration(window).as_micros();
+        let (shortest, longest) =
+            (Micros::from_duration(SHORTEST).as_micros(), Micros::from_duration(LONGEST).as_micros());
+        if micros < shortest || micros > longest { Err(WindowError { window }) } else { Ok(()) }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the shift is below 64, and half a window 16 to 32 slices")]
@@ -159,12 +161,12 @@ impl LatencyRecorder {
 
     /// Records an attempt that was answered.
     pub fn record(&self, now: Instant, latency: Duration) {
-        self.note(now, latency, Sample::Answered);
+        self.note(now, latency.into(), Sample::Answered);
     }
 
     /// Records an attempt that was abandoned when it had taken `age`: its latency is more than that.
     pub fn record_censored(&self, now: Instant, age: Duration) {
-        self.note(now, age, Sample::Abandoned);
+        self.note(now, age.into(), Sample::Abandoned);
     }
 
     /// The kept quantile as of its last update, which is made by the first recording in each slice. One load. `None` if
@@ -172,13 +174,14 @@ impl LatencyRecorder {
     #[must_use]
     pub fn kept(&self) -> Option<Duration> {
         let bucket = self.kept.load(Ordering::Relaxed);
-        usize::try_from(bucket).ok().filter(|bucket| *bucket < BUCKETS).map(grid::middle)
+        usize::try_from(bucket).ok().filter(|bucket| *bucket < BUCKETS).map(|bucket| grid::middle(bucket).to_duration())
     }
 
     /// A quantile in the window that ends at `now`, as [`Snapshot::quantile`]: two walks through the buckets.
     #[must_use]
     pub fn quantile(&self, now: Instant, quantile: Quantile) -> Option<Duration> {
-        self.upkeep.read(|| bucket_at(self.alive(now).cells(), quantile)).map(grid::middle)
+        let bucket = self.upkeep.read(|| bucket_at(self.alive(now).cells(), quantile))?;
+        Some(grid::middle(bucket).to_duration())
     }
 
     /// A copy of the window that ends at `now`: 2 KB of plain numbers. Changes nothing. A copy that is taken during the
@@ -198,7 +201,7 @@ impl LatencyRecorder {
     }
 
     /// Records a sample. If this recording does the upkeep, returns what the upkeep found.
-    pub(crate) fn note(&self, now: Instant, span: Duration, sample: Sample) -> Option<Found> {
+    pub(crate) fn note(&self, now: Instant, span: Micros, sample: Sample) -> Option<Found> {
         let slice = self.slice_of(now);
         let found = if lower(slice) == self.seen[0].load(Ordering::Relaxed) { None } else { self.look_after(slice) };
         // The acquire load pairs with the release store of the upkeep: a thread that sees a state sees its half cleared.
@@ -276,7 +279,7 @@ impl LatencyRecorder {
             return Alive::default();
         }
         let [current, other] = self.halves_at(state);
-        let of_slice = now.as_micros() & (self.slice().as_micros() - 1);
+        let of_slice = now.as_micros() & ((1 << self.shift) - 1);
         match state.age(slice.max(seen)) {
             age if age < half && state.is_joined() => {
                 Alive { halves: [Some(current), Some(other)], slices: age + half, of_slice }
@@ -317,7 +320,7 @@ impl LatencyRecorder {
 impl Default for LatencyRecorder {
     /// Over 10 s, with the 95th percentile at hand.
     fn default() -> Self {
-        Self::over(Self::DEFAULT_WINDOW.as_micros(), Quantile::P95)
+        Self::over(Micros::from_duration(Self::DEFAULT_WINDOW).as_micros(), Quantile::P95)
     }
 }
 
@@ -343,7 +346,7 @@ pub(crate) struct Found {
 impl Found {
     /// The end of the kept quantile's bucket: no latency up to the quantile is longer, and it is at most 9.7 % longer
     /// than the quantile. `None` without samples.
-    pub(crate) fn end(self) -> Option<Duration> {
+    pub(crate) fn end(self) -> Option<Micros> {
         self.bucket.map(grid::end)
     }
 }
@@ -376,7 +379,7 @@ impl<'a> Alive<'a> {
         for half in self.halves() {
             snapshot.count_in(half.counts(), half.max());
             // At least a slice: a rate over less than that would say little.
-            snapshot.cover(Duration::from_micros(((self.slices << shift) + self.of_slice).max(1 << shift)));
+            snapshot.cover(Micros::from_micros(((self.slices << shift) + self.of_slice).max(1 << shift)));
         }
         snapshot
     }
@@ -392,7 +395,13 @@ pub struct WindowError {
 
 impl fmt::Display for WindowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "window {}: must be in [{SHORTEST}, {LONGEST}]", self.window)
+        write!(
+            f,
+            "window {}: must be in [{}, {}]",
+            Micros::from(self.window),
+            Micros::from(SHORTEST),
+            Micros::from(LONGEST)
+        )
     }
 }
 

@@ -7,7 +7,7 @@ pub use within::Within;
 use super::Quantile;
 use super::estimate::{Cell, ProductLimit, bucket_at};
 use super::grid::{self, BUCKETS};
-use crate::time::Duration;
+use crate::time::{Duration, Micros};
 
 /// A share of 1 in the units of [`Curve`].
 const ONE: u32 = 1 << 31;
@@ -23,22 +23,15 @@ pub struct Snapshot {
     scale: u8,
     answered: u64,
     abandoned: u64,
-    max: Duration,
-    span: Duration,
+    max: Micros,
+    span: Micros,
 }
 
 impl Snapshot {
     /// An empty snapshot, to merge others into.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            cells: [[0; 2]; BUCKETS],
-            scale: 0,
-            answered: 0,
-            abandoned: 0,
-            max: Duration::ZERO,
-            span: Duration::ZERO,
-        }
+        Self { cells: [[0; 2]; BUCKETS], scale: 0, answered: 0, abandoned: 0, max: Micros::ZERO, span: Micros::ZERO }
     }
 
     /// Adds what another recorder held at about the same time. Every sample weighs the same, however many each of the two
@@ -64,7 +57,7 @@ impl Snapshot {
     /// The longest latency of an answered attempt, exactly, up to 71 minutes.
     #[must_use]
     pub const fn max(&self) -> Duration {
-        self.max
+        self.max.to_duration()
     }
 
     /// How much time it covers: half the window to all of it; less after a start or a pause, but at least a
@@ -72,7 +65,7 @@ impl Snapshot {
     /// from which everything has left the window, has zero.
     #[must_use]
     pub const fn span(&self) -> Duration {
-        self.span
+        self.span.to_duration()
     }
 
     /// Attempts per second over the [`span`](Self::span), rounded down. The span is at least a slice, so that the first
@@ -101,7 +94,7 @@ impl Snapshot {
     /// abandoned attempts, it is the longest age among them: the true quantile is at least that.
     #[must_use]
     pub fn quantile(&self, quantile: Quantile) -> Option<Duration> {
-        bucket_at(self.cells(), quantile).map(grid::middle)
+        bucket_at(self.cells(), quantile).map(|bucket| grid::middle(bucket).to_duration())
     }
 
     /// The distribution: the 10th to 90th percentile by tens, the 91st to 99th by ones, the 99.9th and the 99.99th.
@@ -118,9 +111,10 @@ impl Snapshot {
     #[must_use]
     pub fn hedged(&self, delay: Duration, quantile: Quantile) -> Option<Hedged> {
         let curve = self.curve()?;
+        let wait = Micros::from_duration(delay);
         // P(min(L, d + L') > t) = P(L > t) P(L' > t - d): neither has answered by then.
-        let unanswered = |time: Duration| {
-            let backup = if time < delay { ONE } else { curve.longer(time - delay) };
+        let unanswered = |time: Micros| {
+            let backup = if time < wait { ONE } else { curve.longer(time - wait) };
             (u64::from(curve.longer(time)) * u64::from(backup)) >> ONE.trailing_zeros()
         };
         let wanted =
@@ -128,13 +122,13 @@ impl Snapshot {
         let (mut from, mut to) = (0, u64::from(u32::MAX));
         while from < to {
             let middle = from + (to - from) / 2;
-            if unanswered(Duration::from_micros(middle)) <= wanted {
+            if unanswered(Micros::from_micros(middle)) <= wanted {
                 to = middle;
             } else {
                 from = middle + 1;
             }
         }
-        let backups_ppm = (u64::from(curve.longer(delay)) * 1_000_000) >> ONE.trailing_zeros();
+        let backups_ppm = (u64::from(curve.longer(wait)) * 1_000_000) >> ONE.trailing_zeros();
         Some(Hedged {
             delay,
             backups_ppm: u32::try_from(backups_ppm).unwrap_or(u32::MAX),
@@ -157,12 +151,12 @@ impl Snapshot {
     }
 
     /// Makes it cover at least `span`.
-    pub(super) fn cover(&mut self, span: Duration) {
+    pub(super) fn cover(&mut self, span: Micros) {
         self.span = self.span.max(span);
     }
 
     /// Adds what the buckets do not hold: the exact numbers of answered and abandoned attempts, and the longest answer.
-    pub(super) fn count_in(&mut self, [answered, abandoned]: [u64; 2], max: Duration) {
+    pub(super) fn count_in(&mut self, [answered, abandoned]: [u64; 2], max: Micros) {
         self.answered = self.answered.saturating_add(answered);
         self.abandoned = self.abandoned.saturating_add(abandoned);
         self.max = self.max.max(max);
@@ -203,9 +197,9 @@ impl serde::Serialize for Snapshot {
         snapshot.serialize_field("count", &self.count())?;
         snapshot.serialize_field("abandoned", &self.abandoned)?;
         snapshot.serialize_field("qps", &self.qps())?;
-        snapshot.serialize_field("mean_us", &self.mean().map(Duration::as_micros))?;
+        snapshot.serialize_field("mean_us", &self.mean().map(in_micros))?;
         snapshot.serialize_field("max_us", &self.max.as_micros())?;
-        let cdf = self.cdf().map(|cdf| cdf.map(|(quantile, latency)| (quantile, latency.as_micros())));
+        let cdf = self.cdf().map(|cdf| cdf.map(|(quantile, latency)| (quantile, in_micros(latency))));
         snapshot.serialize_field("cdf_us", &cdf)?;
         snapshot.end()
     }
@@ -221,11 +215,11 @@ impl defmt::Format for Snapshot {
             self.count(),
             self.abandoned,
             self.qps(),
-            self.mean(),
+            self.mean().map(Micros::from_duration),
             self.max,
-            self.quantile(Quantile::P50),
-            self.quantile(Quantile::P95),
-            self.quantile(Quantile::P99),
+            self.quantile(Quantile::P50).map(Micros::from_duration),
+            self.quantile(Quantile::P95).map(Micros::from_duration),
+            self.quantile(Quantile::P99).map(Micros::from_duration),
         );
     }
 }
@@ -248,8 +242,13 @@ pub struct Hedged {
 }
 
 #[cfg(feature = "serde")]
+const fn in_micros(duration: Duration) -> u64 {
+    Micros::from_duration(duration).as_micros()
+}
+
+#[cfg(feature = "serde")]
 fn micros<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_micros())
+    serializer.serialize_u64(in_micros(*duration))
 }
 
 /// By bucket: the share of latencies that lie beyond it, in units of 2^-31.
@@ -267,10 +266,10 @@ impl Curve {
     }
 
     /// The share of latencies longer than `than`, as if those of a bucket were spread evenly over it.
-    fn longer(&self, than: Duration) -> u32 {
+    fn longer(&self, than: Micros) -> u32 {
         let bucket = grid::bucket_of(than);
         let (beyond, width) = (self.beyond(bucket), grid::width(bucket));
-        let rest = grid::end(bucket) - than - Duration::from_micros(1);
+        let rest = grid::end(bucket) - than - Micros::from_micros(1);
         let held = u64::from(self.from(bucket).saturating_sub(beyond));
         let longer = (held * rest.as_micros()).checked_div(width).unwrap_or(0);
         beyond.saturating_add(u32::try_from(longer).unwrap_or(u32::MAX))

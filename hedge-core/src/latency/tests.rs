@@ -25,6 +25,10 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+fn micros(span: Duration) -> u64 {
+    Micros::from(span).as_micros()
+}
+
 fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
 }
@@ -80,7 +84,7 @@ fn quantiles_count_mean_and_max_are_those_of_hdr_histogram() {
         for sample in 0..20_000 {
             let latency = rounded(shape(&mut rng)).max(us(1));
             recorder.record(at(sample / 10), latency);
-            reference.saturating_record(latency.as_micros());
+            reference.saturating_record(micros(latency));
         }
         let (now, snapshot) = (at(2_000), recorder.snapshot(at(2_000)));
         for quantile in ALL {
@@ -116,9 +120,9 @@ fn merging_is_recording_everything_in_one() {
 fn the_window_is_half_to_whole_and_nothing_older() {
     for window in [ms(1_000), ms(1_500), ms(10_000), Duration::from_secs(3_600)] {
         let recorder = LatencyRecorder::new(window, Quantile::P50).unwrap();
-        let (asked, kept) = (window.as_micros(), recorder.window().as_micros());
-        assert!(asked.abs_diff(kept) * 32 <= asked, "{window} became {kept} us");
-        assert!((32..=64).contains(&(kept / recorder.slice().as_micros())));
+        let (asked, kept) = (micros(window), micros(recorder.window()));
+        assert!(asked.abs_diff(kept) * 32 <= asked, "{window:?} became {kept} us");
+        assert!((32..=64).contains(&(kept / micros(recorder.slice()))));
         for start in (0..kept).step_by(usize::try_from(kept / 50).unwrap()) {
             let recorder = LatencyRecorder::new(window, Quantile::P50).unwrap();
             let (start, step) = (Instant::from_micros(7 * kept + start), us(kept / 100));
@@ -132,7 +136,7 @@ fn the_window_is_half_to_whole_and_nothing_older() {
                 seen += 1;
             }
             // Three slices of tolerance: samples begin within a slice, and the test has a step.
-            assert!(now.since(start) + us(kept / 10) >= us(kept / 2), "it left after {}", now.since(start));
+            assert!(now.since(start) + us(kept / 10) >= us(kept / 2), "it left after {:?}", now.since(start));
         }
     }
 }
@@ -172,7 +176,7 @@ fn l13_what_was_abandoned_is_a_lower_bound_and_drags_no_quantile() {
     for sample in 0..50_000 {
         let (span, seen, latency) = first_attempts(&mut rng, shape, 10_000.0);
         let (now, span) = (at(sample / 20), rounded(span));
-        kaplan_meier.note(now, span, seen);
+        kaplan_meier.note(now, span.into(), seen);
         as_latency.record(now, span);
         if seen == Sample::Answered {
             dropped.record(now, span);
@@ -211,7 +215,7 @@ fn l13_every_quantile_is_true_at_every_delay_that_leaves_something_to_see() {
             let (mut rng, recorder) = (Rng::with_seed(seed + 100), recorder());
             for sample in 0..100_000 {
                 let (span, seen, _) = first_attempts(&mut rng, shape, delay.as_micros() as f64);
-                recorder.note(at(sample / 50), rounded(span), seen);
+                recorder.note(at(sample / 50), rounded(span).into(), seen);
             }
             for quantile in [1_000, 5_000, 9_000, 9_500].into_iter().filter(|quantile| *quantile <= hedged_from) {
                 let what = std::format!("{name}, hedged from {hedged_from}, quantile {quantile}");
@@ -238,7 +242,7 @@ fn what_hedging_would_do_is_what_it_does() {
             let sent = plain.iter().filter(|latency| **latency > delay).count();
             for (quantile, rank) in [(Quantile::P50, 50_000), (Quantile::P95, 95_000), (Quantile::P99, 99_000)] {
                 let told = snapshot.hedged(delay, quantile).unwrap();
-                let what = std::format!("{name} {quantile}, backup after {delay}");
+                let what = std::format!("{name} {quantile}, backup after {delay:?}");
                 near(Some(told.latency), hedged[rank], 0.1, &what);
                 let off = f64::from(told.backups_ppm) / 1e6 - sent as f64 / 1e5;
                 assert!(off.abs() <= 0.03, "{what}: {} ppm, truly {sent} of 100000", told.backups_ppm);

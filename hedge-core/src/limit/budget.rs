@@ -3,7 +3,7 @@
 use crate::atomic::{AtomicU64, Ordering};
 use crate::outcome::{Denial, Extra};
 use crate::policy::{BackupPolicy, Ended, LimitError};
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Micros};
 use crate::window::SlidingCount;
 
 /// What an extra attempt costs, in thousandths.
@@ -110,7 +110,7 @@ impl Budget {
     /// The first option that is out of its range.
     pub fn new(options: BudgetOptions) -> Result<Self, LimitError> {
         options.validate()?;
-        let maximum = |per_second| Maximum { per_second, granted: SlidingCount::over(Duration::from_secs(1)) };
+        let maximum = |per_second| Maximum { per_second, granted: SlidingCount::over(Micros::from_secs(1)) };
         // A window may begin and end anywhere in a millisecond, so one more of them may begin in it than it is long. That
         // one's payment is taken off the burst.
         let most = options.burst * ATTEMPT - options.minimum_per_second;

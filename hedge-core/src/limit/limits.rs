@@ -206,8 +206,7 @@ mod tests {
     /// Makes a call of one attempt under a policy.
     fn call(policy: &impl BackupPolicy, verdict: Verdict) {
         let options = ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() };
-        let mut channel: Channel<u8, RoundRobin, _> =
-            Channel::with_policy(options, RoundRobin::new(1), policy, 1).unwrap();
+        let mut channel: Channel<u8, RoundRobin, _> = Channel::with_policy(options, RoundRobin::new(1), policy, 1);
         channel.insert(1, "").unwrap();
         let own = CallOptions::new();
         let mut call = channel.call(&own, NOW).unwrap();
@@ -251,7 +250,7 @@ mod tests {
     fn b1_a_ratios_delay_is_that_of_all_limits_and_of_what_counts_them() {
         let ratio = RatioOptions { backup_request_ms: 7, ..RatioOptions::DEFAULT };
         let limits = Counted::new(Limits::new(LimitOptions { ratio: Some(ratio), ..LimitOptions::NONE }).unwrap());
-        assert_eq!(limits.delay(NOW), Some(BackupDelay::After(crate::time::Duration::from_millis(7))));
+        assert_eq!(limits.delay(NOW), Some(BackupDelay::after(crate::time::Duration::from_millis(7))));
         assert_eq!(Limits::default().delay(NOW), None);
         assert_eq!(granted(&limits), 10);
         limits.take_back(Extra::Backup, NOW);

@@ -6,7 +6,7 @@ use super::savings::Savings;
 use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::outcome::{Denial, Extra};
 use crate::policy::{BackupDelay, BackupPolicy, Ended, LimitError};
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Micros};
 use crate::window::{Claim, ScaledInstant, SlidingCount};
 
 /// Ratios are counted in millionths.
@@ -177,7 +177,7 @@ impl<const N: usize> RatioLimit<N> {
     /// The first option that is out of its range.
     pub fn new(options: RatioOptions) -> Result<Self, LimitError> {
         options.validate()?;
-        let window = Duration::from_secs(options.window_size_seconds.into());
+        let window = Micros::from_secs(options.window_size_seconds.into());
         let count = || SlidingCount::over(window);
         let max = millionths(options.max_backup_ratio);
         Ok(Self {
@@ -315,7 +315,7 @@ impl<const N: usize> RatioLimit<N> {
 
 impl<const N: usize> BackupPolicy for RatioLimit<N> {
     fn delay(&self, _: Instant) -> Option<BackupDelay> {
-        u64::try_from(self.delay_ms).ok().map(|millis| BackupDelay::After(Duration::from_millis(millis)))
+        u64::try_from(self.delay_ms).ok().map(|millis| Micros::from_millis(millis).into())
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
@@ -359,7 +359,7 @@ impl Cached {
     /// Whether a look is due and the caller is the first to notice.
     fn is_due(&self, now: Instant) -> bool {
         let due = self.due.load(Ordering::SeqCst);
-        let next = (now + Duration::from_secs(self.interval_s.into())).as_micros();
+        let next = (now + Micros::from_secs(self.interval_s.into())).as_micros();
         // A look that is due long after the next one would be is from before the clock went back.
         let is_due = due <= now.as_micros() || due.saturating_sub(next) > LATE_US;
         is_due && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::SeqCst).is_ok()
@@ -383,6 +383,7 @@ const fn millionths(ratio: f64) -> u32 {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::time::Duration;
     use std::string::ToString;
 
     fn at(ms: u64) -> Instant {
@@ -495,8 +496,8 @@ mod tests {
             RatioLimit::<16>::new(RatioOptions { backup_request_ms, ..RatioOptions::DEFAULT }).unwrap().delay(at(0))
         };
         assert_eq!(delay(-1), None);
-        assert_eq!(delay(0), Some(BackupDelay::After(Duration::ZERO)));
-        assert_eq!(delay(7), Some(BackupDelay::After(Duration::from_millis(7))));
+        assert_eq!(delay(0), Some(BackupDelay::after(Duration::ZERO)));
+        assert_eq!(delay(7), Some(BackupDelay::after(Duration::from_millis(7))));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{Code, Verdict};
 use crate::id::{AddressKey, ServerId};
-use crate::time::Duration;
+use crate::time::{Duration, Micros};
 
 /// Why an attempt was started.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -71,7 +71,7 @@ impl PackedDuration {
     const LONG: u32 = 1 << 31;
 
     #[expect(clippy::cast_possible_truncation, reason = "each is below 2^31 where it is cast")]
-    const fn new(elapsed: Duration) -> Self {
+    const fn new(elapsed: Micros) -> Self {
         let micros = elapsed.as_micros();
         let units = micros >> 10;
         Self(if micros < Self::LONG as u64 {
@@ -83,9 +83,9 @@ impl PackedDuration {
         })
     }
 
-    const fn get(self) -> Duration {
+    const fn get(self) -> Micros {
         let value = (self.0 & !Self::LONG) as u64;
-        Duration::from_micros(if self.0 < Self::LONG { value } else { value << 10 })
+        Micros::from_micros(if self.0 < Self::LONG { value } else { value << 10 })
     }
 }
 
@@ -148,7 +148,7 @@ const LATEST: u64 = (1 << 40) - 1;
 
 impl Attempt {
     #[expect(clippy::cast_possible_truncation, reason = "the two parts of 40 bits")]
-    pub(crate) fn start(offset: Duration, server: ServerId, address: AddressKey, kind: Kind) -> Self {
+    pub(crate) fn start(offset: Micros, server: ServerId, address: AddressKey, kind: Kind) -> Self {
         let offset = Self::kept(offset).as_micros();
         let (started, started_high) = (offset as u32, (offset >> 32) as u8);
         Self {
@@ -163,25 +163,25 @@ impl Attempt {
     }
 
     /// A start, capped to what an attempt can keep.
-    pub(crate) fn kept(offset: Duration) -> Duration {
-        offset.min(Duration::from_micros(LATEST))
+    pub(crate) fn kept(offset: Micros) -> Micros {
+        offset.min(Micros::from_micros(LATEST))
     }
 
     /// Ends an attempt in flight by its result; answers how long it took.
-    pub(crate) fn finish(&mut self, offset: Duration, verdict: Verdict, code: Code) -> Duration {
+    pub(crate) fn finish(&mut self, offset: Micros, verdict: Verdict, code: Code) -> Micros {
         self.kind_and_state = self.kind_and_state.with(State::Finished(verdict));
         self.code = code;
         self.end(offset)
     }
 
     /// Ends an attempt in flight that the call does not wait for; answers how long it took.
-    pub(crate) fn abandon(&mut self, offset: Duration) -> Duration {
+    pub(crate) fn abandon(&mut self, offset: Micros) -> Micros {
         self.kind_and_state = self.kind_and_state.with(State::Abandoned);
         self.end(offset)
     }
 
-    fn end(&mut self, offset: Duration) -> Duration {
-        let elapsed = offset - self.started();
+    fn end(&mut self, offset: Micros) -> Micros {
+        let elapsed = offset - self.started_micros();
         self.elapsed = PackedDuration::new(elapsed);
         elapsed
     }
@@ -225,16 +225,31 @@ impl Attempt {
     /// From the call's start to the attempt's start.
     #[must_use]
     pub const fn started(&self) -> Duration {
-        Duration::from_micros(self.started as u64 | (self.started_high as u64) << 32)
+        self.started_micros().to_duration()
+    }
+
+    /// The same, as the state machine counts it.
+    #[must_use]
+    pub const fn started_micros(&self) -> Micros {
+        Micros::from_micros(self.started as u64 | (self.started_high as u64) << 32)
     }
 
     /// From the call's start to the attempt's end; `None` in flight.
     #[must_use]
     pub const fn ended(&self) -> Option<Duration> {
+        match self.ended_micros() {
+            Some(ended) => Some(ended.to_duration()),
+            None => None,
+        }
+    }
+
+    /// The same, as the state machine counts it.
+    #[must_use]
+    pub const fn ended_micros(&self) -> Option<Micros> {
         if self.in_flight() {
             return None;
         }
-        Some(Duration::from_micros(self.started().as_micros() + self.elapsed.get().as_micros()))
+        Some(Micros::from_micros(self.started_micros().as_micros() + self.elapsed.get().as_micros()))
     }
 }
 
@@ -244,8 +259,8 @@ impl fmt::Debug for Attempt {
             .field("kind", &self.kind())
             .field("server", &self.server())
             .field("address", &self.address())
-            .field("started", &self.started())
-            .field("ended", &self.ended())
+            .field("started", &self.started_micros())
+            .field("ended", &self.ended_micros())
             .field("state", &self.state())
             .field("code", &self.code())
             .finish()
@@ -261,8 +276,8 @@ impl defmt::Format for Attempt {
             self.kind(),
             self.server(),
             self.address(),
-            self.started(),
-            self.ended(),
+            self.started_micros(),
+            self.ended_micros(),
             self.state(),
             self.code(),
         );
@@ -278,8 +293,8 @@ impl serde::Serialize for Attempt {
         attempt.serialize_field("kind", &self.kind())?;
         attempt.serialize_field("server", &self.server)?;
         attempt.serialize_field("address", &self.address)?;
-        attempt.serialize_field("started_us", &self.started().as_micros())?;
-        attempt.serialize_field("ended_us", &self.ended().map(Duration::as_micros))?;
+        attempt.serialize_field("started_us", &self.started_micros().as_micros())?;
+        attempt.serialize_field("ended_us", &self.ended_micros().map(Micros::as_micros))?;
         attempt.serialize_field("state", &self.state())?;
         attempt.serialize_field("code", &self.code)?;
         attempt.end()

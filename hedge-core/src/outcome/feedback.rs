@@ -2,7 +2,7 @@
 
 use super::Code;
 use crate::id::{AttemptId, ServerId};
-use crate::time::{Duration, Instant, Timeout};
+use crate::time::{Instant, Micros, Timeout};
 
 /// How an attempt went, for the balancer (S7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,29 +11,29 @@ pub enum Feedback {
     /// The server answered: `Accept`, or a `Fatal`, which is not the server's fault.
     Success {
         /// From the attempt's start to its end.
-        latency: Duration,
+        latency: Micros,
     },
     /// The verdict was `Retry` or `Wait`, or the call's deadline passed and the attempt had had enough time (L13).
     Failure {
         /// From the attempt's start to its end.
-        latency: Duration,
+        latency: Micros,
     },
     /// Neither a success nor a failure (L13): its age is only a lower bound of a latency.
     Abandoned {
         /// From the attempt's start to the moment the call stopped waiting for it.
-        age: Duration,
+        age: Micros,
     },
     /// It failed at this client or by its caller's fault: it says nothing of the server (S7).
     Local {
         /// From the attempt's start to its end.
-        age: Duration,
+        age: Micros,
     },
 }
 
 impl Feedback {
     /// The time from the attempt's start to its end, however it ended.
     #[must_use]
-    pub const fn elapsed(self) -> Duration {
+    pub const fn elapsed(self) -> Micros {
         match self {
             Self::Success { latency: elapsed }
             | Self::Failure { latency: elapsed }

@@ -1,9 +1,11 @@
 //! What an attempt's result means for its call: [`Verdict`], [`Judgement`] and [`Pushback`].
 
+use core::fmt;
+
 use super::Code;
 #[cfg(doc)]
 use super::ErrorKind;
-use crate::time::Duration;
+use crate::time::{Duration, Instant, Micros};
 
 /// What a result means for the call that the attempt belongs to ([L8](crate::rules#L8)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -20,50 +22,134 @@ pub enum Verdict {
     Fatal,
 }
 
-/// What a server asks about further attempts of any kind ([R4](crate::rules#R4), as in gRPC's A6).
+/// What a server asks about further attempts of any kind ([R4](crate::rules#R4), as in gRPC's A6): to wait, or to send none.
 ///
-/// The first two speak for the service: they hold back attempts to every server. The `Server` ones speak for the server
-/// that sent them, as HTTP's `Retry-After` does: other addresses are not held back. They act like the first two only once
-/// no usable address is left that the call has not tried.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-// Without this the tag takes 64 bits on a microcontroller, as the time in a variant does.
-#[repr(usize)]
-pub enum Pushback {
-    /// Start the next attempt exactly this much later.
-    After(Duration),
-    /// Start no further attempt in this call. Also what a negative or unparseable delay means.
-    DoNot,
-    /// [`After`](Self::After), for this server only.
-    ServerAfter(Duration),
-    /// [`DoNot`](Self::DoNot), for this server only.
-    ServerDoNot,
+/// One that is made here speaks for the service: it holds back attempts to every server. One
+/// [`for_server`](Self::for_server) speaks for the server that sent it, as HTTP's `Retry-After` does: other addresses are
+/// not held back. It acts like the first only once no usable address is left that the call has not tried.
+///
+/// It holds whole microseconds, rounded up. `Debug` reads as `Display`: `after 20 ms`, `do not`, and ` (this server)` after
+/// either for one server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pushback {
+    /// [`Micros::MAX`] for "do not".
+    delay: Micros,
+    for_server: bool,
 }
 
 impl Pushback {
+    /// Start no further attempt in this call. Also what a negative or unparseable delay means.
+    pub const DO_NOT: Self = Self { delay: Micros::MAX, for_server: false };
+
+    /// Start the next attempt exactly this much later.
+    #[must_use]
+    pub const fn after(delay: Duration) -> Self {
+        Self { delay: Micros::from_duration(delay), for_server: false }
+    }
+
     /// The same, for the server that sent it only.
     #[must_use]
     pub const fn for_server(self) -> Self {
-        match self {
-            Self::After(delay) | Self::ServerAfter(delay) => Self::ServerAfter(delay),
-            Self::DoNot | Self::ServerDoNot => Self::ServerDoNot,
-        }
+        Self { for_server: true, ..self }
     }
 
     /// The same, for the whole service.
     #[must_use]
     pub const fn for_service(self) -> Self {
-        match self {
-            Self::After(delay) | Self::ServerAfter(delay) => Self::After(delay),
-            Self::DoNot | Self::ServerDoNot => Self::DoNot,
-        }
+        Self { for_server: false, ..self }
     }
 
     /// Whether it speaks for its server only.
     #[must_use]
     pub const fn is_of_server(self) -> bool {
-        matches!(self, Self::ServerAfter(_) | Self::ServerDoNot)
+        self.for_server
+    }
+
+    /// How much later the next attempt may start; `None` if none may.
+    #[must_use]
+    pub const fn delay(self) -> Option<Duration> {
+        match self.delay {
+            Micros::MAX => None,
+            delay => Some(delay.to_duration()),
+        }
+    }
+
+    /// When the next attempt may start after an answer that came at `now`: [`Instant::NEVER`] if none may.
+    pub(crate) fn ends(self, now: Instant) -> Instant {
+        now + self.delay
+    }
+}
+
+impl From<Micros> for Pushback {
+    /// As [`Pushback::after`]; [`Micros::MAX`] is [`Pushback::DO_NOT`].
+    fn from(delay: Micros) -> Self {
+        Self { delay, for_server: false }
+    }
+}
+
+impl fmt::Display for Pushback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.delay {
+            Micros::MAX => f.write_str("do not")?,
+            delay => write!(f, "after {delay}")?,
+        }
+        f.write_str(if self.for_server { " (this server)" } else { "" })
+    }
+}
+
+impl fmt::Debug for Pushback {
+    /// As `Display`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Pushback {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self.delay {
+            Micros::MAX => defmt::write!(f, "do not"),
+            delay => defmt::write!(f, "after {}", delay),
+        }
+        if self.for_server {
+            defmt::write!(f, " (this server)");
+        }
+    }
+}
+
+/// A [`Pushback`] as serde's derives write it.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Written {
+    After(Micros),
+    DoNot,
+    ServerAfter(Micros),
+    ServerDoNot,
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Pushback {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.delay, self.for_server) {
+            (Micros::MAX, false) => Written::DoNot,
+            (Micros::MAX, true) => Written::ServerDoNot,
+            (delay, false) => Written::After(delay),
+            (delay, true) => Written::ServerAfter(delay),
+        }
+        .serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Pushback {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Written::deserialize(deserializer)? {
+            Written::After(delay) => delay.into(),
+            Written::DoNot => Self::DO_NOT,
+            Written::ServerAfter(delay) => Self::from(delay).for_server(),
+            Written::ServerDoNot => Self::DO_NOT.for_server(),
+        })
     }
 }
 
@@ -127,8 +213,8 @@ mod tests {
 
     #[test]
     fn r4_a_pushback_speaks_for_the_service_or_for_its_server() {
-        let wait = Pushback::After(Duration::from_millis(5));
-        for pushback in [wait, Pushback::DoNot] {
+        let wait = Pushback::after(Duration::from_millis(5));
+        for pushback in [wait, Pushback::DO_NOT] {
             assert!(!pushback.is_of_server() && pushback.for_server().is_of_server());
             assert_eq!(pushback.for_server().for_service(), pushback);
         }

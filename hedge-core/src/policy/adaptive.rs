@@ -8,7 +8,7 @@ use super::{BackupDelay, BackupPolicy, Ended};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::latency::{LatencyRecorder, Quantile, WindowError};
 use crate::outcome::{Denial, Extra};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// The delay word while there is no delay.
 const OFF: u32 = u32::MAX;
@@ -61,15 +61,18 @@ pub struct AdaptiveOptions {
     pub target: Target,
     /// No delay is shorter. Default 1 ms: about the resolution of a timer and a round trip nearby. After a shorter delay a
     /// missing answer does not mean anything yet.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub min: Duration,
     /// No delay is longer. Default 1 s: twice the default timeout, so that a call that a backup cannot help in time gets
     /// none. If the maximum is below the time that calls take when every server is slow, then as many backups are sent as
     /// the target allows.
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub max: Duration,
     /// How many answers a window must hold before there is a delay, at least 1. Default 100: five of them lie beyond the
     /// 95th percentile.
     pub warm_up: u32,
     /// How long a latency counts as recent, in [1 s, 3600 s]. Default 10 s, as [`LatencyRecorder::DEFAULT_WINDOW`].
+    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub window: Duration,
 }
 
@@ -95,7 +98,7 @@ impl AdaptiveOptions {
             }
             _ => {}
         }
-        if min.as_micros() > max.as_micros() {
+        if Micros::from_duration(min).as_micros() > Micros::from_duration(max).as_micros() {
             return Err(AdaptiveError::MinAboveMax { min, max });
         }
         if warm_up == 0 {
@@ -156,7 +159,7 @@ impl Default for AdaptiveOptions {
 /// # Cost
 ///
 /// Reading the delay is two loads, and a backup is one compare-and-swap. Feeding it is one atomic addition per attempt, and
-/// now and then an upkeep (see [`LatencyRecorder`]). 2032 bytes. It does not limit retries: combine it with a limit.
+/// now and then an upkeep (see [`LatencyRecorder`]). 2048 bytes. It does not limit retries: combine it with a limit.
 #[derive(Debug)]
 pub struct AdaptiveDelay {
     latencies: LatencyRecorder,
@@ -205,12 +208,12 @@ impl AdaptiveDelay {
     }
 
     /// Sets the delay from what the window holds.
-    fn follow(&self, quantile_end: Option<Duration>, answers: u64) {
+    fn follow(&self, quantile_end: Option<Micros>, answers: u64) {
         let warm_up = u64::from(self.options.warm_up);
         let is_on = self.delay_us.load(Ordering::Relaxed) != OFF;
         let enough = answers >= if is_on { warm_up.div_ceil(4) } else { warm_up };
         let delay_us = quantile_end.filter(|_| enough).map_or(OFF, |end| {
-            let delay = end.max(self.options.min).min(self.options.max);
+            let delay = end.max(self.options.min.into()).min(self.options.max.into());
             u32::try_from(delay.as_micros()).unwrap_or(OFF).min(OFF - 1)
         });
         self.delay_us.store(delay_us, Ordering::Relaxed);
@@ -221,9 +224,9 @@ impl BackupPolicy for AdaptiveDelay {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         let delay_us = self.delay_us.load(Ordering::Relaxed);
         Some(if delay_us == OFF || self.latencies.is_stale(now) {
-            BackupDelay::Disabled
+            BackupDelay::OFF
         } else {
-            BackupDelay::After(Duration::from_micros(delay_us.into()))
+            Micros::from_micros(delay_us.into()).into()
         })
     }
 
@@ -276,7 +279,10 @@ impl fmt::Display for AdaptiveError {
             Self::ExtraLoad { ten_thousandths } => {
                 write!(f, "target extra_load {ten_thousandths}: must be in (0, 10000] ten-thousandths")
             }
-            Self::MinAboveMax { min, max } => write!(f, "min {min}: must be in [0, max], and max is {max}"),
+            Self::MinAboveMax { min, max } => {
+                let (min, max) = (Micros::from(*min), Micros::from(*max));
+                write!(f, "min {min}: must be in [0, max], and max is {max}")
+            }
             Self::NoWarmUp => f.write_str("warm_up 0: must be in [1, 4294967295]"),
             Self::Window(error) => error.fmt(f),
         }
@@ -355,7 +361,7 @@ mod tests {
     impl<'p> Loop<'p> {
         fn new(policy: &'p AdaptiveDelay) -> Self {
             let options = ChannelOptions { timeout: ms(10_000).into(), ..ChannelOptions::brpc() };
-            let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 7).unwrap();
+            let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 7);
             for address in 0..4 {
                 channel.insert(address, 0).unwrap();
             }
@@ -413,11 +419,9 @@ mod tests {
     }
 
     fn delay(policy: &AdaptiveDelay, now: Instant) -> Option<Duration> {
-        match policy.delay(now) {
-            Some(BackupDelay::After(delay)) => Some(delay),
-            Some(BackupDelay::Disabled) => None,
-            other => panic!("{other:?}: it never inherits"),
-        }
+        let delay = policy.delay(now).expect("it never inherits");
+        assert_eq!(delay.shadow_delay(), None);
+        delay.delay()
     }
 
     fn policy(options: AdaptiveOptions) -> AdaptiveDelay {
@@ -431,7 +435,7 @@ mod tests {
     #[test]
     fn it_is_as_small_as_the_docs_say() {
         std::println!("AdaptiveDelay: {} bytes", size_of::<AdaptiveDelay>());
-        assert!(size_of::<AdaptiveDelay>() <= 2_032);
+        assert!(size_of::<AdaptiveDelay>() <= 2_048);
     }
 
     #[test]
@@ -569,7 +573,7 @@ mod tests {
     fn b7_answers_of_first_attempts_and_retries_feed_it() {
         let policy = to(Target::Quantile(Quantile::P95));
         let line = Loop::new(&policy);
-        let own = CallOptions { backup: Some(BackupDelay::After(ms(20))), ..CallOptions::new() };
+        let own = CallOptions { backup: Some(BackupDelay::after(ms(20))), ..CallOptions::new() };
         let start = |millis, what: &mut dyn FnMut(Instant) -> Action| match what(at(millis)) {
             Action::Start(start) => start.attempt,
             other => panic!("{other:?}, expected a start"),

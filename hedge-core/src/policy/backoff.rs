@@ -2,94 +2,112 @@
 
 use core::fmt;
 
-use crate::time::Duration;
+use crate::time::{Duration, Micros};
 
 /// How long a retry waits after the failure that asks for it ([R3](crate::rules#R3)). The call skips a wait that would not
-/// leave it time ([L18](crate::rules#L18)).
+/// leave it time ([L18](crate::rules#L18)). Every backoff is valid, since only the constructors make one.
 ///
 /// In a file: `"none"`, or a map with one key such as `{"fixed": "1ms"}` or `{"jittered": {"min": "1ms", "max": "2ms"}}`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+///
+/// It holds whole microseconds, rounded up. `Debug` reads as `Display`: `off`, `1 ms`, `1 ms to 2 ms`, or
+/// `1 ms, times 1.6, to 100 ms`.
+///
+/// ```
+/// use hedge_core::policy::{Backoff, BackoffError};
+/// use hedge_core::time::Duration;
+///
+/// const MS: fn(u64) -> Duration = Duration::from_millis;
+/// let as_grpc = Backoff::exponential(MS(100), 1_600, MS(1_000))?;
+/// assert_eq!(as_grpc.to_string(), "100 ms, times 1.6, to 1000 ms");
+/// assert_eq!(Backoff::jittered(MS(2), MS(1)), Err(BackoffError::MinAboveMax));
+/// # Ok::<(), BackoffError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backoff(Wait);
+
+/// What a [`Backoff`] holds; as serde's derive writes it.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Backoff {
-    /// Retry at once.
+enum Wait {
     #[default]
     None,
-    /// Always the same wait.
-    Fixed(Duration),
-    /// Uniform in `min..=max`. Made by [`Backoff::jittered`].
+    Fixed(Micros),
+    /// `min` is at most `max`.
     Jittered {
-        /// The shortest wait.
-        min: Duration,
-        /// The longest wait; at least `min`.
-        max: Duration,
+        min: Micros,
+        max: Micros,
     },
-    /// `min(initial * multiplier^(n-1), max)` before the n-th retry, times a uniform factor in 0.8..=1.2, as gRPC's A6
-    /// does. Made by [`Backoff::exponential`].
+    /// `initial` is at most `max`, and `multiplier_milli` at least 1000.
     Exponential {
-        /// The wait before the first retry, before the factor.
-        initial: Duration,
-        /// The growth from one retry to the next, in thousandths; at least 1000.
+        initial: Micros,
         multiplier_milli: u32,
-        /// No wait is longer, before the factor.
-        max: Duration,
+        max: Micros,
     },
 }
 
 impl Backoff {
+    /// Retry at once.
+    pub const OFF: Self = Self(Wait::None);
+
+    /// Always the same wait.
+    #[must_use]
+    pub const fn fixed(wait: Duration) -> Self {
+        Self(Wait::Fixed(Micros::from_duration(wait)))
+    }
+
     /// Uniform in `min..=max`.
     ///
     /// # Errors
     /// [`BackoffError::MinAboveMax`].
     pub const fn jittered(min: Duration, max: Duration) -> Result<Self, BackoffError> {
-        let backoff = Self::Jittered { min, max };
-        match backoff.validate() {
-            Ok(()) => Ok(backoff),
-            Err(error) => Err(error),
-        }
+        Self::checked(Wait::Jittered { min: Micros::from_duration(min), max: Micros::from_duration(max) })
     }
 
-    /// Exponential from `initial` to `max`, growing by `multiplier_milli / 1000` a retry (1600 is gRPC's 1.6).
+    /// `min(initial * (multiplier_milli / 1000)^(n-1), max)` before the n-th retry, times a uniform factor in 0.8..=1.2, as
+    /// gRPC's A6 does. A `multiplier_milli` of 1600 is gRPC's 1.6.
     ///
     /// # Errors
-    /// [`BackoffError::MultiplierBelowOne`] and [`BackoffError::MinAboveMax`].
+    /// [`BackoffError::MultiplierBelowOne`] and [`BackoffError::InitialAboveMax`].
     pub const fn exponential(initial: Duration, multiplier_milli: u32, max: Duration) -> Result<Self, BackoffError> {
-        let backoff = Self::Exponential { initial, multiplier_milli, max };
-        match backoff.validate() {
-            Ok(()) => Ok(backoff),
-            Err(error) => Err(error),
-        }
+        let (initial, max) = (Micros::from_duration(initial), Micros::from_duration(max));
+        Self::checked(Wait::Exponential { initial, multiplier_milli, max })
     }
 
-    /// Checks what the constructors guarantee, for a value that was built field by field or read from a file.
-    ///
-    /// # Errors
-    /// The first rule that does not hold.
-    #[inline(never)]
-    pub const fn validate(&self) -> Result<(), BackoffError> {
-        match *self {
-            Self::Exponential { multiplier_milli, .. } if multiplier_milli < 1000 => {
+    const fn checked(wait: Wait) -> Result<Self, BackoffError> {
+        match wait {
+            Wait::Exponential { multiplier_milli, .. } if multiplier_milli < 1000 => {
                 Err(BackoffError::MultiplierBelowOne)
             }
-            Self::Exponential { initial, max, .. } if initial.as_micros() > max.as_micros() => {
+            Wait::Exponential { initial, max, .. } if initial.as_micros() > max.as_micros() => {
                 Err(BackoffError::InitialAboveMax)
             }
-            Self::Jittered { min, max } if min.as_micros() > max.as_micros() => Err(BackoffError::MinAboveMax),
-            _ => Ok(()),
+            Wait::Jittered { min, max } if min.as_micros() > max.as_micros() => Err(BackoffError::MinAboveMax),
+            wait => Ok(Self(wait)),
         }
+    }
+
+    /// The same, where the multiplier and the first wait are brought into their ranges.
+    #[cfg(feature = "serde")]
+    pub(crate) fn exponential_within(initial: Micros, multiplier_milli: u32, max: Micros) -> Self {
+        Self(Wait::Exponential { initial: initial.min(max), multiplier_milli: multiplier_milli.max(1000), max })
+    }
+
+    /// The shortest wait before the first retry.
+    #[must_use]
+    pub fn shortest(&self) -> Duration {
+        self.delay(1, || 0).to_duration()
     }
 
     /// The wait before retry number `retry` (from 1). Calls `random` only if the wait is random.
-    pub(crate) fn delay(&self, retry: u8, random: impl FnOnce() -> u32) -> Duration {
+    pub(crate) fn delay(&self, retry: u8, random: impl FnOnce() -> u32) -> Micros {
         // 0.8 and 1.2 in 65536ths.
         const LOW: u32 = 52_429;
         const HIGH: u32 = 78_644;
-        let (min, max) = match *self {
-            Self::None => return Duration::ZERO,
-            Self::Fixed(delay) => return delay,
-            Self::Jittered { min, max } => (min, max),
-            Self::Exponential { initial, multiplier_milli, max } => {
+        let (min, max) = match self.0 {
+            Wait::None => return Micros::ZERO,
+            Wait::Fixed(delay) => return delay,
+            Wait::Jittered { min, max } => (min, max),
+            Wait::Exponential { initial, multiplier_milli, max } => {
                 let mut delay = initial;
                 for _ in 1..retry {
                     delay = delay.scale(fixed_point(multiplier_milli));
@@ -101,7 +119,49 @@ impl Backoff {
                 (delay.scale(LOW), delay.scale(HIGH))
             }
         };
-        min + (max - min + Duration::from_micros(1)).share(random())
+        min + (max - min + Micros::from_micros(1)).share(random())
+    }
+}
+
+impl fmt::Display for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Wait::None => f.write_str("off"),
+            Wait::Fixed(wait) => wait.fmt(f),
+            Wait::Jittered { min, max } => write!(f, "{min} to {max}"),
+            Wait::Exponential { initial, multiplier_milli, max } => {
+                let (whole, milli) = (multiplier_milli / 1_000, multiplier_milli % 1_000);
+                write!(f, "{initial}, times {whole}")?;
+                match milli {
+                    0 => {}
+                    milli if milli % 100 == 0 => write!(f, ".{}", milli / 100)?,
+                    milli if milli % 10 == 0 => write!(f, ".{:02}", milli / 10)?,
+                    milli => write!(f, ".{milli:03}")?,
+                }
+                write!(f, ", to {max}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Backoff {
+    /// As `Display`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Backoff {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self.0 {
+            Wait::None => defmt::write!(f, "off"),
+            Wait::Fixed(wait) => wait.format(f),
+            Wait::Jittered { min, max } => defmt::write!(f, "{} to {}", min, max),
+            Wait::Exponential { initial, multiplier_milli, max } => {
+                defmt::write!(f, "{}, times {} / 1000, to {}", initial, multiplier_milli, max);
+            }
+        }
     }
 }
 
@@ -139,25 +199,33 @@ impl fmt::Display for BackoffError {
 impl core::error::Error for BackoffError {}
 
 #[cfg(feature = "serde")]
+impl serde::Serialize for Backoff {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Backoff {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const WANTED: &str = "\"none\", or a map with one key: `fixed`, `jittered` or `exponential`";
         let missing = |field, such| {
             serde::de::Error::custom(format_args!("backoff.{field} is missing: write one such as {such}"))
         };
-        Ok(match crate::field::tagged::read(deserializer, "backoff", WANTED)? {
-            Written::None => Self::None,
-            Written::Fixed(Fixed(delay)) => Self::Fixed(delay),
-            Written::Jittered { min, max } => Self::Jittered {
-                min: min.ok_or_else(|| missing("jittered.min", "\"1ms\""))?,
-                max: max.ok_or_else(|| missing("jittered.max", "\"2ms\""))?,
-            },
-            Written::Exponential { initial, multiplier_milli, max } => Self::Exponential {
-                initial: initial.ok_or_else(|| missing("exponential.initial", "\"1ms\""))?,
-                multiplier_milli: multiplier_milli.ok_or_else(|| missing("exponential.multiplier_milli", "2000"))?,
-                max: max.ok_or_else(|| missing("exponential.max", "\"100ms\""))?,
-            },
-        })
+        match crate::field::tagged::read(deserializer, "backoff", WANTED)? {
+            Written::None => Ok(Self::OFF),
+            Written::Fixed(Fixed(wait)) => Ok(Self::fixed(wait)),
+            Written::Jittered { min, max } => Self::jittered(
+                min.ok_or_else(|| missing("jittered.min", "\"1ms\""))?,
+                max.ok_or_else(|| missing("jittered.max", "\"2ms\""))?,
+            ),
+            Written::Exponential { initial, multiplier_milli, max } => Self::exponential(
+                initial.ok_or_else(|| missing("exponential.initial", "\"1ms\""))?,
+                multiplier_milli.ok_or_else(|| missing("exponential.multiplier_milli", "2000"))?,
+                max.ok_or_else(|| missing("exponential.max", "\"100ms\""))?,
+            ),
+        }
+        .map_err(serde::de::Error::custom)
     }
 }
 
@@ -214,17 +282,17 @@ mod tests {
     #[test]
     fn r3_fixed_and_none_draw_nothing() {
         let never = || -> u32 { panic!("drew a random number") };
-        assert_eq!(Backoff::None.delay(1, never), Duration::ZERO);
-        assert_eq!(Backoff::Fixed(MS(7)).delay(3, never), MS(7));
+        assert_eq!(Backoff::OFF.delay(1, never), Micros::ZERO);
+        assert_eq!(Backoff::fixed(MS(7)).delay(3, never), MS(7).into());
     }
 
     #[test]
     fn r3_jitter_covers_its_range_and_no_more() {
         let backoff = Backoff::jittered(MS(10), MS(20)).unwrap();
-        assert_eq!(backoff.delay(1, || 0), MS(10));
-        assert_eq!(backoff.delay(1, || u32::MAX), MS(20));
+        assert_eq!(backoff.delay(1, || 0), MS(10).into());
+        assert_eq!(backoff.delay(1, || u32::MAX), MS(20).into());
         let whole = Backoff::jittered(Duration::ZERO, Duration::MAX).unwrap();
-        assert!(whole.delay(1, || u32::MAX) > Duration::from_secs(1));
+        assert!(whole.delay(1, || u32::MAX) > Micros::from_secs(1));
     }
 
     #[test]
@@ -234,13 +302,13 @@ mod tests {
         for (retry, expected) in [(1, 10), (2, 20), (3, 35), (4, 35), (255, 35)] {
             assert_eq!(backoff.delay(retry, middle).as_millis(), expected, "retry {retry}");
         }
-        assert_eq!(backoff.delay(1, || 0), MS(8));
-        assert_eq!(backoff.delay(1, || u32::MAX), MS(12));
+        assert_eq!(backoff.delay(1, || 0), MS(8).into());
+        assert_eq!(backoff.delay(1, || u32::MAX), MS(12).into());
         let by_a_fraction = Backoff::exponential(MS(10), 1_600, MS(100)).unwrap();
         let delays = [1, 2, 3, 4].map(|retry| by_a_fraction.delay(retry, middle).as_micros() / 10);
         assert_eq!(delays, [1_000, 1_599, 2_559, 4_095], "a factor of 1.6, rounded down");
         let huge = Backoff::exponential(Duration::MAX, u32::MAX, Duration::MAX).unwrap();
-        assert!(huge.delay(200, || u32::MAX) > Duration::from_secs(1_000));
+        assert!(huge.delay(200, || u32::MAX) > Micros::from_secs(1_000));
     }
 
     #[test]
@@ -265,8 +333,8 @@ mod tests {
         let jittered = Backoff::jittered(MS(1), MS(2)).unwrap();
         let exponential = Backoff::exponential(MS(1), 1_600, MS(2)).unwrap();
         for (json, expected) in [
-            (r#""none""#, Backoff::None),
-            (r#"{"fixed":"1ms"}"#, Backoff::Fixed(MS(1))),
+            (r#""none""#, Backoff::OFF),
+            (r#"{"fixed":"1ms"}"#, Backoff::fixed(MS(1))),
             (r#"{"jittered":{"min":"1ms","max":"2ms"}}"#, jittered),
             (r#"{"exponential":{"initial":"1ms","multiplier_milli":1600,"max":"2ms"}}"#, exponential),
         ] {

@@ -8,23 +8,112 @@ use crate::field::named::{FromScalar, Scalar};
 use crate::outcome::{Attempt, Denial, End, Extra, Kind, NotHedged};
 #[cfg(feature = "serde")]
 use crate::time::field::{duration, unit_is_missing};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// How long a call waits for an answer before it is also sent to another server. In a file: a duration, or `"disabled"`;
-/// `Shadow` is for policies and cannot be written in a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+/// a [shadow](BackupDelay::shadow) is for policies and cannot be written in a file.
+///
+/// It holds whole microseconds, rounded up. `Debug` reads as `Display`: `20 ms`, `off`, or `shadow 20 ms`.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct BackupDelay(When);
+
+/// What a [`BackupDelay`] holds.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 // Without this the tag takes 64 bits on a microcontroller, as the time in a variant does.
 #[repr(usize)]
-pub enum BackupDelay {
-    /// No backup.
+pub(crate) enum When {
     #[default]
-    Disabled,
+    Off,
+    After(Micros),
+    Shadow(Micros),
+}
+
+impl BackupDelay {
+    /// No backup.
+    pub const OFF: Self = Self(When::Off);
+
     /// This long after the call's start. Zero means right after the first attempt has started.
-    After(Duration),
-    /// No backup. If a call takes longer, its report says that it could have had one:
+    #[must_use]
+    pub const fn after(delay: Duration) -> Self {
+        Self(When::After(Micros::from_duration(delay)))
+    }
+
+    /// No backup. If a call takes longer than `delay`, its report says that it could have had one:
     /// [`NotHedged::Shadow`](crate::outcome::NotHedged::Shadow). No policy or limit is asked.
-    Shadow(Duration),
+    #[must_use]
+    pub const fn shadow(delay: Duration) -> Self {
+        Self(When::Shadow(Micros::from_duration(delay)))
+    }
+
+    /// When a backup is sent; `None` if none is: for [`BackupDelay::OFF`] and for a [shadow](Self::shadow).
+    #[must_use]
+    pub const fn delay(self) -> Option<Duration> {
+        match self.0 {
+            When::After(delay) => Some(delay.to_duration()),
+            When::Off | When::Shadow(_) => None,
+        }
+    }
+
+    /// The delay of a [shadow](Self::shadow); `None` for any other.
+    #[must_use]
+    pub const fn shadow_delay(self) -> Option<Duration> {
+        match self.0 {
+            When::Shadow(delay) => Some(delay.to_duration()),
+            When::Off | When::After(_) => None,
+        }
+    }
+
+    pub(crate) const fn when(self) -> When {
+        self.0
+    }
+}
+
+impl From<When> for BackupDelay {
+    fn from(when: When) -> Self {
+        Self(when)
+    }
+}
+
+impl From<Duration> for BackupDelay {
+    /// As [`BackupDelay::after`].
+    fn from(delay: Duration) -> Self {
+        Self::after(delay)
+    }
+}
+
+impl From<Micros> for BackupDelay {
+    /// As [`BackupDelay::after`].
+    fn from(delay: Micros) -> Self {
+        Self(When::After(delay))
+    }
+}
+
+impl fmt::Display for BackupDelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            When::Off => f.write_str("off"),
+            When::After(delay) => delay.fmt(f),
+            When::Shadow(delay) => write!(f, "shadow {delay}"),
+        }
+    }
+}
+
+impl fmt::Debug for BackupDelay {
+    /// As `Display`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for BackupDelay {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self.0 {
+            When::Off => defmt::write!(f, "off"),
+            When::After(delay) => delay.format(f),
+            When::Shadow(delay) => defmt::write!(f, "shadow {}", delay),
+        }
+    }
 }
 
 #[cfg(feature = "serde")]
@@ -36,29 +125,31 @@ impl BackupDelay {
 #[cfg(feature = "serde")]
 impl serde::Serialize for BackupDelay {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let duration = match *self {
-            Self::After(duration) => Some(duration),
-            Self::Disabled => None,
-            Self::Shadow(_) => return Err(serde::ser::Error::custom("a shadow's delay has no form in a file")),
+        let delay = match self.0 {
+            When::After(delay) => Some(delay),
+            When::Off => None,
+            When::Shadow(_) => return Err(serde::ser::Error::custom("a shadow's delay has no form in a file")),
         };
-        crate::time::text::serialize_or(duration, Self::DISABLED, serializer)
+        crate::time::text::serialize_or(delay, Self::DISABLED, serializer)
     }
 }
 
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for BackupDelay {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let duration = crate::time::text::deserialize_or(Self::DISABLED, deserializer)?;
-        Ok(duration.map_or(Self::Disabled, Self::After))
+        let delay = crate::time::text::deserialize_or(Self::DISABLED, deserializer)?;
+        Ok(delay.map_or(Self::OFF, Self::from))
     }
 }
 
 #[cfg(feature = "serde")]
 impl FromScalar for BackupDelay {
+    type Binary = Self;
+
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
         match scalar {
-            Scalar::Text(BackupDelay::DISABLED) => Some(Self::Disabled),
-            _ => duration(scalar).map(Self::After),
+            Scalar::Text(BackupDelay::DISABLED) => Some(Self::OFF),
+            _ => duration(scalar).map(Self::from),
         }
     }
 
@@ -75,10 +166,9 @@ pub struct Ended<'a> {
     pub end: End,
     /// When it ended.
     pub at: Instant,
-    /// How long it took.
-    pub elapsed: Duration,
     /// Its attempts, in the order of their starts.
     pub attempts: &'a [Attempt],
+    elapsed: Micros,
     reason: NotHedged,
 }
 
@@ -86,11 +176,23 @@ impl<'a> Ended<'a> {
     /// The end of a call, and the reason why it had no backup, if it had none.
     pub(crate) const fn new(
         end: End,
-        (at, elapsed): (Instant, Duration),
+        (at, elapsed): (Instant, Micros),
         attempts: &'a [Attempt],
         reason: NotHedged,
     ) -> Self {
-        Self { end, at, elapsed, attempts, reason }
+        Self { end, at, attempts, elapsed, reason }
+    }
+
+    /// How long it took.
+    #[must_use]
+    pub const fn elapsed(&self) -> Duration {
+        self.elapsed.to_duration()
+    }
+
+    /// How long it took, as the state machine counts it.
+    #[must_use]
+    pub const fn elapsed_micros(&self) -> Micros {
+        self.elapsed
     }
 
     /// Why it had no backup ([L19](crate::rules#L19)); `None` if it had one.
@@ -305,7 +407,7 @@ mod tests {
     impl BackupPolicy for Noting {
         fn delay(&self, now: Instant) -> Option<BackupDelay> {
             self.note(1);
-            Some(BackupDelay::After(now.since(Instant::ZERO)))
+            Some(BackupDelay::after(now.since(Instant::ZERO)))
         }
         fn may_back_up(&self, _: Instant) -> Result<(), Denial> {
             self.note(2);
@@ -326,12 +428,12 @@ mod tests {
     #[test]
     fn b6_a_policy_behind_something_is_asked_and_told_all_the_same() {
         fn all(policy: &impl BackupPolicy) {
-            assert_eq!(policy.delay(NOW), Some(BackupDelay::After(Duration::from_millis(7))));
+            assert_eq!(policy.delay(NOW), Some(BackupDelay::after(Duration::from_millis(7))));
             assert_eq!(policy.may_back_up(NOW), Err(Denial::Policy));
             assert_eq!(policy.may_retry(NOW), Err(Denial::Policy));
             policy.take_back(Extra::Retry, NOW);
             policy.take_back(Extra::Backup, NOW);
-            policy.ended(&Ended::new(End::Accepted, (NOW, Duration::ZERO), &[], NotHedged::Disabled));
+            policy.ended(&Ended::new(End::Accepted, (NOW, Micros::ZERO), &[], NotHedged::Disabled));
         }
         let noting = Noting::default();
         let noted = || noting.0.swap(0, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! How long a channel's calls take: [`CallLatencies`].
 
 use super::{BackupPolicy, Ended};
-use crate::latency::{LatencyRecorder, Snapshot};
+use crate::latency::{LatencyRecorder, Sample, Snapshot};
 use crate::outcome::End;
 use crate::time::Instant;
 
@@ -35,13 +35,14 @@ impl CallLatencies {
 
 impl BackupPolicy for CallLatencies {
     fn ended(&self, call: &Ended<'_>) {
-        match call.end {
+        let sample = match call.end {
             // A refusal for good is an answer: no other would have come.
-            End::Accepted | End::Fatal => self.0.record(call.at, call.elapsed),
+            End::Accepted | End::Fatal => Sample::Answered,
             End::Failed | End::Deadline | End::Cancelled | End::NoServer | End::AllDown | End::AllFull => {
-                self.0.record_censored(call.at, call.elapsed);
+                Sample::Abandoned
             }
-        }
+        };
+        let _ = self.0.note(call.at, call.elapsed_micros(), sample);
     }
 }
 
@@ -49,7 +50,7 @@ impl BackupPolicy for CallLatencies {
 mod tests {
     use super::*;
     use crate::outcome::NotHedged;
-    use crate::time::Duration;
+    use crate::time::{Duration, Micros};
 
     #[test]
     fn l13_what_was_not_answered_is_a_lower_bound() {
@@ -58,7 +59,7 @@ mod tests {
         for (end, millis) in
             [(End::Accepted, 10), (End::Fatal, 20), (End::Failed, 30), (End::Deadline, 40), (End::Cancelled, 1)]
         {
-            latencies.ended(&Ended::new(end, (now, Duration::from_millis(millis)), &[], NotHedged::Disabled));
+            latencies.ended(&Ended::new(end, (now, Micros::from_millis(millis)), &[], NotHedged::Disabled));
         }
         let snapshot = latencies.snapshot(now);
         assert_eq!((snapshot.count(), snapshot.abandoned()), (5, 3));

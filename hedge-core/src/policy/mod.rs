@@ -18,6 +18,7 @@ mod shadow;
 
 pub use adaptive::{AdaptiveDelay, AdaptiveError, AdaptiveOptions, Target};
 pub use backoff::{Backoff, BackoffError};
+pub(crate) use backup::When;
 pub use backup::{BackupDelay, BackupPolicy, ByPointer, Ended, NoPolicy};
 pub use call_latencies::CallLatencies;
 #[cfg(has_atomic_64)]

@@ -4,7 +4,7 @@ use core::fmt;
 
 #[cfg(has_atomic_64)]
 use super::LimitError;
-use super::{Backoff, BackoffError, BackupDelay, BackupPolicy};
+use super::{Backoff, BackupDelay, BackupPolicy};
 use crate::id::ServerId;
 use crate::time::{Duration, Timeout};
 
@@ -90,7 +90,7 @@ const MAX_RETRY: u8 = 3;
 /// use hedge_core::time::Duration;
 ///
 /// let options = ChannelOptions {
-///     backup: BackupDelay::After(Duration::from_millis(2)),
+///     backup: BackupDelay::after(Duration::from_millis(2)),
 ///     ..ChannelOptions::brpc()
 /// };
 /// assert_eq!(options.max_retry, 3);
@@ -119,7 +119,13 @@ pub struct ChannelOptions {
     /// How long a retry waits ([R3](crate::rules#R3)). Default: not at all.
     pub backoff: Backoff,
     /// If less time than this is left, a retry does not wait for its backoff ([L18](crate::rules#L18)). Default 0.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::no_backoff_remaining"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            deserialize_with = "fields::no_backoff_remaining",
+            serialize_with = "crate::time::text::span::serialize"
+        )
+    )]
     pub no_backoff_remaining: Duration,
     /// Where a retry goes. Default: another server.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::retry_target"))]
@@ -147,12 +153,12 @@ impl ChannelOptions {
     #[must_use]
     pub const fn brpc() -> Self {
         Self {
-            timeout: Timeout::After(Duration::from_millis(500)),
-            connect_timeout: Timeout::After(Duration::from_millis(200)),
+            timeout: Timeout::after(Duration::from_millis(500)),
+            connect_timeout: Timeout::after(Duration::from_millis(200)),
             max_retry: MAX_RETRY,
-            backup: BackupDelay::Disabled,
+            backup: BackupDelay::OFF,
             max_backups: 1,
-            backoff: Backoff::None,
+            backoff: Backoff::OFF,
             no_backoff_remaining: Duration::ZERO,
             retry_target: RetryTarget::Another,
             same_server_backup: false,
@@ -169,7 +175,7 @@ impl ChannelOptions {
         self.max_retry = if mode == FailMode::FailFast { 0 } else { MAX_RETRY };
         self.retry_target = if mode == FailMode::FailTry { RetryTarget::Same } else { RetryTarget::Another };
         if mode == FailMode::FailBackup {
-            self.backup = BackupDelay::After(Duration::from_millis(10));
+            self.backup = BackupDelay::after(Duration::from_millis(10));
         }
         self
     }
@@ -181,11 +187,11 @@ impl ChannelOptions {
     /// The first rule that does not hold.
     pub fn validate(&self, attempts: usize) -> Result<(), ConfigError> {
         for (field, timeout) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
-            if timeout == Timeout::After(Duration::ZERO) {
+            if timeout == Timeout::ZERO {
                 return Err(ConfigError::NoTime { field });
             }
         }
-        ConfigError::check(self.max_retry, &self.backoff, attempts)
+        ConfigError::check(self.max_retry, attempts)
     }
 }
 
@@ -392,8 +398,6 @@ pub enum ConfigError {
     },
     /// The balancer hashes, and the call has no request code ([S5](crate::rules#S5)).
     NoRequestCode,
-    /// The backoff's bounds contradict each other.
-    Backoff(BackoffError),
     /// An option of a limit is out of its range.
     #[cfg(has_atomic_64)]
     Limit(LimitError),
@@ -401,15 +405,11 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// Checks options that count for a call of at most `capacity` attempts.
-    pub(crate) fn check(max_retry: u8, backoff: &Backoff, capacity: usize) -> Result<(), Self> {
-        if usize::from(max_retry) >= capacity {
+    pub(crate) const fn check(max_retry: u8, capacity: usize) -> Result<(), Self> {
+        if max_retry as usize >= capacity {
             return Err(Self::TooManyAttempts { max_retry, capacity });
         }
-        // This runs for each call, and most calls need no further check.
-        if matches!(backoff, Backoff::None | Backoff::Fixed(_)) {
-            return Ok(());
-        }
-        backoff.validate().map_err(Self::Backoff)
+        Ok(())
     }
 }
 
@@ -433,7 +433,6 @@ impl fmt::Display for ConfigError {
             Self::NoTime { field } => write!(f, "{field} 0: must be above 0; for no limit, write never"),
             Self::NoRoom { field } => write!(f, "{field} 0: must be above 0; for no limit, leave it out"),
             Self::NoRequestCode => f.write_str("request_code: missing; the load balancer hashes it"),
-            Self::Backoff(error) => error.fmt(f),
             #[cfg(has_atomic_64)]
             Self::Limit(error) => error.fmt(f),
         }
@@ -456,9 +455,9 @@ mod tests {
     #[test]
     fn f_the_brpc_preset_is_what_its_header_says() {
         let brpc = ChannelOptions::brpc();
-        assert_eq!(brpc.timeout, Timeout::After(Duration::from_millis(500)));
-        assert_eq!(brpc.connect_timeout, Timeout::After(Duration::from_millis(200)));
-        assert_eq!((brpc.max_retry, brpc.backup), (3, BackupDelay::Disabled));
+        assert_eq!(brpc.timeout, Timeout::after(Duration::from_millis(500)));
+        assert_eq!(brpc.connect_timeout, Timeout::after(Duration::from_millis(200)));
+        assert_eq!((brpc.max_retry, brpc.backup), (3, BackupDelay::OFF));
     }
 
     #[test]
@@ -467,7 +466,7 @@ mod tests {
         assert_eq!(mode(FailMode::FailFast).max_retry, 0);
         assert_eq!(mode(FailMode::FailOver), ChannelOptions::brpc());
         assert_eq!(mode(FailMode::FailTry).retry_target, RetryTarget::Same);
-        assert_eq!(mode(FailMode::FailBackup).backup, BackupDelay::After(Duration::from_millis(10)));
+        assert_eq!(mode(FailMode::FailBackup).backup, BackupDelay::after(Duration::from_millis(10)));
     }
 
     #[test]
@@ -477,8 +476,6 @@ mod tests {
         assert_eq!(options.validate(5), Ok(()));
         extern crate std;
         use std::string::ToString;
-        let backwards = Backoff::Jittered { min: Duration::from_millis(2), max: Duration::from_millis(1) };
-        let options = ChannelOptions { backoff: backwards, ..ChannelOptions::brpc() };
         for (error, text) in [
             (
                 ConfigError::TooManyAttempts { max_retry: 4, capacity: 4 },
@@ -488,7 +485,6 @@ mod tests {
                 ConfigError::TooManyInFlight { max_backups: 2, slots: 2 },
                 "max_backups 2: must be in [0, 1], as 2 attempts with the first fit in flight",
             ),
-            (options.validate(4).unwrap_err(), "backoff.jittered.min: must be in [0, max]"),
         ] {
             assert_eq!(error.to_string(), text);
         }
@@ -498,7 +494,7 @@ mod tests {
     fn l2_no_time_at_all_is_an_error_that_names_the_field() {
         extern crate std;
         use std::string::ToString;
-        let zero = Timeout::After(Duration::ZERO);
+        let zero = Timeout::after(Duration::ZERO);
         let brpc = ChannelOptions::brpc;
         for (options, text) in [
             (ChannelOptions { timeout: zero, ..brpc() }, "timeout 0: must be above 0; for no limit, write never"),
@@ -509,7 +505,7 @@ mod tests {
         ] {
             assert_eq!(options.validate(4).unwrap_err().to_string(), text);
         }
-        let shortest = Timeout::After(Duration::from_micros(1));
+        let shortest = Timeout::after(Duration::from_micros(1));
         assert_eq!(ChannelOptions { timeout: shortest, connect_timeout: shortest, ..brpc() }.validate(4), Ok(()));
     }
 
@@ -520,8 +516,8 @@ mod tests {
         let read: ChannelOptions = serde_json::from_str(text).unwrap();
         let expected = ChannelOptions {
             timeout: Duration::from_millis(20).into(),
-            connect_timeout: Timeout::Never,
-            backup: BackupDelay::After(Duration::from_millis(2)),
+            connect_timeout: Timeout::NEVER,
+            backup: BackupDelay::after(Duration::from_millis(2)),
             max_retry: 1,
             ..ChannelOptions::brpc()
         };

@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-use super::{Duration, Timeout, text};
+use super::{Duration, Micros, Timeout, text};
 use crate::field::named::{FromScalar, Scalar};
 
 /// The duration of a number of milliseconds or of text with a unit.
-pub(crate) fn duration(scalar: &Scalar<'_>) -> Option<Duration> {
+pub(crate) fn duration(scalar: &Scalar<'_>) -> Option<Micros> {
     match *scalar {
-        Scalar::Integer(millis) => u64::try_from(millis).ok()?.checked_mul(1_000).map(Duration::from_micros),
+        Scalar::Integer(millis) => u64::try_from(millis).ok()?.checked_mul(1_000).map(Micros::from_micros),
         Scalar::Float(millis) => text::of_millis(millis).filter(|_| text::is_meant_in_millis(millis)),
         Scalar::Text(value) => text::parse(value),
         Scalar::Bool(_) => None,
@@ -27,8 +27,10 @@ pub(crate) fn unit_is_missing(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -
 }
 
 impl FromScalar for Duration {
+    type Binary = Micros;
+
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
-        duration(scalar)
+        duration(scalar).map(Micros::to_duration)
     }
 
     fn hint(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,12 +39,14 @@ impl FromScalar for Duration {
 }
 
 impl FromScalar for Timeout {
+    type Binary = Self;
+
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
         match *scalar {
-            Scalar::Text(Timeout::NEVER) => Some(Self::Never),
+            Scalar::Text(Timeout::NEVER_IN_FILES) => Some(Self::NEVER),
             // A time limit that is written as 1.5 probably means seconds.
             Scalar::Float(millis) if millis % 1.0 != 0.0 => None,
-            _ => duration(scalar).filter(|limit| *limit > Duration::ZERO).map(Self::After),
+            _ => duration(scalar).filter(|limit| *limit > Micros::ZERO).map(Self::from),
         }
     }
 

@@ -9,7 +9,7 @@ use core::fmt;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Duration;
+use super::Micros;
 
 /// The units that are written, the largest first, with their microseconds.
 const UNITS: [(&str, u64); 5] = [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
@@ -17,7 +17,7 @@ const UNITS: [(&str, u64); 5] = [("h", 3_600_000_000), ("m", 60_000_000), ("s", 
 const WANTED: &str = "a duration: milliseconds such as 20 or 1.5, or text such as \"250us\", \"1.5ms\", \"2s\", \"1m\" or \
                       \"1h\", in whole microseconds";
 
-impl Serialize for Duration {
+impl Serialize for Micros {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             serializer.collect_str(&Exact(*self))
@@ -27,7 +27,7 @@ impl Serialize for Duration {
     }
 }
 
-impl<'de> Deserialize<'de> for Duration {
+impl<'de> Deserialize<'de> for Micros {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
             deserializer.deserialize_any(Human { word: None }).map(Option::unwrap_or_default)
@@ -37,9 +37,28 @@ impl<'de> Deserialize<'de> for Duration {
     }
 }
 
+/// Spans of options, for `serde(with)`: they are written and read as [`Micros`] are, not as serde does it.
+pub(crate) mod span {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::super::{Duration, Micros};
+
+    pub(crate) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        Micros::from_duration(*span).serialize(serializer)
+    }
+
+    pub(crate) fn serialize_optional<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        span.map(Micros::from_duration).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Micros::deserialize(deserializer).map(Micros::to_duration)
+    }
+}
+
 /// Writes a duration, or `word` for `None`. Binary formats hold an option instead.
 pub(crate) fn serialize_or<S: Serializer>(
-    duration: Option<Duration>,
+    duration: Option<Micros>,
     word: &'static str,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -54,7 +73,7 @@ pub(crate) fn serialize_or<S: Serializer>(
 pub(crate) fn deserialize_or<'de, D: Deserializer<'de>>(
     word: &'static str,
     deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
+) -> Result<Option<Micros>, D::Error> {
     if deserializer.is_human_readable() {
         deserializer.deserialize_any(Human { word: Some(word) })
     } else {
@@ -68,7 +87,7 @@ struct Human {
 }
 
 impl Visitor<'_> for Human {
-    type Value = Option<Duration>;
+    type Value = Option<Micros>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(WANTED)?;
@@ -77,7 +96,7 @@ impl Visitor<'_> for Human {
 
     fn visit_u64<E: Error>(self, millis: u64) -> Result<Self::Value, E> {
         let micros = millis.checked_mul(1_000).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(millis), &self))?;
-        Ok(Some(Duration(micros)))
+        Ok(Some(Micros(micros)))
     }
 
     fn visit_i64<E: Error>(self, millis: i64) -> Result<Self::Value, E> {
@@ -110,7 +129,7 @@ impl Visitor<'_> for Human {
     clippy::cast_precision_loss,
     reason = "checked before"
 )]
-pub(crate) fn of_millis(millis: f64) -> Option<Duration> {
+pub(crate) fn of_millis(millis: f64) -> Option<Micros> {
     const TOO_MUCH: f64 = u64::MAX as f64;
     let micros = millis * 1_000.0;
     if !(0.0..TOO_MUCH).contains(&micros) {
@@ -119,7 +138,7 @@ pub(crate) fn of_millis(millis: f64) -> Option<Duration> {
     // Above 2^52 every float is whole, and adding a half would only round it.
     let nearest = if micros < 4.0e15 { (micros + 0.5) as u64 } else { micros as u64 };
     let exact = (nearest as f64 - micros).abs() <= f64::max(0.001, micros * f64::EPSILON);
-    exact.then_some(Duration(nearest))
+    exact.then_some(Micros(nearest))
 }
 
 /// Whether a number without a unit can be taken for milliseconds. A number between 0 and 1, such as 0.2, probably means
@@ -134,7 +153,7 @@ pub(crate) fn fraction_hint(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Res
         return Ok(());
     }
     f.write_str("; a number is milliseconds")?;
-    let some = |millis| of_millis(millis).filter(|time| *time > Duration::ZERO).map(Exact);
+    let some = |millis| of_millis(millis).filter(|time| *time > Micros::ZERO).map(Exact);
     match (some(number * 1_000.0), some(number)) {
         (Some(seconds), Some(millis)) => {
             write!(f, ": write \"{seconds}\" for {number} s, or \"{millis}\" for {number} ms")
@@ -153,7 +172,7 @@ impl fmt::Display for Fraction {
 }
 
 /// Parses text such as `1.5 ms`.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Micros> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(end)?;
     let unit = match unit.strip_prefix(' ').unwrap_or(unit) {
@@ -167,15 +186,15 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     if rest != 0 {
         return None;
     }
-    whole.checked_mul(micros)?.checked_add(fraction).map(Duration)
+    whole.checked_mul(micros)?.checked_add(fraction).map(Micros)
 }
 
 /// Parses a duration as protocol buffers write it in JSON: seconds with at most nine digits after the point, and an `s`. A
 /// fraction of a microsecond is rounded up, so that a wait is never shortened and never vanishes.
-pub(crate) fn parse_proto(text: &str) -> Option<Duration> {
+pub(crate) fn parse_proto(text: &str) -> Option<Micros> {
     let (whole, fraction) = decimal(text.strip_suffix('s')?)?;
     let (fraction, rest) = scaled(fraction, 9, 1_000_000)?;
-    whole.checked_mul(1_000_000)?.checked_add(fraction)?.checked_add(u64::from(rest != 0)).map(Duration)
+    whole.checked_mul(1_000_000)?.checked_add(fraction)?.checked_add(u64::from(rest != 0)).map(Micros)
 }
 
 /// The whole part of a decimal number, and the digits of its fraction: at least one digit on each side of a point.
@@ -199,11 +218,11 @@ fn scaled(digits: &str, most: u32, unit: u64) -> Option<(u64, u64)> {
 }
 
 /// Writes a duration in the largest unit that is exact.
-struct Exact(Duration);
+struct Exact(Micros);
 
 impl fmt::Display for Exact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(Duration(micros)) = *self;
+        let Self(Micros(micros)) = *self;
         match UNITS.into_iter().find(|(_, unit)| micros != 0 && micros.is_multiple_of(*unit)) {
             Some((name, unit)) => write!(f, "{}{name}", micros / unit),
             None => f.write_str("0s"),
@@ -219,7 +238,7 @@ mod tests {
     use std::vec::Vec;
 
     fn read(json: &str) -> Result<u64, String> {
-        serde_json::from_str::<Duration>(json).map(Duration::as_micros).map_err(|error| error.to_string())
+        serde_json::from_str::<Micros>(json).map(Micros::as_micros).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -294,7 +313,7 @@ mod tests {
             (7_200_000_000, r#""2h""#),
             (u64::MAX, r#""18446744073709551615us""#),
         ] {
-            assert_eq!(serde_json::to_string(&Duration(micros)).unwrap(), json);
+            assert_eq!(serde_json::to_string(&Micros(micros)).unwrap(), json);
             assert_eq!(read(json), Ok(micros));
         }
     }
@@ -320,7 +339,7 @@ mod tests {
             ("s", None),
             ("", None),
         ] {
-            assert_eq!(parse_proto(text).map(Duration::as_micros), micros, "{text}");
+            assert_eq!(parse_proto(text).map(Micros::as_micros), micros, "{text}");
         }
     }
 
@@ -348,7 +367,7 @@ mod tests {
             }
         }
 
-        assert_eq!(Duration::deserialize(Binary(1_500_u64.into_deserializer())), Ok(Duration(1_500)));
+        assert_eq!(Micros::deserialize(Binary(1_500_u64.into_deserializer())), Ok(Micros(1_500)));
     }
 
     #[test]
@@ -358,7 +377,7 @@ mod tests {
             deserialize_or("never", &mut json).map_err(|error| error.to_string())
         };
         assert_eq!(read(r#""never""#), Ok(None));
-        assert_eq!(read(r#""1s""#), Ok(Some(Duration::from_secs(1))));
+        assert_eq!(read(r#""1s""#), Ok(Some(Micros::from_secs(1))));
         let error = read(r#""nevr""#).unwrap_err();
         assert!(error.contains(r#"string "nevr""#) && error.contains(r#", or "never""#), "{error}");
         let write = |duration| {
@@ -366,6 +385,6 @@ mod tests {
             serialize_or(duration, "never", &mut serde_json::Serializer::new(&mut written)).unwrap();
             String::from_utf8(written).unwrap()
         };
-        assert_eq!((write(None), write(Some(Duration(1)))), (r#""never""#.into(), r#""1us""#.into()));
+        assert_eq!((write(None), write(Some(Micros(1)))), (r#""never""#.into(), r#""1us""#.into()));
     }
 }

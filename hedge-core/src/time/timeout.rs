@@ -1,39 +1,107 @@
 //! A time limit: [`Timeout`].
 
-use super::Duration;
+use core::fmt;
+
+use super::{Duration, Instant, Micros};
 
 /// A time limit, or explicitly none. In a file: a duration, or `"never"`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-// Without this the tag takes 64 bits on a microcontroller, as the time in a variant does.
-#[repr(usize)]
-pub enum Timeout {
-    /// At most this long.
-    After(Duration),
-    /// No limit.
-    Never,
-}
+///
+/// It takes 8 bytes: whole microseconds, rounded up, and a limit of 584,000 years or more is [`Timeout::NEVER`]. So the
+/// order is that of the limits, and the longest is `NEVER`. `Debug` reads as `Display`: `20 ms`, or `never`.
+///
+/// ```
+/// use hedge_core::time::{Duration, Timeout};
+///
+/// let timeout: Timeout = Duration::from_millis(20).into();
+/// assert_eq!(timeout, Timeout::after(Duration::from_millis(20)));
+/// assert!(timeout < Timeout::NEVER);
+/// assert_eq!((timeout.limit(), Timeout::NEVER.limit()), (Some(Duration::from_millis(20)), None));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timeout(Micros);
 
 impl Timeout {
+    /// No limit.
+    pub const NEVER: Self = Self(Micros::MAX);
+    /// No time at all, which options refuse.
+    pub(crate) const ZERO: Self = Self(Micros::ZERO);
+
     /// How files write "no limit".
     #[cfg(feature = "serde")]
-    pub(crate) const NEVER: &str = "never";
+    pub(crate) const NEVER_IN_FILES: &str = "never";
+
+    /// At most this long.
+    #[must_use]
+    pub const fn after(limit: Duration) -> Self {
+        Self(Micros::from_duration(limit))
+    }
+
+    /// The limit; `None` for [`Timeout::NEVER`].
+    #[must_use]
+    pub const fn limit(self) -> Option<Duration> {
+        match self.limit_micros() {
+            Some(limit) => Some(limit.to_duration()),
+            None => None,
+        }
+    }
+
+    /// The limit as the state machine counts it; `None` for [`Timeout::NEVER`].
+    #[must_use]
+    pub const fn limit_micros(self) -> Option<Micros> {
+        if self.0.as_micros() == Micros::MAX.as_micros() { None } else { Some(self.0) }
+    }
+
+    /// When the time is up that began at `start`: [`Instant::NEVER`] for [`Timeout::NEVER`].
+    #[must_use]
+    pub fn ends(self, start: Instant) -> Instant {
+        start + self.0
+    }
 }
 
 impl From<Duration> for Timeout {
-    fn from(duration: Duration) -> Self {
-        Self::After(duration)
+    /// As [`Timeout::after`].
+    fn from(limit: Duration) -> Self {
+        Self::after(limit)
+    }
+}
+
+impl From<Micros> for Timeout {
+    /// At most this long; [`Micros::MAX`] is [`Timeout::NEVER`].
+    fn from(limit: Micros) -> Self {
+        Self(limit)
+    }
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.limit_micros() {
+            Some(limit) => limit.fmt(f),
+            None => f.write_str("never"),
+        }
+    }
+}
+
+impl fmt::Debug for Timeout {
+    /// As `Display`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Timeout {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self.limit_micros() {
+            Some(limit) => limit.format(f),
+            None => defmt::write!(f, "never"),
+        }
     }
 }
 
 #[cfg(feature = "serde")]
 impl serde::Serialize for Timeout {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let duration = match *self {
-            Self::After(duration) => Some(duration),
-            Self::Never => None,
-        };
-        super::text::serialize_or(duration, Self::NEVER, serializer)
+        super::text::serialize_or(self.limit_micros(), Self::NEVER_IN_FILES, serializer)
     }
 }
 
@@ -46,7 +114,26 @@ impl<'de> serde::Deserialize<'de> for Timeout {
                 crate::field::named::Place { field: "time limit", wanted: crate::field::named::TIME_LIMIT },
             );
         }
-        let duration = super::text::deserialize_or(Self::NEVER, deserializer)?;
-        Ok(duration.map_or(Self::Never, Self::After))
+        let limit = super::text::deserialize_or(Self::NEVER_IN_FILES, deserializer)?;
+        Ok(limit.map_or(Self::NEVER, Self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+
+    #[test]
+    fn l2_a_limit_is_a_time_or_never() {
+        let short = Timeout::after(Duration::from_nanos(1_500));
+        assert_eq!(
+            (short.limit(), short.ends(Instant::from_micros(5))),
+            (Some(Duration::from_micros(2)), Instant::from_micros(7))
+        );
+        assert_eq!((Timeout::NEVER.limit(), Timeout::NEVER.ends(Instant::from_micros(5))), (None, Instant::NEVER));
+        assert_eq!(Timeout::after(Duration::MAX), Timeout::NEVER);
+        assert!(Timeout::ZERO < short && short < Timeout::NEVER);
+        assert_eq!(std::format!("{short} {short:?} {0} {0:?}", Timeout::NEVER), "2 us 2 us never never");
     }
 }

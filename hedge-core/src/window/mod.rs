@@ -22,7 +22,7 @@ use core::array;
 use core::fmt;
 
 use crate::atomic::{AtomicU64, Ordering};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 use packing::{BucketTotal, Edge, Packing, Scale};
 
 pub(crate) use packing::ScaledInstant;
@@ -93,11 +93,11 @@ impl<const N: usize> SlidingCount<N> {
         if !(Duration::from_secs(SHORTEST_S)..=Duration::from_secs(LONGEST_S)).contains(&window) {
             return Err(WindowError { window });
         }
-        Ok(Self::over(window))
+        Ok(Self::over(window.into()))
     }
 
     /// The same for a window that is known to be within those bounds.
-    pub(crate) fn over(window: Duration) -> Self {
+    pub(crate) fn over(window: Micros) -> Self {
         const { assert!(N.is_power_of_two() && 4 <= N && N <= 256, "4 to 256 buckets, a power of two") };
         // All buckets except the one that is being filled span at least the window.
         let scale = Scale::of(window, N as u64 - 1);
@@ -134,7 +134,7 @@ impl<const N: usize> SlidingCount<N> {
     /// It is the window divided by `N` - 1, and at most a thousandth more.
     #[must_use]
     pub const fn bucket(&self) -> Duration {
-        self.scale.bucket()
+        self.scale.bucket().to_duration()
     }
 
     /// Counts `n` at `now`.
@@ -523,7 +523,7 @@ pub struct WindowError {
 
 impl fmt::Display for WindowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "window {}: must be from {SHORTEST_S} s to {LONGEST_S} s", self.window)
+        write!(f, "window {}: must be from {SHORTEST_S} s to {LONGEST_S} s", Micros::from(self.window))
     }
 }
 
@@ -556,8 +556,9 @@ mod tests {
             for (second, n) in [(0, (1 << 27) - 1), (3, (1 << 27) - 5), (6, 6 - left)] {
                 count.add(Instant::from_millis(second * 1_000), n);
             }
-            let bucket =
-                |after: u64| Instant::from_millis(9_000) + Duration::from_micros(after * count.bucket().as_micros());
+            let bucket = |after: u64| {
+                Instant::from_millis(9_000) + Duration::from_micros(after * Micros::from(count.bucket()).as_micros())
+            };
             for at in [0, 0, 0, 0, 0, 1, 1, 2].map(bucket) {
                 let most = |covered| if covered == fresh.covering(at) { covered + 1 } else { 0 };
                 let claimed = count.claim(count.scaled(at), 1, most);

@@ -1,6 +1,6 @@
 //! Buckets and totals in one word: [`Packing`], and a [`ScaledInstant`] to compare words with.
 
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Micros};
 
 /// A bucket's number, and the total at some moment; both wrap.
 #[derive(Clone, Copy)]
@@ -20,7 +20,7 @@ pub(super) struct Scale {
 
 impl Scale {
     /// The scale by which `buckets` buckets are as long as the window, which is at least a second, or a little longer.
-    pub(super) fn of(window: Duration, buckets: u64) -> Self {
+    pub(super) fn of(window: Micros, buckets: u64) -> Self {
         let mut total_bits = 10;
         while buckets << total_bits < window.as_micros() << 10 {
             total_bits += 1;
@@ -40,7 +40,7 @@ impl Scale {
     }
 
     /// How wide a bucket is, rounded up.
-    pub(super) const fn bucket(self) -> Duration {
+    pub(super) const fn bucket(self) -> Micros {
         let mut width = 0;
         let mut bit = self.total_bits as u32;
         while bit > 0 {
@@ -49,7 +49,7 @@ impl Scale {
                 width |= 1 << bit;
             }
         }
-        Duration::from_micros(width)
+        Micros::from_micros(width)
     }
 
     /// The bucket of a moment.

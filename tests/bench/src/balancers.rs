@@ -23,7 +23,7 @@ use hedge_core::balance::{
 use hedge_core::call::Host;
 use hedge_core::id::AttemptId;
 use hedge_core::outcome::{Code, Feedback, SentAttempt};
-use hedge_core::time::{Duration, Instant, Timeout};
+use hedge_core::time::{Duration, Instant, Micros, Timeout};
 use hedge_instructions::driven::{Failed, by_hand};
 use hedge_instructions::{Line, line};
 use pingora_ketama::{Bucket, Continuum};
@@ -261,9 +261,9 @@ fn attempted<B: Balancer>(line: &Line<B>, now: Instant, random: &mut Rng) -> Opt
     if !line.commit(&pick, now, false) {
         return None;
     }
-    let timeout = Timeout::After(Duration::from_millis(500));
+    let timeout = Timeout::after(Duration::from_millis(500));
     let sent = SentAttempt { server: pick.server, at: now, attempt: AttemptId::FIRST, max_retry: 3, timeout };
-    let latency = Duration::from_micros(1_000 + u64::from(pick.server.slot()) * 10);
+    let latency = Micros::from_micros(1_000 + u64::from(pick.server.slot()) * 10);
     line.finished(&sent.finished(now + latency, Feedback::Success { latency }, Code::NONE));
     Some(pick.server.slot().into())
 }
@@ -292,7 +292,7 @@ impl Service<u64> for Echo {
 /// tower's, from ready to answered: it has no pick apart from a call.
 fn tower<'a>(name: &'static str, floor: &'static str, servers: u16) -> Contender<'a> {
     let service = |place: u16| {
-        let rtt = std::time::Duration::from_micros(1_000 + u64::from(place % 7) * 100);
+        let rtt = Duration::from_micros(1_000 + u64::from(place % 7) * 100);
         PeakEwma::new(Echo(place.into()), rtt, 10e9, CompleteOnResponse::default())
     };
     let services: Vec<_> = (0..servers).map(service).collect();
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn every_balancer_picks_and_none_of_ours_allocates() {
         let counter = AtomicU64::new(0);
-        let effort = Effort { batch: std::time::Duration::from_micros(20), rounds: 3 };
+        let effort = Effort { batch: Duration::from_micros(20), rounds: 3 };
         let rows = few(&counter).unwrap().into_iter().chain(attempts().unwrap()).chain(shared().unwrap());
         for row in measure(rows.collect(), effort).unwrap() {
             assert!(row.allocations == 0.0 || row.name == TOWER, "{}", row.name);

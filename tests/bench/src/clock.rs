@@ -25,7 +25,7 @@ impl TokioClock {
     }
 
     fn at(&self, at: Instant) -> tokio::time::Instant {
-        self.epoch + at.since(Instant::ZERO).into()
+        self.epoch + at.since(Instant::ZERO)
     }
 }
 

@@ -93,7 +93,7 @@ async fn floor() -> Option<u64> {
     let [first, _] = &mut slots;
     first.set(Some(black_box(Answer::pending_once(1))));
     let now = tokio::time::Instant::now();
-    let mut sleep = pin!(tokio::time::sleep_until(now + BACKUP_DELAY.into()));
+    let mut sleep = pin!(tokio::time::sleep_until(now + BACKUP_DELAY));
     poll_fn(|cx| {
         if let Some(result) = answered(&mut slots, cx) {
             return Poll::Ready(result.ok());

@@ -15,7 +15,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use hedge_core::limit::{Budget, BudgetOptions, Limits, RatioLimit, RatioOptions, TokenBucket};
 use hedge_core::policy::BackupPolicy;
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Instant, Micros};
 use hedge_instructions::limits::{self, NOW, cached, roomy_budget, roomy_limits, roomy_ratio, tokens, used_up};
 
 use crate::harness::Target::{AtMost, NoAllocation};
@@ -27,10 +27,10 @@ const CHECK_TWO: &str = "governor: check, 2 threads";
 
 /// What a budget pays out between two of its batches.
 const BATCH: u32 = 15_000;
-const PAUSE: Duration = Duration::from_secs(17);
+const PAUSE: Micros = Micros::from_secs(17);
 /// One bucket of a window of 10 s: the others are not empty.
-const BUCKET: Duration = Duration::from_millis(700);
-const NO_PAUSE: Duration = Duration::ZERO;
+const BUCKET: Micros = Micros::from_millis(700);
+const NO_PAUSE: Micros = Micros::ZERO;
 
 /// On one thread.
 pub(crate) fn alone<'a>() -> Option<Vec<Contender<'a>>> {
@@ -141,7 +141,7 @@ fn all<L>(limit: &L, now: Instant, count: u32, decide: impl Fn(&L, Instant) -> b
 
 fn one<'a, L: Paid + 'a>(
     name: &'static str,
-    pause: Duration,
+    pause: Micros,
     limit: L,
     decide: impl Fn(&L, Instant) -> bool + Copy + 'a,
 ) -> Contender<'a> {
@@ -156,7 +156,7 @@ fn one<'a, L: Paid + 'a>(
     Contender::batched(name, CHECK, batch).of(BATCH)
 }
 
-fn ends<'a>(name: &'static str, pause: Duration, limit: impl BackupPolicy + 'a) -> Contender<'a> {
+fn ends<'a>(name: &'static str, pause: Micros, limit: impl BackupPolicy + 'a) -> Contender<'a> {
     let mut now = NOW;
     let batch = move |count| {
         now = now + pause;
@@ -167,7 +167,7 @@ fn ends<'a>(name: &'static str, pause: Duration, limit: impl BackupPolicy + 'a) 
 
 fn two<'a, L: Paid + Send + Sync + 'static>(
     name: &'static str,
-    pause: Duration,
+    pause: Micros,
     limit: L,
     decide: impl Fn(&L, Instant) -> bool + Copy + Send + 'static,
 ) -> Contender<'a> {

@@ -7,14 +7,14 @@ use std::num::NonZeroU32;
 use hedge_core::balance::{Balancer, Candidate, Load, Roster, ServerList, Weighing};
 use hedge_core::id::{AddressKey, AttemptId, ServerId};
 use hedge_core::outcome::{Code, Feedback, Finished, SentAttempt};
-use hedge_core::time::{Duration, Instant, Timeout};
+use hedge_core::time::{Duration, Instant, Micros, Timeout};
 
 /// When picks begin: what is known was learned in the seconds before.
 pub(crate) const NOW: Instant = Instant::from_millis(10_000);
 const BEGIN: Instant = Instant::from_millis(7_000);
 /// How many calls each server has answered, and how far apart.
 const ANSWERED: u64 = 20;
-const APART: Duration = Duration::from_millis(140);
+const APART: Micros = Micros::from_millis(140);
 /// One in so many servers has failed last.
 const FAILED: u16 = 16;
 
@@ -47,17 +47,17 @@ impl<S> Servers<S> {
 
     fn serve<B: Balancer<Stats = S>>(&self, slot: u16, balancer: &B) {
         let server = ServerId::new(slot, 0);
-        let latency = Duration::from_micros(1_000 + u64::from(slot % 7) * 100);
+        let latency = Micros::from_micros(1_000 + u64::from(slot % 7) * 100);
         let sent = |at| SentAttempt {
             server,
             at,
             attempt: AttemptId::FIRST,
             max_retry: 3,
-            timeout: Timeout::After(Duration::from_millis(500)),
+            timeout: Timeout::after(Duration::from_millis(500)),
         };
         let feedback = |at, feedback| Finished { sent: sent(at), now: at + latency, feedback, code: Code::NONE };
         for call in 0..ANSWERED {
-            let at = BEGIN + Duration::from_micros(call * APART.as_micros() + u64::from(slot));
+            let at = BEGIN + Micros::from_micros(call * APART.as_micros() + u64::from(slot));
             balancer.started(self, server, None, at);
             balancer.finished(self, &feedback(at, Feedback::Success { latency }));
             if call + 1 == ANSWERED && slot % FAILED == 1 {

@@ -2,7 +2,7 @@
 
 use hedge_core::health::{Breaker, BreakerChange, CircuitBreaker, CircuitOptions, CircuitState, Outcome};
 use hedge_core::outcome::{Code, ErrorKind, Feedback};
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Micros};
 use serde::Deserialize;
 
 use crate::{Case, compare};
@@ -41,12 +41,12 @@ pub(crate) fn run(text: &str) -> Result<Vec<Case>, serde_json::Error> {
         let expected = (trace.first_unhealthy_call, trace.isolation_ms);
         let got = first_isolation(trace.n, |call| outcome(&trace, call)).map(|first| {
             let (call, isolation) = first.unwrap_or((-1, CircuitOptions::DEFAULT.isolation.min));
-            (call, isolation.as_millis())
+            (call, Micros::from(isolation).as_millis())
         });
         compare(trace.name, &expected, got)
     });
     let over_limit = table.over_limit_ignored.map(|expected| {
-        let refused = Feedback::Failure { latency: Duration::from_millis(1) };
+        let refused = Feedback::Failure { latency: Micros::from_millis(1) };
         let got = first_isolation(REFUSALS, |_| Outcome::new(refused, ErrorKind::OverLimit.into()));
         compare("ELIMIT is ignored".into(), &expected, got.map(|first| first.is_none()))
     });
@@ -57,10 +57,10 @@ fn outcome(trace: &Trace, call: u64) -> Outcome {
     let after = call.saturating_sub(trace.warm_ok_calls);
     // Nothing fails if what would is every 0th.
     if after > 0 && after.checked_rem(trace.fail_every) == Some(0) {
-        let latency = Duration::from_micros(trace.err_latency_us);
+        let latency = Micros::from_micros(trace.err_latency_us);
         Outcome::new(Feedback::Failure { latency }, ErrorKind::Broken.into())
     } else {
-        Outcome::new(Feedback::Success { latency: Duration::from_micros(trace.ok_latency_us) }, Code::NONE)
+        Outcome::new(Feedback::Success { latency: Micros::from_micros(trace.ok_latency_us) }, Code::NONE)
     }
 }
 

@@ -102,7 +102,7 @@ fn tried(list: &List) -> Result<Result<Vec<u32>, ConfigError>, String> {
 /// A call whose attempts all fail, one after another, at the servers that are named.
 fn call<const N: usize>(servers: &[u32]) -> Result<Vec<u32>, ConfigError> {
     let max_retry = u8::try_from(servers.len().saturating_sub(1)).unwrap_or(u8::MAX);
-    let options = ChannelOptions { max_retry, timeout: Timeout::Never, ..ChannelOptions::brpc() };
+    let options = ChannelOptions { max_retry, timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
     let host = Named { options, seeds: Seeds::new(1), servers, looks: RefCell::default() };
     let own = CallOptions::new();
     let mut call = Call::<_, N>::new(&host, &own, Instant::ZERO)?;

@@ -5,7 +5,7 @@
 //! not brpc's.
 
 use hedge_core::balance::la::{LaFailure, LaOthers, LaStats};
-use hedge_core::time::{Duration, Instant, Timeout};
+use hedge_core::time::{Duration, Instant, Micros, Timeout};
 use serde::Deserialize;
 
 use crate::{Case, Verdict};
@@ -54,7 +54,7 @@ const CUT: &str = "S3: what errors add to an answer ends at 268 s, so that it is
 /// The longest latency, in microseconds.
 const LONGEST: u64 = (1 << 28) - 1;
 /// The others, where there are any.
-const OTHERS: LaOthers = LaOthers { weight: LaStats::SCALE, latency: Duration::from_millis(2) };
+const OTHERS: LaOthers = LaOthers { weight: LaStats::SCALE, latency: Micros::from_millis(2) };
 
 pub(crate) fn run(text: &str) -> Result<Vec<Case>, serde_json::Error> {
     let table: Table = serde_json::from_str(text)?;
@@ -131,13 +131,18 @@ fn replay(events: &[Event], others: LaOthers) -> Vec<Row> {
             (Kind::Finish, 0) => stats.succeeded(now, begin, others),
             (Kind::Finish, _) => {
                 let timeout = event.timeout_ms.try_into().map(Duration::from_millis);
-                let timeout = timeout.map_or(Timeout::Never, Timeout::After);
+                let timeout = timeout.map_or(Timeout::NEVER, Timeout::after);
                 let failure = LaFailure { max_retry: event.max_retry, retried: event.retried, timeout };
                 stats.failed(now, begin, failure, others)
             }
         };
         weight = changed.unwrap_or(weight);
-        Row { weight, base: stats.base(), avg_lat: stats.latency().as_micros(), inflight: stats.in_flight() }
+        Row {
+            weight,
+            base: stats.base(),
+            avg_lat: Micros::from(stats.latency()).as_micros(),
+            inflight: stats.in_flight(),
+        }
     };
     events.iter().map(&mut does).collect()
 }

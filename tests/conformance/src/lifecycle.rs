@@ -141,7 +141,7 @@ fn play(script: &Script) -> Result<Expect, ConfigError> {
     let options = &script.options;
     let limit = Limit { refuses: options.backup_denied };
     let mut channel: Channel<u16, RoundRobin, Limit, u8, SERVERS> =
-        Channel::with_policy(channel_options(options), RoundRobin::starting_at(0), limit, 1)?;
+        Channel::with_policy(channel_options(options), RoundRobin::starting_at(0), limit, 1);
     for address in 0..options.servers.unwrap_or(3) {
         // More than fit are not needed: no call makes as many attempts.
         let _ = channel.insert(address, 0);
@@ -196,11 +196,11 @@ fn channel_options(options: &Options) -> ChannelOptions {
         _ => options.max_retry.unwrap_or(preset.max_retry),
     };
     ChannelOptions {
-        timeout: options.timeout_ms.map_or(Timeout::Never, |timeout| ms(timeout).into()),
+        timeout: options.timeout_ms.map_or(Timeout::NEVER, |timeout| ms(timeout).into()),
         max_retry,
-        backup: options.backup_ms.map_or(preset.backup, |delay| BackupDelay::After(ms(delay))),
+        backup: options.backup_ms.map_or(preset.backup, |delay| BackupDelay::after(ms(delay))),
         max_backups: options.max_backups.unwrap_or(preset.max_backups),
-        backoff: options.backoff_ms.map_or(Backoff::None, |delay| Backoff::Fixed(ms(delay))),
+        backoff: options.backoff_ms.map_or(Backoff::OFF, |delay| Backoff::fixed(ms(delay))),
         no_backoff_remaining: ms(options.no_backoff_remaining_ms),
         same_server_backup: options.same_server_backup,
         on_early_failure: options.on_early_failure,
@@ -226,8 +226,8 @@ impl Attempt {
         }
         if let Some(pushback) = self.pushback_ms {
             let pushback = match u64::try_from(pushback) {
-                Ok(delay) => Pushback::After(Duration::from_millis(delay)),
-                Err(_) => Pushback::DoNot,
+                Ok(delay) => Pushback::after(Duration::from_millis(delay)),
+                Err(_) => Pushback::DO_NOT,
             };
             judgement = judgement.with_pushback(pushback);
         }
@@ -245,7 +245,7 @@ fn outcome(script: &Script, end: End, report: &Report<ATTEMPTS>) -> Expect {
     };
     Expect {
         result,
-        at_ms: report.elapsed().as_millis(),
+        at_ms: report.elapsed_micros().as_millis(),
         attempts: report.attempts().len(),
         backup_sent: report.attempts().iter().any(|attempt| attempt.kind() == Kind::Backup),
         winner: report.winner().map(|winner| winner.index()),

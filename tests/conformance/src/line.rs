@@ -34,7 +34,7 @@ impl<A: Ord + Clone + Display, B: Balancer> Line<A, B> {
         order.sort_by_key(|slot| slots.get(usize::from(*slot)).map(|there| &there.address));
         let list = Servers { slots, order };
         balancer.arrange(&list).map_err(|error| error.to_string())?;
-        let options = ChannelOptions { timeout: Timeout::Never, ..ChannelOptions::brpc() };
+        let options = ChannelOptions { timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
         Ok(Self { list, balancer, options, seeds: Seeds::new(1), first: None })
     }
 

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use hedge_core::balance::p2c::{P2c, P2cOptions, P2cStats};
 use hedge_core::balance::weight_of_tag;
 use hedge_core::outcome::Feedback;
-use hedge_core::time::{Duration, Instant, Timeout};
+use hedge_core::time::{Duration, Instant, Micros, Timeout};
 use serde::Deserialize;
 
 use crate::{Case, Verdict};
@@ -43,7 +43,7 @@ const PRINTED: f64 = 1.5e-6;
 const TAU_US: f64 = 10e6;
 const PENALTY_TAU_US: f64 = 2e6;
 const LONGEST_PENALTY_US: f64 = 30e6;
-const LATER: Duration = Duration::from_secs(10);
+const LATER: Micros = Micros::from_secs(10);
 
 pub(crate) fn run(text: &str) -> Result<Vec<Case>, serde_json::Error> {
     let table: Table = serde_json::from_str(text)?;
@@ -62,15 +62,16 @@ fn verdict(trace: &Trace) -> Verdict {
     let (mut failed, mut differs) = (false, false);
     for (number, event) in (1..).zip(&trace.events) {
         let now = Instant::from_micros(event.at);
-        let latency = Duration::from_micros(event.lat.try_into().unwrap_or(0));
+        let latency = Micros::from_micros(event.lat.try_into().unwrap_or(0));
         let timeout =
-            event.timeout_ms.try_into().map_or(Timeout::Never, |ms| Timeout::After(Duration::from_millis(ms)));
+            event.timeout_ms.try_into().map_or(Timeout::NEVER, |ms| Timeout::after(Duration::from_millis(ms)));
         let feedback = if event.err == 0 { Feedback::Success { latency } } else { Feedback::Failure { latency } };
         failed |= event.err != 0;
         rule.feedback(&stats, now, feedback, timeout);
         model.feedback(event);
         let score = |at| as_us(rule.score(&stats, at, 0, weight));
-        let got = Row { ewma_us: stats.latency().as_micros(), score: score(now), later: score(now + LATER) };
+        let got =
+            Row { ewma_us: Micros::from(stats.latency()).as_micros(), score: score(now), later: score(now + LATER) };
         let table = Row { ewma_us: event.ewma_us, score: event.score, later: event.score_10s_later };
         let expected = if failed { model.row(event.at, weight) } else { table };
         if !got.is(expected) {

@@ -169,11 +169,8 @@ fn replay(opts: Value, steps: &[Step]) -> Result<Vec<u64>, String> {
 fn step(text: &str) -> Result<Step, String> {
     let unknown = || format!("no such step: {text}");
     if let Some(seconds) = text.strip_prefix("sleep ").and_then(|rest| rest.strip_suffix('s')) {
-        let seconds: std::time::Duration = seconds
-            .parse()
-            .ok()
-            .and_then(|secs| std::time::Duration::try_from_secs_f64(secs).ok())
-            .ok_or_else(unknown)?;
+        let seconds: Duration =
+            seconds.parse().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok()).ok_or_else(unknown)?;
         let n = u64::try_from(seconds.as_millis()).map_err(|_| unknown())?;
         return Ok(Step { what: What::Wait, n, allowed: None });
     }

@@ -61,7 +61,7 @@ fn latencies(options: ChannelOptions) -> (Vec<u64>, Vec<String>) {
         let (mut took, mut log) = (Vec::new(), Vec::new());
         for _ in 0..600 {
             let reply = channel.call(&GET).await.unwrap();
-            took.push(reply.report().elapsed().as_millis());
+            took.push(reply.report().elapsed_micros().as_millis());
             log.push(line_of(reply.report()));
         }
         (took, log)

@@ -21,7 +21,7 @@ use hedge_core::outcome::{ErrorKind, Pushback};
 use hedge_core::policy::{
     AttemptError, Backoff, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy, RetryPolicy,
 };
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Micros};
 use hedge_embassy_tests::World;
 
 const SEED: u64 = 0x0DD5_EED5;
@@ -53,14 +53,14 @@ type Outcome = Result<u16, Failed>;
 fn channel() -> Client {
     let options = ChannelOptions {
         timeout: Duration::from_millis(100).into(),
-        backup: BackupDelay::After(Duration::from_millis(4)),
-        backoff: Backoff::Fixed(Duration::from_millis(3)),
+        backup: BackupDelay::after(Duration::from_millis(4)),
+        backoff: Backoff::fixed(Duration::from_millis(3)),
         ..ChannelOptions::brpc()
     };
     let breaker = ConsecutiveFailures::new(FailureOptions { failures: 3, ..FailureOptions::DEFAULT }).unwrap();
     let health = Health::new(breaker, IsolationLimit::DEFAULT).unwrap();
     let mut channel =
-        Client::with_health(options, P2c::new(P2cOptions::DEFAULT).unwrap(), Limits::default(), health, SEED).unwrap();
+        Client::with_health(options, P2c::new(P2cOptions::DEFAULT).unwrap(), Limits::default(), health, SEED);
     for server in 0..SERVERS {
         channel.insert(server, 0).unwrap();
     }
@@ -85,10 +85,10 @@ fn fate(call: u64, attempt: AttemptId, server: u16) -> (u64, Outcome) {
         9..11 => failed(ErrorKind::Internal),
         11 => failed(ErrorKind::BadRequest),
         12..14 => {
-            let pushback = Some(Pushback::After(Duration::from_millis(random.u64(1..=9))));
+            let pushback = Some(Pushback::after(Duration::from_millis(random.u64(1..=9))));
             Err(Failed { kind: ErrorKind::OverLimit, pushback })
         }
-        14 => Err(Failed { kind: ErrorKind::OverLimit, pushback: Some(Pushback::DoNot) }),
+        14 => Err(Failed { kind: ErrorKind::OverLimit, pushback: Some(Pushback::DO_NOT) }),
         _ => Ok(server),
     };
     (took, outcome)
@@ -98,18 +98,22 @@ fn fate(call: u64, attempt: AttemptId, server: u16) -> (u64, Outcome) {
 fn entry(log: &mut Vec<String>, call: u64, report: &Report) {
     let (started, end) = (report.started().as_micros(), report.end());
     for (id, attempt) in report.ids().zip(report.attempts()) {
-        let at = |offset: Duration| started + offset.as_micros();
+        let at = |offset: Micros| started + offset.as_micros();
         log.push(format!(
             "{} call {call} attempt {id} {:?} at {} until {:?} {:?} {}",
-            at(attempt.started()),
+            at(attempt.started_micros()),
             attempt.kind(),
             attempt.server(),
-            attempt.ended().map(at),
+            attempt.ended_micros().map(at),
             attempt.state(),
             attempt.code(),
         ));
     }
-    log.push(format!("{} call {call} {end:?} {:?}", started + report.elapsed().as_micros(), report.not_hedged()));
+    log.push(format!(
+        "{} call {call} {end:?} {:?}",
+        started + report.elapsed_micros().as_micros(),
+        report.not_hedged()
+    ));
 }
 
 // ---- by hand ----

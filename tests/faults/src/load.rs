@@ -201,7 +201,7 @@ impl<R: Runtime + Unpin> Run<R> {
     /// The error's text without what is different in every call, and why no backup was sent.
     fn describe<B, E: Display>(&self, error: &CallError<B, E>) -> String {
         let trace = error.trace();
-        let mut text = error.to_string().replacen(&format!(" after {}", trace.elapsed()), "", 1);
+        let mut text = error.to_string().replacen(&format!(" after {}", trace.elapsed_micros()), "", 1);
         for (index, server) in self.load.servers.iter().enumerate() {
             let name = if index == 0 { "the bad server" } else { "a good server" };
             text = text.replace(&server.address().to_string(), name);

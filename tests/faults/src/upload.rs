@@ -84,7 +84,7 @@ impl<R: Runtime + Unpin> http_body::Body for Source<R> {
         }
         self.left -= 1;
         if self.left > 0 {
-            let until = self.runtime.now() + PAUSE.into();
+            let until = self.runtime.now() + PAUSE;
             self.pause = Some(Box::pin(self.runtime.sleep_until(until)));
         }
         Poll::Ready(Some(Ok(Frame::data(self.piece.clone()))))

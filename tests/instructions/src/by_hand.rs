@@ -6,11 +6,11 @@ use hedge_core::balance::Balancer;
 use hedge_core::call::{Action, Input, Report};
 use hedge_core::outcome::{End, Verdict};
 use hedge_core::policy::CallOptions;
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Instant, Micros};
 
 use crate::Line;
 
-const ANSWERED_AFTER: Duration = Duration::from_millis(1);
+const ANSWERED_AFTER: Micros = Micros::from_millis(1);
 
 /// Start, pick a server, wait, accept, done. On a channel with backups one is armed and not needed.
 #[inline]

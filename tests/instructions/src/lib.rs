@@ -28,9 +28,8 @@ pub type Line<B> = Channel<u32, B, NoPolicy, &'static str, { SERVERS as usize }>
 /// A channel with brpc's options, and a backup after [`BACKUP_DELAY`] if it is to be `hedged`. `None` if the core refuses it.
 #[must_use]
 pub fn line<B: Balancer>(balancer: B, hedged: bool) -> Option<Line<B>> {
-    let backup = if hedged { BackupDelay::After(BACKUP_DELAY) } else { BackupDelay::Disabled };
-    let mut line =
-        Channel::with_policy(ChannelOptions { backup, ..ChannelOptions::brpc() }, balancer, NoPolicy, 1).ok()?;
+    let backup = if hedged { BackupDelay::after(BACKUP_DELAY) } else { BackupDelay::OFF };
+    let mut line = Channel::with_policy(ChannelOptions { backup, ..ChannelOptions::brpc() }, balancer, NoPolicy, 1);
     for address in 0..SERVERS {
         line.insert(address, "").ok()?;
     }

@@ -87,7 +87,7 @@ pub fn ended(policy: &impl BackupPolicy, now: Instant, count: u32) -> bool {
 
 fn tell(policy: &impl BackupPolicy, now: Instant) -> Option<()> {
     let mut line: Channel<u32, _, _, &'static str, 1> =
-        Channel::with_policy(ChannelOptions::brpc(), RoundRobin::starting_at(0), policy, 1).ok()?;
+        Channel::with_policy(ChannelOptions::brpc(), RoundRobin::starting_at(0), policy, 1);
     line.insert(0, "").ok()?;
     let options = CallOptions::new();
     let mut call = line.call(&options, now).ok()?;

@@ -208,7 +208,7 @@ fn attempt(host: &impl Host) -> bool {
         max_retry: 3,
         timeout: host.options().timeout,
     };
-    let feedback = Feedback::Success { latency: NOW.since(Instant::ZERO) };
+    let feedback = Feedback::Success { latency: NOW.micros_since(Instant::ZERO) };
     host.finished(black_box(&sent.finished(NOW, feedback, Code::NONE)));
     true
 }

@@ -22,11 +22,11 @@ pub fn script(seed: u64) -> Script {
 
 /// A call that may be hedged and retried often, with failures enough.
 fn longer(rng: &mut Rng, script: Script) -> Script {
-    let timeout = if one_in(rng, 3) { Timeout::Never } else { Timeout::After(span(rng, 100)) };
+    let timeout = if one_in(rng, 3) { Timeout::NEVER } else { Timeout::after(span(rng, 100)) };
     let channel = ChannelOptions {
         timeout,
         max_retry: rng.u8(3..=7),
-        backup: BackupDelay::After(span(rng, 6)),
+        backup: BackupDelay::after(span(rng, 6)),
         max_backups: rng.u8(1..=4),
         idempotency: Idempotency::Unset,
         ..script.channel
@@ -93,25 +93,25 @@ fn wait(rng: &mut Rng, most: u64) -> Duration {
 }
 
 fn timeout(rng: &mut Rng) -> Timeout {
-    if one_in(rng, 5) { Timeout::Never } else { Timeout::After(span(rng, 24)) }
+    if one_in(rng, 5) { Timeout::NEVER } else { Timeout::after(span(rng, 24)) }
 }
 
 fn backup(rng: &mut Rng) -> BackupDelay {
     match rng.u8(0..16) {
-        0 => BackupDelay::Disabled,
-        1 => BackupDelay::Shadow(wait(rng, 8)),
-        _ => BackupDelay::After(wait(rng, 8)),
+        0 => BackupDelay::OFF,
+        1 => BackupDelay::shadow(wait(rng, 8)),
+        _ => BackupDelay::after(wait(rng, 8)),
     }
 }
 
 fn backoff(rng: &mut Rng) -> Backoff {
     match rng.u8(0..4) {
-        0 => Backoff::Fixed(span(rng, 8)),
+        0 => Backoff::fixed(span(rng, 8)),
         1 => {
             let wait = span(rng, 6);
-            Backoff::Jittered { min: wait, max: wait }
+            Backoff::jittered(wait, wait).unwrap_or_default()
         }
-        _ => Backoff::None,
+        _ => Backoff::OFF,
     }
 }
 
@@ -203,11 +203,11 @@ fn judgement(rng: &mut Rng) -> Judgement {
     if one_in(rng, 4) {
         let after = wait(rng, 10);
         let pushback = [
-            Pushback::After(after),
-            Pushback::After(after),
-            Pushback::DoNot,
-            Pushback::ServerAfter(after),
-            Pushback::ServerDoNot,
+            Pushback::after(after),
+            Pushback::after(after),
+            Pushback::DO_NOT,
+            Pushback::after(after).for_server(),
+            Pushback::DO_NOT.for_server(),
         ];
         if let Some(pushback) = any(rng, &pushback) {
             judgement = judgement.with_pushback(pushback);

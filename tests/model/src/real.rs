@@ -49,7 +49,7 @@ pub(crate) fn run(script: &Script) -> Result<Account, ConfigError> {
     };
     let balancer = Begin { first: script.first_offset, further: script.further_offset, log: host_log.clone() };
     let policies = policy("channel", &script.channel_policy);
-    let mut channel = Channel::with_policy(script.channel.clone(), balancer, policies, 1)?;
+    let mut channel = Channel::with_policy(script.channel.clone(), balancer, policies, 1);
     let mut servers = Vec::new();
     for server in &script.servers {
         let id = channel.insert(server.address, server.tag).ok();
@@ -142,7 +142,7 @@ impl Machine for Real<'_> {
         let report = self.call.report();
         let mut lines = vec![words::summary(
             report.end(),
-            report.elapsed().as_micros(),
+            report.elapsed_micros().as_micros(),
             report.winner().map(AttemptId::index),
             report.decisive().map(AttemptId::index),
             report.end().and(report.not_hedged()),
@@ -213,8 +213,8 @@ impl Watched {
         words::attempt(
             attempt.kind(),
             &self.name(attempt.server()),
-            attempt.started().as_micros(),
-            attempt.ended().map(|it| it.as_micros()),
+            attempt.started_micros().as_micros(),
+            attempt.ended_micros().map(|it| it.as_micros()),
             attempt.state(),
             attempt.code(),
         )
@@ -350,7 +350,7 @@ impl BackupPolicy for Policy {
             self.who,
             call.end,
             call.at.as_micros(),
-            call.elapsed.as_micros(),
+            call.elapsed_micros().as_micros(),
             call.not_hedged(),
             &states,
         ));

@@ -103,8 +103,7 @@ impl<const N: usize> FleetOf<N> {
     /// Options that contradict themselves, and calls that would never end.
     pub fn run<P: BackupPolicy>(&self, policy: P, load: &Load) -> Result<Measured, Broken> {
         let broken = |what: String| Broken { call: 0, at: Instant::ZERO, what };
-        let line = Line::<P, N>::with_policy(self.options.clone(), RandomChoice, policy, load.seed);
-        let mut line = line.map_err(|error| broken(error.to_string()))?;
+        let mut line = Line::<P, N>::with_policy(self.options.clone(), RandomChoice, policy, load.seed);
         for address in (0..).take(N) {
             line.insert(address, ()).map_err(|error| broken(error.to_string()))?;
         }
@@ -174,7 +173,7 @@ impl<'r, P: BackupPolicy, const N: usize> Run<'r, P, N> {
                 measured.calls += 1;
                 measured.attempts += attempts as u64;
                 if it.keys_left == 0 {
-                    measured.latencies_us.push(now.since(it.started).as_micros());
+                    measured.latencies_us.push(now.micros_since(it.started).as_micros());
                 }
             }
         }

@@ -65,7 +65,7 @@ impl Line {
         seed: u64,
     ) -> Result<Self, Box<dyn Error>> {
         let health = Health::new(breaker, IsolationLimit::DEFAULT)?;
-        let channel = Channel::with_health(options.clone(), balancer, policy, health, seed)?;
+        let channel = Channel::with_health(options.clone(), balancer, policy, health, seed);
         Ok(Self { channel: RefCell::new(channel), options, seeds: Seeds::new(seed) })
     }
 

@@ -149,8 +149,8 @@ impl Faults {
         };
         if self.pushback > 0.0 && rng.random_bool(self.pushback) {
             let pushback = match rng.random_range(0..4) {
-                0 => Pushback::DoNot,
-                _ => Pushback::After(Duration::from_millis(rng.random_range(0..80))),
+                0 => Pushback::DO_NOT,
+                _ => Pushback::after(Duration::from_millis(rng.random_range(0..80))),
             };
             let pushback = if rng.random_bool(0.5) { pushback.for_server() } else { pushback };
             return Some(judgement.with_pushback(pushback));
@@ -165,11 +165,13 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
 
+    use hedge_core::time::Micros;
+
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     fn mean_us(latency: &Latency) -> f64 {
         let mut rng = SmallRng::seed_from_u64(3);
-        let samples: Vec<u64> = (0..100_000).map(|n| latency.sample(n, &mut rng).as_micros()).collect();
+        let samples: Vec<u64> = (0..100_000).map(|n| Micros::from(latency.sample(n, &mut rng)).as_micros()).collect();
         samples.iter().sum::<u64>() as f64 / samples.len() as f64
     }
 

@@ -41,8 +41,8 @@ pub struct Sent {
 /// # Errors
 /// None, as its options fit.
 pub fn run(outage: Outage, policy: impl BackupPolicy, calls: u32) -> Result<Sent, ConfigError> {
-    let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(50)), ..ChannelOptions::brpc() };
-    let mut line = Line::with_policy(options, RoundRobin::new(1), policy, 1)?;
+    let options = ChannelOptions { backup: BackupDelay::after(Duration::from_millis(50)), ..ChannelOptions::brpc() };
+    let mut line = Line::with_policy(options, RoundRobin::new(1), policy, 1);
     for address in 0..SERVERS {
         // There is room for them.
         let _ = line.insert(address, ());

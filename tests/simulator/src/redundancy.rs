@@ -40,8 +40,8 @@ pub fn run(service: Service, load: f64, two_copies: bool, requests: usize, seed:
         Service::Constant => Latency::Constant(UNIT),
         Service::Exponential => Latency::Exponential(UNIT),
     };
-    let backup = if two_copies { BackupDelay::After(Duration::ZERO) } else { BackupDelay::Disabled };
-    let options = ChannelOptions { backup, timeout: Timeout::Never, ..ChannelOptions::brpc() };
+    let backup = if two_copies { BackupDelay::after(Duration::ZERO) } else { BackupDelay::OFF };
+    let options = ChannelOptions { backup, timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
     let fleet = FleetOf::<SERVERS> { latency, workers: 1, options };
     let every = Latency::Exponential(scale(UNIT, 1.0 / (load * SERVERS as f64)));
     fleet.run(NoPolicy, &Load { requests, warm_up: requests / 10, keys: 1, every, seed })

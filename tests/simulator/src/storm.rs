@@ -221,24 +221,24 @@ fn span(rng: &mut SmallRng, most: u64) -> Duration {
 }
 
 fn delay(rng: &mut SmallRng) -> BackupDelay {
-    if rng.random_bool(0.2) { BackupDelay::Disabled } else { BackupDelay::After(span(rng, 60)) }
+    if rng.random_bool(0.2) { BackupDelay::OFF } else { BackupDelay::after(span(rng, 60)) }
 }
 
 fn backoff(rng: &mut SmallRng) -> Backoff {
     let (one, other) = (span(rng, 40), span(rng, 40));
     let (min, max) = (one.min(other), one.max(other));
     match rng.random_range(0..5) {
-        0 => Backoff::Fixed(one),
-        1 => Backoff::Jittered { min, max },
-        2 => Backoff::Exponential { initial: min, multiplier_milli: rng.random_range(1_000..4_000), max },
-        _ => Backoff::None,
+        0 => Backoff::fixed(one),
+        1 => Backoff::jittered(min, max).unwrap_or_default(),
+        2 => Backoff::exponential(min, rng.random_range(1_000..4_000), max).unwrap_or_default(),
+        _ => Backoff::OFF,
     }
 }
 
 fn channel_options(rng: &mut SmallRng) -> ChannelOptions {
     ChannelOptions {
-        timeout: Timeout::After(span(rng, 200)),
-        connect_timeout: if rng.random_bool(0.5) { Timeout::Never } else { span(rng, 100).into() },
+        timeout: Timeout::after(span(rng, 200)),
+        connect_timeout: if rng.random_bool(0.5) { Timeout::NEVER } else { span(rng, 100).into() },
         max_retry: rng.random_range(0..=MOST_RETRIES),
         backup: delay(rng),
         max_backups: pick(rng, &[0, 1, 1, 1, 2, 3]),
@@ -255,7 +255,7 @@ fn channel_options(rng: &mut SmallRng) -> ChannelOptions {
 fn call_options<'o>(rng: &mut SmallRng, policy: &'o SimPolicy, named: &'o [ServerId]) -> CallOptions<'o> {
     let policy: &'o (dyn BackupPolicy + Sync) = policy;
     CallOptions {
-        timeout: maybe(rng, 0.2, |rng| if rng.random_bool(0.2) { Timeout::Never } else { span(rng, 150).into() }),
+        timeout: maybe(rng, 0.2, |rng| if rng.random_bool(0.2) { Timeout::NEVER } else { span(rng, 150).into() }),
         connect_timeout: maybe(rng, 0.1, |rng| span(rng, 20).into()),
         max_retry: maybe(rng, 0.2, |rng| rng.random_range(0..=MOST_RETRIES)),
         backup: maybe(rng, 0.3, delay),
@@ -275,7 +275,7 @@ fn call_plan<'o>(rng: &mut SmallRng, start: Instant, options: &'o [CallOptions<'
     let options = &options[rng.random_range(0..options.len())];
     let cancel_at = maybe(rng, 0.05, |rng| start + span(rng, 80));
     // Who sets no deadline must be ready to give up.
-    let gives_up = if options.timeout == Some(Timeout::Never) { 1.0 } else { 0.05 };
+    let gives_up = if options.timeout == Some(Timeout::NEVER) { 1.0 } else { 0.05 };
     let drop_at = maybe(rng, gives_up, |rng| start + span(rng, 300));
     CallPlan { start, options, cancel_at, drop_at }
 }

@@ -37,7 +37,7 @@ pub const P999: Duration = Duration::from_millis(1_800);
 /// # Errors
 /// As [`Fleet::run`].
 pub fn run<P: BackupPolicy>(backup: BackupDelay, policy: P, requests: usize, seed: u64) -> Result<Measured, Broken> {
-    let options = ChannelOptions { backup, timeout: Timeout::Never, ..ChannelOptions::brpc() };
+    let options = ChannelOptions { backup, timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
     let every = Latency::Constant(Duration::from_millis(20));
     let load = Load { requests, warm_up: 50, keys: KEYS, every, seed };
     Fleet { latency: key_read(), workers: 0, options }.run(policy, &load)

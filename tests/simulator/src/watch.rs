@@ -146,7 +146,7 @@ impl Watch {
         ensure(self.started.len() <= usize::from(self.max_retry), || "L3: more than max_retry extra attempts".into())?;
         ensure(self.in_flight() <= usize::from(self.max_backups), || "L6: more than 1 + max_backups".into())?;
         ensure((start.kind == Kind::First) == self.started.is_empty(), || format!("{:?} comes late", start.kind))?;
-        let remaining = (self.deadline < Instant::NEVER).then(|| self.deadline.since(now));
+        let remaining = (self.deadline < Instant::NEVER).then(|| self.deadline.micros_since(now));
         ensure(start.remaining == remaining, || format!("L2: {:?} remain, told {:?}", remaining, start.remaining))?;
         let connect = self.connect_timeout.map_or(Instant::NEVER, |timeout| now + timeout).min(self.deadline);
         let told = start.connect_deadline.unwrap_or(Instant::NEVER);

@@ -7,7 +7,7 @@ use hedge_core::call::{Action, Call, Host, Input, Report};
 use hedge_core::id::AttemptId;
 use hedge_core::outcome::Judgement;
 use hedge_core::policy::{CallOptions, RetryTarget};
-use hedge_core::time::{Instant, Timeout};
+use hedge_core::time::Instant;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -260,10 +260,7 @@ impl<'w> World<'w> {
 fn start<'w>(line: &'w Line, options: &'w CallOptions<'w>, now: Instant) -> Result<Running<'w>, String> {
     let channel = line.options();
     let call = Call::<_, ATTEMPTS>::new(line, options, now).map_err(|error| error.to_string())?;
-    let connect = match options.connect_timeout.unwrap_or(channel.connect_timeout) {
-        Timeout::After(timeout) => Some(timeout),
-        Timeout::Never => None,
-    };
+    let connect = options.connect_timeout.unwrap_or(channel.connect_timeout).limit();
     let mut watch = Watch::new(
         call.deadline(),
         connect,

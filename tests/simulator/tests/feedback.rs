@@ -26,7 +26,7 @@ const STRETCH: usize = 5;
 const TARGETS: [Target; 3] = [Target::Quantile(Quantile::P95), Target::ExtraLoad(200), Target::ExtraLoad(1_000)];
 
 fn fleet() -> Fleet {
-    let options = ChannelOptions { timeout: Timeout::Never, ..ChannelOptions::brpc() };
+    let options = ChannelOptions { timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
     Fleet { latency: Latency::Exponential(MEAN), workers: 1, options }
 }
 
@@ -61,7 +61,7 @@ impl Watched<'_> {
 impl BackupPolicy for Watched<'_> {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         let delay = self.policy.delay(now);
-        if let Some(BackupDelay::After(delay)) = delay {
+        if let Some(delay) = delay.and_then(BackupDelay::delay) {
             let mut stretches = self.stretches.borrow_mut();
             let index = usize::try_from(now.as_micros()).unwrap() / 1_000_000 / STRETCH;
             if stretches.len() <= index {
@@ -70,7 +70,7 @@ impl BackupPolicy for Watched<'_> {
             stretches[index].0 += delay.as_micros() as f64 / 1_000.0;
             stretches[index].1 += 1.0;
         }
-        if self.sends { delay } else { Some(BackupDelay::Disabled) }
+        if self.sends { delay } else { Some(BackupDelay::OFF) }
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
@@ -168,7 +168,7 @@ fn b2_a_shadow_foretells_what_backups_win_and_save_however_the_calls_come() {
         stall: Duration::from_millis(100),
         probability: 0.02,
     };
-    let options = ChannelOptions { timeout: Timeout::Never, ..ChannelOptions::brpc() };
+    let options = ChannelOptions { timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
     let fleet = Fleet { latency, workers: 0, options };
     let delay = Duration::from_millis(10);
     for (keys, every_ms) in [(1, 1), (100, 20), (1_000, 2_000)] {
@@ -180,7 +180,7 @@ fn b2_a_shadow_foretells_what_backups_win_and_save_however_the_calls_come() {
         let counted = shadow.counts().next().unwrap();
         // What backups really did: of those that took longer than the delay without, so many do with.
         let hedged = Fleet {
-            options: ChannelOptions { backup: BackupDelay::After(delay), ..fleet.options.clone() },
+            options: ChannelOptions { backup: BackupDelay::after(delay), ..fleet.options.clone() },
             ..fleet.clone()
         };
         let truth = Outcome::default();
@@ -221,6 +221,6 @@ impl BackupPolicy for Outcome {
                 .skip(1)
                 .any(|attempt| matches!(attempt.state(), hedge_core::outcome::State::Finished(_))),
         ));
-        counts.3 += call.elapsed.as_micros() as f64;
+        counts.3 += call.elapsed().as_micros() as f64;
     }
 }

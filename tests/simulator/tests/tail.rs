@@ -58,7 +58,7 @@ fn one_to_two_of_a_hundred_key_reads_are_slow_and_one_in_a_million_is_as_slow_as
 
 #[test]
 fn without_backups_the_tail_is_the_article_s() {
-    let measured = run(BackupDelay::Disabled, NoPolicy);
+    let measured = run(BackupDelay::OFF, NoPolicy);
     assert_eq!(measured.extra(), 0.0);
     let p999 = published("TaS BigTable 1000 keys,no hedge", "p99.9_ms");
     assert_eq!(p999, P999.as_millis() as f64);
@@ -71,7 +71,7 @@ fn without_backups_the_tail_is_the_article_s() {
 
 #[test]
 fn a_backup_after_10_ms_reaches_the_article_s_tail_for_2_percent_more_key_reads() {
-    let measured = run(BackupDelay::After(SLOW), NoPolicy);
+    let measured = run(BackupDelay::after(SLOW), NoPolicy);
     assert_hedged(&measured);
     // The body of the model was chosen for this one.
     let mean = published("Dean 2012 talk,backup after 10ms", "avg_ms");
@@ -82,7 +82,7 @@ fn a_backup_after_10_ms_reaches_the_article_s_tail_for_2_percent_more_key_reads(
 fn b7_an_adaptive_delay_told_only_2_percent_extra_reaches_it_too() {
     let options = AdaptiveOptions { target: Target::ExtraLoad(200), ..AdaptiveOptions::DEFAULT };
     let policy = AdaptiveDelay::new(options).unwrap();
-    let measured = run(BackupDelay::Disabled, &policy);
+    let measured = run(BackupDelay::OFF, &policy);
     assert_hedged(&measured);
     assert!(measured.extra() >= 0.018, "what it may send it does: {}", measured.extra());
 }

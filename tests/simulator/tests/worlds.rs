@@ -47,7 +47,7 @@ fn stalling_fleet(backup: BackupDelay) -> (Vec<u64>, usize) {
     let mut attempts = 0;
     for outcome in &outcomes {
         assert_eq!(outcome.report().end(), Some(End::Accepted));
-        latencies.push(outcome.report().elapsed().as_micros());
+        latencies.push(outcome.report().elapsed_micros().as_micros());
         attempts += outcome.report().attempts().len();
     }
     latencies.sort_unstable();
@@ -56,8 +56,8 @@ fn stalling_fleet(backup: BackupDelay) -> (Vec<u64>, usize) {
 
 #[test]
 fn a_backup_after_2_ms_cuts_the_tail_of_a_stalling_fleet_for_few_requests() {
-    let (plain, plain_attempts) = stalling_fleet(BackupDelay::Disabled);
-    let (hedged, attempts) = stalling_fleet(BackupDelay::After(Duration::from_millis(2)));
+    let (plain, plain_attempts) = stalling_fleet(BackupDelay::OFF);
+    let (hedged, attempts) = stalling_fleet(BackupDelay::after(Duration::from_millis(2)));
     let p99 = |latencies: &[u64]| latencies[latencies.len() * 99 / 100];
     assert_eq!(plain_attempts, 10_000);
     assert!(p99(&plain) > 20_000, "{}", p99(&plain));
@@ -74,6 +74,6 @@ fn a_queue_is_felt_by_those_who_come_later() {
     let options = CallOptions::new();
     let plan = CallPlan { start: Instant::ZERO, options: &options, cancel_at: None, drop_at: None };
     let (outcomes, _) = World::new(&line, servers, 1).run(&[plan; 3], &[]).unwrap();
-    let elapsed: Vec<u64> = outcomes.iter().map(|outcome| outcome.report().elapsed().as_millis()).collect();
+    let elapsed: Vec<u64> = outcomes.iter().map(|outcome| outcome.report().elapsed_micros().as_millis()).collect();
     assert_eq!(elapsed, [10, 20, 30]);
 }

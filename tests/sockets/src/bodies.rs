@@ -260,7 +260,7 @@ pub async fn t2_the_deadline_covers_a_body_that_never_stalls<R: Runtime>(runtime
     there.closed.reached(1).await;
 
     let mut late = channel.call_with(get("/"), &options).await.unwrap().into_inner().into_body();
-    runtime.sleep_until(runtime.now() + Duration::from_millis(201).into()).await;
+    runtime.sleep_until(runtime.now() + Duration::from_millis(201)).await;
     let first = poll_fn(|cx| Pin::new(&mut late).poll_frame(cx)).await.unwrap();
     assert!(matches!(first, Err(BodyError::Deadline)), "data that is there is late all the same");
 }

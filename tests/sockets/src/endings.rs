@@ -66,7 +66,7 @@ pub async fn l2_the_deadline_closes_what_is_in_flight<R: Runtime>(runtime: R) {
     let error = channel.call_with(get("/"), &options).await.unwrap_err();
     assert!(matches!(error, CallError::Deadline { last: None, .. }), "{error}");
     assert!(error.to_string().contains("had not answered"), "{error}");
-    assert!(error.report().elapsed() >= Duration::from_millis(50).into());
+    assert!(error.report().elapsed() >= Duration::from_millis(50));
     assert_settled(&channel);
     there.closed.reached(1).await;
 }

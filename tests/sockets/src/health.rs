@@ -22,7 +22,7 @@ use super::{HttpBuilder, HttpChannel, PATIENCE, assert_settled, get, list, refus
 const SOON: Duration = Duration::from_millis(20);
 
 fn every(interval: Duration) -> CheckOptions {
-    CheckOptions { interval: interval.into(), ..CheckOptions::DEFAULT }
+    CheckOptions { interval, ..CheckOptions::DEFAULT }
 }
 
 fn checked<R: Runtime>(runtime: &R, addresses: &[SocketAddr], interval: Duration) -> HttpBuilder<R> {
@@ -112,7 +112,7 @@ pub async fn h1_the_applications_check_must_pass_too<R: Runtime>(runtime: R) {
             }
         }
     };
-    let options = CheckOptions { timeout: SOON.into(), ..every(SOON) };
+    let options = CheckOptions { timeout: SOON, ..every(SOON) };
     let channel = list(&runtime, &[address]).health_checks(options).health_check_with(check).build().unwrap();
     finds_out(&channel, address).await;
     runtime.connects(address).reached(3).await;
@@ -207,7 +207,7 @@ pub async fn h1_a_check_that_hangs_ends_with_its_server<R: Runtime>(runtime: R) 
     let hangs = Unreachable(runtime);
     let runtime = Watched::new(hangs);
     let address = refused();
-    let options = CheckOptions { timeout: PATIENCE.into(), ..every(SOON) };
+    let options = CheckOptions { timeout: PATIENCE, ..every(SOON) };
     let channel = list(&runtime, &[address]).connect_timeout(SOON).health_checks(options).build().unwrap();
     finds_out(&channel, address).await;
     runtime.connects(address).reached(2).await;
@@ -260,7 +260,7 @@ pub async fn h1_a_call_in_a_hurry_isolates_nothing<R: Runtime>(runtime: R) {
         .max_retry(0)
         .build()
         .unwrap();
-    let within = |own: Duration| CallOptions { connect_timeout: Some(Timeout::After(own.into())), ..only(address) };
+    let within = |own: Duration| CallOptions { connect_timeout: Some(Timeout::after(own)), ..only(address) };
     for _ in 0..3 {
         assert_eq!(kind(&channel, &within(Duration::from_micros(1))).await, "failed");
         assert!(channel.usable(&server(address)), "its own connect timeout was shorter than the channel's");
@@ -301,7 +301,7 @@ fn broken_in<R: Runtime>(
     let is_well = Arc::clone(&well);
     let answer = move |_: &_| if is_well.load(Ordering::SeqCst) { ok("") } else { status(500, "") };
     let (moody, other) = (TestServer::answering(answer), TestServer::answering(|_| ok("")));
-    let isolation = IsolationOptions { min: isolation.into(), ..IsolationOptions::DEFAULT };
+    let isolation = IsolationOptions { min: isolation, ..IsolationOptions::DEFAULT };
     let channel = list(runtime, &[moody.address, other.address])
         .circuit_breaker(BreakerOptions::ConsecutiveFailures(FailureOptions { failures: 2, isolation }))
         .build()
@@ -389,7 +389,7 @@ pub async fn h3_calls_are_let_in_by_how_many_servers_are_back<R: Runtime>(runtim
     let there = [TestServer::answering(|_| ok("")), TestServer::answering(|_| ok(""))];
     let servers = [server(there[0].address), server(there[1].address)];
     let channel = list(&runtime, &[there[0].address, there[1].address])
-        .recovery(RecoveryOptions { min_working: 4, hold: Duration::from_secs(3_600).into() })
+        .recovery(RecoveryOptions { min_working: 4, hold: Duration::from_secs(3_600) })
         .build()
         .unwrap();
     let let_in = async || {
@@ -428,7 +428,7 @@ pub async fn h5_a_call_is_let_through_while_all_are_broken_and_hurries_the_check
         server.restart();
     }
     while kind(&channel, &CallOptions::new()).await != "ok" {
-        runtime.sleep_until(runtime.now() + Duration::from_millis(5).into()).await;
+        runtime.sleep_until(runtime.now() + Duration::from_millis(5)).await;
     }
     for there in &both {
         until(|| channel.usable(&server(there.address))).await;

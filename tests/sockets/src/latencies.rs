@@ -68,7 +68,7 @@ pub async fn l13_every_call_counts_and_what_was_not_answered_as_a_lower_bound<R:
         for own in [&CallOptions::new(), &with_own] {
             let failed = channel.call_with(get("/busy"), &CallOptions { max_retry: Some(0), ..own.clone() }).await;
             assert_eq!(failed.unwrap_err().kind(), "failed");
-            let late = channel.call_with(get("/never"), &own.clone().with_timeout(LATE.into())).await;
+            let late = channel.call_with(get("/never"), &own.clone().with_timeout(LATE)).await;
             assert_eq!(late.unwrap_err().kind(), "deadline");
             let seen = there.requests.count();
             drop_when(channel.call_with(get("/never"), own), there.requests.reached(seen + 1)).await;
@@ -84,11 +84,11 @@ pub async fn l13_every_call_counts_and_what_was_not_answered_as_a_lower_bound<R:
         }
         assert_eq!(so_far, (answered, 0, longest));
         assert_eq!((latencies.count(), latencies.abandoned(), latencies.max()), (answered + 7, 7, longest));
-        let qps = latencies.count() * 1_000_000 / latencies.span().as_micros();
-        assert!(latencies.span() <= KEPT + KEPT && latencies.qps() == qps && qps > 0, "{latencies:?}");
+        let qps = u128::from(latencies.count()) * 1_000_000 / latencies.span().as_micros();
+        assert!(latencies.span() <= KEPT + KEPT && u128::from(latencies.qps()) == qps && qps > 0, "{latencies:?}");
         let [(_, first), .., (_, last)] = latencies.cdf().unwrap();
         // Nothing is known to have taken longer than the two that were late.
-        assert!(first <= longest + longest && last >= LATE - NEAR, "{first} to {last}, and {longest}");
+        assert!(first <= longest + longest && last >= LATE - NEAR, "{first:?} to {last:?}, and {longest:?}");
         assert!(latencies.quantile(Quantile::P50).unwrap() <= longest + longest);
         break;
     }
@@ -106,7 +106,7 @@ pub async fn b7_an_adaptive_delay_hedges_once_it_has_warmed_up<R: Runtime>(runti
         let reply = channel.call(get("/")).await.unwrap();
         assert_eq!(reply.report().not_hedged(), Some(NotHedged::Disabled));
     }
-    while adaptive.delay(channel.now()) == Some(BackupDelay::Disabled) {
+    while adaptive.delay(channel.now()) == Some(BackupDelay::OFF) {
         channel.call(get("/")).await.unwrap();
     }
     let reply = channel.call_with(get("/never"), &in_order(&slow, &quick)).await.unwrap();

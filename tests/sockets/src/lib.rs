@@ -312,7 +312,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Runs a test, and fails it when it is stuck.
 pub async fn within<R: Runtime>(runtime: R, test: impl Future<Output = ()>) {
-    let mut sleep = pin!(runtime.sleep_until(runtime.now() + PATIENCE.into()));
+    let mut sleep = pin!(runtime.sleep_until(runtime.now() + PATIENCE));
     let mut test = pin!(test);
     poll_fn(|cx| match test.as_mut().poll(cx) {
         Poll::Pending if sleep.as_mut().poll(cx).is_ready() => panic!("the test is stuck"),

@@ -74,7 +74,7 @@ impl Load {
     }
 
     fn now(&self) -> Instant {
-        Instant::ZERO + self.0.began.elapsed().into()
+        Instant::ZERO + self.0.began.elapsed()
     }
 }
 

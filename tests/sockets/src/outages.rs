@@ -132,7 +132,7 @@ async fn survives<R: Runtime>(runtime: R, balancer: &str, share_again: Share) {
         .load_balancer(balancer)
         .timeout(TIMEOUT)
         .connect_timeout(TIMEOUT)
-        .health_checks(CheckOptions { interval: INTERVAL.into(), ..CheckOptions::DEFAULT })
+        .health_checks(CheckOptions { interval: INTERVAL, ..CheckOptions::DEFAULT })
         .seed(1)
         .build()
         .unwrap();

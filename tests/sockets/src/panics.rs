@@ -42,7 +42,7 @@ pub async fn h1_a_check_that_panics_has_failed<R: Runtime>(runtime: R) {
             }
         }
     };
-    let options = CheckOptions { interval: Duration::from_millis(20).into(), ..CheckOptions::DEFAULT };
+    let options = CheckOptions { interval: Duration::from_millis(20), ..CheckOptions::DEFAULT };
     let channel = list(&runtime, &[address]).health_checks(options).health_check_with(check).build().unwrap();
     assert_eq!(channel.call(get("/")).await.unwrap_err().kind(), "failed");
     let there = TestServer::at(address, |connection| {

@@ -39,7 +39,7 @@ fn late(event: Signal, answer: String) -> TestServer {
 /// From the end of one attempt to the start of the next.
 fn gap(report: &Report, attempt: usize) -> Duration {
     let attempts = report.attempts();
-    (attempts[attempt + 1].started() - attempts[attempt].ended().unwrap()).into()
+    attempts[attempt + 1].started() - attempts[attempt].ended().unwrap()
 }
 
 pub async fn r4_grpc_pushback_moves_the_next_backup<R: Runtime>(runtime: R) {
@@ -72,11 +72,11 @@ pub async fn r4_do_not_cancels_the_retry_of_another_attempts_failure<R: Runtime>
     let (closing, unused) = (TestServer::start(|connection| drop(connection.request())), TestServer::stalling());
     let pushing = late(closing.requests.clone(), busy("grpc-retry-pushback-ms: -1"));
     let servers = [pushing.address, closing.address, unused.address];
-    let backoff = Backoff::Fixed(Duration::from_secs(10).into());
+    let backoff = Backoff::fixed(Duration::from_secs(10));
     let channel = list(&runtime, &servers).backup(DELAY).backoff(backoff).build().unwrap();
     let error = channel.call_with(get("/"), &in_order([&pushing, &closing, &unused])).await.unwrap_err();
     assert_eq!((error.kind(), error.report().attempts().len()), ("failed", 2), "{error}");
-    assert!(error.report().elapsed() < Duration::from_secs(10).into(), "the backoff is not waited for");
+    assert!(error.report().elapsed() < Duration::from_secs(10), "the backoff is not waited for");
     assert_eq!(unused.requests.count(), 0);
     assert_settled(&channel);
 }

@@ -37,12 +37,12 @@ pub async fn l2_timeout_and_backup_are_replaced_while_calls_run<R: Runtime>(runt
         assert_eq!((reply.text().unwrap(), reply.report().attempts().len()), ("fast".into(), 2));
 
         let mut short = channel.options().with_timeout(Duration::from_millis(30));
-        short.channel.backup = BackupDelay::Disabled;
+        short.channel.backup = BackupDelay::OFF;
         let warnings = channel.set_options(short).unwrap();
         assert!(warnings[0].to_string().starts_with("connect_timeout"), "{:?}", warnings[0].to_string());
         let error = call().await.unwrap_err();
         assert_eq!((error.kind(), error.report().not_hedged()), ("deadline", Some(NotHedged::Disabled)));
-        assert!(error.report().elapsed() >= Duration::from_millis(30).into());
+        assert!(error.report().elapsed() >= Duration::from_millis(30));
         gate.raise();
     })
     .await;
@@ -62,7 +62,7 @@ pub async fn h2_a_breaker_is_replaced_and_what_is_wrong_changes_nothing<R: Runti
     let to_failing = CallOptions { servers: Some(vec![server(failing.address)]), ..CallOptions::new() };
     let usable = || channel.usable(&server(failing.address));
     let breaker = |failures| {
-        let long = Duration::from_secs(60).into();
+        let long = Duration::from_secs(60);
         let isolation = IsolationOptions { min: long, max: long, probes: 1 };
         let mut options = channel.options();
         options.breaker = Some(BreakerOptions::ConsecutiveFailures(FailureOptions { failures, isolation }));

@@ -129,9 +129,9 @@ pub async fn c3_a_late_408_is_an_answer<R: Runtime>(runtime: R) {
     });
     let channel = retrying(&runtime, &there).build().unwrap();
     warm_up(&channel, 1).await;
-    let options = CallOptions { connect_timeout: Some(Timeout::After(CONNECT.into())), ..CallOptions::new() };
+    let options = CallOptions { connect_timeout: Some(Timeout::after(CONNECT)), ..CallOptions::new() };
     let later = async {
-        runtime.sleep_until(runtime.now() + (2 * CONNECT).into()).await;
+        runtime.sleep_until(runtime.now() + 2 * CONNECT).await;
         gate.raise();
     };
     let (result, ()) = both(channel.call_with(get("/"), &options), later).await;

@@ -157,9 +157,9 @@ pub async fn c3_a_late_break_is_a_failure<R: Runtime>(runtime: R) {
     });
     let channel = list(&runtime, &[there.address]).max_retry(0).build().unwrap();
     warm_up(&channel, 1).await;
-    let options = CallOptions { connect_timeout: Some(Timeout::After(CONNECT.into())), ..CallOptions::new() };
+    let options = CallOptions { connect_timeout: Some(Timeout::after(CONNECT)), ..CallOptions::new() };
     let later = async {
-        runtime.sleep_until(runtime.now() + (2 * CONNECT).into()).await;
+        runtime.sleep_until(runtime.now() + 2 * CONNECT).await;
         gate.raise();
     };
     let (result, ()) = both(channel.call_with(get("/"), &options), later).await;

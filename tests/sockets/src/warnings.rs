@@ -36,7 +36,7 @@ pub async fn settings_that_contradict_each_other_are_warned_of<R: Runtime>(runti
             &["backup: there is one server address"],
         ),
         (two().timeout(ms(200)), &["connect_timeout 200 ms: not below timeout 200 ms"]),
-        (two().backoff(Backoff::Fixed(ms(500).into())), &["backoff 500 ms: not below timeout 500 ms"]),
+        (two().backoff(Backoff::fixed(ms(500))), &["backoff 500 ms: not below timeout 500 ms"]),
         (
             two().limits(LimitOptions { ratio: Some(of_ratio), ..LimitOptions::SAFE }),
             &["limits.ratio.backup_request_ms 500 ms: not below timeout 500 ms"],

@@ -91,7 +91,7 @@ fn l22_full_servers_are_no_down_servers_to_recovery_and_last_resort() {
 fn l22_a_retry_passes_over_full_servers_and_ends_the_call_where_all_are_full() {
     let line = Line::new("rr", 3, &[1, 2, 3], cap(1));
     let held = Held::default();
-    let backoff = Some(Backoff::Fixed(hedge_core::time::Duration::from_millis(10)));
+    let backoff = Some(Backoff::fixed(hedge_core::time::Duration::from_millis(10)));
     let mut call = Polled::waits(&line, CallOptions { backoff, ..CallOptions::new() }, &held);
     let mut other = Polled::waits(&line, plain(), &held);
     let servers = held.servers();
@@ -127,7 +127,7 @@ fn l22_a_retry_at_the_same_server_does_not_exceed_the_cap() {
     let backoff = CallOptions {
         max_retry: Some(3),
         retry_target: Some(RetryTarget::Same),
-        backoff: Some(Backoff::Fixed(hedge_core::time::Duration::from_millis(10))),
+        backoff: Some(Backoff::fixed(hedge_core::time::Duration::from_millis(10))),
         ..CallOptions::new()
     };
     assert!(call.poll().is_none(), "it has room again, and is retried");
@@ -229,7 +229,7 @@ fn l22_a_waiting_call_that_goes_passes_its_place_on() {
         let mut working = Polled::waits(&line, plain(), &held);
         let token = CancelToken::new();
         let mut options = CallOptions { cancel: Some(token.clone()), ..plain() };
-        options.timeout = Some(Timeout::After(hedge_core::time::Duration::from_millis(50)));
+        options.timeout = Some(Timeout::after(hedge_core::time::Duration::from_millis(50)));
         let mut first = Polled::waits(&line, options, &held);
         let mut second = Polled::waits(&line, plain(), &held);
         held.answer(0, true);
@@ -277,7 +277,7 @@ fn l22_a_call_that_goes_before_its_turn_wakes_nobody() {
 #[test]
 fn l22_a_call_waits_at_most_as_long_as_it_may() {
     let limits =
-        ServerLimits { max_queue_wait: Timeout::After(hedge_core::time::Duration::from_millis(30)), ..queue(1, 8) };
+        ServerLimits { max_queue_wait: Timeout::after(hedge_core::time::Duration::from_millis(30)), ..queue(1, 8) };
     let line = Line::new("rr", 3, &[1], limits);
     let held = Held::default();
     let mut working = Polled::waits(&line, plain(), &held);
@@ -483,7 +483,7 @@ fn storm(line: &Arc<Line>, options: &CallOptions, most: u32) -> u32 {
 #[test]
 fn l22_the_cap_holds_exactly_under_64_callers() {
     let hedged = CallOptions {
-        backup: Some(BackupDelay::After(hedge_core::time::Duration::ZERO)),
+        backup: Some(BackupDelay::after(hedge_core::time::Duration::ZERO)),
         max_backups: Some(2),
         ..CallOptions::new()
     };
@@ -500,8 +500,8 @@ fn l22_the_cap_holds_exactly_under_64_callers() {
 fn l22_no_call_of_64_callers_is_lost_in_the_queue() {
     for balancer in ["rr", "p2c", "la"] {
         let hedged = CallOptions {
-            backup: Some(BackupDelay::After(hedge_core::time::Duration::ZERO)),
-            timeout: Some(Timeout::Never),
+            backup: Some(BackupDelay::after(hedge_core::time::Duration::ZERO)),
+            timeout: Some(Timeout::NEVER),
             ..CallOptions::new()
         };
         let line = Line::new(balancer, 5, &[0, 1, 2, 3], queue(2, 64));

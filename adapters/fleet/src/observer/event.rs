@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hedge_core::call::Report;
 use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::outcome::{Attempt, Code, Kind, State, Verdict};
-use hedge_core::time::Duration;
+use hedge_core::time::{Duration, Micros};
 
 use crate::address::Address;
 use crate::end::Keys;
@@ -217,7 +217,7 @@ impl fmt::Display for ServerChange {
         match self {
             Self::Inserted => f.write_str("inserted"),
             Self::Removed => f.write_str("removed"),
-            Self::Isolated { isolation } => write!(f, "isolated for {isolation}"),
+            Self::Isolated { isolation } => write!(f, "isolated for {}", Micros::from_duration(*isolation)),
             Self::HalfOpen => f.write_str("half-open"),
             Self::Returned => f.write_str("returned"),
             Self::Lifted => f.write_str("isolation lifted"),

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use hedge_core::time::Micros;
 use log::{Level, LevelFilter, log};
 
 use super::care::{Care, care};
@@ -24,11 +25,13 @@ pub(super) fn of_calls_are_on() -> bool {
 
 pub(super) fn attempt_started(attempt: &AttemptStarted<'_>) {
     let AttemptStarted { call, attempt: number, kind, server, started } = attempt;
+    let started = Micros::from_duration(*started);
     log::debug!(target: TARGET, "call {call}: attempt {number} ({kind}) to {server} started after {started}");
 }
 
 pub(super) fn attempt_ended(attempt: &AttemptEnded<'_>) {
     let AttemptEnded { call, attempt: number, kind, server, code, latency, .. } = attempt;
+    let latency = Micros::from_duration(*latency);
     let outcome = attempt.outcome();
     if *code == hedge_core::outcome::Code::NONE {
         log::debug!(target: TARGET, "call {call}: attempt {number} ({kind}) to {server}: {outcome} after {latency}");
@@ -52,6 +55,7 @@ pub(super) fn server_changed(server: &ServerRef<'_>, change: ServerChange) {
 
 pub(super) fn server_checked(check: &CheckEnded<'_>) {
     let CheckEnded { server, step, outcome, latency } = check;
+    let latency = Micros::from_duration(*latency);
     log::debug!(target: TARGET, "server {server}: check ({step}) {outcome} after {latency}");
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hedge_core::id::AttemptId;
 use hedge_core::outcome::{Code, End, ErrorKind};
+use hedge_core::time::Micros;
 use tracing::field::{Empty, display};
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, debug, info, info_span, warn};
@@ -186,7 +187,7 @@ pub(super) fn server_checked(check: &CheckEnded<'_>) {
             hedge.server = %server,
             hedge.check = %step,
             hedge.outcome = %outcome,
-            hedge.latency_us = latency.as_micros(),
+            hedge.latency_us = Micros::from_duration(*latency).as_micros(),
         },
         "server checked"
     );

@@ -139,8 +139,8 @@ fn ratio(max_backup_ratio: f64) -> LimitOptions {
 #[test]
 fn l2_a_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_ones() {
     let mut setup = Setup::new();
-    setup.options.backup = BackupDelay::After(ms(10));
-    setup.attempt_timeout = Timeout::After(ms(100));
+    setup.options.backup = BackupDelay::after(ms(10));
+    setup.attempt_timeout = Timeout::after(ms(100));
     let fleet = Fleet::new(3, setup);
     let before = CallHost::new(&fleet, ());
     let mut old = Call::new(&before, &OWN, at(0)).unwrap();
@@ -149,12 +149,12 @@ fn l2_a_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_ones() {
     let options = fleet.settings.options().with_timeout(Duration::from_millis(50));
     let new_ones = ReplaceableOptions {
         channel: ChannelOptions {
-            backup: BackupDelay::Disabled,
+            backup: BackupDelay::OFF,
             max_retry: 0,
             idempotency: Idempotency::NotIdempotent,
             ..options.channel
         },
-        attempt_timeout: Timeout::After(ms(20)),
+        attempt_timeout: Timeout::after(ms(20)),
         ..options
     };
     assert_eq!(fleet.replace(at(5), |_| new_ones.clone()), Ok(new_ones.clone()));
@@ -163,7 +163,7 @@ fn l2_a_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_ones() {
     let after = CallHost::new(&fleet, ());
     let mut new = Call::new(&after, &OWN, at(5)).unwrap();
     start(&mut new, at(5));
-    assert_eq!([before.attempt_timeout(), after.attempt_timeout()], [100, 20].map(|it| Timeout::After(ms(it))));
+    assert_eq!([before.attempt_timeout(), after.attempt_timeout()], [100, 20].map(|it| Timeout::after(ms(it))));
     assert_eq!((old.deadline(), new.deadline()), (at(500), at(55)));
     assert_eq!((old.idempotent(), new.idempotent()), (true, false));
 
@@ -228,7 +228,7 @@ fn b5_options_that_leave_the_limits_as_they_are_leave_what_is_saved_up() {
     let held = fleet.settings.hold();
     fleet.replace(at(5), |old| ReplaceableOptions { limits: LimitOptions::NONE, ..old }).unwrap();
     assert_eq!(fleet.granted(at(5)), 1_000);
-    assert_eq!(fleet.settings.inherited(&held).timeout, Timeout::After(ms(104)));
+    assert_eq!(fleet.settings.inherited(&held).timeout, Timeout::after(ms(104)));
 }
 
 /// Isolates a server at the first failure.
@@ -299,14 +299,14 @@ fn a_wrong_option_changes_nothing() {
             options
         });
         assert_eq!(fleet.settings.options(), there);
-        assert_eq!(CallHost::new(&fleet, ()).attempt_timeout(), Timeout::Never);
+        assert_eq!(CallHost::new(&fleet, ()).attempt_timeout(), Timeout::NEVER);
         refused.unwrap_err().to_string()
     };
     for (change, text) in [
-        ((|it| it.channel.timeout = Timeout::After(Span::ZERO)) as fn(&mut ReplaceableOptions), "timeout"),
+        ((|it| it.channel.timeout = Timeout::after(Span::ZERO)) as fn(&mut ReplaceableOptions), "timeout"),
         (|it| it.channel.max_retry = 8, "max_retry 8"),
         (|it| it.channel.max_backups = 5, "max_backups 5"),
-        (|it| it.attempt_timeout = Timeout::After(Span::ZERO), "attempt_timeout"),
+        (|it| it.attempt_timeout = Timeout::after(Span::ZERO), "attempt_timeout"),
         (|it| it.limits = ratio(1.5), "limits.ratio.max_backup_ratio 1.5: must be in (0, 1]"),
         (|it| it.breaker = breaker(0, 10_000), "health: failures 0: must be in [1, 4294967295]"),
         (|it| it.isolation_limit.selectable_percent = 0, "health: selectable_percent 0: must be in [1, 100]"),
@@ -332,8 +332,8 @@ fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memo
         // Every other time the limits are new too.
         let limits = LimitOptions { ratio: Some(RatioOptions { burst: small.into(), ..limit }), ..LimitOptions::SAFE };
         ReplaceableOptions {
-            channel: ChannelOptions { timeout: Timeout::After(ms(number)), max_retry: small, ..old.channel.clone() },
-            attempt_timeout: Timeout::After(ms(number)),
+            channel: ChannelOptions { timeout: Timeout::after(ms(number)), max_retry: small, ..old.channel.clone() },
+            attempt_timeout: Timeout::after(ms(number)),
             limits,
             breaker: breaker(u32::from(small) + 1, 10 + number),
             ..old.clone()
@@ -350,11 +350,11 @@ fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memo
                     let host = CallHost::new(&fleet, ());
                     let mut call = Call::new(&host, &OWN, at(0)).unwrap();
                     let first = start(&mut call, at(0));
-                    let Timeout::After(timeout) = host.attempt_timeout() else { panic!("an attempt's timeout") };
-                    assert_eq!(host.options().timeout, Timeout::After(timeout));
+                    let timeout = host.attempt_timeout().limit().unwrap();
+                    assert_eq!(host.options().timeout, Timeout::after(timeout));
                     assert_eq!(u64::from(host.options().max_retry), timeout.as_millis() % 8);
                     assert_eq!(call.deadline(), at(0) + timeout);
-                    assert_eq!(host.backup_delay(at(0)), BackupDelay::After(timeout));
+                    assert_eq!(host.backup_delay(at(0)), BackupDelay::after(timeout));
                     let _ = host.may_retry(at(0));
                     call.handle(at(0), Input::finished(first.attempt, Verdict::Accept));
                     calls.fetch_add(1, Ordering::Relaxed);

@@ -215,8 +215,8 @@ fn counters_count_each_end_and_each_kind_of_attempt() {
 fn b6_counters_have_the_refusals_too() {
     let mut setup = Setup::new();
     setup.policy = Some(Arc::new(Refuses));
-    setup.options.backup = BackupDelay::After(hedge_fleet::hedge_core::time::Duration::from_millis(10));
-    setup.options.timeout = Timeout::After(hedge_fleet::hedge_core::time::Duration::from_millis(50));
+    setup.options.backup = BackupDelay::after(hedge_fleet::hedge_core::time::Duration::from_millis(10));
+    setup.options.timeout = Timeout::after(hedge_fleet::hedge_core::time::Duration::from_millis(50));
     let world = World::new(setup, &[1, 2]);
     world.run(&CallOptions::new(), &[Some((12, Ok(())))]);
     let counters = world.settings().counters();

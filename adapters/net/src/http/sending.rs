@@ -90,7 +90,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         let (sent, asked, reply) = self.hand_over(connection)?;
         self.maker.pool.settings.counts.reuse();
         let sent_at = self.runtime.now();
-        let deadline = self.maker.attempt.remaining.map(|remaining| self.maker.attempt.started + remaining);
+        let deadline = self.maker.attempt.remaining().map(|remaining| self.maker.attempt.started + remaining);
         let mut silence =
             Silence { runtime: self.runtime, pool: self.maker.pool, state: &state, since: sent_at, deadline };
         let result = asked.replied(pin!(reply)).await;

@@ -51,7 +51,7 @@ impl<R: Runtime> Http<R> {
     pub(crate) const ATTACH: Attach<Self> = |response, owed| response.body_mut().attach(owed);
 
     pub(crate) fn new(runtime: R) -> Self {
-        let idle_timeout = Duration::from_secs(10).into();
+        let idle_timeout = Duration::from_secs(10);
         let head = Arc::new(HeadLimits::new());
         let settings = PoolSettings {
             max_body: 16 << 20,
@@ -98,7 +98,7 @@ impl<R: Runtime> Http<R> {
     }
 
     pub(crate) fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.idle_timeout = timeout.into();
+        self.settings.idle_timeout = timeout;
         self
     }
 

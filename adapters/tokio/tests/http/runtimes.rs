@@ -101,7 +101,7 @@ fn c4_a_connection_whose_body_ends_on_another_runtime_is_closed() {
 #[test]
 fn h1_checks_go_on_where_calls_are_made() {
     let (there, mut dies) = (TestServer::answering(|_| ok("")), Mortal::start());
-    let often = Duration::from_millis(20).into();
+    let often = Duration::from_millis(20);
     let channel = list(&Tokio::new(), &[there.address, dies.address])
         .health_checks(CheckOptions { interval: often, timeout: often, ..CheckOptions::DEFAULT })
         .build()

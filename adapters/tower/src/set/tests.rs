@@ -4,10 +4,11 @@ use std::future::{Pending, pending};
 
 use hedge_core::balance::{ArrangeError, Balancer as _, Selection};
 use hedge_core::call::Host;
-use hedge_core::health::{AnyBreaker, BreakerOptions, FailureOptions, IsolationLimit, Recovering};
+use hedge_core::health::{AnyBreaker, BreakerOptions, FailureOptions, Health, IsolationLimit, Recovering};
 use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::outcome::{Code, Feedback, SentAttempt};
-use hedge_core::time::{Duration, Timeout};
+use hedge_core::time::{Duration, Micros, Timeout};
+use hedge_fleet::Balancer;
 
 use super::*;
 
@@ -136,9 +137,9 @@ fn h2_a_probe_whose_turn_another_call_took_is_not_sent_and_leaves_its_place() {
     let now = Instant::from_millis(1_000);
     let failing = look(&one, now);
     assert!(one.commit(&failing, now, false));
-    let (max_retry, timeout) = (0, Timeout::Never);
+    let (max_retry, timeout) = (0, Timeout::NEVER);
     let sent = SentAttempt { server: failing.server, at: now, attempt: AttemptId::FIRST, max_retry, timeout };
-    one.finished(&sent.finished(now, Feedback::Failure { latency: Duration::from_millis(1) }, Code::NONE));
+    one.finished(&sent.finished(now, Feedback::Failure { latency: Micros::from_millis(1) }, Code::NONE));
     let healthy = look(&one, now);
     assert_ne!(healthy.server, failing.server);
     assert!(one.commit(&healthy, now, false));

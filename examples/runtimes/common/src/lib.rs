@@ -49,8 +49,8 @@ impl Clock {
     /// wait that is early is asked again.
     #[must_use]
     pub fn instant(self, at: Instant) -> std::time::Instant {
-        let hour = std::time::Duration::from_secs(3_600);
-        self.0.checked_add(at.since(Instant::ZERO).into()).unwrap_or_else(|| std::time::Instant::now() + hour)
+        let hour = Duration::from_secs(3_600);
+        self.0.checked_add(at.since(Instant::ZERO)).unwrap_or_else(|| std::time::Instant::now() + hour)
     }
 }
 
@@ -90,12 +90,12 @@ where
 {
     let servers = Servers::start()?;
     let options = ChannelOptions {
-        backup: BackupDelay::After(BACKUP_DELAY),
+        backup: BackupDelay::after(BACKUP_DELAY),
         timeout: PATIENCE.into(),
-        connect_timeout: Timeout::Never, // Connecting takes from the call's time: a transport has nothing to enforce.
+        connect_timeout: Timeout::NEVER, // Connecting takes from the call's time: a transport has nothing to enforce.
         ..ChannelOptions::brpc()
     };
-    let mut channel: Channel<SocketAddr, RoundRobin> = Channel::new(options, RoundRobin::new(1), 1)?;
+    let mut channel: Channel<SocketAddr, RoundRobin> = Channel::new(options, RoundRobin::new(1), 1);
     for address in servers.addresses {
         channel.insert(address, "")?;
     }

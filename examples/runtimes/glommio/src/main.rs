@@ -42,7 +42,7 @@ impl Timer for Timers {
     }
 
     fn sleep_until(&self, at: Instant) -> Self::Sleep {
-        let timer = timer::Timer::new(at.since(self.now()).into());
+        let timer = timer::Timer::new(at.since(self.now()));
         Box::pin(async {
             timer.await;
         })

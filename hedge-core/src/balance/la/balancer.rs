@@ -5,7 +5,7 @@ use super::{LaFailure, LaOthers, LaStats, LaTree, WeightedDraws};
 use crate::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::id::ServerId;
 use crate::outcome::{ErrorKind, Feedback, Finished};
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Micros};
 
 /// Chooses by throughput over latency; see the [module](super). The tree holds the weight of each slot, in 16 bytes.
 /// What is known of a server is kept with the server.
@@ -48,7 +48,7 @@ impl<S: Storage> LocalityAware<S> {
         let slot = u32::from(server.slot());
         let others = || LaOthers {
             weight: self.tree.mean_of_others(slot, self.servers),
-            latency: Duration::from_micros(self.latency.load(SeqCst) >> FRACTION),
+            latency: Micros::from_micros(self.latency.load(SeqCst) >> FRACTION),
         };
         if let Some(weight) = change(load.stats, &others) {
             self.tree.set(slot, weight);
@@ -56,7 +56,7 @@ impl<S: Storage> LocalityAware<S> {
     }
 
     /// Takes an answer into the latency of all servers. Of two answers at once, one may be lost.
-    fn answered(&self, latency: Duration) {
+    fn answered(&self, latency: Micros) {
         let latency = latency.as_micros().min(u64::MAX >> (FRACTION + 1)) << FRACTION;
         let was = self.latency.load(SeqCst);
         let to = match was {
@@ -98,7 +98,7 @@ impl<S: Storage> Balancer for LocalityAware<S> {
             let stats = list.load(server)?.stats;
             // The slot's weight may be that of an earlier server, if this one has not answered yet.
             let known = u32::try_from(slot).map_or(0, |slot| self.tree.weight(slot));
-            Some(if known == 0 || stats.latency() == Duration::ZERO { stats.base() } else { known })
+            Some(if known == 0 || stats.latency_micros() == Micros::ZERO { stats.base() } else { known })
         };
         // A copy, since the weights of servers that stay are read from the old tree.
         let mut tree = self.tree.clone();

@@ -4,7 +4,7 @@ use core::hint::spin_loop;
 
 use super::super::timed_span::TimedSpan;
 use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed, Ordering::SeqCst};
-use crate::time::{Duration, Instant, Timeout};
+use crate::time::{Duration, Instant, Micros, Timeout};
 
 /// How many answers the queue holds.
 const QUEUE: u32 = 128;
@@ -12,7 +12,7 @@ const QUEUE: u32 = 128;
 const FLOOR: u64 = 1_000;
 const SECOND: u64 = 1_000_000;
 /// A server is tried again after so long without an error.
-const REST: Duration = Duration::from_secs(2);
+const REST: Micros = Micros::from_secs(2);
 /// The bit of [`LaStats::average`] that says that the throughput is known.
 const KNOWN: u32 = 1 << 31;
 /// How many errors in a row put a server out.
@@ -25,7 +25,7 @@ const TRIED: u64 = 20;
 /// A new answer moves the recent latency of a server by this fraction (one in so many) of the difference.
 const RECENT_FRACTION: u64 = 4;
 /// The timeout that counts for an error of a call without one.
-const NO_TIMEOUT: Duration = Duration::from_secs(30);
+const NO_TIMEOUT: Micros = Micros::from_secs(30);
 /// How often a feedback tries to lock the queue before it gives up.
 const TRIES: u32 = 64;
 
@@ -62,12 +62,12 @@ pub struct LaOthers {
     /// What the others weigh on average; 0 if there are none.
     pub weight: u64,
     /// The latency of the fleet's last answers; zero before the first.
-    pub latency: Duration,
+    pub latency: Micros,
 }
 
 impl LaOthers {
     /// The server is alone. It then has the weight that brpc would give it.
-    pub const NONE: Self = Self { weight: 0, latency: Duration::ZERO };
+    pub const NONE: Self = Self { weight: 0, latency: Micros::ZERO };
 
     /// The weight that a server with this recent latency deserves: what the others weigh, times the square of the ratio
     /// of their latency to its own if it is slower.
@@ -130,8 +130,8 @@ impl LaStats {
     /// the lock was taken.
     pub fn succeeded(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> Option<u64> {
         self.ended(begin);
-        let latency = now.since(begin);
-        if latency == Duration::ZERO {
+        let latency = now.micros_since(begin);
+        if latency == Micros::ZERO {
             return None;
         }
         let queue = self.lock()?;
@@ -152,7 +152,7 @@ impl LaStats {
     ) -> Option<u64> {
         self.ended(begin);
         // On a coarse clock a fast failure seems to take no time.
-        let latency = now.since(begin).max(Duration::from_micros(1));
+        let latency = now.micros_since(begin).max(Micros::from_micros(1));
         let queue = self.lock()?;
         queue.add_error(now, failure.charged_latency(latency), failure.timeout());
         queue.update_base(now)?;
@@ -169,10 +169,10 @@ impl LaStats {
             // since, it knows more.
             let _ = self.error.compare_exchange(word, error.at(now).word(), SeqCst, SeqCst);
         }
-        let age = now.since(begin);
+        let age = now.micros_since(begin);
         let recent = TimedSpan::of(self.recent.load(SeqCst)).span();
         self.recent.store(TimedSpan::new(now, recent.max(age)).word(), Relaxed);
-        if age >= self.latency()
+        if age >= self.latency_micros()
             && let Some(queue) = self.lock()
         {
             // While no answers come, the throughput falls.
@@ -202,7 +202,11 @@ impl LaStats {
     /// The average latency; zero before the first answer.
     #[must_use]
     pub fn latency(&self) -> Duration {
-        Duration::from_micros((self.average.load(Relaxed) & !KNOWN).into())
+        self.latency_micros().to_duration()
+    }
+
+    pub(super) fn latency_micros(&self) -> Micros {
+        Micros::from_micros((self.average.load(Relaxed) & !KNOWN).into())
     }
 
     fn current_weight(&self, now: Instant, in_flight: InFlight, idle: bool, others: impl FnOnce() -> LaOthers) -> u64 {
@@ -266,21 +270,21 @@ impl LaStats {
 impl LaFailure {
     /// The latency that a failed attempt counts: the mean of 1.2 times its own and the timeout, weighted by the retries
     /// that are left and those that were made.
-    fn charged_latency(&self, latency: Duration) -> Duration {
+    fn charged_latency(&self, latency: Micros) -> Micros {
         let (done, left) = match self.max_retry {
             0 => (1, 0),
             most => (u64::from(self.retried), u64::from(most.saturating_sub(self.retried))),
         };
-        let longer = latency + Duration::from_micros(latency.as_micros() / 5);
+        let longer = latency + Micros::from_micros(latency.as_micros() / 5);
         let sum =
             left.saturating_mul(longer.as_micros()).saturating_add(done.saturating_mul(self.timeout().as_micros()));
-        Duration::from_micros(sum.checked_div(left + done).unwrap_or(0))
+        Micros::from_micros(sum.checked_div(left + done).unwrap_or(0))
     }
 
-    const fn timeout(&self) -> Duration {
-        match self.timeout {
-            Timeout::After(timeout) => timeout,
-            Timeout::Never => NO_TIMEOUT,
+    const fn timeout(&self) -> Micros {
+        match self.timeout.limit_micros() {
+            Some(timeout) => timeout,
+            None => NO_TIMEOUT,
         }
     }
 }
@@ -297,7 +301,7 @@ struct Locked<'a>(&'a LaStats);
 
 impl Locked<'_> {
     /// Appends an answer, and drops the oldest if the queue is full.
-    fn push(&self, now: Instant, latency: Duration) {
+    fn push(&self, now: Instant, latency: Micros) {
         let (mut oldest, mut len) = self.place();
         // The oldest answer is not part of the sum: the throughput counts the answers since its end.
         let mut sum = self.0.sum.load(SeqCst);
@@ -319,16 +323,16 @@ impl Locked<'_> {
     }
 
     /// Moves the recent latency a part of the way to the latency of a new answer.
-    fn update_recent(&self, latency: Duration) {
+    fn update_recent(&self, latency: Micros) {
         let recent = TimedSpan::of(self.0.recent.load(SeqCst));
         let to = match recent.span() {
-            Duration::ZERO => latency,
+            Micros::ZERO => latency,
             // Less than half of it: the server has recovered. It moves half of the way, so that few answers show that.
-            more if more > latency + latency => Duration::from_micros((more + latency).as_micros() / 2),
+            more if more > latency + latency => Micros::from_micros((more + latency).as_micros() / 2),
             more if more > latency => {
-                more - Duration::from_micros((more - latency).as_micros().div_ceil(RECENT_FRACTION))
+                more - Micros::from_micros((more - latency).as_micros().div_ceil(RECENT_FRACTION))
             }
-            less => less + Duration::from_micros((latency - less).as_micros() / RECENT_FRACTION),
+            less => less + Micros::from_micros((latency - less).as_micros() / RECENT_FRACTION),
         };
         // This may undo a raise by another thread in between. Its next abandoned attempt raises it again.
         self.0.recent.store(recent.with(to).word(), Relaxed);
@@ -336,7 +340,7 @@ impl Locked<'_> {
 
     /// Takes in an error: the last answer takes longer. Before the first answer, the error becomes that answer, with a
     /// latency of at least the timeout.
-    fn add_error(&self, now: Instant, by: Duration, timeout: Duration) {
+    fn add_error(&self, now: Instant, by: Micros, timeout: Micros) {
         let (oldest, len) = self.place();
         let error = LastError::following(LastError::of(self.0.error.load(SeqCst)), now);
         if len == 0 {
@@ -419,17 +423,17 @@ impl LastError {
     }
 
     fn word(self) -> u64 {
-        self.at.with(Duration::from_micros(self.history)).word()
+        self.at.with(Micros::from_micros(self.history)).word()
     }
 
     /// The last error, after one more now.
     fn following(last: Option<Self>, now: Instant) -> Self {
         let in_a_row = last.filter(|last| last.answers() == 0).map_or(0, |last| last.history);
-        Self { at: TimedSpan::new(now, Duration::ZERO), history: (in_a_row + 1).min(IN_A_ROW) }
+        Self { at: TimedSpan::new(now, Micros::ZERO), history: (in_a_row + 1).min(IN_A_ROW) }
     }
 
     fn at(self, now: Instant) -> Self {
-        Self { at: TimedSpan::new(now, Duration::ZERO), ..self }
+        Self { at: TimedSpan::new(now, Micros::ZERO), ..self }
     }
 
     /// The same error after one more answer; `None` once it has left the queue.

@@ -10,11 +10,11 @@ use super::super::{Balancer, Heap, Offer, Search};
 use super::*;
 use crate::id::{AttemptId, ServerId};
 use crate::outcome::{Code, Feedback, SentAttempt};
-use crate::time::{Duration, Instant, Timeout};
+use crate::time::{Duration, Instant, Micros, Timeout};
 
 const SERVERS: u32 = 10;
 const SICK: u16 = 3;
-const FAILURE: LaFailure = LaFailure { max_retry: 3, retried: 0, timeout: Timeout::After(Duration::from_millis(500)) };
+const FAILURE: LaFailure = LaFailure { max_retry: 3, retried: 0, timeout: Timeout::after(Duration::from_millis(500)) };
 /// The weight of the others.
 const OTHERS: u64 = 9_000_000;
 /// The least weight of a server that takes as long as the others.
@@ -29,7 +29,7 @@ fn alone() -> LaOthers {
 }
 
 fn others() -> LaOthers {
-    LaOthers { weight: OTHERS, latency: Duration::from_millis(10) }
+    LaOthers { weight: OTHERS, latency: Micros::from_millis(10) }
 }
 
 /// Makes calls of `latency` ms, one after another.
@@ -92,7 +92,7 @@ fn s3_an_error_lengthens_the_last_answer_and_more_so_the_fewer_retries_are_left(
 fn s3_an_error_is_one_however_fast_and_whatever_the_timeout() {
     let stats = LaStats::new(LaStats::SCALE);
     stats.started(at(5), alone);
-    let failure = LaFailure { timeout: Timeout::Never, ..FAILURE };
+    let failure = LaFailure { timeout: Timeout::NEVER, ..FAILURE };
     assert_eq!(stats.failed(at(5), at(5), failure, alone), Some(LaStats::SCALE / 30_000_000 + 1_000 - 33));
     assert_eq!(stats.latency(), Duration::from_secs(30));
 }
@@ -303,7 +303,7 @@ impl World {
             let end = Instant::from_micros(end);
             let sent =
                 SentAttempt { server, at: begin, attempt: AttemptId::FIRST, max_retry: 3, timeout: FAILURE.timeout };
-            let latency = end.since(begin);
+            let latency = end.micros_since(begin);
             let feedback = if answered { Feedback::Success { latency } } else { Feedback::Failure { latency } };
             self.la.finished(&self.servers, &sent.finished(end, feedback, Code::NONE));
         }

@@ -22,14 +22,14 @@ fn idle(servers: u16, arrive: impl Fn(&mut Vec<u32>)) -> Vec<u64> {
     for call in 0..CALLS {
         let now = Instant::from_millis(10 * call);
         let due = pool.call_started(now);
-        let chosen = pool.choose(now, |_| Some(Duration::ZERO));
+        let chosen = pool.choose(now, |_| Some(Micros::ZERO));
         chosen.inspect(|chosen| pool.commit(*chosen));
         let mut targets: Vec<u32> = pool.targets(servers.into(), due).collect();
         arrive(&mut targets);
         for (after, position) in (0..).zip(targets) {
             let answer = ProbeAnswer { in_flight: 0, latency: Duration::from_millis(5) };
             let server = ServerId::new(u16::try_from(position).unwrap(), 0);
-            pool.probed(now + Duration::from_micros(after), servers.into(), server, answer);
+            pool.probed(now + Micros::from_micros(after), servers.into(), server, answer);
         }
         if let Some(chosen) = chosen {
             counts[usize::from(chosen.slot())] += 1;
@@ -85,7 +85,7 @@ fn l20_the_probe_of_a_server_that_has_left_is_not_that_of_another_with_its_id() 
     for (slot, ms) in [(0, 1), (1, 20), (2, 30)] {
         pool.probed(now, 3, ServerId::new(slot, 0), answer(ms));
     }
-    let chosen = || pool.choose(now, |_| Some(Duration::ZERO)).map(ServerId::slot);
+    let chosen = || pool.choose(now, |_| Some(Micros::ZERO)).map(ServerId::slot);
     assert_eq!(chosen(), Some(0));
     pool.retain(|server| server.slot() != 0);
     assert_eq!((chosen(), pool.len(now)), (Some(1), 2), "whoever has that id now");

@@ -4,7 +4,7 @@ use super::super::decay::Decay;
 use super::super::timed_span::TimedSpan;
 use super::ProbeAnswer;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Micros};
 
 /// How many ranges of requests in flight are told apart: 0 to 3, then two an octave, up to 3072 and more.
 const LEVELS: usize = 24;
@@ -13,9 +13,9 @@ const SAMPLES: usize = 8;
 /// A median is of at least this many latencies, if neighbouring ranges have them.
 const ENOUGH: usize = 3;
 /// How long a latency is recent.
-const RECENT: Duration = Duration::from_secs(1);
+const RECENT: Micros = Micros::from_secs(1);
 /// How fast the last latency decays while there is no recent one.
-static FORGOTTEN: Decay = Decay::new(Duration::from_secs(10));
+static FORGOTTEN: Decay = Decay::new(Micros::from_secs(10));
 
 /// What a server needs to answer probes: a count of its requests in flight, and recent latencies by how many requests
 /// were in flight when each came. 1744 bytes under any load. Threads share it through `&self`.
@@ -80,7 +80,7 @@ impl ServerLoad {
     /// a microsecond.
     pub fn finished(&self, now: Instant, before: u32, latency: Duration) {
         self.dropped();
-        let word = TimedSpan::new(now, latency.max(Duration::from_micros(1))).word();
+        let word = TimedSpan::new(now, Micros::from_duration(latency).max(Micros::from_micros(1))).word();
         self.last.store(word, Relaxed);
         let Some(level) = self.levels.get(level_of(before)) else { return };
         let next = usize::try_from(level.next.fetch_add(1, Relaxed)).unwrap_or(0) % SAMPLES;
@@ -98,11 +98,11 @@ impl ServerLoad {
     #[must_use]
     pub fn answer(&self, now: Instant) -> ProbeAnswer {
         let in_flight = self.in_flight.load(Relaxed);
-        ProbeAnswer { in_flight, latency: self.latency(now, level_of(in_flight)) }
+        ProbeAnswer { in_flight, latency: self.latency(now, level_of(in_flight)).into() }
     }
 
-    fn latency(&self, now: Instant, at: usize) -> Duration {
-        let mut near = Near { latencies: [Duration::ZERO; 3 * SAMPLES], count: 0 };
+    fn latency(&self, now: Instant, at: usize) -> Micros {
+        let mut near = Near { latencies: [Micros::ZERO; 3 * SAMPLES], count: 0 };
         // First this range, then its neighbours on both sides, until there are enough latencies.
         for distance in 0..LEVELS {
             near.add(now, self.levels.get(at + distance));
@@ -115,7 +115,7 @@ impl ServerLoad {
         }
         near.median().unwrap_or_else(|| {
             let last = TimedSpan::of(self.last.load(SeqCst));
-            Duration::from_micros(FORGOTTEN.left_of(last.span().as_micros(), last.age(now)))
+            Micros::from_micros(FORGOTTEN.left_of(last.span().as_micros(), last.age(now)))
         })
     }
 }
@@ -128,7 +128,7 @@ impl Default for ServerLoad {
 
 /// Recent latencies. There is room for two of them and then those of two ranges.
 struct Near {
-    latencies: [Duration; 3 * SAMPLES],
+    latencies: [Micros; 3 * SAMPLES],
     count: usize,
 }
 
@@ -136,7 +136,7 @@ impl Near {
     fn add(&mut self, now: Instant, level: Option<&Level>) {
         for sample in level.map_or(&[][..], |level| &level.samples) {
             let sample = TimedSpan::of(sample.load(SeqCst));
-            if sample.span() == Duration::ZERO || sample.age(now) > RECENT {
+            if sample.span() == Micros::ZERO || sample.age(now) > RECENT {
                 continue;
             }
             if let Some(free) = self.latencies.get_mut(self.count) {
@@ -147,7 +147,7 @@ impl Near {
     }
 
     /// The median; of an even number the lower of the two in the middle.
-    fn median(&self) -> Option<Duration> {
+    fn median(&self) -> Option<Micros> {
         let known = || self.latencies.iter().copied().take(self.count);
         let rank = self.count.div_ceil(2);
         // Quadratic, but they are few.

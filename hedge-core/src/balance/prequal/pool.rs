@@ -9,7 +9,7 @@
 use super::super::timed_span::TimedSpan;
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::id::ServerId;
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Micros};
 
 /// How many probes are kept: "a pool size of 16 suffices" (4).
 pub(super) const POOL: u32 = 16;
@@ -76,8 +76,8 @@ pub(super) struct Probe<'a> {
     entry: Entry,
     pub(super) server: ServerId,
     pub(super) in_flight: u32,
-    pub(super) latency: Duration,
-    pub(super) age: Duration,
+    pub(super) latency: Micros,
+    pub(super) age: Micros,
 }
 
 impl Probe<'_> {
@@ -125,7 +125,7 @@ impl Pool {
     }
 
     /// Puts an answer into the slot of the server's last one, else into a free slot, else into that of the oldest.
-    pub(super) fn put(&self, now: Instant, server: ServerId, uses: u32, in_flight: u32, latency: Duration) {
+    pub(super) fn put(&self, now: Instant, server: ServerId, uses: u32, in_flight: u32, latency: Micros) {
         for _ in 0..TRIES {
             let Some((slot, found)) = self.place(now, server) else { return };
             if slot.replace(found, TAKEN) {
@@ -166,7 +166,7 @@ impl Pool {
                 Some(entry) if entry.server() == server => return Some((slot, word)),
                 Some(_) => (false, TimedSpan::of(slot.answered.load(SeqCst)).age(now)),
                 None if word == TAKEN => continue,
-                None => (true, Duration::ZERO),
+                None => (true, Micros::ZERO),
             };
             if oldest.is_none_or(|(best, _, _)| rank > best) {
                 oldest = Some((rank, slot, word));

@@ -25,8 +25,8 @@ fn at(ms: u64) -> Instant {
     Instant::from_millis(ms)
 }
 
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
+fn ms(ms: u64) -> Micros {
+    Micros::from_millis(ms)
 }
 
 fn server(slot: u16) -> ServerId {
@@ -35,11 +35,11 @@ fn server(slot: u16) -> ServerId {
 
 /// `slot` has so many in flight and so many milliseconds.
 fn probed(prequal: &ProbePool, at_ms: u64, servers: u32, slot: u16, in_flight: u32, latency: u64) {
-    prequal.probed(at(at_ms), servers, server(slot), ProbeAnswer { in_flight, latency: ms(latency) });
+    prequal.probed(at(at_ms), servers, server(slot), ProbeAnswer { in_flight, latency: ms(latency).into() });
 }
 
 fn chosen(prequal: &ProbePool, at_ms: u64) -> Option<u16> {
-    prequal.choose(at(at_ms), |_| Some(Duration::ZERO)).map(ServerId::slot)
+    prequal.choose(at(at_ms), |_| Some(Micros::ZERO)).map(ServerId::slot)
 }
 
 /// The slot and the requests in flight of each probe in the pool, by slot.
@@ -61,7 +61,7 @@ fn the_quickest_cold_probe_is_chosen_and_if_all_are_hot_the_least_busy() {
     }
     assert_eq!(chosen(&prequal, 1), Some(2), "of equals the less busy");
     let without = |gone: &[u16]| {
-        let usable = |server: ServerId| (!gone.contains(&server.slot())).then_some(Duration::ZERO);
+        let usable = |server: ServerId| (!gone.contains(&server.slot())).then_some(Micros::ZERO);
         prequal.choose(at(1), usable).map(ServerId::slot)
     };
     assert_eq!(without(&[2]), Some(3));
@@ -95,7 +95,7 @@ fn fewer_probes_than_two_are_no_choice_and_old_ones_are_none() {
     assert_eq!(chosen(&prequal, 1_001), None);
     assert_eq!(pooled(&prequal, 1_001), [(1, 1)]);
     assert!(!prequal.is_empty(at(1_500)) && prequal.is_empty(at(1_501)));
-    let alone = PrequalOptions { min_probes: 1, max_age: ms(5), ..OPTIONS };
+    let alone = PrequalOptions { min_probes: 1, max_age: ms(5).into(), ..OPTIONS };
     let alone = ProbePool::new(alone, 1).unwrap();
     probed(&alone, 0, FEW, 3, 1, 10);
     assert_eq!([chosen(&alone, 5), chosen(&alone, 6)], [Some(3), None]);
@@ -114,8 +114,8 @@ fn a_new_answer_replaces_the_servers_last_or_the_oldest() {
     let slots: Vec<u16> = pooled(&prequal, 21).iter().map(|(slot, _)| *slot).collect();
     assert_eq!(slots, [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 99], "1 was the oldest");
     // Another server in the same slot is another server.
-    prequal.probed(at(22), MANY, ServerId::new(7, 10), ProbeAnswer { in_flight: 0, latency: ms(1) });
-    assert_eq!(prequal.choose(at(22), |_| Some(Duration::ZERO)), Some(ServerId::new(7, 10)));
+    prequal.probed(at(22), MANY, ServerId::new(7, 10), ProbeAnswer { in_flight: 0, latency: ms(1).into() });
+    assert_eq!(prequal.choose(at(22), |_| Some(Micros::ZERO)), Some(ServerId::new(7, 10)));
     assert_eq!(pooled(&prequal, 22)[5..7], [(7, 0), (7, 5)]);
 }
 
@@ -200,7 +200,7 @@ fn the_place_of_a_probe_that_is_used_up_is_free() {
     assert_eq!(prequal.uses(MANY), 1);
     // Its word, with one in flight and no use left, must not be that of a place that is being written.
     let first = ServerId::new(0, 0);
-    prequal.probed(at(0), MANY, first, ProbeAnswer { in_flight: 0, latency: ms(1) });
+    prequal.probed(at(0), MANY, first, ProbeAnswer { in_flight: 0, latency: ms(1).into() });
     prequal.commit(first);
     for slot in 1..17 {
         probed(&prequal, 0, MANY, slot, 1, 10);
@@ -319,7 +319,7 @@ fn options_out_of_range_say_which_and_what() {
             "removals_per_1000_calls 3000: must be in [0, 3000), below probes_per_1000_calls",
         ),
         (PrequalOptions { max_age: Duration::ZERO, ..OPTIONS }, "max_age 0 us: must be in [1 ms, 60000 ms]"),
-        (PrequalOptions { max_age: ms(60_001), ..OPTIONS }, "max_age 60001 ms: must be in [1 ms, 60000 ms]"),
+        (PrequalOptions { max_age: ms(60_001).into(), ..OPTIONS }, "max_age 60001 ms: must be in [1 ms, 60000 ms]"),
         (
             PrequalOptions { rif_quantile_permille: 1_001, ..OPTIONS },
             "rif_quantile_permille 1001: must be in [0, 1000]",
@@ -333,7 +333,7 @@ fn options_out_of_range_say_which_and_what() {
     let least = PrequalOptions {
         probes_per_1000_calls: 1,
         removals_per_1000_calls: 0,
-        max_age: ms(1),
+        max_age: ms(1).into(),
         rif_quantile_permille: 0,
         reuse_delta_permille: 1,
         min_probes: 1,
@@ -341,7 +341,7 @@ fn options_out_of_range_say_which_and_what() {
     let most = PrequalOptions {
         probes_per_1000_calls: 16_000,
         removals_per_1000_calls: 15_999,
-        max_age: ms(60_000),
+        max_age: ms(60_000).into(),
         rif_quantile_permille: 1_000,
         reuse_delta_permille: 1_000_000,
         min_probes: 16,
@@ -351,7 +351,7 @@ fn options_out_of_range_say_which_and_what() {
 
 #[test]
 fn sizes_are_what_the_docs_state() {
-    assert_eq!([size_of::<ProbePool>(), size_of::<ServerLoad>()], [600, 1_744]);
+    assert_eq!([size_of::<ProbePool>(), size_of::<ServerLoad>()], [608, 1_744]);
 }
 
 #[test]
@@ -371,14 +371,15 @@ fn threads_leave_a_sane_pool() {
                         for _ in 0..prequal.call_started(now) {
                             // A server answers what only it has.
                             let slot = rng.u16(0..servers);
-                            let answer = ProbeAnswer { in_flight: u32::from(slot) * 64, latency: ms(slot.into()) };
+                            let answer =
+                                ProbeAnswer { in_flight: u32::from(slot) * 64, latency: ms(slot.into()).into() };
                             prequal.probed(now, servers.into(), server(slot), answer);
                         }
                         for probe in prequal.fresh(now) {
                             let slot = probe.server.slot();
                             assert_eq!((probe.server, probe.latency), (server(slot), ms(slot.into())), "torn, {SEED}");
                         }
-                        match prequal.choose(now, |_| Some(Duration::ZERO)) {
+                        match prequal.choose(now, |_| Some(Micros::ZERO)) {
                             Some(server) => prequal.commit(server),
                             None => prequal.sent(server(0)),
                         }
@@ -389,7 +390,7 @@ fn threads_leave_a_sane_pool() {
         let now = Instant::from_micros(1_000_000 + ROUNDS * 10);
         // A slot that was still claimed would not take another server's probe.
         for slot in 1_000..1_016 {
-            prequal.probed(now + ms(1), MANY, server(slot), ProbeAnswer { in_flight: 1, latency: ms(1) });
+            prequal.probed(now + ms(1), MANY, server(slot), ProbeAnswer { in_flight: 1, latency: ms(1).into() });
         }
         let left: Vec<u16> = prequal.fresh(now + ms(1)).map(|probe| probe.server.slot()).collect();
         assert_eq!(left.len(), 16, "{servers} servers: {left:?}, seed {SEED}");
@@ -402,7 +403,7 @@ const SLOW: u16 = 3;
 const FAILING: u16 = 7;
 /// How many requests a server works on at a time.
 const WORKERS: usize = 4;
-const TIMEOUT: Timeout = Timeout::After(Duration::from_millis(500));
+const TIMEOUT: Timeout = Timeout::after(Duration::from_millis(500));
 
 enum Event {
     Answered { server: u16, before: u32, began: Instant, failed: bool },
@@ -423,7 +424,7 @@ struct World {
     now: Instant,
     sick: bool,
     averse: bool,
-    latencies: Vec<Duration>,
+    latencies: Vec<Micros>,
 }
 
 impl World {
@@ -455,7 +456,7 @@ impl World {
         let (mut counts, mut others) = ([0_u32; SERVERS as usize], 0_u32);
         let start = self.now;
         for call in 0..seconds * calls {
-            let now = start + Duration::from_micros(call * 1_000_000 / calls);
+            let now = start + Micros::from_micros(call * 1_000_000 / calls);
             self.settle(now);
             let due = self.prequal.call_started(now);
             for position in self.prequal.targets(SERVERS.into(), due) {
@@ -463,7 +464,7 @@ impl World {
             }
             let penalty = |server: ServerId| {
                 let penalty = self.p2c.penalty(&self.stats[usize::from(server.slot())], now);
-                Some(if self.averse { penalty } else { Duration::ZERO })
+                Some(if self.averse { penalty } else { Micros::ZERO })
             };
             let chosen = if let Some(server) = self.prequal.choose(now, penalty) {
                 self.prequal.commit(server);
@@ -477,7 +478,7 @@ impl World {
             counts[usize::from(chosen)] += 1;
             self.send(now, chosen);
         }
-        self.now = start + Duration::from_secs(seconds);
+        self.now = start + Micros::from_secs(seconds);
         let share = |count: u32| f64::from(count) / (seconds * calls) as f64;
         (counts.map(share), share(others))
     }
@@ -492,7 +493,7 @@ impl World {
         };
         let worker = self.free_at[usize::from(chosen)].iter_mut().min().unwrap();
         *worker = now.max(*worker) + takes;
-        let end = *worker + Duration::from_micros(200);
+        let end = *worker + Micros::from_micros(200);
         self.after(end, Event::Answered { server: chosen, before, began: now, failed });
     }
 
@@ -507,7 +508,7 @@ impl World {
                 Event::Answered { server, before, began, failed } => {
                     // A server that fails fast believes that it does well.
                     self.loads[usize::from(server)].finished(at, before, at.since(began));
-                    let latency = at.since(began);
+                    let latency = at.micros_since(began);
                     let feedback = if failed { Feedback::Failure { latency } } else { Feedback::Success { latency } };
                     self.p2c.feedback(&self.stats[usize::from(server)], at, feedback, TIMEOUT);
                     if !failed {
@@ -518,7 +519,7 @@ impl World {
         }
     }
 
-    fn percentile(&mut self, percent: usize) -> Duration {
+    fn percentile(&mut self, percent: usize) -> Micros {
         self.latencies.sort_unstable();
         self.latencies[self.latencies.len() * percent / 100]
     }

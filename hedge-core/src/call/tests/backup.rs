@@ -70,7 +70,7 @@ fn l6_further_backups_each_a_delay_after_the_last() {
 
 #[test]
 fn l17_a_timer_that_fires_during_a_backoff_follows_the_pending_start() {
-    let backoff = crate::policy::Backoff::Fixed(ms(40));
+    let backoff = crate::policy::Backoff::fixed(ms(40));
     let channel = line_with(3, ChannelOptions { backoff, ..hedged(20) }, Counting::default());
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();
@@ -89,10 +89,10 @@ fn l19_why_no_backup_was_sent_by_precedence() {
     let stream = CallOptions { kind: CallKind::Stream, ..call_options() };
     let not_idempotent = CallOptions { idempotency: Idempotency::NotIdempotent, ..call_options() };
     let both = CallOptions { kind: CallKind::OneWay, idempotency: Idempotency::NotIdempotent, ..call_options() };
-    let late = CallOptions { backup: Some(BackupDelay::After(ms(500))), ..call_options() };
+    let late = CallOptions { backup: Some(BackupDelay::after(ms(500))), ..call_options() };
     let no_retry = CallOptions { max_retry: Some(0), ..call_options() };
     let late_and_no_retry = CallOptions { max_retry: Some(0), ..late.clone() };
-    let off = CallOptions { backup: Some(BackupDelay::Disabled), kind: CallKind::Datagram, ..call_options() };
+    let off = CallOptions { backup: Some(BackupDelay::OFF), kind: CallKind::Datagram, ..call_options() };
     let none = CallOptions { max_backups: Some(0), ..call_options() };
     for (servers, options, expected) in [
         (2, off, NotHedged::Disabled),
@@ -137,7 +137,7 @@ fn l19_a_call_that_started_nothing_finished_first() {
 
 #[test]
 fn b1_the_calls_own_setting_then_the_channels_and_the_policy_before_the_delay() {
-    let after = |delay| Some(BackupDelay::After(ms(delay)));
+    let after = |delay| Some(BackupDelay::after(ms(delay)));
     let own_policy = Counting { delay: after(1), ..Counting::default() };
     let inherits = Counting::default();
     let cases = [
@@ -149,7 +149,7 @@ fn b1_the_calls_own_setting_then_the_channels_and_the_policy_before_the_delay() 
         (after(3), None, None, Some(3)),
         (None, None, None, Some(4)),
         (None, Some(&inherits), None, Some(4)),
-        (Some(BackupDelay::Disabled), None, None, None),
+        (Some(BackupDelay::OFF), None, None, None),
     ];
     for (channels, policy, delay, expected) in cases {
         let channel = line_with(3, hedged(4), Counting { delay: channels, ..Counting::default() });
@@ -180,7 +180,7 @@ fn b1_the_policy_that_counts_is_the_one_that_is_asked_and_told() {
 
 #[test]
 fn b2_one_policy_may_serve_several_channels_by_reference() {
-    let policy = Counting { delay: Some(BackupDelay::After(ms(3))), ..Counting::refusing() };
+    let policy = Counting { delay: Some(BackupDelay::after(ms(3))), ..Counting::refusing() };
     for _ in 0..2 {
         let channel = line_with(3, ChannelOptions::brpc(), &policy);
         let options = CallOptions::new();

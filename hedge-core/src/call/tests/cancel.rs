@@ -15,7 +15,7 @@ fn l12_cancel_before_the_start_sends_nothing() {
 
 #[test]
 fn l12_cancel_is_idempotent_and_ends_a_backoff_too() {
-    let backoff = crate::policy::Backoff::Fixed(ms(50));
+    let backoff = crate::policy::Backoff::fixed(ms(50));
     let channel = line(3, ChannelOptions { backoff, ..ChannelOptions::brpc() });
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();

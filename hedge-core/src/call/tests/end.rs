@@ -44,7 +44,7 @@ fn l2_the_deadline_is_absolute_and_nothing_starts_at_it() {
     assert_eq!(call.expect_wait(0), Some(100));
     call.verdict(60, first.attempt, Verdict::Retry);
     let second = call.expect_start(60);
-    assert_eq!(second.remaining, Some(ms(40)), "deadline minus now, not a stale copy");
+    assert_eq!(second.remaining, Some(ms(40).into()), "deadline minus now, not a stale copy");
     assert_eq!(call.expect_wait(60), Some(100), "a retry does not move it");
     assert_eq!(call.expect_done(100), End::Deadline);
     assert_eq!(call.report().elapsed(), ms(100));
@@ -65,7 +65,7 @@ fn l2_connect_deadline_is_the_earlier_of_its_own_and_the_calls() {
     assert_eq!(call.expect_start(40).connect_deadline, Some(at(50)));
 
     let endless =
-        CallOptions { timeout: Some(Timeout::Never), connect_timeout: Some(Timeout::Never), ..CallOptions::new() };
+        CallOptions { timeout: Some(Timeout::NEVER), connect_timeout: Some(Timeout::NEVER), ..CallOptions::new() };
     let mut call = channel.call(&endless, at(0)).unwrap();
     let first = call.expect_start(0);
     assert_eq!((first.remaining, first.connect_deadline), (None, None));
@@ -163,7 +163,7 @@ fn l14_in_one_instant_inputs_then_deadline_then_pending_then_backup() {
     // The deadline comes before a pending start that is due at the same instant.
     let channel = line(
         3,
-        ChannelOptions { timeout: ms(100).into(), backoff: crate::policy::Backoff::Fixed(ms(40)), ..hedged(50) },
+        ChannelOptions { timeout: ms(100).into(), backoff: crate::policy::Backoff::fixed(ms(40)), ..hedged(50) },
     );
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
@@ -258,7 +258,7 @@ fn t2_a_streaming_winner_is_told_at_its_head_and_in_flight_until_its_body_ends()
     let first = call.expect_start(0);
     assert_eq!(call.winner_at_work(), None);
     call.verdict(5, first.attempt, Verdict::Accept);
-    assert_eq!(host.feedback(), [Feedback::Success { latency: ms(5) }]);
+    assert_eq!(host.feedback(), [Feedback::Success { latency: ms(5).into() }]);
     assert_eq!(call.expect_done(5), End::Accepted);
     let winner = call.winner_at_work().unwrap();
     assert_eq!(winner, first.server);
@@ -277,7 +277,10 @@ fn l13_abandoned_attempts_are_told_with_their_age_and_as_nothing_else() {
     let backup = call.expect_start(20);
     call.verdict(25, backup.attempt, Verdict::Accept);
     drop(call);
-    assert_eq!(host.feedback(), [Feedback::Success { latency: ms(5) }, Feedback::Abandoned { age: ms(25) }]);
+    assert_eq!(
+        host.feedback(),
+        [Feedback::Success { latency: ms(5).into() }, Feedback::Abandoned { age: ms(25).into() }]
+    );
 }
 
 #[test]
@@ -289,7 +292,10 @@ fn s7_failures_and_fatal_answers_are_told_apart() {
     call.verdict(5, first.attempt, Verdict::Retry);
     let second = call.expect_start(5);
     call.verdict(7, second.attempt, Verdict::Fatal);
-    assert_eq!(host.feedback(), [Feedback::Failure { latency: ms(5) }, Feedback::Success { latency: ms(2) }]);
+    assert_eq!(
+        host.feedback(),
+        [Feedback::Failure { latency: ms(5).into() }, Feedback::Success { latency: ms(2).into() }]
+    );
 }
 
 #[cfg(feature = "serde")]

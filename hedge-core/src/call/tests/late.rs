@@ -3,7 +3,7 @@
 use super::end::Ears;
 use super::*;
 use crate::outcome::{Code, Feedback};
-use crate::time::Timeout;
+use crate::time::Micros;
 
 fn ears(servers: u16, options: ChannelOptions) -> Ears {
     Ears::new(line(servers, options))
@@ -63,7 +63,7 @@ fn l14_a_success_after_a_poll_saw_the_deadline_is_too_late() {
 
 #[test]
 fn l13_at_the_deadline_an_attempt_with_half_of_both_timeouts_has_failed() {
-    let within = |millis: u64| Some(Timeout::After(ms(millis)));
+    let within = |millis: u64| Some(Timeout::after(ms(millis)));
     // The call's timeout, when a poll sees its deadline, and whether each of two attempts has failed; the second starts at 200.
     for (timeout, polled, failed) in [
         (None, 500, [true, true]),
@@ -84,8 +84,8 @@ fn l13_at_the_deadline_an_attempt_with_half_of_both_timeouts_has_failed() {
         call.expect_start(200);
         assert_eq!(call.poll(at(polled)), Action::Abandon { attempt: AttemptId::FIRST }, "as at any end");
         let expected = [(polled, failed[0]), (polled - 200, failed[1])].map(|(age, failed)| match failed {
-            true => (Feedback::Failure { latency: ms(age) }, Code::from(ErrorKind::Deadline)),
-            false => (Feedback::Abandoned { age: ms(age) }, Code::NONE),
+            true => (Feedback::Failure { latency: ms(age).into() }, Code::from(ErrorKind::Deadline)),
+            false => (Feedback::Abandoned { age: ms(age).into() }, Code::NONE),
         });
         assert_eq!(host.told(), expected, "{timeout:?}");
         assert!(call.report().attempts().iter().all(|attempt| attempt.state() == State::Abandoned));
@@ -94,7 +94,7 @@ fn l13_at_the_deadline_an_attempt_with_half_of_both_timeouts_has_failed() {
 
 #[test]
 fn l13_only_the_deadline_makes_failures_of_what_is_abandoned() {
-    for (cancelled, timeout) in [(true, None), (false, Some(Timeout::Never))] {
+    for (cancelled, timeout) in [(true, None), (false, Some(Timeout::NEVER))] {
         let host = ears(2, ChannelOptions::brpc());
         let options = CallOptions { timeout, ..CallOptions::new() };
         let mut call = Call::<_, 4>::new(&host, &options, at(0)).unwrap();
@@ -105,15 +105,19 @@ fn l13_only_the_deadline_makes_failures_of_what_is_abandoned() {
             assert_eq!(call.poll(at(499)), Action::Wait { until: None });
         }
         drop(call);
-        assert_eq!(host.told(), [(Feedback::Abandoned { age: ms(499) }, Code::NONE)]);
+        assert_eq!(host.told(), [(Feedback::Abandoned { age: ms(499).into() }, Code::NONE)]);
     }
-    let never = ChannelOptions { timeout: Timeout::Never, ..ChannelOptions::brpc() };
+    let never = ChannelOptions { timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
     let host = ears(2, never);
-    let options = CallOptions { timeout: Some(Timeout::After(ms(100))), ..CallOptions::new() };
+    let options = CallOptions { timeout: Some(Timeout::after(ms(100))), ..CallOptions::new() };
     let mut call = Call::<_, 4>::new(&host, &options, at(0)).unwrap();
     call.expect_start(0);
     let _ = call.poll(at(100));
-    assert_eq!(host.told(), [(Feedback::Abandoned { age: ms(100) }, Code::NONE)], "half of for ever has not passed");
+    assert_eq!(
+        host.told(),
+        [(Feedback::Abandoned { age: ms(100).into() }, Code::NONE)],
+        "half of for ever has not passed"
+    );
 }
 
 #[test]
@@ -125,7 +129,7 @@ fn s7_a_local_failure_is_told_as_one_whatever_its_verdict() {
         let first = call.expect_start(0);
         let code = Code::from(ErrorKind::BadRequest);
         call.judged(3, first.attempt, Judgement::new(verdict, code).never_left());
-        assert_eq!(host.told(), [(Feedback::Local { age: ms(3) }, code)], "{verdict:?}");
+        assert_eq!(host.told(), [(Feedback::Local { age: ms(3).into() }, code)], "{verdict:?}");
         assert_eq!(host.channel.cluster().in_flight(first.server), 0);
     }
 }
@@ -133,7 +137,7 @@ fn s7_a_local_failure_is_told_as_one_whatever_its_verdict() {
 #[test]
 fn l16_times_are_right_in_calls_that_run_for_hours() {
     const MINUTE: u64 = 60_000;
-    let never = ChannelOptions { timeout: Timeout::Never, ..ChannelOptions::brpc() };
+    let never = ChannelOptions { timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
     for (starts, takes) in
         [(72 * MINUTE, MINUTE), (72 * MINUTE + 7, 61), (30 * 24 * 60 * MINUTE / 3, 1), (73 * MINUTE, 34 * MINUTE)]
     {
@@ -141,12 +145,12 @@ fn l16_times_are_right_in_calls_that_run_for_hours() {
         let options = CallOptions::new();
         let mut call = Call::<_, 4>::new(&host, &options, at(1_000)).unwrap();
         let first = call.expect_start(1_000);
-        let pushback = Pushback::After(ms(starts));
+        let pushback = Pushback::after(ms(starts));
         call.judged(1_000, first.attempt, Judgement::from(Verdict::Retry).with_pushback(pushback));
         let retry = call.expect_start(1_000 + starts);
         assert_eq!(host.committed(), [at(1_000), at(1_000 + starts)]);
         call.verdict(1_000 + starts + takes, retry.attempt, Verdict::Accept);
-        assert_eq!(host.told()[1], (Feedback::Success { latency: ms(takes) }, Code::NONE));
+        assert_eq!(host.told()[1], (Feedback::Success { latency: ms(takes).into() }, Code::NONE));
         let attempt = call.report().attempts()[1];
         assert_eq!((attempt.started(), attempt.ended()), (ms(starts), Some(ms(starts + takes))));
     }
@@ -155,8 +159,8 @@ fn l16_times_are_right_in_calls_that_run_for_hours() {
 #[test]
 fn an_attempt_that_takes_days_is_kept_to_a_millisecond_or_so() {
     let day = Duration::from_secs(86_400);
-    let mut attempt = Attempt::start(ms(5), ServerId::default(), AddressKey::default(), Kind::Backup);
-    assert_eq!(attempt.abandon(ms(5) + day), day, "what is told is exact");
+    let mut attempt = Attempt::start(ms(5).into(), ServerId::default(), AddressKey::default(), Kind::Backup);
+    assert_eq!(attempt.abandon((ms(5) + day).into()), day.into(), "what is told is exact");
     let kept = attempt.ended().unwrap() - attempt.started();
     assert!(kept <= day && day - kept < Duration::from_micros(1_024));
     assert_eq!((attempt.kind(), attempt.state()), (Kind::Backup, State::Abandoned));
@@ -164,15 +168,15 @@ fn an_attempt_that_takes_days_is_kept_to_a_millisecond_or_so() {
         let verdicts = [Verdict::Accept, Verdict::Retry, Verdict::Wait, Verdict::Fatal].map(Some);
         verdicts.into_iter().chain([None]).map(move |verdict| (kind, verdict))
     }) {
-        let mut attempt = Attempt::start(Duration::MAX, ServerId::default(), AddressKey::default(), kind);
+        let mut attempt = Attempt::start(Micros::MAX, ServerId::default(), AddressKey::default(), kind);
         assert!(attempt.in_flight() && attempt.started() > Duration::from_secs(12 * 86_400));
         let expected = match verdict {
             Some(verdict) => {
-                attempt.finish(Duration::MAX, verdict, Code(7));
+                attempt.finish(Micros::MAX, verdict, Code(7));
                 (State::Finished(verdict), Code(7))
             }
             None => {
-                attempt.abandon(Duration::MAX);
+                attempt.abandon(Micros::MAX);
                 (State::Abandoned, Code::NONE)
             }
         };

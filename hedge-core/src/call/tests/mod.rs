@@ -15,6 +15,7 @@ use crate::balance::RoundRobin;
 use crate::channel::Channel;
 use crate::outcome::{Code, ErrorKind, Pushback, State};
 use crate::policy::{BackupPolicy, ChannelOptions, Ended, NoPolicy, OnEarlyFailure};
+use crate::time::{Duration, Timeout};
 
 type Line<P> = Channel<u16, RoundRobin, P, u8, 8>;
 
@@ -28,7 +29,7 @@ fn at(millis: u64) -> Instant {
 
 /// A channel of `servers` addresses 0, 1, … visited from 0 on.
 fn line_with<P: BackupPolicy>(servers: u16, options: ChannelOptions, policy: P) -> Line<P> {
-    let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 7).unwrap();
+    let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 7);
     for address in 0..servers {
         channel.insert(address, 0).unwrap();
     }
@@ -41,7 +42,7 @@ fn line(servers: u16, options: ChannelOptions) -> Line<NoPolicy> {
 
 /// brpc's options with a backup after `delay` ms.
 fn hedged(delay: u64) -> ChannelOptions {
-    ChannelOptions { backup: BackupDelay::After(ms(delay)), ..ChannelOptions::brpc() }
+    ChannelOptions { backup: BackupDelay::after(ms(delay)), ..ChannelOptions::brpc() }
 }
 
 /// Drives a call by hand.

@@ -10,14 +10,14 @@ fn pushed(verdict: Verdict, pushback: Pushback) -> Judgement {
 
 #[test]
 fn r4_a_pushback_delay_is_exact_whatever_the_backoff_says() {
-    let backoff = Backoff::Fixed(ms(1));
+    let backoff = Backoff::fixed(ms(1));
     for on_early_failure in [OnEarlyFailure::StartNext, OnEarlyFailure::Wait] {
         let channel =
-            line(3, ChannelOptions { on_early_failure, backup: BackupDelay::After(ms(20)), ..with_backoff(backoff) });
+            line(3, ChannelOptions { on_early_failure, backup: BackupDelay::after(ms(20)), ..with_backoff(backoff) });
         let options = CallOptions::new();
         let mut call = channel.call(&options, at(0)).unwrap();
         let first = call.expect_start(0);
-        call.judged(5, first.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::After(ms(35))));
+        call.judged(5, first.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::after(ms(35))));
         assert_eq!(call.expect_wait(5), Some(40));
         let second = call.expect_start(40);
         assert_eq!(second.kind, Kind::Retry);
@@ -28,12 +28,12 @@ fn r4_a_pushback_delay_is_exact_whatever_the_backoff_says() {
 
 #[test]
 fn r4_a_pushback_moves_a_start_that_is_pending_for_another() {
-    let channel = line(5, ChannelOptions { backup: BackupDelay::After(ms(1)), ..with_backoff(Backoff::Fixed(ms(30))) });
+    let channel = line(5, ChannelOptions { backup: BackupDelay::after(ms(1)), ..with_backoff(Backoff::fixed(ms(30))) });
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();
     let (first, backup) = (call.expect_start(0), call.expect_start(1));
     call.verdict(10, first.attempt, Verdict::Retry);
-    call.judged(20, backup.attempt, Judgement::from(Verdict::Wait).with_pushback(Pushback::After(ms(100))));
+    call.judged(20, backup.attempt, Judgement::from(Verdict::Wait).with_pushback(Pushback::after(ms(100))));
     assert_eq!(call.expect_wait(20), Some(120));
 }
 
@@ -43,7 +43,7 @@ fn r4_do_not_ends_every_further_retry_and_backup() {
     let options = CallOptions::new();
     let timeout = ms(500);
     for pushback in
-        [Pushback::DoNot, Pushback::After(timeout), Pushback::After(ms(470)), Pushback::After(Duration::MAX)]
+        [Pushback::DO_NOT, Pushback::after(timeout), Pushback::after(ms(470)), Pushback::after(Duration::MAX)]
     {
         let mut call = channel.call(&options, at(0)).unwrap();
         let (first, backup) = (call.expect_start(0), call.expect_start(20));
@@ -54,14 +54,14 @@ fn r4_do_not_ends_every_further_retry_and_backup() {
     }
     let mut call = channel.call(&options, at(0)).unwrap();
     let (first, backup) = (call.expect_start(0), call.expect_start(20));
-    call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::After(ms(469))));
+    call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::after(ms(469))));
     assert_eq!(call.expect_wait(30), Some(499), "there is time for it, if little");
     call.verdict(40, first.attempt, Verdict::Wait);
     assert_eq!(call.expect_start(499).kind, Kind::Retry);
 
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
-    call.judged(5, first.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::DoNot));
+    call.judged(5, first.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::DO_NOT));
     assert_eq!(call.expect_done(5), End::Failed);
     assert_eq!(call.report().not_hedged(), Some(NotHedged::Pushback));
 }
@@ -69,16 +69,16 @@ fn r4_do_not_ends_every_further_retry_and_backup() {
 #[test]
 fn r4_without_a_deadline_only_never_is_do_not() {
     let channel = line(3, hedged(20));
-    let options = CallOptions { timeout: Some(Timeout::Never), ..CallOptions::new() };
+    let options = CallOptions { timeout: Some(Timeout::NEVER), ..CallOptions::new() };
     let year = Duration::from_secs(365 * 86_400);
     for (pushback, may_follow) in [(year, true), (Duration::MAX, false)] {
         let mut call = channel.call(&options, at(0)).unwrap();
         let (first, backup) = (call.expect_start(0), call.expect_start(20));
-        call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::After(pushback)));
-        assert_eq!(call.expect_wait(30), may_follow.then(|| 30 + year.as_micros() / 1_000));
+        call.judged(30, backup.attempt, Judgement::from(Verdict::Retry).with_pushback(Pushback::after(pushback)));
+        assert_eq!(call.expect_wait(30), may_follow.then(|| 30 + year.as_secs() * 1_000));
         call.verdict(50, first.attempt, Verdict::Retry);
         if may_follow {
-            let due = 30 + year.as_micros() / 1_000;
+            let due = 30 + year.as_secs() * 1_000;
             assert_eq!(call.expect_wait(50), Some(due), "another failure does not bring it forward");
         } else {
             assert_eq!(call.expect_done(50), End::Failed);
@@ -89,7 +89,9 @@ fn r4_without_a_deadline_only_never_is_do_not() {
 #[test]
 fn r4_a_servers_own_pushback_holds_no_other_server_back() {
     let options = CallOptions::new();
-    for pushback in [Pushback::ServerAfter(ms(1_000)), Pushback::ServerAfter(ms(100)), Pushback::ServerDoNot] {
+    for pushback in
+        [Pushback::after(ms(1_000)).for_server(), Pushback::after(ms(100)).for_server(), Pushback::DO_NOT.for_server()]
+    {
         // A retry goes to another server at once, with or without a backup armed.
         for channel in [line(3, ChannelOptions::brpc()), line(3, hedged(20))] {
             let mut call = channel.call(&options, at(0)).unwrap();
@@ -111,7 +113,7 @@ fn r4_a_servers_own_pushback_holds_no_other_server_back() {
 #[test]
 fn r4_a_servers_own_pushback_counts_once_no_untried_address_is_usable() {
     let options = CallOptions::new();
-    let wait = Pushback::ServerAfter(ms(100));
+    let wait = Pushback::after(ms(100)).for_server();
     // Both of two servers were tried; one of three is down; an option says that it is for the service; the retry goes
     // to the same server.
     let down = line(3, ChannelOptions::brpc());
@@ -121,7 +123,7 @@ fn r4_a_servers_own_pushback_counts_once_no_untried_address_is_usable() {
     for (channel, failures) in
         [(line(2, ChannelOptions::brpc()), 2), (down, 2), (line(5, for_service), 1), (line(5, same), 1)]
     {
-        for (pushback, due) in [(wait, Some(110)), (Pushback::ServerDoNot, None)] {
+        for (pushback, due) in [(wait, Some(110)), (Pushback::DO_NOT.for_server(), None)] {
             let mut call = channel.call(&options, at(0)).unwrap();
             for failure in 0..failures {
                 let start = call.expect_start(failure * 10);
@@ -129,7 +131,7 @@ fn r4_a_servers_own_pushback_counts_once_no_untried_address_is_usable() {
                 call.judged(
                     10,
                     start.attempt,
-                    pushed(Verdict::Retry, if last { pushback } else { Pushback::ServerAfter(ms(1)) }),
+                    pushed(Verdict::Retry, if last { pushback } else { Pushback::after(ms(1)).for_server() }),
                 );
             }
             match due {
@@ -158,8 +160,8 @@ fn r4_why_no_backup_was_sent_names_the_pushback_only_where_it_was_the_reason() {
         let _ = call.poll(at(ends_at));
         call.report().not_hedged()
     };
-    assert_eq!(reason(Pushback::DoNot, Verdict::Retry, 5, false), Some(NotHedged::Pushback));
-    let later = Pushback::After(ms(10));
+    assert_eq!(reason(Pushback::DO_NOT, Verdict::Retry, 5, false), Some(NotHedged::Pushback));
+    let later = Pushback::after(ms(10));
     assert_eq!(
         reason(later, Verdict::Retry, 18, true),
         Some(NotHedged::FinishedFirst),
@@ -167,7 +169,7 @@ fn r4_why_no_backup_was_sent_names_the_pushback_only_where_it_was_the_reason() {
     );
     assert_eq!(reason(later, Verdict::Retry, 30, true), Some(NotHedged::Pushback), "it would have been sent at 20");
     assert_eq!(
-        reason(Pushback::After(ms(490)), Verdict::Retry, 600, false),
+        reason(Pushback::after(ms(490)), Verdict::Retry, 600, false),
         Some(NotHedged::Pushback),
         "moved past the deadline"
     );
@@ -214,14 +216,14 @@ fn l11_a_pushback_is_heeded_by_starts_that_wait() {
     let mut call = channel.call(&own, at(0)).unwrap();
     let (_, backup) = (call.expect_start(0), call.expect_start(10));
     assert_eq!(call.expect_wait(20), Some(500));
-    call.judged(30, backup.attempt, pushed(Verdict::Wait, Pushback::After(ms(50))));
+    call.judged(30, backup.attempt, pushed(Verdict::Wait, Pushback::after(ms(50))));
     assert_eq!(call.expect_wait(30), Some(90), "50 ms, and the delay of the backup");
     assert_eq!(call.expect_start(90).kind, Kind::Backup);
 
     let mut call = channel.call(&own, at(0)).unwrap();
     let (first, backup) = (call.expect_start(0), call.expect_start(10));
     assert_eq!(call.expect_wait(20), Some(500));
-    call.judged(30, backup.attempt, pushed(Verdict::Wait, Pushback::DoNot));
+    call.judged(30, backup.attempt, pushed(Verdict::Wait, Pushback::DO_NOT));
     assert_eq!(call.expect_wait(30), Some(500));
     call.verdict(40, first.attempt, Verdict::Retry);
     assert_eq!(call.expect_done(40), End::Failed);

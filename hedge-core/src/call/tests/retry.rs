@@ -38,7 +38,7 @@ fn l9_a_failed_backup_never_disturbs_the_first() {
 
 #[test]
 fn l9_at_most_one_start_is_pending_and_the_earlier_due_stays() {
-    let channel = line(5, ChannelOptions { backup: BackupDelay::After(ms(1)), ..with_backoff(Backoff::Fixed(ms(30))) });
+    let channel = line(5, ChannelOptions { backup: BackupDelay::after(ms(1)), ..with_backoff(Backoff::fixed(ms(30))) });
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();
     let (first, backup) = (call.expect_start(0), call.expect_start(1));
@@ -66,7 +66,7 @@ fn l9_early_failure_held_is_sent_by_the_timer_asked_and_counted() {
 fn l9_what_a_pending_start_needs_is_checked_again_when_due() {
     let options = CallOptions::new();
     // The budget.
-    let channel = line_with(3, with_backoff(Backoff::Fixed(ms(30))), Counting::refusing());
+    let channel = line_with(3, with_backoff(Backoff::fixed(ms(30))), Counting::refusing());
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
     call.verdict(10, first.attempt, Verdict::Retry);
@@ -74,7 +74,7 @@ fn l9_what_a_pending_start_needs_is_checked_again_when_due() {
     assert_eq!(call.expect_done(40), End::Failed);
     assert_eq!(Counting::count(&channel.policy().retries), 1);
     // A server: asked for before the budget, so that nothing is granted in vain.
-    let channel = line_with(2, with_backoff(Backoff::Fixed(ms(30))), Counting::default());
+    let channel = line_with(2, with_backoff(Backoff::fixed(ms(30))), Counting::default());
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
     call.verdict(10, first.attempt, Verdict::Retry);
@@ -89,8 +89,8 @@ fn l9_what_a_pending_start_needs_is_checked_again_when_due() {
         ChannelOptions {
             max_retry: 2,
             max_backups: 2,
-            backup: BackupDelay::After(ms(15)),
-            ..with_backoff(Backoff::Fixed(ms(30)))
+            backup: BackupDelay::after(ms(15)),
+            ..with_backoff(Backoff::fixed(ms(30)))
         },
     );
     let mut call = channel.call(&options, at(0)).unwrap();
@@ -132,7 +132,7 @@ fn r5_what_never_left_is_retried_even_when_not_idempotent() {
 fn l18_a_backoff_that_would_not_leave_time_is_skipped() {
     let options = CallOptions { timeout: Some(ms(100).into()), ..CallOptions::new() };
     // Not shorter than what remains.
-    let channel = line(3, with_backoff(Backoff::Fixed(ms(40))));
+    let channel = line(3, with_backoff(Backoff::fixed(ms(40))));
     for (fails_at, starts_at) in [(59, 99), (60, 60)] {
         let mut call = channel.call(&options, at(0)).unwrap();
         let first = call.expect_start(0);
@@ -143,7 +143,7 @@ fn l18_a_backoff_that_would_not_leave_time_is_skipped() {
         assert_eq!(call.expect_start(starts_at).kind, Kind::Retry);
     }
     // Too little remains.
-    let channel = line(3, ChannelOptions { no_backoff_remaining: ms(60), ..with_backoff(Backoff::Fixed(ms(20))) });
+    let channel = line(3, ChannelOptions { no_backoff_remaining: ms(60), ..with_backoff(Backoff::fixed(ms(20))) });
     for (fails_at, starts_at) in [(40, 60), (41, 41)] {
         let mut call = channel.call(&options, at(0)).unwrap();
         let first = call.expect_start(0);
@@ -168,7 +168,7 @@ fn r1_the_deadline_is_never_retried_even_if_the_policy_says_so() {
 #[test]
 fn r3_the_backoff_counts_retries_and_not_backups() {
     let backoff = Backoff::exponential(ms(10), 2_000, ms(1_000)).unwrap();
-    let channel = line(5, ChannelOptions { backup: BackupDelay::After(ms(1)), ..with_backoff(backoff) });
+    let channel = line(5, ChannelOptions { backup: BackupDelay::after(ms(1)), ..with_backoff(backoff) });
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();
     let (first, backup) = (call.expect_start(0), call.expect_start(1));

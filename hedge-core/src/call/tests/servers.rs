@@ -128,9 +128,9 @@ fn l20_feedback_of_a_removed_server_is_dropped() {
     assert!(channel.commit(&Pick { server: old, address: AddressKey(0), ticket: None }, at(0), true));
     channel.remove(old, Instant::ZERO).unwrap();
     let new = channel.insert(1, 0).unwrap();
-    let (at, timeout) = (at(0), Timeout::Never);
+    let (at, timeout) = (at(0), Timeout::NEVER);
     let sent = SentAttempt { server: old, at, attempt: AttemptId::FIRST, max_retry: 0, timeout };
-    channel.finished(&sent.finished(at, Feedback::Success { latency: ms(1) }, Code::NONE));
+    channel.finished(&sent.finished(at, Feedback::Success { latency: ms(1).into() }, Code::NONE));
     assert_eq!(channel.cluster().in_flight(new), 0);
 }
 

@@ -33,7 +33,7 @@ use serde::{Deserialize, Deserializer};
 use crate::limit::TokenOptions;
 use crate::outcome::Verdict;
 use crate::policy::{Backoff, BackupDelay, CallOptions, ChannelOptions, Idempotency};
-use crate::time::{Duration, Timeout, text};
+use crate::time::{Duration, Micros, Timeout, text};
 pub use codes::StatusCodes;
 pub use document::Document;
 use document::{Codes, Hedging, List, Method, Retry, Throttling};
@@ -132,17 +132,17 @@ impl<const NAMES: usize> MethodConfig<'_, NAMES> {
     #[must_use]
     pub fn call_options(&self) -> CallOptions<'static> {
         let (max_retry, backup, max_backups, backoff) = match self.policy {
-            None => (0, BackupDelay::Disabled, None, Backoff::None),
+            None => (0, BackupDelay::OFF, None, Backoff::OFF),
             Some(MethodPolicy::Retry { max_attempts, backoff, .. }) => {
-                (max_attempts.saturating_sub(1), BackupDelay::Disabled, None, backoff)
+                (max_attempts.saturating_sub(1), BackupDelay::OFF, None, backoff)
             }
             Some(MethodPolicy::Hedging { max_attempts, delay, .. }) => {
                 let extra = max_attempts.saturating_sub(1);
-                (extra, BackupDelay::After(delay), Some(extra), Backoff::None)
+                (extra, BackupDelay::after(delay), Some(extra), Backoff::OFF)
             }
         };
         CallOptions {
-            timeout: self.timeout.map(Timeout::After),
+            timeout: self.timeout.map(Timeout::after),
             max_retry: Some(max_retry),
             backup: Some(backup),
             max_backups,
@@ -268,7 +268,7 @@ fn method_config<'a, const NAMES: usize>(
             return Err(ServiceConfigError::new("hedgingPolicy", Value::Other, "absent where there is a retryPolicy"));
         }
     };
-    Ok(MethodConfig { names, timeout: time_limit("timeout", method.timeout)?, policy })
+    Ok(MethodConfig { names, timeout: time_limit("timeout", method.timeout)?.map(Micros::to_duration), policy })
 }
 
 fn retry_policy(retry: Retry<'_>) -> Result<MethodPolicy, ServiceConfigError<'_>> {
@@ -288,14 +288,14 @@ fn retry_policy(retry: Retry<'_>) -> Result<MethodPolicy, ServiceConfigError<'_>
         ));
     }
     // Waits only grow, so an initial wait above the maximum is the maximum.
-    let backoff = Backoff::Exponential { initial: initial.min(max), multiplier_milli: growth(multiplier), max };
+    let backoff = Backoff::exponential_within(initial, growth(multiplier), max);
     Ok(MethodPolicy::Retry { max_attempts, backoff, retryable })
 }
 
 fn hedging_policy(hedging: Hedging<'_>) -> Result<MethodPolicy, ServiceConfigError<'_>> {
     Ok(MethodPolicy::Hedging {
         max_attempts: max_attempts("hedgingPolicy.maxAttempts", hedging.max_attempts)?,
-        delay: duration("hedgingPolicy.hedgingDelay", hedging.hedging_delay)?.unwrap_or_default(),
+        delay: duration("hedgingPolicy.hedgingDelay", hedging.hedging_delay)?.unwrap_or_default().into(),
         non_fatal: status_codes("hedgingPolicy.nonFatalStatusCodes", hedging.non_fatal_status_codes)?,
     })
 }
@@ -359,7 +359,7 @@ fn max_attempts<'a>(field: &'static str, value: Value<'a>) -> Result<u8, Service
     }
 }
 
-fn duration<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Duration>, ServiceConfigError<'a>> {
+fn duration<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Micros>, ServiceConfigError<'a>> {
     let error = ServiceConfigError::new(field, value, "seconds such as \"1.5s\", at least 0");
     match value {
         Value::Missing => Ok(None),
@@ -369,16 +369,16 @@ fn duration<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Duration
 }
 
 /// A time limit must be above 0, since without time nothing could be sent (L2).
-fn time_limit<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Duration>, ServiceConfigError<'a>> {
+fn time_limit<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Micros>, ServiceConfigError<'a>> {
     match value {
         Value::Missing => Ok(None),
         _ => positive(field, value).map(Some),
     }
 }
 
-fn positive<'a>(field: &'static str, value: Value<'a>) -> Result<Duration, ServiceConfigError<'a>> {
+fn positive<'a>(field: &'static str, value: Value<'a>) -> Result<Micros, ServiceConfigError<'a>> {
     match duration(field, value) {
-        Ok(Some(duration)) if duration > Duration::ZERO => Ok(duration),
+        Ok(Some(duration)) if duration > Micros::ZERO => Ok(duration),
         _ => Err(ServiceConfigError::new(field, value, "seconds such as \"1.5s\", above 0")),
     }
 }

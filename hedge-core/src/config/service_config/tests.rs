@@ -69,7 +69,7 @@ fn the_examples_of_a6_are_read() {
     let hedged = config.method("b.B", "Get").unwrap();
     let expected = ChannelOptions {
         max_retry: 3,
-        backup: BackupDelay::After(MS(500)),
+        backup: BackupDelay::after(MS(500)),
         max_backups: 3,
         idempotency: Idempotency::Idempotent,
         ..base.clone()
@@ -323,13 +323,9 @@ fn without_a_policy_nothing_is_sent_again() {
     let json = one(r#", "timeout": "2s""#);
     let config = read(&json).unwrap();
     let method = config.method("a", "Get").unwrap();
-    let base = ChannelOptions { backup: BackupDelay::After(MS(2)), ..ChannelOptions::brpc() };
-    let expected = ChannelOptions {
-        timeout: MS(2_000).into(),
-        max_retry: 0,
-        backup: BackupDelay::Disabled,
-        ..ChannelOptions::brpc()
-    };
+    let base = ChannelOptions { backup: BackupDelay::after(MS(2)), ..ChannelOptions::brpc() };
+    let expected =
+        ChannelOptions { timeout: MS(2_000).into(), max_retry: 0, backup: BackupDelay::OFF, ..ChannelOptions::brpc() };
     assert_eq!(method.channel_options(&base), expected);
     assert_eq!((method.verdict(0), method.verdict(14)), (Verdict::Accept, Verdict::Fatal));
 }
@@ -340,8 +336,8 @@ fn a_call_overrides_what_the_channel_would() {
     let config = read(&json).unwrap();
     let call = config.method("a", "Get").unwrap().call_options();
     assert_eq!((call.timeout, call.max_retry, call.max_backups), (None, Some(2), Some(2)));
-    assert_eq!(call.backup, Some(BackupDelay::After(MS(20))));
-    assert_eq!((call.backoff, call.idempotency), (Some(Backoff::None), Idempotency::Idempotent));
+    assert_eq!(call.backup, Some(BackupDelay::after(MS(20))));
+    assert_eq!((call.backoff, call.idempotency), (Some(Backoff::OFF), Idempotency::Idempotent));
 }
 
 #[test]

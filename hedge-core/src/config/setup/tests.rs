@@ -11,7 +11,7 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 type Change = fn(&mut ChannelOptions, &mut LimitOptions);
 
 fn warnings(change: Change) -> Vec<String> {
-    let mut options = ChannelOptions { backup: BackupDelay::After(MS(20)), ..ChannelOptions::brpc() };
+    let mut options = ChannelOptions { backup: BackupDelay::after(MS(20)), ..ChannelOptions::brpc() };
     let mut limits = LimitOptions::SAFE;
     change(&mut options, &mut limits);
     of(&Setup::new(&options, &limits))
@@ -32,7 +32,7 @@ const BUDGET: BudgetOptions = BudgetOptions::DEFAULT;
 fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write() {
     let table: &[(Change, &str)] = &[
         (
-            |options, _| options.backup = BackupDelay::After(MS(500)),
+            |options, _| options.backup = BackupDelay::after(MS(500)),
             "backup 500 ms: not below timeout 500 ms, so no backup is ever sent; write a shorter backup or a longer timeout",
         ),
         (
@@ -54,47 +54,47 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
             "max_backups 2: above max_retry 1, which bounds retries and backups together; write max_retry 2 or more",
         ),
         (
-            |options, _| (options.max_backups, options.backup) = (3, BackupDelay::After(MS(200))),
+            |options, _| (options.max_backups, options.backup) = (3, BackupDelay::after(MS(200))),
             "max_backups 3: only 2 can be sent before timeout 500 ms, each a delay after the last; write a shorter backup, or \
              max_backups 2",
         ),
         (
-            |options, _| (options.max_backups, options.backup) = (2, BackupDelay::Disabled),
+            |options, _| (options.max_backups, options.backup) = (2, BackupDelay::OFF),
             "max_backups 2: does nothing without a backup; write a backup, such as 20ms",
         ),
         (
-            |options, _| (options.same_server_backup, options.backup) = (true, BackupDelay::Disabled),
+            |options, _| (options.same_server_backup, options.backup) = (true, BackupDelay::OFF),
             "same_server_backup true: does nothing without a backup; write a backup, such as 20ms",
         ),
         (
-            |options, _| (options.on_early_failure, options.backup) = (OnEarlyFailure::Wait, BackupDelay::Disabled),
+            |options, _| (options.on_early_failure, options.backup) = (OnEarlyFailure::Wait, BackupDelay::OFF),
             "on_early_failure wait: does nothing without a backup; write a backup, such as 20ms",
         ),
         (
-            |options, _| options.timeout = Timeout::After(MS(200)),
+            |options, _| options.timeout = Timeout::after(MS(200)),
             "connect_timeout 200 ms: not below timeout 200 ms, so a server that cannot be reached takes the whole call and \
              nothing is retried; write a shorter connect_timeout",
         ),
         (
-            |options, _| options.backoff = Backoff::Fixed(MS(500)),
+            |options, _| options.backoff = Backoff::fixed(MS(500)),
             "backoff 500 ms: not below timeout 500 ms, so every retry is sent at once; write a shorter backoff",
         ),
         (
-            |options, _| options.backoff = Backoff::Jittered { min: MS(600), max: MS(700) },
+            |options, _| options.backoff = Backoff::jittered(MS(600), MS(700)).unwrap(),
             "backoff 600 ms: not below timeout 500 ms, so every retry is sent at once; write a shorter backoff",
         ),
         (
             |options, _| {
                 options.max_retry = 0;
-                options.backup = BackupDelay::Disabled;
-                options.backoff = Backoff::Fixed(MS(1));
+                options.backup = BackupDelay::OFF;
+                options.backoff = Backoff::fixed(MS(1));
             },
             "backoff: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more",
         ),
         (
             |options, _| {
                 options.max_retry = 0;
-                options.backup = BackupDelay::Disabled;
+                options.backup = BackupDelay::OFF;
                 options.retry_target = RetryTarget::Same;
             },
             "retry_target same: does nothing, since max_retry 0 allows no retry; write max_retry 1 or more",
@@ -102,7 +102,7 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
         (
             |options, _| {
                 options.max_retry = 0;
-                options.backup = BackupDelay::Disabled;
+                options.backup = BackupDelay::OFF;
                 options.pushback_for_service = true;
             },
             "pushback_for_service true: does nothing, since max_retry 0 allows one attempt a call; write max_retry 1 or more",
@@ -112,7 +112,7 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
             "no_backoff_remaining 5 ms: does nothing without a backoff; write a backoff",
         ),
         (
-            |options, _| (options.no_backoff_remaining, options.backoff) = (MS(500), Backoff::Fixed(MS(1))),
+            |options, _| (options.no_backoff_remaining, options.backoff) = (MS(500), Backoff::fixed(MS(1))),
             "no_backoff_remaining 500 ms: not below timeout 500 ms, so every retry is sent at once; write a shorter one",
         ),
         (
@@ -121,7 +121,7 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
         ),
         (
             |options, limits| {
-                options.backup = BackupDelay::Disabled;
+                options.backup = BackupDelay::OFF;
                 ratio(limits, RatioOptions { backup_request_ms: 600, ..RATIO });
             },
             "limits.ratio.backup_request_ms 600 ms: not below timeout 500 ms, so no backup is ever sent; write a shorter \
@@ -129,7 +129,7 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
         ),
         (
             |options, limits| {
-                options.backup = BackupDelay::Disabled;
+                options.backup = BackupDelay::OFF;
                 ratio(limits, RatioOptions { max_backup_ratio: 0.05, ..RATIO });
             },
             "limits.ratio: limits nothing, since no backup is asked for, except by calls that ask for one; write a backup, such \
@@ -177,18 +177,18 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
 fn what_can_be_carried_out_is_not_warned_of() {
     let table: &[Change] = &[
         |_, _| {},
-        |options, _| options.backup = BackupDelay::After(MS(499)),
-        |options, _| options.backup = BackupDelay::After(Duration::ZERO),
-        |options, _| (options.backup, options.max_backups) = (BackupDelay::After(Duration::ZERO), 3),
-        |options, _| (options.backup, options.max_backups) = (BackupDelay::After(MS(166)), 3),
-        |options, _| (options.backup, options.max_retry) = (BackupDelay::Disabled, 0),
-        |options, _| (options.backup, options.max_backups) = (BackupDelay::Disabled, 0),
-        |options, _| (options.backup, options.idempotency) = (BackupDelay::Disabled, Idempotency::NotIdempotent),
-        |options, _| (options.timeout, options.backup) = (Timeout::Never, BackupDelay::After(Duration::MAX)),
-        |options, _| (options.timeout, options.backoff) = (Timeout::Never, Backoff::Fixed(Duration::MAX)),
-        |options, _| options.connect_timeout = Timeout::Never,
-        |options, _| (options.timeout, options.connect_timeout) = (Timeout::Never, Timeout::After(Duration::MAX)),
-        |options, _| options.backoff = Backoff::Exponential { initial: MS(10), multiplier_milli: 1_000, max: MS(900) },
+        |options, _| options.backup = BackupDelay::after(MS(499)),
+        |options, _| options.backup = BackupDelay::after(Duration::ZERO),
+        |options, _| (options.backup, options.max_backups) = (BackupDelay::after(Duration::ZERO), 3),
+        |options, _| (options.backup, options.max_backups) = (BackupDelay::after(MS(166)), 3),
+        |options, _| (options.backup, options.max_retry) = (BackupDelay::OFF, 0),
+        |options, _| (options.backup, options.max_backups) = (BackupDelay::OFF, 0),
+        |options, _| (options.backup, options.idempotency) = (BackupDelay::OFF, Idempotency::NotIdempotent),
+        |options, _| (options.timeout, options.backup) = (Timeout::NEVER, BackupDelay::after(Duration::MAX)),
+        |options, _| (options.timeout, options.backoff) = (Timeout::NEVER, Backoff::fixed(Duration::MAX)),
+        |options, _| options.connect_timeout = Timeout::NEVER,
+        |options, _| (options.timeout, options.connect_timeout) = (Timeout::NEVER, Timeout::after(Duration::MAX)),
+        |options, _| options.backoff = Backoff::exponential(MS(10), 1_000, MS(900)).unwrap(),
         |options, _| options.same_server_backup = true,
         |options, _| options.on_early_failure = OnEarlyFailure::Wait,
         |_, limits| *limits = LimitOptions::NONE,
@@ -208,7 +208,7 @@ fn f_presets_and_fail_modes_have_no_warnings() {
     for preset in Preset::ALL {
         assert_eq!(of(&Setup::new(&preset.options(), &preset.limits())), [""; 0], "{preset}");
         for mode in [FailMode::FailFast, FailMode::FailOver, FailMode::FailTry] {
-            let options = ChannelOptions { backup: BackupDelay::Disabled, max_backups: 1, ..preset.options() };
+            let options = ChannelOptions { backup: BackupDelay::OFF, max_backups: 1, ..preset.options() };
             let options = options.with_fail_mode(mode);
             assert_eq!(of(&Setup::new(&options, &preset.limits())), [""; 0], "{preset} {mode:?}");
         }
@@ -218,10 +218,10 @@ fn f_presets_and_fail_modes_have_no_warnings() {
 #[test]
 fn b1_who_gives_the_delay_is_who_is_named() {
     let none = ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() };
-    let plain = ChannelOptions { backup: BackupDelay::After(MS(20)), ..none.clone() };
+    let plain = ChannelOptions { backup: BackupDelay::after(MS(20)), ..none.clone() };
     let (safe, of_ratio) = (LimitOptions::SAFE, RatioOptions { backup_request_ms: 0, ..RATIO });
     let of_ratio = LimitOptions { ratio: Some(of_ratio), ..safe };
-    let after = |delay| Some(BackupDelay::After(delay));
+    let after = |delay| Some(BackupDelay::after(delay));
     let named = |options, limits, policy_delay| of(&Setup { policy_delay, ..Setup::new(options, limits) }).join(" | ");
     let attempt = |origin: &str| {
         std::format!(
@@ -232,8 +232,8 @@ fn b1_who_gives_the_delay_is_who_is_named() {
     let replaced = |by: &str| std::format!("backup: never used, since {by} gives the delay; leave one of them out");
     assert_eq!(named(&plain, &safe, None), attempt("backup"));
     assert_eq!(named(&none, &safe, after(MS(20))), attempt("backup_policy"));
-    assert_eq!(named(&none, &safe, Some(BackupDelay::Disabled)), attempt("backup_policy"), "off for now");
-    assert_eq!(named(&none, &safe, Some(BackupDelay::Shadow(MS(1)))), "", "it sends none");
+    assert_eq!(named(&none, &safe, Some(BackupDelay::OFF)), attempt("backup_policy"), "off for now");
+    assert_eq!(named(&none, &safe, Some(BackupDelay::shadow(MS(1)))), "", "it sends none");
     assert_eq!(named(&none, &of_ratio, after(MS(20))), attempt("limits.ratio.backup_request_ms"));
     let both = [replaced("backup_policy"), attempt("backup_policy")].join(" | ");
     assert_eq!(named(&plain, &safe, after(MS(20))), both);
@@ -246,7 +246,7 @@ fn l21_an_attempt_timeout_that_does_nothing_is_warned_of() {
         of(&Setup { attempt_timeout, ..Setup::new(&options, &LimitOptions::SAFE) })
     };
     assert_eq!(with(MS(499).into(), 1), [""; 0]);
-    assert_eq!(with(Timeout::Never, 0), [""; 0]);
+    assert_eq!(with(Timeout::NEVER, 0), [""; 0]);
     assert_eq!(
         with(MS(500).into(), 3),
         ["attempt_timeout 500 ms: not below timeout 500 ms, so it does nothing; write a shorter attempt_timeout"]
@@ -262,7 +262,7 @@ fn l21_an_attempt_timeout_that_does_nothing_is_warned_of() {
 
 #[test]
 fn l4_one_address_needs_same_server_backup() {
-    let options = ChannelOptions { backup: BackupDelay::After(MS(20)), ..ChannelOptions::brpc() };
+    let options = ChannelOptions { backup: BackupDelay::after(MS(20)), ..ChannelOptions::brpc() };
     let same = ChannelOptions { same_server_backup: true, ..options.clone() };
     let with = |options, addresses| of(&Setup { addresses, ..Setup::new(options, &LimitOptions::SAFE) });
     assert_eq!(
@@ -332,8 +332,8 @@ fn there_is_room_for_all_that_can_come_together() {
         timeout: MS(1).into(),
         max_retry: 0,
         max_backups: 0,
-        backup: BackupDelay::After(MS(2)),
-        backoff: Backoff::Fixed(MS(1)),
+        backup: BackupDelay::after(MS(2)),
+        backoff: Backoff::fixed(MS(1)),
         no_backoff_remaining: MS(1),
         retry_target: RetryTarget::Same,
         idempotency: Idempotency::NotIdempotent,
@@ -354,13 +354,13 @@ fn l22_a_queue_that_does_nothing_is_warned_of() {
     let options = ChannelOptions::brpc();
     let with = |max_in_flight_per_server, max_queued_calls, max_queue_wait: Timeout| {
         let server_limits =
-            ServerLimits { max_in_flight_per_server, max_queued_calls, max_queue_wait, slow_start: Timeout::Never };
+            ServerLimits { max_in_flight_per_server, max_queued_calls, max_queue_wait, slow_start: Timeout::NEVER };
         of(&Setup { server_limits, ..Setup::new(&options, &LimitOptions::SAFE) })
     };
-    assert_eq!(with(Some(1), 0, Timeout::Never), [""; 0]);
+    assert_eq!(with(Some(1), 0, Timeout::NEVER), [""; 0]);
     assert_eq!(with(Some(1), 1, MS(499).into()), [""; 0]);
     assert_eq!(
-        with(None, 8, Timeout::Never),
+        with(None, 8, Timeout::NEVER),
         [
             "max_queued_calls 8: does nothing without a cap, since no server is ever full; write a max_in_flight_per_server"
         ]

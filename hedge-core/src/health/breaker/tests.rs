@@ -10,7 +10,7 @@ use std::thread;
 use super::*;
 use crate::health::{FailureState, WindowOptions};
 
-const MS: Duration = Duration::from_millis(1);
+const MS: Micros = Micros::from_millis(1);
 const FAILED: Outcome = Outcome::Failure { latency: MS };
 const GOOD: Outcome = Outcome::Success { latency: MS };
 const ABANDONED: Outcome = Outcome::Uncounted { age: MS };
@@ -125,13 +125,13 @@ fn h2_what_began_before_the_probing_decides_nothing() {
     let _ = breaker.finished(&server, at(1_000), FAILED, || true);
     let probed = probe(&breaker, &server, 1_000);
     let now = at(probed + 50);
-    for latency in [Duration::from_millis(60), Duration::from_secs(1)] {
+    for latency in [Micros::from_millis(60), Micros::from_secs(1)] {
         for old in [Outcome::Failure { latency }, Outcome::Success { latency }, Outcome::Uncounted { age: latency }] {
             assert_eq!(breaker.finished(&server, now, old, || true), None);
             assert!(breaker.is_isolated(&server) && !breaker.usable(&server, now), "the probe is still out");
         }
     }
-    let answer = Outcome::Success { latency: Duration::from_millis(50) };
+    let answer = Outcome::Success { latency: Micros::from_millis(50) };
     assert_eq!(breaker.finished(&server, now, answer, || true), Some(BreakerChange::Returned));
 }
 
@@ -160,7 +160,7 @@ fn h2_a_probe_that_is_lost_does_not_isolate_for_good() {
     let later = probed + 30_010;
     assert!(breaker.started(&server, at(later), false));
     assert!(!breaker.usable(&server, at(later)));
-    let lost = Outcome::Failure { latency: Duration::from_millis(30_011) };
+    let lost = Outcome::Failure { latency: Micros::from_millis(30_011) };
     assert_eq!(breaker.finished(&server, at(later + 1), lost, || true), None, "too late to decide");
 }
 
@@ -293,7 +293,7 @@ fn h2_options_out_of_range_say_which_and_what() {
         ),
         (failures, "failures 0: must be in [1, 4294967295]"),
         (row(IsolationOptions { min: Duration::ZERO, ..isolation }), "isolation.min 0 us: must be in [10 ms, 1 h]"),
-        (row(IsolationOptions { max: MS, ..isolation }), "isolation.max 1 ms: must be in [min, 1 h]"),
+        (row(IsolationOptions { max: MS.into(), ..isolation }), "isolation.max 1 ms: must be in [min, 1 h]"),
         (row(IsolationOptions { probes: 0, ..isolation }), "isolation.probes 0: must be in [1, 100]"),
     ] {
         assert_eq!(AnyBreaker::new(options).unwrap_err().to_string(), text);
@@ -314,5 +314,5 @@ fn options_are_read_over_the_defaults() {
 #[test]
 fn sizes_are_what_the_docs_state() {
     assert_eq!((size_of::<Gate>(), size_of::<FailureState>(), size_of::<CircuitState>()), (8, 12, 32));
-    assert_eq!(size_of::<CircuitBreaker>(), 80);
+    assert_eq!(size_of::<CircuitBreaker>(), 96);
 }

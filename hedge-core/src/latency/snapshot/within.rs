@@ -2,7 +2,7 @@
 
 use super::{ONE, Snapshot};
 use crate::latency::grid::{self, BUCKETS};
-use crate::time::Duration;
+use crate::time::{Duration, Micros};
 
 /// How one more attempt would do within a given time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,11 +14,22 @@ pub struct Within {
     pub left: Duration,
 }
 
+/// The same, with the rest in microseconds.
+pub(crate) struct WithinMicros {
+    pub(crate) ppm: u32,
+    pub(crate) left_us: u64,
+}
+
 impl Snapshot {
     /// How likely one more attempt answers within `time`, and how much of `time` it leaves, if its latency is a draw from
     /// this distribution. `None` without samples.
     #[must_use]
     pub fn within(&self, time: Duration) -> Option<Within> {
+        let WithinMicros { ppm, left_us } = self.within_micros(time.into())?;
+        Some(Within { ppm, left: Duration::from_micros(left_us) })
+    }
+
+    pub(crate) fn within_micros(&self, time: Micros) -> Option<WithinMicros> {
         let curve = self.curve()?;
         let last = grid::bucket_of(time);
         let share = |longer: u32, beyond: u32| u64::from(longer.saturating_sub(beyond));
@@ -30,9 +41,9 @@ impl Snapshot {
         });
         let longer = curve.longer(time);
         let part = share(curve.from(last), longer) * (time.as_micros().saturating_sub(grid::begin(last)) / 2);
-        Some(Within {
+        Some(WithinMicros {
             ppm: u32::try_from((share(ONE, longer) * 1_000_000) >> ONE.trailing_zeros()).unwrap_or(u32::MAX),
-            left: Duration::from_micros(whole.saturating_add(part) >> ONE.trailing_zeros()),
+            left_us: whole.saturating_add(part) >> ONE.trailing_zeros(),
         })
     }
 }

@@ -10,7 +10,7 @@ fn truth(runs: Runs<'_>) -> (Duration, [Duration; ALL.len()]) {
     let mut sorted = runs.to_vec();
     sorted.sort_unstable_by_key(|(_, latency)| *latency);
     let all: u64 = sorted.iter().map(|(count, _)| count).sum();
-    let sum: u64 = sorted.iter().map(|(count, latency)| count * latency.as_micros()).sum();
+    let sum: u64 = sorted.iter().map(|(count, latency)| count * micros(*latency)).sum();
     let quantiles = ALL.map(|quantile| {
         let mut rank = (all * u64::from(quantile.ten_thousandths())).div_ceil(10_000);
         let found = sorted.iter().find(|(count, _)| {
@@ -121,7 +121,7 @@ fn l13_many_that_were_abandoned_weigh_what_they_did() {
         let (recorder, mut count) = (recorder(), 0);
         let mut note = |sample, latency, times: u64| {
             (0..times).for_each(|_| {
-                recorder.note(at(count / 1_000), latency, sample);
+                recorder.note(at(count / 1_000), Micros::from(latency), sample);
                 count += 1;
             });
         };

@@ -8,7 +8,7 @@ use hedge_core::channel::Channel;
 use hedge_core::id::AttemptId;
 use hedge_core::outcome::{End, Kind, Verdict as Means};
 use hedge_core::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, Ended};
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Micros};
 
 use crate::fleet::{CALLS, Fleet, STALL_US};
 use crate::plain::Run;
@@ -47,8 +47,8 @@ struct Faults {
 
 /// Makes a run without backups and one with them, and checks what must hold for both.
 pub(crate) fn check(verdict: &mut Verdict, plain: &Run) {
-    let alone = run("rr", BackupDelay::Disabled, verdict);
-    let hedged = run("backup", BackupDelay::After(BACKUP), verdict);
+    let alone = run("rr", BackupDelay::OFF, verdict);
+    let hedged = run("backup", BackupDelay::after(BACKUP), verdict);
     let Some((alone, hedged)) = alone.zip(hedged) else { return };
     verdict.expect("without backups, one request a call", alone.attempts == CALLS);
     verdict.expect("without backups, a channel is as slow as its servers", same_tail(&alone, plain));
@@ -67,7 +67,7 @@ fn same_tail(one: &Run, other: &Run) -> bool {
 fn run(name: &'static str, backup: BackupDelay, verdict: &mut Verdict) -> Option<Run> {
     let options = ChannelOptions { backup, ..ChannelOptions::brpc() };
     let notices = Notices { ended: Cell::new(0) };
-    let mut line: Line = Channel::with_policy(options, RoundRobin::new(3), notices, 3).ok()?;
+    let mut line: Line = Channel::with_policy(options, RoundRobin::new(3), notices, 3);
     for address in 0..SERVERS {
         line.insert(address, 0).ok()?;
     }
@@ -134,7 +134,7 @@ impl<'a> Lane<'a> {
             match self.call.poll(now) {
                 Action::Start(start) => {
                     run.attempts += 1;
-                    let at = now + Duration::from_micros(fleet.latency());
+                    let at = now + Micros::from_micros(fleet.latency());
                     if let Some(place) = self.running.get_mut(start.attempt.index()) {
                         *place = Some((start.attempt, at));
                     }
@@ -156,7 +156,7 @@ impl<'a> Lane<'a> {
     /// Counts a call that has ended, and checks that later inputs do not change it.
     fn finish(&mut self, now: Instant, end: End, run: &mut Run, faults: &mut Faults) {
         let report = self.call.report();
-        run.latencies.record(report.elapsed().as_micros());
+        run.latencies.record(report.elapsed_micros().as_micros());
         let won = report.winner().and_then(|winner| report.attempts().get(winner.index()));
         run.backups_won += u32::from(won.is_some_and(|attempt| attempt.kind() == Kind::Backup));
         faults.failed += u32::from(end != End::Accepted);

@@ -11,7 +11,7 @@ use hedge_core::channel::Channel;
 use hedge_core::id::AttemptId;
 use hedge_core::outcome::{Denial, End, ErrorKind, Judgement, Kind, Verdict as Means};
 use hedge_core::policy::{Backoff, BackupDelay, BackupPolicy, CallOptions, ChannelOptions};
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Micros};
 
 use crate::verdict::Verdict;
 
@@ -41,7 +41,7 @@ impl BackupPolicy for Limit {
 fn play(case: &Case) -> Option<Expect> {
     let limit = Limit { refuses: case.set.backup_denied };
     let mut line: Channel<u16, RoundRobin, Limit, u8, 3> =
-        Channel::with_policy(options(case), RoundRobin::starting_at(0), limit, 1).ok()?;
+        Channel::with_policy(options(case), RoundRobin::starting_at(0), limit, 1);
     for address in 0..case.set.servers {
         line.insert(address, 0).ok()?;
     }
@@ -64,7 +64,7 @@ fn play(case: &Case) -> Option<Expect> {
                 Action::Start(start) => {
                     let index = start.attempt.index();
                     if let (Some((after, finish)), Some(place)) = (case.attempts.get(index), running.get_mut(index)) {
-                        let at = now + Duration::from_millis(*after);
+                        let at = now + Micros::from_millis(*after);
                         *place = judgement(*finish).map(|judgement| (start.attempt, at, judgement));
                     }
                 }
@@ -89,9 +89,9 @@ fn options(case: &Case) -> ChannelOptions {
     ChannelOptions {
         timeout: ms(set.timeout).into(),
         max_retry: set.max_retry,
-        backup: set.backup.map_or(BackupDelay::Disabled, |delay| BackupDelay::After(ms(delay))),
+        backup: set.backup.map_or(BackupDelay::OFF, |delay| BackupDelay::after(ms(delay))),
         max_backups: set.max_backups,
-        backoff: set.backoff.map_or(Backoff::None, |delay| Backoff::Fixed(ms(delay))),
+        backoff: set.backoff.map_or(Backoff::OFF, |delay| Backoff::fixed(ms(delay))),
         on_early_failure: set.on_early_failure,
         idempotency: set.idempotency,
         ..ChannelOptions::brpc()
@@ -122,7 +122,7 @@ fn outcome(case: &Case, end: End, report: &Report) -> Expect {
     };
     Expect {
         result,
-        at: report.elapsed().as_millis(),
+        at: report.elapsed_micros().as_millis(),
         attempts: report.attempts().len(),
         backup_sent: report.attempts().iter().any(|attempt| attempt.kind() == Kind::Backup),
         winner: report.winner().map(AttemptId::index),

@@ -11,7 +11,7 @@ use hedge_core::channel::Channel;
 use hedge_core::drive::{AttemptInfo, Driver, Timer, drive};
 use hedge_core::health::{Breaker, Health, IsolationLimit};
 use hedge_core::outcome::{ErrorKind, Judgement, Verdict};
-use hedge_core::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, NoPolicy};
+use hedge_core::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, NoPolicy};
 use hedge_core::time::{Duration, Instant};
 
 /// Makes calls for ever, over a channel with `rr` and `policy`.
@@ -35,28 +35,24 @@ fn call<B: Balancer, P: BackupPolicy, K: Breaker>(balancer: B, policy: P, health
     let channel = channel(balancer, policy, health);
     let options = CallOptions { request_code, ..CallOptions::new() };
     loop {
-        let Ok(Ok(mut call)) = channel.as_ref().map(|channel| channel.call(&options, Clock.now())) else { continue };
+        let Ok(mut call) = channel.call(&options, Clock.now()) else { continue };
         let request = black_box(REQUEST);
         let start = |attempt: AttemptInfo<u16>| Line.exchange(attempt.address, request);
         let result = block_on(drive(&mut call, [pin!(None), pin!(None)], Driver::new(&Clock, &judge), start));
-        let _ = black_box((result.ok(), call.report().elapsed()));
+        let _ = black_box((result.ok(), call.report().elapsed_micros()));
     }
 }
 
 type Fleet<B, P, K> = Channel<u16, B, P, u8, { SERVERS as usize }, K>;
 
-fn channel<B: Balancer, P: BackupPolicy, K: Breaker>(
-    balancer: B,
-    policy: P,
-    health: Health<K>,
-) -> Result<Fleet<B, P, K>, ConfigError> {
-    let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(2)), ..ChannelOptions::brpc() };
-    let mut channel = Channel::with_health(options, balancer, policy, health, 1)?;
+fn channel<B: Balancer, P: BackupPolicy, K: Breaker>(balancer: B, policy: P, health: Health<K>) -> Fleet<B, P, K> {
+    let options = ChannelOptions { backup: BackupDelay::after(Duration::from_millis(2)), ..ChannelOptions::brpc() };
+    let mut channel = Channel::with_health(options, balancer, policy, health, 1);
     for address in 0..SERVERS {
         // The list has room for all of them. The tag is a weight.
         let _ = channel.insert(address, 1);
     }
-    Ok(channel)
+    channel
 }
 
 /// Accepts every answer. A connection that was lost is retried at another server.

@@ -33,7 +33,7 @@ fn fleet(balancer: BalancerName, breaker: BreakerOptions, recovery: RecoveryOpti
     let breaker = Recovering::new(AnyBreaker::new(breaker).ok()?, Some(recovery)).ok()?;
     let health = Health::new(breaker, IsolationLimit::DEFAULT).ok()?;
     let balancer = AnyBalancer::new(balancer, 1).ok()?;
-    Channel::with_health(ChannelOptions::brpc(), balancer, NoPolicy, health, 1).ok()
+    Some(Channel::with_health(ChannelOptions::brpc(), balancer, NoPolicy, health, 1))
 }
 
 /// Adds a server. Returns false if there is no room.

@@ -38,7 +38,7 @@ mod app {
     use hedge_core::id::AttemptId;
     use hedge_core::outcome::{End, Verdict};
     use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, NoPolicy};
-    use hedge_core::time::{Duration, Instant, Timeout};
+    use hedge_core::time::{Duration, Instant, Micros, Timeout};
     use lm3s6965::Interrupt;
 
     /// A channel to at most four servers.
@@ -84,8 +84,8 @@ mod app {
 
     fn line() -> Option<Line> {
         let options = ChannelOptions {
-            timeout: Timeout::Never,
-            backup: BackupDelay::After(Duration::from_millis(8)),
+            timeout: Timeout::NEVER,
+            backup: BackupDelay::after(Duration::from_millis(8)),
             ..ChannelOptions::brpc()
         };
         let mut line = Line::with_policy(options, RoundRobin::starting_at(0), NoPolicy, 7).ok()?;
@@ -130,7 +130,7 @@ mod app {
                     let (report, left) = (call.report(), connections.lock(|connections| *connections));
                     let passed = end == End::Accepted
                         && (report.backups(), left) == (1, [None; 2])
-                        && report.elapsed() >= Duration::from_millis(8);
+                        && report.elapsed_micros() >= Micros::from_millis(8);
                     hprintln!(
                         "{} a call whose first server stalls ends by its backup",
                         if passed { "ok" } else { "FAIL" }
@@ -146,7 +146,7 @@ mod app {
     fn tick(cx: tick::Context) {
         let tick::SharedResources { mut now, mut until, .. } = cx.shared;
         let now = now.lock(|now| {
-            *now = *now + Duration::from_millis(1);
+            *now = *now + Micros::from_millis(1);
             *now
         });
         if until.lock(|until| until.take_if(|at| *at <= now)).is_some() {

@@ -75,7 +75,7 @@ pub(crate) const ALL_FREE: (usize, usize) = (SLOTS, SOCKETS);
 
 /// brpc's options, with a backup after so many milliseconds.
 pub(crate) fn hedged(millis: u64) -> ChannelOptions {
-    ChannelOptions { backup: BackupDelay::After(Duration::from_millis(millis)), ..ChannelOptions::brpc() }
+    ChannelOptions { backup: BackupDelay::after(Duration::from_millis(millis)), ..ChannelOptions::brpc() }
 }
 
 pub(crate) fn codes(report: &Report) -> Vec<Code> {
@@ -92,10 +92,10 @@ pub(crate) fn report(result: &Result) -> &Report {
 /// One line of text for a call: everything that was decided in it.
 pub(crate) fn line_of(report: &Report) -> String {
     let started = report.started().as_micros();
-    let mut line = format!("{started} +{} {:?} {:?}:", report.elapsed(), report.end(), report.not_hedged());
+    let mut line = format!("{started} +{} {:?} {:?}:", report.elapsed_micros(), report.end(), report.not_hedged());
     for attempt in report.attempts() {
         let (server, kind, state) = (attempt.server(), attempt.kind(), attempt.state());
-        let (from, to) = (attempt.started(), attempt.ended());
+        let (from, to) = (attempt.started_micros(), attempt.ended_micros());
         line += &format!(" {server} {kind:?} {from}..{to:?} {state:?} {};", attempt.code());
     }
     line

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use hedge_core::balance::p2c as plain;
 use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::outcome::Feedback;
-use hedge_core::time::{Duration, Instant, Timeout};
+use hedge_core::time::{Duration, Instant, Micros, Timeout};
 use loom::sync::Arc;
 
 use super::{at, granted};
@@ -223,8 +223,8 @@ fn trees() {
     });
 }
 
-const MS: Duration = Duration::from_millis(1);
-const TIMEOUT: Timeout = Timeout::After(Duration::from_millis(500));
+const MS: Micros = Micros::from_millis(1);
+const TIMEOUT: Timeout = Timeout::after(Duration::from_millis(500));
 const FAILURE: LaFailure = LaFailure { max_retry: 0, retried: 0, timeout: TIMEOUT };
 
 /// A server that has answered once, after a millisecond, and at which two attempts began then.
@@ -272,7 +272,7 @@ fn latencies() {
             };
             let counted = together(&stats, [fails, abandons]);
             let failed = counted.first().copied().unwrap_or_default();
-            assert_eq!(stats.latency() > MS, failed, "its timeout");
+            assert_eq!(Micros::from(stats.latency()) > MS, failed, "its timeout");
             assert_eq!(stats.in_flight(), 1);
             goes_on(&stats);
         },
@@ -298,10 +298,10 @@ impl Known {
 }
 
 const BEFORE: [Feedback; 2] = [Feedback::Success { latency: MS }, Feedback::Failure { latency: MS }];
-const QUICK: Feedback = Feedback::Success { latency: Duration::from_micros(500) };
-const SLOW: Feedback = Feedback::Success { latency: Duration::from_millis(3) };
-const FAILED: Feedback = Feedback::Failure { latency: Duration::from_millis(700) };
-const ABANDONED: Feedback = Feedback::Abandoned { age: Duration::from_millis(4) };
+const QUICK: Feedback = Feedback::Success { latency: Micros::from_micros(500) };
+const SLOW: Feedback = Feedback::Success { latency: Micros::from_millis(3) };
+const FAILED: Feedback = Feedback::Failure { latency: Micros::from_millis(700) };
+const ABANDONED: Feedback = Feedback::Abandoned { age: Micros::from_millis(4) };
 const LATER: Instant = Instant::from_millis(900);
 
 fn known() -> Arc<Known> {

@@ -2,7 +2,7 @@
 
 use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::outcome::{Code, Feedback, SentAttempt};
-use hedge_core::time::{Duration, Instant, Timeout};
+use hedge_core::time::{Duration, Instant, Micros, Timeout};
 use loom::sync::Arc;
 
 use super::{at, granted};
@@ -20,7 +20,7 @@ pub(super) fn all() {
     recoveries();
 }
 
-const LATENCY: Duration = Duration::from_millis(1);
+const LATENCY: Micros = Micros::from_millis(1);
 const SUCCESS: Outcome = Outcome::Success { latency: LATENCY };
 const FAILURE: Outcome = Outcome::Failure { latency: LATENCY };
 const ABANDONED: Outcome = Outcome::Uncounted { age: LATENCY };
@@ -100,7 +100,7 @@ fn gates() {
     check("breaker: a probe that is withdrawn leaves its place, at once or to the next", || {
         let server = Arc::new(isolated(1));
         assert!(server.starts(PROBED));
-        let withdraws = |server: &Failing| server.hears(PROBED, Outcome::Uncounted { age: Duration::ZERO }).is_some();
+        let withdraws = |server: &Failing| server.hears(PROBED, Outcome::Uncounted { age: Micros::ZERO }).is_some();
         let answers = together(&server, [withdraws, |server| server.starts(PROBED)]);
         assert_eq!(server.usable(PROBED), granted(&answers) == 0);
     });
@@ -189,7 +189,7 @@ impl<const N: usize> Fleet<N> {
             at: at(0),
             attempt: AttemptId::FIRST,
             max_retry: 0,
-            timeout: Timeout::Never,
+            timeout: Timeout::NEVER,
         };
         let attempt = sent.finished(now, feedback, Code::NONE);
         self.health.finished(&self.servers[slot], &attempt, || self.servers.iter())

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
 
-use hedge_core::time::{Duration, Instant};
+use hedge_core::time::{Duration, Instant, Micros};
 use loom::sync::Arc;
 
 use crate::atomic::{AtomicU32, Ordering};
@@ -79,22 +79,26 @@ fn sequence_locks() {
 /// A recorder over a second, in halves of 31 slices, that has been used before, and has one sample in its first slice.
 fn recorder() -> Arc<LatencyRecorder> {
     let recorder = LatencyRecorder::new(Duration::from_secs(1), Quantile::P95).expect("a window of a second");
-    assert_eq!(recorder.window().as_micros(), recorder.slice().as_micros() * 62);
+    assert_eq!(micros(recorder.window()), micros(recorder.slice()) * 62);
     // After a pause the halves take turns: both are made, and neither holds anything of before.
-    recorder.record(Instant::from_micros(recorder.slice().as_micros() * 100), MS);
+    recorder.record(Instant::from_micros(micros(recorder.slice()) * 100), MS);
     recorder.record(recorder.at(1), MS);
     assert_eq!((recorder.held(1), recorder.kept()), (1, None), "the upkeep comes before the sample");
     Arc::new(recorder)
 }
 
 /// As precisely as a bucket tells.
+fn micros(span: Duration) -> u64 {
+    Micros::from(span).as_micros()
+}
+
 fn is_a_millisecond(kept: Duration) -> bool {
     kept.as_micros().abs_diff(1_000) <= 60
 }
 
 impl LatencyRecorder {
     fn at(&self, slice: u64) -> Instant {
-        Instant::from_micros(self.slice().as_micros() * (200 + slice))
+        Instant::from_micros(micros(self.slice()) * (200 + slice))
     }
 
     fn held(&self, slice: u64) -> u64 {
@@ -185,7 +189,9 @@ impl fmt::Debug for FilledHalf {
 impl FilledHalf {
     fn new() -> Arc<Self> {
         let half = Self(Half::NEW);
-        for (span, sample) in [(MS, Sample::Answered), (MS, Sample::Answered), (Duration::ZERO, Sample::Abandoned)] {
+        for (span, sample) in
+            [(MS.into(), Sample::Answered), (MS.into(), Sample::Answered), (Micros::ZERO, Sample::Abandoned)]
+        {
             half.0.add(span, sample);
         }
         assert_eq!(half.0.counts(), [2, 1]);

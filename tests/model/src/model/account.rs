@@ -1,7 +1,7 @@
 //! What the model tells: its host, its policies, its report.
 
 use hedge_core::outcome::{Code, End, ErrorKind, Feedback, NotHedged, State};
-use hedge_core::time::Duration;
+use hedge_core::time::Micros;
 
 use super::settings::micros;
 use super::{Model, readings};
@@ -42,11 +42,11 @@ impl Model<'_> {
     /// What is told of an attempt that the call ended without (L13).
     fn abandoned(&self, end: End, age: u64) -> (Feedback, Code) {
         let half = |timeout| micros(timeout).is_some_and(|timeout| age.saturating_mul(2) >= timeout);
-        let duration = Duration::from_micros(age);
+        let span = Micros::from_micros(age);
         if end == End::Deadline && half(self.settings.timeout) && half(self.settings.channel_timeout) {
-            (Feedback::Failure { latency: duration }, ErrorKind::Deadline.into())
+            (Feedback::Failure { latency: span }, ErrorKind::Deadline.into())
         } else {
-            (Feedback::Abandoned { age: duration }, Code::NONE)
+            (Feedback::Abandoned { age: span }, Code::NONE)
         }
     }
 

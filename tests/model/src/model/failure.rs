@@ -1,7 +1,8 @@
 //! What follows from a failure: a pending start, a held one, a pushback (L9, R4).
 
-use hedge_core::outcome::{ErrorKind, Judgement, NotHedged, Pushback, Verdict};
+use hedge_core::outcome::{ErrorKind, Judgement, NotHedged, Verdict};
 use hedge_core::policy::{OnEarlyFailure, RetryTarget};
+use hedge_core::time::Micros;
 
 use super::servers::Wanted;
 use super::{Model, Pending, Timer, readings};
@@ -48,13 +49,8 @@ impl Model<'_> {
                 return None;
             }
         }
-        Some(match pushback {
-            Pushback::DoNot | Pushback::ServerDoNot => None,
-            Pushback::After(delay) | Pushback::ServerAfter(delay) => {
-                let delay = delay.as_micros();
-                Some(delay).filter(|delay| !self.late(now.saturating_add(*delay)))
-            }
-        })
+        let delay = pushback.delay().map(|delay| Micros::from(delay).as_micros());
+        Some(delay.filter(|delay| !self.late(now.saturating_add(*delay))))
     }
 
     /// No further attempt in this call.

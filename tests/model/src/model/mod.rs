@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use hedge_core::balance::NoServer;
 use hedge_core::outcome::{Code, Denial, End, Feedback, Judgement, Kind, NotHedged, State, Verdict};
 use hedge_core::policy::{BackupDelay, CallKind, RetryTarget};
+use hedge_core::time::Micros;
 
 use crate::play::{Account, Machine, Step, play};
 use crate::script::{Script, Server};
@@ -220,12 +221,9 @@ impl<'a> Model<'a> {
 
     /// Arms the timer for the first backup, or says why not.
     fn arm(&mut self, delay: BackupDelay) -> NotHedged {
-        let (delay, shadow) = match delay {
-            BackupDelay::Disabled => return NotHedged::Disabled,
-            BackupDelay::After(delay) => (delay, false),
-            BackupDelay::Shadow(delay) => (delay, true),
-        };
-        let delay = delay.as_micros();
+        let shadow = delay.shadow_delay().is_some();
+        let Some(delay) = delay.delay().or(delay.shadow_delay()) else { return NotHedged::Disabled };
+        let delay = Micros::from(delay).as_micros();
         if self.settings.max_backups == 0 {
             return NotHedged::Disabled;
         }
@@ -497,7 +495,7 @@ impl Model<'_> {
         let state = State::Finished(judgement.verdict);
         let Some(attempt) = self.attempts.get_mut(number) else { return };
         (attempt.ended, attempt.state, attempt.code) = (Some(now), state, judgement.code);
-        let took = hedge_core::time::Duration::from_micros(now - attempt.started);
+        let took = Micros::from_micros(now - attempt.started);
         let feedback = match judgement.verdict {
             Verdict::Accept => Feedback::Success { latency: took },
             _ if judgement.local => Feedback::Local { age: took },

@@ -1,7 +1,7 @@
 //! What a call goes by: its own options over its channel's (B1, L15).
 
 use hedge_core::policy::{Backoff, BackupDelay, CallKind, ChannelOptions, Idempotency, OnEarlyFailure, RetryTarget};
-use hedge_core::time::Timeout;
+use hedge_core::time::{Micros, Timeout};
 
 use crate::script::Script;
 
@@ -26,10 +26,7 @@ pub(super) struct Settings {
 
 /// A limit in microseconds.
 pub(super) fn micros(timeout: Timeout) -> Option<u64> {
-    match timeout {
-        Timeout::After(duration) => Some(duration.as_micros()),
-        Timeout::Never => None,
-    }
+    timeout.limit_micros().map(Micros::as_micros)
 }
 
 impl Settings {
@@ -45,7 +42,7 @@ impl Settings {
             max_retry: own.max_retry.unwrap_or(channel.max_retry),
             max_backups: own.max_backups.unwrap_or(channel.max_backups),
             backoff: own.backoff.unwrap_or(channel.backoff),
-            no_backoff_remaining: no_backoff_remaining.as_micros(),
+            no_backoff_remaining: Micros::from(no_backoff_remaining).as_micros(),
             target: own.retry_target.unwrap_or(channel.retry_target),
             same_server_backup,
             on_early_failure,
@@ -58,10 +55,7 @@ impl Settings {
 
     /// The backoff, of those that leave nothing to chance.
     pub(super) fn wait(&self) -> u64 {
-        match self.backoff {
-            Backoff::Fixed(wait) | Backoff::Jittered { min: wait, .. } => wait.as_micros(),
-            _ => 0,
-        }
+        Micros::from(self.backoff.shortest()).as_micros()
     }
 }
 

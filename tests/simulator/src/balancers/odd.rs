@@ -89,7 +89,7 @@ fn few(name: &'static str, servers: usize) -> Scenario {
 
 /// The first of three never answers.
 fn hung(name: &'static str, callers: usize) -> Scenario {
-    let options = ChannelOptions { timeout: Timeout::After(MS(200)), ..ChannelOptions::brpc() };
+    let options = ChannelOptions { timeout: Timeout::after(MS(200)), ..ChannelOptions::brpc() };
     let arrivals = Arrivals::InRow(callers);
     Scenario { arrivals, options, warm_up: Duration::ZERO, ..few(name, 3) }.with_first(Condition::Frozen)
 }
@@ -113,7 +113,7 @@ fn comes_back(name: &'static str, per_second: f64) -> Scenario {
 }
 
 fn backup_after(mut scenario: Scenario, ms: u64) -> Scenario {
-    scenario.options.backup = BackupDelay::After(MS(ms));
+    scenario.options.backup = BackupDelay::after(MS(ms));
     scenario
 }
 

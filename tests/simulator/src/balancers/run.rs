@@ -324,7 +324,7 @@ impl<'r> Run<'r> {
                         let well =
                             end == End::Accepted && (it.wrong.is_none() || it.wrong != it.call.report().winner());
                         self.measured.failed += u64::from(!well);
-                        self.measured.latencies_us.push(now.since(it.started).as_micros());
+                        self.measured.latencies_us.push(now.micros_since(it.started).as_micros());
                     }
                     if self.more && matches!(self.scenario.arrivals, Arrivals::InRow(_)) {
                         self.schedule(now + BETWEEN, Event::Arrival);
@@ -364,7 +364,7 @@ impl<'r> Run<'r> {
         }
         measured.attempts[server] += 1;
         measured.firsts[server] += u64::from(kind == Kind::First);
-        measured.work[server] = measured.work[server] + work;
+        measured.work[server] += work;
         if let Some(unwell) = &mut measured.unwell {
             *unwell += u64::from(!self.servers[server].condition().is_well());
         }

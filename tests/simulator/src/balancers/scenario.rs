@@ -170,7 +170,7 @@ impl Scenario {
     }
 
     fn backed_up(mut self) -> Self {
-        self.options.backup = BackupDelay::After(Duration::from_millis(50));
+        self.options.backup = BackupDelay::after(Duration::from_millis(50));
         self
     }
 

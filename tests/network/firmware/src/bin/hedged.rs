@@ -66,7 +66,7 @@ async fn calls(spawner: Spawner, controller: Lan9118) {
     let network = network::start(spawner, controller, arguments.seed).await;
     // A pool of the stack's sockets. An attempt that is dropped gives its socket back.
     let sockets = Sockets::new(network, BUFFERS.take());
-    let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(5)), ..ChannelOptions::brpc() };
+    let options = ChannelOptions { backup: BackupDelay::after(Duration::from_millis(5)), ..ChannelOptions::brpc() };
     let Ok(limit) = RatioLimit::new(RatioOptions::DEFAULT) else { semihost::exit(false) };
     let (balancer, seed) = (RoundRobin::new(arguments.seed), arguments.seed);
     // The second value is a `Runner`. A program that wants servers to be isolated and checked runs it in a task of its own.

@@ -53,7 +53,7 @@ fn main() -> ! {
 async fn count() {
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let stack = Stack::default();
-    let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(5)), ..ChannelOptions::brpc() };
+    let options = ChannelOptions { backup: BackupDelay::after(Duration::from_millis(5)), ..ChannelOptions::brpc() };
     let Ok(limit) = RatioLimit::new(RatioOptions::DEFAULT) else { semihost::exit(false) };
     let Ok((channel, _)) = Channel::new(&stack, MEMORY.take(), options, RoundRobin::new(1), limit, Health::none(), 1)
     else {

@@ -35,7 +35,7 @@ use static_cell::ConstStaticCell;
 /// How many calls a run makes.
 const CALLS: usize = 1_000;
 /// A server that does not stall answers earlier, also on a busy host. A stall takes 20 ms.
-const BACKUP: BackupDelay = BackupDelay::After(Duration::from_millis(8));
+const BACKUP: BackupDelay = BackupDelay::after(Duration::from_millis(8));
 /// The limit: one backup for ten calls, and a burst before any has ended.
 const LIMIT: RatioOptions = RatioOptions::DEFAULT;
 /// How many servers the list can have, the three faulty ones included.
@@ -64,10 +64,10 @@ async fn check(spawner: Spawner, controller: Lan9118) {
     let (memory, run) = (MEMORY.take(), RUN.take());
     let mut check = Check { arguments: &arguments, sockets: &sockets, memory, run, failures: 0 };
 
-    let without = check.calls("without", "/without", BackupDelay::Disabled).await;
+    let without = check.calls("without", "/without", BackupDelay::OFF).await;
     let with = check.calls("after 8 ms", "/after-8-ms", BACKUP).await;
     check.expect(with.p99 < without.p99, "the p99 with backups is below the p99 without");
-    let often = check.calls("at once", "/at-once", BackupDelay::After(Duration::ZERO)).await;
+    let often = check.calls("at once", "/at-once", BackupDelay::after(Duration::ZERO)).await;
     check.expect(often.refused > CALLS / 2, "it asked for more backups than the limit allows");
     check.faults().await;
     check.sockets().await;
