@@ -15,14 +15,14 @@ use hedge_core::cluster::{ClusterError, Server};
 use hedge_core::drive::{CallFailure, Cancel, Driver, NoCancel, Timer as _, drive};
 use hedge_core::health::{Breaker, Health, HealthError};
 use hedge_core::id::ServerId;
-use hedge_core::outcome::Attempt;
 use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions, ConfigError, NoPolicy, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::Duration;
 
 use crate::clock::Clock;
-use crate::error::{CallError, Error};
+use crate::error::Error;
 use crate::http::attempt;
+use crate::reply::{CallError, CallResult, Reply};
 use crate::request::Request;
 use crate::resources::{Memory, Resources};
 use crate::response::{HttpRetryPolicy, Response};
@@ -43,56 +43,6 @@ pub struct Channel<'r, S, R: Memory> {
     stack: &'r S,
     shared: &'r R::Shared,
     slots: &'r R::Slots,
-}
-
-/// What a call answers, and what happened in it.
-///
-/// The response stays in the attempt's buffer, which is free for other attempts once this is dropped.
-pub struct Reply<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
-    response: Response<'r, M, SLOTS, BYTES>,
-    report: Report,
-}
-
-/// What a call comes to.
-pub type CallResult<'r, M, const SLOTS: usize, const BYTES: usize> =
-    Result<Reply<'r, M, SLOTS, BYTES>, CallError<'r, M, SLOTS, BYTES>>;
-
-impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> Reply<'r, M, SLOTS, BYTES> {
-    /// What happened: which attempts, at which servers, for how long.
-    pub const fn report(&self) -> &Report {
-        &self.report
-    }
-
-    /// The server that answered.
-    pub fn server(&self) -> Option<ServerId> {
-        self.report.attempts().get(self.report.winner()?.index()).map(Attempt::server)
-    }
-
-    /// The response alone.
-    pub fn into_response(self) -> Response<'r, M, SLOTS, BYTES> {
-        self.response
-    }
-}
-
-impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> core::ops::Deref for Reply<'r, M, SLOTS, BYTES> {
-    type Target = Response<'r, M, SLOTS, BYTES>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.response
-    }
-}
-
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Reply<'_, M, SLOTS, BYTES> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply").field("response", &self.response).field("report", &self.report).finish()
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for Reply<'_, M, SLOTS, BYTES> {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Reply {{ response: {}, report: {} }}", self.response, self.report);
-    }
 }
 
 impl<'r, S, B, P, M, const SERVERS: usize, const SLOTS: usize, const BYTES: usize, K, T>
@@ -304,7 +254,7 @@ where
             let report = call.report();
             debug!("call over after {}: {} attempts", report.elapsed(), report.attempts().len());
             match result {
-                Ok(response) => Ok(Reply { response, report: kept(report) }),
+                Ok(response) => Ok(Reply::new(response, kept(report))),
                 Err(CallFailure::Ended { end, last }) => Err(CallError::Ended { end, last, report: kept(report) }),
                 Err(CallFailure::Config(error)) => Err(CallError::Config(error)),
             }

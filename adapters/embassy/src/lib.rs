@@ -9,6 +9,7 @@ mod channel;
 mod clock;
 mod error;
 mod http;
+mod reply;
 mod request;
 mod resources;
 mod response;
@@ -18,10 +19,11 @@ mod slots;
 #[cfg(feature = "embassy-net")]
 mod sockets;
 
-pub use channel::{CallResult, Channel, Reply};
+pub use channel::Channel;
 pub use clock::Clock;
-pub use error::{CallError, Error};
+pub use error::Error;
 pub use hedge_core;
+pub use reply::{CallError, CallResult, Reply};
 pub use request::Request;
 pub use resources::{Memory, Resources};
 pub use response::{HttpRetryPolicy, Response};

@@ -1,0 +1,153 @@
+//! What a call comes to: a [`Reply`] or a [`CallError`].
+
+use core::fmt;
+
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use hedge_core::call::Report;
+use hedge_core::id::ServerId;
+use hedge_core::outcome::{Attempt, Code, End};
+use hedge_core::policy::{AttemptError, ConfigError};
+
+use crate::error::Error;
+use crate::response::Response;
+
+/// What a call answers, and what happened in it.
+///
+/// The response stays in the attempt's buffer, which is free for other attempts once this is dropped.
+pub struct Reply<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
+    response: Response<'r, M, SLOTS, BYTES>,
+    report: Report,
+}
+
+/// What a call comes to.
+pub type CallResult<'r, M, const SLOTS: usize, const BYTES: usize> =
+    Result<Reply<'r, M, SLOTS, BYTES>, CallError<'r, M, SLOTS, BYTES>>;
+
+impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> Reply<'r, M, SLOTS, BYTES> {
+    pub(crate) const fn new(response: Response<'r, M, SLOTS, BYTES>, report: Report) -> Self {
+        Self { response, report }
+    }
+
+    /// What happened: which attempts, at which servers, for how long.
+    pub const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The server that answered.
+    pub fn server(&self) -> Option<ServerId> {
+        self.report.attempts().get(self.report.winner()?.index()).map(Attempt::server)
+    }
+
+    /// The response alone.
+    pub fn into_response(self) -> Response<'r, M, SLOTS, BYTES> {
+        self.response
+    }
+}
+
+impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> core::ops::Deref for Reply<'r, M, SLOTS, BYTES> {
+    type Target = Response<'r, M, SLOTS, BYTES>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.response
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Reply<'_, M, SLOTS, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("response", &self.response).field("report", &self.report).finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for Reply<'_, M, SLOTS, BYTES> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Reply {{ response: {}, report: {} }}", self.response, self.report);
+    }
+}
+
+/// Why a call has no reply.
+pub enum CallError<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
+    /// It ended without an accepted response.
+    Ended {
+        /// How.
+        end: End,
+        /// The last failure, if any attempt failed: a response that was not accepted, which keeps its buffer, or an error.
+        last: Option<Result<Response<'r, M, SLOTS, BYTES>, Error>>,
+        /// What happened: which attempts, at which servers, for how long.
+        report: Report,
+    },
+    /// Nothing was started: the call's options cannot be carried out. At most one backup can be in flight.
+    Config(ConfigError),
+}
+
+impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> CallError<'r, M, SLOTS, BYTES> {
+    /// How it ended; `None` if it did not begin.
+    pub const fn end(&self) -> Option<End> {
+        match self {
+            Self::Ended { end, .. } => Some(*end),
+            Self::Config(_) => None,
+        }
+    }
+
+    /// What happened; `None` if it did not begin.
+    pub const fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Ended { report, .. } => Some(report),
+            Self::Config(_) => None,
+        }
+    }
+
+    /// The last failure.
+    pub const fn last(&self) -> Option<&Result<Response<'r, M, SLOTS, BYTES>, Error>> {
+        match self {
+            Self::Ended { last, .. } => last.as_ref(),
+            Self::Config(_) => None,
+        }
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Display for CallError<'_, M, SLOTS, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (end, report) = match self {
+            Self::Ended { end, report, .. } => (end, report),
+            Self::Config(error) => return write!(f, "config: {error}"),
+        };
+        write!(f, "{end} after {}", report.elapsed())?;
+        let Some((id, attempt)) = report.decisive().and_then(|id| Some((id, report.attempts().get(id.index())?)))
+        else {
+            return Ok(());
+        };
+        write!(f, ": attempt {id} at server {}", attempt.server())?;
+        match self.last() {
+            // Abandoned: its result is not known.
+            _ if attempt.code() == Code::NONE => f.write_str(" had not answered"),
+            Some(Err(error)) if attempt.code() == error.kind().into() => write!(f, ": {error}"),
+            _ => write!(f, ": {}", attempt.code()),
+        }
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> core::error::Error for CallError<'_, M, SLOTS, BYTES> {}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for CallError<'_, M, SLOTS, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended { end, last, report } => {
+                f.debug_struct("Ended").field("end", end).field("last", last).field("report", report).finish()
+            }
+            Self::Config(error) => f.debug_tuple("Config").field(error).finish(),
+        }
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for CallError<'_, M, SLOTS, BYTES> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self {
+            Self::Ended { end, last, report } => {
+                defmt::write!(f, "Ended {{ end: {}, last: {}, report: {} }}", end, last, report);
+            }
+            Self::Config(error) => defmt::write!(f, "Config({})", error),
+        }
+    }
+}
