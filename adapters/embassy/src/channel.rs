@@ -2,26 +2,24 @@
 
 use core::fmt;
 use core::future::Future;
-use core::hash::Hash;
 use core::net::SocketAddr;
 use core::pin::pin;
 
-use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_nal_async::TcpConnect;
-use hedge_core::balance::{Balancer, Tag};
 use hedge_core::call::{Call, Report};
 use hedge_core::channel::{Filter, ListChange, Update};
 use hedge_core::cluster::{ClusterError, Server};
 use hedge_core::drive::{CallFailure, Cancel, Driver, NoCancel, Timer as _, drive};
-use hedge_core::health::{Breaker, Health, HealthError};
+use hedge_core::health::{Health, HealthError};
 use hedge_core::id::ServerId;
-use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions, ConfigError, NoPolicy, RetryPolicy};
+use hedge_core::policy::{CallOptions, ChannelOptions, ConfigError, NoPolicy, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::attempt;
+use crate::parts::Parts;
 use crate::reply::{CallError, CallResult, Reply};
 use crate::request::Request;
 use crate::resources::{Memory, Resources};
@@ -31,8 +29,9 @@ use crate::shared::{CallHost, Servers, Shared, State};
 
 /// A client of a cluster of servers: a handle, of which each task that makes calls has a copy.
 ///
-/// `S` is the network stack, which makes connections, and `R` the [`Resources`] with all their parameters. Programs give it
-/// a name: `type Line = Channel<'static, Sockets<'static, 4>, Memory>;`
+/// `S` is the network stack, which makes connections. `R` is the memory: [`Resources`], with its parameters. Programs name
+/// both types once: `type Memory = Resources<Choice<RoundRobin>, 4, 2, 512>;` and
+/// `type Line = Channel<'static, Sockets<'static, 4>, Memory>;`.
 ///
 /// # Cost
 /// A look for a server, its commitment and its end are a critical section each; nothing is held while a call waits. Limits
@@ -45,13 +44,10 @@ pub struct Channel<'r, S, R: Memory> {
     slots: &'r R::Slots,
 }
 
-impl<'r, S, B, P, M, const SERVERS: usize, const SLOTS: usize, const BYTES: usize, K, T>
-    Channel<'r, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>
+impl<'r, S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
+    Channel<'r, S, Resources<P, SERVERS, SLOTS, BYTES>>
 where
-    B: Balancer,
-    P: BackupPolicy,
-    M: RawMutex,
-    K: Breaker,
+    P: Parts,
 {
     /// A channel without servers, over `stack` and in `memory`, and what checks its servers.
     ///
@@ -60,17 +56,16 @@ where
     ///
     /// # Errors
     /// Options that contradict themselves. That they fit a call is checked when the call is made.
-    #[allow(clippy::type_complexity, reason = "the memory's parameters are those of the channel")]
     pub fn new(
         stack: &'r S,
-        memory: &'r mut Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>,
+        memory: &'r mut Resources<P, SERVERS, SLOTS, BYTES>,
         options: ChannelOptions,
-        balancer: B,
-        policy: P,
-        health: Health<K>,
+        balancer: P::Balancer,
+        policy: P::Policy,
+        health: Health<P::Breaker>,
         seed: u64,
-    ) -> Result<(Self, Runner<'r, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>), ConfigError> {
-        let servers: Servers<B, K, T, SERVERS> =
+    ) -> Result<(Self, Runner<'r, S, Resources<P, SERVERS, SLOTS, BYTES>>), ConfigError> {
+        let servers: Servers<P, SERVERS> =
             hedge_core::channel::Channel::with_health(options.clone(), balancer, NoPolicy, health, seed)?;
         let state = embassy_sync::blocking_mutex::Mutex::new(State::new(servers).into());
         let (shared, slots) = memory.fill(Shared { options, seeds: Seeds::new(seed), policy, state });
@@ -78,7 +73,7 @@ where
     }
 
     /// The policy.
-    pub fn policy(&self) -> &'r P {
+    pub fn policy(&self) -> &'r P::Policy {
         &self.shared.policy
     }
 
@@ -88,7 +83,7 @@ where
     }
 
     /// Looks at the servers and the balancer, in a critical section: keep it short, and use no channel in it.
-    pub fn with_servers<V>(&self, look: impl FnOnce(&Servers<B, K, T, SERVERS>) -> V) -> V {
+    pub fn with_servers<V>(&self, look: impl FnOnce(&Servers<P, SERVERS>) -> V) -> V {
         self.shared.with(|state| look(&state.servers))
     }
 
@@ -124,20 +119,16 @@ where
     }
 }
 
-impl<S, B, P, M, const SERVERS: usize, const SLOTS: usize, const BYTES: usize, K, T>
-    Channel<'_, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>
+impl<S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
+    Channel<'_, S, Resources<P, SERVERS, SLOTS, BYTES>>
 where
-    B: Balancer,
-    P: BackupPolicy,
-    M: RawMutex,
-    K: Breaker,
-    T: Ord + Hash + Tag,
+    P: Parts,
 {
     /// Adds a server, usable at once.
     ///
     /// # Errors
     /// Why it is not in the list: nothing has changed.
-    pub fn insert(&self, address: SocketAddr, tag: T) -> Result<ServerId, ClusterError> {
+    pub fn insert(&self, address: SocketAddr, tag: P::Tag) -> Result<ServerId, ClusterError> {
         self.edit(|servers| servers.insert(address, tag))
     }
 
@@ -145,7 +136,7 @@ where
     ///
     /// # Errors
     /// [`ClusterError::Gone`].
-    pub fn remove(&self, server: ServerId) -> Result<Server<SocketAddr, T>, ClusterError> {
+    pub fn remove(&self, server: ServerId) -> Result<Server<SocketAddr, P::Tag>, ClusterError> {
         let now = Clock.now();
         self.edit(|servers| servers.remove(server, now))
     }
@@ -154,7 +145,7 @@ where
     ///
     /// # Errors
     /// Why a server is not in the list: nothing has changed.
-    pub fn apply(&self, change: ListChange<SocketAddr, T>) -> Result<bool, ClusterError> {
+    pub fn apply(&self, change: ListChange<SocketAddr, P::Tag>) -> Result<bool, ClusterError> {
         let now = Clock.now();
         self.edit(|servers| servers.apply(change, now))
     }
@@ -167,18 +158,18 @@ where
     /// [`ClusterError::Balancer`]: the balancer has no room for them. The list is empty then.
     pub fn set_servers<I>(&self, servers: I) -> Result<Update, ClusterError>
     where
-        I: IntoIterator<Item = (SocketAddr, T), IntoIter: Clone>,
+        I: IntoIterator<Item = (SocketAddr, P::Tag), IntoIter: Clone>,
     {
         let (servers, now) = (servers.into_iter(), Clock.now());
         self.edit(|list| list.set_servers(servers, now))
     }
 
     /// Lets only servers into the list that `filter` answers true of (N3).
-    pub fn set_filter(&self, filter: Filter<SocketAddr, T>) {
+    pub fn set_filter(&self, filter: Filter<SocketAddr, P::Tag>) {
         self.edit(|servers| servers.set_filter(filter));
     }
 
-    fn edit<V>(&self, edit: impl FnOnce(&mut Servers<B, K, T, SERVERS>) -> V) -> V {
+    fn edit<V>(&self, edit: impl FnOnce(&mut Servers<P, SERVERS>) -> V) -> V {
         self.shared.change(|state| {
             let edited = edit(&mut state.servers);
             state.tell();
@@ -187,14 +178,11 @@ where
     }
 }
 
-impl<'r, S, B, P, M, const SERVERS: usize, const SLOTS: usize, const BYTES: usize, K, T>
-    Channel<'r, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>
+impl<'r, S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
+    Channel<'r, S, Resources<P, SERVERS, SLOTS, BYTES>>
 where
     S: TcpConnect,
-    B: Balancer,
-    P: BackupPolicy,
-    M: RawMutex,
-    K: Breaker,
+    P: Parts,
 {
     /// Makes a call with the channel's options. Dropping the future cancels it: its attempts give back their buffers and
     /// drop their connections at once.
@@ -204,7 +192,7 @@ where
     pub fn call<'a>(
         &self,
         request: &'a Request<'_>,
-    ) -> impl Future<Output = CallResult<'r, M, SLOTS, BYTES>> + use<'a, 'r, S, B, P, M, SERVERS, SLOTS, BYTES, K, T>
+    ) -> impl Future<Output = CallResult<'r, Resources<P, SERVERS, SLOTS, BYTES>>> + use<'a, 'r, S, P, SERVERS, SLOTS, BYTES>
     {
         const INHERIT: &CallOptions<'_> = &CallOptions::new();
         self.call_with(request, INHERIT)
@@ -220,7 +208,7 @@ where
         &self,
         request: &'a Request<'_>,
         options: &'a CallOptions<'a>,
-    ) -> impl Future<Output = CallResult<'r, M, SLOTS, BYTES>> + use<'a, 'r, S, B, P, M, SERVERS, SLOTS, BYTES, K, T>
+    ) -> impl Future<Output = CallResult<'r, Resources<P, SERVERS, SLOTS, BYTES>>> + use<'a, 'r, S, P, SERVERS, SLOTS, BYTES>
     {
         self.call_judged(request, options, &HttpRetryPolicy, NoCancel)
     }
@@ -239,9 +227,10 @@ where
         options: &'a CallOptions<'a>,
         retry_policy: &'a J,
         cancel: C,
-    ) -> impl Future<Output = CallResult<'r, M, SLOTS, BYTES>> + use<'a, 'r, S, B, P, M, SERVERS, SLOTS, BYTES, K, T, J, C>
+    ) -> impl Future<Output = CallResult<'r, Resources<P, SERVERS, SLOTS, BYTES>>>
+    + use<'a, 'r, S, P, SERVERS, SLOTS, BYTES, J, C>
     where
-        J: RetryPolicy<Response<'r, M, SLOTS, BYTES>, Error>,
+        J: RetryPolicy<Response<'r, Resources<P, SERVERS, SLOTS, BYTES>>, Error>,
         C: Cancel,
     {
         let Self { stack, shared, slots } = *self;
@@ -285,11 +274,11 @@ impl<S, R: Memory> fmt::Debug for Channel<'_, S, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hedge_core::balance::RoundRobin;
+    use crate::parts::Choice;
 
     #[test]
     fn a_handle_goes_to_other_executors_if_the_memory_is_guarded_for_that() {
         fn goes_anywhere<H: Send + Sync + Copy>() {}
-        goes_anywhere::<Channel<'static, (), Resources<RoundRobin>>>();
+        goes_anywhere::<Channel<'static, (), Resources<Choice>>>();
     }
 }

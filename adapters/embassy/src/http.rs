@@ -5,7 +5,6 @@ use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_io_async::{Error as _, ErrorKind as Io, Read, Write};
 use embedded_nal_async::TcpConnect;
 use hedge_core::drive::AttemptInfo;
@@ -15,7 +14,9 @@ use pin_project_lite::pin_project;
 
 use crate::clock::before;
 use crate::error::Error;
+use crate::parts::Parts;
 use crate::request::Request;
+use crate::resources::Resources;
 use crate::response::Response;
 use crate::slots::{Slot, Slots};
 
@@ -24,13 +25,18 @@ use crate::slots::{Slot, Slots};
 
 /// Makes an attempt of a call whose deadline the driver keeps. Dropped at any point it gives back its buffer and drops its
 /// connection, which the stack then releases.
-pub(crate) fn attempt<'a, 'r: 'a, S: TcpConnect, M: RawMutex, const SLOTS: usize, const BYTES: usize>(
+pub(crate) fn attempt<'a, 'r, S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>(
     stack: &'r S,
-    slots: &'r Slots<M, SLOTS, BYTES>,
+    slots: &'r Slots<P::Mutex, SLOTS, BYTES>,
     request: &'a Request<'_>,
     AttemptInfo { address, connect_deadline, .. }: AttemptInfo<SocketAddr>,
     deadline: Instant,
-) -> impl Future<Output = Result<Response<'r, M, SLOTS, BYTES>, Error>> + 'a {
+) -> impl Future<Output = Result<Response<'r, Resources<P, SERVERS, SLOTS, BYTES>>, Error>> + 'a
+where
+    'r: 'a,
+    S: TcpConnect,
+    P: Parts,
+{
     // Where it is the call's deadline that limits connecting, an end says nothing of the server.
     let until = connect_deadline.filter(|at| *at < deadline).unwrap_or(Instant::NEVER);
     let ready = async move {
@@ -51,7 +57,7 @@ pub(crate) fn attempt<'a, 'r: 'a, S: TcpConnect, M: RawMutex, const SLOTS: usize
             Err(_) => Err(Error::ConnectTimeout),
         }
     };
-    let sent = move |(mut slot, head, mut connection): (Slot<'r, M, SLOTS, BYTES>, usize, S::Connection<'r>)| async move {
+    let sent = move |(mut slot, head, mut connection): (Slot<'r, P::Mutex, SLOTS, BYTES>, usize, S::Connection<'r>)| async move {
         let layout = exchange(&mut connection, request, head, slot.bytes_mut()).await?;
         Ok(Response::new(slot, layout))
     };

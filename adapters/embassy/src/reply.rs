@@ -2,29 +2,28 @@
 
 use core::fmt;
 
-use embassy_sync::blocking_mutex::raw::RawMutex;
 use hedge_core::call::Report;
 use hedge_core::id::ServerId;
 use hedge_core::outcome::{Attempt, Code, End};
 use hedge_core::policy::{AttemptError, ConfigError};
 
 use crate::error::Error;
+use crate::resources::Memory;
 use crate::response::Response;
 
 /// What a call answers, and what happened in it.
 ///
 /// The response stays in the attempt's buffer, which is free for other attempts once this is dropped.
-pub struct Reply<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
-    response: Response<'r, M, SLOTS, BYTES>,
+pub struct Reply<'r, R: Memory> {
+    response: Response<'r, R>,
     report: Report,
 }
 
 /// What a call comes to.
-pub type CallResult<'r, M, const SLOTS: usize, const BYTES: usize> =
-    Result<Reply<'r, M, SLOTS, BYTES>, CallError<'r, M, SLOTS, BYTES>>;
+pub type CallResult<'r, R> = Result<Reply<'r, R>, CallError<'r, R>>;
 
-impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> Reply<'r, M, SLOTS, BYTES> {
-    pub(crate) const fn new(response: Response<'r, M, SLOTS, BYTES>, report: Report) -> Self {
+impl<'r, R: Memory> Reply<'r, R> {
+    pub(crate) const fn new(response: Response<'r, R>, report: Report) -> Self {
         Self { response, report }
     }
 
@@ -39,40 +38,40 @@ impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> Reply<'r, M, SLOTS
     }
 
     /// The response alone.
-    pub fn into_response(self) -> Response<'r, M, SLOTS, BYTES> {
+    pub fn into_response(self) -> Response<'r, R> {
         self.response
     }
 }
 
-impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> core::ops::Deref for Reply<'r, M, SLOTS, BYTES> {
-    type Target = Response<'r, M, SLOTS, BYTES>;
+impl<'r, R: Memory> core::ops::Deref for Reply<'r, R> {
+    type Target = Response<'r, R>;
 
     fn deref(&self) -> &Self::Target {
         &self.response
     }
 }
 
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Reply<'_, M, SLOTS, BYTES> {
+impl<R: Memory> fmt::Debug for Reply<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply").field("response", &self.response).field("report", &self.report).finish()
     }
 }
 
 #[cfg(feature = "defmt")]
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for Reply<'_, M, SLOTS, BYTES> {
+impl<R: Memory> defmt::Format for Reply<'_, R> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Reply {{ response: {}, report: {} }}", self.response, self.report);
     }
 }
 
 /// Why a call has no reply.
-pub enum CallError<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
+pub enum CallError<'r, R: Memory> {
     /// It ended without an accepted response.
     Ended {
         /// How.
         end: End,
         /// The last failure, if any attempt failed: a response that was not accepted, which keeps its buffer, or an error.
-        last: Option<Result<Response<'r, M, SLOTS, BYTES>, Error>>,
+        last: Option<Result<Response<'r, R>, Error>>,
         /// What happened: which attempts, at which servers, for how long.
         report: Report,
     },
@@ -80,7 +79,7 @@ pub enum CallError<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
     Config(ConfigError),
 }
 
-impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> CallError<'r, M, SLOTS, BYTES> {
+impl<'r, R: Memory> CallError<'r, R> {
     /// How it ended; `None` if it did not begin.
     pub const fn end(&self) -> Option<End> {
         match self {
@@ -98,7 +97,7 @@ impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> CallError<'r, M, S
     }
 
     /// The last failure.
-    pub const fn last(&self) -> Option<&Result<Response<'r, M, SLOTS, BYTES>, Error>> {
+    pub const fn last(&self) -> Option<&Result<Response<'r, R>, Error>> {
         match self {
             Self::Ended { last, .. } => last.as_ref(),
             Self::Config(_) => None,
@@ -106,7 +105,7 @@ impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> CallError<'r, M, S
     }
 }
 
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Display for CallError<'_, M, SLOTS, BYTES> {
+impl<R: Memory> fmt::Display for CallError<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (end, report) = match self {
             Self::Ended { end, report, .. } => (end, report),
@@ -127,9 +126,9 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Display for CallE
     }
 }
 
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> core::error::Error for CallError<'_, M, SLOTS, BYTES> {}
+impl<R: Memory> core::error::Error for CallError<'_, R> {}
 
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for CallError<'_, M, SLOTS, BYTES> {
+impl<R: Memory> fmt::Debug for CallError<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended { end, last, report } => {
@@ -141,7 +140,7 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for CallErr
 }
 
 #[cfg(feature = "defmt")]
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for CallError<'_, M, SLOTS, BYTES> {
+impl<R: Memory> defmt::Format for CallError<'_, R> {
     fn format(&self, f: defmt::Formatter<'_>) {
         match self {
             Self::Ended { end, last, report } => {

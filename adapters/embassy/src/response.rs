@@ -2,24 +2,23 @@
 
 use core::fmt;
 
-use embassy_sync::blocking_mutex::raw::RawMutex;
 use hedge_core::outcome::{Code, Judgement, Pushback, Verdict};
 use hedge_core::policy::{DefaultRetryPolicy, RetryPolicy};
 use hedge_core::time::Duration;
 use hedge_wire::http1::{Headers, Layout};
 
 use crate::error::Error;
-use crate::slots::Slot;
+use crate::resources::Memory;
 
 /// A whole response, in the buffer of the attempt that received it. The buffer is free for others once this is dropped.
-pub struct Response<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
-    slot: Slot<'r, M, SLOTS, BYTES>,
+pub struct Response<'r, R: Memory> {
+    slot: R::Slot<'r>,
     layout: Layout,
 }
 
-impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> Response<'r, M, SLOTS, BYTES> {
+impl<'r, R: Memory> Response<'r, R> {
     /// `layout` is that of the response that was received into `slot`.
-    pub(crate) fn new(slot: Slot<'r, M, SLOTS, BYTES>, layout: Layout) -> Self {
+    pub(crate) fn new(slot: R::Slot<'r>, layout: Layout) -> Self {
         Self { slot, layout }
     }
 
@@ -44,18 +43,18 @@ impl<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> Response<'r, M, SL
     }
 
     fn whole(&self) -> Option<hedge_wire::http1::Response<'_>> {
-        self.layout.of(self.slot.bytes())
+        self.layout.of(self.slot.as_ref())
     }
 }
 
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Response<'_, M, SLOTS, BYTES> {
+impl<R: Memory> fmt::Debug for Response<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response").field("status", &self.status()).field("body", &self.body().len()).finish()
     }
 }
 
 #[cfg(feature = "defmt")]
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for Response<'_, M, SLOTS, BYTES> {
+impl<R: Memory> defmt::Format for Response<'_, R> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Response {{ status: {}, body: {} bytes }}", self.status(), self.body().len());
     }
@@ -69,10 +68,8 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> defmt::Format for Resp
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HttpRetryPolicy;
 
-impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> RetryPolicy<Response<'_, M, SLOTS, BYTES>, Error>
-    for HttpRetryPolicy
-{
-    fn judge(&self, result: Result<&Response<'_, M, SLOTS, BYTES>, &Error>) -> Judgement {
+impl<R: Memory> RetryPolicy<Response<'_, R>, Error> for HttpRetryPolicy {
+    fn judge(&self, result: Result<&Response<'_, R>, &Error>) -> Judgement {
         match result {
             Ok(response) if response.status() < 500 => Verdict::Accept.into(),
             Ok(response) => Judgement {
@@ -122,23 +119,26 @@ fn number(digits: &[u8]) -> Option<u32> {
 mod tests {
     extern crate std;
     use super::*;
-    use embassy_sync::blocking_mutex::raw::NoopRawMutex;
     use hedge_wire::http1::{Progress, Receiver};
 
+    use crate::parts::Choice;
+    use crate::resources::Resources;
     use crate::slots::Slots;
+
+    type Memory = Resources<Choice, 0, 1, 256>;
 
     const DO_NOT: Option<Pushback> = Some(Pushback::DoNot);
     const OF_SERVER: Option<Pushback> = Some(Pushback::ServerDoNot);
 
     fn judged(status: u16, headers: &str) -> Judgement {
-        let slots: Slots<NoopRawMutex, 1, 256> = Slots::new();
+        let slots: Slots<_, 1, 256> = Slots::new();
         let mut slot = slots.try_take().unwrap();
         let text = std::format!("HTTP/1.1 {status} X\r\n{headers}content-length: 2\r\n\r\nhi");
         let mut receiver = Receiver::new(slot.bytes_mut(), false);
         receiver.space()[..text.len()].copy_from_slice(text.as_bytes());
         assert_eq!(receiver.received(text.len()), Ok(Progress::Done));
         let layout = receiver.response().unwrap().layout();
-        let response = Response::new(slot, layout);
+        let response: Response<'_, Memory> = Response::new(slot, layout);
         assert_eq!((response.status(), response.body()), (status, &b"hi"[..]));
         HttpRetryPolicy.judge(Ok(&response))
     }

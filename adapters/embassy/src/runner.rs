@@ -7,17 +7,15 @@ use core::net::SocketAddr;
 use core::pin::{Pin, pin};
 use core::task::Poll;
 
-use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_nal_async::TcpConnect;
-use hedge_core::balance::Balancer;
 use hedge_core::drive::Timer as _;
-use hedge_core::health::{Breaker, CheckAction, CheckInput, CheckOptions, Checker, HealthError};
+use hedge_core::health::{CheckAction, CheckInput, CheckOptions, Checker, HealthError};
 use hedge_core::id::ServerId;
-use hedge_core::policy::BackupPolicy;
 use hedge_core::time::Instant;
 
 use crate::clock::{Clock, before};
 use crate::http::exchange;
+use crate::parts::Parts;
 use crate::request::Request;
 use crate::resources::{Memory, Resources};
 use crate::shared::{Shared, State};
@@ -60,14 +58,11 @@ impl<'r, S, R: Memory> Runner<'r, S, R> {
     }
 }
 
-impl<S, B, P, M, const SERVERS: usize, const SLOTS: usize, const BYTES: usize, K, T>
-    Runner<'_, S, Resources<B, P, M, SERVERS, SLOTS, BYTES, K, T>>
+impl<S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
+    Runner<'_, S, Resources<P, SERVERS, SLOTS, BYTES>>
 where
     S: TcpConnect,
-    B: Balancer,
-    P: BackupPolicy,
-    M: RawMutex,
-    K: Breaker,
+    P: Parts,
 {
     /// Sets how often and how long checks are made. Whether there is one of the application's is known already.
     ///
@@ -99,19 +94,13 @@ where
 }
 
 /// Checks the server in a slot, if it is to be, and at once if that is `hurried`; says when there is more to do.
-async fn check<S, B, P, M, const SERVERS: usize, K, T>(
+async fn check<S: TcpConnect, P: Parts, const SERVERS: usize>(
     stack: &S,
-    shared: &Shared<B, P, M, SERVERS, K, T>,
+    shared: &Shared<P, SERVERS>,
     application: &mut Option<Application<'_>>,
     (slot, mut hurried): (u16, bool),
     checked: &mut Option<(ServerId, Checker)>,
-) -> Option<Instant>
-where
-    S: TcpConnect,
-    B: Balancer,
-    M: RawMutex,
-    K: Breaker,
-{
+) -> Option<Instant> {
     loop {
         let now = Clock.now();
         let broken = shared.with(|state| {
@@ -163,16 +152,10 @@ where
 }
 
 /// Runs a step of a check; `None` if checks are to begin anew.
-async fn unless_hurried<F, B, P, M, const SERVERS: usize, K, T>(
-    shared: &Shared<B, P, M, SERVERS, K, T>,
+async fn unless_hurried<F: Future, P: Parts, const SERVERS: usize>(
+    shared: &Shared<P, SERVERS>,
     mut step: Pin<&mut F>,
-) -> Option<F::Output>
-where
-    F: Future,
-    B: Balancer,
-    M: RawMutex,
-    K: Breaker,
-{
+) -> Option<F::Output> {
     poll_fn(|cx| match shared.change(|state| state.poll_hurried(cx)) {
         Poll::Ready(()) => Poll::Ready(None),
         Poll::Pending => step.as_mut().poll(cx).map(Some),
@@ -190,16 +173,16 @@ async fn passes<S: TcpConnect>(stack: &S, application: &mut Option<Application<'
 }
 
 /// Marks the servers as checked, until it is dropped.
-struct Watch<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T>(&'r Shared<B, P, M, SERVERS, K, T>);
+struct Watch<'r, P: Parts, const SERVERS: usize>(&'r Shared<P, SERVERS>);
 
-impl<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Watch<'r, B, P, M, SERVERS, K, T> {
-    fn new(shared: &'r Shared<B, P, M, SERVERS, K, T>) -> Self {
+impl<'r, P: Parts, const SERVERS: usize> Watch<'r, P, SERVERS> {
+    fn new(shared: &'r Shared<P, SERVERS>) -> Self {
         shared.change(|state| state.watched = true);
         Self(shared)
     }
 }
 
-impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Drop for Watch<'_, B, P, M, SERVERS, K, T> {
+impl<P: Parts, const SERVERS: usize> Drop for Watch<'_, P, SERVERS> {
     fn drop(&mut self) {
         self.0.change(|state| {
             state.watched = false;

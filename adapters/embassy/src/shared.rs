@@ -6,34 +6,39 @@ use core::net::SocketAddr;
 use core::task::{Context, Poll};
 
 use embassy_sync::blocking_mutex::Mutex;
-use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::waitqueue::WakerRegistration;
 use hedge_core::balance::{Balancer, NoServer, Pick, Selection};
 use hedge_core::call::Host;
 use hedge_core::channel::Channel;
 use hedge_core::drive::Addresses;
-use hedge_core::health::{Breaker, CheckOptions};
+use hedge_core::health::CheckOptions;
 use hedge_core::id::ServerId;
 use hedge_core::outcome::{Code, Denial, ErrorKind, Feedback, Finished};
 use hedge_core::policy::{BackupDelay, BackupPolicy, ChannelOptions, Ended, Idempotency, NoPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
+use crate::parts::Parts;
+
 /// The servers, and how they are chosen: a channel of hedge-core. The policy is kept outside of it, so that no code of the
 /// program runs in a critical section.
-pub(crate) type Servers<B, K, T, const SERVERS: usize> = Channel<SocketAddr, B, NoPolicy, T, SERVERS, K>;
+pub(crate) type Servers<P, const SERVERS: usize> =
+    Channel<SocketAddr, <P as Parts>::Balancer, NoPolicy, <P as Parts>::Tag, SERVERS, <P as Parts>::Breaker>;
+
+/// What a balancer notes of the server that it has picked.
+type Ticket<P> = <<P as Parts>::Balancer as Balancer>::Ticket;
 
 /// What the calls of a channel share.
-pub struct Shared<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> {
+pub struct Shared<P: Parts, const SERVERS: usize> {
     pub(crate) options: ChannelOptions,
     pub(crate) seeds: Seeds,
-    pub(crate) policy: P,
-    pub(crate) state: Mutex<M, RefCell<State<B, SERVERS, K, T>>>,
+    pub(crate) policy: P::Policy,
+    pub(crate) state: Mutex<P::Mutex, RefCell<State<P, SERVERS>>>,
 }
 
 /// What is looked at and changed in a critical section.
-pub(crate) struct State<B: Balancer, const SERVERS: usize, K: Breaker, T> {
-    pub(crate) servers: Servers<B, K, T, SERVERS>,
+pub(crate) struct State<P: Parts, const SERVERS: usize> {
+    pub(crate) servers: Servers<P, SERVERS>,
     pub(crate) checks: CheckOptions,
     /// True while the runner runs. Without it no server is isolated, since none would be readmitted.
     pub(crate) watched: bool,
@@ -44,8 +49,8 @@ pub(crate) struct State<B: Balancer, const SERVERS: usize, K: Breaker, T> {
     runner: WakerRegistration,
 }
 
-impl<B: Balancer, const SERVERS: usize, K: Breaker, T> State<B, SERVERS, K, T> {
-    pub(crate) fn new(servers: Servers<B, K, T, SERVERS>) -> Self {
+impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
+    pub(crate) fn new(servers: Servers<P, SERVERS>) -> Self {
         Self {
             servers,
             checks: CheckOptions::DEFAULT,
@@ -106,36 +111,34 @@ impl<B: Balancer, const SERVERS: usize, K: Breaker, T> State<B, SERVERS, K, T> {
     }
 }
 
-impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Shared<B, P, M, SERVERS, K, T> {
+impl<P: Parts, const SERVERS: usize> Shared<P, SERVERS> {
     /// Looks at the state, in a critical section.
-    pub(crate) fn with<R>(&self, look: impl FnOnce(&State<B, SERVERS, K, T>) -> R) -> R {
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&State<P, SERVERS>) -> R) -> R {
         self.state.lock(|state| look(&state.borrow()))
     }
 
     /// Changes the state, in a critical section.
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State<B, SERVERS, K, T>) -> R) -> R {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State<P, SERVERS>) -> R) -> R {
         self.state.lock(|state| change(&mut state.borrow_mut()))
     }
 }
 
 /// A channel as one call sees it.
-pub(crate) struct CallHost<'r, B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> {
-    pub(crate) shared: &'r Shared<B, P, M, SERVERS, K, T>,
+pub(crate) struct CallHost<'r, P: Parts, const SERVERS: usize> {
+    pub(crate) shared: &'r Shared<P, SERVERS>,
     /// The request's.
     pub(crate) idempotency: Idempotency,
 }
 
-impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> CallHost<'_, B, P, M, SERVERS, K, T> {
+impl<P: Parts, const SERVERS: usize> CallHost<'_, P, SERVERS> {
     /// Whether an attempt that could not connect had the channel's connect timeout for it, and not a call's shorter one (H1).
     fn had_time_to_connect(&self, attempt: &Finished) -> bool {
         matches!(self.shared.options.connect_timeout, Timeout::After(timeout) if attempt.feedback.elapsed() >= timeout)
     }
 }
 
-impl<B: Balancer, P: BackupPolicy, M: RawMutex, const SERVERS: usize, K: Breaker, T> Host
-    for CallHost<'_, B, P, M, SERVERS, K, T>
-{
-    type Ticket = B::Ticket;
+impl<P: Parts, const SERVERS: usize> Host for CallHost<'_, P, SERVERS> {
+    type Ticket = Ticket<P>;
 
     fn options(&self) -> &ChannelOptions {
         &self.shared.options
@@ -157,11 +160,11 @@ impl<B: Balancer, P: BackupPolicy, M: RawMutex, const SERVERS: usize, K: Breaker
         self.shared.with(|state| state.servers.needs_request_code())
     }
 
-    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<B::Ticket>, NoServer> {
+    fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<Ticket<P>>, NoServer> {
         self.shared.with(|state| state.servers.look(selection, random))
     }
 
-    fn commit(&self, pick: &Pick<B::Ticket>, now: Instant, insist: bool) -> bool {
+    fn commit(&self, pick: &Pick<Ticket<P>>, now: Instant, insist: bool) -> bool {
         self.shared.with(|state| state.servers.commit(pick, now, insist))
     }
 
@@ -210,9 +213,7 @@ impl<B: Balancer, P: BackupPolicy, M: RawMutex, const SERVERS: usize, K: Breaker
     }
 }
 
-impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Addresses
-    for CallHost<'_, B, P, M, SERVERS, K, T>
-{
+impl<P: Parts, const SERVERS: usize> Addresses for CallHost<'_, P, SERVERS> {
     type Address = SocketAddr;
 
     fn address_of(&self, server: ServerId) -> Option<SocketAddr> {
@@ -220,7 +221,7 @@ impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> Addresses
     }
 }
 
-impl<B: Balancer, P, M: RawMutex, const SERVERS: usize, K: Breaker, T> fmt::Debug for Shared<B, P, M, SERVERS, K, T> {
+impl<P: Parts, const SERVERS: usize> fmt::Debug for Shared<P, SERVERS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
     }

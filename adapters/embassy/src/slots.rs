@@ -34,10 +34,16 @@ struct Waiters<const WAITERS: usize> {
 }
 
 /// A buffer that is one attempt's until this is dropped.
-pub(crate) struct Slot<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
+pub struct Slot<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
     // Free before the next is woken: fields are dropped in this order.
     bytes: MutexGuard<'r, M, [u8; BYTES]>,
     _next: WakesNext<'r, M, SLOTS>,
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Slot<'_, M, SLOTS, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").finish_non_exhaustive()
+    }
 }
 
 struct WakesNext<'r, M: RawMutex, const SLOTS: usize>(&'r Queue<M, SLOTS>);
@@ -88,12 +94,14 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES>
 }
 
 impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slot<'_, M, SLOTS, BYTES> {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &*self.bytes
-    }
-
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut *self.bytes
+    }
+}
+
+impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> AsRef<[u8]> for Slot<'_, M, SLOTS, BYTES> {
+    fn as_ref(&self) -> &[u8] {
+        &*self.bytes
     }
 }
 

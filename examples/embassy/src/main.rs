@@ -13,7 +13,7 @@ use hedge_core::health::Health;
 use hedge_core::limit::{RatioLimit, RatioOptions};
 use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions};
 use hedge_core::time::Duration;
-use hedge_embassy::{Channel, Request, Resources, Runner, SocketBuffers, Sockets};
+use hedge_embassy::{Channel, Choice, Request, Resources, Runner, SocketBuffers, Sockets};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Sockets: two attempts of one call, and one for checks.
@@ -23,7 +23,7 @@ const SOCKETS: usize = 3;
 type Net = Sockets<'static, SOCKETS>;
 /// Everything runs on one executor, so nothing has to be guarded: at most 4 servers, 2 attempts at once, and 512 bytes for a
 /// response.
-type Memory = Resources<RoundRobin, RatioLimit, NoopRawMutex, 4, 2, 512>;
+type Memory = Resources<Choice<RoundRobin, RatioLimit, NoopRawMutex>, 4, 2, 512>;
 type Line = Channel<'static, Net, Memory>;
 
 static BUFFERS: ConstStaticCell<SocketBuffers<SOCKETS, 512, 512>> = ConstStaticCell::new(SocketBuffers::new());

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ALL_FREE, BYTES, SLOTS, SOCKETS, Setup, WIRE, codes, hedged, line_of, report};
+use common::{ALL_FREE, BYTES, Memory, SLOTS, SOCKETS, Setup, WIRE, codes, hedged, line_of, report};
 use embassy_futures::join::join;
 use embassy_time::Timer;
 use hedge_core::balance::RoundRobin;
@@ -10,7 +10,7 @@ use hedge_core::drive::{CancelSignal, NoCancel};
 use hedge_core::outcome::{Code, End, ErrorKind, Judgement, Kind, NotHedged, Verdict};
 use hedge_core::policy::{CallOptions, ChannelOptions, ConfigError, NoPolicy};
 use hedge_core::time::Duration;
-use hedge_embassy::{CallError, Error, HttpRetryPolicy, Reply, Request, Resources};
+use hedge_embassy::{CallError, Choice, Error, HttpRetryPolicy, Reply, Request, Resources, Response};
 use hedge_embassy_tests::{Behaviour, Stall, Wire, now_ms};
 
 const GET: Request<'_> = Request::get("/");
@@ -218,7 +218,7 @@ fn r2_a_policy_of_ones_own_retries_responses() {
     setup.servers[0].becomes(Behaviour::answers(429, "", "elsewhere"));
     let line = setup.line;
     setup.world.run(async move {
-        let policy = |result: Result<&hedge_embassy::Response<'_, _, SLOTS, BYTES>, &Error>| match result {
+        let policy = |result: Result<&Response<'_, Memory>, &Error>| match result {
             Ok(response) if response.status() == 429 => Judgement::new(Verdict::Retry, Code(429)),
             Ok(_) => Verdict::Accept.into(),
             Err(_) => Verdict::Wait.into(),
@@ -347,7 +347,8 @@ fn over_a_wire_that_loses_frames_every_call_ends_once_and_nothing_leaks() {
 }
 
 /// A channel by `rr` without limits.
-type Bare<const SERVERS: usize, const SLOTS: usize> = Resources<RoundRobin, NoPolicy, common::Mutex, SERVERS, SLOTS, 0>;
+type Bare<const SERVERS: usize, const SLOTS: usize> =
+    Resources<Choice<RoundRobin, NoPolicy, common::Mutex>, SERVERS, SLOTS, 0>;
 
 #[test]
 fn memory_is_at_most_twice_what_the_docs_say_for_32_bits() {
@@ -356,7 +357,7 @@ fn memory_is_at_most_twice_what_the_docs_say_for_32_bits() {
     let slot = (size_of::<Bare<0, 4>>() - empty).div_ceil(4);
     let setup = Setup::new(hedged(6));
     let call = size_of_val(&setup.line.call(&GET));
-    let reply = size_of::<Reply<'_, common::Mutex, SLOTS, BYTES>>();
+    let reply = size_of::<Reply<'_, Memory>>();
     for (what, bytes, documented) in [
         ("channel", empty, 312),
         ("server", server, 62),

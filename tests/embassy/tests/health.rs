@@ -10,7 +10,7 @@ use hedge_core::health::{CheckOptions, ConsecutiveFailures, FailureOptions, Heal
 use hedge_core::outcome::{Code, End, ErrorKind};
 use hedge_core::policy::{CallOptions, ChannelOptions, NoPolicy};
 use hedge_core::time::Duration;
-use hedge_embassy::{Channel, Request, Resources, SocketBuffers, Sockets};
+use hedge_embassy::{Channel, Choice, Request, Resources, SocketBuffers, Sockets};
 use hedge_embassy_tests::{Behaviour, Network, Server, Stall, World, now_ms};
 
 const GET: Request<'_> = Request::get("/");
@@ -209,7 +209,7 @@ fn h1_the_interval_changes_while_it_runs_and_a_server_that_leaves_is_not_checked
 
 #[test]
 fn h2_a_breaker_isolates_a_server_that_answers_badly() {
-    type Memory = Resources<RoundRobin, NoPolicy, common::Mutex, 4, 4, 512, ConsecutiveFailures>;
+    type Memory = Resources<Choice<RoundRobin, NoPolicy, common::Mutex, ConsecutiveFailures>, 4, 4, 512>;
     let world = World::new();
     let network = Network::new(&world, WIRE);
     let buffers: &'static mut SocketBuffers<4, 512, 512> = Box::leak(Box::default());

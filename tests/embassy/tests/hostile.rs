@@ -16,7 +16,7 @@ use hedge_core::id::ServerId;
 use hedge_core::outcome::{End, ErrorKind};
 use hedge_core::policy::{CallOptions, ChannelOptions, NoPolicy};
 use hedge_core::time::Duration;
-use hedge_embassy::{Channel, Error, Request, Resources};
+use hedge_embassy::{Channel, Choice, Error, Request, Resources};
 use hedge_embassy_tests::{Behaviour, Loopback, Piece, Script, World, now_ms};
 
 const GET: Request<'_> = Request::get("/");
@@ -25,10 +25,10 @@ const UNAUTHORIZED: &[u8] = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n
 /// More than any stack keeps for a server that does not read.
 static UPLOAD: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
-type Memory<B, const SERVERS: usize> = Resources<B, NoPolicy, common::Mutex, SERVERS, 2, BYTES>;
+type Memory<const SERVERS: usize> = Resources<Choice<P2c, NoPolicy, common::Mutex>, SERVERS, 2, BYTES>;
 
-fn line<const SERVERS: usize>(stack: &'static Loopback) -> Channel<'static, Loopback, Memory<P2c, SERVERS>> {
-    let memory: &'static mut Memory<P2c, SERVERS> = Box::leak(Box::default());
+fn line<const SERVERS: usize>(stack: &'static Loopback) -> Channel<'static, Loopback, Memory<SERVERS>> {
+    let memory: &'static mut Memory<SERVERS> = Box::leak(Box::default());
     let (options, balancer) = (ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() }, P2cOptions::DEFAULT);
     let balancer = P2c::new(balancer).unwrap();
     let (line, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7).unwrap();
@@ -173,7 +173,7 @@ fn a_header_that_says_where_a_request_ends_or_what_becomes_of_its_connection_is_
 }
 
 /// How many of so many calls each of two servers got.
-async fn shares(line: Channel<'static, Loopback, Memory<P2c, 2>>, calls: usize) -> [usize; 2] {
+async fn shares(line: Channel<'static, Loopback, Memory<2>>, calls: usize) -> [usize; 2] {
     let mut shares = [0; 2];
     for _ in 0..calls {
         let server: ServerId = line.call(&GET).await.unwrap().server().unwrap();

@@ -12,7 +12,7 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use hedge_core::balance::RoundRobin;
 use hedge_core::health::Health;
 use hedge_core::policy::{ChannelOptions, NoPolicy};
-use hedge_embassy::{Channel, Request, Resources};
+use hedge_embassy::{Channel, Choice, Request, Resources};
 use hedge_embassy_tests::{Loopback, Script, World};
 
 const GET: Request<'_> = Request::get("/");
@@ -71,7 +71,7 @@ impl Wake for Wakes {
     }
 }
 
-type Memory = Resources<RoundRobin, NoPolicy, OneCore, 1, 1, 128>;
+type Memory = Resources<Choice<RoundRobin, NoPolicy, OneCore>, 1, 1, 128>;
 type Line = Channel<'static, Loopback, Memory>;
 
 fn line() -> Line {

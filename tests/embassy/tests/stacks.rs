@@ -14,7 +14,7 @@ use embedded_nal_async::TcpConnect;
 use hedge_core::balance::RoundRobin;
 use hedge_core::health::Health;
 use hedge_core::policy::NoPolicy;
-use hedge_embassy::{Channel, Request, Resources};
+use hedge_embassy::{Channel, Choice, Request, Resources};
 use hedge_embassy_tests::{Network, Server, Stall, World};
 
 const GET: Request<'_> = Request::get("/");
@@ -74,7 +74,7 @@ impl<C: Write> Write for Connection<'_, C> {
 
 #[test]
 fn embassy_nets_own_client_is_a_stack_and_gets_its_sockets_back() {
-    type Memory = Resources<RoundRobin, NoPolicy, common::Mutex, 4, 2, 512>;
+    type Memory = Resources<Choice<RoundRobin, NoPolicy, common::Mutex>, 4, 2, 512>;
     let world = World::new();
     let network = Network::new(&world, WIRE);
     let state: &'static TcpClientState<2, 512, 512> = Box::leak(Box::new(TcpClientState::new()));

@@ -13,7 +13,7 @@ use hedge_core::limit::Limits;
 use hedge_core::outcome::{Attempt, Code};
 use hedge_core::policy::{BackupDelay, ChannelOptions};
 use hedge_core::time::Duration;
-use hedge_embassy::{CallResult, Channel, Resources, Runner, SocketBuffers, Sockets};
+use hedge_embassy::{CallResult, Channel, Choice, Resources, Runner, SocketBuffers, Sockets};
 use hedge_embassy_tests::{Network, Server, Stall, Wire, World};
 
 /// Two calls of two attempts, and a check.
@@ -23,10 +23,10 @@ pub(crate) const BYTES: usize = 512;
 
 pub(crate) type Stack = Sockets<'static, SOCKETS>;
 pub(crate) type Mutex = NoopRawMutex;
-pub(crate) type Memory = Resources<RoundRobin, Limits, Mutex, 8, SLOTS, BYTES>;
+pub(crate) type Memory = Resources<Choice<RoundRobin, Limits, Mutex>, 8, SLOTS, BYTES>;
 pub(crate) type Line = Channel<'static, Stack, Memory>;
 pub(crate) type Checks = Runner<'static, Stack, Memory>;
-pub(crate) type Result = CallResult<'static, Mutex, SLOTS, BYTES>;
+pub(crate) type Result = CallResult<'static, Memory>;
 
 pub(crate) const WIRE: Wire = Wire { delay_ms: 1, lost_per_mille: 0, seed: 7 };
 

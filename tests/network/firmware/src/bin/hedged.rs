@@ -16,7 +16,7 @@ use hedge_embassy::hedge_core::health::{Health, NoBreaker};
 use hedge_embassy::hedge_core::limit::{RatioLimit, RatioOptions};
 use hedge_embassy::hedge_core::policy::{BackupDelay, ChannelOptions};
 use hedge_embassy::hedge_core::time::Duration;
-use hedge_embassy::{Channel, Request, Resources, SocketBuffers, Sockets};
+use hedge_embassy::{Channel, Parts, Request, Resources, SocketBuffers, Sockets};
 use hedge_network_firmware::arguments::Arguments;
 use hedge_network_firmware::board::lan9118::Lan9118;
 use hedge_network_firmware::board::{self, executor, semihost, stack};
@@ -30,9 +30,20 @@ use static_cell::ConstStaticCell;
 /// How many calls.
 const CALLS: usize = 400;
 
-/// Room for eight servers, and for as many attempts at once as there are sockets. The limit counts in eight buckets instead
-/// of sixteen: it forgets a window in larger steps, and takes 128 bytes less.
-type Memory = Resources<RoundRobin, RatioLimit<8>, CriticalSectionRawMutex, 8, SOCKETS, RESPONSE, NoBreaker, ()>;
+/// What the channel is made of.
+struct Board;
+
+impl Parts for Board {
+    type Balancer = RoundRobin;
+    /// It counts in eight buckets instead of sixteen: it forgets a window in larger steps, and takes 128 bytes less.
+    type Policy = RatioLimit<8>;
+    type Mutex = CriticalSectionRawMutex;
+    type Breaker = NoBreaker;
+    type Tag = ();
+}
+
+/// Room for eight servers, and for as many attempts at once as there are sockets.
+type Memory = Resources<Board, 8, SOCKETS, RESPONSE>;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {

@@ -18,7 +18,7 @@ use hedge_embassy::hedge_core::health::{Health, NoBreaker};
 use hedge_embassy::hedge_core::limit::{RatioLimit, RatioOptions};
 use hedge_embassy::hedge_core::policy::{BackupDelay, ChannelOptions};
 use hedge_embassy::hedge_core::time::Duration;
-use hedge_embassy::{Channel, Request, Resources};
+use hedge_embassy::{Channel, Choice, Request, Resources};
 use hedge_network_firmware::board::{self, executor, semihost};
 use hedge_network_firmware::client::{self, RESPONSE, TIMEOUT};
 use hedge_network_firmware::network::SOCKETS;
@@ -36,7 +36,7 @@ const INSTRUCTIONS: u64 = 1_000;
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\nconnection: close\r\n\r\na small page\n";
 
-type Memory = Resources<RoundRobin, RatioLimit, CriticalSectionRawMutex, 8, SOCKETS, RESPONSE, NoBreaker, ()>;
+type Memory = Resources<Choice<RoundRobin, RatioLimit, CriticalSectionRawMutex, NoBreaker, ()>, 8, SOCKETS, RESPONSE>;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {

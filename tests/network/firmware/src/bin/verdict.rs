@@ -21,7 +21,7 @@ use hedge_embassy::hedge_core::limit::{RatioLimit, RatioOptions};
 use hedge_embassy::hedge_core::outcome::{End, Judgement, NotHedged, State, Verdict};
 use hedge_embassy::hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, RetryPolicy};
 use hedge_embassy::hedge_core::time::Duration;
-use hedge_embassy::{CallError, Channel, HttpRetryPolicy, Request, Resources, Runner, SocketBuffers, Sockets};
+use hedge_embassy::{CallError, Channel, Choice, HttpRetryPolicy, Request, Resources, Runner, SocketBuffers, Sockets};
 use hedge_network_firmware::arguments::Arguments;
 use hedge_network_firmware::board::lan9118::Lan9118;
 use hedge_network_firmware::board::{self, executor, semihost, stack};
@@ -41,7 +41,7 @@ const LIMIT: RatioOptions = RatioOptions::DEFAULT;
 /// Servers, the three that are no good included.
 const SERVERS: usize = 8;
 
-type Memory = Resources<P2c, RatioLimit, CriticalSectionRawMutex, SERVERS, SOCKETS, RESPONSE, NoBreaker, ()>;
+type Memory = Resources<Choice<P2c, RatioLimit, CriticalSectionRawMutex, NoBreaker, ()>, SERVERS, SOCKETS, RESPONSE>;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
