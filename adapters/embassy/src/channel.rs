@@ -9,13 +9,14 @@ use embedded_nal_async::TcpConnect;
 use hedge_core::call::{Call, Report};
 use hedge_core::channel::{Filter, ListChange, Update};
 use hedge_core::cluster::{ClusterError, Server};
-use hedge_core::drive::{CallFailure, Cancel, Driver, NoCancel, Timer as _, drive};
+use hedge_core::drive::{CallFailure, Cancel, Driver, NoAttemptTimeout, NoCancel, Timer as _, drive};
 use hedge_core::health::{Health, HealthError};
 use hedge_core::id::ServerId;
 use hedge_core::policy::{CallOptions, ChannelOptions, ConfigError, NoPolicy, RetryPolicy};
 use hedge_core::random::Seeds;
-use hedge_core::time::Duration;
+use hedge_core::time::{Duration, Timeout};
 
+use crate::attempt_limit::AttemptLimit;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::attempt;
@@ -31,17 +32,19 @@ use crate::shared::{CallHost, Servers, Shared, State};
 ///
 /// `S` is the network stack, which makes connections. `R` is the memory: [`Resources`], with its parameters. Programs name
 /// both types once: `type Memory = Resources<Choice<RoundRobin>, 4, 2, 512>;` and
-/// `type Line = Channel<'static, Sockets<'static, 4>, Memory>;`.
+/// `type Line = Channel<'static, Sockets<'static, 4>, Memory>;`. `A` is the limit of each attempt, if there is one: see
+/// [`with_attempt_timeout`](Self::with_attempt_timeout).
 ///
 /// # Cost
 /// A look for a server, its commitment and its end are a critical section each; nothing is held while a call waits. Limits
 /// and other policies run outside of them. An attempt is a buffer, a connection of its own, and a request that asks the
 /// server to close it. There is no pool of kept connections: it would take a socket a server all the time, which is what a
 /// microcontroller has least of, to save a round trip in a local network.
-pub struct Channel<'r, S, R: Memory> {
+pub struct Channel<'r, S, R: Memory, A = NoAttemptTimeout> {
     stack: &'r S,
     shared: &'r R::Shared,
     slots: &'r R::Slots,
+    attempt_timeout: A,
 }
 
 impl<'r, S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
@@ -69,7 +72,55 @@ where
             hedge_core::channel::Channel::with_health(options.clone(), balancer, NoPolicy, health, seed)?;
         let state = embassy_sync::blocking_mutex::Mutex::new(State::new(servers).into());
         let (shared, slots) = memory.fill(Shared { options, seeds: Seeds::new(seed), policy, state });
-        Ok((Self { stack, shared, slots }, Runner::new(stack, shared)))
+        let attempt_timeout = NoAttemptTimeout;
+        Ok((Self { stack, shared, slots, attempt_timeout }, Runner::new(stack, shared)))
+    }
+}
+
+impl<'r, S, P, A, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
+    Channel<'r, S, Resources<P, SERVERS, SLOTS, BYTES>, A>
+where
+    P: Parts,
+{
+    /// A handle to the same channel whose calls limit each attempt to `limit`, from its start to its result
+    /// ([L21](hedge_core::rules#L21)). Without it, only the call's deadline limits an attempt.
+    ///
+    /// An attempt that takes as long is dropped and counts as a failure of its server
+    /// ([`AttemptTimeout`](hedge_core::outcome::ErrorKind::AttemptTimeout)). It is retried at another server if the call may
+    /// still retry. A call that may not be sent twice ends with its attempt. The time that an attempt waits for a buffer counts
+    /// too. If it finds none in that time, it fails as [`Error::NoBuffer`], which blames no server.
+    ///
+    /// The limit belongs to the handle and its copies. Calls by other handles are not limited, so a program may use both.
+    ///
+    /// ```
+    /// # use hedge_core::{balance::RoundRobin, health::Health, policy::{ChannelOptions, NoPolicy}};
+    /// use hedge_core::time::{Duration, Timeout};
+    /// # use hedge_embassy::{Channel, Choice, Resources};
+    /// # struct Net;
+    /// # type Memory = Resources<Choice<RoundRobin, NoPolicy>>;
+    ///
+    /// // The limit is part of the type.
+    /// type Line = Channel<'static, Net, Memory, Timeout>;
+    ///
+    /// # static NET: Net = Net;
+    /// # static MEMORY: static_cell::ConstStaticCell<Memory> = static_cell::ConstStaticCell::new(Memory::new());
+    /// # let (options, balancer) = (ChannelOptions::brpc(), RoundRobin::new(7));
+    /// # let (channel, _) = Channel::new(&NET, MEMORY.take(), options, balancer, NoPolicy, Health::none(), 7)?;
+    /// let line: Line = channel.with_attempt_timeout(Duration::from_millis(150))?;
+    /// # Ok::<(), hedge_core::policy::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A limit of 0.
+    pub fn with_attempt_timeout(
+        self,
+        limit: Duration,
+    ) -> Result<Channel<'r, S, Resources<P, SERVERS, SLOTS, BYTES>, Timeout>, ConfigError> {
+        if limit == Duration::ZERO {
+            return Err(ConfigError::NoTime { field: "attempt_timeout" });
+        }
+        let Self { stack, shared, slots, .. } = self;
+        Ok(Channel { stack, shared, slots, attempt_timeout: Timeout::After(limit) })
     }
 
     /// The policy.
@@ -119,8 +170,8 @@ where
     }
 }
 
-impl<S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
-    Channel<'_, S, Resources<P, SERVERS, SLOTS, BYTES>>
+impl<S, P, A, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
+    Channel<'_, S, Resources<P, SERVERS, SLOTS, BYTES>, A>
 where
     P: Parts,
 {
@@ -178,11 +229,12 @@ where
     }
 }
 
-impl<'r, S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
-    Channel<'r, S, Resources<P, SERVERS, SLOTS, BYTES>>
+impl<'r, S, P, A, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
+    Channel<'r, S, Resources<P, SERVERS, SLOTS, BYTES>, A>
 where
     S: TcpConnect,
     P: Parts,
+    A: AttemptLimit,
 {
     /// Makes a call with the channel's options. Dropping the future cancels it: its attempts give back their buffers and
     /// drop their connections at once.
@@ -192,8 +244,8 @@ where
     pub fn call<'a>(
         &self,
         request: &'a Request<'_>,
-    ) -> impl Future<Output = CallResult<'r, Resources<P, SERVERS, SLOTS, BYTES>>> + use<'a, 'r, S, P, SERVERS, SLOTS, BYTES>
-    {
+    ) -> impl Future<Output = CallResult<'r, Resources<P, SERVERS, SLOTS, BYTES>>>
+    + use<'a, 'r, S, P, A, SERVERS, SLOTS, BYTES> {
         const INHERIT: &CallOptions<'_> = &CallOptions::new();
         self.call_with(request, INHERIT)
     }
@@ -208,8 +260,8 @@ where
         &self,
         request: &'a Request<'_>,
         options: &'a CallOptions<'a>,
-    ) -> impl Future<Output = CallResult<'r, Resources<P, SERVERS, SLOTS, BYTES>>> + use<'a, 'r, S, P, SERVERS, SLOTS, BYTES>
-    {
+    ) -> impl Future<Output = CallResult<'r, Resources<P, SERVERS, SLOTS, BYTES>>>
+    + use<'a, 'r, S, P, A, SERVERS, SLOTS, BYTES> {
         self.call_judged(request, options, &HttpRetryPolicy, NoCancel)
     }
 
@@ -228,17 +280,18 @@ where
         retry_policy: &'a J,
         cancel: C,
     ) -> impl Future<Output = CallResult<'r, Resources<P, SERVERS, SLOTS, BYTES>>>
-    + use<'a, 'r, S, P, SERVERS, SLOTS, BYTES, J, C>
+    + use<'a, 'r, S, P, A, SERVERS, SLOTS, BYTES, J, C>
     where
         J: RetryPolicy<Response<'r, Resources<P, SERVERS, SLOTS, BYTES>>, Error>,
-        C: Cancel,
+        C: Cancel + Copy,
     {
-        let Self { stack, shared, slots } = *self;
+        let Self { stack, shared, slots, attempt_timeout } = *self;
         async move {
             let host = CallHost { shared, idempotency: request.idempotency() };
             let mut call: Call<'_, _> = Call::new(&host, options, Clock.now()).map_err(CallError::Config)?;
-            let (driver, deadline) = (Driver::new(&Clock, retry_policy).cancelled_by(cancel), call.deadline());
-            let start = |info| attempt(stack, slots, request, info, deadline);
+            let driver = Driver::new(&Clock, retry_policy).cancelled_by(cancel);
+            let (driver, deadline) = (attempt_timeout.limit_attempts_of(driver), call.deadline());
+            let start = move |info| attempt(stack, slots, request, info, deadline, attempt_timeout);
             let result = drive(&mut call, [pin!(None), pin!(None)], driver, start).await;
             let report = call.report();
             debug!("call over after {}: {} attempts", report.elapsed(), report.attempts().len());
@@ -257,15 +310,15 @@ fn kept(report: &Report) -> Report {
     report.clone()
 }
 
-impl<S, R: Memory> Clone for Channel<'_, S, R> {
+impl<S, R: Memory, A: Copy> Clone for Channel<'_, S, R, A> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<S, R: Memory> Copy for Channel<'_, S, R> {}
+impl<S, R: Memory, A: Copy> Copy for Channel<'_, S, R, A> {}
 
-impl<S, R: Memory> fmt::Debug for Channel<'_, S, R> {
+impl<S, R: Memory, A> fmt::Debug for Channel<'_, S, R, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").finish_non_exhaustive()
     }

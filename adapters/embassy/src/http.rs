@@ -12,6 +12,7 @@ use hedge_core::time::Instant;
 use hedge_wire::http1::{Layout, Progress, Receiver};
 use pin_project_lite::pin_project;
 
+use crate::attempt_limit::AttemptLimit;
 use crate::clock::before;
 use crate::error::Error;
 use crate::parts::Parts;
@@ -25,31 +26,36 @@ use crate::slots::{Slot, Slots};
 
 /// Makes an attempt of a call whose deadline the driver keeps. Dropped at any point it gives back its buffer and drops its
 /// connection, which the stack then releases.
-pub(crate) fn attempt<'a, 'r, S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>(
+pub(crate) fn attempt<'a, 'r, S, P, A, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>(
     stack: &'r S,
     slots: &'r Slots<P::Mutex, SLOTS, BYTES>,
     request: &'a Request<'_>,
-    AttemptInfo { address, connect_deadline, .. }: AttemptInfo<SocketAddr>,
+    AttemptInfo { address, connect_deadline, started, .. }: AttemptInfo<SocketAddr>,
     deadline: Instant,
+    limit: A,
 ) -> impl Future<Output = Result<Response<'r, Resources<P, SERVERS, SLOTS, BYTES>>, Error>> + 'a
 where
     'r: 'a,
     S: TcpConnect,
     P: Parts,
+    A: AttemptLimit + 'a,
 {
     // Where it is the call's deadline that limits connecting, an end says nothing of the server.
     let until = connect_deadline.filter(|at| *at < deadline).unwrap_or(Instant::NEVER);
+    // The end of the attempt's own time, if it has a limit. The driver enforces it, and blames the server (L21). So the
+    // attempt itself has to end while its time is this client's fault.
+    let end = limit.end(started);
     let ready = async move {
         let (mut slot, waited) = match slots.try_take() {
             Some(slot) => (slot, false),
-            None => match before(until, slots.take()).await {
+            None => match before(A::earlier(end, until), slots.take()).await {
                 Ok(Ok(slot)) => (slot, true),
                 Ok(Err(_)) | Err(_) => return Err(Error::NoBuffer),
             },
         };
         // Before there is a connection, which a request that cannot be sent does not need.
         let head = request.write_head(address, slot.bytes_mut()).map_err(Error::BadRequest)?;
-        match before(until, stack.connect(address)).await {
+        match before(if waited { A::earlier(end, until) } else { until }, stack.connect(address)).await {
             Ok(Ok(connection)) => Ok((slot, head, connection)),
             Ok(Err(error)) => Err(Error::Connect(error.kind())),
             // What the buffer took of the time is not the server's fault.

@@ -5,6 +5,7 @@
 // First, for its macros.
 mod fmt;
 
+mod attempt_limit;
 mod channel;
 mod clock;
 mod error;
@@ -20,6 +21,7 @@ mod slots;
 #[cfg(feature = "embassy-net")]
 mod sockets;
 
+pub use attempt_limit::AttemptLimit;
 pub use channel::Channel;
 pub use clock::Clock;
 pub use error::Error;
