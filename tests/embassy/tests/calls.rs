@@ -2,15 +2,19 @@
 
 mod common;
 
+use std::cell::Cell;
+
 use common::{ALL_FREE, BYTES, Memory, SLOTS, SOCKETS, Setup, WIRE, codes, hedged, line_of, report};
 use embassy_futures::join::join;
 use embassy_time::Timer;
 use hedge_core::balance::RoundRobin;
 use hedge_core::drive::{CancelSignal, NoCancel};
+use hedge_core::health::Health;
+use hedge_core::limit::Limits;
 use hedge_core::outcome::{Code, End, ErrorKind, Judgement, Kind, NotHedged, Verdict};
-use hedge_core::policy::{CallOptions, ChannelOptions, ConfigError, NoPolicy};
+use hedge_core::policy::{BackupPolicy, CallOptions, ChannelOptions, ConfigError, Ended, NoPolicy};
 use hedge_core::time::Duration;
-use hedge_embassy::{CallError, Choice, Error, HttpRetryPolicy, Reply, Request, Resources, Response};
+use hedge_embassy::{CallError, Channel, Choice, Error, HttpRetryPolicy, Reply, Request, Resources, Response};
 use hedge_embassy_tests::{Behaviour, Stall, Wire, now_ms};
 
 const GET: Request<'_> = Request::get("/");
@@ -128,6 +132,49 @@ fn l12_a_signal_cancels_a_call() {
         assert_eq!((error.end(), now_ms()), (Some(End::Cancelled), 8));
         assert_eq!((line.free_buffers(), sockets.free()), ALL_FREE);
         assert_eq!(error.to_string(), "cancelled after 8 ms: attempt 1 at server 1.0 had not answered");
+    });
+}
+
+/// Counts the calls that have ended.
+#[derive(Default)]
+struct Ends {
+    calls: Cell<u32>,
+    attempts: Cell<usize>,
+    cancelled: Cell<u32>,
+}
+
+impl BackupPolicy for Ends {
+    fn ended(&self, call: &Ended<'_>) {
+        self.calls.set(self.calls.get() + 1);
+        self.attempts.set(self.attempts.get() + call.attempts.len());
+        self.cancelled.set(self.cancelled.get() + u32::from(call.end == End::Cancelled));
+    }
+}
+
+#[test]
+fn b2_a_policy_next_to_the_limit_hears_of_every_calls_end() {
+    type Memory = Resources<Choice<RoundRobin, (Limits, Ends), common::Mutex>, 4, SLOTS, BYTES>;
+    let setup = Setup::new(hedged(6));
+    setup.servers[0].becomes(Behaviour::Silent);
+    let memory: &'static mut Memory = Box::leak(Box::default());
+    let policy = (Limits::default(), Ends::default());
+    let (balancer, health) = (RoundRobin::starting_at(0), Health::none());
+    let (line, _) = Channel::new(setup.sockets, memory, hedged(6), balancer, policy, health, 7).unwrap();
+    line.set_servers(setup.servers.iter().map(|server| (server.address, ""))).unwrap();
+    let (ends, servers) = (&line.policy().1, setup.servers.clone());
+    setup.world.run(async move {
+        line.call(&GET).await.unwrap();
+        assert_eq!(
+            (ends.calls.get(), ends.attempts.get(), ends.cancelled.get()),
+            (1, 2, 0),
+            "one call, and its backup"
+        );
+        servers.iter().for_each(|server| server.becomes(Behaviour::Silent));
+        let cut = embassy_time::with_timeout(embassy_time::Duration::from_millis(5), line.call(&GET)).await;
+        assert!(cut.is_err());
+        assert_eq!((ends.calls.get(), ends.attempts.get(), ends.cancelled.get()), (2, 3, 1), "a dropped call too");
+        drop(line.call(&GET));
+        assert_eq!(ends.calls.get(), 2, "but not a call that was never polled");
     });
 }
 
