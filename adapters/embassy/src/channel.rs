@@ -201,12 +201,14 @@ where
         self.edit(|servers| servers.apply(change, now))
     }
 
-    /// Makes these the servers (N3). Those that stay keep their ids and all that is known of them. What cannot be taken in, as
-    /// where the list has no room for it, is left out and counted, and the rest is taken in all the same. It is one critical
-    /// section: calls see the old list or the new one.
+    /// Replaces the list by `servers`. Servers that stay keep their ids and all that is known about them. Servers that are not
+    /// named are removed first. A server that cannot be added, because the list is full for example, is counted in
+    /// [`Update::refused`], and the others are added all the same.
+    ///
+    /// All of it is one critical section: a call sees the old list or the new one.
     ///
     /// # Errors
-    /// [`ClusterError::Balancer`]: the balancer has no room for them. The list is empty then.
+    /// [`ClusterError::Balancer`]: the balancer has no room for the servers. The list is empty then.
     pub fn set_servers<I>(&self, servers: I) -> Result<Update, ClusterError>
     where
         I: IntoIterator<Item = (SocketAddr, P::Tag), IntoIter: Clone>,

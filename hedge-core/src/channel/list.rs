@@ -109,12 +109,12 @@ where
         }
     }
 
-    /// Replaces the list by `servers` (N3). Servers that stay keep their ids and all that is known of them. Servers
-    /// that are not named are removed first. A server that cannot be added is counted as refused, and the others are
-    /// added all the same.
+    /// Replaces the list by `servers`. Servers that stay keep their ids and all that is known about them. Servers that
+    /// are not named are removed first. A server that cannot be added, because the list is full for example, is counted
+    /// in [`Update::refused`], and the others are added all the same.
     ///
     /// # Errors
-    /// [`ClusterError::Balancer`]: the balancer has no room for them. The list is empty then.
+    /// [`ClusterError::Balancer`]: the balancer has no room for the servers. The list is empty then.
     pub fn set_servers<I>(&mut self, servers: I, now: Instant) -> Result<Update, ClusterError>
     where
         I: IntoIterator<Item = (A, T), IntoIter: Clone>,
