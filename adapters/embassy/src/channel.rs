@@ -1,4 +1,4 @@
-//! A line to a cluster: [`Channel`].
+//! The client of a cluster of servers: [`Channel`].
 
 use core::fmt;
 use core::future::Future;
@@ -28,18 +28,20 @@ use crate::response::{HttpRetryPolicy, Response};
 use crate::runner::Runner;
 use crate::shared::{CallHost, Servers, Shared, State};
 
-/// A client of a cluster of servers: a handle, of which each task that makes calls has a copy.
+/// A client of a cluster of servers. It is a handle that can be copied: each task that makes calls has a copy.
 ///
 /// `S` is the network stack, which makes connections. `R` is the memory: [`Resources`], with its parameters. Programs name
 /// both types once: `type Memory = Resources<Choice<RoundRobin>, 4, 2, 512>;` and
-/// `type Line = Channel<'static, Sockets<'static, 4>, Memory>;`. `A` is the limit of each attempt, if there is one: see
+/// `type Client = Channel<'static, Sockets<'static, 4>, Memory>;`. `A` is the limit of each attempt, if there is one: see
 /// [`with_attempt_timeout`](Self::with_attempt_timeout).
 ///
 /// # Cost
-/// A look for a server, its commitment and its end are a critical section each; nothing is held while a call waits. Limits
-/// and other policies run outside of them. An attempt is a buffer, a connection of its own, and a request that asks the
-/// server to close it. There is no pool of kept connections: it would take a socket a server all the time, which is what a
-/// microcontroller has least of, to save a round trip in a local network.
+/// Finding a server, committing to it and the end of an attempt take a short critical section each. Nothing is locked while
+/// a call waits. Limits and other policies run outside the critical sections.
+///
+/// An attempt takes a buffer and a connection of its own, and its request asks the server to close the connection. No
+/// connections are kept open: each would occupy one of the few sockets that a microcontroller has, to save a round trip in
+/// a local network.
 pub struct Channel<'r, S, R: Memory, A = NoAttemptTimeout> {
     stack: &'r S,
     shared: &'r R::Shared,
@@ -52,13 +54,13 @@ impl<'r, S, P, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
 where
     P: Parts,
 {
-    /// A channel without servers, over `stack` and in `memory`, and what checks its servers.
+    /// Makes a channel without servers, over `stack` and in `memory`, and the [`Runner`] that checks its servers.
     ///
-    /// Health checks are made while the [`Runner`] runs. To have none, drop it. All random choices come from `seed`: two
-    /// devices with the same seed make the same choices, so give each device, and each start, another one.
+    /// Health checks are made while the [`Runner`] runs. For a channel without checks, drop it. All random choices come from
+    /// `seed`. Two devices with the same seed make the same choices, so each device should have another seed at each start.
     ///
     /// # Errors
-    /// Options that contradict themselves. That they fit a call is checked when the call is made.
+    /// A [backoff](ChannelOptions::backoff) that is out of its range. The other options are checked when a call is made.
     pub fn new(
         stack: &'r S,
         memory: &'r mut Resources<P, SERVERS, SLOTS, BYTES>,
@@ -85,10 +87,10 @@ where
     /// A handle to the same channel whose calls limit each attempt to `limit`, from its start to its result
     /// ([L21](hedge_core::rules#L21)). Without it, only the call's deadline limits an attempt.
     ///
-    /// An attempt that takes as long is dropped and counts as a failure of its server
-    /// ([`AttemptTimeout`](hedge_core::outcome::ErrorKind::AttemptTimeout)). It is retried at another server if the call may
-    /// still retry. A call that may not be sent twice ends with its attempt. The time that an attempt waits for a buffer counts
-    /// too. If it finds none in that time, it fails as [`Error::NoBuffer`], which blames no server.
+    /// An attempt that reaches the limit is dropped and counts as a failure of its server
+    /// ([`AttemptTimeout`](hedge_core::outcome::ErrorKind::AttemptTimeout)). The call then tries another server, if it may
+    /// still retry. A call whose request may not be sent twice ends with the attempt. The time that an attempt waits for a
+    /// buffer counts too. An attempt that gets no buffer within the limit fails as [`Error::NoBuffer`], which blames no server.
     ///
     /// The limit belongs to the handle and its copies. Calls by other handles are not limited, so a program may use both.
     ///
@@ -100,13 +102,13 @@ where
     /// # type Memory = Resources<Choice<RoundRobin, NoPolicy>>;
     ///
     /// // The limit is part of the type.
-    /// type Line = Channel<'static, Net, Memory, Timeout>;
+    /// type Client = Channel<'static, Net, Memory, Timeout>;
     ///
     /// # static NET: Net = Net;
     /// # static MEMORY: static_cell::ConstStaticCell<Memory> = static_cell::ConstStaticCell::new(Memory::new());
     /// # let (options, balancer) = (ChannelOptions::brpc(), RoundRobin::new(7));
     /// # let (channel, _) = Channel::new(&NET, MEMORY.take(), options, balancer, NoPolicy, Health::none(), 7)?;
-    /// let line: Line = channel.with_attempt_timeout(Duration::from_millis(150))?;
+    /// let client: Client = channel.with_attempt_timeout(Duration::from_millis(150))?;
     /// # Ok::<(), hedge_core::policy::ConfigError>(())
     /// ```
     ///
@@ -123,29 +125,33 @@ where
         Ok(Channel { stack, shared, slots, attempt_timeout: Timeout::After(limit) })
     }
 
-    /// The policy.
+    /// The policy that was given to [`new`](Self::new).
     pub fn policy(&self) -> &'r P::Policy {
         &self.shared.policy
     }
 
-    /// How many attempts' buffers are free: all of them while there is no call and no response is kept.
+    /// How many buffers are free. All of them are free if no call runs and no response is kept.
     pub fn free_buffers(&self) -> usize {
         self.slots.free()
     }
 
-    /// Looks at the servers and the balancer, in a critical section: keep it short, and use no channel in it.
+    /// Lends `look` the servers and the balancer, and returns its result. `look` runs in a critical section, so it must be
+    /// short, and it must not use a channel.
     pub fn with_servers<V>(&self, look: impl FnOnce(&Servers<P, SERVERS>) -> V) -> V {
         self.shared.with(|state| look(&state.servers))
     }
 
-    /// Whether a server takes calls.
+    /// Whether a server takes calls: it is in the list, it can be connected to, and no breaker isolates it.
     pub fn usable(&self, server: ServerId) -> bool {
         let now = Clock.now();
         self.shared.with(|state| state.servers.usable(server, now))
     }
 
-    /// Says whether a server can be connected to, so that it takes calls; false if it is gone from the list. For those who
-    /// know of their own: the [`Runner`] checks one that cannot, and lets it in once it passes.
+    /// Sets whether a server can be connected to. A server that cannot be connected to takes no calls. Returns false if the
+    /// server is not in the list.
+    ///
+    /// A program needs this only if it learns of a server's state by other means than calls. While the [`Runner`] runs, it
+    /// checks a server that was set to unusable, and sets it to usable once a check has succeeded.
     pub fn set_usable(&self, server: ServerId, usable: bool) -> bool {
         let now = Clock.now();
         self.shared.change(|state| {
@@ -154,11 +160,11 @@ where
         })
     }
 
-    /// Changes how often servers that cannot be connected to are checked (H1). A wait that is under way is as if it had always
-    /// been so.
+    /// Sets how often a server is checked that cannot be connected to ([H1](hedge_core::rules#H1)). The default is 3 s. The
+    /// new interval also applies to a wait that has already begun: it then ends one new interval after its beginning.
     ///
     /// # Errors
-    /// An interval that is not in [10 ms, 1 h], with nothing changed.
+    /// An interval that is not in [10 ms, 1 h]. Nothing has changed then.
     pub fn set_check_interval(&self, interval: Duration) -> Result<(), HealthError> {
         self.shared.change(|state| {
             let checks = hedge_core::health::CheckOptions { interval, ..state.checks };
@@ -178,24 +184,24 @@ where
     /// Adds a server, usable at once.
     ///
     /// # Errors
-    /// Why it is not in the list: nothing has changed.
+    /// The reason why the server is not in the list; nothing has changed.
     pub fn insert(&self, address: SocketAddr, tag: P::Tag) -> Result<ServerId, ClusterError> {
         self.edit(|servers| servers.insert(address, tag))
     }
 
-    /// Removes a server; attempts at it go on, and what is told of them is dropped (L20).
+    /// Removes a server. Attempts at it go on, but their feedback is dropped ([L20](hedge_core::rules#L20)).
     ///
     /// # Errors
-    /// [`ClusterError::Gone`].
+    /// [`ClusterError::Gone`]: the server is not in the list.
     pub fn remove(&self, server: ServerId) -> Result<Server<SocketAddr, P::Tag>, ClusterError> {
         let now = Clock.now();
         self.edit(|servers| servers.remove(server, now))
     }
 
-    /// Makes a change; false if there was nothing to change.
+    /// Applies a change. Returns false if there was nothing to change.
     ///
     /// # Errors
-    /// Why a server is not in the list: nothing has changed.
+    /// The reason why a server is not in the list; nothing has changed.
     pub fn apply(&self, change: ListChange<SocketAddr, P::Tag>) -> Result<bool, ClusterError> {
         let now = Clock.now();
         self.edit(|servers| servers.apply(change, now))
@@ -217,7 +223,8 @@ where
         self.edit(|list| list.set_servers(servers, now))
     }
 
-    /// Lets only servers into the list that `filter` answers true of (N3).
+    /// Lets only servers into the list for which `filter` returns true. Servers that are in the list stay until the next
+    /// [`set_servers`](Self::set_servers).
     pub fn set_filter(&self, filter: Filter<SocketAddr, P::Tag>) {
         self.edit(|servers| servers.set_filter(filter));
     }
@@ -238,8 +245,8 @@ where
     P: Parts,
     A: AttemptLimit,
 {
-    /// Makes a call with the channel's options. Dropping the future cancels it: its attempts give back their buffers and
-    /// drop their connections at once.
+    /// Makes a call with the channel's options. Dropping the future cancels the call: its attempts give back their buffers
+    /// and drop their connections at once.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -252,9 +259,9 @@ where
         self.call_with(request, INHERIT)
     }
 
-    /// Makes a call.
+    /// Makes a call with options of its own. Those that it does not set are the channel's.
     ///
-    /// At most two attempts are in flight at once: `max_backups` above 1 is an error.
+    /// At most two attempts are in flight at once, so `max_backups` above 1 is an error.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -267,11 +274,11 @@ where
         self.call_judged(request, options, &HttpRetryPolicy, NoCancel)
     }
 
-    /// Makes a call whose results `retry_policy` judges, and that `cancel` may cancel: a
+    /// Makes a call whose results are judged by `retry_policy`, and that can be cancelled by `cancel`: a
     /// [`&CancelSignal`](hedge_core::drive::CancelSignal), or [`NoCancel`].
     ///
-    /// A call has as many buffers as attempts in flight, and one more while its last failure is a response. Under
-    /// [`HttpRetryPolicy`] these are two together; under a policy that retries responses they may be three.
+    /// A call holds one buffer for each attempt in flight, and one more while its last failure is a response. Under
+    /// [`HttpRetryPolicy`] it holds at most two. Under a policy that retries responses it may hold three.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -296,7 +303,7 @@ where
             let start = move |info| attempt(stack, slots, request, info, deadline, attempt_timeout);
             let result = drive(&mut call, [pin!(None), pin!(None)], driver, start).await;
             let report = call.report();
-            debug!("call over after {}: {} attempts", report.elapsed(), report.attempts().len());
+            debug!("call ended after {}: {} attempts", report.elapsed(), report.attempts().len());
             match result {
                 Ok(response) => Ok(Reply::new(response, kept(report))),
                 Err(CallFailure::Ended { end, last }) => Err(CallError::Ended { end, last, report: kept(report) }),
@@ -306,7 +313,7 @@ where
     }
 }
 
-/// A copy, made where it is to be: moving one takes as much code as making it.
+/// Copies a report. It is not inlined: then the copy is made in its final place, and no code moves it there.
 #[inline(never)]
 fn kept(report: &Report) -> Report {
     report.clone()
@@ -332,8 +339,8 @@ mod tests {
     use crate::parts::Choice;
 
     #[test]
-    fn a_handle_goes_to_other_executors_if_the_memory_is_guarded_for_that() {
-        fn goes_anywhere<H: Send + Sync + Copy>() {}
-        goes_anywhere::<Channel<'static, (), Resources<Choice>>>();
+    fn a_handle_may_move_to_another_executor_if_its_mutex_allows_that() {
+        fn may_move<H: Send + Sync + Copy>() {}
+        may_move::<Channel<'static, (), Resources<Choice>>>();
     }
 }

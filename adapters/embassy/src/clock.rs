@@ -5,10 +5,10 @@ use core::future::Future;
 use embassy_time::{TimeoutError, Timer, with_deadline};
 use hedge_core::time::Instant;
 
-/// embassy-time's clock, in whole microseconds since its start, and its timers.
+/// embassy-time's clock and timers. Its times are whole microseconds since the clock's start.
 ///
-/// A clock that ticks in anything but microseconds costs a division of 64 bits a look: the feature `tick-hz-1_000_000` of
-/// embassy-time saves it.
+/// If embassy-time's ticks are not microseconds, each reading of the clock costs a 64-bit division. The feature
+/// `tick-hz-1_000_000` of embassy-time avoids it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Clock;
 
@@ -24,9 +24,9 @@ impl hedge_core::drive::Timer for Clock {
     }
 }
 
-/// An instant on embassy's clock, never early; what that clock cannot tell is its end.
+/// An instant on embassy's clock, rounded up. An instant that is too late for that clock becomes the latest one it has.
 fn on_embassy(at: Instant) -> embassy_time::Instant {
-    // Half of all time is enough; embassy's rounding overflows at the end of the other half.
+    // embassy's rounding overflows for the latest instants, so the later half of all instants is taken for the latest one.
     let micros = Some(at.as_micros()).filter(|micros| *micros <= u64::MAX / 2);
     micros
         .and_then(embassy_time::Duration::try_from_micros)
@@ -34,7 +34,7 @@ fn on_embassy(at: Instant) -> embassy_time::Instant {
         .unwrap_or(embassy_time::Instant::MAX)
 }
 
-/// Waits for `future` until `deadline`.
+/// Waits for `future`, but not longer than until `deadline`.
 pub(crate) fn before<F: Future>(deadline: Instant, future: F) -> impl Future<Output = Result<F::Output, TimeoutError>> {
     with_deadline(on_embassy(deadline), future)
 }

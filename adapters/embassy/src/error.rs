@@ -12,25 +12,25 @@ use hedge_wire::http1::{DecodeError, EncodeError};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
-    /// The request cannot be sent to any server, or its head does not fit a buffer.
+    /// The request cannot be sent: it is not valid HTTP, or its head does not fit a buffer.
     BadRequest(EncodeError),
-    /// No buffer became free in time, or as many attempts wait for one already as there are buffers. Nothing was sent; the
-    /// server is not to blame.
+    /// No buffer became free in time, or the queue for buffers is full: as many attempts can wait as there are buffers.
+    /// Nothing was sent, and the server is not blamed.
     NoBuffer,
-    /// No connection could be made; the request never left.
+    /// No connection could be made. The request never left.
     Connect(Io),
-    /// No connection was made in time; the request never left.
+    /// No connection was made in time. The request never left.
     ConnectTimeout,
-    /// The connection broke; the request may have left.
+    /// The connection broke. The request may have left.
     Broken(Io),
-    /// The server closed the connection before its response was whole.
+    /// The server closed the connection before its response was complete.
     Closed,
     /// The response is larger than a buffer.
     TooLarge {
-        /// Bytes that a buffer has.
+        /// The size of a buffer in bytes.
         capacity: usize,
     },
-    /// The answer is no HTTP/1.1.
+    /// The answer is not valid HTTP/1.1.
     Protocol(DecodeError),
 }
 
@@ -58,14 +58,13 @@ impl AttemptError for Error {
         }
     }
 
-    // A request that is not one is found out here, before it is sent.
+    // An invalid request is found here, before it is sent, so no server is blamed for it.
     fn local(&self) -> bool {
         matches!(self.kind(), ErrorKind::Local | ErrorKind::BadRequest)
     }
 }
 
-/// Whether it was the server, or the way to it, that let no connection come about. Stacks say little: what none of this
-/// client's own faults is, is the server's.
+/// The kind of a connect error. Stacks report little, so an error that is not clearly local is blamed on the server.
 const fn connect_kind(error: Io) -> ErrorKind {
     match error {
         Io::OutOfMemory
@@ -82,12 +81,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadRequest(error) => error.fmt(f),
-            Self::NoBuffer => f.write_str("no buffer was free"),
+            Self::NoBuffer => f.write_str("no buffer became free in time"),
             Self::Connect(error) => write!(f, "cannot connect: {error:?}"),
             Self::ConnectTimeout => f.write_str("connect timeout"),
             Self::Broken(error) => write!(f, "connection broken: {error:?}"),
-            Self::Closed => f.write_str("connection closed before the whole response"),
-            Self::TooLarge { capacity } => write!(f, "response over the buffer's {capacity} bytes"),
+            Self::Closed => f.write_str("connection closed before the response was complete"),
+            Self::TooLarge { capacity } => write!(f, "response larger than the buffer of {capacity} bytes"),
             Self::Protocol(error) => error.fmt(f),
         }
     }
@@ -110,19 +109,19 @@ mod tests {
     }
 
     #[test]
-    fn h1_a_failure_of_this_client_is_not_the_servers() {
+    fn h1_a_failure_of_this_client_is_not_blamed_on_the_server() {
         assert_eq!(Error::Connect(Io::ConnectionRefused).kind(), ErrorKind::Refused);
         assert_eq!(
             Error::Connect(Io::ConnectionReset).kind(),
             ErrorKind::Refused,
-            "all that embassy-net's client says"
+            "embassy-net's client reports nothing more precise"
         );
         assert_eq!(Error::Connect(Io::OutOfMemory).kind(), ErrorKind::Local);
         assert_eq!(Error::NoBuffer.kind(), ErrorKind::Local);
     }
 
     #[test]
-    fn s7_what_failed_here_says_nothing_of_a_server() {
+    fn s7_a_local_failure_is_not_a_failure_of_the_server() {
         let here = [Error::NoBuffer, Error::Connect(Io::OutOfMemory), Error::BadRequest(EncodeError::BadMethod)];
         assert!(here.iter().all(AttemptError::local));
         let there = [Error::Connect(Io::ConnectionRefused), Error::ConnectTimeout, Error::Closed];

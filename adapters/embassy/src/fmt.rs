@@ -1,4 +1,4 @@
-//! Messages by `defmt`, by `log`, or by neither: the one place that knows.
+//! Macros for messages: they go to `defmt`, to `log`, or nowhere, as the features say.
 
 #![macro_use]
 

@@ -21,11 +21,12 @@ use crate::resources::Resources;
 use crate::response::Response;
 use crate::slots::{Slot, Slots};
 
-// Futures are written as blocks, and in two steps, each in the place of the other: an `async fn` would keep its arguments
-// twice, and those of the first step during the second. That is what calls take in memory.
+// These futures are most of a call's memory, so two things keep them small. They are `async` blocks, since an `async fn`
+// stores its arguments twice. And an attempt has two steps that use the same memory, so that the second step does not hold
+// what only the first one needs.
 
-/// Makes an attempt of a call whose deadline the driver keeps. Dropped at any point it gives back its buffer and drops its
-/// connection, which the stack then releases.
+/// Makes an attempt. The driver enforces the call's `deadline`. When the future is dropped, at any point, it gives back its
+/// buffer and drops its connection, which the stack then releases.
 pub(crate) fn attempt<'a, 'r, S, P, A, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>(
     stack: &'r S,
     slots: &'r Slots<P::Mutex, SLOTS, BYTES>,
@@ -40,7 +41,8 @@ where
     P: Parts,
     A: AttemptLimit + 'a,
 {
-    // Where it is the call's deadline that limits connecting, an end says nothing of the server.
+    // If the call's deadline comes before the connect timeout, a connection that is not made in time says nothing about the
+    // server. The driver ends the call then.
     let until = connect_deadline.filter(|at| *at < deadline).unwrap_or(Instant::NEVER);
     // The end of the attempt's own time, if it has a limit. The driver enforces it, and blames the server (L21). So the
     // attempt itself has to end while its time is this client's fault.
@@ -53,12 +55,12 @@ where
                 Ok(Err(_)) | Err(_) => return Err(Error::NoBuffer),
             },
         };
-        // Before there is a connection, which a request that cannot be sent does not need.
+        // The head is written before a connection is made: a request that cannot be sent needs none.
         let head = request.write_head(address, slot.bytes_mut()).map_err(Error::BadRequest)?;
         match before(if waited { A::earlier(end, until) } else { until }, stack.connect(address)).await {
             Ok(Ok(connection)) => Ok((slot, head, connection)),
             Ok(Err(error)) => Err(Error::Connect(error.kind())),
-            // What the buffer took of the time is not the server's fault.
+            // The wait for a buffer took some of the time, which is not the server's fault.
             Err(_) if waited => Err(Error::NoBuffer),
             Err(_) => Err(Error::ConnectTimeout),
         }
@@ -71,7 +73,7 @@ where
 }
 
 pin_project! {
-    /// A future, and one that is made of what comes of it, in the same place.
+    /// A future, then a second one that `next` makes of its result, in the same memory.
     #[project = Step]
     enum Steps<F, N, G> {
         First { #[pin] future: F, next: Option<N> },
@@ -92,7 +94,7 @@ where
             match self.as_mut().project() {
                 Step::First { future, next } => {
                     let value = ready!(future.poll(cx))?;
-                    // It is there: it goes with the first step.
+                    // `next` is there as long as the first step is.
                     let Some(next) = next.take() else { return Poll::Pending };
                     self.set(Steps::Second { future: next(value) });
                 }
@@ -102,11 +104,11 @@ where
     }
 }
 
-/// Sends a request, whose head is the first `head` bytes of `buffer`, and receives the response into that.
+/// Sends a request and receives its response into `buffer`. The first `head` bytes of `buffer` are the request's head.
 ///
-/// A response that is whole before the request is sent is the response, and the rest is not sent (T5). So where a body has to
-/// wait until it is taken, reading is tried in between: either may be dropped while it waits, and is begun again, which stacks
-/// have to bear. A request without a body does not ask that of them.
+/// If the response is complete before the request has been sent, the rest of the request is not sent (T5). So while the body
+/// waits to be sent, the connection is also read from. A read or a write that is pending is then dropped and begun again,
+/// which the stack must support. For a request without a body it need not.
 #[expect(clippy::manual_async_fn, reason = "see above")]
 pub(crate) fn exchange<'a, C: Read + Write>(
     connection: &'a mut C,
@@ -116,11 +118,12 @@ pub(crate) fn exchange<'a, C: Read + Write>(
 ) -> impl Future<Output = Result<Layout, Error>> + 'a {
     async move {
         let mut turns = Turns { either: false, other_waits: false, left: TURNS };
-        // Why nothing more can be sent. It is told once what has arrived is read: a reset must not eat the response.
+        // Why nothing more can be sent. It is returned only after everything that has arrived was read, so that a response
+        // that arrived before a reset is not lost.
         let mut broke = None;
-        // Of the head and the body.
+        // How many bytes of head and body are sent, and whether there are more to send or to flush.
         let (mut sent, mut sending) = (0_usize, true);
-        // Until something is received, its space begins with the head.
+        // The receiver's space begins with the request's head until something is received.
         let mut receiver = Receiver::new(buffer, request.method == "HEAD");
         loop {
             if sending {
@@ -136,7 +139,7 @@ pub(crate) fn exchange<'a, C: Read + Write>(
                     }),
                 };
                 match &progress {
-                    // A stack that takes nothing will never.
+                    // A stack that takes no byte will not take any later.
                     Some(Ok(0)) => broke = Some(Io::WriteZero),
                     Some(Ok(written)) => sent = sent.saturating_add(*written),
                     Some(Err(error)) => broke = Some(error.kind()),
@@ -149,7 +152,7 @@ pub(crate) fn exchange<'a, C: Read + Write>(
                 }
             }
             let error = match turns.take(connection.read(receiver.space())).await {
-                // None is the end of what the server sends, and there is space until the response is whole.
+                // 0 bytes are the end of what the server sends, since there is space until the response is complete.
                 Some(Ok(bytes)) => match receiver.received(bytes) {
                     Ok(Progress::More) => continue,
                     Ok(Progress::Done) => {
@@ -166,26 +169,27 @@ pub(crate) fn exchange<'a, C: Read + Write>(
     }
 }
 
-/// How often a connection is written to or read from before other tasks have their turn, however ready it is: a server that
-/// sends without end must not hold the executor.
+/// How often a connection is read from or written to in one poll. Then other tasks have their turn, even if the connection
+/// is ready: a server that sends without end must not block the executor.
 const TURNS: u8 = 8;
 
-/// Whose turn it is at a connection, which one future has at a time.
+/// Decides whether a connection is read from or written to: only one future can use it at a time.
 struct Turns {
-    /// There are two that want it, and one that has to wait leaves it to the other.
+    /// Both a read and a write are wanted. The one that has to wait leaves the connection to the other.
     either: bool,
-    /// The other has had its turn since the task was woken, and has to wait.
+    /// The other one has already had its turn since the task was woken, and has to wait too.
     other_waits: bool,
+    /// How many reads and writes are left in this poll.
     left: u8,
 }
 
 impl Turns {
-    /// What comes of `future`; `None` if it has to wait and it is the other's turn.
+    /// The output of `future`; `None` if it has to wait and it is the other one's turn.
     fn take<F: Future>(&mut self, future: F) -> Turn<'_, F> {
         Turn { turns: self, future }
     }
 
-    /// Whether a future that has to wait may keep its turn until the task is woken.
+    /// Whether a future that has to wait keeps its turn until the task is woken.
     #[inline(never)]
     fn sleep(&mut self, cx: &Context<'_>) -> bool {
         if self.left == 0 {

@@ -1,4 +1,4 @@
-//! What a call comes to: a [`Reply`] or a [`CallError`].
+//! The result of a call: a [`Reply`] or a [`CallError`].
 
 use core::fmt;
 
@@ -11,15 +11,15 @@ use crate::error::Error;
 use crate::resources::Memory;
 use crate::response::Response;
 
-/// What a call answers, and what happened in it.
+/// The response of a call, and the report of the call.
 ///
-/// The response stays in the attempt's buffer, which is free for other attempts once this is dropped.
+/// The response stays in the buffer of its attempt. The buffer is free for other attempts once the reply is dropped.
 pub struct Reply<'r, R: Memory> {
     response: Response<'r, R>,
     report: Report,
 }
 
-/// What a call comes to.
+/// The result of a call. `R` is the memory's type, as in `CallResult<'static, Memory>`.
 pub type CallResult<'r, R> = Result<Reply<'r, R>, CallError<'r, R>>;
 
 impl<'r, R: Memory> Reply<'r, R> {
@@ -27,7 +27,7 @@ impl<'r, R: Memory> Reply<'r, R> {
         Self { response, report }
     }
 
-    /// What happened: which attempts, at which servers, for how long.
+    /// What happened in the call: its attempts, their servers, and how long each took.
     pub const fn report(&self) -> &Report {
         &self.report
     }
@@ -37,7 +37,7 @@ impl<'r, R: Memory> Reply<'r, R> {
         self.report.attempts().get(self.report.winner()?.index()).map(Attempt::server)
     }
 
-    /// The response alone.
+    /// The response without the report.
     pub fn into_response(self) -> Response<'r, R> {
         self.response
     }
@@ -66,21 +66,22 @@ impl<R: Memory> defmt::Format for Reply<'_, R> {
 
 /// Why a call has no reply.
 pub enum CallError<'r, R: Memory> {
-    /// It ended without an accepted response.
+    /// The call ended without an accepted response.
     Ended {
-        /// How.
+        /// How the call ended.
         end: End,
-        /// The last failure, if any attempt failed: a response that was not accepted, which keeps its buffer, or an error.
+        /// The last failure, if an attempt has failed: an error, or a response that was not accepted. Such a response keeps its
+        /// buffer until it is dropped.
         last: Option<Result<Response<'r, R>, Error>>,
-        /// What happened: which attempts, at which servers, for how long.
+        /// What happened in the call: its attempts, their servers, and how long each took.
         report: Report,
     },
-    /// Nothing was started: the call's options cannot be carried out. At most one backup can be in flight.
+    /// The call's options cannot be carried out, so nothing was started. At most one backup can be in flight, for example.
     Config(ConfigError),
 }
 
 impl<'r, R: Memory> CallError<'r, R> {
-    /// How it ended; `None` if it did not begin.
+    /// How the call ended; `None` if it did not start.
     pub const fn end(&self) -> Option<End> {
         match self {
             Self::Ended { end, .. } => Some(*end),
@@ -88,7 +89,7 @@ impl<'r, R: Memory> CallError<'r, R> {
         }
     }
 
-    /// What happened; `None` if it did not begin.
+    /// The report of the call; `None` if it did not start.
     pub const fn report(&self) -> Option<&Report> {
         match self {
             Self::Ended { report, .. } => Some(report),
@@ -96,7 +97,7 @@ impl<'r, R: Memory> CallError<'r, R> {
         }
     }
 
-    /// The last failure.
+    /// The last failure; `None` if no attempt has failed.
     pub const fn last(&self) -> Option<&Result<Response<'r, R>, Error>> {
         match self {
             Self::Ended { last, .. } => last.as_ref(),
@@ -118,7 +119,7 @@ impl<R: Memory> fmt::Display for CallError<'_, R> {
         };
         write!(f, ": attempt {id} at server {}", attempt.server())?;
         match self.last() {
-            // Abandoned: its result is not known.
+            // The attempt was abandoned, so it has no result.
             _ if attempt.code() == Code::NONE => f.write_str(" had not answered"),
             Some(Err(error)) if attempt.code() == error.kind().into() => write!(f, ": {error}"),
             _ => write!(f, ": {}", attempt.code()),

@@ -1,11 +1,11 @@
-//! What is sent: [`Request`].
+//! HTTP requests: [`Request`].
 
 use core::net::{IpAddr, SocketAddr};
 
 use hedge_core::policy::Idempotency;
 use hedge_wire::http1::{self, EncodeError};
 
-/// An HTTP/1.1 request, borrowed: every attempt of a call sends it anew.
+/// An HTTP/1.1 request. A call borrows it, and each of its attempts sends it.
 ///
 /// ```
 /// use hedge_embassy::Request;
@@ -16,15 +16,16 @@ use hedge_wire::http1::{self, EncodeError};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Request<'a> {
-    /// A token, as `GET`; anything but `CONNECT`.
+    /// The method: a token, `GET` for example. `CONNECT` is an error.
     pub method: &'a str,
-    /// A path with its query, in visible ASCII.
+    /// The path with its query, in visible ASCII.
     pub target: &'a str,
-    /// What servers are told as their name; `None`: the address of each.
+    /// The `host` header. With `None` it is the address of the server that the request is sent to.
     pub host: Option<&'a str>,
-    /// Further headers; `host`, `content-length`, `transfer-encoding` and `connection` are written from the rest.
+    /// Further headers. This crate writes `host`, `content-length`, `transfer-encoding` and `connection` itself, so these are
+    /// errors here.
     pub headers: &'a [(&'a str, &'a [u8])],
-    /// The body, sent from where it lies: it needs no room in a buffer.
+    /// The body. It is sent without a copy, so it needs no room in a buffer.
     pub body: &'a [u8],
 }
 
@@ -35,15 +36,15 @@ impl<'a> Request<'a> {
         Self { method: "GET", target, host: None, headers: &[], body: &[] }
     }
 
-    /// A `POST`. It is not sent twice, unless the call's options say that it may be (L15).
+    /// A `POST`. It is not sent twice, unless the call's options say that it may be ([L15](hedge_core::rules#L15)).
     #[must_use]
     pub const fn post(target: &'a str, body: &'a [u8]) -> Self {
         Self { method: "POST", body, ..Self::get(target) }
     }
 
-    /// Whether it may be sent twice, by its method (RFC 9110, 9.2.2).
+    /// Whether the request may be sent twice. The method says so (RFC 9110, 9.2.2).
     pub(crate) fn idempotency(&self) -> Idempotency {
-        // Looked for, and not matched: a comparison in a loop, and not six of them.
+        // `contains` instead of `match`: a loop with one comparison is less code than six comparisons.
         if ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&self.method) {
             Idempotency::Idempotent
         } else {
@@ -51,7 +52,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Writes its head as it goes to the server at `address`, over a connection that is used once.
+    /// Writes the head of the request for the server at `address`, and returns its length. It asks the server to close the
+    /// connection after the response.
     pub(crate) fn write_head(&self, address: SocketAddr, out: &mut [u8]) -> Result<usize, EncodeError> {
         let Self { method, target, host, headers, body } = *self;
         let authority = host.is_none().then(|| Authority::of(address));
@@ -60,11 +62,11 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The longest: eight groups of four digits, colons, brackets, and a port.
+/// The length of the longest address: eight groups of four digits, seven colons, brackets, a colon and a port.
 const LONGEST: usize = 47;
 
-/// A server's address as a host is written. By hand, for the formatter would cost more than the rest of a request; so
-/// zeros of an IPv6 address are written out.
+/// A server's address, as the `host` header has it. It does not use `core::fmt`, which takes more code than the rest of a
+/// request. So the zeros of an IPv6 address are not shortened.
 struct Authority(heapless::String<LONGEST>);
 
 impl Authority {
@@ -95,14 +97,14 @@ impl Authority {
         &self.0
     }
 
-    // Slices, for a `char` would be encoded: one byte to four.
+    // It takes slices, since pushing a `char` brings code that encodes it in one to four bytes.
     fn put(&mut self, text: &str) {
-        // There is room: see LONGEST.
+        // There is always room: see LONGEST.
         let _ = self.0.push_str(text);
     }
 
     fn number(&mut self, number: u16, base: u16) {
-        // At most five digits, so few calls deep.
+        // At most five digits, so the recursion is at most five calls deep.
         if number >= base {
             self.number(number / base, base);
         }
@@ -117,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_written_as_its_address_is() {
+    fn a_host_is_written_like_its_address() {
         for address in ["0.0.0.0:0", "10.0.2.2:80", "255.255.255.255:65535", "192.168.100.9:8080"] {
             assert_eq!(Authority::of(address.parse().unwrap()).as_str(), address);
         }

@@ -1,4 +1,4 @@
-//! What servers answer: [`Response`], and what the default policy makes of it, [`HttpRetryPolicy`].
+//! HTTP responses: [`Response`], and [`HttpRetryPolicy`], which judges them by default.
 
 use core::fmt;
 
@@ -10,14 +10,15 @@ use hedge_wire::http1::{Headers, Layout};
 use crate::error::Error;
 use crate::resources::Memory;
 
-/// A whole response, in the buffer of the attempt that received it. The buffer is free for others once this is dropped.
+/// A complete response, in the buffer of the attempt that received it. The buffer is free for other attempts once the
+/// response is dropped.
 pub struct Response<'r, R: Memory> {
     slot: R::Slot<'r>,
     layout: Layout,
 }
 
 impl<'r, R: Memory> Response<'r, R> {
-    /// `layout` is that of the response that was received into `slot`.
+    /// The response that was received into `slot`, with its `layout`.
     pub(crate) fn new(slot: R::Slot<'r>, layout: Layout) -> Self {
         Self { slot, layout }
     }
@@ -27,17 +28,17 @@ impl<'r, R: Memory> Response<'r, R> {
         self.layout.status()
     }
 
-    /// The value of the first header of that name, in any case.
+    /// The value of the first header with this name; upper and lower case are the same.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.whole()?.header(name)
     }
 
-    /// Names and values, in order.
+    /// The names and values of all headers, in their order.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.whole().map(|response| response.headers()).into_iter().flatten()
     }
 
-    /// The body: empty if there is none, joined if it came in chunks.
+    /// The body. It is empty if there is none. If it came in chunks, they are joined.
     pub fn body(&self) -> &[u8] {
         self.whole().map_or(&[], |response| response.body())
     }
@@ -60,11 +61,12 @@ impl<R: Memory> defmt::Format for Response<'_, R> {
     }
 }
 
-/// The default for HTTP (R1): a status below 500 is accepted, others are not worth another attempt, with the status as
-/// their code, and errors are judged by their kind.
+/// The default retry policy ([R1](hedge_core::rules#R1)). It accepts a status below 500. It does not retry a higher status,
+/// which becomes the attempt's code. Errors are judged by their kind.
 ///
-/// A failed response may push back (R4), by `grpc-retry-pushback-ms` or else by `retry-after` in seconds. Anything else in
-/// them is "do not", a date too: a microcontroller has no wall clock to read it by.
+/// A failed response may push back ([R4](hedge_core::rules#R4)) by the header `grpc-retry-pushback-ms`, or, without it, by
+/// `retry-after` in seconds. Any other value in them means that nothing is retried. That includes a date, since a
+/// microcontroller has no wall clock to compare it with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HttpRetryPolicy;
 
@@ -81,20 +83,20 @@ impl<R: Memory> RetryPolicy<Response<'_, R>, Error> for HttpRetryPolicy {
     }
 }
 
-/// What headers ask about further attempts.
+/// The pushback that the headers ask for.
 fn pushback(headers: Headers<'_>) -> Option<Pushback> {
-    // One pass for both, in 32 bits: on a microcontroller it is bytes that count.
+    // One pass for both headers, and 32-bit numbers: both keep the code small.
     let mut asked = [None; 2];
     for (field, value) in headers {
         for (name, asked) in [&b"grpc-retry-pushback-ms"[..], b"retry-after"].iter().zip(&mut asked) {
             if field.eq_ignore_ascii_case(name) {
-                // What comes twice is no number.
+                // A header that comes twice is not a number.
                 *asked = Some(if asked.is_none() { number(value) } else { None });
             }
         }
     }
     let [millis, seconds] = asked;
-    // gRPC's speaks for the service, HTTP's for its server.
+    // gRPC's header speaks for the service, HTTP's for the server that sent it.
     Some(match millis {
         None => {
             let delay = seconds?.map(|seconds| Duration::from_secs(seconds.into()));

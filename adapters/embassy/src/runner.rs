@@ -1,4 +1,4 @@
-//! What brings back servers that could not be connected to: [`Runner`] (H1).
+//! Health checks: [`Runner`] (H1).
 
 use core::convert::Infallible;
 use core::fmt;
@@ -20,24 +20,25 @@ use crate::request::Request;
 use crate::resources::{Memory, Resources};
 use crate::shared::{Shared, State};
 
-/// Checks the servers of a channel that could not be connected to, and lets them in again (H1).
+/// Checks the servers of a channel that could not be connected to ([H1](hedge_core::rules#H1)).
 ///
-/// While it runs, a server whose connection is refused, or not made in time, takes no calls until a check has passed: one
-/// connects to it, every 3 s unless said otherwise. One check is made at a time, so a stack needs one socket more than there
-/// are attempts. While it does not run, no server is isolated for its connections; breakers are not its concern.
+/// While it runs, a server that refuses a connection, or does not accept one in time, takes no calls until a check has
+/// succeeded. A check connects to the server. It is made every 3 s, unless [`set_options`](Self::set_options) says otherwise.
+/// One check is made at a time, so the stack needs one socket more than there are attempts. While it does not run, no server
+/// is isolated for its connections. Breakers work without it.
 ///
-/// While every server is isolated in this way, one call in 100 ms is let through to the one that has been for longest, as a
-/// check of its own (H5). Its answer brings that server back, and has the others checked at once: a device whose own link was
-/// down does not wait for the interval.
+/// While every server is isolated in this way, one call every 100 ms is let through, to the server that has been isolated for
+/// the longest time ([H5](hedge_core::rules#H5)). If the server answers, it takes calls again, and the other servers are
+/// checked at once. So a device whose own link was down does not wait for the next check.
 ///
-/// In memory: the future of [`run`](Self::run), 64 bytes a server and 312, and a socket.
+/// In memory: the future of [`run`](Self::run) takes 312 bytes and 64 more for each server. Checks also take a socket.
 pub struct Runner<'r, S, R: Memory> {
     stack: &'r S,
     shared: &'r R::Shared,
     application: Option<Application<'r>>,
 }
 
-/// The application's own check.
+/// The check that the application asks for, besides connecting.
 struct Application<'r> {
     request: Request<'r>,
     buffer: &'r mut [u8],
@@ -48,9 +49,10 @@ impl<'r, S, R: Memory> Runner<'r, S, R> {
         Self { stack, shared, application: None }
     }
 
-    /// A server is let in again only if it also answers `request` by a status of 2xx, on a connection of its own.
+    /// Adds a request to each check: the check succeeds only if the server also answers `request` with a status of 2xx, on a
+    /// second connection.
     ///
-    /// `buffer` is for that answer: one that does not fit has not passed.
+    /// The answer is received into `buffer`. If it does not fit, the check fails.
     #[must_use]
     pub fn with_application_check(mut self, request: Request<'r>, buffer: &'r mut [u8]) -> Self {
         self.application = Some(Application { request, buffer });
@@ -64,17 +66,19 @@ where
     S: TcpConnect,
     P: Parts,
 {
-    /// Sets how often and how long checks are made. Whether there is one of the application's is known already.
+    /// Sets how often checks are made and how long one may take. [`CheckOptions::application`] is ignored:
+    /// [`with_application_check`](Self::with_application_check) decides that.
     ///
     /// # Errors
-    /// The first option that is out of its range, with nothing changed.
+    /// The first option that is out of its range. Nothing has changed then.
     pub fn set_options(&mut self, options: CheckOptions) -> Result<(), HealthError> {
         options.validate()?;
         self.shared.change(|state| state.checks = options);
         Ok(())
     }
 
-    /// Checks for as long as it is awaited: a task of its own. Dropped, it lets everybody in; the next call there finds out.
+    /// Makes checks for as long as it is polled, so it belongs into a task of its own. When the future is dropped, all servers
+    /// that it had isolated take calls again.
     pub async fn run(&mut self) -> Infallible {
         let Self { stack, shared, application } = self;
         let _watch = Watch::new(shared);
@@ -86,14 +90,15 @@ where
                 let until = check(*stack, shared, application, (slot, hurried), checker).await;
                 next = next.min(until.unwrap_or(Instant::NEVER));
             }
-            // The end of the wait is news too.
+            // Both an end of the wait and news from calls begin another round.
             let news = poll_fn(|cx| shared.change(|state| state.poll_news(cx)));
             let _ = before(next, news).await;
         }
     }
 }
 
-/// Checks the server in a slot, if it is to be, and at once if that is `hurried`; says when there is more to do.
+/// Continues the check of the server in a slot, as far as it is due. If `hurried`, it is due at once. Returns when the check has
+/// to be continued; `None` if the server needs no check.
 async fn check<S: TcpConnect, P: Parts, const SERVERS: usize>(
     stack: &S,
     shared: &Shared<P, SERVERS>,
@@ -121,7 +126,7 @@ async fn check<S: TcpConnect, P: Parts, const SERVERS: usize>(
                 &mut checked.insert((server, checker)).1
             }
         };
-        // It was checked when it was set.
+        // The interval was validated when it was set.
         let _ = checker.set_interval(options.interval);
         let (check, passed) = match checker.poll(now) {
             CheckAction::Publish { usable: true } => {
@@ -130,7 +135,8 @@ async fn check<S: TcpConnect, P: Parts, const SERVERS: usize>(
                 *checked = None;
                 return None;
             }
-            // It was published when the call found out; what is to be abandoned has been dropped.
+            // Nothing is left to do. The call that found the server broken has isolated it, and a step that is abandoned has
+            // already been dropped.
             CheckAction::Publish { usable: false } | CheckAction::Abandon { .. } => continue,
             CheckAction::Wait { .. } if core::mem::take(&mut hurried) => {
                 checker.handle(now, CheckInput::Now);
@@ -146,12 +152,12 @@ async fn check<S: TcpConnect, P: Parts, const SERVERS: usize>(
                 (check, before(until, passes(stack, application, address)).await.unwrap_or(false))
             }
         };
-        debug!("check of server {}: passed {}", server, passed);
+        debug!("check of server {}: {}", server, if passed { "passed" } else { "failed" });
         checker.handle(Clock.now(), if passed { CheckInput::Passed { check } } else { CheckInput::Failed { check } });
     }
 }
 
-/// Runs a step of a check; `None` if checks are to begin anew.
+/// Runs a step of a check. Returns `None` if all checks became due meanwhile.
 async fn unless_hurried<F: Future, P: Parts, const SERVERS: usize>(
     shared: &Shared<P, SERVERS>,
     mut step: Pin<&mut F>,
@@ -172,7 +178,7 @@ async fn passes<S: TcpConnect>(stack: &S, application: &mut Option<Application<'
     answer.is_ok_and(|layout| (200..300).contains(&layout.status()))
 }
 
-/// Marks the servers as checked, until it is dropped.
+/// While it lives, servers may be isolated, since they are checked.
 struct Watch<'r, P: Parts, const SERVERS: usize>(&'r Shared<P, SERVERS>);
 
 impl<'r, P: Parts, const SERVERS: usize> Watch<'r, P, SERVERS> {

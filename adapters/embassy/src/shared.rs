@@ -1,4 +1,4 @@
-//! What the calls of a channel share: [`Shared`].
+//! The state that the calls of a channel share: [`Shared`].
 
 use core::cell::RefCell;
 use core::fmt;
@@ -20,15 +20,15 @@ use hedge_core::time::{Instant, Timeout};
 
 use crate::parts::Parts;
 
-/// The servers, and how they are chosen: a channel of hedge-core. The policy is kept outside of it, so that no code of the
-/// program runs in a critical section.
+/// The servers and the balancer: a channel of hedge-core. Its policy is [`NoPolicy`]: the program's policy is kept outside, so
+/// that it does not run in a critical section.
 pub(crate) type Servers<P, const SERVERS: usize> =
     Channel<SocketAddr, <P as Parts>::Balancer, NoPolicy, <P as Parts>::Tag, SERVERS, <P as Parts>::Breaker>;
 
-/// What a balancer notes of the server that it has picked.
+/// What the balancer notes for a server that it has picked.
 type Ticket<P> = <<P as Parts>::Balancer as Balancer>::Ticket;
 
-/// What the calls of a channel share.
+/// The state that the calls of a channel share.
 pub struct Shared<P: Parts, const SERVERS: usize> {
     pub(crate) options: ChannelOptions,
     pub(crate) seeds: Seeds,
@@ -36,15 +36,15 @@ pub struct Shared<P: Parts, const SERVERS: usize> {
     pub(crate) state: Mutex<P::Mutex, RefCell<State<P, SERVERS>>>,
 }
 
-/// What is looked at and changed in a critical section.
+/// The state that is read and changed in critical sections.
 pub(crate) struct State<P: Parts, const SERVERS: usize> {
     pub(crate) servers: Servers<P, SERVERS>,
     pub(crate) checks: CheckOptions,
     /// True while the runner runs. Without it no server is isolated, since none would be readmitted.
     pub(crate) watched: bool,
-    /// There is something for the checks to look at.
+    /// The runner has to look at the servers again.
     news: bool,
-    /// A server has come back by itself, so the others may have too: they are to be checked at once (H5).
+    /// A server has answered a call while all were isolated, so the others are checked at once (H5).
     hurried: bool,
     runner: WakerRegistration,
 }
@@ -61,18 +61,18 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
         }
     }
 
-    /// Has the checks look again.
+    /// Makes the runner look at the servers again.
     pub(crate) fn tell(&mut self) {
         self.news = true;
         self.runner.wake();
     }
 
-    /// Whether all checks are due at once: the runner is told once.
+    /// Whether all checks are due at once. It returns true only once.
     pub(crate) fn take_hurried(&mut self) -> bool {
         core::mem::take(&mut self.hurried)
     }
 
-    /// Ready once the checks are to begin anew.
+    /// Ready once all checks are due at once.
     pub(crate) fn poll_hurried(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.hurried {
             return Poll::Ready(());
@@ -81,7 +81,7 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
         Poll::Pending
     }
 
-    /// Ready once there is something new for the checks.
+    /// Ready once the runner has to look at the servers again.
     pub(crate) fn poll_news(&mut self, cx: &Context<'_>) -> Poll<()> {
         if core::mem::take(&mut self.news) {
             return Poll::Ready(());
@@ -90,12 +90,12 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
         Poll::Pending
     }
 
-    /// Whether a server cannot be connected to, as far as is known.
+    /// Whether a server is isolated because it could not be connected to.
     pub(crate) fn is_broken(&self, server: ServerId) -> bool {
         self.servers.cluster().state(server).is_some_and(|record| record.health().is_broken())
     }
 
-    /// A server cannot be connected to: it takes no calls until it has been checked (H1).
+    /// Isolates a server that cannot be connected to, until a check of it has succeeded (H1).
     fn broke(&mut self, server: ServerId, now: Instant) {
         if self.watched && !self.is_broken(server) && self.servers.set_broken(server, true, now) {
             warn!("server {} cannot be connected to: isolated", server);
@@ -103,7 +103,7 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
         }
     }
 
-    /// A call that was let through to a server all the same was answered (H5).
+    /// An isolated server has answered a call that was let through to it (H5).
     fn came_back(&mut self, server: ServerId) {
         info!("server {} answers again", server);
         self.hurried = true;
@@ -112,26 +112,27 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
 }
 
 impl<P: Parts, const SERVERS: usize> Shared<P, SERVERS> {
-    /// Looks at the state, in a critical section.
+    /// Reads the state in a critical section.
     pub(crate) fn with<R>(&self, look: impl FnOnce(&State<P, SERVERS>) -> R) -> R {
         self.state.lock(|state| look(&state.borrow()))
     }
 
-    /// Changes the state, in a critical section.
+    /// Changes the state in a critical section.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut State<P, SERVERS>) -> R) -> R {
         self.state.lock(|state| change(&mut state.borrow_mut()))
     }
 }
 
-/// A channel as one call sees it.
+/// The channel as the host of one call.
 pub(crate) struct CallHost<'r, P: Parts, const SERVERS: usize> {
     pub(crate) shared: &'r Shared<P, SERVERS>,
-    /// The request's.
+    /// Whether the call's request may be sent twice.
     pub(crate) idempotency: Idempotency,
 }
 
 impl<P: Parts, const SERVERS: usize> CallHost<'_, P, SERVERS> {
-    /// Whether an attempt that could not connect had the channel's connect timeout for it, and not a call's shorter one (H1).
+    /// Whether an attempt that could not connect had at least the channel's connect timeout for it (H1). With the shorter
+    /// timeout of a single call, a failure says nothing about the server.
     fn had_time_to_connect(&self, attempt: &Finished) -> bool {
         matches!(self.shared.options.connect_timeout, Timeout::After(timeout) if attempt.feedback.elapsed() >= timeout)
     }
@@ -174,7 +175,7 @@ impl<P: Parts, const SERVERS: usize> Host for CallHost<'_, P, SERVERS> {
             Feedback::Success { .. } => debug!("attempt {} at server {}: answered", id, server),
             Feedback::Failure { .. } => debug!("attempt {} at server {}: {}", id, server, code),
             Feedback::Abandoned { .. } => debug!("attempt {} at server {}: given up", id, server),
-            Feedback::Local { .. } => debug!("attempt {} for server {}: {}, here", id, server, code),
+            Feedback::Local { .. } => debug!("attempt {} at server {} not sent: {}", id, server, code),
         }
         let broke = code == Code::from(ErrorKind::Refused)
             || code == Code::from(ErrorKind::ConnectTimeout) && self.had_time_to_connect(attempt);
@@ -189,7 +190,8 @@ impl<P: Parts, const SERVERS: usize> Host for CallHost<'_, P, SERVERS> {
         });
     }
 
-    // A response is whole when its attempt has it, also in a call whose options ask for a stream: no body is left to read.
+    // An attempt returns a complete response, also in a call whose options ask for a stream. So no body is left to read, and
+    // an attempt that has its answer has ended.
     fn answered(&self, attempt: &Finished) {
         self.finished(attempt);
     }

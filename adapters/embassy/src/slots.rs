@@ -1,4 +1,4 @@
-//! The buffers of attempts, lent one by one: [`Slots`].
+//! The buffers of attempts: [`Slots`].
 
 use core::cell::RefCell;
 use core::fmt;
@@ -10,7 +10,8 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::mutex::{Mutex as Lent, MutexGuard};
 use heapless::Vec;
 
-/// `SLOTS` buffers of `BYTES` bytes. Who finds none free waits for its turn, among at most `SLOTS` that wait.
+/// `SLOTS` buffers of `BYTES` bytes, each lent to one attempt. An attempt that finds none free waits in a queue, which has room
+/// for `SLOTS` attempts.
 pub struct Slots<M: RawMutex, const SLOTS: usize, const BYTES: usize> {
     buffers: [Lent<M, [u8; BYTES]>; SLOTS],
     queue: Queue<M, SLOTS>,
@@ -25,17 +26,17 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Slots<M
 struct Queue<M: RawMutex, const WAITERS: usize>(Mutex<M, RefCell<Waiters<WAITERS>>>);
 
 struct Waiters<const WAITERS: usize> {
-    /// In the order of their arrival.
+    /// The tickets and wakers of those that wait, in the order of their arrival.
     waiting: Vec<(u32, Waker), WAITERS>,
     next_ticket: u32,
-    /// How many buffers are lent. Counted, for a look at the locks would take each for a moment, and a task of a higher
-    /// priority that came in this moment would find none.
+    /// How many buffers are lent. It is a count, because finding that out by trying each lock would take the locks for a
+    /// moment, in which a task of a higher priority would find no buffer.
     lent: usize,
 }
 
-/// A buffer that is one attempt's until this is dropped.
+/// A buffer that is lent to an attempt. Dropping it gives the buffer back.
 pub struct Slot<'r, M: RawMutex, const SLOTS: usize, const BYTES: usize> {
-    // Free before the next is woken: fields are dropped in this order.
+    // Fields are dropped in this order: the buffer is free before the next attempt is woken.
     bytes: MutexGuard<'r, M, [u8; BYTES]>,
     _next: WakesNext<'r, M, SLOTS>,
 }
@@ -48,7 +49,7 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Slot<'_
 
 struct WakesNext<'r, M: RawMutex, const SLOTS: usize>(&'r Queue<M, SLOTS>);
 
-/// More wait already than there is room for.
+/// The queue is full.
 pub(crate) struct TooManyWait;
 
 impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES> {
@@ -57,18 +58,18 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES>
         Self { buffers: [const { Lent::new([0; BYTES]) }; SLOTS], queue: Queue(Mutex::new(RefCell::new(waiters))) }
     }
 
-    /// How many are free.
+    /// How many buffers are free.
     pub(crate) fn free(&self) -> usize {
         SLOTS.saturating_sub(self.queue.0.lock(|waiters| waiters.borrow().lent))
     }
 
-    /// A buffer that is free, unless a task waits for one.
+    /// A free buffer; `None` if there is none, or if others wait for one.
     pub(crate) fn try_take(&self) -> Option<Slot<'_, M, SLOTS, BYTES>> {
-        let nobody_waits = self.queue.0.lock(|waiters| waiters.borrow().waiting.is_empty());
-        if nobody_waits { self.any() } else { None }
+        let queue_is_empty = self.queue.0.lock(|waiters| waiters.borrow().waiting.is_empty());
+        if queue_is_empty { self.any() } else { None }
     }
 
-    /// Waits for a buffer, behind those who wait already.
+    /// Waits for a buffer, behind those that wait already.
     pub(crate) fn take(&self) -> impl Future<Output = Result<Slot<'_, M, SLOTS, BYTES>, TooManyWait>> {
         let mut place = Place { queue: &self.queue, ticket: None };
         poll_fn(move |cx| {
@@ -77,7 +78,7 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES>
             }
             match self.any() {
                 Some(slot) => {
-                    // Leaving wakes the next in line, for whom another one may be free.
+                    // Leaving the queue wakes the next one in it, since another buffer may be free.
                     place.leave();
                     Poll::Ready(Ok(slot))
                 }
@@ -112,7 +113,8 @@ impl<M: RawMutex, const SLOTS: usize> Drop for WakesNext<'_, M, SLOTS> {
 }
 
 impl<M: RawMutex, const WAITERS: usize> Queue<M, WAITERS> {
-    /// Wakes the first in line, after so many buffers were given back, or after one that waited has gone.
+    /// Notes that `back` buffers were given back, and that the one with the ticket `gone` left the queue. Then wakes the first
+    /// one in the queue.
     fn pass_on(&self, back: usize, gone: Option<u32>) {
         self.0.lock(|waiters| {
             let Waiters { waiting, lent, .. } = &mut *waiters.borrow_mut();
@@ -134,7 +136,7 @@ struct Place<'q, M: RawMutex, const WAITERS: usize> {
 }
 
 impl<M: RawMutex, const WAITERS: usize> Place<'_, M, WAITERS> {
-    /// Queues up, and says whether this is the first in line.
+    /// Enters the queue, if it has not yet. Returns whether it is the first one there.
     fn wait(&mut self, cx: &mut Context<'_>) -> Result<bool, TooManyWait> {
         self.queue.0.lock(|waiters| {
             let waiters = &mut *waiters.borrow_mut();
@@ -152,7 +154,7 @@ impl<M: RawMutex, const WAITERS: usize> Place<'_, M, WAITERS> {
 
     fn leave(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            // If this was woken for a buffer and goes without it, another has to hear of it.
+            // If it was woken for a buffer that it does not take, the next one has to be woken.
             self.queue.pass_on(0, Some(ticket));
         }
     }
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_go_to_those_who_wait_in_their_order() {
+    fn buffers_are_lent_in_the_order_of_the_queue() {
         let (slots, wakes) = (Two::new(), [(); 2].map(|()| Arc::<Wakes>::default()));
         let one = slots.try_take();
         let other = slots.try_take();
@@ -201,13 +203,13 @@ mod tests {
         assert!(poll(second.as_mut(), &wakes[1]).is_pending());
         drop(one);
         assert_eq!(wakes.each_ref().map(|wakes| wakes.0.load(Ordering::Relaxed)), [1, 0]);
-        assert!(slots.try_take().is_none(), "it is another's turn");
+        assert!(slots.try_take().is_none(), "the buffer is for the first one in the queue");
         assert!(poll(second.as_mut(), &wakes[1]).is_pending());
         assert!(matches!(poll(first.as_mut(), &wakes[0]), Poll::Ready(Ok(_))));
     }
 
     #[test]
-    fn one_who_is_woken_and_goes_wakes_the_next() {
+    fn one_that_is_woken_and_leaves_wakes_the_next() {
         let (slots, wakes) = (Two::new(), [(); 2].map(|()| Arc::<Wakes>::default()));
         let (one, _other) = (slots.try_take(), slots.try_take());
         let mut second = pin!(slots.take());
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_wait_as_there_are_buffers() {
+    fn the_queue_has_room_for_as_many_as_there_are_buffers() {
         let (slots, wakes) = (Two::new(), Arc::<Wakes>::default());
         let _both = (slots.try_take(), slots.try_take());
         let mut waiting = [(); 2].map(|()| std::boxed::Box::pin(slots.take()));

@@ -1,4 +1,4 @@
-//! embassy-net's sockets in a pool: [`Sockets`].
+//! A pool of embassy-net's sockets: [`Sockets`].
 
 use core::cell::Cell;
 use core::fmt;
@@ -10,29 +10,30 @@ use embassy_net::{IpEndpoint, Stack};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal_async::TcpConnect;
 
-/// The buffers of `N` sockets: what each may have sent without an answer to it, `TX` bytes, and what it may have received
-/// and not read, `RX` bytes.
+/// The buffers of `N` sockets. Each socket has `TX` bytes for what is sent and not yet acknowledged, and `RX` bytes for what is
+/// received and not yet read.
 pub struct SocketBuffers<const N: usize, const TX: usize, const RX: usize> {
     buffers: [([u8; TX], [u8; RX]); N],
 }
 
 impl<const N: usize, const TX: usize, const RX: usize> SocketBuffers<N, TX, RX> {
-    /// Buffers that are all free.
+    /// Buffers that no socket uses yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { buffers: [([0; TX], [0; RX]); N] }
     }
 }
 
-/// `N` of embassy-net's TCP sockets, for connections that are made one after another.
+/// `N` of embassy-net's TCP sockets. At most `N` connections are open at once, and each socket serves one connection after
+/// another.
 ///
-/// What embassy-net's own `TcpClient` does too, and these things it cannot do:
-/// - A connection that is given up is reset, so that its server stops to work for it, and one that the server has closed is
-///   closed in order. `TcpClient` forgets both, with what it has not acknowledged yet: the server hears of that at the
-///   earliest when it next sends, and holds its end until then.
-/// - A socket that is missing is not told as a server that refuses, which would isolate the server.
+/// embassy-net's own `TcpClient` is such a pool too. This one does two things better:
+/// - When a connection is dropped, the server learns of it: the connection is reset, so that the server stops its work, or
+///   closed in order if the server has already closed its side. `TcpClient` forgets the connection without a message. The
+///   server then learns of it when it next sends, and keeps its side open until then.
+/// - If no socket is free, the error says so. `TcpClient` reports it like a server that refuses, which isolates the server.
 ///
-/// The sockets stay in the stack for as long as this lives, so its resources need room for `N`.
+/// The sockets stay in the stack while this lives, so the stack's resources need room for `N` sockets.
 pub struct Sockets<'d, const N: usize> {
     free: [Cell<Option<TcpSocket<'d>>>; N],
 }
@@ -42,19 +43,20 @@ impl<'d, const N: usize> Sockets<'d, N> {
     pub fn new<const TX: usize, const RX: usize>(stack: Stack<'d>, buffers: &'d mut SocketBuffers<N, TX, RX>) -> Self {
         let free = buffers.buffers.each_mut().map(|(tx, rx)| {
             let mut socket = TcpSocket::new(stack, rx, tx);
-            // A request is written in two pieces, of which the second would wait for an answer to the first.
+            // A request is written in two pieces. Nagle's algorithm would delay the second until the first is acknowledged.
             socket.set_nagle_enabled(false);
             Cell::new(Some(socket))
         });
         Self { free }
     }
 
-    /// How many are free: all of them while there is no connection and none is being made.
+    /// How many sockets are free. All of them are free if no connection is open and none is being made.
     pub fn free(&self) -> usize {
         self.free.iter().filter(|place| peek(place, |_| ()).is_some()).count()
     }
 
-    /// A socket that is free: rather one that has said farewell to its last server than one that would be cut short.
+    /// Takes a free socket. It prefers one whose last connection is completely closed: on another one, it would cut the closing
+    /// short.
     fn take(&self) -> Option<Connection<'_, 'd>> {
         let done = |socket: &TcpSocket<'d>| socket.state() == State::Closed && socket.remote_endpoint().is_none();
         let rested = self.free.iter().find(|place| peek(place, done) == Some(true));
@@ -65,7 +67,7 @@ impl<'d, const N: usize> Sockets<'d, N> {
     }
 }
 
-/// Looks at what is in a place; `None` if there is nothing.
+/// The result of `look` for the socket in a place; `None` if the place is empty.
 fn peek<'d, V>(place: &Cell<Option<TcpSocket<'d>>>, look: impl FnOnce(&TcpSocket<'d>) -> V) -> Option<V> {
     let socket = place.take()?;
     let seen = look(&socket);
@@ -73,14 +75,15 @@ fn peek<'d, V>(place: &Cell<Option<TcpSocket<'d>>>, look: impl FnOnce(&TcpSocket
     Some(seen)
 }
 
-/// A connection over one of [`Sockets`]. Dropped it is closed if the server has closed it, else reset, and its socket is free.
+/// A connection over one of [`Sockets`]. When it is dropped, it is closed if the server has already closed its side, and reset
+/// otherwise. Its socket is free at once.
 pub struct Connection<'a, 'd> {
     place: &'a Cell<Option<TcpSocket<'d>>>,
     socket: Option<TcpSocket<'d>>,
 }
 
 impl<'d> Connection<'_, 'd> {
-    /// There is one until the drop.
+    /// The socket, which is there until the drop.
     fn socket(&mut self) -> Result<&mut TcpSocket<'d>, SocketError> {
         self.socket.as_mut().ok_or(SocketError::NoSocket)
     }
@@ -89,7 +92,7 @@ impl<'d> Connection<'_, 'd> {
 impl Drop for Connection<'_, '_> {
     fn drop(&mut self) {
         if let Some(socket) = &mut self.socket {
-            // The stack sends either from its own task; the socket stays with it for that.
+            // The stack's task sends the packet, since the socket stays in the stack.
             if socket.state() == State::CloseWait { socket.close() } else { socket.abort() }
         }
         self.place.set(self.socket.take());
@@ -104,7 +107,7 @@ impl<'d, const N: usize> TcpConnect for Sockets<'d, N> {
         Self: 'a;
 
     fn connect<'a>(&'a self, remote: SocketAddr) -> impl Future<Output = Result<Self::Connection<'a>, SocketError>> {
-        // In the stack's own terms before there is a future to keep it.
+        // It is converted before the future is made, which then holds the smaller type.
         let remote = match remote {
             SocketAddr::V4(remote) => Ok(IpEndpoint::from(remote)),
             #[cfg(feature = "proto-ipv6")]
@@ -120,15 +123,15 @@ impl<'d, const N: usize> TcpConnect for Sockets<'d, N> {
     }
 }
 
-/// Why there is no connection, or none any more.
+/// Why a connection could not be made, or has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum SocketError {
-    /// All are in use.
+    /// All sockets are in use.
     NoSocket,
-    /// It could not be made.
+    /// The connection could not be made.
     Connect(ConnectError),
-    /// It broke.
+    /// The connection broke.
     Broken(Error),
 }
 
@@ -150,7 +153,7 @@ impl embedded_io_async::Error for SocketError {
             Self::NoSocket | Self::Connect(ConnectError::InvalidState) => ErrorKind::OutOfMemory,
             Self::Connect(ConnectError::ConnectionReset) => ErrorKind::ConnectionRefused,
             Self::Connect(ConnectError::TimedOut) => ErrorKind::TimedOut,
-            // The device has no address yet, or the server's is none.
+            // The device has no address yet, or the server's address cannot be reached.
             Self::Connect(ConnectError::NoRoute) => ErrorKind::AddrNotAvailable,
             Self::Broken(Error::ConnectionReset) => ErrorKind::ConnectionReset,
         }

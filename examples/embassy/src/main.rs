@@ -1,5 +1,5 @@
-//! Hedged calls under embassy's executor, as a firmware makes them. Only `world` would be another on a board: there the
-//! stack is over its network's driver, and time is its timer's. `cargo run --release` in this directory.
+//! Hedged calls on embassy's executor, as a firmware makes them: `cargo run --release` in this directory. On a board only
+//! `world` is different: its stack runs over the driver of the board's network, and embassy-time over the board's timer.
 
 mod world;
 
@@ -16,15 +16,15 @@ use hedge_core::time::Duration;
 use hedge_embassy::{Channel, Choice, Request, Resources, Runner, SocketBuffers, Sockets};
 use static_cell::{ConstStaticCell, StaticCell};
 
-/// Sockets: two attempts of one call, and one for checks.
+/// Two sockets for the attempts of a call, and one for checks.
 const SOCKETS: usize = 3;
 
-// All types are named here, once: tasks of embassy's executor are not generic.
+// All types get a name here, since tasks of embassy's executor cannot be generic.
 type Net = Sockets<'static, SOCKETS>;
-/// Everything runs on one executor, so nothing has to be guarded: at most 4 servers, 2 attempts at once, and 512 bytes for a
-/// response.
+/// Round robin, a limit on backups, and a mutex that does nothing, since everything runs on one executor. At most 4 servers,
+/// 2 attempts at once, and 512 bytes for a response.
 type Memory = Resources<Choice<RoundRobin, RatioLimit, NoopRawMutex>, 4, 2, 512>;
-type Line = Channel<'static, Net, Memory>;
+type Client = Channel<'static, Net, Memory>;
 
 static BUFFERS: ConstStaticCell<SocketBuffers<SOCKETS, 512, 512>> = ConstStaticCell::new(SocketBuffers::new());
 static NET: StaticCell<Net> = StaticCell::new();
@@ -42,13 +42,14 @@ async fn main(spawner: Spawner) {
 async fn run(spawner: Spawner) -> Result<(), Box<dyn Error>> {
     let stack = world::network(spawner)?;
     let net = &*NET.init(Sockets::new(stack, BUFFERS.take()));
-    // A seed of the board's own: its random number generator, or its serial number and a count of its starts.
+    // On a board, the seed comes from its random number generator, or from its serial number and the number of its starts.
     let seed = 7;
     let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(8)), ..ChannelOptions::brpc() };
     let limit = RatioLimit::new(RatioOptions::DEFAULT)?;
-    let (line, checks) = Line::new(net, MEMORY.take(), options, RoundRobin::new(seed), limit, Health::none(), seed)?;
+    let (channel, checks) =
+        Client::new(net, MEMORY.take(), options, RoundRobin::new(seed), limit, Health::none(), seed)?;
     for port in world::PORTS {
-        line.insert(world::address(port), "")?;
+        channel.insert(world::address(port), "")?;
     }
     spawner.spawn(check(checks)?);
 
@@ -57,7 +58,7 @@ async fn run(spawner: Spawner) -> Result<(), Box<dyn Error>> {
     for (name, options) in [("plain", &plain), ("hedged", &CallOptions::new())] {
         let (mut took, mut backups) = (Vec::new(), 0);
         for _ in 0..1_000 {
-            let report = call(line, options).await;
+            let report = call(channel, options).await;
             took.push(report.elapsed());
             backups += report.backups();
         }
@@ -66,13 +67,13 @@ async fn run(spawner: Spawner) -> Result<(), Box<dyn Error>> {
         let ms = |time: Option<Duration>| format!("{:.1} ms", time.unwrap_or_default().as_micros() as f64 / 1_000.0);
         println!("{name:6} {:>8} {:>8} {backups:>8}", ms(median), ms(p99));
     }
-    println!("{} buffers and {} sockets are free again", line.free_buffers(), net.free());
+    println!("{} buffers and {} sockets are free again", channel.free_buffers(), net.free());
     Ok(())
 }
 
-/// One call; what it answers is in the buffer of its attempt until it is dropped.
-async fn call(line: Line, options: &CallOptions<'_>) -> Report {
-    match line.call_with(&Request::get("/temperature"), options).await {
+/// Makes one call. Its response stays in the buffer of its attempt until it is dropped, at the end of this function.
+async fn call(channel: Client, options: &CallOptions<'_>) -> Report {
+    match channel.call_with(&Request::get("/temperature"), options).await {
         Ok(reply) => {
             assert_eq!((reply.status(), reply.body().len()), (200, 5), "what these servers answer");
             reply.report().clone()
@@ -84,7 +85,7 @@ async fn call(line: Line, options: &CallOptions<'_>) -> Report {
     }
 }
 
-/// Servers that cannot be connected to come back by this.
+/// Checks servers that could not be connected to.
 #[embassy_executor::task]
 async fn check(mut checks: Runner<'static, Net, Memory>) {
     match checks.run().await {}

@@ -1,5 +1,5 @@
-//! What a board has and a host has not: a network. Two stacks, a wire of 1 ms between them, and three servers at its end, each
-//! of which takes 20 ms longer for a request in twenty.
+//! The network, which a board has and this process does not: two stacks, a wire between them on which a frame takes 1 ms, and
+//! three servers on the far stack. Each server takes 20 ms longer for one request in twenty.
 
 use embassy_executor::{SpawnError, Spawner};
 use embassy_futures::join::join;
@@ -14,13 +14,13 @@ use static_cell::StaticCell;
 
 const MTU: usize = 1514;
 const WIRE_MS: u64 = 1;
-/// Connections that a server takes at once.
+/// How many connections a server accepts at once.
 const PER_SERVER: usize = 4;
 /// The servers' address and ports.
 const SERVERS: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
 pub(crate) const PORTS: [u16; 3] = [8001, 8002, 8003];
 
-/// The near stack, once the far one serves.
+/// Starts both stacks and the servers, and returns the near stack.
 pub(crate) fn network(spawner: Spawner) -> Result<Stack<'static>, SpawnError> {
     static NEAR: StaticCell<State<MTU, 8, 8>> = StaticCell::new();
     static FAR: StaticCell<State<MTU, 8, 8>> = StaticCell::new();
@@ -43,7 +43,7 @@ pub(crate) fn network(spawner: Spawner) -> Result<Stack<'static>, SpawnError> {
     Ok(near)
 }
 
-/// Where a server is.
+/// The address of the server at this port.
 pub(crate) fn address(port: u16) -> std::net::SocketAddr {
     (SERVERS, port).into()
 }
@@ -67,7 +67,7 @@ async fn run(mut runner: embassy_net::Runner<'static, Device<'static, MTU>>) {
     runner.run().await;
 }
 
-/// Carries frames one way.
+/// Carries frames in one direction.
 #[embassy_executor::task(pool_size = 2)]
 async fn wire(mut from: TxRunner<'static, MTU>, mut to: RxRunner<'static, MTU>) {
     let under_way: Channel<NoopRawMutex, (Instant, Vec<u8>), 32> = Channel::new();
@@ -91,14 +91,14 @@ async fn wire(mut from: TxRunner<'static, MTU>, mut to: RxRunner<'static, MTU>) 
     join(enters, leaves).await;
 }
 
-/// One connection after another.
+/// Serves one connection after another.
 #[embassy_executor::task(pool_size = PORTS.len() * PER_SERVER)]
 async fn serve(stack: Stack<'static>, port: u16, number: usize) {
     let (mut rx, mut tx) = ([0; 512], [0; 512]);
     let mut socket = TcpSocket::new(stack, &mut rx, &mut tx);
     let mut random = fastrand::Rng::with_seed(u64::from(port) * 10 + number as u64);
     loop {
-        // What goes wrong with a connection goes wrong for its client, who has others.
+        // If a connection breaks, its client makes another one.
         let _ = answer(&mut socket, port, random.u32(..20) == 0).await;
         socket.abort();
         let _ = socket.flush().await;

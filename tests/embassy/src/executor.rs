@@ -1,4 +1,4 @@
-//! An executor whose idle moments are the clock's: [`World`].
+//! An executor that moves the clock when all tasks wait: [`World`].
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,24 +13,27 @@ use embassy_time::{Duration, Instant, MockDriver};
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// How far the clock moves when nothing is left to do.
+/// How far the clock moves when all tasks wait.
 const STEP: Duration = Duration::from_millis(1);
-/// A world that goes on for longer is stuck.
+/// A world that has not ended by then is stuck.
 const END: Duration = Duration::from_secs(3_600);
 
-/// Tasks, polled in the order in which they came, and the clock, which moves by a millisecond when all of them wait.
+/// Tasks, which are polled in the order in which they were spawned, and the clock. When all tasks wait, the clock moves by a
+/// millisecond.
 pub struct World {
     tasks: Tasks,
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Where tasks are spawned from within tasks.
+/// The list of tasks, to which a task can add others.
 #[derive(Clone)]
 struct Tasks(Rc<RefCell<Vec<Task>>>);
 
+type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Task {
-    // Taken out while it is polled, so that it may spawn others.
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    // It is taken out while it is polled, so that it can spawn other tasks.
+    future: Option<BoxedTask>,
     woken: Arc<Woken>,
 }
 
@@ -43,7 +46,7 @@ impl Wake for Woken {
 }
 
 impl World {
-    /// A world at time 0, once every earlier one is gone.
+    /// A world at time 0. It waits until every earlier world is gone.
     #[must_use]
     pub fn new() -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,10 +60,10 @@ impl World {
         self.tasks.0.borrow_mut().push(Task { future: Some(Box::pin(future)), woken });
     }
 
-    /// Runs everything until `main` has ended.
+    /// Runs all tasks until `main` has ended.
     ///
     /// # Panics
-    /// After an hour.
+    /// If `main` has not ended after an hour of the world's time.
     pub fn run<V: 'static>(&self, main: impl Future<Output = V> + 'static) -> V {
         let result = Rc::new(RefCell::new(None));
         let slot = Rc::clone(&result);
@@ -70,12 +73,12 @@ impl World {
             if let Some(result) = result.borrow_mut().take() {
                 return result;
             }
-            assert!(Instant::now() < Instant::MIN + END, "the world does not come to an end");
+            assert!(Instant::now() < Instant::MIN + END, "main has not ended after an hour");
             MockDriver::get().advance(STEP);
         }
     }
 
-    /// Polls tasks until all of them wait.
+    /// Polls the tasks until all of them wait.
     fn settle(&self) {
         loop {
             let mut idle = true;
@@ -93,9 +96,8 @@ impl World {
         }
     }
 
-    /// The task with that number, if it was woken; `None` past the last.
-    #[expect(clippy::type_complexity, reason = "a task's parts")]
-    fn take(&self, index: usize) -> Option<Option<(Pin<Box<dyn Future<Output = ()>>>, Arc<Woken>)>> {
+    /// Takes the task with that number: `None` past the last task, `Some(None)` if the task was not woken.
+    fn take(&self, index: usize) -> Option<Option<(BoxedTask, Arc<Woken>)>> {
         let tasks = &mut *self.tasks.0.borrow_mut();
         let task = tasks.get_mut(index)?;
         let woken = task.woken.0.swap(false, Ordering::Relaxed);

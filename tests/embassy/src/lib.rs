@@ -1,7 +1,7 @@
-//! A small world in virtual time: an executor that moves embassy-time's mock clock, two network stacks with a wire between
-//! them, and servers on the far one. Everything that happens in it follows from seeds.
+//! A small world in virtual time: an executor that moves embassy-time's mock clock, two network stacks that are joined by a
+//! wire, and servers on one of them. Everything that happens in it depends on seeds only.
 //!
-//! There is one mock clock a process, so worlds take turns: see [`World::new`].
+//! A process has one mock clock, so worlds run one after another: see [`World::new`].
 
 mod executor;
 mod loopback;

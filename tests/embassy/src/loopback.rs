@@ -1,4 +1,4 @@
-//! A stack without a network: [`Loopback`].
+//! A stack without a network, whose connections follow a script: [`Loopback`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -10,34 +10,34 @@ use std::rc::Rc;
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal_async::TcpConnect;
 
-/// What a read comes to.
+/// The result of a read.
 #[derive(Clone, Debug)]
 pub enum Piece {
-    /// These bytes, as many at once as there is room for.
+    /// These bytes. A read returns as many of them as fit.
     Bytes(Vec<u8>),
-    /// The same bytes, again and again, without end.
+    /// These bytes, repeated without end.
     Endless(Vec<u8>),
     /// An error.
     Error(ErrorKind),
-    /// Nothing, ever. Without it the server closes after the last piece.
+    /// Nothing: the read waits for ever. Without it, the server closes the connection after the last piece.
     Silence,
 }
 
-/// How connections go.
+/// What connections do.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// How connecting fails, if it does.
+    /// The error of connecting, if it fails.
     pub refuses: Option<ErrorKind>,
-    /// How many bytes of a request are taken; then writing waits for ever, or fails.
+    /// How many bytes of a request are taken. After them, a write waits for ever or fails.
     pub takes: usize,
-    /// How writing fails once as many were taken.
+    /// The error of a write after them; with `None` it waits for ever.
     pub write_error: Option<ErrorKind>,
-    /// What is read, once `takes` bytes or the head have been written.
+    /// What is read, piece by piece.
     pub answer: Vec<Piece>,
 }
 
 impl Script {
-    /// Takes any request and answers it.
+    /// Takes any request and answers with these bytes.
     #[must_use]
     pub fn answers(bytes: &[u8]) -> Self {
         let answer = vec![Piece::Bytes(bytes.to_vec())];
@@ -45,7 +45,7 @@ impl Script {
     }
 }
 
-/// A stack whose connections go by a script, and which counts.
+/// A stack whose connections follow a script. It counts what is done with them.
 pub struct Loopback {
     script: RefCell<Script>,
     counts: Rc<Counts>,
@@ -60,13 +60,13 @@ struct Counts {
 }
 
 impl Loopback {
-    /// A stack, for as long as the process lives.
+    /// A stack that lives until the process ends.
     #[must_use]
     pub fn new(script: Script) -> &'static Self {
         Box::leak(Box::new(Self { script: script.into(), counts: Rc::default() }))
     }
 
-    /// How the next connections go.
+    /// Sets the script of the next connections.
     pub fn becomes(&self, script: Script) {
         self.script.replace(script);
     }
@@ -77,19 +77,19 @@ impl Loopback {
         self.counts.connected.get()
     }
 
-    /// How many are open.
+    /// How many connections are open.
     #[must_use]
     pub fn open(&self) -> usize {
         self.counts.open.get()
     }
 
-    /// How many bytes were written to all of them.
+    /// How many bytes were written to all connections.
     #[must_use]
     pub fn written(&self) -> usize {
         self.counts.written.get()
     }
 
-    /// How many times something was read from one.
+    /// How many reads there were from all connections.
     #[must_use]
     pub fn reads(&self) -> usize {
         self.counts.reads.get()
@@ -111,7 +111,7 @@ impl TcpConnect for Loopback {
     }
 }
 
-/// One of its connections.
+/// A connection of a [`Loopback`].
 pub struct Connection {
     script: Script,
     left: usize,

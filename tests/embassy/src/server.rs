@@ -16,23 +16,23 @@ use crate::{SERVERS, World};
 /// What a server does with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Answers with these bytes, after so many ms, and closes.
+    /// Answers with these bytes after some time, and closes the connection.
     Answer {
-        /// The head and the body.
+        /// The head and the body of the answer.
         bytes: Vec<u8>,
-        /// How long the request takes.
+        /// How long the request takes, in milliseconds.
         work_ms: u64,
     },
-    /// Answers with these bytes as soon as it has the head, and reads no more.
+    /// Answers with these bytes as soon as it has read the head, and reads nothing more.
     AnswerEarly(Vec<u8>),
-    /// Takes connections and requests and never answers.
+    /// Accepts connections and reads requests, but never answers.
     Silent,
-    /// Is not there: connections are refused.
+    /// Refuses connections.
     Closed,
 }
 
 impl Behaviour {
-    /// A plain 200 with the server's port as its body.
+    /// Answers at once with this status, these headers and this body.
     #[must_use]
     pub fn answers(status: u16, headers: &str, body: &str) -> Self {
         let text = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
@@ -40,26 +40,26 @@ impl Behaviour {
     }
 }
 
-/// Of every thousand requests, how many take how much longer.
+/// How many requests of a server stall, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Stall {
-    /// How many.
+    /// How many of a thousand requests stall.
     pub per_mille: u32,
-    /// How much longer.
+    /// How many milliseconds longer such a request takes.
     pub ms: u64,
 }
 
 impl Stall {
-    /// 20 ms on 5 %.
+    /// 5 % of the requests take 20 ms longer.
     pub const USUAL: Self = Self { per_mille: 50, ms: 20 };
-    /// Never.
+    /// No request stalls.
     pub const NONE: Self = Self { per_mille: 0, ms: 0 };
 }
 
-/// A server on the far stack: a handle to a few sockets that listen at its port.
+/// A server on the far stack. It is a handle to a few sockets that listen at its port.
 #[derive(Clone)]
 pub struct Server {
-    /// Where it is.
+    /// The server's address.
     pub address: SocketAddr,
     state: Rc<State>,
 }
@@ -69,13 +69,13 @@ struct State {
     stall: Stall,
     random: RefCell<fastrand::Rng>,
     requests: RefCell<Vec<String>>,
-    /// Connections that ended before the server had answered.
+    /// How many connections ended before the server had answered.
     given_up: Cell<u32>,
     sockets: Vec<Signal<NoopRawMutex, ()>>,
 }
 
 impl Server {
-    /// A server that answers with its port.
+    /// A server that answers with status 200 and its port as the body.
     #[must_use]
     pub fn new(world: &World, stack: Stack<'static>, port: u16, stall: Stall, sockets: usize) -> Self {
         let state = Rc::new(State {
@@ -92,7 +92,7 @@ impl Server {
         Self { address: SocketAddr::new(SERVERS.into(), port), state }
     }
 
-    /// Changes what it does. Connections that stand are broken.
+    /// Changes what the server does, and breaks its open connections.
     pub fn becomes(&self, behaviour: Behaviour) {
         *self.state.behaviour.borrow_mut() = behaviour;
         for socket in &self.state.sockets {
@@ -100,13 +100,13 @@ impl Server {
         }
     }
 
-    /// The requests that it has read, heads and what came with them.
+    /// The requests that it has read: their heads and what came with them.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         self.state.requests.borrow().clone()
     }
 
-    /// How many connections ended while it worked on an answer or had one to send.
+    /// How many connections ended while the server worked on an answer or was sending it.
     #[must_use]
     pub fn given_up(&self) -> u32 {
         self.state.given_up.get()
@@ -139,7 +139,7 @@ async fn serve(socket: &mut TcpSocket<'static>, port: u16, state: &State) {
         let mut piece = [0; 256];
         match socket.read(&mut piece).await {
             Ok(length @ 1..) => request.extend_from_slice(&piece[..length]),
-            // A check: it connects and goes.
+            // A health check connects and closes the connection.
             _ => return,
         }
     }
@@ -188,7 +188,7 @@ fn has_head(request: &[u8]) -> bool {
     request.windows(4).any(|bytes| bytes == b"\r\n\r\n")
 }
 
-/// Whether head and body are there.
+/// Whether the head and the whole body are there.
 fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };

@@ -1,4 +1,4 @@
-//! Two stacks and what is between them: [`Network`].
+//! Two network stacks, joined by a wire: [`Network`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,37 +13,37 @@ use embassy_time::{Duration, Instant, Timer};
 use crate::World;
 
 const MTU: usize = 1514;
-/// Sockets that a stack has room for.
+/// How many sockets a stack has room for.
 const SOCKETS: usize = 40;
 
-/// The address of the near stack.
+/// The address of the near stack, which makes the calls.
 pub const CLIENT: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
-/// The address of the far stack, where servers are.
+/// The address of the far stack, where the servers are.
 pub const SERVERS: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
 
-/// What is between two stacks.
+/// The wire between two stacks.
 #[derive(Clone, Copy, Debug)]
 pub struct Wire {
-    /// How long a frame takes.
+    /// How long a frame takes, in milliseconds.
     pub delay_ms: u64,
-    /// Of so many thousand frames, how many are lost.
+    /// How many of a thousand frames are lost.
     pub lost_per_mille: u32,
-    /// Where the choice of those comes from, and the stacks' own choices.
+    /// The seed of that choice, and of the stacks' own random choices.
     pub seed: u64,
 }
 
 /// Two stacks, and the wire between them.
 #[derive(Clone, Copy)]
 pub struct Network {
-    /// The one that calls.
+    /// The stack that makes the calls.
     pub near: Stack<'static>,
-    /// The one with servers.
+    /// The stack with the servers.
     pub far: Stack<'static>,
     cut: &'static Cell<bool>,
 }
 
 impl Network {
-    /// Lays a wire. Whatever it needs lives until the process ends.
+    /// Makes two stacks and the wire. What they need lives until the process ends.
     #[must_use]
     pub fn new(world: &World, wire: Wire) -> Self {
         let (near, from_near, to_near) = stack(world, CLIENT, wire.seed);
@@ -54,7 +54,7 @@ impl Network {
         Self { near, far, cut }
     }
 
-    /// Cuts the wire, so that all frames are lost, or mends it.
+    /// Cuts the wire, so that all frames are lost, or repairs it.
     pub fn cut(&self, cut: bool) {
         self.cut.set(cut);
     }
@@ -74,7 +74,7 @@ fn stack(world: &World, address: Ipv4Address, seed: u64) -> Ends {
     (stack, tx, rx)
 }
 
-/// Carries frames one way, in order.
+/// Carries frames in one direction, in their order.
 async fn carry(
     mut from: TxRunner<'static, MTU>,
     mut to: RxRunner<'static, MTU>,

@@ -1,5 +1,5 @@
-//! One script of 200 calls, and one log of everything that was decided in them, whoever runs it: by hand, under tokio with a
-//! paused clock, under smol with a virtual timer, and under embassy with embassy-time's mock driver.
+//! One script of 200 calls gives one log of everything that is decided in them, however it is run: by hand, on tokio with a
+//! paused clock, on smol with a virtual timer, and on embassy with embassy-time's mock driver.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ const SEED: u64 = 0x0DD5_EED5;
 const CALLS: u64 = 200;
 const SERVERS: u16 = 5;
 
-type Line = Channel<u16, P2c, Limits, u8, 8, ConsecutiveFailures>;
+type Client = Channel<u16, P2c, Limits, u8, 8, ConsecutiveFailures>;
 
 // ---- the script ----
 
@@ -50,7 +50,7 @@ impl AttemptError for Failed {
 
 type Outcome = Result<u16, Failed>;
 
-fn line() -> Line {
+fn channel() -> Client {
     let options = ChannelOptions {
         timeout: Duration::from_millis(100).into(),
         backup: BackupDelay::After(Duration::from_millis(4)),
@@ -59,12 +59,12 @@ fn line() -> Line {
     };
     let breaker = ConsecutiveFailures::new(FailureOptions { failures: 3, ..FailureOptions::DEFAULT }).unwrap();
     let health = Health::new(breaker, IsolationLimit::DEFAULT).unwrap();
-    let mut line =
-        Line::with_health(options, P2c::new(P2cOptions::DEFAULT).unwrap(), Limits::default(), health, SEED).unwrap();
+    let mut channel =
+        Client::with_health(options, P2c::new(P2cOptions::DEFAULT).unwrap(), Limits::default(), health, SEED).unwrap();
     for server in 0..SERVERS {
-        line.insert(server, 0).unwrap();
+        channel.insert(server, 0).unwrap();
     }
-    line
+    channel
 }
 
 /// How long the caller waits before a call, in ms.
@@ -72,7 +72,7 @@ fn gap(call: u64) -> u64 {
     fastrand::Rng::with_seed(SEED ^ call).u64(1..=12)
 }
 
-/// How long an attempt takes, in ms, and what comes of it.
+/// How long an attempt takes, in ms, and its result.
 fn fate(call: u64, attempt: AttemptId, server: u16) -> (u64, Outcome) {
     let mut random = fastrand::Rng::with_seed(SEED + call * 1_000 + attempt.index() as u64 * 10 + u64::from(server));
     let failed = |kind| Err(Failed { kind, pushback: None });
@@ -94,7 +94,7 @@ fn fate(call: u64, attempt: AttemptId, server: u16) -> (u64, Outcome) {
     (took, outcome)
 }
 
-/// A call's part of the log: time, attempt, server, kind, verdict, end.
+/// Adds a call to the log: a line for each attempt, and one for the end.
 fn entry(log: &mut Vec<String>, call: u64, report: &Report) {
     let (started, end) = (report.started().as_micros(), report.end());
     for (id, attempt) in report.ids().zip(report.attempts()) {
@@ -115,13 +115,13 @@ fn entry(log: &mut Vec<String>, call: u64, report: &Report) {
 // ---- by hand ----
 
 fn by_hand() -> Vec<String> {
-    let (line, options, mut log, mut now) = (line(), CallOptions::new(), Vec::new(), 0);
+    let (channel, options, mut log, mut now) = (channel(), CallOptions::new(), Vec::new(), 0);
     for number in 0..CALLS {
         now += gap(number);
-        let mut call = line.call(&options, Instant::from_millis(now)).unwrap();
+        let mut call = channel.call(&options, Instant::from_millis(now)).unwrap();
         let mut under_way: BTreeMap<AttemptId, (u64, Outcome)> = BTreeMap::new();
         loop {
-            // By attempt, as the driver polls them.
+            // In the order of the attempts, as the driver polls them.
             let due: Vec<_> = under_way.iter().filter(|(_, (at, _))| *at <= now).map(|(id, _)| *id).collect();
             for attempt in due {
                 let (_, outcome) = under_way.remove(&attempt).unwrap();
@@ -130,7 +130,7 @@ fn by_hand() -> Vec<String> {
             }
             match call.poll(Instant::from_millis(now)) {
                 Action::Start(Start { attempt, server, .. }) => {
-                    let (took, outcome) = fate(number, attempt, *line.cluster().address(server).unwrap());
+                    let (took, outcome) = fate(number, attempt, *channel.cluster().address(server).unwrap());
                     under_way.insert(attempt, (now + took, outcome));
                 }
                 Action::Abandon { attempt } => _ = under_way.remove(&attempt),
@@ -148,7 +148,7 @@ fn by_hand() -> Vec<String> {
 
 // ---- over the driver ----
 
-/// Servers that do what the script says, on any timer.
+/// Servers that follow the script, on any timer.
 struct Scripted<'t, T> {
     timer: &'t T,
     call: Cell<u64>,
@@ -168,12 +168,12 @@ impl<T: Timer> Transport for Scripted<'_, T> {
 }
 
 async fn driven<T: Timer>(timer: T) -> Vec<String> {
-    let (line, options, mut log) = (line(), CallOptions::new(), Vec::new());
+    let (channel, options, mut log) = (channel(), CallOptions::new(), Vec::new());
     let transport = Scripted { timer: &timer, call: Cell::new(0) };
     for number in 0..CALLS {
         timer.sleep_until(timer.now() + Duration::from_millis(gap(number))).await;
         transport.call.set(number);
-        let mut call: Call<'_, &Line> = Call::new(&line, &options, timer.now()).unwrap();
+        let mut call: Call<'_, &Client> = Call::new(&channel, &options, timer.now()).unwrap();
         let driver = Driver::new(&timer, &DefaultRetryPolicy);
         let start = |attempt| transport.start(&(), attempt);
         let _ = drive(&mut call, [pin!(None), pin!(None)], driver, start).await;
@@ -194,7 +194,7 @@ async fn script() {
     *LOG.lock().unwrap() = Some(log);
 }
 
-/// Moves the clock on once everybody has had a turn at the instant that it shows.
+/// Moves the clock by a millisecond, after all tasks have run at the instant that it shows.
 #[embassy_executor::task]
 async fn time() {
     loop {
@@ -208,7 +208,7 @@ async fn time() {
 }
 
 fn on_embassy() -> Vec<String> {
-    // The clock is this world's, at 0.
+    // A world resets the clock to 0 and keeps other tests from moving it.
     let _world = World::new();
     let executor = Box::leak(Box::new(embassy_executor::Executor::new()));
     let tasks = |spawner: embassy_executor::Spawner| {
@@ -242,7 +242,7 @@ fn on_tokio() -> Vec<String> {
 
 // ---- on smol ----
 
-/// A clock that stands still until it is moved, and who waits for it.
+/// A clock that stands still until it is moved, and the wakers that wait for it.
 #[derive(Clone, Default)]
 struct Virtual(Rc<Shared>);
 
@@ -258,11 +258,11 @@ struct Until {
 }
 
 impl Virtual {
-    /// Moves on to the next instant that anybody waits for.
+    /// Moves the clock to the next instant that is waited for.
     fn advance(&self) {
         let mut waiting = self.0.waiting.borrow_mut();
         let next = waiting.iter().map(|(at, _)| *at).filter(|at| *at > self.0.now.get()).min();
-        self.0.now.set(next.expect("somebody waits"));
+        self.0.now.set(next.expect("a waker waits"));
         waiting.retain(|(at, waker)| {
             let due = *at <= self.0.now.get();
             if due {
@@ -318,7 +318,7 @@ fn one_script_gives_one_log_by_hand_on_tokio_on_smol_and_on_embassy() {
         }
         assert_eq!(log.len(), other.len(), "{name}");
     }
-    // It is worth comparing: everything that can happen does.
+    // The logs cover everything that can happen.
     let has = |what: &str| log.iter().filter(|line| line.contains(what)).count();
     for what in ["Retry at", "Backup at", "Abandoned", "Some(Accepted)", "Some(Failed)", "Some(Fatal)", "Denied"] {
         assert!(has(what) > 0, "{what}");

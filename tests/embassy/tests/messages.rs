@@ -1,4 +1,4 @@
-//! What the crate has to say, by `log`.
+//! The crate's messages, by `log`.
 
 mod common;
 
@@ -30,15 +30,15 @@ impl log::Log for Kept {
 }
 
 #[test]
-fn what_happens_to_servers_and_calls_is_told() {
+fn messages_tell_what_happens_to_servers_and_calls() {
     log::set_logger(&Kept).unwrap();
     log::set_max_level(log::LevelFilter::Debug);
-    let Setup { world, line, mut checks, servers, .. } = Setup::new(ChannelOptions::brpc());
+    let Setup { world, channel, mut checks, servers, .. } = Setup::new(ChannelOptions::brpc());
     world.spawn(async move { match checks.run().await {} });
     servers[0].becomes(Behaviour::Closed);
     world.run(async move {
-        line.set_check_interval(Duration::from_millis(50)).unwrap();
-        line.call(&Request::get("/")).await.unwrap();
+        channel.set_check_interval(Duration::from_millis(50)).unwrap();
+        channel.call(&Request::get("/")).await.unwrap();
         servers[0].becomes(Behaviour::answers(200, "", ""));
         Timer::after_millis(100).await;
     });
@@ -46,8 +46,8 @@ fn what_happens_to_servers_and_calls_is_told() {
         "DEBUG attempt 0 at server 0.0: connection refused",
         "WARN server 0.0 cannot be connected to: isolated",
         "DEBUG attempt 1 at server 1.0: answered",
-        "DEBUG call over after 6 ms: 2 attempts",
-        "DEBUG check of server 0.0: passed true",
+        "DEBUG call ended after 6 ms: 2 attempts",
+        "DEBUG check of server 0.0: passed",
         "INFO server 0.0 is back",
     ];
     assert_eq!(*MESSAGES.lock().unwrap(), expected);

@@ -1,4 +1,4 @@
-//! Calls of a higher priority, between any two critical sections of a lower one.
+//! A task of a higher priority that makes a call between any two critical sections of a task of a lower priority.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -22,16 +22,16 @@ thread_local! {
     static INTERRUPT: RefCell<Option<Interrupt>> = const { RefCell::new(None) };
 }
 
-/// What happens after so many further critical sections.
+/// What runs after `after` more critical sections.
 struct Interrupt {
     after: u32,
     handler: Box<dyn FnOnce()>,
 }
 
-/// Critical sections of one core: whoever interrupts comes between them, never within.
+/// Critical sections on one core: an interrupt comes between two of them, never within one.
 struct OneCore;
 
-// One thread has all of them, and nothing runs within one but what it is for.
+// SAFETY: all critical sections are on one thread, and an interrupt only runs between them.
 #[allow(unsafe_code, reason = "the trait's")]
 unsafe impl RawMutex for OneCore {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait's")]
@@ -72,24 +72,25 @@ impl Wake for Wakes {
 }
 
 type Memory = Resources<Choice<RoundRobin, NoPolicy, OneCore>, 1, 1, 128>;
-type Line = Channel<'static, Loopback, Memory>;
+type Client = Channel<'static, Loopback, Memory>;
 
-fn line() -> Line {
+fn channel() -> Client {
     let stack = Loopback::new(Script::answers(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"));
     let memory: &'static mut Memory = Box::leak(Box::default());
     let (options, balancer) = (ChannelOptions::brpc(), RoundRobin::starting_at(0));
-    let (line, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7).unwrap();
-    line.insert("10.0.0.2:80".parse().unwrap(), "").unwrap();
-    line
+    let (channel, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7).unwrap();
+    channel.insert("10.0.0.2:80".parse().unwrap(), "").unwrap();
+    channel
 }
 
-/// Does something at a lower priority, into which a call of a higher one comes after each number of critical sections.
-/// Nothing happens afterwards but what wakes the call.
-fn interrupted_everywhere(low: impl Fn(Line)) -> u32 {
+/// Runs `low` again and again. In each run it is interrupted once, one critical section later than in the run before, by a call
+/// of a higher priority. That call must end, without any later event, if it is polled once more when it was woken. Returns
+/// after how many critical sections `low` has ended.
+fn interrupted_everywhere(low: impl Fn(Client)) -> u32 {
     let _world = World::new();
     for after in 0.. {
-        let line = line();
-        let call: Rc<RefCell<Pin<Box<dyn Future<Output = _>>>>> = Rc::new(RefCell::new(Box::pin(line.call(&GET))));
+        let channel = channel();
+        let call: Rc<RefCell<Pin<Box<dyn Future<Output = _>>>>> = Rc::new(RefCell::new(Box::pin(channel.call(&GET))));
         let wakes = Arc::<Wakes>::default();
         let poll = {
             let (call, wakes) = (Rc::clone(&call), Arc::clone(&wakes));
@@ -99,7 +100,7 @@ fn interrupted_everywhere(low: impl Fn(Line)) -> u32 {
         let (result, high) = (Rc::clone(&first), poll.clone());
         let handler = Box::new(move || _ = result.borrow_mut().insert(high()));
         INTERRUPT.set(Some(Interrupt { after, handler }));
-        low(line);
+        low(channel);
         if INTERRUPT.take().is_some() {
             return after;
         }
@@ -108,9 +109,11 @@ fn interrupted_everywhere(low: impl Fn(Line)) -> u32 {
             _ => {
                 assert!(
                     wakes.0.load(Ordering::Relaxed) > 0,
-                    "after {after} critical sections: waits, and is not woken"
+                    "after {after} critical sections: the call waits and is not woken"
                 );
-                let Poll::Ready(result) = poll() else { panic!("after {after} critical sections: woken for nothing") };
+                let Poll::Ready(result) = poll() else {
+                    panic!("after {after} critical sections: the call was woken, but waits again")
+                };
                 result
             }
         };
@@ -120,16 +123,16 @@ fn interrupted_everywhere(low: impl Fn(Line)) -> u32 {
 }
 
 #[test]
-fn looking_at_free_buffers_takes_none_from_a_call() {
-    let places = interrupted_everywhere(|line| assert!(line.free_buffers() <= 1));
+fn reading_the_number_of_free_buffers_takes_no_buffer_from_a_call() {
+    let places = interrupted_everywhere(|channel| assert!(channel.free_buffers() <= 1));
     assert!(places > 0);
 }
 
 #[test]
-fn a_call_that_ends_hands_its_buffer_to_one_that_waits() {
-    let places = interrupted_everywhere(|line| {
-        let mut call = Box::pin(line.call(&GET));
-        // It finds the buffer, or has to wait for it, or is too late for one that waits at once: then it goes.
+fn a_call_that_ends_passes_its_buffer_to_one_that_waits() {
+    let places = interrupted_everywhere(|channel| {
+        let mut call = Box::pin(channel.call(&GET));
+        // It takes the buffer, or has to wait for it. Then it is dropped.
         let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     });
     assert!(places > 5, "{places}");

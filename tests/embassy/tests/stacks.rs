@@ -1,4 +1,4 @@
-//! Any stack that speaks embedded-nal-async, and several calls at once.
+//! embassy-net's own client as the stack, and several calls at once.
 
 mod common;
 
@@ -19,7 +19,7 @@ use hedge_embassy_tests::{Network, Server, Stall, World};
 
 const GET: Request<'_> = Request::get("/");
 
-/// Another stack, whose connections are counted.
+/// A stack whose connections are counted.
 struct Counted<S> {
     stack: S,
     open: Cell<usize>,
@@ -73,7 +73,7 @@ impl<C: Write> Write for Connection<'_, C> {
 }
 
 #[test]
-fn embassy_nets_own_client_is_a_stack_and_gets_its_sockets_back() {
+fn embassy_nets_own_client_gets_its_sockets_back() {
     type Memory = Resources<Choice<RoundRobin, NoPolicy, common::Mutex>, 4, 2, 512>;
     let world = World::new();
     let network = Network::new(&world, WIRE);
@@ -82,20 +82,20 @@ fn embassy_nets_own_client_is_a_stack_and_gets_its_sockets_back() {
     let stack: &'static _ = Box::leak(Box::new(Counted { stack, open: Cell::new(0), most: Cell::new(0) }));
     let memory: &'static mut Memory = Box::leak(Box::default());
     let (options, balancer) = (hedged(6), RoundRobin::starting_at(0));
-    let (line, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7).unwrap();
+    let (channel, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7).unwrap();
     let servers = [8001, 8002, 8003].map(|port| Server::new(&world, network.far, port, Stall::USUAL, 6));
-    line.set_servers(servers.iter().map(|server| (server.address, ""))).unwrap();
+    channel.set_servers(servers.iter().map(|server| (server.address, ""))).unwrap();
     world.run(async move {
         let mut backups = 0;
         for call in 0..150 {
-            let reply = line.call(&GET).await;
+            let reply = channel.call(&GET).await;
             assert_eq!(stack.open.get(), 0, "call {call}");
             backups += reply.unwrap().report().backups();
-            // It forgets connections without a word, so these servers, of few sockets, have to find out by themselves.
+            // The client forgets connections without a message. The servers have few sockets and need time to find out.
             Timer::after_millis(300).await;
         }
         assert!(backups > 3 && stack.most.get() == 2, "{backups} backups");
-        // Both sockets of the pool are there.
+        // Both sockets of the pool are free.
         let both = embassy_futures::join::join(stack.connect(servers[0].address), stack.connect(servers[1].address));
         assert!(matches!(both.await, (Ok(_), Ok(_))));
     });
@@ -105,14 +105,14 @@ fn embassy_nets_own_client_is_a_stack_and_gets_its_sockets_back() {
 fn two_calls_of_two_attempts_at_once_share_four_buffers() {
     let run = || {
         let setup = Setup::over(hedged(6), WIRE, Stall::USUAL);
-        let (line, sockets) = (setup.line, setup.sockets);
+        let (channel, sockets) = (setup.channel, setup.sockets);
         let log = Rc::new(std::cell::RefCell::new(Vec::new()));
         let running = Rc::new(Cell::new(2));
         for caller in 0..2 {
             let (log, running) = (Rc::clone(&log), Rc::clone(&running));
             setup.world.spawn(async move {
                 for _ in 0..300 {
-                    let reply = line.call(&GET).await.unwrap();
+                    let reply = channel.call(&GET).await.unwrap();
                     log.borrow_mut().push(format!("{caller} {}", line_of(reply.report())));
                 }
                 running.set(running.get() - 1);
@@ -122,7 +122,7 @@ fn two_calls_of_two_attempts_at_once_share_four_buffers() {
             while running.get() > 0 {
                 Timer::after_millis(1).await;
             }
-            assert_eq!((line.free_buffers(), sockets.free()), ALL_FREE);
+            assert_eq!((channel.free_buffers(), sockets.free()), ALL_FREE);
         });
         log.take()
     };

@@ -1,6 +1,6 @@
 //! A channel to three servers on the far stack.
 
-#![allow(dead_code, reason = "not every test uses all of it")]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use hedge_core::time::Duration;
 use hedge_embassy::{CallResult, Channel, Choice, Resources, Runner, SocketBuffers, Sockets};
 use hedge_embassy_tests::{Network, Server, Stall, Wire, World};
 
-/// Two calls of two attempts, and a check.
+/// Two calls of two attempts each, and a check.
 pub(crate) const SOCKETS: usize = 5;
 pub(crate) const SLOTS: usize = 4;
 pub(crate) const BYTES: usize = 512;
@@ -24,7 +24,7 @@ pub(crate) const BYTES: usize = 512;
 pub(crate) type Stack = Sockets<'static, SOCKETS>;
 pub(crate) type Mutex = NoopRawMutex;
 pub(crate) type Memory = Resources<Choice<RoundRobin, Limits, Mutex>, 8, SLOTS, BYTES>;
-pub(crate) type Line = Channel<'static, Stack, Memory>;
+pub(crate) type Client = Channel<'static, Stack, Memory>;
 pub(crate) type Checks = Runner<'static, Stack, Memory>;
 pub(crate) type Result = CallResult<'static, Memory>;
 
@@ -32,7 +32,7 @@ pub(crate) const WIRE: Wire = Wire { delay_ms: 1, lost_per_mille: 0, seed: 7 };
 
 pub(crate) struct Setup {
     pub(crate) world: World,
-    pub(crate) line: Line,
+    pub(crate) channel: Client,
     pub(crate) checks: Checks,
     pub(crate) sockets: &'static Stack,
     pub(crate) servers: Vec<Server>,
@@ -51,29 +51,29 @@ impl Setup {
         let sockets: &'static _ = Box::leak(Box::new(Sockets::new(network.near, buffers)));
         let memory: &'static mut Memory = Box::leak(Box::default());
         let balancer = RoundRobin::starting_at(0);
-        let (line, checks) =
-            Line::new(sockets, memory, options, balancer, Limits::default(), Health::none(), 7).unwrap();
+        let (channel, checks) =
+            Client::new(sockets, memory, options, balancer, Limits::default(), Health::none(), 7).unwrap();
         let servers: Vec<_> = (0..3).map(|server| Server::new(&world, network.far, 8001 + server, stall, 4)).collect();
-        let setup = Self { world, line, checks, sockets, servers, network };
-        setup.line.set_servers(setup.servers.iter().map(|server| (server.address, ""))).unwrap();
+        let setup = Self { world, channel, checks, sockets, servers, network };
+        setup.channel.set_servers(setup.servers.iter().map(|server| (server.address, ""))).unwrap();
         setup
     }
 
-    /// What is free: buffers, sockets.
+    /// How many buffers and how many sockets are free.
     pub(crate) fn free(&self) -> (usize, usize) {
-        (self.line.free_buffers(), self.sockets.free())
+        (self.channel.free_buffers(), self.sockets.free())
     }
 
-    /// A place for another task to say that it is done.
+    /// A signal by which another task says that it is done.
     pub(crate) fn signal<V>() -> Rc<Signal<NoopRawMutex, V>> {
         Rc::new(Signal::new())
     }
 }
 
-/// Nothing is in use.
+/// All buffers and all sockets.
 pub(crate) const ALL_FREE: (usize, usize) = (SLOTS, SOCKETS);
 
-/// brpc's, with a backup after so many ms.
+/// brpc's options, with a backup after so many milliseconds.
 pub(crate) fn hedged(millis: u64) -> ChannelOptions {
     ChannelOptions { backup: BackupDelay::After(Duration::from_millis(millis)), ..ChannelOptions::brpc() }
 }
@@ -89,7 +89,7 @@ pub(crate) fn report(result: &Result) -> &Report {
     }
 }
 
-/// One line a call: everything that was decided.
+/// One line of text for a call: everything that was decided in it.
 pub(crate) fn line_of(report: &Report) -> String {
     let started = report.started().as_micros();
     let mut line = format!("{started} +{} {:?} {:?}:", report.elapsed(), report.end(), report.not_hedged());
