@@ -90,7 +90,8 @@ where
     /// An attempt that reaches the limit is dropped and counts as a failure of its server
     /// ([`AttemptTimeout`](hedge_core::outcome::ErrorKind::AttemptTimeout)). The call then tries another server, if it may
     /// still retry. A call whose request may not be sent twice ends with the attempt. The time that an attempt waits for a
-    /// buffer counts too. An attempt that gets no buffer within the limit fails as [`Error::NoBuffer`], which blames no server.
+    /// buffer counts too. An attempt that gets no buffer within the limit fails as [`Error::NoBuffer`], which blames no
+    /// server.
     ///
     /// The limit belongs to the handle and its copies. Calls by other handles are not limited, so a program may use both.
     ///
@@ -207,8 +208,8 @@ where
         self.edit(|servers| servers.apply(change, now))
     }
 
-    /// Replaces the list by `servers`. Servers that stay keep their ids and all that is known about them. Servers that are not
-    /// named are removed first. A server that cannot be added, because the list is full for example, is counted in
+    /// Replaces the list by `servers`. Servers that stay keep their ids and all that is known about them. Servers that are
+    /// not named are removed first. A server that cannot be added, because the list is full for example, is counted in
     /// [`Update::refused`], and the others are added all the same.
     ///
     /// All of it is one critical section: a call sees the old list or the new one.

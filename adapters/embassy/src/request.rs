@@ -22,8 +22,8 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// The `host` header. With `None` it is the address of the server that the request is sent to.
     pub host: Option<&'a str>,
-    /// Further headers. This crate writes `host`, `content-length`, `transfer-encoding` and `connection` itself, so these are
-    /// errors here.
+    /// Further headers. This crate writes `host`, `content-length`, `transfer-encoding` and `connection` itself, so these
+    /// are errors here.
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The body. It is sent without a copy, so it needs no room in a buffer.
     pub body: &'a [u8],

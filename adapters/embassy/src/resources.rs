@@ -7,7 +7,8 @@ use crate::parts::Parts;
 use crate::shared::Shared;
 use crate::slots::{Slot, Slots};
 
-/// The memory of a channel, which the caller lends: a static as a rule. It stays borrowed for as long as the channel is used.
+/// The memory of a channel, which the caller lends: a static as a rule. It stays borrowed for as long as the channel is
+/// used.
 ///
 /// | parameter | what it is |
 /// |---|---|

@@ -23,12 +23,12 @@ use crate::shared::{Shared, State};
 /// Checks the servers of a channel that could not be connected to ([H1](hedge_core::rules#H1)).
 ///
 /// While it runs, a server that refuses a connection, or does not accept one in time, takes no calls until a check has
-/// succeeded. A check connects to the server. It is made every 3 s, unless [`set_options`](Self::set_options) says otherwise.
-/// One check is made at a time, so the stack needs one socket more than there are attempts. While it does not run, no server
-/// is isolated for its connections. Breakers work without it.
+/// succeeded. A check connects to the server. It is made every 3 s, unless [`set_options`](Self::set_options) says
+/// otherwise. One check is made at a time, so the stack needs one socket more than there are attempts. While it does not
+/// run, no server is isolated for its connections. Breakers work without it.
 ///
-/// While every server is isolated in this way, one call every 100 ms is let through, to the server that has been isolated for
-/// the longest time ([H5](hedge_core::rules#H5)). If the server answers, it takes calls again, and the other servers are
+/// While every server is isolated in this way, one call every 100 ms is let through, to the server that has been isolated
+/// for the longest time ([H5](hedge_core::rules#H5)). If the server answers, it takes calls again, and the other servers are
 /// checked at once. So a device whose own link was down does not wait for the next check.
 ///
 /// In memory: the future of [`run`](Self::run) takes 312 bytes and 64 more for each server. Checks also take a socket.
@@ -77,8 +77,8 @@ where
         Ok(())
     }
 
-    /// Makes checks for as long as it is polled, so it belongs into a task of its own. When the future is dropped, all servers
-    /// that it had isolated take calls again.
+    /// Makes checks for as long as it is polled, so it belongs into a task of its own. When the future is dropped, all
+    /// servers that it had isolated take calls again.
     pub async fn run(&mut self) -> Infallible {
         let Self { stack, shared, application } = self;
         let _watch = Watch::new(shared);
@@ -97,8 +97,8 @@ where
     }
 }
 
-/// Continues the check of the server in a slot, as far as it is due. If `hurried`, it is due at once. Returns when the check has
-/// to be continued; `None` if the server needs no check.
+/// Continues the check of the server in a slot, as far as it is due. If `hurried`, it is due at once. Returns when the check
+/// has to be continued; `None` if the server needs no check.
 async fn check<S: TcpConnect, P: Parts, const SERVERS: usize>(
     stack: &S,
     shared: &Shared<P, SERVERS>,

@@ -20,8 +20,8 @@ use hedge_core::time::{Instant, Timeout};
 
 use crate::parts::Parts;
 
-/// The servers and the balancer: a channel of hedge-core. Its policy is [`NoPolicy`]: the program's policy is kept outside, so
-/// that it does not run in a critical section.
+/// The servers and the balancer: a channel of hedge-core. Its policy is [`NoPolicy`]: the program's policy is kept outside,
+/// so that it does not run in a critical section.
 pub(crate) type Servers<P, const SERVERS: usize> =
     Channel<SocketAddr, <P as Parts>::Balancer, NoPolicy, <P as Parts>::Tag, SERVERS, <P as Parts>::Breaker>;
 

@@ -113,8 +113,8 @@ impl<M: RawMutex, const SLOTS: usize> Drop for WakesNext<'_, M, SLOTS> {
 }
 
 impl<M: RawMutex, const WAITERS: usize> Queue<M, WAITERS> {
-    /// Notes that `back` buffers were given back, and that the one with the ticket `gone` left the queue. Then wakes the first
-    /// one in the queue.
+    /// Notes that `back` buffers were given back, and that the one with the ticket `gone` left the queue. Then wakes the
+    /// first one in the queue.
     fn pass_on(&self, back: usize, gone: Option<u32>) {
         self.0.lock(|waiters| {
             let Waiters { waiting, lent, .. } = &mut *waiters.borrow_mut();

@@ -10,8 +10,8 @@ use embassy_net::{IpEndpoint, Stack};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal_async::TcpConnect;
 
-/// The buffers of `N` sockets. Each socket has `TX` bytes for what is sent and not yet acknowledged, and `RX` bytes for what is
-/// received and not yet read.
+/// The buffers of `N` sockets. Each socket has `TX` bytes for what is sent and not yet acknowledged, and `RX` bytes for what
+/// is received and not yet read.
 pub struct SocketBuffers<const N: usize, const TX: usize, const RX: usize> {
     buffers: [([u8; TX], [u8; RX]); N],
 }
@@ -55,8 +55,8 @@ impl<'d, const N: usize> Sockets<'d, N> {
         self.free.iter().filter(|place| peek(place, |_| ()).is_some()).count()
     }
 
-    /// Takes a free socket. It prefers one whose last connection is completely closed: on another one, it would cut the closing
-    /// short.
+    /// Takes a free socket. It prefers one whose last connection is completely closed: on another one, it would cut the
+    /// closing short.
     fn take(&self) -> Option<Connection<'_, 'd>> {
         let done = |socket: &TcpSocket<'d>| socket.state() == State::Closed && socket.remote_endpoint().is_none();
         let rested = self.free.iter().find(|place| peek(place, done) == Some(true));
@@ -75,8 +75,8 @@ fn peek<'d, V>(place: &Cell<Option<TcpSocket<'d>>>, look: impl FnOnce(&TcpSocket
     Some(seen)
 }
 
-/// A connection over one of [`Sockets`]. When it is dropped, it is closed if the server has already closed its side, and reset
-/// otherwise. Its socket is free at once.
+/// A connection over one of [`Sockets`]. When it is dropped, it is closed if the server has already closed its side, and
+/// reset otherwise. Its socket is free at once.
 pub struct Connection<'a, 'd> {
     place: &'a Cell<Option<TcpSocket<'d>>>,
     socket: Option<TcpSocket<'d>>,

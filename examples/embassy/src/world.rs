@@ -1,5 +1,5 @@
-//! The network, which a board has and this process does not: two stacks, a wire between them on which a frame takes 1 ms, and
-//! three servers on the far stack. Each server takes 20 ms longer for one request in twenty.
+//! The network, which a board has and this process does not: two stacks, a wire between them on which a frame takes 1 ms,
+//! and three servers on the far stack. Each server takes 20 ms longer for one request in twenty.
 
 use embassy_executor::{SpawnError, Spawner};
 use embassy_futures::join::join;

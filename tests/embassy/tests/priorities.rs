@@ -83,9 +83,9 @@ fn channel() -> Client {
     channel
 }
 
-/// Runs `low` again and again. In each run it is interrupted once, one critical section later than in the run before, by a call
-/// of a higher priority. That call must end, without any later event, if it is polled once more when it was woken. Returns
-/// after how many critical sections `low` has ended.
+/// Runs `low` again and again. In each run it is interrupted once, one critical section later than in the run before, by a
+/// call of a higher priority. That call must end, without any later event, if it is polled once more when it was woken.
+/// Returns after how many critical sections `low` has ended.
 fn interrupted_everywhere(low: impl Fn(Client)) -> u32 {
     let _world = World::new();
     for after in 0.. {

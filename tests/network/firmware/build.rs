@@ -1,4 +1,4 @@
-//! Shows the linker where memory.x is.
+//! Tells the linker where memory.x is.
 
 fn main() {
     println!("cargo::rustc-link-search={}", env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! A ratio limit that main and an interrupt ask at once: nothing they count is lost, and neither waits for the other for ever.
+//! Main and an interrupt share a ratio limit: no count is lost, and neither waits for the other for ever.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -13,22 +13,23 @@ use hedge_core::limit::{RatioLimit, RatioOptions};
 use hedge_core::policy::BackupPolicy;
 use hedge_core::time::Instant;
 use static_cell::StaticCell;
-// For its choice.
+// Its features choose how atomics are done.
 #[cfg(any(feature = "choice-critical-section", feature = "choice-single-core"))]
 use portable_atomic as _;
 
-/// How many interrupts there are: each comes at another place of what main is doing.
+/// How many interrupts there are. Each comes at another place in main's work.
 const INTERRUPTS: u32 = 5_000;
-/// Cycles from one to the next.
+/// How many cycles there are from one interrupt to the next.
 const PERIOD: u32 = 2_000;
 
-/// What main and the interrupt share.
+/// The limit that main and the interrupt share.
 static LIMIT: Mutex<Cell<Option<&'static RatioLimit>>> = Mutex::new(Cell::new(None));
-/// What the interrupt has counted; it alone writes.
+/// The interrupt's calls. Only the interrupt writes this.
 static CALLS: AtomicU32 = AtomicU32::new(0);
+/// The backups that the interrupt was granted. Only the interrupt writes this.
 static GRANTED: AtomicU32 = AtomicU32::new(0);
 
-/// One call that ends, and one that asks for a backup. Everything happens within one window.
+/// Completes one call and asks for one backup. Everything happens within one window.
 fn call(limit: &RatioLimit) -> bool {
     let now = Instant::from_millis(1);
     limit.completed(now);
@@ -69,7 +70,7 @@ fn main() -> ! {
     let by_interrupts = GRANTED.load(Ordering::Relaxed);
     let (all_calls, all_granted) = (calls + CALLS.load(Ordering::Relaxed), granted + by_interrupts);
     hprintln!("{} calls by main, {} by interrupts; {} backups", calls, CALLS.load(Ordering::Relaxed), all_granted);
-    // Each tenth call, to the last one: a count that was lost would show as a backup less, a grant that was lost as one more.
+    // Exactly one backup for ten calls: with a lost call there would be one less, and with a lost grant one more.
     let mut passed = true;
     for (what, holds) in [
         ("both were granted backups", granted > 0 && by_interrupts > 0),
@@ -88,7 +89,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     finish(false)
 }
 
-/// Leaves QEMU with the verdict; on a machine without a debugger, stays here.
+/// Ends QEMU with the verdict. On a machine without a debugger it waits here for ever.
 fn finish(passed: bool) -> ! {
     exit(if passed { EXIT_SUCCESS } else { EXIT_FAILURE });
     loop {

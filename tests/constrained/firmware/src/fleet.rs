@@ -1,19 +1,19 @@
-//! The servers, as a seeded model: each answers within 1.5 ms, and stalls on one request in twenty.
+//! The servers, as a model with a seed. Each answers within 1.5 ms, and stalls on one request in twenty.
 
 use fastrand::Rng;
 
-/// How long a server that stalls keeps its caller waiting.
+/// How much longer an answer takes if the server stalls.
 pub(crate) const STALL_US: u64 = 20_000;
 /// How many calls a run makes.
 pub(crate) const CALLS: u32 = 10_000;
 
-/// All of the servers: none of them remembers anything, so one sequence of chance does.
+/// All of the servers. They have no state, so one sequence of random numbers is enough for all.
 pub(crate) struct Fleet {
     rng: Rng,
 }
 
 impl Fleet {
-    /// The same servers every time.
+    /// Servers with a fixed seed, so that each run is the same.
     pub(crate) fn new() -> Self {
         Self { rng: Rng::with_seed(3) }
     }

@@ -16,14 +16,14 @@ use crate::verdict::Verdict;
 
 /// How many servers there are.
 const SERVERS: u16 = 16;
-/// How many calls are under way at once.
+/// How many calls run at once.
 const LANES: usize = 4;
 /// How long a call waits before its request is sent to another server too.
 const BACKUP: Duration = Duration::from_millis(2);
 
 type Line = Channel<u16, RoundRobin, Notices, u8, 16>;
 
-/// Hears of every call's end (B2).
+/// A policy that counts the ends of calls (B2).
 struct Notices {
     ended: Cell<u32>,
 }
@@ -34,18 +34,18 @@ impl BackupPolicy for Notices {
     }
 }
 
-/// What a run must not get wrong, counted.
+/// The errors of a run, counted.
 #[derive(Default)]
 struct Faults {
     /// Calls that did not end with an accepted answer.
     failed: u32,
-    /// Calls that said something else than their end after it.
+    /// Calls that returned something else than their end after it.
     ended_twice: u32,
-    /// Attempts that were told to be abandoned and had never been started, or had a result.
+    /// Attempts that had to be abandoned although they were never started or had a result.
     abandoned_wrongly: u32,
 }
 
-/// Both runs, with and without backups, and what must hold for them.
+/// Makes a run without backups and one with them, and checks what must hold for both.
 pub(crate) fn check(verdict: &mut Verdict, plain: &Run) {
     let alone = run("rr", BackupDelay::Disabled, verdict);
     let hedged = run("backup", BackupDelay::After(BACKUP), verdict);
@@ -63,7 +63,7 @@ fn same_tail(one: &Run, other: &Run) -> bool {
     stalls(one) && stalls(other)
 }
 
-/// One run; none if its options cannot be carried out.
+/// Makes one run. Returns `None` if its options cannot be carried out.
 fn run(name: &'static str, backup: BackupDelay, verdict: &mut Verdict) -> Option<Run> {
     let options = ChannelOptions { backup, ..ChannelOptions::brpc() };
     let notices = Notices { ended: Cell::new(0) };
@@ -105,7 +105,7 @@ fn run(name: &'static str, backup: BackupDelay, verdict: &mut Verdict) -> Option
     Some(run)
 }
 
-/// A call and its requests that are on their way.
+/// A call, and its requests that have no answer yet.
 struct Lane<'a> {
     call: Call<'a, &'a Line>,
     running: [Option<(AttemptId, Instant)>; 4],
@@ -123,7 +123,7 @@ impl<'a> Lane<'a> {
         answers.chain(self.until).min().unwrap_or(Instant::NEVER)
     }
 
-    /// Everything that happens in this instant; the end, if the call came to it.
+    /// Does everything that happens at this instant. Returns the call's end if it has ended.
     fn step(&mut self, now: Instant, fleet: &mut Fleet, run: &mut Run, faults: &mut Faults) -> Option<End> {
         for place in &mut self.running {
             if let Some((attempt, _)) = place.take_if(|(_, at)| *at <= now) {
@@ -153,7 +153,7 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Counts a call that ended, and sees that nothing moves it any more.
+    /// Counts a call that has ended, and checks that later inputs do not change it.
     fn finish(&mut self, now: Instant, end: End, run: &mut Run, faults: &mut Faults) {
         let report = self.call.report();
         run.latencies.record(report.elapsed().as_micros());

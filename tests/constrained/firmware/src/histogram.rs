@@ -2,22 +2,22 @@
 
 /// The width of a step.
 const STEP_US: u64 = 100;
-/// The number of steps; the last takes what is longer.
+/// The number of steps. The last one also counts longer latencies.
 const STEPS: usize = 400;
 
-/// How many calls took how long.
+/// Counts latencies by steps.
 pub(crate) struct Histogram {
     counts: [u16; STEPS],
     total: u32,
 }
 
 impl Histogram {
-    /// No calls.
+    /// A histogram without calls.
     pub(crate) const fn new() -> Self {
         Self { counts: [0; STEPS], total: 0 }
     }
 
-    /// One call.
+    /// Adds one call.
     pub(crate) fn record(&mut self, micros: u64) {
         let step = usize::try_from(micros / STEP_US).unwrap_or(STEPS).min(STEPS - 1);
         if let Some(count) = self.counts.get_mut(step) {

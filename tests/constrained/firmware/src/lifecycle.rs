@@ -1,6 +1,6 @@
-//! Cases of the lifecycle's table, replayed: scripted attempts in, the end of the call out, in virtual time.
+//! Replays cases of the lifecycle's table in virtual time: attempts follow a script, and the end of the call is compared.
 //!
-//! Each has the name and the meaning that it has in `tests/conformance/tables/lifecycle_cases.json`.
+//! Each case is one of `tests/conformance/tables/lifecycle_cases.json`, with the same name.
 
 mod cases;
 
@@ -18,14 +18,14 @@ use crate::verdict::Verdict;
 /// How many attempts a call of these cases makes at most.
 const ATTEMPTS: usize = 4;
 
-/// Replays all of them.
+/// Replays all cases.
 pub(crate) fn check(verdict: &mut Verdict) {
     for case in CASES {
         verdict.expect(case.name, play(case).is_some_and(|got| got == case.expect));
     }
 }
 
-/// The limit of the cases: it refuses every backup or none.
+/// The limit of a case: it refuses every backup or none.
 struct Limit {
     refuses: bool,
 }
@@ -36,8 +36,8 @@ impl BackupPolicy for Limit {
     }
 }
 
-/// Runs one case: in each instant the cancel first, then the attempts by number, then the call. None if its options cannot
-/// be carried out, or if the call would wait for ever.
+/// Runs one case. At each instant comes the cancel first, then the attempts by number, then the call. Returns `None` if the
+/// options cannot be carried out, or if the call would wait for ever.
 fn play(case: &Case) -> Option<Expect> {
     let limit = Limit { refuses: case.set.backup_denied };
     let mut line: Channel<u16, RoundRobin, Limit, u8, 3> =
@@ -98,7 +98,7 @@ fn options(case: &Case) -> ChannelOptions {
     }
 }
 
-/// What a result means; none where there is no result.
+/// The judgement of a result; `None` if there is no result.
 fn judgement(finish: Finish) -> Option<Judgement> {
     let failure = |verdict, kind: ErrorKind| Some(Judgement::new(verdict, kind.into()));
     match finish {

@@ -1,6 +1,5 @@
-//! A client on a bare microcontroller: no operating system, no heap, no executor, and no clock either. It drives hedged
-//! calls by hand in virtual time, replays cases of the lifecycle's table, reports over semihosting, and exits with its
-//! verdict.
+//! A client on a bare microcontroller, without an operating system, a heap, an executor and a clock. It drives hedged calls
+//! by hand in virtual time, replays cases of the lifecycle's table, reports over semihosting, and exits with its verdict.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -13,7 +12,7 @@ mod lifecycle;
 mod plain;
 mod verdict;
 
-// Its critical sections.
+// It provides the critical sections.
 use cortex_m as _;
 use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
 use verdict::Verdict;
@@ -38,7 +37,7 @@ fn main() -> ! {
     finish(verdict.passed())
 }
 
-/// Leaves QEMU with the verdict; on a machine without a debugger, stays here.
+/// Ends QEMU with the verdict. On a machine without a debugger it waits here for ever.
 fn finish(passed: bool) -> ! {
     exit(if passed { EXIT_SUCCESS } else { EXIT_FAILURE });
     loop {

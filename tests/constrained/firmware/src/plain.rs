@@ -1,11 +1,11 @@
-//! The calls without hedge: each is sent once, to whichever server.
+//! The calls without hedge: each is sent once, to any server.
 
 use cortex_m_semihosting::hprintln;
 
 use crate::fleet::{CALLS, Fleet};
 use crate::histogram::Histogram;
 
-/// What a run came to.
+/// The result of a run.
 pub(crate) struct Run {
     /// How long its calls took.
     pub(crate) latencies: Histogram,
@@ -16,12 +16,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Nothing yet.
+    /// A run without calls.
     pub(crate) const fn new() -> Self {
         Self { latencies: Histogram::new(), attempts: 0, backups_won: 0 }
     }
 
-    /// One line.
+    /// Prints one line.
     pub(crate) fn print(&self, name: &str) {
         let at = |thousandths| self.latencies.quantile(thousandths);
         hprintln!(
@@ -37,7 +37,7 @@ impl Run {
     }
 }
 
-/// One run, printed.
+/// Makes one run and prints it.
 pub(crate) fn run() -> Run {
     let mut fleet = Fleet::new();
     let mut run = Run::new();

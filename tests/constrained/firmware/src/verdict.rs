@@ -1,4 +1,4 @@
-//! What was expected, line by line, and whether all of it held.
+//! Expectations, and whether all of them hold.
 
 use cortex_m_semihosting::hprintln;
 
@@ -8,12 +8,12 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// Nothing has failed yet.
+    /// A verdict without expectations.
     pub(crate) const fn new() -> Self {
         Self { failures: 0 }
     }
 
-    /// One expectation.
+    /// Prints one expectation, and whether it holds.
     pub(crate) fn expect(&mut self, what: &str, holds: bool) {
         if !holds {
             self.failures = self.failures.saturating_add(1);
@@ -21,7 +21,7 @@ impl Verdict {
         hprintln!("{} {}", if holds { "ok" } else { "FAIL" }, what);
     }
 
-    /// Whether everything held.
+    /// Whether all expectations hold.
     pub(crate) const fn passed(&self) -> bool {
         self.failures == 0
     }

@@ -1,5 +1,5 @@
 //! The client with hedge: one request over a channel of 16 servers, with retries and a backup after 2 ms, run by the core's
-//! driver, under one policy, by one balancer and under one breaker or another.
+//! driver. The programs choose the policy, the balancer or the breaker.
 
 use core::hint::black_box;
 use core::pin::{Pin, pin};
@@ -14,17 +14,17 @@ use hedge_core::outcome::{ErrorKind, Judgement, Verdict};
 use hedge_core::policy::{BackupDelay, BackupPolicy, CallOptions, ChannelOptions, ConfigError, NoPolicy};
 use hedge_core::time::{Duration, Instant};
 
-/// Calls on and on, over a channel by `rr` under `policy`.
+/// Makes calls for ever, over a channel with `rr` and `policy`.
 pub fn run<P: BackupPolicy>(policy: P) -> ! {
     call(RoundRobin::new(1), policy, Health::none())
 }
 
-/// Calls on and on, over a channel by `balancer`.
+/// Makes calls for ever, over a channel with `balancer`.
 pub fn run_by<B: Balancer>(balancer: B) -> ! {
     call(balancer, NoPolicy, Health::none())
 }
 
-/// Calls on and on, over a channel by `rr` whose servers are under a breaker.
+/// Makes calls for ever, over a channel with `rr` and a breaker.
 pub fn run_under<K: Breaker>(breaker: K) -> ! {
     let Ok(health) = Health::new(breaker, IsolationLimit::DEFAULT) else { stop() };
     call(RoundRobin::new(1), NoPolicy, health)
@@ -53,13 +53,13 @@ fn channel<B: Balancer, P: BackupPolicy, K: Breaker>(
     let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(2)), ..ChannelOptions::brpc() };
     let mut channel = Channel::with_health(options, balancer, policy, health, 1)?;
     for address in 0..SERVERS {
-        // There is room for all of them; the tag is a weight.
+        // The list has room for all of them. The tag is a weight.
         let _ = channel.insert(address, 1);
     }
     Ok(channel)
 }
 
-/// Every answer is accepted, and a connection that was lost is retried elsewhere.
+/// Accepts every answer. A connection that was lost is retried at another server.
 fn judge(result: Result<&u32, &Lost>) -> Judgement {
     match result {
         Ok(_) => Verdict::Accept.into(),
@@ -67,7 +67,7 @@ fn judge(result: Result<&u32, &Lost>) -> Judgement {
     }
 }
 
-/// The core's clock over [`Ticks`]: looked at whenever the executor comes round.
+/// The core's clock over [`Ticks`]. The executor polls all the time, so no timer has to wake it.
 struct Clock;
 
 impl Timer for Clock {

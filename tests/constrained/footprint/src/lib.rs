@@ -1,9 +1,9 @@
-//! A small client on a bare machine: what all programs share, so that what differs is hedge, or what
-//! its channel is made of.
+//! A small client on a bare machine. All programs share this code, so they differ only in hedge, or in the parts of a
+//! channel.
 //!
-//! A [`Line`] that sends one frame to a server and waits for one frame, a clock that SysTick counts, and an executor for one
-//! future. Nothing is formatted. What another interrupt would write is hidden from the compiler, or it would leave most of
-//! the program away.
+//! It has a [`Line`] that sends one frame to a server and waits for one frame, a clock that SysTick counts, and an executor
+//! for one future. Nothing is formatted. Values that an interrupt would write are hidden from the compiler, since it would
+//! otherwise remove most of the program.
 
 #![no_std]
 
@@ -21,7 +21,7 @@ pub use ticks::Ticks;
 /// How many servers there are.
 pub const SERVERS: u16 = 16;
 
-/// What is asked of them.
+/// The request.
 pub const REQUEST: &[u8] = b"the state of a light";
 
 /// Runs one future to its end.
@@ -36,7 +36,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Waits for ever: what is left to do if a policy cannot be made.
+/// Waits for ever. A program calls it if a policy cannot be made.
 pub fn stop() -> ! {
     loop {
         core::hint::spin_loop();
@@ -49,6 +49,6 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     stop()
 }
 
-// For the critical sections that portable-atomic asks for.
+// It provides the critical sections that portable-atomic needs.
 #[cfg(any(feature = "limits", not(target_has_atomic = "ptr")))]
 use cortex_m as _;

@@ -1,4 +1,4 @@
-//! The I/O: frames of at most 64 bytes, copied out and in as any driver does.
+//! The I/O: frames of at most 64 bytes, copied out and in as a driver does.
 
 use core::future::poll_fn;
 use core::hint::black_box;
@@ -8,16 +8,16 @@ use core::task::Poll;
 /// The longest frame.
 const FRAME: usize = 64;
 
-/// Where the answer begins; its length stands before it.
+/// Where the answer begins. Its length comes before it.
 const HEADER: usize = 4;
 
-/// The state that stands for a connection that is gone.
+/// The state of a connection that was lost.
 const RESET: u32 = u32::MAX;
 
 static OUTBOX: AtomicU32 = AtomicU32::new(0);
 static INBOX: AtomicU32 = AtomicU32::new(0);
 
-/// A line to the servers.
+/// The connection to the servers.
 #[derive(Clone, Copy, Debug)]
 pub struct Line;
 
@@ -32,7 +32,7 @@ impl Line {
     /// The connection was lost.
     pub async fn exchange(&self, address: u16, request: &[u8]) -> Result<u32, Lost> {
         let mut frame = [0; FRAME];
-        // What is longer than a frame is cut.
+        // A request that is longer than a frame is cut.
         let length = request.len().min(FRAME);
         if let (Some(to), Some(from)) = (frame.get_mut(..length), request.get(..length)) {
             to.copy_from_slice(from);

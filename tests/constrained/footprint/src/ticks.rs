@@ -20,6 +20,7 @@ impl Ticks {
 #[cfg(target_os = "none")]
 #[cortex_m_rt::exception]
 fn SysTick() {
-    // The only writer, and not interrupted by itself: a load and a store do where there is no fetch-and-add.
+    // This handler is the only writer, and it does not interrupt itself. So a load and a store are enough, which also work
+    // where there is no fetch-and-add.
     TICKS.store(TICKS.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }

@@ -1,9 +1,9 @@
-//! One call from its start to its end as a static library: a channel of 16 servers, picked by `rr`; what limits and a delay
-//! that adapts decide; and a channel by any balancer under a breaker, whose list changes.
+//! A static library of hedge-core: a call over a channel of 16 servers with `rr`, the limits and the adaptive delay, and a
+//! channel with any balancer and any breaker, whose list changes.
 //!
-//! `ci/constrained` builds it with LTO and reads its symbols. None of them may belong to a panic: neither they nor what they
-//! reach in hedge-core, its dependencies and `core` may hold an index, an arithmetic or an `unwrap` that the
-//! compiler cannot prove safe.
+//! `ci/constrained` builds it with LTO and reads its symbols. None of them may belong to a panic. So these functions, and what
+//! they call in hedge-core, its dependencies and `core`, must have no index, no arithmetic and no `unwrap` that the compiler
+//! cannot prove safe.
 
 #![cfg_attr(not(test), no_std)]
 
@@ -19,13 +19,13 @@ use hedge_core::call::Call;
 use hedge_core::channel::Channel;
 use hedge_core::policy::NoPolicy;
 
-/// What the calls belong to: servers by a 32-bit address, told apart by a byte.
+/// The channel of the calls: servers with 32-bit addresses and tags of a byte.
 pub type Line = Channel<u32, RoundRobin, NoPolicy, u8, 16>;
 
 /// Room for a call.
 pub type Place<'a> = Option<Call<'a, &'a Line>>;
 
-/// Never called, or the symbols of whoever calls it would show.
+/// It is never called: the symbols of a caller would be found.
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

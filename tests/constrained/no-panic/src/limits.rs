@@ -1,13 +1,13 @@
-//! The symbols of the limits and of a delay that adapts, exported as those of [`exports`](crate::exports).
+//! The symbols of the limits and of the adaptive delay. They are exported like those of [`exports`](crate::exports).
 
-#![expect(unsafe_code, reason = "a symbol can be exported in no other way")]
+#![expect(unsafe_code, reason = "there is no other way to export a symbol")]
 
 use hedge_core::limit::{LimitOptions, Limits};
 use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, Ended};
 use hedge_core::time::Instant;
 
-/// All limits that there are, as a file may ask for them; false if an option is out of its range.
+/// Makes all limits, as a configuration file may set them. Returns false if an option is out of its range.
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_limits_new(place: &mut Option<Limits>, options: LimitOptions) -> bool {
     *place = Limits::new(options).ok();
@@ -26,26 +26,26 @@ pub(crate) fn hedge_limits_retry(limits: &Limits, now: Instant) -> Result<(), De
     limits.may_retry(now)
 }
 
-/// Takes back what was granted.
+/// Takes back a grant.
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_limits_take_back(limits: &Limits, extra: Extra, now: Instant) {
     limits.take_back(extra, now);
 }
 
-/// Hears of a call's end.
+/// Tells the policy of the end of a call.
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_limits_ended(limits: &Limits, call: &Ended<'_>) {
     limits.ended(call);
 }
 
-/// Makes a delay that adapts; false if an option is out of its range.
+/// Makes an adaptive delay. Returns false if an option is out of its range.
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_adaptive_new(place: &mut Option<AdaptiveDelay>, options: AdaptiveOptions) -> bool {
     *place = AdaptiveDelay::new(options).ok();
     place.is_some()
 }
 
-/// The delay.
+/// Returns the delay.
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_adaptive_delay(adaptive: &AdaptiveDelay, now: Instant) -> Option<BackupDelay> {
     adaptive.delay(now)
@@ -57,13 +57,13 @@ pub(crate) fn hedge_adaptive_back_up(adaptive: &AdaptiveDelay, now: Instant) -> 
     adaptive.may_back_up(now)
 }
 
-/// Takes back what was granted.
+/// Takes back a grant.
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_adaptive_take_back(adaptive: &AdaptiveDelay, extra: Extra, now: Instant) {
     adaptive.take_back(extra, now);
 }
 
-/// Hears of a call's end.
+/// Tells the policy of the end of a call.
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_adaptive_ended(adaptive: &AdaptiveDelay, call: &Ended<'_>) {
     adaptive.ended(call);

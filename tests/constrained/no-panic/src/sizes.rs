@@ -1,6 +1,6 @@
-//! What channels take in memory: a symbol for each, of that size.
+//! The memory of channels: for each a symbol of the same size.
 
-#![expect(unsafe_code, reason = "a symbol can be exported in no other way")]
+#![expect(unsafe_code, reason = "there is no other way to export a symbol")]
 
 use core::net::SocketAddrV4;
 
@@ -10,9 +10,9 @@ use hedge_core::cluster::Cluster;
 use hedge_core::health::{CircuitBreaker, ConsecutiveFailures, NoBreaker};
 use hedge_core::policy::NoPolicy;
 
-/// Eight servers, and what a breaker knows of them.
+/// Eight servers, with what a breaker keeps of each.
 type Servers<K> = Cluster<SocketAddrV4, &'static str, 8, Record<(), K>>;
-/// All of a channel to them by `rr`: its options and its breaker too.
+/// A whole channel to them with `rr`: its options and its breaker too.
 type Fleet<K> = Channel<SocketAddrV4, RoundRobin, NoPolicy, &'static str, 8, K>;
 
 macro_rules! sizes {
@@ -33,7 +33,7 @@ sizes! {
     HEDGE_SIZE_CHANNEL_CIRCUIT Fleet<CircuitBreaker>;
 }
 
-// What the docs promise of it where a word has 32 bits.
+// The docs promise this for 32 bits.
 #[cfg(target_pointer_width = "32")]
 const _: () = assert!(
     size_of::<Fleet<ConsecutiveFailures>>() <= 1_024 && size_of::<Fleet<CircuitBreaker>>() <= 1_024,

@@ -1,9 +1,10 @@
-//! A hedged call under RTIC. The channel is static, made in `init`; the call is its task's own. That task has a spare interrupt,
-//! which the timer's task pends when the call wants to be asked again, and the network's when there is an answer. What is
-//! pended while it runs runs once more, so nothing is missed.
+//! A hedged call under RTIC. `init` makes the channel, which is static, and the call, which is a local of the task `step`.
+//! That task is bound to a spare interrupt. The timer's task pends this interrupt when the call has to be polled again, and
+//! the network's task pends it when there is an answer. If it is pended while the task runs, the task runs once more, so no
+//! event is missed.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
-#![allow(unsafe_code, reason = "what RTIC's macro makes")]
+#![allow(unsafe_code, reason = "RTIC's macro makes unsafe code")]
 
 #[cfg(not(target_os = "none"))]
 fn main() {}
@@ -14,7 +15,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     exit(false)
 }
 
-/// Leaves QEMU with the verdict.
+/// Ends QEMU with the verdict.
 #[cfg(target_os = "none")]
 fn exit(passed: bool) -> ! {
     use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
@@ -40,21 +41,21 @@ mod app {
     use hedge_core::time::{Duration, Instant, Timeout};
     use lm3s6965::Interrupt;
 
-    /// Where the servers are, at most four of them.
+    /// A channel to at most four servers.
     type Line = Channel<SocketAddrV4, RoundRobin, NoPolicy, (), 4>;
 
-    /// Cycles in a millisecond of this machine.
+    /// How many cycles of this machine a millisecond has.
     const MILLISECOND: u32 = 12_000;
 
     #[shared]
     struct Shared {
-        /// A timer's count.
+        /// The time, which the timer's task counts.
         now: Instant,
-        /// When the call wants to be asked again.
+        /// When the call has to be polled again.
         until: Option<Instant>,
         /// The attempt of each connection: to the first server and to the second.
         connections: [Option<AttemptId>; 2],
-        /// What has been answered and not been told yet.
+        /// An attempt that was answered and that the call was not told of yet.
         answered: Option<AttemptId>,
     }
 
@@ -66,7 +67,7 @@ mod app {
     #[init(local = [line: Option<Line> = None, own: CallOptions<'static> = CallOptions::new()])]
     fn init(cx: init::Context) -> (Shared, Local) {
         let Some(line) = line() else { crate::exit(false) };
-        // What `init` has of its own lives for ever: so may whatever borrows it.
+        // Locals of `init` are static, so a borrow of them may be static too.
         let line: &'static Line = cx.local.line.insert(line);
         let own: &'static CallOptions<'static> = cx.local.own;
         let now = Instant::ZERO;
@@ -94,7 +95,7 @@ mod app {
         Some(line)
     }
 
-    /// Asks the call what to do, until it has to wait.
+    /// Polls the call and does what it asks for, until it has to wait.
     #[task(binds = UART0, local = [call], shared = [now, until, connections, answered], priority = 1)]
     fn step(cx: step::Context) {
         let step::SharedResources { mut now, mut until, mut connections, mut answered, .. } = cx.shared;
@@ -106,7 +107,7 @@ mod app {
         loop {
             match call.poll(now) {
                 Action::Start(start) => {
-                    // A program sends its request here, to this address.
+                    // A real program sends its request to this address here.
                     let second = call.host().cluster().address(start.server).is_some_and(|to| to.port() == 8002);
                     connections.lock(|connections| {
                         if let Some(connection) = connections.get_mut(usize::from(second)) {
@@ -120,7 +121,7 @@ mod app {
                 }
                 Action::Abandon { attempt } => connections.lock(|connections| {
                     for connection in connections.iter_mut() {
-                        // A program closes it here.
+                        // A real program closes the connection here.
                         let _ = connection.take_if(|it| *it == attempt);
                     }
                 }),

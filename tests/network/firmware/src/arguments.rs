@@ -1,31 +1,31 @@
-//! What the host tells the firmware: its servers and where all chance comes from, as `name=value`.
+//! The arguments that the host gives the firmware, as `name=value`: a seed and the ports of its servers.
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::board::semihost;
 
-/// The most servers there may be.
+/// The largest number of servers.
 pub const MOST: usize = 8;
-/// The host's loopback, as QEMU's network shows it.
+/// The address of the host's loopback in QEMU's network.
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
-/// What the host has.
+/// The seed and the servers of the host.
 #[derive(Debug, Default)]
 pub struct Arguments {
-    /// Where all chance comes from.
+    /// The seed of all random choices.
     pub seed: u64,
     good: heapless::Vec<SocketAddrV4, MOST>,
-    /// A server that is not there.
+    /// A server that refuses connections.
     pub closed: Option<SocketAddrV4>,
     /// A server that never answers.
     pub silent: Option<SocketAddrV4>,
-    /// A server that answers with something that is no HTTP.
+    /// A server that answers with something that is not HTTP.
     pub garbage: Option<SocketAddrV4>,
 }
 
 impl Arguments {
-    /// Asks the host. What is missing or cannot be read is left out.
-    // One function in each program, or the compiler's mood would be part of their difference.
+    /// Reads the arguments. Those that are missing or invalid are left out.
+    // It is not inlined in any program. Otherwise the programs could differ in that, and their sizes too.
     #[inline(never)]
     pub fn read() -> Self {
         let mut arguments = Self::default();

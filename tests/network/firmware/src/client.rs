@@ -1,4 +1,4 @@
-//! A plain GET over hedge's codec: what a program does without hedge.
+//! A client of plain GETs over hedge's codec: the client that a program has without hedge.
 
 use core::net::SocketAddrV4;
 
@@ -9,23 +9,23 @@ use hedge_wire::http1::{DecodeError, EncodeError, Progress, Receiver, Request};
 
 /// How long a GET may take.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest response, with its head.
+/// The size of the largest response, with its head.
 pub const RESPONSE: usize = 512;
 
 /// Why there is no response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, defmt::Format)]
 pub enum Failure {
-    /// No connection, or it broke.
+    /// The connection could not be made, or it broke.
     Connection,
     /// The request is too long.
     Request,
-    /// The response is not one, or too long.
+    /// The response is invalid or too long.
     Response,
-    /// It took too long.
+    /// The GET took too long.
     Timeout,
 }
 
-/// A client with a socket and a buffer of its own, which makes one call after another.
+/// A client that has a socket and a buffer, and makes one call after another.
 #[allow(missing_debug_implementations, reason = "a socket has none")]
 pub struct Client {
     socket: TcpSocket<'static>,
@@ -33,12 +33,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Over `socket`.
+    /// A client over `socket`.
     pub const fn new(socket: TcpSocket<'static>) -> Self {
         Self { socket, buffer: [0; RESPONSE] }
     }
 
-    /// Gets `target` from `server` over a new connection; `read` is shown the status and the body.
+    /// Gets `target` from `server` over a new connection, and returns the result of `read` for the status and the body.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -54,7 +54,8 @@ impl Client {
             get(socket, target, buffer, read).await
         });
         let result = result.await;
-        // The server hears of it: from a socket that is only dropped it would not, and send its last words again and again.
+        // The reset tells the server that the connection has ended. A socket that is only dropped does not, and the server
+        // would send its last packets again and again.
         socket.abort();
         let _ = socket.flush().await;
         result?
@@ -79,7 +80,7 @@ impl From<TimeoutError> for Failure {
     }
 }
 
-/// Gets `target` over a connection that is there; `read` is shown the status and the body.
+/// Gets `target` over an open connection, and returns the result of `read` for the status and the body.
 ///
 /// # Errors
 /// See [`Failure`].

@@ -1,4 +1,4 @@
-//! What the firmware's programs share: the board, the network on it, a client of plain GETs, and what is measured.
+//! The code that the firmware's programs share: the board, its network, a client of plain GETs, and measurements.
 
 #![no_std]
 

@@ -1,4 +1,4 @@
-//! Two clients that call as fast as they are answered, and what it came to.
+//! Two clients, each of which makes its next call when the last one has ended, and the results.
 
 use core::cell::{Cell, RefCell};
 
@@ -7,20 +7,20 @@ use embassy_time::Instant;
 
 use crate::samples::Samples;
 
-/// How many calls are made at a time.
+/// How many calls run at once.
 pub const CLIENTS: usize = 2;
 
-/// What a run came to; of at most `N` answers.
+/// The result of a run with at most `N` answers.
 #[derive(Debug, Default)]
 pub struct Run<const N: usize> {
-    /// How long the calls took that were answered.
+    /// How long the answered calls took.
     pub answered: Samples<N>,
-    /// Calls that were not.
+    /// How many calls were not answered.
     pub failed: usize,
 }
 
-/// Makes so many calls, each client one after another; `call` is lent the client and the number of the call, and says
-/// whether it was answered. What an earlier run came to is forgotten.
+/// Makes `calls` calls: each client makes one after another. `call` makes one with the client and the number that it is
+/// given, and returns whether it was answered. The result replaces that of an earlier run.
 pub async fn run<const N: usize, C>(
     result: &mut Run<N>,
     calls: usize,
@@ -49,12 +49,12 @@ pub async fn run<const N: usize, C>(
 }
 
 impl<const N: usize> Run<N> {
-    /// Nothing yet.
+    /// A result without calls.
     pub const fn new() -> Self {
         Self { answered: Samples::new(), failed: 0 }
     }
 
-    /// One line of a table.
+    /// Logs one line of a table.
     pub fn print(&self, name: &str) {
         let samples = &self.answered;
         defmt::info!(

@@ -1,4 +1,4 @@
-//! The network: an address by DHCP, and connections out of a fixed number of sockets.
+//! The network: a stack that gets its address by DHCP, and a fixed number of sockets.
 
 use embassy_executor::Spawner;
 use embassy_net::{Config, Runner, Stack, StackResources};
@@ -7,16 +7,16 @@ use static_cell::StaticCell;
 
 use crate::board::lan9118::Lan9118;
 
-/// The most sockets there may be: for two calls at once, of two attempts each.
+/// The number of sockets: for two calls at once, with two attempts each.
 pub const SOCKETS: usize = 4;
-/// Bytes that a socket takes in before it is read.
+/// How many received bytes a socket holds until they are read.
 pub const RECEIVED: usize = 1024;
-/// Bytes that a socket takes before they are sent.
+/// How many bytes a socket holds until they are sent.
 pub const SENT: usize = 512;
 
-/// Starts the network, and waits for an address. To be called once.
+/// Starts the network, and waits until it has an address. It must be called once only.
 pub async fn start(spawner: Spawner, controller: Lan9118, seed: u64) -> Stack<'static> {
-    // One for DHCP.
+    // One more socket is for DHCP.
     static RESOURCES: StaticCell<StackResources<{ SOCKETS + 1 }>> = StaticCell::new();
     let resources = RESOURCES.init_with(StackResources::new);
     let (stack, runner) = embassy_net::new(controller, Config::dhcpv4(Default::default()), resources, seed);
@@ -36,8 +36,8 @@ async fn run(mut runner: Runner<'static, Lan9118>) -> ! {
     runner.run().await
 }
 
-/// For QEMU alone. Its network looks anew for what the host has sent whenever a timer ends, and not because the guest has
-/// sent something: without this an answer would wait for whatever timer ends next.
+/// This is for QEMU only. Its network reads what the host has sent when a timer ends, and not when the guest has sent
+/// something. Without this task an answer would wait for the next timer that ends.
 #[embassy_executor::task]
 async fn tick() -> ! {
     loop {

@@ -1,8 +1,8 @@
-//! How long calls took, all of them kept, so that quantiles are exact.
+//! How long calls took. All durations are kept, so that quantiles are exact.
 
 use embassy_time::Duration;
 
-/// At most `N` calls.
+/// The durations of at most `N` calls.
 #[derive(Debug)]
 pub struct Samples<const N: usize> {
     micros: [u32; N],
@@ -16,17 +16,17 @@ impl<const N: usize> Default for Samples<N> {
 }
 
 impl<const N: usize> Samples<N> {
-    /// None yet.
+    /// No samples.
     pub const fn new() -> Self {
         Self { micros: [0; N], taken: 0 }
     }
 
-    /// None again.
+    /// Removes all samples.
     pub const fn clear(&mut self) {
         self.taken = 0;
     }
 
-    /// One more; forgotten if there are `N`.
+    /// Adds a sample. If there are already `N`, it is ignored.
     pub fn record(&mut self, took: Duration) {
         if let Some(micros) = self.micros.get_mut(self.taken) {
             *micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
@@ -34,17 +34,18 @@ impl<const N: usize> Samples<N> {
         }
     }
 
-    /// How many there are.
+    /// How many samples there are.
     pub const fn taken(&self) -> usize {
         self.taken
     }
 
-    /// In order, for [`at`](Self::at).
+    /// Sorts the samples, for [`at`](Self::at).
     pub fn sort(&mut self) {
         self.micros.get_mut(..self.taken).unwrap_or_default().sort_unstable();
     }
 
-    /// The microseconds that `thousandths` of the calls did not exceed, once they are [sorted](Self::sort); 0 of none.
+    /// The microseconds that `thousandths` of the calls did not exceed; 0 without samples. They must be
+    /// [sorted](Self::sort).
     pub fn at(&self, thousandths: usize) -> u32 {
         let rank = (self.taken * thousandths).div_ceil(1_000).saturating_sub(1);
         self.micros.get(rank.min(self.taken.saturating_sub(1))).copied().unwrap_or(0)

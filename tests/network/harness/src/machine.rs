@@ -1,4 +1,4 @@
-//! QEMU with a firmware in it: its arguments, its log, its end.
+//! Runs a firmware in QEMU: its arguments, its log and its end.
 
 use std::io::Read;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -10,16 +10,16 @@ use defmt_decoder::{DecodeError, Table};
 
 use crate::options::Options;
 
-/// Runs the firmware to its end, or to the end of its time.
+/// Runs the firmware until it ends or its time is up.
 pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<(), String> {
     let firmware = options.firmware.display();
     let elf = std::fs::read(&options.firmware).map_err(|error| format!("{firmware}: {error}"))?;
     let table = Table::parse(&elf).map_err(|error| format!("{firmware}: {error}"))?;
-    let table = table.ok_or_else(|| format!("{firmware} logs nothing"))?;
-    let mut child = command(options, arguments).spawn().map_err(|error| format!("QEMU does not start: {error}"))?;
-    let log = child.stdout.take().map(chunks).ok_or("QEMU has no output")?;
+    let table = table.ok_or_else(|| format!("{firmware} has no defmt messages"))?;
+    let mut child = command(options, arguments).spawn().map_err(|error| format!("cannot start QEMU: {error}"))?;
+    let log = child.stdout.take().map(chunks).ok_or("QEMU has no standard output")?;
     let result = follow(&log, &table, options).and_then(|()| end(&mut child));
-    // Nothing is left behind, whatever happened; one that has ended is not killed again.
+    // QEMU is ended in any case. If it has already ended, this does nothing.
     child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
     result
 }
@@ -43,7 +43,7 @@ fn command(options: &Options, arguments: &[String]) -> Command {
     command
 }
 
-/// What the child writes, by a thread that ends with it.
+/// The output of the child, in pieces. A thread reads it until the child ends.
 fn chunks(mut output: ChildStdout) -> Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -65,7 +65,9 @@ fn follow(log: &Receiver<Vec<u8>>, table: &Table, options: &Options) -> Result<(
         match log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(chunk) => decoder.received(&chunk),
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => return Err(format!("no end after {:?}", options.limit)),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!("the firmware has not ended after {:?}", options.limit));
+            }
         }
         loop {
             match decoder.decode() {
@@ -76,7 +78,7 @@ fn follow(log: &Receiver<Vec<u8>>, table: &Table, options: &Options) -> Result<(
                     _ => println!("{}", frame.display_message()),
                 },
                 Err(DecodeError::UnexpectedEof) => break,
-                Err(DecodeError::Malformed) => return Err("the log cannot be read".to_owned()),
+                Err(DecodeError::Malformed) => return Err("the log cannot be decoded".to_owned()),
             }
         }
     }
@@ -84,5 +86,5 @@ fn follow(log: &Receiver<Vec<u8>>, table: &Table, options: &Options) -> Result<(
 
 fn end(child: &mut Child) -> Result<(), String> {
     let status = child.wait().map_err(|error| error.to_string())?;
-    if status.success() { Ok(()) } else { Err(format!("the firmware's verdict: {status}")) }
+    if status.success() { Ok(()) } else { Err(format!("the firmware failed: {status}")) }
 }

@@ -1,10 +1,10 @@
-//! Starts servers on the loopback and a firmware in QEMU that is told their ports, prints what the firmware logs, and exits
-//! as it exits.
+//! Starts servers on the loopback and a firmware in QEMU, tells the firmware the servers' ports, prints its log, and exits
+//! with its exit code.
 //!
 //! usage: hedge-network-harness --qemu PROGRAM --firmware ELF [--data DIRECTORY] [--servers 3] [--seed 1] [--seconds 60]
 //! [--instructions]
 //!
-//! `--instructions` lets the firmware's time pass with its instructions, a nanosecond each, and not with the host's clock.
+//! With `--instructions` the firmware's time does not follow the host's clock: each instruction takes a nanosecond of it.
 
 mod machine;
 mod options;

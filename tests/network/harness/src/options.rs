@@ -3,22 +3,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What is to be run, and against what.
+/// What to run, and with which servers.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// QEMU's program.
+    /// The program QEMU.
     pub(crate) qemu: PathBuf,
-    /// QEMU's files, where it does not find them by itself.
+    /// The directory of QEMU's files, if QEMU does not find them by itself.
     pub(crate) data: Option<PathBuf>,
-    /// The firmware, with its symbols.
+    /// The firmware: an ELF file with symbols.
     pub(crate) firmware: PathBuf,
-    /// How many servers.
+    /// How many servers that answer.
     pub(crate) servers: usize,
-    /// Where all chance comes from.
+    /// The seed of all random choices.
     pub(crate) seed: u64,
     /// How long the firmware may take.
     pub(crate) limit: Duration,
-    /// Whether time passes with instructions.
+    /// Whether the firmware's time is a count of its instructions.
     pub(crate) instructions: bool,
 }
 
@@ -32,7 +32,7 @@ impl Options {
                 instructions = true;
                 continue;
             }
-            let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
+            let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
             match name.as_str() {
                 "--qemu" => qemu = Some(PathBuf::from(value)),
                 "--data" => data = Some(PathBuf::from(value)),
@@ -40,7 +40,7 @@ impl Options {
                 "--servers" => servers = number(&name, &value)?,
                 "--seed" => seed = number(&name, &value)?,
                 "--seconds" => seconds = number(&name, &value)?,
-                _ => return Err(format!("what is {name}?")),
+                _ => return Err(format!("unknown option {name}")),
             }
         }
         Ok(Self {
@@ -56,5 +56,5 @@ impl Options {
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("{name} wants a number, not {value}"))
+    value.parse().map_err(|_| format!("{name} needs a number, not {value}"))
 }

@@ -1,5 +1,5 @@
-//! HTTP servers of which each stalls now and then, and three that are no good: one that is not there, one that never
-//! answers, and one that answers with something else.
+//! HTTP servers, each of which stalls on some requests, and three faulty servers: one refuses connections, one never
+//! answers, and one answers nonsense.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,9 +12,9 @@ use fastrand::Rng;
 
 /// How long a stalled request waits.
 const STALL: Duration = Duration::from_millis(20);
-/// One request in as many stalls.
+/// One request in so many stalls.
 const STALL_EVERY: u32 = 20;
-/// Before a path whose requests are to be told: how many there were at all servers.
+/// The prefix of a path that asks how many requests for the rest of the path all servers have had.
 const COUNT: &str = "/count";
 
 /// The ports of all servers. They run until the process ends.
@@ -27,7 +27,7 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts `count` good ones and the others.
+    /// Starts `count` servers that answer, and the faulty ones.
     pub(crate) fn start(count: usize, seed: u64) -> io::Result<Self> {
         let counts = Arc::new(Mutex::new(HashMap::new()));
         let mut seeds = Rng::with_seed(seed);
@@ -43,7 +43,7 @@ impl Servers {
         })
     }
 
-    /// As the firmware is told.
+    /// The arguments that tell the firmware of the servers.
     pub(crate) fn arguments(&self, seed: u64) -> Vec<String> {
         let good: Vec<_> = self.good.iter().map(u16::to_string).collect();
         vec![
@@ -57,7 +57,7 @@ impl Servers {
     }
 }
 
-/// Listens on a free port, with a thread for each connection. That a connection breaks is no concern of a server's.
+/// Listens on a free port, with a thread for each connection. A connection that breaks is ignored.
 fn listen(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
@@ -70,7 +70,8 @@ fn listen(serve: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) 
     Ok(port)
 }
 
-/// A port where nobody listens, below those that are given to clients: one of those could come to be connected to itself.
+/// A port that refuses connections. It is below the ports that clients get: a client on such a port could be connected to
+/// itself.
 fn closed() -> io::Result<u16> {
     let refuses = |port: &u16| {
         TcpStream::connect((Ipv4Addr::LOCALHOST, *port))
@@ -79,12 +80,12 @@ fn closed() -> io::Result<u16> {
     (1..1024).find(refuses).ok_or_else(|| io::Error::other("no closed port"))
 }
 
-/// Reads whatever comes, and says nothing.
+/// Reads everything and never answers.
 fn silence(mut connection: TcpStream) -> io::Result<()> {
     io::copy(&mut connection, &mut io::sink()).map(drop)
 }
 
-/// Answers with something that is no HTTP.
+/// Answers with something that is not HTTP.
 fn noise(mut connection: TcpStream) -> io::Result<()> {
     let _ = connection.read(&mut [0; 1024])?;
     connection.write_all(b"\x16\x03\x01\x02\x00 220 not what you asked for\r\n\r\n")
@@ -93,7 +94,7 @@ fn noise(mut connection: TcpStream) -> io::Result<()> {
 /// One server.
 #[derive(Clone)]
 struct Server {
-    /// How many requests each path had, at all servers.
+    /// How many requests all servers have had for each path.
     counts: Arc<Mutex<HashMap<String, u32>>>,
     rng: Arc<Mutex<Rng>>,
 }
@@ -135,7 +136,7 @@ impl Server {
     }
 }
 
-/// The next request's path, and whether another may follow; none at the connection's end.
+/// Reads a request. Returns its path, and whether another request may follow; `None` at the end of the connection.
 fn request(requests: &mut impl BufRead) -> io::Result<Option<(String, bool)>> {
     let mut line = String::new();
     if requests.read_line(&mut line)? == 0 {

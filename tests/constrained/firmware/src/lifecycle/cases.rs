@@ -7,8 +7,8 @@ use hedge_core::policy::{Idempotency, OnEarlyFailure};
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) set: Set,
-    /// The k-th attempt of the call, whichever server it goes to, has this result so long after its start. Attempts
-    /// beyond these never answer.
+    /// When each attempt of the call has a result, in milliseconds after its start, and which. It does not depend on the
+    /// server. Further attempts never have a result.
     pub(super) attempts: &'static [(u64, Finish)],
     pub(super) expect: Expect,
 }
@@ -33,7 +33,7 @@ pub(super) struct Set {
 pub(super) enum Finish {
     Ok,
     Retry,
-    /// As `Retry`, and the request certainly never left.
+    /// Like `Retry`, and the request has certainly not left.
     Refused,
     Internal,
     Fatal,
@@ -42,7 +42,7 @@ pub(super) enum Finish {
     NoServer,
 }
 
-/// What must come of it.
+/// The expected end of a case.
 #[derive(PartialEq, Eq)]
 pub(super) struct Expect {
     pub(super) result: Option<Finish>,
@@ -52,7 +52,7 @@ pub(super) struct Expect {
     pub(super) winner: Option<usize>,
 }
 
-/// What a case has that says nothing else.
+/// The options of a case that sets none.
 const SET: Set = Set {
     timeout: 500,
     backup: None,

@@ -1,4 +1,4 @@
-//! The client over a channel by `rr`, whose servers are under brpc's circuit breaker.
+//! The client over a channel with `rr` and brpc's circuit breaker.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

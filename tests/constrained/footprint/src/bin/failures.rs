@@ -1,4 +1,4 @@
-//! The client over a channel by `rr`, whose servers are isolated after failures in a row.
+//! The client over a channel with `rr`, whose breaker isolates a server after failures in a row.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

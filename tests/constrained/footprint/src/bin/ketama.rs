@@ -1,4 +1,4 @@
-//! The client over a channel by a ring of 40 points a server.
+//! The client over a channel with a hash ring of 40 points for each server.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

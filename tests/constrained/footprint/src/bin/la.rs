@@ -1,4 +1,4 @@
-//! The client over a channel by latency and throughput.
+//! The client over a channel with `la`, which goes by latency and throughput.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

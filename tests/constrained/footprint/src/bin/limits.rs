@@ -1,4 +1,4 @@
-//! The client with the limits of a channel that asks for nothing.
+//! The client with the default limits.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -1,4 +1,4 @@
-//! The client over a channel by the cheaper of two.
+//! The client over a channel with `p2c`, the better of two random servers.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -1,4 +1,4 @@
-//! The client over a channel by chance.
+//! The client over a channel with random choice.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -1,4 +1,4 @@
-//! The client with backups in proportion to its calls.
+//! The client with a ratio limit: backups in proportion to its calls.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

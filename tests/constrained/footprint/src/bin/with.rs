@@ -1,4 +1,4 @@
-//! The client with hedge, which may send what it likes.
+//! The client with hedge and without limits.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -1,4 +1,4 @@
-//! The client over a channel by weighted round robin.
+//! The client over a channel with weighted round robin.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

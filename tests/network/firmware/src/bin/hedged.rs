@@ -1,8 +1,8 @@
-//! The same GETs as those of `plain`, by a channel of hedge's: `rr`, a ratio limit, and a backup after 5 ms.
+//! Makes the same GETs as `plain`, over a channel of hedge with `rr`, a ratio limit, and a backup after 5 ms.
 //!
-//! Also a template for a real board: what is of this one is `board`, a time driver, an executor and a driver for the network
-//! controller, for which crates of the maker stand elsewhere (embassy-stm32, embassy-rp, esp-hal, …), and `Arguments`, which
-//! a product reads from its configuration.
+//! It is also a template for a real board. Two parts are different there. Instead of `board`, with its time driver, its
+//! executor and its driver for the network controller, a program uses crates of the board's maker (embassy-stm32,
+//! embassy-rp, esp-hal, …). And instead of `Arguments` it has a configuration.
 
 #![no_std]
 #![no_main]
@@ -23,19 +23,19 @@ use hedge_network_firmware::board::{self, executor, semihost, stack};
 use hedge_network_firmware::client::RESPONSE;
 use hedge_network_firmware::load::{self, Run};
 use hedge_network_firmware::network::{self, RECEIVED, SENT, SOCKETS};
-// For its critical sections.
+// It provides 64-bit atomics.
 use portable_atomic as _;
 use static_cell::ConstStaticCell;
 
-/// How many calls.
+/// How many calls are made.
 const CALLS: usize = 400;
 
-/// What the channel is made of.
+/// The types that the channel is made of.
 struct Board;
 
 impl Parts for Board {
     type Balancer = RoundRobin;
-    /// It counts in eight buckets instead of sixteen: it forgets a window in larger steps, and takes 128 bytes less.
+    /// It counts in eight buckets instead of sixteen. So it forgets a window in larger steps, and takes 128 bytes less.
     type Policy = RatioLimit<8>;
     type Mutex = CriticalSectionRawMutex;
     type Breaker = NoBreaker;
@@ -56,24 +56,24 @@ fn main() -> ! {
 
 #[embassy_executor::task]
 async fn calls(spawner: Spawner, controller: Lan9118) {
-    // All memory is lent, and static: what does not fit is seen when the program is linked.
+    // All memory is static. If it does not fit, the program does not link.
     static RUN: ConstStaticCell<Run<CALLS>> = ConstStaticCell::new(Run::new());
     static BUFFERS: ConstStaticCell<SocketBuffers<SOCKETS, SENT, RECEIVED>> =
         ConstStaticCell::new(SocketBuffers::new());
     static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory::new());
     let arguments = Arguments::read();
-    // An embassy-net stack that has its address; its runner is a task of its own.
+    // An embassy-net stack that already has its address. Its runner is a task of its own.
     let network = network::start(spawner, controller, arguments.seed).await;
-    // A pool of the stack's sockets: dropped attempts give theirs back.
+    // A pool of the stack's sockets. An attempt that is dropped gives its socket back.
     let sockets = Sockets::new(network, BUFFERS.take());
     let options = ChannelOptions { backup: BackupDelay::After(Duration::from_millis(5)), ..ChannelOptions::brpc() };
     let Ok(limit) = RatioLimit::new(RatioOptions::DEFAULT) else { semihost::exit(false) };
     let (balancer, seed) = (RoundRobin::new(arguments.seed), arguments.seed);
-    // The second is a `Runner`, to be run in a task of its own where servers are to be isolated and checked; not here.
+    // The second value is a `Runner`. A program that wants servers to be isolated and checked runs it in a task of its own.
     let Ok((channel, _)) = Channel::new(&sockets, MEMORY.take(), options, balancer, limit, Health::none(), seed) else {
         semihost::exit(false)
     };
-    // The list may change at any time: `channel` is a copy of three pointers, for every task that needs one.
+    // The list may change at any time. `channel` is three pointers: each task that needs it gets a copy.
     for server in arguments.servers() {
         let _ = channel.insert(SocketAddr::V4(*server), ());
     }

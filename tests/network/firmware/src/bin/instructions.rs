@@ -1,5 +1,5 @@
-//! How many instructions a call takes inside of hedge: calls over a stack that answers from memory, by hedge and without it.
-//! It says so where time passes with instructions, a nanosecond each (QEMU's `-icount shift=0`).
+//! Measures how many instructions a call takes in hedge: it makes calls over a stack that answers from memory, with hedge
+//! and without it. It needs a clock on which each instruction takes a nanosecond (QEMU's `-icount shift=0`).
 
 #![no_std]
 #![no_main]
@@ -22,17 +22,17 @@ use hedge_embassy::{Channel, Choice, Request, Resources};
 use hedge_network_firmware::board::{self, executor, semihost};
 use hedge_network_firmware::client::{self, RESPONSE, TIMEOUT};
 use hedge_network_firmware::network::SOCKETS;
-// For its critical sections.
+// It provides 64-bit atomics.
 use portable_atomic as _;
 use static_cell::ConstStaticCell;
 
-/// Calls that are counted.
+/// How many calls are counted.
 const CALLS: u32 = 1_000;
-/// Calls before, so that everything has been looked at once.
+/// How many calls are made before them.
 const FIRST: u32 = 100;
-/// Instructions in a microsecond.
+/// How many instructions a microsecond has.
 const INSTRUCTIONS: u64 = 1_000;
-/// What every server answers.
+/// The answer of every server.
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\nconnection: close\r\n\r\na small page\n";
 
@@ -86,7 +86,7 @@ async fn count() {
     semihost::exit(true);
 }
 
-/// Instructions that one call takes, on the average.
+/// The average number of instructions of a call.
 async fn measure(call: impl AsyncFn() -> bool) -> u64 {
     let mut started = Instant::now();
     for number in 0..FIRST + CALLS {
@@ -104,11 +104,11 @@ async fn measure(call: impl AsyncFn() -> bool) -> u64 {
 /// A stack that answers every request from memory.
 #[derive(Default)]
 struct Stack {
-    /// Whether an answer is there only when it is asked for again.
+    /// Whether a read has to wait once before it gets the answer.
     waits: Cell<bool>,
 }
 
-/// A connection of its.
+/// A connection of a [`Stack`].
 struct Connection<'a> {
     stack: &'a Stack,
     answer: &'static [u8],

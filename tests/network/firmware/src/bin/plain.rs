@@ -1,4 +1,4 @@
-//! Plain GETs from eight servers, two at a time: what hedge's size is measured against.
+//! Makes plain GETs to eight servers, two at a time. Hedge's size is the difference to this program.
 
 #![no_std]
 #![no_main]
@@ -13,7 +13,7 @@ use hedge_network_firmware::load::{self, CLIENTS, Run};
 use hedge_network_firmware::network::{self, RECEIVED, SENT};
 use static_cell::ConstStaticCell;
 
-/// How many calls.
+/// How many calls are made.
 const CALLS: usize = 400;
 
 #[cortex_m_rt::entry]

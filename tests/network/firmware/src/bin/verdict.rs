@@ -1,5 +1,5 @@
-//! Hedged GETs by `p2c` and a ratio limit: that every call ends once, that backups shorten the tail, that the limit holds,
-//! that nothing leaks, and what becomes of servers that are no good. The exit code is the verdict.
+//! Makes hedged GETs with `p2c` and a ratio limit. It checks that every call ends once, that backups lower the p99, that the
+//! limit holds, that no buffer and no socket leaks, and that faulty servers fail no call. The exit code is the verdict.
 
 #![no_std]
 #![no_main]
@@ -28,17 +28,17 @@ use hedge_network_firmware::board::{self, executor, semihost, stack};
 use hedge_network_firmware::client::{self, RESPONSE, TIMEOUT};
 use hedge_network_firmware::load::{self, Run};
 use hedge_network_firmware::network::{self, RECEIVED, SENT, SOCKETS};
-// For its critical sections.
+// It provides 64-bit atomics.
 use portable_atomic as _;
 use static_cell::ConstStaticCell;
 
 /// How many calls a run makes.
 const CALLS: usize = 1_000;
-/// Long enough for a server that does not stall, on a host that is busy; a stall takes 20 ms.
+/// A server that does not stall answers earlier, also on a busy host. A stall takes 20 ms.
 const BACKUP: BackupDelay = BackupDelay::After(Duration::from_millis(8));
-/// What the limit lets through: a backup in ten calls, and so many before any has ended.
+/// The limit: one backup for ten calls, and a burst before any has ended.
 const LIMIT: RatioOptions = RatioOptions::DEFAULT;
-/// Servers, the three that are no good included.
+/// How many servers the list can have, the three faulty ones included.
 const SERVERS: usize = 8;
 
 type Memory = Resources<Choice<P2c, RatioLimit, CriticalSectionRawMutex, NoBreaker, ()>, SERVERS, SOCKETS, RESPONSE>;
@@ -66,16 +66,16 @@ async fn check(spawner: Spawner, controller: Lan9118) {
 
     let without = check.calls("without", "/without", BackupDelay::Disabled).await;
     let with = check.calls("after 8 ms", "/after-8-ms", BACKUP).await;
-    check.expect(with.p99 < without.p99, "the p99 with backups beats the p99 without");
+    check.expect(with.p99 < without.p99, "the p99 with backups is below the p99 without");
     let often = check.calls("at once", "/at-once", BackupDelay::After(Duration::ZERO)).await;
-    check.expect(often.refused > CALLS / 2, "it asked for more backups than the limit lets through");
+    check.expect(often.refused > CALLS / 2, "it asked for more backups than the limit allows");
     check.faults().await;
     check.sockets().await;
     defmt::info!("stack {=usize} bytes", stack::high_water());
     semihost::exit(check.failures == 0);
 }
 
-/// What the firmware finds out.
+/// The checks of this firmware.
 struct Check<'a> {
     arguments: &'a Arguments,
     sockets: &'a Sockets<'static, SOCKETS>,
@@ -84,23 +84,24 @@ struct Check<'a> {
     failures: usize,
 }
 
-/// What became of calls, beyond how long they took.
+/// Counts of a run, besides how long calls took.
 #[derive(Default, Clone, Copy)]
 struct Tally {
+    /// Calls that have ended.
     ended: usize,
     /// Calls whose report contradicts itself.
     odd: usize,
     attempts: usize,
     backups: usize,
-    /// Calls that wanted a backup that the limit refused.
+    /// Calls whose backup the limit refused.
     refused: usize,
-    /// Calls without an answer, but for those that waited in vain and were refused a backup.
+    /// Calls without an answer, except those whose backup was refused and which ended by their deadline.
     lost: usize,
     p99: u32,
 }
 
 impl Check<'_> {
-    /// Calls to the servers that answer.
+    /// Makes calls to the servers that answer.
     async fn calls(&mut self, name: &str, target: &str, backup: BackupDelay) -> Tally {
         let options = ChannelOptions { backup, ..ChannelOptions::brpc() };
         let (channel, _) = channel(self.sockets, self.memory, options, self.arguments.seed);
@@ -121,13 +122,14 @@ impl Check<'_> {
         self.expect(free == SOCKETS && self.sockets.free() == SOCKETS, "every buffer and every socket is free");
         let limit = CALLS / 10 + LIMIT.burst as usize;
         self.expect(tally.backups <= limit, "the limit held");
-        // Those whose caller lost interest before they were sent did not get there.
+        // An attempt that was dropped before its request was sent did not arrive.
         let arrived = self.arrived(target).await;
         self.expect((CALLS..=tally.attempts).contains(&arrived), "the servers saw as many requests");
         tally
     }
 
-    /// Calls to all servers: the one that is not there, the one that never answers and the one that answers nonsense too.
+    /// Makes calls to all servers: also to the one that refuses, the one that never answers and the one that answers
+    /// nonsense.
     async fn faults(&mut self) {
         let options = ChannelOptions { backup: BACKUP, ..ChannelOptions::brpc() };
         let (channel, mut runner) = channel(self.sockets, self.memory, options, self.arguments.seed);
@@ -155,7 +157,7 @@ impl Check<'_> {
         self.expect(free == SOCKETS && self.sockets.free() == SOCKETS, "and every buffer and every socket is free");
     }
 
-    /// The stack has lost no socket: all can be connected at once.
+    /// Checks that all sockets can be connected at once, so none is lost.
     async fn sockets(&mut self) {
         let Some(server) = self.arguments.servers().first() else { return };
         let connect = || with_timeout(TIMEOUT, self.sockets.connect(SocketAddr::V4(*server)));
@@ -165,7 +167,7 @@ impl Check<'_> {
         self.expect(all, "every socket connects");
     }
 
-    /// How many requests for `target` there were at all servers, as one of them says.
+    /// Asks a server how many requests for `target` all servers have had.
     async fn arrived(&self, target: &str) -> usize {
         let Some(server) = self.arguments.servers().first() else { return 0 };
         let mut path = heapless::String::<32>::new();
@@ -188,21 +190,21 @@ impl Check<'_> {
     }
 }
 
-type Line<'r> = Channel<'r, Sockets<'static, SOCKETS>, Memory>;
+type Client<'r> = Channel<'r, Sockets<'static, SOCKETS>, Memory>;
 
 fn channel<'r>(
     sockets: &'r Sockets<'static, SOCKETS>,
     memory: &'r mut Memory,
     options: ChannelOptions,
     seed: u64,
-) -> (Line<'r>, Runner<'r, Sockets<'static, SOCKETS>, Memory>) {
+) -> (Client<'r>, Runner<'r, Sockets<'static, SOCKETS>, Memory>) {
     let made = P2c::new(P2cOptions::default()).ok().zip(RatioLimit::new(LIMIT).ok()).and_then(|(balancer, limit)| {
         Channel::new(sockets, memory, options, balancer, limit, Health::none(), seed).ok()
     });
     made.unwrap_or_else(|| semihost::exit(false))
 }
 
-/// What fails is tried elsewhere, nonsense included, which by default is not: a GET does no harm twice.
+/// Retries every failure at another server. By default nonsense is not retried, but a GET may be sent twice.
 struct Again;
 
 impl<R, E> RetryPolicy<R, E> for Again
@@ -218,8 +220,8 @@ where
     }
 }
 
-/// Makes so many calls, and counts what became of them.
-async fn calls(channel: &Line<'_>, run: &mut Run<CALLS>, count: usize, target: &str) -> Tally {
+/// Makes `count` calls, and counts their results.
+async fn calls(channel: &Client<'_>, run: &mut Run<CALLS>, count: usize, target: &str) -> Tally {
     let tally = Cell::new(Tally::default());
     load::run(run, count, &mut [(), ()], async |(), _| {
         let request = Request::get(target);
@@ -234,7 +236,7 @@ async fn calls(channel: &Line<'_>, run: &mut Run<CALLS>, count: usize, target: &
 }
 
 impl Tally {
-    /// With one call more.
+    /// The counts with one more call.
     fn with(mut self, report: Option<&Report>, answered: bool) -> Self {
         let Some(report) = report else { return self };
         let won =

@@ -1,7 +1,7 @@
-//! The Ethernet controller SMSC LAN9118 behind embassy-net-driver's interface: frames are copied into and out of the
-//! controller's own memory word by word, each at once as a whole. Names of registers and bits are the data sheet's.
+//! A driver for the Ethernet controller SMSC LAN9118, with embassy-net-driver's interface. It copies whole frames into and
+//! out of the controller's memory, word by word. Registers and bits have the names of the data sheet.
 //!
-//! The link is taken to be up: on a board with a socket, the PHY would have to be asked.
+//! It assumes that the link is up. On a board with a socket it would have to ask the PHY.
 
 use core::task::Context;
 
@@ -9,7 +9,7 @@ use cortex_m::peripheral::NVIC;
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState};
 use embassy_sync::waitqueue::AtomicWaker;
 
-/// Where the controller is.
+/// The address of the controller.
 const BASE: usize = 0x4020_0000;
 /// The interrupt that it is wired to.
 const IRQ: u8 = 13;
@@ -35,59 +35,59 @@ const MAC_CR: u32 = 1;
 const ADDRH: u32 = 2;
 const ADDRL: u32 = 3;
 
-/// What BYTE_TEST holds, the right way round.
+/// The value of BYTE_TEST if the byte order is right.
 const BYTES_IN_ORDER: u32 = 0x8765_4321;
-/// IRQ_CFG: interrupts are on, the line is high when there is one, and driven both ways.
+/// IRQ_CFG: interrupts are on, the line is high for an interrupt, and it is driven high and low.
 const IRQ_EN_POL_TYPE: u32 = 1 << 8 | 1 << 4 | 1;
-/// HW_CFG: 5 KB of the memory for sending, and a bit that must be one.
+/// HW_CFG: 5 KB of the memory are for sending, and a bit that must be one.
 const TX_FIF_SZ_5_MBO: u32 = 5 << 16 | 1 << 20;
-/// HW_CFG: a reset, until it is over.
+/// HW_CFG: a reset. The bit is one until the reset has ended.
 const SRST: u32 = 1;
 /// PMT_CTRL: the controller is awake.
 const READY: u32 = 1;
-/// TX_CFG: sends; what became of it may be forgotten.
+/// TX_CFG: sending is on, and the status of sent frames may be lost.
 const TX_ON_TXSAO: u32 = 1 << 1 | 1 << 2;
-/// MAC_CR: full duplex, sends and receives.
+/// MAC_CR: full duplex, sending and receiving are on.
 const FDPX_TXEN_RXEN: u32 = 1 << 20 | 1 << 3 | 1 << 2;
 /// MAC_CSR_CMD: there is a command, and it is a read.
 const CSR_BUSY: u32 = 1 << 31;
 const CSR_READ: u32 = 1 << 30;
-/// INT_STS and INT_EN: there is more room for sending, or a frame more, than FIFO_INT says.
+/// INT_STS and INT_EN: there is more room for sending than FIFO_INT says, or there are more received frames.
 const TDFA: u32 = 1 << 9;
 const RSFL: u32 = 1 << 3;
-/// FIFO_INT: room for a frame, in units of 64 bytes; more than no frame.
+/// FIFO_INT: the level for sending is room for a frame, in units of 64 bytes. The level for receiving is 0 frames.
 const LEVELS: u32 = 25 << 24;
 /// A transmit command: the frame begins and ends in this buffer.
 const FIRST_AND_LAST: u32 = 1 << 13 | 1 << 12;
 /// RX_STATUS_FIFO: the frame is damaged.
 const ERROR: u32 = 1 << 15;
 
-/// The longest frame with its header, without its check sequence.
+/// The length of the longest frame, with its header and without its check sequence.
 const MTU: usize = 1514;
-/// The check sequence, which is counted in a received frame's length.
+/// The length of the check sequence. It is part of a received frame's length.
 const FCS: usize = 4;
-/// The longest frame in memory: whole words.
+/// The length of the longest frame in memory: whole words.
 const FRAME: usize = (MTU + FCS).next_multiple_of(4);
-/// What a frame to send takes in the controller at most: two words of command first.
+/// How many bytes a frame to send takes in the controller at most, with the two words of command before it.
 const SENT: u32 = 1536;
-/// How often a bit is looked at before the controller counts as dead.
+/// How often a bit is read until the driver gives up.
 const PATIENCE: u32 = 1_000_000;
 
-/// Woken when there is a frame, or room for one.
+/// The waker of the task that waits for a frame or for room to send one.
 static WAKER: AtomicWaker = AtomicWaker::new();
 
 /// Why there is no controller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, defmt::Format)]
 pub enum Error {
-    /// It has been started before.
+    /// The controller was started before.
     Taken,
-    /// Something else is at its address, or nothing.
+    /// There is no such controller at its address.
     Absent,
-    /// It does not come out of its reset.
+    /// The controller's reset does not end.
     Stuck,
 }
 
-/// Room for a frame each way.
+/// Buffers for a received frame and for one to send.
 #[derive(Debug)]
 pub(super) struct Frames {
     received: [u8; FRAME],
@@ -95,7 +95,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Empty.
+    /// Empty buffers.
     pub(super) const fn new() -> Self {
         Self { received: [0; FRAME], sent: [0; FRAME] }
     }
@@ -138,7 +138,7 @@ impl Driver for Lan9118 {
 
     fn receive(&mut self, cx: &mut Context<'_>) -> Option<(Received<'_>, Sending<'_>)> {
         let length = loop {
-            // An answer must have room, or the frame waits.
+            // embassy-net may answer the frame at once. So the frame is not read before there is room for an answer.
             if !wait(cx, TDFA, has_room) || !wait(cx, RSFL, has_frame) {
                 return None;
             }
@@ -207,13 +207,13 @@ impl embassy_net_driver::TxToken for Sending<'_> {
     }
 }
 
-/// Whether `there` is true; if not, `cx` is woken by the interrupt `cause` when it may be.
+/// Returns `there()`. If it is false, `cx` is woken by the interrupt `cause`, when it may be true.
 fn wait(cx: &Context<'_>, cause: u32, there: fn() -> bool) -> bool {
     if there() {
         return true;
     }
     WAKER.register(cx.waker());
-    // Cleared before the second look, so that what comes after it interrupts.
+    // The cause is cleared before the second check, so that a later event interrupts.
     write(INT_STS, cause);
     let there = there();
     if !there {
@@ -232,11 +232,11 @@ fn has_frame() -> bool {
     read(RX_FIFO_INF) & 0x00ff_0000 != 0
 }
 
-/// All interrupts but those of the core. The controller's line stays up until its causes are gone, so they are masked until
-/// the next look.
+/// The handler of all interrupts except the core's. The controller's line stays high until its causes are gone, so they are
+/// masked until the next check.
 #[allow(
     unsafe_code,
-    reason = "cortex-m-rt's for a handler of them all: this one touches nothing that a program may hold"
+    reason = "cortex-m-rt needs it for a handler of all interrupts; this one touches no state of the program"
 )]
 #[cortex_m_rt::exception]
 unsafe fn DefaultHandler(_interrupt: i16) {
@@ -244,7 +244,7 @@ unsafe fn DefaultHandler(_interrupt: i16) {
     WAKER.wake();
 }
 
-/// Looks again and again, but not forever.
+/// Waits until `over` returns true, at most for [`PATIENCE`] checks.
 fn until(mut over: impl FnMut() -> bool) -> Result<(), Error> {
     (0..PATIENCE).any(|_| over()).then_some(()).ok_or(Error::Stuck)
 }
@@ -261,19 +261,19 @@ fn write_mac(register: u32, value: u32) -> Result<(), Error> {
     until(|| read(MAC_CSR_CMD) & CSR_BUSY == 0)
 }
 
-#[allow(unsafe_code, reason = "the controller's registers are memory, and only this file knows them")]
+#[allow(unsafe_code, reason = "the controller's registers are in memory, and only this file accesses them")]
 fn read(register: usize) -> u32 {
-    // SAFETY: the controller answers at this address, where no memory of the program is.
+    // SAFETY: this address is the controller's, and the program has no memory there.
     unsafe { core::ptr::with_exposed_provenance::<u32>(BASE + register).read_volatile() }
 }
 
-#[allow(unsafe_code, reason = "as `read`")]
+#[allow(unsafe_code, reason = "see `read`")]
 fn write(register: usize, value: u32) {
-    // SAFETY: as `read`.
+    // SAFETY: see `read`.
     unsafe { core::ptr::with_exposed_provenance_mut::<u32>(BASE + register).write_volatile(value) }
 }
 
-/// The line that the controller is wired to, by its number.
+/// The interrupt that the controller is wired to.
 #[derive(Clone, Copy)]
 struct Line;
 
@@ -285,8 +285,11 @@ unsafe impl cortex_m::interrupt::InterruptNumber for Line {
     }
 }
 
-#[allow(unsafe_code, reason = "breaks a critical section only where one is made of masked interrupts")]
+#[allow(
+    unsafe_code,
+    reason = "it can only break critical sections that mask single interrupts, and this program has none"
+)]
 fn unmask() {
-    // SAFETY: see above.
+    // SAFETY: the program has no critical section that masks this interrupt alone.
     unsafe { NVIC::unmask(Line) };
 }

@@ -1,12 +1,12 @@
-//! What the debugger, or QEMU, gives and takes: arguments, the exit code, and where defmt writes to.
+//! Semihosting, the interface to the debugger or to QEMU: arguments, the exit code, and defmt's output.
 
 use defmt_semihosting as _;
 use semihosting::experimental::env;
 
-/// The longest command line.
+/// The length of the longest command line.
 const LINE: usize = 512;
 
-/// Calls `take` with each argument; false if there is no command line, or a longer one, or one that is no text.
+/// Calls `take` with each argument. Returns false if there is no command line, if it is too long, or if it is not text.
 #[must_use]
 pub fn arguments(mut take: impl FnMut(&str)) -> bool {
     let Ok(arguments) = env::args::<LINE>() else { return false };
@@ -21,8 +21,8 @@ pub fn exit(passed: bool) -> ! {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    // Where sizes are compared nothing is said: what is said would be a text for each place where there may be a panic. And
-    // never the message, which would bring the formatting of every message with it.
+    // Without `logs`, where sizes are compared, nothing is logged: a place would need a text for each possible panic. The
+    // panic's message is never logged, since it would link the formatting of all messages.
     if cfg!(feature = "logs") {
         match info.location() {
             Some(place) => defmt::error!("panicked at {}:{}", place.file(), place.line()),

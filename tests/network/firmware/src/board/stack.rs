@@ -1,4 +1,4 @@
-//! How deep the stack has been: cortex-m-rt's `paint-stack` filled it before anything ran.
+//! Measures the highest use of the stack. cortex-m-rt's `paint-stack` has filled the stack with a pattern before the start.
 
 use core::ptr;
 
@@ -10,12 +10,12 @@ unsafe extern "C" {
     static _stack_end: u32;
 }
 
-/// The bytes between the stack's start and the last that was ever written to.
-#[allow(unsafe_code, reason = "reads memory that the linker script says is the stack's")]
+/// How many bytes of the stack were ever written to: from its start to the last one.
+#[allow(unsafe_code, reason = "reads the memory of the stack, as the linker script defines it")]
 pub fn high_water() -> usize {
     let (top, end) = (ptr::addr_of!(_stack_start), ptr::addr_of!(_stack_end));
     let mut untouched = end;
-    // SAFETY: every word between the two is memory, aligned, and written to by nobody while it is looked at.
+    // SAFETY: every word between the two is aligned memory, and is not written to while it is read.
     while untouched < top && unsafe { untouched.read_volatile() } == STACK_PAINT_VALUE {
         untouched = untouched.wrapping_add(1);
     }

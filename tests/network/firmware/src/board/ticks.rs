@@ -1,8 +1,8 @@
-//! The time of embassy-time by SysTick, in microseconds.
+//! The time driver for embassy-time: SysTick, in microseconds.
 //!
-//! SysTick counts down from where it is told to and interrupts at zero, so it is the clock and the alarm at once: it is set
-//! to the next alarm, or to the longest it can count (0.67 s), and what it has counted is added up. Setting it again loses
-//! the few cycles between the look and the setting: fit for timeouts, and not for the time of day.
+//! SysTick counts down from a value that is set, and interrupts at zero. So it is the clock and the alarm at once. It is set
+//! to the next alarm, or to its longest period (0.67 s), and the counted periods are added up. Each setting loses the few
+//! cycles between reading and setting the counter. So the clock is good enough for timeouts, but not for the time of day.
 
 use core::cell::RefCell;
 use core::task::Waker;
@@ -15,19 +15,19 @@ use embassy_time_queue_utils::Queue;
 
 use super::CORE_HZ;
 
-/// Cycles of the core in a tick.
+/// How many cycles of the core a tick has.
 #[allow(clippy::cast_possible_truncation, reason = "a million")]
 const CYCLES: u32 = CORE_HZ / TICK_HZ as u32;
-/// SysTick has 24 bits.
+/// The longest period: SysTick has 24 bits.
 const LONGEST: u32 = 0x00ff_ffff;
-/// Long enough for SysTick to be set before it ends.
+/// The shortest period: it does not end while SysTick is being set.
 const SHORTEST: u32 = 50;
 
 struct SysTick(Mutex<RefCell<Clock>>);
 
 embassy_time_driver::time_driver_impl!(static DRIVER: SysTick = SysTick(Mutex::new(RefCell::new(Clock::new()))));
 
-/// Starts the clock; before, it stands at zero.
+/// Starts the clock. Before that, it stands at zero.
 pub(super) fn start(timer: SYST) {
     critical_section::with(|cs| DRIVER.0.borrow_ref_mut(cs).start(timer));
 }
@@ -54,13 +54,13 @@ fn SysTick() {
 
 struct Clock {
     timer: Option<SYST>,
-    /// Ticks up to the start of the period that is under way.
+    /// The ticks before the current period.
     ticks: u64,
-    /// Cycles up to there that make no whole tick.
+    /// The cycles before the current period that are not a whole tick.
     cycles: u32,
-    /// The cycles of that period.
+    /// The cycles of the current period.
     period: u32,
-    /// How many of them have been seen to pass.
+    /// How many of them have passed, at the last reading.
     passed: u32,
     queue: Queue,
 }
@@ -83,7 +83,7 @@ impl Clock {
     fn now(&mut self) -> u64 {
         let Some(timer) = &mut self.timer else { return 0 };
         let mut left = SYST::get_current();
-        // Says so once. It is served within a period, or a period is lost.
+        // `has_wrapped` returns true once for each wrap. The interrupt must be served within a period, or a period is lost.
         if timer.has_wrapped() {
             let cycles = self.cycles + self.period + 1;
             self.ticks += u64::from(cycles / CYCLES);
@@ -91,14 +91,14 @@ impl Clock {
             self.passed = 0;
             left = SYST::get_current();
         }
-        // Zero is the end of a period, and what is read until the next has begun.
+        // At the end of a period the counter is zero until the next one begins.
         if left != 0 {
             self.passed = self.passed.max(self.period.saturating_sub(left));
         }
         self.ticks + u64::from((self.cycles + self.passed) / CYCLES)
     }
 
-    /// Wakes those whose time has come and sets the alarm to the next.
+    /// Wakes the tasks that are due, and sets the alarm for the next one.
     fn wake_due(&mut self) {
         let now = self.now();
         let next = self.queue.next_expiration(now);
