@@ -2,7 +2,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-// First, for its macros.
+// This module comes first, since the others use its macros.
 mod fmt;
 
 mod attempt_limit;
