@@ -124,8 +124,8 @@ pub use hedge_net::http::SendError;
 #[cfg(feature = "channel")]
 pub use hedge_net::{
     AdaptiveDelay, AdaptiveOptions, Address, BodyMode, BreakerOptions, BuildError, CallEnd, CallError, CallOptions,
-    CancelToken, Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, RatioOptions, Reply,
-    Report, RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
+    CancelToken, Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, OptionsError,
+    RatioOptions, ReplaceableOptions, Reply, Report, RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
 };
 
 /// The tokio runtime; its clock counts from when this was made, and stands still where tokio's is paused.

@@ -326,7 +326,7 @@ fn a_wrong_option_changes_nothing() {
 fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memory() {
     const TIMES: u64 = 10_000;
     /// Options that belong together: each has the same number in it.
-    fn numbered(number: u64, old: ReplaceableOptions) -> ReplaceableOptions {
+    fn numbered(number: u64, old: &ReplaceableOptions) -> ReplaceableOptions {
         let small = u8::try_from(number % 8).unwrap();
         let limit = RatioOptions { backup_request_ms: i32::try_from(number).unwrap(), ..RatioOptions::DEFAULT };
         // Every other time the limits are new too.
@@ -336,11 +336,11 @@ fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memo
             attempt_timeout: Timeout::After(ms(number)),
             limits,
             breaker: breaker(u32::from(small) + 1, 10 + number),
-            ..old
+            ..old.clone()
         }
     }
     let fleet = Fleet::new(3, Setup::new());
-    fleet.replace(at(0), |old| numbered(1, old)).unwrap();
+    fleet.replace(at(0), |old| numbered(1, &old)).unwrap();
     let (done, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut versions = Vec::new();
     thread::scope(|scope| {
@@ -363,7 +363,7 @@ fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memo
             });
         }
         for number in 2..TIMES {
-            fleet.replace(at(number), |old| numbered(number, old)).unwrap();
+            fleet.replace(at(number), |old| numbered(number, &old)).unwrap();
             versions.push(fleet.settings.hold().weak().unwrap());
         }
         done.store(true, Ordering::Relaxed);
