@@ -116,9 +116,10 @@ type NodeOf<O> =
     Arc<Node<<<O as Deref>::Target as ChannelContext>::Key, <<O as Deref>::Target as ChannelContext>::Service>>;
 
 impl<O: Deref<Target: ChannelContext>> CallHost<O> {
-    /// The host of a call that has not tried any server yet. The call holds the options that are in force now.
+    /// The host of a call that has not tried any server yet. Call [`CallContext::hold`] when the call starts: until then,
+    /// it has the options of the start.
     pub fn new(channel: O, call: <O::Target as ChannelContext>::Call) -> Self {
-        let held = channel.settings().hold();
+        let held = HeldOptions::default();
         let (queued, abandoned) = (OnceLock::new(), OnceLock::new());
         Self { channel, call, held, tried: TriedServers::new(), queued, abandoned }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use hedge_core::limit::Limits;
 use hedge_core::policy::ConfigError;
 use hedge_core::time::Instant;
@@ -64,25 +64,37 @@ impl InForce {
     /// The options in force, for a call that starts.
     #[inline]
     pub(crate) fn hold(&self) -> HeldOptions {
-        HeldOptions(if self.is_replaced() { self.now.load_full() } else { None })
+        if self.is_replaced() { self.hold_replaced() } else { HeldOptions(None) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn hold_replaced(&self) -> HeldOptions {
+        HeldOptions(self.now.load_full())
     }
 
     /// The options that are held.
     #[inline]
     pub(crate) fn of<'a>(&'a self, held: &'a HeldOptions) -> &'a ReplaceableOptions {
-        held.0.as_ref().map_or(&self.first, |version| &version.options)
+        match &held.0 {
+            None => &self.first,
+            Some(version) => &version.options,
+        }
     }
 
     /// Asks the limits in force.
+    // `ask` is called in one place, so that it is inlined.
     #[inline]
     pub(crate) fn with_limits<T>(&self, ask: impl FnOnce(&Limits) -> T) -> T {
-        if self.is_replaced() { self.with_replaced_limits(ask) } else { ask(&self.limits) }
+        let now = if self.is_replaced() { Some(self.load_replaced()) } else { None };
+        let version = now.as_ref().and_then(|now| now.as_deref());
+        ask(version.and_then(|version| version.limits.as_deref()).unwrap_or(&self.limits))
     }
 
+    #[cold]
     #[inline(never)]
-    fn with_replaced_limits<T>(&self, ask: impl FnOnce(&Limits) -> T) -> T {
-        let now = self.now.load();
-        ask(now.as_ref().and_then(|version| version.limits.as_deref()).unwrap_or(&self.limits))
+    fn load_replaced(&self) -> Guard<Option<Arc<Version>>> {
+        self.now.load()
     }
 
     #[inline]

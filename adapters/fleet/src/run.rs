@@ -25,8 +25,8 @@ pub trait CallContext: Host + Addresses + Keys {
     /// The settings that all calls share.
     fn settings(&self) -> &Settings;
 
-    /// Takes the options that are in force now. A host takes them when it is made; this is for one that was made before
-    /// its call started. Nothing may have read the options yet.
+    /// Takes the options that are in force now, which the call then has to its end. Call this once, when the call starts and
+    /// before anything reads its options.
     fn hold(&mut self);
 
     /// How long one attempt may take if the call does not set that (L21).

@@ -14,8 +14,8 @@ use hedge_core::outcome::{Denial, End, Extra, Finished, Judgement};
 use hedge_core::policy::{self, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
-    Address, BodyMode, CallHost, CallOptions, ChannelContext, Counters, ListError, ListUpdate, Report, Server, Servers,
-    Settings, Trace, TriedServers,
+    Address, BodyMode, CallContext as _, CallHost, CallOptions, ChannelContext, Counters, ListError, ListUpdate, Report,
+    Server, Servers, Settings, Trace, TriedServers,
 };
 use hedge_link::Runtime;
 
@@ -237,6 +237,7 @@ where
     async fn run<Q: Borrow<T::Request>>(&self, request: Q, options: &CallOptions) -> CallResult<T> {
         let own = options.servers.as_ref().map(|servers| CallState::with_servers(&self.fleet.servers, servers));
         let mut host = CallHost::new(self, own.unwrap_or_default());
+        host.hold();
         let ended = hedge_fleet::run!(
             host,
             options,

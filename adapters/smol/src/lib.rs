@@ -103,7 +103,7 @@ pub use hedge_net::http::SendError;
 pub use hedge_net::{
     AdaptiveDelay, AdaptiveOptions, Address, AttemptEnded, AttemptStarted, BodyMode, BreakerOptions, BuildError,
     CallEnd, CallError, CallId, CallOptions, CancelToken, CheckEnded, Counters, Denial, FailureOptions, Idempotency,
-    Judgement, Kind, LimitOptions, NotHedged, Observer, RatioOptions, Reply, Report, RetryPolicy, Server, ServerChange,
+    Judgement, Kind, LimitOptions, NotHedged, Observer, OptionsError, RatioOptions, ReplaceableOptions, Reply, Report, RetryPolicy, Server, ServerChange,
     ServerRef, Trace, Verdict, hash, http, parse_servers,
 };
 #[cfg(feature = "channel")]

@@ -113,7 +113,7 @@ impl<K: 'static, S, T, R, C> HedgeSet<K, S, T, R, C> {
 
     /// Replaces all options that can be replaced while the set runs, for all its clones: see [`HedgeLayer::set_options`],
     /// also for the cost. Here, breaker, isolation limit and recovery are replaced too. If one of these three changes, the
-    /// list is copied. The future of a call that was made but not polled costs four such operations more.
+    /// list is copied.
     ///
     /// # Errors
     /// See [`OptionsError`]. Nothing is changed then.

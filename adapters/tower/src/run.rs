@@ -56,7 +56,7 @@ where
 {
     let mut first = Some(request);
     async move {
-        // The future may have been polled long after it was made.
+        // Only now: the future may have been made long ago.
         host.hold();
         let protocol = &host.as_ref().protocol;
         let mut asked = first.as_ref().map(|request| protocol.options(request)).unwrap_or_default();

@@ -73,7 +73,7 @@ impl Fleet {
 
     /// Makes a call whose attempts all have this result.
     fn call(&self, now: Instant, verdict: Verdict) {
-        let host = CallHost::new(self, ());
+        let host = held(self);
         let mut call: OneCall<'_> = Call::new(&host, &OWN, now).unwrap();
         while let Action::Start(start) = call.poll(now) {
             call.handle(now, Input::finished(start.attempt, verdict));
@@ -84,6 +84,13 @@ impl Fleet {
     fn granted(&self, now: Instant) -> usize {
         (0..1_000).take_while(|_| self.settings.may_back_up(now).is_ok()).count()
     }
+}
+
+/// The host of a call that starts now.
+fn held(fleet: &Fleet) -> CallHost<&Fleet> {
+    let mut host = CallHost::new(fleet, ());
+    host.hold();
+    host
 }
 
 type OneCall<'a> = Call<'a, &'a CallHost<&'a Fleet>, { crate::MAX_ATTEMPTS }>;
@@ -142,7 +149,7 @@ fn l2_a_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_ones() {
     setup.options.backup = BackupDelay::after(ms(10));
     setup.attempt_timeout = Timeout::after(ms(100));
     let fleet = Fleet::new(3, setup);
-    let before = CallHost::new(&fleet, ());
+    let before = held(&fleet);
     let mut old = Call::new(&before, &OWN, at(0)).unwrap();
     start(&mut old, at(0));
 
@@ -160,7 +167,7 @@ fn l2_a_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_ones() {
     assert_eq!(fleet.replace(at(5), |_| new_ones.clone()), Ok(new_ones.clone()));
     assert_eq!(fleet.settings.options(), new_ones);
 
-    let after = CallHost::new(&fleet, ());
+    let after = held(&fleet);
     let mut new = Call::new(&after, &OWN, at(5)).unwrap();
     start(&mut new, at(5));
     assert_eq!([before.attempt_timeout(), after.attempt_timeout()], [100, 20].map(|it| Timeout::after(ms(it))));
@@ -181,13 +188,13 @@ fn l2_a_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_ones() {
 #[test]
 fn b1_a_ratios_delay_is_one_of_the_options_that_a_call_holds() {
     let fleet = Fleet::new(3, Setup::new());
-    let before = CallHost::new(&fleet, ());
+    let before = held(&fleet);
     let mut old = Call::new(&before, &OWN, at(0)).unwrap();
     let limit = RatioOptions { backup_request_ms: 7, ..RatioOptions::DEFAULT };
     fleet
         .replace(at(0), |old| ReplaceableOptions { limits: LimitOptions { ratio: Some(limit), ..old.limits }, ..old })
         .unwrap();
-    let after = CallHost::new(&fleet, ());
+    let after = held(&fleet);
     let mut new = Call::new(&after, &OWN, at(0)).unwrap();
     start(&mut old, at(0));
     start(&mut new, at(0));
@@ -299,7 +306,7 @@ fn a_wrong_option_changes_nothing() {
             options
         });
         assert_eq!(fleet.settings.options(), there);
-        assert_eq!(CallHost::new(&fleet, ()).attempt_timeout(), Timeout::NEVER);
+        assert_eq!(held(&fleet).attempt_timeout(), Timeout::NEVER);
         refused.unwrap_err().to_string()
     };
     for (change, text) in [
@@ -347,7 +354,7 @@ fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memo
         for _ in 0..4 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    let host = CallHost::new(&fleet, ());
+                    let host = held(&fleet);
                     let mut call = Call::new(&host, &OWN, at(0)).unwrap();
                     let first = start(&mut call, at(0));
                     let timeout = host.attempt_timeout().limit().unwrap();
