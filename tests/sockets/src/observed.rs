@@ -95,9 +95,11 @@ pub async fn h1_a_server_that_refuses_and_returns_is_told_step_by_step<R: Runtim
     assert!(channel.get("/").await.is_err());
     let failed = Told::Checked(at.clone(), CheckStep::Connect, CheckOutcome::Failed);
     until(|| recorder.was_told(&failed)).await;
-    let told = recorder.take();
+    let mut told = recorder.take();
+    // The first check may end before the call's thread goes on.
+    told.retain(|told| !matches!(told, Told::Checked(..)));
     assert_eq!(
-        told[..5],
+        told,
         [
             Told::CallStarted,
             Told::AttemptStarted(at.clone()),
