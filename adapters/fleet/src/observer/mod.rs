@@ -85,7 +85,7 @@ use crate::end::CallEnd;
 /// | attempt | `http.request.resend_count` | its number, except for the first attempt |
 /// | attempt | `server.address`, `server.port` | the server; `server.address` is the whole key if that is no address |
 /// | attempt | `hedge.outcome` | `accept`, `retry`, `wait`, `fatal`, `abandoned`, or `cancelled` if the call was cancelled or dropped |
-/// | both | `error.type` | why it failed: a status such as `503`, or a kind such as `connect_timeout`; `_OTHER` if that is not known |
+/// | both | `error.type` | why it failed: a status such as `503`, a kind such as `connect_timeout`, or a code of the program; 1000 + code for gRPC (hedge-http); `_OTHER` if that is not known |
 /// | both | `otel.kind`, `otel.status_code` | `internal` for a call and `client` for an attempt; `ERROR` after a failure |
 ///
 /// # Cost

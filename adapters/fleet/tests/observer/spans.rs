@@ -76,8 +76,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 fn recorded(run: impl FnOnce()) -> Vec<String> {
     let spans = Spans::default();
     tracing::subscriber::with_default(Registry::default().with(spans.clone()), run);
-    let lines = std::mem::take(&mut *spans.0.lock().unwrap());
-    lines
+    std::mem::take(&mut *spans.0.lock().unwrap())
 }
 
 fn backup() -> CallOptions {
