@@ -3,6 +3,7 @@
 extern crate std;
 
 mod attempt_timeout;
+mod watch;
 
 use core::cell::{Cell, RefCell};
 use core::future::{pending, ready};

@@ -34,7 +34,7 @@ fn only(address: SocketAddr) -> CallOptions {
 }
 
 /// Lets others run until it is so.
-async fn until(so: impl Fn() -> bool) {
+pub async fn until(so: impl Fn() -> bool) {
     poll_fn(|cx| {
         if so() {
             return Poll::Ready(());

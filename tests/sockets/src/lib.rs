@@ -33,6 +33,7 @@ pub mod health;
 pub mod latencies;
 pub mod limits;
 pub mod mortal;
+pub mod observed;
 pub mod one_line;
 pub mod outages;
 pub mod panics;
@@ -191,6 +192,10 @@ macro_rules! every_test {
                 p1_what_is_dropped_has_a_limit_of_its_own
                 p1_limits_out_of_their_ranges_are_not_built
                 t1_the_least_limit_lets_large_bodies_through
+            }
+            observed {
+                h1_a_server_that_refuses_and_returns_is_told_step_by_step
+                counters_count_calls_attempts_and_connections
             }
             one_line {
                 each_method_sends_what_its_line_says

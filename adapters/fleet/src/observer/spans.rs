@@ -81,7 +81,11 @@ impl AttemptSpans {
                 span.record("server.address", &*host);
                 span.record("server.port", port);
             }
-            None => _ = span.record("server.address", display(attempt.server)),
+            // A layer around one service does not know where that is.
+            None if attempt.server.any_key().is_some() => {
+                span.record("server.address", display(attempt.server));
+            }
+            None => {}
         }
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push((attempt.attempt, span));
     }
