@@ -17,8 +17,9 @@ use hedge_core::time::Instant;
 
 use crate::cap::Cap;
 use crate::ids::Ids;
-use crate::node::{Node, Service};
+use crate::node::{Node, Service, Treatment};
 use crate::queue::Queue;
+use crate::slow_start::SlowStart;
 use crate::snapshot::{Arranged, List, Snapshot, View, WriteAddress};
 use crate::{Balancer, Breaker};
 
@@ -35,6 +36,8 @@ pub struct Servers<K, S> {
     needs_request_code: bool,
     /// How many attempts each server may work on at a time. `None`: any number.
     cap: Option<Arc<Cap>>,
+    /// `None`: a server that comes or returns has its whole share at once.
+    slow_start: Option<SlowStart>,
     /// This lock is also held while the list is changed.
     ids: Mutex<Ids<K, S>>,
 }
@@ -71,13 +74,14 @@ impl<K, S: Service> Servers<K, S> {
     pub fn new(balancer: Balancer, health: Health<Breaker>, capacity: usize) -> Self {
         let needs_request_code = balancer.needs_request_code();
         let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer });
-        Self { now, health, needs_request_code, cap: None, ids: Mutex::new(Ids::new(capacity)) }
+        Self { now, health, needs_request_code, cap: None, slow_start: None, ids: Mutex::new(Ids::new(capacity)) }
     }
 
     /// Sets how much the servers get. This must come before the first server.
     #[must_use]
     pub fn with_limits(mut self, limits: &ServerLimits) -> Self {
         self.cap = Cap::new(limits).map(Arc::new);
+        self.slow_start = SlowStart::new(limits);
         self
     }
 
@@ -93,6 +97,18 @@ impl<K, S: Service> Servers<K, S> {
     /// The calls that wait for a server with room; `None` if calls do not wait.
     pub(crate) fn queue(&self) -> Option<&Queue> {
         self.cap.as_ref()?.queue()
+    }
+
+    pub(crate) const fn slow_start(&self) -> Option<&SlowStart> {
+        self.slow_start.as_ref()
+    }
+
+    /// A server has returned: it begins with a small share, and a call that waits may find room.
+    fn returned(&self, node: &Node<K, S>, now: Instant) {
+        if let Some(slow) = &self.slow_start {
+            slow.begin(node.ramp(), now);
+        }
+        self.may_have_room();
     }
 
     /// Tells a call that waits that there may be room.
@@ -121,7 +137,7 @@ impl<K, S: Service> Servers<K, S> {
     /// A snapshot at the instant `now`, as balancers see it.
     #[inline]
     pub fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {
-        View { list: &snapshot.list, health: &self.health, own: &[], capped: false, now }
+        View { list: &snapshot.list, health: &self.health, own: &[], capped: false, drawn: None, now }
     }
 
     /// Replaces the list. `plan` is given the present list and returns the new one, in the order of the keys; `None`
@@ -142,10 +158,16 @@ impl<K, S: Service> Servers<K, S> {
         let old = self.now.load();
         let Some(places) = plan(&old) else { return Ok(None) };
         let mut balancer = old.balancer.clone();
-        let (order, changed) = give_ids(places, &old.list, &ids, &balancer, self.cap.as_ref());
+        // The servers of the first list have their whole share.
+        let slow_start = self.slow_start.as_ref().filter(|_| !old.list.nodes().is_empty());
+        let treatment = Treatment { cap: self.cap.as_ref(), since: slow_start.map(|_| now) };
+        let (order, changed) = give_ids(places, &old.list, &ids, &balancer, treatment);
         let list = List::new(order);
-        let view = View { list: &list, health: &self.health, own: &[], capped: false, now: Instant::ZERO };
+        let view = View { list: &list, health: &self.health, own: &[], capped: false, drawn: None, now: Instant::ZERO };
         balancer.arrange(&Arranged { view, write })?;
+        if let Some(slow) = slow_start.filter(|_| changed.inserted > 0) {
+            slow.extend(now);
+        }
         let after = Arc::new(Snapshot { list, balancer });
         self.now.store(Arc::clone(&after));
         ids.changed(after.list.nodes().iter().map(|node| node.id()), &changed.gone);
@@ -157,18 +179,20 @@ impl<K, S: Service> Servers<K, S> {
     /// Withdraws a server by hand, or puts it back.
     pub fn set_usable(&self, node: &Node<K, S>, usable: bool, now: Instant) {
         let snapshot = self.load();
+        let returns = usable && node.health().is_withdrawn();
         self.health.set_withdrawn(node.health(), !usable, now, || snapshot.list.healths());
-        if usable {
-            self.may_have_room();
+        if returns {
+            self.returned(node, now);
         }
     }
 
     /// Records that a server's connection is broken, or is whole again (H1).
     pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) {
         let snapshot = self.load();
+        let returns = !broken && node.health().is_broken();
         self.health.set_broken(node.health(), broken, now, || snapshot.list.healths());
-        if !broken {
-            self.may_have_room();
+        if returns {
+            self.returned(node, now);
         }
     }
 
@@ -189,7 +213,7 @@ impl<K, S: Service> Servers<K, S> {
         let was_broken = node.health().is_broken();
         let change = self.health.finished(node.health(), attempt, || snapshot.list.healths());
         if change == Some(BreakerChange::Returned) {
-            self.may_have_room();
+            self.returned(node, attempt.now);
         }
         was_broken && !node.health().is_broken()
     }
@@ -212,7 +236,7 @@ fn give_ids<K: Ord, S: Service>(
     old: &List<K, S>,
     ids: &Ids<K, S>,
     balancer: &Balancer,
-    cap: Option<&Arc<Cap>>,
+    treatment: Treatment<'_>,
 ) -> (Nodes<K, S>, Changed<K, S>) {
     let mut stays = vec![false; old.slots()];
     let mut taken = stays.clone();
@@ -243,7 +267,7 @@ fn give_ids<K: Ord, S: Service>(
                     changed.left_out.push((key, service));
                     continue;
                 };
-                order.push(Node::new((key, service), id, weight, balancer.stats(), cap.cloned()));
+                order.push(Node::new((key, service), id, weight, balancer.stats(), treatment));
                 changed.inserted += 1;
             }
         }

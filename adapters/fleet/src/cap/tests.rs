@@ -108,7 +108,9 @@ fn l22_a_retry_passes_over_full_servers_and_ends_the_call_where_all_are_full() {
     line.clock.set(20);
     let (result, report) = call.end();
     assert_eq!((result, report.attempts().len()), (Err(End::Failed), 2));
-    [1, 3, 4].map(|attempt| held.answer(attempt, true));
+    for attempt in [1, 3, 4] {
+        held.answer(attempt, true);
+    }
     assert!(other.end().0.is_ok() && takers.iter_mut().all(|call| call.end().0.is_ok()));
     assert_settled(&line);
 }
