@@ -16,6 +16,7 @@ use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, Ended};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
+use crate::Balancer;
 use crate::end::Keys;
 use crate::in_force::HeldOptions;
 use crate::node::{Lease, Node, Service};
@@ -24,6 +25,7 @@ use crate::queue::{Queue, Queued};
 use crate::run::CallContext;
 use crate::servers::Servers;
 use crate::settings::Settings;
+use crate::slow_start::SlowStart;
 use crate::snapshot::View;
 use crate::tried::TriedServers;
 
@@ -176,13 +178,18 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         let (servers, own) = (self.channel.servers(), O::Target::named(&self.call));
         let snapshot = servers.load();
         let (health, capped) = (snapshot.health(), servers.cap().is_some());
-        let view = View { list: &snapshot.list, health, own, capped, now: selection.now };
+        let view = View { list: &snapshot.list, health, own, capped, drawn: None, now: selection.now };
         let recovers = health.recovers() && selection.by_balancer();
         if recovers && !health.admit(selection.now, || view.usable(), &mut *random) {
             return Servers::last_resort(&snapshot, selection);
         }
         if capped && selection.same.and_then(|same| snapshot.list.get(same)).is_some_and(|same| !same.has_room()) {
             return Err(full(selection.tried));
+        }
+        if let Some(slow) = servers.slow_start().filter(|slow| slow.is_on(selection.now) && selection.by_balancer())
+            && let Some(pick) = select_ramping(&view, slow, &snapshot.balancer, selection, random)
+        {
+            return Ok(pick);
         }
         match select(&view, &snapshot.balancer, selection, random) {
             Err(NoServer::AllDown) if capped && view.has_full(selection.servers) => Err(full(selection.tried)),
@@ -245,6 +252,26 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         let servers = self.channel.servers();
         servers.view(&servers.load(), now).has_room()
     }
+}
+
+/// Searches while servers are ramping (S11). A number is drawn, and servers whose share is not above it are passed over.
+/// `None`: the search must be made among all servers, since no usable one has its whole share, or since this has found no
+/// server that the call has not tried (L11).
+#[cold]
+fn select_ramping<K, S: Service>(
+    view: &View<'_, K, S>,
+    slow: &SlowStart,
+    balancer: &Balancer,
+    selection: &Selection<'_>,
+    random: &mut dyn FnMut() -> u32,
+) -> Option<Pick<AnyTicket>> {
+    if !view.has_whole(slow) {
+        return None;
+    }
+    let view = View { drawn: Some((slow, random())), ..*view };
+    let pick = select(&view, balancer, selection, random).ok()?;
+    let was_tried = selection.tried.iter().any(|attempt| attempt.address() == pick.address);
+    (!was_tried).then_some(pick)
 }
 
 /// What a call is told that finds only full servers: one with attempts in flight waits for their end (L11).

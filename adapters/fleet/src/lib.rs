@@ -53,6 +53,7 @@ mod server;
 mod servers;
 mod settings;
 mod setup;
+mod slow_start;
 mod snapshot;
 mod spawn;
 #[cfg(test)]

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hedge_core::balance::{AnyStats, Heap};
 use hedge_core::health::ServerHealth;
 use hedge_core::id::{AddressKey, ServerId};
+use hedge_core::time::Instant;
 
 use crate::Breaker;
 use crate::cap::Cap;
+use crate::slow_start::Ramp;
 
 /// What a host keeps for each server, for instance the service that its attempts are sent to.
 pub trait Service {
@@ -35,7 +37,7 @@ impl<S> Service for OwnAddress<S> {
 /// `S` is what the host keeps for each server.
 ///
 /// # Cost
-/// 80 bytes, plus its key and its `S`. With the balancer `la`, 1080 bytes more.
+/// 88 bytes, plus its key and its `S`. With the balancer `la`, 1080 bytes more.
 pub struct Node<K, S> {
     key: K,
     service: S,
@@ -48,6 +50,15 @@ pub struct Node<K, S> {
     health: ServerHealth<Breaker>,
     /// How many attempts may be in flight. `None`: any number.
     cap: Option<Arc<Cap>>,
+    /// When it has come or returned (S11).
+    ramp: Ramp,
+}
+
+/// How a list treats its servers: their cap, and when a new server has come, if it gets its share gradually.
+#[derive(Clone, Copy)]
+pub(crate) struct Treatment<'a> {
+    pub(crate) cap: Option<&'a Arc<Cap>>,
+    pub(crate) since: Option<Instant>,
 }
 
 impl<K, S> Node<K, S> {
@@ -56,16 +67,17 @@ impl<K, S> Node<K, S> {
         id: ServerId,
         weight: NonZeroU32,
         stats: AnyStats<Heap>,
-        cap: Option<Arc<Cap>>,
+        treatment: Treatment<'_>,
     ) -> Arc<Self> {
         let (in_flight, health) = (AtomicU32::new(0), ServerHealth::new());
-        Arc::new(Self { key, service, id, weight, in_flight, stats, health, cap })
+        let (cap, ramp) = (treatment.cap.cloned(), Ramp::new(treatment.since));
+        Arc::new(Self { key, service, id, weight, in_flight, stats, health, cap, ramp })
     }
 
     /// A server that a call named itself (S8). No balancer chooses it, and it has no cap, since its count is the call's
     /// own. Its slot must be one that no list uses.
     pub fn of_a_call(key: K, service: S, id: ServerId) -> Arc<Self> {
-        Self::new((key, service), id, NonZeroU32::MIN, AnyStats::Nothing, None)
+        Self::new((key, service), id, NonZeroU32::MIN, AnyStats::Nothing, Treatment { cap: None, since: None })
     }
 
     /// The key, which identifies the server.
@@ -109,6 +121,10 @@ impl<K, S> Node<K, S> {
 
     pub(crate) const fn stats(&self) -> &AnyStats<Heap> {
         &self.stats
+    }
+
+    pub(crate) const fn ramp(&self) -> &Ramp {
+        &self.ramp
     }
 
     /// Whether it has a cap (L22).

@@ -21,9 +21,10 @@ use hedge_core::time::{Duration, Instant};
 use crate::cap::Cap;
 use crate::end::Keys;
 use crate::ids::Ids;
-use crate::node::{Node, Service};
+use crate::node::{Node, Service, Treatment};
 use crate::observer::{CheckEnded, CheckOutcome, CheckStep, Observers, ServerChange, ServerRef};
 use crate::queue::Queue;
+use crate::slow_start::SlowStart;
 use crate::snapshot::{Arranged, List, Snapshot, View, WriteAddress};
 use crate::{Balancer, Breaker};
 
@@ -39,6 +40,8 @@ pub struct Servers<K, S> {
     needs_request_code: bool,
     /// How many attempts each server may work on at a time. `None`: any number.
     cap: Option<Arc<Cap>>,
+    /// `None`: a server that comes or returns has its whole share at once.
+    slow_start: Option<SlowStart>,
     /// How many addresses the current list has. Each call reads it, and this is cheaper than a load of the list.
     addresses: AtomicUsize,
     /// Whether a breaker counts results. The end of each attempt reads it.
@@ -85,7 +88,7 @@ impl<K, S: Service> Servers<K, S> {
         let now = ArcSwap::from_pointee(Snapshot { list: List::new(Vec::new()), balancer, health: Arc::new(health) });
         let (ids, addresses) = (Mutex::new(Ids::new(capacity)), AtomicUsize::new(0));
         let (observers, write) = (Observers::none(), OnceLock::new());
-        Self { now, needs_request_code, addresses, has_breaker, cap: None, ids, observers, write }
+        Self { now, needs_request_code, addresses, has_breaker, cap: None, slow_start: None, ids, observers, write }
     }
 
     /// The same list, which tells these observers what happens to its servers.
@@ -105,6 +108,7 @@ impl<K, S: Service> Servers<K, S> {
     #[must_use]
     pub fn with_limits(mut self, limits: &ServerLimits) -> Self {
         self.cap = Cap::new(limits).map(Arc::new);
+        self.slow_start = SlowStart::new(limits);
         self
     }
 
@@ -120,6 +124,18 @@ impl<K, S: Service> Servers<K, S> {
     /// The calls that wait for a server with room; `None` if calls do not wait.
     pub(crate) fn queue(&self) -> Option<&Queue> {
         self.cap.as_ref()?.queue()
+    }
+
+    pub(crate) const fn slow_start(&self) -> Option<&SlowStart> {
+        self.slow_start.as_ref()
+    }
+
+    /// A server has returned: it begins with a small share, and a call that waits may find room.
+    fn returned(&self, node: &Node<K, S>, now: Instant) {
+        if let Some(slow) = &self.slow_start {
+            slow.begin(node.ramp(), now);
+        }
+        self.may_have_room();
     }
 
     /// Tells a call that waits that there may be room.
@@ -149,7 +165,7 @@ impl<K, S: Service> Servers<K, S> {
     /// A snapshot at the instant `now`, as balancers see it.
     #[inline]
     pub fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {
-        View { list: &snapshot.list, health: &snapshot.health, own: &[], capped: false, now }
+        View { list: &snapshot.list, health: &snapshot.health, own: &[], capped: false, drawn: None, now }
     }
 
     /// Tells the balancer that a server has answered a probe.
@@ -215,10 +231,16 @@ impl<K: 'static, S: Service> Servers<K, S> {
         let old = self.now.load();
         let Some(places) = plan(&old) else { return Ok(None) };
         let mut balancer = old.balancer.clone();
-        let (order, changed) = give_ids(places, &old.list, &ids, &balancer, self.cap.as_ref());
+        // The servers of the first list have their whole share.
+        let slow_start = self.slow_start.as_ref().filter(|_| !old.list.nodes().is_empty());
+        let treatment = Treatment { cap: self.cap.as_ref(), since: slow_start.map(|_| now) };
+        let (order, changed) = give_ids(places, &old.list, &ids, &balancer, treatment);
         let list = List::new(order);
-        let view = View { list: &list, health: &old.health, own: &[], capped: false, now: Instant::ZERO };
+        let view = View { list: &list, health: &old.health, own: &[], capped: false, drawn: None, now: Instant::ZERO };
         balancer.arrange(&Arranged { view, write })?;
+        if let Some(slow) = slow_start.filter(|_| changed.inserted > 0) {
+            slow.extend(now);
+        }
         let after = Arc::new(Snapshot { list, balancer, health: Arc::clone(&old.health) });
         self.addresses.store(after.list.addresses(), Ordering::Relaxed);
         self.now.store(Arc::clone(&after));
@@ -272,8 +294,8 @@ impl<K: 'static, S: Service> Servers<K, S> {
             self.tell(node, if usable { ServerChange::Restored } else { ServerChange::Withdrawn });
         }
         self.tell_lifted(lifted);
-        if usable {
-            self.may_have_room();
+        if usable && !was_usable {
+            self.returned(node, now);
         }
     }
 
@@ -285,8 +307,8 @@ impl<K: 'static, S: Service> Servers<K, S> {
         let list = &snapshot.list;
         let lifted =
             self.lifted_by(&snapshot, || snapshot.health.set_broken(node.health(), broken, now, || list.healths()));
-        if !broken {
-            self.may_have_room();
+        if !broken && was_broken {
+            self.returned(node, now);
         }
         let change = (broken != was_broken).then_some(match broken {
             true => ServerChange::Broken,
@@ -317,7 +339,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
             None => {}
         }
         if change == Some(BreakerChange::Returned) {
-            self.may_have_room();
+            self.returned(node, attempt.now);
         }
         connected
     }
@@ -388,7 +410,7 @@ fn give_ids<K: Ord, S: Service>(
     old: &List<K, S>,
     ids: &Ids<K, S>,
     balancer: &Balancer,
-    cap: Option<&Arc<Cap>>,
+    treatment: Treatment<'_>,
 ) -> (Nodes<K, S>, Changed<K, S>) {
     let mut stays = vec![false; old.slots()];
     let mut taken = stays.clone();
@@ -419,7 +441,7 @@ fn give_ids<K: Ord, S: Service>(
                     changed.left_out.push((key, service));
                     continue;
                 };
-                order.push(Node::new((key, service), id, weight, balancer.stats(), cap.cloned()));
+                order.push(Node::new((key, service), id, weight, balancer.stats(), treatment));
                 changed.inserted += 1;
             }
         }

@@ -266,6 +266,21 @@ macro_rules! setters {
             self
         }
 
+        /// How long it takes until a server that has come or returned gets its full share of the calls (S11). Its share
+        /// grows linearly from a tenth, so that its caches, pools and compilers can warm up. Servers of the first list begin
+        /// with their full share. Default: the full share at once. 0 is [`BuildError::Options`].
+        ///
+        /// Servers return when their breaker has let a probe succeed (H2), when a check or a call finds that their broken
+        /// connection works again (H1, H5), and when they were withdrawn by hand and are put back. Under consistent hashing,
+        /// the calls of a request code move to such a server gradually, and go to the next server of the ring meanwhile.
+        /// Under `wrr` the share begins at about a quarter, since `wrr` reaches a server that was passed over again sooner.
+        ///
+        /// Cost: while no server is ramping, a pick reads one number more.
+        pub fn slow_start(mut self, window: ::std::time::Duration) -> Self {
+            self.setup.server_limits.slow_start = Some(window);
+            self
+        }
+
         /// A policy of the program: it gives the backup delay, may refuse backups and retries that the limits allow,
         /// and is told of the end of every call, dropped calls included (B2). Default: no policy, so only the limits
         /// refuse.

@@ -9,6 +9,7 @@ use hedge_core::id::ServerId;
 use hedge_core::time::Instant;
 
 use crate::node::{Node, Service};
+use crate::slow_start::SlowStart;
 use crate::{Balancer, Breaker};
 
 /// A list of servers, and the balancer that has arranged it. Both are replaced together, so a pick never sees a list
@@ -133,6 +134,8 @@ pub struct View<'a, K, S> {
     pub(crate) own: &'a [Arc<Node<K, S>>],
     /// Whether full servers are passed over (L22).
     pub(crate) capped: bool,
+    /// The number that this look has drawn, by which it passes over servers that are ramping (S11).
+    pub(crate) drawn: Option<(&'a SlowStart, u32)>,
     pub(crate) now: Instant,
 }
 
@@ -147,6 +150,12 @@ impl<K, S: Service> View<'_, K, S> {
         self.list.order.iter().any(|node| node.has_room() && self.health.usable(node.health(), self.now))
     }
 
+    /// Whether some server of the list is usable, has room, and has its whole share.
+    pub(crate) fn has_whole(&self, slow: &SlowStart) -> bool {
+        let is_whole = |node: &Node<K, S>| slow.is_whole(node.ramp(), self.now);
+        self.list.order.iter().any(|node| is_whole(node) && self.candidate(node).usable)
+    }
+
     /// Whether a server among those that a call may use is full, and usable otherwise.
     #[cold]
     pub(crate) fn has_full(&self, servers: Option<&[ServerId]>) -> bool {
@@ -159,7 +168,9 @@ impl<K, S: Service> View<'_, K, S> {
 
     #[inline]
     fn candidate(&self, node: &Node<K, S>) -> Candidate {
-        let usable = self.health.usable(node.health(), self.now) && (!self.capped || node.has_room());
+        let usable = self.health.usable(node.health(), self.now)
+            && (!self.capped || node.has_room())
+            && self.drawn.is_none_or(|(slow, number)| slow.takes(node.ramp(), number, self.now));
         Candidate { server: node.id(), address: node.address_key(), usable }
     }
 }

@@ -15,7 +15,7 @@ use hedge_core::health::{BreakerOptions, FailureOptions};
 use hedge_core::id::AttemptId;
 use hedge_core::outcome::{Code, End, ErrorKind, Feedback, Judgement, SentAttempt, Verdict};
 use hedge_core::policy::RetryPolicy;
-use hedge_core::time::{Instant, Timeout};
+use hedge_core::time::{Duration, Instant, Micros, Timeout};
 
 use crate::{CallHost, CallOptions, ChannelContext, ListEntry, Node, OwnAddress, Report, Servers, Settings, Setup};
 
@@ -27,13 +27,17 @@ impl Clock {
     pub(crate) fn set(&self, millis: u64) {
         self.0.store(millis, Ordering::SeqCst);
     }
+
+    pub(crate) fn millis(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl Timer for Clock {
     type Sleep = Sleep;
 
     fn now(&self) -> Instant {
-        Instant::from_millis(self.0.load(Ordering::SeqCst))
+        Instant::from_millis(self.millis())
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
@@ -108,6 +112,10 @@ impl Line {
         Arc::clone(self.servers.load().list().named(&key).unwrap())
     }
 
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
     pub(crate) fn in_flight(&self, key: u16) -> u32 {
         self.node(key).in_flight()
     }
@@ -141,11 +149,13 @@ impl Line {
     }
 
     /// The server that a call picks now, whose attempt ends at once. `None`: there is none.
-    pub(crate) fn pick(self: &Arc<Self>, random: &mut fastrand::Rng, feedback: Feedback) -> Option<u16> {
+    pub(crate) fn pick(self: &Arc<Self>, random: &mut fastrand::Rng, ok: bool) -> Option<u16> {
+        let latency = Micros::from_micros(random.u64(500..1_500));
+        let feedback = if ok { Feedback::Success { latency } } else { Feedback::Failure { latency } };
         let host = CallHost::new(Arc::clone(self), ());
         let now = self.clock.now();
-        let selection =
-            Selection { tried: &[], same: None, working_too: false, servers: None, request_code: Some(7), now };
+        let request_code = Some(random.u32(..));
+        let selection = Selection { tried: &[], same: None, working_too: false, servers: None, request_code, now };
         let pick: Pick<_> = host.look(&selection, &mut || random.u32(..)).ok()?;
         assert!(host.commit(&pick, now, true));
         let key = *self.servers.load().list().get(pick.server)?.key();
@@ -156,7 +166,7 @@ impl Line {
             max_retry: 0,
             timeout: Timeout::NEVER,
         };
-        host.finished(&sent.finished(now, feedback, Code::NONE));
+        host.finished(&sent.finished(now + latency, feedback, Code::NONE));
         Some(key)
     }
 }

@@ -14,8 +14,8 @@ use hedge_core::outcome::{Denial, End, Extra, Finished, Judgement};
 use hedge_core::policy::{self, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
-    Address, BodyMode, CallContext as _, CallHost, CallOptions, ChannelContext, Counters, ListError, ListUpdate, Report,
-    Server, Servers, Settings, Trace, TriedServers,
+    Address, BodyMode, CallContext as _, CallHost, CallOptions, ChannelContext, Counters, ListError, ListUpdate,
+    Report, Server, Servers, Settings, Trace, TriedServers,
 };
 use hedge_link::Runtime;
 

@@ -103,8 +103,8 @@ pub use hedge_net::http::SendError;
 pub use hedge_net::{
     AdaptiveDelay, AdaptiveOptions, Address, AttemptEnded, AttemptStarted, BodyMode, BreakerOptions, BuildError,
     CallEnd, CallError, CallId, CallOptions, CancelToken, CheckEnded, Counters, Denial, FailureOptions, Idempotency,
-    Judgement, Kind, LimitOptions, NotHedged, Observer, OptionsError, RatioOptions, ReplaceableOptions, Reply, Report, RetryPolicy, Server, ServerChange,
-    ServerRef, Trace, Verdict, hash, http, parse_servers,
+    Judgement, Kind, LimitOptions, NotHedged, Observer, OptionsError, RatioOptions, ReplaceableOptions, Reply, Report,
+    RetryPolicy, Server, ServerChange, ServerRef, Trace, Verdict, hash, http, parse_servers,
 };
 #[cfg(feature = "channel")]
 pub use io::Io;

@@ -21,8 +21,9 @@ pub fn builder<T>(timer: T) -> Builder<T> {
 ///
 /// The options about the choice among servers have an effect on a set only: [`load_balancer`](Self::load_balancer), by
 /// default `rr`, [`circuit_breaker`](Self::circuit_breaker), [`isolation_limit`](Self::isolation_limit),
-/// [`recovery`](Self::recovery), and the cap of attempts at a server with its queue
-/// ([`max_in_flight_per_server`](Self::max_in_flight_per_server)). A set sends no probes, so `prequal` works as `p2c` here. An attempt at a server that
+/// [`recovery`](Self::recovery), [`max_in_flight_per_server`](Self::max_in_flight_per_server) with its queue, and
+/// [`slow_start`](Self::slow_start). With a slow start, insert the first servers in one step ([`HedgeSet::apply`]), since
+/// servers that come later begin with a tenth of their share. A set sends no probes, so `prequal` works as `p2c` here. An attempt at a server that
 /// does not become ready in time is abandoned, so to a breaker the server is slow, not failing. A connect timeout has
 /// no effect here.
 #[must_use = "it is not built yet"]

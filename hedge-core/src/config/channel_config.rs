@@ -148,7 +148,7 @@ impl ChannelConfig {
             max_in_flight_per_server: self.max_in_flight_per_server,
             max_queued_calls: self.max_queued_calls.unwrap_or(none.max_queued_calls),
             max_queue_wait: self.max_queue_wait.unwrap_or(none.max_queue_wait),
-            slow_start: self.slow_start.unwrap_or(none.slow_start),
+            slow_start: self.slow_start.and_then(Timeout::limit),
         }
     }
 
@@ -405,7 +405,7 @@ mod tests {
             max_in_flight_per_server: Some(64),
             max_queued_calls: 1000,
             max_queue_wait: MS(50).into(),
-            slow_start: MS(30_000).into(),
+            slow_start: Some(MS(30_000)),
         };
         assert_eq!((config.server_limits(), expected.validate()), (expected, Ok(())));
         let written = toml::to_string(&config).unwrap();

@@ -1,7 +1,7 @@
 //! How much a channel sends to a single server: [`ServerLimits`].
 
 use crate::policy::ConfigError;
-use crate::time::Timeout;
+use crate::time::{Duration, Timeout};
 
 /// How many attempts a server gets at a time ([L22](crate::rules#L22)), and how fast a server gets its share after it has
 /// come or returned ([S11](crate::rules#S11)). Hosts with a list of servers carry this out: hedge-net and the sets of
@@ -15,32 +15,28 @@ pub struct ServerLimits {
     pub max_queued_calls: u32,
     /// How long a call may wait for room. It never waits past its deadline.
     pub max_queue_wait: Timeout,
-    /// How long it takes until a server that has come or returned has its full share. `Never`: it has it at once.
-    pub slow_start: Timeout,
+    /// How long it takes until a server that has come or returned has its full share. `None`: it has it at once.
+    pub slow_start: Option<Duration>,
 }
 
 impl ServerLimits {
     /// No limits.
-    pub const NONE: Self = Self {
-        max_in_flight_per_server: None,
-        max_queued_calls: 0,
-        max_queue_wait: Timeout::NEVER,
-        slow_start: Timeout::NEVER,
-    };
+    pub const NONE: Self =
+        Self { max_in_flight_per_server: None, max_queued_calls: 0, max_queue_wait: Timeout::NEVER, slow_start: None };
 
     /// Checks the values.
     ///
     /// # Errors
     /// The first value that is 0 and may not be.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        const ZERO: Timeout = Timeout::ZERO;
         if self.max_in_flight_per_server == Some(0) {
             return Err(ConfigError::NoRoom { field: "max_in_flight_per_server" });
         }
-        for (field, time) in [("max_queue_wait", self.max_queue_wait), ("slow_start", self.slow_start)] {
-            if time == ZERO {
-                return Err(ConfigError::NoTime { field });
-            }
+        if self.max_queue_wait == Timeout::ZERO {
+            return Err(ConfigError::NoTime { field: "max_queue_wait" });
+        }
+        if self.slow_start == Some(Duration::ZERO) {
+            return Err(ConfigError::NoTime { field: "slow_start" });
         }
         Ok(())
     }

@@ -213,7 +213,7 @@ impl<'a> Setup<'a> {
                 found.push(Warning::QueueWaitPastTimeout { max_queue_wait, timeout });
             }
         }
-        if let Some(slow_start) = slow_start.limit()
+        if let Some(slow_start) = slow_start
             && self.servers == Some(1)
         {
             found.push(Warning::SlowStartWithOneServer { slow_start });

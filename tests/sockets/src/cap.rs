@@ -197,6 +197,10 @@ pub async fn l22_a_cap_of_0_is_not_built_and_a_queue_without_a_cap_is_warned_of<
     assert_eq!(error.to_string(), "max_in_flight_per_server 0: must be above 0; for no limit, leave it out");
     let error = one().max_in_flight_per_server(1).max_queue_wait(Duration::ZERO).build().unwrap_err();
     assert_eq!(error.to_string(), "max_queue_wait 0: must be above 0; for no limit, write never");
+    let error = one().slow_start(Duration::ZERO).build().unwrap_err();
+    assert_eq!(error.to_string(), "slow_start 0: must be above 0; for no limit, write never");
+    let warnings = one().connect_timeout(Duration::from_millis(1)).slow_start(Duration::from_secs(30)).warnings();
+    assert!(warnings[0].to_string().starts_with("slow_start 30000 ms: there is one server"), "{}", warnings[0]);
     let warnings = one().connect_timeout(Duration::from_millis(1)).max_queued_calls(8).warnings();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].to_string().starts_with("max_queued_calls 8: does nothing without a cap"), "{}", warnings[0]);

@@ -359,7 +359,7 @@ fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memo
                     let first = start(&mut call, at(0));
                     let timeout = host.attempt_timeout().limit().unwrap();
                     assert_eq!(host.options().timeout, Timeout::after(timeout));
-                    assert_eq!(u64::from(host.options().max_retry), timeout.as_millis() % 8);
+                    assert_eq!(u128::from(host.options().max_retry), timeout.as_millis() % 8);
                     assert_eq!(call.deadline(), at(0) + timeout);
                     assert_eq!(host.backup_delay(at(0)), BackupDelay::after(timeout));
                     let _ = host.may_retry(at(0));

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use hedge_fleet::hedge_core::drive::Timer;
 use hedge_fleet::hedge_core::outcome::ErrorKind;
 use hedge_fleet::hedge_core::policy::{AttemptError, ConfigError, DefaultRetryPolicy};
-use hedge_fleet::hedge_core::time::Instant;
+use hedge_fleet::hedge_core::time::{Instant, Micros};
 use hedge_fleet::{
     AttemptEnded, AttemptStarted, Balancer, CallEnd, CallHost, CallId, CallOptions, ChannelContext, ListEntry, Node,
     Observer, OwnAddress, Report, ServerChange, ServerRef, Servers, Settings, Setup,
@@ -212,14 +212,22 @@ impl Observer for Recorder {
 
     fn attempt_started(&self, attempt: &AttemptStarted<'_>) {
         let AttemptStarted { call, attempt: id, kind, server, started, .. } = attempt;
-        self.line(format!("call {}: {id} {kind} to {server} after {started}", self.number(*call)));
+        self.line(format!(
+            "call {}: {id} {kind} to {server} after {}",
+            self.number(*call),
+            Micros::from_duration(*started)
+        ));
     }
 
     fn attempt_ended(&self, attempt: &AttemptEnded<'_>) {
         let AttemptEnded { call, attempt: id, server, code, latency, .. } = attempt;
         let key = server.key::<u16>();
         let call = self.number(*call);
-        self.line(format!("call {call}: {id} at {key:?} {}, {code}, {latency}", attempt.outcome()));
+        self.line(format!(
+            "call {call}: {id} at {key:?} {}, {code}, {}",
+            attempt.outcome(),
+            Micros::from_duration(*latency)
+        ));
     }
 
     fn call_ended(&self, call: CallId, end: &CallEnd<'_>) {

@@ -47,7 +47,7 @@ pub(crate) const MAX_SERVERS: usize = 1 << 16;
 ///
 /// # Cost
 ///
-/// A server takes 112 bytes, plus its key and its service. With the balancer `la`, it takes 1080 bytes more. A call
+/// A server takes 120 bytes, plus its key and its service. With the balancer `la`, it takes 1080 bytes more. A call
 /// reads the list without a lock. A change copies the list and the balancer's arrangement of it: some tens of bytes for
 /// each server, and with consistent hashing 8 bytes for each point. Make many changes with one [`HedgeSet::apply`].
 pub struct HedgeSet<K, S, T, R = RetryErrors, C = Plain> {

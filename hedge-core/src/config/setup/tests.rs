@@ -354,7 +354,7 @@ fn l22_a_queue_that_does_nothing_is_warned_of() {
     let options = ChannelOptions::brpc();
     let with = |max_in_flight_per_server, max_queued_calls, max_queue_wait: Timeout| {
         let server_limits =
-            ServerLimits { max_in_flight_per_server, max_queued_calls, max_queue_wait, slow_start: Timeout::NEVER };
+            ServerLimits { max_in_flight_per_server, max_queued_calls, max_queue_wait, slow_start: None };
         of(&Setup { server_limits, ..Setup::new(&options, &LimitOptions::SAFE) })
     };
     assert_eq!(with(Some(1), 0, Timeout::NEVER), [""; 0]);
@@ -379,7 +379,7 @@ fn l22_a_queue_that_does_nothing_is_warned_of() {
 fn s11_a_slow_start_of_the_only_server_is_warned_of() {
     let options = ChannelOptions::brpc();
     let with = |servers| {
-        let server_limits = ServerLimits { slow_start: MS(30_000).into(), ..ServerLimits::NONE };
+        let server_limits = ServerLimits { slow_start: Some(MS(30_000)), ..ServerLimits::NONE };
         of(&Setup { server_limits, servers, ..Setup::new(&options, &LimitOptions::SAFE) })
     };
     assert_eq!((with(None), with(Some(2))), (Vec::new(), Vec::new()));

@@ -52,7 +52,7 @@ fn told(options: ChannelOptions, ms: u64, script: &[(u64, Outcome)]) -> Vec<Stri
 }
 
 fn hedged() -> ChannelOptions {
-    ChannelOptions { backup: BackupDelay::After(Duration::from_millis(10)), ..ChannelOptions::brpc() }
+    ChannelOptions { backup: BackupDelay::after(Duration::from_millis(10)), ..ChannelOptions::brpc() }
 }
 
 #[test]
