@@ -7,7 +7,8 @@
 //!
 //! | To | see |
 //! |---|---|
-//! | name servers | [`Server`], [`Address`], [`parse_servers`] |
+//! | name servers | [`Server`], [`Address`], [`parse_servers`], [`Schemes`] |
+//! | follow a source of servers | [`Naming`], [`Update`], [`Follower`] |
 //! | keep a list of servers that changes while calls use it | [`Servers`], [`Node`], [`ListUpdate`] |
 //! | take options, limits, balancer and breaker from a program | [`Setup`] and its [`setters!`] |
 //! | run a call | [`run!`], over a [`CallHost`] |
@@ -38,6 +39,7 @@ mod end;
 mod host;
 mod ids;
 mod list;
+mod naming;
 mod node;
 mod options;
 mod run;
@@ -57,10 +59,14 @@ pub use caught::{Guarded, caught, caught_in};
 pub use end::{CallEnd, Keys, OnEnd};
 pub use host::{CallHost, ChannelContext, TriedServers, find};
 pub use list::{Filter, ListError, ListUpdate, MAX_SERVERS, RefusedServer};
+pub use naming::{
+    BoxNaming, Follower, LineError, NameError, Named, Naming, NamingError, NamingErrorKind, News, SchemeError, Schemes,
+    Update, parse_servers,
+};
 pub use node::{Lease, Node, OwnAddress, Service};
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use run::{AsCallOptions, CallContext};
-pub use server::{NameError, ParsedServers, Server, parse_servers};
+pub use server::Server;
 pub use servers::{Changed, ListEntry, Servers};
 pub use settings::{Settings, SharedPolicy};
 pub use setup::Setup;

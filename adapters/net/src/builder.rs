@@ -16,7 +16,8 @@ use hedge_core::policy::{self, Backoff, ConfigError, FailMode, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::Timeout;
 use hedge_fleet::{
-    Address, Balancer, Filter, ListError, MAX_SERVERS, NameError, ParsedServers, RefusedServer, Server, Servers, Setup,
+    Address, Balancer, BoxNaming, Filter, Follower, ListError, MAX_SERVERS, NameError, Named, Naming, RefusedServer,
+    Schemes, Server, Servers, Setup,
 };
 use hedge_link::Runtime;
 
@@ -24,6 +25,7 @@ use crate::channel::{BoxRetryPolicy, Channel, Inner};
 use crate::checks::{CheckFn, Checks};
 use crate::fleet::Fleet;
 use crate::http::{Http, HttpOptionError, HttpRetryPolicy, RetryStatuses, StatusError};
+use crate::naming::Source;
 use crate::probe::{ProbeFn, Probes};
 use crate::stream::Attach;
 
@@ -33,6 +35,9 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     runtime: R,
     transport: T,
     servers: Box<str>,
+    schemes: Schemes,
+    /// The program's own source of servers, which replaces `servers`.
+    naming: Option<BoxNaming>,
     setup: Setup,
     retry_policy: BoxRetryPolicy<T::Reply, T::Error>,
     /// The error of the last `retry_statuses`, if it was invalid.
@@ -47,7 +52,8 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
 }
 
 impl<R: Runtime> Channel<R, Http<R>> {
-    /// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, or to one `host:port`.
+    /// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, to one `host:port`, or to the servers that a source
+    /// says: [`Builder::schemes`] and [`Builder::naming`].
     pub fn builder(runtime: R, servers: impl AsRef<str>) -> Builder<R, Http<R>> {
         let transport = Http::new(runtime.clone());
         Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Http::<R>::ATTACH))
@@ -206,6 +212,8 @@ where
             runtime,
             transport,
             servers: servers.into(),
+            schemes: Schemes::new(),
+            naming: None,
             setup: Setup::new(),
             retry_policy: BoxRetryPolicy(Box::new(retry_policy)),
             retry_statuses: Ok(()),
@@ -252,6 +260,44 @@ where
     /// judged by their kind.
     pub fn retry_policy(mut self, policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static) -> Self {
         self.retry_policy = BoxRetryPolicy(Box::new(policy));
+        self
+    }
+
+    /// The table of the schemes that the servers' URL may have. Default: `list` alone.
+    ///
+    /// ```
+    /// # use hedge_net::{BoxNaming, BuildError, Naming, NamingError, Runtime, SchemeError, Schemes, Update};
+    /// # struct Registry(Box<str>);
+    /// # impl Naming for Registry {
+    /// #     async fn next(&mut self) -> Result<Update, NamingError> {
+    /// #         Ok(Update::from_lines(&self.0))
+    /// #     }
+    /// # }
+    /// fn users<R: Runtime>(runtime: R, schemes: Schemes) -> Result<(), BuildError> {
+    ///     let channel = hedge_net::Channel::builder(runtime, "registry://users").schemes(schemes).load_balancer("p2c").build()?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let schemes = Schemes::new().with("registry", |name| Ok(BoxNaming::new(Registry(name.into()))))?;
+    /// # Ok::<(), SchemeError>(())
+    /// ```
+    pub fn schemes(mut self, schemes: Schemes) -> Self {
+        self.schemes = schemes;
+        self
+    }
+
+    /// Takes the servers from this source. The text that the builder was made with is then only its name, in errors.
+    ///
+    /// One task follows the source. It starts with the first call or with [`Channel::ready`], on the runtime of that
+    /// call, and ends with the last clone of the channel. If its runtime ends, the next call starts it again. Each
+    /// update replaces the list as [`Channel::set_servers`] does (N3). After an error the last list stays, and the
+    /// source is asked again after a random pause that grows from 0.5 s to 10 s (N2). A call that is made before the
+    /// first list waits for it, at most to its deadline; if the list does not come, it ends as
+    /// [`CallError::NoList`](crate::CallError::NoList) (N5). The times in the call's report begin when the list is there.
+    ///
+    /// A load balancer must be named (N4).
+    pub fn naming(mut self, naming: impl Naming) -> Self {
+        self.naming = Some(BoxNaming::new(naming));
         self
     }
 
@@ -331,7 +377,8 @@ where
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Warnings {
-        let servers = ParsedServers::parse(&self.servers).map(|named| named.servers).unwrap_or_default();
+        let known = if self.naming.is_some() { None } else { self.schemes.known(&self.servers) };
+        let servers = known.unwrap_or_default();
         let addresses: HashSet<_> = servers.iter().map(|server| &server.address).collect();
         let some = |count: usize| Some(count).filter(|count| *count > 0);
         let setup = config::Setup {
@@ -352,19 +399,25 @@ where
     /// # Errors
     /// The first thing that is wrong.
     pub fn build(self) -> Result<Channel<R, T>, BuildError> {
-        let ParsedServers { servers: list, is_url } =
-            ParsedServers::parse(&self.servers).map_err(BuildError::Servers)?;
+        let named = match self.naming {
+            Some(naming) => Named::Followed(naming),
+            None => self.schemes.open(&self.servers).map_err(BuildError::Servers)?,
+        };
         self.setup.check().map_err(BuildError::Options)?;
-        if list.is_empty() {
-            return Err(BuildError::NoServers);
+        if let Named::List(list) = &named {
+            if list.is_empty() {
+                return Err(BuildError::NoServers);
+            }
+            if list.len() > usize::from(MAX_SERVERS) {
+                return Err(BuildError::TooManyServers { servers: list.len() });
+            }
         }
-        if list.len() > usize::from(MAX_SERVERS) {
-            return Err(BuildError::TooManyServers { servers: list.len() });
-        }
-        let name = match &self.setup.balancer {
-            Some(name) => name,
-            None if is_url => return Err(BuildError::NoBalancer { servers: self.servers }),
-            None => "rr",
+        let name = match (&self.setup.balancer, &named) {
+            (Some(name), _) => name,
+            (None, Named::One(_)) => "rr",
+            (None, Named::List(_) | Named::Followed(_)) => {
+                return Err(BuildError::NoBalancer { servers: self.servers });
+            }
         };
         let seed = self.setup.seed();
         let balancer = Balancer::named(name, seed).map_err(BuildError::Balancer)?;
@@ -380,22 +433,31 @@ where
 
         let servers = Servers::new(balancer, health, MAX_SERVERS.into());
         let background = Box::new(self.runtime.clone());
-        let probes = self.probe.map(Probes::new);
-        let fleet =
-            Arc::new(Fleet { servers, filter: self.filter, checks, probes, seeds: Seeds::new(!seed), background });
-        let update = fleet.set(list).map_err(BuildError::List)?;
-        for (server, refusal) in update.refused {
-            if let RefusedServer::Weight(error) = refusal {
-                return Err(BuildError::Weight { server, error });
-            }
-        }
-        if update.servers == 0 {
-            return Err(BuildError::NoServers);
+        let (probes, seeds) = (self.probe.map(Probes::new), Seeds::new(!seed));
+        let (list, source) = match named {
+            Named::One(server) => (Some(vec![server]), None),
+            Named::List(list) => (Some(list), None),
+            Named::Followed(naming) => (None, Some(Source::new(Follower::new(&*self.servers, naming, seeds.next())))),
+        };
+        let fleet = Arc::new(Fleet { servers, source, filter: self.filter, checks, probes, seeds, background });
+        if let Some(list) = list {
+            set_first(&fleet, list)?;
         }
         let Self { runtime, transport, setup, retry_policy, attach, .. } = self;
         let settings = setup.into_settings(seed).map_err(BuildError::Options)?;
         Ok(Channel::from_inner(Inner { runtime, transport, fleet, settings, retry_policy, attach }))
     }
+}
+
+/// Sets the list that the channel begins with. Every server of it must be taken in, except those that the filter refuses.
+fn set_first(fleet: &Fleet, list: Vec<Server>) -> Result<(), BuildError> {
+    let update = fleet.set(list).map_err(BuildError::List)?;
+    for (server, refusal) in update.refused {
+        if let RefusedServer::Weight(error) = refusal {
+            return Err(BuildError::Weight { server, error });
+        }
+    }
+    if update.servers == 0 { Err(BuildError::NoServers) } else { Ok(()) }
 }
 
 impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {

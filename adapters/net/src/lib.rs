@@ -17,6 +17,7 @@
 //! | add headers to each attempt | [`Builder::on_attempt`], [`AttemptInfo`] |
 //! | be told of the end of each call | [`Builder::on_end`], [`CallEnd`] |
 //! | see how long calls take | [`Channel::latencies`], [`latency`] |
+//! | follow a source of servers, such as a registry | [`Builder::naming`], [`Builder::schemes`], [`Channel::ready`], [`Channel::naming`] |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
 //! | check servers that are down | [`Builder::health_checks`], [`Channel::set_check_interval`] |
 //! | isolate servers that fail | [`Builder::circuit_breaker`], [`Builder::recovery`] |
@@ -45,8 +46,10 @@ mod check;
 mod check_state;
 mod checks;
 mod error;
+mod first_list;
 mod fleet;
 pub mod http;
+mod naming;
 mod probe;
 mod reply;
 mod stream;
@@ -81,7 +84,9 @@ pub use hedge_fleet::{
     RefusedServer, Report, Server, Trace, parse_servers,
 };
 pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
+pub use hedge_fleet::{BoxNaming, LineError, Naming, NamingError, NamingErrorKind, SchemeError, Schemes, Update};
 pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};
+pub use naming::NamingStatus;
 pub use reply::Reply;
 
 /// The README's own code, compiled.

@@ -106,6 +106,8 @@ pub use hedge_net::{
     Report, RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
 };
 #[cfg(feature = "channel")]
+pub use hedge_net::{BoxNaming, Naming, NamingError, NamingErrorKind, Schemes, Update};
+#[cfg(feature = "channel")]
 pub use io::Io;
 pub use timer::Sleep;
 

@@ -127,6 +127,8 @@ pub use hedge_net::{
     CancelToken, Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions, NotHedged, RatioOptions, Reply,
     Report, RetryPolicy, Server, Trace, Verdict, hash, http, parse_servers,
 };
+#[cfg(feature = "channel")]
+pub use hedge_net::{BoxNaming, Naming, NamingError, NamingErrorKind, Schemes, Update};
 
 /// The tokio runtime; its clock counts from when this was made, and stands still where tokio's is paused.
 #[derive(Clone, Copy, Debug)]
