@@ -11,10 +11,12 @@
 //! | follow a source of servers | [`Naming`], [`Update`], [`Follower`] |
 //! | keep a list of servers that changes while calls use it | [`Servers`], [`Node`], [`ListUpdate`] |
 //! | take options, limits, balancer and breaker from a program | [`Setup`] and its [`setters!`] |
+//! | look a protocol up | [`Protocol`], [`ConnectionType`] |
 //! | run a call | [`run!`], over a [`CallHost`] |
 //! | set what one call does | [`CallOptions`], [`CancelToken`] |
 //! | make calls through one interface, or hold several callers | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | run tasks | [`Spawn`] |
+//! | show the state of a channel | [`Inspect`], [`ChannelInfo`] |
 //! | report what happened | [`Trace`], [`CallEnd`], [`Report`] |
 //!
 //! # Contract
@@ -35,13 +37,17 @@
 mod address;
 mod caller;
 mod caught;
+#[cfg(feature = "serde")]
+mod config;
 mod end;
 mod host;
 mod ids;
+mod inspect;
 mod list;
 mod naming;
 mod node;
 mod options;
+mod protocols;
 mod run;
 mod server;
 mod servers;
@@ -58,13 +64,15 @@ pub use caller::{BoxCaller, Caller, Outcome};
 pub use caught::{Guarded, caught, caught_in};
 pub use end::{CallEnd, Keys, OnEnd};
 pub use host::{CallHost, ChannelContext, TriedServers, find};
+pub use inspect::{ChannelInfo, Inspect, LatencyInfo, ServerInfo, ServerState};
 pub use list::{Filter, ListError, ListUpdate, MAX_SERVERS, RefusedServer};
 pub use naming::{
     BoxNaming, Follower, LineError, NameError, Named, Naming, NamingError, NamingErrorKind, News, SchemeError, Schemes,
-    Update, parse_servers,
+    Update, parse_lines, parse_servers,
 };
 pub use node::{Lease, Node, OwnAddress, Service};
 pub use options::{BodyMode, CallOptions, CancelToken};
+pub use protocols::{ConnectionType, Protocol, ProtocolError};
 pub use run::{AsCallOptions, CallContext};
 pub use server::Server;
 pub use servers::{Changed, ListEntry, Servers};

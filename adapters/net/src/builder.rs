@@ -8,19 +8,22 @@ use std::time::Duration;
 
 use ::http::request::Parts;
 use ::http::uri::PathAndQuery;
-use hedge_core::balance::{BalancerError, ProbeAnswer, WeightError};
+use hedge_core::balance::ProbeAnswer;
+#[cfg(feature = "serde")]
+use hedge_core::config::ServersConfig;
 use hedge_core::config::{self, Warning, Warnings};
 use hedge_core::drive::{AttemptInfo, SendTransport};
-use hedge_core::health::{CheckOptions, HealthError};
-use hedge_core::policy::{self, Backoff, ConfigError, FailMode, RetryPolicy};
+use hedge_core::health::CheckOptions;
+use hedge_core::policy::{self, Backoff, FailMode, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::Timeout;
 use hedge_fleet::{
-    Address, Balancer, BoxNaming, Filter, Follower, ListError, MAX_SERVERS, NameError, Named, Naming, RefusedServer,
-    Schemes, Server, Servers, Setup,
+    Address, Balancer, BoxNaming, ConnectionType, Filter, Follower, MAX_SERVERS, Named, Naming, Protocol,
+    ProtocolError, RefusedServer, Schemes, Server, Servers, Setup, parse_lines,
 };
 use hedge_link::Runtime;
 
+use crate::build_error::BuildError;
 use crate::channel::{BoxRetryPolicy, Channel, Inner};
 use crate::checks::{CheckFn, Checks};
 use crate::fleet::Fleet;
@@ -29,15 +32,30 @@ use crate::naming::Source;
 use crate::probe::{ProbeFn, Probes};
 use crate::stream::Attach;
 
+/// What the servers of a channel are taken from.
+enum Given {
+    /// The text that the builder was made with, or a file's URL.
+    Text,
+    /// The lines of a file.
+    #[cfg_attr(not(feature = "serde"), allow(dead_code, reason = "only files have lines"))]
+    Lines(Vec<Box<str>>),
+    /// A source of the program.
+    Naming(BoxNaming),
+}
+
 /// Makes a channel. Every option has a default. [`Builder::build`] returns an error if something is wrong.
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder<R, T: SendTransport<Request: Sized>> {
     runtime: R,
     transport: T,
+    name: Option<Box<str>>,
     servers: Box<str>,
     schemes: Schemes,
-    /// The program's own source of servers, which replaces `servers`.
-    naming: Option<BoxNaming>,
+    /// What the servers are taken from.
+    given: Given,
+    protocols: &'static [Protocol],
+    protocol: Option<Box<str>>,
+    connection_type: Option<Box<str>>,
     setup: Setup,
     retry_policy: BoxRetryPolicy<T::Reply, T::Error>,
     /// The error of the last `retry_statuses`, if it was invalid.
@@ -56,7 +74,7 @@ impl<R: Runtime> Channel<R, Http<R>> {
     /// says: [`Builder::schemes`] and [`Builder::naming`].
     pub fn builder(runtime: R, servers: impl AsRef<str>) -> Builder<R, Http<R>> {
         let transport = Http::new(runtime.clone());
-        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Http::<R>::ATTACH))
+        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Http::<R>::ATTACH), &[Protocol::HTTP])
     }
 }
 
@@ -78,7 +96,7 @@ where
     where
         T::Error: policy::AttemptError,
     {
-        Builder::new(runtime, transport, servers.as_ref(), policy::DefaultRetryPolicy, None)
+        Builder::new(runtime, transport, servers.as_ref(), policy::DefaultRetryPolicy, None, &[])
     }
 }
 
@@ -207,13 +225,18 @@ where
         servers: &str,
         retry_policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static,
         attach: Option<Attach<T>>,
+        protocols: &'static [Protocol],
     ) -> Self {
         Self {
             runtime,
             transport,
+            name: None,
             servers: servers.into(),
             schemes: Schemes::new(),
-            naming: None,
+            given: Given::Text,
+            protocols,
+            protocol: None,
+            connection_type: None,
             setup: Setup::new(),
             retry_policy: BoxRetryPolicy(Box::new(retry_policy)),
             retry_statuses: Ok(()),
@@ -227,6 +250,33 @@ where
     }
 
     hedge_fleet::setters!();
+
+    /// Takes over the rest of a file: servers, protocol and checks.
+    #[cfg(feature = "serde")]
+    fn applied(mut self, config: &config::ChannelConfig) -> Self {
+        match &config.servers {
+            Some(ServersConfig::Url(url)) => (self.servers, self.given) = (url.clone(), Given::Text),
+            Some(ServersConfig::Lines(lines)) => {
+                (self.servers, self.given) = ("servers".into(), Given::Lines(lines.clone()));
+            }
+            None => {}
+        }
+        self.protocol = config.protocol.clone().or(self.protocol);
+        self.connection_type = config.connection_type.clone().or(self.connection_type);
+        if let Some(checks) = config.health_checks {
+            self.checks = checks.on();
+        }
+        self
+    }
+
+    /// The servers, as far as they are known before a source says them.
+    fn known_servers(&self) -> Option<Vec<Server>> {
+        match &self.given {
+            Given::Text => self.schemes.known(&self.servers),
+            Given::Lines(lines) => parse_lines(lines.iter().map(|line| &**line)).ok(),
+            Given::Naming(_) => None,
+        }
+    }
 
     /// How long making one connection may take; the call's deadline applies too. Default: 200 ms. 0 is
     /// [`BuildError::Options`].
@@ -260,6 +310,13 @@ where
     /// judged by their kind.
     pub fn retry_policy(mut self, policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static) -> Self {
         self.retry_policy = BoxRetryPolicy(Box::new(policy));
+        self
+    }
+
+    /// The name of the channel, by which an operator finds it: see [`Inspect`](crate::Inspect). Default: the text that names
+    /// its servers.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -297,13 +354,13 @@ where
     ///
     /// A load balancer must be named (N4).
     pub fn naming(mut self, naming: impl Naming) -> Self {
-        self.naming = Some(BoxNaming::new(naming));
+        self.given = Given::Naming(BoxNaming::new(naming));
         self
     }
 
     /// Decides which servers the list may hold, now and after later changes (N3). It runs once for each server of each
     /// new list, and never during a call. If it tries to set the list of its own channel, that fails with
-    /// [`ListError::InFilter`]. Default: all servers.
+    /// [`ListError::InFilter`](crate::ListError::InFilter). Default: all servers.
     pub fn filter(mut self, filter: impl Fn(&Server) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
@@ -377,8 +434,7 @@ where
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Warnings {
-        let known = if self.naming.is_some() { None } else { self.schemes.known(&self.servers) };
-        let servers = known.unwrap_or_default();
+        let servers = self.known_servers().unwrap_or_default();
         let addresses: HashSet<_> = servers.iter().map(|server| &server.address).collect();
         let some = |count: usize| Some(count).filter(|count| *count > 0);
         let setup = config::Setup {
@@ -398,11 +454,20 @@ where
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn build(self) -> Result<Channel<R, T>, BuildError> {
-        let named = match self.naming {
-            Some(naming) => Named::Followed(naming),
-            None => self.schemes.open(&self.servers).map_err(BuildError::Servers)?,
+    pub fn build(mut self) -> Result<Channel<R, T>, BuildError> {
+        let named = match self.given {
+            Given::Text if self.servers.trim().is_empty() => return Err(BuildError::NoServers),
+            Given::Text => self.schemes.open(&self.servers),
+            Given::Lines(lines) => parse_lines(lines.iter().map(|line| &**line)).map(Named::List),
+            Given::Naming(naming) => Ok(Named::Followed(naming)),
         };
+        let named = named.map_err(BuildError::Servers)?;
+        match (&self.protocol, self.connection_type.as_deref()) {
+            (Some(name), kind) => drop(Protocol::find(self.protocols, name, kind).map_err(BuildError::Protocol)?),
+            (None, Some(kind)) => drop(of_default(self.protocols, kind).map_err(BuildError::Protocol)?),
+            (None, None) => {}
+        }
+        self.setup.make_adaptive().map_err(BuildError::Adaptive)?;
         self.setup.check().map_err(BuildError::Options)?;
         if let Named::List(list) = &named {
             if list.is_empty() {
@@ -444,9 +509,16 @@ where
             set_first(&fleet, list)?;
         }
         let Self { runtime, transport, setup, retry_policy, attach, .. } = self;
+        let name = self.name.unwrap_or(self.servers);
         let settings = setup.into_settings(seed).map_err(BuildError::Options)?;
-        Ok(Channel::from_inner(Inner { runtime, transport, fleet, settings, retry_policy, attach }))
+        Ok(Channel::from_inner(Inner { name, runtime, transport, fleet, settings, retry_policy, attach }))
     }
+}
+
+/// The connection type of this name, of the first protocol.
+fn of_default(protocols: &[Protocol], connection_type: &str) -> Result<ConnectionType, ProtocolError> {
+    let name = protocols.first().map_or("", Protocol::name);
+    Protocol::find(protocols, name, Some(connection_type)).map(|(_, kind)| kind)
 }
 
 /// Sets the list that the channel begins with. Every server of it must be taken in, except those that the filter refuses.
@@ -465,75 +537,3 @@ impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {
         f.debug_struct("Builder").field("servers", &self.servers).field("setup", &self.setup).finish_non_exhaustive()
     }
 }
-
-/// Why a channel cannot be built.
-#[derive(Clone, PartialEq, Debug)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The text is not a list of servers.
-    Servers(NameError),
-    /// The list is empty, or the filter refuses every server.
-    NoServers,
-    /// The list has more servers than a channel can hold.
-    TooManyServers {
-        /// How many servers the list has.
-        servers: usize,
-    },
-    /// A naming URL needs a balancer (N4).
-    NoBalancer {
-        /// The URL.
-        servers: Box<str>,
-    },
-    /// The name or a parameter of the balancer is not valid.
-    Balancer(BalancerError),
-    /// The balancer uses weights, and a server's tag is not a weight.
-    Weight {
-        /// The server.
-        server: Server,
-        /// What is wrong with its tag.
-        error: WeightError,
-    },
-    /// The list was refused.
-    List(ListError),
-    /// An invalid option of the circuit breaker, the isolation limit, the recovery or the checks.
-    Health(HealthError),
-    /// The options of the checks ask for the application's check, and none is set.
-    NoApplicationCheck,
-    /// A status that cannot be retried.
-    RetryStatus(StatusError),
-    /// An option of the HTTP transport that is out of its range.
-    Http(HttpOptionError),
-    /// The path of the health check is not a path.
-    CheckPath {
-        /// The text.
-        path: Box<str>,
-    },
-    /// Options that cannot be carried out.
-    Options(ConfigError),
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Servers(error) => error.fmt(f),
-            Self::NoServers => f.write_str("the list of servers is empty, or the filter refuses them all"),
-            Self::TooManyServers { servers } => write!(f, "{servers} servers: a channel holds at most {MAX_SERVERS}"),
-            Self::NoBalancer { servers } => {
-                write!(f, "{servers:?} needs a load balancer: add .load_balancer(\"rr\"), or name one host:port")
-            }
-            Self::Balancer(error) => write!(f, "load balancer: {error}"),
-            Self::Weight { server, error } => write!(f, "server {server}: {error}"),
-            Self::List(error) => error.fmt(f),
-            Self::Health(error) => write!(f, "health: {error}"),
-            Self::NoApplicationCheck => {
-                f.write_str("health check: the options require the application's: add .health_check_with(…)")
-            }
-            Self::RetryStatus(error) => error.fmt(f),
-            Self::Http(error) => error.fmt(f),
-            Self::CheckPath { path } => write!(f, "health check: {path:?} is not a path; a path begins with /"),
-            Self::Options(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}

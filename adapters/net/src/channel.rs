@@ -14,8 +14,8 @@ use hedge_core::outcome::{Denial, End, Extra, Finished, Judgement};
 use hedge_core::policy::{self, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
-    Address, BodyMode, CallHost, CallOptions, ChannelContext, ListError, ListUpdate, Report, Server, Servers, Settings,
-    Trace, TriedServers, find,
+    Address, BodyMode, CallHost, CallOptions, ChannelContext, ChannelInfo, Inspect, ListError, ListUpdate, Report,
+    Server, Servers, Settings, Trace, TriedServers, find,
 };
 use hedge_link::Runtime;
 
@@ -39,6 +39,7 @@ pub struct Channel<R, T: SendTransport<Request: Sized>> {
 }
 
 pub(crate) struct Inner<R, T: SendTransport<Request: Sized>> {
+    pub(crate) name: Box<str>,
     pub(crate) runtime: R,
     pub(crate) transport: T,
     pub(crate) fleet: Arc<Fleet>,
@@ -215,6 +216,11 @@ where
         self.inner.runtime.now()
     }
 
+    /// The name of the channel: see [`Builder::name`](crate::Builder::name).
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
     /// The transport.
     pub fn transport(&self) -> &T {
         &self.inner.transport
@@ -369,6 +375,19 @@ where
 
     fn server_back(&self, node: &Node) {
         self.fleet.server_back(node);
+    }
+}
+
+impl<R, T> Inspect for Channel<R, T>
+where
+    R: Runtime,
+    T: SendTransport<Address = Address, Request: Sized> + Send + Sync,
+{
+    fn inspect(&self) -> ChannelInfo {
+        let Inner { name, runtime, fleet, settings, .. } = &*self.inner;
+        let now = runtime.now();
+        let text = |server: &Server| (server.address.to_string(), server.tag.to_string());
+        ChannelInfo::new(name, fleet.servers.inspect(now, text), settings, now)
     }
 }
 

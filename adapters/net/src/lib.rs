@@ -11,13 +11,14 @@
 //! | make a call in one line | [`Channel::get`] and its like, [`http::RequestBuilder`] |
 //! | make a call with any request | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
 //! | read the result | [`Reply`], [`http::SendError`], [`CallError`], [`Report`] |
-//! | set what calls may do | [`Builder::options`], [`Builder::limits`], or `Builder::config` from a file (feature `serde`) |
+//! | set what calls may do | [`Builder::options`], [`Builder::limits`], or all of a channel by `Builder::config` from a file (feature `serde`) |
 //! | set how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
 //! | adapt the backup delay, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
 //! | add headers to each attempt | [`Builder::on_attempt`], [`AttemptInfo`] |
 //! | be told of the end of each call | [`Builder::on_end`], [`CallEnd`] |
 //! | see how long calls take | [`Channel::latencies`], [`latency`] |
 //! | follow a source of servers, such as a registry | [`Builder::naming`], [`Builder::schemes`], [`Channel::ready`], [`Channel::naming`] |
+//! | show the state of a channel | [`Inspect`], [`Channel::name`] |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
 //! | check servers that are down | [`Builder::health_checks`], [`Channel::set_check_interval`] |
 //! | isolate servers that fail | [`Builder::circuit_breaker`], [`Builder::recovery`] |
@@ -38,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod build_error;
 mod builder;
 mod call_state;
 mod caller;
@@ -54,13 +56,14 @@ mod probe;
 mod reply;
 mod stream;
 
-pub use builder::{BuildError, Builder};
+pub use build_error::BuildError;
+pub use builder::Builder;
 pub use channel::{CallResult, Channel};
 pub use error::{CallError, LastFailure};
 pub use hedge_core::balance::prequal::ServerLoad;
 pub use hedge_core::balance::{ArrangeError, BalancerError, ProbeAnswer, WeightError, hash};
 #[cfg(feature = "serde")]
-pub use hedge_core::config::{ChannelConfig, service_config};
+pub use hedge_core::config::{ChannelConfig, ServersConfig, Setting, service_config};
 pub use hedge_core::config::{Warning, Warnings};
 pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
 pub use hedge_core::health::{
@@ -85,6 +88,8 @@ pub use hedge_fleet::{
 };
 pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
 pub use hedge_fleet::{BoxNaming, LineError, Naming, NamingError, NamingErrorKind, SchemeError, Schemes, Update};
+pub use hedge_fleet::{ChannelInfo, Inspect, LatencyInfo, ServerInfo, ServerState};
+pub use hedge_fleet::{ConnectionType, Protocol, ProtocolError};
 pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};
 pub use naming::NamingStatus;
 pub use reply::Reply;

@@ -7,8 +7,12 @@ mod limit_config;
 #[cfg(all(feature = "serde", has_atomic_64))]
 mod limit_patch;
 mod preset;
+#[cfg(all(feature = "serde", feature = "alloc"))]
+mod servers_config;
 #[cfg(feature = "serde")]
 pub mod service_config;
+#[cfg(feature = "serde")]
+mod setting;
 #[cfg(has_atomic_64)]
 mod setup;
 #[cfg(has_atomic_64)]
@@ -21,6 +25,10 @@ pub use limit_config::LimitConfig;
 #[cfg(all(feature = "serde", has_atomic_64))]
 pub use limit_patch::{BudgetConfig, RatioConfig, TokenConfig};
 pub use preset::{Preset, UnknownPreset};
+#[cfg(all(feature = "serde", feature = "alloc"))]
+pub use servers_config::ServersConfig;
+#[cfg(feature = "serde")]
+pub use setting::Setting;
 #[cfg(has_atomic_64)]
 pub use setup::Setup;
 #[cfg(has_atomic_64)]

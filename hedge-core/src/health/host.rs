@@ -111,6 +111,11 @@ impl<K: Breaker> Health<K> {
         self.breaker.isolated_until(&server.state, now)
     }
 
+    /// Whether the breaker isolates a server or has it probed.
+    pub fn is_isolated(&self, server: &ServerHealth<K>) -> bool {
+        self.breaker.is_isolated(&server.state)
+    }
+
     /// Records that an attempt is sent, as [`Breaker::started`] does. An attempt at a broken server is never refused.
     pub fn started(&self, server: &ServerHealth<K>, now: Instant, insist: bool) -> bool {
         self.breaker.started(&server.state, now, insist || server.is_broken())

@@ -16,7 +16,7 @@ use crate::server::Server;
 pub use error::{NamingError, NamingErrorKind};
 pub use follower::{Follower, News};
 pub use line::LineError;
-pub use name::{NameError, Named, parse_servers};
+pub use name::{NameError, Named, parse_lines, parse_servers};
 pub use schemes::{SchemeError, Schemes};
 
 /// A source of servers: a file, DNS, a registry, or a program's own.

@@ -63,8 +63,16 @@ pub(super) fn parse_one(text: &str) -> Result<Server, NameError> {
 
 /// The servers of a `list://` URL, each once.
 pub(super) fn parse_list(list: &str) -> Result<Vec<Server>, NameError> {
+    parse_lines(list.split(','))
+}
+
+/// The servers of these lines, each once. A line is an address, and perhaps a tag. Blank lines and comments are ignored.
+///
+/// # Errors
+/// The first line that is not a server, with its position from 1.
+pub fn parse_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Vec<Server>, NameError> {
     let mut servers = Vec::new();
-    for (entry, position) in list.split(',').zip(1..) {
+    for (entry, position) in lines.into_iter().zip(1..) {
         let entry = entry.split('#').next().unwrap_or_default().trim();
         if !entry.is_empty() {
             let server = parse_entry(position, entry)?;
