@@ -157,6 +157,8 @@ impl fmt::Display for ChannelInfo {
             write!(f, ", 50 % in {p50}, 99 % in {p99}, longest {max}")?;
         }
         for ServerInfo { address, tag, weight, in_flight, state } in &self.servers {
+            // As text first, so that the columns are aligned.
+            let state = state.to_string();
             write!(f, "\n  {address:<21}  {state:<12}  {in_flight} in flight  weight {weight}")?;
             if !tag.is_empty() {
                 write!(f, "  {tag}")?;
