@@ -59,6 +59,14 @@ fn json() {
 }
 
 #[test]
+fn channel_file() {
+    let text = output_of("channel_file");
+    assert!(text.starts_with("users: 3 servers, 200 calls in 10 s, "), "{text}");
+    let servers = text.lines().filter(|line| line.contains(" 127.0.0.1:") && line.contains(" usable "));
+    assert_eq!(servers.count(), 3, "{text}");
+}
+
+#[test]
 fn retry_policy() {
     let text = output_of("retry_policy");
     assert_eq!(text.lines().count(), 4, "{text}");

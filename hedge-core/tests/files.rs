@@ -19,10 +19,20 @@ const ONE_BACKOFF: &str = "write exactly one of `none`, `fixed`, `jittered`, `ex
 const LIMITS: &str =
     r#"must be a map with `ratio`, `tokens` or `budget`, or "none" for no limit; leave it out for the preset's"#;
 const LIMIT: &str = r#"must be a map of what differs from the preset, or "none" for no such limit"#;
-const FIELDS: &str = "expected one of `preset`, `fail_mode`, `timeout`, `connect_timeout`, `attempt_timeout`, \
-                      `max_in_flight_per_server`, `max_queued_calls`, `max_queue_wait`, `slow_start`, `max_retry`, `backup`, `max_backups`, \
-                      `backoff`, `no_backoff_remaining`, `retry_target`, `same_server_backup`, `on_early_failure`, \
-                      `pushback_for_service`, `idempotency`, `limits`";
+/// What needs a heap is a field only where there is one.
+const FIELDS: &str = if cfg!(feature = "alloc") {
+    "expected one of `servers`, `load_balancer`, `protocol`, `connection_type`, `preset`, `fail_mode`, `timeout`, \
+     `connect_timeout`, `attempt_timeout`, `max_in_flight_per_server`, `max_queued_calls`, `max_queue_wait`, `slow_start`, \
+     `max_retry`, `backup`, `adaptive_backup`, `max_backups`, `backoff`, \
+     `no_backoff_remaining`, `retry_target`, `same_server_backup`, `on_early_failure`, `pushback_for_service`, `idempotency`, \
+     `limits`, `circuit_breaker`, `isolation_limit`, `health_checks`, `recovery`, `seed`"
+} else {
+    "expected one of `load_balancer`, `preset`, `fail_mode`, `timeout`, `connect_timeout`, `attempt_timeout`, \
+     `max_in_flight_per_server`, `max_queued_calls`, `max_queue_wait`, `slow_start`, `max_retry`, \
+     `backup`, `adaptive_backup`, `max_backups`, `backoff`, `no_backoff_remaining`, `retry_target`, `same_server_backup`, \
+     `on_early_failure`, `pushback_for_service`, `idempotency`, `limits`, `circuit_breaker`, `isolation_limit`, \
+     `health_checks`, `recovery`, `seed`"
+};
 
 /// What is wrong with a file: reading it, or carrying it out.
 fn wrong(json: &str) -> Option<String> {

@@ -45,10 +45,7 @@ impl AttemptLimit for Timeout {
     type End = Instant;
 
     fn end(self, started: Instant) -> Instant {
-        match self {
-            Self::After(limit) => started + limit,
-            Self::Never => Instant::NEVER,
-        }
+        Timeout::ends(self, started)
     }
 
     fn earlier(end: Instant, other: Instant) -> Instant {

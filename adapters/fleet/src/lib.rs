@@ -7,14 +7,17 @@
 //!
 //! | To | see |
 //! |---|---|
-//! | name servers | [`Server`], [`Address`], [`parse_servers`] |
+//! | name servers | [`Server`], [`Address`], [`parse_servers`], [`Schemes`] |
+//! | follow a source of servers | [`Naming`], [`Update`], [`Follower`] |
 //! | keep a list of servers that changes while calls use it | [`Servers`], [`Node`], [`ListUpdate`] |
 //! | take options, limits, balancer and breaker from a program | [`Setup`] and its [`setters!`] |
+//! | look a protocol up | [`Protocol`], [`ConnectionType`] |
 //! | run a call | [`run!`], over a [`CallHost`] |
 //! | replace the options while calls run | [`ReplaceableOptions`], [`Settings::replace_with`] |
 //! | set what one call does | [`CallOptions`], [`CancelToken`] |
 //! | make calls through one interface, or hold several callers | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | run tasks | [`Spawn`] |
+//! | show the state of a channel | [`Inspect`], [`ChannelInfo`] |
 //! | report what happened | [`Trace`], [`CallEnd`], [`Report`] |
 //! | tell what happens, and count it | [`Observer`], [`Observers`], [`Counters`] |
 //!
@@ -37,15 +40,20 @@ mod address;
 mod caller;
 mod cap;
 mod caught;
+#[cfg(feature = "serde")]
+mod config;
 mod counters;
 mod end;
 mod host;
 mod ids;
 mod in_force;
+mod inspect;
 mod list;
+mod naming;
 mod node;
 mod observer;
 mod options;
+mod protocols;
 mod queue;
 mod replace;
 mod run;
@@ -71,16 +79,22 @@ pub use counters::Counters;
 pub use end::{CallEnd, Keys, OnEnd};
 pub use host::{CallHost, ChannelContext};
 pub use in_force::HeldOptions;
+pub use inspect::{ChannelInfo, Inspect, LatencyInfo, ServerInfo, ServerState};
 pub use list::{Filter, ListError, ListUpdate, MAX_SERVERS, RefusedServer};
+pub use naming::{
+    BoxNaming, Follower, LineError, NameError, Named, Naming, NamingError, NamingErrorKind, News, SchemeError, Schemes,
+    Update, parse_lines, parse_servers,
+};
 pub use node::{Lease, Node, OwnAddress, Service};
 pub use observer::{
     AttemptEnded, AttemptStarted, CallId, CheckEnded, CheckOutcome, CheckStep, Observer, Observers, ServerChange,
     ServerRef,
 };
 pub use options::{BodyMode, CallOptions, CancelToken};
+pub use protocols::{ConnectionType, Protocol, ProtocolError};
 pub use replace::{OptionsError, ReplaceableOptions};
 pub use run::{AsCallOptions, CallContext};
-pub use server::{NameError, ParsedServers, Server, parse_servers};
+pub use server::Server;
 pub use servers::{Changed, HealthChange, ListEntry, Servers};
 pub use settings::{Settings, SharedPolicy};
 pub use setup::Setup;

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use hedge_core::config::{self, ServerLimits};
 use hedge_core::health::{
     AnyBreaker, BreakerOptions, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
 };
 use hedge_core::limit::LimitOptions;
-use hedge_core::policy::{BackupPolicy as _, ChannelOptions, ConfigError};
+use hedge_core::policy::{
+    AdaptiveDelay, AdaptiveError, AdaptiveOptions, BackupDelay, BackupPolicy as _, ChannelOptions, ConfigError,
+};
 use hedge_core::time::{Instant, Timeout};
 
 use crate::Breaker;
@@ -30,6 +33,8 @@ pub struct Setup {
     pub server_limits: ServerLimits,
     /// The program's own backup policy. The limits apply as well.
     pub policy: Option<SharedPolicy>,
+    /// A delay that follows the latencies. It is used if there is no policy.
+    pub adaptive: Option<AdaptiveOptions>,
     /// The function that the program wants to be called at the end of each call.
     pub on_end: Option<OnEnd>,
     /// All that is told what happens.
@@ -56,6 +61,7 @@ impl Setup {
             limits: LimitOptions::SAFE,
             server_limits: ServerLimits::NONE,
             policy: None,
+            adaptive: None,
             on_end: None,
             observers: Observers::none(),
             balancer: None,
@@ -70,10 +76,15 @@ impl Setup {
     /// what it knows about its servers. This asks the policy for its delay once.
     #[must_use]
     pub fn warning_input(&self) -> config::Setup<'_> {
+        let policy_delay = match &self.policy {
+            Some(policy) => Guarded(&**policy).delay(Instant::ZERO),
+            // An adaptive delay is not known before there were calls.
+            None => self.adaptive.map(|_| BackupDelay::OFF),
+        };
         config::Setup {
             attempt_timeout: self.attempt_timeout,
             server_limits: self.server_limits,
-            policy_delay: self.policy.as_ref().and_then(|policy| Guarded(&**policy).delay(Instant::ZERO)),
+            policy_delay,
             breaker: self.breaker.is_some(),
             isolation_limit: self.isolation_limit,
             balancer: self.balancer.as_ref().and_then(|name| name.parse().ok()),
@@ -89,6 +100,17 @@ impl Setup {
     pub fn check(&self) -> Result<(), ConfigError> {
         replace::check(&self.options, self.attempt_timeout)?;
         self.server_limits.validate()
+    }
+
+    /// Makes the policy of the adaptive delay, if one is asked for and the program brings no policy of its own.
+    ///
+    /// # Errors
+    /// An option of the delay that is out of its range.
+    pub fn make_adaptive(&mut self) -> Result<(), AdaptiveError> {
+        if let (None, Some(options)) = (&self.policy, self.adaptive) {
+            self.policy = Some(Arc::new(AdaptiveDelay::new(options)?));
+        }
+        Ok(())
     }
 
     /// The seed that was set, or an unpredictable one. That one comes from the keys of std's hasher, which are random
@@ -149,8 +171,9 @@ impl fmt::Debug for Setup {
 }
 
 /// The setters that all builders have. Use it in the `impl` of a builder whose field `setup` is a [`Setup`]. The module
-/// needs an error type named `BuildError` with the variants `Options`, `Balancer` and `Health`. The setter `config`
-/// needs the feature `serde` of the crate that uses the macro, and that feature must turn on `serde` of the core.
+/// needs an error type named `BuildError` with the variants `Options`, `Balancer`, `Health` and `Adaptive`. The setter
+/// `config` needs the feature `serde` of the crate that uses the macro, and that feature must turn on `serde` of the core
+/// and of hedge-fleet. It also needs a method `applied(self, &ChannelConfig) -> Self`, which takes over the rest of a file.
 #[macro_export]
 macro_rules! setters {
     () => {
@@ -161,20 +184,17 @@ macro_rules! setters {
             self
         }
 
-        /// Sets all options and all limits to those of a file, whatever was set before. Setters that are called later
-        /// change single options. Everything else stays as it is: a file says nothing about servers, balancer, policies
-        /// and health.
+        /// Sets everything that a file says. Options and limits are those of the file, whatever was set before. The rest
+        /// of the file replaces what it names, such as the servers, the balancer or the circuit breaker; what it does not
+        /// name stays as it is. Setters that are called later change single settings.
         ///
-        /// An option that cannot be carried out is [`BuildError::Options`], which names it: a timeout of 0, a
-        /// `max_retry` above 7, a `max_backups` above 4, a backoff whose bounds contradict each other, or an option of
-        /// a limit that is out of range.
+        /// The file's values are checked when this is built, as those of the setters are, with the same errors and the
+        /// same warnings: an option that cannot be carried out is [`BuildError::Options`], one of health is
+        /// [`BuildError::Health`], one of the adaptive delay [`BuildError::Adaptive`].
         #[cfg(feature = "serde")]
         pub fn config(mut self, config: &$crate::hedge_core::config::ChannelConfig) -> Self {
-            self.setup.options = config.options();
-            self.setup.attempt_timeout = config.attempt_timeout();
-            self.setup.limits = config.limits();
-            self.setup.server_limits = config.server_limits();
-            self
+            self.setup.apply(config);
+            self.applied(config)
         }
 
         /// How long a call may take from its start to its end, retries and backups included. Default: 500 ms. 0 is
@@ -293,6 +313,15 @@ macro_rules! setters {
             policy: ::std::sync::Arc<dyn $crate::hedge_core::policy::BackupPolicy + Send + Sync>,
         ) -> Self {
             self.setup.policy = Some(policy);
+            self
+        }
+
+        /// Sends a backup after a delay that follows the latencies of attempts (B7). It replaces the
+        /// [policy](Self::backup_policy) and the plain [delay](Self::backup). Default: no such delay. An option out of its
+        /// range is [`BuildError::Adaptive`]. A program that wants to read the delay makes an
+        /// [`AdaptiveDelay`](hedge_core::policy::AdaptiveDelay) itself and sets it as its policy.
+        pub fn adaptive_backup(mut self, options: $crate::hedge_core::policy::AdaptiveOptions) -> Self {
+            (self.setup.policy, self.setup.adaptive) = (None, Some(options));
             self
         }
 

@@ -15,7 +15,7 @@ use hedge_core::health::{BreakerOptions, FailureOptions};
 use hedge_core::id::AttemptId;
 use hedge_core::outcome::{Code, End, ErrorKind, Feedback, Judgement, SentAttempt, Verdict};
 use hedge_core::policy::RetryPolicy;
-use hedge_core::time::{Duration, Instant, Micros, Timeout};
+use hedge_core::time::{Instant, Micros, Timeout};
 
 use crate::{CallHost, CallOptions, ChannelContext, ListEntry, Node, OwnAddress, Report, Servers, Settings, Setup};
 

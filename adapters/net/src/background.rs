@@ -4,9 +4,10 @@ use hedge_core::time::Instant;
 use hedge_link::{Runtime, RuntimeId};
 
 use crate::check::Checking;
+use crate::naming::Following;
 use crate::probe::Probing;
 
-/// What a fleet needs from its runtime, for checks and probes in the background. It hides the type of the runtime.
+/// What a fleet needs from its runtime, for checks, probes and naming in the background. It hides the type of the runtime.
 pub(crate) trait Background: Send + Sync {
     /// The present time on the runtime's clock.
     fn clock(&self) -> Instant;
@@ -19,6 +20,9 @@ pub(crate) trait Background: Send + Sync {
 
     /// Probes a server in the background.
     fn probe(&self, probing: Probing);
+
+    /// Follows the source of the list in the background.
+    fn follow(&self, following: Following);
 }
 
 impl<R: Runtime> Background for R {
@@ -38,5 +42,10 @@ impl<R: Runtime> Background for R {
     fn probe(&self, probing: Probing) {
         let runtime = self.clone();
         self.spawn(async move { probing.run(&runtime).await });
+    }
+
+    fn follow(&self, following: Following) {
+        let runtime = self.clone();
+        self.spawn(async move { following.run(&runtime).await });
     }
 }

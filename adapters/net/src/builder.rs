@@ -8,31 +8,54 @@ use std::time::Duration;
 
 use ::http::request::Parts;
 use ::http::uri::PathAndQuery;
-use hedge_core::balance::{BalancerError, ProbeAnswer, WeightError};
+use hedge_core::balance::ProbeAnswer;
+#[cfg(feature = "serde")]
+use hedge_core::config::ServersConfig;
 use hedge_core::config::{self, Warning, Warnings};
 use hedge_core::drive::{AttemptInfo, SendTransport};
-use hedge_core::health::{CheckOptions, HealthError};
-use hedge_core::policy::{self, Backoff, ConfigError, FailMode, RetryPolicy};
+use hedge_core::health::CheckOptions;
+use hedge_core::policy::{self, Backoff, FailMode, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::Timeout;
 use hedge_fleet::{
-    Address, Balancer, Filter, ListError, MAX_SERVERS, NameError, ParsedServers, RefusedServer, Server, Servers, Setup,
+    Address, Balancer, BoxNaming, ConnectionType, Filter, Follower, MAX_SERVERS, Named, Naming, Protocol,
+    ProtocolError, RefusedServer, Schemes, Server, Servers, Setup, parse_lines,
 };
 use hedge_link::Runtime;
 
+use crate::build_error::BuildError;
 use crate::channel::{BoxRetryPolicy, Channel, Inner};
 use crate::checks::{CheckFn, Checks};
 use crate::fleet::Fleet;
 use crate::http::{Http, HttpOptionError, HttpRetryPolicy, RetryStatuses, StatusError};
+use crate::naming::Source;
 use crate::probe::{ProbeFn, Probes};
 use crate::stream::Attach;
+
+/// What the servers of a channel are taken from.
+enum Given {
+    /// The text that the builder was made with, or a file's URL.
+    Text,
+    /// The lines of a file.
+    #[cfg_attr(not(feature = "serde"), allow(dead_code, reason = "only files have lines"))]
+    Lines(Vec<Box<str>>),
+    /// A source of the program.
+    Naming(BoxNaming),
+}
 
 /// Makes a channel. Every option has a default. [`Builder::build`] returns an error if something is wrong.
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder<R, T: SendTransport<Request: Sized>> {
     runtime: R,
     transport: T,
+    name: Option<Box<str>>,
     servers: Box<str>,
+    schemes: Schemes,
+    /// What the servers are taken from.
+    given: Given,
+    protocols: &'static [Protocol],
+    protocol: Option<Box<str>>,
+    connection_type: Option<Box<str>>,
     setup: Setup,
     retry_policy: BoxRetryPolicy<T::Reply, T::Error>,
     /// The error of the last `retry_statuses`, if it was invalid.
@@ -47,10 +70,11 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
 }
 
 impl<R: Runtime> Channel<R, Http<R>> {
-    /// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, or to one `host:port`.
+    /// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, to one `host:port`, or to the servers that a source
+    /// says: [`Builder::schemes`] and [`Builder::naming`].
     pub fn builder(runtime: R, servers: impl AsRef<str>) -> Builder<R, Http<R>> {
         let transport = Http::new(runtime.clone());
-        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Http::<R>::ATTACH))
+        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Http::<R>::ATTACH), &[Protocol::HTTP])
     }
 }
 
@@ -72,7 +96,7 @@ where
     where
         T::Error: policy::AttemptError,
     {
-        Builder::new(runtime, transport, servers.as_ref(), policy::DefaultRetryPolicy, None)
+        Builder::new(runtime, transport, servers.as_ref(), policy::DefaultRetryPolicy, None, &[])
     }
 }
 
@@ -202,11 +226,18 @@ where
         servers: &str,
         retry_policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static,
         attach: Option<Attach<T>>,
+        protocols: &'static [Protocol],
     ) -> Self {
         Self {
             runtime,
             transport,
+            name: None,
             servers: servers.into(),
+            schemes: Schemes::new(),
+            given: Given::Text,
+            protocols,
+            protocol: None,
+            connection_type: None,
             setup: Setup::new(),
             retry_policy: BoxRetryPolicy(Box::new(retry_policy)),
             retry_statuses: Ok(()),
@@ -220,6 +251,33 @@ where
     }
 
     hedge_fleet::setters!();
+
+    /// Takes over the rest of a file: servers, protocol and checks.
+    #[cfg(feature = "serde")]
+    fn applied(mut self, config: &config::ChannelConfig) -> Self {
+        match &config.servers {
+            Some(ServersConfig::Url(url)) => (self.servers, self.given) = (url.clone(), Given::Text),
+            Some(ServersConfig::Lines(lines)) => {
+                (self.servers, self.given) = ("servers".into(), Given::Lines(lines.clone()));
+            }
+            None => {}
+        }
+        self.protocol = config.protocol.clone().or(self.protocol);
+        self.connection_type = config.connection_type.clone().or(self.connection_type);
+        if let Some(checks) = config.health_checks {
+            self.checks = checks.on();
+        }
+        self
+    }
+
+    /// The servers, as far as they are known before a source says them.
+    fn known_servers(&self) -> Option<Vec<Server>> {
+        match &self.given {
+            Given::Text => self.schemes.known(&self.servers),
+            Given::Lines(lines) => parse_lines(lines.iter().map(|line| &**line)).ok(),
+            Given::Naming(_) => None,
+        }
+    }
 
     /// How long making one connection may take; the call's deadline applies too. Default: 200 ms. 0 is
     /// [`BuildError::Options`].
@@ -256,9 +314,54 @@ where
         self
     }
 
+    /// The name of the channel, by which an operator finds it: see [`Inspect`](crate::Inspect). Default: the text that names
+    /// its servers.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The table of the schemes that the servers' URL may have. Default: `list` alone.
+    ///
+    /// ```
+    /// # use hedge_net::{BoxNaming, BuildError, Naming, NamingError, Runtime, SchemeError, Schemes, Update};
+    /// # struct Registry(Box<str>);
+    /// # impl Naming for Registry {
+    /// #     async fn next(&mut self) -> Result<Update, NamingError> {
+    /// #         Ok(Update::from_lines(&self.0))
+    /// #     }
+    /// # }
+    /// fn users<R: Runtime>(runtime: R, schemes: Schemes) -> Result<(), BuildError> {
+    ///     let channel = hedge_net::Channel::builder(runtime, "registry://users").schemes(schemes).load_balancer("p2c").build()?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let schemes = Schemes::new().with("registry", |name| Ok(BoxNaming::new(Registry(name.into()))))?;
+    /// # Ok::<(), SchemeError>(())
+    /// ```
+    pub fn schemes(mut self, schemes: Schemes) -> Self {
+        self.schemes = schemes;
+        self
+    }
+
+    /// Takes the servers from this source. The text that the builder was made with is then only its name, in errors.
+    ///
+    /// One task follows the source. It starts with the first call or with [`Channel::ready`], on the runtime of that
+    /// call, and ends with the last clone of the channel. If its runtime ends, the next call starts it again. Each
+    /// update replaces the list as [`Channel::set_servers`] does (N3). After an error the last list stays, and the
+    /// source is asked again after a random pause that grows from 0.5 s to 10 s (N2). A call that is made before the
+    /// first list waits for it, at most to its deadline; if the list does not come, it ends as
+    /// [`CallError::NoList`](crate::CallError::NoList) (N5). The times in the call's report begin when the list is there.
+    ///
+    /// A load balancer must be named (N4).
+    pub fn naming(mut self, naming: impl Naming) -> Self {
+        self.given = Given::Naming(BoxNaming::new(naming));
+        self
+    }
+
     /// Decides which servers the list may hold, now and after later changes (N3). It runs once for each server of each
     /// new list, and never during a call. If it tries to set the list of its own channel, that fails with
-    /// [`ListError::InFilter`]. Default: all servers.
+    /// [`ListError::InFilter`](crate::ListError::InFilter). Default: all servers.
     pub fn filter(mut self, filter: impl Fn(&Server) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
@@ -332,7 +435,7 @@ where
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Warnings {
-        let servers = ParsedServers::parse(&self.servers).map(|named| named.servers).unwrap_or_default();
+        let servers = self.known_servers().unwrap_or_default();
         let addresses: HashSet<_> = servers.iter().map(|server| &server.address).collect();
         let some = |count: usize| Some(count).filter(|count| *count > 0);
         let setup = config::Setup {
@@ -352,20 +455,35 @@ where
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn build(self) -> Result<Channel<R, T>, BuildError> {
-        let ParsedServers { servers: list, is_url } =
-            ParsedServers::parse(&self.servers).map_err(BuildError::Servers)?;
+    pub fn build(mut self) -> Result<Channel<R, T>, BuildError> {
+        let named = match self.given {
+            Given::Text if self.servers.trim().is_empty() => return Err(BuildError::NoServers),
+            Given::Text => self.schemes.open(&self.servers),
+            Given::Lines(lines) => parse_lines(lines.iter().map(|line| &**line)).map(Named::List),
+            Given::Naming(naming) => Ok(Named::Followed(naming)),
+        };
+        let named = named.map_err(BuildError::Servers)?;
+        match (&self.protocol, self.connection_type.as_deref()) {
+            (Some(name), kind) => drop(Protocol::find(self.protocols, name, kind).map_err(BuildError::Protocol)?),
+            (None, Some(kind)) => drop(of_default(self.protocols, kind).map_err(BuildError::Protocol)?),
+            (None, None) => {}
+        }
+        self.setup.make_adaptive().map_err(BuildError::Adaptive)?;
         self.setup.check().map_err(BuildError::Options)?;
-        if list.is_empty() {
-            return Err(BuildError::NoServers);
+        if let Named::List(list) = &named {
+            if list.is_empty() {
+                return Err(BuildError::NoServers);
+            }
+            if list.len() > usize::from(MAX_SERVERS) {
+                return Err(BuildError::TooManyServers { servers: list.len() });
+            }
         }
-        if list.len() > usize::from(MAX_SERVERS) {
-            return Err(BuildError::TooManyServers { servers: list.len() });
-        }
-        let name = match &self.setup.balancer {
-            Some(name) => name,
-            None if is_url => return Err(BuildError::NoBalancer { servers: self.servers }),
-            None => "rr",
+        let name = match (&self.setup.balancer, &named) {
+            (Some(name), _) => name,
+            (None, Named::One(_)) => "rr",
+            (None, Named::List(_) | Named::Followed(_)) => {
+                return Err(BuildError::NoBalancer { servers: self.servers });
+            }
         };
         let seed = self.setup.seed();
         let balancer = Balancer::named(name, seed).map_err(BuildError::Balancer)?;
@@ -383,22 +501,38 @@ where
         let servers = Servers::new(balancer, health, MAX_SERVERS.into()).observed_by(observers);
         let servers = servers.with_limits(&self.setup.server_limits);
         let background = Box::new(self.runtime.clone());
-        let probes = self.probe.map(Probes::new);
-        let fleet =
-            Arc::new(Fleet { servers, filter: self.filter, checks, probes, seeds: Seeds::new(!seed), background });
-        let update = fleet.set(list).map_err(BuildError::List)?;
-        for (server, refusal) in update.refused {
-            if let RefusedServer::Weight(error) = refusal {
-                return Err(BuildError::Weight { server, error });
-            }
-        }
-        if update.servers == 0 {
-            return Err(BuildError::NoServers);
+        let (probes, seeds) = (self.probe.map(Probes::new), Seeds::new(!seed));
+        let (list, source) = match named {
+            Named::One(server) => (Some(vec![server]), None),
+            Named::List(list) => (Some(list), None),
+            Named::Followed(naming) => (None, Some(Source::new(Follower::new(&*self.servers, naming, seeds.next())))),
+        };
+        let fleet = Arc::new(Fleet { servers, source, filter: self.filter, checks, probes, seeds, background });
+        if let Some(list) = list {
+            set_first(&fleet, list)?;
         }
         let Self { runtime, transport, setup, retry_policy, attach, .. } = self;
+        let name = self.name.unwrap_or(self.servers);
         let settings = setup.into_settings(seed).map_err(BuildError::Options)?;
-        Ok(Channel::from_inner(Inner { runtime, transport, fleet, settings, retry_policy, attach }))
+        Ok(Channel::from_inner(Inner { name, runtime, transport, fleet, settings, retry_policy, attach }))
     }
+}
+
+/// The connection type of this name, of the first protocol.
+fn of_default(protocols: &[Protocol], connection_type: &str) -> Result<ConnectionType, ProtocolError> {
+    let name = protocols.first().map_or("", Protocol::name);
+    Protocol::find(protocols, name, Some(connection_type)).map(|(_, kind)| kind)
+}
+
+/// Sets the list that the channel begins with. Every server of it must be taken in, except those that the filter refuses.
+fn set_first(fleet: &Fleet, list: Vec<Server>) -> Result<(), BuildError> {
+    let update = fleet.set(list).map_err(BuildError::List)?;
+    for (server, refusal) in update.refused {
+        if let RefusedServer::Weight(error) = refusal {
+            return Err(BuildError::Weight { server, error });
+        }
+    }
+    if update.servers == 0 { Err(BuildError::NoServers) } else { Ok(()) }
 }
 
 impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {
@@ -406,75 +540,3 @@ impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {
         f.debug_struct("Builder").field("servers", &self.servers).field("setup", &self.setup).finish_non_exhaustive()
     }
 }
-
-/// Why a channel cannot be built.
-#[derive(Clone, PartialEq, Debug)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The text is not a list of servers.
-    Servers(NameError),
-    /// The list is empty, or the filter refuses every server.
-    NoServers,
-    /// The list has more servers than a channel can hold.
-    TooManyServers {
-        /// How many servers the list has.
-        servers: usize,
-    },
-    /// A naming URL needs a balancer (N4).
-    NoBalancer {
-        /// The URL.
-        servers: Box<str>,
-    },
-    /// The name or a parameter of the balancer is not valid.
-    Balancer(BalancerError),
-    /// The balancer uses weights, and a server's tag is not a weight.
-    Weight {
-        /// The server.
-        server: Server,
-        /// What is wrong with its tag.
-        error: WeightError,
-    },
-    /// The list was refused.
-    List(ListError),
-    /// An invalid option of the circuit breaker, the isolation limit, the recovery or the checks.
-    Health(HealthError),
-    /// The options of the checks ask for the application's check, and none is set.
-    NoApplicationCheck,
-    /// A status that cannot be retried.
-    RetryStatus(StatusError),
-    /// An option of the HTTP transport that is out of its range.
-    Http(HttpOptionError),
-    /// The path of the health check is not a path.
-    CheckPath {
-        /// The text.
-        path: Box<str>,
-    },
-    /// Options that cannot be carried out.
-    Options(ConfigError),
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Servers(error) => error.fmt(f),
-            Self::NoServers => f.write_str("the list of servers is empty, or the filter refuses them all"),
-            Self::TooManyServers { servers } => write!(f, "{servers} servers: a channel holds at most {MAX_SERVERS}"),
-            Self::NoBalancer { servers } => {
-                write!(f, "{servers:?} needs a load balancer: add .load_balancer(\"rr\"), or name one host:port")
-            }
-            Self::Balancer(error) => write!(f, "load balancer: {error}"),
-            Self::Weight { server, error } => write!(f, "server {server}: {error}"),
-            Self::List(error) => error.fmt(f),
-            Self::Health(error) => write!(f, "health: {error}"),
-            Self::NoApplicationCheck => {
-                f.write_str("health check: the options require the application's: add .health_check_with(…)")
-            }
-            Self::RetryStatus(error) => error.fmt(f),
-            Self::Http(error) => error.fmt(f),
-            Self::CheckPath { path } => write!(f, "health check: {path:?} is not a path; a path begins with /"),
-            Self::Options(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}

@@ -54,7 +54,7 @@ impl<B, E> Outcome for CallError<B, E> {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Failed { .. } | Self::NoServer { .. } | Self::AllDown { .. } | Self::AllFull { .. } => Verdict::Retry,
-            Self::Deadline { .. } => Verdict::Wait,
+            Self::Deadline { .. } | Self::NoList { .. } => Verdict::Wait,
             Self::Fatal { .. } | Self::Cancelled { .. } | Self::Config { .. } => Verdict::Fatal,
         }
     }
@@ -64,6 +64,6 @@ impl<B, E> Outcome for CallError<B, E> {
     }
 
     fn all_down(&self) -> bool {
-        matches!(self, Self::NoServer { .. } | Self::AllDown { .. })
+        matches!(self, Self::NoServer { .. } | Self::NoList { .. } | Self::AllDown { .. })
     }
 }

@@ -14,15 +14,17 @@ use hedge_core::outcome::{Denial, End, Extra, Finished, Judgement};
 use hedge_core::policy::{self, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
-    Address, BodyMode, CallContext as _, CallHost, CallOptions, ChannelContext, Counters, ListError, ListUpdate,
-    Report, Server, Servers, Settings, Trace, TriedServers,
+    Address, BodyMode, CallContext as _, CallHost, CallOptions, ChannelContext, ChannelInfo, Counters, Inspect,
+    ListError, ListUpdate, Report, Server, Servers, Settings, Trace, TriedServers,
 };
 use hedge_link::Runtime;
 
 use crate::call_state::CallState;
 use crate::check_state::{CheckState, Node};
 use crate::error::CallError;
+use crate::first_list::Waited;
 use crate::fleet::Fleet;
+use crate::naming::NamingStatus;
 use crate::reply::Reply;
 use crate::stream::{Attach, BodyHandover, Lease, RuntimeDeadline};
 
@@ -37,6 +39,7 @@ pub struct Channel<R, T: SendTransport<Request: Sized>> {
 }
 
 pub(crate) struct Inner<R, T: SendTransport<Request: Sized>> {
+    pub(crate) name: Box<str>,
     pub(crate) runtime: R,
     pub(crate) transport: T,
     pub(crate) fleet: Arc<Fleet>,
@@ -103,7 +106,25 @@ where
         self.inner.fleet.servers.load().list().nodes().iter().map(|node| node.key().clone()).collect()
     }
 
-    /// Replaces the list of servers and returns what that changed. Servers that cannot be taken in are left out and
+    /// Waits for the first list of servers, and starts to follow the source of the list if no call has done so yet (N5).
+    /// It waits as long as it takes: give it a time limit, and see [`naming`](Self::naming) for the source's errors. A
+    /// channel whose servers were named when it was made is ready at once.
+    pub async fn ready(&self) {
+        if let Some(source) = &self.inner.fleet.source
+            && !source.is_settled()
+        {
+            self.inner.fleet.listed().await;
+        }
+    }
+
+    /// What is known about the source of the list: its last error, and the lines and servers that were left out. `None`
+    /// if the servers were named when the channel was made.
+    pub fn naming(&self) -> Option<NamingStatus> {
+        self.inner.fleet.source.as_ref().map(|source| source.status())
+    }
+
+    /// Replaces the list of servers and returns what that changed. If the channel follows a source, the source's next
+    /// update replaces this list again. Servers that cannot be taken in are left out and
     /// named in the result. The others are taken in all the same.
     ///
     /// Servers that stay keep their ids, their counts, their health, and what the balancer has learned about them (S7).
@@ -222,6 +243,11 @@ where
         self.inner.runtime.now()
     }
 
+    /// The name of the channel: see [`Builder::name`](crate::Builder::name).
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
     /// The transport.
     pub fn transport(&self) -> &T {
         &self.inner.transport
@@ -235,6 +261,16 @@ where
 {
     /// Makes one call: prepares its host, runs it, and finishes its result.
     async fn run<Q: Borrow<T::Request>>(&self, request: Q, options: &CallOptions) -> CallResult<T> {
+        let waited = match &self.fleet.source {
+            Some(source) if !source.is_settled() && options.servers.is_none() => {
+                let timeout = self.settings.options().channel.timeout;
+                let wait = Waited::for_list(&self.runtime, &self.fleet, timeout, options);
+                // Boxed, since few calls wait.
+                Some(Box::new(Box::pin(wait).await))
+            }
+            _ => None,
+        };
+        let options = waited.as_ref().map_or(options, |waited| &waited.options);
         let own = options.servers.as_ref().map(|servers| CallState::with_servers(&self.fleet.servers, servers));
         let mut host = CallHost::new(self, own.unwrap_or_default());
         host.hold();
@@ -248,8 +284,14 @@ where
                 Ended { result, report: call.report().clone(), at_work, deadline }
             }
         );
+        let missed = waited.as_ref().and_then(|waited| waited.missed.as_ref());
         match ended {
-            Ok(ended) => self.finish(host.tried(), ended, options.body),
+            Ok(ended) => match missed {
+                Some(missed) if ended.report.end() == Some(End::Deadline) => {
+                    Err(CallError::no_list(missed, ended.report))
+                }
+                _ => self.finish(host.tried(), ended, options.body),
+            },
             Err(error) => {
                 Err(CallError::Config { error, report: Box::new(Trace::nowhere(Report::new(Instant::ZERO))) })
             }
@@ -367,6 +409,19 @@ where
 
     fn server_back(&self, node: &Node) {
         self.fleet.server_back(node);
+    }
+}
+
+impl<R, T> Inspect for Channel<R, T>
+where
+    R: Runtime,
+    T: SendTransport<Address = Address, Request: Sized> + Send + Sync,
+{
+    fn inspect(&self) -> ChannelInfo {
+        let Inner { name, runtime, fleet, settings, .. } = &*self.inner;
+        let now = runtime.now();
+        let text = |server: &Server| (server.address.to_string(), server.tag.to_string());
+        ChannelInfo::new(name, fleet.servers.inspect(now, text), settings, now)
     }
 }
 

@@ -5,7 +5,10 @@ use std::fmt;
 
 use hedge_core::outcome::{Attempt, Code, End, ErrorKind};
 use hedge_core::policy::ConfigError;
-use hedge_fleet::{Report, Trace};
+use hedge_core::time::{Duration, Micros};
+use hedge_fleet::{NamingError, Report, Trace};
+
+use crate::first_list::MissedList;
 
 /// The last failure of a call: a reply that was not accepted, kept whole, or the transport's error.
 pub type LastFailure<B, E> = Option<Result<B, E>>;
@@ -47,6 +50,15 @@ pub enum CallError<B, E> {
         /// The report of the call, with its servers.
         report: Box<Trace>,
     },
+    /// Nothing was started: the deadline passed before the source of the list said any servers (N5).
+    NoList {
+        /// The last error of the source, if it had one.
+        error: Option<NamingError>,
+        /// How long the call has waited.
+        waited: Duration,
+        /// The report of a call that started nothing.
+        report: Box<Trace>,
+    },
     /// Nothing was started: there are servers, and all are down.
     AllDown {
         /// The report of the call, with its servers.
@@ -82,6 +94,11 @@ impl<B, E> CallError<B, E> {
         }
     }
 
+    pub(crate) fn no_list(missed: &MissedList, report: Report) -> Self {
+        let report = Box::new(Trace::nowhere(report));
+        Self::NoList { error: missed.error.clone(), waited: missed.waited, report }
+    }
+
     /// What happened in the call.
     pub fn report(&self) -> &Report {
         self.trace()
@@ -95,6 +112,7 @@ impl<B, E> CallError<B, E> {
             | Self::Deadline { report, .. }
             | Self::Cancelled { report, .. }
             | Self::NoServer { report }
+            | Self::NoList { report, .. }
             | Self::AllDown { report }
             | Self::AllFull { report }
             | Self::Config { report, .. } => report,
@@ -108,7 +126,11 @@ impl<B, E> CallError<B, E> {
             | Self::Fatal { last, .. }
             | Self::Deadline { last, .. }
             | Self::Cancelled { last, .. } => last.as_ref(),
-            Self::NoServer { .. } | Self::AllDown { .. } | Self::AllFull { .. } | Self::Config { .. } => None,
+            Self::NoServer { .. }
+            | Self::NoList { .. }
+            | Self::AllDown { .. }
+            | Self::AllFull { .. }
+            | Self::Config { .. } => None,
         }
     }
 
@@ -119,12 +141,16 @@ impl<B, E> CallError<B, E> {
             | Self::Fatal { last, .. }
             | Self::Deadline { last, .. }
             | Self::Cancelled { last, .. } => last,
-            Self::NoServer { .. } | Self::AllDown { .. } | Self::AllFull { .. } | Self::Config { .. } => None,
+            Self::NoServer { .. }
+            | Self::NoList { .. }
+            | Self::AllDown { .. }
+            | Self::AllFull { .. }
+            | Self::Config { .. } => None,
         }
     }
 
-    /// The variant as a word, for metrics: `failed`, `fatal`, `deadline`, `cancelled`, `no_server`, `all_down`,
-    /// `all_full`, `config`.
+    /// The variant as a word, for metrics: `failed`, `fatal`, `deadline`, `cancelled`, `no_server`, `no_list`,
+    /// `all_down`, `all_full`, `config`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Failed { .. } => "failed",
@@ -132,6 +158,7 @@ impl<B, E> CallError<B, E> {
             Self::Deadline { .. } => "deadline",
             Self::Cancelled { .. } => "cancelled",
             Self::NoServer { .. } => "no_server",
+            Self::NoList { .. } => "no_list",
             Self::AllDown { .. } => "all_down",
             Self::AllFull { .. } => "all_full",
             Self::Config { .. } => "config",
@@ -165,6 +192,10 @@ impl<B, E: fmt::Display> fmt::Display for CallError<B, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoServer { .. } => return f.write_str("no server: the list is empty"),
+            Self::NoList { error, waited, .. } => {
+                write!(f, "no list of servers after {}", Micros::from_duration(*waited))?;
+                return error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"));
+            }
             Self::AllDown { .. } => return f.write_str("all servers are down"),
             Self::AllFull { .. } => f.write_str("all servers are full")?,
             Self::Config { error, .. } => return write!(f, "config: {error}"),
@@ -182,6 +213,8 @@ impl<B: fmt::Debug, E: Error + 'static> Error for CallError<B, E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Config { error, .. } => Some(error),
+            // The message already includes the source's error, but not the causes of that error.
+            Self::NoList { error, .. } => error.as_ref()?.source(),
             // The message already includes the attempt's error, but not the causes of that error.
             _ => self.last()?.as_ref().err()?.source(),
         }

@@ -1,4 +1,4 @@
-//! Joins a channel's servers, their health, their checks and their probes: [`Fleet`].
+//! Joins a channel's servers, where their list comes from, their health, their checks and their probes: [`Fleet`].
 
 use std::sync::{Arc, Weak};
 
@@ -6,18 +6,21 @@ use hedge_core::balance::{Balancer as _, ProbeAnswer};
 use hedge_core::health::{CheckInput, Checker};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Duration, Instant};
-use hedge_fleet::{CheckOutcome, CheckStep, Filter, ListError, ListUpdate, Server, Servers};
+use hedge_fleet::{CheckOutcome, CheckStep, Filter, ListError, ListUpdate, Observers, Server, Servers};
 
 use crate::background::Background;
 use crate::check::{Checked, Checking};
 use crate::check_state::{CheckState, Node, Round};
 use crate::checks::Checks;
+use crate::naming::{Followed, Source};
 use crate::probe::{Probed, Probes, Probing};
 
 /// What a channel shares with its checks and its probes. The channel owns it. Checks and probes hold it weakly and end
 /// with it.
 pub(crate) struct Fleet {
     pub(crate) servers: Servers<Server, CheckState>,
+    /// Where the list comes from. `None`: from the program alone.
+    pub(crate) source: Option<Source>,
     /// Which servers the list may hold.
     pub(crate) filter: Option<Filter>,
     /// `None`: a connection that cannot be made does not isolate its server.
@@ -37,6 +40,22 @@ impl Fleet {
             node.service().leave();
         }
         Ok(update)
+    }
+
+    /// Ready once there is a list. This starts the task that follows the source, if none does.
+    pub(crate) async fn listed(self: &Arc<Self>) {
+        let Some(source) = &self.source else { return };
+        loop {
+            let own: Weak<Self> = Arc::downgrade(self);
+            if let Some(following) = source.begin(own) {
+                self.background.follow(following);
+            }
+            match source.wait() {
+                None => return,
+                // An error: the sender was dropped, which means that there is news.
+                Some(news) => drop(news.await),
+            }
+        }
     }
 
     /// Puts a broken server back after a call that was let through to it has succeeded (H5), and has the other broken
@@ -146,6 +165,20 @@ impl Checked for Fleet {
 
     fn checked(&self, node: &Node, step: CheckStep, outcome: CheckOutcome, latency: Duration) {
         self.servers.tell_check(node, step, outcome, latency);
+    }
+}
+
+impl Followed for Fleet {
+    fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
+    }
+
+    fn observers(&self) -> &Observers {
+        self.servers.observers()
+    }
+
+    fn list(&self, servers: Vec<Server>) -> Result<ListUpdate, ListError> {
+        self.set(servers)
     }
 }
 

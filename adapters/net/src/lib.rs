@@ -11,7 +11,7 @@
 //! | make a call in one line | [`Channel::get`] and its like, [`http::RequestBuilder`] |
 //! | make a call with any request | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
 //! | read the result | [`Reply`], [`http::SendError`], [`CallError`], [`Report`] |
-//! | set what calls may do | [`Builder::options`], [`Builder::limits`], or `Builder::config` from a file (feature `serde`) |
+//! | set what calls may do | [`Builder::options`], [`Builder::limits`], or all of a channel by `Builder::config` from a file (feature `serde`) |
 //! | set how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
 //! | adapt the backup delay, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
 //! | add headers to each attempt | [`Builder::on_attempt`], [`AttemptInfo`] |
@@ -19,6 +19,8 @@
 //! | be told of everything that happens, in code, spans or lines | [`Builder::observer`], [`Observer`] |
 //! | count calls, attempts and connections | [`Channel::counters`], [`http::Http::counters`] |
 //! | see how long calls take | [`Channel::latencies`], [`latency`] |
+//! | follow a source of servers, such as a registry | [`Builder::naming`], [`Builder::schemes`], [`Channel::ready`], [`Channel::naming`] |
+//! | show the state of a channel | [`Inspect`], [`Channel::name`] |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
 //! | check servers that are down | [`Builder::health_checks`], [`Channel::set_check_interval`] |
 //! | isolate servers that fail | [`Builder::circuit_breaker`], [`Builder::recovery`] |
@@ -39,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod build_error;
 mod builder;
 mod call_state;
 mod caller;
@@ -47,20 +50,23 @@ mod check;
 mod check_state;
 mod checks;
 mod error;
+mod first_list;
 mod fleet;
 pub mod http;
+mod naming;
 mod probe;
 mod replace;
 mod reply;
 mod stream;
 
-pub use builder::{BuildError, Builder};
+pub use build_error::BuildError;
+pub use builder::Builder;
 pub use channel::{CallResult, Channel};
 pub use error::{CallError, LastFailure};
 pub use hedge_core::balance::prequal::ServerLoad;
 pub use hedge_core::balance::{ArrangeError, BalancerError, ProbeAnswer, WeightError, hash};
 #[cfg(feature = "serde")]
-pub use hedge_core::config::{ChannelConfig, service_config};
+pub use hedge_core::config::{ChannelConfig, ServersConfig, Setting, service_config};
 pub use hedge_core::config::{Warning, Warnings};
 pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
 pub use hedge_core::health::{
@@ -88,7 +94,11 @@ pub use hedge_fleet::{
     ServerRef,
 };
 pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
+pub use hedge_fleet::{BoxNaming, LineError, Naming, NamingError, NamingErrorKind, SchemeError, Schemes, Update};
+pub use hedge_fleet::{ChannelInfo, Inspect, LatencyInfo, ServerInfo, ServerState};
+pub use hedge_fleet::{ConnectionType, Protocol, ProtocolError};
 pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};
+pub use naming::NamingStatus;
 pub use reply::Reply;
 
 /// The README's own code, compiled.

@@ -79,7 +79,7 @@ fn n2_errors_name_the_entry_and_its_place() {
     ] {
         assert_eq!(parse_servers(text).unwrap_err().to_string(), expected);
     }
-    assert!(matches!(parse_servers("bns://x"), Err(NameError::UnknownScheme { scheme }) if &*scheme == "bns"));
+    assert!(matches!(parse_servers("bns://x"), Err(NameError::UnknownScheme { scheme, .. }) if &*scheme == "bns"));
 }
 
 #[test]

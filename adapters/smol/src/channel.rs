@@ -14,7 +14,7 @@ pub type Http = hedge_net::http::Http<Smol>;
 /// A channel to be, on smol.
 pub type Builder<T = Http> = hedge_net::Builder<Smol, T>;
 
-/// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, or to one `host:port`.
+/// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, to one `host:port`, or to the servers that a source says.
 pub fn builder(servers: impl AsRef<str>) -> Builder {
     hedge_net::Channel::builder(Smol::new(), servers)
 }

@@ -60,15 +60,16 @@
 //!
 //! [`http::RequestBuilder`] says what else a line can set, and what is an error.
 //!
-//! # Options from a file
+//! # A channel from a file
 //!
-//! With the feature `serde`, a channel's options and limits are read from any format that serde knows:
+//! With the feature `serde`, a channel is read from any format that serde knows: its servers, how they are chosen and checked,
+//! options and limits. `ChannelConfig` lists all fields. Setters that follow `config` change single settings:
 //!
 #![cfg_attr(feature = "channel", doc = "```")]
 #![cfg_attr(not(feature = "channel"), doc = "```ignore")]
-//! let text = r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"burst": 20}}}"#;
+//! let text = r#"{"servers": ["10.0.0.1:8001", "10.0.0.2:8001"], "load_balancer": "p2c", "timeout": "200ms", "backup": "10ms"}"#;
 //! let config: hedge_smol::ChannelConfig = serde_json::from_str(text)?;
-//! let channel = hedge_smol::builder("list://10.0.0.1:8001,10.0.0.2:8001").load_balancer("rr").config(&config).build()?;
+//! let channel = hedge_smol::builder("").config(&config).name("users").build()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -106,6 +107,8 @@ pub use hedge_net::{
     Judgement, Kind, LimitOptions, NotHedged, Observer, OptionsError, RatioOptions, ReplaceableOptions, Reply, Report,
     RetryPolicy, Server, ServerChange, ServerRef, Trace, Verdict, hash, http, parse_servers,
 };
+#[cfg(feature = "channel")]
+pub use hedge_net::{BoxNaming, ChannelInfo, Inspect, Naming, NamingError, NamingErrorKind, Schemes, Update};
 #[cfg(feature = "channel")]
 pub use io::Io;
 pub use timer::Sleep;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use hedge_net::service_config::ServiceConfig;
 use hedge_net::{
-    Address, AttemptError, AttemptInfo, BuildError, Channel, ChannelConfig, ChannelOptions, Denial, ErrorKind,
-    Idempotency, Kind, LimitOptions, NotHedged, Report, SendTransport,
+    AdaptiveOptions, Address, AttemptError, AttemptInfo, BreakerOptions, BuildError, Channel, ChannelConfig,
+    ChannelOptions, Denial, ErrorKind, FailureOptions, Idempotency, Inspect as _, IsolationLimit, Kind, LimitOptions,
+    NotHedged, RecoveryOptions, Report, SendTransport, ServerState, Setting,
 };
 use hedge_tokio::{CallError, Tokio};
 
@@ -123,4 +124,170 @@ async fn l6_a_hedging_policy_of_five_attempts_sends_five() {
         servers.dedup();
         assert_eq!(servers.len() as u128, sent, "each at a server of its own");
     }
+}
+
+/// A channel of the servers that the file names.
+fn whole(json: &str) -> hedge_tokio::Builder<Stalling> {
+    Channel::with_transport(Tokio::new(), Stalling, "").config(&read(json))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_a_whole_channel() {
+    let json = r#"{"servers": ["10.0.0.1:1", "10.0.0.2:1 3", "10.0.0.3:1 x"], "load_balancer": "wrr:default_weight=2",
+                   "timeout": 100, "adaptive_backup": {}, "max_retry": 1, "seed": 1,
+                   "circuit_breaker": {"consecutive_failures": {"failures": 1}}, "health_checks": "none"}"#;
+    let channel = whole(json).name("users").build().unwrap();
+    let info = channel.inspect();
+    assert_eq!((&*info.name, info.options.channel.max_retry, info.latencies.calls), ("users", 1, 0));
+    let servers: Vec<_> =
+        info.servers.iter().map(|server| (&*server.address, &*server.tag, server.weight.get())).collect();
+    assert_eq!(servers, [("10.0.0.1:1", "", 2), ("10.0.0.2:1", "3", 3), ("10.0.0.3:1", "x", 2)]);
+
+    // At the deadline the attempt had all of the timeout, so it is a failure of its server, which the breaker isolates.
+    let late = report(&channel).await;
+    assert_eq!((late.elapsed(), late.attempts().len()), (MS(100), 1), "the delay has not warmed up");
+    let info = channel.inspect();
+    let isolated = info.servers.iter().filter(|server| matches!(server.state, ServerState::Isolated(_)));
+    assert_eq!((isolated.count(), info.latencies.abandoned), (1, 1));
+    assert!(info.to_string().contains("  isolated for "), "{info}");
+}
+
+#[test]
+fn a_file_replaces_what_it_names_and_leaves_the_rest() {
+    let base = || {
+        let builder = Channel::with_transport(Tokio::new(), Stalling, "list://10.0.0.1:1,10.0.0.2:1");
+        builder.load_balancer("wrr")
+    };
+    let weightless = base().config(&read("{}")).build().unwrap_err();
+    assert!(matches!(weightless, BuildError::Weight { .. }), "the balancer and the servers stay: {weightless}");
+    let channel = base().config(&read(r#"{"load_balancer": "rr", "servers": "10.0.0.9:1"}"#)).build().unwrap();
+    assert_eq!(channel.servers(), ["10.0.0.9:1".parse().unwrap()]);
+    assert_eq!(channel.name(), "10.0.0.9:1");
+}
+
+/// What is wrong or strange is told in the same words, whether a file says it or the program.
+#[test]
+fn a_file_is_checked_as_a_builder_is() {
+    let builder = || builder().timeout(MS(100));
+    let config = |json: &str| {
+        let json = json.trim_start_matches('{');
+        builder().config(&read(&format!(r#"{{"timeout": 100, {json}"#)))
+    };
+    let one = BreakerOptions::ConsecutiveFailures(FailureOptions { failures: 0, ..FailureOptions::DEFAULT });
+    let adaptive = AdaptiveOptions { warm_up: 0, ..AdaptiveOptions::DEFAULT };
+    for (file, code, text) in [
+        (
+            config(r#"{"circuit_breaker": {"consecutive_failures": {"failures": 0}}}"#),
+            builder().circuit_breaker(one),
+            "health: failures 0: must be in [1, 4294967295]",
+        ),
+        (
+            config(r#"{"isolation_limit": {"selectable_percent": 0}}"#),
+            builder().isolation_limit(IsolationLimit { selectable_percent: 0 }),
+            "health: selectable_percent 0: must be in [1, 100]",
+        ),
+        (
+            config(r#"{"recovery": {"min_working": 0, "hold": "1s"}}"#),
+            builder().recovery(RecoveryOptions { min_working: 0, hold: MS(1_000) }),
+            "health: min_working 0: must be in [1, 65536]",
+        ),
+        (
+            config(r#"{"adaptive_backup": {"warm_up": 0}}"#),
+            builder().adaptive_backup(adaptive),
+            "adaptive_backup: warm_up 0: must be in [1, 4294967295]",
+        ),
+        (
+            config(r#"{"servers": "list://a:1,b"}"#),
+            Channel::with_transport(Tokio::new(), Stalling, "list://a:1,b"),
+            "server 2 \"b\": port missing; write host:port",
+        ),
+        (
+            config(r#"{"servers": ["a:1", "b"]}"#),
+            Channel::with_transport(Tokio::new(), Stalling, "list://a:1,b"),
+            "server 2 \"b\": port missing; write host:port",
+        ),
+        (
+            config(r#"{"servers": "file:///etc/servers"}"#),
+            Channel::with_transport(Tokio::new(), Stalling, "file:///etc/servers"),
+            "unknown naming scheme \"file\"; known is list://",
+        ),
+        (
+            config(r#"{"servers": []}"#),
+            Channel::with_transport(Tokio::new(), Stalling, "list://"),
+            "the list of servers",
+        ),
+        (config(r#"{"servers": ""}"#), Channel::with_transport(Tokio::new(), Stalling, ""), "the list of servers"),
+    ] {
+        let (file, code) = (file.build().unwrap_err(), code.build().unwrap_err());
+        assert!(code.to_string().starts_with(text), "{code}");
+        assert_eq!(file, code);
+    }
+    let warns = |builder: hedge_tokio::Builder<Stalling>| {
+        builder.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let adaptive = AdaptiveOptions::DEFAULT;
+    for (file, code, text) in [
+        (
+            config(r#"{"adaptive_backup": {}, "backup": 20}"#),
+            builder().backup(MS(20)).adaptive_backup(adaptive),
+            "backup: never used, since backup_policy gives the delay",
+        ),
+        (
+            config(r#"{"adaptive_backup": {}, "servers": ["10.0.0.1:1"]}"#),
+            Channel::with_transport(Tokio::new(), Stalling, "10.0.0.1:1").timeout(MS(100)).adaptive_backup(adaptive),
+            "backup_policy: there is one server address, so no backup is sent",
+        ),
+        (
+            config(r#"{"load_balancer": "prequal"}"#),
+            builder().load_balancer("prequal"),
+            "load_balancer prequal: no server is probed",
+        ),
+        (
+            config(r#"{"isolation_limit": {"selectable_percent": 60}}"#),
+            builder().isolation_limit(IsolationLimit { selectable_percent: 60 }),
+            "isolation_limit selectable_percent 60: does nothing without a circuit breaker",
+        ),
+    ] {
+        let (file, code) = (warns(file.connect_timeout(MS(50))), warns(code.connect_timeout(MS(50))));
+        assert!(code.len() == 1 && code[0].starts_with(text), "{code:?}");
+        assert_eq!(file, code);
+    }
+}
+
+#[test]
+fn c1_a_file_may_name_the_protocol_that_the_channel_has() {
+    let http = |json: &str| hedge_tokio::builder("10.0.0.1:1").config(&read(json)).build();
+    for json in ["{}", r#"{"protocol": "http"}"#, r#"{"protocol": "http", "connection_type": "pooled"}"#] {
+        assert!(http(json).is_ok(), "{json}");
+    }
+    assert!(http(r#"{"connection_type": "pooled"}"#).is_ok());
+    for (json, text) in [
+        (r#"{"protocol": "redis"}"#, "protocol \"redis\": unknown; known are http"),
+        (
+            r#"{"protocol": "http", "connection_type": "single"}"#,
+            "connection_type \"single\": protocol \"http\" supports pooled",
+        ),
+        (r#"{"connection_type": "many"}"#, "connection_type \"many\": unknown; known are single, pooled, short"),
+    ] {
+        assert_eq!(http(json).unwrap_err().to_string(), text);
+    }
+    let own = whole(r#"{"servers": "a:1", "protocol": "http"}"#).build().unwrap_err().to_string();
+    assert_eq!(
+        own,
+        "protocol, connection_type: this channel has a transport of the program; leave them out of the file"
+    );
+}
+
+#[test]
+fn the_file_of_the_readme_is_that_of_the_example_and_is_a_channel() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let readme = std::fs::read_to_string(format!("{root}/README.md")).unwrap();
+    let file = std::fs::read_to_string(format!("{root}/examples/channel.json")).unwrap();
+    assert!(readme.contains(&format!("```json\n{file}```\n")), "the README shows examples/channel.json");
+    let config = read(&file);
+    assert!(matches!(config.circuit_breaker, Some(Setting::On(_))));
+    let builder = hedge_tokio::builder("").config(&config);
+    assert_eq!(builder.warnings().to_vec(), []);
+    let channel = builder.build().unwrap();
+    assert_eq!((channel.servers().len(), channel.inspect().options.channel.max_retry), (3, 2));
 }

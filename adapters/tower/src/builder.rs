@@ -5,7 +5,7 @@ use std::fmt;
 use hedge_core::balance::BalancerError;
 use hedge_core::config::{self, Warnings};
 use hedge_core::health::HealthError;
-use hedge_core::policy::ConfigError;
+use hedge_core::policy::{AdaptiveError, ConfigError};
 use hedge_fleet::{Balancer, Servers, Setup};
 
 use crate::set::MAX_SERVERS;
@@ -14,7 +14,7 @@ use crate::{HedgeLayer, HedgeSet, Plain, RetryErrors};
 
 /// Begins a layer or a set whose calls wait on `timer`.
 pub fn builder<T>(timer: T) -> Builder<T> {
-    Builder { timer, retry_policy: RetryErrors, protocol: Plain, setup: Setup::new() }
+    Builder { timer, retry_policy: RetryErrors, protocol: Plain, setup: Setup::new(), unsupported: None }
 }
 
 /// Makes a [`HedgeLayer`] or a [`HedgeSet`]. The defaults are brpc's: a timeout of 500 ms, 3 retries, no backups.
@@ -32,21 +32,36 @@ pub struct Builder<T, R = RetryErrors, C = Plain> {
     retry_policy: R,
     protocol: C,
     setup: Setup,
+    /// What a file names and a layer or a set does not have.
+    unsupported: Option<&'static str>,
 }
 
 impl<T, R, C> Builder<T, R, C> {
     hedge_fleet::setters!();
 
+    /// Takes over the rest of a file: nothing, since the program brings the services and connects to the servers.
+    #[cfg(feature = "serde")]
+    fn applied(mut self, config: &config::ChannelConfig) -> Self {
+        let named = [
+            ("servers", config.servers.is_some()),
+            ("protocol", config.protocol.is_some()),
+            ("connection_type", config.connection_type.is_some()),
+            ("health_checks", config.health_checks.is_some()),
+        ];
+        self.unsupported = named.into_iter().find_map(|(field, is_named)| is_named.then_some(field));
+        self
+    }
+
     /// Sets the policy that judges results. Default: [`RetryErrors`].
     pub fn retry_policy<Other>(self, retry_policy: Other) -> Builder<T, Other, C> {
-        let Self { timer, retry_policy: _, protocol, setup } = self;
-        Builder { timer, retry_policy, protocol, setup }
+        let Self { timer, retry_policy: _, protocol, setup, unsupported } = self;
+        Builder { timer, retry_policy, protocol, setup, unsupported }
     }
 
     /// Sets how requests are copied, and what they and their responses carry. Default: [`Plain`].
     pub fn protocol<Other>(self, protocol: Other) -> Builder<T, R, Other> {
-        let Self { timer, retry_policy, protocol: _, setup } = self;
-        Builder { timer, retry_policy, protocol, setup }
+        let Self { timer, retry_policy, protocol: _, setup, unsupported } = self;
+        Builder { timer, retry_policy, protocol, setup, unsupported }
     }
 
     /// Sets [`Http`](crate::Http) as the protocol and as the retry policy.
@@ -76,11 +91,11 @@ impl<T, R, C> Builder<T, R, C> {
     /// Makes a layer. Extra attempts go to the same service, so `same_server_backup` is set.
     ///
     /// # Errors
-    /// [`BuildError::Options`].
+    /// [`BuildError::Options`], [`BuildError::Adaptive`] or [`BuildError::Unsupported`].
     pub fn layer(mut self) -> Result<HedgeLayer<T, R, C>, BuildError> {
         self.setup.options.same_server_backup = true;
         let seed = self.setup.seed();
-        self.shared(seed).map(HedgeLayer::new).map_err(BuildError::Options)
+        self.shared(seed).map(HedgeLayer::new)
     }
 
     /// Makes a set without servers; see [`HedgeSet::insert`] and [`HedgeSet::follow`].
@@ -94,13 +109,17 @@ impl<T, R, C> Builder<T, R, C> {
             Balancer::named(name, seed).map_err(|error| BuildError::Balancer { name: name.into(), error })?;
         let health = self.setup.health().map_err(BuildError::Health)?;
         let servers = Servers::new(balancer, health, MAX_SERVERS).with_limits(&self.setup.server_limits);
-        let shared = self.shared(seed).map_err(BuildError::Options)?;
+        let shared = self.shared(seed)?;
         Ok(HedgeSet::new(shared, servers))
     }
 
-    fn shared(self, seed: u64) -> Result<Shared<T, R, C>, ConfigError> {
-        let Self { timer, retry_policy, protocol, setup } = self;
-        let settings = setup.into_settings(seed)?;
+    fn shared(self, seed: u64) -> Result<Shared<T, R, C>, BuildError> {
+        let Self { timer, retry_policy, protocol, mut setup, unsupported } = self;
+        if let Some(field) = unsupported {
+            return Err(BuildError::Unsupported { field });
+        }
+        setup.make_adaptive().map_err(BuildError::Adaptive)?;
+        let settings = setup.into_settings(seed).map_err(BuildError::Options)?;
         Ok(Shared { settings, timer, retry_policy: AttemptPolicy(retry_policy), protocol })
     }
 }
@@ -126,6 +145,13 @@ pub enum BuildError {
     Health(HealthError),
     /// Options that cannot be carried out.
     Options(ConfigError),
+    /// An invalid option of the adaptive delay.
+    Adaptive(AdaptiveError),
+    /// A file names something that a layer or a set does not have.
+    Unsupported {
+        /// The field of the file.
+        field: &'static str,
+    },
 }
 
 impl fmt::Display for BuildError {
@@ -134,6 +160,10 @@ impl fmt::Display for BuildError {
             Self::Balancer { name, error } => write!(f, "load balancer {name:?}: {error}"),
             Self::Health(error) => error.fmt(f),
             Self::Options(error) => error.fmt(f),
+            Self::Adaptive(error) => write!(f, "adaptive_backup: {error}"),
+            Self::Unsupported { field } => {
+                write!(f, "{field}: the program brings its services, so a file cannot set this here; leave it out")
+            }
         }
     }
 }

@@ -156,3 +156,21 @@ async fn l7_the_fifth_attempt_may_win() {
     let (result, at) = call(&mut builder.layer().unwrap().layer(Scripted::new(&steps)), ()).await;
     assert_eq!((result.unwrap(), at), ("fifth", 45));
 }
+
+#[test]
+fn a_file_names_nothing_that_the_program_brings_itself() {
+    for (json, field) in [
+        (r#"{"servers": "list://a:1"}"#, "servers"),
+        (r#"{"protocol": "http"}"#, "protocol"),
+        (r#"{"health_checks": "none"}"#, "health_checks"),
+    ] {
+        let error = builder().config(&read(json)).layer().unwrap_err();
+        assert_eq!(error, BuildError::Unsupported { field });
+        assert!(error.to_string().starts_with(&format!("{field}: the program brings its services")), "{error}");
+        assert!(builder().config(&read(json)).set::<u16, Scripted>().is_err());
+    }
+    let all = r#"{"load_balancer": "p2c", "adaptive_backup": {}, "circuit_breaker": {"circuit": {}}, "seed": 1}"#;
+    assert!(builder().config(&read(all)).set::<u16, Scripted>().is_ok());
+    let error = builder().config(&read(r#"{"adaptive_backup": {"warm_up": 0}}"#)).layer().unwrap_err();
+    assert_eq!(error.to_string(), "adaptive_backup: warm_up 0: must be in [1, 4294967295]");
+}

@@ -1,17 +1,30 @@
 //! What a file says about a channel: [`ChannelConfig`], a preset and what differs from it.
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+use core::fmt;
+
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+#[cfg(feature = "alloc")]
+use super::ServersConfig;
 #[cfg(has_atomic_64)]
 use super::{LimitConfig, Setup, Warnings};
-use super::{Preset, ServerLimits};
-use crate::field::named::{self, fields};
+use super::{Preset, ServerLimits, Setting};
+use crate::balance::BalancerName;
+use crate::field::named::{self, Place, Scalar, fields, refuse};
+use crate::field::table;
+use crate::health::{BreakerOptions, CheckOptions, IsolationLimit, RecoveryOptions};
 #[cfg(has_atomic_64)]
 use crate::limit::LimitOptions;
-use crate::policy::{Backoff, BackupDelay, ChannelOptions, FailMode, Idempotency, OnEarlyFailure, RetryTarget};
+use crate::policy::{
+    AdaptiveOptions, Backoff, BackupDelay, ChannelOptions, FailMode, Idempotency, OnEarlyFailure, RetryTarget,
+};
 use crate::time::{Duration, Timeout};
 
-/// A channel as a file describes it: a [`Preset`], brpc's if none is named, and every option that differs.
+/// A channel as a file describes it: its servers, how they are chosen and checked, and what calls may do. For the last,
+/// there is a [`Preset`], brpc's if none is named, and every option that differs from it.
 ///
 /// `fail_mode` overrides the preset, and the other fields override both. A field that is absent or null changes nothing.
 /// But `backoff`, `limits` and each limit, which have fields of their own, may not be null, since that could be taken for
@@ -38,6 +51,24 @@ use crate::time::{Duration, Timeout};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelConfig {
+    /// The servers: a URL such as `"list://10.0.0.1:80,10.0.0.2:80"`, one `"host:port"`, or a list of `"host:port tag"`.
+    #[cfg(feature = "alloc")]
+    #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "servers")]
+    pub servers: Option<ServersConfig>,
+    /// How a server is chosen: a name such as `"p2c"`, or `"name:key=value"`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "load_balancer")]
+    pub load_balancer: Option<BalancerName>,
+    /// The protocol, such as `"http"`.
+    #[cfg(feature = "alloc")]
+    #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "protocol")]
+    pub protocol: Option<Box<str>>,
+    /// How calls share connections, such as `"pooled"`. Absent: the protocol's default.
+    #[cfg(feature = "alloc")]
+    #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "connection_type")]
+    pub connection_type: Option<Box<str>>,
     /// The preset that everything else overrides. Absent or null: `"brpc"`.
     #[serde(deserialize_with = "preset")]
     pub preset: Preset,
@@ -75,6 +106,9 @@ pub struct ChannelConfig {
     /// [`ChannelOptions::backup`]: a duration, or `"disabled"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backup")]
     pub backup: Option<BackupDelay>,
+    /// A backup delay that follows the latencies of attempts ([B7](crate::rules#B7)). It replaces `backup`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "adaptive_backup")]
+    pub adaptive_backup: Option<AdaptiveOptions>,
     /// [`ChannelOptions::max_backups`]; channels of hedge-net and hedge-tower allow 4 at most.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_backups")]
     pub max_backups: Option<u8>,
@@ -107,6 +141,21 @@ pub struct ChannelConfig {
     #[cfg(has_atomic_64)]
     #[serde(skip_serializing_if = "LimitConfig::is_empty")]
     pub limits: LimitConfig,
+    /// The circuit breaker ([H2](crate::rules#H2)): `{"circuit": {…}}`, `{"consecutive_failures": {…}}`, or `"none"`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "circuit_breaker")]
+    pub circuit_breaker: Option<Setting<BreakerOptions>>,
+    /// How many servers the circuit breaker may isolate ([H4](crate::rules#H4)): `{"selectable_percent": 50}`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "isolation_limit")]
+    pub isolation_limit: Option<IsolationLimit>,
+    /// How servers that are down are checked ([H1](crate::rules#H1)): `{"interval": "3s", "timeout": "500ms"}`, or `"none"`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "health_checks")]
+    pub health_checks: Option<Setting<CheckOptions>>,
+    /// How calls are admitted after all servers were down ([H3](crate::rules#H3)): `{"min_working": 2, "hold": "3s"}`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "recovery")]
+    pub recovery: Option<RecoveryOptions>,
+    /// The seed of all random numbers. Absent: an unpredictable seed.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "seed")]
+    pub seed: Option<u64>,
 }
 
 impl ChannelConfig {
@@ -165,8 +214,16 @@ impl ChannelConfig {
     #[must_use]
     pub fn warnings(&self) -> Warnings {
         let (options, limits) = (self.options(), self.limits());
-        let (attempt_timeout, server_limits) = (self.attempt_timeout(), self.server_limits());
-        Setup { attempt_timeout, server_limits, ..Setup::new(&options, &limits) }.warnings()
+        let setup = Setup {
+            attempt_timeout: self.attempt_timeout(),
+            server_limits: self.server_limits(),
+            // An adaptive delay is not known before there were calls.
+            policy_delay: self.adaptive_backup.map(|_| BackupDelay::OFF),
+            breaker: self.circuit_breaker.and_then(Setting::on).is_some(),
+            isolation_limit: self.isolation_limit.unwrap_or_default(),
+            ..Setup::new(&options, &limits)
+        };
+        setup.warnings()
     }
 }
 
@@ -192,6 +249,73 @@ fields! {
     on_early_failure: optional, "on_early_failure", OnEarlyFailure, named::EARLY_FAILURES;
     pushback_for_service: optional, "pushback_for_service", bool, named::SWITCH;
     idempotency: optional, "idempotency", Idempotency, named::IDEMPOTENCIES;
+    seed: optional, "seed", u64, "an integer in [0, 18446744073709551615]";
+}
+
+#[cfg(feature = "alloc")]
+fields! {
+    protocol: optional, "protocol", Box<str>, "text, as in \"http\"";
+    connection_type: optional, "connection_type", Box<str>, "text, as in \"pooled\"";
+}
+
+#[cfg(feature = "alloc")]
+fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServersConfig>, D::Error> {
+    ServersConfig::deserialize(deserializer).map(Some)
+}
+
+fn load_balancer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BalancerName>, D::Error> {
+    deserializer.deserialize_any(Balancer).map(Some)
+}
+
+fn adaptive_backup<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AdaptiveOptions>, D::Error> {
+    table::read(deserializer, "adaptive_backup").map(Some)
+}
+
+fn isolation_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IsolationLimit>, D::Error> {
+    table::read(deserializer, "isolation_limit").map(Some)
+}
+
+fn recovery<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RecoveryOptions>, D::Error> {
+    table::read(deserializer, "recovery").map(Some)
+}
+
+fn circuit_breaker<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Setting<BreakerOptions>>, D::Error> {
+    let wanted = "a map with `circuit` or `consecutive_failures`, or \"none\" for no circuit breaker";
+    Setting::read(deserializer, "circuit_breaker", wanted).map(Some)
+}
+
+fn health_checks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Setting<CheckOptions>>, D::Error> {
+    let wanted = "a map with `interval` or `timeout`, or \"none\" for no checks";
+    Setting::read(deserializer, "health_checks", wanted).map(Some)
+}
+
+/// Reads the name of a balancer; its error says what is wrong with the name.
+struct Balancer;
+
+impl Balancer {
+    const fn place(&self) -> Place {
+        Place { field: "load_balancer", wanted: "the name of a balancer, as in \"p2c\"" }
+    }
+}
+
+impl<'de> Visitor<'de> for Balancer {
+    type Value = BalancerName;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "load_balancer: {}", self.place().wanted)
+    }
+
+    refuse!(scalars);
+    refuse!(null);
+    refuse!(list);
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<BalancerName, E> {
+        text.parse().map_err(|error| E::custom(format_args!("load_balancer {}: {error}", Scalar::Text(text))))
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, _: A) -> Result<BalancerName, A::Error> {
+        Err(A::Error::custom(self.place().refusal(&"(a map)")))
+    }
 }
 
 /// Null means the default preset.
@@ -203,6 +327,9 @@ fn preset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preset, D::Error
 fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
     Backoff::deserialize(deserializer).map(Some)
 }
+
+#[cfg(all(test, feature = "alloc", has_atomic_64))]
+mod whole;
 
 #[cfg(test)]
 mod tests {

@@ -8,8 +8,12 @@ mod limit_config;
 mod limit_patch;
 mod preset;
 mod server_limits;
+#[cfg(all(feature = "serde", feature = "alloc"))]
+mod servers_config;
 #[cfg(feature = "serde")]
 pub mod service_config;
+#[cfg(feature = "serde")]
+mod setting;
 #[cfg(has_atomic_64)]
 mod setup;
 #[cfg(has_atomic_64)]
@@ -23,6 +27,10 @@ pub use limit_config::LimitConfig;
 pub use limit_patch::{BudgetConfig, RatioConfig, TokenConfig};
 pub use preset::{Preset, UnknownPreset};
 pub use server_limits::ServerLimits;
+#[cfg(all(feature = "serde", feature = "alloc"))]
+pub use servers_config::ServersConfig;
+#[cfg(feature = "serde")]
+pub use setting::Setting;
 #[cfg(has_atomic_64)]
 pub use setup::Setup;
 #[cfg(has_atomic_64)]

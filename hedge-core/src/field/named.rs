@@ -258,13 +258,22 @@ macro_rules! integers {
     )*};
 }
 
-integers! { u8 u32 i32 }
+integers! { u8 u32 i32 u64 }
 
 /// The hint for a number in quotes.
 fn without_quotes<T: core::str::FromStr>(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match scalar {
         Scalar::Text(value) if value.parse::<T>().is_ok() => write!(f, "; write {value} without quotes"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl FromScalar for alloc::boxed::Box<str> {
+    type Binary = Self;
+
+    fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
+        if let Scalar::Text(text) = scalar { Some((*text).into()) } else { None }
     }
 }
 

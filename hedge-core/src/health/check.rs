@@ -15,13 +15,20 @@ const SPREAD: u32 = 26_215;
 pub struct CheckOptions {
     /// The time from the break, or from the end of a failed check, to the next check, in [10 ms, 1 h]. It is multiplied
     /// by a uniform factor in 0.8 to 1.2. Default 3 s, brpc's.
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::interval")
+    )]
     pub interval: Duration,
     /// The longest time for connecting, and the longest for the application's check, in [1 ms, 1 h]. Default 500 ms,
     /// brpc's.
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::timeout")
+    )]
     pub timeout: Duration,
     /// Whether the application's own check must pass too. Default false.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::application"))]
     pub application: bool,
 }
 
@@ -308,6 +315,19 @@ impl Checker {
 
     fn step_ends(&self) -> Instant {
         self.at + self.timeout
+    }
+}
+
+/// How the fields are read from files.
+#[cfg(feature = "serde")]
+mod file {
+    use super::Duration;
+    use crate::field::named::{self, fields};
+
+    fields! {
+        interval: required, "health_checks.interval", Duration, named::DURATION;
+        timeout: required, "health_checks.timeout", Duration, named::DURATION;
+        application: required, "health_checks.application", bool, named::SWITCH;
     }
 }
 

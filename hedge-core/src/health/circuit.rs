@@ -13,10 +13,13 @@ pub use super::window::WindowOptions;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CircuitOptions {
     /// The short window, which soon detects many failures. Default 1500 calls and 10 %.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::short"))]
     pub short: WindowOptions,
     /// The long window, which detects fewer failures that go on. Default 3000 calls and 5 %.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::long"))]
     pub long: WindowOptions,
     /// For how long it isolates.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::isolation"))]
     pub isolation: IsolationOptions,
 }
 
@@ -137,5 +140,18 @@ impl Breaker for CircuitBreaker {
     fn reset(&self, state: &CircuitState) {
         self.long.reset(&state.long);
         self.short.reset(&state.short);
+    }
+}
+
+/// How the fields are read from files.
+#[cfg(feature = "serde")]
+mod file {
+    use super::super::{IsolationOptions, WindowOptions};
+    use crate::field::table::tables;
+
+    tables! {
+        short: "circuit_breaker.circuit.short", WindowOptions;
+        long: "circuit_breaker.circuit.long", WindowOptions;
+        isolation: "circuit_breaker.circuit.isolation", IsolationOptions;
     }
 }

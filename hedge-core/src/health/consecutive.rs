@@ -10,8 +10,10 @@ use crate::time::Micros;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FailureOptions {
     /// How many in a row isolate a server, at least 1. Default 5, Finagle's and Envoy's.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::failures"))]
     pub failures: u32,
     /// For how long it isolates.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::isolation"))]
     pub isolation: IsolationOptions,
 }
 
@@ -96,5 +98,20 @@ impl Breaker for ConsecutiveFailures {
 
     fn reset(&self, state: &FailureState) {
         Self::reset_in(&state.failures);
+    }
+}
+
+/// How the fields are read from files.
+#[cfg(feature = "serde")]
+mod file {
+    use super::IsolationOptions;
+    use crate::field::named::fields;
+    use crate::field::table::tables;
+
+    fields! {
+        failures: required, "circuit_breaker.consecutive_failures.failures", u32, "an integer in [1, 4294967295]";
+    }
+    tables! {
+        isolation: "circuit_breaker.consecutive_failures.isolation", IsolationOptions;
     }
 }

@@ -15,13 +15,20 @@ const SLACK: u32 = 1 << 16;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IsolationOptions {
     /// The first isolation, in [10 ms, 1 h]. Default 100 ms, brpc's.
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::min")
+    )]
     pub min: Duration,
     /// The longest isolation, in [min, 1 h]. An isolation doubles when a probe fails, and when the server is isolated
     /// again within this time after its return. Default 30 s, brpc's.
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::max")
+    )]
     pub max: Duration,
     /// How many attempts may probe a server at a time, in \[1, 100\]. The first that ends decides. Default 1.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::probes"))]
     pub probes: u32,
 }
 
@@ -324,5 +331,18 @@ impl Gate {
 impl Default for Gate {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// How the fields are read from files.
+#[cfg(feature = "serde")]
+mod file {
+    use super::Duration;
+    use crate::field::named::{self, fields};
+
+    fields! {
+        min: required, "isolation.min", Duration, named::DURATION;
+        max: required, "isolation.max", Duration, named::DURATION;
+        probes: required, "isolation.probes", u32, "an integer in [1, 100]";
     }
 }

@@ -10,9 +10,13 @@ use crate::time::{Duration, Instant, Micros};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RecoveryOptions {
     /// How many usable servers can carry all calls, in \[1, 65536\].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::min_working"))]
     pub min_working: u32,
     /// How long the number of usable servers must have been the same before every call is let in, in [1 ms, 1 h].
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::hold")
+    )]
     pub hold: Duration,
 }
 
@@ -140,6 +144,7 @@ pub struct IsolationLimit {
     /// The percentage of servers that stay selectable, rounded up to whole servers, in \[1, 100\]. Default 50, Envoy's
     /// panic threshold: the servers that stay carry at most twice their load. If more than half of a cluster fails,
     /// single servers are rarely the cause, and isolating them does not help.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::selectable_percent"))]
     pub selectable_percent: u32,
 }
 
@@ -174,6 +179,19 @@ impl IsolationLimit {
 impl Default for IsolationLimit {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+/// How the fields are read from files.
+#[cfg(feature = "serde")]
+mod file {
+    use super::Duration;
+    use crate::field::named::{self, fields};
+
+    fields! {
+        min_working: required, "recovery.min_working", u32, "an integer in [1, 65536]";
+        hold: required, "recovery.hold", Duration, named::DURATION;
+        selectable_percent: required, "isolation_limit.selectable_percent", u32, "an integer in [1, 100]";
     }
 }
 

@@ -26,8 +26,10 @@ const FACTOR_BITS: u32 = 53;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WindowOptions {
     /// Calls, in \[10, 10000\].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::size"))]
     pub size: u32,
     /// The percentage of them that may fail, in \[1, 99\]; together `size * max_error_percent` in \[100, 100000\].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::max_error_percent"))]
     pub max_error_percent: u32,
 }
 
@@ -177,6 +179,17 @@ const fn smooth(size: u32) -> u64 {
         n += 1;
     }
     (sum + (1 << (DECAY_BITS - FACTOR_BITS - 1))) >> (DECAY_BITS - FACTOR_BITS)
+}
+
+/// How the fields are read from files.
+#[cfg(feature = "serde")]
+mod file {
+    use crate::field::named::fields;
+
+    fields! {
+        size: required, "circuit_breaker.circuit, size of a window", u32, "an integer in [10, 10000]";
+        max_error_percent: required, "circuit_breaker.circuit, max_error_percent of a window", u32, "an integer in [1, 99]";
+    }
 }
 
 #[cfg(test)]

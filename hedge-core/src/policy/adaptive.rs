@@ -58,21 +58,32 @@ impl Target {
 pub struct AdaptiveOptions {
     /// What the delay aims at. Default: the 95th percentile, as in Dean and Barroso ("The Tail at Scale", 2013). It cuts
     /// the worst of the tail for 5 % more requests.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::target"))]
     pub target: Target,
     /// No delay is shorter. Default 1 ms: about the resolution of a timer and a round trip nearby. After a shorter delay a
     /// missing answer does not mean anything yet.
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::min")
+    )]
     pub min: Duration,
     /// No delay is longer. Default 1 s: twice the default timeout, so that a call that a backup cannot help in time gets
     /// none. If the maximum is below the time that calls take when every server is slow, then as many backups are sent as
     /// the target allows.
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::max")
+    )]
     pub max: Duration,
     /// How many answers a window must hold before there is a delay, at least 1. Default 100: five of them lie beyond the
     /// 95th percentile.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::warm_up"))]
     pub warm_up: u32,
     /// How long a latency counts as recent, in [1 s, 3600 s]. Default 10 s, as [`LatencyRecorder::DEFAULT_WINDOW`].
-    #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::window")
+    )]
     pub window: Duration,
 }
 
@@ -290,6 +301,26 @@ impl fmt::Display for AdaptiveError {
 }
 
 impl core::error::Error for AdaptiveError {}
+
+/// How the fields are read from files.
+#[cfg(feature = "serde")]
+mod file {
+    use super::{Duration, Target};
+    use crate::field::named::{self, fields};
+    use crate::field::tagged;
+
+    fields! {
+        min: required, "adaptive_backup.min", Duration, named::DURATION;
+        max: required, "adaptive_backup.max", Duration, named::DURATION;
+        warm_up: required, "adaptive_backup.warm_up", u32, "an integer in [1, 4294967295]";
+        window: required, "adaptive_backup.window", Duration, named::DURATION;
+    }
+
+    pub(super) fn target<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Target, D::Error> {
+        let wanted = "a map with `quantile` or `extra_load`, in ten-thousandths";
+        tagged::read(deserializer, "adaptive_backup.target", wanted)
+    }
+}
 
 #[cfg(test)]
 mod tests {

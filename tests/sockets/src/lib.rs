@@ -33,6 +33,7 @@ pub mod health;
 pub mod latencies;
 pub mod limits;
 pub mod mortal;
+pub mod naming;
 pub mod observed;
 pub mod one_line;
 pub mod outages;
@@ -196,6 +197,13 @@ macro_rules! every_test {
             observed {
                 h1_a_server_that_refuses_and_returns_is_told_step_by_step
                 counters_count_calls_attempts_and_connections
+            }
+            naming {
+                n3_the_list_follows_its_source_while_calls_run
+                n2_a_source_that_fails_keeps_the_list_and_is_asked_again
+                n5_a_call_waits_for_the_first_list_at_most_to_its_deadline
+                n6_a_source_is_followed_by_one_task_that_ends_with_the_channel
+                n4_a_url_of_a_source_needs_a_balancer_and_a_known_scheme
             }
             one_line {
                 each_method_sends_what_its_line_says

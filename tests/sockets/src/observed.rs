@@ -77,7 +77,7 @@ pub async fn h1_a_server_that_refuses_and_returns_is_told_step_by_step<R: Runtim
     let recorder = Arc::new(Recorder::default());
     let mut dies = Mortal::start();
     let at = server(dies.address);
-    let checks = CheckOptions { interval: Duration::from_millis(20).into(), ..CheckOptions::DEFAULT };
+    let checks = CheckOptions { interval: Duration::from_millis(20), ..CheckOptions::DEFAULT };
     let channel = list(&runtime, &[dies.address]).health_checks(checks).max_idle_per_server(0);
     let channel = channel.observer(Arc::clone(&recorder) as Arc<dyn Observer>).build().unwrap();
     assert_eq!(recorder.take(), [Told::Changed(at.clone(), ServerChange::Inserted)]);

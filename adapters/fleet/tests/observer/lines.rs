@@ -45,7 +45,7 @@ fn calls_and_servers_are_lines() {
     let lines = logged(|| {
         world.run(&CallOptions::new(), &[Some((2, Err(ErrorKind::Refused))), Some((1, Ok(())))]);
         world.servers.set_usable(&node, false, hedge_fleet::hedge_core::time::Instant::ZERO);
-        world.servers.tell_check(&node, CheckStep::Connect, CheckOutcome::TimedOut, Duration::from_millis(500).into());
+        world.servers.tell_check(&node, CheckStep::Connect, CheckOutcome::TimedOut, Duration::from_millis(500));
         world.set(&[2]);
         world.servers.observers().naming_failed("/etc/servers", &std::fmt::Error);
     });

@@ -94,7 +94,7 @@ fn h1_a_broken_connection_and_h5_the_call_that_is_let_through() {
     broke.tell(&world.servers, &node);
     world.servers.set_broken(&node, true, world.clock.now()).tell(&world.servers, &node);
     assert_eq!(recorder.take(), ["10.0.0.1:80 connection broken"], "once");
-    world.servers.tell_check(&node, CheckStep::Connect, CheckOutcome::Failed, Duration::from_millis(3).into());
+    world.servers.tell_check(&node, CheckStep::Connect, CheckOutcome::Failed, Duration::from_millis(3));
     world.clock.advance(101);
     world.run(&CallOptions::new(), &[ANSWERS]);
     assert_eq!(of_servers(&recorder), ["10.0.0.1:80 half-open", "10.0.0.1:80 connected"]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hedge_net::CheckOptions;
 use hedge_sockets::mortal::Mortal;
+use hedge_sockets::naming::Feed;
 use hedge_sockets::server::{TestServer, ok};
 use hedge_sockets::{HttpChannel, get, list, server};
 use hedge_tokio::{BodyMode, CallOptions, Tokio};
@@ -132,5 +133,43 @@ fn h1_checks_go_on_where_calls_are_made() {
         // Its task has come to its next check meanwhile.
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!channel.usable(&it), "the task that was there first has nothing to say any more");
+    });
+}
+
+#[test]
+fn n6_a_source_whose_runtime_ends_is_followed_on_the_next_one() {
+    let (old, new, feed) = (TestServer::answering(|_| ok("")), TestServer::answering(|_| ok("")), Feed::default());
+    let channel = feed.builder(&Tokio::new()).build().unwrap();
+    feed.says(&[server(old.address)]);
+    let first = runtime();
+    on(&first, call(&channel));
+    drop(first);
+    feed.says(&[server(new.address)]);
+    let second = runtime();
+    on(&second, async {
+        assert_eq!(channel.servers(), [server(old.address)]);
+        call(&channel).await;
+        feed.taken_in(2).await;
+        assert_eq!(channel.servers(), [server(new.address)]);
+        assert_eq!((channel.naming().unwrap().updates, feed.asked.count()), (2, 4), "the first task lost nothing");
+    });
+}
+
+#[test]
+fn n6_a_call_that_waits_takes_over_from_a_runtime_that_ends() {
+    let (there, feed) = (TestServer::answering(|_| ok("")), Feed::default());
+    let channel = feed.builder(&Tokio::new()).build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    first.block_on(async {
+        let short = CallOptions::new().with_timeout(Duration::from_millis(1));
+        channel.call_with(get("/"), &short).await.unwrap_err();
+    });
+    on(&second, async {
+        let end = async {
+            // The first runtime stands still, and so does its task.
+            thread::spawn(move || drop(first));
+            feed.says(&[server(there.address)]);
+        };
+        hedge_sockets::both(call(&channel), end).await;
     });
 }

@@ -1,0 +1,88 @@
+//! Why a channel cannot be built: [`BuildError`].
+
+use std::fmt;
+
+use hedge_core::balance::{BalancerError, WeightError};
+use hedge_core::health::HealthError;
+use hedge_core::policy::{AdaptiveError, ConfigError};
+use hedge_fleet::{ListError, MAX_SERVERS, NameError, ProtocolError, Server};
+
+use crate::http::{HttpOptionError, StatusError};
+
+/// Why a channel cannot be built.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The text is not a list of servers.
+    Servers(NameError),
+    /// The list is empty, or the filter refuses every server.
+    NoServers,
+    /// The list has more servers than a channel can hold.
+    TooManyServers {
+        /// How many servers the list has.
+        servers: usize,
+    },
+    /// A naming URL needs a balancer (N4).
+    NoBalancer {
+        /// The URL.
+        servers: Box<str>,
+    },
+    /// The name or a parameter of the balancer is not valid.
+    Balancer(BalancerError),
+    /// The balancer uses weights, and a server's tag is not a weight.
+    Weight {
+        /// The server.
+        server: Server,
+        /// What is wrong with its tag.
+        error: WeightError,
+    },
+    /// The list was refused.
+    List(ListError),
+    /// An invalid option of the circuit breaker, the isolation limit, the recovery or the checks.
+    Health(HealthError),
+    /// The options of the checks ask for the application's check, and none is set.
+    NoApplicationCheck,
+    /// A status that cannot be retried.
+    RetryStatus(StatusError),
+    /// An option of the HTTP transport that is out of its range.
+    Http(HttpOptionError),
+    /// The path of the health check is not a path.
+    CheckPath {
+        /// The text.
+        path: Box<str>,
+    },
+    /// Options that cannot be carried out.
+    Options(ConfigError),
+    /// An invalid option of the adaptive delay.
+    Adaptive(AdaptiveError),
+    /// The protocol of a file, or its connection type, is not one that this channel has.
+    Protocol(ProtocolError),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Servers(error) => error.fmt(f),
+            Self::NoServers => f.write_str("the list of servers is empty, or the filter refuses them all"),
+            Self::TooManyServers { servers } => write!(f, "{servers} servers: a channel holds at most {MAX_SERVERS}"),
+            Self::NoBalancer { servers } => {
+                write!(f, "{servers:?} needs a load balancer: add .load_balancer(\"rr\"), or name one host:port")
+            }
+            Self::Balancer(error) => write!(f, "load balancer: {error}"),
+            Self::Weight { server, error } => write!(f, "server {server}: {error}"),
+            Self::List(error) => error.fmt(f),
+            Self::Health(error) => write!(f, "health: {error}"),
+            Self::NoApplicationCheck => {
+                f.write_str("health check: the options require the application's: add .health_check_with(…)")
+            }
+            Self::RetryStatus(error) => error.fmt(f),
+            Self::Http(error) => error.fmt(f),
+            Self::CheckPath { path } => write!(f, "health check: {path:?} is not a path; a path begins with /"),
+            Self::Options(error) => error.fmt(f),
+            Self::Adaptive(error) => write!(f, "adaptive_backup: {error}"),
+            Self::Protocol(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
