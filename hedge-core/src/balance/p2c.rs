@@ -81,13 +81,13 @@ impl Default for P2cOptions {
 /// ```
 /// use hedge_core::balance::p2c::{P2c, P2cOptions, P2cStats};
 /// use hedge_core::outcome::Feedback;
-/// use hedge_core::time::{Duration, Instant, Timeout};
+/// use hedge_core::time::{Duration, Instant, Micros, Timeout};
 ///
 /// let rule = P2c::new(P2cOptions::DEFAULT)?;
 /// let (now, timeout) = (Instant::ZERO, Timeout::after(Duration::from_millis(500)));
 /// let (quick, failing) = (P2cStats::new(), P2cStats::new());
-/// rule.feedback(&quick, now, Feedback::Success { latency: Duration::from_millis(10) }, timeout);
-/// rule.feedback(&failing, now, Feedback::Failure { latency: Duration::from_millis(1) }, timeout);
+/// rule.feedback(&quick, now, Feedback::Success { latency: Micros::from_millis(10) }, timeout);
+/// rule.feedback(&failing, now, Feedback::Failure { latency: Micros::from_millis(1) }, timeout);
 /// let score = |stats| rule.score(stats, now, 0, core::num::NonZeroU32::MIN);
 /// assert_eq!(rule.choose([("failing", score(&failing)), ("quick", score(&quick))]), Some("quick"));
 /// # Ok::<(), hedge_core::balance::p2c::P2cError>(())

@@ -156,7 +156,7 @@ impl Default for PrequalOptions {
 /// use hedge_core::balance::ProbeAnswer;
 /// use hedge_core::balance::prequal::{PrequalOptions, ProbePool};
 /// use hedge_core::id::ServerId;
-/// use hedge_core::time::{Duration, Instant};
+/// use hedge_core::time::{Duration, Instant, Micros};
 ///
 /// let prequal = ProbePool::new(PrequalOptions::DEFAULT, 7)?;
 /// let (now, servers) = (Instant::ZERO, 100);
@@ -170,7 +170,7 @@ impl Default for PrequalOptions {
 ///     prequal.probed(now, servers, ServerId::new(slot, 0), answer);
 /// }
 /// // All of them are up, and none has failed.
-/// let chosen = prequal.choose(now, |_| Some(Duration::ZERO)).ok_or("no choice")?;
+/// let chosen = prequal.choose(now, |_| Some(Micros::ZERO)).ok_or("no choice")?;
 /// assert_eq!(chosen, ServerId::new(0, 0), "the quickest of all is too busy");
 /// prequal.commit(chosen);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,10 +1,12 @@
 //! What a file says about one limit: [`RatioConfig`], [`TokenConfig`] and [`BudgetConfig`].
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::preset::GRPC_TOKENS;
 use crate::field::named::fields;
-use crate::limit::{BudgetOptions, RatioMode, RatioOptions, TokenOptions};
+use crate::limit::{BudgetOptions, RatioMode, RatioOptions, TokenOptions, backup_delay};
+use crate::time::Duration;
 
 /// The fields of a [`RatioOptions`] that differ from the preset's, or from the default where the preset has no such limit.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -26,8 +28,8 @@ pub struct RatioConfig {
     /// [`RatioOptions::burst`].
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "ratio_burst")]
     pub burst: Option<u32>,
-    /// [`RatioOptions::backup_request_ms`].
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backup_request_ms")]
+    /// [`RatioOptions::backup`] as brpc writes it: in milliseconds, where -1 means that the channel's options give the delay.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backup_in_range")]
     pub backup_request_ms: Option<i32>,
 }
 
@@ -40,7 +42,10 @@ impl RatioConfig {
             window_size_seconds: self.window_size_seconds.unwrap_or(preset.window_size_seconds),
             update_interval_seconds: self.update_interval_seconds.unwrap_or(preset.update_interval_seconds),
             burst: self.burst.unwrap_or(preset.burst),
-            backup_request_ms: self.backup_request_ms.unwrap_or(preset.backup_request_ms),
+            backup: match self.backup_request_ms {
+                None => preset.backup,
+                Some(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
+            },
         }
     }
 }
@@ -123,6 +128,15 @@ impl BudgetConfig {
     }
 }
 
+/// The milliseconds of a backup's delay. Their range is checked here, since the limit takes a delay that has none.
+fn backup_in_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+    let millis = backup_request_ms(deserializer)?;
+    if let Some(Err(error)) = millis.map(backup_delay) {
+        return Err(D::Error::custom(error.of("limits.ratio.")));
+    }
+    Ok(millis)
+}
+
 // These texts state the ranges of the limits. Only the type is checked here; the limits check the ranges.
 fields! {
     mode: optional, "limits.ratio.mode", RatioMode, "\"exact\" or \"cached\"";
@@ -162,7 +176,7 @@ mod tests {
             window_size_seconds: 60,
             update_interval_seconds: 7,
             burst: 3,
-            backup_request_ms: 4,
+            backup: Some(Duration::from_millis(4)),
         };
         let over = |json| read::<RatioConfig>(json).map(|ratio| ratio.over(Some(preset)));
         assert_eq!(over("{}"), Ok(preset));
@@ -172,7 +186,7 @@ mod tests {
             (r#"{"window_size_seconds": 9}"#, RatioOptions { window_size_seconds: 9, ..preset }),
             (r#"{"update_interval_seconds": 9}"#, RatioOptions { update_interval_seconds: 9, ..preset }),
             (r#"{"burst": 0}"#, RatioOptions { burst: 0, ..preset }),
-            (r#"{"burst": null, "backup_request_ms": -1}"#, RatioOptions { backup_request_ms: -1, ..preset }),
+            (r#"{"burst": null, "backup_request_ms": -1}"#, RatioOptions { backup: None, ..preset }),
         ] {
             assert_eq!(over(json), Ok(expected), "{json}");
         }
@@ -252,7 +266,9 @@ mod tests {
         check(of_ratio, ratio(RatioOptions { window_size_seconds: huge, ..one }));
         check(of_ratio, ratio(RatioOptions { update_interval_seconds: 0, ..one }));
         check(of_ratio, ratio(RatioOptions { burst: huge, ..one }));
-        let milliseconds = ratio(RatioOptions { backup_request_ms: -2, ..one });
+        let milliseconds = backup_delay(-2).unwrap_err();
+        let error = of_ratio(r#"{"backup_request_ms": -2}"#);
+        assert!(error.starts_with("limits.ratio.backup_request_ms -2: must be in [-1, 2147483647]"), "{error}");
         let error = of_ratio(r#"{"backup_request_ms": 2147483648}"#);
         let want = "limits.ratio.backup_request_ms 2147483648: must be an integer in";
         assert!(error.starts_with(&std::format!("{want} {}", milliseconds.range)), "{error}");

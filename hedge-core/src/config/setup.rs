@@ -100,9 +100,9 @@ impl<'a> Setup<'a> {
 
     /// Where the backup's delay comes from (B1), and the delay if it is known; `None` if no backup is sent.
     fn backup(&self) -> Option<(Origin, Option<Duration>)> {
-        let of_ratio = self.limits.ratio.and_then(|ratio| u64::try_from(ratio.backup_request_ms).ok());
+        let of_ratio = self.limits.ratio.and_then(|ratio| ratio.backup);
         match (of_ratio, self.policy_delay, self.options.backup) {
-            (Some(millis), ..) => Some((Origin::Ratio, Some(Duration::from_millis(millis)))),
+            (Some(delay), ..) => Some((Origin::Ratio, Some(delay))),
             (_, Some(policy), _) if policy.shadow_delay().is_some() => None,
             (_, Some(policy), _) => Some((Origin::Policy, policy.delay())),
             (_, None, plain) => plain.delay().map(|delay| (Origin::Options, Some(delay))),

@@ -14,7 +14,7 @@ use crate::time::{Duration, Micros};
 pub enum Origin {
     /// [`ChannelOptions::backup`](crate::policy::ChannelOptions::backup).
     Options,
-    /// [`RatioOptions::backup_request_ms`](crate::limit::RatioOptions::backup_request_ms).
+    /// [`RatioOptions::backup`](crate::limit::RatioOptions::backup).
     Ratio,
     /// The channel's policy.
     Policy,

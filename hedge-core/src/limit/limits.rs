@@ -165,6 +165,7 @@ mod tests {
     use crate::limit::{Counted, RatioMode};
     use crate::outcome::Verdict;
     use crate::policy::{CallOptions, ChannelOptions};
+    use crate::time::Duration;
 
     const NOW: Instant = Instant::from_millis(1);
 
@@ -248,9 +249,9 @@ mod tests {
 
     #[test]
     fn b1_a_ratios_delay_is_that_of_all_limits_and_of_what_counts_them() {
-        let ratio = RatioOptions { backup_request_ms: 7, ..RatioOptions::DEFAULT };
+        let ratio = RatioOptions { backup: Some(Duration::from_millis(7)), ..RatioOptions::DEFAULT };
         let limits = Counted::new(Limits::new(LimitOptions { ratio: Some(ratio), ..LimitOptions::NONE }).unwrap());
-        assert_eq!(limits.delay(NOW), Some(BackupDelay::after(crate::time::Duration::from_millis(7))));
+        assert_eq!(limits.delay(NOW), Some(BackupDelay::after(Duration::from_millis(7))));
         assert_eq!(Limits::default().delay(NOW), None);
         assert_eq!(granted(&limits), 10);
         limits.take_back(Extra::Backup, NOW);

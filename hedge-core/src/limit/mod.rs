@@ -32,6 +32,8 @@ mod warning;
 pub use budget::{Budget, BudgetOptions};
 pub use counted::Counted;
 pub use limits::{LimitOptions, Limits};
+#[cfg(feature = "serde")]
+pub(crate) use ratio::backup_request_ms::delay as backup_delay;
 pub use ratio::{BUCKETS, RatioLimit, RatioMode, RatioOptions};
 #[cfg(feature = "serde")]
 pub use setting::LimitSetting;

@@ -6,7 +6,7 @@ use super::savings::Savings;
 use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::outcome::{Denial, Extra};
 use crate::policy::{BackupDelay, BackupPolicy, Ended, LimitError};
-use crate::time::{Instant, Micros};
+use crate::time::{Duration, Instant, Micros};
 use crate::window::{Claim, ScaledInstant, SlidingCount};
 
 /// Ratios are counted in millionths.
@@ -59,8 +59,10 @@ pub struct RatioOptions {
     /// backup was granted. 0 grants nothing until the calls in a window have earned a whole backup; those of a client that
     /// calls seldom never do.
     pub burst: u32,
-    /// The backup's delay in milliseconds, at least -1. Default -1: the channel's options give it.
-    pub backup_request_ms: i32,
+    /// The backup's delay. Default `None`: the channel's options give it. Files write it as brpc does: `backup_request_ms`,
+    /// in whole milliseconds, and -1 for `None`.
+    #[cfg_attr(feature = "serde", serde(rename = "backup_request_ms", with = "backup_request_ms"))]
+    pub backup: Option<Duration>,
 }
 
 impl RatioOptions {
@@ -71,7 +73,7 @@ impl RatioOptions {
         window_size_seconds: 10,
         update_interval_seconds: 5,
         burst: 10,
-        backup_request_ms: -1,
+        backup: None,
     };
 
     /// Checks that each option is in its range.
@@ -79,11 +81,7 @@ impl RatioOptions {
     /// # Errors
     /// The first option that is out of its range.
     pub const fn validate(&self) -> Result<Option<LimitWarning>, LimitError> {
-        let Self { max_backup_ratio, window_size_seconds, update_interval_seconds, burst, backup_request_ms, .. } =
-            *self;
-        if backup_request_ms < -1 {
-            return Err(LimitError::new("backup_request_ms", backup_request_ms as f64, "[-1, 2147483647]"));
-        }
+        let Self { max_backup_ratio, window_size_seconds, update_interval_seconds, burst, .. } = *self;
         if !(0.0 < max_backup_ratio && max_backup_ratio <= 1.0) {
             return Err(LimitError::new("max_backup_ratio", max_backup_ratio, "(0, 1]"));
         }
@@ -106,6 +104,41 @@ impl RatioOptions {
 
 #[cfg(feature = "serde")]
 crate::field::named::names! { RatioMode }
+
+/// The delay as files write it: brpc's `backup_request_ms`, where -1 is no delay.
+#[cfg(feature = "serde")]
+pub(crate) mod backup_request_ms {
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+    use crate::policy::LimitError;
+    use crate::time::Duration;
+
+    /// The delay of a number in a file.
+    ///
+    /// # Errors
+    /// A number below -1.
+    pub(crate) fn delay(millis: i32) -> Result<Option<Duration>, LimitError> {
+        match u64::try_from(millis) {
+            Ok(millis) => Ok(Some(Duration::from_millis(millis))),
+            Err(_) if millis == -1 => Ok(None),
+            Err(_) => Err(LimitError::new("backup_request_ms", millis.into(), "[-1, 2147483647]")),
+        }
+    }
+
+    pub(crate) fn serialize<S: Serializer>(delay: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        let millis = match delay {
+            None => Ok(-1),
+            Some(delay) if delay.subsec_nanos() % 1_000_000 == 0 => i32::try_from(delay.as_millis()).map_err(|_| ()),
+            Some(_) => Err(()),
+        };
+        let wrong = || ser::Error::custom("a ratio's backup has no form in a file: it must be in whole milliseconds");
+        serializer.serialize_i32(millis.map_err(|()| wrong())?)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        delay(i32::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
 
 impl Default for RatioOptions {
     fn default() -> Self {
@@ -165,8 +198,8 @@ pub struct RatioLimit<const N: usize = BUCKETS> {
     /// `None` if the limit is off.
     mode: Option<RatioMode>,
     max: u32,
-    /// The backup's delay; -1 if the channel's options give it.
-    delay_ms: i32,
+    /// The backup's delay; [`Micros::MAX`] if the channel's options give it.
+    delay: Micros,
     cached: Cached,
 }
 
@@ -186,7 +219,7 @@ impl<const N: usize> RatioLimit<N> {
             savings: Savings::new(options.burst),
             mode: Some(options.mode).filter(|mode| *mode == RatioMode::Cached || max < WHOLE),
             max,
-            delay_ms: options.backup_request_ms,
+            delay: options.backup.map_or(Micros::MAX, Micros::from),
             cached: Cached::new(options.update_interval_seconds),
         })
     }
@@ -315,7 +348,7 @@ impl<const N: usize> RatioLimit<N> {
 
 impl<const N: usize> BackupPolicy for RatioLimit<N> {
     fn delay(&self, _: Instant) -> Option<BackupDelay> {
-        u64::try_from(self.delay_ms).ok().map(|millis| Micros::from_millis(millis).into())
+        Some(self.delay).filter(|delay| *delay < Micros::MAX).map(BackupDelay::from)
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
@@ -383,7 +416,6 @@ const fn millionths(ratio: f64) -> u32 {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::time::Duration;
     use std::string::ToString;
 
     fn at(ms: u64) -> Instant {
@@ -473,7 +505,6 @@ mod tests {
     fn b3_options_out_of_range_say_which_and_what() {
         let options = RatioOptions::DEFAULT;
         for (options, text) in [
-            (RatioOptions { backup_request_ms: -2, ..options }, "backup_request_ms -2: must be in [-1, 2147483647]"),
             (RatioOptions { max_backup_ratio: 0.0, ..options }, "max_backup_ratio 0: must be in (0, 1]"),
             (RatioOptions { max_backup_ratio: f64::NAN, ..options }, "max_backup_ratio NaN: must be in (0, 1]"),
             (RatioOptions { window_size_seconds: 3_601, ..options }, "window_size_seconds 3601: must be in [1, 3600]"),
@@ -492,12 +523,11 @@ mod tests {
 
     #[test]
     fn b1_the_delay_is_the_options_own_or_inherited() {
-        let delay = |backup_request_ms| {
-            RatioLimit::<16>::new(RatioOptions { backup_request_ms, ..RatioOptions::DEFAULT }).unwrap().delay(at(0))
-        };
-        assert_eq!(delay(-1), None);
-        assert_eq!(delay(0), Some(BackupDelay::after(Duration::ZERO)));
-        assert_eq!(delay(7), Some(BackupDelay::after(Duration::from_millis(7))));
+        let delay =
+            |backup| RatioLimit::<16>::new(RatioOptions { backup, ..RatioOptions::DEFAULT }).unwrap().delay(at(0));
+        assert_eq!(delay(None), None);
+        assert_eq!(delay(Some(Duration::ZERO)), Some(BackupDelay::after(Duration::ZERO)));
+        assert_eq!(delay(Some(Duration::from_millis(7))), Some(BackupDelay::after(Duration::from_millis(7))));
     }
 
     #[test]
@@ -506,5 +536,22 @@ mod tests {
             (size_of::<RatioLimit<64>>(), size_of::<RatioLimit<16>>(), size_of::<RatioLimit<8>>()),
             (1_152, 384, 256)
         );
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_file_writes_the_delay_as_brpc_does() {
+        let with = |backup| RatioOptions { backup, ..RatioOptions::DEFAULT };
+        for (backup, millis) in [(None, "-1"), (Some(Duration::ZERO), "0"), (Some(Duration::from_millis(7)), "7")] {
+            let json = std::format!(r#"{{"backup_request_ms":{millis}}}"#);
+            assert_eq!(serde_json::from_str::<RatioOptions>(&json).unwrap(), with(backup));
+            let written = serde_json::to_string(&with(backup)).unwrap();
+            assert!(written.contains(&json[1..json.len() - 1]), "{written}");
+        }
+        let error = serde_json::from_str::<RatioOptions>(r#"{"backup_request_ms": -2}"#).unwrap_err().to_string();
+        assert!(error.starts_with("backup_request_ms -2: must be in [-1, 2147483647]"), "{error}");
+        for too_fine_or_long in [Duration::from_micros(1_500), Duration::from_secs(u64::MAX)] {
+            assert!(serde_json::to_string(&with(Some(too_fine_or_long))).is_err());
+        }
     }
 }

@@ -2,6 +2,11 @@
 //!
 //! Nothing here decides anything by itself; [`Call`](crate::call::Call) reads it. Options come in two layers:
 //! [`ChannelOptions`] has a value for everything, [`CallOptions`] overrides some of them for one call.
+//!
+//! Times are written and read as [`Duration`](crate::time::Duration). A limit that does not exist is `NEVER`
+//! ([`Timeout::NEVER`](crate::time::Timeout::NEVER)), and a feature that is switched off is `OFF` ([`BackupDelay::OFF`],
+//! [`Backoff::OFF`]). In an option that overrides another, `None` means the other's value. Files write `"never"` for the
+//! first, and `"disabled"` or `"none"` for the second.
 
 mod adaptive;
 mod allowance;

@@ -14,7 +14,7 @@ pub async fn settings_that_contradict_each_other_are_warned_of<R: Runtime>(runti
     let breaker = || BreakerOptions::ConsecutiveFailures(FailureOptions::DEFAULT);
     let ms = Duration::from_millis;
     let adaptive = || Arc::new(AdaptiveDelay::new(AdaptiveOptions::DEFAULT).unwrap());
-    let of_ratio = RatioOptions { backup_request_ms: 500, ..RatioOptions::DEFAULT };
+    let of_ratio = RatioOptions { backup: Some(ms(500)), ..RatioOptions::DEFAULT };
     for (builder, texts) in [
         (two(), &[][..]),
         (one(), &[]),

@@ -116,13 +116,13 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
             "no_backoff_remaining 500 ms: not below timeout 500 ms, so every retry is sent at once; write a shorter one",
         ),
         (
-            |_, limits| ratio(limits, RatioOptions { backup_request_ms: 30, ..RATIO }),
+            |_, limits| ratio(limits, RatioOptions { backup: Some(MS(30)), ..RATIO }),
             "backup: never used, since limits.ratio.backup_request_ms gives the delay; leave one of them out",
         ),
         (
             |options, limits| {
                 options.backup = BackupDelay::OFF;
-                ratio(limits, RatioOptions { backup_request_ms: 600, ..RATIO });
+                ratio(limits, RatioOptions { backup: Some(MS(600)), ..RATIO });
             },
             "limits.ratio.backup_request_ms 600 ms: not below timeout 500 ms, so no backup is ever sent; write a shorter \
              backup or a longer timeout",
@@ -219,7 +219,7 @@ fn f_presets_and_fail_modes_have_no_warnings() {
 fn b1_who_gives_the_delay_is_who_is_named() {
     let none = ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() };
     let plain = ChannelOptions { backup: BackupDelay::after(MS(20)), ..none.clone() };
-    let (safe, of_ratio) = (LimitOptions::SAFE, RatioOptions { backup_request_ms: 0, ..RATIO });
+    let (safe, of_ratio) = (LimitOptions::SAFE, RatioOptions { backup: Some(MS(0)), ..RATIO });
     let of_ratio = LimitOptions { ratio: Some(of_ratio), ..safe };
     let after = |delay| Some(BackupDelay::after(delay));
     let named = |options, limits, policy_delay| of(&Setup { policy_delay, ..Setup::new(options, limits) }).join(" | ");
@@ -340,7 +340,7 @@ fn there_is_room_for_all_that_can_come_together() {
         ..ChannelOptions::brpc()
     };
     let ratio =
-        RatioOptions { max_backup_ratio: 1e-9, burst: 0, update_interval_seconds: 9, backup_request_ms: 3, ..RATIO };
+        RatioOptions { max_backup_ratio: 1e-9, burst: 0, update_interval_seconds: 9, backup: Some(MS(3)), ..RATIO };
     let budget = BudgetOptions { share: 0.0, minimum_per_second: 0, maximum_per_second: None, ..BUDGET };
     let limits = LimitOptions { ratio: Some(ratio), budget: Some(budget), ..LimitOptions::NONE };
     let setup =
