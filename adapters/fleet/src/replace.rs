@@ -86,8 +86,7 @@ impl ReplaceableOptions {
 
     /// The backup delay that `limits.ratio` gives (B1).
     pub(crate) fn ratio_delay(&self) -> Option<BackupDelay> {
-        let millis = u64::try_from(self.limits.ratio.as_ref()?.backup_request_ms).ok()?;
-        Some(BackupDelay::after(Duration::from_millis(millis)))
+        self.limits.ratio.as_ref()?.backup.map(BackupDelay::after)
     }
 
     /// The input of the warnings, as far as these options give it.

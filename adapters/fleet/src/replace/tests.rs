@@ -190,7 +190,7 @@ fn b1_a_ratios_delay_is_one_of_the_options_that_a_call_holds() {
     let fleet = Fleet::new(3, Setup::new());
     let before = held(&fleet);
     let mut old = Call::new(&before, &OWN, at(0)).unwrap();
-    let limit = RatioOptions { backup_request_ms: 7, ..RatioOptions::DEFAULT };
+    let limit = RatioOptions { backup: Some(ms(7)), ..RatioOptions::DEFAULT };
     fleet
         .replace(at(0), |old| ReplaceableOptions { limits: LimitOptions { ratio: Some(limit), ..old.limits }, ..old })
         .unwrap();
@@ -335,7 +335,7 @@ fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memo
     /// Options that belong together: each has the same number in it.
     fn numbered(number: u64, old: &ReplaceableOptions) -> ReplaceableOptions {
         let small = u8::try_from(number % 8).unwrap();
-        let limit = RatioOptions { backup_request_ms: i32::try_from(number).unwrap(), ..RatioOptions::DEFAULT };
+        let limit = RatioOptions { backup: Some(ms(number)), ..RatioOptions::DEFAULT };
         // Every other time the limits are new too.
         let limits = LimitOptions { ratio: Some(RatioOptions { burst: small.into(), ..limit }), ..LimitOptions::SAFE };
         ReplaceableOptions {
