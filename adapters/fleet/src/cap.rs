@@ -1,5 +1,6 @@
 //! How many attempts a server may work on at a time (L22): [`Cap`]. All servers of a list share it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hedge_core::config::ServerLimits;
@@ -12,7 +13,7 @@ pub(crate) struct Cap {
     per_server: u32,
     max_wait: Timeout,
     /// `None`: calls do not wait.
-    queue: Option<Queue>,
+    queue: Option<Arc<Queue>>,
 }
 
 impl Cap {
@@ -20,12 +21,12 @@ impl Cap {
     pub(crate) fn new(limits: &ServerLimits) -> Option<Self> {
         let per_server = limits.max_in_flight_per_server?;
         let most = usize::try_from(limits.max_queued_calls).unwrap_or(usize::MAX);
-        let queue = (most > 0).then(|| Queue::new(most));
+        let queue = (most > 0).then(|| Arc::new(Queue::new(most)));
         Some(Self { per_server, max_wait: limits.max_queue_wait, queue })
     }
 
     /// The calls that wait for room; `None` if calls do not wait.
-    pub(crate) const fn queue(&self) -> Option<&Queue> {
+    pub(crate) const fn queue(&self) -> Option<&Arc<Queue>> {
         self.queue.as_ref()
     }
 

@@ -237,7 +237,7 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     fn join_queue(&self, now: Instant) -> NoServer {
         let Some(cap) = self.channel.servers().cap() else { return NoServer::AllFull };
         let until = cap.max_wait().ends(now);
-        match Queued::join(cap, until) {
+        match cap.queue().and_then(|queue| Queued::join(queue, until)) {
             None => NoServer::AllFull,
             Some(queued) => {
                 // The place is empty: a call joins only if it is not in the queue yet.

@@ -7,8 +7,6 @@ use std::task::{Context, Poll, Waker};
 
 use hedge_core::time::Instant;
 
-use crate::cap::Cap;
-
 /// The calls that wait for a server with room, in the order in which they came.
 ///
 /// Each time a server has room again, one call is woken: the first that was not woken yet. It keeps its place until it
@@ -146,18 +144,17 @@ impl Queue {
 
 /// The place of one call in the queue. When it is dropped, the call has left.
 pub(crate) struct Queued {
-    /// It has a queue.
-    cap: Arc<Cap>,
+    queue: Arc<Queue>,
     number: u64,
     until: Instant,
     left: AtomicBool,
 }
 
 impl Queued {
-    /// Joins the queue of a cap until `until`; `None` if the queue is full or there is none.
-    pub(crate) fn join(cap: &Arc<Cap>, until: Instant) -> Option<Self> {
-        let number = cap.queue()?.join()?;
-        Some(Self { cap: Arc::clone(cap), number, until, left: AtomicBool::new(false) })
+    /// Joins a queue until `until`; `None` if it is full.
+    pub(crate) fn join(queue: &Arc<Queue>, until: Instant) -> Option<Self> {
+        let number = queue.join()?;
+        Some(Self { queue: Arc::clone(queue), number, until, left: AtomicBool::new(false) })
     }
 
     /// How long it waits.
@@ -191,7 +188,7 @@ impl Queued {
 
     /// The queue, unless the call has left it.
     fn queue(&self) -> Option<&Queue> {
-        self.cap.queue().filter(|_| !self.left.load(Ordering::Relaxed))
+        Some(&*self.queue).filter(|_| !self.left.load(Ordering::Relaxed))
     }
 }
 

@@ -114,7 +114,7 @@ impl<K, S: Service> Servers<K, S> {
 
     /// How many calls wait for a server with room (L22).
     pub fn queued_calls(&self) -> usize {
-        self.queue().map_or(0, Queue::len)
+        self.queue().map_or(0, |queue| queue.len())
     }
 
     pub(crate) const fn cap(&self) -> Option<&Arc<Cap>> {
@@ -122,7 +122,7 @@ impl<K, S: Service> Servers<K, S> {
     }
 
     /// The calls that wait for a server with room; `None` if calls do not wait.
-    pub(crate) fn queue(&self) -> Option<&Queue> {
+    pub(crate) fn queue(&self) -> Option<&Arc<Queue>> {
         self.cap.as_ref()?.queue()
     }
 

@@ -234,7 +234,7 @@ fn answered() -> Arc<LaStats> {
     assert!(stats.succeeded(at(1), at(0), || LaOthers::NONE).is_some());
     stats.started(at(1), || LaOthers::NONE);
     stats.started(at(1), || LaOthers::NONE);
-    assert_eq!((stats.latency(), stats.in_flight()), (MS, 2));
+    assert_eq!((stats.latency(), stats.in_flight()), (MS.to_duration(), 2));
     Arc::new(stats)
 }
 

@@ -161,7 +161,7 @@ fn readers() {
     check_walks("latency: whoever looks while the halves take turns finds what was recorded, in one of them", || {
         let recorder = recorder();
         let asks = |recorder: &LatencyRecorder| {
-            recorder.alive(recorder.at(35)).halves().filter(|half| half.max() == MS).count()
+            recorder.alive(recorder.at(35)).halves().filter(|half| half.max() == Micros::from(MS)).count()
         };
         let turns = |recorder: &LatencyRecorder| {
             recorder.one(35);
@@ -199,7 +199,7 @@ impl FilledHalf {
     }
 
     fn one(&self, sample: Sample) {
-        self.0.add(MS, sample);
+        self.0.add(MS.into(), sample);
     }
 }
 
