@@ -227,9 +227,9 @@ where
     ///
     /// fn show<R: Runtime>(channel: &hedge_net::Channel<R, Http<R>>) {
     ///     let latencies = channel.latencies();
-    ///     println!("{} calls, {} a second, the longest {}", latencies.count(), latencies.qps(), latencies.max());
+    ///     println!("{} calls, {} a second, the longest {:?}", latencies.count(), latencies.qps(), latencies.max());
     ///     if let Some(p99) = latencies.quantile(Quantile::P99) {
-    ///         println!("99 % took at most {p99}");
+    ///         println!("99 % took at most {p99:?}");
     ///     }
     /// }
     /// ```

@@ -89,13 +89,15 @@ async fn f_setters_that_follow_a_file_change_single_options() {
 
 #[test]
 fn l3_a_file_that_cannot_be_carried_out_is_an_error_that_names_what() {
+    let backwards = serde_json::from_str::<ChannelConfig>(r#"{"backoff": {"jittered": {"min": 2, "max": 1}}}"#);
+    let text = backwards.unwrap_err().to_string();
+    assert!(text.contains("backoff.jittered.min: must be in [0, max]"), "{text}");
     for (json, text) in [
         (r#"{"max_retry": 8}"#, "max_retry 8: must be in [0, 7], as a call holds 8 attempts with the first"),
         (
             r#"{"max_retry": 7, "max_backups": 5}"#,
             "max_backups 5: must be in [0, 4], as 5 attempts with the first fit in flight",
         ),
-        (r#"{"backoff": {"jittered": {"min": 2, "max": 1}}}"#, "backoff.jittered.min: must be in [0, max]"),
         (r#"{"limits": {"ratio": {"max_backup_ratio": 1.5}}}"#, "max_backup_ratio 1.5: must be in (0, 1]"),
         (r#"{"limits": {"budget": {"burst": 1}}}"#, "burst 1: must be in [2, 16000]"),
     ] {

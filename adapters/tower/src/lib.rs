@@ -17,7 +17,7 @@
 //! let layer = hedge_tower::builder(hedge_tokio::Tokio::new()) // any hedge_core::drive::Timer
 //!     .timeout(Duration::from_millis(500))
 //!     .backup(Duration::from_millis(20))
-//!     .on_end(|call| println!("{:?} after {}", call.end(), call.elapsed()))
+//!     .on_end(|call| println!("{:?} after {:?}", call.end(), call.elapsed()))
 //!     .layer()?;
 //! let service = ServiceBuilder::new().layer(layer).service(service_fn(|name: String| async move {
 //!     Ok::<_, std::io::Error>(format!("hello, {name}"))

@@ -5,7 +5,7 @@ mod common;
 
 use std::fmt::Write as _;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use common::{NEVER, Scripted, builder, call, ms};
 use hedge_tokio::Tokio;
@@ -13,7 +13,11 @@ use hedge_tower::{
     AttemptEnded, AttemptStarted, Builder, CallEnd, CallId, HedgeSet, Observer, ServerChange, ServerRef,
 };
 use tower::Layer;
+use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// Writes down what it is told.
 #[derive(Default)]
@@ -116,8 +120,13 @@ impl io::Write for Printed {
     }
 }
 
+/// A subscriber that wants nothing. While it is alive, tracing asks every subscriber which spans it wants. Otherwise it
+/// asks only that of the thread that comes to a span first, and other tests' threads have none.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Registry::default().with(LevelFilter::OFF)));
+
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_prints_a_span_for_each_attempt() {
+    LazyLock::force(&SECOND);
     let printed = Printed::default();
     let writer = printed.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -29,7 +29,7 @@ use crate::end::CallEnd;
 /// impl Observer for Print {
 ///     fn attempt_ended(&self, attempt: &AttemptEnded<'_>) {
 ///         let AttemptEnded { call, attempt: number, kind, server, latency, .. } = attempt;
-///         println!("call {call}: attempt {number} ({kind}) to {server} {} after {latency}", attempt.outcome());
+///         println!("call {call}: attempt {number} ({kind}) to {server} {} after {latency:?}", attempt.outcome());
 ///     }
 ///
 ///     fn call_ended(&self, call: CallId, end: &CallEnd<'_>) {

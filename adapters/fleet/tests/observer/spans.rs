@@ -2,20 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use hedge_fleet::hedge_core::health::{BreakerOptions, FailureOptions};
 use hedge_fleet::hedge_core::outcome::ErrorKind;
 use hedge_fleet::{CallOptions, Setup};
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::world::World;
+
+/// A subscriber that wants nothing. While it is alive, tracing asks every subscriber which spans it wants. Otherwise it
+/// asks only that of the thread that comes to a span first, and other tests' threads have none.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Registry::default().with(LevelFilter::OFF)));
 
 /// Writes down when spans open and close, and events.
 #[derive(Clone, Default)]
@@ -75,6 +80,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 /// What a subscriber is told while `run` runs.
 fn recorded(run: impl FnOnce()) -> Vec<String> {
     let spans = Spans::default();
+    LazyLock::force(&SECOND);
     tracing::subscriber::with_default(Registry::default().with(spans.clone()), run);
     std::mem::take(&mut *spans.0.lock().unwrap())
 }
@@ -168,7 +174,7 @@ fn l16_a_call_without_a_server_has_no_attempt() {
 fn a_subscriber_that_wants_no_spans_gets_none() {
     let world = World::new(Setup::new(), &[1]);
     let lines = Spans::default();
-    let deaf = Registry::default().with(lines.clone().with_filter(tracing::level_filters::LevelFilter::OFF));
+    let deaf = Registry::default().with(lines.clone().with_filter(LevelFilter::OFF));
     tracing::subscriber::with_default(deaf, || world.run(&backup(), &[Some((3, Ok(())))]));
     assert_eq!(*lines.0.lock().unwrap(), [""; 0]);
 }
