@@ -88,7 +88,7 @@ mod app {
             backup: BackupDelay::after(Duration::from_millis(8)),
             ..ChannelOptions::brpc()
         };
-        let mut line = Line::with_policy(options, RoundRobin::starting_at(0), NoPolicy, 7).ok()?;
+        let mut line = Line::with_policy(options, RoundRobin::starting_at(0), NoPolicy, 7);
         for port in [8001, 8002] {
             line.insert(SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 2), port), ()).ok()?;
         }
