@@ -23,11 +23,11 @@ pub struct Server<A, T> {
 
 /// At most `N` servers in fixed slots: a server keeps its slot until it is removed. `S` is the state that is kept for each.
 ///
-/// Picks go through `&self` and a few relaxed atomics; the list changes through `&mut self`. A slot that was emptied counts
-/// its generation up, so that what is still told of the old server is dropped (L20). After 65,536 servers the generations of
-/// a slot begin again: then it stays empty until every attempt at its former servers is over, so that no end of an attempt
-/// is counted for another server. The list is kept in the canonical order of (address, tag), whatever the order of the
-/// insertions (S7).
+/// Picks go through `&self` and a few relaxed atomics; the list changes through `&mut self`. A slot that was emptied
+/// counts its generation up, so that what is still told of the old server is dropped ([L20](crate::rules#L20)). After
+/// 65,536 servers the generations of a slot begin again: then it stays empty until every attempt at its former servers
+/// is over, so that no end of an attempt is counted for another server. The list is kept in the canonical order of
+/// (address, tag), whatever the order of the insertions ([S7](crate::rules#S7)).
 #[derive(Debug)]
 pub struct Cluster<A, T = &'static str, const N: usize = 8, S = ()> {
     slots: [Slot<A, T, S>; N],
@@ -125,7 +125,7 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
         Ok(slot.id(index))
     }
 
-    /// Removes a server. Attempts at it go on, but their feedback is dropped (L20).
+    /// Removes a server. Attempts at it go on, but their feedback is dropped ([L20](crate::rules#L20)).
     ///
     /// # Errors
     /// [`ClusterError::Gone`]: no server has that id.

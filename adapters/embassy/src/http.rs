@@ -106,9 +106,10 @@ where
 
 /// Sends a request and receives its response into `buffer`. The first `head` bytes of `buffer` are the request's head.
 ///
-/// If the response is complete before the request has been sent, the rest of the request is not sent (T5). So while the body
-/// waits to be sent, the connection is also read from. A read or a write that is pending is then dropped and begun again,
-/// which the stack must support. For a request without a body it need not.
+/// If the response is complete before the request has been sent, the rest of the request is not sent
+/// ([T5](hedge_core::rules#T5)). So while the body waits to be sent, the connection is also read from. A read or a
+/// write that is pending is then dropped and begun again, which the stack must support. For a request without a body it
+/// need not.
 #[expect(clippy::manual_async_fn, reason = "see above")]
 pub(crate) fn exchange<'a, C: Read + Write>(
     connection: &'a mut C,

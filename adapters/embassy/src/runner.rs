@@ -1,4 +1,4 @@
-//! Health checks: [`Runner`] (H1).
+//! Health checks: [`Runner`] ([H1](hedge_core::rules#H1)).
 
 use core::convert::Infallible;
 use core::fmt;

@@ -44,7 +44,8 @@ pub(crate) struct State<P: Parts, const SERVERS: usize> {
     pub(crate) watched: bool,
     /// The runner has to look at the servers again.
     news: bool,
-    /// A server has answered a call while all were isolated, so the others are checked at once (H5).
+    /// A server has answered a call while all were isolated, so the others are checked at once
+    /// ([H5](hedge_core::rules#H5)).
     hurried: bool,
     runner: WakerRegistration,
 }
@@ -95,7 +96,7 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
         self.servers.cluster().state(server).is_some_and(|record| record.health().is_broken())
     }
 
-    /// Isolates a server that cannot be connected to, until a check of it has succeeded (H1).
+    /// Isolates a server that cannot be connected to, until a check of it has succeeded ([H1](hedge_core::rules#H1)).
     fn broke(&mut self, server: ServerId, now: Instant) {
         if self.watched && !self.is_broken(server) && self.servers.set_broken(server, true, now) {
             warn!("server {} cannot be connected to: isolated", server);
@@ -103,7 +104,7 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
         }
     }
 
-    /// An isolated server has answered a call that was let through to it (H5).
+    /// An isolated server has answered a call that was let through to it ([H5](hedge_core::rules#H5)).
     fn came_back(&mut self, server: ServerId) {
         info!("server {} answers again", server);
         self.hurried = true;
@@ -131,8 +132,9 @@ pub(crate) struct CallHost<'r, P: Parts, const SERVERS: usize> {
 }
 
 impl<P: Parts, const SERVERS: usize> CallHost<'_, P, SERVERS> {
-    /// Whether an attempt that could not connect had at least the channel's connect timeout for it (H1). With the shorter
-    /// timeout of a single call, a failure says nothing about the server.
+    /// Whether an attempt that could not connect had at least the channel's connect timeout for it
+    /// ([H1](hedge_core::rules#H1)). With the shorter timeout of a single call, a failure says nothing about the
+    /// server.
     fn had_time_to_connect(&self, attempt: &Finished) -> bool {
         self.shared.options.connect_timeout.limit_micros().is_some_and(|timeout| attempt.feedback.elapsed() >= timeout)
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 /// The address of a server. "Another server" means another address.
 ///
-/// The order is the canonical one (S7): first IPv4 sockets, then IPv6 sockets, then names; within each, by host, then
-/// by port. The text forms are `127.0.0.1:80`, `[::1]:80` and `name:80`. Parsing ignores blanks around the host and the
-/// port, and makes names lower case.
+/// The order is the canonical one ([S7](hedge_core::rules#S7)): first IPv4 sockets, then IPv6 sockets, then names;
+/// within each, by host, then by port. The text forms are `127.0.0.1:80`, `[::1]:80` and `name:80`. Parsing ignores
+/// blanks around the host and the port, and makes names lower case.
 ///
 /// The runtime resolves a name each time a connection is made, and uses the first of its addresses that connects. So a
 /// name counts as one server.

@@ -15,11 +15,12 @@ pub trait Outcome {
     /// The report of the call, with its servers.
     fn trace(&self) -> &Trace;
 
-    /// What the result means: whether it is the reply, or whether another caller may succeed (L8).
+    /// What the result means: whether it is the reply, or whether another caller may succeed
+    /// ([L8](hedge_core::rules#L8)).
     fn verdict(&self) -> Verdict;
 
-    /// Whether no part of the request has left this client (T4). Such a request may go to another caller even if it
-    /// must not be sent twice.
+    /// Whether no part of the request has left this client ([T4](hedge_core::rules#T4)). Such a request may go to
+    /// another caller even if it must not be sent twice.
     fn never_left(&self) -> bool;
 
     /// Whether there was no server to call.

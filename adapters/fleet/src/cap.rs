@@ -1,4 +1,5 @@
-//! How many attempts a server may work on at a time (L22): [`Cap`]. All servers of a list share it.
+//! How many attempts a server may work on at a time ([L22](hedge_core::rules#L22)): [`Cap`]. All servers of a list
+//! share it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -59,7 +59,7 @@ pub trait ChannelContext {
     /// The address that an attempt at this server is sent to.
     fn address(&self, node: &Node<Self::Key, Self::Service>) -> Self::Address;
 
-    /// The servers that a call named itself (S8) and that are not in the list.
+    /// The servers that a call named itself ([S8](hedge_core::rules#S8)) and that are not in the list.
     fn named(call: &Self::Call) -> &[Arc<Node<Self::Key, Self::Service>>] {
         let _ = call;
         &[]
@@ -92,7 +92,8 @@ pub trait ChannelContext {
         let _ = (call, node, attempt);
     }
 
-    /// Says that a server is back: a call that was let through to it although it was broken has succeeded (H5).
+    /// Says that a server is back: a call that was let through to it although it was broken has succeeded
+    /// ([H5](hedge_core::rules#H5)).
     fn server_back(&self, node: &Node<Self::Key, Self::Service>) {
         let _ = node;
     }
@@ -104,10 +105,11 @@ pub struct CallHost<O: Deref<Target: ChannelContext>> {
     call: <O::Target as ChannelContext>::Call,
     held: HeldOptions,
     tried: TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service>,
-    /// Its place in the queue, if it has waited for room (L22).
+    /// Its place in the queue, if it has waited for room ([L22](hedge_core::rules#L22)).
     queued: OnceLock<Box<Queued>>,
     /// The places at capped servers of attempts that the call has abandoned. The driver drops such an attempt a moment
-    /// later, and the host is dropped after that, so that the place is free only when the attempt is gone (L22).
+    /// later, and the host is dropped after that, so that the place is free only when the attempt is gone
+    /// ([L22](hedge_core::rules#L22)).
     abandoned: OnceLock<Box<Mutex<Vec<LeaseOf<O>>>>>,
 }
 
@@ -254,9 +256,9 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     }
 }
 
-/// Searches while servers are ramping (S11). A number is drawn, and servers whose share is not above it are passed over.
-/// `None`: the search must be made among all servers, since no usable one has its whole share, or since this has found no
-/// server that the call has not tried (L11).
+/// Searches while servers are ramping ([S11](hedge_core::rules#S11)). A number is drawn, and servers whose share is not
+/// above it are passed over. `None`: the search must be made among all servers, since no usable one has its whole
+/// share, or since this has found no server that the call has not tried ([L11](hedge_core::rules#L11)).
 #[cold]
 fn select_ramping<K, S: Service>(
     view: &View<'_, K, S>,
@@ -274,7 +276,8 @@ fn select_ramping<K, S: Service>(
     (!was_tried).then_some(pick)
 }
 
-/// What a call is told that finds only full servers: one with attempts in flight waits for their end (L11).
+/// What a call is told that finds only full servers: one with attempts in flight waits for their end
+/// ([L11](hedge_core::rules#L11)).
 fn full(tried: &[Attempt]) -> NoServer {
     if tried.iter().any(Attempt::in_flight) { NoServer::AllBusy } else { NoServer::AllFull }
 }

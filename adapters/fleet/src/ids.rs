@@ -10,7 +10,8 @@ use crate::node::Node;
 const PRUNE_AT_LEAST: usize = 64;
 
 /// The ids of a list. When a slot is used again, its generation is another one. Generations wrap around, so a
-/// generation is skipped as long as anything holds the server that had it: a call, its report, a body or a check (L20).
+/// generation is skipped as long as anything holds the server that had it: a call, its report, a body or a check
+/// ([L20](hedge_core::rules#L20)).
 pub(crate) struct Ids<K, S> {
     /// The maximum number of slots.
     capacity: usize,

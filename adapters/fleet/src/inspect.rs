@@ -66,11 +66,11 @@ pub enum ServerState {
     Usable,
     /// It was withdrawn by hand.
     Withdrawn,
-    /// Its connection is broken (H1).
+    /// Its connection is broken ([H1](hedge_core::rules#H1)).
     Broken,
-    /// The circuit breaker isolates it for this much longer (H2).
+    /// The circuit breaker isolates it for this much longer ([H2](hedge_core::rules#H2)).
     Isolated(Duration),
-    /// Its isolation is over, and single calls probe it (H2).
+    /// Its isolation is over, and single calls probe it ([H2](hedge_core::rules#H2)).
     HalfOpen,
 }
 

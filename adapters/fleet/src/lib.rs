@@ -29,7 +29,7 @@
 //! or misses a notice, depending on the method that panicked. A panic in `on_end` or of an observer harms no call. A panic in other code of the program reaches the caller.
 //! Every count is settled then, and the list is unchanged.
 //!
-//! The id of a server is not used again as long as anything holds the server (L20).
+//! The id of a server is not used again as long as anything holds the server ([L20](hedge_core::rules#L20)).
 //!
 //! # Cost
 //! A call takes no lock. It allocates only if it may send more than one backup, or if it tries a third server. Its

@@ -17,7 +17,7 @@ use crate::servers::{ListEntry, Servers};
 use crate::snapshot::List;
 
 /// How many servers a list of [`Server`]s can hold. The other half of the ids is for servers that calls name themselves
-/// (S8).
+/// ([S8](hedge_core::rules#S8)).
 pub const MAX_SERVERS: u16 = 0x8000;
 
 /// What a new list changed.
@@ -38,9 +38,9 @@ pub struct ListUpdate {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum RefusedServer {
-    /// The balancer uses weights, and the server's tag is not a weight (S2).
+    /// The balancer uses weights, and the server's tag is not a weight ([S2](hedge_core::rules#S2)).
     Weight(WeightError),
-    /// The channel's filter refuses it (N3).
+    /// The channel's filter refuses it ([N3](hedge_core::rules#N3)).
     FilteredOut,
     /// The list is full: it holds 32,768 servers.
     Full,
@@ -86,7 +86,7 @@ impl fmt::Display for ListError {
 
 impl std::error::Error for ListError {}
 
-/// Decides which servers a list may hold (N3): `true` lets the server in.
+/// Decides which servers a list may hold ([N3](hedge_core::rules#N3)): `true` lets the server in.
 pub type Filter = Box<dyn Fn(&Server) -> bool + Send + Sync>;
 
 impl<S: Service + From<AddressKey>> Servers<Server, S> {

@@ -50,7 +50,7 @@ pub struct Node<K, S> {
     health: ServerHealth<Breaker>,
     /// How many attempts may be in flight. `None`: any number.
     cap: Option<Arc<Cap>>,
-    /// When it has come or returned (S11).
+    /// When it has come or returned ([S11](hedge_core::rules#S11)).
     ramp: Ramp,
 }
 
@@ -74,8 +74,8 @@ impl<K, S> Node<K, S> {
         Arc::new(Self { key, service, id, weight, in_flight, stats, health, cap, ramp })
     }
 
-    /// A server that a call named itself (S8). No balancer chooses it, and it has no cap, since its count is the call's
-    /// own. Its slot must be one that no list uses.
+    /// A server that a call named itself ([S8](hedge_core::rules#S8)). No balancer chooses it, and it has no cap, since
+    /// its count is the call's own. Its slot must be one that no list uses.
     pub fn of_a_call(key: K, service: S, id: ServerId) -> Arc<Self> {
         Self::new((key, service), id, NonZeroU32::MIN, AnyStats::Nothing, Treatment { cap: None, since: None })
     }
@@ -127,17 +127,18 @@ impl<K, S> Node<K, S> {
         &self.ramp
     }
 
-    /// Whether it has a cap (L22).
+    /// Whether it has a cap ([L22](hedge_core::rules#L22)).
     pub(crate) const fn is_capped(&self) -> bool {
         self.cap.is_some()
     }
 
-    /// Whether it takes another attempt by its cap (L22).
+    /// Whether it takes another attempt by its cap ([L22](hedge_core::rules#L22)).
     pub(crate) fn has_room(&self) -> bool {
         self.cap.as_ref().is_none_or(|cap| cap.has_room(&self.in_flight))
     }
 
-    /// Counts one attempt more in flight. Returns false and counts nothing if the server is full (L22).
+    /// Counts one attempt more in flight. Returns false and counts nothing if the server is full
+    /// ([L22](hedge_core::rules#L22)).
     #[must_use]
     pub(crate) fn start(&self) -> bool {
         match &self.cap {
@@ -171,8 +172,8 @@ impl<K: fmt::Debug, S> fmt::Debug for Node<K, S> {
     }
 }
 
-/// Keeps the winning attempt of a streaming call counted as in flight at its server until this is dropped (T2).
-/// Balancer and breaker were told the result when the head came.
+/// Keeps the winning attempt of a streaming call counted as in flight at its server until this is dropped
+/// ([T2](hedge_core::rules#T2)). Balancer and breaker were told the result when the head came.
 pub struct Lease<K, S>(Arc<Node<K, S>>);
 
 impl<K, S> Lease<K, S> {

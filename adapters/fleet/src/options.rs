@@ -25,11 +25,11 @@ pub struct CallOptions {
     /// How long the call may take from its start to its end, a streaming body included. [`CallOptions::with_timeout`]
     /// takes std's duration.
     pub timeout: Option<Timeout>,
-    /// How long one attempt may take before another server is tried (L21). [`CallOptions::with_attempt_timeout`] takes
-    /// std's duration.
+    /// How long one attempt may take before another server is tried ([L21](hedge_core::rules#L21)).
+    /// [`CallOptions::with_attempt_timeout`] takes std's duration.
     pub attempt_timeout: Option<Timeout>,
     /// How long making one connection may take; the call's deadline applies too. If this is shorter than the channel's,
-    /// a connect timeout says nothing about the server (H1).
+    /// a connect timeout says nothing about the server ([H1](hedge_core::rules#H1)).
     pub connect_timeout: Option<Timeout>,
     /// How many attempts may follow the first, retries and backups together; at most 7.
     pub max_retry: Option<u8>,
@@ -37,22 +37,23 @@ pub struct CallOptions {
     pub backup: Option<BackupDelay>,
     /// How many backups the call may send; at most 4. If it is more than 1, each attempt allocates.
     pub max_backups: Option<u8>,
-    /// How long a retry waits before it is sent (R3).
+    /// How long a retry waits before it is sent ([R3](hedge_core::rules#R3)).
     pub backoff: Option<Backoff>,
     /// Which server a retry goes to.
     pub retry_target: Option<RetryTarget>,
     /// Whether this request may be sent twice. `Unset`: the transport decides (HTTP: by the method), else the channel.
     pub idempotency: Idempotency,
-    /// The kind of the exchange. Only unary calls are hedged (L15).
+    /// The kind of the exchange. Only unary calls are hedged ([L15](hedge_core::rules#L15)).
     pub kind: CallKind,
     /// The request's key for balancers that hash. Without a key, such a balancer refuses the call as a configuration
-    /// error before anything is sent (S5). [`hash`](hedge_core::balance::hash) computes one from text.
+    /// error before anything is sent ([S5](hedge_core::rules#S5)). [`hash`](hedge_core::balance::hash) computes one
+    /// from text.
     pub request_code: Option<u32>,
     /// A policy for this call. It replaces the channel's policy and the channel's limits, so nothing is limited if this
     /// policy allows everything.
     pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
-    /// The servers to use, in this order, instead of what the balancer would choose (S8). They need not be in the
-    /// channel's list. Those that are in the list share its counts.
+    /// The servers to use, in this order, instead of what the balancer would choose ([S8](hedge_core::rules#S8)). They
+    /// need not be in the channel's list. Those that are in the list share its counts.
     pub servers: Option<Vec<Server>>,
     /// When an attempt is finished.
     pub body: BodyMode,
@@ -146,11 +147,13 @@ impl fmt::Debug for CallOptions {
 /// When an attempt is finished.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum BodyMode {
-    /// At the last byte of the body (T1). A connection that breaks in the middle is a failure that can be retried.
+    /// At the last byte of the body ([T1](hedge_core::rules#T1)). A connection that breaks in the middle is a failure
+    /// that can be retried.
     #[default]
     Buffered,
-    /// When the head of the reply is complete (T2). The caller then reads the body, still under the call's deadline,
-    /// and nothing is retried any more. The attempt counts as in flight until the body has ended or is dropped.
+    /// When the head of the reply is complete ([T2](hedge_core::rules#T2)). The caller then reads the body, still under
+    /// the call's deadline, and nothing is retried any more. The attempt counts as in flight until the body has ended
+    /// or is dropped.
     Streaming,
 }
 

@@ -1,4 +1,4 @@
-//! The calls that wait for a server with room (L22): [`Queue`].
+//! The calls that wait for a server with room ([L22](hedge_core::rules#L22)): [`Queue`].
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};

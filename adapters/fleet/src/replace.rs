@@ -39,15 +39,15 @@ use crate::{MAX_ATTEMPTS, MAX_IN_FLIGHT};
 pub struct ReplaceableOptions {
     /// All of the core's options.
     pub channel: ChannelOptions,
-    /// How long one attempt may take (L21).
+    /// How long one attempt may take ([L21](hedge_core::rules#L21)).
     pub attempt_timeout: Timeout,
-    /// The limits of backups and retries (B3 to B6).
+    /// The limits of backups and retries ([B3](hedge_core::rules#B3) to [B6](hedge_core::rules#B6)).
     pub limits: LimitOptions,
-    /// The circuit breaker (H2). `None`: there is none.
+    /// The circuit breaker ([H2](hedge_core::rules#H2)). `None`: there is none.
     pub breaker: Option<BreakerOptions>,
-    /// How many servers the circuit breaker may isolate (H4).
+    /// How many servers the circuit breaker may isolate ([H4](hedge_core::rules#H4)).
     pub isolation_limit: IsolationLimit,
-    /// How calls are admitted after all servers were down (H3). `None`: all at once.
+    /// How calls are admitted after all servers were down ([H3](hedge_core::rules#H3)). `None`: all at once.
     pub recovery: Option<RecoveryOptions>,
 }
 
@@ -84,7 +84,7 @@ impl ReplaceableOptions {
         health(self) == health(other)
     }
 
-    /// The backup delay that `limits.ratio` gives (B1).
+    /// The backup delay that `limits.ratio` gives ([B1](hedge_core::rules#B1)).
     pub(crate) fn ratio_delay(&self) -> Option<BackupDelay> {
         self.limits.ratio.as_ref()?.backup.map(BackupDelay::after)
     }

@@ -29,7 +29,7 @@ pub trait CallContext: Host + Addresses + Keys {
     /// before anything reads its options.
     fn hold(&mut self);
 
-    /// How long one attempt may take if the call does not set that (L21).
+    /// How long one attempt may take if the call does not set that ([L21](hedge_core::rules#L21)).
     fn attempt_timeout(&self) -> Timeout;
 
     /// Says that the call is about to start at `now`. This comes once, before anything else.
@@ -37,7 +37,7 @@ pub trait CallContext: Host + Addresses + Keys {
         let _ = (options, now);
     }
 
-    /// The servers that the call named itself (S8).
+    /// The servers that the call named itself ([S8](hedge_core::rules#S8)).
     fn own_servers(&self) -> Option<&[ServerId]> {
         None
     }
@@ -53,7 +53,7 @@ pub trait AsCallOptions {
     /// The options in the core's form, without the servers.
     fn as_core(&self) -> CallOptions<'_>;
 
-    /// How long one attempt may take (L21). `None`: as the settings say.
+    /// How long one attempt may take ([L21](hedge_core::rules#L21)). `None`: as the settings say.
     fn attempt_timeout(&self) -> Option<Timeout>;
 
     /// The signal that cancels the call, if it has one.
@@ -62,12 +62,12 @@ pub trait AsCallOptions {
 
 /// Runs a call inside an async block: prepare, drive, finish. Dropping the future cancels the call.
 ///
-/// The form is `run!(host, options, idempotency, start, |call, result| finish)`. `host` is a mutable variable that holds
-/// the call's host, a [`CallContext`]. `options` are the options of the call, which implement [`AsCallOptions`](crate::AsCallOptions).
-/// `idempotency` is that of the request, for calls that do not set it (L15). `start` is a closure that makes the future
-/// of an attempt. `finish` is an expression that is evaluated once the call is over. In it, `call` is the
-/// [`Call`](hedge_core::call::Call), and `result` is the accepted reply or a
-/// [`CallFailure`](hedge_core::drive::CallFailure).
+/// The form is `run!(host, options, idempotency, start, |call, result| finish)`. `host` is a mutable variable that
+/// holds the call's host, a [`CallContext`]. `options` are the options of the call, which implement
+/// [`AsCallOptions`](crate::AsCallOptions). `idempotency` is that of the request, for calls that do not set it
+/// ([L15](hedge_core::rules#L15)). `start` is a closure that makes the future of an attempt. `finish` is an expression
+/// that is evaluated once the call is over. In it, `call` is the [`Call`](hedge_core::call::Call), and `result` is the
+/// accepted reply or a [`CallFailure`](hedge_core::drive::CallFailure).
 ///
 /// The value is `Ok` of the value of `finish`. If the options cannot be carried out, nothing was started, and the value
 /// is `Err` of the [`ConfigError`](hedge_core::policy::ConfigError).

@@ -2,7 +2,7 @@
 //!
 //! A pick loads a snapshot without a lock. A change of the list builds a new snapshot under a mutex. A server that
 //! stays in the list keeps its node, and so its id and everything that is known about it. When a server leaves, the
-//! calls that use it keep its node (L20).
+//! calls that use it keep its node ([L20](hedge_core::rules#L20)).
 
 use std::any::Any;
 use std::fmt;
@@ -112,7 +112,7 @@ impl<K, S: Service> Servers<K, S> {
         self
     }
 
-    /// How many calls wait for a server with room (L22).
+    /// How many calls wait for a server with room ([L22](hedge_core::rules#L22)).
     pub fn queued_calls(&self) -> usize {
         self.queue().map_or(0, |queue| queue.len())
     }
@@ -151,7 +151,7 @@ impl<K, S: Service> Servers<K, S> {
         self.now.load()
     }
 
-    /// Whether calls need a request code (S5).
+    /// Whether calls need a request code ([S5](hedge_core::rules#S5)).
     pub const fn needs_request_code(&self) -> bool {
         self.needs_request_code
     }
@@ -174,7 +174,7 @@ impl<K, S: Service> Servers<K, S> {
         snapshot.balancer.probed(&self.view(&snapshot, now), node.id(), answer, now);
     }
 
-    /// The server that a call may try although no server is usable (H5).
+    /// The server that a call may try although no server is usable ([H5](hedge_core::rules#H5)).
     #[cold]
     pub(crate) fn last_resort<T>(snapshot: &Snapshot<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
         let servers = snapshot.list.nodes().iter().map(|node| (node, node.health()));
@@ -184,8 +184,8 @@ impl<K, S: Service> Servers<K, S> {
         Ok(Pick { server: node.id(), address: node.address_key(), ticket: None })
     }
 
-    /// Runs a change of health, and returns the servers whose isolation it lifted (H4). Without observers it returns
-    /// none.
+    /// Runs a change of health, and returns the servers whose isolation it lifted ([H4](hedge_core::rules#H4)). Without
+    /// observers it returns none.
     fn lifted_by(&self, snapshot: &Snapshot<K, S>, change: impl FnOnce()) -> Nodes<K, S> {
         let mut isolated = self.isolated(snapshot);
         change();
@@ -299,8 +299,8 @@ impl<K: 'static, S: Service> Servers<K, S> {
         }
     }
 
-    /// Records that a server's connection is broken, or is whole again (H1). The observers are told by
-    /// [`HealthChange::tell`], for a caller that still holds a lock of its own.
+    /// Records that a server's connection is broken, or is whole again ([H1](hedge_core::rules#H1)). The observers are
+    /// told by [`HealthChange::tell`], for a caller that still holds a lock of its own.
     pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) -> HealthChange<K, S> {
         let snapshot = self.load();
         let was_broken = node.health().is_broken();
@@ -317,8 +317,9 @@ impl<K: 'static, S: Service> Servers<K, S> {
         HealthChange { change, lifted }
     }
 
-    /// Tells the balancer and the breaker how an attempt went. Returns whether this brought a broken server back (H5).
-    /// Results of a server that is not in the list are dropped (L20, S8).
+    /// Tells the balancer and the breaker how an attempt went. Returns whether this brought a broken server back
+    /// ([H5](hedge_core::rules#H5)). Results of a server that is not in the list are dropped
+    /// ([L20](hedge_core::rules#L20), [S8](hedge_core::rules#S8)).
     pub(crate) fn learn(&self, node: &Node<K, S>, attempt: &Finished) -> bool {
         let nothing_learns = matches!(node.stats(), AnyStats::Nothing) && !self.has_breaker.load(Ordering::Relaxed);
         if nothing_learns && !node.health().is_broken() {
@@ -367,7 +368,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
 #[must_use = "tell the observers once no lock is held"]
 pub struct HealthChange<K, S> {
     change: Option<ServerChange>,
-    /// The servers whose isolation it lifted (H4).
+    /// The servers whose isolation it lifted ([H4](hedge_core::rules#H4)).
     lifted: Nodes<K, S>,
 }
 

@@ -68,7 +68,7 @@ impl Settings {
         &self.in_force().of(held).channel
     }
 
-    /// How long one attempt may take if its call does not set that (L21).
+    /// How long one attempt may take if its call does not set that ([L21](hedge_core::rules#L21)).
     pub fn attempt_timeout(&self, held: &HeldOptions) -> Timeout {
         self.in_force().of(held).attempt_timeout
     }
@@ -150,14 +150,14 @@ impl Settings {
         &self.observers
     }
 
-    /// The backup delay: the policy's, else the plain one of the options (B1).
+    /// The backup delay: the policy's, else the plain one of the options ([B1](hedge_core::rules#B1)).
     pub fn backup_delay(&self, held: &HeldOptions, now: Instant) -> BackupDelay {
         let options = self.in_force().of(held);
         let of_policies = options.ratio_delay().or_else(|| self.policy.policy().own.delay(now));
         of_policies.unwrap_or(options.channel.backup)
     }
 
-    /// Whether a backup may be sent now (L5). A grant counts at once.
+    /// Whether a backup may be sent now ([L5](hedge_core::rules#L5)). A grant counts at once.
     ///
     /// # Errors
     /// The limit that refuses.

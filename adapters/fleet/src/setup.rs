@@ -25,11 +25,11 @@ use crate::settings::{Settings, SharedPolicy};
 pub struct Setup {
     /// All of the core's options.
     pub options: ChannelOptions,
-    /// How long one attempt may take (L21).
+    /// How long one attempt may take ([L21](hedge_core::rules#L21)).
     pub attempt_timeout: Timeout,
     /// The limits of backups and retries.
     pub limits: LimitOptions,
-    /// How much a single server gets (L22, S11).
+    /// How much a single server gets ([L22](hedge_core::rules#L22), [S11](hedge_core::rules#S11)).
     pub server_limits: ServerLimits,
     /// The program's own backup policy. The limits apply as well.
     pub policy: Option<SharedPolicy>,
@@ -45,7 +45,7 @@ pub struct Setup {
     pub breaker: Option<BreakerOptions>,
     /// How many servers the circuit breaker may isolate.
     pub isolation_limit: IsolationLimit,
-    /// How calls are admitted after all servers were down (H3).
+    /// How calls are admitted after all servers were down ([H3](hedge_core::rules#H3)).
     pub recovery: Option<RecoveryOptions>,
     /// The seed of all random numbers. `None`: an unpredictable seed.
     pub seed: Option<u64>,
@@ -204,10 +204,10 @@ macro_rules! setters {
             self
         }
 
-        /// How long one attempt may take, from its start to its result (L21). An attempt that reaches this limit is
-        /// dropped and counts as a failure of its server. It is retried at another server if the call may still retry.
-        /// A call whose request may not be sent twice ends with the attempt. Default: as long as the call. 0 is
-        /// [`BuildError::Options`].
+        /// How long one attempt may take, from its start to its result ([L21](hedge_core::rules#L21)). An attempt that
+        /// reaches this limit is dropped and counts as a failure of its server. It is retried at another server if the
+        /// call may still retry. A call whose request may not be sent twice ends with the attempt. Default: as long as
+        /// the call. 0 is [`BuildError::Options`].
         pub fn attempt_timeout(mut self, timeout: ::std::time::Duration) -> Self {
             self.setup.attempt_timeout = $crate::hedge_core::time::Timeout::after(timeout);
             self
@@ -234,16 +234,16 @@ macro_rules! setters {
             self
         }
 
-        /// Whether a request may be sent twice if neither the call nor its transport says so (L15). Default: `Unset`,
-        /// which means that it may.
+        /// Whether a request may be sent twice if neither the call nor its transport says so
+        /// ([L15](hedge_core::rules#L15)). Default: `Unset`, which means that it may.
         pub fn idempotency(mut self, idempotency: $crate::hedge_core::policy::Idempotency) -> Self {
             self.setup.options.idempotency = idempotency;
             self
         }
 
-        /// The limits of backups and retries (B3 to B6). Default:
+        /// The limits of backups and retries ([B3](hedge_core::rules#B3) to [B6](hedge_core::rules#B6)). Default:
         /// [`LimitOptions::SAFE`](hedge_core::limit::LimitOptions::SAFE), which allows backups for at most a tenth of
-        /// the calls, and has a budget for retries and backups together (B8).
+        /// the calls, and has a budget for retries and backups together ([B8](hedge_core::rules#B8)).
         /// [`LimitOptions::NONE`](hedge_core::limit::LimitOptions::NONE) sets no limit: when every server is slow,
         /// every request is sent twice.
         pub fn limits(mut self, limits: $crate::hedge_core::limit::LimitOptions) -> Self {
@@ -251,14 +251,15 @@ macro_rules! setters {
             self
         }
 
-        /// How many attempts may be in flight at one server (L22). A server with so many is full and gets no further
-        /// attempt of any kind, however many threads make calls. If every usable server is full, a call ends with the
-        /// error that says so, or waits ([`max_queued_calls`](Self::max_queued_calls)). A full server is not down: this
-        /// says nothing about its health. Default: any number. 0 is [`BuildError::Options`].
+        /// How many attempts may be in flight at one server ([L22](hedge_core::rules#L22)). A server with so many is
+        /// full and gets no further attempt of any kind, however many threads make calls. If every usable server is
+        /// full, a call ends with the error that says so, or waits ([`max_queued_calls`](Self::max_queued_calls)). A
+        /// full server is not down: this says nothing about its health. Default: any number. 0 is
+        /// [`BuildError::Options`].
         ///
-        /// Each channel and each process counts its own attempts. A server that a call names itself (S8) counts too if it
-        /// is in the list. A reply whose body streams counts until its body ends or is dropped. Health checks and probes
-        /// do not count.
+        /// Each channel and each process counts its own attempts. A server that a call names itself
+        /// ([S8](hedge_core::rules#S8)) counts too if it is in the list. A reply whose body streams counts until its
+        /// body ends or is dropped. Health checks and probes do not count.
         ///
         /// Cost: one compare-and-swap in place of an addition at the start of each attempt, and a pick reads the count of
         /// each server that it looks at.
@@ -267,11 +268,12 @@ macro_rules! setters {
             self
         }
 
-        /// How many calls may wait while every usable server is full (L22). They start in the order in which they came, as
-        /// soon as a server has room, and each freed place wakes one of them. The wait counts against the timeout of the
-        /// call. A backup is due its delay after the first start, not after the wait began. When the queue is full, a
-        /// further call ends at once with the same error as without a queue. Calls that name their own servers (S8),
-        /// retries and backups do not wait here. Default: 0, so no call waits.
+        /// How many calls may wait while every usable server is full ([L22](hedge_core::rules#L22)). They start in the
+        /// order in which they came, as soon as a server has room, and each freed place wakes one of them. The wait
+        /// counts against the timeout of the call. A backup is due its delay after the first start, not after the wait
+        /// began. When the queue is full, a further call ends at once with the same error as without a queue. Calls
+        /// that name their own servers ([S8](hedge_core::rules#S8)), retries and backups do not wait here. Default: 0,
+        /// so no call waits.
         ///
         /// Cost: a call that waits takes a lock at each step, and about 100 bytes.
         pub fn max_queued_calls(mut self, calls: u32) -> Self {
@@ -286,14 +288,17 @@ macro_rules! setters {
             self
         }
 
-        /// How long it takes until a server that has come or returned gets its full share of the calls (S11). Its share
-        /// grows linearly from a tenth, so that its caches, pools and compilers can warm up. Servers of the first list begin
-        /// with their full share. Default: the full share at once. 0 is [`BuildError::Options`].
+        /// How long it takes until a server that has come or returned gets its full share of the calls
+        /// ([S11](hedge_core::rules#S11)). Its share grows linearly from a tenth, so that its caches, pools and
+        /// compilers can warm up. Servers of the first list begin with their full share. Default: the full share at
+        /// once. 0 is [`BuildError::Options`].
         ///
-        /// Servers return when their breaker has let a probe succeed (H2), when a check or a call finds that their broken
-        /// connection works again (H1, H5), and when they were withdrawn by hand and are put back. Under consistent hashing,
-        /// the calls of a request code move to such a server gradually, and go to the next server of the ring meanwhile.
-        /// Under `wrr` the share begins at about a quarter, since `wrr` reaches a server that was passed over again sooner.
+        /// Servers return when their breaker has let a probe succeed ([H2](hedge_core::rules#H2)), when a check or a
+        /// call finds that their broken connection works again ([H1](hedge_core::rules#H1),
+        /// [H5](hedge_core::rules#H5)), and when they were withdrawn by hand and are put back. Under consistent
+        /// hashing, the calls of a request code move to such a server gradually, and go to the next server of the ring
+        /// meanwhile. Under `wrr` the share begins at about a quarter, since `wrr` reaches a server that was passed
+        /// over again sooner.
         ///
         /// Cost: while no server is ramping, a pick reads one number more.
         pub fn slow_start(mut self, window: ::std::time::Duration) -> Self {
@@ -302,8 +307,8 @@ macro_rules! setters {
         }
 
         /// A policy of the program: it gives the backup delay, may refuse backups and retries that the limits allow,
-        /// and is told of the end of every call, dropped calls included (B2). Default: no policy, so only the limits
-        /// refuse.
+        /// and is told of the end of every call, dropped calls included ([B2](hedge_core::rules#B2)). Default: no
+        /// policy, so only the limits refuse.
         ///
         /// A program that keeps its own `Arc` of the policy can ask it for its measurements. An
         /// [`AdaptiveDelay`](hedge_core::policy::AdaptiveDelay) has a delay that follows the latencies. A
@@ -316,9 +321,9 @@ macro_rules! setters {
             self
         }
 
-        /// Sends a backup after a delay that follows the latencies of attempts (B7). It replaces the
-        /// [policy](Self::backup_policy) and the plain [delay](Self::backup). Default: no such delay. An option out of its
-        /// range is [`BuildError::Adaptive`]. A program that wants to read the delay makes an
+        /// Sends a backup after a delay that follows the latencies of attempts ([B7](hedge_core::rules#B7)). It
+        /// replaces the [policy](Self::backup_policy) and the plain [delay](Self::backup). Default: no such delay. An
+        /// option out of its range is [`BuildError::Adaptive`]. A program that wants to read the delay makes an
         /// [`AdaptiveDelay`](hedge_core::policy::AdaptiveDelay) itself and sets it as its policy.
         pub fn adaptive_backup(mut self, options: $crate::hedge_core::policy::AdaptiveOptions) -> Self {
             (self.setup.policy, self.setup.adaptive) = (None, Some(options));
@@ -346,7 +351,7 @@ macro_rules! setters {
             self
         }
 
-        /// How a server is chosen (S1):
+        /// How a server is chosen ([S1](hedge_core::rules#S1)):
         ///
         /// | name | chooses | parameters |
         /// |---|---|---|
@@ -367,24 +372,24 @@ macro_rules! setters {
             self
         }
 
-        /// Isolates servers that fail too much, and probes them when their isolation is over (H2). Default: no circuit
-        /// breaker, as in brpc. Abandoned attempts are neither successes nor failures (L13). An option out of its range
-        /// is [`BuildError::Health`].
+        /// Isolates servers that fail too much, and probes them when their isolation is over
+        /// ([H2](hedge_core::rules#H2)). Default: no circuit breaker, as in brpc. Abandoned attempts are neither
+        /// successes nor failures ([L13](hedge_core::rules#L13)). An option out of its range is [`BuildError::Health`].
         pub fn circuit_breaker(mut self, options: $crate::hedge_core::health::BreakerOptions) -> Self {
             self.setup.breaker = Some(options);
             self
         }
 
-        /// How many servers the circuit breaker may isolate at a time (H4). Default: half of them. Servers whose
-        /// connections broke do not count.
+        /// How many servers the circuit breaker may isolate at a time ([H4](hedge_core::rules#H4)). Default: half of
+        /// them. Servers whose connections broke do not count.
         pub fn isolation_limit(mut self, limit: $crate::hedge_core::health::IsolationLimit) -> Self {
             self.setup.isolation_limit = limit;
             self
         }
 
         /// After all servers were down, admits a share of the calls that grows with the number of servers that are back
-        /// (H3). A call that is not admitted ends as if all servers were still down. Default: all calls are admitted as
-        /// soon as one server is back.
+        /// ([H3](hedge_core::rules#H3)). A call that is not admitted ends as if all servers were still down. Default:
+        /// all calls are admitted as soon as one server is back.
         pub fn recovery(mut self, options: $crate::hedge_core::health::RecoveryOptions) -> Self {
             self.setup.recovery = Some(options);
             self

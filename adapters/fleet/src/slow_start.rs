@@ -1,4 +1,5 @@
-//! Servers that have come or returned get their share of the calls gradually (S11): [`SlowStart`].
+//! Servers that have come or returned get their share of the calls gradually ([S11](hedge_core::rules#S11)):
+//! [`SlowStart`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -50,7 +50,7 @@ impl<K, S> Snapshot<K, S> {
 
 /// The servers at one moment. A list never changes.
 pub struct List<K, S> {
-    /// The servers in canonical order (S7): by key.
+    /// The servers in canonical order ([S7](hedge_core::rules#S7)): by key.
     order: Vec<Arc<Node<K, S>>>,
     by_slot: Vec<Option<Arc<Node<K, S>>>>,
     addresses: usize,
@@ -126,15 +126,16 @@ impl<K: fmt::Debug, S> fmt::Debug for List<K, S> {
     }
 }
 
-/// A list at one instant, as a call sees it. It also has the servers that the call named itself (S8), which can only be
-/// found by id.
+/// A list at one instant, as a call sees it. It also has the servers that the call named itself
+/// ([S8](hedge_core::rules#S8)), which can only be found by id.
 pub struct View<'a, K, S> {
     pub(crate) list: &'a List<K, S>,
     pub(crate) health: &'a Health<Breaker>,
     pub(crate) own: &'a [Arc<Node<K, S>>],
-    /// Whether full servers are passed over (L22).
+    /// Whether full servers are passed over ([L22](hedge_core::rules#L22)).
     pub(crate) capped: bool,
-    /// The number that this look has drawn, by which it passes over servers that are ramping (S11).
+    /// The number that this look has drawn, by which it passes over servers that are ramping
+    /// ([S11](hedge_core::rules#S11)).
     pub(crate) drawn: Option<(&'a SlowStart, u32)>,
     pub(crate) now: Instant,
 }

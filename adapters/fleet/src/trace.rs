@@ -57,8 +57,8 @@ impl Trace {
         self.tried.iter().map_while(|node| node.as_ref()).find(|node| node.id() == id).map(|node| node.server())
     }
 
-    /// Whether no part of the request has left this client (T4): no attempt was made, or every attempt ended before
-    /// anything was sent.
+    /// Whether no part of the request has left this client ([T4](hedge_core::rules#T4)): no attempt was made, or every
+    /// attempt ended before anything was sent.
     #[must_use]
     pub fn never_left(&self) -> bool {
         let unsent = |code| ErrorKind::ALL.iter().any(|kind| kind.never_left() && Code::from(*kind) == code);

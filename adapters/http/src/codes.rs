@@ -13,8 +13,9 @@ const LAST: i32 = 16;
 /// Which gRPC status codes are retried, since another server may do better. Most clients retry `UNAVAILABLE` (14). If a service
 /// uses `RESOURCE_EXHAUSTED` (8) to say that one server is full, that is worth a retry too.
 ///
-/// `OK` is accepted. Every other code ends its call at once ([`Verdict::Fatal`]), as in gRPC's A6: attempts that are in flight
-/// are abandoned. If the server asks for a delay, in `grpc-retry-pushback-ms`, the retry waits for it (R4).
+/// `OK` is accepted. Every other code ends its call at once ([`Verdict::Fatal`]), as in gRPC's A6: attempts that are in
+/// flight are abandoned. If the server asks for a delay, in `grpc-retry-pushback-ms`, the retry waits for it
+/// ([R4](hedge_core::rules#R4)).
 ///
 /// A code is anything that converts into its number: a `tonic::Code`, or the number itself.
 ///

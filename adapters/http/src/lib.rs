@@ -1,6 +1,6 @@
-//! What HTTP says of a call, in `hedge-core`'s words: verdicts on responses (R1), those of gRPC included ([`judge_grpc`]),
-//! pushback in headers (R4), and whether a method may be sent twice (L15). `hedge-net` and `hedge-tower` share it, and retry
-//! policies of one's own may use it:
+//! What HTTP says of a call, in `hedge-core`'s words: verdicts on responses ([R1](hedge_core::rules#R1)), those of gRPC
+//! included ([`judge_grpc`]), pushback in headers ([R4](hedge_core::rules#R4)), and whether a method may be sent twice
+//! ([L15](hedge_core::rules#L15)). `hedge-net` and `hedge-tower` share it, and retry policies of one's own may use it:
 //!
 //! ```
 //! use hedge_core::outcome::{Judgement, Verdict};
@@ -39,7 +39,8 @@ use hedge_core::outcome::{Code, Judgement, Verdict};
 use hedge_core::policy::Idempotency;
 use http::{Method, Response};
 
-/// The default (R1): a status below 500 is accepted, others are a [`failure`] that is not worth another attempt.
+/// The default ([R1](hedge_core::rules#R1)): a status below 500 is accepted, others are a [`failure`] that is not worth
+/// another attempt.
 #[must_use]
 pub fn judge<B>(response: &Response<B>) -> Judgement {
     if response.status().as_u16() < 500 { Verdict::Accept.into() } else { failure(Verdict::Wait, response) }

@@ -15,7 +15,8 @@ const GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-p
 /// The longest delay that gRPC can say: its value is a signed number of 32 bits.
 const GRPC_LONGEST_MS: u64 = 2_147_483_647;
 
-/// What the headers of a failure, or its trailers, ask about the call's further attempts (R4); `None`: nothing.
+/// What the headers of a failure, or its trailers, ask about the call's further attempts ([R4](hedge_core::rules#R4));
+/// `None`: nothing.
 ///
 /// * `grpc-retry-pushback-ms` counts first. As in A6, a number of at most 2147483647 is a delay in milliseconds, and
 ///   anything else, a negative number above all, is "do not".

@@ -10,10 +10,10 @@ use crate::{failure, judge};
 const FIRST: u16 = 400;
 const LAST: u16 = 599;
 
-/// Which statuses are retried (R1): another server may do better. None by default.
+/// Which statuses are retried ([R1](hedge_core::rules#R1)): another server may do better. None by default.
 ///
-/// What a response with one of them asks by its headers counts, too (R4): a `Retry-After` speaks for its server, so another
-/// one is tried at once.
+/// What a response with one of them asks by its headers counts, too ([R4](hedge_core::rules#R4)): a `Retry-After`
+/// speaks for its server, so another one is tried at once.
 ///
 /// ```
 /// use hedge_core::outcome::Verdict;

@@ -22,7 +22,7 @@ pub enum BuildError {
         /// How many servers the list has.
         servers: usize,
     },
-    /// A naming URL needs a balancer (N4).
+    /// A naming URL needs a balancer ([N4](hedge_core::rules#N4)).
     NoBalancer {
         /// The URL.
         servers: Box<str>,

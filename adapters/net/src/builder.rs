@@ -90,8 +90,8 @@ where
     /// or taken apart.
     ///
     /// A server whose attempt fails with [`ErrorKind::Refused`](hedge_core::outcome::ErrorKind) or `ConnectTimeout` is
-    /// isolated and checked by TCP (H1). If the transport does not use TCP, switch the checks off with
-    /// [`Builder::without_health_checks`].
+    /// isolated and checked by TCP ([H1](hedge_core::rules#H1)). If the transport does not use TCP, switch the checks
+    /// off with [`Builder::without_health_checks`].
     pub fn with_transport(runtime: R, transport: T, servers: impl AsRef<str>) -> Builder<R, T>
     where
         T::Error: policy::AttemptError,
@@ -133,7 +133,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     }
 
     /// Whether a request is sent once more, on a new connection, if a connection that had been idle answers it with
-    /// status 408 (C3). Default: false, so a 408 is an answer like any other.
+    /// status 408 ([C3](hedge_core::rules#C3)). Default: false, so a 408 is an answer like any other.
     ///
     /// Some servers and proxies send a 408 on an idle connection before they close it, and a new request may already be
     /// on its way then. [Connections](crate::http#connections) says which requests are sent again.
@@ -149,8 +149,8 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// Headers are checked as the caller's own headers are. One that disagrees with the body, or a missing `host`, is a
     /// [`BadRequest`](crate::http::BadRequest), and nothing is sent. Changes to other parts of the head are not sent.
     ///
-    /// It is called again if an attempt goes once more on a new connection (C3). Health checks are not attempts. A panic in it
-    /// reaches the caller.
+    /// It is called again if an attempt goes once more on a new connection ([C3](hedge_core::rules#C3)). Health checks
+    /// are not attempts. A panic in it reaches the caller.
     ///
     /// # Cost
     /// The method and the target are copied for each attempt.
@@ -190,11 +190,12 @@ impl<R: Runtime> Builder<R, Http<R>> {
         self
     }
 
-    /// The statuses that are retried, each in \[400, 599\]. Usual are 429, 502, 503 and 504. Default: none (R1). This
-    /// replaces a [retry policy](Self::retry_policy) that was set before. A status out of range is
-    /// [`BuildError::RetryStatus`].
+    /// The statuses that are retried, each in \[400, 599\]. Usual are 429, 502, 503 and 504. Default: none
+    /// ([R1](hedge_core::rules#R1)). This replaces a [retry policy](Self::retry_policy) that was set before. A status
+    /// out of range is [`BuildError::RetryStatus`].
     ///
-    /// A `Retry-After` applies only to the server that sent it (R4): another server is tried at once.
+    /// A `Retry-After` applies only to the server that sent it ([R4](hedge_core::rules#R4)): another server is tried at
+    /// once.
     pub fn retry_statuses(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
         self.retry_statuses = RetryStatuses::new(statuses).map(|statuses| {
             self.retry_policy = BoxRetryPolicy(Box::new(statuses));
@@ -293,22 +294,23 @@ where
         self
     }
 
-    /// Whether an extra attempt may go to an address that still works on the call (L11). Default: false.
+    /// Whether an extra attempt may go to an address that still works on the call ([L11](hedge_core::rules#L11)).
+    /// Default: false.
     pub fn same_server_backup(mut self, allowed: bool) -> Self {
         self.setup.options.same_server_backup = allowed;
         self
     }
 
-    /// How long a retry waits before it is sent (R3). Default: it does not wait. Bounds that contradict each other are
-    /// [`BuildError::Options`].
+    /// How long a retry waits before it is sent ([R3](hedge_core::rules#R3)). Default: it does not wait. Bounds that
+    /// contradict each other are [`BuildError::Options`].
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.setup.options.backoff = backoff;
         self
     }
 
-    /// Sets the policy that decides what a result means. It sees replies too and may ask for a retry of them (R2).
-    /// Default for HTTP: [`HttpRetryPolicy`]. Default for other transports: every reply is accepted, and errors are
-    /// judged by their kind.
+    /// Sets the policy that decides what a result means. It sees replies too and may ask for a retry of them
+    /// ([R2](hedge_core::rules#R2)). Default for HTTP: [`HttpRetryPolicy`]. Default for other transports: every reply
+    /// is accepted, and errors are judged by their kind.
     pub fn retry_policy(mut self, policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static) -> Self {
         self.retry_policy = BoxRetryPolicy(Box::new(policy));
         self
@@ -348,27 +350,28 @@ where
     ///
     /// One task follows the source. It starts with the first call or with [`Channel::ready`], on the runtime of that
     /// call, and ends with the last clone of the channel. If its runtime ends, the next call starts it again. Each
-    /// update replaces the list as [`Channel::set_servers`] does (N3). After an error the last list stays, and the
-    /// source is asked again after a random pause that grows from 0.5 s to 10 s (N2). A call that is made before the
-    /// first list waits for it, at most to its deadline; if the list does not come, it ends as
-    /// [`CallError::NoList`](crate::CallError::NoList) (N5). The times in the call's report begin when the list is there.
+    /// update replaces the list as [`Channel::set_servers`] does ([N3](hedge_core::rules#N3)). After an error the last
+    /// list stays, and the source is asked again after a random pause that grows from 0.5 s to 10 s
+    /// ([N2](hedge_core::rules#N2)). A call that is made before the first list waits for it, at most to its deadline;
+    /// if the list does not come, it ends as [`CallError::NoList`](crate::CallError::NoList)
+    /// ([N5](hedge_core::rules#N5)). The times in the call's report begin when the list is there.
     ///
-    /// A load balancer must be named (N4).
+    /// A load balancer must be named ([N4](hedge_core::rules#N4)).
     pub fn naming(mut self, naming: impl Naming) -> Self {
         self.given = Given::Naming(BoxNaming::new(naming));
         self
     }
 
-    /// Decides which servers the list may hold, now and after later changes (N3). It runs once for each server of each
-    /// new list, and never during a call. If it tries to set the list of its own channel, that fails with
-    /// [`ListError::InFilter`](crate::ListError::InFilter). Default: all servers.
+    /// Decides which servers the list may hold, now and after later changes ([N3](hedge_core::rules#N3)). It runs once
+    /// for each server of each new list, and never during a call. If it tries to set the list of its own channel, that
+    /// fails with [`ListError::InFilter`](crate::ListError::InFilter). Default: all servers.
     pub fn filter(mut self, filter: impl Fn(&Server) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
     }
 
-    /// How servers that are down are checked (H1). Default: every 3 s, times a random factor in 0.8 to 1.2. Each check
-    /// takes at most 500 ms.
+    /// How servers that are down are checked ([H1](hedge_core::rules#H1)). Default: every 3 s, times a random factor in
+    /// 0.8 to 1.2. Each check takes at most 500 ms.
     ///
     /// A server that refuses a connection, or does not accept one within the [connect timeout](Self::connect_timeout),
     /// gets no calls from then on. Once in each interval, the check connects to it. The server gets calls again when
@@ -378,7 +381,7 @@ where
     ///
     /// So if there is only one server and it refuses a connection, calls do not try it again, as in brpc. They end as
     /// [`CallError::AllDown`](crate::CallError::AllDown) until a check passes, except one call every 100 ms, which is
-    /// let through (H5).
+    /// let through ([H5](hedge_core::rules#H5)).
     ///
     /// [`health_check_with`](Self::health_check_with) and `health_check_path` set the application's check. If the
     /// options ask for one and none is set, that is [`BuildError::NoApplicationCheck`]. An option out of its range is

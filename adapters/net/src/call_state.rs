@@ -17,7 +17,7 @@ pub(crate) struct CallState {
     deadline: Instant,
     /// The call's connect timeout is shorter than the channel's.
     hurries: bool,
-    /// The servers that the call named (S8) and that are not in the list.
+    /// The servers that the call named ([S8](hedge_core::rules#S8)) and that are not in the list.
     servers: Vec<Arc<Node>>,
     /// The ids of all servers that the call named, in its order. `None`: it named none.
     ids: Option<Vec<ServerId>>,
@@ -69,7 +69,8 @@ impl CallState {
     }
 
     /// The result of an attempt, adjusted for balancer and breaker. If the call's connect timeout is shorter than the
-    /// channel's, running into it says nothing about the server, so it is reported as a local failure (H1).
+    /// channel's, running into it says nothing about the server, so it is reported as a local failure
+    /// ([H1](hedge_core::rules#H1)).
     pub(crate) fn adjusted(&self, attempt: &Finished) -> Finished {
         let hasty = self.hurries && attempt.code == ErrorKind::ConnectTimeout.into();
         let (age, code) = (attempt.feedback.elapsed(), ErrorKind::Local.into());

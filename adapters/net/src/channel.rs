@@ -106,9 +106,10 @@ where
         self.inner.fleet.servers.load().list().nodes().iter().map(|node| node.key().clone()).collect()
     }
 
-    /// Waits for the first list of servers, and starts to follow the source of the list if no call has done so yet (N5).
-    /// It waits as long as it takes: give it a time limit, and see [`naming`](Self::naming) for the source's errors. A
-    /// channel whose servers were named when it was made is ready at once.
+    /// Waits for the first list of servers, and starts to follow the source of the list if no call has done so yet
+    /// ([N5](hedge_core::rules#N5)). It waits as long as it takes: give it a time limit, and see
+    /// [`naming`](Self::naming) for the source's errors. A channel whose servers were named when it was made is ready
+    /// at once.
     pub async fn ready(&self) {
         if let Some(source) = &self.inner.fleet.source
             && !source.is_settled()
@@ -127,9 +128,10 @@ where
     /// update replaces this list again. Servers that cannot be taken in are left out and
     /// named in the result. The others are taken in all the same.
     ///
-    /// Servers that stay keep their ids, their counts, their health, and what the balancer has learned about them (S7).
-    /// Attempts at servers that are removed go on, but their results are not counted any more (L20). Health checks of
-    /// these servers end. A server that is named twice is taken in once.
+    /// Servers that stay keep their ids, their counts, their health, and what the balancer has learned about them
+    /// ([S7](hedge_core::rules#S7)). Attempts at servers that are removed go on, but their results are not counted any
+    /// more ([L20](hedge_core::rules#L20)). Health checks of these servers end. A server that is named twice is taken
+    /// in once.
     ///
     /// # Errors
     /// See [`ListError`]. The old list stays.
@@ -140,15 +142,16 @@ where
     /// Withdraws a server by hand, or puts it back. Returns false if it is not in the list.
     ///
     /// Three things can keep calls away from a server, independently of each other: this switch, a broken connection
-    /// (H1), and the circuit breaker (H2). So `true` does not bring back a server whose connection broke, and a check
-    /// that passes does not bring back a server that was withdrawn here.
+    /// ([H1](hedge_core::rules#H1)), and the circuit breaker ([H2](hedge_core::rules#H2)). So `true` does not bring
+    /// back a server whose connection broke, and a check that passes does not bring back a server that was withdrawn
+    /// here.
     pub fn set_usable(&self, server: &Server, usable: bool) -> bool {
         let fleet = &self.inner.fleet;
         fleet.servers.load().list().named(server).map(|node| fleet.set_usable(node, usable)).is_some()
     }
 
     /// Whether a server takes calls now: it is in the list, it was not withdrawn by hand, its connection is not broken
-    /// (H1), and its breaker lets an attempt through (H2).
+    /// ([H1](hedge_core::rules#H1)), and its breaker lets an attempt through ([H2](hedge_core::rules#H2)).
     pub fn usable(&self, server: &Server) -> bool {
         let (snapshot, now) = (self.inner.fleet.servers.load(), self.now());
         snapshot.list().named(server).is_some_and(|node| snapshot.health().usable(node.health(), now))
@@ -159,7 +162,7 @@ where
         self.inner.fleet.servers.load().list().named(server).map_or(0, |node| node.in_flight())
     }
 
-    /// How many calls wait for a server with room (L22).
+    /// How many calls wait for a server with room ([L22](hedge_core::rules#L22)).
     pub fn queued_calls(&self) -> usize {
         self.inner.fleet.servers.queued_calls()
     }

@@ -1,4 +1,4 @@
-//! Checks a server whose connection broke (H1): the task [`Checking`].
+//! Checks a server whose connection broke ([H1](hedge_core::rules#H1)): the task [`Checking`].
 //!
 //! Each broken server has one task. It starts with the break. It ends when the server is back, the server has left the
 //! list, or the channel is dropped. While no server is broken, there is no task. The task runs on the runtime of the

@@ -1,4 +1,4 @@
-//! The options of the checks of servers whose connections broke (H1): [`Checks`].
+//! The options of the checks of servers whose connections broke ([H1](hedge_core::rules#H1)): [`Checks`].
 
 use std::fmt;
 use std::future::Future;

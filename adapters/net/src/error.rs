@@ -13,7 +13,8 @@ use crate::first_list::MissedList;
 /// The last failure of a call: a reply that was not accepted, kept whole, or the transport's error.
 pub type LastFailure<B, E> = Option<Result<B, E>>;
 
-/// Why a call has no reply. Its text says what happened, in which attempt, at which server, and after how long (L16).
+/// Why a call has no reply. Its text says what happened, in which attempt, at which server, and after how long
+/// ([L16](hedge_core::rules#L16)).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CallError<B, E> {
@@ -50,7 +51,8 @@ pub enum CallError<B, E> {
         /// The report of the call, with its servers.
         report: Box<Trace>,
     },
-    /// Nothing was started: the deadline passed before the source of the list said any servers (N5).
+    /// Nothing was started: the deadline passed before the source of the list said any servers
+    /// ([N5](hedge_core::rules#N5)).
     NoList {
         /// The last error of the source, if it had one.
         error: Option<NamingError>,
@@ -64,8 +66,8 @@ pub enum CallError<B, E> {
         /// The report of the call, with its servers.
         report: Box<Trace>,
     },
-    /// Nothing was started: every usable server has as many attempts in flight as it may have, and the call could not wait
-    /// for room, or not any longer (L22). A later call may succeed.
+    /// Nothing was started: every usable server has as many attempts in flight as it may have, and the call could not
+    /// wait for room, or not any longer ([L22](hedge_core::rules#L22)). A later call may succeed.
     AllFull {
         /// The report of the call, with its servers.
         report: Box<Trace>,

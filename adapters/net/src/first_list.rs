@@ -1,4 +1,4 @@
-//! How a call waits for the first list of servers (N5): [`Waited`].
+//! How a call waits for the first list of servers ([N5](hedge_core::rules#N5)): [`Waited`].
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

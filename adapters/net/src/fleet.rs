@@ -58,8 +58,8 @@ impl Fleet {
         }
     }
 
-    /// Puts a broken server back after a call that was let through to it has succeeded (H5), and has the other broken
-    /// servers checked at once.
+    /// Puts a broken server back after a call that was let through to it has succeeded ([H5](hedge_core::rules#H5)),
+    /// and has the other broken servers checked at once.
     #[cold]
     pub(crate) fn server_back(&self, node: &Node) {
         node.service().lock().broken = false;
@@ -86,8 +86,8 @@ impl Fleet {
         });
     }
 
-    /// Isolates a server to which no connection could be made, and has it checked until it passes (H1). If it is broken
-    /// already, this does nothing.
+    /// Isolates a server to which no connection could be made, and has it checked until it passes
+    /// ([H1](hedge_core::rules#H1)). If it is broken already, this does nothing.
     pub(crate) fn broke(self: &Arc<Self>, node: &Arc<Node>, now: Instant) {
         let Some(checks) = self.checks.as_ref().filter(|_| !node.health().is_broken()) else { return };
         if self.servers.load().list().get(node.id()).is_none() {

@@ -1,5 +1,5 @@
-//! What a streaming reply takes over from its call (T2): the lease, by which its attempt counts as in flight, and the
-//! deadline.
+//! What a streaming reply takes over from its call ([T2](hedge_core::rules#T2)): the lease, by which its attempt counts
+//! as in flight, and the deadline.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -34,8 +34,8 @@ pub enum Error<E> {
     NoServer,
     /// Nothing was started: there are servers, but all are down.
     AllDown,
-    /// Nothing was started: every usable server has as many attempts in flight as it may have, and the call could not wait
-    /// for room, or not any longer (L22). A later call may succeed.
+    /// Nothing was started: every usable server has as many attempts in flight as it may have, and the call could not
+    /// wait for room, or not any longer ([L22](hedge_core::rules#L22)). A later call may succeed.
     AllFull,
     /// The last attempt could not be made. Its server had left the set, or its request could not be copied.
     NotSent,

@@ -10,7 +10,7 @@ use crate::Builder;
 impl<T, R, C> Builder<T, R, C> {
     /// Retries errors with these gRPC codes ([`RetryCodes`]). This is for services whose errors are gRPC statuses, such
     /// as a generated tonic client. `read` gives the code of an error and its metadata, in which a server may push back
-    /// (R4). An error with another code ends its call, and every response is accepted.
+    /// ([R4](hedge_core::rules#R4)). An error with another code ends its call, and every response is accepted.
     ///
     /// ```
     /// use tonic::{Code, Status};

@@ -14,14 +14,16 @@ use crate::{CallEnd, CallOptions, Protocol};
 /// * A copy has the method, URI, version, headers, extensions and body.
 /// * [`CallOptions`] in the request's extensions are the options of the call.
 /// * Unless these options say otherwise, `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice, and
-///   no other method (L15).
+///   no other method ([L15](hedge_core::rules#L15)).
 /// * The [`Report`](crate::Report) is put into the response's extensions, and the winner's key if
 ///   [`winner_key`](Http::winner_key) says so. The [`AttemptInfo`] is put into the request's extensions if
 ///   [`attempt_info`](Http::attempt_info) says so.
 /// * A response with a status below 500 is accepted. With another status it is `Wait`, so an attempt in flight may
-///   still win. Errors are retried (R1), and so are the statuses that [`retry_statuses`](Http::retry_statuses) names.
-/// * A response that is not accepted may push back by its headers (R4): see [`pushback`](hedge_http::pushback). A retry
-///   policy of your own should make its verdicts on responses with [`failure`](hedge_http::failure).
+///   still win. Errors are retried ([R1](hedge_core::rules#R1)), and so are the statuses that
+///   [`retry_statuses`](Http::retry_statuses) names.
+/// * A response that is not accepted may push back by its headers ([R4](hedge_core::rules#R4)): see
+///   [`pushback`](hedge_http::pushback). A retry policy of your own should make its verdicts on responses with
+///   [`failure`](hedge_http::failure).
 ///
 /// In gRPC, every response has status 200. Use [`Builder::retry_codes`](crate::Builder::retry_codes) there to say what
 /// is retried.
@@ -111,7 +113,7 @@ impl Http {
         Self { tells_attempts: true, ..self }
     }
 
-    /// Sets the statuses that are retried (R1).
+    /// Sets the statuses that are retried ([R1](hedge_core::rules#R1)).
     #[must_use]
     pub const fn retry_statuses(self, statuses: RetryStatuses) -> Self {
         Self { retried: statuses, ..self }

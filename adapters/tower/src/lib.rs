@@ -6,7 +6,8 @@
 //! * [`HedgeLayer`] makes a [`Hedge`] from any service that can be cloned. Extra attempts go to a clone of the service.
 //!   Use it if the service balances by itself, or if there is only one server.
 //! * [`HedgeSet`] holds a service for each server, and chooses among them. An extra attempt goes to *another* server
-//!   while an untried one is usable (L11). [`HedgeSet::follow`] applies a stream of changes to the set.
+//!   while an untried one is usable ([L11](hedge_core::rules#L11)). [`HedgeSet::follow`] applies a stream of changes to
+//!   the set.
 //!
 //! ```
 //! use std::time::Duration;

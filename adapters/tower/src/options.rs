@@ -15,8 +15,8 @@ use hedge_fleet::AsCallOptions;
 pub struct CallOptions {
     /// How long the call may take from its start to its end. [`CallOptions::with_timeout`] takes std's duration.
     pub timeout: Option<Timeout>,
-    /// How long one attempt may take before another server is tried (L21). [`CallOptions::with_attempt_timeout`] takes
-    /// std's duration.
+    /// How long one attempt may take before another server is tried ([L21](hedge_core::rules#L21)).
+    /// [`CallOptions::with_attempt_timeout`] takes std's duration.
     pub attempt_timeout: Option<Timeout>,
     /// How many attempts may follow the first, retries and backups together; at most 7.
     pub max_retry: Option<u8>,
@@ -24,13 +24,13 @@ pub struct CallOptions {
     pub backup: Option<BackupDelay>,
     /// How many backups the call may send; at most 4.
     pub max_backups: Option<u8>,
-    /// How long a retry waits before it is sent (R3).
+    /// How long a retry waits before it is sent ([R3](hedge_core::rules#R3)).
     pub backoff: Option<Backoff>,
     /// Whether this request may be sent twice.
     pub idempotency: Idempotency,
     /// The request's key, for a set that balances by consistent hashing. All calls of one code go to one server.
     /// [`hedge_core::balance::hash`] computes a code from text. Without a code, such a set refuses the call before
-    /// anything is sent (S5).
+    /// anything is sent ([S5](hedge_core::rules#S5)).
     pub request_code: Option<u32>,
     /// A policy for this call. It replaces the layer's policy and the layer's limits, so nothing is limited if this
     /// policy allows everything.

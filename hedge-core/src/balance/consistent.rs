@@ -9,9 +9,9 @@ use crate::id::ServerId;
 /// A selection that has left out this many servers checks whether the list has any that the call takes.
 const LEFT_OUT: usize = 16;
 
-/// Consistent hashing: sends a call to the server that owns its request code on a [`Ring`] of hashed points (S5). If
-/// that server is down or was tried, the call goes to the server that would own the code without it, and so on. A call
-/// without a code is refused.
+/// Consistent hashing: sends a call to the server that owns its request code on a [`Ring`] of hashed points
+/// ([S5](crate::rules#S5)). If that server is down or was tried, the call goes to the server that would own the code
+/// without it, and so on. A call without a code is refused.
 ///
 /// When a server comes or goes, only the codes of its own points move. Points do not depend on tags: of several servers
 /// at one address, the first by tag gets all calls.

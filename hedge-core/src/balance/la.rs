@@ -1,4 +1,4 @@
-//! `la`: locality-aware, by throughput and latency (S3).
+//! `la`: locality-aware, by throughput and latency ([S3](crate::rules#S3)).
 //!
 //! A server's weight is its throughput divided by its average latency, both of the last 128 calls that it answered. It
 //! is lowered while its attempts in flight have, on average, waited for longer than 1.5 average latencies. An error
@@ -26,11 +26,12 @@
 //! - After three errors in a row it is out: it has the least weight. Once it has had no error for 2 s and no attempt is
 //!   in flight, it weighs at least what the others do, so that one call tries it. If that call is abandoned, the server
 //!   rests for 2 s more.
-//! - An abandoned attempt is no answer, but the server takes at least as long as its age (L13). The latency of its last
-//!   few answers is raised to that age, until answers say otherwise. An attempt that ends at the call's deadline counts
-//!   in the same way, since the other servers may be as slow. If the raised latency is twice the average or more, the
-//!   weight is lowered in proportion. For 2 s after that, the server is not tried while it is idle.
-//! - A failure at this client, or by its caller's fault, says nothing (S7).
+//! - An abandoned attempt is no answer, but the server takes at least as long as its age ([L13](crate::rules#L13)). The
+//!   latency of its last few answers is raised to that age, until answers say otherwise. An attempt that ends at the
+//!   call's deadline counts in the same way, since the other servers may be as slow. If the raised latency is twice the
+//!   average or more, the weight is lowered in proportion. For 2 s after that, the server is not tried while it is
+//!   idle.
+//! - A failure at this client, or by its caller's fault, says nothing ([S7](crate::rules#S7)).
 //!
 //! It differs from brpc in three more things. An error that took no time counts as one of a microsecond (brpc ignores
 //! it). Without a timeout, an error counts as under one of 30 s (brpc: of -1 ms). An answer takes 268 s at most, with

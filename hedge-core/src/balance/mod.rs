@@ -1,14 +1,16 @@
 //! Choosing a server: balancers as sequences of distinct candidates, and the choice among them.
 //!
-//! A [`Balancer`] offers the servers of a list, the first choice first, then the fallbacks, each once (S6). [`select`]
-//! walks these offers by rule L11. It takes the first usable server whose address this call has not tried, *wherever it
-//! stands in the order*. When all are tried, it takes the least recently tried address that is idle in this call.
+//! A [`Balancer`] offers the servers of a list, the first choice first, then the fallbacks, each once
+//! ([S6](crate::rules#S6)). [`select`] walks these offers by rule [L11](crate::rules#L11). It takes the first usable
+//! server whose address this call has not tried, *wherever it stands in the order*. When all are tried, it takes the
+//! least recently tried address that is idle in this call.
 //!
-//! A selection looks first and commits later, so that a backup which a limit refuses leaves no trace (L5).
+//! A selection looks first and commits later, so that a backup which a limit refuses leaves no trace
+//! ([L5](crate::rules#L5)).
 //!
 //! When a list changes, the balancer arranges it again ([`Balancer::arrange`]). What it computes from a list, such as
 //! weights or a ring, it keeps itself. What it learns of a server is kept with the server, for as long as the server
-//! stays (S7). A [`Storage`] says where the computed part is kept: in fixed memory or on the heap.
+//! stays ([S7](crate::rules#S7)). A [`Storage`] says where the computed part is kept: in fixed memory or on the heap.
 //!
 #![doc = include_str!("../../BALANCERS.md")]
 

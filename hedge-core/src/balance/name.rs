@@ -1,4 +1,4 @@
-//! Balancers by name, with their parameters: [`BalancerName`] (S1).
+//! Balancers by name, with their parameters: [`BalancerName`] ([S1](crate::rules#S1)).
 
 use core::fmt;
 use core::num::NonZeroU32;

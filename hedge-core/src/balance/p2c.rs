@@ -1,4 +1,5 @@
-//! `p2c`: power of two choices. The cheapest of a few random candidates, by peak-EWMA latency and load (S4).
+//! `p2c`: power of two choices. The cheapest of a few random candidates, by peak-EWMA latency and load
+//! ([S4](crate::rules#S4)).
 //!
 //! A server costs (latency + penalty) × (attempts in flight + 1) / weight:
 //!
@@ -7,9 +8,9 @@
 //! - Failures do not enter the latency. A failure sets a penalty: the call's timeout, or the failure's own latency if
 //!   that is longer, but at most 30 s. The penalty decays with a time constant of 2 s, and each success halves it. So a
 //!   server that fails fast attracts no calls, and after a penalty of 500 ms it gets the first call after some 7 s.
-//! - An abandoned attempt is neither a success nor a failure (L13). Its latency is unknown, but at least its age: a
-//!   decayed latency below that age is raised to it, and never lowered.
-//! - A failure at this client, or by its caller's fault, says nothing (S7).
+//! - An abandoned attempt is neither a success nor a failure ([L13](crate::rules#L13)). Its latency is unknown, but at
+//!   least its age: a decayed latency below that age is raised to it, and never lowered.
+//! - A failure at this client, or by its caller's fault, says nothing ([S7](crate::rules#S7)).
 //!
 //! Cost: 16 bytes a server. A feedback is one compare-and-swap, and another while a penalty decays. A score is two
 //! loads, up to 14 multiplications and, for a weight other than 1, a division. The rule itself is 40 bytes, its tables
@@ -174,7 +175,7 @@ impl P2c {
         Some(TimedSpan::new(now, latency + left))
     }
 
-    /// The average raised to `age`, if less is left of it (L13).
+    /// The average raised to `age`, if less is left of it ([L13](crate::rules#L13)).
     fn raised(&self, average: TimedSpan, now: Instant, age: Micros) -> Option<TimedSpan> {
         let left = self.latency.left_of(average.span().as_micros(), average.age(now));
         (age.as_micros() > left).then(|| TimedSpan::new(now, age))

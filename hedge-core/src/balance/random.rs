@@ -2,7 +2,8 @@
 
 use super::{Balancer, Offer, Order, Search, ServerList};
 
-/// Chooses uniformly at random (S2). The second choice is uniform among the rest; further choices are scattered.
+/// Chooses uniformly at random ([S2](crate::rules#S2)). The second choice is uniform among the rest; further choices
+/// are scattered.
 ///
 /// Cost: three draws from the call's own generator, no shared state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

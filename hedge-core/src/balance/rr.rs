@@ -4,7 +4,7 @@ use super::{Balancer, InTurn, Offer, Search, ServerList};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::random::mix;
 
-/// Visits the servers in list order from a start that follows from the seed (S2).
+/// Visits the servers in list order from a start that follows from the seed ([S2](crate::rules#S2)).
 ///
 /// Only a call's first attempt takes a turn. Its retries and backups take the other servers in list order from a random
 /// one on, and move nothing. So a server that stalls, whose calls all send backups, keeps its share and gets no more.

@@ -1,4 +1,4 @@
-//! The choice among what a balancer offers: [`select`] (L11).
+//! The choice among what a balancer offers: [`select`] ([L11](crate::rules#L11)).
 
 use core::num::NonZeroU32;
 
@@ -25,9 +25,9 @@ impl<L: ServerList + Copy> Search<'_, L> {
         candidate.usable && !was_tried(self.selection, candidate.address)
     }
 
-    /// Whether this is a call's first attempt. Only first attempts move a balancer's turn (S2). If backups moved it
-    /// too, those of calls that wait for a stalled server would bring the turn to that server more often than its
-    /// share.
+    /// Whether this is a call's first attempt. Only first attempts move a balancer's turn ([S2](crate::rules#S2)). If
+    /// backups moved it too, those of calls that wait for a stalled server would bring the turn to that server more
+    /// often than its share.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.selection.tried.is_empty()
@@ -81,7 +81,7 @@ impl<L: ServerList, O: Iterator<Item = u32>> Iterator for InOrder<L, O> {
     }
 }
 
-/// Searches for a server by rule L11, and changes nothing.
+/// Searches for a server by rule [L11](crate::rules#L11), and changes nothing.
 ///
 /// Work: one step for each offer, up to the first untried usable server; the whole list if there is none. A step
 /// compares the offer with the call's few attempts.

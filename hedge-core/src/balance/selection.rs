@@ -13,7 +13,7 @@ pub struct Selection<'a> {
     pub same: Option<ServerId>,
     /// Whether an address that is still working on the call may be used, after all others.
     pub working_too: bool,
-    /// The servers to choose from, in this order, instead of the balancer (S8).
+    /// The servers to choose from, in this order, instead of the balancer ([S8](crate::rules#S8)).
     pub servers: Option<&'a [ServerId]>,
     /// The request's key for balancers that hash.
     pub request_code: Option<u32>,

@@ -3,7 +3,8 @@
 use core::fmt;
 use core::num::NonZeroU32;
 
-/// The weight that a server's tag states (S2): an integer from 1 to 4294967295, and nothing else, not even a space.
+/// The weight that a server's tag states ([S2](crate::rules#S2)): an integer from 1 to 4294967295, and nothing else,
+/// not even a space.
 ///
 /// # Errors
 /// What is wrong with it.

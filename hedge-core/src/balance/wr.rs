@@ -5,8 +5,8 @@ use core::num::NonZeroU32;
 use super::la::{LaTree, WeightedDraws};
 use super::{ArrangeError, Balancer, Offer, Roster, Search, ServerList, Storage, Weighing};
 
-/// Chooses at random, each server with a probability in proportion to its weight (S2). Fallbacks are drawn in the same
-/// way among the rest. After 16 servers the others follow, scattered.
+/// Chooses at random, each server with a probability in proportion to its weight ([S2](crate::rules#S2)). Fallbacks are
+/// drawn in the same way among the rest. After 16 servers the others follow, scattered.
 ///
 /// Cost: two draws from the call's own generator, and 2 log n loads a choice; nothing is written. 16 bytes a slot.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use crate::random::mix;
 /// How many servers one selection can leave out while the shares stay exact.
 const LEFT_OUT: usize = 16;
 
-/// Chooses each server exactly as often as its weight says, spread out (S2).
+/// Chooses each server exactly as often as its weight says, spread out ([S2](crate::rules#S2)).
 ///
 /// Only a call's first attempt takes a turn. Its retries and backups take the other servers in list order from a random
 /// one on, which is drawn by weight, and move nothing.

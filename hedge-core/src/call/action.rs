@@ -35,7 +35,7 @@ pub struct Start {
     pub kind: Kind,
     /// Where it goes.
     pub server: ServerId,
-    /// The time that is left until the deadline, now (L2); `None` without a deadline.
+    /// The time that is left until the deadline, now ([L2](crate::rules#L2)); `None` without a deadline.
     pub remaining: Option<Micros>,
     /// When the connection must be established at the latest: never after the deadline. `None`: no limit.
     pub connect_deadline: Option<Instant>,
@@ -52,7 +52,7 @@ pub enum Input {
         /// What its result means.
         judgement: Judgement,
     },
-    /// The caller no longer wants an answer (L12).
+    /// The caller no longer wants an answer ([L12](crate::rules#L12)).
     Cancel,
 }
 

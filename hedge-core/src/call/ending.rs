@@ -45,7 +45,7 @@ where
     }
 
     /// Settles an attempt that was in flight at the end. At the deadline, an attempt that had enough time counts as
-    /// failed (L13).
+    /// failed ([L13](crate::rules#L13)).
     fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Micros) {
         // The deadline has come, so that the call has a timeout.
         let own = self.deadline().micros_since(self.report.started());
@@ -93,7 +93,7 @@ where
         self.options.timeout.unwrap_or(self.host.options().timeout)
     }
 
-    /// Tells the policy of the end, once, and only if the call was ever polled (B2).
+    /// Tells the policy of the end, once, and only if the call was ever polled ([B2](crate::rules#B2)).
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn notify(&mut self, end: End) {
         // A call that ended within the delay would not have sent its backup anyway: it finished first (L19). Without

@@ -7,17 +7,17 @@ pub(super) struct Flags(u8);
 impl Flags {
     /// The call was polled at least once.
     pub(super) const POLLED: u8 = 1;
-    /// A server asked for no further attempt (R4).
+    /// A server asked for no further attempt ([R4](crate::rules#R4)).
     pub(super) const NO_MORE: u8 = 1 << 1;
-    /// A `Retry` verdict waits for the backup timer (L9).
+    /// A `Retry` verdict waits for the backup timer ([L9](crate::rules#L9)).
     pub(super) const HELD: u8 = 1 << 2;
-    /// A pushback has set the pending start (R4).
+    /// A pushback has set the pending start ([R4](crate::rules#R4)).
     pub(super) const PUSHED: u8 = 1 << 3;
-    /// A retry is due and waits for an address that is idle in this call (L11).
+    /// A retry is due and waits for an address that is idle in this call ([L11](crate::rules#L11)).
     pub(super) const RETRY_WAITS: u8 = 1 << 4;
-    /// A backup is due and waits for an address that is idle in this call (L11).
+    /// A backup is due and waits for an address that is idle in this call ([L11](crate::rules#L11)).
     pub(super) const BACKUP_WAITS: u8 = 1 << 5;
-    /// The first attempt was put into the host's queue (L22).
+    /// The first attempt was put into the host's queue ([L22](crate::rules#L22)).
     pub(super) const QUEUED: u8 = 1 << 6;
 
     pub(super) const fn has(self, flag: u8) -> bool {

@@ -1,4 +1,5 @@
-//! What a failure leads to: a retry, now or later, a pushback, or the end (L9, L10, R4).
+//! What a failure leads to: a retry, now or later, a pushback, or the end ([L9](crate::rules#L9),
+//! [L10](crate::rules#L10), [R4](crate::rules#R4)).
 
 use core::ops::Deref;
 
@@ -35,7 +36,7 @@ where
         self.end_if_stuck();
     }
 
-    /// Makes a failure a start, now or after the backoff, or holds it until the backup's timer (L9).
+    /// Makes a failure a start, now or after the backoff, or holds it until the backup's timer ([L9](crate::rules#L9)).
     fn retry(&mut self, server: ServerId) {
         if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(CallTimer::Backup) {
             // The failure is held: the armed backup does the work of its retry (L9).
@@ -55,8 +56,8 @@ where
     }
 
     /// Allows no start of any kind before the time that a pushback gives, and no start at all if that is not before the
-    /// deadline (R4). Of two pushbacks the later instant stays. `retry_of` is the server whose failure led to the pushback, if
-    /// that failure may be retried.
+    /// deadline ([R4](crate::rules#R4)). Of two pushbacks the later instant stays. `retry_of` is the server whose
+    /// failure led to the pushback, if that failure may be retried.
     fn push_back(&mut self, pushback: Pushback, retry_of: Option<ServerId>) {
         let mut due = pushback.ends(self.seen);
         // Without a deadline every delay but an endless one is in time.
@@ -91,8 +92,8 @@ where
         self.armed(CallTimer::Pending) || self.flags.has(Flags::RETRY_WAITS)
     }
 
-    /// Whether a pushback that speaks for its server concerns every start: the options say so, retries go to that server, or
-    /// no usable address is left that the call has not tried (R4).
+    /// Whether a pushback that speaks for its server concerns every start: the options say so, retries go to that
+    /// server, or no usable address is left that the call has not tried ([R4](crate::rules#R4)).
     fn concerns_all(&mut self) -> bool {
         if self.host.options().pushback_for_service || self.retry_target() == RetryTarget::Same {
             return true;
@@ -106,7 +107,7 @@ where
         !self.flags.has(Flags::NO_MORE) && self.attempts_left() && (never_left || self.idempotent())
     }
 
-    /// The wait before the next retry; zero if it would leave too little time (L18).
+    /// The wait before the next retry; zero if it would leave too little time ([L18](crate::rules#L18)).
     #[inline(never)]
     fn backoff(&mut self) -> Micros {
         let channel = self.host.options();
@@ -124,7 +125,7 @@ where
         }
     }
 
-    /// Ends the call if nothing can win it any more (L10).
+    /// Ends the call if nothing can win it any more ([L10](crate::rules#L10)).
     pub(super) fn end_if_stuck(&mut self) {
         if self.open > 0 || self.armed(CallTimer::Pending) {
             return;

@@ -19,8 +19,8 @@ pub trait Host {
     /// The options that a call inherits.
     fn options(&self) -> &ChannelOptions;
 
-    /// Whether a request may be sent twice if its call does not say (L15). A host of a single call knows its request
-    /// and may answer by that.
+    /// Whether a request may be sent twice if its call does not say ([L15](crate::rules#L15)). A host of a single call
+    /// knows its request and may answer by that.
     fn idempotency(&self) -> Idempotency {
         self.options().idempotency
     }
@@ -28,7 +28,7 @@ pub trait Host {
     /// Where a call's random numbers come from.
     fn seeds(&self) -> &Seeds;
 
-    /// How many different addresses the list holds, usable or not (L4).
+    /// How many different addresses the list holds, usable or not ([L4](crate::rules#L4)).
     fn addresses(&self) -> usize;
 
     /// Searches for a server without committing to it. `random` draws from the call's own generator.
@@ -37,7 +37,7 @@ pub trait Host {
     /// Why there is none.
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<Self::Ticket>, NoServer>;
 
-    /// Whether calls need a request code (S5).
+    /// Whether calls need a request code ([S5](crate::rules#S5)).
     fn needs_request_code(&self) -> bool {
         false
     }
@@ -72,23 +72,23 @@ pub trait Host {
     }
 
     /// An attempt is over: the server counts one attempt less in flight, and its balancer and its breaker learn how it
-    /// went. Feedback for a server that is gone is dropped (L20).
+    /// went. Feedback for a server that is gone is dropped ([L20](crate::rules#L20)).
     fn finished(&self, attempt: &Finished);
 
-    /// The winner of a streaming call has its head (T2). Balancer and breaker learn of it as from
+    /// The winner of a streaming call has its head ([T2](crate::rules#T2)). Balancer and breaker learn of it as from
     /// [`finished`](Self::finished), but the server stays at work on the body until [`released`](Self::released).
     fn answered(&self, attempt: &Finished);
 
     /// The body of a streaming call's winner has ended or was dropped: the server counts one attempt less in flight.
     fn released(&self, server: ServerId);
 
-    /// The channel's backup delay: that of its policy, else the plain one (B1).
+    /// The channel's backup delay: that of its policy, else the plain one ([B1](crate::rules#B1)).
     fn backup_delay(&self, now: Instant) -> BackupDelay {
         let _ = now;
         self.options().backup
     }
 
-    /// Whether a backup may be sent now (L5). A grant counts at once.
+    /// Whether a backup may be sent now ([L5](crate::rules#L5)). A grant counts at once.
     ///
     /// # Errors
     /// The limit that refuses.

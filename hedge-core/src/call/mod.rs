@@ -7,8 +7,8 @@
 //!
 //! The driver calls [`Call::poll`] until it answers [`Action::Wait`] or [`Action::Done`]. On `Wait` it waits until the
 //! given instant, or until something happens, which it hands to [`Call::handle`]. Then it polls again. Within one
-//! instant the order is fixed (L14): inputs as they are handed in, the deadline, the pending start, the backup timer.
-//! `now` never goes back: an instant before the latest seen counts as the latest seen.
+//! instant the order is fixed ([L14](crate::rules#L14)): inputs as they are handed in, the deadline, the pending start,
+//! the backup timer. `now` never goes back: an instant before the latest seen counts as the latest seen.
 //!
 //! # Cost
 //!

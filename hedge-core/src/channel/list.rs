@@ -81,7 +81,7 @@ where
         Ok(inserted)
     }
 
-    /// Removes a server. Attempts at it go on, but their feedback is dropped (L20).
+    /// Removes a server. Attempts at it go on, but their feedback is dropped ([L20](crate::rules#L20)).
     ///
     /// # Errors
     /// [`ClusterError::Gone`]: the server is not in the list.

@@ -1,4 +1,4 @@
-//! Other systems' defaults, by name: [`Preset`] (F, B8).
+//! Other systems' defaults, by name: [`Preset`] (F, [B8](crate::rules#B8)).
 
 use core::fmt;
 use core::str::FromStr;

@@ -30,9 +30,9 @@ pub struct Setup<'a> {
     pub options: &'a ChannelOptions,
     /// The channel's limits.
     pub limits: &'a LimitOptions,
-    /// How long one attempt may take (L21).
+    /// How long one attempt may take ([L21](crate::rules#L21)).
     pub attempt_timeout: Timeout,
-    /// How much a single server gets (L22, S11).
+    /// How much a single server gets ([L22](crate::rules#L22), [S11](crate::rules#S11)).
     pub server_limits: ServerLimits,
     /// The delay that the channel's policy gives; `None` if there is no policy, or if it gives no delay. `Disabled` stands
     /// for a policy that gives a delay only at times.
@@ -98,7 +98,8 @@ impl<'a> Setup<'a> {
         found
     }
 
-    /// Where the backup's delay comes from (B1), and the delay if it is known; `None` if no backup is sent.
+    /// Where the backup's delay comes from ([B1](crate::rules#B1)), and the delay if it is known; `None` if no backup
+    /// is sent.
     fn backup(&self) -> Option<(Origin, Option<Duration>)> {
         let of_ratio = self.limits.ratio.and_then(|ratio| ratio.backup);
         match (of_ratio, self.policy_delay, self.options.backup) {

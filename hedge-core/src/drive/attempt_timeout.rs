@@ -2,8 +2,8 @@
 
 use crate::time::{Micros, Timeout};
 
-/// How long one attempt may take in a [`Driver`](super::Driver) (L21): [`NoAttemptTimeout`], or a [`Timeout`]. The first is a type of its
-/// own, so that a program without such a limit carries no code for it.
+/// How long one attempt may take in a [`Driver`](super::Driver) ([L21](crate::rules#L21)): [`NoAttemptTimeout`], or a
+/// [`Timeout`]. The first is a type of its own, so that a program without such a limit carries no code for it.
 pub trait AttemptTimeout: sealed::Sealed {
     #[doc(hidden)]
     fn limit(&self) -> Option<Micros>;

@@ -8,7 +8,8 @@ use core::task::Context;
 
 use crate::atomic::{AtomicBool, Ordering};
 
-/// A flag and a waker that the caller lends to one call (L12): no allocation, and any thread may raise it.
+/// A flag and a waker that the caller lends to one call ([L12](crate::rules#L12)): no allocation, and any thread may
+/// raise it.
 ///
 /// Raising it before the call starts ends the call at its first poll. It serves one call at a time: only the call that
 /// polled it last is woken. Once raised it stays raised until [`CancelSignal::reset`].

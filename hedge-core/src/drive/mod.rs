@@ -47,9 +47,9 @@
 //! # Order and cost
 //!
 //! Each wake-up polls the cancel signal, then the attempts by index, then reads the clock, then polls the call, and
-//! polls the timer last. So a success that is ready wins over a deadline that has passed (L14). The clock is read once
-//! a wake-up; the first poll uses the instant at which the call started instead. The timer is created when the call
-//! first has to wait. It is reset only when the call has to wait for another instant.
+//! polls the timer last. So a success that is ready wins over a deadline that has passed ([L14](crate::rules#L14)). The
+//! clock is read once a wake-up; the first poll uses the instant at which the call started instead. The timer is
+//! created when the call first has to wait. It is reset only when the call has to wait for another instant.
 
 mod attempt_timeout;
 mod cancel;

@@ -25,17 +25,17 @@ pub struct AttemptInfo<A> {
     pub connect_deadline: Option<Instant>,
     /// When it was started.
     pub started: Instant,
-    /// Whether the request may be sent twice, as the call, the transport and the channel say (L15). If so, a request
-    /// that a broken connection has lost may be sent again on another one (C3).
+    /// Whether the request may be sent twice, as the call, the transport and the channel say ([L15](crate::rules#L15)).
+    /// If so, a request that a broken connection has lost may be sent again on another one ([C3](crate::rules#C3)).
     pub idempotent: bool,
-    /// Whether the attempt wins at its head, and the caller reads the body (T2).
+    /// Whether the attempt wins at its head, and the caller reads the body ([T2](crate::rules#T2)).
     pub streaming: bool,
     remaining: Option<Micros>,
 }
 
 impl<A> AttemptInfo<A> {
-    /// The time that was left until the call's deadline when the attempt started (L2); `None` without a deadline. The
-    /// driver enforces the deadline; this is what a transport may tell the server.
+    /// The time that was left until the call's deadline when the attempt started ([L2](crate::rules#L2)); `None`
+    /// without a deadline. The driver enforces the deadline; this is what a transport may tell the server.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         self.remaining.map(Micros::to_duration)
@@ -75,7 +75,8 @@ macro_rules! transport {
                 attempt: AttemptInfo<Self::Address>,
             ) -> impl Future<Output = Result<Self::Reply, Self::Error>> $(+ $send)?;
 
-            /// Whether this request may be sent twice, where the transport can tell (L15): HTTP goes by the method.
+            /// Whether this request may be sent twice, where the transport can tell ([L15](crate::rules#L15)): HTTP
+            /// goes by the method.
             fn idempotency(&self, request: &Self::Request) -> Idempotency {
                 let _ = request;
                 Idempotency::Unset
@@ -87,9 +88,9 @@ macro_rules! transport {
 transport! {
     /// Sends one attempt of a call and returns its result.
     ///
-    /// A request is borrowed, never consumed (T3): one call may send it several times. Dropping the future abandons the
-    /// attempt. If attempts move between threads, implement [`SendTransport`] instead: every [`SendTransport`] is a
-    /// [`Transport`] too.
+    /// A request is borrowed, never consumed ([T3](crate::rules#T3)): one call may send it several times. Dropping the
+    /// future abandons the attempt. If attempts move between threads, implement [`SendTransport`] instead: every
+    /// [`SendTransport`] is a [`Transport`] too.
     Transport
 }
 

@@ -1,4 +1,4 @@
-//! What breakers have in common: [`Breaker`], and [`AnyBreaker`] for configuration (H2).
+//! What breakers have in common: [`Breaker`], and [`AnyBreaker`] for configuration ([H2](crate::rules#H2)).
 
 use core::fmt;
 
@@ -23,9 +23,10 @@ pub enum Outcome {
         /// From the attempt's start to its end.
         latency: Micros,
     },
-    /// Neither: the attempt was abandoned (L13), it failed at this client or by its caller's fault (S7), or the server
-    /// refused it because it is over its limit. Such a refusal comes at once, and often from the whole cluster. As a
-    /// success it would distort the mean latency; as a failure it would isolate servers of a cluster that has too few.
+    /// Neither: the attempt was abandoned ([L13](crate::rules#L13)), it failed at this client or by its caller's fault
+    /// ([S7](crate::rules#S7)), or the server refused it because it is over its limit. Such a refusal comes at once,
+    /// and often from the whole cluster. As a success it would distort the mean latency; as a failure it would isolate
+    /// servers of a cluster that has too few.
     Uncounted {
         /// From the attempt's start to its end.
         age: Micros,
@@ -121,7 +122,8 @@ pub trait Breaker {
     /// Forgets the failures, since the server returns.
     fn reset(&self, state: &Self::State);
 
-    /// How attempts are let in while servers come back after all were down (H3); `None` lets all of them in.
+    /// How attempts are let in while servers come back after all were down ([H3](crate::rules#H3)); `None` lets all of
+    /// them in.
     fn recovery(&self) -> Option<&RecoveryPolicy> {
         None
     }
@@ -140,8 +142,8 @@ pub trait Breaker {
     }
 
     /// Records that an attempt is over. Before a closed breaker opens, `may_isolate` is asked, by one caller at a time;
-    /// [`Health`](super::Health) asks its [`IsolationLimit`](super::IsolationLimit) there (H4). If it refuses, it is
-    /// asked again at the next failure.
+    /// [`Health`](super::Health) asks its [`IsolationLimit`](super::IsolationLimit) there ([H4](crate::rules#H4)). If
+    /// it refuses, it is asked again at the next failure.
     fn finished(
         &self,
         state: &Self::State,
@@ -153,7 +155,8 @@ pub trait Breaker {
         self.gate(state)?.finished(self.isolation(), now, outcome, count, may_isolate, || self.reset(state))
     }
 
-    /// Whether the server is isolated or being probed. Such a server counts against the limit of isolated servers (H4).
+    /// Whether the server is isolated or being probed. Such a server counts against the limit of isolated servers
+    /// ([H4](crate::rules#H4)).
     fn is_isolated(&self, state: &Self::State) -> bool {
         self.gate(state).is_some_and(Gate::is_isolated)
     }
@@ -163,8 +166,8 @@ pub trait Breaker {
         self.gate(state)?.isolated_until(self.isolation(), now)
     }
 
-    /// Ends an isolation early, because too few servers are left (H4). Returns false if there is none, or if another
-    /// thread is just changing it.
+    /// Ends an isolation early, because too few servers are left ([H4](crate::rules#H4)). Returns false if there is
+    /// none, or if another thread is just changing it.
     fn lift(&self, state: &Self::State, now: Instant) -> bool {
         self.gate(state).is_some_and(|gate| gate.lift(now, || self.reset(state)))
     }
@@ -192,7 +195,7 @@ impl Breaker for NoBreaker {
     fn reset(&self, (): &()) {}
 }
 
-/// A breaker with a careful return after all servers were down (H3), if there are options for one.
+/// A breaker with a careful return after all servers were down ([H3](crate::rules#H3)), if there are options for one.
 #[derive(Debug)]
 pub struct Recovering<K> {
     breaker: K,

@@ -1,4 +1,4 @@
-//! Checking a server whose connection broke: [`Checker`] (H1).
+//! Checking a server whose connection broke: [`Checker`] ([H1](crate::rules#H1)).
 
 use super::{HOUR, HealthError};
 use crate::random::Seeds;
@@ -117,8 +117,8 @@ pub enum CheckInput {
         /// Which.
         check: CheckId,
     },
-    /// Check at once, without waiting for the end of the interval: another server has come back (H5). A check that is
-    /// under way goes on.
+    /// Check at once, without waiting for the end of the interval: another server has come back
+    /// ([H5](crate::rules#H5)). A check that is under way goes on.
     Now,
     /// The server was removed from the list.
     Removed,
@@ -140,7 +140,7 @@ enum CheckState {
     Removed,
 }
 
-/// The checks of one server (H1).
+/// The checks of one server ([H1](crate::rules#H1)).
 ///
 /// A server begins as usable. When its connection breaks, it is published as unusable. An interval later, the checker
 /// connects to it, and then runs the application's check if there is one. If all passed, the server is published as

@@ -1,4 +1,4 @@
-//! brpc's circuit breaker: [`CircuitBreaker`] (H2).
+//! brpc's circuit breaker: [`CircuitBreaker`] ([H2](crate::rules#H2)).
 
 use super::window::{Names, Window, WindowState};
 use super::{Breaker, Gate, HealthError, IsolationOptions};

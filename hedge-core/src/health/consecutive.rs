@@ -1,4 +1,4 @@
-//! A breaker that counts failures in a row: [`ConsecutiveFailures`] (H2).
+//! A breaker that counts failures in a row: [`ConsecutiveFailures`] ([H2](crate::rules#H2)).
 
 use super::{Breaker, Gate, HealthError, IsolationOptions};
 use crate::atomic::{AtomicU32, Ordering::Relaxed};

@@ -5,7 +5,7 @@ use crate::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::outcome::{Feedback, Finished};
 use crate::time::{Instant, Micros};
 
-/// While every server is broken, one call is let through in each span of this length (H5).
+/// While every server is broken, one call is let through in each span of this length ([H5](crate::rules#H5)).
 const LAST_RESORT: u32 = units_of(Micros::from_millis(100));
 
 /// The health of all servers of a channel; each server has a [`ServerHealth`].
@@ -91,7 +91,7 @@ impl<K> Health<K> {
 }
 
 impl<K: Breaker> Health<K> {
-    /// Health with a breaker, and a limit on how many servers it may isolate (H4).
+    /// Health with a breaker, and a limit on how many servers it may isolate ([H4](crate::rules#H4)).
     ///
     /// # Errors
     /// The limit is out of its range.
@@ -146,8 +146,8 @@ impl<K: Breaker> Health<K> {
     }
 
     /// Records that an attempt is over. `servers` are all servers of the channel, this one included. If the attempt was
-    /// sent to a broken server after the break, its success brings that server back (H5). The checks of the others may
-    /// then be hurried ([`CheckInput::Now`](super::CheckInput::Now)).
+    /// sent to a broken server after the break, its success brings that server back ([H5](crate::rules#H5)). The checks
+    /// of the others may then be hurried ([`CheckInput::Now`](super::CheckInput::Now)).
     pub fn finished<'s, I>(
         &self,
         server: &ServerHealth<K>,
@@ -231,10 +231,10 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// The server for a call although no server is usable (H5). While every server that was not withdrawn is broken,
-    /// one call every 100 ms is let through to the one that has been broken for longest; the first 100 ms begin at the
-    /// last break. `servers` are all servers of the channel, each with the value to return for it. An answer begins the
-    /// next 100 ms.
+    /// The server for a call although no server is usable ([H5](crate::rules#H5)). While every server that was not
+    /// withdrawn is broken, one call every 100 ms is let through to the one that has been broken for longest; the first
+    /// 100 ms begin at the last break. `servers` are all servers of the channel, each with the value to return for it.
+    /// An answer begins the next 100 ms.
     #[cold]
     pub fn last_resort<'s, T>(&self, now: Instant, servers: impl Iterator<Item = (T, &'s ServerHealth<K>)>) -> Option<T>
     where
@@ -264,7 +264,7 @@ impl<K: Breaker> Health<K> {
         self.last_resort.compare_exchange(last, next, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| it)
     }
 
-    /// Lifts isolations that exceed the limit, after servers have gone or broken (H4).
+    /// Lifts isolations that exceed the limit, after servers have gone or broken ([H4](crate::rules#H4)).
     pub fn changed<'s, I>(&self, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
@@ -290,7 +290,7 @@ impl<K: Breaker> Health<K> {
         self.breaker.recovery().is_some()
     }
 
-    /// Whether an attempt is let in (H3), by how many servers are usable, and by 32 random bits.
+    /// Whether an attempt is let in ([H3](crate::rules#H3)), by how many servers are usable, and by 32 random bits.
     #[inline]
     pub fn admit(&self, now: Instant, usable: impl FnOnce() -> u32, random: impl FnOnce() -> u32) -> bool {
         match self.breaker.recovery() {

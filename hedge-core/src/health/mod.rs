@@ -1,20 +1,20 @@
 //! Which servers take calls: checks of servers whose connection broke, circuit breakers, and a careful return after an
-//! outage (H1 to H5).
+//! outage ([H1](crate::rules#H1) to [H5](crate::rules#H5)).
 //!
 //! These parts only decide, as everywhere in this crate: each is told the time and what happened, and answers what to
 //! do.
 //!
 //! | part | per | says |
 //! |---|---|---|
-//! | [`Checker`] | server | when to check the server after its connection broke, and when it is back (H1) |
-//! | [`Breaker`] | channel, with a small state a server | whether a server fails too much, for how long it is isolated, and which attempt probes it (H2) |
-//! | [`RecoveryPolicy`] | channel | whether a call is let in while servers come back after all were down (H3) |
-//! | [`IsolationLimit`] | channel | how many servers breakers may isolate (H4) |
+//! | [`Checker`] | server | when to check the server after its connection broke, and when it is back ([H1](crate::rules#H1)) |
+//! | [`Breaker`] | channel, with a small state a server | whether a server fails too much, for how long it is isolated, and which attempt probes it ([H2](crate::rules#H2)) |
+//! | [`RecoveryPolicy`] | channel | whether a call is let in while servers come back after all were down ([H3](crate::rules#H3)) |
+//! | [`IsolationLimit`] | channel | how many servers breakers may isolate ([H4](crate::rules#H4)) |
 //! | [`Health`] | channel, with a [`ServerHealth`] a server | all of these together, for the code that selects servers |
 //!
 //! A server takes calls unless its checker has published it as unusable, or its breaker isolates it. The two have
 //! different limits: a broken connection isolates its server however many others are out, but breakers never isolate
-//! more than their share of the servers (H4).
+//! more than their share of the servers ([H4](crate::rules#H4)).
 //!
 //! # By hand
 //!

@@ -1,4 +1,5 @@
-//! What keeps an outage from becoming worse: [`RecoveryPolicy`] (H3) and [`IsolationLimit`] (H4).
+//! What keeps an outage from becoming worse: [`RecoveryPolicy`] ([H3](crate::rules#H3)) and [`IsolationLimit`]
+//! ([H4](crate::rules#H4)).
 
 use super::{HOUR, HealthError, units, units_of};
 use crate::atomic::{AtomicU32, Ordering, acquire};
@@ -38,8 +39,9 @@ const MOST_SERVERS: u32 = 1 << 16;
 /// The state's bit that says that a recovery is under way; below it, how many servers were usable.
 const RECOVERING: u32 = 1 << 31;
 
-/// Lets calls in step by step while servers come back after all were down (H3), as brpc's `DefaultClusterRecoverPolicy`
-/// does. Otherwise the first server that returns would get the calls of all, and go down again.
+/// Lets calls in step by step while servers come back after all were down ([H3](crate::rules#H3)), as brpc's
+/// `DefaultClusterRecoverPolicy` does. Otherwise the first server that returns would get the calls of all, and go down
+/// again.
 ///
 /// From the moment when no server is usable, a call is admitted with the probability usable / min_working; while none
 /// is usable, no call is. The recovery ends when the number of usable servers is above 0 and has not changed for
@@ -134,7 +136,7 @@ impl RecoveryPolicy {
     }
 }
 
-/// How many servers breakers and outlier rules may isolate (H4).
+/// How many servers breakers and outlier rules may isolate ([H4](crate::rules#H4)).
 ///
 /// It does not limit broken connections: count only the servers that are not broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

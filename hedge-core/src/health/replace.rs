@@ -1,4 +1,5 @@
-//! Other options for the health of a channel that runs, without losing what is known about its servers (H1 to H4).
+//! Other options for the health of a channel that runs, without losing what is known about its servers
+//! ([H1](crate::rules#H1) to [H4](crate::rules#H4)).
 
 use super::{
     AnyBreaker, BreakerOptions, CircuitState, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,

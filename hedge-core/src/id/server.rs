@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-/// A server of a cluster: a slot and which of the servers that have lived in it (L20). A removed server's id never means
-/// another server as long as an attempt at it is out, nor before 65,536 servers have passed through its slot.
+/// A server of a cluster: a slot and which of the servers that have lived in it ([L20](crate::rules#L20)). A removed
+/// server's id never means another server as long as an attempt at it is out, nor before 65,536 servers have passed
+/// through its slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(from = "Parts", into = "Parts"))]
 pub struct ServerId(u32);

@@ -1,4 +1,4 @@
-//! One account for retries and backups: [`Budget`] (B5).
+//! One account for retries and backups: [`Budget`] ([B5](crate::rules#B5)).
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::outcome::{Denial, Extra};

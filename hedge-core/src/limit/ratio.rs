@@ -1,4 +1,4 @@
-//! Backups in proportion to calls: [`RatioLimit`] (B3).
+//! Backups in proportion to calls: [`RatioLimit`] ([B3](crate::rules#B3)).
 
 use super::LimitWarning;
 use super::grants::Grants;

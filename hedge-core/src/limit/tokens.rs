@@ -1,4 +1,4 @@
-//! Extra attempts while calls succeed: [`TokenBucket`] (B4).
+//! Extra attempts while calls succeed: [`TokenBucket`] ([B4](crate::rules#B4)).
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::outcome::{Denial, End};

@@ -174,7 +174,7 @@ error_kinds! {
     Local = 15, Retry, "failed at this client";
     /// The caller's own request body failed, or is not as long as it was announced. The server is not to blame.
     RequestBody = 16, Fatal, "request body failed";
-    /// The attempt took longer than a single attempt may (L21). Retried; the server is to blame.
+    /// The attempt took longer than a single attempt may ([L21](crate::rules#L21)). Retried; the server is to blame.
     AttemptTimeout = 17, Retry, "attempt timeout";
 }
 

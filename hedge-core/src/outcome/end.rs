@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// How a call ended (L16).
+/// How a call ended ([L16](crate::rules#L16)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

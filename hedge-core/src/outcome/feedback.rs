@@ -4,7 +4,7 @@ use super::Code;
 use crate::id::{AttemptId, ServerId};
 use crate::time::{Instant, Micros, Timeout};
 
-/// How an attempt went, for the balancer (S7).
+/// How an attempt went, for the balancer ([S7](crate::rules#S7)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Feedback {
@@ -13,17 +13,18 @@ pub enum Feedback {
         /// From the attempt's start to its end.
         latency: Micros,
     },
-    /// The verdict was `Retry` or `Wait`, or the call's deadline passed and the attempt had had enough time (L13).
+    /// The verdict was `Retry` or `Wait`, or the call's deadline passed and the attempt had had enough time
+    /// ([L13](crate::rules#L13)).
     Failure {
         /// From the attempt's start to its end.
         latency: Micros,
     },
-    /// Neither a success nor a failure (L13): its age is only a lower bound of a latency.
+    /// Neither a success nor a failure ([L13](crate::rules#L13)): its age is only a lower bound of a latency.
     Abandoned {
         /// From the attempt's start to the moment the call stopped waiting for it.
         age: Micros,
     },
-    /// It failed at this client or by its caller's fault: it says nothing of the server (S7).
+    /// It failed at this client or by its caller's fault: it says nothing of the server ([S7](crate::rules#S7)).
     Local {
         /// From the attempt's start to its end.
         age: Micros,

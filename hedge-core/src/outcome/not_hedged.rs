@@ -4,14 +4,14 @@ use core::fmt;
 
 use super::Denial;
 
-/// Why a call sent no backup (L19).
+/// Why a call sent no backup ([L19](crate::rules#L19)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NotHedged {
     /// No backup was asked for.
     Disabled,
-    /// The call is one-way, a stream or a datagram (L15).
+    /// The call is one-way, a stream or a datagram ([L15](crate::rules#L15)).
     NotHedgeable,
     /// The request must not be sent twice.
     NotIdempotent,
@@ -25,7 +25,7 @@ pub enum NotHedged {
     Shadow,
     /// A limit refused.
     Denied(Denial),
-    /// A server asked for a later backup, or for none (R4).
+    /// A server asked for a later backup, or for none ([R4](crate::rules#R4)).
     Pushback,
     /// The call ended before its timer fired, or started nothing at all.
     FinishedFirst,

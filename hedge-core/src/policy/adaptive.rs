@@ -1,4 +1,4 @@
-//! A backup's delay that follows the latencies: [`AdaptiveDelay`] (B7).
+//! A backup's delay that follows the latencies: [`AdaptiveDelay`] ([B7](crate::rules#B7)).
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! How long to wait between a failure and its retry (R3).
+//! How long to wait between a failure and its retry ([R3](crate::rules#R3)).
 
 use core::fmt;
 

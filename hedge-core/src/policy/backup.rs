@@ -1,4 +1,4 @@
-//! When a backup is sent, and whether it may be: the user's own hook (B2).
+//! When a backup is sent, and whether it may be: the user's own hook ([B2](crate::rules#B2)).
 
 use core::fmt;
 use core::ops::Deref;

@@ -1,4 +1,5 @@
-//! Follows a source: [`Follower`] keeps the list that the source says, and asks it again after errors (N2).
+//! Follows a source: [`Follower`] keeps the list that the source says, and asks it again after errors
+//! ([N2](hedge_core::rules#N2)).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +15,7 @@ use super::{BoxNaming, LineError, Naming as _, NamingError, NamingErrorKind, Upd
 use crate::caught::caught_in;
 use crate::server::Server;
 
-/// The pause after the first error, at least (N2).
+/// The pause after the first error, at least ([N2](hedge_core::rules#N2)).
 const SHORTEST: Duration = Duration::from_millis(500);
 /// The pause after any error, at most.
 const LONGEST: Duration = Duration::from_secs(10);

@@ -47,7 +47,7 @@ pub trait Naming: Send + 'static {
     ///
     /// # Errors
     /// Why the source could not be read. The last list stays, and this is called again after a pause of 0.5 s to 10 s
-    /// (N2).
+    /// ([N2](hedge_core::rules#N2)).
     fn next(&mut self) -> impl Future<Output = Result<Update, NamingError>> + Send;
 }
 
@@ -55,7 +55,7 @@ pub trait Naming: Send + 'static {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Update {
     /// This is the whole list. An empty list is an answer too: there are no servers. But a list in which every line was
-    /// rejected is a failure of the source, and the last list stays (N2).
+    /// rejected is a failure of the source, and the last list stays ([N2](hedge_core::rules#N2)).
     Reset {
         /// The servers. One that is named twice is taken in once.
         servers: Vec<Server>,

@@ -189,22 +189,22 @@ pub enum ServerChange {
     Inserted,
     /// It left the list. Its attempts go on.
     Removed,
-    /// The circuit breaker isolates it (H2).
+    /// The circuit breaker isolates it ([H2](hedge_core::rules#H2)).
     Isolated {
         /// For how long, until an attempt may probe it.
         isolation: Duration,
     },
-    /// An attempt is let through to see whether it works again: its isolation is over, or all servers are broken (H5).
-    /// This comes for each such attempt.
+    /// An attempt is let through to see whether it works again: its isolation is over, or all servers are broken
+    /// ([H5](hedge_core::rules#H5)). This comes for each such attempt.
     HalfOpen,
     /// Its probe has succeeded, so it is no longer isolated.
     Returned,
-    /// Its isolation was ended before a probe, since fewer servers may be isolated now (H4).
+    /// Its isolation was ended before a probe, since fewer servers may be isolated now ([H4](hedge_core::rules#H4)).
     Lifted,
-    /// No connection to it could be made, so it gets no calls until a check passes (H1).
+    /// No connection to it could be made, so it gets no calls until a check passes ([H1](hedge_core::rules#H1)).
     Broken,
-    /// It can be connected to again: a check has passed, an attempt that was let through has succeeded (H5), or the
-    /// checks ended without a result.
+    /// It can be connected to again: a check has passed, an attempt that was let through has succeeded
+    /// ([H5](hedge_core::rules#H5)), or the checks ended without a result.
     Connected,
     /// It was withdrawn by hand.
     Withdrawn,
@@ -270,7 +270,8 @@ impl fmt::Display for CheckOutcome {
     }
 }
 
-/// A step of a health check that has ended (H1). A check whose server left the list meanwhile is not told.
+/// A step of a health check that has ended ([H1](hedge_core::rules#H1)). A check whose server left the list meanwhile
+/// is not told.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CheckEnded<'a> {

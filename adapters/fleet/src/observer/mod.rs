@@ -119,7 +119,7 @@ pub trait Observer: Send + Sync {
         let _ = (server, change);
     }
 
-    /// A step of a health check has ended (H1). Sets of hedge-tower have no checks.
+    /// A step of a health check has ended ([H1](hedge_core::rules#H1)). Sets of hedge-tower have no checks.
     fn server_checked(&self, check: &CheckEnded<'_>) {
         let _ = check;
     }

@@ -197,7 +197,8 @@ impl<D> RequestBuilder<D> {
         self
     }
 
-    /// Sets how long one attempt may take before another server is tried (L21). Default: the channel's attempt timeout.
+    /// Sets how long one attempt may take before another server is tried ([L21](hedge_core::rules#L21)). Default: the
+    /// channel's attempt timeout.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.options = self.options.with_attempt_timeout(timeout);
         self
@@ -223,7 +224,7 @@ impl<D> RequestBuilder<D> {
         self
     }
 
-    /// Sets whether the request may be sent twice. Default: its method decides (L15).
+    /// Sets whether the request may be sent twice. Default: its method decides ([L15](hedge_core::rules#L15)).
     pub fn idempotency(mut self, idempotency: Idempotency) -> Self {
         self.options.idempotency = idempotency;
         self

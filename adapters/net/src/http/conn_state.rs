@@ -78,7 +78,7 @@ impl ConnState {
         self.is_free.store(is_written, Ordering::Release);
     }
 
-    /// Whether the last answer ended after its request had been written whole (T5).
+    /// Whether the last answer ended after its request had been written whole ([T5](hedge_core::rules#T5)).
     pub(super) fn is_free(&self) -> bool {
         self.is_free.load(Ordering::Acquire)
     }
@@ -91,7 +91,7 @@ impl ConnState {
         self.has_left.store(true, Ordering::Release);
     }
 
-    /// Whether a byte of the last request has left (C3).
+    /// Whether a byte of the last request has left ([C3](hedge_core::rules#C3)).
     pub(super) fn has_left(&self) -> bool {
         self.has_left.load(Ordering::Acquire)
     }
@@ -100,7 +100,7 @@ impl ConnState {
         self.is_heard.store(true, Ordering::Release);
     }
 
-    /// Whether a byte of the answer to the last request has come (C3).
+    /// Whether a byte of the answer to the last request has come ([C3](hedge_core::rules#C3)).
     pub(super) fn is_heard(&self) -> bool {
         self.is_heard.load(Ordering::Acquire)
     }

@@ -28,8 +28,8 @@ pub enum HttpError {
     Unsent(hyper::Error),
     /// The connection broke. The request may have left.
     Broken(hyper::Error),
-    /// A connection that had been idle broke before a byte of the answer came (C3). This says nothing about the server.
-    /// The request may have left, and it may not be sent twice.
+    /// A connection that had been idle broke before a byte of the answer came ([C3](hedge_core::rules#C3)). This says
+    /// nothing about the server. The request may have left, and it may not be sent twice.
     Stale(hyper::Error),
     /// The server reset the connection. The request may have left.
     Reset(hyper::Error),
@@ -256,9 +256,9 @@ fn wrong_with(header: &str) -> &'static str {
     }
 }
 
-/// The default for HTTP (R1). A status below 500 is accepted. Other statuses are `Wait`, with the status as their code.
-/// Errors are judged by their kind. The headers of a failed response may push back (R4): see
-/// [`pushback`](super::pushback).
+/// The default for HTTP ([R1](hedge_core::rules#R1)). A status below 500 is accepted. Other statuses are `Wait`, with
+/// the status as their code. Errors are judged by their kind. The headers of a failed response may push back
+/// ([R4](hedge_core::rules#R4)): see [`pushback`](super::pushback).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HttpRetryPolicy;
 

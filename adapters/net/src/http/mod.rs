@@ -1,8 +1,9 @@
 //! HTTP/1.1 over plain TCP: the transport [`Http`], request bodies, reply bodies, errors and the default retry policy.
 //!
 //! A request is an `http::Request<`[`RequestBody`]`>`; a reply is an `http::Response<`[`Body`]`>`. Each attempt builds
-//! its own head from the borrowed request (T3): the method, the path and query, the headers, and a `Host` header. The
-//! `Host` is the caller's own, else the authority of an absolute URI, else the server's address.
+//! its own head from the borrowed request ([T3](hedge_core::rules#T3)): the method, the path and query, the headers,
+//! and a `Host` header. The `Host` is the caller's own, else the authority of an absolute URI, else the server's
+//! address.
 //!
 //! The common call is one line, which begins with [`Channel::get`](crate::Channel::get) or a similar method: a
 //! [`RequestBuilder`] makes the request. The types of the `http` crate that it takes are re-exported here.
@@ -26,9 +27,9 @@
 //! one length. After a 304 that announces a length, the connection is closed, since a body that followed would be taken
 //! for the next answer.
 //!
-//! An answer may come before its request has been sent whole (T5). The answer is handed over at once, the rest of the
-//! request is not sent, and the connection is closed. If a connection is reset, everything that has arrived on it is
-//! read before the error is reported.
+//! An answer may come before its request has been sent whole ([T5](hedge_core::rules#T5)). The answer is handed over at
+//! once, the rest of the request is not sent, and the connection is closed. If a connection is reset, everything that
+//! has arrived on it is read before the error is reported.
 //!
 //! # Limits
 //! | part of an answer | at most |
@@ -52,11 +53,11 @@
 //! [`HttpError::TooLarge`]. A streaming body is limited only by its deadline, unless [`Body::collect`] reads it.
 //!
 //! # Pushback
-//! A failed response may ask for a delay before the next attempt of its call, or for no further attempt (R4). It does
-//! so by the header `grpc-retry-pushback-ms` of gRPC, or by `Retry-After`. [`HttpRetryPolicy`] passes this on. As this
-//! policy retries no status, the pushback moves or cancels a later backup, or the retry of another attempt's failure.
-//! [`RetryStatuses`] retries the statuses that it names. A retry policy of your own should make its verdicts on
-//! responses with [`failure`], or call [`pushback`] itself.
+//! A failed response may ask for a delay before the next attempt of its call, or for no further attempt
+//! ([R4](hedge_core::rules#R4)). It does so by the header `grpc-retry-pushback-ms` of gRPC, or by `Retry-After`.
+//! [`HttpRetryPolicy`] passes this on. As this policy retries no status, the pushback moves or cancels a later backup,
+//! or the retry of another attempt's failure. [`RetryStatuses`] retries the statuses that it names. A retry policy of
+//! your own should make its verdicts on responses with [`failure`], or call [`pushback`] itself.
 //!
 //! # Connections
 //! Each address has a stack of idle connections for each runtime. The connection that was used last is used next.
@@ -65,14 +66,15 @@
 //! its reply has been read to the end. Dropping an attempt closes its connection at once. A connection serves calls
 //! only on the runtime that made it.
 //!
-//! The server may close a connection while it is idle. That says nothing about the server's health (C3):
+//! The server may close a connection while it is idle. That says nothing about the server's health
+//! ([C3](hedge_core::rules#C3)):
 //!
 //! * If the request has not left, the same attempt goes on with the next idle connection, and finally with a new one
-//!   (T4).
+//!   ([T4](hedge_core::rules#T4)).
 //! * If the request may have left, and the connection broke before a byte of the answer came and within the connect
-//!   timeout, a request that may be sent twice (L15) is sent once more, at once, on a new connection to the same
-//!   server. This is not an attempt, and no limit counts it; [`Http::resent`] does. If the new connection breaks too,
-//!   the attempt has failed.
+//!   timeout, a request that may be sent twice ([L15](hedge_core::rules#L15)) is sent once more, at once, on a new
+//!   connection to the same server. This is not an attempt, and no limit counts it; [`Http::resent`] does. If the new
+//!   connection breaks too, the attempt has failed.
 //! * A request that may not be sent twice fails as [`HttpError::Stale`], whose kind is
 //!   [`Broken`](hedge_core::outcome::ErrorKind::Broken).
 //! * The other connections that have been idle for as long are closed. They are also closed when a call's deadline
@@ -82,7 +84,7 @@
 //! time when that 408 is read decides what it means (RFC 9110, 15.5.9):
 //!
 //! * If it is read before a byte of the next request has left, it cannot be about that request. The connection is
-//!   closed, and any request goes on with the next connection (T4). No option changes this.
+//!   closed, and any request goes on with the next connection ([T4](hedge_core::rules#T4)). No option changes this.
 //! * If it is read later, the server may have sent it before the request came, or as the answer to it. A client cannot
 //!   distinguish these cases. By default the 408 is the answer. With
 //!   [`retry_stale_408`](crate::Builder::retry_stale_408), a 408 on a connection that had been idle counts as if the

@@ -23,8 +23,8 @@ impl OnAttempt {
         Self(Arc::new(on_attempt))
     }
 
-    /// The same head with the headers that the program wants. What else it changed is as it was: the method and the target
-    /// are those that the call was judged by (L15).
+    /// The same head with the headers that the program wants. What else it changed is as it was: the method and the
+    /// target are those that the call was judged by ([L15](hedge_core::rules#L15)).
     ///
     /// # Errors
     /// Headers that no request may have.

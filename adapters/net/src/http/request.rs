@@ -20,7 +20,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Any body.
 pub type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;
 
-/// The body of a request, which may be sent several times (T3).
+/// The body of a request, which may be sent several times ([T3](hedge_core::rules#T3)).
 ///
 /// ```
 /// use hedge_net::http::RequestBody;
@@ -51,7 +51,7 @@ impl RequestBody {
     }
 
     /// A body that can be sent only once. Its call is not idempotent, with any method: no backup is sent, and it is
-    /// retried only if the body has not left (T3).
+    /// retried only if the body has not left ([T3](hedge_core::rules#T3)).
     pub fn once<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,

@@ -1,4 +1,5 @@
-//! Sends the request of one attempt, over an idle connection if there is one, else over a new one (C3, T4).
+//! Sends the request of one attempt, over an idle connection if there is one, else over a new one
+//! ([C3](hedge_core::rules#C3), [T4](hedge_core::rules#T4)).
 
 use std::future::Future;
 use std::pin::pin;
@@ -195,7 +196,7 @@ fn broken(error: HttpError) -> Result<hyper::Error, HttpError> {
 }
 
 /// The request as it is made for one connection, and again for the next one if it has not left. A body that never left
-/// goes back to the caller's request, where the next attempt finds it (R5).
+/// goes back to the caller's request, where the next attempt finds it ([R5](hedge_core::rules#R5)).
 struct RequestMaker<'a, R> {
     request: &'a Request<RequestBody>,
     attempt: &'a AttemptInfo<Address>,
@@ -247,7 +248,7 @@ impl<R> Drop for RequestMaker<'_, R> {
 }
 
 /// Watches for the first byte of an answer on a connection that had been idle. If the deadline passes first, the other
-/// connections that have been idle for as long may be dead too, so they are closed (C3).
+/// connections that have been idle for as long may be dead too, so they are closed ([C3](hedge_core::rules#C3)).
 struct Silence<'a, R: Runtime> {
     runtime: &'a R,
     pool: &'a Pool<R>,

@@ -133,8 +133,8 @@ impl<R: Runtime> Http<R> {
         Ok(Arc::clone(pools.by_address.entry(address.clone()).or_insert_with(new)))
     }
 
-    /// How many requests were sent once more, on a new connection (C3). This happens if a connection that had been idle
-    /// breaks before a byte of the answer has come, or answers 408 and
+    /// How many requests were sent once more, on a new connection ([C3](hedge_core::rules#C3)). This happens if a
+    /// connection that had been idle breaks before a byte of the answer has come, or answers 408 and
     /// [`retry_stale_408`](crate::Builder::retry_stale_408) is set. These requests are not attempts, and no limit
     /// counts them. The count wraps.
     pub fn resent(&self) -> u64 {

@@ -21,7 +21,8 @@ pub struct LocalityAware<S: Storage> {
 const ANSWERS: u64 = 64;
 const FRACTION: u32 = 8;
 
-/// Whether `la` drew a server by its sequence of numbers. Only a call's first attempt takes the next number (S2).
+/// Whether `la` drew a server by its sequence of numbers. Only a call's first attempt takes the next number
+/// ([S2](crate::rules#S2)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaTicket(bool);
 

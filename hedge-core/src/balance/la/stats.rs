@@ -160,7 +160,8 @@ impl LaStats {
         Some(self.weight(now, others))
     }
 
-    /// An attempt that started at `begin` has been abandoned now: its latency is unknown, but at least its age (L13).
+    /// An attempt that started at `begin` has been abandoned now: its latency is unknown, but at least its age
+    /// ([L13](crate::rules#L13)).
     pub fn abandoned(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         self.ended(begin);
         let word = self.error.load(SeqCst);
@@ -181,7 +182,7 @@ impl LaStats {
         self.weight(now, others)
     }
 
-    /// An attempt that started at `begin` is over now, and says nothing about the server (S7).
+    /// An attempt that started at `begin` is over now, and says nothing about the server ([S7](crate::rules#S7)).
     pub fn withdrawn(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> u64 {
         self.ended(begin);
         self.weight(now, others)

@@ -62,7 +62,7 @@ impl Balancer for Prequal {
         self.p2c.weighing()
     }
 
-    /// What a server that has left has answered goes with it: its id may be given again (L20).
+    /// What a server that has left has answered goes with it: its id may be given again ([L20](crate::rules#L20)).
     fn arrange<L: Roster<Stats = P2cStats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         self.pool.retain(|server| list.find(server).is_some());
         Ok(())

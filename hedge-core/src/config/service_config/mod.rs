@@ -368,7 +368,7 @@ fn duration<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Micros>,
     }
 }
 
-/// A time limit must be above 0, since without time nothing could be sent (L2).
+/// A time limit must be above 0, since without time nothing could be sent ([L2](crate::rules#L2)).
 fn time_limit<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Micros>, ServiceConfigError<'a>> {
     match value {
         Value::Missing => Ok(None),
