@@ -27,7 +27,7 @@ pub trait Keys {
     /// The key of one of these servers; `None` if the call has not gone there, or if the host has no keys.
     fn key(&self, server: ServerId) -> Option<&dyn Any>;
 
-    /// Writes the key of such a server as text; by default the server's id.
+    /// Writes the key of a server that the call has gone to, as text. By default, it writes the server's id.
     ///
     /// # Errors
     /// `out` fails.

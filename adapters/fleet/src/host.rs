@@ -256,9 +256,10 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     }
 }
 
-/// Searches while servers are ramping ([S11](hedge_core::rules#S11)). A number is drawn, and servers whose share is not
-/// above it are passed over. `None`: the search must be made among all servers, since no usable one has its whole
-/// share, or since this has found no server that the call has not tried ([L11](hedge_core::rules#L11)).
+/// Searches while servers are ramping ([S11](hedge_core::rules#S11)). The search draws a random number, and passes over
+/// each server whose share is not above that number. `None` means that the caller must search among all servers. There
+/// are two causes: no usable server has its whole share, or the search found no server that the call has not tried
+/// ([L11](hedge_core::rules#L11)).
 #[cold]
 fn select_ramping<K, S: Service>(
     view: &View<'_, K, S>,

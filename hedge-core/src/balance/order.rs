@@ -53,7 +53,8 @@ impl Order {
     }
 }
 
-/// Positions `0..len`, each once, in list order from an origin on.
+/// An iterator over the positions `0..len`, each once. It starts at an origin, goes on in list order, and continues at
+/// 0 after the last position.
 #[derive(Clone, Debug)]
 pub struct InTurn {
     len: NonZeroU32,

@@ -55,7 +55,7 @@ impl P2cOptions {
     /// brpc's defaults.
     pub const DEFAULT: Self = Self { choices: 2, tau: Duration::from_secs(10) };
 
-    /// Checks them.
+    /// Checks that each option is in its range.
     ///
     /// # Errors
     /// The first option that is out of its range.

@@ -26,8 +26,8 @@ impl<L: ServerList + Copy> Search<'_, L> {
     }
 
     /// Whether this is a call's first attempt. Only first attempts move a balancer's turn ([S2](crate::rules#S2)). If
-    /// backups moved it too, those of calls that wait for a stalled server would bring the turn to that server more
-    /// often than its share.
+    /// backups moved the turn too, a stalled server would get more first attempts than its share: each call that waits
+    /// for this server sends a backup, and the backup would take the turn of another server.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.selection.tried.is_empty()

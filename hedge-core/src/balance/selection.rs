@@ -11,7 +11,7 @@ pub struct Selection<'a> {
     pub tried: &'a [Attempt],
     /// Only this server, even if it is isolated.
     pub same: Option<ServerId>,
-    /// Whether an address that is still working on the call may be used, after all others.
+    /// Whether an address where an attempt of this call is still in flight may be used, if no other can.
     pub working_too: bool,
     /// The servers to choose from, in this order, instead of the balancer ([S8](crate::rules#S8)).
     pub servers: Option<&'a [ServerId]>,

@@ -46,7 +46,8 @@ pub enum Preset {
     Brpc,
     /// rpcx's `Failfast`: connect timeout 1 s (10 s in early releases), no call timeout, one attempt.
     ///
-    /// Differs in nothing. The safe limits are on, but have nothing to refuse.
+    /// This preset does not differ from rpcx. The safe limits are on, but a call with one attempt
+    /// gives them nothing to refuse.
     RpcxFailFast,
     /// rpcx's `Failover`, its default mode: as above, and up to 3 retries without a pause. `rpcx` is another name for it.
     ///

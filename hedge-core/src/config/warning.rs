@@ -106,9 +106,9 @@ pub enum Warning {
     BackoffPastTimeout { shortest: Duration, timeout: Duration },
     /// There is no retry that could wait.
     BackoffWithoutRetry,
-    /// All waits are skipped ([L18](crate::rules#L18)).
+    /// `no_backoff_remaining` is not below the timeout, so every wait is skipped ([L18](crate::rules#L18)).
     RemainingPastTimeout { no_backoff_remaining: Duration, timeout: Duration },
-    /// There is no wait that it could skip.
+    /// Backoff is off, so `no_backoff_remaining` has no wait to skip.
     RemainingWithoutBackoff { no_backoff_remaining: Duration },
     /// There is no retry that could go there.
     TargetWithoutRetry,

@@ -285,8 +285,8 @@ impl Gate {
         BreakerChange::Isolated { isolation: isolation.to_duration() }
     }
 
-    /// How many units are left of an isolation. After its end the difference wraps around, to far more than an
-    /// isolation lasts: then none are left.
+    /// How many units of time are left of an isolation. After the end of the isolation, the subtraction wraps around to
+    /// far more units than an isolation lasts. The result is then 0.
     fn remaining(&self, word: GateWord, options: &IsolationOptions, now: Instant) -> u32 {
         let remaining = self.when.load(Ordering::Relaxed).wrapping_sub(units(now));
         if remaining <= units_of(options.lasts(word.level())) + SLACK { remaining } else { 0 }
@@ -299,8 +299,9 @@ impl Gate {
         units_of(options.max.into()) < since && since < u32::MAX / 2
     }
 
-    /// Whether an attempt that ends now began before the probing did: it tells how the server was before. A unit of
-    /// tolerance forgives a driver that rounds. It lies within the isolation, when nothing starts.
+    /// Whether an attempt that ends now began before the probing began. Such an attempt only shows how the server was
+    /// before. An attempt that seems to have begun up to one unit too early still counts as a probe, since a driver may
+    /// round times. No other attempt can have begun in that unit: the server was isolated then.
     fn began_before_probing(&self, now: Instant, elapsed: Micros) -> bool {
         let began = units(Instant::from_micros(now.as_micros().saturating_sub(elapsed.as_micros())));
         let before = self.when.load(Ordering::Relaxed).wrapping_sub(began);

@@ -251,8 +251,9 @@ mod tests {
         }
     }
 
-    /// In random runs the integers are the truncated doubles after every call, also after a server has returned.
-    /// Latencies are constant, similar or wild; the windows are brpc's and small ones.
+    /// The same random calls go to the window, which uses integers, and to a reference that uses doubles as brpc does.
+    /// After every call, each integer equals the reference's double, truncated. This also holds after a server has
+    /// returned. Latencies are constant, similar or very different. The windows are brpc's and small ones.
     #[test]
     fn h2_the_integers_are_the_truncated_doubles() {
         let mut rng = fastrand::Rng::with_seed(SEED);

@@ -57,7 +57,7 @@ impl Sample {
 
 /// What was recorded in half a window.
 pub(crate) struct Half {
-    /// By bucket.
+    /// One word for each bucket. It holds how many answers and how many abandoned attempts the bucket counts.
     words: [AtomicU32; BUCKETS],
     /// The longest answer, in microseconds.
     max: AtomicU32,

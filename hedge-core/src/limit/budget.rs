@@ -246,7 +246,7 @@ struct Account {
 impl Account {
     const AT_BITS: u32 = 40;
     const HELD_BITS: u32 = 24;
-    /// If more seems to have passed, the clock went back.
+    /// The longest time that can have passed since `at`, in milliseconds. A longer time means that the clock went back.
     const MOST_PASSED: u64 = (1 << (Self::AT_BITS - 1)) - 1;
 
     const fn of(word: u64) -> Self {
@@ -273,9 +273,10 @@ impl Account {
         if is_late && self.held < most { self } else { Self { at: now, ..self } }
     }
 
-    /// The account with what the time until `now` has paid. The 40 bits hold 35 years, half of them ahead. If the clock
-    /// went back a little, it pays again once it is past `at`. If it went back by more, or the account is full, as it is at
-    /// the start, time goes on from `now` and has paid nothing.
+    /// Returns the account after it was paid for the time from `at` to `now`. The 40 bits of `at` hold 35 years. A
+    /// difference in the upper half of them means that `at` is ahead of `now`, so the clock went back. If the clock
+    /// went back a little, the account is not paid until the clock is past `at` again. If the clock went back by more,
+    /// or while the account was full, as it is at the start, `at` becomes `now` and nothing is paid.
     fn paid_until(self, now: u64, per_milli: u32, most: u32) -> Self {
         let passed = self.passed(now);
         if passed > Self::MOST_PASSED {

@@ -1,4 +1,4 @@
-//! The limits that configuration describes, together: [`Limits`].
+//! All limits that a channel's configuration describes, in one type: [`Limits`].
 
 use super::{Budget, BudgetOptions, RatioLimit, RatioOptions, TokenBucket, TokenOptions};
 use crate::outcome::{Denial, Extra};

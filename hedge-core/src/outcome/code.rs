@@ -14,7 +14,7 @@ impl Code {
     /// Not said.
     pub const NONE: Self = Self(0);
 
-    /// Whether it is the code of a kind that says nothing about the server.
+    /// Whether this is the code of an [`ErrorKind`] that says nothing about the server.
     pub(super) const fn is_local(self) -> bool {
         const LOCAL: u16 = ErrorKind::Local as u16;
         const GONE: u16 = ErrorKind::ServerGone as u16;

@@ -10,23 +10,23 @@ use crate::time::{Instant, Micros, Timeout};
 pub enum Feedback {
     /// The server answered: `Accept`, or a `Fatal`, which is not the server's fault.
     Success {
-        /// From the attempt's start to its end.
+        /// The time from the attempt's start to its end.
         latency: Micros,
     },
     /// The verdict was `Retry` or `Wait`, or the call's deadline passed and the attempt had had enough time
     /// ([L13](crate::rules#L13)).
     Failure {
-        /// From the attempt's start to its end.
+        /// The time from the attempt's start to its end.
         latency: Micros,
     },
     /// Neither a success nor a failure ([L13](crate::rules#L13)): its age is only a lower bound of a latency.
     Abandoned {
-        /// From the attempt's start to the moment the call stopped waiting for it.
+        /// The time from the attempt's start to the moment when the call stopped waiting for the attempt.
         age: Micros,
     },
     /// It failed at this client or by its caller's fault: it says nothing of the server ([S7](crate::rules#S7)).
     Local {
-        /// From the attempt's start to its end.
+        /// The time from the attempt's start to its end.
         age: Micros,
     },
 }

@@ -29,11 +29,11 @@ pub struct News {
     pub rejected: Vec<(usize, LineError)>,
 }
 
-/// Follows a source, and keeps the list that it says.
+/// Follows a source, and keeps the latest list of servers that the source has given.
 ///
-/// After an error it waits before it asks the source again: 0.5 s to 1 s, then twice as long after each further error,
-/// up to 5 s to 10 s. The pause is random within these bounds, so that many clients of a source that was down do not
-/// all come back at once.
+/// After an error, the follower pauses before it asks the source again. The pause after the first error is 0.5 s to
+/// 1 s. Each further error in a row doubles both bounds, up to 5 s and 10 s. The pause is random within its bounds, so
+/// that many clients of a source that was down do not all come back at once.
 pub struct Follower {
     /// The name of the source in errors.
     name: Arc<str>,

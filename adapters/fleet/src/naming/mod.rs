@@ -1,5 +1,5 @@
-//! From a name to servers: a source that says which servers there are, [`Naming`], the table of schemes that open such
-//! sources, [`Schemes`], and what keeps a list by a source, [`Follower`].
+//! How a name becomes a list of servers. [`Naming`] is a source that says which servers there are. [`Schemes`] is the
+//! table of the schemes that open such sources. [`Follower`] keeps the latest list of a source.
 
 mod error;
 mod follower;

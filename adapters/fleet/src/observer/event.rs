@@ -38,8 +38,8 @@ impl fmt::Display for CallId {
     }
 }
 
-/// A server, as an observer sees it. `Display` writes its key: for a channel the address, and the tag if there is one;
-/// for a set the key's own text; for a layer around one service its id.
+/// A server, as an observer sees it. `Display` writes the server's key: for a channel the address, and the tag if there
+/// is one; for a set the key's own text; for a layer around one service the server's id.
 #[derive(Clone, Copy)]
 pub struct ServerRef<'a> {
     id: ServerId,
