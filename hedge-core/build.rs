@@ -1,13 +1,13 @@
-//! Finds out about the target's atomics once, for all of the crate: whether there are words of 64 bits (`has_atomic_64`).
-//! Stops the build if the target has no compare-and-swap and no feature supplies it. One error then names the fix,
-//! instead of one error for each line that needs it.
+//! Sets `has_atomic_64` if the target, or the feature `portable-atomic`, has atomics of 64 bits. Stops the build if
+//! neither has compare-and-swap: this one error names the fix, instead of one error for each line of code that needs
+//! compare-and-swap.
 
 use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(has_atomic_64)");
-    // Cargo does not set it for a target without any atomics.
+    // Cargo does not set this variable for a target without any atomics.
     let atomics = env::var("CARGO_CFG_TARGET_HAS_ATOMIC").unwrap_or_default();
     let has = |wanted| atomics.split(',').any(|width| width == wanted);
     let given = env::var_os("CARGO_FEATURE_PORTABLE_ATOMIC").is_some();

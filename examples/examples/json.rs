@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use hedge_core::bounded::Ratio;
 use hedge_tokio::{LimitOptions, RatioOptions};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ struct User {
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let (slow, fast) = (server(Duration::from_millis(300))?, server(Duration::ZERO)?);
     // Backups for at most a fifth of the calls.
-    let ratio = RatioOptions { max_backup_ratio: 0.2, ..RatioOptions::DEFAULT };
+    let ratio = RatioOptions { max_backup_ratio: Ratio::of_percent::<20>(), ..RatioOptions::DEFAULT };
     let channel = hedge_tokio::builder(format!("list://{slow},{fast}"))
         .load_balancer("rr")
         .backup(Duration::from_millis(50))
@@ -35,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             None => "hedged".to_owned(),
             Some(reason) => format!("not hedged: {reason}"),
         };
-        println!("saved {} at {} in {:?}, {hedged}", saved.name, reply.server(), reply.report().elapsed());
+        println!("saved {} at {} in {:?}, {hedged}", saved.name, reply.answered_by(), reply.report().elapsed());
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let builder = hedge_smol::builder(replicas::servers(&replicas));
         let channel = builder.load_balancer("rr").backup(Duration::from_millis(2)).build()?;
         let reply = channel.get("/").await?;
-        println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
+        println!("{} from {} by attempt {:?}", reply.status(), reply.answered_by(), reply.report().winner());
         Ok(())
     })
 }

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::thread;
 
+use hedge_core::bounded::Bounded;
 use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, NoPolicy, Target};
 use hedge_simulator::Measured;
 use hedge_simulator::tail::{self, SLOW};
@@ -18,8 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{requests} requests a run, each for {} keys; one is done when its last key is read.", tail::KEYS);
     println!("{:.2} % of the reads take longer than {SLOW:?}, whichever server they go to.\n", 100.0 * tail::ABOVE);
 
-    let options = AdaptiveOptions { target: Target::ExtraLoad(200), ..AdaptiveOptions::DEFAULT };
-    let adaptive = AdaptiveDelay::new(options)?;
+    let options = AdaptiveOptions { target: Target::ExtraLoad(Bounded::of::<200>()), ..AdaptiveOptions::DEFAULT };
+    let adaptive = AdaptiveDelay::new(options);
     // Each on a thread of its own: the name, the plain delay, and the policy that may know better.
     type Run<'a> = (&'static str, BackupDelay, &'a (dyn BackupPolicy + Sync));
     let runs: [Run<'_>; 3] = [

@@ -13,6 +13,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let builder = hedge_tokio::builder(replicas::servers(&replicas));
     let channel = builder.load_balancer("rr").backup(Duration::from_millis(2)).build()?;
     let reply = channel.get("/").await?;
-    println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
+    println!("{} from {} by attempt {:?}", reply.status(), reply.answered_by(), reply.report().winner());
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use hedge_core::balance::BalancerName;
+use hedge_core::balance::BalancerSpec;
+use hedge_core::bounded::{BoundedSpan, Ratio};
 use hedge_core::config::{Setup, Warnings};
 use hedge_core::policy::{BackupDelay, ChannelOptions};
 use hedge_core::time::Timeout;
@@ -48,7 +49,7 @@ pub(crate) struct Options {
     /// How many backups a call there may be, in (0, 1]: for --limit exact (1 turns it off), --limit cached (1 does not) and
     /// --backup auto [default: 0.1]
     #[arg(long, value_name = "RATIO", allow_negative_numbers = true, value_parser = ratio)]
-    pub(crate) max_backup_ratio: Option<f64>,
+    pub(crate) max_backup_ratio: Option<Ratio>,
 
     /// A call's deadline, extra attempts included
     #[arg(long, value_name = "MS", default_value = "500", allow_negative_numbers = true, value_parser = timeout)]
@@ -60,7 +61,7 @@ pub(crate) struct Options {
 
     /// The load balancer, with its parameters if it takes any: p2c:choices=4. Those that hash get a code a call
     #[arg(long, visible_alias = "lb", value_name = "NAME", default_value = "rr")]
-    pub(crate) balancer: BalancerName,
+    pub(crate) balancer: BalancerSpec,
 
     /// The runtime that the client runs on
     #[arg(long, value_enum, default_value_t = Runtime::Tokio)]
@@ -140,7 +141,7 @@ impl Options {
     }
 
     /// How many backups a call there may be.
-    pub(crate) fn ratio(&self) -> f64 {
+    pub(crate) fn ratio(&self) -> Ratio {
         self.max_backup_ratio.unwrap_or(RatioOptions::DEFAULT.max_backup_ratio)
     }
 
@@ -148,8 +149,12 @@ impl Options {
     pub(crate) fn limits(&self) -> Result<LimitOptions, String> {
         let exact = RatioOptions { max_backup_ratio: self.ratio(), ..RatioOptions::DEFAULT };
         // The shortest interval there is, and two of them a window as in brpc: a run lasts a few seconds.
-        let cached =
-            RatioOptions { mode: RatioMode::Cached, update_interval_seconds: 1, window_size_seconds: 2, ..exact };
+        let cached = RatioOptions {
+            mode: RatioMode::Cached,
+            update_interval: BoundedSpan::of_secs::<1>(),
+            window: BoundedSpan::of_secs::<2>(),
+            ..exact
+        };
         let limits = match self.limit {
             None => LimitOptions { ratio: Some(exact), ..LimitOptions::SAFE },
             Some(Limit::Exact) => LimitOptions { ratio: Some(exact), ..LimitOptions::NONE },
@@ -196,7 +201,7 @@ pub(crate) fn limits_text(limits: &LimitOptions) -> String {
     let ratio = limits.ratio.map(|ratio| {
         let mode = match ratio.mode {
             RatioMode::Cached => " cached",
-            RatioMode::Exact if ratio.max_backup_ratio >= 1.0 => " (off)",
+            RatioMode::Exact if ratio.max_backup_ratio == Ratio::WHOLE => " (off)",
             RatioMode::Exact => "",
         };
         format!("ratio {}{mode}", ratio.max_backup_ratio)
@@ -239,10 +244,9 @@ fn backup(text: &str) -> Result<Backup, String> {
     }
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
-    let max_backup_ratio = text.parse().map_err(|_| "must be a number in (0, 1]")?;
-    let checked = RatioOptions { max_backup_ratio, ..RatioOptions::DEFAULT }.validate();
-    checked.map(|_| max_backup_ratio).map_err(|error| error.to_string())
+fn ratio(text: &str) -> Result<Ratio, String> {
+    let ratio = text.parse().map_err(|_| "must be a number in (0, 1]")?;
+    Ratio::new(ratio).map_err(|error| format!("max_backup_ratio {error}"))
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -346,8 +350,8 @@ mod tests {
 
     #[test]
     fn any_balancer_of_the_library_will_do() {
-        for name in BalancerName::NAMES {
-            assert_eq!(parse(&format!("--balancer {name}")).unwrap().balancer.name(), *name);
+        for name in hedge_core::balance::BalancerName::NAMES {
+            assert_eq!(parse(&format!("--balancer {name}")).unwrap().balancer.to_string(), *name);
         }
         assert_eq!(parse("--lb p2c:choices=4").unwrap().balancer.to_string(), "p2c:choices=4");
         let error = parse("--balancer best").unwrap_err();
@@ -371,17 +375,21 @@ mod tests {
             assert_eq!(limits_text(&limits(line).unwrap()), text, "{line}");
         }
         let cached = limits("--limit cached").unwrap().ratio.unwrap();
-        assert_eq!(cached.validate(), Ok(None), "the interval is not above the window");
+        assert!(cached.update_interval.get() <= cached.window.get());
     }
 
     #[test]
     fn limits_are_those_of_the_library() {
         let limits = |line: &str| parse(line).unwrap().limits().unwrap();
-        let ratio = RatioOptions { max_backup_ratio: 0.3, ..RatioOptions::DEFAULT };
+        let ratio = RatioOptions { max_backup_ratio: Ratio::of_percent::<30>(), ..RatioOptions::DEFAULT };
         let exact = LimitOptions { ratio: Some(ratio), ..LimitOptions::NONE };
         assert_eq!(limits("--limit exact --max-backup-ratio 0.3"), exact);
-        let cached =
-            RatioOptions { mode: RatioMode::Cached, window_size_seconds: 2, update_interval_seconds: 1, ..ratio };
+        let cached = RatioOptions {
+            mode: RatioMode::Cached,
+            window: BoundedSpan::of_secs::<2>(),
+            update_interval: BoundedSpan::of_secs::<1>(),
+            ..ratio
+        };
         let cached = LimitOptions { ratio: Some(cached), ..LimitOptions::NONE };
         assert_eq!(limits("--limit cached --max-backup-ratio 0.3"), cached);
         let tokens = LimitOptions { tokens: Some(TokenOptions::TRPC), ..LimitOptions::NONE };
@@ -414,7 +422,7 @@ mod tests {
     fn an_adaptive_delay_has_a_ratio_under_any_limit() {
         for (limit, text) in [("tokens", "limit tokens"), ("budget", "limit budget"), ("none", "no limit")] {
             let options = parse(&format!("--backup auto --limit {limit} --max-backup-ratio 0.05")).unwrap();
-            assert_eq!((options.ratio(), limits_text(&options.limits().unwrap()).as_str()), (0.05, text));
+            assert_eq!((options.ratio().get(), limits_text(&options.limits().unwrap()).as_str()), (0.05, text));
         }
     }
 
@@ -442,7 +450,7 @@ mod tests {
             ),
             (
                 "--limit exact --max-backup-ratio 1",
-                "limits.ratio.max_backup_ratio 1: mode exact is off at 1; write a ratio below 1, or none for limits.ratio",
+                "limits.ratio.max_backup_ratio 1: mode exact is off at 1; write a ratio below 1, or off for limits.ratio",
             ),
         ] {
             let options = parse(line).unwrap();

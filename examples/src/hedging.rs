@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hedge_core::policy::{
-    AdaptiveDelay, AdaptiveError, AdaptiveOptions, BackupDelay, BackupPolicy, Ended, Shadow, Target,
-};
+use hedge_core::bounded::{Bounded, BoundedSpan, Ratio};
+use hedge_core::latency::LatencyWindow;
+use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, Ended, ExtraLoad, Shadow, Target};
 use hedge_core::time::{Instant, Micros};
 use hedge_net::http::Http;
 use hedge_net::{Builder, Channel, Denial, Extra, LimitOptions, RatioMode, Runtime};
@@ -17,7 +17,7 @@ use crate::stats::{Decisions, Denials, Lookups};
 /// How many delays a shadow tries.
 const DELAYS: usize = 5;
 /// What an adaptive delay goes by: a run lasts a second or so.
-const WINDOW: Duration = Duration::from_secs(2);
+const WINDOW: LatencyWindow = BoundedSpan::of_secs::<2>();
 
 /// When a run's backups are sent.
 #[derive(Debug)]
@@ -30,12 +30,12 @@ pub(crate) enum Hedging {
 
 impl Hedging {
     /// As the command line says. A shadow tries the five round delays that follow the plain run's median.
-    pub(crate) fn new(options: &Options, median_us: u64) -> Result<Self, AdaptiveError> {
-        Ok(match options.backup {
+    pub(crate) fn new(options: &Options, median_us: u64) -> Self {
+        match options.backup {
             Backup::After(delay) => Self::After(delay),
-            Backup::Auto => Self::Auto(Arc::new(Auto::new(options.ratio())?)),
+            Backup::Auto => Self::Auto(Arc::new(Auto::new(options.ratio()))),
             Backup::Shadow => Self::Shadow(Arc::new(Shadow::new(delays_from(median_us).map(Into::into)))),
-        })
+        }
     }
 
     /// The run's.
@@ -89,9 +89,9 @@ impl Hedging {
     fn ratio_lookups(&self, limits: LimitOptions, took: Duration) -> Option<Lookups> {
         let sends = matches!(self, Self::After(_) | Self::Auto(_));
         let cached = limits.ratio.filter(|ratio| sends && ratio.mode == RatioMode::Cached)?;
-        let interval_s = cached.update_interval_seconds;
+        let interval_s = cached.update_interval.get().as_secs();
         // The first backup may be asked for as soon as the run begins, and an interval counts from the last look.
-        let at_most = 1 + took.as_secs().checked_div(interval_s.into())?;
+        let at_most = 1 + took.as_secs().checked_div(interval_s)?;
         Some(Lookups { interval_s, at_most })
     }
 }
@@ -109,10 +109,10 @@ impl Auto {
     /// The default's 95th percentile is no target here: the replicas stall on 5 % of the requests, so that it lies now
     /// before the stalls and now behind them. Nor is its window of 10 s: what is known is looked at some 40 times a
     /// window, and the run would be a third over before the first look.
-    fn new(ratio: f64) -> Result<Self, AdaptiveError> {
+    fn new(ratio: Ratio) -> Self {
         let target = Target::ExtraLoad(ten_thousandths(ratio));
         let options = AdaptiveOptions { target, window: WINDOW, ..AdaptiveOptions::DEFAULT };
-        Ok(Self { delay: AdaptiveDelay::new(options)?, given_us: Mutex::default() })
+        Self { delay: AdaptiveDelay::new(options), given_us: Mutex::default() }
     }
 
     /// Of the delays that were given; `None` if it was off all the time.
@@ -151,9 +151,10 @@ impl BackupPolicy for Auto {
 
 /// The nearest number of ten-thousandths, and at least one.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in (0, 1]")]
-const fn ten_thousandths(ratio: f64) -> u16 {
-    let nearest = (ratio * 10_000.0 + 0.5) as u16;
-    if nearest == 0 { 1 } else { nearest }
+fn ten_thousandths(ratio: Ratio) -> ExtraLoad {
+    let nearest = (ratio.get() * 10_000.0 + 0.5) as u32;
+    // Only 0 is out of its bounds.
+    ExtraLoad::new(nearest).unwrap_or(Bounded::of::<1>())
 }
 
 /// The round delays that follow.
@@ -176,8 +177,12 @@ mod tests {
         for (line, ten_thousandths) in [("", 1_000), ("--max-backup-ratio 0.02", 200), ("--max-backup-ratio 1", 10_000)]
         {
             let options = options(&format!("--backup auto {line}"));
-            let Hedging::Auto(auto) = Hedging::new(&options, 0).unwrap() else { panic!("{options:?}") };
-            assert_eq!(auto.delay.options().target, Target::ExtraLoad(ten_thousandths), "{line}");
+            let Hedging::Auto(auto) = Hedging::new(&options, 0) else { panic!("{options:?}") };
+            assert_eq!(
+                auto.delay.options().target,
+                Target::ExtraLoad(ExtraLoad::new(ten_thousandths).unwrap()),
+                "{line}"
+            );
         }
     }
 
@@ -189,7 +194,7 @@ mod tests {
             let lookups = after.ratio_lookups(cached, Duration::from_millis(millis)).unwrap();
             assert_eq!((lookups.interval_s, lookups.at_most), (1, at_most), "{millis} ms");
         }
-        let shadow = Hedging::new(&options("--backup shadow"), 0).unwrap();
+        let shadow = Hedging::new(&options("--backup shadow"), 0);
         assert!(Hedging::Plain.ratio_lookups(cached, Duration::MAX).is_none());
         assert!(shadow.ratio_lookups(cached, Duration::MAX).is_none());
         assert!(after.ratio_lookups(LimitOptions::SAFE, Duration::MAX).is_none());
@@ -206,14 +211,13 @@ mod tests {
     #[test]
     fn auto_takes_any_ratio() {
         for (ratio, expected) in [(1.0, 10_000), (0.1, 1_000), (0.012_35, 124), (1e-9, 1)] {
-            assert_eq!(ten_thousandths(ratio), expected);
-            assert!(Auto::new(ratio).is_ok());
+            assert_eq!(ten_thousandths(Ratio::new(ratio).unwrap()).get(), expected);
         }
     }
 
     #[test]
     fn b7_auto_refuses_what_its_delay_refuses() {
-        let auto = Auto::new(0.1).unwrap();
+        let auto = Auto::new(Ratio::of_percent::<10>());
         let granted = || (0..1_000).filter(|_| auto.may_back_up(Instant::ZERO).is_ok()).count();
         let burst = granted();
         assert!((1..1_000).contains(&burst), "without a call: {burst}");
@@ -223,7 +227,7 @@ mod tests {
 
     #[test]
     fn auto_notes_what_it_gave() {
-        let auto = Auto::new(0.1).unwrap();
+        let auto = Auto::new(Ratio::of_percent::<10>());
         assert_eq!((auto.delay(Instant::ZERO), auto.median_us()), (Some(BackupDelay::OFF), None));
         auto.given_us.lock().unwrap().extend([9, 1, 5]);
         assert_eq!(auto.median_us(), Some(5));

@@ -90,7 +90,7 @@ fn measure<R: Runtime>(
     for _ in 0..2 {
         let hedging = match measurement.runs.first() {
             None => Hedging::Plain,
-            Some(plain) => Hedging::new(options, plain.p50_us)?,
+            Some(plain) => Hedging::new(options, plain.p50_us),
         };
         // New replicas for each run: both meet the same service times.
         let replicas = if options.servers.is_none() { start_replicas(options.seed)? } else { Vec::new() };

@@ -109,7 +109,7 @@ pub(crate) struct Decisions {
 /// How often a cached ratio was looked up: at the first backup, and then once an interval.
 #[derive(Clone, Copy, Serialize, Debug)]
 pub(crate) struct Lookups {
-    pub(crate) interval_s: u32,
+    pub(crate) interval_s: u64,
     /// At least 1. Nobody may have asked in some interval.
     pub(crate) at_most: u64,
 }

@@ -47,6 +47,39 @@ fn clients_of_both_runtimes() {
 }
 
 #[test]
+fn tls_h2() {
+    let text = output_of("tls_h2");
+    let lines: Vec<_> = text.lines().collect();
+    let (total, calls) = lines.split_last().unwrap();
+    assert!(calls.len() == 6 && calls.iter().all(|line| line.contains(": quick over HTTP/2.0, ")), "{text}");
+    assert!(calls.iter().any(|line| line.ends_with(", 2 attempts")), "{text}");
+    assert!(total.starts_with("connections opened: 2, streams reset: "), "{text}");
+}
+
+#[test]
+fn grpc() {
+    let text = output_of("grpc");
+    let lines: Vec<_> = text.lines().collect();
+    let (total, calls) = lines.split_last().unwrap();
+    assert!(calls.len() == 6 && calls.iter().all(|line| line.contains(", from 127.0.0.1:")), "{text}");
+    assert!(calls.iter().any(|line| !line.ends_with(", attempts: 1")), "{text}");
+    assert!(total.starts_with("6 calls, "), "{text}");
+}
+
+#[test]
+fn interceptor() {
+    let text = output_of("interceptor");
+    for line in [
+        "/users/1: hello, Bearer 12345",
+        "/users/2: hello, Bearer 12345",
+        "/admin: refused by an interceptor: this program is no administrator",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{text}");
+    }
+    assert_eq!(text.lines().filter(|line| line.contains(": accepted after ")).count(), 2, "{text}");
+}
+
+#[test]
 fn json() {
     let text = output_of("json");
     assert!(
@@ -56,6 +89,18 @@ fn json() {
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(text.lines().any(|line| line.ends_with(", hedged")), "{text}");
     assert!(text.lines().any(|line| line.ends_with(", not hedged: finished first")), "{text}");
+}
+
+#[test]
+fn naming() {
+    let text = output_of("naming");
+    let lines: Vec<_> = text.lines().collect();
+    let [one, two, three, bad, total] = lines.as_slice() else { panic!("{text}") };
+    assert!(one.starts_with("one, two: taken over after "), "{text}");
+    assert!(two.starts_with("two, three: taken over after "), "{text}");
+    assert!(three.starts_with("three, one: taken over after "), "{text}");
+    assert_eq!(*bad, "line 2: \"nonsense\": port missing; write host:port");
+    assert!(total.ends_with(" calls at 3 servers, none failed"), "{text}");
 }
 
 #[test]

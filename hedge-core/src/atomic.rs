@@ -1,8 +1,9 @@
-//! The atomic integers of this crate: the target's own where it has them, else portable-atomic's. 64-bit words can also be
-//! guarded by critical sections.
+//! The atomic integers of this crate. They are the target's own atomic integers if the target has them, and otherwise
+//! the atomic integers of portable-atomic. Words of 64 bits can also be guarded by critical sections.
 //!
-//! The README says which feature a program needs on which target. `build.rs` refuses a target without compare-and-swap,
-//! portable-atomic refuses a missing choice, and an assertion below refuses a choice that would use spin locks.
+//! The README says which feature a program needs on which target. The build stops in three cases. `build.rs` stops it
+//! for a target without compare-and-swap. portable-atomic stops it if the program has not chosen an implementation. An
+//! assertion below stops it if the chosen implementation would use spin locks.
 
 pub(crate) use core::sync::atomic::fence;
 #[cfg(not(feature = "portable-atomic"))]
@@ -10,9 +11,9 @@ pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 #[cfg(feature = "portable-atomic")]
 pub(crate) use portable_atomic::{AtomicBool, AtomicU32, Ordering};
 
-// Every load of a 64-bit word, and every exchange that fails, is sequentially consistent, and every store is relaxed.
-// portable-atomic matches on the order at run time, with a branch that panics; the compiler removes that branch only if the
-// order is the same everywhere.
+// All loads of a 64-bit word and all failed exchanges are sequentially consistent, and all stores are relaxed.
+// portable-atomic matches on the order at run time, with a branch that panics. The compiler removes this branch only if
+// the order is the same everywhere.
 #[cfg(all(target_has_atomic = "64", not(feature = "portable-atomic")))]
 pub(crate) use core::sync::atomic::AtomicU64;
 #[cfg(all(feature = "critical-section", target_has_atomic = "32", not(target_has_atomic = "64")))]
@@ -23,8 +24,8 @@ pub(crate) use guarded::AtomicU64;
 ))]
 pub(crate) use portable_atomic::AtomicU64;
 
-// Without an operating system an interrupt that finds a lock taken waits for ever, since the code that holds the lock does
-// not run meanwhile.
+// These targets have no operating system. If an interrupt handler waits for a lock, it waits for ever, since the code
+// that holds the lock cannot run during the interrupt.
 #[cfg(all(
     feature = "portable-atomic",
     not(feature = "critical-section"),
@@ -40,8 +41,8 @@ const _: () = assert!(
      crate turns `critical-section` on, turn on the feature `critical-section` of hedge-core (or of hedge-embassy) instead"
 );
 
-/// An acquire load. With portable-atomic it is a relaxed load and a fence: all its 32-bit loads have one order, for the
-/// reason given above.
+/// Returns the value of a word, loaded with acquire order. With portable-atomic this is a relaxed load and a fence,
+/// since all 32-bit loads must have the same order there (see the comment on 64-bit words).
 #[inline]
 pub(crate) fn acquire(word: &AtomicU32) -> u32 {
     if cfg!(not(feature = "portable-atomic")) {
@@ -52,7 +53,7 @@ pub(crate) fn acquire(word: &AtomicU32) -> u32 {
     value
 }
 
-/// 64-bit words guarded by the program's critical sections, which are right for any number of cores.
+/// Words of 64 bits that are guarded by the program's critical sections. This is correct for any number of cores.
 #[cfg(all(feature = "critical-section", target_has_atomic = "32", not(target_has_atomic = "64")))]
 mod guarded {
     use core::cell::Cell;
@@ -60,7 +61,8 @@ mod guarded {
     use super::Ordering;
     use critical_section::Mutex;
 
-    /// Behaves as an `AtomicU64` of `core` would. A critical section is sequentially consistent, so orders are ignored.
+    /// Behaves like the `AtomicU64` of `core`. A critical section is sequentially consistent, so the order arguments
+    /// are ignored.
     #[derive(Debug)]
     pub(crate) struct AtomicU64(Mutex<Cell<u64>>);
 
@@ -100,7 +102,9 @@ mod guarded {
             })
         }
 
-        /// `to` runs with interrupts on, and again if the word has changed meanwhile.
+        /// Replaces the value by the result of `to`. `to` runs with interrupts enabled. `to` runs again if the word has
+        /// changed in the meantime. If `to` returns `None`, the value is not changed, and the result is `Err` with the
+        /// value.
         pub(crate) fn fetch_update(
             &self,
             set: Ordering,

@@ -1,5 +1,5 @@
-//! [`Channel`] joins a cluster, a balancer, options, a policy and the servers' health. It hands out calls and is their
-//! [`Host`].
+//! A [`Channel`] combines a cluster, a balancer, options, a policy and the servers' health. It makes calls. It is also
+//! the [`Host`] that these calls ask for servers and permissions.
 
 mod list;
 #[cfg(test)]
@@ -22,34 +22,40 @@ use crate::random::Seeds;
 use crate::time::Instant;
 use list::View;
 
-/// The default policy of a channel: the safe limits (B8).
+/// The default policy of a channel: limits on backups and retries that are safe in an outage (B8).
 #[cfg(has_atomic_64)]
 pub type DefaultPolicy = Limits;
-/// The default policy of a channel: no limits. Limits need 64-bit atomics, which this target has only through the
+/// The default policy of a channel: no limits. Limits need 64-bit atomics, and this target has them only with the
 /// feature `portable-atomic`. Without that feature, make channels by [`Channel::with_policy`].
 #[cfg(not(has_atomic_64))]
 pub type DefaultPolicy = crate::policy::NoPolicy;
 
-/// A predicate that says which servers may enter a list (N3).
+/// A function that decides which servers may enter a list (N3). It returns true if a server may enter.
 pub type Filter<A, T> = fn(&Server<A, T>) -> bool;
 
-/// A client of a cluster of at most `N` servers, with everything that its calls share.
+/// A client of a cluster of at most `N` servers. It holds everything that its calls share.
 ///
-/// Calls share it by reference: they take `&self` and use a few relaxed atomics. Changes of the list take `&mut self`.
-/// The host adapters support lists that change while calls use them.
+/// Calls use a channel by reference: they take `&self` and use a few relaxed atomics. Changes of the list take `&mut
+/// self`, so no call can exist during a change. With the host adapters, lists can change while calls run.
+///
+/// `A` is the type of a server's address, such as `&str` or `core::net::SocketAddrV4`. The list is ordered by
+/// addresses, and balancers that hash use the text of an address. So an address must be [`Ord`],
+/// [`Hash`](core::hash::Hash) and [`Display`](core::fmt::Display). `T` is the type of a tag. A tag distinguishes
+/// servers at one address, or states a weight ([`Tag`]). If tags are not needed, every tag is `""` or `()`. `P` is the
+/// policy, which allows or refuses backups and retries.
 ///
 /// # Health
 ///
-/// A server takes calls unless one of these holds:
+/// A server takes calls unless one of these is true:
 ///
-/// - Its connection is broken. The driver that makes connections says so by [`set_broken`](Self::set_broken), with one
-///   [`Checker`](crate::health::Checker) for each server.
-/// - It was withdrawn by hand ([`set_usable`](Self::set_usable)).
-/// - The breaker `K` isolates it. Under [`NoBreaker`] a server has no state for one.
+/// - The server's connection is broken. A driver that makes connections reports this by
+///   [`set_broken`](Self::set_broken). Such a driver runs one [`Checker`](crate::health::Checker) for each server.
+/// - The server was withdrawn by hand ([`set_usable`](Self::set_usable)).
+/// - The breaker `K` isolates the server. The breaker [`NoBreaker`] isolates no server and stores no data.
 ///
-/// While every server that was not withdrawn is broken, one call every 100 ms goes to the server that has been broken
-/// for longest (H5). If it succeeds, that server is usable again. A driver that sees this after an attempt has ended
-/// may make the other [`Checker`](crate::health::Checker)s check at once by
+/// If all servers are broken (except servers that were withdrawn), one call every 100 ms goes to the server that has
+/// been broken for the longest time (H5). If that call succeeds, its server is usable again. A driver that notices this
+/// after an attempt may tell the other [`Checker`](crate::health::Checker)s to check at once, by
 /// [`CheckInput::Now`](crate::health::CheckInput::Now).
 #[derive(Debug)]
 pub struct Channel<A, B: Balancer, P = DefaultPolicy, T = &'static str, const N: usize = 8, K: Breaker = NoBreaker> {
@@ -64,57 +70,62 @@ pub struct Channel<A, B: Balancer, P = DefaultPolicy, T = &'static str, const N:
 
 #[cfg(has_atomic_64)]
 impl<A, B: Balancer, T, const N: usize> Channel<A, B, Limits, T, N> {
-    /// A channel without servers, under the safe limits (B8): backups are at most a tenth of its calls, apart from a
-    /// small burst, and retries and backups draw on one budget. All its random numbers follow from `seed`. Whether the
-    /// options fit a call is checked when the call is made.
+    /// Makes a channel without servers, under the safe limits (B8): backups are at most a tenth of the calls, plus a
+    /// small burst, and retries and backups share one budget. `seed` determines all random numbers of the channel. The
+    /// balancer's own seed determines the random numbers of the balancer. The options are checked when a call is made.
+    ///
+    /// The limits count in 64-bit atomics. Some targets have no 64-bit atomics, for example a Cortex-M. There, this
+    /// function exists only with the feature `critical-section` or `portable-atomic`. Without these features, use
+    /// [`Channel::with_policy`].
     pub fn new(options: ChannelOptions, balancer: B, seed: u64) -> Self {
         Self::with_policy(options, balancer, Limits::default(), seed)
     }
 }
 
 impl<A, B: Balancer, P: BackupPolicy, T, const N: usize> Channel<A, B, P, T, N> {
-    /// A channel whose backups and retries `policy` allows or refuses;
-    /// [`NoPolicy`](crate::policy::NoPolicy) allows all of them.
+    /// Makes a channel without servers. `policy` allows or refuses the channel's backups and retries.
+    /// [`NoPolicy`](crate::policy::NoPolicy) allows all backups and retries.
     pub fn with_policy(options: ChannelOptions, balancer: B, policy: P, seed: u64) -> Self {
         Self::with_health(options, balancer, policy, Health::none(), seed)
     }
 }
 
 impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, B, P, T, N, K> {
-    /// A channel with a breaker for its servers, or with a careful return after all were down (H3).
+    /// Makes a channel without servers. `health` has the rules that decide which servers take calls. It can have a
+    /// breaker, and a recovery policy for the time after all servers were down (H3).
     pub fn with_health(options: ChannelOptions, balancer: B, policy: P, health: Health<K>, seed: u64) -> Self {
         let (cluster, seeds) = (Cluster::new(), Seeds::new(seed));
         Self { cluster, balancer, policy, health, options, seeds, filter: None }
     }
 
-    /// Lets only servers into the list for which `filter` returns true (N3). Servers that are in the list stay until
-    /// the next [`set_servers`](Self::set_servers).
+    /// Sets a filter: a server may enter the list only if `filter` returns true for it (N3). Servers that are already
+    /// in the list stay there until the next [`set_servers`](Self::set_servers).
     pub const fn set_filter(&mut self, filter: Filter<A, T>) {
         self.filter = Some(filter);
     }
 
-    /// The servers.
+    /// Returns the channel's servers.
     pub const fn cluster(&self) -> &Cluster<A, T, N, Record<B::Stats, K>> {
         &self.cluster
     }
 
-    /// The balancer.
+    /// Returns the channel's balancer.
     pub const fn balancer(&self) -> &B {
         &self.balancer
     }
 
-    /// The policy.
+    /// Returns the channel's policy.
     pub const fn policy(&self) -> &P {
         &self.policy
     }
 
-    /// Whether a server takes calls.
+    /// Returns whether a server takes calls at `now`. Returns false if the server has been removed.
     pub fn usable(&self, server: ServerId, now: Instant) -> bool {
         self.cluster.state(server).is_some_and(|record| self.health.usable(&record.health, now))
     }
 
-    /// Sets whether a server's connection is broken; a broken server takes no calls (H1). Returns false if the server
-    /// is gone.
+    /// Sets whether a server's connection is broken. A broken server takes no calls (H1). Returns false if the server
+    /// has been removed.
     pub fn set_broken(&self, server: ServerId, broken: bool, now: Instant) -> bool {
         let record = self.cluster.state(server);
         if let Some(record) = record {
@@ -123,8 +134,9 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         record.is_some()
     }
 
-    /// Withdraws a server by hand, or lets it in again. Returns false if it is gone. This is independent of broken
-    /// connections: a server takes calls only if it is neither withdrawn nor broken.
+    /// Withdraws a server by hand (`usable` is false), or lets it take calls again. Returns false if the server has
+    /// been removed. This does not change whether the server's connection is broken: a server takes calls only if it is
+    /// neither withdrawn nor broken.
     pub fn set_usable(&self, server: ServerId, usable: bool, now: Instant) -> bool {
         let record = self.cluster.state(server);
         if let Some(record) = record {
@@ -133,34 +145,35 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         record.is_some()
     }
 
-    /// A call of at most 4 attempts that starts at `now`; for another capacity, or to share the channel by `Arc`, see
-    /// [`Call::new`].
+    /// Makes a call of at most 4 attempts that starts at `now`. Use [`Call::new`] for another number of attempts, or to
+    /// share the channel by `Arc`.
     ///
     /// # Errors
-    /// Options that ask for more attempts than the call holds (L3), that contradict themselves, or that lack a request
-    /// code which the balancer needs (S5).
+    /// Returns an error if the options ask for more attempts than the call can hold (L3), or if the balancer needs a
+    /// request code and the options have none (S5).
     pub fn call<'c>(&'c self, options: &'c CallOptions<'c>, now: Instant) -> Result<Call<'c, &'c Self>, ConfigError> {
         Call::new(self, options, now)
     }
 
-    /// Passes to `probe` each server that should be probed now. Call it once for each call that starts. Balancers that
-    /// do not use probes ask for none.
+    /// Calls `probe` for each server that the balancer wants to probe now. Drivers call this method once for each call
+    /// that starts. With a balancer that does not use probes, `probe` is never called.
     pub fn probes(&self, now: Instant, probe: &mut dyn FnMut(ServerId)) {
         self.balancer.call_started(&self.view(now), now, probe);
     }
 
-    /// Tells the balancer that a server has answered a probe.
+    /// Passes a server's answer to a probe to the balancer.
     pub fn probed(&self, server: ServerId, answer: ProbeAnswer, now: Instant) {
         self.balancer.probed(&self.view(now), server, answer, now);
     }
 
-    /// Whether the result of this search counts for the return after all were down (H3). It does not if the call names
-    /// its servers itself: that says nothing about the others.
+    /// Returns whether the recovery policy (H3) counts this search. It does not count a call that names its own
+    /// servers, since this call says nothing about the other servers.
     fn recovers(&self, selection: &Selection<'_>) -> bool {
         self.health.recovers() && selection.by_balancer()
     }
 
-    /// Continues the search after the call has not taken the balancer's first choice.
+    /// Continues the search of a call that could not take the balancer's first choice. Returns another pick, or the
+    /// reason why there is none.
     #[cfg_attr(not(target_os = "none"), inline(never))]
     fn look_further(
         &self,
@@ -178,7 +191,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         }
     }
 
-    /// The broken server that a call's first attempt may try although no server is usable (H5).
+    /// Returns the broken server that a call's first attempt may try while no server is usable (H5).
     #[cold]
     #[inline(never)]
     fn last_resort<Ticket>(&self, selection: &Selection<'_>) -> Result<Pick<Ticket>, NoServer> {
@@ -190,7 +203,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         first.and_then(|selection| self.health.last_resort(selection.now, servers)).ok_or(NoServer::AllDown)
     }
 
-    /// Tells the balancer and the breaker how an attempt went.
+    /// Informs the balancer and the breaker of an attempt's result.
     #[inline]
     fn learn(&self, record: &Record<B::Stats, K>, attempt: &Finished) {
         self.balancer.finished(&self.view(attempt.now), attempt);
@@ -225,11 +238,11 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
         self.balancer.needs_request_code()
     }
 
-    // On a host the common case is inlined into the caller, so that neither the selection nor the pick goes through
-    // memory.
+    // On a host the usual case is inlined into the caller, so that the selection and the pick stay in registers.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<B::Ticket>, NoServer> {
-        // A recovery lets in only some calls (H3). A call that it refuses may still be the last resort (H5).
+        // The recovery policy lets only some calls through (H3). A call that the policy refuses may still try a broken
+        // server as a last resort (H5).
         if self.recovers(selection)
             && !self.health.admit(selection.now, || self.view(selection.now).usable(), &mut *random)
         {
@@ -239,7 +252,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
         if let Some(pick) = first_choice(&self.view(selection.now), &self.balancer, selection, random) {
             return Ok(pick);
         }
-        // A copy, so that the selection is written to memory only if the search continues.
+        // The selection is copied here, so that it is written to memory only if the search continues.
         let selection = *selection;
         self.look_further(&selection, random)
     }
@@ -251,7 +264,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
                 return false;
             }
             if !pick.ticket.is_none_or(|ticket| self.balancer.commit(ticket, insist)) {
-                // The breaker may have counted it as a probe.
+                // The breaker may have counted this pick as a probe. The next line takes this probe back.
                 self.health.withdrawn(&record.health, now);
                 return false;
             }

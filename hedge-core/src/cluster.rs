@@ -1,4 +1,4 @@
-//! The servers a channel may choose from, in fixed slots, without a heap.
+//! The servers that a channel may choose from, in fixed slots, without a heap.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -11,27 +11,30 @@ use crate::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::balance::{ArrangeError, WeightError};
 use crate::id::{AddressKey, ServerId};
 
-/// A server: its address, and a tag that tells it apart from others at the same address.
+/// A server: its address, and a tag that distinguishes the server from other servers at the same address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Server<A, T> {
-    /// Its address.
+    /// The address to which attempts are sent.
     pub address: A,
-    /// Its tag. It is part of the server's identity for statistics, but "another server" means another address.
+    /// The tag. In the statistics, two tags mean two servers. But in the rules, "another server" means a server with
+    /// another address.
     pub tag: T,
 }
 
-/// At most `N` servers in fixed slots: a server keeps its slot until it is removed. `S` is the state that is kept for each.
+/// At most `N` servers in fixed slots, without a heap. A server keeps its slot until it is removed. `S` is the type of
+/// the data that are kept for each server.
 ///
-/// Picks go through `&self` and a few relaxed atomics; the list changes through `&mut self`. A slot that was emptied
-/// counts its generation up, so that what is still told of the old server is dropped ([L20](crate::rules#L20)). After
-/// 65,536 servers the generations of a slot begin again: then it stays empty until every attempt at its former servers
-/// is over, so that no end of an attempt is counted for another server. The list is kept in the canonical order of
-/// (address, tag), whatever the order of the insertions ([S7](crate::rules#S7)).
+/// A pick takes `&self` and uses a few relaxed atomics. A change of the list takes `&mut self`. When a server leaves,
+/// the generation of its slot goes up by one. So late feedback for the removed server is not counted for the next
+/// server in the slot ([L20](crate::rules#L20)). After 65,536 servers, the generations of a slot begin again. The slot
+/// then stays empty until every attempt at its former servers is over, so that no old attempt is counted for a new
+/// server. The list is kept in the canonical order of (address, tag), independent of the order of the insertions
+/// ([S7](crate::rules#S7)).
 #[derive(Debug)]
 pub struct Cluster<A, T = &'static str, const N: usize = 8, S = ()> {
     slots: [Slot<A, T, S>; N],
-    /// The slots in use, in canonical order.
+    /// The slots that are in use, in canonical order of their servers.
     order: Vec<u16, N, u32>,
     addresses: u32,
 }
@@ -39,15 +42,15 @@ pub struct Cluster<A, T = &'static str, const N: usize = 8, S = ()> {
 #[derive(Debug)]
 struct Slot<A, T, S> {
     server: Option<Occupant<A, T, S>>,
-    /// How many attempts are out at the server.
+    /// How many attempts are in flight at the server in this slot.
     in_flight: AtomicU32,
-    /// How many attempts are still out at servers that have left.
+    /// How many attempts are still in flight at former servers of this slot.
     strays: AtomicU32,
     generation: u16,
     address: AddressKey,
 }
 
-/// A server in a slot.
+/// A server in a slot, with the data that are kept for it.
 #[derive(Debug)]
 struct Occupant<A, T, S> {
     server: Server<A, T>,
@@ -66,12 +69,14 @@ impl<A, T, S> Slot<A, T, S> {
         ServerId::new(slot, self.generation)
     }
 
-    /// Whether a server can be taken in whose id no attempt that is out has.
+    /// Returns whether a new server may take this slot. When the generations begin again at 0, the slot would repeat
+    /// the ids of its former servers. So all attempts at these servers must be over first.
     fn is_free(&self) -> bool {
         self.server.is_none() && (self.generation != 0 || at_least_0(self.strays.load(Relaxed)) == 0)
     }
 
-    /// The server leaves: its attempts join those that are out at former ones.
+    /// Removes the server from the slot. The attempts in flight at this server are added to the count for the slot's
+    /// former servers.
     fn leave(&mut self) {
         let out = at_least_0(core::mem::take(self.in_flight.get_mut()));
         let strays = self.strays.get_mut();
@@ -80,17 +85,18 @@ impl<A, T, S> Slot<A, T, S> {
     }
 }
 
-/// A count, which is below 0 where more ends than starts were told: then 0.
+/// Returns a count, or 0 if the count has wrapped below 0. A count wraps if more ends than starts were reported.
 const fn at_least_0(count: u32) -> u32 {
     if count > u32::MAX >> 1 { 0 } else { count }
 }
 
 impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
-    /// Adds a server.
+    /// Adds a server and returns its id.
     ///
     /// # Errors
-    /// [`ClusterError::Full`], also where each slot without a server has attempts out whose servers' ids it would give again;
-    /// and [`ClusterError::Duplicate`] for a pair of address and tag that is there already.
+    /// - Returns [`ClusterError::Full`] if no slot is free. An empty slot is not free for a while if it would repeat
+    ///   the id of a former server at which attempts are in flight.
+    /// - Returns [`ClusterError::Duplicate`] if this pair of address and tag is already in the list.
     pub fn insert(&mut self, server: Server<A, T>, weight: NonZeroU32, state: S) -> Result<ServerId, ClusterError> {
         let (mut place, mut known) = (0, None);
         for (there, at) in self.iter().zip(1..) {
@@ -114,7 +120,8 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
         let index = u16::try_from(free).map_err(|_| ClusterError::Full)?;
         let slot = self.slots.get_mut(free).ok_or(ClusterError::Full)?;
         self.order.push(index).map_err(|_| ClusterError::Full)?;
-        // Not by `insert`, which might panic: each slot number behind the place moves on by one.
+        // `Vec::insert` is not used, since it might panic. Instead, each slot number from this place on moves up by
+        // one.
         let mut next = index;
         for there in self.order.iter_mut().skip(place) {
             core::mem::swap(there, &mut next);
@@ -125,10 +132,10 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
         Ok(slot.id(index))
     }
 
-    /// Removes a server. Attempts at it go on, but their feedback is dropped ([L20](crate::rules#L20)).
+    /// Removes a server. Attempts at this server continue, but their feedback is dropped ([L20](crate::rules#L20)).
     ///
     /// # Errors
-    /// [`ClusterError::Gone`]: no server has that id.
+    /// Returns [`ClusterError::Gone`] if no server has this id.
     pub fn remove(&mut self, server: ServerId) -> Result<Server<A, T>, ClusterError> {
         let slot = self.slots.get_mut(usize::from(server.slot())).filter(|slot| slot.id(server.slot()) == server);
         let slot = slot.ok_or(ClusterError::Gone)?;
@@ -141,7 +148,7 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
         Ok(removed)
     }
 
-    /// The server with that address and tag.
+    /// Returns the server with this address and tag. Returns `None` if there is no such server.
     pub fn find(&self, address: A, tag: T) -> Option<ServerId> {
         self.find_server(&Server { address, tag })
     }
@@ -152,56 +159,56 @@ impl<A: Ord + Hash, T: Ord, const N: usize, S> Cluster<A, T, N, S> {
 }
 
 impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
-    /// A cluster without servers.
+    /// Makes a cluster without servers.
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(N <= 0x1_0000, "slots are numbered with 16 bits") };
         Self { slots: [const { Slot::empty() }; N], order: Vec::new(), addresses: 0 }
     }
 
-    /// How many servers there are.
+    /// Returns how many servers there are.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether the cluster has no servers.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// The server at a position of the canonical order; `None` past the end.
+    /// Returns the server at a position of the canonical order. Returns `None` past the end.
     pub fn at(&self, position: usize) -> Option<ServerId> {
         self.in_slot(*self.order.get(position)?)
     }
 
-    /// The server in a slot.
+    /// Returns the server in a slot. Returns `None` if the slot is empty.
     pub fn in_slot(&self, slot: u16) -> Option<ServerId> {
         let there = self.slots.get(usize::from(slot)).filter(|slot| slot.server.is_some())?;
         Some(there.id(slot))
     }
 
-    /// The server with that id; `None` if it is gone.
+    /// Returns the server with this id. Returns `None` if it has been removed.
     pub fn server(&self, server: ServerId) -> Option<&Server<A, T>> {
         self.occupant(server).map(|occupant| &occupant.server)
     }
 
-    /// The address of the server with that id; `None` if it is gone.
+    /// Returns the address of the server with this id. Returns `None` if the server has been removed.
     pub fn address(&self, server: ServerId) -> Option<&A> {
         self.server(server).map(|server| &server.address)
     }
 
-    /// The weight of a server; `None` if it is gone.
+    /// Returns the weight of a server. Returns `None` if the server has been removed.
     pub fn weight(&self, server: ServerId) -> Option<NonZeroU32> {
         self.occupant(server).map(|occupant| occupant.weight)
     }
 
-    /// The state that is kept for a server; `None` if it is gone.
+    /// Returns the data that are kept for a server. Returns `None` if the server has been removed.
     #[inline]
     pub fn state(&self, server: ServerId) -> Option<&S> {
         self.occupant(server).map(|occupant| &occupant.state)
     }
 
-    /// The servers, in canonical order.
+    /// Returns the servers, in canonical order.
     pub fn iter(&self) -> impl Iterator<Item = (ServerId, &Server<A, T>)> {
         self.order.iter().filter_map(|index| {
             let slot = self.slots.get(usize::from(*index))?;
@@ -209,36 +216,37 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         })
     }
 
-    /// The states of the servers, in the order of their slots.
+    /// Returns the data of the servers, in the order of their slots.
     pub fn states(&self) -> impl Iterator<Item = &S> {
         self.slots.iter().filter_map(|slot| slot.server.as_ref().map(|occupant| &occupant.state))
     }
 
-    /// How many different addresses there are, usable or not.
+    /// Returns how many different addresses the servers have. Servers that are not usable count too.
     pub const fn addresses(&self) -> usize {
         self.addresses as usize
     }
 
-    /// How many attempts a server is working on; 0 if it is gone.
+    /// Returns how many attempts are in flight at a server. Returns 0 if the server has been removed.
     pub fn in_flight(&self, server: ServerId) -> u32 {
         self.generation_of(server).map_or(0, |slot| at_least_0(slot.in_flight.load(Relaxed)))
     }
 
-    /// The id, the address and the state of the server in a slot; `None` if the slot is empty.
+    /// Returns the id, the address and the state of the server in a slot. Returns `None` if the slot is empty.
     #[inline]
     pub(crate) fn candidate(&self, index: u16) -> Option<(ServerId, AddressKey, &S)> {
         let slot = self.slots.get(usize::from(index))?;
         Some((slot.id(index), slot.address, &slot.server.as_ref()?.state))
     }
 
-    /// The slot at a position.
+    /// Returns the slot at a position of the canonical order. Returns `None` past the end.
     #[inline]
     pub(crate) fn slot_at(&self, position: usize) -> Option<u16> {
         self.order.get(position).copied()
     }
 
-    /// The count of the attempts that are out at a server, and what else is kept of the server, `None` if it is gone. Where it
-    /// is gone, the count is that of all its slot's former servers. `None` if there is no such slot.
+    /// Returns two things: the counter in which a server's attempts are counted, and the data that are kept for the
+    /// server. If the server has been removed, returns the common counter of the slot's former servers and no data.
+    /// Returns `None` if there is no such slot.
     #[inline]
     pub(crate) fn counted(&self, server: ServerId) -> Option<(&AtomicU32, Option<&S>)> {
         let slot = self.slots.get(usize::from(server.slot()))?;
@@ -252,7 +260,8 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         self.generation_of(server)?.server.as_ref()
     }
 
-    /// The slot of a server, if no later server has had it.
+    /// Returns the slot of a server, if the slot's present generation is the server's generation. Otherwise returns
+    /// `None`.
     fn generation_of(&self, server: ServerId) -> Option<&Slot<A, T, S>> {
         self.slots.get(usize::from(server.slot())).filter(|slot| slot.id(server.slot()) == server)
     }
@@ -264,22 +273,22 @@ impl<A, T, const N: usize, S> Default for Cluster<A, T, N, S> {
     }
 }
 
-/// Why a list of servers could not be changed.
+/// The reason why a list of servers could not be changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ClusterError {
     /// Every slot is taken.
     Full,
-    /// A server with that address and tag is in the list already.
+    /// The list already has a server with this address and tag.
     Duplicate,
-    /// No server has that id, or none has it any more.
+    /// No server has this id, or the server with this id has been removed.
     Gone,
-    /// The balancer uses weights, and the server's tag is no weight.
+    /// The balancer uses weights, and the server's tag is not a valid weight.
     Weight(WeightError),
     /// The filter refuses the server.
     FilteredOut,
-    /// The balancer has no room for the list; the server was not added.
+    /// The balancer has no room for the list. The server was not added.
     Balancer(ArrangeError),
 }
 
@@ -316,14 +325,14 @@ mod tests {
         cluster.iter().map(|(_, server)| (server.address, server.tag)).collect()
     }
 
-    /// An attempt starts at a server. Returns what is kept of the server, `None` if it is gone.
+    /// Counts the start of an attempt at a server. Returns the server's data, or `None` if the server has been removed.
     fn starts<A, T, const N: usize, S>(cluster: &Cluster<A, T, N, S>, server: ServerId) -> Option<&S> {
         let (out, state) = cluster.counted(server)?;
         out.fetch_add(1, Relaxed);
         state
     }
 
-    /// An attempt at a server is over.
+    /// Counts the end of an attempt at a server. Returns the server's data, or `None` if the server has been removed.
     fn is_over<A, T, const N: usize, S>(cluster: &Cluster<A, T, N, S>, server: ServerId) -> Option<&S> {
         let (out, state) = cluster.counted(server)?;
         out.fetch_sub(1, Relaxed);
@@ -373,7 +382,8 @@ mod tests {
         assert_eq!(key(&cluster, again), shared, "L11: an address that comes back has been tried by whoever tried it");
     }
 
-    /// Replaces the server in the only slot so often.
+    /// Inserts `times` servers one after another into the only slot, and removes all but the last one. Returns the id
+    /// of the last server.
     fn replace(cluster: &mut Cluster<u8, u8, 1>, times: u32) -> Result<ServerId, ClusterError> {
         for _ in 1..times {
             let id = insert(cluster, 1, 0)?;
@@ -391,7 +401,7 @@ mod tests {
         cluster.remove(old).unwrap();
         let last = replace(&mut cluster, 65_533).unwrap();
         assert_eq!(last.generation(), u16::MAX);
-        // It has gone between the look and the commit, and is counted all the same.
+        // If a server is removed between look and commit, its attempt is still counted.
         cluster.remove(last).unwrap();
         let _ = starts(&cluster, last);
         for late in [old, last, old] {
@@ -445,7 +455,7 @@ mod tests {
         assert_eq!(insert(&mut cluster, 1, 0), Ok(old));
     }
 
-    /// What a cluster is compared with: its servers have numbers that never come again.
+    /// A simple model with which the cluster is compared. The model's servers have numbers that are never used again.
     #[derive(Default)]
     struct Model {
         there: List<(ServerId, u64)>,
@@ -460,7 +470,7 @@ mod tests {
                     let server = Server { address: self.next, tag: 0 };
                     match cluster.insert(server, NonZeroU32::MIN, self.next) {
                         Ok(id) => self.there.push((id, self.next)),
-                        // Some slot is kept empty by an attempt.
+                        // A slot is empty because an attempt at a former server is still in flight.
                         Err(error) => assert!(error == ClusterError::Full && !self.out.is_empty(), "{error}"),
                     }
                     self.next += 1;
@@ -487,7 +497,7 @@ mod tests {
             }
         }
 
-        /// Lets so many servers pass through the first slot that is free.
+        /// Inserts and removes `times` servers, each in the first free slot.
         fn pass(&mut self, cluster: &mut Cluster<u64, u8, 3, u64>, times: u32) {
             for _ in 0..times {
                 let server = Server { address: self.next, tag: 0 };
@@ -506,7 +516,8 @@ mod tests {
         let (mut cluster, mut model) = (Cluster::<u64, u8, 3, u64>::new(), Model::default());
         for _ in 0..40 {
             (0..200).for_each(|_| model.step(&mut cluster, &mut rng));
-            // Just before, at and behind a whole round.
+            // The number of servers is a little smaller than, equal to, or a little larger than the number of a slot's
+            // generations.
             model.pass(&mut cluster, 65_530 + rng.u32(..12));
         }
         while let Some((id, _)) = model.out.pop() {

@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod atomic;
 pub mod balance;
+pub mod bounded;
 pub mod call;
 pub mod channel;
 pub mod cluster;
@@ -18,7 +19,9 @@ mod field;
 pub mod health;
 pub mod id;
 pub mod latency;
-// Both say the same. The compiler shows this line to a program that lacks the item, and so it names the feature.
+// The second condition changes nothing, since the feature also sets `has_atomic_64`. Its purpose is the compiler's
+// error message: if a program uses this module on a target without it, the compiler shows this line, and the line names
+// the feature.
 #[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub mod limit;
 pub mod outcome;
@@ -28,13 +31,13 @@ pub mod time;
 #[cfg(has_atomic_64)]
 pub mod window;
 
-// An empty module that carries the text. It is not `cfg(doc)`, since docs of other crates show items of this one, and their
-// links lead here.
+// This empty module holds the text of the rules. It is not `cfg(doc)`: the docs of other crates show items of this
+// crate, and the docs of these items have links to this module.
 #[doc = include_str!("../RULES.md")]
 pub mod rules {}
 
-/// The manual: how hedge is built, how to drive a call by hand, and how to choose a delay and a limit. [`rules`] has every
-/// rule of a call.
+/// The manual: how hedge is built, how to drive a call by hand, and how to choose a delay and a limit. The module
+/// [`rules`] has all rules of a call.
 pub mod manual {
     #[doc = include_str!("../manual/house.md")]
     pub mod house {}

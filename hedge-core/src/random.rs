@@ -1,12 +1,12 @@
-//! Randomness from an explicit seed: same seed, same inputs, same outputs.
+//! Random numbers from an explicit seed. The same seed and the same inputs give the same results.
 
 use crate::atomic::{AtomicU32, Ordering};
 
-/// Weyl increment of splitmix64: the odd number nearest 2^64 divided by the golden ratio.
+/// The increment of splitmix64 (a Weyl sequence): the odd number nearest to 2^64 divided by the golden ratio.
 pub(crate) const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The source of the random generators of a channel's calls: one seed, and a counter that gives each call its own
-/// stream.
+/// The source of the random generators of a channel's calls. It consists of one seed and a counter. The counter gives
+/// each call its own random numbers.
 #[derive(Debug)]
 pub struct Seeds {
     seed: u64,
@@ -14,13 +14,13 @@ pub struct Seeds {
 }
 
 impl Seeds {
-    /// Seeds that follow from `seed` alone.
+    /// Makes a source whose seeds are determined by `seed` alone.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self { seed, next: AtomicU32::new(0) }
     }
 
-    /// The next seed: one atomic addition.
+    /// Returns the next seed. This costs one atomic addition.
     #[must_use]
     pub fn next(&self) -> u64 {
         let sequence = u64::from(self.next.fetch_add(1, Ordering::Relaxed));
@@ -28,27 +28,29 @@ impl Seeds {
     }
 }
 
-/// splitmix64's finaliser (Steele, Lea, Flood 2014): neighbouring seeds become unrelated ones.
+/// Returns `z` with its bits mixed, by the last step of splitmix64 (Steele, Lea, Flood 2014). This step turns
+/// neighbouring seeds into unrelated seeds.
 pub(crate) const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
 
-/// A call's own generator, seeded when it is first needed: a call that needs no random number pays nothing for it.
+/// A call's own random generator. The generator is seeded at its first use. So it costs nothing in a call that draws no
+/// number.
 #[derive(Clone, Debug)]
 pub struct Random {
     rng: Option<fastrand::Rng>,
 }
 
 impl Random {
-    /// A generator that has not been seeded yet.
+    /// Makes a generator that is not seeded yet.
     #[must_use]
     pub const fn unseeded() -> Self {
         Self { rng: None }
     }
 
-    /// 32 random bits.
+    /// Returns 32 random bits. The first draw seeds the generator from `seeds`.
     pub fn next(&mut self, seeds: &Seeds) -> u32 {
         self.rng.get_or_insert_with(|| fastrand::Rng::with_seed(seeds.next())).u32(..)
     }

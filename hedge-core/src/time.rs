@@ -1,14 +1,15 @@
-//! Time in this crate. Programs write and read [`Duration`], which is `core`'s; the state machine counts in whole
-//! microseconds, [`Micros`], and is told the time by the driver. Nothing in the crate reads a clock.
+//! Time in this crate. Programs write and read [`Duration`] of `core`. The state machine counts in whole microseconds,
+//! [`Micros`], and gets the present time from its driver. No code in this crate reads a clock.
 //!
-//! An [`Instant`] is a point on the driver's own monotonic clock, counted from an origin that the driver chooses. It is one
-//! `u64` of microseconds, as [`Micros`] is, so they last 584,000 years. Every operation saturates, so nothing overflows or
-//! panics.
+//! An [`Instant`] is a point on the driver's own monotonic clock, counted from an origin that the driver chooses. Like
+//! [`Micros`], it is a `u64` of microseconds, which is enough for 584,000 years. Every operation saturates, so nothing
+//! overflows or panics.
 //!
-//! Every option, setter and result takes and gives [`Duration`]. Only what the state machine says to its driver and its
-//! host is in [`Micros`]: [`Start::remaining`](crate::call::Start::remaining), the latencies of
-//! [`Feedback`](crate::outcome::Feedback) and of [`Outcome`](crate::health::Outcome), and what a balancer keeps of a
-//! server. There a conversion would cost time in every call, and flash on a microcontroller, which has no 64-bit division.
+//! Every option, setter and result uses [`Duration`]. [`Micros`] is used only between the state machine, its driver and
+//! its host: for [`Start::remaining`](crate::call::Start::remaining), for the latencies of
+//! [`Feedback`](crate::outcome::Feedback) and of [`Outcome`](crate::health::Outcome), and for the data that a balancer
+//! keeps for a server. A conversion in these places would cost time in every call. It would also cost flash memory on a
+//! microcontroller, which has no 64-bit division.
 
 use core::fmt;
 use core::ops::{Add, Sub};
@@ -30,43 +31,44 @@ pub struct Instant(u64);
 impl Instant {
     /// The origin of the driver's clock.
     pub const ZERO: Self = Self(0);
-    /// Later than every real instant: "never".
+    /// The value that means "never". It is later than every other instant.
     pub const NEVER: Self = Self(u64::MAX);
-    /// The latest real instant.
+    /// The latest instant that is not [`NEVER`](Self::NEVER).
     pub(crate) const LAST: Self = Self(u64::MAX - 1);
 
-    /// The instant `micros` microseconds after the origin.
+    /// Returns the instant `micros` microseconds after the origin.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// The instant `millis` milliseconds after the origin; saturates.
+    /// Returns the instant `millis` milliseconds after the origin. The result saturates.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000))
     }
 
-    /// The instant `elapsed` after the origin, rounded down to a whole microsecond. For clocks that measure the time since
-    /// their start.
+    /// Returns the instant `elapsed` after the origin, rounded down to a whole microsecond. Use this with a clock that
+    /// measures the time since its start.
     #[must_use]
     pub const fn from_elapsed(elapsed: Duration) -> Self {
         Self(whole_micros(elapsed).saturating_add(elapsed.subsec_micros() as u64))
     }
 
-    /// Microseconds since the origin.
+    /// Returns how many microseconds this instant is after the origin.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// The time from `earlier` to `self`; zero if `earlier` is later.
+    /// Returns the time from `earlier` to `self`. Returns zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         self.micros_since(earlier).to_duration()
     }
 
-    /// The time from `earlier` to `self` as the state machine counts it; zero if `earlier` is later.
+    /// Returns the time from `earlier` to `self` as [`Micros`], the unit of the state machine. Returns zero if
+    /// `earlier` is later.
     #[must_use]
     pub const fn micros_since(self, earlier: Self) -> Micros {
         Micros(self.0.saturating_sub(earlier.0))
@@ -76,7 +78,8 @@ impl Instant {
 impl Add<Micros> for Instant {
     type Output = Self;
 
-    // On a microcontroller each inlined copy would cost flash; on a host a call would cost time.
+    // Inlined on a host, since a function call would cost time. It is not inlined on a microcontroller, where each copy
+    // would cost flash memory.
     #[cfg_attr(target_os = "none", inline(never))]
     fn add(self, span: Micros) -> Self {
         Self(self.0.saturating_add(span.0))
@@ -86,74 +89,76 @@ impl Add<Micros> for Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// The span is rounded up to a whole microsecond, so that a wait is never shortened.
+    /// Returns the instant `span` later. `span` is rounded up to a whole microsecond, so that a wait is never
+    /// shortened.
     fn add(self, span: Duration) -> Self {
         self + Micros::from_duration(span)
     }
 }
 
-/// A span of time as the state machine counts it: in whole microseconds, in one `u64`. Programs that drive a call by hand,
-/// implement a [`Host`](crate::call::Host) or write a balancer meet it; all others write and read [`Duration`].
+/// A span of time in whole microseconds, the unit of the state machine, as a `u64`. You need this type to drive a call
+/// by hand, to implement a [`Host`](crate::call::Host), or to write a balancer. Other programs use [`Duration`].
 ///
-/// Both convert into each other: [`Micros::from_duration`] and [`Micros::to_duration`], and `From`. `Debug` reads as
-/// `Display`.
+/// [`Micros::from_duration`] and [`Micros::to_duration`] convert between the two types, and so does `From`. `Debug` and
+/// `Display` write the same text.
 ///
-/// With the feature `serde`, human-readable formats read it from a number of milliseconds (`20`, `1.5`) or from text with a
-/// unit (`"250us"`, `"1.5 ms"`, `"2s"`, `"1m"`, `"1h"`), and write it as text in the largest unit that is exact. Binary
+/// With the feature `serde`, human-readable formats hold a number of milliseconds (`20`, `1.5`) or text with a unit
+/// (`"250us"`, `"1.5 ms"`, `"2s"`, `"1m"`, `"1h"`). A span is written as text in the largest unit that is exact. Binary
 /// formats hold the microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Micros(u64);
 
 impl Micros {
-    /// No time at all.
+    /// A span of zero length.
     pub const ZERO: Self = Self(0);
-    /// The longest span.
+    /// The longest possible span.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// A span of `micros` microseconds.
+    /// Returns a span of `micros` microseconds.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// A span of `millis` milliseconds; saturates.
+    /// Returns a span of `millis` milliseconds. The result saturates.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000))
     }
 
-    /// A span of `secs` seconds; saturates.
+    /// Returns a span of `secs` seconds. The result saturates.
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1_000_000))
     }
 
-    /// The span in whole microseconds, rounded up so that a wait is never shortened; saturates.
+    /// Returns `duration` in whole microseconds. It is rounded up, so that a wait is never shortened. The result
+    /// saturates.
     #[must_use]
     pub const fn from_duration(duration: Duration) -> Self {
         Self(whole_micros(duration).saturating_add(duration.subsec_nanos().div_ceil(1_000) as u64))
     }
 
-    /// The span as programs read it.
+    /// Returns this span as a [`Duration`].
     #[must_use]
     pub const fn to_duration(self) -> Duration {
         Duration::from_micros(self.0)
     }
 
-    /// The span in whole microseconds.
+    /// Returns the span in whole microseconds.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// The span in whole milliseconds, rounded down.
+    /// Returns the span in whole milliseconds, rounded down.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000
     }
 
-    /// `self` times `factor` / 65536, rounded down; saturates. It does not divide, since microcontrollers have no 64-bit
-    /// division.
+    /// Returns this span times `factor` / 65536, rounded down. The result saturates. The function shifts instead of
+    /// dividing, since microcontrollers have no 64-bit division.
     #[inline(never)]
     pub(crate) const fn scale(self, factor: u32) -> Self {
         let (whole, rest) = (self.0 >> 16, self.0 & 0xFFFF);
@@ -161,7 +166,7 @@ impl Micros {
         Self(whole.saturating_mul(factor).saturating_add((rest * factor) >> 16))
     }
 
-    /// `self` times `fraction` / 2^32, rounded down.
+    /// Returns this span times `fraction` / 2^32, rounded down.
     pub(crate) const fn share(self, fraction: u32) -> Self {
         let (whole, rest) = (self.0 >> 32, self.0 & 0xFFFF_FFFF);
         let fraction = fraction as u64;
@@ -180,7 +185,8 @@ impl Add for Micros {
 impl Sub for Micros {
     type Output = Self;
 
-    // On a microcontroller its bytes count, on a host its call.
+    // Inlined on a host, since a function call would cost time. It is not inlined on a microcontroller, where each copy
+    // would cost flash memory.
     #[cfg_attr(target_os = "none", inline(never))]
     fn sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
@@ -188,27 +194,28 @@ impl Sub for Micros {
 }
 
 impl From<Duration> for Micros {
-    /// As [`Micros::from_duration`].
+    /// Makes the same value as [`Micros::from_duration`].
     fn from(duration: Duration) -> Self {
         Self::from_duration(duration)
     }
 }
 
-/// The whole seconds of a span, in microseconds. `as_micros` of `core` counts in 128 bits, which is too slow for each
-/// reading of a clock.
+/// Returns the whole seconds of a span, in microseconds. The method `as_micros` of `core` computes in 128 bits, which
+/// is too slow for a step that follows each reading of a clock.
 const fn whole_micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000)
 }
 
 impl From<Micros> for Duration {
-    /// As [`Micros::to_duration`].
+    /// Makes the same value as [`Micros::to_duration`].
     fn from(span: Micros) -> Self {
         span.to_duration()
     }
 }
 
 impl fmt::Display for Micros {
-    /// Microseconds below a millisecond, otherwise milliseconds with a decimal fraction: `250 us`, `1.5 ms`.
+    /// Writes whole microseconds below a millisecond, and otherwise milliseconds with a decimal fraction: `250 us`,
+    /// `1.5 ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (millis, rest) = (self.0 / 1_000, self.0 % 1_000);
         match (millis, rest) {
@@ -227,27 +234,27 @@ impl fmt::Display for Micros {
 }
 
 impl fmt::Debug for Micros {
-    /// As `Display`.
+    /// Writes the same text as `Display`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
 impl fmt::Display for Instant {
-    /// The time since the driver's origin, as [`Micros`], or `never`.
+    /// Writes the time since the driver's origin in the form of [`Micros`], or `never`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::NEVER { f.write_str("never") } else { self.micros_since(Self::ZERO).fmt(f) }
     }
 }
 
 impl fmt::Debug for Instant {
-    /// As `Display`.
+    /// Writes the same text as `Display`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-// In microseconds, since microcontrollers have no 64-bit division.
+// The time is written in microseconds only, since microcontrollers have no 64-bit division.
 #[cfg(feature = "defmt")]
 impl defmt::Format for Micros {
     fn format(&self, f: defmt::Formatter<'_>) {

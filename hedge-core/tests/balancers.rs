@@ -18,7 +18,7 @@ use hedge_core::time::{Duration, Instant};
 
 const SEED: u64 = 5;
 
-type Line = Channel<u16, AnyBalancer<Heap>, NoPolicy, u16, 8>;
+type Line<const N: usize = 8> = Channel<u16, AnyBalancer<Heap>, NoPolicy, u16, N>;
 
 const ANSWERED: Duration = Duration::from_millis(5);
 const BACKUP: Duration = Duration::from_millis(20);
@@ -70,7 +70,7 @@ fn calls_beside_a_stall(line: &Line, calls: u64, stalled: u16) -> Counts {
     counts
 }
 
-fn started(call: &mut Call<'_, &Line>, now: Instant) -> Start {
+fn started<const N: usize>(call: &mut Call<'_, &Line<N>>, now: Instant) -> Start {
     let Action::Start(start) = call.poll(now) else { panic!("a start") };
     start
 }
@@ -127,6 +127,33 @@ fn s2_retries_move_no_turn() {
             (0..200).map(first).collect()
         };
         assert_eq!(firsts(3), firsts(0), "{balancer}");
+    }
+}
+
+#[test]
+fn s9_no_balancer_starves_a_server_of_a_subset() {
+    const CALLS: u64 = 8_000;
+    for of in ["rr", "wrr", "random", "wr", "la", "p2c", "prequal"] {
+        for size in [5, 20, 50] {
+            let name = format!("subset:size={size} id=3 of={of}");
+            let balancer = AnyBalancer::named(&name, SEED).unwrap();
+            let mut line: Line<128> = Line::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, SEED);
+            let mut now = Instant::ZERO;
+            line.set_servers((0..128).map(|address| (address, 1)), now).unwrap();
+            let mut counts = std::collections::BTreeMap::new();
+            for number in 0..CALLS {
+                let options = options(number);
+                let mut call = line.call(&options, now).unwrap();
+                let start = started(&mut call, now);
+                *counts.entry(start.server).or_insert(0.0) += f64::from(size) / CALLS as f64;
+                now = now + ANSWERED;
+                call.handle(now, Input::finished(start.attempt, Verdict::Accept));
+                while !matches!(call.poll(now), Action::Done(_)) {}
+            }
+            assert_eq!(counts.len(), usize::try_from(size).unwrap(), "{name}: {counts:?}");
+            let range = if of.ends_with("rr") { 0.99..=1.01 } else { 0.6..=1.5 };
+            assert!(counts.values().all(|share| range.contains(share)), "{name}: {counts:?}, seed {SEED}");
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use hedge_core::config::ChannelConfig;
-use hedge_core::limit::Limits;
 use hedge_core::policy::{CallOptions, ChannelOptions};
 use serde_json::Value;
 
@@ -10,15 +9,15 @@ use serde_json::Value;
 const ATTEMPTS: usize = 8;
 
 const TIME_LIMIT: &str = r#"must be a duration above 0 such as "200ms" or "2s", or "never""#;
-const DELAY: &str = r#"must be a duration such as "20ms" or "2s", or "disabled""#;
+const DELAY: &str = r#"must be a duration such as "20ms" or "2s", or "off""#;
 const DURATION: &str = r#"must be a duration such as "20ms" or "2s""#;
 const MAX_RETRY: &str = "must be an integer in [0, 254], in hedge-net and hedge-tower in [0, 7]";
 const MAX_BACKUPS: &str = "must be an integer in [0, 254], in hedge-net and hedge-tower in [0, 4]";
-const BACKOFF: &str = r#"must be "none", or a map with one key: `fixed`, `jittered` or `exponential`"#;
-const ONE_BACKOFF: &str = "write exactly one of `none`, `fixed`, `jittered`, `exponential`";
+const BACKOFF: &str = r#"must be "off", or a map with one key: `fixed`, `jittered` or `exponential`"#;
+const ONE_BACKOFF: &str = "write exactly one of `off`, `fixed`, `jittered`, `exponential`";
 const LIMITS: &str =
-    r#"must be a map with `ratio`, `tokens` or `budget`, or "none" for no limit; leave it out for the preset's"#;
-const LIMIT: &str = r#"must be a map of what differs from the preset, or "none" for no such limit"#;
+    r#"must be a map with `ratio`, `tokens` or `budget`, or "off" for no limit; leave it out for the preset's"#;
+const LIMIT: &str = r#"must be a map of what differs from the preset, or "off" for no such limit"#;
 /// What needs a heap is a field only where there is one.
 const FIELDS: &str = if cfg!(feature = "alloc") {
     "expected one of `servers`, `load_balancer`, `protocol`, `connection_type`, `preset`, `fail_mode`, `timeout`, \
@@ -39,11 +38,7 @@ fn wrong(json: &str) -> Option<String> {
     match serde_json::from_str::<ChannelConfig>(json) {
         // Where it is in the text.
         Err(error) => error.to_string().rsplit_once(" at line ").map(|(message, _)| message.to_owned()),
-        Ok(config) => {
-            let options = config.options().validate(ATTEMPTS).map_err(|error| error.to_string());
-            let limits = Limits::new(config.limits()).map_err(|error| error.to_string());
-            options.err().or(limits.err())
-        }
+        Ok(config) => config.options().validate(ATTEMPTS).err().map(|error| error.to_string()),
     }
 }
 
@@ -180,7 +175,7 @@ fn what_cannot_be_is_named_with_its_value_and_what_to_write() {
         ),
         (r#"{"backoff": {"jittered": {"min": 2, "max": 1}}}"#, "backoff.jittered.min: must be in [0, max]"),
         // Limits.
-        (r#"{"limits": "off"}"#, &format!("limits \"off\": {LIMITS}")),
+        (r#"{"limits": "none"}"#, &format!("limits \"none\": {LIMITS}")),
         (r#"{"limits": true}"#, &format!("limits true: {LIMITS}")),
         (r#"{"limits": {"ratio": 0.1}}"#, &format!("limits.ratio 0.1: {LIMIT}")),
         (r#"{"limits": {"tokens": "trpc"}}"#, &format!("limits.tokens \"trpc\": {LIMIT}")),
@@ -193,11 +188,17 @@ fn what_cannot_be_is_named_with_its_value_and_what_to_write() {
             r#"{"limits": {"ratio": {"max_backup_ratio": "0.1"}}}"#,
             r#"limits.ratio.max_backup_ratio "0.1": must be a number in (0, 1]; write 0.1 without quotes"#,
         ),
-        (r#"{"limits": {"ratio": {"max_backup_ratio": 5}}}"#, "limits.ratio.max_backup_ratio 5: must be in (0, 1]"),
-        (r#"{"limits": {"ratio": {"max_backup_ratio": 0}}}"#, "limits.ratio.max_backup_ratio 0: must be in (0, 1]"),
+        (
+            r#"{"limits": {"ratio": {"max_backup_ratio": 5}}}"#,
+            "limits.ratio.max_backup_ratio 5: must be a number in (0, 1]",
+        ),
+        (
+            r#"{"limits": {"ratio": {"max_backup_ratio": 0}}}"#,
+            "limits.ratio.max_backup_ratio 0: must be a number in (0, 1]",
+        ),
         (
             r#"{"limits": {"ratio": {"max_backup_ratio": -0.1}}}"#,
-            "limits.ratio.max_backup_ratio -0.1: must be in (0, 1]",
+            "limits.ratio.max_backup_ratio -0.1: must be a number in (0, 1]",
         ),
         (r#"{"limits": {"ratio": {"mode": "exakt"}}}"#, r#"limits.ratio.mode "exakt": must be "exact" or "cached""#),
         (r#"{"limits": {"ratio": {"burst": 1.5}}}"#, "limits.ratio.burst 1.5: must be an integer in [0, 1000000]"),
@@ -207,18 +208,18 @@ fn what_cannot_be_is_named_with_its_value_and_what_to_write() {
         ),
         (
             r#"{"limits": {"ratio": {"window_size_seconds": 3601}}}"#,
-            "limits.ratio.window_size_seconds 3601: must be in [1, 3600]",
+            "limits.ratio.window_size_seconds 3601: must be an integer in [1, 3600]",
         ),
         (
             r#"{"limits": {"ratio": {"backup_request_ms": 99999999999}}}"#,
             "limits.ratio.backup_request_ms 99999999999: must be an integer in [-1, 2147483647]",
         ),
-        (r#"{"limits": {"budget": {"burst": 1}}}"#, "limits.budget.burst 1: must be in [2, 16000]"),
+        (r#"{"limits": {"budget": {"burst": 1}}}"#, "limits.budget.burst 1: must be an integer in [2, 16000]"),
         (r#"{"limits": {"budget": {"share": "x"}}}"#, r#"limits.budget.share "x": must be a number in [0, 10]"#),
-        (r#"{"limits": {"budget": {"share": 11}}}"#, "limits.budget.share 11: must be in [0, 10]"),
+        (r#"{"limits": {"budget": {"share": 11}}}"#, "limits.budget.share 11: must be a number in [0, 10]"),
         (
             r#"{"limits": {"tokens": {"trpc": {"max_tokens": 0}}}}"#,
-            "limits.tokens.trpc.max_tokens 0: must be in [1, 1000000]",
+            "limits.tokens.trpc.max_tokens 0: must be an integer in [1, 1000000]",
         ),
         (
             r#"{"limits": {"tokens": {"grpc": {"token_ratio": "x"}}}}"#,
@@ -226,7 +227,7 @@ fn what_cannot_be_is_named_with_its_value_and_what_to_write() {
         ),
         (
             r#"{"limits": {"tokens": {"grpc": {"max_tokens": 1001}}}}"#,
-            "limits.tokens.grpc.max_tokens 1001: must be in [1, 1000]",
+            "limits.tokens.grpc.max_tokens 1001: must be an integer in [1, 1000]",
         ),
         // Unknown fields.
         (r#"{"timeout_ms": 5}"#, &format!("unknown field `timeout_ms`, {FIELDS}")),
@@ -243,7 +244,7 @@ fn what_cannot_be_is_named_with_its_value_and_what_to_write() {
 fn every_format_says_the_same() {
     for (json, message) in [
         (r#"{"limits": {"ratio": null}}"#, "limits.ratio null: must be a map of what differs from the preset"),
-        (r#"{"backoff": null}"#, "backoff null: must be \"none\""),
+        (r#"{"backoff": null}"#, "backoff null: must be \"off\""),
         (r#"{"limits": null}"#, "limits null: must be a map"),
         (r#"{"timeout": 0}"#, "timeout 0: must be a duration above 0"),
         (r#"{"timeout": 0.2}"#, "write \"200ms\" for 0.2 s, or \"200us\" for 0.2 ms"),
@@ -365,7 +366,7 @@ fn what_a_file_contradicts_is_warned_of() {
         r#"{"preset": "trpc", "timeout": "200ms", "backup": "10ms", "limits": {"ratio": {"max_backup_ratio": 0.02}}}"#,
         r#"{"preset": "grpc_hedging", "timeout": "never"}"#,
         r#"{"preset": "finagle", "fail_mode": "fail_fast"}"#,
-        r#"{"limits": "none"}"#,
+        r#"{"limits": "off"}"#,
     ] {
         assert_eq!(warnings(json), [""; 0], "{json}");
     }

@@ -151,8 +151,8 @@ fn servers_take_what_the_docs_state() {
         ("la of 8", size_of::<LocalityAware<Room>>(), 168),
         ("p2c", size_of::<P2c>(), 40),
         ("a ring of 8, 100 points each", size_of::<Consistent<Room>>(), 6_456),
-        ("failures in a row", size_of::<Health<ConsecutiveFailures>>(), 64),
-        ("a circuit breaker", size_of::<Health<CircuitBreaker>>(), 112),
+        ("failures in a row", size_of::<Health<ConsecutiveFailures>>(), 48),
+        ("a circuit breaker", size_of::<Health<CircuitBreaker>>(), 96),
     ]);
 }
 

@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use hedge_core::bounded::{Bounded, BoundedSpan, Decimal, Ratio};
 use hedge_core::limit::{Budget, BudgetOptions, RatioLimit, RatioOptions};
 use hedge_core::outcome::Extra;
 use hedge_core::policy::BackupPolicy;
-use hedge_core::time::Instant;
+use hedge_core::time::{Duration, Instant, Micros};
 
 const EVENTS: u64 = if cfg!(debug_assertions) { 300_000 } else { 10_000_000 };
 const THREADS: usize = 4;
@@ -79,10 +80,10 @@ impl RatioBound {
     }
 
     fn check(&mut self, now: u64) -> Result<(), String> {
-        let window = u64::from(self.options.window_size_seconds) * 1_000_000;
+        let window = Micros::from(self.options.window.get()).as_micros();
         let (granted, completed) = (self.granted.count(now, window), self.completed.count(now, window));
         let Fraction(some, of) = self.ratio;
-        if of * granted <= some * completed + of * u64::from(self.options.burst) {
+        if of * granted <= some * completed + of * u64::from(self.options.burst.get()) {
             return Ok(());
         }
         Err(format!("{granted} granted, {completed} completed at {now} under {:?}", self.options))
@@ -109,7 +110,7 @@ impl BudgetBound {
     }
 
     fn pass(&mut self, now: u64) {
-        let a_second = i128::from(self.options.minimum_per_second) * i128::from(self.share.1);
+        let a_second = i128::from(self.options.minimum_per_second.get()) * i128::from(self.share.1);
         self.balance -= a_second * i128::from(now - self.at);
         self.at = now;
     }
@@ -125,7 +126,7 @@ impl BudgetBound {
 
     fn grant(&mut self, n: u64) -> Result<(), String> {
         self.balance += self.attempts(n);
-        let (over, burst) = (self.balance - self.lowest, self.attempts(self.options.burst.into()));
+        let (over, burst) = (self.balance - self.lowest, self.attempts(self.options.burst.get().into()));
         if over <= burst {
             return Ok(());
         }
@@ -134,9 +135,11 @@ impl BudgetBound {
 }
 
 fn ratios() -> [(Fraction, RatioOptions); 7] {
-    let options = |ratio: Fraction, window_size_seconds, burst| {
-        let max_backup_ratio = ratio.value();
-        (ratio, RatioOptions { max_backup_ratio, window_size_seconds, burst, ..RatioOptions::DEFAULT })
+    let options = |ratio: Fraction, window_s, burst| {
+        let max_backup_ratio = Ratio::new(ratio.value()).unwrap();
+        let window = BoundedSpan::new(Duration::from_secs(window_s)).unwrap();
+        let burst = Bounded::new(burst).unwrap();
+        (ratio, RatioOptions { max_backup_ratio, window, burst, ..RatioOptions::DEFAULT })
     };
     [
         options(Fraction(1, 10), 10, 10),
@@ -151,7 +154,8 @@ fn ratios() -> [(Fraction, RatioOptions); 7] {
 
 fn budgets() -> [(Fraction, BudgetOptions); 5] {
     let options = |share: Fraction, burst, minimum_per_second| {
-        let share_value = share.value();
+        let (burst, minimum_per_second) = (Bounded::new(burst).unwrap(), Bounded::new(minimum_per_second).unwrap());
+        let share_value = Decimal::new(share.value()).unwrap();
         (share, BudgetOptions { share: share_value, burst, minimum_per_second, maximum_per_second: None })
     };
     [
@@ -174,7 +178,7 @@ fn b3_exact_never_exceeds_its_bound_on_one_thread() {
 fn never_exceeds_its_bound<const N: usize>(origin: u64) {
     for (seed, (ratio, options)) in (1..).zip(ratios()) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let limit: RatioLimit<N> = RatioLimit::new(options).unwrap();
+        let limit: RatioLimit<N> = RatioLimit::new(options);
         let mut bound = RatioBound::new(ratio, options);
         let (mut now, mut grants, mut refusals) = (origin, 0, 0);
         for _ in 0..EVENTS / 20 {
@@ -204,7 +208,7 @@ fn never_exceeds_its_bound<const N: usize>(origin: u64) {
 fn b5_a_budget_never_exceeds_its_bound_in_any_window_on_one_thread() {
     for (seed, (share, options)) in (1..).zip(budgets()) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let budget = Budget::new(options).unwrap();
+        let budget = Budget::new(options);
         let mut bound = BudgetBound::new(share, options);
         let (mut now, mut grants, mut refusals) = (0, 0, 0);
         for event in 0..EVENTS / 5 {
@@ -228,7 +232,7 @@ fn b5_a_budget_never_exceeds_its_bound_in_any_window_on_one_thread() {
             }
         }
         println!("seed {seed}: {grants} granted, {refusals} refused");
-        assert!(grants > 0 && (refusals > 0 || options.burst > 1_000));
+        assert!(grants > 0 && (refusals > 0 || options.burst.get() > 1_000));
     }
 }
 
@@ -297,7 +301,7 @@ fn on_threads(
 #[test]
 fn b3_exact_never_exceeds_its_bound_on_four_threads() {
     for (seed, (ratio, options)) in (1..).zip(ratios()) {
-        let limit: RatioLimit = RatioLimit::new(options).unwrap();
+        let limit: RatioLimit = RatioLimit::new(options);
         let mut bound = RatioBound::new(ratio, options);
         let mut grants = 0;
         on_threads(
@@ -321,7 +325,7 @@ fn b3_exact_never_exceeds_its_bound_on_four_threads() {
 #[test]
 fn b5_a_budget_never_exceeds_its_bound_on_four_threads() {
     for (seed, (share, options)) in (1..).zip(budgets()) {
-        let budget = Budget::new(options).unwrap();
+        let budget = Budget::new(options);
         let mut bound = BudgetBound::new(share, options);
         let mut grants = 0;
         on_threads(
@@ -345,8 +349,13 @@ fn b5_a_budget_never_exceeds_its_bound_on_four_threads() {
 #[test]
 fn b5_no_second_has_more_than_the_maximum() {
     const SEED: u64 = 9;
-    let options = BudgetOptions { share: 1.0, burst: 1_000, minimum_per_second: 0, maximum_per_second: Some(7) };
-    let budget = Budget::new(options).unwrap();
+    let options = BudgetOptions {
+        share: Decimal::of_thousandths::<1_000>(),
+        burst: Bounded::of::<1_000>(),
+        minimum_per_second: Bounded::of::<0>(),
+        maximum_per_second: Some(Bounded::of::<7>()),
+    };
+    let budget = Budget::new(options);
     let mut rng = fastrand::Rng::with_seed(SEED);
     let (mut now, mut granted, mut most) = (0, Trailing::default(), 0);
     for _ in 0..EVENTS / 100 {

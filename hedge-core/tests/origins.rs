@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use hedge_core::balance::RoundRobin;
+use hedge_core::bounded::BoundedSpan;
 use hedge_core::call::{Action, Input};
 use hedge_core::channel::Channel;
 use hedge_core::latency::{LatencyRecorder, Quantile};
@@ -22,15 +23,19 @@ fn origins() -> impl Iterator<Item = u64> {
 fn b3_a_ratio_is_the_same_from_any_origin() {
     for origin in origins() {
         let at = |ms: u64| Instant::from_micros(origin + 1_000 * ms);
-        let limit: RatioLimit = RatioLimit::new(RatioOptions::DEFAULT).unwrap();
+        let limit: RatioLimit = RatioLimit::new(RatioOptions::DEFAULT);
         let granted = (0..15_000).filter(|ms| {
             limit.completed(at(*ms));
             limit.may_back_up(at(*ms)).is_ok()
         });
         let granted = granted.count();
         assert!((1_470..=1_510).contains(&granted), "from {origin}: {granted}");
-        let cached = RatioOptions { mode: RatioMode::Cached, update_interval_seconds: 1, ..RatioOptions::DEFAULT };
-        let cached: RatioLimit = RatioLimit::new(cached).unwrap();
+        let cached = RatioOptions {
+            mode: RatioMode::Cached,
+            update_interval: BoundedSpan::of_secs::<1>(),
+            ..RatioOptions::DEFAULT
+        };
+        let cached: RatioLimit = RatioLimit::new(cached);
         (0..100).for_each(|_| cached.completed(at(0)));
         assert!((0..50).all(|_| cached.may_back_up(at(0)).is_ok()), "from {origin}");
         assert!(cached.may_back_up(at(1_100)).is_err(), "from {origin}: it looks again");
@@ -42,8 +47,9 @@ fn b3_a_ratio_is_the_same_from_any_origin() {
 #[test]
 fn b3_a_cached_ratio_is_looked_up_again_after_the_clock_went_back() {
     let at = Instant::from_millis;
-    let options = RatioOptions { mode: RatioMode::Cached, update_interval_seconds: 1, ..RatioOptions::DEFAULT };
-    let limit: RatioLimit = RatioLimit::new(options).unwrap();
+    let options =
+        RatioOptions { mode: RatioMode::Cached, update_interval: BoundedSpan::of_secs::<1>(), ..RatioOptions::DEFAULT };
+    let limit: RatioLimit = RatioLimit::new(options);
     (0..100).for_each(|_| limit.completed(at(9_000_000)));
     assert!((0..50).all(|_| limit.may_back_up(at(9_000_000)).is_ok()));
     assert!(limit.may_back_up(at(9_001_100)).is_err());
@@ -55,7 +61,7 @@ fn b3_a_cached_ratio_is_looked_up_again_after_the_clock_went_back() {
 fn b7_latencies_and_the_delay_that_follows_them_are_the_same_from_any_origin() {
     for origin in origins() {
         let at = |ms: u64| Instant::from_micros(origin + 1_000 * ms);
-        let recorder = LatencyRecorder::new(Duration::from_secs(10), Quantile::P95).unwrap();
+        let recorder = LatencyRecorder::new(BoundedSpan::of_secs::<10>(), Quantile::P95);
         (15_000..30_000).for_each(|ms| recorder.record(at(ms), Duration::from_micros(1_000 + ms % 1_000)));
         let snapshot = recorder.snapshot(at(29_999));
         let p95 = recorder.quantile(at(29_999), Quantile::P95).unwrap().as_micros();
@@ -63,7 +69,7 @@ fn b7_latencies_and_the_delay_that_follows_them_are_the_same_from_any_origin() {
         assert!((4_500..=10_500).contains(&snapshot.count()), "from {origin}: {}", snapshot.count());
         assert_eq!(recorder.snapshot(at(60_000)).count(), 0, "from {origin}");
 
-        let adaptive = AdaptiveDelay::new(AdaptiveOptions::DEFAULT).unwrap();
+        let adaptive = AdaptiveDelay::new(AdaptiveOptions::DEFAULT);
         let mut channel: Channel<u8, RoundRobin, _> =
             Channel::with_policy(ChannelOptions::brpc(), RoundRobin::new(1), &adaptive, 1);
         channel.insert(1, "").unwrap();

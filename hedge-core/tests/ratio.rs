@@ -11,9 +11,10 @@
 
 use std::collections::VecDeque;
 
+use hedge_core::bounded::{Bounded, BoundedSpan, Ratio};
 use hedge_core::limit::{RatioLimit, RatioOptions};
 use hedge_core::policy::BackupPolicy;
-use hedge_core::time::Instant;
+use hedge_core::time::{Duration, Instant};
 
 /// Grants of the last window, and calls that completed in it.
 struct Trailing {
@@ -24,7 +25,7 @@ struct Trailing {
 
 impl Trailing {
     fn new(options: RatioOptions) -> Self {
-        let window_us = u64::from(options.window_size_seconds) * 1_000_000;
+        let window_us = options.window.get().as_micros() as u64;
         Self { window_us, grants: VecDeque::new(), calls: VecDeque::new() }
     }
 
@@ -78,7 +79,7 @@ impl Client {
             if granted {
                 trailing.grants.push_back(now);
                 let (grants, completed) = trailing.counts(now);
-                let bound = options.max_backup_ratio * completed as f64 + f64::from(options.burst);
+                let bound = options.max_backup_ratio.get() * completed as f64 + f64::from(options.burst.get());
                 assert!(grants as f64 <= bound + 1e-6, "{grants} grants, {completed} calls at {now}: {options:?}");
             }
             if call >= calls.start {
@@ -92,20 +93,29 @@ impl Client {
     }
 }
 
+fn without_burst(max_backup_ratio: f64, window_s: u32) -> RatioOptions {
+    RatioOptions {
+        max_backup_ratio: Ratio::new(max_backup_ratio).unwrap(),
+        window: BoundedSpan::new(Duration::from_secs(window_s.into())).unwrap(),
+        burst: Bounded::of::<0>(),
+        ..RatioOptions::DEFAULT
+    }
+}
+
 /// Of all that a ratio allows in a steady state, what is granted: the worst of some loads, origins of time and latencies.
 fn granted_share<const N: usize>(options: RatioOptions) -> f64 {
-    let window_us = f64::from(options.window_size_seconds) * 1e6;
+    let window_us = options.window.get().as_secs_f64() * 1e6;
     let mut worst = f64::INFINITY;
     // Ratio x calls a window: as few as the rule is about, and more.
     for (earned, start, latency) in
         [(100.0, 0, 0), (101.7, 1 << 50, 20_000), (333.0, 12_345_678, 3_000), (1_000.0, 0, 0)]
     {
-        let a_window = earned / options.max_backup_ratio;
+        let a_window = earned / options.max_backup_ratio.get();
         let client = Client { every_us: window_us / a_window, start, latency };
-        let limit = RatioLimit::<N>::new(options).unwrap();
+        let limit = RatioLimit::<N>::new(options);
         let calls = (3.0 * a_window) as u64..(15.0 * a_window) as u64;
         let Outcome { calls, granted, .. } = client.run(&limit, options, calls, |_| true);
-        worst = worst.min(granted as f64 / (calls as f64 * options.max_backup_ratio));
+        worst = worst.min(granted as f64 / (calls as f64 * options.max_backup_ratio.get()));
     }
     worst
 }
@@ -116,7 +126,7 @@ fn b3_in_a_steady_state_exact_grants_at_least_95_per_cent_of_what_is_asked_for()
     for window_size_seconds in [1, 2, 5, 10, 17, 60, 3_600] {
         let mut row = format!("{window_size_seconds:5} s");
         for max_backup_ratio in [0.02, 0.1, 0.37, 0.5, 0.9, 0.99] {
-            let options = RatioOptions { max_backup_ratio, window_size_seconds, burst: 0, ..RatioOptions::DEFAULT };
+            let options = without_burst(max_backup_ratio, window_size_seconds);
             let share = granted_share::<{ hedge_core::limit::BUCKETS }>(options);
             row += &format!("  {:4.0} %: {:5.1} %", 100.0 * max_backup_ratio, 100.0 * share);
             assert!(share >= 0.95, "{row}");
@@ -124,7 +134,7 @@ fn b3_in_a_steady_state_exact_grants_at_least_95_per_cent_of_what_is_asked_for()
         println!("{row}");
     }
     for window_size_seconds in [1, 10, 60] {
-        let options = RatioOptions { window_size_seconds, burst: 0, ..RatioOptions::DEFAULT };
+        let options = without_burst(0.1, window_size_seconds);
         let share = granted_share::<16>(options);
         println!("{window_size_seconds:5} s  10 %, 16 buckets: {:5.1} %", 100.0 * share);
         assert!(share >= 0.9);
@@ -136,11 +146,11 @@ fn b3_what_asks_for_no_more_than_the_ratio_is_granted_nearly_all() {
     for window_size_seconds in [1, 10, 60] {
         for of in [10, 50] {
             let max_backup_ratio = 1.0 / of as f64;
-            let options = RatioOptions { max_backup_ratio, window_size_seconds, burst: 0, ..RatioOptions::DEFAULT };
+            let options = without_burst(max_backup_ratio, window_size_seconds);
             let a_window = 100 * of;
             let client =
                 Client { every_us: f64::from(window_size_seconds) * 1e6 / a_window as f64, start: 0, latency: 5_000 };
-            let limit: RatioLimit = RatioLimit::new(options).unwrap();
+            let limit: RatioLimit = RatioLimit::new(options);
             let Outcome { asked, granted, .. } =
                 client.run(&limit, options, 3 * a_window..13 * a_window, |call| call % of == 0);
             println!("{window_size_seconds:3} s, one in {of}: {granted} of {asked}");
@@ -151,7 +161,7 @@ fn b3_what_asks_for_no_more_than_the_ratio_is_granted_nearly_all() {
 
 /// Backups of all calls of a run, all slow, in per cent.
 fn extra_load(options: RatioOptions, calls_a_second: f64, calls: u64) -> f64 {
-    let limit: RatioLimit = RatioLimit::new(options).unwrap();
+    let limit: RatioLimit = RatioLimit::new(options);
     let client = Client { every_us: 1e6 / calls_a_second, start: 1 << 51, latency: 50_000 };
     let Outcome { calls, granted, .. } = client.run(&limit, options, 0..calls, |_| true);
     100.0 * granted as f64 / calls as f64
@@ -162,7 +172,8 @@ fn b8_the_default_burst_is_no_load_of_its_own_however_seldom_a_client_calls() {
     println!("backups of all calls while everything is slow, of the default options");
     println!(" calls/s  ratio    2 min   10 min   1 hour   6 hours");
     for max_backup_ratio in [0.02, 0.05, 0.1] {
-        let options = RatioOptions { max_backup_ratio, ..RatioOptions::DEFAULT };
+        let ratio = Ratio::new(max_backup_ratio).unwrap();
+        let options = RatioOptions { max_backup_ratio: ratio, ..RatioOptions::DEFAULT };
         for calls_a_second in [0.05, 0.2, 1.0, 5.0, 20.0, 100.0] {
             let mut row = format!("{calls_a_second:8.2} {:5.0} %", 100.0 * max_backup_ratio);
             for seconds in [120.0, 600.0, 3_600.0, 21_600.0] {
@@ -171,7 +182,7 @@ fn b8_the_default_burst_is_no_load_of_its_own_however_seldom_a_client_calls() {
                 let extra = extra_load(options, calls_a_second, calls);
                 row += &format!("  {extra:5.1} %");
                 // The ratio, and the burst once.
-                let most = 100.0 * (max_backup_ratio + f64::from(options.burst) / calls as f64);
+                let most = 100.0 * (max_backup_ratio + f64::from(options.burst.get()) / calls as f64);
                 assert!(extra <= most + 1e-9, "{row}, at most {most}");
                 // A call in ten, and a cold start: they get what the ratio says, however few a window holds.
                 assert!(extra >= 95.0 * max_backup_ratio, "{row}");
@@ -179,7 +190,8 @@ fn b8_the_default_burst_is_no_load_of_its_own_however_seldom_a_client_calls() {
             println!("{row}");
         }
     }
-    let at_5_a_second = extra_load(RatioOptions { max_backup_ratio: 0.05, ..RatioOptions::DEFAULT }, 5.0, 600);
+    let at_5_a_second =
+        extra_load(RatioOptions { max_backup_ratio: Ratio::of_percent::<5>(), ..RatioOptions::DEFAULT }, 5.0, 600);
     assert!(at_5_a_second <= 10.0, "{at_5_a_second}");
     let once_a_second = extra_load(RatioOptions::DEFAULT, 1.0, 120);
     assert!(once_a_second <= 20.0, "{once_a_second}");
@@ -189,21 +201,24 @@ fn b8_the_default_burst_is_no_load_of_its_own_however_seldom_a_client_calls() {
 fn b8_an_hour_of_the_defaults_is_what_the_docs_state() {
     for (calls_a_second, backups, with_one) in [(0.1, 45, 36), (1.0, 369, 360), (10.0, 3_609, 3_560)] {
         for (burst, stated) in [(10, backups), (1, with_one)] {
-            let options = RatioOptions { burst, ..RatioOptions::DEFAULT };
+            let options = RatioOptions { burst: Bounded::new(burst).unwrap(), ..RatioOptions::DEFAULT };
             let calls = (calls_a_second * 3_600.0) as u64;
             let granted = (extra_load(options, calls_a_second, calls) * calls as f64 / 100.0).round() as u64;
             println!("{calls_a_second} calls a second, a burst of {burst}: {granted} backups an hour");
             assert_eq!(granted, stated);
         }
     }
-    let first = |burst| extra_load(RatioOptions { burst, ..RatioOptions::DEFAULT }, 1.0, 120) * 1.2;
+    let first = |burst| {
+        let options = RatioOptions { burst: Bounded::new(burst).unwrap(), ..RatioOptions::DEFAULT };
+        extra_load(options, 1.0, 120) * 1.2
+    };
     assert_eq!((first(10).round(), first(1).round()), (21.0, 12.0), "of the first 120 calls");
 }
 
 #[test]
 fn b3_the_burst_is_there_again_when_calls_have_earned_it_or_after_four_windows_of_rest() {
     let at = |ms: u64| Instant::from_micros((1 << 52) + 1_000 * ms);
-    let limit: RatioLimit = RatioLimit::new(RatioOptions::DEFAULT).unwrap();
+    let limit: RatioLimit = RatioLimit::new(RatioOptions::DEFAULT);
     let granted = |ms| (0..100).filter(|_| limit.may_back_up(at(ms)).is_ok()).count();
     assert_eq!(granted(0), 10, "the cold start");
     assert_eq!([granted(11_000), granted(39_000)], [0, 0], "not by itself");

@@ -1,8 +1,9 @@
 //! Sliding counts against a model that keeps everything, and where the clock and the totals go too far.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use hedge_core::bounded::BoundedSpan;
 use hedge_core::time::{Duration, Instant, Micros};
-use hedge_core::window::SlidingCount;
+use hedge_core::window::{CountWindow, SlidingCount};
 use proptest::prelude::*;
 
 fn micros(span: Duration) -> u64 {
@@ -134,7 +135,7 @@ impl Model {
 }
 
 fn against_the_model<const N: usize>(seconds: u64, steps: &[(Pause, u32)]) -> Result<(), TestCaseError> {
-    let count = SlidingCount::<N>::new(Duration::from_secs(seconds)).unwrap();
+    let count = SlidingCount::<N>::new(CountWindow::new(Duration::from_secs(seconds)).unwrap());
     let clock = Clock::of(&count);
     let window = clock.window;
     let mut model = Model::default();
@@ -194,7 +195,7 @@ proptest! {
     fn b3_whatever_the_clock_does_what_was_just_added_counts(
         times in prop::collection::vec(any::<u64>(), 1..100),
     ) {
-        let count = SlidingCount::<16>::new(Duration::from_secs(10)).unwrap();
+        let count = SlidingCount::<16>::new(BoundedSpan::of_secs::<10>());
         for at in times {
             let now = Instant::from_micros(at);
             let before = count.covering(now);
@@ -207,7 +208,7 @@ proptest! {
 
     #[test]
     fn b3_a_step_of_any_size_to_anywhere_forgets(from in any::<u64>(), step in 25_000_000..u64::MAX) {
-        let count = SlidingCount::<16>::new(Duration::from_secs(10)).unwrap();
+        let count = SlidingCount::<16>::new(BoundedSpan::of_secs::<10>());
         // Of 285 years or more, what is left counts: the product is told apart within 2^64.
         let left = step.wrapping_mul(Clock::of(&count).factor) / Clock::of(&count).factor;
         prop_assume!((25_000_000..(1 << 53) - 25_000_000).contains(&left));
@@ -220,7 +221,7 @@ proptest! {
 }
 
 fn second() -> SlidingCount<8> {
-    SlidingCount::new(Duration::from_secs(1)).unwrap()
+    SlidingCount::new(BoundedSpan::of_secs::<1>())
 }
 
 #[test]
@@ -280,7 +281,7 @@ fn b3_a_clock_that_goes_back_a_little_stands_still() {
 
 #[test]
 fn b3_a_clock_that_goes_back_a_lot_forgets_and_goes_on() {
-    let count: SlidingCount = SlidingCount::new(Duration::from_secs(10)).unwrap();
+    let count: SlidingCount = SlidingCount::new(BoundedSpan::of_secs::<10>());
     let at = |second: u64| Instant::from_millis(second * 1_000);
     (7_000..7_200).for_each(|second| count.add(at(second), 1));
     for second in 3_600..7_300 {
@@ -337,7 +338,7 @@ fn b3_much_at_once_fills_a_window_half_and_no_further() {
     // Of a total of 27 bits.
     const HALF: u64 = (1 << 26) - 1;
     for n in [1 << 16, 1 << 26, (1 << 27) - 1, 1 << 27, (1 << 27) + 1, u32::MAX] {
-        let count: SlidingCount = SlidingCount::new(Duration::from_secs(1)).unwrap();
+        let count: SlidingCount = SlidingCount::new(BoundedSpan::of_secs::<1>());
         let at = |ms: u64| Instant::from_millis(ms);
         let fits = HALF.min(n.into());
         assert!(count.add_if(at(0), n, |there| there == 0));

@@ -5,24 +5,24 @@ use hedge_core::time::{Instant, Timeout};
 
 use crate::clock::Clock;
 
-/// How long one attempt of a channel may take ([L21](hedge_core::rules#L21)): [`NoAttemptTimeout`], which is the default, or
-/// a [`Timeout`], by [`Channel::with_attempt_timeout`](crate::Channel::with_attempt_timeout).
+/// How long one attempt of a channel may take ([L21](hedge_core::rules#L21)): [`NoAttemptTimeout`], which is the
+/// default, or a [`Timeout`], by [`Channel::with_attempt_timeout`](crate::Channel::with_attempt_timeout).
 ///
-/// They are two types, so that a program without such a limit has no code and no memory for it.
+/// The two cases are two types, so that a program without an attempt timeout has no code and no memory for it.
 pub trait AttemptLimit: AttemptTimeout + Copy {
-    /// When the time of an attempt is up, if there is a limit.
+    /// The type of the instant at which an attempt must end: `()` if there is no limit.
     #[doc(hidden)]
     type End: Copy;
 
-    /// When the time of an attempt is up that was started at `started`.
+    /// The instant at which an attempt must end, if it was started at `started`.
     #[doc(hidden)]
     fn end(self, started: Instant) -> Self::End;
 
-    /// The earlier of both.
+    /// The earlier of both instants. Without a limit this is `other`.
     #[doc(hidden)]
     fn earlier(end: Self::End, other: Instant) -> Instant;
 
-    /// The driver with this limit.
+    /// Returns `driver` with this limit of each attempt.
     #[doc(hidden)]
     fn limit_attempts_of<J, C: Copy>(self, driver: Driver<'_, Clock, J, C>) -> Driver<'_, Clock, J, C, Self>;
 }

@@ -10,7 +10,7 @@ use hedge_core::call::{Call, Report};
 use hedge_core::channel::{Filter, ListChange, Update};
 use hedge_core::cluster::{ClusterError, Server};
 use hedge_core::drive::{CallFailure, Cancel, Driver, NoAttemptTimeout, NoCancel, Timer as _, drive};
-use hedge_core::health::{Health, HealthError};
+use hedge_core::health::{CheckInterval, Health};
 use hedge_core::id::ServerId;
 use hedge_core::policy::{CallOptions, ChannelOptions, ConfigError, NoPolicy, RetryPolicy};
 use hedge_core::random::Seeds;
@@ -30,18 +30,18 @@ use crate::shared::{CallHost, Servers, Shared, State};
 
 /// A client of a cluster of servers. It is a handle that can be copied: each task that makes calls has a copy.
 ///
-/// `S` is the network stack, which makes connections. `R` is the memory: [`Resources`], with its parameters. Programs name
-/// both types once: `type Memory = Resources<Choice<RoundRobin>, 4, 2, 512>;` and
-/// `type Client = Channel<'static, Sockets<'static, 4>, Memory>;`. `A` is the limit of each attempt, if there is one: see
-/// [`with_attempt_timeout`](Self::with_attempt_timeout).
+/// `S` is the network stack, which makes connections. `R` is the memory: [`Resources`], with its parameters. Programs
+/// name both types once: `type Memory = Resources<Choice<RoundRobin>, 4, 2, 512>;` and
+/// `type Client = Channel<'static, Sockets<'static, 4>, Memory>;`. `A` is the limit of each attempt, if there is one:
+/// see [`with_attempt_timeout`](Self::with_attempt_timeout).
 ///
 /// # Cost
-/// Finding a server, committing to it and the end of an attempt take a short critical section each. Nothing is locked while
-/// a call waits. Limits and other policies run outside the critical sections.
+/// Finding a server, committing to it and the end of an attempt take a short critical section each. Nothing is locked
+/// while a call waits. Limits and other policies run outside the critical sections.
 ///
 /// An attempt takes a buffer and a connection of its own, and its request asks the server to close the connection. No
-/// connections are kept open: each would occupy one of the few sockets that a microcontroller has, to save a round trip in
-/// a local network.
+/// connections are kept open: each would occupy one of the few sockets that a microcontroller has, to save a round trip
+/// in a local network.
 pub struct Channel<'r, S, R: Memory, A = NoAttemptTimeout> {
     stack: &'r S,
     shared: &'r R::Shared,
@@ -56,11 +56,11 @@ where
 {
     /// Makes a channel without servers, over `stack` and in `memory`, and the [`Runner`] that checks its servers.
     ///
-    /// Health checks are made while the [`Runner`] runs. For a channel without checks, drop it. All random choices come from
-    /// `seed`. Two devices with the same seed make the same choices, so each device should have another seed at each start.
+    /// Health checks are made while the [`Runner`] runs. For a channel without checks, drop it. All random choices come
+    /// from `seed`. Two devices with the same seed make the same choices, so each device should have another seed at
+    /// each start.
     ///
-    /// # Errors
-    /// A [backoff](ChannelOptions::backoff) that is out of its range. The other options are checked when a call is made.
+    /// The options are checked when a call is made.
     pub fn new(
         stack: &'r S,
         memory: &'r mut Resources<P, SERVERS, SLOTS, BYTES>,
@@ -69,13 +69,13 @@ where
         policy: P::Policy,
         health: Health<P::Breaker>,
         seed: u64,
-    ) -> Result<(Self, Runner<'r, S, Resources<P, SERVERS, SLOTS, BYTES>>), ConfigError> {
+    ) -> (Self, Runner<'r, S, Resources<P, SERVERS, SLOTS, BYTES>>) {
         let servers: Servers<P, SERVERS> =
             hedge_core::channel::Channel::with_health(options.clone(), balancer, NoPolicy, health, seed);
         let state = embassy_sync::blocking_mutex::Mutex::new(State::new(servers).into());
         let (shared, slots) = memory.fill(Shared { options, seeds: Seeds::new(seed), policy, state });
         let attempt_timeout = NoAttemptTimeout;
-        Ok((Self { stack, shared, slots, attempt_timeout }, Runner::new(stack, shared)))
+        (Self { stack, shared, slots, attempt_timeout }, Runner::new(stack, shared))
     }
 }
 
@@ -88,12 +88,13 @@ where
     /// ([L21](hedge_core::rules#L21)). Without it, only the call's deadline limits an attempt.
     ///
     /// An attempt that reaches the limit is dropped and counts as a failure of its server
-    /// ([`AttemptTimeout`](hedge_core::outcome::ErrorKind::AttemptTimeout)). The call then tries another server, if it may
-    /// still retry. A call whose request may not be sent twice ends with the attempt. The time that an attempt waits for a
-    /// buffer counts too. An attempt that gets no buffer within the limit fails as [`Error::NoBuffer`], which blames no
-    /// server.
+    /// ([`AttemptTimeout`](hedge_core::outcome::ErrorKind::AttemptTimeout)). The call then tries another server, if it
+    /// may still retry. A call whose request may not be sent twice ends with the attempt. The time that an attempt
+    /// waits for a buffer counts too. An attempt that gets no buffer within the limit fails as [`Error::NoBuffer`],
+    /// which blames no server.
     ///
-    /// The limit belongs to the handle and its copies. Calls by other handles are not limited, so a program may use both.
+    /// The limit belongs to the handle and its copies. Calls by other handles are not limited, so a program may use
+    /// both.
     ///
     /// ```
     /// # use hedge_core::{balance::RoundRobin, health::Health, policy::{ChannelOptions, NoPolicy}};
@@ -108,7 +109,7 @@ where
     /// # static NET: Net = Net;
     /// # static MEMORY: static_cell::ConstStaticCell<Memory> = static_cell::ConstStaticCell::new(Memory::new());
     /// # let (options, balancer) = (ChannelOptions::brpc(), RoundRobin::new(7));
-    /// # let (channel, _) = Channel::new(&NET, MEMORY.take(), options, balancer, NoPolicy, Health::none(), 7)?;
+    /// # let (channel, _) = Channel::new(&NET, MEMORY.take(), options, balancer, NoPolicy, Health::none(), 7);
     /// let client: Client = channel.with_attempt_timeout(Duration::from_millis(150))?;
     /// # Ok::<(), hedge_core::policy::ConfigError>(())
     /// ```
@@ -136,8 +137,8 @@ where
         self.slots.free()
     }
 
-    /// Lends `look` the servers and the balancer, and returns its result. `look` runs in a critical section, so it must be
-    /// short, and it must not use a channel.
+    /// Calls `look` with the servers and the balancer, and returns the result of `look`. `look` runs in a critical
+    /// section, so it must be short, and it must not use a channel.
     pub fn with_servers<V>(&self, look: impl FnOnce(&Servers<P, SERVERS>) -> V) -> V {
         self.shared.with(|state| look(&state.servers))
     }
@@ -148,11 +149,11 @@ where
         self.shared.with(|state| state.servers.usable(server, now))
     }
 
-    /// Sets whether a server can be connected to. A server that cannot be connected to takes no calls. Returns false if the
-    /// server is not in the list.
+    /// Sets whether a server can be connected to. A server that cannot be connected to takes no calls. Returns false if
+    /// the server is not in the list.
     ///
-    /// A program needs this only if it learns of a server's state by other means than calls. While the [`Runner`] runs, it
-    /// checks a server that was set to unusable, and sets it to usable once a check has succeeded.
+    /// A program needs this only if it learns of a server's state by other means than calls. While the [`Runner`] runs,
+    /// it checks a server that was set to unusable, and sets it to usable once a check has succeeded.
     pub fn set_usable(&self, server: ServerId, usable: bool) -> bool {
         let now = Clock.now();
         self.shared.change(|state| {
@@ -163,17 +164,11 @@ where
 
     /// Sets how often a server is checked that cannot be connected to ([H1](hedge_core::rules#H1)). The default is 3 s. The
     /// new interval also applies to a wait that has already begun: it then ends one new interval after its beginning.
-    ///
-    /// # Errors
-    /// An interval that is not in [10 ms, 1 h]. Nothing has changed then.
-    pub fn set_check_interval(&self, interval: Duration) -> Result<(), HealthError> {
+    pub fn set_check_interval(&self, interval: CheckInterval) {
         self.shared.change(|state| {
-            let checks = hedge_core::health::CheckOptions { interval, ..state.checks };
-            checks.validate()?;
-            state.checks = checks;
+            state.checks.interval = interval;
             state.tell();
-            Ok(())
-        })
+        });
     }
 }
 
@@ -182,15 +177,16 @@ impl<S, P, A, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>
 where
     P: Parts,
 {
-    /// Adds a server, usable at once.
+    /// Adds a server. It is usable at once.
     ///
     /// # Errors
-    /// The reason why the server is not in the list; nothing has changed.
+    /// The server could not be added. The error says why. Nothing has changed then.
     pub fn insert(&self, address: SocketAddr, tag: P::Tag) -> Result<ServerId, ClusterError> {
         self.edit(|servers| servers.insert(address, tag))
     }
 
-    /// Removes a server. Attempts at it go on, but their feedback is dropped ([L20](hedge_core::rules#L20)).
+    /// Removes a server. Attempts in flight at it go on, but their results no longer count
+    /// ([L20](hedge_core::rules#L20)).
     ///
     /// # Errors
     /// [`ClusterError::Gone`]: the server is not in the list.
@@ -202,17 +198,17 @@ where
     /// Applies a change. Returns false if there was nothing to change.
     ///
     /// # Errors
-    /// The reason why a server is not in the list; nothing has changed.
+    /// The change could not be made. The error says why. Nothing has changed then.
     pub fn apply(&self, change: ListChange<SocketAddr, P::Tag>) -> Result<bool, ClusterError> {
         let now = Clock.now();
         self.edit(|servers| servers.apply(change, now))
     }
 
-    /// Replaces the list by `servers`. Servers that stay keep their ids and all that is known about them. Servers that are
-    /// not named are removed first. A server that cannot be added, because the list is full for example, is counted in
-    /// [`Update::refused`], and the others are added all the same.
+    /// Replaces the list by `servers`. Servers that stay keep their ids and all that is known about them. Servers that
+    /// are not in `servers` are removed first. A server that cannot be added, because the list is full for example, is
+    /// counted in [`Update::refused`], and the other servers are still added.
     ///
-    /// All of it is one critical section: a call sees the old list or the new one.
+    /// The whole replacement is one critical section, so a call sees either the old list or the new one.
     ///
     /// # Errors
     /// [`ClusterError::Balancer`]: the balancer has no room for the servers. The list is empty then.
@@ -224,8 +220,8 @@ where
         self.edit(|list| list.set_servers(servers, now))
     }
 
-    /// Lets only servers into the list for which `filter` returns true. Servers that are in the list stay until the next
-    /// [`set_servers`](Self::set_servers).
+    /// Lets only servers into the list for which `filter` returns true. Servers that are in the list stay until the
+    /// next [`set_servers`](Self::set_servers).
     pub fn set_filter(&self, filter: Filter<SocketAddr, P::Tag>) {
         self.edit(|servers| servers.set_filter(filter));
     }
@@ -246,8 +242,8 @@ where
     P: Parts,
     A: AttemptLimit,
 {
-    /// Makes a call with the channel's options. Dropping the future cancels the call: its attempts give back their buffers
-    /// and drop their connections at once.
+    /// Makes a call with the channel's options. Dropping the future cancels the call: its attempts give back their
+    /// buffers and drop their connections at once.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -260,7 +256,7 @@ where
         self.call_with(request, INHERIT)
     }
 
-    /// Makes a call with options of its own. Those that it does not set are the channel's.
+    /// Makes a call with its own options. Where `options` sets nothing, the channel's options apply.
     ///
     /// At most two attempts are in flight at once, so `max_backups` above 1 is an error.
     ///
@@ -278,8 +274,8 @@ where
     /// Makes a call whose results are judged by `retry_policy`, and that can be cancelled by `cancel`: a
     /// [`&CancelSignal`](hedge_core::drive::CancelSignal), or [`NoCancel`].
     ///
-    /// A call holds one buffer for each attempt in flight, and one more while its last failure is a response. Under
-    /// [`HttpRetryPolicy`] it holds at most two. Under a policy that retries responses it may hold three.
+    /// A call holds one buffer for each attempt in flight, and one more while its last failure is a response. With
+    /// [`HttpRetryPolicy`], a call holds at most two buffers. With a policy that retries responses, it may hold three.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -314,7 +310,7 @@ where
     }
 }
 
-/// Copies a report. It is not inlined: then the copy is made in its final place, and no code moves it there.
+/// Copies a report. This function is not inlined. So the copy is made in its final place, and no code moves it there.
 #[inline(never)]
 fn kept(report: &Report) -> Report {
     report.clone()

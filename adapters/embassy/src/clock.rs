@@ -8,7 +8,7 @@ use hedge_core::time::Instant;
 /// embassy-time's clock and timers. Its times are whole microseconds since the clock's start.
 ///
 /// If embassy-time's ticks are not microseconds, each reading of the clock costs a 64-bit division. The feature
-/// `tick-hz-1_000_000` of embassy-time avoids it.
+/// `tick-hz-1_000_000` of embassy-time avoids this division.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Clock;
 
@@ -26,7 +26,8 @@ impl hedge_core::drive::Timer for Clock {
 
 /// An instant on embassy's clock, rounded up. An instant that is too late for that clock becomes the latest one it has.
 fn on_embassy(at: Instant) -> embassy_time::Instant {
-    // embassy's rounding overflows for the latest instants, so the later half of all instants is taken for the latest one.
+    // embassy's rounding overflows for the latest instants, so the later half of all instants is taken for the latest
+    // one.
     let micros = Some(at.as_micros()).filter(|micros| *micros <= u64::MAX / 2);
     micros
         .and_then(embassy_time::Duration::try_from_micros)

@@ -17,11 +17,11 @@ pub enum Error {
     /// No buffer became free in time, or the queue for buffers is full: as many attempts can wait as there are buffers.
     /// Nothing was sent, and the server is not blamed.
     NoBuffer,
-    /// No connection could be made. The request never left.
+    /// No connection could be made. Nothing was sent.
     Connect(Io),
-    /// No connection was made in time. The request never left.
+    /// No connection was made in time. Nothing was sent.
     ConnectTimeout,
-    /// The connection broke. The request may have left.
+    /// The connection broke. The server may have received the request.
     Broken(Io),
     /// The server closed the connection before its response was complete.
     Closed,

@@ -1,4 +1,4 @@
-//! Macros for messages: they go to `defmt`, to `log`, or nowhere, as the features say.
+//! Macros for messages. The messages go to `defmt` or to `log`, if the feature of that name is on; otherwise nowhere.
 
 #![macro_use]
 

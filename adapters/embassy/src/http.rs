@@ -21,12 +21,12 @@ use crate::resources::Resources;
 use crate::response::Response;
 use crate::slots::{Slot, Slots};
 
-// These futures are most of a call's memory, so two things keep them small. They are `async` blocks, since an `async fn`
-// stores its arguments twice. And an attempt has two steps that use the same memory, so that the second step does not hold
-// what only the first one needs.
+// These futures are most of a call's memory, so two things keep them small. They are `async` blocks, since an `async
+// fn` stores its arguments twice. And the two steps of an attempt use the same memory, so the second step does not hold
+// values that only the first step needs.
 
-/// Makes an attempt. The driver enforces the call's `deadline`. When the future is dropped, at any point, it gives back its
-/// buffer and drops its connection, which the stack then releases.
+/// Makes an attempt. The driver enforces the call's `deadline`. When the future is dropped, at any point, it gives back
+/// its buffer and drops its connection, which the stack then releases.
 pub(crate) fn attempt<'a, 'r, S, P, A, const SERVERS: usize, const SLOTS: usize, const BYTES: usize>(
     stack: &'r S,
     slots: &'r Slots<P::Mutex, SLOTS, BYTES>,
@@ -41,11 +41,11 @@ where
     P: Parts,
     A: AttemptLimit + 'a,
 {
-    // If the call's deadline comes before the connect timeout, a connection that is not made in time says nothing about the
-    // server. The driver ends the call then.
+    // If the call's deadline comes before the connect timeout, a connection that is not made in time says nothing about
+    // the server. The driver ends the call then.
     let until = connect_deadline.filter(|at| *at < deadline).unwrap_or(Instant::NEVER);
-    // The end of the attempt's own time, if it has a limit. The driver enforces it, and blames the server (L21). So the
-    // attempt itself has to end while its time is this client's fault.
+    // The end of the attempt timeout, if there is one. At this end the driver drops the attempt and blames the server
+    // (L21). So an attempt that still waits for something of this client must end itself before.
     let end = limit.end(started);
     let ready = async move {
         let (mut slot, waited) = match slots.try_take() {
@@ -55,7 +55,7 @@ where
                 Ok(Err(_)) | Err(_) => return Err(Error::NoBuffer),
             },
         };
-        // The head is written before a connection is made: a request that cannot be sent needs none.
+        // The head is written before a connection is made, since an invalid request needs no connection.
         let head = request.write_head(address, slot.bytes_mut()).map_err(Error::BadRequest)?;
         match before(if waited { A::earlier(end, until) } else { until }, stack.connect(address)).await {
             Ok(Ok(connection)) => Ok((slot, head, connection)),
@@ -73,7 +73,7 @@ where
 }
 
 pin_project! {
-    /// A future, then a second one that `next` makes of its result, in the same memory.
+    /// Two futures, one after the other, in the same memory. `next` makes the second one from the result of the first.
     #[project = Step]
     enum Steps<F, N, G> {
         First { #[pin] future: F, next: Option<N> },
@@ -107,9 +107,9 @@ where
 /// Sends a request and receives its response into `buffer`. The first `head` bytes of `buffer` are the request's head.
 ///
 /// If the response is complete before the request has been sent, the rest of the request is not sent
-/// ([T5](hedge_core::rules#T5)). So while the body waits to be sent, the connection is also read from. A read or a
-/// write that is pending is then dropped and begun again, which the stack must support. For a request without a body it
-/// need not.
+/// ([T5](hedge_core::rules#T5)). So while the body waits to be sent, the connection is also read from. For that, a
+/// pending read or write is dropped and begun again, and the stack must support this. For a request without a body, the
+/// stack need not support it.
 #[expect(clippy::manual_async_fn, reason = "see above")]
 pub(crate) fn exchange<'a, C: Read + Write>(
     connection: &'a mut C,
@@ -119,12 +119,12 @@ pub(crate) fn exchange<'a, C: Read + Write>(
 ) -> impl Future<Output = Result<Layout, Error>> + 'a {
     async move {
         let mut turns = Turns { either: false, other_waits: false, left: TURNS };
-        // Why nothing more can be sent. It is returned only after everything that has arrived was read, so that a response
-        // that arrived before a reset is not lost.
+        // Why nothing more can be sent. It is returned only after everything that has arrived was read, so that a
+        // response that arrived before a reset is not lost.
         let mut broke = None;
-        // How many bytes of head and body are sent, and whether there are more to send or to flush.
+        // How many bytes of head and body have been sent, and whether something is left to send or to flush.
         let (mut sent, mut sending) = (0_usize, true);
-        // The receiver's space begins with the request's head until something is received.
+        // Until something is received, the receiver's space begins with the head of the request.
         let mut receiver = Receiver::new(buffer, request.method == "HEAD");
         loop {
             if sending {
@@ -140,7 +140,7 @@ pub(crate) fn exchange<'a, C: Read + Write>(
                     }),
                 };
                 match &progress {
-                    // A stack that takes no byte will not take any later.
+                    // If the stack takes no byte now, it will take none later.
                     Some(Ok(0)) => broke = Some(Io::WriteZero),
                     Some(Ok(written)) => sent = sent.saturating_add(*written),
                     Some(Err(error)) => broke = Some(error.kind()),
@@ -153,7 +153,7 @@ pub(crate) fn exchange<'a, C: Read + Write>(
                 }
             }
             let error = match turns.take(connection.read(receiver.space())).await {
-                // 0 bytes are the end of what the server sends, since there is space until the response is complete.
+                // The space is not empty until the response is complete. So 0 bytes mean that the server sends no more.
                 Some(Ok(bytes)) => match receiver.received(bytes) {
                     Ok(Progress::More) => continue,
                     Ok(Progress::Done) => {
@@ -170,27 +170,27 @@ pub(crate) fn exchange<'a, C: Read + Write>(
     }
 }
 
-/// How often a connection is read from or written to in one poll. Then other tasks have their turn, even if the connection
-/// is ready: a server that sends without end must not block the executor.
+/// How often a connection is read from or written to in one poll. After that, other tasks run, even if the connection
+/// is ready. So a server that sends without end cannot block the executor.
 const TURNS: u8 = 8;
 
 /// Decides whether a connection is read from or written to: only one future can use it at a time.
 struct Turns {
-    /// Both a read and a write are wanted. The one that has to wait leaves the connection to the other.
+    /// Both a read and a write are wanted. If one of them has to wait, the other one gets the connection.
     either: bool,
-    /// The other one has already had its turn since the task was woken, and has to wait too.
+    /// Since the task was woken, the other operation has had its turn and has to wait too.
     other_waits: bool,
     /// How many reads and writes are left in this poll.
     left: u8,
 }
 
 impl Turns {
-    /// The output of `future`; `None` if it has to wait and it is the other one's turn.
+    /// The output of `future`. `None` if `future` has to wait, and the other operation gets its turn.
     fn take<F: Future>(&mut self, future: F) -> Turn<'_, F> {
         Turn { turns: self, future }
     }
 
-    /// Whether a future that has to wait keeps its turn until the task is woken.
+    /// Called if a future has to wait. Returns whether it keeps its turn until the task is woken.
     #[inline(never)]
     fn sleep(&mut self, cx: &Context<'_>) -> bool {
         if self.left == 0 {

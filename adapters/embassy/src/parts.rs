@@ -13,8 +13,8 @@ use hedge_core::policy::BackupPolicy;
 
 /// The types that a channel is made of: the first parameter of [`Resources`](crate::Resources).
 ///
-/// [`Choice`] implements it for any types, with a default for each. A program that chooses several of them may prefer a
-/// type of its own, where each has its name:
+/// [`Choice`] implements this trait for any types, with a default for each. A program that chooses several types may
+/// prefer to implement the trait for a type of its own, where each choice has a name:
 ///
 /// ```
 /// use embassy_sync::blocking_mutex::raw::NoopRawMutex;
@@ -40,8 +40,8 @@ use hedge_core::policy::BackupPolicy;
 pub trait Parts {
     /// The balancer, which chooses a server for each attempt: [`RoundRobin`], for example.
     type Balancer: balance::Balancer;
-    /// The policy, which allows or denies backups and retries: [`RatioLimit`](hedge_core::limit::RatioLimit), for example.
-    /// [`NoPolicy`](hedge_core::policy::NoPolicy) allows all of them.
+    /// The policy, which allows or denies backups and retries: [`RatioLimit`](hedge_core::limit::RatioLimit), for
+    /// example. [`NoPolicy`](hedge_core::policy::NoPolicy) allows all of them.
     type Policy: BackupPolicy;
     /// The mutex that guards the list of servers and the queue for buffers. `CriticalSectionRawMutex` always works.
     /// `NoopRawMutex` costs nothing, and is right if everything that uses the channel runs on one executor.
@@ -52,9 +52,10 @@ pub trait Parts {
     type Tag: balance::Tag + Ord + Hash;
 }
 
-/// [`Parts`] by parameters: balancer, policy, mutex, breaker, tag. Those that are not named have their defaults.
+/// [`Parts`] that are chosen by type parameters: balancer, policy, mutex, breaker, tag. A parameter that is not named
+/// has its default.
 ///
-/// It is a name for its parameters only: there are no values of it.
+/// This type only names its parameters. It has no values.
 ///
 /// ```
 /// use hedge_core::balance::RoundRobin;

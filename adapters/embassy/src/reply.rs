@@ -70,13 +70,13 @@ pub enum CallError<'r, R: Memory> {
     Ended {
         /// How the call ended.
         end: End,
-        /// The last failure, if an attempt has failed: an error, or a response that was not accepted. Such a response keeps
-        /// its buffer until it is dropped.
+        /// The last failure, if an attempt has failed: an error, or a response that was not accepted. Such a response
+        /// keeps its buffer until it is dropped.
         last: Option<Result<Response<'r, R>, Error>>,
         /// What happened in the call: its attempts, their servers, and how long each took.
         report: Report,
     },
-    /// The call's options cannot be carried out, so nothing was started. At most one backup can be in flight, for example.
+    /// The options of the call are invalid, so no attempt was started. For example, `max_backups` may be at most 1.
     Config(ConfigError),
 }
 

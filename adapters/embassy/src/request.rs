@@ -22,21 +22,22 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// The `host` header. With `None` it is the address of the server that the request is sent to.
     pub host: Option<&'a str>,
-    /// Further headers. This crate writes `host`, `content-length`, `transfer-encoding` and `connection` itself, so these
-    /// are errors here.
+    /// Further headers. This crate writes `host`, `content-length`, `transfer-encoding` and `connection` itself, so
+    /// these are errors here.
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The body. It is sent without a copy, so it needs no room in a buffer.
     pub body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
-    /// A `GET`.
+    /// A `GET` request without further headers.
     #[must_use]
     pub const fn get(target: &'a str) -> Self {
         Self { method: "GET", target, host: None, headers: &[], body: &[] }
     }
 
-    /// A `POST`. It is not sent twice, unless the call's options say that it may be ([L15](hedge_core::rules#L15)).
+    /// A `POST` request with a body. It is not sent twice, unless the options of the call allow that
+    /// ([L15](hedge_core::rules#L15)).
     #[must_use]
     pub const fn post(target: &'a str, body: &'a [u8]) -> Self {
         Self { method: "POST", body, ..Self::get(target) }
@@ -52,8 +53,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Writes the head of the request for the server at `address`, and returns its length. It asks the server to close the
-    /// connection after the response.
+    /// Writes the head of the request for the server at `address`, and returns its length. It asks the server to close
+    /// the connection after the response.
     pub(crate) fn write_head(&self, address: SocketAddr, out: &mut [u8]) -> Result<usize, EncodeError> {
         let Self { method, target, host, headers, body } = *self;
         let authority = host.is_none().then(|| Authority::of(address));
@@ -65,8 +66,8 @@ impl<'a> Request<'a> {
 /// The length of the longest address: eight groups of four digits, seven colons, brackets, a colon and a port.
 const LONGEST: usize = 47;
 
-/// A server's address, as the `host` header has it. It does not use `core::fmt`, which takes more code than the rest of a
-/// request. So the zeros of an IPv6 address are not shortened.
+/// A server's address as text, for the `host` header. The text is made without `core::fmt`, which takes more code than
+/// the rest of a request. So the zeros of an IPv6 address are not shortened.
 struct Authority(heapless::String<LONGEST>);
 
 impl Authority {
@@ -97,7 +98,7 @@ impl Authority {
         &self.0
     }
 
-    // It takes slices, since pushing a `char` brings code that encodes it in one to four bytes.
+    // This takes slices, since pushing a `char` would bring code that encodes it in one to four bytes.
     fn put(&mut self, text: &str) {
         // There is always room: see LONGEST.
         let _ = self.0.push_str(text);

@@ -7,7 +7,7 @@ use crate::parts::Parts;
 use crate::shared::Shared;
 use crate::slots::{Slot, Slots};
 
-/// The memory of a channel, which the caller lends: a static as a rule. It stays borrowed for as long as the channel is
+/// The memory of a channel. The caller lends it, usually from a static. It stays borrowed as long as the channel is
 /// used.
 ///
 /// | parameter | what it is |
@@ -17,8 +17,9 @@ use crate::slots::{Slot, Slots};
 /// | `SLOTS` | how many attempts can be in flight at once |
 /// | `BYTES` | the size of an attempt's buffer. It must hold the largest response, head and body, and the largest head of a request |
 ///
-/// In memory: on 32 bits `SLOTS` × (`BYTES` + 28), `SERVERS` × 62 and what the balancer and the breaker keep of each server,
-/// the policy, and 312. All bytes are zero before it is used, so a static of it takes no flash.
+/// Size on a 32-bit target, in bytes: `SLOTS` × (`BYTES` + 28), `SERVERS` × 62, the data of the balancer and the
+/// breaker for each server, the policy, and 312. All bytes are zero before the first use, so a static of this type
+/// takes no flash.
 pub struct Resources<P: Parts, const SERVERS: usize = 8, const SLOTS: usize = 4, const BYTES: usize = 1024> {
     // The cell hides the unused bit patterns of its contents. Without it, the `Option` could represent `None` by any of
     // them, and a static that is not all zeros takes as much flash as memory.
@@ -27,7 +28,7 @@ pub struct Resources<P: Parts, const SERVERS: usize = 8, const SLOTS: usize = 4,
 }
 
 impl<P: Parts, const SERVERS: usize, const SLOTS: usize, const BYTES: usize> Resources<P, SERVERS, SLOTS, BYTES> {
-    /// Memory for one channel.
+    /// Makes the memory of one channel.
     #[must_use]
     pub const fn new() -> Self {
         Self { shared: None, slots: Slots::new() }
@@ -55,9 +56,9 @@ impl<P: Parts, const SERVERS: usize, const SLOTS: usize, const BYTES: usize> fmt
     }
 }
 
-/// The memory of a channel, as the parameter of other types. Only [`Resources`] implements it.
+/// The memory of a channel, as a type parameter of other types. Only [`Resources`] implements this trait.
 pub trait Memory: sealed::Sealed {
-    /// What calls share.
+    /// The state that calls share.
     #[doc(hidden)]
     type Shared;
     /// The buffers.

@@ -61,12 +61,12 @@ impl<R: Memory> defmt::Format for Response<'_, R> {
     }
 }
 
-/// The default retry policy ([R1](hedge_core::rules#R1)). It accepts a status below 500. It does not retry a higher status,
-/// which becomes the attempt's code. Errors are judged by their kind.
+/// The default retry policy ([R1](hedge_core::rules#R1)). It accepts a status below 500. It does not retry a status of
+/// 500 or more; the status becomes the code of the attempt. Errors are judged by their kind.
 ///
-/// A failed response may push back ([R4](hedge_core::rules#R4)) by the header `grpc-retry-pushback-ms`, or, without it, by
-/// `retry-after` in seconds. Any other value in them means that nothing is retried. That includes a date, since a
-/// microcontroller has no wall clock to compare it with.
+/// A response that is not accepted may ask for a delay of further attempts ([R4](hedge_core::rules#R4)): by the header
+/// `grpc-retry-pushback-ms`, or, if that is missing, by `retry-after` in seconds. If the header has any other value,
+/// nothing is retried. A date is such a value too, since a microcontroller has no wall clock to compare it with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HttpRetryPolicy;
 
@@ -85,7 +85,7 @@ impl<R: Memory> RetryPolicy<Response<'_, R>, Error> for HttpRetryPolicy {
 
 /// The pushback that the headers ask for.
 fn pushback(headers: Headers<'_>) -> Option<Pushback> {
-    // One pass for both headers, and 32-bit numbers: both keep the code small.
+    // A single pass for both headers, and numbers of 32 bits, keep the code small.
     let mut asked = [None; 2];
     for (field, value) in headers {
         for (name, asked) in [&b"grpc-retry-pushback-ms"[..], b"retry-after"].iter().zip(&mut asked) {
@@ -96,7 +96,7 @@ fn pushback(headers: Headers<'_>) -> Option<Pushback> {
         }
     }
     let [millis, seconds] = asked;
-    // gRPC's header speaks for the service, HTTP's for the server that sent it.
+    // gRPC's header is about all servers of the service, HTTP's only about the server that sent it.
     Some(match millis {
         None => {
             let delay = seconds?.map(|seconds| Micros::from_secs(seconds.into()));

@@ -9,7 +9,7 @@ use core::task::Poll;
 
 use embedded_nal_async::TcpConnect;
 use hedge_core::drive::Timer as _;
-use hedge_core::health::{CheckAction, CheckInput, CheckOptions, Checker, HealthError};
+use hedge_core::health::{CheckAction, CheckInput, CheckOptions, Checker};
 use hedge_core::id::ServerId;
 use hedge_core::time::Instant;
 
@@ -22,16 +22,17 @@ use crate::shared::{Shared, State};
 
 /// Checks the servers of a channel that could not be connected to ([H1](hedge_core::rules#H1)).
 ///
-/// While it runs, a server that refuses a connection, or does not accept one in time, takes no calls until a check has
-/// succeeded. A check connects to the server. It is made every 3 s, unless [`set_options`](Self::set_options) says
-/// otherwise. One check is made at a time, so the stack needs one socket more than there are attempts. While it does not
-/// run, no server is isolated for its connections. Breakers work without it.
+/// While the runner runs, a server that refuses a connection, or does not accept one in time, takes no calls until a
+/// check has succeeded. A check connects to the server. A server is checked every 3 s, unless
+/// [`set_options`](Self::set_options) sets another interval. Only one check is made at a time, so the stack needs one
+/// more socket than there are attempts. While the runner does not run, no server is isolated because of its
+/// connections. Breakers work without the runner.
 ///
-/// While every server is isolated in this way, one call every 100 ms is let through, to the server that has been isolated
-/// for the longest time ([H5](hedge_core::rules#H5)). If the server answers, it takes calls again, and the other servers are
-/// checked at once. So a device whose own link was down does not wait for the next check.
+/// While every server is isolated in this way, one call every 100 ms is let through, to the server that has been
+/// isolated for the longest time ([H5](hedge_core::rules#H5)). If the server answers, it takes calls again, and the
+/// other servers are checked at once. So a device whose own link was down does not wait for the next check.
 ///
-/// In memory: the future of [`run`](Self::run) takes 312 bytes and 64 more for each server. Checks also take a socket.
+/// Memory: the future of [`run`](Self::run) takes 312 bytes and 64 more for each server. Checks also take a socket.
 pub struct Runner<'r, S, R: Memory> {
     stack: &'r S,
     shared: &'r R::Shared,
@@ -49,8 +50,8 @@ impl<'r, S, R: Memory> Runner<'r, S, R> {
         Self { stack, shared, application: None }
     }
 
-    /// Adds a request to each check: the check succeeds only if the server also answers `request` with a status of 2xx, on a
-    /// second connection.
+    /// Adds a request to each check: the check succeeds only if the server also answers `request` with a status of 2xx,
+    /// on a second connection.
     ///
     /// The answer is received into `buffer`. If it does not fit, the check fails.
     #[must_use]
@@ -68,17 +69,12 @@ where
 {
     /// Sets how often checks are made and how long one may take. [`CheckOptions::application`] is ignored:
     /// [`with_application_check`](Self::with_application_check) decides that.
-    ///
-    /// # Errors
-    /// The first option that is out of its range. Nothing has changed then.
-    pub fn set_options(&mut self, options: CheckOptions) -> Result<(), HealthError> {
-        options.validate()?;
+    pub fn set_options(&mut self, options: CheckOptions) {
         self.shared.change(|state| state.checks = options);
-        Ok(())
     }
 
-    /// Makes checks for as long as it is polled, so it belongs into a task of its own. When the future is dropped, all
-    /// servers that it had isolated take calls again.
+    /// Makes checks as long as the future is polled, so run it in a task of its own. When the future is dropped, all
+    /// servers that were isolated because of their connections take calls again.
     pub async fn run(&mut self) -> Infallible {
         let Self { stack, shared, application } = self;
         let _watch = Watch::new(shared);
@@ -90,15 +86,15 @@ where
                 let until = check(*stack, shared, application, (slot, hurried), checker).await;
                 next = next.min(until.unwrap_or(Instant::NEVER));
             }
-            // Both an end of the wait and news from calls begin another round.
+            // The next round begins at the end of the wait, or when a call has news.
             let news = poll_fn(|cx| shared.change(|state| state.poll_news(cx)));
             let _ = before(next, news).await;
         }
     }
 }
 
-/// Continues the check of the server in a slot, as far as it is due. If `hurried`, it is due at once. Returns when the check
-/// has to be continued; `None` if the server needs no check.
+/// Makes the steps of a check that are due now, for the server in a slot. If `hurried`, the check is due at once.
+/// Returns the instant at which the check must be continued; `None` if the server needs no check.
 async fn check<S: TcpConnect, P: Parts, const SERVERS: usize>(
     stack: &S,
     shared: &Shared<P, SERVERS>,
@@ -121,13 +117,12 @@ async fn check<S: TcpConnect, P: Parts, const SERVERS: usize>(
         let checker = match checked {
             Some((of, checker)) if *of == server => checker,
             _ => {
-                let mut checker = Checker::new(options, &shared.seeds).ok()?;
+                let mut checker = Checker::new(options, &shared.seeds);
                 checker.handle(now, CheckInput::Broken);
                 &mut checked.insert((server, checker)).1
             }
         };
-        // The interval was validated when it was set.
-        let _ = checker.set_interval(options.interval);
+        checker.set_interval(options.interval);
         let (check, passed) = match checker.poll(now) {
             CheckAction::Publish { usable: true } => {
                 info!("server {} is back", server);
@@ -135,8 +130,8 @@ async fn check<S: TcpConnect, P: Parts, const SERVERS: usize>(
                 *checked = None;
                 return None;
             }
-            // Nothing is left to do. The call that found the server broken has isolated it, and a step that is abandoned has
-            // already been dropped.
+            // There is nothing to do. The call that found the server broken has isolated it already, and an abandoned
+            // step has been dropped already.
             CheckAction::Publish { usable: false } | CheckAction::Abandon { .. } => continue,
             CheckAction::Wait { .. } if core::mem::take(&mut hurried) => {
                 checker.handle(now, CheckInput::Now);
@@ -178,7 +173,7 @@ async fn passes<S: TcpConnect>(stack: &S, application: &mut Option<Application<'
     answer.is_ok_and(|layout| (200..300).contains(&layout.status()))
 }
 
-/// While it lives, servers may be isolated, since they are checked.
+/// While this value exists, servers may be isolated, since the runner checks them.
 struct Watch<'r, P: Parts, const SERVERS: usize>(&'r Shared<P, SERVERS>);
 
 impl<'r, P: Parts, const SERVERS: usize> Watch<'r, P, SERVERS> {

@@ -20,12 +20,12 @@ use hedge_core::time::Instant;
 
 use crate::parts::Parts;
 
-/// The servers and the balancer: a channel of hedge-core. Its policy is [`NoPolicy`]: the program's policy is kept outside,
-/// so that it does not run in a critical section.
+/// The servers and the balancer: a channel of hedge-core. The policy of this channel is [`NoPolicy`]. The program's
+/// policy is kept outside of it, so that the program's policy does not run in a critical section.
 pub(crate) type Servers<P, const SERVERS: usize> =
     Channel<SocketAddr, <P as Parts>::Balancer, NoPolicy, <P as Parts>::Tag, SERVERS, <P as Parts>::Breaker>;
 
-/// What the balancer notes for a server that it has picked.
+/// The data that the balancer returns with a picked server, and needs again when an attempt starts there.
 type Ticket<P> = <<P as Parts>::Balancer as Balancer>::Ticket;
 
 /// The state that the calls of a channel share.
@@ -40,11 +40,11 @@ pub struct Shared<P: Parts, const SERVERS: usize> {
 pub(crate) struct State<P: Parts, const SERVERS: usize> {
     pub(crate) servers: Servers<P, SERVERS>,
     pub(crate) checks: CheckOptions,
-    /// True while the runner runs. Without it no server is isolated, since none would be readmitted.
+    /// True while the runner runs. Without the runner no server is isolated, since no check would end the isolation.
     pub(crate) watched: bool,
-    /// The runner has to look at the servers again.
+    /// Whether the runner has to look at the servers again.
     news: bool,
-    /// A server has answered a call while all were isolated, so the others are checked at once
+    /// Whether all checks are due at once, since a server has answered a call while all servers were isolated
     /// ([H5](hedge_core::rules#H5)).
     hurried: bool,
     runner: WakerRegistration,
@@ -68,7 +68,7 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
         self.runner.wake();
     }
 
-    /// Whether all checks are due at once. It returns true only once.
+    /// Returns whether all checks are due at once, and resets this to false.
     pub(crate) fn take_hurried(&mut self) -> bool {
         core::mem::take(&mut self.hurried)
     }
@@ -96,7 +96,8 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
         self.servers.cluster().state(server).is_some_and(|record| record.health().is_broken())
     }
 
-    /// Isolates a server that cannot be connected to, until a check of it has succeeded ([H1](hedge_core::rules#H1)).
+    /// Isolates a server that cannot be connected to, until a check of this server has succeeded
+    /// ([H1](hedge_core::rules#H1)).
     fn broke(&mut self, server: ServerId, now: Instant) {
         if self.watched && !self.is_broken(server) && self.servers.set_broken(server, true, now) {
             warn!("server {} cannot be connected to: isolated", server);
@@ -104,7 +105,7 @@ impl<P: Parts, const SERVERS: usize> State<P, SERVERS> {
         }
     }
 
-    /// An isolated server has answered a call that was let through to it ([H5](hedge_core::rules#H5)).
+    /// Called when an isolated server has answered a call that was let through to it ([H5](hedge_core::rules#H5)).
     fn came_back(&mut self, server: ServerId) {
         info!("server {} answers again", server);
         self.hurried = true;
@@ -132,9 +133,8 @@ pub(crate) struct CallHost<'r, P: Parts, const SERVERS: usize> {
 }
 
 impl<P: Parts, const SERVERS: usize> CallHost<'_, P, SERVERS> {
-    /// Whether an attempt that could not connect had at least the channel's connect timeout for it
-    /// ([H1](hedge_core::rules#H1)). With the shorter timeout of a single call, a failure says nothing about the
-    /// server.
+    /// Whether an attempt that could not connect had at least the channel's connect timeout for connecting
+    /// ([H1](hedge_core::rules#H1)). If it had only the shorter timeout of a single call, the server is not blamed.
     fn had_time_to_connect(&self, attempt: &Finished) -> bool {
         self.shared.options.connect_timeout.limit_micros().is_some_and(|timeout| attempt.feedback.elapsed() >= timeout)
     }
@@ -192,8 +192,8 @@ impl<P: Parts, const SERVERS: usize> Host for CallHost<'_, P, SERVERS> {
         });
     }
 
-    // An attempt returns a complete response, also in a call whose options ask for a stream. So no body is left to read, and
-    // an attempt that has its answer has ended.
+    // An attempt returns a complete response, even if the options of the call ask for a stream. So no body is left to
+    // read, and the attempt has ended.
     fn answered(&self, attempt: &Finished) {
         self.finished(attempt);
     }

@@ -10,8 +10,8 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::mutex::{Mutex as Lent, MutexGuard};
 use heapless::Vec;
 
-/// `SLOTS` buffers of `BYTES` bytes, each lent to one attempt. An attempt that finds none free waits in a queue, which has room
-/// for `SLOTS` attempts.
+/// `SLOTS` buffers of `BYTES` bytes. Each buffer is lent to one attempt at a time. An attempt that finds no free buffer
+/// waits in a queue, which has room for `SLOTS` attempts.
 pub struct Slots<M: RawMutex, const SLOTS: usize, const BYTES: usize> {
     buffers: [Lent<M, [u8; BYTES]>; SLOTS],
     queue: Queue<M, SLOTS>,
@@ -26,11 +26,11 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> fmt::Debug for Slots<M
 struct Queue<M: RawMutex, const WAITERS: usize>(Mutex<M, RefCell<Waiters<WAITERS>>>);
 
 struct Waiters<const WAITERS: usize> {
-    /// The tickets and wakers of those that wait, in the order of their arrival.
+    /// The tickets and wakers of the attempts that wait, in the order of their arrival.
     waiting: Vec<(u32, Waker), WAITERS>,
     next_ticket: u32,
-    /// How many buffers are lent. It is a count, because finding that out by trying each lock would take the locks for a
-    /// moment, in which a task of a higher priority would find no buffer.
+    /// How many buffers are lent. They are counted, since trying each lock would hold the locks for a moment. A task of
+    /// a higher priority would find no buffer in this moment.
     lent: usize,
 }
 
@@ -63,13 +63,13 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES>
         SLOTS.saturating_sub(self.queue.0.lock(|waiters| waiters.borrow().lent))
     }
 
-    /// A free buffer; `None` if there is none, or if others wait for one.
+    /// A free buffer. `None` if no buffer is free, or if other attempts wait for a buffer.
     pub(crate) fn try_take(&self) -> Option<Slot<'_, M, SLOTS, BYTES>> {
         let queue_is_empty = self.queue.0.lock(|waiters| waiters.borrow().waiting.is_empty());
         if queue_is_empty { self.any() } else { None }
     }
 
-    /// Waits for a buffer, behind those that wait already.
+    /// Waits for a buffer, behind the attempts that wait already.
     pub(crate) fn take(&self) -> impl Future<Output = Result<Slot<'_, M, SLOTS, BYTES>, TooManyWait>> {
         let mut place = Place { queue: &self.queue, ticket: None };
         poll_fn(move |cx| {
@@ -78,7 +78,7 @@ impl<M: RawMutex, const SLOTS: usize, const BYTES: usize> Slots<M, SLOTS, BYTES>
             }
             match self.any() {
                 Some(slot) => {
-                    // Leaving the queue wakes the next one in it, since another buffer may be free.
+                    // Leaving the queue wakes the next attempt in it, since another buffer may be free.
                     place.leave();
                     Poll::Ready(Ok(slot))
                 }
@@ -113,8 +113,8 @@ impl<M: RawMutex, const SLOTS: usize> Drop for WakesNext<'_, M, SLOTS> {
 }
 
 impl<M: RawMutex, const WAITERS: usize> Queue<M, WAITERS> {
-    /// Notes that `back` buffers were given back, and that the one with the ticket `gone` left the queue. Then wakes the
-    /// first one in the queue.
+    /// Records that `back` buffers were given back, and that the attempt with the ticket `gone` has left the queue.
+    /// Then wakes the first attempt in the queue.
     fn pass_on(&self, back: usize, gone: Option<u32>) {
         self.0.lock(|waiters| {
             let Waiters { waiting, lent, .. } = &mut *waiters.borrow_mut();
@@ -129,14 +129,14 @@ impl<M: RawMutex, const WAITERS: usize> Queue<M, WAITERS> {
     }
 }
 
-/// A place in the queue, given up when it is dropped.
+/// The place of one attempt in the queue. Dropping it leaves the queue.
 struct Place<'q, M: RawMutex, const WAITERS: usize> {
     queue: &'q Queue<M, WAITERS>,
     ticket: Option<u32>,
 }
 
 impl<M: RawMutex, const WAITERS: usize> Place<'_, M, WAITERS> {
-    /// Enters the queue, if it has not yet. Returns whether it is the first one there.
+    /// Enters the queue, if the attempt is not in the queue yet. Returns whether it is the first one there.
     fn wait(&mut self, cx: &mut Context<'_>) -> Result<bool, TooManyWait> {
         self.queue.0.lock(|waiters| {
             let waiters = &mut *waiters.borrow_mut();
@@ -154,7 +154,7 @@ impl<M: RawMutex, const WAITERS: usize> Place<'_, M, WAITERS> {
 
     fn leave(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            // If it was woken for a buffer that it does not take, the next one has to be woken.
+            // If this attempt was woken for a buffer that it does not take, the next attempt has to be woken.
             self.queue.pass_on(0, Some(ticket));
         }
     }

@@ -10,8 +10,8 @@ use embassy_net::{IpEndpoint, Stack};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use embedded_nal_async::TcpConnect;
 
-/// The buffers of `N` sockets. Each socket has `TX` bytes for what is sent and not yet acknowledged, and `RX` bytes for what
-/// is received and not yet read.
+/// The buffers of `N` sockets. Each socket has `TX` bytes for data that is sent and not yet acknowledged, and `RX`
+/// bytes for data that is received and not yet read.
 pub struct SocketBuffers<const N: usize, const TX: usize, const RX: usize> {
     buffers: [([u8; TX], [u8; RX]); N],
 }
@@ -24,16 +24,17 @@ impl<const N: usize, const TX: usize, const RX: usize> SocketBuffers<N, TX, RX> 
     }
 }
 
-/// `N` of embassy-net's TCP sockets. At most `N` connections are open at once, and each socket serves one connection after
-/// another.
+/// `N` of embassy-net's TCP sockets. At most `N` connections are open at once, and each socket serves one connection
+/// after another.
 ///
-/// embassy-net's own `TcpClient` is such a pool too. This one does two things better:
-/// - When a connection is dropped, the server learns of it: the connection is reset, so that the server stops its work, or
-///   closed in order if the server has already closed its side. `TcpClient` forgets the connection without a message. The
-///   server then learns of it when it next sends, and keeps its side open until then.
-/// - If no socket is free, the error says so. `TcpClient` reports it like a server that refuses, which isolates the server.
+/// embassy-net's own `TcpClient` is a pool of sockets too. `Sockets` does two things better:
+/// - When a connection is dropped, the server learns of it: the connection is reset, so that the server stops its work,
+///   or closed in order if the server has already closed its side. `TcpClient` forgets the connection without a
+///   message. The server then learns of it when it next sends, and keeps its side open until then.
+/// - If no socket is free, the error says so. `TcpClient` reports it like a server that refuses, which isolates the
+///   server.
 ///
-/// The sockets stay in the stack while this lives, so the stack's resources need room for `N` sockets.
+/// The sockets stay in the stack as long as this pool exists, so the stack's resources need room for `N` sockets.
 pub struct Sockets<'d, const N: usize> {
     free: [Cell<Option<TcpSocket<'d>>>; N],
 }
@@ -43,7 +44,8 @@ impl<'d, const N: usize> Sockets<'d, N> {
     pub fn new<const TX: usize, const RX: usize>(stack: Stack<'d>, buffers: &'d mut SocketBuffers<N, TX, RX>) -> Self {
         let free = buffers.buffers.each_mut().map(|(tx, rx)| {
             let mut socket = TcpSocket::new(stack, rx, tx);
-            // A request is written in two pieces. Nagle's algorithm would delay the second until the first is acknowledged.
+            // A request is written in two pieces. Nagle's algorithm would delay the second until the first is
+            // acknowledged.
             socket.set_nagle_enabled(false);
             Cell::new(Some(socket))
         });
@@ -55,8 +57,8 @@ impl<'d, const N: usize> Sockets<'d, N> {
         self.free.iter().filter(|place| peek(place, |_| ()).is_some()).count()
     }
 
-    /// Takes a free socket. It prefers one whose last connection is completely closed: on another one, it would cut the
-    /// closing short.
+    /// Takes a free socket. A socket whose last connection is completely closed is preferred, since taking another one
+    /// aborts the closing of its last connection.
     fn take(&self) -> Option<Connection<'_, 'd>> {
         let done = |socket: &TcpSocket<'d>| socket.state() == State::Closed && socket.remote_endpoint().is_none();
         let rested = self.free.iter().find(|place| peek(place, done) == Some(true));
@@ -75,8 +77,8 @@ fn peek<'d, V>(place: &Cell<Option<TcpSocket<'d>>>, look: impl FnOnce(&TcpSocket
     Some(seen)
 }
 
-/// A connection over one of [`Sockets`]. When it is dropped, it is closed if the server has already closed its side, and
-/// reset otherwise. Its socket is free at once.
+/// A connection over one of [`Sockets`]. When it is dropped, it is closed if the server has already closed its side,
+/// and reset otherwise. Its socket is free at once.
 pub struct Connection<'a, 'd> {
     place: &'a Cell<Option<TcpSocket<'d>>>,
     socket: Option<TcpSocket<'d>>,
@@ -107,7 +109,7 @@ impl<'d, const N: usize> TcpConnect for Sockets<'d, N> {
         Self: 'a;
 
     fn connect<'a>(&'a self, remote: SocketAddr) -> impl Future<Output = Result<Self::Connection<'a>, SocketError>> {
-        // It is converted before the future is made, which then holds the smaller type.
+        // The address is converted before the future is made, so the future holds the smaller type.
         let remote = match remote {
             SocketAddr::V4(remote) => Ok(IpEndpoint::from(remote)),
             #[cfg(feature = "proto-ipv6")]

@@ -10,36 +10,38 @@ use hedge_core::outcome::Verdict;
 use crate::options::CallOptions;
 use crate::trace::Trace;
 
-/// How a call ended, for code that uses several callers. Replies and errors both implement it.
+/// The result of a call in a form that does not depend on the caller. Both the reply and the error of a call implement
+/// this trait.
 pub trait Outcome {
-    /// The report of the call, with its servers.
+    /// Returns the report of the call, with its servers.
     fn trace(&self) -> &Trace;
 
-    /// What the result means: whether it is the reply, or whether another caller may succeed
-    /// ([L8](hedge_core::rules#L8)).
+    /// Returns the verdict on the result ([L8](hedge_core::rules#L8)). The verdict says, for example, whether the
+    /// result is accepted, or whether another caller may succeed.
     fn verdict(&self) -> Verdict;
 
-    /// Whether no part of the request has left this client ([T4](hedge_core::rules#T4)). Such a request may go to
-    /// another caller even if it must not be sent twice.
+    /// Returns whether no part of the request has left this client ([T4](hedge_core::rules#T4)). If so, the request may
+    /// go to another caller even if it must not be sent twice.
     fn never_left(&self) -> bool;
 
-    /// Whether there was no server to call.
+    /// Returns whether the call failed because its caller had no usable server: the list is empty or missing, or all
+    /// servers are down.
     fn all_down(&self) -> bool;
 }
 
-/// Something that makes calls: a channel, or a wrapper around other callers. [`BoxCaller`] hides its type.
+/// Something that makes calls: a channel, or a wrapper around other callers. [`BoxCaller`] hides the type of a caller.
 ///
 /// The request is borrowed, so that several callers can send it.
 pub trait Caller<Request>: Send + Sync {
-    /// What a call that succeeds returns.
+    /// The type of the reply of a call that succeeds.
     type Reply: Outcome + Send;
-    /// Why a call has no reply.
+    /// The type of the error of a call that fails.
     type Error: Outcome + Send;
 
-    /// Makes a call. Dropping the future cancels it.
+    /// Makes a call. Dropping the future cancels the call.
     ///
     /// # Errors
-    /// Why there is no reply.
+    /// Returns the reason why the call failed.
     fn call_with(
         &self,
         request: &Request,
@@ -47,7 +49,8 @@ pub trait Caller<Request>: Send + Sync {
     ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send;
 }
 
-/// A caller of any type. A clone is the same caller. A call through it costs one more allocation.
+/// A caller whose type is hidden, so that a program can keep callers of several types in one list. All clones use the
+/// same caller. A call through a `BoxCaller` costs one more allocation.
 pub struct BoxCaller<Request, Reply, Error>(Arc<dyn AnyCaller<Request, Reply, Error>>);
 
 type BoxCall<'a, Reply, Error> = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send + 'a>>;
@@ -63,7 +66,7 @@ impl<C: Caller<Request>, Request: Sync> AnyCaller<Request, C::Reply, C::Error> f
 }
 
 impl<Request: Sync, Reply, Error> BoxCaller<Request, Reply, Error> {
-    /// Hides the type of a caller.
+    /// Wraps a caller and hides its type.
     pub fn new(caller: impl Caller<Request, Reply = Reply, Error = Error> + 'static) -> Self {
         Self(Arc::new(caller))
     }

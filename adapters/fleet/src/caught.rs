@@ -1,5 +1,5 @@
-//! Runs the program's own code where its panic must be stopped: in background tasks, between a call and its counts, and
-//! between a call and its answer.
+//! Runs code of the program and catches its panics. A panic in this code must not end a background task, make the
+//! counts of a call wrong, or replace the answer of a call.
 
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
@@ -11,13 +11,13 @@ use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::{BackupDelay, BackupPolicy, Ended};
 use hedge_core::time::Instant;
 
-/// Runs a closure and returns its result; `None` if it panics. The closure is only the program's code, so no state of
-/// this library can be left half changed.
+/// Runs a closure and returns its result. Returns `None` if the closure panics. The closure should only call code of
+/// the program, such as a policy or an observer. Then a panic cannot leave the state of this library half changed.
 pub fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(run)).ok()
 }
 
-/// Runs a future and returns its output; `None` if it panics.
+/// Runs a future and returns its output. Returns `None` if the future panics.
 pub async fn caught_in<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
@@ -27,8 +27,8 @@ pub async fn caught_in<F: Future>(future: F) -> Option<F::Output> {
     .await
 }
 
-/// A policy of the program whose panics are caught. If it panics, it gives no delay, refuses, or misses the notice,
-/// depending on the method.
+/// A backup policy of the program. Its panics are caught. If `delay` panics, the policy gives no delay of its own. If
+/// `may_back_up` or `may_retry` panics, the policy refuses. A panic in `take_back` or `ended` is ignored.
 #[derive(Clone, Copy, Debug)]
 pub struct Guarded<P>(pub P);
 

@@ -1,11 +1,15 @@
-//! What a file says about a channel, as settings of a builder: [`Setup::apply`].
+//! Applies the configuration file of a channel to the settings of a builder, [`Setup::apply`], and to the options of a
+//! channel that runs, [`ReplaceableOptions::with_config`].
 
-use hedge_core::config::ChannelConfig;
+use hedge_core::config::{ChannelConfig, Setting};
 
+use crate::replace::ReplaceableOptions;
 use crate::setup::Setup;
 
 impl Setup {
-    /// Takes over the options and limits of a file, whatever was set before, and everything else that the file names.
+    /// Applies a configuration file. All options of calls and all limits are replaced. If the file does not name one of
+    /// them, its value is that of the file's preset, not the value that was set before. Every other setting is replaced
+    /// only if the file names it.
     pub fn apply(&mut self, config: &ChannelConfig) {
         self.options = config.options();
         self.attempt_timeout = config.attempt_timeout();
@@ -25,5 +29,21 @@ impl Setup {
         }
         self.recovery = config.recovery.or(self.recovery);
         self.seed = config.seed.or(self.seed);
+    }
+}
+
+impl ReplaceableOptions {
+    /// Returns these options, changed by a configuration file as in [`Setup::apply`]. The options of calls and all
+    /// limits are replaced. The breaker, the isolation limit and the recovery are replaced only if the file names them.
+    #[must_use]
+    pub fn with_config(self, config: &ChannelConfig) -> Self {
+        Self {
+            channel: config.options(),
+            attempt_timeout: config.attempt_timeout(),
+            limits: config.limits(),
+            breaker: config.circuit_breaker.map_or(self.breaker, Setting::on),
+            isolation_limit: config.isolation_limit.unwrap_or(self.isolation_limit),
+            recovery: config.recovery.or(self.recovery),
+        }
     }
 }

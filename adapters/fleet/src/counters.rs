@@ -1,4 +1,4 @@
-//! How many calls ended in which way, and how many attempts they made: [`Counters`].
+//! Counts how calls ended and how many attempts they made: [`Counters`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,22 +7,23 @@ use hedge_core::outcome::{Attempt, Denial, End, Extra, Kind, State, Verdict};
 use hedge_core::policy::{BackupPolicy, CallLatencies, Ended};
 use hedge_core::time::Instant;
 
-/// The calls of a channel since it was made, as they were counted when they ended. Take differences for rates.
+/// How many calls of a channel ended in each way since the channel was made, and how many attempts these calls made.
+/// For a rate, take the difference between two readings.
 ///
-/// A call counts when it ends; one that was dropped counts as cancelled. Calls that are in flight, that were rejected for
-/// invalid options, or that were never polled do not count.
+/// A call is counted when it ends. A dropped call counts as cancelled. Three kinds of calls are not counted: calls in
+/// flight, calls that were rejected because their options are invalid, and calls that were never polled.
 ///
 /// # Cost
-/// The end of a call that one attempt decided does one atomic addition. The end of any other call does a few. Reading
-/// does not stop calls, so the numbers may be from slightly different moments.
+/// An accepted call with a single attempt costs one atomic addition when it ends. Any other call costs a few additions.
+/// Reading the counters does not stop calls, so the numbers may be from slightly different moments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Counters {
     /// Calls whose reply was accepted.
     pub accepted: u64,
-    /// Calls that failed: no attempt was accepted, and no further one was possible.
+    /// Calls that failed: no attempt was accepted, and no further attempt was possible.
     pub failed: u64,
-    /// Calls that an attempt with the verdict [`Fatal`](Verdict::Fatal) ended.
+    /// Calls that ended because the verdict on an attempt was [`Fatal`](Verdict::Fatal).
     pub fatal: u64,
     /// Calls whose deadline passed.
     pub deadline: u64,
@@ -32,36 +33,44 @@ pub struct Counters {
     pub no_server: u64,
     /// Calls that found all servers down.
     pub all_down: u64,
-    /// Calls that found every server at its cap of attempts in flight ([L22](hedge_core::rules#L22)).
+    /// Calls that found every server full: each had as many attempts in flight as its cap allows
+    /// ([L22](hedge_core::rules#L22)).
     pub all_full: u64,
+    /// Calls that an interceptor refused before they started ([I1](hedge_core::rules#I1)). These calls are not included
+    /// in any other counter, not even in [`calls`](Self::calls).
+    pub refused: u64,
+    /// Calls that an interceptor answered itself ([I1](hedge_core::rules#I1)). These calls are not included in any
+    /// other counter, not even in [`calls`](Self::calls).
+    pub answered: u64,
     /// First attempts: one for each call that found a server.
     pub first_attempts: u64,
     /// Retries that were sent.
     pub retries: u64,
-    /// Backups that were sent: tRPC's `backup_request`.
+    /// Backups that were sent. In tRPC this counter is called `backup_request`.
     pub backups: u64,
-    /// Backups whose reply was accepted: tRPC's `backup_request_success`.
+    /// Backups whose reply was accepted. In tRPC this counter is called `backup_request_success`.
     pub backups_won: u64,
-    /// By reason, in the order of [`Denial::ALL`].
+    /// How many retries were refused for each reason, in the order of [`Denial::ALL`].
     retries_denied: [u32; Denial::ALL.len()],
+    /// How many backups were refused for each reason, in the order of [`Denial::ALL`].
     backups_denied: [u32; Denial::ALL.len()],
 }
 
 impl Counters {
-    /// How many calls ended.
+    /// Returns how many calls have ended.
     #[must_use]
     pub const fn calls(&self) -> u64 {
         let answered = self.accepted + self.failed + self.fatal;
         answered + self.deadline + self.cancelled + self.no_server + self.all_down + self.all_full
     }
 
-    /// How many attempts these calls made.
+    /// Returns how many attempts the ended calls made.
     #[must_use]
     pub const fn attempts(&self) -> u64 {
         self.first_attempts + self.retries + self.backups
     }
 
-    /// How many calls ended in this way.
+    /// Returns how many calls ended in this way.
     #[must_use]
     pub const fn ended(&self, end: End) -> u64 {
         match end {
@@ -76,7 +85,8 @@ impl Counters {
         }
     }
 
-    /// How many extra attempts of this kind the channel's limits and policy refused for this reason. The count wraps.
+    /// Returns how many extra attempts of this kind were refused for this reason, by the channel's limits and policy.
+    /// The count wraps at 2³².
     #[must_use]
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         let denied = match extra {
@@ -87,15 +97,20 @@ impl Counters {
     }
 }
 
-/// What is kept of all calls of a channel: their latencies, and their counters. It is a policy that decides nothing.
+/// The latencies and the counters of a channel's calls. This type is a [`BackupPolicy`] only in order to learn of the
+/// end of each call. It decides nothing.
 #[derive(Debug, Default)]
 #[doc(hidden)]
 pub struct CallRecords {
     latencies: CallLatencies,
-    /// Calls that one attempt decided: accepted, and no other attempt. They are most of all calls.
+    /// Accepted calls with a single attempt. Most calls are of this kind, so they have their own counter, which costs
+    /// one addition.
     plain: AtomicU64,
     ends: Ends,
     attempts: Attempts,
+    /// Calls that interceptors refused. The next field counts the calls that interceptors answered.
+    refused: AtomicU64,
+    answered: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +150,8 @@ impl CallRecords {
             no_server: get(&ends.no_server),
             all_down: get(&ends.all_down),
             all_full: get(&ends.all_full),
+            refused: get(&self.refused),
+            answered: get(&self.answered),
             first_attempts: plain + get(&attempts.first),
             retries: get(&attempts.retries),
             backups: get(&attempts.backups),
@@ -142,6 +159,14 @@ impl CallRecords {
             retries_denied: Denial::ALL.map(|reason| denied(Extra::Retry, reason)),
             backups_denied: Denial::ALL.map(|reason| denied(Extra::Backup, reason)),
         }
+    }
+
+    pub(crate) fn count_refused(&self) {
+        add(&self.refused);
+    }
+
+    pub(crate) fn count_answered(&self) {
+        add(&self.answered);
     }
 
     #[cold]

@@ -1,4 +1,4 @@
-//! What a program's `on_end` is told of a call: [`CallEnd`].
+//! A call that has ended, in the form in which the program's `on_end` gets it: [`CallEnd`].
 
 use std::any::Any;
 use std::fmt;
@@ -9,68 +9,74 @@ use hedge_core::id::ServerId;
 use crate::Report;
 use crate::server::Server;
 
-/// A call that has ended: its report, and the keys of the servers that it went to. A [`Report`] otherwise, and `Display`
-/// writes the same line.
+/// A call that has ended: its report, and the keys of the servers that the call tried. A `CallEnd` dereferences to its
+/// [`Report`]. `Display` writes the same line as for the report.
 ///
 /// # Cost
-/// It borrows everything: nothing is copied or allocated for it.
+/// A `CallEnd` borrows the report and the keys. Nothing is copied or allocated.
+#[derive(Clone, Copy)]
 pub struct CallEnd<'a> {
     report: &'a Report,
     keys: &'a dyn Keys,
 }
 
-/// What the program calls at every call's end.
+/// A function of the program that is called at the end of each call.
 pub type OnEnd = Box<dyn Fn(&CallEnd<'_>) + Send + Sync>;
 
-/// Knows the keys of the servers that a call has gone to.
+/// Finds the keys of servers by their ids. The host of a call implements this trait for the servers that the call
+/// tried.
 pub trait Keys {
-    /// The key of one of these servers; `None` if the call has not gone there, or if the host has no keys.
+    /// Returns the key of a server. Returns `None` if the call has not tried this server, or if the host has no keys.
     fn key(&self, server: ServerId) -> Option<&dyn Any>;
 
-    /// Writes the key of a server that the call has gone to, as text. By default, it writes the server's id.
+    /// Writes the key of a server as text. By default, this writes the id of the server.
     ///
     /// # Errors
-    /// `out` fails.
+    /// Returns an error if writing to `out` has failed.
     fn write_key(&self, server: ServerId, out: &mut dyn fmt::Write) -> fmt::Result {
         write!(out, "server {server}")
     }
 }
 
 impl<'a> CallEnd<'a> {
-    /// What is told of a call, for hosts.
+    /// Makes the `CallEnd` of a call. Hosts use this.
     #[must_use]
     pub const fn new(report: &'a Report, keys: &'a dyn Keys) -> Self {
         Self { report, keys }
     }
 
-    /// The report alone, for a program that keeps a copy of it.
+    /// Returns the report alone, for a program that wants to copy it.
     #[must_use]
     pub const fn report(&self) -> &Report {
         self.report
     }
 
-    /// The key of the server that an attempt names by its [id](hedge_core::outcome::Attempt::server). `None` if `K` is not the
-    /// type of the host's keys, and for a server that was removed at the moment the attempt was to start.
+    /// Returns the key of the server of an attempt. The server is given by [its
+    /// id](hedge_core::outcome::Attempt::server). Returns `None` if `K` is not the type of the host's keys, or if the
+    /// server was removed just before the attempt was to start.
     #[must_use]
     pub fn key<K: 'static>(&self, server: ServerId) -> Option<&K> {
         self.keys.key(server)?.downcast_ref()
     }
 
-    /// The key of the server whose reply was accepted. `None` if there was no such reply, or if `K` is not the type of the
-    /// host's keys.
+    /// Returns the key of the server whose reply was accepted. Returns `None` if no reply was accepted, or if `K` is
+    /// not the type of the host's keys.
     #[must_use]
     pub fn winner_key<K: 'static>(&self) -> Option<&K> {
         let winner = self.report.attempts().get(self.report.winner()?.index())?;
         self.key(winner.server())
     }
 
-    /// The same where the keys are [`Server`]s, as in a channel.
+    /// Returns the server of an attempt. The server is given by its id, as in [`key`](Self::key). In addition to the
+    /// cases of `key`, this returns `None` if the host's keys are not [`Server`]s. In a channel of `hedge-net` they are
+    /// `Server`s.
     #[must_use]
     pub fn server(&self, server: ServerId) -> Option<&Server> {
         self.key(server)
     }
 
-    /// The server whose reply was accepted, where the keys are [`Server`]s, as in a channel. `None` if there was no such reply.
+    /// Returns the server whose reply was accepted. Returns `None` if no reply was accepted, or if the host's keys are
+    /// not [`Server`]s. In a channel of `hedge-net` they are `Server`s.
     #[must_use]
     pub fn winner_server(&self) -> Option<&Server> {
         self.winner_key()

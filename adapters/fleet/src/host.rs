@@ -1,5 +1,7 @@
-//! The core's [`Host`] for calls over a fleet: [`ChannelContext`] is what all calls share, and [`CallHost`] is the host
-//! of one call.
+//! The core's [`Host`] for calls over a fleet. [`ChannelContext`] gives access to the data that all calls of a channel
+//! share, and [`CallHost`] is the host of one call.
+
+mod search;
 
 use std::any::Any;
 use std::fmt;
@@ -7,7 +9,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
-use hedge_core::balance::{AnyTicket, Balancer as _, NoServer, Pick, Selection, select};
+use hedge_core::balance::{AnyTicket, Balancer as _, NoServer, Pick, Selection};
 use hedge_core::call::Host;
 use hedge_core::drive::{Addresses, Timer};
 use hedge_core::id::ServerId;
@@ -16,101 +18,117 @@ use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, Ended};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
-use crate::Balancer;
 use crate::end::Keys;
 use crate::in_force::HeldOptions;
 use crate::node::{Lease, Node, Service};
 use crate::observer::ServerChange;
-use crate::queue::{Queue, Queued};
+use crate::queue::Queued;
 use crate::run::CallContext;
 use crate::servers::Servers;
 use crate::settings::Settings;
-use crate::slow_start::SlowStart;
-use crate::snapshot::View;
+use crate::snapshot::Snapshot;
 use crate::tried::TriedServers;
+use search::full;
 
-/// What all calls share: the servers, the settings, and what an adapter does when calls and attempts start and end.
+/// The data that all calls of a channel share, such as the servers and the settings, and the methods that are called
+/// when calls and attempts start and end. Each adapter implements this trait.
 pub trait ChannelContext {
-    /// The key, which identifies a server.
+    /// The type of the key that identifies a server.
     type Key: 'static;
-    /// What is kept for each server, for instance the service that its attempts are sent to.
+    /// The adapter's data for each server, for example the service that attempts are sent to.
     type Service: Service;
-    /// The address that an attempt is sent to.
+    /// The type of the address that an attempt is sent to.
     type Address;
-    /// What each call keeps for itself; `()` for nothing.
+    /// The adapter's data for each call. An adapter without such data uses `()`.
     type Call;
-    /// The timer that calls wait on.
+    /// The type of the timer that calls wait on.
     type Timer: Timer;
-    /// The retry policy, which judges results.
+    /// The type of the retry policy, which judges results.
     type RetryPolicy;
 
-    /// The servers.
+    /// Returns the current list of servers, among which calls choose.
     fn servers(&self) -> &Servers<Self::Key, Self::Service>;
 
-    /// The settings that all calls share.
+    /// Returns the settings that all calls share.
     fn settings(&self) -> &Settings;
 
-    /// The timer that calls wait on.
+    /// Returns the timer that calls wait on.
     fn timer(&self) -> &Self::Timer;
 
-    /// The retry policy, which judges results.
+    /// Returns the retry policy, which judges results.
     fn retry_policy(&self) -> &Self::RetryPolicy;
 
-    /// The address that an attempt at this server is sent to.
+    /// Returns the address that an attempt at this server is sent to.
     fn address(&self, node: &Node<Self::Key, Self::Service>) -> Self::Address;
 
-    /// The servers that a call named itself ([S8](hedge_core::rules#S8)) and that are not in the list.
+    /// Returns the servers that the call itself named ([S8](hedge_core::rules#S8)) and that are not in the list.
     fn named(call: &Self::Call) -> &[Arc<Node<Self::Key, Self::Service>>] {
         let _ = call;
         &[]
     }
 
-    /// The ids of all servers that a call named itself, in the call's order. `None`: it named none.
+    /// Returns the ids of all servers that the call itself named, in the order in which the call named them. Returns
+    /// `None` if the call named no servers.
     fn named_ids(call: &Self::Call) -> Option<&[ServerId]> {
         let _ = call;
         None
     }
 
-    /// Prepares a call that is about to start at `now`. `inherited` are the options that it inherits.
+    /// Prepares a call that is about to start at `now`. `inherited` holds the channel's options. They apply where
+    /// `options` sets nothing.
     fn prepare(&self, call: &mut Self::Call, options: &CallOptions<'_>, inherited: &ChannelOptions, now: Instant) {
         let _ = (call, options, inherited, now);
     }
 
-    /// Says that a call has started.
+    /// Called when a call starts. Its options are valid, and nothing has been sent yet.
     fn call_started(&self, now: Instant) {
         let _ = now;
     }
 
-    /// The result of an attempt, adjusted for the balancer and the breaker. By default, the result as it is.
+    /// Returns the result of an attempt in the form in which the balancer and the breaker should see it. By default,
+    /// the result is not changed.
     fn adjusted(&self, call: &Self::Call, attempt: &Finished) -> Finished {
         let _ = call;
         *attempt
     }
 
-    /// Says that an attempt has ended. Balancer and breaker were told before.
+    /// Called when an attempt has ended. The balancer and the breaker already know the result.
     fn finished(&self, call: &Self::Call, node: &Arc<Node<Self::Key, Self::Service>>, attempt: &Finished) {
         let _ = (call, node, attempt);
     }
 
-    /// Says that a server is back: a call that was let through to it although it was broken has succeeded
+    /// Called when a broken server starts to get calls again, because a test call to this server has succeeded
     /// ([H5](hedge_core::rules#H5)).
     fn server_back(&self, node: &Node<Self::Key, Self::Service>) {
         let _ = node;
     }
 }
 
-/// The host of one call: what all calls share, and the servers that this call has tried.
+/// The host of one call. It holds the [`ChannelContext`], which all calls share, and the servers that this call has
+/// tried.
 pub struct CallHost<O: Deref<Target: ChannelContext>> {
     channel: O,
     call: <O::Target as ChannelContext>::Call,
     held: HeldOptions,
     tried: TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service>,
-    /// Its place in the queue, if it has waited for room ([L22](hedge_core::rules#L22)).
-    queued: OnceLock<Box<Queued>>,
-    /// The places at capped servers of attempts that the call has abandoned. The driver drops such an attempt a moment
-    /// later, and the host is dropped after that, so that the place is free only when the attempt is gone
-    /// ([L22](hedge_core::rules#L22)).
-    abandoned: OnceLock<Box<Mutex<Vec<LeaseOf<O>>>>>,
+    /// The data that few calls need. Most calls do not have it.
+    rare: OnceLock<Box<Rare<LeaseOf<O>>>>,
+}
+
+/// The data that few calls need. It is boxed, so that the other calls need little memory for it.
+struct Rare<L> {
+    /// The call's place in the queue, if the call has waited for a server with room ([L22](hedge_core::rules#L22)).
+    queued: OnceLock<Queued>,
+    /// One lease for each abandoned attempt at a server with a cap. When an attempt is abandoned, its future still
+    /// exists for a moment. The host is dropped after all attempts, so the server gets room again only when the attempt
+    /// is gone ([L22](hedge_core::rules#L22)).
+    abandoned: Mutex<Vec<L>>,
+}
+
+impl<L> Default for Rare<L> {
+    fn default() -> Self {
+        Self { queued: OnceLock::new(), abandoned: Mutex::default() }
+    }
 }
 
 type LeaseOf<O> =
@@ -119,40 +137,86 @@ type LeaseOf<O> =
 type NodeOf<O> =
     Arc<Node<<<O as Deref>::Target as ChannelContext>::Key, <<O as Deref>::Target as ChannelContext>::Service>>;
 
+type SnapshotOf<O> =
+    Snapshot<<<O as Deref>::Target as ChannelContext>::Key, <<O as Deref>::Target as ChannelContext>::Service>;
+
 impl<O: Deref<Target: ChannelContext>> CallHost<O> {
-    /// The host of a call that has not tried any server yet. Call [`CallContext::hold`] when the call starts: until then,
-    /// it has the options of the start.
+    /// Makes the host of a call that has not tried any server yet. Call [`CallContext::hold`] when the call starts.
+    /// Before `hold`, the host uses the channel's initial options, even if the channel has got other options since.
     pub fn new(channel: O, call: <O::Target as ChannelContext>::Call) -> Self {
         let held = HeldOptions::default();
-        let (queued, abandoned) = (OnceLock::new(), OnceLock::new());
-        Self { channel, call, held, tried: TriedServers::new(), queued, abandoned }
+        Self { channel, call, held, tried: TriedServers::new(), rare: OnceLock::new() }
     }
 
-    /// What all calls share.
+    /// Returns the data that all calls of the channel share.
     pub fn channel(&self) -> &O::Target {
         &self.channel
     }
 
-    /// What the call keeps for itself.
+    /// Returns the adapter's data for this call.
     pub const fn call(&self) -> &<O::Target as ChannelContext>::Call {
         &self.call
     }
 
-    /// The servers that the call has tried.
+    /// Returns the servers that the call has tried.
     pub const fn tried(
         &self,
     ) -> &TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service> {
         &self.tried
     }
 
-    /// Remembers the server of an attempt.
+    /// Returns the call's place in the queue. Returns `None` if the call has not joined the queue.
+    #[inline]
+    fn queued(&self) -> Option<&Queued> {
+        self.rare.get()?.queued.get()
+    }
+
+    fn rare(&self) -> &Rare<LeaseOf<O>> {
+        self.rare.get_or_init(Box::default)
+    }
+
+    /// Records the server of an attempt. The report needs this server, and so do the counts of attempts in flight.
     fn remember(&self, node: &NodeOf<O>) {
         self.tried.add(node);
     }
 
-    /// Commits to a server that is not in the list: one that the call named itself, or one that was removed since the
-    /// look. If it was removed, the answer is `insist`: without it, the call looks again. With it, an attempt is still
-    /// sent if the call has tried that server before.
+    /// Commits to the server that a search has picked, so that an attempt can start at this server. Returns false if
+    /// the call must search again.
+    // Inlined together with `search_in`.
+    #[inline(always)]
+    fn commit_in(&self, snapshot: &SnapshotOf<O>, pick: &Pick<AnyTicket>, now: Instant, insist: bool) -> bool {
+        let servers = self.channel.servers();
+        let Some(node) = snapshot.list.get(pick.server) else { return self.commit_elsewhere(pick.server, insist) };
+        let on_trial = servers.observers().want_servers() && snapshot.is_on_trial(node, now);
+        // A full server is refused even if the call insists (L22).
+        if !node.start() {
+            return false;
+        }
+        if !snapshot.health.started(node.health(), now, insist) {
+            node.finished();
+            return false;
+        }
+        if !pick.ticket.is_none_or(|ticket| snapshot.balancer.commit(ticket, insist)) {
+            snapshot.health.withdrawn(node.health(), now);
+            node.finished();
+            return false;
+        }
+        self.remember(node);
+        if let Some(queued) = self.queued() {
+            queued.started(|| self.has_room(now));
+        }
+        snapshot.balancer.started(&servers.view(snapshot, now), pick.server, pick.ticket, now);
+        if on_trial {
+            servers.tell(node, ServerChange::HalfOpen);
+        }
+        true
+    }
+
+    /// Commits to a server that is not in the list. There are two cases. First, the call itself named the server: then
+    /// an attempt may start there. Second, the server was removed after the search. Then the result is `false` if
+    /// `insist` is false, and the call searches again. If `insist` is true and the call has tried the server before, an
+    /// attempt starts there. If `insist` is true and the call has not tried the server, the result is `true`, but
+    /// nothing is sent, since the address of the server is no longer known.
     fn commit_elsewhere(&self, server: ServerId, insist: bool) -> bool {
         if let Some(own) = O::Target::named(&self.call).iter().find(|node| node.id() == server) {
             let started = own.start();
@@ -167,120 +231,13 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         }
     }
 
-    /// Keeps the place of an abandoned attempt until this host is dropped.
+    /// Keeps an abandoned attempt counted as in flight at its server until this host is dropped. The reason is that the
+    /// future of the attempt still exists for a moment.
     #[cold]
     fn abandon(&self, node: &NodeOf<O>) {
-        let abandoned = self.abandoned.get_or_init(Box::default);
+        let abandoned = &self.rare().abandoned;
         abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(Lease::new(Arc::clone(node)));
     }
-
-    /// Searches for a server.
-    #[inline]
-    fn search(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<AnyTicket>, NoServer> {
-        let (servers, own) = (self.channel.servers(), O::Target::named(&self.call));
-        let snapshot = servers.load();
-        let (health, capped) = (snapshot.health(), servers.cap().is_some());
-        let view = View { list: &snapshot.list, health, own, capped, drawn: None, now: selection.now };
-        let recovers = health.recovers() && selection.by_balancer();
-        if recovers && !health.admit(selection.now, || view.usable(), &mut *random) {
-            return Servers::last_resort(&snapshot, selection);
-        }
-        if capped && selection.same.and_then(|same| snapshot.list.get(same)).is_some_and(|same| !same.has_room()) {
-            return Err(full(selection.tried));
-        }
-        if let Some(slow) = servers.slow_start().filter(|slow| slow.is_on(selection.now) && selection.by_balancer())
-            && let Some(pick) = select_ramping(&view, slow, &snapshot.balancer, selection, random)
-        {
-            return Ok(pick);
-        }
-        match select(&view, &snapshot.balancer, selection, random) {
-            Err(NoServer::AllDown) if capped && view.has_full(selection.servers) => Err(full(selection.tried)),
-            Err(NoServer::AllDown) => {
-                if recovers {
-                    health.all_down(selection.now);
-                }
-                Servers::last_resort(&snapshot, selection)
-            }
-            pick => pick,
-        }
-    }
-
-    /// Searches for the server of a first attempt if calls may wait for room. Calls that wait come first.
-    #[cold]
-    fn search_in_turn(
-        &self,
-        queue: &Queue,
-        selection: &Selection<'_>,
-        random: &mut dyn FnMut() -> u32,
-    ) -> Result<Pick<AnyTicket>, NoServer> {
-        if let Some(queued) = self.queued.get() {
-            let is_over = queued.until() <= selection.now;
-            if is_over && !queued.may_look() {
-                return Err(NoServer::AllFull);
-            }
-            return match self.search(selection, random) {
-                Err(NoServer::AllFull) if !is_over => Err(NoServer::Queued),
-                found => found,
-            };
-        }
-        if queue.is_empty() {
-            match self.search(selection, random) {
-                Err(NoServer::AllFull) => {}
-                found => return found,
-            }
-        } else if self.has_room(selection.now) {
-            // Nothing may have told the others of this room, for instance if an isolation has ended.
-            queue.remind_first();
-        }
-        Err(self.join_queue(selection.now))
-    }
-
-    /// Joins the queue, if there is one that has a place.
-    fn join_queue(&self, now: Instant) -> NoServer {
-        let Some(cap) = self.channel.servers().cap() else { return NoServer::AllFull };
-        let until = cap.max_wait().ends(now);
-        match cap.queue().and_then(|queue| Queued::join(queue, until)) {
-            None => NoServer::AllFull,
-            Some(queued) => {
-                // The place is empty: a call joins only if it is not in the queue yet.
-                self.queued.get_or_init(|| Box::new(queued));
-                NoServer::Queued
-            }
-        }
-    }
-
-    /// Whether some server is usable and has room.
-    fn has_room(&self, now: Instant) -> bool {
-        let servers = self.channel.servers();
-        servers.view(&servers.load(), now).has_room()
-    }
-}
-
-/// Searches while servers are ramping ([S11](hedge_core::rules#S11)). The search draws a random number, and passes over
-/// each server whose share is not above that number. `None` means that the caller must search among all servers. There
-/// are two causes: no usable server has its whole share, or the search found no server that the call has not tried
-/// ([L11](hedge_core::rules#L11)).
-#[cold]
-fn select_ramping<K, S: Service>(
-    view: &View<'_, K, S>,
-    slow: &SlowStart,
-    balancer: &Balancer,
-    selection: &Selection<'_>,
-    random: &mut dyn FnMut() -> u32,
-) -> Option<Pick<AnyTicket>> {
-    if !view.has_whole(slow) {
-        return None;
-    }
-    let view = View { drawn: Some((slow, random())), ..*view };
-    let pick = select(&view, balancer, selection, random).ok()?;
-    let was_tried = selection.tried.iter().any(|attempt| attempt.address() == pick.address);
-    (!was_tried).then_some(pick)
-}
-
-/// What a call is told that finds only full servers: one with attempts in flight waits for their end
-/// ([L11](hedge_core::rules#L11)).
-fn full(tried: &[Attempt]) -> NoServer {
-    if tried.iter().any(Attempt::in_flight) { NoServer::AllBusy } else { NoServer::AllFull }
 }
 
 impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
@@ -310,38 +267,33 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
     }
 
     fn commit(&self, pick: &Pick<AnyTicket>, now: Instant, insist: bool) -> bool {
+        self.commit_in(&self.channel.servers().load(), pick, now, insist)
+    }
+
+    #[inline]
+    fn look_and_commit(
+        &self,
+        selection: &Selection<'_>,
+        random: &mut dyn FnMut() -> u32,
+        now: Instant,
+        insist: bool,
+    ) -> Result<Option<Pick<AnyTicket>>, NoServer> {
         let servers = self.channel.servers();
+        if servers.queue().is_some() {
+            // The search may have to wait until it is this call's turn.
+            let pick = self.look(selection, random)?;
+            return Ok(self.commit(&pick, now, insist).then_some(pick));
+        }
+        // The list is loaded once for both steps. A load costs two atomic exchanges.
         let snapshot = servers.load();
-        let Some(node) = snapshot.list.get(pick.server) else { return self.commit_elsewhere(pick.server, insist) };
-        let on_trial = servers.observers().want_servers() && snapshot.is_on_trial(node, now);
-        // A full server is refused even if the call insists (L22).
-        if !node.start() {
-            return false;
-        }
-        if !snapshot.health.started(node.health(), now, insist) {
-            node.finished();
-            return false;
-        }
-        if !pick.ticket.is_none_or(|ticket| snapshot.balancer.commit(ticket, insist)) {
-            snapshot.health.withdrawn(node.health(), now);
-            node.finished();
-            return false;
-        }
-        self.remember(node);
-        if let Some(queued) = self.queued.get() {
-            queued.started(|| self.has_room(now));
-        }
-        snapshot.balancer.started(&servers.view(&snapshot, now), pick.server, pick.ticket, now);
-        if on_trial {
-            servers.tell(node, ServerChange::HalfOpen);
-        }
-        true
+        let pick = self.search_in(&snapshot, selection, random)?;
+        Ok(self.commit_in(&snapshot, &pick, now, insist).then_some(pick))
     }
 
     fn refused(&self, tried: &[Attempt], now: Instant) -> NoServer {
-        // Only a call whose servers the balancer chooses waits in the queue.
+        // Only first attempts wait in the queue, and only if the balancer chooses the server.
         let waits = tried.is_empty() && O::Target::named_ids(&self.call).is_none();
-        match self.queued.get() {
+        match self.queued() {
             _ if !waits => full(tried),
             Some(queued) if queued.until() <= now => NoServer::AllFull,
             Some(_) => NoServer::Queued,
@@ -350,12 +302,12 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
     }
 
     fn queued_until(&self) -> Instant {
-        self.queued.get().map_or(Instant::NEVER, |queued| queued.until())
+        self.queued().map_or(Instant::NEVER, |queued| queued.until())
     }
 
     #[inline]
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.queued.get() {
+        match self.queued() {
             Some(queued) => queued.poll(cx),
             None => Poll::Pending,
         }
@@ -510,7 +462,7 @@ mod tests {
         fn new(keys: &[u16]) -> Self {
             let setup = Setup::new();
             let balancer = crate::Balancer::named("rr", 1).unwrap();
-            let servers = Servers::new(balancer, setup.health().unwrap(), 1 << 16);
+            let servers = Servers::new(balancer, setup.health(), 1 << 16);
             let fake = Self { servers, settings: setup.into_settings(1).unwrap() };
             fake.set(keys);
             fake
@@ -560,10 +512,25 @@ mod tests {
         }
     }
 
+    const FIRST: Selection<'_> =
+        Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None, now: NOW };
+
     fn look(host: &CallHost<&Fake>) -> Pick<AnyTicket> {
-        let selection =
-            Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None, now: NOW };
-        host.look(&selection, &mut || 0).unwrap()
+        host.look(&FIRST, &mut || 0).unwrap()
+    }
+
+    #[test]
+    fn a_first_attempt_looks_and_commits_in_one() {
+        let fake = Fake::new(&[1, 2]);
+        let host = CallHost::new(&fake, ());
+        let pick = host.look_and_commit(&FIRST, &mut || 0, NOW, false).unwrap().unwrap();
+        let in_flight = || fake.servers.load().list().get(pick.server).unwrap().in_flight();
+        assert!(host.address_of(pick.server).is_some());
+        assert_eq!((in_flight(), look(&host).server == pick.server), (1, false), "and the turn has moved on");
+        host.released(pick.server);
+        assert_eq!(in_flight(), 0);
+        fake.set(&[]);
+        assert_eq!(host.look_and_commit(&FIRST, &mut || 0, NOW, true), Err(NoServer::Empty));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The options in force: [`InForce`], and those that one call holds, [`HeldOptions`].
+//! The options that are in force now, [`InForce`], and the options that one call holds, [`HeldOptions`].
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,40 +9,43 @@ use hedge_core::limit::Limits;
 use hedge_core::policy::ConfigError;
 use hedge_core::time::Instant;
 
-use crate::replace::{OptionsError, ReplaceableOptions};
+use crate::replace::ReplaceableOptions;
 
-/// The options in force, and the limits that go with them.
+/// The options that are in force now, and the limits that are made from them.
 ///
-/// The options of the start are kept in place. While they are in force, reading them costs one load of a flag. Options
-/// that replace them are behind an `Arc`, which is exchanged as a whole.
+/// The initial options are stored in this struct. While they are in force, reading them costs one load of a flag. Later
+/// options are behind an `Arc`. The `Arc` is replaced as a whole, so a reader never sees a mixture of old and new
+/// options.
 pub(crate) struct InForce {
     first: ReplaceableOptions,
     limits: Limits,
     is_replaced: AtomicBool,
     now: ArcSwapOption<Version>,
-    /// Held while options are replaced.
+    /// A lock that is held while options are replaced.
     replacing: Mutex<()>,
 }
 
-/// Options that have replaced others.
+/// A version of the options that has replaced an earlier version.
 struct Version {
     options: ReplaceableOptions,
-    /// `None`: those of the start, since their options are the same.
+    /// The limits of this version. `None` means the initial limits, since no replacement has changed the options of the
+    /// limits.
     limits: Option<Arc<Limits>>,
 }
 
 /// The options that one call holds, from its start to its end.
 ///
 /// # Cost
-/// 8 bytes. While the options of the start are in force, taking them costs one load. After that it costs four atomic
-/// operations that change memory: two on a slot of the thread, and one when the call starts and one when it ends on a count
-/// that all calls share.
+/// A value takes 8 bytes. While the initial options are in force, holding them costs one load. After a replacement,
+/// holding the options costs four atomic writes. Two of them are to a slot that belongs to the thread. The other two
+/// are to a counter that all calls share: one write when the call starts, and one when it ends.
 #[derive(Default)]
 pub struct HeldOptions(Option<Arc<Version>>);
 
 #[cfg(test)]
 impl HeldOptions {
-    /// Whether anything still holds them.
+    /// Returns a weak reference to the held options. It shows whether anything still holds them. Returns `None` if
+    /// these are the initial options.
     pub(crate) fn weak(&self) -> Option<std::sync::Weak<impl Sized + use<>>> {
         self.0.as_ref().map(Arc::downgrade)
     }
@@ -56,12 +59,12 @@ impl fmt::Debug for HeldOptions {
 
 impl InForce {
     pub(crate) fn new(options: ReplaceableOptions) -> Result<Self, ConfigError> {
-        let limits = Limits::new(options.limits)?;
+        let limits = Limits::new(options.limits);
         let (is_replaced, now) = (AtomicBool::new(false), ArcSwapOption::empty());
         Ok(Self { first: options, limits, is_replaced, now, replacing: Mutex::new(()) })
     }
 
-    /// The options in force, for a call that starts.
+    /// Returns the options that are in force now, for a call that starts.
     #[inline]
     pub(crate) fn hold(&self) -> HeldOptions {
         if self.is_replaced() { self.hold_replaced() } else { HeldOptions(None) }
@@ -73,7 +76,7 @@ impl InForce {
         HeldOptions(self.now.load_full())
     }
 
-    /// The options that are held.
+    /// Returns the options that a call holds: the options that were in force when the call started.
     #[inline]
     pub(crate) fn of<'a>(&'a self, held: &'a HeldOptions) -> &'a ReplaceableOptions {
         match &held.0 {
@@ -82,8 +85,8 @@ impl InForce {
         }
     }
 
-    /// Asks the limits in force.
-    // `ask` is called in one place, so that it is inlined.
+    /// Calls `ask` with the limits in force.
+    // `ask` is called in only one place, so that the compiler inlines it.
     #[inline]
     pub(crate) fn with_limits<T>(&self, ask: impl FnOnce(&Limits) -> T) -> T {
         let now = if self.is_replaced() { Some(self.load_replaced()) } else { None };
@@ -102,27 +105,28 @@ impl InForce {
         self.is_replaced.load(Ordering::Acquire)
     }
 
-    /// Replaces the options by those that `change` makes of them. `prepare` is told the old and the new options, and makes
-    /// what else has to change with them; `publish` changes that. If `change` or `prepare` fails, nothing is changed.
+    /// Replaces the options, and returns the new ones. `change` makes the new options from the old ones. `prepare` gets
+    /// the old and the new options, and makes the other values that change together with the options. `publish` puts
+    /// these values into effect. If the new options are refused, nothing is changed.
     pub(crate) fn replace<P>(
         &self,
         now: Instant,
         change: impl FnOnce(&ReplaceableOptions) -> ReplaceableOptions,
-        prepare: impl FnOnce(&ReplaceableOptions, &ReplaceableOptions) -> Result<P, OptionsError>,
+        prepare: impl FnOnce(&ReplaceableOptions, &ReplaceableOptions) -> P,
         publish: impl FnOnce(P),
-    ) -> Result<ReplaceableOptions, OptionsError> {
+    ) -> Result<ReplaceableOptions, ConfigError> {
         let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let held = self.hold();
         let old = self.of(&held);
         let options = change(old);
         options.check()?;
-        let prepared = prepare(old, &options)?;
+        let prepared = prepare(old, &options);
         let before = held.0.as_ref().and_then(|version| version.limits.clone());
         let limits = if options.limits == old.limits {
             before
         } else {
             let learned = before.as_deref().unwrap_or(&self.limits);
-            Some(Arc::new(learned.replaced(options.limits, now).map_err(ConfigError::from)?))
+            Some(Arc::new(learned.replaced(options.limits, now)))
         };
         self.now.store(Some(Arc::new(Version { options: options.clone(), limits })));
         self.is_replaced.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! What an operator sees of a channel: [`Inspect`].
+//! The state of a channel, for an operator: [`Inspect`].
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -11,16 +11,16 @@ use crate::replace::ReplaceableOptions;
 use crate::servers::Servers;
 use crate::snapshot::Snapshot;
 
-/// Something whose present state can be shown to an operator.
+/// A channel that shows its current state to an operator.
 pub trait Inspect: Send + Sync {
-    /// The state now. It changes nothing, and takes no lock that a call needs.
+    /// Returns the current state. This changes nothing, and takes no lock that a call needs.
     ///
     /// # Cost
-    /// Some hundred bytes for each server, and a copy of the latencies, which is 2 KB.
+    /// This copies some hundred bytes for each server, and the latencies, which are 2 KB.
     fn inspect(&self) -> ChannelInfo;
 }
 
-/// The state of a channel. Its text is a table with one line for each server.
+/// The state of a channel. As text, it is a table with one line for each server.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct ChannelInfo {
@@ -35,7 +35,8 @@ pub struct ChannelInfo {
 }
 
 impl ChannelInfo {
-    /// The state of a channel of this name.
+    /// Makes the state of the channel with this name and these servers. The latencies and the options are taken from
+    /// `settings`.
     pub fn new(name: &str, servers: Vec<ServerInfo>, settings: &crate::Settings, now: Instant) -> Self {
         let latencies = LatencyInfo::from(&settings.latencies(now));
         Self { name: name.into(), servers, latencies, options: settings.options() }
@@ -46,31 +47,33 @@ impl ChannelInfo {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ServerInfo {
-    /// Its address.
+    /// The server's address.
     pub address: Box<str>,
-    /// Its tag; empty if it has none.
+    /// The server's tag; empty if the server has no tag.
     pub tag: Box<str>,
-    /// Its weight; 1 if the balancer uses no weights.
+    /// The server's weight; 1 if the balancer uses no weights.
     pub weight: NonZeroU32,
-    /// How many attempts are in flight there.
+    /// How many attempts are in flight at the server.
     pub in_flight: u32,
-    /// Whether it takes calls, or why not.
+    /// Whether the server takes calls, and if not, why not.
     pub state: ServerState,
 }
 
-/// Whether a server takes calls, or why not.
+/// Whether a server takes calls, and if not, why not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ServerState {
-    /// It takes calls.
+    /// The server takes calls.
     Usable,
-    /// It was withdrawn by hand.
+    /// The program has withdrawn the server.
     Withdrawn,
-    /// Its connection is broken ([H1](hedge_core::rules#H1)).
+    /// The connection to the server is broken. So the server takes no calls until a check passes
+    /// ([H1](hedge_core::rules#H1)).
     Broken,
-    /// The circuit breaker isolates it for this much longer ([H2](hedge_core::rules#H2)).
+    /// The circuit breaker isolates the server ([H2](hedge_core::rules#H2)). The value is how long the isolation still
+    /// lasts.
     Isolated(Duration),
-    /// Its isolation is over, and single calls probe it ([H2](hedge_core::rules#H2)).
+    /// The isolation of the server is over, and single calls probe the server ([H2](hedge_core::rules#H2)).
     HalfOpen,
 }
 
@@ -86,23 +89,23 @@ impl fmt::Display for ServerState {
     }
 }
 
-/// A summary of latencies.
+/// A summary of the latencies of calls in a window of time. In [`ChannelInfo`], the window is the last 10 s.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct LatencyInfo {
-    /// How many calls there were.
+    /// How many calls ended in the window.
     pub calls: u64,
-    /// How many of them were not answered.
+    /// How many of the calls ended without an answer.
     pub abandoned: u64,
-    /// How many there were in a second.
+    /// How many calls ended per second.
     pub qps: u64,
-    /// The mean; `None` if there was no call.
+    /// The mean latency. `None` if there was no call.
     pub mean: Option<Duration>,
-    /// The time that half of the calls took at most.
+    /// The median latency: half of the calls took at most this time. `None` if there was no call.
     pub p50: Option<Duration>,
-    /// The time that 99 % of the calls took at most.
+    /// The 99th percentile: 99 % of the calls took at most this time. `None` if there was no call.
     pub p99: Option<Duration>,
-    /// The longest time.
+    /// The longest latency.
     pub max: Duration,
 }
 
@@ -121,7 +124,7 @@ impl From<&Latencies> for LatencyInfo {
 }
 
 impl<K, S: Service> Servers<K, S> {
-    /// The state of each server at the instant `now`. `name` gives the address and the tag of a key.
+    /// Returns the state of each server at the instant `now`. `name` returns the address and the tag of a key.
     pub fn inspect(&self, now: Instant, name: impl Fn(&K) -> (String, String)) -> Vec<ServerInfo> {
         let snapshot = self.load();
         let info = |node: &Node<K, S>| {
@@ -159,7 +162,7 @@ impl fmt::Display for ChannelInfo {
             write!(f, ", 50 % in {p50}, 99 % in {p99}, longest {max}")?;
         }
         for ServerInfo { address, tag, weight, in_flight, state } in &self.servers {
-            // As text first, so that the columns are aligned.
+            // `{:<12}` pads only text to the width of the column, so the state is converted to text first.
             let state = state.to_string();
             write!(f, "\n  {address:<21}  {state:<12}  {in_flight} in flight  weight {weight}")?;
             if !tag.is_empty() {
@@ -179,12 +182,16 @@ mod tests {
     use super::*;
     use crate::node::OwnAddress;
     use crate::servers::ListEntry;
+    use hedge_core::bounded::Bounded;
 
     #[test]
     fn o1_a_server_says_why_it_takes_no_calls() {
-        let failures = BreakerOptions::ConsecutiveFailures(FailureOptions { failures: 1, ..FailureOptions::DEFAULT });
-        let breaker = Recovering::new(AnyBreaker::new(failures).unwrap(), None).unwrap();
-        let health = Health::new(breaker, IsolationLimit::DEFAULT).unwrap();
+        let failures = BreakerOptions::ConsecutiveFailures(FailureOptions {
+            failures: Bounded::of::<1>(),
+            ..FailureOptions::DEFAULT
+        });
+        let breaker = Recovering::new(AnyBreaker::new(failures), None);
+        let health = Health::new(breaker, IsolationLimit::DEFAULT);
         let servers: Servers<u16, OwnAddress<()>> = Servers::new(crate::Balancer::named("wrr", 1).unwrap(), health, 16);
         let now = Instant::from_millis(1_000);
         let weight = NonZeroU32::new(3).unwrap();

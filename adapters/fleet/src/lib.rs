@@ -1,39 +1,45 @@
-//! What `hedge-net` and `hedge-tower` have in common: a fleet of servers, for programs with `std`. This crate does no
+//! The code that `hedge-net` and `hedge-tower` share: a fleet of servers, for programs with `std`. This crate does no
 //! I/O and needs no runtime.
 //!
-//! `hedge-core` makes the decisions and uses neither heap nor threads. This crate adds what needs them: a list of
-//! servers that may change at any time, the health of each server, and one way to run a call. It is for authors of
-//! adapters. Programs use an adapter, which re-exports what they need.
+//! `hedge-core` makes the decisions and uses neither heap nor threads. This crate adds the parts that need the heap and
+//! threads: a list of servers that may change at any time, the health of each server, and one way to run a call. This
+//! crate is for authors of adapters. A program uses an adapter, which re-exports the types that a program needs.
 //!
 //! | To | see |
 //! |---|---|
 //! | name servers | [`Server`], [`Address`], [`parse_servers`], [`Schemes`] |
 //! | follow a source of servers | [`Naming`], [`Update`], [`Follower`] |
 //! | keep a list of servers that changes while calls use it | [`Servers`], [`Node`], [`ListUpdate`] |
-//! | take options, limits, balancer and breaker from a program | [`Setup`] and its [`setters!`] |
+//! | let a program set options, limits, balancer and breaker | [`Setup`] and its [`setters!`] |
 //! | look a protocol up | [`Protocol`], [`ConnectionType`] |
 //! | run a call | [`run!`], over a [`CallHost`] |
 //! | replace the options while calls run | [`ReplaceableOptions`], [`Settings::replace_with`] |
 //! | set what one call does | [`CallOptions`], [`CancelToken`] |
 //! | make calls through one interface, or hold several callers | [`Caller`], [`BoxCaller`], [`Outcome`] |
+//! | change, answer or refuse calls | [`Interceptor`], [`Interceptors`]; hosts run them with [`InterceptedCall`] |
 //! | run tasks | [`Spawn`] |
 //! | show the state of a channel | [`Inspect`], [`ChannelInfo`] |
-//! | report what happened | [`Trace`], [`CallEnd`], [`Report`] |
-//! | tell what happens, and count it | [`Observer`], [`Observers`], [`Counters`] |
+//! | report how a call ended | [`Trace`], [`CallEnd`], [`Report`] |
+//! | notify a program of events, and count them | [`Observer`], [`Observers`], [`Counters`] |
 //!
 //! # Contract
-//! A call ends exactly once. Dropping its future abandons its attempts at once and settles every count. Everything here
-//! may be shared between threads. Nothing panics on input. A lock that a panic poisoned stays in use.
+//! A call ends exactly once. Dropping the future of a call abandons its attempts at once and corrects every count.
+//! [`Servers`], [`Settings`] and [`Observers`] can be used by several threads at once. No input makes this crate panic.
+//! If a panic has poisoned a lock, the lock is still used.
 //!
-//! The program's own code may panic. If a backup policy panics, its call goes on: the policy gives no delay, refuses,
-//! or misses a notice, depending on the method that panicked. A panic in `on_end` or of an observer harms no call. A panic in other code of the program reaches the caller.
-//! Every count is settled then, and the list is unchanged.
+//! Code of the program may panic. If a backup policy panics, its call continues: after a panic in `delay` the policy
+//! gives no delay of its own, a panic in `may_back_up` or `may_retry` is a refusal, and a panic in another method is
+//! ignored. A panic in `on_end` or in an observer is ignored. If an interceptor panics before a call, the call is
+//! refused. A later panic of an interceptor is ignored. A panic in other code of the program, for example in a filter,
+//! reaches the caller. All counts are correct then, and the list of servers is unchanged.
 //!
-//! The id of a server is not used again as long as anything holds the server ([L20](hedge_core::rules#L20)).
+//! While anything still holds a server, for example a call or a report, the id of this server is not given to another
+//! server ([L20](hedge_core::rules#L20)).
 //!
 //! # Cost
-//! A call takes no lock. It allocates only if it may send more than one backup, or if it tries a third server. Its
-//! future has room for two attempts. A list is copied when it changes.
+//! Without observers and without a cap on attempts in flight, a call takes no lock. In this case it allocates only if
+//! it may send more than one backup, or if it tries a third server. The future of a call has room for two attempts. A
+//! list of servers is copied when it changes.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -48,6 +54,7 @@ mod host;
 mod ids;
 mod in_force;
 mod inspect;
+mod interceptor;
 mod list;
 mod naming;
 mod node;
@@ -66,11 +73,17 @@ mod snapshot;
 mod spawn;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod testing_calls;
 mod trace;
 mod tried;
 mod watch;
 
 pub use hedge_core;
+
+// `testing.rs` names this crate in the same way as the tests in `tests/observer`, which use the same file.
+#[cfg(test)]
+extern crate self as hedge_fleet;
 
 pub use address::{Address, AddressError};
 pub use caller::{BoxCaller, Caller, Outcome};
@@ -80,10 +93,14 @@ pub use end::{CallEnd, Keys, OnEnd};
 pub use host::{CallHost, ChannelContext};
 pub use in_force::HeldOptions;
 pub use inspect::{ChannelInfo, Inspect, LatencyInfo, ServerInfo, ServerState};
-pub use list::{Filter, ListError, ListUpdate, MAX_SERVERS, RefusedServer};
+pub use interceptor::{
+    AfterAttempt, AfterCall, BeforeAttempt, BeforeCall, BoxInterceptor, CallOutcome, Flow, InterceptedAttempt,
+    InterceptedCall, Interceptor, InterceptorPanicked, Interceptors, Refusal,
+};
+pub use list::{Filter, ListError, ListUpdate, RefusedServer};
 pub use naming::{
-    BoxNaming, Follower, LineError, NameError, Named, Naming, NamingError, NamingErrorKind, News, SchemeError, Schemes,
-    Update, parse_lines, parse_servers,
+    BoxNaming, Follower, LineError, NameError, Naming, NamingError, NamingErrorKind, News, ParsedName, SchemeError,
+    Schemes, Update, parse_lines, parse_servers,
 };
 pub use node::{Lease, Node, OwnAddress, Service};
 pub use observer::{
@@ -92,9 +109,9 @@ pub use observer::{
 };
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use protocols::{ConnectionType, Protocol, ProtocolError};
-pub use replace::{OptionsError, ReplaceableOptions};
+pub use replace::ReplaceableOptions;
 pub use run::{AsCallOptions, CallContext};
-pub use server::Server;
+pub use server::{MAX_SERVERS, Server};
 pub use servers::{Changed, HealthChange, ListEntry, Servers};
 pub use settings::{Settings, SharedPolicy};
 pub use setup::Setup;
@@ -103,19 +120,20 @@ pub use spawn::Spawn;
 pub use trace::Trace;
 pub use tried::TriedServers;
 
-/// How many attempts a call can make, the first included. `max_retry` is at most one less.
+/// The maximum number of attempts of a call, including the first. So `max_retry` is at most 7.
 pub const MAX_ATTEMPTS: usize = 8;
 
-/// How many attempts of a call may be in flight at once: gRPC's maximum. `max_backups` is at most one less.
+/// The maximum number of attempts of a call that are in flight at once, as in gRPC. So `max_backups` is at most 4.
 pub const MAX_IN_FLIGHT: usize = 5;
 
-/// The report of a call: what happened in it.
+/// The report of a call: its attempts, and how it ended.
 pub type Report = hedge_core::call::Report<MAX_ATTEMPTS>;
 
-/// The balancer, which chooses a server for each attempt.
+/// The type of the balancer, which chooses a server for each attempt.
 pub type Balancer = hedge_core::balance::AnyBalancer<hedge_core::balance::Heap>;
 
-/// The circuit breaker, which isolates servers, and the recovery, which admits calls after all servers were down.
+/// The type of the circuit breaker, which isolates servers that fail. It also contains the recovery, which admits only
+/// a share of the calls after all servers were down.
 pub type Breaker = hedge_core::health::Recovering<hedge_core::health::AnyBreaker>;
 
 /// The names that [`run!`] uses.

@@ -1,8 +1,9 @@
-//! Replacing the list of [`Server`]s: which servers it may hold, [`Filter`], and what a new list changed,
-//! [`ListUpdate`].
+//! Replaces a list of [`Server`]s. A [`Filter`] decides which servers may enter the list. A [`ListUpdate`] says what a
+//! new list has changed.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -12,35 +13,31 @@ use hedge_core::time::Instant;
 
 use crate::address::Address;
 use crate::node::Service;
-use crate::server::Server;
+use crate::server::{MAX_SERVERS, Server};
 use crate::servers::{ListEntry, Servers};
 use crate::snapshot::List;
 
-/// How many servers a list of [`Server`]s can hold. The other half of the ids is for servers that calls name themselves
-/// ([S8](hedge_core::rules#S8)).
-pub const MAX_SERVERS: u16 = 0x8000;
-
-/// What a new list changed.
+/// The changes that a new list has made.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct ListUpdate {
     /// How many servers the list holds now.
     pub servers: usize,
-    /// How many of them are new.
+    /// How many of the servers are new.
     pub inserted: usize,
     /// How many servers were removed.
     pub removed: usize,
-    /// The servers that were refused, in canonical order, and why.
+    /// The servers that were refused, each with the reason, in canonical order.
     pub refused: Vec<(Server, RefusedServer)>,
 }
 
-/// Why a server was refused by the list.
+/// The reason why the list refused a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum RefusedServer {
     /// The balancer uses weights, and the server's tag is not a weight ([S2](hedge_core::rules#S2)).
     Weight(WeightError),
-    /// The channel's filter refuses it ([N3](hedge_core::rules#N3)).
+    /// The channel's filter refuses the server ([N3](hedge_core::rules#N3)).
     FilteredOut,
     /// The list is full: it holds 32,768 servers.
     Full,
@@ -50,7 +47,7 @@ impl fmt::Display for RefusedServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Weight(error) => error.fmt(f),
-            Self::FilteredOut => f.write_str("the filter refuses it"),
+            Self::FilteredOut => f.write_str("refused by the channel's filter"),
             Self::Full => write!(f, "the list is full: it holds {MAX_SERVERS} servers"),
         }
     }
@@ -58,14 +55,14 @@ impl fmt::Display for RefusedServer {
 
 impl std::error::Error for RefusedServer {}
 
-/// Why a new list was refused. The old list stays.
+/// The reason why a new list was refused. The old list stays in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ListError {
-    /// The balancer cannot arrange this list, for instance because the points of its ring do not fit into memory.
+    /// The balancer cannot arrange this list, for example because the points of its ring do not fit into memory.
     Arrange(ArrangeError),
-    /// The channel's filter tried to set the list of the same channel. This is refused, since it could recurse without
-    /// end.
+    /// The channel's filter tried to set the list of its own channel. This is refused, because setting the list calls
+    /// the filter again, and this could go on without end.
     InFilter,
 }
 
@@ -79,22 +76,23 @@ impl fmt::Display for ListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arrange(error) => error.fmt(f),
-            Self::InFilter => f.write_str("list of servers: set by the channel's own filter"),
+            Self::InFilter => f.write_str("list of servers: a filter may not set the list of its own channel"),
         }
     }
 }
 
 impl std::error::Error for ListError {}
 
-/// Decides which servers a list may hold ([N3](hedge_core::rules#N3)): `true` lets the server in.
+/// A function that decides which servers a list may hold ([N3](hedge_core::rules#N3)). If it returns `true`, the server
+/// may enter.
 pub type Filter = Box<dyn Fn(&Server) -> bool + Send + Sync>;
 
 impl<S: Service + From<AddressKey>> Servers<Server, S> {
-    /// Replaces the list with `servers`. Returns what that changed, and the nodes that were removed. If anything fails,
-    /// the old list stays.
+    /// Replaces the list by `servers`. Returns the changes, and the nodes of the servers that were removed. If anything
+    /// fails, the old list stays in use.
     ///
     /// # Errors
-    /// See [`ListError`].
+    /// Returns the reason why the new list was refused.
     pub fn set(
         &self,
         servers: Vec<Server>,
@@ -105,11 +103,12 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
         // The filter is the program's code, so it runs before the lock is taken.
         let let_in = {
             let _filtering = Filtering::begin(self)?;
-            // How the balancer weighs servers does not depend on the list.
-            let_in(servers, filter, self.load().balancer().weighing(), &mut update)
+            // The rule for weights is the same for every list, so the lock is not needed to read it.
+            let now = self.load();
+            let_in(servers, filter, (now.balancer().weighing(), now.list()), &mut update)
         };
         let write = |server: &Server, out: &mut dyn fmt::Write| write!(out, "{}", server.address);
-        let changed = self.change(write, now, |old| Some(places(let_in, old.list())))?;
+        let changed = self.change_tagged((write, |server| &server.tag), now, |old| Some(places(let_in, old.list())))?;
         let Some(changed) = changed else { return Ok((update, Vec::new())) };
         update.refused.extend(changed.left_out.into_iter().map(|(server, _)| (server, RefusedServer::Full)));
         (update.servers, update.inserted, update.removed) = (changed.servers, changed.inserted, changed.gone.len());
@@ -118,7 +117,7 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
 }
 
 impl<S: Service> List<Server, S> {
-    /// The number of an address, if a server of this list has that address.
+    /// Returns the key of an address. Returns `None` if no server of this list has the address.
     pub fn key_of(&self, address: &Address) -> Option<AddressKey> {
         let place = self.nodes().binary_search_by(|node| node.key().address.cmp(address)).ok()?;
         self.nodes().get(place).map(|node| node.address_key())
@@ -128,21 +127,23 @@ impl<S: Service> List<Server, S> {
 /// A server that was removed from the list.
 type Gone<S> = std::sync::Arc<crate::node::Node<Server, S>>;
 
-/// The servers that the list takes in, each once and in canonical order, with their weights.
-fn let_in(
+/// Returns the servers that the list may hold, each once and in canonical order, with their weights. All other servers
+/// are recorded in `update` as refused. A server that is in `list` keeps its weight, so its tag is not read again.
+fn let_in<S: Service>(
     mut servers: Vec<Server>,
     filter: Option<&Filter>,
-    weighing: Weighing,
+    (weighing, list): (Weighing, &List<Server, S>),
     update: &mut ListUpdate,
 ) -> Vec<(Server, NonZeroU32)> {
     servers.sort_unstable();
     servers.dedup();
     let mut let_in = Vec::with_capacity(servers.len());
+    let mut known = Cursor(list.nodes());
     for server in servers {
         let refusal = if filter.is_some_and(|filter| !filter(&server)) {
             RefusedServer::FilteredOut
         } else {
-            match weighing.weight(&&*server.tag) {
+            match known.find(&server).map_or_else(|| weighing.weight(&&*server.tag), |node| Ok(node.weight())) {
                 Err(error) => RefusedServer::Weight(error),
                 Ok(_) if let_in.len() >= usize::from(MAX_SERVERS) => RefusedServer::Full,
                 Ok(weight) => {
@@ -156,36 +157,62 @@ fn let_in(
     let_in
 }
 
-/// Servers that stay keep their nodes. Servers of one address share its key.
+/// The servers of a list from one place on. It finds servers that are asked for in canonical order, in one pass.
+struct Cursor<'a, S>(&'a [Gone<S>]);
+
+impl<'a, S> Cursor<'a, S> {
+    /// Returns the server of the list that is equal to `server`. It must not come before an earlier one.
+    fn find(&mut self, server: &Server) -> Option<&'a Gone<S>> {
+        while let Some((first, rest)) = self.0.split_first() {
+            match first.key().cmp(server) {
+                Ordering::Less => self.0 = rest,
+                Ordering::Equal => return Some(first),
+                Ordering::Greater => return None,
+            }
+        }
+        None
+    }
+}
+
+/// If at most this many servers are new, their address keys are compared with all others. If more are new, a set of all
+/// keys is made first.
+const FEW: usize = 16;
+
+/// Returns the entries of the next list. A server that stays keeps its node. Servers with the same address have the
+/// same address key.
 fn places<S: Service + From<AddressKey>>(
     servers: Vec<(Server, NonZeroU32)>,
     old: &List<Server, S>,
 ) -> Vec<ListEntry<Server, S>> {
-    let mut keys: HashMap<Address, AddressKey> = HashMap::new();
-    for node in servers.iter().filter_map(|(server, _)| old.named(server)) {
-        keys.insert(node.key().address.clone(), node.address_key());
-    }
-    let mut used: HashSet<AddressKey> = keys.values().copied().collect();
-    let place = |(server, weight): (Server, _)| {
-        if let Some(node) = old.named(&server) {
+    let mut known = Cursor(old.nodes());
+    let nodes: Vec<_> = servers.iter().map(|(server, _)| known.find(server)).collect();
+    let few = nodes.iter().filter(|node| node.is_none()).count() <= FEW;
+    let keys = || old.nodes().iter().map(|node| node.address_key());
+    let mut used: HashSet<AddressKey> = if few { HashSet::new() } else { keys().collect() };
+    let mut is_new = |key| !(few && keys().any(|used| used == key)) && used.insert(key);
+    // The address of the last new server, and its key.
+    let mut last: Option<(Address, AddressKey)> = None;
+    let mut place = |((server, weight), node): ((Server, _), Option<&Gone<S>>)| {
+        if let Some(node) = node {
             return ListEntry::Stays(std::sync::Arc::clone(node));
         }
-        let key = *keys.entry(server.address.clone()).or_insert_with(|| {
-            std::iter::successors(Some(AddressKey::of(&server.address)), |key| Some(key.next()))
-                .find(|key| used.insert(*key))
-                .unwrap_or_default()
+        let same = last.take().filter(|(address, _)| *address == server.address).map(|(_, key)| key);
+        let key = same.or_else(|| old.key_of(&server.address)).unwrap_or_else(|| {
+            let keys = std::iter::successors(Some(AddressKey::of(&server.address)), |key| Some(key.next()));
+            keys.into_iter().find(|key| is_new(*key)).unwrap_or_default()
         });
+        last = Some((server.address.clone(), key));
         ListEntry::New { key: server, service: S::from(key), weight }
     };
-    servers.into_iter().map(place).collect()
+    servers.into_iter().zip(nodes).map(&mut place).collect()
 }
 
 thread_local! {
-    /// The lists whose filters run on this thread now, by their addresses in memory.
+    /// The lists whose filters are running on this thread. A list is identified by its address in memory.
     static FILTERING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Marks that the filter of a list runs on this thread, until it is dropped.
+/// A mark that the filter of a list is running on this thread. Dropping it removes the mark.
 struct Filtering;
 
 impl Filtering {
@@ -235,9 +262,8 @@ mod tests {
     const NOW: Instant = Instant::ZERO;
 
     fn servers(balancer: &str) -> List {
-        let breaker = Recovering::new(AnyBreaker::None, None);
-        let health = breaker.and_then(|breaker| Health::new(breaker, IsolationLimit::DEFAULT));
-        Servers::new(crate::Balancer::named(balancer, 1).unwrap(), health.unwrap(), usize::from(MAX_SERVERS))
+        let health = Health::new(Recovering::new(AnyBreaker::None, None), IsolationLimit::DEFAULT);
+        Servers::new(crate::Balancer::named(balancer, 1).unwrap(), health, usize::from(MAX_SERVERS))
     }
 
     fn list(text: &str) -> Vec<Server> {
@@ -264,11 +290,11 @@ mod tests {
         assert_eq!((update.servers, update.inserted, update.removed, update.refused.len()), (2, 1, 1, 0));
         assert_eq!(gone[0].id(), before[0]);
         let now = servers.load();
-        assert!(Arc::ptr_eq(&now.list().nodes()[1], &stays), "and everything else that is known of it");
+        assert!(Arc::ptr_eq(&now.list().nodes()[1], &stays), "the server keeps its node, and so all that was learned");
         assert_eq!(now.list().nodes()[1].id(), before[1]);
         assert_eq!(now.list().nodes()[1].in_flight(), 1);
-        assert_eq!(now.list().nodes()[0].id().slot(), before[0].slot(), "the slot lives again");
-        assert_ne!(now.list().nodes()[0].id(), before[0], "as another server");
+        assert_eq!(now.list().nodes()[0].id().slot(), before[0].slot(), "the slot is used again");
+        assert_ne!(now.list().nodes()[0].id(), before[0], "the slot now belongs to another server");
         assert!(now.list().get(before[0]).is_none());
     }
 
@@ -298,7 +324,7 @@ mod tests {
             assert!(now.list().get(held.id()).is_none(), "after {number} lists");
             slots.extend(now.list().nodes().iter().map(|node| node.id().slot()));
         }
-        assert_eq!(slots.len(), 2, "and no slot is lost");
+        assert_eq!(slots.len(), 2, "no slot is lost");
         // An id that nothing holds is used again.
         let id = held.id();
         drop(held);
@@ -309,7 +335,7 @@ mod tests {
                 return;
             }
         }
-        panic!("it never came back");
+        panic!("the id was never used again");
     }
 
     #[test]
@@ -322,7 +348,7 @@ mod tests {
         });
         for _ in 0..2 {
             let (update, _) = servers.set(list("127.0.0.1:1"), Some(&filter), NOW).unwrap();
-            assert_eq!(update.servers, 1, "it was refused, and could say so");
+            assert_eq!(update.servers, 1, "the nested call was refused, so the filter let the server in");
         }
     }
 
@@ -340,7 +366,7 @@ mod tests {
         let bad = || servers.set(list("list://127.0.0.1:2,127.0.0.1:3 bad"), Some(&filter), NOW).map(drop);
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(bad)).is_err());
         assert_eq!(ids(&servers), before);
-        assert_eq!(set(&servers, "127.0.0.1:4").servers, 1, "and the next list is taken in");
+        assert_eq!(set(&servers, "127.0.0.1:4").servers, 1, "the next list is accepted");
     }
 
     #[test]
@@ -349,7 +375,7 @@ mod tests {
         set(&servers, "list://127.0.0.1:1 a,127.0.0.1:2,127.0.0.1:1 b,127.0.0.1:1 a");
         let now = servers.load();
         let keys: Vec<_> = now.list().nodes().iter().map(|node| node.address_key()).collect();
-        assert_eq!(keys.len(), 3, "a server that is named twice is there once");
+        assert_eq!(keys.len(), 3, "a server that occurs twice is in the list once");
         assert_eq!(keys[0], keys[1]);
         assert_ne!(keys[0], keys[2]);
         assert_eq!(now.list().addresses(), 2);

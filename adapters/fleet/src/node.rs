@@ -1,4 +1,4 @@
-//! One server: [`Node`], and the hold of a streaming body on it, [`Lease`].
+//! One server: [`Node`]. A [`Lease`] keeps an attempt counted at its server while the body of the reply streams.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -14,15 +14,15 @@ use crate::Breaker;
 use crate::cap::Cap;
 use crate::slow_start::Ramp;
 
-/// What a host keeps for each server, for instance the service that its attempts are sent to.
+/// A host's data for each server, for example the service that attempts are sent to.
 pub trait Service {
-    /// The server's address as a number. "Another server" means another number. In the order of keys, servers of one
-    /// address must be next to each other.
+    /// Returns a number that identifies the server's address: servers with the same address have the same number. In
+    /// the docs, "another server" means a server with another number. In a list that is sorted by key, servers with the
+    /// same address must be next to each other.
     fn address_key(&self, id: ServerId) -> AddressKey;
 }
 
-/// A service for hosts where each server has an address of its own. The number of the address is then the server's
-/// slot.
+/// A service for hosts in which each server has its own address. The number of the address is then the server's slot.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnAddress<S>(pub S);
 
@@ -33,28 +33,30 @@ impl<S> Service for OwnAddress<S> {
     }
 }
 
-/// One server, and everything that is known about it while it stays in the list. `K` is the key, which identifies it.
-/// `S` is what the host keeps for each server.
+/// One server, and everything that is known about it while it stays in the list. `K` is the type of the key that
+/// identifies the server. `S` is the type of the host's data for the server.
 ///
 /// # Cost
-/// 88 bytes, plus its key and its `S`. With the balancer `la`, 1080 bytes more.
+/// A node takes 88 bytes, plus the key and the host's data. With the balancer `la`, it takes 1080 bytes more.
 pub struct Node<K, S> {
     key: K,
     service: S,
     id: ServerId,
-    /// 1 if the balancer uses no weights.
+    /// The server's weight. It is 1 if the balancer uses no weights.
     weight: NonZeroU32,
     in_flight: AtomicU32,
-    /// What the balancer has learned about the server.
+    /// The statistics that the balancer keeps about the server.
     stats: AnyStats<Heap>,
     health: ServerHealth<Breaker>,
-    /// How many attempts may be in flight. `None`: any number.
+    /// The limit on attempts in flight at the server. `None` means that there is no limit.
     cap: Option<Arc<Cap>>,
-    /// When it has come or returned ([S11](hedge_core::rules#S11)).
+    /// The slow start of the server: when its share of the calls began to grow ([S11](hedge_core::rules#S11)).
     ramp: Ramp,
 }
 
-/// How a list treats its servers: their cap, and when a new server has come, if it gets its share gradually.
+/// The parts of a new node that are determined by its list. `cap` limits the attempts in flight at the server. `since`
+/// is the instant at which the server enters the list, if its share of the calls grows gradually. Otherwise `since` is
+/// `None`.
 #[derive(Clone, Copy)]
 pub(crate) struct Treatment<'a> {
     pub(crate) cap: Option<&'a Arc<Cap>>,
@@ -74,28 +76,29 @@ impl<K, S> Node<K, S> {
         Arc::new(Self { key, service, id, weight, in_flight, stats, health, cap, ramp })
     }
 
-    /// A server that a call named itself ([S8](hedge_core::rules#S8)). No balancer chooses it, and it has no cap, since
-    /// its count is the call's own. Its slot must be one that no list uses.
+    /// Makes the node of a server that is not in the list, but that a call names in its options
+    /// ([S8](hedge_core::rules#S8)). No balancer chooses this server. The node has no cap, because it counts only the
+    /// attempts of this call. `id` must have a slot that no list uses.
     pub fn of_a_call(key: K, service: S, id: ServerId) -> Arc<Self> {
         Self::new((key, service), id, NonZeroU32::MIN, AnyStats::Nothing, Treatment { cap: None, since: None })
     }
 
-    /// The key, which identifies the server.
+    /// Returns the key, which identifies the server.
     pub const fn key(&self) -> &K {
         &self.key
     }
 
-    /// What the host keeps for the server.
+    /// Returns the host's data for the server.
     pub const fn service(&self) -> &S {
         &self.service
     }
 
-    /// Its id.
+    /// Returns the server's id.
     pub const fn id(&self) -> ServerId {
         self.id
     }
 
-    /// Its address as a number. "Another server" means another number.
+    /// Returns a number that identifies the server's address. See [`Service::address_key`].
     #[inline]
     pub fn address_key(&self) -> AddressKey
     where
@@ -104,17 +107,17 @@ impl<K, S> Node<K, S> {
         self.service.address_key(self.id)
     }
 
-    /// Its weight; 1 if the balancer uses no weights.
+    /// Returns the server's weight. It is 1 if the balancer uses no weights.
     pub const fn weight(&self) -> NonZeroU32 {
         self.weight
     }
 
-    /// Its health.
+    /// Returns the server's health: whether it is withdrawn, broken or isolated.
     pub const fn health(&self) -> &ServerHealth<Breaker> {
         &self.health
     }
 
-    /// How many attempts are in flight there.
+    /// Returns how many attempts are in flight at the server.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -127,17 +130,17 @@ impl<K, S> Node<K, S> {
         &self.ramp
     }
 
-    /// Whether it has a cap ([L22](hedge_core::rules#L22)).
+    /// Returns whether the server has a cap on attempts in flight ([L22](hedge_core::rules#L22)).
     pub(crate) const fn is_capped(&self) -> bool {
         self.cap.is_some()
     }
 
-    /// Whether it takes another attempt by its cap ([L22](hedge_core::rules#L22)).
+    /// Returns whether the cap allows one more attempt in flight ([L22](hedge_core::rules#L22)).
     pub(crate) fn has_room(&self) -> bool {
         self.cap.as_ref().is_none_or(|cap| cap.has_room(&self.in_flight))
     }
 
-    /// Counts one attempt more in flight. Returns false and counts nothing if the server is full
+    /// Counts one more attempt in flight. If the server is full, this returns false and counts nothing
     /// ([L22](hedge_core::rules#L22)).
     #[must_use]
     pub(crate) fn start(&self) -> bool {
@@ -172,13 +175,15 @@ impl<K: fmt::Debug, S> fmt::Debug for Node<K, S> {
     }
 }
 
-/// Keeps the winning attempt of a streaming call counted as in flight at its server until this is dropped
-/// ([T2](hedge_core::rules#T2)). Balancer and breaker were told the result when the head came.
+/// Keeps the winning attempt of a streaming call counted as in flight at its server until the lease is dropped
+/// ([T2](hedge_core::rules#T2)). The balancer and the breaker have already learned the result of the attempt, when the
+/// head arrived.
 pub struct Lease<K, S>(Arc<Node<K, S>>);
 
 impl<K, S> Lease<K, S> {
-    /// Takes over the count of an attempt that its call left in flight. See
-    /// [`Call::winner_at_work`](hedge_core::call::Call::winner_at_work).
+    /// Makes the lease of one attempt at `node` that is still counted as in flight. This does not count the attempt
+    /// again. When the lease is dropped, the attempt is no longer counted.
+    /// [`Call::winner_at_work`](hedge_core::call::Call::winner_at_work) tells whether a call leaves such an attempt.
     pub const fn new(node: Arc<Node<K, S>>) -> Self {
         Self(node)
     }

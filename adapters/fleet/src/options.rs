@@ -1,4 +1,4 @@
-//! The options of one call: [`CallOptions`], and the token that cancels it, [`CancelToken`].
+//! The options of one call, [`CallOptions`], and a token that cancels a call, [`CancelToken`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use hedge_core::time::Timeout;
 use crate::run::AsCallOptions;
 use crate::server::Server;
 
-/// The options of one call. The channel's value is used for an option that is `None`.
+/// The options of one call. If an option is `None`, the channel's value is used.
 ///
 /// ```
 /// use hedge_fleet::CallOptions;
@@ -22,47 +22,49 @@ use crate::server::Server;
 /// ```
 #[derive(Clone, Default)]
 pub struct CallOptions {
-    /// How long the call may take from its start to its end, a streaming body included. [`CallOptions::with_timeout`]
-    /// takes std's duration.
+    /// How long the call may take from its start to its end, including a streaming body. [`CallOptions::with_timeout`]
+    /// accepts a `Duration` of std.
     pub timeout: Option<Timeout>,
     /// How long one attempt may take before another server is tried ([L21](hedge_core::rules#L21)).
-    /// [`CallOptions::with_attempt_timeout`] takes std's duration.
+    /// [`CallOptions::with_attempt_timeout`] accepts a `Duration` of std.
     pub attempt_timeout: Option<Timeout>,
-    /// How long making one connection may take; the call's deadline applies too. If this is shorter than the channel's,
-    /// a connect timeout says nothing about the server ([H1](hedge_core::rules#H1)).
+    /// How long it may take to make one connection. In addition, the call's deadline applies. If this limit is shorter
+    /// than the channel's connect timeout, and a connection is not made in time, this does not count against the server
+    /// ([H1](hedge_core::rules#H1)).
     pub connect_timeout: Option<Timeout>,
-    /// How many attempts may follow the first, retries and backups together; at most 7.
+    /// How many attempts may follow the first one: at most 7. Retries and backups both count.
     pub max_retry: Option<u8>,
-    /// When to send a backup. [`CallOptions::with_backup`] takes std's duration.
+    /// The delay after which a backup is sent. [`CallOptions::with_backup`] accepts a `Duration` of std.
     pub backup: Option<BackupDelay>,
-    /// How many backups the call may send; at most 4. If it is more than 1, each attempt allocates.
+    /// How many backups the call may send, at most 4. If the number is above 1, each attempt allocates.
     pub max_backups: Option<u8>,
     /// How long a retry waits before it is sent ([R3](hedge_core::rules#R3)).
     pub backoff: Option<Backoff>,
-    /// Which server a retry goes to.
+    /// The server to which a retry goes.
     pub retry_target: Option<RetryTarget>,
-    /// Whether this request may be sent twice. `Unset`: the transport decides (HTTP: by the method), else the channel.
+    /// Whether this request may be sent twice. `Unset` means that the transport decides; HTTP, for example, decides by
+    /// the method. If the transport does not decide, the channel's option applies.
     pub idempotency: Idempotency,
-    /// The kind of the exchange. Only unary calls are hedged ([L15](hedge_core::rules#L15)).
+    /// The kind of exchange. Only unary calls are hedged ([L15](hedge_core::rules#L15)).
     pub kind: CallKind,
-    /// The request's key for balancers that hash. Without a key, such a balancer refuses the call as a configuration
-    /// error before anything is sent ([S5](hedge_core::rules#S5)). [`hash`](hedge_core::balance::hash) computes one
-    /// from text.
+    /// The request code, for balancers that hash. If it is missing, such a balancer refuses the call with a
+    /// configuration error before anything is sent ([S5](hedge_core::rules#S5)). [`hash`](hedge_core::balance::hash)
+    /// computes a request code from text.
     pub request_code: Option<u32>,
-    /// A policy for this call. It replaces the channel's policy and the channel's limits, so nothing is limited if this
-    /// policy allows everything.
+    /// A backup policy for this call. It replaces the channel's policy and the channel's limits. So if the policy
+    /// allows everything, this call has no limits.
     pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
-    /// The servers to use, in this order, instead of what the balancer would choose ([S8](hedge_core::rules#S8)). They
-    /// need not be in the channel's list. Those that are in the list share its counts.
+    /// The servers that the call uses, in this order. The balancer does not choose ([S8](hedge_core::rules#S8)). The
+    /// servers need not be in the channel's list. If one of them is in the list, its attempts are counted there too.
     pub servers: Option<Vec<Server>>,
-    /// When an attempt is finished.
+    /// When an attempt counts as finished: at the head or at the last byte of the reply.
     pub body: BodyMode,
-    /// Cancels the call from elsewhere. Dropping the call's future does so too.
+    /// A token with which other code can cancel the call. Dropping the call's future cancels the call too.
     pub cancel: Option<CancelToken>,
 }
 
 impl CallOptions {
-    /// Options that change nothing: the channel's apply.
+    /// Makes options that set nothing, so that the channel's options apply.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -84,19 +86,19 @@ impl CallOptions {
         }
     }
 
-    /// These options with a timeout.
+    /// Returns these options with another timeout of the call.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(Timeout::after(timeout)), ..self }
     }
 
-    /// These options with a timeout for each attempt.
+    /// Returns these options with a timeout for each attempt.
     #[must_use]
     pub fn with_attempt_timeout(self, timeout: Duration) -> Self {
         Self { attempt_timeout: Some(Timeout::after(timeout)), ..self }
     }
 
-    /// These options with a backup after `delay`.
+    /// Returns these options with `delay` as the backup delay.
     #[must_use]
     pub fn with_backup(self, delay: Duration) -> Self {
         Self { backup: Some(BackupDelay::after(delay)), ..self }
@@ -144,45 +146,48 @@ impl fmt::Debug for CallOptions {
     }
 }
 
-/// When an attempt is finished.
+/// When an attempt counts as finished.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum BodyMode {
-    /// At the last byte of the body ([T1](hedge_core::rules#T1)). A connection that breaks in the middle is a failure
-    /// that can be retried.
+    /// An attempt is finished at the last byte of the body ([T1](hedge_core::rules#T1)). If the connection breaks in
+    /// the middle, this is a failure that can be retried.
     #[default]
     Buffered,
-    /// When the head of the reply is complete ([T2](hedge_core::rules#T2)). The caller then reads the body, still under
-    /// the call's deadline, and nothing is retried any more. The attempt counts as in flight until the body has ended
-    /// or is dropped.
+    /// An attempt is finished when the head of the reply is complete ([T2](hedge_core::rules#T2)). The caller then
+    /// reads the body, still before the call's deadline. A failure in the body is not retried. The attempt counts as in
+    /// flight until the body has ended or is dropped.
     Streaming,
 }
 
-/// Cancels a call from any thread. Clones cancel the same call.
+/// Cancels a call from any thread. All clones cancel the same call.
 ///
-/// A call whose token was cancelled before ends as soon as it starts. A token stays cancelled. Use it for one call at a
-/// time.
+/// If a call starts with a cancelled token, it ends at once. A token stays cancelled, so it cannot be used again after
+/// that. Two calls may not use one token at the same time, since only one of the two would be woken.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<CancelSignal>);
 
 impl CancelToken {
-    /// A token that has not been cancelled.
+    /// Makes a token that has not been cancelled.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Cancels the call that has this token, now or when it starts. Idempotent.
+    /// Cancels the call that has this token. If no call has started with this token yet, the call is cancelled when it
+    /// starts. Cancelling twice has no further effect.
     pub fn cancel(&self) {
         self.0.cancel();
     }
 
-    /// Whether it has been cancelled.
+    /// Returns whether the token has been cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    fn signal(&self) -> &CancelSignal {
+    /// Returns the signal that the token raises. Hosts use this.
+    #[must_use]
+    pub fn signal(&self) -> &CancelSignal {
         &self.0
     }
 }

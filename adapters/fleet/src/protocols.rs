@@ -1,24 +1,24 @@
-//! The table of protocols: [`Protocol`], and how calls share connections, [`ConnectionType`].
+//! The table of protocols, [`Protocol`], and the ways in which calls share connections, [`ConnectionType`].
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How the calls to a server share connections.
+/// The way in which the calls to a server share connections.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ConnectionType {
-    /// One connection a server, with many calls in flight.
+    /// There is one connection to each server, with many calls in flight.
     Single,
-    /// One call at a time on a connection, which is kept for the next call.
+    /// Each connection has one call at a time. After the call, the connection is kept for the next call.
     Pooled,
-    /// One connection for each attempt.
+    /// There is one connection for each attempt.
     Short,
 }
 
 impl ConnectionType {
     const ALL: [Self; 3] = [Self::Single, Self::Pooled, Self::Short];
 
-    /// The type as a word: `single`, `pooled` or `short`.
+    /// Returns the type as a word: `single`, `pooled` or `short`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,35 +44,41 @@ impl FromStr for ConnectionType {
     }
 }
 
-/// A protocol: its name, and the connection types that it supports.
+/// A protocol: its name, and the connection types that the protocol supports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Protocol {
     name: &'static str,
-    /// The types that it supports. The first is the default.
+    /// The types that the protocol supports. The first is the default.
     connection_types: &'static [ConnectionType],
 }
 
 impl Protocol {
-    /// HTTP/1.1: `pooled`.
-    pub const HTTP: Self = Self { name: "http", connection_types: &[ConnectionType::Pooled] };
+    /// The protocol HTTP/1.1. Its connection type is `pooled` by default, and may be `short`.
+    pub const HTTP: Self = Self { name: "http", connection_types: &[ConnectionType::Pooled, ConnectionType::Short] };
 
-    /// The name.
+    /// The protocol HTTP/2. Over TLS, client and server agree on it by ALPN. Without TLS, the client uses it without
+    /// asking (*prior knowledge*). Its connection type is `single`.
+    pub const H2: Self = Self { name: "h2", connection_types: &[ConnectionType::Single] };
+
+    /// Returns the name of the protocol, as it is written in a configuration file.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The connection types that the protocol supports. The first is the default.
+    /// Returns the connection types that the protocol supports. The first one is the default.
     #[must_use]
     pub const fn connection_types(&self) -> &'static [ConnectionType] {
         self.connection_types
     }
 
-    /// The protocol of this name among those of `table`, and the connection type of this name, or the default.
+    /// Finds the protocol with this name in `table`, and the connection type with this name. If no connection type is
+    /// named, the result has the protocol's default.
     ///
     /// # Errors
-    /// There is no such protocol or connection type, or the protocol does not support the type. The error names what was
-    /// asked for and what there is.
+    /// Returns an error if the protocol or the connection type is unknown, or if the protocol does not support the
+    /// connection type. The error contains the name that was asked for and the known names. An empty `table` means that
+    /// the program has its own transport; then a protocol cannot be chosen, and this returns an error too.
     ///
     /// ```
     /// use hedge_fleet::Protocol;
@@ -80,7 +86,7 @@ impl Protocol {
     /// let (http, pooled) = Protocol::find(&[Protocol::HTTP], "http", None)?;
     /// assert_eq!((http, pooled.name()), (Protocol::HTTP, "pooled"));
     /// let error = Protocol::find(&[Protocol::HTTP], "http", Some("single")).unwrap_err();
-    /// assert_eq!(error.to_string(), "connection_type \"single\": protocol \"http\" supports pooled");
+    /// assert_eq!(error.to_string(), "connection_type \"single\": protocol \"http\" supports pooled, short");
     /// # Ok::<(), hedge_fleet::ProtocolError>(())
     /// ```
     pub fn find(
@@ -98,10 +104,10 @@ impl Protocol {
         protocol.with(connection_type).map(|kind| (*protocol, kind))
     }
 
-    /// The connection type of this name, or the default.
+    /// Finds the connection type with this name. If no name is given, returns the default of the protocol.
     ///
     /// # Errors
-    /// There is no such connection type, or the protocol does not support it.
+    /// Returns an error if the connection type is unknown, or if the protocol does not support it.
     pub fn with(&self, connection_type: Option<&str>) -> Result<ConnectionType, ProtocolError> {
         let asked = connection_type.map(str::parse).transpose()?;
         let mut supported = self.connection_types.iter().copied();
@@ -113,29 +119,29 @@ impl Protocol {
     }
 }
 
-/// Why a protocol cannot be used.
+/// The reason why a protocol cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// There is no such protocol.
+    /// No protocol has this name.
     Unknown {
         /// The name that was asked for.
         name: Box<str>,
-        /// The names that there are.
+        /// The known names.
         known: Vec<&'static str>,
     },
-    /// The program brings its own transport, which has its own protocol.
+    /// A protocol was asked for, but the program has its own transport, and that transport determines the protocol.
     OwnTransport,
-    /// There is no such connection type.
+    /// No connection type has this name.
     ConnectionType {
         /// The name that was asked for.
         name: Box<str>,
     },
     /// The protocol does not support the connection type.
     Unsupported {
-        /// The protocol.
+        /// The protocol that was asked for.
         protocol: Protocol,
-        /// The type that was asked for.
+        /// The connection type that was asked for.
         asked: Option<ConnectionType>,
     },
 }
@@ -152,7 +158,7 @@ impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OwnTransport => f.write_str(
-                "protocol, connection_type: this channel has a transport of the program; leave them out of the file",
+                "protocol, connection_type: this channel uses a transport of the program; leave both out of the file",
             ),
             Self::Unknown { name, known } => {
                 write!(f, "protocol {name:?}: unknown; known are ")?;
@@ -184,7 +190,7 @@ mod tests {
     fn c1_an_error_names_what_was_asked_for_and_what_there_is() {
         for (name, kind, expected) in [
             ("redis", None, "protocol \"redis\": unknown; known are http"),
-            ("http", Some("short"), "connection_type \"short\": protocol \"http\" supports pooled"),
+            ("http", Some("single"), "connection_type \"single\": protocol \"http\" supports pooled, short"),
             ("http", Some("shared"), "connection_type \"shared\": unknown; known are single, pooled, short"),
         ] {
             assert_eq!(Protocol::find(&[Protocol::HTTP], name, kind).unwrap_err().to_string(), expected);

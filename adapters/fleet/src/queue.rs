@@ -1,4 +1,4 @@
-//! The calls that wait for a server with room ([L22](hedge_core::rules#L22)): [`Queue`].
+//! The queue of the calls that wait for a server with room ([L22](hedge_core::rules#L22)): [`Queue`].
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
@@ -7,17 +7,18 @@ use std::task::{Context, Poll, Waker};
 
 use hedge_core::time::Instant;
 
-/// The calls that wait for a server with room, in the order in which they came.
+/// The calls that wait for a server with room, in the order in which they joined the queue.
 ///
-/// Each time a server has room again, one call is woken: the first that was not woken yet. It keeps its place until it
-/// has taken the room. If it takes none, another call gets to know of the room.
+/// Each time a server has room again, one call is woken: the first one that has not been woken yet. The woken call
+/// keeps its place until it has taken the room. If it leaves the queue and does not take the room, the next call is
+/// woken.
 ///
 /// # Cost
-/// A lock for each step of a call that waits. A call that does not wait reads one number. Each waiting call takes some
-/// 50 bytes here.
+/// A call that waits takes a lock at each step. Its place in the queue takes about 50 bytes of memory. A call that does
+/// not wait reads one number.
 pub(crate) struct Queue {
     most: usize,
-    /// How many calls wait, to be read without the lock.
+    /// How many calls wait. This number can be read without the lock.
     waiting: AtomicUsize,
     line: Mutex<Line>,
 }
@@ -38,7 +39,7 @@ struct Place {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Waiting,
-    /// There may be room, and the call has not looked for it yet.
+    /// There may be room, and the call has not looked for room yet.
     Woken,
     /// The call looks for room.
     Looking,
@@ -50,19 +51,20 @@ impl Queue {
         Self { most, waiting: AtomicUsize::new(0), line: Mutex::new(line) }
     }
 
-    /// Whether no call waits.
+    /// Returns whether no call waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0
     }
 
-    /// How many calls wait.
+    /// Returns how many calls wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Wakes the first call that was not woken yet.
+    /// Wakes the first call that has not been woken yet.
     pub(crate) fn wake_first(&self) {
-        // Either this sees the call that has joined, or that call sees the room.
+        // With the fences here and in `poll`, no wake-up is lost: if a call joins at the same time, either this
+        // function sees the call, or the call sees the room.
         fence(Ordering::SeqCst);
         if !self.is_empty() {
             let line = self.lock();
@@ -70,8 +72,8 @@ impl Queue {
         }
     }
 
-    /// Wakes the first call, unless it was told of room that it has not taken yet. This is for room that nothing else
-    /// announces.
+    /// Wakes the first call, unless it is already woken or looking for room. This is for room that causes no event, for
+    /// example after the end of an isolation.
     pub(crate) fn remind_first(&self) {
         Self::wake(self.lock(), |places| {
             let first = places.first_entry()?.into_mut();
@@ -84,14 +86,16 @@ impl Queue {
         let Some(place) = choose(&mut line.places) else { return };
         place.state = State::Woken;
         let waker = place.waker.take();
-        // The lock is released first, since the executor's waker may run any code.
+        // The lock is released first, since the waker belongs to the executor and may run any code.
         drop(line);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// Joins the end of the queue; `None` if the queue is full. The only call of a queue looks for room once more.
+    /// Joins the end of the queue, and returns the number of the place. Returns `None` if the queue is full. If the
+    /// queue was empty, the call counts as woken, so it looks for room once more. The reason is that room may have come
+    /// just before the call joined, when the queue had no call to wake.
     fn join(&self) -> Option<u64> {
         let mut line = self.lock();
         if line.places.len() >= self.most {
@@ -122,7 +126,8 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Leaves the queue. Returns the state of the place; `None` if the call has left before.
+    /// Removes a call from the queue. Returns the last state of the call. Returns `None` if the call was no longer in
+    /// the queue.
     fn leave(&self, number: u64) -> Option<State> {
         let mut line = self.lock();
         let place = line.places.remove(&number)?;
@@ -142,7 +147,7 @@ impl Queue {
     }
 }
 
-/// The place of one call in the queue. When it is dropped, the call has left.
+/// The place of one call in the queue. Dropping this value removes the call from the queue.
 pub(crate) struct Queued {
     queue: Arc<Queue>,
     number: u64,
@@ -151,18 +156,18 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
-    /// Joins a queue until `until`; `None` if it is full.
+    /// Joins a queue. Returns `None` if the queue is full. The call waits until `until` at most.
     pub(crate) fn join(queue: &Arc<Queue>, until: Instant) -> Option<Self> {
         let number = queue.join()?;
         Some(Self { queue: Arc::clone(queue), number, until, left: AtomicBool::new(false) })
     }
 
-    /// How long it waits.
+    /// Returns the instant at which the wait ends if no server has room before.
     pub(crate) const fn until(&self) -> Instant {
         self.until
     }
 
-    /// Ready when there may be room for this call.
+    /// Becomes ready when there may be room for this call.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self.queue() {
             Some(queue) => queue.poll(self.number, cx),
@@ -170,13 +175,14 @@ impl Queued {
         }
     }
 
-    /// Whether no call that came before may take the room that this one sees.
+    /// Returns whether this call may take room that it finds. It may if it was woken, or if it is the first in the
+    /// queue. Otherwise the room belongs to an earlier call.
     pub(crate) fn may_look(&self) -> bool {
         self.queue().is_none_or(|queue| queue.may_look(self.number))
     }
 
-    /// The call has taken the room that it waited for. `more` says whether there is room for another one, which is then
-    /// told of it.
+    /// Removes the call from the queue, because its attempt now starts at a server that had room. If `more` returns
+    /// true, there is room for one more attempt, so the next call is woken.
     pub(crate) fn started(&self, more: impl FnOnce() -> bool) {
         let Some(queue) = self.queue() else { return };
         self.left.store(true, Ordering::Relaxed);
@@ -186,7 +192,7 @@ impl Queued {
         }
     }
 
-    /// The queue, unless the call has left it.
+    /// Returns the queue. Returns `None` if the call has left it.
     fn queue(&self) -> Option<&Queue> {
         Some(&*self.queue).filter(|_| !self.left.load(Ordering::Relaxed))
     }
@@ -195,7 +201,7 @@ impl Queued {
 impl Drop for Queued {
     fn drop(&mut self) {
         let Some(queue) = self.queue() else { return };
-        // It was told of room that it did not take.
+        // The call was woken for room that it did not take, so another call must be woken.
         if queue.leave(self.number).is_some_and(|state| state != State::Waiting) {
             queue.wake_first();
         }

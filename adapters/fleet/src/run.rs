@@ -1,4 +1,4 @@
-//! Runs one call, from its options to its end: [`run!`](crate::run!).
+//! Runs one call from its options to its end: [`run!`](crate::run!).
 
 use hedge_core::call::Host;
 use hedge_core::drive::{Addresses, CancelSignal, Timer};
@@ -9,73 +9,83 @@ use hedge_core::time::{Instant, Timeout};
 use crate::end::Keys;
 use crate::settings::Settings;
 
-/// The host of one call, with the timer and the judge that the call uses.
+/// The host of one call, together with the timer and the retry policy that the call uses. [`run!`](crate::run!) runs a
+/// call with it.
 pub trait CallContext: Host + Addresses + Keys {
-    /// The timer that the call waits on.
+    /// The type of the timer that the call waits on.
     type Timer: Timer;
-    /// The retry policy, which judges results.
+    /// The type of the retry policy, which judges results.
     type RetryPolicy;
 
-    /// The timer that the call waits on.
+    /// Returns the timer that the call waits on.
     fn timer(&self) -> &Self::Timer;
 
-    /// The retry policy, which judges results.
+    /// Returns the retry policy, which judges results.
     fn retry_policy(&self) -> &Self::RetryPolicy;
 
-    /// The settings that all calls share.
+    /// Returns the settings that all calls share.
     fn settings(&self) -> &Settings;
 
-    /// Takes the options that are in force now, which the call then has to its end. Call this once, when the call starts and
-    /// before anything reads its options.
+    /// Takes the options that are in force now. The call keeps these options to its end. This method must be called
+    /// once, when the call starts, before anything reads the options.
     fn hold(&mut self);
 
-    /// How long one attempt may take if the call does not set that ([L21](hedge_core::rules#L21)).
+    /// Returns how long one attempt may take if the call itself sets no attempt timeout ([L21](hedge_core::rules#L21)).
     fn attempt_timeout(&self) -> Timeout;
 
-    /// Says that the call is about to start at `now`. This comes once, before anything else.
+    /// Prepares the call, which is about to start at `now`. [`run!`](crate::run!) calls this once, before it looks for
+    /// a server.
     fn prepare(&mut self, options: &CallOptions<'_>, now: Instant) {
         let _ = (options, now);
     }
 
-    /// The servers that the call named itself ([S8](hedge_core::rules#S8)).
+    /// Returns the servers that the call itself named ([S8](hedge_core::rules#S8)). `None` means that the balancer
+    /// chooses the servers.
     fn own_servers(&self) -> Option<&[ServerId]> {
         None
     }
 
-    /// Says that the call has started: its options can be carried out.
+    /// Called once when the call starts. The options of the call are valid, and nothing has been sent yet.
     fn call_started(&self, now: Instant) {
         let _ = now;
     }
 }
 
-/// The options of a call, as an adapter's own type gives them.
+/// The options of a call, in a type of the adapter. [`run!`](crate::run!) reads them through this trait.
 pub trait AsCallOptions {
-    /// The options in the core's form, without the servers.
+    /// Returns the options in the form of the core. In them, `servers` is `None`: [`CallContext::own_servers`] returns
+    /// the servers.
     fn as_core(&self) -> CallOptions<'_>;
 
-    /// How long one attempt may take ([L21](hedge_core::rules#L21)). `None`: as the settings say.
+    /// Returns how long one attempt may take ([L21](hedge_core::rules#L21)). `None` means that the attempt timeout of
+    /// the settings applies.
     fn attempt_timeout(&self) -> Option<Timeout>;
 
-    /// The signal that cancels the call, if it has one.
+    /// Returns the signal that cancels the call, if the call has one.
     fn cancel(&self) -> Option<&CancelSignal>;
 }
 
-/// Runs a call inside an async block: prepare, drive, finish. Dropping the future cancels the call.
+/// Runs a call inside an async block, in three parts: prepare, drive, finish. Dropping the future cancels the call.
 ///
-/// The form is `run!(host, options, idempotency, start, |call, result| finish)`. `host` is a mutable variable that
-/// holds the call's host, a [`CallContext`]. `options` are the options of the call, which implement
-/// [`AsCallOptions`](crate::AsCallOptions). `idempotency` is that of the request, for calls that do not set it
-/// ([L15](hedge_core::rules#L15)). `start` is a closure that makes the future of an attempt. `finish` is an expression
-/// that is evaluated once the call is over. In it, `call` is the [`Call`](hedge_core::call::Call), and `result` is the
-/// accepted reply or a [`CallFailure`](hedge_core::drive::CallFailure).
+/// The form is `run!(host, options, idempotency, start, |call, result| finish)`. The parts have these meanings:
 ///
-/// The value is `Ok` of the value of `finish`. If the options cannot be carried out, nothing was started, and the value
-/// is `Err` of the [`ConfigError`](hedge_core::policy::ConfigError).
+/// - `host` is a mutable variable that holds the call's host, a [`CallContext`].
+/// - `options` are the options of the call. They implement [`AsCallOptions`](crate::AsCallOptions).
+/// - `idempotency` says whether the request may be sent twice. It applies if this is `Unset` in the options
+///   ([L15](hedge_core::rules#L15)).
+/// - `start` is a closure that makes the future of an attempt.
+/// - `finish` is an expression that is evaluated once the call is over. In `finish`, `call` is the
+///   [`Call`](hedge_core::call::Call), and `result` is the accepted reply or a
+///   [`CallFailure`](hedge_core::drive::CallFailure).
+///
+/// The macro returns `Ok` with the value of `finish`. If the options are invalid, no attempt is started, and the macro
+/// returns `Err` with a [`ConfigError`](hedge_core::policy::ConfigError).
 ///
 /// # Cost
-/// The future has room for two attempts. A call that may have more attempts in flight, which is rare, boxes each one.
-// This is a macro because the future of a function would hold its arguments as well as what it makes of them: 56 bytes
-// more for each call, and 180 instructions to move them.
+/// The future has room for two attempts. A call that may send more than one backup, which is rare, puts the future of
+/// each attempt on the heap.
+// This is a macro, because the future of a function would hold both the arguments and the values made from them. That
+// would cost 56 more bytes for each call, and 180 instructions to move the arguments.
 #[macro_export]
 macro_rules! run {
     ($host:ident, $call_options:expr, $idempotency:expr, $start:expr, |$call:ident, $result:ident| $finish:expr $(,)?) => {
@@ -83,12 +93,13 @@ macro_rules! run {
             use $crate::__private::{AttemptInfo, Call, CallWatch, Driver, Idempotency, Timer as _, drive, pin};
             use $crate::{AsCallOptions as _, CallContext as _};
 
-            // Prepare.
-            let now = $host.timer().now();
+            // This is the part "prepare". The options are read before the clock. In the other order, the compiler would
+            // no longer see that most options are not set, and would copy them through memory.
             let mut options = $call_options.as_core();
             if options.idempotency == Idempotency::Unset {
                 options.idempotency = $idempotency;
             }
+            let now = $host.timer().now();
             $host.prepare(&options, now);
             options.servers = $host.own_servers();
             let with_own;
@@ -103,7 +114,7 @@ macro_rules! run {
             $host.call_started(now);
             let watch = CallWatch::new(&$host, $host.settings().observers(), call.max_backups());
 
-            // Drive.
+            // This is the part "drive".
             let attempt_timeout = $call_options.attempt_timeout().unwrap_or($host.attempt_timeout());
             let driver = Driver::new($host.timer(), $host.retry_policy()).cancelled_by($call_options.cancel());
             let driver = driver.attempt_timeout(attempt_timeout).watched_by(&watch);
@@ -119,7 +130,8 @@ macro_rules! run {
 
             $host.settings().tell_end(&$result, call.report(), &$host);
 
-            // Finish. There is no `await` from here on, so the future cannot be dropped between a count and its lease.
+            // This is the part "finish". There is no `await` from here on. So the future cannot be dropped at a moment
+            // when a streaming attempt is still counted and no `Lease` exists yet that would remove the count.
             let $call = &call;
             Ok($finish)
         }

@@ -8,25 +8,29 @@ use crate::address::{Address, AddressError};
 
 /// A server: its address, and a tag that distinguishes it from other servers at the same address.
 ///
-/// Its text form is `address tag`, or `address` alone if the tag is empty.
+/// The text form of a server is `address tag`, or `address` alone if the tag is empty.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Server {
-    /// Its address.
+    /// The address to which connections are made.
     pub address: Address,
-    /// Its tag, which may be empty. Servers that differ only in the tag have statistics of their own, but "another
-    /// server" means another address.
+    /// The tag, which may be empty. Two servers at the same address with different tags have separate statistics. But
+    /// in the docs, "another server" means a server at another address.
     pub tag: Arc<str>,
 }
 
+/// The maximum number of servers in a list of [`Server`]s. This is half of all slots. The other half is for servers
+/// that calls name themselves ([S8](hedge_core::rules#S8)).
+pub const MAX_SERVERS: u16 = 0x8000;
+
 impl Server {
-    /// A server with a tag.
+    /// Makes a server from its address and its tag.
     pub fn new(address: impl Into<Address>, tag: impl Into<Arc<str>>) -> Self {
         Self { address: address.into(), tag: tag.into() }
     }
 }
 
 impl<A: Into<Address>> From<A> for Server {
-    /// Without a tag.
+    /// Makes a server without a tag.
     fn from(address: A) -> Self {
         Self::new(address, "")
     }

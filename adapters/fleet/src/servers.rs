@@ -1,8 +1,8 @@
 //! The current list of servers, and their health: [`Servers`].
 //!
-//! A pick loads a snapshot without a lock. A change of the list builds a new snapshot under a mutex. A server that
-//! stays in the list keeps its node, and so its id and everything that is known about it. When a server leaves, the
-//! calls that use it keep its node ([L20](hedge_core::rules#L20)).
+//! A search for a server loads a snapshot without a lock. A change of the list builds a new snapshot under a mutex. A
+//! server that stays in the list keeps its node. So it keeps its id, and everything that is known about the server.
+//! When a server leaves the list, the calls that use the server keep its node ([L20](hedge_core::rules#L20)).
 
 use std::any::Any;
 use std::fmt;
@@ -25,50 +25,52 @@ use crate::node::{Node, Service, Treatment};
 use crate::observer::{CheckEnded, CheckOutcome, CheckStep, Observers, ServerChange, ServerRef};
 use crate::queue::Queue;
 use crate::slow_start::SlowStart;
-use crate::snapshot::{Arranged, List, Snapshot, View, WriteAddress};
+use crate::snapshot::{Arranged, List, Snapshot, TagOf, View, WriteAddress};
 use crate::{Balancer, Breaker};
 
 /// The current list of servers, and their health.
 ///
 /// # Cost
-/// Reading the list takes no lock. A change copies the list and the balancer's arrangement of it: some tens of bytes
-/// for each server, and with consistent hashing 8 bytes for each point. A server that has left is dropped as soon as
-/// nothing uses it. The memory of up to about 64 such nodes is freed only when further servers leave.
+/// Reading the list takes no lock. A change copies the list and what the balancer has computed from it: some tens of
+/// bytes for each server, and with consistent hashing 8 bytes for each point. Only new servers are read, weighed and
+/// given ids. The test `large_lists` prints the times of a change of one among 10,000 servers. A server that has left the list is
+/// dropped as soon as nothing uses it. But the memory of about 64 such servers may be kept until further servers leave.
 pub struct Servers<K, S> {
     now: ArcSwap<Snapshot<K, S>>,
-    /// Whether the balancer needs a request code. It does not depend on the list.
+    /// Whether the balancer needs a request code. The answer is the same for every list, so it is read once.
     needs_request_code: bool,
-    /// How many attempts each server may work on at a time. `None`: any number.
+    /// The limit on attempts in flight at each server. `None`: there is no limit.
     cap: Option<Arc<Cap>>,
-    /// `None`: a server that comes or returns has its whole share at once.
+    /// The slow start of servers. `None`: a server that is new or usable again gets its full share of the calls at
+    /// once.
     slow_start: Option<SlowStart>,
-    /// How many addresses the current list has. Each call reads it, and this is cheaper than a load of the list.
+    /// How many addresses the current list has. Each call reads this number. That is cheaper than loading the list.
     addresses: AtomicUsize,
-    /// Whether a breaker counts results. The end of each attempt reads it.
+    /// Whether a breaker counts results. This is read at the end of each attempt.
     has_breaker: AtomicBool,
-    /// This lock is also held while the list or the health is changed.
+    /// The ids of servers. The lock is also held while the list or the health is changed.
     ids: Mutex<Ids<K, S>>,
     observers: Observers,
-    /// How a key is written. It is set by the first list that has servers.
+    /// The function that writes a key as text. The first call of `change` sets it.
     write: OnceLock<WriteAddress<K>>,
 }
 
 /// One server of the next list.
 pub enum ListEntry<K, S> {
-    /// A server of the present list.
+    /// A server of the current list that stays in the list.
     Stays(Arc<Node<K, S>>),
-    /// A new server. It takes the slot of the server that has the same key in the present list, if there is one.
+    /// A new server. If a server of the current list has the same key, the new server replaces it and takes its slot.
     New {
         /// The key, which identifies the server.
         key: K,
         /// The host's own data for the server.
         service: S,
-        /// Its weight.
+        /// The server's weight. It is 1 if the balancer uses no weights.
         weight: NonZeroU32,
     },
 }
 
-/// What a new list changed.
+/// The changes that a new list has made.
 pub struct Changed<K, S> {
     /// How many servers there are now.
     pub servers: usize,
@@ -81,7 +83,7 @@ pub struct Changed<K, S> {
 }
 
 impl<K, S: Service> Servers<K, S> {
-    /// An empty list that can hold at most `capacity` servers.
+    /// Makes an empty list that can hold at most `capacity` servers.
     pub fn new(balancer: Balancer, health: Health<Breaker>, capacity: usize) -> Self {
         let needs_request_code = balancer.needs_request_code();
         let has_breaker = AtomicBool::new(has_breaker(&health));
@@ -91,20 +93,21 @@ impl<K, S: Service> Servers<K, S> {
         Self { now, needs_request_code, addresses, has_breaker, cap: None, slow_start: None, ids, observers, write }
     }
 
-    /// The same list, which tells these observers what happens to its servers.
+    /// Returns this list with other observers. They are notified of every change of a server.
     #[must_use]
     pub fn observed_by(mut self, observers: Observers) -> Self {
         self.observers = observers;
         self
     }
 
-    /// All that is told what happens to the servers.
+    /// Returns the observers of the servers.
     #[inline]
     pub const fn observers(&self) -> &Observers {
         &self.observers
     }
 
-    /// Sets how much the servers get. This must come before the first server.
+    /// Sets the limits of each server: the cap, the queue and the slow start. Call this before the list has a server,
+    /// since a server takes its cap when it is added.
     #[must_use]
     pub fn with_limits(mut self, limits: &ServerLimits) -> Self {
         self.cap = Cap::new(limits).map(Arc::new);
@@ -112,7 +115,7 @@ impl<K, S: Service> Servers<K, S> {
         self
     }
 
-    /// How many calls wait for a server with room ([L22](hedge_core::rules#L22)).
+    /// Returns how many calls wait for a server with room ([L22](hedge_core::rules#L22)).
     pub fn queued_calls(&self) -> usize {
         self.queue().map_or(0, |queue| queue.len())
     }
@@ -121,7 +124,7 @@ impl<K, S: Service> Servers<K, S> {
         self.cap.as_ref()
     }
 
-    /// The calls that wait for a server with room; `None` if calls do not wait.
+    /// Returns the queue of the calls that wait. Returns `None` if calls do not wait.
     pub(crate) fn queue(&self) -> Option<&Arc<Queue>> {
         self.cap.as_ref()?.queue()
     }
@@ -130,7 +133,8 @@ impl<K, S: Service> Servers<K, S> {
         self.slow_start.as_ref()
     }
 
-    /// A server has returned: it begins with a small share, and a call that waits may find room.
+    /// Called when a server is usable again. Begins the server's slow start, and wakes a waiting call, since the call
+    /// may find room at this server.
     fn returned(&self, node: &Node<K, S>, now: Instant) {
         if let Some(slow) = &self.slow_start {
             slow.begin(node.ramp(), now);
@@ -138,43 +142,44 @@ impl<K, S: Service> Servers<K, S> {
         self.may_have_room();
     }
 
-    /// Tells a call that waits that there may be room.
+    /// Wakes a waiting call, since there may be room.
     fn may_have_room(&self) {
         if let Some(queue) = self.queue() {
             queue.wake_first();
         }
     }
 
-    /// The current list.
+    /// Returns the current list.
     #[inline]
     pub fn load(&self) -> Guard<Arc<Snapshot<K, S>>> {
         self.now.load()
     }
 
-    /// Whether calls need a request code ([S5](hedge_core::rules#S5)).
+    /// Returns whether calls need a request code ([S5](hedge_core::rules#S5)).
     pub const fn needs_request_code(&self) -> bool {
         self.needs_request_code
     }
 
-    /// How many different addresses there are, usable or not.
+    /// Returns how many different addresses there are. Servers that are not usable count too.
     #[inline]
     pub fn addresses(&self) -> usize {
         self.addresses.load(Ordering::Relaxed)
     }
 
-    /// A snapshot at the instant `now`, as balancers see it.
+    /// Returns a view of `snapshot` at the instant `now`, for balancers.
     #[inline]
     pub fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {
         View { list: &snapshot.list, health: &snapshot.health, own: &[], capped: false, drawn: None, now }
     }
 
-    /// Tells the balancer that a server has answered a probe.
+    /// Informs the balancer that a server has answered a probe.
     pub fn probed(&self, node: &Node<K, S>, answer: ProbeAnswer, now: Instant) {
         let snapshot = self.load();
         snapshot.balancer.probed(&self.view(&snapshot, now), node.id(), answer, now);
     }
 
-    /// The server that a call may try although no server is usable ([H5](hedge_core::rules#H5)).
+    /// Returns the server that a first attempt may try as a probe although no server is usable
+    /// ([H5](hedge_core::rules#H5)). The error is `AllDown` if no probe is allowed now.
     #[cold]
     pub(crate) fn last_resort<T>(snapshot: &Snapshot<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
         let servers = snapshot.list.nodes().iter().map(|node| (node, node.health()));
@@ -184,8 +189,8 @@ impl<K, S: Service> Servers<K, S> {
         Ok(Pick { server: node.id(), address: node.address_key(), ticket: None })
     }
 
-    /// Runs a change of health, and returns the servers whose isolation it lifted ([H4](hedge_core::rules#H4)). Without
-    /// observers it returns none.
+    /// Runs a change of health. Returns the servers whose isolation the change has ended ([H4](hedge_core::rules#H4)).
+    /// Only observers need this result, so it is empty if there are no observers.
     fn lifted_by(&self, snapshot: &Snapshot<K, S>, change: impl FnOnce()) -> Nodes<K, S> {
         let mut isolated = self.isolated(snapshot);
         change();
@@ -193,7 +198,8 @@ impl<K, S: Service> Servers<K, S> {
         isolated
     }
 
-    /// The servers that the breaker isolates. Without observers it returns none.
+    /// Returns the servers that the breaker isolates. Only observers need this result, so it is empty if there are no
+    /// observers.
     fn isolated(&self, snapshot: &Snapshot<K, S>) -> Nodes<K, S> {
         if !self.observers.want_servers() {
             return Vec::new();
@@ -212,14 +218,28 @@ impl<K, S: Service> Servers<K, S> {
 }
 
 impl<K: 'static, S: Service> Servers<K, S> {
-    /// Replaces the list. `plan` is given the present list and returns the new one, in the order of the keys; `None`
-    /// changes nothing. If anything fails, a panic included, the old list stays.
+    /// Replaces the list. `plan` gets the current list and returns the new one, in the order of the keys. If `plan`
+    /// returns `None`, nothing is changed. `write` writes a key as text. If anything fails or panics, the old list
+    /// stays in use.
     ///
     /// # Errors
-    /// The balancer cannot arrange the new list.
+    /// Returns an error if the balancer cannot arrange the new list.
     pub fn change(
         &self,
         write: WriteAddress<K>,
+        now: Instant,
+        plan: impl FnOnce(&Snapshot<K, S>) -> Option<Vec<ListEntry<K, S>>>,
+    ) -> Result<Option<Changed<K, S>>, ArrangeError>
+    where
+        K: Ord,
+    {
+        self.change_tagged((write, |_| ""), now, plan)
+    }
+
+    /// [`change`](Self::change), with a function that returns the tag of a key.
+    pub(crate) fn change_tagged(
+        &self,
+        (write, tag): (WriteAddress<K>, TagOf<K>),
         now: Instant,
         plan: impl FnOnce(&Snapshot<K, S>) -> Option<Vec<ListEntry<K, S>>>,
     ) -> Result<Option<Changed<K, S>>, ArrangeError>
@@ -231,21 +251,27 @@ impl<K: 'static, S: Service> Servers<K, S> {
         let old = self.now.load();
         let Some(places) = plan(&old) else { return Ok(None) };
         let mut balancer = old.balancer.clone();
-        // The servers of the first list have their whole share.
+        // If the old list was empty, all servers are new. They get their full share at once, since a small share for
+        // all of them would change nothing.
         let slow_start = self.slow_start.as_ref().filter(|_| !old.list.nodes().is_empty());
         let treatment = Treatment { cap: self.cap.as_ref(), since: slow_start.map(|_| now) };
-        let (order, changed) = give_ids(places, &old.list, &ids, &balancer, treatment);
+        let (order, changed, new) = give_ids(places, &old.list, &ids, &balancer, treatment);
         let list = List::new(order);
-        let view = View { list: &list, health: &old.health, own: &[], capped: false, drawn: None, now: Instant::ZERO };
-        balancer.arrange(&Arranged { view, write })?;
+        let view = View { list: &list, health: &old.health, own: &[], capped: false, drawn: None, now };
+        balancer.arrange(&Arranged { view, write, tag })?;
         if let Some(slow) = slow_start.filter(|_| changed.inserted > 0) {
             slow.extend(now);
         }
         let after = Arc::new(Snapshot { list, balancer, health: Arc::clone(&old.health) });
         self.addresses.store(after.list.addresses(), Ordering::Relaxed);
         self.now.store(Arc::clone(&after));
-        ids.changed(after.list.nodes().iter().map(|node| node.id()), &changed.gone);
-        let lifted = self.lifted_by(&after, || after.health.changed(now, || after.list.healths()));
+        ids.changed(&new, &changed.gone);
+        let lifted = self.lifted_by(&after, || {
+            // A list without removals does not exceed the limit of isolations (H4).
+            if !changed.gone.is_empty() {
+                after.health.changed(now, || after.list.healths());
+            }
+        });
         drop(ids);
         if self.observers.want_servers() {
             for node in &changed.gone {
@@ -260,10 +286,10 @@ impl<K: 'static, S: Service> Servers<K, S> {
         Ok(Some(changed))
     }
 
-    /// Replaces breaker, isolation limit and recovery by those of `health`, which must go on from the present ones. What
-    /// is known about each server is adapted.
+    /// Replaces the breaker, the isolation limit and the recovery. `health` must be made from the current health by
+    /// [`Health::replaced`]. The state of each server is adapted to the new health.
     pub(crate) fn set_health(&self, health: Health<Breaker>, now: Instant) {
-        // With this lock, no list of the old health is published after this.
+        // While this lock is held, no other thread can publish a list with the old health.
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.now.load();
         let after = Snapshot { list: old.list.clone(), balancer: old.balancer.clone(), health: Arc::new(health) };
@@ -271,7 +297,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
         let mut isolated = self.isolated(&old);
         self.now.store(Arc::clone(&after));
         self.has_breaker.store(has_breaker(&after.health), Ordering::Relaxed);
-        // Only now: calls count by the new health already.
+        // This comes after the store. So results that arrive at the same time are counted by the new health.
         for server in old.list.healths() {
             after.health.take_over(&old.health, server, now);
         }
@@ -282,7 +308,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
         self.may_have_room();
     }
 
-    /// Withdraws a server by hand, or puts it back.
+    /// Withdraws a server by hand, so that it gets no calls (`usable` is false), or puts it back.
     pub fn set_usable(&self, node: &Node<K, S>, usable: bool, now: Instant) {
         let snapshot = self.load();
         let was_usable = !node.health().is_withdrawn();
@@ -299,8 +325,8 @@ impl<K: 'static, S: Service> Servers<K, S> {
         }
     }
 
-    /// Records that a server's connection is broken, or is whole again ([H1](hedge_core::rules#H1)). The observers are
-    /// told by [`HealthChange::tell`], for a caller that still holds a lock of its own.
+    /// Records that the connection to a server is broken, or that it works again ([H1](hedge_core::rules#H1)). The
+    /// observers are notified later, by [`HealthChange::tell`], since the caller may hold a lock now.
     pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) -> HealthChange<K, S> {
         let snapshot = self.load();
         let was_broken = node.health().is_broken();
@@ -317,14 +343,18 @@ impl<K: 'static, S: Service> Servers<K, S> {
         HealthChange { change, lifted }
     }
 
-    /// Tells the balancer and the breaker how an attempt went. Returns whether this brought a broken server back
-    /// ([H5](hedge_core::rules#H5)). Results of a server that is not in the list are dropped
-    /// ([L20](hedge_core::rules#L20), [S8](hedge_core::rules#S8)).
+    /// Informs the balancer and the breaker of the result of an attempt. Returns whether this result shows that the
+    /// broken connection of the server works again ([H5](hedge_core::rules#H5)). If the server is not in the list, the
+    /// result is ignored ([L20](hedge_core::rules#L20), [S8](hedge_core::rules#S8)).
+    // Inlined, so that an attempt whose result changes nothing costs no function call.
+    #[inline(always)]
     pub(crate) fn learn(&self, node: &Node<K, S>, attempt: &Finished) -> bool {
         let nothing_learns = matches!(node.stats(), AnyStats::Nothing) && !self.has_breaker.load(Ordering::Relaxed);
-        if nothing_learns && !node.health().is_broken() {
-            return false;
-        }
+        let is_needed = !nothing_learns || node.health().is_broken();
+        is_needed && self.take_in(node, attempt)
+    }
+
+    fn take_in(&self, node: &Node<K, S>, attempt: &Finished) -> bool {
         let snapshot = self.load();
         if snapshot.list.get(node.id()).is_none() {
             return false;
@@ -345,7 +375,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
         connected
     }
 
-    /// Tells the observers what happened to a server.
+    /// Notifies the observers of a change of a server.
     #[cold]
     pub(crate) fn tell(&self, node: &Node<K, S>, change: ServerChange) {
         self.observers.server_changed(&ServerRef::new(node.id(), &OneKey { servers: self, node }), change);
@@ -357,23 +387,23 @@ impl<K: 'static, S: Service> Servers<K, S> {
         }
     }
 
-    /// Tells the observers that a step of a check has ended.
+    /// Notifies the observers that a step of a health check has ended.
     pub fn tell_check(&self, node: &Node<K, S>, step: CheckStep, outcome: CheckOutcome, latency: Duration) {
         let keys = OneKey { servers: self, node };
         self.observers.server_checked(&CheckEnded::new(ServerRef::new(node.id(), &keys), step, outcome, latency));
     }
 }
 
-/// A change of a server's health that the observers have not been told yet.
-#[must_use = "tell the observers once no lock is held"]
+/// A change of a server's health of which the observers have not been notified yet.
+#[must_use = "notify the observers with `tell` once no lock is held"]
 pub struct HealthChange<K, S> {
     change: Option<ServerChange>,
-    /// The servers whose isolation it lifted ([H4](hedge_core::rules#H4)).
+    /// The servers whose isolation the change has ended ([H4](hedge_core::rules#H4)).
     lifted: Nodes<K, S>,
 }
 
 impl<K: 'static, S: Service> HealthChange<K, S> {
-    /// Tells the observers. `node` is the server that changed.
+    /// Notifies the observers of the change. `node` is the server that has changed.
     pub fn tell(self, servers: &Servers<K, S>, node: &Node<K, S>) {
         if let Some(change) = self.change {
             servers.tell(node, change);
@@ -382,7 +412,7 @@ impl<K: 'static, S: Service> HealthChange<K, S> {
     }
 }
 
-/// Knows the key of one server.
+/// Finds the key of a single server, for the observers.
 struct OneKey<'a, K, S> {
     servers: &'a Servers<K, S>,
     node: &'a Node<K, S>,
@@ -398,21 +428,24 @@ impl<K: 'static, S: Service> Keys for OneKey<'_, K, S> {
     }
 }
 
-/// Whether a breaker counts results: then the end of an attempt at a healthy server can change something.
+/// Returns whether a breaker counts results. Without a breaker, the end of an attempt at a healthy server changes
+/// nothing in its health.
 fn has_breaker(health: &Health<Breaker>) -> bool {
     health.learns(&ServerHealth::new())
 }
 
 type Nodes<K, S> = Vec<Arc<Node<K, S>>>;
 
-/// Gives ids to the new servers, and says what the new list changes.
+/// Makes the nodes of the new list, with ids for the new servers. Returns the nodes, the changes that the new list makes,
+/// and the new ids.
 fn give_ids<K: Ord, S: Service>(
     places: Vec<ListEntry<K, S>>,
     old: &List<K, S>,
     ids: &Ids<K, S>,
     balancer: &Balancer,
     treatment: Treatment<'_>,
-) -> (Nodes<K, S>, Changed<K, S>) {
+) -> (Nodes<K, S>, Changed<K, S>, Vec<ServerId>) {
+    let mut new = Vec::new();
     let mut stays = vec![false; old.slots()];
     let mut taken = stays.clone();
     for place in &places {
@@ -443,12 +476,13 @@ fn give_ids<K: Ord, S: Service>(
                     continue;
                 };
                 order.push(Node::new((key, service), id, weight, balancer.stats(), treatment));
+                new.push(id);
                 changed.inserted += 1;
             }
         }
     }
     changed.servers = order.len();
-    (order, changed)
+    (order, changed, new)
 }
 
 impl<K, S> fmt::Debug for HealthChange<K, S> {
@@ -482,3 +516,6 @@ impl<K: fmt::Debug, S> fmt::Debug for Changed<K, S> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

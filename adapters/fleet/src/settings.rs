@@ -1,9 +1,9 @@
-//! What all calls of a host share, except the servers: [`Settings`].
+//! The settings that all calls of a host share: [`Settings`]. This is everything that calls share, except the servers.
 
 use std::fmt;
 use std::sync::Arc;
 
-use hedge_core::balance::BalancerName;
+use hedge_core::balance::BalancerSpec;
 use hedge_core::config;
 use hedge_core::drive::CallFailure;
 use hedge_core::latency::Snapshot;
@@ -20,35 +20,35 @@ use crate::end::{CallEnd, Keys, OnEnd};
 use crate::in_force::{HeldOptions, InForce};
 use crate::node::Service;
 use crate::observer::Observers;
-use crate::replace::{OptionsError, ReplaceableOptions};
+use crate::replace::ReplaceableOptions;
 use crate::servers::Servers;
 
 /// A backup policy of the program, shared between threads.
 pub type SharedPolicy = Arc<dyn BackupPolicy + Send + Sync>;
 
-/// Options, limits, policy and latencies: everything that the core asks a host for, except the servers.
+/// The options, limits, policy and latencies of a host: everything that the core asks a host for, except the servers.
 pub struct Settings {
-    /// The options and the limits, then the program's own policy. Refusals are counted.
+    /// The options in force with their limits, together with the program's own policy. The wrapper counts refusals.
     policy: Counted<Limited>,
     records: CallRecords,
     seeds: Seeds,
     on_end: Option<OnEnd>,
     observers: Observers,
-    /// The balancer's name, for warnings.
-    balancer: Option<BalancerName>,
+    /// The name of the balancer, for warnings.
+    balancer: Option<BalancerSpec>,
 }
 
 impl Settings {
-    /// Settings with these options, which [`Setup::check`](crate::Setup::check) has checked.
+    /// Makes settings with these options. [`Setup::check`](crate::Setup::check) must have accepted the options.
     ///
     /// # Errors
-    /// An option of a limit that is out of range.
+    /// Returns an error if an option of a limit is out of its range.
     pub(crate) fn new(
         options: ReplaceableOptions,
         policy: Option<SharedPolicy>,
         on_end: Option<OnEnd>,
         observers: Observers,
-        balancer: Option<BalancerName>,
+        balancer: Option<BalancerSpec>,
         seed: u64,
     ) -> Result<Self, ConfigError> {
         let policy = Counted::new(Limited { in_force: InForce::new(options)?, own: policy.map(Guarded) });
@@ -56,57 +56,57 @@ impl Settings {
         Ok(Self { policy, records, seeds, on_end, observers, balancer })
     }
 
-    /// The options in force, for a call that starts. A host takes them once, and gives them to the methods here.
+    /// Returns the options that are in force now, for a call that starts. A host calls this once for each call, and
+    /// passes the result to the other methods.
     #[inline]
     pub fn hold(&self) -> HeldOptions {
         self.in_force().hold()
     }
 
-    /// The options that a call inherits.
+    /// Returns the options that a call inherits from its channel.
     #[inline]
     pub fn inherited<'a>(&'a self, held: &'a HeldOptions) -> &'a ChannelOptions {
         &self.in_force().of(held).channel
     }
 
-    /// How long one attempt may take if its call does not set that ([L21](hedge_core::rules#L21)).
+    /// Returns how long one attempt may take if the call itself sets no attempt timeout ([L21](hedge_core::rules#L21)).
     pub fn attempt_timeout(&self, held: &HeldOptions) -> Timeout {
         self.in_force().of(held).attempt_timeout
     }
 
-    /// A copy of the options in force.
+    /// Returns a copy of the options that are in force now.
     pub fn options(&self) -> ReplaceableOptions {
         self.in_force().of(&self.hold()).clone()
     }
 
-    /// Replaces the options of a host without servers by those that `change` makes of them. The answer is a copy of the
-    /// new ones. `change` may not replace options itself.
+    /// Replaces the options of a host without servers. `change` gets the old options and returns the new ones. This
+    /// method returns a copy of the new options. `change` must not replace options itself, since that would block for
+    /// ever.
     ///
     /// # Errors
-    /// See [`OptionsError`]. Nothing is changed then.
+    /// Returns an error for the first option that cannot be used. Nothing is changed then.
     pub fn replace(
         &self,
         now: Instant,
         change: impl FnOnce(&ReplaceableOptions) -> ReplaceableOptions,
-    ) -> Result<ReplaceableOptions, OptionsError> {
-        self.in_force().replace(now, change, |_, _| Ok(()), |()| {})
+    ) -> Result<ReplaceableOptions, ConfigError> {
+        self.in_force().replace(now, change, |_, _| (), |()| {})
     }
 
-    /// The same for a host with these servers, whose breaker, isolation limit and recovery are replaced too.
+    /// Replaces the options of a host with these servers. The breaker, the isolation limit and the recovery of the
+    /// servers are replaced too. For `change` and the result, see [`replace`](Self::replace).
     ///
     /// # Errors
-    /// See [`OptionsError`]. Nothing is changed then.
+    /// Returns an error for the first option that cannot be used. Nothing is changed then.
     pub fn replace_with<K: 'static, S: Service>(
         &self,
         servers: &Servers<K, S>,
         now: Instant,
         change: impl FnOnce(&ReplaceableOptions) -> ReplaceableOptions,
-    ) -> Result<ReplaceableOptions, OptionsError> {
+    ) -> Result<ReplaceableOptions, ConfigError> {
         let health = |old: &ReplaceableOptions, new: &ReplaceableOptions| {
-            if new.has_health_of(old) {
-                return Ok(None);
-            }
-            let health = servers.load().health().replaced(new.breaker, new.isolation_limit, new.recovery)?;
-            Ok(Some(health))
+            let replaced = || servers.load().health().replaced(new.breaker, new.isolation_limit, new.recovery);
+            (!new.has_health_of(old)).then(replaced)
         };
         self.in_force().replace(now, change, health, |health| {
             if let Some(health) = health {
@@ -115,8 +115,8 @@ impl Settings {
         })
     }
 
-    /// The input of the warnings about `options` that are in force. A host adds what it knows about its servers. This
-    /// asks the policy for its delay once.
+    /// Returns the input from which the warnings about a configuration are computed. `options` must be the options in
+    /// force. A host adds what it knows about its servers. This method asks the policy for its delay once.
     pub fn warning_input<'a>(&self, options: &'a ReplaceableOptions, now: Instant) -> config::Setup<'a> {
         options.warning_input(self.policy.policy().own.delay(now), self.balancer)
     }
@@ -125,61 +125,75 @@ impl Settings {
         &self.policy.policy().in_force
     }
 
-    /// Where a call's random numbers come from.
+    /// Returns the seeds of the random numbers of calls.
     pub const fn seeds(&self) -> &Seeds {
         &self.seeds
     }
 
-    /// How many extra attempts of this kind were refused for this reason. The count wraps.
+    /// Returns how many extra attempts of this kind were refused for this reason. The count wraps at 2³².
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.policy.denied(extra, reason)
     }
 
-    /// How long calls took in the last 10 s.
+    /// Returns the latencies of the calls of the last 10 s.
     pub fn latencies(&self, now: Instant) -> Snapshot {
         self.records.latencies(now)
     }
 
-    /// How many calls ended in which way, and how many attempts they made.
+    /// Returns how many calls ended in each way, and how many attempts they made.
     pub fn counters(&self) -> Counters {
         self.records.counters(|extra, reason| self.denied(extra, reason))
     }
 
-    /// All that is told of calls.
+    /// Counts a call that an interceptor refused before it started ([I1](hedge_core::rules#I1)).
+    pub fn call_refused(&self) {
+        self.records.count_refused();
+    }
+
+    /// Counts a call that an interceptor answered ([I1](hedge_core::rules#I1)).
+    pub fn call_answered(&self) {
+        self.records.count_answered();
+    }
+
+    /// Returns the observers of calls.
     pub const fn observers(&self) -> &Observers {
         &self.observers
     }
 
-    /// The backup delay: the policy's, else the plain one of the options ([B1](hedge_core::rules#B1)).
+    /// Returns the backup delay ([B1](hedge_core::rules#B1)). It is the first of these three that is set: the delay of
+    /// the ratio limit, the delay of the policy, the delay of the options.
     pub fn backup_delay(&self, held: &HeldOptions, now: Instant) -> BackupDelay {
         let options = self.in_force().of(held);
         let of_policies = options.ratio_delay().or_else(|| self.policy.policy().own.delay(now));
         of_policies.unwrap_or(options.channel.backup)
     }
 
-    /// Whether a backup may be sent now ([L5](hedge_core::rules#L5)). A grant counts at once.
+    /// Returns `Ok` if a backup may be sent now ([L5](hedge_core::rules#L5)). The limits and the policy then already
+    /// count it as sent.
     ///
     /// # Errors
-    /// The limit that refuses.
+    /// Returns the limit or the policy that refuses the backup.
     pub fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
         self.policy.may_back_up(now)
     }
 
-    /// Whether a retry may be sent now. A grant counts at once.
+    /// Returns `Ok` if a retry may be sent now. The limits and the policy then already count it as sent.
     ///
     /// # Errors
-    /// The limit that refuses.
+    /// Returns the limit or the policy that refuses the retry.
     pub fn may_retry(&self, now: Instant) -> Result<(), Denial> {
         self.policy.may_retry(now)
     }
 
-    /// A call without a policy of its own has ended.
+    /// Records the end of a call that has no policy of its own. The limits, the policy, the latencies and the counters
+    /// learn of it.
+    #[inline]
     pub fn ended(&self, call: &Ended<'_>) {
         self.policy.ended(call);
         self.records.ended(call);
     }
 
-    /// Tells the program that a call has ended, unless its options cannot be carried out.
+    /// Calls the program's `on_end`. Does nothing if the call was rejected because its options are invalid.
     #[inline]
     pub fn tell_end<Reply, E>(&self, result: &Result<Reply, CallFailure<Reply, E>>, report: &Report, keys: &dyn Keys) {
         if let Some(on_end) = &self.on_end
@@ -189,8 +203,8 @@ impl Settings {
         }
     }
 
-    /// A call's own policy, as the core gets it. It replaces the host's policy and the limits. The host's latencies and
-    /// counters still count the call.
+    /// Prepares a call's own policy for the core. This policy replaces the host's policy and the limits. But the host's
+    /// latencies and counters still count the call.
     #[doc(hidden)]
     pub fn with_own<'a>(
         &'a self,
@@ -206,7 +220,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// The limits in force, and the program's own policy. Both must agree.
+/// The limits in force, together with the program's own policy. An extra attempt is sent only if both allow it.
 struct Limited {
     in_force: InForce,
     own: Option<Guarded<SharedPolicy>>,
@@ -221,6 +235,7 @@ impl BackupPolicy for Limited {
         self.in_force.with_limits(|limits| (limits, &self.own).may_retry(now))
     }
 
+    #[inline]
     fn ended(&self, call: &Ended<'_>) {
         self.in_force.with_limits(|limits| limits.ended(call));
         self.own.ended(call);

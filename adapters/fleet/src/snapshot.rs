@@ -1,4 +1,5 @@
-//! An unchanging copy of the list of servers: [`Snapshot`] and [`List`], and how a balancer sees them, [`View`].
+//! A list of servers that never changes ([`Snapshot`] and [`List`]), and the form in which a balancer sees the list
+//! ([`View`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use crate::node::{Node, Service};
 use crate::slow_start::SlowStart;
 use crate::{Balancer, Breaker};
 
-/// A list of servers, and the balancer that has arranged it. Both are replaced together, so a pick never sees a list
-/// with the arrangement of another. The health is that of all servers together.
+/// A list of servers, together with the balancer that has arranged this list. Both are replaced together, so a search
+/// never uses the arrangement of another list. The snapshot also contains the health of the list as a whole.
 #[derive(Debug)]
 pub struct Snapshot<K, S> {
     pub(crate) list: List<K, S>,
@@ -22,18 +23,18 @@ pub struct Snapshot<K, S> {
 }
 
 impl<K, S> Snapshot<K, S> {
-    /// The servers.
+    /// Returns the servers of the snapshot.
     pub const fn list(&self) -> &List<K, S> {
         &self.list
     }
 
-    /// The balancer, which chooses among them.
+    /// Returns the balancer, which chooses a server of the list.
     pub const fn balancer(&self) -> &Balancer {
         &self.balancer
     }
 
-    /// Whether an attempt that starts `now` would be a trial of its server: its isolation is over, or it is broken and
-    /// the attempt is let through.
+    /// Returns whether an attempt that starts at `now` is a probe of its server. It is a probe in two cases: the
+    /// isolation of the server is over, or the server is broken and the attempt is let through.
     #[cold]
     pub(crate) fn is_on_trial(&self, node: &Node<K, S>, now: Instant) -> bool {
         let health = node.health();
@@ -41,7 +42,7 @@ impl<K, S> Snapshot<K, S> {
         health.is_broken() || (self.health.is_isolated(health) && !waits())
     }
 
-    /// The health of the list as a whole.
+    /// Returns the health of the list as a whole.
     #[inline]
     pub fn health(&self) -> &Health<Breaker> {
         &self.health
@@ -50,41 +51,46 @@ impl<K, S> Snapshot<K, S> {
 
 /// The servers at one moment. A list never changes.
 pub struct List<K, S> {
-    /// The servers in canonical order ([S7](hedge_core::rules#S7)): by key.
+    /// The servers in canonical order ([S7](hedge_core::rules#S7)), that is, sorted by key.
     order: Vec<Arc<Node<K, S>>>,
-    by_slot: Vec<Option<Arc<Node<K, S>>>>,
+    /// By slot: the position of the server in `order`, or [`NO_SERVER`].
+    by_slot: Vec<u32>,
     addresses: usize,
 }
 
+/// The entry of a slot without a server. No list is so long that this is a position.
+const NO_SERVER: u32 = u32::MAX;
+
 impl<K, S> List<K, S> {
-    /// Makes a list of servers that are in the order of their keys. Servers of one address must be next to each other.
+    /// Makes a list. The servers must be in the order of their keys, and servers with the same address must be next to
+    /// each other.
     pub(crate) fn new(order: Vec<Arc<Node<K, S>>>) -> Self
     where
         S: Service,
     {
         let slots = order.iter().map(|node| usize::from(node.id().slot()) + 1).max().unwrap_or(0);
-        let mut by_slot = vec![None; slots];
-        for node in &order {
+        let mut by_slot = vec![NO_SERVER; slots];
+        for (position, node) in (0..).zip(&order) {
             if let Some(slot) = by_slot.get_mut(usize::from(node.id().slot())) {
-                *slot = Some(Arc::clone(node));
+                *slot = position;
             }
         }
         let addresses = order.chunk_by(|a, b| a.address_key() == b.address_key()).count();
         Self { order, by_slot, addresses }
     }
 
-    /// All servers, in the order of their keys.
+    /// Returns all servers, in the order of their keys.
     pub fn nodes(&self) -> &[Arc<Node<K, S>>] {
         &self.order
     }
 
-    /// The server with this id; `None` if it is not in the list.
+    /// Returns the server with this id. Returns `None` if it is not in the list.
     #[inline]
     pub fn get(&self, id: ServerId) -> Option<&Arc<Node<K, S>>> {
         self.in_slot(id.slot()).filter(|node| node.id() == id)
     }
 
-    /// The server with this key; `None` if it is not in the list.
+    /// Returns the server with this key. Returns `None` if it is not in the list.
     pub fn named(&self, key: &K) -> Option<&Arc<Node<K, S>>>
     where
         K: Ord,
@@ -93,24 +99,24 @@ impl<K, S> List<K, S> {
         self.order.get(place)
     }
 
-    /// How many different addresses there are, usable or not.
+    /// Returns how many different addresses there are. Servers that are not usable count too.
     pub const fn addresses(&self) -> usize {
         self.addresses
     }
 
-    /// The health of each server.
+    /// Returns the health of each server.
     pub fn healths(&self) -> impl Iterator<Item = &ServerHealth<Breaker>> {
         self.order.iter().map(|node| node.health())
     }
 
-    /// One more than the highest slot in use; 0 for an empty list.
+    /// Returns the highest slot in use plus 1. Returns 0 for an empty list.
     pub(crate) const fn slots(&self) -> usize {
         self.by_slot.len()
     }
 
     #[inline]
     fn in_slot(&self, slot: u16) -> Option<&Arc<Node<K, S>>> {
-        self.by_slot.get(usize::from(slot))?.as_ref()
+        self.order.get(usize::try_from(*self.by_slot.get(usize::from(slot))?).ok()?)
     }
 }
 
@@ -126,38 +132,39 @@ impl<K: fmt::Debug, S> fmt::Debug for List<K, S> {
     }
 }
 
-/// A list at one instant, as a call sees it. It also has the servers that the call named itself
-/// ([S8](hedge_core::rules#S8)), which can only be found by id.
+/// A list at one instant, in the form in which a call sees it. The view also contains the servers that the call itself
+/// named and that are not in the list ([S8](hedge_core::rules#S8)). These servers can only be found by id.
 pub struct View<'a, K, S> {
     pub(crate) list: &'a List<K, S>,
     pub(crate) health: &'a Health<Breaker>,
     pub(crate) own: &'a [Arc<Node<K, S>>],
-    /// Whether full servers are passed over ([L22](hedge_core::rules#L22)).
+    /// Whether the search skips full servers ([L22](hedge_core::rules#L22)).
     pub(crate) capped: bool,
-    /// The number that this look has drawn, by which it passes over servers that are ramping
-    /// ([S11](hedge_core::rules#S11)).
+    /// The random number of a search while servers are ramping ([S11](hedge_core::rules#S11)). The search skips a
+    /// server if its share is not above this number. `None`: no server is skipped.
     pub(crate) drawn: Option<(&'a SlowStart, u32)>,
     pub(crate) now: Instant,
 }
 
 impl<K, S: Service> View<'_, K, S> {
-    /// How many servers of the list are usable.
+    /// Returns how many servers of the list are usable.
     pub(crate) fn usable(&self) -> u32 {
         self.list.healths().map(|health| u32::from(self.health.usable(health, self.now))).sum()
     }
 
-    /// Whether some server of the list is usable and has room.
+    /// Returns whether at least one server of the list is usable and has room.
     pub(crate) fn has_room(&self) -> bool {
         self.list.order.iter().any(|node| node.has_room() && self.health.usable(node.health(), self.now))
     }
 
-    /// Whether some server of the list is usable, has room, and has its whole share.
+    /// Returns whether at least one server of the list is usable, has room, and has its full share of the calls.
     pub(crate) fn has_whole(&self, slow: &SlowStart) -> bool {
         let is_whole = |node: &Node<K, S>| slow.is_whole(node.ramp(), self.now);
         self.list.order.iter().any(|node| is_whole(node) && self.candidate(node).usable)
     }
 
-    /// Whether a server among those that a call may use is full, and usable otherwise.
+    /// Returns whether at least one server that a call may use is full and otherwise usable. `servers` are the servers
+    /// that the call itself named; `None` means all servers of the list.
     #[cold]
     pub(crate) fn has_full(&self, servers: Option<&[ServerId]>) -> bool {
         let full = |node: &Arc<Node<K, S>>| !node.has_room() && self.health.usable(node.health(), self.now);
@@ -216,13 +223,19 @@ impl<K: fmt::Debug, S> fmt::Debug for View<'_, K, S> {
     }
 }
 
-/// Writes the address of a key, for balancers that hash it.
+/// A function that writes the address of a key, for balancers that hash addresses.
 pub type WriteAddress<K> = fn(&K, &mut dyn fmt::Write) -> fmt::Result;
 
-/// A list for a balancer to arrange. `arrange` ignores health, so any instant will do.
+/// A function that returns the tag of a key, for balancers that need to know where a server is
+/// ([S10](hedge_core::rules#S10)).
+pub(crate) type TagOf<K> = fn(&K) -> &str;
+
+/// A list in the form in which a balancer arranges it. Balancers within groups ([S9](hedge_core::rules#S9),
+/// [S10](hedge_core::rules#S10)) note which servers are usable, so the view has the instant of the change.
 pub(crate) struct Arranged<'a, K, S> {
     pub(crate) view: View<'a, K, S>,
     pub(crate) write: WriteAddress<K>,
+    pub(crate) tag: TagOf<K>,
 }
 
 impl<K, S: Service> ServerList for Arranged<'_, K, S> {
@@ -253,5 +266,9 @@ impl<K, S: Service> Roster for Arranged<'_, K, S> {
     fn write_address(&self, position: usize, out: &mut dyn fmt::Write) -> fmt::Result {
         let node = self.view.list.order.get(position).ok_or(fmt::Error)?;
         (self.write)(node.key(), out)
+    }
+
+    fn tag(&self, position: usize) -> &str {
+        self.view.list.order.get(position).map_or("", |node| (self.tag)(node.key()))
     }
 }

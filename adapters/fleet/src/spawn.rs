@@ -4,9 +4,19 @@ use std::future::Future;
 
 use hedge_core::drive::Timer;
 
-/// The part of an async runtime that calls need if they open no connections: a timer and background tasks.
-/// `hedge-tokio` and `hedge-smol` implement it.
+/// The parts of an async runtime that code without sockets needs: a timer and background tasks. `hedge-tokio` and
+/// `hedge-smol` implement this trait.
 pub trait Spawn: Timer<Sleep: Send> + Clone + Send + Sync + 'static {
-    /// Runs a task in the background.
+    /// Runs `task` in the background until it ends.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+
+    /// Runs a task in the background. The caller may be code that runs outside of a runtime, such as a `drop`. Returns
+    /// whether a runtime has accepted the task. If no runtime has accepted it, or if that runtime is ending, the task
+    /// is dropped. This method must not panic.
+    ///
+    /// The default calls [`spawn`](Self::spawn). This default is for runtimes that always run.
+    fn try_spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
+        self.spawn(task);
+        true
+    }
 }

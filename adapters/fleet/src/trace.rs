@@ -1,5 +1,6 @@
-//! The report of a call, with the servers that it tried: [`Trace`].
+//! The report of a call, together with the servers that it tried: [`Trace`].
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,18 +8,20 @@ use std::sync::Arc;
 use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::outcome::{Code, ErrorKind};
 
+use crate::end::Keys;
 use crate::node::Node;
 use crate::server::Server;
 use crate::tried::TriedServers;
 use crate::{MAX_ATTEMPTS, Report};
 
-/// The report of a call, with the servers that it tried. It dereferences to the [`Report`].
+/// The report of a call, together with the servers that the call tried. A `Trace` dereferences to its [`Report`].
 pub struct Trace {
     report: Report,
     tried: [Option<Arc<dyn TriedServer>>; MAX_ATTEMPTS],
 }
 
-/// A server that a call tried, without the type of what the host keeps for it.
+/// A server that a call tried. The trait hides the type of the host's data for a server, so that [`Trace`] needs no
+/// type parameter.
 trait TriedServer: Send + Sync {
     fn id(&self) -> ServerId;
     fn server(&self) -> &Server;
@@ -35,7 +38,7 @@ impl<S: Send + Sync> TriedServer for Node<Server, S> {
 }
 
 impl Trace {
-    /// The report of a call that tried these servers.
+    /// Makes the report of a call that tried these servers.
     pub fn new<S: Send + Sync + 'static>(report: Report, tried: &TriedServers<Server, S>) -> Self {
         let mut places = <[Option<Arc<dyn TriedServer>>; MAX_ATTEMPTS]>::default();
         for (place, node) in places.iter_mut().zip(tried.iter()) {
@@ -44,28 +47,31 @@ impl Trace {
         Self { report, tried: places }
     }
 
-    /// The report of a call that tried no server.
+    /// Makes the report of a call that tried no server.
     #[must_use]
     pub fn nowhere(report: Report) -> Self {
         Self { report, tried: Default::default() }
     }
 
-    /// The server that an attempt went to. `None` if the attempt was never made, or if its server was removed just
-    /// before it was to start.
+    /// Returns the server of an attempt. Returns `None` if there was no such attempt, or if the server was removed just
+    /// before the attempt was to start.
     pub fn server(&self, attempt: AttemptId) -> Option<&Server> {
-        let id = self.report.attempts().get(attempt.index())?.server();
+        self.named(self.report.attempts().get(attempt.index())?.server())
+    }
+
+    fn named(&self, id: ServerId) -> Option<&Server> {
         self.tried.iter().map_while(|node| node.as_ref()).find(|node| node.id() == id).map(|node| node.server())
     }
 
-    /// Whether no part of the request has left this client ([T4](hedge_core::rules#T4)): no attempt was made, or every
-    /// attempt ended before anything was sent.
+    /// Returns whether no part of the request has left this client ([T4](hedge_core::rules#T4)). This is so if no
+    /// attempt was made, or if every attempt ended before anything was sent.
     #[must_use]
     pub fn never_left(&self) -> bool {
         let unsent = |code| ErrorKind::ALL.iter().any(|kind| kind.never_left() && Code::from(*kind) == code);
         self.report.attempts().iter().all(|attempt| unsent(attempt.code()))
     }
 
-    /// The report alone.
+    /// Returns the report alone.
     #[must_use]
     pub fn into_report(self) -> Report {
         self.report
@@ -80,7 +86,13 @@ impl Deref for Trace {
     }
 }
 
-/// One line for a log: the report's own line, and then the addresses of the servers that it names.
+impl Keys for Trace {
+    fn key(&self, server: ServerId) -> Option<&dyn Any> {
+        self.named(server).map(|server| server as &dyn Any)
+    }
+}
+
+/// Writes one line for a log: the line of the report, followed by the servers that this line names by their ids.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.report.fmt(f)?;

@@ -8,14 +8,15 @@ use hedge_core::id::ServerId;
 use crate::MAX_ATTEMPTS;
 use crate::node::Node;
 
-/// How many servers fit without an allocation. Few calls try more: two are a first attempt and its backup.
+/// How many servers fit without an allocation. Two are enough for a first attempt and one backup. Few calls try more
+/// servers.
 const INLINE: usize = 2;
 
-/// The servers that a call has tried, each once, in the order of its attempts. They are kept for its report, and so that
-/// their counts can be settled after the list has changed.
+/// The servers that a call has tried, each once, in the order in which they were first tried. The report of the call
+/// needs them. The call also needs them to correct its counts at a server that has left the list since.
 ///
 /// # Cost
-/// 48 bytes. A call that tries a third server allocates once.
+/// A list takes 48 bytes. A call that tries a third server allocates once.
 pub struct TriedServers<K, S> {
     first: [Place<K, S>; INLINE],
     more: OnceLock<Box<[Place<K, S>; MAX_ATTEMPTS - INLINE]>>,
@@ -24,35 +25,30 @@ pub struct TriedServers<K, S> {
 type Place<K, S> = OnceLock<Arc<Node<K, S>>>;
 
 impl<K, S> TriedServers<K, S> {
-    /// No server yet.
+    /// Makes an empty list.
     #[must_use]
     pub const fn new() -> Self {
         Self { first: [const { OnceLock::new() }; INLINE], more: OnceLock::new() }
     }
 
-    /// The server with this id; `None` if the call has not tried it.
+    /// Returns the server with this id. Returns `None` if the call has not tried it.
     #[inline]
     pub fn find(&self, id: ServerId) -> Option<&Arc<Node<K, S>>> {
         self.iter().find(|node| node.id() == id)
     }
 
-    /// The servers, in the order in which they were first tried.
+    /// Returns the servers, in the order in which they were first tried.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Node<K, S>>> {
         let more = self.more.get().map_or(&[][..], |more| &more[..]);
         self.first.iter().chain(more).map_while(OnceLock::get)
     }
 
-    /// Adds a server, unless it is there already. A call makes at most [`MAX_ATTEMPTS`] attempts, so there is always a
-    /// place for it.
+    /// Adds a server. Does nothing if the call has tried it before. There is always a free place, since a call makes at
+    /// most [`MAX_ATTEMPTS`] attempts.
     #[inline]
     pub(crate) fn add(&self, node: &Arc<Node<K, S>>) {
-        if self.find(node.id()).is_some() {
-            return;
-        }
-        if let Some(place) = self.first.iter().find(|place| place.get().is_none()) {
-            place.get_or_init(|| Arc::clone(node));
-        } else {
+        if !add_to(&self.first, node) {
             self.add_more(node);
         }
     }
@@ -60,10 +56,25 @@ impl<K, S> TriedServers<K, S> {
     #[cold]
     fn add_more(&self, node: &Arc<Node<K, S>>) {
         let more = self.more.get_or_init(|| Box::new([const { OnceLock::new() }; MAX_ATTEMPTS - INLINE]));
-        if let Some(place) = more.iter().find(|place| place.get().is_none()) {
-            place.get_or_init(|| Arc::clone(node));
+        add_to(&more[..], node);
+    }
+}
+
+/// Adds a server to these places. Does nothing if the server is already there. The places are filled from the first one
+/// on. Returns false if all places hold other servers.
+#[inline]
+fn add_to<K, S>(places: &[Place<K, S>], node: &Arc<Node<K, S>>) -> bool {
+    for place in places {
+        match place.get() {
+            Some(tried) if tried.id() != node.id() => {}
+            Some(_) => return true,
+            None => {
+                place.get_or_init(|| Arc::clone(node));
+                return true;
+            }
         }
     }
+    false
 }
 
 impl<K, S> Default for TriedServers<K, S> {

@@ -1,4 +1,4 @@
-//! Tells what happens in one call: [`CallWatch`].
+//! Reports the events of one call to the observers, the subscriber and the logger: [`CallWatch`].
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,29 +12,30 @@ use crate::observer::AttemptSpans;
 use crate::observer::{AttemptEnded, AttemptStarted, CallId, Observers};
 use crate::{MAX_ATTEMPTS, MAX_IN_FLIGHT, Report};
 
-/// The future of an attempt. With the feature `tracing`, it runs in the attempt's span.
+/// The future of an attempt. With the feature `tracing`, the future runs in the attempt's span.
 #[cfg(not(feature = "tracing"))]
 pub type InSpan<F> = F;
 
-/// The future of an attempt. With the feature `tracing`, it runs in the attempt's span.
+/// The future of an attempt. With the feature `tracing`, the future runs in the attempt's span.
 #[cfg(feature = "tracing")]
 pub type InSpan<F> = tracing::instrument::Instrumented<F>;
 
-/// Tells the observers, the subscriber and the logger what happens in one call, as its driver tells it.
+/// Watches one call. It gets the events of the call from the driver, and reports them to its receivers: the observers,
+/// the `tracing` subscriber and the logger.
 ///
 /// # Cost
-/// If nobody wants to know, one look when the call starts, and one at each event. Otherwise one allocation, and what
-/// the observers do.
+/// Without receivers, this costs one check when the call starts, and one check at each event. With receivers, it costs
+/// one allocation and the work of the receivers.
 pub struct CallWatch<'a, H> {
     keys: &'a H,
-    /// `None`: nobody wants to know.
+    /// The data for the events of the call. `None` if no observer, subscriber or logger wants these events.
     call: Option<Box<WatchedCall<'a>>>,
 }
 
 struct WatchedCall<'a> {
     observers: &'a Observers,
     id: CallId,
-    /// The attempts in flight: a bit each.
+    /// The attempts in flight. Bit `i` is set while attempt `i` is in flight.
     open: AtomicU8,
     #[cfg(feature = "tracing")]
     spans: Option<AttemptSpans>,
@@ -43,22 +44,24 @@ struct WatchedCall<'a> {
 const _: () = assert!(MAX_ATTEMPTS <= 8, "a bit for each attempt");
 
 impl<'a, H: Keys> CallWatch<'a, H> {
-    /// For a call that starts. `keys` knows the servers that it goes to. If it may send more backups than a call has
-    /// room for, its driver rejects it, so nothing is told.
+    /// Makes the watch of a call that starts. `keys` finds the keys of the servers that the call tries. If
+    /// `max_backups` is [`MAX_IN_FLIGHT`] or more, the driver will reject the call, so no event is reported.
     #[inline]
     pub fn new(keys: &'a H, observers: &'a Observers, max_backups: u8) -> Self {
         let wanted = is_wanted(observers) && usize::from(max_backups) < MAX_IN_FLIGHT;
         Self { keys, call: if wanted { WatchedCall::new(observers) } else { None } }
     }
 
-    /// Makes the future of an attempt: `start` runs, and the future is polled, in the attempt's span.
+    /// Calls `start`, which makes the future of an attempt. If the attempt has a span, both `start` and the future run
+    /// in this span.
     #[cfg(not(feature = "tracing"))]
     #[inline(always)]
     pub fn begin<F>(&self, _: AttemptId, start: impl FnOnce() -> F) -> InSpan<F> {
         start()
     }
 
-    /// Makes the future of an attempt: `start` runs, and the future is polled, in the attempt's span.
+    /// Calls `start`, which makes the future of an attempt. If the attempt has a span, both `start` and the future run
+    /// in this span.
     #[cfg(feature = "tracing")]
     #[inline]
     pub fn begin<F>(&self, attempt: AttemptId, start: impl FnOnce() -> F) -> InSpan<F> {
@@ -75,7 +78,7 @@ impl<'a, H: Keys> CallWatch<'a, H> {
     }
 }
 
-/// Whether anyone may want to know of calls.
+/// Returns whether a subscriber, an observer or a logger may want the events of calls.
 #[inline]
 fn is_wanted(observers: &Observers) -> bool {
     #[cfg(feature = "tracing")]

@@ -1,4 +1,4 @@
-//! gRPC codes that are worth another attempt: [`RetryCodes`].
+//! The set of gRPC codes that are retried: [`RetryCodes`].
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use crate::grpc::{self, judge_grpc};
 const FIRST: i32 = 1;
 const LAST: i32 = 16;
 
-/// Which gRPC status codes are retried, since another server may do better. Most clients retry `UNAVAILABLE` (14). If a service
-/// uses `RESOURCE_EXHAUSTED` (8) to say that one server is full, that is worth a retry too.
+/// The set of gRPC status codes that are retried, because another server may succeed. Most clients retry `UNAVAILABLE`
+/// (14). If a service uses `RESOURCE_EXHAUSTED` (8) to say that one server is full, retry this code too.
 ///
-/// `OK` is accepted. Every other code ends its call at once ([`Verdict::Fatal`]), as in gRPC's A6: attempts that are in
-/// flight are abandoned. If the server asks for a delay, in `grpc-retry-pushback-ms`, the retry waits for it
-/// ([R4](hedge_core::rules#R4)).
+/// `OK` is accepted. Every code that is not in the set ends its call at once ([`Verdict::Fatal`]), as in gRPC's A6:
+/// attempts in flight are abandoned. If the server asks for a delay in `grpc-retry-pushback-ms`, the retry waits that
+/// long ([R4](hedge_core::rules#R4)).
 ///
-/// A code is anything that converts into its number: a `tonic::Code`, or the number itself.
+/// A code can be given as a number from 1 to 16, or as any type that converts into that number, such as `tonic::Code`.
 ///
 /// ```
 /// use hedge_core::outcome::Verdict;
@@ -38,13 +38,13 @@ const LAST: i32 = 16;
 pub struct RetryCodes(u32);
 
 impl RetryCodes {
-    /// No code.
+    /// The empty set: no code is retried.
     pub const NONE: Self = Self(0);
 
-    /// The set of these codes, each in \[1, 16\].
+    /// Makes the set of these codes. Each code must be in \[1, 16\].
     ///
     /// # Errors
-    /// The first code that is out of that range.
+    /// Returns an error for the first code that is not in \[1, 16\].
     pub fn new<C: Into<i32>>(codes: impl IntoIterator<Item = C>) -> Result<Self, CodeError> {
         let mut set = Self::NONE;
         for code in codes {
@@ -54,7 +54,7 @@ impl RetryCodes {
         Ok(set)
     }
 
-    /// Whether it is one of them.
+    /// Returns whether a code is in the set.
     #[must_use]
     pub fn contains(self, code: i32) -> bool {
         bit(code).is_some_and(|bit| self.0 & bit != 0)
@@ -66,7 +66,8 @@ impl RetryCodes {
         judge_grpc(response, |code| self.verdict(code))
     }
 
-    /// Judges a status by its code; its metadata may push back. A code outside of \[0, 16\] counts as `UNKNOWN`.
+    /// Judges a gRPC status by its code and its metadata. The metadata may contain a [pushback](crate::pushback()). A
+    /// code outside of \[0, 16\] counts as `UNKNOWN`.
     #[must_use]
     pub fn judge_status(self, code: i32, metadata: &HeaderMap) -> Judgement {
         let code = u64::try_from(code).ok().and_then(grpc::status_code).unwrap_or(grpc::UNKNOWN);
@@ -88,10 +89,10 @@ fn bit(code: i32) -> Option<u32> {
     (FIRST..=LAST).contains(&code).then(|| 1 << code)
 }
 
-/// A code that cannot be retried.
+/// The error of a code that cannot be in a [`RetryCodes`], since it is not in \[1, 16\].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CodeError {
-    /// The code.
+    /// The code that was given.
     pub code: i32,
 }
 

@@ -1,4 +1,4 @@
-//! What a gRPC response means for its call, by its head alone: [`judge_grpc`].
+//! Judges a gRPC response by its head: [`judge_grpc`].
 
 use hedge_core::outcome::{Code, Judgement, Verdict};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
@@ -16,25 +16,28 @@ const INTERNAL: u8 = 13;
 const UNAVAILABLE: u8 = 14;
 const UNAUTHENTICATED: u8 = 16;
 
-/// A gRPC response, of which there is only the head yet: `verdict` says what a status code other than `OK` means.
+/// Judges a gRPC response by its head, before the body has come. `verdict` returns the verdict on a gRPC status code.
+/// It is not called for `OK`.
 ///
-/// gRPC answers 200 to what has failed, and says so in trailers. A server that fails before it has anything to say sends
-/// them as the head (*Trailers-Only*), with `grpc-status` in it and perhaps a [`pushback`]: these are the failures that A6
-/// retries. A head without `grpc-status` belongs to a call that is committed: it is accepted, whatever its trailers say.
+/// A gRPC response has the HTTP status 200 even if the call has failed. The gRPC status is in the trailers, after the
+/// body. But a server that fails before its first message sends the trailers as the head (*Trailers-Only*). This head
+/// contains `grpc-status`, and may contain a [`pushback`]. The proposal A6 retries such failures. If a head with HTTP
+/// status 200 has no `grpc-status`, the server has begun to answer. So the response is accepted, even if its trailers
+/// report a failure later.
 ///
 /// | head | code |
 /// |---|---|
-/// | with `grpc-status` | that; one that is not a number in \[0, 16\], or comes twice, is `UNKNOWN` |
-/// | else 200 | accepted |
-/// | else 400 | `INTERNAL` |
-/// | else 401 | `UNAUTHENTICATED` |
-/// | else 403 | `PERMISSION_DENIED` |
-/// | else 404 | `UNIMPLEMENTED` |
-/// | else 429, 502, 503 or 504 | `UNAVAILABLE` |
-/// | else | `UNKNOWN` |
+/// | with `grpc-status` | its value; `UNKNOWN` if the value is not a number in \[0, 16\], or if the header comes twice |
+/// | without `grpc-status`, HTTP status 200 | no code: the response is accepted |
+/// | without `grpc-status`, HTTP status 400 | `INTERNAL` |
+/// | without `grpc-status`, HTTP status 401 | `UNAUTHENTICATED` |
+/// | without `grpc-status`, HTTP status 403 | `PERMISSION_DENIED` |
+/// | without `grpc-status`, HTTP status 404 | `UNIMPLEMENTED` |
+/// | without `grpc-status`, HTTP status 429, 502, 503 or 504 | `UNAVAILABLE` |
+/// | without `grpc-status`, any other HTTP status | `UNKNOWN` |
 ///
-/// The part without `grpc-status` is gRPC's document "HTTP to gRPC Status Code Mapping". A code that `verdict` does not
-/// accept is the judgement's, as [`grpc_code`] has it, and the head's pushback counts.
+/// The rows without `grpc-status` come from gRPC's document "HTTP to gRPC Status Code Mapping". If `verdict` does not
+/// accept a code, the judgement contains this code, as [`grpc_code`] writes it, and the pushback of the head.
 ///
 /// ```
 /// use hedge_core::config::service_config::ServiceConfig;
@@ -69,7 +72,7 @@ pub fn judge_grpc<B>(response: &Response<B>, verdict: impl FnOnce(u8) -> Verdict
     judge_status(code, response.headers(), verdict)
 }
 
-/// What a status code and the headers that came with it mean.
+/// Judges a status code and the headers that came with it.
 pub(crate) fn judge_status(code: u8, headers: &HeaderMap, verdict: impl FnOnce(u8) -> Verdict) -> Judgement {
     if code == OK {
         return Verdict::Accept.into();
@@ -80,20 +83,21 @@ pub(crate) fn judge_status(code: u8, headers: &HeaderMap, verdict: impl FnOnce(u
     }
 }
 
-/// A gRPC status code as reports keep it: 1000 more, so that it is none of the core's error kinds. By those a deadline is
-/// never retried (9, in gRPC `FAILED_PRECONDITION`), and a server that refuses (1, `CANCELLED`) may be isolated.
+/// Converts a gRPC status code into a [`Code`] for reports, by adding 1000. Without this, the code could be mistaken
+/// for an error kind of the core. For example, 9 is `FAILED_PRECONDITION` in gRPC, but a deadline in the core, and a
+/// deadline is never retried.
 #[must_use]
 pub const fn grpc_code(code: u8) -> Code {
-    // A widening: `u16::from` is not for constants.
+    // This cast only widens. `u16::from` cannot be used in a constant.
     Code(1_000 + code as u16)
 }
 
-/// One of the codes that there are.
+/// Converts a number into a gRPC status code. Returns `None` if gRPC has no such code.
 pub(crate) fn status_code(number: u64) -> Option<u8> {
     u8::try_from(number).ok().filter(|code| *code <= UNAUTHENTICATED)
 }
 
-/// What a status means where gRPC says nothing, from a proxy for instance.
+/// Returns the gRPC code for the HTTP status of a response that has no gRPC status. A proxy may send such a response.
 fn of_http(status: StatusCode) -> u8 {
     match status.as_u16() {
         200 => OK,
@@ -114,7 +118,7 @@ mod tests {
     use hedge_core::time::Duration;
     use http::HeaderValue;
 
-    /// A head with this status and these headers.
+    /// Makes a head with this status and these headers.
     fn head(status: u16, headers: &[(&'static str, &[u8])]) -> Response<()> {
         let mut response = Response::builder().status(status).body(()).unwrap();
         for (name, value) in headers {
@@ -123,7 +127,7 @@ mod tests {
         response
     }
 
-    /// The code that the verdict was asked for; `None`: it was not.
+    /// Returns the code with which `verdict` was called. Returns `None` if it was not called.
     fn asked(response: &Response<()>) -> Option<u8> {
         let mut asked = None;
         let judgement = judge_grpc(response, |code| {
@@ -139,7 +143,7 @@ mod tests {
     fn l8_a_head_without_a_status_is_committed_and_accepted() {
         assert_eq!(asked(&head(200, &[])), None);
         assert_eq!(asked(&head(200, &[("content-type", b"application/grpc"), ("grpc-encoding", b"gzip")])), None);
-        // Its pushback is for trailers to give.
+        // In a head without a gRPC status, a pushback does not count. It belongs in the trailers.
         assert_eq!(asked(&head(200, &[("grpc-retry-pushback-ms", b"5")])), None);
     }
 
@@ -213,7 +217,7 @@ mod tests {
     fn r1_no_code_is_taken_for_one_of_the_cores() {
         for code in 0..=u8::MAX {
             assert!(ErrorKind::ALL.iter().all(|kind| Code::from(*kind) != grpc_code(code)), "{code}");
-            // Nor for a status.
+            // The text of a code differs from the text of an HTTP status.
             let text = grpc_code(code).to_string();
             let number = format!("code {}", 1_000 + u16::from(code));
             assert!(if code <= UNAUTHENTICATED { text.starts_with("gRPC ") } else { text == number }, "{text}");

@@ -1,15 +1,17 @@
-//! What a header says that must not come twice.
+//! Reads headers that must not come twice, and numbers in headers.
 
 use http::{HeaderMap, HeaderName};
 
-/// The text of a header; `Some(None)` if it comes twice, or is no text.
+/// Returns the text of a header. Returns `None` if the header is missing. Returns `Some(None)` if the header comes
+/// twice, or if its value is not text.
 pub(crate) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&'h str>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     Some(first.to_str().ok().filter(|_| values.next().is_none()))
 }
 
-/// A number of digits only: Rust's own parser would take a `+` too.
+/// Parses a number that consists of digits only. Returns `None` for any other text. Rust's own parser would also accept
+/// a `+` before the digits.
 pub(crate) fn digits(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -1,12 +1,14 @@
-//! What HTTP says of a call, in `hedge-core`'s words: verdicts on responses ([R1](hedge_core::rules#R1)), those of gRPC
-//! included ([`judge_grpc`]), pushback in headers ([R4](hedge_core::rules#R4)), and whether a method may be sent twice
-//! ([L15](hedge_core::rules#L15)). `hedge-net` and `hedge-tower` share it, and retry policies of one's own may use it:
+//! Translates HTTP and gRPC responses into judgements of `hedge-core`. This crate judges HTTP responses ([`judge`],
+//! [R1](hedge_core::rules#R1)) and gRPC responses ([`judge_grpc`]). It reads the headers with which a server delays or
+//! stops further attempts ([`pushback()`], [R4](hedge_core::rules#R4)). It also says whether a request with a method
+//! may be sent twice ([`idempotency`], [L15](hedge_core::rules#L15)). `hedge-net` and `hedge-tower` share this crate.
+//! Your own retry policy can use it too:
 //!
 //! ```
 //! use hedge_core::outcome::{Judgement, Verdict};
 //! use http::{Response, StatusCode};
 //!
-//! /// Another server may have room, and "do not come back before" is heeded.
+//! /// Retries status 429, since another server may have room. The `Retry-After` of the server is used.
 //! fn too_many_requests_are_retried(response: &Response<Vec<u8>>) -> Judgement {
 //!     match response.status() {
 //!         StatusCode::TOO_MANY_REQUESTS => hedge_http::failure(Verdict::Retry, response),
@@ -20,8 +22,9 @@
 //! ```
 //!
 //! # Contract and cost
-//! Nothing panics or allocates, whatever a server sends. An accepted response costs a look at its status, and for gRPC the
-//! look-up of a header; a failure two look-ups more, and a look at the wall clock if it names a date.
+//! The judgements never panic and never allocate, for any response of a server. If a response is accepted, its status
+//! is read, and one header is looked up for gRPC. For a failure, two more headers are looked up. If a header contains a
+//! date, the wall clock is read.
 #![forbid(unsafe_code)]
 
 mod codes;
@@ -29,32 +32,35 @@ mod grpc;
 mod header;
 mod pushback;
 mod statuses;
+mod timeout;
 
 pub use codes::{CodeError, RetryCodes};
 pub use grpc::{grpc_code, judge_grpc};
 pub use pushback::pushback;
 pub use statuses::{RetryStatuses, StatusError};
+pub use timeout::{GrpcTimeout, GrpcTimeoutError};
 
 use hedge_core::outcome::{Code, Judgement, Verdict};
 use hedge_core::policy::Idempotency;
 use http::{Method, Response};
 
-/// The default ([R1](hedge_core::rules#R1)): a status below 500 is accepted, others are a [`failure`] that is not worth
-/// another attempt.
+/// Judges a response in the default way ([R1](hedge_core::rules#R1)): a status below 500 is accepted. Any other status
+/// is a [`failure`] that is not retried, but an attempt in flight may still win.
 #[must_use]
 pub fn judge<B>(response: &Response<B>) -> Judgement {
     if response.status().as_u16() < 500 { Verdict::Accept.into() } else { failure(Verdict::Wait, response) }
 }
 
-/// A response that is not accepted: its status is the code, and its [`pushback`] counts.
+/// Makes the judgement on a response that is not accepted, with this verdict. The judgement's code is the HTTP status.
+/// Its pushback is the [`pushback`] of the response's headers.
 #[must_use]
 pub fn failure<B>(verdict: Verdict, response: &Response<B>) -> Judgement {
     let code = Code(response.status().as_u16());
     Judgement { pushback: pushback(response.headers()), ..Judgement::new(verdict, code) }
 }
 
-/// Whether a request of this method may be sent twice (RFC 9110, 9.2.2): `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and
-/// `DELETE` may, and no other.
+/// Returns whether a request with this method may be sent twice (RFC 9110, 9.2.2). Requests with `GET`, `HEAD`,
+/// `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice. Requests with other methods may not.
 #[must_use]
 pub fn idempotency(method: &Method) -> Idempotency {
     if method.is_idempotent() { Idempotency::Idempotent } else { Idempotency::NotIdempotent }

@@ -1,4 +1,4 @@
-//! What a server's headers ask about further attempts: [`pushback`].
+//! Reads the headers with which a server delays or stops further attempts: [`pushback`].
 
 use std::time::SystemTime;
 
@@ -9,26 +9,26 @@ use http::{HeaderMap, HeaderName};
 
 use crate::header::{digits, only};
 
-/// gRPC's, of its proposal A6.
+/// The header with a pushback in gRPC's proposal A6.
 const GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-/// The longest delay that gRPC can say: its value is a signed number of 32 bits.
+/// The longest delay in gRPC's header, whose value is a signed number of 32 bits.
 const GRPC_LONGEST_MS: u64 = 2_147_483_647;
 
-/// What the headers of a failure, or its trailers, ask about the call's further attempts ([R4](hedge_core::rules#R4));
-/// `None`: nothing.
+/// Reads the pushback from the headers or the trailers of a failed response. With a pushback, the server delays or
+/// stops further attempts of the call ([R4](hedge_core::rules#R4)). Returns `None` if there is no pushback.
 ///
-/// * `grpc-retry-pushback-ms` counts first. As in A6, a number of at most 2147483647 is a delay in milliseconds, and
-///   anything else, a negative number above all, is "do not".
-/// * Else `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which the wall clock of this machine turns into a delay of
-///   at least nothing. The RFC does not say what to make of anything else. It is "do not" here too: the server wants to
-///   be left alone for a time, and within the short life of a call no guess at that time is safe.
+/// * `grpc-retry-pushback-ms` is read first. As in A6, a number of at most 2147483647 is a delay in milliseconds. Any
+///   other value, such as a negative number, means "do not retry".
+/// * Without this header, `Retry-After` is read (RFC 9110, 10.2.3). A number is a delay in seconds. A date is compared
+///   with the wall clock of this machine. A date in the past is a delay of 0. The RFC does not define any other value.
+///   Here any other value means "do not retry", since the server wants a pause of unknown length.
 ///
-/// gRPC's speaks for the service. `Retry-After` speaks for the server that sent it: other servers are not held back
-/// ([`Pushback::for_server`]).
+/// gRPC's header applies to all servers of the service. `Retry-After` applies only to the server that sent it, so
+/// attempts at other servers are not delayed ([`Pushback::for_server`]).
 ///
-/// A number is digits only: `+5` is none. Several values of one header contradict each other and are "do not", as in gRPC
-/// for Go.
+/// A number consists of digits only, so `+5` is not a number. If a header comes several times, its values contradict
+/// each other. This means "do not retry", as in gRPC for Go.
 #[must_use]
 pub fn pushback(headers: &HeaderMap) -> Option<Pushback> {
     pushback_at(headers, SystemTime::now)
@@ -48,7 +48,7 @@ fn retry_after(text: &str, now: impl FnOnce() -> SystemTime) -> Option<Duration>
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(text).ok()?;
-    // An error is a date in the past.
+    // `duration_since` fails for a date in the past.
     Some(date.duration_since(now()).unwrap_or_default())
 }
 
@@ -65,7 +65,7 @@ mod tests {
 
     const DO_NOT: Option<Pushback> = Some(Pushback::DO_NOT);
 
-    /// What the headers ask at 30 Sep 2015, 08:49:37.25 GMT.
+    /// Returns the pushback of these headers at the time 30 Sep 2015, 08:49:37.25 GMT.
     fn asked(headers: &[(&'static str, &[u8])]) -> Option<Pushback> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -113,15 +113,15 @@ mod tests {
             ("", DO_NOT),
             ("0.5", DO_NOT),
             ("1, 2", DO_NOT),
-            // The three forms of a date, 2.75 s ahead.
+            // These are the three forms of a date. The date is 2.75 s ahead.
             ("Wed, 30 Sep 2015 08:49:40 GMT", ms(2_750)),
             ("Wednesday, 30-Sep-15 08:49:40 GMT", ms(2_750)),
             ("Wed Sep 30 08:49:40 2015", ms(2_750)),
-            // The past, and the same second, which has begun.
+            // The first two dates are in the past. The first one is the current second, which began 0.25 s ago.
             ("Wed, 30 Sep 2015 08:49:37 GMT", ms(0)),
             ("Thu, 01 Jan 1970 00:00:00 GMT", ms(0)),
             ("Fri, 31 Dec 9999 23:59:59 GMT", ms(251_958_697_821_750)),
-            // A day that was not, a wrong weekday, another zone, another format.
+            // These are a day that does not exist, a wrong weekday, another time zone, and other formats.
             ("Mon, 31 Feb 2028 08:49:40 GMT", DO_NOT),
             ("Mon, 30 Sep 2015 08:49:40 GMT", DO_NOT),
             ("Wed, 30 Sep 2015 08:49:40 CET", DO_NOT),

@@ -1,4 +1,4 @@
-//! Statuses that are worth another attempt: [`RetryStatuses`].
+//! The set of HTTP statuses that are retried: [`RetryStatuses`].
 
 use std::fmt;
 
@@ -10,10 +10,11 @@ use crate::{failure, judge};
 const FIRST: u16 = 400;
 const LAST: u16 = 599;
 
-/// Which statuses are retried ([R1](hedge_core::rules#R1)): another server may do better. None by default.
+/// The set of HTTP statuses that are retried, because another server may succeed ([R1](hedge_core::rules#R1)). By
+/// default the set is empty.
 ///
-/// What a response with one of them asks by its headers counts, too ([R4](hedge_core::rules#R4)): a `Retry-After`
-/// speaks for its server, so another one is tried at once.
+/// If the headers of a retried response contain a pushback, it is used ([R4](hedge_core::rules#R4)). A `Retry-After`
+/// applies only to the server that sent it, so another server is tried at once.
 ///
 /// ```
 /// use hedge_core::outcome::Verdict;
@@ -32,13 +33,13 @@ const LAST: u16 = 599;
 pub struct RetryStatuses([u64; 4]);
 
 impl RetryStatuses {
-    /// None.
+    /// The empty set: no status is retried.
     pub const NONE: Self = Self([0; 4]);
 
-    /// These; each in \[400, 599\].
+    /// Makes the set of these statuses. Each status must be in \[400, 599\].
     ///
     /// # Errors
-    /// The first that is out of that range.
+    /// Returns an error for the first status that is not in \[400, 599\].
     pub fn new(statuses: impl IntoIterator<Item = u16>) -> Result<Self, StatusError> {
         let mut set = Self::NONE;
         for status in statuses {
@@ -50,13 +51,13 @@ impl RetryStatuses {
         Ok(set)
     }
 
-    /// Whether it is one of them.
+    /// Returns whether a status is in the set.
     #[must_use]
     pub fn contains(&self, status: StatusCode) -> bool {
         place(status.as_u16()).is_some_and(|(word, bit)| self.0.get(word).is_some_and(|word| word & bit != 0))
     }
 
-    /// As [`judge`], but that these are retried.
+    /// Judges a response like [`judge`], except that the verdict on a status in the set is [`Verdict::Retry`].
     #[must_use]
     pub fn judge<B>(&self, response: &Response<B>) -> Judgement {
         if self.contains(response.status()) { failure(Verdict::Retry, response) } else { judge(response) }
@@ -70,16 +71,17 @@ impl fmt::Debug for RetryStatuses {
     }
 }
 
-/// The word and the bit of a status.
+/// Returns the place of a status in the set: the index of its word, and its bit in this word. Returns `None` if the
+/// status is not in \[400, 599\].
 fn place(status: u16) -> Option<(usize, u64)> {
     let offset = status.checked_sub(FIRST).filter(|_| status <= LAST)?;
     Some((usize::from(offset / 64), 1 << (offset % 64)))
 }
 
-/// A status that cannot be retried.
+/// The error of a status that cannot be in a [`RetryStatuses`], since it is not in \[400, 599\].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StatusError {
-    /// The status.
+    /// The status that was given.
     pub status: u16,
 }
 

@@ -1,4 +1,4 @@
-//! What connections need from an async runtime: [`Runtime`].
+//! The async runtime that connections need: [`Runtime`].
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -8,29 +8,21 @@ use std::task::Poll;
 
 use hedge_core::drive::Timer;
 use hedge_core::time::Instant;
-use hedge_fleet::{Address, Spawn};
+use hedge_fleet::Spawn;
+
+use crate::dial::Dial;
 
 /// An async runtime: a timer, tasks and connections.
 ///
-/// All code that opens connections is generic over this trait. `hedge-tokio` and `hedge-smol` implement it.
-pub trait Runtime: Spawn + Connect {
-    /// The id of the runtime that this is called on, for programs with several. A connection is used only on the
-    /// runtime that made it. This runs once for each call, so it should cost little. Default: there is only one
-    /// runtime.
+/// All code that opens connections is generic over this trait. `hedge-tokio` and `hedge-smol` implement the trait.
+pub trait Runtime: Spawn + Dial {
+    /// Returns the id of the runtime on which this method is called. A connection is used only on the runtime that made
+    /// it, and the channels on this runtime share it ([C4](hedge_core::rules#C4)). So two runtimes of one type must not
+    /// have the same id. This method is called once for each call, so it should be cheap. The default always returns
+    /// the same id, for a program with only one runtime.
     fn id(&self) -> RuntimeId {
         RuntimeId::default()
     }
-}
-
-/// Opens connections.
-pub trait Connect: Send + Sync + 'static {
-    /// A connection.
-    type Io: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static;
-
-    /// Connects by TCP, without a time limit of its own. A name is resolved first, for instance by
-    /// [`lookup`](crate::lookup()), and the first of its addresses that connects is used. The implementation must
-    /// refuse a connection to itself: see [`refuse_self`].
-    fn connect(&self, to: &Address) -> impl Future<Output = io::Result<Self::Io>> + Send;
 }
 
 /// Identifies one of the runtimes that exist at the same time.
@@ -38,25 +30,27 @@ pub trait Connect: Send + Sync + 'static {
 pub struct RuntimeId(u64);
 
 impl RuntimeId {
-    /// The id with this number.
+    /// Makes the id with this number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 }
 
-/// Refuses a connection whose two ends are the same socket. [`Connect::connect`] must call it. If a client connects to
-/// a local port in the ephemeral range on which nothing listens, TCP may choose the same port for the client's end. The
-/// connection then leads to itself, and the request would come back as its own answer.
+/// Refuses a connection whose two ends are the same socket. A [`Connector`](crate::Connector) calls this function. If a
+/// client connects to a local port in the ephemeral range, and no server listens on this port, TCP may choose the same
+/// port for the client's end. Then the socket is connected to itself, and the client would read its own request as the
+/// answer.
 ///
 /// # Errors
-/// [`io::ErrorKind::ConnectionRefused`] if both ends have the same address.
+/// Returns [`io::ErrorKind::ConnectionRefused`] if both ends have the same address.
 pub fn refuse_self(local: SocketAddr, peer: SocketAddr) -> io::Result<()> {
     if local == peer { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(()) }
 }
 
-/// Runs a future until `deadline`. Returns `None` if it was not ready by then. Without a deadline it runs to its end.
-/// If the future is ready in the same poll in which the deadline has passed, its output is returned.
+/// Runs a future until `deadline`. Returns the output of the future, or `None` if the future was not ready at the
+/// deadline. Without a deadline, the future runs to its end. If the deadline has passed and the future is ready at the
+/// same poll, its output is returned.
 pub async fn before<T: Timer, F: Future>(timer: &T, deadline: Option<Instant>, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let Some(deadline) = deadline else { return Some(future.await) };
@@ -72,7 +66,7 @@ pub async fn before<T: Timer, F: Future>(timer: &T, deadline: Option<Instant>, f
             if timer.now() >= deadline {
                 return Poll::Ready(None);
             }
-            // A timer may fire early. A new sleep waits for the rest.
+            // A timer may fire early. A new sleep waits for the rest of the time.
             sleep.set(Some(timer.sleep_until(deadline)));
         }
         Poll::Pending

@@ -1,7 +1,7 @@
 //! The runtime of a fleet, without its type: [`Background`].
 
 use hedge_core::time::Instant;
-use hedge_link::{Runtime, RuntimeId};
+use hedge_link::{Connector, Runtime, RuntimeId};
 
 use crate::check::Checking;
 use crate::naming::Following;
@@ -25,27 +25,33 @@ pub(crate) trait Background: Send + Sync {
     fn follow(&self, following: Following);
 }
 
-impl<R: Runtime> Background for R {
+/// A runtime, and how connections are made on it for checks.
+pub(crate) struct OnRuntime<R> {
+    pub(crate) runtime: R,
+    pub(crate) connector: Connector<R>,
+}
+
+impl<R: Runtime> Background for OnRuntime<R> {
     fn clock(&self) -> Instant {
-        self.now()
+        self.runtime.now()
     }
 
     fn here(&self) -> RuntimeId {
-        self.id()
+        self.runtime.id()
     }
 
     fn check(&self, checking: Checking) {
-        let runtime = self.clone();
-        self.spawn(async move { checking.run(&runtime).await });
+        let (runtime, connector) = (self.runtime.clone(), self.connector.clone());
+        self.runtime.spawn(async move { checking.run(&runtime, &connector).await });
     }
 
     fn probe(&self, probing: Probing) {
-        let runtime = self.clone();
-        self.spawn(async move { probing.run(&runtime).await });
+        let runtime = self.runtime.clone();
+        self.runtime.spawn(async move { probing.run(&runtime).await });
     }
 
     fn follow(&self, following: Following) {
-        let runtime = self.clone();
-        self.spawn(async move { following.run(&runtime).await });
+        let runtime = self.runtime.clone();
+        self.runtime.spawn(async move { following.run(&runtime).await });
     }
 }

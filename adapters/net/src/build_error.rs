@@ -3,11 +3,11 @@
 use std::fmt;
 
 use hedge_core::balance::{BalancerError, WeightError};
-use hedge_core::health::HealthError;
-use hedge_core::policy::{AdaptiveError, ConfigError};
-use hedge_fleet::{ListError, MAX_SERVERS, NameError, ProtocolError, Server};
+use hedge_core::policy::ConfigError;
+use hedge_fleet::{ListError, NameError, ProtocolError, Server};
 
-use crate::http::{HttpOptionError, StatusError};
+use crate::hooks::ConnectOptionError;
+use crate::http::{DefaultHeaderError, StatusError};
 
 /// Why a channel cannot be built.
 #[derive(Clone, PartialEq, Debug)]
@@ -17,11 +17,6 @@ pub enum BuildError {
     Servers(NameError),
     /// The list is empty, or the filter refuses every server.
     NoServers,
-    /// The list has more servers than a channel can hold.
-    TooManyServers {
-        /// How many servers the list has.
-        servers: usize,
-    },
     /// A naming URL needs a balancer ([N4](hedge_core::rules#N4)).
     NoBalancer {
         /// The URL.
@@ -38,14 +33,14 @@ pub enum BuildError {
     },
     /// The list was refused.
     List(ListError),
-    /// An invalid option of the circuit breaker, the isolation limit, the recovery or the checks.
-    Health(HealthError),
     /// The options of the checks ask for the application's check, and none is set.
     NoApplicationCheck,
     /// A status that cannot be retried.
     RetryStatus(StatusError),
-    /// An option of the HTTP transport that is out of its range.
-    Http(HttpOptionError),
+    /// A default header that requests cannot have.
+    DefaultHeader(DefaultHeaderError),
+    /// The URL of the server, or how connections to it are made, is not valid.
+    Connecting(ConnectOptionError),
     /// The path of the health check is not a path.
     CheckPath {
         /// The text.
@@ -53,8 +48,6 @@ pub enum BuildError {
     },
     /// Options that cannot be carried out.
     Options(ConfigError),
-    /// An invalid option of the adaptive delay.
-    Adaptive(AdaptiveError),
     /// The protocol of a file, or its connection type, is not one that this channel has.
     Protocol(ProtocolError),
 }
@@ -64,22 +57,20 @@ impl fmt::Display for BuildError {
         match self {
             Self::Servers(error) => error.fmt(f),
             Self::NoServers => f.write_str("the list of servers is empty, or the filter refuses them all"),
-            Self::TooManyServers { servers } => write!(f, "{servers} servers: a channel holds at most {MAX_SERVERS}"),
             Self::NoBalancer { servers } => {
                 write!(f, "{servers:?} needs a load balancer: add .load_balancer(\"rr\"), or name one host:port")
             }
             Self::Balancer(error) => write!(f, "load balancer: {error}"),
             Self::Weight { server, error } => write!(f, "server {server}: {error}"),
             Self::List(error) => error.fmt(f),
-            Self::Health(error) => write!(f, "health: {error}"),
             Self::NoApplicationCheck => {
                 f.write_str("health check: the options require the application's: add .health_check_with(…)")
             }
             Self::RetryStatus(error) => error.fmt(f),
-            Self::Http(error) => error.fmt(f),
+            Self::DefaultHeader(error) => error.fmt(f),
+            Self::Connecting(error) => error.fmt(f),
             Self::CheckPath { path } => write!(f, "health check: {path:?} is not a path; a path begins with /"),
             Self::Options(error) => error.fmt(f),
-            Self::Adaptive(error) => write!(f, "adaptive_backup: {error}"),
             Self::Protocol(error) => error.fmt(f),
         }
     }

@@ -1,36 +1,41 @@
 //! Makes a channel: [`Builder`].
 
+mod http;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::request::Parts;
 use ::http::uri::PathAndQuery;
 use hedge_core::balance::ProbeAnswer;
 #[cfg(feature = "serde")]
 use hedge_core::config::ServersConfig;
 use hedge_core::config::{self, Warning, Warnings};
-use hedge_core::drive::{AttemptInfo, SendTransport};
+use hedge_core::drive::SendTransport;
 use hedge_core::health::CheckOptions;
 use hedge_core::policy::{self, Backoff, FailMode, RetryPolicy};
 use hedge_core::random::Seeds;
 use hedge_core::time::Timeout;
 use hedge_fleet::{
-    Address, Balancer, BoxNaming, ConnectionType, Filter, Follower, MAX_SERVERS, Named, Naming, Protocol,
-    ProtocolError, RefusedServer, Schemes, Server, Servers, Setup, parse_lines,
+    Address, Balancer, BoxNaming, Filter, Follower, Interceptor, Interceptors, MAX_SERVERS, Naming, ParsedName,
+    Protocol, ProtocolError, RefusedServer, Schemes, Server, Servers, Setup, parse_lines,
 };
-use hedge_link::Runtime;
+use hedge_link::{Connector, Runtime};
+use hedge_naming::Sources;
 
+use crate::background::OnRuntime;
 use crate::build_error::BuildError;
 use crate::channel::{BoxRetryPolicy, Channel, Inner};
 use crate::checks::{CheckFn, Checks};
 use crate::fleet::Fleet;
-use crate::http::{Http, HttpOptionError, HttpRetryPolicy, RetryStatuses, StatusError};
+use crate::hooks::{ConnectOptionError, Hooks};
+use crate::http::{DefaultHeaderError, Http, HttpRetryPolicy, StatusError};
 use crate::naming::Source;
+use crate::origin::Origin;
 use crate::probe::{ProbeFn, Probes};
-use crate::stream::Attach;
+use crate::protocol_choice::ProtocolChoice;
 
 /// What the servers of a channel are taken from.
 enum Given {
@@ -47,34 +52,50 @@ enum Given {
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder<R, T: SendTransport<Request: Sized>> {
     runtime: R,
-    transport: T,
+    pub(crate) transport: T,
     name: Option<Box<str>>,
     servers: Box<str>,
     schemes: Schemes,
     /// What the servers are taken from.
     given: Given,
     protocols: &'static [Protocol],
-    protocol: Option<Box<str>>,
-    connection_type: Option<Box<str>>,
-    setup: Setup,
+    pub(crate) protocol: Option<Box<str>>,
+    pub(crate) connection_type: Option<Box<str>>,
+    pub(crate) setup: Setup,
     retry_policy: BoxRetryPolicy<T::Reply, T::Error>,
     /// The error of the last `retry_statuses`, if it was invalid.
     retry_statuses: Result<(), StatusError>,
-    http_options: Result<(), HttpOptionError>,
-    attach: Option<Attach<T>>,
+    /// The first error of `default_header`, if there was one.
+    default_headers: Result<(), DefaultHeaderError>,
+    /// What HTTP has to do, and other transports do not.
+    hooks: Option<Hooks<R, T>>,
+    /// The interceptors of lists. They are the outer ones.
+    listed: Interceptors<T::Request, T::Reply, T::Error>,
+    interceptors: Interceptors<T::Request, T::Reply, T::Error>,
     filter: Option<Filter>,
     checks: Option<CheckOptions>,
-    /// The application's check, or the text of an invalid path.
-    application: Option<Result<CheckFn, Box<str>>>,
+    application: Option<Application>,
     probe: Option<ProbeFn>,
 }
 
+/// The application's check.
+enum Application {
+    Path(PathAndQuery),
+    NoPath(Box<str>),
+    Own(CheckFn),
+}
+
 impl<R: Runtime> Channel<R, Http<R>> {
-    /// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, to one `host:port`, or to the servers that a source
+    /// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, to one server, or to the servers that a source
     /// says: [`Builder::schemes`] and [`Builder::naming`].
+    ///
+    /// One server is `host:port`, `unix:/path`, or a URL: `https://host[:port][/base/path]`, or `http://` in clear. A
+    /// URL's path is put in front of every request's path. `https://` needs a feature of TLS. If such a URL is given together
+    /// with a load balancer, every address of the host is a server ([N4](hedge_core::rules#N4)). If `schemes` has the URL's
+    /// scheme, the URL names a source of the program instead.
     pub fn builder(runtime: R, servers: impl AsRef<str>) -> Builder<R, Http<R>> {
         let transport = Http::new(runtime.clone());
-        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Http::<R>::ATTACH), &[Protocol::HTTP])
+        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Http::<R>::HOOKS), ProtocolChoice::ALL)
     }
 }
 
@@ -100,122 +121,6 @@ where
     }
 }
 
-impl<R: Runtime> Builder<R, Http<R>> {
-    /// The largest body that is read into memory, in bytes. Default: 16 MiB. A longer body is an error of its attempt
-    /// and is not retried. While a body is read, its attempt takes at most twice this much memory.
-    pub fn max_body(mut self, bytes: usize) -> Self {
-        self.transport = self.transport.max_body(bytes);
-        self
-    }
-
-    /// The largest head of an answer, which is the status line and the header fields, in bytes, in \[8 KiB, 1 MiB\].
-    /// Default: 64 KiB. A larger head is a [`Protocol`](crate::http::HttpError::Protocol) error of its attempt. The
-    /// attempt fails as soon as the limit is reached, and its connection is closed. A value out of range is
-    /// [`BuildError::Http`].
-    ///
-    /// The buffers of a connection take up to about four times this much memory. A body is read in pieces of at most
-    /// this size, so a small limit makes large bodies slower.
-    pub fn max_head(mut self, bytes: usize) -> Self {
-        self.transport = self.transport.max_head(bytes);
-        self.http_options = self.transport.validate();
-        self
-    }
-
-    /// How many header fields, and how many trailers, an answer may have, in \[1, 1024\]. Default: 100. More of them
-    /// are a [`Protocol`](crate::http::HttpError::Protocol) error of its attempt. The attempt fails at the first one
-    /// that is too many, and its connection is closed. A value out of range is [`BuildError::Http`].
-    ///
-    /// With a value above 100, each answer costs two more allocations.
-    pub fn max_headers(mut self, fields: usize) -> Self {
-        self.transport = self.transport.max_headers(fields);
-        self.http_options = self.transport.validate();
-        self
-    }
-
-    /// Whether a request is sent once more, on a new connection, if a connection that had been idle answers it with
-    /// status 408 ([C3](hedge_core::rules#C3)). Default: false, so a 408 is an answer like any other.
-    ///
-    /// Some servers and proxies send a 408 on an idle connection before they close it, and a new request may already be
-    /// on its way then. [Connections](crate::http#connections) says which requests are sent again.
-    pub fn retry_stale_408(mut self, retry: bool) -> Self {
-        self.transport = self.transport.retry_stale_408(retry);
-        self
-    }
-
-    /// Calls `on_attempt` for each attempt before it is sent, with the head of its request and what the driver knows of it: its
-    /// number, its kind, its server's address, and the time that is left. It may change the headers, for this attempt alone:
-    /// a `traceparent`, the attempt's number, a time limit for the server. Default: nothing is called.
-    ///
-    /// Headers are checked as the caller's own headers are. One that disagrees with the body, or a missing `host`, is a
-    /// [`BadRequest`](crate::http::BadRequest), and nothing is sent. Changes to other parts of the head are not sent.
-    ///
-    /// It is called again if an attempt goes once more on a new connection ([C3](hedge_core::rules#C3)). Health checks
-    /// are not attempts. A panic in it reaches the caller.
-    ///
-    /// # Cost
-    /// The method and the target are copied for each attempt.
-    ///
-    /// ```
-    /// # fn build<R: hedge_net::Runtime>(runtime: R) -> Result<(), hedge_net::BuildError> {
-    /// let channel = hedge_net::Channel::builder(runtime, "10.0.0.1:8001")
-    ///     .on_attempt(|head, attempt| {
-    ///         head.headers.insert("x-attempt", attempt.attempt.index().into());
-    ///         if let Some(remaining) = attempt.remaining() {
-    ///             let millis = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
-    ///             head.headers.insert("x-timeout-ms", millis.into());
-    ///         }
-    ///     })
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn on_attempt(
-        mut self,
-        on_attempt: impl Fn(&mut Parts, &AttemptInfo<Address>) + Send + Sync + 'static,
-    ) -> Self {
-        self.transport = self.transport.on_attempt(on_attempt);
-        self
-    }
-
-    /// How many idle connections are kept for each address. Default: 100, as in brpc's `max_connection_pool_size`. With
-    /// 0, none are kept. Connections in use are not limited.
-    pub fn max_idle_per_server(mut self, connections: usize) -> Self {
-        self.transport = self.transport.max_idle_per_server(connections);
-        self
-    }
-
-    /// How long a connection may be idle before it is closed. Default: 10 s, as in brpc's `idle_timeout_second`.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.transport = self.transport.idle_timeout(timeout);
-        self
-    }
-
-    /// The statuses that are retried, each in \[400, 599\]. Usual are 429, 502, 503 and 504. Default: none
-    /// ([R1](hedge_core::rules#R1)). This replaces a [retry policy](Self::retry_policy) that was set before. A status
-    /// out of range is [`BuildError::RetryStatus`].
-    ///
-    /// A `Retry-After` applies only to the server that sent it ([R4](hedge_core::rules#R4)): another server is tried at
-    /// once.
-    pub fn retry_statuses(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
-        self.retry_statuses = RetryStatuses::new(statuses).map(|statuses| {
-            self.retry_policy = BoxRetryPolicy(Box::new(statuses));
-        });
-        self
-    }
-
-    /// Sets a request that a server that is down must answer before it takes calls again. Once the server can be
-    /// connected to, it gets a GET of `path` on a new connection, and must answer with a status of 2xx within the time
-    /// limit of the checks. Default: it is enough that the server can be connected to. A path that does not begin with
-    /// `/`, or is not valid, is [`BuildError::CheckPath`].
-    pub fn health_check_path(mut self, path: &str) -> Self {
-        self.application = Some(match PathAndQuery::try_from(path) {
-            Ok(valid) if path.starts_with('/') => Ok(self.transport.check(valid)),
-            _ => Err(path.into()),
-        });
-        self
-    }
-}
-
 impl<R, T> Builder<R, T>
 where
     R: Runtime,
@@ -226,7 +131,7 @@ where
         transport: T,
         servers: &str,
         retry_policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static,
-        attach: Option<Attach<T>>,
+        hooks: Option<Hooks<R, T>>,
         protocols: &'static [Protocol],
     ) -> Self {
         Self {
@@ -242,8 +147,10 @@ where
             setup: Setup::new(),
             retry_policy: BoxRetryPolicy(Box::new(retry_policy)),
             retry_statuses: Ok(()),
-            http_options: Ok(()),
-            attach,
+            default_headers: Ok(()),
+            hooks,
+            listed: Interceptors::none(),
+            interceptors: Interceptors::none(),
             filter: None,
             checks: Some(CheckOptions::DEFAULT),
             application: None,
@@ -271,10 +178,33 @@ where
         self
     }
 
+    /// The schemes of the program, and those that are built in.
+    fn all_schemes(&self) -> Schemes {
+        let resolver = self.hooks.as_ref().map(|hooks| (hooks.resolver)(&self.transport)).unwrap_or_default();
+        self.schemes.clone().or(&Sources::new(self.runtime.clone()).resolver(resolver).schemes())
+    }
+
+    /// The URL of the server, if the servers are given as one and no scheme of the program takes it. With a balancer the
+    /// host's addresses are the servers, and the rest of the URL is for all of them ([N4](hedge_core::rules#N4)).
+    fn origin(&self) -> Result<Option<Origin>, BuildError> {
+        let scheme = self.servers.trim().split_once("://").map(|(scheme, _)| scheme);
+        let is_named = scheme.is_some_and(|scheme| self.schemes.contains(scheme));
+        if self.hooks.is_none() || is_named || !matches!(self.given, Given::Text) {
+            return Ok(None);
+        }
+        let origin = Origin::parse(&self.servers).transpose();
+        origin.map_err(|error| BuildError::Connecting(ConnectOptionError::Url(error)))
+    }
+
     /// The servers, as far as they are known before a source says them.
     fn known_servers(&self) -> Option<Vec<Server>> {
         match &self.given {
-            Given::Text => self.schemes.known(&self.servers),
+            Given::Text => match self.origin() {
+                Ok(Some(_)) if self.setup.balancer.is_some() => None,
+                Ok(Some(origin)) => Some(vec![origin.server]),
+                Ok(None) => self.schemes.known(&self.servers),
+                Err(_) => None,
+            },
             Given::Lines(lines) => parse_lines(lines.iter().map(|line| &**line)).ok(),
             Given::Naming(_) => None,
         }
@@ -316,6 +246,23 @@ where
         self
     }
 
+    /// Adds the interceptors of a list, which run around those of the channel's own
+    /// ([`interceptor`](Self::interceptor)). A program that gives one list to all its builders has interceptors for all
+    /// its channels. This may be called several times: the lists follow each other, the outermost first. Later changes
+    /// of the list do not matter. Default: none.
+    pub fn interceptors(mut self, list: &Interceptors<T::Request, T::Reply, T::Error>) -> Self {
+        self.listed.extend(list.all().iter().cloned());
+        self
+    }
+
+    /// Adds an interceptor of this channel: code around each call and each attempt ([I1](hedge_core::rules#I1)). See
+    /// [`Interceptor`]. This may be called several times: the first one is the outermost, after those of
+    /// [`interceptors`](Self::interceptors). Default: none.
+    pub fn interceptor(mut self, interceptor: impl Interceptor<T::Request, T::Reply, T::Error> + 'static) -> Self {
+        self.interceptors.add(interceptor);
+        self
+    }
+
     /// The name of the channel, by which an operator finds it: see [`Inspect`](crate::Inspect). Default: the text that names
     /// its servers.
     pub fn name(mut self, name: &str) -> Self {
@@ -323,7 +270,10 @@ where
         self
     }
 
-    /// The table of the schemes that the servers' URL may have. Default: `list` alone.
+    /// The program's own schemes that the servers' URL may have. They come before those that are built in: `list`, `file`,
+    /// `http` and `https`, with the feature `naming-dns` also `dns` and `srv`, and with the feature `naming-http` also
+    /// `etcd`, `consul`, `remotefile`, and over TLS `kubernetes`. Channels on one runtime that name one URL share the watcher
+    /// of a built-in source ([N6](hedge_core::rules#N6)). Default: none.
     ///
     /// ```
     /// # use hedge_net::{BoxNaming, BuildError, Naming, NamingError, Runtime, SchemeError, Schemes, Update};
@@ -384,8 +334,7 @@ where
     /// let through ([H5](hedge_core::rules#H5)).
     ///
     /// [`health_check_with`](Self::health_check_with) and `health_check_path` set the application's check. If the
-    /// options ask for one and none is set, that is [`BuildError::NoApplicationCheck`]. An option out of its range is
-    /// [`BuildError::Health`].
+    /// options ask for one and none is set, that is [`BuildError::NoApplicationCheck`].
     pub fn health_checks(mut self, options: CheckOptions) -> Self {
         self.checks = Some(options);
         self
@@ -404,7 +353,7 @@ where
     where
         F: Future<Output = bool> + Send + 'static,
     {
-        self.application = Some(Ok(Box::new(move |address| Box::pin(check(address)))));
+        self.application = Some(Application::Own(Box::new(move |address| Box::pin(check(address)))));
         self
     }
 
@@ -418,6 +367,17 @@ where
     {
         self.probe = Some(Box::new(move |address| Box::pin(probe(address))));
         self
+    }
+
+    /// The protocol and its connection type. `None` if neither is named and the transport is the program's own.
+    fn protocol_choice(&self) -> Result<Option<ProtocolChoice>, ProtocolError> {
+        let (protocol, kind) = (self.protocol.as_deref(), self.connection_type.as_deref());
+        if self.protocols.is_empty() && protocol.is_none() && kind.is_none() {
+            return Ok(None);
+        }
+        let name = protocol.or_else(|| self.protocols.first().map(Protocol::name)).unwrap_or_default();
+        let (protocol, connection_type) = Protocol::find(self.protocols, name, kind)?;
+        Ok(Some(ProtocolChoice { protocol, connection_type, is_type_named: kind.is_some() }))
     }
 
     /// Warnings about settings that are valid but contradict each other or have no effect, such as a backup delay that
@@ -459,72 +419,93 @@ where
     /// # Errors
     /// The first thing that is wrong.
     pub fn build(mut self) -> Result<Channel<R, T>, BuildError> {
+        let choice = self.protocol_choice();
+        let origin = self.origin()?;
         let named = match self.given {
             Given::Text if self.servers.trim().is_empty() => return Err(BuildError::NoServers),
-            Given::Text => self.schemes.open(&self.servers),
-            Given::Lines(lines) => parse_lines(lines.iter().map(|line| &**line)).map(Named::List),
-            Given::Naming(naming) => Ok(Named::Followed(naming)),
+            Given::Text => match &origin {
+                Some(origin) if self.setup.balancer.is_none() => Ok(ParsedName::One(origin.server.clone())),
+                _ => self.all_schemes().open(&self.servers),
+            },
+            Given::Lines(lines) => parse_lines(lines.iter().map(|line| &**line)).map(ParsedName::List),
+            Given::Naming(naming) => Ok(ParsedName::Followed(naming)),
         };
         let named = named.map_err(BuildError::Servers)?;
-        match (&self.protocol, self.connection_type.as_deref()) {
-            (Some(name), kind) => drop(Protocol::find(self.protocols, name, kind).map_err(BuildError::Protocol)?),
-            (None, Some(kind)) => drop(of_default(self.protocols, kind).map_err(BuildError::Protocol)?),
-            (None, None) => {}
-        }
-        self.setup.make_adaptive().map_err(BuildError::Adaptive)?;
+        let choice = choice.map_err(BuildError::Protocol)?;
+        self.setup.make_adaptive();
         self.setup.check().map_err(BuildError::Options)?;
-        if let Named::List(list) = &named {
-            if list.is_empty() {
-                return Err(BuildError::NoServers);
-            }
-            if list.len() > usize::from(MAX_SERVERS) {
-                return Err(BuildError::TooManyServers { servers: list.len() });
-            }
+        if let ParsedName::List(list) = &named
+            && list.is_empty()
+        {
+            return Err(BuildError::NoServers);
         }
         let name = match (&self.setup.balancer, &named) {
             (Some(name), _) => name,
-            (None, Named::One(_)) => "rr",
-            (None, Named::List(_) | Named::Followed(_)) => {
+            (None, ParsedName::One(_)) => "rr",
+            (None, ParsedName::List(_) | ParsedName::Followed(_)) => {
                 return Err(BuildError::NoBalancer { servers: self.servers });
             }
         };
         let seed = self.setup.seed();
         let balancer = Balancer::named(name, seed).map_err(BuildError::Balancer)?;
-        let health = self.setup.health().map_err(BuildError::Health)?;
+        let health = self.setup.health();
         self.retry_statuses.map_err(BuildError::RetryStatus)?;
-        self.http_options.map_err(BuildError::Http)?;
-        let application = self.application.transpose().map_err(|path| BuildError::CheckPath { path })?;
+        self.default_headers.map_err(BuildError::DefaultHeader)?;
+        let (connector, http) = match (&self.hooks, choice) {
+            (Some(hooks), Some(choice)) => {
+                let connector = (hooks.connect)(&mut self.transport, origin, choice).map_err(BuildError::Connecting)?;
+                (connector, Some((hooks.attach, hooks.keep)))
+            }
+            _ => (Connector::new(self.runtime.clone()), None),
+        };
+        let application = match (self.application, &self.hooks) {
+            (Some(Application::Own(check)), _) => Some(check),
+            (Some(Application::Path(path)), Some(hooks)) => Some((hooks.check)(&self.transport, path)),
+            (Some(Application::NoPath(path)), _) => return Err(BuildError::CheckPath { path }),
+            (Some(Application::Path(_)) | None, _) => None,
+        };
         if application.is_none() && self.checks.is_some_and(|options| options.application) {
             return Err(BuildError::NoApplicationCheck);
         }
         let checks = self.checks.map(|options| Checks::new(options, application));
-        let checks = checks.transpose().map_err(BuildError::Health)?;
 
         let observers = self.setup.observers.clone();
+        if let Some(hooks) = &self.hooks {
+            (hooks.observe)(&self.transport, &observers);
+        }
         let servers = Servers::new(balancer, health, MAX_SERVERS.into()).observed_by(observers);
         let servers = servers.with_limits(&self.setup.server_limits);
-        let background = Box::new(self.runtime.clone());
+        let background = Box::new(OnRuntime { runtime: self.runtime.clone(), connector });
         let (probes, seeds) = (self.probe.map(Probes::new), Seeds::new(!seed));
         let (list, source) = match named {
-            Named::One(server) => (Some(vec![server]), None),
-            Named::List(list) => (Some(list), None),
-            Named::Followed(naming) => (None, Some(Source::new(Follower::new(&*self.servers, naming, seeds.next())))),
+            ParsedName::One(server) => (Some(vec![server]), None),
+            ParsedName::List(list) => (Some(list), None),
+            ParsedName::Followed(naming) => {
+                (None, Some(Source::new(Follower::new(&*self.servers, naming, seeds.next()))))
+            }
         };
         let fleet = Arc::new(Fleet { servers, source, filter: self.filter, checks, probes, seeds, background });
         if let Some(list) = list {
             set_first(&fleet, list)?;
         }
-        let Self { runtime, transport, setup, retry_policy, attach, .. } = self;
+        let Self { runtime, transport, setup, retry_policy, .. } = self;
+        let (attach, keep) = http.unzip();
+        let mut interceptors = self.listed;
+        interceptors.extend(self.interceptors.all().iter().cloned());
         let name = self.name.unwrap_or(self.servers);
         let settings = setup.into_settings(seed).map_err(BuildError::Options)?;
-        Ok(Channel::from_inner(Inner { name, runtime, transport, fleet, settings, retry_policy, attach }))
+        Ok(Channel::from_inner(Inner {
+            name,
+            runtime,
+            transport,
+            fleet,
+            settings,
+            retry_policy,
+            attach,
+            keep,
+            interceptors,
+        }))
     }
-}
-
-/// The connection type of this name, of the first protocol.
-fn of_default(protocols: &[Protocol], connection_type: &str) -> Result<ConnectionType, ProtocolError> {
-    let name = protocols.first().map_or("", Protocol::name);
-    Protocol::find(protocols, name, Some(connection_type)).map(|(_, kind)| kind)
 }
 
 /// Sets the list that the channel begins with. Every server of it must be taken in, except those that the filter refuses.
@@ -540,6 +521,13 @@ fn set_first(fleet: &Fleet, list: Vec<Server>) -> Result<(), BuildError> {
 
 impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("servers", &self.servers).field("setup", &self.setup).finish_non_exhaustive()
+        let mut shown = f.debug_struct("Builder");
+        if self.servers.contains('@') {
+            // It may have a password, which `build` refuses.
+            shown.field("servers", &format_args!("(hidden, since it has an '@')"));
+        } else {
+            shown.field("servers", &self.servers);
+        }
+        shown.field("setup", &self.setup).finish_non_exhaustive()
     }
 }

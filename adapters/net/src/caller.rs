@@ -45,7 +45,7 @@ impl<B> Outcome for Reply<B> {
 }
 
 /// If no server of this channel could serve the call, another channel may have one that can, so the verdict is `Retry`.
-/// After the deadline, no other channel has time left.
+/// After the deadline, no other channel has time left. A refusal of an interceptor is meant for the call.
 impl<B, E> Outcome for CallError<B, E> {
     fn trace(&self) -> &Trace {
         self.trace()
@@ -55,7 +55,7 @@ impl<B, E> Outcome for CallError<B, E> {
         match self {
             Self::Failed { .. } | Self::NoServer { .. } | Self::AllDown { .. } | Self::AllFull { .. } => Verdict::Retry,
             Self::Deadline { .. } | Self::NoList { .. } => Verdict::Wait,
-            Self::Fatal { .. } | Self::Cancelled { .. } | Self::Config { .. } => Verdict::Fatal,
+            Self::Fatal { .. } | Self::Cancelled { .. } | Self::Refused { .. } | Self::Config { .. } => Verdict::Fatal,
         }
     }
 

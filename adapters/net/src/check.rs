@@ -13,7 +13,7 @@ use std::task::Poll;
 use hedge_core::health::{CheckAction, CheckId, CheckInput, Checker};
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{CheckOutcome, CheckStep, caught, caught_in};
-use hedge_link::{Runtime, before};
+use hedge_link::{Connector, Runtime, before};
 
 use crate::check_state::{Node, Round};
 use crate::checks::{CheckFuture, Checks};
@@ -49,7 +49,7 @@ impl Checking {
 
     /// Checks until the server has passed, or these checks are over. The drop of `self` then puts the server back,
     /// unless the checks were over before.
-    pub(crate) async fn run<R: Runtime>(mut self, runtime: &R) {
+    pub(crate) async fn run<R: Runtime>(mut self, runtime: &R, connector: &Connector<R>) {
         loop {
             let news = self.node.service().news();
             match self.next(runtime) {
@@ -58,7 +58,8 @@ impl Checking {
                 Some(CheckAction::Connect { check, until }) => {
                     let address = self.node.key().address.clone();
                     let begun = runtime.now();
-                    let connected = before(runtime, Some(until), runtime.connect(&address));
+                    // With TLS, this includes the handshake.
+                    let connected = before(runtime, Some(until), connector.connect(&address, None));
                     let connected = self.unless_gone(connected).await;
                     let passed = connected.map(|connection| connection.is_ok());
                     self.settle(runtime, (check, CheckStep::Connect, begun), passed);
@@ -97,8 +98,7 @@ impl Checking {
         }
         drop(check_state);
         let interval = self.fleet.upgrade()?.checks()?.options().interval;
-        // The interval was validated when it was set, so this does not fail.
-        let _ = self.checker.set_interval(interval);
+        self.checker.set_interval(interval);
         Some(self.checker.poll(now))
     }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use hedge_core::health::{CheckOptions, HealthError};
+use hedge_core::health::{CheckInterval, CheckOptions};
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::Address;
 
@@ -25,10 +25,9 @@ pub(crate) struct Checks {
 
 impl Checks {
     /// Checks with these options, and with the application's check if there is one.
-    pub(crate) fn new(options: CheckOptions, application: Option<CheckFn>) -> Result<Self, HealthError> {
-        options.validate()?;
+    pub(crate) fn new(options: CheckOptions, application: Option<CheckFn>) -> Self {
         let options = Mutex::new(CheckOptions { application: application.is_some(), ..options });
-        Ok(Self { options, application, look_at: AtomicU64::new(u64::MAX) })
+        Self { options, application, look_at: AtomicU64::new(u64::MAX) }
     }
 
     /// Asks the application whether the server at an address is healthy. `None` if the application has no check.
@@ -43,7 +42,7 @@ impl Checks {
     /// How long a task may be silent before another runtime takes over its checks.
     pub(crate) fn patience(&self) -> Duration {
         let CheckOptions { interval, timeout, .. } = self.options();
-        interval + interval + timeout + timeout
+        2 * (interval.get() + timeout.get())
     }
 
     /// Whether it is time to look whether the tasks still run. Only one caller gets true.
@@ -58,12 +57,8 @@ impl Checks {
     }
 
     /// Changes the interval. The caller must then wake the tasks with [`CheckState::tell`](crate::check_state::CheckState::tell).
-    pub(crate) fn set_interval(&self, interval: Duration) -> Result<(), HealthError> {
-        let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = CheckOptions { interval, ..*options };
-        changed.validate()?;
-        *options = changed;
-        Ok(())
+    pub(crate) fn set_interval(&self, interval: CheckInterval) {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner).interval = interval;
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use hedge_core::outcome::{Attempt, Code, End, ErrorKind};
 use hedge_core::policy::ConfigError;
 use hedge_core::time::{Duration, Micros};
-use hedge_fleet::{NamingError, Report, Trace};
+use hedge_fleet::{NamingError, Refusal, Report, Trace};
 
 use crate::first_list::MissedList;
 
@@ -72,6 +72,13 @@ pub enum CallError<B, E> {
         /// The report of the call, with its servers.
         report: Box<Trace>,
     },
+    /// An interceptor refused the call before it started, or one of its attempts ([I1](hedge_core::rules#I1)).
+    Refused {
+        /// The interceptor's own error.
+        error: Refusal,
+        /// The report of the call. It has no attempts if the call itself was refused.
+        report: Box<Trace>,
+    },
     /// Nothing was started: the call's options cannot be carried out.
     Config {
         /// What is wrong with the options.
@@ -117,6 +124,7 @@ impl<B, E> CallError<B, E> {
             | Self::NoList { report, .. }
             | Self::AllDown { report }
             | Self::AllFull { report }
+            | Self::Refused { report, .. }
             | Self::Config { report, .. } => report,
         }
     }
@@ -132,6 +140,7 @@ impl<B, E> CallError<B, E> {
             | Self::NoList { .. }
             | Self::AllDown { .. }
             | Self::AllFull { .. }
+            | Self::Refused { .. }
             | Self::Config { .. } => None,
         }
     }
@@ -147,12 +156,13 @@ impl<B, E> CallError<B, E> {
             | Self::NoList { .. }
             | Self::AllDown { .. }
             | Self::AllFull { .. }
+            | Self::Refused { .. }
             | Self::Config { .. } => None,
         }
     }
 
     /// The variant as a word, for metrics: `failed`, `fatal`, `deadline`, `cancelled`, `no_server`, `no_list`,
-    /// `all_down`, `all_full`, `config`.
+    /// `all_down`, `all_full`, `refused`, `config`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Failed { .. } => "failed",
@@ -163,6 +173,7 @@ impl<B, E> CallError<B, E> {
             Self::NoList { .. } => "no_list",
             Self::AllDown { .. } => "all_down",
             Self::AllFull { .. } => "all_full",
+            Self::Refused { .. } => "refused",
             Self::Config { .. } => "config",
         }
     }
@@ -200,6 +211,7 @@ impl<B, E: fmt::Display> fmt::Display for CallError<B, E> {
             }
             Self::AllDown { .. } => return f.write_str("all servers are down"),
             Self::AllFull { .. } => f.write_str("all servers are full")?,
+            Self::Refused { error, .. } => return write!(f, "refused by an interceptor: {error}"),
             Self::Config { error, .. } => return write!(f, "config: {error}"),
             Self::Failed { .. } => f.write_str("failed")?,
             Self::Fatal { .. } => f.write_str("refused for good")?,
@@ -215,6 +227,8 @@ impl<B: fmt::Debug, E: Error + 'static> Error for CallError<B, E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Config { error, .. } => Some(error),
+            // The message already includes the interceptor's error, but not the causes of that error.
+            Self::Refused { error, .. } => error.source(),
             // The message already includes the source's error, but not the causes of that error.
             Self::NoList { error, .. } => error.as_ref()?.source(),
             // The message already includes the attempt's error, but not the causes of that error.

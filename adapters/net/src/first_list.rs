@@ -1,16 +1,13 @@
 //! How a call waits for the first list of servers ([N5](hedge_core::rules#N5)): [`Waited`].
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
-use hedge_core::drive::Cancel as _;
 use hedge_core::time::{Duration, Timeout};
 use hedge_fleet::{AsCallOptions as _, CallOptions, NamingError};
-use hedge_link::{Runtime, before};
+use hedge_link::Runtime;
 
 use crate::fleet::Fleet;
+use crate::wait::{Wait, in_time};
 
 /// A call that has waited for the first list.
 pub(crate) struct Waited {
@@ -39,13 +36,9 @@ impl Waited {
     ) -> Self {
         let start = runtime.now();
         let deadline = options.timeout.unwrap_or(timeout).limit().map(|timeout| start + timeout);
-        let mut listed = pin!(fleet.listed());
         // A cancelled call goes on at once, to end as cancelled.
-        let listed = poll_fn(|cx| match listed.as_mut().poll(cx) {
-            Poll::Pending if options.cancel().is_some_and(|cancel| cancel.poll(cx)) => Poll::Ready(()),
-            poll => poll,
-        });
-        let in_time = before(runtime, deadline, listed).await.is_some();
+        let waited = in_time(runtime, deadline, options.cancel(), fleet.listed()).await;
+        let in_time = !matches!(waited, Wait::Late);
         let now = runtime.now();
         let missed = (!in_time).then(|| {
             let error = fleet.source.as_ref().and_then(|source| source.status().error);

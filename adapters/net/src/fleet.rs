@@ -12,7 +12,7 @@ use crate::background::Background;
 use crate::check::{Checked, Checking};
 use crate::check_state::{CheckState, Node, Round};
 use crate::checks::Checks;
-use crate::naming::{Followed, Source};
+use crate::naming::{Followed, Source, Wait};
 use crate::probe::{Probed, Probes, Probing};
 
 /// What a channel shares with its checks and its probes. The channel owns it. Checks and probes hold it weakly and end
@@ -51,9 +51,9 @@ impl Fleet {
                 self.background.follow(following);
             }
             match source.wait() {
-                None => return,
-                // An error: the sender was dropped, which means that there is news.
-                Some(news) => drop(news.await),
+                Wait::Listed => return,
+                Wait::Begin => {}
+                Wait::News(news) => drop(news.await),
             }
         }
     }
@@ -97,7 +97,7 @@ impl Fleet {
         if state.broken || state.gone {
             return;
         }
-        let Some(checker) = self.checker(checks, now) else { return };
+        let checker = self.checker(checks, now);
         let round = state.begin(self.background.here(), now);
         // The lock of the check state is still held, so the latest state is also the last one that is published.
         let change = self.servers.set_broken(node, true, now);
@@ -108,13 +108,12 @@ impl Fleet {
     }
 
     /// A checker for a server whose connection broke. It has already asked for the publishing of that.
-    fn checker(&self, checks: &Checks, now: Instant) -> Option<Checker> {
-        // The options were validated when they were set, so this does not fail.
-        let mut checker = Checker::new(checks.options(), &self.seeds).ok()?;
+    fn checker(&self, checks: &Checks, now: Instant) -> Checker {
+        let mut checker = Checker::new(checks.options(), &self.seeds);
         checker.handle(now, CheckInput::Broken);
         // Its first action is to publish the break, which the caller does.
         checker.poll(now);
-        Some(checker)
+        checker
     }
 
     /// Takes over checks whose tasks do not run any more on another runtime.
@@ -128,7 +127,7 @@ impl Fleet {
             if !state.is_left_alone(here, now, patience) {
                 continue;
             }
-            let Some(mut checker) = self.checker(checks, now) else { continue };
+            let mut checker = self.checker(checks, now);
             checker.handle(now, CheckInput::Now);
             let round = state.begin(here, now);
             drop(state);

@@ -1,4 +1,4 @@
-//! Hedged calls for programs with `std`: a channel, an HTTP/1.1 transport and connection pools, generic over the
+//! Hedged calls for programs with `std`: a channel, a transport for HTTP/1.1 and HTTP/2, and connection pools, generic over the
 //! runtime.
 //!
 //! A [`Channel`] makes calls to a cluster of servers. `hedge-core` makes its decisions. This crate adds the list of
@@ -15,6 +15,7 @@
 //! | set how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
 //! | adapt the backup delay, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
 //! | add headers to each attempt | [`Builder::on_attempt`], [`AttemptInfo`] |
+//! | change, answer or refuse calls, and see each result | [`Builder::interceptor`], [`Interceptor`] |
 //! | be told of the end of each call | [`Builder::on_end`], [`CallEnd`] |
 //! | be told of everything that happens, in code, spans or lines | [`Builder::observer`], [`Observer`] |
 //! | count calls, attempts and connections | [`Channel::counters`], [`http::Http::counters`] |
@@ -24,7 +25,12 @@
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
 //! | check servers that are down | [`Builder::health_checks`], [`Channel::set_check_interval`] |
 //! | isolate servers that fail | [`Builder::circuit_breaker`], [`Builder::recovery`] |
+//! | encrypt connections | `Builder::tls`, or a server that begins with `https://` (feature `tls` or `tls-aws-lc`) |
+//! | set how connections are made | [`Builder::socket_options`], [`Builder::resolver`] |
+//! | know the addresses of a connection | [`Reply::connection`], [`ConnectionInfo`] |
+//! | set how connections are kept and shared | [`Builder::connection_type`], [`Builder::idle_timeout`], [`Builder::connection_group`], [`Channel::set_idle_timeout`] |
 //! | send HTTP | [`http`] |
+//! | make gRPC calls, with tonic's clients | `grpc` (feature `grpc`) |
 //! | bring a transport | [`SendTransport`] and [`Channel::with_transport`] |
 //! | use a channel as one caller among others | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | bring a runtime | [`Runtime`] |
@@ -35,7 +41,8 @@
 //!
 //! The program's own code may panic, if panics unwind. A health check that panics has failed. A probe that panics has
 //! no answer. If a backup policy panics, its call goes on: the policy gives no delay, refuses, or misses a notice,
-//! depending on the method. A panic in `on_end` harms no call. If a request's body or its factory panics, the call gets
+//! depending on the method. A panic in `on_end` harms no call. If an
+//! interceptor panics, it refuses the call or misses a notice. If a request's body or its factory panics, the call gets
 //! an error. A panic in a retry policy, a transport, an `on_attempt` or a filter reaches the caller of the call or of the
 //! change of the list. Every count is settled then, and the list is unchanged.
 #![forbid(unsafe_code)]
@@ -49,15 +56,22 @@ mod channel;
 mod check;
 mod check_state;
 mod checks;
+mod connections;
 mod error;
 mod first_list;
 mod fleet;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+mod hooks;
 pub mod http;
 mod naming;
+mod origin;
 mod probe;
+mod protocol_choice;
 mod replace;
 mod reply;
 mod stream;
+mod wait;
 
 pub use build_error::BuildError;
 pub use builder::Builder;
@@ -65,12 +79,13 @@ pub use channel::{CallResult, Channel};
 pub use error::{CallError, LastFailure};
 pub use hedge_core::balance::prequal::ServerLoad;
 pub use hedge_core::balance::{ArrangeError, BalancerError, ProbeAnswer, WeightError, hash};
+pub use hedge_core::bounded::{Bounded, BoundedSpan, Decimal, OutOfRange, Ratio, SpanRange};
 #[cfg(feature = "serde")]
 pub use hedge_core::config::{ChannelConfig, ServersConfig, Setting, service_config};
 pub use hedge_core::config::{Warning, Warnings};
 pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
 pub use hedge_core::health::{
-    BreakerOptions, CheckOptions, CircuitOptions, FailureOptions, HealthError, IsolationLimit, IsolationOptions,
+    BreakerOptions, CheckInterval, CheckOptions, CircuitOptions, FailureOptions, IsolationLimit, IsolationOptions,
     RecoveryOptions, WindowOptions,
 };
 pub use hedge_core::id::AttemptId;
@@ -80,14 +95,17 @@ pub use hedge_core::outcome::{
     Attempt, Code, Denial, End, ErrorKind, Extra, Judgement, Kind, NotHedged, Pushback, State, Verdict,
 };
 pub use hedge_core::policy::{
-    AdaptiveDelay, AdaptiveError, AdaptiveOptions, AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind,
-    ChannelOptions, ConfigError, FailMode, Idempotency, LimitError, OnEarlyFailure, RetryPolicy, RetryTarget, Shadow,
-    ShadowCount, Target,
+    AdaptiveDelay, AdaptiveOptions, AttemptError, Backoff, BackupDelay, BackupPolicy, CallKind, ChannelOptions,
+    ConfigError, FailMode, Idempotency, OnEarlyFailure, RetryPolicy, RetryTarget, Shadow, ShadowCount, Target,
 };
 pub use hedge_core::time::Timeout;
 pub use hedge_fleet::{
     Address, AddressError, BodyMode, CallEnd, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError,
-    OptionsError, RefusedServer, ReplaceableOptions, Report, Server, Trace, parse_servers,
+    RefusedServer, ReplaceableOptions, Report, Server, Trace, parse_servers,
+};
+pub use hedge_fleet::{
+    AfterAttempt, AfterCall, BeforeAttempt, BeforeCall, BoxInterceptor, CallOutcome, Flow, Interceptor,
+    InterceptorPanicked, Interceptors, Refusal,
 };
 pub use hedge_fleet::{
     AttemptEnded, AttemptStarted, CallId, CheckEnded, CheckOutcome, CheckStep, Counters, Observer, ServerChange,
@@ -97,9 +115,19 @@ pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
 pub use hedge_fleet::{BoxNaming, LineError, Naming, NamingError, NamingErrorKind, SchemeError, Schemes, Update};
 pub use hedge_fleet::{ChannelInfo, Inspect, LatencyInfo, ServerInfo, ServerState};
 pub use hedge_fleet::{ConnectionType, Protocol, ProtocolError};
-pub use hedge_link::{Connect, Runtime, RuntimeId, lookup, refuse_self};
+pub use hedge_link::{
+    BoxResolve, BufferSize, ConnectError, ConnectStep, Connected, Connecting, ConnectionInfo, Connector, Datagrams,
+    Dial, Dialed, Endpoint, KeepAlive, Resolve, Runtime, RuntimeId, SocketOptionError, SocketOptions, Stream, TlsInfo,
+    TlsVersion, UserTimeout, begin, lookup, refuse_self,
+};
+#[cfg(feature = "_tls")]
+pub use hedge_link::{DangerousNoVerification, Tls, TlsBuilder, TlsConfigError, TlsError, TlsFault, TlsName};
+/// The sources of servers that are built in.
+pub use hedge_naming;
+pub use hooks::ConnectOptionError;
 pub use naming::NamingStatus;
-pub use reply::Reply;
+pub use origin::UrlError;
+pub use reply::{AnsweredBy, Reply};
 
 /// The README's own code, compiled.
 #[cfg(doctest)]

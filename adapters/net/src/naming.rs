@@ -44,6 +44,17 @@ pub(crate) struct Source {
     shared: Mutex<Shared>,
 }
 
+/// What a caller without a list does next: [`Source::wait`].
+#[derive(Debug)]
+pub(crate) enum Wait {
+    /// There is a list.
+    Listed,
+    /// No task follows the source. The caller starts one.
+    Begin,
+    /// A task follows the source. An error of the receiver means that there is news.
+    News(oneshot::Receiver<Infallible>),
+}
+
 struct Shared {
     /// The follower; `None` while a task has it.
     follower: Option<Follower>,
@@ -92,11 +103,15 @@ impl Source {
         drop(waiters);
     }
 
-    /// Something to wait for until there is news; `None` if there is a list already.
-    pub(crate) fn wait(&self) -> Option<oneshot::Receiver<Infallible>> {
+    /// Whether there is a list, and if there is none, what to wait for.
+    pub(crate) fn wait(&self) -> Wait {
         let mut shared = self.lock();
         if self.is_listed() {
-            return None;
+            return Wait::Listed;
+        }
+        // The task that had the follower has ended since the caller looked. It wakes only those who waited by then.
+        if shared.follower.is_some() {
+            return Wait::Begin;
         }
         let (sender, news) = oneshot::channel();
         // Waiters that have left are removed each time the vector would grow. So its capacity is at most twice the
@@ -105,7 +120,7 @@ impl Source {
             shared.waiters.retain(|waiter| !waiter.is_canceled());
         }
         shared.waiters.push(sender);
-        Some(news)
+        Wait::News(news)
     }
 
     /// The channel has taken in a list.
@@ -204,5 +219,53 @@ impl Drop for Following {
         {
             source.park(follower);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hedge_fleet::{BoxNaming, Naming, Update};
+
+    use super::*;
+
+    struct Silent;
+
+    impl Naming for Silent {
+        async fn next(&mut self) -> Result<Update, NamingError> {
+            std::future::pending().await
+        }
+    }
+
+    struct Nowhere;
+
+    impl Followed for Nowhere {
+        fn source(&self) -> Option<&Source> {
+            None
+        }
+
+        fn observers(&self) -> &Observers {
+            unreachable!("the task never runs")
+        }
+
+        fn list(&self, _: Vec<Server>) -> Result<ListUpdate, hedge_fleet::ListError> {
+            unreachable!("the task never runs")
+        }
+    }
+
+    #[test]
+    fn n6_a_caller_does_not_wait_for_a_task_whose_runtime_has_ended() {
+        let source = Source::new(Follower::new("mine://a", BoxNaming::new(Silent), 1));
+        let begin = || source.begin(Weak::<Nowhere>::new());
+        let mut following = begin().unwrap();
+        assert!(begin().is_none(), "one task is enough");
+        let Wait::News(mut early) = source.wait() else { panic!("a task follows the source") };
+        assert_eq!(early.try_recv(), Ok(None));
+        // A second caller has seen the task. Then the task's runtime ends, and only then does the caller wait.
+        assert!(begin().is_none());
+        source.park(following.follower.take().unwrap());
+        assert!(early.try_recv().is_err(), "a caller that waited is woken");
+        assert!(matches!(source.wait(), Wait::Begin), "no task would ever wake the caller");
+        assert!(begin().is_some());
+        assert!(matches!(source.wait(), Wait::News(_)));
     }
 }

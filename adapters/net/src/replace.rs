@@ -2,7 +2,8 @@
 
 use hedge_core::config::{self, Warnings};
 use hedge_core::drive::SendTransport;
-use hedge_fleet::{Address, OptionsError, ReplaceableOptions};
+use hedge_core::policy::ConfigError;
+use hedge_fleet::{Address, ReplaceableOptions};
 use hedge_link::Runtime;
 
 use crate::channel::Channel;
@@ -28,7 +29,7 @@ where
     /// If two threads replace options at once, the later one wins. So let one place of a program do it.
     ///
     /// # Errors
-    /// See [`OptionsError`]: the options are checked as [`Builder::build`](crate::Builder::build) checks them. Nothing is
+    /// The first option that cannot be carried out, as [`Builder::build`](crate::Builder::build) reports it. Nothing is
     /// changed then.
     ///
     /// # Cost
@@ -42,8 +43,8 @@ where
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use hedge_net::{OptionsError, Runtime, http::Http};
-    /// fn hedge_later<R: Runtime>(channel: &hedge_net::Channel<R, Http<R>>) -> Result<(), OptionsError> {
+    /// # use hedge_net::{ConfigError, Runtime, http::Http};
+    /// fn hedge_later<R: Runtime>(channel: &hedge_net::Channel<R, Http<R>>) -> Result<(), ConfigError> {
     ///     let options = channel.options().with_timeout(Duration::from_millis(300)).with_backup(Duration::from_millis(40));
     ///     for warning in channel.set_options(options)? {
     ///         eprintln!("warning: {warning}");
@@ -51,30 +52,23 @@ where
     ///     Ok(())
     /// }
     /// ```
-    pub fn set_options(&self, options: ReplaceableOptions) -> Result<Warnings, OptionsError> {
+    pub fn set_options(&self, options: ReplaceableOptions) -> Result<Warnings, ConfigError> {
         self.replace(|_| options)
     }
 
-    /// Replaces the options and the limits by those of a file, as [`Builder::config`](crate::Builder::config) does before
-    /// the channel is built, with the same effect as [`set_options`](Self::set_options). Breaker, isolation limit and
-    /// recovery stay: a file says nothing about them.
+    /// Replaces the options of calls and the limits by those of a file, as [`Builder::config`](crate::Builder::config)
+    /// does before the channel is built. Breaker, isolation limit and recovery are replaced too if the file names them.
+    /// What cannot be replaced in a channel that runs stays, even if the file names it: see [`ReplaceableOptions`]. For
+    /// the result and the cost, see [`set_options`](Self::set_options).
     ///
     /// # Errors
-    /// See [`OptionsError`]. Nothing is changed then.
+    /// The first option that cannot be carried out. Nothing is changed then.
     #[cfg(feature = "serde")]
-    pub fn set_config(&self, config: &config::ChannelConfig) -> Result<Warnings, OptionsError> {
-        self.replace(|old| ReplaceableOptions {
-            channel: config.options(),
-            attempt_timeout: config.attempt_timeout(),
-            limits: config.limits(),
-            ..old.clone()
-        })
+    pub fn set_config(&self, config: &config::ChannelConfig) -> Result<Warnings, ConfigError> {
+        self.replace(|old| old.clone().with_config(config))
     }
 
-    fn replace(
-        &self,
-        change: impl FnOnce(&ReplaceableOptions) -> ReplaceableOptions,
-    ) -> Result<Warnings, OptionsError> {
+    fn replace(&self, change: impl FnOnce(&ReplaceableOptions) -> ReplaceableOptions) -> Result<Warnings, ConfigError> {
         let (inner, now) = (self.inner(), self.now());
         let options = inner.settings.replace_with(&inner.fleet.servers, now, change)?;
         let snapshot = inner.fleet.servers.load();

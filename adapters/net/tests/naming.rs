@@ -34,10 +34,23 @@ fn n4_addresses() {
         ("[", Err(AddressError::NoPort)),
         (":80", Err(AddressError::Host)),
         ("a/b:80", Err(AddressError::Host)),
+        (" unix:/run/app.sock\t", Ok("unix:/run/app.sock")),
+        ("unix:///run/app.sock", Ok("unix:/run/app.sock")),
+        ("unix:test.sock", Ok("unix:test.sock")),
+        ("unix:80", Ok("unix:80")),
+        ("unix:", Err(AddressError::Path)),
+        ("unix://run/app.sock", Err(AddressError::Path)),
+        ("unix:/a b", Err(AddressError::Path)),
+        ("unix:/a\0", Err(AddressError::Path)),
+        ("unix:/a,unix:/b", Err(AddressError::Several)),
     ] {
         let parsed = text.parse::<Address>().map(|address| address.to_string());
         assert_eq!(parsed, expected.map(str::to_owned), "{text:?}");
     }
+    let path = |length: usize| format!("unix:/{}", "x".repeat(length - 1)).parse::<Address>();
+    assert!(path(107).is_ok());
+    assert_eq!(path(108), Err(AddressError::Path));
+    assert!(matches!("unix:80".parse(), Ok(Address::Unix(_))), "no host is named unix");
 }
 
 #[test]
@@ -53,6 +66,8 @@ fn n1_lists() {
         ("list://#127.0.0.1:80", &[]),
         (" 127.0.0.1:80 ", &["127.0.0.1:80"]),
         ("example.com:80", &["example.com:80"]),
+        ("unix:///run/app.sock", &["unix:/run/app.sock"]),
+        ("list://unix:/run/app.sock 5,127.0.0.1:80", &["unix:/run/app.sock 5", "127.0.0.1:80"]),
     ] {
         let servers: Vec<_> = parse_servers(text).unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(servers, expected, "{text:?}");
@@ -109,7 +124,8 @@ fn n4_several_servers_without_a_scheme_are_told_to_have_one() {
 
 #[test]
 fn s7_the_canonical_order_is_family_address_port_tag() {
-    let ordered = ["2.0.0.1:9", "10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:2 a", "[::1]:1", "a:2", "b:1"];
+    let ordered =
+        ["2.0.0.1:9", "10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:2 a", "[::1]:1", "a:2", "b:1", "unix:/a", "unix:/b"];
     let mut servers: Vec<Server> = ordered.iter().rev().map(|text| text.parse().unwrap()).collect();
     servers.sort();
     let sorted: Vec<_> = servers.iter().map(ToString::to_string).collect();

@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::ReadBufCursor;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
+#[cfg(unix)]
+use smol::net::unix::UnixStream;
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -18,14 +20,43 @@ thread_local! {
     static CHUNK_OF_THREAD: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
 }
 
-/// A TCP connection.
+/// A connection, over TCP or over a Unix socket.
 #[derive(Debug)]
-pub struct Io(TcpStream);
+pub struct Io(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
 
 impl Io {
-    pub(crate) const fn new(stream: TcpStream) -> Self {
-        Self(stream)
+    pub(crate) const fn tcp(stream: TcpStream) -> Self {
+        Self(Inner::Tcp(stream))
     }
+
+    #[cfg(unix)]
+    pub(crate) const fn unix(stream: UnixStream) -> Self {
+        Self(Inner::Unix(stream))
+    }
+}
+
+/// Calls a method of the stream, of either kind.
+macro_rules! either {
+    ($io:expr, $stream:ident => $call:expr) => {
+        match &mut $io.0 {
+            Inner::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            #[cfg(unix)]
+            Inner::Unix(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+        }
+    };
 }
 
 impl hyper::rt::Read for Io {
@@ -37,7 +68,7 @@ impl hyper::rt::Read for Io {
         let mut read_into = |chunk: &mut [u8]| {
             let room = buffer.remaining().min(chunk.len());
             let wanted = chunk.get_mut(..room).unwrap_or_default();
-            let read = ready!(Pin::new(&mut self.0).poll_read(cx, wanted))?;
+            let read = ready!(either!(self, stream => stream.poll_read(cx, wanted)))?;
             buffer.put_slice(wanted.get(..read).unwrap_or_default());
             Poll::Ready(Ok(()))
         };
@@ -49,15 +80,15 @@ impl hyper::rt::Read for Io {
 
 impl hyper::rt::Write for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, data)
+        either!(self, stream => stream.poll_write(cx, data))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        either!(self, stream => stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
+        either!(self, stream => stream.poll_close(cx))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -69,6 +100,6 @@ impl hyper::rt::Write for Io {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, data)
+        either!(self, stream => stream.poll_write_vectored(cx, data))
     }
 }

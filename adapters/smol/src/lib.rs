@@ -1,6 +1,6 @@
 //! Hedged calls on smol: requests to a fleet of servers, with retries, backups and load balancing.
 //!
-//! `builder` makes a `Channel` over HTTP/1.1, and a call is one line: `channel.get("/users/7").await?`. What most programs need
+//! `builder` makes a `Channel` over HTTP, and a call is one line: `channel.get("/users/7").await?`. What most programs need
 //! is at the root of this crate; all of `hedge_net` and [`hedge_core`] is in it too, so that it is the only dependency. Without
 //! the feature `channel`, which is on by default, this is [`Smol`] alone, a timer and tasks, as `hedge-tower` needs them: no HTTP
 //! then.
@@ -30,7 +30,7 @@
 //!     .build()?;
 //!
 //! let reply = channel.get("/users/7").await?;
-//! println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
+//! println!("{} from {} by attempt {:?}", reply.status(), reply.answered_by(), reply.report().winner());
 //! assert_eq!(reply.text()?, "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
@@ -91,6 +91,8 @@ use hedge_core::drive::Timer;
 use hedge_core::time::Instant;
 use hedge_fleet::Spawn;
 
+#[cfg(feature = "grpc")]
+pub use channel::GrpcChannel;
 #[cfg(feature = "channel")]
 pub use channel::{Builder, Channel, Http, builder};
 pub use hedge_core;
@@ -98,17 +100,29 @@ pub use hedge_core;
 pub use hedge_net;
 #[cfg(feature = "serde")]
 pub use hedge_net::ChannelConfig;
+#[cfg(feature = "grpc")]
+pub use hedge_net::grpc;
 #[cfg(feature = "channel")]
 pub use hedge_net::http::SendError;
 #[cfg(feature = "channel")]
 pub use hedge_net::{
-    AdaptiveDelay, AdaptiveOptions, Address, AttemptEnded, AttemptStarted, BodyMode, BreakerOptions, BuildError,
-    CallEnd, CallError, CallId, CallOptions, CancelToken, CheckEnded, Counters, Denial, FailureOptions, Idempotency,
-    Judgement, Kind, LimitOptions, NotHedged, Observer, OptionsError, RatioOptions, ReplaceableOptions, Reply, Report,
-    RetryPolicy, Server, ServerChange, ServerRef, Trace, Verdict, hash, http, parse_servers,
+    AdaptiveDelay, AdaptiveOptions, Address, AttemptEnded, AttemptStarted, BodyMode, Bounded, BoundedSpan,
+    BreakerOptions, BudgetOptions, BuildError, CallEnd, CallError, CallId, CallOptions, CancelToken, CheckEnded,
+    ConfigError, ConnectionType, Counters, Decimal, Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions,
+    NotHedged, Observer, Protocol, Ratio, RatioOptions, ReplaceableOptions, Reply, Report, RetryPolicy, Server,
+    ServerChange, ServerRef, Trace, Verdict, hash, http, parse_servers,
+};
+#[cfg(feature = "channel")]
+pub use hedge_net::{
+    AfterAttempt, AfterCall, BeforeAttempt, BeforeCall, BoxInterceptor, CallOutcome, Flow, Interceptor, Interceptors,
+    Refusal,
 };
 #[cfg(feature = "channel")]
 pub use hedge_net::{BoxNaming, ChannelInfo, Inspect, Naming, NamingError, NamingErrorKind, Schemes, Update};
+#[cfg(feature = "channel")]
+pub use hedge_net::{BoxResolve, ConnectError, ConnectionInfo, Resolve, SocketOptions};
+#[cfg(feature = "_tls")]
+pub use hedge_net::{Tls, TlsName};
 #[cfg(feature = "channel")]
 pub use io::Io;
 pub use timer::Sleep;

@@ -2,13 +2,17 @@
 
 use std::hash::{Hash as _, Hasher};
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::task::{Context, Poll, ready};
 
-use hedge_net::{Address, Connect, Runtime, RuntimeId};
+use hedge_net::{Connecting, Datagrams, Dial, Dialed, Endpoint, Runtime, RuntimeId, SocketOptions, begin};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 
-use crate::Tokio;
+use crate::{Io, Tokio};
 
 /// A channel on tokio, over HTTP/1.1 if nothing else is said.
 pub type Channel<T = Http> = hedge_net::Channel<Tokio, T>;
@@ -16,25 +20,58 @@ pub type Channel<T = Http> = hedge_net::Channel<Tokio, T>;
 /// The HTTP/1.1 transport on tokio.
 pub type Http = hedge_net::http::Http<Tokio>;
 
+/// A channel for gRPC on tokio, on which the clients of tonic run. `builder(…).grpc()` makes it.
+#[cfg(feature = "grpc")]
+pub type GrpcChannel = hedge_net::grpc::GrpcChannel<Tokio>;
+
 /// A channel to be, on tokio.
 pub type Builder<T = Http> = hedge_net::Builder<Tokio, T>;
 
-/// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, to one `host:port`, or to the servers that a source says.
+/// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, to one server (`host:port`, `unix:/path`, or a URL such as
+/// `https://host/base`), or to the servers that a source says.
 pub fn builder(servers: impl AsRef<str>) -> Builder {
     hedge_net::Channel::builder(Tokio::new(), servers)
 }
 
-impl Connect for Tokio {
-    type Io = TokioIo<TcpStream>;
+impl Dial for Tokio {
+    type Io = TokioIo<Io>;
 
-    async fn connect(&self, to: &Address) -> io::Result<Self::Io> {
-        let stream = match to {
-            Address::Socket(address) => TcpStream::connect(address).await?,
-            Address::Name { host, port } => TcpStream::connect(&*hedge_net::lookup(host, *port).await?).await?,
-        };
-        hedge_net::refuse_self(stream.local_addr()?, stream.peer_addr()?)?;
-        stream.set_nodelay(true)?;
-        Ok(TokioIo::new(stream))
+    async fn dial(&self, to: &Endpoint, options: &SocketOptions) -> io::Result<Dialed<Self::Io>> {
+        match begin(to, options)? {
+            Connecting::Tcp(stream) => {
+                let stream = TcpStream::from_std(stream)?;
+                stream.writable().await?;
+                if let Some(error) = stream.take_error()? {
+                    return Err(error);
+                }
+                let addresses = Some((stream.local_addr()?, stream.peer_addr()?));
+                Ok(Dialed { io: TokioIo::new(Io::Tcp(stream)), addresses })
+            }
+            #[cfg(unix)]
+            Connecting::Unix(stream) => {
+                let stream = UnixStream::from_std(stream)?;
+                Ok(Dialed { io: TokioIo::new(Io::Unix(stream)), addresses: None })
+            }
+        }
+    }
+
+    fn datagrams(&self, socket: UdpSocket) -> io::Result<Box<dyn Datagrams>> {
+        Ok(Box::new(Udp(tokio::net::UdpSocket::from_std(socket)?)))
+    }
+}
+
+/// A UDP socket on tokio.
+struct Udp(tokio::net::UdpSocket);
+
+impl Datagrams for Udp {
+    fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let mut buffer = tokio::io::ReadBuf::new(buffer);
+        let from = ready!(self.0.poll_recv_from(cx, &mut buffer))?;
+        Poll::Ready(Ok((buffer.filled().len(), from)))
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, datagram: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
+        self.0.poll_send_to(cx, datagram, to)
     }
 }
 

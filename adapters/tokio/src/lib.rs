@@ -1,6 +1,6 @@
 //! Hedged calls on tokio: requests to a fleet of servers, with retries, backups and load balancing.
 //!
-//! `builder` makes a `Channel` over HTTP/1.1, and a call is one line: `channel.get("/users/7").await?`. What most programs need
+//! `builder` makes a `Channel` over HTTP, and a call is one line: `channel.get("/users/7").await?`. What most programs need
 //! is at the root of this crate; all of `hedge_net` and [`hedge_core`] is in it too, so that it is the only dependency. Without
 //! the feature `channel`, which is on by default, this is [`Tokio`] alone, a timer and tasks, as `hedge-tower` needs them: no HTTP
 //! then.
@@ -33,7 +33,7 @@
 //!     .build()?;
 //!
 //! let reply = channel.get("/users/7").await?;
-//! println!("{} from {} by attempt {:?}", reply.status(), reply.server(), reply.report().winner());
+//! println!("{} from {} by attempt {:?}", reply.status(), reply.answered_by(), reply.report().winner());
 //! assert_eq!(reply.text()?, "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
@@ -85,7 +85,7 @@
 //! use hedge_tokio::hedge_core::latency::Quantile;
 //! use hedge_tokio::{AdaptiveDelay, AdaptiveOptions};
 //!
-//! let adaptive = Arc::new(AdaptiveDelay::new(AdaptiveOptions::DEFAULT)?);
+//! let adaptive = Arc::new(AdaptiveDelay::new(AdaptiveOptions::DEFAULT));
 //! let channel = hedge_tokio::builder("list://10.0.0.1:8001,10.0.0.2:8001")
 //!     .load_balancer("rr")
 //!     .backup_policy(adaptive.clone())
@@ -104,6 +104,8 @@
 
 #[cfg(feature = "channel")]
 mod channel;
+#[cfg(feature = "channel")]
+mod io;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -113,6 +115,8 @@ use hedge_core::time::Instant;
 use hedge_fleet::Spawn;
 use tokio::time::Sleep;
 
+#[cfg(feature = "grpc")]
+pub use channel::GrpcChannel;
 #[cfg(feature = "channel")]
 pub use channel::{Builder, Channel, Http, builder};
 pub use hedge_core;
@@ -120,17 +124,31 @@ pub use hedge_core;
 pub use hedge_net;
 #[cfg(feature = "serde")]
 pub use hedge_net::ChannelConfig;
+#[cfg(feature = "grpc")]
+pub use hedge_net::grpc;
 #[cfg(feature = "channel")]
 pub use hedge_net::http::SendError;
 #[cfg(feature = "channel")]
 pub use hedge_net::{
-    AdaptiveDelay, AdaptiveOptions, Address, AttemptEnded, AttemptStarted, BodyMode, BreakerOptions, BuildError,
-    CallEnd, CallError, CallId, CallOptions, CancelToken, CheckEnded, Counters, Denial, FailureOptions, Idempotency,
-    Judgement, Kind, LimitOptions, NotHedged, Observer, OptionsError, RatioOptions, ReplaceableOptions, Reply, Report,
-    RetryPolicy, Server, ServerChange, ServerRef, Trace, Verdict, hash, http, parse_servers,
+    AdaptiveDelay, AdaptiveOptions, Address, AttemptEnded, AttemptStarted, BodyMode, Bounded, BoundedSpan,
+    BreakerOptions, BudgetOptions, BuildError, CallEnd, CallError, CallId, CallOptions, CancelToken, CheckEnded,
+    ConfigError, ConnectionType, Counters, Decimal, Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions,
+    NotHedged, Observer, Protocol, Ratio, RatioOptions, ReplaceableOptions, Reply, Report, RetryPolicy, Server,
+    ServerChange, ServerRef, Trace, Verdict, hash, http, parse_servers,
+};
+#[cfg(feature = "channel")]
+pub use hedge_net::{
+    AfterAttempt, AfterCall, BeforeAttempt, BeforeCall, BoxInterceptor, CallOutcome, Flow, Interceptor, Interceptors,
+    Refusal,
 };
 #[cfg(feature = "channel")]
 pub use hedge_net::{BoxNaming, ChannelInfo, Inspect, Naming, NamingError, NamingErrorKind, Schemes, Update};
+#[cfg(feature = "channel")]
+pub use hedge_net::{BoxResolve, ConnectError, ConnectionInfo, Resolve, SocketOptions};
+#[cfg(feature = "_tls")]
+pub use hedge_net::{Tls, TlsName};
+#[cfg(feature = "channel")]
+pub use io::Io;
 
 /// The tokio runtime; its clock counts from when this was made, and stands still where tokio's is paused.
 #[derive(Clone, Copy, Debug)]
@@ -179,6 +197,12 @@ impl Timer for Tokio {
 impl Spawn for Tokio {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         tokio::spawn(task);
+    }
+
+    fn try_spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
+        runtime.spawn(task);
+        true
     }
 }
 

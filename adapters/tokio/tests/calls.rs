@@ -270,7 +270,8 @@ fn calls_may_move_between_threads_whatever_the_transport() {
 fn the_future_of_a_call_has_a_size_that_one_can_know() {
     let channel = hedge_tokio::builder("127.0.0.1:1").build().unwrap();
     let size = size_of_val(&channel.call(http::Request::get("/").body("".into()).unwrap()));
-    assert!(size <= 5 * 1024, "{size} bytes");
+    // With HTTP/2, as here. Without it, it is less than 5 KiB.
+    assert!(size <= 5_632, "{size} bytes");
 }
 
 #[test]

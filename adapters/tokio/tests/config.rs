@@ -5,11 +5,12 @@ use std::fmt;
 use std::future::pending;
 use std::time::Duration;
 
+use hedge_core::bounded::Bounded;
 use hedge_net::service_config::ServiceConfig;
 use hedge_net::{
-    AdaptiveOptions, Address, AttemptError, AttemptInfo, BreakerOptions, BuildError, Channel, ChannelConfig,
-    ChannelOptions, Denial, ErrorKind, FailureOptions, Idempotency, Inspect as _, IsolationLimit, Kind, LimitOptions,
-    NotHedged, RecoveryOptions, Report, SendTransport, ServerState, Setting,
+    AdaptiveOptions, Address, AttemptError, AttemptInfo, BuildError, Channel, ChannelConfig, ChannelOptions, Denial,
+    ErrorKind, Idempotency, Inspect as _, IsolationLimit, Kind, LimitOptions, NotHedged, Report, SendTransport,
+    ServerState, Setting,
 };
 use hedge_tokio::{CallError, Tokio};
 
@@ -98,12 +99,17 @@ fn l3_a_file_that_cannot_be_carried_out_is_an_error_that_names_what() {
             r#"{"max_retry": 7, "max_backups": 5}"#,
             "max_backups 5: must be in [0, 4], as 5 attempts with the first fit in flight",
         ),
-        (r#"{"limits": {"ratio": {"max_backup_ratio": 1.5}}}"#, "max_backup_ratio 1.5: must be in (0, 1]"),
-        (r#"{"limits": {"budget": {"burst": 1}}}"#, "burst 1: must be in [2, 16000]"),
     ] {
         let error = builder().config(&read(json)).build().unwrap_err();
         assert!(error.to_string().contains(text), "{json}: {error}");
         assert!(matches!(error, BuildError::Options(_)), "{json}: {error:?}");
+    }
+    for (json, text) in [
+        (r#"{"limits": {"ratio": {"max_backup_ratio": 1.5}}}"#, "max_backup_ratio 1.5: must be a number in (0, 1]"),
+        (r#"{"limits": {"budget": {"burst": 1}}}"#, "burst 1: must be an integer in [2, 16000]"),
+    ] {
+        let error = serde_json::from_str::<ChannelConfig>(json).unwrap_err().to_string();
+        assert!(error.contains(text), "{json}: {error}");
     }
 }
 
@@ -137,7 +143,7 @@ fn whole(json: &str) -> hedge_tokio::Builder<Stalling> {
 async fn a_file_is_a_whole_channel() {
     let json = r#"{"servers": ["10.0.0.1:1", "10.0.0.2:1 3", "10.0.0.3:1 x"], "load_balancer": "wrr:default_weight=2",
                    "timeout": 100, "adaptive_backup": {}, "max_retry": 1, "seed": 1,
-                   "circuit_breaker": {"consecutive_failures": {"failures": 1}}, "health_checks": "none"}"#;
+                   "circuit_breaker": {"consecutive_failures": {"failures": 1}}, "health_checks": "off"}"#;
     let channel = whole(json).name("users").build().unwrap();
     let info = channel.inspect();
     assert_eq!((&*info.name, info.options.channel.max_retry, info.latencies.calls), ("users", 1, 0));
@@ -175,29 +181,7 @@ fn a_file_is_checked_as_a_builder_is() {
         let json = json.trim_start_matches('{');
         builder().config(&read(&format!(r#"{{"timeout": 100, {json}"#)))
     };
-    let one = BreakerOptions::ConsecutiveFailures(FailureOptions { failures: 0, ..FailureOptions::DEFAULT });
-    let adaptive = AdaptiveOptions { warm_up: 0, ..AdaptiveOptions::DEFAULT };
     for (file, code, text) in [
-        (
-            config(r#"{"circuit_breaker": {"consecutive_failures": {"failures": 0}}}"#),
-            builder().circuit_breaker(one),
-            "health: failures 0: must be in [1, 4294967295]",
-        ),
-        (
-            config(r#"{"isolation_limit": {"selectable_percent": 0}}"#),
-            builder().isolation_limit(IsolationLimit { selectable_percent: 0 }),
-            "health: selectable_percent 0: must be in [1, 100]",
-        ),
-        (
-            config(r#"{"recovery": {"min_working": 0, "hold": "1s"}}"#),
-            builder().recovery(RecoveryOptions { min_working: 0, hold: MS(1_000) }),
-            "health: min_working 0: must be in [1, 65536]",
-        ),
-        (
-            config(r#"{"adaptive_backup": {"warm_up": 0}}"#),
-            builder().adaptive_backup(adaptive),
-            "adaptive_backup: warm_up 0: must be in [1, 4294967295]",
-        ),
         (
             config(r#"{"servers": "list://a:1,b"}"#),
             Channel::with_transport(Tokio::new(), Stalling, "list://a:1,b"),
@@ -209,9 +193,9 @@ fn a_file_is_checked_as_a_builder_is() {
             "server 2 \"b\": port missing; write host:port",
         ),
         (
-            config(r#"{"servers": "file:///etc/servers"}"#),
-            Channel::with_transport(Tokio::new(), Stalling, "file:///etc/servers"),
-            "unknown naming scheme \"file\"; known is list://",
+            config(r#"{"servers": "bns://users"}"#),
+            Channel::with_transport(Tokio::new(), Stalling, "bns://users"),
+            "unknown naming scheme \"bns\"; known are ",
         ),
         (
             config(r#"{"servers": []}"#),
@@ -246,7 +230,7 @@ fn a_file_is_checked_as_a_builder_is() {
         ),
         (
             config(r#"{"isolation_limit": {"selectable_percent": 60}}"#),
-            builder().isolation_limit(IsolationLimit { selectable_percent: 60 }),
+            builder().isolation_limit(IsolationLimit { selectable_percent: Bounded::of::<60>() }),
             "isolation_limit selectable_percent 60: does nothing without a circuit breaker",
         ),
     ] {
@@ -259,15 +243,20 @@ fn a_file_is_checked_as_a_builder_is() {
 #[test]
 fn c1_a_file_may_name_the_protocol_that_the_channel_has() {
     let http = |json: &str| hedge_tokio::builder("10.0.0.1:1").config(&read(json)).build();
-    for json in ["{}", r#"{"protocol": "http"}"#, r#"{"protocol": "http", "connection_type": "pooled"}"#] {
+    for json in [
+        "{}",
+        r#"{"protocol": "http"}"#,
+        r#"{"protocol": "http", "connection_type": "pooled"}"#,
+        r#"{"connection_type": "short"}"#,
+    ] {
         assert!(http(json).is_ok(), "{json}");
     }
     assert!(http(r#"{"connection_type": "pooled"}"#).is_ok());
     for (json, text) in [
-        (r#"{"protocol": "redis"}"#, "protocol \"redis\": unknown; known are http"),
+        (r#"{"protocol": "redis"}"#, "protocol \"redis\": unknown; known are http, h2"),
         (
             r#"{"protocol": "http", "connection_type": "single"}"#,
-            "connection_type \"single\": protocol \"http\" supports pooled",
+            "connection_type \"single\": protocol \"http\" supports pooled, short",
         ),
         (r#"{"connection_type": "many"}"#, "connection_type \"many\": unknown; known are single, pooled, short"),
     ] {
@@ -276,7 +265,7 @@ fn c1_a_file_may_name_the_protocol_that_the_channel_has() {
     let own = whole(r#"{"servers": "a:1", "protocol": "http"}"#).build().unwrap_err().to_string();
     assert_eq!(
         own,
-        "protocol, connection_type: this channel has a transport of the program; leave them out of the file"
+        "protocol, connection_type: this channel uses a transport of the program; leave both out of the file"
     );
 }
 

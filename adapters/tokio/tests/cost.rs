@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
 use allocation_counter::measure;
-use hedge_tokio::Channel;
 use hedge_tokio::http::{Request, RequestBody};
+use hedge_tokio::{Channel, Interceptor};
 
 /// A server on a thread of its own, whose allocations do not count here: it answers each connection's requests, which fit
 /// into one read.
@@ -30,6 +30,11 @@ fn fewest(mut call: impl FnMut()) -> u64 {
     call();
     (0..20).map(|_| measure(&mut call).count_total).min().unwrap()
 }
+
+/// An interceptor that does nothing.
+struct Nothing;
+
+impl<Q, B, E> Interceptor<Q, B, E> for Nothing {}
 
 #[test]
 fn a_call_in_one_line_allocates_no_more_than_one_of_a_built_request() {
@@ -56,6 +61,15 @@ fn a_call_in_one_line_allocates_no_more_than_one_of_a_built_request() {
     });
     println!("by hand {by_hand}, in one line {in_one_line}; with json {json_by_hand} and {json_in_one_line}");
     assert!(in_one_line <= by_hand && json_in_one_line <= json_by_hand);
+
+    let intercepted: Channel = hedge_tokio::builder(serve().to_string()).interceptor(Nothing).build().unwrap();
+    let with_interceptor = fewest(|| {
+        let request = Request::get("/users/7").header("x-mine", "1").body(RequestBody::Empty).unwrap();
+        runtime.block_on(intercepted.call(request)).unwrap();
+    });
+    println!("with an interceptor {with_interceptor}");
+    // The future of the call, and that of `before_call`.
+    assert_eq!(with_interceptor, by_hand + 2);
 
     let by_hand = size_of_val(&channel.call(Request::new(RequestBody::Empty)));
     let in_one_line = size_of_val(&channel.get("/").into_future());

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
-use hedge_net::http::RequestBody;
+use hedge_net::http::{HeadBytes, RequestBody};
 
 const MAX_BODY: usize = 4 << 20;
 
@@ -116,8 +116,9 @@ fn t1_small_pieces_do_not_keep_the_buffers_they_came_in() {
 /// What a head may take of memory: some times its limit, and what a connection has anyway.
 #[test]
 fn p1_a_head_takes_memory_by_its_limit() {
-    for limit in [8 << 10, 64 << 10, 1 << 20] {
-        for length in [limit, 4 << 20] {
+    for bytes in [8_u32 << 10, 64 << 10, 1 << 20] {
+        let limit = HeadBytes::new(bytes).unwrap();
+        for length in [bytes as usize, 4 << 20] {
             let address = serving(move |stream| {
                 let start = "HTTP/1.1 204 x\r\na: ";
                 write!(stream, "{start}{}\r\n\r\n", "x".repeat(length - start.len() - 4))
@@ -130,9 +131,9 @@ fn p1_a_head_takes_memory_by_its_limit() {
                 let request = http::Request::get("/").body(RequestBody::Empty).unwrap();
                 is_ok = runtime.block_on(channel.call(request)).is_ok();
             });
-            assert_eq!(is_ok, length == limit);
+            assert_eq!(is_ok, length == bytes as usize);
             println!("limit {limit}, head {length}: {} bytes", info.bytes_max);
-            assert!(info.bytes_max <= 4 * limit as u64 + (256 << 10), "limit {limit}, head {length}: {info:?}");
+            assert!(info.bytes_max <= 4 * u64::from(bytes) + (256 << 10), "limit {limit}, head {length}: {info:?}");
         }
     }
 }

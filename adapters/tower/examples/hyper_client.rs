@@ -1,6 +1,6 @@
 //! hyper-util's client as a tower service, hedged over one server: `cargo run -p hedge-tower --example hyper_client`.
 //!
-//! The body is shared bytes, so requests can be copied. The report comes with the response.
+//! The body is shared bytes, so requests can be copied. The report is in the extensions of the response.
 
 mod loopback;
 

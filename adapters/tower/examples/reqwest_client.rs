@@ -1,7 +1,8 @@
 //! reqwest's client, once for each server, as a hedged set: `cargo run -p hedge-tower --example reqwest_client`.
 //!
-//! A client is no server, so each member of the set is a small service that sends to its own. reqwest's requests are
-//! copied by `try_clone`, which answers `None` for a streaming body: such a request is sent once.
+//! A reqwest client can send to any server, so each member of the set is a small service that sends to one server.
+//! `try_clone` copies reqwest's requests. It returns `None` for a streaming body, so a request with such a body is sent
+//! once.
 
 mod loopback;
 
@@ -32,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
             service_fn(move |mut request: Request| {
                 let client = client.clone();
                 async move {
-                    // What cannot be a port of this URL goes where it was going.
+                    // If this URL cannot have a port, the request is sent to its original address.
                     request.url_mut().set_port(Some(server.port())).ok();
                     client.oneshot(request).await
                 }

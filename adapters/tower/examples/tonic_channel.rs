@@ -1,9 +1,11 @@
-//! Unary gRPC calls over one tonic channel a server, as a hedged set: `cargo run -p hedge-tower --example tonic_channel`.
+//! Unary gRPC calls over a hedged set of servers, with a tonic channel for each server:
+//! `cargo run -p hedge-tower --example tonic_channel`.
 //!
-//! The body of a gRPC request cannot be copied, but its message can: so the set is of services that take messages. With
-//! generated code, call the generated client there. Here the messages are plain text, so that no compiler is needed.
+//! The body of a gRPC request cannot be copied, but its message can. So the services of the set take messages. A
+//! program with generated code calls the generated client in such a service. This example uses plain text as messages,
+//! so that no protocol compiler is needed.
 //!
-//! The servers are cold at first: each fails its first request and asks for 30 ms. The first call heeds that.
+//! Each server fails its first request, and asks the client to wait for 30 ms. The first call does so.
 
 mod text;
 
@@ -19,7 +21,7 @@ use tonic::transport::{Endpoint, Server, server::TcpIncoming};
 use tonic::{Code, Request, Response, Status, body::Body};
 use tower::{Service, ServiceExt, service_fn};
 
-/// A server that greets after `delay`, once it is warm.
+/// A server that fails its first request, and answers every later request with a greeting after `delay`.
 fn serve(delay: Duration) -> Result<std::net::SocketAddr, BoxError> {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into())?;
     let address = incoming.local_addr()?;
@@ -47,7 +49,7 @@ fn serve(delay: Duration) -> Result<std::net::SocketAddr, BoxError> {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let set = hedge_tower::builder(hedge_tokio::Tokio::new())
-        // When to come back, the server may say in the metadata (gRPC's A6).
+        // In the metadata, a server may say when the client should try again (gRPC's A6).
         .retry_codes_of([Code::Unavailable, Code::ResourceExhausted], |status: &Status| {
             (status.code().into(), status.metadata().as_ref())
         })?

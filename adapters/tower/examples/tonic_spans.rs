@@ -1,8 +1,8 @@
-//! A tonic client of three servers, with a span for each attempt: `cargo run -p hedge-tower --features tracing --example
-//! tonic_spans`.
+//! A tonic client of three servers, with a span for each attempt: `cargo run -p hedge-tower --features tracing
+//! --example tonic_spans`.
 //!
-//! The first server is slow, so a backup wins, and the second one is closed. When a span ends, it is printed with the
-//! server that it went to, and with what became of it. What tonic does for an attempt runs in the attempt's span.
+//! The first server is slow, so a backup wins. The second server refuses connections. When the span of an attempt ends,
+//! it is printed with the attempt's server and outcome. tonic runs in the span of the attempt that it makes.
 
 mod text;
 
@@ -17,7 +17,7 @@ use tonic::{Code, Request, Response, Status, body::Body};
 use tower::{Service, ServiceExt, service_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 
-/// A server that greets after `delay`.
+/// Starts a server that answers with a greeting after `delay`. Returns its address.
 fn serve(delay: Duration) -> Result<SocketAddr, BoxError> {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into())?;
     let address = incoming.local_addr()?;

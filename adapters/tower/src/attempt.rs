@@ -8,8 +8,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 pin_project! {
-    /// Waits for a service to become ready, and then for its response. As an enum it takes only the room of the larger
-    /// one. As an `async fn` it would have room for both, twice.
+    /// Waits for a service to become ready, and then for its response. This is an enum to save memory: it has room for
+    /// the larger of its two states. The future of an `async fn` would have room for both, and hold each of them twice.
     #[project = Doing]
     pub(crate) enum Attempt<S, Request, F> {
         /// The service has been called.
@@ -17,7 +17,8 @@ pin_project! {
             #[pin]
             response: F,
         },
-        /// The service must still become ready. `request` is `None` if it could not be copied: then nothing is sent.
+        /// The service must still become ready. `request` is `None` if the request could not be copied; nothing is sent
+        /// then.
         Unready { service: S, request: Option<Request> },
     }
 }
@@ -26,7 +27,8 @@ impl<S, Request> Future for Attempt<S, Request, S::Future>
 where
     S: Service<Request>,
 {
-    /// The error is the service's, or `None` if nothing could be sent.
+    /// The response, or the error of the service. The error is `None` if the request could not be copied, so nothing
+    /// was sent.
     type Output = Result<S::Response, Option<S::Error>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -1,45 +1,47 @@
-//! Makes a layer or a set: [`Builder`].
+//! Builds a layer or a set: [`Builder`].
 
 use std::fmt;
 
 use hedge_core::balance::BalancerError;
 use hedge_core::config::{self, Warnings};
-use hedge_core::health::HealthError;
-use hedge_core::policy::{AdaptiveError, ConfigError};
+use hedge_core::policy::ConfigError;
 use hedge_fleet::{Balancer, Servers, Setup};
 
 use crate::set::MAX_SERVERS;
 use crate::shared::{AttemptPolicy, Shared};
 use crate::{HedgeLayer, HedgeSet, Plain, RetryErrors};
 
-/// Begins a layer or a set whose calls wait on `timer`.
+/// A builder of a layer or a set. Calls use `timer` as their clock and for waiting.
 pub fn builder<T>(timer: T) -> Builder<T> {
     Builder { timer, retry_policy: RetryErrors, protocol: Plain, setup: Setup::new(), unsupported: None }
 }
 
 /// Makes a [`HedgeLayer`] or a [`HedgeSet`]. The defaults are brpc's: a timeout of 500 ms, 3 retries, no backups.
 ///
-/// The options about the choice among servers have an effect on a set only: [`load_balancer`](Self::load_balancer), by
-/// default `rr`, [`circuit_breaker`](Self::circuit_breaker), [`isolation_limit`](Self::isolation_limit),
-/// [`recovery`](Self::recovery), [`max_in_flight_per_server`](Self::max_in_flight_per_server) with its queue, and
-/// [`slow_start`](Self::slow_start). With a slow start, insert the first servers in one step ([`HedgeSet::apply`]), since
-/// servers that come later begin with a tenth of their share. A set sends no probes, so `prequal` works as `p2c` here. An attempt at a server that
-/// does not become ready in time is abandoned, so to a breaker the server is slow, not failing. A connect timeout has
-/// no effect here.
+/// These options have an effect on a set only, since a layer does not choose among servers:
+/// [`load_balancer`](Self::load_balancer), by default `rr`; [`circuit_breaker`](Self::circuit_breaker);
+/// [`isolation_limit`](Self::isolation_limit); [`recovery`](Self::recovery);
+/// [`max_in_flight_per_server`](Self::max_in_flight_per_server) with its queue; and [`slow_start`](Self::slow_start).
+///
+/// With a slow start, insert the first servers in one step ([`HedgeSet::apply`]), since servers that come later begin
+/// with a tenth of their share. A set sends no probes, so `prequal` works as `p2c` in a set. If a server does not
+/// become ready in time, its attempt is abandoned, so the circuit breaker does not count a failure. A connect timeout
+/// has no effect, since the services make the connections.
 #[must_use = "it is not built yet"]
 pub struct Builder<T, R = RetryErrors, C = Plain> {
     timer: T,
     retry_policy: R,
     protocol: C,
     setup: Setup,
-    /// What a file names and a layer or a set does not have.
+    /// A field that the file sets, but that a layer or a set does not support.
     unsupported: Option<&'static str>,
 }
 
 impl<T, R, C> Builder<T, R, C> {
     hedge_fleet::setters!();
 
-    /// Takes over the rest of a file: nothing, since the program brings the services and connects to the servers.
+    /// Applies the rest of a file. There is nothing to apply, since the program brings the services and connects to the
+    /// servers. A field about these is remembered as unsupported.
     #[cfg(feature = "serde")]
     fn applied(mut self, config: &config::ChannelConfig) -> Self {
         let named = [
@@ -52,13 +54,14 @@ impl<T, R, C> Builder<T, R, C> {
         self
     }
 
-    /// Sets the policy that judges results. Default: [`RetryErrors`].
+    /// Sets the retry policy, which decides whether a result is accepted or retried. Default: [`RetryErrors`].
     pub fn retry_policy<Other>(self, retry_policy: Other) -> Builder<T, Other, C> {
         let Self { timer, retry_policy: _, protocol, setup, unsupported } = self;
         Builder { timer, retry_policy, protocol, setup, unsupported }
     }
 
-    /// Sets how requests are copied, and what they and their responses carry. Default: [`Plain`].
+    /// Sets the protocol, which says how requests are copied, and what is put into requests and responses. Default:
+    /// [`Plain`].
     pub fn protocol<Other>(self, protocol: Other) -> Builder<T, R, Other> {
         let Self { timer, retry_policy, protocol: _, setup, unsupported } = self;
         Builder { timer, retry_policy, protocol, setup, unsupported }
@@ -72,9 +75,10 @@ impl<T, R, C> Builder<T, R, C> {
 
     /// Warnings about settings that are valid but contradict each other or have no effect, such as a backup delay that
     /// is not below the timeout. Each warning says what to write instead. A layer or a set can be built in spite of
-    /// them. A program should print them when it starts.
+    /// warnings. A program should print them when it starts.
     ///
-    /// This asks the policy for its delay once. The number of servers is not known here, so no warning depends on it.
+    /// This method asks the policy for its delay once. The number of servers is not known yet, so no warning depends on
+    /// it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -88,26 +92,26 @@ impl<T, R, C> Builder<T, R, C> {
         config::Setup { connects: false, ..self.setup.warning_input() }.warnings()
     }
 
-    /// Makes a layer. Extra attempts go to the same service, so `same_server_backup` is set.
+    /// Builds a layer. Extra attempts go to the same service, so `same_server_backup` is set.
     ///
     /// # Errors
-    /// [`BuildError::Options`], [`BuildError::Adaptive`] or [`BuildError::Unsupported`].
+    /// [`BuildError::Options`] or [`BuildError::Unsupported`].
     pub fn layer(mut self) -> Result<HedgeLayer<T, R, C>, BuildError> {
         self.setup.options.same_server_backup = true;
         let seed = self.setup.seed();
         self.shared(seed).map(HedgeLayer::new)
     }
 
-    /// Makes a set without servers; see [`HedgeSet::insert`] and [`HedgeSet::follow`].
+    /// Builds a set without servers. [`HedgeSet::insert`] and [`HedgeSet::follow`] add servers.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first setting that is invalid or not supported; see [`BuildError`].
     pub fn set<K, S>(self) -> Result<HedgeSet<K, S, T, R, C>, BuildError> {
         let seed = self.setup.seed();
         let name = self.setup.balancer.as_deref().unwrap_or("rr");
         let balancer =
             Balancer::named(name, seed).map_err(|error| BuildError::Balancer { name: name.into(), error })?;
-        let health = self.setup.health().map_err(BuildError::Health)?;
+        let health = self.setup.health();
         let servers = Servers::new(balancer, health, MAX_SERVERS).with_limits(&self.setup.server_limits);
         let shared = self.shared(seed)?;
         Ok(HedgeSet::new(shared, servers))
@@ -118,7 +122,7 @@ impl<T, R, C> Builder<T, R, C> {
         if let Some(field) = unsupported {
             return Err(BuildError::Unsupported { field });
         }
-        setup.make_adaptive().map_err(BuildError::Adaptive)?;
+        setup.make_adaptive();
         let settings = setup.into_settings(seed).map_err(BuildError::Options)?;
         Ok(Shared { settings, timer, retry_policy: AttemptPolicy(retry_policy), protocol })
     }
@@ -136,17 +140,13 @@ impl<T, R, C> fmt::Debug for Builder<T, R, C> {
 pub enum BuildError {
     /// There is no balancer of this name, or its parameters are not valid.
     Balancer {
-        /// The name.
+        /// The name, with the parameters.
         name: Box<str>,
-        /// What is wrong with it.
+        /// What is wrong with the name or the parameters.
         error: BalancerError,
     },
-    /// An invalid option of the circuit breaker, the isolation limit or the recovery.
-    Health(HealthError),
     /// Options that cannot be carried out.
     Options(ConfigError),
-    /// An invalid option of the adaptive delay.
-    Adaptive(AdaptiveError),
     /// A file names something that a layer or a set does not have.
     Unsupported {
         /// The field of the file.
@@ -158,9 +158,7 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Balancer { name, error } => write!(f, "load balancer {name:?}: {error}"),
-            Self::Health(error) => error.fmt(f),
             Self::Options(error) => error.fmt(f),
-            Self::Adaptive(error) => write!(f, "adaptive_backup: {error}"),
             Self::Unsupported { field } => {
                 write!(f, "{field}: the program brings its services, so a file cannot set this here; leave it out")
             }

@@ -11,37 +11,38 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a call has no response. `E` is the service's own error, which is kept unchanged.
 ///
-/// It converts into a [`BoxError`] for every `E`, also if `E` is a [`BoxError`]. [`Error::boxed`] does this too, and
-/// keeps the source of `E` as the source.
+/// This type converts into a [`BoxError`] for every `E`, even if `E` is a [`BoxError`]. [`Error::boxed`] converts too,
+/// and keeps the source of the service's error.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error<E> {
-    /// No attempt succeeded and no further one was possible. This is the last error.
+    /// No attempt succeeded, and no further attempt was possible. This is the last error of the service.
     Failed(E),
-    /// The retry policy judged that no server would accept the request. This is the error.
+    /// The retry policy judged that no server would accept the request. This is the error of the service.
     Fatal(E),
     /// The deadline passed.
     Deadline {
-        /// The last error before it, if an attempt failed.
+        /// The last error before the deadline, if an attempt failed.
         last: Option<E>,
     },
-    /// The call's signal was raised.
+    /// The call was cancelled by its signal.
     Cancelled {
-        /// The last error before that, if an attempt failed.
+        /// The last error before the cancel, if an attempt failed.
         last: Option<E>,
     },
-    /// Nothing was started: the set is empty.
+    /// No attempt was started: the set is empty.
     NoServer,
-    /// Nothing was started: there are servers, but all are down.
+    /// No attempt was started: the set has servers, but all of them are down.
     AllDown,
-    /// Nothing was started: every usable server has as many attempts in flight as it may have, and the call could not
-    /// wait for room, or not any longer ([L22](hedge_core::rules#L22)). A later call may succeed.
+    /// No attempt was started: every usable server has as many attempts in flight as it may have
+    /// ([L22](hedge_core::rules#L22)). There is no queue, or the queue was full, or the call has waited as long as it
+    /// may. A later call may succeed.
     AllFull,
-    /// The last attempt could not be made. Its server had left the set, or its request could not be copied.
+    /// The last attempt was not sent. Its server had left the set, or its request could not be copied.
     NotSent,
-    /// Nothing was started: the call's options cannot be carried out.
+    /// No attempt was started: the options of the call are invalid.
     Config(ConfigError),
-    /// The stream of changes failed.
+    /// The stream of changes of a [`Following`](crate::Following) set failed, or its changes could not be applied.
     Discover(BoxError),
 }
 
@@ -54,7 +55,7 @@ impl<E> Error<E> {
             (End::AllDown, _) => Self::AllDown,
             (End::AllFull, _) => Self::AllFull,
             (End::Fatal, Some(error)) => Self::Fatal(error),
-            // If the retry policy accepts an error, the call still has no response.
+            // The retry policy may accept an error. The call still has no response then.
             (End::Failed | End::Accepted, Some(error)) => Self::Failed(error),
             (End::Failed | End::Accepted | End::Fatal, None) => Self::NotSent,
         }
@@ -71,7 +72,7 @@ impl<E> Error<E> {
         }
     }
 
-    /// The service's error, taken out.
+    /// Takes the service's error out of this error, if an attempt failed.
     pub fn into_service_error(self) -> Option<E> {
         match self {
             Self::Failed(error) | Self::Fatal(error) => Some(error),
@@ -82,7 +83,7 @@ impl<E> Error<E> {
         }
     }
 
-    /// This error without its type, with the source of the service's error as its source.
+    /// Converts this error into a [`BoxError`]. Its source is the source of the service's error.
     pub fn boxed(self) -> BoxError
     where
         E: Into<BoxError>,
@@ -102,7 +103,7 @@ impl<E> Error<E> {
         Box::new(erased)
     }
 
-    /// The variant as a word, for metrics.
+    /// The name of the variant in snake case, for metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Failed(_) => "failed",
@@ -140,11 +141,11 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     }
 }
 
-// The bound is not `E: Error`, because a `BoxError` is not an `Error`, and layers below this one often have it as their
-// error.
+// The bound is not `E: Error`, because a `BoxError` does not implement `Error`, and services of tower often use
+// `BoxError`.
 impl<E: fmt::Debug + fmt::Display + 'static> std::error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The message already includes the error, but not its source.
+        // The text of this error already includes the service's error, but not the source of that error.
         match self {
             Self::Discover(error) => error.source(),
             _ => (self.service_error()? as &dyn Any).downcast_ref::<BoxError>()?.source(),

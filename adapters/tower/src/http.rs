@@ -8,28 +8,27 @@ use http::{Extensions, Request, Response};
 
 use crate::{CallEnd, CallOptions, Protocol};
 
-/// A [`Protocol`] and a retry policy in one, for requests of the crate `http` whose body can be cloned, such as shared
-/// bytes.
+/// A [`Protocol`] and a retry policy in one type. It is for requests of the crate `http` whose body can be cloned, such
+/// as shared bytes.
 ///
 /// * A copy has the method, URI, version, headers, extensions and body.
 /// * [`CallOptions`] in the request's extensions are the options of the call.
-/// * Unless these options say otherwise, `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` may be sent twice, and
-///   no other method ([L15](hedge_core::rules#L15)).
-/// * The [`Report`](crate::Report) is put into the response's extensions, and the winner's key if
-///   [`winner_key`](Http::winner_key) says so. The [`AttemptInfo`] is put into the request's extensions if
-///   [`attempt_info`](Http::attempt_info) says so.
-/// * A response with a status below 500 is accepted. With another status it is `Wait`, so an attempt in flight may
-///   still win. Errors are retried ([R1](hedge_core::rules#R1)), and so are the statuses that
+/// * Unless these options say otherwise, requests with the methods `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and
+///   `DELETE` may be sent twice. Other requests may not ([L15](hedge_core::rules#L15)).
+/// * The [`Report`](crate::Report) is put into the response's extensions. With [`winner_key`](Http::winner_key), the
+///   key of the server that answered is put there too. With [`attempt_info`](Http::attempt_info), the [`AttemptInfo`]
+///   is put into the extensions of each attempt's request.
+/// * A response with a status below 500 is accepted. The verdict on any other status is `Wait`: it is not retried, but
+///   an attempt in flight may still win. Errors are retried ([R1](hedge_core::rules#R1)), and so are the statuses that
 ///   [`retry_statuses`](Http::retry_statuses) names.
-/// * A response that is not accepted may push back by its headers ([R4](hedge_core::rules#R4)): see
-///   [`pushback`](hedge_http::pushback). A retry policy of your own should make its verdicts on responses with
-///   [`failure`](hedge_http::failure).
+/// * The headers of a response that is not accepted may ask to delay or stop further attempts
+///   ([R4](hedge_core::rules#R4)): see [`pushback`](hedge_http::pushback). A retry policy of your own should use
+///   [`failure`](hedge_http::failure) for its verdicts on responses, so that these headers count.
 ///
-/// In gRPC, every response has status 200. Use [`Builder::retry_codes`](crate::Builder::retry_codes) there to say what
-/// is retried.
+/// In gRPC, a response usually has status 200, even if it is a failure. So use
+/// [`Builder::retry_codes`](crate::Builder::retry_codes) for gRPC.
 ///
-/// For bodies that cannot be cloned, use a closure as the protocol: it returns `None` for a request that it cannot
-/// copy.
+/// If a body cannot be cloned, use a closure as the protocol. It returns `None` for a request that it cannot copy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Http {
     silent: bool,
@@ -39,24 +38,24 @@ pub struct Http {
 }
 
 impl Http {
-    /// Puts the report of each call into its response's extensions.
+    /// A protocol that puts the report of each call into the extensions of its response.
     #[must_use]
     pub const fn new() -> Self {
         Self { silent: false, tells_attempts: false, attach_key: None, retried: RetryStatuses::NONE }
     }
 
-    /// Puts no reports into responses, which saves allocations.
+    /// A protocol that puts no report into the response. This saves allocations.
     #[must_use]
     pub const fn without_reports() -> Self {
         Self { silent: true, ..Self::new() }
     }
 
-    /// The same with a [`WinnerKey<K>`] in the extensions of each response that is accepted: the key of the server that it is
-    /// from. `K` is the type of the set's keys; with another type, and under a layer, which has no keys, nothing is put there.
-    /// Default: nothing is.
+    /// Puts a [`WinnerKey<K>`] into the extensions of each accepted response: the key of the server that sent the
+    /// response. `K` must be the type of the set's keys. With another type, or under a layer, which has no keys,
+    /// nothing is put there. Default: nothing is put there.
     ///
     /// # Cost
-    /// A clone of the key and an allocation a call, and a second one where the extensions were empty.
+    /// For each call, a clone of the key and an allocation, and a second allocation if the extensions were empty.
     ///
     /// ```
     /// use hedge_tower::{HedgeSet, Http, WinnerKey};
@@ -81,12 +80,12 @@ impl Http {
         Self { attach_key: Some(attach_key::<K>), ..self }
     }
 
-    /// Puts an [`AttemptInfo<()>`](AttemptInfo) into the extensions of each attempt's request: its number in the call, its kind,
-    /// when it was started, and the time that was left then. The service, or a layer around it, may make headers of these.
-    /// Default: it is not there.
+    /// Puts an [`AttemptInfo<()>`](AttemptInfo) into the extensions of each attempt's request. It contains the number
+    /// of the attempt in its call, its kind, when it was started, and the time that was left then. The service, or a
+    /// layer around the service, may make headers of it. Default: nothing is put there.
     ///
     /// # Cost
-    /// An allocation an attempt, and a second one where the extensions were empty.
+    /// For each attempt, one allocation, and a second one if the extensions were empty.
     ///
     /// ```
     /// use hedge_tower::{AttemptInfo, Http};
@@ -120,7 +119,7 @@ impl Http {
     }
 }
 
-/// The key of the server that a response is from, in the response's extensions: see [`Http::winner_key`].
+/// The key of the server that sent a response. [`Http::winner_key`] puts it into the response's extensions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct WinnerKey<K>(pub K);
 

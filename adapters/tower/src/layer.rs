@@ -24,7 +24,7 @@ use crate::run::run;
 use crate::shared::{AttemptPolicy, Shared};
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 
-/// Makes a [`Hedge`] from a service. All services of one layer and of its clones share its settings, its limits and its
+/// Makes a [`Hedge`] from a service. All services that a layer and its clones make share one set of options, limits and
 /// policies.
 pub struct HedgeLayer<T, R = RetryErrors, C = Plain> {
     shared: Arc<Shared<T, R, C>>,
@@ -63,7 +63,8 @@ impl<T, R, C> fmt::Debug for HedgeLayer<T, R, C> {
 /// A service whose calls are hedged and retried.
 ///
 /// To the core, the service is one server that may work on several attempts of a call. The instance that was polled
-/// ready makes the first attempt. A clone makes each further attempt, and becomes ready as part of it.
+/// ready makes the first attempt. A clone makes each further attempt. The wait for the clone to become ready is part of
+/// the attempt.
 pub struct Hedge<S, T, R = RetryErrors, C = Plain> {
     service: S,
     shared: Arc<Shared<T, R, C>>,
@@ -74,23 +75,24 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
         &self.shared
     }
 
-    /// The service.
+    /// The service that this hedges.
     pub const fn get_ref(&self) -> &S {
         &self.service
     }
 
-    /// The service, mutably.
+    /// The service that this hedges, borrowed as mutable.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.service
     }
 
-    /// How many extra attempts of a kind were refused for a reason, of all services of the layer. Wraps.
+    /// How many extra attempts of this kind were refused for this reason, by all services of the layer. The count wraps
+    /// at 2³².
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.shared.settings.denied(extra, reason)
     }
 
-    /// How many calls ended in which way since the layer was made, how many attempts they made, and how many extra
-    /// attempts were refused, of all services of the layer.
+    /// How many calls of all services of the layer ended in which way since the layer was made, how many attempts they
+    /// made, and how many extra attempts were refused.
     pub fn counters(&self) -> Counters {
         self.shared.settings.counters()
     }
@@ -100,12 +102,12 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
     ///
     /// The latency of a call is the time from its start to its end, retries and backups included. Calls whose result is
     /// accepted or [`Fatal`](hedge_core::outcome::Verdict::Fatal) count as answered. All other calls, also dropped
-    /// ones, count as [abandoned](Snapshot::abandoned). Their answer would have taken longer, so their time is a lower
-    /// bound, and percentiles are estimated as if every call had waited for its answer. Calls that are rejected for
-    /// invalid options are not counted.
+    /// calls, count as [abandoned](Snapshot::abandoned). The answer to an abandoned call would have taken longer, so
+    /// its latency is a lower bound. Percentiles are estimated as if every call had waited for its answer. Calls that
+    /// are rejected for invalid options are not counted.
     ///
-    /// A layer holds 2 KB for this, and the end of each call does one more atomic addition. From time to time one call
-    /// does some microseconds of [upkeep](hedge_core::latency#cost). This method copies 2 KB.
+    /// A layer uses 2 KB for the latencies. Recording a call costs one atomic addition, and from time to time some
+    /// microseconds of [upkeep](hedge_core::latency#cost). This method copies 2 KB.
     pub fn latencies(&self) -> Snapshot
     where
         T: Timer,
@@ -113,8 +115,8 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
         self.shared.settings.latencies(self.now())
     }
 
-    /// The time on the layer's clock, which is also the clock of its policies. It is needed for a snapshot of a
-    /// policy's own latencies: `adaptive.latencies().snapshot(service.now())`.
+    /// The current time of the layer's clock. The policies of the layer use the same clock, so a snapshot of a policy's
+    /// own latencies needs this time: `adaptive.latencies().snapshot(service.now())`.
     pub fn now(&self) -> Instant
     where
         T: Timer,
@@ -122,7 +124,7 @@ impl<S, T, R, C> Hedge<S, T, R, C> {
         self.shared.timer.now()
     }
 
-    /// The service, taken out.
+    /// Returns the service that this hedges.
     pub fn into_inner(self) -> S {
         self.service
     }
@@ -149,16 +151,16 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let clone = self.service.clone();
-        // The instance that was polled ready makes the call. The clone takes its place.
+        // The instance that was polled ready makes the call, and the clone replaces it in `self`.
         let mut service = mem::replace(&mut self.service, clone);
-        // `run` takes the options when the call starts.
-        let host = OneServer { shared: Arc::clone(&self.shared), held: HeldOptions::default() };
-        ResponseFuture::new(run(host, request, move |attempt: AttemptInfo<()>, request| {
-            match (attempt.kind, request) {
+        ResponseFuture::new(|| {
+            // `run` takes the options when the call starts.
+            let host = OneServer { shared: Arc::clone(&self.shared), held: HeldOptions::default() };
+            run(host, request, move |attempt: AttemptInfo<()>, request| match (attempt.kind, request) {
                 (Kind::First, Some(request)) => Attempt::Called { response: service.call(request) },
                 (_, request) => Attempt::Unready { service: service.clone(), request },
-            }
-        }))
+            })
+        })
     }
 }
 

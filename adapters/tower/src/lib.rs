@@ -1,13 +1,13 @@
-//! Hedged calls as a tower layer: around one service, or around a set of them.
+//! Hedged calls as a tower layer: around one service, or around a set of services, one for each server.
 //!
 //! A slow call is sent again after a short delay, and the first good answer wins. Failures are retried. A deadline
-//! bounds the whole call. `hedge-core` makes the decisions and has the rules.
+//! bounds the whole call. `hedge-core` makes the decisions; its docs list the rules.
 //!
 //! * [`HedgeLayer`] makes a [`Hedge`] from any service that can be cloned. Extra attempts go to a clone of the service.
-//!   Use it if the service balances by itself, or if there is only one server.
-//! * [`HedgeSet`] holds a service for each server, and chooses among them. An extra attempt goes to *another* server
-//!   while an untried one is usable ([L11](hedge_core::rules#L11)). [`HedgeSet::follow`] applies a stream of changes to
-//!   the set.
+//!   Use a layer if the service balances by itself, or if there is only one server.
+//! * [`HedgeSet`] holds a service for each server, and chooses among the servers. An extra attempt goes to *another*
+//!   server, as long as a usable server is left that the call has not tried ([L11](hedge_core::rules#L11)).
+//!   [`HedgeSet::follow`] applies a stream of changes to the set.
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,32 +32,36 @@
 //! # What a call is
 //!
 //! A call starts when its future is first polled, and ends with that future. The deadline covers everything that an
-//! attempt does, also the wait for a clone to become ready. It does not cover `poll_ready` of the layered service
-//! itself, which tower calls before there is a call. Dropping the future cancels the call, and so does a signal in its
-//! [`CallOptions`].
+//! attempt does, also the wait for a clone to become ready. The deadline does not cover `poll_ready` of the layered
+//! service itself, which tower calls before the call exists. Dropping the future cancels the call. A signal in the
+//! [`CallOptions`] of the call cancels it too.
 //!
 //! A [`Protocol`] says how a request is copied. A request that cannot be copied is sent once, and the report gives
-//! `NotIdempotent` as the reason why it was not hedged. A response that the retry policy does not accept is still a
-//! response. If the call ends with it, the caller gets it as `Ok`, and the report says how the call ended.
+//! `NotIdempotent` as the reason why no backup was sent. A response that the retry policy does not accept is still a
+//! response. If the call ends with such a response, the caller gets the response as `Ok`, and the report says how the
+//! call ended.
 //!
 //! # gRPC
 //!
-//! One line names the codes that are retried, and also respects the delay that a server asks for.
-//! `Builder::retry_codes_of` is for generated tonic clients, as in the example `tonic_channel`. `Builder::retry_codes`
-//! is for tonic channels.
+//! One line names the gRPC codes that are retried. A delay that a server asks for is respected.
+//! `Builder::retry_codes_of` is for a set around generated tonic clients, as in the example `tonic_channel`: the services
+//! of the set take the messages of one method. `Builder::retry_codes` is for a set around tonic channels, which serves all
+//! methods of a generated client.
 //!
 //! # Code that panics
 //!
-//! The program's own code may panic, if panics unwind. If a backup policy panics, the call goes on: the policy gives no
-//! delay, refuses, or misses a notice, depending on the method. If an `on_end` panics, the call goes on too. A panic in
-//! a retry policy, a [`Protocol`] or a service reaches the caller of the call. Every count is settled then, and the
-//! layer or set serves other calls as before. A panic in a stream of changes reaches the caller of `poll_ready`. The
-//! changes that the stream gave before are applied by the next `poll_ready`.
+//! Code of the program may panic, if panics unwind. If a backup policy panics, the call goes on: a panic in `delay`
+//! means that the policy gives no delay of its own, a panic in `may_back_up` or `may_retry` is a refusal, and a panic
+//! in another method is ignored. If an `on_end` panics, the call goes on too. A panic in a retry policy, a [`Protocol`]
+//! or a service reaches the code that awaits the call. Every count is settled then, and the layer or set serves other
+//! calls as before. A panic in a stream of changes reaches the caller of `poll_ready`. The next `poll_ready` applies
+//! the changes that the stream gave before the panic.
 //!
 //! # Choosing a server
 //!
-//! A set balances by `rr` unless it is told otherwise. [`Builder::load_balancer`] sets any of the core's balancers by
-//! name. [`Builder::circuit_breaker`] isolates servers that fail too much. Both learn from every attempt of every call.
+//! By default, a set balances with `rr`: it uses the servers in turn. [`Builder::load_balancer`] sets another balancer
+//! of the core by its name. [`Builder::circuit_breaker`] isolates servers that fail too often. The balancer and the
+//! breaker learn from every attempt of every call.
 //!
 //! ```
 //! use std::time::Duration;
@@ -82,12 +86,13 @@
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 //!
-//! # What happens
+//! # Events, counters, spans and log lines
 //!
-//! [`Builder::observer`] tells an [`Observer`] of starts and ends of calls and attempts, and of servers that come, go, are
-//! isolated and return. [`HedgeSet::counters`] and [`Hedge::counters`] count calls, attempts and backups. With the
-//! feature `tracing`, each call is a span and each attempt a span inside it; with the feature `log`, they are lines.
-//! [`Observer`](hedge_fleet::Observer) says what they hold, and the example `tonic_spans` shows it.
+//! [`Builder::observer`] adds an [`Observer`]. It is notified of the starts and ends of calls and attempts, and of
+//! changes of servers: that a server is inserted, removed, isolated or usable again. [`HedgeSet::counters`] and
+//! [`Hedge::counters`] count calls, attempts and backups. With the feature `tracing`, each call is a span, and each
+//! attempt is a span inside the call's span. With the feature `log`, log lines report the same events. The docs of
+//! [`Observer`](hedge_fleet::Observer) list the fields of spans. The example `tonic_spans` prints spans.
 //!
 //! A call's span is a child of the span in which the call's future is polled first:
 //! `service.call(request).instrument(span)`.
@@ -145,7 +150,7 @@
 //!
 //! # Options from a file
 //!
-//! With the feature `serde`, options and limits can be read from any format that serde supports:
+//! With the feature `serde`, the options and the limits can be read from any file format that serde supports:
 //!
 #![cfg_attr(feature = "serde", doc = "```")]
 #![cfg_attr(not(feature = "serde"), doc = "```ignore")]
@@ -161,13 +166,13 @@
 //!
 //! # Cost
 //!
-//! A call takes one allocation, for its future. It takes no lock and no task, and a timer only once it has to wait. A
-//! call that may send more than one backup also allocates for each attempt. `Http` allocates for the report in the
-//! response's extensions.
+//! A call allocates once, for its future. It takes no lock and spawns no task. It uses a timer only when it has to
+//! wait. A call that may send more than one backup also allocates for each attempt. `Http` allocates for the report in
+//! the response's extensions.
 //!
 //! Services, requests and futures must be `Send`, so that calls can be spawned. The services of a [`HedgeSet`] must
-//! also be `Sync`, since threads share them (tower has `BoxCloneSyncService`). Services that are not `Send` are not
-//! supported.
+//! also be `Sync`, since threads share them; tower's `BoxCloneSyncService` hides the type of such a service. Services
+//! that are not `Send` are not supported.
 #![forbid(unsafe_code)]
 
 mod attempt;
@@ -186,19 +191,20 @@ mod set;
 mod shared;
 
 pub use hedge_core;
+pub use hedge_core::bounded::{Bounded, BoundedSpan, SpanRange};
 pub use hedge_core::cluster::ClusterError;
 pub use hedge_core::config::{Warning, Warnings};
 pub use hedge_core::drive::AttemptInfo;
 pub use hedge_core::health::{BreakerOptions, IsolationLimit, RecoveryOptions};
 pub use hedge_core::limit::LimitOptions;
 pub use hedge_core::outcome::{Denial, Extra};
-pub use hedge_core::policy::{BackupPolicy, RetryPolicy};
+pub use hedge_core::policy::{BackupPolicy, ConfigError, RetryPolicy};
 #[cfg(feature = "http")]
 pub use hedge_http;
 
 pub use hedge_fleet::{
     AttemptEnded, AttemptStarted, CallEnd, CallId, CheckEnded, CheckOutcome, CheckStep, Counters, MAX_ATTEMPTS,
-    MAX_IN_FLIGHT, Observer, OptionsError, ReplaceableOptions, Report, ServerChange, ServerRef,
+    MAX_IN_FLIGHT, Observer, ReplaceableOptions, Report, ServerChange, ServerRef,
 };
 
 pub use builder::{BuildError, Builder, builder};
@@ -213,7 +219,7 @@ pub use protocol::{Plain, Protocol, RetryErrors};
 pub use run::ResponseFuture;
 pub use set::{Change, Following, HedgeSet};
 
-/// The README's own code, compiled.
+/// Compiles the code of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

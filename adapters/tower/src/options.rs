@@ -9,8 +9,8 @@ use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, Idempotency};
 use hedge_core::time::Timeout;
 use hedge_fleet::AsCallOptions;
 
-/// The options of one call, which a [`Protocol`](crate::Protocol) reads from its request. The layer's value is used for
-/// an option that is `None`.
+/// The options of one call. A [`Protocol`](crate::Protocol) reads them from the request. If an option is `None`, the
+/// value of the layer or set is used.
 #[derive(Clone, Default)]
 pub struct CallOptions {
     /// How long the call may take from its start to its end. [`CallOptions::with_timeout`] takes std's duration.
@@ -20,27 +20,28 @@ pub struct CallOptions {
     pub attempt_timeout: Option<Timeout>,
     /// How many attempts may follow the first, retries and backups together; at most 7.
     pub max_retry: Option<u8>,
-    /// When to send a backup. [`CallOptions::with_backup`] takes std's duration.
+    /// The delay after which a backup is sent. [`CallOptions::with_backup`] takes std's duration.
     pub backup: Option<BackupDelay>,
     /// How many backups the call may send; at most 4.
     pub max_backups: Option<u8>,
     /// How long a retry waits before it is sent ([R3](hedge_core::rules#R3)).
     pub backoff: Option<Backoff>,
-    /// Whether this request may be sent twice.
+    /// Whether this request may be sent twice. `Unset`: the option of the layer or set applies.
     pub idempotency: Idempotency,
-    /// The request's key, for a set that balances by consistent hashing. All calls of one code go to one server.
-    /// [`hedge_core::balance::hash`] computes a code from text. Without a code, such a set refuses the call before
-    /// anything is sent ([S5](hedge_core::rules#S5)).
+    /// The code of the request, for a set that balances by consistent hashing. All calls with the same code go to the
+    /// same server. [`hedge_core::balance::hash`] computes a code from text. Without a code, such a set refuses the
+    /// call before anything is sent ([S5](hedge_core::rules#S5)).
     pub request_code: Option<u32>,
-    /// A policy for this call. It replaces the layer's policy and the layer's limits, so nothing is limited if this
-    /// policy allows everything.
+    /// A backup policy for this call. It replaces the policy and the limits of the layer or set. So a policy that
+    /// allows everything removes all limits from this call.
     pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
-    /// Cancels the call from elsewhere. Use a signal for one call at a time.
+    /// A signal with which other code can cancel the call. Two calls may not use one signal at the same time, since
+    /// only one of them would be woken.
     pub cancel: Option<Arc<CancelSignal>>,
 }
 
 impl CallOptions {
-    /// Options that change nothing: the layer's apply.
+    /// Options that set nothing, so the options of the layer or set apply.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -57,7 +58,7 @@ impl CallOptions {
         }
     }
 
-    /// These options with a timeout.
+    /// These options with a timeout of the call.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(Timeout::after(timeout)), ..self }
@@ -83,7 +84,9 @@ impl AsCallOptions for CallOptions {
             max_retry: self.max_retry,
             backup: self.backup,
             max_backups: self.max_backups,
-            backoff: self.backoff,
+            // Not a plain copy of 24 bytes, of which only the first have just been written in the usual case: the CPU would
+            // wait for that write.
+            backoff: self.backoff.as_ref().copied(),
             idempotency: self.idempotency,
             request_code: self.request_code,
             backup_policy: match &self.backup_policy {

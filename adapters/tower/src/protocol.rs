@@ -1,4 +1,4 @@
-//! What the layer must know about the program's requests, responses and errors: [`Protocol`] and [`RetryErrors`].
+//! How the layer handles the program's requests, responses and errors: [`Protocol`] and [`RetryErrors`].
 
 use hedge_core::drive::AttemptInfo;
 use hedge_core::outcome::{Judgement, Verdict};
@@ -6,7 +6,8 @@ use hedge_core::policy::RetryPolicy;
 
 use crate::{CallEnd, CallOptions};
 
-/// Says how a request is copied, and what the request and its response carry for the layer.
+/// Says how a request is copied. Optionally, it also reads the options of a call from its request, prepares the request
+/// of each attempt, and attaches the report to the response.
 ///
 /// A closure `Fn(&Request) -> Option<Request>` is a protocol that only copies.
 #[diagnostic::on_unimplemented(
@@ -16,32 +17,33 @@ use crate::{CallEnd, CallOptions};
     note = "set another one with `Builder::protocol`; a closure `Fn(&{Request}) -> Option<{Request}>` is one"
 )]
 pub trait Protocol<Request, Response> {
-    /// Makes a copy to send. `None`: the request cannot be copied, and the call makes only one attempt.
+    /// Copies a request. `None`: the request cannot be copied, so the call makes only one attempt.
     ///
-    /// This runs once at the start of a call that may make further attempts, and again for each further attempt. A
-    /// request that could be copied once should stay so. If a later copy fails, that attempt fails without being sent.
+    /// This runs once at the start of a call that may make further attempts, and again for each further attempt. If the
+    /// first copy succeeds, the later ones should succeed too. If a later copy fails, its attempt fails and is not
+    /// sent.
     fn copy(&self, request: &Request) -> Option<Request>;
 
-    /// The options of this call. Default: the layer's.
+    /// The options of the call with this request. Default: options that set nothing, so the layer's options apply.
     fn options(&self, request: &Request) -> CallOptions {
         let _ = request;
         CallOptions::new()
     }
 
-    /// Prepares the request of an attempt, which is about to be sent: `attempt` has its number, its kind, and the time that
-    /// is left. Default: does nothing.
+    /// Prepares the request of an attempt, which is about to be sent. `attempt` contains the number and the kind of the
+    /// attempt, and the time that is left. Default: does nothing.
     fn prepare(&self, request: &mut Request, attempt: &AttemptInfo<()>) {
         let _ = (request, attempt);
     }
 
-    /// Attaches to the response that the caller gets how its call ended: the report and the winner's key. Default: does
-    /// nothing.
+    /// Attaches information about the call to the response that the caller gets, for instance the report or the key of
+    /// the server that answered. Default: does nothing.
     fn attach(&self, response: &mut Response, call: &CallEnd<'_>) {
         let _ = (response, call);
     }
 }
 
-/// The default protocol: it copies by `Clone`, and does nothing else.
+/// The default protocol. It copies requests with `Clone`, and does nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Plain;
 
@@ -62,8 +64,9 @@ where
 
 /// The default retry policy: it accepts every response and retries every error, since it knows nothing about errors.
 ///
-/// An error may come after the request has left, so a request that is not idempotent is not retried. If the errors of a
-/// service say more, use a closure or [`DefaultRetryPolicy`](hedge_core::policy::DefaultRetryPolicy).
+/// An error may come after the request was sent, so a request that is not idempotent is not retried. If the errors of a
+/// service say whether the request was sent, use a closure or
+/// [`DefaultRetryPolicy`](hedge_core::policy::DefaultRetryPolicy) instead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RetryErrors;
 

@@ -2,20 +2,21 @@
 
 use hedge_core::config::{self, Warnings};
 use hedge_core::drive::Timer;
+use hedge_core::policy::ConfigError;
 use hedge_core::time::Instant;
-use hedge_fleet::{OptionsError, ReplaceableOptions};
+use hedge_fleet::ReplaceableOptions;
 
 use crate::shared::Shared;
 use crate::{Hedge, HedgeLayer, HedgeSet};
 
 impl<T, R, C> Shared<T, R, C> {
-    /// The warnings about options that are in force.
+    /// The warnings about `options`, which are in force.
     fn warnings(&self, options: &ReplaceableOptions, now: Instant) -> Warnings {
         config::Setup { connects: false, ..self.settings.warning_input(options, now) }.warnings()
     }
 
     /// Replaces the options of a layer.
-    fn replace(&self, change: impl FnOnce(&ReplaceableOptions) -> ReplaceableOptions) -> Result<Warnings, OptionsError>
+    fn replace(&self, change: impl FnOnce(&ReplaceableOptions) -> ReplaceableOptions) -> Result<Warnings, ConfigError>
     where
         T: Timer,
     {
@@ -24,20 +25,10 @@ impl<T, R, C> Shared<T, R, C> {
             options.channel.same_server_backup = same_server_backup;
             options
         };
-        // Extra attempts go to the same service, as `Builder::layer` sets it. No warning depends on that.
+        // `Builder::layer` sets `same_server_backup`, so that extra attempts go to the same service. It stays set here.
+        // The warnings are made without it, as by the builder.
         let options = self.settings.replace(now, |old| with_same_server(true, change(old)))?;
         Ok(self.warnings(&with_same_server(false, options), now))
-    }
-}
-
-/// The options and the limits of a file, and the rest of `old`.
-#[cfg(feature = "serde")]
-fn of_file(config: &config::ChannelConfig, old: &ReplaceableOptions) -> ReplaceableOptions {
-    ReplaceableOptions {
-        channel: config.options(),
-        attempt_timeout: config.attempt_timeout(),
-        limits: config.limits(),
-        ..old.clone()
     }
 }
 
@@ -48,22 +39,22 @@ impl<T, R, C> HedgeLayer<T, R, C> {
     }
 
     /// Replaces all options that can be replaced while the services of the layer run. Calls that start from now on have
-    /// the new options. A call in flight keeps its own to its end, except that new limits apply to it too. No call sees a
-    /// mixture. [`ReplaceableOptions`] says which options there are, and what stays of what was learned. Breaker,
-    /// isolation limit and recovery have no effect here, and `same_server_backup` is always set.
+    /// the new options. A call in flight keeps its options to its end, but new limits apply to it too. No call sees a
+    /// mixture of old and new options. The docs of [`ReplaceableOptions`] list the options, and the state that stays.
+    /// Breaker, isolation limit and recovery have no effect in a layer, and `same_server_backup` is always set.
     ///
-    /// The result is the warnings that a builder with these options would give. It asks the policy for its delay once. If
-    /// two threads replace options at once, the later one wins.
+    /// Returns the warnings that a builder with these options would give. For that, the policy is asked for its delay
+    /// once. If two threads replace options at the same time, the later replacement wins.
     ///
     /// # Errors
-    /// [`OptionsError::Options`]. Nothing is changed then.
+    /// The first option that cannot be carried out. Nothing is changed then.
     ///
     /// # Cost
-    /// Until the first replacement, a call loads one flag when it starts, one for each extra attempt, and one when it
-    /// ends. After it, the start of a call does three atomic operations that change memory, each of the others two, and
-    /// the end one more. So a call without extra attempts does six, of which two are on a count that all calls share. A
-    /// call still takes no lock and allocates nothing more. A replacement takes a lock against other replacements and
-    /// allocates less than 2 KB. The old options are freed with the last call that holds them.
+    /// Before the first replacement, a call loads one flag when it starts, one for each extra attempt, and one when it
+    /// ends. After the first replacement, a call does atomic writes instead: three when it starts, two for each extra
+    /// attempt, and three when it ends. So a call without extra attempts does six. Two of them are to a count that all
+    /// calls share. A call still takes no lock and allocates nothing more. A replacement takes a lock against other
+    /// replacements and allocates less than 2 KB. The old options are freed when the last call that holds them ends.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -77,29 +68,30 @@ impl<T, R, C> HedgeLayer<T, R, C> {
     /// assert_eq!(service.options(), layer.options());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn set_options(&self, options: ReplaceableOptions) -> Result<Warnings, OptionsError>
+    pub fn set_options(&self, options: ReplaceableOptions) -> Result<Warnings, ConfigError>
     where
         T: Timer,
     {
         self.shared().replace(|_| options)
     }
 
-    /// Replaces the options and the limits by those of a file, as [`Builder::config`](crate::Builder::config) does before
-    /// the layer is made. See [`set_options`](Self::set_options).
+    /// Replaces the options of calls and the limits by those of a file, as [`Builder::config`](crate::Builder::config)
+    /// does before the layer is made. For the result and the cost, see [`set_options`](Self::set_options).
     ///
     /// # Errors
-    /// [`OptionsError::Options`]. Nothing is changed then.
+    /// The first option that cannot be carried out. Nothing is changed then.
     #[cfg(feature = "serde")]
-    pub fn set_config(&self, config: &config::ChannelConfig) -> Result<Warnings, OptionsError>
+    pub fn set_config(&self, config: &config::ChannelConfig) -> Result<Warnings, ConfigError>
     where
         T: Timer,
     {
-        self.shared().replace(|old| of_file(config, old))
+        self.shared().replace(|old| old.clone().with_config(config))
     }
 }
 
 impl<S, T, R, C> Hedge<S, T, R, C> {
-    /// A copy of the options in force, which all services of the layer share. [`HedgeLayer::set_options`] replaces them.
+    /// A copy of the options in force, which all services of the layer share. [`HedgeLayer::set_options`] replaces
+    /// them.
     pub fn options(&self) -> ReplaceableOptions {
         self.shared().settings.options()
     }
@@ -111,33 +103,34 @@ impl<K: 'static, S, T, R, C> HedgeSet<K, S, T, R, C> {
         self.shared().settings.options()
     }
 
-    /// Replaces all options that can be replaced while the set runs, for all its clones: see [`HedgeLayer::set_options`],
-    /// also for the cost. Here, breaker, isolation limit and recovery are replaced too. If one of these three changes, the
-    /// list is copied.
+    /// Replaces all options that can be replaced while the set runs, for all clones of the set. For details and the
+    /// cost, see [`HedgeLayer::set_options`]. In a set, breaker, isolation limit and recovery are replaced too. If one
+    /// of these three changes, the list is copied.
     ///
     /// # Errors
-    /// See [`OptionsError`]. Nothing is changed then.
-    pub fn set_options(&self, options: ReplaceableOptions) -> Result<Warnings, OptionsError>
+    /// The first option that cannot be carried out. Nothing is changed then.
+    pub fn set_options(&self, options: ReplaceableOptions) -> Result<Warnings, ConfigError>
     where
         T: Timer,
     {
         self.replace(|_| options)
     }
 
-    /// Replaces the options and the limits by those of a file, as [`Builder::config`](crate::Builder::config) does before
-    /// the set is made. Breaker, isolation limit and recovery stay: a file says nothing about them.
+    /// Replaces the options of calls and the limits by those of a file, as [`Builder::config`](crate::Builder::config)
+    /// does before the set is made. Breaker, isolation limit and recovery are replaced too if the file names them. What
+    /// cannot be replaced in a set that runs stays, even if the file names it: see [`ReplaceableOptions`].
     ///
     /// # Errors
-    /// See [`OptionsError`]. Nothing is changed then.
+    /// The first option that cannot be carried out. Nothing is changed then.
     #[cfg(feature = "serde")]
-    pub fn set_config(&self, config: &config::ChannelConfig) -> Result<Warnings, OptionsError>
+    pub fn set_config(&self, config: &config::ChannelConfig) -> Result<Warnings, ConfigError>
     where
         T: Timer,
     {
-        self.replace(|old| of_file(config, old))
+        self.replace(|old| old.clone().with_config(config))
     }
 
-    fn replace(&self, change: impl FnOnce(&ReplaceableOptions) -> ReplaceableOptions) -> Result<Warnings, OptionsError>
+    fn replace(&self, change: impl FnOnce(&ReplaceableOptions) -> ReplaceableOptions) -> Result<Warnings, ConfigError>
     where
         T: Timer,
     {

@@ -14,15 +14,24 @@ use hedge_fleet::CallContext;
 use crate::shared::{AttemptPolicy, Shared};
 use crate::{CallEnd, Error, Protocol};
 
-/// The future of a call. The call starts when this is first polled. Dropping this cancels the call.
+/// The future of a call. The call starts when the future is first polled. Dropping the future cancels the call.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<Response, E> {
     inner: Pin<Box<dyn Future<Output = Result<Response, Error<E>>> + Send>>,
 }
 
 impl<Response, E> ResponseFuture<Response, E> {
-    pub(crate) fn new(call: impl Future<Output = Result<Response, Error<E>>> + Send + 'static) -> Self {
-        Self { inner: Box::pin(call) }
+    /// The future that `make` makes.
+    // The memory is allocated first, and the future is then built there. `Box::pin` would build it on the stack and copy
+    // the whole kilobyte, although a future that was not polled yet uses only few of its bytes.
+    #[inline]
+    pub(crate) fn new<F>(make: impl FnOnce() -> F) -> Self
+    where
+        F: Future<Output = Result<Response, Error<E>>> + Send + 'static,
+    {
+        let place = Box::<F>::new_uninit();
+        let future = Box::write(place, make());
+        Self { inner: Box::into_pin(future) }
     }
 }
 
@@ -40,8 +49,8 @@ impl<Response, E> fmt::Debug for ResponseFuture<Response, E> {
     }
 }
 
-/// Runs a call. `send` makes each attempt. If the request could not be copied, `send` gets `None`, and the attempt
-/// fails without an error.
+/// Runs a call. `send` makes the future of each attempt. If the request of an attempt could not be copied, `send` gets
+/// `None`. The attempt then fails with the error `None`.
 pub(crate) fn run<H, T, R, C, Request, Response, E, F>(
     mut host: H,
     request: Request,
@@ -56,7 +65,7 @@ where
 {
     let mut first = Some(request);
     async move {
-        // Only now: the future may have been made long ago.
+        // The options are taken now, at the first poll, since the future may have been made long ago.
         host.hold();
         let protocol = &host.as_ref().protocol;
         let mut asked = first.as_ref().map(|request| protocol.options(request)).unwrap_or_default();
@@ -64,7 +73,7 @@ where
         if asked.max_retry.unwrap_or(host.options().max_retry) > 0 {
             kept = first.as_ref().and_then(|request| protocol.copy(request));
             if kept.is_none() {
-                // Without a copy, the request cannot be sent again, even if it never left.
+                // Without a copy, the request cannot be sent again, even if nothing of it was sent.
                 asked.idempotency = Idempotency::NotIdempotent;
                 asked.max_retry = Some(0);
             }
@@ -74,7 +83,7 @@ where
             asked,
             Idempotency::Unset,
             |attempt: AttemptInfo<H::Address>| {
-                // The request is borrowed as mutable, so that requests need not be `Sync`.
+                // `kept` is borrowed as mutable. With a shared borrow, requests would have to be `Sync`.
                 let protocol = &host.as_ref().protocol;
                 let mut request = first.take().or_else(|| protocol.copy(kept.as_mut()?));
                 if let Some(request) = &mut request {
@@ -88,8 +97,8 @@ where
     }
 }
 
-/// Turns the end of a call into what the caller gets.
-// Inlined, since it has one caller, and otherwise the result would be moved once more.
+/// Turns the end of a call into the result that the caller gets.
+// This function is inlined, since the result would otherwise be moved once more. It is called in one place.
 #[inline(always)]
 fn ended<T, R, C, Request, Response, E>(
     shared: &Shared<T, R, C>,
@@ -101,8 +110,8 @@ where
 {
     let result = match result {
         Ok(response) => Ok(response),
-        // A response that was not accepted is still a response of the server, so it is returned if the call ended with
-        // it.
+        // The call ended with a response that was not accepted. It is still a response of the server, so the caller
+        // gets it.
         Err(CallFailure::Ended { end: End::Failed | End::Fatal, last: Some(Ok(response)) }) => Ok(response),
         Err(CallFailure::Ended { end, last }) => Err(Error::ended(end, last.and_then(Result::err).flatten())),
         Err(CallFailure::Config(error)) => return Err(Error::Config(error)),

@@ -1,4 +1,4 @@
-//! A cap of the attempts in flight at each server of a set (L22), in tokio's paused time.
+//! A cap on the attempts in flight at each server of a set (L22), in tokio's paused time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod common;
@@ -21,7 +21,7 @@ fn two(builder: Builder<Tokio>) -> (Set, [Arc<Counts>; 2]) {
     (set, counts)
 }
 
-/// How so many calls end that start together, and after how many milliseconds.
+/// Starts this many calls together. Returns how each call ended, and after how many milliseconds.
 async fn calls(set: &Set, count: usize) -> Vec<(Result<&'static str, Error<&'static str>>, u128)> {
     let calls: Vec<_> = (0..count)
         .map(|_| {

@@ -1,4 +1,4 @@
-//! What a call allocates.
+//! How often a call allocates, and how large its future is.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::future::{Future, Ready, pending, ready};
@@ -30,7 +30,7 @@ impl Timer for Still {
     }
 }
 
-/// Ready when it is polled for the second time.
+/// A future that is ready when it is polled for the second time.
 struct PendingOnce(bool);
 
 impl Future for PendingOnce {
@@ -45,7 +45,7 @@ fn armed() -> Builder<Still> {
     hedge_tower::builder(Still).backup(Duration::from_millis(50)).on_end(|_| {})
 }
 
-/// Allocations of a call that is polled so many times to its end.
+/// How often a call allocates from its start to its end, which must come at poll number `polls`.
 fn allocations(polls: u32, call: impl FnOnce() -> ResponseFuture<u32, &'static str>) -> u64 {
     let allocations = measure(|| {
         let mut future = pin!(call());
@@ -71,7 +71,7 @@ fn a_call_allocates_once_for_its_future() {
     assert_eq!(allocations(2, || service.call(1)), 1);
 }
 
-/// How many bytes the future of a call takes whose attempts hold so many.
+/// The size in bytes of a call's future, if the future of each attempt holds this many bytes.
 fn bytes<const HELD: usize>() -> u64 {
     let mut service = armed().layer().unwrap().layer(service_fn(|_: u32| async {
         let held = [7_u8; HELD];
@@ -94,7 +94,7 @@ fn a_call_after_a_replacement_allocates_no_more_and_replacements_leave_nothing()
     options.channel.max_retry = 2;
     options.limits.tokens = Some(TokenOptions::TRPC);
     layer.set_options(options.clone()).unwrap();
-    // The first look of a thread at the options registers the thread.
+    // The first time that a thread reads the options, arc-swap registers the thread, which allocates.
     assert!(allocations(1, || service.call(1)) >= 1);
     assert_eq!(allocations(1, || service.call(1)), 1);
 
@@ -122,7 +122,7 @@ fn a_call_to_a_set_allocates_once_for_its_future() {
         for key in 0..3 {
             set.insert(key, service_fn(at_once)).unwrap();
         }
-        // The first look of a thread at a list registers the thread.
+        // The first time that a thread reads a list, arc-swap registers the thread, which allocates.
         assert!(allocations(1, || set.call(1)) >= 1);
         assert_eq!(allocations(1, || set.call(1)), 1, "{balancer}");
     }

@@ -1,4 +1,4 @@
-//! gRPC over real sockets: a tonic client above a hedged tonic channel, and a tonic server that pushes back (R4).
+//! gRPC over real sockets: a tonic client over a hedged tonic channel, and a tonic server that asks for delays (R4).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod common;
@@ -26,10 +26,11 @@ use tonic::transport::{Channel, Endpoint, Error, Server};
 use tonic::{Code, Request, Response, Status};
 use tower::{Layer, ServiceExt, service_fn};
 
-/// What a server says of a failure: its code, and a delay if it has one.
+/// A failure of a server: its code, and the delay that the server asks for, if any.
 type Failure = (Code, Option<&'static str>);
 
-/// Retried and hedged alike, a millisecond or an hour later if the server says nothing.
+/// A service config with methods that are retried and methods that are hedged. Without a delay from the server, the
+/// next attempt follows after one millisecond or after one hour.
 const CONFIG: &str = r#"{"methodConfig": [
     {"name": [{"service": "retried"}], "timeout": "60s", "retryPolicy": {
         "maxAttempts": 4, "initialBackoff": "0.001s", "maxBackoff": "0.001s", "backoffMultiplier": 1,
@@ -40,7 +41,7 @@ const CONFIG: &str = r#"{"methodConfig": [
     }}
 ]}"#;
 
-/// A channel to a server whose first answers are these failures, and then a greeting.
+/// A channel to a server. The first answers of the server are these failures; every later answer is a greeting.
 fn serve(failures: &'static [Failure]) -> Channel {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = incoming.local_addr().unwrap();
@@ -66,7 +67,7 @@ fn serve(failures: &'static [Failure]) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
-/// A call of one of the methods of [`CONFIG`], and its report.
+/// Calls one of the methods of [`CONFIG`]. Returns the result and the report.
 async fn greet(service: &'static str, failures: &'static [Failure]) -> (Result<String, Status>, Report) {
     let config: ServiceConfig<'static> = serde_json::from_str(CONFIG).unwrap();
     let method = config.method(service, "Greet").unwrap().clone();
@@ -84,12 +85,12 @@ async fn greet(service: &'static str, failures: &'static [Failure]) -> (Result<S
     (call(layer, serve(failures), service).await, reports.only())
 }
 
-/// A call through a layer above a channel.
+/// Makes a call through a layer around a channel.
 async fn call<R>(layer: HedgeLayer<Tokio, R, Plain>, channel: Channel, service: &'static str) -> Result<String, Status>
 where
     R: RetryPolicy<http::Response<Body>, Error> + Send + Sync + 'static,
 {
-    // A body that can be copied below, and tonic's own above.
+    // The layer needs a body that can be copied. The client above the layer uses tonic's own body.
     let hedged = layer.layer(service_fn(move |request: http::Request<Full<_>>| {
         let channel = channel.clone();
         async move { channel.oneshot(request.map(Body::new)).await }
@@ -109,7 +110,7 @@ where
     reply.map(Response::into_inner)
 }
 
-/// From the end of one attempt to the start of the next.
+/// The time from the end of each attempt to the start of the next one.
 fn gap(report: &Report, attempt: usize) -> Duration {
     let attempts = report.attempts();
     attempts[attempt + 1].started() - attempts[attempt].ended().unwrap()
@@ -131,7 +132,7 @@ async fn r4_the_delay_that_a_grpc_server_asks_for_is_kept() {
 #[tokio::test]
 async fn r4_a_grpc_server_that_says_do_not_is_not_asked_again() {
     for service in ["retried", "hedged"] {
-        // Negative, no number, and longer than is left.
+        // The delays are negative, not a number, and longer than the time that is left.
         for failure in ["-1", "+5", "60000"].map(|text| (Code::Unavailable, Some(text))) {
             let (reply, report) = greet(service, Box::leak(Box::new([failure]))).await;
             let status = reply.unwrap_err();
@@ -144,7 +145,7 @@ async fn r4_a_grpc_server_that_says_do_not_is_not_asked_again() {
 #[tokio::test]
 async fn l8_a_grpc_server_that_asks_for_nothing_is_asked_again_by_its_code() {
     for service in ["retried", "hedged"] {
-        // By the core's own codes the second would be a deadline, which nothing retries.
+        // As one of the core's own codes, the second code would mean a deadline, which is never retried.
         let (reply, report) = greet(service, &[(Code::Unavailable, None), (Code::FailedPrecondition, None)]).await;
         assert_eq!((reply.unwrap().as_str(), report.attempts().len()), ("hello, world", 3), "{service}");
         let (reply, report) = greet(service, &[(Code::PermissionDenied, Some("1"))]).await;
@@ -153,7 +154,8 @@ async fn l8_a_grpc_server_that_asks_for_nothing_is_asked_again_by_its_code() {
     }
 }
 
-/// Calls of one line of policy, by the heads of responses and by the statuses of clients: both are one.
+/// Makes one call with each of the two one-line retry policies. One judges by the head of a response, and one by the
+/// status of a client. Both must judge in the same way.
 async fn greet_by_codes(failures: &'static [Failure]) -> [(Result<String, Status>, Report); 2] {
     let codes = [Code::Unavailable, Code::FailedPrecondition];
     let patient = || builder().timeout(Duration::from_secs(60));

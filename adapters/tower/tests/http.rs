@@ -1,4 +1,4 @@
-//! HTTP's ways under the layer, in tokio's paused time.
+//! HTTP services under the layer, in tokio's paused time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod common;
@@ -17,10 +17,10 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Versi
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 
-/// What a server saw of its requests.
+/// The parts of the requests that a server has seen.
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// A server whose n-th answer takes so long and has that status.
+/// A server whose n-th answer takes the n-th time and has the n-th status.
 fn server(
     log: &Log,
     answers: &'static [(u64, u16)],
@@ -93,8 +93,8 @@ async fn r1_an_internal_error_loses_to_what_is_in_flight_and_else_is_the_callers
     }
 }
 
-/// When a call ends whose first attempt takes 300 ms and whose backups follow 50 ms after each other: the first of them
-/// fails at 60 with `header`, the second would take 1 ms.
+/// Makes a call, and returns when it ends. The first attempt takes 300 ms, and a backup follows every 50 ms. The first
+/// backup fails at 60 ms with `header`. The second backup would take 1 ms.
 async fn pushed_back(header: &str, value: &str) -> u128 {
     let (header, value) = (HeaderName::try_from(header).unwrap(), HeaderValue::try_from(value).unwrap());
     let sent = Arc::new(AtomicUsize::new(0));
@@ -158,7 +158,7 @@ async fn a_response_without_report_has_no_extensions() {
 
 #[tokio::test(start_paused = true)]
 async fn r4_a_delay_of_all_the_time_that_remains_is_do_not() {
-    // The first attempt fails at 10 of 500 ms.
+    // The first attempt fails at 10 ms. The deadline is at 500 ms.
     for (header, value, status, at) in [
         ("grpc-retry-pushback-ms", "489", 200, 499),
         ("grpc-retry-pushback-ms", "490", 503, 10),
@@ -199,7 +199,7 @@ async fn the_winners_key_comes_with_the_response() {
     let key = |response: &Response<_>| response.extensions().get::<WinnerKey<&str>>().copied();
     assert_eq!(key(&asked::<&str>(fast).await), Some(WinnerKey("one")));
     assert_eq!(key(&asked::<&str>([fast[1], fast[0]]).await), Some(WinnerKey("two")), "whichever is asked first");
-    // Not what no server was the winner of, and not a key of another type.
+    // No key is attached if no server has won, or if the type of the keys is another one.
     assert_eq!(key(&asked::<&str>([&[(1, 500)]; 2]).await), None);
     assert!(asked::<u8>(fast).await.extensions().is_empty());
     // A layer has no keys.

@@ -1,5 +1,5 @@
-//! How long calls take, and what goes by that: the layer's and the set's latencies, an adaptive delay, a shadow. In tokio's
-//! paused time.
+//! The latencies of a layer and of a set, and what depends on latencies: an adaptive delay and a shadow policy. In
+//! tokio's paused time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod common;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use common::{Carried, Carrying, NEVER, Reports, Scripted, builder, call, ms};
 use hedge_tokio::Tokio;
+use hedge_tower::hedge_core::bounded::{Bounded, BoundedSpan};
 use hedge_tower::hedge_core::latency::{Quantile, Snapshot};
 use hedge_tower::hedge_core::outcome::{Judgement, Kind, NotHedged, Verdict};
 use hedge_tower::hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, NoPolicy, Shadow};
@@ -21,7 +22,7 @@ fn counts(latencies: &Snapshot) -> (u64, u64, Duration) {
     (latencies.count(), latencies.abandoned(), latencies.max())
 }
 
-/// A call whose own policy is told of its end.
+/// A call with a policy of its own, which is notified of the end of the call.
 fn with_own_policy() -> CallOptions {
     CallOptions { backup_policy: Some(Arc::new(NoPolicy)), ..CallOptions::new() }
 }
@@ -50,14 +51,14 @@ async fn l13_every_call_counts_and_what_was_not_answered_as_a_lower_bound() {
         let latencies = service.latencies();
         assert_eq!(counts(&latencies), (before.0 + 6, before.1 + 3, MS(30)));
     }
-    // Of all services of the layer: twelve calls in 1.32 s, the longest of which had not been answered after 500 ms.
+    // The services of the layer have made twelve calls in 1.32 s. The longest one had no answer after 500 ms.
     let service = layer.layer(Scripted::new(&steps));
     let latencies = service.latencies();
     assert_eq!((latencies.span(), latencies.qps()), (MS(1_320), 9));
     assert_eq!(service.now().since(Instant::ZERO), MS(1_320));
     let millis = |quantile| latencies.quantile(quantile).unwrap().as_millis();
     assert_eq!((millis(Quantile::P50), millis(Quantile::P99)), (28, 503), "30 ms and 500 ms, within 6 %");
-    // A window later all is forgotten.
+    // One window later, all of these calls are forgotten.
     tokio::time::advance(ms(10_000)).await;
     assert_eq!(counts(&service.latencies()), (0, 0, Duration::ZERO));
 }
@@ -77,8 +78,12 @@ async fn l16_a_set_counts_calls_that_found_no_server_too() {
 #[tokio::test(start_paused = true)]
 async fn b7_an_adaptive_delay_hedges_once_it_has_warmed_up() {
     const WARM_UP: u32 = 20;
-    let options = AdaptiveOptions { warm_up: WARM_UP, window: Duration::from_secs(1), ..AdaptiveOptions::DEFAULT };
-    let adaptive = Arc::new(AdaptiveDelay::new(options).unwrap());
+    let options = AdaptiveOptions {
+        warm_up: Bounded::of::<WARM_UP>(),
+        window: BoundedSpan::of_secs::<1>(),
+        ..AdaptiveOptions::DEFAULT
+    };
+    let adaptive = Arc::new(AdaptiveDelay::new(options));
     let mut steps = vec![(9, Ok("yes")); 22];
     steps.extend([(NEVER, Ok("late")), (9, Ok("backup"))]);
     let reports = Reports::default();
@@ -88,20 +93,20 @@ async fn b7_an_adaptive_delay_hedges_once_it_has_warmed_up() {
         assert_eq!(call(&mut service, ()).await.1, 9);
         assert_eq!(reports.only().not_hedged(), Some(NotHedged::Disabled));
     }
-    // It looks at what it holds once a slice, some 16 ms.
+    // The adaptive delay reads its histogram once in each slice of about 16 ms.
     for _ in 0..2 {
         assert_eq!(call(&mut service, ()).await.1, 9);
         reports.only();
     }
-    // The end of the bucket that 9 ms lie in.
+    // The delay is the upper end of the histogram's bucket that contains 9 ms.
     let delay = BackupDelay::after(Duration::from_micros(9_728));
     assert_eq!(adaptive.delay(service.now()), Some(delay));
-    // tokio's timer rounds it up.
+    // tokio's timer rounds the delay up.
     let (result, at) = call(&mut service, ()).await;
     assert_eq!((result.unwrap(), at), ("backup", 19));
     let report = reports.only();
     assert_eq!((report.attempts()[1].kind(), report.not_hedged()), (Kind::Backup, None));
-    // The loser took longer than that; its call was answered.
+    // The attempt that lost took longer than the recorded time, but its call was answered.
     assert_eq!(counts(&adaptive.latencies().snapshot(service.now())), (23, 1, MS(9)));
     assert_eq!(counts(&service.latencies()), (23, 0, MS(19)));
 }
@@ -124,11 +129,12 @@ async fn b2_a_shadow_sends_no_backup_and_counts_it() {
         assert_eq!(reports.only().not_hedged(), Some(expected));
         slow += u32::from(at == 100);
     }
-    // One server after the other, so three calls each, and one attempt a call.
+    // `rr` uses one server after the other, so each gets three calls. Each call makes one attempt.
     assert_eq!((slow, started.map(|counts| counts.get())), (1, [(3, 0), (3, 0)]));
     let [count] = shadow.counts().collect::<Vec<_>>()[..] else { unreachable!("one delay") };
     assert_eq!((count.delay, count.calls, count.sent), (MS(20), 6, 1));
-    // Within the 80 ms that were left a backup would have answered, after 4 ms four times of six, and after 20 ms once.
+    // In the 80 ms that were left, a backup would have answered in five of six calls: four times after 4 ms, and once
+    // after 20 ms.
     assert!((MS(53)..MS(65)).contains(&count.saved), "{count:?}");
     assert_eq!(counts(&shadow.latencies().snapshot(set.now())), counts(&set.latencies()));
 }

@@ -1,4 +1,5 @@
-//! One service under the layer, in tokio's paused time. Every test's service panics if it is called unready.
+//! One service under the layer, in tokio's paused time. The service of each test panics if it is called before it is
+//! ready.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod common;
@@ -14,7 +15,7 @@ use hedge_tower::hedge_core::time::Instant;
 use hedge_tower::{BuildError, CallOptions, Error, Hedge};
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
 
-/// One call to a service that is hedged after 50 ms.
+/// Makes one call to a service, with a backup after 50 ms.
 async fn hedged(steps: &[Step]) -> (Result<&'static str, Error<&'static str>>, u128) {
     let layer = builder().timeout(ms(10_000)).backup(ms(50)).layer().unwrap();
     call(&mut layer.layer(Scripted::new(steps)), ()).await
@@ -71,7 +72,7 @@ async fn a_clone_becomes_ready_as_part_of_its_attempt() {
     let mut service = layer.layer(service);
     let (result, at) = call(&mut service, ()).await;
     assert_eq!((result.unwrap(), at), ("backup", 75));
-    // The next call goes to what is left of the service, a clone, which has to become ready first.
+    // The next call goes to a clone, which has replaced the service in the layer and has to become ready first.
     let (result, at) = call(&mut service, ()).await;
     assert_eq!((result.unwrap(), at), ("backup", 25));
 }
@@ -92,7 +93,8 @@ async fn backpressure_below_reaches_the_caller_and_holds_backups_back() {
         assert_eq!(result.unwrap(), "yes");
         ends.push(at);
     }
-    // A permit that is free goes to whoever waits longest; a backup that was still waiting when its call ended made none.
+    // A free permit goes to the attempt that waits longest. A backup that still waited when its call ended has taken
+    // none.
     assert_eq!((ends, counts.get()), (vec![100, 200, 300], (3, 0)));
 }
 
@@ -149,7 +151,7 @@ async fn b1_a_calls_own_options_count_before_the_layers() {
     assert!(matches!(result, Err(Error::Failed("no"))));
 }
 
-/// Not `Clone`, and not `Sync`.
+/// A request that is neither `Clone` nor `Sync`.
 struct OneShot {
     _not_sync: std::cell::Cell<u32>,
 }

@@ -1,4 +1,4 @@
-//! What a layer and a set that were told nothing about limits make of an outage (B8), in tokio's paused time.
+//! How many attempts a layer and a set with the default limits make in an outage (B8), in tokio's paused time.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod common;
@@ -20,7 +20,7 @@ fn hedged() -> Builder<Tokio> {
     builder().backup(ms(20))
 }
 
-/// Makes [`CALLS`] calls in waves, all of them within the window of the ratio.
+/// Makes [`CALLS`] calls in waves. All of them are within one window of the ratio limit.
 async fn outage<S>(service: &S)
 where
     S: Service<(), Response = &'static str, Error: Debug + Send, Future: Send> + Clone + Send + 'static,
@@ -34,10 +34,10 @@ where
         }
         wave.join_all().await;
     }
-    assert!(start.elapsed().as_secs() < RatioOptions::DEFAULT.window_size_seconds.into());
+    assert!(start.elapsed() < RatioOptions::DEFAULT.window.get());
 }
 
-/// What became of [`CALLS`] calls.
+/// How many attempts [`CALLS`] calls made in an outage, and how many extra attempts were refused.
 struct Outage {
     attempts: usize,
     refused_backups: u32,
@@ -76,10 +76,10 @@ async fn in_a_set(step: Step) -> Outage {
 #[tokio::test(start_paused = true)]
 async fn b8_what_is_slow_as_a_whole_is_not_sent_everything_twice() {
     let slow = (100, Ok("slow"));
-    let RatioOptions { burst, .. } = RatioOptions::DEFAULT;
+    let burst = RatioOptions::DEFAULT.burst.get();
     for Outage { attempts, refused_backups, refused_retries } in [layered(slow).await, in_a_set(slow).await] {
         assert!(attempts <= CALLS + CALLS / 10 + burst as usize, "{attempts} attempts");
-        // Nor are backups off.
+        // The limits do not turn backups off either.
         assert!(attempts > CALLS + burst as usize, "{attempts} attempts");
         assert_eq!((attempts + refused_backups as usize, refused_retries), (2 * CALLS, 0));
     }
@@ -88,9 +88,10 @@ async fn b8_what_is_slow_as_a_whole_is_not_sent_everything_twice() {
 #[tokio::test(start_paused = true)]
 async fn b8_what_fails_as_a_whole_is_not_sent_everything_four_times() {
     let failing = (5, Err("no"));
-    // A fifth of the calls, the burst, and what the seconds pay that this takes, fewer than two.
+    // The budget allows extra attempts for a fifth of the calls, the burst, and the minimum for each second. The calls
+    // take less than two seconds.
     let BudgetOptions { burst, minimum_per_second, .. } = BudgetOptions::DEFAULT;
-    let most = CALLS + CALLS / 5 + (burst + 2 * minimum_per_second) as usize;
+    let most = CALLS + CALLS / 5 + (burst.get() + 2 * minimum_per_second.get()) as usize;
     for Outage { attempts, refused_retries, .. } in [layered(failing).await, in_a_set(failing).await] {
         assert!(CALLS < attempts && attempts <= most, "{attempts} attempts, at most {most}");
         assert!(refused_retries > 0);

@@ -1,4 +1,4 @@
-//! What observers and subscribers are told of a layer's and a set's calls, in tokio's paused time.
+//! The events of a layer's and a set's calls that observers and subscribers get, in tokio's paused time.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod common;
@@ -19,7 +19,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-/// Writes down what it is told.
+/// An observer that records one line for each event.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<String>>);
 
@@ -71,7 +71,7 @@ async fn l7_a_set_tells_of_its_servers_and_calls_and_counts() {
     set.insert(7, Scripted::new(&[(NEVER, Ok("late"))])).unwrap();
     set.insert(8, Scripted::new(&[(NEVER, Ok("late")), (5, Ok("yes"))])).unwrap();
     assert_eq!(recorder.take(), ["7 inserted, key 7", "8 inserted, key 8"]);
-    // Whichever is first, the call ends at its deadline.
+    // Neither server answers in time, so the call ends at its deadline.
     assert!(call(&mut set, ()).await.0.is_err());
     let told = recorder.take();
     assert_eq!((told.first().unwrap().as_str(), told.last().unwrap().as_str()), ("started", "deadline passed"));
@@ -105,7 +105,7 @@ async fn l7_a_layer_tells_of_its_calls_and_counts() {
     assert_eq!((counters.accepted, counters.backups, counters.backups_won), (1, 1, 1));
 }
 
-/// Keeps what is printed.
+/// A writer that keeps the text that is written to it.
 #[derive(Clone, Default)]
 struct Printed(Arc<Mutex<Vec<u8>>>);
 
@@ -120,8 +120,9 @@ impl io::Write for Printed {
     }
 }
 
-/// A subscriber that wants nothing. While it is alive, tracing asks every subscriber which spans it wants. Otherwise it
-/// asks only that of the thread that comes to a span first, and other tests' threads have none.
+/// A subscriber that records nothing. With a single subscriber, tracing asks only the thread that reaches a span first
+/// whether the span is wanted, and remembers the answer. That thread may belong to another test and have no subscriber.
+/// With this second subscriber alive, tracing asks all subscribers.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Registry::default().with(LevelFilter::OFF)));
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The program's own code that panics, in tokio's paused time.
+//! Code of the program that panics, in tokio's paused time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod common;
@@ -22,12 +22,12 @@ use hedge_tower::{
 use tokio::sync::mpsc;
 use tower::{Layer, Service};
 
-/// Without a word on standard error.
+/// Panics without a message on standard error.
 fn panics() -> ! {
     resume_unwind(Box::new("on purpose"))
 }
 
-/// Whether a call panics; its future is dropped then.
+/// Polls a call to its end, and returns whether the call panics. The future is dropped after a panic.
 async fn unwinds<F: Future>(call: F) -> bool {
     let mut call = Box::pin(call);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx).map(drop))) {
@@ -37,7 +37,7 @@ async fn unwinds<F: Future>(call: F) -> bool {
     .await
 }
 
-/// A policy that panics at whatever it is asked.
+/// A backup policy whose methods all panic.
 struct Panics;
 
 impl BackupPolicy for Panics {
@@ -67,14 +67,14 @@ async fn b2_a_policy_that_panics_has_no_delay_and_refuses() {
     let reports = Reports::default();
     let builder = || reports.hear(builder().backup(ms(50)).backup_policy(Arc::new(Panics)));
     let mut service = builder().layer().unwrap().layer(Scripted::new(&[(100, Ok("first")), (1, Err("no"))]));
-    // The layer's own delay counts, and its backup is refused.
+    // The delay of the layer's options applies, and the backup is refused.
     let (result, at) = call(&mut service, ()).await;
     assert_eq!((result.unwrap(), at), ("first", 100));
     assert_eq!(reports.only().not_hedged(), Some(NotHedged::Denied(Denial::Policy)));
     assert!(matches!(call(&mut service, ()).await.0, Err(Error::Failed("no"))));
     assert_eq!(reports.only().attempts().len(), 1);
     assert_eq!([Extra::Backup, Extra::Retry].map(|extra| service.denied(extra, Denial::Policy)), [1, 1]);
-    // What is counted beside the policy is counted all the same.
+    // The counts that do not depend on the policy are correct.
     assert_eq!(service.latencies().count(), 2);
 }
 
@@ -91,7 +91,7 @@ async fn b2_a_policy_of_a_call_that_panics_has_no_delay_and_refuses() {
     let (result, at) = call(&mut service, Carrying(options())).await;
     assert_eq!((result.unwrap(), at), ("first", 100));
     assert_eq!(reports.only().not_hedged(), Some(NotHedged::Denied(Denial::Policy)));
-    // A call that is dropped tells the policy too, and so does one that unwinds.
+    // The policy is also notified of a call that is dropped, and of a call that panics.
     assert!(tokio::time::timeout(ms(10), call(&mut service, Carrying(options()))).await.is_err());
     assert_eq!(service.latencies().count(), 2);
 }
@@ -105,7 +105,7 @@ fn warnings_ask_a_policy_that_panics_nothing_more() {
 
 #[tokio::test(start_paused = true)]
 async fn on_end_that_panics_keeps_the_answer_and_the_report() {
-    /// Puts into the response how the call ended.
+    /// Puts the end of the call into the response.
     #[derive(Clone, Copy)]
     struct Attaching;
     impl Protocol<(), Answer> for Attaching {
@@ -135,7 +135,8 @@ struct Answer {
     end: Option<End>,
 }
 
-/// A policy that refuses nothing and panics at the end, which may be while a call unwinds.
+/// A policy that refuses nothing, and panics when it is notified of the end of a call. The call itself may be panicking
+/// at that moment.
 struct PanicsAtLast;
 
 impl BackupPolicy for PanicsAtLast {
@@ -144,7 +145,7 @@ impl BackupPolicy for PanicsAtLast {
     }
 }
 
-/// What panics in a call, each told by the request.
+/// The place in a call at which code of the program panics. The request says which place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
     Options,
@@ -167,7 +168,7 @@ impl Place {
     }
 }
 
-/// A request that panics at a place.
+/// A request that makes a call panic at one place.
 #[derive(Debug)]
 struct Hostile {
     at: Place,
@@ -186,7 +187,7 @@ struct Panicking;
 impl Protocol<Hostile, &'static str> for Panicking {
     fn copy(&self, request: &Hostile) -> Option<Hostile> {
         request.at.reached(Place::FirstCopy);
-        // The copy that is kept is what later ones are made of.
+        // The layer keeps the first copy. Later copies are made of it.
         if request.copied.fetch_add(1, Ordering::Relaxed) > 0 {
             request.at.reached(Place::LaterCopy);
         }
@@ -205,11 +206,11 @@ impl Protocol<Hostile, &'static str> for Panicking {
     }
 }
 
-/// A service that panics where it is told to.
+/// A service that panics at the place that the request names.
 struct Fragile {
     service: Scripted,
     at: Place,
-    /// What the first attempt is answered.
+    /// The result of the first attempt.
     attach: bool,
 }
 
@@ -268,7 +269,8 @@ const PLACES: [Place; 9] = [
     Place::Future,
 ];
 
-/// What attempts come to; where only a further attempt gets there, the first has to fail.
+/// The result of the first attempt for a panic at this place. If only a further attempt reaches the place, the first
+/// attempt has to fail.
 fn steps(at: Place) -> [Step; 1] {
     [(1, if at == Place::LaterCopy { Err("no") } else { Ok("yes") })]
 }
@@ -285,10 +287,10 @@ async fn l20_a_sets_caller_sees_the_panic_and_every_count_settles() {
             assert_eq!((set.in_flight(&1), counts.get().1), (0, 0), "{at:?}");
             assert!(set.usable(&1), "{at:?}");
         }
-        // It was a call that began, or was none.
+        // A call is recorded only if it had begun before the panic.
         let begun = !matches!(at, Place::Options | Place::FirstCopy);
         assert_eq!(set.latencies().count(), if begun { 3 } else { 0 }, "{at:?}");
-        // Another service goes on in its place, and the set serves those that panic nowhere.
+        // The service is replaced, and the set serves calls that do not panic.
         if at != Place::Judge {
             set.insert(1, Fragile::new(Place::Nowhere, &[(1, Ok("yes"))]).0).unwrap();
             let (result, _) = call(&mut set.clone(), Hostile::new(Place::Nowhere)).await;
@@ -308,7 +310,8 @@ async fn l20_a_layers_caller_sees_the_panic_and_the_layer_goes_on() {
             assert!(unwinds(call(&mut service, Hostile::new(at))).await, "{at:?}");
             assert_eq!(counts.get().1, 0, "{at:?}");
         }
-        // A first attempt goes to the instance that is at hand: whether it is ready, and its clone, come before the call.
+        // A first attempt uses the instance that was polled ready. The poll and the clone happen before the call
+        // begins.
         let begun = !matches!(at, Place::Options | Place::FirstCopy | Place::Clone | Place::PollReady);
         assert_eq!(service.latencies().count(), if begun { 3 } else { 0 }, "{at:?}");
         if at != Place::Judge {
@@ -318,7 +321,7 @@ async fn l20_a_layers_caller_sees_the_panic_and_the_layer_goes_on() {
     }
 }
 
-/// A backup that panics takes the first attempt with it, which the other server counts no more.
+/// A backup that panics ends its call. The first attempt is dropped too, so its server no longer counts it.
 #[tokio::test(start_paused = true)]
 async fn l20_a_panic_of_one_attempt_settles_the_others() {
     let set: HedgeSet<u16, Fragile, Tokio, _, _> = builder().protocol(NoPolicyOfItsOwn).backup(ms(50)).set().unwrap();
@@ -347,7 +350,7 @@ impl Protocol<Hostile, &'static str> for NoPolicyOfItsOwn {
     }
 }
 
-/// A key that may not be written.
+/// A key whose `Display` panics for one value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Key(u16);
 
@@ -392,7 +395,7 @@ async fn a_stream_of_changes_that_panics_loses_no_change() {
     assert_eq!(call(&mut following, ()).await.0.unwrap(), "yes");
 }
 
-/// A stream of a closure.
+/// A stream that is made of a closure.
 fn stream_of<F: FnMut(&mut Context<'_>) -> Poll<Option<T>> + Unpin, T>(poll: F) -> impl futures_core::Stream<Item = T> {
     struct PollFn<F>(F);
     impl<T, F: FnMut(&mut Context<'_>) -> Poll<Option<T>> + Unpin> futures_core::Stream for PollFn<F> {

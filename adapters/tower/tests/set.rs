@@ -17,7 +17,7 @@ use tower::{BoxError, Service, ServiceExt};
 
 type Set = HedgeSet<u16, Scripted, Tokio>;
 
-/// A set of servers that each do one thing, hedged after 50 ms.
+/// A set of servers, with a backup after 50 ms. All attempts at server `i` take the step `servers[i]`.
 fn set_of(reports: &Reports, servers: &[Step]) -> Set {
     let set: Set = reports.hear(builder().backup(ms(50))).set().unwrap();
     for (key, step) in (0..).zip(servers) {
@@ -26,7 +26,7 @@ fn set_of(reports: &Reports, servers: &[Step]) -> Set {
     set
 }
 
-/// What a call is answered, and after how many milliseconds.
+/// The response of a call, and after how many milliseconds it comes.
 async fn answer(
     service: &mut impl Service<(), Response = &'static str, Error: std::fmt::Debug>,
 ) -> (&'static str, u128) {
@@ -41,7 +41,7 @@ fn in_flight(set: &Set) -> Vec<u32> {
 #[tokio::test(start_paused = true)]
 async fn l11_retries_and_backups_go_to_other_servers() {
     let reports = Reports::default();
-    // Whatever is first, the only good answer is that of one server.
+    // Only one server answers well. Every call ends with its answer, whichever server is tried first.
     let mut set = set_of(&reports, &[(1, Err("no")), (NEVER, Ok("late")), (5, Ok("yes"))]);
     for _ in 0..3 {
         assert_eq!(call(&mut set, ()).await.0.unwrap(), "yes");
@@ -110,7 +110,7 @@ async fn l20_what_a_removed_server_works_on_goes_on() {
     let one = tokio::spawn(one);
     tokio::time::sleep(ms(10)).await;
     assert_eq!(in_flight(&set), [1, 0, 0]);
-    // The next of that key is another server: it knows nothing of what the last one worked on.
+    // A server that is inserted again under this key is a new server. It does not have the attempts of the old one.
     assert!(set.remove(0) && !set.remove(0));
     set.insert(0, Scripted::new(&[(1, Ok("new"))])).unwrap();
     assert_eq!(in_flight(&set), [0; 3]);
@@ -153,7 +153,7 @@ async fn s1_a_set_takes_any_balancer() {
     assert!(services.iter().all(|service| service.counts().get().0 > 5));
 }
 
-/// Changes, as a test sends them.
+/// A stream of changes that the test sends through a channel.
 struct Changes(mpsc::UnboundedReceiver<Result<Change<u16, Scripted>, BoxError>>);
 
 impl futures_core::Stream for Changes {
@@ -197,7 +197,7 @@ async fn a_set_follows_a_stream_of_changes() {
     }
 }
 
-/// Changes that are all there.
+/// A stream of changes that are all ready.
 struct AtOnce(std::ops::Range<u16>);
 
 impl futures_core::Stream for AtOnce {
@@ -275,7 +275,7 @@ async fn on_end_is_told_the_keys() {
     }
     assert_eq!(hedged, 2);
 
-    // The server leaves while the call is at it (L20).
+    // The server is removed while the call's attempt is in flight there (L20).
     set.remove(7);
     let pending = tokio::spawn(set.call(()));
     tokio::task::yield_now().await;

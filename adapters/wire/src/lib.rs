@@ -1,5 +1,5 @@
-//! Codecs without I/O, for anything that has bytes and no runtime: [`http1`] writes an HTTP/1.1 request into a buffer and
-//! reads the response into another, both lent by the caller.
+//! Codecs without I/O and without a runtime: the caller moves the bytes. [`http1`] writes an HTTP/1.1 request into a
+//! buffer and reads the response into another buffer. The caller lends both buffers.
 //!
 //! ```
 //! use hedge_wire::http1::{Progress, Receiver, Request};
@@ -40,8 +40,8 @@
 //! ```
 //!
 //! # Contract
-//! Nothing panics or allocates, whatever a peer sends and in whatever pieces it arrives: a stream cut anywhere gives the
-//! same response, or the same error, as in one piece.
+//! Nothing panics or allocates, whatever a peer sends. The bytes may arrive in pieces of any size: the response, or the
+//! error, is the same as if they had arrived in one piece.
 #![no_std]
 #![forbid(unsafe_code)]
 

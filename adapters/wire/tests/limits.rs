@@ -1,9 +1,9 @@
-//! The limits of a follower: each holds to the byte and to the line, in whatever pieces a response comes.
+//! The limits of a follower. Each limit is exact, to the byte and to the line, whatever the sizes of the pieces are.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use hedge_wire::http1::{DecodeError, Fault, Follower, MAX_DROPPED, Part};
 
-/// How much of `wire` is followed without a fault, in pieces of that size.
+/// How many bytes of `wire` are followed without a fault, in pieces of this size.
 fn follow(max_head: usize, max_headers: usize, wire: &[u8], piece: usize) -> Result<usize, Fault> {
     let mut follower = Follower::with_limits(max_head, max_headers);
     follower.request(false);
@@ -21,7 +21,7 @@ fn follow(max_head: usize, max_headers: usize, wire: &[u8], piece: usize) -> Res
     Ok(at)
 }
 
-/// The same in pieces of every kind.
+/// Follows `wire` in one piece and in pieces of several sizes, which must give the same result.
 fn outcome(max_head: usize, max_headers: usize, wire: &str) -> Result<usize, Fault> {
     let whole = follow(max_head, max_headers, wire.as_bytes(), usize::MAX);
     for piece in [1, 7, 1000] {
@@ -53,7 +53,7 @@ fn a_head_has_as_many_header_fields_as_the_limit_and_no_more() {
         let whole = format!("{}\r\n", lines(max_headers));
         assert_eq!(outcome(1 << 16, max_headers, &whole), Ok(whole.len()));
         let error = DecodeError::TooManyHeaders { limit: max_headers };
-        // It is told where the line begins that is too much, before the head ends.
+        // The fault comes before the head ends. It names the start of the first line that is too many.
         let too_many = Fault { error, at: lines(max_headers).len() as u64 };
         assert_eq!(outcome(1 << 16, max_headers, &lines(max_headers + 1)), Err(too_many));
         assert!(too_many.to_string().contains(&format!("more than {max_headers} header fields")), "{too_many}");

@@ -1,4 +1,5 @@
-//! Requests as bytes: a table, what is refused, and that `httparse` reads back what was written.
+//! Requests as bytes: a table of requests, requests that are refused, and a check that `httparse` reads a written
+//! request back.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -101,7 +102,7 @@ fn lengths_are_written_in_decimal() {
 fn errors_say_what_it_was() {
     let text = EncodeError::TooLong { needs: 512 }.to_string();
     assert_eq!(text, "request: takes 512 bytes, more than its buffer has");
-    assert_eq!(EncodeError::BadHeader { index: 2 }.to_string(), "request: header 2 is not one that can be sent");
+    assert_eq!(EncodeError::BadHeader { index: 2 }.to_string(), "request: header 2 has an invalid name or value");
 }
 
 proptest! {

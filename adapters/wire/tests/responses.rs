@@ -1,4 +1,4 @@
-//! What a receiver makes of responses: examples of the RFCs, rules of RFC 9112 in tables, limits, and what nobody should send.
+//! How a receiver reads responses: examples of the RFCs, rules of RFC 9112 in tables, limits, and invalid responses.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -6,7 +6,7 @@ mod common;
 use common::{assert_same, expected, receive, receive_whole};
 use hedge_wire::http1::{DecodeError, MAX_DROPPED, MAX_HEADERS, Progress, Receiver};
 
-/// A response in 1 KiB, found the same whole, byte by byte and by the parser of the whole.
+/// Reads a response into 1 KiB. The result must be the same in one piece, byte by byte, and from the reference parser.
 fn outcome(wire: &[u8], request_was_head: bool) -> common::Outcome {
     let whole = receive_whole(wire, 1024, request_was_head);
     assert_same(&whole, &receive(wire, 1024, request_was_head, || 1), wire, "byte by byte");
@@ -45,7 +45,7 @@ fn the_trailers_of_rfc_9112_7_1_2_are_dropped() {
     assert!(owned.keep_alive);
 }
 
-/// RFC 9112, 6.3: which body a head has. The same bytes follow each.
+/// RFC 9112, 6.3: how the head decides where the body ends. The same bytes follow each head.
 #[test]
 fn bodies_end_where_the_head_says() {
     const REST: &str = "5\r\nhello\r\n0\r\n\r\n";
@@ -57,7 +57,7 @@ fn bodies_end_where_the_head_says() {
         ("HTTP/1.1 500\r\nTransfer-Encoding:CHUNKED\t", false, Ok("hello")),
         ("HTTP/1.1 200 OK\r\nServer: x", false, Ok(REST)),
         ("HTTP/1.0 200 OK\r\nContent-Length: 3", false, Ok("5\r\n")),
-        // No body, whatever the head says.
+        // There is no body, whatever the head says.
         ("HTTP/1.1 200 OK\r\nContent-Length: 3", true, Ok("")),
         ("HTTP/1.1 200 OK\r\nContent-Length: 9999999", true, Ok("")),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", true, Ok("")),
@@ -66,7 +66,7 @@ fn bodies_end_where_the_head_says() {
         ("HTTP/1.1 204 No Content\r\nContent-Length: 3", true, Ok("")),
         ("HTTP/1.1 304 Not Modified\r\nContent-Length: 3", false, Ok("")),
         ("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked", false, Ok("")),
-        // In doubt.
+        // The length is in doubt.
         ("HTTP/1.1 204 No Content\r\nContent-Length: 3", false, Err(DecodeError::BadFraming)),
         ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked", false, Err(DecodeError::BadFraming)),
         ("HTTP/1.1 103 Early Hints\r\nContent-Length: 3", false, Err(DecodeError::BadFraming)),
@@ -117,7 +117,7 @@ fn hostile_heads_are_errors() {
         (b"H", DecodeError::Truncated),
         (b"HTTP/1.1 200 OK\r\n", DecodeError::Truncated),
         (b"HTTP/1.1 100 Continue\r\n\r\n", DecodeError::Truncated),
-        // Known at once: no empty line follows.
+        // The error is known at once, although no empty line follows.
         (b"\0", DecodeError::BadHead),
         (b"SSH-2.0-OpenSSH_9.2", DecodeError::BadHead),
         (b"HTTP/2", DecodeError::BadHead),
@@ -184,7 +184,7 @@ fn hostile_chunks_are_errors() {
         ("0\r\n\n", DecodeError::BadChunk),
         ("0\r\n\r\r", DecodeError::BadChunk),
         ("00000000000000000\r\n\r\n", DecodeError::BadChunk),
-        // A size that wraps in 64 bits, and those that nearly do.
+        // A size that wraps in 64 bits, and sizes that nearly do.
         ("10000000000000005\r\nhello\r\n0\r\n\r\n", DecodeError::BadChunk),
         ("ffffffffffffffff\r\n", DecodeError::TooLarge { capacity: 1024 }),
         ("100000005\r\nhello\r\n0\r\n\r\n", DecodeError::TooLarge { capacity: 1024 }),
@@ -221,7 +221,7 @@ fn a_connection_is_kept_if_version_and_headers_say_so() {
         ("HTTP/1.1 200 OK", "none", false),
         ("HTTP/1.1 204 No Content", "", true),
         ("HTTP/1.1 304 Not Modified", "", true),
-        // What a 304 says of another response: a body may follow all the same.
+        // The headers of a 304 describe another response, but a server may still send a body.
         ("HTTP/1.1 304 Not Modified", "content-length: 5", false),
         ("HTTP/1.1 304 Not Modified", "transfer-encoding: chunked", false),
     ];
@@ -252,7 +252,7 @@ fn bytes_after_a_response_are_counted_and_close() {
     }
 }
 
-/// Head and body, and one byte more unless the body has a length.
+/// The buffer must hold the head and the body, and one byte more if the body has no length.
 #[test]
 fn a_buffer_is_too_small_below_what_is_promised() {
     for (head, body, needs) in [

@@ -1,4 +1,5 @@
-//! A response gives the same in whatever pieces it comes, and the same as a parser that has it whole.
+//! The result of a response is the same for pieces of any size, and the same as from a reference parser, which gets the
+//! response in one piece.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -8,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
-/// Bytes as servers send them, and bytes that are wrong in one place or two.
+/// Generates valid responses, and responses with one or two errors.
 fn wire() -> impl Strategy<Value = Vec<u8>> {
     let status_line = prop_oneof![
         12 => (200..600_u16).prop_map(|status| format!("HTTP/1.1 {status} OK")),
@@ -124,7 +125,7 @@ proptest! {
     }
 }
 
-/// The cases above must be of all kinds, or they prove little.
+/// Checks that the generated responses are of all kinds. Otherwise the tests above would prove little.
 #[test]
 fn the_cases_are_of_all_kinds() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();

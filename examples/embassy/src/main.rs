@@ -45,9 +45,9 @@ async fn run(spawner: Spawner) -> Result<(), Box<dyn Error>> {
     // On a board, the seed comes from its random number generator, or from its serial number and the number of its starts.
     let seed = 7;
     let options = ChannelOptions { backup: BackupDelay::after(Duration::from_millis(8)), ..ChannelOptions::brpc() };
-    let limit = RatioLimit::new(RatioOptions::DEFAULT)?;
+    let limit = RatioLimit::new(RatioOptions::DEFAULT);
     let (channel, checks) =
-        Client::new(net, MEMORY.take(), options, RoundRobin::new(seed), limit, Health::none(), seed)?;
+        Client::new(net, MEMORY.take(), options, RoundRobin::new(seed), limit, Health::none(), seed);
     for port in world::PORTS {
         channel.insert(world::address(port), "")?;
     }

@@ -2,32 +2,33 @@
 
 use crate::time::Micros;
 
-/// 2^(-1/1024) and 2^(-1/32), times 2^64.
+/// The number 2^(-1/1024), in units of 2^-64. The next constant is 2^(-1/32), in the same units.
 const FINE: u64 = 0xFFD3_A751_C0F7_E10B;
 const COARSE: u64 = 0xFA83_B2DB_722A_033A;
-/// ln 2, times 2^64.
+/// The number ln 2, times 2^64.
 const LN_2: u64 = 0xB172_17F7_D1CF_79AB;
-/// 1 / ln 2, times 2^126.
+/// The number 1 / ln 2, times 2^126.
 const LOG2_E: u128 = 0x5C55_1D94_AE0B_F85D_DF43_FF68_348E_9F44;
-/// 2^-f for the first five fractional bits of an exponent, and for the next five.
+/// The powers 2^-(i/32), for each value i of the first five fractional bits of an exponent. The next table has the
+/// powers 2^-(i/1024), for the next five bits. Both are in units of 2^-64.
 static COARSE_POWERS: [u64; 32] = powers(COARSE);
 static FINE_POWERS: [u64; 32] = powers(FINE);
 
-/// Exponential decay: after the time constant, 1/e of a value is left.
+/// Exponential decay: after a time equal to the time constant, 1/e of a value is left.
 ///
-/// e^(-t / tau) is computed as a power of two. The integer part of the exponent is a shift. Its first ten fractional
-/// bits are looked up in two tables of 256 bytes, and the rest is the series of e^-x up to x^4. The error is below
-/// 2^-53, for seven multiplications of 64 bits.
+/// e^(-t / tau) is computed as a power of two. The integer part of the exponent becomes a shift. The first ten
+/// fractional bits of the exponent are looked up in two tables of 256 bytes. The remaining bits go through the power
+/// series of e^-x, up to x^4. The error is below 2^-53. The cost is seven multiplications of 64 bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decay {
-    /// 1 / (tau ln 2), shifted up to the topmost bit.
+    /// The number 1 / (tau ln 2), shifted so that its highest bit is set.
     rate: u64,
-    /// `time * rate >> shift` is the exponent, times 2^64.
+    /// The number of bits for the shift: `time * rate >> shift` is the exponent, times 2^64.
     shift: u32,
 }
 
 impl Decay {
-    /// The decay with this time constant, which is at least two microseconds.
+    /// Makes the decay with this time constant. The time constant must be at least two microseconds.
     pub(super) const fn new(tau: Micros) -> Self {
         let tau = tau.as_micros();
         let rate = LOG2_E / if tau < 2 { 2 } else { tau as u128 };
@@ -36,7 +37,7 @@ impl Decay {
         Self { rate: ((rate << lead) >> 64) as u64, shift: lead - 2 }
     }
 
-    /// What is left of `value` after `age`, rounded down; all of it after no time.
+    /// Returns what is left of `value` after `age`, rounded down. After an age of zero, the whole value is left.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half of the exponent is what is behind the point")]
     pub(super) fn left_of(self, value: u64, age: Micros) -> u64 {
         let age = age.as_micros();
@@ -45,7 +46,7 @@ impl Decay {
         }
         let exponent = (u128::from(age) * u128::from(self.rate)) >> self.shift;
         let whole = exponent >> 64;
-        // Nothing is left of 64 bits.
+        // A value of 64 bits has decayed to 0.
         if whole >= 64 {
             return 0;
         }
@@ -53,7 +54,7 @@ impl Decay {
     }
 }
 
-/// 2^-f times 2^64, where `fraction` is f times 2^64.
+/// Returns 2^-f times 2^64, where `fraction` is f times 2^64.
 fn power(fraction: u64) -> u64 {
     let looked_up = |table: &[u64; 32], shift: u32| {
         let index = usize::try_from((fraction >> shift) & 31).unwrap_or(0);
@@ -68,7 +69,8 @@ fn power(fraction: u64) -> u64 {
     mul_high(mul_high(looked_up(&COARSE_POWERS, 59), looked_up(&FINE_POWERS, 54)), series)
 }
 
-/// The powers of `base` / 2^64 from the 0th on, times 2^64.
+/// Returns a table of powers: entry n is (`base` / 2^64)^n, times 2^64. Entry 0 is one unit too small, since 2^64
+/// itself does not fit.
 #[expect(clippy::indexing_slicing, reason = "run when the tables are compiled")]
 const fn powers(base: u64) -> [u64; 32] {
     let mut table = [u64::MAX; 32];
@@ -80,7 +82,7 @@ const fn powers(base: u64) -> [u64; 32] {
     table
 }
 
-/// The product of two numbers, divided by 2^64.
+/// Returns the product of `a` and `b`, divided by 2^64 and rounded down.
 pub(super) const fn mul_high(a: u64, b: u64) -> u64 {
     ((a as u128 * b as u128) >> 64) as u64
 }

@@ -1,20 +1,20 @@
-//! Why a list cannot be arranged: [`ArrangeError`].
+//! The error for a list that a balancer cannot use: [`ArrangeError`].
 
 use core::fmt;
 
 use super::ring::RingError;
 
-/// A list that a balancer has no room for.
+/// The reason why a balancer cannot use a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ArrangeError {
-    /// There are more servers, or slots, than it has room for.
+    /// The list has too many servers or too many slots for the balancer.
     Room {
-        /// How many it has room for.
+        /// How many servers or slots fit into the balancer.
         servers: usize,
     },
-    /// The servers' points do not fit the ring, or one has no address that can be written.
+    /// The servers' points do not fit into the ring, or a server's address cannot be written.
     Ring(RingError),
 }
 

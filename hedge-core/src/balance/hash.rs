@@ -1,13 +1,14 @@
-//! Hashes that turn a user's key into a call's request code, and that place servers on a [`Ring`](super::ring::Ring).
+//! Hash functions with two uses: they compute a call's request code from a key of the user, and they place servers on a
+//! [`Ring`](super::ring::Ring).
 //!
-//! All requests with one key go to one server only if every client computes the same request code. So these hashes
-//! never change, and they are those of other systems: brpc's `MurmurHash32` and `MD5Hash32`, and libketama's four
-//! points of a digest. None resists an attacker who chooses the keys.
+//! All requests with one key go to one server only if every client computes the same request code. So these functions
+//! never change. They are the functions of other systems: brpc's `MurmurHash32` and `MD5Hash32`, and libketama's four
+//! points of a digest. None of them protects against an attacker who chooses the keys.
 //!
 //! # Cost
 //!
-//! No heap. MurmurHash3 takes some ten nanoseconds and 12 bytes of state; MD5 (feature `md5`) about a hundred and its block
-//! of 64 bytes.
+//! These functions use no heap. MurmurHash3 takes some ten nanoseconds and 12 bytes of state. MD5 (feature `md5`) takes
+//! about a hundred nanoseconds, and its block takes 64 bytes.
 
 #[cfg(feature = "md5")]
 mod md5;
@@ -19,7 +20,7 @@ pub use md5::{md5_32, md5_words};
 
 use core::fmt;
 
-/// MurmurHash3_x86_32 of `bytes` from seed 0 (Appleby 2011, public domain).
+/// Returns the hash MurmurHash3_x86_32 of `bytes` from seed 0 (Appleby 2011, public domain).
 ///
 /// ```
 /// use hedge_core::balance::hash::murmur3_32;
@@ -36,7 +37,8 @@ pub fn murmur3_32(bytes: &[u8]) -> u32 {
     hasher.finish()
 }
 
-/// [`murmur3_32`] of bytes that come piece by piece, or of text that is written into it, without a buffer.
+/// Computes [`murmur3_32`]. The bytes may come in pieces, or as text that is written to this hasher. No buffer is
+/// needed.
 ///
 /// ```
 /// use core::fmt::Write;
@@ -51,22 +53,22 @@ pub fn murmur3_32(bytes: &[u8]) -> u32 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Murmur3 {
     state: u32,
-    /// The bytes behind the last whole word, little-endian.
+    /// The bytes after the last complete word, little-endian.
     rest: u32,
-    /// All bytes so far, modulo 2^32 as the reference counts them.
+    /// The number of bytes so far, modulo 2^32 as in the reference implementation.
     len: u32,
 }
 
 impl Murmur3 {
-    /// A hasher that has seen nothing.
+    /// Makes a hasher that has read nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self { state: 0, rest: 0, len: 0 }
     }
 
-    /// Reads `bytes`.
+    /// Reads `bytes`, which follow the bytes that were read before.
     pub fn update(&mut self, mut bytes: &[u8]) {
-        // Completes a word that was begun, then reads whole words, then keeps the rest.
+        // First the loop completes a word that was begun. Then the code reads whole words, and then it stores the rest.
         while !self.len.is_multiple_of(4)
             && let Some((first, others)) = bytes.split_first()
         {
@@ -83,12 +85,12 @@ impl Murmur3 {
         }
     }
 
-    /// The hash of what was read so far.
+    /// Returns the hash of all bytes that were read so far.
     #[must_use]
     pub const fn finish(&self) -> u32 {
-        // `scrambled(0)` is 0, so a key without a rest needs no case of its own.
+        // `scrambled(0)` is 0, so a key without a rest needs no separate case.
         let mut hash = self.state ^ scrambled(self.rest) ^ self.len;
-        // MurmurHash3's finaliser.
+        // This is the last mixing step of MurmurHash3.
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x85EB_CA6B);
         hash = (hash ^ (hash >> 13)).wrapping_mul(0xC2B2_AE35);
         hash ^ (hash >> 16)

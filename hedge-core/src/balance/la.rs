@@ -1,55 +1,63 @@
-//! `la`: locality-aware, by throughput and latency ([S3](crate::rules#S3)).
+//! The balancer `la` (locality-aware). It chooses servers by throughput and latency ([S3](crate::rules#S3)).
 //!
-//! A server's weight is its throughput divided by its average latency, both of the last 128 calls that it answered. It
-//! is lowered while its attempts in flight have, on average, waited for longer than 1.5 average latencies. An error
-//! adds latency to the last answer: its own latency and a fifth, or the call's timeout in so far as no retry is left
-//! that could mend it. A weight is at least 1000; usual ones are some million. All that is brpc's arithmetic
-//! ("Locality-aware load balancing", `policy/locality_aware_load_balancer`), to the digit. Servers that answer sooner
-//! get more traffic, and more throughput then gets them more still.
+//! A server's weight is its throughput divided by its average latency. Both are computed from the last 128 calls that
+//! the server answered. If the attempts in flight have waited for longer than 1.5 average latencies (on average), the
+//! weight is lowered. An error adds latency to the last answer. While the call has all its retries left, the error adds
+//! 1.2 times its own latency. Once no retry is left, it adds the call's timeout. In between, it adds a mean of both. A
+//! weight is at least 1000; usual weights are some million. All this is exactly brpc's arithmetic ("Locality-aware load
+//! balancing", `policy/locality_aware_load_balancer`). Servers that answer faster get more traffic. Their throughput
+//! then grows, which gets them even more traffic.
 //!
-//! Less throughput also gets less traffic, which in brpc goes wrong in four ways. A server that errors have driven out
-//! answers one call a second or none, is weighed by that, and stays out for minutes after it has recovered. A server
-//! that was cold when it came back may stay out for ever. Of equal servers one may get most of the traffic. And before
-//! the first answers of a channel, a server that never answers gets nearly all traffic.
+//! The opposite also holds: a server with less throughput gets less traffic. In brpc this goes wrong in four ways:
 //!
-//! So a server that is not alone is compared with two things: the average weight of the others, and the recent latency
-//! of all servers.
+//! - After errors, a server gets one call a second or none. Its weight depends on its throughput, so the weight stays
+//!   low for minutes after the server has recovered.
+//! - A server that is slow at first after it came back may get no calls for ever.
+//! - Of equal servers, one may get most of the traffic.
+//! - Before a channel's first answers, a server that never answers gets nearly all traffic.
 //!
-//! - Until it has answered, it weighs no more than the others. Then, until 128 answers or a second have shown its
-//!   throughput, it weighs no less.
-//! - It weighs at least 7/8 of what the others weigh. If its own last few answers took longer than those of all
-//!   servers, this share is multiplied by the square of the latencies' ratio. So a server that answers as soon as the
-//!   others has about their traffic, whatever its throughput was, and one that takes twice as long has a quarter of
-//!   that.
-//! - While it is idle, it weighs at least a twentieth of what the others weigh, so that some calls show when it has
-//!   become quick.
-//! - After three errors in a row it is out: it has the least weight. Once it has had no error for 2 s and no attempt is
-//!   in flight, it weighs at least what the others do, so that one call tries it. If that call is abandoned, the server
-//!   rests for 2 s more.
-//! - An abandoned attempt is no answer, but the server takes at least as long as its age ([L13](crate::rules#L13)). The
-//!   latency of its last few answers is raised to that age, until answers say otherwise. An attempt that ends at the
-//!   call's deadline counts in the same way, since the other servers may be as slow. If the raised latency is twice the
-//!   average or more, the weight is lowered in proportion. For 2 s after that, the server is not tried while it is
-//!   idle.
-//! - A failure at this client, or by its caller's fault, says nothing ([S7](crate::rules#S7)).
+//! Therefore `la` here compares a server with two things, unless the server is the only one: with the average weight of
+//! the other servers, and with the recent latency of all servers. This gives the following rules:
 //!
-//! It differs from brpc in three more things. An error that took no time counts as one of a microsecond (brpc ignores
-//! it). Without a timeout, an error counts as under one of 30 s (brpc: of -1 ms). An answer takes 268 s at most, with
-//! all that errors add to it.
+//! - Until a server has answered, it weighs no more than the others. After that, it weighs no less than the others
+//!   until its throughput is known, which takes 128 answers or a second.
+//! - A server weighs at least 7/8 of what the others weigh. If the server's last few answers took longer than the
+//!   answers of all servers, this share is multiplied by the square of the ratio of the latencies. So a server that
+//!   answers as fast as the others has about the same traffic as they have, whatever its throughput was. A server that
+//!   takes twice as long has a quarter of that traffic.
+//! - While a server is idle, it weighs at least a twentieth of what the others weigh. So some calls go to the server
+//!   and show whether it has become fast.
+//! - After three errors in a row a server is out: it has the smallest weight. Once the server has had no error for 2
+//!   s and no attempt is in flight, it weighs at least as much as the others, so that one call tries it. If that call
+//!   is abandoned, the server rests for 2 s more.
+//! - An abandoned attempt is not an answer, but it shows that the server takes at least as long as the attempt's age
+//!   ([L13](crate::rules#L13)). The recent latency of the server is raised to that age, until answers lower it. An
+//!   attempt that ends at the call's deadline counts in the same way, since the other servers may be as slow. If the
+//!   raised latency is at least twice the average, the weight is lowered in proportion, and for 2 s the server is not
+//!   tried while it is idle.
+//! - A failure at this client, or by its caller's fault, changes nothing ([S7](crate::rules#S7)).
 //!
-//! Servers are drawn by a sequence of numbers. Only a call's first attempt takes the next number, as it takes a turn
-//! under `rr`; retries and backups are drawn by random numbers.
+//! There are three more differences from brpc:
+//!
+//! - An error that took no time counts as an error that took one microsecond. brpc ignores such an error.
+//! - In a call without a timeout, an error counts as if the timeout were 30 s. brpc uses a timeout of -1 ms.
+//! - The latency of an answer, together with all latency that errors add to it, counts as at most 268 s.
+//!
+//! Servers are drawn by a sequence of numbers. Only a call's first attempt takes the next number of the sequence, as it
+//! takes a turn under `rr`. Retries and backups are drawn by random numbers.
 //!
 //! # Cost
 //!
-//! [`LaStats`] take 1080 bytes a server. A start is an atomic addition and three loads. A feedback takes a try-lock of
-//! its server, so that it never waits long: if the lock is taken, it tries a few times more and is then dropped. Only
-//! the count of attempts in flight is always kept. [`LaTree`], a Fenwick tree of the weights, takes 16 bytes a server:
-//! a choice is 2 log n loads, and a change of a weight log n atomic additions.
+//! [`LaStats`] take 1080 bytes for each server. The start of an attempt is an atomic addition and three loads. A
+//! feedback tries to lock its server's statistics. If the lock is taken at each of a few tries, the feedback is
+//! dropped, so that no thread waits for long. Only the count of attempts in flight is never dropped. [`LaTree`], a
+//! Fenwick tree of the weights, takes 16 bytes for each server. A choice is 2 log n loads, and a change of a weight is
+//! log n atomic additions.
 //!
-//! [`LocalityAware`] joins both. It draws a server by the tree, computes the server's present weight, and draws again
-//! if that has become too small for the draw. It takes in each start and end. At each end it also computes the weight
-//! of one other server, in turn, since weights change with time even where no call comes.
+//! [`LocalityAware`] combines [`LaStats`] and [`LaTree`]. It draws a server by the tree, computes the server's present
+//! weight, and draws again if that weight has become too small for the draw. It records each start and end of an
+//! attempt. At each end it also computes the weight of one other server, in turn, since weights change with time even
+//! without calls.
 
 mod balancer;
 mod draws;

@@ -1,16 +1,17 @@
-//! Choosing a server: balancers as sequences of distinct candidates, and the choice among them.
+//! Balancers, which choose servers. A balancer offers distinct candidates in an order, and a rule takes one of them.
 //!
-//! A [`Balancer`] offers the servers of a list, the first choice first, then the fallbacks, each once
-//! ([S6](crate::rules#S6)). [`select`] walks these offers by rule [L11](crate::rules#L11). It takes the first usable
-//! server whose address this call has not tried, *wherever it stands in the order*. When all are tried, it takes the
-//! least recently tried address that is idle in this call.
+//! A [`Balancer`] offers each server of a list once: the first choice, then the fallbacks ([S6](crate::rules#S6)).
+//! [`select`] goes through these offers by rule [L11](crate::rules#L11). It takes the first usable server whose address
+//! this call has not tried, wherever that server is in the order. If all addresses were tried, it takes an address that
+//! is idle in this call, namely the one whose last try is longest ago.
 //!
-//! A selection looks first and commits later, so that a backup which a limit refuses leaves no trace
-//! ([L5](crate::rules#L5)).
+//! A selection has two steps: first a look, then a commit. So if a limit refuses a backup after the look, nothing has
+//! changed ([L5](crate::rules#L5)).
 //!
-//! When a list changes, the balancer arranges it again ([`Balancer::arrange`]). What it computes from a list, such as
-//! weights or a ring, it keeps itself. What it learns of a server is kept with the server, for as long as the server
-//! stays ([S7](crate::rules#S7)). A [`Storage`] says where the computed part is kept: in fixed memory or on the heap.
+//! When a list changes, the balancer prepares for the new list ([`Balancer::arrange`]). The balancer itself stores what
+//! it computes from a list, such as weights or a ring. What it learns about a server is stored with the server, for as
+//! long as the server stays in the list ([S7](crate::rules#S7)). A [`Storage`] says where the computed data are: in
+//! fixed memory or on the heap.
 //!
 #![doc = include_str!("../../BALANCERS.md")]
 
@@ -20,8 +21,10 @@ mod consistent;
 #[cfg(has_atomic_64)]
 mod decay;
 mod error;
+pub mod grouped;
 pub mod hash;
-// Both conditions say the same. The compiler shows them to a program that lacks a balancer, and so it names the feature.
+// The feature also sets `has_atomic_64`, so the second condition excludes nothing more. Its purpose is the compiler's
+// error message: if a program uses a balancer that is missing, the compiler shows this line, which names the feature.
 #[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub mod la;
 #[cfg(has_atomic_64)]
@@ -38,8 +41,11 @@ mod rr;
 mod select;
 mod selection;
 #[cfg(has_atomic_64)]
+mod spec;
+#[cfg(has_atomic_64)]
 mod stats_view;
 mod storage;
+mod tag;
 #[cfg(test)]
 mod testing;
 #[cfg(has_atomic_64)]
@@ -65,9 +71,12 @@ pub use rr::{RoundRobin, RrTicket};
 pub use select::{InOrder, Search, select};
 pub(crate) use select::{first_choice, further_choice};
 pub use selection::{NoServer, Pick, Selection};
+#[cfg(has_atomic_64)]
+pub use spec::BalancerSpec;
 #[cfg(feature = "alloc")]
 pub use storage::Heap;
 pub use storage::{Buffer, Fixed, Storage};
+pub use tag::{Partition, TagError, TagKey, TagWords};
 pub use weight::{Tag, Weighing, WeightError, weight_of_tag};
 #[cfg(has_atomic_64)]
 pub use weights::Weights;
@@ -83,56 +92,56 @@ use crate::id::{AddressKey, ServerId};
 use crate::outcome::Finished;
 use crate::time::Instant;
 
-/// One server as balancers and [`select`] see it.
+/// A server in the form in which balancers and [`select`] see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate {
-    /// The server.
+    /// The server's id.
     pub server: ServerId,
-    /// Its address.
+    /// The key of the server's address.
     pub address: AddressKey,
-    /// Whether it takes calls now.
+    /// Whether the server may get calls now.
     pub usable: bool,
 }
 
-/// What a balancer may know of a server in addition to its [`Candidate`].
+/// What a balancer may know about a server in addition to the server's [`Candidate`].
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a, S> {
-    /// What the balancer has learned of it.
+    /// What the balancer has learned about the server.
     pub stats: &'a S,
-    /// How many attempts it is working on.
+    /// How many attempts are in flight at the server.
     pub in_flight: u32,
-    /// Its weight; 1 if the balancer uses no weights.
+    /// The server's weight; 1 if the balancer uses no weights.
     pub weight: NonZeroU32,
 }
 
-/// A list of servers in canonical order: by address, then by tag (S7).
+/// A list of servers in canonical order: sorted by address, then by tag ([S7](crate::rules#S7)).
 pub trait ServerList {
-    /// What the balancer keeps for each server.
+    /// The type of the data that the balancer keeps for each server.
     type Stats;
 
-    /// How many servers there are.
+    /// Returns how many servers there are.
     fn len(&self) -> usize;
 
-    /// Whether there is none.
+    /// Returns whether the list has no servers.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The server at a position; `None` past the end.
+    /// Returns the server at a position of the canonical order. Returns `None` past the end.
     fn at(&self, position: usize) -> Option<Candidate>;
 
-    /// How many slots there are: the slot of each server is below this number.
+    /// Returns how many slots there are. Each server's slot is below this number.
     fn slots(&self) -> usize;
 
-    /// The server in a slot.
+    /// Returns the server in a slot. Returns `None` if the slot is empty.
     fn in_slot(&self, slot: u16) -> Option<Candidate>;
 
-    /// The server with this id; `None` if it is gone.
+    /// Returns the server with this id. Returns `None` if it has been removed.
     fn find(&self, server: ServerId) -> Option<Candidate> {
         self.in_slot(server.slot()).filter(|found| found.server == server)
     }
 
-    /// The load of a server; `None` if it is gone.
+    /// Returns the load of a server. Returns `None` if it has been removed.
     fn load(&self, server: ServerId) -> Option<Load<'_, Self::Stats>>;
 }
 
@@ -143,6 +152,7 @@ impl<L: ServerList> ServerList for &L {
         L::len(self)
     }
 
+    #[inline]
     fn at(&self, position: usize) -> Option<Candidate> {
         L::at(self, position)
     }
@@ -151,6 +161,7 @@ impl<L: ServerList> ServerList for &L {
         L::slots(self)
     }
 
+    #[inline]
     fn in_slot(&self, slot: u16) -> Option<Candidate> {
         L::in_slot(self, slot)
     }
@@ -160,40 +171,48 @@ impl<L: ServerList> ServerList for &L {
     }
 }
 
-/// A list that a balancer can arrange: it also writes the servers' addresses.
+/// A list that a balancer can arrange. In addition to a [`ServerList`], it can write the servers' addresses.
 pub trait Roster: ServerList {
-    /// Writes the address of the server at a position, in the form in which all clients write it.
+    /// Writes the address of the server at a position. All clients must write an address in the same form, since
+    /// consistent hashing hashes this text.
     ///
     /// # Errors
-    /// The address cannot be written.
+    /// Returns an error if the address cannot be written.
     fn write_address(&self, position: usize, out: &mut dyn fmt::Write) -> fmt::Result;
+
+    /// Returns the tag of the server at a position, as text ([S10](crate::rules#S10)). The default is an empty tag,
+    /// which states nothing.
+    fn tag(&self, position: usize) -> &str {
+        let _ = position;
+        ""
+    }
 }
 
 /// A server that a balancer offers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Offer<T> {
-    /// The server.
+    /// The server that is offered.
     pub candidate: Candidate,
-    /// The balancer's note to itself between a look and its commit.
+    /// The balancer's note about this offer. The balancer gets this note back at the commit.
     pub ticket: T,
 }
 
 #[cfg(has_atomic_64)]
 impl<T> Offer<T> {
-    /// The same offer with another ticket.
+    /// Returns the same offer with another ticket. The function `ticket` makes the new ticket from the old one.
     fn with<U>(self, ticket: impl FnOnce(T) -> U) -> Offer<U> {
         Offer { candidate: self.candidate, ticket: ticket(self.ticket) }
     }
 }
 
-/// A rule that chooses servers. Threads share it through `&self`; it is changed only when the list is.
+/// A rule for choosing servers. Threads share a balancer through `&self`. Only a change of the list takes `&mut self`.
 ///
 /// An implementation provides the types, `stats` and `offers`. The other methods have defaults that do nothing.
 ///
 /// ```
 /// use hedge_core::balance::{Balancer, InTurn, Search, Offer, ServerList};
 ///
-/// /// Always the first server of the list that the call takes.
+/// /// Offers the servers in the order of the list. So a call gets the first server that it can use.
 /// struct FirstUsable;
 ///
 /// impl Balancer for FirstUsable {
@@ -213,51 +232,67 @@ impl<T> Offer<T> {
 /// }
 /// ```
 pub trait Balancer {
-    /// What it keeps for each server.
+    /// The type of the data that the balancer keeps for each server.
     type Stats;
 
-    /// Its note about an offer, which it gets back at the commit.
+    /// The type of the balancer's note about an offer. The balancer gets this note back at the commit.
     type Ticket: Copy + fmt::Debug;
 
-    /// The statistics of a new server.
+    /// Returns the statistics for a new server.
     fn stats(&self) -> Self::Stats;
 
-    /// Whether servers need weights, and where the weights come from.
+    /// Returns whether the balancer needs weights of servers, and if so, where the weights come from.
     fn weighing(&self) -> Weighing {
         Weighing::Alike
     }
 
-    /// Whether calls need a request code: without one they are refused before anything is sent (S5).
+    /// Returns whether calls need a request code. If they do, a call without a request code is refused before anything
+    /// is sent ([S5](crate::rules#S5)).
     fn needs_request_code(&self) -> bool {
         false
     }
 
-    /// Takes in the list as it is now. Before the first call the list is empty. The statistics of servers that stay are
-    /// in `list`.
+    /// Prepares the balancer for a new list. Before the first call of this method, the balancer works on an empty list.
+    /// For servers that stay in the list, `list` contains the statistics that were kept.
     ///
     /// # Errors
-    /// There is no room for the list. Another list must then be arranged before the balancer is used again.
+    /// Returns an error if the balancer has no room for the list. The balancer must then arrange another list before it
+    /// is used again.
     fn arrange<L: Roster<Stats = Self::Stats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         let _ = list;
         Ok(())
     }
 
-    /// The servers for one selection, in order. This changes nothing that a selection depends on. `random` draws from
-    /// the call's own generator.
+    /// Returns the servers for one selection, in the order in which the balancer prefers them. This does not influence
+    /// other selections. `random` draws from the call's own generator.
     fn offers<'a, L: ServerList<Stats = Self::Stats> + Copy + 'a>(
         &'a self,
         search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<Self::Ticket>> + 'a;
 
-    /// Moves on past an offer that was taken. Returns false and changes nothing if `insist` is false and another call
-    /// has moved on since the look.
+    /// Returns the first of the [`offers`](Self::offers). A type that stands for one of several balancers overrides
+    /// this method. Then the first choice does not need an iterator type for the offers of all these balancers.
+    #[doc(hidden)]
+    #[inline]
+    fn first_offer<L: ServerList<Stats = Self::Stats> + Copy>(
+        &self,
+        search: Search<'_, L>,
+        random: &mut dyn FnMut() -> u32,
+    ) -> Option<Offer<Self::Ticket>> {
+        self.offers(search, random).next()
+    }
+
+    /// Records that a call takes an offer, and moves the balancer on. If another call has moved the balancer on since
+    /// the offer was made and `insist` is false, this returns false and changes nothing. If `insist` is true, this
+    /// always returns true.
     fn commit(&self, ticket: Self::Ticket, insist: bool) -> bool {
         let _ = (ticket, insist);
         true
     }
 
-    /// An attempt starts at a server of the list. `ticket` is that of the offer, if this balancer chose the server.
+    /// Records that an attempt starts at a server of the list. `ticket` is the ticket of the offer. It is `None` if
+    /// this balancer did not choose the server.
     fn started<L: ServerList<Stats = Self::Stats>>(
         &self,
         list: &L,
@@ -268,8 +303,8 @@ pub trait Balancer {
         let _ = (list, server, ticket, now);
     }
 
-    /// A call starts, whatever becomes of it; called once for each call. Passes to `probe` each server that should be
-    /// probed now.
+    /// Records that a call starts. This is called once for each call, however the call ends. Passes each server that
+    /// should be probed now to `probe`.
     fn call_started<L: ServerList<Stats = Self::Stats>>(
         &self,
         list: &L,
@@ -279,7 +314,7 @@ pub trait Balancer {
         let _ = (list, now, probe);
     }
 
-    /// A server has answered a probe. A probe without an answer is not reported.
+    /// Records that a server has answered a probe. Probes without an answer are not recorded.
     fn probed<L: ServerList<Stats = Self::Stats>>(
         &self,
         list: &L,
@@ -290,7 +325,8 @@ pub trait Balancer {
         let _ = (list, server, answer, now);
     }
 
-    /// An attempt is over (S7). Each attempt that started at a server is reported once, unless the server has gone.
+    /// Records that an attempt has ended ([S7](crate::rules#S7)). Each attempt that started at a server is recorded
+    /// once, unless the server has been removed.
     fn finished<L: ServerList<Stats = Self::Stats>>(&self, list: &L, attempt: &Finished) {
         let _ = (list, attempt);
     }

@@ -4,14 +4,17 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::str::FromStr;
 
-use super::p2c::{P2cError, P2cOptions};
-use super::prequal::{PrequalError, PrequalOptions};
+use super::p2c::P2cOptions;
+use super::prequal::{PrequalOptions, ProbeRates};
 use super::ring::{REPLICAS, RingError, RingHash};
+use crate::bounded::{Bounded, BoundedSpan};
 use crate::time::Duration;
 
-/// Which balancer, and with which parameters.
+/// A balancer together with its parameters.
 ///
-/// As text, it is a name alone, or `name:key=value key=value`:
+/// A [`BalancerSpec`](super::BalancerSpec) also has groups of servers in which the balancer works.
+///
+/// As text, this is either a name alone, or a name with parameters: `name:key=value key=value`.
 ///
 /// | name | keys, with their defaults |
 /// |---|---|
@@ -34,41 +37,41 @@ use crate::time::Duration;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BalancerName {
-    /// `rr`.
+    /// The balancer `rr` (round robin).
     RoundRobin,
-    /// `wrr`.
+    /// The balancer `wrr` (weighted round robin).
     WeightedRoundRobin {
-        /// The weight of a server whose tag is no weight; `None`: such a server is refused.
+        /// The weight of a server whose tag is not a weight. `None`: such a server is refused.
         default_weight: Option<NonZeroU32>,
     },
-    /// `random`.
+    /// The balancer `random`.
     Random,
-    /// `wr`.
+    /// The balancer `wr` (weighted random).
     WeightedRandom {
-        /// As of `wrr`.
+        /// The weight of a server whose tag is not a weight. `None`: such a server is refused.
         default_weight: Option<NonZeroU32>,
     },
-    /// `la`.
+    /// The balancer `la` (locality-aware).
     LocalityAware,
-    /// `p2c`.
+    /// The balancer `p2c` (power of two choices).
     P2c(P2cOptions),
-    /// `prequal`.
+    /// The balancer `prequal` (chooses by probes).
     Prequal(PrequalOptions),
-    /// `c_murmurhash`, `c_md5`, `c_ketama`.
+    /// A balancer with consistent hashing: `c_murmurhash`, `c_md5` or `c_ketama`.
     Consistent {
-        /// How points are hashed.
+        /// The rule that computes the points.
         hash: RingHash,
-        /// How many points a server has.
+        /// How many points each server has.
         replicas: u16,
     },
 }
 
 impl BalancerName {
-    /// The names, without parameters.
+    /// The names of all balancers, without parameters.
     pub const NAMES: &'static [&'static str] =
         &["rr", "wrr", "random", "wr", "la", "p2c", "prequal", "c_murmurhash", "c_md5", "c_ketama"];
 
-    /// The name without parameters.
+    /// Returns the name of this balancer, without parameters.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -83,7 +86,7 @@ impl BalancerName {
         }
     }
 
-    /// The keys of its parameters.
+    /// Returns the keys of this balancer's parameters.
     #[must_use]
     pub const fn keys(&self) -> &'static [&'static str] {
         match self {
@@ -95,7 +98,7 @@ impl BalancerName {
         }
     }
 
-    /// The balancer of a name, with the defaults.
+    /// Returns the balancer of this name with default parameters. Returns `None` if there is no such balancer.
     fn named(name: &str) -> Option<Self> {
         Some(match name {
             "rr" => Self::RoundRobin,
@@ -124,24 +127,21 @@ impl BalancerName {
                 "default_weight",
             ) => *default_weight = Some(number(value).ok_or_else(|| bad("[1, 4294967295]"))?),
             (Self::P2c(options), "choices") => {
-                options.choices = within(number(value), 2, 64).ok_or_else(|| bad("[2, 64]"))?;
+                options.choices = bounded(number(value)).ok_or_else(|| bad("[2, 64]"))?;
             }
             (Self::P2c(options), "tau_ms") => {
-                let millis = within(number(value), 1, 3_600_000).ok_or_else(|| bad("[1, 3600000]"))?;
-                options.tau = Duration::from_millis(millis);
+                options.tau = millis(value).ok_or_else(|| bad("[1, 3600000]"))?;
             }
             (Self::Prequal(options), "probes") => {
-                // More than the one a call that is taken out by default.
-                let probes = within(thousandths(value), 1_001, 16_000).ok_or_else(|| bad("(1, 16]"))?;
-                options.probes_per_1000_calls = probes;
+                let rates = bounded(thousandths(value))
+                    .and_then(|probes| ProbeRates::new(probes, options.rates.removals()).ok());
+                options.rates = rates.ok_or_else(|| bad("(1, 16]"))?;
             }
             (Self::Prequal(options), "max_age_ms") => {
-                let millis = within(number(value), 1, 60_000).ok_or_else(|| bad("[1, 60000]"))?;
-                options.max_age = Duration::from_millis(millis);
+                options.max_age = millis(value).ok_or_else(|| bad("[1, 60000]"))?;
             }
             (Self::Prequal(options), "rif_quantile") => {
-                let quantile = within(thousandths(value), 0, 1_000).ok_or_else(|| bad("[0, 1]"))?;
-                options.rif_quantile_permille = quantile;
+                options.rif_quantile_permille = bounded(thousandths(value)).ok_or_else(|| bad("[0, 1]"))?;
             }
             (Self::Consistent { hash, replicas }, "replicas") => {
                 let range = match hash {
@@ -157,17 +157,22 @@ impl BalancerName {
     }
 }
 
-/// The number, if it is in its range.
-fn within<N: PartialOrd>(number: Option<N>, least: N, most: N) -> Option<N> {
-    number.filter(|number| (least..=most).contains(number))
+/// Returns the number with its range checked. Returns `None` if the number is outside the range.
+pub(super) fn bounded<const MIN: u32, const MAX: u32>(number: Option<u32>) -> Option<Bounded<MIN, MAX>> {
+    Bounded::new(number?).ok()
 }
 
-/// A number, without a sign.
-fn number<N: FromStr>(value: &str) -> Option<N> {
+/// Reads a number of milliseconds. Returns `None` if the number is outside the range.
+fn millis<const MIN_MS: u64, const MAX_MS: u64>(value: &str) -> Option<BoundedSpan<MIN_MS, MAX_MS>> {
+    BoundedSpan::new(Duration::from_millis(number(value)?)).ok()
+}
+
+/// Reads a number. Returns `None` if the text is not a number, or if it has a sign.
+pub(super) fn number<N: FromStr>(value: &str) -> Option<N> {
     if value.starts_with('+') { None } else { value.parse().ok() }
 }
 
-/// A number with up to three decimals, in thousandths.
+/// Reads a number with up to three decimals. Returns the number in thousandths.
 fn thousandths(value: &str) -> Option<u32> {
     let (whole, decimals) = value.split_once('.').unwrap_or((value, "0"));
     let scale = 10_u32.pow(3_u32.checked_sub(u32::try_from(decimals.len()).ok()?)?);
@@ -175,11 +180,11 @@ fn thousandths(value: &str) -> Option<u32> {
     number::<u32>(whole)?.checked_mul(1_000)?.checked_add(part)
 }
 
-/// Characters that people write between parameters instead of a blank.
-const SEPARATORS: [char; 3] = [',', ';', '&'];
+/// Characters that people often write between parameters instead of a space.
+pub(super) const SEPARATORS: [char; 3] = [',', ';', '&'];
 
-/// The error for a text without a known name before a colon. It may have a known name that something other than a colon
-/// follows.
+/// Returns the error for a text that does not begin with a known name and a colon. If the text begins with a known name
+/// and another character follows, the error says so.
 fn not_a_name(text: &str, name: &str) -> BalancerError {
     let end = text.find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
     let behind = end.and_then(|end| {
@@ -203,7 +208,7 @@ impl FromStr for BalancerName {
         let (name, parameters) = text.split_once(':').unwrap_or((text, ""));
         let mut named = Self::named(name.trim()).ok_or_else(|| not_a_name(text, name))?;
         let name = named.name();
-        // The keys that were given, one bit each.
+        // One bit for each key that was given so far.
         let mut given = 0_u32;
         for parameter in parameters.split_ascii_whitespace() {
             if parameter.split_once(SEPARATORS).is_some_and(|(_, rest)| rest.is_empty() || rest.contains('=')) {
@@ -219,17 +224,12 @@ impl FromStr for BalancerName {
                 given |= 1 << bit;
             }
         }
-        match &named {
-            Self::P2c(options) => options.validate().map_err(BalancerError::P2c)?,
-            Self::Prequal(options) => options.validate().map_err(BalancerError::Prequal)?,
-            _ => {}
-        }
         Ok(named)
     }
 }
 
 impl fmt::Display for BalancerName {
-    /// The name, and the parameters that differ from the defaults.
+    /// Writes the name, and the parameters that differ from the defaults.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         let mut before = ":";
@@ -246,20 +246,20 @@ impl fmt::Display for BalancerName {
                     show("choices", &options.choices)?;
                 }
                 if options.tau != P2cOptions::DEFAULT.tau {
-                    show("tau_ms", &options.tau.as_millis())?;
+                    show("tau_ms", &options.tau.get().as_millis())?;
                 }
                 Ok(())
             }
             Self::Prequal(options) => {
                 let default = PrequalOptions::DEFAULT;
-                if options.probes_per_1000_calls != default.probes_per_1000_calls {
-                    show("probes", &Thousandths(options.probes_per_1000_calls))?;
+                if options.rates != default.rates {
+                    show("probes", &Thousandths(options.rates.probes().get()))?;
                 }
                 if options.max_age != default.max_age {
-                    show("max_age_ms", &options.max_age.as_millis())?;
+                    show("max_age_ms", &options.max_age.get().as_millis())?;
                 }
                 if options.rif_quantile_permille != default.rif_quantile_permille {
-                    show("rif_quantile", &Thousandths(options.rif_quantile_permille))?;
+                    show("rif_quantile", &Thousandths(options.rif_quantile_permille.get()))?;
                 }
                 Ok(())
             }
@@ -269,7 +269,7 @@ impl fmt::Display for BalancerName {
     }
 }
 
-/// A number of thousandths, as [`thousandths`] reads it.
+/// Formats thousandths in the form that [`thousandths`] reads.
 struct Thousandths(u32);
 
 impl fmt::Display for Thousandths {
@@ -288,25 +288,35 @@ impl serde::Serialize for BalancerName {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for BalancerName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl serde::de::Visitor<'_> for Text {
-            type Value = BalancerName;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a balancer, perhaps with parameters, as in p2c:choices=4")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<BalancerName, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_str(Text::new())
     }
 }
 
-/// The part of a text that is wrong: its first 32 bytes.
+/// A serde visitor that reads a string and parses it as a `T`, with the `FromStr` of `T`.
+#[cfg(feature = "serde")]
+pub(super) struct Text<T>(core::marker::PhantomData<T>);
+
+#[cfg(feature = "serde")]
+impl<T> Text<T> {
+    pub(super) const fn new() -> Self {
+        Self(core::marker::PhantomData)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<T: FromStr<Err = BalancerError>> serde::de::Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a balancer, perhaps with parameters, as in p2c:choices=4")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// The wrong part of a text, cut to its first 32 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Word {
     start: heapless::String<32>,
@@ -314,7 +324,7 @@ pub struct Word {
 }
 
 impl Word {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let mut start = heapless::String::new();
         let cut = text.trim().chars().any(|character| start.push(character).is_err());
         Self { start, cut }
@@ -334,68 +344,83 @@ impl defmt::Format for Word {
     }
 }
 
-/// A text that names no balancer.
+/// The reason why a text does not name a balancer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BalancerError {
-    /// No balancer has that name.
+    /// No balancer has this name.
     Name {
-        /// The name.
+        /// The name in the text.
         name: Word,
     },
-    /// The balancer has no such parameter.
+    /// The balancer has no parameter with this key.
     Key {
-        /// The balancer.
+        /// The name of the balancer.
         name: &'static str,
-        /// The key.
+        /// The key in the text.
         key: Word,
-        /// Those that it has.
+        /// The keys that the balancer has.
         keys: &'static [&'static str],
     },
-    /// A parameter has no `=` and no value.
+    /// A parameter has no `=` and therefore no value.
     NoValue {
-        /// The balancer.
+        /// The name of the balancer.
         name: &'static str,
-        /// The parameter.
+        /// The parameter in the text.
         key: Word,
     },
-    /// Parameters are separated by something other than blanks.
+    /// The parameters are separated by something other than spaces.
     Separator {
-        /// The balancer.
+        /// The name of the balancer.
         name: &'static str,
-        /// Its parameters.
+        /// The parameters in the text.
         parameters: Word,
     },
-    /// There is no colon between the name and the parameters.
+    /// The colon between the name and the parameters is missing.
     NoColon {
-        /// The balancer.
+        /// The name of the balancer.
         name: &'static str,
-        /// Its parameters.
+        /// The parameters in the text.
         parameters: Word,
     },
-    /// A parameter has two values.
+    /// A parameter is given twice.
     Twice {
-        /// The balancer.
+        /// The name of the balancer.
         name: &'static str,
-        /// The key.
+        /// The key of the parameter.
         key: &'static str,
     },
-    /// A parameter cannot have that value.
+    /// A parameter has a value that is not allowed.
     Value {
-        /// The balancer.
+        /// The name of the balancer.
         name: &'static str,
-        /// The key.
+        /// The key of the parameter.
         key: &'static str,
-        /// The value.
+        /// The value in the text.
         value: Word,
-        /// What it may be, in mathematical notation.
+        /// The allowed values, as a range in mathematical notation or in words.
         range: &'static str,
     },
-    /// A parameter of `p2c` is out of its range.
-    P2c(P2cError),
-    /// A parameter of `prequal` is out of its range.
-    Prequal(PrequalError),
+    /// A parameter that must be given is missing.
+    Missing {
+        /// The name of the group.
+        name: &'static str,
+        /// The key of the parameter.
+        key: &'static str,
+        /// A text with all parameters that must be given.
+        example: &'static str,
+    },
+    /// A group is inside of another group in which it cannot be.
+    Inside {
+        /// The name of the inner group.
+        name: &'static str,
+        /// The name of the outer group.
+        outer: &'static str,
+    },
+    /// Groups by name need memory on the heap. In fixed memory, use the type
+    /// [`Grouped`](crate::balance::grouped::Grouped).
+    NoHeap,
     /// A parameter of a ring is out of its range.
     Ring(RingError),
 }
@@ -414,7 +439,8 @@ impl fmt::Display for BalancerError {
                     Some(known) => write!(f, "no balancer is named {name:?}; write {known}"),
                     None => {
                         write!(f, "no balancer is named {name:?}; known are")?;
-                        list(f, BalancerName::NAMES)
+                        list(f, BalancerName::NAMES)?;
+                        f.write_str("; around them: subset, locality")
                     }
                 }
             }
@@ -434,16 +460,23 @@ impl fmt::Display for BalancerError {
             }
             Self::Twice { name, key } => write!(f, "{name}: parameter {key} is given twice; leave one out"),
             Self::Value { name, key, value, range } => {
-                write!(f, "{name}: {key}={}: must be in {range}", value.start)
+                let within = if range.starts_with(['[', '(']) { "in " } else { "" };
+                write!(f, "{name}: {key}={}: must be {within}{range}", value.start)
             }
-            Self::P2c(error) => write!(f, "p2c: {error}"),
-            Self::Prequal(error) => write!(f, "prequal: {error}"),
+            Self::Missing { name, key, example } => write!(f, "{name}: {key} is missing, as in {example}"),
+            Self::Inside { name: "locality", outer: "subset" } => {
+                f.write_str("locality cannot be inside of subset; write locality:zone=a of=subset:size=20 of=p2c")
+            }
+            Self::Inside { name, outer } => write!(f, "{name} cannot be inside of {outer}; leave one out"),
+            Self::NoHeap => {
+                f.write_str("subset and locality by name need the heap; in fixed memory use the type Grouped")
+            }
             Self::Ring(error) => error.fmt(f),
         }
     }
 }
 
-/// Parameters with blanks between them.
+/// Formats the parameters with spaces between them.
 struct Separated<'a>(&'a Word);
 
 impl fmt::Display for Separated<'_> {
@@ -491,7 +524,7 @@ mod tests {
 
     #[test]
     fn s1_what_names_no_balancer_says_what_is_wrong() {
-        let known = "known are rr, wrr, random, wr, la, p2c, prequal, c_murmurhash, c_md5, c_ketama";
+        let known = "known are rr, wrr, random, wr, la, p2c, prequal, c_murmurhash, c_md5, c_ketama; around them: subset, locality";
         assert_eq!(error("fastest"), std::format!("no balancer is named \"fastest\"; {known}"));
         assert_eq!(error(""), std::format!("no balancer is named \"\"; {known}"));
         let long = "a name that goes on and on and on and on";

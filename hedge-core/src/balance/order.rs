@@ -2,34 +2,36 @@
 
 use core::num::NonZeroU32;
 
-/// Positions `0..len`, each once: a first choice, then the rest by a fixed stride. The first choice costs nothing, and
-/// the stride is computed for the third.
+/// An order of the positions `0..len`, each once: a first choice, a second choice, and then the others by a fixed
+/// stride. The stride is computed only for the third choice, so that the first choice stays cheap.
 #[derive(Clone, Debug)]
 pub struct Order {
     len: NonZeroU32,
     first: u32,
-    /// The next choice, as a distance from the position after the first choice.
+    /// The next choice, as a distance from the position that follows the first choice.
     next: u32,
-    /// The stride that is wanted; from the third choice on, one near it that visits each of the rest.
+    /// The stride. Before the third choice, this is the stride that the caller asked for. From the third choice on, it
+    /// is a stride near that one that reaches each of the other positions.
     stride: u32,
     given: u32,
 }
 
 impl Order {
-    /// `first`, then the position `1 + second` after it, and so on by a stride near `stride`. `first` must be below
-    /// `len`, and `second` below `len - 1` if there are others.
+    /// Makes an order that begins at `first`. The second position is `1 + second` after the first. The others follow by
+    /// a stride near `stride`. `first` must be below `len`. `second` must be below `len - 1` if `len` is above 1.
     #[must_use]
     pub const fn scattered(len: NonZeroU32, first: u32, second: u32, stride: u32) -> Self {
         Self { len, first, next: second, stride, given: 0 }
     }
 
-    /// A random order: the first and the second position are uniform, further ones scattered. Three draws.
+    /// Makes a random order from three draws. The first and the second position are uniformly distributed, and the
+    /// others are scattered.
     pub fn random(len: NonZeroU32, random: &mut dyn FnMut() -> u32) -> Self {
         let rest = NonZeroU32::new(len.get() - 1).unwrap_or(NonZeroU32::MIN);
         Self::scattered(len, below(len, random()), below(rest, random()), random())
     }
 
-    /// The next position after the first choice.
+    /// Returns the next position after the first choice. Returns `None` after the last position.
     fn fallback(&mut self) -> Option<u32> {
         let rest = NonZeroU32::new(self.len.get() - 1).filter(|_| self.given < self.len.get())?;
         if self.given > 1 {
@@ -39,12 +41,13 @@ impl Order {
         Some(add_modulo(self.first, self.next + 1, self.len.get()))
     }
 
-    /// Moves a stride on among the `rest` other positions. The second choice takes no stride, since finding one that is
-    /// coprime with `rest` costs more than a pick.
+    /// Moves on by a stride among the `rest` other positions. The second choice does not need this. That saves time,
+    /// because finding a stride that is coprime with `rest` costs more than a whole pick.
     fn stride(&mut self, rest: NonZeroU32) {
         if self.given == 2 {
             self.stride = (self.stride % rest).max(1);
-            // A stride that is coprime with `rest` visits each of them. This ends at 1 at the latest.
+            // Only a stride that is coprime with `rest` reaches each position. The loop ends, since 1 is coprime with
+            // every number.
             while gcd(self.stride, rest.get()) != 1 {
                 self.stride -= 1;
             }
@@ -53,8 +56,7 @@ impl Order {
     }
 }
 
-/// An iterator over the positions `0..len`, each once. It starts at an origin, goes on in list order, and continues at
-/// 0 after the last position.
+/// The positions `0..len` in list order, each once, beginning at an origin. After the last position comes 0.
 #[derive(Clone, Debug)]
 pub struct InTurn {
     len: NonZeroU32,
@@ -63,10 +65,10 @@ pub struct InTurn {
 }
 
 impl InTurn {
-    /// The order that begins at `origin`, modulo `len`.
+    /// Makes the list order that begins at `origin` modulo `len`.
     #[must_use]
     pub const fn from_origin(len: NonZeroU32, origin: u32) -> Self {
-        // No division if it can be avoided: it costs as much as the rest of a selection.
+        // A division costs as much as the rest of a selection, so it is done only if it is needed.
         let next = if origin < len.get() { origin } else { origin % len.get() };
         Self { len, next, left: len.get() }
     }
@@ -84,13 +86,14 @@ impl Iterator for InTurn {
     }
 }
 
-/// The sum modulo `modulus` of two numbers up to `modulus`, without division or overflow.
+/// Returns the sum of `a` and `b` modulo `modulus`, without division or overflow. Both must be at most `modulus`.
 const fn add_modulo(a: u32, b: u32, modulus: u32) -> u32 {
     let gap = modulus - a;
     if b >= gap { b - gap } else { a + b }
 }
 
-/// Maps 32 random bits to `0..n` by multiplication (Lemire 2019, without the rejection: the bias is below n / 2^32).
+/// Maps 32 random bits to `0..n` by a multiplication (Lemire 2019). Lemire's rejection step is left out, so there is a
+/// bias, which is below n / 2^32.
 fn below(n: NonZeroU32, random: u32) -> u32 {
     let wide = u64::from(n.get()) * u64::from(random);
     u32::try_from(wide >> 32).unwrap_or(0)
@@ -147,7 +150,7 @@ mod tests {
     fn s6_huge_lists_do_not_overflow() {
         let order = Order::scattered(len(u32::MAX), u32::MAX - 1, u32::MAX - 2, u32::MAX - 3);
         let positions: Vec<u32> = order.take(5).collect();
-        // The last, then the one before it: a distance of one less than a whole round.
+        // The last position, then the one before it, which is one less than a whole round away.
         let max = u32::MAX;
         assert_eq!(positions[..2], [max - 1, max - 2]);
         assert!(positions.iter().all(|position| *position < max));

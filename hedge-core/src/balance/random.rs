@@ -1,11 +1,11 @@
-//! `random`: any server, with equal probability.
+//! The balancer `random`: it chooses any server, all with equal probability.
 
 use super::{Balancer, Offer, Order, Search, ServerList};
 
-/// Chooses uniformly at random ([S2](crate::rules#S2)). The second choice is uniform among the rest; further choices
-/// are scattered.
+/// Chooses a server at random, all servers with equal probability ([S2](crate::rules#S2)). The second choice is
+/// uniformly random among the other servers. Further choices follow in a scattered order.
 ///
-/// Cost: three draws from the call's own generator, no shared state.
+/// Cost: three draws from the call's own generator. There is no shared state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RandomChoice;
 

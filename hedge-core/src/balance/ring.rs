@@ -1,20 +1,22 @@
-//! A consistent hashing ring of points: `c_murmurhash`, `c_md5`, `c_ketama`.
+//! A ring of points for consistent hashing: `c_murmurhash`, `c_md5`, `c_ketama`.
 //!
-//! Each server has some points on a ring of 2^32 places. A request code belongs to the server of the first point at or
-//! after it. So when a server comes or goes, only the codes of its own points move. A code whose server is down goes
-//! where it would go without that server (Karger et al. 1997). The keys and hashes are brpc's; those of four points a
-//! digest are libketama's.
+//! Each server has some points on a ring of 2^32 places. A request code belongs to the first point at or after the
+//! code, and so to the server of that point. So when a server comes or goes, only the codes of its own points move. If
+//! a code's server is down, the code goes to the server to which it would belong without the first server (Karger et
+//! al. 1997). Keys and hashes are the same as in brpc. Ketama's four points for each digest are the same as in
+//! libketama.
 //!
 //! # Cost
 //!
-//! 8 bytes a point; on the heap half a byte more, for an index by the upper bits of the hashes. A
-//! [`lookup`](Ring::lookup) is a binary search. On the heap it is among the points that share those bits, 8 to 16 on
-//! average for rings of any size. In a [`FixedRing`] it is among all points.
+//! A point takes 8 bytes. On the heap it takes half a byte more, for an index by the upper bits of the hashes. A
+//! [`lookup`](Ring::lookup) is a binary search. In a [`FixedRing`] it searches among all points. On the heap it
+//! searches only among the points with the same upper bits. On average, these are 8 to 16 points, for rings of any
+//! size.
 //!
-//! Adding servers, one or many at once, hashes their keys, sorts their own points and merges these into the others. The
-//! points behind them move once on the heap, and once for every 128 new points in a [`FixedRing`]. The others are not
-//! sorted again; they are only read, to check the slots and to make the index. Removing servers is one pass, and one
-//! for the index.
+//! Servers can be added one by one or many at once. Adding servers hashes their keys, sorts their points, and merges
+//! these into the other points. The other points are not sorted again. They are only read, to check the slots and to
+//! make the index. Points after a new point move up: once on the heap, and once for every 128 new points in a
+//! [`FixedRing`]. Removing servers takes one pass over the points, and one pass for the index.
 
 mod storage;
 
@@ -29,17 +31,17 @@ use super::hash::Murmur3;
 pub use storage::Heap;
 pub use storage::{Fixed, RingStorage};
 
-/// How many points a server has unless told otherwise: brpc's `chash_num_replicas`.
+/// The usual number of points for each server. This is the default of brpc's `chash_num_replicas`.
 pub const REPLICAS: u16 = 100;
 
-/// How many new points are merged at a time if there is no heap to hold more of them aside.
+/// How many new points are merged at a time if no heap memory is available for them.
 const BATCH: usize = 128;
 
-/// The points of servers, sorted by hash. A server is named by the number of its slot.
+/// The points of servers, sorted by hash. Each server is identified by the number of its slot.
 ///
-/// Two clients that know the same servers agree on the server of every code, in whatever order they came to know them.
-/// Points of equal hash stand in the canonical order of their servers; `insert_all` asks for that order where it
-/// matters.
+/// Two clients that know the same servers find the same server for every code. The order in which the clients learned
+/// of the servers does not matter. Points of equal hash are in the canonical order of their servers. `insert_all` asks
+/// its caller for that order, but only for such points.
 ///
 /// ```
 /// use hedge_core::balance::hash::murmur3_32;
@@ -63,29 +65,30 @@ pub struct Ring<S> {
     storage: S,
 }
 
-/// A ring of at most `N` points, without a heap: for `N / replicas` servers.
+/// A ring of at most `N` points, without a heap. `N / replicas` servers fit.
 pub type FixedRing<const N: usize> = Ring<Fixed<N>>;
 
-/// A ring of any number of points, on the heap.
+/// A ring on the heap, with any number of points.
 #[cfg(feature = "alloc")]
 pub type HeapRing = Ring<Heap>;
 
-/// A server's point on the ring.
+/// A point on the ring, which belongs to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Point {
-    /// Its place on the ring.
+    /// The position of the point on the ring.
     pub hash: u32,
-    /// The slot of the server that it belongs to.
+    /// The slot of the server that the point belongs to.
     pub slot: u16,
 }
 
 impl<S: RingStorage> Ring<S> {
-    /// A ring without servers. Each server will have `replicas` points, usually [`REPLICAS`].
+    /// Makes a ring without servers. Each server will have `replicas` points; [`REPLICAS`] is the usual number.
     ///
     /// # Errors
-    /// [`RingError::Replicas`]: `replicas` is 0, or it is not a multiple of 4 for [`RingHash::Ketama`].
-    /// [`RingError::NeedsFeature`]: the hash is not built in.
+    /// - Returns [`RingError::Replicas`] if `replicas` is 0, or if the hash is [`RingHash::Ketama`] and `replicas` is
+    ///   not a multiple of 4.
+    /// - Returns [`RingError::NeedsFeature`] if this build does not contain the hash.
     pub fn new(hash: RingHash, replicas: u16) -> Result<Self, RingError> {
         if cfg!(not(feature = "md5")) && hash.needs_md5() {
             return Err(RingError::NeedsFeature { hash, feature: "md5" });
@@ -96,10 +99,10 @@ impl<S: RingStorage> Ring<S> {
         Ok(Self { hash, replicas, storage: S::default() })
     }
 
-    /// Adds the server in `slot`: [`insert_all`](Self::insert_all) of one.
+    /// Adds the server in `slot`. This does the same as [`insert_all`](Self::insert_all) with one server.
     ///
     /// # Errors
-    /// [`RingError::Full`], [`RingError::Endpoint`] and [`RingError::Taken`]; nothing has changed then.
+    /// Returns the errors of [`insert_all`](Self::insert_all). After an error, the ring is unchanged.
     pub fn insert(
         &mut self,
         slot: u16,
@@ -109,15 +112,20 @@ impl<S: RingStorage> Ring<S> {
         self.insert_all(iter::once((slot, endpoint)), order)
     }
 
-    /// Adds servers, each by its slot and by its address as all clients write it. `order` compares the servers in two
-    /// slots, added or already there, by the canonical order. It is asked only for points of equal hash.
+    /// Adds servers. Each is given by its slot and its address, in the form in which all clients write the address.
+    /// `order` compares two servers, new or old, by their slots, and returns their canonical order. `order` is called
+    /// only for points of equal hash.
     ///
-    /// The ring is the same as if the servers had come one by one in any order, but the work is one pass for all of
-    /// them.
+    /// The ring is the same as if the servers were added one by one in any order, but one pass over the points is
+    /// enough for all of them.
     ///
     /// # Errors
-    /// [`RingError::Full`], [`RingError::Endpoint`], and [`RingError::Taken`] also for a slot that comes twice; nothing has
-    /// changed then.
+    ///
+    /// - Returns [`RingError::Full`] if there is no room for the points.
+    /// - Returns [`RingError::Endpoint`] if an address cannot be written.
+    /// - Returns [`RingError::Taken`] if a slot already has points, or if a slot comes twice.
+    ///
+    /// After an error, the ring is unchanged.
     pub fn insert_all<E: fmt::Display>(
         &mut self,
         servers: impl IntoIterator<Item = (u16, E)>,
@@ -136,7 +144,7 @@ impl<S: RingStorage> Ring<S> {
             return appended;
         }
         let before = |one: &Point, other: &Point| {
-            // By slot, if `order` finds them equal: the ring must not depend on the order in which they came.
+            // Equal servers are ordered by slot: the ring must not depend on the order in which they were added.
             let order = || order(one.slot, other.slot).then(one.slot.cmp(&other.slot));
             one.hash.cmp(&other.hash).then_with(order).is_lt()
         };
@@ -146,17 +154,18 @@ impl<S: RingStorage> Ring<S> {
         Ok(())
     }
 
-    /// Appends the points of `servers`, server by server, unsorted. After an error some of them are there.
+    /// Appends the points of `servers`, in the order of the servers. The new points are not sorted. After an error, the
+    /// ring may contain some of them.
     fn append<E: fmt::Display>(&mut self, servers: impl IntoIterator<Item = (u16, E)>) -> Result<(), RingError> {
         let servers = servers.into_iter();
         let replicas = usize::from(self.replicas);
         let keys = self.replicas / self.hash.points_a_key();
         let mut end = self.points().len();
-        // Room for all that are known to come, at once.
+        // Makes room at once for all servers that are known to come.
         let (at_least, _) = servers.size_hint();
         self.storage.resize(end.saturating_add(at_least.saturating_mul(replicas)))?;
         for (slot, endpoint) in servers {
-            // The endpoint is hashed once; each point only adds its number.
+            // The endpoint is hashed once for all its points. Each point then adds only its number.
             let key = Key::new(self.hash, endpoint).map_err(|_| RingError::Endpoint { slot })?;
             let start = end;
             end += replicas;
@@ -172,14 +181,13 @@ impl<S: RingStorage> Ring<S> {
         Ok(())
     }
 
-    /// Removes the server in `slot`: [`retain_slots`](Self::retain_slots) of all others. Returns false if it has no
-    /// points.
+    /// Removes the server in `slot`. Returns false if the slot has no points.
     pub fn remove(&mut self, slot: u16) -> bool {
         self.retain_slots(|other| other != slot)
     }
 
-    /// Removes the servers whose slots `keep` refuses. Returns false if there were none. `keep` is asked for every
-    /// point.
+    /// Removes the servers whose slots `keep` refuses. Returns false if no point was removed. `keep` is called for
+    /// every point.
     pub fn retain_slots(&mut self, mut keep: impl FnMut(u16) -> bool) -> bool {
         let before = self.points().len();
         self.storage.retain(|point| keep(point.slot));
@@ -190,39 +198,41 @@ impl<S: RingStorage> Ring<S> {
         removed
     }
 
-    /// All points, by ascending hash.
+    /// Returns all points, sorted by hash.
     #[must_use]
     pub fn points(&self) -> &[Point] {
         self.storage.points()
     }
 
-    /// The index among [`Self::points`] of the point that `code` belongs to: the first one whose hash is `code` or
-    /// more, else the first of all. 0 if there are no points.
+    /// Returns the index, in [`Self::points`], of the point that `code` belongs to. This is the first point whose hash
+    /// is at least `code`. If there is no such point, it is the first point of all, at index 0. Returns 0 if there are
+    /// no points.
     #[inline]
     #[must_use]
     pub fn lookup(&self, code: u32) -> usize {
         let around = self.storage.around(code);
         let near = self.points().get(around.clone()).unwrap_or_default();
         let at = around.start + near.partition_point(|point| point.hash < code);
-        // Past the last point the ring begins again.
+        // After the last point the ring begins again.
         if at < self.points().len() { at } else { 0 }
     }
 
-    /// The slots of the points from the one that `code` belongs to, once around the ring: first choice, then fallbacks.
+    /// Returns the slots of the points along the ring, once around, beginning at the point that `code` belongs to. The
+    /// first slot is the first choice, the others are fallbacks.
     ///
-    /// A server comes once for each of its points. On average, a walk takes as many steps to a server that will do as
-    /// there are servers, divided by the number of those that will do.
+    /// A slot comes once for each of its points. If 1/n of the servers can be used, a walk takes n steps on average to
+    /// reach the first of these.
     #[inline]
     pub fn walk(&self, code: u32) -> Walk<'_> {
         let (before, ahead) = self.points().split_at_checked(self.lookup(code)).unwrap_or_default();
         Walk { points: ahead.iter().chain(before) }
     }
 
-    /// For each point, its slot and how many of the 2^32 codes belong to it. A server's share of the ring is the sum
-    /// over its points.
+    /// Returns, for each point, its slot and how many of the 2^32 codes belong to the point. A server's share of the
+    /// codes is the sum over its points.
     pub fn arcs(&self) -> impl Iterator<Item = (u16, u64)> {
         const ROUND: u64 = 1 << 32;
-        // The arc of the first point begins at the last point, a round earlier.
+        // The arc of the first point begins at the last point, in the round before.
         let mut behind = self.points().last().map_or(0, |last| last.hash.into());
         self.points().iter().map(move |point| {
             let here = ROUND + u64::from(point.hash);
@@ -233,7 +243,7 @@ impl<S: RingStorage> Ring<S> {
     }
 }
 
-/// Slots along a ring, once around; from [`Ring::walk`].
+/// The slots of the points along a ring, once around. [`Ring::walk`] makes this iterator.
 #[derive(Clone, Debug)]
 pub struct Walk<'r> {
     points: iter::Chain<slice::Iter<'r, Point>, slice::Iter<'r, Point>>,
@@ -252,25 +262,26 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// How the points of a server are computed from its endpoint.
+/// The rule by which a server's points are computed from its endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RingHash {
-    /// `c_murmurhash`: the MurmurHash3_x86_32 of `<endpoint>-<i>`, for each `i` below the number of points.
+    /// `c_murmurhash`: MurmurHash3_x86_32 of `<endpoint>-<i>`, for each `i` below the number of points.
     Murmur,
-    /// `c_md5` (feature `md5`): the first four bytes of its MD5 digest, little-endian.
+    /// The rule of `c_md5` (feature `md5`): the points are the first four bytes, little-endian, of the MD5 digest of
+    /// `<endpoint>-<i>`, for each `i` below the number of points.
     Md5,
-    /// `c_ketama` (feature `md5`): all four words of the digest, little-endian, for each `i` below a quarter of the number
-    /// of points.
+    /// The rule of `c_ketama` (feature `md5`): the points are all four words, little-endian, of the MD5 digest of
+    /// `<endpoint>-<i>`, for each `i` below a quarter of the number of points.
     Ketama,
 }
 
 impl RingHash {
-    /// All of them.
+    /// All rules for points.
     pub const ALL: &'static [Self] = &[Self::Murmur, Self::Md5, Self::Ketama];
 
-    /// The name of the balancer that uses it.
+    /// Returns the name of the balancer that uses this rule.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -292,40 +303,40 @@ impl RingHash {
     }
 }
 
-/// Why a ring could not be made or changed.
+/// The reason why a ring could not be made or changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RingError {
-    /// The hash cannot give this number of points a server.
+    /// The rule cannot give a server this number of points.
     Replicas {
-        /// How points are hashed.
+        /// The rule that was asked for.
         hash: RingHash,
-        /// The number.
+        /// The number of points for each server.
         replicas: u16,
     },
-    /// The hash is not built in.
+    /// This build does not contain the hash.
     NeedsFeature {
-        /// How points should be hashed.
+        /// The rule that needs the hash.
         hash: RingHash,
-        /// The feature of hedge-core that brings the hash.
+        /// The feature of hedge-core that provides the hash.
         feature: &'static str,
     },
-    /// There is no room for the points of another server.
+    /// There is no room for the points of one more server.
     Full {
-        /// How many points there would be, at least.
+        /// How many points the ring would need at least.
         points: usize,
-        /// How many there is room for; on the heap, in the memory that the ring already has.
+        /// How many points fit. On the heap: how many fit into the memory that the ring already has.
         capacity: usize,
     },
-    /// The slot has points already, or it comes twice among the servers to add.
+    /// The slot already has points, or it comes twice among the servers to add.
     Taken {
-        /// The slot.
+        /// The slot that is used twice.
         slot: u16,
     },
-    /// The endpoint's `Display` failed.
+    /// The endpoint could not be written: its `Display` failed.
     Endpoint {
-        /// The slot.
+        /// The slot of the server with this endpoint.
         slot: u16,
     },
 }
@@ -352,10 +363,10 @@ impl fmt::Display for RingError {
 
 impl core::error::Error for RingError {}
 
-/// A hasher that has read `<endpoint>-`, which is the same for all points of a server.
+/// A hasher that has already read `<endpoint>-`. This part is the same for all points of a server.
 enum Key {
     Murmur(Murmur3),
-    /// And of how many words of a digest points are made.
+    /// The second value says how many words of each digest become points.
     #[cfg(feature = "md5")]
     Md5(Md5, usize),
 }
@@ -371,17 +382,17 @@ impl Key {
             RingHash::Murmur => Self::Murmur(read(endpoint)?),
             #[cfg(feature = "md5")]
             RingHash::Md5 | RingHash::Ketama => Self::Md5(read(endpoint)?, hash.points_a_key().into()),
-            // `Ring::new` has refused it.
+            // This is not reached, since `Ring::new` has refused this hash.
             #[cfg(not(feature = "md5"))]
             RingHash::Md5 | RingHash::Ketama => return Err(fmt::Error),
         })
     }
 
-    /// The hashes of `<endpoint>-<i>`: one, or ketama's four.
+    /// Returns the hashes of `<endpoint>-<i>`: one hash, or four hashes for ketama.
     fn hashes(&self, i: u16) -> impl Iterator<Item = u32> + use<> {
         fn numbered<H: Write + Clone>(hasher: &H, i: u16) -> H {
             let mut hasher = hasher.clone();
-            // A hasher takes whatever is written: no error.
+            // A hasher accepts everything that is written, so there is no error.
             let _ = write!(hasher, "{i}");
             hasher
         }
@@ -394,10 +405,11 @@ impl Key {
     }
 }
 
-/// A slot that is used twice: by `old` and by `new` points, or by two of the new servers. The new points are `replicas`
-/// of each server, one server after another.
+/// Returns a slot that is used twice: by an `old` and a `new` point, or by two new servers. Returns `None` if no slot
+/// is used twice. The new points must come server by server, with `replicas` points each.
 fn duplicate_slot(old: &[Point], new: &[Point], replicas: usize) -> Option<u16> {
-    // A bitmap of so many slots at a time, in 1 KiB. One for all slots would be 8 KiB, which is much on a small stack.
+    // The slots are checked in ranges of `MARKS`, with a bitmap of 1 KiB. A bitmap for all slots would take 8 KiB,
+    // which is much on a small stack.
     const MARKS: u16 = 8_192;
     for window in 0..=u16::MAX / MARKS {
         let mut marks = [0_u32; MARKS as usize / 32];
@@ -415,7 +427,8 @@ fn duplicate_slot(old: &[Point], new: &[Point], replicas: usize) -> Option<u16> 
                 (least, most) = (least.min(slot), most.max(slot));
             }
         }
-        // A quick test first: mostly no old slot is even in the range of the new ones, as with a single new server.
+        // A quick test comes first. Usually no old slot is in the range of the new slots, for example if one server is
+        // added.
         let among = |point: &Point| least <= point.slot && point.slot <= most;
         let marked = |point: &&Point| {
             let (word, bit) = mark(point.slot);
@@ -431,7 +444,8 @@ fn duplicate_slot(old: &[Point], new: &[Point], replicas: usize) -> Option<u16> 
     None
 }
 
-/// Sorts in place. Core's sort would be kilobytes of code, with a panic in them.
+/// Sorts points in place, in the order of `before`. This code is used because the sort of `core` would add kilobytes of
+/// code and a possible panic.
 fn heapsort(points: &mut [Point], before: impl Fn(&Point, &Point) -> bool) {
     for at in (0..points.len() / 2).rev() {
         if let Some(point) = points.get(at).copied() {
@@ -448,8 +462,8 @@ fn heapsort(points: &mut [Point], before: impl Fn(&Point, &Point) -> bool) {
     }
 }
 
-/// Puts a point into a max-heap whose place `at` is free, by sifting it down: as long as it comes before a child, that
-/// child moves up and leaves its own place free.
+/// Puts a point into a max-heap whose place `at` is free. While the point comes before a child of the free place, that
+/// child moves up, and the child's place becomes the free one.
 fn sift_down(heap: &mut [Point], mut at: usize, point: Point, before: impl Fn(&Point, &Point) -> bool) {
     loop {
         let left = 2 * at + 1;
@@ -471,8 +485,8 @@ fn sift_down(heap: &mut [Point], mut at: usize, point: Point, before: impl Fn(&P
     }
 }
 
-/// Merges the `points` from `old` on into those before, as many at a time as the buffer `aside` holds. Both parts are
-/// sorted.
+/// Merges the `points` from index `old` on into the points before that index. Both parts must be sorted. The points are
+/// merged in batches, each as large as the buffer `aside`.
 fn merge_behind(points: &mut [Point], mut old: usize, aside: &mut [Point], before: impl Fn(&Point, &Point) -> bool) {
     while old > 0
         && let Some(behind) = points.get(old..)
@@ -487,12 +501,12 @@ fn merge_behind(points: &mut [Point], mut old: usize, aside: &mut [Point], befor
     }
 }
 
-/// Merges the points `new` into the first `old` ones of `points`, which has room for both; both are sorted. `before`
-/// says whether an old point comes before a new one.
+/// Merges the points `new` into the first `old` points of `points`. `points` must have room for both. Both parts must
+/// be sorted. `before` says whether an old point comes before a new point.
 ///
-/// It goes from the back, so that each old point moves at most once, in one block with its neighbours.
+/// The merge starts at the end. So each old point moves at most once, in one block with its neighbours.
 fn merge(points: &mut [Point], old: usize, new: &[Point], before: impl Fn(&Point, &Point) -> bool) {
-    // How many old points are between two new ones, on average.
+    // This is the average number of old points between two new points.
     let apart = old.checked_div(new.len()).unwrap_or(0).max(1);
     let mut left = old;
     for (index, new) in new.iter().enumerate().rev() {
@@ -501,7 +515,7 @@ fn merge(points: &mut [Point], old: usize, new: &[Point], before: impl Fn(&Point
         if let Some(place) = points.get_mut(at..left + shift)
             && let Some(moved) = place.len().checked_sub(shift)
         {
-            // The old points behind the new one move up in one block, by as many new points as come before them.
+            // The old points after the new one move up in one block, by the number of new points that come before them.
             place.copy_within(..moved, shift);
             if let Some(place) = place.get_mut(index) {
                 *place = *new;
@@ -511,8 +525,9 @@ fn merge(points: &mut [Point], old: usize, new: &[Point], before: impl Fn(&Point
     }
 }
 
-/// How many of the sorted `points` are `before`: a galloping search from the back, by a step of `apart` that doubles,
-/// since the place of one point is likely to be near that of the next.
+/// Returns for how many of the sorted `points` the function `before` returns true. This is a galloping search from the
+/// end. Its step starts at `apart` and doubles, since the searched place is probably near the place of the previous
+/// search.
 fn gallop(points: &[Point], apart: usize, before: impl Fn(&Point) -> bool) -> usize {
     let (mut end, mut step) = (points.len(), apart);
     loop {

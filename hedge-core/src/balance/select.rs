@@ -1,4 +1,4 @@
-//! The choice among what a balancer offers: [`select`] ([L11](crate::rules#L11)).
+//! Takes one of the servers that a balancer offers, by rule [L11](crate::rules#L11): [`select`].
 
 use core::num::NonZeroU32;
 
@@ -6,34 +6,37 @@ use super::{Balancer, Candidate, Offer, Order, ServerList};
 use crate::balance::{NoServer, Pick, Selection};
 use crate::id::AddressKey;
 
-/// How many positions are drawn at most to find a server that the call takes.
+/// The largest number of positions that are drawn in order to find a server that the call takes.
 const DRAWS: usize = 8;
 
-/// What a balancer chooses from, and for which selection.
+/// The input of a balancer: the list from which it chooses, and the selection for which it chooses.
 #[derive(Clone, Copy, Debug)]
 pub struct Search<'a, L> {
-    /// The servers: a reference to a list.
+    /// The servers, as a reference to a list.
     pub list: L,
-    /// What the call searches for.
+    /// What the call requires of the server.
     pub selection: &'a Selection<'a>,
 }
 
 impl<L: ServerList + Copy> Search<'_, L> {
-    /// Whether the call takes this server without looking further: it is usable, and its address was not tried yet.
+    /// Returns whether the call takes this server without a look at further servers. It does if the server is usable
+    /// and its address was not tried in this call.
     #[must_use]
     pub fn takes(&self, candidate: &Candidate) -> bool {
         candidate.usable && !was_tried(self.selection, candidate.address)
     }
 
-    /// Whether this is a call's first attempt. Only first attempts move a balancer's turn ([S2](crate::rules#S2)). If
-    /// backups moved the turn too, a stalled server would get more first attempts than its share: each call that waits
-    /// for this server sends a backup, and the backup would take the turn of another server.
+    /// Returns whether this is a call's first attempt. Only first attempts move a balancer's turn
+    /// ([S2](crate::rules#S2)). If backups moved the turn too, a stalled server would get more first attempts than its
+    /// share. The reason is that each call that waits for this server sends a backup, and the backup would take the
+    /// turn of another server.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.selection.tried.is_empty()
     }
 
-    /// The position of a random server among those that the call takes.
+    /// Returns the position of a random server that the call takes. If a few draws find no such server, returns any
+    /// position.
     // Inlined on a host, so that the selection stays in registers for backups too.
     #[cfg_attr(not(target_os = "none"), inline)]
     pub(super) fn random_position(self, random: &mut dyn FnMut() -> u32) -> u32 {
@@ -41,7 +44,8 @@ impl<L: ServerList + Copy> Search<'_, L> {
         self.first_taken(|| random() % len)
     }
 
-    /// The first position drawn whose server the call takes; after [`DRAWS`] draws, the last position drawn.
+    /// Returns the first drawn position whose server the call takes. If [`DRAWS`] draws find none, returns the last
+    /// drawn position.
     pub(super) fn first_taken(self, mut draw: impl FnMut() -> u32) -> u32 {
         let mut position = 0;
         for _ in 0..DRAWS {
@@ -54,7 +58,8 @@ impl<L: ServerList + Copy> Search<'_, L> {
         position
     }
 
-    /// The servers in the order that `order` makes for the length of the list; nothing for an empty list.
+    /// Returns the servers in the order that `order` makes for the length of the list. If the list is empty, returns no
+    /// servers.
     pub fn in_order<O: Iterator<Item = u32>>(self, order: impl FnOnce(NonZeroU32) -> O) -> InOrder<L, O> {
         InOrder { order: self.len().map(order), list: self.list }
     }
@@ -64,7 +69,7 @@ impl<L: ServerList + Copy> Search<'_, L> {
     }
 }
 
-/// The servers of a list in some order, with their positions; from [`Search::in_order`].
+/// The servers of a list in some order, with their positions. [`Search::in_order`] makes this iterator.
 #[derive(Clone, Debug)]
 pub struct InOrder<L, O = Order> {
     list: L,
@@ -81,13 +86,14 @@ impl<L: ServerList, O: Iterator<Item = u32>> Iterator for InOrder<L, O> {
     }
 }
 
-/// Searches for a server by rule [L11](crate::rules#L11), and changes nothing.
+/// Searches for a server by rule [L11](crate::rules#L11). This changes nothing.
 ///
-/// Work: one step for each offer, up to the first untried usable server; the whole list if there is none. A step
-/// compares the offer with the call's few attempts.
+/// The work is one step for each offer, up to the first usable server that was not tried. If there is no such server,
+/// the search takes one step for each server of the list. A step compares the offer with the few attempts of the call.
 ///
 /// # Errors
-/// Why there is none.
+/// Returns the reason why no server can be chosen.
+#[cfg_attr(not(target_os = "none"), inline)]
 pub fn select<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
     balancer: &B,
@@ -100,9 +106,9 @@ pub fn select<B: Balancer>(
     further_choice(list, balancer, selection, random)
 }
 
-/// The balancer's first offer, if the call takes it, as nearly every call does. Always `None` on a microcontroller,
-/// where a second code path would cost too many bytes.
-// Inlined: to pass the pick through memory would cost more than the whole look.
+/// Returns the balancer's first offer if the call takes it, which is the usual case. On a microcontroller the result is
+/// always `None`, since this second code path would take too many bytes there.
+// Inlined, since passing the pick through memory would cost more than the whole look.
 #[inline(always)]
 pub(crate) fn first_choice<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
@@ -114,12 +120,12 @@ pub(crate) fn first_choice<B: Balancer>(
         return None;
     }
     let search = Search { list, selection };
-    let Offer { candidate, ticket } = balancer.offers(search, random).next()?;
+    let Offer { candidate, ticket } = balancer.first_offer(search, random)?;
     let pick = Pick { server: candidate.server, address: candidate.address, ticket: Some(ticket) };
     search.takes(&candidate).then_some(pick)
 }
 
-/// [`select`], after [`first_choice`] has found none.
+/// Continues [`select`] after [`first_choice`] has returned `None`.
 #[cfg_attr(target_os = "none", inline(always))]
 pub(crate) fn further_choice<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
@@ -134,8 +140,8 @@ pub(crate) fn further_choice<B: Balancer>(
     walk_all(list, balancer, selection, random)
 }
 
-/// Walks the servers that the call names, or all offers of a balancer, after the call has not taken the first one. The first
-/// offer is made again. To keep it, each look would have to write it to memory, even if nothing needs it.
+/// Checks the servers that the call names, or all offers of a balancer. The balancer's first offer is made a second
+/// time. If it were kept from the first look, every look would have to write it to memory.
 #[inline(never)]
 fn walk_all<B: Balancer>(
     list: &impl ServerList<Stats = B::Stats>,
@@ -147,13 +153,13 @@ fn walk_all<B: Balancer>(
     let mut offers = selection.servers.is_none().then(|| balancer.offers(Search { list, selection }, random));
     let next = || match &mut offers {
         Some(offers) => offers.next().map(|offer| (offer.candidate, Some(offer.ticket))),
-        // One that has gone is passed over.
+        // Named servers that have been removed are skipped.
         None => named.find_map(|server| Some((list.find(*server)?, None))),
     };
     walk(selection, core::iter::from_fn(next))
 }
 
-/// Walks all that is offered. Apart from the usual case, which the first offer settles, so that that one stays short.
+/// Checks all candidates, for a call that did not take the balancer's first offer.
 #[inline(always)]
 fn walk<T>(
     selection: &Selection<'_>,
@@ -175,18 +181,19 @@ fn was_tried(selection: &Selection<'_>, address: AddressKey) -> bool {
     selection.tried.iter().any(|attempt| attempt.address() == address)
 }
 
-/// The best candidate so far that is not the ideal one.
+/// The best candidate so far. It is used if the call cannot take a candidate of rank 0.
 struct Choice<'a, T> {
     selection: &'a Selection<'a>,
-    /// Its rank, and the pick.
+    /// The rank of the best candidate, and its pick. `None` if there is no candidate yet.
     fallback: Option<(usize, Pick<T>)>,
-    /// Why there is no other.
+    /// The reason to return if there is no candidate.
     none: NoServer,
 }
 
 impl<T> Choice<'_, T> {
-    /// How far behind others the call takes a candidate: 0 if it is usable and untried, then by when its address was last
-    /// tried, and last of all those whose address is at work on the call. `None` if it does not take it.
+    /// Returns the rank of a candidate; the lower rank is better. Rank 0 is a usable server that was not tried. Next
+    /// come idle addresses; among these, the address whose last attempt is oldest comes first. Last come addresses at
+    /// which an attempt of this call is in flight. Returns `None` if the call may not take the candidate.
     fn rank(&mut self, found: &Candidate) -> Option<usize> {
         if !found.usable {
             if self.none == NoServer::Empty {
@@ -205,7 +212,7 @@ impl<T> Choice<'_, T> {
         if working && !self.selection.working_too {
             return None;
         }
-        // A call has no more than 255 attempts.
+        // Bit 8 puts these candidates last, since a call has at most 255 attempts.
         Some(if working { last | 1 << 8 } else { last })
     }
 

@@ -1,11 +1,11 @@
-//! A list that shows a balancer only its own part of the statistics.
+//! A list that shows a balancer only the balancer's own part of the statistics: [`StatsView`].
 
 use core::fmt;
 
 use super::{Candidate, Load, Roster, ServerList};
 use crate::id::ServerId;
 
-/// A list as one balancer sees it: `part` gives that balancer's part of a server's statistics.
+/// A list as one balancer sees it. The function `part` returns that balancer's part of a server's statistics.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StatsView<L, F> {
     pub(super) list: L,
@@ -23,6 +23,7 @@ where
         self.list.len()
     }
 
+    #[inline]
     fn at(&self, position: usize) -> Option<Candidate> {
         self.list.at(position)
     }
@@ -31,10 +32,12 @@ where
         self.list.slots()
     }
 
+    #[inline]
     fn in_slot(&self, slot: u16) -> Option<Candidate> {
         self.list.in_slot(slot)
     }
 
+    #[inline]
     fn load(&self, server: ServerId) -> Option<Load<'_, S>> {
         let Load { stats, in_flight, weight } = self.list.load(server)?;
         Some(Load { stats: (self.part)(stats)?, in_flight, weight })
@@ -48,5 +51,9 @@ where
 {
     fn write_address(&self, position: usize, out: &mut dyn fmt::Write) -> fmt::Result {
         self.list.write_address(position, out)
+    }
+
+    fn tag(&self, position: usize) -> &str {
+        self.list.tag(position)
     }
 }

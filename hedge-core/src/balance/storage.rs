@@ -1,39 +1,48 @@
-//! Where balancers keep what they compute from a list: in [`Fixed`] memory, or on the `Heap`.
+//! The memory in which balancers store what they compute from a list: [`Fixed`] memory or the `Heap`.
 
 use core::fmt;
 use core::ops::Deref;
 
 use super::ArrangeError;
 #[cfg(has_atomic_64)]
+use super::grouped::{NamedGroups, NoGroups};
+#[cfg(has_atomic_64)]
 use super::la::LaNode;
 use super::ring::{self, RingStorage};
+use crate::atomic::AtomicBool;
 
 /// A kind of memory for balancers: [`Fixed`] or `Heap`.
 pub trait Storage: Copy + fmt::Debug + 'static {
-    /// For the weights of a list.
+    /// The type of the memory for the weights of a list.
     type Weights: Buffer<u32> + Clone + fmt::Debug;
-    /// For the points of a ring.
+    /// The type of the memory for the points of a ring.
     type Points: RingStorage + Clone + fmt::Debug;
-    /// For the places of a tree.
+    /// The type of the memory for the places of a tree.
     #[cfg(has_atomic_64)]
     type Nodes: Buffer<LaNode> + Clone + fmt::Debug;
-    /// For parts that only some balancers need. On the heap they are boxed, so that the other balancers stay small.
+    /// The type of the memory for one flag for each server.
+    type Flags: Buffer<AtomicBool> + fmt::Debug;
+    /// The groups that a balancer by name can have in this memory ([S9](crate::rules#S9), [S10](crate::rules#S10)).
+    #[cfg(has_atomic_64)]
+    type Groups: NamedGroups<Self>;
+    /// The type of the memory for parts that only some balancers need. On the heap these parts are boxed, so that the
+    /// other balancers stay small.
     type MaybeBoxed<T: fmt::Debug>: Deref<Target = T> + From<T> + fmt::Debug;
 }
 
-/// A sequence of items that is replaced as a whole.
+/// A sequence of items. Its items are replaced all at once.
 pub trait Buffer<T>: AsRef<[T]> + Default {
     /// Replaces all items.
     ///
     /// # Errors
-    /// There are more items than room. Which items it then holds is unspecified.
+    /// Returns an error if the buffer has no room for all items. The content of the buffer is then unspecified.
     fn refill(&mut self, items: impl Iterator<Item = T>) -> Result<(), ArrangeError>;
 
-    /// The items, to be changed.
+    /// Returns the items, so that they can be changed in place.
     fn as_mut(&mut self) -> &mut [T];
 }
 
-/// Memory inside the balancer, for `SERVERS` slots and `POINTS` points of a ring.
+/// Memory inside the balancer, for `SERVERS` slots and for `POINTS` points of a ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fixed<const SERVERS: usize, const POINTS: usize = 0> {}
 
@@ -42,6 +51,9 @@ impl<const SERVERS: usize, const POINTS: usize> Storage for Fixed<SERVERS, POINT
     type Points = ring::Fixed<POINTS>;
     #[cfg(has_atomic_64)]
     type Nodes = heapless::Vec<LaNode, SERVERS>;
+    type Flags = heapless::Vec<AtomicBool, SERVERS>;
+    #[cfg(has_atomic_64)]
+    type Groups = NoGroups<Self>;
     type MaybeBoxed<T: fmt::Debug> = InPlace<T>;
 }
 
@@ -77,7 +89,7 @@ impl<T> Deref for InPlace<T> {
     }
 }
 
-/// Memory on the heap, as much as is needed.
+/// Memory on the heap, which grows with the list.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heap {}
@@ -88,6 +100,9 @@ impl Storage for Heap {
     type Points = ring::Heap;
     #[cfg(has_atomic_64)]
     type Nodes = alloc::vec::Vec<LaNode>;
+    type Flags = alloc::vec::Vec<AtomicBool>;
+    #[cfg(has_atomic_64)]
+    type Groups = super::grouped::HeapGroups;
     type MaybeBoxed<T: fmt::Debug> = alloc::boxed::Box<T>;
 }
 

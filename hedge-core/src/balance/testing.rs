@@ -11,7 +11,7 @@ use crate::balance::Selection;
 use crate::id::{AddressKey, ServerId};
 use crate::time::Instant;
 
-/// Servers in slots, listed in the order of their addresses. For each slot: its server, and the generation of that.
+/// Servers in slots, listed in the order of their addresses. Each slot has its server and that server's generation.
 #[derive(Debug)]
 pub(crate) struct Servers<S> {
     pub(crate) slots: Vec<Option<ListedServer<S>>>,
@@ -28,7 +28,7 @@ pub(crate) struct ListedServer<S> {
 }
 
 impl<S: Default> Servers<S> {
-    /// `count` servers, each in the slot of its position.
+    /// Makes a list of `count` servers. The slot of each server is its position.
     pub(crate) fn new(count: usize) -> Self {
         let slots = (0..count).map(|index| Some(ListedServer::new(&std::format!("{index:04}")))).collect();
         Self { slots, generations: std::vec![0; count] }
@@ -88,12 +88,12 @@ impl<S> Roster for Servers<S> {
     }
 }
 
-/// The selection of a call that has tried nothing.
+/// Returns the selection of a call that has not tried any server.
 pub(crate) fn selection(request_code: Option<u32>, now: Instant) -> Selection<'static> {
     Selection { tried: &[], same: None, working_too: false, servers: None, request_code, now }
 }
 
-/// The slots of the servers that are offered.
+/// Returns the slots of the servers that a balancer offers, in the order of the offers.
 pub(crate) fn positions<B: Balancer>(balancer: &B, servers: &Servers<B::Stats>) -> Vec<usize> {
     positions_by(balancer, servers, &mut || 0)
 }

@@ -1,14 +1,16 @@
-//! An instant and a span in one word, so that both change together.
+//! Packs an instant and a span into one word, so that both can change in one atomic step.
 
 use crate::time::{Instant, Micros};
 
 const SPAN_BITS: u32 = 28;
 const AT_BITS: u32 = 36;
 const AT_MASK: u64 = (1 << AT_BITS) - 1;
-/// Threads may tell their times a little late, but never by a minute. So an instant less than 67 s ahead counts as now.
+/// The largest difference by which a thread's instant may be late: 67 s. So an instant that is less than 67 s ahead
+/// counts as the present.
 const LATE: u64 = 1 << 26;
 
-/// An instant in microseconds, modulo 2^36 (19 hours), and a span in microseconds, up to 2^28 (268 s).
+/// An instant and a span in one word. The instant is in microseconds, modulo 2^36 (19 hours). The span is in
+/// microseconds, up to 2^28 (268 s).
 #[derive(Clone, Copy)]
 pub(super) struct TimedSpan {
     at: u64,
@@ -16,14 +18,14 @@ pub(super) struct TimedSpan {
 }
 
 impl TimedSpan {
-    /// An instant and a span, which is capped to what fits.
+    /// Makes a value from an instant and a span. The span is capped at the longest one that fits.
     pub(super) const fn new(at: Instant, span: Micros) -> Self {
         let most = (1 << SPAN_BITS) - 1;
         let micros = span.as_micros();
         Self { at: at.as_micros() & AT_MASK, span: if micros < most { micros } else { most } }
     }
 
-    /// The same instant with another span.
+    /// Returns this value with another span and the same instant.
     pub(super) const fn with(self, span: Micros) -> Self {
         Self { span: Self::new(Instant::ZERO, span).span, ..self }
     }
@@ -40,8 +42,8 @@ impl TimedSpan {
         Micros::from_micros(self.span)
     }
 
-    /// How long ago the instant was. This wraps around after 19 hours: the instant then seems more recent than it is,
-    /// once in a thousand times by so much that it matters.
+    /// Returns the time since the instant. Ages wrap around after 19 hours, so an old instant may look recent. This
+    /// rarely matters: for an instant of random age, the probability that it wrongly looks recent is about 1/1000.
     pub(super) const fn age(self, now: Instant) -> Micros {
         let age = now.as_micros().wrapping_sub(self.at) & AT_MASK;
         Micros::from_micros(if age > AT_MASK - LATE { 0 } else { age })

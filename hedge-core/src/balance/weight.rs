@@ -1,13 +1,16 @@
-//! Servers' weights, and how a tag states one.
+//! The weights of servers, and how a server's tag states its weight.
 
 use core::fmt;
 use core::num::NonZeroU32;
 
-/// The weight that a server's tag states ([S2](crate::rules#S2)): an integer from 1 to 4294967295, and nothing else,
-/// not even a space.
+use super::{TagError, TagKey, TagWords};
+
+/// Returns the weight that a server's tag states ([S2](crate::rules#S2)). The tag must be an integer from 1 to
+/// 4294967295, without any other character, not even a space. Or it consists of words, and one of them states the
+/// weight, as in `zone=a weight=3` or `3 canary` ([`TagWords`]).
 ///
 /// # Errors
-/// What is wrong with it.
+/// Returns the reason why the tag is not a weight.
 ///
 /// ```
 /// use hedge_core::balance::{WeightError, weight_of_tag};
@@ -23,24 +26,42 @@ pub fn weight_of_tag(tag: &str) -> Result<NonZeroU32, WeightError> {
         Err(error) => Err(match error.kind() {
             Empty => WeightError::Missing,
             PosOverflow => WeightError::TooLarge,
+            _ if tag.contains(['=', '/']) || tag.split_ascii_whitespace().nth(1).is_some() => {
+                return weight_of_words(tag);
+            }
             _ => WeightError::NoInteger,
         }),
     }
 }
 
-/// What is wrong with a tag that should be a weight.
+/// Returns the weight that the words of a tag state.
+#[cold]
+fn weight_of_words(tag: &str) -> Result<NonZeroU32, WeightError> {
+    match TagWords::parse(tag) {
+        Ok(words) => words.weight.ok_or(WeightError::Missing),
+        Err(TagError::Twice(TagKey::Weight)) => Err(WeightError::Twice),
+        Err(TagError::Value(TagKey::Weight)) => Err(WeightError::NoInteger),
+        Err(other) => Err(WeightError::Words(other)),
+    }
+}
+
+/// The reason why a tag is not a weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum WeightError {
     /// The tag is empty.
     Missing,
-    /// It is not an integer.
+    /// The tag is not an integer.
     NoInteger,
-    /// It is 0: such a server would never be chosen.
+    /// The tag is 0. A server of weight 0 would never be chosen.
     Zero,
-    /// It is above 4294967295.
+    /// The tag is above 4294967295.
     TooLarge,
+    /// The tag states two weights.
+    Twice,
+    /// Another word of the tag is not allowed.
+    Words(TagError),
 }
 
 impl fmt::Display for WeightError {
@@ -50,6 +71,8 @@ impl fmt::Display for WeightError {
             Self::NoInteger => "weight: not an integer in [1, 4294967295]",
             Self::Zero => "weight: 0 is not in [1, 4294967295]",
             Self::TooLarge => "weight: above 4294967295",
+            Self::Twice => "weight: stated twice; leave one out",
+            Self::Words(error) => return fmt::Display::fmt(error, f),
         })
     }
 }
@@ -60,20 +83,20 @@ impl core::error::Error for WeightError {}
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Weighing {
-    /// All servers weigh the same.
+    /// All servers have the same weight.
     #[default]
     Alike,
-    /// A server's weight is its tag. A server whose tag is no weight is not taken into the list.
+    /// A server's weight is its tag. A server whose tag is not a weight is refused.
     Tag,
-    /// A server's weight is its tag, or this weight if the tag is none.
+    /// A server's weight is its tag, or this weight if the tag is not a weight.
     TagOr(NonZeroU32),
 }
 
 impl Weighing {
-    /// The weight of a server with this tag.
+    /// Returns the weight of a server with this tag.
     ///
     /// # Errors
-    /// The tag must be a weight, and it is none.
+    /// Returns an error if the tag must be a weight, but is not.
     pub fn weight(self, tag: &impl Tag) -> Result<NonZeroU32, WeightError> {
         match self {
             Self::Alike => Ok(NonZeroU32::MIN),
@@ -83,14 +106,20 @@ impl Weighing {
     }
 }
 
-/// A tag, which may state a weight.
+/// A server's tag, which may state a weight.
 pub trait Tag {
-    /// The weight that it states.
+    /// Returns the weight that this tag states.
     ///
     /// # Errors
-    /// It states none.
+    /// Returns the reason why the tag is not a weight.
     fn weight(&self) -> Result<NonZeroU32, WeightError> {
         Err(WeightError::NoInteger)
+    }
+
+    /// Returns the tag as text, if it is a text. The words of the text state where the server is, for example
+    /// ([`TagWords`]).
+    fn text(&self) -> &str {
+        ""
     }
 }
 
@@ -99,6 +128,10 @@ impl Tag for () {}
 impl<T: AsRef<str> + ?Sized> Tag for &T {
     fn weight(&self) -> Result<NonZeroU32, WeightError> {
         weight_of_tag(self.as_ref())
+    }
+
+    fn text(&self) -> &str {
+        (*self).as_ref()
     }
 }
 
@@ -132,6 +165,20 @@ mod tests {
             ("5 ", Err(WeightError::NoInteger)),
             ("1ab", Err(WeightError::NoInteger)),
             ("1.5", Err(WeightError::NoInteger)),
+            ("zone=a weight=3", Ok(3)),
+            ("zone=a 3", Ok(3)),
+            ("3 canary", Ok(3)),
+            ("canary 3", Ok(3)),
+            ("canary blue", Err(WeightError::Missing)),
+            ("3 4", Err(WeightError::Twice)),
+            ("0 canary", Err(WeightError::NoInteger)),
+            ("3 priority=x", Err(WeightError::Words(TagError::Value(TagKey::Priority)))),
+            ("zone=a zone=b 3", Err(WeightError::Words(TagError::Twice(TagKey::Zone)))),
+            ("0/2 3", Ok(3)),
+            ("weight=0", Ok(1)),
+            ("zone=a", Err(WeightError::Missing)),
+            ("weight=x", Err(WeightError::NoInteger)),
+            ("weight=1 weight=2", Err(WeightError::Twice)),
         ] {
             assert_eq!(weight_of_tag(tag).map(NonZeroU32::get), expected, "{tag:?}");
         }

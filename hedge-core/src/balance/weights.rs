@@ -3,9 +3,10 @@
 use super::decay::mul_high;
 use super::{ArrangeError, Buffer};
 
-/// The weights of a list of servers, by position, with their sum and the stride of `wrr`.
+/// The weights of the servers of a list, in the order of their positions. The type also holds the sum of the weights
+/// and the stride of `wrr`.
 ///
-/// Cost: 4 bytes a server where `W` is a slice or a vector of `u32`, and 16 for the list.
+/// Cost: 4 bytes for each server if `W` is a slice or a vector of `u32`, and 16 bytes for the list.
 #[derive(Clone, Debug, Default)]
 pub struct Weights<W> {
     weights: W,
@@ -17,7 +18,7 @@ impl<W: Buffer<u32>> Weights<W> {
     /// Replaces the weights. A server of weight 0 is never chosen first.
     ///
     /// # Errors
-    /// There are more weights than room; the list is then empty.
+    /// Returns an error if the list has no room for all weights. The list is then empty.
     pub fn refill(&mut self, weights: impl Iterator<Item = u32>) -> Result<(), ArrangeError> {
         let (mut row, mut result) = (core::mem::take(&mut self.weights), Ok(()));
         if let Err(error) = row.refill(weights) {
@@ -29,36 +30,45 @@ impl<W: Buffer<u32>> Weights<W> {
 }
 
 impl<W: AsRef<[u32]>> Weights<W> {
-    /// A list of these weights. A server of weight 0 is never chosen first.
+    /// Makes a list of these weights. A server of weight 0 is never chosen first.
     pub fn new(weights: W) -> Self {
         let total = weights.as_ref().iter().map(|weight| u64::from(*weight)).sum();
         let stride = stride(total, weights.as_ref().len() as u64);
         Self { weights, total, stride }
     }
 
-    /// How many servers there are.
+    /// Returns how many servers there are.
     pub fn len(&self) -> usize {
         self.weights.as_ref().len()
     }
 
-    /// Whether there is none.
+    /// Returns whether the list has no servers.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Their sum.
+    /// Returns the sum of the weights.
     pub const fn total(&self) -> u64 {
         self.total
     }
 
-    /// The weight at a position; 0 past the end.
+    /// Returns the sum of the first `servers` weights.
+    pub(super) fn total_of(&self, servers: usize) -> u64 {
+        match self.weights.as_ref().get(..servers) {
+            Some(first) if servers < self.len() => first.iter().map(|weight| u64::from(*weight)).sum(),
+            _ => self.total,
+        }
+    }
+
+    /// Returns the weight at a position. Returns 0 past the end.
     pub fn at(&self, position: u32) -> u32 {
         usize::try_from(position).ok().and_then(|position| self.weights.as_ref().get(position)).copied().unwrap_or(0)
     }
 
-    /// The position that 64 random bits select, each with the probability of its weight; 0 if all weights are 0.
+    /// Returns the position that 64 random bits select. The probability of each position is its share of the sum of the
+    /// weights. Returns 0 if all weights are 0.
     pub(super) fn drawn(&self, random: u64) -> u32 {
-        // A unit of the sum; the server whose weight covers it is found by linear search.
+        // The code draws one unit of the sum, and then searches for the server whose weight contains this unit.
         let mut unit = mul_high(self.total, random);
         let past = |weight: &u32| match unit.checked_sub((*weight).into()) {
             Some(rest) => {
@@ -71,14 +81,15 @@ impl<W: AsRef<[u32]>> Weights<W> {
         drawn.and_then(|position| u32::try_from(position).ok()).unwrap_or(0)
     }
 
-    /// How many units `wrr` moves on for each pick.
+    /// Returns how many units `wrr` moves on at each pick.
     pub(super) const fn stride(&self) -> u64 {
         self.stride
     }
 }
 
-/// Primes that grow by about a half, up to more than the largest weight. Each is a stride that visits every unit of a
-/// cycle whose length it does not divide. They are brpc's, and give brpc's sequences.
+/// Primes in rising order. From 3407 on, each is about 1.5 times the prime before it. The last primes are above the
+/// largest weight. A prime that does not divide the length of a cycle is a stride that reaches every unit of the cycle.
+/// These primes are brpc's, so the sequences are brpc's too.
 const PRIMES: [u64; 60] = [
     2,
     3,
@@ -142,16 +153,16 @@ const PRIMES: [u64; 60] = [
     9_529_418_671,
 ];
 
-/// The first of [`PRIMES`] that is at least the mean weight and coprime with the sum, modulo the sum; 0 if the sum is
-/// 0.
+/// Returns the stride: the first of [`PRIMES`] that is at least the mean weight and coprime with the sum, taken modulo
+/// the sum. Returns 0 if the sum is 0.
 pub(super) fn stride(total: u64, servers: u64) -> u64 {
     if total <= 1 {
         return total;
     }
     let mean = total / servers.max(1);
     let known = PRIMES.iter().copied().filter(|prime| *prime >= mean).find(|prime| coprime(total, *prime));
-    // There is always one. The mean is at most `u32::MAX`, two primes of the list are above that, and no sum is
-    // divisible by both: their product is above 2^64.
+    // The search always finds a prime. The mean is at most `u32::MAX`, and two primes of the list are above `u32::MAX`.
+    // No sum is divisible by both of these primes, since their product is above 2^64.
     known.unwrap_or(1) % total
 }
 

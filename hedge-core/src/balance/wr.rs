@@ -1,14 +1,16 @@
-//! `wr`: weighted random.
+//! The balancer `wr`: weighted random.
 
 use core::num::NonZeroU32;
 
 use super::la::{LaTree, WeightedDraws};
 use super::{ArrangeError, Balancer, Offer, Roster, Search, ServerList, Storage, Weighing};
 
-/// Chooses at random, each server with a probability in proportion to its weight ([S2](crate::rules#S2)). Fallbacks are
-/// drawn in the same way among the rest. After 16 servers the others follow, scattered.
+/// Chooses servers at random. The probability of each server is proportional to its weight ([S2](crate::rules#S2)).
+/// Fallbacks are drawn in the same way among the remaining servers. After 16 servers, the others follow in a scattered
+/// order.
 ///
-/// Cost: two draws from the call's own generator, and 2 log n loads a choice; nothing is written. 16 bytes a slot.
+/// Cost of a choice: two draws from the call's own generator, and 2 log n loads. Nothing is written. Memory: 16 bytes
+/// for each slot.
 #[derive(Clone, Debug)]
 pub struct WeightedRandom<S: Storage> {
     weighing: Weighing,
@@ -16,13 +18,13 @@ pub struct WeightedRandom<S: Storage> {
 }
 
 impl<S: Storage> WeightedRandom<S> {
-    /// A balancer of servers whose tags are weights.
+    /// Makes a balancer for servers whose tags are weights.
     #[must_use]
     pub fn new() -> Self {
         Self { weighing: Weighing::Tag, tree: LaTree::new(S::Nodes::default(), 0) }
     }
 
-    /// The same balancer, in which a server whose tag is no weight weighs `default`.
+    /// Returns this balancer with a default weight: a server whose tag is not a weight gets `default`.
     #[must_use]
     pub fn or_weight(self, default: NonZeroU32) -> Self {
         Self { weighing: Weighing::TagOr(default), ..self }

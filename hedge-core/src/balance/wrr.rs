@@ -1,4 +1,4 @@
-//! `wrr`: weighted round robin.
+//! The balancer `wrr`: weighted round robin.
 
 use core::num::NonZeroU32;
 
@@ -7,82 +7,93 @@ use super::{ArrangeError, Balancer, InOrder, InTurn, Offer, Roster, Search, Serv
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::random::mix;
 
-/// How many servers one selection can leave out while the shares stay exact.
+/// How many servers a selection can leave out before the shares are no longer exact.
 const LEFT_OUT: usize = 16;
 
-/// Chooses each server exactly as often as its weight says, spread out ([S2](crate::rules#S2)).
+/// Chooses each server exactly as often as its weight says. The turns of each server are spread out
+/// ([S2](crate::rules#S2)).
 ///
-/// Only a call's first attempt takes a turn. Its retries and backups take the other servers in list order from a random
-/// one on, which is drawn by weight, and move nothing.
+/// Only a call's first attempt takes a turn. The retries and backups of the call take the other servers in list order,
+/// from a server on that is drawn by weight. They do not change the turn.
 ///
-/// The servers form a cycle of units: each server has as many units as its weight. A pick moves a stride further and
-/// chooses the server whose unit it reaches. The stride is coprime with the length of the cycle, so a whole round of
-/// picks reaches each unit once. This is brpc's algorithm. Its state is the server that the last pick has reached, and
-/// how many units of that server are left.
+/// The servers form a cycle of units: each server has as many units as its weight. A pick moves on by a stride and
+/// chooses the server whose unit is then reached. The stride is coprime with the length of the cycle, so a whole round
+/// of picks reaches each unit once. This is brpc's algorithm. Its state is the server that the last pick has reached,
+/// and how many units of that server are left.
 ///
-/// A server that cannot be used is left out, and the pick is made again without it, from the same start. After 16 such
-/// servers in one selection, the rest follow in list order.
+/// A server that cannot be used is left out. The pick is then made again without this server, from the same start. If
+/// one selection has left out 16 servers, the rest follow in list order.
 ///
-/// Cost: a load to look, a compare-and-swap to commit. A pick passes over some two servers. A further attempt adds up
-/// weights, on average those of half of the list. 32 bytes and the weights.
+/// Cost: a look is one load, and a commit is one compare-and-swap. A pick passes about two servers. A further attempt
+/// adds up the weights of half of the list on average. Within a subset, each pick adds up the weights of the subset.
+/// Memory: 32 bytes and the weights.
 #[derive(Debug)]
 pub struct WeightedRoundRobin<S: Storage> {
-    /// A [`Cursor`]: the position in the upper half, and the units left of its server in the lower half.
+    /// A [`Cursor`] in one word. The upper half is the position. The lower half says how many units of the server at
+    /// this position are left.
     state: AtomicU64,
     weighing: Weighing,
     weights: Weights<S::Weights>,
 }
 
-/// A server that `wrr` offers, and the turn that it takes: from one state to the next. Both are equal if it takes none.
+/// A server that `wrr` offers, and the states before and after the turn that the offer takes. The two states are equal
+/// if the offer takes no turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WrrTicket {
-    /// Where it stands in the list.
+    /// The server's position in the list.
     pub position: u32,
     from: u64,
     to: u64,
 }
 
 impl<S: Storage> WeightedRoundRobin<S> {
-    /// A balancer of servers whose tags are weights. Its start follows from `seed`.
+    /// Makes a balancer for servers whose tags are weights. `seed` determines where the balancer starts.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the mix will do")]
     pub fn new(seed: u64) -> Self {
         Self::starting_at(mix(seed) as u32)
     }
 
-    /// A balancer that starts at position `start`, modulo the number of servers.
+    /// Makes a balancer that starts at position `start`, modulo the number of servers.
     #[must_use]
     pub fn starting_at(start: u32) -> Self {
         let state = AtomicU64::new(Cursor { position: start, left: 0 }.word());
         Self { state, weighing: Weighing::Tag, weights: Weights::default() }
     }
 
-    /// The same balancer, in which a server whose tag is no weight weighs `default`.
+    /// Returns this balancer with a default weight: a server whose tag is not a weight gets `default`.
     #[must_use]
     pub fn or_weight(self, default: NonZeroU32) -> Self {
         Self { weighing: Weighing::TagOr(default), ..self }
     }
 
-    /// Sets the weights by position, as [`arrange`](Balancer::arrange) does from a list.
+    /// Sets the weights by position. [`arrange`](Balancer::arrange) does the same with the weights of a list.
     ///
     /// # Errors
-    /// There are more weights than room.
+    /// Returns an error if the balancer has no room for all weights.
     pub fn set_weights(&mut self, weights: impl Iterator<Item = u32>) -> Result<(), ArrangeError> {
         self.weights.refill(weights)
     }
 
-    /// The servers in the order in which this pick would choose them.
+    /// Returns the servers in the order in which the next pick would choose them.
     pub fn tickets(&self) -> WrrTickets<'_, S::Weights> {
+        self.tickets_of(self.weights.len())
+    }
+
+    /// [`tickets`](Self::tickets) for a list of which only the first `servers` servers take part. If a subset is in use,
+    /// its reserve does not. A reserve that only was left out would make the shares uneven.
+    fn tickets_of(&self, servers: usize) -> WrrTickets<'_, S::Weights> {
         WrrTickets {
             weights: &self.weights,
+            servers: servers.min(self.weights.len()),
             from: self.state.load(SeqCst),
             left_out: heapless::Vec::new(),
             plain: None,
         }
     }
 
-    /// Moves on past an offer that was taken. If another call has moved on since the look, nothing changes, and the
-    /// result is `insist`: a caller that insists gets its server outside the sequence.
+    /// Takes the turn of an offer. If another call has taken a turn since the offer was made, nothing changes, and the
+    /// result is `insist`. So a caller that insists keeps the offered server, but takes no turn.
     pub fn take(&self, ticket: WrrTicket, insist: bool) -> bool {
         if ticket.from == ticket.to {
             return true;
@@ -92,7 +103,7 @@ impl<S: Storage> WeightedRoundRobin<S> {
 }
 
 impl<S: Storage> Clone for WeightedRoundRobin<S> {
-    /// A copy that goes on from the present state.
+    /// Makes a copy that begins with the present state of this balancer.
     fn clone(&self) -> Self {
         let state = AtomicU64::new(self.state.load(SeqCst));
         Self { state, weighing: self.weighing, weights: self.weights.clone() }
@@ -119,7 +130,7 @@ impl<S: Storage> Balancer for WeightedRoundRobin<S> {
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<WrrTicket>> + 'a {
         if search.is_first() {
-            return Offers::InTurn(search.list, self.tickets());
+            return Offers::InTurn(search.list, self.tickets_of(search.list.len()));
         }
         let from = search.first_taken(|| self.weights.drawn(u64::from(random()) << 32 | u64::from(random())));
         Offers::Others(search.in_order(|len| InTurn::from_origin(len, from)))
@@ -130,7 +141,7 @@ impl<S: Storage> Balancer for WeightedRoundRobin<S> {
     }
 }
 
-/// What `wrr` offers to a call's first attempt, and to its others.
+/// The offers of `wrr`: for a call's first attempt, or for its other attempts.
 enum Offers<'w, L, W> {
     InTurn(L, WrrTickets<'w, W>),
     Others(InOrder<L, InTurn>),
@@ -153,7 +164,7 @@ impl<L: ServerList, W: AsRef<[u32]>> Iterator for Offers<'_, L, W> {
     }
 }
 
-/// The weights of a list, by position.
+/// Returns the weights of a list, sorted by position.
 pub(super) fn weights<L: ServerList>(list: &L) -> impl Iterator<Item = u32> {
     (0..list.len()).map(|position| {
         let load = list.at(position).and_then(|found| list.load(found.server));
@@ -161,13 +172,15 @@ pub(super) fn weights<L: ServerList>(list: &L) -> impl Iterator<Item = u32> {
     })
 }
 
-/// The order in which `wrr` offers servers in one selection: each position once.
+/// The order in which `wrr` offers servers in one selection. Each position comes once.
 #[derive(Debug)]
 pub struct WrrTickets<'w, W> {
     weights: &'w Weights<W>,
+    /// How many servers take part: those at the positions below this number.
+    servers: usize,
     from: u64,
     left_out: heapless::Vec<u32, LEFT_OUT>,
-    /// How many positions were visited in list order, once too many were left out.
+    /// How many positions were visited in list order. `None` while the order is still the weighted one.
     plain: Option<u32>,
 }
 
@@ -175,34 +188,35 @@ impl<W: AsRef<[u32]>> Iterator for WrrTickets<'_, W> {
     type Item = WrrTicket;
 
     fn next(&mut self) -> Option<WrrTicket> {
-        let servers = NonZeroU32::new(u32::try_from(self.weights.len()).ok()?)?;
-        if self.left_out.is_full() || self.left_out.len() == self.weights.len() {
+        let servers = NonZeroU32::new(u32::try_from(self.servers).ok()?)?;
+        if self.left_out.is_full() || self.left_out.len() == self.servers {
             return self.in_list_order(servers);
         }
-        let out = self.left_out.iter().map(|position| u64::from(self.weights.at(*position)));
-        let total = self.weights.total() - out.sum::<u64>();
-        // Without some servers the cycle is shorter, and needs another stride.
-        let stride = match self.left_out.len() {
-            0 => self.weights.stride(),
-            out => stride(total, (self.weights.len() - out) as u64),
+        // Without the servers that are left out, the cycle is shorter and needs another stride.
+        let stride = if self.left_out.is_empty() && self.servers == self.weights.len() {
+            self.weights.stride()
+        } else {
+            let out = self.left_out.iter().map(|position| u64::from(self.weights.at(*position)));
+            let total = self.weights.total_of(self.servers) - out.sum::<u64>();
+            stride(total, (self.servers - self.left_out.len()) as u64)
         };
         if stride == 0 {
-            // All that is left weighs nothing.
+            // All remaining servers have weight 0.
             return self.in_list_order(servers);
         }
         let (position, to) = self.advance(servers, stride);
-        // It is not full, so there is room.
+        // There is room, since the list of servers that are left out is not full here.
         let _ = self.left_out.push(position);
         Some(WrrTicket { position, from: self.from, to })
     }
 }
 
 impl<W: AsRef<[u32]>> WrrTickets<'_, W> {
-    /// Moves a stride through the units of the servers that are not left out. Returns the position that it reaches, and
-    /// the state after it.
+    /// Moves on by a stride through the units of the servers that are not left out. Returns the position at which the
+    /// stride ends, and the new state.
     fn advance(&self, servers: NonZeroU32, mut stride: u64) -> (u32, u64) {
         let from = Cursor::of(self.from);
-        // The list may have changed since.
+        // The list may have changed since the last pick.
         let mut position = from.position % servers;
         let weight = self.weights.at(position);
         let mut units = u64::from(if from.left > 0 { from.left.min(weight) } else { weight });
@@ -216,7 +230,7 @@ impl<W: AsRef<[u32]>> WrrTickets<'_, W> {
                 stride -= units;
             }
             let next = if position + 1 == servers.get() { 0 } else { position + 1 };
-            // It has ended at the last unit of this server: the next pick begins at the next one.
+            // The stride ends at the last unit of this server, so the next pick begins at the next server.
             if stride == 0 {
                 return (position, Cursor { position: next, left: 0 }.word());
             }
@@ -225,7 +239,8 @@ impl<W: AsRef<[u32]>> WrrTickets<'_, W> {
         }
     }
 
-    /// The positions that were not offered yet, in list order from the turn on, for a list that is nearly all down.
+    /// Returns the positions that were not offered yet, in list order from the turn on. This is used if nearly all
+    /// servers of the list are down.
     fn in_list_order(&mut self, servers: NonZeroU32) -> Option<WrrTicket> {
         let begin = Cursor::of(self.from).position % servers;
         loop {
@@ -234,7 +249,7 @@ impl<W: AsRef<[u32]>> WrrTickets<'_, W> {
                 return None;
             }
             self.plain = Some(given + 1);
-            // `begin + given` modulo `servers`, without the sum, which might overflow.
+            // `begin + given` modulo `servers`, computed without the sum, which might overflow.
             let gap = servers.get() - begin;
             let position = if given < gap { begin + given } else { given - gap };
             if !self.left_out.contains(&position) {
@@ -250,7 +265,7 @@ impl<W: AsRef<[u32]>> WrrTickets<'_, W> {
 #[derive(Clone, Copy)]
 struct Cursor {
     position: u32,
-    /// How many units of the server at `position` are left; 0: all of them.
+    /// How many units of the server at `position` are left; 0 means all of them.
     left: u32,
 }
 

@@ -1,4 +1,5 @@
-//! The end of a call: it settles the attempts in flight, tells the policy, and answers the driver.
+//! The end of a call. This code settles the attempts in flight, informs the policy, and answers the driver's last
+//! polls.
 
 use core::ops::Deref;
 
@@ -12,13 +13,14 @@ impl<P, const N: usize> Call<'_, P, N>
 where
     P: Deref<Target: Host>,
 {
-    /// Ends the call. Attempts in flight are abandoned and settled with the host at once; the driver learns of them
-    /// from later polls.
+    /// Ends the call. Attempts in flight are abandoned. The host is informed at once. The driver is informed by later
+    /// polls.
     pub(super) fn end(&mut self, end: End) {
         self.end_inline(end);
     }
 
-    /// [`end`](Self::end), inlined into the code of the usual end.
+    /// Does the same as [`end`](Self::end). This function is inlined where an accepted attempt ends the call, which is
+    /// the usual case.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub(super) fn end_inline(&mut self, end: End) {
         self.report.finish(end, self.offset());
@@ -31,7 +33,7 @@ where
     }
 
     /// Abandons every attempt in flight.
-    // Kept out of the usual end, where no attempt is in flight.
+    // Not inlined: usually no attempt is in flight at the end.
     #[cfg_attr(not(target_os = "none"), inline(never))]
     fn abandon_open(&mut self, end: End) {
         let offset = self.offset();
@@ -44,10 +46,13 @@ where
         }
     }
 
-    /// Settles an attempt that was in flight at the end. At the deadline, an attempt that had enough time counts as
-    /// failed ([L13](crate::rules#L13)).
+    /// Reports to the host an attempt that was in flight when the call ended. Normally the attempt is reported as
+    /// abandoned. There is one exception: the call ended at its deadline, and the attempt has run for at least half of
+    /// the call's timeout and at least half of the channel's timeout. Such an attempt is reported as a failure
+    /// ([L13](crate::rules#L13)).
     fn abandon(&self, end: End, id: AttemptId, attempt: &Attempt, age: Micros) {
-        // The deadline has come, so that the call has a timeout.
+        // `own` is the call's own timeout. The value is used only if the call ended at its deadline, so the call has a
+        // timeout.
         let own = self.deadline().micros_since(self.report.started());
         let late = end == End::Deadline
             && age >= own - age
@@ -64,7 +69,8 @@ where
         }
     }
 
-    /// Tells the host how an attempt went: of a streaming call's winner that its head is there.
+    /// Reports the result of an attempt to the host. `streams` is true if only the head of the reply has arrived and
+    /// the body follows.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub(super) fn tell(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback, code: Code, streams: bool) {
         let finished = self.finished(id, attempt, feedback, code);
@@ -75,7 +81,7 @@ where
         }
     }
 
-    /// What the host is told of how an attempt went.
+    /// Makes the record of an attempt's result for the host.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn finished(&self, id: AttemptId, attempt: &Attempt, feedback: Feedback, code: Code) -> Finished {
         let at = self.report.started() + attempt.started_micros();
@@ -93,11 +99,12 @@ where
         self.options.timeout.unwrap_or(self.host.options().timeout)
     }
 
-    /// Tells the policy of the end, once, and only if the call was ever polled ([B2](crate::rules#B2)).
+    /// Informs the policy that the call has ended. The policy gets this notice once, and only if the call was polled at
+    /// least once ([B2](crate::rules#B2)).
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn notify(&mut self, end: End) {
-        // A call that ended within the delay would not have sent its backup anyway: it finished first (L19). Without
-        // backups the delay is zero, so this check costs little.
+        // If a call ended before the backup delay was over, it had no time to send a backup. So the reason is that the
+        // call finished first (L19). Without backups the delay is zero, so this check costs little.
         if self.report.elapsed_micros() <= self.backup_delay {
             match self.report.reason() {
                 NotHedged::Pushback if end != End::Accepted => {}
@@ -105,14 +112,14 @@ where
                 _ => {}
             }
         }
-        // The notice is made in each arm, so that a policy that ignores it costs nothing.
+        // Each branch builds its own notice. So the compiler can remove the notice for a policy that ignores it.
         match self.options.backup_policy {
             Some(policy) => policy.ended(&self.notice(end)),
             None => self.host.ended(&self.notice(end)),
         }
     }
 
-    /// The notice of a call that ended before it was polled.
+    /// Informs the policy about a call that ended before it was polled.
     #[cold]
     pub(super) fn notify_late(&mut self, end: End) {
         self.notify(end);
@@ -123,7 +130,8 @@ where
         Ended::new(end, (self.report.started() + elapsed, elapsed), self.report.attempts(), self.report.reason())
     }
 
-    /// The answers after the end: each abandoned attempt, one a poll, then `Done`.
+    /// Returns the answer to a poll after the end. Each poll returns one abandoned attempt. When there is no further
+    /// abandoned attempt, polls return `Done`.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub(super) fn after_end(&mut self, end: End) -> Action {
         if self.open > 0
@@ -134,7 +142,7 @@ where
         Action::Done(end)
     }
 
-    /// The next abandoned attempt that the driver has not been told of yet.
+    /// Returns the next abandoned attempt that the driver does not know of yet.
     #[cfg_attr(not(target_os = "none"), inline(never))]
     fn next_abandoned(&mut self) -> Option<AttemptId> {
         self.open -= 1;

@@ -1,11 +1,11 @@
-//! What a failure leads to: a retry, now or later, a pushback, or the end ([L9](crate::rules#L9),
+//! Decides what follows a failure: a retry now or later, a pushback, or the end of the call ([L9](crate::rules#L9),
 //! [L10](crate::rules#L10), [R4](crate::rules#R4)).
 
 use core::ops::Deref;
 
 use super::{Call, CallTimer, Flags, Host};
 use crate::id::ServerId;
-use crate::outcome::{Code, End, ErrorKind, Judgement, Kind, NotHedged, Pushback, Verdict};
+use crate::outcome::{Code, End, ErrorKind, Judgement, NotHedged, Pushback, Verdict};
 use crate::policy::{OnEarlyFailure, RetryTarget};
 use crate::time::{Instant, Micros};
 
@@ -13,11 +13,12 @@ impl<P, const N: usize> Call<'_, P, N>
 where
     P: Deref<Target: Host>,
 {
-    /// What a failure before the deadline leads to.
+    /// Decides what to do after an attempt has failed before the deadline.
     #[inline(never)]
     pub(super) fn follow(&mut self, server: ServerId, judgement: &Judgement) {
-        // A pushback for one server counts only if it concerns every start (R4).
-        // The deadline is never retried, whatever a policy says (R1).
+        // A retry needs two permissions: the verdict's and the call's. A failure by the deadline is never retried,
+        // whatever a policy says (R1). A pushback for one server forbids a retry only if no other server can be tried
+        // (R4).
         let wanted = judgement.verdict == Verdict::Retry
             && judgement.code != Code::from(ErrorKind::Deadline)
             && self.may_follow(judgement.never_left);
@@ -26,7 +27,8 @@ where
             None if wanted => self.retry(server),
             None => {}
         }
-        // An address has become idle in this call (L11). Neither has a time while it waits for that.
+        // When an attempt ends, its address becomes idle in this call. So starts that waited for an idle address are
+        // due now (L11).
         if self.flags.take(Flags::RETRY_WAITS) {
             self.set(CallTimer::Pending, self.seen);
         }
@@ -36,15 +38,16 @@ where
         self.end_if_stuck();
     }
 
-    /// Makes a failure a start, now or after the backoff, or holds it until the backup's timer ([L9](crate::rules#L9)).
+    /// Plans a retry at once or after the backoff, or holds the failure until the backup timer fires
+    /// ([L9](crate::rules#L9)).
     fn retry(&mut self, server: ServerId) {
         if self.host.options().on_early_failure == OnEarlyFailure::Wait && self.armed(CallTimer::Backup) {
-            // The failure is held: the armed backup does the work of its retry (L9).
+            // The failure is held, because the armed backup replaces its retry (L9).
             self.flags.set(Flags::HELD);
             self.held_of = server;
             return;
         }
-        // A start that a pushback has set is not brought forward (R4).
+        // A failure does not bring forward a start that a pushback has set (R4).
         if self.flags.has(Flags::PUSHED) {
             return;
         }
@@ -55,12 +58,13 @@ where
         }
     }
 
-    /// Allows no start of any kind before the time that a pushback gives, and no start at all if that is not before the
-    /// deadline ([R4](crate::rules#R4)). Of two pushbacks the later instant stays. `retry_of` is the server whose
-    /// failure led to the pushback, if that failure may be retried.
+    /// Moves the pending start to the end of a pushback's delay. Moves the backup timer to one backup delay after that
+    /// start. If the delay ends at or after the deadline, the call starts no further attempt ([R4](crate::rules#R4)).
+    /// After two pushbacks, the later of the two instants applies. `retry_of` is the server whose failure carried the
+    /// pushback; it is `None` if that failure may not be retried.
     fn push_back(&mut self, pushback: Pushback, retry_of: Option<ServerId>) {
         let mut due = pushback.ends(self.seen);
-        // Without a deadline every delay but an endless one is in time.
+        // If the call has no deadline, this is true only for the pushback "do not retry" and for an endless delay.
         if due >= self.deadline() {
             self.flags.set(Flags::NO_MORE);
             due = Instant::NEVER;
@@ -68,7 +72,7 @@ where
         if self.flags.has(Flags::PUSHED) {
             due = due.max(self.timer(CallTimer::Pending));
         }
-        // A start that waited for an idle address has a time again.
+        // A retry that waited for an idle address now starts at the end of the pushback's delay.
         if retry_of.is_some() || self.start_is_pending() {
             self.flags.take(Flags::RETRY_WAITS);
             self.flags.set(Flags::PUSHED);
@@ -87,32 +91,34 @@ where
         self.report.set_not_hedged(NotHedged::Pushback);
     }
 
-    /// Whether a start is pending: its timer is armed, or it waits for an idle address.
+    /// Returns whether a retry is planned: either its timer is armed, or the retry waits for an idle address.
     pub(super) fn start_is_pending(&self) -> bool {
         self.armed(CallTimer::Pending) || self.flags.has(Flags::RETRY_WAITS)
     }
 
-    /// Whether a pushback that speaks for its server concerns every start: the options say so, retries go to that
-    /// server, or no usable address is left that the call has not tried ([R4](crate::rules#R4)).
+    /// Returns whether a pushback that concerns one server delays every start. This is true in three cases: the options
+    /// say so, retries go to the same server, or the call has tried every usable address ([R4](crate::rules#R4)).
     fn concerns_all(&mut self) -> bool {
         if self.host.options().pushback_for_service || self.retry_target() == RetryTarget::Same {
             return true;
         }
-        let Ok(pick) = self.look(Kind::Retry, None) else { return true };
+        let Ok(pick) = self.look(None) else { return true };
         self.report.attempts().iter().any(|attempt| attempt.address() == pick.address)
     }
 
-    /// Whether a failure may be followed by another attempt, as far as the call itself knows.
+    /// Returns whether the call's own state allows another attempt after a failure. The host's limits are asked later.
     fn may_follow(&self, never_left: bool) -> bool {
         !self.flags.has(Flags::NO_MORE) && self.attempts_left() && (never_left || self.idempotent())
     }
 
-    /// The wait before the next retry; zero if it would leave too little time ([L18](crate::rules#L18)).
+    /// Returns the wait before the next retry. The wait is zero if too little time is left for it
+    /// ([L18](crate::rules#L18)).
     #[inline(never)]
     fn backoff(&mut self) -> Micros {
         let channel = self.host.options();
         let backoff = self.options.backoff.as_ref().unwrap_or(&channel.backoff);
-        // Of the attempts after the first all but the backups, and this one.
+        // `retry` is the number of this retry, counted from 1. The extra attempts so far, without the backups, are the
+        // earlier retries.
         let retry = self.report.retried_count() - self.backups + 1;
         let delay = backoff.delay(retry, || self.random.next(self.host.seeds()));
         match self.remaining() {
@@ -125,7 +131,7 @@ where
         }
     }
 
-    /// Ends the call if nothing can win it any more ([L10](crate::rules#L10)).
+    /// Ends the call as failed if no attempt can succeed any more ([L10](crate::rules#L10)).
     pub(super) fn end_if_stuck(&mut self) {
         if self.open > 0 || self.armed(CallTimer::Pending) {
             return;

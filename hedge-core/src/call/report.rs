@@ -1,4 +1,4 @@
-//! Everything that a finished call can tell: [`Report`].
+//! The report of a call: [`Report`].
 
 use heapless::Vec;
 
@@ -6,16 +6,16 @@ use crate::id::AttemptId;
 use crate::outcome::{Attempt, End, Kind, NotHedged};
 use crate::time::{Duration, Instant, Micros};
 
-/// What happened in a call of at most `N` attempts. The call keeps it up to date; it is complete once [`Report::end`]
-/// says how the call ended.
+/// The report of a call with at most `N` attempts: the attempts, the end and the times. The call updates its report
+/// while it runs. The report is complete once [`Report::end`] says how the call ended.
 ///
-/// `Display` is one line for a log, and `Debug` says what the accessors say.
+/// `Display` writes one line for a log. `Debug` has a field for each accessor.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Report<const N: usize = 4> {
     started: Instant,
     elapsed: Micros,
-    /// Its length is a whole word. A byte would be read together with its neighbours, and that read would wait for what
-    /// was written to them.
+    /// The attempts. The length of the list is stored in 4 bytes (`u32`), not in one byte. The processor would read a
+    /// single byte together with the bytes next to it, and this read would wait for recent writes to these bytes.
     attempts: Vec<Attempt, N, u32>,
     /// The number of the attempt that decided the end, or [`UNDECIDED`].
     decisive: u8,
@@ -23,12 +23,13 @@ pub struct Report<const N: usize = 4> {
     not_hedged: NotHedged,
 }
 
-/// Not the number of an attempt: a call has at most 255, counted from 0.
+/// The value of `decisive` that means "no attempt". It is never an attempt's number: a call has at most 255 attempts,
+/// counted from 0.
 const UNDECIDED: u8 = u8::MAX;
 
 impl<const N: usize> Report<N> {
-    /// The report of a call that starts at `started` and has done nothing yet.
-    // Not `const`: a constant would be copied as a whole, with the empty room for attempts.
+    /// Makes an empty report of a call that starts at `started`.
+    // This function is not `const`: a constant would be copied as a whole, with the unused memory for attempts.
     #[must_use]
     pub fn new(started: Instant) -> Self {
         Self {
@@ -41,31 +42,32 @@ impl<const N: usize> Report<N> {
         }
     }
 
-    /// When the call started, on the driver's clock.
+    /// Returns when the call started, as an instant on the driver's clock.
     #[must_use]
     pub const fn started(&self) -> Instant {
         self.started
     }
 
-    /// From the call's start to its end; zero while it has not ended.
+    /// Returns the time from the call's start to its end. Returns zero before the end.
     #[must_use]
     pub const fn elapsed(&self) -> Duration {
         self.elapsed.to_duration()
     }
 
-    /// The same, as the state machine counts it.
+    /// Returns the time from the call's start to its end as [`Micros`], the unit of the state machine. Returns zero
+    /// before the end.
     #[must_use]
     pub const fn elapsed_micros(&self) -> Micros {
         self.elapsed
     }
 
-    /// How the call ended; `None` while it has not.
+    /// Returns how the call ended. Returns `None` before the end.
     #[must_use]
     pub const fn end(&self) -> Option<End> {
         self.end
     }
 
-    /// The attempts, in the order of their starts.
+    /// Returns the attempts, in the order of their starts.
     #[must_use]
     // Not inlined on a microcontroller: it is called in many places, and code size counts.
     #[cfg_attr(target_os = "none", inline(never))]
@@ -73,25 +75,26 @@ impl<const N: usize> Report<N> {
         &self.attempts
     }
 
-    /// The numbers of the attempts.
+    /// Returns the numbers of all attempts, in the order of their starts.
     pub fn ids(&self) -> impl Iterator<Item = AttemptId> + use<N> {
         (0..self.len()).map(AttemptId::new)
     }
 
-    /// The attempt whose result was accepted.
+    /// Returns the number of the attempt whose result was accepted. Returns `None` if no result was accepted.
     #[must_use]
     pub fn winner(&self) -> Option<AttemptId> {
         self.decided().filter(|_| self.end == Some(End::Accepted))
     }
 
-    /// The attempt that decided the end: the winner, the fatal one, or the last that failed. If none decided it, the
-    /// last that was started.
+    /// Returns the number of the attempt that decided how the call ended: the winner, the attempt with a fatal result,
+    /// or the last attempt that failed. If no attempt decided the end, for example at the deadline, returns the attempt
+    /// that was started last. Returns `None` if no attempt was started.
     #[must_use]
     pub fn decisive(&self) -> Option<AttemptId> {
         self.decided().or_else(|| self.len().checked_sub(1).map(AttemptId::new))
     }
 
-    /// How many attempts there are: at most 255.
+    /// Returns how many attempts there are. There are at most 255.
     fn len(&self) -> u8 {
         u8::try_from(self.attempts.len()).unwrap_or(u8::MAX)
     }
@@ -100,25 +103,27 @@ impl<const N: usize> Report<N> {
         Some(AttemptId::new(self.decisive)).filter(|_| self.decisive != UNDECIDED)
     }
 
-    /// How many attempts followed the first, of whatever kind: brpc's `retried_count`.
+    /// Returns how many attempts followed the first one. Retries and backups both count. In brpc this number is called
+    /// `retried_count`.
     #[must_use]
     pub fn retried_count(&self) -> u8 {
         self.len().saturating_sub(1)
     }
 
-    /// How many backups were sent.
+    /// Returns how many backups were sent.
     #[must_use]
     pub fn backups(&self) -> usize {
         self.attempts().iter().filter(|attempt| attempt.kind() == Kind::Backup).count()
     }
 
-    /// Why no backup was sent; `None` if one was. Final once the call has ended.
+    /// Returns why no backup was sent. Returns `None` if a backup was sent. The result is final once the call has
+    /// ended.
     #[must_use]
     pub fn not_hedged(&self) -> Option<NotHedged> {
         if self.backups() > 0 { None } else { Some(self.not_hedged) }
     }
 
-    /// Why no backup was sent, if none was.
+    /// Returns why no backup was sent. The value has no meaning if a backup was sent.
     pub(super) const fn reason(&self) -> NotHedged {
         self.not_hedged
     }
@@ -127,7 +132,7 @@ impl<const N: usize> Report<N> {
         self.attempts.get_mut(id.index())
     }
 
-    /// Adds an attempt; `None` at capacity.
+    /// Adds an attempt and returns its number. Returns `None` if the report is full.
     pub(super) fn push(&mut self, attempt: Attempt) -> Option<AttemptId> {
         let id = AttemptId::new(self.len());
         self.attempts.push(attempt).ok()?;
@@ -139,8 +144,8 @@ impl<const N: usize> Report<N> {
     }
 
     pub(super) const fn finish(&mut self, end: End, elapsed: Micros) {
-        // No attempt causes these two ends. `decisive` then names the last attempt that was started, since that is
-        // where the call stood.
+        // No attempt causes these two ends, so no attempt is decisive. [`decisive`](Self::decisive) then returns the
+        // attempt that was started last.
         if matches!(end, End::Deadline | End::Cancelled) {
             self.decisive = UNDECIDED;
         }

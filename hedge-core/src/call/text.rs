@@ -1,4 +1,4 @@
-//! Reports and attempts as text, in the words of their accessors.
+//! Formats reports and attempts as text, for logs.
 
 use core::fmt;
 
@@ -8,9 +8,10 @@ use crate::outcome::{Attempt, Code, End, State, Verdict};
 use crate::time::Micros;
 
 impl<const N: usize> fmt::Display for Report<N> {
-    /// One line, for a log: how the call ended, after how long and by which attempt, what became of each other attempt, how
-    /// many there were, and why no backup was sent if none was. An attempt's time is its own, from its start to its end.
-    /// Times are rounded to a tenth of a millisecond or so; the accessors have them exactly.
+    /// Writes one line for a log. The line says how the call ended, how long it took, and which attempt decided the
+    /// end. Then the line says what happened to the other attempts, and how many attempts the call made. If no backup
+    /// was sent, the line says why. The time of an attempt runs from its start to its end. Times have about three
+    /// digits; the accessors have the exact values.
     ///
     /// ```text
     /// accepted after 12.1 ms by attempt 1 (backup, server 1.0); attempt 0 (first, server 0.0) abandoned after 12.1 ms; 2 attempts
@@ -38,7 +39,7 @@ impl<const N: usize> fmt::Display for Report<N> {
     }
 }
 
-/// Writes what became of each attempt except `told`, and how many attempts there were.
+/// Writes how each attempt except `told` ended. Then writes the number of attempts.
 fn others<const N: usize>(f: &mut fmt::Formatter<'_>, report: &Report<N>, told: Option<AttemptId>) -> fmt::Result {
     for (id, attempt) in report.ids().zip(report.attempts()).filter(|(id, _)| Some(*id) != told) {
         let what = match attempt.state() {
@@ -60,7 +61,7 @@ fn others<const N: usize>(f: &mut fmt::Formatter<'_>, report: &Report<N>, told: 
     }
 }
 
-/// An attempt, by its number, kind and server.
+/// Writes an attempt's number, kind and server.
 struct Named<'a>(AttemptId, &'a Attempt);
 
 impl fmt::Display for Named<'_> {
@@ -70,7 +71,7 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// The reason for a failure, as `: reason`; nothing if there is none.
+/// Writes the reason for a failure as `: reason`, or nothing if there is no reason.
 struct Why(Code);
 
 impl fmt::Display for Why {
@@ -79,7 +80,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// A time with about three digits.
+/// Writes a time with about three digits.
 struct Rounded(Micros);
 
 impl fmt::Display for Rounded {
@@ -141,7 +142,8 @@ mod tests {
 
     const US: fn(u64) -> Micros = Micros::from_micros;
 
-    /// A report with attempts: kind, start, end, state and code; each at a server of its own.
+    /// Makes a report from a list of attempts, each with its kind, start, end, state and code. Each attempt has a
+    /// server of its own.
     fn report(attempts: &[(Kind, u64, u64, State, Code)]) -> Report {
         let mut report = Report::new(Instant::from_millis(7));
         for (slot, (kind, started, ended, state, code)) in (0..).zip(attempts) {

@@ -1,4 +1,4 @@
-//! The servers of a channel: how the list is changed, and how a balancer sees it.
+//! The list of a channel's servers: the methods that change the list, and the list in the form for balancers.
 
 use core::fmt::{self, Display};
 use core::hash::Hash;
@@ -8,7 +8,7 @@ use crate::balance::{Load, Roster, ServerList};
 use crate::health::{Breaker, Health, ServerHealth};
 use crate::time::Instant;
 
-/// What a channel keeps for each server.
+/// The data that a channel keeps for each server.
 #[derive(Debug)]
 pub struct Record<S, K: Breaker> {
     pub(super) stats: S,
@@ -16,12 +16,12 @@ pub struct Record<S, K: Breaker> {
 }
 
 impl<S, K: Breaker> Record<S, K> {
-    /// What the balancer has learned of it.
+    /// Returns what the balancer has learned about the server.
     pub const fn stats(&self) -> &S {
         &self.stats
     }
 
-    /// Its health.
+    /// Returns the server's health.
     pub const fn health(&self) -> &ServerHealth<K> {
         &self.health
     }
@@ -30,24 +30,24 @@ impl<S, K: Breaker> Record<S, K> {
 /// A change of a channel's list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ListChange<A, T> {
-    /// A server has come.
+    /// Add this server.
     Insert(Server<A, T>),
-    /// A server has gone.
+    /// Remove this server.
     Remove(Server<A, T>),
 }
 
-/// What a new list has changed.
+/// The differences between the old and the new list of servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Update {
-    /// How many servers have come.
+    /// How many servers were added.
     pub inserted: u16,
-    /// How many have gone.
+    /// How many servers were removed.
     pub removed: u16,
     /// How many servers of the new list were refused.
     pub refused: u16,
-    /// Why the first of them was refused: [`ClusterError::Weight`], [`ClusterError::FilteredOut`] or
-    /// [`ClusterError::Full`].
+    /// The reason why the first refused server was refused: [`ClusterError::Weight`], [`ClusterError::FilteredOut`] or
+    /// [`ClusterError::Full`]. It is `None` if no server was refused.
     pub reason: Option<ClusterError>,
 }
 
@@ -66,39 +66,47 @@ where
     T: Ord + Tag,
     K: Breaker,
 {
-    /// Adds a server, usable at once.
+    /// Adds a server. The server is usable at once.
+    ///
+    /// This method does not know the time. So a balancer within groups ([S9](crate::rules#S9),
+    /// [S10](crate::rules#S10)) counts servers that a breaker isolates as usable until later calls refresh its marks. To
+    /// avoid this, use [`apply`](Self::apply) or [`set_servers`](Self::set_servers).
     ///
     /// # Errors
-    /// The reason why the server is not in the list; nothing has changed.
+    /// Returns the reason why the server could not be added. In this case the list is not changed.
     pub fn insert(&mut self, address: A, tag: T) -> Result<ServerId, ClusterError> {
-        let inserted = self.take_in(Server { address, tag })?;
-        if let Err(error) = self.arrange() {
-            // The list as it was before fitted, so arranging it again does not fail.
+        self.insert_at(Server { address, tag }, Instant::ZERO)
+    }
+
+    fn insert_at(&mut self, server: Server<A, T>, now: Instant) -> Result<ServerId, ClusterError> {
+        let inserted = self.take_in(server)?;
+        if let Err(error) = self.arrange(now) {
+            // The balancer had room for the earlier list, so arranging the earlier list again cannot fail.
             let _ = self.cluster.remove(inserted);
-            let _ = self.arrange();
+            let _ = self.arrange(now);
             return Err(ClusterError::Balancer(error));
         }
         Ok(inserted)
     }
 
-    /// Removes a server. Attempts at it go on, but their feedback is dropped ([L20](crate::rules#L20)).
+    /// Removes a server. Attempts at this server continue, but their feedback is dropped ([L20](crate::rules#L20)).
     ///
     /// # Errors
-    /// [`ClusterError::Gone`]: the server is not in the list.
+    /// Returns [`ClusterError::Gone`] if the server is not in the list.
     pub fn remove(&mut self, server: ServerId, now: Instant) -> Result<Server<A, T>, ClusterError> {
         let removed = self.cluster.remove(server)?;
         self.health.changed(now, || self.healths());
-        self.arrange().map_err(ClusterError::Balancer)?;
+        self.arrange(now).map_err(ClusterError::Balancer)?;
         Ok(removed)
     }
 
-    /// Applies a change. Returns false if there was nothing to change.
+    /// Applies a change. Returns whether the list has changed.
     ///
     /// # Errors
-    /// The reason why a server is not in the list; nothing has changed.
+    /// Returns the reason why the server could not be added. In this case the list is not changed.
     pub fn apply(&mut self, change: ListChange<A, T>, now: Instant) -> Result<bool, ClusterError> {
         match change {
-            ListChange::Insert(Server { address, tag }) => match self.insert(address, tag) {
+            ListChange::Insert(server) => match self.insert_at(server, now) {
                 Err(ClusterError::Duplicate) => Ok(false),
                 inserted => inserted.map(|_| true),
             },
@@ -109,19 +117,20 @@ where
         }
     }
 
-    /// Replaces the list by `servers`. Servers that stay keep their ids and all that is known about them. Servers that
-    /// are not named are removed first. A server that cannot be added, because the list is full for example, is counted
-    /// in [`Update::refused`], and the others are added all the same.
+    /// Replaces the list by `servers`, and returns the differences. Servers that stay in the list keep their ids and
+    /// all their data. Servers that are not in `servers` are removed first. A server that cannot be added, for example
+    /// because the list is full, is counted in [`Update::refused`]. The other servers are still added.
     ///
     /// # Errors
-    /// [`ClusterError::Balancer`]: the balancer has no room for the servers. The list is empty then.
+    /// Returns [`ClusterError::Balancer`] if the balancer has no room for the servers. In this case the list is empty
+    /// afterwards.
     pub fn set_servers<I>(&mut self, servers: I, now: Instant) -> Result<Update, ClusterError>
     where
         I: IntoIterator<Item = (A, T), IntoIter: Clone>,
     {
         let servers = servers.into_iter().map(|(address, tag)| Server { address, tag });
         let mut update = Update::default();
-        // By slot, whether its server is in the new list.
+        // For each slot, whether its server is in the new list.
         let mut stays = [false; N];
         for there in
             servers.clone().filter(|server| self.lets_through(server)).filter_map(|it| self.cluster.find_server(&it))
@@ -130,7 +139,7 @@ where
                 *stays = true;
             }
         }
-        // The others go first, which makes room.
+        // Servers that are not in the new list are removed first, to make room.
         for (slot, stays) in (0..).zip(stays) {
             if let Some(server) = self.cluster.in_slot(slot).filter(|_| !stays) {
                 update.removed = update.removed.saturating_add(u16::from(self.cluster.remove(server).is_ok()));
@@ -144,18 +153,18 @@ where
             }
         }
         self.health.changed(now, || self.healths());
-        if let Err(error) = self.arrange() {
-            // An empty list is one that every balancer has room for.
+        if let Err(error) = self.arrange(now) {
+            // The list is emptied, since every balancer has room for an empty list.
             for slot in 0..u16::try_from(N).unwrap_or(u16::MAX) {
                 let _ = self.cluster.in_slot(slot).map(|server| self.cluster.remove(server));
             }
-            let _ = self.arrange();
+            let _ = self.arrange(now);
             return Err(ClusterError::Balancer(error));
         }
         Ok(update)
     }
 
-    /// Adds a server to the cluster. The caller then has to [`arrange`](Self::arrange) the list.
+    /// Adds a server to the cluster. The caller must [`arrange`](Self::arrange) the list afterwards.
     fn take_in(&mut self, server: Server<A, T>) -> Result<ServerId, ClusterError> {
         if !self.lets_through(&server) {
             return Err(ClusterError::FilteredOut);
@@ -169,13 +178,12 @@ where
         self.filter.is_none_or(|filter| filter(server))
     }
 
-    fn arrange(&mut self) -> Result<(), crate::balance::ArrangeError> {
-        // `arrange` ignores health, so any instant will do.
-        self.balancer.arrange(&View { cluster: &self.cluster, health: &self.health, now: Instant::ZERO })
+    fn arrange(&mut self, now: Instant) -> Result<(), crate::balance::ArrangeError> {
+        self.balancer.arrange(&View { cluster: &self.cluster, health: &self.health, now })
     }
 }
 
-/// A channel's list as the balancer sees it, with the servers' health at `now`.
+/// A channel's list in the form for the balancer. It contains each server's health at `now`.
 pub(super) struct View<'a, A, T, const N: usize, S, K: Breaker> {
     pub(super) cluster: &'a Cluster<A, T, N, Record<S, K>>,
     pub(super) health: &'a Health<K>,
@@ -183,7 +191,7 @@ pub(super) struct View<'a, A, T, const N: usize, S, K: Breaker> {
 }
 
 impl<A, T, const N: usize, S, K: Breaker> View<'_, A, T, N, S, K> {
-    /// How many servers take calls.
+    /// Returns how many servers take calls at `now`.
     pub(super) fn usable(&self) -> u32 {
         self.cluster.states().map(|record| u32::from(self.health.usable(&record.health, self.now))).sum()
     }
@@ -218,9 +226,14 @@ impl<A, T, const N: usize, S, K: Breaker> ServerList for View<'_, A, T, N, S, K>
     }
 }
 
-impl<A: Display, T, const N: usize, S, K: Breaker> Roster for View<'_, A, T, N, S, K> {
+impl<A: Display, T: Tag, const N: usize, S, K: Breaker> Roster for View<'_, A, T, N, S, K> {
     fn write_address(&self, position: usize, out: &mut dyn fmt::Write) -> fmt::Result {
         let address = self.cluster.at(position).and_then(|server| self.cluster.address(server)).ok_or(fmt::Error)?;
         write!(out, "{address}")
+    }
+
+    fn tag(&self, position: usize) -> &str {
+        let server = self.cluster.at(position).and_then(|server| self.cluster.server(server));
+        server.map_or("", |server| server.tag.text())
     }
 }

@@ -1,4 +1,5 @@
-//! Channels of every balancer: which servers they choose as the list changes, and what they keep of a server.
+//! Tests of channels with each balancer: which servers they choose when the list changes, and which data they keep for
+//! a server.
 
 extern crate std;
 
@@ -13,6 +14,7 @@ use crate::balance::prequal::{Prequal, PrequalOptions};
 use crate::balance::{
     AnyBalancer, AnyStats, ArrangeError, BalancerName, Fixed, Heap, RoundRobin, WeightError, WeightedRoundRobin,
 };
+use crate::bounded::{Bounded, BoundedSpan};
 use crate::call::{Action, Input};
 use crate::health::{ConsecutiveFailures, FailureOptions, IsolationLimit, Recovering, RecoveryOptions};
 use crate::id::AttemptId;
@@ -38,14 +40,14 @@ fn selection(code: u32) -> Selection<'static> {
     Selection { tried: &[], same: None, working_too: false, servers: None, request_code: Some(code), now: NOW }
 }
 
-/// The address that a call with this code is sent to; it stays in flight.
+/// Returns the address that a call with this request code is sent to. The attempt stays in flight.
 fn send(line: &Line, code: u32, random: &mut fastrand::Rng) -> u16 {
     let pick = line.look(&selection(code), &mut || random.u32(..)).unwrap();
     assert!(line.commit(&pick, NOW, false));
     *line.cluster().address(pick.server).unwrap()
 }
 
-/// Makes a call that fails at every server, or succeeds at the first; returns where it was sent.
+/// Makes a call whose attempts all end with `verdict`. Returns the addresses of the attempts.
 fn call(line: &Line, code: u32, verdict: Verdict) -> Vec<u16> {
     let options = CallOptions { request_code: Some(code), ..CallOptions::new() };
     let mut call = line.call(&options, NOW).unwrap();
@@ -71,7 +73,7 @@ fn l11_s6_a_call_that_fails_everywhere_goes_to_each_server_once_under_every_bala
         for code in 0..200 {
             let sent = call(&line, code, Verdict::Retry);
             let distinct: BTreeSet<u16> = sent.iter().copied().collect();
-            // The fourth attempt is at the least recently tried.
+            // The fourth attempt goes to the least recently tried server.
             assert_eq!((sent.len(), distinct), (4, BTreeSet::from([0, 1, 3])), "{name}: {sent:?}");
             assert_eq!(sent[3], sent[0], "{name}");
         }
@@ -132,7 +134,7 @@ fn s5_clients_that_saw_the_servers_in_different_orders_agree_on_every_code() {
             let mut other = line(name, 0);
             for address in &addresses {
                 other.insert(*address, "1").unwrap();
-                // A server that comes and goes leaves nothing behind.
+                // A server that was added and removed must not change the choice.
                 let gone = other.insert(99, "1").unwrap();
                 other.remove(gone, NOW).unwrap();
             }
@@ -217,7 +219,7 @@ fn s7_statistics_stay_with_a_server_as_others_come_and_go() {
 
 #[test]
 fn s4_p2c_without_a_name_prefers_who_answers() {
-    let balancer = P2c::new(P2cOptions::DEFAULT).unwrap();
+    let balancer = P2c::new(P2cOptions::DEFAULT);
     let mut line: Channel<u16, P2c, NoPolicy, &str, 2> =
         Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 1);
     let failing = line.insert(0, "").unwrap();
@@ -319,7 +321,7 @@ fn a_list_that_is_too_long_is_cut_and_said_to_be_and_a_balancer_without_room_ref
 type Guarded<K> = Channel<u16, RoundRobin, NoPolicy, &'static str, 4, K>;
 
 fn guarded<K: Breaker>(breaker: K, servers: u16) -> Guarded<K> {
-    let health = Health::new(breaker, IsolationLimit::DEFAULT).unwrap();
+    let health = Health::new(breaker, IsolationLimit::DEFAULT);
     let rr = RoundRobin::starting_at(0);
     let mut line = Guarded::with_health(ChannelOptions::brpc(), rr, NoPolicy, health, 1);
     for address in 0..servers {
@@ -329,10 +331,12 @@ fn guarded<K: Breaker>(breaker: K, servers: u16) -> Guarded<K> {
 }
 
 fn in_a_row(failures: u32) -> ConsecutiveFailures {
-    ConsecutiveFailures::new(FailureOptions { failures, ..FailureOptions::DEFAULT }).unwrap()
+    let failures = Bounded::new(failures).unwrap();
+    ConsecutiveFailures::new(FailureOptions { failures, ..FailureOptions::DEFAULT })
 }
 
-/// Makes a call without retries at `now`; returns its server, or how it ended without one.
+/// Makes a call without retries at `now`. Returns the call's server. If the call starts no attempt, returns how it
+/// ended.
 fn once<K: Breaker>(line: &Guarded<K>, now: Instant, verdict: Verdict) -> Result<ServerId, End> {
     let options = CallOptions { max_retry: Some(0), ..CallOptions::new() };
     let mut call = line.call(&options, now).unwrap();
@@ -388,8 +392,8 @@ fn t2_a_probe_that_streams_brings_its_server_back_at_the_head() {
 
 #[test]
 fn h3_after_all_were_down_calls_are_let_in_by_how_many_servers_are_back() {
-    let options = RecoveryOptions { min_working: 4, hold: Duration::from_secs(3) };
-    let line = guarded(Recovering::new(in_a_row(5), Some(options)).unwrap(), 4);
+    let options = RecoveryOptions { min_working: Bounded::of::<4>(), hold: BoundedSpan::of_secs::<3>() };
+    let line = guarded(Recovering::new(in_a_row(5), Some(options)), 4);
     let servers: Vec<ServerId> = line.cluster().iter().map(|(id, _)| id).collect();
     for server in &servers {
         line.set_usable(*server, false, NOW);
@@ -410,8 +414,9 @@ fn h3_after_all_were_down_calls_are_let_in_by_how_many_servers_are_back() {
 
 #[test]
 fn h5_while_all_are_broken_one_call_in_100_ms_goes_to_the_server_that_broke_first() {
-    for recovery in [None, Some(RecoveryOptions { min_working: 4, hold: Duration::from_secs(3) })] {
-        let line = guarded(Recovering::new(in_a_row(5), recovery).unwrap(), 3);
+    for recovery in [None, Some(RecoveryOptions { min_working: Bounded::of::<4>(), hold: BoundedSpan::of_secs::<3>() })]
+    {
+        let line = guarded(Recovering::new(in_a_row(5), recovery), 3);
         let at = |ms| NOW + Duration::from_millis(ms);
         let servers: Vec<ServerId> = line.cluster().iter().map(|(id, _)| id).collect();
         for (server, ms) in [(1, 0), (0, 10), (2, 20)] {
@@ -462,7 +467,7 @@ fn h5_what_was_sent_before_the_break_brings_no_server_back() {
     line.set_broken(server, true, at(10));
     before.handle(at(20), Input::finished(first.attempt, Verdict::Accept));
     assert!(!line.usable(server, at(20)));
-    // Nor does a call that was let through and is lost.
+    // A call that was let through and is dropped without a result does not bring the server back either.
     let mut lost = line.call(&options, at(130)).unwrap();
     assert!(matches!(lost.poll(at(130)), Action::Start(_)));
     drop(lost);
@@ -495,7 +500,46 @@ fn what_is_wrong_with_a_list_is_said() {
     }
 }
 
-/// Lets so many servers pass through the first slot that is free; answers the last, which stays.
+#[test]
+fn s9_an_isolated_server_is_still_marked_after_a_change_of_the_list() {
+    const SERVERS: u16 = 8;
+    let balancer = AnyBalancer::<Heap>::named("subset:size=2 id=1 of=rr", 7).unwrap();
+    let health = Health::new(in_a_row(1), IsolationLimit::DEFAULT);
+    let mut line: Channel<u16, Any, NoPolicy, &str, 16, _> =
+        Channel::with_health(ChannelOptions::brpc(), balancer, NoPolicy, health, 7);
+    let now = Instant::from_millis(200_000);
+    line.set_servers((0..SERVERS).map(|address| (address, "")), now).unwrap();
+    let options = CallOptions { max_retry: Some(0), ..CallOptions::new() };
+    let failed = {
+        let mut call = line.call(&options, now).unwrap();
+        let Action::Start(start) = call.poll(now) else { panic!("a start") };
+        call.handle(now, Input::finished(start.attempt, Verdict::Retry));
+        start.server
+    };
+    // Whether the failed server is in use. If it is, three servers are used, so that two of them are usable.
+    let is_used = |line: &Channel<u16, Any, NoPolicy, &str, 16, ConsecutiveFailures>| {
+        let AnyBalancer::Grouped(groups) = line.balancer() else { panic!("groups") };
+        let used: Vec<_> = groups.grouped().used().map(|position| line.cluster().at(position)).collect();
+        let is_used = used.contains(&Some(failed));
+        assert_eq!(used.len(), 2 + usize::from(is_used), "{used:?}");
+        is_used
+    };
+    let later = now + Duration::from_millis(1);
+    let mut seen = 0;
+    for address in SERVERS..SERVERS + 4 {
+        let server = Server { address, tag: "" };
+        assert_eq!(line.apply(ListChange::Insert(server), later), Ok(true));
+        seen += u32::from(is_used(&line));
+        assert_eq!(line.apply(ListChange::Remove(server), later), Ok(true));
+        assert!(is_used(&line));
+    }
+    assert!(seen > 0);
+    line.set_servers((0..SERVERS).map(|address| (address, "")), later).unwrap();
+    assert!(is_used(&line));
+}
+
+/// Inserts `times` servers, each in the first free slot, and removes all but the last one. Returns the id of the last
+/// server.
 fn pass<B: Balancer>(line: &mut Channel<u16, B, NoPolicy, &'static str, 16>, times: u32) -> ServerId {
     let mut last = line.insert(1, "1").unwrap();
     for _ in 1..times {
@@ -520,7 +564,8 @@ fn l20_no_end_and_no_head_is_counted_for_a_server_that_came_after_a_whole_round_
         }
         let old = unary.server;
         line.remove(old, NOW).unwrap();
-        // Chosen before, committed to after: it goes nowhere, and its end is told all the same.
+        // The server is chosen before its removal and committed after its removal. No server gets the attempt, but the
+        // attempt's end is reported.
         assert!(line.commit(&unary, NOW, true));
         let stranger = pass(&mut line, 65_536);
         assert_ne!(stranger.slot(), old.slot(), "{name}: that slot would give the old id again");
@@ -543,7 +588,7 @@ fn l20_no_end_and_no_head_is_counted_for_a_server_that_came_after_a_whole_round_
 
 #[test]
 fn l20_what_a_server_answered_a_probe_goes_with_it() {
-    let balancer = Prequal::new(PrequalOptions::DEFAULT, 7).unwrap();
+    let balancer = Prequal::new(PrequalOptions::DEFAULT, 7);
     let mut line = Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 7);
     let old = line.insert(1, "1").unwrap();
     let other = line.insert(2, "1").unwrap();

@@ -1,19 +1,18 @@
-//! What a file says about a channel: [`ChannelConfig`], a preset and what differs from it.
+//! A channel as a file describes it: [`ChannelConfig`]. This is a preset, and the settings that differ from the preset.
 
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
-use core::fmt;
 
-use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 #[cfg(feature = "alloc")]
 use super::ServersConfig;
 #[cfg(has_atomic_64)]
-use super::{LimitConfig, Setup, Warnings};
+use super::{LimitConfig, Setup, Warnings, load_balancer::load_balancer};
 use super::{Preset, ServerLimits, Setting};
-use crate::balance::BalancerName;
-use crate::field::named::{self, Place, Scalar, fields, refuse};
+#[cfg(has_atomic_64)]
+use crate::balance::BalancerSpec;
+use crate::field::named::{self, fields};
 use crate::field::table;
 use crate::health::{BreakerOptions, CheckOptions, IsolationLimit, RecoveryOptions};
 #[cfg(has_atomic_64)]
@@ -23,18 +22,20 @@ use crate::policy::{
 };
 use crate::time::{Duration, Timeout};
 
-/// A channel as a file describes it: its servers, how they are chosen and checked, and what calls may do. For the last,
-/// there is a [`Preset`], brpc's if none is named, and every option that differs from it.
+/// The content of a file that describes a channel: its servers, how they are chosen and checked, and what calls may do.
+/// A [`Preset`] gives the options of calls; the default preset is brpc's. The file then names every option that should
+/// differ from the preset.
 ///
-/// `fail_mode` overrides the preset, and the other fields override both. A field that is absent or null changes nothing.
-/// But `backoff`, `limits` and each limit, which have fields of their own, may not be null, since that could be taken for
-/// "none", which is written `"none"`. An unknown field is an error that names it. A value that a field cannot have is an
-/// error that names the field and says what to write. Durations are milliseconds or text with a unit ([`Duration`]). A time
-/// limit that is a number may not have a fraction, since 1.5 probably means seconds.
+/// `fail_mode` overrides the preset, and the other fields override both. A field that is absent or null changes
+/// nothing. There is an exception for `backoff`, `limits` and each limit inside `limits`: these may not be null. A
+/// reader could think that null means "off", but off is written `"off"`. An unknown field is an error, and the error
+/// names the field. A value that a field cannot have is an error that names the field and says what to write. A
+/// duration is a number of milliseconds, or text with a unit ([`Duration`]). A time limit that is a number may not have
+/// a fraction, since 1.5 probably means seconds.
 ///
-/// Any self-describing format that serde reads will do, such as JSON, YAML and TOML. Reading does not allocate. The values
-/// are checked where they are used, by [`ChannelOptions::validate`] and the limits' constructors. Settings that contradict
-/// each other are warnings: [`ChannelConfig::warnings`].
+/// Any self-describing format that serde reads can be used, such as JSON, YAML and TOML. Reading does not allocate. The
+/// values are checked where they are used, by [`ChannelOptions::validate`] and by the constructors of the limits.
+/// Settings that contradict each other are [warnings](ChannelConfig::warnings).
 ///
 /// ```
 /// use hedge_core::config::ChannelConfig;
@@ -51,14 +52,16 @@ use crate::time::{Duration, Timeout};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelConfig {
-    /// The servers: a URL such as `"list://10.0.0.1:80,10.0.0.2:80"`, one `"host:port"`, or a list of `"host:port tag"`.
+    /// The servers: a URL such as `"list://10.0.0.1:80,10.0.0.2:80"`, or one `"host:port"`, or a list of lines of the
+    /// form `"host:port tag"`.
     #[cfg(feature = "alloc")]
     #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "servers")]
     pub servers: Option<ServersConfig>,
-    /// How a server is chosen: a name such as `"p2c"`, or `"name:key=value"`.
+    /// The balancer: a name such as `"p2c"`, or `"name:key=value"`.
+    #[cfg(has_atomic_64)]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "load_balancer")]
-    pub load_balancer: Option<BalancerName>,
+    pub load_balancer: Option<BalancerSpec>,
     /// The protocol, such as `"http"`.
     #[cfg(feature = "alloc")]
     #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
@@ -69,97 +72,103 @@ pub struct ChannelConfig {
     #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "connection_type")]
     pub connection_type: Option<Box<str>>,
-    /// The preset that everything else overrides. Absent or null: `"brpc"`.
+    /// The preset. All other fields override it. If the field is absent or null, the preset is `"brpc"`.
     #[serde(deserialize_with = "preset")]
     pub preset: Preset,
-    /// rpcx's fail mode: `"fail_fast"`, `"fail_over"`, `"fail_try"` or `"fail_backup"`. It replaces the preset's retries
-    /// and retry target. `fail_backup` also replaces its backup. The other modes do not turn the preset's backup off, but
-    /// under `fail_fast` there is no attempt left for it ([`ChannelOptions::with_fail_mode`]).
+    /// The fail mode, as in rpcx: `"fail_fast"`, `"fail_over"`, `"fail_try"` or `"fail_backup"`. It replaces the
+    /// preset's retries and retry target. `fail_backup` also replaces the preset's backup. The other modes do not
+    /// change the preset's backup, but under `fail_fast` no attempt is left for a backup
+    /// ([`ChannelOptions::with_fail_mode`]).
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fail_mode")]
     pub fail_mode: Option<FailMode>,
-    /// [`ChannelOptions::timeout`]: a duration, or `"never"`.
+    /// Overrides [`ChannelOptions::timeout`]. The value is a duration, or `"never"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "timeout")]
     pub timeout: Option<Timeout>,
-    /// [`ChannelOptions::connect_timeout`]: a duration, or `"never"`.
+    /// Overrides [`ChannelOptions::connect_timeout`]. The value is a duration, or `"never"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "connect_timeout")]
     pub connect_timeout: Option<Timeout>,
-    /// How long one attempt may take before another server is tried ([L21](crate::rules#L21)): a duration, or `"never"`, which
-    /// is the default of every preset.
+    /// How long one attempt may take before another server is tried ([L21](crate::rules#L21)). The value is a duration,
+    /// or `"never"`. The default of every preset is `"never"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "attempt_timeout")]
     pub attempt_timeout: Option<Timeout>,
-    /// [`ServerLimits::max_in_flight_per_server`] ([L22](crate::rules#L22)). No preset has such a cap.
+    /// Sets [`ServerLimits::max_in_flight_per_server`] ([L22](crate::rules#L22)). If the field is absent, there is no
+    /// cap; no preset has one.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_in_flight_per_server")]
     pub max_in_flight_per_server: Option<u32>,
-    /// [`ServerLimits::max_queued_calls`]. 0, the default, is no queue.
+    /// Sets [`ServerLimits::max_queued_calls`]. The default is 0, which means no queue.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_queued_calls")]
     pub max_queued_calls: Option<u32>,
-    /// [`ServerLimits::max_queue_wait`]: a duration, or `"never"`, the default, which means as long as the call may take.
+    /// Sets [`ServerLimits::max_queue_wait`]. The value is a duration, or `"never"`. The default is `"never"`: a call
+    /// waits until its deadline.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_queue_wait")]
     pub max_queue_wait: Option<Timeout>,
-    /// [`ServerLimits::slow_start`] ([S11](crate::rules#S11)): a duration, or `"never"`, the default, which means no slow
-    /// start.
+    /// Sets [`ServerLimits::slow_start`] ([S11](crate::rules#S11)). The value is a duration, or `"never"`. The default
+    /// is `"never"`: no slow start.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "slow_start")]
     pub slow_start: Option<Timeout>,
-    /// [`ChannelOptions::max_retry`]; channels of hedge-net and hedge-tower allow 7 at most.
+    /// Overrides [`ChannelOptions::max_retry`]. Channels of hedge-net and hedge-tower allow at most 7.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_retry")]
     pub max_retry: Option<u8>,
-    /// [`ChannelOptions::backup`]: a duration, or `"disabled"`.
+    /// Overrides [`ChannelOptions::backup`]. The value is a duration, or `"off"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backup")]
     pub backup: Option<BackupDelay>,
     /// A backup delay that follows the latencies of attempts ([B7](crate::rules#B7)). It replaces `backup`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "adaptive_backup")]
     pub adaptive_backup: Option<AdaptiveOptions>,
-    /// [`ChannelOptions::max_backups`]; channels of hedge-net and hedge-tower allow 4 at most.
+    /// Overrides [`ChannelOptions::max_backups`]. Channels of hedge-net and hedge-tower allow at most 4.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_backups")]
     pub max_backups: Option<u8>,
-    /// [`ChannelOptions::backoff`]: `"none"`, `{"fixed": …}`, `{"jittered": {…}}` or `{"exponential": {…}}`.
+    /// Overrides [`ChannelOptions::backoff`]. The value is `"off"`, `{"fixed": …}`, `{"jittered": {…}}` or
+    /// `{"exponential": {…}}`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backoff")]
     pub backoff: Option<Backoff>,
-    /// [`ChannelOptions::no_backoff_remaining`].
+    /// Overrides [`ChannelOptions::no_backoff_remaining`].
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "no_backoff_remaining",
         serialize_with = "crate::time::text::span::serialize_optional"
     )]
     pub no_backoff_remaining: Option<Duration>,
-    /// [`ChannelOptions::retry_target`].
+    /// Overrides [`ChannelOptions::retry_target`].
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "retry_target")]
     pub retry_target: Option<RetryTarget>,
-    /// [`ChannelOptions::same_server_backup`].
+    /// Overrides [`ChannelOptions::same_server_backup`].
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "same_server_backup")]
     pub same_server_backup: Option<bool>,
-    /// [`ChannelOptions::on_early_failure`].
+    /// Overrides [`ChannelOptions::on_early_failure`].
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "on_early_failure")]
     pub on_early_failure: Option<OnEarlyFailure>,
-    /// [`ChannelOptions::pushback_for_service`].
+    /// Overrides [`ChannelOptions::pushback_for_service`].
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "pushback_for_service")]
     pub pushback_for_service: Option<bool>,
-    /// [`ChannelOptions::idempotency`].
+    /// Overrides [`ChannelOptions::idempotency`].
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "idempotency")]
     pub idempotency: Option<Idempotency>,
-    /// The limits that differ: those that are named, or `"none"`. Absent: the preset's. Null is an error.
+    /// The limits that differ from the preset: either some named limits, or `"off"`. If the field is absent, the
+    /// preset's limits apply. Null is an error.
     #[cfg(has_atomic_64)]
     #[serde(skip_serializing_if = "LimitConfig::is_empty")]
     pub limits: LimitConfig,
-    /// The circuit breaker ([H2](crate::rules#H2)): `{"circuit": {…}}`, `{"consecutive_failures": {…}}`, or `"none"`.
+    /// The circuit breaker ([H2](crate::rules#H2)): `{"circuit": {…}}`, `{"consecutive_failures": {…}}`, or `"off"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "circuit_breaker")]
     pub circuit_breaker: Option<Setting<BreakerOptions>>,
     /// How many servers the circuit breaker may isolate ([H4](crate::rules#H4)): `{"selectable_percent": 50}`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "isolation_limit")]
     pub isolation_limit: Option<IsolationLimit>,
-    /// How servers that are down are checked ([H1](crate::rules#H1)): `{"interval": "3s", "timeout": "500ms"}`, or `"none"`.
+    /// How servers that are down are checked ([H1](crate::rules#H1)): `{"interval": "3s", "timeout": "500ms"}`, or `"off"`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "health_checks")]
     pub health_checks: Option<Setting<CheckOptions>>,
-    /// How calls are admitted after all servers were down ([H3](crate::rules#H3)): `{"min_working": 2, "hold": "3s"}`.
+    /// How calls are admitted while servers come back after all were down ([H3](crate::rules#H3)). The value is
+    /// `{"min_working": 2, "hold": "3s"}`, for example.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "recovery")]
     pub recovery: Option<RecoveryOptions>,
-    /// The seed of all random numbers. Absent: an unpredictable seed.
+    /// The seed of all random numbers. If the field is absent, the seed cannot be predicted.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "seed")]
     pub seed: Option<u64>,
 }
 
 impl ChannelConfig {
-    /// The preset's options, with the fields that differ.
+    /// Returns the preset's options, overridden by the fields of this config.
     #[must_use]
     pub fn options(&self) -> ChannelOptions {
         let preset = self.preset.options();
@@ -183,13 +192,13 @@ impl ChannelConfig {
         }
     }
 
-    /// How long one attempt may take ([L21](crate::rules#L21)).
+    /// Returns the limit on the time of one attempt ([L21](crate::rules#L21)).
     #[must_use]
     pub fn attempt_timeout(&self) -> Timeout {
         self.attempt_timeout.unwrap_or(Timeout::NEVER)
     }
 
-    /// How much a single server gets ([L22](crate::rules#L22), [S11](crate::rules#S11)).
+    /// Returns the limits of a single server ([L22](crate::rules#L22), [S11](crate::rules#S11)).
     #[must_use]
     pub fn server_limits(&self) -> ServerLimits {
         let none = ServerLimits::NONE;
@@ -201,15 +210,16 @@ impl ChannelConfig {
         }
     }
 
-    /// The preset's limits, with the fields that differ. There is always a limit, unless the file turns all off
-    /// ([B8](crate::rules#B8)).
+    /// Returns the preset's limits, overridden by the fields of this config. There is always a limit, unless the file
+    /// turns off all limits ([B8](crate::rules#B8)).
     #[cfg(has_atomic_64)]
     #[must_use]
     pub fn limits(&self) -> LimitOptions {
         self.limits.over(self.preset.limits())
     }
 
-    /// Settings that contradict each other or do nothing, as far as a file shows it. Builders know more.
+    /// Returns warnings about settings of this file that contradict each other or do nothing. The builder of a host
+    /// knows more settings and may give more warnings.
     #[cfg(has_atomic_64)]
     #[must_use]
     pub fn warnings(&self) -> Warnings {
@@ -217,7 +227,7 @@ impl ChannelConfig {
         let setup = Setup {
             attempt_timeout: self.attempt_timeout(),
             server_limits: self.server_limits(),
-            // An adaptive delay is not known before there were calls.
+            // An adaptive delay is unknown until there have been calls.
             policy_delay: self.adaptive_backup.map(|_| BackupDelay::OFF),
             breaker: self.circuit_breaker.and_then(Setting::on).is_some(),
             isolation_limit: self.isolation_limit.unwrap_or_default(),
@@ -263,10 +273,6 @@ fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServersC
     ServersConfig::deserialize(deserializer).map(Some)
 }
 
-fn load_balancer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BalancerName>, D::Error> {
-    deserializer.deserialize_any(Balancer).map(Some)
-}
-
 fn adaptive_backup<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AdaptiveOptions>, D::Error> {
     table::read(deserializer, "adaptive_backup").map(Some)
 }
@@ -280,50 +286,21 @@ fn recovery<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Recover
 }
 
 fn circuit_breaker<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Setting<BreakerOptions>>, D::Error> {
-    let wanted = "a map with `circuit` or `consecutive_failures`, or \"none\" for no circuit breaker";
+    let wanted = "a map with `circuit` or `consecutive_failures`, or \"off\" for no circuit breaker";
     Setting::read(deserializer, "circuit_breaker", wanted).map(Some)
 }
 
 fn health_checks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Setting<CheckOptions>>, D::Error> {
-    let wanted = "a map with `interval` or `timeout`, or \"none\" for no checks";
+    let wanted = "a map with `interval` or `timeout`, or \"off\" for no checks";
     Setting::read(deserializer, "health_checks", wanted).map(Some)
 }
 
-/// Reads the name of a balancer; its error says what is wrong with the name.
-struct Balancer;
-
-impl Balancer {
-    const fn place(&self) -> Place {
-        Place { field: "load_balancer", wanted: "the name of a balancer, as in \"p2c\"" }
-    }
-}
-
-impl<'de> Visitor<'de> for Balancer {
-    type Value = BalancerName;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "load_balancer: {}", self.place().wanted)
-    }
-
-    refuse!(scalars);
-    refuse!(null);
-    refuse!(list);
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<BalancerName, E> {
-        text.parse().map_err(|error| E::custom(format_args!("load_balancer {}: {error}", Scalar::Text(text))))
-    }
-
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, _: A) -> Result<BalancerName, A::Error> {
-        Err(A::Error::custom(self.place().refusal(&"(a map)")))
-    }
-}
-
-/// Null means the default preset.
+/// Reads the preset. Null means the default preset.
 fn preset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preset, D::Error> {
     named_preset(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Null is an error, since it could be taken for "no backoff".
+/// Reads the backoff. Null is an error, since a reader could think that it means "no backoff".
 fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
     Backoff::deserialize(deserializer).map(Some)
 }
@@ -374,7 +351,7 @@ mod tests {
             idempotency: Idempotency::NotIdempotent,
         };
         assert_eq!(read(json).unwrap().options(), expected);
-        let off = read(r#"{"preset": "rpcx_fail_backup", "timeout": 20, "backup": "disabled"}"#).unwrap().options();
+        let off = read(r#"{"preset": "rpcx_fail_backup", "timeout": 20, "backup": "off"}"#).unwrap().options();
         assert_eq!((off.timeout, off.backup), (MS(20).into(), BackupDelay::OFF));
         let null = read(r#"{"timeout": null, "connect_timeout": "never"}"#).unwrap().options();
         assert_eq!((null.timeout, null.connect_timeout), (MS(500).into(), Timeout::NEVER));
@@ -431,7 +408,7 @@ mod tests {
                        "backoff": {"exponential": {"initial": "1ms", "multiplier_milli": 1600, "max": 100}},
                        "same_server_backup": false, "idempotency": "idempotent",
                        "limits": {"ratio": {"mode": "cached", "max_backup_ratio": 0.05, "burst": 0, "backup_request_ms": -1},
-                                  "tokens": {"grpc": {"max_tokens": 50}}, "budget": "none"}}"#;
+                                  "tokens": {"grpc": {"max_tokens": 50}}, "budget": "off"}}"#;
         let toml = r#"
             preset = "grpc_hedging"
             fail_mode = "fail_backup"
@@ -451,7 +428,7 @@ mod tests {
             max = 100
 
             [limits]
-            budget = "none"
+            budget = "off"
             ratio = { mode = "cached", max_backup_ratio = 0.05, burst = 0, backup_request_ms = -1 }
 
             [limits.tokens.grpc]
@@ -475,7 +452,7 @@ mod tests {
               tokens:
                 grpc:
                   max_tokens: 50
-              budget: none
+              budget: off
         ";
         let config = read(json).unwrap();
         let backoff = Backoff::exponential(MS(1), 1_600, MS(100)).unwrap();
@@ -504,18 +481,14 @@ mod tests {
     fn what_cannot_be_read_is_named_in_every_format() {
         for (toml, yaml, text) in [
             ("max_retry = 256", "max_retry: 256", "max_retry 256: must be an integer in [0, 254]"),
-            (
-                "[backoff]\nfixd = 1",
-                "backoff: {fixd: 1}",
-                "backoff has no `fixd`: write exactly one of `none`, `fixed`",
-            ),
+            ("[backoff]\nfixd = 1", "backoff: {fixd: 1}", "backoff has no `fixd`: write exactly one of `off`, `fixed`"),
             (
                 "[backoff]\nfixed = 1\nmax = 2",
                 "backoff: {fixed: 1, max: 2}",
                 "backoff has another key `max`: write exactly one of",
             ),
             ("[limits.tokens.grpc]\nmax = 2", "limits: {tokens: {grpc: {max: 2}}}", "unknown field `max`"),
-            ("limits = 1", "limits: 1", r#"must be a map with `ratio`, `tokens` or `budget`, or "none""#),
+            ("limits = 1", "limits: 1", r#"must be a map with `ratio`, `tokens` or `budget`, or "off""#),
         ] {
             let error = toml::from_str::<ChannelConfig>(toml).unwrap_err().to_string();
             assert!(error.contains(text), "{toml}: {error}");
@@ -563,7 +536,7 @@ mod tests {
         let config = read(json).unwrap();
         assert_eq!(config.options().backup, BackupDelay::after(MS(10)));
         let limits = config.limits();
-        assert_eq!(limits.ratio.map(|ratio| ratio.max_backup_ratio), Some(0.02));
+        assert_eq!(limits.ratio.map(|ratio| ratio.max_backup_ratio.get()), Some(0.02));
         assert!(limits.tokens.is_some(), "the preset's own");
     }
 
@@ -579,7 +552,7 @@ mod tests {
             ),
             (r#"{"preset": "thrift"}"#, [r#"preset "thrift": must be one of "brpc", "rpcx""#, r#""finagle""#]),
             (r#"{"timeout": "soon"}"#, [r#"timeout "soon": must be a duration above 0"#, r#"or "never""#]),
-            (r#"{"backup": "never"}"#, [r#"backup "never": must be a duration"#, r#"or "disabled""#]),
+            (r#"{"backup": "never"}"#, [r#"backup "never": must be a duration"#, r#"or "off""#]),
             (r#"{"backoff": {"jittered": {"min": 1, "mux": 2}}}"#, ["unknown field `mux`", "`min` or `max`"]),
             (r#"{"max_retry": 256}"#, ["max_retry 256: must be an integer in [0, 254]", ""]),
             (
@@ -597,7 +570,7 @@ mod tests {
             ),
             (
                 r#"{"backoff": {"fixed": 1, "jittered": 2}}"#,
-                ["backoff has another key `jittered`", "exactly one of `none`, `fixed`"],
+                ["backoff has another key `jittered`", "exactly one of `off`, `fixed`"],
             ),
         ] {
             let error = read(json).unwrap_err();
@@ -610,7 +583,7 @@ mod tests {
         for json in [
             r#"{"preset":"brpc"}"#,
             r#"{"preset":"finagle","timeout":"never","backup":"1500us","backoff":{"fixed":"1ms"}}"#,
-            r#"{"preset":"trpc","backup":"disabled","idempotency":"idempotent"}"#,
+            r#"{"preset":"trpc","backup":"off","idempotency":"idempotent"}"#,
             r#"{"preset":"rpcx_fail_over","fail_mode":"fail_try","max_retry":255,"max_backups":0}"#,
         ] {
             let config = read(json).unwrap();
@@ -625,8 +598,8 @@ mod tests {
         assert_eq!(limits("{}"), Ok(LimitOptions::SAFE));
         assert_eq!(limits(r#"{"backup": "2ms"}"#), Ok(LimitOptions::SAFE));
         assert_eq!(limits(r#"{"preset": "trpc", "limits": {}}"#), Ok(Preset::Trpc.limits()));
-        assert_eq!(limits(r#"{"limits": "none"}"#), Ok(LimitOptions::NONE));
+        assert_eq!(limits(r#"{"limits": "off"}"#), Ok(LimitOptions::NONE));
         let error = limits(r#"{"limits": null}"#).unwrap_err();
-        assert!(error.contains(r#"must be a map with `ratio`, `tokens` or `budget`, or "none""#), "{error}");
+        assert!(error.contains(r#"must be a map with `ratio`, `tokens` or `budget`, or "off""#), "{error}");
     }
 }

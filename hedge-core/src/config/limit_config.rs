@@ -1,4 +1,4 @@
-//! What a file says about a channel's limits: [`LimitConfig`].
+//! The limits of a channel as a file gives them: [`LimitConfig`].
 
 use core::fmt;
 
@@ -6,45 +6,46 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{BudgetConfig, RatioConfig, TokenConfig};
-use crate::field::named::{Place, Scalar, refuse};
+use crate::field::named::{OFF, Place, Scalar, refuse};
 use crate::field::tagged::Map;
-use crate::limit::{LimitOptions, LimitSetting, NONE};
+use crate::limit::{LimitOptions, LimitSetting};
 
-/// The limits that differ from the preset's.
+/// The limits of a channel that differ from the limits of its preset.
 ///
-/// A limit that is absent is the preset's, and one that is `"none"` is off. Null is an error, since it could mean either.
-/// In any other limit, the fields that are given replace the preset's, and the rest stays. If the preset does not have that
-/// limit, the rest are the limit's own defaults. `"none"` in place of the map turns all limits off ([B8](crate::rules#B8)).
+/// If a limit is absent, the preset's limit applies. If a limit is `"off"`, there is no such limit. Null is an error,
+/// since it could mean either. For any other limit, the given fields replace the preset's fields, and the other fields
+/// stay. If the preset does not have that limit, the other fields have the limit's own defaults. `"off"` in place of
+/// the whole map turns all limits off ([B8](crate::rules#B8)).
 ///
 /// ```
 /// use hedge_core::config::{LimitConfig, Preset};
 ///
-/// let limits: LimitConfig = serde_json::from_str(r#"{"ratio": {"max_backup_ratio": 0.05}, "budget": "none"}"#)?;
+/// let limits: LimitConfig = serde_json::from_str(r#"{"ratio": {"max_backup_ratio": 0.05}, "budget": "off"}"#)?;
 /// let limits = limits.over(Preset::Finagle.limits());
-/// assert_eq!(limits.ratio.map(|ratio| (ratio.max_backup_ratio, ratio.burst)), Some((0.05, 0)), "the burst is Finagle's");
+/// assert_eq!(limits.ratio.map(|ratio| (ratio.max_backup_ratio.get(), ratio.burst.get())), Some((0.05, 0)), "the burst is Finagle's");
 /// assert!(limits.budget.is_none());
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LimitConfig {
-    /// [`LimitOptions::ratio`].
+    /// Overrides [`LimitOptions::ratio`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<LimitSetting<RatioConfig>>,
-    /// [`LimitOptions::tokens`].
+    /// Overrides [`LimitOptions::tokens`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<LimitSetting<TokenConfig>>,
-    /// [`LimitOptions::budget`].
+    /// Overrides [`LimitOptions::budget`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<LimitSetting<BudgetConfig>>,
 }
 
 impl LimitConfig {
-    /// No limit at all: a slow cluster may be sent every call twice ([B8](crate::rules#B8)).
+    /// No limits. Without limits, every call may be sent twice while the servers are slow ([B8](crate::rules#B8)).
     pub const NONE: Self =
         Self { ratio: Some(LimitSetting::Off), tokens: Some(LimitSetting::Off), budget: Some(LimitSetting::Off) };
 
-    /// The limits of `preset`, with the fields that differ.
+    /// Returns the limits of `preset`, overridden by the fields of this config.
     #[must_use]
     pub fn over(&self, preset: LimitOptions) -> LimitOptions {
         LimitOptions {
@@ -54,7 +55,7 @@ impl LimitConfig {
         }
     }
 
-    /// Whether nothing differs.
+    /// Returns whether this config changes no limit.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -70,22 +71,22 @@ fn merged<T, L>(setting: Option<LimitSetting<T>>, preset: Option<L>, over: fn(&T
 
 impl<'de> Deserialize<'de> for LimitConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NamedOrNone)
+        deserializer.deserialize_any(NamedOrOff)
     }
 }
 
-struct NamedOrNone;
+struct NamedOrOff;
 
-impl NamedOrNone {
+impl NamedOrOff {
     const fn place(&self) -> Place {
-        Place {
-            field: "limits",
-            wanted: "a map with `ratio`, `tokens` or `budget`, or \"none\" for no limit; leave it out for the preset's",
-        }
+        Place::new(
+            "limits",
+            "a map with `ratio`, `tokens` or `budget`, or \"off\" for no limit; leave it out for the preset's",
+        )
     }
 }
 
-impl<'de> Visitor<'de> for NamedOrNone {
+impl<'de> Visitor<'de> for NamedOrOff {
     type Value = LimitConfig;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,7 +98,7 @@ impl<'de> Visitor<'de> for NamedOrNone {
     refuse!(list);
 
     fn visit_str<E: Error>(self, text: &str) -> Result<LimitConfig, E> {
-        if text == NONE { Ok(LimitConfig::NONE) } else { Err(E::custom(self.place().refusal(&Scalar::Text(text)))) }
+        if text == OFF { Ok(LimitConfig::NONE) } else { Err(E::custom(self.place().refusal(&Scalar::Text(text)))) }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitConfig, A::Error> {
@@ -133,6 +134,7 @@ fn budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LimitSett
 mod tests {
     extern crate std;
     use super::*;
+    use crate::bounded::{Bounded, Decimal, Ratio};
     use std::string::{String, ToString};
 
     use crate::config::Preset;
@@ -147,19 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn b8_absent_is_the_presets_and_only_none_is_off() {
+    fn b8_absent_is_the_presets_and_only_off_is_off() {
         for preset in Preset::ALL {
             let limits = preset.limits();
             assert_eq!(over(preset, "{}"), limits);
-            assert_eq!(over(preset, r#""none""#), LimitOptions::NONE);
-            let off = |limit: &str| std::format!(r#"{{"{limit}": "none"}}"#);
+            assert_eq!(over(preset, r#""off""#), LimitOptions::NONE);
+            let off = |limit: &str| std::format!(r#"{{"{limit}": "off"}}"#);
             assert_eq!(over(preset, &off("ratio")), LimitOptions { ratio: None, ..limits });
             assert_eq!(over(preset, &off("tokens")), LimitOptions { tokens: None, ..limits });
             assert_eq!(over(preset, &off("budget")), LimitOptions { budget: None, ..limits });
         }
         for limit in ["ratio", "tokens", "budget"] {
             let error = read(&std::format!(r#"{{"{limit}": null}}"#)).unwrap_err();
-            let wanted = "must be a map of what differs from the preset, or \"none\" for no such limit";
+            let wanted = "must be a map of what differs from the preset, or \"off\" for no such limit";
             assert!(error.starts_with(&std::format!("limits.{limit} null: {wanted}")), "{error}");
         }
     }
@@ -167,22 +169,23 @@ mod tests {
     #[test]
     fn b8_what_a_limit_does_not_say_is_the_presets() {
         let (finagle, trpc) = (Preset::Finagle.limits(), Preset::Trpc.limits());
-        let ratio = finagle.ratio.map(|ratio| RatioOptions { max_backup_ratio: 0.05, ..ratio });
+        let ratio = finagle.ratio.map(|ratio| RatioOptions { max_backup_ratio: Ratio::of_percent::<5>(), ..ratio });
         let json = r#"{"ratio": {"max_backup_ratio": 0.05}}"#;
         assert_eq!(over(Preset::Finagle, json), LimitOptions { ratio, ..finagle });
-        assert_eq!(ratio.map(|ratio| ratio.burst), Some(0));
-        let budget = finagle.budget.map(|budget| BudgetOptions { burst: 5, ..budget });
+        assert_eq!(ratio.map(|ratio| ratio.burst.get()), Some(0));
+        let budget = finagle.budget.map(|budget| BudgetOptions { burst: Bounded::of::<5>(), ..budget });
         assert_eq!(over(Preset::Finagle, r#"{"budget": {"burst": 5}}"#), LimitOptions { budget, ..finagle });
-        let tokens = Some(TokenOptions::Trpc { max_tokens: 50, token_ratio: 10 });
+        let tokens = Some(TokenOptions::Trpc { max_tokens: Bounded::of::<50>(), token_ratio: Bounded::of::<10>() });
         let json = r#"{"tokens": {"trpc": {"max_tokens": 50}}}"#;
         assert_eq!(over(Preset::Trpc, json), LimitOptions { tokens, ..LimitOptions::NONE });
         assert_eq!(over(Preset::GrpcRetry, json), LimitOptions { tokens, ..LimitOptions::NONE });
-        let tokens = Some(TokenOptions::Grpc { max_tokens: 50, token_ratio: 0.1 });
+        let tokens =
+            Some(TokenOptions::Grpc { max_tokens: Bounded::of::<50>(), token_ratio: Decimal::of_thousandths::<100>() });
         let json = r#"{"tokens": {"grpc": {"max_tokens": 50}}}"#;
         assert_eq!(over(Preset::GrpcHedging, json), LimitOptions { tokens, ..LimitOptions::NONE });
         assert_eq!(over(Preset::Brpc, json), LimitOptions { tokens, ..LimitOptions::SAFE });
         // A limit that the preset does not have starts from its own default.
-        let ratio = Some(RatioOptions { max_backup_ratio: 0.05, ..RatioOptions::DEFAULT });
+        let ratio = Some(RatioOptions { max_backup_ratio: Ratio::of_percent::<5>(), ..RatioOptions::DEFAULT });
         let expected = LimitOptions { ratio, budget: Some(BudgetOptions::DEFAULT), ..trpc };
         assert_eq!(over(Preset::Trpc, r#"{"ratio": {"max_backup_ratio": 0.05}, "budget": {}}"#), expected);
     }
@@ -200,7 +203,7 @@ mod tests {
             (r#"{"tokens": {"trpc": [50, 5]}}"#, "limits.tokens.trpc (a list): must be a map of its fields"),
             (r#"{"tokens": {"trpc": null}}"#, "limits.tokens.trpc null: must be a map of its fields"),
             (r#"{"tokens": "trpc"}"#, r#"limits.tokens "trpc": must be a map of what differs"#),
-            (r#""off""#, r#"limits "off": must be a map with `ratio`, `tokens` or `budget`, or "none""#),
+            (r#""none""#, r#"limits "none": must be a map with `ratio`, `tokens` or `budget`, or "off""#),
             ("1", "limits 1: must be a map with"),
             ("null", "limits null: must be a map with"),
             ("[]", "limits (a list): must be a map with"),
@@ -214,7 +217,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         for json in [
             "{}",
-            r#"{"ratio":"none","tokens":"none","budget":"none"}"#,
+            r#"{"ratio":"off","tokens":"off","budget":"off"}"#,
             r#"{"ratio":{"max_backup_ratio":0.05},"tokens":{"grpc":{"max_tokens":20}}}"#,
             r#"{"tokens":{"trpc":{"max_tokens":20,"token_ratio":2}},"budget":{"share":0.1,"maximum_per_second":7}}"#,
             r#"{"ratio":{"mode":"cached","window_size_seconds":5,"update_interval_seconds":2}}"#,
@@ -224,7 +227,7 @@ mod tests {
         }
         assert_eq!(
             serde_json::to_string(&LimitConfig::NONE).unwrap(),
-            r#"{"ratio":"none","tokens":"none","budget":"none"}"#
+            r#"{"ratio":"off","tokens":"off","budget":"off"}"#
         );
     }
 }

@@ -1,4 +1,5 @@
-//! What stands above everything else: presets, a channel described in a file, and settings that contradict each other.
+//! Configuration: presets, channels that are described in files, and warnings about settings that contradict each
+//! other. This module uses all other modules.
 
 #[cfg(feature = "serde")]
 mod channel_config;
@@ -6,6 +7,8 @@ mod channel_config;
 mod limit_config;
 #[cfg(all(feature = "serde", has_atomic_64))]
 mod limit_patch;
+#[cfg(all(feature = "serde", has_atomic_64))]
+mod load_balancer;
 mod preset;
 mod server_limits;
 #[cfg(all(feature = "serde", feature = "alloc"))]

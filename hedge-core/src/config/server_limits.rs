@@ -1,21 +1,24 @@
-//! How much a channel sends to a single server: [`ServerLimits`].
+//! Limits on what a channel sends to a single server: [`ServerLimits`].
 
 use crate::policy::ConfigError;
 use crate::time::{Duration, Timeout};
 
-/// How many attempts a server gets at a time ([L22](crate::rules#L22)), and how fast a server gets its share after it has
-/// come or returned ([S11](crate::rules#S11)). Hosts with a list of servers carry this out: hedge-net and the sets of
-/// hedge-tower. By default, everything is off.
+/// Two limits for each server: how many attempts may be in flight at the server at the same time
+/// ([L22](crate::rules#L22)), and how fast its traffic grows after it has come or returned ([S11](crate::rules#S11)).
+/// Hosts with a list of servers enforce these limits: hedge-net, and the server sets of hedge-tower. By default,
+/// everything is off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServerLimits {
-    /// How many attempts may be in flight at a server. `None`: any number. 0 is an error.
+    /// How many attempts may be in flight at a server. `None` means any number. 0 is an error.
     pub max_in_flight_per_server: Option<u32>,
-    /// How many calls may wait for room while all servers are full. 0: none, so that such a call ends at once.
+    /// How many calls may wait for room while all servers are full. 0 means that no call may wait: such a call ends at
+    /// once.
     pub max_queued_calls: u32,
-    /// How long a call may wait for room. It never waits past its deadline.
+    /// How long a call may wait for room. A call never waits longer than until its deadline.
     pub max_queue_wait: Timeout,
-    /// How long it takes until a server that has come or returned has its full share. `None`: it has it at once.
+    /// How long it takes until a server that has come or returned has its full share of the traffic. `None` means that
+    /// the server has its full share at once.
     pub slow_start: Option<Duration>,
 }
 
@@ -27,7 +30,7 @@ impl ServerLimits {
     /// Checks the values.
     ///
     /// # Errors
-    /// The first value that is 0 and may not be.
+    /// Returns an error for the first value that is 0 although it may not be 0.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_in_flight_per_server == Some(0) {
             return Err(ConfigError::NoRoom { field: "max_in_flight_per_server" });

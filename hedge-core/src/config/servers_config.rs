@@ -1,4 +1,4 @@
-//! What a file says about servers: [`ServersConfig`].
+//! The servers of a channel as a file describes them: [`ServersConfig`].
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -9,20 +9,19 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::field::named::{Place, refuse};
 
-/// The servers of a channel: the URL of a list or of a source, or one server a line.
+/// The servers of a channel. They are given by a URL (of a list or of a source), or by a list of lines with one server
+/// each.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(untagged)]
 pub enum ServersConfig {
     /// A URL such as `list://10.0.0.1:80,10.0.0.2:80`, or one `host:port`.
     Url(Box<str>),
-    /// A list of `host:port tag`.
+    /// A list of lines. Each line has the form `host:port tag`.
     Lines(Vec<Box<str>>),
 }
 
-const PLACE: Place = Place {
-    field: "servers",
-    wanted: "a URL such as \"list://10.0.0.1:80,10.0.0.2:80\", or a list of \"host:port tag\"",
-};
+const PLACE: Place =
+    Place::new("servers", "a URL such as \"list://10.0.0.1:80,10.0.0.2:80\", or a list of \"host:port tag\"");
 
 impl<'de> Deserialize<'de> for ServersConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -69,7 +68,7 @@ struct Line(Box<str>);
 
 impl<'de> Deserialize<'de> for Line {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let place = Place { field: "servers, an entry", wanted: "text, as in \"10.0.0.1:80\"" };
+        let place = Place::new("servers, an entry", "text, as in \"10.0.0.1:80\"");
         crate::field::named::required::read(deserializer, place).map(Line)
     }
 }

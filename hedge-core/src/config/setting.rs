@@ -1,4 +1,4 @@
-//! What a file says of something that can be switched off: [`Setting`].
+//! A setting in a file that can be switched off: [`Setting`].
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -7,24 +7,21 @@ use serde::de::value::EnumAccessDeserializer;
 use serde::de::{EnumAccess, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::field::named::{Place, Scalar, refuse};
+use crate::field::named::{OFF, Place, Scalar, refuse};
 use crate::field::tagged::Map;
 
-/// What a file says of something that can be switched off.
+/// A setting in a file that can be switched off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Setting<T> {
-    /// `"none"`: it is off.
+    /// The setting is off. A file writes this as `"off"`.
     Off,
-    /// It is on, with these options.
+    /// The setting is on, with these options.
     On(T),
 }
 
-/// How files write that something is off.
-const NONE: &str = "none";
-
 impl<T> Setting<T> {
-    /// The options; `None` if it is off.
+    /// Returns the options. Returns `None` if the setting is off.
     pub fn on(self) -> Option<T> {
         match self {
             Self::Off => None,
@@ -36,7 +33,7 @@ impl<T> Setting<T> {
 impl<T: Serialize> Serialize for Setting<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Off => serializer.serialize_str(NONE),
+            Self::Off => serializer.serialize_str(OFF),
             Self::On(options) => options.serialize(serializer),
         }
     }
@@ -44,18 +41,18 @@ impl<T: Serialize> Serialize for Setting<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Setting<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::read(deserializer, "setting", "a map of its options, or \"none\"")
+        Self::read(deserializer, "setting", "a map of its options, or \"off\"")
     }
 }
 
 impl<'de, T: Deserialize<'de>> Setting<T> {
-    /// Reads the value of `field`. Null is an error, since it could be taken for "none".
+    /// Reads the value of `field`. Null is an error, since a reader could think that it means "off".
     pub(super) fn read<D: Deserializer<'de>>(
         deserializer: D,
         field: &'static str,
         wanted: &'static str,
     ) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OffOrOn { place: Place { field, wanted }, of: PhantomData })
+        deserializer.deserialize_any(OffOrOn { place: Place::new(field, wanted), of: PhantomData })
     }
 }
 
@@ -82,7 +79,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OffOrOn<T> {
     refuse!(list);
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Setting<T>, E> {
-        if text == NONE { Ok(Setting::Off) } else { Err(E::custom(self.place.refusal(&Scalar::Text(text)))) }
+        if text == OFF { Ok(Setting::Off) } else { Err(E::custom(self.place.refusal(&Scalar::Text(text)))) }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Setting<T>, A::Error> {

@@ -1,15 +1,16 @@
-//! Settings that are valid one by one, but together are probably not what was meant: [`Setup::warnings`].
+//! Finds settings that are each valid, but that together are probably a mistake: [`Setup::warnings`].
 
 use super::{Origin, Preset, ServerLimits, Warning, Warnings};
-use crate::balance::BalancerName;
+use crate::balance::{BalancerName, BalancerSpec};
+use crate::bounded::{Bounded, Ratio};
 use crate::health::IsolationLimit;
-use crate::limit::{BudgetOptions, LimitOptions, LimitWarning, RatioMode, RatioOptions};
+use crate::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions};
 use crate::policy::{Backoff, BackupDelay, ChannelOptions, Idempotency, OnEarlyFailure, RetryTarget};
 use crate::time::{Duration, Micros, Timeout};
 
 /// The settings of a channel that can contradict each other.
 ///
-/// Hosts fill it in from their builders. A program that has only options can use it too.
+/// Hosts fill this in from their builders. A program that has only the options can use it too.
 ///
 /// ```
 /// use hedge_core::config::Setup;
@@ -32,30 +33,30 @@ pub struct Setup<'a> {
     pub limits: &'a LimitOptions,
     /// How long one attempt may take ([L21](crate::rules#L21)).
     pub attempt_timeout: Timeout,
-    /// How much a single server gets ([L22](crate::rules#L22), [S11](crate::rules#S11)).
+    /// The limits of a single server ([L22](crate::rules#L22), [S11](crate::rules#S11)).
     pub server_limits: ServerLimits,
-    /// The delay that the channel's policy gives; `None` if there is no policy, or if it gives no delay. `Disabled` stands
-    /// for a policy that gives a delay only at times.
+    /// The backup delay that the channel's policy gives. `None` if there is no policy, or if the policy never gives a
+    /// delay. [`BackupDelay::OFF`] means that the policy gives a delay only at some times.
     pub policy_delay: Option<BackupDelay>,
-    /// How many addresses there are at the start; `None` if that is not known.
+    /// How many addresses there are at the start. `None` if this number is unknown.
     pub addresses: Option<usize>,
-    /// How many servers there are at the start; `None` if that is not known. Servers that differ only by their tag share an
-    /// address.
+    /// How many servers there are at the start. `None` if this number is unknown. Two servers that differ only by their
+    /// tag count as two here, but as one in `addresses`.
     pub servers: Option<usize>,
     /// Whether there is a circuit breaker.
     pub breaker: bool,
     /// How many servers the breaker may isolate.
     pub isolation_limit: IsolationLimit,
-    /// How servers are chosen; `None` if that is not known.
-    pub balancer: Option<BalancerName>,
+    /// The balancer. `None` if it is unknown.
+    pub balancer: Option<BalancerSpec>,
     /// Whether servers are probed.
     pub probes: bool,
-    /// Whether the host makes connections, which the connect timeout is for.
+    /// Whether the host makes connections. If it does not, the connect timeout is not used.
     pub connects: bool,
 }
 
 impl<'a> Setup<'a> {
-    /// Options and limits, without a policy, for servers that are not known yet.
+    /// Makes a setup from options and limits. It has no policy, and its servers are unknown.
     #[must_use]
     pub const fn new(options: &'a ChannelOptions, limits: &'a LimitOptions) -> Self {
         Self {
@@ -74,9 +75,10 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// All settings that contradict others or do nothing, in the order of their fields. Empty for every [`Preset`].
+    /// Returns all warnings about settings that contradict others or do nothing, in the order of their fields. No
+    /// [`Preset`] causes a warning.
     ///
-    /// Cost: some comparisons and divisions. It is meant for when a channel is made.
+    /// Cost: this takes some comparisons and divisions. Call it when a channel is made.
     #[must_use]
     pub fn warnings(&self) -> Warnings {
         let mut found = Warnings::default();
@@ -98,8 +100,8 @@ impl<'a> Setup<'a> {
         found
     }
 
-    /// Where the backup's delay comes from ([B1](crate::rules#B1)), and the delay if it is known; `None` if no backup
-    /// is sent.
+    /// Returns the setting that gives the backup's delay ([B1](crate::rules#B1)), and the delay if it is known. Returns
+    /// `None` if no backup is sent.
     fn backup(&self) -> Option<(Origin, Option<Duration>)> {
         let of_ratio = self.limits.ratio.and_then(|ratio| ratio.backup);
         match (of_ratio, self.policy_delay, self.options.backup) {
@@ -141,7 +143,7 @@ impl<'a> Setup<'a> {
                 (Micros::from(timeout).as_micros() - 1).checked_div(Micros::from(delay).as_micros())
                 && fit < max_backups.into()
             {
-                // It fits in 8 bits, since it is less than `max_backups`.
+                // The number fits in 8 bits, since it is less than `max_backups`.
                 let fit = u8::try_from(fit).unwrap_or(u8::MAX);
                 found.push(Warning::MaxBackupsPastTimeout { max_backups, fit, timeout });
             }
@@ -176,7 +178,7 @@ impl<'a> Setup<'a> {
     fn retries(&self, found: &mut Warnings) {
         let ChannelOptions { timeout, max_retry, ref backoff, no_backoff_remaining, retry_target, .. } = *self.options;
         if max_retry == 0 {
-            // No warning for the backoff of a preset, which was not asked for by itself.
+            // There is no warning for a backoff that comes from a preset, since the user did not set it on purpose.
             if *backoff != Backoff::OFF && Preset::ALL.iter().all(|preset| preset.options().backoff != *backoff) {
                 found.push(Warning::BackoffWithoutRetry);
             }
@@ -222,7 +224,7 @@ impl<'a> Setup<'a> {
     }
 
     fn choice(&self, found: &mut Warnings) {
-        let IsolationLimit { selectable_percent } = self.isolation_limit;
+        let selectable_percent = self.isolation_limit.selectable_percent.get();
         match self.servers {
             _ if !self.breaker && self.isolation_limit != IsolationLimit::DEFAULT => {
                 found.push(Warning::IsolationWithoutBreaker { selectable_percent });
@@ -232,7 +234,7 @@ impl<'a> Setup<'a> {
             _ if selectable_percent == 100 => found.push(Warning::BreakerNeverIsolates),
             _ => {}
         }
-        match (self.balancer, self.probes) {
+        match (self.balancer.map(|spec| spec.of), self.probes) {
             (Some(BalancerName::Prequal(_)), false) => found.push(Warning::PrequalWithoutProbes),
             (Some(BalancerName::Prequal(_)), true) | (_, false) => {}
             (_, true) => found.push(Warning::ProbesWithoutPrequal),
@@ -241,30 +243,29 @@ impl<'a> Setup<'a> {
 }
 
 fn of_ratio(ratio: &RatioOptions, backups: bool, found: &mut Warnings) {
-    let RatioOptions { mode, max_backup_ratio, window_size_seconds, update_interval_seconds, burst, .. } = *ratio;
+    let RatioOptions { mode, max_backup_ratio, window, update_interval, burst, .. } = *ratio;
     let is_preset = Preset::ALL.iter().any(|preset| preset.limits().ratio == Some(*ratio));
     if !backups && !is_preset {
         found.push(Warning::RatioWithoutBackup);
     }
-    let default = RatioOptions::DEFAULT;
     match mode {
-        RatioMode::Exact if max_backup_ratio >= 1.0 => found.push(Warning::RatioIsOff),
+        RatioMode::Exact if max_backup_ratio == Ratio::WHOLE => found.push(Warning::RatioIsOff),
         RatioMode::Exact => {
-            // The limit counts in millionths.
-            if max_backup_ratio < 0.000_001 && burst == 0 {
+            // The limit counts in millionths, so a smaller ratio is 0.
+            if max_backup_ratio.get() < 0.000_001 && burst.get() == 0 {
                 found.push(Warning::RatioNeverAllows);
             }
-            if update_interval_seconds != default.update_interval_seconds {
-                found.push(Warning::IntervalOfExact { update_interval_seconds });
+            if update_interval != RatioOptions::DEFAULT.update_interval {
+                found.push(Warning::IntervalOfExact { update_interval: update_interval.get() });
             }
         }
         RatioMode::Cached => {
-            if update_interval_seconds > window_size_seconds {
-                let (interval_s, window_s) = (update_interval_seconds, window_size_seconds);
-                found.push(Warning::Limit(LimitWarning::IntervalAboveWindow { interval_s, window_s }));
+            if update_interval.get() > window.get() {
+                let (update_interval, window) = (update_interval.get(), window.get());
+                found.push(Warning::IntervalAboveWindow { update_interval, window });
             }
             if Preset::ALL.iter().filter_map(|preset| preset.limits().ratio).all(|preset| preset.burst != burst) {
-                found.push(Warning::BurstOfCached { burst });
+                found.push(Warning::BurstOfCached { burst: burst.get() });
             }
         }
     }
@@ -272,11 +273,12 @@ fn of_ratio(ratio: &RatioOptions, backups: bool, found: &mut Warnings) {
 
 fn of_budget(budget: &BudgetOptions, found: &mut Warnings) {
     let BudgetOptions { share, burst, minimum_per_second, maximum_per_second } = *budget;
-    // The budget counts in thousandths.
-    if share < 0.001 && minimum_per_second == 0 {
-        found.push(Warning::BudgetNeverRefills { burst });
+    let minimum_per_second = minimum_per_second.get();
+    // The budget counts in thousandths, so a smaller share is 0.
+    if share.get() < 0.001 && minimum_per_second == 0 {
+        found.push(Warning::BudgetNeverRefills { burst: burst.get() });
     }
-    if let Some(maximum_per_second) = maximum_per_second.filter(|most| *most < minimum_per_second) {
+    if let Some(maximum_per_second) = maximum_per_second.map(Bounded::get).filter(|most| *most < minimum_per_second) {
         found.push(Warning::BudgetMaximumBelowMinimum { maximum_per_second, minimum_per_second });
     }
 }

@@ -1,22 +1,22 @@
-//! What [`Setup::warnings`](super::Setup::warnings) finds: [`Warning`], and a list of them without a heap, [`Warnings`].
+//! The warnings of [`Setup::warnings`](super::Setup::warnings). [`Warning`] is one warning, and [`Warnings`] is a list
+//! of warnings without a heap.
 
 use core::fmt;
 use core::ops::Deref;
 
 use heapless::Vec;
 
-use crate::limit::LimitWarning;
 use crate::time::{Duration, Micros};
 
-/// Where a backup's delay comes from.
+/// Where the delay of backups is set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Origin {
-    /// [`ChannelOptions::backup`](crate::policy::ChannelOptions::backup).
+    /// The delay is [`ChannelOptions::backup`](crate::policy::ChannelOptions::backup).
     Options,
-    /// [`RatioOptions::backup`](crate::limit::RatioOptions::backup).
+    /// The delay is [`RatioOptions::backup`](crate::limit::RatioOptions::backup).
     Ratio,
-    /// The channel's policy.
+    /// The channel's policy gives the delay.
     Policy,
 }
 
@@ -30,13 +30,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The warnings of a [`Setup`](super::Setup), and those that a host adds.
+/// The warnings of a [`Setup`](super::Setup), and further warnings that a host adds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Warnings(Vec<Warning, 32>);
 
 impl Warnings {
-    /// Adds a warning. There is room for all that can occur together; a further one is dropped.
+    /// Adds a warning. There is room for all warnings that can occur together. If the list is full, the warning is
+    /// dropped.
     pub fn push(&mut self, warning: Warning) {
         let _ = self.0.push(warning);
     }
@@ -68,87 +69,99 @@ impl<'a> IntoIterator for &'a Warnings {
     }
 }
 
-/// Settings that contradict each other, or one that does nothing. `Display` names the setting and says what to write.
+/// A setting that contradicts another setting, or that does nothing. `Display` names the setting and says what to
+/// write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "fields are the settings that they are named after")]
 pub enum Warning {
-    /// The delay is not below the timeout ([L4](crate::rules#L4)).
+    /// The backup's delay is not below the timeout, so the deadline comes before any backup ([L4](crate::rules#L4)).
     BackupPastTimeout { origin: Origin, delay: Duration, timeout: Duration },
-    /// `max_retry` 0 allows no backup either ([L3](crate::rules#L3)).
+    /// A backup is asked for, but `max_retry` is 0, which allows neither retries nor backups ([L3](crate::rules#L3)).
     BackupWithoutAttempt { origin: Origin },
-    /// `max_backups` is 0 ([L6](crate::rules#L6)).
+    /// A backup is asked for, but `max_backups` is 0, which allows no backup ([L6](crate::rules#L6)).
     BackupWithoutBackups { origin: Origin },
-    /// The channel's calls may not be sent twice ([L15](crate::rules#L15)).
+    /// A backup is asked for, but the channel's calls may not be sent twice ([L15](crate::rules#L15)).
     BackupNotIdempotent { origin: Origin },
-    /// There is no other address, and the same may not be used ([L4](crate::rules#L4)).
+    /// A backup is asked for, but there is only one address, and a backup may not go to the address of the first
+    /// attempt ([L4](crate::rules#L4)).
     BackupWithOneAddress { origin: Origin },
-    /// The plain delay is not used, since a policy or a limit gives another ([B1](crate::rules#B1)).
+    /// The fixed backup delay is not used, since a policy or a limit gives another delay ([B1](crate::rules#B1)).
     BackupReplaced { by: Origin },
-    /// A backup is one of the attempts that `max_retry` bounds ([L3](crate::rules#L3)).
+    /// `max_backups` is above `max_retry`. Since `max_retry` bounds retries and backups together, not all of these
+    /// backups can be sent ([L3](crate::rules#L3)).
     MaxBackupsAboveMaxRetry { max_backups: u8, max_retry: u8 },
-    /// The last backups would be due at the deadline or later ([L2](crate::rules#L2), [L6](crate::rules#L6)).
+    /// Only `fit` of the backups are due before the deadline ([L2](crate::rules#L2), [L6](crate::rules#L6)). The other
+    /// backups are never sent.
     MaxBackupsPastTimeout { max_backups: u8, fit: u8, timeout: Duration },
-    /// More than one backup is allowed, but backups are off.
+    /// `max_backups` allows more than one backup, but backups are off.
     MaxBackupsWithoutBackup { max_backups: u8 },
-    /// The setting is about backups, but backups are off.
+    /// `same_server_backup` is set, but backups are off.
     SameServerWithoutBackup,
-    /// The setting is about backups, but backups are off ([L9](crate::rules#L9)).
+    /// `on_early_failure` lets failures wait for a backup, but backups are off ([L9](crate::rules#L9)).
     WaitWithoutBackup,
-    /// A connection that cannot be made takes the whole time of the call ([L2](crate::rules#L2)).
+    /// The connect timeout is not below the timeout. So if a server cannot be reached, the call ends before another
+    /// server is tried ([L2](crate::rules#L2)).
     ConnectTimeoutPastTimeout { connect_timeout: Duration, timeout: Duration },
-    /// The deadline comes first, so that no attempt ever makes room for another ([L21](crate::rules#L21)).
+    /// The attempt timeout is not below the timeout. The deadline comes first, so no attempt is ended early to make
+    /// room for another attempt ([L21](crate::rules#L21)).
     AttemptTimeoutPastTimeout { attempt_timeout: Duration, timeout: Duration },
-    /// No other attempt may follow the one that took too long ([L21](crate::rules#L21)).
+    /// There is an attempt timeout, but `max_retry` is 0. So no other attempt follows an attempt that was ended
+    /// ([L21](crate::rules#L21)).
     AttemptTimeoutWithoutRetry { attempt_timeout: Duration },
-    /// Every wait would reach the deadline, so that all waits are skipped ([L18](crate::rules#L18)).
+    /// The shortest backoff is not below the timeout, so every backoff is skipped ([L18](crate::rules#L18)).
     BackoffPastTimeout { shortest: Duration, timeout: Duration },
-    /// There is no retry that could wait.
+    /// A backoff is set, but `max_retry` is 0, so no retry uses the backoff.
     BackoffWithoutRetry,
-    /// `no_backoff_remaining` is not below the timeout, so every wait is skipped ([L18](crate::rules#L18)).
+    /// `no_backoff_remaining` is not below the timeout, so every backoff is skipped ([L18](crate::rules#L18)).
     RemainingPastTimeout { no_backoff_remaining: Duration, timeout: Duration },
-    /// Backoff is off, so `no_backoff_remaining` has no wait to skip.
+    /// `no_backoff_remaining` is set, but backoff is off, so there is no backoff to skip.
     RemainingWithoutBackoff { no_backoff_remaining: Duration },
-    /// There is no retry that could go there.
+    /// Retries should go to the same server, but `max_retry` is 0, so there are no retries.
     TargetWithoutRetry,
-    /// There is no attempt that it could hold back.
+    /// A server's pushback should delay attempts at every server, but `max_retry` is 0, so no attempt follows the
+    /// first.
     PushbackWithoutRetry,
-    /// No server is ever full, so that no call waits ([L22](crate::rules#L22)).
+    /// There is a queue, but no cap on the attempts in flight at a server. So no server is ever full, and no call waits
+    /// ([L22](crate::rules#L22)).
     QueueWithoutCap { max_queued_calls: u32 },
-    /// No call waits ([L22](crate::rules#L22)).
+    /// There is a limit on the wait in the queue, but there is no queue ([L22](crate::rules#L22)).
     QueueWaitWithoutQueue { max_queue_wait: Duration },
-    /// The deadline comes first ([L22](crate::rules#L22)).
+    /// The limit on the wait in the queue is not below the timeout. The deadline always comes first
+    /// ([L22](crate::rules#L22)).
     QueueWaitPastTimeout { max_queue_wait: Duration, timeout: Duration },
-    /// The only server gets every call ([S11](crate::rules#S11)).
+    /// Slow start is on, but there is only one server, which gets every call anyway ([S11](crate::rules#S11)).
     SlowStartWithOneServer { slow_start: Duration },
-    /// A warning of the limit itself.
-    Limit(LimitWarning),
+    /// The update interval of mode `Cached` is above its window. So between two computations of the ratio, all earlier
+    /// data leave the window.
+    IntervalAboveWindow { update_interval: Duration, window: Duration },
     /// A ratio was chosen, but there are no backups to limit.
     RatioWithoutBackup,
-    /// `Exact` is off at 1 ([B3](crate::rules#B3)).
+    /// `max_backup_ratio` is 1, which turns mode `Exact` off ([B3](crate::rules#B3)).
     RatioIsOff,
-    /// The ratio is rounded down to 0, and there is no burst.
+    /// `max_backup_ratio` is rounded down to 0 and the burst is 0, so no backup is ever allowed.
     RatioNeverAllows,
-    /// `Exact` has no interval.
-    IntervalOfExact { update_interval_seconds: u32 },
-    /// `Cached` has no burst.
+    /// An update interval is set, but mode `Exact` has no such interval.
+    IntervalOfExact { update_interval: Duration },
+    /// A burst is set, but mode `Cached` has no burst.
     BurstOfCached { burst: u32 },
-    /// Nothing is ever paid in.
+    /// The share and the minimum of the budget are 0. Once the burst is used up, the budget allows nothing any more.
     BudgetNeverRefills { burst: u32 },
-    /// The maximum takes away what the minimum promises.
+    /// The maximum per second of the budget is below its minimum per second, so the minimum is never reached.
     BudgetMaximumBelowMinimum { maximum_per_second: u32, minimum_per_second: u32 },
-    /// With one server a breaker never isolates: it leaves a share of the servers, rounded up ([H4](crate::rules#H4)).
+    /// There is a breaker, but only one server. A share of the servers, rounded up, always stays selectable. So this
+    /// server is never isolated ([H4](crate::rules#H4)).
     BreakerWithOneServer,
-    /// All servers must stay selectable ([H4](crate::rules#H4)).
+    /// There is a breaker, but all servers must stay selectable, so no server is ever isolated ([H4](crate::rules#H4)).
     BreakerNeverIsolates,
-    /// The setting limits a breaker, but there is none.
+    /// The isolation limit is set, but there is no breaker to limit.
     IsolationWithoutBreaker { selectable_percent: u32 },
     /// Servers are probed, but the balancer does not use probes.
     ProbesWithoutPrequal,
     /// The balancer uses probes, but servers are not probed.
     PrequalWithoutProbes,
-    /// The application's check is part of the health checks, which are switched off.
+    /// There is a check by the application. Such a check is a part of the health checks, but the health checks are off.
     CheckWithoutChecks,
 }
 
@@ -190,7 +203,7 @@ impl fmt::Display for Warning {
             ),
             Self::MaxBackupsPastTimeout { max_backups, fit, timeout } => write!(
                 f,
-                "max_backups {max_backups}: only {fit} can be sent before timeout {timeout}, each a delay after the last; \
+                "max_backups {max_backups}: only {fit} can be sent before timeout {timeout}, one after each backup delay; \
                  write a shorter backup, or max_backups {fit}",
                 timeout = shown(timeout),
             ),
@@ -232,7 +245,7 @@ impl fmt::Display for Warning {
             Self::RemainingPastTimeout { no_backoff_remaining, timeout } => write!(
                 f,
                 "no_backoff_remaining {no_backoff_remaining}: not below timeout {timeout}, so every retry is sent at once; \
-                 write a shorter one",
+                 write a shorter no_backoff_remaining",
                 no_backoff_remaining = shown(no_backoff_remaining), timeout = shown(timeout),
             ),
             Self::RemainingWithoutBackoff { no_backoff_remaining } => {
@@ -265,28 +278,32 @@ impl fmt::Display for Warning {
             ),
             Self::SlowStartWithOneServer { slow_start } => write!(
                 f,
-                "slow_start {}: there is one server, which gets every call at once; name another server",
+                "slow_start {}: does nothing, since there is only one server, which gets every call; name another server",
                 shown(slow_start)
             ),
-            Self::Limit(LimitWarning::IntervalAboveWindow { interval_s, window_s }) => write!(
+            Self::IntervalAboveWindow { update_interval, window } => write!(
                 f,
-                "limits.ratio.update_interval_seconds {interval_s}: above window_size_seconds {window_s}, so the ratio is \
-                 looked up less often than it changes; write at most {window_s}"
+                "limits.ratio.update_interval_seconds {}: above window_size_seconds {}, so the ratio is \
+                 looked up less often than it changes; write at most {}",
+                update_interval.as_secs_f64(),
+                window.as_secs_f64(),
+                window.as_secs_f64()
             ),
             Self::RatioWithoutBackup => f.write_str(
                 "limits.ratio: limits nothing, since no backup is asked for, except by calls that ask for one; write a backup, \
                  such as 20ms",
             ),
             Self::RatioIsOff => f.write_str(
-                "limits.ratio.max_backup_ratio 1: mode exact is off at 1; write a ratio below 1, or none for limits.ratio",
+                "limits.ratio.max_backup_ratio 1: mode exact is off at 1; write a ratio below 1, or off for limits.ratio",
             ),
             Self::RatioNeverAllows => f.write_str(
-                "limits.ratio.max_backup_ratio: below 0.000001 and burst is 0, so no backup is ever allowed; write a larger one",
+                "limits.ratio.max_backup_ratio: below 0.000001 and burst is 0, so no backup is ever allowed; write a larger max_backup_ratio",
             ),
-            Self::IntervalOfExact { update_interval_seconds } => write!(
+            Self::IntervalOfExact { update_interval } => write!(
                 f,
-                "limits.ratio.update_interval_seconds {update_interval_seconds}: does nothing in mode exact; leave it out, or \
-                 write mode cached"
+                "limits.ratio.update_interval_seconds {}: does nothing in mode exact; leave it out, or \
+                 write mode cached",
+                update_interval.as_secs_f64()
             ),
             Self::BurstOfCached { burst } => write!(
                 f,
@@ -328,7 +345,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// A span as messages write it.
+/// Returns a span in the form that the messages show.
 fn shown(span: &Duration) -> Micros {
     Micros::from_duration(*span)
 }

@@ -1,15 +1,16 @@
-//! How long one attempt may take: [`AttemptTimeout`].
+//! The time limit for one attempt: [`AttemptTimeout`].
 
 use crate::time::{Micros, Timeout};
 
-/// How long one attempt may take in a [`Driver`](super::Driver) ([L21](crate::rules#L21)): [`NoAttemptTimeout`], or a
-/// [`Timeout`]. The first is a type of its own, so that a program without such a limit carries no code for it.
+/// The time limit for each attempt in a [`Driver`](super::Driver) ([L21](crate::rules#L21)). The two implementations
+/// are [`NoAttemptTimeout`] and [`Timeout`]. "No limit" is a separate type, so that a program without a limit contains
+/// no code for limits.
 pub trait AttemptTimeout: sealed::Sealed {
     #[doc(hidden)]
     fn limit(&self) -> Option<Micros>;
 }
 
-/// No limit but the call's deadline.
+/// No time limit for single attempts. Only the call's deadline ends attempts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoAttemptTimeout;
 

@@ -1,18 +1,18 @@
-//! Cancelling a call from elsewhere: [`CancelSignal`].
+//! Cancels a call from another task or thread: [`CancelSignal`].
 
-// The docs of futures-core hide it, but every futures-util 0.3 re-exports it, so no 0.3 release can remove it. The
-// alternative is one more dependency, or `unsafe` here.
+// The docs of futures-core hide this module. But every 0.3 release of futures-util re-exports the module, so no 0.3
+// release of futures-core can remove it. The alternatives are one more dependency, or `unsafe` code here.
 use futures_core::task::__internal::AtomicWaker;
 
 use core::task::Context;
 
 use crate::atomic::{AtomicBool, Ordering};
 
-/// A flag and a waker that the caller lends to one call ([L12](crate::rules#L12)): no allocation, and any thread may
-/// raise it.
+/// A signal that cancels one call ([L12](crate::rules#L12)). The signal consists of a flag and a waker. The caller
+/// lends the signal to the call. It allocates nothing, and any thread may raise it.
 ///
-/// Raising it before the call starts ends the call at its first poll. It serves one call at a time: only the call that
-/// polled it last is woken. Once raised it stays raised until [`CancelSignal::reset`].
+/// If a signal is raised before the call starts, the call ends at its first poll. A signal serves one call at a time:
+/// it wakes only the call that polled it last. The signal stays raised until [`CancelSignal::reset`].
 #[derive(Debug)]
 pub struct CancelSignal {
     raised: AtomicBool,
@@ -20,37 +20,38 @@ pub struct CancelSignal {
 }
 
 impl CancelSignal {
-    /// A signal that has not been raised.
+    /// Makes a signal that is not raised.
     #[must_use]
     pub const fn new() -> Self {
         Self { raised: AtomicBool::new(false), waker: AtomicWaker::new() }
     }
 
-    /// Cancels the call that listens, now or later. Idempotent.
+    /// Raises the signal. This cancels the call that uses the signal now, or else the next call that uses it. If the
+    /// signal is already raised, nothing changes.
     pub fn cancel(&self) {
         self.raised.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Whether it has been raised.
+    /// Returns whether this signal has been raised.
     pub fn is_cancelled(&self) -> bool {
         self.raised.load(Ordering::Acquire)
     }
 
-    /// Lowers it, for the next call.
+    /// Lowers the signal, so that the next call can use it.
     pub fn reset(&mut self) {
         self.raised.store(false, Ordering::Release);
     }
 }
 
-/// What may cancel a call: [`NoCancel`], a [`CancelSignal`], or an `Option` of one. It is a trait, so that a program
-/// without signals carries no code for them.
+/// A way to cancel a call, in addition to dropping the call's future: [`NoCancel`], a [`CancelSignal`], or an `Option`
+/// of a `CancelSignal`. This is a trait, so that a program without signals contains no code for signals.
 pub trait Cancel: sealed::Sealed {
     #[doc(hidden)]
     fn poll(&self, cx: &mut Context<'_>) -> bool;
 }
 
-/// Only dropping the future cancels the call.
+/// No signal: a call is cancelled only by dropping its future.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NoCancel;
 
@@ -66,7 +67,8 @@ impl Cancel for &CancelSignal {
             return true;
         }
         self.waker.register(cx.waker());
-        // Checks again: a signal that was raised between the first check and the registration wakes no one.
+        // This second check is necessary: if the signal was raised between the first check and the registration of the
+        // waker, no task was woken.
         self.is_cancelled()
     }
 }

@@ -1,8 +1,9 @@
 //! The driver: one future that runs a call over a transport and a timer.
 //!
-//! [`drive`] owns nothing. The caller lends it the call, and reads the call's report afterwards. The caller also lends
-//! slots for the attempts' futures, one for each attempt that may be in flight at once. So there is no heap and no
-//! task, and nothing large is moved. Dropping the future cancels the call.
+//! [`drive`] owns neither the call nor the attempts' futures. The caller lends the call to `drive`, and reads the
+//! call's report afterwards. The caller also lends slots for the attempts' futures, one slot for each attempt that may
+//! be in flight at once. So the driver needs no heap and no task, and moves no large values. Dropping the future
+//! cancels the call.
 //!
 //! ```
 //! use core::pin::pin;
@@ -46,10 +47,11 @@
 //!
 //! # Order and cost
 //!
-//! Each wake-up polls the cancel signal, then the attempts by index, then reads the clock, then polls the call, and
-//! polls the timer last. So a success that is ready wins over a deadline that has passed ([L14](crate::rules#L14)). The
-//! clock is read once a wake-up; the first poll uses the instant at which the call started instead. The timer is
-//! created when the call first has to wait. It is reset only when the call has to wait for another instant.
+//! Each wake-up polls the cancel signal, and then the attempts by index. Then it reads the clock, polls the call, and
+//! at the end polls the timer. So a success that is ready wins over a deadline that has passed
+//! ([L14](crate::rules#L14)). The clock is read once for each wake-up. The first poll does not read the clock: it uses
+//! the instant at which the call started. The timer is created when the call has to wait for the first time, and reset
+//! only when the instant to wait for changes.
 
 mod attempt_timeout;
 mod cancel;
@@ -76,10 +78,15 @@ use crate::outcome::{Code, End, ErrorKind, Judgement, Verdict};
 use crate::policy::{ConfigError, RetryPolicy};
 use crate::time::{Instant, Timeout};
 
-/// Room for one attempt's future, lent by the caller: `pin!(None)`.
+/// True if the driver may skip a poll of the call. It skips the poll if the attempts that the call has just started
+/// have no result yet. On a microcontroller code size matters more, so this is false there.
+const SKIPS: bool = !cfg!(target_os = "none");
+
+/// The memory for one attempt's future. The caller makes a slot by `pin!(None)` and lends the slot to the driver.
 pub type Slot<'s, F> = Pin<&'s mut Option<F>>;
 
-/// What a driver runs on.
+/// The parameters of [`drive`]: a timer, a retry policy, and optionally a cancel signal, a limit for each attempt and a
+/// [`Watch`].
 pub struct Driver<'a, T, R, C = NoCancel, A = NoAttemptTimeout, W = NoWatch> {
     timer: &'a T,
     retry_policy: &'a R,
@@ -89,13 +96,13 @@ pub struct Driver<'a, T, R, C = NoCancel, A = NoAttemptTimeout, W = NoWatch> {
 }
 
 impl<'a, T: Timer, R> Driver<'a, T, R> {
-    /// A driver that waits on `timer` and judges results by `retry_policy`.
+    /// Makes a driver that waits on `timer` and judges results by `retry_policy`.
     pub const fn new(timer: &'a T, retry_policy: &'a R) -> Self {
         Self { timer, retry_policy, cancel: NoCancel, attempt_timeout: NoAttemptTimeout, watch: NoWatch }
     }
 
-    /// The same driver with a signal that may cancel the call (L12): a [`CancelSignal`] that the caller lends, or an
-    /// `Option` of one.
+    /// Returns the same driver with a signal that can cancel the call ([L12](crate::rules#L12)). `cancel` is a
+    /// [`CancelSignal`] that the caller lends, or an `Option` of one.
     #[must_use]
     pub const fn cancelled_by<C: Cancel>(self, cancel: C) -> Driver<'a, T, R, C> {
         let Self { timer, retry_policy, attempt_timeout, watch, .. } = self;
@@ -104,11 +111,14 @@ impl<'a, T: Timer, R> Driver<'a, T, R> {
 }
 
 impl<'a, T: Timer, R, C: Copy> Driver<'a, T, R, C> {
-    /// The same, with a limit for each attempt, or with none (L21). An attempt that takes as long is dropped, counts as a
-    /// failure of its server ([`ErrorKind::AttemptTimeout`]), and is retried elsewhere if the call may retry. A call that may
-    /// not be sent twice ends with it. A limit of 0 lets no attempt succeed that has to wait.
+    /// Returns the same driver with a time limit for each attempt ([L21](crate::rules#L21)). If an attempt has no
+    /// result within `limit`, the attempt is dropped. It counts as a failure of its server
+    /// ([`ErrorKind::AttemptTimeout`]), and another server is tried if the call may retry. If the request may not be
+    /// sent twice, the call ends with this failure. Under a limit of 0, only an attempt that is ready at its first poll
+    /// can succeed. [`Timeout::NEVER`] means no limit.
     ///
-    /// It costs no timer of its own: the one timer of a call is set to whatever comes first.
+    /// The limit needs no additional timer: the call's only timer is always set to the earliest instant at which
+    /// something is due.
     #[must_use]
     pub const fn attempt_timeout(self, limit: Timeout) -> Driver<'a, T, R, C, Timeout> {
         let Self { timer, retry_policy, cancel, watch, .. } = self;
@@ -117,7 +127,7 @@ impl<'a, T: Timer, R, C: Copy> Driver<'a, T, R, C> {
 }
 
 impl<'a, T, R, C: Copy, A: Copy> Driver<'a, T, R, C, A> {
-    /// The same, with one that is told of the call's attempts and of its end: a [`Watch`].
+    /// Returns the same driver with a [`Watch`]. The driver informs the watch of the call's attempts and of its end.
     #[must_use]
     pub const fn watched_by<W>(self, watch: W) -> Driver<'a, T, R, C, A, W> {
         let Self { timer, retry_policy, cancel, attempt_timeout, .. } = self;
@@ -131,32 +141,36 @@ impl<T, R, C, A, W> fmt::Debug for Driver<'_, T, R, C, A, W> {
     }
 }
 
-/// Why a call has no reply.
+/// The reason why a call has no accepted reply.
 #[derive(Debug)]
 pub enum CallFailure<Reply, Error> {
     /// The call ended without an accepted reply.
     Ended {
-        /// How it ended.
+        /// How the call ended.
         end: End,
-        /// The last failure, if any attempt failed: the transport's error, or a reply that was not accepted.
+        /// The last failure: the transport's error, or a reply that was not accepted. It is `None` if no attempt
+        /// failed.
         last: Option<Result<Reply, Error>>,
     },
-    /// Fewer slots were lent than attempts may be in flight at once. Nothing was started.
+    /// The caller lent too few slots: the call may have more attempts in flight than there are slots. Nothing was
+    /// started.
     Config(ConfigError),
 }
 
-/// Runs a call to its end. [`Call::report`] then says what happened.
+/// Returns a future that runs a call to its end. The future's output is the accepted reply. Afterwards,
+/// [`Call::report`] says what happened.
 ///
-/// `start` makes the future of one attempt, which `drive` then polls. At most `K` of them are polled at once. Over a
-/// [`Transport`] it is `|attempt| transport.start(&request, attempt)`. A future that a slot held before is never
-/// polled. Dropping the returned future cancels the call, at any time (L12). A call that has already ended is not run
-/// again: the result says how it ended, without a reply.
+/// `start` makes the future of one attempt, and `drive` polls this future. At most `K` futures are polled at once. With
+/// a [`Transport`], `start` is `|attempt| transport.start(&request, attempt)`. If a slot already holds a future, that
+/// future is dropped and not polled. Dropping the returned future cancels the call ([L12](crate::rules#L12)). A call
+/// that has already ended is not run again: the result is then an error that says how the call ended.
 ///
-/// Await it as soon as the call is made. The first poll saves a look at the clock and takes the call's start for the
-/// present. A future that is first polled later starts its first attempt late and tells it more time than remains.
+/// Await the returned future as soon as the call is made. The first poll uses the call's start as the present instant,
+/// which saves one reading of the clock. If the first poll comes late, the first attempt starts late, and the remaining
+/// time in its [`AttemptInfo`] is too long.
 ///
 /// # Errors
-/// See [`CallFailure`].
+/// Returns a [`CallFailure`] if the call ends without an accepted reply, or if the caller lent too few slots.
 pub fn drive<'r, P, T, R, C, A, W, Reply, Error, F, const N: usize, const K: usize>(
     call: &'r mut Call<'_, P, N>,
     slots: [Slot<'r, F>; K],
@@ -172,7 +186,7 @@ where
     W: Watch<N>,
     F: Future<Output = Result<Reply, Error>>,
 {
-    // `run` is made outside the future, which then holds it once. An `async fn` would hold its arguments in addition.
+    // The future holds `run` once. An `async fn` would also hold its arguments.
     let mut run =
         Run { call, slots, attempts: [None; K], driver, start, armed: Instant::NEVER, last: None, first_poll: true };
     async move {
@@ -185,12 +199,12 @@ where
     }
 }
 
-/// The addresses of a host's servers.
+/// A host that knows the addresses of its servers.
 pub trait Addresses {
-    /// What an attempt is sent to.
+    /// The type of an address that an attempt can be sent to.
     type Address;
 
-    /// The address of a server; `None` if it is gone from the list.
+    /// Returns the address of a server. Returns `None` if the server has been removed from the list.
     fn address_of(&self, server: crate::id::ServerId) -> Option<Self::Address>;
 }
 
@@ -201,13 +215,13 @@ where
 {
     call: &'r mut Call<'o, P, N>,
     slots: [Slot<'r, F>; K],
-    /// The attempt that each slot holds.
+    /// For each slot, the number of the attempt whose future is in the slot.
     attempts: [Option<AttemptId>; K],
     driver: Driver<'r, T, R, C, A, W>,
     start: Start,
-    /// The instant that the timer is set to; [`Instant::NEVER`] if it is not set.
+    /// The instant to which the timer is set, or [`Instant::NEVER`] if the timer is not set.
     armed: Instant,
-    /// The last result of an attempt.
+    /// The result of the last attempt that ended.
     last: Option<Result<Reply, Error>>,
     first_poll: bool,
 }
@@ -229,7 +243,7 @@ where
         cx: &mut Context<'_>,
         mut sleep: Pin<&mut Option<T::Sleep>>,
     ) -> Poll<Result<Reply, CallFailure<Reply, Error>>> {
-        // The first poll takes the call's start for the present, which saves a look at the clock.
+        // The first poll uses the start of the call as the present instant. This saves one reading of the clock.
         let mut now = None;
         if core::mem::take(&mut self.first_poll) {
             now = Some(self.call.report().started());
@@ -239,26 +253,39 @@ where
             self.call.handle(at, Input::Cancel);
         }
         let mut fired = false;
+        // The instant until which the call waits. It is set if the call has just started attempts. These attempts are
+        // polled next.
+        let mut started = None;
         loop {
             let finished = self.poll_attempts(cx);
-            let at = match (finished, now.take()) {
-                (Some(at), _) | (None, Some(at)) => at,
-                (None, None) => self.driver.timer.now(),
-            };
-            self.time_out(at);
-            let until = match self.step(at) {
-                StepResult::Done(result) => return Poll::Ready(result),
-                StepResult::Started => {
-                    // The new attempts are polled at once, at the instant of their start.
-                    now = Some(at);
-                    continue;
+            let until = match (finished, started.take()) {
+                // Nothing has happened to the call since its last answer.
+                (None, Some(until)) => until,
+                _ => {
+                    let at = match (finished, now.take()) {
+                        (Some(at), _) | (None, Some(at)) => at,
+                        (None, None) => self.driver.timer.now(),
+                    };
+                    self.time_out(at);
+                    match self.step(at) {
+                        StepResult::Done(result) => return Poll::Ready(result),
+                        StepResult::Started(until) => {
+                            // New attempts are polled at once, at the instant of their start. A limit of 0 may then end
+                            // these attempts (L21).
+                            match self.driver.attempt_timeout.limit() {
+                                None if SKIPS => started = Some(until),
+                                _ => now = Some(at),
+                            }
+                            continue;
+                        }
+                        StepResult::Wait(_) if self.call.host().poll_room(cx).is_ready() => {
+                            self.call.look_again(at);
+                            now = Some(at);
+                            continue;
+                        }
+                        StepResult::Wait(until) => until,
+                    }
                 }
-                StepResult::Wait(_) if self.call.host().poll_room(cx).is_ready() => {
-                    self.call.look_again(at);
-                    now = Some(at);
-                    continue;
-                }
-                StepResult::Wait(until) => until,
             };
             let Some(until) = self.or_attempt_timeout(until) else { return Poll::Pending };
             if self.armed != until {
@@ -270,8 +297,8 @@ where
             }
             match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
                 Some(Poll::Ready(())) => {
-                    // A finished sleep must not be polled again. If the timer fires early once more, the task asks for
-                    // another wake-up, so that it does not spin here.
+                    // A finished sleep must not be polled again. If the timer fires too early twice in a row, this task
+                    // asks to be woken again and does not loop here.
                     self.armed = Instant::NEVER;
                     if fired {
                         cx.waker().wake_by_ref();
@@ -284,8 +311,8 @@ where
         }
     }
 
-    /// Polls the attempts in flight by index until one decides the call. Returns the present instant if any had a
-    /// result.
+    /// Polls the attempts in flight by index until one of them decides the call. Returns the present instant if at
+    /// least one attempt had a result.
     fn poll_attempts(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
         let mut now = None;
         for attempt in self.call.report().ids() {
@@ -305,7 +332,8 @@ where
         now
     }
 
-    /// Ends the attempts whose time is up (L21), after results that are there and before the call's own timers (L14).
+    /// Ends the attempts that have reached their time limit ([L21](crate::rules#L21)). The driver does this after it
+    /// has handled ready results, and before it checks the call's own timers ([L14](crate::rules#L14)).
     fn time_out(&mut self, now: Instant) {
         let Some(limit) = self.driver.attempt_timeout.limit() else { return };
         for attempt in self.call.report().ids() {
@@ -318,7 +346,7 @@ where
             let Some((held, slot)) = self.slot(Some(attempt)) else { continue };
             slot.set(None);
             *held = None;
-            // The last failure is this one, of which the transport has nothing to tell.
+            // The call's last failure is now this timeout. The transport has no result for a timeout.
             self.last = None;
             let judgement = Judgement::new(Verdict::Retry, Code::from(ErrorKind::AttemptTimeout));
             self.call.handle(now, Input::Finished { attempt, judgement });
@@ -326,7 +354,8 @@ where
         }
     }
 
-    /// The earlier of `until` and the instant at which the next attempt's time is up.
+    /// Returns the earlier of two instants: `until`, and the instant at which the next attempt reaches its limit
+    /// ([L21](crate::rules#L21)).
     fn or_attempt_timeout(&self, until: Option<Instant>) -> Option<Instant> {
         let Some(limit) = self.driver.attempt_timeout.limit() else { return until };
         let started = self.attempts.iter().flatten().filter_map(|attempt| self.started(*attempt));
@@ -334,13 +363,13 @@ where
         until.into_iter().chain(next).min().filter(|at| *at < Instant::NEVER)
     }
 
-    /// When an attempt was started.
+    /// Returns when an attempt was started. Returns `None` if the call has no such attempt.
     fn started(&self, attempt: AttemptId) -> Option<Instant> {
         let report = self.call.report();
         Some(report.started() + report.attempts().get(attempt.index())?.started_micros())
     }
 
-    /// Does what the call asks for until it waits or ends, or until something was started, which is then to be polled.
+    /// Carries out the call's actions. Returns when the call waits or ends, or when started attempts have to be polled.
     fn step(&mut self, now: Instant) -> StepResult<Reply, Error> {
         let mut started = false;
         loop {
@@ -353,15 +382,15 @@ where
                         *held = None;
                     }
                 }
-                Action::Wait { .. } if started => return StepResult::Started,
+                Action::Wait { until } if started => return StepResult::Started(until.filter(|_| SKIPS)),
                 Action::Wait { until } => return StepResult::Wait(until),
                 Action::Done(end) => return StepResult::Done(self.end(end)),
             }
         }
     }
 
-    /// Starts an attempt; returns whether it did. If the server has left the list since it was picked, the attempt
-    /// fails as `ServerGone` instead.
+    /// Starts an attempt and returns true. If the server has been removed from the list since it was picked, the
+    /// attempt fails as `ServerGone`, and the result is false.
     fn begin(&mut self, now: Instant, start: Start) -> bool {
         self.driver.watch.attempt_started(self.call.report(), start.attempt);
         let Some(address) = self.call.host().address_of(start.server) else {
@@ -382,7 +411,7 @@ where
         true
     }
 
-    /// The slot that holds `attempt`; for `None`, a free one.
+    /// Returns the slot that holds `attempt`. If `attempt` is `None`, returns a free slot.
     fn slot(&mut self, attempt: Option<AttemptId>) -> Option<(&mut Option<AttemptId>, &mut Slot<'r, F>)> {
         self.attempts.iter_mut().zip(&mut self.slots).find(|(held, _)| **held == attempt)
     }
@@ -403,7 +432,7 @@ where
 {
     fn drop(&mut self) {
         self.call.cancel();
-        // What is abandoned is dropped now, and not only when the lender drops its slots.
+        // Abandoned attempts are dropped now. Otherwise they would exist until the caller drops the slots.
         for slot in &mut self.slots {
             slot.set(None);
         }
@@ -414,7 +443,8 @@ where
 }
 
 enum StepResult<Reply, Error> {
-    Started,
+    /// Attempts have started and have to be polled. The call waits until this instant.
+    Started(Option<Instant>),
     Wait(Option<Instant>),
     Done(Result<Reply, CallFailure<Reply, Error>>),
 }

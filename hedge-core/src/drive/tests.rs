@@ -1,4 +1,4 @@
-//! The driver on a timer that only the test moves, with attempts that the test scripts.
+//! Tests of the driver. The timer moves only when the test moves it, and the attempts follow a script.
 
 extern crate std;
 
@@ -25,14 +25,14 @@ use crate::outcome::{Kind, NotHedged};
 use crate::policy::{AttemptError, BackupDelay, CallOptions, ChannelOptions, DefaultRetryPolicy};
 use crate::time::Duration;
 
-/// A clock that the test moves, and what the driver did with it.
+/// A clock that the test moves. It counts how often the driver used it.
 #[derive(Default)]
 struct Clock {
     now: Cell<u64>,
     reads: Cell<u32>,
     sleeps: Cell<u32>,
     resets: Cell<u32>,
-    /// How many ms before its time a sleep is over.
+    /// Each sleep ends this number of milliseconds too early.
     early: Cell<u64>,
 }
 
@@ -90,7 +90,8 @@ impl AttemptError for Failed {
 
 type Outcome = Result<&'static str, Failed>;
 
-/// One attempt of a script: it answers once the clock says so, and notes when it is dropped before that.
+/// An attempt that follows a script. The attempt answers once the clock reaches `answers_at`. If the attempt is dropped
+/// earlier, `dropped` grows by one.
 struct Attempt<'c> {
     clock: &'c Clock,
     answers_at: u64,
@@ -127,13 +128,13 @@ fn line(servers: u16, options: ChannelOptions) -> Line {
     channel
 }
 
-/// A call that is over.
+/// The result and the report of a call that is over.
 struct Done<Reply> {
     result: Result<Reply, CallFailure<Reply, Failed>>,
     report: Report<4>,
 }
 
-/// Runs [`drive`]; returns its result with the call's report.
+/// Runs [`drive`]. Returns the result of `drive` and the call's report.
 async fn driven<'r, H, R, C, A, Reply, F, const K: usize>(
     mut call: Call<'_, &H, 4>,
     slots: [Slot<'r, F>; K],
@@ -159,7 +160,8 @@ fn in_flight(channel: &Line) -> Vec<u32> {
     channel.cluster().iter().map(|(id, _)| channel.cluster().in_flight(id)).collect()
 }
 
-/// Runs a script of (answers at, outcome) an attempt, moving the clock a millisecond whenever nothing happens.
+/// Runs a call by a script. The script has one pair for each attempt: the instant at which the attempt answers, and its
+/// outcome. Moves the clock by 1 ms whenever the call waits.
 fn run(channel: &Line, clock: &Clock, script: &[(u64, Outcome)], dropped: &Rc<Cell<u32>>) -> Done<&'static str> {
     let options = CallOptions::new();
     let script: Vec<_> = script.iter().map(|(at, outcome)| (*at, copy(outcome))).collect();
@@ -356,7 +358,7 @@ fn l12_a_call_whose_future_was_dropped_is_over_and_not_run_again() {
     assert_eq!(call.report().attempts().len(), 1, "nothing was sent again");
 }
 
-/// Counts how often it is woken.
+/// A waker that counts how often it is woken.
 #[derive(Default)]
 struct Woken(AtomicU32);
 
@@ -458,7 +460,7 @@ fn l6_three_in_flight_need_three_slots() {
     assert!(matches!(done.result, Err(CallFailure::Ended { end: End::Deadline, .. })));
 }
 
-/// A host that has lost the address of the first server when its attempt starts.
+/// A host that no longer has the first server's address when the attempt starts.
 struct Vanishing(Line, Cell<u32>);
 
 impl crate::call::Host for Vanishing {
@@ -520,7 +522,7 @@ fn r1_a_server_that_is_gone_when_its_attempt_starts_is_retried_elsewhere() {
     assert_eq!(done.report.attempts()[0].code(), ErrorKind::ServerGone.into());
 }
 
-/// A transport is borrowed, and so are the requests that it sends (T3).
+/// A transport whose attempts borrow the request (T3).
 struct Echo;
 
 impl SendTransport for Echo {

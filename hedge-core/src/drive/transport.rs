@@ -1,4 +1,4 @@
-//! What the driver needs from outside: a [`Transport`] that sends attempts, and a [`Timer`].
+//! The traits that a user of the driver implements: a [`Transport`] that sends attempts, and a [`Timer`].
 
 use core::future::Future;
 use core::pin::Pin;
@@ -9,33 +9,36 @@ use crate::outcome::Kind;
 use crate::policy::Idempotency;
 use crate::time::{Duration, Instant, Micros};
 
-/// What a transport is told about the attempt that it should make.
+/// Facts about an attempt, for the transport that sends it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct AttemptInfo<A> {
     /// The attempt's number in its call.
     pub attempt: AttemptId,
-    /// Why it is made.
+    /// Whether it is a first attempt, a retry or a backup.
     pub kind: Kind,
-    /// The server.
+    /// The id of the attempt's server in its list.
     pub server: ServerId,
-    /// Where the server is.
+    /// The address of the server.
     pub address: A,
-    /// When the connection must be established at the latest; the transport enforces it. `None`: no limit.
+    /// The latest instant at which the connection must be established. The transport enforces this limit. `None` means
+    /// that there is no limit.
     pub connect_deadline: Option<Instant>,
-    /// When it was started.
+    /// The instant at which the attempt was started.
     pub started: Instant,
-    /// Whether the request may be sent twice, as the call, the transport and the channel say ([L15](crate::rules#L15)).
-    /// If so, a request that a broken connection has lost may be sent again on another one ([C3](crate::rules#C3)).
+    /// Whether the request may be sent twice. The call, the transport and the channel decide this
+    /// ([L15](crate::rules#L15)). If this is true and a reused connection breaks, the transport may send the request
+    /// again on a new connection ([C3](crate::rules#C3)).
     pub idempotent: bool,
-    /// Whether the attempt wins at its head, and the caller reads the body ([T2](crate::rules#T2)).
+    /// Whether the attempt wins as soon as the head of its reply has arrived. The caller then reads the body later
+    /// ([T2](crate::rules#T2)).
     pub streaming: bool,
     remaining: Option<Micros>,
 }
 
 impl<A> AttemptInfo<A> {
-    /// The time that was left until the call's deadline when the attempt started ([L2](crate::rules#L2)); `None`
-    /// without a deadline. The driver enforces the deadline; this is what a transport may tell the server.
+    /// Returns the time from the attempt's start to the call's deadline ([L2](crate::rules#L2)), or `None` if the call
+    /// has no deadline. The driver enforces the deadline. A transport may send this time to the server.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         self.remaining.map(Micros::to_duration)
@@ -46,7 +49,7 @@ impl<A> AttemptInfo<A> {
         Self { attempt, kind, server, address, remaining, connect_deadline, started, idempotent, streaming }
     }
 
-    /// The same without the address, for what is not to know it.
+    /// Returns a copy of these facts without the address, for code that must not see the address.
     #[must_use]
     pub const fn without_address(&self) -> AttemptInfo<()> {
         let Self { attempt, kind, server, remaining, connect_deadline, started, idempotent, streaming, .. } = *self;
@@ -54,29 +57,31 @@ impl<A> AttemptInfo<A> {
     }
 }
 
-/// The two traits of transports, which differ in whether their futures may move between threads.
+/// Defines a transport trait. There are two such traits. They differ only in whether their futures may move between
+/// threads.
 macro_rules! transport {
     ($(#[$doc:meta])* $name:ident $(+ $send:ident)?) => {
         $(#[$doc])*
         pub trait $name {
-            /// What an attempt is sent to.
+            /// The type of a server's address.
             type Address;
-            /// What is sent.
+            /// The type of a request.
             type Request: ?Sized;
-            /// What a server answers.
+            /// The type of a server's reply.
             type Reply;
-            /// Why there is no answer.
+            /// The reason why an attempt got no reply.
             type Error;
 
-            /// Starts one attempt.
+            /// Starts one attempt. The returned future sends `request` to the attempt's server and waits for the reply.
             fn start(
                 &self,
                 request: &Self::Request,
                 attempt: AttemptInfo<Self::Address>,
             ) -> impl Future<Output = Result<Self::Reply, Self::Error>> $(+ $send)?;
 
-            /// Whether this request may be sent twice, where the transport can tell ([L15](crate::rules#L15)): HTTP
-            /// goes by the method.
+            /// Returns whether this request may be sent twice, if the transport knows ([L15](crate::rules#L15)). For
+            /// example, an HTTP transport decides by the request's method. The driver uses this answer if the call's
+            /// own options are `Unset`.
             fn idempotency(&self, request: &Self::Request) -> Idempotency {
                 let _ = request;
                 Idempotency::Unset
@@ -88,9 +93,9 @@ macro_rules! transport {
 transport! {
     /// Sends one attempt of a call and returns its result.
     ///
-    /// A request is borrowed, never consumed ([T3](crate::rules#T3)): one call may send it several times. Dropping the
-    /// future abandons the attempt. If attempts move between threads, implement [`SendTransport`] instead: every
-    /// [`SendTransport`] is a [`Transport`] too.
+    /// A request is borrowed and never consumed ([T3](crate::rules#T3)), since one call may send it several times.
+    /// Dropping the future abandons the attempt. If attempts move between threads, implement [`SendTransport`] instead;
+    /// every [`SendTransport`] is also a [`Transport`].
     Transport
 }
 
@@ -118,18 +123,19 @@ impl<S: SendTransport> Transport for S {
     }
 }
 
-/// A clock, and a way to wait until an instant of it.
+/// A clock together with a way to wait until an instant on this clock.
 pub trait Timer {
-    /// A future that waits. It may be late. If it is early, the driver waits again.
+    /// The future of a wait. It may finish late. If it finishes too early, the driver waits again.
     type Sleep: Future<Output = ()>;
 
-    /// The time on this timer's clock; never goes back.
+    /// Returns the present instant on this timer's clock. The clock never goes back.
     fn now(&self) -> Instant;
 
-    /// Waits until `at`.
+    /// Returns a future that waits until `at`.
     fn sleep_until(&self, at: Instant) -> Self::Sleep;
 
-    /// Makes `sleep`, finished or not, wait until `at` instead. The default makes a new one in its place.
+    /// Makes `sleep` wait until `at`, whether or not `sleep` has finished. By default, a new sleep replaces the old
+    /// one.
     fn reset(&self, mut sleep: Pin<&mut Self::Sleep>, at: Instant) {
         sleep.set(self.sleep_until(at));
     }

@@ -1,37 +1,40 @@
-//! What else is told of a call as it runs: [`Watch`].
+//! A listener for what happens in a running call: [`Watch`].
 
 use crate::call::Report;
 use crate::id::AttemptId;
 
-/// Is told of the attempts and the end of a call of at most `N` attempts, as its [`Driver`](super::Driver) runs it: for
-/// logs, spans and observers. It changes nothing.
+/// A listener that is informed of the attempts and the end of a call while a [`Driver`](super::Driver) runs the call.
+/// The call has at most `N` attempts. A watch is useful for logs, tracing spans and observers. A watch cannot change
+/// the call.
 ///
-/// By default there is [`NoWatch`], a type of its own, so that a program without one carries no code for it. The report
-/// says what is known at that moment. A method that panics is a panic of the call's future.
+/// The default watch is [`NoWatch`]. `NoWatch` is a separate type, so that a program without a watch contains no code
+/// for watches. Each method gets the call's report as it is at that moment. If a method panics, the call's future
+/// panics.
 pub trait Watch<const N: usize> {
-    /// False for a type whose methods do nothing.
+    /// True if the methods do anything. If this is false, the compiler can remove the calls of these methods.
     const WATCHES: bool = true;
 
-    /// An attempt was decided and is about to be made. Its server may be gone from the list, and then the attempt ends
-    /// at once as [`ServerGone`](crate::outcome::ErrorKind::ServerGone).
+    /// Receives the notice that an attempt is about to start. If the attempt's server has been removed from the list,
+    /// the attempt ends at once as [`ServerGone`](crate::outcome::ErrorKind::ServerGone).
     fn attempt_started(&self, report: &Report<N>, attempt: AttemptId) {
         let _ = (report, attempt);
     }
 
-    /// An attempt has a result, or is abandoned, and its future is dropped soon. Attempts that are still in flight when
-    /// the call's future is dropped are not told one by one: [`call_ended`](Self::call_ended) shows them as abandoned.
+    /// Receives the notice that an attempt has a result or was abandoned. The attempt's future is dropped soon after.
+    /// This method is not called for attempts that are in flight when the call's future is dropped. In the report of
+    /// [`call_ended`](Self::call_ended), these attempts have the state [`Abandoned`](crate::outcome::State::Abandoned).
     fn attempt_ended(&self, report: &Report<N>, attempt: AttemptId) {
         let _ = (report, attempt);
     }
 
-    /// The call has ended, after all its attempts. This comes once for each call whose future was polled, also if that
-    /// future is dropped.
+    /// Receives the notice that the call has ended, after the notices of its attempts. This method is called once for
+    /// each call whose future was polled, even if that future is dropped.
     fn call_ended(&self, report: &Report<N>) {
         let _ = report;
     }
 }
 
-/// Nothing is told.
+/// A watch that does nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoWatch;
 

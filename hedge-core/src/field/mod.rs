@@ -1,4 +1,4 @@
-//! How the fields of files are read: errors name the field, its value, and what to write.
+//! Reads fields of configuration files. An error names the field and its value, and says what to write.
 
 pub(crate) mod named;
 pub(crate) mod table;

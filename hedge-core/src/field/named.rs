@@ -1,4 +1,4 @@
-//! Reading the fields of files: an error names the field, its value, and what to write ([`fields`]).
+//! Reads fields of configuration files: [`fields`]. An error names the field and its value, and says what to write.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -6,20 +6,28 @@ use core::marker::PhantomData;
 use serde::Deserializer;
 use serde::de::{DeserializeOwned, Error, Visitor};
 
-/// Makes functions for `deserialize_with` from `name: how, field, type, what it must be;`. `how` is [`optional`] or
-/// [`required`].
+/// Makes functions for `deserialize_with` from lines of the form `name: how, field, type, what it must be;`. `how` is
+/// [`optional`] or [`required`]. For a [`Ranged`] type, the last part is omitted, since the type itself states its
+/// range.
 macro_rules! fields {
-    ($($name:ident: $how:ident, $field:expr, $type:ty, $wanted:expr;)*) => {$(
+    ($($name:ident: $how:ident, $field:expr, $type:ty $(, $wanted:expr)?;)*) => {$(
         pub(super) fn $name<'de, D: serde::Deserializer<'de>>(
             deserializer: D,
         ) -> Result<$crate::field::named::$how::Of<$type>, D::Error> {
-            $crate::field::named::$how::read(deserializer, $crate::field::named::Place { field: $field, wanted: $wanted })
+            let place = $crate::field::named::fields!(@ $field, $type $(, $wanted)?);
+            $crate::field::named::$how::read(deserializer, place)
         }
     )*};
+    (@ $field:expr, $type:ty, $wanted:expr) => {
+        $crate::field::named::Place::new($field, $wanted)
+    };
+    (@ $field:expr, $type:ty) => {
+        $crate::field::named::Place::of::<$type>($field)
+    };
 }
 pub(crate) use fields;
 
-/// Fields in which null means the same as absence.
+/// Reads fields that may be absent. Null means the same as absent.
 pub(crate) mod optional {
     use serde::Deserialize;
 
@@ -39,7 +47,7 @@ pub(crate) mod optional {
     }
 }
 
-/// Fields that need a value.
+/// Reads fields that must have a value.
 pub(crate) mod required {
     use serde::Deserialize;
 
@@ -56,15 +64,25 @@ pub(crate) mod required {
     }
 }
 
-/// A field, and what it must be.
+/// A field's name, and the description of its valid values.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) field: &'static str,
-    pub(crate) wanted: &'static str,
+    pub(crate) wanted: Wanted,
 }
 
 impl Place {
-    /// The message that a value is not what it must be.
+    pub(crate) const fn new(field: &'static str, wanted: &'static str) -> Self {
+        Self { field, wanted: Wanted::Text(wanted) }
+    }
+
+    /// Makes the [`Place`] of a field whose valid values are the range that the type `T` states.
+    pub(crate) const fn of<T: Ranged>(field: &'static str) -> Self {
+        Self { field, wanted: Wanted::Range(T::wanted) }
+    }
+
+    /// Returns the error message for a value that is not valid. The message names the field and the value, and says
+    /// what the value must be.
     pub(crate) fn refusal<'a>(self, value: &'a dyn fmt::Display) -> impl fmt::Display + use<'a> {
         struct Refusal<'a>(Place, &'a dyn fmt::Display);
 
@@ -79,7 +97,43 @@ impl Place {
     }
 }
 
-/// Methods with which a visitor that has a [`Place`] refuses kinds of values.
+/// The description of a field's valid values.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    Text(&'static str),
+    Range(fn(&mut fmt::Formatter<'_>) -> fmt::Result),
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Range(range) => range(f),
+        }
+    }
+}
+
+/// An error that is about several fields together. `field` is a prefix that is common to the names of these fields. The
+/// text of the error is the prefix, followed by the text of `error`.
+pub(crate) struct Named<E> {
+    pub(crate) field: &'static str,
+    pub(crate) error: E,
+}
+
+impl<E: fmt::Display> fmt::Display for Named<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.field, self.error)
+    }
+}
+
+/// A type that states the range of its values.
+pub(crate) trait Ranged {
+    /// Writes the range of valid values, as a part of an error message.
+    fn wanted(f: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
+
+/// Writes methods of a serde visitor. Each method refuses one kind of value, such as a list, with an error text that
+/// names the [`Place`] of the visitor.
 macro_rules! refuse {
     ($($visit:ident: $type:ty, $shown:expr;)*) => {$(
         fn $visit<E: serde::de::Error>(self, value: $type) -> Result<Self::Value, E> {
@@ -112,17 +166,19 @@ macro_rules! refuse {
 }
 pub(crate) use refuse;
 
-/// What time limits must be.
+/// The word that means "switched off" in files.
+pub(crate) const OFF: &str = "off";
+/// The description of a valid time limit.
 pub(crate) const TIME_LIMIT: &str = "a duration above 0 such as \"200ms\" or \"2s\", or \"never\"";
-/// What a backup's delay must be.
-pub(crate) const DELAY: &str = "a duration such as \"20ms\" or \"2s\", or \"disabled\"";
-/// What other durations must be.
+/// The description of a valid backup delay.
+pub(crate) const DELAY: &str = "a duration such as \"20ms\" or \"2s\", or \"off\"";
+/// The description of a valid duration that is neither a time limit nor a backup delay.
 pub(crate) const DURATION: &str = "a duration such as \"20ms\" or \"2s\"";
-/// What `max_retry` must be.
+/// The description of a valid `max_retry`.
 pub(crate) const MAX_RETRY: &str = "an integer in [0, 254], in hedge-net and hedge-tower in [0, 7]";
-/// What `max_backups` must be.
+/// The description of a valid `max_backups`.
 pub(crate) const MAX_BACKUPS: &str = "an integer in [0, 254], in hedge-net and hedge-tower in [0, 4]";
-/// What a switch must be.
+/// The description of a valid switch.
 pub(crate) const SWITCH: &str = "true or false";
 pub(crate) const RETRY_TARGETS: &str = "\"another\" or \"same\"";
 pub(crate) const EARLY_FAILURES: &str = "\"start_next\" or \"wait\"";
@@ -147,21 +203,21 @@ impl fmt::Display for Scalar<'_> {
     }
 }
 
-/// A type that a field can hold.
+/// A type whose values can be read from a field of a file.
 pub(crate) trait FromScalar: Sized {
-    /// What binary formats hold.
+    /// The type that is read and written in binary formats instead of this type.
     type Binary: DeserializeOwned + Into<Self>;
 
-    /// The value, if the scalar is a valid one.
+    /// Converts a scalar into a value of this type. Returns `None` if the scalar is not valid.
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self>;
 
-    /// A hint for a scalar that is not valid: nothing, or `; write …`.
+    /// Writes a hint for a scalar that is not valid: either nothing, or `; write …`.
     fn hint(_: &Scalar<'_>, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
     }
 }
 
-/// Reads a field's value; null reads as `None`.
+/// Reads the value of a field. Null reads as `None`.
 struct Read<T> {
     place: Place,
     of: PhantomData<T>,
@@ -260,7 +316,7 @@ macro_rules! integers {
 
 integers! { u8 u32 i32 u64 }
 
-/// The hint for a number in quotes.
+/// Writes the hint for a number that is in quotes.
 fn without_quotes<T: core::str::FromStr>(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match scalar {
         Scalar::Text(value) if value.parse::<T>().is_ok() => write!(f, "; write {value} without quotes"),
@@ -310,7 +366,7 @@ impl FromScalar for f64 {
     }
 }
 
-/// Reads enums without content by their names.
+/// Implements [`FromScalar`] for enums without content. Each variant is read from its name.
 macro_rules! names {
     ($($type:ty)*) => {$(
         impl $crate::field::named::FromScalar for $type {

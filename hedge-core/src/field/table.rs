@@ -1,4 +1,4 @@
-//! Maps of fields in files: anything else is an error that names the field ([`read`]).
+//! Reads fields that must be maps ([`read`]). If a value is not a map, the error names the field.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer};
 use super::named::{Place, Scalar, refuse};
 use super::tagged::Map;
 
-/// Makes functions for `deserialize_with` from `name: field, type;`. The field must be a map.
+/// Makes functions for `deserialize_with` from entries of the form `name: field, type;`. The value of each field must
+/// be a map.
 macro_rules! tables {
     ($($name:ident: $field:expr, $type:ty;)*) => {$(
         pub(super) fn $name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
@@ -38,7 +39,7 @@ struct Table<T> {
 
 impl<T> Table<T> {
     const fn place(&self) -> Place {
-        Place { field: self.field, wanted: "a map of its fields" }
+        Place::new(self.field, "a map of its fields")
     }
 }
 

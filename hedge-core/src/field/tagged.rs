@@ -1,7 +1,8 @@
-//! Enums in files: a map with one key, which is the variant, in any self-describing format ([`read`]).
+//! Reads enums from files, in any self-describing format: [`read`]. In the file, the enum is a map with one key, and
+//! the key names the variant.
 //!
-//! serde's own way of reading enums does not do: formats such as YAML then want a tag where people write a map, and others
-//! accept a second key.
+//! serde's own way to read enums is not enough here: in formats such as YAML, it needs a tag instead of a map, and in
+//! other formats, it accepts a second key.
 
 use core::convert::Infallible;
 use core::fmt;
@@ -14,16 +15,16 @@ use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::named::{Place, refuse};
 
-/// Reads an enum as serde derives it, from a map with one key, or from text if the variant has no content.
+/// Reads an enum that has serde's derive from a map with one key. A variant without content is read from text.
 ///
-/// Errors name the `field` and say what is `wanted`. In formats that have tags, a tag is read too. Binary formats are read
-/// by serde's own way.
+/// An error names the `field` and says what is `wanted`. In formats that have tags, a tag is accepted too. Binary
+/// formats are read in serde's own way.
 pub(crate) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
     field: &'static str,
     wanted: &'static str,
 ) -> Result<T, D::Error> {
-    let place = Place { field, wanted };
+    let place = Place::new(field, wanted);
     if deserializer.is_human_readable() {
         deserializer.deserialize_any(TextOrMap { place, of: PhantomData })
     } else {
@@ -66,7 +67,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrMap<T> {
     }
 }
 
-/// A map that has been found in a field. An enum sees its one key as the variant; any other type sees the map as it is.
+/// A map that is the value of a field. For an enum, the map has one key, which is the variant. For any other type, the
+/// map is used without changes.
 pub(crate) struct Map<A> {
     pub(crate) map: A,
     pub(crate) field: &'static str,
@@ -95,12 +97,12 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for Map<A> {
     }
 }
 
-/// A map whose one key is a variant, and whose value is what the variant holds.
+/// A map with one key. The key names a variant, and the value is the content of that variant.
 struct OneKey<A> {
     map: A,
     field: &'static str,
     variants: &'static [&'static str],
-    /// The variant, once its key is read.
+    /// The name of the variant. It is empty until the key has been read.
     variant: &'static str,
 }
 
@@ -145,7 +147,7 @@ impl<'de, A: MapAccess<'de>> VariantAccess<'de> for OneKey<A> {
     }
 }
 
-/// The names of the variants. A file must have one of them.
+/// The names of the variants. A file must contain exactly one of them.
 #[derive(Clone, Copy)]
 struct OneOf(&'static [&'static str]);
 
@@ -159,7 +161,7 @@ impl fmt::Display for OneOf {
     }
 }
 
-/// The first key, which is a variant.
+/// Reads the first key, which must name a variant.
 struct Key {
     field: &'static str,
     variants: OneOf,
@@ -187,7 +189,7 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Refuses a second key.
+/// Refuses a second key in a map that may have only one.
 struct AnotherKey(&'static str, OneOf);
 
 impl<'de> DeserializeSeed<'de> for AnotherKey {
@@ -211,7 +213,7 @@ impl Visitor<'_> for AnotherKey {
     }
 }
 
-/// Reads the content of a variant with fields: it must be a map, and not a list of the fields in order.
+/// Reads the content of a variant with fields. The content must be a map; a list of the fields in order is refused.
 struct Fields<V> {
     visitor: V,
     field: &'static str,
@@ -222,7 +224,7 @@ impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Fields<V> {
     type Value = V::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        // If it were asked for a map, YAML would accept null as an empty one.
+        // This code asks for any value instead of a map: if it asked for a map, YAML would accept null as an empty map.
         deserializer.deserialize_any(self)
     }
 }

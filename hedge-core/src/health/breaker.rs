@@ -1,40 +1,44 @@
-//! What breakers have in common: [`Breaker`], and [`AnyBreaker`] for configuration ([H2](crate::rules#H2)).
+//! The trait of all circuit breakers, [`Breaker`], and [`AnyBreaker`], which is a breaker chosen by configuration
+//! ([H2](crate::rules#H2)).
 
 use core::fmt;
 
 use super::{
-    CircuitBreaker, CircuitOptions, CircuitState, ConsecutiveFailures, FailureOptions, Gate, HealthError,
-    IsolationOptions, RecoveryOptions, RecoveryPolicy,
+    CircuitBreaker, CircuitOptions, CircuitState, ConsecutiveFailures, FailureOptions, Gate, IsolationOptions,
+    RecoveryOptions, RecoveryPolicy,
 };
 use crate::outcome::{Code, ErrorKind, Feedback};
 use crate::time::{Duration, Instant, Micros};
 
-/// How an attempt went, for a breaker.
+/// The result of an attempt, as a breaker counts it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Outcome {
     /// The server answered.
     Success {
-        /// From the attempt's start to its end.
+        /// The time from the attempt's start to its end.
         latency: Micros,
     },
-    /// The server did not answer, or its answer was a failure.
+    /// The server did not answer, or its answer means that it has failed.
     Failure {
-        /// From the attempt's start to its end.
+        /// The time from the attempt's start to its end.
         latency: Micros,
     },
-    /// Neither: the attempt was abandoned ([L13](crate::rules#L13)), it failed at this client or by its caller's fault
-    /// ([S7](crate::rules#S7)), or the server refused it because it is over its limit. Such a refusal comes at once,
-    /// and often from the whole cluster. As a success it would distort the mean latency; as a failure it would isolate
-    /// servers of a cluster that has too few.
+    /// The attempt counts neither as a success nor as a failure. There are three kinds of such attempts:
+    ///
+    /// - The attempt was abandoned ([L13](crate::rules#L13)).
+    /// - It failed at this client, or because of its caller ([S7](crate::rules#S7)).
+    /// - The server refused it because the server is over its limit. Such a refusal comes at once. If a cluster is too
+    ///   small, such refusals often come from every server. If a refusal counted as a success, it would distort the
+    ///   mean latency. If it counted as a failure, it would isolate servers that are needed.
     Uncounted {
-        /// From the attempt's start to its end.
+        /// The time from the attempt's start to its end.
         age: Micros,
     },
 }
 
 impl Outcome {
-    /// What an attempt's feedback and code mean for a breaker.
+    /// Returns how a breaker counts an attempt with this feedback and code.
     #[must_use]
     pub fn new(feedback: Feedback, code: Code) -> Self {
         match feedback {
@@ -54,42 +58,43 @@ impl Outcome {
     }
 }
 
-/// What an attempt's end has changed.
+/// The change of a server's state that the end of an attempt has caused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BreakerChange {
-    /// The server is isolated from now on, or again after a failed probe.
+    /// The server is now isolated, either for the first time or again after a failed probe.
     Isolated {
-        /// For how long, before it is probed.
+        /// How long the isolation lasts. The server is probed after it.
         isolation: Duration,
     },
-    /// A probe has succeeded: the server takes calls again.
+    /// A probe has succeeded, and the server takes calls again.
     Returned,
 }
 
-/// A rule that isolates servers which fail, as a circuit breaker state machine. A channel has one, with a
-/// [`State`](Self::State) for each server. The rule is told of the start and the end of every attempt. It has three
-/// states for a server:
+/// A circuit breaker: a rule that isolates servers that fail. A channel has one breaker, and the breaker has a
+/// [`State`](Self::State) for each server. The breaker is informed of the start and the end of every attempt. Each
+/// server is in one of three states:
 ///
 /// - Closed: the server takes calls, and its failures are counted.
-/// - Open: the server is isolated, and nothing should be sent to it. An attempt that is sent all the same (`FailTry`)
-///   decides nothing.
-/// - Half-open: the isolation is over, and one attempt (or as many as [`IsolationOptions::probes`] says) is let through
-///   as a probe. Its success closes the breaker, and its failure isolates the server for twice as long. If it is
-///   abandoned, the next attempt is the probe. A probe no longer counts when nothing was heard of it for the longest
-///   isolation. Attempts that began before the probing decide nothing. An attempt that is sent all the same is a probe
-///   too.
+/// - Open: the server is isolated, and no attempt should be sent to it. An attempt that is sent anyway (under
+///   `FailTry`) does not change the state.
+/// - Half-open: the isolation is over, and one attempt (or [`IsolationOptions::probes`] attempts) is let through as a
+///   probe. If the probe succeeds, the breaker closes. If the probe fails, the server is isolated for twice as long. If
+///   the probe is abandoned, the next attempt becomes the probe. If a probe has no result after the length of the
+///   longest isolation, the probe counts as lost. Attempts that began before the probing do not change the state. An
+///   attempt that is sent while all probes are already running counts as a probe too.
 ///
-/// All methods take `&self` and use atomics of 32 bits: threads and interrupts may share a breaker, and none waits for
-/// another.
+/// All methods take `&self` and use atomics of 32 bits. Threads and interrupts may share a breaker, and none of them
+/// waits for another.
 ///
-/// An implementation provides the first four methods; the others have defaults.
+/// An implementation provides the first four methods. The other methods have defaults.
 ///
 /// ```
+/// use hedge_core::bounded::Bounded;
 /// use hedge_core::health::{Breaker, BreakerChange, ConsecutiveFailures, FailureOptions, FailureState, Outcome};
 /// use hedge_core::time::{Duration, Instant, Micros};
 ///
-/// let breaker = ConsecutiveFailures::new(FailureOptions { failures: 2, ..FailureOptions::DEFAULT })?;
+/// let breaker = ConsecutiveFailures::new(FailureOptions { failures: Bounded::of::<2>(), ..FailureOptions::DEFAULT });
 /// let server = FailureState::default();
 /// let (now, latency) = (Instant::from_millis(1_000), Micros::from_millis(1));
 /// assert_eq!(breaker.finished(&server, now, Outcome::Failure { latency }, || true), None);
@@ -103,47 +108,49 @@ pub enum BreakerChange {
 /// let answered = later + latency;
 /// let change = breaker.finished(&server, answered, Outcome::Success { latency }, || true);
 /// assert_eq!(change, Some(BreakerChange::Returned));
-/// # Ok::<(), hedge_core::health::HealthError>(())
 /// ```
 pub trait Breaker {
-    /// What is known of a server.
+    /// The type of the state that the breaker keeps for a server.
     type State: Default + fmt::Debug;
 
-    /// For how long it isolates. The options must be valid.
+    /// Returns the options that say how long the breaker isolates a server, and how it probes the server.
     fn isolation(&self) -> &IsolationOptions;
 
-    /// The part of a server's state that says whether it is isolated; `None` for a breaker that never isolates.
+    /// Returns the part of a server's state that says whether the server is isolated. A breaker that never isolates
+    /// returns `None`.
     fn gate<'s>(&self, state: &'s Self::State) -> Option<&'s Gate>;
 
-    /// Counts an attempt at a server that is not isolated. Returns whether the server is still healthy; the answer to a
-    /// success is ignored.
+    /// Counts an attempt at a server that is not isolated. `latency` is the time from the attempt's start to its end.
+    /// Returns whether the server is still healthy. If `failed` is false, the caller ignores the result.
     fn count(&self, state: &Self::State, failed: bool, latency: Micros) -> bool;
 
-    /// Forgets the failures, since the server returns.
+    /// Deletes the counted failures of a server that takes calls again.
     fn reset(&self, state: &Self::State);
 
-    /// How attempts are let in while servers come back after all were down ([H3](crate::rules#H3)); `None` lets all of
-    /// them in.
+    /// Returns the policy that lets calls in while servers come back after all servers were down
+    /// ([H3](crate::rules#H3)). `None` means that all calls are let in.
     fn recovery(&self) -> Option<&RecoveryPolicy> {
         None
     }
 
-    /// Whether an attempt may be sent. Cost: one load, or two while the server is isolated.
+    /// Returns whether an attempt may be sent to the server. Cost: one load, or two loads while the server is isolated.
     #[inline]
     fn usable(&self, state: &Self::State, now: Instant) -> bool {
         self.gate(state).is_none_or(|gate| gate.usable(self.isolation(), now))
     }
 
-    /// Records that an attempt is sent. Returns false and changes nothing if `insist` is false and the server is
-    /// isolated, for example because another attempt has become the probe since the look. The end of every attempt that
-    /// was let through must be told to [`finished`](Self::finished).
+    /// Records that an attempt is sent. Returns whether the attempt is let through. If the server is isolated and
+    /// `insist` is false, this method returns false and changes nothing. For example, another attempt may have become
+    /// the probe since this server was chosen. For every attempt that was let through, call
+    /// [`finished`](Self::finished) once.
     fn started(&self, state: &Self::State, now: Instant, insist: bool) -> bool {
         self.gate(state).is_none_or(|gate| gate.started(self.isolation(), now, insist))
     }
 
-    /// Records that an attempt is over. Before a closed breaker opens, `may_isolate` is asked, by one caller at a time;
-    /// [`Health`](super::Health) asks its [`IsolationLimit`](super::IsolationLimit) there ([H4](crate::rules#H4)). If
-    /// it refuses, it is asked again at the next failure.
+    /// Records that an attempt has ended. Returns the change of the server's state, or `None` if the state has not
+    /// changed. Before the breaker isolates a server, it calls `may_isolate`; only one thread does this at a time.
+    /// [`Health`](super::Health) answers according to its [`IsolationLimit`](super::IsolationLimit)
+    /// ([H4](crate::rules#H4)). If the answer is false, the breaker asks again at the next failure.
     fn finished(
         &self,
         state: &Self::State,
@@ -155,25 +162,26 @@ pub trait Breaker {
         self.gate(state)?.finished(self.isolation(), now, outcome, count, may_isolate, || self.reset(state))
     }
 
-    /// Whether the server is isolated or being probed. Such a server counts against the limit of isolated servers
-    /// ([H4](crate::rules#H4)).
+    /// Returns whether the server is isolated or being probed. Both states count as isolated for the limit of
+    /// [H4](crate::rules#H4).
     fn is_isolated(&self, state: &Self::State) -> bool {
         self.gate(state).is_some_and(Gate::is_isolated)
     }
 
-    /// When the isolation will end, if the server is isolated now.
+    /// Returns when the server's isolation will end. Returns `None` if the server is not isolated, or if the end has
+    /// passed.
     fn isolated_until(&self, state: &Self::State, now: Instant) -> Option<Instant> {
         self.gate(state)?.isolated_until(self.isolation(), now)
     }
 
-    /// Ends an isolation early, because too few servers are left ([H4](crate::rules#H4)). Returns false if there is
-    /// none, or if another thread is just changing it.
+    /// Ends an isolation early, because too few other servers are left ([H4](crate::rules#H4)). Returns whether the
+    /// isolation was ended. This is false if the server is not isolated, or if another thread is changing its state.
     fn lift(&self, state: &Self::State, now: Instant) -> bool {
         self.gate(state).is_some_and(|gate| gate.lift(now, || self.reset(state)))
     }
 }
 
-/// No breaker: failures never isolate a server, and a server has no state.
+/// The breaker that does nothing: it never isolates a server, and keeps no state for servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NoBreaker;
 
@@ -195,7 +203,7 @@ impl Breaker for NoBreaker {
     fn reset(&self, (): &()) {}
 }
 
-/// A breaker with a careful return after all servers were down ([H3](crate::rules#H3)), if there are options for one.
+/// A breaker with an optional recovery policy for the time after all servers were down ([H3](crate::rules#H3)).
 #[derive(Debug)]
 pub struct Recovering<K> {
     breaker: K,
@@ -203,21 +211,21 @@ pub struct Recovering<K> {
 }
 
 impl<K> Recovering<K> {
-    /// `breaker`, with a careful return if there are `options` for one.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub fn new(breaker: K, options: Option<RecoveryOptions>) -> Result<Self, HealthError> {
-        Ok(Self { breaker, recovery: options.map(RecoveryPolicy::new).transpose()? })
+    /// Combines `breaker` with a recovery policy that has these options. `None` means that there is no recovery policy,
+    /// so all calls are let in.
+    #[must_use]
+    pub fn new(breaker: K, options: Option<RecoveryOptions>) -> Self {
+        Self { breaker, recovery: options.map(RecoveryPolicy::new) }
     }
 
-    /// Another breaker and other `options`. If a return is under way, it goes on under the new ones.
-    pub(super) fn replaced(&self, breaker: K, options: Option<RecoveryOptions>) -> Result<Self, HealthError> {
-        let new = Self::new(breaker, options)?;
+    /// Combines `breaker` with a recovery policy that has other `options`. If a recovery is running, it continues under
+    /// the new options.
+    pub(super) fn replaced(&self, breaker: K, options: Option<RecoveryOptions>) -> Self {
+        let new = Self::new(breaker, options);
         if let (Some(old), Some(new)) = (&self.recovery, &new.recovery) {
             new.goes_on_from(old);
         }
-        Ok(new)
+        new
     }
 
     pub(super) const fn inner(&self) -> &K {
@@ -259,49 +267,35 @@ impl<K: Breaker> Breaker for Recovering<K> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BreakerOptions {
-    /// [`CircuitBreaker`]: brpc's.
+    /// The options of brpc's breaker, [`CircuitBreaker`].
     Circuit(CircuitOptions),
-    /// [`ConsecutiveFailures`]: a number of failures in a row.
+    /// The options of [`ConsecutiveFailures`], which counts failures in a row.
     ConsecutiveFailures(FailureOptions),
 }
 
-impl BreakerOptions {
-    /// Checks them.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub const fn validate(&self) -> Result<(), HealthError> {
-        match self {
-            Self::Circuit(options) => options.validate(),
-            Self::ConsecutiveFailures(options) => options.validate(),
-        }
-    }
-}
-
-/// Any of this crate's breakers, for configuration. A server's state is as large as the largest.
+/// Any of this crate's breakers, chosen by configuration. The state of a server takes as much memory as the largest
+/// state of these breakers.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum AnyBreaker {
     /// No breaker: no server is isolated.
     None,
-    /// [`CircuitBreaker`]: brpc's.
+    /// The breaker of brpc, [`CircuitBreaker`].
     Circuit(CircuitBreaker),
-    /// [`ConsecutiveFailures`]: a number of failures in a row.
+    /// The breaker [`ConsecutiveFailures`], which counts failures in a row.
     ConsecutiveFailures(ConsecutiveFailures),
 }
 
 impl AnyBreaker {
-    /// The breaker of these options.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub fn new(options: BreakerOptions) -> Result<Self, HealthError> {
-        Ok(match options {
-            BreakerOptions::Circuit(options) => Self::Circuit(CircuitBreaker::new(options)?),
+    /// Makes the breaker that these options describe.
+    #[must_use]
+    pub fn new(options: BreakerOptions) -> Self {
+        match options {
+            BreakerOptions::Circuit(options) => Self::Circuit(CircuitBreaker::new(options)),
             BreakerOptions::ConsecutiveFailures(options) => {
-                Self::ConsecutiveFailures(ConsecutiveFailures::new(options)?)
+                Self::ConsecutiveFailures(ConsecutiveFailures::new(options))
             }
-        })
+        }
     }
 }
 

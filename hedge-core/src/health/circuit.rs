@@ -1,51 +1,35 @@
-//! brpc's circuit breaker: [`CircuitBreaker`] ([H2](crate::rules#H2)).
+//! The circuit breaker of brpc: [`CircuitBreaker`] ([H2](crate::rules#H2)).
 
-use super::window::{Names, Window, WindowState};
-use super::{Breaker, Gate, HealthError, IsolationOptions};
+use super::window::{Window, WindowState};
+use super::{Breaker, Gate, IsolationOptions};
 use crate::atomic::AtomicU32;
 use crate::time::Micros;
 
-pub use super::window::WindowOptions;
+pub use super::window::{ErrorPercent, WindowOptions, WindowOptionsError, WindowSize};
 
 /// The options of a [`CircuitBreaker`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CircuitOptions {
-    /// The short window, which soon detects many failures. Default 1500 calls and 10 %.
+    /// The short window. It quickly detects a high rate of failures. Default 1500 calls and 10 %.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "file::short"))]
     pub short: WindowOptions,
-    /// The long window, which detects fewer failures that go on. Default 3000 calls and 5 %.
+    /// The long window. It detects a lower rate of failures that lasts longer. Default 3000 calls and 5 %.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "file::long"))]
     pub long: WindowOptions,
-    /// For how long it isolates.
+    /// How long the breaker isolates a server, and how it probes the server.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "file::isolation"))]
     pub isolation: IsolationOptions,
 }
 
 impl CircuitOptions {
-    /// brpc's defaults.
+    /// The defaults of brpc.
     pub const DEFAULT: Self = Self {
-        short: WindowOptions { size: 1_500, max_error_percent: 10 },
-        long: WindowOptions { size: 3_000, max_error_percent: 5 },
+        short: WindowOptions::of::<1_500, 10>(),
+        long: WindowOptions::of::<3_000, 5>(),
         isolation: IsolationOptions::DEFAULT,
     };
-
-    /// Checks them.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub const fn validate(&self) -> Result<(), HealthError> {
-        const SHORT: Names = Names { size: "short.size", max_error_percent: "short.max_error_percent" };
-        const LONG: Names = Names { size: "long.size", max_error_percent: "long.max_error_percent" };
-        if let Err(error) = self.short.validate(&SHORT) {
-            return Err(error);
-        }
-        if let Err(error) = self.long.validate(&LONG) {
-            return Err(error);
-        }
-        self.isolation.validate()
-    }
 }
 
 impl Default for CircuitOptions {
@@ -54,22 +38,24 @@ impl Default for CircuitOptions {
     }
 }
 
-/// Isolates a server whose failures cost too much of its time, as brpc's `CircuitBreaker` does.
+/// A breaker that isolates a server whose failures cost too much time, as brpc's `CircuitBreaker` does.
 ///
-/// Each of two windows keeps a moving mean of the successes' latency, and a decaying sum of what failures cost. A
-/// failure adds its latency to the sum, but at most twice the mean. A success takes the share 1 - 0.02^(1 / size) of
-/// the sum away. A window is unhealthy when the sum is above 1.02 × mean × size × percent. Until it has seen `size`
-/// calls, it counts failures instead, and is unhealthy when a call fails after size × percent have failed. The short
-/// window is asked only if the long one is healthy. When a server returns, costs are forgotten, and a window that was
-/// not full begins anew.
+/// There are two windows. Each of them holds a moving mean of the latency of successes, and a decaying sum of the costs
+/// of failures. A failure adds its latency to the sum, but at most twice the mean. A success multiplies the sum by
+/// 0.02^(1 / size). A window is unhealthy when the sum is above 1.02 × mean × size × percent. Until a window has seen
+/// `size` calls, it counts failures instead: it is unhealthy when one more call fails after size × percent calls have
+/// failed. The short window is checked only if the long one is healthy. When a server returns, the costs are deleted,
+/// and a window that was not full begins again.
 ///
-/// It differs from brpc in three things. The server is probed instead of checked and trusted (*better*: a server that
-/// accepts connections and fails calls is back in isolation after one call instead of some hundred). Feedback from
-/// before the probing decides nothing. Latencies are capped so that the sum fits in 32 bits: at 28 s with the default
-/// windows, at 4 s with the largest.
+/// There are three differences from brpc. First, a server is probed after its isolation, while brpc trusts a server as
+/// soon as it connects. This is *better*: a server that accepts connections and fails calls is isolated again after one
+/// call, instead of after some hundred calls. Second, the feedback of attempts that began before the probing does not
+/// change the state. Third, latencies are capped so that the sum fits into 32 bits. The cap is 28 s with the default
+/// windows, and 4 s with the largest windows.
 ///
-/// Cost: a success is three loads and a compare-and-swap a window, once it is full and nothing has failed lately; otherwise a
-/// feedback is up to three compare-and-swaps a window. No division, no floating point. 32 bytes a server, 96 a channel.
+/// Cost: if a window is full and no call has failed lately, a success is three loads and a compare-and-swap for each
+/// window. Otherwise a call's end is up to three compare-and-swaps for each window. There is no division and no
+/// floating point. Memory: 32 bytes for each server, 96 bytes for each channel.
 #[derive(Clone, Copy, Debug)]
 pub struct CircuitBreaker {
     long: Window,
@@ -79,7 +65,7 @@ pub struct CircuitBreaker {
     isolation: IsolationOptions,
 }
 
-/// What a [`CircuitBreaker`] knows of a server.
+/// The state that [`CircuitBreaker`] keeps for a server.
 #[derive(Debug, Default)]
 pub struct CircuitState {
     gate: Gate,
@@ -88,7 +74,7 @@ pub struct CircuitState {
 }
 
 impl CircuitState {
-    /// Forgets what was counted. Whether the server is isolated stays as it is.
+    /// Deletes the counts of both windows. This does not change whether the server is isolated.
     pub(super) fn forget(&self) {
         self.long.forget();
         self.short.forget();
@@ -98,24 +84,22 @@ impl CircuitState {
         &self.gate
     }
 
-    /// The word in which [`AnyBreaker`](super::AnyBreaker) counts failures in a row.
+    /// Returns the word in which [`AnyBreaker`](super::AnyBreaker) counts failures in a row. The word is a part of the
+    /// long window, which is not used then.
     pub(super) const fn consecutive(&self) -> &AtomicU32 {
         &self.long.counts
     }
 }
 
 impl CircuitBreaker {
-    /// A breaker for the servers of a channel.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub fn new(options: CircuitOptions) -> Result<Self, HealthError> {
-        options.validate()?;
+    /// Makes a breaker for the servers of a channel.
+    #[must_use]
+    pub fn new(options: CircuitOptions) -> Self {
         let (long, short) = (Window::new(options.long), Window::new(options.short));
-        Ok(Self { long, short, longest: long.longest().min(short.longest()), isolation: options.isolation })
+        Self { long, short, longest: long.longest().min(short.longest()), isolation: options.isolation }
     }
 
-    /// Whether both count in the same windows.
+    /// Returns whether this breaker and `other` have equal windows, so that the counts of one are valid for the other.
     pub(super) fn counts_as(&self, other: &Self) -> bool {
         (self.long, self.short) == (other.long, other.short)
     }
@@ -143,7 +127,7 @@ impl Breaker for CircuitBreaker {
     }
 }
 
-/// How the fields are read from files.
+/// Reads the fields of the options from files.
 #[cfg(feature = "serde")]
 mod file {
     use super::super::{IsolationOptions, WindowOptions};

@@ -1,7 +1,8 @@
 //! A breaker that counts failures in a row: [`ConsecutiveFailures`] ([H2](crate::rules#H2)).
 
-use super::{Breaker, Gate, HealthError, IsolationOptions};
+use super::{Breaker, Gate, IsolationOptions};
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::bounded::Bounded;
 use crate::time::Micros;
 
 /// The options of [`ConsecutiveFailures`].
@@ -9,28 +10,17 @@ use crate::time::Micros;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FailureOptions {
-    /// How many in a row isolate a server, at least 1. Default 5, Finagle's and Envoy's.
+    /// How many failures in a row isolate a server. Default 5, as in Finagle and Envoy.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "file::failures"))]
-    pub failures: u32,
-    /// For how long it isolates.
+    pub failures: Bounded<1, 4_294_967_295>,
+    /// How long the breaker isolates a server, and how it probes the server.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "file::isolation"))]
     pub isolation: IsolationOptions,
 }
 
 impl FailureOptions {
-    /// The defaults.
-    pub const DEFAULT: Self = Self { failures: 5, isolation: IsolationOptions::DEFAULT };
-
-    /// Checks them.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub const fn validate(&self) -> Result<(), HealthError> {
-        if let Err(error) = HealthError::number("failures", self.failures, 1, u32::MAX, "[1, 4294967295]") {
-            return Err(error);
-        }
-        self.isolation.validate()
-    }
+    /// The default options.
+    pub const DEFAULT: Self = Self { failures: Bounded::of::<5>(), isolation: IsolationOptions::DEFAULT };
 }
 
 impl Default for FailureOptions {
@@ -39,16 +29,16 @@ impl Default for FailureOptions {
     }
 }
 
-/// Isolates a server after a number of failures in a row, whatever they cost. It soon detects a server that is dead. It
-/// never detects one that fails every other call.
+/// A breaker that isolates a server after a number of failures in a row. It quickly detects a dead server. It never
+/// detects a server that fails only every second call.
 ///
-/// Cost: a success is a load, a failure a compare-and-swap. 12 bytes a server.
+/// Cost: a success is one load, and a failure is one compare-and-swap. Memory: 12 bytes for each server.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsecutiveFailures {
     options: FailureOptions,
 }
 
-/// What [`ConsecutiveFailures`] knows of a server.
+/// The state that [`ConsecutiveFailures`] keeps for a server.
 #[derive(Debug, Default)]
 pub struct FailureState {
     gate: Gate,
@@ -56,12 +46,10 @@ pub struct FailureState {
 }
 
 impl ConsecutiveFailures {
-    /// A breaker for the servers of a channel.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub fn new(options: FailureOptions) -> Result<Self, HealthError> {
-        options.validate().map(|()| Self { options })
+    /// Makes a breaker for the servers of a channel.
+    #[must_use]
+    pub const fn new(options: FailureOptions) -> Self {
+        Self { options }
     }
 
     pub(super) fn count_in(&self, failures: &AtomicU32, failed: bool) -> bool {
@@ -70,11 +58,11 @@ impl ConsecutiveFailures {
             return true;
         }
         let before = failures.fetch_update(Relaxed, Relaxed, |failures| failures.checked_add(1));
-        before.is_ok_and(|failures| failures + 1 < self.options.failures)
+        before.is_ok_and(|failures| failures + 1 < self.options.failures.get())
     }
 
     pub(super) fn reset_in(failures: &AtomicU32) {
-        // It usually is 0 already, and is then not written.
+        // The count is usually 0 already. This check saves the write.
         if failures.load(Relaxed) != 0 {
             failures.store(0, Relaxed);
         }
@@ -101,15 +89,15 @@ impl Breaker for ConsecutiveFailures {
     }
 }
 
-/// How the fields are read from files.
+/// Reads the fields of the options from files.
 #[cfg(feature = "serde")]
 mod file {
-    use super::IsolationOptions;
+    use super::{Bounded, IsolationOptions};
     use crate::field::named::fields;
     use crate::field::table::tables;
 
     fields! {
-        failures: required, "circuit_breaker.consecutive_failures.failures", u32, "an integer in [1, 4294967295]";
+        failures: required, "circuit_breaker.consecutive_failures.failures", Bounded<1, 4_294_967_295>;
     }
     tables! {
         isolation: "circuit_breaker.consecutive_failures.isolation", IsolationOptions;

@@ -1,60 +1,47 @@
-//! The circuit breaker state machine of one server, closed, open or half-open, which all breakers share: [`Gate`].
+//! The state machine of a circuit breaker for one server: [`Gate`]. All breakers use this state machine. Its states are
+//! closed, open and half-open.
 
-use super::{BreakerChange, HOUR, HealthError, Outcome, UNIT_BITS, units, units_of};
+use super::{BreakerChange, Outcome, UNIT_BITS, units, units_of};
 use crate::atomic::{AtomicU32, Ordering, acquire};
-use crate::time::{Duration, Instant, Micros};
+use crate::bounded::{Bounded, SpanRange};
+use crate::time::{Instant, Micros};
 
-/// The level of a gate that was never open.
+/// The value of `level` in a gate that has never been open.
 const NEVER_OPEN: u32 = 31;
-/// How far the clocks of two threads may differ, in units: 67 s.
+/// The largest difference between the clocks of two threads, in [`units`]: 67 s.
 const SLACK: u32 = 1 << 16;
 
-/// For how long a breaker isolates a server, and how it lets it return.
+/// The lengths of the first isolation and of the longest isolation, in \[10 ms, 1 h\].
+pub type IsolationTimes = SpanRange<10, 3_600_000>;
+
+/// How long a breaker isolates a server, and how the server can come back.
+///
+/// In a file, `times` is two fields: `min` and `max`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "file::Fields", into = "file::Fields")
+)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IsolationOptions {
-    /// The first isolation, in [10 ms, 1 h]. Default 100 ms, brpc's.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::min")
-    )]
-    pub min: Duration,
-    /// The longest isolation, in [min, 1 h]. An isolation doubles when a probe fails, and when the server is isolated
-    /// again within this time after its return. Default 30 s, brpc's.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::max")
-    )]
-    pub max: Duration,
-    /// How many attempts may probe a server at a time, in \[1, 100\]. The first that ends decides. Default 1.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::probes"))]
-    pub probes: u32,
+    /// The length of the first isolation and of the longest one, in \[10 ms, 1 h\]. The length doubles when a probe
+    /// fails. It also doubles if the server is isolated again within the length of the longest isolation after its
+    /// return. Default 100 ms and 30 s, as in brpc.
+    pub times: IsolationTimes,
+    /// How many attempts may probe a server at the same time. The first probe that ends with a result decides. Default
+    /// 1.
+    pub probes: Bounded<1, 100>,
 }
 
 impl IsolationOptions {
-    /// brpc's, with one probe.
-    pub const DEFAULT: Self = Self { min: Duration::from_millis(100), max: Duration::from_secs(30), probes: 1 };
+    /// The defaults of brpc, with one probe at a time.
+    pub const DEFAULT: Self = Self { times: SpanRange::of_millis::<100, 30_000>(), probes: Bounded::of::<1>() };
 
-    /// Checks them.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub const fn validate(&self) -> Result<(), HealthError> {
-        let Self { min, max, probes } = *self;
-        if let Err(error) = HealthError::span("isolation.min", min, Duration::from_millis(10), HOUR, "[10 ms, 1 h]") {
-            return Err(error);
-        }
-        if let Err(error) = HealthError::span("isolation.max", max, min, HOUR, "[min, 1 h]") {
-            return Err(error);
-        }
-        HealthError::number("isolation.probes", probes, 1, 100, "[1, 100]")
-    }
-
-    /// The isolation after `level` doublings.
+    /// Returns how long an isolation lasts after `level` doublings.
     fn lasts(&self, level: u32) -> Micros {
-        // No overflow: an hour takes 32 bits of microseconds, and the shift is at most 30.
-        let (min, max) = (Micros::from_duration(self.min), Micros::from_duration(self.max));
+        // There is no overflow: an hour takes 32 bits of microseconds, and the shift is at most 30.
+        let (min, max) = (self.times.min().micros(), self.times.max().micros());
         Micros::from_micros(min.as_micros() << level.min(NEVER_OPEN - 1)).min(max)
     }
 
@@ -69,35 +56,37 @@ impl Default for IsolationOptions {
     }
 }
 
-/// Whether a server is isolated by a breaker: 8 bytes in its [`Breaker::State`](super::Breaker::State).
+/// The state that says whether a breaker isolates a server. It takes 8 bytes in the server's
+/// [`Breaker::State`](super::Breaker::State).
 ///
-/// A change of state writes two words. The thread that makes it first claims the first word by compare-and-swap, with a
-/// state that says so (`Asking` or `Moving`). Then it stores the time, and then the new state. Other threads never wait
-/// for it: the states in between have a meaning of their own. Times are kept in units of 1.024 ms, so an isolation may
-/// be longer than stated by less than that. A server that got no call for 51 days may look isolated once more, for
-/// about a minute.
+/// The state is two words, and a change writes both words. A thread first claims the change: a compare-and-swap sets
+/// the first word to `Asking` or `Moving`. Then the thread stores the time, and then the new state. Other threads do
+/// not wait for the change, since `Asking` counts as closed and `Moving` counts as isolated. Times are stored in units
+/// of 1.024 ms, so an isolation may last up to 1.024 ms longer than stated. Times wrap after 51 days. So a server that
+/// got no call for 51 days may look isolated again, for about a minute.
 #[derive(Debug)]
 pub struct Gate {
-    /// A [`GateWord`].
+    /// The first word: a [`GateWord`].
     word: AtomicU32,
-    /// Open: the end of the isolation. Half-open: when the probing began. Closed: when the server returned.
+    /// The second word: a time in [`units`]. In the state open, it is the end of the isolation. In the state half-open,
+    /// it is the beginning of the probing. In the state closed, it is the server's last return.
     when: AtomicU32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum GateState {
     Closed,
-    /// Closed, while one thread asks whether the gate may open.
+    /// One thread asks whether the server may be isolated. This state counts as closed.
     Asking,
     Open,
     HalfOpen,
-    /// On the way from open or half-open to another state; counts as isolated.
+    /// One thread changes an open or half-open gate to another state. This state counts as isolated.
     Moving,
 }
 
-/// Bits 0 to 2: the state. 3 to 7: how often the isolation has doubled. 8 to 15: probes under way. 16 to 31: a count of
-/// the changes of state. It avoids the ABA problem: a compare-and-swap that finds the same word knows that nothing has
-/// changed.
+/// The first word of a gate. Bits 0 to 2 are the state. Bits 3 to 7 are the number of doublings of the isolation. Bits
+/// 8 to 15 count the probes in flight. Bits 16 to 31 count the changes of state. This last count solves the ABA
+/// problem: if a compare-and-swap finds the expected word, the state has not changed in the meantime.
 #[derive(Clone, Copy)]
 struct GateWord(u32);
 
@@ -124,19 +113,19 @@ impl GateWord {
         self.0 >> 8 & 0xFF
     }
 
-    /// The word of the next state; the change is counted.
+    /// Returns the word of another state. Its count of changes is greater by one.
     const fn to(self, state: GateState, level: u32, probes: u32) -> Self {
         Self(Self::new(state, level, probes).0 | (self.0 >> 16).wrapping_add(1) << 16)
     }
 
-    /// The same state with other probes.
+    /// Returns the word of the same state with another number of probes.
     const fn with_probes(self, probes: u32) -> Self {
         Self(self.0 & !0xFF00 | probes << 8)
     }
 }
 
 impl Gate {
-    /// A server that is not isolated.
+    /// Makes the gate of a server that is not isolated.
     #[must_use]
     pub const fn new() -> Self {
         Self { word: AtomicU32::new(GateWord::new(GateState::Closed, NEVER_OPEN, 0).0), when: AtomicU32::new(0) }
@@ -151,7 +140,7 @@ impl Gate {
         match word.state() {
             GateState::Closed | GateState::Asking => true,
             GateState::Open => self.remaining(word, options, now) == 0,
-            GateState::HalfOpen => word.probes() < options.probes || self.probe_is_lost(options, now),
+            GateState::HalfOpen => word.probes() < options.probes.get() || self.probe_is_lost(options, now),
             GateState::Moving => false,
         }
     }
@@ -171,31 +160,31 @@ impl Gate {
             let word = self.load();
             let probes = match word.state() {
                 GateState::Closed | GateState::Asking => return true,
-                // Another thread is changing the state; until then the server counts as isolated.
+                // Another thread is changing the state. Until that thread has finished, the server counts as isolated.
                 GateState::Moving => return insist,
                 GateState::Open if self.remaining(word, options, now) > 0 => return insist,
                 GateState::Open => 0,
                 GateState::HalfOpen if self.probe_is_lost(options, now) => 0,
                 GateState::HalfOpen => word.probes(),
             };
-            // The first probe makes the gate half-open, and its start is the start of the probing.
+            // The first probe makes the gate half-open, and the probing begins with it.
             if probes == 0 {
                 let Some(word) = self.claim(word, GateState::Moving) else { continue };
                 self.publish(word, GateState::HalfOpen, word.level(), 1, units(now));
                 return true;
             }
-            if probes >= options.probes && !insist {
+            if probes >= options.probes.get() && !insist {
                 return false;
             }
-            // The count of probes is full at 255; further ones are let through uncounted.
+            // The count of probes stops at 255. Further probes are let through but not counted.
             if probes == 0xFF || self.exchange(word, word.with_probes(probes + 1)) {
                 return true;
             }
         }
     }
 
-    /// Takes in the end of an attempt. `count` counts it while the gate is closed, and says whether the server is still
-    /// healthy. `may` says whether the server may be isolated. `reset` forgets what was counted.
+    /// Records the end of an attempt. While the gate is closed, `count` counts the attempt and returns whether the
+    /// server is still healthy. `may` returns whether the server may be isolated. `reset` deletes the counted failures.
     pub(super) fn finished(
         &self,
         options: &IsolationOptions,
@@ -208,7 +197,8 @@ impl Gate {
         loop {
             let word = self.load();
             match (word.state(), outcome) {
-                // Sent before the isolation, or in spite of it: it decides nothing.
+                // This attempt does not change the state: it was sent before the isolation began, or it was sent
+                // although the server was isolated.
                 (GateState::Open | GateState::Moving, _) => return None,
                 (GateState::Closed | GateState::Asking, Outcome::Uncounted { .. }) => return None,
                 (GateState::Closed | GateState::Asking, Outcome::Success { latency }) => {
@@ -220,7 +210,8 @@ impl Gate {
                 }
                 (GateState::HalfOpen, _) if self.began_before_probing(now, outcome.elapsed()) => return None,
                 (GateState::HalfOpen, Outcome::Uncounted { .. }) => {
-                    // The probe leaves its place to the next attempt.
+                    // A probe without a result does not change the state. The next attempt becomes a probe in its
+                    // place.
                     if self.exchange(word, word.with_probes(word.probes().saturating_sub(1))) {
                         return None;
                     }
@@ -233,7 +224,7 @@ impl Gate {
                 }
                 (GateState::HalfOpen, Outcome::Failure { .. }) => {
                     let Some(word) = self.claim(word, GateState::Moving) else { continue };
-                    // A failed probe isolates for twice as long.
+                    // A failed probe isolates the server for twice as long as before.
                     return Some(self.isolate(word, options, now, IsolationOptions::doubled(word.level())));
                 }
             }
@@ -254,8 +245,8 @@ impl Gate {
         }
     }
 
-    /// Opens a closed gate if that is allowed. If several threads find the server unhealthy at once, only one of them
-    /// asks.
+    /// Opens a closed gate if `may` allows it. Returns the change, or `None` if the gate was not opened. If several
+    /// threads find at the same time that the server is unhealthy, only one of them calls `may`.
     fn open(&self, options: &IsolationOptions, now: Instant, may: impl FnOnce() -> bool) -> Option<BreakerChange> {
         let word = self.load();
         if word.state() != GateState::Closed {
@@ -268,7 +259,7 @@ impl Gate {
             return None;
         }
         // `when` of a closed gate is the server's last return.
-        let soon = units(now).wrapping_sub(returned) < units_of(options.max.into());
+        let soon = units(now).wrapping_sub(returned) < units_of(options.times.max().micros());
         let level = match word.level() {
             NEVER_OPEN => 0,
             level if soon => IsolationOptions::doubled(level),
@@ -279,29 +270,30 @@ impl Gate {
 
     fn isolate(&self, word: GateWord, options: &IsolationOptions, now: Instant, level: u32) -> BreakerChange {
         let isolation = options.lasts(level);
-        // Rounded up, so that no isolation is shorter than stated.
+        // The end is rounded up to whole units, so that no isolation is shorter than stated.
         let end = Instant::from_micros((now + isolation).as_micros().saturating_add((1 << UNIT_BITS) - 1));
         self.publish(word, GateState::Open, level, 0, units(end));
         BreakerChange::Isolated { isolation: isolation.to_duration() }
     }
 
-    /// How many units of time are left of an isolation. After the end of the isolation, the subtraction wraps around to
-    /// far more units than an isolation lasts. The result is then 0.
+    /// Returns how many [`units`] of an isolation are left. Returns 0 after the end of the isolation. After the end,
+    /// the subtraction wraps. The difference is then much longer than any isolation, which shows that the end has
+    /// passed.
     fn remaining(&self, word: GateWord, options: &IsolationOptions, now: Instant) -> u32 {
         let remaining = self.when.load(Ordering::Relaxed).wrapping_sub(units(now));
         if remaining <= units_of(options.lasts(word.level())) + SLACK { remaining } else { 0 }
     }
 
-    /// Whether the probing began longer ago than the longest isolation lasts. Its probes are then lost and no longer
-    /// hold their places.
+    /// Returns whether the probing has lasted longer than the longest isolation. If so, the probes count as lost, and
+    /// new probes may start.
     fn probe_is_lost(&self, options: &IsolationOptions, now: Instant) -> bool {
         let since = units(now).wrapping_sub(self.when.load(Ordering::Relaxed));
-        units_of(options.max.into()) < since && since < u32::MAX / 2
+        units_of(options.times.max().micros()) < since && since < u32::MAX / 2
     }
 
-    /// Whether an attempt that ends now began before the probing began. Such an attempt only shows how the server was
-    /// before. An attempt that seems to have begun up to one unit too early still counts as a probe, since a driver may
-    /// round times. No other attempt can have begun in that unit: the server was isolated then.
+    /// Returns whether an attempt that ends now began before the probing. Such an attempt says nothing about the
+    /// server's present state. Drivers may round times, so there is a tolerance of one unit. This tolerance is safe:
+    /// the server was still isolated in that unit, so no earlier attempt is mistaken for a probe.
     fn began_before_probing(&self, now: Instant, elapsed: Micros) -> bool {
         let began = units(Instant::from_micros(now.as_micros().saturating_sub(elapsed.as_micros())));
         let before = self.when.load(Ordering::Relaxed).wrapping_sub(began);
@@ -316,13 +308,15 @@ impl Gate {
         self.word.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Claims a change for this thread; `None` if another thread was faster.
+    /// Claims a change of state for this thread. Returns the claimed word. Returns `None` if another thread has changed
+    /// the word first.
     fn claim(&self, word: GateWord, state: GateState) -> Option<GateWord> {
         let claimed = word.to(state, word.level(), word.probes());
         self.exchange(word, claimed).then_some(claimed)
     }
 
-    /// Ends a change that this thread has claimed: it stores the time first, then the state that publishes it.
+    /// Completes a change that this thread has claimed. The time is stored before the state. So a thread that sees the
+    /// new state also sees the new time.
     fn publish(&self, word: GateWord, state: GateState, level: u32, probes: u32, when: u32) {
         self.when.store(when, Ordering::Relaxed);
         self.word.store(word.to(state, level, probes).0, Ordering::Release);
@@ -335,15 +329,50 @@ impl Default for Gate {
     }
 }
 
-/// How the fields are read from files.
+/// Reads the fields of the options from files.
 #[cfg(feature = "serde")]
 mod file {
-    use super::Duration;
-    use crate::field::named::{self, fields};
+    use super::{Bounded, IsolationOptions, SpanRange};
+    use crate::bounded::{BoundedSpan, OutOfRange};
+    use crate::field::named::{Named, fields};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(rename = "IsolationOptions", default, deny_unknown_fields)]
+    pub(super) struct Fields {
+        #[serde(deserialize_with = "min")]
+        min: BoundedSpan<10, 3_600_000>,
+        #[serde(deserialize_with = "max")]
+        max: BoundedSpan<10, 3_600_000>,
+        #[serde(deserialize_with = "probes")]
+        probes: Bounded<1, 100>,
+    }
+
+    impl Default for Fields {
+        fn default() -> Self {
+            IsolationOptions::DEFAULT.into()
+        }
+    }
+
+    impl From<IsolationOptions> for Fields {
+        fn from(options: IsolationOptions) -> Self {
+            let IsolationOptions { times, probes } = options;
+            Self { min: times.min(), max: times.max(), probes }
+        }
+    }
+
+    impl TryFrom<Fields> for IsolationOptions {
+        type Error = Named<OutOfRange>;
+
+        fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+            let Fields { min, max, probes } = fields;
+            let times = SpanRange::between(min, max).map_err(|error| Named { field: "isolation.", error })?;
+            Ok(Self { times, probes })
+        }
+    }
 
     fields! {
-        min: required, "isolation.min", Duration, named::DURATION;
-        max: required, "isolation.max", Duration, named::DURATION;
-        probes: required, "isolation.probes", u32, "an integer in [1, 100]";
+        min: required, "isolation.min", BoundedSpan<10, 3_600_000>;
+        max: required, "isolation.max", BoundedSpan<10, 3_600_000>;
+        probes: required, "isolation.probes", Bounded<1, 100>;
     }
 }

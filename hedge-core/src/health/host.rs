@@ -1,62 +1,65 @@
-//! The health of a channel's servers, for the code that selects servers: [`Health`].
+//! The health of a channel's servers: [`Health`]. The code that selects servers uses it.
 
-use super::{Breaker, BreakerChange, HealthError, IsolationLimit, NoBreaker, Outcome, units, units_of};
+use super::{Breaker, BreakerChange, IsolationLimit, NoBreaker, Outcome, units, units_of};
 use crate::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::outcome::{Feedback, Finished};
 use crate::time::{Instant, Micros};
 
-/// While every server is broken, one call is let through in each span of this length ([H5](crate::rules#H5)).
+/// The time between two calls that are let through while every server is broken, in [`units`] ([H5](crate::rules#H5)).
 const LAST_RESORT: u32 = units_of(Micros::from_millis(100));
 
-/// The health of all servers of a channel; each server has a [`ServerHealth`].
+/// The health of all servers of a channel. Each server has a [`ServerHealth`].
 ///
-/// Cost for a healthy server: one load for a look, two with a breaker, and what the breaker does to count an attempt.
-/// Isolating a server looks at all servers, and so does each call during a recovery.
+/// Cost: checking a healthy server is one load, or two loads with a breaker. The docs of each breaker state the cost of
+/// counting an attempt. Isolating a server goes through all servers. During a recovery, each call goes through all
+/// servers too.
 #[derive(Debug)]
 pub struct Health<K> {
     breaker: K,
     limit: IsolationLimit,
-    /// A thread is counting which servers are isolated, to isolate one more.
+    /// True while a thread counts the isolated servers, to decide whether one more may be isolated.
     isolating: AtomicBool,
-    /// When a server broke last, or a call was let through to a broken one, in [`units`].
+    /// The later of two instants, in [`units`]: the last break of a server, and the last time that a call was let
+    /// through to a broken server.
     last_resort: AtomicU32,
 }
 
-/// What is known of the health of one server.
+/// The state of one server's health.
 #[derive(Debug)]
 pub struct ServerHealth<K: Breaker> {
-    /// 0: the server takes calls, if its breaker lets it. Bit 0: it was withdrawn by hand. Bits 1 to 31: since when its
-    /// connection has been broken, as [`since`] gives it; 0 if it is not broken.
+    /// Why the server takes no calls. Bit 0 says whether the server was withdrawn by hand. Bits 1 to 31 are the instant
+    /// at which the server's connection broke, in the form of [`since`]. These bits are 0 if the connection is not
+    /// broken. If the whole word is 0, the server takes calls, unless its breaker isolates it.
     unavailable: AtomicU32,
     state: K::State,
 }
 
 const WITHDRAWN: u32 = 1;
 
-/// An instant in bits 1 to 31: [`units`] modulo 2^31, but never 0.
+/// Returns an instant in bits 1 to 31 of a word: its [`units`] modulo 2^31. The result is never 0.
 const fn since(now: Instant) -> u32 {
     let units = units(now) << 1;
     if units == 0 { 2 } else { units }
 }
 
 impl<K: Breaker> ServerHealth<K> {
-    /// The health of a new server: it takes calls.
+    /// Makes the health of a new server, which takes calls.
     #[must_use]
     pub fn new() -> Self {
         Self { unavailable: AtomicU32::new(0), state: K::State::default() }
     }
 
-    /// Whether its connection is broken, as far as [`Health::set_broken`] was told.
+    /// Returns whether the server's connection is broken. [`Health::set_broken`] sets this state.
     pub fn is_broken(&self) -> bool {
         self.unavailable() & !WITHDRAWN != 0
     }
 
-    /// Whether it was withdrawn by hand, as far as [`Health::set_withdrawn`] was told.
+    /// Returns whether the server was withdrawn by hand. [`Health::set_withdrawn`] sets this state.
     pub fn is_withdrawn(&self) -> bool {
         self.unavailable() & WITHDRAWN != 0
     }
 
-    /// Whether it is broken or withdrawn.
+    /// Returns whether the server is broken or withdrawn.
     fn is_unavailable(&self) -> bool {
         self.unavailable() != 0
     }
@@ -77,77 +80,76 @@ impl<K: Breaker> Default for ServerHealth<K> {
 }
 
 impl Health<NoBreaker> {
-    /// No breaker and no recovery: only broken connections isolate.
+    /// Makes a health without a breaker and without a recovery policy. Only broken connections and withdrawals stop
+    /// calls to a server.
     #[must_use]
     pub const fn none() -> Self {
-        Self::with(NoBreaker, IsolationLimit::DEFAULT)
+        Self::new(NoBreaker, IsolationLimit::DEFAULT)
     }
 }
 
 impl<K> Health<K> {
-    const fn with(breaker: K, limit: IsolationLimit) -> Self {
+    /// Makes a health with a breaker, and with a limit on how many servers the breaker may isolate
+    /// ([H4](crate::rules#H4)).
+    pub const fn new(breaker: K, limit: IsolationLimit) -> Self {
         Self { breaker, limit, isolating: AtomicBool::new(false), last_resort: AtomicU32::new(0) }
     }
 }
 
 impl<K: Breaker> Health<K> {
-    /// Health with a breaker, and a limit on how many servers it may isolate ([H4](crate::rules#H4)).
-    ///
-    /// # Errors
-    /// The limit is out of its range.
-    pub fn new(breaker: K, limit: IsolationLimit) -> Result<Self, HealthError> {
-        limit.validate().map(|()| Self::with(breaker, limit))
-    }
-
-    /// The same with another breaker and another limit.
-    pub(super) fn with_breaker(&self, breaker: K, limit: IsolationLimit) -> Result<Self, HealthError> {
-        let new = Self::new(breaker, limit)?;
+    /// Makes a health with another breaker and another limit. The new health keeps the instant of the last call that
+    /// was let through to a broken server.
+    pub(super) fn with_breaker(&self, breaker: K, limit: IsolationLimit) -> Self {
+        let new = Self::new(breaker, limit);
         new.last_resort.store(self.last_resort.load(Ordering::Relaxed), Ordering::Relaxed);
-        Ok(new)
+        new
     }
 
-    /// The breaker.
+    /// Returns the breaker of this health.
     pub const fn breaker(&self) -> &K {
         &self.breaker
     }
 
-    /// Whether a server takes calls.
+    /// Returns whether a server takes calls at `now`.
     #[inline]
     pub fn usable(&self, server: &ServerHealth<K>, now: Instant) -> bool {
         !server.is_unavailable() && self.breaker.usable(&server.state, now)
     }
 
-    /// Whether the breaker isolates a server. This lasts until an attempt that probes the server has succeeded.
+    /// Returns whether the breaker isolates a server. The isolation lasts until a probe of the server has succeeded.
     pub fn is_isolated(&self, server: &ServerHealth<K>) -> bool {
         self.breaker.is_isolated(&server.state)
     }
 
-    /// When the breaker's isolation of a server will be over; `None` if there is none.
+    /// Returns when the breaker's isolation of a server will end. Returns `None` if the server is not isolated.
     pub fn isolated_until(&self, server: &ServerHealth<K>, now: Instant) -> Option<Instant> {
         self.breaker.isolated_until(&server.state, now)
     }
 
-    /// Records that an attempt is sent, as [`Breaker::started`] does. An attempt at a broken server is never refused.
+    /// Records that an attempt is sent, and returns whether it is let through; see [`Breaker::started`]. An attempt at
+    /// a broken server is never refused.
     pub fn started(&self, server: &ServerHealth<K>, now: Instant, insist: bool) -> bool {
         self.breaker.started(&server.state, now, insist || server.is_broken())
     }
 
-    /// An attempt that was started was not sent after all.
+    /// Records that an attempt was started but not sent.
     pub fn withdrawn(&self, server: &ServerHealth<K>, now: Instant) {
         let age = crate::time::Micros::ZERO;
         self.breaker.finished(&server.state, now, Outcome::Uncounted { age }, || false);
     }
 
-    /// Whether the end of an attempt at this server can change anything: a breaker counts it, or the server is broken. If
-    /// not, [`finished`](Self::finished) need not be called.
+    /// Returns whether the end of an attempt at this server can change the server's health. This is true if a breaker
+    /// counts attempts, or if the server is broken or withdrawn. If the result is false, callers may skip
+    /// [`finished`](Self::finished).
     #[inline]
     pub fn learns(&self, server: &ServerHealth<K>) -> bool {
         server.is_unavailable() || self.breaker.gate(&server.state).is_some()
     }
 
-    /// Records that an attempt is over. `servers` are all servers of the channel, this one included. If the attempt was
-    /// sent to a broken server after the break, its success brings that server back ([H5](crate::rules#H5)). The checks
-    /// of the others may then be hurried ([`CheckInput::Now`](super::CheckInput::Now)).
+    /// Records that an attempt has ended. Returns the change of the server's state, or `None` if the state has not
+    /// changed. `servers` are all servers of the channel, including this server. If the server is broken and the
+    /// attempt was sent after the break, a success brings the server back ([H5](crate::rules#H5)). The caller may then
+    /// have the other broken servers checked at once ([`CheckInput::Now`](super::CheckInput::Now)).
     pub fn finished<'s, I>(
         &self,
         server: &ServerHealth<K>,
@@ -161,8 +163,8 @@ impl<K: Breaker> Health<K> {
         let outcome = Outcome::new(attempt.feedback, attempt.code);
         let mut asked = false;
         let change = self.breaker.finished(&server.state, attempt.now, outcome, || {
-            // Two threads that count at once would each see room for one more. The second one asks again at the next
-            // failure.
+            // If two threads counted at the same time, both might isolate a server although only one more isolation is
+            // allowed. So the second thread gives up, and its breaker asks again at the server's next failure.
             if self.isolating.swap(true, Ordering::Acquire) {
                 return false;
             }
@@ -173,7 +175,7 @@ impl<K: Breaker> Health<K> {
         if asked {
             self.isolating.store(false, Ordering::Release);
             if change.is_some() {
-                // A connection may have broken between the question and the isolation.
+                // A connection may have broken since the count, so the limit is checked again.
                 self.changed(attempt.now, servers);
             }
         }
@@ -183,7 +185,8 @@ impl<K: Breaker> Health<K> {
         change
     }
 
-    /// Whether an attempt's success has brought a broken server back.
+    /// Brings a broken server back if this attempt was sent after the break and has succeeded. Returns whether the
+    /// server is back.
     #[cold]
     fn answered_while_broken(&self, server: &ServerHealth<K>, attempt: &Finished) -> bool {
         if !matches!(attempt.feedback, Feedback::Success { .. }) {
@@ -191,8 +194,8 @@ impl<K: Breaker> Health<K> {
         }
         let unavailable = server.unavailable();
         let broken = unavailable & !WITHDRAWN;
-        // An attempt that was sent before the break says nothing about the time after it. The difference is modulo
-        // 2^31: less than half of that is after.
+        // An attempt that was sent before the break says nothing about the time after the break. Instants are modulo
+        // 2^31: a difference of less than 2^30 means "after the break".
         let after = since(attempt.sent.at).wrapping_sub(broken) >> 1 < 1 << 30;
         let back = unavailable & WITHDRAWN;
         broken != 0
@@ -200,14 +203,14 @@ impl<K: Breaker> Health<K> {
             && server.unavailable.compare_exchange(unavailable, back, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Records that a server's connection broke, or that it works again. `servers` are all servers of the channel.
+    /// Records whether a server's connection is broken. `servers` are all servers of the channel.
     pub fn set_broken<'s, I>(&self, server: &ServerHealth<K>, broken: bool, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
         let before = server.unavailable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |unavailable| {
-            // A server that is broken already keeps the instant of its break.
+            // A server that is already broken keeps the instant of its break.
             let since = if unavailable & !WITHDRAWN == 0 { since(now) } else { unavailable & !WITHDRAWN };
             Some(unavailable & WITHDRAWN | if broken { since } else { 0 })
         });
@@ -217,8 +220,8 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// Withdraws a server by hand, or lets it in again. A withdrawn server is no last resort. `servers` are all servers
-    /// of the channel.
+    /// Withdraws a server by hand, or lets it take calls again. A withdrawn server gets no call, not even by
+    /// [`last_resort`](Self::last_resort). `servers` are all servers of the channel.
     pub fn set_withdrawn<'s, I>(&self, server: &ServerHealth<K>, withdrawn: bool, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
@@ -231,10 +234,11 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// The server for a call although no server is usable ([H5](crate::rules#H5)). While every server that was not
-    /// withdrawn is broken, one call every 100 ms is let through to the one that has been broken for longest; the first
-    /// 100 ms begin at the last break. `servers` are all servers of the channel, each with the value to return for it.
-    /// An answer begins the next 100 ms.
+    /// Returns the server that a call may try although no server is usable ([H5](crate::rules#H5)). While every server
+    /// that was not withdrawn is broken, one call every 100 ms is let through. This call goes to the server that has
+    /// been broken for the longest time. The 100 ms count from the last break or from the last call that was let
+    /// through. `servers` are all servers of the channel. Each server comes with the value that this method returns if
+    /// the server is chosen.
     #[cold]
     pub fn last_resort<'s, T>(&self, now: Instant, servers: impl Iterator<Item = (T, &'s ServerHealth<K>)>) -> Option<T>
     where
@@ -250,7 +254,7 @@ impl<K: Breaker> Health<K> {
             if unavailable & WITHDRAWN != 0 {
                 continue;
             }
-            // A server that is not broken is isolated by its breaker, which lets a probe through itself.
+            // This server is not broken, so the breaker isolates it. The breaker will let a probe through.
             if unavailable == 0 {
                 return None;
             }
@@ -264,13 +268,15 @@ impl<K: Breaker> Health<K> {
         self.last_resort.compare_exchange(last, next, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| it)
     }
 
-    /// Lifts isolations that exceed the limit, after servers have gone or broken ([H4](crate::rules#H4)).
+    /// Ends isolations that exceed the limit. Call this after servers were removed or have broken
+    /// ([H4](crate::rules#H4)).
     pub fn changed<'s, I>(&self, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
-        // If one thread isolates a server while another marks one as broken, at least one of the two sees both changes.
+        // One thread may isolate a server while another thread marks a server as broken. After this fence, at least one
+        // of the two threads sees both changes.
         fence(Ordering::SeqCst);
         let (whole, isolated) = self.count(servers());
         let mut excess = isolated.saturating_sub(self.limit.most(whole));
@@ -284,13 +290,14 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// Whether there is a recovery policy at all.
+    /// Returns whether this health has a recovery policy.
     #[inline]
     pub fn recovers(&self) -> bool {
         self.breaker.recovery().is_some()
     }
 
-    /// Whether an attempt is let in ([H3](crate::rules#H3)), by how many servers are usable, and by 32 random bits.
+    /// Returns whether the recovery policy lets a call in ([H3](crate::rules#H3)). Returns true if there is no recovery
+    /// policy. `usable` counts the usable servers, and `random` returns 32 random bits.
     #[inline]
     pub fn admit(&self, now: Instant, usable: impl FnOnce() -> u32, random: impl FnOnce() -> u32) -> bool {
         match self.breaker.recovery() {
@@ -299,14 +306,15 @@ impl<K: Breaker> Health<K> {
         }
     }
 
-    /// Records that no server was usable.
+    /// Records that no server was usable. This begins a recovery if there is a recovery policy.
     pub fn all_down(&self, now: Instant) {
         if let Some(recovery) = self.breaker.recovery() {
             recovery.all_down(now);
         }
     }
 
-    /// How many servers are neither broken nor withdrawn, and how many of those are isolated.
+    /// Returns two counts: the number of servers that are neither broken nor withdrawn, and the number of these servers
+    /// that are isolated.
     fn count<'s>(&self, servers: impl Iterator<Item = &'s ServerHealth<K>>) -> (u32, u32)
     where
         K: 's,
@@ -324,6 +332,7 @@ impl<K: Breaker> Health<K> {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::bounded::Bounded;
     use crate::health::{ConsecutiveFailures, FailureOptions};
     use crate::id::{AttemptId, ServerId};
     use crate::outcome::{Code, ErrorKind, Feedback, SentAttempt};
@@ -335,8 +344,9 @@ mod tests {
     const LATENCY: Micros = Micros::from_millis(1);
 
     fn health(percent: u32) -> Health<ConsecutiveFailures> {
-        let breaker = ConsecutiveFailures::new(FailureOptions { failures: 1, ..FailureOptions::DEFAULT }).unwrap();
-        Health::new(breaker, IsolationLimit { selectable_percent: percent }).unwrap()
+        let breaker =
+            ConsecutiveFailures::new(FailureOptions { failures: Bounded::of::<1>(), ..FailureOptions::DEFAULT });
+        Health::new(breaker, IsolationLimit { selectable_percent: Bounded::new(percent).unwrap() })
     }
 
     fn servers(count: usize) -> Servers {
@@ -366,7 +376,8 @@ mod tests {
         }
         assert_eq!(usable(&health, &servers, now), 2);
         assert!(!health.usable(&servers[0], now) && !health.usable(&servers[1], now));
-        // One of the two that are left breaks: of three servers that are not broken, one may be isolated.
+        // One of the two servers that are not isolated breaks. Now three servers are not broken, and only one of them
+        // may be isolated.
         health.set_broken(&servers[3], true, now, || servers.iter());
         assert_eq!(usable(&health, &servers, now), 2);
         assert!(health.usable(&servers[0], now), "lifted");

@@ -1,112 +1,99 @@
-//! What keeps an outage from becoming worse: [`RecoveryPolicy`] ([H3](crate::rules#H3)) and [`IsolationLimit`]
+//! Two rules that keep an outage from becoming worse: [`RecoveryPolicy`] ([H3](crate::rules#H3)) and [`IsolationLimit`]
 //! ([H4](crate::rules#H4)).
 
-use super::{HOUR, HealthError, units, units_of};
+use super::{units, units_of};
 use crate::atomic::{AtomicU32, Ordering, acquire};
-use crate::time::{Duration, Instant, Micros};
+use crate::bounded::{Bounded, BoundedSpan};
+use crate::time::Instant;
 
-/// The options of a [`RecoveryPolicy`]. There is no default: only the user knows how many servers carry the load.
+/// The options of a [`RecoveryPolicy`]. There is no default, because only the user knows how many servers can carry the
+/// load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RecoveryOptions {
-    /// How many usable servers can carry all calls, in \[1, 65536\].
+    /// The number of usable servers that can carry all calls, in \[1, 65536\].
     #[cfg_attr(feature = "serde", serde(deserialize_with = "file::min_working"))]
-    pub min_working: u32,
-    /// How long the number of usable servers must have been the same before every call is let in, in [1 ms, 1 h].
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::hold")
-    )]
-    pub hold: Duration,
+    pub min_working: Bounded<1, 65_536>,
+    /// The time for which the number of usable servers must stay the same before all calls are let in, in \[1 ms, 1
+    /// h\].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::hold"))]
+    pub hold: BoundedSpan<1, 3_600_000>,
 }
 
-impl RecoveryOptions {
-    /// Checks them.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub const fn validate(&self) -> Result<(), HealthError> {
-        if let Err(error) = HealthError::number("min_working", self.min_working, 1, MOST_SERVERS, "[1, 65536]") {
-            return Err(error);
-        }
-        HealthError::span("hold", self.hold, Duration::from_millis(1), HOUR, "[1 ms, 1 h]")
-    }
-}
-
-/// As many as a cluster has slots.
+/// The number of slots of the largest cluster.
 const MOST_SERVERS: u32 = 1 << 16;
-/// The state's bit that says that a recovery is under way; below it, how many servers were usable.
+/// The bit of `state` that says that a recovery is running. The lower bits hold the number of usable servers.
 const RECOVERING: u32 = 1 << 31;
 
-/// Lets calls in step by step while servers come back after all were down ([H3](crate::rules#H3)), as brpc's
-/// `DefaultClusterRecoverPolicy` does. Otherwise the first server that returns would get the calls of all, and go down
-/// again.
+/// A policy that lets calls in step by step while servers come back after all servers were down
+/// ([H3](crate::rules#H3)), as brpc's `DefaultClusterRecoverPolicy` does. Without this policy, the first server that
+/// comes back would get all calls, and would fail again.
 ///
-/// From the moment when no server is usable, a call is admitted with the probability usable / min_working; while none
-/// is usable, no call is. The recovery ends when the number of usable servers is above 0 and has not changed for
-/// `hold`: then no more are expected.
+/// The recovery begins when no server is usable. During a recovery, a call is admitted with the probability usable /
+/// `min_working`. While no server is usable, no call is admitted. The recovery ends when the number of usable servers
+/// is above 0 and has not changed for the time `hold`: then no more servers are expected to come back.
 ///
-/// Cost: a load a call; during a recovery two, and a compare-and-swap when the number has changed. 16 bytes.
+/// Cost: one load for each call. During a recovery, a call costs two loads, and one compare-and-swap if the number of
+/// usable servers has changed. Memory: 16 bytes.
 ///
 /// ```
+/// use hedge_core::bounded::{Bounded, BoundedSpan};
 /// use hedge_core::health::{RecoveryOptions, RecoveryPolicy};
 /// use hedge_core::time::{Duration, Instant};
 ///
-/// let policy = RecoveryPolicy::new(RecoveryOptions { min_working: 4, hold: Duration::from_secs(3) })?;
+/// let options = RecoveryOptions { min_working: Bounded::of::<4>(), hold: BoundedSpan::of_secs::<3>() };
+/// let policy = RecoveryPolicy::new(options);
 /// let (now, random) = (Instant::from_millis(5), u32::MAX / 2);
 /// assert!(policy.admit(now, 1, random), "nothing was down yet");
 /// policy.all_down(now);
 /// assert!(!policy.admit(now, 1, random), "a quarter of the calls");
 /// assert!(policy.admit(now, 3, random), "three quarters");
 /// assert!(policy.admit(now + Duration::from_secs(4), 3, random));
-/// # Ok::<(), hedge_core::health::HealthError>(())
 /// ```
 #[derive(Debug)]
 pub struct RecoveryPolicy {
     min_working: u32,
-    /// In units.
+    /// The `hold` option, in [`units`].
     hold: u32,
     state: AtomicU32,
-    /// Since when the number of usable servers has been what `state` says.
+    /// When the present number of usable servers was first seen, in [`units`].
     since: AtomicU32,
 }
 
 impl RecoveryPolicy {
-    /// A policy that admits everything until all servers are down.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub fn new(options: RecoveryOptions) -> Result<Self, HealthError> {
-        options.validate()?;
+    /// Makes a policy that admits all calls until all servers are down.
+    #[must_use]
+    pub const fn new(options: RecoveryOptions) -> Self {
         let RecoveryOptions { min_working, hold } = options;
-        Ok(Self {
-            min_working,
-            hold: units_of(Micros::from_duration(hold)),
+        Self {
+            min_working: min_working.get(),
+            hold: units_of(hold.micros()),
             state: AtomicU32::new(0),
             since: AtomicU32::new(0),
-        })
+        }
     }
 
-    /// Takes over the state of a policy that this one replaces.
+    /// Copies the state of the policy `old`, which this policy replaces.
     pub(super) fn goes_on_from(&self, old: &Self) {
         let state = acquire(&old.state);
         self.since.store(old.since.load(Ordering::Relaxed), Ordering::Relaxed);
         self.state.store(state, Ordering::Release);
     }
 
-    /// No server is usable: a recovery begins, or begins again.
+    /// Records that no server is usable, and begins a recovery. If a recovery is already running, it begins again.
     pub fn all_down(&self, now: Instant) {
         self.since.store(units(now), Ordering::Relaxed);
         self.state.store(RECOVERING, Ordering::Release);
     }
 
-    /// Whether a recovery is under way.
+    /// Returns whether a recovery is running.
     pub fn is_recovering(&self) -> bool {
         self.state.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether a call may start while `usable` servers are usable. `random` are 32 random bits.
+    /// Returns whether a call may start. `usable` is the present number of usable servers, and `random` is 32 random
+    /// bits.
     pub fn admit(&self, now: Instant, usable: u32, random: u32) -> bool {
         let state = acquire(&self.state);
         if state == 0 {
@@ -114,18 +101,18 @@ impl RecoveryPolicy {
         }
         let usable = usable.min(MOST_SERVERS);
         if state != RECOVERING | usable {
-            // The time is stored first: a thread that sees the new number must not see the time of the old one.
+            // The time is stored first. Otherwise another thread could see the new number together with the old time.
             self.since.store(units(now), Ordering::Relaxed);
             let _ = self.change(state, RECOVERING | usable);
         } else if usable > 0 && self.held(now) && self.change(state, 0) {
             return true;
         }
-        // Lemire's multiplication: it maps the bits uniformly to `0..min_working`.
+        // This is Lemire's method: the product maps the random bits uniformly to `0..min_working`.
         (u64::from(random) * u64::from(self.min_working)) >> 32 < u64::from(usable)
     }
 
-    /// Whether the number has been the same for long enough. A time in the future comes from another thread's clock,
-    /// and does not count.
+    /// Returns whether the number of usable servers has been the same for longer than `hold`. A stored time in the
+    /// future comes from another thread's clock reading, and does not count.
     fn held(&self, now: Instant) -> bool {
         let since = units(now).wrapping_sub(self.since.load(Ordering::Relaxed));
         self.hold < since && since < u32::MAX / 2
@@ -136,42 +123,35 @@ impl RecoveryPolicy {
     }
 }
 
-/// How many servers breakers and outlier rules may isolate ([H4](crate::rules#H4)).
+/// The limit on how many servers breakers and outlier rules may isolate ([H4](crate::rules#H4)).
 ///
-/// It does not limit broken connections: count only the servers that are not broken.
+/// The limit does not apply to broken connections: only the servers that are not broken are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IsolationLimit {
-    /// The percentage of servers that stay selectable, rounded up to whole servers, in \[1, 100\]. Default 50, Envoy's
-    /// panic threshold: the servers that stay carry at most twice their load. If more than half of a cluster fails,
-    /// single servers are rarely the cause, and isolating them does not help.
+    /// The percentage of servers that stay selectable, rounded up to whole servers. Default 50, the same as Envoy's
+    /// panic threshold. With this value, the selectable servers carry at most twice their usual load. If more than half
+    /// of a cluster fails, single servers are rarely the cause, and isolating servers does not help.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "file::selectable_percent"))]
-    pub selectable_percent: u32,
+    pub selectable_percent: Bounded<1, 100>,
 }
 
 impl IsolationLimit {
-    /// Half of the servers.
-    pub const DEFAULT: Self = Self { selectable_percent: 50 };
+    /// The default limit: half of the servers stay selectable.
+    pub const DEFAULT: Self = Self { selectable_percent: Bounded::of::<50>() };
 
-    /// Checks it.
-    ///
-    /// # Errors
-    /// A share out of its range.
-    pub const fn validate(&self) -> Result<(), HealthError> {
-        HealthError::number("selectable_percent", self.selectable_percent, 1, 100, "[1, 100]")
-    }
-
-    /// How many of `whole` servers may be isolated: never all. `whole` are those whose connections are not broken.
+    /// Returns how many of `whole` servers may be isolated. The result is always less than `whole`, or 0. `whole` is
+    /// the number of servers whose connections are not broken.
     #[must_use]
     pub const fn most(&self, whole: u32) -> u32 {
-        let isolatable = 100 - if self.selectable_percent < 100 { self.selectable_percent } else { 100 };
-        // No overflow: 65536 times 100 fits a word.
+        let isolatable = 100 - self.selectable_percent.get();
+        // There is no overflow: 65536 times 100 fits into a word.
         let whole = if whole < MOST_SERVERS { whole } else { MOST_SERVERS };
         whole * isolatable / 100
     }
 
-    /// Whether one more of `whole` servers may be isolated.
+    /// Returns whether one more server may be isolated, if `isolated` of `whole` servers are isolated already.
     #[must_use]
     pub const fn may_isolate(&self, whole: u32, isolated: u32) -> bool {
         isolated < self.most(whole)
@@ -184,16 +164,16 @@ impl Default for IsolationLimit {
     }
 }
 
-/// How the fields are read from files.
+/// Reads the fields of the options from files.
 #[cfg(feature = "serde")]
 mod file {
-    use super::Duration;
-    use crate::field::named::{self, fields};
+    use super::{Bounded, BoundedSpan};
+    use crate::field::named::fields;
 
     fields! {
-        min_working: required, "recovery.min_working", u32, "an integer in [1, 65536]";
-        hold: required, "recovery.hold", Duration, named::DURATION;
-        selectable_percent: required, "isolation_limit.selectable_percent", u32, "an integer in [1, 100]";
+        min_working: required, "recovery.min_working", Bounded<1, 65_536>;
+        hold: required, "recovery.hold", BoundedSpan<1, 3_600_000>;
+        selectable_percent: required, "isolation_limit.selectable_percent", Bounded<1, 100>;
     }
 }
 
@@ -201,7 +181,6 @@ mod file {
 mod tests {
     extern crate std;
     use super::*;
-    use std::string::ToString;
 
     const SEED: u64 = 5;
 
@@ -210,10 +189,10 @@ mod tests {
     }
 
     fn policy() -> RecoveryPolicy {
-        RecoveryPolicy::new(RecoveryOptions { min_working: 4, hold: Duration::from_secs(3) }).unwrap()
+        RecoveryPolicy::new(RecoveryOptions { min_working: Bounded::of::<4>(), hold: BoundedSpan::of_secs::<3>() })
     }
 
-    /// Calls admitted of 100,000, in per cent.
+    /// Returns how many of 100,000 calls are admitted, in per cent.
     fn admitted(policy: &RecoveryPolicy, now: Instant, usable: u32) -> u32 {
         let mut rng = fastrand::Rng::with_seed(SEED);
         let count = (0..100_000).filter(|_| policy.admit(now, usable, rng.u32(..))).count();
@@ -251,28 +230,19 @@ mod tests {
         for (percent, whole, most) in
             [(50, 0, 0), (50, 1, 0), (50, 2, 1), (50, 3, 1), (50, 8, 4), (1, 1, 0), (1, 100, 99), (100, 9, 0)]
         {
-            let limit = IsolationLimit { selectable_percent: percent };
+            let limit = IsolationLimit { selectable_percent: Bounded::new(percent).unwrap() };
             assert_eq!(limit.most(whole), most, "{percent} % of {whole}");
             assert_eq!((limit.may_isolate(whole, most), most > 0), (false, limit.may_isolate(whole, 0)));
         }
         for (percent, whole) in (1..=100).flat_map(|percent| (1..200).map(move |whole| (percent, whole))) {
-            let kept = whole - IsolationLimit { selectable_percent: percent }.most(whole);
+            let kept = whole - IsolationLimit { selectable_percent: Bounded::new(percent).unwrap() }.most(whole);
             assert_eq!(kept, (whole * percent).div_ceil(100));
         }
         assert_eq!(IsolationLimit::DEFAULT.most(u32::MAX), 32_768);
     }
 
     #[test]
-    fn h3_h4_options_out_of_range_say_which_and_what() {
-        let options = |min_working, hold| RecoveryOptions { min_working, hold };
-        for (options, text) in [
-            (options(0, Duration::from_secs(1)), "min_working 0: must be in [1, 65536]"),
-            (options(1, Duration::ZERO), "hold 0 us: must be in [1 ms, 1 h]"),
-        ] {
-            assert_eq!(RecoveryPolicy::new(options).unwrap_err().to_string(), text);
-        }
-        let error = IsolationLimit { selectable_percent: 0 }.validate().unwrap_err();
-        assert_eq!(error.to_string(), "selectable_percent 0: must be in [1, 100]");
-        assert_eq!(size_of::<RecoveryPolicy>(), 16, "as the docs state");
+    fn a_policy_is_as_small_as_the_docs_state() {
+        assert_eq!(size_of::<RecoveryPolicy>(), 16);
     }
 }

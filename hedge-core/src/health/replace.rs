@@ -1,39 +1,37 @@
-//! Other options for the health of a channel that runs, without losing what is known about its servers
+//! Replaces the health options of a channel while the channel runs. The state of the servers is kept
 //! ([H1](crate::rules#H1) to [H4](crate::rules#H4)).
 
 use super::{
-    AnyBreaker, BreakerOptions, CircuitState, Health, HealthError, IsolationLimit, Recovering, RecoveryOptions,
-    ServerHealth,
+    AnyBreaker, BreakerOptions, CircuitState, Health, IsolationLimit, Recovering, RecoveryOptions, ServerHealth,
 };
 use crate::time::Instant;
 
 impl Health<Recovering<AnyBreaker>> {
-    /// Health with other options that goes on from here, for a channel whose options are replaced while it runs. A return
-    /// after all servers were down goes on under the new recovery, if there is one.
+    /// Makes a health with other options that continues from the state of this health. A recovery that is running
+    /// continues under the new recovery options, if there are any.
     ///
-    /// Select servers by the new health first. Then call [`take_over`](Self::take_over) for each server, and
-    /// [`changed`](Self::changed) once, since the new limit may be lower.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
+    /// Use the new health in this order. First select servers by the new health. Then call
+    /// [`take_over`](Self::take_over) for each server. Then call [`changed`](Self::changed) once, since the new limit
+    /// may be lower.
     pub fn replaced(
         &self,
         breaker: Option<BreakerOptions>,
         limit: IsolationLimit,
         recovery: Option<RecoveryOptions>,
-    ) -> Result<Self, HealthError> {
-        let breaker = breaker.map_or(Ok(AnyBreaker::None), AnyBreaker::new)?;
-        self.with_breaker(self.breaker().replaced(breaker, recovery)?, limit)
+    ) -> Self {
+        let breaker = breaker.map_or(AnyBreaker::None, AnyBreaker::new);
+        self.with_breaker(self.breaker().replaced(breaker, recovery), limit)
     }
 
-    /// Adapts what the breaker of `old` knew about a server to the breaker of this health.
+    /// Adapts a server's breaker state, which was made by the breaker of `old`, to the breaker of this health.
     ///
-    /// If both breakers are of one kind, an isolated server stays isolated until the end that was set. (If that end is
-    /// further away than the new longest isolation, by more than 67 s, the server is probed at once.) The failures that were
-    /// counted stay too, unless the size or the percentage of a window has changed: then they are forgotten.
+    /// If both breakers are of the same kind, an isolated server stays isolated until the end of its isolation. There
+    /// is one exception: if that end is more than 67 s later than the new longest isolation allows, the server is
+    /// probed at once. Failures stay counted, unless the size or the percentage of a window has changed. In that case
+    /// the failures are deleted.
     ///
-    /// If the breaker was switched off or on, or is of another kind, the server begins as not isolated, and nothing is
-    /// counted.
+    /// If the breaker was switched off or on, or is of another kind, no server is isolated at first, and the counts
+    /// begin at 0.
     pub fn take_over(&self, old: &Self, server: &ServerHealth<Recovering<AnyBreaker>>, now: Instant) {
         self.breaker().inner().take_over(old.breaker().inner(), server.state(), now);
     }
@@ -59,6 +57,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::bounded::{Bounded, BoundedSpan, SpanRange};
     use crate::health::{
         Breaker as _, BreakerChange, CircuitOptions, FailureOptions, IsolationOptions, Outcome, WindowOptions,
     };
@@ -68,10 +67,10 @@ mod tests {
 
     const LATENCY: Duration = Duration::from_millis(1);
     const ISOLATION: IsolationOptions =
-        IsolationOptions { min: Duration::from_secs(10), max: Duration::from_secs(30), probes: 1 };
+        IsolationOptions { times: SpanRange::of_millis::<10_000, 30_000>(), probes: Bounded::of::<1>() };
     const OF_CIRCUIT: CircuitOptions = CircuitOptions {
-        short: WindowOptions { size: 10, max_error_percent: 10 },
-        long: WindowOptions { size: 100, max_error_percent: 50 },
+        short: WindowOptions::of::<10, 10>(),
+        long: WindowOptions::of::<100, 50>(),
         isolation: ISOLATION,
     };
 
@@ -80,16 +79,17 @@ mod tests {
     }
 
     fn in_a_row(failures: u32, isolation: IsolationOptions) -> Option<BreakerOptions> {
+        let failures = Bounded::new(failures).unwrap();
         Some(BreakerOptions::ConsecutiveFailures(FailureOptions { failures, isolation }))
     }
 
     fn health(options: Option<BreakerOptions>) -> Health<Kind> {
-        let breaker = options.map_or(Ok(AnyBreaker::None), AnyBreaker::new).unwrap();
-        Health::new(Recovering::new(breaker, None).unwrap(), IsolationLimit { selectable_percent: 1 }).unwrap()
+        let breaker = options.map_or(AnyBreaker::None, AnyBreaker::new);
+        Health::new(Recovering::new(breaker, None), IsolationLimit { selectable_percent: Bounded::of::<1>() })
     }
 
     fn replaced(old: &Health<Kind>, options: Option<BreakerOptions>) -> Health<Kind> {
-        old.replaced(options, IsolationLimit { selectable_percent: 1 }, None).unwrap()
+        old.replaced(options, IsolationLimit { selectable_percent: Bounded::of::<1>() }, None)
     }
 
     fn fails(health: &Health<Kind>, server: &ServerHealth<Kind>, now: Instant) -> Option<BreakerChange> {
@@ -104,12 +104,12 @@ mod tests {
             Some(BreakerChange::Isolated { isolation: Duration::from_secs(10) })
         );
         let until = old.isolated_until(&server, at(1_000)).unwrap();
-        let shorter = IsolationOptions { min: Duration::from_millis(10), max: Duration::from_millis(10), probes: 1 };
+        let shorter = IsolationOptions { times: SpanRange::of_millis::<10, 10>(), probes: Bounded::of::<1>() };
         let new = replaced(&old, in_a_row(7, shorter));
         new.take_over(&old, &server, at(2_000));
         assert_eq!(new.isolated_until(&server, at(2_000)), Some(until));
         assert!(!new.usable(&server, at(10_900)) && new.usable(&server, at(11_100)), "10 s, as was set");
-        // It is probed. If the probe fails, the new options say for how long.
+        // The server is probed. If the probe fails, the new options determine how long the server is isolated.
         assert!(new.started(&server, at(11_100), false));
         assert_eq!(
             fails(&new, &server, at(11_101)),
@@ -155,24 +155,27 @@ mod tests {
             new.take_over(&old, &server, at(1));
             fails(&new, &server, at(2)).is_some()
         };
-        let isolation = IsolationOptions { probes: 3, ..ISOLATION };
+        let isolation = IsolationOptions { probes: Bounded::of::<3>(), ..ISOLATION };
         assert!(counted(CircuitOptions { isolation, ..OF_CIRCUIT }), "the second failure");
-        let short = WindowOptions { size: 11, max_error_percent: 10 };
+        let short = WindowOptions::of::<11, 10>();
         assert!(!counted(CircuitOptions { short, ..OF_CIRCUIT }), "the first failure of a new window");
     }
 
     #[test]
     fn h3_a_return_goes_on_under_other_options() {
-        let of = |min_working| Some(RecoveryOptions { min_working, hold: Duration::from_secs(3) });
+        let of = |min_working| {
+            let min_working = Bounded::new(min_working).unwrap();
+            Some(RecoveryOptions { min_working, hold: BoundedSpan::of_secs::<3>() })
+        };
         let limit = IsolationLimit::DEFAULT;
-        let old = health(None).replaced(None, limit, of(4)).unwrap();
+        let old = health(None).replaced(None, limit, of(4));
         old.all_down(at(10));
-        let new = old.replaced(None, limit, of(2)).unwrap();
+        let new = old.replaced(None, limit, of(2));
         assert!(!old.admit(at(20), || 1, || u32::MAX / 3), "a quarter of the calls");
         assert!(new.admit(at(20), || 1, || u32::MAX / 3), "half of them");
         assert!(!new.admit(at(20), || 1, || u32::MAX));
-        assert!(old.replaced(None, limit, None).unwrap().admit(at(20), || 1, || u32::MAX), "switched off");
-        assert!(health(None).replaced(None, limit, of(2)).unwrap().admit(at(20), || 1, || u32::MAX), "switched on");
+        assert!(old.replaced(None, limit, None).admit(at(20), || 1, || u32::MAX), "switched off");
+        assert!(health(None).replaced(None, limit, of(2)).admit(at(20), || 1, || u32::MAX), "switched on");
     }
 
     #[test]
@@ -182,19 +185,10 @@ mod tests {
         for server in servers.iter().take(3) {
             assert!(fails(&old, server, at(1)).is_some());
         }
-        let new = old.replaced(in_a_row(1, ISOLATION), IsolationLimit { selectable_percent: 50 }, None).unwrap();
+        let new =
+            old.replaced(in_a_row(1, ISOLATION), IsolationLimit { selectable_percent: Bounded::of::<50>() }, None);
         servers.iter().for_each(|server| new.take_over(&old, server, at(2)));
         new.changed(at(2), || servers.iter());
         assert_eq!(servers.iter().filter(|server| new.usable(server, at(2))).count(), 2);
-    }
-
-    #[test]
-    fn h2_options_out_of_range_are_refused() {
-        let wrong = in_a_row(0, ISOLATION);
-        assert!(health(None).replaced(wrong, IsolationLimit::DEFAULT, None).is_err());
-        let wrong = IsolationLimit { selectable_percent: 0 };
-        assert!(health(None).replaced(None, wrong, None).is_err());
-        let wrong = RecoveryOptions { min_working: 0, hold: Duration::from_secs(1) };
-        assert!(health(None).replaced(None, IsolationLimit::DEFAULT, Some(wrong)).is_err());
     }
 }

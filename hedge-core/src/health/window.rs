@@ -1,113 +1,152 @@
-//! One window of a [`CircuitBreaker`](super::CircuitBreaker): its arithmetic, in integers.
+//! One window of a [`CircuitBreaker`](super::CircuitBreaker), computed in integers.
 //!
-//! brpc computes in doubles and truncates them. Here the smoothing factor is that double as a multiple of 2^-53, and
-//! products are exact and rounded down once. A double's rounding might show in two places: at a mean that stays the
-//! same, and at a limit that is a whole number. It does not: a test compares both with doubles.
+//! brpc computes in doubles and truncates the results. Here the smoothing factor is brpc's double, stored as a multiple
+//! of 2^-53. Products are computed exactly and then rounded down once. The rounding of doubles could give another
+//! result in two cases: the mean stays the same, or the limit is a whole number. A test shows that the results are
+//! equal in both cases.
 
-use super::HealthError;
+use core::fmt;
+
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::bounded::Bounded;
 
-/// A sum of costs below this counts as 0, in microseconds: brpc's.
+/// The smallest sum of costs that counts, in microseconds. Smaller sums count as 0, as in brpc.
 const LEAST_COST: u32 = 500;
-/// A failure costs at most this many times the mean latency: brpc's.
+/// The largest cost of a failure, in mean latencies. This is the same as in brpc.
 const MOST_MEANS: u32 = 2;
-/// The limit is 1.02 times the allowed cost, in hundredths: brpc's epsilon.
+/// The limit, in per cent of the allowed cost. The 2 per cent above 100 are brpc's epsilon of 0.02.
 const LIMIT: u32 = 102;
 const WHOLE: u64 = 100 * 100;
-/// -ln 0.02, in units of 2^-61.
+/// The number -ln 0.02, in units of 2^-61.
 const DECAY: u64 = 0x7D2F_4ADE_B06E_BCE1;
 const DECAY_BITS: u32 = 61;
-/// A factor is in units of 2^-53, as a double's digits.
+/// The number of bits of a factor: factors are in units of 2^-53, like the digits of a double.
 const FACTOR_BITS: u32 = 53;
 
-/// How many calls a window holds, and how many of them may fail.
+/// The number of calls that a window holds, in \[10, 10000\].
+pub type WindowSize = Bounded<10, 10_000>;
+/// A percentage of a window's calls, in \[1, 99\].
+pub type ErrorPercent = Bounded<1, 99>;
+
+/// The options of a window: the number of calls that the window holds, and the percentage of these calls that may fail.
+/// `size * max_error_percent` must be in \[100, 100000\].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "file::Fields"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WindowOptions {
-    /// Calls, in \[10, 10000\].
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::size"))]
-    pub size: u32,
-    /// The percentage of them that may fail, in \[1, 99\]; together `size * max_error_percent` in \[100, 100000\].
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::max_error_percent"))]
-    pub max_error_percent: u32,
-}
-
-/// The field names of a window, for errors.
-pub(super) struct Names {
-    pub(super) size: &'static str,
-    pub(super) max_error_percent: &'static str,
+    size: WindowSize,
+    max_error_percent: ErrorPercent,
 }
 
 impl WindowOptions {
-    pub(super) const fn validate(&self, names: &Names) -> Result<(), HealthError> {
-        let Self { size, max_error_percent } = *self;
-        if let Err(error) = HealthError::number(names.size, size, 10, 10_000, "[10, 10000]") {
-            return Err(error);
+    /// The smallest and the largest value of `size * max_error_percent`.
+    const PRODUCT: (u32, u32) = (100, 100_000);
+
+    /// Makes a window of `size` calls, of which `max_error_percent` per cent may fail.
+    ///
+    /// # Errors
+    /// Returns an error if `size * max_error_percent` is not in \[100, 100000\].
+    pub const fn new(size: WindowSize, max_error_percent: ErrorPercent) -> Result<Self, WindowOptionsError> {
+        let product = size.get() * max_error_percent.get();
+        if Self::PRODUCT.0 <= product && product <= Self::PRODUCT.1 {
+            Ok(Self { size, max_error_percent })
+        } else {
+            Err(WindowOptionsError { size, max_error_percent })
         }
-        let percent = names.max_error_percent;
-        if let Err(error) = HealthError::number(percent, max_error_percent, 1, 99, "[1, 99]") {
-            return Err(error);
+    }
+
+    /// Makes a window from constants. The compiler checks that they are valid.
+    #[must_use]
+    pub const fn of<const SIZE: u32, const MAX_ERROR_PERCENT: u32>() -> Self {
+        const {
+            let product = SIZE * MAX_ERROR_PERCENT;
+            assert!(Self::PRODUCT.0 <= product && product <= Self::PRODUCT.1, "too few or too many calls may fail");
         }
-        match size * max_error_percent {
-            100..=100_000 => Ok(()),
-            _ => Err(HealthError::Number {
-                field: percent,
-                value: max_error_percent,
-                range: "[1, 99], and times its window's size in [100, 100000]",
-            }),
-        }
+        Self { size: Bounded::of::<SIZE>(), max_error_percent: Bounded::of::<MAX_ERROR_PERCENT>() }
+    }
+
+    /// Returns how many calls the window holds.
+    #[must_use]
+    pub const fn size(self) -> WindowSize {
+        self.size
+    }
+
+    /// Returns the percentage of the window's calls that may fail.
+    #[must_use]
+    pub const fn max_error_percent(self) -> ErrorPercent {
+        self.max_error_percent
     }
 }
 
-/// The numbers that follow from a window's options; shared by all servers.
+/// The error for a window in which too few or too many calls may fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct WindowOptionsError {
+    /// How many calls the window holds.
+    pub size: WindowSize,
+    /// The percentage of the window's calls that may fail.
+    pub max_error_percent: ErrorPercent,
+}
+
+impl fmt::Display for WindowOptionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self { size, max_error_percent }, (least, most)) = (self, WindowOptions::PRODUCT);
+        write!(f, "max_error_percent {max_error_percent} of size {size}: their product must be in [{least}, {most}]")
+    }
+}
+
+impl core::error::Error for WindowOptionsError {}
+
+/// The numbers that are computed from a window's options. All servers share them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Window {
     size: u32,
     /// How many of the first `size` calls may fail.
     errors: u32,
-    /// The cost allowed, in ten-thousandths of the mean latency.
+    /// The allowed cost, in ten-thousandths of the mean latency.
     limit: u32,
-    /// 0.02^(1 / size): the part of a call's weight that is left after the next call.
+    /// The smoothing factor 0.02^(1 / size), in units of 2^-53: the part of a call's weight that is left after one more
+    /// call.
     smooth: u64,
 }
 
 impl Window {
-    /// The window of valid options.
+    /// Makes the window of these options.
     pub(super) const fn new(options: WindowOptions) -> Self {
-        let WindowOptions { size, max_error_percent } = options;
+        let (size, max_error_percent) = (options.size.get(), options.max_error_percent.get());
         let hundredths = size * max_error_percent;
         Self { size, errors: hundredths / 100, limit: hundredths * LIMIT, smooth: smooth(size) }
     }
 
-    /// The longest latency, in microseconds, at which the limit fits in 32 bits.
+    /// Returns the longest latency, in microseconds, for which the limit fits into 32 bits.
     pub(super) fn longest(&self) -> u32 {
         let longest = (u64::from(u32::MAX - 1) * WHOLE).checked_div(self.limit.into());
         longest.and_then(|longest| u32::try_from(longest).ok()).unwrap_or(u32::MAX)
     }
 
-    /// Counts a call of the server that has ended. Returns whether the window is still healthy. `latency` is at most
-    /// what [`Self::longest`] says.
+    /// Counts a call that has ended. Returns whether the window is still healthy. `latency` is in microseconds and at
+    /// most [`Self::longest`].
     pub(super) fn count(&self, state: &WindowState, failed: bool, latency: u32) -> bool {
         let healthy = if failed {
             let mean = state.mean.load(Relaxed);
             let most = if mean == 0 { latency } else { latency.min(mean.saturating_mul(MOST_MEANS)) };
             let cost = change(&state.cost, |cost| cost.saturating_add(most));
-            // Whether cost <= 1.02 × mean × size × percent, multiplied out so that nothing is rounded.
+            // The condition is cost <= 1.02 × mean × size × percent. Both sides are multiplied by 100 × 100, so that
+            // nothing is rounded.
             u64::from(cost) * WHOLE <= u64::from(mean) * u64::from(self.limit)
         } else {
             change(&state.mean, |mean| if mean == 0 { latency } else { self.mean(mean, latency) });
             change(&state.cost, |cost| if cost < LEAST_COST { 0 } else { part(cost, self.smooth) });
             true
         };
-        // For the first `size` calls, failures are counted instead: the mean says nothing yet.
+        // For the first `size` calls, failures are counted instead of costs, since the mean is not reliable yet.
         match state.first(self.size, failed) {
             Some(before) => !failed || before < self.errors,
             None => healthy,
         }
     }
 
-    /// Forgets the failures; a window that was not full forgets everything.
+    /// Deletes the counted failures. If the window was not full, everything is deleted.
     pub(super) fn reset(&self, state: &WindowState) {
         if state.counts.load(Relaxed) >> 16 < self.size {
             state.counts.store(0, Relaxed);
@@ -116,7 +155,7 @@ impl Window {
         state.cost.store(0, Relaxed);
     }
 
-    /// `mean * smooth + latency * (1 - smooth)`, rounded down.
+    /// Returns `mean * smooth + latency * (1 - smooth)`, rounded down.
     fn mean(&self, mean: u32, latency: u32) -> u32 {
         match latency.checked_sub(mean) {
             Some(above) => mean.saturating_add(part(above, (1 << FACTOR_BITS) - self.smooth)),
@@ -125,24 +164,26 @@ impl Window {
     }
 }
 
-/// What a window knows of a server: 12 bytes.
+/// The state of one window for one server: 12 bytes.
 #[derive(Debug, Default)]
 pub(super) struct WindowState {
-    /// Calls, up to the window's size, in the upper half; failures among them in the lower.
+    /// The counts of the first calls. The upper half is the number of counted calls, up to the window's size. The lower
+    /// half is the number of counted calls that failed.
     pub(super) counts: AtomicU32,
-    /// The decayed sum of what failures cost, in microseconds.
+    /// The decaying sum of the costs of failures, in microseconds.
     cost: AtomicU32,
-    /// The moving mean of the successes' latency, in microseconds.
+    /// The moving mean of the latency of successes, in microseconds.
     mean: AtomicU32,
 }
 
 impl WindowState {
-    /// Forgets everything.
+    /// Deletes everything that was counted.
     pub(super) fn forget(&self) {
         [&self.counts, &self.cost, &self.mean].iter().for_each(|word| word.store(0, Relaxed));
     }
 
-    /// Counts one of the first calls; answers how many had failed before it, or `None` once the window is full.
+    /// Counts one of the first calls. Returns how many calls had failed before this one. Returns `None` once the window
+    /// is full.
     fn first(&self, size: u32, failed: bool) -> Option<u32> {
         let before = self.counts.fetch_update(Relaxed, Relaxed, |counts| {
             (counts >> 16 < size).then(|| counts.wrapping_add((1 << 16) + u32::from(failed)))
@@ -151,7 +192,7 @@ impl WindowState {
     }
 }
 
-/// Changes a word and returns its new value. A value that stays the same is not written.
+/// Changes a word and returns its new value. If the value does not change, the write is skipped.
 fn change(word: &AtomicU32, to: impl Fn(u32) -> u32) -> u32 {
     match word.fetch_update(Relaxed, Relaxed, |old| Some(to(old)).filter(|new| *new != old)) {
         Ok(old) => to(old),
@@ -159,18 +200,19 @@ fn change(word: &AtomicU32, to: impl Fn(u32) -> u32) -> u32 {
     }
 }
 
-/// `value * factor / 2^53`, rounded down, by two multiplications of 32 bits; `factor` is at most 2^53.
+/// Returns `value * factor / 2^53`, rounded down. This takes two multiplications of 32 bits. `factor` is at most 2^53.
 #[expect(clippy::cast_possible_truncation, reason = "a part is not more than the whole")]
 const fn part(value: u32, factor: u64) -> u32 {
     let (value, high, low) = (value as u64, factor >> 32, factor & 0xFFFF_FFFF);
     ((value * high + ((value * low) >> 32)) >> (FACTOR_BITS - 32)) as u32
 }
 
-/// 0.02^(1 / size) in units of 2^-53: exp(-x) by its series, x = -ln 0.02 / size, at most 0.4.
+/// Returns 0.02^(1 / size) in units of 2^-53. This is exp(-x) with x = -ln 0.02 / size. x is at most 0.4, and exp(-x)
+/// is computed by its power series.
 const fn smooth(size: u32) -> u64 {
     let x = if size > 0 { (DECAY / size as u64) as u128 } else { 0 };
     let (mut sum, mut term, mut n) = (1u64 << DECAY_BITS, 1u64 << DECAY_BITS, 1);
-    // 0.4^17 / 17! is below 2^-61.
+    // 18 terms are enough, since 0.4^17 / 17! is below 2^-61.
     while n < 18 {
         #[expect(clippy::cast_possible_truncation, reason = "each term is smaller than the one before")]
         let next = ((term as u128 * x) >> DECAY_BITS) as u64 / n;
@@ -181,14 +223,33 @@ const fn smooth(size: u32) -> u64 {
     (sum + (1 << (DECAY_BITS - FACTOR_BITS - 1))) >> (DECAY_BITS - FACTOR_BITS)
 }
 
-/// How the fields are read from files.
+/// Reads the fields of the options from files.
 #[cfg(feature = "serde")]
 mod file {
-    use crate::field::named::fields;
+    use super::{ErrorPercent, WindowOptions, WindowSize};
+    use crate::field::named::{Named, fields};
+
+    #[derive(serde::Deserialize)]
+    #[serde(rename = "WindowOptions", deny_unknown_fields)]
+    pub(super) struct Fields {
+        #[serde(deserialize_with = "size")]
+        size: WindowSize,
+        #[serde(deserialize_with = "max_error_percent")]
+        max_error_percent: ErrorPercent,
+    }
+
+    impl TryFrom<Fields> for WindowOptions {
+        type Error = Named<super::WindowOptionsError>;
+
+        fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+            let window = Self::new(fields.size, fields.max_error_percent);
+            window.map_err(|error| Named { field: "circuit_breaker.circuit, a window, ", error })
+        }
+    }
 
     fields! {
-        size: required, "circuit_breaker.circuit, size of a window", u32, "an integer in [10, 10000]";
-        max_error_percent: required, "circuit_breaker.circuit, max_error_percent of a window", u32, "an integer in [1, 99]";
+        size: required, "circuit_breaker.circuit, size of a window", WindowSize;
+        max_error_percent: required, "circuit_breaker.circuit, max_error_percent of a window", ErrorPercent;
     }
 }
 
@@ -196,10 +257,24 @@ mod file {
 mod tests {
     extern crate std;
     use super::*;
+    use std::string::ToString;
 
     const SEED: u64 = 7;
 
-    /// The same window in doubles, truncated as in brpc.
+    #[test]
+    fn h2_as_many_calls_may_fail_as_the_window_bears() {
+        let window = |size, percent| WindowOptions::new(Bounded::new(size).unwrap(), Bounded::new(percent).unwrap());
+        assert_eq!(window(10, 10), Ok(WindowOptions::of::<10, 10>()));
+        assert_eq!(window(10_000, 10), Ok(WindowOptions::of::<10_000, 10>()));
+        for (size, percent, text) in [
+            (10, 9, "max_error_percent 9 of size 10: their product must be in [100, 100000]"),
+            (10_000, 11, "max_error_percent 11 of size 10000: their product must be in [100, 100000]"),
+        ] {
+            assert_eq!(window(size, percent).unwrap_err().to_string(), text);
+        }
+    }
+
+    /// The same window computed in doubles and truncated, as in brpc.
     #[derive(Default)]
     struct Doubles {
         samples: u32,
@@ -211,7 +286,7 @@ mod tests {
     impl Doubles {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as brpc does")]
         fn count(&mut self, options: WindowOptions, failed: bool, latency: u64) -> bool {
-            let WindowOptions { size, max_error_percent } = options;
+            let (size, max_error_percent) = (options.size.get(), options.max_error_percent.get());
             let smooth = 0.02f64.powf(1.0 / f64::from(size));
             let mut healthy = true;
             if failed {
@@ -235,7 +310,7 @@ mod tests {
         }
 
         fn reset(&mut self, options: WindowOptions) {
-            if self.samples < options.size {
+            if self.samples < options.size.get() {
                 *self = Self::default();
             }
             self.cost = 0;
@@ -251,16 +326,21 @@ mod tests {
         }
     }
 
-    /// The same random calls go to the window, which uses integers, and to a reference that uses doubles as brpc does.
-    /// After every call, each integer equals the reference's double, truncated. This also holds after a server has
-    /// returned. Latencies are constant, similar or very different. The windows are brpc's and small ones.
+    /// The same random calls go to two windows. The first window computes in integers, and the second window computes
+    /// in doubles as brpc does. After every call, each integer equals the double of the second window, truncated. This
+    /// also holds after a server has returned. Latencies are constant, similar or very different. The sizes are those
+    /// of brpc's windows and of small ones.
     #[test]
     fn h2_the_integers_are_the_truncated_doubles() {
         let mut rng = fastrand::Rng::with_seed(SEED);
         let runs = if cfg!(debug_assertions) { 60 } else { 2_000 };
         for run in 0..runs {
-            let (size, max_error_percent) = [(3_000, 5), (1_500, 10), (100, 10), (10, 50)][rng.usize(..4)];
-            let options = WindowOptions { size, max_error_percent };
+            let options = [
+                WindowOptions::of::<3_000, 5>(),
+                WindowOptions::of::<1_500, 10>(),
+                WindowOptions::of::<100, 10>(),
+                WindowOptions::of::<10, 50>(),
+            ][rng.usize(..4)];
             let window = Window::new(options);
             let base = 1 << rng.u32(..24);
             let spread = [0, base / 8, base][rng.usize(..3)];
@@ -290,8 +370,9 @@ mod tests {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as brpc does")]
     fn h2_a_mean_and_a_limit_do_not_drift_where_a_double_might() {
         let mut rng = fastrand::Rng::with_seed(SEED);
-        for (size, max_error_percent) in [(3_000, 5), (1_500, 10)] {
-            let window = Window::new(WindowOptions { size, max_error_percent });
+        for options in [WindowOptions::of::<3_000, 5>(), WindowOptions::of::<1_500, 10>()] {
+            let (size, max_error_percent) = (options.size.get(), options.max_error_percent.get());
+            let window = Window::new(options);
             let smooth = 0.02f64.powf(1.0 / f64::from(size));
             let wide = core::iter::repeat_with(|| rng.u32(..window.longest())).take(100_000);
             for value in (1..100_000).chain(wide) {
@@ -306,7 +387,7 @@ mod tests {
 
     #[test]
     fn h2_the_longest_latency_still_trips() {
-        let window = Window::new(WindowOptions { size: 10_000, max_error_percent: 10 });
+        let window = Window::new(WindowOptions::of::<10_000, 10>());
         let state = WindowState::default();
         let longest = window.longest();
         assert_eq!(longest, 4_210_752, "in microseconds");

@@ -1,8 +1,8 @@
-//! Which attempt of a call: [`AttemptId`].
+//! Numbers for the attempts of a call: [`AttemptId`].
 
 use core::fmt;
 
-/// The number of an attempt within its call, in the order of the starts; the first is 0.
+/// The number of an attempt within its call. Attempts are numbered in the order of their starts; the first is 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -20,7 +20,7 @@ impl AttemptId {
         self.0
     }
 
-    /// Its index in [`Report::attempts`](crate::call::Report::attempts).
+    /// Returns the attempt's index in [`Report::attempts`](crate::call::Report::attempts).
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize

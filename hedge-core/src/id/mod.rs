@@ -1,4 +1,4 @@
-//! What servers, addresses and attempts are told apart by.
+//! The ids of servers, addresses and attempts.
 
 mod address;
 mod attempt;

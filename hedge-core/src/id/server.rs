@@ -1,29 +1,30 @@
-//! Which server: [`ServerId`].
+//! The ids of servers: [`ServerId`].
 
 use core::fmt;
 
-/// A server of a cluster: a slot and which of the servers that have lived in it ([L20](crate::rules#L20)). A removed
-/// server's id never means another server as long as an attempt at it is out, nor before 65,536 servers have passed
-/// through its slot.
+/// The id of a server in a cluster: its slot, and a generation that distinguishes the servers of one slot
+/// ([L20](crate::rules#L20)). The id of a removed server is given to another server only under two conditions: no
+/// attempt at the removed server is in flight, and 65,536 servers have used the slot since.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(from = "Parts", into = "Parts"))]
 pub struct ServerId(u32);
 
 impl ServerId {
-    /// The id of the `generation`-th server in `slot`.
+    /// Makes the id of the `generation`-th server in `slot`.
     #[must_use]
     pub const fn new(slot: u16, generation: u16) -> Self {
-        // Packed in one word: an id is passed around more often than it is taken apart.
+        // The id is packed into one word, because it is passed on more often than its parts are read.
         Self((slot as u32) << 16 | generation as u32)
     }
 
-    /// The slot, from 0.
+    /// Returns the slot, counted from 0.
     #[must_use]
     pub const fn slot(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
-    /// The generation: it counts the servers that have had the slot.
+    /// Returns the generation of the slot. The generation grows by one each time a server leaves the slot, and wraps to
+    /// 0 after 65,535.
     #[must_use]
     pub const fn generation(self) -> u16 {
         (self.0 & 0xFFFF) as u16
@@ -43,7 +44,7 @@ impl defmt::Format for ServerId {
     }
 }
 
-/// A [`ServerId`] as serde writes it.
+/// A [`ServerId`] in the form that serde writes.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename = "ServerId")]

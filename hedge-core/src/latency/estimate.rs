@@ -1,33 +1,34 @@
-//! The distribution of latencies, estimated from answers and from lower bounds (censored samples): the product-limit
-//! estimate (Kaplan and Meier, 1958).
+//! Estimates the distribution of latencies from answers and from abandoned attempts. An abandoned attempt gives only a
+//! lower bound of a latency (a censored sample). The estimate is the product-limit estimate (Kaplan and Meier, 1958).
 //!
-//! It is computed in the form "redistribute to the right" (Efron, 1967). Every sample begins with the same weight. An
-//! abandoned attempt would have answered later, so it hands its weight on to all samples in later buckets, in equal parts.
-//! So the estimate below the first abandoned attempt is exactly what was counted. Within a bucket, answers come before
-//! abandoned attempts, as is usual for equal times. The weight that is left in the last bucket that is not empty stays
-//! there, so the estimate errs to the short side where only abandoned attempts lie beyond.
+//! The estimate is computed in the form "redistribute to the right" (Efron, 1967). Every sample begins with the same
+//! weight. An abandoned attempt would have answered later. Therefore its weight is divided equally among all samples in
+//! later buckets. Below the first abandoned attempt, the estimate equals the plain counts. Within a bucket, answers
+//! come before abandoned attempts, as is usual for equal times. The weight that is left in the last bucket with samples
+//! stays there. So if that bucket has only abandoned attempts, the estimate is too short.
 //!
-//! The estimate is right as long as the reason to abandon an attempt does not depend on how much longer it would have
-//! taken. A backup's answer and a deadline do not depend on that.
+//! The estimate is right under one condition: the reason to abandon an attempt does not depend on how much longer that
+//! attempt would have taken. A backup's answer and a deadline meet this condition.
 
 use core::num::NonZeroU64;
 
 use super::Quantile;
 
-/// The weight that a sample begins with is 2 to this power, or less if there are too many samples for it.
+/// The exponent of the initial weight: each sample begins with the weight 2^`ONE_BITS`. If there are very many samples,
+/// the exponent is smaller.
 const ONE_BITS: u32 = 20;
 
-/// What a bucket holds.
+/// The number of samples in a bucket, by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Cell {
-    /// How many attempts took so long.
+    /// How many attempts were answered with a latency in this bucket.
     pub(super) answered: u64,
-    /// How many attempts were abandoned when they had taken so long.
+    /// How many attempts were abandoned at an age in this bucket.
     pub(super) abandoned: u64,
 }
 
 impl Cell {
-    /// Counts saturate here.
+    /// The largest value of a count. Counts saturate at this value.
     pub(super) const MOST: u64 = 1 << 40;
 
     pub(super) fn plus(self, other: Self) -> Self {
@@ -38,23 +39,23 @@ impl Cell {
     }
 }
 
-/// The state of the estimate while it passes the buckets from the shortest on. Weights stay below 2^63: there are fewer
-/// than 2^49 samples, and their weight in all never changes.
+/// The state of the estimate while it goes through the buckets, from the shortest latency on. Weights stay below 2^63,
+/// since there are fewer than 2^49 samples and their total weight never changes.
 pub(super) struct ProductLimit {
-    /// Samples in this bucket and beyond.
+    /// The number of samples in the next bucket and in all later buckets.
     ahead: u64,
-    /// The weight of each of them.
+    /// The present weight of each of these samples.
     weight: u64,
-    /// The weight of everything before this bucket.
+    /// The weight of all samples before the next bucket.
     passed: u64,
     /// The weight of all samples.
     whole: NonZeroU64,
-    /// The weight that a sample begins with, as a power of two.
+    /// The exponent of the initial weight: each sample began with the weight 2^`one_bits`.
     one_bits: u32,
 }
 
 impl ProductLimit {
-    /// The state before the first bucket; `None` without samples.
+    /// Returns the state before the first bucket. Returns `None` if there are no samples.
     pub(super) fn of(cells: impl Iterator<Item = Cell>) -> Option<Self> {
         let ahead = NonZeroU64::new(cells.map(|cell| cell.answered + cell.abandoned).sum())?;
         let one_bits = ONE_BITS.min(ahead.leading_zeros().saturating_sub(1));
@@ -62,12 +63,13 @@ impl ProductLimit {
         Some(Self { ahead: ahead.get(), weight: 1 << one_bits, passed: 0, whole, one_bits })
     }
 
-    /// Passes the next bucket. Returns the weight of everything up to its end.
+    /// Moves past the next bucket. Returns the weight of all samples up to the end of that bucket.
     pub(super) fn pass(&mut self, cell: Cell) -> u64 {
         if cell == Cell::default() {
             return self.passed;
         }
-        // Other threads may add samples meanwhile, so that more samples are passed than there were at the beginning.
+        // Other threads may add samples at the same time. So more samples may be passed than there were at the
+        // beginning.
         let beyond = self.ahead.saturating_sub(cell.answered);
         self.ahead = beyond.saturating_sub(cell.abandoned);
         match NonZeroU64::new(self.ahead) {
@@ -76,7 +78,7 @@ impl ProductLimit {
                 let passed = self.passed.saturating_add(cell.answered.saturating_mul(self.weight));
                 self.passed = passed.min(self.whole.get());
                 if cell.abandoned > 0 {
-                    // Rounded up, so that no rank is missed by what rounding takes away.
+                    // The weight is rounded up, so that no rank is missed because of rounding.
                     self.weight = self.weight.saturating_mul(beyond).saturating_add(ahead.get() - 1) / ahead;
                 }
             }
@@ -84,25 +86,26 @@ impl ProductLimit {
         self.passed
     }
 
-    /// The weight of a quantile's share of the samples, which is a whole number of samples and at least one.
+    /// Returns the weight of a quantile's share of the samples. The share is a whole number of samples, and at least
+    /// one sample.
     fn rank(&self, quantile: Quantile) -> u64 {
         let samples = self.whole.get() >> self.one_bits;
         (samples * u64::from(quantile.ten_thousandths())).div_ceil(Quantile::WHOLE.into()).max(1) << self.one_bits
     }
 
-    /// The weight beyond `passed`, as a share of the whole in units of 2^-31.
+    /// Returns the weight beyond `passed`, as a share of the whole weight in units of 2^-31.
     pub(super) fn left(&self, passed: u64) -> u32 {
         let shift = self.whole.leading_zeros();
         let left = (self.whole.get() - passed.min(self.whole.get())) << shift >> 1;
-        // The whole is shifted until its topmost bit is set, so that its upper half is precise enough to divide by. If all
-        // is left, the quotient can be a little more than 2^31.
+        // The whole weight is shifted until its highest bit is set. Then its upper half is precise enough as a divisor.
+        // If all weight is left, the quotient can be a little more than 2^31.
         NonZeroU64::new(self.whole.get() << shift >> 32)
             .map_or(0, |whole| u32::try_from((left / whole).min(1 << 31)).unwrap_or(0))
     }
 }
 
-/// The bucket that a quantile lies in: the first one that, together with all before it, holds that share of the samples.
-/// `None` without samples.
+/// Returns the bucket that contains a quantile. This is the first bucket that, together with all buckets before it, has
+/// the quantile's share of the samples. Returns `None` if there are no samples.
 pub(super) fn bucket_at(cells: impl Iterator<Item = Cell> + Clone, quantile: Quantile) -> Option<usize> {
     let mut estimate = ProductLimit::of(cells.clone())?;
     let rank = estimate.rank(quantile);
@@ -117,7 +120,7 @@ mod tests {
         counts.iter().map(|(answered, abandoned)| Cell { answered: *answered, abandoned: *abandoned })
     }
 
-    /// What is left after each bucket, in thousandths.
+    /// Returns the share that is left after each bucket, in thousandths.
     fn curve(counts: &[(u64, u64)]) -> impl Iterator<Item = u64> {
         let mut estimate = ProductLimit::of(cells(counts)).unwrap();
         cells(counts).map(move |cell| {
@@ -136,9 +139,9 @@ mod tests {
         assert_eq!(bucket_at(cells(&[(0, 0)]), Quantile::P50), None);
     }
 
-    /// The leukaemia patients of Freireich and others (1963) on 6-MP, as textbooks on survival tabulate them. "Answered" is
-    /// a relapse, "abandoned" is a patient who left the study, in the weeks 6, 7, 9, 10, 11, 13, 16, 17, 19, 20, 22, 23,
-    /// 25, 32, 34, 35.
+    /// The data are the leukaemia patients of Freireich and others (1963) who were given 6-MP, as in textbooks on
+    /// survival. "Answered" means a relapse, "abandoned" means that a patient left the study. The buckets are the weeks
+    /// 6, 7, 9, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 34 and 35.
     #[test]
     fn it_is_what_the_textbooks_tabulate() {
         let weeks = [
@@ -159,7 +162,7 @@ mod tests {
             (0, 1),
             (0, 1),
         ];
-        // As in the tables, except for the last week, where the remaining weight stays.
+        // As in the textbooks, except for the last week, where the remaining weight stays.
         let expected = [857, 807, 807, 753, 753, 690, 627, 627, 627, 627, 538, 448, 448, 448, 448, 0];
         assert!(curve(&weeks).eq(expected));
         // The median is week 23.

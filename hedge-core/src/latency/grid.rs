@@ -1,19 +1,19 @@
-//! The buckets of a log-linear histogram: 8 per octave. From 64 us on, a bucket is at most 9.7 % as wide as the duration
-//! where it begins.
+//! The buckets of a log-linear histogram. There are 8 buckets per octave (a doubling). From 64 us on, the width of a
+//! bucket is at most 9.7 % of the bucket's lower bound.
 //!
-//! An octave is cut into 64 linear steps, and each bucket joins 6 to 10 of them, so that all buckets are about equally wide
-//! in proportion; 8 linear buckets would be 6 % to 12.5 % wide. Finding a bucket is a shift and a lookup in a table of 64
-//! bytes. Below 16 us every microsecond has a bucket of its own.
+//! An octave is divided into 64 linear steps. Each bucket consists of 6 to 10 of these steps, so that all buckets have
+//! about the same relative width. (The relative width of 8 linear buckets would vary from 6 % to 12.5 %.) The code
+//! finds a bucket by a shift and by a lookup in a table of 64 bytes. Below 16 us, every microsecond has its own bucket.
 
 use crate::time::Micros;
 
-/// How many buckets there are, up to 2^32 us.
+/// The number of buckets. The buckets go up to 2^32 us.
 pub(super) const BUCKETS: usize = 240;
 
-/// Below this many microseconds there are no octaves yet.
+/// Durations below this number of microseconds are not divided into octaves: each microsecond has its own bucket.
 const SINGLE: u32 = 8;
 
-/// Where the buckets of an octave begin, in 64ths of the octave's own beginning.
+/// The lower bounds of the buckets of an octave, in 64ths of the lower bound of the octave.
 const BEGINS: [u8; 8] = [64, 70, 76, 83, 91, 99, 108, 118];
 
 /// The bucket of each step of an octave.
@@ -32,41 +32,43 @@ const fn joined() -> [u8; 64] {
     joined
 }
 
-/// The bucket of a duration. A duration above 2^32 - 1 us (71 minutes) counts as that.
+/// Returns the bucket of a duration. A duration above 2^32 - 1 us (71 minutes) counts as 2^32 - 1 us.
 pub(super) fn bucket_of(duration: Micros) -> usize {
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     if micros < SINGLE {
         return micros as usize;
     }
     let zeros = micros.leading_zeros();
-    // The six bits below the leading one.
+    // These are the six bits below the highest set bit.
     let step = (micros << zeros >> 25) & 63;
     let joined = JOINED.get(step as usize).map_or(0, |bucket| usize::from(*bucket));
     (29 - zeros) as usize * BEGINS.len() + joined
 }
 
-/// Where a bucket begins, in microseconds. For the number [`BUCKETS`] it is where the last bucket ends.
+/// Returns the lower bound of a bucket in microseconds. For the number [`BUCKETS`], returns the end of the last bucket.
 pub(super) fn begin(bucket: usize) -> u64 {
     if bucket < SINGLE as usize {
         return bucket as u64;
     }
     let octave = bucket / BEGINS.len() + 2;
     let begin = BEGINS.get(bucket % BEGINS.len()).map_or(64, |begin| u64::from(*begin));
-    // Rounded up: a duration below belongs to the bucket before.
+    // The result is rounded up, since a shorter duration belongs to the bucket before.
     ((begin << octave) + 63) >> 6
 }
 
-/// How many whole microseconds a bucket holds: at least one.
+/// Returns the width of a bucket in microseconds, at least 1.
 pub(super) fn width(bucket: usize) -> u64 {
     begin(bucket + 1) - begin(bucket)
 }
 
-/// The middle of a bucket: at most 6 % from all that it holds, 4.9 % from 64 us on.
+/// Returns the middle of a bucket. The middle differs from every duration in the bucket by at most 6 %, or by at most
+/// 4.9 % from 64 us on.
 pub(super) fn middle(bucket: usize) -> Micros {
     Micros::from_micros(begin(bucket) + (width(bucket) - 1) / 2)
 }
 
-/// The end of a bucket: longer than all that it holds, by at most 9.7 % from 64 us on.
+/// Returns the end of a bucket. The end is longer than every duration in the bucket. From 64 us on, it is longer by at
+/// most 9.7 %.
 pub(super) fn end(bucket: usize) -> Micros {
     Micros::from_micros(begin(bucket + 1))
 }

@@ -1,31 +1,34 @@
-//! The counts of half a window: one word per bucket, with 18 bits for answers and 14 for abandoned attempts.
+//! The counts of half a window. Each bucket has one word, with 18 bits for answers and 14 bits for abandoned attempts.
 //!
-//! When there is no room left, all counts are halved. Each count then stands for 2, 4, 8, ... samples, and of so many new
-//! samples one is drawn at random and counted.
+//! When a bucket is half full, all counts are halved. Each count then stands for 2, 4, 8, ... samples. Of every 2, 4,
+//! 8, ... new samples, one is drawn at random and counted.
 
 use super::estimate::Cell;
 use super::grid::{self, BUCKETS};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::time::Micros;
 
-/// How often the counts can be halved. By then a bucket has counted 2^39 samples.
+/// The counts are halved at most this many times. After the last halving, a bucket is half full again at 2^39 answers
+/// or 2^35 abandoned attempts.
 const MOST_HALVINGS: u32 = 22;
-/// The bits of [`Half::drawing`] that hold how often the counts were halved.
+/// The number of bits of [`Half::drawing`] that hold the number of halvings.
 const EXPONENT_BITS: u32 = 5;
-/// From this number on, no more samples are counted outside of the buckets. The rest is room for additions under way.
+/// The largest number of samples that are counted outside of the buckets. The room above this number is for additions
+/// that have already begun.
 const MOST_OUTSIDE: u32 = u32::MAX / 16 * 15;
 
-/// What is known of a latency.
+/// The kind of a sample: it is a latency, or a lower bound of a latency.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Sample {
-    /// The latency itself.
+    /// The attempt was answered. The sample is the attempt's latency.
     Answered,
-    /// A lower bound: the latency is longer.
+    /// The attempt was abandoned. The attempt's latency would have been longer than the sample.
     Abandoned,
 }
 
 impl Sample {
-    /// The bits of a bucket's word that count this kind: answers in the lower ones, abandoned attempts in the upper ones.
+    /// Returns the bits of a bucket's word that count this kind of sample. Answers use the lower bits, abandoned
+    /// attempts use the upper bits.
     const fn mask(self) -> u32 {
         match self {
             Self::Answered => (1 << 18) - 1,
@@ -33,37 +36,38 @@ impl Sample {
         }
     }
 
-    /// One sample of this kind, as it is added to a word.
+    /// Returns the number to add to a word for one sample of this kind.
     const fn one(self) -> u32 {
         self.mask() & self.mask().wrapping_neg()
     }
 
-    /// How many of this kind a word holds.
+    /// Returns how many samples of this kind a word counts.
     const fn count_in(self, word: u32) -> u32 {
         (word & self.mask()) / self.one()
     }
 
-    /// The count from which on the half has to be halved.
+    /// Returns the count from which on the counts have to be halved.
     const fn half_full(self) -> u32 {
         self.count_in(u32::MAX) / 2 + 1
     }
 
-    /// The count from which on no more are added. The sixteenth above it is room for threads that have looked at the count
-    /// already and are about to add.
+    /// Returns the count from which on no more samples are added. The room above it, a sixteenth, is for threads that
+    /// have already checked the count and are about to add a sample.
     const fn most(self) -> u32 {
         self.count_in(u32::MAX) / 16 * 15
     }
 }
 
-/// What was recorded in half a window.
+/// The samples that were recorded in half a window.
 pub(crate) struct Half {
-    /// One word for each bucket. It holds how many answers and how many abandoned attempts the bucket counts.
+    /// One word for each bucket: the count of answers and the count of abandoned attempts.
     words: [AtomicU32; BUCKETS],
-    /// The longest answer, in microseconds.
+    /// The longest latency of an answer, in microseconds.
     max: AtomicU32,
-    /// How many samples the words do not hold, since they were halved away or not drawn: answers, abandoned.
+    /// The number of samples that the words do not count, because halving removed them or because they were not drawn.
+    /// The first number is for answers, the second one for abandoned attempts.
     outside: [AtomicU32; 2],
-    /// From the lowest bit: how often the words were halved, and how many samples have come since.
+    /// The lower bits hold the number of halvings. The upper bits hold the number of samples since the first halving.
     drawing: AtomicU32,
 }
 
@@ -76,7 +80,7 @@ impl Half {
         drawing: AtomicU32::new(0),
     };
 
-    /// Counts a sample. True if the counts should be halved to make room.
+    /// Counts a sample. Returns true if the counts should now be halved to make room.
     pub(crate) fn add(&self, span: Micros, sample: Sample) -> bool {
         let Some(word) = self.words.get(grid::bucket_of(span)) else { return false };
         let exponent = self.exponent();
@@ -93,14 +97,15 @@ impl Half {
         count >= sample.half_full() && exponent < MOST_HALVINGS
     }
 
-    /// How many samples of a bucket there were, estimated from those that were drawn.
+    /// Returns the estimated number of samples in a bucket. The estimate is computed from the samples that were
+    /// counted.
     pub(super) fn cell(&self, bucket: usize) -> Cell {
         let word = self.words.get(bucket).map_or(0, |word| word.load(Ordering::Relaxed));
         let of = |sample: Sample| u64::from(sample.count_in(word)) << self.exponent();
         Cell { answered: of(Sample::Answered), abandoned: of(Sample::Abandoned) }
     }
 
-    /// How many samples there were, exactly: answers, abandoned.
+    /// Returns the exact number of samples: first the answers, then the abandoned attempts.
     pub(crate) fn counts(&self) -> [u64; 2] {
         let [answered, abandoned] = self.outside.each_ref().map(|count| u64::from(count.load(Ordering::Relaxed)));
         self.words.iter().fold([answered, abandoned], |[answered, abandoned], word| {
@@ -110,7 +115,7 @@ impl Half {
         })
     }
 
-    /// The longest answer.
+    /// Returns the longest latency of an answer.
     pub(crate) fn max(&self) -> Micros {
         Micros::from_micros(self.max.load(Ordering::Relaxed).into())
     }
@@ -121,8 +126,9 @@ impl Half {
         }
     }
 
-    /// Halves every count, and lets each stand for twice as many samples. The remainder of a bucket is carried to the next
-    /// bucket, so that half of a tail of single samples is left. Only one thread may do this at a time.
+    /// Halves every count, so that each counted sample stands for twice as many. If a bucket's count is odd, the
+    /// remainder is carried to the next bucket. So half of a tail is left even if each of its buckets has only one
+    /// sample. Only one thread may call this at a time.
     pub(crate) fn halve_counts(&self) {
         if self.exponent() >= MOST_HALVINGS {
             return;
@@ -135,7 +141,7 @@ impl Half {
                 let half = (count + over) / 2;
                 over = (count + over) % 2;
                 if half < count {
-                    // Other threads only add meanwhile.
+                    // There is no underflow, since other threads can only add at the same time.
                     word.fetch_sub((count - half) * sample.one(), Ordering::Relaxed);
                     self.count_outside(sample, count - half);
                 }
@@ -143,7 +149,7 @@ impl Half {
         }
     }
 
-    /// Whether some bucket is half full.
+    /// Returns whether at least one bucket is half full.
     pub(super) fn is_half_full(&self) -> bool {
         self.words.iter().any(|word| {
             let word = word.load(Ordering::Relaxed);
@@ -151,13 +157,13 @@ impl Half {
         })
     }
 
-    /// How often the words were halved.
+    /// Returns how many times the words were halved.
     fn exponent(&self) -> u32 {
         self.drawing.load(Ordering::Relaxed) & ((1 << EXPONENT_BITS) - 1)
     }
 
-    /// Whether this sample is counted. Of every group of 2^exponent consecutive samples one is, at a position that a hash
-    /// of the group's number chooses. A fixed position would miss latencies that come in a regular order.
+    /// Returns whether this sample is counted. Of every group of 2^exponent consecutive samples, one is counted. A hash
+    /// of the group's number chooses which one. A fixed position would miss latencies that come in a regular order.
     fn draws(&self) -> bool {
         let drawing = self.drawing.fetch_add(1 << EXPONENT_BITS, Ordering::Relaxed);
         let (exponent, sample) = (drawing & ((1 << EXPONENT_BITS) - 1), drawing >> EXPONENT_BITS);
@@ -209,7 +215,7 @@ mod tests {
         (0..1_000).for_each(|_| {
             half.add(FIVE, Sample::Answered);
         });
-        // A tail of single samples. Halved by itself, each would become nothing.
+        // Each bucket of the tail has one sample. If each count were halved by itself, the tail would vanish.
         for octave in 4..32 {
             half.add(Micros::from_micros(1 << octave), Sample::Answered);
             half.add(Micros::from_micros(1 << octave), Sample::Abandoned);
@@ -229,7 +235,8 @@ mod tests {
             half.add(FIVE, Sample::Answered);
         });
         (0..3).for_each(|_| half.halve_counts());
-        // Alternating, as from two servers: a fixed choice of every eighth would see one of them only.
+        // Latencies alternate, as if from two servers. If exactly every eighth sample were counted, only one of the
+        // servers would be seen.
         for turn in 0..80_000_u64 {
             half.add(Micros::from_micros(6 + turn % 2), Sample::Answered);
         }

@@ -1,16 +1,17 @@
-//! Which half is recorded into, since when, and whether the other half counts: [`HalvesState`]. It is one word, so that
-//! it changes in one step.
+//! The state of the window's two halves: [`HalvesState`]. The state says which half is current (samples are recorded
+//! into the current half), when this half became current, and whether the samples of the other half still count. The
+//! state is one word, so that it changes in one step.
 
-/// The state of the window's two halves.
+/// The state of the window's two halves, packed into a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct HalvesState(
-    /// From the lowest bit: which half is current, whether the other one was current just before, and the lower bits of the
-    /// slice in which the current half began.
+    /// Bit 0: which half is current. Bit 1: whether the samples of the other half still count. The remaining bits: the
+    /// lower bits of the number of the slice in which the current half began.
     u32,
 );
 
 impl HalvesState {
-    /// The first half is current since slice 0, and no half was current before it.
+    /// The first state: the first half has been current since slice 0, and no half was current before.
     pub(super) const FIRST: Self = Self(0);
 
     const CURRENT: u32 = 1;
@@ -25,32 +26,33 @@ impl HalvesState {
         self.0
     }
 
-    /// The state after a swap: the other half is current from the slice `begin` on. `joined` says whether the half that was
-    /// current before still counts.
+    /// Returns the state after a swap: the other half is current from the slice `begin` on. `joined` says whether the
+    /// half that was current before still counts.
     pub(super) const fn next(self, begin: u64, joined: bool) -> Self {
         let joined = if joined { Self::JOINED } else { 0 };
         Self(lower(begin << 2) | joined | (self.0 & Self::CURRENT ^ Self::CURRENT))
     }
 
-    /// Whether the second half is the current one.
+    /// Returns whether the second half is the current one.
     pub(super) const fn is_second(self) -> bool {
         self.0 & Self::CURRENT != 0
     }
 
-    /// Whether the other half holds the half window just before.
+    /// Returns whether the samples of the other half still count. If they do, they are from the half window just before
+    /// the current half.
     pub(super) const fn is_joined(self) -> bool {
         self.0 & Self::JOINED != 0
     }
 
-    /// How many slices old the current half is at `slice`; 0 if `slice` is before its beginning. The two must be less than
-    /// 2^29 slices apart.
+    /// Returns the number of slices from the beginning of the current half to `slice`. Returns 0 if `slice` is before
+    /// that beginning. The two must be less than 2^29 slices apart.
     pub(super) const fn age(self, slice: u64) -> u64 {
         let apart = lower(slice << 2).wrapping_sub(self.0 & !Self::FLAGS);
         if apart > u32::MAX / 2 { 0 } else { (apart >> 2) as u64 }
     }
 }
 
-/// The lower half of a number.
+/// Returns the lower 32 bits of a number.
 #[expect(clippy::cast_possible_truncation, reason = "it is the lower half that is asked for")]
 pub(super) const fn lower(number: u64) -> u32 {
     number as u32

@@ -1,44 +1,48 @@
-//! How long attempts took lately, in constant memory: [`LatencyRecorder`].
+//! The recent latencies of attempts, in constant memory: [`LatencyRecorder`].
 //!
-//! Latencies are counted in 240 buckets, 8 per octave, from 1 us to 2^32 us (71 minutes; longer ones count as that). A
-//! quantile is the middle of the bucket that it lies in: at most 6 % off, and at most 4.9 % from 64 us on. Abandoned
-//! attempts are counted apart, as lower bounds of a latency ([L13](crate::rules#L13)). Quantiles are estimated from both by
-//! the product limit (Kaplan and Meier, 1958): they are the quantiles as if nothing had been abandoned, so that hedging
-//! does not distort its own measure.
+//! Latencies are counted in 240 buckets, 8 for each doubling, from 1 us to 2^32 us (71 minutes; longer latencies count
+//! in the last bucket). A quantile is reported as the middle of the bucket that contains it. The error is at most 6 %,
+//! and at most 4.9 % from 64 us on. Abandoned attempts are counted separately, as lower bounds of a latency
+//! ([L13](crate::rules#L13)). Quantiles are estimated from both kinds by the product limit (Kaplan and Meier, 1958).
+//! The product limit estimates the quantiles as if no attempt had been abandoned. So hedging does not distort the
+//! measurement of latencies.
 //!
 //! # The window
 //!
-//! The window is kept in two halves that take turns: samples go into one, the other stays as it is, and after half a window
-//! the older one is cleared and takes over. So an answer covers the last half to whole window, samples older than the
-//! window are gone completely, and counts are whole numbers. (Exponential decay, which halves all counts from time to time,
-//! would need one half only. But three half-lives after a change an eighth of the old samples would remain, which is too
-//! much against the 5 % or 2 % that make up a tail.) Time is counted in slices of a power of two of microseconds, 32 to 64
-//! per window, so that nothing is divided. The window is as long as was asked for, give or take a 32nd.
+//! The window consists of two halves that take turns. Samples go into one half while the other half stays unchanged.
+//! After half a window, the older half is cleared and receives the samples. So a result covers at least the last half
+//! window and at most the last window. Samples older than the window are gone completely, and counts are whole numbers.
+//! (The alternative is exponential decay, which halves all counts from time to time and needs only one set of counts.
+//! But three half-lives after a change, an eighth of the old samples would remain. This is too much for measuring a
+//! tail of 5 % or 2 %.) Time is counted in slices. The length of a slice is a power of two of microseconds, and a
+//! window has 32 to 64 slices, so nothing is divided. The real length of the window differs from the requested length
+//! by at most 1/32.
 //!
-//! A pause of any length, or a forward step of the clock, counts as time that has passed. An instant that is earlier than
-//! the latest seen, but by less than the window, counts as the latest seen: threads report their readings in any order, and
-//! a clock that was set back by so little stands still until it has caught up. An instant that is earlier by the window or
-//! more means that the clock was set back: what was recorded is forgotten, and time goes on from there. So one wrong
-//! reading discards the window. If it was less than a window ahead, later samples are booked at that reading until the
-//! clock catches up.
+//! A pause of any length, or a forward step of the clock, counts as time that has passed. An instant may be earlier
+//! than the latest instant seen. If the difference is less than the window, the instant counts as the latest instant:
+//! threads report their readings in any order, and a clock that was set back by so little counts as standing still
+//! until it has caught up. If the difference is the window or more, the clock was set back. Then all samples are
+//! deleted, and time continues from the new reading. So one wrong reading discards the window. If that reading was less
+//! than a window ahead, later samples are booked at that reading until the clock catches up.
 //!
 //! # Cost
 //!
-//! 1976 bytes. Recording is a look at the slice and one atomic addition. It takes one more read-modify-write when the
-//! latency is the longest yet, or when there is no room to count every sample. Once per slice a compare-and-swap elects one
-//! recorder for the upkeep: it forgets what is old and finds the kept quantile, by walking through the buckets. No other
-//! thread waits for it; they record as always meanwhile. Reading the kept quantile is one load.
+//! A recorder takes 1976 bytes. Recording a sample compares the slice and does one atomic addition. It needs one more
+//! read-modify-write if the latency is the longest yet, or if only a part of the samples is counted. Once per slice, a
+//! compare-and-swap elects one recording that does the upkeep. The upkeep deletes old samples, and finds the kept
+//! quantile by going through the buckets. Other threads do not wait for the upkeep, and record as usual during it.
+//! Reading the kept quantile is one load.
 //!
 //! # Many samples
 //!
-//! A bucket of one half holds 2^18 answers and 2^14 abandoned attempts. When a bucket is half full, all counts of its half
-//! are halved, and each sample that is left stands for two. Of the samples that are recorded into that half afterwards, one
-//! of every two is drawn at random (from a hash) and counted in its bucket; after the next halving it is one of every four,
-//! and so on. So all samples weigh the same, across both halves and in merged snapshots too, and the number of samples
-//! stays exact. At least 65,536 answers or 4,096 abandoned attempts are left in the fullest bucket. A share of the
-//! distribution is usually off by less than a hundredth. A tail that holds only a few of the samples left is as uncertain
-//! as any tail of so few samples. If halving takes so long that a bucket becomes full, further samples are in no bucket,
-//! though still counted; nothing ever wraps.
+//! In each half, a bucket can count 2^18 answers and 2^14 abandoned attempts. When a bucket is half full, all counts of
+//! its half are halved, and each remaining sample stands for two samples. After that, one of every two new samples of
+//! this half is drawn at random (by a hash) and counted in its bucket. After the next halving it is one of every four,
+//! and so on. So all samples have the same weight, in both halves and also in merged snapshots, and the number of
+//! samples stays exact. At least 65,536 answers or 4,096 abandoned attempts are left in the fullest bucket. A share of
+//! the distribution is usually off by less than a hundredth. If only a few of the remaining samples are in a tail,
+//! quantiles in the tail are as uncertain as with any small number of samples. If halving takes so long that a bucket
+//! becomes full, further samples of this bucket count only in the total. No count ever wraps.
 
 mod estimate;
 mod grid;
@@ -59,6 +63,7 @@ pub use snapshot::{Hedged, Snapshot, Within};
 pub(crate) use half::Sample;
 
 use crate::atomic::{AtomicU32, Ordering, acquire};
+use crate::bounded::BoundedSpan;
 use crate::time::{Duration, Instant, Micros};
 use estimate::{Cell, bucket_at};
 use grid::BUCKETS;
@@ -66,73 +71,56 @@ use half::Half;
 use halves_state::{HalvesState, lower};
 use seq_lock::SeqLock;
 
-/// The shortest window.
-const SHORTEST: Duration = Duration::from_secs(1);
-/// The longest window.
-const LONGEST: Duration = Duration::from_secs(3_600);
+/// The length of the window: how long a latency counts as recent, in \[1 s, 1 h\].
+pub type LatencyWindow = BoundedSpan<1_000, 3_600_000>;
 
-/// No bucket.
+/// The value of `kept` if there is no kept quantile.
 const NONE: u32 = u32::MAX;
 
-/// The recent latencies of attempts, shared by threads through `&self`: see the [module](self).
+/// Records the recent latencies of attempts, and estimates quantiles of them; see the [module](self). Threads share a
+/// recorder through `&self`.
 ///
 /// ```
 /// use hedge_core::latency::{LatencyRecorder, Quantile};
 /// use hedge_core::time::{Duration, Instant};
 ///
-/// let latencies = LatencyRecorder::new(Duration::from_secs(10), Quantile::P95)?;
+/// let latencies = LatencyRecorder::new(LatencyRecorder::DEFAULT_WINDOW, Quantile::P95);
 /// for millis in 1..=100 {
 ///     latencies.record(Instant::from_millis(10 * millis), Duration::from_millis(millis));
 /// }
 /// let snapshot = latencies.snapshot(Instant::from_millis(1_000));
 /// assert_eq!((snapshot.count(), snapshot.max()), (100, Duration::from_millis(100)));
 /// assert_eq!(snapshot.quantile(Quantile::P50).map(|p50| p50.as_millis()), Some(48)); // 50 ms, within 6 %
-/// # Ok::<(), hedge_core::latency::WindowError>(())
 /// ```
 pub struct LatencyRecorder {
     halves: [Half; 2],
-    /// Taken by the thread that does the upkeep.
+    /// The lock for the upkeep. The thread that does the upkeep holds this lock.
     upkeep: SeqLock,
-    /// A [`HalvesState`].
+    /// The state of the two halves: a [`HalvesState`].
     halves_state: AtomicU32,
-    /// The latest slice that was seen, in two words: its lower half and its upper half.
+    /// The latest slice that was seen, in two words: its lower 32 bits and its upper 32 bits.
     seen: [AtomicU32; 2],
-    /// The kept quantile's bucket, or [`NONE`].
+    /// The bucket of the kept quantile, or [`NONE`].
     kept: AtomicU32,
     quantile: Quantile,
     /// A slice is 2^`shift` microseconds.
     shift: u8,
-    /// Slices in half a window: 16 to 32.
+    /// The number of slices in half a window: 16 to 32.
     half: u8,
 }
 
 impl LatencyRecorder {
-    /// 10 s, as in brpc. That is a hundred samples at ten attempts a second, and short enough to follow a change in time.
-    pub const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
+    /// The default length of the window: 10 s, as in brpc. At ten attempts a second, such a window holds a hundred
+    /// samples. It is also short enough to show soon that latencies have changed.
+    pub const DEFAULT_WINDOW: LatencyWindow = BoundedSpan::of_secs::<10>();
 
-    /// A recorder over `window`, from 1 s to 3600 s, that keeps `quantile` at hand (see [`Self::kept`]).
-    ///
-    /// # Errors
-    /// [`WindowError`] for any other window.
-    pub const fn new(window: Duration, quantile: Quantile) -> Result<Self, WindowError> {
-        match Self::check(window) {
-            Ok(()) => Ok(Self::over(Micros::from_duration(window).as_micros(), quantile)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Checks that a window is from 1 s to 3600 s.
-    pub(crate) const fn check(window: Duration) -> Result<(), WindowError> {
-        let micros = Micros::from_duration(window).as_micros();
-        let (shortest, longest) =
-            (Micros::from_duration(SHORTEST).as_micros(), Micros::from_duration(LONGEST).as_micros());
-        if micros < shortest || micros > longest { Err(WindowError { window }) } else { Ok(()) }
-    }
-
+    /// Makes an empty recorder with a window of the length `window`. The recorder keeps an estimate of `quantile`,
+    /// which [`Self::kept`] returns.
+    #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the shift is below 64, and half a window 16 to 32 slices")]
-    const fn over(window_us: u64, quantile: Quantile) -> Self {
-        // Half a window as a number of five bits, rounded.
-        let half_us = window_us / 2;
+    pub const fn new(window: LatencyWindow, quantile: Quantile) -> Self {
+        // This is half a window as a number of five bits, rounded.
+        let half_us = window.micros().as_micros() / 2;
         let shift = 59 - half_us.leading_zeros();
         let half = (half_us + (1 << shift >> 1)) >> shift;
         Self {
@@ -147,64 +135,67 @@ impl LatencyRecorder {
         }
     }
 
-    /// How long the window really is: what was asked for, rounded to whole slices.
+    /// Returns the real length of the window: the requested length, rounded to whole slices.
     #[must_use]
     pub const fn window(&self) -> Duration {
         Duration::from_micros(self.window_slices() << self.shift)
     }
 
-    /// How much time passes between two updates of the kept quantile: a 32nd to a 64th of the window.
+    /// Returns the time between two updates of the kept quantile. This time is 1/64 to 1/32 of the window.
     #[must_use]
     pub const fn slice(&self) -> Duration {
         Duration::from_micros(1 << self.shift)
     }
 
-    /// Records an attempt that was answered.
+    /// Records the latency of an attempt that was answered.
     pub fn record(&self, now: Instant, latency: Duration) {
         self.note(now, latency.into(), Sample::Answered);
     }
 
-    /// Records an attempt that was abandoned when it had taken `age`: its latency is more than that.
+    /// Records an attempt that was abandoned at the age `age`. The attempt's latency is unknown, but would have been
+    /// longer than `age`.
     pub fn record_censored(&self, now: Instant, age: Duration) {
         self.note(now, age.into(), Sample::Abandoned);
     }
 
-    /// The kept quantile as of its last update, which is made by the first recording in each slice. One load. `None` if
-    /// there were no samples.
+    /// Returns the kept quantile. Returns `None` if there were no samples at its last update. The first recording in
+    /// each [slice](Self::slice) updates the kept quantile. Cost: one load.
     #[must_use]
     pub fn kept(&self) -> Option<Duration> {
         let bucket = self.kept.load(Ordering::Relaxed);
         usize::try_from(bucket).ok().filter(|bucket| *bucket < BUCKETS).map(|bucket| grid::middle(bucket).to_duration())
     }
 
-    /// A quantile in the window that ends at `now`, as [`Snapshot::quantile`]: two walks through the buckets.
+    /// Returns a quantile of the window that ends at `now`, like [`Snapshot::quantile`]. Cost: this goes through the
+    /// buckets twice.
     #[must_use]
     pub fn quantile(&self, now: Instant, quantile: Quantile) -> Option<Duration> {
         let bucket = self.upkeep.read(|| bucket_at(self.alive(now).cells(), quantile))?;
         Some(grid::middle(bucket).to_duration())
     }
 
-    /// A copy of the window that ends at `now`: 2 KB of plain numbers. Changes nothing. A copy that is taken during the
-    /// upkeep may show what was before it.
+    /// Returns a copy of the window that ends at `now`: 2 KB of plain numbers. The recorder is not changed. A copy that
+    /// is made during the upkeep may show the state before the upkeep.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.upkeep.read(|| self.alive(now).snapshot(self.shift))
     }
 
-    /// Whether everything recorded has left the window at `now`, or the clock was set back by at least a window. Usually
-    /// one load, of the lower 32 bits of the slice. So it does not notice a leap by a whole multiple of 2^32 slices, which
-    /// is 2 years at the shortest window.
+    /// Returns whether the window is empty at `now`. It is empty if everything recorded has left the window, or if the
+    /// clock was set back by at least a window. Cost: usually one load of the lower 32 bits of the slice. So a step of
+    /// the clock by an exact multiple of 2^32 slices is not noticed. At the shortest window, 2^32 slices are 2 years.
     pub(crate) fn is_stale(&self, now: Instant) -> bool {
         let slice = self.slice_of(now);
         let passed = lower(slice).wrapping_sub(self.seen[0].load(Ordering::Relaxed));
         u64::from(passed) >= self.window_slices() && self.is_elsewhere(slice, self.seen())
     }
 
-    /// Records a sample. If this recording does the upkeep, returns what the upkeep found.
+    /// Records a sample. If this recording does the upkeep, returns the result of the upkeep. Otherwise returns `None`.
     pub(crate) fn note(&self, now: Instant, span: Micros, sample: Sample) -> Option<Found> {
         let slice = self.slice_of(now);
         let found = if lower(slice) == self.seen[0].load(Ordering::Relaxed) { None } else { self.look_after(slice) };
-        // The acquire load pairs with the release store of the upkeep: a thread that sees a state sees its half cleared.
+        // This acquire load pairs with the release store of the upkeep: a thread that sees a new state also sees that
+        // its half was cleared.
         let [half, _] = self.halves_at(HalvesState::of_word(acquire(&self.halves_state)));
         if half.add(span, sample) {
             self.halve_counts(half);
@@ -214,7 +205,8 @@ impl LatencyRecorder {
 
     // ---- upkeep ----
 
-    /// The upkeep: moves on to another slice, forgets what is old, and finds the kept quantile.
+    /// Does the upkeep: moves on to another slice, deletes old samples, and finds the kept quantile. Returns `None` if
+    /// no upkeep was needed, or if another thread does it.
     #[cold]
     #[inline(never)]
     fn look_after(&self, slice: u64) -> Option<Found> {
@@ -239,8 +231,9 @@ impl LatencyRecorder {
         })?
     }
 
-    /// Swaps the halves if it is time. One store publishes the swap, so that no reader takes the new half, which is empty,
-    /// for the whole window.
+    /// Swaps the halves if the current half is at least half a window old. Returns the present state of the halves. The
+    /// swap is published by one store. With two stores, a reader could take the new half, which is empty, for the whole
+    /// window.
     fn pass(&self, seen: u64, slice: u64) -> HalvesState {
         let half = u64::from(self.half);
         let state = HalvesState::of_word(self.halves_state.load(Ordering::Relaxed));
@@ -258,7 +251,7 @@ impl LatencyRecorder {
         next
     }
 
-    /// Halves the counts of a half in which a bucket has become half full.
+    /// Halves the counts of a half if one of its buckets is half full.
     #[cold]
     #[inline(never)]
     fn halve_counts(&self, half: &Half) {
@@ -271,7 +264,7 @@ impl LatencyRecorder {
 
     // ---- reading ----
 
-    /// The halves that lie in the window that ends at `now`.
+    /// Returns the halves that overlap the window that ends at `now`.
     pub(crate) fn alive(&self, now: Instant) -> Alive<'_> {
         let half = u64::from(self.half);
         let (state, seen, slice) = (HalvesState::of_word(acquire(&self.halves_state)), self.seen(), self.slice_of(now));
@@ -289,16 +282,16 @@ impl LatencyRecorder {
         }
     }
 
-    // ---- small questions ----
+    // ---- helpers ----
 
-    /// The current half and the other one.
+    /// Returns the current half and the other half, in this order.
     const fn halves_at(&self, state: HalvesState) -> [&Half; 2] {
         let [first, second] = &self.halves;
         if state.is_second() { [second, first] } else { [first, second] }
     }
 
-    /// Whether a slice is a window or more away from the latest seen, before it or after it. Then nothing of the window is
-    /// left.
+    /// Returns whether a slice is at least one window before or after the latest slice that was seen. If so, no sample
+    /// of the window is left.
     fn is_elsewhere(&self, slice: u64, seen: u64) -> bool {
         slice.abs_diff(seen) >= self.window_slices()
     }
@@ -318,9 +311,9 @@ impl LatencyRecorder {
 }
 
 impl Default for LatencyRecorder {
-    /// Over 10 s, with the 95th percentile at hand.
+    /// Makes a recorder of the last 10 s that keeps the 95th percentile.
     fn default() -> Self {
-        Self::over(Micros::from_duration(Self::DEFAULT_WINDOW).as_micros(), Quantile::P95)
+        Self::new(Self::DEFAULT_WINDOW, Quantile::P95)
     }
 }
 
@@ -334,7 +327,7 @@ impl fmt::Debug for LatencyRecorder {
     }
 }
 
-/// What the upkeep found.
+/// The result of an upkeep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Found {
     /// The bucket of the kept quantile.
@@ -344,19 +337,19 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// The end of the kept quantile's bucket: no latency up to the quantile is longer, and it is at most 9.7 % longer
-    /// than the quantile. `None` without samples.
+    /// Returns the end of the kept quantile's bucket. Returns `None` if there were no samples. No latency up to the
+    /// quantile is longer than this end, and the end is at most 9.7 % longer than the quantile.
     pub(crate) fn end(self) -> Option<Micros> {
         self.bucket.map(grid::end)
     }
 }
 
-/// The part of a recorder that lies in the window, and how much time it covers.
+/// The halves of a recorder that overlap the window, and how much time they cover.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Alive<'a> {
     halves: [Option<&'a Half>; 2],
     slices: u64,
-    /// Microseconds since the current slice began.
+    /// How many microseconds of the current slice have passed.
     of_slice: u64,
 }
 
@@ -378,31 +371,9 @@ impl<'a> Alive<'a> {
         snapshot.add(self.cells());
         for half in self.halves() {
             snapshot.count_in(half.counts(), half.max());
-            // At least a slice: a rate over less than that would say little.
+            // At least one slice counts as covered, since a rate over a shorter time would be unreliable.
             snapshot.cover(Micros::from_micros(((self.slices << shift) + self.of_slice).max(1 << shift)));
         }
         snapshot
     }
 }
-
-/// A window that is not from 1 s to 3600 s.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct WindowError {
-    /// What was asked for.
-    pub window: Duration,
-}
-
-impl fmt::Display for WindowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "window {}: must be in [{}, {}]",
-            Micros::from(self.window),
-            Micros::from(SHORTEST),
-            Micros::from(LONGEST)
-        )
-    }
-}
-
-impl core::error::Error for WindowError {}

@@ -2,14 +2,16 @@
 
 use core::fmt;
 
-/// A quantile in ten-thousandths: 9500 is the 95th percentile, 9999 the 99.99th.
+use crate::bounded::Bounded;
+
+/// A quantile in ten-thousandths: 9500 is the 95th percentile, and 9999 is the 99.99th percentile.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "u16", into = "u16"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Quantile(u16);
 
 impl Quantile {
-    /// The median.
+    /// The median (50th percentile).
     pub const P50: Self = Self(5_000);
     /// The 95th percentile.
     pub const P95: Self = Self(9_500);
@@ -20,7 +22,7 @@ impl Quantile {
     /// The 99.99th percentile.
     pub const P9999: Self = Self(9_999);
 
-    /// One whole, in ten-thousandths.
+    /// The number of ten-thousandths in the whole.
     pub(crate) const WHOLE: u16 = 10_000;
 
     /// The quantiles that describe a snapshot's distribution.
@@ -47,21 +49,23 @@ impl Quantile {
         Self(9_999),
     ];
 
-    /// The quantile of `ten_thousandths`, from 0 to 10000.
+    /// Makes a quantile of `ten_thousandths`, from 0 to 10000.
     ///
     /// # Errors
-    /// [`QuantileError`] above 10000.
+    /// Returns [`QuantileError`] if `ten_thousandths` is above 10000.
     pub const fn new(ten_thousandths: u16) -> Result<Self, QuantileError> {
         if ten_thousandths > Self::WHOLE { Err(QuantileError { ten_thousandths }) } else { Ok(Self(ten_thousandths)) }
     }
 
-    /// The quantile above which `ten_thousandths` of a distribution lie; 0 if that is all of it or more.
+    /// Returns the quantile that has `ten_thousandths` ten-thousandths of a distribution above it. For 200 it is the
+    /// 98th percentile.
     #[must_use]
-    pub(crate) const fn beyond(ten_thousandths: u16) -> Self {
-        Self(Self::WHOLE.saturating_sub(ten_thousandths))
+    #[expect(clippy::cast_possible_truncation, reason = "they are at most 10000")]
+    pub(crate) const fn beyond(ten_thousandths: Bounded<1, 10_000>) -> Self {
+        Self(Self::WHOLE - ten_thousandths.get() as u16)
     }
 
-    /// In ten-thousandths.
+    /// Returns the quantile in ten-thousandths, from 0 to 10000.
     #[must_use]
     pub const fn ten_thousandths(self) -> u16 {
         self.0
@@ -83,7 +87,7 @@ impl From<Quantile> for u16 {
 }
 
 impl fmt::Display for Quantile {
-    /// In the usual short form: `p95`, `p99.9`, `p99.99`.
+    /// Writes the quantile in the usual short form: `p95`, `p99.9`, `p99.99`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (percent, rest) = (self.0 / 100, self.0 % 100);
         match (rest / 10, rest % 10) {
@@ -94,11 +98,11 @@ impl fmt::Display for Quantile {
     }
 }
 
-/// A quantile above 10000 ten-thousandths.
+/// The error for a quantile above 10000 ten-thousandths.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct QuantileError {
-    /// What was asked for.
+    /// The number that was given.
     pub ten_thousandths: u16,
 }
 
@@ -134,6 +138,7 @@ mod tests {
         assert_eq!(Quantile::new(10_000).map(u16::from), Ok(10_000));
         let error = Quantile::try_from(10_001).unwrap_err();
         assert_eq!(error.to_string(), "quantile 10001 ten-thousandths: must be in [0, 10000]");
-        assert_eq!((Quantile::beyond(200), Quantile::beyond(u16::MAX)), (Quantile(9_800), Quantile(0)));
+        assert_eq!(Quantile::beyond(Bounded::of::<200>()), Quantile(9_800));
+        assert_eq!(Quantile::beyond(Bounded::of::<10_000>()), Quantile(0));
     }
 }

@@ -1,36 +1,38 @@
-//! A sequence lock (seqlock) for several words: one writer at a time, and readers that see a complete write: [`SeqLock`].
+//! A sequence lock (seqlock) for several words: [`SeqLock`]. Only one thread writes at a time. A reader reads again if
+//! a writer was active.
 
 use crate::atomic::{AtomicU32, Ordering, acquire, fence};
 
-/// How often a reader reads at most. The last time it takes what it sees, even if a writer is at work.
+/// A reader reads at most this many times. The last result is used even if a writer was active.
 const READS: usize = 3;
 
-/// A sequence lock in which no one waits: a writer that finds another at work does not write.
+/// A sequence lock in which no thread waits. If a writer is active, a second writer gives up and does not write.
 #[derive(Debug)]
 pub(crate) struct SeqLock(
-    /// The sequence number. It is odd while a writer is at work, and each write moves it on by two.
+    /// The sequence number. It is odd while a writer is active, and grows by two with each write.
     AtomicU32,
 );
 
 impl SeqLock {
-    /// A lock that no writer holds.
+    /// Makes a lock that no writer holds.
     pub(crate) const fn new() -> Self {
         Self(AtomicU32::new(0))
     }
 
-    /// Does `work` as the only writer; `None`, with nothing done, if another writer is at work.
+    /// Runs `work` as the only writer. If another writer is active, returns `None` and does nothing.
     pub(crate) fn try_write<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let sequence = self.0.load(Ordering::Relaxed) & !1;
         self.0.compare_exchange(sequence, sequence | 1, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // A reader that sees any part of the work also sees the odd number.
+        // A reader that sees any part of the writes also sees the odd number.
         fence(Ordering::Release);
         let done = work();
         self.0.store(sequence.wrapping_add(2), Ordering::Release);
         Some(done)
     }
 
-    /// Reads again if a writer was at work meanwhile. It does not wait for the writer, which may be the code that this
-    /// reader has interrupted: the third time it takes what it sees.
+    /// Runs `read` and returns its result. Runs `read` again if a writer was active at the same time. The third result
+    /// is returned in any case: this function may run in an interrupt of the writer, and then waiting for the writer
+    /// would never end.
     pub(crate) fn read<T>(&self, read: impl Fn() -> T) -> T {
         for _ in 1..READS {
             let sequence = acquire(&self.0);
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
     use core::cell::Cell;
 
-    /// How often `read` reads, if `meanwhile` runs during each reading.
+    /// Returns how many times `read` reads if `meanwhile` runs during each reading.
     fn looks(lock: &SeqLock, meanwhile: impl Fn(usize)) -> usize {
         let looks = Cell::new(0);
         lock.read(|| {

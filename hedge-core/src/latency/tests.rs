@@ -1,4 +1,4 @@
-//! The recorder against counting by hand, against HdrHistogram, and against itself.
+//! Compares the recorder with exact counts, with HdrHistogram, and with itself.
 
 extern crate std;
 
@@ -12,7 +12,7 @@ use std::vec::Vec;
 
 use super::*;
 
-/// The largest error of a quantile.
+/// The largest relative error of a quantile.
 const ERROR: f64 = 0.06;
 
 const ALL: [Quantile; 20] = Quantile::CDF;
@@ -49,7 +49,7 @@ fn lognormal(rng: &mut Rng, median: f64, deviation: f64) -> f64 {
 
 type Shape = fn(&mut Rng) -> f64;
 
-/// Latencies of one kind or another.
+/// Distributions of latencies, with their names.
 const SHAPES: [(&str, Shape); 7] = [
     ("constant", |_| 10_417.0),
     ("uniform", |rng| 1.0 + 50_000.0 * rng.f64()),
@@ -89,7 +89,7 @@ fn quantiles_count_mean_and_max_are_those_of_hdr_histogram() {
         let (now, snapshot) = (at(2_000), recorder.snapshot(at(2_000)));
         for quantile in ALL {
             let truth = us(reference.value_at_quantile(f64::from(quantile.ten_thousandths()) / 10_000.0));
-            // The error of HdrHistogram itself is added.
+            // The tolerance includes the error of HdrHistogram.
             near(snapshot.quantile(quantile), truth, ERROR + 0.000_1, &std::format!("{name} {quantile}"));
             assert_eq!(recorder.quantile(now, quantile), snapshot.quantile(quantile), "{name} {quantile}");
         }
@@ -119,12 +119,13 @@ fn merging_is_recording_everything_in_one() {
 #[test]
 fn the_window_is_half_to_whole_and_nothing_older() {
     for window in [ms(1_000), ms(1_500), ms(10_000), Duration::from_secs(3_600)] {
-        let recorder = LatencyRecorder::new(window, Quantile::P50).unwrap();
+        let of_window = LatencyWindow::new(window).unwrap();
+        let recorder = LatencyRecorder::new(of_window, Quantile::P50);
         let (asked, kept) = (micros(window), micros(recorder.window()));
         assert!(asked.abs_diff(kept) * 32 <= asked, "{window:?} became {kept} us");
         assert!((32..=64).contains(&(kept / micros(recorder.slice()))));
         for start in (0..kept).step_by(usize::try_from(kept / 50).unwrap()) {
-            let recorder = LatencyRecorder::new(window, Quantile::P50).unwrap();
+            let recorder = LatencyRecorder::new(of_window, Quantile::P50);
             let (start, step) = (Instant::from_micros(7 * kept + start), us(kept / 100));
             recorder.record(start, ms(5));
             let (mut now, mut seen) = (start, 1);
@@ -135,7 +136,7 @@ fn the_window_is_half_to_whole_and_nothing_older() {
                 recorder.record(now, ms(1));
                 seen += 1;
             }
-            // Three slices of tolerance: samples begin within a slice, and the test has a step.
+            // A tolerance of three slices: samples may begin anywhere in a slice, and the test advances in steps.
             assert!(now.since(start) + us(kept / 10) >= us(kept / 2), "it left after {:?}", now.since(start));
         }
     }
@@ -160,8 +161,8 @@ fn the_kept_quantile_is_looked_for_once_a_slice() {
     assert_eq!(recorder.kept(), None, "before this one there was nothing left");
 }
 
-/// What a hedging client sees of its first attempts: with a backup after `delay`, the loser is abandoned at the
-/// winner's time.
+/// Makes an attempt as a hedging client sees it. After `delay` a backup is sent. When one of the two wins, the other
+/// one is abandoned. Returns the time and the kind of the first attempt's sample, and the first attempt's true latency.
 fn first_attempts(rng: &mut Rng, shape: Shape, delay: f64) -> (f64, Sample, f64) {
     let (first, backup) = (shape(rng), delay + shape(rng));
     if first <= delay.max(backup) { (first, Sample::Answered, first) } else { (backup, Sample::Abandoned, first) }
@@ -169,7 +170,7 @@ fn first_attempts(rng: &mut Rng, shape: Shape, delay: f64) -> (f64, Sample, f64)
 
 #[test]
 fn l13_what_was_abandoned_is_a_lower_bound_and_drags_no_quantile() {
-    // p95 at 15 ms, and everything slower than 10 ms is hedged.
+    // The p95 is 15 ms, and every call that takes longer than 10 ms is hedged.
     let shape = |rng: &mut Rng| exponential(rng, 5_000.0);
     let (mut rng, kaplan_meier, dropped, as_latency) = (Rng::with_seed(5), recorder(), recorder(), recorder());
     let mut truth = Vec::new();
@@ -220,7 +221,7 @@ fn l13_every_quantile_is_true_at_every_delay_that_leaves_something_to_see() {
             for quantile in [1_000, 5_000, 9_000, 9_500].into_iter().filter(|quantile| *quantile <= hedged_from) {
                 let what = std::format!("{name}, hedged from {hedged_from}, quantile {quantile}");
                 let estimate = recorder.quantile(at(2_000), Quantile::new(u16::try_from(quantile).unwrap()).unwrap());
-                // 0.03 more, since 100,000 samples differ by that much from another 100,000.
+                // The tolerance is larger by 0.03, since two sets of 100,000 samples differ by that much.
                 near(estimate, truth[quantile * 10].max(us(1)), ERROR + 0.03, &what);
             }
         }
@@ -265,7 +266,7 @@ fn threads_lose_nothing() {
             scope.spawn(move || {
                 let mut rng = Rng::with_seed(thread);
                 for sample in 0..EACH {
-                    // Four seconds in all: no half is left.
+                    // The samples take four seconds in all, which is less than half a window.
                     recorder.record(at(sample / 25), us(rng.u64(1..100_000)));
                     if sample % 1_000 == 0 {
                         assert!(recorder.snapshot(at(sample / 25)).count() <= 4 * EACH);
@@ -284,21 +285,13 @@ fn whoever_comes_during_the_upkeep_records_and_reads() {
     let recorder = recorder();
     recorder.record(at(0), ms(1));
     let done = recorder.upkeep.try_write(|| {
-        // What an interrupt would do: it records in another slice, where another upkeep is due.
+        // An interrupt could do this: it records in another slice, where the upkeep is due again.
         recorder.record(at(60_000), ms(2));
         (recorder.kept(), recorder.snapshot(at(0)).count())
     });
     assert_eq!(done, Some((None, 2)));
     recorder.record(at(60_000), ms(3));
     assert_eq!(recorder.snapshot(at(60_000)).count(), 1, "the next one sees to it");
-}
-
-#[test]
-fn windows_that_cannot_be_are_named() {
-    for window in [us(999_999), us(3_600_000_001), Duration::MAX] {
-        assert_eq!(LatencyRecorder::new(window, Quantile::P95).unwrap_err(), WindowError { window });
-    }
-    assert_eq!(WindowError { window: ms(5) }.to_string(), "window 5 ms: must be in [1000 ms, 3600000 ms]");
 }
 
 #[cfg(feature = "serde")]

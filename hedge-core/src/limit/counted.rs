@@ -1,13 +1,13 @@
-//! How often a policy refused, and why: [`Counted`].
+//! Counts the refusals of a policy by reason: [`Counted`].
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::outcome::{Denial, Extra};
 use crate::policy::{BackupDelay, BackupPolicy, Ended};
 use crate::time::Instant;
 
-/// A policy whose refusals are counted by reason ([B6](crate::rules#B6)).
+/// Wraps a policy and counts its refusals by reason ([B6](crate::rules#B6)).
 ///
-/// Cost: a grant costs nothing, a refusal one addition. 40 bytes and those of the policy.
+/// Cost: a permission costs nothing more, and a refusal costs one addition. Memory: 40 bytes more than the policy.
 #[derive(Debug, Default)]
 pub struct Counted<P> {
     policy: P,
@@ -16,18 +16,19 @@ pub struct Counted<P> {
 }
 
 impl<P> Counted<P> {
-    /// A policy that has not refused anything yet.
+    /// Wraps a policy. All counts begin at 0.
     pub fn new(policy: P) -> Self {
         let zeros = || core::array::from_fn(|_| AtomicU32::new(0));
         Self { policy, retries: zeros(), backups: zeros() }
     }
 
-    /// The policy.
+    /// Returns the policy whose refusals are counted.
     pub const fn policy(&self) -> &P {
         &self.policy
     }
 
-    /// How many extra attempts of a kind were refused for a reason. Wraps: take differences.
+    /// Returns how many extra attempts of the kind `extra` were refused for the reason `reason`. The count wraps, so
+    /// use the difference of two readings.
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.counter(extra, reason).map_or(0, |count| count.load(Ordering::Relaxed))
     }
@@ -64,6 +65,7 @@ impl<P: BackupPolicy> BackupPolicy for Counted<P> {
         self.policy.take_back(extra, now);
     }
 
+    #[inline]
     fn ended(&self, call: &Ended<'_>) {
         self.policy.ended(call);
     }

@@ -1,22 +1,23 @@
-//! Grants over a sliding window, some of which are given back: [`Grants`].
+//! Counts permissions (grants) over a sliding window: [`Grants`]. A grant can be given back.
 
 use super::ratio::WHOLE;
 use crate::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
 use crate::window::{ScaledInstant, SlidingCount};
 
-/// A count of grants. A grant that is given back goes on counting, since a window's counts only grow. The next
-/// request within the same bucket gets it.
+/// A count of grants. A window cannot subtract, so it still counts a grant that was given back. But the next request
+/// within the same bucket gets that grant again.
 #[derive(Debug)]
 pub(super) struct Grants<const N: usize> {
     counted: SlidingCount<N>,
-    /// A bucket in the upper bits, and how many of its grants were returned and are free in the lower 16.
+    /// The grants of one bucket that were given back and can be taken again. The upper 48 bits are the number of the
+    /// bucket. The lower 16 bits are the number of grants.
     returned: AtomicU64,
-    /// How many were ever given back and not granted again.
+    /// How many grants, since the start, were given back and not taken again.
     unused: AtomicU64,
 }
 
-/// How many returned grants of one bucket are kept. If more are given back, the next requests do not get them.
+/// The largest number of returned grants of a bucket that can be taken again. Further returned grants are lost.
 const MOST_RETURNED: u64 = 0xFFFF;
 
 impl<const N: usize> Grants<N> {
@@ -24,15 +25,16 @@ impl<const N: usize> Grants<N> {
         Self { counted, returned: AtomicU64::new(0), unused: AtomicU64::new(0) }
     }
 
-    /// A count of the same window that goes on from here.
+    /// Makes a count of the same window that continues from this count.
     pub(super) fn copy(&self) -> Self {
-        // A grant that is given back or taken again meanwhile counts as used at most once too often.
+        // If a grant is given back or taken again during the copying, the copy may count an unused grant as used. This
+        // error never allows too much.
         let returned = AtomicU64::new(self.returned.load(Ordering::SeqCst));
         let unused = AtomicU64::new(self.unused.load(Ordering::SeqCst));
         Self { counted: self.counted.copy(), returned, unused }
     }
 
-    /// Counts a grant that is not used, so that the window has begun.
+    /// Counts one grant, so that the window is not empty. The grant is marked as unused, so it is not counted as sent.
     pub(super) fn begin(&self, now: Instant) {
         self.counted.add(now, 1);
         self.unused.fetch_add(1, Ordering::SeqCst);
@@ -42,19 +44,19 @@ impl<const N: usize> Grants<N> {
         &self.counted
     }
 
-    /// How many were ever granted, without those that were given back; wraps.
+    /// Returns how many grants were used since the start. Grants that were given back do not count. The number wraps.
     pub(super) fn used_at(&self, at: ScaledInstant) -> u64 {
         let unused = self.unused.load(Ordering::SeqCst);
         self.counted.ever_at(at).wrapping_sub(unused)
     }
 
-    /// Whether there may be a returned grant.
+    /// Returns whether there may be a returned grant that can be taken.
     pub(super) fn has_returned(&self) -> bool {
         self.returned.load(Ordering::SeqCst) != 0
     }
 
-    /// Gives back a grant of `now` that is not used. Once its bucket is over it can no longer be taken, but the window
-    /// still counts it.
+    /// Gives back an unused grant that was made at `now`. The grant can be taken again until its bucket is over. The
+    /// window counts the grant in any case.
     pub(super) fn give_back(&self, now: Instant) {
         self.unused.fetch_add(1, Ordering::SeqCst);
         let bucket = self.bucket(now);
@@ -63,11 +65,11 @@ impl<const N: usize> Grants<N> {
         });
     }
 
-    /// Takes a returned grant, if all grants in use, this one included, come to at most what `most` answers for their number
-    /// without it. The window counts it already.
+    /// Takes a returned grant if the bound allows it. `most` gets the number of other grants in use. `most` returns the
+    /// largest value that these grants and this grant may have together. The window already counts the returned grant.
     pub(super) fn take_returned(&self, now: Instant, most: impl Fn(u64) -> u64) -> bool {
         let bucket = self.bucket(now);
-        // If none is left the word is 0, so that `has_returned` is false.
+        // When the last returned grant is taken, the word becomes 0, so that `has_returned` is false.
         let take = |word| {
             let returned = returned_of(word, bucket);
             let left = returned.checked_sub(1)?;
@@ -82,13 +84,13 @@ impl<const N: usize> Grants<N> {
         is_taken
     }
 
-    /// A bucket's number modulo 2^48, which is enough to tell apart all buckets in use.
+    /// Returns the number of the bucket of `now`, modulo 2^48. All buckets in use have different numbers.
     const fn bucket(&self, now: Instant) -> u64 {
         self.counted.bucket_of(now) & (u64::MAX >> 16)
     }
 }
 
-/// How many of a bucket's grants were returned and are free.
+/// Returns how many returned grants of this bucket can be taken.
 const fn returned_of(word: u64, bucket: u64) -> u64 {
     if word >> 16 == bucket { word & MOST_RETURNED } else { 0 }
 }

@@ -1,13 +1,14 @@
-//! How much hedging and retrying a channel may do: limits that keep it from making an overload worse ([B3](crate::rules#B3)
-//! to [B6](crate::rules#B6), [B8](crate::rules#B8)).
+//! Limits on the backups and retries of a channel. They keep a channel from making an overload worse
+//! ([B3](crate::rules#B3) to [B6](crate::rules#B6), [B8](crate::rules#B8)).
 //!
-//! A limit is a [`BackupPolicy`]: it says whether a backup or a retry may be sent now, and is told of every call's end.
-//! [`RatioLimit`] bounds backups in proportion to completed calls. [`TokenBucket`] stops extra attempts while calls fail.
-//! [`Budget`] lets retries and backups draw on one account. They compose as tuples: all must agree, and what one has
-//! granted is taken back if a later one refuses. [`Limits`] is the composition that configuration describes
-//! ([`LimitOptions`]). By default a channel has it with a [`RatioLimit`] at 10 % and a [`Budget`].
+//! A limit is a [`BackupPolicy`]: it says whether a backup or a retry may be sent now, and is informed of every call's
+//! end. [`RatioLimit`] bounds backups in proportion to completed calls. [`TokenBucket`] stops extra attempts while
+//! calls fail. [`Budget`] is one account for retries and backups. Limits are combined as tuples: all of them must
+//! agree. If a later limit refuses, the permissions of the earlier limits are taken back. [`Limits`] is a combination
+//! of limits that a configuration describes ([`LimitOptions`]). By default a channel has a [`RatioLimit`] at 10 % and a
+//! [`Budget`].
 //!
-//! Limits are integers in a few atomics: no lock, no allocation, no background task, and floating point only in options.
+//! Limits are integers in a few atomics: no lock, no allocation, no background task. Only options use floating point.
 //!
 //! | limit of a channel whose servers are all slow | attempts in `calls` calls over the time `run`, at most |
 //! |---|---|
@@ -27,20 +28,16 @@ mod savings;
 #[cfg(feature = "serde")]
 mod setting;
 mod tokens;
-mod warning;
 
-pub use budget::{Budget, BudgetOptions};
+pub use budget::{Budget, BudgetBurst, BudgetMaximum, BudgetMinimum, BudgetOptions, BudgetShare};
 pub use counted::Counted;
 pub use limits::{LimitOptions, Limits};
+pub use ratio::{BUCKETS, RatioBurst, RatioLimit, RatioMode, RatioOptions, RatioWindow, UpdateInterval};
 #[cfg(feature = "serde")]
-pub(crate) use ratio::backup_request_ms::delay as backup_delay;
-pub use ratio::{BUCKETS, RatioLimit, RatioMode, RatioOptions};
+pub use ratio::{RatioBackup, Seconds};
 #[cfg(feature = "serde")]
 pub use setting::LimitSetting;
-#[cfg(feature = "serde")]
-pub(crate) use setting::NONE;
-pub use tokens::{TokenBucket, TokenOptions};
-pub use warning::LimitWarning;
+pub use tokens::{GrpcTokenRatio, GrpcTokens, TokenBucket, TokenOptions, TrpcTokens};
 
 #[cfg(doc)]
 use crate::policy::BackupPolicy;

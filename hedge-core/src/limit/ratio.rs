@@ -1,144 +1,119 @@
-//! Backups in proportion to calls: [`RatioLimit`] ([B3](crate::rules#B3)).
+//! Limits backups in proportion to calls: [`RatioLimit`] ([B3](crate::rules#B3)).
 
-use super::LimitWarning;
 use super::grants::Grants;
 use super::savings::Savings;
 use crate::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::bounded::{Bounded, BoundedSpan, Ratio};
 use crate::outcome::{Denial, Extra};
-use crate::policy::{BackupDelay, BackupPolicy, Ended, LimitError};
+use crate::policy::{BackupDelay, BackupPolicy, Ended};
 use crate::time::{Duration, Instant, Micros};
 use crate::window::{Claim, ScaledInstant, SlidingCount};
 
-/// Ratios are counted in millionths.
+/// The ratio 1. Ratios are counted in millionths.
 pub(super) const WHOLE: u32 = 1_000_000;
 
-/// How many buckets a [`RatioLimit`]'s window has by default: 16 on a microcontroller, where memory is scarce, and 64
+/// The default number of buckets in a [`RatioLimit`]'s window: 16 on a microcontroller, where memory is scarce, and 64
 /// elsewhere.
 pub const BUCKETS: usize = if cfg!(target_os = "none") { 16 } else { 64 };
 
-/// Threads that share a limit may report their readings of the clock late, but by less than 67 s.
+/// The largest difference between the clock readings of threads that share a limit: 67 s, in microseconds.
 const LATE_US: u64 = 1 << 26;
 
-/// After this many windows without a call or a backup the limit is as new.
+/// The length of a pause, in windows, after which the limit behaves like a new limit. In a pause no call completes and
+/// no backup is allowed.
 const REST: u64 = 4;
 
-/// How a [`RatioLimit`] decides.
+/// The method by which a [`RatioLimit`] decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RatioMode {
-    /// At every grant, the grants in the trailing window, this one included, are at most ratio × calls completed in it +
-    /// burst. The burst is for the cold start: while calls come steadily it is granted once, and after that only what calls
-    /// earn.
+    /// Every permission is checked exactly. The permissions in the last window, including this one, are at most ratio ×
+    /// calls completed in the window + burst. The burst is for the cold start. While calls come steadily, the burst can
+    /// be used only once. After that, backups are allowed only in proportion to completed calls.
     #[default]
     Exact,
-    /// As brpc does: the first caller in each interval looks the ratio up. If it is below the maximum, every backup is
-    /// allowed until the next look. This also holds for a maximum of 1: then one backup for each completed call is too
-    /// many. This mode can exceed the ratio by what one interval lets through. Both counts leave out up to a bucket at the
-    /// window's beginning (0.2 s of 10 s with 64 buckets); brpc's leave out up to a second at its end.
+    /// The ratio is computed once in each interval, by the first caller, as in brpc. If the ratio is below the maximum,
+    /// every backup is allowed until the next computation. The comparison applies to a maximum of 1 too: no further
+    /// backup is allowed once there is one backup for each completed call. So this mode can exceed the ratio by all
+    /// backups of one interval. Up to one bucket at the window's beginning is not counted (0.2 s of 10 s with 64
+    /// buckets). In brpc, up to a second at the window's end is not counted.
     Cached,
 }
 
-/// The options of a [`RatioLimit`], named and bounded as brpc's `RateLimitedBackupPolicyOptions`.
+/// The length of a ratio's window, in \[1 s, 1 h\].
+pub type RatioWindow = BoundedSpan<1_000, 3_600_000>;
+/// The length of the intervals in which [`RatioMode::Cached`] computes the ratio once. It is from 1 s to 2^32 - 1 s, as
+/// in brpc.
+pub type UpdateInterval = BoundedSpan<1_000, 4_294_967_295_000>;
+/// The number of backups that a ratio limit can save up, in \[0, 1000000\].
+pub type RatioBurst = Bounded<0, 1_000_000>;
+
+/// The options of a [`RatioLimit`]. The bounds are the same as in brpc's `RateLimitedBackupPolicyOptions`. In files,
+/// the options have brpc's names.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RatioOptions {
-    /// How it decides. Default `Exact`.
+    /// The method by which the limit decides. Default `Exact`.
     pub mode: RatioMode,
-    /// The most backups per call, in (0, 1], rounded down to whole millionths. Default 0.1. 1 turns `Exact` off; `Cached`
-    /// goes on comparing, as brpc does.
-    pub max_backup_ratio: f64,
-    /// The length of the window in seconds, in \[1, 3600\]. Default 10.
-    pub window_size_seconds: u32,
-    /// How often `Cached` looks the ratio up, in seconds, at least 1. Default 5.
-    pub update_interval_seconds: u32,
-    /// How many backups `Exact` has saved up for the cold start, and can save up at most, in \[0, 1000000\]. Default 10. A
-    /// backup that was granted from it is available again when calls have earned it: after 1 / `max_backup_ratio` calls,
-    /// ten at the default. The whole burst is available again after four windows in which no call has completed and no
-    /// backup was granted. 0 grants nothing until the calls in a window have earned a whole backup; those of a client that
-    /// calls seldom never do.
-    pub burst: u32,
-    /// The backup's delay. Default `None`: the channel's options give it. Files write it as brpc does: `backup_request_ms`,
-    /// in whole milliseconds, and -1 for `None`.
-    #[cfg_attr(feature = "serde", serde(rename = "backup_request_ms", with = "backup_request_ms"))]
+    /// The largest number of backups per call, rounded down to whole millionths. Default 0.1. The value 1 turns the
+    /// mode `Exact` off; the mode `Cached` continues to compare, as in brpc.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::max_backup_ratio"))]
+    pub max_backup_ratio: Ratio,
+    /// The length of the window. Default 10 s. In files, the name is brpc's `window_size_seconds`, and the unit is
+    /// whole seconds.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "window_size_seconds",
+            serialize_with = "file::write_seconds",
+            deserialize_with = "file::window"
+        )
+    )]
+    pub window: RatioWindow,
+    /// How often the mode `Cached` computes the ratio. Default 5 s. An interval above the window is valid but of little
+    /// use. An interval above 71 minutes counts as 71 minutes. In files, the name is brpc's `update_interval_seconds`,
+    /// and the unit is whole seconds.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "update_interval_seconds",
+            serialize_with = "file::write_seconds",
+            deserialize_with = "file::update_interval"
+        )
+    )]
+    pub update_interval: UpdateInterval,
+    /// How many backups the mode `Exact` has saved up at the start. It never saves up more. Default 10. A saved backup
+    /// that was used is available again after 1 / `max_backup_ratio` calls have completed, ten calls at the default.
+    /// The whole burst is available again after four windows in which no call has completed and no backup was allowed.
+    /// With a burst of 0, no backup is allowed until the calls in a window have earned a whole backup. A client with
+    /// few calls per window never earns a backup.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::burst"))]
+    pub burst: RatioBurst,
+    /// The delay of backups. Default `None`: the channel's options give the delay. In files, the name is brpc's
+    /// `backup_request_ms`, the unit is whole milliseconds, and -1 means `None`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "backup_request_ms", serialize_with = "file::write_backup", deserialize_with = "file::backup")
+    )]
     pub backup: Option<Duration>,
 }
 
 impl RatioOptions {
-    /// brpc's defaults, except for the mode.
+    /// The defaults of brpc, except for the mode.
     pub const DEFAULT: Self = Self {
         mode: RatioMode::Exact,
-        max_backup_ratio: 0.1,
-        window_size_seconds: 10,
-        update_interval_seconds: 5,
-        burst: 10,
+        max_backup_ratio: Ratio::of_percent::<10>(),
+        window: BoundedSpan::of_secs::<10>(),
+        update_interval: BoundedSpan::of_secs::<5>(),
+        burst: Bounded::of::<10>(),
         backup: None,
     };
-
-    /// Checks that each option is in its range.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub const fn validate(&self) -> Result<Option<LimitWarning>, LimitError> {
-        let Self { max_backup_ratio, window_size_seconds, update_interval_seconds, burst, .. } = *self;
-        if !(0.0 < max_backup_ratio && max_backup_ratio <= 1.0) {
-            return Err(LimitError::new("max_backup_ratio", max_backup_ratio, "(0, 1]"));
-        }
-        if window_size_seconds < 1 || window_size_seconds > 3_600 {
-            return Err(LimitError::new("window_size_seconds", window_size_seconds as f64, "[1, 3600]"));
-        }
-        if update_interval_seconds < 1 {
-            return Err(LimitError::new("update_interval_seconds", update_interval_seconds as f64, "[1, 4294967295]"));
-        }
-        if burst > WHOLE {
-            return Err(LimitError::new("burst", burst as f64, "[0, 1000000]"));
-        }
-        if update_interval_seconds > window_size_seconds {
-            let (interval_s, window_s) = (update_interval_seconds, window_size_seconds);
-            return Ok(Some(LimitWarning::IntervalAboveWindow { interval_s, window_s }));
-        }
-        Ok(None)
-    }
 }
 
 #[cfg(feature = "serde")]
 crate::field::named::names! { RatioMode }
-
-/// The delay as files write it: brpc's `backup_request_ms`, where -1 is no delay.
-#[cfg(feature = "serde")]
-pub(crate) mod backup_request_ms {
-    use serde::{Deserialize, Deserializer, Serializer, de, ser};
-
-    use crate::policy::LimitError;
-    use crate::time::Duration;
-
-    /// The delay of a number in a file.
-    ///
-    /// # Errors
-    /// A number below -1.
-    pub(crate) fn delay(millis: i32) -> Result<Option<Duration>, LimitError> {
-        match u64::try_from(millis) {
-            Ok(millis) => Ok(Some(Duration::from_millis(millis))),
-            Err(_) if millis == -1 => Ok(None),
-            Err(_) => Err(LimitError::new("backup_request_ms", millis.into(), "[-1, 2147483647]")),
-        }
-    }
-
-    pub(crate) fn serialize<S: Serializer>(delay: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        let millis = match delay {
-            None => Ok(-1),
-            Some(delay) if delay.subsec_nanos() % 1_000_000 == 0 => i32::try_from(delay.as_millis()).map_err(|_| ()),
-            Some(_) => Err(()),
-        };
-        let wrong = || ser::Error::custom("a ratio's backup has no form in a file: it must be in whole milliseconds");
-        serializer.serialize_i32(millis.map_err(|()| wrong())?)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        delay(i32::deserialize(deserializer)?).map_err(de::Error::custom)
-    }
-}
 
 impl Default for RatioOptions {
     fn default() -> Self {
@@ -146,128 +121,131 @@ impl Default for RatioOptions {
     }
 }
 
-/// Bounds backups per call over a sliding window of `N` buckets ([B3](crate::rules#B3)). Retries are not limited.
+/// Bounds backups in proportion to calls, over a sliding window of `N` buckets ([B3](crate::rules#B3)). Retries are not
+/// limited.
 ///
-/// A backup counts when it is granted, a call when it has ended. `Exact` counts backups over the window and up to a bucket
-/// more, and calls over the window or up to a bucket less, so that the ratio holds over the window itself. Both are
-/// forgotten when they are old. So of a steady stream of calls it grants a little less than the ratio: 1 / `N` less, and up
-/// to one backup per window less. Where a window earns 100 backups or more, it grants at least 95 % of what is asked for
-/// with the 64 buckets of a host, and 90 % with the 16 of a microcontroller. A burst makes up for that. `Cached` has no
-/// proven bound; it exists for comparisons with brpc.
+/// A backup counts when it is allowed, and a call counts when it has ended. At the beginning of the window, counts are
+/// rounded in the safe direction: `Exact` counts the backups of up to one bucket too many, and the calls of up to one
+/// bucket too few. So the bound by ratio and burst is kept over the exact window. With a steady stream of calls,
+/// `Exact` allows a little less than the ratio: the share 1 / `N` less, and up to one backup less in each window. If
+/// the calls of a window allow 100 backups or more, `Exact` allows at least 95 % of the requested backups with the 64
+/// buckets of a host, and at least 90 % with the 16 buckets of a microcontroller. A burst makes up for the difference.
+/// `Cached` has no proven bound. It exists for comparisons with brpc.
 ///
 /// # What a client may send while everything is slow
 ///
-/// The ratio, and the burst once. With the defaults, in an hour:
+/// A client sends at most the ratio, plus the burst once. These are the numbers for one hour with the defaults:
 ///
-/// | calls a second | calls | backups with a burst of 10 | with `burst: 1` |
+/// | calls a second | calls | backups with a burst of 10 | with a burst of 1 |
 /// |---|---|---|---|
 /// | 0.1 | 360 | 45 | 36 |
 /// | 1 | 3,600 | 369 | 360 |
 /// | 10 | 36,000 | 3,609 | 3,560 |
 ///
-/// A burst of 10 is much for a client that calls once a second or less and must not add load: it may hedge 21 of its first
-/// 120 calls, and 12 with `burst: 1`. A client that calls less often than once in four windows (40 s) has its whole burst
-/// back before each call. It may hedge every call, at most 90 an hour. A longer `window_size_seconds` keeps it to the
-/// ratio.
+/// A burst of 10 is large for a client that calls once a second or less and must not add load. Such a client may hedge
+/// 21 of its first 120 calls; with a burst of 1 it may hedge 12. A client that calls less often than once in four
+/// windows (40 s) has its whole burst again before each call. So it may hedge every call, at most 90 calls in an hour.
+/// A longer `window` limits such a client to the ratio.
 ///
 /// # Cost
 ///
-/// A call's end is one compare-and-swap. `Exact` decides with five loads, and with six more where the window does not pay
-/// for another backup; a grant is one addition more. `Cached` decides with two loads, and a grant is one addition more;
-/// once per interval one caller counts. 1152 bytes with the 64 buckets of a host, 384 with the 16 that are the default on a
-/// microcontroller, 256 with 8.
+/// A call's end is one compare-and-swap. `Exact` decides with five loads, and with six more if the calls in the window
+/// do not allow another backup. `Cached` decides with two loads; in addition, one caller counts the window once in each
+/// interval. A permission costs one more addition. Memory: 1152 bytes with the 64 buckets of a host, 384 bytes with the
+/// 16 buckets that are the default on a microcontroller, 256 bytes with 8 buckets.
 ///
 /// ```
+/// use hedge_core::bounded::Bounded;
 /// use hedge_core::limit::{RatioLimit, RatioOptions};
 /// use hedge_core::policy::BackupPolicy;
 /// use hedge_core::time::Instant;
 ///
-/// let limit: RatioLimit = RatioLimit::new(RatioOptions { burst: 1, ..RatioOptions::DEFAULT })?;
+/// let limit: RatioLimit = RatioLimit::new(RatioOptions { burst: Bounded::of::<1>(), ..RatioOptions::DEFAULT });
 /// let now = Instant::from_millis(50);
 /// assert!(limit.may_back_up(now).is_ok(), "the burst");
 /// assert!(limit.may_back_up(now).is_err(), "it is not there again before calls have earned it");
 /// (0..10).for_each(|_| limit.completed(now));
 /// assert!(limit.may_back_up(now).is_ok(), "one in ten");
-/// # Ok::<(), hedge_core::policy::LimitError>(())
 /// ```
 #[derive(Debug)]
 pub struct RatioLimit<const N: usize = BUCKETS> {
     granted: Grants<N>,
     completed: SlidingCount<N>,
     savings: Savings,
-    /// `None` if the limit is off.
+    /// The method by which the limit decides. It is `None` if the limit is off.
     mode: Option<RatioMode>,
     max: u32,
-    /// The backup's delay; [`Micros::MAX`] if the channel's options give it.
+    /// The delay of backups. It is [`Micros::MAX`] if the channel's options give the delay.
     delay: Micros,
     cached: Cached,
 }
 
 impl<const N: usize> RatioLimit<N> {
-    /// A limit under which nothing has happened yet.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub fn new(options: RatioOptions) -> Result<Self, LimitError> {
-        options.validate()?;
-        let window = Micros::from_secs(options.window_size_seconds.into());
-        let count = || SlidingCount::over(window);
-        let max = millionths(options.max_backup_ratio);
-        Ok(Self {
+    /// Makes a limit that has not counted anything yet.
+    // This is inlined, so that the compiler converts a constant ratio into millionths. A microcontroller then needs no
+    // floating point.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(options: RatioOptions) -> Self {
+        Self::of(options, millionths(options.max_backup_ratio.get()))
+    }
+
+    fn of(options: RatioOptions, max: u32) -> Self {
+        let count = || SlidingCount::new(options.window);
+        Self {
             granted: Grants::new(count()),
             completed: count(),
-            savings: Savings::new(options.burst),
+            savings: Savings::new(options.burst.get()),
             mode: Some(options.mode).filter(|mode| *mode == RatioMode::Cached || max < WHOLE),
             max,
             delay: options.backup.map_or(Micros::MAX, Micros::from),
-            cached: Cached::new(options.update_interval_seconds),
-        })
+            cached: Cached::new(options.update_interval.micros()),
+        }
     }
 
-    /// A limit with other options that goes on from here, for a channel whose options are replaced while it runs.
+    /// Makes a limit with other options that continues from the counts of this limit. This is for a channel whose
+    /// options change while it runs.
     ///
-    /// If the window is as long as before, all that was counted counts: a lower ratio refuses at once what it would have
-    /// refused with these counts, and a higher one allows more at once. If the window's length changes, the counts begin
-    /// anew, with one backup in them. What was saved up of the burst stays in both cases, up to the new burst, so a change
-    /// never gives a fresh burst. `Cached` looks at its next question.
+    /// If the window has the same length, all counts stay. So a lower ratio refuses more at once, and a higher ratio
+    /// allows more at once. If the window's length changes, the counts begin again, with one backup in them. In both
+    /// cases the saved backups stay, up to the new burst. So a change never gives a new burst. `Cached` computes the
+    /// ratio at its next decision.
     ///
-    /// What other threads are granted, and which calls end, during this call may be missing in the new limit.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub fn replaced(&self, options: RatioOptions, now: Instant) -> Result<Self, LimitError> {
-        let new = Self::new(options)?;
+    /// If other threads get permissions or end calls during this method, these changes may be missing in the new limit.
+    #[must_use]
+    pub fn replaced(&self, options: RatioOptions, now: Instant) -> Self {
+        let new = Self::new(options);
         let saved = self.settled(now);
         let limit = if new.completed.window() == self.completed.window() {
-            // Calls first: a call that is missing allows less, and a backup that is missing allows more.
+            // Calls are copied first: a missing call allows less, while a missing backup would allow more.
             let completed = self.completed.copy();
             Self { granted: self.granted.copy(), completed, ..new }
         } else {
-            // A window in which nothing has happened would be at rest, and its burst full.
+            // Without this grant, the new window would count as idle, so its burst would be full.
             new.granted.begin(now);
             new
         };
         let taken = limit.taken(limit.completed.scaled(now));
-        Ok(Self { savings: Savings::holding(options.burst, saved, taken), ..limit })
+        Self { savings: Savings::holding(options.burst.get(), saved, taken), ..limit }
     }
 
-    /// Counts a call that has ended; [`BackupPolicy::ended`] does this.
+    /// Counts a call that has ended. [`BackupPolicy::ended`] calls this.
     pub fn completed(&self, now: Instant) {
         self.completed.add(now, 1);
     }
 
-    /// How many backups the calls that completed in the window have earned, in millionths.
+    /// Returns how many backups the calls that completed in the window allow, in millionths of a backup.
     #[inline]
     fn earned(&self, at: ScaledInstant) -> u64 {
         self.completed.inside_at(at) * u64::from(self.max)
     }
 
-    /// Grants a backup if the calls in the window, which have earned `earned` millionths, pay for it, or if one is saved
-    /// up.
+    /// Returns whether a backup is allowed, and counts it if so. A backup is allowed if the calls in the window allow
+    /// one more backup, or if the savings hold at least one backup. `earned` is the number of backups that these calls
+    /// allow, in millionths of a backup.
     #[inline]
     fn grant(&self, at: ScaledInstant, earned: u64) -> bool {
-        // A returned grant goes first. Otherwise another limit, which refuses all that this one grants, would use this
-        // one up.
+        // A returned permission is used first. Otherwise another limit that refuses everything could use up this limit.
         if self.granted.has_returned() && self.grant_returned(at.now(), earned) {
             return true;
         }
@@ -293,8 +271,9 @@ impl<const N: usize> RatioLimit<N> {
         self.granted.counted().claim_anew(now, WHOLE, most)
     }
 
-    /// The most that all backups in a window may come to if `granted` are in it already, in millionths: what its calls have
-    /// earned, or those in it and what is saved up.
+    /// Returns the upper bound for all backups in a window, in millionths of a backup. `granted` backups are already in
+    /// the window. The bound is the number of backups that the window's calls allow. If the calls do not allow one more
+    /// backup, the bound is `granted` plus the savings.
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
     fn most(&self, at: ScaledInstant, earned: u64, granted: u64) -> u64 {
@@ -302,7 +281,8 @@ impl<const N: usize> RatioLimit<N> {
         if there + u64::from(WHOLE) <= earned || burst == 0 {
             return earned;
         }
-        // Read before grants are counted, so that a grant to another thread in between counts.
+        // `full` is read before the permissions are counted. So the count includes a permission that another thread
+        // gets at the same time.
         let full = self.savings.full();
         let left = burst.wrapping_sub(self.taken(at).wrapping_sub(full));
         let is_settled = left <= burst && (left >= WHOLE.into() || earned > 0);
@@ -310,8 +290,8 @@ impl<const N: usize> RatioLimit<N> {
         (there + left).min(earned + burst)
     }
 
-    /// What is saved up in the rare cases: more was paid in or drawn than there is room for, or the limit may be at rest
-    /// and the savings full.
+    /// Updates the savings and returns them. This function handles two rare cases: more was added or taken than the
+    /// account can hold, or the limit was idle for so long that the savings are full.
     #[cold]
     fn settled(&self, now: Instant) -> u64 {
         let at = self.completed.scaled(now);
@@ -320,19 +300,21 @@ impl<const N: usize> RatioLimit<N> {
         if self.is_rested(at) { self.savings.fill(full, taken) } else { self.savings.left(full, taken) }
     }
 
-    /// What all grants have ever drawn from the savings, less what all calls have ever paid in, in millionths; wraps.
+    /// Returns the number of all permissions since the start, minus the number of backups that completed calls have
+    /// added since the start, in millionths of a backup. The result wraps.
     #[inline]
     fn taken(&self, at: ScaledInstant) -> u64 {
         let (granted, completed) = (self.granted.used_at(at), self.completed.ever_at(at));
         granted.wrapping_mul(WHOLE.into()).wrapping_sub(completed.wrapping_mul(self.max.into()))
     }
 
-    /// Whether no call has completed, and no backup was granted, for so long that the past is forgotten.
+    /// Returns whether the limit was idle for so long that the past no longer counts. A limit is idle while no call
+    /// completes and no backup is allowed.
     fn is_rested(&self, at: ScaledInstant) -> bool {
         self.completed.is_unchanged(at, REST) && self.granted.counted().is_unchanged(at, REST)
     }
 
-    /// Whether `Cached` allows backups now.
+    /// Returns whether `Cached` allows backups now. Computes the ratio if that is due.
     fn look_up(&self, now: Instant) -> bool {
         if self.cached.is_due(now) {
             let at = self.completed.scaled(now);
@@ -352,7 +334,7 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
     }
 
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
-        // It serves both counts, which have the same window and as many buckets.
+        // One scaled instant is enough for both counts, since they have the same window and the same number of buckets.
         let at = self.completed.scaled(now);
         let earned = match self.mode {
             None => return Ok(()),
@@ -374,68 +356,76 @@ impl<const N: usize> BackupPolicy for RatioLimit<N> {
     }
 }
 
-/// What `Cached` remembers between its looks.
+/// The state of the mode `Cached` between two computations of the ratio.
 #[derive(Debug)]
 struct Cached {
-    interval_s: u32,
-    /// When the next look is due, in microseconds.
+    /// The update interval in microseconds. An interval that does not fit into 32 bits is cut to 71 minutes.
+    interval_us: u32,
+    /// When the next computation of the ratio is due, in microseconds.
     due: AtomicU64,
-    /// Whether the ratio was the maximum or more at the last look.
+    /// Whether the ratio was at or above the maximum at the last computation.
     is_reached: AtomicBool,
 }
 
 impl Cached {
-    fn new(interval_s: u32) -> Self {
-        Self { interval_s, due: AtomicU64::new(0), is_reached: AtomicBool::new(false) }
+    fn new(interval: Micros) -> Self {
+        let interval_us = u32::try_from(interval.as_micros()).unwrap_or(u32::MAX);
+        Self { interval_us, due: AtomicU64::new(0), is_reached: AtomicBool::new(false) }
     }
 
-    /// Whether a look is due and the caller is the first to notice.
+    /// Returns whether a computation is due and this caller must do it.
     fn is_due(&self, now: Instant) -> bool {
         let due = self.due.load(Ordering::SeqCst);
-        let next = (now + Micros::from_secs(self.interval_s.into())).as_micros();
-        // A look that is due long after the next one would be is from before the clock went back.
+        let next = (now + Micros::from_micros(self.interval_us.into())).as_micros();
+        // If `due` is much later than one interval from now, `due` is from before the clock went back.
         let is_due = due <= now.as_micros() || due.saturating_sub(next) > LATE_US;
         is_due && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::SeqCst).is_ok()
     }
 }
 
-/// Whether granted / completed is at least `max` millionths. If no call completed, any grant at all reaches it. It does not
-/// divide, since not every target can.
+/// Returns whether granted / completed is at least `max` millionths. If no call has completed, one backup is enough to
+/// reach any `max`. The function multiplies instead of dividing, since some targets have no division.
 fn reaches(granted: u64, completed: u64, max: u32) -> bool {
     granted > 0 && granted.saturating_mul(WHOLE.into()) >= completed.saturating_mul(max.into())
 }
 
-/// The ratio in whole millionths, rounded down so that no more is granted than was asked for. A ratio such as 0.000017,
-/// which is a little less in binary, is still 17.
+/// Returns the ratio in whole millionths. The ratio is rounded down, so that the limit never allows more than the given
+/// ratio. 1e-6 is added first, since the binary form of a ratio such as 0.000017 is a little less than 17 millionths.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ratio is in (0, 1]")]
 const fn millionths(ratio: f64) -> u32 {
     (ratio * WHOLE as f64 + 1e-6) as u32
 }
 
+/// Reads and writes the fields of the options in files, as brpc does.
+#[cfg(feature = "serde")]
+mod file;
+#[cfg(feature = "serde")]
+pub use file::{RatioBackup, Seconds};
+
 #[cfg(test)]
 mod tests {
     extern crate std;
     use super::*;
+    #[cfg(feature = "serde")]
     use std::string::ToString;
 
     fn at(ms: u64) -> Instant {
         Instant::from_millis(ms)
     }
 
-    fn cached(max_backup_ratio: f64, window_size_seconds: u32) -> RatioLimit {
-        let options = RatioOptions {
+    fn cached(max_backup_ratio: f64, window_s: u64) -> RatioLimit {
+        RatioLimit::new(RatioOptions {
             mode: RatioMode::Cached,
-            max_backup_ratio,
-            window_size_seconds,
-            update_interval_seconds: 1,
+            max_backup_ratio: Ratio::new(max_backup_ratio).unwrap(),
+            window: RatioWindow::new(Duration::from_secs(window_s)).unwrap(),
+            update_interval: BoundedSpan::of_secs::<1>(),
             ..RatioOptions::DEFAULT
-        };
-        RatioLimit::new(options).unwrap()
+        })
     }
 
     #[test]
     fn b3_exact_grants_the_burst_and_then_in_proportion() {
-        let limit: RatioLimit = RatioLimit::new(RatioOptions { burst: 2, ..RatioOptions::DEFAULT }).unwrap();
+        let limit: RatioLimit = RatioLimit::new(RatioOptions { burst: Bounded::of::<2>(), ..RatioOptions::DEFAULT });
         let granted = |now| (0..100).filter(|_| limit.may_back_up(now).is_ok()).count();
         assert_eq!(granted(at(0)), 2);
         (0..100).for_each(|_| limit.completed(at(1)));
@@ -449,8 +439,9 @@ mod tests {
 
     #[test]
     fn b3_a_ratio_of_one_turns_exact_off() {
-        let options = RatioOptions { max_backup_ratio: 1.0, burst: 0, ..RatioOptions::DEFAULT };
-        let limit: RatioLimit = RatioLimit::new(options).unwrap();
+        let options =
+            RatioOptions { max_backup_ratio: Ratio::WHOLE, burst: Bounded::of::<0>(), ..RatioOptions::DEFAULT };
+        let limit: RatioLimit = RatioLimit::new(options);
         assert!((0..20_000).all(|ms| limit.may_back_up(at(ms)).is_ok()));
     }
 
@@ -501,30 +492,24 @@ mod tests {
         assert!((1..=WHOLE).all(|n| millionths(f64::from(n) / f64::from(WHOLE)) == n), "what is in millionths is kept");
     }
 
+    #[cfg(feature = "serde")]
     #[test]
-    fn b3_options_out_of_range_say_which_and_what() {
-        let options = RatioOptions::DEFAULT;
-        for (options, text) in [
-            (RatioOptions { max_backup_ratio: 0.0, ..options }, "max_backup_ratio 0: must be in (0, 1]"),
-            (RatioOptions { max_backup_ratio: f64::NAN, ..options }, "max_backup_ratio NaN: must be in (0, 1]"),
-            (RatioOptions { window_size_seconds: 3_601, ..options }, "window_size_seconds 3601: must be in [1, 3600]"),
-            (
-                RatioOptions { update_interval_seconds: 0, ..options },
-                "update_interval_seconds 0: must be in [1, 4294967295]",
-            ),
-            (RatioOptions { burst: 1_000_001, ..options }, "burst 1000001: must be in [0, 1000000]"),
+    fn b3_what_is_out_of_its_range_in_a_file_is_named() {
+        for (json, text) in [
+            (r#"{"max_backup_ratio": 0}"#, "max_backup_ratio 0: must be a number in (0, 1]"),
+            (r#"{"max_backup_ratio": 1.5}"#, "max_backup_ratio 1.5: must be a number in (0, 1]"),
+            (r#"{"window_size_seconds": 3601}"#, "window_size_seconds 3601: must be an integer in [1, 3600]"),
+            (r#"{"update_interval_seconds": 0}"#, "update_interval_seconds 0: must be an integer in [1, 4294967295]"),
+            (r#"{"burst": 1000001}"#, "burst 1000001: must be an integer in [0, 1000000]"),
         ] {
-            assert_eq!(RatioLimit::<16>::new(options).unwrap_err().to_string(), text);
+            let error = serde_json::from_str::<RatioOptions>(json).unwrap_err().to_string();
+            assert!(error.starts_with(&std::format!("limits.ratio.{text}")), "{json}: {error}");
         }
-        let warned = RatioOptions { update_interval_seconds: 20, ..options }.validate().unwrap().unwrap();
-        assert_eq!(warned.to_string(), "update_interval_seconds 20 is above window_size_seconds 10");
-        assert_eq!(options.validate(), Ok(None));
     }
 
     #[test]
     fn b1_the_delay_is_the_options_own_or_inherited() {
-        let delay =
-            |backup| RatioLimit::<16>::new(RatioOptions { backup, ..RatioOptions::DEFAULT }).unwrap().delay(at(0));
+        let delay = |backup| RatioLimit::<16>::new(RatioOptions { backup, ..RatioOptions::DEFAULT }).delay(at(0));
         assert_eq!(delay(None), None);
         assert_eq!(delay(Some(Duration::ZERO)), Some(BackupDelay::after(Duration::ZERO)));
         assert_eq!(delay(Some(Duration::from_millis(7))), Some(BackupDelay::after(Duration::from_millis(7))));
@@ -549,9 +534,15 @@ mod tests {
             assert!(written.contains(&json[1..json.len() - 1]), "{written}");
         }
         let error = serde_json::from_str::<RatioOptions>(r#"{"backup_request_ms": -2}"#).unwrap_err().to_string();
-        assert!(error.starts_with("backup_request_ms -2: must be in [-1, 2147483647]"), "{error}");
+        assert!(
+            error.starts_with("limits.ratio.backup_request_ms -2: must be an integer in [-1, 2147483647]"),
+            "{error}"
+        );
         for too_fine_or_long in [Duration::from_micros(1_500), Duration::from_secs(u64::MAX)] {
             assert!(serde_json::to_string(&with(Some(too_fine_or_long))).is_err());
         }
+        let window = RatioWindow::new(Duration::from_millis(1_500)).unwrap();
+        let error = serde_json::to_string(&RatioOptions { window, ..RatioOptions::DEFAULT }).unwrap_err().to_string();
+        assert_eq!(error, "a ratio's window or interval has no form in a file: it must be in whole seconds");
     }
 }

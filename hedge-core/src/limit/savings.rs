@@ -1,20 +1,21 @@
-//! The burst of a ratio limit, which pays where a window does not: [`Savings`].
+//! The burst of a ratio limit: [`Savings`]. The savings allow backups when the calls in a window do not allow them.
 
 use super::ratio::WHOLE;
 use crate::atomic::{AtomicU64, Ordering};
 
-/// An account that begins full. Grants draw on it, completed calls pay in, and it never holds more than its maximum. So
-/// over any time, what is granted from it is at most what calls paid in, and once the maximum.
+/// An account that is full at the beginning. Backups take from the account, and completed calls add to it. The account
+/// never holds more than its maximum. So over any period, backups take at most the maximum plus the amount that calls
+/// have added.
 ///
-/// It is brought up to date only when a window does not pay for a grant: then all grants and calls since the last time are
-/// booked at once. If grants have drawn more than there was, the account is empty and not in debt, since the window has
-/// paid for those grants.
+/// The account is updated only when the calls in a window do not allow a backup. Then all backups and calls since the
+/// last update are booked at once. If the backups took more than the account held, the account becomes empty and has no
+/// debt: the calls in the window had allowed the other backups.
 #[derive(Debug)]
 pub(super) struct Savings {
-    /// The value that `taken` had when the account was full (see [`Self::left`]), in millionths; wraps. So the balance is
-    /// the maximum less what `taken` has grown since.
+    /// The value of `taken` (see [`Self::left`]) at which the account was full, in millionths. The value wraps. The
+    /// balance is the maximum minus the growth of `taken` since then.
     full: AtomicU64,
-    /// The most that it holds, in whole grants.
+    /// The maximum of the account, in whole grants.
     most: u32,
 }
 
@@ -23,7 +24,8 @@ impl Savings {
         Self { full: AtomicU64::new(0), most }
     }
 
-    /// An account that holds `saved` millionths, or its maximum if that is less, at this value of `taken`.
+    /// Makes an account that holds `saved` millionths of a backup at this value of `taken`, but not more than its
+    /// maximum.
     pub(super) fn holding(most: u32, saved: u64, taken: u64) -> Self {
         let savings = Self::new(most);
         let missing = savings.most() - saved.min(savings.most());
@@ -31,24 +33,25 @@ impl Savings {
         savings
     }
 
-    /// The most that it holds, in millionths.
+    /// Returns the maximum of the account, in millionths.
     pub(super) fn most(&self) -> u64 {
         u64::from(self.most) * u64::from(WHOLE)
     }
 
-    /// The value of `taken` when the account was full. It must be read before `taken` is computed, so that what another
-    /// thread draws in between counts.
+    /// Returns the value of `taken` at which the account was full. Call this function before you compute `taken`. Then
+    /// `taken` includes a backup that another thread gets at the same time.
     pub(super) fn full(&self) -> u64 {
         self.full.load(Ordering::SeqCst)
     }
 
-    /// How much is left, in millionths. `taken` is what all grants have ever drawn, less what all calls have ever paid in.
+    /// Returns the balance, in millionths of a backup. `taken` is the number of all backups since the start, minus the
+    /// number of backups that completed calls have added since the start.
     pub(super) fn left(&self, full: u64, taken: u64) -> u64 {
         let missing = taken.wrapping_sub(full);
         if missing <= self.most() {
             self.most() - missing
         } else if missing > u64::MAX / 2 {
-            // `missing` is negative: calls have paid in more than there is room for.
+            // Here `missing` is negative: calls have added more than the account can hold.
             self.fill(full, taken)
         } else {
             self.settle(full, taken.wrapping_sub(self.most()));
@@ -56,7 +59,8 @@ impl Savings {
         }
     }
 
-    /// Makes the account full again.
+    /// Makes the account full at this value of `taken`. `full` is the value of `taken` at which it was full before.
+    /// Returns the new balance, in millionths.
     pub(super) fn fill(&self, full: u64, taken: u64) -> u64 {
         self.settle(full, taken);
         self.most()
@@ -64,7 +68,7 @@ impl Savings {
 
     fn settle(&self, full: u64, settled: u64) {
         if settled != full {
-            // If this fails, another thread has stored as much.
+            // If this exchange fails, another thread has stored the same state or a later one.
             let _ = self.full.compare_exchange(full, settled, Ordering::SeqCst, Ordering::SeqCst);
         }
     }

@@ -1,4 +1,4 @@
-//! What a file says of a limit that it names: [`LimitSetting`].
+//! A limit in a file: [`LimitSetting`].
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -7,23 +7,23 @@ use serde::de::value::EnumAccessDeserializer;
 use serde::de::{EnumAccess, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::field::named::{Place, Scalar, refuse};
+use crate::field::named::{OFF, Place, Scalar, refuse};
 use crate::field::tagged::Map;
 
-/// What a file says about a limit: that it is off, or which fields differ from the preset's.
+/// A limit in a file. It is either off, or on with some fields that replace the preset's fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LimitSetting<T> {
-    /// `"none"`: there is no such limit.
+    /// There is no such limit. A file writes this as `"off"`.
     Off,
-    /// The limit is on, and these fields differ.
+    /// The limit is on, and these fields replace the preset's fields.
     On(T),
 }
 
 impl<T: Serialize> Serialize for LimitSetting<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Off => serializer.serialize_str(NONE),
+            Self::Off => serializer.serialize_str(OFF),
             Self::On(patch) => patch.serialize(serializer),
         }
     }
@@ -36,13 +36,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for LimitSetting<T> {
 }
 
 impl<'de, T: Deserialize<'de>> LimitSetting<T> {
-    /// Reads the value of `field`. Null is an error, since it could mean no limit or the preset's.
+    /// Reads the value of `field`. Null is an error, since a reader could take it for "no limit" or for "the preset's
+    /// limit".
     pub(crate) fn read<D: Deserializer<'de>>(deserializer: D, field: &'static str) -> Result<Self, D::Error> {
         deserializer.deserialize_any(OffOrOn { field, of: PhantomData })
     }
 }
 
-/// Reads a limit that is given as a whole, or `"none"`; null is an error here too.
+/// Reads a limit with all its fields, or `"off"`. Null is an error here too.
 pub(crate) fn read_whole<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
     field: &'static str,
@@ -56,17 +57,14 @@ pub(crate) fn read_whole<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     })
 }
 
-/// Writes what [`read_whole`] reads.
+/// Writes a limit in the form that [`read_whole`] reads.
 pub(crate) fn write_whole<T: Serialize, S: Serializer>(limit: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     match limit {
-        None if serializer.is_human_readable() => serializer.serialize_str(NONE),
+        None if serializer.is_human_readable() => serializer.serialize_str(OFF),
         Some(limit) if serializer.is_human_readable() => limit.serialize(serializer),
         limit => limit.serialize(serializer),
     }
 }
-
-/// How files write "no limit".
-pub(crate) const NONE: &str = "none";
 
 struct OffOrOn<T> {
     field: &'static str,
@@ -75,8 +73,8 @@ struct OffOrOn<T> {
 
 impl<T> OffOrOn<T> {
     const fn place(&self) -> Place {
-        let wanted = "a map of what differs from the preset, or \"none\" for no such limit";
-        Place { field: self.field, wanted }
+        let wanted = "a map of what differs from the preset, or \"off\" for no such limit";
+        Place::new(self.field, wanted)
     }
 }
 
@@ -92,7 +90,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OffOrOn<T> {
     refuse!(list);
 
     fn visit_str<E: Error>(self, text: &str) -> Result<LimitSetting<T>, E> {
-        if text == NONE { Ok(LimitSetting::Off) } else { Err(E::custom(self.place().refusal(&Scalar::Text(text)))) }
+        if text == OFF { Ok(LimitSetting::Off) } else { Err(E::custom(self.place().refusal(&Scalar::Text(text)))) }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitSetting<T>, A::Error> {

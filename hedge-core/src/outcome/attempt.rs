@@ -6,17 +6,17 @@ use super::{Code, Verdict};
 use crate::id::{AddressKey, ServerId};
 use crate::time::{Duration, Micros};
 
-/// Why an attempt was started.
+/// The reason why an attempt was started.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Kind {
-    /// Every call's first.
+    /// The first attempt of a call.
     #[default]
     First,
-    /// After a failure.
+    /// The attempt is a retry: it follows a failure.
     Retry,
-    /// Because no answer had come in time.
+    /// The attempt is a backup: it was started because no answer had come within the backup delay.
     Backup,
 }
 
@@ -30,40 +30,42 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Where an attempt stands.
+/// The state of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum State {
-    /// No result yet.
+    /// The attempt has no result yet.
     #[default]
     InFlight,
-    /// Finished, with this verdict.
+    /// The attempt has a result, with this verdict.
     Finished(Verdict),
-    /// The call ended without it.
+    /// The call ended before the attempt had a result.
     Abandoned,
 }
 
-/// One attempt of a call. 20 bytes.
+/// One attempt of a call, in 20 bytes.
 ///
-/// Times are packed. Its start is exact up to 12 days after the call's start. The time that it takes is exact to a
-/// microsecond up to 35 minutes, and to 1.024 ms up to 25 days. Longer times are capped.
+/// Times are packed. The start is exact if it is at most 12 days after the call's start. The duration is exact to a
+/// microsecond up to 35 minutes, and exact to 1.024 ms up to 25 days. A longer time is stored as the longest possible
+/// time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    // Server and address are not neighbours. Otherwise both would be read as one word from a pick that was written as
-    // two, and that read would wait for the writes.
+    // The server and the address are not next to each other in memory. If they were, the CPU would read both as one
+    // word. But they are written as two words, and the read would wait for these writes.
     server: ServerId,
-    /// The low 32 bits of the microseconds from the call's start to the attempt's.
+    /// The lower 32 bits of the time from the call's start to the attempt's start, in microseconds.
     started: u32,
     address: AddressKey,
     elapsed: PackedDuration,
     code: Code,
-    /// Bits 32 to 39 of the start.
+    /// Bits 32 to 39 of the time from the call's start to the attempt's start.
     started_high: u8,
     kind_and_state: KindAndState,
 }
 
-/// How long an attempt took: microseconds below 2^31, and else units of 1,024 of them with the highest bit set.
+/// The duration of an attempt, packed into a word. If the highest bit is not set, the word is a number of microseconds.
+/// If the highest bit is set, the other bits are a number of units of 1,024 microseconds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct PackedDuration(u32);
 
@@ -143,7 +145,7 @@ impl KindAndState {
     }
 }
 
-/// The longest time from a call's start to an attempt's: 40 bits of microseconds.
+/// The longest time from a call's start to an attempt's start: 40 bits of microseconds.
 const LATEST: u64 = (1 << 40) - 1;
 
 impl Attempt {
@@ -162,19 +164,20 @@ impl Attempt {
         }
     }
 
-    /// A start, capped to what an attempt can keep.
+    /// Returns the value that an attempt stores for a start at `offset`. This is `offset`, or the longest value that
+    /// can be stored if `offset` is longer.
     pub(crate) fn kept(offset: Micros) -> Micros {
         offset.min(Micros::from_micros(LATEST))
     }
 
-    /// Ends an attempt in flight by its result; answers how long it took.
+    /// Ends an attempt that is in flight and has a result. Returns how long the attempt took.
     pub(crate) fn finish(&mut self, offset: Micros, verdict: Verdict, code: Code) -> Micros {
         self.kind_and_state = self.kind_and_state.with(State::Finished(verdict));
         self.code = code;
         self.end(offset)
     }
 
-    /// Ends an attempt in flight that the call does not wait for; answers how long it took.
+    /// Ends an attempt that is in flight and has no result, since its call is over. Returns the attempt's age.
     pub(crate) fn abandon(&mut self, offset: Micros) -> Micros {
         self.kind_and_state = self.kind_and_state.with(State::Abandoned);
         self.end(offset)
@@ -186,55 +189,55 @@ impl Attempt {
         elapsed
     }
 
-    /// The server that it went to.
+    /// Returns the server that the attempt was sent to.
     #[must_use]
     pub const fn server(&self) -> ServerId {
         self.server
     }
 
-    /// The server's address, for comparison.
+    /// Returns the key of the server's address. Equal keys mean equal addresses.
     #[must_use]
     pub const fn address(&self) -> AddressKey {
         self.address
     }
 
-    /// Why it was started.
+    /// Returns whether this is a first attempt, a retry or a backup.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind_and_state.kind()
     }
 
-    /// Where it stands.
+    /// Returns the state of the attempt.
     #[must_use]
     pub const fn state(&self) -> State {
         self.kind_and_state.state()
     }
 
-    /// Whether its server is at work on it, as far as the call knows.
+    /// Returns whether the attempt has no result yet and was not abandoned.
     #[must_use]
     pub const fn in_flight(&self) -> bool {
         self.kind_and_state.in_flight()
     }
 
-    /// Why it failed; [`Code::NONE`] while it has not.
+    /// Returns why the attempt failed. Returns [`Code::NONE`] if it has not failed.
     #[must_use]
     pub const fn code(&self) -> Code {
         self.code
     }
 
-    /// From the call's start to the attempt's start.
+    /// Returns the time from the call's start to the attempt's start.
     #[must_use]
     pub const fn started(&self) -> Duration {
         self.started_micros().to_duration()
     }
 
-    /// The same, as the state machine counts it.
+    /// Returns the time from the call's start to the attempt's start as [`Micros`], the unit of the state machine.
     #[must_use]
     pub const fn started_micros(&self) -> Micros {
         Micros::from_micros(self.started as u64 | (self.started_high as u64) << 32)
     }
 
-    /// From the call's start to the attempt's end; `None` in flight.
+    /// Returns the time from the call's start to the attempt's end. Returns `None` while the attempt is in flight.
     #[must_use]
     pub const fn ended(&self) -> Option<Duration> {
         match self.ended_micros() {
@@ -243,7 +246,8 @@ impl Attempt {
         }
     }
 
-    /// The same, as the state machine counts it.
+    /// Returns the time from the call's start to the attempt's end as [`Micros`], the unit of the state machine.
+    /// Returns `None` while the attempt is in flight.
     #[must_use]
     pub const fn ended_micros(&self) -> Option<Micros> {
         if self.in_flight() {

@@ -1,20 +1,22 @@
-//! Why an attempt failed: [`Code`] and [`ErrorKind`].
+//! The reason why an attempt failed: [`Code`] and [`ErrorKind`].
 
 use core::fmt;
 
 use super::Verdict;
 
-/// Why an attempt failed, as a report keeps it: 0 is "not said", 1 to 99 are [`ErrorKind`]s, 100 to 999 are HTTP statuses,
-/// 1000 to 1016 are gRPC's status codes plus 1000, and all others are free for the user.
+/// The reason why an attempt failed, as a number. 0 means that no reason was given. 1 to 99 are [`ErrorKind`]s, 100 to
+/// 999 are HTTP statuses, and 1000 to 1016 are gRPC's status codes plus 1000. Programs may use all other numbers for
+/// their own reasons.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Code(pub u16);
 
 impl Code {
-    /// Not said.
+    /// No reason was given, or there was no failure.
     pub const NONE: Self = Self(0);
 
-    /// Whether this is the code of an [`ErrorKind`] that says nothing about the server.
+    /// Returns whether this is the code of [`ErrorKind::Local`], [`ErrorKind::ServerGone`] or
+    /// [`ErrorKind::RequestBody`]. These kinds of failure say nothing about the server.
     pub(super) const fn is_local(self) -> bool {
         const LOCAL: u16 = ErrorKind::Local as u16;
         const GONE: u16 = ErrorKind::ServerGone as u16;
@@ -22,7 +24,7 @@ impl Code {
         matches!(self.0, LOCAL | GONE | BODY)
     }
 
-    /// Whether it is the code of a connection that could not be made.
+    /// Returns whether this is the code of a connection that could not be made.
     pub(super) const fn is_of_connecting(self) -> bool {
         const REFUSED: u16 = ErrorKind::Refused as u16;
         const TIMEOUT: u16 = ErrorKind::ConnectTimeout as u16;
@@ -36,7 +38,7 @@ impl Code {
     }
 }
 
-/// The names of gRPC's status codes; a code is an index.
+/// The names of gRPC's status codes, indexed by the code.
 pub(crate) const GRPC_NAMES: [&str; 17] = [
     "OK",
     "CANCELLED",
@@ -58,7 +60,7 @@ pub(crate) const GRPC_NAMES: [&str; 17] = [
 ];
 
 impl Code {
-    /// The name of the gRPC status code that this is.
+    /// Returns the name of the gRPC status code. Returns `None` if this is not a gRPC status code.
     fn grpc_name(self) -> Option<&'static str> {
         GRPC_NAMES.get(usize::from(self.0.checked_sub(1_000)?)).copied()
     }
@@ -85,7 +87,7 @@ impl fmt::Display for Code {
 }
 
 impl fmt::Debug for Code {
-    /// As `Display`.
+    /// Writes the same text as `Display`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -108,7 +110,8 @@ impl defmt::Format for Code {
 
 macro_rules! error_kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $verdict:ident, $text:literal;)*) => {
-        /// What kind of failure an attempt met, in the terms of the default retry policy ([R1](crate::rules#R1)).
+        /// The kinds of failure of an attempt. The doc of each kind says what the default retry policy does
+        /// ([R1](crate::rules#R1)).
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -118,10 +121,10 @@ macro_rules! error_kinds {
         }
 
         impl ErrorKind {
-            /// Every kind, in the order of the codes.
+            /// All kinds, in the order of their codes.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The verdict of the default retry policy.
+            /// Returns the verdict that the default retry policy gives to this kind.
             #[must_use]
             pub const fn verdict(self) -> Verdict {
                 match self {
@@ -141,48 +144,52 @@ macro_rules! error_kinds {
 }
 
 error_kinds! {
-    /// The connection was refused or could not be made. Retried.
+    /// The connection was refused or could not be made. The call is retried.
     Refused = 1, Retry, "connection refused";
-    /// The connection was not made in time. Retried.
+    /// The connection was not made in time. The call is retried.
     ConnectTimeout = 2, Retry, "connect timeout";
-    /// The connection broke before the whole answer had arrived. Retried.
+    /// The connection broke before the whole answer had arrived. The call is retried.
     Broken = 3, Retry, "connection broken";
-    /// The server reset the connection. Retried.
+    /// The server reset the connection. The call is retried.
     Reset = 4, Retry, "connection reset";
-    /// The server said that it is logging off. Retried.
+    /// The server said that it is logging off. The call is retried.
     LoggingOff = 5, Retry, "server is logging off";
-    /// The server said that it is over its limit. Retried.
+    /// The server said that it is over its limit. The call is retried.
     OverLimit = 6, Retry, "server over its limit";
-    /// Too much is waiting to be written to this server. Retried.
+    /// Too much data is waiting to be written to this server. The call is retried.
     Overcrowded = 7, Retry, "socket overcrowded";
-    /// The server that the balancer chose is gone from the list. Retried.
+    /// The server that the balancer chose is gone from the list. The call is retried.
     ServerGone = 8, Retry, "server gone from the list";
-    /// The transport itself saw the call's deadline pass. Never retried, whatever a policy says.
+    /// The transport itself noticed that the call's deadline had passed. The call is never retried, whatever a policy
+    /// says.
     Deadline = 9, Wait, "deadline";
-    /// The server had an internal error. Not worth another attempt.
+    /// The server had an internal error. The call is not retried.
     Internal = 10, Wait, "internal error";
-    /// The answer is larger than the caller allows. Not worth another attempt.
+    /// The answer is larger than the caller allows. The call is not retried.
     TooLarge = 11, Wait, "answer over the limit";
-    /// The answer does not follow the protocol. Not worth another attempt.
+    /// The answer does not follow the protocol. The call is not retried.
     Protocol = 12, Wait, "protocol error";
-    /// No server will accept this request: malformed, or not what the transport can send.
+    /// The request is malformed, or the transport cannot send it. No server will accept it, so the call ends.
     BadRequest = 13, Fatal, "bad request";
-    /// No server will accept this request from this client.
+    /// The server does not allow this client to make this request. No server will accept it, so the call ends.
     Unauthorized = 14, Fatal, "unauthorized";
-    /// It failed at this client before anything left: no descriptor or port was free, or the server's name has no address.
-    /// Retried; the server is not to blame.
+    /// The attempt failed at this client before anything was sent. For example, no file descriptor or port was free, or
+    /// the server's name has no address. The call is retried. The server is not blamed.
     Local = 15, Retry, "failed at this client";
-    /// The caller's own request body failed, or is not as long as it was announced. The server is not to blame.
+    /// The caller's own request body failed, or its length differs from the announced length. The call ends. The server
+    /// is not blamed.
     RequestBody = 16, Fatal, "request body failed";
-    /// The attempt took longer than a single attempt may ([L21](crate::rules#L21)). Retried; the server is to blame.
+    /// The attempt took longer than the limit for a single attempt ([L21](crate::rules#L21)). The call is retried. The
+    /// server is blamed.
     AttemptTimeout = 17, Retry, "attempt timeout";
 }
 
 impl ErrorKind {
-    /// Whether a failure of this kind means that the request certainly never left this client ([T4](crate::rules#T4)).
+    /// Returns whether a failure of this kind means that the request certainly never left this client
+    /// ([T4](crate::rules#T4)).
     #[must_use]
     pub const fn never_left(self) -> bool {
-        matches!(self, Self::Refused | Self::ConnectTimeout | Self::ServerGone | Self::Local)
+        matches!(self, Self::Refused | Self::ConnectTimeout | Self::ServerGone | Self::Local | Self::Overcrowded)
     }
 }
 

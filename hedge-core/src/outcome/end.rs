@@ -2,27 +2,27 @@
 
 use core::fmt;
 
-/// How a call ended ([L16](crate::rules#L16)).
+/// The way in which a call ended ([L16](crate::rules#L16)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum End {
-    /// A result was accepted: [`Report::winner`](crate::call::Report::winner).
+    /// A result was accepted. [`Report::winner`](crate::call::Report::winner) returns its attempt.
     Accepted,
-    /// No attempt was accepted and no further one is possible: the last failure is the call's.
+    /// No attempt was accepted, and no further attempt is possible. The call's error is the last failure.
     Failed,
-    /// An attempt's verdict was `Fatal`.
+    /// The verdict on an attempt was `Fatal`, which ends the call at once.
     Fatal,
-    /// The deadline passed.
+    /// The deadline passed before a result was accepted.
     Deadline,
-    /// The caller cancelled, or dropped the call.
+    /// The caller cancelled or dropped the call.
     Cancelled,
-    /// Nothing was started: the list of servers is empty.
+    /// No attempt was started, because the list of servers is empty.
     NoServer,
-    /// Nothing was started: there are servers, and all are down.
+    /// No attempt was started, because all servers of the list are down.
     AllDown,
-    /// Nothing was started: every server that is not down has as many attempts in flight as it may have
-    /// ([L22](crate::rules#L22)).
+    /// No attempt was started, because every server that is not down is full. A full server has as many attempts in
+    /// flight as its cap allows ([L22](crate::rules#L22)).
     AllFull,
 }
 

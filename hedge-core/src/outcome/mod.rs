@@ -1,4 +1,4 @@
-//! The words for what becomes of attempts and calls, which every other room speaks of.
+//! The types that say how attempts and calls ended. All other modules use these types.
 
 mod attempt;
 mod code;

@@ -1,33 +1,33 @@
-//! Why a call sent no backup: [`NotHedged`].
+//! The reason why a call sent no backup: [`NotHedged`].
 
 use core::fmt;
 
 use super::Denial;
 
-/// Why a call sent no backup ([L19](crate::rules#L19)).
+/// The reason why a call sent no backup ([L19](crate::rules#L19)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NotHedged {
-    /// No backup was asked for.
+    /// The options ask for no backup.
     Disabled,
     /// The call is one-way, a stream or a datagram ([L15](crate::rules#L15)).
     NotHedgeable,
-    /// The request must not be sent twice.
+    /// The call is not idempotent, so its request may not be sent twice ([L15](crate::rules#L15)).
     NotIdempotent,
-    /// The delay is not below the timeout.
+    /// The backup would be due at or after the deadline.
     DelayPastDeadline,
-    /// No extra attempt is allowed, or retries used them up.
+    /// No extra attempt was left: `max_retry` is 0, or retries have used all of them.
     NoAttemptLeft,
-    /// There is no other address to send it to.
+    /// There was no other address to which the backup could be sent.
     NoOtherServer,
-    /// Backups are only counted, and one would have been sent.
+    /// Backups are in shadow mode: they are only counted. Without shadow mode, this call would have sent a backup.
     Shadow,
-    /// A limit refused.
+    /// A limit refused the backup.
     Denied(Denial),
-    /// A server asked for a later backup, or for none ([R4](crate::rules#R4)).
+    /// A server asked the client to wait, or to send no further attempt ([R4](crate::rules#R4)).
     Pushback,
-    /// The call ended before its timer fired, or started nothing at all.
+    /// The call ended before its backup timer fired, or it started nothing at all.
     FinishedFirst,
 }
 

@@ -1,4 +1,4 @@
-//! What an attempt's result means for its call: [`Verdict`], [`Judgement`] and [`Pushback`].
+//! The types that say what an attempt's result means for its call: [`Verdict`], [`Judgement`] and [`Pushback`].
 
 use core::fmt;
 
@@ -7,65 +7,69 @@ use super::Code;
 use super::ErrorKind;
 use crate::time::{Duration, Instant, Micros};
 
-/// What a result means for the call that the attempt belongs to ([L8](crate::rules#L8)).
+/// The meaning of an attempt's result for its call ([L8](crate::rules#L8)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Verdict {
-    /// A success, or a business error: a normal response. It wins the call.
+    /// The attempt succeeded. The result may also be a business error, which is a normal response. The result wins the
+    /// call.
     Accept,
-    /// Another server may succeed.
+    /// This attempt failed, and another server may succeed. The call may retry.
     Retry,
-    /// This attempt is lost and not worth another, but what is in flight or pending may still win.
+    /// This attempt failed and is not retried. But another attempt that is in flight or pending may still win.
     Wait,
-    /// No server will accept it: a malformed or unauthorised request. Ends the call at once.
+    /// No server will accept the request, for example because it is malformed or unauthorised. The call ends at once.
     Fatal,
 }
 
-/// What a server asks about further attempts of any kind ([R4](crate::rules#R4), as in gRPC's A6): to wait, or to send none.
+/// A server's request to wait before further attempts, or to send no further attempt ([R4](crate::rules#R4), as in
+/// gRPC's proposal A6). It applies to attempts of any kind.
 ///
-/// One that is made here speaks for the service: it holds back attempts to every server. One
-/// [`for_server`](Self::for_server) speaks for the server that sent it, as HTTP's `Retry-After` does: other addresses are
-/// not held back. It acts like the first only once no usable address is left that the call has not tried.
+/// By default, a pushback concerns the whole service: it delays attempts at every server. A pushback made by
+/// [`for_server`](Self::for_server) concerns only the server that sent it, like HTTP's `Retry-After`: attempts at other
+/// addresses are not delayed. Once the call has tried every usable address, such a pushback acts like one that concerns
+/// the whole service.
 ///
-/// It holds whole microseconds, rounded up. `Debug` reads as `Display`: `after 20 ms`, `do not`, and ` (this server)` after
-/// either for one server.
+/// The delay is stored in whole microseconds, rounded up. `Debug` and `Display` write `after 20 ms` or `do not`. If the
+/// pushback concerns only one server, ` (this server)` follows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pushback {
-    /// [`Micros::MAX`] for "do not".
+    /// How long to wait. [`Micros::MAX`] means that no further attempt may start.
     delay: Micros,
     for_server: bool,
 }
 
 impl Pushback {
-    /// Start no further attempt in this call. Also what a negative or unparseable delay means.
+    /// The pushback after which the call starts no further attempt. A negative delay, or a delay that cannot be parsed,
+    /// is read as this pushback.
     pub const DO_NOT: Self = Self { delay: Micros::MAX, for_server: false };
 
-    /// Start the next attempt exactly this much later.
+    /// Returns a pushback after which the call starts its next attempt exactly `delay` after this answer.
     #[must_use]
     pub const fn after(delay: Duration) -> Self {
         Self { delay: Micros::from_duration(delay), for_server: false }
     }
 
-    /// The same, for the server that sent it only.
+    /// Returns this pushback, changed so that it concerns only the server that sent it.
     #[must_use]
     pub const fn for_server(self) -> Self {
         Self { for_server: true, ..self }
     }
 
-    /// The same, for the whole service.
+    /// Returns this pushback, changed so that it concerns the whole service.
     #[must_use]
     pub const fn for_service(self) -> Self {
         Self { for_server: false, ..self }
     }
 
-    /// Whether it speaks for its server only.
+    /// Returns whether this pushback concerns only the server that sent it.
     #[must_use]
     pub const fn is_of_server(self) -> bool {
         self.for_server
     }
 
-    /// How much later the next attempt may start; `None` if none may.
+    /// Returns how long after this answer the next attempt may start. Returns `None` if no attempt may start.
     #[must_use]
     pub const fn delay(self) -> Option<Duration> {
         match self.delay {
@@ -74,14 +78,15 @@ impl Pushback {
         }
     }
 
-    /// When the next attempt may start after an answer that came at `now`: [`Instant::NEVER`] if none may.
+    /// Returns when the next attempt may start, if the answer came at `now`. Returns [`Instant::NEVER`] if no attempt
+    /// may start.
     pub(crate) fn ends(self, now: Instant) -> Instant {
         now + self.delay
     }
 }
 
 impl From<Micros> for Pushback {
-    /// As [`Pushback::after`]; [`Micros::MAX`] is [`Pushback::DO_NOT`].
+    /// Does the same as [`Pushback::after`]. [`Micros::MAX`] becomes [`Pushback::DO_NOT`].
     fn from(delay: Micros) -> Self {
         Self { delay, for_server: false }
     }
@@ -98,7 +103,7 @@ impl fmt::Display for Pushback {
 }
 
 impl fmt::Debug for Pushback {
-    /// As `Display`.
+    /// Writes the same text as `Display`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -117,7 +122,7 @@ impl defmt::Format for Pushback {
     }
 }
 
-/// A [`Pushback`] as serde's derives write it.
+/// The same content as [`Pushback`], in the form that serde's derive writes.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -153,48 +158,51 @@ impl<'de> serde::Deserialize<'de> for Pushback {
     }
 }
 
-/// Everything that the core needs to know about an attempt's result.
+/// The data that a call needs about an attempt's result.
 ///
-/// A plain [`Verdict`] converts into one: no code, the request may have left, no pushback.
+/// A [`Verdict`] converts into a judgement. This judgement has no code and no pushback, and its request may have left
+/// this client.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Judgement {
-    /// What the result means for the call.
+    /// The meaning of the result for the call.
     pub verdict: Verdict,
-    /// Why, for the report.
+    /// Why the attempt failed, for the report.
     pub code: Code,
-    /// The request certainly never left this client ([T4](crate::rules#T4)): retrying is safe even when it is not
-    /// idempotent ([R5](crate::rules#R5)).
+    /// Whether the request certainly never left this client ([T4](crate::rules#T4)). If so, a retry is safe even if the
+    /// call is not idempotent ([R5](crate::rules#R5)).
     pub never_left: bool,
-    /// It failed at this client, or by its caller's fault. Balancers and breakers learn nothing about the server from it
-    /// ([S7](crate::rules#S7)).
+    /// Whether the attempt failed at this client or because of its caller. If so, balancers and breakers learn nothing
+    /// about the server ([S7](crate::rules#S7)).
     pub local: bool,
-    /// What the server asks about further attempts; read on failures only.
+    /// The server's pushback, if it sent one. The pushback is used only for failures.
     pub pushback: Option<Pushback>,
 }
 
 impl Judgement {
-    /// `verdict` because of `code`. The request may have left, and there is no pushback. It is [`local`](Self::local) if
-    /// `code` is that of a local [`ErrorKind`].
+    /// Makes a judgement with this verdict and code, without a pushback. The request may have left this client. The
+    /// judgement is [`local`](Self::local) if `code` is [`ErrorKind::Local`], [`ErrorKind::ServerGone`] or
+    /// [`ErrorKind::RequestBody`].
     #[must_use]
     pub const fn new(verdict: Verdict, code: Code) -> Self {
         Self { verdict, code, never_left: false, local: code.is_local(), pushback: None }
     }
 
-    /// The same, for a request that certainly never left. Such a request says nothing about the server, unless the server
-    /// could not be connected to ([`ErrorKind::Refused`], [`ErrorKind::ConnectTimeout`]).
+    /// Returns this judgement, changed for a request that certainly never left this client. Such a request says nothing
+    /// about the server, unless the connection could not be made ([`ErrorKind::Refused`],
+    /// [`ErrorKind::ConnectTimeout`]).
     #[must_use]
     pub const fn never_left(self) -> Self {
         Self { never_left: true, local: !self.code.is_of_connecting(), ..self }
     }
 
-    /// The same, for a failure that says nothing about the server.
+    /// Returns this judgement, changed for a failure that says nothing about the server.
     #[must_use]
     pub const fn local(self) -> Self {
         Self { local: true, ..self }
     }
 
-    /// The same, with what the server asks about further attempts.
+    /// Returns this judgement with a server's pushback added.
     #[must_use]
     pub const fn with_pushback(self, pushback: Pushback) -> Self {
         Self { pushback: Some(pushback), ..self }

@@ -1,33 +1,35 @@
-//! A backup's delay that follows the latencies: [`AdaptiveDelay`] ([B7](crate::rules#B7)).
-
-use core::fmt;
+//! A backup delay that follows the latencies of attempts: [`AdaptiveDelay`] ([B7](crate::rules#B7)).
 
 use super::allowance::Allowance;
 use super::sample::sample_of;
 use super::{BackupDelay, BackupPolicy, Ended};
 use crate::atomic::{AtomicU32, Ordering};
-use crate::latency::{LatencyRecorder, Quantile, WindowError};
+use crate::bounded::{Bounded, SpanRange};
+use crate::latency::{LatencyRecorder, LatencyWindow, Quantile};
 use crate::outcome::{Denial, Extra};
-use crate::time::{Duration, Instant, Micros};
+use crate::time::{Instant, Micros};
 
-/// The delay word while there is no delay.
+/// The value of `delay_us` if there is no delay.
 const OFF: u32 = u32::MAX;
 
-/// What the delay aims at.
+/// The number of additional requests that backups may cause, in ten-thousandths of the calls, in \[1, 10000\].
+pub type ExtraLoad = Bounded<1, 10_000>;
+
+/// The target that determines the delay: a quantile of the latencies, or a load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Target {
-    /// A quantile of the latencies.
+    /// The delay is this quantile of the latencies.
     Quantile(Quantile),
-    /// The shortest delay that sends a backup for at most this many ten-thousandths of the calls, in (0, 10000]: 200 is 2 %
-    /// more requests.
-    ExtraLoad(u16),
+    /// The delay is the shortest one that sends a backup for at most this many ten-thousandths of the calls. 200 means
+    /// 2 % more requests.
+    ExtraLoad(#[cfg_attr(feature = "serde", serde(deserialize_with = "file::extra_load"))] ExtraLoad),
 }
 
 impl Target {
-    /// The quantile that the delay follows. For an extra load of 2 % it is the 98th percentile.
+    /// Returns the quantile that the delay follows. For an extra load of 2 % it is the 98th percentile.
     const fn quantile(self) -> Quantile {
         match self {
             Self::Quantile(quantile) => quantile,
@@ -35,91 +37,61 @@ impl Target {
         }
     }
 
-    /// How many of a million calls are slower than the quantile.
+    /// Returns how many of a million calls are slower than the quantile that the delay follows.
     const fn extra_ppm(self) -> u32 {
         (Quantile::WHOLE - self.quantile().ten_thousandths()) as u32 * 100
     }
 }
 
+/// The shortest and the longest adaptive delay, in \[0, 1 h\].
+pub type DelayRange = SpanRange<0, 3_600_000>;
+
 /// The options of an [`AdaptiveDelay`].
 ///
 /// ```
-/// use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, Target};
+/// use hedge_core::bounded::Bounded;
+/// use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, DelayRange, Target};
 /// use hedge_core::time::Duration;
 ///
-/// let options = AdaptiveOptions { target: Target::ExtraLoad(200), ..AdaptiveOptions::DEFAULT };
-/// assert!(AdaptiveDelay::new(options).is_ok());
-/// let error = AdaptiveDelay::new(AdaptiveOptions { min: Duration::from_secs(2), ..options }).unwrap_err();
-/// assert_eq!(error.to_string(), "min 2000 ms: must be in [0, max], and max is 1000 ms");
+/// let options = AdaptiveOptions { target: Target::ExtraLoad(Bounded::of::<200>()), ..AdaptiveOptions::DEFAULT };
+/// let delay = AdaptiveDelay::new(options);
+/// assert_eq!(delay.options().delay.max().get(), Duration::from_secs(1));
+/// let error = DelayRange::new(Duration::from_secs(2), Duration::from_secs(1)).unwrap_err();
+/// assert_eq!(error.to_string(), "min 2000 ms: must not be above max, which is 1000 ms");
 /// ```
+///
+/// In a file, `delay` is two fields: `min` and `max`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "file::Fields", into = "file::Fields")
+)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AdaptiveOptions {
-    /// What the delay aims at. Default: the 95th percentile, as in Dean and Barroso ("The Tail at Scale", 2013). It cuts
-    /// the worst of the tail for 5 % more requests.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::target"))]
+    /// The target that determines the delay. Default: the 95th percentile, as in Dean and Barroso ("The Tail at Scale",
+    /// 2013). This quantile removes the worst part of the tail and costs 5 % more requests.
     pub target: Target,
-    /// No delay is shorter. Default 1 ms: about the resolution of a timer and a round trip nearby. After a shorter delay a
-    /// missing answer does not mean anything yet.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::min")
-    )]
-    pub min: Duration,
-    /// No delay is longer. Default 1 s: twice the default timeout, so that a call that a backup cannot help in time gets
-    /// none. If the maximum is below the time that calls take when every server is slow, then as many backups are sent as
-    /// the target allows.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::max")
-    )]
-    pub max: Duration,
-    /// How many answers a window must hold before there is a delay, at least 1. Default 100: five of them lie beyond the
+    /// The shortest and the longest delay. Default 1 ms and 1 s. 1 ms is about the resolution of a timer, and about a
+    /// round trip to a near server. So it is normal that no answer has come after a shorter delay. 1 s is twice the
+    /// default timeout, so a call that a backup cannot help in time gets no backup. If every server is so slow that
+    /// calls take longer than the longest delay, as many backups are sent as the target allows.
+    pub delay: DelayRange,
+    /// How many answers a window must hold before there is a delay. Default 100. Five of 100 answers are beyond the
     /// 95th percentile.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "file::warm_up"))]
-    pub warm_up: u32,
-    /// How long a latency counts as recent, in [1 s, 3600 s]. Default 10 s, as [`LatencyRecorder::DEFAULT_WINDOW`].
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::time::text::span::serialize", deserialize_with = "file::window")
-    )]
-    pub window: Duration,
+    pub warm_up: Bounded<1, 4_294_967_295>,
+    /// How long a latency counts as recent. Default 10 s, the same as [`LatencyRecorder::DEFAULT_WINDOW`].
+    pub window: LatencyWindow,
 }
 
 impl AdaptiveOptions {
-    /// The defaults.
+    /// The default options.
     pub const DEFAULT: Self = Self {
         target: Target::Quantile(Quantile::P95),
-        min: Duration::from_millis(1),
-        max: Duration::from_secs(1),
-        warm_up: 100,
+        delay: SpanRange::of_millis::<1, 1_000>(),
+        warm_up: Bounded::of::<100>(),
         window: LatencyRecorder::DEFAULT_WINDOW,
     };
-
-    /// Checks that each option is in its range.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub const fn validate(&self) -> Result<(), AdaptiveError> {
-        let Self { target, min, max, warm_up, window } = *self;
-        match target {
-            Target::ExtraLoad(ten_thousandths) if ten_thousandths == 0 || ten_thousandths > Quantile::WHOLE => {
-                return Err(AdaptiveError::ExtraLoad { ten_thousandths });
-            }
-            _ => {}
-        }
-        if Micros::from_duration(min).as_micros() > Micros::from_duration(max).as_micros() {
-            return Err(AdaptiveError::MinAboveMax { min, max });
-        }
-        if warm_up == 0 {
-            return Err(AdaptiveError::NoWarmUp);
-        }
-        match LatencyRecorder::check(window) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(AdaptiveError::Window(error)),
-        }
-    }
 }
 
 impl Default for AdaptiveOptions {
@@ -128,49 +100,55 @@ impl Default for AdaptiveOptions {
     }
 }
 
-/// A delay that follows the latencies of recent attempts: a quantile of them, or what a given extra load allows
-/// ([B7](crate::rules#B7)).
+/// A delay that follows the latencies of recent attempts. It is either a quantile of these latencies, or the delay that
+/// causes a given extra load ([B7](crate::rules#B7)).
 ///
-/// # What feeds it
+/// # Which attempts count
 ///
-/// First attempts and retries, each measured from its own start. An answer, `Fatal` included, is a latency. An attempt that
-/// was abandoned or failed gives a lower bound. Backups do not count, for two reasons. A backup is sent because its call is
-/// slow: at a slow server it would count the slow moment twice, at a fast one it would make the moment look fast. And the
-/// delay says how long to wait for an attempt that is not a backup. So each call weighs the same, hedged or not.
+/// First attempts and retries count. The time of each is measured from its own start. An answer gives a latency, even
+/// if the verdict is `Fatal`. An attempt that was abandoned or failed gives a lower bound: its age.
 ///
-/// # Why backups do not move it
+/// Backups do not count, for two reasons. First, a backup is sent because its call is slow. A slow backup would count
+/// the slow moment a second time, and a fast backup would hide it. Second, the delay says how long to wait for an
+/// attempt that is not a backup. So each call has the same weight, with or without a backup.
 ///
-/// The delay is the end of the bucket that the quantile lies in (see [`latency`](crate::latency)). A backup cuts off only
-/// latencies above the delay. So all latencies up to the end of that bucket are seen in full, and their share is what was
-/// counted: backups, however many and however fast, move neither the quantile nor the delay. The delay is never below the
-/// quantile, so that the extra load is not exceeded where many latencies lie close together. It is at most 9.7 % above.
+/// # Why backups do not change the delay
 ///
-/// When everything becomes slower, backups cut off the latencies that would show it. Then the delay moves up to where they
-/// cut off, and from there further on. When latencies become shorter, that shows at once. In both cases the old latencies
-/// are forgotten after one window.
+/// The delay is the end of the bucket that contains the quantile (see [`latency`](crate::latency)). If a backup wins,
+/// the other attempt is abandoned before its latency is known. But this happens only to latencies above the delay. So
+/// all latencies up to the end of that bucket are measured in full. Backups change neither the quantile nor the delay,
+/// even if there are many backups or they are fast. The delay is at most 9.7 % above the quantile and never below it.
+/// So the extra load is not exceeded if many latencies are close together.
 ///
-/// # What it may send
+/// If every latency grows, the growth is hidden at first, since backups win before the long latencies are known. The
+/// delay then rises to the longest known latencies, and from there further up. If latencies become shorter, the delay
+/// follows at once. In both cases, the old latencies no longer count after one window.
 ///
-/// Backups are load, load makes servers slower, and the delay learns of that only afterwards. So there is a fixed bound: of
-/// the calls that end, at most 1.1 times the target get a backup, and [`BURST`](Self::BURST) more in all. The target of a
-/// quantile is the share beyond it, 5 % at the 95th percentile. While the delay fits, the bound is never reached. Where it
-/// does not, backups above the bound are refused as [`Denial::ExtraLoad`]. Servers that bear such a load cannot be driven
-/// into an outage by it.
+/// # How many backups the policy allows
 ///
-/// For servers with queues: while the load, backups included, is below two thirds of their capacity, the delay stays within
-/// a fifth of its mean. Above that it swings with the lengths of the queues, which swing without backups too, and backups
-/// help less and less. With the 95th percentile they lower the p99 by 11 % at a load of 0.6. At 0.8 they raise it by 6 %,
-/// if servers work on abandoned requests to the end. At such loads set a smaller target, or send no backups.
+/// Backups add load. Load makes servers slower, and the delay reacts to this only afterwards. So the number of backups
+/// has a fixed bound: 1.1 times the target's share of the calls that have ended, plus [`BURST`](Self::BURST). The
+/// target of a quantile is the share of calls beyond it, 5 % at the 95th percentile. While the delay fits the
+/// latencies, the number of backups stays below the bound. Otherwise, backups above the bound are refused as
+/// [`Denial::ExtraLoad`]. So backups cannot cause an outage if the servers can carry this load.
 ///
-/// # When it is off
+/// Some servers have queues. While the load (with backups) is below two thirds of the servers' capacity, the delay
+/// differs from its mean by at most a fifth. At a higher load, the delay varies with the lengths of the queues. The
+/// lengths vary without backups too, and backups help less if the load is higher. With the 95th percentile, backups
+/// lower the p99 by 11 % at a load of 0.6. At a load of 0.8 they raise it by 6 %, if servers finish abandoned requests.
+/// At such loads set a smaller target, or send no backups.
 ///
-/// It is off until the window holds `warm_up` answers. It is off again when fewer than a quarter of that are left (half of
-/// the answers leave the window at once), and when no call has ended for a whole window.
+/// # When there is no delay
+///
+/// There is no delay, and so no backup, until the window holds `warm_up` answers. The delay is switched off in two
+/// cases: fewer than a quarter of `warm_up` answers are left, or no call has ended for a whole window. The limit is a
+/// quarter because half of the answers leave the window at once.
 ///
 /// # Cost
 ///
-/// Reading the delay is two loads, and a backup is one compare-and-swap. Feeding it is one atomic addition per attempt, and
-/// now and then an upkeep (see [`LatencyRecorder`]). 2048 bytes. It does not limit retries: combine it with a limit.
+/// Reading the delay is two loads, and a backup is one compare-and-swap. Each attempt costs one atomic addition, and
+/// sometimes also the upkeep of the [`LatencyRecorder`]. Memory: 2048 bytes. Retries are not limited: combine this
+/// policy with a limit.
 #[derive(Debug)]
 pub struct AdaptiveDelay {
     latencies: LatencyRecorder,
@@ -181,51 +159,47 @@ pub struct AdaptiveDelay {
 }
 
 impl AdaptiveDelay {
-    /// When the window holds this many calls, the delay is from 10 % below to 20 % above the true quantile, except once in
-    /// some thousand times. This holds for the 95th to 98th percentile of usual distributions (a lognormal of deviation 1,
-    /// an exponential). A target further out needs more calls, a narrower distribution fewer.
+    /// The delay is precise if the window holds at least this number of calls. It is then between 10 % below and 20 %
+    /// above the true quantile, except once in some thousand times. This is true for the 95th to 98th percentile of
+    /// usual distributions (a lognormal of deviation 1, an exponential). A higher percentile needs more calls, and a
+    /// narrower distribution needs fewer calls.
     pub const SETTLED_AFTER: u32 = 5_000;
 
-    /// How many backups are saved up at most while calls do not need them. So this many may be sent at once.
+    /// The number of backups that can be saved up while calls do not need backups. At most this many backups can be
+    /// sent at once.
     pub const BURST: u32 = 100;
 
-    /// A delay without samples. It is off at first.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub const fn new(options: AdaptiveOptions) -> Result<Self, AdaptiveError> {
-        if let Err(error) = options.validate() {
-            return Err(error);
-        }
-        match LatencyRecorder::new(options.window, options.target.quantile()) {
-            Ok(latencies) => {
-                let allowance = Allowance::new(Self::BURST, options.target.extra_ppm() / 10 * 11);
-                Ok(Self { latencies, allowance, delay_us: AtomicU32::new(OFF), options })
-            }
-            Err(error) => Err(AdaptiveError::Window(error)),
-        }
+    /// Makes a delay without samples. The delay is off at first.
+    #[must_use]
+    pub const fn new(options: AdaptiveOptions) -> Self {
+        let latencies = LatencyRecorder::new(options.window, options.target.quantile());
+        let allowance = Allowance::new(Self::BURST, options.target.extra_ppm() / 10 * 11);
+        Self { latencies, allowance, delay_us: AtomicU32::new(OFF), options }
     }
 
-    /// The options that it was made with.
+    /// Returns the options with which this policy was made.
     #[must_use]
     pub const fn options(&self) -> &AdaptiveOptions {
         &self.options
     }
 
-    /// The latencies that it follows, for snapshots.
+    /// Returns the latencies that the delay follows. Programs can take snapshots of them.
     #[must_use]
     pub const fn latencies(&self) -> &LatencyRecorder {
         &self.latencies
     }
 
-    /// Sets the delay from what the window holds.
+    /// Sets the delay. `quantile_end` is the end of the quantile's bucket, and `answers` is the number of answers in
+    /// the window.
     fn follow(&self, quantile_end: Option<Micros>, answers: u64) {
-        let warm_up = u64::from(self.options.warm_up);
+        let warm_up = u64::from(self.options.warm_up.get());
         let is_on = self.delay_us.load(Ordering::Relaxed) != OFF;
         let enough = answers >= if is_on { warm_up.div_ceil(4) } else { warm_up };
         let delay_us = quantile_end.filter(|_| enough).map_or(OFF, |end| {
-            let delay = end.max(self.options.min.into()).min(self.options.max.into());
-            u32::try_from(delay.as_micros()).unwrap_or(OFF).min(OFF - 1)
+            let range = self.options.delay;
+            let delay = end.max(range.min().micros()).min(range.max().micros());
+            // There is no overflow: an hour takes 32 bits of microseconds.
+            u32::try_from(delay.as_micros()).unwrap_or(OFF - 1)
         });
         self.delay_us.store(delay_us, Ordering::Relaxed);
     }
@@ -261,62 +235,61 @@ impl BackupPolicy for AdaptiveDelay {
     }
 }
 
-/// An option of an [`AdaptiveDelay`] that is out of its range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum AdaptiveError {
-    /// `target`: the extra load is 0, or more than all calls.
-    ExtraLoad {
-        /// Its value.
-        ten_thousandths: u16,
-    },
-    /// `min` is above `max`.
-    MinAboveMax {
-        /// The shortest delay.
-        min: Duration,
-        /// The longest.
-        max: Duration,
-    },
-    /// `warm_up` is 0: nothing is known then.
-    NoWarmUp,
-    /// `window` is not from 1 s to 3600 s.
-    Window(WindowError),
-}
-
-impl fmt::Display for AdaptiveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ExtraLoad { ten_thousandths } => {
-                write!(f, "target extra_load {ten_thousandths}: must be in (0, 10000] ten-thousandths")
-            }
-            Self::MinAboveMax { min, max } => {
-                let (min, max) = (Micros::from(*min), Micros::from(*max));
-                write!(f, "min {min}: must be in [0, max], and max is {max}")
-            }
-            Self::NoWarmUp => f.write_str("warm_up 0: must be in [1, 4294967295]"),
-            Self::Window(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for AdaptiveError {}
-
-/// How the fields are read from files.
+/// Reads the fields of the options from files.
 #[cfg(feature = "serde")]
 mod file {
-    use super::{Duration, Target};
-    use crate::field::named::{self, fields};
+    use super::{AdaptiveOptions, Bounded, ExtraLoad, LatencyWindow, SpanRange, Target};
+    use crate::bounded::{BoundedSpan, OutOfRange};
+    use crate::field::named::{Named, fields};
     use crate::field::tagged;
 
-    fields! {
-        min: required, "adaptive_backup.min", Duration, named::DURATION;
-        max: required, "adaptive_backup.max", Duration, named::DURATION;
-        warm_up: required, "adaptive_backup.warm_up", u32, "an integer in [1, 4294967295]";
-        window: required, "adaptive_backup.window", Duration, named::DURATION;
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(rename = "AdaptiveOptions", default, deny_unknown_fields)]
+    pub(super) struct Fields {
+        #[serde(deserialize_with = "target")]
+        target: Target,
+        #[serde(deserialize_with = "min")]
+        min: BoundedSpan<0, 3_600_000>,
+        #[serde(deserialize_with = "max")]
+        max: BoundedSpan<0, 3_600_000>,
+        #[serde(deserialize_with = "warm_up")]
+        warm_up: Bounded<1, 4_294_967_295>,
+        #[serde(deserialize_with = "window")]
+        window: LatencyWindow,
     }
 
-    pub(super) fn target<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Target, D::Error> {
+    impl Default for Fields {
+        fn default() -> Self {
+            AdaptiveOptions::DEFAULT.into()
+        }
+    }
+
+    impl From<AdaptiveOptions> for Fields {
+        fn from(options: AdaptiveOptions) -> Self {
+            let AdaptiveOptions { target, delay, warm_up, window } = options;
+            Self { target, min: delay.min(), max: delay.max(), warm_up, window }
+        }
+    }
+
+    impl TryFrom<Fields> for AdaptiveOptions {
+        type Error = Named<OutOfRange>;
+
+        fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+            let Fields { target, min, max, warm_up, window } = fields;
+            let delay = SpanRange::between(min, max).map_err(|error| Named { field: "adaptive_backup.", error })?;
+            Ok(Self { target, delay, warm_up, window })
+        }
+    }
+
+    fields! {
+        extra_load: required, "adaptive_backup.target.extra_load", ExtraLoad;
+        min: required, "adaptive_backup.min", BoundedSpan<0, 3_600_000>;
+        max: required, "adaptive_backup.max", BoundedSpan<0, 3_600_000>;
+        warm_up: required, "adaptive_backup.warm_up", Bounded<1, 4_294_967_295>;
+        window: required, "adaptive_backup.window", LatencyWindow;
+    }
+
+    fn target<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Target, D::Error> {
         let wanted = "a map with `quantile` or `extra_load`, in ten-thousandths";
         tagged::read(deserializer, "adaptive_backup.target", wanted)
     }
@@ -332,14 +305,16 @@ mod tests {
     use crate::id::AttemptId;
     use crate::outcome::{End, Kind, Verdict};
     use crate::policy::{CallOptions, ChannelOptions};
+    use crate::time::Duration;
     use fastrand::Rng;
+    #[cfg(feature = "serde")]
     use std::string::ToString;
     use std::vec::Vec;
 
     type Line<'p> = Channel<u16, RoundRobin, &'p AdaptiveDelay, u8, 8>;
     type Shape = fn(&mut Rng) -> f64;
 
-    /// A thousand calls a second.
+    /// The time from one call to the next: a thousand calls a second.
     const GAP: Duration = Duration::from_millis(1);
 
     fn us(micros: u64) -> Duration {
@@ -371,7 +346,7 @@ mod tests {
         us(micros.round() as u64)
     }
 
-    /// The latency that `ten_thousandths` of all latencies do not exceed.
+    /// Returns the latency that `ten_thousandths` of all latencies do not exceed.
     fn truth(shape: Shape, ten_thousandths: usize) -> f64 {
         let mut rng = Rng::with_seed(99);
         let mut all: Vec<f64> = (0..200_000).map(|_| shape(&mut rng)).collect();
@@ -379,11 +354,11 @@ mod tests {
         all[ten_thousandths * 20]
     }
 
-    /// Calls at equal intervals, to servers whose latencies the test chooses.
+    /// Makes calls at equal intervals. The test chooses the latencies of the servers.
     struct Loop<'p> {
         channel: Line<'p>,
         now: Instant,
-        /// The calls of the last run; what follows is of the last run too.
+        /// The number of calls in the last run. The fields after this one are about the last run too.
         calls: u32,
         backups: u32,
         delays: Vec<f64>,
@@ -399,7 +374,8 @@ mod tests {
             Self { channel, now: at(5_000), calls: 0, backups: 0, delays: Vec::new() }
         }
 
-        /// Drives each call to its end before the next begins, so the policy sees a clock that goes back a little.
+        /// Makes `calls` calls, and ends each call before the next one begins. So the policy sees a clock that goes
+        /// back a little.
         fn run(&mut self, calls: u32, mut latency: impl FnMut(Instant, Kind) -> Duration) -> &mut Self {
             (self.calls, self.backups) = (calls, 0);
             self.delays.clear();
@@ -439,7 +415,7 @@ mod tests {
             f64::from(self.backups) / f64::from(self.calls)
         }
 
-        /// Checks that from call `skip` on every call had a delay, near `truth`.
+        /// Checks that every call from number `skip` on had a delay near `truth`.
         fn assert_near(&self, truth: f64, skip: u32, what: &str) {
             let missing = self.calls as usize - self.delays.len();
             let skip = (skip as usize).checked_sub(missing).expect("a delay at every call");
@@ -456,7 +432,7 @@ mod tests {
     }
 
     fn policy(options: AdaptiveOptions) -> AdaptiveDelay {
-        AdaptiveDelay::new(options).unwrap()
+        AdaptiveDelay::new(options)
     }
 
     fn to(target: Target) -> AdaptiveDelay {
@@ -473,9 +449,9 @@ mod tests {
     fn b7_the_delay_is_a_quantile_that_backups_do_not_drag() {
         for (seed, (name, shape)) in (0..).zip(SHAPES) {
             let truth = truth(shape, 9_500);
-            // The delay if nothing were hedged.
+            // The delay that the policy would have without backups.
             let unhedged = LatencyRecorder::default();
-            let policy = AdaptiveDelay::new(AdaptiveOptions::DEFAULT).unwrap();
+            let policy = AdaptiveDelay::new(AdaptiveOptions::DEFAULT);
             let (mut rng, mut line) = (Rng::with_seed(seed), Loop::new(&policy));
             let mut latency = |now: Instant, kind| {
                 let latency = rounded(shape(&mut rng));
@@ -485,14 +461,14 @@ mod tests {
                 latency
             };
             line.run(AdaptiveDelay::SETTLED_AFTER, &mut latency).assert_near(truth, 4_999, name);
-            // Over a minute the delay neither swings nor drifts.
+            // For a minute, the delay stays nearly constant.
             line.run(60_000, &mut latency).assert_near(truth, 0, name);
             let (early, late) = line.delays.split_at(30_000);
             let mean = |delays: &[f64]| delays.iter().sum::<f64>() / delays.len() as f64;
             let creep = mean(late) / mean(early);
             assert!((0.95..=1.05).contains(&creep), "{name}: by {creep} in half a minute");
             assert!(line.extra_load() <= 0.051, "{name}: {}", line.extra_load());
-            // The middle of the same bucket, or of the next.
+            // The delay lies in the middle of the same bucket or of the next one.
             let drag = line.delays[59_999] / unhedged.kept().unwrap().as_micros() as f64;
             assert!((0.95..=1.15).contains(&drag), "{name}: dragged by {drag}");
         }
@@ -517,9 +493,12 @@ mod tests {
 
     #[test]
     fn b7_what_is_sent_is_bounded_by_the_target_whatever_the_delay() {
-        for (target, tenth_more) in [(Target::Quantile(Quantile::P95), 0.055), (Target::ExtraLoad(1_000), 0.11)] {
+        for (target, tenth_more) in
+            [(Target::Quantile(Quantile::P95), 0.055), (Target::ExtraLoad(Bounded::of::<1_000>()), 0.11)]
+        {
             // Every call is slower than the longest delay.
-            let policy = policy(AdaptiveOptions { target, max: ms(1), ..AdaptiveOptions::DEFAULT });
+            let policy =
+                policy(AdaptiveOptions { target, delay: SpanRange::of_millis::<1, 1>(), ..AdaptiveOptions::DEFAULT });
             let mut line = Loop::new(&policy);
             line.run(50_000, |_, _| ms(10));
             let most = 50_000.0 * tenth_more + f64::from(AdaptiveDelay::BURST);
@@ -552,13 +531,14 @@ mod tests {
     fn b7_a_target_load_is_kept_to_however_much_is_hedged() {
         for ten_thousandths in [200, 1_000, 3_000] {
             for (seed, (name, shape)) in (20..).zip(SHAPES) {
-                let policy = to(Target::ExtraLoad(ten_thousandths));
+                let policy = to(Target::ExtraLoad(Bounded::new(ten_thousandths).unwrap()));
                 let (mut rng, mut line) = (Rng::with_seed(seed), Loop::new(&policy));
                 let mut latency = |_, _| rounded(shape(&mut rng));
                 line.run(10_000, &mut latency).run(50_000, &mut latency);
                 let (load, most) = (line.extra_load(), f64::from(ten_thousandths) / 10_000.0);
                 std::println!("{name}: {load:.4} of at most {most}");
-                // It may be far less only where many latencies lie in one bucket, so that no delay comes closer.
+                // The load may be far below the target only if many latencies are in one bucket. Then no delay gives a
+                // load closer to the target.
                 let least = if ["lognormal", "exponential"].contains(&name) { 0.8 * most } else { 0.0 };
                 assert!(least < load && load <= 1.05 * most, "{name}: {load} of at most {most}");
             }
@@ -572,7 +552,7 @@ mod tests {
         assert!(line.run(100, |_, _| ms(10)).delays.is_empty(), "100 answers, and nobody has looked yet");
         line.run(300, |_, _| ms(10));
         assert!(line.delay().is_some());
-        // After two windows, seven answers a window are left. The first upkeep that sees fewer than 25 turns the delay off.
+        // After two windows, seven answers a window are left. The first upkeep that sees fewer than 25 ends the delay.
         for _ in 0..14 {
             line.run(1, |_, _| ms(10));
             line.now = line.now + ms(1_400);
@@ -592,12 +572,14 @@ mod tests {
     #[test]
     fn b7_the_delay_keeps_to_its_bounds() {
         for (min, max, expected) in [(20, 30, 20), (1, 5, 5), (7, 7, 7)] {
-            let policy = policy(AdaptiveOptions { min: ms(min), max: ms(max), ..AdaptiveOptions::DEFAULT });
+            let delay = DelayRange::new(ms(min), ms(max)).unwrap();
+            let policy = policy(AdaptiveOptions { delay, ..AdaptiveOptions::DEFAULT });
             let mut line = Loop::new(&policy);
             assert_eq!(line.run(1_000, |_, _| ms(10)).delay(), Some(ms(expected)));
         }
-        let longest = policy(AdaptiveOptions { min: Duration::MAX, max: Duration::MAX, ..AdaptiveOptions::DEFAULT });
-        assert!(Loop::new(&longest).run(1_000, |_, _| ms(10)).delay().unwrap() > Duration::from_secs(4_294));
+        let delay = SpanRange::of_millis::<3_600_000, 3_600_000>();
+        let longest = policy(AdaptiveOptions { delay, ..AdaptiveOptions::DEFAULT });
+        assert_eq!(Loop::new(&longest).run(1_000, |_, _| ms(10)).delay(), Some(Duration::from_secs(3_600)));
     }
 
     #[test]
@@ -626,47 +608,31 @@ mod tests {
         let backup = start(120, &mut |now| call.poll(now));
         call.handle(at(190), Input::finished(backup, Verdict::Accept));
         assert_eq!(counts(190), (3, 2, ms(8)));
-        // The backup loses; a refusal for good is an answer.
+        // The backup loses, and the first attempt ends as `Fatal`, which is an answer.
         let mut call = line.channel.call(&own, at(200)).unwrap();
         let first = start(200, &mut |now| call.poll(now));
         start(220, &mut |now| call.poll(now));
         call.handle(at(230), Input::finished(first, Verdict::Fatal));
         assert_eq!(counts(230), (4, 2, ms(30)));
-        // Cancelled: a lower bound.
+        // A cancelled attempt gives a lower bound.
         let mut call = line.channel.call(&own, at(300)).unwrap();
         start(300, &mut |now| call.poll(now));
         call.handle(at(310), Input::Cancel);
         assert_eq!(counts(310), (5, 3, ms(30)));
     }
 
-    #[test]
-    fn options_out_of_range_are_named() {
-        let default = AdaptiveOptions::DEFAULT;
-        for (options, text) in [
-            (
-                AdaptiveOptions { target: Target::ExtraLoad(0), ..default },
-                "target extra_load 0: must be in (0, 10000] ten-thousandths",
-            ),
-            (
-                AdaptiveOptions { target: Target::ExtraLoad(10_001), ..default },
-                "target extra_load 10001: must be in (0, 10000] ten-thousandths",
-            ),
-            (AdaptiveOptions { min: ms(3), max: ms(2), ..default }, "min 3 ms: must be in [0, max], and max is 2 ms"),
-            (AdaptiveOptions { warm_up: 0, ..default }, "warm_up 0: must be in [1, 4294967295]"),
-            (AdaptiveOptions { window: ms(999), ..default }, "window 999 ms: must be in [1000 ms, 3600000 ms]"),
-        ] {
-            let error = AdaptiveDelay::new(options).unwrap_err();
-            assert_eq!((error.to_string().as_str(), options.validate()), (text, Err(error)));
-        }
-        assert_eq!(default.validate(), Ok(()));
-        assert_eq!(AdaptiveOptions { target: Target::ExtraLoad(10_000), ..default }.validate(), Ok(()));
-    }
-
     #[cfg(feature = "serde")]
     #[test]
     fn options_are_read_over_the_defaults() {
         let read: AdaptiveOptions = serde_json::from_str(r#"{"target": {"extra_load": 200}, "warm_up": 50}"#).unwrap();
-        assert_eq!(read, AdaptiveOptions { target: Target::ExtraLoad(200), warm_up: 50, ..AdaptiveOptions::DEFAULT });
+        assert_eq!(
+            read,
+            AdaptiveOptions {
+                target: Target::ExtraLoad(Bounded::of::<200>()),
+                warm_up: Bounded::of::<50>(),
+                ..AdaptiveOptions::DEFAULT
+            }
+        );
         let written = serde_json::to_string(&AdaptiveOptions::DEFAULT).unwrap();
         assert_eq!(serde_json::from_str::<AdaptiveOptions>(&written).unwrap(), AdaptiveOptions::DEFAULT);
         let error = serde_json::from_str::<AdaptiveOptions>(r#"{"target": {"quantile": 10001}}"#).unwrap_err();

@@ -1,15 +1,16 @@
-//! A share of calls, saved up to a bound: [`Allowance`].
+//! An account of permissions that grows with each completed call: [`Allowance`].
 
 use crate::atomic::{AtomicU32, Ordering};
 
-/// What one costs, in millionths.
+/// The number that means one permission. The account counts in millionths.
 const ONE: u32 = 1_000_000;
 
-/// An account. Each completed call pays in a share, and each use draws one. So over any time, at most the bound and the
-/// share of the calls that completed meanwhile are drawn.
+/// An account of permissions. Each completed call adds a share of one permission, and each use takes a whole
+/// permission. So over any period, the number of uses is at most the bound plus the sum of the shares that were added
+/// during that time.
 ///
-/// Cost: 12 bytes. Paying in is one load while the account is full, which is the usual case, and otherwise one
-/// compare-and-swap. Drawing is one compare-and-swap.
+/// Cost: the account takes 12 bytes. Adding is one load while the account is full, which is usual. Otherwise it is one
+/// load and one compare-and-swap. Taking a permission is one compare-and-swap.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     held: AtomicU32,
@@ -18,23 +19,24 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// A full account. It holds at most `bound`, which is up to 4000, and each call pays in `millionths`.
+    /// Makes a full account. It holds at most `bound` permissions (up to 4000). Each call adds `millionths` millionths
+    /// of a permission.
     pub(crate) const fn new(bound: u32, millionths: u32) -> Self {
         let most = bound * ONE;
         Self { held: AtomicU32::new(most), most, share: millionths }
     }
 
-    /// A call has completed.
+    /// Adds the share of one completed call.
     pub(crate) fn pay(&self) {
         self.add(self.share);
     }
 
-    /// Takes one out; false, with nothing changed, if there is less.
+    /// Takes one permission. If less than one permission is left, returns false and changes nothing.
     pub(crate) fn draw(&self) -> bool {
         self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| held.checked_sub(ONE)).is_ok()
     }
 
-    /// Pays back one that was drawn and not used.
+    /// Gives back a permission that was taken and not used.
     pub(crate) fn give_back(&self) {
         self.add(ONE);
     }

@@ -1,15 +1,16 @@
-//! How long to wait between a failure and its retry ([R3](crate::rules#R3)).
+//! The wait between a failure and its retry: [`Backoff`] ([R3](crate::rules#R3)).
 
 use core::fmt;
 
 use crate::time::{Duration, Micros};
 
-/// How long a retry waits after the failure that asks for it ([R3](crate::rules#R3)). The call skips a wait that would not
-/// leave it time ([L18](crate::rules#L18)). Every backoff is valid, since only the constructors make one.
+/// The time that a retry waits after a failure ([R3](crate::rules#R3)). A call skips the wait if too little time is
+/// left ([L18](crate::rules#L18)). Only the constructors make a backoff, so every backoff is valid.
 ///
-/// In a file: `"none"`, or a map with one key such as `{"fixed": "1ms"}` or `{"jittered": {"min": "1ms", "max": "2ms"}}`.
+/// In a file, a backoff is `"off"`, or a map with one key such as `{"fixed": "1ms"}` or
+/// `{"jittered": {"min": "1ms", "max": "2ms"}}`.
 ///
-/// It holds whole microseconds, rounded up. `Debug` reads as `Display`: `off`, `1 ms`, `1 ms to 2 ms`, or
+/// Waits are in whole microseconds, rounded up. `Debug` and `Display` write `off`, `1 ms`, `1 ms to 2 ms`, or
 /// `1 ms, times 1.6, to 100 ms`.
 ///
 /// ```
@@ -25,19 +26,19 @@ use crate::time::{Duration, Micros};
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backoff(Wait);
 
-/// What a [`Backoff`] holds; as serde's derive writes it.
+/// The content of a [`Backoff`], in the form that serde's derive writes.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 enum Wait {
     #[default]
-    None,
+    Off,
     Fixed(Micros),
-    /// `min` is at most `max`.
+    /// The invariant is that `min` is at most `max`.
     Jittered {
         min: Micros,
         max: Micros,
     },
-    /// `initial` is at most `max`, and `multiplier_milli` at least 1000.
+    /// The invariant is that `initial` is at most `max`, and that `multiplier_milli` is at least 1000.
     Exponential {
         initial: Micros,
         multiplier_milli: u32,
@@ -46,28 +47,31 @@ enum Wait {
 }
 
 impl Backoff {
-    /// Retry at once.
-    pub const OFF: Self = Self(Wait::None);
+    /// Each retry starts at once.
+    pub const OFF: Self = Self(Wait::Off);
 
-    /// Always the same wait.
+    /// Makes a backoff of a fixed length: each retry waits for the duration `wait`.
     #[must_use]
     pub const fn fixed(wait: Duration) -> Self {
         Self(Wait::Fixed(Micros::from_duration(wait)))
     }
 
-    /// Uniform in `min..=max`.
+    /// Makes a random backoff: each retry waits for a random time, uniformly distributed in `min..=max`.
     ///
     /// # Errors
-    /// [`BackoffError::MinAboveMax`].
+    /// Returns [`BackoffError::MinAboveMax`] if `min` is longer than `max`.
     pub const fn jittered(min: Duration, max: Duration) -> Result<Self, BackoffError> {
         Self::checked(Wait::Jittered { min: Micros::from_duration(min), max: Micros::from_duration(max) })
     }
 
-    /// `min(initial * (multiplier_milli / 1000)^(n-1), max)` before the n-th retry, times a uniform factor in 0.8..=1.2, as
-    /// gRPC's A6 does. A `multiplier_milli` of 1600 is gRPC's 1.6.
+    /// Makes a backoff whose waits grow by a factor from retry to retry, up to `max`, as in gRPC's proposal A6. Retry
+    /// number n waits for `min(initial * (multiplier_milli / 1000)^(n-1), max)`, times a uniformly distributed factor
+    /// in 0.8..=1.2. A `multiplier_milli` of 1600 means a multiplier of 1.6.
     ///
     /// # Errors
-    /// [`BackoffError::MultiplierBelowOne`] and [`BackoffError::InitialAboveMax`].
+    ///
+    /// - Returns [`BackoffError::MultiplierBelowOne`] if `multiplier_milli` is below 1000.
+    /// - Returns [`BackoffError::InitialAboveMax`] if `initial` is longer than `max`.
     pub const fn exponential(initial: Duration, multiplier_milli: u32, max: Duration) -> Result<Self, BackoffError> {
         let (initial, max) = (Micros::from_duration(initial), Micros::from_duration(max));
         Self::checked(Wait::Exponential { initial, multiplier_milli, max })
@@ -86,25 +90,26 @@ impl Backoff {
         }
     }
 
-    /// The same, where the multiplier and the first wait are brought into their ranges.
+    /// Does the same as [`exponential`](Self::exponential), but replaces values out of range by the nearest valid
+    /// values.
     #[cfg(feature = "serde")]
     pub(crate) fn exponential_within(initial: Micros, multiplier_milli: u32, max: Micros) -> Self {
         Self(Wait::Exponential { initial: initial.min(max), multiplier_milli: multiplier_milli.max(1000), max })
     }
 
-    /// The shortest wait before the first retry.
+    /// Returns the shortest wait before the first retry.
     #[must_use]
     pub fn shortest(&self) -> Duration {
         self.delay(1, || 0).to_duration()
     }
 
-    /// The wait before retry number `retry` (from 1). Calls `random` only if the wait is random.
+    /// Returns the wait before retry number `retry` (counted from 1). Calls `random` only if the wait is random.
     pub(crate) fn delay(&self, retry: u8, random: impl FnOnce() -> u32) -> Micros {
-        // 0.8 and 1.2 in 65536ths.
+        // These are 0.8 and 1.2 in 65536ths.
         const LOW: u32 = 52_429;
         const HIGH: u32 = 78_644;
         let (min, max) = match self.0 {
-            Wait::None => return Micros::ZERO,
+            Wait::Off => return Micros::ZERO,
             Wait::Fixed(delay) => return delay,
             Wait::Jittered { min, max } => (min, max),
             Wait::Exponential { initial, multiplier_milli, max } => {
@@ -126,7 +131,7 @@ impl Backoff {
 impl fmt::Display for Backoff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Wait::None => f.write_str("off"),
+            Wait::Off => f.write_str("off"),
             Wait::Fixed(wait) => wait.fmt(f),
             Wait::Jittered { min, max } => write!(f, "{min} to {max}"),
             Wait::Exponential { initial, multiplier_milli, max } => {
@@ -145,7 +150,7 @@ impl fmt::Display for Backoff {
 }
 
 impl fmt::Debug for Backoff {
-    /// As `Display`.
+    /// Writes the same text as `Display`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -155,7 +160,7 @@ impl fmt::Debug for Backoff {
 impl defmt::Format for Backoff {
     fn format(&self, f: defmt::Formatter<'_>) {
         match self.0 {
-            Wait::None => defmt::write!(f, "off"),
+            Wait::Off => defmt::write!(f, "off"),
             Wait::Fixed(wait) => wait.format(f),
             Wait::Jittered { min, max } => defmt::write!(f, "{} to {}", min, max),
             Wait::Exponential { initial, multiplier_milli, max } => {
@@ -165,27 +170,27 @@ impl defmt::Format for Backoff {
     }
 }
 
-/// Thousandths as 65536ths, rounded down; saturates.
+/// Converts thousandths into 65536ths, rounded down. The whole part saturates at 65535.
 const fn fixed_point(milli: u32) -> u32 {
     let (whole, rest) = (milli / 1_000, milli % 1_000);
     let whole = if whole > 0xFFFF { 0xFFFF } else { whole };
     (whole << 16) | ((rest << 16) / 1_000)
 }
 
-/// What is wrong with a [`Backoff`].
+/// The reason why a [`Backoff`] cannot be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BackoffError {
-    /// The shortest wait is longer than the longest.
+    /// The shortest wait is longer than the longest wait.
     MinAboveMax,
-    /// The first wait is longer than the longest.
+    /// The first wait is longer than the longest wait.
     InitialAboveMax,
-    /// The multiplier is below 1000 thousandths: waits would shrink.
+    /// The multiplier is below 1000 thousandths, so each wait would be shorter than the wait before.
     MultiplierBelowOne,
 }
 
-// The messages leave the values out: on a microcontroller they would cost 100 bytes in every call.
+// The messages do not contain the values. Storing the values would cost a microcontroller 100 bytes in every call.
 impl fmt::Display for BackoffError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -208,12 +213,12 @@ impl serde::Serialize for Backoff {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Backoff {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const WANTED: &str = "\"none\", or a map with one key: `fixed`, `jittered` or `exponential`";
+        const WANTED: &str = "\"off\", or a map with one key: `fixed`, `jittered` or `exponential`";
         let missing = |field, such| {
             serde::de::Error::custom(format_args!("backoff.{field} is missing: write one such as {such}"))
         };
         match crate::field::tagged::read(deserializer, "backoff", WANTED)? {
-            Written::None => Ok(Self::OFF),
+            Written::Off => Ok(Self::OFF),
             Written::Fixed(Fixed(wait)) => Ok(Self::fixed(wait)),
             Written::Jittered { min, max } => Self::jittered(
                 min.ok_or_else(|| missing("jittered.min", "\"1ms\""))?,
@@ -229,12 +234,13 @@ impl<'de> serde::Deserialize<'de> for Backoff {
     }
 }
 
-/// A [`Backoff`] as serde's derive reads it. Missing fields are named afterwards.
+/// The content of a [`Backoff`], in the form that serde's derive reads. All fields are optional here, so that the error
+/// for a missing field can name it.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Written {
-    None,
+    Off,
     Fixed(Fixed),
     Jittered {
         #[serde(default, deserialize_with = "fields::jittered_min")]
@@ -333,7 +339,7 @@ mod tests {
         let jittered = Backoff::jittered(MS(1), MS(2)).unwrap();
         let exponential = Backoff::exponential(MS(1), 1_600, MS(2)).unwrap();
         for (json, expected) in [
-            (r#""none""#, Backoff::OFF),
+            (r#""off""#, Backoff::OFF),
             (r#"{"fixed":"1ms"}"#, Backoff::fixed(MS(1))),
             (r#"{"jittered":{"min":"1ms","max":"2ms"}}"#, jittered),
             (r#"{"exponential":{"initial":"1ms","multiplier_milli":1600,"max":"2ms"}}"#, exponential),
@@ -341,8 +347,8 @@ mod tests {
             assert_eq!(serde_json::from_str::<Backoff>(json).unwrap(), expected, "{json}");
             assert_eq!(serde_json::to_string(&expected).unwrap(), json);
         }
-        let one = "write exactly one of `none`, `fixed`, `jittered`, `exponential`";
-        let either = r#"must be "none", or a map with one key: `fixed`, `jittered` or `exponential`"#;
+        let one = "write exactly one of `off`, `fixed`, `jittered`, `exponential`";
+        let either = r#"must be "off", or a map with one key: `fixed`, `jittered` or `exponential`"#;
         for (json, texts) in [
             (r#"{"fixd": 1}"#, ["backoff has no `fixd`", one]),
             (r#""sometimes""#, ["backoff has no `sometimes`", one]),

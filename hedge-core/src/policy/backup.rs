@@ -1,25 +1,26 @@
-//! When a backup is sent, and whether it may be: the user's own hook ([B2](crate::rules#B2)).
+//! Decides when a backup is sent and whether it may be sent: [`BackupDelay`], and the trait [`BackupPolicy`] for the
+//! user's own policy ([B2](crate::rules#B2)).
 
 use core::fmt;
 use core::ops::Deref;
 
 #[cfg(feature = "serde")]
-use crate::field::named::{FromScalar, Scalar};
+use crate::field::named::{FromScalar, OFF, Scalar};
 use crate::outcome::{Attempt, Denial, End, Extra, Kind, NotHedged};
 #[cfg(feature = "serde")]
 use crate::time::field::{duration, unit_is_missing};
 use crate::time::{Duration, Instant, Micros};
 
-/// How long a call waits for an answer before it is also sent to another server. In a file: a duration, or `"disabled"`;
-/// a [shadow](BackupDelay::shadow) is for policies and cannot be written in a file.
+/// The time that a call waits for an answer before it sends a backup to another server. In a file, a backup delay is a
+/// duration, or `"off"`. A [shadow](BackupDelay::shadow) is for policies and cannot be written in a file.
 ///
-/// It holds whole microseconds, rounded up. `Debug` reads as `Display`: `20 ms`, `off`, or `shadow 20 ms`.
+/// Delays are in whole microseconds, rounded up. `Debug` and `Display` write `20 ms`, `off`, or `shadow 20 ms`.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct BackupDelay(When);
 
-/// What a [`BackupDelay`] holds.
+/// The content of a [`BackupDelay`].
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-// Without this the tag takes 64 bits on a microcontroller, as the time in a variant does.
+// Without this attribute, the tag takes 64 bits on a microcontroller, which is as much as the time in a variant.
 #[repr(usize)]
 pub(crate) enum When {
     #[default]
@@ -29,23 +30,25 @@ pub(crate) enum When {
 }
 
 impl BackupDelay {
-    /// No backup.
+    /// No backup is sent.
     pub const OFF: Self = Self(When::Off);
 
-    /// This long after the call's start. Zero means right after the first attempt has started.
+    /// Makes a delay: a backup is sent `delay` after the call's start. A delay of zero means right after the first
+    /// attempt has started.
     #[must_use]
     pub const fn after(delay: Duration) -> Self {
         Self(When::After(Micros::from_duration(delay)))
     }
 
-    /// No backup. If a call takes longer than `delay`, its report says that it could have had one:
-    /// [`NotHedged::Shadow`](crate::outcome::NotHedged::Shadow). No policy or limit is asked.
+    /// Makes a shadow: no backup is sent, but if a call takes longer than `delay`, its report says that a backup would
+    /// have been sent ([`NotHedged::Shadow`](crate::outcome::NotHedged::Shadow)). Policies and limits are not asked.
     #[must_use]
     pub const fn shadow(delay: Duration) -> Self {
         Self(When::Shadow(Micros::from_duration(delay)))
     }
 
-    /// When a backup is sent; `None` if none is: for [`BackupDelay::OFF`] and for a [shadow](Self::shadow).
+    /// Returns the delay after which a backup is sent. Returns `None` for [`BackupDelay::OFF`] and for a
+    /// [shadow](Self::shadow).
     #[must_use]
     pub const fn delay(self) -> Option<Duration> {
         match self.0 {
@@ -54,7 +57,7 @@ impl BackupDelay {
         }
     }
 
-    /// The delay of a [shadow](Self::shadow); `None` for any other.
+    /// Returns the delay of a [shadow](Self::shadow). Returns `None` if this is not a shadow.
     #[must_use]
     pub const fn shadow_delay(self) -> Option<Duration> {
         match self.0 {
@@ -75,14 +78,14 @@ impl From<When> for BackupDelay {
 }
 
 impl From<Duration> for BackupDelay {
-    /// As [`BackupDelay::after`].
+    /// Makes the same value as [`BackupDelay::after`].
     fn from(delay: Duration) -> Self {
         Self::after(delay)
     }
 }
 
 impl From<Micros> for BackupDelay {
-    /// As [`BackupDelay::after`].
+    /// Makes the same value as [`BackupDelay::after`].
     fn from(delay: Micros) -> Self {
         Self(When::After(delay))
     }
@@ -99,7 +102,7 @@ impl fmt::Display for BackupDelay {
 }
 
 impl fmt::Debug for BackupDelay {
-    /// As `Display`.
+    /// Writes the same text as `Display`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -117,12 +120,6 @@ impl defmt::Format for BackupDelay {
 }
 
 #[cfg(feature = "serde")]
-impl BackupDelay {
-    /// How files write "no backup".
-    const DISABLED: &str = "disabled";
-}
-
-#[cfg(feature = "serde")]
 impl serde::Serialize for BackupDelay {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let delay = match self.0 {
@@ -130,14 +127,14 @@ impl serde::Serialize for BackupDelay {
             When::Off => None,
             When::Shadow(_) => return Err(serde::ser::Error::custom("a shadow's delay has no form in a file")),
         };
-        crate::time::text::serialize_or(delay, Self::DISABLED, serializer)
+        crate::time::text::serialize_or(delay, OFF, serializer)
     }
 }
 
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for BackupDelay {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let delay = crate::time::text::deserialize_or(Self::DISABLED, deserializer)?;
+        let delay = crate::time::text::deserialize_or(OFF, deserializer)?;
         Ok(delay.map_or(Self::OFF, Self::from))
     }
 }
@@ -148,7 +145,7 @@ impl FromScalar for BackupDelay {
 
     fn from_scalar(scalar: &Scalar<'_>) -> Option<Self> {
         match scalar {
-            Scalar::Text(BackupDelay::DISABLED) => Some(Self::OFF),
+            Scalar::Text(OFF) => Some(Self::OFF),
             _ => duration(scalar).map(Self::from),
         }
     }
@@ -158,22 +155,23 @@ impl FromScalar for BackupDelay {
     }
 }
 
-/// What a policy is told when a call has ended.
+/// A notice to a policy that a call has ended.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Ended<'a> {
-    /// How it ended.
+    /// How the call ended.
     pub end: End,
-    /// When it ended.
+    /// When the call ended.
     pub at: Instant,
-    /// Its attempts, in the order of their starts.
+    /// The call's attempts, in the order of their starts.
     pub attempts: &'a [Attempt],
     elapsed: Micros,
     reason: NotHedged,
 }
 
 impl<'a> Ended<'a> {
-    /// The end of a call, and the reason why it had no backup, if it had none.
+    /// Makes the notice that a call has ended. `reason` says why the call had no backup. If the call had a backup,
+    /// `reason` is not used.
     pub(crate) const fn new(
         end: End,
         (at, elapsed): (Instant, Micros),
@@ -183,19 +181,19 @@ impl<'a> Ended<'a> {
         Self { end, at, attempts, elapsed, reason }
     }
 
-    /// How long it took.
+    /// Returns the time from the call's start to its end.
     #[must_use]
     pub const fn elapsed(&self) -> Duration {
         self.elapsed.to_duration()
     }
 
-    /// How long it took, as the state machine counts it.
+    /// Returns [`elapsed`](Self::elapsed) as a [`Micros`].
     #[must_use]
     pub const fn elapsed_micros(&self) -> Micros {
         self.elapsed
     }
 
-    /// Why it had no backup ([L19](crate::rules#L19)); `None` if it had one.
+    /// Returns why the call had no backup ([L19](crate::rules#L19)). Returns `None` if the call had a backup.
     #[must_use]
     pub fn not_hedged(&self) -> Option<NotHedged> {
         let hedged = self.attempts.iter().any(|attempt| attempt.kind() == Kind::Backup);
@@ -230,48 +228,50 @@ impl defmt::Format for Ended<'_> {
     }
 }
 
-/// The user's own hook on backups ([B2](crate::rules#B2)): the delay, whether to send now, and a notice at every call's
-/// end.
+/// The user's own policy on backups ([B2](crate::rules#B2)). It gives the backup delay, says whether a backup may be
+/// sent now, and is informed of every call's end.
 ///
-/// One policy may serve several channels and is shared by threads, so keep its state in atomics. Every method has a default
-/// that changes nothing. [B1](crate::rules#B1) says which policy and which delay count: the call's own, then the channel's;
-/// within each the policy before the plain delay. The policy that counts for a call is also the one that is told of its
-/// end.
+/// Several channels and several threads may use one policy at the same time, so keep its state in atomics. Every method
+/// has a default implementation, which gives no delay and refuses nothing. The call's own policy comes before the
+/// channel's policy. At each of these two levels, the policy's delay comes before the fixed delay
+/// ([B1](crate::rules#B1)). The policy that allows or refuses a call's backups is also informed when that call ends.
 pub trait BackupPolicy {
-    /// The delay for this call; `None` inherits the plain delay of the same level, then the channel's. Asked once, when
-    /// the call starts.
+    /// Returns the delay for a call that starts at `now`. If the result is `None`, the fixed delay of the same level
+    /// (call or channel) is used. If there is no such delay either, the channel's delay is used. This method is called
+    /// once for each call.
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         let _ = now;
         None
     }
 
-    /// Whether a backup may be sent now. Asked when the timer has fired and a server has been found
-    /// ([L5](crate::rules#L5)). A grant counts as sent.
+    /// Returns whether a backup may be sent now. The call asks this when the backup timer has fired and a server has
+    /// been found ([L5](crate::rules#L5)). A permission counts as a backup that was sent.
     ///
     /// # Errors
-    /// The limit that refuses.
+    /// Returns the limit that refuses the backup.
     fn may_back_up(&self, now: Instant) -> Result<(), Denial> {
         let _ = now;
         Ok(())
     }
 
-    /// Whether a retry may be sent now. Asked when it is due and a server has been found. A grant counts as sent.
+    /// Returns whether a retry may be sent now. The call asks this when the retry is due and a server has been found. A
+    /// permission counts as a retry that was sent.
     ///
     /// # Errors
-    /// The limit that refuses.
+    /// Returns the limit that refuses the retry.
     fn may_retry(&self, now: Instant) -> Result<(), Denial> {
         let _ = now;
         Ok(())
     }
 
-    /// Takes back what was granted at `now`, since another policy refused it ([B6](crate::rules#B6)). It undoes what the
-    /// grant has counted.
+    /// Takes back a permission that this policy gave at `now`, because another policy has refused the same attempt
+    /// ([B6](crate::rules#B6)).
     fn take_back(&self, extra: Extra, now: Instant) {
         let _ = (extra, now);
     }
 
-    /// Told once when a call has ended, in whatever way, if it was polled at least once. It is told once a call, not once
-    /// an attempt.
+    /// Informs the policy that a call has ended, with any result. This method is called once for each call that was
+    /// polled at least once. The number of the call's attempts does not matter.
     fn ended(&self, call: &Ended<'_>) {
         let _ = call;
     }
@@ -325,8 +325,9 @@ impl<P: Deref<Target: BackupPolicy>> BackupPolicy for ByPointer<P> {
     }
 }
 
-/// Both must agree ([B6](crate::rules#B6)). The delay is the first one that is given. What the first has granted is taken
-/// back if the second refuses.
+/// Two policies that must both agree ([B6](crate::rules#B6)). If the second one refuses, the permission of the first
+/// one is taken back. The delay of the first policy is used. If the first policy gives no delay, the delay of the
+/// second policy is used.
 impl<P: BackupPolicy, Q: BackupPolicy> BackupPolicy for (P, Q) {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         self.0.delay(now).or_else(|| self.1.delay(now))
@@ -353,7 +354,7 @@ impl<P: BackupPolicy, Q: BackupPolicy> BackupPolicy for (P, Q) {
     }
 }
 
-/// `None` refuses nothing.
+/// An optional policy. `None` decides nothing: it gives no delay and refuses nothing.
 impl<P: BackupPolicy> BackupPolicy for Option<P> {
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         self.as_ref().and_then(|policy| policy.delay(now))
@@ -380,7 +381,7 @@ impl<P: BackupPolicy> BackupPolicy for Option<P> {
     }
 }
 
-/// No policy: the plain delay counts, and nothing is refused.
+/// A policy that decides nothing: the fixed delay is used, and no backup or retry is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NoPolicy;
 
@@ -394,7 +395,7 @@ mod tests {
 
     const NOW: Instant = Instant::from_millis(7);
 
-    /// Refuses backups, and records each question as a digit.
+    /// A policy that refuses backups and allows retries. It records each question as a digit.
     #[derive(Default)]
     struct Noting(AtomicU32);
 

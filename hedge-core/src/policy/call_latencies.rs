@@ -1,32 +1,32 @@
-//! How long a channel's calls take: [`CallLatencies`].
+//! The latencies of a channel's calls: [`CallLatencies`].
 
 use super::{BackupPolicy, Ended};
 use crate::latency::{LatencyRecorder, Sample, Snapshot};
 use crate::outcome::End;
 use crate::time::Instant;
 
-/// The latencies of calls in the last 10 s, as a policy that decides nothing. Combine it with another policy, as in
-/// `(policy, &latencies)`; it is told of every call's end.
+/// Records the latencies of the calls of the last 10 s. The type is a policy because policies are informed of every
+/// call's end, but it decides nothing. Combine it with another policy, for example as `(policy, &latencies)`.
 ///
-/// A call that was accepted or refused for good counts with the time it took. Any other call counts as a lower bound.
+/// A call that ended as `Accepted` or `Fatal` counts with the time that it took. For any other call, that time counts
+/// as a lower bound.
 ///
-/// Cost: that of [`LatencyRecorder::record`]. 2 KB.
+/// Cost: the cost of [`LatencyRecorder::record`] for each call. Memory: 2 KB.
 ///
 /// ```
 /// use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, CallLatencies};
 /// use hedge_core::time::Instant;
 ///
 /// let latencies = CallLatencies::default();
-/// let policy = (AdaptiveDelay::new(AdaptiveOptions::DEFAULT)?, &latencies);
+/// let policy = (AdaptiveDelay::new(AdaptiveOptions::DEFAULT), &latencies);
 /// assert_eq!(latencies.snapshot(Instant::ZERO).count(), 0);
 /// # let _ = policy;
-/// # Ok::<(), hedge_core::policy::AdaptiveError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct CallLatencies(LatencyRecorder);
 
 impl CallLatencies {
-    /// The window that ends at `now`.
+    /// Returns the latencies of the window that ends at `now`.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.0.snapshot(now)
@@ -36,7 +36,7 @@ impl CallLatencies {
 impl BackupPolicy for CallLatencies {
     fn ended(&self, call: &Ended<'_>) {
         let sample = match call.end {
-            // A refusal for good is an answer: no other would have come.
+            // A call that ended as `Fatal` was answered too: a longer wait would not have changed the answer.
             End::Accepted | End::Fatal => Sample::Answered,
             End::Failed | End::Deadline | End::Cancelled | End::NoServer | End::AllDown | End::AllFull => {
                 Sample::Abandoned

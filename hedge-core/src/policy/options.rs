@@ -1,9 +1,7 @@
-//! The options of a channel, and what one call may override.
+//! The options of a channel, and the options that one call may override.
 
 use core::fmt;
 
-#[cfg(has_atomic_64)]
-use super::LimitError;
 use super::{Backoff, BackupDelay, BackupPolicy};
 use crate::id::ServerId;
 use crate::time::{Duration, Timeout};
@@ -13,21 +11,21 @@ use crate::time::{Duration, Timeout};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Idempotency {
-    /// As the channel says; if the channel is `Unset` too, this means `Idempotent`.
+    /// The channel decides. If the channel says `Unset` too, this means `Idempotent`.
     #[default]
     Unset,
-    /// It may be sent twice: retries and backups are allowed.
+    /// The request may be sent twice: retries and backups are allowed.
     Idempotent,
-    /// It may not be sent twice: no backup, and no retry once the request may have left this client.
+    /// The request may not be sent twice: no backup, and no retry once the request may have left this client.
     NotIdempotent,
 }
 
-/// What kind of exchange a call is. Only `Unary` calls are ever hedged ([L15](crate::rules#L15)).
+/// The kind of messages that a call sends and receives. Only `Unary` calls can be hedged ([L15](crate::rules#L15)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CallKind {
-    /// One request, one reply; the reply's body may stream.
+    /// One request and one reply. The reply's body may stream.
     #[default]
     Unary,
     /// A request without a reply.
@@ -38,31 +36,31 @@ pub enum CallKind {
     Datagram,
 }
 
-/// What a `Retry` verdict does while a backup timer is armed ([L9](crate::rules#L9)).
+/// The reaction to a `Retry` verdict while a backup timer is armed ([L9](crate::rules#L9)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum OnEarlyFailure {
-    /// Start the next attempt, at once or after the backoff.
+    /// A retry starts, at once or after the backoff.
     #[default]
     StartNext,
-    /// Start nothing: the timer then sends the backup as usual, if the policy grants it.
+    /// No attempt starts before the timer fires. Then the backup is sent as usual, if the policy allows it.
     Wait,
 }
 
-/// Where a retry goes.
+/// The server to which a retry goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RetryTarget {
-    /// To another server, as [L11](crate::rules#L11) chooses.
+    /// Another server, chosen by rule [L11](crate::rules#L11).
     #[default]
     Another,
-    /// To the server of the failed attempt again, even if it was isolated meanwhile.
+    /// The server of the failed attempt again, even if this server has been isolated since.
     Same,
 }
 
-/// rpcx's fail modes, as presets over the options ([F](crate::rules#F)).
+/// The fail modes of rpcx. Each mode is a preset of some options ([F](crate::rules#F)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -71,19 +69,20 @@ pub enum FailMode {
     FailFast,
     /// Up to 3 further attempts, each at another server. The default.
     FailOver,
-    /// Up to 3 further attempts at the server that failed; backups go elsewhere.
+    /// Up to 3 further attempts at the server that failed. Backups go to other servers.
     FailTry,
-    /// `FailOver` with a backup after 10 ms, rpcx's default. rpcx sends at most two requests and takes the first that
-    /// completes, even if it is an error; here a failed attempt is retried, and never ends the call while another may win.
+    /// The same as `FailOver`, with a backup after 10 ms, which is rpcx's default delay. rpcx itself sends at most two
+    /// requests and takes the first one that completes, even if the result is an error. Here a failed attempt is
+    /// retried, and does not end the call while another attempt may win.
     FailBackup,
 }
 
 /// The number of extra attempts that rpcx and brpc allow by default.
 const MAX_RETRY: u8 = 3;
 
-/// Everything a channel decides for its calls; [`CallOptions`] overrides some of it for one call.
+/// All options that a channel sets for its calls. [`CallOptions`] can override some of them for one call.
 ///
-/// The default is brpc's: see [`ChannelOptions::brpc`].
+/// The default options are the defaults of brpc: see [`ChannelOptions::brpc`].
 ///
 /// ```
 /// use hedge_core::policy::{BackupDelay, ChannelOptions};
@@ -99,26 +98,29 @@ const MAX_RETRY: u8 = 3;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ChannelOptions {
-    /// The limit from the call's start to its end, retries, backups and waits included ([L2](crate::rules#L2)). Default 500
-    /// ms.
+    /// How long a call may take from its start to its end, including retries, backups and waits
+    /// ([L2](crate::rules#L2)). Default 500 ms.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::timeout"))]
     pub timeout: Timeout,
-    /// The limit for making one connection; it never goes beyond the deadline. The transport enforces it. Default 200 ms.
+    /// How long it may take to make one connection. The call's deadline applies as well. The transport enforces this
+    /// limit. Default 200 ms.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::connect_timeout"))]
     pub connect_timeout: Timeout,
-    /// How many attempts may follow the first, retries and backups together ([L3](crate::rules#L3)). Default 3; 0 disables
-    /// both.
+    /// How many attempts may follow the first one; retries and backups both count ([L3](crate::rules#L3)). Default 3.
+    /// The value 0 disables retries and backups.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::max_retry"))]
     pub max_retry: u8,
-    /// When to send a backup. Default: disabled.
+    /// When to send a backup. Default: backups are disabled.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::backup"))]
     pub backup: BackupDelay,
-    /// How many backups a call may send, each a delay after the last ([L6](crate::rules#L6)). Default 1; 0 disables them.
+    /// How many backups a call may send. Each further backup is sent one backup delay after the previous one
+    /// ([L6](crate::rules#L6)). Default 1. The value 0 disables backups.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::max_backups"))]
     pub max_backups: u8,
-    /// How long a retry waits ([R3](crate::rules#R3)). Default: not at all.
+    /// How long a retry waits ([R3](crate::rules#R3)). Default: a retry does not wait.
     pub backoff: Backoff,
-    /// If less time than this is left, a retry does not wait for its backoff ([L18](crate::rules#L18)). Default 0.
+    /// If less time than this is left until the deadline, a retry does not wait for its backoff
+    /// ([L18](crate::rules#L18)). Default 0.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -127,29 +129,30 @@ pub struct ChannelOptions {
         )
     )]
     pub no_backoff_remaining: Duration,
-    /// Where a retry goes. Default: another server.
+    /// The server to which a retry goes. Default: another server.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::retry_target"))]
     pub retry_target: RetryTarget,
-    /// Whether an extra attempt may go to an address that is still working on the call ([L4](crate::rules#L4),
-    /// [L11](crate::rules#L11)). Default false.
+    /// Whether an extra attempt may go to an address at which another attempt of the call is in flight
+    /// ([L4](crate::rules#L4), [L11](crate::rules#L11)). Default false.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::same_server_backup"))]
     pub same_server_backup: bool,
-    /// What a failure does while a backup timer is armed ([L9](crate::rules#L9)). Default: start the next at once.
+    /// What happens after a failure while a backup timer is armed ([L9](crate::rules#L9)). Default: a retry starts, at
+    /// once or after the backoff.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::on_early_failure"))]
     pub on_early_failure: OnEarlyFailure,
-    /// Whether a pushback that speaks for its server only, as HTTP's `Retry-After`, holds back the whole service
+    /// Whether a pushback that is meant for one server only, such as HTTP's `Retry-After`, applies to the whole service
     /// ([R4](crate::rules#R4)). Default false: other servers are tried.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::pushback_for_service"))]
     pub pushback_for_service: bool,
-    /// Whether a call may be sent twice that does not say so itself ([L15](crate::rules#L15)). Default `Unset`, which means
-    /// `Idempotent`.
+    /// Whether a request may be sent twice. This option applies to calls whose own options do not say whether their
+    /// request may be sent twice ([L15](crate::rules#L15)). Default `Unset`, which means `Idempotent`.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::idempotency"))]
     pub idempotency: Idempotency,
 }
 
 impl ChannelOptions {
-    /// brpc's defaults as its header states them: timeout 500 ms, connect timeout 200 ms, 3 retries, no backup. (An older
-    /// page of its documentation says 1 s for both timeouts.)
+    /// Returns the defaults of brpc, as brpc's header file states them: timeout 500 ms, connect timeout 200 ms, 3
+    /// retries, no backup. (An older page of brpc's documentation says 1 s for both timeouts.)
     #[must_use]
     pub const fn brpc() -> Self {
         Self {
@@ -168,8 +171,8 @@ impl ChannelOptions {
         }
     }
 
-    /// The same with the retries, the retry target and the backup of `mode` ([F](crate::rules#F)). Options that a mode does
-    /// not set stay.
+    /// Returns these options, changed by `mode`: it sets the retries, the retry target and the backup
+    /// ([F](crate::rules#F)). The other options are not changed.
     #[must_use]
     pub fn with_fail_mode(mut self, mode: FailMode) -> Self {
         self.max_retry = if mode == FailMode::FailFast { 0 } else { MAX_RETRY };
@@ -180,11 +183,11 @@ impl ChannelOptions {
         self
     }
 
-    /// Checks the options against a call's capacity of `attempts` attempts. Valid options that contradict each other are
-    /// warnings of [`Setup`](crate::config::Setup).
+    /// Checks the options for a call that can hold `attempts` attempts. Options that are valid by themselves but
+    /// contradict each other are not an error here. [`Setup`](crate::config::Setup) warns of such options.
     ///
     /// # Errors
-    /// The first rule that does not hold.
+    /// Returns the first error that is found.
     pub fn validate(&self, attempts: usize) -> Result<(), ConfigError> {
         for (field, timeout) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
             if timeout == Timeout::ZERO {
@@ -201,7 +204,8 @@ impl Default for ChannelOptions {
     }
 }
 
-/// What one call sets differently from its channel. `None` means the channel's value.
+/// The options that one call sets differently from its channel. For an option that is `None`, the channel's value is
+/// used.
 ///
 /// ```
 /// use hedge_core::policy::CallOptions;
@@ -213,52 +217,53 @@ impl Default for ChannelOptions {
 #[derive(Clone, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct CallOptions<'a> {
-    /// As [`ChannelOptions::timeout`].
+    /// Overrides [`ChannelOptions::timeout`] for this call.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_timeout"))]
     pub timeout: Option<Timeout>,
-    /// As [`ChannelOptions::connect_timeout`].
+    /// Overrides [`ChannelOptions::connect_timeout`] for this call.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_connect_timeout"))]
     pub connect_timeout: Option<Timeout>,
-    /// As [`ChannelOptions::max_retry`].
+    /// Overrides [`ChannelOptions::max_retry`] for this call.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_max_retry"))]
     pub max_retry: Option<u8>,
-    /// As [`ChannelOptions::backup`]. It overrides the delay of the channel's policy ([B1](crate::rules#B1)). The channel's
-    /// policy still decides whether a backup may be sent.
+    /// Overrides [`ChannelOptions::backup`] for this call. This delay also comes before the delay of the channel's
+    /// policy ([B1](crate::rules#B1)). The channel's policy still decides whether a backup may be sent.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_backup"))]
     pub backup: Option<BackupDelay>,
-    /// As [`ChannelOptions::max_backups`].
+    /// Overrides [`ChannelOptions::max_backups`] for this call.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_max_backups"))]
     pub max_backups: Option<u8>,
-    /// As [`ChannelOptions::backoff`].
+    /// Overrides [`ChannelOptions::backoff`] for this call.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_backoff"))]
     pub backoff: Option<Backoff>,
-    /// As [`ChannelOptions::retry_target`].
+    /// Overrides [`ChannelOptions::retry_target`] for this call.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_retry_target"))]
     pub retry_target: Option<RetryTarget>,
-    /// Whether this request may be sent twice.
+    /// Whether this request may be sent twice. `Unset` means the channel's value.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::idempotency"))]
     pub idempotency: Idempotency,
-    /// What kind of exchange it is.
+    /// The kind of this call. Only `Unary` calls can be hedged.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::kind"))]
     pub kind: CallKind,
-    /// The reply's body streams ([T2](crate::rules#T2)): the winner stays in flight for the balancer until the caller says
-    /// that the body ended. See [`Call::winner_at_work`](crate::call::Call::winner_at_work).
+    /// Whether the reply's body streams ([T2](crate::rules#T2)). If it does, the host counts the winner as in flight
+    /// until the caller says that the body has ended. See [`Call::winner_at_work`](crate::call::Call::winner_at_work).
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::streaming"))]
     pub streaming: bool,
-    /// The key of the request for balancers that hash.
+    /// The request code: a number by which consistent hashing chooses the server ([S5](crate::rules#S5)). Other
+    /// balancers ignore it.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "fields::own_request_code"))]
     pub request_code: Option<u32>,
-    /// A policy for this call. It replaces the channel's policy and its limits: with a policy that limits nothing,
-    /// everything may be sent.
+    /// A policy for this call. It is used instead of the channel's policy, so the channel's limits do not apply to this
+    /// call. If this policy limits nothing, the call has no limit.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub backup_policy: Option<&'a (dyn BackupPolicy + Sync)>,
-    /// The servers to use, in this order, instead of what the balancer would choose ([S8](crate::rules#S8)).
+    /// The servers that the call uses, in this order. They replace the balancer's choice ([S8](crate::rules#S8)).
     #[cfg_attr(feature = "serde", serde(skip))]
     pub servers: Option<&'a [ServerId]>,
 }
 
 impl CallOptions<'_> {
-    /// The channel's options as they are.
+    /// Makes options that override nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -326,7 +331,7 @@ impl defmt::Format for CallOptions<'_> {
 #[cfg(feature = "serde")]
 crate::field::named::names! { FailMode RetryTarget OnEarlyFailure Idempotency CallKind }
 
-/// Readers of fields; each knows the name of its field.
+/// Functions that read the fields from files. Each function reads one field, and its errors name the field.
 #[cfg(feature = "serde")]
 mod fields {
     use serde::{Deserialize, Deserializer};
@@ -357,7 +362,7 @@ mod fields {
         own_request_code: optional, "request_code", u32, "an integer in [0, 4294967295]";
     }
 
-    /// Null is an error, since it could be taken for "no backoff".
+    /// Reads the backoff of a call. Null is an error, since a reader could think that it means "no backoff".
     pub(super) fn own_backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
         if deserializer.is_human_readable() {
             Backoff::deserialize(deserializer).map(Some)
@@ -367,44 +372,42 @@ mod fields {
     }
 }
 
-/// Options that a channel or a call cannot follow.
-#[derive(Clone, Copy, PartialEq, Debug)]
+/// The reason why a channel or a call cannot use its options.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// `max_retry` + 1 attempts do not fit the call's capacity ([L3](crate::rules#L3)).
+    /// The call has no room for `max_retry` + 1 attempts ([L3](crate::rules#L3)).
     TooManyAttempts {
-        /// What was asked for.
+        /// The `max_retry` of the options.
         max_retry: u8,
-        /// How many attempts a call holds, the first included.
+        /// How many attempts a call can hold, including the first.
         capacity: usize,
     },
-    /// 1 + `max_backups` attempts in flight do not fit the driver's slots.
+    /// The driver has too few slots for 1 + `max_backups` attempts in flight.
     TooManyInFlight {
-        /// What was asked for.
+        /// The `max_backups` of the options.
         max_backups: u8,
         /// How many attempts the driver can have in flight.
         slots: usize,
     },
-    /// A time limit of 0 leaves no time for anything ([L2](crate::rules#L2)).
+    /// A time limit is 0, which leaves no time for any attempt ([L2](crate::rules#L2)).
     NoTime {
         /// The name of the time limit.
         field: &'static str,
     },
-    /// No attempt fits ([L22](crate::rules#L22)).
+    /// A limit on attempts in flight is 0, which leaves no room for any attempt ([L22](crate::rules#L22)).
     NoRoom {
         /// The name of the limit.
         field: &'static str,
     },
-    /// The balancer hashes, and the call has no request code ([S5](crate::rules#S5)).
+    /// The balancer hashes the request code, but the call has no request code ([S5](crate::rules#S5)).
     NoRequestCode,
-    /// An option of a limit is out of its range.
-    #[cfg(has_atomic_64)]
-    Limit(LimitError),
 }
 
 impl ConfigError {
-    /// Checks options that count for a call of at most `capacity` attempts.
+    /// Checks that a call that can hold `capacity` attempts has room for the first attempt and `max_retry` extra
+    /// attempts.
     pub(crate) const fn check(max_retry: u8, capacity: usize) -> Result<(), Self> {
         if max_retry as usize >= capacity {
             return Err(Self::TooManyAttempts { max_retry, capacity });
@@ -433,16 +436,7 @@ impl fmt::Display for ConfigError {
             Self::NoTime { field } => write!(f, "{field} 0: must be above 0; for no limit, write never"),
             Self::NoRoom { field } => write!(f, "{field} 0: must be above 0; for no limit, leave it out"),
             Self::NoRequestCode => f.write_str("request_code: missing; the load balancer hashes it"),
-            #[cfg(has_atomic_64)]
-            Self::Limit(error) => error.fmt(f),
         }
-    }
-}
-
-#[cfg(has_atomic_64)]
-impl From<LimitError> for ConfigError {
-    fn from(error: LimitError) -> Self {
-        Self::Limit(error)
     }
 }
 

@@ -1,41 +1,42 @@
-//! What an attempt's result means for its call: the [`RetryPolicy`] that says it.
+//! Decides what an attempt's result means for its call: [`RetryPolicy`].
 
 use crate::outcome::{ErrorKind, Judgement, Pushback, Verdict};
 
-/// What the default retry policy needs to know about an attempt's typed error.
+/// An error type that the default retry policy can judge.
 pub trait AttemptError {
-    /// What kind of failure it is.
+    /// Returns the kind of failure that this error is.
     fn kind(&self) -> ErrorKind;
 
-    /// Whether the request certainly never left this client.
+    /// Returns whether the request certainly never left this client ([T4](crate::rules#T4)).
     fn never_left(&self) -> bool {
         self.kind().never_left()
     }
 
-    /// Whether it says nothing about the server ([S7](crate::rules#S7)), since it failed at this client or by its caller's
-    /// fault. By default this is true for a request that never left, unless the connection could not be made, and for a
-    /// failed request body.
+    /// Returns whether this error says nothing about the server, because the attempt failed at this client or because
+    /// of its caller ([S7](crate::rules#S7)). The default is true for [`ErrorKind::Local`], [`ErrorKind::ServerGone`],
+    /// [`ErrorKind::Overcrowded`] and [`ErrorKind::RequestBody`]. It is also true for a request that never left this client, unless the connection
+    /// could not be made ([`ErrorKind::Refused`], [`ErrorKind::ConnectTimeout`]).
     fn local(&self) -> bool {
         let judgement = Judgement::new(Verdict::Wait, self.kind().into());
         if self.never_left() { judgement.never_left().local } else { judgement.local }
     }
 
-    /// What the server asked about further attempts.
+    /// Returns the server's pushback. Returns `None` if the server sent none.
     fn pushback(&self) -> Option<Pushback> {
         None
     }
 }
 
-/// Maps an attempt's result to what it means ([L8](crate::rules#L8)). It sees successes too, and may ask for a retry of
-/// them ([R2](crate::rules#R2)).
+/// Judges the results of attempts ([L8](crate::rules#L8)). A policy sees successful results too, and may ask for a
+/// retry after a success ([R2](crate::rules#R2)).
 ///
-/// Closures `Fn(Result<&Reply, &Error>) -> Judgement` are policies.
+/// Closures `Fn(Result<&Reply, &Error>) -> Judgement` implement this trait.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a retry policy for results `Result<{Reply}, {Error}>`",
     note = "a closure `Fn(Result<&{Reply}, &{Error}>) -> Judgement` is one"
 )]
 pub trait RetryPolicy<Reply, Error> {
-    /// The judgement on one result.
+    /// Returns the judgement on one result: the verdict and the details for the report.
     fn judge(&self, result: Result<&Reply, &Error>) -> Judgement;
 }
 
@@ -48,7 +49,8 @@ where
     }
 }
 
-/// The default ([R1](crate::rules#R1)): every reply is accepted, and an error is judged by its [`ErrorKind`].
+/// The default retry policy ([R1](crate::rules#R1)): every reply is accepted, and an error is judged by its
+/// [`ErrorKind`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DefaultRetryPolicy;
 
@@ -97,8 +99,8 @@ mod tests {
     #[test]
     fn t4_only_what_never_left_says_so() {
         let left: std::vec::Vec<_> = ErrorKind::ALL.iter().filter(|kind| kind.never_left()).collect();
-        use ErrorKind::{ConnectTimeout, Local, Refused, ServerGone};
-        assert_eq!(left, [&Refused, &ConnectTimeout, &ServerGone, &Local]);
+        use ErrorKind::{ConnectTimeout, Local, Overcrowded, Refused, ServerGone};
+        assert_eq!(left, [&Refused, &ConnectTimeout, &Overcrowded, &ServerGone, &Local]);
         for kind in ErrorKind::ALL {
             let judgement = RetryPolicy::<(), Failed>::judge(&DefaultRetryPolicy, Err(&Failed(*kind)));
             assert_eq!(judgement.never_left, kind.never_left(), "{kind}");
@@ -108,14 +110,15 @@ mod tests {
 
     #[test]
     fn s7_what_never_left_and_what_the_caller_broke_says_nothing_of_the_server() {
-        use ErrorKind::{BadRequest, Broken, ConnectTimeout, Local, Refused, RequestBody, ServerGone};
+        use ErrorKind::{BadRequest, Broken, ConnectTimeout, Local, Overcrowded, Refused, RequestBody, ServerGone};
         let local = |kind: ErrorKind| Judgement::new(kind.verdict(), kind.into());
         for kind in ErrorKind::ALL {
             assert_eq!(local(*kind).local, matches!(kind, Local | ServerGone | RequestBody), "{kind}");
             let unsent = local(*kind).never_left().local;
             assert_eq!(unsent, !matches!(kind, Refused | ConnectTimeout), "{kind} that never left");
             let judged = RetryPolicy::<(), Failed>::judge(&DefaultRetryPolicy, Err(&Failed(*kind)));
-            assert_eq!(judged.local, matches!(kind, Local | ServerGone | RequestBody), "{kind} by default");
+            let expected = matches!(kind, Local | ServerGone | Overcrowded | RequestBody);
+            assert_eq!(judged.local, expected, "{kind} by default");
         }
         assert!(!local(BadRequest).local, "a server may say so too");
         assert!(local(Broken).local().local);

@@ -1,4 +1,4 @@
-//! Counting what backups would do, without sending any: [`Shadow`].
+//! Estimates the effect of backups without sending backups: [`Shadow`].
 
 use super::sample::sample_of;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -7,21 +7,23 @@ use crate::outcome::{End, NotHedged};
 use crate::policy::{BackupDelay, BackupPolicy, Ended, When};
 use crate::time::{Duration, Instant, Micros};
 
-/// A policy that sends no backup, and counts what backups after each of `D` delays would have sent and saved. So a delay
-/// can be chosen before any load is added. A call runs as it would without this policy: no timer is armed, and no limit is
-/// asked.
+/// A policy that sends no backup. For each of `D` delays, it counts how many backups would have been sent and how much
+/// time they would have saved. So you can choose a delay before backups add load. Calls run as they would without this
+/// policy: no timer is armed, and no limit is asked.
 ///
-/// A call counts as one that would have sent a backup if it may be sent twice, there was another server, and it was still
-/// running when the delay was over, however it ended after that. Limits are ignored: the count is what the delay alone asks
-/// for. A call that outlasts the shortest delay reports [`NotHedged::Shadow`].
+/// A call counts as one that would have sent a backup under three conditions: its request may be sent twice, there was
+/// another server, and the call was still running when the delay was over. Limits are ignored, so the count is the
+/// number of backups that the delay alone would cause. A call that takes longer than the shortest delay reports
+/// [`NotHedged::Shadow`].
 ///
-/// The latency of the backup is taken as a draw from the attempts of the last 10 s ([`Snapshot::within`]). What the backup
-/// would have won and saved is added up for calls that were accepted or reached their deadline. The extra load of backups
-/// is not modelled: expect less from a delay that sends backups for more than a few percent of the calls.
+/// The latency of a backup that was not sent is estimated from the attempts of the last 10 s ([`Snapshot::within`]).
+/// The number of backups that would have won, and the time that they would have saved, are summed over calls that were
+/// accepted or reached their deadline. The load that real backups add is not part of the estimate. So if a delay sends
+/// backups for more than a few percent of the calls, expect a smaller effect than the estimate.
 ///
-/// Counters wrap; take differences. Cost: a call's end is one addition and what [`LatencyRecorder`] takes. A call that
-/// outlasts the shortest delay also takes a snapshot (2 KB, some microseconds) and up to three additions per delay. The
-/// policy takes 2 KB, and 32 bytes per delay.
+/// Counters wrap, so use the difference of two readings. Cost: at a call's end, one addition and the cost of
+/// [`LatencyRecorder`]. A call that takes longer than the shortest delay also takes a snapshot (2 KB, some
+/// microseconds) and up to three additions for each delay. The policy takes 2 KB, plus 32 bytes for each delay.
 ///
 /// ```
 /// use hedge_core::policy::Shadow;
@@ -37,13 +39,13 @@ pub struct Shadow<const D: usize> {
     latencies: LatencyRecorder,
 }
 
-/// What backups after one delay would have done.
+/// The estimated effect of backups after one delay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ShadowCount {
-    /// The delay.
+    /// The delay to which these counts belong.
     pub delay: Duration,
-    /// How many calls could have been hedged.
+    /// The number of calls for which a backup was possible.
     pub calls: u32,
     /// How many of these calls would have sent a backup.
     pub sent: u32,
@@ -62,7 +64,7 @@ struct Delay {
 }
 
 impl<const D: usize> Shadow<D> {
-    /// A policy that counts for these delays.
+    /// Makes a policy that counts for these delays.
     #[must_use]
     pub fn new(delays: [Duration; D]) -> Self {
         let none = || AtomicU64::new(0);
@@ -71,7 +73,7 @@ impl<const D: usize> Shadow<D> {
         Self { delays: delays.map(of), calls: AtomicU32::new(0), latencies: LatencyRecorder::default() }
     }
 
-    /// What was counted, in the order of the delays.
+    /// Returns the counts for each delay, in the order of the delays.
     pub fn counts(&self) -> impl Iterator<Item = ShadowCount> + '_ {
         let calls = self.calls.load(Ordering::Relaxed);
         self.delays.iter().map(move |counted| ShadowCount {
@@ -83,7 +85,8 @@ impl<const D: usize> Shadow<D> {
         })
     }
 
-    /// The latencies that it uses: for snapshots, and for [what a delay would do to a quantile](Snapshot::hedged).
+    /// Returns the latencies of attempts, from which this policy estimates what backups would have done. A snapshot of
+    /// these latencies shows [what a delay would do to a quantile](Snapshot::hedged).
     #[must_use]
     pub const fn latencies(&self) -> &LatencyRecorder {
         &self.latencies
@@ -91,7 +94,7 @@ impl<const D: usize> Shadow<D> {
 }
 
 impl Delay {
-    /// Counts a call that outlasted this delay.
+    /// Counts a call that took longer than the delay.
     fn count(&self, call: &Ended<'_>, latencies: &Snapshot) {
         self.sent.fetch_add(1, Ordering::Relaxed);
         if !matches!(call.end, End::Accepted | End::Deadline) {
@@ -150,8 +153,8 @@ mod tests {
         channel
     }
 
-    /// Makes a call whose attempts take the given times. Returns how it ended, after how long, with how many attempts, and
-    /// why it was not hedged.
+    /// Makes a call whose attempts take the given times. Returns how it ended, how long it took, how many attempts it
+    /// had, and why it had no backup.
     fn call<P: BackupPolicy>(
         channel: &Channel<u8, RoundRobin, P, u8>,
         options: &CallOptions<'_>,
@@ -209,7 +212,8 @@ mod tests {
         let near = |saved: Duration, millis: u64| saved.abs_diff(MS(millis)) * 100 < 3 * MS(millis);
         let [(1_002, 2, won, early), (1_002, 2, also_won, late)] = counts(&shadow)[..] else { panic!("{shadow:?}") };
         assert!((1..=2).contains(&won) && (1..=2).contains(&also_won));
-        // A call would take 14 ms instead of 100 ms or of the deadline at 500 ms; with the later delay 44 ms.
+        // With a backup a call would take 14 ms (44 ms after the later delay). Without one it takes 100 ms, or the 500
+        // ms to the deadline.
         assert!(near(early, 86 + 486) && near(late, 56 + 456), "{early:?} and {late:?}");
     }
 

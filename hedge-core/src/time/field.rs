@@ -1,11 +1,12 @@
-//! Times in the fields of files.
+//! Reads times from the fields of files.
 
 use core::fmt;
 
 use super::{Duration, Micros, Timeout, text};
 use crate::field::named::{FromScalar, Scalar};
 
-/// The duration of a number of milliseconds or of text with a unit.
+/// Reads a duration from a number of milliseconds, or from text with a unit. Returns `None` if the value is not a
+/// duration.
 pub(crate) fn duration(scalar: &Scalar<'_>) -> Option<Micros> {
     match *scalar {
         Scalar::Integer(millis) => u64::try_from(millis).ok()?.checked_mul(1_000).map(Micros::from_micros),
@@ -15,7 +16,7 @@ pub(crate) fn duration(scalar: &Scalar<'_>) -> Option<Micros> {
     }
 }
 
-/// The hint for a number that is not a duration, but would be one with a unit.
+/// Writes a hint if the value is a number whose unit is missing. Writes nothing for other values.
 pub(crate) fn unit_is_missing(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match *scalar {
         Scalar::Float(number) => text::fraction_hint(number, f),

@@ -1,8 +1,8 @@
-//! Durations in files: how serde reads and writes them.
+//! Reads and writes durations in files, for serde.
 //!
-//! Human-readable formats hold a number of milliseconds or text with a unit; binary formats hold the microseconds. Text is
-//! read digit by digit, without floating point and without rounding. A value that is finer than a microsecond, or too
-//! large, is an error that quotes it.
+//! Human-readable formats hold a number of milliseconds, or text with a unit. Binary formats hold a number of
+//! microseconds. Text is read digit by digit, without floating point and without rounding. If a value is too large, or
+//! is not a whole number of microseconds, the error quotes the value.
 
 use core::fmt;
 
@@ -11,9 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Micros;
 
-/// The units that are written, the largest first, with their microseconds.
+/// The units that can be written, with the number of microseconds in each. The largest unit comes first.
 const UNITS: [(&str, u64); 5] = [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
-/// What the error says about text and numbers that are not a duration.
+/// The description of a valid duration. Errors for wrong values contain this text.
 const WANTED: &str = "a duration: milliseconds such as 20 or 1.5, or text such as \"250us\", \"1.5ms\", \"2s\", \"1m\" or \
                       \"1h\", in whole microseconds";
 
@@ -37,7 +37,8 @@ impl<'de> Deserialize<'de> for Micros {
     }
 }
 
-/// Spans of options, for `serde(with)`: they are written and read as [`Micros`] are, not as serde does it.
+/// Functions for `serde(with)` at the fields of options. They write and read a [`Duration`] in the form of a
+/// [`Micros`]. serde's own form is not used.
 pub(crate) mod span {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -56,7 +57,7 @@ pub(crate) mod span {
     }
 }
 
-/// Writes a duration, or `word` for `None`. Binary formats hold an option instead.
+/// Writes a duration, or `word` if the value is `None`. Binary formats hold an `Option` instead.
 pub(crate) fn serialize_or<S: Serializer>(
     duration: Option<Micros>,
     word: &'static str,
@@ -69,7 +70,7 @@ pub(crate) fn serialize_or<S: Serializer>(
     }
 }
 
-/// Reads what [`serialize_or`] has written.
+/// Reads a value that [`serialize_or`] has written.
 pub(crate) fn deserialize_or<'de, D: Deserializer<'de>>(
     word: &'static str,
     deserializer: D,
@@ -81,7 +82,7 @@ pub(crate) fn deserialize_or<'de, D: Deserializer<'de>>(
     }
 }
 
-/// Reads a duration from a human-readable format; `word`, if there is one, reads as `None`.
+/// Reads a duration from a human-readable format. If `word` is set, this word is read as `None`.
 struct Human {
     word: Option<&'static str>,
 }
@@ -121,8 +122,9 @@ impl Visitor<'_> for Human {
     }
 }
 
-/// The duration of a decimal number of milliseconds; `None` if it is not a whole number of microseconds. A float cannot
-/// hold every decimal number, so the value may be off by a thousandth of a microsecond, or by the float's own precision.
+/// Converts a decimal number of milliseconds into a duration. Returns `None` if the duration is not a whole number of
+/// microseconds. A float cannot hold every decimal number exactly. So the number of microseconds may differ from a
+/// whole number by up to a thousandth, or by the precision of the float.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -135,19 +137,20 @@ pub(crate) fn of_millis(millis: f64) -> Option<Micros> {
     if !(0.0..TOO_MUCH).contains(&micros) {
         return None;
     }
-    // Above 2^52 every float is whole, and adding a half would only round it.
+    // Above 2^52 every float is a whole number, and adding a half would only cause a rounding error.
     let nearest = if micros < 4.0e15 { (micros + 0.5) as u64 } else { micros as u64 };
     let exact = (nearest as f64 - micros).abs() <= f64::max(0.001, micros * f64::EPSILON);
     exact.then_some(Micros(nearest))
 }
 
-/// Whether a number without a unit can be taken for milliseconds. A number between 0 and 1, such as 0.2, probably means
-/// seconds, so it must have a unit.
+/// Returns whether a number without a unit can mean milliseconds. A number between 0 and 1, such as 0.2, probably means
+/// seconds, so it needs a unit.
 pub(crate) fn is_meant_in_millis(number: f64) -> bool {
     !(0.0 < number && number < 1.0)
 }
 
-/// The hint for a number that has a fraction and no unit; nothing for any other number.
+/// Writes the end of an error message about a number without a unit: how to write the number as seconds or as
+/// milliseconds. For a whole number, this writes nothing.
 pub(crate) fn fraction_hint(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if number % 1.0 == 0.0 || !number.is_finite() {
         return Ok(());
@@ -171,12 +174,12 @@ impl fmt::Display for Fraction {
     }
 }
 
-/// Parses text such as `1.5 ms`.
+/// Parses text such as `1.5 ms`. Returns `None` if the text is not a duration in whole microseconds.
 pub(crate) fn parse(text: &str) -> Option<Micros> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at_checked(end)?;
     let unit = match unit.strip_prefix(' ').unwrap_or(unit) {
-        // The micro sign, and the Greek letter that looks like it.
+        // The first pattern has the micro sign, the second one has the Greek letter that looks the same.
         "\u{b5}s" | "\u{3bc}s" => "us",
         unit => unit,
     };
@@ -189,15 +192,17 @@ pub(crate) fn parse(text: &str) -> Option<Micros> {
     whole.checked_mul(micros)?.checked_add(fraction).map(Micros)
 }
 
-/// Parses a duration as protocol buffers write it in JSON: seconds with at most nine digits after the point, and an `s`. A
-/// fraction of a microsecond is rounded up, so that a wait is never shortened and never vanishes.
+/// Parses a duration in the JSON form of protocol buffers: a number of seconds with at most nine digits after the
+/// point, and then an `s`. Returns `None` if the text has another form, or if the duration is too long. A fraction of a
+/// microsecond is rounded up, so that no wait is shortened or becomes zero.
 pub(crate) fn parse_proto(text: &str) -> Option<Micros> {
     let (whole, fraction) = decimal(text.strip_suffix('s')?)?;
     let (fraction, rest) = scaled(fraction, 9, 1_000_000)?;
     whole.checked_mul(1_000_000)?.checked_add(fraction)?.checked_add(u64::from(rest != 0)).map(Micros)
 }
 
-/// The whole part of a decimal number, and the digits of its fraction: at least one digit on each side of a point.
+/// Splits a decimal number into its whole part and the digits of its fraction. Returns `None` if the text has another
+/// form, for example without a digit on one side of the point.
 fn decimal(number: &str) -> Option<(u64, &str)> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = match number.split_once('.') {
@@ -208,8 +213,8 @@ fn decimal(number: &str) -> Option<(u64, &str)> {
     if digits(whole) { whole.parse().ok().map(|whole| (whole, fraction)) } else { None }
 }
 
-/// The fraction 0.`digits` of `unit`: its whole part, and a remainder that is 0 if the fraction is exact. There are at most
-/// `most` digits, and `most` is at most nine.
+/// Returns the product of the fraction 0.`digits` and `unit`: its whole part, and a remainder that is 0 if the product
+/// is a whole number. Returns `None` if there are more than `most` digits. `most` must be at most nine.
 fn scaled(digits: &str, most: u32, unit: u64) -> Option<(u64, u64)> {
     let length = u32::try_from(digits.len()).ok().filter(|length| *length <= most)?;
     let (value, scale) = (if digits.is_empty() { 0 } else { digits.parse::<u64>().ok()? }, 10_u64.checked_pow(length)?);
@@ -217,7 +222,7 @@ fn scaled(digits: &str, most: u32, unit: u64) -> Option<(u64, u64)> {
     Some((product / scale, product % scale))
 }
 
-/// Writes a duration in the largest unit that is exact.
+/// Formats a duration in the largest unit that is exact.
 struct Exact(Micros);
 
 impl fmt::Display for Exact {

@@ -4,10 +4,10 @@ use core::fmt;
 
 use super::{Duration, Instant, Micros};
 
-/// A time limit, or explicitly none. In a file: a duration, or `"never"`.
+/// A time limit, or no limit. In a file it is a duration, or `"never"`.
 ///
-/// It takes 8 bytes: whole microseconds, rounded up, and a limit of 584,000 years or more is [`Timeout::NEVER`]. So the
-/// order is that of the limits, and the longest is `NEVER`. `Debug` reads as `Display`: `20 ms`, or `never`.
+/// A limit is stored in whole microseconds, rounded up. It takes 8 bytes. A limit of 584,000 years or more becomes
+/// [`Timeout::NEVER`], which is greater than every other limit. `Debug` and `Display` write `20 ms` or `never`.
 ///
 /// ```
 /// use hedge_core::time::{Duration, Timeout};
@@ -23,20 +23,20 @@ pub struct Timeout(Micros);
 impl Timeout {
     /// No limit.
     pub const NEVER: Self = Self(Micros::MAX);
-    /// No time at all, which options refuse.
+    /// A limit of zero length. This limit is not valid in options.
     pub(crate) const ZERO: Self = Self(Micros::ZERO);
 
-    /// How files write "no limit".
+    /// The word that means "no limit" in files.
     #[cfg(feature = "serde")]
     pub(crate) const NEVER_IN_FILES: &str = "never";
 
-    /// At most this long.
+    /// Makes a time limit of the length `limit`, rounded up to a whole microsecond.
     #[must_use]
     pub const fn after(limit: Duration) -> Self {
         Self(Micros::from_duration(limit))
     }
 
-    /// The limit; `None` for [`Timeout::NEVER`].
+    /// Returns the limit as a [`Duration`]. Returns `None` for [`Timeout::NEVER`].
     #[must_use]
     pub const fn limit(self) -> Option<Duration> {
         match self.limit_micros() {
@@ -45,13 +45,14 @@ impl Timeout {
         }
     }
 
-    /// The limit as the state machine counts it; `None` for [`Timeout::NEVER`].
+    /// Returns the limit as [`Micros`], the unit of the state machine. Returns `None` for [`Timeout::NEVER`].
     #[must_use]
     pub const fn limit_micros(self) -> Option<Micros> {
         if self.0.as_micros() == Micros::MAX.as_micros() { None } else { Some(self.0) }
     }
 
-    /// When the time is up that began at `start`: [`Instant::NEVER`] for [`Timeout::NEVER`].
+    /// Returns the instant at which the limit is reached if the time is counted from `start`. Returns
+    /// [`Instant::NEVER`] for [`Timeout::NEVER`].
     #[must_use]
     pub fn ends(self, start: Instant) -> Instant {
         start + self.0
@@ -59,14 +60,14 @@ impl Timeout {
 }
 
 impl From<Duration> for Timeout {
-    /// As [`Timeout::after`].
+    /// Makes the same value as [`Timeout::after`].
     fn from(limit: Duration) -> Self {
         Self::after(limit)
     }
 }
 
 impl From<Micros> for Timeout {
-    /// At most this long; [`Micros::MAX`] is [`Timeout::NEVER`].
+    /// Makes a time limit of this length. [`Micros::MAX`] becomes [`Timeout::NEVER`].
     fn from(limit: Micros) -> Self {
         Self(limit)
     }
@@ -82,7 +83,7 @@ impl fmt::Display for Timeout {
 }
 
 impl fmt::Debug for Timeout {
-    /// As `Display`.
+    /// Writes the same text as `Display`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -111,7 +112,7 @@ impl<'de> serde::Deserialize<'de> for Timeout {
         if deserializer.is_human_readable() {
             return crate::field::named::required::read(
                 deserializer,
-                crate::field::named::Place { field: "time limit", wanted: crate::field::named::TIME_LIMIT },
+                crate::field::named::Place::new("time limit", crate::field::named::TIME_LIMIT),
             );
         }
         let limit = super::text::deserialize_or(Self::NEVER_IN_FILES, deserializer)?;

@@ -1,31 +1,34 @@
-//! Buckets and totals in one word: [`Packing`], and a [`ScaledInstant`] to compare words with.
+//! Packs the number of a bucket and a total into one word: [`Packing`]. A [`ScaledInstant`] can be compared with such
+//! words.
 
 use crate::time::{Instant, Micros};
 
-/// A bucket's number, and the total at some moment; both wrap.
+/// The number of a bucket, and the total at some moment within this bucket. Both numbers wrap.
 #[derive(Clone, Copy)]
 pub(super) struct BucketTotal {
     pub(super) bucket: u64,
     pub(super) total: u64,
 }
 
-/// How wide buckets are. Microseconds times `factor`, shifted right by `total_bits`, are a bucket's number. So the width
-/// need not be a power of two, a whole number of buckets is as long as the window, and nothing is divided.
+/// The width of buckets. The number of a bucket is the time in microseconds times `factor`, shifted right by
+/// `total_bits`. So the width does not have to be a power of two, a whole number of buckets covers the window, and no
+/// division is needed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
-    /// From 1024 to 2047.
+    /// The factor by which microseconds are multiplied, from 1024 to 2047.
     factor: u16,
     total_bits: u8,
 }
 
 impl Scale {
-    /// The scale by which `buckets` buckets are as long as the window, which is at least a second, or a little longer.
+    /// Returns the scale in which `buckets` buckets are as long as the window, or a little longer. The window must be
+    /// at least one second.
     pub(super) fn of(window: Micros, buckets: u64) -> Self {
         let mut total_bits = 10;
         while buckets << total_bits < window.as_micros() << 10 {
             total_bits += 1;
         }
-        // Found bit by bit, since not every target has a division.
+        // The factor is computed bit by bit, since some targets have no division.
         let mut factor = 0;
         for bit in (0..11).rev() {
             if u64::from(factor | 1 << bit) * window.as_micros() <= buckets << total_bits {
@@ -39,7 +42,7 @@ impl Scale {
         Packing { total_bits: self.total_bits as u32 }
     }
 
-    /// How wide a bucket is, rounded up.
+    /// Returns the width of a bucket in microseconds, rounded up.
     pub(super) const fn bucket(self) -> Micros {
         let mut width = 0;
         let mut bit = self.total_bits as u32;
@@ -52,20 +55,20 @@ impl Scale {
         Micros::from_micros(width)
     }
 
-    /// The bucket of a moment.
+    /// Returns the number of the bucket that contains a moment.
     pub(super) const fn bucket_of(self, micros: u64) -> u64 {
         micros.wrapping_mul(self.factor as u64) >> self.total_bits
     }
 }
 
-/// How a [`BucketTotal`] is packed in a word: the bucket's number in the upper bits, where it lasts for at least 2^53 us,
-/// and the total in the lower `total_bits`.
+/// The layout of a [`BucketTotal`] in a word. The upper bits hold the bucket's number, which wraps after at least 2^53
+/// us. The lower `total_bits` hold the total.
 #[derive(Clone, Copy)]
 pub(super) struct Packing {
     total_bits: u32,
 }
 
-// 64-bit shifts: on a microcontroller each inlined copy would cost flash.
+// These functions shift 64 bits. On a microcontroller each inlined copy would make the program larger.
 impl Packing {
     #[cfg_attr(target_os = "none", inline(never))]
     pub(super) const fn unpack(self, word: u64) -> BucketTotal {
@@ -87,37 +90,38 @@ impl Packing {
         bucket & (u64::MAX >> self.total_bits)
     }
 
-    /// The difference of two words whose buckets are `buckets` apart.
+    /// Returns the difference between two words whose buckets are `buckets` apart.
     pub(super) const fn later(self, buckets: u64) -> u64 {
         buckets << self.total_bits
     }
 
-    /// A word in whose bucket no window begins for 142 years before and after `bucket`. In the cache of the window's
-    /// beginning it means "look it up".
+    /// Returns a word whose bucket is 142 years away from `bucket`, so no window begins in that bucket. In the cache of
+    /// the window's beginning, such a word means that nothing is cached.
     pub(super) const fn far_from(self, bucket: u64) -> u64 {
         self.pack(BucketTotal { bucket: bucket.wrapping_add(self.bucket(u64::MAX) / 2), total: 0 })
     }
 }
 
-/// A moment in the units of words. It is computed once for all counts that have the same window and buckets.
+/// An instant in the units of a packed word, so that the instant can be compared with packed words. It is computed once
+/// for all counts with the same window and number of buckets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScaledInstant {
     now: Instant,
-    /// `now` times the factor: its bucket's number is where a word has it, and the bits below are the time within the
-    /// bucket.
+    /// The instant times the factor. The bucket's number is in the same bits as in a packed word. The lower bits are
+    /// the time within the bucket.
     placed: u64,
-    /// The same for the moment just before the window.
+    /// The same product for the moment just before the window.
     before: u64,
-    /// The bits of a word that hold the total.
+    /// A mask of the bits of a word that hold the total.
     totals: u64,
 }
 
-/// How a count is rounded where the window begins.
+/// The rounding of a count at the window's beginning.
 #[derive(Clone, Copy)]
 pub(super) enum Edge {
-    /// Up: the whole bucket counts.
+    /// The count is rounded up: the whole bucket in which the window begins counts.
     Covering,
-    /// Down: the next bucket is the first that counts.
+    /// The count is rounded down: it begins with the next bucket.
     Inside,
 }
 
@@ -129,8 +133,8 @@ impl ScaledInstant {
         Self { now, placed, before, totals: (1 << scale.total_bits) - 1 }
     }
 
-    /// The same at a moment of another bucket. If now may be any moment of that bucket, this is the one that gives the
-    /// caller the least.
+    /// Moves this moment into another bucket. The result is the first or the last moment of that bucket, depending on
+    /// which is less favourable to the caller.
     pub(super) const fn moved(self, bucket: u64, edge: Edge) -> Self {
         let begin = bucket.wrapping_mul(self.totals + 1);
         let placed = match edge {
@@ -144,7 +148,8 @@ impl ScaledInstant {
         self.now
     }
 
-    /// A word of the first bucket that counts: the bucket of the moment just before the window, or the next one.
+    /// Returns a word in the first bucket that counts. This is the bucket of the moment just before the window, or the
+    /// next bucket.
     #[inline]
     pub(super) const fn first(self, edge: Edge) -> u64 {
         match edge {
@@ -153,41 +158,44 @@ impl ScaledInstant {
         }
     }
 
-    /// Whether a word is of the current bucket.
+    /// Returns whether a word is in the current bucket.
     #[inline]
     pub(super) const fn is_now(self, word: u64) -> bool {
         word != 0 && self.is_same_bucket(word, self.placed)
     }
 
-    /// Whether two words are of one bucket.
+    /// Returns whether two words are in the same bucket.
     #[inline]
     pub(super) const fn is_same_bucket(self, one: u64, other: u64) -> bool {
         one ^ other <= self.totals
     }
 
-    /// Whether a word is of the bucket of `first`, of the current bucket, or of one between them.
+    /// Returns whether the bucket of `word` is the bucket of `first`, the current bucket, or a bucket between these
+    /// two.
     #[inline]
     pub(super) const fn is_since(self, first: u64, word: u64) -> bool {
         self.is_between(first, word, self.placed)
     }
 
-    /// Whether a word is of an earlier bucket than `first`, by less than 142 years.
+    /// Returns whether the bucket of `word` is before the bucket of `first`, by less than 142 years.
     pub(super) const fn is_before(self, first: u64, word: u64) -> bool {
         self.is_between(word, first, word.wrapping_add(u64::MAX / 2))
     }
 
-    /// A word of the bucket that is `windows` windows before now.
+    /// Returns a word in the bucket that is `windows` windows before the present one.
     pub(super) const fn ago(self, windows: u64) -> u64 {
         self.placed.wrapping_sub(self.placed.wrapping_sub(self.before) * windows)
     }
 
-    /// The total of a word, or of a difference of words.
+    /// Returns the total that a word holds. If the word is the difference of two words, this is the difference of their
+    /// totals.
     #[inline]
     pub(super) const fn total(self, word: u64) -> u64 {
         word & self.totals
     }
 
-    /// Whether `n` more fit in the total of a word. If not, an addition would carry into the bucket's number.
+    /// Returns whether `n` more fit into the total of a word. If they did not fit, an addition would carry into the
+    /// bucket's number.
     #[inline]
     pub(super) const fn is_far_from_wrapping(self, word: u64, n: u32) -> bool {
         self.total(word) < self.totals - n as u64

@@ -131,7 +131,7 @@ fn adds(counter: &AtomicU64, count: u32) -> bool {
 }
 
 fn p2c() -> Option<P2c> {
-    P2c::new(P2cOptions::DEFAULT).ok()
+    Some(P2c::new(P2cOptions::DEFAULT))
 }
 
 fn ring() -> Option<Consistent<Heap>> {

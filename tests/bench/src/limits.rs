@@ -38,18 +38,18 @@ pub(crate) fn alone<'a>() -> Option<Vec<Contender<'a>>> {
     Some(vec![
         one(CHECK, NO_PAUSE, governor()?, check).target(NoAllocation),
         decided(one("ratio, exact: grant", BUCKET, roomy_ratio()?, grants)),
-        decided(one("ratio, exact: refusal", NO_PAUSE, used_up(exact()?)?, refuses)),
+        decided(one("ratio, exact: refusal", NO_PAUSE, used_up(exact())?, refuses)),
         decided(one("ratio, cached: grant", BUCKET, cached()?, grants)),
-        decided(one("tokens: grant", BUCKET, tokens()?, grants)),
-        decided(one("budget: grant", PAUSE, roomy_budget()?, grants)),
-        decided(one("budget: refusal", NO_PAUSE, used_up(budget()?)?, refuses)),
+        decided(one("tokens: grant", BUCKET, tokens(), grants)),
+        decided(one("budget: grant", PAUSE, roomy_budget(), grants)),
+        decided(one("budget: refusal", NO_PAUSE, used_up(budget())?, refuses)),
         // Two decisions.
         one("ratio and budget: grant", PAUSE, roomy_limits()?, grants).target(NoAllocation),
         decided(one("safe defaults: refusal", NO_PAUSE, used_up(Limits::default())?, refuses)),
-        ends("ratio, exact: ended", BUCKET, exact()?),
+        ends("ratio, exact: ended", BUCKET, exact()),
         ends("ratio, cached: ended", BUCKET, cached()?),
-        ends("tokens, full: ended", BUCKET, tokens()?),
-        ends("budget: ended", BUCKET, roomy_budget()?),
+        ends("tokens, full: ended", BUCKET, tokens()),
+        ends("budget: ended", BUCKET, roomy_budget()),
         ends("safe defaults: ended", BUCKET, roomy_limits()?),
     ])
 }
@@ -60,22 +60,22 @@ pub(crate) fn shared<'a>() -> Option<Vec<Contender<'a>>> {
     Some(vec![
         two(CHECK_TWO, NO_PAUSE, governor()?, check),
         decided(two("ratio, exact: grant, 2 threads", BUCKET, roomy_ratio()?, grants)),
-        decided(two("ratio, exact: refusal, 2 threads", NO_PAUSE, used_up(exact()?)?, refuses)),
+        decided(two("ratio, exact: refusal, 2 threads", NO_PAUSE, used_up(exact())?, refuses)),
         decided(two("ratio, cached: grant, 2 threads", BUCKET, cached()?, grants)),
-        decided(two("tokens: grant, 2 threads", BUCKET, tokens()?, grants)),
-        decided(two("budget: grant, 2 threads", PAUSE, roomy_budget()?, grants)),
-        decided(two("budget: refusal, 2 threads", NO_PAUSE, used_up(budget()?)?, refuses)),
+        decided(two("tokens: grant, 2 threads", BUCKET, tokens(), grants)),
+        decided(two("budget: grant, 2 threads", PAUSE, roomy_budget(), grants)),
+        decided(two("budget: refusal, 2 threads", NO_PAUSE, used_up(budget())?, refuses)),
         two("ratio and budget: grant, 2 threads", PAUSE, roomy_limits()?, grants),
         decided(two("safe defaults: refusal, 2 threads", NO_PAUSE, used_up(Limits::default())?, refuses)),
     ])
 }
 
-fn exact() -> Option<RatioLimit> {
-    RatioLimit::new(RatioOptions::DEFAULT).ok()
+fn exact() -> RatioLimit {
+    RatioLimit::new(RatioOptions::DEFAULT)
 }
 
-fn budget() -> Option<Budget> {
-    Budget::new(BudgetOptions::DEFAULT).ok()
+fn budget() -> Budget {
+    Budget::new(BudgetOptions::DEFAULT)
 }
 
 #[inline]

@@ -16,6 +16,7 @@ mod pair;
 mod peers;
 mod servers;
 mod table;
+mod transport;
 
 use std::env;
 use std::process::ExitCode;
@@ -32,18 +33,29 @@ use crate::clock::TokioClock;
 use crate::harness::{Contender, Effort, measure};
 use crate::table::table;
 
-const USAGE: &str = "usage: hedge-bench [--quick] [--check]
-  --quick  fewer and shorter batches
-  --check  fail if a target is missed by more than the noise of this run";
+const USAGE: &str = "usage: hedge-bench [--transport] [--quick] [--check] | --instructions [ROW…]
+  --transport     requests over sockets, in place of all else
+  --quick         fewer and shorter batches
+  --check         fail if a target is missed by more than the noise of this run
+  --instructions  instructions of requests over sockets, counted by valgrind, in place of all else;
+                  of the rows whose names contain a ROW, if there is one";
 
 const FULL: Effort = Effort { batch: Duration::from_micros(500), rounds: 401 };
 const QUICK: Effort = Effort { batch: Duration::from_micros(200), rounds: 61 };
 
 fn main() -> ExitCode {
-    let (mut effort, mut check) = (FULL, false);
-    for argument in env::args().skip(1) {
+    let (mut quick, mut check, mut transport) = (false, false, false);
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        Some(("--instructions", rows)) => return exit(transport::instructions::run(rows)),
+        // What `--instructions` runs under valgrind.
+        Some(("--requests", arguments)) => return exit(transport::instructions::requests(arguments)),
+        _ => {}
+    }
+    for argument in arguments {
         match argument.as_str() {
-            "--quick" => effort = QUICK,
+            "--transport" => transport = true,
+            "--quick" => quick = true,
             "--check" => check = true,
             "--help" | "-h" => {
                 println!("{USAGE}");
@@ -55,13 +67,21 @@ fn main() -> ExitCode {
             }
         }
     }
-    match run(effort) {
+    let measured = if transport { transport::run(quick) } else { run(if quick { QUICK } else { FULL }) };
+    match measured {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) if check => {
             eprintln!("error: a target is missed by more than noise: see ✗");
             ExitCode::FAILURE
         }
         Ok(false) => ExitCode::SUCCESS,
+        Err(reason) => exit(Err(reason)),
+    }
+}
+
+fn exit(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("error: {reason}");
             ExitCode::from(2)

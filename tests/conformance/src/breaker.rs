@@ -40,7 +40,7 @@ pub(crate) fn run(text: &str) -> Result<Vec<Case>, serde_json::Error> {
     let cases = table.cases.into_iter().map(|trace| {
         let expected = (trace.first_unhealthy_call, trace.isolation_ms);
         let got = first_isolation(trace.n, |call| outcome(&trace, call)).map(|first| {
-            let (call, isolation) = first.unwrap_or((-1, CircuitOptions::DEFAULT.isolation.min));
+            let (call, isolation) = first.unwrap_or((-1, CircuitOptions::DEFAULT.isolation.times.min().get()));
             (call, Micros::from(isolation).as_millis())
         });
         compare(trace.name, &expected, got)
@@ -66,7 +66,7 @@ fn outcome(trace: &Trace, call: u64) -> Outcome {
 
 /// The call at which a fresh server is isolated, and for how long.
 fn first_isolation(calls: u64, outcome: impl Fn(u64) -> Outcome) -> Result<Option<(i64, Duration)>, String> {
-    let breaker = CircuitBreaker::new(CircuitOptions::DEFAULT).map_err(|error| error.to_string())?;
+    let breaker = CircuitBreaker::new(CircuitOptions::DEFAULT);
     let server = CircuitState::default();
     let mut now = Instant::ZERO;
     for (call, number) in (1..=calls).zip(1i64..) {

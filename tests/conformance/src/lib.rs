@@ -4,11 +4,13 @@
 //! purpose, the suite says so by name and reason; it never skips silently.
 
 mod breaker;
+mod endpoints;
 mod excluded;
 mod hashes;
 mod la;
 mod lifecycle;
 mod line;
+mod naming;
 mod p2c;
 mod ratio;
 mod rings;
@@ -71,11 +73,15 @@ type Suite = fn(&str) -> Result<Vec<Case>, serde_json::Error>;
 const SUITES: &[(&str, Suite)] = &[
     ("circuit_breaker_traces", breaker::run),
     ("consistent_hash_rings", rings::run),
+    ("endpoint_parse", endpoints::run),
     ("excluded_servers", excluded::run),
+    ("file_naming_parse", naming::files),
     ("hash_vectors", hashes::run),
     ("la_weight_traces", la::run),
     ("lifecycle_cases", lifecycle::run),
     ("lifecycle_precise", lifecycle::run),
+    ("list_naming_parse", naming::lists),
+    ("naming_service_unit_cases", naming::units),
     ("p2c_ewma_traces", p2c::run),
     ("rate_limited_policy_traces", ratio::traces),
     ("rate_limited_policy_validation", ratio::validation),

@@ -53,10 +53,7 @@ pub(crate) fn run(text: &str) -> Result<Vec<Case>, serde_json::Error> {
 fn verdict(trace: &Trace) -> Verdict {
     // As brpc does with a tag that is no weight.
     let weight = weight_of_tag(&trace.weight_tag).unwrap_or(NonZeroU32::MIN);
-    let rule = match P2c::new(P2cOptions::DEFAULT) {
-        Ok(rule) => rule,
-        Err(error) => return Verdict::Fail { expected: "brpc's options".into(), got: error.to_string() },
-    };
+    let rule = P2c::new(P2cOptions::DEFAULT);
     let stats = P2cStats::new();
     let mut model = Model::default();
     let (mut failed, mut differs) = (false, false);

@@ -1,6 +1,6 @@
 //! Suite `token_buckets`: outcomes in, permissions and tokens out, of gRPC's and of tRPC's bucket.
 
-use hedge_core::limit::{TokenBucket, TokenOptions};
+use hedge_core::limit::{GrpcTokenRatio, GrpcTokens, TokenBucket, TokenOptions, TrpcTokens};
 use hedge_core::policy::BackupPolicy;
 use hedge_core::time::Instant;
 use serde::Deserialize;
@@ -29,8 +29,8 @@ impl<T> Default for Traces<T> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Grpc {
-    max_tokens: u32,
-    token_ratio: f64,
+    max_tokens: GrpcTokens,
+    token_ratio: GrpcTokenRatio,
     seq: String,
     /// What happened, the tokens after it, and whether extra attempts are allowed then.
     rows: Vec<(String, f64, bool)>,
@@ -38,8 +38,8 @@ struct Grpc {
 
 #[derive(Deserialize)]
 struct Trpc {
-    max: u32,
-    ratio: u32,
+    max: TrpcTokens,
+    ratio: TrpcTokens,
     seq: String,
     /// What happened, whether extra attempts were allowed before it, and the tokens after it.
     rows: Vec<(String, bool, f64)>,
@@ -74,7 +74,7 @@ struct Row {
 }
 
 fn replay<'t>(options: TokenOptions, outcomes: impl Iterator<Item = &'t str>) -> Result<Vec<Row>, String> {
-    let bucket = TokenBucket::new(options).map_err(|error| error.to_string())?;
+    let bucket = TokenBucket::new(options);
     let allowed = || bucket.may_back_up(Instant::ZERO).is_ok() && bucket.may_retry(Instant::ZERO).is_ok();
     outcomes
         .map(|outcome| {

@@ -40,7 +40,11 @@ fn every_lifecycle_case_is_ok() {
 fn the_core_is_as_the_tables_say_or_differs_by_name() {
     for (suite, cases, differing) in [
         ("circuit_breaker_traces", 8, 0),
+        ("endpoint_parse", 21, 0),
         ("excluded_servers", 7, 4),
+        ("file_naming_parse", 2, 1),
+        ("list_naming_parse", 24, 12),
+        ("naming_service_unit_cases", 14, 4),
         ("rate_limited_policy_traces", 11, 0),
         ("rate_limited_policy_validation", 19, 0),
         ("token_buckets", 5, 0),
@@ -118,6 +122,21 @@ fn what_is_not_as_the_table_says_fails() {
             "excluded_servers",
             r#"{"cases": [{"cap": 3, "adds": [1, 1], "size": 2, "excluded": [1]}]}"#,
             "FAIL cap 3 adds 1,1 expected size 2, excluded {1} got size 1, excluded {1}",
+        ),
+        (
+            "endpoint_parse",
+            r#"{"cases": [{"in": "10.0.0.1:80", "str2endpoint": 0, "out": "10.0.0.1:81", "hostname2endpoint": 0}]}"#,
+            "FAIL address \"10.0.0.1:80\" expected (true, \"10.0.0.1:81\", true) got (true, \"10.0.0.1:80\", true)",
+        ),
+        (
+            "list_naming_parse",
+            r#"{"cases": [{"in": "10.0.0.1:80,x", "rc": 0, "servers": [{"addr": "10.0.0.2:80", "tag": ""}]}]}"#,
+            "FAIL list://\"10.0.0.1:80,x\" expected 0 [\"10.0.0.2:80\"] got server 2 \"x\": port missing; write host:port",
+        ),
+        (
+            "file_naming_parse",
+            r#"{"file": "a:1 tag\n", "rc": 0, "servers": [{"addr": "a:1", "tag": "tug"}], "missing_file_rc": 2}"#,
+            "FAIL file expected 0 [\"a:1 tug\"] got [\"a:1 tag\"]\nok missing file",
         ),
     ] {
         let output = runner(&[suite, &table(&format!("wrong_{suite}.json"), content)]);
@@ -212,7 +231,7 @@ fn a_trace_that_cannot_be_read_fails_and_the_others_run() {
     let output = runner(&["rate_limited_policy_traces", &table("typo_traces.json", traces)]);
     assert_eq!(output.status.code(), Some(1));
     let expected = "FAIL typo expected \"a trace\" got missing field `window_s`\nok says little\n\
-                    FAIL no such limit expected [] got max_backup_ratio 2: must be in (0, 1]\n";
+                    FAIL no such limit expected [] got limits.ratio.max_backup_ratio 2: must be a number in (0, 1]\n";
     assert_eq!(text(&output.stdout), expected);
 }
 

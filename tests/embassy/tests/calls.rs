@@ -166,7 +166,7 @@ fn b2_a_policy_next_to_the_limit_hears_of_every_calls_end() {
     let memory: &'static mut Memory = Box::leak(Box::default());
     let policy = (Limits::default(), Ends::default());
     let (balancer, health) = (RoundRobin::starting_at(0), Health::none());
-    let (channel, _) = Channel::new(setup.sockets, memory, hedged(6), balancer, policy, health, 7).unwrap();
+    let (channel, _) = Channel::new(setup.sockets, memory, hedged(6), balancer, policy, health, 7);
     channel.set_servers(setup.servers.iter().map(|server| (server.address, ""))).unwrap();
     let (ends, servers) = (&channel.policy().1, setup.servers.clone());
     setup.world.run(async move {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use hedge_core::balance::p2c::{P2c, P2cOptions};
+use hedge_core::bounded::Bounded;
 use hedge_core::call::{Action, Call, Input, Report, Start};
 use hedge_core::channel::Channel;
 use hedge_core::drive::{AttemptInfo, Driver, Timer, Transport, drive};
@@ -57,10 +58,9 @@ fn channel() -> Client {
         backoff: Backoff::fixed(Duration::from_millis(3)),
         ..ChannelOptions::brpc()
     };
-    let breaker = ConsecutiveFailures::new(FailureOptions { failures: 3, ..FailureOptions::DEFAULT }).unwrap();
-    let health = Health::new(breaker, IsolationLimit::DEFAULT).unwrap();
-    let mut channel =
-        Client::with_health(options, P2c::new(P2cOptions::DEFAULT).unwrap(), Limits::default(), health, SEED);
+    let breaker = ConsecutiveFailures::new(FailureOptions { failures: Bounded::of::<3>(), ..FailureOptions::DEFAULT });
+    let health = Health::new(breaker, IsolationLimit::DEFAULT);
+    let mut channel = Client::with_health(options, P2c::new(P2cOptions::DEFAULT), Limits::default(), health, SEED);
     for server in 0..SERVERS {
         channel.insert(server, 0).unwrap();
     }

@@ -6,6 +6,7 @@ use common::{ALL_FREE, Setup, WIRE, codes};
 use embassy_futures::join::join;
 use embassy_time::Timer;
 use hedge_core::balance::RoundRobin;
+use hedge_core::bounded::{Bounded, BoundedSpan};
 use hedge_core::health::{CheckOptions, ConsecutiveFailures, FailureOptions, Health, IsolationLimit};
 use hedge_core::outcome::{Code, End, ErrorKind};
 use hedge_core::policy::{CallOptions, ChannelOptions, NoPolicy};
@@ -165,8 +166,8 @@ fn h1_the_applications_check_must_succeed_too() {
     let Setup { world, channel, checks, servers, .. } = Setup::new(ChannelOptions::brpc());
     let buffer = Box::leak(Box::new([0; 128]));
     let mut checks = checks.with_application_check(Request::get("/health"), buffer);
-    let options = CheckOptions { interval: Duration::from_millis(100), ..CheckOptions::DEFAULT };
-    checks.set_options(options).unwrap();
+    let options = CheckOptions { interval: BoundedSpan::of_millis::<100>(), ..CheckOptions::DEFAULT };
+    checks.set_options(options);
     world.spawn(async move { match checks.run().await {} });
     servers[0].becomes(Behaviour::Closed);
     world.run(async move {
@@ -191,8 +192,7 @@ fn h1_the_interval_changes_while_it_runs_and_a_server_that_leaves_is_not_checked
         let closed = channel.call(&GET).await.unwrap().report().attempts()[0].server();
         assert!(!channel.usable(closed));
         servers[0].becomes(Behaviour::answers(200, "", ""));
-        assert!(channel.set_check_interval(Duration::from_millis(1)).is_err());
-        channel.set_check_interval(Duration::from_millis(50)).unwrap();
+        channel.set_check_interval(BoundedSpan::of_millis::<50>());
         Timer::after_millis(70).await;
         assert!(channel.usable(closed));
         servers[0].becomes(Behaviour::Closed);
@@ -216,10 +216,10 @@ fn h2_a_breaker_isolates_a_server_whose_answers_fail() {
     let buffers: &'static mut SocketBuffers<4, 512, 512> = Box::leak(Box::default());
     let sockets: &'static _ = Box::leak(Box::new(Sockets::new(network.near, buffers)));
     let memory: &'static mut Memory = Box::leak(Box::default());
-    let breaker = ConsecutiveFailures::new(FailureOptions { failures: 2, ..FailureOptions::DEFAULT }).unwrap();
-    let health = Health::new(breaker, IsolationLimit::DEFAULT).unwrap();
+    let breaker = ConsecutiveFailures::new(FailureOptions { failures: Bounded::of::<2>(), ..FailureOptions::DEFAULT });
+    let health = Health::new(breaker, IsolationLimit::DEFAULT);
     let (options, balancer) = (ChannelOptions::brpc(), RoundRobin::starting_at(0));
-    let (channel, _) = Channel::new(sockets, memory, options, balancer, NoPolicy, health, 7).unwrap();
+    let (channel, _) = Channel::new(sockets, memory, options, balancer, NoPolicy, health, 7);
     let servers = [8001, 8002, 8003].map(|port| Server::new(&world, network.far, port, Stall::NONE, 4));
     channel.set_servers(servers.iter().map(|server| (server.address, ""))).unwrap();
     servers[1].becomes(Behaviour::answers(500, "", ""));

@@ -30,8 +30,8 @@ type Memory<const SERVERS: usize> = Resources<Choice<P2c, NoPolicy, common::Mute
 fn channel<const SERVERS: usize>(stack: &'static Loopback) -> Channel<'static, Loopback, Memory<SERVERS>> {
     let memory: &'static mut Memory<SERVERS> = Box::leak(Box::default());
     let (options, balancer) = (ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() }, P2cOptions::DEFAULT);
-    let balancer = P2c::new(balancer).unwrap();
-    let (channel, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7).unwrap();
+    let balancer = P2c::new(balancer);
+    let (channel, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7);
     for server in 0..SERVERS {
         channel.insert(format!("10.0.0.2:{}", 8000 + server).parse().unwrap(), "").unwrap();
     }
@@ -167,7 +167,7 @@ fn headers_that_this_crate_writes_itself_and_invalid_headers_are_errors() {
         };
         let error = result.unwrap_err();
         assert_eq!(error.end(), Some(End::Fatal), "{name}");
-        assert!(error.to_string().ends_with("request: header 1 is not one that can be sent"), "{name}: {error}");
+        assert!(error.to_string().ends_with("request: header 1 has an invalid name or value"), "{name}: {error}");
     }
     assert_eq!(stack.connected(), 0, "no connection was made");
 }

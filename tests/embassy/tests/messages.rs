@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use common::Setup;
 use embassy_time::Timer;
+use hedge_core::bounded::BoundedSpan;
 use hedge_core::policy::ChannelOptions;
-use hedge_core::time::Duration;
 use hedge_embassy::Request;
 use hedge_embassy_tests::Behaviour;
 
@@ -37,7 +37,7 @@ fn messages_tell_what_happens_to_servers_and_calls() {
     world.spawn(async move { match checks.run().await {} });
     servers[0].becomes(Behaviour::Closed);
     world.run(async move {
-        channel.set_check_interval(Duration::from_millis(50)).unwrap();
+        channel.set_check_interval(BoundedSpan::of_millis::<50>());
         channel.call(&Request::get("/")).await.unwrap();
         servers[0].becomes(Behaviour::answers(200, "", ""));
         Timer::after_millis(100).await;

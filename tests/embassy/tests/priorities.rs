@@ -78,7 +78,7 @@ fn channel() -> Client {
     let stack = Loopback::new(Script::answers(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"));
     let memory: &'static mut Memory = Box::leak(Box::default());
     let (options, balancer) = (ChannelOptions::brpc(), RoundRobin::starting_at(0));
-    let (channel, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7).unwrap();
+    let (channel, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7);
     channel.insert("10.0.0.2:80".parse().unwrap(), "").unwrap();
     channel
 }

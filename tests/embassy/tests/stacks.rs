@@ -82,7 +82,7 @@ fn embassy_nets_own_client_gets_its_sockets_back() {
     let stack: &'static _ = Box::leak(Box::new(Counted { stack, open: Cell::new(0), most: Cell::new(0) }));
     let memory: &'static mut Memory = Box::leak(Box::default());
     let (options, balancer) = (hedged(6), RoundRobin::starting_at(0));
-    let (channel, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7).unwrap();
+    let (channel, _) = Channel::new(stack, memory, options, balancer, NoPolicy, Health::none(), 7);
     let servers = [8001, 8002, 8003].map(|port| Server::new(&world, network.far, port, Stall::USUAL, 6));
     channel.set_servers(servers.iter().map(|server| (server.address, ""))).unwrap();
     world.run(async move {

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use hedge_core::balance::RoundRobin;
+use hedge_core::bounded::{Bounded, BoundedSpan, Ratio};
 use hedge_core::call::{Action, Input};
 use hedge_core::channel::Channel;
 use hedge_core::limit::{
@@ -16,22 +17,26 @@ use hedge_core::time::Instant;
 pub const NOW: Instant = Instant::from_millis(20_000);
 
 /// Almost one for each call that ended, of which [`pay`] tells.
-const ROOMY_RATIO: RatioOptions = RatioOptions { max_backup_ratio: 0.999, burst: 0, ..RatioOptions::DEFAULT };
+const ROOMY_RATIO: RatioOptions =
+    RatioOptions { max_backup_ratio: Ratio::of_percent::<99>(), burst: Bounded::of::<0>(), ..RatioOptions::DEFAULT };
 /// How many grants calls are told of that pay for them.
 const GRANTS: u32 = 16_000;
-const ROOMY_BUDGET: BudgetOptions =
-    BudgetOptions { burst: 16_000, minimum_per_second: 1_000, ..BudgetOptions::DEFAULT };
+const ROOMY_BUDGET: BudgetOptions = BudgetOptions {
+    burst: Bounded::of::<16_000>(),
+    minimum_per_second: Bounded::of::<1_000>(),
+    ..BudgetOptions::DEFAULT
+};
 
 /// Grants 15,000 to begin with, as so many calls have ended.
 #[must_use]
 pub fn roomy_ratio() -> Option<RatioLimit> {
-    RatioLimit::new(ROOMY_RATIO).ok().filter(|limit| pay(limit, NOW))
+    Some(RatioLimit::new(ROOMY_RATIO)).filter(|limit| pay(limit, NOW))
 }
 
 /// Grants a million from what is saved up, where no call has ended.
 #[must_use]
-pub fn saving_ratio() -> Option<RatioLimit> {
-    RatioLimit::new(RatioOptions { burst: 1_000_000, ..RatioOptions::DEFAULT }).ok()
+pub fn saving_ratio() -> RatioLimit {
+    RatioLimit::new(RatioOptions { burst: Bounded::of::<1_000_000>(), ..RatioOptions::DEFAULT })
 }
 
 /// Tells of the ends of calls that pay for 15,000 backups.
@@ -42,29 +47,33 @@ pub fn pay(policy: &impl BackupPolicy, now: Instant) -> bool {
 /// Grants whatever comes, as it looked when nothing had been sent, and does not look again.
 #[must_use]
 pub fn cached() -> Option<RatioLimit> {
-    let options = RatioOptions { mode: RatioMode::Cached, update_interval_seconds: u32::MAX, ..RatioOptions::DEFAULT };
-    let limit = RatioLimit::new(options).ok()?;
+    let options = RatioOptions {
+        mode: RatioMode::Cached,
+        update_interval: BoundedSpan::of_secs::<{ u32::MAX as u64 }>(),
+        ..RatioOptions::DEFAULT
+    };
+    let limit = RatioLimit::new(options);
     limit.may_back_up(Instant::ZERO).ok()?;
     Some(limit)
 }
 
 /// tRPC's bucket, full.
 #[must_use]
-pub fn tokens() -> Option<TokenBucket> {
-    TokenBucket::new(TokenOptions::TRPC).ok()
+pub fn tokens() -> TokenBucket {
+    TokenBucket::new(TokenOptions::TRPC)
 }
 
 /// Grants 16,000, and again after 16 s.
 #[must_use]
-pub fn roomy_budget() -> Option<Budget> {
-    Budget::new(ROOMY_BUDGET).ok()
+pub fn roomy_budget() -> Budget {
+    Budget::new(ROOMY_BUDGET)
 }
 
 /// What a channel has by default, with more room: grants 15,000 to begin with, as so many calls have ended.
 #[must_use]
 pub fn roomy_limits() -> Option<Limits> {
     let limits = Limits::new(LimitOptions { ratio: Some(ROOMY_RATIO), tokens: None, budget: Some(ROOMY_BUDGET) });
-    limits.ok().filter(|limits| pay(limits, NOW))
+    Some(limits).filter(|limits| pay(limits, NOW))
 }
 
 /// A policy that has granted all that it would, over ten seconds of a hundred calls before [`NOW`].

@@ -47,7 +47,7 @@ impl Balancers {
     fn new() -> Option<Self> {
         Some(Self {
             wrr: line(WeightedRoundRobin::new(1).or_weight(NonZeroU32::MIN), false)?,
-            p2c: line(P2c::new(P2cOptions::DEFAULT).ok()?, false)?,
+            p2c: line(P2c::new(P2cOptions::DEFAULT), false)?,
             la: line(LocalityAware::new(1), false)?,
             ketama: line(Consistent::new(Ring::new(RingHash::Ketama, 40).ok()?), false)?,
         })
@@ -72,12 +72,12 @@ impl Decided {
     fn new() -> Option<Self> {
         Some(Self {
             exact: limits::roomy_ratio()?,
-            exact_saved: limits::saving_ratio()?,
-            exact_used: limits::used_up(RatioLimit::new(RatioOptions::DEFAULT).ok()?)?,
+            exact_saved: limits::saving_ratio(),
+            exact_used: limits::used_up(RatioLimit::new(RatioOptions::DEFAULT))?,
             cached: limits::cached()?,
-            tokens: limits::tokens()?,
-            budget: limits::roomy_budget()?,
-            budget_used: limits::used_up(Budget::new(BudgetOptions::DEFAULT).ok()?)?,
+            tokens: limits::tokens(),
+            budget: limits::roomy_budget(),
+            budget_used: limits::used_up(Budget::new(BudgetOptions::DEFAULT))?,
             roomy: limits::roomy_limits()?,
             safe_used: limits::used_up(Limits::default())?,
         })

@@ -30,7 +30,7 @@ fn step() {
 macro_rules! word {
     ($name:ident, $value:ty) => {
         #[derive(Default)]
-        pub(crate) struct $name {
+        pub struct $name {
             initial: $value,
             made: OnceLock<Box<loom::sync::atomic::$name>>,
         }

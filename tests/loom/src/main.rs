@@ -11,6 +11,9 @@ mod atomic;
 #[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/balance/mod.rs"]
 mod balance;
+#[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
+#[path = "../../../hedge-core/src/bounded/mod.rs"]
+mod bounded;
 mod check;
 #[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/health/mod.rs"]
@@ -22,14 +25,13 @@ mod latency;
 #[path = "../../../hedge-core/src/limit/mod.rs"]
 mod limit;
 mod models;
-mod policy;
 #[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/random.rs"]
 mod random;
 #[path = "../../../hedge-core/src/window/mod.rs"]
 mod window;
 
-use hedge_core::{id, outcome, time};
+use hedge_core::{id, outcome, policy, time};
 
 fn main() {
     models::all();

@@ -8,6 +8,7 @@ mod window;
 
 use std::sync::atomic::Ordering;
 
+use crate::bounded::{Bounded, BoundedSpan, Decimal, Ratio};
 use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::BackupPolicy;
 use hedge_core::time::Instant;
@@ -44,7 +45,7 @@ const NOW: Instant = Instant::from_millis(10);
 // ---- limits ----
 
 fn ratio(options: RatioOptions) -> Arc<RatioLimit<4>> {
-    Arc::new(RatioLimit::new(options).expect("options in their ranges"))
+    Arc::new(RatioLimit::new(options))
 }
 
 fn backs_up(policy: &impl BackupPolicy) -> bool {
@@ -62,14 +63,18 @@ fn backs_up_in_vain(policy: &impl BackupPolicy) -> bool {
 fn ratios() {
     // The bucket has begun: how that goes is what the windows' models are about.
     check("ratio: two who ask for one backup get one", || {
-        let limit = ratio(RatioOptions { burst: 2, ..RatioOptions::DEFAULT });
+        let limit = ratio(RatioOptions { burst: Bounded::of::<2>(), ..RatioOptions::DEFAULT });
         assert!(backs_up(&*limit), "the first of two");
         let answers = together(&limit, [backs_up, backs_up]);
         assert_eq!(granted(&answers), 1);
         assert!(!backs_up(&*limit));
     });
     check("ratio: two who ask while a call ends get what all the calls have earned at most", || {
-        let limit = ratio(RatioOptions { burst: 0, max_backup_ratio: 0.5, ..RatioOptions::DEFAULT });
+        let limit = ratio(RatioOptions {
+            burst: Bounded::of::<0>(),
+            max_backup_ratio: Ratio::of_percent::<50>(),
+            ..RatioOptions::DEFAULT
+        });
         (0..3).for_each(|_| limit.completed(NOW));
         assert!(backs_up(&*limit), "one of one and a half");
         let completes = |limit: &RatioLimit<4>| {
@@ -81,13 +86,17 @@ fn ratios() {
         assert_eq!(backs_up(&*limit), granted(&answers) == 0);
     });
     check("ratio: what is taken back leaves what another was granted", || {
-        let limit = ratio(RatioOptions { burst: 2, ..RatioOptions::DEFAULT });
+        let limit = ratio(RatioOptions { burst: Bounded::of::<2>(), ..RatioOptions::DEFAULT });
         assert!(backs_up(&*limit), "the first of two");
         let answers = together(&limit, [backs_up_in_vain, backs_up]);
         assert_eq!(backs_up(&*limit), granted(&answers) == 0);
     });
     check("ratio, cached: one of two looks, once an interval", || {
-        let interval = RatioOptions { update_interval_seconds: 1, window_size_seconds: 1, ..RatioOptions::DEFAULT };
+        let interval = RatioOptions {
+            update_interval: BoundedSpan::of_secs::<1>(),
+            window: BoundedSpan::of_secs::<1>(),
+            ..RatioOptions::DEFAULT
+        };
         let due = || {
             let limit = ratio(RatioOptions { mode: RatioMode::Cached, ..interval });
             assert!(limit.may_back_up(at(0)).is_ok(), "the first look");
@@ -111,14 +120,19 @@ fn ratios() {
 }
 
 fn budget(options: BudgetOptions) -> Arc<Budget> {
-    Arc::new(Budget::new(options).expect("options in their ranges"))
+    Arc::new(Budget::new(options))
 }
 
-const BARE: BudgetOptions = BudgetOptions { share: 0.0, burst: 2, minimum_per_second: 0, maximum_per_second: None };
+const BARE: BudgetOptions = BudgetOptions {
+    share: Decimal::of_thousandths::<0>(),
+    burst: Bounded::of::<2>(),
+    minimum_per_second: Bounded::of::<0>(),
+    maximum_per_second: None,
+};
 
 fn budgets() {
     check("budget: two withdrawals and a deposit never pay out more than there is, nor less", || {
-        let budget = budget(BudgetOptions { share: 0.5, ..BARE });
+        let budget = budget(BudgetOptions { share: Decimal::of_thousandths::<500>(), ..BARE });
         assert!(backs_up(&*budget), "the first of two");
         let deposits = |budget: &Budget| {
             budget.completed(NOW);
@@ -130,7 +144,8 @@ fn budgets() {
         assert!(backs_up(&*budget) && !backs_up(&*budget), "the two halves");
     });
     check("budget: time is paid for once", || {
-        let budget = budget(BudgetOptions { burst: 3, minimum_per_second: 1_000, ..BARE });
+        let budget =
+            budget(BudgetOptions { burst: Bounded::of::<3>(), minimum_per_second: Bounded::of::<1_000>(), ..BARE });
         let empty = |now| while budget.may_retry(now).is_ok() {};
         empty(at(0));
         let asks = |budget: &Budget| budget.may_retry(Instant::from_micros(1_024)).is_ok();
@@ -144,7 +159,8 @@ fn budgets() {
         assert_eq!(backs_up(&*budget), granted(&answers) == 0);
     });
     check("budget: two who ask for the last of a second get it once, and what is refused does not count", || {
-        let budget = budget(BudgetOptions { burst: 10, maximum_per_second: Some(1), ..BARE });
+        let budget =
+            budget(BudgetOptions { burst: Bounded::of::<10>(), maximum_per_second: Some(Bounded::of::<1>()), ..BARE });
         let answers = together(&budget, [backs_up, backs_up]);
         assert!(granted(&answers) <= 1);
         assert_eq!(backs_up(&*budget), granted(&answers) == 0);
@@ -153,15 +169,17 @@ fn budgets() {
 
 fn buckets() {
     check("tokens: two failures and a success leave what some order of them leaves", || {
-        let bucket = TokenBucket::new(TokenOptions::Trpc { max_tokens: 3, token_ratio: 2 });
-        let bucket = Arc::new(bucket.expect("options in their ranges"));
+        let bucket =
+            TokenBucket::new(TokenOptions::Trpc { max_tokens: Bounded::of::<3>(), token_ratio: Bounded::of::<2>() });
+        let bucket = Arc::new(bucket);
         assert_eq!(bucket.tokens_milli(), 3_000);
         together(&bucket, [TokenBucket::failed, TokenBucket::failed, TokenBucket::succeeded]);
         assert!([0, 1_000].contains(&bucket.tokens_milli()));
     });
     check("tokens: nobody sees a bucket that holds more than it can, or less than nothing", || {
-        let bucket = TokenBucket::new(TokenOptions::Trpc { max_tokens: 3, token_ratio: 4 });
-        let bucket = Arc::new(bucket.expect("options in their ranges"));
+        let bucket =
+            TokenBucket::new(TokenOptions::Trpc { max_tokens: Bounded::of::<3>(), token_ratio: Bounded::of::<4>() });
+        let bucket = Arc::new(bucket);
         assert!(backs_up(&*bucket), "it is full");
         let changes = |bucket: &TokenBucket| {
             bucket.failed();

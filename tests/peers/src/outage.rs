@@ -42,12 +42,12 @@ impl Sent {
         let calls = f64::from(calls);
         match bound {
             Bound::Ratio => {
-                let windows = (seconds / f64::from(ratio.window_size_seconds)).ceil();
-                calls * (1.0 + ratio.max_backup_ratio) + f64::from(ratio.burst) * windows
+                let windows = (seconds / ratio.window.get().as_secs_f64()).ceil();
+                calls * (1.0 + ratio.max_backup_ratio.get()) + f64::from(ratio.burst.get()) * windows
             }
             Bound::Budget => {
-                let minimum = f64::from(budget.minimum_per_second) * seconds;
-                calls * (1.0 + budget.share) + f64::from(budget.burst) + minimum
+                let minimum = f64::from(budget.minimum_per_second.get()) * seconds;
+                calls * (1.0 + budget.share.get()) + f64::from(budget.burst.get()) + minimum
             }
         }
     }

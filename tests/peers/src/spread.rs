@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hedge_core::bounded::{Bounded, Decimal};
 use hedge_core::limit::{Budget as OwnBudget, BudgetOptions};
-use hedge_core::policy::{BackupPolicy, LimitError};
+use hedge_core::policy::BackupPolicy;
 use hedge_core::time::Instant;
 use hedge_tokio::Tokio;
 use hedge_tower::HedgeSet;
@@ -132,18 +133,19 @@ pub(crate) fn retry_budgets() -> [f64; 3] {
 }
 
 /// The same of hedge's budget, without its burst.
-pub(crate) fn own_retry_budgets() -> Result<[f64; 3], LimitError> {
+pub(crate) fn own_retry_budgets() -> [f64; 3] {
     let now = Instant::ZERO;
     let granted = |share| {
-        let budget = OwnBudget::new(BudgetOptions { share, minimum_per_second: 0, ..BudgetOptions::DEFAULT })?;
+        let budget =
+            OwnBudget::new(BudgetOptions { share, minimum_per_second: Bounded::of::<0>(), ..BudgetOptions::DEFAULT });
         while budget.may_retry(now).is_ok() {}
         let requests = (0..REQUESTS).filter(|_| {
             budget.completed(now);
             budget.may_retry(now).is_ok()
         });
-        Ok(percent(requests.count(), REQUESTS) / 100.0)
+        percent(requests.count(), REQUESTS) / 100.0
     };
-    Ok([granted(0.6)?, granted(0.7)?, granted(0.9)?])
+    [Decimal::of_thousandths::<600>(), Decimal::of_thousandths::<700>(), Decimal::of_thousandths::<900>()].map(granted)
 }
 
 fn percent(part: usize, whole: usize) -> f64 {

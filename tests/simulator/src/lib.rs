@@ -7,7 +7,7 @@
 //!
 //! [`Fleet`] measures instead: requests that may read many keys each, millions of calls, and how long they took. [`tail`]
 //! and [`redundancy`] are two results of others that it comes to as well. [`balancers`] puts every balancer before fleets
-//! that are uneven, or not well.
+//! that are uneven, or not well. [`subsets`] has large fleets whose clients use some of the servers.
 
 #![allow(clippy::indexing_slicing, reason = "the indices are made here, and a wrong one is a bug to hear of")]
 
@@ -18,6 +18,7 @@ mod model;
 pub mod outage;
 pub mod redundancy;
 pub mod storm;
+pub mod subsets;
 pub mod tail;
 mod watch;
 mod world;

@@ -1,7 +1,6 @@
 //! The channel of a simulated world, whose list of servers changes while calls run.
 
 use std::cell::RefCell;
-use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hedge_core::balance::{AnyBalancer, AnyTicket, Heap, NoServer, Pick, ProbeAnswer, Selection};
@@ -41,32 +40,23 @@ pub enum Change {
 
 impl Line {
     /// A channel without servers.
-    ///
-    /// # Errors
-    /// As [`Channel::with_policy`].
-    pub fn new(
-        options: ChannelOptions,
-        balancer: Balancer,
-        policy: SimPolicy,
-        seed: u64,
-    ) -> Result<Self, Box<dyn Error>> {
+    #[must_use]
+    pub fn new(options: ChannelOptions, balancer: Balancer, policy: SimPolicy, seed: u64) -> Self {
         Self::under(AnyBreaker::None, options, balancer, policy, seed)
     }
 
     /// A channel without servers, which will be under a breaker.
-    ///
-    /// # Errors
-    /// As [`Channel::with_health`].
+    #[must_use]
     pub fn under(
         breaker: AnyBreaker,
         options: ChannelOptions,
         balancer: Balancer,
         policy: SimPolicy,
         seed: u64,
-    ) -> Result<Self, Box<dyn Error>> {
-        let health = Health::new(breaker, IsolationLimit::DEFAULT)?;
+    ) -> Self {
+        let health = Health::new(breaker, IsolationLimit::DEFAULT);
         let channel = Channel::with_health(options.clone(), balancer, policy, health, seed);
-        Ok(Self { channel: RefCell::new(channel), options, seeds: Seeds::new(seed) })
+        Self { channel: RefCell::new(channel), options, seeds: Seeds::new(seed) }
     }
 
     /// Changes the list; what does not apply changes nothing.

@@ -161,7 +161,7 @@ pub fn world(seed: u64, logged: bool) -> Result<(Vec<Outcome>, Option<crate::Log
     let own_delay = maybe(rng, 0.3, delay);
     let policy = SimPolicy::new(own_delay, pick(rng, &[0, 0, 20, 60, 100]));
     let balancer = AnyBalancer::named(pick(rng, BALANCERS), rng.random()).map_err(|e| setup(e.to_string()))?;
-    let line = Line::new(channel_options(rng), balancer, policy, rng.random()).map_err(|e| setup(e.to_string()))?;
+    let line = Line::new(channel_options(rng), balancer, policy, rng.random());
 
     let addresses = pick(rng, &[0u16, 1, 1, 2, 2, 3, 3, 4, 6, 9]);
     for address in 0..addresses {

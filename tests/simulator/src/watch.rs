@@ -195,7 +195,7 @@ mod tests {
 
     fn line(servers: u16) -> Line {
         let balancer = AnyBalancer::named("rr", 1).unwrap();
-        let line = Line::new(ChannelOptions::brpc(), balancer, SimPolicy::default(), 1).unwrap();
+        let line = Line::new(ChannelOptions::brpc(), balancer, SimPolicy::default(), 1);
         (0..servers).for_each(|address| line.apply(Change::Insert(address, 0), Instant::ZERO));
         line
     }

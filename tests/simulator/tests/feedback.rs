@@ -4,10 +4,11 @@
 
 use std::cell::RefCell;
 
+use hedge_core::bounded::Bounded;
 use hedge_core::latency::Quantile;
 use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::{
-    AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, ChannelOptions, Ended, Shadow, Target,
+    AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, ChannelOptions, DelayRange, Ended, Shadow, Target,
 };
 use hedge_core::time::{Duration, Instant, Timeout};
 use hedge_simulator::{Fleet, Latency, Load, Measured, SERVERS};
@@ -23,7 +24,11 @@ const CALLS: usize = if cfg!(debug_assertions) { 40_000 } else { 200_000 };
 /// Over so much the delay is averaged, in seconds.
 const STRETCH: usize = 5;
 
-const TARGETS: [Target; 3] = [Target::Quantile(Quantile::P95), Target::ExtraLoad(200), Target::ExtraLoad(1_000)];
+const TARGETS: [Target; 3] = [
+    Target::Quantile(Quantile::P95),
+    Target::ExtraLoad(Bounded::of::<200>()),
+    Target::ExtraLoad(Bounded::of::<1_000>()),
+];
 
 fn fleet() -> Fleet {
     let options = ChannelOptions { timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
@@ -88,13 +93,13 @@ impl BackupPolicy for Watched<'_> {
 
 fn policy(target: Target) -> AdaptiveDelay {
     // Nothing but the target bounds the delay.
-    let (min, max) = (Duration::from_micros(1), Duration::from_secs(3_600));
-    AdaptiveDelay::new(AdaptiveOptions { target, min, max, ..AdaptiveOptions::DEFAULT }).unwrap()
+    let delay = DelayRange::new(Duration::from_micros(1), Duration::from_secs(3_600)).unwrap();
+    AdaptiveDelay::new(AdaptiveOptions { target, delay, ..AdaptiveOptions::DEFAULT })
 }
 
 const fn share_of(target: Target) -> f64 {
     match target {
-        Target::ExtraLoad(ten_thousandths) => ten_thousandths as f64 / 10_000.0,
+        Target::ExtraLoad(ten_thousandths) => ten_thousandths.get() as f64 / 10_000.0,
         _ => 0.05,
     }
 }
@@ -149,7 +154,7 @@ fn b7_no_load_makes_the_delay_send_more_than_a_tenth_above_its_target() {
     for (target, share) in TARGETS
         .into_iter()
         .flat_map(|target| HIGH.iter().map(move |share| (target, *share)))
-        .chain([(Target::ExtraLoad(3_000), 0.7)])
+        .chain([(Target::ExtraLoad(Bounded::of::<3_000>()), 0.7)])
     {
         let [(sent, means), (plain, _)] = both(target, share);
         let (low, high) = swing(&means);

@@ -9,20 +9,20 @@ const RATIO: RatioOptions = RatioOptions::DEFAULT;
 const BUDGET: BudgetOptions = BudgetOptions::DEFAULT;
 
 fn sent(outage: Outage, limits: LimitOptions, calls: u32) -> Sent {
-    run(outage, Limits::new(limits).unwrap(), calls).unwrap()
+    run(outage, Limits::new(limits), calls).unwrap()
 }
 
 /// What rule B8 allows under `Exact`.
 fn exact_bound(calls: u32, sent: Sent) -> f64 {
-    let windows = (sent.run.as_micros() as f64 / 1e6 / f64::from(RATIO.window_size_seconds)).ceil();
-    f64::from(calls) * (1.0 + RATIO.max_backup_ratio) + f64::from(RATIO.burst) * windows
+    let windows = (sent.run.as_micros() as f64 / 1e6 / RATIO.window.get().as_secs_f64()).ceil();
+    f64::from(calls) * (1.0 + RATIO.max_backup_ratio.get()) + f64::from(RATIO.burst.get()) * windows
 }
 
 /// What rule B8 allows under `Budget`.
 fn budget_bound(calls: u32, sent: Sent) -> f64 {
     let seconds = sent.run.as_micros() as f64 / 1e6;
-    let minimum = f64::from(BUDGET.minimum_per_second) * seconds;
-    f64::from(calls) * (1.0 + BUDGET.share) + f64::from(BUDGET.burst) + minimum
+    let minimum = f64::from(BUDGET.minimum_per_second.get()) * seconds;
+    f64::from(calls) * (1.0 + BUDGET.share.get()) + f64::from(BUDGET.burst.get()) + minimum
 }
 
 fn print(calls: u32, outage: Outage, limit: &str, sent: Sent, bound: Option<f64>) {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
+use hedge_core::bounded::Bounded;
 use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, NoPolicy, Target};
 use hedge_simulator::Measured;
 use hedge_simulator::tail::{self, P999, SLOW};
@@ -80,8 +81,8 @@ fn a_backup_after_10_ms_reaches_the_article_s_tail_for_2_percent_more_key_reads(
 
 #[test]
 fn b7_an_adaptive_delay_told_only_2_percent_extra_reaches_it_too() {
-    let options = AdaptiveOptions { target: Target::ExtraLoad(200), ..AdaptiveOptions::DEFAULT };
-    let policy = AdaptiveDelay::new(options).unwrap();
+    let options = AdaptiveOptions { target: Target::ExtraLoad(Bounded::of::<200>()), ..AdaptiveOptions::DEFAULT };
+    let policy = AdaptiveDelay::new(options);
     let measured = run(BackupDelay::OFF, &policy);
     assert_hedged(&measured);
     assert!(measured.extra() >= 0.018, "what it may send it does: {}", measured.extra());

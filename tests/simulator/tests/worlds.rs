@@ -30,7 +30,7 @@ fn two_runs_from_one_seed_are_identical_to_the_byte() {
 /// Latencies in us, ascending, and the attempts of 10,000 calls on ten servers that stall on 5 % of the requests.
 fn stalling_fleet(backup: BackupDelay) -> (Vec<u64>, usize) {
     let options = ChannelOptions { backup, ..ChannelOptions::brpc() };
-    let line = Line::new(options, AnyBalancer::named("random", 1).unwrap(), SimPolicy::default(), 1).unwrap();
+    let line = Line::new(options, AnyBalancer::named("random", 1).unwrap(), SimPolicy::default(), 1);
     let base = Latency::LogNormal(Duration::from_micros(500), 0.5);
     let latency = Latency::Stalling { base: Box::new(base), stall: Duration::from_millis(20), probability: 0.05 };
     let servers = (0..10).map(|address| {
@@ -68,7 +68,7 @@ fn a_backup_after_2_ms_cuts_the_tail_of_a_stalling_fleet_for_few_requests() {
 #[test]
 fn a_queue_is_felt_by_those_who_come_later() {
     let options = ChannelOptions { max_retry: 0, ..ChannelOptions::brpc() };
-    let line = Line::new(options, AnyBalancer::named("rr", 1).unwrap(), SimPolicy::default(), 1).unwrap();
+    let line = Line::new(options, AnyBalancer::named("rr", 1).unwrap(), SimPolicy::default(), 1);
     line.apply(Change::Insert(0, 0), Instant::ZERO);
     let servers = vec![ServerModel::new(Latency::Constant(Duration::from_millis(10)), Faults::default(), 1)];
     let options = CallOptions::new();

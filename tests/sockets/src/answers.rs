@@ -189,9 +189,16 @@ fn bodies() -> Vec<Row> {
         ("GET", "HTTP/1.1 304 x\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), Waits, Closed(304, "")),
         // Interim responses.
         ("GET", format!("HTTP/1.1 100 Continue\r\n\r\n{early_hints}{}", length("2", "hi")), Waits, Kept(200, "hi")),
+        ("GET", format!("HTTP/1.1 100 Continue\r\n\r\n{}", length("2", "hi")), Waits, Kept(200, "hi")),
+        ("GET", format!("{early_hints}{}", length("2", "hi")), Waits, Kept(200, "hi")),
+        ("GET", format!("{early_hints}HTTP/1.1 204 x\r\n\r\n"), Waits, Kept(204, "")),
+        ("HEAD", format!("HTTP/1.1 102 x\r\n\r\n{early_hints}{}", length("2", "")), Waits, Kept(200, "")),
         ("GET", early_hints.to_owned(), Closes, Broken),
         ("GET", format!("HTTP/1.1 102\r\n\r\n{CHUNKED}2\r\nhi\r\n0\r\n\r\n"), Waits, Kept(200, "hi")),
+        // A redirect is not followed.
+        ("GET", "HTTP/1.1 302 x\r\nlocation: /next\r\ncontent-length: 2\r\n\r\nhi".to_owned(), Waits, Kept(302, "hi")),
         // The connection's end.
+        ("GET", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhi".to_owned(), Closes, Closed(200, "hi")),
         ("GET", String::new(), Closes, Broken),
         ("GET", "HTTP/1.1 200 OK\r\ncontent-le".to_owned(), Closes, Broken),
         ("GET", "HTTP/1.1 200 OK\r\n\r\nhi".to_owned(), Closes, Closed(200, "hi")),

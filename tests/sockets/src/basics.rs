@@ -4,17 +4,15 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use hedge_net::http::{BadRequest, HttpError};
+use hedge_net::http::{BadRequest, DrainOrClose, HttpError};
 use hedge_net::{
-    Address, BreakerOptions, BuildError, CallError, CallOptions, Channel, CheckOptions, Code, ConfigError, Connect,
-    ErrorKind, FailureOptions, IsolationLimit, Judgement, Kind, NameError, NotHedged, RecoveryOptions, Runtime, Spawn,
-    Timer, Verdict,
+    BuildError, CallError, CallOptions, Channel, CheckOptions, Code, ConfigError, ConnectError, ConnectStep, Dial,
+    Dialed, Endpoint, ErrorKind, Judgement, Kind, NameError, NotHedged, Runtime, SocketOptions, Spawn, Timer, Verdict,
 };
 
+use super::health::until;
 use super::server::{TestServer, ok, status};
 use super::{Error, assert_settled, get, list, post, refused, server};
-
-const MS: hedge_core::time::Duration = hedge_core::time::Duration::from_millis(1);
 
 pub async fn a_plain_get_says_what_the_server_needs<R: Runtime>(runtime: R) {
     let there = TestServer::answering(|seen| ok(&seen.head));
@@ -27,7 +25,7 @@ pub async fn a_plain_get_says_what_the_server_needs<R: Runtime>(runtime: R) {
     assert!(head.starts_with("GET /path?query=1 HTTP/1.1\r\n"), "{head}");
     assert!(head.contains(&format!("host: {}\r\n", there.address)), "{head}");
     assert!(head.contains("x-mine: yes\r\n"), "{head}");
-    assert_eq!(*reply.server(), server(there.address));
+    assert_eq!(*reply.server().unwrap(), server(there.address));
     assert_eq!(reply.report().attempts().len(), 1);
     assert_eq!(reply.report().not_hedged(), Some(NotHedged::Disabled));
     let (response, report) = reply.into_parts();
@@ -36,14 +34,18 @@ pub async fn a_plain_get_says_what_the_server_needs<R: Runtime>(runtime: R) {
     assert_settled(&channel);
 }
 
-pub async fn l7_a_backup_wins_and_the_loser_is_closed_at_once<R: Runtime>(runtime: R) {
+pub async fn c2_a_backup_wins_and_the_loser_is_closed_at_once<R: Runtime>(runtime: R) {
     let (slow, fast) = (TestServer::stalling(), TestServer::answering(|_| ok("fast")));
-    let channel = list(&runtime, &[slow.address, fast.address]).backup(Duration::from_millis(2)).build().unwrap();
+    let channel = list(&runtime, &[slow.address, fast.address])
+        .backup(Duration::from_millis(2))
+        .drain_or_close(DrainOrClose::Close)
+        .build()
+        .unwrap();
     let slow_first =
         CallOptions { servers: Some(vec![server(slow.address), server(fast.address)]), ..CallOptions::new() };
     for times in 1..4 {
         let reply = channel.call_with(get("/"), &slow_first).await.unwrap();
-        assert_eq!(*reply.server(), server(fast.address));
+        assert_eq!(*reply.server().unwrap(), server(fast.address));
         let report = reply.report();
         assert_eq!(report.winner().unwrap().index(), 1);
         assert_eq!(report.attempts()[1].kind(), Kind::Backup);
@@ -52,6 +54,11 @@ pub async fn l7_a_backup_wins_and_the_loser_is_closed_at_once<R: Runtime>(runtim
         slow.closed.reached(times).await;
     }
     assert_eq!(fast.accepted.count(), 1, "the winner's connection is kept");
+    until(|| channel.transport().counters().open() == 1).await;
+    let counters = channel.transport().counters();
+    assert_eq!((counters.drained, counters.draining), (0, 0));
+    // On a busy machine, an attempt may still be connecting when its backup wins. No request was abandoned then.
+    assert!(counters.closed_undrained <= 3, "{counters:?}");
 }
 
 pub async fn l6_four_backups_are_in_flight_at_once<R: Runtime>(runtime: R) {
@@ -67,7 +74,7 @@ pub async fn l6_four_backups_are_in_flight_at_once<R: Runtime>(runtime: R) {
     let order = stalling.iter().chain([&answering]).map(|there| server(there.address)).collect();
     let options = CallOptions { servers: Some(order), ..CallOptions::new() };
     let reply = channel.call_with(get("/"), &options).await.unwrap();
-    assert_eq!(*reply.server(), server(answering.address));
+    assert_eq!(*reply.server().unwrap(), server(answering.address));
     assert_eq!(reply.report().backups(), 4);
     for there in &stalling {
         there.closed.reached(1).await;
@@ -81,7 +88,7 @@ pub async fn f_a_refused_server_is_failed_over<R: Runtime>(runtime: R) {
     let mut retried = 0;
     for _ in 0..4 {
         let reply = channel.call(get("/")).await.unwrap();
-        assert_eq!(*reply.server(), server(there.address));
+        assert_eq!(*reply.server().unwrap(), server(there.address));
         if reply.report().retried_count() > 0 {
             retried += 1;
             assert_eq!(reply.report().attempts()[0].code(), ErrorKind::Refused.into());
@@ -178,10 +185,10 @@ impl<R: Runtime> Timer for Unreachable<R> {
     }
 }
 
-impl<R: Runtime> Connect for Unreachable<R> {
+impl<R: Runtime> Dial for Unreachable<R> {
     type Io = R::Io;
 
-    async fn connect(&self, _: &Address) -> io::Result<R::Io> {
+    async fn dial(&self, _: &Endpoint, _: &SocketOptions) -> io::Result<Dialed<R::Io>> {
         std::future::pending().await
     }
 }
@@ -201,7 +208,7 @@ pub async fn l2_connecting_has_its_own_deadline<R: Runtime>(runtime: R) {
         .build()
         .unwrap();
     let error = channel.call(post("/")).await.unwrap_err();
-    assert!(matches!(error.last(), Some(Err(HttpError::ConnectTimeout))), "{error}");
+    assert!(matches!(error.last(), Some(Err(HttpError::Connect(ConnectError::Timeout(ConnectStep::Dial))))), "{error}");
     assert_eq!(error.report().attempts().len(), 2, "it never left (R5)");
     assert_settled(&channel);
 }
@@ -217,7 +224,7 @@ pub async fn what_is_not_http_is_a_protocol_error<R: Runtime>(runtime: R) {
 pub async fn a_channel_that_cannot_work_is_not_built<R: Runtime>(runtime: R) {
     let builder = |servers: &str| Channel::builder(runtime.clone(), servers);
     let error = |servers: &str| builder(servers).build().unwrap_err();
-    assert!(matches!(error("dns://a:1"), BuildError::Servers(NameError::UnknownScheme { .. })));
+    assert!(matches!(error("bns://a:1"), BuildError::Servers(NameError::UnknownScheme { .. })));
     assert!(matches!(error("127.0.0.1"), BuildError::Servers(NameError::Server { position: 1, .. })));
     assert_eq!(error("list://"), BuildError::NoServers);
     let n4 = error("list://127.0.0.1:1,127.0.0.1:2");
@@ -243,17 +250,6 @@ pub async fn a_channel_that_cannot_work_is_not_built<R: Runtime>(runtime: R) {
     let s2 = builder("list://127.0.0.1:1 3,127.0.0.1:2 x").load_balancer("wr").build().unwrap_err();
     assert_eq!(s2.to_string(), "server 127.0.0.1:2 x: weight: not an integer in [1, 4294967295]");
     assert_eq!(builder("127.0.0.1:1").filter(|_| false).build().unwrap_err(), BuildError::NoServers);
-    let failures = FailureOptions { failures: 0, ..FailureOptions::DEFAULT };
-    for (options, expected) in [
-        (builder("127.0.0.1:1").circuit_breaker(BreakerOptions::ConsecutiveFailures(failures)), "failures 0"),
-        (builder("127.0.0.1:1").isolation_limit(IsolationLimit { selectable_percent: 0 }), "selectable_percent 0"),
-        (builder("127.0.0.1:1").recovery(RecoveryOptions { min_working: 0, hold: MS }), "min_working 0"),
-        (builder("127.0.0.1:1").health_checks(CheckOptions { interval: MS, ..CheckOptions::DEFAULT }), "interval 1 ms"),
-    ] {
-        let error = options.build().unwrap_err();
-        assert!(matches!(error, BuildError::Health(_)), "{error:?}");
-        assert!(error.to_string().starts_with(&format!("health: {expected}: must be in ")), "{error}");
-    }
     let asks = CheckOptions { application: true, ..CheckOptions::DEFAULT };
     let h1 = builder("127.0.0.1:1").health_checks(asks).build().unwrap_err();
     assert_eq!(h1, BuildError::NoApplicationCheck);

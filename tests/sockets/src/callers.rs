@@ -43,7 +43,7 @@ pub async fn callers_of_channels_are_callers_too<R: Runtime>(runtime: R) {
     for _ in 0..2 {
         let reply = outer.call_with(&request, &options).await.unwrap();
         assert_eq!(reply.body().bytes().unwrap(), "text");
-        assert_eq!((reply.verdict(), reply.server().address.clone()), (Verdict::Accept, there.address.into()));
+        assert_eq!((reply.verdict(), reply.server().unwrap().address.clone()), (Verdict::Accept, there.address.into()));
         assert_eq!(Outcome::trace(&reply).attempts().len(), 1, "of the channel that answered");
     }
     // The first of these calls found the server down; the other found no server at all.

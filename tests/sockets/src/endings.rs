@@ -110,7 +110,7 @@ pub async fn l16_an_error_says_which_server_and_attempt<R: Runtime>(runtime: R) 
     let error = channel.call(get("/")).await.unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("failed after "), "{text}");
-    assert!(text.ends_with(&format!("s: attempt 1 at {address} canary: connection refused")), "{text}");
+    assert!(text.ends_with(&format!("s: attempt 1 at {address} canary: connection refused by {address}")), "{text}");
     let last = error.report().decisive().unwrap();
     assert_eq!(error.trace().server(last).unwrap().to_string(), format!("{address} canary"));
 }
@@ -121,7 +121,7 @@ pub async fn l21_a_server_that_hangs_fails_no_call_that_limits_its_attempts<R: R
     let healthy = [TestServer::answering(|_| ok("")), TestServer::answering(|_| ok(""))];
     let channel = list(&runtime, &[hung.address, healthy[0].address, healthy[1].address])
         .circuit_breaker(BreakerOptions::ConsecutiveFailures(FailureOptions::DEFAULT))
-        .attempt_timeout(Duration::from_millis(20))
+        .attempt_timeout(Duration::from_millis(200))
         .build()
         .unwrap();
     let mut late = 0;
@@ -129,7 +129,7 @@ pub async fn l21_a_server_that_hangs_fails_no_call_that_limits_its_attempts<R: R
         let reply = channel.call(get("/")).await.unwrap();
         let attempts = reply.report().attempts();
         late += attempts.iter().filter(|attempt| attempt.code() == ErrorKind::AttemptTimeout.into()).count();
-        assert_ne!(reply.server(), &server(hung.address));
+        assert_ne!(reply.server().unwrap(), &server(hung.address));
     }
     assert!(late >= 5, "{late}: the server was tried, and isolated for it");
     assert_settled(&channel);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use hedge_core::bounded::{Bounded, BoundedSpan, SpanRange};
 use hedge_net::{
     BodyMode, BreakerOptions, CallOptions, CheckOptions, ErrorKind, FailureOptions, IsolationLimit, IsolationOptions,
     RecoveryOptions, Runtime, Timeout,
@@ -19,13 +20,13 @@ use super::signal::Signal;
 use super::watched::Watched;
 use super::{HttpBuilder, HttpChannel, PATIENCE, assert_settled, get, list, refused, server};
 
-const SOON: Duration = Duration::from_millis(20);
+pub const SOON: Duration = Duration::from_millis(20);
 
 fn every(interval: Duration) -> CheckOptions {
-    CheckOptions { interval, ..CheckOptions::DEFAULT }
+    CheckOptions { interval: BoundedSpan::new(interval).unwrap(), ..CheckOptions::DEFAULT }
 }
 
-fn checked<R: Runtime>(runtime: &R, addresses: &[SocketAddr], interval: Duration) -> HttpBuilder<R> {
+pub fn checked<R: Runtime>(runtime: &R, addresses: &[SocketAddr], interval: Duration) -> HttpBuilder<R> {
     list(runtime, addresses).health_checks(every(interval))
 }
 
@@ -50,7 +51,7 @@ async fn kind<R: Runtime>(channel: &HttpChannel<R>, options: &CallOptions) -> &'
 }
 
 /// Makes a call that finds a server refusing, so that it is isolated.
-async fn finds_out<R: Runtime>(channel: &HttpChannel<R>, address: SocketAddr) {
+pub async fn finds_out<R: Runtime>(channel: &HttpChannel<R>, address: SocketAddr) {
     assert!(channel.usable(&server(address)));
     assert_eq!(kind(channel, &only(address)).await, "failed");
     assert!(!channel.usable(&server(address)));
@@ -112,7 +113,7 @@ pub async fn h1_the_applications_check_must_pass_too<R: Runtime>(runtime: R) {
             }
         }
     };
-    let options = CheckOptions { timeout: SOON, ..every(SOON) };
+    let options = CheckOptions { timeout: BoundedSpan::new(SOON).unwrap(), ..every(SOON) };
     let channel = list(&runtime, &[address]).health_checks(options).health_check_with(check).build().unwrap();
     finds_out(&channel, address).await;
     runtime.connects(address).reached(3).await;
@@ -148,6 +149,7 @@ pub async fn h1_a_check_has_the_limits_of_its_channel<R: Runtime>(runtime: R) {
     for (max_head, max_headers, passes) in [(1 << 17, 200, true), (1 << 16, 200, false), (1 << 17, 199, false)] {
         let address = nobody_yet();
         let builder = checked(&runtime, &[address], SOON).health_check_path("/");
+        let (max_head, max_headers) = (Bounded::new(max_head).unwrap(), Bounded::new(max_headers).unwrap());
         let channel = builder.max_head(max_head).max_headers(max_headers).build().unwrap();
         finds_out(&channel, address).await;
         let long = long.clone();
@@ -207,7 +209,7 @@ pub async fn h1_a_check_that_hangs_ends_with_its_server<R: Runtime>(runtime: R) 
     let hangs = Unreachable(runtime);
     let runtime = Watched::new(hangs);
     let address = refused();
-    let options = CheckOptions { timeout: PATIENCE, ..every(SOON) };
+    let options = CheckOptions { timeout: BoundedSpan::new(PATIENCE).unwrap(), ..every(SOON) };
     let channel = list(&runtime, &[address]).connect_timeout(SOON).health_checks(options).build().unwrap();
     finds_out(&channel, address).await;
     runtime.connects(address).reached(2).await;
@@ -220,9 +222,7 @@ pub async fn h1_the_interval_changes_while_it_runs<R: Runtime>(runtime: R) {
     let address = refused();
     let channel = checked(&runtime, &[address], Duration::from_secs(3_600)).build().unwrap();
     finds_out(&channel, address).await;
-    let error = channel.set_check_interval(Duration::from_millis(9)).unwrap_err();
-    assert_eq!(error.to_string(), "interval 9 ms: must be in [10 ms, 1 h]");
-    channel.set_check_interval(SOON).unwrap();
+    channel.set_check_interval(BoundedSpan::new(SOON).unwrap());
     runtime.connects(address).reached(4).await;
 }
 
@@ -236,7 +236,7 @@ pub async fn h1_without_checks_nothing_is_isolated<R: Runtime>(runtime: R) {
         assert!(channel.usable(&server(address)));
     }
     assert_eq!(runtime.begun.count(), 0);
-    channel.set_check_interval(SOON).unwrap();
+    channel.set_check_interval(BoundedSpan::new(SOON).unwrap());
 }
 
 pub async fn h1_a_server_that_nobody_reaches_is_isolated<R: Runtime>(runtime: R) {
@@ -253,7 +253,7 @@ pub async fn h1_a_server_that_nobody_reaches_is_isolated<R: Runtime>(runtime: R)
 
 pub async fn h1_a_call_in_a_hurry_isolates_nothing<R: Runtime>(runtime: R) {
     let address = refused();
-    let failures = FailureOptions { failures: 1, ..FailureOptions::DEFAULT };
+    let failures = FailureOptions { failures: Bounded::of::<1>(), ..FailureOptions::DEFAULT };
     let channel = checked(&Unreachable(runtime), &[address, refused()], SOON)
         .connect_timeout(SOON)
         .circuit_breaker(BreakerOptions::ConsecutiveFailures(failures))
@@ -301,9 +301,13 @@ fn broken_in<R: Runtime>(
     let is_well = Arc::clone(&well);
     let answer = move |_: &_| if is_well.load(Ordering::SeqCst) { ok("") } else { status(500, "") };
     let (moody, other) = (TestServer::answering(answer), TestServer::answering(|_| ok("")));
-    let isolation = IsolationOptions { min: isolation, ..IsolationOptions::DEFAULT };
+    let times = SpanRange::new(isolation, IsolationOptions::DEFAULT.times.max().get()).unwrap();
+    let isolation = IsolationOptions { times, ..IsolationOptions::DEFAULT };
     let channel = list(runtime, &[moody.address, other.address])
-        .circuit_breaker(BreakerOptions::ConsecutiveFailures(FailureOptions { failures: 2, isolation }))
+        .circuit_breaker(BreakerOptions::ConsecutiveFailures(FailureOptions {
+            failures: Bounded::of::<2>(),
+            isolation,
+        }))
         .build()
         .unwrap();
     (channel, moody, other, well)
@@ -335,11 +339,11 @@ pub async fn h2_a_breaker_isolates_and_probes<R: Runtime>(runtime: R) {
 
 pub async fn h4_a_breaker_leaves_a_share<R: Runtime>(runtime: R) {
     let bad = [TestServer::answering(|_| status(500, "")), TestServer::answering(|_| status(500, ""))];
-    let failures = FailureOptions { failures: 1, ..FailureOptions::DEFAULT };
-    for (selectable_percent, out) in [(50, 1), (100, 0)] {
+    let failures = FailureOptions { failures: Bounded::of::<1>(), ..FailureOptions::DEFAULT };
+    for (percent, out) in [(50, 1), (100, 0)] {
         let channel = list(&runtime, &[bad[0].address, bad[1].address])
             .circuit_breaker(BreakerOptions::ConsecutiveFailures(failures))
-            .isolation_limit(IsolationLimit { selectable_percent })
+            .isolation_limit(IsolationLimit { selectable_percent: Bounded::new(percent).unwrap() })
             .build()
             .unwrap();
         for _ in 0..8 {
@@ -363,9 +367,13 @@ pub async fn t2_a_streaming_reply_is_a_success_at_its_head<R: Runtime>(runtime: 
             }
         }
     });
-    let isolation = IsolationOptions { min: IsolationOptions::DEFAULT.max, ..IsolationOptions::DEFAULT };
+    let times = SpanRange::of_millis::<30_000, 30_000>();
+    let isolation = IsolationOptions { times, ..IsolationOptions::DEFAULT };
     let channel = list(&runtime, &[there.address, refused()])
-        .circuit_breaker(BreakerOptions::ConsecutiveFailures(FailureOptions { failures: 2, isolation }))
+        .circuit_breaker(BreakerOptions::ConsecutiveFailures(FailureOptions {
+            failures: Bounded::of::<2>(),
+            isolation,
+        }))
         .build()
         .unwrap();
     let streaming = CallOptions { body: BodyMode::Streaming, ..only(there.address) };
@@ -389,7 +397,7 @@ pub async fn h3_calls_are_let_in_by_how_many_servers_are_back<R: Runtime>(runtim
     let there = [TestServer::answering(|_| ok("")), TestServer::answering(|_| ok(""))];
     let servers = [server(there[0].address), server(there[1].address)];
     let channel = list(&runtime, &[there[0].address, there[1].address])
-        .recovery(RecoveryOptions { min_working: 4, hold: Duration::from_secs(3_600) })
+        .recovery(RecoveryOptions { min_working: Bounded::of::<4>(), hold: BoundedSpan::of_secs::<3_600>() })
         .build()
         .unwrap();
     let let_in = async || {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use hedge_core::bounded::Bounded;
 use hedge_core::time::Duration;
-use hedge_net::latency::Quantile;
+use hedge_net::latency::{LatencyWindow, Quantile};
 use hedge_net::{
     AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, CallOptions, Denial, Extra, Kind, NotHedged, Runtime,
     Shadow,
@@ -98,8 +99,12 @@ pub async fn b7_an_adaptive_delay_hedges_once_it_has_warmed_up<R: Runtime>(runti
     const WARM_UP: u32 = 8;
     let (slow, quick) = (answering(&Signal::new()), TestServer::answering(|_| ok("quick")));
     // A small window, so that it soon looks at what it holds.
-    let options = AdaptiveOptions { warm_up: WARM_UP, window: KEPT, ..AdaptiveOptions::DEFAULT };
-    let adaptive = Arc::new(AdaptiveDelay::new(options).unwrap());
+    let options = AdaptiveOptions {
+        warm_up: Bounded::of::<WARM_UP>(),
+        window: LatencyWindow::new(KEPT).unwrap(),
+        ..AdaptiveOptions::DEFAULT
+    };
+    let adaptive = Arc::new(AdaptiveDelay::new(options));
     let channel =
         list(&runtime, &[slow.address, quick.address]).backup_policy(Arc::clone(&adaptive) as _).build().unwrap();
     for _ in 0..WARM_UP {
@@ -111,10 +116,10 @@ pub async fn b7_an_adaptive_delay_hedges_once_it_has_warmed_up<R: Runtime>(runti
     }
     let reply = channel.call_with(get("/never"), &in_order(&slow, &quick)).await.unwrap();
     let report = reply.report();
-    assert_eq!((reply.server(), report.attempts().len()), (&server(quick.address), 2));
+    assert_eq!((reply.server().unwrap(), report.attempts().len()), (&server(quick.address), 2));
     let backup = &report.attempts()[1];
     assert_eq!(backup.kind(), Kind::Backup);
-    assert!(backup.started() >= options.min, "{report:?}");
+    assert!(backup.started() >= options.delay.min().get(), "{report:?}");
     slow.closed.reached(1).await;
     assert_settled(&channel);
     // The loser is known to have taken longer than that; its call was answered.

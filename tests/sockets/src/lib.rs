@@ -1,6 +1,7 @@
 //! What the tests of both runtimes share: a scripted server, signals, and the tests themselves.
 //!
-//! A test is a generic function over the runtime. [`every_test!`] and [`every_outage!`] make a `#[test]` of each one.
+//! A test is a generic function over the runtime. [`every_test!`], [`every_outage!`] and [`every_coding!`] make a `#[test]`
+//! of each one.
 #![allow(
     missing_docs,
     missing_debug_implementations,
@@ -19,20 +20,33 @@
     reason = "a test may stop at the first surprise"
 )]
 
+pub mod alpn;
 pub mod answers;
 pub mod attempts;
 pub mod basics;
 pub mod bodies;
 pub mod callers;
 pub mod cap;
+pub mod codings;
+#[cfg(unix)]
+pub mod connecting;
+pub mod cuts;
+pub mod default_headers;
+pub mod drains;
 pub mod early;
 pub mod endings;
 pub mod ends;
+pub mod faults;
 pub mod greedy;
 pub mod health;
+pub mod http2;
+pub mod http2_losers;
+pub mod http2_server;
+pub mod intercepted;
 pub mod latencies;
 pub mod limits;
 pub mod mortal;
+pub mod named;
 pub mod naming;
 pub mod observed;
 pub mod one_line;
@@ -47,8 +61,11 @@ pub mod request_timeouts;
 pub mod requests;
 pub mod server;
 pub mod servers;
+pub mod sharing;
 pub mod signal;
 pub mod stale;
+pub mod tls;
+pub mod tls_server;
 pub mod warnings;
 pub mod watched;
 
@@ -87,6 +104,10 @@ macro_rules! every_test {
                 callers_of_channels_are_callers_too
                 an_error_tells_whether_another_caller_may_do_better
             }
+            alpn {
+                c6_alpn_chooses_the_version
+                c6_http2_alone_needs_a_server_that_agrees
+            }
             answers {
                 p1_every_answer_is_one_answer_or_an_error
             }
@@ -99,7 +120,7 @@ macro_rules! every_test {
             }
             basics {
                 a_plain_get_says_what_the_server_needs
-                l7_a_backup_wins_and_the_loser_is_closed_at_once
+                c2_a_backup_wins_and_the_loser_is_closed_at_once
                 l6_four_backups_are_in_flight_at_once
                 f_a_refused_server_is_failed_over
                 r5_a_post_is_retried_only_as_long_as_it_has_not_left
@@ -134,6 +155,36 @@ macro_rules! every_test {
                 l22_a_retry_at_the_same_server_stays_below_the_cap
                 l22_a_cap_of_0_is_not_built_and_a_queue_without_a_cap_is_warned_of
             }
+            connecting {
+                n1_a_unix_socket_is_a_server_like_any_other
+                h1_a_unix_server_that_is_not_there_is_isolated_until_it_is
+                n4_the_resolver_of_the_program_is_asked_and_the_first_address_that_works_is_used
+                h5_a_name_that_cannot_be_resolved_blames_no_server
+                n4_an_http_url_names_one_server_and_the_path_before_every_other
+                n4_a_url_that_cannot_work_is_not_built
+                c8_connections_come_from_the_local_address
+                w2_a_reply_tells_both_addresses
+            }
+            cuts {
+                t1_an_answer_that_is_cut_off_anywhere_is_whole_or_broken
+                t1_an_answer_over_tls_that_is_cut_off_anywhere_is_whole_or_broken
+                a_redirect_is_an_answer
+            }
+            default_headers {
+                each_request_has_the_default_headers_that_it_does_not_set
+                h1_a_path_is_checked_with_the_default_headers
+                p1_a_default_header_that_no_request_can_have_is_a_build_error
+            }
+            drains {
+                c2_losers_that_answer_keep_their_connections
+                c2_losers_that_never_answer_are_closed
+                c2_so_many_connections_to_a_server_drain_at_a_time
+                c2_a_call_that_is_cancelled_keeps_its_connection
+                c2_the_rest_of_a_body_is_thrown_away
+                c2_an_answer_over_a_limit_closes_its_connection
+                c2_a_request_that_was_not_sent_whole_is_closed_at_once
+                c3_a_break_while_draining_closes_what_was_idle_for_as_long
+            }
             early {
                 t5_an_answer_comes_before_the_request_is_sent_whole
                 t5_a_reset_does_not_eat_the_answer
@@ -155,6 +206,12 @@ macro_rules! every_test {
                 on_end_is_told_every_end_and_the_servers
                 t2_on_end_is_told_a_stream_at_its_head
                 on_end_that_panics_harms_neither_reply_nor_count
+            }
+            faults {
+                h1_faults_of_connecting
+                c6_faults_of_tls
+                t1_faults_of_answers_that_break_off
+                p1_faults_of_answers_over_a_limit
             }
             greedy {
                 p1_what_has_no_end_is_an_error
@@ -181,6 +238,36 @@ macro_rules! every_test {
                 h5_a_call_is_let_through_while_all_are_broken_and_hurries_the_checks
                 h3_calls_are_let_in_by_how_many_servers_are_back
             }
+            http2_losers {
+                c2_losers_are_reset_and_their_connection_lives
+                c2_at_most_20_streams_are_reset_a_second
+                c2_a_connection_that_throws_much_away_takes_no_new_request
+                c2_losers_over_http2_cost_no_connection
+            }
+            http2 {
+                c1_calls_share_one_connection
+                c3_after_a_goaway_calls_go_on_on_a_new_connection
+                t4_what_the_server_did_not_process_goes_once_more
+                c1_more_connections_are_made_at_the_limit_of_streams
+                c3_what_a_broken_connection_lost_goes_once_more
+                c3_a_frozen_connection_is_pinged_and_replaced
+                p1_an_answer_that_contradicts_itself_is_an_error
+                t2_a_streaming_body_and_its_trailers_are_read_and_its_drop_resets
+                t3_large_and_made_bodies_are_sent_whole
+                t5_an_early_answer_is_handed_over
+                s7_a_body_that_fails_is_its_callers_failure_over_http2
+                h1_a_path_is_checked_over_http2
+                c7_unwritten_bodies_are_bounded
+                c4_an_idle_connection_is_closed_and_no_task_is_left
+                w2_a_reply_over_http2_tells_its_connection
+            }
+            intercepted {
+                i1_headers_of_interceptors_are_sent
+                i1_headers_of_interceptors_are_checked_as_the_callers_are
+                i1_nothing_but_headers_of_an_attempt_changes
+                i1_a_changed_method_decides_whether_a_request_goes_twice
+                i1_one_list_serves_all_channels
+            }
             latencies {
                 l13_every_call_counts_and_what_was_not_answered_as_a_lower_bound
                 b7_an_adaptive_delay_hedges_once_it_has_warmed_up
@@ -191,12 +278,17 @@ macro_rules! every_test {
                 p1_a_head_has_as_many_fields_as_its_limit_and_no_more
                 p1_trailers_are_as_many_as_header_fields
                 p1_what_is_dropped_has_a_limit_of_its_own
-                p1_limits_out_of_their_ranges_are_not_built
                 t1_the_least_limit_lets_large_bodies_through
             }
             observed {
                 h1_a_server_that_refuses_and_returns_is_told_step_by_step
+                c4_a_connection_that_was_idle_for_too_long_is_told
                 counters_count_calls_attempts_and_connections
+            }
+            named {
+                n1_a_file_is_followed_while_calls_run
+                n6_channels_that_name_one_url_share_one_watcher
+                n4_an_http_url_with_a_balancer_is_every_address_of_the_host
             }
             naming {
                 n3_the_list_follows_its_source_while_calls_run
@@ -231,6 +323,7 @@ macro_rules! every_test {
                 t4_a_connection_that_the_server_closed_is_passed_over
                 a_connection_that_the_server_closes_is_not_kept
                 n4_a_name_is_looked_up_and_a_name_that_is_none_blames_no_server
+                c4_without_connections_there_is_no_task_and_no_timer
                 no_task_outlives_its_channel
             }
             probes {
@@ -283,6 +376,28 @@ macro_rules! every_test {
             warnings {
                 settings_that_contradict_each_other_are_warned_of
             }
+            sharing {
+                c4_equal_channels_share_connections
+                c4_a_group_and_other_limits_keep_connections_apart
+                c4_connections_outlive_their_last_channel_for_as_long_as_is_set
+                c1_a_short_connection_serves_one_attempt
+                c4_an_old_connection_is_closed
+                c4_a_connection_is_closed_before_the_server_does_it
+                c4_settings_of_idle_connections_change_while_the_channel_runs
+            }
+            tls {
+                c6_an_https_url_is_the_checked_name_the_sni_and_the_host
+                c6_the_roots_of_the_system_are_trusted_in_one_line
+                c6_tls_name_comes_before_the_host_of_the_server
+                c6_an_error_says_which_check_failed
+                c6_the_handshake_counts_in_the_connect_deadline
+                c6_a_client_certificate_is_shown_when_it_is_asked_for
+                c6_a_second_handshake_resumes_the_session
+                c6_a_tls_connection_is_kept_and_used_again
+                t1_a_body_that_is_cut_off_is_no_answer
+                h1_checks_of_a_tls_channel_include_the_handshake
+                c6_no_verification_must_be_asked_for_by_its_name
+            }
             stale {
                 c3_a_request_that_an_idle_connection_lost_goes_once_more_on_a_new_one
                 c3_three_servers_that_reset_what_is_idle_fail_no_call
@@ -294,6 +409,18 @@ macro_rules! every_test {
                 c3_a_timeout_on_an_idle_connection_closes_its_siblings
                 c3_a_server_that_closes_after_each_answer_fails_no_call
                 h1_a_body_is_made_once_its_connection_stands
+            }
+        }
+    };
+}
+
+/// Tests of content codings, for a build with the feature `gzip`.
+#[macro_export]
+macro_rules! every_coding {
+    ($run:ident) => {
+        $crate::on! { $run:
+            codings {
+                w4_a_gzip_bomb_is_an_answer_over_its_limit
             }
         }
     };

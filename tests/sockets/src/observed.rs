@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hedge_core::bounded::{Bounded, BoundedSpan};
 use hedge_net::{
-    AttemptEnded, AttemptStarted, CallEnd, CallId, CallOptions, CheckEnded, CheckOptions, CheckOutcome, CheckStep,
-    Denial, Extra, LimitOptions, Observer, RatioOptions, Runtime, Server, ServerChange, ServerRef,
+    Address, AttemptEnded, AttemptStarted, CallEnd, CallId, CallOptions, CheckEnded, CheckOptions, CheckOutcome,
+    CheckStep, Denial, Extra, LimitOptions, Observer, RatioOptions, Runtime, Server, ServerChange, ServerRef,
 };
 
 use super::health::until;
@@ -22,6 +23,7 @@ enum Told {
     CallEnded(String),
     Changed(Server, ServerChange),
     Checked(Server, CheckStep, CheckOutcome),
+    Expired(Address),
 }
 
 #[derive(Default)]
@@ -71,13 +73,17 @@ impl Observer for Recorder {
     fn server_checked(&self, check: &CheckEnded<'_>) {
         self.push(Told::Checked(key(&check.server), check.step, check.outcome));
     }
+
+    fn connection_expired(&self, address: &Address, _: Duration) {
+        self.push(Told::Expired(address.clone()));
+    }
 }
 
 pub async fn h1_a_server_that_refuses_and_returns_is_told_step_by_step<R: Runtime>(runtime: R) {
     let recorder = Arc::new(Recorder::default());
     let mut dies = Mortal::start();
     let at = server(dies.address);
-    let checks = CheckOptions { interval: Duration::from_millis(20), ..CheckOptions::DEFAULT };
+    let checks = CheckOptions { interval: BoundedSpan::of_millis::<20>(), ..CheckOptions::DEFAULT };
     let channel = list(&runtime, &[dies.address]).health_checks(checks).max_idle_per_server(0);
     let channel = channel.observer(Arc::clone(&recorder) as Arc<dyn Observer>).build().unwrap();
     assert_eq!(recorder.take(), [Told::Changed(at.clone(), ServerChange::Inserted)]);
@@ -123,10 +129,22 @@ pub async fn h1_a_server_that_refuses_and_returns_is_told_step_by_step<R: Runtim
     assert_eq!(recorder.take(), last);
 }
 
+pub async fn c4_a_connection_that_was_idle_for_too_long_is_told<R: Runtime>(runtime: R) {
+    let (there, recorder) = (TestServer::answering(|_| ok("")), Arc::new(Recorder::default()));
+    let channel = list(&runtime, &[there.address]).idle_timeout(Duration::from_millis(1));
+    let channel = channel.observer(Arc::clone(&recorder) as Arc<dyn Observer>).build().unwrap();
+    assert_eq!(channel.get("/").await.unwrap().status(), 200);
+    until(|| recorder.was_told(&Told::Expired(there.address.into()))).await;
+    assert_eq!(channel.transport().counters().expired, 1);
+}
+
 pub async fn counters_count_calls_attempts_and_connections<R: Runtime>(runtime: R) {
     let there = TestServer::answering(|_| ok("there"));
     let stalling = TestServer::stalling();
-    let limits = LimitOptions { ratio: Some(RatioOptions { burst: 1, ..RatioOptions::DEFAULT }), ..LimitOptions::NONE };
+    let limits = LimitOptions {
+        ratio: Some(RatioOptions { burst: Bounded::of::<1>(), ..RatioOptions::DEFAULT }),
+        ..LimitOptions::NONE
+    };
     let channel = list(&runtime, &[there.address]).limits(limits).build().unwrap();
     for _ in 0..5 {
         assert_eq!(channel.get("/").await.unwrap().status(), 200);
@@ -134,7 +152,7 @@ pub async fn counters_count_calls_attempts_and_connections<R: Runtime>(runtime: 
     let both = vec![server(stalling.address), server(there.address)];
     let backup = CallOptions { servers: Some(both), ..CallOptions::new().with_backup(Duration::from_millis(1)) };
     assert_eq!(channel.call_with(get("/"), &backup).await.unwrap().status(), 200);
-    let short = backup.clone().with_timeout(Duration::from_millis(20));
+    let short = backup.clone().with_timeout(Duration::from_millis(300));
     assert_eq!(channel.call_with(get("/"), &short).await.unwrap_err().kind(), "deadline");
 
     let counters = channel.counters();
@@ -145,7 +163,7 @@ pub async fn counters_count_calls_attempts_and_connections<R: Runtime>(runtime: 
 
     let connections = channel.transport().counters();
     assert_eq!((connections.opened, connections.reused, connections.resent), (3, 5, 0));
-    // Dropping an attempt closes its connection, as soon as the connection's task has run.
+    // The server never answers, so the connections of abandoned attempts are closed in the end.
     until(|| channel.transport().counters().closed == 2).await;
     assert_eq!(channel.transport().counters().open(), 1);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hedge_net::http::Http;
-use hedge_net::{Address, CallOptions, Channel, CheckOptions, Runtime, Server, Spawn, hash};
+use hedge_net::{Address, CallOptions, Channel, CheckInterval, CheckOptions, Runtime, Server, Spawn, hash};
 
 use super::get;
 use super::mortal::Mortal;
@@ -21,7 +21,7 @@ const BEFORE: usize = 5_000;
 const WHILE: usize = 5_000;
 /// A share is measured over so many calls.
 const WINDOW: usize = 2_000;
-const INTERVAL: Duration = Duration::from_millis(50);
+const INTERVAL: CheckInterval = CheckInterval::of_millis::<50>();
 /// No call and no connection takes that long, however busy the machine is; for a failure p2c holds no more against a server.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -69,7 +69,7 @@ impl<R: Runtime> Run<R> {
         let servers = Some(vec![self.mortal.clone(), Server::new(other, "1")]);
         let options = CallOptions { servers, ..CallOptions::new() };
         let reply = self.channel.call_with(get("/"), &options).await.unwrap();
-        assert_ne!(*reply.server(), self.mortal, "it is dead");
+        assert_ne!(*reply.server().unwrap(), self.mortal, "it is dead");
     }
 
     async fn call(&self) {
@@ -92,7 +92,7 @@ impl<R: Runtime> Run<R> {
             }
             self.down.raise();
         }
-        let is_mortal = *reply.server() == self.mortal;
+        let is_mortal = *reply.server().unwrap() == self.mortal;
         if is_mortal {
             self.replies.raise();
         }

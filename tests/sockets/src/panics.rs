@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::Duration;
 
+use hedge_core::bounded::BoundedSpan;
 use hedge_core::policy::Ended;
 use hedge_core::time::Instant;
 use hedge_net::http::{Body, HttpError, RequestBody, RequestBodyError};
@@ -42,7 +42,7 @@ pub async fn h1_a_check_that_panics_has_failed<R: Runtime>(runtime: R) {
             }
         }
     };
-    let options = CheckOptions { interval: Duration::from_millis(20), ..CheckOptions::DEFAULT };
+    let options = CheckOptions { interval: BoundedSpan::of_millis::<20>(), ..CheckOptions::DEFAULT };
     let channel = list(&runtime, &[address]).health_checks(options).health_check_with(check).build().unwrap();
     assert_eq!(channel.call(get("/")).await.unwrap_err().kind(), "failed");
     let there = TestServer::at(address, |connection| {

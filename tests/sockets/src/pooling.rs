@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use hedge_net::{Channel, ErrorKind, Runtime};
+use hedge_net::{BodyMode, CallOptions, Channel, ErrorKind, Runtime};
 
+use super::health::until;
 use super::server::{TestServer, ok};
 use super::signal::Signal;
+use super::tls_server::{Authority, TlsServer};
 use super::watched::Watched;
 use super::{PATIENCE, assert_settled, both, get, list};
 
@@ -83,7 +85,7 @@ pub async fn no_more_connections_are_kept_than_allowed<R: Runtime>(runtime: R) {
     channel.call(get("/")).await.unwrap();
     assert_eq!(there.accepted.count(), 2);
 
-    let none = list(&runtime, &[there.address]).max_idle_per_server(0).build().unwrap();
+    let none = list(&runtime, &[there.address]).connection_group("none").max_idle_per_server(0).build().unwrap();
     for _ in 0..2 {
         none.call(get("/")).await.unwrap();
     }
@@ -142,14 +144,45 @@ pub async fn n4_a_name_is_looked_up_and_a_name_that_is_none_blames_no_server<R: 
     assert!(channel.servers().iter().all(|server| channel.usable(server)));
 }
 
+pub async fn c4_without_connections_there_is_no_task_and_no_timer<R: Runtime>(runtime: R) {
+    let runtime = Watched::new(runtime);
+    let authority = Authority::create();
+    let (plain, secured) = (
+        TestServer::answering(|_| ok("")),
+        TlsServer::telling(authority.server(authority.sign("127.0.0.1", 1), false)),
+    );
+    for channel in
+        [list(&runtime, &[plain.address]), list(&runtime, &[secured.address]).tls(authority.client().build().unwrap())]
+    {
+        let channel = channel.idle_timeout(Duration::from_secs(3_600)).build().unwrap();
+        assert_eq!(runtime.tasks_and_timers(), (0, 0), "no call was made yet");
+        for _ in 0..2 {
+            channel.call(get("/")).await.unwrap();
+            // A task for the connection, and one with a timer that will close it.
+            until(|| runtime.tasks_and_timers() == (2, 1)).await;
+            channel.set_idle_timeout(Duration::from_millis(1));
+            runtime.ended.reached(runtime.begun.count()).await;
+            assert_eq!(runtime.tasks_and_timers(), (0, 0), "the last connection is closed");
+            assert_eq!(channel.transport().counters().open(), 0);
+            channel.set_idle_timeout(Duration::from_secs(3_600));
+        }
+    }
+}
+
 pub async fn no_task_outlives_its_channel<R: Runtime>(runtime: R) {
     const CHANNELS: usize = 50;
     let runtime = Watched::new(runtime);
-    let there = TestServer::answering(|_| ok(""));
-    for _ in 0..CHANNELS {
-        let channel = list(&runtime, &[there.address]).idle_timeout(Duration::MAX).build().unwrap();
-        channel.call(get("/")).await.unwrap();
+    let there = TestServer::answering(|_| ok("text"));
+    let streaming = CallOptions { body: BodyMode::Streaming, ..CallOptions::new() };
+    for options in [CallOptions::new(), streaming] {
+        let begun = runtime.begun.count();
+        for _ in 0..CHANNELS {
+            let channel = list(&runtime, &[there.address]).idle_timeout(Duration::MAX).build().unwrap();
+            let reply = channel.call_with(get("/"), &options).await.unwrap();
+            assert_eq!(reply.into_inner().into_body().collect().await.unwrap(), "text");
+        }
+        // One for a connection, and one for those that are idle.
+        assert_eq!(runtime.begun.count() - begun, 2 * CHANNELS);
+        runtime.ended.reached(runtime.begun.count()).await;
     }
-    assert!(runtime.begun.count() >= 2 * CHANNELS, "one for a connection, and one for those that are idle");
-    runtime.ended.reached(runtime.begun.count()).await;
 }

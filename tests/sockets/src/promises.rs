@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hedge_core::bounded::{Bounded, SpanRange};
 use hedge_core::health::FailureOptions;
 use hedge_net::http::{BoxError, HttpError, RequestBody, RequestBodyError};
 use hedge_net::{AttemptError, BreakerOptions, CallOptions, ErrorKind, Idempotency, IsolationOptions, Runtime};
@@ -194,7 +195,7 @@ pub async fn t3_bodies_that_keep_their_word_are_sent_as_announced<R: Runtime>(ru
 pub async fn s7_failing_bodies_say_nothing_of_a_server<R: Runtime>(runtime: R) {
     let there = [TestServer::answering(|_| ok("")), TestServer::answering(|_| ok(""))];
     let addresses = [there[0].address, there[1].address];
-    let failures = FailureOptions { failures: 2, ..FailureOptions::DEFAULT };
+    let failures = FailureOptions { failures: Bounded::of::<2>(), ..FailureOptions::DEFAULT };
     let channel =
         list(&runtime, &addresses).circuit_breaker(BreakerOptions::ConsecutiveFailures(failures)).build().unwrap();
     for (pieces, _) in broken() {
@@ -212,8 +213,8 @@ pub async fn s7_requests_that_never_leave_keep_no_failing_server<R: Runtime>(run
         connection.touched();
     });
     // Longer than the test: no probe comes in between.
-    let hour = hedge_core::time::Duration::from_secs(3600);
-    let isolation = IsolationOptions { min: hour, max: hour, ..IsolationOptions::DEFAULT };
+    let times = SpanRange::of_millis::<3_600_000, 3_600_000>();
+    let isolation = IsolationOptions { times, ..IsolationOptions::DEFAULT };
     let failures = FailureOptions { isolation, ..FailureOptions::DEFAULT };
     let channel = list(&runtime, &[healthy.address, resetting.address])
         .circuit_breaker(BreakerOptions::ConsecutiveFailures(failures))
@@ -230,7 +231,11 @@ pub async fn s7_requests_that_never_leave_keep_no_failing_server<R: Runtime>(run
         good += 1;
         failed += u32::from(channel.call(get("/")).await.is_err());
     }
-    assert_eq!((good, failed), (400, failures.failures), "failures in a row isolate, whatever is asked in between");
+    assert_eq!(
+        (good, failed),
+        (400, failures.failures.get()),
+        "failures in a row isolate, whatever is asked in between"
+    );
     assert!(!channel.usable(&server(resetting.address)));
     assert!(channel.usable(&server(healthy.address)));
     assert_settled(&channel);

@@ -48,7 +48,7 @@ pub async fn r4_grpc_pushback_moves_the_next_backup<R: Runtime>(runtime: R) {
     let servers = [slow.address, pushing.address, fast.address];
     let channel = list(&runtime, &servers).backup(UNHURRIED).max_backups(2).build().unwrap();
     let reply = channel.call_with(get("/"), &in_order([&slow, &pushing, &fast])).await.unwrap();
-    assert_eq!(*reply.server(), server(fast.address));
+    assert_eq!(*reply.server().unwrap(), server(fast.address));
     let report = reply.report();
     assert_eq!((report.attempts()[1].code(), report.attempts()[2].kind()), (Code(503), Kind::Backup));
     assert!(gap(report, 1) >= LATER + UNHURRIED, "{report:?}");

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use hedge_core::bounded::{Bounded, SpanRange};
 use hedge_net::{
-    BackupDelay, BreakerOptions, CallOptions, FailureOptions, IsolationOptions, NotHedged, OptionsError, Runtime,
+    BackupDelay, BreakerOptions, CallOptions, ConfigError, FailureOptions, IsolationOptions, NotHedged, Runtime,
 };
 
 use super::server::{TestServer, ok, status};
@@ -62,8 +63,9 @@ pub async fn h2_a_breaker_is_replaced_and_what_is_wrong_changes_nothing<R: Runti
     let to_failing = CallOptions { servers: Some(vec![server(failing.address)]), ..CallOptions::new() };
     let usable = || channel.usable(&server(failing.address));
     let breaker = |failures| {
-        let long = Duration::from_secs(60);
-        let isolation = IsolationOptions { min: long, max: long, probes: 1 };
+        let times = SpanRange::of_millis::<60_000, 60_000>();
+        let isolation = IsolationOptions { times, probes: Bounded::of::<1>() };
+        let failures = Bounded::new(failures).unwrap();
         let mut options = channel.options();
         options.breaker = Some(BreakerOptions::ConsecutiveFailures(FailureOptions { failures, isolation }));
         options
@@ -77,10 +79,9 @@ pub async fn h2_a_breaker_is_replaced_and_what_is_wrong_changes_nothing<R: Runti
     assert!(!usable(), "it stays isolated");
 
     let there = channel.options();
-    assert!(matches!(channel.set_options(breaker(0)), Err(OptionsError::Health(_))));
     let too_many = r#"{"max_retry": 8}"#;
     let refused = channel.set_config(&serde_json::from_str(too_many).unwrap());
-    assert!(matches!(refused, Err(OptionsError::Options(_))));
+    assert!(matches!(refused, Err(ConfigError::TooManyAttempts { .. })));
     assert_eq!(channel.options(), there);
 
     let text = r#"{"timeout": "90s", "backup": "20ms", "limits": {"ratio": {"burst": 20}}}"#;
@@ -88,11 +89,11 @@ pub async fn h2_a_breaker_is_replaced_and_what_is_wrong_changes_nothing<R: Runti
     assert_eq!(channel.set_config(&config).unwrap().len(), 0);
     let of_file = list(&runtime, &addresses).config(&config).build().unwrap().options();
     assert_eq!((channel.options().channel, channel.options().limits), (of_file.channel, of_file.limits));
-    assert_eq!(channel.options().breaker, there.breaker, "a file says nothing about it");
+    assert_eq!(channel.options().breaker, there.breaker, "the file does not name it");
     assert!(!usable());
-    let mut off = channel.options();
-    off.breaker = None;
-    channel.set_options(off).unwrap();
+    let config = serde_json::from_str(r#"{"circuit_breaker": "off"}"#).unwrap();
+    channel.set_config(&config).unwrap();
+    assert_eq!(channel.options().breaker, None);
     assert!(usable());
     assert_settled(&channel);
 }

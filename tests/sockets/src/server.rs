@@ -4,6 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
 
 use super::signal::Signal;
 
@@ -140,6 +143,25 @@ impl Connection {
     /// Closes the connection from this side.
     pub fn hang_up(&mut self) {
         self.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+
+    /// Makes the end of the script reset the connection. What was sent before still arrives first.
+    pub fn reset(&mut self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Sends no more, and goes on reading.
+    pub fn half_close(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    /// Shakes hands as a TLS server, and runs a script behind that.
+    pub fn secured(&self, config: Arc<rustls::ServerConfig>, script: impl FnOnce(&mut super::tls_server::Secured)) {
+        let session = rustls::ServerConnection::new(config).unwrap();
+        let mut stream = rustls::StreamOwned::new(session, self.stream.try_clone().unwrap());
+        if stream.conn.complete_io(&mut stream.sock).is_ok() {
+            script(&mut stream);
+        }
     }
 
     /// False once the client has closed.

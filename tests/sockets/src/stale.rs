@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use hedge_core::bounded::Bounded;
 use hedge_net::http::{Body, RequestBody};
 use hedge_net::{
     BreakerOptions, CallOptions, ErrorKind, FailMode, FailureOptions, Idempotency, Reply, Runtime, Timeout,
@@ -88,7 +89,7 @@ pub async fn c3_three_servers_that_reset_what_is_idle_fail_no_call<R: Runtime>(r
 
 pub async fn c3_what_is_not_idempotent_fails_as_broken<R: Runtime>(runtime: R) {
     let (there, other) = (resetting(3), resetting(3));
-    let failures = FailureOptions { failures: 1, ..FailureOptions::DEFAULT };
+    let failures = FailureOptions { failures: Bounded::of::<1>(), ..FailureOptions::DEFAULT };
     let channel = list(&runtime, &[there.address, other.address])
         .circuit_breaker(BreakerOptions::ConsecutiveFailures(failures))
         .build()

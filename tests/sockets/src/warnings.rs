@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hedge_core::bounded::Bounded;
 use hedge_net::{
     AdaptiveDelay, AdaptiveOptions, Backoff, BreakerOptions, Channel, FailureOptions, Idempotency, IsolationLimit,
     LimitOptions, RatioOptions, Runtime,
@@ -13,7 +14,7 @@ pub async fn settings_that_contradict_each_other_are_warned_of<R: Runtime>(runti
     let one = || Channel::builder(runtime.clone(), "127.0.0.1:1");
     let breaker = || BreakerOptions::ConsecutiveFailures(FailureOptions::DEFAULT);
     let ms = Duration::from_millis;
-    let adaptive = || Arc::new(AdaptiveDelay::new(AdaptiveOptions::DEFAULT).unwrap());
+    let adaptive = || Arc::new(AdaptiveDelay::new(AdaptiveOptions::DEFAULT));
     let of_ratio = RatioOptions { backup: Some(ms(500)), ..RatioOptions::DEFAULT };
     for (builder, texts) in [
         (two(), &[][..]),
@@ -44,7 +45,7 @@ pub async fn settings_that_contradict_each_other_are_warned_of<R: Runtime>(runti
         (one().circuit_breaker(breaker()), &["circuit_breaker: there is one server"]),
         (two().circuit_breaker(breaker()), &[]),
         (
-            two().isolation_limit(IsolationLimit { selectable_percent: 10 }),
+            two().isolation_limit(IsolationLimit { selectable_percent: Bounded::of::<10>() }),
             &["isolation_limit selectable_percent 10: does"],
         ),
         (two().load_balancer("prequal"), &["load_balancer prequal: no server is probed"]),

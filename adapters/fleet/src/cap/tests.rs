@@ -5,12 +5,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use hedge_core::bounded::Bounded;
 use hedge_core::config::ServerLimits;
-use hedge_core::outcome::{End, NotHedged};
+use hedge_core::outcome::{End, ErrorKind, NotHedged};
 use hedge_core::policy::{Backoff, BackupDelay, RetryTarget};
 use hedge_core::time::{Instant, Timeout};
 
-use crate::testing::{Held, Line, Polled, after_one_failure};
+use crate::testing::{Failed, Line};
+use crate::testing_calls::{Held, Polled, after_one_failure};
 use crate::{CallOptions, CancelToken, Lease};
 
 const fn cap(attempts: u32) -> ServerLimits {
@@ -29,7 +31,7 @@ fn backup(millis: u64) -> CallOptions {
     CallOptions { max_retry: Some(1), ..CallOptions::new().with_backup(Duration::from_millis(millis)) }
 }
 
-/// No attempt is counted, and no call waits.
+/// Checks that no attempt counts as in flight, and that no call waits.
 fn assert_settled(line: &Line) {
     for node in line.servers.load().list().nodes() {
         assert_eq!(node.in_flight(), 0, "{node:?}");
@@ -64,8 +66,8 @@ fn l22_full_servers_are_no_down_servers_to_recovery_and_last_resort() {
     let line = Line::with("rr", 1, &[1, 2], |setup| {
         setup.server_limits = cap(1);
         setup.recovery = Some(hedge_core::health::RecoveryOptions {
-            min_working: 8,
-            hold: hedge_core::time::Duration::from_secs(60),
+            min_working: Bounded::of::<8>(),
+            hold: hedge_core::bounded::BoundedSpan::of_secs::<60>(),
         });
     });
     let held = Held::default();
@@ -78,7 +80,7 @@ fn l22_full_servers_are_no_down_servers_to_recovery_and_last_resort() {
     held.answer(0, true);
     assert!(call.end().0.is_ok());
     for _ in 0..32 {
-        // A recovery would refuse most of these.
+        // If the full server had counted as down, a recovery would have begun, and would refuse most of these calls.
         let mut call = Polled::waits(&line, plain(), &held);
         held.answer(held.servers().len() - 1, true);
         assert_eq!(call.end().0, Ok(working));
@@ -103,7 +105,7 @@ fn l22_a_retry_passes_over_full_servers_and_ends_the_call_where_all_are_full() {
     assert_eq!(held.servers()[2], third, "the second is full");
     held.answer(2, false);
     assert!(call.poll().is_none());
-    // Before the retry is due, others take the places of its attempts.
+    // Before the retry is due, other calls fill the two servers that this call has tried.
     let mut takers: Vec<_> = (0..2).map(|_| Polled::waits(&line, plain(), &held)).collect();
     line.clock.set(20);
     let (result, report) = call.end();
@@ -123,7 +125,7 @@ fn l22_a_retry_at_the_same_server_does_not_exceed_the_cap() {
     let mut call = Polled::waits(&line, same, &held);
     let mut other = Polled::waits(&line, plain(), &held);
     held.answer(0, false);
-    // The place is free once the attempt is over; another call takes it before the retry is due.
+    // With a backoff there is time before the retry, in which another call can take the room.
     let backoff = CallOptions {
         max_retry: Some(3),
         retry_target: Some(RetryTarget::Same),
@@ -198,14 +200,14 @@ fn l22_calls_wait_in_order_and_one_place_wakes_one() {
     held.answer(0, true);
     let first = working[0].end().0;
     assert_eq!(waiting.iter().map(Polled::wakes).collect::<Vec<_>>(), [1, 0, 0]);
-    // The queue has no place for it, and it takes no place that another call was told of.
+    // The queue is full, and this call may not take the room for which another call was woken.
     assert_eq!(Polled::new(&line, plain(), &held).end().0, Err(End::AllFull));
     assert!(waiting[1].poll().is_none() && waiting[2].poll().is_none(), "it is not their turn");
     assert_eq!(held.servers().len(), 2);
     assert!(waiting[0].poll().is_none());
     assert_eq!((held.servers().len(), Ok(held.servers()[2])), (3, first));
     assert_eq!(waiting.iter().map(Polled::wakes).collect::<Vec<_>>(), [1, 0, 0], "there is no further room");
-    // One that comes now waits behind the others.
+    // A call that comes now waits behind the others.
     let mut last = Polled::waits(&line, plain(), &held);
     held.answer(1, true);
     held.answer(2, true);
@@ -357,7 +359,7 @@ fn l22_a_waiting_call_learns_that_all_servers_are_down_or_gone() {
     assert_settled(&line);
 }
 
-/// Nothing announces that a breaker's isolation is over, but the next call sees it.
+/// The end of an isolation causes no event. The next call that joins the queue notices it and wakes the first call.
 #[test]
 fn l22_a_call_that_joins_tells_the_first_of_room_that_nothing_announced() {
     let line = Line::with("rr", 1, &[1, 2], |setup| {
@@ -385,7 +387,7 @@ fn l22_a_call_that_joins_tells_the_first_of_room_that_nothing_announced() {
     assert_settled(&line);
 }
 
-/// Wakes a thread.
+/// A waker that unparks a thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -405,7 +407,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Is pending so often, and asks to be polled again.
+/// Is pending `times` times. Each time, it yields the thread and wakes its task.
 async fn yields(mut times: u32) {
     poll_fn(|cx| {
         if times == 0 {
@@ -419,7 +421,7 @@ async fn yields(mut times: u32) {
     .await;
 }
 
-/// What servers see.
+/// Counts how many attempts work at each server now, and the largest number at one server at any time.
 #[derive(Default)]
 struct Seen {
     at_work: [AtomicU32; 4],
@@ -427,8 +429,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Works on an attempt. An attempt that is dropped stops working.
-    async fn work(&self, server: u16, number: u32) -> Result<u16, ()> {
+    /// Does the work of one attempt. Every fifth attempt fails. An attempt that is dropped stops working.
+    async fn work(&self, server: u16, number: u32) -> Result<u16, Failed> {
         struct Working<'a>(&'a AtomicU32);
 
         impl Drop for Working<'_> {
@@ -442,11 +444,12 @@ impl Seen {
         self.most.fetch_max(count, Ordering::SeqCst);
         let _working = Working(at_work);
         yields(number % 4).await;
-        if number.is_multiple_of(5) { Err(()) } else { Ok(server) }
+        if number.is_multiple_of(5) { Err(Failed(ErrorKind::Refused)) } else { Ok(server) }
     }
 }
 
-/// Makes calls from 64 threads, with retries and backups. Returns how many found all servers full.
+/// Makes calls from 64 threads, with retries and backups. Checks that no server works on more than `most` attempts at
+/// the same time. Returns how many calls found all servers full.
 fn storm(line: &Arc<Line>, options: &CallOptions, most: u32) -> u32 {
     const CALLERS: u32 = 64;
     const CALLS: u32 = 200;
@@ -457,7 +460,7 @@ fn storm(line: &Arc<Line>, options: &CallOptions, most: u32) -> u32 {
             scope.spawn(move || {
                 for call in 0..CALLS {
                     let (seen, number) = (Arc::clone(&seen), AtomicU32::new(caller * CALLS + call));
-                    let serve = move |attempt: crate::testing::Attempt| {
+                    let serve = move |attempt: crate::testing_calls::Attempt| {
                         let (seen, number) = (Arc::clone(&seen), number.fetch_add(7, Ordering::Relaxed));
                         async move { seen.work(attempt.address, number).await }
                     };

@@ -1,13 +1,14 @@
-//! Why a source has no new list: [`NamingError`].
+//! The error of a source of servers: [`NamingError`].
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a source has no new list: which source, what went wrong, where, and why. The last list stays.
+/// The reason why a source could not give a new list of servers. The error contains the name of the source, the kind of
+/// failure, the place and the cause. The last list stays in use.
 ///
-/// Its text is one line: `file:///etc/servers: no valid line, at line 1: "10.0.0.1": port missing; write host:port`.
-/// Sources must keep credentials out of it.
+/// The text of the error is one line, such as `file:///etc/servers: no valid line, at line 1: "10.0.0.1": port missing;
+/// write host:port`. A source must not put credentials into this text, since the text is logged.
 #[derive(Clone)]
 pub struct NamingError {
     source: Arc<str>,
@@ -16,7 +17,7 @@ pub struct NamingError {
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// What went wrong at a source.
+/// The kinds of failure of a source.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum NamingErrorKind {
@@ -30,52 +31,53 @@ pub enum NamingErrorKind {
     TimedOut,
     /// The source's answer, or the name itself, is not valid.
     Invalid,
-    /// The list has lines, and none of them is a server.
+    /// The list has lines, but none of them describes a server.
     NoValidLine,
-    /// The channel cannot take the list in.
+    /// The channel has refused the list, for instance because its filter panicked.
     Refused,
     /// The source's code panicked.
     Panicked,
 }
 
 impl NamingError {
-    /// An error of a source, which should be named by its URL.
+    /// Makes an error of a source. `source` is the name of the source, usually its URL.
     pub fn new(source: impl Into<Arc<str>>, kind: NamingErrorKind) -> Self {
         Self { source: source.into(), kind, place: None, cause: None }
     }
 
-    /// The same, with the place of what is wrong, such as `line 3` or `10.0.0.1:2379`.
+    /// Adds the place of the failure. This is, for example, `line 3` of a file, or the address `10.0.0.1:2379` of the
+    /// server that was asked.
     #[must_use]
     pub fn at(self, place: impl Into<Arc<str>>) -> Self {
         Self { place: Some(place.into()), ..self }
     }
 
-    /// The same, with the error that it follows from.
+    /// Adds the cause: an error that has led to this error.
     #[must_use]
     pub fn because(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(Arc::from(cause.into())), ..self }
     }
 
-    /// The source, by its URL.
+    /// Returns the name of the source, usually its URL.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.source
     }
 
-    /// What went wrong.
+    /// Returns the kind of failure.
     #[must_use]
     pub const fn kind(&self) -> NamingErrorKind {
         self.kind
     }
 
-    /// The place of what is wrong, such as `line 3`.
+    /// Returns the place of the failure, such as `line 3`.
     #[must_use]
     pub fn place(&self) -> Option<&str> {
         self.place.as_deref()
     }
 }
 
-/// Errors are equal if their texts are.
+/// Two errors are equal if their kinds and their texts are equal. The causes themselves cannot be compared.
 impl PartialEq for NamingError {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind && self.to_string() == other.to_string()

@@ -1,5 +1,5 @@
-//! Follows a source: [`Follower`] keeps the list that the source says, and asks it again after errors
-//! ([N2](hedge_core::rules#N2)).
+//! Follows a source of servers. [`Follower`] keeps the latest list of the source, and asks the source again after
+//! errors ([N2](hedge_core::rules#N2)).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,50 +15,53 @@ use super::{BoxNaming, LineError, Naming as _, NamingError, NamingErrorKind, Upd
 use crate::caught::caught_in;
 use crate::server::Server;
 
-/// The pause after the first error, at least ([N2](hedge_core::rules#N2)).
+/// The shortest pause after the first error ([N2](hedge_core::rules#N2)).
 const SHORTEST: Duration = Duration::from_millis(500);
-/// The pause after any error, at most.
+/// The longest pause after any error.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// A list as a source has said it.
+/// A list that a source has given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct News {
-    /// The whole list, in canonical order, each server once.
+    /// The whole list, in canonical order. Each server occurs once.
     pub servers: Vec<Server>,
-    /// The lines that are not servers, by their number from 1.
+    /// The lines that do not describe a server. Each has its number, counted from 1, and the reason.
     pub rejected: Vec<(usize, LineError)>,
 }
 
 /// Follows a source, and keeps the latest list of servers that the source has given.
 ///
-/// After an error, the follower pauses before it asks the source again. The pause after the first error is 0.5 s to
-/// 1 s. Each further error in a row doubles both bounds, up to 5 s and 10 s. The pause is random within its bounds, so
-/// that many clients of a source that was down do not all come back at once.
+/// After an error, the follower waits before it asks the source again. The wait after the first error is 0.5 s to 1 s.
+/// Each further error in a row doubles both bounds, up to 5 s and 10 s. The wait is random within its bounds. So when a
+/// source was down and comes back, its clients do not all ask it at the same time.
 pub struct Follower {
     /// The name of the source in errors.
     name: Arc<str>,
     naming: BoxNaming,
     servers: BTreeSet<Server>,
-    /// How many errors the source has answered in a row.
+    /// How many errors in a row the source has given.
     failures: u32,
-    /// When the source may be asked again.
+    /// When the source may be asked again. `None` if it may be asked at once.
     retry_at: Option<Instant>,
     seeds: Seeds,
     random: Random,
 }
 
 impl Follower {
-    /// A follower that has not asked its source yet. `name` stands for the source in errors; it should be its URL.
+    /// Makes a follower that has not asked its source yet. `name` is the name of the source in errors, usually its URL.
+    /// The random pauses are determined by `seed`.
     pub fn new(name: impl Into<Arc<str>>, naming: BoxNaming, seed: u64) -> Self {
         let (name, seeds, random) = (name.into(), Seeds::new(seed), Random::unseeded());
         Self { name, naming, servers: BTreeSet::new(), failures: 0, retry_at: None, seeds, random }
     }
 
-    /// Waits for the next list. It lets other tasks run before it asks, so a source that always has an answer does not
-    /// stop them. Dropping the future loses nothing.
+    /// Waits for the next list. Before this method asks the source, it lets other tasks run once. So a source that
+    /// always has an answer cannot block other tasks. The future may be dropped before it is ready. No list is lost
+    /// then, and the next call of this method still waits for the end of a pause.
     ///
     /// # Errors
-    /// The source has no new list. The last one holds, and the next call waits for some time before it asks again.
+    /// Returns the error of the source if it has no new list. The last list stays in use. The next call of this method
+    /// pauses before it asks the source again.
     pub async fn next<T: Timer>(&mut self, timer: &T) -> Result<News, NamingError> {
         pass().await;
         if let Some(at) = self.retry_at {
@@ -99,7 +102,7 @@ impl Follower {
         Ok(News { servers: self.servers.iter().cloned().collect(), rejected: bad })
     }
 
-    /// The pause after one more error.
+    /// Counts one more error, and returns the pause that follows.
     fn pause(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let doublings = self.failures.min(8);
@@ -113,7 +116,7 @@ impl Follower {
         NamingError::new(Arc::clone(&self.name), kind)
     }
 
-    /// The name of the source in errors.
+    /// Returns the name of the source in errors.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name

@@ -1,24 +1,27 @@
-//! What a text names: [`Named`], and the grammar of lists, [`parse_servers`].
+//! A parsed name, [`ParsedName`], and the grammar of lists, [`parse_servers`].
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::{BoxNaming, NamingError};
 use crate::address::{Address, AddressError};
-use crate::server::Server;
+use crate::server::{MAX_SERVERS, Server};
 
-/// What a text names.
+/// A parsed name. [`Schemes::open`](super::Schemes::open) makes it from a text such as `127.0.0.1:80`, `list://a:1,b:2`
+/// or the URL of a source.
 #[derive(Debug)]
-pub enum Named {
-    /// One server.
+pub enum ParsedName {
+    /// The name is one server.
     One(Server),
-    /// A list that does not change.
+    /// The name is a list that does not change.
     List(Vec<Server>),
-    /// A source that says the list, and its changes.
+    /// The name is a source that gives a list and its changes.
     Followed(BoxNaming),
 }
 
-impl Named {
-    /// The servers, if they are known without a source.
+impl ParsedName {
+    /// Returns the servers that the name contains. Returns `None` if the name is the URL of a source, since only the
+    /// source knows its servers.
     #[must_use]
     pub fn into_servers(self) -> Option<Vec<Server>> {
         match self {
@@ -29,15 +32,17 @@ impl Named {
     }
 }
 
-/// The servers of `list://a:1,b:2 tag`, or of one `host:port`.
+/// Parses the servers of a text. The text is `list://a:1,b:2 tag`, one `host:port`, or one `unix:/path`.
 ///
-/// A list begins with `list://`; several servers without it are an error that says so. Commas separate the entries. An
-/// entry is an address, and perhaps a tag. Blank entries are ignored, and so is everything from a `#` to the end of its
-/// entry. A server that is named twice is returned once. The list may be empty.
+/// A list begins with `list://`. Several servers without `list://` are an error, and the text of the error shows the
+/// right form. Commas separate the entries. An entry is an address, or an address, a blank and a tag. Blank entries are
+/// ignored, and so is everything from a `#` to the end of the entry. If a server occurs twice, it is returned once. The
+/// list may be empty.
 ///
 /// # Errors
-/// A naming scheme other than `list`, several servers without a scheme, or the first entry that is not a server, with
-/// its position from 1.
+/// Returns an error if the naming scheme is not `list`, or if the text names several servers without a scheme. Also
+/// returns an error for the first entry that is not a server; this error contains the entry's position, counted from 1.
+/// A list of more than [`MAX_SERVERS`] servers is an error too.
 ///
 /// ```
 /// let servers = hedge_fleet::parse_servers("list://127.0.0.1:8001,127.0.0.1:8002 canary")?;
@@ -49,43 +54,57 @@ impl Named {
 /// ```
 pub fn parse_servers(text: &str) -> Result<Vec<Server>, NameError> {
     let text = text.trim();
-    match text.split_once("://") {
+    match split_scheme(text) {
         Some(("list", list)) => parse_list(list),
         Some((scheme, _)) => Err(NameError::UnknownScheme { scheme: scheme.into(), known: vec!["list".into()] }),
         None => parse_one(text).map(|server| vec![server]),
     }
 }
 
-/// The server of a text without a scheme.
+/// Splits a naming URL into its scheme and the rest. Returns `None` for the address of one server, even if it is a Unix
+/// socket in URL form.
+pub(super) fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    text.split_once("://").filter(|_| !text.starts_with("unix:"))
+}
+
+/// Parses the server of a text without a scheme.
 pub(super) fn parse_one(text: &str) -> Result<Server, NameError> {
     if names_several(text) { Err(NameError::NoScheme { servers: text.into() }) } else { parse_entry(1, text) }
 }
 
-/// The servers of a `list://` URL, each once.
+/// Parses the servers of a `list://` URL, and returns each server once.
 pub(super) fn parse_list(list: &str) -> Result<Vec<Server>, NameError> {
     parse_lines(list.split(','))
 }
 
-/// The servers of these lines, each once. A line is an address, and perhaps a tag. Blank lines and comments are ignored.
+/// Parses one server per line, and returns each server once. A line is an address, or an address, a blank and a tag.
+/// Blank lines are ignored, and so is everything from a `#` to the end of the line.
 ///
 /// # Errors
-/// The first line that is not a server, with its position from 1.
+/// Returns an error for the first line that is not a server. The error contains the line's position, counted from 1.
+/// Returns [`NameError::TooMany`] at the first server after [`MAX_SERVERS`]; the lines after it are not read.
 pub fn parse_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Vec<Server>, NameError> {
-    let mut servers = Vec::new();
+    let (mut servers, mut known) = (Vec::new(), HashSet::new());
     for (entry, position) in lines.into_iter().zip(1..) {
         let entry = entry.split('#').next().unwrap_or_default().trim();
-        if !entry.is_empty() {
-            let server = parse_entry(position, entry)?;
-            if !servers.contains(&server) {
-                servers.push(server);
-            }
+        if entry.is_empty() {
+            continue;
         }
+        let server: Server = parse_entry(position, entry)?;
+        if known.contains(&server) {
+            continue;
+        }
+        if servers.len() >= usize::from(MAX_SERVERS) {
+            return Err(NameError::TooMany);
+        }
+        known.insert(server.clone());
+        servers.push(server);
     }
     Ok(servers)
 }
 
-/// Whether text without a scheme means several servers: it has commas or semicolons, or an address where the tag would
-/// be.
+/// Returns whether a text without a scheme seems to name several servers. This is so if the text contains a comma or a
+/// semicolon, or if a word after the first address is an address too.
 fn names_several(text: &str) -> bool {
     let tag = text.split_once(char::is_whitespace).map(|(_, tag)| tag);
     text.contains([',', ';'])
@@ -96,7 +115,7 @@ fn parse_entry(position: usize, entry: &str) -> Result<Server, NameError> {
     entry.parse().map_err(|error| NameError::Server { position, entry: entry.into(), error })
 }
 
-/// Why a text does not name servers.
+/// The reason why a text does not name servers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum NameError {
@@ -104,29 +123,38 @@ pub enum NameError {
     UnknownScheme {
         /// The text before `://`.
         scheme: Box<str>,
-        /// The schemes that there are, in alphabetical order.
+        /// The known schemes, in alphabetical order.
         known: Vec<Box<str>>,
+    },
+    /// The naming scheme is known, but its feature is off in this build.
+    NoFeature {
+        /// The text before `://`.
+        scheme: Box<str>,
+        /// The feature.
+        feature: &'static str,
     },
     /// The text names several servers and does not begin with `list://`.
     NoScheme {
-        /// The text.
+        /// The text, which has no scheme.
         servers: Box<str>,
     },
     /// An entry of the list is not a server.
     Server {
-        /// Its place in the list, from 1.
+        /// The position of the entry in the list, counted from 1.
         position: usize,
-        /// The entry.
+        /// The text of the entry.
         entry: Box<str>,
-        /// What is wrong with it.
+        /// The reason why the entry is not a server.
         error: AddressError,
     },
+    /// The list has more than [`MAX_SERVERS`] servers.
+    TooMany,
     /// The URL has a user or a password.
     Credentials {
-        /// The scheme of the URL. The rest is not kept, so that it reaches no log.
+        /// The scheme of the URL. The rest of the URL is not stored, so that the password cannot get into a log.
         scheme: Box<str>,
     },
-    /// The source of the URL's scheme says that the URL is not valid.
+    /// The scheme is known, but the source of this scheme says that the rest of the URL is not valid.
     Source(NamingError),
 }
 
@@ -141,12 +169,15 @@ impl fmt::Display for NameError {
                 }
                 Ok(())
             }
+            Self::NoFeature { scheme, feature } => {
+                write!(f, "naming scheme {scheme:?} needs the feature {feature:?}, which is off")
+            }
             Self::NoScheme { servers } => {
                 write!(f, "{servers:?}: several servers need a scheme; write \"list://")?;
                 let servers = servers.strip_prefix("list:").unwrap_or(servers).trim_start_matches('/');
                 let several = servers.split([',', ';']).flat_map(|entry| entry.split_whitespace());
                 for (index, word) in several.enumerate() {
-                    // A word that is not an address is the tag of the address before it.
+                    // If a word is not an address, it is the tag of the address before it.
                     let before = match index {
                         0 => "",
                         _ if word.parse::<Address>().is_ok() => ",",
@@ -157,6 +188,7 @@ impl fmt::Display for NameError {
                 f.write_str("\"")
             }
             Self::Server { position, entry, error } => write!(f, "server {position} {entry:?}: {error}"),
+            Self::TooMany => write!(f, "too many servers: a list holds at most {MAX_SERVERS}"),
             Self::Credentials { scheme } => {
                 write!(f, "{scheme}:// URL: has a user or a password before '@'; give them as options")
             }
@@ -171,5 +203,30 @@ impl std::error::Error for NameError {
             Self::Source(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn n1_a_list_that_is_too_long_is_read_to_the_first_server_that_is_too_many() {
+        let lines: Vec<String> =
+            (0..1_000_000).map(|number: u32| format!("{}:1", std::net::Ipv4Addr::from(number))).collect();
+        let most = usize::from(MAX_SERVERS);
+        let read = Cell::new(0);
+        let counted = lines.iter().map(|line| {
+            read.set(read.get() + 1);
+            line.as_str()
+        });
+        assert_eq!(parse_lines(counted), Err(NameError::TooMany));
+        assert_eq!(read.get(), most + 1);
+        assert_eq!(parse_list(&lines.join(",")), Err(NameError::TooMany));
+        assert_eq!(NameError::TooMany.to_string(), "too many servers: a list holds at most 32768");
+        let twice = lines.iter().take(most).chain(lines.iter().take(most)).map(String::as_str);
+        assert_eq!(parse_lines(twice).map(|servers| servers.len()), Ok(most), "a server counts once");
     }
 }

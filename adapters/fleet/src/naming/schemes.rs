@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::name::{self, NameError, Named};
+use super::name::{self, NameError, ParsedName};
 use super::{BoxNaming, NamingError};
 use crate::server::Server;
 
-/// Opens the source that the rest of a URL names, the part after `://`.
+/// A function that opens a source. Its argument is the part of a URL after `://`.
 type Open = dyn Fn(&str) -> Result<BoxNaming, NamingError> + Send + Sync;
 
-/// The schemes of naming URLs, each with what opens its sources. `list` is built in; a program adds its own.
+/// The table of naming schemes. For each scheme of a URL, it holds the function that opens a source. The scheme `list`
+/// is built in, and a program can add other schemes.
 ///
 /// ```
 /// use hedge_fleet::{BoxNaming, Naming, NamingError, Schemes, Update};
@@ -37,68 +38,127 @@ pub struct Schemes(BTreeMap<Box<str>, Scheme>);
 
 #[derive(Clone)]
 enum Scheme {
-    /// The servers are in the URL itself, so there is nothing to follow.
+    /// The servers are contained in the URL itself, so there is no source to follow.
     List,
     Program(Arc<Open>),
+    /// The scheme needs this feature, which is off.
+    Off(&'static str),
 }
 
 impl Schemes {
-    /// The table with `list` alone.
+    /// Makes a table that contains only the scheme `list`.
     #[must_use]
     pub fn new() -> Self {
         Self(BTreeMap::from([("list".into(), Scheme::List)]))
     }
 
-    /// The table with one more scheme. `open` is given the part of a URL after `://`. It should only check that text, and
-    /// leave all I/O to [`Naming::next`](super::Naming::next), since a channel can be built where no runtime runs.
+    /// Adds a scheme to the table. `open` gets the part of a URL after `://` and returns a source. `open` should only
+    /// check this text, and leave all I/O to [`Naming::next`](super::Naming::next), since a channel can be built
+    /// outside of a runtime.
     ///
     /// # Errors
-    /// The name is taken, or is not the name of a scheme.
+    /// Returns a [`SchemeError`] if the table already has a scheme of this name, or if the name is not valid.
     pub fn with(
         mut self,
         scheme: &str,
         open: impl Fn(&str) -> Result<BoxNaming, NamingError> + Send + Sync + 'static,
     ) -> Result<Self, SchemeError> {
-        let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.');
-        if !scheme.starts_with(|first: char| first.is_ascii_lowercase()) || !scheme.bytes().all(valid) {
-            return Err(SchemeError::Name { scheme: scheme.into() });
-        }
-        if self.0.contains_key(scheme) {
+        check(scheme)?;
+        if self.contains(scheme) {
             return Err(SchemeError::Taken { scheme: scheme.into() });
         }
         self.0.insert(scheme.into(), Scheme::Program(Arc::new(open)));
         Ok(self)
     }
 
-    /// What a text names: one `host:port`, the servers of `list://…`, or a source to follow.
+    /// Adds a scheme that is known, and that this build cannot open since a feature is off. The error of
+    /// [`open`](Self::open) names the feature. [`with`](Self::with) may still add the scheme.
     ///
     /// # Errors
-    /// See [`NameError`].
-    pub fn open(&self, text: &str) -> Result<Named, NameError> {
+    /// Returns a [`SchemeError`] if the table already has a scheme of this name, or if the name is not valid.
+    pub fn without(mut self, scheme: &str, feature: &'static str) -> Result<Self, SchemeError> {
+        check(scheme)?;
+        if self.contains(scheme) {
+            return Err(SchemeError::Taken { scheme: scheme.into() });
+        }
+        self.0.insert(scheme.into(), Scheme::Off(feature));
+        Ok(self)
+    }
+
+    /// Adds the schemes of another table that this table does not have.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        for (scheme, entry) in &other.0 {
+            if !self.contains(scheme) {
+                self.0.insert(scheme.clone(), entry.clone());
+            }
+        }
+        self
+    }
+
+    /// Returns whether the table has this scheme.
+    #[must_use]
+    pub fn contains(&self, scheme: &str) -> bool {
+        self.0.get(scheme).is_some_and(|entry| !matches!(entry, Scheme::Off(_)))
+    }
+
+    /// Parses a name. The name is one `host:port` or `unix:/path`, a `list://…` with its servers, or the URL of a
+    /// source to follow.
+    ///
+    /// # Errors
+    /// Returns a [`NameError`] if the text does not name servers.
+    pub fn open(&self, text: &str) -> Result<ParsedName, NameError> {
         let text = text.trim();
-        let Some((scheme, rest)) = text.split_once("://") else { return name::parse_one(text).map(Named::One) };
+        let Some((scheme, rest)) = name::split_scheme(text) else { return name::parse_one(text).map(ParsedName::One) };
         match self.0.get(scheme) {
-            None => Err(NameError::UnknownScheme { scheme: scheme.into(), known: self.0.keys().cloned().collect() }),
-            Some(Scheme::List) => name::parse_list(rest).map(Named::List),
+            None => {
+                Err(NameError::UnknownScheme { scheme: scheme.into(), known: self.names().map(Into::into).collect() })
+            }
+            Some(Scheme::Off(feature)) => Err(NameError::NoFeature { scheme: scheme.into(), feature }),
+            Some(Scheme::List) => name::parse_list(rest).map(ParsedName::List),
             Some(Scheme::Program(_)) if has_credentials(rest) => Err(NameError::Credentials { scheme: scheme.into() }),
-            Some(Scheme::Program(open)) => open(rest).map(Named::Followed).map_err(NameError::Source),
+            Some(Scheme::Program(open)) => open(rest).map(ParsedName::Followed).map_err(NameError::Source),
         }
     }
 
-    /// The servers of a text that names them itself. `None` if a source would have to say them, or if it is not valid.
+    /// The names of the schemes that can be opened, in alphabetical order.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|scheme| &**scheme).filter(|scheme| self.contains(scheme))
+    }
+
+    /// Parses the servers that a text contains: one `host:port`, or `list://…`. Returns `None` if the text is not
+    /// valid, or if it is the URL of a source, since only the source knows its servers.
     #[must_use]
     pub fn known(&self, text: &str) -> Option<Vec<Server>> {
         let is_source = |(scheme, _)| !matches!(self.0.get(scheme), Some(Scheme::List));
-        if text.trim().split_once("://").is_some_and(is_source) {
+        if name::split_scheme(text.trim()).is_some_and(is_source) {
             return None;
         }
         self.open(text).ok()?.into_servers()
     }
 }
 
-/// Whether the authority of a URL has a user or a password. They would end up in logs, so they are options of a source.
+/// Checks the name of a scheme.
+fn check(scheme: &str) -> Result<(), SchemeError> {
+    let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.');
+    if !scheme.starts_with(|first: char| first.is_ascii_lowercase()) || !scheme.bytes().all(valid) {
+        return Err(SchemeError::Name { scheme: scheme.into() });
+    }
+    Ok(())
+}
+
+/// Returns whether a URL has a user or a password. Such a URL is refused, since URLs are written to logs. Instead, a
+/// source gets credentials by its options.
+///
+/// A password may contain a slash, though it should not. So an `@` after the authority counts too, if the authority has a
+/// colon and no port after it.
 fn has_credentials(rest: &str) -> bool {
-    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let has_no_port = |host: &str| {
+        let after_ip = host.rsplit(']').next().unwrap_or_default();
+        after_ip.split_once(':').is_some_and(|(_, port)| !port.is_empty() && port.parse::<u16>().is_err())
+    };
+    authority.contains('@') || rest.contains('@') && authority.split(',').any(has_no_port)
 }
 
 impl Default for Schemes {
@@ -109,22 +169,22 @@ impl Default for Schemes {
 
 impl fmt::Debug for Schemes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+        f.debug_list().entries(self.names()).finish()
     }
 }
 
-/// Why a scheme cannot be added.
+/// The reason why a scheme cannot be added.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SchemeError {
-    /// The text is not the name of a scheme.
+    /// The text is not valid as the name of a scheme.
     Name {
-        /// The text.
+        /// The text that was given.
         scheme: Box<str>,
     },
-    /// There is a scheme of this name already.
+    /// The table already has a scheme of this name.
     Taken {
-        /// The name.
+        /// The name of the scheme.
         scheme: Box<str>,
     },
 }
@@ -167,9 +227,12 @@ mod tests {
     #[test]
     fn n1_a_url_is_opened_by_its_scheme() {
         let schemes = schemes();
-        assert!(matches!(schemes.open(" mine://users "), Ok(Named::Followed(_))));
-        assert!(matches!(schemes.open("list://10.0.0.1:1"), Ok(Named::List(list)) if list.len() == 1));
-        assert!(matches!(schemes.open("10.0.0.1:1 tag"), Ok(Named::One(_))));
+        assert!(matches!(schemes.open(" mine://users "), Ok(ParsedName::Followed(_))));
+        assert!(matches!(schemes.open("list://10.0.0.1:1"), Ok(ParsedName::List(list)) if list.len() == 1));
+        for one in ["10.0.0.1:1 tag", "unix:/run/app.sock tag", "unix:///run/app.sock"] {
+            assert!(matches!(schemes.open(one), Ok(ParsedName::One(_))), "{one}");
+        }
+        assert!(schemes.contains("mine") && !schemes.contains("unix"));
         assert_eq!(schemes.known("list://10.0.0.1:1,10.0.0.2:1").map(|servers| servers.len()), Some(2));
         assert_eq!(schemes.known("10.0.0.1:1").map(|servers| servers.len()), Some(1));
         for unknown in ["mine://users", "mine://", "no://", "list://x", "x"] {
@@ -190,13 +253,42 @@ mod tests {
     }
 
     #[test]
+    fn n1_a_scheme_whose_feature_is_off_is_an_error_that_names_it() {
+        let table = schemes().without("dns", "naming-dns").unwrap();
+        let error = |url: &str| table.open(url).unwrap_err().to_string();
+        assert_eq!(error("dns://a:1"), "naming scheme \"dns\" needs the feature \"naming-dns\", which is off");
+        assert_eq!(error("no://a:1"), "unknown naming scheme \"no\"; known are list://, mine://");
+        assert!(!table.contains("dns") && table.known("dns://a:1").is_none());
+        assert_eq!(
+            table.clone().without("list", "x").unwrap_err().to_string(),
+            "naming scheme \"list\": taken already"
+        );
+        let table = table.with("dns", |_| Ok(BoxNaming::new(Silent))).unwrap();
+        assert!(table.contains("dns"), "a program may bring its own");
+    }
+
+    #[test]
+    fn n1_a_table_is_filled_up_from_another_one() {
+        let other = Schemes::new().with("other", |_| Ok(BoxNaming::new(Silent))).unwrap();
+        let other = other.with("mine", |_| panic!("taken from the wrong table")).unwrap();
+        let table = schemes().or(&other);
+        assert_eq!(format!("{table:?}"), "[\"list\", \"mine\", \"other\"]");
+        assert!(table.open("mine://users").is_ok());
+    }
+
+    #[test]
     fn n1_credentials_are_refused_and_never_shown() {
-        for text in ["mine://user:secret@host:1/x", "mine://secret@host"] {
+        let in_two = ["mine://u:secret/x@host", "mine://u:secret?x@host:1", "mine://a:1,u:70000#secret@host"];
+        for text in ["mine://user:secret@host:1/x", "mine://secret@host"].into_iter().chain(in_two) {
             let error = schemes().open(text).unwrap_err();
             assert_eq!(error.to_string(), "mine:// URL: has a user or a password before '@'; give them as options");
             assert!(!format!("{error:?}").contains("secret"));
         }
-        assert!(schemes().open("mine://host/a@b").is_ok(), "a path may have one");
+        for allowed in
+            ["mine://host/a@b", "mine://host:80/a@b", "mine://[::1]:80/a@b", "mine://[::1]/a@b", "mine://a:1,b:2/a@b"]
+        {
+            assert!(schemes().open(allowed).is_ok(), "{allowed}: a path may have one");
+        }
     }
 
     #[test]

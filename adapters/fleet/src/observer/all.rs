@@ -1,29 +1,32 @@
-//! All that a channel tells what happens: its [`Observers`], and the features `tracing` and `log`.
+//! The receivers of a channel's events: its [`Observers`], and the features `tracing` and `log`.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+
+use hedge_core::time::Duration;
 
 #[cfg(feature = "log")]
 use super::lines;
 #[cfg(feature = "tracing")]
 use super::spans;
 use super::{AttemptEnded, AttemptStarted, CallId, CheckEnded, Observer, ServerChange, ServerRef};
+use crate::address::Address;
 use crate::caught::caught;
 use crate::end::CallEnd;
 
-/// The observers of a channel, in the order in which they are told. A clone has the same observers.
+/// The observers of a channel. They are notified in the order in which they were added. A clone has the same observers.
 #[derive(Clone, Default)]
 pub struct Observers(Option<Arc<[Arc<dyn Observer>]>>);
 
 impl Observers {
-    /// No observer.
+    /// Makes an empty list of observers.
     #[must_use]
     pub const fn none() -> Self {
         Self(None)
     }
 
-    /// Adds an observer, which is told after those that are here already.
+    /// Adds an observer. It is notified after all observers that were added before.
     pub fn add(&mut self, observer: Arc<dyn Observer>) {
         self.0 = Some(self.all().iter().cloned().chain([observer]).collect());
     }
@@ -32,7 +35,7 @@ impl Observers {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// Whether calls are told to an observer or to a logger.
+    /// Returns whether an observer or a logger wants the events of calls.
     #[inline]
     pub(crate) fn want_calls(&self) -> bool {
         #[cfg(feature = "log")]
@@ -42,7 +45,7 @@ impl Observers {
         self.0.is_some()
     }
 
-    /// Whether what happens to servers is told to anyone: an observer, a subscriber or a logger.
+    /// Returns whether an observer, a subscriber or a logger wants the events of servers.
     #[inline]
     pub fn want_servers(&self) -> bool {
         #[cfg(feature = "tracing")]
@@ -84,7 +87,7 @@ impl Observers {
         self.tell(|observer| observer.call_ended(call, end));
     }
 
-    /// Tells that something happened to a server.
+    /// Notifies the observers, the subscriber and the logger of a change of a server.
     pub fn server_changed(&self, server: &ServerRef<'_>, change: ServerChange) {
         #[cfg(feature = "tracing")]
         caught(|| spans::server_changed(server, change));
@@ -93,7 +96,7 @@ impl Observers {
         self.tell(|observer| observer.server_changed(server, change));
     }
 
-    /// Tells that a step of a check has ended.
+    /// Notifies the observers, the subscriber and the logger that a step of a health check has ended.
     pub fn server_checked(&self, check: &CheckEnded<'_>) {
         #[cfg(feature = "tracing")]
         caught(|| spans::server_checked(check));
@@ -102,13 +105,23 @@ impl Observers {
         self.tell(|observer| observer.server_checked(check));
     }
 
-    /// Tells that the names of the servers could not be read.
+    /// Notifies the observers, the subscriber and the logger that a naming source has failed. `source` is the name of
+    /// the source.
     pub fn naming_failed(&self, source: &str, error: &(dyn Error + 'static)) {
         #[cfg(feature = "tracing")]
         caught(|| spans::naming_failed(source, error));
         #[cfg(feature = "log")]
         caught(|| lines::naming_failed(source, error));
         self.tell(|observer| observer.naming_failed(source, error));
+    }
+
+    /// Notifies the observers, the subscriber and the logger that a connection was closed after it had been idle.
+    pub fn connection_expired(&self, address: &Address, idle: Duration) {
+        #[cfg(feature = "tracing")]
+        caught(|| spans::connection_expired(address, idle));
+        #[cfg(feature = "log")]
+        caught(|| lines::connection_expired(address, idle));
+        self.tell(|observer| observer.connection_expired(address, idle));
     }
 }
 

@@ -1,4 +1,4 @@
-//! How much a program should care about a change of a server, for the levels of events and lines.
+//! How important a change of a server is to a program. This determines the levels of `tracing` events and of log lines.
 
 use super::ServerChange;
 

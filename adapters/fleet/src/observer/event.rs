@@ -1,4 +1,4 @@
-//! What an [`Observer`](super::Observer) is told.
+//! The events of which an [`Observer`](super::Observer) is notified.
 
 use std::any::Any;
 use std::fmt;
@@ -13,11 +13,11 @@ use crate::address::Address;
 use crate::end::Keys;
 use crate::server::Server;
 
-/// The number of a call that is observed, which is unique in the process. Calls that nobody observes have none.
+/// The number of an observed call. It is unique in the process. A call that is not observed has no number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(u64);
 
-/// How many calls of the process have been numbered.
+/// How many calls of this process have a number so far. The next call gets this value as its number.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
 impl CallId {
@@ -25,7 +25,7 @@ impl CallId {
         Self(CALLS.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The number.
+    /// Returns the number of the call.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -38,8 +38,9 @@ impl fmt::Display for CallId {
     }
 }
 
-/// A server, as an observer sees it. `Display` writes the server's key: for a channel the address, and the tag if there
-/// is one; for a set the key's own text; for a layer around one service the server's id.
+/// A server in the form in which an observer sees it. `Display` writes the server's key. In a channel of `hedge-net`,
+/// the key is the address, and the tag if there is one. In a set of `hedge-tower`, the key is a value of the program. A
+/// layer around one service has no key, so `Display` writes the server's id there.
 #[derive(Clone, Copy)]
 pub struct ServerRef<'a> {
     id: ServerId,
@@ -47,32 +48,34 @@ pub struct ServerRef<'a> {
 }
 
 impl<'a> ServerRef<'a> {
-    /// The server with this id, whose key `keys` knows. For hosts.
+    /// Makes a reference to the server with this id. `keys` finds the key of the server. Hosts use this.
     #[must_use]
     pub fn new(id: ServerId, keys: &'a dyn Keys) -> Self {
         Self { id, keys }
     }
 
-    /// Its id in the list. An id is not used again as long as anything holds the server.
+    /// Returns the server's id in the list. While anything holds the server, its id is not given to another server.
     #[must_use]
     pub const fn id(&self) -> ServerId {
         self.id
     }
 
-    /// Its key. `None` if `K` is not the type of the host's keys, for a layer around one service, and for an attempt
-    /// whose server was removed at the moment it was to start.
+    /// Returns the server's key. Returns `None` in three cases: `K` is not the type of the host's keys, the host is a
+    /// layer around one service, or the server was removed just before its attempt was to start.
     #[must_use]
     pub fn key<K: 'static>(&self) -> Option<&'a K> {
         self.any_key()?.downcast_ref()
     }
 
-    /// Its key, of whatever type.
+    /// Returns the server's key without its type. Returns `None` if the host is a layer around one service, or if the
+    /// server was removed just before its attempt was to start.
     #[must_use]
     pub fn any_key(&self) -> Option<&'a dyn Any> {
         self.keys.key(self.id)
     }
 
-    /// Its address: that of a [`Server`], or the address that its key's text is.
+    /// Returns the server's address. If the key is a [`Server`], this is its address. Otherwise the text of the key is
+    /// parsed as an address. If the text is not an address, the result is `None`.
     #[must_use]
     pub fn address(&self) -> Option<Address> {
         match self.key::<Server>() {
@@ -101,15 +104,15 @@ impl fmt::Debug for ServerRef<'_> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AttemptStarted<'a> {
-    /// Its call.
+    /// The call that made the attempt.
     pub call: CallId,
-    /// Its number in its call, from 0.
+    /// The attempt's number in its call, from 0.
     pub attempt: AttemptId,
-    /// Why it was started.
+    /// Whether the attempt is a first attempt, a retry or a backup.
     pub kind: Kind,
-    /// The server that it goes to.
+    /// The server that the attempt goes to.
     pub server: ServerRef<'a>,
-    /// The time from the call's start to the attempt's.
+    /// The time from the start of the call to the start of the attempt.
     pub started: Duration,
 }
 
@@ -120,26 +123,26 @@ impl<'a> AttemptStarted<'a> {
     }
 }
 
-/// An attempt that has a result, or that its call no longer waits for.
+/// An attempt that has ended: it has a result, or its call no longer waits for a result.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AttemptEnded<'a> {
-    /// Its call.
+    /// The call that made the attempt.
     pub call: CallId,
-    /// Its number in its call, from 0.
+    /// The attempt's number in its call, from 0.
     pub attempt: AttemptId,
-    /// Why it was started.
+    /// Whether the attempt is a first attempt, a retry or a backup.
     pub kind: Kind,
-    /// The server that it went to.
+    /// The server that the attempt went to.
     pub server: ServerRef<'a>,
-    /// What the retry policy made of its result. `None`: it was abandoned, because another attempt decided the call, the
-    /// deadline passed, or the call was cancelled.
+    /// The retry policy's verdict on the result. `None` means that the attempt was abandoned, because another attempt
+    /// decided the call, the deadline passed, or the call was cancelled.
     pub verdict: Option<Verdict>,
-    /// Why it failed; [`Code::NONE`] if it did not, or if that is not known.
+    /// The reason why the attempt failed. [`Code::NONE`] if it did not fail, or if the reason is unknown.
     pub code: Code,
-    /// The time from its start to its end.
+    /// The time from the start of the attempt to its end.
     pub latency: Duration,
-    /// Whether its call was cancelled or dropped.
+    /// Whether the call was cancelled or dropped.
     pub cancelled: bool,
 }
 
@@ -166,8 +169,9 @@ impl<'a> AttemptEnded<'a> {
         }
     }
 
-    /// In one word, what became of it: `accept`, `retry`, `wait` or `fatal` as its [verdict](Verdict) says, else
-    /// `abandoned`, or `cancelled` if the call was cancelled or dropped.
+    /// Returns the end of the attempt as one word. If there is a [verdict](Verdict), the word is `accept`, `retry`,
+    /// `wait` or `fatal`. If there is no verdict, the word is `cancelled` if the call was cancelled or dropped, and
+    /// otherwise `abandoned`.
     #[must_use]
     pub const fn outcome(&self) -> &'static str {
         match self.verdict {
@@ -181,34 +185,37 @@ impl<'a> AttemptEnded<'a> {
     }
 }
 
-/// What happened to a server.
+/// A change of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ServerChange {
-    /// It entered the list. A server that replaces another one under the same key is a new server.
+    /// The server entered the list. A server that replaces another one under the same key is a new server.
     Inserted,
-    /// It left the list. Its attempts go on.
+    /// The server left the list. Attempts in flight at this server continue.
     Removed,
-    /// The circuit breaker isolates it ([H2](hedge_core::rules#H2)).
+    /// The circuit breaker isolates the server ([H2](hedge_core::rules#H2)).
     Isolated {
-        /// For how long, until an attempt may probe it.
+        /// How long the server is isolated. After that, an attempt may probe it.
         isolation: Duration,
     },
-    /// An attempt is let through to see whether it works again: its isolation is over, or all servers are broken
-    /// ([H5](hedge_core::rules#H5)). This comes for each such attempt.
+    /// An attempt is sent to the server as a probe. Either the isolation of the server is over, or the connections of
+    /// all servers are broken ([H5](hedge_core::rules#H5)). There is one event for each such attempt.
     HalfOpen,
-    /// Its probe has succeeded, so it is no longer isolated.
+    /// A probe of the server has succeeded, so the server is no longer isolated.
     Returned,
-    /// Its isolation was ended before a probe, since fewer servers may be isolated now ([H4](hedge_core::rules#H4)).
+    /// The isolation of the server was ended without a probe, because fewer servers may be isolated now
+    /// ([H4](hedge_core::rules#H4)).
     Lifted,
-    /// No connection to it could be made, so it gets no calls until a check passes ([H1](hedge_core::rules#H1)).
+    /// The connection to the server is broken or could not be made. So the server gets no calls until a health check
+    /// passes ([H1](hedge_core::rules#H1)).
     Broken,
-    /// It can be connected to again: a check has passed, an attempt that was let through has succeeded
-    /// ([H5](hedge_core::rules#H5)), or the checks ended without a result.
+    /// The server's connection was broken, and the server gets calls again. There are three possible causes: a check
+    /// has passed, an attempt that was let through has succeeded ([H5](hedge_core::rules#H5)), or the checks have ended
+    /// without a result.
     Connected,
-    /// It was withdrawn by hand.
+    /// The program has withdrawn the server, so the server gets no calls.
     Withdrawn,
-    /// It was put back by hand.
+    /// The program has put the server back after it had withdrawn it.
     Restored,
 }
 
@@ -233,9 +240,9 @@ impl fmt::Display for ServerChange {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum CheckStep {
-    /// The server is connected to.
+    /// A connection to the server is made.
     Connect,
-    /// The application's own check is asked, or the path of the check is requested.
+    /// The check function of the program is called, or the path of the health check is requested.
     Application,
 }
 
@@ -252,11 +259,11 @@ impl fmt::Display for CheckStep {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum CheckOutcome {
-    /// It passed. The next step follows, or the server is back.
+    /// The step passed. The next step follows, or, after the last step, the server gets calls again.
     Passed,
-    /// It failed. The next check follows after the interval.
+    /// The step failed. The next check follows after the check interval.
     Failed,
-    /// It took longer than a check may take, so it has failed.
+    /// The step took longer than a check may take, so it has failed.
     TimedOut,
 }
 
@@ -270,23 +277,23 @@ impl fmt::Display for CheckOutcome {
     }
 }
 
-/// A step of a health check that has ended ([H1](hedge_core::rules#H1)). A check whose server left the list meanwhile
-/// is not told.
+/// A step of a health check has ended ([H1](hedge_core::rules#H1)). There is no such event if the server left the list
+/// before the end of the step.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CheckEnded<'a> {
-    /// The server.
+    /// The server that was checked.
     pub server: ServerRef<'a>,
-    /// Which step.
+    /// The step that ended.
     pub step: CheckStep,
-    /// How it ended.
+    /// How the step ended.
     pub outcome: CheckOutcome,
-    /// How long it took.
+    /// How long the step took.
     pub latency: Duration,
 }
 
 impl<'a> CheckEnded<'a> {
-    /// For hosts.
+    /// Makes the event of a step that has ended. Hosts use this.
     #[must_use]
     pub const fn new(server: ServerRef<'a>, step: CheckStep, outcome: CheckOutcome, latency: Duration) -> Self {
         Self { server, step, outcome, latency }

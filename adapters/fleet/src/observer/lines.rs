@@ -1,23 +1,25 @@
-//! The feature `log`: what happens, as lines of the crate `log`.
+//! The feature `log`: writes the events of a channel as lines of the crate `log`.
 
 use std::error::Error;
 
-use hedge_core::time::Micros;
+use hedge_core::time::{Duration, Micros};
 use log::{Level, LevelFilter, log};
 
 use super::care::{Care, care};
 use super::{AttemptEnded, AttemptStarted, CallId, CheckEnded, ServerChange, ServerRef};
+use crate::address::Address;
 use crate::end::CallEnd;
+use crate::naming::NamingError;
 
 const TARGET: &str = "hedge";
 
-/// Whether a logger wants any of the lines.
+/// Returns whether a logger may want some of the lines. This compares levels, which costs one load of an atomic.
 #[inline]
 pub(super) fn are_on() -> bool {
     log::max_level() >= LevelFilter::Warn && log::STATIC_MAX_LEVEL >= LevelFilter::Warn
 }
 
-/// Whether a logger wants the lines of calls.
+/// Returns whether a logger may want the lines of calls. Their level is DEBUG.
 #[inline]
 pub(super) fn of_calls_are_on() -> bool {
     log::max_level() >= LevelFilter::Debug && log::STATIC_MAX_LEVEL >= LevelFilter::Debug
@@ -60,5 +62,14 @@ pub(super) fn server_checked(check: &CheckEnded<'_>) {
 }
 
 pub(super) fn naming_failed(source: &str, error: &(dyn Error + 'static)) {
-    log::warn!(target: TARGET, "naming {source}: {error}");
+    // The text of a `NamingError` begins with the name of its source.
+    if error.downcast_ref::<NamingError>().is_some_and(|error| error.name() == source) {
+        log::warn!(target: TARGET, "naming {error}");
+    } else {
+        log::warn!(target: TARGET, "naming {source}: {error}");
+    }
+}
+
+pub(super) fn connection_expired(address: &Address, idle: Duration) {
+    log::debug!(target: TARGET, "connection to {address} closed: idle for {}", Micros::from_duration(idle));
 }

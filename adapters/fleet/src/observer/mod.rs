@@ -1,4 +1,4 @@
-//! What a program may be told of its calls and its servers while they happen: [`Observer`].
+//! Notifies a program of the events of its calls and servers: [`Observer`].
 
 mod all;
 #[cfg(any(feature = "tracing", feature = "log"))]
@@ -11,15 +11,18 @@ mod spans;
 
 use std::error::Error;
 
+use hedge_core::time::Duration;
+
 pub use all::Observers;
 pub use event::{AttemptEnded, AttemptStarted, CallId, CheckEnded, CheckOutcome, CheckStep, ServerChange, ServerRef};
 #[cfg(feature = "tracing")]
 pub(crate) use spans::AttemptSpans;
 
+use crate::address::Address;
 use crate::end::CallEnd;
 
-/// Is told of calls, attempts, servers, checks and naming while they happen. Every method has a default that does
-/// nothing.
+/// Receives the events of calls, attempts, servers, health checks, naming sources and idle connections, at the moment at
+/// which they happen. Every method has a default that does nothing.
 ///
 /// ```
 /// use hedge_fleet::{AttemptEnded, CallEnd, CallId, Observer, ServerChange, ServerRef};
@@ -42,23 +45,24 @@ use crate::end::CallEnd;
 /// }
 /// ```
 ///
-/// A builder's `observer` sets one, and may be called several times. One observer may serve several channels: a
-/// [`CallId`] is unique in the process.
+/// The method `observer` of a builder adds an observer. Call it several times to add several observers. One observer
+/// may serve several channels. It can distinguish their calls, since a [`CallId`] is unique in the process.
 ///
 /// # Contract
-/// For each call there is [`call_started`](Self::call_started), then a start and an end for each attempt, then
-/// [`call_ended`](Self::call_ended), also if the call is dropped. A call whose options cannot be carried out is not
-/// told. A call that streams ends with the head of its reply.
+/// Each call causes [`call_started`](Self::call_started), then a start and an end for each attempt, then
+/// [`call_ended`](Self::call_ended). This is also true for a call that is dropped. A call that is rejected because its
+/// options are invalid causes no event. For a call whose reply streams, the call ends with the head of the reply.
 ///
-/// The methods run on the thread on which it happens, most of them within a call's future: they should not block. No
-/// lock is held then, so they may use the channel. A panic harms no call.
+/// Each method runs on the thread on which the event happens. Most events happen while the future of a call is polled,
+/// so a method should not block. No lock of this library is held at that time, so a method may use the channel. A panic
+/// in a method is caught and does no harm to the call.
 ///
-/// Changes that threads make to one server at the same moment may be told in either order.
+/// If two threads change one server at the same moment, the observer may be notified of the changes in either order.
 ///
 /// # Features
-/// With the feature `tracing`, each call is a span and each attempt another one inside it, and what happens to servers
-/// is an event. With `log`, the same are lines. Both work without an [`Observer`]: the program's subscriber or logger
-/// decides what it wants. Everything has the target `hedge`.
+/// With the feature `tracing`, each call is a span, each attempt is a span inside the call's span, and each change of a
+/// server is an event. With the feature `log`, each of these is a line. Both features work without an [`Observer`]: the
+/// program's subscriber or logger decides what it records. All spans, events and lines have the target `hedge`.
 ///
 /// | what | `tracing` | `log` |
 /// |---|---|---|
@@ -68,65 +72,75 @@ use crate::end::CallEnd;
 /// | a server was isolated, withdrawn, or its connection broke | event, WARN | WARN |
 /// | an attempt probes a server; a check has ended | event, DEBUG | DEBUG |
 /// | naming failed | event, WARN | WARN |
+/// | an idle connection has expired | event, DEBUG | DEBUG |
 ///
-/// The span of a call is a child of the span in which the call's future is polled first. What an attempt does runs in
-/// the attempt's span, so the spans of a client or a transport below are its children. The fields have OpenTelemetry's
-/// names where it has one:
+/// The span of a call is a child of the span in which the call's future is polled first. An attempt runs inside its own
+/// span, so the spans that its client or transport opens are children of this span. If OpenTelemetry has a name for a
+/// field, the field has that name:
 ///
 /// | span | field | value |
 /// |---|---|---|
 /// | call | `hedge.call` | the call's [`CallId`] |
-/// | call | `hedge.end` | `accepted`, `failed`, `fatal`, `deadline`, `cancelled`, `no_server` or `all_down`; a call that was dropped is `cancelled` |
-/// | call | `hedge.attempts` | how many attempts there were |
+/// | call | `hedge.end` | `accepted`, `failed`, `fatal`, `deadline`, `cancelled`, `no_server`, `all_down` or `all_full`; a call that was dropped is `cancelled` |
+/// | call | `hedge.attempts` | the number of attempts |
 /// | call | `hedge.winner` | the number of the attempt whose reply was accepted |
-/// | call | `hedge.not_hedged` | why no backup was sent, if none was |
+/// | call | `hedge.not_hedged` | the reason why no backup was sent; missing if a backup was sent |
 /// | attempt | `hedge.attempt` | its number, from 0 |
 /// | attempt | `hedge.kind` | `first`, `retry` or `backup` |
 /// | attempt | `http.request.resend_count` | its number, except for the first attempt |
-/// | attempt | `server.address`, `server.port` | the server; `server.address` is the whole key if that is no address |
+/// | attempt | `server.address`, `server.port` | the server; if the key is not an address, `server.address` is the whole key |
 /// | attempt | `hedge.outcome` | `accept`, `retry`, `wait`, `fatal`, `abandoned`, or `cancelled` if the call was cancelled or dropped |
-/// | both | `error.type` | why it failed: a status such as `503`, a kind such as `connect_timeout`, or a code of the program; 1000 + code for gRPC (hedge-http); `_OTHER` if that is not known |
+/// | both | `error.type` | why the call or attempt failed: a status such as `503`, a kind such as `connect_timeout`, or a code of the program; 1000 + code for gRPC (hedge-http); `_OTHER` if the reason is not known |
 /// | both | `otel.kind`, `otel.status_code` | `internal` for a call and `client` for an attempt; `ERROR` after a failure |
 ///
 /// # Cost
-/// Without observers, and without the two features, a call checks one pointer when it starts, and a field of its own
-/// at each start and end of an attempt. A call that is observed allocates once. With the feature `tracing`, the future
-/// of a call has 80 bytes more. While there is no subscriber, a call checks tracing's level in addition. `log` is the
-/// same.
+/// Without observers and without the two features, a call checks one pointer when it starts, and one field of its own
+/// at each start and end of an attempt. An observed call allocates once. The feature `tracing` makes the future of a
+/// call 80 bytes larger. With one of the two features, a call also checks the maximum level of `tracing` or `log` when
+/// it starts. If there is no subscriber and no logger, there is no other cost.
 pub trait Observer: Send + Sync {
-    /// A call has started.
+    /// Called when a call has started.
     fn call_started(&self, call: CallId) {
         let _ = call;
     }
 
-    /// An attempt has started.
+    /// Called when an attempt has started.
     fn attempt_started(&self, attempt: &AttemptStarted<'_>) {
         let _ = attempt;
     }
 
-    /// An attempt has a result, or the call no longer waits for it.
+    /// Called when an attempt has a result, or when the call no longer waits for a result.
     fn attempt_ended(&self, attempt: &AttemptEnded<'_>) {
         let _ = attempt;
     }
 
-    /// A call has ended. The report says how, by which attempt, and why no backup was sent if none was.
+    /// Called when a call has ended. The report in `end` says how the call ended, which attempt decided it, and why no
+    /// backup was sent.
     fn call_ended(&self, call: CallId, end: &CallEnd<'_>) {
         let _ = (call, end);
     }
 
-    /// Something happened to a server: it entered or left the list, or takes calls or does not.
+    /// Called when a server has changed: it entered or left the list, it gets calls again, or it gets no more calls.
     fn server_changed(&self, server: &ServerRef<'_>, change: ServerChange) {
         let _ = (server, change);
     }
 
-    /// A step of a health check has ended ([H1](hedge_core::rules#H1)). Sets of hedge-tower have no checks.
+    /// Called when a step of a health check has ended ([H1](hedge_core::rules#H1)). Sets of hedge-tower have no checks.
     fn server_checked(&self, check: &CheckEnded<'_>) {
         let _ = check;
     }
 
-    /// The names of the servers could not be read, so the list stays as it is. `source` is the name that was to be
-    /// resolved, for instance the path of a file.
+    /// Called when a naming source has failed. The list of servers stays unchanged. `source` is the name of the source,
+    /// for example its URL.
     fn naming_failed(&self, source: &str, error: &(dyn Error + 'static)) {
         let _ = (source, error);
+    }
+
+    /// Called when an idle connection to the server at `address` was closed, because it was idle for too long, was too
+    /// old, or was idle for as long as the server had announced ([C4](hedge_core::rules#C4)). `idle` is how long the
+    /// connection was idle. If several channels share the connection, the observers of the channel that used it last
+    /// are notified.
+    fn connection_expired(&self, address: &Address, idle: Duration) {
+        let _ = (address, idle);
     }
 }

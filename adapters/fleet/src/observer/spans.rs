@@ -1,4 +1,4 @@
-//! The feature `tracing`: a span for each call and one for each attempt, and events for what happens to servers.
+//! The feature `tracing`: a span for each call, a span for each attempt, and events for changes of servers.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hedge_core::id::AttemptId;
 use hedge_core::outcome::{Code, End, ErrorKind};
-use hedge_core::time::Micros;
+use hedge_core::time::{Duration, Micros};
 use tracing::field::{Empty, display};
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, debug, info, info_span, warn};
@@ -16,28 +16,30 @@ use super::{AttemptEnded, AttemptStarted, CallId, CheckEnded, ServerChange, Serv
 use crate::Report;
 use crate::address::Address;
 
-/// Whether a subscriber wants any of the spans or events. This is tracing's own check: one load of an atomic.
+/// Returns whether a subscriber wants any of the spans or events. This is tracing's own check, which costs one load of
+/// an atomic.
 #[inline]
 pub(super) fn are_on() -> bool {
     LevelFilter::current() >= LevelFilter::WARN
 }
 
-/// The spans of a call and of its attempts in flight. A span closes when its part ends.
+/// The spans of a call and of its attempts in flight. The span of an attempt closes when the attempt ends. The span of
+/// the call closes when the call ends.
 #[derive(Debug)]
 pub(crate) struct AttemptSpans {
     call: Span,
-    /// Those of the attempts in flight, which are few.
+    /// The spans of the attempts in flight. These are few, so a linear search is cheap.
     open: Mutex<Vec<(AttemptId, Span)>>,
 }
 
 impl AttemptSpans {
-    /// Whether there may be a subscriber that wants spans.
+    /// Returns whether there may be a subscriber that wants spans.
     #[inline]
     pub(crate) fn are_on() -> bool {
         LevelFilter::current() >= LevelFilter::INFO
     }
 
-    /// The span of a call that starts, inside the present one. `None` if no subscriber wants it.
+    /// Opens the span of a call inside the current span. Returns `None` if no subscriber wants the span.
     pub(crate) fn new(call: CallId) -> Option<Self> {
         let call = info_span!(
             target: "hedge",
@@ -81,7 +83,10 @@ impl AttemptSpans {
                 span.record("server.address", &*host);
                 span.record("server.port", port);
             }
-            // A layer around one service does not know where that is.
+            Some(Address::Unix(path)) => {
+                span.record("server.address", display(path.display()));
+            }
+            // A layer around one service does not know the address of the service.
             None if attempt.server.any_key().is_some() => {
                 span.record("server.address", display(attempt.server));
             }
@@ -90,7 +95,7 @@ impl AttemptSpans {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push((attempt.attempt, span));
     }
 
-    /// The span of an attempt in flight.
+    /// Returns the span of an attempt in flight. If the attempt has no span, returns a disabled span.
     pub(crate) fn of(&self, attempt: AttemptId) -> Span {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.iter().find(|(id, _)| *id == attempt).map_or_else(Span::none, |(_, span)| span.clone())
@@ -133,7 +138,7 @@ impl AttemptSpans {
     }
 }
 
-/// The name of an end, which is that of its [counter](crate::Counters).
+/// Returns the name of a call's end. The field of [`Counters`](crate::Counters) for this end has the same name.
 const fn name(end: End) -> &'static str {
     match end {
         End::Accepted => "accepted",
@@ -147,7 +152,8 @@ const fn name(end: End) -> &'static str {
     }
 }
 
-/// OpenTelemetry's `error.type`: a status as its number, a kind as one word, and `_OTHER` for what is not known.
+/// Formats a code as OpenTelemetry's `error.type`: a status as its number, an error kind as one word, and `_OTHER` if
+/// the reason of the failure is unknown.
 struct ErrorType(Code);
 
 impl fmt::Display for ErrorType {
@@ -160,7 +166,7 @@ impl fmt::Display for ErrorType {
     }
 }
 
-/// Writes `ConnectTimeout` as `connect_timeout`.
+/// Writes names in snake case, for example `ConnectTimeout` as `connect_timeout`.
 struct SnakeCase<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for SnakeCase<'_, '_> {
@@ -199,6 +205,11 @@ pub(super) fn server_checked(check: &CheckEnded<'_>) {
 
 pub(super) fn naming_failed(source: &str, error: &(dyn Error + 'static)) {
     warn!(target: "hedge", { hedge.source = source, error.message = %error }, "naming failed");
+}
+
+pub(super) fn connection_expired(address: &Address, idle: Duration) {
+    let idle = Micros::from_duration(idle).as_micros();
+    debug!(target: "hedge", { hedge.server = %address, hedge.idle_us = idle }, "idle connection expired");
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
-//! Options are replaced in virtual time, and by threads at once.
+//! Tests that replace options, in virtual time and also by several threads at once.
 
-use std::future::{Pending, pending};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use hedge_core::bounded::{Bounded, Ratio, SpanRange};
 use hedge_core::call::{Action, Call, Host as _, Input, Start};
-use hedge_core::drive::Timer;
 use hedge_core::health::{FailureOptions, IsolationOptions};
 use hedge_core::limit::RatioOptions;
 use hedge_core::outcome::{Denial, End, Extra, NotHedged, Verdict};
@@ -16,51 +14,28 @@ use hedge_core::time::Duration as Span;
 use hedge_core::time::Instant;
 
 use super::*;
-use crate::host::{CallHost, ChannelContext};
-use crate::node::{Node, OwnAddress};
+use crate::host::CallHost;
+use crate::node::Node;
 use crate::run::CallContext;
-use crate::servers::{ListEntry, Servers};
-use crate::settings::Settings;
+use crate::servers::ListEntry;
 use crate::setup::Setup;
+use crate::testing::Line;
 
-struct Still;
-
-impl Timer for Still {
-    type Sleep = Pending<()>;
-
-    fn now(&self) -> Instant {
-        Instant::ZERO
-    }
-
-    fn sleep_until(&self, _: Instant) -> Pending<()> {
-        pending()
-    }
-}
-
-/// A channel with some servers, which is told the time by hand.
-struct Fleet {
-    servers: Servers<u16, OwnAddress<()>>,
-    settings: Settings,
-}
-
-impl Fleet {
-    fn new(servers: u16, setup: Setup) -> Self {
-        let list = Servers::new(crate::Balancer::named("rr", 1).unwrap(), setup.health().unwrap(), 1 << 16);
-        let new = |key| ListEntry::New { key, service: OwnAddress(()), weight: NonZeroU32::MIN };
-        let plan = |_: &crate::Snapshot<_, _>| Some((0..servers).map(new).collect());
-        list.change(|key, out| write!(out, "{key}"), Instant::ZERO, plan).unwrap();
-        Self { servers: list, settings: setup.into_settings(1).unwrap() }
+impl Line {
+    fn fleet(servers: u16, setup: Setup) -> Self {
+        let keys: Vec<u16> = (0..servers).collect();
+        Self::build("rr", 1, &keys, |it| *it = setup)
     }
 
     fn replace(
         &self,
         now: Instant,
         change: impl FnOnce(ReplaceableOptions) -> ReplaceableOptions,
-    ) -> Result<ReplaceableOptions, OptionsError> {
+    ) -> Result<ReplaceableOptions, ConfigError> {
         self.settings.replace_with(&self.servers, now, |old| change(old.clone()))
     }
 
-    fn usable(&self, now: Instant) -> Vec<u16> {
+    fn usable_at(&self, now: Instant) -> Vec<u16> {
         let snapshot = self.servers.load();
         let usable = |node: &&Arc<Node<u16, _>>| snapshot.health().usable(node.health(), now);
         snapshot.list().nodes().iter().filter(usable).map(|node| *node.key()).collect()
@@ -71,8 +46,8 @@ impl Fleet {
         snapshot.health().isolated_until(snapshot.list().named(&key)?.health(), now)
     }
 
-    /// Makes a call whose attempts all have this result.
-    fn call(&self, now: Instant, verdict: Verdict) {
+    /// Makes a call. Every attempt of the call ends at once with this verdict.
+    fn judged(&self, now: Instant, verdict: Verdict) {
         let host = held(self);
         let mut call: OneCall<'_> = Call::new(&host, &OWN, now).unwrap();
         while let Action::Start(start) = call.poll(now) {
@@ -80,51 +55,22 @@ impl Fleet {
         }
     }
 
-    /// How many backups the limits grant.
+    /// Returns how many backups the limits allow.
     fn granted(&self, now: Instant) -> usize {
         (0..1_000).take_while(|_| self.settings.may_back_up(now).is_ok()).count()
     }
 }
 
-/// The host of a call that starts now.
-fn held(fleet: &Fleet) -> CallHost<&Fleet> {
+/// Makes the host of a call that starts now.
+fn held(fleet: &Line) -> CallHost<&Line> {
     let mut host = CallHost::new(fleet, ());
     host.hold();
     host
 }
 
-type OneCall<'a> = Call<'a, &'a CallHost<&'a Fleet>, { crate::MAX_ATTEMPTS }>;
+type OneCall<'a> = Call<'a, &'a CallHost<&'a Line>, { crate::MAX_ATTEMPTS }>;
 
 static OWN: CallOptions<'_> = CallOptions::new();
-
-impl ChannelContext for Fleet {
-    type Key = u16;
-    type Service = OwnAddress<()>;
-    type Address = u16;
-    type Call = ();
-    type Timer = Still;
-    type RetryPolicy = ();
-
-    fn servers(&self) -> &Servers<u16, OwnAddress<()>> {
-        &self.servers
-    }
-
-    fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    fn timer(&self) -> &Still {
-        &Still
-    }
-
-    fn retry_policy(&self) -> &() {
-        &()
-    }
-
-    fn address(&self, node: &Node<u16, OwnAddress<()>>) -> u16 {
-        *node.key()
-    }
-}
 
 fn at(ms: u64) -> Instant {
     Instant::from_millis(ms)
@@ -140,7 +86,10 @@ fn start(call: &mut OneCall<'_>, now: Instant) -> Start {
 }
 
 fn ratio(max_backup_ratio: f64) -> LimitOptions {
-    LimitOptions { ratio: Some(RatioOptions { max_backup_ratio, ..RatioOptions::DEFAULT }), ..LimitOptions::NONE }
+    LimitOptions {
+        ratio: Some(RatioOptions { max_backup_ratio: Ratio::new(max_backup_ratio).unwrap(), ..RatioOptions::DEFAULT }),
+        ..LimitOptions::NONE
+    }
 }
 
 #[test]
@@ -148,7 +97,7 @@ fn l2_a_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_ones() {
     let mut setup = Setup::new();
     setup.options.backup = BackupDelay::after(ms(10));
     setup.attempt_timeout = Timeout::after(ms(100));
-    let fleet = Fleet::new(3, setup);
+    let fleet = Line::fleet(3, setup);
     let before = held(&fleet);
     let mut old = Call::new(&before, &OWN, at(0)).unwrap();
     start(&mut old, at(0));
@@ -176,7 +125,7 @@ fn l2_a_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_ones() {
 
     let backup = start(&mut old, at(10));
     assert!(matches!(new.poll(at(54)), Action::Wait { until } if until == Some(at(55))), "no backup");
-    // A failure is retried by the old options, and ends the call by the new ones.
+    // With the old options a failed attempt is retried. With the new options the call ends at its deadline.
     old.handle(at(54), Input::finished(backup.attempt, Verdict::Retry));
     start(&mut old, at(54));
     assert!(matches!(old.poll(at(55)), Action::Wait { .. }));
@@ -187,7 +136,7 @@ fn l2_a_call_in_flight_keeps_its_options_and_a_new_one_has_the_new_ones() {
 
 #[test]
 fn b1_a_ratios_delay_is_one_of_the_options_that_a_call_holds() {
-    let fleet = Fleet::new(3, Setup::new());
+    let fleet = Line::fleet(3, Setup::new());
     let before = held(&fleet);
     let mut old = Call::new(&before, &OWN, at(0)).unwrap();
     let limit = RatioOptions { backup: Some(ms(7)), ..RatioOptions::DEFAULT };
@@ -204,8 +153,8 @@ fn b1_a_ratios_delay_is_one_of_the_options_that_a_call_holds() {
 
 #[test]
 fn b3_a_lower_ratio_holds_at_once_and_a_higher_one_allows_more_at_once() {
-    let fleet = Fleet::new(2, Setup { limits: ratio(0.1), ..Setup::new() });
-    (0..1_000).for_each(|call| fleet.call(at(call), Verdict::Accept));
+    let fleet = Line::fleet(2, Setup { limits: ratio(0.1), ..Setup::new() });
+    (0..1_000).for_each(|call| fleet.judged(at(call), Verdict::Accept));
     let first = fleet.granted(at(1_000));
     assert!((95..=110).contains(&first), "a tenth, and the burst: {first}");
     let denied = fleet.settings.denied(Extra::Backup, Denial::Ratio);
@@ -214,7 +163,7 @@ fn b3_a_lower_ratio_holds_at_once_and_a_higher_one_allows_more_at_once() {
     to(0.05);
     assert_eq!(fleet.granted(at(1_000)), 0, "1000 calls earn 50, and there is no fresh burst");
     assert_eq!(fleet.settings.denied(Extra::Backup, Denial::Ratio), denied + 1, "refusals are counted on");
-    (1_000..2_000).for_each(|call| fleet.call(at(call), Verdict::Accept));
+    (1_000..2_000).for_each(|call| fleet.judged(at(call), Verdict::Accept));
     let second = fleet.granted(at(2_000));
     assert!(first + second <= 100 + 10, "5 % of 2000 calls, and the burst: {first} and {second}");
     to(0.2);
@@ -225,22 +174,24 @@ fn b3_a_lower_ratio_holds_at_once_and_a_higher_one_allows_more_at_once() {
 
 #[test]
 fn b5_options_that_leave_the_limits_as_they_are_leave_what_is_saved_up() {
-    let fleet = Fleet::new(2, Setup { limits: ratio(0.1), ..Setup::new() });
+    let fleet = Line::fleet(2, Setup { limits: ratio(0.1), ..Setup::new() });
     assert_eq!(fleet.granted(at(0)), 10);
     for round in 0..5 {
         fleet.replace(at(round), |old| old.with_timeout(Duration::from_millis(100 + round))).unwrap();
         assert_eq!(fleet.granted(at(round)), 0);
     }
-    // A call in flight asks the limits in force, whatever it holds.
+    // A call in flight uses the limits in force now, not the limits of the options that it holds.
     let held = fleet.settings.hold();
     fleet.replace(at(5), |old| ReplaceableOptions { limits: LimitOptions::NONE, ..old }).unwrap();
     assert_eq!(fleet.granted(at(5)), 1_000);
     assert_eq!(fleet.settings.inherited(&held).timeout, Timeout::after(ms(104)));
 }
 
-/// Isolates a server at the first failure.
+/// Returns a circuit breaker that isolates a server for `isolation_ms` after `failures` failures in a row.
 fn breaker(failures: u32, isolation_ms: u64) -> Option<BreakerOptions> {
-    let isolation = IsolationOptions { min: ms(isolation_ms), max: ms(isolation_ms), probes: 1 };
+    let times = SpanRange::new(ms(isolation_ms), ms(isolation_ms)).unwrap();
+    let isolation = IsolationOptions { times, probes: Bounded::of::<1>() };
+    let failures = Bounded::new(failures).unwrap();
     Some(BreakerOptions::ConsecutiveFailures(FailureOptions { failures, isolation }))
 }
 
@@ -248,8 +199,8 @@ fn breaker(failures: u32, isolation_ms: u64) -> Option<BreakerOptions> {
 fn h2_an_isolated_server_stays_isolated_under_other_options_until_its_time_is_over() {
     let mut setup = Setup { breaker: breaker(1, 10_000), ..Setup::new() };
     setup.options.max_retry = 0;
-    let fleet = Fleet::new(4, setup);
-    fleet.call(at(1_000), Verdict::Retry);
+    let fleet = Line::fleet(4, setup);
+    fleet.judged(at(1_000), Verdict::Retry);
     let isolated: Vec<_> = (0..4).filter(|key| fleet.isolated_until(*key, at(1_000)).is_some()).collect();
     let [key] = isolated[..] else { panic!("{isolated:?}") };
     let until = fleet.isolated_until(key, at(1_000));
@@ -257,50 +208,50 @@ fn h2_an_isolated_server_stays_isolated_under_other_options_until_its_time_is_ov
     let set = |now, breaker| fleet.replace(now, |old| ReplaceableOptions { breaker, ..old }).unwrap();
     set(at(2_000), breaker(3, 50));
     assert_eq!(fleet.isolated_until(key, at(2_000)), until);
-    assert_eq!((fleet.usable(at(10_900)).len(), fleet.usable(at(11_100)).len()), (3, 4));
+    assert_eq!((fleet.usable_at(at(10_900)).len(), fleet.usable_at(at(11_100)).len()), (3, 4));
     // The new options count: two failures are not enough now.
-    (0..3 + 2).for_each(|_| fleet.call(at(3_000), Verdict::Retry));
-    assert_eq!(fleet.usable(at(3_000)).len(), 3);
+    (0..3 + 2).for_each(|_| fleet.judged(at(3_000), Verdict::Retry));
+    assert_eq!(fleet.usable_at(at(3_000)).len(), 3);
 
     set(at(4_000), None);
-    assert_eq!(fleet.usable(at(4_000)).len(), 4, "switched off");
-    (0..40).for_each(|_| fleet.call(at(4_000), Verdict::Retry));
-    assert_eq!(fleet.usable(at(4_000)).len(), 4);
+    assert_eq!(fleet.usable_at(at(4_000)).len(), 4, "switched off");
+    (0..40).for_each(|_| fleet.judged(at(4_000), Verdict::Retry));
+    assert_eq!(fleet.usable_at(at(4_000)).len(), 4);
     set(at(5_000), breaker(1, 10_000));
-    assert_eq!(fleet.usable(at(5_000)).len(), 4, "switched on");
-    fleet.call(at(5_000), Verdict::Retry);
-    fleet.call(at(5_000), Verdict::Retry);
-    assert_eq!(fleet.usable(at(5_000)).len(), 2);
+    assert_eq!(fleet.usable_at(at(5_000)).len(), 4, "switched on");
+    fleet.judged(at(5_000), Verdict::Retry);
+    fleet.judged(at(5_000), Verdict::Retry);
+    assert_eq!(fleet.usable_at(at(5_000)).len(), 2);
 
-    let isolation_limit = IsolationLimit { selectable_percent: 75 };
+    let isolation_limit = IsolationLimit { selectable_percent: Bounded::of::<75>() };
     fleet.replace(at(5_001), |old| ReplaceableOptions { isolation_limit, ..old }).unwrap();
-    assert_eq!(fleet.usable(at(5_001)).len(), 3, "one of four may be isolated");
+    assert_eq!(fleet.usable_at(at(5_001)).len(), 3, "one of four may be isolated");
 }
 
 #[test]
 fn h1_a_broken_server_stays_broken_and_a_list_keeps_the_health_of_the_replacement() {
-    let fleet = Fleet::new(3, Setup::new());
+    let fleet = Line::fleet(3, Setup::new());
     let snapshot = fleet.servers.load();
     let node = snapshot.list().named(&1).unwrap();
     fleet.servers.set_broken(node, true, at(1)).tell(&fleet.servers, node);
     fleet.replace(at(2), |old| ReplaceableOptions { breaker: breaker(1, 10_000), ..old }).unwrap();
-    assert_eq!(fleet.usable(at(2)), [0, 2]);
+    assert_eq!(fleet.usable_at(at(2)), [0, 2]);
     let stay = |old: &crate::Snapshot<_, _>| Some(old.list().nodes().iter().cloned().map(ListEntry::Stays).collect());
     fleet.servers.change(|key, out| write!(out, "{key}"), at(3), stay).unwrap();
-    assert_eq!(fleet.usable(at(3)), [0, 2]);
-    (0..3).for_each(|_| fleet.call(at(3), Verdict::Retry));
-    assert_eq!(fleet.usable(at(3)).len(), 1, "the breaker isolates");
+    assert_eq!(fleet.usable_at(at(3)), [0, 2]);
+    (0..3).for_each(|_| fleet.judged(at(3), Verdict::Retry));
+    assert_eq!(fleet.usable_at(at(3)).len(), 1, "the breaker isolates");
     assert_eq!(fleet.servers.load().list().nodes().iter().map(|node| node.in_flight()).sum::<u32>(), 0);
 }
 
 #[test]
 fn a_wrong_option_changes_nothing() {
-    let fleet = Fleet::new(2, Setup { breaker: breaker(1, 10_000), ..Setup::new() });
+    let fleet = Line::fleet(2, Setup { breaker: breaker(1, 10_000), ..Setup::new() });
     fleet.replace(at(0), |old| old.with_backup(Duration::from_millis(3))).unwrap();
     let there = fleet.settings.options();
     let of = |change: fn(&mut ReplaceableOptions)| {
         let refused = fleet.replace(at(1), |mut options| {
-            // What would be valid is not taken over either.
+            // This option is valid, but it is refused together with the invalid one.
             options = options.with_timeout(Duration::from_secs(9));
             change(&mut options);
             options
@@ -314,30 +265,25 @@ fn a_wrong_option_changes_nothing() {
         (|it| it.channel.max_retry = 8, "max_retry 8"),
         (|it| it.channel.max_backups = 5, "max_backups 5"),
         (|it| it.attempt_timeout = Timeout::after(Span::ZERO), "attempt_timeout"),
-        (|it| it.limits = ratio(1.5), "limits.ratio.max_backup_ratio 1.5: must be in (0, 1]"),
-        (|it| it.breaker = breaker(0, 10_000), "health: failures 0: must be in [1, 4294967295]"),
-        (|it| it.isolation_limit.selectable_percent = 0, "health: selectable_percent 0: must be in [1, 100]"),
-        (
-            |it| it.recovery = Some(RecoveryOptions { min_working: 0, hold: ms(1) }),
-            "health: min_working 0: must be in [1, 65536]",
-        ),
     ] {
         let error = of(change);
         assert!(error.starts_with(text), "{error} instead of {text}");
     }
-    fleet.call(at(2), Verdict::Retry);
-    assert_eq!(fleet.usable(at(2)).len(), 1, "the breaker is the old one");
+    fleet.judged(at(2), Verdict::Retry);
+    assert_eq!(fleet.usable_at(at(2)).len(), 1, "the breaker is the old one");
 }
 
 #[test]
 fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memory() {
     const TIMES: u64 = 10_000;
-    /// Options that belong together: each has the same number in it.
+    /// Returns options that all contain the same number. So the test would notice a mixture of two versions.
     fn numbered(number: u64, old: &ReplaceableOptions) -> ReplaceableOptions {
         let small = u8::try_from(number % 8).unwrap();
         let limit = RatioOptions { backup: Some(ms(number)), ..RatioOptions::DEFAULT };
-        // Every other time the limits are new too.
-        let limits = LimitOptions { ratio: Some(RatioOptions { burst: small.into(), ..limit }), ..LimitOptions::SAFE };
+        let limits = LimitOptions {
+            ratio: Some(RatioOptions { burst: Bounded::new(small.into()).unwrap(), ..limit }),
+            ..LimitOptions::SAFE
+        };
         ReplaceableOptions {
             channel: ChannelOptions { timeout: Timeout::after(ms(number)), max_retry: small, ..old.channel.clone() },
             attempt_timeout: Timeout::after(ms(number)),
@@ -346,7 +292,7 @@ fn options_that_are_replaced_while_threads_call_are_never_torn_and_leave_no_memo
             ..old.clone()
         }
     }
-    let fleet = Fleet::new(3, Setup::new());
+    let fleet = Line::fleet(3, Setup::new());
     fleet.replace(at(0), |old| numbered(1, &old)).unwrap();
     let (done, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut versions = Vec::new();

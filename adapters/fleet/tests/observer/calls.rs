@@ -98,7 +98,7 @@ fn l16_calls_without_attempts_and_calls_that_are_rejected() {
         assert!(rejected.as_mut().poll(&mut cx).is_ready());
         assert_eq!(recorder.take(), [""; 0]);
     }
-    assert_eq!((world.settings().counters().calls(), world.settings().counters().no_server), (1, 1));
+    assert_eq!((world.settings.counters().calls(), world.settings.counters().no_server), (1, 1));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn several_backups_are_told_as_one_is() {
     );
 }
 
-/// Panics at everything.
+/// An observer whose methods panic.
 struct Angry;
 
 impl Observer for Angry {
@@ -173,7 +173,7 @@ fn l20_an_attempt_that_panics_is_told_as_cancelled() {
                 host,
                 &options,
                 hedge_fleet::hedge_core::policy::Idempotency::Unset,
-                |_| async { if true { panic!("the attempt") } else { Ok::<(), crate::world::Failed>(()) } },
+                |_| async { if true { panic!("the attempt") } else { Ok::<(), crate::testing::Failed>(()) } },
                 |_call, result| result
             )
         });
@@ -202,7 +202,7 @@ fn counters_count_each_end_and_each_kind_of_attempt() {
     world.set(&[]);
     world.run(&plain, &[]);
 
-    let counters = world.settings().counters();
+    let counters = world.settings.counters();
     assert_eq!((counters.accepted, counters.failed, counters.fatal), (5, 1, 1));
     assert_eq!((counters.deadline, counters.cancelled, counters.no_server, counters.all_down), (1, 2, 1, 0));
     assert_eq!((counters.first_attempts, counters.retries), (9, 1));
@@ -219,7 +219,7 @@ fn b6_counters_have_the_refusals_too() {
     setup.options.timeout = Timeout::after(hedge_fleet::hedge_core::time::Duration::from_millis(50));
     let world = World::new(setup, &[1, 2]);
     world.run(&CallOptions::new(), &[Some((12, Ok(())))]);
-    let counters = world.settings().counters();
+    let counters = world.settings.counters();
     assert_eq!(counters.denied(Extra::Backup, Denial::Policy), 1);
     assert_eq!(counters.denied(Extra::Retry, Denial::Policy), 0);
     assert_eq!((counters.accepted, counters.backups), (1, 0));

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use hedge_fleet::hedge_core::outcome::ErrorKind;
-use hedge_fleet::{CallOptions, CheckOutcome, CheckStep, Setup};
+use hedge_fleet::{CallOptions, CheckOutcome, CheckStep, NamingError, NamingErrorKind, Setup};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::world::World;
@@ -29,7 +29,7 @@ impl Log for Lines {
     fn flush(&self) {}
 }
 
-/// What was logged while `run` ran.
+/// Runs `run`, and returns the lines that were logged meanwhile.
 fn logged(run: impl FnOnce()) -> Vec<String> {
     log::set_logger(&Lines).unwrap();
     log::set_max_level(LevelFilter::Debug);
@@ -48,6 +48,10 @@ fn calls_and_servers_are_lines() {
         world.servers.tell_check(&node, CheckStep::Connect, CheckOutcome::TimedOut, Duration::from_millis(500));
         world.set(&[2]);
         world.servers.observers().naming_failed("/etc/servers", &std::fmt::Error);
+        let gone = NamingError::new("file:///etc/servers", NamingErrorKind::NotFound);
+        world.servers.observers().naming_failed(gone.name(), &gone);
+        let address = "10.0.0.1:80".parse().unwrap();
+        world.servers.observers().connection_expired(&address, Duration::from_secs(10));
     });
     // The number of the call differs from run to run.
     let without_number = |line: &String| match line.split_once("call ") {
@@ -67,6 +71,8 @@ fn calls_and_servers_are_lines() {
             "DEBUG server 10.0.0.2:80: check (connect) timed out after 500 ms",
             "INFO server 10.0.0.1:80: removed",
             "WARN naming /etc/servers: an error occurred when formatting an argument",
+            "WARN naming file:///etc/servers: not found",
+            "DEBUG connection to 10.0.0.1:80 closed: idle for 10000 ms",
         ]
     );
 }

@@ -1,8 +1,9 @@
-//! What happens to servers.
+//! The events of servers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use hedge_core::bounded::Bounded;
 use hedge_fleet::hedge_core::health::{BreakerOptions, FailureOptions, IsolationLimit};
 use hedge_fleet::hedge_core::outcome::ErrorKind;
 use hedge_fleet::{CallOptions, CheckOutcome, CheckStep, Observer, Setup};
@@ -11,13 +12,16 @@ use hedge_fleet::hedge_core::drive::Timer as _;
 
 use crate::world::{Answer, Recorder, World};
 
-/// Isolates a server after one failure, for 100 ms.
+/// A world with a recorder and a circuit breaker, which isolates a server for 100 ms after one failure. `percent` of
+/// the servers stay selectable.
 fn with_breaker(recorder: &Arc<Recorder>, percent: u32, keys: &[u16]) -> World {
     let mut setup = Setup::new();
     setup.options.max_retry = 0;
-    setup.breaker =
-        Some(BreakerOptions::ConsecutiveFailures(FailureOptions { failures: 1, ..FailureOptions::DEFAULT }));
-    setup.isolation_limit = IsolationLimit { selectable_percent: percent };
+    setup.breaker = Some(BreakerOptions::ConsecutiveFailures(FailureOptions {
+        failures: Bounded::of::<1>(),
+        ..FailureOptions::DEFAULT
+    }));
+    setup.isolation_limit = IsolationLimit { selectable_percent: Bounded::new(percent).unwrap() };
     setup.observers.add(Arc::clone(recorder) as Arc<dyn Observer>);
     let world = World::new(setup, keys);
     recorder.take();
@@ -27,7 +31,7 @@ fn with_breaker(recorder: &Arc<Recorder>, percent: u32, keys: &[u16]) -> World {
 const FAILS: Answer = Some((1, Err(ErrorKind::Broken)));
 const ANSWERS: Answer = Some((1, Ok(())));
 
-/// What was told of servers alone.
+/// The events of servers that were recorded, without the events of calls.
 fn of_servers(recorder: &Recorder) -> Vec<String> {
     recorder.take().into_iter().filter(|line| line.starts_with("10.")).collect()
 }
@@ -79,7 +83,7 @@ fn h4_a_lifted_isolation_is_told() {
     let world = with_breaker(&recorder, 50, &[1, 2]);
     world.run(&CallOptions::new(), &[FAILS]);
     assert_eq!(of_servers(&recorder), ["10.0.0.1:80 isolated for 100 ms"]);
-    // One server of one may not be isolated.
+    // The only server of a list may not be isolated.
     world.set(&[1]);
     assert_eq!(recorder.take(), ["10.0.0.2:80 removed", "10.0.0.1:80 isolation lifted"]);
 }

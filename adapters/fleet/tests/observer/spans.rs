@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use hedge_core::bounded::Bounded;
 use hedge_fleet::hedge_core::health::{BreakerOptions, FailureOptions};
 use hedge_fleet::hedge_core::outcome::ErrorKind;
 use hedge_fleet::{CallOptions, Setup};
@@ -18,11 +19,12 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::world::World;
 
-/// A subscriber that wants nothing. While it is alive, tracing asks every subscriber which spans it wants. Otherwise it
-/// asks only that of the thread that comes to a span first, and other tests' threads have none.
+/// A subscriber that records nothing. With a single subscriber, tracing asks only the thread that reaches a span first
+/// whether the span is wanted, and remembers the answer. That thread may belong to another test and have no subscriber.
+/// With this second subscriber alive, tracing asks all subscribers.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Registry::default().with(LevelFilter::OFF)));
 
-/// Writes down when spans open and close, and events.
+/// A subscriber that records events, and when spans open and close.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<String>>>);
 
@@ -77,7 +79,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     }
 }
 
-/// What a subscriber is told while `run` runs.
+/// Runs `run`, and returns the lines that a subscriber has recorded meanwhile.
 fn recorded(run: impl FnOnce()) -> Vec<String> {
     let spans = Spans::default();
     LazyLock::force(&SECOND);
@@ -183,14 +185,18 @@ fn a_subscriber_that_wants_no_spans_gets_none() {
 fn h2_what_happens_to_servers_are_events() {
     let mut setup = Setup::new();
     setup.options.max_retry = 0;
-    setup.breaker =
-        Some(BreakerOptions::ConsecutiveFailures(FailureOptions { failures: 1, ..FailureOptions::DEFAULT }));
+    setup.breaker = Some(BreakerOptions::ConsecutiveFailures(FailureOptions {
+        failures: Bounded::of::<1>(),
+        ..FailureOptions::DEFAULT
+    }));
     let world = World::new(setup, &[1, 2]);
     let lines = recorded(|| {
         world.run(&CallOptions::new(), &[Some((1, Err(ErrorKind::Broken)))]);
         world.set(&[1]);
         let error = std::io::Error::other("it is not there");
         world.servers.observers().naming_failed("/etc/servers", &error);
+        let address = "10.0.0.1:80".parse().unwrap();
+        world.servers.observers().connection_expired(&address, Duration::from_secs(10));
     });
     let events: Vec<_> = lines.iter().filter(|line| !line.starts_with(['o', 'c'])).collect();
     assert_eq!(
@@ -200,6 +206,7 @@ fn h2_what_happens_to_servers_are_events() {
             "INFO hedge.change=removed hedge.server=10.0.0.2:80 message=server changed",
             "INFO hedge.change=isolation lifted hedge.server=10.0.0.1:80 message=server changed",
             "WARN error.message=it is not there hedge.source=/etc/servers message=naming failed",
+            "DEBUG hedge.idle_us=10000000 hedge.server=10.0.0.1:80 message=idle connection expired",
         ]
     );
 }

@@ -1,6 +1,5 @@
 //! Checks answers between the socket and hyper: [`AnswerFilter`].
 
-use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
@@ -11,23 +10,12 @@ use bytes::{Buf, BytesMut};
 use hedge_wire::http1::{Fault, Follower, Part};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
-use super::conn_state::{BYTES_A_POLL, ConnState, NextRequest};
+use super::conn_state::{ConnState, NextRequest};
+use super::scratch::with_scratch;
 
 /// How many bytes a framing byte costs on top of itself, of those that one poll may use. It costs more than a byte of
 /// data because each one is parsed.
 const FRAMING_COST: usize = 8;
-
-thread_local! {
-    /// The buffer that bytes are read into. They are checked before hyper sees them.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BYTES_A_POLL].into());
-}
-
-/// Lends the thread's buffer. If another connection uses it, or the thread is ending, a small buffer on the stack is
-/// lent instead.
-fn with_scratch<T>(mut read: impl FnMut(&mut [u8]) -> T) -> T {
-    let lent = SCRATCH.try_with(|scratch| Some(read(&mut scratch.try_borrow_mut().ok()?)));
-    lent.ok().flatten().unwrap_or_else(|| read(&mut [0; 8192]))
-}
 
 /// Checks the answers on a connection. hyper is given only bytes that certainly belong to one answer to one request.
 /// The bytes of one poll are limited, so that other tasks on the thread can run.
@@ -50,8 +38,6 @@ pub(super) struct AnswerFilter<I> {
     last_chunk: bool,
     /// Set when nothing more is read. The inner value is the error that ended reading, until it is reported.
     over: Option<Option<io::Error>>,
-    /// Whether the request has been written to its end. If not, the peer may never read the rest.
-    is_written: bool,
     /// The error after which nothing more can be written.
     broken: Option<io::Error>,
 }
@@ -67,7 +53,6 @@ impl<I> AnswerFilter<I> {
             spilled: BytesMut::new(),
             last_chunk: false,
             over: None,
-            is_written: true,
             broken: None,
         }
     }
@@ -112,7 +97,7 @@ impl<I> AnswerFilter<I> {
         }
         chunk.put(bytes, out);
         if self.follower.is_done() {
-            self.state.end_answer(self.is_written);
+            self.state.end_answer();
             if !self.follower.keeps() {
                 self.over.get_or_insert(None);
             }
@@ -156,7 +141,7 @@ impl<I> AnswerFilter<I> {
 
     /// Whether this poll may go on. If not, the task is woken, so that it runs again after other tasks.
     fn may_go_on(&self, cx: &Context<'_>) -> bool {
-        let may = self.state.bytes_left() > 0;
+        let may = self.state.poll_bytes.left() > 0;
         if !may {
             cx.waker().wake_by_ref();
         }
@@ -167,7 +152,7 @@ impl<I> AnswerFilter<I> {
     fn written(&mut self, cx: &Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(Ok(bytes)) => {
-                self.state.spend(bytes);
+                self.state.poll_bytes.spend(bytes);
                 if bytes > 0 && !self.state.has_left() {
                     self.state.set_left();
                 }
@@ -191,7 +176,7 @@ impl<I> AnswerFilter<I> {
                 next_request => self.follower.request(next_request == NextRequest::Head),
             }
         }
-        self.is_written = false;
+        self.state.begin_write();
         self.broken.is_none() && self.may_go_on(cx)
     }
 }
@@ -233,7 +218,7 @@ impl<I: Read + Unpin> AnswerFilter<I> {
             if !self.may_go_on(cx) {
                 return Poll::Pending;
             }
-            let length = scratch.len().min(self.state.bytes_left()).min(out.cursor.remaining().max(1));
+            let length = scratch.len().min(self.state.poll_bytes.left()).min(out.cursor.remaining().max(1));
             let mut buffer = ReadBuf::new(scratch.get_mut(..length).unwrap_or_default());
             let read = match Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()) {
                 Poll::Ready(Ok(())) => buffer.filled().len(),
@@ -250,7 +235,7 @@ impl<I: Read + Unpin> AnswerFilter<I> {
             let framing = out.framing;
             self.take(scratch.get_mut(..read).unwrap_or_default(), out);
             let framing = out.framing.saturating_sub(framing);
-            self.state.spend(read.saturating_add(framing.saturating_mul(FRAMING_COST)));
+            self.state.poll_bytes.spend(read.saturating_add(framing.saturating_mul(FRAMING_COST)));
             if out.put > 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -271,8 +256,8 @@ impl<I: Write + Unpin> Write for AnswerFilter<I> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes only when it has written everything that it has.
         let filter = self.get_mut();
-        if !filter.is_written {
-            filter.is_written = filter.broken.is_none() && filter.state.is_taken();
+        if filter.broken.is_none() {
+            filter.state.end_write();
         }
         Pin::new(&mut filter.io).poll_flush(cx)
     }

@@ -5,41 +5,46 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+#[cfg(feature = "_coding")]
+use std::task::ready;
+use std::task::{Context, Poll};
 
 use ::http::HeaderMap;
 use bytes::Bytes;
+use hedge_link::ConnectionInfo;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::break_error::BreakError;
+#[cfg(feature = "_coding")]
+use super::coding::{Coding, CodingError, Decoder};
 use super::collected::{Collected, TooLarge};
-use super::connection::{Busy, Connection};
 use super::error::{HttpError, ProtocolError, Received};
-use super::outgoing::{BodyProgress, RequestBodyError};
-use super::pool::PoolHandle;
+use super::outgoing::RequestBodyError;
+use super::poll_budget::PollBudget;
+use super::source::Source;
 use crate::stream::{BodyHandover, Deadline, Lease};
 
 /// The body of a reply. It is whole in memory, or, in a streaming call, it is still being received.
 ///
-/// Dropping a streaming body before its end closes its connection at once.
-#[derive(Debug)]
-pub struct Body(Inner);
+/// Dropping a streaming body before its end closes its connection at once. Over HTTP/2 it resets its stream.
+pub struct Body {
+    inner: Inner,
+    /// The addresses of the connection that it came on. `None` if an interceptor answered.
+    connection: Option<Arc<ConnectionInfo>>,
+}
 
 enum Inner {
     Whole { bytes: Option<Bytes>, trailers: Option<Box<HeaderMap>> },
     Stream(Box<Stream>),
 }
 
-/// The source of a reply's body: the connection that it comes on.
+/// A reply's body while it is received.
 pub(super) struct Stream {
-    incoming: Incoming,
-    /// The connection and its pool, until the connection has gone back or is closed.
-    connection: Option<(Connection, Arc<dyn PoolHandle>)>,
-    /// The progress of the request's body, if that may be sent later than its head.
-    sent: Option<BodyProgress>,
+    source: Source,
+    /// How long the body may be, as it is sent.
     limit: usize,
-    /// The body has ended. The connection may still have to go back.
-    ended: bool,
+    #[cfg(feature = "_coding")]
+    decoding: Option<Decoding>,
     /// The lock lets threads share a reply, or an error that holds one. The deadline is only used through `&mut`, so no
     /// thread ever waits for the lock.
     deadline: Option<Mutex<Box<dyn Deadline>>>,
@@ -47,83 +52,214 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// The reply on a connection. At the end of the body, the connection goes back to `pool_handle`.
-    pub(super) fn new(incoming: Incoming, on: Busy, pool_handle: Arc<dyn PoolHandle>, limit: usize) -> Self {
-        let Busy { connection, sent } = on;
-        let connection = connection.map(|connection| (connection, pool_handle));
-        Self { incoming, connection, sent, limit, ended: false, deadline: None, lease: None }
+    /// The body that comes from `source`, of at most `limit` bytes in memory.
+    pub(super) const fn new(source: Source, limit: usize) -> Self {
+        Self {
+            source,
+            limit,
+            #[cfg(feature = "_coding")]
+            decoding: None,
+            deadline: None,
+            lease: None,
+        }
+    }
+
+    /// The same, of which the body is decoded. `limit` is how long it may be then.
+    #[cfg(feature = "_coding")]
+    pub(super) fn decoded(mut self, coding: Coding, limit: usize) -> Self {
+        self.decoding = Some(Decoding { decoder: Decoder::new(coding), encoded: Bytes::new(), received: 0, limit });
+        self
+    }
+
+    /// How long the body may be, as its reader gets it.
+    fn reader_limit(&self) -> usize {
+        #[cfg(feature = "_coding")]
+        if let Some(decoding) = &self.decoding {
+            return decoding.limit;
+        }
+        self.limit
+    }
+
+    /// The length of the body, as its reader gets it.
+    fn reader_size_hint(&self) -> SizeHint {
+        #[cfg(feature = "_coding")]
+        if self.decoding.is_some() {
+            return SizeHint::default();
+        }
+        self.source.size_hint()
     }
 
     /// Reads everything, up to the limit.
-    pub(super) async fn read(mut self) -> Result<Body, HttpError> {
+    pub(super) async fn read(self) -> Result<Body, HttpError> {
         let limit = self.limit;
         // A body whose announced length is too long is not read at all.
-        if self.incoming.size_hint().lower() > limit as u64 {
+        if self.source.size_hint().lower() > limit as u64 {
             return Err(HttpError::TooLarge { limit });
         }
-        let mut read = Collected::new(limit, self.incoming.size_hint().exact());
+        let limit = self.reader_limit();
+        let mut read = Collected::new(limit, self.reader_size_hint().exact());
         let mut budget = PollBudget::default();
-        while let Some(frame) = poll_fn(|cx| budget.poll(cx, |cx| self.poll_frame(cx))).await {
-            match frame {
-                Ok(frame) => read.add(frame).map_err(|TooLarge| HttpError::TooLarge { limit })?,
-                Err(error) => return Err(HttpError::sent(error, self.sent.as_ref())),
+        let connection = Some(Arc::clone(self.source.info()));
+        let mut reading = Reading(Some(self));
+        let error = loop {
+            match poll_fn(|cx| budget.poll(cx, |cx| reading.poll_frame(cx))).await {
+                Some(Ok(frame)) => {
+                    if read.add(frame).is_err() {
+                        break Some(HttpError::TooLarge { limit });
+                    }
+                }
+                Some(Err(error)) => break Some(error.into()),
+                None => break None,
             }
+        };
+        // Nothing is abandoned from here on: the connection has gone back, or is closed.
+        reading.0 = None;
+        if let Some(error) = error {
+            return Err(error);
         }
         let (bytes, trailers) = read.into_parts();
-        Ok(Body(Inner::Whole { bytes: Some(bytes), trailers }))
+        Ok(Body { inner: Inner::Whole { bytes: Some(bytes), trailers }, connection })
     }
 
-    /// The next frame. The end comes only when the connection is back in its pool.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        if !self.ended {
-            match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
-                Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
-                Some(Err(error)) => {
-                    self.close();
-                    return Poll::Ready(Some(Err(error)));
+    /// The next frame for the reader. The end comes only when the connection is back in its pool.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Received>>> {
+        #[cfg(feature = "_coding")]
+        if self.decoding.is_some() {
+            return self.poll_decoded(cx);
+        }
+        self.poll_received(cx)
+    }
+
+    /// The next frame, decoded.
+    #[cfg(feature = "_coding")]
+    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Received>>> {
+        loop {
+            let Some(decoding) = &mut self.decoding else { return Poll::Ready(None) };
+            match decoding.decode() {
+                Ok(Some(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Err(self.fail(error)))),
+            }
+            let frame = match ready!(self.poll_received(cx)) {
+                Some(Ok(frame)) => frame,
+                // The end of the data was checked before its trailers or the end of the body.
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(self.end_of_data().map(Err)),
+            };
+            match (frame.into_data(), &mut self.decoding) {
+                (Ok(data), Some(decoding)) => {
+                    decoding.received = decoding.received.saturating_add(data.len());
+                    if decoding.received > self.limit {
+                        let limit = self.limit;
+                        self.close();
+                        return Poll::Ready(Some(Err(Received::TooLarge { limit })));
+                    }
+                    decoding.encoded = data;
                 }
-                None => {
-                    self.ended = true;
-                    self.lease = None;
-                    // The server answered before it had the whole request, so it may never read the rest (T5): the
-                    // connection is closed.
-                    self.connection.take_if(|(connection, _)| !connection.is_free());
-                }
+                (Ok(data), None) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                (Err(trailers), _) => return Poll::Ready(Some(self.end_of_data().map_or(Ok(trailers), Err))),
             }
         }
-        // The connection's task has read the end of the reply. It becomes ready for the next request or closes, so this
-        // does not wait for the network.
-        if let Some((connection, _)) = &mut self.connection {
-            let ready = ready!(connection.poll_ready(cx));
-            if let (Ok(()), Some((connection, pool_handle))) = (ready, self.connection.take()) {
-                pool_handle.give_back(connection);
-            }
+    }
+
+    /// Why the data cannot end here.
+    #[cfg(feature = "_coding")]
+    fn end_of_data(&mut self) -> Option<Received> {
+        let error = self.decoding.as_mut()?.decoder.end().err()?;
+        Some(self.fail(error))
+    }
+
+    /// The error of a body that cannot be decoded. Its connection is closed.
+    #[cfg(feature = "_coding")]
+    fn fail(&mut self, error: CodingError) -> Received {
+        self.close();
+        self.decoding = None;
+        Received::Protocol(ProtocolError::Coding(error))
+    }
+
+    /// The next frame, as it was sent.
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Received>>> {
+        let frame = self.source.poll_frame(cx);
+        if self.source.has_ended() {
+            self.lease = None;
         }
-        Poll::Ready(None)
+        frame
     }
 
     fn close(&mut self) {
-        self.ended = true;
-        self.connection = None;
+        self.source.close();
         self.lease = None;
     }
 }
 
+/// A body that is being decoded.
+#[cfg(feature = "_coding")]
+struct Decoding {
+    decoder: Decoder,
+    /// What has come and is not decoded yet.
+    encoded: Bytes,
+    /// How much has come, in bytes.
+    received: usize,
+    /// How long the decoded body may be in memory.
+    limit: usize,
+}
+
+#[cfg(feature = "_coding")]
+impl Decoding {
+    fn decode(&mut self) -> Result<Option<Bytes>, CodingError> {
+        self.decoder.decode(&mut self.encoded)
+    }
+}
+
+/// A reply that is read into memory. If this is dropped while it holds the reply, the attempt is abandoned
+/// ([C2](hedge_core::rules#C2)).
+struct Reading(Option<Stream>);
+
+impl Reading {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Received>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |stream| stream.poll_frame(cx))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(stream) = self.0.take() {
+            stream.source.abandon();
+        }
+    }
+}
+
 impl Body {
+    /// A body in memory, for the answer of an [`Interceptor`](crate::Interceptor).
+    ///
+    /// ```
+    /// let answer = hedge_net::http::Response::new(hedge_net::http::Body::new("from the cache"));
+    /// assert_eq!(answer.body().bytes().unwrap(), "from the cache");
+    /// ```
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self { inner: Inner::Whole { bytes: Some(bytes.into()), trailers: None }, connection: None }
+    }
+
     pub(super) fn stream(stream: Stream) -> Self {
-        Self(Inner::Stream(Box::new(stream)))
+        Self { connection: Some(Arc::clone(stream.source.info())), inner: Inner::Stream(Box::new(stream)) }
     }
 
     /// Hands over the lease and the deadline of a streaming reply.
     pub(super) fn attach(&mut self, handover: BodyHandover) {
-        if let Inner::Stream(stream) = &mut self.0 {
+        if let Inner::Stream(stream) = &mut self.inner {
             (stream.lease, stream.deadline) = (handover.lease, handover.deadline.map(Mutex::new));
         }
     }
 
+    /// The addresses of the connection that the reply came on, and what its TLS handshake agreed on
+    /// ([W2](hedge_core::rules#W2)).
+    pub fn connection(&self) -> Option<&ConnectionInfo> {
+        self.connection.as_deref()
+    }
+
     /// The whole body. `None` if it streams or has been read.
     pub fn bytes(&self) -> Option<&Bytes> {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole { bytes, .. } => bytes.as_ref(),
             Inner::Stream(_) => None,
         }
@@ -135,9 +271,9 @@ impl Body {
     /// # Errors
     /// See [`BodyError`].
     pub async fn collect(mut self) -> Result<Bytes, BodyError> {
-        let limit = match &mut self.0 {
+        let limit = match &mut self.inner {
             Inner::Whole { bytes, .. } => return Ok(bytes.take().unwrap_or_default()),
-            Inner::Stream(stream) => stream.limit,
+            Inner::Stream(stream) => stream.reader_limit(),
         };
         let mut read = Collected::new(limit, http_body::Body::size_hint(&self).exact());
         let mut budget = PollBudget::default();
@@ -153,7 +289,7 @@ impl http_body::Body for Body {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let stream = match &mut self.0 {
+        let stream = match &mut self.inner {
             Inner::Whole { bytes, trailers } => {
                 let data = bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data);
                 let frame = data.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers)));
@@ -173,32 +309,39 @@ impl http_body::Body for Body {
         };
         if late {
             // If the body has ended, it is whole. Only its connection is not back in the pool in time, so it is closed.
-            let ended = stream.ended;
+            let ended = stream.source.has_ended();
             stream.close();
             return Poll::Ready((!ended).then_some(Err(BodyError::Deadline)));
         }
-        let sent = stream.sent.as_ref();
-        frame.map_err(|error| match Received::of(error, sent) {
+        frame.map_err(|error| match error {
             Received::RequestBody(error) => BodyError::RequestBody(error),
             Received::Protocol(error) => BodyError::Protocol(error),
             Received::Reset(error) | Received::Broken(error) => BodyError::Broken(error),
+            #[cfg(feature = "_coding")]
+            Received::TooLarge { limit } => BodyError::TooLarge { limit },
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole { bytes, trailers } => bytes.as_ref().is_none_or(Bytes::is_empty) && trailers.is_none(),
             // This is true only when the connection is back in its pool. A reader that stopped earlier would close the
             // connection.
-            Inner::Stream(stream) => stream.ended && stream.connection.is_none(),
+            Inner::Stream(stream) => stream.source.is_settled(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Inner::Stream(stream) => stream.incoming.size_hint(),
+            Inner::Stream(stream) => stream.reader_size_hint(),
         }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Body").field(&self.inner).finish()
     }
 }
 
@@ -206,28 +349,10 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole { bytes, .. } => write!(f, "{} bytes", bytes.as_ref().map_or(0, Bytes::len)),
-            Self::Stream(stream) => write!(f, "streaming, {}", if stream.ended { "ended" } else { "open" }),
+            Self::Stream(stream) => {
+                write!(f, "streaming, {}", if stream.source.has_ended() { "ended" } else { "open" })
+            }
         }
-    }
-}
-
-/// Limits how many pieces a reader takes in one poll, so that other tasks on its thread can run.
-#[derive(Default)]
-struct PollBudget(usize);
-
-/// How many pieces a reader takes in one poll.
-const PIECES_A_POLL: usize = 32;
-
-impl PollBudget {
-    fn poll<T>(&mut self, cx: &mut Context<'_>, mut next: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        if self.0 == PIECES_A_POLL {
-            self.0 = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let polled = next(cx);
-        self.0 = if polled.is_ready() { self.0.saturating_add(1) } else { 0 };
-        polled
     }
 }
 
@@ -236,7 +361,7 @@ impl PollBudget {
 #[non_exhaustive]
 pub enum BodyError {
     /// The connection broke.
-    Broken(hyper::Error),
+    Broken(BreakError),
     /// The answer contradicts HTTP/1.1, or itself.
     Protocol(ProtocolError),
     /// The request's own body failed while the reply was read.

@@ -4,12 +4,13 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
-use ::http::header::{CONTENT_TYPE, HeaderMap};
-use ::http::{HeaderName, HeaderValue, Method, Request, Response};
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderValue, Method, Request, Response};
 use hedge_core::policy::Idempotency;
 
 use super::body::Body;
-use super::call_error::{HeaderFault, RequestError, SendError, first_invalid};
+use super::call_error::{RequestError, SendError};
+use super::headers;
 use super::request::RequestBody;
 use super::target;
 use super::transport::Http;
@@ -39,7 +40,7 @@ use hedge_link::Runtime;
 ///         .header("x-tenant", "blue")
 ///         .timeout(Duration::from_millis(200))
 ///         .await?;
-///     println!("{} from {}, not hedged: {:?}", reply.status(), reply.server(), reply.report().not_hedged());
+///     println!("{} from {}, not hedged: {:?}", reply.status(), reply.answered_by(), reply.report().not_hedged());
 ///     Ok(())
 /// }
 /// ```
@@ -150,7 +151,11 @@ impl<D> RequestBuilder<D> {
     where
         V: AsRef<[u8]> + TryInto<HeaderValue>,
     {
-        self.change(|request| add(request.headers_mut(), name.as_ref(), value))
+        self.change(|request| {
+            let name = name.as_ref();
+            headers::add(request.headers_mut(), name, value)
+                .map_err(|fault| RequestError::Header { name: name.into(), fault })
+        })
     }
 
     /// Adds `name=value` to the query, percent-encoded.
@@ -184,7 +189,7 @@ impl<D> RequestBuilder<D> {
         with_body
     }
 
-    /// Sets all of the call's options at once. Setters that are called later change single options.
+    /// Replaces all options of the call. Setters that are called after this one change single options.
     pub fn options(mut self, options: CallOptions) -> Self {
         self.options = options;
         self
@@ -276,24 +281,4 @@ impl<D> fmt::Debug for RequestBuilder<D> {
             .field("error", &self.error)
             .finish_non_exhaustive()
     }
-}
-
-fn add<V>(headers: &mut HeaderMap, name: &str, value: V) -> Result<(), RequestError>
-where
-    V: AsRef<[u8]> + TryInto<HeaderValue>,
-{
-    let wrong = |fault| RequestError::Header { name: name.into(), fault };
-    let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
-        let at = first_invalid(name.as_bytes(), |start| HeaderName::from_bytes(start).is_ok());
-        return Err(wrong(HeaderFault::Name { at }));
-    };
-    // The value is looked at before it is given away.
-    let at = value.as_ref().iter().position(|byte| byte.is_ascii_control() && *byte != b'\t');
-    let value = value.try_into().map_err(|_| wrong(HeaderFault::Value { at: at.unwrap_or_default() }))?;
-    let added = if parsed == CONTENT_TYPE {
-        headers.try_insert(parsed, value).map(drop)
-    } else {
-        headers.try_append(parsed, value).map(drop)
-    };
-    added.map_err(|_| wrong(HeaderFault::TooMany))
 }

@@ -151,6 +151,17 @@ pub enum HeaderFault {
     TooMany,
 }
 
+impl fmt::Display for HeaderFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name { at: None } => f.write_str("the name is empty"),
+            Self::Name { at: Some(at) } => write!(f, "byte {at} of the name is not of a token"),
+            Self::Value { at } => write!(f, "byte {at} of the value is a control character"),
+            Self::TooMany => f.write_str("too many headers"),
+        }
+    }
+}
+
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -164,13 +175,7 @@ impl fmt::Display for RequestError {
             }
             Self::Query { name } => write!(f, "query parameter {}: its value cannot be written", Shown(name)),
             Self::Header { name, fault } => {
-                write!(f, "header {}: ", Shown(name))?;
-                match fault {
-                    HeaderFault::Name { at: None } => f.write_str("the name is empty"),
-                    HeaderFault::Name { at: Some(at) } => write!(f, "byte {at} of the name is not of a token"),
-                    HeaderFault::Value { at } => write!(f, "byte {at} of the value is a control character"),
-                    HeaderFault::TooMany => f.write_str("too many headers"),
-                }
+                write!(f, "header {}: {fault}", Shown(name))
             }
             #[cfg(feature = "json")]
             Self::Json { of, error } => write!(f, "the body of type {of} cannot be json: {error}"),
@@ -190,7 +195,7 @@ impl Error for RequestError {
 }
 
 /// A text in quotes, cut if it is long.
-struct Shown<'a>(&'a str);
+pub(super) struct Shown<'a>(pub(super) &'a str);
 
 /// How many characters of a text are shown.
 const SHOWN: usize = 80;

@@ -1,13 +1,11 @@
 //! The state that the three parts of a connection share, [`ConnState`]: the sender of requests, the task that runs the
 //! connection, and the [`AnswerFilter`](super::answer_filter::AnswerFilter) of its bytes.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::outgoing::BodyProgress;
-
-/// How many bytes a connection's task may read and write in one poll. After that, other tasks on its thread can run.
-pub(super) const BYTES_A_POLL: usize = 64 * 1024;
+use super::poll_bytes::PollBytes;
 
 /// The shared state of a connection.
 pub(super) struct ConnState {
@@ -17,14 +15,16 @@ pub(super) struct ConnState {
     body: Mutex<Option<BodyProgress>>,
     /// The last answer ended after its request had been sent whole.
     is_free: AtomicBool,
+    /// The last request has been written to its end. If not, the peer may never read the rest.
+    is_written: AtomicBool,
     /// A byte of the last request has left.
     has_left: AtomicBool,
     /// A byte of its answer has come.
     is_heard: AtomicBool,
     /// The peer speaks HTTP/1.0.
     is_old: AtomicBool,
-    /// How many bytes this poll may still use. Only the connection's task accesses it.
-    bytes_left: AtomicUsize,
+    /// How many bytes the present poll may still use.
+    pub(super) poll_bytes: PollBytes,
 }
 
 /// What the next request is.
@@ -42,17 +42,18 @@ impl ConnState {
             next_request: AtomicU8::new(NextRequest::Nothing as u8),
             body: Mutex::new(None),
             is_free: AtomicBool::new(false),
+            is_written: AtomicBool::new(false),
             has_left: AtomicBool::new(false),
             is_heard: AtomicBool::new(false),
             is_old: AtomicBool::new(false),
-            bytes_left: AtomicUsize::new(BYTES_A_POLL),
+            poll_bytes: PollBytes::new(),
         }
     }
 
     /// Records that a request is about to be sent.
     pub(super) fn ask(&self, request_is_head: bool, body: Option<BodyProgress>) {
         *self.body() = body;
-        for flag in [&self.is_free, &self.has_left, &self.is_heard] {
+        for flag in [&self.is_free, &self.is_written, &self.has_left, &self.is_heard] {
             flag.store(false, Ordering::Release);
         }
         let next_request = if request_is_head { NextRequest::Head } else { NextRequest::Other };
@@ -68,14 +69,33 @@ impl ConnState {
         }
     }
 
-    /// Whether hyper has taken the whole body of the request.
-    pub(super) fn is_taken(&self) -> bool {
-        self.body().as_ref().is_none_or(BodyProgress::is_whole)
+    /// Records that more of the request may be written.
+    pub(super) fn begin_write(&self) {
+        self.is_written.store(false, Ordering::Release);
+    }
+
+    /// Records that all that hyper has of the request is written. It has all of it once it has taken its body.
+    pub(super) fn end_write(&self) {
+        if !self.is_written() && self.is_handed_over() {
+            self.is_written.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether the last request needs nothing more from its attempt: it has begun to be written, and hyper has taken its
+    /// whole body. The connection's task writes the rest ([C2](hedge_core::rules#C2)).
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.next_request.load(Ordering::Acquire) == NextRequest::Nothing as u8
+            && self.body().as_ref().is_none_or(BodyProgress::is_whole)
+    }
+
+    /// Whether the last request has been written whole ([T5](hedge_core::rules#T5)).
+    fn is_written(&self) -> bool {
+        self.is_written.load(Ordering::Acquire)
     }
 
     /// Records that an answer has ended, and whether its request had been written whole by then.
-    pub(super) fn end_answer(&self, is_written: bool) {
-        self.is_free.store(is_written, Ordering::Release);
+    pub(super) fn end_answer(&self) {
+        self.is_free.store(self.is_written(), Ordering::Release);
     }
 
     /// Whether the last answer ended after its request had been written whole ([T5](hedge_core::rules#T5)).
@@ -111,18 +131,5 @@ impl ConnState {
 
     pub(super) fn is_old(&self) -> bool {
         self.is_old.load(Ordering::Acquire)
-    }
-
-    /// Begins a poll of the connection's task.
-    pub(super) fn begin_poll(&self) {
-        self.bytes_left.store(BYTES_A_POLL, Ordering::Relaxed);
-    }
-
-    pub(super) fn bytes_left(&self) -> usize {
-        self.bytes_left.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn spend(&self, bytes: usize) {
-        self.bytes_left.store(self.bytes_left().saturating_sub(bytes), Ordering::Relaxed);
     }
 }

@@ -1,11 +1,32 @@
 //! Checks the headers that say where a request ends and what its connection is used for. The transport is responsible
 //! for both, so the caller's headers must agree with it.
 
-use ::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use ::http::{HeaderMap, HeaderValue};
+use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::call_error::{HeaderFault, first_invalid};
 use super::error::{BadRequest, HttpError};
 use super::outgoing::{RequestBodyError, SendBody};
+
+/// Adds a header. Values of the same name that were added before stay, except that a `content-type` is replaced.
+pub(super) fn add<V>(headers: &mut HeaderMap, name: &str, value: V) -> Result<(), HeaderFault>
+where
+    V: AsRef<[u8]> + TryInto<HeaderValue>,
+{
+    let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+        let at = first_invalid(name.as_bytes(), |start| HeaderName::from_bytes(start).is_ok());
+        return Err(HeaderFault::Name { at });
+    };
+    // The value is looked at before it is given away.
+    let at = value.as_ref().iter().position(|byte| byte.is_ascii_control() && *byte != b'\t');
+    let value = value.try_into().map_err(|_| HeaderFault::Value { at: at.unwrap_or_default() })?;
+    let added = if parsed == CONTENT_TYPE {
+        headers.try_insert(parsed, value).map(drop)
+    } else {
+        headers.try_append(parsed, value).map(drop)
+    };
+    added.map_err(|_| HeaderFault::TooMany)
+}
 
 /// Refuses headers that are wrong with any body.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), BadRequest> {
@@ -35,6 +56,11 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), BadRequest> {
 
 /// Makes the headers and the body agree on the body's length. Refuses the request if they contradict each other.
 pub(super) fn frame(headers: &mut HeaderMap, body: &mut SendBody) -> Result<(), HttpError> {
+    // Most requests have no such header. To compare the names costs less than to look them up.
+    if body.length().is_some() && !headers.keys().any(|name| *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING) {
+        body.announce(None, headers);
+        return Ok(());
+    }
     let mut announced = None;
     for value in headers.get_all(CONTENT_LENGTH) {
         let length = digits(value).ok_or(BadRequest::Header("content-length"))?;

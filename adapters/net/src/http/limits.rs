@@ -1,16 +1,20 @@
-//! The limits of the head of an answer, [`HeadLimits`], and the error of a limit that is out of its range,
-//! [`HttpOptionError`].
+//! The limits of the head of an answer: [`HeadLimits`].
 
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{error, fmt};
 
+use hedge_core::bounded::Bounded;
+use hedge_link::ConnectionKey;
 use hedge_wire::http1::Follower;
 use hyper::client::conn::http1;
 
 /// hyper's buffer has at least 8 KiB.
-const MAX_HEAD: RangeInclusive<usize> = 8 * 1024..=1024 * 1024;
-const MAX_HEADERS: RangeInclusive<usize> = 1..=Follower::MOST_HEADERS;
+const LEAST_HEAD: u32 = 8 * 1024;
+const _: () = assert!(Follower::MOST_HEADERS == 1_024, "as many as `HeaderCount` allows");
+
+/// The largest head of an answer in bytes, in \[8 KiB, 1 MiB\].
+pub type HeadBytes = Bounded<8_192, 1_048_576>;
+/// How many header fields an answer may have, in \[1, 1024\].
+pub type HeaderCount = Bounded<1, 1_024>;
 
 /// The limits of heads on a transport's connections. The transport's health checks share them, because a builder may
 /// set them after it has made a check. They do not change once the channel is built.
@@ -28,33 +32,26 @@ impl HeadLimits {
         }
     }
 
-    pub(super) fn set_max_head(&self, bytes: usize) {
-        self.max_head.store(bytes, Ordering::Relaxed);
+    pub(super) fn set_max_head(&self, bytes: HeadBytes) {
+        self.max_head.store(bytes.get() as usize, Ordering::Relaxed);
     }
 
-    pub(super) fn set_max_headers(&self, fields: usize) {
-        self.max_headers.store(fields, Ordering::Relaxed);
+    pub(super) fn set_max_headers(&self, fields: HeaderCount) {
+        self.max_headers.store(fields.get() as usize, Ordering::Relaxed);
     }
 
     fn max_head(&self) -> usize {
         self.max_head.load(Ordering::Relaxed)
     }
 
-    fn max_headers(&self) -> usize {
+    pub(super) fn max_headers(&self) -> usize {
         self.max_headers.load(Ordering::Relaxed)
     }
 
-    /// # Errors
-    /// The first limit that is out of its range.
-    pub(super) fn validate(&self) -> Result<(), HttpOptionError> {
-        for (option, value, range) in
-            [("max_head", self.max_head(), MAX_HEAD), ("max_headers", self.max_headers(), MAX_HEADERS)]
-        {
-            if !range.contains(&value) {
-                return Err(HttpOptionError { option, value, least: *range.start(), most: *range.end() });
-            }
-        }
-        Ok(())
+    /// Adds these limits to what channels that share connections have in common: a connection enforces them.
+    pub(super) fn add_to(&self, key: ConnectionKey) -> ConnectionKey {
+        let limits = [("max_head", self.max_head()), ("max_headers", self.max_headers())];
+        limits.into_iter().fold(key, |key, (name, limit)| key.with(name, limit as u64))
     }
 
     /// A follower that enforces these limits on a connection's answers.
@@ -62,11 +59,17 @@ impl HeadLimits {
         Follower::with_limits(self.max_head(), self.max_headers())
     }
 
+    /// The limit of a head over HTTP/2, which counts 32 bytes for each field besides its text (RFC 9113, 6.5.2).
+    #[cfg(feature = "http2")]
+    pub(super) fn max_header_list(&self) -> u32 {
+        u32::try_from(self.max_head()).unwrap_or(u32::MAX)
+    }
+
     /// hyper's builder, with the same limits.
     pub(super) fn hyper(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
-        // hyper panics at less than this.
-        builder.max_buf_size(self.max_head().max(*MAX_HEAD.start()));
+        // hyper panics at less than 8 KiB.
+        builder.max_buf_size(self.max_head().max(LEAST_HEAD as usize));
         // hyper has room for the default number on the stack. Setting any number would make it allocate.
         if self.max_headers() != Follower::DEFAULT_MAX_HEADERS {
             builder.max_headers(self.max_headers());
@@ -74,26 +77,3 @@ impl HeadLimits {
         builder
     }
 }
-
-/// An option of the HTTP transport that is out of its range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct HttpOptionError {
-    /// The name of the option.
-    pub option: &'static str,
-    /// The value that was set.
-    pub value: usize,
-    /// The smallest valid value.
-    pub least: usize,
-    /// The largest valid value.
-    pub most: usize,
-}
-
-impl fmt::Display for HttpOptionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { option, value, least, most } = self;
-        write!(f, "{option} {value}: must be in [{least}, {most}]")
-    }
-}
-
-impl error::Error for HttpOptionError {}

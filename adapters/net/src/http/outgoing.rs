@@ -134,6 +134,23 @@ impl SendBody {
         }
     }
 
+    /// Records that the body's trailers cannot be sent.
+    #[cfg(feature = "http2")]
+    pub(super) fn refuse_trailers(&self) {
+        if let Self::Boxed(body) = self {
+            body.sent.fail(RequestBodyError::Trailers);
+        }
+    }
+
+    /// How many bytes of it are in memory.
+    #[cfg(feature = "http2")]
+    pub(super) fn in_memory(&self) -> Option<usize> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes.as_ref().map_or(0, Bytes::len)),
+            Self::Boxed(_) => None,
+        }
+    }
+
     /// Takes over the length and the trailers that the headers announce, so that the body is checked against them.
     pub(super) fn announce(&mut self, length: Option<u64>, headers: &HeaderMap) {
         if let Self::Boxed(body) = self {
@@ -266,6 +283,6 @@ impl Body for SendBody {
 }
 
 /// Runs the caller's code. A panic in it becomes an error of the body.
-fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, RequestBodyError> {
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, RequestBodyError> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| RequestBodyError::Panicked)
 }

@@ -1,177 +1,157 @@
-//! The idle connections to one address: [`Pool`].
+//! What the transport keeps for each server: [`Pool`].
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
-use ::http::HeaderValue;
-use futures_channel::oneshot;
-use hedge_core::time::{Duration, Instant};
-use hedge_link::{Runtime, RuntimeId, before};
+use hedge_core::time::Instant;
+use hedge_fleet::{Address, ConnectionType};
+use hedge_link::{ConnectionKey, Connector, PoolConnection as _, PoolSettings, Runtime};
 
 use super::connection::Connection;
 use super::counters::Counts;
+use super::default_headers::DefaultHeaders;
+use super::drain::{self, Abandoned, DrainOrClose};
+#[cfg(feature = "http2")]
+use super::http2::{self, Http2Pool, Http2Stream, PingOptions};
 use super::limits::HeadLimits;
 use super::on_attempt::OnAttempt;
+use super::place::Place;
+use super::versions::HttpVersions;
 
 /// The settings of an [`Http`](super::Http) transport.
 #[derive(Clone, Debug)]
-pub(super) struct PoolSettings {
+pub(super) struct HttpSettings {
     pub(super) max_body: usize,
+    #[cfg(feature = "_coding")]
+    pub(super) max_decoded_body: usize,
     pub(super) head: Arc<HeadLimits>,
     /// Whether a 408 on a connection that had been idle counts as a broken connection.
     pub(super) retry_stale_408: bool,
-    pub(super) max_idle: usize,
-    pub(super) idle_timeout: Duration,
+    pub(super) connection_type: ConnectionType,
+    pub(super) idle: Arc<PoolSettings>,
+    /// What channels that share connections have in common.
+    pub(super) key: ConnectionKey,
+    pub(super) versions: HttpVersions,
+    #[cfg(feature = "http2")]
+    pub(super) ping: PingOptions,
+    pub(super) drain: DrainOrClose,
+    pub(super) default_headers: DefaultHeaders,
     pub(super) on_attempt: Option<OnAttempt>,
     pub(super) counts: Arc<Counts>,
 }
 
-/// A stack of idle connections for each runtime. The connection that was used last is used next, so connections that
-/// the load does not need become old and are closed. A connection stays with the runtime that runs its task. On another
-/// runtime, a call would depend on a runtime that may have ended, or that is not polled.
-pub(super) struct Pool<R> {
-    runtime: R,
-    pub(super) settings: PoolSettings,
-    /// The address as a `Host` header, for requests that bring none.
-    pub(super) host: HeaderValue,
-    stacks: Mutex<Vec<Stack>>,
-}
-
-/// The idle connections of one runtime.
-struct Stack {
-    runtime: RuntimeId,
-    /// The connections, the oldest in front, each with the time since when it has been idle.
-    idle: VecDeque<(Connection, Instant)>,
-    /// A task of the runtime closes connections that have been idle for too long. The task ends when this is dropped,
-    /// or with its runtime.
-    reaper: oneshot::Sender<Infallible>,
-}
-
-impl Stack {
-    /// Whether the runtime has ended, and with it the connections.
-    fn is_over(&self) -> bool {
-        self.reaper.is_canceled()
-    }
-}
-
 /// An idle connection, and the time since when it has been idle.
-pub(super) struct IdleConnection {
-    pub(super) connection: Connection,
-    pub(super) since: Instant,
+pub(super) type IdleConnection = hedge_link::IdleConnection<Connection>;
+
+/// The idle connections to a server, and what requests to it need.
+pub(super) struct Pool<R: Runtime> {
+    pub(super) runtime: R,
+    pub(super) settings: HttpSettings,
+    /// What the address means for the head of a request.
+    pub(super) place: Place,
+    /// How many connections read answers that are thrown away.
+    pub(super) draining: AtomicUsize,
+    /// The HTTP/2 connections. `None`: there is only HTTP/1.1.
+    #[cfg(feature = "http2")]
+    pub(super) http2: Option<Http2Pool<R>>,
+    /// `None`: each attempt has a connection of its own.
+    idle: Option<hedge_link::Pool<R, Connection>>,
 }
 
 /// The place that a connection goes back to. It hides the type of the runtime from a reply's body.
 pub(super) trait PoolHandle: Send + Sync {
     /// Keeps a connection that is ready for another request.
     fn give_back(self: Arc<Self>, connection: Connection);
+
+    /// Takes over the connection of an attempt that was abandoned.
+    fn abandon(self: Arc<Self>, abandoned: Abandoned);
+
+    /// Takes over a request over HTTP/2 that was abandoned.
+    #[cfg(feature = "http2")]
+    fn reset(self: Arc<Self>, stream: Http2Stream);
 }
 
 impl<R: Runtime> Pool<R> {
-    pub(super) fn new(runtime: R, settings: PoolSettings, host: HeaderValue) -> Self {
-        Self { runtime, settings, host, stacks: Mutex::default() }
+    pub(super) fn new(
+        runtime: R,
+        connector: &Connector<R>,
+        address: &Address,
+        settings: HttpSettings,
+        place: Place,
+    ) -> Self {
+        #[cfg(feature = "http2")]
+        let http2 = Http2Pool::new(&runtime, connector, address, &settings);
+        #[cfg(not(feature = "http2"))]
+        let _ = connector;
+        let pooled = || hedge_link::Pool::new(runtime.clone(), address, &settings.key, Arc::clone(&settings.idle));
+        let idle = (settings.connection_type != ConnectionType::Short).then(pooled);
+        Self {
+            runtime,
+            settings,
+            place,
+            draining: AtomicUsize::new(0),
+            #[cfg(feature = "http2")]
+            http2,
+            idle,
+        }
     }
 
     /// The connection of this runtime that was used last, unless it has been closed or idle for too long.
     pub(super) fn take(&self, now: Instant) -> Option<IdleConnection> {
-        let runtime = self.runtime.id();
-        // These are dropped after the lock. Closing a connection wakes its task, and the executor's waker may run any
-        // code.
-        let mut over = VecDeque::new();
-        let mut stacks = self.lock();
-        let stack = stacks.iter_mut().find(|stack| stack.runtime == runtime)?;
-        while let Some((connection, since)) = stack.idle.pop_back() {
-            if since + self.settings.idle_timeout <= now {
-                // The connections below are older.
-                over.append(&mut stack.idle);
-            } else if !connection.is_closed() {
-                return Some(IdleConnection { connection, since });
-            }
-            over.push_back((connection, since));
+        self.idle.as_ref()?.take(now)
+    }
+
+    /// Notes that a connection has just been made.
+    pub(super) fn opened(&self, connection: &mut Connection) {
+        if let Some(idle) = &self.idle {
+            idle.opened(connection);
         }
-        None
     }
 
     /// Closes the connections that have been idle since `at` or longer.
     pub(super) fn close_idle_since(&self, at: Instant) {
-        let mut over = VecDeque::new();
-        let mut stacks = self.lock();
-        for stack in &mut *stacks {
-            let younger = stack.idle.partition_point(|(_, since)| *since <= at);
-            over.extend(stack.idle.drain(..younger));
+        if let Some(idle) = &self.idle {
+            idle.close_idle_since(at);
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let mut over = Vec::new();
-        let mut stacks = self.lock();
-        over.extend(stacks.extract_if(.., |stack| stack.is_over()));
-        stacks.iter().all(|stack| stack.idle.is_empty())
-    }
-
-    /// Closes connections that have been idle for too long. Returns when to look again; `None` if no connection is idle
-    /// any more.
-    fn reap(&self, runtime: RuntimeId) -> Option<Instant> {
-        let (mut over, mut ended) = (VecDeque::new(), None);
-        let now = self.runtime.now();
-        let mut stacks = self.lock();
-        let place = stacks.iter().position(|stack| stack.runtime == runtime)?;
-        let stack = stacks.get_mut(place)?;
-        while let Some((connection, since)) = stack.idle.front() {
-            let until = *since + self.settings.idle_timeout;
-            if until > now && !connection.is_closed() {
-                return Some(until);
-            }
-            over.extend(stack.idle.pop_front());
+        #[cfg(feature = "http2")]
+        if self.http2.as_ref().is_some_and(|http2| !http2.is_empty()) {
+            return false;
         }
-        ended.replace(stacks.swap_remove(place));
-        None
+        self.idle.as_ref().is_none_or(hedge_link::Pool::is_empty)
     }
 
-    /// Starts the task that closes connections that are idle on this runtime for too long. It holds neither the stack
-    /// nor the pool, and ends when one of them is dropped.
-    fn start_reaper(self: &Arc<Self>, mut until: Instant, mut gone: oneshot::Receiver<Infallible>) {
-        let (timer, pool, runtime) = (self.runtime.clone(), Arc::downgrade(self), self.runtime.id());
-        self.runtime.spawn(async move {
-            while before(&timer, Some(until), &mut gone).await.is_none() {
-                match pool.upgrade().and_then(|pool| pool.reap(runtime)) {
-                    Some(next) => until = next,
-                    None => return,
-                }
-            }
-        });
+    /// Whether each attempt has a connection of its own.
+    pub(super) fn is_short(&self) -> bool {
+        self.idle.is_none()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Stack>> {
-        self.stacks.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn settings_changed(&self) {
+        if let Some(idle) = &self.idle {
+            idle.settings_changed();
+        }
+        #[cfg(feature = "http2")]
+        if let Some(http2) = &self.http2 {
+            http2.settings_changed();
+        }
     }
 }
 
 impl<R: Runtime> PoolHandle for Pool<R> {
-    fn give_back(self: Arc<Self>, connection: Connection) {
-        let mut over = Vec::new();
-        let mut stacks = self.lock();
-        let now = self.runtime.now();
-        let runtime = connection.runtime;
-        if stacks.iter().map(|stack| stack.idle.len()).sum::<usize>() >= self.settings.max_idle {
-            for stack in &mut *stacks {
-                stack.idle.retain(|(idle, _)| !idle.is_closed());
-            }
-            if stacks.iter().map(|stack| stack.idle.len()).sum::<usize>() >= self.settings.max_idle {
-                return drop(stacks);
-            }
+    fn give_back(self: Arc<Self>, mut connection: Connection) {
+        if let Some(idle) = self.idle.as_ref().filter(|_| !connection.is_closed()) {
+            idle.give_back(connection);
         }
-        if let Some(stack) = stacks.iter_mut().find(|stack| stack.runtime == runtime && !stack.is_over()) {
-            return stack.idle.push_back((connection, now));
-        }
-        over.extend(stacks.extract_if(.., |stack| stack.is_over()));
-        // A new stack needs a task, which can only be spawned on the runtime that this runs on. A connection of another
-        // runtime is closed.
-        if self.runtime.id() == runtime {
-            let (reaper, gone) = oneshot::channel();
-            stacks.push(Stack { runtime, idle: VecDeque::from([(connection, now)]), reaper });
-            drop(stacks);
-            self.start_reaper(now + self.settings.idle_timeout, gone);
-        }
+    }
+
+    fn abandon(self: Arc<Self>, abandoned: Abandoned) {
+        drain::abandon(&self, abandoned);
+    }
+
+    #[cfg(feature = "http2")]
+    fn reset(self: Arc<Self>, stream: Http2Stream) {
+        http2::reset(&self, stream);
     }
 }

@@ -9,12 +9,30 @@ use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 
 use super::body::Body;
-use crate::reply::Reply;
+use crate::reply::{AnsweredBy, Reply};
 use hedge_fleet::Server;
+use hedge_link::ConnectionInfo;
 
 /// Methods that read a reply over HTTP. They do not wait: unless the call streams, it ends only when the whole body is
 /// in memory. They only borrow the reply, so its server and its report can still be read afterwards.
 impl Reply<Response<Body>> {
+    /// The addresses of the connection that the reply came on, and what its TLS handshake agreed on
+    /// ([W2](hedge_core::rules#W2)). `None` if an interceptor answered.
+    ///
+    /// ```
+    /// # use hedge_net::{Channel, Runtime, http::Http};
+    /// # async fn show<R: Runtime>(channel: &Channel<R, Http<R>>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let reply = channel.get("/").await?;
+    /// if let Some(connection) = reply.connection() {
+    ///     println!("from {} to {:?}", connection.remote, connection.local);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connection(&self) -> Option<&ConnectionInfo> {
+        self.body().connection()
+    }
+
     /// The body. The bytes are shared, not copied.
     ///
     /// # Errors
@@ -67,7 +85,7 @@ impl Reply<Response<Body>> {
     }
 
     fn unreadable(&self, fault: Unreadable) -> ReplyError {
-        ReplyError { server: self.server().clone(), status: self.status(), fault }
+        ReplyError { server: self.server().cloned(), status: self.status(), fault }
     }
 }
 
@@ -85,8 +103,8 @@ fn other_charset(headers: &HeaderMap) -> Option<&str> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ReplyError {
-    /// The server that the reply is from.
-    pub server: Server,
+    /// The server that the reply is from. `None`: an interceptor answered.
+    pub server: Option<Server>,
     /// The status of the reply. The body of a 404 is seldom of the type that the body of a 200 has.
     pub status: StatusCode,
     /// What is wrong with the body.
@@ -111,7 +129,7 @@ pub enum Unreadable {
 impl fmt::Display for ReplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, status, fault } = self;
-        write!(f, "reply from {server} with status {}: ", status.as_u16())?;
+        write!(f, "reply from {} with status {}: ", AnsweredBy::new(server.as_ref()), status.as_u16())?;
         match fault {
             Unreadable::NotInMemory => f.write_str("the body is not in memory: it streams, or has been read"),
             Unreadable::Charset(charset) => write!(f, "the body is in charset {charset:?}, not in utf-8"),
@@ -159,7 +177,7 @@ impl BadStatus {
 
 impl fmt::Display for BadStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "status {} from {}", self.0.status(), self.0.server())
+        write!(f, "status {} from {}", self.0.status(), self.0.answered_by())
     }
 }
 

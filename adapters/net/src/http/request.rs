@@ -5,14 +5,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::header::HOST;
-use ::http::uri::{PathAndQuery, Scheme};
-use ::http::{HeaderValue, Method, Request, Uri};
+use ::http::{HeaderMap, Method, Request, Uri};
 use bytes::Bytes;
 use hedge_core::policy::Idempotency;
 
+use super::default_headers::DefaultHeaders;
 use super::error::{BadRequest, HttpError};
 use super::headers;
 use super::outgoing::SendBody;
+use super::place::Place;
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -150,42 +151,46 @@ pub(super) fn idempotency(request: &Request<RequestBody>) -> Idempotency {
     }
 }
 
+/// How many headers a head has room for at least. The map of one more would be twice as large.
+const USUAL_HEADERS: usize = 6;
+
 /// One attempt's request, without its body.
-pub(super) fn head(request: &Request<RequestBody>, server: &HeaderValue) -> Result<Request<()>, HttpError> {
+pub(super) fn head(
+    request: &Request<RequestBody>,
+    server: &Place,
+    defaults: &DefaultHeaders,
+) -> Result<Request<()>, HttpError> {
     let uri = request.uri();
     if request.method() == Method::CONNECT {
         return Err(BadRequest::Connect.into());
     }
-    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+    if uri.scheme().is_some_and(|scheme| !server.takes(scheme)) {
         return Err(BadRequest::Scheme.into());
     }
     headers::check(request.headers())?;
-    let target = target(uri).ok_or(BadRequest::NoPath)?;
+    let target = server.target(uri)?;
     let mut head = Request::new(());
     *head.method_mut() = request.method().clone();
     *head.uri_mut() = Uri::from(target);
+    // With room for `Host` and the defaults: a clone would have to grow at once. hyper uses the map again for the answer.
+    let room = request.headers().len().saturating_add(defaults.len()).saturating_add(1).max(USUAL_HEADERS);
     let headers = head.headers_mut();
-    headers.clone_from(request.headers());
-    if !headers.contains_key(HOST) {
-        let host = match uri.authority() {
+    *headers = HeaderMap::try_with_capacity(room).unwrap_or_default();
+    for (name, value) in request.headers() {
+        headers.try_append(name, value.clone()).map_err(|_| BadRequest::TooManyHeaders)?;
+    }
+    if !headers.keys().any(|name| *name == HOST) {
+        let host = match (uri.authority(), defaults.get(&HOST)) {
             // The part before an `@` is not sent: user and password do not belong into `Host`.
-            Some(authority) => authority.as_str().rsplit('@').next().unwrap_or_default().parse(),
-            None => Ok(server.clone()),
+            (Some(authority), _) => authority.as_str().rsplit('@').next().unwrap_or_default().parse(),
+            (None, Some(host)) => Ok(host.clone()),
+            (None, None) => Ok(server.host.clone()),
         };
-        headers.insert(HOST, host.map_err(|_| BadRequest::Host)?);
+        let host = host.map_err(|_| BadRequest::Host)?;
+        headers.try_insert(HOST, host).map_err(|_| BadRequest::TooManyHeaders)?;
     }
+    defaults.add_to(headers)?;
     Ok(head)
-}
-
-/// The path and the query. For an absolute URI without a path, the path is `/` (RFC 9112, 3.2.1).
-fn target(uri: &Uri) -> Option<PathAndQuery> {
-    let target = uri.path_and_query()?;
-    match target.as_str() {
-        // The `http` crate shows an empty path as `/` too, but would write it as nothing.
-        "/" => Some(PathAndQuery::from_static("/")),
-        text if text.starts_with('?') => PathAndQuery::try_from(format!("/{text}")).ok(),
-        _ => Some(target.clone()),
-    }
 }
 
 #[cfg(test)]
@@ -193,7 +198,7 @@ mod tests {
     use super::*;
 
     fn head_of(request: &Request<RequestBody>) -> Result<Request<()>, HttpError> {
-        head(request, &HeaderValue::from_static("10.0.0.1:80"))
+        head(request, &Place::of(&"10.0.0.1:80".parse().unwrap(), false, None).unwrap(), &DefaultHeaders::default())
     }
 
     #[test]
@@ -221,6 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn a_default_host_comes_after_those_of_the_request() {
+        let mut defaults = DefaultHeaders::default();
+        defaults.add("host", "default").unwrap();
+        let place = Place::of(&"10.0.0.1:80".parse().unwrap(), false, None).unwrap();
+        for (uri, own, host) in
+            [("/a", None, "default"), ("http://example.com/a", None, "example.com"), ("/a", Some("own"), "own")]
+        {
+            let request = own.into_iter().fold(Request::get(uri), |request, own| request.header("host", own));
+            let head = head(&request.body(().into()).unwrap(), &place, &defaults).unwrap();
+            assert_eq!(head.headers().get_all("host").iter().collect::<Vec<_>>(), [host], "{uri}");
+        }
+    }
+
+    #[test]
     fn what_this_transport_cannot_send_is_a_bad_request() {
         for (method, uri, expected) in [
             ("CONNECT", "example.com:80", BadRequest::Connect),
@@ -230,6 +249,10 @@ mod tests {
             let request = Request::builder().method(method).uri(uri).body(().into()).unwrap();
             assert!(matches!(head_of(&request), Err(HttpError::BadRequest(reason)) if reason == expected), "{uri}");
         }
+        let tls = Place::of(&"10.0.0.1:443".parse().unwrap(), true, None).unwrap();
+        let head = |uri| head(&Request::get(uri).body(().into()).unwrap(), &tls, &DefaultHeaders::default());
+        assert!(head("https://example.com/").is_ok(), "C6: over tls");
+        assert!(matches!(head("http://example.com/"), Err(HttpError::BadRequest(BadRequest::Scheme))));
     }
 
     #[test]

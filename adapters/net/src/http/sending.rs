@@ -1,35 +1,51 @@
 //! Sends the request of one attempt, over an idle connection if there is one, else over a new one
 //! ([C3](hedge_core::rules#C3), [T4](hedge_core::rules#T4)).
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::pending;
 use std::sync::Arc;
 
-use ::http::{Request, Response, StatusCode};
+use ::http::header::CONNECTION;
+use ::http::{HeaderValue, Request, Response, StatusCode, response};
 use hedge_core::drive::AttemptInfo;
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::Address;
-use hedge_link::Runtime;
+use hedge_link::{Connector, Runtime};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
+use super::break_error::BreakError;
 use super::conn_state::ConnState;
-use super::connection::{Busy, Connection, Reply, SentRequest};
-use super::error::HttpError;
+use super::connection::{Busy, Connection};
+use super::drain::Abandoned;
+use super::error::{HttpError, ProtocolError};
+use super::keep_alive;
 use super::outgoing::{BodyProgress, SendBody};
-use super::pool::{IdleConnection, Pool, PoolHandle as _, PoolSettings};
+use super::pool::{HttpSettings, IdleConnection, Pool, PoolHandle as _};
 use super::request::{self, RequestBody};
+use super::source::{Http1Body, Source};
 
-/// A reply, and the connection that it comes on.
-pub(super) type Answer = (Busy, Response<Incoming>);
+/// The head of an answer, and where the rest comes from.
+pub(super) struct Answer {
+    pub(super) head: response::Parts,
+    pub(super) source: Source,
+}
+
+/// How a request went over HTTP/2.
+#[cfg(feature = "http2")]
+pub(super) enum Sent {
+    Answer(Answer),
+    /// The server speaks HTTP/1.1, perhaps on this new connection.
+    Elsewhere(Option<Connection>),
+}
 
 /// The request of one attempt.
-pub(super) struct Sending<'a, R> {
-    runtime: &'a R,
-    maker: RequestMaker<'a, R>,
+pub(super) struct Sending<'a, R: Runtime> {
+    pub(super) runtime: &'a R,
+    connector: &'a Connector<R>,
+    pub(super) maker: RequestMaker<'a, R>,
     /// The request may have left on a connection that had been idle, and that connection broke or answered 408, which
     /// says nothing about the server. It is then sent once more, on a new connection.
-    lost: bool,
+    pub(super) lost: bool,
 }
 
 impl<'a, R: Runtime> Sending<'a, R> {
@@ -39,69 +55,123 @@ impl<'a, R: Runtime> Sending<'a, R> {
     /// The request cannot be sent to any server.
     pub(super) fn new(
         runtime: &'a R,
+        connector: &'a Connector<R>,
         request: &'a Request<RequestBody>,
         attempt: &'a AttemptInfo<Address>,
         pool: &'a Arc<Pool<R>>,
     ) -> Result<Self, HttpError> {
         let mut maker = RequestMaker { request, attempt, pool, head: None, unsent: None };
         maker.head = Some(maker.make_head()?);
-        Ok(Self { runtime, maker, lost: false })
+        Ok(Self { runtime, connector, maker, lost: false })
     }
 
-    /// Sends the request.
+    /// Sends the request, over the version of HTTP that the server speaks.
     pub(super) async fn send(&mut self) -> Result<Answer, HttpError> {
-        while !self.lost
-            && let Some(kept) = self.maker.pool.take(self.maker.attempt.started)
-        {
-            if let Some(answer) = self.reuse(kept).await? {
+        // A server that chooses another version in each handshake gets no third chance.
+        for _ in 0..2 {
+            #[cfg(feature = "http2")]
+            let made = match self.send_http2().await? {
+                Sent::Answer(answer) => return Ok(answer),
+                Sent::Elsewhere(connection) => connection,
+            };
+            #[cfg(not(feature = "http2"))]
+            let made = None;
+            if let Some(answer) = self.send_http1(made).await? {
                 return Ok(answer);
             }
         }
-        let mut connect_deadline = self.maker.attempt.connect_deadline;
-        if self.lost {
-            self.maker.pool.settings.counts.resend();
-            connect_deadline = self.patience().map(|patience| self.runtime.now() + patience);
+        Err(HttpError::Protocol(ProtocolError::NoVersion))
+    }
+
+    /// Sends the request over HTTP/1.1: on `made`, a new connection, else on an idle one or on one that it makes. `None` if
+    /// the server chose HTTP/2.
+    async fn send_http1(&mut self, made: Option<Connection>) -> Result<Option<Answer>, HttpError> {
+        // The first connection is used in the same poll in which the attempt starts, which saves a look at the clock.
+        let mut sent_at = self.maker.attempt.started;
+        while !self.lost
+            && made.is_none()
+            && let Some(kept) = self.maker.pool.take(self.maker.attempt.started)
+        {
+            if let Some(answer) = self.reuse(kept, sent_at).await? {
+                return Ok(Some(answer));
+            }
+            sent_at = self.runtime.now();
         }
-        let PoolSettings { head, counts, .. } = &self.maker.pool.settings;
-        let address = &self.maker.attempt.address;
-        let connection = Connection::open(self.runtime, address, connect_deadline, head, Some(counts)).await?;
-        let state = Arc::clone(&connection.state);
-        let (sent, asked, reply) = self.hand_over(connection)?;
-        match asked.replied(pin!(reply)).await {
-            Ok((connection, response)) => Ok((Busy { connection, sent }, response)),
+        let mut connection = match made {
+            Some(connection) => connection,
+            None => match self.connect().await? {
+                Some(connection) => connection,
+                None => return Ok(None),
+            },
+        };
+        self.maker.pool.opened(&mut connection);
+        let (state, info) = (Arc::clone(&connection.state), Arc::clone(&connection.info));
+        let (sent, in_flight) = self.hand_over(connection, None)?;
+        match in_flight.replied().await {
+            Ok((connection, response)) => Ok(Some(self.answered(Busy { connection, sent, info }, response))),
             Err(error) => Err(match self.unsent(error, sent.as_ref()) {
-                Ok(error) => HttpError::Unsent(error),
+                Ok(error) => HttpError::Unsent(error.into()),
                 Err(error) => match broken(error)? {
-                    error if state.has_left() || !self.maker.can_be_made_again() => HttpError::sent(error, None),
-                    error => HttpError::Unsent(error),
+                    broken if state.has_left() || !self.maker.can_be_made_again() => broken.sent(),
+                    broken => HttpError::Unsent(broken.error),
                 },
             }),
         }
+    }
+
+    /// A new connection for HTTP/1.1. `None` if the server chose HTTP/2.
+    async fn connect(&mut self) -> Result<Option<Connection>, HttpError> {
+        let pool = self.maker.pool;
+        let mut by = self.maker.attempt.connect_deadline;
+        if self.lost {
+            pool.settings.counts.resend();
+            by = self.patience().map(|patience| self.runtime.now() + patience);
+        }
+        // Boxed, so that a call has no room for it, as it seldom connects.
+        let connected = Box::pin(self.connector.connect(&self.maker.attempt.address, by));
+        let connected = connected.await.map_err(HttpError::Connect)?;
+        #[cfg(feature = "http2")]
+        if let Some(http2) = pool.http2.as_ref().filter(|_| connected.info.is_http2()) {
+            http2.note(true);
+            return Ok(None);
+        }
+        let HttpSettings { head, counts, .. } = &pool.settings;
+        Connection::over(self.runtime, connected, head, Some(counts)).await.map(Some)
+    }
+
+    /// The answer on a connection of HTTP/1.1.
+    fn answered(&self, mut busy: Busy, response: Response<Incoming>) -> Answer {
+        let (head, incoming) = response.into_parts();
+        if let (Some(connection), Some(time)) = (&mut busy.connection, keep_alive::timeout(&head.headers)) {
+            connection.keep_for(time);
+        }
+        let source = Source::Http1(Http1Body::new(incoming, busy, Arc::clone(self.maker.pool) as _));
+        Answer { head, source }
     }
 
     /// Sends the request on a connection that had been idle. `None` if it did not leave, or is lost.
     async fn reuse(
         &mut self,
         IdleConnection { connection, since }: IdleConnection,
+        sent_at: Instant,
     ) -> Result<Option<Answer>, HttpError> {
         if !connection.takes_chunks() && self.maker.goes_in_chunks()? {
             return Ok(None);
         }
-        let state = Arc::clone(&connection.state);
-        let (sent, asked, reply) = self.hand_over(connection)?;
+        let (state, info) = (Arc::clone(&connection.state), Arc::clone(&connection.info));
+        let (sent, in_flight) = self.hand_over(connection, Some(since))?;
         self.maker.pool.settings.counts.reuse();
-        let sent_at = self.runtime.now();
         let deadline = self.maker.attempt.remaining().map(|remaining| self.maker.attempt.started + remaining);
         let mut silence =
             Silence { runtime: self.runtime, pool: self.maker.pool, state: &state, since: sent_at, deadline };
-        let result = asked.replied(pin!(reply)).await;
+        let result = in_flight.replied().await;
         silence.deadline = None;
         let error = match result {
             Ok((connection, response)) => {
                 // If the answer is stale, dropping it here closes its connection.
                 self.lost = self.is_stale_answer(&response, sent_at);
                 if !self.lost {
-                    return Ok(Some((Busy { connection, sent }, response)));
+                    return Ok(Some(self.answered(Busy { connection, sent, info }, response)));
                 }
                 self.maker.pool.close_idle_since(since);
                 return Ok(None);
@@ -111,19 +181,19 @@ impl<'a, R: Runtime> Sending<'a, R> {
                 Err(error) => error,
             },
         };
-        let error = broken(error)?;
+        let broken = broken(error)?;
         if state.is_heard() {
-            return Err(HttpError::sent(error, None));
+            return Err(broken.sent());
         }
         self.maker.pool.close_idle_since(since);
         if !state.has_left() && self.maker.can_be_made_again() {
             return Ok(None);
         }
         if !self.is_soon_after(sent_at) {
-            return Err(HttpError::sent(error, None));
+            return Err(broken.sent());
         }
         self.lost = self.may_go_twice();
-        if self.lost { Ok(None) } else { Err(HttpError::Stale(error)) }
+        if self.lost { Ok(None) } else { Err(HttpError::Stale(broken.error)) }
     }
 
     /// Whether an answer on a connection that had been idle may mean that the server had given up the connection and
@@ -137,31 +207,33 @@ impl<'a, R: Runtime> Sending<'a, R> {
 
     /// Whether the answer or the break came within the connect timeout. If it came later, the request itself may be its
     /// cause.
-    fn is_soon_after(&self, sent_at: Instant) -> bool {
+    pub(super) fn is_soon_after(&self, sent_at: Instant) -> bool {
         let took = self.runtime.now().since(sent_at);
         self.patience().is_none_or(|patience| took <= patience)
     }
 
-    fn may_go_twice(&self) -> bool {
+    pub(super) fn may_go_twice(&self) -> bool {
         self.maker.attempt.idempotent && self.maker.can_be_made_again()
     }
 
     /// The connect timeout; `None` if there is none.
-    fn patience(&self) -> Option<Duration> {
+    pub(super) fn patience(&self) -> Option<Duration> {
         self.maker.attempt.connect_deadline.map(|until| until.since(self.maker.attempt.started))
     }
 
     /// Hands the request to a connection. The body is made only now, when there is a connection, because the program's
-    /// code may take any time to make it. Returns the progress of the body, and the future of the reply.
+    /// code may take any time to make it. Returns the progress of the body. `idle_since` is the time since when the
+    /// connection had been idle, if it had been.
     fn hand_over(
         &mut self,
-        connection: Connection,
-    ) -> Result<(Option<BodyProgress>, SentRequest, impl Future<Output = Reply> + use<R>), HttpError> {
+        mut connection: Connection,
+        idle_since: Option<Instant>,
+    ) -> Result<(Option<BodyProgress>, InFlight<'a, R>), HttpError> {
         match self.maker.take() {
             Ok(message) => {
                 let sent = message.body().sent();
-                let (asked, reply) = connection.send(message);
-                Ok((sent, asked, reply))
+                connection.send(message);
+                Ok((sent, InFlight { pool: self.maker.pool, connection: Some(connection), idle_since }))
             }
             Err(error) => {
                 Arc::clone(self.maker.pool).give_back(connection);
@@ -173,7 +245,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
     /// Keeps a request that has come back unsent. An error means that the request has left, or may have left.
     fn unsent(
         &mut self,
-        mut error: TrySendError<Request<SendBody>>,
+        mut error: Box<TrySendError<Request<SendBody>>>,
         body: Option<&BodyProgress>,
     ) -> Result<hyper::Error, HttpError> {
         match error.take_message() {
@@ -186,38 +258,60 @@ impl<'a, R: Runtime> Sending<'a, R> {
     }
 }
 
-/// The error of a broken connection. Errors that hyper blames on its user do not count as a break and are returned as
+/// The error of a connection that broke.
+struct Break {
+    error: BreakError,
+    is_reset: bool,
+}
+
+impl Break {
+    /// The error of a request that has left, or may have left.
+    fn sent(self) -> HttpError {
+        if self.is_reset { HttpError::Reset(self.error) } else { HttpError::Broken(self.error) }
+    }
+}
+
+/// The error of a connection that broke. Errors that hyper blames on its user do not count as a break and are returned as
 /// they are.
-fn broken(error: HttpError) -> Result<hyper::Error, HttpError> {
+fn broken(error: HttpError) -> Result<Break, HttpError> {
     match error {
-        HttpError::Broken(error) | HttpError::Reset(error) if !error.is_user() => Ok(error),
+        HttpError::Broken(error) if !error.is_user() => Ok(Break { error, is_reset: false }),
+        HttpError::Reset(error) if !error.is_user() => Ok(Break { error, is_reset: true }),
         error => Err(error),
     }
 }
 
 /// The request as it is made for one connection, and again for the next one if it has not left. A body that never left
 /// goes back to the caller's request, where the next attempt finds it ([R5](hedge_core::rules#R5)).
-struct RequestMaker<'a, R> {
+pub(super) struct RequestMaker<'a, R: Runtime> {
     request: &'a Request<RequestBody>,
-    attempt: &'a AttemptInfo<Address>,
-    pool: &'a Arc<Pool<R>>,
+    pub(super) attempt: &'a AttemptInfo<Address>,
+    pub(super) pool: &'a Arc<Pool<R>>,
     /// The head, which was made and checked before any connection is used.
     head: Option<Request<()>>,
     /// A request that came back unsent. This is rare, so it is boxed and takes no room in the attempt.
     unsent: Option<Box<Request<SendBody>>>,
 }
 
-impl<R> RequestMaker<'_, R> {
+impl<R: Runtime> RequestMaker<'_, R> {
     /// The caller's head, and what the program adds to it for this attempt.
     fn make_head(&self) -> Result<Request<()>, HttpError> {
-        let head = request::head(self.request, &self.pool.host)?;
+        let mut head = request::head(self.request, &self.pool.place, &self.pool.settings.default_headers)?;
+        #[cfg(feature = "_coding")]
+        super::coding::ask(head.headers_mut());
+        if self.pool.is_short() {
+            // RFC 9112, 9.6: a client must say that a connection is for this request alone.
+            head.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
+        }
+        #[cfg(feature = "grpc")]
+        super::grpc_headers::set_headers(head.headers_mut(), self.attempt);
         match &self.pool.settings.on_attempt {
             Some(on_attempt) => Ok(on_attempt.applied(head, self.attempt)?),
             None => Ok(head),
         }
     }
 
-    fn take(&mut self) -> Result<Request<SendBody>, HttpError> {
+    pub(super) fn take(&mut self) -> Result<Request<SendBody>, HttpError> {
         if let Some(message) = self.unsent.take() {
             return Ok(*message);
         }
@@ -234,15 +328,52 @@ impl<R> RequestMaker<'_, R> {
         Ok(in_chunks)
     }
 
-    fn can_be_made_again(&self) -> bool {
+    /// Takes back a body that has not left.
+    #[cfg(feature = "http2")]
+    pub(super) fn put_back(&self, body: SendBody) {
+        self.request.body().put_back(body);
+    }
+
+    pub(super) fn can_be_made_again(&self) -> bool {
         !matches!(self.request.body(), RequestBody::Once(_))
     }
 }
 
-impl<R> Drop for RequestMaker<'_, R> {
+impl<R: Runtime> Drop for RequestMaker<'_, R> {
     fn drop(&mut self) {
         if let Some(message) = self.unsent.take() {
             self.request.body().put_back(message.into_body());
+        }
+    }
+}
+
+/// A request that was handed to its connection. If this is dropped before there is a reply, the attempt is abandoned
+/// ([C2](hedge_core::rules#C2)).
+struct InFlight<'a, R: Runtime> {
+    pool: &'a Arc<Pool<R>>,
+    /// `None` once there is a reply or an error.
+    connection: Option<Connection>,
+    idle_since: Option<Instant>,
+}
+
+impl<R: Runtime> InFlight<'_, R> {
+    /// Awaits the reply, and returns it with its connection.
+    async fn replied(
+        mut self,
+    ) -> Result<(Option<Connection>, Response<Incoming>), Box<TrySendError<Request<SendBody>>>> {
+        let reply = match &mut self.connection {
+            Some(connection) => connection.replied().await,
+            None => pending().await,
+        };
+        let connection = self.connection.take();
+        reply.map(|reply| (connection, reply))
+    }
+}
+
+impl<R: Runtime> Drop for InFlight<'_, R> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            Arc::clone(self.pool).abandon(Abandoned { connection, body: None, idle_since: self.idle_since });
         }
     }
 }

@@ -1,69 +1,89 @@
 //! The transport for HTTP/1.1: [`Http`].
 
-use std::collections::HashMap;
 use std::fmt;
-use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use ::http::request::Parts;
 use ::http::uri::PathAndQuery;
-use ::http::{HeaderValue, Request, Response};
+use ::http::{Request, Response};
 use hedge_core::drive::{AttemptInfo, SendTransport};
 use hedge_core::policy::Idempotency;
-use hedge_fleet::Address;
-use hedge_link::Runtime;
-use http_body::Body as _;
+use hedge_fleet::{Address, ConnectionType};
+use hedge_link::{ConnectionKey, Connector, PerServer, PoolSettings, Runtime};
 
 use super::body::{Body, Stream};
+#[cfg(feature = "_coding")]
+use super::coding;
+use super::connect_options::ConnectOptions;
 use super::connection::Connection;
 use super::counters::HttpCounters;
-use super::error::{BadRequest, HttpError};
-use super::limits::{HeadLimits, HttpOptionError};
+use super::default_headers::DefaultHeaders;
+use super::drain::DrainOrClose;
+use super::error::HttpError;
+#[cfg(feature = "http2")]
+use super::http2::{self, PingOptions};
+use super::limits::{HeadBytes, HeadLimits, HeaderCount};
 use super::on_attempt::OnAttempt;
 use super::outgoing::SendBody;
-use super::pool::{Pool, PoolSettings};
+use super::pool::{HttpSettings, Pool};
 use super::request::{self, RequestBody};
-use super::sending::Sending;
+use super::sending::{Answer, Sending};
+use super::versions::HttpVersions;
 use crate::checks::CheckFn;
-use crate::stream::Attach;
+use crate::hooks::{ConnectOptionError, Hooks};
+use crate::origin::Origin;
+use crate::protocol_choice::ProtocolChoice;
 
-/// HTTP/1.1 over plain TCP. It keeps idle connections for each address.
+/// HTTP/1.1 over TCP, TLS or Unix sockets. It keeps idle connections for each address.
 ///
 /// The [`Builder`](crate::Builder) sets its options: `max_body`, `max_head`, `max_headers`, `max_idle_per_server`,
-/// `idle_timeout`, `retry_stale_408` and `on_attempt`.
-pub struct Http<R> {
+/// `idle_timeout`, `max_connection_age`, `defer_close`, `connection_type`, `connection_group`, `drain_or_close`,
+/// `retry_stale_408`, `default_header`, `on_attempt`, `resolver`, `socket_options`, and with a feature `tls` and `tls_name`.
+pub struct Http<R: Runtime> {
     runtime: R,
-    settings: PoolSettings,
-    pools: RwLock<Pools<R>>,
+    connector: Connector<R>,
+    connecting: ConnectOptions,
+    settings: HttpSettings,
+    /// Empty pools that are not in use are dropped from time to time.
+    pools: PerServer<Pool<R>>,
 }
-
-/// The pools by address. Empty pools that are not in use are dropped from time to time, when a new address comes.
-struct Pools<R> {
-    by_address: HashMap<Address, Arc<Pool<R>>>,
-    /// Once there are this many pools, those that are empty and not in use are dropped.
-    prune_at: usize,
-}
-
-const PRUNE_AT_LEAST: usize = 64;
 
 impl<R: Runtime> Http<R> {
-    pub(crate) const ATTACH: Attach<Self> = |response, owed| response.body_mut().attach(owed);
+    pub(crate) const HOOKS: Hooks<R, Self> = Hooks {
+        attach: |response, owed| response.body_mut().attach(owed),
+        connect: Self::connect_by,
+        check: Self::check,
+        resolver: |transport| transport.connecting.resolver.clone(),
+        observe: |transport, observers| transport.settings.idle.observed_by(observers.clone()),
+        keep: |changed, request| {
+            changed.method_mut().clone_from(request.method());
+            changed.uri_mut().clone_from(request.uri());
+            *changed.version_mut() = request.version();
+            changed.body_mut().clone_from(request.body());
+        },
+    };
 
     pub(crate) fn new(runtime: R) -> Self {
-        let idle_timeout = Duration::from_secs(10);
-        let head = Arc::new(HeadLimits::new());
-        let settings = PoolSettings {
+        let settings = HttpSettings {
             max_body: 16 << 20,
-            head,
+            #[cfg(feature = "_coding")]
+            max_decoded_body: 16 << 20,
+            head: Arc::new(HeadLimits::new()),
             retry_stale_408: false,
-            max_idle: 100,
-            idle_timeout,
+            connection_type: ConnectionType::Pooled,
+            idle: Arc::new(PoolSettings::new()),
+            key: ConnectionKey::new(),
+            versions: HttpVersions::Http1,
+            #[cfg(feature = "http2")]
+            ping: PingOptions::DEFAULT,
+            drain: DrainOrClose::default(),
+            default_headers: DefaultHeaders::default(),
             on_attempt: None,
             counts: Arc::default(),
         };
-        let pools = RwLock::new(Pools { by_address: HashMap::new(), prune_at: PRUNE_AT_LEAST });
-        Self { runtime, settings, pools }
+        let connector = Connector::new(runtime.clone());
+        let pools = PerServer::new(|pool: &Pool<R>| !pool.is_empty());
+        Self { runtime, connector, connecting: ConnectOptions::default(), settings, pools }
     }
 
     pub(crate) fn max_body(mut self, bytes: usize) -> Self {
@@ -71,12 +91,18 @@ impl<R: Runtime> Http<R> {
         self
     }
 
-    pub(crate) fn max_head(self, bytes: usize) -> Self {
+    #[cfg(feature = "_coding")]
+    pub(crate) fn max_decoded_body(mut self, bytes: usize) -> Self {
+        self.settings.max_decoded_body = bytes;
+        self
+    }
+
+    pub(crate) fn max_head(self, bytes: HeadBytes) -> Self {
         self.settings.head.set_max_head(bytes);
         self
     }
 
-    pub(crate) fn max_headers(self, fields: usize) -> Self {
+    pub(crate) fn max_headers(self, fields: HeaderCount) -> Self {
         self.settings.head.set_max_headers(fields);
         self
     }
@@ -86,20 +112,56 @@ impl<R: Runtime> Http<R> {
         self
     }
 
-    /// # Errors
-    /// The first option that is out of its range.
-    pub(crate) fn validate(&self) -> Result<(), HttpOptionError> {
-        self.settings.head.validate()
+    /// How connections are made.
+    pub(crate) const fn connecting(&mut self) -> &mut ConnectOptions {
+        &mut self.connecting
     }
 
-    pub(crate) fn max_idle_per_server(mut self, connections: usize) -> Self {
-        self.settings.max_idle = connections;
+    /// Applies how connections are made and which protocol they speak, once all settings are known. The servers are those
+    /// of a URL, if there is one.
+    fn connect_by(
+        &mut self,
+        origin: Option<Origin>,
+        choice: ProtocolChoice,
+    ) -> Result<Connector<R>, ConnectOptionError> {
+        let connector = self.connecting.connector(&self.runtime, origin.as_ref(), choice)?;
+        self.connecting.origin = origin;
+        self.settings.connection_type = choice.connection_type;
+        self.settings.versions = HttpVersions::of(choice, connector.is_tls());
+        let key = self.settings.head.add_to(self.settings.key.clone());
+        self.settings.key = self.settings.versions.add_to(connector.add_to(key));
+        self.connector = connector.clone();
+        Ok(connector)
+    }
+
+    /// What is wanted of idle connections.
+    pub(crate) fn idle(&self) -> &PoolSettings {
+        &self.settings.idle
+    }
+
+    /// Applies changes of [`idle`](Self::idle) to the connections that are idle now.
+    pub(crate) fn idle_changed(&self) {
+        self.pools.all().iter().for_each(|pool| pool.settings_changed());
+    }
+
+    pub(crate) fn connection_group(mut self, name: &str) -> Self {
+        self.settings.key = self.settings.key.with("group", name);
         self
     }
 
-    pub(crate) fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.idle_timeout = timeout;
+    #[cfg(feature = "http2")]
+    pub(crate) const fn ping(mut self, options: PingOptions) -> Self {
+        self.settings.ping = options;
         self
+    }
+
+    pub(crate) fn drain_or_close(mut self, drain: DrainOrClose) -> Self {
+        self.settings.drain = drain;
+        self
+    }
+
+    pub(crate) const fn default_headers(&mut self) -> &mut DefaultHeaders {
+        &mut self.settings.default_headers
     }
 
     pub(crate) fn on_attempt(
@@ -111,26 +173,27 @@ impl<R: Runtime> Http<R> {
     }
 
     /// A check for servers: it passes if a GET of `path` on a new connection is answered with a status of 2xx.
-    pub(crate) fn check(&self, path: PathAndQuery) -> CheckFn {
-        let (runtime, limits) = (self.runtime.clone(), Arc::clone(&self.settings.head));
+    fn check(&self, path: PathAndQuery) -> CheckFn {
+        let asked = Arc::new(Asked {
+            runtime: self.runtime.clone(),
+            connector: self.connector.clone(),
+            connecting: self.connecting.clone(),
+            limits: Arc::clone(&self.settings.head),
+            versions: self.settings.versions,
+            default_headers: self.settings.default_headers.clone(),
+            path,
+        });
         Box::new(move |address| {
-            let (runtime, limits, path) = (runtime.clone(), Arc::clone(&limits), path.clone());
-            Box::pin(async move { passes(&runtime, &address, &limits, path).await.unwrap_or(false) })
+            let asked = Arc::clone(&asked);
+            Box::pin(async move { asked.passes(&address).await.unwrap_or(false) })
         })
     }
 
     fn pool(&self, address: &Address) -> Result<Arc<Pool<R>>, HttpError> {
-        if let Some(pool) = self.pools.read().unwrap_or_else(PoisonError::into_inner).by_address.get(address) {
-            return Ok(Arc::clone(pool));
-        }
-        let host = HeaderValue::try_from(address.to_string()).map_err(|_| BadRequest::Host)?;
-        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
-        if pools.by_address.len() >= pools.prune_at {
-            pools.by_address.retain(|_, pool| Arc::strong_count(pool) > 1 || !pool.is_empty());
-            pools.prune_at = PRUNE_AT_LEAST.max(pools.by_address.len() * 2);
-        }
-        let new = || Arc::new(Pool::new(self.runtime.clone(), self.settings.clone(), host));
-        Ok(Arc::clone(pools.by_address.entry(address.clone()).or_insert_with(new)))
+        self.pools.get(address, || {
+            let place = self.connecting.place(address, self.connector.is_tls())?;
+            Ok(Pool::new(self.runtime.clone(), &self.connector, address, self.settings.clone(), place))
+        })
     }
 
     /// How many requests were sent once more, on a new connection ([C3](hedge_core::rules#C3)). This happens if a
@@ -143,25 +206,38 @@ impl<R: Runtime> Http<R> {
 
     /// How many connections were opened, closed and reused, and how many requests were sent once more.
     pub fn counters(&self) -> HttpCounters {
-        self.settings.counts.get()
+        self.settings.counts.get(self.settings.idle.expired())
     }
 }
 
-async fn passes<R: Runtime>(
-    runtime: &R,
-    address: &Address,
-    limits: &HeadLimits,
+/// What a check asks a server for.
+struct Asked<R> {
+    runtime: R,
+    connector: Connector<R>,
+    connecting: ConnectOptions,
+    limits: Arc<HeadLimits>,
+    #[cfg_attr(not(feature = "http2"), allow(dead_code, reason = "there is one version"))]
+    versions: HttpVersions,
+    default_headers: DefaultHeaders,
     path: PathAndQuery,
-) -> Result<bool, HttpError> {
-    let host = HeaderValue::try_from(address.to_string()).map_err(|_| BadRequest::Host)?;
-    let mut request = Request::new(RequestBody::Empty);
-    *request.uri_mut() = path.into();
-    let message = request::head(&request, &host)?.map(|()| SendBody::Bytes(None));
-    // There is no time limit here: the checker drops this future at its own.
-    let connection = Connection::open(runtime, address, None, limits, None).await?;
-    let (asked, reply) = connection.send(message);
-    let answer = asked.replied(pin!(reply)).await;
-    Ok(answer.is_ok_and(|(_, response)| response.status().is_success()))
+}
+
+impl<R: Runtime> Asked<R> {
+    async fn passes(&self, address: &Address) -> Result<bool, HttpError> {
+        let mut request = Request::new(RequestBody::Empty);
+        *request.uri_mut() = self.path.clone().into();
+        let place = self.connecting.place(address, self.connector.is_tls())?;
+        let head = request::head(&request, &place, &self.default_headers)?;
+        // There is no time limit here: the checker drops this future at its own.
+        let connected = self.connector.connect(address, None).await.map_err(HttpError::Connect)?;
+        #[cfg(feature = "http2")]
+        if self.versions == HttpVersions::Http2 || connected.info.is_http2() {
+            return http2::ask(&self.runtime, connected, &self.limits, head, &place).await;
+        }
+        let mut connection = Connection::over(&self.runtime, connected, &self.limits, None).await?;
+        connection.send(head.map(|()| SendBody::Bytes(None)));
+        Ok(connection.replied().await.is_ok_and(|response| response.status().is_success()))
+    }
 }
 
 impl<R: Runtime> SendTransport for Http<R> {
@@ -176,11 +252,28 @@ impl<R: Runtime> SendTransport for Http<R> {
         attempt: AttemptInfo<Address>,
     ) -> Result<Response<Body>, HttpError> {
         let pool = self.pool(&attempt.address)?;
-        let (connection, response) = Sending::new(&self.runtime, request, &attempt, &pool)?.send().await?;
-        let (head, incoming) = response.into_parts();
+        let sent = Sending::new(&self.runtime, &self.connector, request, &attempt, &pool)?.send().await;
+        #[cfg_attr(
+            not(any(feature = "_coding", feature = "grpc")),
+            expect(unused_mut, reason = "only a decoded body and gRPC change it")
+        )]
+        let Answer { mut head, source } = sent?;
+        #[cfg(feature = "grpc")]
+        if let Some(codes) = request.extensions().get::<super::grpc_codes::MethodCodes>() {
+            head.extensions.insert(*codes);
+        }
         // A body that has ended together with its head leaves nothing to stream.
-        let at_head = attempt.streaming && !incoming.is_end_stream();
-        let stream = Stream::new(incoming, connection, pool, self.settings.max_body);
+        let at_head = attempt.streaming && !source.is_end_stream();
+        #[cfg(feature = "_coding")]
+        let is_wanted = coding::is_wanted(request.headers()) && !self.settings.default_headers.choose_codings();
+        #[cfg(feature = "_coding")]
+        let coding = (!source.is_end_stream() && is_wanted).then(|| coding::take_coding(&mut head.headers)).flatten();
+        let stream = Stream::new(source, self.settings.max_body);
+        #[cfg(feature = "_coding")]
+        let stream = match coding {
+            Some(coding) => stream.decoded(coding, self.settings.max_decoded_body),
+            None => stream,
+        };
         let body = if at_head { Body::stream(stream) } else { stream.read().await? };
         Ok(Response::from_parts(head, body))
     }
@@ -190,7 +283,7 @@ impl<R: Runtime> SendTransport for Http<R> {
     }
 }
 
-impl<R> fmt::Debug for Http<R> {
+impl<R: Runtime> fmt::Debug for Http<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Http").field("settings", &self.settings).finish_non_exhaustive()
     }

@@ -3,7 +3,7 @@ use std::future::Future;
 use std::thread;
 use std::time::Duration;
 
-use hedge_net::CheckOptions;
+use hedge_net::{BoundedSpan, CheckOptions};
 use hedge_sockets::mortal::Mortal;
 use hedge_sockets::naming::Feed;
 use hedge_sockets::server::{TestServer, ok};
@@ -98,15 +98,52 @@ fn c4_a_connection_whose_body_ends_on_another_runtime_is_closed() {
     assert_eq!(there.accepted.count(), 2);
 }
 
+#[test]
+fn c2_drains_end_with_their_runtime() {
+    for runtime in [runtime(), Builder::new_multi_thread().enable_all().build().unwrap()] {
+        let there = TestServer::stalling();
+        let channel = channel(&there, Duration::from_secs(3_600));
+        on(&runtime, hedge_sockets::drop_when(channel.call(get("/")), there.requests.reached(1)));
+        assert_eq!(channel.transport().counters().draining, 1);
+        // The runtime drops a call that is in flight.
+        let calling = channel.clone();
+        runtime.spawn(async move { calling.call(get("/")).await.map(drop) });
+        on(&runtime, there.requests.reached(2));
+        drop(runtime);
+        there.closed.block_until(2);
+        let counters = channel.transport().counters();
+        assert_eq!((counters.draining, counters.closed_undrained, counters.open()), (0, 2, 0));
+    }
+}
+
+#[test]
+fn c2_a_call_that_is_dropped_where_no_runtime_runs_closes_its_connection() {
+    let there = TestServer::stalling();
+    let channel = channel(&there, Duration::from_secs(3_600));
+    let runtime = runtime();
+    let mut call = Box::pin(channel.call(get("/")));
+    on(&runtime, async {
+        let (mut call, mut asked) = (call.as_mut(), std::pin::pin!(there.requests.reached(1)));
+        std::future::poll_fn(|cx| {
+            assert!(call.as_mut().poll(cx).is_pending());
+            asked.as_mut().poll(cx)
+        })
+        .await;
+    });
+    drop(call);
+    let counters = channel.transport().counters();
+    assert_eq!((counters.draining, counters.closed_undrained), (0, 1));
+    // The connection's task closes it once its runtime runs again.
+    on(&runtime, there.closed.reached(1));
+}
+
 /// The runtime that found a server broken is not polled any more: calls on another take its checks over.
 #[test]
 fn h1_checks_go_on_where_calls_are_made() {
     let (there, mut dies) = (TestServer::answering(|_| ok("")), Mortal::start());
-    let often = Duration::from_millis(20);
-    let channel = list(&Tokio::new(), &[there.address, dies.address])
-        .health_checks(CheckOptions { interval: often, timeout: often, ..CheckOptions::DEFAULT })
-        .build()
-        .unwrap();
+    let (interval, timeout) = (BoundedSpan::of_millis::<20>(), BoundedSpan::of_millis::<20>());
+    let often = CheckOptions { interval, timeout, ..CheckOptions::DEFAULT };
+    let channel = list(&Tokio::new(), &[there.address, dies.address]).health_checks(often).build().unwrap();
     let (one, other) = (runtime(), runtime());
     dies.kill();
     let it = server(dies.address);

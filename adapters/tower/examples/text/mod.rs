@@ -1,4 +1,4 @@
-//! gRPC messages of plain text: what a compiler of protocol files would write.
+//! gRPC messages of plain text. In a program, a compiler generates such code from protocol files.
 
 use bytes::{Buf, BufMut};
 use tonic::Status;

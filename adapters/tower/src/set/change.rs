@@ -1,4 +1,4 @@
-//! A change of a set, [`Change`], and how several changes are made, [`apply`].
+//! A change of a set, [`Change`], and a function that makes several changes in one step, [`apply`].
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -8,18 +8,21 @@ use hedge_core::balance::{ArrangeError, Balancer as _, Tag, Weighing, WeightErro
 use hedge_core::time::Instant;
 use hedge_fleet::{ListEntry, OwnAddress, Servers};
 
-/// A change of a [`HedgeSet`](crate::HedgeSet). It is the same as tower's `discover::Change`, except for weights.
+/// A change of a [`HedgeSet`](crate::HedgeSet). It is like tower's `discover::Change`, with a further variant for
+/// weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change<K, S> {
-    /// Adds a server, or replaces the one with this key. Its weight is the balancer's `default_weight`, or 1.
+    /// Adds a server, or replaces the server with this key. The weight is the balancer's `default_weight`, or 1 if the
+    /// balancer has none.
     Insert(K, S),
-    /// Adds or replaces a server with a weight, for the balancers that use weights: `wrr`, `wr` and `p2c`.
+    /// Adds a server with this weight, or replaces the server with this key. The balancers `wrr`, `wr` and `p2c` use
+    /// weights.
     InsertWeighted(K, S, NonZeroU32),
-    /// Removes a server.
+    /// Removes the server with this key.
     Remove(K),
 }
 
-/// The weight that was given with a server, if there was one.
+/// The weight that was given with a server, if one was given.
 struct Weight(Option<NonZeroU32>);
 
 impl Tag for Weight {
@@ -28,7 +31,7 @@ impl Tag for Weight {
     }
 }
 
-/// Makes all changes at once. Returns how many of them changed anything.
+/// Makes all changes in one step. Returns how many of the changes had an effect.
 pub(super) fn apply<K: Ord + fmt::Display + 'static, S>(
     servers: &Servers<K, OwnAddress<S>>,
     changes: impl IntoIterator<Item = Change<K, S>>,
@@ -48,7 +51,8 @@ pub(super) fn apply<K: Ord + fmt::Display + 'static, S>(
     Ok(made - changed.map_or(0, |changed| changed.left_out.len()))
 }
 
-/// Makes changes in a list that is in the order of its keys. Returns how many were made.
+/// Makes the changes in `places`, which is and stays in the order of the keys. Returns how many of the changes had an
+/// effect.
 fn plan<K: Ord, S>(
     places: &mut Vec<ListEntry<K, OwnAddress<S>>>,
     changes: impl IntoIterator<Item = Change<K, S>>,
@@ -67,7 +71,7 @@ fn plan<K: Ord, S>(
                 continue;
             }
         };
-        // There is no tag that could be invalid. Without a weight and a `default_weight`, the weight is 1.
+        // The only error is a missing weight. It occurs if the balancer has no `default_weight`; the weight is then 1.
         let weight = weighing.weight(&Weight(weight)).unwrap_or(NonZeroU32::MIN);
         let at = place(places, &key);
         let new = ListEntry::New { key, service: OwnAddress(service), weight };
@@ -80,7 +84,7 @@ fn plan<K: Ord, S>(
     made
 }
 
-/// The position of `key`, or as an error the position where it would be inserted.
+/// The position of `key`. As an error, the position at which `key` would have to be inserted.
 fn place<K: Ord, S>(places: &[ListEntry<K, S>], key: &K) -> Result<usize, usize> {
     places.binary_search_by(|place| match place {
         ListEntry::Stays(node) => node.key().cmp(key),

@@ -11,21 +11,24 @@ use tower_service::Service;
 use super::{Change, HedgeSet};
 use crate::{BoxError, Error, Plain, RetryErrors};
 
-/// How many changes one poll takes from the stream, before other tasks can run.
+/// How many changes one poll takes from the stream. After that, other tasks can run.
 const CHANGES_A_POLL: usize = 1024;
 
 /// A [`HedgeSet`] that applies changes from a stream whenever it is polled for readiness.
 ///
-/// It is not ready while the set is empty and the stream has not ended. When the stream ends, the set stays as it is.
-/// `poll_ready` returns an error of the stream once, and polls the stream again the next time. It also returns a
-/// [`ClusterError`](hedge_core::cluster::ClusterError) once if the balancer cannot arrange the list that the changes of
-/// one poll make. These changes are dropped then. It has one stream, so it cannot be cloned. The set that
-/// [`Following::set`] returns can be cloned, and has the same servers.
+/// The service is not ready while the set is empty and the stream has not ended. When the stream ends, the set stays as
+/// it is. `poll_ready` returns an error of the stream once, and polls the stream again the next time. If the balancer
+/// cannot arrange the list that the changes of one poll make, `poll_ready` returns a
+/// [`ClusterError`](hedge_core::cluster::ClusterError) once, and these changes are dropped.
+///
+/// A `Following` owns its stream, so it cannot be cloned. The set that [`Following::set`] returns can be cloned, and
+/// has the same servers.
 pub struct Following<D, K, S, T, R = RetryErrors, C = Plain> {
     set: HedgeSet<K, S, T, R, C>,
     /// The stream of changes; `None` once it has ended.
     changes: Option<Pin<Box<D>>>,
-    /// Changes from the stream that are not applied yet. Between polls it is empty, except after a panic of the stream.
+    /// Changes from the stream that are not applied yet. Between two polls there are none, except after a panic of the
+    /// stream.
     taken: Vec<Change<K, S>>,
 }
 
@@ -34,12 +37,12 @@ impl<D, K, S, T, R, C> Following<D, K, S, T, R, C> {
         Self { set, changes: Some(Box::pin(changes)), taken: Vec::new() }
     }
 
-    /// The set.
+    /// The set that the changes are applied to.
     pub const fn set(&self) -> &HedgeSet<K, S, T, R, C> {
         &self.set
     }
 
-    /// Applies the changes that the stream has now.
+    /// Applies the changes that the stream has ready now.
     fn poll_changes<E>(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError>
     where
         D: Stream<Item = Result<Change<K, S>, E>>,

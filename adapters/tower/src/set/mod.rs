@@ -28,28 +28,30 @@ use crate::shared::{AttemptPolicy, Shared};
 use crate::{Error, Plain, Protocol, ResponseFuture, RetryErrors};
 use change::apply;
 
-/// How many servers a set can hold: as many as there are slots.
+/// The maximum number of servers in a set: the number of slots.
 pub(crate) const MAX_SERVERS: usize = 1 << 16;
 
-/// A set of servers. It holds a service for each server, under a key that stands for the server's address. A clone is
-/// the same set.
+/// A set of servers. It holds a service for each server, under a key that stands for the server's address. All clones
+/// share the same servers.
 ///
-/// The balancer chooses the first server. Every extra attempt goes to another server while an untried one is usable
-/// (L11). A clone of the server's service makes each attempt, and becomes ready as part of it. So a server that is not
-/// ready is a slow server, and its backup goes to another one. The set itself is always ready.
+/// The balancer chooses the first server. Every extra attempt goes to another server, as long as a usable server is
+/// left that the call has not tried ([L11](hedge_core::rules#L11)). Each attempt is made by a clone of the server's
+/// service. The wait for this clone to become ready is part of the attempt. So a server that is not ready counts as
+/// slow, and a backup goes to another server. The set itself is always ready.
 ///
-/// Servers can be added and removed at any time, from any thread. When a server is removed, its attempts go on (L20).
-/// What the balancer and the breaker know about a server stays while others are added and removed (S7). If a server is
-/// replaced, nothing is known about the new one.
+/// Servers can be added and removed at any time, from any thread. When a server is removed, attempts in flight at it go
+/// on ([L20](hedge_core::rules#L20)). The balancer and the breaker keep what they know about a server while other
+/// servers are added and removed ([S7](hedge_core::rules#S7)). About a server that replaces another one, they know
+/// nothing at first.
 ///
-/// A set is ordered by its keys. Consistent hashing uses the text of the keys (`Display`). So clients with the same
-/// texts agree on the server of each request code, with any services (S5).
+/// A set is ordered by its keys. Consistent hashing hashes the text of each key (`Display`). So clients whose keys have
+/// the same texts agree on the server of each request code ([S5](hedge_core::rules#S5)).
 ///
 /// # Cost
 ///
 /// A server takes 120 bytes, plus its key and its service. With the balancer `la`, it takes 1080 bytes more. A call
 /// reads the list without a lock. A change copies the list and the balancer's arrangement of it: some tens of bytes for
-/// each server, and with consistent hashing 8 bytes for each point. Make many changes with one [`HedgeSet::apply`].
+/// each server, and with consistent hashing 8 bytes for each point. So make many changes with one [`HedgeSet::apply`].
 pub struct HedgeSet<K, S, T, R = RetryErrors, C = Plain> {
     inner: Arc<Inner<K, S, T, R, C>>,
 }
@@ -114,7 +116,7 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
         Following::new(self, changes)
     }
 
-    /// How many servers there are.
+    /// The number of servers in the set.
     pub fn len(&self) -> usize {
         self.inner.servers.load().list().nodes().len()
     }
@@ -124,18 +126,19 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
         self.len() == 0
     }
 
-    /// How many calls wait for a server with room (L22).
+    /// How many calls wait for a server with room ([L22](hedge_core::rules#L22)).
     pub fn queued_calls(&self) -> usize {
         self.inner.servers.queued_calls()
     }
 
-    /// How many extra attempts of this kind were refused for this reason since the set was made. The count wraps.
+    /// How many extra attempts of this kind were refused for this reason since the set was made. The count wraps at
+    /// 2³².
     pub fn denied(&self, extra: Extra, reason: Denial) -> u32 {
         self.inner.shared.settings.denied(extra, reason)
     }
 
-    /// How many calls ended in which way since the set was made, how many attempts they made, and how many extra attempts
-    /// were refused.
+    /// How many calls ended in which way since the set was made, how many attempts they made, and how many extra
+    /// attempts were refused.
     pub fn counters(&self) -> Counters {
         self.inner.shared.settings.counters()
     }
@@ -149,8 +152,8 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
         self.inner.shared.settings.latencies(self.now())
     }
 
-    /// The time on the set's clock, which is also the clock of its policies. It is needed for a snapshot of a policy's
-    /// own latencies: `adaptive.latencies().snapshot(set.now())`.
+    /// The current time of the set's clock. The policies of the set use the same clock, so a snapshot of a policy's own
+    /// latencies needs this time: `adaptive.latencies().snapshot(set.now())`.
     pub fn now(&self) -> Instant
     where
         T: Timer,
@@ -160,7 +163,7 @@ impl<K, S, T, R, C> HedgeSet<K, S, T, R, C> {
 }
 
 impl<K: Ord + fmt::Display + 'static, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
-    /// Adds a server, or replaces the one with this key.
+    /// Adds a server, or replaces the server with this key.
     ///
     /// # Errors
     /// [`ClusterError::Full`] if the set already holds 65,536 other servers. [`ClusterError::Balancer`] as in
@@ -169,7 +172,8 @@ impl<K: Ord + fmt::Display + 'static, S, T: Timer, R, C> HedgeSet<K, S, T, R, C>
         self.put(Change::Insert(key, service))
     }
 
-    /// Adds or replaces a server with a weight, for the balancers that use weights: `wrr`, `wr` and `p2c`.
+    /// Adds a server with this weight, or replaces the server with this key. The balancers `wrr`, `wr` and `p2c` use
+    /// weights.
     ///
     /// # Errors
     /// See [`insert`](Self::insert).
@@ -190,28 +194,28 @@ impl<K: Ord + fmt::Display + 'static, S, T: Timer, R, C> HedgeSet<K, S, T, R, C>
         self.apply([Change::Remove(key)]) == Ok(1)
     }
 
-    /// Makes several changes in one step. Returns how many of them changed anything. A server that would be the
-    /// 65,537th is left out. The list is copied once.
+    /// Makes several changes in one step. Returns how many of the changes had an effect. A set holds at most 65,536
+    /// servers; further ones are left out. The list is copied once.
     ///
     /// # Errors
-    /// [`ClusterError::Balancer`] if the balancer cannot arrange the new list. With consistent hashing, that is a list
-    /// with more points than the ring can hold, or with a key whose `Display` fails. The list is then unchanged.
+    /// [`ClusterError::Balancer`] if the balancer cannot arrange the new list. With consistent hashing, this happens if
+    /// the list has more points than the ring can hold, or if the `Display` of a key fails. The list is then unchanged.
     pub fn apply(&self, changes: impl IntoIterator<Item = Change<K, S>>) -> Result<usize, ClusterError> {
         apply(&self.inner.servers, changes, self.now()).map_err(ClusterError::Balancer)
     }
 }
 
 impl<K: Ord + 'static, S, T: Timer, R, C> HedgeSet<K, S, T, R, C> {
-    /// Whether a server takes calls: it was not withdrawn by [`set_usable`](Self::set_usable), and its breaker does not
-    /// isolate it. False if no server has this key.
+    /// Whether a server takes calls: it was not withdrawn by [`set_usable`](Self::set_usable), and the circuit breaker
+    /// does not isolate it. False if no server has this key.
     pub fn usable(&self, key: &K) -> bool {
         let snapshot = self.inner.servers.load();
         snapshot.list().named(key).is_some_and(|node| snapshot.health().usable(node.health(), self.now()))
     }
 
     /// Withdraws a server, so that it takes no calls, or puts it back. Returns false if no server has this key. A new
-    /// server is usable. Any number of servers can be withdrawn here; the isolation limit is for the breaker only (H4),
-    /// which decides independently of this.
+    /// server is not withdrawn. Any number of servers can be withdrawn, since the isolation limit is for the circuit
+    /// breaker only ([H4](hedge_core::rules#H4)). The circuit breaker may isolate a server that was put back.
     pub fn set_usable(&self, key: &K, usable: bool) -> bool {
         let servers = &self.inner.servers;
         servers.load().list().named(key).map(|node| servers.set_usable(node, usable, self.now())).is_some()
@@ -244,11 +248,13 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let host = CallHost::new(Arc::clone(&self.inner), ());
-        ResponseFuture::new(run(host, request, |attempt: AttemptInfo<S>, request| Attempt::Unready {
-            service: attempt.address,
-            request,
-        }))
+        ResponseFuture::new(|| {
+            let host = CallHost::new(Arc::clone(&self.inner), ());
+            run(host, request, |attempt: AttemptInfo<S>, request| Attempt::Unready {
+                service: attempt.address,
+                request,
+            })
+        })
     }
 }
 

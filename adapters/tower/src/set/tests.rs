@@ -3,6 +3,7 @@
 use std::future::{Pending, pending};
 
 use hedge_core::balance::{ArrangeError, Balancer as _, Selection};
+use hedge_core::bounded::Bounded;
 use hedge_core::call::Host;
 use hedge_core::health::{AnyBreaker, BreakerOptions, FailureOptions, Health, IsolationLimit, Recovering};
 use hedge_core::id::{AttemptId, ServerId};
@@ -15,9 +16,8 @@ use super::*;
 const NOW: Instant = Instant::ZERO;
 
 fn servers<K>(balancer: &str) -> Servers<K, OwnAddress<()>> {
-    let breaker = Recovering::new(AnyBreaker::None, None);
-    let health = breaker.and_then(|breaker| Health::new(breaker, IsolationLimit::DEFAULT));
-    Servers::new(Balancer::named(balancer, 1).unwrap(), health.unwrap(), MAX_SERVERS)
+    let health = Health::new(Recovering::new(AnyBreaker::None, None), IsolationLimit::DEFAULT);
+    Servers::new(Balancer::named(balancer, 1).unwrap(), health, MAX_SERVERS)
 }
 
 fn insert<K>(key: K) -> Change<K, ()> {
@@ -76,7 +76,7 @@ fn s2_a_server_weighs_what_it_came_with_else_the_default_else_1() {
 
 #[test]
 fn a_server_takes_as_many_bytes_as_the_docs_say() {
-    // The node with its two counts, and its places in the list.
+    // The node with the two counts of its `Arc`, and its two pointers in the list.
     let bytes =
         size_of::<Node<(), OwnAddress<()>>>() + 2 * size_of::<usize>() + 2 * size_of::<Arc<Node<(), OwnAddress<()>>>>();
     assert!(bytes <= 120, "{bytes}");
@@ -120,7 +120,7 @@ impl Timer for Still {
 
 #[test]
 fn h2_a_probe_whose_turn_another_call_took_is_not_sent_and_leaves_its_place() {
-    let breaker = FailureOptions { failures: 1, ..FailureOptions::DEFAULT };
+    let breaker = FailureOptions { failures: Bounded::of::<1>(), ..FailureOptions::DEFAULT };
     let builder = crate::builder(Still).seed(1).circuit_breaker(BreakerOptions::ConsecutiveFailures(breaker));
     let set: HedgeSet<u16, (), Still> = builder.set().unwrap();
     for key in [0, 1] {
@@ -149,9 +149,9 @@ fn h2_a_probe_whose_turn_another_call_took_is_not_sent_and_leaves_its_place() {
     let (probe, late) = (look(&one, later), look(&other, later));
     assert_eq!((probe.server, late.server), (failing.server, failing.server));
     set.inner.servers.load().balancer().commit(late.ticket.unwrap(), false);
-    assert!(!one.commit(&probe, later, false), "the turn is taken");
+    assert!(!one.commit(&probe, later, false), "the other call has taken the turn");
     let servers = &set.inner.servers;
     assert!(servers.load().list().healths().all(|health| servers.load().health().usable(health, later)));
-    assert!(!one.commit(&probe, later, false) && one.commit(&probe, later, true), "whoever insists is the probe");
-    assert!(!other.commit(&late, later, false), "one at a time");
+    assert!(!one.commit(&probe, later, false) && one.commit(&probe, later, true), "a call that insists is the probe");
+    assert!(!other.commit(&late, later, false), "there is one probe at a time");
 }

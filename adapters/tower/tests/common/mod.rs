@@ -1,4 +1,4 @@
-//! A scripted service that holds its callers to tower's contract, and what tests do with it.
+//! A scripted service, which panics if a caller breaks tower's contract, and helpers for tests that use it.
 #![allow(dead_code, reason = "each test uses its part of it")]
 
 use std::future::Future;
@@ -13,18 +13,19 @@ use hedge_tower::{Builder, CallOptions, Protocol, Report};
 use tokio::time::Sleep;
 use tower::{Service, ServiceExt};
 
-/// What an attempt comes to after so many milliseconds.
+/// After how many milliseconds an attempt ends, and its result.
 pub(crate) type Step = (u64, Result<&'static str, &'static str>);
 
-/// Longer than any call here.
+/// A time in milliseconds that is longer than any call in these tests.
 pub(crate) const NEVER: u64 = 1_000_000;
 
-/// The n-th attempt takes the n-th step, those after the last take the last. Panics if it is called unready; a clone is
-/// unready, however ready the original was, and so is what has been called.
+/// A service whose n-th attempt takes the n-th step of a script. Attempts after the last step take the last step. The
+/// service panics if it is called before it was polled ready. A clone is not ready, even if the original is, and
+/// neither is a service that has been called.
 pub(crate) struct Scripted {
     steps: Arc<[Step]>,
     counts: Arc<Counts>,
-    /// How long becoming ready takes.
+    /// How long the service takes to become ready.
     unready_for: u64,
     clones_unready_for: u64,
     readying: Option<Pin<Box<Sleep>>>,
@@ -75,7 +76,7 @@ impl Clone for Scripted {
     }
 }
 
-/// One attempt that the service works on.
+/// Counts one attempt that the service works on, until it is dropped.
 struct InFlight(Arc<Counts>);
 
 impl Drop for InFlight {
@@ -123,7 +124,7 @@ impl Reports {
         builder.on_end(move |report| reports.0.lock().unwrap().push(report.report().clone()))
     }
 
-    /// The only one since the last look.
+    /// Takes the reports since the last call of this method, of which there must be exactly one.
     pub(crate) fn only(&self) -> Report {
         let mut reports = self.0.lock().unwrap();
         assert_eq!(reports.len(), 1);
@@ -135,7 +136,7 @@ impl Reports {
     }
 }
 
-/// A request that carries the options of its call, as a protocol of the user's own reads them.
+/// A request that contains the options of its call. A protocol of the program can read them from there.
 #[derive(Clone, Default)]
 pub(crate) struct Carrying(pub(crate) CallOptions);
 
@@ -152,7 +153,7 @@ impl<Response> Protocol<Carrying, Response> for Carried {
     }
 }
 
-/// A builder on tokio with a fixed seed.
+/// A builder with tokio's timer and a fixed seed.
 pub(crate) fn builder() -> Builder<Tokio> {
     hedge_tower::builder(Tokio::new()).seed(1)
 }
@@ -161,7 +162,7 @@ pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// One call; answers its result, and after how many milliseconds it came.
+/// Makes one call. Returns its result, and after how many milliseconds the result came.
 pub(crate) async fn call<S, Request>(service: &mut S, request: Request) -> (Result<S::Response, S::Error>, u128)
 where
     S: Service<Request>,

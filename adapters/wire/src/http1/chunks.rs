@@ -2,10 +2,10 @@
 
 use super::{DecodeError, is_text, is_token_byte};
 
-/// Digits of a chunk's size: as many as 64 bits have.
+/// The most digits of a chunk's size: as many as a number of 64 bits has.
 const MAX_DIGITS: u8 = 16;
 
-/// Where in a chunked body the next byte stands. Lines end in CRLF and in nothing else.
+/// The position of the next byte in a chunked body. A line must end in CRLF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Chunks {
     Size {
@@ -38,7 +38,7 @@ pub(super) enum Chunks {
 impl Chunks {
     pub(super) const START: Self = Self::Size { size: 0, digits: 0 };
 
-    /// What follows a byte that is not data.
+    /// The position after `byte`, which is not data.
     pub(super) fn after(self, byte: u8) -> Result<Self, DecodeError> {
         let next = match (self, byte) {
             (Self::Size { size, digits }, _) if byte.is_ascii_hexdigit() => {
@@ -71,12 +71,13 @@ impl Chunks {
         Ok(next)
     }
 
-    /// Whether the byte that led here is one that a sender could add without end.
+    /// Whether the last byte was padding: blanks after a size, an extension or a trailer. A sender could send padding
+    /// without end, so the caller limits its length.
     pub(super) fn is_padding(self) -> bool {
         matches!(self, Self::Space { .. } | Self::Extension { .. } | Self::TrailerName | Self::Trailer)
     }
 
-    /// Whether what comes next follows the last chunk.
+    /// Whether the next byte comes after the last chunk.
     pub(super) fn is_behind_data(self) -> bool {
         matches!(
             self,

@@ -1,18 +1,19 @@
-//! Where responses begin and end in bytes that the caller keeps: [`Follower`].
+//! Finds where responses begin and end, in bytes that the caller keeps: [`Follower`].
 
 use core::fmt;
 
 use super::chunks::Chunks;
 use super::head::{Framing, Head};
-use super::{DecodeError, MAX_DROPPED};
+use super::{DecodeError, MAX_DROPPED, plain};
 
-/// Header fields of a usual head: room for so many is on the stack while any head is parsed.
+/// The number of header fields of a usual head. Parsing a head takes room for this many fields on the stack; only a
+/// head with more fields takes more.
 const USUAL_HEADERS: usize = 100;
 
-/// Says of each byte of a connection's responses what it is, and keeps none of them: for a client that has a parser of its
-/// own and wants to be certain of where a response ends.
+/// Says which part of a response each byte of a connection belongs to, and keeps no byte. It is for a client that has
+/// its own parser, and wants to be certain where a response ends.
 ///
-/// It is stricter than a [`Receiver`](super::Receiver) in one thing: every line ends in CRLF.
+/// A follower is stricter than a [`Receiver`](super::Receiver) in one point: every line must end in CRLF.
 ///
 /// ```
 /// use hedge_wire::http1::{Fault, Follower, Part};
@@ -39,20 +40,20 @@ pub struct Follower {
     keeps: bool,
     dropped: usize,
     trailers: usize,
-    /// Bytes of the response that have been followed.
+    /// How many bytes of the response have been followed.
     at: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// The response has ended, or none was asked for.
+    /// The response has ended, or no request was made yet.
     Done,
     Head {
-        /// Bytes that have been looked at and were no end.
+        /// How many bytes of the head have been searched. Its end is not among them.
         seen: usize,
-        /// Where the line starts that they end in.
+        /// The start of the line in which the searched bytes end.
         line: usize,
-        /// Lines before that one: the status line, and header fields.
+        /// The number of lines before that line: the status line and header fields.
         lines: usize,
     },
     Length {
@@ -64,30 +65,30 @@ enum State {
 }
 
 impl State {
-    /// Nothing of a head has come.
+    /// No byte of the head has come.
     const HEAD: Self = Self::Head { seen: 0, line: 0, lines: 0 };
 }
 
-/// What the first bytes are of those that were handed in.
+/// The part of a response to which the first of the given bytes belong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Part {
-    /// All are a part of a head: they are to be handed in again, together with those that follow them.
+    /// All bytes belong to a head that is not complete. They must be given again, together with the bytes that follow.
     Partial,
-    /// So many are an interim response, which says nothing here.
+    /// This many bytes are an interim response, which the client can ignore.
     Interim(usize),
-    /// So many are the response's head.
+    /// This many bytes are the head of the response.
     Head(usize),
-    /// So many are data of its body.
+    /// This many bytes are data of the body.
     Data(usize),
-    /// So many frame chunks.
+    /// This many bytes are lines between the chunks of the body.
     Framing(usize),
-    /// So many follow the last chunk's line: trailers, and the empty line after them.
+    /// This many bytes follow the line of the last chunk: trailers, and the empty line after them.
     Trailers(usize),
 }
 
 impl Part {
-    /// How many bytes need not be handed in again.
+    /// The number of bytes of this part, which must not be given again.
     #[must_use]
     pub const fn length(self) -> usize {
         match self {
@@ -102,27 +103,27 @@ impl Part {
 }
 
 impl Default for Follower {
-    /// Before the first request, with the default limits.
+    /// A follower before its first request, with the default limits.
     fn default() -> Self {
         Self::with_limits(Self::DEFAULT_MAX_HEAD, Self::DEFAULT_MAX_HEADERS)
     }
 }
 
 impl Follower {
-    /// Bytes that a head may have, if no other limit is set.
+    /// The default limit of a head, in bytes.
     pub const DEFAULT_MAX_HEAD: usize = 64 * 1024;
 
-    /// Header fields that a head may have, and trailers that may follow a body, if no other limit is set.
+    /// The default limit of the header fields of a head, and of the trailers after a body.
     pub const DEFAULT_MAX_HEADERS: usize = USUAL_HEADERS;
 
-    /// The greatest limit of header fields.
+    /// The highest limit of header fields that can be set.
     pub const MOST_HEADERS: usize = 1024;
 
-    /// Before the first request. A head may have at most `max_head` bytes and `max_headers` header fields, and so many
-    /// trailers may follow a body. The bytes of trailers are bounded by [`MAX_DROPPED`].
+    /// A follower before its first request. A head may have at most `max_head` bytes and `max_headers` header fields.
+    /// At most `max_headers` trailers may follow a body, and [`MAX_DROPPED`] limits their bytes.
     ///
-    /// A `max_headers` above [`Follower::MOST_HEADERS`] counts as that. A head of more than 100 header fields is parsed in
-    /// 32 KiB of stack, every other one in 3 KiB.
+    /// A `max_headers` above [`Follower::MOST_HEADERS`] counts as [`Follower::MOST_HEADERS`]. Parsing a head of more
+    /// than 100 header fields takes 32 KiB of stack; parsing any other head takes 3 KiB.
     #[must_use]
     pub fn with_limits(max_head: usize, max_headers: usize) -> Self {
         let max_headers = max_headers.min(Self::MOST_HEADERS);
@@ -130,25 +131,25 @@ impl Follower {
         Self { state, max_head, max_headers, request_was_head: false, keeps: true, dropped: 0, trailers: 0, at: 0 }
     }
 
-    /// Begins with the response to a request, which has no body if that was a `HEAD`.
+    /// Begins with the response to the next request. If that is a `HEAD` request, its response has no body.
     pub fn request(&mut self, request_was_head: bool) {
         let before = Self::with_limits(self.max_head, self.max_headers);
         *self = Self { state: State::HEAD, request_was_head, ..before };
     }
 
-    /// Whether the response has ended: the bytes that follow are no part of it.
+    /// Whether the response has ended. Bytes that follow do not belong to it.
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
     }
 
-    /// Whether the response ends when the connection does, and only then.
+    /// Whether only the end of the connection ends the response.
     #[must_use]
     pub fn is_until_closed(&self) -> bool {
         matches!(self.state, State::UntilClosed)
     }
 
-    /// Whether the response goes on in chunks.
+    /// Whether the rest of the response is chunked.
     #[must_use]
     pub fn is_chunked(&self) -> bool {
         matches!(self.state, State::Chunked(_))
@@ -160,10 +161,11 @@ impl Follower {
         self.keeps
     }
 
-    /// Says what the first of these bytes are. There must be some, and the response must not be done.
+    /// Says to which part of the response the first of these bytes belong. There must be at least one byte, and the
+    /// response must not have ended.
     ///
     /// # Errors
-    /// [`Fault`], again and again: the connection is of no further use.
+    /// See [`Fault`]. After an error, every further call returns the same error. The connection is of no further use.
     pub fn follow(&mut self, bytes: &[u8]) -> Result<Part, Fault> {
         let part = match self.state {
             State::Done | State::UntilClosed => Ok(Part::Data(bytes.len())),
@@ -188,7 +190,13 @@ impl Follower {
     }
 
     fn follow_head(&mut self, bytes: &[u8], mut seen: usize, mut line: usize, mut lines: usize) -> Result<Part, Fault> {
-        // What is no HTTP/1 is known by its first bytes.
+        if seen == 0
+            && !self.request_was_head
+            && let Some((length, head)) = plain::read(bytes, self.max_head, self.max_headers)
+        {
+            return Ok(self.begin_body(length, head));
+        }
+        // Bytes that are not HTTP/1 are refused at the first wrong byte.
         if let Some(at) = bytes.iter().zip(b"HTTP/1.").position(|(byte, expected)| byte != expected) {
             return Err(self.fault(DecodeError::BadHead, at));
         }
@@ -206,7 +214,7 @@ impl Follower {
             if content.len() == 1 {
                 return self.read_head(bytes.get(..seen).unwrap_or(&[]), lines);
             }
-            // The status line is no header field.
+            // `lines` includes the status line, which is not a header field.
             if lines > self.max_headers {
                 return Err(self.fault(DecodeError::TooManyHeaders { limit: self.max_headers }, line));
             }
@@ -220,7 +228,7 @@ impl Follower {
         Ok(Part::Partial)
     }
 
-    /// Reads a whole head of so many lines, the status line included; there may be so many.
+    /// Reads a complete head of `lines` lines, the status line included. The number was checked before.
     fn read_head(&mut self, head: &[u8], lines: usize) -> Result<Part, Fault> {
         let length = head.len();
         let read = if lines.saturating_sub(1) <= USUAL_HEADERS {
@@ -234,20 +242,25 @@ impl Follower {
             self.state = State::HEAD;
             return Ok(Part::Interim(length));
         }
-        self.keeps = read.keep_alive;
-        self.state = match read.framing {
+        Ok(self.begin_body(length, read))
+    }
+
+    /// Goes on to the body after a head of this many bytes.
+    fn begin_body(&mut self, length: usize, head: Head) -> Part {
+        self.keeps = head.keep_alive;
+        self.state = match head.framing {
             Framing::Length(0) => State::Done,
             Framing::Length(left) => State::Length { left },
             Framing::Chunked => State::Chunked(Chunks::START),
             Framing::Close => State::UntilClosed,
         };
-        Ok(Part::Head(length))
+        Part::Head(length)
     }
 
-    /// Of a body with a length.
+    /// Takes up to `bytes` bytes of a body with a length, of which `left` bytes are left. Returns how many were taken.
     fn take(&mut self, left: usize, bytes: usize) -> usize {
         if left == usize::MAX {
-            // Longer than can be counted here: its end is not seen.
+            // The length is too large for `usize`, so the end of the body cannot be found.
             self.keeps = false;
             return bytes;
         }
@@ -259,7 +272,7 @@ impl Follower {
         taken
     }
 
-    /// The bytes of a chunked body that are not data.
+    /// Reads the bytes of a chunked body that are not data.
     fn follow_lines(&mut self, mut chunks: Chunks, bytes: &[u8]) -> Result<Part, Fault> {
         let behind = chunks.is_behind_data();
         let mut length = 0_usize;
@@ -291,25 +304,27 @@ impl Follower {
         if self.dropped > MAX_DROPPED { Err(self.fault(DecodeError::TooMuchDropped, at)) } else { Ok(()) }
     }
 
-    /// What is wrong with a byte among those that were handed in.
+    /// The error at the byte with index `at` among the given bytes.
     fn fault(&self, error: DecodeError, at: usize) -> Fault {
         Fault { error, at: self.at.saturating_add(u64::try_from(at).unwrap_or(u64::MAX)) }
     }
 }
 
-/// Apart from the usual case, so that it has none of this stack.
+/// Parses a head with many header fields. This is a function of its own, so that the usual case does not take this much
+/// stack.
 #[cold]
 #[inline(never)]
 fn parse_long(head: &[u8], request_was_head: bool) -> Result<Head, DecodeError> {
     Head::parse::<{ Follower::MOST_HEADERS }>(head, request_was_head)
 }
 
-/// The first LF, looked for in eight bytes at once.
+/// The position of the first LF. Eight bytes are searched at once.
 fn find_lf(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const LFS: u64 = ONES * b'\n' as u64;
     let (eights, _) = bytes.as_chunks::<8>();
-    // A byte is zero where the LF is; the trick (Hacker's Delight, 6-1) finds that there is one, not which.
+    // In `zero`, a byte is zero if it was an LF. The trick (Hacker's Delight, 6-1) finds out whether some byte is zero,
+    // but not which one.
     let has_lf = |eight: &[u8; 8]| {
         let zero = u64::from_ne_bytes(*eight) ^ LFS;
         zero.wrapping_sub(ONES) & !zero & (ONES << 7) != 0
@@ -319,7 +334,7 @@ fn find_lf(bytes: &[u8]) -> Option<usize> {
     rest.iter().position(|&byte| byte == b'\n').map(|at| without.saturating_add(at))
 }
 
-/// Where the line starts that a parser stops at, in a head that it refuses; 0 if it refuses the whole.
+/// The start of the line at which the parser stops, in a head that the parser refuses. 0 if no single line is at fault.
 #[cold]
 #[inline(never)]
 fn line_at_fault(head: &[u8]) -> usize {
@@ -331,7 +346,7 @@ fn line_at_fault(head: &[u8]) -> usize {
     if !is_bad(head.len()) {
         return 0;
     }
-    // The greatest start of a line before which nothing is wrong.
+    // A binary search for the longest beginning of the head that the parser accepts.
     let (mut good, mut bad) = (0_usize, head.len());
     while bad.saturating_sub(good) > 1 {
         let middle = good.midpoint(bad);
@@ -345,14 +360,14 @@ fn line_at_fault(head: &[u8]) -> usize {
     before.iter().rposition(|&byte| byte == b'\n').map_or(0, |lf| lf.saturating_add(1))
 }
 
-/// What is wrong with a response, and where. The connection is of no further use.
+/// An error in a response, and its position. The connection is of no further use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Fault {
-    /// What it is.
+    /// The error.
     pub error: DecodeError,
-    /// The offset from the first byte of the response, interim responses included: of the byte, or of the header line that
-    /// the parser stopped at. A head that contradicts itself is wrong from its first byte on.
+    /// The offset of the wrong byte, or of the wrong header line, from the first byte of the response. Interim
+    /// responses count too. If the headers of a head contradict each other, this is the first byte of the head.
     pub at: u64,
 }
 

@@ -1,25 +1,26 @@
-//! Where a head ends, and what it says of the body.
+//! Finds the end of a head, and reads how the body ends.
 
 use core::mem::MaybeUninit;
 
 use super::DecodeError;
 
-/// Header lines that a response may have.
+/// The most header lines that a response may have for a [`Receiver`](super::Receiver).
 pub const MAX_HEADERS: usize = 32;
 
-/// Looks for the empty line that ends a head, in however many pieces it comes.
+/// Searches for the empty line that ends a head. The head may come in any number of pieces.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Scan {
     LineStart,
-    /// A CR is all the line has.
+    /// The line consists of a CR so far.
     Cr,
     Line,
 }
 
 impl Scan {
-    /// Takes the bytes from `at` of a head that starts at 0, and says where it ends if it does among them.
+    /// Searches the bytes from `at` on. The head starts at 0. Returns the end of the head, if it is among these bytes.
     pub(super) fn find(&mut self, buffer: &[u8], at: usize) -> Result<Option<usize>, DecodeError> {
-        // Garbage is refused at its first wrong byte, so that no call waits for an empty line in it.
+        // Bytes that are not HTTP are refused at the first wrong byte. Otherwise a call would wait for an empty line
+        // that may never come.
         for (index, &byte) in buffer.iter().enumerate().skip(at) {
             if b"HTTP/1.".get(index).is_some_and(|&expected| byte != expected) {
                 return Err(DecodeError::BadHead);
@@ -43,7 +44,7 @@ pub(super) enum Framing {
     Close,
 }
 
-/// What a head says.
+/// The parts of a head that decide how the response goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Head {
     pub(super) status: u16,
@@ -56,7 +57,7 @@ impl Head {
         self.status < 200
     }
 
-    /// Reads a whole head of at most so many header lines.
+    /// Reads a whole head of at most `LINES` header lines.
     pub(super) fn parse<const LINES: usize>(head: &[u8], request_was_head: bool) -> Result<Self, DecodeError> {
         let mut headers = [const { MaybeUninit::uninit() }; LINES];
         let mut response = httparse::Response::new(&mut []);
@@ -79,9 +80,11 @@ impl Head {
         let declared = declared(version, response.headers);
         let announced = !matches!(declared, Ok(None | Some(Framing::Length(0))));
         let (framing, keep_alive) = match status {
-            // What must not announce a body (RFC 9110, 8.6; RFC 9112, 6.1): what follows would be taken for the next response.
+            // These statuses must not announce a body (RFC 9110, 8.6; RFC 9112, 6.1). If such a response did, its body
+            // would be read as the next response.
             ..=199 | 204 if announced && !(request_was_head && status == 204) => return Err(DecodeError::BadFraming),
-            // A body that a server sends in spite of its 304 would be, too.
+            // A server may send a body although the status is 304. It would be read as the next response, so the
+            // connection is not used again.
             304 => (Framing::Length(0), kept && !announced),
             _ if request_was_head || status < 200 || status == 204 => (Framing::Length(0), kept),
             _ => match declared? {
@@ -93,7 +96,7 @@ impl Head {
     }
 }
 
-/// What the headers declare; `None` if they say nothing.
+/// How the body ends according to the headers; `None` if they do not say.
 fn declared(version: u8, headers: &[httparse::Header<'_>]) -> Result<Option<Framing>, DecodeError> {
     let mut framing = None;
     for header in headers {
@@ -115,7 +118,8 @@ fn declared(version: u8, headers: &[httparse::Header<'_>]) -> Result<Option<Fram
     Ok(framing)
 }
 
-/// A length, or the same one several times. One that no buffer can have is the greatest that can be said.
+/// Reads a `content-length`: one number, or the same number several times. A number that is too large for `usize`
+/// becomes `usize::MAX`, which no buffer can hold.
 fn length(value: &[u8]) -> Result<usize, DecodeError> {
     let mut length = None;
     for element in value.split(|&byte| byte == b',') {
@@ -137,7 +141,7 @@ fn number(digits: &[u8]) -> Option<usize> {
     Some(number)
 }
 
-/// Whether the peer keeps the connection (RFC 9112, 9.3).
+/// Whether the peer keeps the connection open after this response (RFC 9112, 9.3).
 fn kept(version: u8, headers: &[httparse::Header<'_>]) -> bool {
     let mut kept = version != 0;
     for header in headers.iter().filter(|header| header.name.eq_ignore_ascii_case("connection")) {

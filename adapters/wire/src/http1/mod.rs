@@ -1,28 +1,35 @@
-//! HTTP/1.1 (RFC 9112), the client's side: [`Request`] to bytes, bytes to [`Response`] by a [`Receiver`].
+//! The client's side of HTTP/1.1 (RFC 9112): a [`Request`] is written as bytes, and a [`Receiver`] reads bytes into a
+//! [`Response`].
 //!
 //! # What is accepted
-//! - HTTP/1.0 and HTTP/1.1. Heads as `httparse` reads them: a line may end in a bare LF; folded lines, spaces before a
+//! - HTTP/1.0 and HTTP/1.1. Heads are read as by `httparse`: a line may end in a bare LF; folded lines, spaces before a
 //!   colon and control characters are errors. At most [`MAX_HEADERS`] header lines.
-//! - Bodies by `content-length`, `chunked` or the end of the connection; none after `HEAD`, with 204 and with 304.
-//!   Chunks are joined in place, in the caller's buffer; extensions and trailers are dropped. Their lines end in CRLF.
-//! - Interim responses (100, 102, 103) are dropped. 101 is an error: nothing here asks for another protocol.
-//! - A 304 that announces a length: nothing follows it, but its connection is not kept.
+//! - Bodies whose end is given by `content-length`, by `chunked`, or by the end of the connection. There is no body
+//!   after a `HEAD` request, with status 204 and with status 304. Chunks are joined in place, in the caller's buffer.
+//!   Chunk extensions and trailers are dropped. The lines between chunks must end in CRLF.
+//! - Interim responses (100, 102, 103) are dropped. 101 is an error, since no request here asks for another protocol.
+//! - A 304 that announces a length. No body is read, but the connection must not be used again.
 //!
-//! # What is not
-//! A response whose length is in doubt is an error, never a guess, for what follows it would be taken for the next response:
-//! `content-length` with `transfer-encoding`, two lengths that differ, any coding but `chunked`, codings in HTTP/1.0, an
-//! interim response or a 204 that announces a body.
-//! Bytes after a response were not asked for: they are [counted](Receiver::surplus), and the connection is not to be kept.
+//! # What is refused
+//! A response whose length is in doubt is an error. The length is never guessed, since after a wrong guess the rest of
+//! the response would be read as the next response. The length is in doubt with `content-length` and
+//! `transfer-encoding` together, with two different lengths, with any coding but `chunked`, with a coding in HTTP/1.0,
+//! and if an interim response or a 204 announces a body.
+//!
+//! Bytes after a response were not asked for. They are [counted](Receiver::surplus), and the connection must not be
+//! used again.
 //!
 //! # Cost
-//! A byte of a head is read twice; of a body, only the lines between chunks are read at all. Bytes are moved only to join
-//! chunks and to close the gap of an interim response: at most once for each. The buffer has to hold the head and the
-//! body, and one byte more unless the body has a `content-length`; what is dropped stays in it no longer than the piece
-//! that it came in. Reading a head takes four words of stack for each of [`MAX_HEADERS`].
+//! Each byte of a head is read twice; by a [`Follower`] once, if the head is as most servers send it. In a body, only
+//! the lines between chunks are read. Bytes are moved only to join chunks and to remove interim responses: at most once
+//! for each of these reasons. The buffer has to hold the head and the body, and one byte more if the body has no
+//! `content-length`. Dropped bytes stay in the buffer only while their piece is processed. Reading a head takes four
+//! words of stack for each of [`MAX_HEADERS`].
 
 mod chunks;
 mod follower;
 mod head;
+mod plain;
 mod receiver;
 mod request;
 mod response;
@@ -33,12 +40,17 @@ pub use receiver::{DecodeError, MAX_DROPPED, Progress, Receiver};
 pub use request::{EncodeError, Request};
 pub use response::{Headers, Layout, Response};
 
-/// What a name may hold (RFC 9110, 5.6.2).
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// Whether a byte may be in a name, a token of RFC 9110, 5.6.2.
+const fn is_token_byte(byte: u8) -> bool {
+    let is_mark = matches!(
+        byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+    );
+    byte.is_ascii_alphanumeric() || is_mark
 }
 
-/// What a header's value may hold, and a chunk's extension (RFC 9110, 5.5): no control characters but tabs.
+/// Whether a byte may be in the value of a header or in a chunk extension (RFC 9110, 5.5). The only control character
+/// that is allowed is the tab.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }

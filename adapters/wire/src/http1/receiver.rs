@@ -1,4 +1,4 @@
-//! Bytes to a response: [`Receiver`].
+//! Reads bytes into a response: [`Receiver`].
 
 use core::fmt;
 
@@ -6,12 +6,13 @@ use super::chunks::Chunks;
 use super::head::{Framing, Head, MAX_HEADERS, Scan};
 use super::{Layout, Response};
 
-/// Bytes of a response that are dropped at most: interim responses, chunks' extensions and trailers, which take no room in
-/// the buffer and could go on without end.
+/// The maximum number of bytes of a response that are dropped: interim responses, chunk extensions and trailers. They
+/// take no room in the buffer, so without this limit a server could send them without end.
 pub const MAX_DROPPED: usize = 16 * 1024;
 
-/// Reads one response into a buffer lent by the caller. One who has a connection asks for [`space`](Self::space), reads into
-/// it and says how much was [`received`](Self::received), until it is done.
+/// Reads one response into a buffer that the caller lends. The caller reads bytes from a connection into
+/// [`space`](Self::space) and passes their number to [`received`](Self::received), until that returns
+/// [`Progress::Done`].
 ///
 /// ```
 /// use hedge_wire::http1::{DecodeError, Progress, Receiver};
@@ -27,9 +28,9 @@ pub const MAX_DROPPED: usize = 16 * 1024;
 /// ```
 pub struct Receiver<'b> {
     buffer: &'b mut [u8],
-    /// Where the bytes that are kept end.
+    /// The end of the bytes that are kept.
     filled: usize,
-    /// Where the head ends, once it is known.
+    /// The end of the head, once it is known.
     head_end: usize,
     head: Option<Head>,
     dropped: usize,
@@ -41,7 +42,7 @@ pub struct Receiver<'b> {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Head(Scan),
-    /// A body that ends here.
+    /// A body that ends at this position of the buffer.
     Until(usize),
     Chunked(Chunks),
     UntilClosed,
@@ -49,19 +50,20 @@ enum State {
     Failed(DecodeError),
 }
 
-/// Whether a response is whole.
+/// Whether a response is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
 pub enum Progress {
-    /// It goes on.
+    /// The response is not complete: more bytes must be read.
     More,
-    /// It is.
+    /// The response is complete.
     Done,
 }
 
 impl<'b> Receiver<'b> {
-    /// To read one response into `buffer`, which holds it in the end. The response to a `HEAD` request has no body.
+    /// Reads one response into `buffer`. Say with `request_was_head` whether this is the response to a `HEAD` request,
+    /// since such a response has no body.
     #[must_use]
     pub fn new(buffer: &'b mut [u8], request_was_head: bool) -> Self {
         let state = if buffer.is_empty() {
@@ -72,7 +74,8 @@ impl<'b> Receiver<'b> {
         Self { buffer, filled: 0, head_end: 0, head: None, dropped: 0, surplus: 0, request_was_head, state }
     }
 
-    /// Where the next bytes are to be read to. Empty only once the response is done or an error.
+    /// The space into which the next bytes must be read. It is empty only when the response is complete, or after an
+    /// error.
     #[must_use]
     pub fn space(&mut self) -> &mut [u8] {
         match self.state {
@@ -81,11 +84,13 @@ impl<'b> Receiver<'b> {
         }
     }
 
-    /// Takes what was read to the start of [`space`](Self::space). None means that the peer has [`closed`](Self::closed), as
-    /// it does to those who read; more than there was space for cannot have been read, and the rest is ignored.
+    /// Processes the bytes that were read to the start of [`space`](Self::space); `bytes` is their number. 0 means that
+    /// the peer has closed the connection, as when [`closed`](Self::closed) is called. A number above the size of the
+    /// space counts as that size.
     ///
     /// # Errors
-    /// [`DecodeError`], again and again: the connection is of no further use.
+    /// See [`DecodeError`]. After an error, every further call returns the same error. The connection is of no further
+    /// use.
     pub fn received(&mut self, bytes: usize) -> Result<Progress, DecodeError> {
         if bytes == 0 {
             return self.closed();
@@ -101,10 +106,12 @@ impl<'b> Receiver<'b> {
         }
     }
 
-    /// The peer has closed the connection, or its sending side: the end of a body that has no other.
+    /// Call this when the peer has closed the connection, or its sending side. This is the end of a body that has
+    /// neither a length nor chunks.
     ///
     /// # Errors
-    /// [`DecodeError::Closed`] or [`DecodeError::Truncated`] if the response goes on; what went wrong before.
+    /// [`DecodeError::Closed`] or [`DecodeError::Truncated`] if the response is not complete. After an error, the same
+    /// error again.
     pub fn closed(&mut self) -> Result<Progress, DecodeError> {
         match self.state {
             State::Done => Ok(Progress::Done),
@@ -115,20 +122,20 @@ impl<'b> Receiver<'b> {
         }
     }
 
-    /// The response, once it is done.
+    /// The response; `None` if it is not complete.
     #[must_use]
     pub fn response(&self) -> Option<Response<'_>> {
         self.layout()?.of(self.buffer)
     }
 
-    /// The response, once it is done, for as long as the buffer is lent.
+    /// The response, borrowed from the buffer instead of from the receiver; `None` if the response is not complete.
     #[must_use]
     pub fn into_response(self) -> Option<Response<'b>> {
         self.layout()?.of(self.buffer)
     }
 
-    /// Bytes that came after the response, in the piece that ended it. No request asked for them: they are lost, and the
-    /// response's [`keep_alive`](Response::keep_alive) is false.
+    /// How many bytes came after the response, in the same piece as its end. No request has asked for them, so they are
+    /// dropped, and [`keep_alive`](Response::keep_alive) of the response is false.
     #[must_use]
     pub fn surplus(&self) -> usize {
         self.surplus
@@ -169,8 +176,8 @@ impl<'b> Receiver<'b> {
         }
     }
 
-    /// Looks for the head in the bytes from `filled` to `end`, and says where they end without interim responses. If the
-    /// head is whole then it ends at `filled`.
+    /// Searches for the end of the head in the bytes from `filled` to `end`. Removes interim responses, and returns the
+    /// end of the bytes after that. If the head is complete, `filled` is set to its end.
     fn read_head(&mut self, mut scan: Scan, end: usize) -> Result<usize, DecodeError> {
         let (mut start, mut at) = (0_usize, self.filled);
         let found = loop {
@@ -200,7 +207,7 @@ impl<'b> Receiver<'b> {
         Ok(end)
     }
 
-    /// Reads the part of a chunked body that lies from `at` to `end`, and joins its data to what lies before `filled`.
+    /// Reads the part of a chunked body from `at` to `end`, and appends its data at `filled`.
     fn join(&mut self, mut chunks: Chunks, mut at: usize, end: usize) -> Result<Progress, DecodeError> {
         while at < end {
             if let Chunks::Data { left } = chunks {
@@ -216,7 +223,7 @@ impl<'b> Receiver<'b> {
                 self.drop_bytes(1)?;
             }
             match chunks {
-                // The last chunk is to come as well.
+                // The chunk must leave at least one byte of space, in which the last chunk is read.
                 Chunks::Data { left } if left >= self.buffer.len().saturating_sub(self.filled) => {
                     return Err(self.too_large());
                 }
@@ -231,7 +238,7 @@ impl<'b> Receiver<'b> {
         Ok(Progress::More)
     }
 
-    /// Moves the bytes from `from` to `end` down to `to`, and says where they end now.
+    /// Moves the bytes from `from` to `end` down to `to`, and returns their new end.
     fn shift(&mut self, from: usize, end: usize, to: usize) -> usize {
         let gap = from.saturating_sub(to);
         let bytes = self.buffer.get_mut(to..end).unwrap_or(&mut []);
@@ -276,48 +283,49 @@ impl fmt::Debug for Receiver<'_> {
     }
 }
 
-/// Why there is no response. The connection is of no further use.
+/// Why a response could not be read. The connection is of no further use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The peer closed before it sent a byte. As a rule it had given up a kept connection and has not read the request, but
-    /// that cannot be told from one that failed while it worked.
+    /// The peer closed the connection before it sent a byte. Usually the peer has closed an idle connection and has not
+    /// read the request. But it may also have failed while it worked on the request; the two cases look the same.
     Closed,
-    /// The peer closed in the midst of the response.
+    /// The peer closed the connection before the response was complete.
     Truncated,
     /// The response is larger than its buffer.
     TooLarge {
-        /// Bytes that the buffer has.
+        /// The size of the buffer in bytes.
         capacity: usize,
     },
-    /// The head is larger than a [`Follower`](super::Follower) takes.
+    /// The head is larger than the limit of a [`Follower`](super::Follower).
     HeadTooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// Too many header fields in the head, or trailers after the body.
+    /// The head has too many header fields, or the body has too many trailers.
     TooManyHeaders {
-        /// How many there may be: [`MAX_HEADERS`](super::MAX_HEADERS) for a [`Receiver`].
+        /// The limit: [`MAX_HEADERS`](super::MAX_HEADERS) for a [`Receiver`].
         limit: usize,
     },
-    /// More than [`MAX_DROPPED`] bytes that are no part of the response itself.
+    /// The response has more than [`MAX_DROPPED`] bytes of interim responses, chunk extensions and trailers.
     TooMuchDropped,
-    /// What came is no head of HTTP/1.0 or HTTP/1.1.
+    /// The bytes are not a valid head of HTTP/1.0 or HTTP/1.1.
     BadHead,
-    /// The head does not say, or says twice, where the body ends; or the body has a coding that was not asked for.
+    /// The end of the body is in doubt: a `content-length` is not a number, the headers contradict each other, they
+    /// announce a body where there must be none, or the body has a coding other than `chunked`.
     BadFraming,
-    /// The lines of a chunked body are not what they should be.
+    /// A line between the chunks of a body is not valid.
     BadChunk,
-    /// Status 101: the peer goes on in a protocol that was not asked for.
+    /// The status is 101: the peer switches to another protocol, which was not asked for.
     Switched,
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Closed => "response: connection closed before it",
-            Self::Truncated => "response: connection closed in the midst of it",
+            Self::Closed => "response: connection closed before the first byte",
+            Self::Truncated => "response: connection closed before the response was complete",
             Self::TooLarge { capacity } => {
                 return write!(f, "response: larger than its buffer of {capacity} bytes");
             }

@@ -1,10 +1,10 @@
-//! Requests to bytes: [`Request`].
+//! Writes requests as bytes: [`Request`].
 
 use core::fmt;
 
 use super::{is_text, is_token_byte};
 
-/// A request, borrowed, to be written as HTTP/1.1.
+/// A request that can be written as HTTP/1.1. It borrows all its parts.
 ///
 /// ```
 /// use hedge_wire::http1::{EncodeError, Request};
@@ -18,47 +18,49 @@ use super::{is_text, is_token_byte};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// A token, as `GET`. `CONNECT` is refused: what follows its response is no HTTP.
+    /// The method: a token such as `GET`. `CONNECT` is refused, since the bytes after its response are not HTTP.
     pub method: &'a str,
-    /// The target: a path with its query as a rule. Visible ASCII, so anything else is percent-encoded by the caller.
+    /// The target: usually a path with its query. It must be visible ASCII, so the caller percent-encodes other bytes.
     pub target: &'a str,
-    /// The authority, as `sensor` or `10.0.2.2:8080`; may be empty if the target has none.
+    /// The authority, such as `sensor` or `10.0.2.2:8080`. It may be empty if the target has no authority.
     pub host: &'a str,
     /// Further headers, in order. `host`, `content-length`, `transfer-encoding` and `connection` are refused: they are
-    /// written from the other fields, and twice would mean two requests to some server. So are `upgrade`, `te` and
-    /// `keep-alive`: they ask for what the response could not be read with.
+    /// written from the other fields, and if they came twice, a server could read two requests. `upgrade`, `te` and
+    /// `keep-alive` are refused too, since they ask for a response that this codec cannot read.
     pub headers: &'a [(&'a str, &'a [u8])],
-    /// The body. `content-length` is written if there is one, and always with `POST`, `PUT` and `PATCH`.
+    /// The body. `content-length` is written if there is a body, and always with `POST`, `PUT` and `PATCH`.
     pub body: &'a [u8],
-    /// Whether the connection is to be used again; otherwise `connection: close` is sent.
+    /// Whether the connection shall be used again. If not, `connection: close` is sent.
     pub keep_alive: bool,
 }
 
 impl Default for Request<'_> {
-    /// `GET /` with an empty host, without headers and body, over a connection that is kept.
+    /// A request `GET /` with an empty host, without headers and body. The connection shall be used again.
     fn default() -> Self {
         Self { method: "GET", target: "/", host: "", headers: &[], body: &[], keep_alive: true }
     }
 }
 
 impl Request<'_> {
-    /// Writes head and body to `out`, and says how many bytes that took.
+    /// Writes head and body to `out`, and returns how many bytes were written.
     ///
     /// # Errors
-    /// [`EncodeError`]; what `out` holds then is of no use.
+    /// See [`EncodeError`]. The contents of `out` are of no use then.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         self.write(self.body, out)
     }
 
-    /// Writes the head alone, for a body that is sent from where it lies: right after it, and all of it.
+    /// Writes the head alone, and returns how many bytes were written. The caller must then send the whole body, right
+    /// after the head. So the body need not be copied.
     ///
     /// # Errors
-    /// [`EncodeError`]; what `out` holds then is of no use.
+    /// See [`EncodeError`]. The contents of `out` are of no use then.
     pub fn encode_head(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         self.write(&[], out)
     }
 
-    /// Whether the response has no body whatever its head says: what a [`Receiver`](super::Receiver) is told.
+    /// Whether this is a `HEAD` request, whose response has no body, whatever the head of the response says. A
+    /// [`Receiver`](super::Receiver) needs to know this.
     #[must_use]
     pub fn is_head(&self) -> bool {
         self.method == "HEAD"
@@ -87,7 +89,7 @@ impl Request<'_> {
         if out.length > out.out.len() { Err(EncodeError::TooLong { needs: out.length }) } else { Ok(out.length) }
     }
 
-    /// Nothing may end a line early or start another.
+    /// Checks that no part of the request can end a line early or begin another line.
     fn check(&self) -> Result<(), EncodeError> {
         if !is_token(self.method) || self.method == "CONNECT" {
             return Err(EncodeError::BadMethod);
@@ -112,20 +114,21 @@ impl Request<'_> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// It does not fit the buffer.
+    /// The request does not fit into the buffer.
     TooLong {
-        /// Bytes that it takes.
+        /// How many bytes the request needs.
         needs: usize,
     },
-    /// The method is no token, or `CONNECT`.
+    /// The method is not a token, or it is `CONNECT`.
     BadMethod,
-    /// The target is empty, or holds a space, a control character or a byte outside ASCII.
+    /// The target is empty, or contains a space, a control character or a byte outside ASCII.
     BadTarget,
-    /// The host holds a space, a control character or a byte outside ASCII.
+    /// The host contains a space, a control character or a byte outside ASCII.
     BadHost,
-    /// A name is no token or one that the codec writes, or a value holds a control character.
+    /// The name of a header is not a token or is refused (see [`Request::headers`]), or its value contains a control
+    /// character.
     BadHeader {
-        /// Which one.
+        /// The index of the header, from 0.
         index: usize,
     },
 }
@@ -134,17 +137,17 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong { needs } => write!(f, "request: takes {needs} bytes, more than its buffer has"),
-            Self::BadMethod => f.write_str("request: method is not one that can be sent"),
-            Self::BadTarget => f.write_str("request: target is not visible ASCII"),
-            Self::BadHost => f.write_str("request: host is not visible ASCII"),
-            Self::BadHeader { index } => write!(f, "request: header {index} is not one that can be sent"),
+            Self::BadMethod => f.write_str("request: method must be a token, and not CONNECT"),
+            Self::BadTarget => f.write_str("request: target must not be empty and must be visible ASCII"),
+            Self::BadHost => f.write_str("request: host must be visible ASCII"),
+            Self::BadHeader { index } => write!(f, "request: header {index} has an invalid name or value"),
         }
     }
 }
 
 impl core::error::Error for EncodeError {}
 
-/// Writes what fits and counts all.
+/// Writes bytes as long as they fit, and counts all bytes, so that an error can say how many are needed.
 struct Writer<'a> {
     out: &'a mut [u8],
     length: usize,
@@ -166,7 +169,8 @@ impl Writer<'_> {
     }
 }
 
-/// The formatter would cost a microcontroller more than the rest of the request.
+/// Writes a number in decimal. This is done without `core::fmt`, which would take more code on a microcontroller than
+/// the rest of the request.
 fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
     let mut length = 0;
     for digit in digits.iter_mut().rev() {
@@ -185,7 +189,7 @@ fn is_own(name: &str) -> bool {
     own.iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
-/// RFC 9110, 5.6.2.
+/// Whether a text is a token (RFC 9110, 5.6.2).
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }

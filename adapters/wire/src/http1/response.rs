@@ -1,30 +1,31 @@
-//! What was received: [`Response`].
+//! A response that was received: [`Response`].
 
-/// A whole response, in the buffer that was lent for it.
+/// A complete response. It borrows from the buffer that the caller has lent.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'b> {
     pub(super) status: u16,
     pub(super) keep_alive: bool,
-    /// The head, which has been found to be one.
+    /// The head, which has been parsed and is valid.
     pub(super) head: &'b [u8],
     pub(super) body: &'b [u8],
 }
 
 impl<'b> Response<'b> {
-    /// The status, from 200 to 999: what is above 599 is a server's error like 500 (RFC 9110, 15).
+    /// The status, from 200 to 999. A status above 599 means a server error, as 500 does (RFC 9110, 15).
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The value of the first header of that name, in any case, without the spaces around it. Looks through the head.
+    /// The value of the first header with this name, without the spaces around it. Upper and lower case are the same.
+    /// This searches through the head.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
         self.headers().find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// Names, which are ASCII, and values, in order. As bytes: to make text of names takes 600 bytes of code on a
-    /// microcontroller.
+    /// The names and values of all headers, in order. The names are ASCII. They are bytes, not text, since the
+    /// conversion to text takes 600 bytes of code on a microcontroller.
     #[must_use]
     pub fn headers(&self) -> Headers<'b> {
         let mut headers = Headers { lines: self.head };
@@ -32,27 +33,29 @@ impl<'b> Response<'b> {
         headers
     }
 
-    /// The body: empty if there is none, joined if it came in chunks.
+    /// The body. It is empty if there is none. If it came in chunks, they are joined.
     #[must_use]
     pub fn body(&self) -> &'b [u8] {
         self.body
     }
 
-    /// Whether the peer takes another request on this connection, unless the last one asked it not to: its version and
-    /// its `connection` header allow it, its body ended before the connection did, and nothing came after it.
+    /// Whether the peer keeps the connection for another request. True if the version and the `connection` header of
+    /// the response allow that, the body ended before the connection, and nothing came after the body. If the request
+    /// has asked the peer to close the connection, do not use the connection again, even if this is true.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
     }
 
-    /// Where it lies in its buffer, to be found there again.
+    /// Where the response lies in its buffer. With this, [`Layout::of`] finds the response there again.
     #[must_use]
     pub fn layout(&self) -> Layout {
         Layout { status: self.status, keep_alive: self.keep_alive, head: self.head.len(), body: self.body.len() }
     }
 }
 
-/// Where a [`Response`] lies in its buffer. A value that owns the buffer keeps this, since it cannot keep a borrow of itself.
+/// Where a [`Response`] lies in its buffer. A value that owns the buffer keeps the layout instead of the response,
+/// since a value cannot borrow from itself.
 ///
 /// ```
 /// use hedge_wire::http1::{Layout, Progress, Receiver};
@@ -76,19 +79,20 @@ impl<'b> Response<'b> {
 pub struct Layout {
     pub(super) status: u16,
     pub(super) keep_alive: bool,
-    /// Bytes of the head, which the body follows.
+    /// The length of the head in bytes. The body follows the head.
     pub(super) head: usize,
     pub(super) body: usize,
 }
 
 impl Layout {
-    /// The status.
+    /// The status of the response, from 200 to 999.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The response in the buffer that it was received into, which must be unchanged since; `None` if the buffer is shorter.
+    /// The response in `buffer`, into which it was received. The buffer must not have changed since. `None` if the
+    /// buffer is too short.
     #[must_use]
     pub fn of<'b>(&self, buffer: &'b [u8]) -> Option<Response<'b>> {
         let (head, rest) = buffer.split_at_checked(self.head)?;
@@ -103,7 +107,7 @@ pub struct Headers<'b> {
 }
 
 impl<'b> Headers<'b> {
-    /// A line without what ends it; `None` at the empty one that ends the head.
+    /// The next line, without its line end. `None` at the empty line that ends the head.
     fn next_line(&mut self) -> Option<&'b [u8]> {
         let end = self.lines.iter().position(|&byte| byte == b'\n')?;
         let (line, rest) = self.lines.split_at_checked(end)?;

@@ -1,27 +1,29 @@
-//! A receiver fed in pieces, and a parser to compare it with: one that has all bytes, reads them in order, builds vectors
-//! and knows nothing of `httparse`. And, by `httparse`, a reader of requests that were written.
+//! Helpers for tests: a receiver that gets a response in pieces, and a reference parser to compare it with. The
+//! reference parser gets all bytes at once, reads them in order into vectors, and does not use `httparse`. There is
+//! also a reader of written requests, which uses `httparse`.
 #![allow(dead_code, unreachable_pub, reason = "shared by tests and fuzz targets, each of which uses a part")]
 
 use hedge_wire::http1::{
     DecodeError, EncodeError, Follower, MAX_DROPPED, MAX_HEADERS, Part, Progress, Receiver, Request,
 };
 
-/// A response, owned.
+/// A response that owns its parts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Owned {
     pub status: u16,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
     pub keep_alive: bool,
-    /// Bytes up to its end.
+    /// The number of bytes up to the end of the response.
     pub length: usize,
 }
 
 pub type Outcome = Result<Owned, DecodeError>;
 
-/// Reads `wire` into `capacity` bytes, in pieces of the sizes that `piece` gives; then the peer closes.
+/// Reads `wire` into a buffer of `capacity` bytes, in pieces of the sizes that `piece` returns. Then the peer closes
+/// the connection.
 pub fn receive(wire: &[u8], capacity: usize, request_was_head: bool, mut piece: impl FnMut() -> usize) -> Outcome {
-    // What the receiver has not been given must not be looked at.
+    // The buffer is full of digits at first. A receiver that reads bytes which it has not been given finds them.
     let mut buffer = vec![b'5'; capacity];
     let mut receiver = Receiver::new(&mut buffer, request_was_head);
     let mut at = 0;
@@ -70,12 +72,13 @@ pub fn receive(wire: &[u8], capacity: usize, request_was_head: bool, mut piece: 
     Ok(owned)
 }
 
-/// All at once, as far as there is space.
+/// The size of a piece that takes all bytes at once, as far as there is space.
 pub fn receive_whole(wire: &[u8], capacity: usize, request_was_head: bool) -> Outcome {
     receive(wire, capacity, request_was_head, || usize::MAX)
 }
 
-/// Follows `wire`, in pieces of the sizes that `piece` gives; then the peer closes. An error comes with its offset.
+/// Follows `wire`, in pieces of the sizes that `piece` returns. Then the peer closes the connection. An error comes
+/// with its offset.
 pub fn follow(
     wire: &[u8],
     request_was_head: bool,
@@ -114,7 +117,7 @@ pub fn follow(
     Ok(Owned { status: 0, headers: vec![], body, keep_alive: follower.keeps(), length: at })
 }
 
-/// That a follower sees what [`expected`] does.
+/// Checks that a follower finds the same response as [`expected`].
 pub fn assert_followed(wire: &[u8], request_was_head: bool, piece: impl FnMut() -> usize) {
     let context = wire.escape_ascii();
     let bare_lf = |length: usize| wire[..length].windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r');
@@ -123,10 +126,10 @@ pub fn assert_followed(wire: &[u8], request_was_head: bool, piece: impl FnMut() 
             assert_eq!(seen.body, owned.body, "{context}");
             assert_eq!((seen.length, seen.keep_alive), (owned.length, owned.keep_alive), "{context}");
         }
-        // It is stricter in lines, and takes more of them.
+        // A follower is stricter about line ends, and allows more lines.
         (Err((DecodeError::BadHead, at)), _) if bare_lf(wire.len().min(at + 1)) => {}
         (_, Err(DecodeError::TooManyHeaders { .. })) => {}
-        // What no buffer holds is never whole, either.
+        // A body that no buffer can hold is never complete for a follower.
         (Err((error, _)), Err(DecodeError::TooLarge { .. } | DecodeError::Closed)) => {
             assert!(matches!(error, DecodeError::Truncated | DecodeError::TooLarge { .. }), "{error:?}: {context}");
         }
@@ -135,7 +138,8 @@ pub fn assert_followed(wire: &[u8], request_was_head: bool, piece: impl FnMut() 
     }
 }
 
-/// That every way to cut gives the same: `outcome` up to the surplus, which is what came with the last piece.
+/// Checks that two ways to cut a response into pieces have the same outcome. If bytes follow the response, `keep_alive`
+/// may differ, since only bytes in the last piece count as surplus.
 pub fn assert_same(outcome: &Outcome, other: &Outcome, wire: &[u8], context: &str) {
     let forget = |outcome: &Outcome| outcome.clone().map(|owned| Owned { keep_alive: false, ..owned });
     assert_eq!(forget(outcome), forget(other), "{context}: {}", wire.escape_ascii());
@@ -145,7 +149,7 @@ pub fn assert_same(outcome: &Outcome, other: &Outcome, wire: &[u8], context: &st
     }
 }
 
-/// What [`receive`] has to find.
+/// The outcome that [`receive`] must have: the reference parser.
 pub fn expected(wire: &[u8], capacity: usize, request_was_head: bool) -> Outcome {
     let too_large = Err(DecodeError::TooLarge { capacity });
     let mut dropped = 0;
@@ -191,10 +195,10 @@ pub fn expected(wire: &[u8], capacity: usize, request_was_head: bool) -> Outcome
     let codings = owned.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding")).count();
     let lengths = values(&owned.headers, "content-length");
     if head.status == 304 {
-        // No body, whatever it says.
+        // There is no body, whatever the head says.
         kept &= codings == 0 && lengths.iter().all(|length| !length.is_empty() && length.bytes().all(|b| b == b'0'));
     } else if request_was_head || head.status == 204 {
-        // Nor here.
+        // There is no body here either.
     } else if codings > 0 {
         let chunked = values(&owned.headers, "transfer-encoding") == ["chunked"];
         if !chunked || head.version == 0 || !lengths.is_empty() {
@@ -240,7 +244,7 @@ pub fn expected(wire: &[u8], capacity: usize, request_was_head: bool) -> Outcome
     Ok(Owned { keep_alive: kept, length: wire.len() - body.bytes.len(), ..owned })
 }
 
-/// Up to the first empty line.
+/// The length of a head, up to and including the first empty line.
 fn head_length(bytes: &[u8]) -> Option<usize> {
     let mut length = 0;
     for line in bytes.split_inclusive(|&byte| byte == b'\n') {
@@ -292,7 +296,7 @@ fn read_head(head: &[u8]) -> Result<Head, DecodeError> {
     }
 }
 
-/// The elements of all headers of that name, in lower case.
+/// The elements of the values of all headers with this name, in lower case.
 fn values(headers: &[(String, Vec<u8>)], name: &str) -> Vec<String> {
     let named = headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
     named
@@ -316,7 +320,7 @@ fn is_text(byte: &u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
-/// A chunked body, byte by byte.
+/// Reads a chunked body byte by byte.
 struct Pull<'a> {
     bytes: &'a [u8],
     dropped: usize,
@@ -343,7 +347,7 @@ impl Pull<'_> {
         if self.dropped > MAX_DROPPED { Err(DecodeError::TooMuchDropped) } else { Ok(()) }
     }
 
-    /// Up to the CR.
+    /// Reads text up to the next CR. `byte` is the first byte of the text.
     fn text(&mut self, mut byte: u8) -> Result<(), DecodeError> {
         while byte != b'\r' {
             if !is_text(&byte) {
@@ -404,9 +408,9 @@ impl Pull<'_> {
     }
 }
 
-/// That a request, if it is written at all, is read back as it was, and is the only one.
+/// Checks that a request that can be written is read back unchanged, and that nothing follows it.
 pub fn assert_read_back(request: &Request<'_>) {
-    // More than any test asks for, or the error says how much.
+    // This is enough for most requests. If it is not, the error says how much is needed.
     let mut out = vec![0; 512];
     if let Err(EncodeError::TooLong { needs }) = request.encode(&mut out) {
         out.resize(needs, 0);

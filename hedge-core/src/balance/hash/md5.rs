@@ -4,7 +4,7 @@ use core::fmt;
 
 use md5::Digest;
 
-/// The first four bytes of the MD5 digest of `bytes`, little-endian.
+/// Returns the first four bytes of the MD5 digest of `bytes`, little-endian.
 ///
 /// ```
 /// use hedge_core::balance::hash::md5_32;
@@ -20,7 +20,7 @@ pub fn md5_32(bytes: &[u8]) -> u32 {
     first
 }
 
-/// The MD5 digest of `bytes` as four little-endian words: the four points of a key on a ketama ring.
+/// Returns the MD5 digest of `bytes` as four little-endian words. On a ketama ring, these are the four points of a key.
 ///
 /// ```
 /// use hedge_core::balance::hash::{md5_32, md5_words};
@@ -37,7 +37,7 @@ pub fn md5_words(bytes: &[u8]) -> [u32; 4] {
     hasher.finish()
 }
 
-/// [`md5_words`] of text that is written into it.
+/// Computes [`md5_words`] of text that is written to it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::balance) struct Md5(md5::Md5);
 

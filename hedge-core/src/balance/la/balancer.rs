@@ -7,38 +7,40 @@ use crate::id::ServerId;
 use crate::outcome::{ErrorKind, Feedback, Finished};
 use crate::time::{Instant, Micros};
 
-/// Chooses by throughput over latency; see the [module](super). The tree holds the weight of each slot, in 16 bytes.
-/// What is known of a server is kept with the server.
+/// Chooses servers by their throughput divided by their latency; see the [module](super). The tree holds the weight of
+/// each slot, in 16 bytes. The statistics of a server are stored with the server.
 #[derive(Debug)]
 pub struct LocalityAware<S: Storage> {
     tree: LaTree<S::Nodes>,
     servers: u32,
-    /// The latency of the last answers of all servers, in microseconds times 2^8; 0 before the first.
+    /// The mean latency of the last answers of all servers, in units of 2^-8 microseconds; 0 before the first answer.
     latency: AtomicU64,
 }
 
-/// A new answer moves the latency of all servers by this fraction (one in so many) of the difference.
+/// The smoothing of the mean latency of all servers: a new answer moves the mean by 1/64 of the difference between its
+/// own latency and the mean.
 const ANSWERS: u64 = 64;
 const FRACTION: u32 = 8;
 
-/// Whether `la` drew a server by its sequence of numbers. Only a call's first attempt takes the next number
-/// ([S2](crate::rules#S2)).
+/// Whether `la` drew the server by its own sequence of numbers. This is so only for a call's first attempt
+/// ([S2](crate::rules#S2)). When that attempt starts, the sequence moves to its next number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaTicket(bool);
 
 impl<S: Storage> LocalityAware<S> {
-    /// A balancer whose sequence of draws follows from `seed`.
+    /// Makes a balancer whose sequence of draws is determined by `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { tree: LaTree::new(S::Nodes::default(), seed), servers: 0, latency: AtomicU64::new(0) }
     }
 
-    /// The weight of the server in a slot, as selections see it.
+    /// Returns the weight that selections use at present for the server in this slot.
     pub fn weight(&self, slot: u16) -> u64 {
         self.tree.weight(slot.into())
     }
 
-    /// Lets `change` work on a server's statistics, and sets the weight that it returns, if any.
+    /// Lets `change` update a server's statistics. If `change` returns a weight, this method sets that weight in the
+    /// tree.
     fn update<L: ServerList<Stats = S::MaybeBoxed<LaStats>>>(
         &self,
         list: &L,
@@ -56,7 +58,8 @@ impl<S: Storage> LocalityAware<S> {
         }
     }
 
-    /// Takes an answer into the latency of all servers. Of two answers at once, one may be lost.
+    /// Moves the mean latency of all servers towards the latency of a new answer. If two threads do this at the same
+    /// time, one of the two answers may be lost.
     fn answered(&self, latency: Micros) {
         let latency = latency.as_micros().min(u64::MAX >> (FRACTION + 1)) << FRACTION;
         let was = self.latency.load(SeqCst);
@@ -68,7 +71,7 @@ impl<S: Storage> LocalityAware<S> {
         self.latency.store(to, Relaxed);
     }
 
-    /// Sets the present weight of the server in a slot.
+    /// Computes the present weight of the server in a slot, and sets it in the tree.
     fn refresh<L: ServerList<Stats = S::MaybeBoxed<LaStats>>>(&self, list: &L, slot: u32, now: Instant) {
         if let Some(found) = u16::try_from(slot).ok().and_then(|slot| list.in_slot(slot)) {
             self.update(list, found.server, |stats, others| Some(stats.weight(now, others)));
@@ -77,7 +80,7 @@ impl<S: Storage> LocalityAware<S> {
 }
 
 impl<S: Storage> Clone for LocalityAware<S> {
-    /// A copy that goes on from the present state.
+    /// Makes a copy that begins with the present state of this balancer.
     fn clone(&self) -> Self {
         Self { tree: self.tree.clone(), servers: self.servers, latency: AtomicU64::new(self.latency.load(SeqCst)) }
     }
@@ -87,7 +90,7 @@ impl<S: Storage> Balancer for LocalityAware<S> {
     type Stats = S::MaybeBoxed<LaStats>;
     type Ticket = LaTicket;
 
-    /// A new server weighs as much as those that are there, on average.
+    /// Makes the statistics of a new server. The server weighs as much as the other servers on average.
     fn stats(&self) -> S::MaybeBoxed<LaStats> {
         let mean = self.tree.mean_of_others(u32::MAX, self.servers.saturating_add(1));
         LaStats::new(if mean == 0 { LaStats::SCALE } else { mean }).into()
@@ -97,11 +100,12 @@ impl<S: Storage> Balancer for LocalityAware<S> {
         let weight = |slot: usize| {
             let server = list.in_slot(u16::try_from(slot).ok()?)?.server;
             let stats = list.load(server)?.stats;
-            // The slot's weight may be that of an earlier server, if this one has not answered yet.
+            // If this server has not answered yet, the slot's weight may belong to an earlier server in the slot.
             let known = u32::try_from(slot).map_or(0, |slot| self.tree.weight(slot));
             Some(if known == 0 || stats.latency_micros() == Micros::ZERO { stats.base() } else { known })
         };
-        // A copy, since the weights of servers that stay are read from the old tree.
+        // The new weights go into a copy of the tree, since the weights of servers that stay are read from the old
+        // tree.
         let mut tree = self.tree.clone();
         let filled = tree.refill((0..list.slots()).map(|slot| weight(slot).unwrap_or(0)));
         self.tree = tree;
@@ -117,7 +121,7 @@ impl<S: Storage> Balancer for LocalityAware<S> {
         let Search { list, selection } = search;
         let first = search.is_first();
         let draws = WeightedDraws::new(search, &self.tree, random, first.then(|| self.tree.draw()), move |drawn| {
-            // Weights fall with time even without a call, so the server that was drawn is weighed again.
+            // Weights fall with time even without calls, so the drawn server's weight is computed again.
             self.refresh(&list, drawn.position, selection.now);
             drawn.offset < self.tree.weight(drawn.position)
         });
@@ -144,7 +148,7 @@ impl<S: Storage> Balancer for LocalityAware<S> {
         }
         self.update(list, sent.server, |stats, others| match feedback {
             Feedback::Success { .. } => stats.succeeded(now, sent.at, others),
-            // The deadline says only how long the server takes at least: the others may be as slow.
+            // The deadline gives only a lower bound of the server's latency. The other servers may be as slow.
             Feedback::Failure { .. } if code == ErrorKind::Deadline.into() => {
                 Some(stats.abandoned(now, sent.at, others))
             }

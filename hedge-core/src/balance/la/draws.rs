@@ -1,23 +1,24 @@
-//! Servers drawn by weight, each once: [`WeightedDraws`].
+//! Draws servers by weight, each server at most once: [`WeightedDraws`].
 
 use super::{LaNode, LaPick, LaTree};
 use crate::balance::select::InOrder;
 use crate::balance::{Candidate, Offer, Order, Search, ServerList};
 
-/// How many servers one selection leaves out by weight.
+/// How many servers a selection draws by weight. The other servers follow in another order.
 const LEFT_OUT: usize = 16;
-/// How often a draw is made again because its server now weighs less than the offset that was drawn.
+/// How many times a draw is repeated if the drawn server has become too light: its present weight is below the draw's
+/// offset into its weight.
 const REDRAWS: usize = 3;
 
-/// Servers drawn by weight, without replacement, from a tree of their slots. After 16 servers the rest follow,
-/// scattered.
+/// Draws servers by weight from a tree of their slots, each server at most once. After 16 servers, the other servers
+/// follow in a scattered order.
 pub(in crate::balance) struct WeightedDraws<'a, L, S, F> {
     search: Search<'a, L>,
     tree: &'a LaTree<S>,
     random: &'a mut dyn FnMut() -> u32,
-    /// The number for the first draw, instead of a random one.
+    /// The number for the first draw. `None`: the first draw uses a random number.
     first: Option<u64>,
-    /// Whether a draw still holds under the present weight.
+    /// A function that returns whether a draw is still valid under the server's present weight.
     holds: F,
     left_out: heapless::Vec<u32, LEFT_OUT>,
     rest: Option<InOrder<L>>,
@@ -55,11 +56,11 @@ where
         pick
     }
 
-    /// The next by weight; `None` once it is the turn of the rest.
+    /// Returns the next server by weight. Returns `None` once the other servers should follow.
     fn by_weight(&mut self) -> Option<Candidate> {
         while !self.left_out.is_full() {
             let drawn = self.draw()?.position;
-            // It is not full, so there is room.
+            // There is room, since the loop runs only while the list is not full.
             let _ = self.left_out.push(drawn);
             let found = u16::try_from(drawn).ok().and_then(|slot| self.search.list.in_slot(slot));
             if found.is_some() {

@@ -1,4 +1,4 @@
-//! The rules of `la`, and ten servers under it in virtual time.
+//! Tests of the rules of `la`, and of ten servers under `la` in virtual time.
 
 extern crate std;
 
@@ -15,9 +15,9 @@ use crate::time::{Duration, Instant, Micros, Timeout};
 const SERVERS: u32 = 10;
 const SICK: u16 = 3;
 const FAILURE: LaFailure = LaFailure { max_retry: 3, retried: 0, timeout: Timeout::after(Duration::from_millis(500)) };
-/// The weight of the others.
+/// The mean weight of the other servers.
 const OTHERS: u64 = 9_000_000;
-/// The least weight of a server that takes as long as the others.
+/// The smallest weight of a server that answers as fast as the others.
 const KEPT: u64 = OTHERS / 8 * 7;
 
 fn at(ms: u64) -> Instant {
@@ -32,7 +32,7 @@ fn others() -> LaOthers {
     LaOthers { weight: OTHERS, latency: Micros::from_millis(10) }
 }
 
-/// Makes calls of `latency` ms, one after another.
+/// Makes `calls` calls of `latency` ms, one after another.
 fn answer(stats: &LaStats, from: u64, calls: u64, latency: u64) -> u64 {
     answer_beside(others, stats, from, calls, latency)
 }
@@ -228,7 +228,7 @@ fn s7_what_says_nothing_of_a_server_only_ends_what_is_in_flight() {
 fn s3_a_server_that_answers_as_soon_as_the_others_keeps_seven_eighths_of_what_they_weigh() {
     for (latency, least) in [(5, KEPT), (10, KEPT), (20, KEPT / 4), (100, KEPT / 100)] {
         let stats = LaStats::new(LaStats::SCALE);
-        // It gets one call a second at most: by its throughput it would weigh next to nothing.
+        // The server gets at most one call a second. By its throughput alone it would weigh almost nothing.
         for second in 0..200 {
             stats.started(at(second * 1_000), others);
             stats.succeeded(at(second * 1_000 + latency), at(second * 1_000), others);
@@ -271,12 +271,13 @@ fn sizes_are_what_the_docs_state() {
     assert_eq!(size_of::<LaNode>(), 16);
 }
 
-/// Ten servers and a call a millisecond.
+/// Ten servers, and a call every millisecond.
 struct World {
     la: LocalityAware<Heap>,
     servers: Servers<<LocalityAware<Heap> as Balancer>::Stats>,
     rng: fastrand::Rng,
-    /// By end and number: the server, the start, and whether it will be answered.
+    /// The attempts in flight, sorted by end and number. Each has its server, its start, and whether the server will
+    /// answer.
     working: BTreeMap<(u64, u64), (ServerId, Instant, bool)>,
     calls: u64,
 }
@@ -317,8 +318,8 @@ impl World {
         candidate.server
     }
 
-    /// Lets seconds pass; returns the shares of the servers. The sick server answers, or fails, after so many
-    /// microseconds.
+    /// Makes calls for `seconds`, and returns each server's share of the calls. The sick server takes `sick.0`
+    /// microseconds for a call. It answers if `sick.1` is true, and fails otherwise.
     fn run(&mut self, seconds: u64, sick: (u64, bool)) -> Vec<f64> {
         let mut had = [0; SERVERS as usize];
         for _ in 0..seconds * 1_000 {

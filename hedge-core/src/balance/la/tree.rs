@@ -1,4 +1,5 @@
-//! A Fenwick tree of weights that many threads change, and a choice by them: [`LaTree`].
+//! A Fenwick tree of weights, for choosing servers by weight: [`LaTree`]. Many threads may change the tree at the same
+//! time.
 
 use core::fmt;
 use core::iter::successors;
@@ -8,15 +9,15 @@ use super::super::{ArrangeError, Buffer};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::random::{GOLDEN, mix};
 
-/// The largest weight that counts: 65,536 of them can be added up.
+/// The largest weight that counts. A sum of 65,536 such weights fits into 64 bits.
 const LARGEST: u64 = 1 << 47;
 
-/// A Fenwick tree (Fenwick 1994): a weighted choice among as many servers as `S` has nodes. `S` is an array, a slice or
-/// a vector.
+/// A Fenwick tree (Fenwick 1994) for a weighted choice among servers. Each server has a place in the tree, which is a
+/// node of `S`. `S` is an array, a slice or a vector.
 ///
-/// Threads share it through `&self`, without a lock. While weights change, a sum may mix weights from before and after
-/// the changes. A pick is still one of the places, and every sum is exact again once the changes are done. Places
-/// without a server weigh 0, as all places do at first.
+/// Threads share the tree through `&self`, without a lock. While weights change, a sum may contain some weights from
+/// before a change and some from after it. The result of a pick is still one of the places, and every sum is exact
+/// again once the changes are done. Places without a server weigh 0. At first, all places weigh 0.
 ///
 /// ```
 /// use hedge_core::balance::la::{LaNode, LaTree};
@@ -38,39 +39,41 @@ pub struct LaTree<S> {
 #[derive(Debug, Default)]
 pub struct LaNode {
     weight: AtomicU64,
-    /// Fenwick sum of the `lowest_bit(i)` weights that end here; i counts from 1.
+    /// The Fenwick sum: the sum of the `lowest_bit(i)` weights that end at this node. The node's number i counts from
+    /// 1.
     sum: AtomicU64,
 }
 
 impl Clone for LaNode {
-    /// A copy of the current values.
+    /// Makes a copy of the current values.
     fn clone(&self) -> Self {
         Self { weight: AtomicU64::new(self.weight.load(SeqCst)), sum: AtomicU64::new(self.sum.load(SeqCst)) }
     }
 }
 
 impl LaNode {
-    /// A place that no server has.
+    /// Makes a place without a server.
     #[must_use]
     pub const fn new() -> Self {
         Self { weight: AtomicU64::new(0), sum: AtomicU64::new(0) }
     }
 }
 
-/// The result of a draw.
+/// The place that a draw has selected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaPick {
-    /// The place.
+    /// The number of the place.
     pub position: u32,
-    /// How far into the place's weight the draw fell. It holds only while the weight is above this.
+    /// The distance of the draw from the beginning of the place's weight. The pick is valid only while the weight is
+    /// above this.
     pub offset: u64,
 }
 
 impl<S: Buffer<LaNode>> LaTree<S> {
-    /// Replaces the weights, by place. The sequence of draws goes on.
+    /// Replaces the weights of all places. The sequence of draws continues.
     ///
     /// # Errors
-    /// There are more places than room; the tree is then empty.
+    /// Returns an error if there are more weights than places. The tree is then empty.
     pub fn refill(&mut self, weights: impl Iterator<Item = u64>) -> Result<(), ArrangeError> {
         let nodes =
             weights.map(|weight| LaNode { weight: AtomicU64::new(weight.min(LARGEST)), sum: AtomicU64::new(0) });
@@ -78,8 +81,8 @@ impl<S: Buffer<LaNode>> LaTree<S> {
             self.nodes = S::default();
             return Err(error);
         }
-        // This takes linear time: each sum is complete when its turn comes, and is added to the next sum that covers
-        // it.
+        // The loop takes linear time. When it reaches a sum, the sum is complete, and is then added to the next larger
+        // sum that contains it.
         for number in 1..=self.len() {
             let Some(node) = self.node(number - 1) else { break };
             node.sum.fetch_add(node.weight.load(SeqCst), Relaxed);
@@ -93,26 +96,26 @@ impl<S: Buffer<LaNode>> LaTree<S> {
 }
 
 impl<S: AsRef<[LaNode]>> LaTree<S> {
-    /// A tree of new nodes. Its sequence of draws follows from `seed`.
+    /// Makes a tree with `nodes` as its places. The nodes must be new. The sequence of draws is determined by `seed`.
     pub const fn new(nodes: S, seed: u64) -> Self {
         Self { nodes, turn: AtomicU32::new(0), draw: AtomicU64::new(mix(seed)) }
     }
 
-    /// Sets a weight, capped at 2^47. Past the last place it does nothing.
+    /// Sets the weight of a place. A weight above 2^47 counts as 2^47. Does nothing if there is no such place.
     pub fn set(&self, position: u32, weight: u64) {
         let weight = weight.min(LARGEST);
         let Some(node) = self.node(position) else { return };
-        // Most weights stay the same, and are not written.
+        // Usually the weight does not change. This check saves the write.
         if node.weight.load(SeqCst) == weight {
             return;
         }
-        // `swap` tells each thread the difference that its own change makes. These differences add up, whatever other
-        // threads do at once.
+        // Each thread gets the difference of its own change from `swap`. These differences add up to the total change,
+        // even if other threads change the weight at the same time.
         let change = weight.wrapping_sub(node.weight.swap(weight, SeqCst));
         if change == 0 {
             return;
         }
-        // Adds the difference to each sum that covers this place.
+        // The loop adds the difference to each sum that contains this place.
         let mut number = position + 1;
         while let Some(node) = self.node(number - 1) {
             node.sum.fetch_add(change, Relaxed);
@@ -121,20 +124,21 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
         }
     }
 
-    /// The weight of a place.
+    /// Returns the weight of a place. Returns 0 if there is no such place.
     pub fn weight(&self, position: u32) -> u64 {
         self.node(position).map_or(0, |node| node.weight.load(SeqCst))
     }
 
-    /// What the other `servers - 1` weigh on average; 0 if there are none.
+    /// Returns the mean weight of the other `servers - 1` servers. Returns 0 if there are no others.
     pub fn mean_of_others(&self, position: u32, servers: u32) -> u64 {
         let others = self.prefix_sum(self.len()).saturating_sub(self.weight(position));
         others.checked_div(u64::from(servers.saturating_sub(1))).unwrap_or(0)
     }
 
-    /// The place that 64 bits select by weight, leaving out the places in `without`; `None` if the rest weigh nothing.
+    /// Returns the place that 64 random bits select by weight. The places in `without` are left out. Returns `None` if
+    /// the remaining weights are all 0.
     ///
-    /// Work: 2 log n loads, and as many again for each that is left out.
+    /// Work: 2 log n loads, and as many again for each place in `without`.
     pub fn pick(&self, random: u64, without: &[u32]) -> Option<LaPick> {
         let out: u64 = ascending(without).map(|position| self.weight(position)).sum();
         let total = self.prefix_sum(self.len()).saturating_sub(out);
@@ -142,7 +146,8 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
             return None;
         }
         let mut drawn = mul_high(total, random);
-        // Each place that is left out, from the first on, moves a draw at or behind it further by its weight.
+        // The loop skips the places that are left out, in ascending order. Each such place at or before the draw moves
+        // the draw on by the weight of the place.
         for position in ascending(without) {
             if drawn < self.prefix_sum(position) {
                 break;
@@ -152,31 +157,33 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
         Some(self.find(drawn))
     }
 
-    /// The number for the next pick; this changes nothing. The numbers are a low-discrepancy sequence, which leaves no
-    /// part of the weights out for long (Weyl's, by the golden ratio).
+    /// Returns the number for the next pick. Calling this changes nothing. The numbers are a low-discrepancy sequence
+    /// (Weyl's sequence with the golden ratio): even a few successive numbers cover the whole range evenly.
     ///
-    /// Throughput is a part of the weights, so random deviations grow: after half a minute, ten equal servers that are
-    /// drawn at random have from 2 to 32 % of the calls. By this sequence they have from 8 to 12 %.
+    /// Random numbers are not good enough here. The weight of a server grows with its throughput. So a server that gets
+    /// more calls by chance also gets a larger weight, and then even more calls. After half a minute, ten equal servers
+    /// that are drawn at random have from 2 to 32 % of the calls. With this sequence they have from 8 to 12 %.
     pub fn draw(&self) -> u64 {
         self.draw.load(SeqCst)
     }
 
-    /// Moves on to the next draw: one atomic addition.
+    /// Moves the sequence to its next number. This costs one atomic addition.
     pub fn next_draw(&self) {
         self.draw.fetch_add(GOLDEN, Relaxed);
     }
 
-    /// The place whose turn it is to be weighed again: each one in a round.
+    /// Returns the place whose weight should be computed again next. Successive calls visit each place once per round.
     pub fn next_turn(&self) -> u32 {
         self.turn.fetch_add(1, Relaxed).checked_rem(self.len()).unwrap_or(0)
     }
 
-    /// The place that an offset in the sum of all weights falls in: a binary descent along the Fenwick sums.
+    /// Returns the place at an offset in the sum of all weights, by binary search in the Fenwick sums.
     fn find(&self, mut offset: u64) -> LaPick {
         let last = self.len() - 1;
         let (mut position, mut step) = (0, highest_bit(self.len()));
         while step > 0 {
-            // The sum of the `step` weights from `position` on: skipped as a whole if the offset is not within it.
+            // This is the sum of the `step` weights from `position` on. If the offset is beyond this sum, all these
+            // places are skipped at once.
             let sum = self.sum(position + step);
             if position + step <= last && sum <= offset {
                 offset -= sum;
@@ -187,7 +194,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
         LaPick { position, offset }
     }
 
-    /// The sum of the first `count` weights.
+    /// Returns the sum of the weights of the first `count` places.
     fn prefix_sum(&self, count: u32) -> u64 {
         let mut count = count.min(self.len());
         let mut total = 0u64;
@@ -198,8 +205,8 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
         total
     }
 
-    /// A node's sum; nodes are numbered from 1. Of two changes of a weight at once, the later may be added first. Then
-    /// the sum is negative for a moment, which counts as 0.
+    /// Returns the sum of a node. Nodes are numbered from 1. If two threads change one weight, the later change may be
+    /// added first. Then the sum can be negative for a moment; a negative sum counts as 0.
     fn sum(&self, number: u32) -> u64 {
         let sum =
             number.checked_sub(1).and_then(|position| self.node(position)).map_or(0, |node| node.sum.load(SeqCst));
@@ -216,7 +223,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
 }
 
 impl<S: Clone> Clone for LaTree<S> {
-    /// A copy that goes on from the present state.
+    /// Makes a copy that begins with the present state of this tree.
     fn clone(&self) -> Self {
         let (turn, draw) = (self.turn.load(Relaxed), self.draw.load(SeqCst));
         Self { nodes: self.nodes.clone(), turn: AtomicU32::new(turn), draw: AtomicU64::new(draw) }
@@ -237,7 +244,7 @@ const fn highest_bit(number: u32) -> u32 {
     if number == 0 { 0 } else { 1 << number.ilog2() }
 }
 
-/// The positions in ascending order, each once. Quadratic, for a few only.
+/// Returns the positions in ascending order, each once. This takes quadratic time, so it is only for a few positions.
 fn ascending(positions: &[u32]) -> impl Iterator<Item = u32> {
     let after = |last: u32| positions.iter().copied().filter(move |position| *position > last).min();
     successors(positions.iter().copied().min(), move |last| after(*last))

@@ -1,4 +1,4 @@
-//! Servers that are alike share the calls, and one that has left is forgotten.
+//! Tests that equal servers share the calls, and that a server that has left the list is forgotten.
 
 extern crate std;
 
@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use super::*;
+use crate::time::Duration;
 
 const SEED: u64 = 7;
 const CALLS: u64 = 4_000;
 
 fn pool() -> ProbePool {
-    ProbePool::new(PrequalOptions::DEFAULT, SEED).unwrap()
+    ProbePool::new(PrequalOptions::DEFAULT, SEED)
 }
 
-/// How many of the calls of one caller go to each of so many servers, which are idle whenever they are probed, and take the
-/// same time for every call. Their answers come a microsecond apart, in the order that `arrive` makes of them.
+/// Returns how many calls of one client go to each of `servers` servers. The servers are idle whenever they are probed,
+/// and take the same time for every call. Their answers come one microsecond apart, in the order that `arrive` makes.
 fn idle(servers: u16, arrive: impl Fn(&mut Vec<u32>)) -> Vec<u64> {
     let pool = pool();
     let mut counts = std::vec![0; servers.into()];
@@ -59,7 +60,8 @@ fn a_server_whose_answer_is_always_the_last_or_the_first_gets_no_more_than_the_o
             });
             let fair = CALLS / u64::from(servers);
             let most = counts.iter().max().copied().unwrap();
-            // Whose answer is the first is the oldest, and its probe is removed more often, as the paper has it.
+            // The server that answers first always has the oldest probe, and the paper's removals remove the oldest
+            // probe more often.
             assert!(most < fair * 3 / 2, "{counts:?}, seed {SEED}");
         }
     }

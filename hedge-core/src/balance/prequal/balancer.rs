@@ -4,16 +4,16 @@ use core::cell::Cell;
 
 use super::super::p2c::{P2c, P2cOptions, P2cStats};
 use super::super::{ArrangeError, Balancer, Offer, ProbeAnswer, Roster, Search, ServerList, Weighing};
-use super::{PrequalError, PrequalOptions, ProbePool};
+use super::{PrequalOptions, ProbePool};
 use crate::id::ServerId;
 use crate::outcome::Finished;
 use crate::time::Instant;
 
-/// Chooses by a [`ProbePool`]. If the pool has too few probes, or none for a call's further attempts, it chooses by
-/// [`P2c`]; see the [module](super).
+/// Chooses servers by a [`ProbePool`]; see the [module](super). Sometimes the pool has too few probes, or none that a
+/// further attempt of a call may use. Then [`P2c`] chooses.
 ///
-/// The code that makes calls sends the probes that [`Balancer::call_started`] asks for, alongside the calls, and hands
-/// in the answers by [`Balancer::probed`].
+/// The code that makes calls must send the probes that [`Balancer::call_started`] asks for, in parallel to the calls.
+/// It must report the answers by [`Balancer::probed`].
 #[derive(Debug)]
 pub struct Prequal {
     pool: ProbePool,
@@ -22,31 +22,29 @@ pub struct Prequal {
     seed: u64,
 }
 
-/// Whether `prequal` chose a server by a probe.
+/// Whether `prequal` chose the server by a probe. If not, `p2c` chose the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PrequalTicket(bool);
 
 impl Prequal {
-    /// A balancer without probes.
-    ///
-    /// # Errors
-    /// The first option that is out of its range.
-    pub fn new(options: PrequalOptions, seed: u64) -> Result<Self, PrequalError> {
-        let p2c = P2c::with_valid(P2cOptions::DEFAULT);
-        Ok(Self { pool: ProbePool::new(options, seed)?, p2c, options, seed })
+    /// Makes a balancer without probes.
+    #[must_use]
+    pub fn new(options: PrequalOptions, seed: u64) -> Self {
+        let p2c = P2c::new(P2cOptions::DEFAULT);
+        Self { pool: ProbePool::new(options, seed), p2c, options, seed }
     }
 
-    /// The probes.
+    /// Returns the pool of probes.
     pub const fn pool(&self) -> &ProbePool {
         &self.pool
     }
 }
 
 impl Clone for Prequal {
-    /// A copy without probes: after a change of the list, new ones come within a few calls.
+    /// Makes a copy without probes. Such a copy is used for a changed list, and new probes come within a few calls.
     fn clone(&self) -> Self {
         let Self { p2c, options, seed, .. } = *self;
-        Self { pool: ProbePool::with_valid(options, seed), p2c, options, seed }
+        Self { pool: ProbePool::new(options, seed), p2c, options, seed }
     }
 }
 
@@ -62,13 +60,14 @@ impl Balancer for Prequal {
         self.p2c.weighing()
     }
 
-    /// What a server that has left has answered goes with it: its id may be given again ([L20](crate::rules#L20)).
+    /// Removes the probes of servers that have left the list, since their ids may be given to other servers
+    /// ([L20](crate::rules#L20)).
     fn arrange<L: Roster<Stats = P2cStats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         self.pool.retain(|server| list.find(server).is_some());
         Ok(())
     }
 
-    /// First the one that the probes choose, then as `p2c`.
+    /// Offers the server that the probes choose. Then offers the servers that `p2c` offers.
     fn offers<'a, L: ServerList<Stats = P2cStats> + Copy + 'a>(
         &'a self,
         search: Search<'a, L>,
@@ -80,7 +79,7 @@ impl Balancer for Prequal {
             Some(self.p2c.penalty(list.load(candidate.server)?.stats, selection.now))
         });
         let first = chosen.and_then(|server| list.find(server));
-        // `p2c` draws only if its offers are asked for.
+        // `p2c` draws random numbers only if its offers are used.
         let random = Cell::new(Some(random));
         let others = core::iter::once_with(move || random.take()).flatten().flat_map(move |random| {
             let others = self.p2c.offers(search, random);

@@ -1,4 +1,4 @@
-//! The server's side: what a server answers a probe, [`ServerLoad`].
+//! The server's side of `prequal`. A server uses a [`ServerLoad`] to answer probes.
 
 use super::super::decay::Decay;
 use super::super::timed_span::TimedSpan;
@@ -6,30 +6,34 @@ use super::ProbeAnswer;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::time::{Duration, Instant, Micros};
 
-/// How many ranges of requests in flight are told apart: 0 to 3, then two an octave, up to 3072 and more.
+/// The number of ranges of requests in flight. The first ranges are the numbers 0, 1, 2 and 3. Then there are two
+/// ranges for each doubling: 4 to 5, 6 to 7, 8 to 11, and so on. The last range is 3072 and more.
 const LEVELS: usize = 24;
-/// How many latencies of each range are kept.
+/// How many latencies are kept for each range.
 const SAMPLES: usize = 8;
-/// A median is of at least this many latencies, if neighbouring ranges have them.
+/// The number of latencies that a median needs. If a range has fewer, latencies of neighbouring ranges are added.
 const ENOUGH: usize = 3;
-/// How long a latency is recent.
+/// The age up to which a latency is recent.
 const RECENT: Micros = Micros::from_secs(1);
-/// How fast the last latency decays while there is no recent one.
+/// The decay of the last latency while there is no recent latency.
 static FORGOTTEN: Decay = Decay::new(Micros::from_secs(10));
 
-/// What a server needs to answer probes: a count of its requests in flight, and recent latencies by how many requests
-/// were in flight when each came. 1744 bytes under any load. Threads share it through `&self`.
+/// The data that a server needs to answer probes: the number of requests in flight, and recent latencies. Each latency
+/// is stored with the number of requests that were in flight when the request came. A `ServerLoad` takes 1744 bytes
+/// under any load. Threads share it through `&self`.
 ///
-/// An answer is the requests in flight, and the median of the latencies at that number which are at most 1 s old. If
-/// there are fewer than three, those of neighbouring numbers are added, the nearest first. (The paper says "at or
-/// near", and leaves the rest open.) Without any recent latency it is the last one, which decays with a time constant
-/// of 10 s, so that a server that was slow is tried again at some time. Before the first latency it is zero.
+/// An answer contains the number of requests in flight, and a latency. The latency is the median of those latencies
+/// that were measured at this number and that are at most 1 s old. If there are fewer than three such latencies,
+/// latencies at neighbouring numbers are added, the nearest numbers first. (The paper says "at or near", and leaves the
+/// rest open.) If there is no recent latency at all, the answer contains the last latency. This decays with a time
+/// constant of 10 s, so that a slow server is tried again at some time. Before the first latency, the answer contains
+/// zero.
 ///
-/// Count a request from when the application gets it to when it hands the answer back. A request that failed or was
-/// given up is [dropped](Self::dropped). The time that it took to fail is no latency: a quick failure would attract
-/// more requests.
+/// Count a request from the moment when the application gets it until the moment when the application returns the
+/// response. If a request failed or was given up, call [`dropped`](Self::dropped). The time until a failure is not a
+/// latency, because a short time would attract more requests.
 ///
-/// Cost: a request is three read-modify-writes and two stores, an answer up to 192 loads; 10 ns, and 50 to 130.
+/// Cost: a request is three read-modify-writes and two stores (10 ns). An answer is up to 192 loads (50 to 130 ns).
 ///
 /// ```
 /// use hedge_core::balance::prequal::ServerLoad;
@@ -44,12 +48,12 @@ static FORGOTTEN: Decay = Decay::new(Micros::from_secs(10));
 #[derive(Debug)]
 pub struct ServerLoad {
     in_flight: AtomicU32,
-    /// The last latency, with any number in flight.
+    /// The last latency, whatever the number of requests in flight was.
     last: AtomicU64,
     levels: [Level; LEVELS],
 }
 
-/// The latencies of one range.
+/// The last latencies of one range: they were measured while the number of requests in flight was in this range.
 #[derive(Debug)]
 struct Level {
     next: AtomicU32,
@@ -63,21 +67,22 @@ impl Level {
 }
 
 impl ServerLoad {
-    /// The load of a server without requests.
+    /// Makes the load of a server without requests.
     #[must_use]
     pub const fn new() -> Self {
         let levels = [const { Level::new() }; LEVELS];
         Self { in_flight: AtomicU32::new(0), last: AtomicU64::new(0), levels }
     }
 
-    /// A request came. Returns how many were in flight before it, for [`Self::finished`].
+    /// Records that a request came. Returns how many other requests were in flight. [`Self::finished`] needs this
+    /// number.
     #[must_use]
     pub fn started(&self) -> u32 {
         self.in_flight.fetch_add(1, Relaxed)
     }
 
-    /// A request is answered, `latency` after it came, when `before` others were in flight. A latency of zero counts as
-    /// a microsecond.
+    /// Records the response to a request. The response came `latency` after the request. `before` is the number of
+    /// other requests that were in flight when the request came. A latency of zero counts as a microsecond.
     pub fn finished(&self, now: Instant, before: u32, latency: Duration) {
         self.dropped();
         let word = TimedSpan::new(now, Micros::from_duration(latency).max(Micros::from_micros(1))).word();
@@ -89,12 +94,12 @@ impl ServerLoad {
         }
     }
 
-    /// A request is over without an answer that says how long one takes: it failed, or the client gave it up.
+    /// Records the end of a request that gives no latency: the request failed, or the client gave it up.
     pub fn dropped(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// The answer to a probe that came at `now`.
+    /// Returns the answer to a probe that came at `now`.
     #[must_use]
     pub fn answer(&self, now: Instant) -> ProbeAnswer {
         let in_flight = self.in_flight.load(Relaxed);
@@ -103,7 +108,7 @@ impl ServerLoad {
 
     fn latency(&self, now: Instant, at: usize) -> Micros {
         let mut near = Near { latencies: [Micros::ZERO; 3 * SAMPLES], count: 0 };
-        // First this range, then its neighbours on both sides, until there are enough latencies.
+        // The loop takes this range first, then its neighbours on both sides, until there are enough latencies.
         for distance in 0..LEVELS {
             near.add(now, self.levels.get(at + distance));
             if distance > 0 {
@@ -126,7 +131,9 @@ impl Default for ServerLoad {
     }
 }
 
-/// Recent latencies. There is room for two of them and then those of two ranges.
+/// Recent latencies of a range and its neighbours. There is room for all latencies that [`ServerLoad::latency`] can
+/// collect. Before the last step of that method there are at most two latencies, since it stops at three ([`ENOUGH`]).
+/// The last step adds the latencies of at most two ranges.
 struct Near {
     latencies: [Micros; 3 * SAMPLES],
     count: usize,
@@ -146,16 +153,16 @@ impl Near {
         }
     }
 
-    /// The median; of an even number the lower of the two in the middle.
+    /// Returns the median. If the number of latencies is even, returns the lower one of the two in the middle.
     fn median(&self) -> Option<Micros> {
         let known = || self.latencies.iter().copied().take(self.count);
         let rank = self.count.div_ceil(2);
-        // Quadratic, but they are few.
+        // This takes quadratic time, but there are few latencies.
         known().filter(|latency| known().filter(|other| other <= latency).count() >= rank).min()
     }
 }
 
-/// The range of a number of requests: 0 to 3, then two an octave.
+/// Returns the index of the range that a number of requests belongs to. See [`LEVELS`].
 fn level_of(in_flight: u32) -> usize {
     let level = match in_flight {
         0..4 => in_flight,
@@ -179,7 +186,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Answers requests that found `before` others in flight.
+    /// Records responses to requests that came while `before` others were in flight.
     fn served(load: &ServerLoad, at_ms: u64, before: u32, latencies: &[u64]) {
         for latency in latencies {
             let _ = load.started();

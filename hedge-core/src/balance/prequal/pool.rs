@@ -1,33 +1,35 @@
-//! The pool: the answers of probes, in a fixed number of slots.
+//! The pool of probes: it stores the servers' answers in a fixed number of slots.
 //!
-//! A slot is two words, read and written in the manner of a seqlock. The first word says whose probe it is and how
-//! often it may still be used, and the second holds the instant and the latency. A writer claims the slot by the first
-//! word, writes the second, and then sets the first to its value. A reader looks at the first word before and after the
-//! second. If the server is the same both times, the second word belongs to it, except after a second answer of the
-//! same server. No thread waits for another: a slot that is claimed is passed over.
+//! A slot is two words, which are read and written like a seqlock. The first word contains the server of the probe, how
+//! often the probe may still be used, and the requests in flight. The second word contains the instant of the answer
+//! and the latency. A writer claims the slot by the first word, then writes the second word, and then sets the first
+//! word to its new value. A reader reads the first word before and after the second. If the server is the same both
+//! times, the second word belongs to that server. (It may belong to a newer answer of the same server.) No thread waits
+//! for another thread: a slot that is claimed is skipped.
 
 use super::super::timed_span::TimedSpan;
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::id::ServerId;
 use crate::time::{Instant, Micros};
 
-/// How many probes are kept: "a pool size of 16 suffices" (4).
+/// How many probes a pool holds. The paper says: "a pool size of 16 suffices" (section 4).
 pub(super) const POOL: u32 = 16;
-/// A probe that may be used without end.
+/// The number of uses that means: this probe may be used any number of times.
 pub(super) const ENDLESS: u32 = 255;
-/// The most requests in flight that are told apart.
+/// The largest number of requests in flight that a probe can hold.
 pub(super) const MOST_IN_FLIGHT: u32 = (1 << RIF_BITS) - 1;
 
 const RIF_BITS: u32 = 24;
 const USES_BITS: u32 = 8;
-/// No probe.
+/// The first word of a slot without a probe.
 const EMPTY: u64 = 0;
-/// No probe yet: a thread is writing one.
+/// The first word of a slot that a thread is writing to. The slot holds no probe at that time.
 const TAKEN: u64 = 1;
-/// How often an answer tries to claim a slot before it is dropped.
+/// How many times an answer tries to claim a slot. After that, the answer is dropped.
 const TRIES: usize = 4;
 
-/// The first word of a slot: server, uses left, requests in flight. Without uses left there is no probe.
+/// The first word of a slot: the server, how many uses are left, and the requests in flight. If no use is left, the
+/// word is not a probe.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry(u64);
 
@@ -39,7 +41,7 @@ impl Entry {
         Self((server << USES_BITS | uses) << RIF_BITS | in_flight)
     }
 
-    /// `None` if there is no probe.
+    /// Returns the entry of a word. Returns `None` if the word is not a probe.
     fn of(word: u64) -> Option<Self> {
         (Self(word).uses() > 0).then_some(Self(word))
     }
@@ -57,8 +59,9 @@ impl Entry {
         u32::try_from(self.0 & u64::from(MOST_IN_FLIGHT)).unwrap_or(0)
     }
 
-    /// The word after one more request to its server. `chosen` says whether the server was chosen by this probe, which
-    /// uses it once.
+    /// Returns what this word becomes when one more request goes to the server. `chosen` says whether the pool chose the
+    /// server by this probe. If so, the probe loses one use, unless it is [`ENDLESS`]. After its last use, the word is
+    /// [`EMPTY`].
     fn after_request(self, chosen: bool) -> u64 {
         let uses = match self.uses() {
             1 if chosen => return EMPTY,
@@ -81,7 +84,7 @@ pub(super) struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    /// Removes the probe, unless it has changed since.
+    /// Removes the probe from the pool. Does nothing if the probe's slot has changed since the copy was made.
     pub(super) fn remove(self) {
         self.slot.replace(self.entry.0, EMPTY);
     }
@@ -90,13 +93,13 @@ impl Probe<'_> {
 #[derive(Debug)]
 struct Slot {
     entry: AtomicU64,
-    /// A [`TimedSpan`]: when the probe was answered, and the latency.
+    /// A [`TimedSpan`] of the instant at which the probe was answered, and the latency.
     answered: AtomicU64,
 }
 
 impl Slot {
     fn probe(&self, now: Instant) -> Option<Probe<'_>> {
-        // A seqlock's read: the first word, the second, and the first again.
+        // The slot is read like a seqlock: the first word, then the second, then the first again.
         let server = Entry::of(self.entry.load(SeqCst))?.server();
         let answered = TimedSpan::of(self.answered.load(SeqCst));
         let entry = Entry::of(self.entry.load(SeqCst)).filter(|entry| entry.server() == server)?;
@@ -109,7 +112,7 @@ impl Slot {
     }
 }
 
-/// At most [`POOL`] probes, and at most one a server, except after a race.
+/// A pool of at most [`POOL`] probes. Each server has at most one probe, except after a race between threads.
 #[derive(Debug)]
 pub(super) struct Pool {
     slots: [Slot; POOL as usize],
@@ -124,12 +127,14 @@ impl Pool {
         self.slots.iter().filter_map(move |slot| slot.probe(now))
     }
 
-    /// Puts an answer into the slot of the server's last one, else into a free slot, else into that of the oldest.
+    /// Puts an answer into a slot. The slot is that of the server's last probe; if there is none, a free slot; if there
+    /// is none, the slot of the oldest probe.
     pub(super) fn put(&self, now: Instant, server: ServerId, uses: u32, in_flight: u32, latency: Micros) {
         for _ in 0..TRIES {
             let Some((slot, found)) = self.place(now, server) else { return };
             if slot.replace(found, TAKEN) {
-                // Swaps, not stores: a reader that sees the new second word must also see that the first is claimed.
+                // The code swaps and does not store. So a reader that sees the new second word also sees that the first
+                // word is claimed.
                 slot.answered.swap(TimedSpan::new(now, latency).word(), SeqCst);
                 slot.entry.swap(Entry::new(server, uses, in_flight).0, SeqCst);
                 return;
@@ -137,7 +142,8 @@ impl Pool {
         }
     }
 
-    /// Counts one more request to a server. `chosen` says whether the server was chosen by its probe.
+    /// Adds one more request to the requests in flight of a server's probe. `chosen` says whether the pool chose the
+    /// server by this probe.
     pub(super) fn sent(&self, server: ServerId, chosen: bool) {
         for slot in &self.slots {
             let _ = slot.entry.fetch_update(SeqCst, SeqCst, |word| {
@@ -147,7 +153,7 @@ impl Pool {
         }
     }
 
-    /// Drops the probes of servers of which `stays` is not true.
+    /// Removes the probes of all servers for which `stays` returns false.
     pub(super) fn retain(&self, stays: impl Fn(ServerId) -> bool) {
         for slot in &self.slots {
             let word = slot.entry.load(SeqCst);
@@ -157,7 +163,8 @@ impl Pool {
         }
     }
 
-    /// The slot for an answer of `server`, and what is in it. `None` if others are at all of them.
+    /// Returns the slot for an answer of `server`, and the first word in that slot. Returns `None` if other threads are
+    /// writing to all slots.
     fn place(&self, now: Instant, server: ServerId) -> Option<(&Slot, u64)> {
         let mut oldest = None;
         for slot in &self.slots {

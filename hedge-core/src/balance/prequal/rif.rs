@@ -1,21 +1,21 @@
-//! What the client knows of the servers' requests in flight (RIF): [`RifEstimate`].
+//! The client's estimate of how many requests are in flight (RIF) at the servers: [`RifEstimate`].
 
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// From how many answers the quantile is computed.
+/// The number of last answers from which the quantile is computed.
 const ANSWERS: u32 = 64;
-/// No answer yet.
+/// The value for an answer that has not come yet.
 const NONE: u32 = u32::MAX;
 
-/// The requests in flight of the last 64 answers, and the number from which on a probe is hot.
+/// The requests in flight of the last 64 answers, and the number of requests in flight from which on a probe is hot.
 ///
-/// The quantile is exact: it is found bit by bit from the highest, with 64 comparisons for each bit of the largest
-/// answer. That is done when an answer comes in, so that a choice only loads the result.
+/// The quantile is exact. It is found bit by bit, beginning with the highest bit. Each bit of the largest answer takes
+/// 64 comparisons. This is done when an answer comes in, so that a choice only loads the result.
 #[derive(Debug)]
 pub(super) struct RifEstimate {
     recent: [AtomicU32; ANSWERS as usize],
     next: AtomicU32,
-    /// The least number of requests in flight that is hot.
+    /// The smallest number of requests in flight at which a probe is hot.
     hot: AtomicU32,
 }
 
@@ -25,7 +25,9 @@ impl RifEstimate {
         Self { recent, next: AtomicU32::new(0), hot: AtomicU32::new(NONE) }
     }
 
-    /// Takes in an answer. Hot is what exceeds the quantile: at 0 everything, at 1000 nothing.
+    /// Records an answer. `rif` is its number of requests in flight. Then computes from which number on a probe is hot:
+    /// a probe is hot if its number is above the quantile of the answers. At a quantile of 0 every probe is hot. At
+    /// 1000 no probe is hot.
     pub(super) fn add(&self, rif: u32, quantile_permille: u32) {
         let index = usize::try_from(self.next.fetch_add(1, Relaxed) % ANSWERS).unwrap_or(0);
         if let Some(oldest) = self.recent.get(index) {
@@ -43,7 +45,8 @@ impl RifEstimate {
         rif >= self.hot.load(Relaxed)
     }
 
-    /// The quantile: the least answer such that at least `permille` thousandths of all answers are at most that.
+    /// Returns the quantile: the smallest answer such that at least `permille` thousandths of all answers are not above
+    /// it.
     fn quantile(&self, permille: u32) -> u32 {
         let mut recent = [NONE; ANSWERS as usize];
         let (mut known, mut largest) = (0, 0);
@@ -57,7 +60,7 @@ impl RifEstimate {
         let rank = (known * permille).div_ceil(1_000);
         let mut found = 0;
         for bit in (0..u32::BITS - largest.leading_zeros()).rev() {
-            // The quantile has this bit if too few answers are below the number with it.
+            // The quantile has this bit if fewer answers than `rank` are below `higher`.
             let higher = found | 1 << bit;
             let below: u32 = recent.iter().map(|answer| u32::from(*answer < higher)).sum();
             if below < rank {

@@ -1,4 +1,4 @@
-//! The rules of `prequal`, and ten servers under it in virtual time.
+//! Tests of the rules of `prequal`, and of ten servers under `prequal` in virtual time.
 
 extern crate std;
 
@@ -8,17 +8,30 @@ use std::vec::Vec;
 
 use super::*;
 use crate::balance::p2c::{P2c, P2cOptions, P2cStats};
+use crate::bounded::{Bounded, BoundedSpan};
 use crate::outcome::Feedback;
-use crate::time::Timeout;
+use crate::time::{Duration, Timeout};
 
 const OPTIONS: PrequalOptions = PrequalOptions::DEFAULT;
-/// So many servers that a probe is used once or twice.
+/// A number of servers with which a probe is used once or twice.
 const MANY: u32 = 100;
-/// So few servers that a probe may be used without end.
+/// A number of servers that is so small that a probe may be used any number of times.
 const FEW: u32 = 10;
 
 fn prequal(options: PrequalOptions) -> ProbePool {
-    ProbePool::new(options, 1).unwrap()
+    ProbePool::new(options, 1)
+}
+
+fn rates(probes: u32, removals: u32) -> ProbeRates {
+    ProbeRates::new(Probes::new(probes).unwrap(), removals).unwrap()
+}
+
+#[test]
+fn calls_remove_fewer_probes_than_they_send() {
+    let probes = Probes::new(3_000).unwrap();
+    assert_eq!(ProbeRates::new(probes, 2_999), Ok(rates(3_000, 2_999)));
+    let error = ProbeRates::new(probes, 3_000).unwrap_err();
+    assert_eq!(error.to_string(), "removals 3000: must be in [0, 3000), below the probes");
 }
 
 fn at(ms: u64) -> Instant {
@@ -33,7 +46,7 @@ fn server(slot: u16) -> ServerId {
     ServerId::new(slot, 9)
 }
 
-/// `slot` has so many in flight and so many milliseconds.
+/// Records that the server in `slot` answers a probe with `in_flight` requests and a latency of `latency` ms.
 fn probed(prequal: &ProbePool, at_ms: u64, servers: u32, slot: u16, in_flight: u32, latency: u64) {
     prequal.probed(at(at_ms), servers, server(slot), ProbeAnswer { in_flight, latency: ms(latency).into() });
 }
@@ -42,7 +55,7 @@ fn chosen(prequal: &ProbePool, at_ms: u64) -> Option<u16> {
     prequal.choose(at(at_ms), |_| Some(Micros::ZERO)).map(ServerId::slot)
 }
 
-/// The slot and the requests in flight of each probe in the pool, by slot.
+/// Returns the slot and the requests in flight of each probe in the pool, sorted by slot.
 fn pooled(prequal: &ProbePool, at_ms: u64) -> Vec<(u16, u32)> {
     let mut pooled: Vec<_> = prequal.fresh(at(at_ms)).map(|probe| (probe.server.slot(), probe.in_flight)).collect();
     pooled.sort_unstable();
@@ -52,7 +65,7 @@ fn pooled(prequal: &ProbePool, at_ms: u64) -> Vec<(u16, u32)> {
 #[test]
 fn the_quickest_cold_probe_is_chosen_and_if_all_are_hot_the_least_busy() {
     let prequal = prequal(OPTIONS);
-    // What the distribution is made of: below the quantile, 50 of 60, are 3 in flight and fewer.
+    // These answers make the quantile 3: of all 56 answers, 53 have at most 3 requests in flight.
     for answer in 0..50 {
         probed(&prequal, 0, FEW, 9, answer % 4, 1);
     }
@@ -75,7 +88,7 @@ fn the_quickest_cold_probe_is_chosen_and_if_all_are_hot_the_least_busy() {
 #[test]
 fn at_the_ends_of_the_quantile_one_signal_decides() {
     for (quantile, expected) in [(0, 1), (1_000, 0)] {
-        let prequal = prequal(PrequalOptions { rif_quantile_permille: quantile, ..OPTIONS });
+        let prequal = prequal(PrequalOptions { rif_quantile_permille: Bounded::new(quantile).unwrap(), ..OPTIONS });
         probed(&prequal, 0, FEW, 0, 900, 1);
         probed(&prequal, 0, FEW, 1, 0, 1_000);
         prequal.sent(server(0));
@@ -95,8 +108,8 @@ fn fewer_probes_than_two_are_no_choice_and_old_ones_are_none() {
     assert_eq!(chosen(&prequal, 1_001), None);
     assert_eq!(pooled(&prequal, 1_001), [(1, 1)]);
     assert!(!prequal.is_empty(at(1_500)) && prequal.is_empty(at(1_501)));
-    let alone = PrequalOptions { min_probes: 1, max_age: ms(5).into(), ..OPTIONS };
-    let alone = ProbePool::new(alone, 1).unwrap();
+    let alone = PrequalOptions { min_probes: Bounded::of::<1>(), max_age: BoundedSpan::of_millis::<5>(), ..OPTIONS };
+    let alone = ProbePool::new(alone, 1);
     probed(&alone, 0, FEW, 3, 1, 10);
     assert_eq!([chosen(&alone, 5), chosen(&alone, 6)], [Some(3), None]);
 }
@@ -113,7 +126,7 @@ fn a_new_answer_replaces_the_servers_last_or_the_oldest() {
     probed(&prequal, 21, MANY, 99, 1, 10);
     let slots: Vec<u16> = pooled(&prequal, 21).iter().map(|(slot, _)| *slot).collect();
     assert_eq!(slots, [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 99], "1 was the oldest");
-    // Another server in the same slot is another server.
+    // A server with another generation in the same slot is another server.
     prequal.probed(at(22), MANY, ServerId::new(7, 10), ProbeAnswer { in_flight: 0, latency: ms(1).into() });
     assert_eq!(prequal.choose(at(22), |_| Some(Micros::ZERO)), Some(ServerId::new(7, 10)));
     assert_eq!(pooled(&prequal, 22)[5..7], [(7, 0), (7, 5)]);
@@ -149,9 +162,8 @@ fn a_probe_is_used_as_often_as_the_paper_says() {
         (3_000, 1_000, 1_000, u32::MAX, 1.0),
     ] {
         let options = PrequalOptions {
-            probes_per_1000_calls: probes,
-            removals_per_1000_calls: removals,
-            reuse_delta_permille: delta,
+            rates: rates(probes, removals),
+            reuse_delta_permille: Bounded::new(delta).unwrap(),
             ..OPTIONS
         };
         let prequal = prequal(options);
@@ -171,7 +183,7 @@ fn a_probe_is_used_as_often_as_the_paper_says() {
 
 #[test]
 fn a_probe_that_is_used_up_leaves() {
-    let prequal = prequal(PrequalOptions { reuse_delta_permille: 3_560, ..OPTIONS });
+    let prequal = prequal(PrequalOptions { reuse_delta_permille: Bounded::of::<3_560>(), ..OPTIONS });
     assert_eq!(prequal.uses(MANY), 3);
     for slot in 0..3 {
         probed(&prequal, 0, MANY, slot, 1, 10);
@@ -186,7 +198,7 @@ fn a_probe_that_is_used_up_leaves() {
     assert_eq!(pooled(&prequal, 0), [(1, 1), (2, 1)]);
     prequal.commit(server(0));
     assert_eq!(pooled(&prequal, 0).len(), 2, "one that is gone is not used");
-    let endless = ProbePool::new(OPTIONS, 1).unwrap();
+    let endless = ProbePool::new(OPTIONS, 1);
     probed(&endless, 0, FEW, 0, 1, 10);
     for _ in 0..1_000 {
         endless.commit(server(0));
@@ -196,9 +208,10 @@ fn a_probe_that_is_used_up_leaves() {
 
 #[test]
 fn the_place_of_a_probe_that_is_used_up_is_free() {
-    let prequal = prequal(PrequalOptions { probes_per_1000_calls: 9_000, ..OPTIONS });
+    let prequal = prequal(PrequalOptions { rates: ProbeRates::of::<9_000, 1_000>(), ..OPTIONS });
     assert_eq!(prequal.uses(MANY), 1);
-    // Its word, with one in flight and no use left, must not be that of a place that is being written.
+    // The word of a probe with one request in flight and no use left must differ from the word of a slot that is being
+    // written.
     let first = ServerId::new(0, 0);
     prequal.probed(at(0), MANY, first, ProbeAnswer { in_flight: 0, latency: ms(1).into() });
     prequal.commit(first);
@@ -211,7 +224,7 @@ fn the_place_of_a_probe_that_is_used_up_is_free() {
 #[test]
 fn the_oldest_and_the_worst_are_removed_in_turn_but_as_many_as_a_call_brings() {
     let prequal = prequal(OPTIONS);
-    // The quantile of seven is the largest: nothing is hot but what is sent more.
+    // The quantile of seven answers is the largest one, so only a server that gets more requests becomes hot.
     for (slot, in_flight, latency) in
         [(0, 4, 10), (1, 3, 20), (2, 2, 90), (3, 1, 40), (4, 4, 30), (5, 4, 35), (6, 1, 36)]
     {
@@ -230,7 +243,7 @@ fn the_oldest_and_the_worst_are_removed_in_turn_but_as_many_as_a_call_brings() {
     after(&[3, 4, 6]);
     assert_eq!(after(&[3, 4, 6]), 3, "and three probes are due");
     assert_eq!(chosen(&prequal, 10), Some(4));
-    let two = ProbePool::new(PrequalOptions { removals_per_1000_calls: 2_000, ..OPTIONS }, 1).unwrap();
+    let two = ProbePool::new(PrequalOptions { rates: ProbeRates::of::<3_000, 2_000>(), ..OPTIONS }, 1);
     for (slot, latency) in [(0, 10), (1, 20), (2, 90), (3, 40), (4, 50)] {
         probed(&two, slot, MANY, u16::try_from(slot).unwrap(), 1, latency);
     }
@@ -255,7 +268,7 @@ fn rates_with_a_fraction_are_counted_out() {
     for (probes, removals, first) in
         [(3_000, 1_000, [3, 3, 3, 3]), (500, 250, [1, 0, 1, 0]), (2_250, 333, [3, 2, 2, 2]), (1, 0, [1, 0, 0, 0])]
     {
-        let options = PrequalOptions { probes_per_1000_calls: probes, removals_per_1000_calls: removals, ..OPTIONS };
+        let options = PrequalOptions { rates: rates(probes, removals), ..OPTIONS };
         let prequal = prequal(options);
         let due: Vec<u32> = (0..10_000).map(|_| prequal.call_started(at(0))).collect();
         assert_eq!(due[..4], first);
@@ -268,7 +281,7 @@ fn rates_with_a_fraction_are_counted_out() {
 #[test]
 fn targets_are_distinct_and_every_set_of_them_is_as_likely() {
     const SEED: u64 = 3;
-    let prequal = ProbePool::new(OPTIONS, SEED).unwrap();
+    let prequal = ProbePool::new(OPTIONS, SEED);
     let mut counts: BTreeMap<BTreeSet<u32>, u32> = BTreeMap::new();
     let draws = 60_000;
     for _ in 0..draws {
@@ -307,51 +320,8 @@ fn a_penalty_counts_as_latency_and_a_long_one_takes_a_server_out() {
 }
 
 #[test]
-fn options_out_of_range_say_which_and_what() {
-    for (options, text) in [
-        (PrequalOptions { probes_per_1000_calls: 0, ..OPTIONS }, "probes_per_1000_calls 0: must be in [1, 16000]"),
-        (
-            PrequalOptions { probes_per_1000_calls: 16_001, ..OPTIONS },
-            "probes_per_1000_calls 16001: must be in [1, 16000]",
-        ),
-        (
-            PrequalOptions { removals_per_1000_calls: 3_000, ..OPTIONS },
-            "removals_per_1000_calls 3000: must be in [0, 3000), below probes_per_1000_calls",
-        ),
-        (PrequalOptions { max_age: Duration::ZERO, ..OPTIONS }, "max_age 0 us: must be in [1 ms, 60000 ms]"),
-        (PrequalOptions { max_age: ms(60_001).into(), ..OPTIONS }, "max_age 60001 ms: must be in [1 ms, 60000 ms]"),
-        (
-            PrequalOptions { rif_quantile_permille: 1_001, ..OPTIONS },
-            "rif_quantile_permille 1001: must be in [0, 1000]",
-        ),
-        (PrequalOptions { reuse_delta_permille: 0, ..OPTIONS }, "reuse_delta_permille 0: must be in [1, 1000000]"),
-        (PrequalOptions { min_probes: 0, ..OPTIONS }, "min_probes 0: must be in [1, 16]"),
-        (PrequalOptions { min_probes: 17, ..OPTIONS }, "min_probes 17: must be in [1, 16]"),
-    ] {
-        assert_eq!(ProbePool::new(options, 0).unwrap_err().to_string(), text);
-    }
-    let least = PrequalOptions {
-        probes_per_1000_calls: 1,
-        removals_per_1000_calls: 0,
-        max_age: ms(1).into(),
-        rif_quantile_permille: 0,
-        reuse_delta_permille: 1,
-        min_probes: 1,
-    };
-    let most = PrequalOptions {
-        probes_per_1000_calls: 16_000,
-        removals_per_1000_calls: 15_999,
-        max_age: ms(60_000).into(),
-        rif_quantile_permille: 1_000,
-        reuse_delta_permille: 1_000_000,
-        min_probes: 16,
-    };
-    assert_eq!((least.validate(), most.validate()), (Ok(()), Ok(())));
-}
-
-#[test]
 fn sizes_are_what_the_docs_state() {
-    assert_eq!([size_of::<ProbePool>(), size_of::<ServerLoad>()], [608, 1_744]);
+    assert_eq!([size_of::<ProbePool>(), size_of::<ServerLoad>()], [600, 1_744]);
 }
 
 #[test]
@@ -360,7 +330,7 @@ fn threads_leave_a_sane_pool() {
     const THREADS: u64 = 4;
     const ROUNDS: u64 = 5_000;
     for servers in [4_u16, 40] {
-        let prequal = ProbePool::new(OPTIONS, SEED).unwrap();
+        let prequal = ProbePool::new(OPTIONS, SEED);
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 let prequal = &prequal;
@@ -369,7 +339,7 @@ fn threads_leave_a_sane_pool() {
                     for round in 0..ROUNDS {
                         let now = Instant::from_micros(1_000_000 + round * 10);
                         for _ in 0..prequal.call_started(now) {
-                            // A server answers what only it has.
+                            // Each server has an answer of its own, so a torn probe is noticed.
                             let slot = rng.u16(0..servers);
                             let answer =
                                 ProbeAnswer { in_flight: u32::from(slot) * 64, latency: ms(slot.into()).into() };
@@ -388,7 +358,7 @@ fn threads_leave_a_sane_pool() {
             }
         });
         let now = Instant::from_micros(1_000_000 + ROUNDS * 10);
-        // A slot that was still claimed would not take another server's probe.
+        // A slot that is still claimed would not take another server's probe.
         for slot in 1_000..1_016 {
             prequal.probed(now + ms(1), MANY, server(slot), ProbeAnswer { in_flight: 1, latency: ms(1).into() });
         }
@@ -401,7 +371,7 @@ fn threads_leave_a_sane_pool() {
 const SERVERS: u16 = 10;
 const SLOW: u16 = 3;
 const FAILING: u16 = 7;
-/// How many requests a server works on at a time.
+/// How many requests a server works on at the same time.
 const WORKERS: usize = 4;
 const TIMEOUT: Timeout = Timeout::after(Duration::from_millis(500));
 
@@ -410,8 +380,9 @@ enum Event {
     Probed { server: u16 },
 }
 
-/// Ten servers in virtual time: each takes 10 ms for a request, four at a time, the slow one 100; the failing one fails at
-/// once. A probe takes 1 ms there and back. Of other means of choice there is chance.
+/// Ten servers in virtual time. Each takes 10 ms for a request (the slow one 100 ms), and works on four requests at a
+/// time. The failing server fails at once. A probe takes 1 ms in total. If the pool makes no choice, a random server is
+/// chosen.
 struct World {
     rng: fastrand::Rng,
     prequal: ProbePool,
@@ -431,9 +402,9 @@ impl World {
     fn new(seed: u64) -> Self {
         Self {
             rng: fastrand::Rng::with_seed(seed),
-            prequal: ProbePool::new(OPTIONS, seed).unwrap(),
+            prequal: ProbePool::new(OPTIONS, seed),
             loads: [const { ServerLoad::new() }; SERVERS as usize],
-            p2c: P2c::new(P2cOptions::DEFAULT).unwrap(),
+            p2c: P2c::new(P2cOptions::DEFAULT),
             stats: [const { P2cStats::new() }; SERVERS as usize],
             free_at: [[Instant::ZERO; WORKERS]; SERVERS as usize],
             events: BTreeMap::new(),
@@ -450,8 +421,8 @@ impl World {
         self.events.insert((at, self.sequence), event);
     }
 
-    /// Lets seconds pass, with so many calls each, evenly; answers each server's share of the calls, and of calls that were
-    /// chosen for by other means.
+    /// Makes `calls` calls in each of `seconds` seconds, at equal intervals. Returns each server's share of the calls.
+    /// Also returns the share of calls for which the pool made no choice.
     fn run(&mut self, seconds: u64, calls: u64) -> ([f64; SERVERS as usize], f64) {
         let (mut counts, mut others) = ([0_u32; SERVERS as usize], 0_u32);
         let start = self.now;
@@ -506,7 +477,7 @@ impl World {
                     self.prequal.probed(at, SERVERS.into(), server(index), answer);
                 }
                 Event::Answered { server, before, began, failed } => {
-                    // A server that fails fast believes that it does well.
+                    // A server that fails fast thinks that it performs well.
                     self.loads[usize::from(server)].finished(at, before, at.since(began));
                     let latency = at.micros_since(began);
                     let feedback = if failed { Feedback::Failure { latency } } else { Feedback::Success { latency } };

@@ -1,4 +1,4 @@
-//! Where a ring keeps its points: in fixed memory, or on the heap with an index.
+//! The memory in which a ring keeps its points. It is a fixed array, or heap memory with an index.
 
 use core::ops::Range;
 
@@ -8,40 +8,42 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Where a [`Ring`](super::Ring) keeps its points: [`Fixed`], or with feature `alloc` `Heap`.
+/// The memory in which a [`Ring`](super::Ring) keeps its points: [`Fixed`], or `Heap` with the feature `alloc`.
 pub trait RingStorage: Default + sealed::Sealed {
-    /// All points.
+    /// Returns all points.
     fn points(&self) -> &[Point];
 
-    /// All points, to be changed.
+    /// Returns all points, so that they can be changed in place.
     fn points_mut(&mut self) -> &mut [Point];
 
-    /// Makes it `len` points in all. What the new ones are is unspecified.
+    /// Changes the number of points to `len`. The values of new points are unspecified.
     ///
     /// # Errors
-    /// [`RingError::Full`], with nothing changed.
+    /// Returns [`RingError::Full`] if `len` points do not fit. The points are unchanged then.
     fn resize(&mut self, len: usize) -> Result<(), RingError>;
 
-    /// Keeps the first `len` points.
+    /// Removes all points after the first `len`.
     fn truncate(&mut self, len: usize);
 
-    /// Keeps only the points that `keep` accepts, in their order.
+    /// Removes all points that `keep` does not accept. The other points stay in their order.
     fn retain(&mut self, keep: impl FnMut(&Point) -> bool);
 
-    /// Sorts the points from `old` on. `before` says whether one point comes before another, by hash first.
+    /// Sorts the points from index `old` on. `before` says whether one point comes before another. `before` must
+    /// compare hashes first.
     fn sort(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
         heapsort(self.points_mut().get_mut(old..).unwrap_or_default(), before);
     }
 
-    /// Merges the points from `old` on into those before; both parts are sorted.
+    /// Merges the points from index `old` on into the points before that index. Both parts must be sorted.
     fn merge(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
         merge_behind(self.points_mut(), old, &mut [BLANK; BATCH], before);
     }
 
-    /// Makes the index anew, after the points have changed. They are sorted.
+    /// Builds the index again. This must be called after the points have changed. The points must be sorted.
     fn index(&mut self) {}
 
-    /// The first point with a hash of `code` or more is in this range, or just behind it.
+    /// Returns a range of points to search. The first point with a hash of at least `code` is in this range, or it is
+    /// the point right after the range.
     #[inline]
     fn around(&self, code: u32) -> Range<usize> {
         let _ = code;
@@ -49,10 +51,10 @@ pub trait RingStorage: Default + sealed::Sealed {
     }
 }
 
-/// A place for which no point has been written yet.
+/// A placeholder for a point that has not been set yet.
 const BLANK: Point = Point { hash: 0, slot: 0 };
 
-/// Room for `N` points, without a heap.
+/// A fixed array with room for `N` points of a ring. It needs no heap.
 #[derive(Clone, Debug, Default)]
 pub struct Fixed<const N: usize> {
     points: heapless::Vec<Point, N>,
@@ -92,30 +94,30 @@ mod heap {
 
     use super::{BATCH, BLANK, Point, Range, RingError, RingStorage, heapsort, merge_behind, sealed::Sealed};
 
-    /// How many points share an entry of the index on average, at least. A search then reads, on average, two cache
-    /// lines of points at most, and the index stays small.
+    /// The smallest number of points per entry of the index, on average. With this number, a search reads two cache
+    /// lines of points on average, and the index stays small.
     const SHARED: usize = 8;
 
-    /// Points on the heap, as many as there are, with an index that takes more than half off the time of a lookup.
+    /// Points on the heap, with an index. The index more than halves the time of a lookup.
     #[derive(Clone, Debug, Default)]
     pub struct Heap {
         points: Vec<Point>,
-        /// For each value of the upper bits of a hash: where the points with these bits begin. At the end, where the
-        /// last of them end.
+        /// For each value of the upper bits of a hash: the index of the first point with these bits. One more entry at
+        /// the end says where the last points end.
         starts: Vec<u32>,
-        /// How many upper bits the index goes by.
+        /// How many upper bits of a hash the index uses.
         bits: u32,
     }
 
     impl Heap {
         fn bucket(&self, hash: u32) -> usize {
-            // In 64 bits, since with no bits at all this shifts by 32. The result is below 2^bits, which is at most the
-            // number of points.
+            // This is computed in 64 bits, since an index of no bits needs a shift by 32. The result is below 2^bits,
+            // which is at most the number of points.
             usize::try_from(u64::from(hash) << self.bits >> 32).unwrap_or(0)
         }
     }
 
-    /// How many upper bits the index of so many points goes by.
+    /// Returns how many upper bits of a hash the index uses, for a ring of `points` points.
     const fn bits(points: usize) -> u32 {
         match (points / SHARED).checked_ilog2() {
             Some(bits) => bits,
@@ -139,7 +141,7 @@ mod heap {
             let full = RingError::Full { points: len, capacity: self.points.capacity() };
             let starts = (1 << bits(len)) + 1;
             self.points.try_reserve(len.saturating_sub(self.points.len())).map_err(|_| full)?;
-            // Reserved here, so that `index` does not run out of memory half-way.
+            // Memory for the index is reserved here too, so that `index` cannot run out of memory.
             self.starts.try_reserve(usize::saturating_sub(starts, self.starts.len())).map_err(|_| full)?;
             self.points.resize(len, BLANK);
             Ok(())
@@ -154,8 +156,8 @@ mod heap {
         }
 
         fn sort(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
-            // Core's sort may panic at an order that contradicts itself, as the caller's might. The order of hashes
-            // never does, so core sorts by hash, and heapsort sorts what has equal hashes.
+            // `before` comes from the caller and may contradict itself. The sort of `core` may panic then, so it sorts
+            // only by hash. Points of equal hash are sorted by heapsort, which never panics.
             let new = self.points.get_mut(old..).unwrap_or_default();
             new.sort_unstable_by_key(|point| point.hash);
             for alike in new.chunk_by_mut(|one, other| one.hash == other.hash) {
@@ -166,7 +168,8 @@ mod heap {
         fn merge(&mut self, old: usize, before: impl Fn(&Point, &Point) -> bool) {
             let new = self.points.len().saturating_sub(old);
             let (mut few, mut many) = ([BLANK; BATCH], Vec::new());
-            // Without memory for more it merges in batches, which is only slower and so not an error.
+            // If there is no memory for all of the new points, they are merged in batches. That is only slower, so it
+            // is not an error.
             let aside = if old > 0 && new > BATCH && many.try_reserve_exact(new).is_ok() {
                 many.resize(new, BLANK);
                 many.as_mut_slice()
@@ -181,8 +184,9 @@ mod heap {
             let mut starts = core::mem::take(&mut self.starts);
             starts.clear();
             starts.resize((1 << self.bits) + 1, 0);
-            // First the end of each bucket that has points: behind its last point. Then the buckets without points end
-            // where the one before does. A `u32` is enough: there are at most 2^16 slots of less than 2^16 points each.
+            // First each bucket that has points gets its end, right after its last point. Then each bucket without
+            // points ends where the bucket before it ends. A `u32` is enough: there are at most 2^16 slots with fewer
+            // than 2^16 points each.
             for (end, point) in (1..).zip(&self.points) {
                 if let Some(next) = starts.get_mut(self.bucket(point.hash) + 1) {
                     *next = end;

@@ -1,4 +1,5 @@
-//! Rings, compared with their definition: all points sorted, and the first at or after a code.
+//! Compares rings with their definition: all points are sorted, and a code belongs to the first point at or after the
+//! code.
 
 extern crate std;
 
@@ -11,26 +12,27 @@ use std::vec::Vec;
 use super::*;
 use crate::balance::hash::{md5_words, murmur3_32};
 
-/// Room for 64 servers.
+/// A ring with room for 64 servers.
 type Ring64 = FixedRing<6_400>;
 
 fn endpoint(n: usize) -> String {
     format!("10.{}.{}.{}:8833", n % 7, n / 7, n % 251)
 }
 
-/// A ring of servers, each in the slot of its place in the list. The canonical order is that of their endpoints.
+/// Makes a ring of servers. The slot of each server is its index in the list. The canonical order of the servers is the
+/// order of their endpoints.
 fn ring<S: RingStorage>(hash: RingHash, replicas: u16, endpoints: &[String]) -> Ring<S> {
     let mut ring = Ring::new(hash, replicas).unwrap();
     ring.insert_all((0..).zip(endpoints), order(endpoints)).unwrap();
     ring
 }
 
-/// The canonical order of the servers in two slots: that of their `names`, which are by slot.
+/// Returns the canonical order of servers: the order of their `names`. The slot of a server is the index of its name.
 fn order<T: Ord>(names: &[T]) -> impl Fn(u16, u16) -> Ordering {
     |one, other| names[usize::from(one)].cmp(&names[usize::from(other)])
 }
 
-/// The points of the same ring, all sorted at once.
+/// Returns the points of the same ring. They are computed in another way: all points are sorted at once.
 fn sorted(hash: RingHash, replicas: u16, endpoints: &[String]) -> Vec<(u32, &str)> {
     let points = |endpoint| hashes(hash, replicas, endpoint).map(move |hash| (hash, endpoint));
     let mut points: Vec<_> = endpoints.iter().map(String::as_str).flat_map(points).collect();
@@ -38,7 +40,7 @@ fn sorted(hash: RingHash, replicas: u16, endpoints: &[String]) -> Vec<(u32, &str
     points
 }
 
-/// The hashes of a server, by key.
+/// Returns the hashes of a server's points, in the order of the point numbers.
 fn hashes(hash: RingHash, replicas: u16, endpoint: &str) -> impl Iterator<Item = u32> {
     let hashes = move |i: u16| match hash {
         RingHash::Murmur => Vec::from([murmur3_32(format!("{endpoint}-{i}").as_bytes())]),
@@ -56,7 +58,7 @@ fn endpoints(n: usize) -> Vec<String> {
     (0..n).map(endpoint).collect()
 }
 
-/// The index of the first point at or after a code, by linear search.
+/// Returns the index of the first point at or after a code, by linear search.
 fn first(points: &[Point], code: u32) -> usize {
     points.iter().position(|point| point.hash >= code).unwrap_or(0)
 }
@@ -77,7 +79,7 @@ fn s5_points_are_those_of_all_keys_in_order() {
     let endpoints = ["10.92.115.19:8833", "[2408:871a:2100:3:0:ff:b025:348d]:8833", "unix:test.sock", "10.0.0.1:80"];
     let endpoints = endpoints.map(ToString::to_string);
     for hash in RingHash::ALL {
-        // From one point a server up to several batches.
+        // From 4 points for each server, which is one key of ketama, to several batches.
         for replicas in [4, 100, 128, 160, 1_000] {
             let ring: Ring64 = ring(*hash, replicas, &endpoints);
             assert_eq!(named(&ring, &endpoints), sorted(*hash, replicas, &endpoints), "{hash:?} {replicas}");
@@ -126,7 +128,8 @@ fn s5_a_server_that_goes_moves_only_its_own_codes_to_where_a_walk_went() {
     assert_eq!(after.points(), before.points());
 }
 
-/// Servers come and go in any order, in whatever slots are free. The ring is always that of the servers that are there.
+/// Checks that a ring depends only on its present servers. Servers come and go in any order, in any free slots. At any
+/// time the ring equals a new ring of the servers that are there.
 fn a_ring_forgets_its_history<S: RingStorage>(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let hash = RingHash::ALL[rng.usize(..RingHash::ALL.len())];
@@ -161,7 +164,7 @@ fn s7_a_ring_forgets_the_order_in_which_servers_came_and_went() {
 
 #[test]
 fn s7_servers_whose_points_all_collide_stand_in_canonical_order_everywhere() {
-    // Three servers with one address, as with different tags. The canonical order is that of their ids.
+    // Three servers at one address, as with different tags. Their canonical order is that of their ids.
     for ids in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1], [0, 2, 1], [1, 0, 2]] {
         let new = || FixedRing::<600>::new(RingHash::Md5, 200).unwrap();
         let (mut one_by_one, mut at_once) = (new(), new());
@@ -176,14 +179,15 @@ fn s7_servers_whose_points_all_collide_stand_in_canonical_order_everywhere() {
     }
 }
 
-/// Servers come in groups of any size and order, some with the same address, and some go. The ring is always that of
-/// the servers that are there, sorted at once, and that of servers which came one by one.
+/// Checks that adding many servers at once gives the same ring as adding them one by one. Servers come in groups of any
+/// size and order, some at the same address, and some servers leave. At any time the ring equals the sorted points of
+/// the servers that are there, and also the ring to which they were added one by one.
 fn many_at_once_are_as_one_by_one<S: RingStorage + Clone>(seed: u64) -> Vec<Point> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let hash = RingHash::ALL[rng.usize(..RingHash::ALL.len())];
     let replicas = 4 * rng.u16(1..20);
-    // Servers by slot, over the whole range of slots: few endpoints for all, and an id for each, which tells apart
-    // those with one endpoint.
+    // Servers in slots from the whole range of slots. There are few endpoints, so some servers share one. An id tells
+    // such servers apart.
     let mut slots: Vec<u16> = (0..40).map(|slot| slot * 1_600 + rng.u16(..1_600)).collect();
     let mut ids: Vec<usize> = (0..slots.len()).collect();
     rng.shuffle(&mut ids);
@@ -283,7 +287,7 @@ fn what_cannot_be_inserted_changes_nothing() {
         assert_eq!(ring.points(), before);
         let code = 1 << 31;
         assert_eq!(ring.lookup(code), first(&before, code));
-        // Servers that were refused leave no trace.
+        // Servers that were refused leave no points behind.
         ring.insert_all([(7, "10.0.0.1:80"), (8, "10.0.0.2:80")], by_slot).unwrap();
         ring.retain_slots(|slot| slot < 2);
         assert_eq!(ring.points(), before);
@@ -301,7 +305,7 @@ fn a_ring_that_is_full_stays_as_it_is() {
     let full = |points| RingError::Full { points, capacity: 350 };
     let servers = [2, 3, 4].map(|slot| (slot, slot));
     assert_eq!(ring.insert_all(servers, by_slot), Err(full(500)));
-    // The error counts the servers that are known to come: at least those up to the first that finds no room.
+    // The error counts the servers that are known to come: at least those up to the first one that does not fit.
     assert_eq!(ring.insert_all(servers.into_iter().filter(|(slot, _)| *slot > 0), by_slot), Err(full(400)));
     assert_eq!(ring.points(), before);
     assert_eq!(full(400).to_string(), "points 400: the ring has room for 350");
@@ -434,7 +438,7 @@ fn to_merge_does_not_sort_again() {
     assert!(points.is_sorted_by_key(|point| point.hash));
     assert!(points.iter().filter(|point| point.slot == 0).eq(&old));
     assert!(points.iter().filter(|point| point.slot == 1).eq(&new));
-    // A binary search for each; a sort would take 1.7 million.
+    // One binary search for each new point. A sort would take 1.7 million comparisons.
     assert!(compared.get() <= 100 * 18, "{} comparisons", compared.get());
 }
 

@@ -1,4 +1,4 @@
-//! Backups: L4, L5, L6, L17, L19, B1, B2.
+//! Backups: rules L4, L5, L6, L17, L19, B1 and B2.
 
 use super::*;
 
@@ -59,7 +59,7 @@ fn l6_further_backups_each_a_delay_after_the_last() {
     let options = CallOptions::new();
     let mut call = channel.call(&options, at(0)).unwrap();
     call.expect_start(0);
-    // The first backup starts late: the second counts from there.
+    // The first backup starts late. The delay of the second backup counts from this late start.
     assert_eq!(call.expect_start(27).kind, Kind::Backup);
     assert_eq!(call.expect_wait(27), Some(47));
     assert_eq!(call.expect_start(47).kind, Kind::Backup);
@@ -141,7 +141,8 @@ fn b1_the_calls_own_setting_then_the_channels_and_the_policy_before_the_delay() 
     let own_policy = Counting { delay: after(1), ..Counting::default() };
     let inherits = Counting::default();
     let cases = [
-        // The channel's policy, the call's policy, the call's delay, and which of them decides.
+        // Each case has the channel's policy, the call's policy, the call's fixed delay, and the index of the setting
+        // that decides.
         (after(3), Some(&own_policy), after(2), Some(1)),
         (after(3), Some(&inherits), after(2), Some(2)),
         (after(3), None, after(2), Some(2)),

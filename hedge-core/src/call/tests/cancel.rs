@@ -1,4 +1,4 @@
-//! Cancelling: L12.
+//! Cancelling a call: rule L12.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! How calls end: L1, L2, L7, L8, L10, L14, L16, L20 and B2's notice.
+//! How calls end: rules L1, L2, L7, L8, L10, L14, L16 and L20, and the notice at the end (B2).
 
 use super::*;
 use crate::balance::RrTicket;
@@ -168,7 +168,7 @@ fn l14_in_one_instant_inputs_then_deadline_then_pending_then_backup() {
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
     call.verdict(10, first.attempt, Verdict::Retry);
-    // The pending start and the backup timer are both due at 50: the retry is first, the backup follows it.
+    // The retry and the backup timer are both due at 50: the retry starts first, then the backup.
     assert_eq!(call.expect_start(50).kind, Kind::Retry);
     assert_eq!(call.expect_start(50).kind, Kind::Backup);
     assert_eq!(call.expect_done(100), End::Deadline);
@@ -205,7 +205,7 @@ fn l16_each_ending_says_where_and_after_how_long() {
     let mut call = channel.call(&options, at(0)).unwrap();
     assert_eq!(call.expect_done(0), End::AllDown, "another error than an empty list");
 
-    // After an attempt was started, the call ends with the last failure instead.
+    // A call that has started an attempt ends with its last failure instead of `AllDown`.
     assert_eq!(ids.map(|id| channel.set_usable(id, true, Instant::ZERO)), [true; 2]);
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
@@ -358,7 +358,7 @@ fn everything_that_is_shown_says_what_it_is() {
     assert!(format!("{options:?}").starts_with("CallOptions { timeout: None, connect_timeout: None"));
 }
 
-/// A channel that writes down when attempts were sent, and what it was told of them.
+/// A host that records the instants at which attempts were sent, and the feedback for them.
 pub(super) struct Ears {
     pub(super) channel: Line<NoPolicy>,
     sent: core::cell::RefCell<heapless::Vec<Instant, 8>>,

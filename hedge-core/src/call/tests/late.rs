@@ -1,4 +1,4 @@
-//! Long calls, late polls, and what is told at the deadline (L13, L14).
+//! Long calls, late polls, and the feedback at the deadline: rules L13 and L14.
 
 use super::end::Ears;
 use super::*;
@@ -64,15 +64,16 @@ fn l14_a_success_after_a_poll_saw_the_deadline_is_too_late() {
 #[test]
 fn l13_at_the_deadline_an_attempt_with_half_of_both_timeouts_has_failed() {
     let within = |millis: u64| Some(Timeout::after(ms(millis)));
-    // The call's timeout, when a poll sees its deadline, and whether each of two attempts has failed; the second starts at 200.
+    // Each case has the call's timeout, the time of the poll that sees the deadline, and whether each of two attempts
+    // counts as failed. The second attempt starts at 200.
     for (timeout, polled, failed) in [
         (None, 500, [true, true]),
         (within(480), 480, [true, true]),
         (within(300), 300, [true, false]),
         (within(251), 251, [true, false]),
-        // Half of the channel's 500 ms is more than this call had.
+        // The attempt had less than half of the channel's 500 ms.
         (within(249), 249, [false, false]),
-        // A late poll gives an attempt more time than the call.
+        // The late poll gave the attempt half of the channel's 500 ms.
         (within(249), 250, [true, false]),
         (within(900), 900, [true, true]),
         (within(360), 449, [true, false]),

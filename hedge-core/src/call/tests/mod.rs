@@ -1,4 +1,4 @@
-//! The rules of a call, one by one, in virtual milliseconds. Random schedules are the simulator's part.
+//! The rules of a call, one by one, in virtual milliseconds. The simulator tests random schedules.
 
 mod backup;
 mod cancel;
@@ -11,10 +11,11 @@ mod servers;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::*;
-use crate::balance::RoundRobin;
+use crate::balance::{NoServer, Pick, RoundRobin, Selection};
 use crate::channel::Channel;
-use crate::outcome::{Code, ErrorKind, Pushback, State};
-use crate::policy::{BackupPolicy, ChannelOptions, Ended, NoPolicy, OnEarlyFailure};
+use crate::id::AddressKey;
+use crate::outcome::{Code, Denial, ErrorKind, NotHedged, Pushback, State};
+use crate::policy::{BackupDelay, BackupPolicy, CallKind, ChannelOptions, Ended, NoPolicy, OnEarlyFailure};
 use crate::time::{Duration, Timeout};
 
 type Line<P> = Channel<u16, RoundRobin, P, u8, 8>;
@@ -27,7 +28,8 @@ fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
 }
 
-/// A channel of `servers` addresses 0, 1, … visited from 0 on.
+/// Makes a channel with the addresses 0, 1, … up to `servers`. The balancer visits them in this order, beginning with
+/// 0.
 fn line_with<P: BackupPolicy>(servers: u16, options: ChannelOptions, policy: P) -> Line<P> {
     let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 7);
     for address in 0..servers {
@@ -40,12 +42,12 @@ fn line(servers: u16, options: ChannelOptions) -> Line<NoPolicy> {
     line_with(servers, options, NoPolicy)
 }
 
-/// brpc's options with a backup after `delay` ms.
+/// Returns brpc's options with a backup after `delay` ms.
 fn hedged(delay: u64) -> ChannelOptions {
     ChannelOptions { backup: BackupDelay::after(ms(delay)), ..ChannelOptions::brpc() }
 }
 
-/// Drives a call by hand.
+/// Methods with which a test drives a call step by step.
 trait ByHand {
     fn expect_start(&mut self, millis: u64) -> Start;
     fn expect_wait(&mut self, millis: u64) -> Option<u64>;
@@ -62,7 +64,8 @@ impl<P: Deref<Target: Host>, const N: usize> ByHand for Call<'_, P, N> {
         }
     }
 
-    /// Until when, in ms.
+    /// Returns the instant of the next timer in ms, or `None` if no timer is armed. Panics if the call does anything
+    /// but wait.
     fn expect_wait(&mut self, millis: u64) -> Option<u64> {
         match self.poll(at(millis)) {
             Action::Wait { until } => until.map(|until| until.as_micros() / 1_000),
@@ -70,7 +73,7 @@ impl<P: Deref<Target: Host>, const N: usize> ByHand for Call<'_, P, N> {
         }
     }
 
-    /// The end, after the attempts to abandon.
+    /// Returns how the call ended. Ignores the attempts that the call abandons.
     fn expect_done(&mut self, millis: u64) -> End {
         loop {
             match self.poll(at(millis)) {
@@ -90,7 +93,7 @@ impl<P: Deref<Target: Host>, const N: usize> ByHand for Call<'_, P, N> {
     }
 }
 
-/// Counts what it is asked and told.
+/// A policy that counts how often it is asked and informed.
 #[derive(Debug, Default)]
 struct Counting {
     delay: Option<BackupDelay>,

@@ -1,4 +1,4 @@
-//! Pushback (R4), and starts that wait for an idle address (L11).
+//! Rule R4 about pushback, and starts that wait for an idle address (L11).
 
 use super::retry::with_backoff;
 use super::*;
@@ -99,7 +99,7 @@ fn r4_a_servers_own_pushback_holds_no_other_server_back() {
             call.judged(5, first.attempt, pushed(Verdict::Retry, pushback));
             assert_ne!(call.expect_start(5).server, first.server, "{pushback:?}");
         }
-        // The verdict stays: a failure that is not worth another attempt gets none, and the backup comes as usual.
+        // The verdict stays as it is: after `Wait` no retry follows, and the backup comes as usual.
         let channel = line(3, hedged(20));
         let mut call = channel.call(&options, at(0)).unwrap();
         let (first, backup) = (call.expect_start(0), call.expect_start(20));
@@ -114,8 +114,8 @@ fn r4_a_servers_own_pushback_holds_no_other_server_back() {
 fn r4_a_servers_own_pushback_counts_once_no_untried_address_is_usable() {
     let options = CallOptions::new();
     let wait = Pushback::after(ms(100)).for_server();
-    // Both of two servers were tried; one of three is down; an option says that it is for the service; the retry goes
-    // to the same server.
+    // The pushback counts in four cases. Both of two servers were tried. Of three servers, one is down and two were
+    // tried. An option says that pushbacks concern the whole service. Retries go to the same server.
     let down = line(3, ChannelOptions::brpc());
     down.set_usable(down.cluster().find(2, 0).unwrap(), false, at(0));
     let for_service = ChannelOptions { pushback_for_service: true, ..ChannelOptions::brpc() };
@@ -202,7 +202,7 @@ fn l11_a_backup_that_never_starts_says_that_there_was_no_other_server() {
     let mut call = channel.call(&own, at(0)).unwrap();
     let first = call.expect_start(0);
     assert_eq!(call.expect_wait(10), Some(500));
-    // A start that waits does not keep alive a call that nothing can win any more (L10).
+    // The call ends although a start waits for an idle address, since no attempt can win the call any more (L10).
     call.verdict(20, first.attempt, Verdict::Wait);
     assert_eq!(call.expect_done(20), End::Failed);
     assert_eq!(call.report().not_hedged(), Some(NotHedged::NoOtherServer));
@@ -244,7 +244,7 @@ fn l9_a_held_failure_goes_to_the_server_that_failed_where_retries_do() {
     assert_eq!(call.expect_done(25), End::Accepted);
     assert_eq!(call.report().not_hedged(), Some(NotHedged::Denied(Denial::Policy)));
 
-    // Under the limits of a retry.
+    // The retry that follows a refused backup needs the permission that retries need.
     let channel = line_with(3, held, Counting::refusing());
     let mut call = channel.call(&own, at(0)).unwrap();
     let first = call.expect_start(0);
@@ -254,7 +254,7 @@ fn l9_a_held_failure_goes_to_the_server_that_failed_where_retries_do() {
     assert_eq!((Counting::count(&policy.asked), Counting::count(&policy.retries)), (1, 1));
 }
 
-/// Refuses backups, and no retries.
+/// A policy that refuses backups and allows retries.
 struct NoBackups;
 
 impl BackupPolicy for NoBackups {

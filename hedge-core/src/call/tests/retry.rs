@@ -1,4 +1,4 @@
-//! Retries: L3, L9, L15, L18, R1, R3, R4, R5 and F's fail modes.
+//! Retries: rules L3, L9, L15, L18, R1, R3, R4 and R5, and the fail modes of rule F.
 
 use super::*;
 use crate::policy::{Backoff, FailMode};
@@ -65,7 +65,7 @@ fn l9_early_failure_held_is_sent_by_the_timer_asked_and_counted() {
 #[test]
 fn l9_what_a_pending_start_needs_is_checked_again_when_due() {
     let options = CallOptions::new();
-    // The budget.
+    // The budget is asked when the retry is due, and refuses.
     let channel = line_with(3, with_backoff(Backoff::fixed(ms(30))), Counting::refusing());
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
@@ -73,7 +73,7 @@ fn l9_what_a_pending_start_needs_is_checked_again_when_due() {
     assert_eq!(call.expect_wait(10), Some(40));
     assert_eq!(call.expect_done(40), End::Failed);
     assert_eq!(Counting::count(&channel.policy().retries), 1);
-    // A server: asked for before the budget, so that nothing is granted in vain.
+    // A retry needs a server. The call searches for the server before it asks the budget, so that no grant is wasted.
     let channel = line_with(2, with_backoff(Backoff::fixed(ms(30))), Counting::default());
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
@@ -83,7 +83,7 @@ fn l9_what_a_pending_start_needs_is_checked_again_when_due() {
     }
     assert_eq!(call.expect_done(40), End::Failed);
     assert_eq!(Counting::count(&channel.policy().retries), 0);
-    // Attempts: a backup took the last while the backoff ran.
+    // An attempt must be left. Here a backup took the last one while the backoff ran.
     let channel = line(
         3,
         ChannelOptions {
@@ -131,7 +131,7 @@ fn r5_what_never_left_is_retried_even_when_not_idempotent() {
 #[test]
 fn l18_a_backoff_that_would_not_leave_time_is_skipped() {
     let options = CallOptions { timeout: Some(ms(100).into()), ..CallOptions::new() };
-    // Not shorter than what remains.
+    // The backoff is not shorter than the time that remains.
     let channel = line(3, with_backoff(Backoff::fixed(ms(40))));
     for (fails_at, starts_at) in [(59, 99), (60, 60)] {
         let mut call = channel.call(&options, at(0)).unwrap();
@@ -142,7 +142,7 @@ fn l18_a_backoff_that_would_not_leave_time_is_skipped() {
         }
         assert_eq!(call.expect_start(starts_at).kind, Kind::Retry);
     }
-    // Too little remains.
+    // Less than `no_backoff_remaining` is left.
     let channel = line(3, ChannelOptions { no_backoff_remaining: ms(60), ..with_backoff(Backoff::fixed(ms(20))) });
     for (fails_at, starts_at) in [(40, 60), (41, 41)] {
         let mut call = channel.call(&options, at(0)).unwrap();
@@ -220,7 +220,8 @@ fn f_fail_try_at_a_removed_server_ends_with_the_last_failure() {
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
     assert_eq!(first.server, server);
-    // The list cannot change under a borrowed channel; an id of another generation stands for a removed server.
+    // The list cannot change under a borrowed channel, so the test uses an id of another generation for the removed
+    // server.
     call.verdict(5, first.attempt, Verdict::Retry);
     call.retry_of = ServerId::new(server.slot(), server.generation() + 1);
     assert_eq!(call.expect_done(5), End::Failed);

@@ -1,4 +1,4 @@
-//! Which server an attempt goes to: L11, S6, S8, L20.
+//! The choice of a server for an attempt: rules L11, S6, S8 and L20.
 
 use super::*;
 use crate::balance::RrTicket;
@@ -6,7 +6,7 @@ use crate::outcome::{Finished, SentAttempt};
 
 #[test]
 fn l11_an_untried_server_is_found_wherever_it_stands() {
-    // Six servers, of which rr would offer the tried and the dead ones first.
+    // Six servers. `rr` would first offer the servers that were tried and the servers that are down.
     let channel = line(6, ChannelOptions::brpc());
     for address in 1..5 {
         channel.set_usable(channel.cluster().find(address, 0).unwrap(), false, at(0));
@@ -42,7 +42,8 @@ fn l11_least_recently_tried_counts_before_the_balancers_order() {
         let start = call.expect_start(0);
         call.verdict(0, start.attempt, Verdict::Retry);
     }
-    // The balancer's next turn is another server's, and its order for this call begins anywhere.
+    // The other call takes the balancer's next turn, server 1. The order that the balancer gives the first call begins
+    // at a random server.
     let mut other = channel.call(&options, at(0)).unwrap();
     assert_eq!(other.expect_start(0).server.slot(), 1, "only first attempts take turns");
     assert_eq!(call.expect_start(0).server.slot(), 0);
@@ -121,7 +122,7 @@ fn s8_a_call_may_name_its_own_servers_in_order() {
 
 #[test]
 fn l20_feedback_of_a_removed_server_is_dropped() {
-    // For a call to outlive its server, the list must change during the call: the host adapters test that. Here only
+    // A call can outlive its server only if the list changes during the call: the host adapters test that. Here only
     // the slot gets another server.
     let mut channel = line(1, ChannelOptions::brpc());
     let old = channel.cluster().find(0, 0).unwrap();
@@ -147,7 +148,7 @@ fn plain_calls_draw_no_random_numbers() {
     assert_eq!((before, channel.seeds().next()), (fresh.next(), fresh.next()), "no seed was taken in between");
 }
 
-/// A channel on which other calls take the balancer's turn between a look and its commit, so many times.
+/// A channel on which other calls take the balancer's turn between look and commit. This happens `races` times.
 struct Contended {
     channel: Line<NoPolicy>,
     races: core::cell::Cell<u32>,

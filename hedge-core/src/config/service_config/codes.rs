@@ -9,22 +9,23 @@ use crate::outcome::GRPC_NAMES;
 pub struct StatusCodes(u32);
 
 impl StatusCodes {
-    /// The code of a call that succeeded.
+    /// The status code of a call that succeeded.
     pub const OK: u8 = 0;
 
-    /// Whether `code` is one of them.
+    /// Returns whether `code` is in the set.
     #[must_use]
     pub const fn contains(self, code: u8) -> bool {
         (code as usize) < GRPC_NAMES.len() && self.0 & (1 << code) != 0
     }
 
-    /// Whether the set is empty.
+    /// Returns whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Adds a code as a document states it, by number or by name in any case. False if it is not a code.
+    /// Adds a code. In a document, a code is a number, or a name in upper or lower case. Returns false if the value is
+    /// not a code.
     pub(super) fn insert(&mut self, code: Value<'_>) -> bool {
         let known = match code {
             Value::Number(number) => (0_u8..).zip(GRPC_NAMES).find(|(code, _)| f64::from(*code) == number),

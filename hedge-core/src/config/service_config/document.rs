@@ -1,4 +1,4 @@
-//! The shape of a service config, as serde reads it, before anything in it is checked.
+//! A service config as serde reads it, before its values are checked.
 
 use heapless::Vec;
 use serde::de::{MapAccess, SeqAccess};
@@ -8,10 +8,10 @@ use super::shape::{As, Shape};
 use super::{StatusCodes, Value};
 use crate::field::tagged::Map;
 
-/// A service config that has been read but not checked. [`ServiceConfig::try_from`](super::ServiceConfig) checks it, with a
-/// typed error.
+/// A service config that has been read but not checked. [`ServiceConfig::try_from`](super::ServiceConfig) checks it and
+/// returns a typed error.
 ///
-/// Values of a wrong shape are kept too, so that the error can name them.
+/// Values of a wrong shape are stored too, so that the error can name them.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Document<'a, const METHODS: usize = 16, const NAMES: usize = 8>(pub(super) As<'a, Root<'a, METHODS, NAMES>>);
 
@@ -21,8 +21,8 @@ impl<'de: 'a, 'a, const METHODS: usize, const NAMES: usize> Deserialize<'de> for
     }
 }
 
-// The first two types have their defaults at the fields, since serde's derive does not support const generics in a default
-// of the whole type.
+// Two types below have their defaults at the fields. The reason is that the derive of serde does not support const
+// generics with a default for the whole type.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Root<'a, const METHODS: usize, const NAMES: usize> {
@@ -81,7 +81,8 @@ pub(super) struct Throttling<'a> {
     pub(super) token_ratio: Value<'a>,
 }
 
-/// Types that are read from objects only. Their own `Deserialize` would also accept a list of their fields in order.
+/// Implements reading for types that are read from objects only. The `Deserialize` that serde derives would also accept
+/// a list of the fields in order.
 macro_rules! objects {
     ($($object:ident<$lifetime:lifetime $(, $size:ident)*>),*) => {$(
         impl<'de: $lifetime, $lifetime $(, const $size: usize)*> Shape<'de> for $object<$lifetime $(, $size)*> {
@@ -94,7 +95,7 @@ macro_rules! objects {
 
 objects!(Root<'a, METHODS, NAMES>, Method<'a, NAMES>, Name<'a>, Retry<'a>, Hedging<'a>, Throttling<'a>);
 
-/// A list of at most `N`, and whether there were more.
+/// A list of at most `N` items. `more` is true if the list in the document had more items.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct List<'a, T, const N: usize> {
     pub(super) items: Vec<T, N>,
@@ -116,7 +117,7 @@ impl<'de: 'a, 'a, T: Shape<'de>, const N: usize> Shape<'de> for List<'a, T, N> {
     }
 }
 
-/// A list of status codes.
+/// A list of status codes in a document.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(super) struct Codes<'a> {
     pub(super) set: StatusCodes,
@@ -137,7 +138,8 @@ impl<'de: 'a, 'a> Shape<'de> for Codes<'a> {
 }
 
 impl Value<'_> {
-    /// The same as an item of a list. In a list nothing can be missing, so null is a wrong value.
+    /// Returns this value for use as an item of a list. No item of a list can be missing, so null is a wrong value
+    /// there.
     fn in_list(self) -> Self {
         if self == Self::Missing { Self::Other } else { self }
     }

@@ -1,47 +1,49 @@
-//! What is wrong with a service config.
+//! The error for a service config that is not valid.
 
 use core::fmt;
 
-/// A field of a service config that A6 does not allow, or that there is no room for.
+/// The error for a field of a service config. The field has a value that gRPC's proposal A6 does not allow, or there is
+/// no room for the value.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServiceConfigError<'a> {
-    /// Which entry of `methodConfig` it is in, if it is in one.
+    /// The index of the entry of `methodConfig` that contains the field. `None` if the field is in no entry.
     pub method_config: Option<usize>,
-    /// Its name, as in the document.
+    /// The name of the field in the document.
     pub field: &'static str,
-    /// What it is.
+    /// The value of the field in the document.
     pub value: Value<'a>,
-    /// What it may be.
+    /// The values that the field may have.
     pub range: Range,
 }
 
-/// A value as a document states it.
+/// A value in a document.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Value<'a> {
     /// The value is absent or null.
     #[default]
     Missing,
-    /// A number.
+    /// The value is a number.
     Number(f64),
-    /// Text.
+    /// The value is text.
     Text(&'a str),
-    /// Text with escapes (or, in formats other than JSON, text that is not in the document as it is). It cannot be borrowed
-    /// from the document, and reading does not allocate.
+    /// Text that cannot be borrowed from the document, for example because it has escapes. Formats other than JSON may
+    /// store text in another form, which cannot be borrowed either. Such text is refused, since reading does not
+    /// allocate.
     Escaped,
-    /// Anything else.
+    /// A value of any other kind, such as a list or a boolean.
     Other,
 }
 
-/// What a value may be.
+/// The values that a field may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Range {
-    /// In words.
+    /// The values in words. The words follow "must be" in the message.
     Is(&'static str),
-    /// A list of at most so many.
+    /// The field may be a list of at most this many items.
     AtMost(usize),
 }
 
@@ -50,12 +52,12 @@ impl<'a> ServiceConfigError<'a> {
         Self { method_config: None, field, value, range: Range::Is(range) }
     }
 
-    /// A list that is longer than there is room for.
+    /// Returns the error for a list with more items than fit.
     pub(super) const fn too_many(field: &'static str, capacity: usize) -> Self {
         Self { method_config: None, field, value: Value::Other, range: Range::AtMost(capacity) }
     }
 
-    /// The same, in an entry of `methodConfig`.
+    /// Returns this error with the index of the entry of `methodConfig` that contains the field.
     pub(super) const fn within(self, method_config: usize) -> Self {
         Self { method_config: Some(method_config), ..self }
     }

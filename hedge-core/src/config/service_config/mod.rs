@@ -1,24 +1,25 @@
-//! gRPC's service config, as A6 defines its part on retries and hedging: [`ServiceConfig`].
+//! gRPC's service config: [`ServiceConfig`]. Only the part about retries and hedging is read, which gRPC's proposal A6
+//! defines.
 //!
-//! These fields are read: `methodConfig` with `name`, `timeout`, `retryPolicy` and `hedgingPolicy`, and `retryThrottling`.
-//! As A21 demands, an unknown field is ignored, and a known field with a wrong value makes the whole document invalid. A
-//! service config is written for every client of a server, so it may have fields that this client does not know. (In
-//! hedge's own files an unknown field is an error.) Null means absent, as in protocol buffers' JSON. Reading does not
-//! allocate: text is borrowed from the document, so it may not have escapes, and the type says how many items a list can
-//! have.
+//! These fields are read: `methodConfig` with `name`, `timeout`, `retryPolicy` and `hedgingPolicy`, and
+//! `retryThrottling`. gRPC's proposal A21 demands two things: an unknown field is ignored, and a known field with a
+//! wrong value makes the whole document invalid. The reason for the first is that a service config is written for every
+//! client of a server, so it may have fields that this client does not know. (In hedge's own files an unknown field is
+//! an error.) Null means absent, as in the JSON of protocol buffers. Reading does not allocate. So text is borrowed
+//! from the document and may not have escapes, and the type says how many items a list can have.
 //!
 //! Differences from A6:
 //!
 //! - A `timeout` of 0 is an error, since no call could be made ([L2](crate::rules#L2)).
-//! - A `backoffMultiplier` below 1 counts as 1, so that waits do not shrink. It counts in whole thousandths.
-//! - A failure of a hedged call is followed by the next attempt at once, but does not move the attempts after it
+//! - A `backoffMultiplier` below 1 counts as 1, so that waits do not shrink. Multipliers count in whole thousandths.
+//! - After a failure of a hedged call, the next attempt follows at once, but the attempts after that one are not moved
 //!   ([L4](crate::rules#L4)).
-//! - After a pushback the backoff goes on growing.
+//! - After a pushback the backoff continues to grow.
 //! - Transparent retries count as attempts.
-//! - gRPC lets a client choose its own maximum of attempts. Here it is A6's 5. A call or a driver that holds fewer is an
-//!   error when it is made ([L3](crate::rules#L3)).
-//! - The `perAttemptRecvTimeout` of a `retryPolicy`, an experiment of gRPC's C++ that A6 does not know, is ignored like any
-//!   unknown field.
+//! - gRPC lets a client choose its own maximum of attempts. Here the maximum is A6's 5. A call or a driver that can
+//!   hold fewer attempts fails with an error when it is made ([L3](crate::rules#L3)).
+//! - The field `perAttemptRecvTimeout` of a `retryPolicy` is ignored like any unknown field. It is an experiment of
+//!   gRPC's C++ implementation, and A6 does not have it.
 
 mod codes;
 mod document;
@@ -29,8 +30,10 @@ use heapless::Vec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+#[cfg(not(has_atomic_64))]
+use crate::bounded::{Bounded, Decimal};
 #[cfg(has_atomic_64)]
-use crate::limit::TokenOptions;
+use crate::limit::{GrpcTokenRatio, GrpcTokens, TokenOptions};
 use crate::outcome::Verdict;
 use crate::policy::{Backoff, BackupDelay, CallOptions, ChannelOptions, Idempotency};
 use crate::time::{Duration, Micros, Timeout, text};
@@ -42,10 +45,11 @@ use shape::As;
 
 /// A valid service config for at most `METHODS` method configs of at most `NAMES` names each.
 ///
-/// If it is deserialized directly, an error is serde's, with the text of a [`ServiceConfigError`]. If a [`Document`] is
-/// deserialized first and then converted, the error is the [`ServiceConfigError`] itself.
+/// There are two ways to read a service config. One way is to deserialize it directly. An error is then an error of
+/// serde, with the text of a [`ServiceConfigError`]. The other way is to deserialize a [`Document`] first and to
+/// convert the document. An error is then the [`ServiceConfigError`] itself.
 ///
-/// Cost: a lookup compares the names one by one. With room for 16 times 8, 5 KB.
+/// Cost: a lookup compares the names one by one. With room for 16 method configs of 8 names, this type takes 5 KB.
 ///
 /// ```
 /// use hedge_core::config::service_config::ServiceConfig;
@@ -71,8 +75,8 @@ pub struct ServiceConfig<'a, const METHODS: usize = 16, const NAMES: usize = 8> 
 }
 
 impl<'a, const METHODS: usize, const NAMES: usize> ServiceConfig<'a, METHODS, NAMES> {
-    /// The config of a method, chosen as gRPC does: the config that names it, else the one that names its service, else the
-    /// one with an empty name, else none.
+    /// Returns the config of a method. It is chosen as in gRPC: first the config that names the method, then the config
+    /// that names the method's service, then the config with an empty name. Returns `None` if there is none of these.
     #[must_use]
     pub fn method(&self, service: &str, method: &str) -> Option<&MethodConfig<'a, NAMES>> {
         let named = |name: Name<'_>| self.methods.iter().find(|config| config.names.contains(&name));
@@ -81,7 +85,13 @@ impl<'a, const METHODS: usize, const NAMES: usize> ServiceConfig<'a, METHODS, NA
             .or_else(|| named(Name { service: "", method: "" }))
     }
 
-    /// `retryThrottling`: the bucket that all methods share.
+    /// The method configs, in the order of the document.
+    #[must_use]
+    pub fn methods(&self) -> &[MethodConfig<'a, NAMES>] {
+        &self.methods
+    }
+
+    /// Returns the token bucket that all methods share. This is the field `retryThrottling` of the document.
     #[cfg(has_atomic_64)]
     #[must_use]
     pub fn throttling(&self) -> Option<TokenOptions> {
@@ -89,7 +99,7 @@ impl<'a, const METHODS: usize, const NAMES: usize> ServiceConfig<'a, METHODS, NA
     }
 }
 
-/// What a service config says about the methods that it names.
+/// The part of a service config that is for one group of methods.
 #[derive(Clone, PartialEq, Debug)]
 pub struct MethodConfig<'a, const NAMES: usize = 8> {
     names: Vec<Name<'a>, NAMES>,
@@ -97,23 +107,32 @@ pub struct MethodConfig<'a, const NAMES: usize = 8> {
     policy: Option<MethodPolicy>,
 }
 
-impl<const NAMES: usize> MethodConfig<'_, NAMES> {
-    /// `timeout`.
+impl<'a, const NAMES: usize> MethodConfig<'a, NAMES> {
+    /// The services and the methods that this config is for. An empty method means every method of the service, and an
+    /// empty service means every service.
+    pub fn names(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.names.iter().map(|name| (name.service, name.method))
+    }
+
+    /// Returns the timeout of the methods. This is the field `timeout` of the document.
     #[must_use]
     pub const fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// `retryPolicy` or `hedgingPolicy`; without one, calls are neither retried nor hedged.
+    /// Returns the policy of the methods. This is the field `retryPolicy` or `hedgingPolicy` of the document. Without a
+    /// policy, calls are neither retried nor hedged.
     #[must_use]
     pub const fn policy(&self) -> Option<&MethodPolicy> {
         self.policy.as_ref()
     }
 
-    /// `base` with what this config says: timeout, attempts, backup and backoff.
+    /// Returns the options `base`, overridden by this config. The config can override the timeout, the number of
+    /// attempts, the backup and the backoff.
     ///
-    /// A policy makes calls idempotent that do not say what they are, since a config with a policy states that its methods
-    /// may be sent again. The timeout replaces that of `base`, and a call's own replaces both; gRPC takes the earlier one.
+    /// If the config has a policy, calls that do not say whether they are idempotent become idempotent, since a policy
+    /// states that its methods may be sent again. The timeout of the config replaces the timeout of `base`, and a
+    /// call's own timeout replaces both. (gRPC uses the earlier one.)
     #[must_use]
     pub fn channel_options(&self, base: &ChannelOptions) -> ChannelOptions {
         let own = self.call_options();
@@ -128,7 +147,7 @@ impl<const NAMES: usize> MethodConfig<'_, NAMES> {
         }
     }
 
-    /// The same as the options of one call, for a channel whose methods differ.
+    /// Returns the options of one call, overridden by this config. This is for a channel that serves several methods.
     #[must_use]
     pub fn call_options(&self) -> CallOptions<'static> {
         let (max_retry, backup, max_backups, backoff) = match self.policy {
@@ -152,10 +171,11 @@ impl<const NAMES: usize> MethodConfig<'_, NAMES> {
         }
     }
 
-    /// What a status code means for the call ([L8](crate::rules#L8)).
+    /// Returns the meaning of a status code for the call ([L8](crate::rules#L8)).
     ///
-    /// `OK` is accepted, and a retryable or non-fatal code is retried. Every other code is fatal in A6's sense: it ends the
-    /// call at once, hedges are abandoned, and the throttle does not count it ([`End::Fatal`](crate::outcome::End::Fatal)).
+    /// `OK` is accepted, and a retryable or non-fatal code is retried. Every other code is fatal as A6 defines it: it
+    /// ends the call at once, attempts in flight are abandoned, and the throttle does not count it
+    /// ([`End::Fatal`](crate::outcome::End::Fatal)).
     #[must_use]
     pub fn verdict(&self, code: u8) -> Verdict {
         let again = match &self.policy {
@@ -171,41 +191,47 @@ impl<const NAMES: usize> MethodConfig<'_, NAMES> {
     }
 }
 
-/// How the calls of a method are sent again.
+/// The rule by which calls of a method are sent again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum MethodPolicy {
-    /// `retryPolicy`: another attempt after a failure.
+    /// `retryPolicy`: another attempt follows a failure.
     Retry {
-        /// How many attempts there are at most, the first included: 2 to 5.
+        /// The largest number of attempts of a call, including the first: 2 to 5.
         max_attempts: u8,
-        /// How long a retry waits.
+        /// The wait before each retry.
         backoff: Backoff,
         /// The codes that are retried.
         retryable: StatusCodes,
     },
-    /// `hedgingPolicy`: another attempt before there is an answer.
+    /// `hedgingPolicy`: another attempt starts if no answer has come after a delay.
     Hedging {
-        /// How many attempts there are at most, the first included: 2 to 5.
+        /// The largest number of attempts of a call, including the first: 2 to 5.
         max_attempts: u8,
-        /// The delay from one attempt to the next; zero sends all at once.
+        /// The delay from one attempt to the next. Zero sends all attempts at once.
         delay: Duration,
         /// The codes that do not end the call.
         non_fatal: StatusCodes,
     },
 }
 
-/// The service and the method that a method config is for; empty text means any.
+/// The service and the method that a method config is for. An empty text means any service or any method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Name<'a> {
     service: &'a str,
     method: &'a str,
 }
 
+/// Without atomics of 64 bits there is no token bucket. The field is checked all the same.
+#[cfg(not(has_atomic_64))]
+type GrpcTokens = Bounded<1, 1_000>;
+#[cfg(not(has_atomic_64))]
+type GrpcTokenRatio = Decimal<1_000, 1_000_000_000>;
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Throttle {
-    max_tokens: u32,
-    token_ratio: f64,
+    max_tokens: GrpcTokens,
+    token_ratio: GrpcTokenRatio,
 }
 
 impl<'de: 'a, 'a, const METHODS: usize, const NAMES: usize> Deserialize<'de> for ServiceConfig<'a, METHODS, NAMES> {
@@ -219,7 +245,7 @@ impl<'a, const METHODS: usize, const NAMES: usize> TryFrom<Document<'a, METHODS,
 {
     type Error = ServiceConfigError<'a>;
 
-    /// Checks a document as A6 demands.
+    /// Checks a document by the rules of A6.
     fn try_from(document: Document<'a, METHODS, NAMES>) -> Result<Self, Self::Error> {
         let Document(As(root)) = document;
         let root = root.map_err(|value| ServiceConfigError::new("service config", value, AN_OBJECT))?;
@@ -236,7 +262,7 @@ impl<'a, const METHODS: usize, const NAMES: usize> TryFrom<Document<'a, METHODS,
                     return Err(within(ServiceConfigError::new(field, Value::Text(text), "named only once")));
                 }
             }
-            // There is room for all that were read.
+            // There is room, since the document holds no more entries than fit.
             let _ = config.methods.push(method);
         }
         Ok(config)
@@ -256,7 +282,7 @@ fn method_config<'a, const NAMES: usize>(
             let value = Value::Text(name.method);
             return Err(ServiceConfigError::new("name.method", value, "absent where there is no service"));
         }
-        // There is room for all that were read.
+        // There is room, since the document holds no more names than fit.
         let _ = names.push(name);
     }
     let retry = object("retryPolicy", method.retry_policy)?;
@@ -287,7 +313,7 @@ fn retry_policy(retry: Retry<'_>) -> Result<MethodPolicy, ServiceConfigError<'_>
             "at least one status code",
         ));
     }
-    // Waits only grow, so an initial wait above the maximum is the maximum.
+    // Waits only grow. So if the initial wait is above the maximum, every wait is the maximum.
     let backoff = Backoff::exponential_within(initial, growth(multiplier), max);
     Ok(MethodPolicy::Retry { max_attempts, backoff, retryable })
 }
@@ -303,23 +329,33 @@ fn hedging_policy(hedging: Hedging<'_>) -> Result<MethodPolicy, ServiceConfigErr
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
 fn throttle(throttling: Throttling<'_>) -> Result<Throttle, ServiceConfigError<'_>> {
     let max_tokens = match throttling.max_tokens {
-        Value::Number(tokens) if (1.0..=1_000.0).contains(&tokens) && is_whole(tokens) => tokens as u32,
-        value => return Err(ServiceConfigError::new("retryThrottling.maxTokens", value, "an integer in (0, 1000]")),
+        Value::Number(tokens) if is_whole(tokens) => GrpcTokens::new(tokens as u32).ok(),
+        _ => None,
     };
     let token_ratio = match throttling.token_ratio {
         // The bucket counts in thousandths, so a smaller ratio would never refill it. A success cannot add more than the
         // bucket holds.
-        Value::Number(ratio) if ratio >= 0.001 => ratio.min(1_000.0),
-        value => {
-            return Err(ServiceConfigError::new("retryThrottling.tokenRatio", value, "a number of at least 0.001"));
-        }
+        Value::Number(ratio) => GrpcTokenRatio::new(ratio.min(1_000.0)).ok(),
+        _ => None,
     };
-    Ok(Throttle { max_tokens, token_ratio })
+    let wrong = ServiceConfigError::new;
+    Ok(Throttle {
+        max_tokens: max_tokens.ok_or(wrong(
+            "retryThrottling.maxTokens",
+            throttling.max_tokens,
+            "an integer in (0, 1000]",
+        ))?,
+        token_ratio: token_ratio.ok_or(wrong(
+            "retryThrottling.tokenRatio",
+            throttling.token_ratio,
+            "a number of at least 0.001",
+        ))?,
+    })
 }
 
 const AN_OBJECT: &str = "an object";
 
-/// An object, if there is one.
+/// Returns the object of a field. Returns `None` if the field is missing.
 fn object<'a, T>(field: &'static str, object: As<'a, T>) -> Result<Option<T>, ServiceConfigError<'a>> {
     match object.0 {
         Ok(object) => Ok(Some(object)),
@@ -328,7 +364,7 @@ fn object<'a, T>(field: &'static str, object: As<'a, T>) -> Result<Option<T>, Se
     }
 }
 
-/// The items of a list that there was room for; no items if the list is missing.
+/// Returns the items of a list. It is an error if they do not all fit. If the list is missing, returns no items.
 fn all<'a, T, const N: usize>(
     field: &'static str,
     list: As<'a, List<'a, T, N>>,
@@ -350,7 +386,7 @@ fn text_or_empty<'a>(field: &'static str, value: Value<'a>) -> Result<&'a str, S
     }
 }
 
-/// As A6 says, a number above 5 counts as 5.
+/// Reads a number of attempts. As A6 says, a number above 5 counts as 5.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
 fn max_attempts<'a>(field: &'static str, value: Value<'a>) -> Result<u8, ServiceConfigError<'a>> {
     match value {
@@ -368,7 +404,8 @@ fn duration<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Micros>,
     }
 }
 
-/// A time limit must be above 0, since without time nothing could be sent ([L2](crate::rules#L2)).
+/// Reads a time limit. It must be above 0, since a time limit of 0 leaves no time to send anything
+/// ([L2](crate::rules#L2)).
 fn time_limit<'a>(field: &'static str, value: Value<'a>) -> Result<Option<Micros>, ServiceConfigError<'a>> {
     match value {
         Value::Missing => Ok(None),
@@ -397,7 +434,8 @@ fn is_whole(number: f64) -> bool {
     number % 1.0 == 0.0
 }
 
-/// The nearest number of thousandths, at least 1000; what is too large saturates.
+/// Returns the multiplier in thousandths, rounded to the nearest thousandth, and at least 1000. Numbers that are too
+/// large saturate.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is above 0, and a cast saturates")]
 fn growth(multiplier: f64) -> u32 {
     ((multiplier * 1_000.0 + 0.5) as u32).max(1_000)

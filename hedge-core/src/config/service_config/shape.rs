@@ -1,4 +1,5 @@
-//! An object, a list or a single value, or what a document has in its place: [`As`].
+//! Reads an object, a list or a single value. If the document has another kind of value in that place, this value is
+//! stored instead: [`As`].
 
 use core::convert::Infallible;
 use core::fmt;
@@ -9,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::Value;
 
-/// A `T`, or the value that is there in its place, so that an error can name the value and its field.
+/// A `T`, or the wrong value that the document has in its place. With that value, an error can name the value and its
+/// field.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct As<'a, T>(pub(super) Result<T, Value<'a>>);
 
@@ -19,7 +21,7 @@ impl<T> Default for As<'_, T> {
     }
 }
 
-/// A type that can be read from a map or from a list. Anything else is kept as a [`Value`].
+/// A type that can be read from a map or from a list. A value of another shape is kept as a [`Value`].
 pub(super) trait Shape<'de>: Sized {
     fn of_map<A: MapAccess<'de>>(mut map: A) -> Result<Result<Self, Value<'de>>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -38,7 +40,7 @@ impl<'de: 'a, 'a, T: Shape<'de>> Deserialize<'de> for As<'a, T> {
     }
 }
 
-/// A single value is read neither from a map nor from a list.
+/// For types that are read from a single value, and neither from a map nor from a list.
 impl Shape<'_> for Infallible {}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {

@@ -1,5 +1,6 @@
 extern crate std;
 use super::*;
+use crate::bounded::{Bounded, Decimal};
 use std::format;
 use std::string::{String, ToString};
 
@@ -9,7 +10,8 @@ fn read(json: &str) -> Result<ServiceConfig<'_>, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
-/// A document with one method config, for every method, that has `fields` in addition to its name.
+/// Returns a document with one method config, which applies to every method. In addition to its name, the config has
+/// `fields`.
 fn one(fields: &str) -> String {
     format!(r#"{{"methodConfig": [{{"name": [{{}}]{fields}}}]}}"#)
 }
@@ -25,7 +27,7 @@ fn hedging(fields: &str) -> String {
     one(&format!(r#", "hedgingPolicy": {{{fields}}}"#))
 }
 
-/// The policy of a document that has one method config.
+/// Returns the policy of a document with one method config.
 fn policy(json: &str) -> Option<MethodPolicy> {
     let config = read(json).unwrap_or_else(|error| panic!("{json}: {error}"));
     config.method("any", "any").and_then(|method| method.policy().copied())
@@ -78,7 +80,10 @@ fn the_examples_of_a6_are_read() {
 
     assert!(config.method("c.C", "Get").is_none());
     #[cfg(has_atomic_64)]
-    assert_eq!(config.throttling(), Some(TokenOptions::Grpc { max_tokens: 10, token_ratio: 0.1 }));
+    assert_eq!(
+        config.throttling(),
+        Some(TokenOptions::Grpc { max_tokens: Bounded::of::<10>(), token_ratio: Decimal::of_thousandths::<100>() })
+    );
 }
 
 #[test]
@@ -101,9 +106,9 @@ fn what_a6_allows_is_read() {
     for (json, max_attempts, initial, multiplier_milli, max) in [
         (retry("2", r#""1s""#, r#""2s""#, "1.6", "[14]"), 2, ms(1_000), 1_600, ms(2_000)),
         (retry("99", r#""0.5s""#, r#""10s""#, "1", r#"["unavailable"]"#), 5, ms(500), 1_000, ms(10_000)),
-        // The longest wait bounds the first too.
+        // If the initial backoff is above the longest, the longest counts for it too.
         (retry("2", r#""3s""#, r#""2s""#, "2", "[14]"), 2, ms(2_000), 2_000, ms(2_000)),
-        // Waits do not shrink, and do not overflow.
+        // Waits neither shrink nor overflow.
         (retry("2", r#""1s""#, r#""2s""#, "0.5", "[14]"), 2, ms(1_000), 1_000, ms(2_000)),
         (retry("2", r#""0.0000001s""#, r#""2s""#, "1e300", "[14]"), 2, us(1), u32::MAX, ms(2_000)),
     ] {
@@ -241,7 +246,7 @@ fn what_does_not_have_the_shape_is_an_error_that_names_it() {
         let error = format!("methodConfig[0]: retryPolicy.retryableStatusCodes{shown}: {codes}");
         wrong.push((retry("2", r#""1s""#, r#""2s""#, "2", value), error));
     }
-    // In a list nothing can be missing.
+    // In a list no item can be missing, so null is a wrong value.
     wrong.push((r#"{"methodConfig": [null]}"#.into(), format!("methodConfig: {objects}")));
     let error = format!("methodConfig[0]: hedgingPolicy.nonFatalStatusCodes: {codes}");
     wrong.push((hedging(r#""maxAttempts": 2, "nonFatalStatusCodes": [null]"#), error));
@@ -319,6 +324,15 @@ fn a_method_is_looked_up_from_the_most_to_the_least_specific() {
 }
 
 #[test]
+fn methods_have_their_names() {
+    let json = r#"{"methodConfig": [{"name": [{"service": "a", "method": "Get"}, {"service": "b"}]}, {"name": [{}]}]}"#;
+    let config = read(json).unwrap();
+    let names: std::vec::Vec<std::vec::Vec<_>> =
+        config.methods().iter().map(|method| method.names().collect()).collect();
+    assert_eq!(names, [std::vec![("a", "Get"), ("b", "")], std::vec![("", "")]]);
+}
+
+#[test]
 fn without_a_policy_nothing_is_sent_again() {
     let json = one(r#", "timeout": "2s""#);
     let config = read(&json).unwrap();
@@ -360,20 +374,12 @@ fn l8_a_listed_code_is_retried_and_every_other_is_fatal() {
 
 #[cfg(has_atomic_64)]
 #[test]
-fn b4_a_throttle_that_is_read_is_one_that_can_be_made() {
-    use crate::limit::TokenBucket;
-
-    for (tokens, ratio, is) in [("1", "0.001", 0.001), ("1000", "1e9", 1_000.0), ("10", "0.5466", 0.5466)] {
+fn b4_a_throttle_is_read_at_the_ends_of_its_ranges() {
+    for (tokens, ratio, is) in [(1, "0.001", 0.001), (1_000, "1e9", 1_000.0), (10, "0.5466", 0.5466)] {
         let json = format!(r#"{{"retryThrottling": {{"maxTokens": {tokens}, "tokenRatio": {ratio}}}}}"#);
         let config = read(&json).unwrap();
-        let throttling = config.throttling().unwrap();
-        assert_eq!(throttling, TokenOptions::Grpc { max_tokens: tokens.parse().unwrap(), token_ratio: is });
-        assert!(TokenBucket::new(throttling).is_ok(), "{json}");
+        let (max_tokens, token_ratio) = (Bounded::new(tokens).unwrap(), Decimal::new(is).unwrap());
+        assert_eq!(config.throttling(), Some(TokenOptions::Grpc { max_tokens, token_ratio }), "{json}");
     }
     assert_eq!(read("{}").unwrap().throttling(), None);
-}
-
-#[test]
-fn reading_is_as_large_as_it_says() {
-    assert!(size_of::<ServiceConfig<'_>>() <= 5 * 1024, "{}", size_of::<ServiceConfig<'_>>());
 }

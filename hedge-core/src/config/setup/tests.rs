@@ -3,11 +3,12 @@ use super::*;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use crate::bounded::{Bounded, BoundedSpan, Decimal, Ratio};
 use crate::policy::FailMode;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// Changes the settings of a channel with a backup after 20 ms.
+/// A function that changes the settings of a channel. Before the change, the channel has a backup after 20 ms.
 type Change = fn(&mut ChannelOptions, &mut LimitOptions);
 
 fn warnings(change: Change) -> Vec<String> {
@@ -19,6 +20,11 @@ fn warnings(change: Change) -> Vec<String> {
 
 fn of(setup: &Setup<'_>) -> Vec<String> {
     setup.warnings().iter().map(ToString::to_string).collect()
+}
+
+/// Returns a ratio below one millionth.
+fn tiny() -> Ratio {
+    Ratio::new(1e-9).unwrap()
 }
 
 fn ratio(limits: &mut LimitOptions, change: RatioOptions) {
@@ -55,8 +61,8 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
         ),
         (
             |options, _| (options.max_backups, options.backup) = (3, BackupDelay::after(MS(200))),
-            "max_backups 3: only 2 can be sent before timeout 500 ms, each a delay after the last; write a shorter backup, or \
-             max_backups 2",
+            "max_backups 3: only 2 can be sent before timeout 500 ms, one after each backup delay; write a shorter backup, \
+             or max_backups 2",
         ),
         (
             |options, _| (options.max_backups, options.backup) = (2, BackupDelay::OFF),
@@ -113,7 +119,7 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
         ),
         (
             |options, _| (options.no_backoff_remaining, options.backoff) = (MS(500), Backoff::fixed(MS(1))),
-            "no_backoff_remaining 500 ms: not below timeout 500 ms, so every retry is sent at once; write a shorter one",
+            "no_backoff_remaining 500 ms: not below timeout 500 ms, so every retry is sent at once; write a shorter no_backoff_remaining",
         ),
         (
             |_, limits| ratio(limits, RatioOptions { backup: Some(MS(30)), ..RATIO }),
@@ -130,41 +136,50 @@ fn what_contradicts_something_else_or_does_nothing_is_named_with_what_to_write()
         (
             |options, limits| {
                 options.backup = BackupDelay::OFF;
-                ratio(limits, RatioOptions { max_backup_ratio: 0.05, ..RATIO });
+                ratio(limits, RatioOptions { max_backup_ratio: Ratio::of_percent::<5>(), ..RATIO });
             },
             "limits.ratio: limits nothing, since no backup is asked for, except by calls that ask for one; write a backup, such \
              as 20ms",
         ),
         (
-            |_, limits| ratio(limits, RatioOptions { max_backup_ratio: 1.0, ..RATIO }),
-            "limits.ratio.max_backup_ratio 1: mode exact is off at 1; write a ratio below 1, or none for limits.ratio",
+            |_, limits| ratio(limits, RatioOptions { max_backup_ratio: Ratio::WHOLE, ..RATIO }),
+            "limits.ratio.max_backup_ratio 1: mode exact is off at 1; write a ratio below 1, or off for limits.ratio",
         ),
         (
-            |_, limits| ratio(limits, RatioOptions { max_backup_ratio: 0.000_000_9, burst: 0, ..RATIO }),
-            "limits.ratio.max_backup_ratio: below 0.000001 and burst is 0, so no backup is ever allowed; write a larger one",
+            |_, limits| ratio(limits, RatioOptions { max_backup_ratio: tiny(), burst: Bounded::of::<0>(), ..RATIO }),
+            "limits.ratio.max_backup_ratio: below 0.000001 and burst is 0, so no backup is ever allowed; write a larger max_backup_ratio",
         ),
         (
-            |_, limits| ratio(limits, RatioOptions { update_interval_seconds: 2, ..RATIO }),
+            |_, limits| ratio(limits, RatioOptions { update_interval: BoundedSpan::of_secs::<2>(), ..RATIO }),
             "limits.ratio.update_interval_seconds 2: does nothing in mode exact; leave it out, or write mode cached",
         ),
         (
             |_, limits| {
-                ratio(limits, RatioOptions { mode: RatioMode::Cached, update_interval_seconds: 11, ..RATIO });
+                ratio(
+                    limits,
+                    RatioOptions { mode: RatioMode::Cached, update_interval: BoundedSpan::of_secs::<11>(), ..RATIO },
+                );
             },
-            "limits.ratio.update_interval_seconds 11: above window_size_seconds 10, so the ratio is looked up less often than \
-             it changes; write at most 10",
+            "limits.ratio.update_interval_seconds 11: above window_size_seconds 10, so the ratio is looked up less \
+             often than it changes; write at most 10",
         ),
         (
-            |_, limits| ratio(limits, RatioOptions { mode: RatioMode::Cached, burst: 7, ..RATIO }),
+            |_, limits| ratio(limits, RatioOptions { mode: RatioMode::Cached, burst: Bounded::of::<7>(), ..RATIO }),
             "limits.ratio.burst 7: does nothing in mode cached; leave it out, or write mode exact",
         ),
         (
-            |_, limits| limits.budget = Some(BudgetOptions { share: 0.0, minimum_per_second: 0, ..BUDGET }),
+            |_, limits| {
+                limits.budget = Some(BudgetOptions {
+                    share: Decimal::of_thousandths::<0>(),
+                    minimum_per_second: Bounded::of::<0>(),
+                    ..BUDGET
+                });
+            },
             "limits.budget: share and minimum_per_second are 0, so that after a burst of 100 no retry and no backup is ever \
              allowed; write a share such as 0.2",
         ),
         (
-            |_, limits| limits.budget = Some(BudgetOptions { maximum_per_second: Some(9), ..BUDGET }),
+            |_, limits| limits.budget = Some(BudgetOptions { maximum_per_second: Some(Bounded::of::<9>()), ..BUDGET }),
             "limits.budget.maximum_per_second 9: below minimum_per_second 10; write at least 10",
         ),
     ];
@@ -192,11 +207,11 @@ fn what_can_be_carried_out_is_not_warned_of() {
         |options, _| options.same_server_backup = true,
         |options, _| options.on_early_failure = OnEarlyFailure::Wait,
         |_, limits| *limits = LimitOptions::NONE,
-        |_, limits| ratio(limits, RatioOptions { mode: RatioMode::Cached, max_backup_ratio: 1.0, ..RATIO }),
-        |_, limits| ratio(limits, RatioOptions { window_size_seconds: 1, ..RATIO }),
-        |_, limits| ratio(limits, RatioOptions { burst: 0, ..RATIO }),
-        |_, limits| limits.budget = Some(BudgetOptions { share: 0.0, ..BUDGET }),
-        |_, limits| limits.budget = Some(BudgetOptions { maximum_per_second: Some(10), ..BUDGET }),
+        |_, limits| ratio(limits, RatioOptions { mode: RatioMode::Cached, max_backup_ratio: Ratio::WHOLE, ..RATIO }),
+        |_, limits| ratio(limits, RatioOptions { window: BoundedSpan::of_secs::<1>(), ..RATIO }),
+        |_, limits| ratio(limits, RatioOptions { burst: Bounded::of::<0>(), ..RATIO }),
+        |_, limits| limits.budget = Some(BudgetOptions { share: Decimal::of_thousandths::<0>(), ..BUDGET }),
+        |_, limits| limits.budget = Some(BudgetOptions { maximum_per_second: Some(Bounded::of::<10>()), ..BUDGET }),
     ];
     for (index, change) in table.iter().enumerate() {
         assert_eq!(warnings(*change), [""; 0], "row {index}");
@@ -283,8 +298,8 @@ fn l4_one_address_needs_same_server_backup() {
 fn h4_a_breaker_that_never_isolates_and_probes_that_nobody_asks_for_are_named() {
     let options = ChannelOptions::brpc();
     let plain = Setup::new(&options, &LimitOptions::SAFE);
-    let limit = |selectable_percent| IsolationLimit { selectable_percent };
-    let name = |name: &str| name.parse::<BalancerName>().ok();
+    let limit = |percent| IsolationLimit { selectable_percent: Bounded::new(percent).unwrap() };
+    let name = |name: &str| name.parse::<BalancerSpec>().ok();
     for (setup, text) in [
         (
             Setup { breaker: true, servers: Some(1), ..plain },
@@ -327,7 +342,7 @@ fn there_is_room_for_all_that_can_come_together() {
     let mut found = Warnings::default();
     (0..100).for_each(|_| found.push(Warning::RatioIsOff));
     assert_eq!((found.len(), found.clone().into_iter().count()), (32, 32));
-    // Even the worst setup has fewer warnings than there are, since some exclude others.
+    // Even the worst setup has fewer warnings than there are kinds, since some kinds exclude others.
     let options = ChannelOptions {
         timeout: MS(1).into(),
         max_retry: 0,
@@ -339,9 +354,19 @@ fn there_is_room_for_all_that_can_come_together() {
         idempotency: Idempotency::NotIdempotent,
         ..ChannelOptions::brpc()
     };
-    let ratio =
-        RatioOptions { max_backup_ratio: 1e-9, burst: 0, update_interval_seconds: 9, backup: Some(MS(3)), ..RATIO };
-    let budget = BudgetOptions { share: 0.0, minimum_per_second: 0, maximum_per_second: None, ..BUDGET };
+    let ratio = RatioOptions {
+        max_backup_ratio: tiny(),
+        burst: Bounded::of::<0>(),
+        update_interval: BoundedSpan::of_secs::<9>(),
+        backup: Some(MS(3)),
+        ..RATIO
+    };
+    let budget = BudgetOptions {
+        share: Decimal::of_thousandths::<0>(),
+        minimum_per_second: Bounded::of::<0>(),
+        maximum_per_second: None,
+        ..BUDGET
+    };
     let limits = LimitOptions { ratio: Some(ratio), budget: Some(budget), ..LimitOptions::NONE };
     let setup =
         Setup { addresses: Some(1), servers: Some(1), breaker: true, probes: true, ..Setup::new(&options, &limits) };
@@ -385,6 +410,8 @@ fn s11_a_slow_start_of_the_only_server_is_warned_of() {
     assert_eq!((with(None), with(Some(2))), (Vec::new(), Vec::new()));
     assert_eq!(
         with(Some(1)),
-        ["slow_start 30000 ms: there is one server, which gets every call at once; name another server"]
+        [
+            "slow_start 30000 ms: does nothing, since there is only one server, which gets every call; name another server"
+        ]
     );
 }

@@ -1,10 +1,10 @@
-//! L21: an attempt that takes too long makes room for another.
+//! Rule L21: an attempt that takes too long ends, and another attempt can follow.
 
 use super::*;
 use crate::outcome::{Code, State};
 use crate::policy::Idempotency;
 
-/// Runs a script as [`run`] does, with a limit for each attempt.
+/// Runs a script like [`run`], with a time limit for each attempt.
 fn limited(channel: &Line, clock: &Clock, limit: u64, script: &[(u64, Outcome)]) -> Done<&'static str> {
     let dropped = Rc::default();
     let options = CallOptions::new();
@@ -56,13 +56,13 @@ fn l21_a_result_that_is_there_wins_over_the_limit() {
 
 #[test]
 fn l21_the_deadline_and_the_attempts_that_are_left_still_bound_the_call() {
-    // 500 ms in all, and 4 attempts of 200 ms.
+    // Within 500 ms only three attempts of 200 ms can start.
     let (clock, channel) = (Clock::default(), line(5, ChannelOptions::brpc()));
     let done = limited(&channel, &clock, 200, &[]);
     assert_eq!(done.report.end(), Some(End::Deadline));
     assert_eq!((done.report.elapsed(), done.report.attempts().len()), (Duration::from_millis(500), 3));
 
-    // 4 attempts of 10 ms.
+    // The call makes four attempts of 10 ms. Then no attempt is left.
     let (clock, channel) = (Clock::default(), line(5, ChannelOptions::brpc()));
     let done = limited(&channel, &clock, 10, &[]);
     assert!(matches!(done.result, Err(CallFailure::Ended { end: End::Failed, last: None })), "{:?}", done.report);
@@ -73,7 +73,7 @@ fn l21_the_deadline_and_the_attempts_that_are_left_still_bound_the_call() {
 #[test]
 fn l21_each_attempt_has_its_own_time_and_backups_go_on() {
     let (clock, channel) = (Clock::default(), line(3, hedged(20)));
-    // The first ends at 50, when the backup, which was sent at 20, has 20 ms left.
+    // The first attempt ends at 50. The backup was sent at 20, so it has 20 ms left.
     let done = limited(&channel, &clock, 50, &[NEVER, (60, Ok("backup")), NEVER]);
     assert_eq!(done.result.unwrap(), "backup");
     assert_eq!(codes(&done.report)[0], (0, LATE));

@@ -1,11 +1,11 @@
-//! What a `Watch` is told.
+//! Tests of what a `Watch` learns about a call.
 
 use super::*;
 use crate::outcome::State;
 use std::format;
 use std::string::String;
 
-/// Writes down what it is told.
+/// A watch that records all its notices.
 #[derive(Default)]
 struct Told(RefCell<Vec<String>>);
 
@@ -26,7 +26,7 @@ impl Watch<4> for Told {
     }
 }
 
-/// Polls a call for `ms`, and then drops it. Returns what was told.
+/// Polls a call for `ms` milliseconds, then drops it. Returns what its watch recorded.
 fn told(options: ChannelOptions, ms: u64, script: &[(u64, Outcome)]) -> Vec<String> {
     let (clock, channel, told) = (Clock::default(), line(3, options), Told::default());
     {

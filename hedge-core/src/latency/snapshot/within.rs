@@ -1,28 +1,30 @@
-//! What one more attempt would do: [`Snapshot::within`].
+//! Estimates whether one more attempt would answer in time: [`Snapshot::within`].
 
 use super::{ONE, Snapshot};
 use crate::latency::grid::{self, BUCKETS};
 use crate::time::{Duration, Micros};
 
-/// How one more attempt would do within a given time.
+/// The estimated result of one more attempt that has a given time to answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Within {
-    /// How many of a million such attempts would answer in that time.
+    /// How many of a million such attempts would answer within the given time.
     pub ppm: u32,
-    /// How much of the time would be left at the answer: the average over all of the million, 0 for each that is late.
+    /// How much of the given time would be left when the attempt answers, on average. The time left counts as 0 for an
+    /// attempt that answers too late.
     pub left: Duration,
 }
 
-/// The same, with the rest in microseconds.
+/// The same estimate as [`Within`], with the time left in microseconds.
 pub(crate) struct WithinMicros {
     pub(crate) ppm: u32,
     pub(crate) left_us: u64,
 }
 
 impl Snapshot {
-    /// How likely one more attempt answers within `time`, and how much of `time` it leaves, if its latency is a draw from
-    /// this distribution. `None` without samples.
+    /// Returns how likely it is that one more attempt answers within `time`, and how much of `time` would be left then.
+    /// The assumption is that the latency of the attempt follows this distribution. Returns `None` if there are no
+    /// samples.
     #[must_use]
     pub fn within(&self, time: Duration) -> Option<Within> {
         let WithinMicros { ppm, left_us } = self.within_micros(time.into())?;
@@ -33,8 +35,8 @@ impl Snapshot {
         let curve = self.curve()?;
         let last = grid::bucket_of(time);
         let share = |longer: u32, beyond: u32| u64::from(longer.saturating_sub(beyond));
-        // The latencies of a bucket are taken as its middle. In the last bucket only the part before `time` counts, and its
-        // latencies are taken as the middle of that part.
+        // All latencies of a bucket count as the middle of the bucket. In the last bucket only the part before `time`
+        // counts, and its latencies count as the middle of that part.
         let whole = (0..last.min(BUCKETS)).fold(0_u64, |sum, bucket| {
             let left = time.as_micros().saturating_sub(grid::middle(bucket).as_micros());
             sum.saturating_add(share(curve.from(bucket), curve.beyond(bucket)).saturating_mul(left))
@@ -60,7 +62,7 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(recorder.snapshot(Instant::ZERO).within(ms(5)), None);
         (1..=1_000).for_each(|tenth| recorder.record(Instant::from_millis(500), Duration::from_micros(100 * tenth)));
-        // Evenly from 0 to 100 ms: a share of t/100, which leaves t/2.
+        // Latencies are uniform from 0 to 100 ms. So a share of t/100 answers within t, and leaves t/2 on average.
         let snapshot = recorder.snapshot(Instant::from_millis(500));
         for (millis, ppm, left_us) in
             [(10, 100_000, 500), (50, 500_000, 12_500), (100, 1_000_000, 50_000), (300, 1_000_000, 250_000)]

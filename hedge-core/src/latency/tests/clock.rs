@@ -1,6 +1,7 @@
-//! Pauses, and clocks that are set.
+//! Tests of pauses, and of clocks that are set back or forward.
 
 use super::*;
+use crate::bounded::BoundedSpan;
 
 fn before(now: Instant, back: Duration) -> Instant {
     Instant::from_micros(now.as_micros() - micros(back))
@@ -17,7 +18,7 @@ fn a_pause_of_any_length_is_forgotten_over() {
         assert_eq!(recorder.snapshot(later).count(), 0, "asking forgets too, after {pause} us");
         assert_eq!(recorder.quantile(later, Quantile::P50), None, "after {pause} us");
         assert!(!recorder.is_stale(start));
-        // Only a leap by whole rounds, to the same slice number, is not noticed before the next slice.
+        // A step by whole rounds leads to the same slice number. So the step is not noticed before the next slice.
         assert_eq!(recorder.is_stale(later), pause % round >= window, "after {pause} us");
         let noticed = if pause % round == 0 { later + recorder.slice() } else { later };
         recorder.record(noticed, ms(1));
@@ -60,7 +61,7 @@ fn a_clock_set_back_by_a_window_or_more_is_a_pause() {
         recorder.record(now, ms(1));
         let snapshot = recorder.snapshot(now);
         assert_eq!((snapshot.count(), snapshot.max(), recorder.kept()), (1, ms(1), None), "{back:?}");
-        // From there on it works as usual.
+        // From the new reading on, the recorder works as usual.
         recorder.record(now + slice, ms(1));
         near(recorder.kept(), ms(1), ERROR, "kept");
         assert_eq!(recorder.snapshot(now + slice).count(), 2);
@@ -85,10 +86,10 @@ fn one_wrong_instant_costs_a_window_and_no_more() {
 
 #[test]
 fn the_span_and_the_rate_are_right_whichever_half_is_recorded_into() {
-    let recorder = LatencyRecorder::new(ms(1_000), Quantile::P50).unwrap();
+    let recorder = LatencyRecorder::new(BoundedSpan::of_secs::<1>(), Quantile::P50);
     let half = micros(recorder.window()) / 2;
     let slice = micros(recorder.slice());
-    // A sample a millisecond, for four windows.
+    // One sample is recorded in each millisecond, for four windows.
     for sample in 0..8 * half / 1_000 {
         let now = us(sample * 1_000);
         recorder.record(Instant::ZERO + now, ms(1));

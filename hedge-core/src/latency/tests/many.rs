@@ -1,11 +1,11 @@
-//! More samples than there is room for.
+//! Tests of more samples than the buckets can count.
 
 use super::*;
 
-/// Latencies as they were recorded: a number of one latency, then a number of the next.
+/// Latencies in the order of their recording. Each entry is a number of samples and their common latency.
 type Runs<'a> = &'a [(u64, Duration)];
 
-/// The mean, and the quantiles of [`ALL`], exactly.
+/// Returns the exact mean, and the exact quantiles of [`ALL`].
 fn truth(runs: Runs<'_>) -> (Duration, [Duration; ALL.len()]) {
     let mut sorted = runs.to_vec();
     sorted.sort_unstable_by_key(|(_, latency)| *latency);
@@ -32,7 +32,7 @@ fn is_true(snapshot: &Snapshot, runs: Runs<'_>, what: &str) {
     assert_eq!(snapshot.count(), runs.iter().map(|(count, _)| count).sum::<u64>(), "{what}");
 }
 
-/// Records runs one after the other, so many a second.
+/// Records runs one after another, with `rate` samples a second. Returns the instant of the end.
 fn record(recorder: &LatencyRecorder, rate: u64, runs: Runs<'_>) -> Instant {
     let mut now = Instant::ZERO;
     for (count, latency) in runs {
@@ -47,7 +47,8 @@ fn record(recorder: &LatencyRecorder, rate: u64, runs: Runs<'_>) -> Instant {
 #[test]
 fn a_tail_of_ones_survives_halving() {
     let recorder = recorder();
-    // Single samples in the tail, which halving each count by itself would lose. At least 62 of them are left.
+    // There are single samples in the tail, which would be lost if each count were halved by itself. At least 62 of
+    // them are left.
     for sample in 0..1_000_000 {
         recorder.record(at(0), if sample % 1_000 == 7 { us(1 << (17 + (sample / 1_000) % 12)) } else { us(900) });
         if sample % 10 == 0 {
@@ -83,7 +84,7 @@ fn recorders_that_have_seen_more_and_less_are_merged_by_how_much() {
 
 #[test]
 fn a_change_is_seen_when_it_comes_whatever_was_before() {
-    // Within one half of the window: four seconds, then 0.8.
+    // Both runs are in one half of the window: four seconds, then 0.8 seconds.
     let (runs, recorder) = ([(500_000, us(900)), (100_000, ms(10))], recorder());
     let now = record(&recorder, 125_000, &runs);
     is_true(&recorder.snapshot(now), &runs, "in one half");
@@ -92,7 +93,7 @@ fn a_change_is_seen_when_it_comes_whatever_was_before() {
 
 #[test]
 fn halves_of_different_weight_are_one_window() {
-    // Half a window is 4.98 s here: the first run fills it, and the others the next.
+    // Half a window is 4.98 s here. The first run fills one half, and the second run the next.
     for (rates, what) in [([200, 20], "full, then sparse"), ([20, 200], "sparse, then full")] {
         let recorder = recorder();
         let half = recorder.window().as_micros() / 2;
@@ -108,15 +109,15 @@ fn halves_of_different_weight_are_one_window() {
             (count, latency)
         });
         is_true(&recorder.snapshot(last), &runs, what);
-        // The kept quantile does not know the latest slices, but they change no rank here.
+        // The kept quantile does not include the latest slices, but these change no rank here.
         near(recorder.kept(), truth(&runs).1[13], ERROR, what);
     }
 }
 
 #[test]
 fn l13_many_that_were_abandoned_weigh_what_they_did() {
-    // The product limit by hand. A quarter of all are answered at 1 ms. Half of the others are abandoned at 2 ms, so that
-    // those answered at 10 ms stand for three quarters.
+    // The product limit, computed by hand. A quarter of all samples are answers at 1 ms. Half of the others are
+    // abandoned at 2 ms. So the answers at 10 ms stand for three quarters of all samples.
     for abandoned in [1_000, 100_000, 400_000] {
         let (recorder, mut count) = (recorder(), 0);
         let mut note = |sample, latency, times: u64| {
@@ -146,7 +147,7 @@ fn merging_goes_on_when_counts_outgrow_their_words() {
     });
     let mut merged = Snapshot::new();
     parts.iter().for_each(|part| merged.merge(part));
-    // Doubled 20 times: 10^12 answers in one bucket.
+    // After 20 doublings there are 10^12 answers in one bucket.
     for doubled in 1..=20 {
         let same = merged.clone();
         merged.merge(&same);
@@ -156,7 +157,7 @@ fn merging_goes_on_when_counts_outgrow_their_words() {
         let beyond = merged.hedged(ms(5), Quantile::P50).unwrap().backups_ppm;
         assert!((1_000..=1_010).contains(&beyond), "{beyond} ppm");
     }
-    // Beyond that a bucket is full, and nothing wraps.
+    // Now one bucket is full. Further merges must not make its count wrap.
     for _ in 0..30 {
         let same = merged.clone();
         merged.merge(&same);

@@ -9,6 +9,7 @@ use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
 use cortex_m_semihosting::hprintln;
 use critical_section::Mutex;
+use hedge_core::bounded::Bounded;
 use hedge_core::limit::{RatioLimit, RatioOptions};
 use hedge_core::policy::BackupPolicy;
 use hedge_core::time::Instant;
@@ -49,11 +50,9 @@ fn SysTick() {
 #[cfg_attr(target_os = "none", cortex_m_rt::entry)]
 fn main() -> ! {
     static SHARED: StaticCell<RatioLimit> = StaticCell::new();
-    let options = RatioOptions { burst: 0, ..RatioOptions::DEFAULT };
-    let (Ok(limit), Some(peripherals)) = (RatioLimit::new(options), cortex_m::Peripherals::take()) else {
-        finish(false)
-    };
-    let limit = &*SHARED.init(limit);
+    let options = RatioOptions { burst: Bounded::of::<0>(), ..RatioOptions::DEFAULT };
+    let Some(peripherals) = cortex_m::Peripherals::take() else { finish(false) };
+    let limit = &*SHARED.init(RatioLimit::new(options));
     critical_section::with(|section| LIMIT.borrow(section).set(Some(limit)));
     let mut timer = peripherals.SYST;
     timer.set_clock_source(SystClkSource::Core);

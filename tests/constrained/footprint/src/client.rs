@@ -5,7 +5,7 @@ use core::hint::black_box;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
-use crate::{Line, Lost, REQUEST, SERVERS, Ticks, block_on, stop};
+use crate::{Line, Lost, REQUEST, SERVERS, Ticks, block_on};
 use hedge_core::balance::{Balancer, RoundRobin};
 use hedge_core::channel::Channel;
 use hedge_core::drive::{AttemptInfo, Driver, Timer, drive};
@@ -26,7 +26,7 @@ pub fn run_by<B: Balancer>(balancer: B) -> ! {
 
 /// Makes calls for ever, over a channel with `rr` and a breaker.
 pub fn run_under<K: Breaker>(breaker: K) -> ! {
-    let Ok(health) = Health::new(breaker, IsolationLimit::DEFAULT) else { stop() };
+    let health = Health::new(breaker, IsolationLimit::DEFAULT);
     call(RoundRobin::new(1), NoPolicy, health)
 }
 

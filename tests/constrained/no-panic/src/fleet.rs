@@ -17,7 +17,7 @@ use hedge_core::time::Instant;
 /// As many servers as [`Line`](crate::Line) has, with room for eight points of each on a ring.
 type Fleet = Channel<u32, AnyBalancer<Fixed<16, 128>>, NoPolicy, u8, 16, Recovering<AnyBreaker>>;
 
-/// Makes a channel. Returns false if an option is out of its range.
+/// Makes a channel. Returns false if the balancer cannot be made.
 #[unsafe(no_mangle)]
 pub(crate) fn hedge_fleet_new(
     place: &mut Option<Fleet>,
@@ -30,8 +30,8 @@ pub(crate) fn hedge_fleet_new(
 }
 
 fn fleet(balancer: BalancerName, breaker: BreakerOptions, recovery: RecoveryOptions) -> Option<Fleet> {
-    let breaker = Recovering::new(AnyBreaker::new(breaker).ok()?, Some(recovery)).ok()?;
-    let health = Health::new(breaker, IsolationLimit::DEFAULT).ok()?;
+    let breaker = Recovering::new(AnyBreaker::new(breaker), Some(recovery));
+    let health = Health::new(breaker, IsolationLimit::DEFAULT);
     let balancer = AnyBalancer::new(balancer, 1).ok()?;
     Some(Channel::with_health(ChannelOptions::brpc(), balancer, NoPolicy, health, 1))
 }

@@ -7,11 +7,10 @@ use hedge_core::outcome::{Denial, Extra};
 use hedge_core::policy::{AdaptiveDelay, AdaptiveOptions, BackupDelay, BackupPolicy, Ended};
 use hedge_core::time::Instant;
 
-/// Makes all limits, as a configuration file may set them. Returns false if an option is out of its range.
+/// Makes all limits, as a configuration file may set them.
 #[unsafe(no_mangle)]
-pub(crate) fn hedge_limits_new(place: &mut Option<Limits>, options: LimitOptions) -> bool {
-    *place = Limits::new(options).ok();
-    place.is_some()
+pub(crate) fn hedge_limits_new(place: &mut Option<Limits>, options: LimitOptions) {
+    *place = Some(Limits::new(options));
 }
 
 /// Whether a backup may be sent.
@@ -38,11 +37,10 @@ pub(crate) fn hedge_limits_ended(limits: &Limits, call: &Ended<'_>) {
     limits.ended(call);
 }
 
-/// Makes an adaptive delay. Returns false if an option is out of its range.
+/// Makes an adaptive delay.
 #[unsafe(no_mangle)]
-pub(crate) fn hedge_adaptive_new(place: &mut Option<AdaptiveDelay>, options: AdaptiveOptions) -> bool {
-    *place = AdaptiveDelay::new(options).ok();
-    place.is_some()
+pub(crate) fn hedge_adaptive_new(place: &mut Option<AdaptiveDelay>, options: AdaptiveOptions) {
+    *place = Some(AdaptiveDelay::new(options));
 }
 
 /// Returns the delay.

@@ -51,8 +51,7 @@ impl Setup {
         let sockets: &'static _ = Box::leak(Box::new(Sockets::new(network.near, buffers)));
         let memory: &'static mut Memory = Box::leak(Box::default());
         let balancer = RoundRobin::starting_at(0);
-        let (channel, checks) =
-            Client::new(sockets, memory, options, balancer, Limits::default(), Health::none(), 7).unwrap();
+        let (channel, checks) = Client::new(sockets, memory, options, balancer, Limits::default(), Health::none(), 7);
         let servers: Vec<_> = (0..3).map(|server| Server::new(&world, network.far, 8001 + server, stall, 4)).collect();
         let setup = Self { world, channel, checks, sockets, servers, network };
         setup.channel.set_servers(setup.servers.iter().map(|server| (server.address, ""))).unwrap();

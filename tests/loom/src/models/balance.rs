@@ -305,14 +305,14 @@ const ABANDONED: Feedback = Feedback::Abandoned { age: Micros::from_millis(4) };
 const LATER: Instant = Instant::from_millis(900);
 
 fn known() -> Arc<Known> {
-    let known = Known { rule: P2c::new(P2cOptions::DEFAULT).expect("the defaults"), stats: P2cStats::new() };
+    let known = Known { rule: P2c::new(P2cOptions::DEFAULT), stats: P2cStats::new() };
     BEFORE.into_iter().for_each(|feedback| known.rule.feedback(&known.stats, at(0), feedback, TIMEOUT));
     Arc::new(known)
 }
 
 /// What is known after two feedbacks, one after the other.
 fn in_turn(one: Feedback, other: Feedback) -> (Duration, u64) {
-    let rule = plain::P2c::new(plain::P2cOptions::DEFAULT).expect("the defaults");
+    let rule = plain::P2c::new(plain::P2cOptions::DEFAULT);
     let stats = plain::P2cStats::new();
     BEFORE.into_iter().for_each(|feedback| rule.feedback(&stats, at(0), feedback, TIMEOUT));
     [one, other].into_iter().for_each(|feedback| rule.feedback(&stats, at(5), feedback, TIMEOUT));

@@ -1,8 +1,9 @@
 //! What breakers share: a server's isolation, its counts, and who may isolate one more.
 
+use crate::bounded::{Bounded, BoundedSpan};
 use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::outcome::{Code, Feedback, SentAttempt};
-use hedge_core::time::{Duration, Instant, Micros, Timeout};
+use hedge_core::time::{Instant, Micros, Timeout};
 use loom::sync::Arc;
 
 use super::{at, granted};
@@ -55,8 +56,10 @@ type Failing = Server<ConsecutiveFailures>;
 
 /// One that is isolated after so many failures in a row, and has succeeded once.
 fn failing(failures: u32, probes: u32) -> Failing {
+    let failures = Bounded::new(failures).expect("a number of failures");
+    let probes = Bounded::new(probes).expect("a number of probes");
     let isolation = IsolationOptions { probes, ..IsolationOptions::DEFAULT };
-    let breaker = ConsecutiveFailures::new(FailureOptions { failures, isolation }).expect("options in their ranges");
+    let breaker = ConsecutiveFailures::new(FailureOptions { failures, isolation });
     let server = Server { breaker, state: FailureState::default() };
     assert_eq!(server.hears(at(1), SUCCESS), None);
     server
@@ -136,9 +139,9 @@ type Circuit = Server<CircuitBreaker>;
 
 /// A server that stands two failures of its first ten calls.
 fn circuit() -> Arc<Circuit> {
-    let window = WindowOptions { size: 10, max_error_percent: 20 };
+    let window = WindowOptions::of::<10, 20>();
     let options = CircuitOptions { short: window, long: window, ..CircuitOptions::DEFAULT };
-    let breaker = CircuitBreaker::new(options).expect("options in their ranges");
+    let breaker = CircuitBreaker::new(options);
     let server = Server { breaker, state: CircuitState::default() };
     assert_eq!(server.hears(at(1), SUCCESS), None);
     Arc::new(server)
@@ -169,9 +172,10 @@ struct Fleet<const N: usize> {
 
 impl<const N: usize> Fleet<N> {
     fn new() -> Arc<Self> {
-        let breaker = ConsecutiveFailures::new(FailureOptions { failures: 1, ..FailureOptions::DEFAULT });
-        let limit = IsolationLimit { selectable_percent: 50 };
-        let health = Health::new(breaker.expect("options in their ranges"), limit).expect("half");
+        let breaker =
+            ConsecutiveFailures::new(FailureOptions { failures: Bounded::of::<1>(), ..FailureOptions::DEFAULT });
+        let limit = IsolationLimit { selectable_percent: Bounded::of::<50>() };
+        let health = Health::new(breaker, limit);
         let fleet = Self { health, servers: std::array::from_fn(|_| ServerHealth::new()) };
         // All that is shared is touched, and nobody isolated after it.
         for slot in 0..N {
@@ -226,8 +230,8 @@ fn limits() {
 
 fn recoveries() {
     check("h3: an outage that begins as another ends begins", || {
-        let options = RecoveryOptions { min_working: 2, hold: Duration::from_secs(1) };
-        let policy = RecoveryPolicy::new(options).expect("options in their ranges");
+        let options = RecoveryOptions { min_working: Bounded::of::<2>(), hold: BoundedSpan::of_secs::<1>() };
+        let policy = RecoveryPolicy::new(options);
         policy.all_down(at(0));
         policy.admit(at(1), 1, 0);
         assert!(policy.is_recovering());

@@ -8,6 +8,7 @@ use hedge_core::time::{Duration, Instant, Micros};
 use loom::sync::Arc;
 
 use crate::atomic::{AtomicU32, Ordering};
+use crate::bounded::BoundedSpan;
 use crate::check::{check, check_walks, together};
 use crate::latency::half::{Half, Sample};
 use crate::latency::seq_lock::SeqLock;
@@ -78,7 +79,7 @@ fn sequence_locks() {
 
 /// A recorder over a second, in halves of 31 slices, that has been used before, and has one sample in its first slice.
 fn recorder() -> Arc<LatencyRecorder> {
-    let recorder = LatencyRecorder::new(Duration::from_secs(1), Quantile::P95).expect("a window of a second");
+    let recorder = LatencyRecorder::new(BoundedSpan::of_secs::<1>(), Quantile::P95);
     assert_eq!(micros(recorder.window()), micros(recorder.slice()) * 62);
     // After a pause the halves take turns: both are made, and neither holds anything of before.
     recorder.record(Instant::from_micros(micros(recorder.slice()) * 100), MS);

@@ -4,6 +4,7 @@ use hedge_core::time::{Duration, Instant};
 use loom::sync::Arc;
 
 use super::NOW;
+use crate::bounded::BoundedSpan;
 use crate::check::{check, check_long, together};
 use crate::window::SlidingCount;
 
@@ -28,7 +29,7 @@ const NEXT_IN_NEXT_ROUND: Instant = Instant::from_millis(1_900);
 const FROM_NEXT: Instant = Instant::from_millis(1_500);
 
 fn plain() -> Count {
-    let count = SlidingCount::new(Duration::from_secs(1)).expect("a window of a second");
+    let count = SlidingCount::new(BoundedSpan::of_secs::<1>());
     assert_eq!(count.bucket(), Duration::from_micros(333_461), "a third of a second");
     count
 }

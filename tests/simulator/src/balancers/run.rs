@@ -112,12 +112,9 @@ pub fn run(scenario: &Scenario, balancer: &str, calls: usize, seed: u64) -> Resu
     let mut checkers = Vec::new();
     for _ in 0..scenario.clients {
         let balancer = AnyBalancer::named(balancer, seeds.next()).map_err(|error| broken(error.to_string()))?;
-        let breaker = scenario.breaker.map_or(Ok(AnyBreaker::None), AnyBreaker::new);
-        let breaker = breaker.map_err(|error| broken(error.to_string()))?;
-        let line = Line::under(breaker, scenario.options.clone(), balancer, SimPolicy::default(), seeds.next());
-        lines.push(line.map_err(|error| broken(error.to_string()))?);
-        let own: Result<Vec<_>, _> = (0..count).map(|_| Checker::new(CheckOptions::DEFAULT, &seeds)).collect();
-        checkers.push(own.map_err(|error| broken(error.to_string()))?);
+        let breaker = scenario.breaker.map_or(AnyBreaker::None, AnyBreaker::new);
+        lines.push(Line::under(breaker, scenario.options.clone(), balancer, SimPolicy::default(), seeds.next()));
+        checkers.push((0..count).map(|_| Checker::new(CheckOptions::DEFAULT, &seeds)).collect::<Vec<_>>());
     }
     let keys = scenario.keys.count();
     let code = |key: usize| Some(hash::murmur3_32(&key.to_le_bytes()));

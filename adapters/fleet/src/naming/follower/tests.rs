@@ -9,7 +9,8 @@ use std::task::{Context, Waker};
 use super::super::{Naming, NamingErrorKind};
 use super::*;
 
-/// A clock that stands still, and goes on to the time of the earliest sleep when everything waits.
+/// A clock that stands still. When the future under test waits, [`Clock::run`] moves the clock to the end of the
+/// earliest sleep.
 #[derive(Clone, Default)]
 struct Clock(Arc<Mutex<(Instant, Option<Instant>)>>);
 
@@ -41,7 +42,8 @@ impl Timer for Clock {
 }
 
 impl Clock {
-    /// Runs a future. When it waits for a time, that time comes. `None`: it waits for something else.
+    /// Runs a future to its end. When the future sleeps, the clock moves to the end of the sleep. Returns `None` if the
+    /// future waits for something else than a sleep.
     fn run<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let mut idle = 0;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::http::poll_bytes::BYTES_A_POLL;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
@@ -73,7 +74,7 @@ fn read(
 ) -> (Vec<u8>, Poll<io::Result<()>>) {
     let mut seen = Vec::new();
     loop {
-        state.begin_poll();
+        state.poll_bytes.begin_poll();
         let mut bytes = vec![0; room];
         let mut buffer = ReadBuf::new(&mut bytes);
         let read = Pin::new(&mut *filter).poll_read(cx, buffer.unfilled());
@@ -182,7 +183,7 @@ fn l2_a_poll_reads_so_many_bytes_and_is_woken_for_the_rest() {
         filter.io.pieces.push_back(again.repeat(1 << 20).into());
         filter.io.endless = true;
         for polls in 1..4 {
-            state.begin_poll();
+            state.poll_bytes.begin_poll();
             let mut seen = 0;
             loop {
                 let mut bytes = [0; 8192];

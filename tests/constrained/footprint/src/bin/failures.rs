@@ -3,10 +3,10 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use hedge_core::health::{ConsecutiveFailures, FailureOptions};
-use hedge_footprint::{run_under, stop};
+use hedge_footprint::run_under;
 
 #[cfg_attr(target_os = "none", cortex_m_rt::entry)]
 fn main() -> ! {
-    let Ok(breaker) = ConsecutiveFailures::new(FailureOptions::DEFAULT) else { stop() };
+    let breaker = ConsecutiveFailures::new(FailureOptions::DEFAULT);
     run_under(breaker)
 }

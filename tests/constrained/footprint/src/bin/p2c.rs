@@ -3,10 +3,10 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use hedge_core::balance::p2c::{P2c, P2cOptions};
-use hedge_footprint::{run_by, stop};
+use hedge_footprint::run_by;
 
 #[cfg_attr(target_os = "none", cortex_m_rt::entry)]
 fn main() -> ! {
-    let Ok(balancer) = P2c::new(P2cOptions::DEFAULT) else { stop() };
+    let balancer = P2c::new(P2cOptions::DEFAULT);
     run_by(balancer)
 }

@@ -1,0 +1,284 @@
+//! Servers from Kubernetes: [`Kubernetes`].
+
+mod api;
+mod files;
+mod session;
+mod slices;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hedge_core::time::Duration;
+use hedge_fleet::{Address, BoxNaming, NamingError, NamingErrorKind};
+use hedge_link::{Credential, Runtime, TlsName};
+
+use crate::client::{HttpOptions, Place};
+use crate::session::Resumed;
+use session::KubernetesSession;
+use slices::Port;
+
+/// Where a pod finds its token and the certificate of the API server.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The scheme `kubernetes`: the ready endpoints of a service, from its EndpointSlices.
+///
+/// The URL is `kubernetes://namespace/service:port`. The port is the name of a port of the service, or a number. A number
+/// is the port on which the pods listen, which is the `targetPort` of the service. The servers are the endpoints whose
+/// condition `ready` is true or missing. The zone of an endpoint is its tag, such as `zone=eu-1a`.
+///
+/// The slices are listed, page by page, and then a watch follows their changes. If Kubernetes has forgotten the version
+/// that the watch needs (410), the slices are listed anew.
+///
+/// In a pod, nothing has to be set: the API server is known from `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`,
+/// and the token and the root certificate from the files of the service account. The files are read anew for each request,
+/// since they change while the pod runs. The service account needs the verbs `list` and `watch` for `endpointslices` in
+/// the API group `discovery.k8s.io`.
+///
+/// The token goes over TLS alone, to a server whose certificate is signed by the root. No option changes that.
+///
+/// ```
+/// # fn open<R: hedge_link::Runtime>(runtime: R) -> Result<(), Box<dyn std::error::Error>> {
+/// use hedge_fleet::Schemes;
+/// use hedge_naming::Kubernetes;
+///
+/// let kubernetes = Kubernetes::new(runtime);
+/// let schemes = Schemes::new().with("kubernetes", move |rest| kubernetes.open(rest))?;
+/// # let _ = schemes;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Kubernetes<R> {
+    runtime: R,
+    http: HttpOptions,
+    api_server: Option<Address>,
+    tls_name: Option<TlsName>,
+    token: Given<Credential>,
+    roots: Given<Arc<[u8]>>,
+    watch_for: Duration,
+    seed: Option<u64>,
+}
+
+/// Something that is given by the program, or stands in a file.
+#[derive(Clone, Debug)]
+enum Given<T> {
+    Value(T),
+    File(Arc<Path>),
+}
+
+/// What a URL and the options say.
+#[derive(Debug)]
+struct Settings {
+    name: Arc<str>,
+    /// The path of the slices, and the query that selects those of the service.
+    path: String,
+    port: Port,
+    tls_name: Option<TlsName>,
+    token: Given<Credential>,
+    roots: Given<Arc<[u8]>>,
+    watch_for: Duration,
+    seed: Option<u64>,
+}
+
+impl<R: Runtime> Kubernetes<R> {
+    /// The defaults, which are those of a pod.
+    pub fn new(runtime: R) -> Self {
+        let file = |name: &str| Arc::from(Path::new(ACCOUNT).join(name));
+        Self {
+            runtime,
+            http: HttpOptions::new(),
+            api_server: None,
+            tls_name: None,
+            token: Given::File(file("token")),
+            roots: Given::File(file("ca.crt")),
+            watch_for: Duration::from_secs(240),
+            seed: None,
+        }
+    }
+
+    /// Times and limits. The settings of TLS are not used: they come from the root certificate.
+    #[must_use]
+    pub fn http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
+        self
+    }
+
+    /// The API server, instead of the one that the environment names.
+    #[must_use]
+    pub fn api_server(mut self, address: Address) -> Self {
+        self.api_server = Some(address);
+        self
+    }
+
+    /// The name that must be in the certificate of the API server, instead of its host.
+    #[must_use]
+    pub fn tls_name(mut self, name: TlsName) -> Self {
+        self.tls_name = Some(name);
+        self
+    }
+
+    /// The token, instead of the one in the file of the service account.
+    #[must_use]
+    pub fn token(mut self, token: Credential) -> Self {
+        self.token = Given::Value(token);
+        self
+    }
+
+    /// The file of the token. It is read anew for each request.
+    #[must_use]
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token = Given::File(path.into().into());
+        self
+    }
+
+    /// The root certificates in PEM, instead of those in the file of the service account.
+    #[must_use]
+    pub fn root_pem(mut self, pem: impl Into<Arc<[u8]>>) -> Self {
+        self.roots = Given::Value(pem.into());
+        self
+    }
+
+    /// The file of the root certificates, in PEM. It is read anew for each request.
+    #[must_use]
+    pub fn root_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.roots = Given::File(path.into().into());
+        self
+    }
+
+    /// How long one watch runs before another one continues it. The default is 240 s, and each watch runs up to a quarter
+    /// longer. A watch that is silent for longer is given up.
+    #[must_use]
+    pub const fn watch_for(mut self, time: Duration) -> Self {
+        self.watch_for = time;
+        self
+    }
+
+    /// Determines the random times. By default they differ from source to source.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Opens a source. `rest` is the URL behind `kubernetes://`. This reads the environment, and does no I/O.
+    ///
+    /// # Errors
+    /// [`NamingErrorKind::Invalid`] if the URL is not valid, if it is not known where the API server is, or if a time of
+    /// the [`HttpOptions`] is 0.
+    pub fn open(&self, rest: &str) -> Result<BoxNaming, NamingError> {
+        self.http.check().map_err(|why| invalid("kubernetes:// URL", why))?;
+        let (path, port) = parse(rest).map_err(|why| invalid("kubernetes:// URL", why))?;
+        let name: Arc<str> = format!("kubernetes://{rest}").into();
+        let api_server = match &self.api_server {
+            Some(address) => address.clone(),
+            None => from_environment(|name| std::env::var(name).ok()).map_err(|why| invalid(&name, why))?,
+        };
+        let settings = Arc::new(Settings {
+            name,
+            path,
+            port,
+            tls_name: self.tls_name.clone(),
+            token: self.token.clone(),
+            roots: self.roots.clone(),
+            watch_for: self.watch_for,
+            seed: self.seed,
+        });
+        let places: Arc<[Place]> = [Place::new(api_server)].into();
+        let (runtime, http) = (self.runtime.clone(), self.http.clone());
+        let make =
+            move || KubernetesSession::new(runtime.clone(), http.clone(), Arc::clone(&places), Arc::clone(&settings));
+        Ok(BoxNaming::new(Resumed::new(self.runtime.clone(), make)))
+    }
+}
+
+impl<R> fmt::Debug for Kubernetes<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Kubernetes");
+        fields.field("http", &self.http).field("api_server", &self.api_server).field("token", &self.token);
+        fields.finish_non_exhaustive()
+    }
+}
+
+fn invalid(name: &str, why: String) -> NamingError {
+    NamingError::new(name, NamingErrorKind::Invalid).because(why)
+}
+
+/// Parses `namespace/service:port` into the path of the slices, and the port.
+fn parse(rest: &str) -> Result<(String, Port), String> {
+    const FORM: &str = "write kubernetes://namespace/service:port";
+
+    // Names of Kubernetes, so they need no encoding in a URL.
+    let is_name = |text: &str| {
+        let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !text.is_empty() && text.len() <= 63 && text.bytes().all(valid)
+    };
+    let (namespace, service) = rest.split_once('/').ok_or_else(|| format!("has no service; {FORM}"))?;
+    let (service, port) = service.split_once(':').ok_or_else(|| format!("has no port; {FORM}"))?;
+    for (what, text) in [("namespace", namespace), ("service", service), ("port", port)] {
+        if !is_name(text) {
+            return Err(format!("{what}: must be lowercase letters, digits and '-', at most 63; {FORM}"));
+        }
+    }
+    let port = Port::parse(port).ok_or_else(|| format!("port: must be in [1, 65535] or a name; {FORM}"))?;
+    let path = format!(
+        "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3D{service}"
+    );
+    Ok((path, port))
+}
+
+/// The API server that the environment of a pod names.
+fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Address, String> {
+    let host = variable("KUBERNETES_SERVICE_HOST").filter(|host| !host.is_empty());
+    let host = host.ok_or("KUBERNETES_SERVICE_HOST is not set, so this is no pod; set api_server")?;
+    let port = variable("KUBERNETES_SERVICE_PORT").unwrap_or_else(|| "443".into());
+    let text = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+        _ => format!("{host}:{port}"),
+    };
+    text.parse().map_err(|error| format!("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT: {text:?}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n1_a_url_names_a_namespace_a_service_and_a_port() {
+        let (path, port) = parse("prod/users:http").unwrap();
+        assert!(path.starts_with("/apis/discovery.k8s.io/v1/namespaces/prod/endpointslices?"), "{path}");
+        assert!(path.ends_with("=kubernetes.io%2Fservice-name%3Dusers"), "{path}");
+        assert_eq!(port, Port::Name("http".into()));
+        assert_eq!(parse("prod/users:8080").unwrap().1, Port::Number(8080));
+        for bad in [
+            "",
+            "prod",
+            "prod/users",
+            "prod/users:",
+            "/users:1",
+            "prod/:1",
+            "prod/users:0",
+            "prod/users:65536",
+            "prod/../x:1",
+            "prod/users:1?x=y",
+            "prod/users&limit=1:1",
+            "Prod/users:1",
+            "a@prod/users:1",
+        ] {
+            assert!(parse(bad).unwrap_err().contains("kubernetes://namespace/service:port"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn n1_a_pod_knows_its_api_server() {
+        let server = |host: Option<&str>, port: Option<&str>| {
+            from_environment(|name| if name.ends_with("HOST") { host } else { port }.map(str::to_owned))
+        };
+        assert_eq!(server(Some("10.0.0.1"), Some("6443")).unwrap().to_string(), "10.0.0.1:6443");
+        assert_eq!(server(Some("fd00::1"), None).unwrap().to_string(), "[fd00::1]:443");
+        assert_eq!(server(Some("api"), None).unwrap().to_string(), "api:443");
+        assert!(server(None, None).unwrap_err().contains("set api_server"));
+        assert!(server(Some("x y"), None).is_err());
+    }
+}

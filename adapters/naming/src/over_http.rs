@@ -1,0 +1,54 @@
+//! The sources over HTTP that [`Sources`](crate::Sources) opens: [`OverHttp`].
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hedge_link::Runtime;
+
+use crate::consul::Consul;
+use crate::etcd::Etcd;
+#[cfg(feature = "_tls")]
+use crate::kubernetes::Kubernetes;
+use crate::remotefile::RemoteFile;
+
+/// The sources over HTTP, with their options.
+#[derive(Clone)]
+pub(crate) struct OverHttp<R> {
+    pub(crate) etcd: Etcd<R>,
+    pub(crate) consul: Consul<R>,
+    #[cfg(feature = "_tls")]
+    pub(crate) kubernetes: Kubernetes<R>,
+    pub(crate) remote_file: RemoteFile<R>,
+}
+
+impl<R: Runtime> OverHttp<R> {
+    /// The sources with the default options.
+    pub(crate) fn new(runtime: &R) -> Self {
+        Self {
+            etcd: Etcd::new(runtime.clone()),
+            consul: Consul::new(runtime.clone()),
+            #[cfg(feature = "_tls")]
+            kubernetes: Kubernetes::new(runtime.clone()),
+            remote_file: RemoteFile::new(runtime.clone()),
+        }
+    }
+}
+
+impl<R> fmt::Debug for OverHttp<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OverHttp").finish_non_exhaustive()
+    }
+}
+
+/// Identifies the options of the sources over HTTP. Sources share a watcher only if their numbers are equal. The options
+/// themselves are not compared, since they hold credentials.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct OptionsNumber(u64);
+
+impl OptionsNumber {
+    /// Returns a number that differs from all others of the process. The number of the default options is 0.
+    pub(crate) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
+    }
+}

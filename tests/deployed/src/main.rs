@@ -1,0 +1,162 @@
+//! Calls to servers as they are deployed: nginx, haproxy, nghttpd, and one that misbehaves.
+//!
+//! The servers are killed, frozen and started again while the calls run. One of the good servers stays up, so no call may
+//! fail. At the end, no descriptor and no task may be left.
+
+mod cancel;
+mod certificate;
+mod chaos;
+mod client;
+mod counting;
+mod left;
+mod protocol;
+mod run;
+mod server;
+mod settings;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use hedge_net::Runtime;
+use hedge_smol::Smol;
+use hedge_tokio::Tokio;
+
+use crate::cancel::Cancelled;
+use crate::protocol::Protocol;
+use crate::run::Outcome;
+use crate::server::misbehaving;
+use crate::settings::{On, Settings};
+
+/// Makes calls to real servers on loopback that are killed, frozen and started again meanwhile. Fails if a call fails, or if
+/// a descriptor or a task is left.
+#[derive(Debug, Parser)]
+struct Options {
+    #[command(subcommand)]
+    command: Option<Serve>,
+    /// Calls of a run
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    calls: u64,
+    /// Calls that are cancelled on one connection over HTTP/2, in a run of their own; 0: none
+    #[arg(long, default_value_t = 5_000)]
+    cancel: u64,
+    /// Calls at a time
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    callers: u64,
+    /// Only this runtime
+    #[arg(long, value_enum)]
+    runtime: Vec<On>,
+    /// Only this protocol
+    #[arg(long, value_enum)]
+    protocol: Vec<Protocol>,
+    /// The seed of the channels and of what happens to the servers [default: drawn]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Serve {
+    /// Serves as the server that misbehaves
+    #[command(name = misbehaving::ARGUMENT, hide = true)]
+    Misbehave { port: u16 },
+}
+
+/// The first two columns of the tables.
+const TITLE: &str = "on     over         ";
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("error: calls failed, or something is left");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All runs. Returns whether all of them were good.
+fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
+    if let Some(Serve::Misbehave { port }) = options.command {
+        misbehaving::serve(port)?;
+        return Ok(true);
+    }
+    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}\n{TITLE} {}", Outcome::HEAD);
+    let mut good = true;
+    for settings in all(options, seed) {
+        good &= run_on(Work::Calls, settings)?;
+    }
+    if options.cancel > 0 {
+        println!("{TITLE} {}", Cancelled::HEAD);
+        for settings in all(options, seed).filter(|settings| settings.protocol.is_http2()) {
+            good &= run_on(Work::Cancel, settings)?;
+        }
+    }
+    Ok(good)
+}
+
+/// What a run does.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    /// Calls to servers that come and go.
+    Calls,
+    /// Calls that are cancelled.
+    Cancel,
+}
+
+/// The runs that were chosen: each protocol on each runtime.
+fn all(options: &Options, seed: u64) -> impl Iterator<Item = Settings> {
+    let Options { calls, cancel, callers, .. } = *options;
+    chosen(&options.runtime, &On::ALL).into_iter().flat_map(move |on| {
+        let protocols = chosen(&options.protocol, &Protocol::ALL);
+        protocols.into_iter().map(move |protocol| Settings { on, protocol, calls, cancel, callers, seed })
+    })
+}
+
+/// Makes one run and prints its row. Returns whether it was good.
+fn run_on(work: Work, settings: Settings) -> Result<bool, Box<dyn Error>> {
+    let home = tempfile::tempdir()?;
+    let (row, is_good) = match settings.on {
+        On::Tokio => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let inside = runtime.enter();
+            let done = row(Tokio::new(), work, settings, home.path());
+            drop(inside);
+            runtime.shutdown_timeout(Duration::from_secs(5));
+            done?
+        }
+        On::Smol => row(Smol::new(), work, settings, home.path())?,
+    };
+    println!("{:<6} {:<13} {row}", settings.on.name(), settings.protocol.name());
+    Ok(is_good)
+}
+
+/// The results of a run as text, and whether they are good.
+fn row<R: Runtime + Unpin>(
+    runtime: R,
+    work: Work,
+    settings: Settings,
+    home: &Path,
+) -> Result<(String, bool), Box<dyn Error>> {
+    Ok(match work {
+        Work::Calls => {
+            let outcome = run::run(runtime, settings, home)?;
+            (outcome.to_string(), outcome.is_good())
+        }
+        Work::Cancel => {
+            let cancelled = cancel::run(runtime, settings, home)?;
+            (cancelled.to_string(), cancelled.is_good())
+        }
+    })
+}
+
+/// The values that were named, or all.
+fn chosen<T: Copy>(named: &[T], all: &[T]) -> Vec<T> {
+    if named.is_empty() { all.to_vec() } else { named.to_vec() }
+}

@@ -1,0 +1,9 @@
+//! Sources on smol: the tests that both runtimes share.
+
+use hedge_smol::Smol;
+
+fn run<F: Future<Output = ()>>(test: impl FnOnce(Smol) -> F) {
+    smol::block_on(hedge_naming_tests::within(Smol::new(), test(Smol::new())));
+}
+
+hedge_naming_tests::every_test!(run);
