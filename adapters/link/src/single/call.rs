@@ -110,6 +110,9 @@ where
         let (call, runtime) = *self.waits.get_or_insert_with(|| (state.number(), self.runtime.id()));
         let line = state.line_or_new(runtime);
         closed.extend(line.without_closed());
+        // This is read before the limits. A connection's limit may become known meanwhile. If it were read after them,
+        // a call could see the old limit of a connection that is settled, and connect for nothing.
+        let is_settling = line.is_settling();
         if let Some(member) = line.roomy() {
             let lease = self.store.lease(runtime, member, self.settings);
             line.leave(call);
@@ -131,7 +134,7 @@ where
                 (self.is_driver, self.driven) = (true, Some(attempt));
                 Step::Drive
             }
-            Attempt::None if self.may_connect(line) => {
+            Attempt::None if !is_settling && self.may_connect(line) => {
                 line.number = line.number.wrapping_add(1);
                 (self.is_driver, self.waits_for) = (true, line.number);
                 Step::Begin
@@ -147,7 +150,7 @@ where
     }
 
     fn may_connect(&self, line: &Line<C, E>) -> bool {
-        self.connect.is_some() && !line.is_settling() && line.members.len() < self.settings.max_connections()
+        self.connect.is_some() && line.members.len() < self.settings.max_connections()
     }
 
     /// Records that the attempt that this call polled has failed. All calls that wait for this attempt fail.

@@ -26,6 +26,8 @@ struct FakeConnection {
     number: usize,
     is_closed: AtomicBool,
     limit: AtomicUsize,
+    /// The limit that the connection learns right after the next time its limit is read. 0 if its limit is known.
+    next_limit: AtomicUsize,
     calls: AtomicUsize,
     world: Arc<World>,
 }
@@ -36,7 +38,14 @@ impl SharedConnection for FakeConnection {
     }
 
     fn limit(&self) -> usize {
-        self.limit.load(Ordering::SeqCst)
+        match self.next_limit.swap(0, Ordering::SeqCst) {
+            0 => self.limit.load(Ordering::SeqCst),
+            learned => self.limit.swap(learned, Ordering::SeqCst),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.next_limit.load(Ordering::SeqCst) == 0
     }
 }
 
@@ -86,6 +95,7 @@ impl Test {
             number: self.world.opened.fetch_add(1, Ordering::SeqCst),
             is_closed: AtomicBool::new(false),
             limit: AtomicUsize::new(self.limit),
+            next_limit: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             world: Arc::clone(&self.world),
         })
@@ -222,6 +232,25 @@ fn c1_there_are_several_connections_while_each_is_at_its_limit() {
     single.changed();
     test.fake.run();
     assert!(number(&waits).is_some(), "the server allows more");
+}
+
+#[test]
+fn c1_a_limit_that_is_learned_while_a_call_looks_makes_no_second_connection() {
+    let test = Test::new(1);
+    let single = Arc::new(test.single(|_| {}));
+    let first = test.call(&single, 1_000, Ok(()));
+    test.fake.advance(MS(300));
+    match first.lock().unwrap().as_ref() {
+        Some(Ok(lease)) => lease.next_limit.store(100, Ordering::SeqCst),
+        other => panic!("{other:?}"),
+    }
+    // The second call reads the old limit. The limit is known right after that.
+    let second = test.call(&single, 1_000, Ok(()));
+    test.fake.advance(MS(0));
+    assert_eq!(number(&second), None);
+    single.changed();
+    test.fake.advance(MS(0));
+    assert_eq!((number(&second), test.attempts()), (Some(0), 1));
 }
 
 #[test]
