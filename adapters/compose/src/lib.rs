@@ -1,0 +1,1 @@
+//! Channels of channels, and ways to call, over any [`Caller`](hedge_fleet::Caller).
