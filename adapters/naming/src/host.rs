@@ -16,9 +16,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Takes every address of a host as a server: the source of `http://host:port` and `https://host:port`.
 ///
-/// The addresses are looked up every 4 s to 6 s, by the operating system's resolver or by another [`BoxResolve`]. So the
-/// system's files and services count, such as `/etc/hosts`. One look-up may take 10 s. What the system's resolver does not
-/// tell is how long an address is valid; `dns://` follows that.
+/// The addresses are looked up every 4 s to 6 s, by the operating system's resolver or by another [`BoxResolve`]. So
+/// the system's files and services count, such as `/etc/hosts`. One look-up takes at most 10 s. The system's resolver
+/// does not say how long an address is valid. `dns://` knows this time and follows it.
 ///
 /// # Errors
 /// The last list stays in use if the name cannot be resolved.

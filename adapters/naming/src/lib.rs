@@ -1,5 +1,5 @@
-//! Sources of servers: names that become lists, and follow their changes. Each source implements
-//! [`Naming`](hedge_fleet::Naming), on any [`Runtime`](hedge_link::Runtime).
+//! Sources of servers. A source turns a name into a list of servers, and follows the changes of the list. Each source
+//! implements [`Naming`](hedge_fleet::Naming), on any [`Runtime`](hedge_link::Runtime).
 //!
 //! | To follow | see |
 //! |---|---|
@@ -14,8 +14,8 @@
 //!
 //! # Contract
 //! A source that is opened by [`Sources`] is shared by all who name the same URL on one runtime
-//! ([N6](hedge_core::rules#N6)). A source does nothing before it is asked. What blocks runs on threads of its own. Answers
-//! are bounded: a file has at most 64 MiB, a name at most 4,096 addresses, a service at most 256 targets.
+//! ([N6](hedge_core::rules#N6)). A source does nothing before it is asked. Work that blocks runs on separate threads.
+//! Answers are bounded: a file has at most 64 MiB, a name at most 4,096 addresses, a service at most 256 targets.
 //!
 //! # Sources over HTTP
 //! These sources need the feature `http`. They have no tasks of their own: all their work is done inside of

@@ -11,8 +11,8 @@ const MOST_REJECTED: usize = 100;
 /// How many characters of a bad line are kept.
 const KEPT: usize = 80;
 
-/// A list that is being read. It has at most 100,000 servers, and it reports the first 100 lines that are bad. These lines do
-/// not show what was sent in confidence.
+/// A list that is being read. It has at most 100,000 servers, and it reports the first 100 lines that are bad. The
+/// reported lines do not show the secrets that were sent.
 pub(crate) struct Lines<'a> {
     secrets: &'a Secrets,
     servers: Vec<Server>,

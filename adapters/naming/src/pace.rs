@@ -12,8 +12,9 @@ const BURST: u32 = 5;
 /// After a burst, one request in this time.
 const EACH: Duration = Duration::from_secs(1);
 
-/// How often a source may ask: 5 times at once, and then once a second. So a server that answers every wait at once, or
-/// ends every watch at once, is not asked in a loop. It is also the source of random pauses.
+/// How often a source may ask: 5 times at once, and then once a second. So a server that answers every query at once,
+/// although it should wait for a change, or ends every watch at once, is not asked in a loop. It is also the source of
+/// random pauses.
 pub(crate) struct Pace {
     seeds: Seeds,
     random: Random,

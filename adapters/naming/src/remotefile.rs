@@ -73,8 +73,8 @@ impl<R: Runtime> RemoteFile<R> {
         self
     }
 
-    /// How long to wait before the next request. Each wait is a random time between 0.8 and 1.2 of this. Below 0.1 s it is
-    /// 0.1 s.
+    /// How long to wait before the next request. Each wait is random, between 0.8 and 1.2 times this time. A time below
+    /// 0.1 s counts as 0.1 s.
     #[must_use]
     pub const fn every(mut self, time: Duration) -> Self {
         self.every = time;
@@ -201,8 +201,8 @@ fn known(headers: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
     known.map(|(name, value)| (name, value.clone()))
 }
 
-/// Whether a list of this date can change only with another date. The dates of HTTP have steps of 1 s. So a list that was
-/// written in the second of the answer, or just before it, may be written again under the same date.
+/// Returns whether each later change of the list also changes its date `modified`. The dates of HTTP have steps of 1 s.
+/// So a list that was written in the second of the answer, or just before it, may be written again under the same date.
 fn is_past(modified: &HeaderValue, now: Option<&HeaderValue>) -> bool {
     let time = |date: &HeaderValue| -> Option<SystemTime> { httpdate::parse_http_date(date.to_str().ok()?).ok() };
     let age = || time(now?)?.duration_since(time(modified)?).ok();

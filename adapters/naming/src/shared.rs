@@ -15,9 +15,10 @@ use crate::options::Options;
 
 /// A source that is shared by all who name it on one runtime ([N6](hedge_core::rules#N6)).
 ///
-/// The source is opened by the first who waits for a list, and closed when the last is dropped. Those who come later get
-/// the current list at once. One of those who wait drives the source; the others are told. If the one that drives it is
-/// dropped, another one goes on. So there is no task, and no runtime is needed before the first wait.
+/// Each user has its own `Shared`. The first user that waits for a list opens the source. It is closed when the last
+/// user is dropped. Users that join later get the current list at once. One of the waiting users polls the source, and
+/// the others are woken when it has answered. If the user that polls is dropped, another one goes on. So there is no
+/// task, and no runtime is needed before the first wait.
 ///
 /// If a source fails, all who wait are told. Each pauses as [`Follower`](hedge_fleet::Follower) does, and the first whose
 /// pause ends asks the source again.
@@ -89,7 +90,7 @@ impl<R> fmt::Debug for Shared<R> {
     }
 }
 
-/// The sources that are open, by what identifies them. One is in it as long as someone shares it.
+/// The open sources, by their keys. A source is in the map as long as someone shares it.
 static PROCESS: LazyLock<Mutex<HashMap<Key, Weak<Hub>>>> = LazyLock::new(Mutex::default);
 
 /// An open source.
@@ -165,7 +166,8 @@ fn hubs() -> MutexGuard<'static, HashMap<Key, Weak<Hub>>> {
 }
 
 impl State {
-    /// The oldest answer that is still of use to one who has seen the answers up to `seen`.
+    /// Returns the last list if it is newer than `seen`, or else the last error if that is newer. Sets `seen` to the
+    /// number of this answer.
     fn news(&self, seen: &mut u64) -> Option<Result<Update, NamingError>> {
         if self.listed > *seen {
             *seen = self.listed;
@@ -210,7 +212,8 @@ impl State {
     }
 }
 
-/// The one that waits for the source itself. When it is dropped, another one goes on.
+/// The user that polls the source. When it is dropped, it puts the source back and wakes the others, and one of them
+/// goes on.
 struct Driver<'a> {
     hub: &'a Hub,
     source: Option<BoxNaming>,

@@ -8,7 +8,8 @@ use core::num::NonZeroU32;
 pub struct Order {
     len: NonZeroU32,
     first: u32,
-    /// The next choice, as a distance from the position that follows the first choice.
+    /// The latest choice after the first one is position `first + 1 + next`, modulo `len`. At the start, this is the
+    /// second choice.
     next: u32,
     /// The stride. Before the third choice, this is the stride that the caller asked for. From the third choice on, it
     /// is a stride near that one that reaches each of the other positions.

@@ -2,7 +2,7 @@
 //! bucket is at most 9.7 % of the bucket's lower bound.
 //!
 //! An octave is divided into 64 linear steps. Each bucket consists of 6 to 10 of these steps, so that all buckets have
-//! about the same relative width. (The relative width of 8 linear buckets would vary from 6 % to 12.5 %.) The code
+//! about the same relative width. (The relative width of 8 linear buckets would vary from 6.7 % to 12.5 %.) The code
 //! finds a bucket by a shift and by a lookup in a table of 64 bytes. Below 16 us, every microsecond has its own bucket.
 
 use crate::time::Micros;

@@ -57,7 +57,8 @@ impl Follower {
 
     /// Waits for the next list. Before this method asks the source, it lets other tasks run once. So a source that
     /// always has an answer cannot block other tasks. The future may be dropped before it is ready. No list is lost
-    /// then, and the next call of this method still waits for the end of a pause.
+    /// then. If the last result was an error and its pause is not over, the next call of this method waits for the rest
+    /// of the pause.
     ///
     /// # Errors
     /// Returns the error of the source if it has no new list. The last list stays in use. The next call of this method

@@ -16,7 +16,7 @@ pub(crate) struct Ask {
     credential: Option<(HeaderName, Credential)>,
     /// Posted as JSON. `None`: a GET.
     body: Option<Bytes>,
-    /// What the body must not show.
+    /// A secret in the body, which no error may show.
     secret: Option<Credential>,
 }
 
@@ -46,7 +46,7 @@ impl Ask {
         self
     }
 
-    /// Whether somebody on the way could read a secret.
+    /// Whether the request contains a secret.
     pub(super) const fn is_confidential(&self) -> bool {
         self.credential.is_some() || self.secret.is_some()
     }

@@ -22,13 +22,13 @@ pub(crate) enum Fault {
     Broken(hyper::Error),
     /// This was not there in time.
     Late(&'static str),
-    /// This was larger than so many bytes.
+    /// The first field names what was too large. The second field is the limit in bytes.
     TooLarge(&'static str, usize),
     /// The status of an answer, and what the server said.
     Status(StatusCode, String),
-    /// The server has ended an answer that does not end.
+    /// The server has ended a watch.
     Ended,
-    /// The answer is not what the source gives.
+    /// The content of an answer or of a request cannot be used.
     Content(String),
     /// The server cannot go on, and says this.
     Stopped(String),
@@ -49,7 +49,7 @@ impl Fault {
         Self::Status(status, said.unwrap_or_else(|| String::from_utf8_lossy(start).into_owned()))
     }
 
-    /// The fault of JSON that is not what a source gives.
+    /// The fault of JSON that the source did not expect.
     pub(crate) fn json(error: &serde_json::Error) -> Self {
         Self::Content(error.to_string())
     }

@@ -52,10 +52,10 @@ pub(crate) struct Answer {
     pub(crate) place: Arc<str>,
 }
 
-/// What came of a request for an answer that does not end.
+/// The result of a request for an answer that does not end.
 pub(crate) enum Opened<R: Runtime> {
     Messages(Messages<R>),
-    /// An answer that says why there is none.
+    /// A whole answer with an error status. There are no messages.
     Answer(Answer),
 }
 

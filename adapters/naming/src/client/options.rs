@@ -92,7 +92,7 @@ impl HttpOptions {
         self
     }
 
-    /// How long something may be late that should be there.
+    /// How late the end of a watch, or the content of a file, may come.
     #[cfg(feature = "_tls")]
     pub(crate) const fn late(&self) -> Duration {
         self.answer_timeout

@@ -85,8 +85,8 @@ impl<R: Runtime> Consul<R> {
         self
     }
 
-    /// How long consul waits for a change before it answers. consul adds up to a sixteenth, and waits for 10 minutes at
-    /// most. It is rounded up to whole seconds.
+    /// How long consul waits for a change before it answers. The time is rounded up to whole seconds, and is at most 10
+    /// minutes. consul adds up to a sixteenth of it.
     #[must_use]
     pub const fn wait(mut self, time: Duration) -> Self {
         self.wait = time;

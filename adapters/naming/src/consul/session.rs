@@ -20,7 +20,7 @@ pub(super) struct ConsulSession<R: Runtime> {
     client: Client<R>,
     settings: Arc<Settings>,
     pace: Pace,
-    /// What the last answer was, as consul counts. 0: consul answers at once.
+    /// The index (`X-Consul-Index`) of the last answer. If it is 0, consul answers the next query at once.
     index: u64,
     /// The list that was given last.
     given: Option<Update>,

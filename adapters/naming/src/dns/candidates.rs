@@ -3,8 +3,9 @@
 use hickory_resolver::proto::rr::Name;
 
 /// The absolute names that a name may stand for, in the order in which they are asked for. An absolute name, which ends
-/// with a dot, stands for itself. A relative one is tried with each domain of the list `search`, and without any: first if
-/// it has at least `dots` dots, and last otherwise. This is what resolv.conf(5) says.
+/// with a dot, stands for itself. A relative one is tried with each domain of the list `search`, and without a domain.
+/// The name without a domain comes first if it has at least `dots` dots, and last otherwise. This is what
+/// resolv.conf(5) says.
 pub(super) fn candidates(name: &Name, search: &[Name], dots: usize) -> Vec<Name> {
     let mut bare = name.clone();
     bare.set_fqdn(true);

@@ -23,9 +23,9 @@ use super::within::Within;
 
 /// How many records of an answer are read.
 const MOST: usize = 4_096;
-/// After how long a look-up asks for nothing more, so that what it has found is a list before the look-up must end.
+/// After this time, a look-up waits for no more answers. So it can make a list of what it has found before it must end.
 const LAST: Duration = Duration::from_secs(9);
-/// How long the answer for one family is waited for once there is an answer for the other one.
+/// Once one address family is answered, the look-up waits this long for the other one.
 const OTHER_FAMILY: Duration = Duration::from_secs(2);
 /// After how long a name of the system's hosts file is looked up again.
 const HOSTS: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub(super) struct Session<'a, R: Runtime> {
     /// The domains that are appended to a relative name.
     search: Vec<Name>,
     hosts: Arc<Hosts>,
-    /// When nothing more is asked for.
+    /// From this instant on, the look-up waits for no more answers.
     pub(super) deadline: Instant,
 }
 
@@ -88,8 +88,9 @@ impl<R: Runtime> Client<R> {
 }
 
 impl<R: Runtime> Session<'_, R> {
-    /// The IPv4 and the IPv6 addresses of a host: of the first of its names that exists. The two families of a name are
-    /// asked for at the same time. What is not answered by the deadline has failed.
+    /// The IPv4 and the IPv6 addresses of a host. A relative name may stand for several names; the first that exists is
+    /// used. The two families of a name are asked for at the same time. What is not answered by the deadline has
+    /// failed.
     pub(super) async fn addresses(&self, host: &str, deadline: Instant) -> (Answer<IpAddr>, Answer<IpAddr>) {
         let names = match self.candidates(host, RecordType::A) {
             Ok((name, names)) => match self.in_hosts(&name) {
@@ -124,7 +125,7 @@ impl<R: Runtime> Session<'_, R> {
         (v4.unwrap_or_else(late(RecordType::A)), v6.unwrap_or_else(late(RecordType::AAAA)))
     }
 
-    /// The services of a name: of the first of its names that exists.
+    /// The SRV records of a name. A relative name may stand for several names; the first that exists is used.
     pub(super) async fn services(&self, name: &str) -> Answer<SRV> {
         let service = |data: &RData| match data {
             RData::SRV(service) => Some(service.clone()),
@@ -161,7 +162,7 @@ impl<R: Runtime> Session<'_, R> {
         Some((records(v4), records(v6)))
     }
 
-    /// The records of an absolute name. There may be none, if the name exists.
+    /// The records of an absolute name. The list is empty if the name exists but has no such records.
     async fn records<T>(
         &self,
         name: &Name,
@@ -195,7 +196,7 @@ impl<R: Runtime> Session<'_, R> {
     }
 }
 
-/// What was asked for, in errors.
+/// The text that names a question in errors, such as `A of db1`.
 fn place(name: &str, kind: RecordType) -> String {
     format!("{kind} of {}", name.strip_suffix('.').unwrap_or(name))
 }
@@ -208,7 +209,8 @@ fn has_some<T>(answer: &Answer<T>) -> bool {
     matches!(answer, Ok(records) if !records.list.is_empty())
 }
 
-/// That there is no such name, as an answer for one family of a name that exists: it has no such records.
+/// Replaces the error "no such name" by an empty list. This is for one family of a name that exists: it has no records
+/// of this family.
 fn or_none<T>(answer: Answer<T>) -> Answer<T> {
     if is_not_found(&answer) { Ok(Records { list: Vec::new(), valid: None }) } else { answer }
 }

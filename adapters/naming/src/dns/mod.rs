@@ -27,21 +27,22 @@ use crate::poller::{Found, Lookup, Polled};
 const SHORTEST: Duration = Duration::from_secs(1);
 /// Records whose time to live is longer are looked up again after this time.
 const LONGEST: Duration = Duration::from_secs(300);
-/// After how long a name is looked up again that has no records, or of which a part could not be looked up.
+/// A name that has no records, or of which a part could not be looked up, is looked up again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Takes every IPv4 and IPv6 address of a host as a server: the source of `dns://host:port`.
 ///
-/// A and AAAA records are asked for at the same time, and again after their time to live: at least 1 s, at most 5 minutes,
-/// times a random factor in 1.0 to 1.2. One look-up may take 10 s. An answer that does not fit into a datagram is asked for
-/// by TCP.
+/// A and AAAA records are asked for at the same time, and again after their time to live: at least 1 s, at most 5
+/// minutes, times a random factor in 1.0 to 1.2. One look-up takes at most 10 s. An answer that does not fit into a
+/// datagram is asked for by TCP.
 ///
-/// `/etc/hosts` and `/etc/resolv.conf` are read for each look-up, so changes of them count. A name that is in `/etc/hosts`
-/// has the addresses that are there, and is looked up again after 5 s. A relative name is tried with each domain of
-/// `search`, as resolv.conf(5) says; the first name that exists is used, even if it has no address. If a look-up fails, the
-/// next domain is not tried, since its host may be another one. If `/etc/resolv.conf` is missing or names no server, the
-/// name server at 127.0.0.1 is asked. The zone of a name server's address, as in `fe80::1%eth0`, is ignored, so such a
-/// server cannot be reached. All tries of one request take at most 8 s, whatever `timeout` and `attempts` say.
+/// `/etc/hosts` and `/etc/resolv.conf` are read for each look-up, so changes of them count. A name that is in
+/// `/etc/hosts` has the addresses that are there, and is looked up again after 5 s. A relative name is tried with each
+/// domain of `search`, as resolv.conf(5) says; the first name that exists is used, even if it has no address. If a
+/// look-up fails, the next domain is not tried, since the same name in that domain may be another host. If
+/// `/etc/resolv.conf` is missing or names no server, the name server at 127.0.0.1 is asked. The zone of a name server's
+/// address, as in `fe80::1%eth0`, is ignored, so such a server cannot be reached. All tries of one request take at most
+/// 8 s, whatever `timeout` and `attempts` say.
 ///
 /// # Errors
 /// The last list stays in use if there is no such name ([`NamingErrorKind::NotFound`]), if the name servers fail, or if
@@ -104,7 +105,7 @@ impl<R: Runtime> Lookup for Host<R> {
     }
 }
 
-/// After how long records are looked up again that are valid for this time.
+/// Returns the wait before the next look-up of records that are valid for the time `valid`.
 fn again(valid: Option<Duration>, jitter: &mut Jitter) -> Duration {
     jitter.after(valid.unwrap_or(AGAIN).clamp(SHORTEST, LONGEST))
 }

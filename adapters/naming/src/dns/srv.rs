@@ -27,17 +27,17 @@ const TARGET: Duration = Duration::from_secs(4);
 /// Takes the targets of a service as servers: the source of `srv://_service._protocol.name`.
 ///
 /// Each SRV record gives a port and a target, and every address of the target is a server. Its tag is
-/// `weight=W priority=P` ([S10](hedge_core::rules)): P is the record's priority, of which the lowest is preferred, and W is
-/// its weight; a weight of 0 counts as 1. At most 256 targets are used, those with the lowest priority first. A target of
-/// `.` means that there is no such service, which is an empty list.
+/// `weight=W priority=P` ([S10](hedge_core::rules#S10)): P is the record's priority, of which the lowest is preferred,
+/// and W is its weight; a weight of 0 counts as 1. At most 256 targets are used, those with the lowest priority first.
+/// A target of `.` means that there is no such service, which is an empty list.
 ///
-/// The records and the addresses are looked up again as [`DnsNaming`](super::DnsNaming) does, after the shortest of their
-/// times. One look-up of all of them may take 10 s.
+/// The records and the addresses are looked up again after the shortest of their times to live, with the same bounds as
+/// in [`DnsNaming`](super::DnsNaming). One look-up of all of them takes at most 10 s.
 ///
 /// # Errors
-/// As of [`DnsNaming`](super::DnsNaming). If the look-up of one target fails, or takes longer than 4 s, its last addresses
-/// stay, and it is looked up again after 5 s. A target that does not exist is left out. If no target has an address, the
-/// error of the last one is that of the source.
+/// The errors are those of [`DnsNaming`](super::DnsNaming). If the look-up of one target fails, or takes longer than 4
+/// s, its last addresses stay, and it is looked up again after 5 s. A target that does not exist is left out. If no
+/// target has an address and the look-up of a target failed, the source returns the last such error.
 pub struct SrvNaming<R>(Polled<R, Service<R>>);
 
 #[derive(Debug)]

@@ -12,7 +12,8 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf;
 
-/// How long a request to one of the program's own name servers may take. The system's configuration says it for its own.
+/// How long a request to one of the program's own name servers may take. For the system's name servers, the system's
+/// configuration sets this time.
 const REQUEST: Duration = Duration::from_secs(2);
 /// How long all tries of a request may take together. It is below [`LONGEST_LOOKUP`](crate::poller::LONGEST_LOOKUP).
 const ALL_TRIES: Duration = Duration::from_secs(8);

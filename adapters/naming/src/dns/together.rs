@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use hedge_core::time::Duration;
 use hedge_link::{Runtime, before};
 
-/// Runs two futures at the same time. Once one of them has an output that is `enough`, the other one has only `patience`
-/// left. Its output is `None` if it was not ready by then.
+/// Runs two futures at the same time. Once one of them has an output for which `is_enough` is true, the other one has
+/// only `patience` left. Its output is `None` if it was not ready by then.
 pub(super) async fn both<O>(
     runtime: &impl Runtime,
     patience: Duration,

@@ -14,7 +14,7 @@ thread_local! {
     static CURRENT: RefCell<Option<AnyRuntime>> = const { RefCell::new(None) };
 }
 
-/// A future during whose polls [`current`] is its runtime.
+/// A future with its runtime. While the future is polled, [`current`] returns this runtime.
 pub(super) struct Within<F> {
     runtime: AnyRuntime,
     future: Pin<Box<F>>,

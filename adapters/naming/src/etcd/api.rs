@@ -54,7 +54,7 @@ pub(super) struct Message {
 pub(super) struct Watched {
     #[serde(default)]
     pub(super) header: Header,
-    /// The first message, which says that the watch has begun.
+    /// Whether this is the first message, which says that the watch has begun.
     #[serde(default)]
     pub(super) created: bool,
     #[serde(default)]
@@ -69,7 +69,7 @@ pub(super) struct Watched {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Event {
-    /// `PUT`, which is left out, or `DELETE`.
+    /// `PUT` or `DELETE`. etcd leaves `PUT` out, so an empty text means `PUT`.
     #[serde(default, rename = "type")]
     pub(super) kind: String,
     #[serde(default)]
@@ -164,8 +164,8 @@ pub(super) fn encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The first key behind all that begin with this prefix, in etcd's order. A prefix of nothing but 0xFF has none: 0 then
-/// means all keys.
+/// The first key behind all that begin with this prefix, in etcd's order. If the prefix has only bytes 0xFF, there is
+/// no such key. Then the result is one zero byte, which etcd reads as "no end".
 pub(super) fn behind(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {

@@ -13,7 +13,7 @@ pub(super) struct Keys {
     values: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The bytes of all keys and values.
     size: usize,
-    /// The most bytes.
+    /// The largest allowed `size`.
     limit: usize,
 }
 
@@ -48,8 +48,8 @@ impl Keys {
         }
     }
 
-    /// The whole list. A change would not do: two keys may hold one server, which stays until both are gone, and keys that
-    /// are not servers are to be reported as long as they are there.
+    /// The whole list. An [`Update::Change`] would not be enough: two keys may hold one server, which stays until both
+    /// are gone, and keys that are not servers must be reported as long as they exist.
     pub(super) fn update(&self, secrets: &Secrets) -> Result<Update, Fault> {
         let mut lines = Lines::new(secrets);
         for ((key, value), number) in self.values.iter().zip(1..) {

@@ -22,14 +22,15 @@ use session::EtcdSession;
 /// `etcd://10.0.0.5:2379/services/users` reads `services/users/1`, but not `services/users2/1`. A value is one of:
 ///
 /// - a line such as `10.0.0.1:80 zone=a`;
-/// - JSON `{"Addr": "10.0.0.1:80", "Metadata": …}`, as the package `naming/endpoints` of etcd writes it. Metadata that is
-///   a text is the tag. If it is an object, its texts, numbers and booleans become words such as `zone=a`;
+/// - JSON `{"Addr": "10.0.0.1:80", "Metadata": …}`, as the package `naming/endpoints` of etcd writes it. Metadata that
+///   is a text or a number is the tag. If it is an object, its texts, numbers and booleans become words such as
+///   `zone=a`;
 /// - nothing: then the last segment of the key is the address.
 ///
-/// The list is read, and then a watch follows its changes. If the watch breaks, or if etcd has compacted the revisions
-/// that it needs, the list is read anew. etcd says nothing on a watch without changes. So the source asks for the newest
-/// revision of the prefix every 30 s, on another connection. If the watch has missed it, or if the answer does not come,
-/// the watch is given up.
+/// The list is read, and then a watch follows its changes. If the watch breaks, or if etcd has deleted (compacted) the
+/// old revisions that the watch needs, the list is read anew. etcd says nothing on a watch without changes. So the
+/// source asks for the newest revision of the prefix every 30 s, on another connection. If the watch has missed it, or
+/// if the answer does not come, the watch is given up.
 ///
 /// ```
 /// # fn open<R: hedge_link::Runtime>(runtime: R) -> Result<(), Box<dyn std::error::Error>> {
@@ -81,8 +82,8 @@ impl<R: Runtime> Etcd<R> {
         self
     }
 
-    /// How long a watch may be silent before the source asks whether it has missed something. Each wait is this long, or
-    /// up to a fifth longer. Below 50 ms it is 50 ms.
+    /// How long a watch may be silent before the source asks whether it has missed something. Each wait is this long,
+    /// or up to a fifth longer. A time below 50 ms counts as 50 ms.
     #[must_use]
     pub const fn check_every(mut self, time: Duration) -> Self {
         self.check_every = time;

@@ -39,7 +39,7 @@ enum Phase<R: Runtime> {
 
 struct Watch<R: Runtime> {
     messages: Messages<R>,
-    /// The newest revision of a key that the watch has told of, or that was read.
+    /// The newest revision that is known from reading the keys or from the watch.
     seen: Number,
     /// When etcd is asked whether the watch has missed something.
     check_at: Instant,
@@ -205,8 +205,8 @@ impl<R: Runtime> EtcdSession<R> {
         Ok(Brought::Changes)
     }
 
-    /// Whether the prefix has a revision that the watch has not told of. If another endpoint has to answer, that is taken
-    /// for a yes, since the one that is watched does not answer any more.
+    /// Returns whether the prefix has a newer revision, or another number of keys, than the watch has reported. If
+    /// another endpoint answers, the result is true, since the watched endpoint no longer answers.
     async fn has_missed(&mut self, watch: &mut Watch<R>) -> Result<bool, NamingError> {
         let prefix = self.settings.prefix.as_bytes();
         let newest = json!({

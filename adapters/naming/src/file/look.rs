@@ -12,7 +12,7 @@ use hedge_fleet::Update;
 /// The longest file, in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
-/// A file that has changed is taken over once it has stayed the same for so long.
+/// A file that has changed is taken over once it has stayed the same for this time.
 const SETTLED: Duration = Duration::from_millis(100);
 /// The same for an empty file, since a writer may have only just truncated it.
 const EMPTY_SETTLED: Duration = Duration::from_secs(1);
@@ -37,7 +37,8 @@ pub(super) struct Known {
     pub(super) content: u64,
 }
 
-/// What changes when a file does: that of the path itself, which may be a symbolic link, and that of the file it leads to.
+/// The metadata that changes when a file changes: that of the path itself, which may be a symbolic link, and that of
+/// the file to which the path leads.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Stamp {
     link: Stat,
@@ -56,7 +57,7 @@ struct Stat {
 /// What a look has found.
 #[derive(Clone, Debug)]
 pub(super) enum Seen {
-    /// The file is as it is known.
+    /// The file has not changed.
     Same,
     /// The file has settled. There is an update if its content is not the known one.
     Settled {
@@ -125,7 +126,8 @@ impl Look {
 }
 
 impl Stamp {
-    /// How long ago the file has changed. `None` if the clocks of this machine and of the file system differ.
+    /// How long ago the file has changed. `None` if the time of the change is unknown, or is in the future by this
+    /// machine's clock.
     fn age(&self) -> Option<Duration> {
         let changed = [&self.link, &self.target].into_iter().filter_map(Stat::changed).max()?;
         SystemTime::now().duration_since(changed).ok()
@@ -178,7 +180,7 @@ mod tests {
             Self(path.into())
         }
 
-        /// Writes the file. It is said to have changed in the future, so its age is not known.
+        /// Writes the file, and sets its time of change to the future, so that its age is not known.
         fn write(&self, content: &str) {
             fs::write(&self.0, content).unwrap();
             let later = SystemTime::now() + Duration::from_secs(1_000);

@@ -16,32 +16,34 @@ use crate::jitter::Jitter;
 
 /// How often the file is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long one look at the file may take. The file system may be one of the network.
+/// How long one look at the file may take. The file may be on a network file system.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
-/// A file system may note times only every 2 s. For so long after a change, the content is compared, not only the times.
+/// Some file systems store times in steps of 2 s. So for this time after a change was taken over, the content is
+/// compared too, and not only the times.
 const COARSE_TIMES: Duration = Duration::from_secs(3);
 
-/// Looks at the files of the process.
+/// The threads that look at files, for all sources of the process.
 static LOOKS: LazyLock<Blocking<Look, Seen>> = LazyLock::new(|| Blocking::new("hedge-file", Look::look));
 
 /// Takes the servers from a file, and follows its changes: the source of `file://path`.
 ///
-/// The file has one server a line, `address tag`, as [`Update::from_bytes`] reads it. An empty file is an empty list. The
-/// file may have 64 MiB; a larger one is an error.
+/// The file has one server a line, `address tag`, as [`Update::from_bytes`] reads it. An empty file is an empty list.
+/// The file may have at most 64 MiB; a larger one is an error.
 ///
-/// The file is looked at every 0.8 s to 1.2 s: its times, its size and its identity, and those of the symbolic link if it
-/// is one. So every way to change a file is noticed: writing to it, renaming another file over it, and swapping a symbolic
-/// link anywhere in its path, as Kubernetes does with a mounted config map. This works on network file systems too, where
-/// notifications of the system do not.
+/// Every 0.8 s to 1.2 s, the source compares the times and the size of the file with the last ones, and on Unix also
+/// the device and the inode. If the path is a symbolic link, the same is compared for the link. So every way to change
+/// a file is noticed: writing to it, renaming another file over it, and swapping a symbolic link anywhere in its path,
+/// as Kubernetes does with a mounted config map. This works on network file systems too, where notifications of the
+/// operating system do not work.
 ///
-/// The file is read on a thread of its own, and only if it has changed. What was read is taken over once the file has
-/// stayed the same for 100 ms. So a file that is half written does not replace the list, if its writer does not pause for
-/// that long. A file that is empty must stay so for 1 s. To change a file in one step, write another file and rename it.
-/// A new list is given only if the content has changed.
+/// The file is read on a thread of its own, and only if it has changed, for 3 s after a change, and after an error.
+/// What was read is taken over once the file has stayed the same for 100 ms. So a file that is half written does not
+/// replace the list, if its writer does not pause for that long. A file that is empty must stay so for 1 s. To change a
+/// file in one step, write another file and rename it. A new list is given only if the content has changed.
 ///
 /// # Errors
 /// The last list stays in use if the file cannot be read, is not a file, is too large, or changes for 10 s without a
-/// pause. Reading may take 30 s.
+/// pause. A look at the file that takes longer than 30 s is an error too.
 ///
 /// # Cost
 /// Two or three system calls every second, on a thread that is started for them.
@@ -49,14 +51,14 @@ static LOOKS: LazyLock<Blocking<Look, Seen>> = LazyLock::new(|| Blocking::new("h
 pub struct FileNaming<R> {
     runtime: R,
     path: Arc<Path>,
-    /// What was taken over last.
+    /// The stamp and the hash of the content that was taken over last.
     known: Option<Known>,
     /// Until when the content is compared even if the times are the same.
     distrusted_until: Instant,
     settling: Settling<Stamp>,
     look_at: Option<Instant>,
-    /// The look that was not over in time. It may still run. So the same look is asked for until it has ended: another one
-    /// would hold one more thread.
+    /// A look that did not end in time. It may still be running. Until it ends, the source waits for this same look,
+    /// since another look would block one more thread.
     late: Option<Look>,
     jitter: Jitter,
     looks: Blocking<Look, Seen>,

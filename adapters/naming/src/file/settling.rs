@@ -2,10 +2,10 @@
 
 use hedge_core::time::{Duration, Instant};
 
-/// A file that changes for so long without a pause is an error.
+/// A file that keeps changing for this time without a pause is an error.
 const RESTLESS: Duration = Duration::from_secs(10);
 
-/// Waits for a file that is being written. `S` is what changes when the file does.
+/// Waits for a file that is being written. `S` is the type of the stamp, which changes when the file changes.
 #[derive(Debug)]
 pub(super) struct Settling<S>(Option<Unsettled<S>>);
 
@@ -27,13 +27,13 @@ impl<S: Clone + PartialEq> Settling<S> {
         Self(None)
     }
 
-    /// What the file must still be, so that it has settled now. `None` if it was not seen for long enough.
+    /// Returns the stamp that the file must still have to count as settled now. `None` if the wait is not over.
     pub(super) fn waited_for(&self, now: Instant) -> Option<S> {
         self.0.as_ref().filter(|unsettled| now >= unsettled.at).map(|unsettled| unsettled.stamp.clone())
     }
 
-    /// The file may be changing. If it is `still`, it did not change while it was read. It has settled if it stays the same
-    /// for `wait`. Returns when to look again.
+    /// Records that the file may be changing. `still` says that it did not change while it was read. The file has
+    /// settled once it has stayed the same for `wait`. Returns when to look again.
     pub(super) fn seen(&mut self, stamp: S, still: bool, wait: Duration, now: Instant) -> Result<Instant, Restless> {
         let (at, since) = match &self.0 {
             Some(unsettled) if unsettled.stamp == stamp && still => (unsettled.at.max(now), unsettled.since),
@@ -47,7 +47,7 @@ impl<S: Clone + PartialEq> Settling<S> {
         Ok(at)
     }
 
-    /// The file has settled, or cannot be read.
+    /// Ends the wait: the file has settled, or it cannot be read.
     pub(super) fn end(&mut self) {
         self.0 = None;
     }

@@ -8,9 +8,9 @@ use crate::few::Few;
 pub(super) const PAGE: usize = 500;
 /// The most slices of one answer. A server may ignore what was asked for.
 const MOST_SLICES: usize = 1_000;
-/// The API allows so many endpoints in a slice.
+/// The largest number of endpoints that the API allows in a slice.
 const MOST_ENDPOINTS: usize = 1_000;
-/// The API allows so many addresses of an endpoint, and so many ports of a slice.
+/// The largest number of addresses of an endpoint, and of ports of a slice, that the API allows.
 const MOST_PARTS: usize = 100;
 
 #[derive(Debug, Deserialize)]

@@ -36,7 +36,8 @@ const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// since they change while the pod runs. The service account needs the verbs `list` and `watch` for `endpointslices` in
 /// the API group `discovery.k8s.io`.
 ///
-/// The token goes over TLS alone, to a server whose certificate is signed by the root. No option changes that.
+/// The token is sent only over TLS, and only to a server whose certificate is signed by the root. No option changes
+/// that.
 ///
 /// ```
 /// # fn open<R: hedge_link::Runtime>(runtime: R) -> Result<(), Box<dyn std::error::Error>> {
@@ -98,7 +99,8 @@ impl<R: Runtime> Kubernetes<R> {
         }
     }
 
-    /// Times and limits. The settings of TLS are not used: they come from the root certificate.
+    /// Times and limits. The TLS settings in these options are not used: this source makes its own from the root
+    /// certificates.
     #[must_use]
     pub fn http(mut self, options: HttpOptions) -> Self {
         self.http = options;
@@ -147,8 +149,9 @@ impl<R: Runtime> Kubernetes<R> {
         self
     }
 
-    /// How long one watch runs before another one continues it. The default is 240 s, and each watch runs up to a quarter
-    /// longer. A watch that is silent for longer is given up.
+    /// How long one watch runs before another one continues it. The default is 240 s, and each watch runs up to a
+    /// quarter longer. If the server has not ended the watch by then, the source gives it up after a further
+    /// [`HttpOptions::answer_timeout`], which is an error.
     #[must_use]
     pub const fn watch_for(mut self, time: Duration) -> Self {
         self.watch_for = time;

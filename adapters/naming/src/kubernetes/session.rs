@@ -37,7 +37,8 @@ enum Phase<R: Runtime> {
     /// The slices are known as of this version.
     Known {
         version: String,
-        /// An error was told. So the list is given again once a watch has begun: it says that the error is over.
+        /// Whether the source has returned an error. If so, the list is given again once a watch has begun, which says
+        /// that the error is over.
         after_error: bool,
     },
     Watching(Watch<R>),
@@ -46,7 +47,7 @@ enum Phase<R: Runtime> {
 struct Watch<R: Runtime> {
     messages: Messages<R>,
     version: String,
-    /// The server ends the watch before.
+    /// When the watch is given up. The server should end it before that.
     until: Instant,
 }
 
@@ -122,7 +123,7 @@ impl<R: Runtime> KubernetesSession<R> {
         self.slices.update(&self.settings.port, self.client.secrets()).map_err(|fault| self.client.fault(place, fault))
     }
 
-    /// Lists all slices, page by page. `None`: what the server knew for the next page is gone.
+    /// Lists all slices, page by page. `None`: the server no longer accepts the token for the next page (410).
     async fn list(&mut self) -> Result<Option<(String, Arc<str>)>, NamingError> {
         self.slices = Slices::default();
         let mut next = String::new();

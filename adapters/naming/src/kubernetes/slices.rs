@@ -90,7 +90,8 @@ impl Slices {
         }
     }
 
-    /// The whole list. A change would not do: while endpoints move between slices, two of them may hold one.
+    /// The whole list. An [`Update::Change`] would not be enough: while endpoints move between slices, two of them may
+    /// hold one.
     pub(super) fn update(&self, port: &Port, secrets: &Secrets) -> Result<Update, Fault> {
         let mut lines = Lines::new(secrets);
         for (entry, number) in self.slices.values().flat_map(|slice| &slice.ready).zip(1..) {

@@ -12,7 +12,8 @@ pub(super) struct Part<'a, L> {
     pub(super) list: L,
     /// The positions of the group's servers in `list`.
     pub(super) order: &'a [u32],
-    /// For each slot, 1 plus the place of its server among the servers of all groups. 0 if the server is in no group.
+    /// For each slot: 1 plus the place of its server in the list of the servers of all groups (one group after the
+    /// other), or 0 if the server is in no group.
     pub(super) places: &'a [u32],
     /// The place of the group's first server.
     pub(super) start: usize,

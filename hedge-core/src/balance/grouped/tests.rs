@@ -20,7 +20,7 @@ struct Fleet {
     slots: Vec<Option<(String, String)>>,
     generations: Vec<u16>,
     order: Vec<u16>,
-    /// By slot. A server that is not here has weight 1.
+    /// The weight of the server in each slot. If a slot is past the end of this list, its server has weight 1.
     weights: Vec<u32>,
     down: RefCell<BTreeSet<u16>>,
     looks: Cell<usize>,

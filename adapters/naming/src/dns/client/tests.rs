@@ -18,7 +18,8 @@ enum Known {
     Failure,
 }
 
-/// A name server that answers from a table. What is not there does not exist. It returns what it was asked for.
+/// Starts a name server that answers from a table. A name that is not in the table does not exist. Returns the server's
+/// address, and the log of the questions.
 fn serve(zone: Zone) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let (address, asked) = (socket.local_addr().unwrap(), Arc::<Mutex<Vec<String>>>::default());
