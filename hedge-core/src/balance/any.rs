@@ -200,8 +200,9 @@ impl<S: Storage, G: NamedGroups<S>> Balancer for AnyBalancer<S, G> {
             Self::LocalityAware(it) => it.arrange(&StatsView { list, part: la::<S> }),
             Self::Consistent(it) => it.arrange(&plain),
             Self::Grouped(it) => it.arrange(list),
+            Self::Prequal(it) => it.arrange(&StatsView { list, part: p2c::<S> }),
             // These balancers compute nothing from the list.
-            Self::RoundRobin(_) | Self::Random(_) | Self::P2c(_) | Self::Prequal(_) => Ok(()),
+            Self::RoundRobin(_) | Self::Random(_) | Self::P2c(_) => Ok(()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The memory in which balancers store what they compute from a list: [`Fixed`] memory or the `Heap`.
 
 use core::fmt;
-use core::ops::Deref;
+use core::ops::{Deref, DerefMut};
 
 use super::ArrangeError;
 #[cfg(has_atomic_64)]
@@ -27,7 +27,7 @@ pub trait Storage: Copy + fmt::Debug + 'static {
     type Groups: NamedGroups<Self>;
     /// The type of the memory for parts that only some balancers need. On the heap these parts are boxed, so that the
     /// other balancers stay small.
-    type MaybeBoxed<T: fmt::Debug>: Deref<Target = T> + From<T> + fmt::Debug;
+    type MaybeBoxed<T: fmt::Debug>: DerefMut<Target = T> + From<T> + fmt::Debug;
 }
 
 /// A sequence of items. Its items are replaced all at once.
@@ -86,6 +86,12 @@ impl<T> Deref for InPlace<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+impl<T> DerefMut for InPlace<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
     }
 }
 

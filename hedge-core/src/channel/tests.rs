@@ -10,7 +10,7 @@ use std::vec::Vec;
 use super::*;
 use crate::balance::hash::murmur3_32;
 use crate::balance::p2c::{P2c, P2cOptions};
-use crate::balance::prequal::{Prequal, PrequalOptions};
+use crate::balance::prequal::{Prequal, PrequalOptions, ProbePool};
 use crate::balance::{
     AnyBalancer, AnyStats, ArrangeError, BalancerName, Fixed, Heap, RoundRobin, WeightError, WeightedRoundRobin,
 };
@@ -588,16 +588,24 @@ fn l20_no_end_and_no_head_is_counted_for_a_server_that_came_after_a_whole_round_
 
 #[test]
 fn l20_what_a_server_answered_a_probe_goes_with_it() {
-    let balancer = Prequal::new(PrequalOptions::DEFAULT, 7);
-    let mut line = Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 7);
+    forgets_probes(Prequal::new(PrequalOptions::DEFAULT, 7), Prequal::pool);
+    forgets_probes(Any::named("prequal", 7).unwrap(), |balancer| match balancer {
+        AnyBalancer::Prequal(prequal) => prequal.pool(),
+        other => panic!("{other:?}"),
+    });
+}
+
+fn forgets_probes<B: Balancer>(balancer: B, pool: fn(&B) -> &ProbePool) {
+    let mut line: Channel<u16, B, NoPolicy, &str, 16> =
+        Channel::with_policy(ChannelOptions::brpc(), balancer, NoPolicy, 7);
     let old = line.insert(1, "1").unwrap();
     let other = line.insert(2, "1").unwrap();
     let answer = ProbeAnswer { in_flight: 0, latency: Duration::from_millis(1) };
     line.probed(old, answer, NOW);
     line.probed(other, answer, NOW);
     line.remove(old, NOW).unwrap();
-    assert_eq!(line.balancer().pool().len(NOW), 1);
+    assert_eq!(pool(line.balancer()).len(NOW), 1);
     line.probed(old, answer, NOW);
     assert_eq!(pass(&mut line, 65_536), old, "nothing is out at it");
-    assert_eq!(line.balancer().pool().len(NOW), 1, "that of the server that stayed");
+    assert_eq!(pool(line.balancer()).len(NOW), 1, "that of the server that stayed");
 }
