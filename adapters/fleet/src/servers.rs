@@ -136,10 +136,14 @@ impl<K, S: Service> Servers<K, S> {
     /// Called when a server is usable again. Begins the server's slow start, and wakes a waiting call, since the call
     /// may find room at this server.
     fn returned(&self, node: &Node<K, S>, now: Instant) {
+        self.begin_slow_start(node, now);
+        self.may_have_room();
+    }
+
+    fn begin_slow_start(&self, node: &Node<K, S>, now: Instant) {
         if let Some(slow) = &self.slow_start {
             slow.begin(node.ramp(), now);
         }
-        self.may_have_room();
     }
 
     /// Wakes a waiting call, since there may be room.
@@ -313,6 +317,10 @@ impl<K: 'static, S: Service> Servers<K, S> {
         let snapshot = self.load();
         let was_usable = !node.health().is_withdrawn();
         let list = &snapshot.list;
+        // The slow start begins before calls can choose the server.
+        if usable && !was_usable {
+            self.begin_slow_start(node, now);
+        }
         let lifted = self.lifted_by(&snapshot, || {
             snapshot.health.set_withdrawn(node.health(), !usable, now, || list.healths());
         });
@@ -321,7 +329,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
         }
         self.tell_lifted(lifted);
         if usable && !was_usable {
-            self.returned(node, now);
+            self.may_have_room();
         }
     }
 
@@ -331,10 +339,14 @@ impl<K: 'static, S: Service> Servers<K, S> {
         let snapshot = self.load();
         let was_broken = node.health().is_broken();
         let list = &snapshot.list;
+        // The slow start begins before calls can choose the server.
+        if !broken && was_broken {
+            self.begin_slow_start(node, now);
+        }
         let lifted =
             self.lifted_by(&snapshot, || snapshot.health.set_broken(node.health(), broken, now, || list.healths()));
         if !broken && was_broken {
-            self.returned(node, now);
+            self.may_have_room();
         }
         let change = (broken != was_broken).then_some(match broken {
             true => ServerChange::Broken,
@@ -362,7 +374,8 @@ impl<K: 'static, S: Service> Servers<K, S> {
         snapshot.balancer.finished(&self.view(&snapshot, attempt.now), attempt);
         let was_broken = node.health().is_broken();
         let change = snapshot.health.finished(node.health(), attempt, || snapshot.list.healths());
-        let connected = was_broken && !node.health().is_broken();
+        // If this result has changed nothing, a check has brought the server back and has notified the observers.
+        let connected = change == Some(BreakerChange::Returned) && was_broken && !node.health().is_broken();
         match change {
             Some(BreakerChange::Isolated { isolation }) => self.tell(node, ServerChange::Isolated { isolation }),
             Some(BreakerChange::Returned) if connected => self.tell(node, ServerChange::Connected),

@@ -47,8 +47,10 @@ impl Checks {
 
     /// Whether it is time to look whether the tasks still run. Only one caller gets true.
     pub(crate) fn is_look_due(&self, now: Instant) -> bool {
-        let due = now.as_micros() >= self.look_at.load(Ordering::Relaxed);
-        due && now.as_micros() >= self.look_at.swap(u64::MAX, Ordering::Relaxed)
+        let due = self.look_at.load(Ordering::Relaxed);
+        // If another caller has taken this look, and has perhaps set the next one, the next one stays.
+        let took = || self.look_at.compare_exchange(due, u64::MAX, Ordering::Relaxed, Ordering::Relaxed);
+        now.as_micros() >= due && took().is_ok()
     }
 
     /// Makes a call look at the tasks at `at`, or earlier if that was asked for before.

@@ -62,7 +62,10 @@ impl Fleet {
     /// and has the other broken servers checked at once.
     #[cold]
     pub(crate) fn server_back(&self, node: &Node) {
-        node.service().lock().broken = false;
+        let mut state = node.service().lock();
+        // The server may have broken again since the call has succeeded. Then its checks go on.
+        state.broken = node.health().is_broken();
+        drop(state);
         node.service().tell();
         let now = self.servers.load();
         for other in now.list().nodes().iter().filter(|other| other.health().is_broken()) {

@@ -138,8 +138,8 @@ impl Source {
 
     /// The source has no new list. The observers are told, with no lock held.
     fn failed(&self, error: NamingError, observers: &Observers) {
+        self.lock().status.error = Some(error.clone());
         observers.naming_failed(error.name(), &error);
-        self.lock().status.error = Some(error);
     }
 
     pub(crate) fn status(&self) -> NamingStatus {

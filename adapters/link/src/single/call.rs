@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::SharedConnection;
 use super::lease::Lease;
-use super::line::{Attempt, Connecting, Line};
+use super::line::{Attempt, Connecting, Line, Member};
 use super::store::{Store, wake};
 use crate::pool::PoolSettings;
 use crate::runtime::{Runtime, RuntimeId};
@@ -89,8 +89,8 @@ where
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(connection)) => {
-                    self.is_driver = false;
                     drop(attempt);
+                    self.leave_attempt();
                     let lease = self.store.connected(self.runtime, connection, self.settings, self.must_log_in);
                     if let Some(lease) = lease {
                         return Poll::Ready(Ok(lease));
@@ -151,6 +151,25 @@ where
 
     fn may_connect(&self, line: &Line<C, E>) -> bool {
         self.connect.is_some() && line.members.len() < self.settings.max_connections()
+    }
+
+    /// Records that the attempt that this call polled has ended. The call may have begun on another runtime than the one
+    /// that has polled it to the end.
+    fn leave_attempt(&mut self) {
+        self.is_driver = false;
+        let mut state = self.store.lock();
+        if let Some((_, runtime)) = self.waits
+            && let Some(line) = state.line(runtime)
+        {
+            line.attempt = Attempt::None;
+        }
+    }
+
+    /// Returns whether there is a connection whose limit is known, so that the call could only wait for room on it.
+    pub(super) fn has_connection(&self) -> bool {
+        let mut state = self.store.lock();
+        let Some(line) = self.waits.and_then(|(_, runtime)| state.line(runtime)) else { return false };
+        line.members.iter().any(Member::is_open)
     }
 
     /// Records that the attempt that this call polled has failed. All calls that wait for this attempt fail.

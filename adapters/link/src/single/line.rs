@@ -136,6 +136,11 @@ impl<C: SharedConnection, E> Line<C, E> {
 }
 
 impl<C: SharedConnection> Member<C> {
+    /// Returns whether the connection takes calls, and its limit is known.
+    pub(super) fn is_open(&self) -> bool {
+        !self.connection.is_closed() && self.connection.is_settled()
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.login != Login::Sending && self.calls < self.connection.limit()
     }

@@ -103,7 +103,8 @@ impl<R: Runtime, C: SharedConnection, E: Send + Sync + 'static> Single<R, C, E> 
     {
         let mut call = Call::new(&self.runtime, &self.store, &self.settings, self.authenticator.is_some(), connect);
         let lease = before(&self.runtime, by, poll_fn(|cx| call.poll(cx))).await;
-        let mut lease = lease.ok_or(SingleError::Timeout)?.map_err(SingleError::Connect)?;
+        let timeout = || if call.has_connection() { SingleError::NoRoom } else { SingleError::Timeout };
+        let mut lease = lease.ok_or_else(timeout)?.map_err(SingleError::Connect)?;
         if let Some(authenticator) = self.authenticator.as_ref().filter(|_| lease.must_log_in()) {
             let credential = authenticator.credential(self.store.place.address());
             lease.log_in(credential.map_err(SingleError::Credential)?);
@@ -193,8 +194,10 @@ impl<R: Runtime, C: SharedConnection, E: Send + Sync + 'static> fmt::Debug for S
 pub enum SingleError<E> {
     /// The connection could not be made. All calls that waited for it get the same error.
     Connect(Arc<E>),
-    /// At the time limit of the call, no connection had room, and no new connection was ready.
+    /// At the time limit of the call, there was no connection yet.
     Timeout,
+    /// At the time limit of the call, there were connections on its runtime, but none had room.
+    NoRoom,
     /// The authenticator has returned no credential for a new connection.
     Credential(CredentialError),
 }
@@ -203,7 +206,8 @@ impl<E: fmt::Display> fmt::Display for SingleError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => error.fmt(f),
-            Self::Timeout => f.write_str("no connection to the server had room in time"),
+            Self::Timeout => f.write_str("no connection to the server was made in time"),
+            Self::NoRoom => f.write_str("no connection to the server had room in time"),
             Self::Credential(error) => write!(f, "no credential for a new connection: {error}"),
         }
     }
@@ -213,7 +217,7 @@ impl<E: Error + 'static> Error for SingleError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Connect(error) => error.source(),
-            Self::Timeout => None,
+            Self::Timeout | Self::NoRoom => None,
             Self::Credential(error) => Some(&**error),
         }
     }

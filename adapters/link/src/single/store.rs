@@ -134,8 +134,7 @@ impl<R: Runtime, C: SharedConnection, E: Send + Sync + 'static> Store<R, C, E> {
 
     pub(super) fn connections(&self) -> usize {
         let state = self.lock();
-        let is_open = |member: &&Member<C>| !member.connection.is_closed() && member.connection.is_settled();
-        let open = |line: &Line<C, E>| line.members.iter().filter(is_open).count();
+        let open = |line: &Line<C, E>| line.members.iter().filter(|member| member.is_open()).count();
         state.lines.iter().map(open).sum()
     }
 

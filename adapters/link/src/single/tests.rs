@@ -1,7 +1,9 @@
 //! Tests of shared connections in virtual time.
 
+use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use hedge_core::drive::Timer as _;
 use hedge_core::time::Duration;
@@ -221,7 +223,7 @@ fn c1_there_are_several_connections_while_each_is_at_its_limit() {
 
     let late = test.call(&single, 100, Ok(()));
     test.fake.advance(MS(100));
-    assert!(is_timeout(&late));
+    assert!(matches!(*late.lock().unwrap(), Some(Err(SingleError::NoRoom))));
     let waits = test.call(&single, 100, Ok(()));
     test.fake.run();
     for call in &calls {
@@ -311,6 +313,22 @@ fn c4_shared_connections_stay_with_their_runtime() {
     *first.lock().unwrap() = None;
     test.fake.end(0);
     assert_eq!((test.open(), single.connections()), (1, 1), "one has ended with its runtime");
+}
+
+#[test]
+fn c4_a_call_that_moves_to_another_runtime_leaves_no_attempt_behind() {
+    let test = Test::new(100);
+    let single = Arc::new(test.single(|_| {}));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut moved = pin!(single.get(None, || test.clone().connect(Ok(()))));
+    assert!(moved.as_mut().poll(&mut cx).is_pending());
+    test.fake.on(1);
+    test.fake.advance(MS(300));
+    assert!(matches!(moved.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+    test.fake.on(0);
+    let next = test.call(&single, 1_000, Ok(()));
+    test.fake.advance(MS(300));
+    assert_eq!(number(&next), Some(1), "it makes a connection of its own runtime");
 }
 
 /// An authenticator that numbers its credentials. At first, it has no credential.

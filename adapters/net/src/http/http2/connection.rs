@@ -27,6 +27,10 @@ const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 /// How many bytes of one request's body h2 holds until they are written.
 pub(super) const SEND_BUFFER: usize = 256 * 1024;
+/// The limit of streams that h2 has until the server's settings are applied. The requests are limited by
+/// [`State::limit`]. A server cannot set this value, since its settings have 32 bits, and without a limit h2 uses
+/// `usize::MAX`.
+const LIMIT_UNKNOWN: usize = usize::MAX - 1;
 /// How many reset streams h2 remembers. For these streams, frames may still come that the server sent before the reset.
 const RESETS_REMEMBERED: usize = 64;
 /// How long a connection may take to send GOAWAY and to close.
@@ -64,7 +68,7 @@ impl Http2Connection {
             .max_header_list_size(limits.max_header_list())
             .max_send_buffer_size(SEND_BUFFER)
             .max_concurrent_reset_streams(RESETS_REMEMBERED)
-            .initial_max_send_streams(state.limit())
+            .initial_max_send_streams(LIMIT_UNKNOWN)
             .enable_push(false);
         let (sender, mut connection) = builder.handshake(ConnIo::new(io, Arc::clone(&state))).await?;
         let pings = connection.ping_pong();
@@ -211,8 +215,8 @@ impl<R: Runtime> Task<R> {
         if let Poll::Ready(Err(_)) = self.sender.poll_ready(cx) {
             self.watch.close();
         }
-        let has_grown = self.watch.state.set_limit(self.connection.max_concurrent_send_streams());
-        if self.watch.state.settle() || has_grown {
+        let limit = self.connection.max_concurrent_send_streams();
+        if limit != LIMIT_UNKNOWN && self.watch.state.set_limit(limit) {
             self.watch.tell();
         }
     }

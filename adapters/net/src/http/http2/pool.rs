@@ -108,8 +108,8 @@ impl<R: Runtime> Http2Pool<R> {
         let fault = match self.single.get(by, connect).await {
             Ok(lease) => return Ok(Route::Http2(lease)),
             Err(SingleError::Connect(fault)) => fault,
+            Err(SingleError::NoRoom) => return Err(HttpError::NoRoom),
             // There is no authenticator, so this error is a timeout.
-            Err(_) if self.single.connections() > 0 => return Err(HttpError::NoRoom),
             Err(_) => return Err(HttpError::Connect(ConnectError::Timeout(self.connect.progress.step()))),
         };
         match &*fault {

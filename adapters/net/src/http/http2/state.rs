@@ -75,19 +75,15 @@ impl State {
         self.limit.load(Ordering::Acquire)
     }
 
-    /// Sets the limit. Returns whether it has grown.
+    /// Sets the limit, which is known from now on. Returns whether it has grown, or was not known before.
     pub(super) fn set_limit(&self, requests: usize) -> bool {
-        self.limit() != requests && self.limit.swap(requests, Ordering::AcqRel) < requests
+        let has_grown = self.limit() != requests && self.limit.swap(requests, Ordering::AcqRel) < requests;
+        let is_new = !self.is_settled() && !self.is_settled.swap(true, Ordering::AcqRel);
+        has_grown || is_new
     }
 
     pub(super) fn is_settled(&self) -> bool {
         self.is_settled.load(Ordering::Acquire)
-    }
-
-    /// Records that the limit is known, if the server has sent any bytes. The reason is that the settings come first
-    /// (RFC 9113, 3.4). Returns true if the limit was not known before, and is known now.
-    pub(super) fn settle(&self) -> bool {
-        !self.is_settled() && self.heard() > 0 && !self.is_settled.swap(true, Ordering::AcqRel)
     }
 
     /// Counts a request as in flight.

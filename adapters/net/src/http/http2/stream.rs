@@ -142,7 +142,7 @@ impl Http2Stream {
 
     /// Returns whether the answer has ended, and the request's body is no longer being sent.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.answer, Answer::Ended) && self.upload.as_ref().is_none_or(Upload::is_canceled)
+        matches!(self.answer, Answer::Ended) && self.upload.as_ref().is_none_or(Upload::is_over)
     }
 
     /// Reads the answer and throws it away. Becomes ready when [`is_over`](Self::is_over) returns true.
@@ -155,8 +155,9 @@ impl Http2Stream {
             let _frame = ready!(self.poll_frame(cx));
             // Each poll reads only one frame, so that other tasks on the thread can run.
             cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        if self.is_over() { Poll::Ready(()) } else { Poll::Pending }
+        self.upload.as_mut().map_or(Poll::Ready(()), |upload| upload.poll_over(cx))
     }
 }
 
