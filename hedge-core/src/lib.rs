@@ -20,8 +20,8 @@ pub mod health;
 pub mod id;
 pub mod latency;
 // The second condition changes nothing, since the feature also sets `has_atomic_64`. Its purpose is the compiler's
-// error message: if a program uses this module on a target without it, the compiler shows this line, and the line names
-// the feature.
+// error message: if a program uses this module on a target without 64-bit atomics, the compiler shows this line, and
+// the line names the feature.
 #[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub mod limit;
 pub mod outcome;
@@ -36,8 +36,8 @@ pub mod window;
 #[doc = include_str!("../RULES.md")]
 pub mod rules {}
 
-/// The manual: how hedge is built, how to drive a call by hand, and how to choose a delay and a limit. The module
-/// [`rules`] has all rules of a call.
+/// The manual: how hedge is structured, how to drive a call by hand, how to choose a delay and a limit, and how to
+/// choose a balancer. The module [`rules`] has all rules of a call.
 pub mod manual {
     #[doc = include_str!("../manual/house.md")]
     pub mod house {}

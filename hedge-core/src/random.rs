@@ -2,7 +2,7 @@
 
 use crate::atomic::{AtomicU32, Ordering};
 
-/// The increment of splitmix64 (a Weyl sequence): the odd number nearest to 2^64 divided by the golden ratio.
+/// The number that splitmix64 adds at each step: the odd number nearest to 2^64 divided by the golden ratio.
 pub(crate) const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The source of the random generators of a channel's calls. It consists of one seed and a counter. The counter gives

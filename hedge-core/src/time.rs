@@ -78,8 +78,8 @@ impl Instant {
 impl Add<Micros> for Instant {
     type Output = Self;
 
-    // Inlined on a host, since a function call would cost time. It is not inlined on a microcontroller, where each copy
-    // would cost flash memory.
+    // This function may be inlined on a host, since a function call would cost time. It is not inlined on a
+    // microcontroller, where each copy would cost flash memory.
     #[cfg_attr(target_os = "none", inline(never))]
     fn add(self, span: Micros) -> Self {
         Self(self.0.saturating_add(span.0))
@@ -89,15 +89,16 @@ impl Add<Micros> for Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// Returns the instant `span` later. `span` is rounded up to a whole microsecond, so that a wait is never
-    /// shortened.
+    /// Returns the instant that is `span` after this instant. `span` is rounded up to a whole microsecond, so that a
+    /// wait is never shortened.
     fn add(self, span: Duration) -> Self {
         self + Micros::from_duration(span)
     }
 }
 
-/// A span of time in whole microseconds, the unit of the state machine, as a `u64`. You need this type to drive a call
-/// by hand, to implement a [`Host`](crate::call::Host), or to write a balancer. Other programs use [`Duration`].
+/// A span of time in whole microseconds. The value is a `u64`. The state machine counts in this unit. You need this
+/// type to drive a call by hand, to implement a [`Host`](crate::call::Host), or to write a balancer. Other programs use
+/// [`Duration`].
 ///
 /// [`Micros::from_duration`] and [`Micros::to_duration`] convert between the two types, and so does `From`. `Debug` and
 /// `Display` write the same text.
@@ -185,8 +186,8 @@ impl Add for Micros {
 impl Sub for Micros {
     type Output = Self;
 
-    // Inlined on a host, since a function call would cost time. It is not inlined on a microcontroller, where each copy
-    // would cost flash memory.
+    // This function may be inlined on a host, since a function call would cost time. It is not inlined on a
+    // microcontroller, where each copy would cost flash memory.
     #[cfg_attr(target_os = "none", inline(never))]
     fn sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))

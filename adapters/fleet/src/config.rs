@@ -33,8 +33,9 @@ impl Setup {
 }
 
 impl ReplaceableOptions {
-    /// Returns these options, changed by a configuration file as in [`Setup::apply`]. The options of calls and all
-    /// limits are replaced. The breaker, the isolation limit and the recovery are replaced only if the file names them.
+    /// Returns these options, changed by a configuration file as in [`Setup::apply`]. The options of calls and the
+    /// limits of backups and retries are replaced. The breaker, the isolation limit and the recovery are replaced only
+    /// if the file names them.
     #[must_use]
     pub fn with_config(self, config: &ChannelConfig) -> Self {
         Self {

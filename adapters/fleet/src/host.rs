@@ -182,7 +182,7 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
 
     /// Commits to the server that a search has picked, so that an attempt can start at this server. Returns false if
     /// the call must search again.
-    // Inlined together with `search_in`.
+    // This function is inlined, like `search_in`, so that the pick stays in registers.
     #[inline(always)]
     fn commit_in(&self, snapshot: &SnapshotOf<O>, pick: &Pick<AnyTicket>, now: Instant, insist: bool) -> bool {
         let servers = self.channel.servers();

@@ -16,7 +16,7 @@ pub trait Inspect: Send + Sync {
     /// Returns the current state. This changes nothing, and takes no lock that a call needs.
     ///
     /// # Cost
-    /// This copies some hundred bytes for each server, and the latencies, which are 2 KB.
+    /// This copies about 100 bytes for each server, and the latencies, which are 2 KB.
     fn inspect(&self) -> ChannelInfo;
 }
 
@@ -95,7 +95,7 @@ impl fmt::Display for ServerState {
 pub struct LatencyInfo {
     /// How many calls ended in the window.
     pub calls: u64,
-    /// How many of the calls ended without an answer.
+    /// How many of the calls ended neither as accepted nor as fatal. Their latencies count only as lower bounds.
     pub abandoned: u64,
     /// How many calls ended per second.
     pub qps: u64,
@@ -105,7 +105,7 @@ pub struct LatencyInfo {
     pub p50: Option<Duration>,
     /// The 99th percentile: 99 % of the calls took at most this time. `None` if there was no call.
     pub p99: Option<Duration>,
-    /// The longest latency.
+    /// The longest latency of a call that ended as accepted or fatal. It is 0 if there was no such call.
     pub max: Duration,
 }
 

@@ -29,8 +29,8 @@ pub struct CallOptions {
     /// [`CallOptions::with_attempt_timeout`] accepts a `Duration` of std.
     pub attempt_timeout: Option<Timeout>,
     /// How long it may take to make one connection. In addition, the call's deadline applies. If this limit is shorter
-    /// than the channel's connect timeout, and a connection is not made in time, this does not count against the server
-    /// ([H1](hedge_core::rules#H1)).
+    /// than the channel's connect timeout, and a connection is not made in time, the attempt does not count as a
+    /// failure of the server ([H1](hedge_core::rules#H1)).
     pub connect_timeout: Option<Timeout>,
     /// How many attempts may follow the first one: at most 7. Retries and backups both count.
     pub max_retry: Option<u8>,
@@ -40,12 +40,13 @@ pub struct CallOptions {
     pub max_backups: Option<u8>,
     /// How long a retry waits before it is sent ([R3](hedge_core::rules#R3)).
     pub backoff: Option<Backoff>,
-    /// The server to which a retry goes.
+    /// Whether a retry goes to another server or to the same server again.
     pub retry_target: Option<RetryTarget>,
     /// Whether this request may be sent twice. `Unset` means that the transport decides; HTTP, for example, decides by
     /// the method. If the transport does not decide, the channel's option applies.
     pub idempotency: Idempotency,
-    /// The kind of exchange. Only unary calls are hedged ([L15](hedge_core::rules#L15)).
+    /// The kind of messages that the call sends and receives. Only unary calls are hedged
+    /// ([L15](hedge_core::rules#L15)).
     pub kind: CallKind,
     /// The request code, for balancers that hash. If it is missing, such a balancer refuses the call with a
     /// configuration error before anything is sent ([S5](hedge_core::rules#S5)). [`hash`](hedge_core::balance::hash)
@@ -185,7 +186,7 @@ impl CancelToken {
         self.0.is_cancelled()
     }
 
-    /// Returns the signal that the token raises. Hosts use this.
+    /// Returns the signal of the token, which [`cancel`](Self::cancel) sets. Hosts use this.
     #[must_use]
     pub fn signal(&self) -> &CancelSignal {
         &self.0

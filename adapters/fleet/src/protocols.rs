@@ -141,7 +141,7 @@ pub enum ProtocolError {
     Unsupported {
         /// The protocol that was asked for.
         protocol: Protocol,
-        /// The connection type that was asked for.
+        /// The connection type that was asked for. It is `None` if the default was asked for.
         asked: Option<ConnectionType>,
     },
 }

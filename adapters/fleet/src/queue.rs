@@ -14,8 +14,8 @@ use hedge_core::time::Instant;
 /// woken.
 ///
 /// # Cost
-/// A call that waits takes a lock at each step. Its place in the queue takes about 50 bytes of memory. A call that does
-/// not wait reads one number.
+/// A call that waits takes a lock each time it joins, polls or leaves the queue. Its place in the queue takes about 50
+/// bytes of memory. A call that does not wait reads one number.
 pub(crate) struct Queue {
     most: usize,
     /// How many calls wait. This number can be read without the lock.

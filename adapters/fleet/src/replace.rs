@@ -28,10 +28,11 @@ use crate::{MAX_ATTEMPTS, MAX_IN_FLIGHT};
 /// | `recovery` | whether a recovery is under way |
 /// | all | latencies, counts of refusals, what the balancer knows, broken connections, attempts in flight |
 ///
-/// A replacement never gives a new full burst. If the window of a ratio gets another length, its counts begin again:
-/// with no calls, and with one backup. A limit that was off begins as a new limit. If the breaker is switched off, all
-/// isolated servers get calls again. If the breaker is switched on, or gets another kind, no server is isolated at
-/// first. If more servers are isolated than the new `isolation_limit` allows, some of them get calls again.
+/// A limit that was on and stays on never gets a new full burst. If the window of a ratio gets another length, its
+/// counts begin again: with no calls, and with one backup. A limit that was off begins as a new limit. If the breaker
+/// is switched off, all isolated servers get calls again. If the breaker is switched on, or gets another kind, no
+/// server is isolated at first. If more servers are isolated than the new `isolation_limit` allows, some of them get
+/// calls again.
 ///
 /// These settings cannot be replaced: the balancer, the seed, the transport, the policies, the limits of a single
 /// server, and the maximum numbers of servers and of attempts. To change them, make a new channel.

@@ -71,15 +71,16 @@ pub trait AsCallOptions {
 ///
 /// - `host` is a mutable variable that holds the call's host, a [`CallContext`].
 /// - `options` are the options of the call. They implement [`AsCallOptions`](crate::AsCallOptions).
-/// - `idempotency` says whether the request may be sent twice. It applies if this is `Unset` in the options
-///   ([L15](hedge_core::rules#L15)).
+/// - `idempotency` says whether the request may be sent twice. The macro uses this value if the `idempotency` of the
+///   options is `Unset` ([L15](hedge_core::rules#L15)).
 /// - `start` is a closure that makes the future of an attempt.
 /// - `finish` is an expression that is evaluated once the call is over. In `finish`, `call` is the
 ///   [`Call`](hedge_core::call::Call), and `result` is the accepted reply or a
 ///   [`CallFailure`](hedge_core::drive::CallFailure).
 ///
 /// The macro returns `Ok` with the value of `finish`. If the options are invalid, no attempt is started, and the macro
-/// returns `Err` with a [`ConfigError`](hedge_core::policy::ConfigError).
+/// returns `Err` with a [`ConfigError`](hedge_core::policy::ConfigError). There is one exception: if only `max_backups`
+/// is too large, `result` is a [`CallFailure::Config`](hedge_core::drive::CallFailure::Config).
 ///
 /// # Cost
 /// The future has room for two attempts. A call that may send more than one backup, which is rare, puts the future of

@@ -34,7 +34,7 @@ pub struct Settings {
     seeds: Seeds,
     on_end: Option<OnEnd>,
     observers: Observers,
-    /// The name of the balancer, for warnings.
+    /// The name of the balancer, and the groups in which it works. Warnings are computed from them.
     balancer: Option<BalancerSpec>,
 }
 
@@ -79,9 +79,9 @@ impl Settings {
         self.in_force().of(&self.hold()).clone()
     }
 
-    /// Replaces the options of a host without servers. `change` gets the old options and returns the new ones. This
-    /// method returns a copy of the new options. `change` must not replace options itself, since that would block for
-    /// ever.
+    /// Replaces the options of a host that has no list of servers. `change` gets the old options and returns the new
+    /// ones. This method returns a copy of the new options. `change` must not replace options itself, since that would
+    /// block for ever.
     ///
     /// # Errors
     /// Returns an error for the first option that cannot be used. Nothing is changed then.
@@ -93,8 +93,8 @@ impl Settings {
         self.in_force().replace(now, change, |_, _| (), |()| {})
     }
 
-    /// Replaces the options of a host with these servers. The breaker, the isolation limit and the recovery of the
-    /// servers are replaced too. For `change` and the result, see [`replace`](Self::replace).
+    /// Replaces the options of a host whose list of servers is `servers`. The breaker, the isolation limit and the
+    /// recovery of the servers are replaced too. For `change` and the result, see [`replace`](Self::replace).
     ///
     /// # Errors
     /// Returns an error for the first option that cannot be used. Nothing is changed then.
@@ -185,8 +185,8 @@ impl Settings {
         self.policy.may_retry(now)
     }
 
-    /// Records the end of a call that has no policy of its own. The limits, the policy, the latencies and the counters
-    /// learn of it.
+    /// Records the end of a call that has no policy of its own. This method informs the limits and the policy of the
+    /// end, and updates the latencies and the counters.
     #[inline]
     pub fn ended(&self, call: &Ended<'_>) {
         self.policy.ended(call);

@@ -33,7 +33,7 @@ pub struct Setup {
     pub policy: Option<SharedPolicy>,
     /// A backup delay that follows the measured latencies. It is used only if `policy` is `None`.
     pub adaptive: Option<AdaptiveOptions>,
-    /// A function of the program that is called at the end of each call.
+    /// A function of the program that is called at the end of each call, but not for a dropped call.
     pub on_end: Option<OnEnd>,
     /// The observers of calls and servers.
     pub observers: Observers,
@@ -273,7 +273,8 @@ macro_rules! setters {
         /// without a queue. Calls that name their own servers ([S8](hedge_core::rules#S8)), retries and backups do not
         /// wait in the queue. Default: 0, which means that no call waits.
         ///
-        /// Cost: a call that waits takes a lock at each step, and about 100 bytes.
+        /// Cost: a call that waits takes a lock each time it joins, polls or leaves the queue, and it needs about 100
+        /// bytes of memory.
         pub fn max_queued_calls(mut self, calls: u32) -> Self {
             self.setup.server_limits.max_queued_calls = calls;
             self
@@ -294,9 +295,9 @@ macro_rules! setters {
         ///
         /// A server is usable again in three cases: a probe after its isolation has succeeded
         /// ([H2](hedge_core::rules#H2)), a check or a call has found that its broken connection works again
-        /// ([H1](hedge_core::rules#H1), [H5](hedge_core::rules#H5)), or the program has put the server back after it
-        /// had withdrawn it. Under consistent hashing, the calls of a request code move to the server gradually. The
-        /// other calls go to the next server of the ring. Under `wrr` the share begins at about a quarter instead of a
+        /// ([H1](hedge_core::rules#H1), [H5](hedge_core::rules#H5)), or the program has put the withdrawn server back.
+        /// Under consistent hashing, the calls of a request code move to the server gradually. The calls that have not
+        /// moved yet go to the next server of the ring. Under `wrr` the share begins at about a quarter instead of a
         /// tenth, since `wrr` soon comes back to a server that was skipped.
         ///
         /// Cost: while no server's share is growing, a search for a server reads one more number.
@@ -307,7 +308,7 @@ macro_rules! setters {
 
         /// Sets a backup policy of the program. The policy gives the backup delay. It may refuse backups and retries
         /// that the limits allow. It is notified of the end of every call, including dropped calls
-        /// ([B2](hedge_core::rules#B2)). Default: no policy, so only the limits refuse.
+        /// ([B2](hedge_core::rules#B2)). Default: no policy, so only the limits can refuse a backup or a retry.
         ///
         /// To read the measurements of the policy, keep an `Arc` of it. An
         /// [`AdaptiveDelay`](hedge_core::policy::AdaptiveDelay) has a delay that follows the latencies. A

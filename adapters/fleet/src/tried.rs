@@ -13,7 +13,8 @@ use crate::node::Node;
 const INLINE: usize = 2;
 
 /// The servers that a call has tried, each once, in the order in which they were first tried. The report of the call
-/// needs them. The call also needs them to correct its counts at a server that has left the list since.
+/// needs them. The call also needs them at the end of an attempt: it reduces the server's count of attempts in flight,
+/// even if the server has left the list since.
 ///
 /// # Cost
 /// A list takes 48 bytes. A call that tries a third server allocates once.

@@ -18,7 +18,8 @@ static FINE_POWERS: [u64; 32] = powers(FINE);
 ///
 /// e^(-t / tau) is computed as a power of two. The integer part of the exponent becomes a shift. The first ten
 /// fractional bits of the exponent are looked up in two tables of 256 bytes. The remaining bits go through the power
-/// series of e^-x, up to x^4. The error is below 2^-53. The cost is seven multiplications of 64 bits.
+/// series of e^-x, up to x^4. The error is below 2^-53. The cost is eight multiplications of 64 bits, and a division by
+/// 3.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decay {
     /// The number 1 / (tau ln 2), shifted so that its highest bit is set.

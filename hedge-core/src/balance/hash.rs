@@ -7,8 +7,8 @@
 //!
 //! # Cost
 //!
-//! These functions use no heap. MurmurHash3 takes some ten nanoseconds and 12 bytes of state. MD5 (feature `md5`) takes
-//! about a hundred nanoseconds, and its block takes 64 bytes.
+//! These functions use no heap. MurmurHash3 takes about ten nanoseconds and 12 bytes of state. MD5 (feature `md5`)
+//! takes about a hundred nanoseconds, and its block takes 64 bytes.
 
 #[cfg(feature = "md5")]
 mod md5;

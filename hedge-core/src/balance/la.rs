@@ -4,9 +4,9 @@
 //! the server answered. If the attempts in flight have waited for longer than 1.5 average latencies (on average), the
 //! weight is lowered. An error adds latency to the last answer. While the call has all its retries left, the error adds
 //! 1.2 times its own latency. Once no retry is left, it adds the call's timeout. In between, it adds a mean of both. A
-//! weight is at least 1000; usual weights are some million. All this is exactly brpc's arithmetic ("Locality-aware load
-//! balancing", `policy/locality_aware_load_balancer`). Servers that answer faster get more traffic. Their throughput
-//! then grows, which gets them even more traffic.
+//! weight is at least 1000; usual weights are in the millions. All this is exactly brpc's arithmetic ("Locality-aware
+//! load balancing", `policy/locality_aware_load_balancer`). Servers that answer faster get more traffic. Their
+//! throughput then grows, which gets them even more traffic.
 //!
 //! The opposite also holds: a server with less throughput gets less traffic. In brpc this goes wrong in four ways:
 //!
@@ -33,8 +33,8 @@
 //! - An abandoned attempt is not an answer, but it shows that the server takes at least as long as the attempt's age
 //!   ([L13](crate::rules#L13)). The recent latency of the server is raised to that age, until answers lower it. An
 //!   attempt that ends at the call's deadline counts in the same way, since the other servers may be as slow. If the
-//!   raised latency is at least twice the average, the weight is lowered in proportion, and for 2 s the server is not
-//!   tried while it is idle.
+//!   raised latency is at least twice the average, the weight is lowered in proportion. For 2 s after an abandoned
+//!   attempt, the server does not get the smallest weight of an idle server (a twentieth of what the others weigh).
 //! - A failure at this client, or by its caller's fault, changes nothing ([S7](crate::rules#S7)).
 //!
 //! There are three more differences from brpc:
@@ -48,11 +48,11 @@
 //!
 //! # Cost
 //!
-//! [`LaStats`] take 1080 bytes for each server. The start of an attempt is an atomic addition and three loads. A
-//! feedback tries to lock its server's statistics. If the lock is taken at each of a few tries, the feedback is
-//! dropped, so that no thread waits for long. Only the count of attempts in flight is never dropped. [`LaTree`], a
-//! Fenwick tree of the weights, takes 16 bytes for each server. A choice is 2 log n loads, and a change of a weight is
-//! log n atomic additions.
+//! [`LaStats`] take 1080 bytes for each server. In these statistics, the start of an attempt is an atomic addition and
+//! up to four loads. A feedback tries to lock its server's statistics. If another thread holds the lock at each of 64
+//! tries, the feedback is dropped, so that no thread waits for long. Only the count of attempts in flight is never
+//! dropped. [`LaTree`], a Fenwick tree of the weights, takes 16 bytes for each server. A choice is 2 log n loads, and a
+//! change of a weight is log n atomic additions.
 //!
 //! [`LocalityAware`] combines [`LaStats`] and [`LaTree`]. It draws a server by the tree, computes the server's present
 //! weight, and draws again if that weight has become too small for the draw. It records each start and end of an

@@ -151,7 +151,8 @@ mod tests {
     fn s6_huge_lists_do_not_overflow() {
         let order = Order::scattered(len(u32::MAX), u32::MAX - 1, u32::MAX - 2, u32::MAX - 3);
         let positions: Vec<u32> = order.take(5).collect();
-        // The last position, then the one before it, which is one less than a whole round away.
+        // The first choice is the last position. The second choice is `u32::MAX - 1` positions after it (modulo
+        // `u32::MAX`), so it is the position before the last one.
         let max = u32::MAX;
         assert_eq!(positions[..2], [max - 1, max - 2]);
         assert!(positions.iter().all(|position| *position < max));

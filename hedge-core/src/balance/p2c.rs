@@ -16,8 +16,8 @@
 //! - A failure at this client, or by its caller's fault, changes nothing ([S7](crate::rules#S7)).
 //!
 //! Cost: `p2c` takes 16 bytes for each server. A feedback is one compare-and-swap, and a second one while a penalty
-//! decays. A score is two loads, up to 14 multiplications and, for a weight other than 1, a division. The rule itself
-//! takes 40 bytes, and its tables take 512 bytes.
+//! decays. A score is two loads, up to 17 multiplications, up to two divisions by 3 and, for a weight other than 1, a
+//! division by the weight. The rule itself takes 40 bytes, and its tables take 512 bytes.
 
 use core::num::NonZeroU32;
 

@@ -19,7 +19,7 @@
 //!   places, there are n servers, and a call sends r probes and removes d probes. A fraction f is rounded up at random,
 //!   with the probability f.
 //! - A call removes the probe. Under the default options each call removes one probe: the oldest and the worst
-//!   alternate. Otherwise the pool fills with servers that are never chosen.
+//!   alternate. Without removals, the pool would fill with probes of servers that are never chosen.
 //!
 //! Each request that this client sends to a server is added to the requests in flight of that server's probe. The
 //! server's next answer already contains such requests.
@@ -53,11 +53,12 @@
 //!
 //! # Cost
 //!
-//! `prequal` takes 640 bytes for a client, and the 16 bytes of [`p2c`](super::p2c) for each server. A choice is three
+//! `prequal` takes 640 bytes for a client, and the 16 bytes of [`p2c`](super::p2c) for each server. A choice is five
 //! loads for each probe, of which there are at most 16. A commit is a load for each probe, and one compare-and-swap.
-//! The start of a call is two read-modify-writes, and twice as many loads as a choice. Recording a probe's answer is
-//! some hundred comparisons. On one core of an x86-64 host, with 16 probes, these four operations take 50, 20, 130 and
-//! 100 ns. There is no lock and no allocation. A race between threads may lose a probe, a use or a removal.
+//! Under the default options, the start of a call is three read-modify-writes, and six or seven loads for each probe.
+//! Recording a probe's answer is a few hundred comparisons. On one core of an x86-64 host, with 16 probes, these four
+//! operations take 50, 20, 130 and 100 ns. There is no lock and no allocation. A race between threads may lose a probe,
+//! a use or a removal.
 //!
 //! [`Prequal`] is the balancer, and [`ProbePool`] is the pool inside the balancer. A server uses [`ServerLoad`] to
 //! answer probes. If no server answers probes, for example because the transport cannot send them, `prequal` works like
@@ -84,7 +85,8 @@ use rif::RifEstimate;
 pub use balancer::{Prequal, PrequalTicket};
 pub use load::ServerLoad;
 
-/// The largest penalty that does not exclude a server.
+/// A penalty up to this length never excludes a server. A longer penalty excludes the server if the penalty is also
+/// above the latency of the server's probe.
 const TOLERATED: Micros = Micros::from_millis(10);
 
 /// How many probes a thousand calls send, in \[1, 16000\].
@@ -397,7 +399,7 @@ pub struct Targets {
     servers: u32,
 }
 
-// Each draw takes the n-th of the positions that are left, so all sequences have the same probability.
+// Each draw takes a random one of the positions that are left, so all sequences have the same probability.
 impl Iterator for Targets {
     type Item = u32;
 
@@ -454,7 +456,7 @@ impl Rate {
     }
 }
 
-/// Reads the rates from files and writes them to files.
+/// The form of the rates in files. serde reads and writes this form.
 #[cfg(feature = "serde")]
 mod file {
     use super::{ProbeRates, ProbeRatesError, Probes};

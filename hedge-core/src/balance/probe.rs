@@ -10,7 +10,7 @@ pub struct ProbeAnswer {
     /// The number of requests in flight (RIF) at the server, from all clients, capped at 16777215.
     pub in_flight: u32,
     /// The latency that the server expects for one more request, capped at 268 s. It is zero if the server knows no
-    /// latency. Clients then try the server.
+    /// latency. Clients prefer low latencies, so they then try the server.
     #[cfg_attr(feature = "serde", serde(with = "crate::time::text::span"))]
     pub latency: Duration,
 }

@@ -8,15 +8,15 @@
 //!
 //! # Cost
 //!
-//! A point takes 8 bytes. On the heap it takes half a byte more, for an index by the upper bits of the hashes. A
-//! [`lookup`](Ring::lookup) is a binary search. In a [`FixedRing`] it searches among all points. On the heap it
-//! searches only among the points with the same upper bits. On average, these are 8 to 16 points, for rings of any
-//! size.
+//! A point takes 8 bytes. On the heap, an index by the upper bits of the hashes adds up to half a byte for each point.
+//! A [`lookup`](Ring::lookup) is a binary search. In a [`FixedRing`] it searches among all points. On the heap it
+//! searches only among the points with the same upper bits. On average, these are fewer than 16 points, however large
+//! the ring is.
 //!
 //! Servers can be added one by one or many at once. Adding servers hashes their keys, sorts their points, and merges
-//! these into the other points. The other points are not sorted again. They are only read, to check the slots and to
-//! make the index. Points after a new point move up: once on the heap, and once for every 128 new points in a
-//! [`FixedRing`]. Removing servers takes one pass over the points, and one pass for the index.
+//! these into the other points. The other points are not sorted again. They are read to check the slots and to make the
+//! index, and the points after a new point move up. On the heap, each of these points moves once. In a [`FixedRing`],
+//! it moves once for every 128 new points. Removing servers takes one pass over the points, and one pass for the index.
 
 mod storage;
 
@@ -144,7 +144,8 @@ impl<S: RingStorage> Ring<S> {
             return appended;
         }
         let before = |one: &Point, other: &Point| {
-            // Equal servers are ordered by slot: the ring must not depend on the order in which they were added.
+            // If `order` finds two servers equal, their slots decide: the ring must not depend on the order in which
+            // the servers were added.
             let order = || order(one.slot, other.slot).then(one.slot.cmp(&other.slot));
             one.hash.cmp(&other.hash).then_with(order).is_lt()
         };
@@ -161,7 +162,7 @@ impl<S: RingStorage> Ring<S> {
         let replicas = usize::from(self.replicas);
         let keys = self.replicas / self.hash.points_a_key();
         let mut end = self.points().len();
-        // Makes room at once for all servers that are known to come.
+        // The code makes room at once for as many servers as the iterator promises.
         let (at_least, _) = servers.size_hint();
         self.storage.resize(end.saturating_add(at_least.saturating_mul(replicas)))?;
         for (slot, endpoint) in servers {
@@ -267,7 +268,8 @@ impl Iterator for Walk<'_> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RingHash {
-    /// `c_murmurhash`: MurmurHash3_x86_32 of `<endpoint>-<i>`, for each `i` below the number of points.
+    /// The rule of `c_murmurhash`: the points are the MurmurHash3_x86_32 hashes of `<endpoint>-<i>`, for each `i` below
+    /// the number of points.
     Murmur,
     /// The rule of `c_md5` (feature `md5`): the points are the first four bytes, little-endian, of the MD5 digest of
     /// `<endpoint>-<i>`, for each `i` below the number of points.
@@ -322,7 +324,7 @@ pub enum RingError {
         /// The feature of hedge-core that provides the hash.
         feature: &'static str,
     },
-    /// There is no room for the points of one more server.
+    /// There is no room for the points of the servers to add.
     Full {
         /// How many points the ring would need at least.
         points: usize,

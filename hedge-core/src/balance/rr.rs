@@ -32,8 +32,9 @@ impl RoundRobin {
         Self { next: AtomicU32::new(start) }
     }
 
-    /// [`offers`](Balancer::offers), inlined. `AnyBalancer` needs only the first offer, and this keeps it in registers. A
-    /// channel with this balancer alone is faster if the compiler decides.
+    /// Does the same as [`offers`](Balancer::offers), but is always inlined, except on a microcontroller. `AnyBalancer`
+    /// needs only the first offer, and inlining keeps this offer in registers. A channel that has only this balancer
+    /// uses [`offers`](Balancer::offers): it is faster if the compiler decides what to inline.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub(super) fn offers_inline<'a, L: ServerList<Stats = ()> + Copy + 'a>(
         &'a self,

@@ -37,7 +37,7 @@ impl<L: ServerList + Copy> Search<'_, L> {
 
     /// Returns the position of a random server that the call takes. If a few draws find no such server, returns any
     /// position.
-    // Inlined on a host, so that the selection stays in registers for backups too.
+    // This function is inlined, except on a microcontroller, so that the selection stays in registers for backups too.
     #[cfg_attr(not(target_os = "none"), inline)]
     pub(super) fn random_position(self, random: &mut dyn FnMut() -> u32) -> u32 {
         let Some(len) = self.len() else { return 0 };
@@ -191,9 +191,10 @@ struct Choice<'a, T> {
 }
 
 impl<T> Choice<'_, T> {
-    /// Returns the rank of a candidate; the lower rank is better. Rank 0 is a usable server that was not tried. Next
-    /// come idle addresses; among these, the address whose last attempt is oldest comes first. Last come addresses at
-    /// which an attempt of this call is in flight. Returns `None` if the call may not take the candidate.
+    /// Returns the rank of a candidate; the lower rank is better. Rank 0 is a usable server that was not tried.
+    /// Addresses that were tried and at which no attempt of this call is in flight come next; among these, the address
+    /// whose last attempt is oldest comes first. Addresses at which an attempt of this call is in flight come last.
+    /// Returns `None` if the call may not take the candidate.
     fn rank(&mut self, found: &Candidate) -> Option<usize> {
         if !found.usable {
             if self.none == NoServer::Empty {

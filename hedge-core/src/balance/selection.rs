@@ -23,7 +23,7 @@ pub struct Selection<'a> {
 }
 
 impl Selection<'_> {
-    /// Returns whether the balancer chooses the server of a call's first attempt.
+    /// Returns whether this is a call's first attempt and the balancer chooses its server.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.tried.is_empty() && self.by_balancer()
@@ -44,7 +44,8 @@ pub struct Pick<T> {
     pub server: ServerId,
     /// The server's address.
     pub address: AddressKey,
-    /// The balancer's note for the commit. `None` if the balancer did not choose the server.
+    /// The data that the balancer gets back when the call commits to this server. `None` if the balancer did not choose
+    /// the server.
     pub ticket: Option<T>,
 }
 

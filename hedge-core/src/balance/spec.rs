@@ -141,7 +141,8 @@ impl Parameters {
     /// Adds the groups of this kind to `grouping`.
     fn apply(self, kind: Kind, grouping: &mut Grouping) -> Result<(), BalancerError> {
         match kind {
-            // A level can be cut to a subset. The opposite would leave few servers of the client's own zone.
+            // A level may contain a subset, but a subset may not contain levels: it might have few servers of the
+            // client's own zone.
             _ if grouping.subset.is_some() => Err(BalancerError::Inside { name: kind.name(), outer: "subset" }),
             Kind::Locality if grouping.locality.is_some() => {
                 Err(BalancerError::Inside { name: kind.name(), outer: "locality" })

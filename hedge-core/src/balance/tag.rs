@@ -119,7 +119,8 @@ fn number<N: FromStr>(value: &str) -> Option<N> {
     if is_number(value) { value.parse().ok() } else { None }
 }
 
-/// A partition of the data that a group of servers holds: the partition with this index of this number of partitions.
+/// One partition of the data. Each partition is held by a group of servers. The index of the partition and the number
+/// of partitions identify it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Partition {

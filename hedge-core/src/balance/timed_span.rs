@@ -5,8 +5,8 @@ use crate::time::{Instant, Micros};
 const SPAN_BITS: u32 = 28;
 const AT_BITS: u32 = 36;
 const AT_MASK: u64 = (1 << AT_BITS) - 1;
-/// The largest difference by which a thread's instant may be late: 67 s. So an instant that is less than 67 s ahead
-/// counts as the present.
+/// The present instant of a thread may be at most this time (67 s) before the stored instant. So a stored instant that
+/// is less than 67 s ahead counts as the present.
 const LATE: u64 = 1 << 26;
 
 /// An instant and a span in one word. The instant is in microseconds, modulo 2^36 (19 hours). The span is in

@@ -6,8 +6,8 @@ use core::num::NonZeroU32;
 use super::{TagError, TagKey, TagWords};
 
 /// Returns the weight that a server's tag states ([S2](crate::rules#S2)). The tag must be an integer from 1 to
-/// 4294967295, without any other character, not even a space. Or it consists of words, and one of them states the
-/// weight, as in `zone=a weight=3` or `3 canary` ([`TagWords`]).
+/// 4294967295, without any other character (except a plus sign before it), not even a space. Or the tag must consist of
+/// words, one of which states the weight, as in `zone=a weight=3` or `3 canary` ([`TagWords`]).
 ///
 /// # Errors
 /// Returns the reason why the tag is not a weight.
@@ -50,9 +50,9 @@ fn weight_of_words(tag: &str) -> Result<NonZeroU32, WeightError> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum WeightError {
-    /// The tag is empty.
+    /// The tag is empty, or none of its words states a weight.
     Missing,
-    /// The tag is not an integer.
+    /// The tag is not an integer, or the value of the word that states the weight is not allowed.
     NoInteger,
     /// The tag is 0. A server of weight 0 would never be chosen.
     Zero,
@@ -86,9 +86,9 @@ pub enum Weighing {
     /// All servers have the same weight.
     #[default]
     Alike,
-    /// A server's weight is its tag. A server whose tag is not a weight is refused.
+    /// A server's tag states its weight. A server whose tag states no valid weight is refused.
     Tag,
-    /// A server's weight is its tag, or this weight if the tag is not a weight.
+    /// A server's tag states its weight. If the tag states no valid weight, the server has this weight.
     TagOr(NonZeroU32),
 }
 
@@ -116,8 +116,8 @@ pub trait Tag {
         Err(WeightError::NoInteger)
     }
 
-    /// Returns the tag as text, if it is a text. The words of the text state where the server is, for example
-    /// ([`TagWords`]).
+    /// Returns the tag as text. Returns an empty text if the tag is not a text. The words of the text can state where
+    /// the server is, for example ([`TagWords`]).
     fn text(&self) -> &str {
         ""
     }

@@ -15,7 +15,7 @@ pub struct Weights<W> {
 }
 
 impl<W: Buffer<u32>> Weights<W> {
-    /// Replaces the weights. A server of weight 0 is never chosen first.
+    /// Replaces the weights. A server of weight 0 is never chosen first, unless all weights are 0.
     ///
     /// # Errors
     /// Returns an error if the list has no room for all weights. The list is then empty.
@@ -30,7 +30,7 @@ impl<W: Buffer<u32>> Weights<W> {
 }
 
 impl<W: AsRef<[u32]>> Weights<W> {
-    /// Makes a list of these weights. A server of weight 0 is never chosen first.
+    /// Makes a list of these weights. A server of weight 0 is never chosen first, unless all weights are 0.
     pub fn new(weights: W) -> Self {
         let total = weights.as_ref().iter().map(|weight| u64::from(*weight)).sum();
         let stride = stride(total, weights.as_ref().len() as u64);
@@ -87,7 +87,7 @@ impl<W: AsRef<[u32]>> Weights<W> {
     }
 }
 
-/// Primes in rising order. From 3407 on, each is about 1.5 times the prime before it. The last primes are above the
+/// Primes in rising order. From 6599 on, each is about 1.5 times the prime before it. The last primes are above the
 /// largest weight. A prime that does not divide the length of a cycle is a stride that reaches every unit of the cycle.
 /// These primes are brpc's, so the sequences are brpc's too.
 const PRIMES: [u64; 60] = [

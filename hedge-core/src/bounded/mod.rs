@@ -347,7 +347,7 @@ impl fmt::Display for OutOfRange {
 
 impl core::error::Error for OutOfRange {}
 
-/// Formats a span in the largest unit in which the span is a whole number.
+/// Formats a span as a whole number of hours or seconds if it is one. Otherwise formats it as [`Micros`] does.
 struct Whole(Duration);
 
 impl fmt::Display for Whole {

@@ -16,9 +16,9 @@ where
     /// Decides what to do after an attempt has failed before the deadline.
     #[inline(never)]
     pub(super) fn follow(&mut self, server: ServerId, judgement: &Judgement) {
-        // A retry needs two permissions: the verdict's and the call's. A failure by the deadline is never retried,
-        // whatever a policy says (R1). A pushback for one server forbids a retry only if no other server can be tried
-        // (R4).
+        // A retry needs two permissions: the verdict's and the call's. A failure whose error code says that a deadline
+        // has passed is never retried, whatever a policy says (R1). A pushback for one server forbids a retry only if
+        // no other server can be tried (R4).
         let wanted = judgement.verdict == Verdict::Retry
             && judgement.code != Code::from(ErrorKind::Deadline)
             && self.may_follow(judgement.never_left);
@@ -47,7 +47,7 @@ where
             self.held_of = server;
             return;
         }
-        // A failure does not bring forward a start that a pushback has set (R4).
+        // If a pushback has set the time of the pending start, a failure does not make this start earlier (R4).
         if self.flags.has(Flags::PUSHED) {
             return;
         }

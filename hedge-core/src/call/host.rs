@@ -77,9 +77,9 @@ pub trait Host {
     }
 
     /// Returns why a search has found no server. A call asks this if [`commit`](Self::commit) has refused all picks of
-    /// the search, even the last pick, which has `insist`. Only a host with a cap refuses such a pick. Such a host
-    /// returns [`NoServer::AllFull`], [`NoServer::Queued`] or [`NoServer::AllBusy`] ([L22](crate::rules#L22)). `tried`
-    /// holds the call's attempts.
+    /// the search, even the last pick, for which `insist` was true. Only a host with a cap refuses such a pick. Such a
+    /// host returns [`NoServer::AllFull`], [`NoServer::Queued`] or [`NoServer::AllBusy`] ([L22](crate::rules#L22)).
+    /// `tried` holds the call's attempts.
     fn refused(&self, tried: &[Attempt], now: Instant) -> NoServer {
         let _ = (tried, now);
         NoServer::Gone
@@ -113,8 +113,8 @@ pub trait Host {
     /// less in flight at the server.
     fn released(&self, server: ServerId);
 
-    /// Returns the channel's backup delay. If the channel has a backup policy, this is the delay of the policy.
-    /// Otherwise it is the fixed delay of the channel's options ([B1](crate::rules#B1)).
+    /// Returns the channel's backup delay. This is the delay that the channel's backup policy gives. If there is no
+    /// policy or it gives no delay, this is the fixed delay of the channel's options ([B1](crate::rules#B1)).
     fn backup_delay(&self, now: Instant) -> BackupDelay {
         let _ = now;
         self.options().backup

@@ -66,9 +66,9 @@ enum CallTimer {
 
 /// One call. It makes at most `N` attempts, including the first.
 ///
-/// `P` points to the [`Host`]: a reference on a microcontroller, an `Arc` on a host. If a call is dropped before it is
-/// done, it is cancelled at the latest instant that it has seen ([L20](crate::rules#L20)). The servers' counts of
-/// attempts in flight are then corrected, and the policy is informed once.
+/// `P` points to the [`Host`], for example a reference on a microcontroller and an `Arc` elsewhere. If a call is
+/// dropped before it is done, it is cancelled at the latest instant that it has seen ([L20](crate::rules#L20)). The
+/// servers' counts of attempts in flight are then corrected, and the policy is informed once.
 ///
 /// ```
 /// use hedge_core::balance::RoundRobin;
@@ -129,7 +129,7 @@ where
     ///
     /// # Errors
     /// Returns an error if the options ask for more attempts than `N` ([L3](crate::rules#L3)), or if the host needs a
-    /// request code and the options have none ([S5](crate::rules#S5)).
+    /// request code and the options have neither a request code nor servers ([S5](crate::rules#S5)).
     pub fn new(host: P, options: &'o CallOptions<'o>, now: Instant) -> Result<Self, ConfigError> {
         const { assert!(0 < N && N < 256, "a call holds 1 to 255 attempts") };
         let channel = host.options();
@@ -160,13 +160,13 @@ where
     }
 
     /// Returns the next thing that the driver should do. Call this until it returns `Wait` or `Done`.
-    // This function is inlined on a host, since most polls find nothing to do.
+    // This function is inlined, except on a microcontroller, since most polls find nothing to do.
     #[cfg_attr(not(target_os = "none"), inline)]
     pub fn poll(&mut self, now: Instant) -> Action {
         self.see(now);
         if !self.flags.has(Flags::POLLED) {
             self.flags.set(Flags::POLLED);
-            // The call ended before its first poll, and the policy was not informed. The policy learns only of calls
+            // If the call ended before its first poll, the policy is informed only now, since it learns only of calls
             // that were polled (B2).
             if let Some(end) = self.report.end() {
                 self.notify_late(end);
@@ -220,8 +220,9 @@ where
         }
     }
 
-    /// Makes a call that waits in its host's queue search for a server at the next poll ([L22](crate::rules#L22)). The
-    /// driver calls this when [`Host::poll_room`] is ready. A call that does not wait in a queue is not changed.
+    /// Informs the call that its host's queue may have room: the next poll searches for a server again
+    /// ([L22](crate::rules#L22)). The driver calls this when [`Host::poll_room`] is ready. A call that does not wait in
+    /// a queue is not changed.
     pub fn look_again(&mut self, now: Instant) {
         self.see(now);
         if self.flags.has(Flags::QUEUED) && self.report.attempts().is_empty() && self.report.end().is_none() {
@@ -250,7 +251,7 @@ where
     }
 
     /// Returns whether the request may be sent twice ([L15](crate::rules#L15)). The call's options decide. If they are
-    /// `Unset`, the channel's options decide.
+    /// `Unset`, the host decides ([`Host::idempotency`]).
     pub fn idempotent(&self) -> bool {
         let idempotency = match self.options.idempotency {
             Idempotency::Unset => self.host.idempotency(),
@@ -365,8 +366,8 @@ where
         self.seen.micros_since(self.report.started())
     }
 
-    /// Returns the instant at which an attempt that starts now counts as sent. This is the present instant, or the
-    /// latest start that a report can hold if the latest start is earlier.
+    /// Returns the instant at which an attempt that starts now counts as sent. This is the present instant, but at most
+    /// the latest start that a report can hold.
     fn sent_now(&self) -> Instant {
         self.report.started() + Attempt::kept(self.offset())
     }

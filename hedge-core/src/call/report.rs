@@ -9,7 +9,7 @@ use crate::time::{Duration, Instant, Micros};
 /// The report of a call with at most `N` attempts: the attempts, the end and the times. The call updates its report
 /// while it runs. The report is complete once [`Report::end`] says how the call ended.
 ///
-/// `Display` writes one line for a log. `Debug` has a field for each accessor.
+/// `Display` writes one line for a log. `Debug` has a field for most accessors.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Report<const N: usize = 4> {
     started: Instant,

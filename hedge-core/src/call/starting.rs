@@ -29,8 +29,8 @@ where
 {
     /// Starts an attempt that is due. Returns `None` if no attempt is left, no server is found, or a limit refuses the
     /// attempt.
-    // This function is inlined on a host, so that a pick stays in registers. On a microcontroller code size matters
-    // more.
+    // This function is inlined so that a pick stays in registers. It is not inlined on a microcontroller, where code
+    // size matters more.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub(super) fn start(&mut self, kind: Kind) -> Option<Start> {
         match self.choose(kind) {

@@ -26,16 +26,18 @@ use crate::time::{Duration, Timeout};
 /// A [`Preset`] gives the options of calls; the default preset is brpc's. The file then names every option that should
 /// differ from the preset.
 ///
-/// `fail_mode` overrides the preset, and the other fields override both. A field that is absent or null changes
-/// nothing. There is an exception for `backoff`, `limits` and each limit inside `limits`: these may not be null. A
-/// reader could think that null means "off", but off is written `"off"`. An unknown field is an error, and the error
-/// names the field. A value that a field cannot have is an error that names the field and says what to write. A
-/// duration is a number of milliseconds, or text with a unit ([`Duration`]). A time limit that is a number may not have
-/// a fraction, since 1.5 probably means seconds.
+/// `fail_mode` overrides the preset, and the other fields override both. A field that is absent changes nothing. Null
+/// changes nothing either, with these exceptions: null is an error for `servers`, `load_balancer`, `adaptive_backup`,
+/// `backoff`, `limits`, each limit inside `limits`, `circuit_breaker`, `isolation_limit`, `health_checks` and
+/// `recovery`. For some of them, a reader could think that null means "off", but off is written `"off"`. An unknown
+/// field is an error, and the error names the field. A value that a field cannot have is an error that names the field
+/// and says what to write. A duration is a number of milliseconds, or text with a unit ([`Duration`]). A time limit
+/// that is a number may not have a fraction, since 1.5 probably means seconds.
 ///
-/// Any self-describing format that serde reads can be used, such as JSON, YAML and TOML. Reading does not allocate. The
-/// values are checked where they are used, by [`ChannelOptions::validate`] and by the constructors of the limits.
-/// Settings that contradict each other are [warnings](ChannelConfig::warnings).
+/// Any self-describing format that serde reads can be used, such as JSON, YAML and TOML. Reading allocates only the
+/// texts of `servers`, `protocol` and `connection_type`. The values are checked where they are used, by
+/// [`ChannelOptions::validate`] and by the constructors of the limits. Settings that contradict each other are
+/// [warnings](ChannelConfig::warnings).
 ///
 /// ```
 /// use hedge_core::config::ChannelConfig;

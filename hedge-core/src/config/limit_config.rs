@@ -13,9 +13,9 @@ use crate::limit::{LimitOptions, LimitSetting};
 /// The limits of a channel that differ from the limits of its preset.
 ///
 /// If a limit is absent, the preset's limit applies. If a limit is `"off"`, there is no such limit. Null is an error,
-/// since it could mean either. For any other limit, the given fields replace the preset's fields, and the other fields
-/// stay. If the preset does not have that limit, the other fields have the limit's own defaults. `"off"` in place of
-/// the whole map turns all limits off ([B8](crate::rules#B8)).
+/// since it could mean either of these two. If a limit is a map, the fields in the map replace the preset's fields, and
+/// the preset's other fields stay. If the preset does not have that limit, the other fields have the limit's own
+/// defaults. `"off"` in place of the whole map turns all limits off ([B8](crate::rules#B8)).
 ///
 /// ```
 /// use hedge_core::config::{LimitConfig, Preset};

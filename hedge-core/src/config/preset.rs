@@ -1,4 +1,5 @@
-//! The default settings of other systems: [`Preset`] (rule F, [B8](crate::rules#B8)). Each preset has a name.
+//! The default settings of other systems: [`Preset`] ([F](crate::rules#F), [B8](crate::rules#B8)). Each preset has a
+//! name.
 
 use core::fmt;
 use core::str::FromStr;
@@ -116,24 +117,27 @@ pub enum Preset {
     /// are fewer servers than attempts, no server gets two attempts at the same time. A6 does not say what to do in
     /// this case. A server that is slow with one attempt is not faster with two ([L11](crate::rules#L11)).
     GrpcHedging,
-    /// The defaults of Finagle: no timeout, connect timeout 1 s, 2 retries without a pause. The retries use a budget of
-    /// one in five requests and 10 a second, kept for 10 s. Backups are off. If Finagle's backup filter is on, it has a
-    /// budget of its own: `maxExtraLoad` of the requests (1 % in Finagle's examples), and also 10 a second. A backup
-    /// uses both budgets, so retries and backups together stay within the first budget.
+    /// The defaults of Finagle: no timeout, connect timeout 1 s, 2 retries without a pause. The retries use a budget:
+    /// each request adds a fifth of a retry, and each second adds 10 retries. The budget keeps what was added for 10 s.
+    /// Backups are off. If Finagle's backup filter is on, it has a budget of its own: each request adds the share
+    /// `maxExtraLoad` of a backup (1 % in Finagle's examples), and each second adds 10 backups. A backup uses both
+    /// budgets, so retries and backups together stay within the first budget.
     ///
-    /// The first difference is the budget of the backup filter. Its share `maxExtraLoad` is used here, but its 10 a
-    /// second are not. For a client of 100 calls a second, 10 a second would be a tenth more load, and an outage would
-    /// begin with 100 backups. Without them, backups stay in proportion to calls ([B3](crate::rules#B3)). So no backup
-    /// is sent before calls have completed, and a client with fewer than 100 calls in 10 s sends no backup. With
-    /// `burst: 1` in `ratio`, such a client sends a backup for one call in 100.
+    /// The first difference is the budget of the backup filter. Its share `maxExtraLoad` is used here, but its 10
+    /// backups a second are not. For a client of 100 calls a second, these 10 backups would add a tenth to the load,
+    /// and an outage would begin with 100 backups. Without these 10 backups a second, the backups stay in proportion to
+    /// the calls ([B3](crate::rules#B3)). So no backup is sent before calls have completed, and a client with fewer
+    /// than 100 calls in 10 s sends no backup. With `burst: 1` in `ratio`, such a client sends a backup for one call in
+    /// 100.
     ///
     /// The second difference is the backup delay. In Finagle it is a percentile of latencies, at least 1 ms, such that
     /// a share `maxExtraLoad` of the latencies is longer. Here such a delay is a policy,
     /// [`AdaptiveDelay`](crate::policy::AdaptiveDelay), since an option does not change with latencies.
     ///
     /// The third difference is about retries. The 2 retries are those of Finagle's `MethodBuilder`. Finagle also
-    /// repeats requests that certainly never left the client, as often as a fifth of the budget allows. Here such
-    /// attempts count among the 2 retries, since one number bounds all extra attempts ([L3](crate::rules#L3)).
+    /// repeats requests that certainly never left the client. The number of these repeats is limited to a fifth of the
+    /// budget. Here such attempts count among the 2 retries, since one number bounds all extra attempts
+    /// ([L3](crate::rules#L3)).
     ///
     /// The fourth difference is when calls add to the budget. Here they add when they end, and not when they begin. So
     /// calls that hang add nothing ([B5](crate::rules#B5)).

@@ -3,8 +3,9 @@
 use crate::policy::ConfigError;
 use crate::time::{Duration, Timeout};
 
-/// Two limits for each server: how many attempts may be in flight at the server at the same time
-/// ([L22](crate::rules#L22)), and how fast its traffic grows after it has come or returned ([S11](crate::rules#S11)).
+/// Two limits for each server, and a queue. The first limit is how many attempts may be in flight at the server at the
+/// same time ([L22](crate::rules#L22)). The second limit is how fast the server's traffic grows after the server was
+/// added to the list or has returned ([S11](crate::rules#S11)). Calls may wait in the queue while all servers are full.
 /// Hosts with a list of servers enforce these limits: hedge-net, and the server sets of hedge-tower. By default,
 /// everything is off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,8 +18,8 @@ pub struct ServerLimits {
     pub max_queued_calls: u32,
     /// How long a call may wait for room. A call never waits longer than until its deadline.
     pub max_queue_wait: Timeout,
-    /// How long it takes until a server that has come or returned has its full share of the traffic. `None` means that
-    /// the server has its full share at once.
+    /// How long it takes until a server that was added to the list or has returned has its full share of the traffic.
+    /// `None` means that the server has its full share at once.
     pub slow_start: Option<Duration>,
 }
 
@@ -30,7 +31,7 @@ impl ServerLimits {
     /// Checks the values.
     ///
     /// # Errors
-    /// Returns an error for the first value that is 0 although it may not be 0.
+    /// Returns an error for the first value that is 0 although 0 is not allowed for it.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_in_flight_per_server == Some(0) {
             return Err(ConfigError::NoRoom { field: "max_in_flight_per_server" });

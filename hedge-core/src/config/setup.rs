@@ -75,8 +75,8 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// Returns all warnings about settings that contradict others or do nothing, in the order of their fields. No
-    /// [`Preset`] causes a warning.
+    /// Returns all warnings about settings that contradict others or do nothing. Their order is: time limits, backups,
+    /// retries, limits of servers, the ratio, the budget, the breaker, and probes. No [`Preset`] causes a warning.
     ///
     /// Cost: this takes some comparisons and divisions. Call it when a channel is made.
     #[must_use]
@@ -251,7 +251,7 @@ fn of_ratio(ratio: &RatioOptions, backups: bool, found: &mut Warnings) {
     match mode {
         RatioMode::Exact if max_backup_ratio == Ratio::WHOLE => found.push(Warning::RatioIsOff),
         RatioMode::Exact => {
-            // The limit counts in millionths, so a smaller ratio is 0.
+            // The limit counts in millionths, so a ratio below one millionth counts as 0.
             if max_backup_ratio.get() < 0.000_001 && burst.get() == 0 {
                 found.push(Warning::RatioNeverAllows);
             }
@@ -274,7 +274,7 @@ fn of_ratio(ratio: &RatioOptions, backups: bool, found: &mut Warnings) {
 fn of_budget(budget: &BudgetOptions, found: &mut Warnings) {
     let BudgetOptions { share, burst, minimum_per_second, maximum_per_second } = *budget;
     let minimum_per_second = minimum_per_second.get();
-    // The budget counts in thousandths, so a smaller share is 0.
+    // The budget counts in thousandths, so a share below one thousandth counts as 0.
     if share.get() < 0.001 && minimum_per_second == 0 {
         found.push(Warning::BudgetNeverRefills { burst: burst.get() });
     }

@@ -2,8 +2,8 @@
 //!
 //! [`drive`] owns neither the call nor the attempts' futures. The caller lends the call to `drive`, and reads the
 //! call's report afterwards. The caller also lends slots for the attempts' futures, one slot for each attempt that may
-//! be in flight at once. So the driver needs no heap and no task, and moves no large values. Dropping the future
-//! cancels the call.
+//! be in flight at the same time. So the driver needs no heap and no task, and moves no large values. Dropping the
+//! future cancels the call.
 //!
 //! ```
 //! use core::pin::pin;
@@ -49,9 +49,10 @@
 //!
 //! Each wake-up polls the cancel signal, and then the attempts by index. Then it reads the clock, polls the call, and
 //! at the end polls the timer. So a success that is ready wins over a deadline that has passed
-//! ([L14](crate::rules#L14)). The clock is read once for each wake-up. The first poll does not read the clock: it uses
-//! the instant at which the call started. The timer is created when the call has to wait for the first time, and reset
-//! only when the instant to wait for changes.
+//! ([L14](crate::rules#L14)). The clock is read once for each wake-up. It is read again only if an attempt that was
+//! started in this wake-up has a result at once, or if the timer fires during this wake-up. The first poll does not
+//! read the clock: it uses the instant at which the call started. The timer is created when the call has to wait for
+//! the first time, and reset only when the instant to wait for changes.
 
 mod attempt_timeout;
 mod cancel;
@@ -148,8 +149,8 @@ pub enum CallFailure<Reply, Error> {
     Ended {
         /// How the call ended.
         end: End,
-        /// The last failure: the transport's error, or a reply that was not accepted. It is `None` if no attempt
-        /// failed.
+        /// The last result that the transport gave: its error, or a reply that was not accepted. It is `None` if the
+        /// transport gave no result, or if an attempt timeout came after its last result.
         last: Option<Result<Reply, Error>>,
     },
     /// The caller lent too few slots: the call may have more attempts in flight than there are slots. Nothing was
@@ -160,10 +161,11 @@ pub enum CallFailure<Reply, Error> {
 /// Returns a future that runs a call to its end. The future's output is the accepted reply. Afterwards,
 /// [`Call::report`] says what happened.
 ///
-/// `start` makes the future of one attempt, and `drive` polls this future. At most `K` futures are polled at once. With
-/// a [`Transport`], `start` is `|attempt| transport.start(&request, attempt)`. If a slot already holds a future, that
-/// future is dropped and not polled. Dropping the returned future cancels the call ([L12](crate::rules#L12)). A call
-/// that has already ended is not run again: the result is then an error that says how the call ended.
+/// `start` makes the future of one attempt, and `drive` polls this future. At most `K` futures are in flight at the
+/// same time. With a [`Transport`], `start` is `|attempt| transport.start(&request, attempt)`. If a slot already holds
+/// a future, that future is dropped and not polled. Dropping the returned future cancels the call
+/// ([L12](crate::rules#L12)). A call that has already ended is not run again: the result is then an error that says how
+/// the call ended.
 ///
 /// Await the returned future as soon as the call is made. The first poll uses the call's start as the present instant,
 /// which saves one reading of the clock. If the first poll comes late, the first attempt starts late, and the remaining

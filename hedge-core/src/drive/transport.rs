@@ -80,8 +80,8 @@ macro_rules! transport {
             ) -> impl Future<Output = Result<Self::Reply, Self::Error>> $(+ $send)?;
 
             /// Returns whether this request may be sent twice, if the transport knows ([L15](crate::rules#L15)). For
-            /// example, an HTTP transport decides by the request's method. The driver uses this answer if the call's
-            /// own options are `Unset`.
+            /// example, an HTTP transport decides by the request's method. The function `drive` does not call this
+            /// method. A host uses this answer if the call's own options are `Unset`.
             fn idempotency(&self, request: &Self::Request) -> Idempotency {
                 let _ = request;
                 Idempotency::Unset

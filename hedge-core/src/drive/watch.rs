@@ -20,15 +20,17 @@ pub trait Watch<const N: usize> {
         let _ = (report, attempt);
     }
 
-    /// Receives the notice that an attempt has a result or was abandoned. The attempt's future is dropped soon after.
-    /// This method is not called for attempts that are in flight when the call's future is dropped. In the report of
-    /// [`call_ended`](Self::call_ended), these attempts have the state [`Abandoned`](crate::outcome::State::Abandoned).
+    /// Receives the notice that an attempt has a result or was abandoned. If the attempt was abandoned, its future is
+    /// dropped soon after this notice. Otherwise its future no longer exists. This method is not called for attempts
+    /// that are in flight when the call's future is dropped. In the report of [`call_ended`](Self::call_ended), these
+    /// attempts have the state [`Abandoned`](crate::outcome::State::Abandoned).
     fn attempt_ended(&self, report: &Report<N>, attempt: AttemptId) {
         let _ = (report, attempt);
     }
 
     /// Receives the notice that the call has ended, after the notices of its attempts. This method is called once for
-    /// each call whose future was polled, even if that future is dropped.
+    /// each call whose future was polled, even if that future is dropped. It is not called if there are too few slots
+    /// for the call.
     fn call_ended(&self, report: &Report<N>) {
         let _ = report;
     }

@@ -15,7 +15,8 @@ use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::named::{Place, refuse};
 
-/// Reads an enum that has serde's derive from a map with one key. A variant without content is read from text.
+/// Reads an enum from a map with one key. The enum must have serde's derived `Deserialize`. A variant without content
+/// is read from text.
 ///
 /// An error names the `field` and says what is `wanted`. In formats that have tags, a tag is accepted too. Binary
 /// formats are read in serde's own way.

@@ -62,12 +62,13 @@ impl Outcome {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BreakerChange {
-    /// The server is now isolated, either for the first time or again after a failed probe.
+    /// The server is now isolated, either because it failed too much or because a probe failed.
     Isolated {
         /// How long the isolation lasts. The server is probed after it.
         isolation: Duration,
     },
-    /// A probe has succeeded, and the server takes calls again.
+    /// The server takes calls again: a probe has succeeded, or an attempt at a broken server has succeeded
+    /// ([H5](crate::rules#H5)).
     Returned,
 }
 
@@ -140,17 +141,18 @@ pub trait Breaker {
     }
 
     /// Records that an attempt is sent. Returns whether the attempt is let through. If the server is isolated and
-    /// `insist` is false, this method returns false and changes nothing. For example, another attempt may have become
-    /// the probe since this server was chosen. For every attempt that was let through, call
-    /// [`finished`](Self::finished) once.
+    /// `insist` is false, this method returns false and changes nothing. This can happen although the server was usable
+    /// when it was chosen: another attempt may have become the probe since then. For every attempt that was let
+    /// through, call [`finished`](Self::finished) once.
     fn started(&self, state: &Self::State, now: Instant, insist: bool) -> bool {
         self.gate(state).is_none_or(|gate| gate.started(self.isolation(), now, insist))
     }
 
     /// Records that an attempt has ended. Returns the change of the server's state, or `None` if the state has not
-    /// changed. Before the breaker isolates a server, it calls `may_isolate`; only one thread does this at a time.
-    /// [`Health`](super::Health) answers according to its [`IsolationLimit`](super::IsolationLimit)
-    /// ([H4](crate::rules#H4)). If the answer is false, the breaker asks again at the next failure.
+    /// changed. Before the breaker isolates a server that takes calls, it calls `may_isolate`. For each server, only
+    /// one thread does this at a time. [`Health`](super::Health) answers according to its
+    /// [`IsolationLimit`](super::IsolationLimit) ([H4](crate::rules#H4)). If the answer is false, the breaker asks
+    /// again at the next failure.
     fn finished(
         &self,
         state: &Self::State,

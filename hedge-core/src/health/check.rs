@@ -115,13 +115,13 @@ enum CheckState {
     Healthy,
     /// The connection broke, or a check failed, at the instant `at`. The next check follows one interval later.
     Waiting,
-    /// The next step is to connect to the server. `begun` says whether the driver was told to connect. If it was told,
-    /// this was at the instant `at` of the checker.
+    /// The next step is to connect to the server. `begun` says whether the driver was told to connect. If so, the
+    /// checker's field `at` is the instant at which the driver was told.
     Connecting {
         begun: bool,
     },
-    /// The next step is the application's check. `begun` says whether the driver was told to run the check. If it was
-    /// told, this was at the instant `at` of the checker.
+    /// The next step is the application's check. `begun` says whether the driver was told to run the check. If so, the
+    /// checker's field `at` is the instant at which the driver was told.
     Asking {
         begun: bool,
     },
@@ -140,9 +140,9 @@ enum CheckState {
 ///
 /// The driver calls [`poll`](Self::poll) until the answer is [`Wait`](CheckAction::Wait). It then waits until the given
 /// instant or until something happens. It passes each event to [`handle`](Self::handle), and polls again, as with a
-/// [`Call`](crate::call::Call). `now` must not go back. A result counts if it is passed in before a poll at or after
-/// the time limit of its step. Nothing changes if a result belongs to a step that is over, or if an input repeats an
-/// earlier one. A poll does a constant amount of work. Memory: 48 bytes.
+/// [`Call`](crate::call::Call). `now` must not go back. The result of a step counts unless the driver has already
+/// polled at or after the time limit of the step. Nothing changes if a result belongs to a step that is over, or if an
+/// input repeats an earlier one. A poll does a constant amount of work. Memory: 48 bytes.
 ///
 /// ```
 /// use hedge_core::health::{CheckAction, CheckInput, CheckOptions, Checker};
@@ -164,7 +164,7 @@ pub struct Checker {
     interval: Micros,
     timeout: Micros,
     application: bool,
-    /// The instant at which the present state, or its latest step, began.
+    /// The last instant at which the connection broke, a check failed or a step began.
     at: Instant,
     /// The random factor of the present interval, in 65536ths.
     factor: u32,

@@ -55,7 +55,7 @@ impl Default for CircuitOptions {
 ///
 /// Cost: if a window is full and no call has failed lately, a success is three loads and a compare-and-swap for each
 /// window. Otherwise a call's end is up to three compare-and-swaps for each window. There is no division and no
-/// floating point. Memory: 32 bytes for each server, 96 bytes for each channel.
+/// floating point. Memory: 32 bytes for each server, 80 bytes for each channel.
 #[derive(Clone, Copy, Debug)]
 pub struct CircuitBreaker {
     long: Window,

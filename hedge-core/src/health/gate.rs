@@ -63,7 +63,7 @@ impl Default for IsolationOptions {
 /// the first word to `Asking` or `Moving`. Then the thread stores the time, and then the new state. Other threads do
 /// not wait for the change, since `Asking` counts as closed and `Moving` counts as isolated. Times are stored in units
 /// of 1.024 ms, so an isolation may last up to 1.024 ms longer than stated. Times wrap after 51 days. So a server that
-/// got no call for 51 days may look isolated again, for about a minute.
+/// got no call for 51 days may look isolated again, for the length of its last isolation and 67 s more.
 #[derive(Debug)]
 pub struct Gate {
     /// The first word: a [`GateWord`].

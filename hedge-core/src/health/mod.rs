@@ -13,8 +13,8 @@
 //! | [`Health`] | channel, with a [`ServerHealth`] for each server | all of these together, for the code that selects servers |
 //!
 //! A server takes calls unless its checker has reported it as unusable, or its breaker isolates it. Checkers and
-//! breakers have different limits. A broken connection isolates its server even if every other server is out. Breakers
-//! never isolate more than a stated share of the servers ([H4](crate::rules#H4)).
+//! breakers have different limits. A server whose connection broke takes no calls, even if no other server takes calls.
+//! Breakers never isolate more than a stated share of the servers ([H4](crate::rules#H4)).
 //!
 //! # By hand
 //!

@@ -34,8 +34,9 @@ const RECOVERING: u32 = 1 << 31;
 /// `min_working`. While no server is usable, no call is admitted. The recovery ends when the number of usable servers
 /// is above 0 and has not changed for the time `hold`: then no more servers are expected to come back.
 ///
-/// Cost: one load for each call. During a recovery, a call costs two loads, and one compare-and-swap if the number of
-/// usable servers has changed. Memory: 16 bytes.
+/// Cost: one load for each call. During a recovery, a call costs at most two loads. If the number of usable servers has
+/// changed, it also costs one store and one compare-and-swap. The end of the recovery costs one compare-and-swap.
+/// Memory: 16 bytes.
 ///
 /// ```
 /// use hedge_core::bounded::{Bounded, BoundedSpan};
@@ -123,7 +124,7 @@ impl RecoveryPolicy {
     }
 }
 
-/// The limit on how many servers breakers and outlier rules may isolate ([H4](crate::rules#H4)).
+/// The limit on how many servers breakers may isolate ([H4](crate::rules#H4)).
 ///
 /// The limit does not apply to broken connections: only the servers that are not broken are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

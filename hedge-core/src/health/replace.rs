@@ -7,7 +7,7 @@ use super::{
 use crate::time::Instant;
 
 impl Health<Recovering<AnyBreaker>> {
-    /// Makes a health with other options that continues from the state of this health. A recovery that is running
+    /// Returns a [`Health`] with other options. It continues from the state of this one. A recovery that is running
     /// continues under the new recovery options, if there are any.
     ///
     /// Use the new health in this order. First select servers by the new health. Then call

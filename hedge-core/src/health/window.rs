@@ -1,9 +1,9 @@
 //! One window of a [`CircuitBreaker`](super::CircuitBreaker), computed in integers.
 //!
-//! brpc computes in doubles and truncates the results. Here the smoothing factor is brpc's double, stored as a multiple
-//! of 2^-53. Products are computed exactly and then rounded down once. The rounding of doubles could give another
-//! result in two cases: the mean stays the same, or the limit is a whole number. A test shows that the results are
-//! equal in both cases.
+//! brpc computes in doubles and truncates the results. Here the smoothing factor is a multiple of 2^-53, and differs
+//! from brpc's double by at most 2^-53. Products are computed exactly and then rounded down once. The rounding of
+//! doubles could give another result in two cases: the mean stays the same, or the limit is a whole number. A test
+//! shows that the results are equal in both cases.
 
 use core::fmt;
 
@@ -139,14 +139,15 @@ impl Window {
             change(&state.cost, |cost| if cost < LEAST_COST { 0 } else { part(cost, self.smooth) });
             true
         };
-        // For the first `size` calls, failures are counted instead of costs, since the mean is not reliable yet.
+        // For the first `size` calls, the number of failures decides instead of their cost, since the mean is not
+        // reliable yet.
         match state.first(self.size, failed) {
             Some(before) => !failed || before < self.errors,
             None => healthy,
         }
     }
 
-    /// Deletes the counted failures. If the window was not full, everything is deleted.
+    /// Sets the sum of the costs to 0. If the window was not full, the counts and the mean are deleted too.
     pub(super) fn reset(&self, state: &WindowState) {
         if state.counts.load(Relaxed) >> 16 < self.size {
             state.counts.store(0, Relaxed);

@@ -64,8 +64,8 @@ pub(crate) struct Half {
     words: [AtomicU32; BUCKETS],
     /// The longest latency of an answer, in microseconds.
     max: AtomicU32,
-    /// The number of samples that the words do not count, because halving removed them or because they were not drawn.
-    /// The first number is for answers, the second one for abandoned attempts.
+    /// The number of samples that the words do not count: halving removed them, they were not drawn, or their bucket
+    /// was full. The first number is for answers, the second one for abandoned attempts.
     outside: [AtomicU32; 2],
     /// The lower bits hold the number of halvings. The upper bits hold the number of samples since the first halving.
     drawing: AtomicU32,
@@ -105,7 +105,8 @@ impl Half {
         Cell { answered: of(Sample::Answered), abandoned: of(Sample::Abandoned) }
     }
 
-    /// Returns the exact number of samples: first the answers, then the abandoned attempts.
+    /// Returns the number of samples: first the answers, then the abandoned attempts. Each number is exact up to 4 *
+    /// 10^9.
     pub(crate) fn counts(&self) -> [u64; 2] {
         let [answered, abandoned] = self.outside.each_ref().map(|count| u64::from(count.load(Ordering::Relaxed)));
         self.words.iter().fold([answered, abandoned], |[answered, abandoned], word| {

@@ -29,9 +29,9 @@
 //!
 //! A recorder takes 1976 bytes. Recording a sample compares the slice and does one atomic addition. It needs one more
 //! read-modify-write if the latency is the longest yet, or if only a part of the samples is counted. Once per slice, a
-//! compare-and-swap elects one recording that does the upkeep. The upkeep deletes old samples, and finds the kept
-//! quantile by going through the buckets. Other threads do not wait for the upkeep, and record as usual during it.
-//! Reading the kept quantile is one load.
+//! compare-and-swap elects one recording that does the upkeep. The upkeep deletes old samples. It also goes through the
+//! buckets and computes the quantile that [`LatencyRecorder::kept`] returns (the kept quantile). Other threads do not
+//! wait for the upkeep, and record as usual during it. Reading the kept quantile is one load.
 //!
 //! # Many samples
 //!
@@ -119,7 +119,8 @@ impl LatencyRecorder {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the shift is below 64, and half a window 16 to 32 slices")]
     pub const fn new(window: LatencyWindow, quantile: Quantile) -> Self {
-        // This is half a window as a number of five bits, rounded.
+        // The shift leaves the upper five bits of half a window. So half a window is 16 to 31 slices, or 32 after
+        // rounding.
         let half_us = window.micros().as_micros() / 2;
         let shift = 59 - half_us.leading_zeros();
         let half = (half_us + (1 << shift >> 1)) >> shift;
@@ -141,7 +142,8 @@ impl LatencyRecorder {
         Duration::from_micros(self.window_slices() << self.shift)
     }
 
-    /// Returns the time between two updates of the kept quantile. This time is 1/64 to 1/32 of the window.
+    /// Returns the length of a slice, which is 1/64 to 1/32 of the window. The kept quantile is updated at most once
+    /// per slice.
     #[must_use]
     pub const fn slice(&self) -> Duration {
         Duration::from_micros(1 << self.shift)
@@ -232,8 +234,8 @@ impl LatencyRecorder {
     }
 
     /// Swaps the halves if the current half is at least half a window old. Returns the present state of the halves. The
-    /// swap is published by one store. With two stores, a reader could take the new half, which is empty, for the whole
-    /// window.
+    /// swap is published by one store. With two stores, a reader could read only the new half, which is empty, and miss
+    /// the samples of the other half.
     fn pass(&self, seen: u64, slice: u64) -> HalvesState {
         let half = u64::from(self.half);
         let state = HalvesState::of_word(self.halves_state.load(Ordering::Relaxed));
@@ -338,7 +340,7 @@ pub(crate) struct Found {
 
 impl Found {
     /// Returns the end of the kept quantile's bucket. Returns `None` if there were no samples. No latency up to the
-    /// quantile is longer than this end, and the end is at most 9.7 % longer than the quantile.
+    /// quantile is longer than this end. From 64 us on, the end is at most 9.7 % longer than the quantile.
     pub(crate) fn end(self) -> Option<Micros> {
         self.bucket.map(grid::end)
     }

@@ -94,8 +94,8 @@ impl Snapshot {
     }
 
     /// Returns a quantile of the latencies: the middle of the bucket that contains the quantile. Returns `None` if
-    /// there are no samples. If that part of the distribution has only abandoned attempts, the result is the longest
-    /// age among them. The true quantile is at least that age.
+    /// there are no samples. If that part of the distribution has only abandoned attempts, the result is the middle of
+    /// the bucket of the longest age among them. The true quantile is at least that age.
     #[must_use]
     pub fn quantile(&self, quantile: Quantile) -> Option<Duration> {
         bucket_at(self.cells(), quantile).map(|bucket| grid::middle(bucket).to_duration())

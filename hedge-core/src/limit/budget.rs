@@ -62,8 +62,8 @@ impl Default for BudgetOptions {
 /// An account for retries and backups ([B5](crate::rules#B5)), as in Finagle and Envoy. Completed calls add to the
 /// account, and a fixed amount per second is added too. Each retry or backup takes from the account.
 ///
-/// In any span of time: extra attempts ≤ burst + share × calls completed + minimum × seconds. The budget is the only
-/// limit that bounds retries.
+/// In any span of time: extra attempts ≤ burst + share × calls completed + minimum × seconds. No other limit of this
+/// module has such a bound for retries.
 ///
 /// Cost: a call's end is one compare-and-swap, or one load if the account is full. A permission is one
 /// compare-and-swap, or two if a maximum per second is set. A refusal is one load, or a few loads if a maximum is set.
@@ -179,8 +179,8 @@ impl Budget {
     fn withdraw(&self, now: Instant) -> Result<(), Denial> {
         let millis = millis(now);
         let mut word = self.account.load(Ordering::SeqCst);
-        // Usually, the amount up to `now` has been added already. This shortcut keeps few steps between the load and
-        // the exchange.
+        // Usually, the amount up to `now` has been added already. With this shortcut, there are only a few steps
+        // between the load and the compare-and-swap.
         while Account::of(word).at == millis {
             if Account::of(word).held < ATTEMPT {
                 return Err(Denial::Budget);
@@ -430,7 +430,8 @@ mod tests {
 
     #[test]
     fn b5_time_is_counted_from_any_origin() {
-        // The clocks begin at zero, in 1970, and near the end and the middle of the 40 bits.
+        // The clocks begin at zero, at each power of two, at an instant in 2026 (counted from 1970), and near the
+        // middle and the end of the 40 bits.
         let year_2026 = 1_770_000_000_000_000;
         let bits = (0..64).map(|bit| 1_u64 << bit);
         for origin in bits.chain([0, year_2026, (3 << 49) - 1, u64::MAX / 2, u64::MAX - 60_000_000]) {

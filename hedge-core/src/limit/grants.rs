@@ -34,7 +34,8 @@ impl<const N: usize> Grants<N> {
         Self { counted: self.counted.copy(), returned, unused }
     }
 
-    /// Counts one grant, so that the window is not empty. The grant is marked as unused, so it is not counted as sent.
+    /// Counts one grant, so that the window is not empty. The grant is marked as unused, so [`Self::used_at`] does not
+    /// count it.
     pub(super) fn begin(&self, now: Instant) {
         self.counted.add(now, 1);
         self.unused.fetch_add(1, Ordering::SeqCst);
@@ -65,8 +66,9 @@ impl<const N: usize> Grants<N> {
         });
     }
 
-    /// Takes a returned grant if the bound allows it. `most` gets the number of other grants in use. `most` returns the
-    /// largest value that these grants and this grant may have together. The window already counts the returned grant.
+    /// Takes a returned grant if the bound allows it. Returns whether a grant was taken. `most` gets the number of the
+    /// other grants in use, and returns the bound for these grants and this grant together, in millionths of a grant.
+    /// The window already counts the returned grant.
     pub(super) fn take_returned(&self, now: Instant, most: impl Fn(u64) -> u64) -> bool {
         let bucket = self.bucket(now);
         // When the last returned grant is taken, the word becomes 0, so that `has_returned` is false.

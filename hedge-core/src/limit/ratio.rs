@@ -35,9 +35,10 @@ pub enum RatioMode {
     Exact,
     /// The ratio is computed once in each interval, by the first caller, as in brpc. If the ratio is below the maximum,
     /// every backup is allowed until the next computation. The comparison applies to a maximum of 1 too: no further
-    /// backup is allowed once there is one backup for each completed call. So this mode can exceed the ratio by all
-    /// backups of one interval. Up to one bucket at the window's beginning is not counted (0.2 s of 10 s with 64
-    /// buckets). In brpc, up to a second at the window's end is not counted.
+    /// backup is allowed once there is one backup for each completed call. Backups between two computations are not
+    /// checked, so this mode can exceed the ratio by all backups of one interval. Up to one bucket at the window's
+    /// beginning is not counted (0.2 s of 10 s with 64 buckets). In brpc, up to a second at the window's end is not
+    /// counted.
     Cached,
 }
 
@@ -273,7 +274,8 @@ impl<const N: usize> RatioLimit<N> {
 
     /// Returns the upper bound for all backups in a window, in millionths of a backup. `granted` backups are already in
     /// the window. The bound is the number of backups that the window's calls allow. If the calls do not allow one more
-    /// backup, the bound is `granted` plus the savings.
+    /// backup, the bound is `granted` plus the savings, but not more than the number that the calls allow plus the
+    /// burst.
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
     fn most(&self, at: ScaledInstant, earned: u64, granted: u64) -> u64 {

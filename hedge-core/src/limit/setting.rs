@@ -36,14 +36,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for LimitSetting<T> {
 }
 
 impl<'de, T: Deserialize<'de>> LimitSetting<T> {
-    /// Reads the value of `field`. Null is an error, since a reader could take it for "no limit" or for "the preset's
+    /// Reads the value of `field`. Null is an error, since its meaning would be unclear: "no limit" or "the preset's
     /// limit".
     pub(crate) fn read<D: Deserializer<'de>>(deserializer: D, field: &'static str) -> Result<Self, D::Error> {
         deserializer.deserialize_any(OffOrOn { field, of: PhantomData })
     }
 }
 
-/// Reads a limit with all its fields, or `"off"`. Null is an error here too.
+/// Reads a limit. In text formats, this is a limit with all its fields, or `"off"`; null is an error here too. In
+/// binary formats, it is an `Option`.
 pub(crate) fn read_whole<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
     field: &'static str,

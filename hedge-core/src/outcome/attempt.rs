@@ -51,8 +51,8 @@ pub enum State {
 /// time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    // The server and the address are not next to each other in memory. If they were, the CPU would read both as one
-    // word. But they are written as two words, and the read would wait for these writes.
+    // The server and the address are not next to each other in memory. If they were, the compiler could read both with
+    // one load. But they are written with two stores, and the load would wait for these stores.
     server: ServerId,
     /// The lower 32 bits of the time from the call's start to the attempt's start, in microseconds.
     started: u32,

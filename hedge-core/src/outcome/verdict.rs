@@ -45,7 +45,8 @@ impl Pushback {
     /// is read as this pushback.
     pub const DO_NOT: Self = Self { delay: Micros::MAX, for_server: false };
 
-    /// Returns a pushback after which the call starts its next attempt exactly `delay` after this answer.
+    /// Returns a pushback that delays further attempts: a pending retry is due `delay` after this answer, and a planned
+    /// backup waits for its own backup delay from then on.
     #[must_use]
     pub const fn after(delay: Duration) -> Self {
         Self { delay: Micros::from_duration(delay), for_server: false }

@@ -74,8 +74,9 @@ pub struct AdaptiveOptions {
     pub target: Target,
     /// The shortest and the longest delay. Default 1 ms and 1 s. 1 ms is about the resolution of a timer, and about a
     /// round trip to a near server. So it is normal that no answer has come after a shorter delay. 1 s is twice the
-    /// default timeout, so a call that a backup cannot help in time gets no backup. If every server is so slow that
-    /// calls take longer than the longest delay, as many backups are sent as the target allows.
+    /// default timeout. So with this timeout, the longest delay is after the deadline, and a call with that delay gets
+    /// no backup. If every server is so slow that calls take longer than the longest delay, as many backups are sent as
+    /// the target allows.
     pub delay: DelayRange,
     /// How many answers a window must hold before there is a delay. Default 100. Five of 100 answers are beyond the
     /// 95th percentile.
@@ -117,8 +118,9 @@ impl Default for AdaptiveOptions {
 /// The delay is the end of the bucket that contains the quantile (see [`latency`](crate::latency)). If a backup wins,
 /// the other attempt is abandoned before its latency is known. But this happens only to latencies above the delay. So
 /// all latencies up to the end of that bucket are measured in full. Backups change neither the quantile nor the delay,
-/// even if there are many backups or they are fast. The delay is at most 9.7 % above the quantile and never below it.
-/// So the extra load is not exceeded if many latencies are close together.
+/// even if there are many backups or they are fast. Unless the range of the options changes the delay, it is never
+/// below the quantile, and from 64 us on it is at most 9.7 % above the quantile. So the extra load is not exceeded if
+/// many latencies are close together.
 ///
 /// If every latency grows, the growth is hidden at first, since backups win before the long latencies are known. The
 /// delay then rises to the longest known latencies, and from there further up. If latencies become shorter, the delay
@@ -160,9 +162,9 @@ pub struct AdaptiveDelay {
 
 impl AdaptiveDelay {
     /// The delay is precise if the window holds at least this number of calls. It is then between 10 % below and 20 %
-    /// above the true quantile, except once in some thousand times. This is true for the 95th to 98th percentile of
-    /// usual distributions (a lognormal of deviation 1, an exponential). A higher percentile needs more calls, and a
-    /// narrower distribution needs fewer calls.
+    /// above the true quantile, except in rare cases. This is true for the 95th to 98th percentile of usual
+    /// distributions (a lognormal of deviation 1, an exponential). A higher percentile needs more calls, and a narrower
+    /// distribution needs fewer calls.
     pub const SETTLED_AFTER: u32 = 5_000;
 
     /// The number of backups that can be saved up while calls do not need backups. At most this many backups can be
@@ -346,7 +348,7 @@ mod tests {
         us(micros.round() as u64)
     }
 
-    /// Returns the latency that `ten_thousandths` of all latencies do not exceed.
+    /// Returns the true quantile of the latencies of `shape`. The quantile is given in ten-thousandths.
     fn truth(shape: Shape, ten_thousandths: usize) -> f64 {
         let mut rng = Rng::with_seed(99);
         let mut all: Vec<f64> = (0..200_000).map(|_| shape(&mut rng)).collect();
@@ -374,7 +376,8 @@ mod tests {
             Self { channel, now: at(5_000), calls: 0, backups: 0, delays: Vec::new() }
         }
 
-        /// Makes `calls` calls, and ends each call before the next one begins. So the policy sees a clock that goes
+        /// Makes `calls` calls, and ends each call before the next one begins. A call may last longer than [`GAP`].
+        /// Then the next call begins at an instant before the end of this call, so the policy sees a clock that goes
         /// back a little.
         fn run(&mut self, calls: u32, mut latency: impl FnMut(Instant, Kind) -> Duration) -> &mut Self {
             (self.calls, self.backups) = (calls, 0);
@@ -468,7 +471,8 @@ mod tests {
             let creep = mean(late) / mean(early);
             assert!((0.95..=1.05).contains(&creep), "{name}: by {creep} in half a minute");
             assert!(line.extra_load() <= 0.051, "{name}: {}", line.extra_load());
-            // The delay lies in the middle of the same bucket or of the next one.
+            // The delay is the end of a bucket, and `kept` returns the middle of a bucket. Both are of the same bucket
+            // or of neighbouring buckets.
             let drag = line.delays[59_999] / unhedged.kept().unwrap().as_micros() as f64;
             assert!((0.95..=1.15).contains(&drag), "{name}: dragged by {drag}");
         }
@@ -552,7 +556,8 @@ mod tests {
         assert!(line.run(100, |_, _| ms(10)).delays.is_empty(), "100 answers, and nobody has looked yet");
         line.run(300, |_, _| ms(10));
         assert!(line.delay().is_some());
-        // After two windows, seven answers a window are left. The first upkeep that sees fewer than 25 ends the delay.
+        // After two windows, a window holds only about seven answers. The first upkeep that finds fewer than 25 answers
+        // switches the delay off.
         for _ in 0..14 {
             line.run(1, |_, _| ms(10));
             line.now = line.now + ms(1_400);
@@ -595,7 +600,7 @@ mod tests {
             let snapshot = policy.latencies().snapshot(at(now));
             (snapshot.count(), snapshot.abandoned(), snapshot.max())
         };
-        // The first fails after 5 ms, its retry is answered after 8 ms more.
+        // The first attempt fails after 5 ms, and its retry is answered 8 ms later.
         let mut call = line.channel.call(&own, at(0)).unwrap();
         let first = start(0, &mut |now| call.poll(now));
         call.handle(at(5), Input::finished(first, Verdict::Retry));

@@ -10,7 +10,7 @@ const ONE: u32 = 1_000_000;
 /// during that time.
 ///
 /// Cost: the account takes 12 bytes. Adding is one load while the account is full, which is usual. Otherwise it is one
-/// load and one compare-and-swap. Taking a permission is one compare-and-swap.
+/// load and one compare-and-swap. Taking a permission is one load and one compare-and-swap.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     held: AtomicU32,
@@ -19,8 +19,8 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// Makes a full account. It holds at most `bound` permissions (up to 4000). Each call adds `millionths` millionths
-    /// of a permission.
+    /// Makes a full account. It holds at most `bound` permissions. `bound` must be at most 4294, so that the account
+    /// does not overflow. Each call adds `millionths` millionths of a permission.
     pub(crate) const fn new(bound: u32, millionths: u32) -> Self {
         let most = bound * ONE;
         Self { held: AtomicU32::new(most), most, share: millionths }

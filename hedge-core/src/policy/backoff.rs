@@ -10,8 +10,8 @@ use crate::time::{Duration, Micros};
 /// In a file, a backoff is `"off"`, or a map with one key such as `{"fixed": "1ms"}` or
 /// `{"jittered": {"min": "1ms", "max": "2ms"}}`.
 ///
-/// Waits are in whole microseconds, rounded up. `Debug` and `Display` write `off`, `1 ms`, `1 ms to 2 ms`, or
-/// `1 ms, times 1.6, to 100 ms`.
+/// The times that the constructors get are rounded up to whole microseconds. `Debug` and `Display` write `off`, `1 ms`,
+/// `1 ms to 2 ms`, or `1 ms, times 1.6, to 100 ms`.
 ///
 /// ```
 /// use hedge_core::policy::{Backoff, BackoffError};

@@ -232,13 +232,15 @@ impl defmt::Format for Ended<'_> {
 /// sent now, and is informed of every call's end.
 ///
 /// Several channels and several threads may use one policy at the same time, so keep its state in atomics. Every method
-/// has a default implementation, which gives no delay and refuses nothing. The call's own policy comes before the
-/// channel's policy. At each of these two levels, the policy's delay comes before the fixed delay
-/// ([B1](crate::rules#B1)). The policy that allows or refuses a call's backups is also informed when that call ends.
+/// has a default implementation, which gives no delay and refuses nothing. A call's own policy decides instead of the
+/// channel's policy whether an extra attempt may be sent. The backup delay is the first of these four that is given:
+/// the delay of the call's own policy, the call's fixed delay, the delay of the channel's policy, the channel's fixed
+/// delay ([B1](crate::rules#B1)). The policy that allows or refuses a call's backups is also informed when that call
+/// ends.
 pub trait BackupPolicy {
-    /// Returns the delay for a call that starts at `now`. If the result is `None`, the fixed delay of the same level
-    /// (call or channel) is used. If there is no such delay either, the channel's delay is used. This method is called
-    /// once for each call.
+    /// Returns the backup delay for a call whose first attempt starts at `now`. If the result is `None`, the fixed
+    /// delay of the same level (call or channel) is used. If there is no such delay either, the channel's delay is
+    /// used. A call asks a policy for the delay at most once.
     fn delay(&self, now: Instant) -> Option<BackupDelay> {
         let _ = now;
         None
@@ -395,7 +397,7 @@ mod tests {
 
     const NOW: Instant = Instant::from_millis(7);
 
-    /// A policy that refuses backups and allows retries. It records each question as a digit.
+    /// A policy that refuses backups and retries. It records each call of one of its methods as a digit.
     #[derive(Default)]
     struct Noting(AtomicU32);
 

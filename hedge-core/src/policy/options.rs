@@ -67,7 +67,7 @@ pub enum RetryTarget {
 pub enum FailMode {
     /// One attempt: no retry, no backup.
     FailFast,
-    /// Up to 3 further attempts, each at another server. The default.
+    /// Up to 3 further attempts, each at another server. The default [`ChannelOptions`] correspond to this mode.
     FailOver,
     /// Up to 3 further attempts at the server that failed. Backups go to other servers.
     FailTry,
@@ -171,8 +171,8 @@ impl ChannelOptions {
         }
     }
 
-    /// Returns these options, changed by `mode`: it sets the retries, the retry target and the backup
-    /// ([F](crate::rules#F)). The other options are not changed.
+    /// Returns these options, changed by `mode`: it sets the number of retries and the retry target
+    /// ([F](crate::rules#F)). [`FailMode::FailBackup`] also sets the backup delay. The other options are not changed.
     #[must_use]
     pub fn with_fail_mode(mut self, mode: FailMode) -> Self {
         self.max_retry = if mode == FailMode::FailFast { 0 } else { MAX_RETRY };

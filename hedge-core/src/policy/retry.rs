@@ -12,10 +12,11 @@ pub trait AttemptError {
         self.kind().never_left()
     }
 
-    /// Returns whether this error says nothing about the server, because the attempt failed at this client or because
-    /// of its caller ([S7](crate::rules#S7)). The default is true for [`ErrorKind::Local`], [`ErrorKind::ServerGone`],
-    /// [`ErrorKind::Overcrowded`] and [`ErrorKind::RequestBody`]. It is also true for a request that never left this client, unless the connection
-    /// could not be made ([`ErrorKind::Refused`], [`ErrorKind::ConnectTimeout`]).
+    /// Returns whether this error says nothing about the server. This is so if the attempt failed at this client, or if
+    /// the caller caused the failure ([S7](crate::rules#S7)). The default is true for [`ErrorKind::Local`],
+    /// [`ErrorKind::ServerGone`], [`ErrorKind::Overcrowded`] and [`ErrorKind::RequestBody`]. It is also true for a
+    /// request that never left this client, unless the connection could not be made ([`ErrorKind::Refused`],
+    /// [`ErrorKind::ConnectTimeout`]).
     fn local(&self) -> bool {
         let judgement = Judgement::new(Verdict::Wait, self.kind().into());
         if self.never_left() { judgement.never_left().local } else { judgement.local }

@@ -8,13 +8,14 @@ use crate::policy::{BackupDelay, BackupPolicy, Ended, When};
 use crate::time::{Duration, Instant, Micros};
 
 /// A policy that sends no backup. For each of `D` delays, it counts how many backups would have been sent and how much
-/// time they would have saved. So you can choose a delay before backups add load. Calls run as they would without this
-/// policy: no timer is armed, and no limit is asked.
+/// time they would have saved. So you can choose a delay before backups add load. Calls run as they would without
+/// backups: no backup timer is armed, and no limit is asked for a backup.
 ///
-/// A call counts as one that would have sent a backup under three conditions: its request may be sent twice, there was
-/// another server, and the call was still running when the delay was over. Limits are ignored, so the count is the
-/// number of backups that the delay alone would cause. A call that takes longer than the shortest delay reports
-/// [`NotHedged::Shadow`].
+/// A call counts as one that would have sent a backup under two conditions: a backup was possible when the first
+/// attempt started ([L4](crate::rules#L4)), and the call was still running when the delay was over. For example, a
+/// backup is not possible if the request may not be sent twice, or if there is no other server. Limits are ignored, so
+/// the count is the number of backups that the delay alone would cause. If a backup was possible, a call that takes
+/// longer than the shortest delay reports [`NotHedged::Shadow`].
 ///
 /// The latency of a backup that was not sent is estimated from the attempts of the last 10 s ([`Snapshot::within`]).
 /// The number of backups that would have won, and the time that they would have saved, are summed over calls that were
@@ -212,8 +213,8 @@ mod tests {
         let near = |saved: Duration, millis: u64| saved.abs_diff(MS(millis)) * 100 < 3 * MS(millis);
         let [(1_002, 2, won, early), (1_002, 2, also_won, late)] = counts(&shadow)[..] else { panic!("{shadow:?}") };
         assert!((1..=2).contains(&won) && (1..=2).contains(&also_won));
-        // With a backup a call would take 14 ms (44 ms after the later delay). Without one it takes 100 ms, or the 500
-        // ms to the deadline.
+        // A backup would take 4 ms. So a call would take 14 ms with a backup after 10 ms, and 44 ms with a backup after
+        // 40 ms. Without a backup, one call takes 100 ms, and the other call ends at its deadline after 500 ms.
         assert!(near(early, 86 + 486) && near(late, 56 + 456), "{early:?} and {late:?}");
     }
 

@@ -122,9 +122,9 @@ impl Visitor<'_> for Human {
     }
 }
 
-/// Converts a decimal number of milliseconds into a duration. Returns `None` if the duration is not a whole number of
-/// microseconds. A float cannot hold every decimal number exactly. So the number of microseconds may differ from a
-/// whole number by up to a thousandth, or by the precision of the float.
+/// Converts a decimal number of milliseconds into a duration. Returns `None` if the duration is negative, too long, or
+/// not a whole number of microseconds. A float cannot hold every decimal number exactly. So the number of microseconds
+/// may differ from a whole number by up to a thousandth, or by the precision of the float.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -34,8 +34,8 @@ pub type CountWindow = BoundedSpan<1_000, 3_600_000>;
 /// A margin below the value at which a total wraps. The margin is larger than the number of threads that can add one at
 /// the same moment. If a single addition is larger than this margin, it is first reduced to what fits.
 const SMALL: u32 = 0xFFFF;
-/// If a reading of the clock is late by more than `N` buckets plus this time (8.4 s, in microseconds), the clock was
-/// set back.
+/// If a reading of the clock is before the latest bucket by more than `N` buckets plus this time (8.4 s, in
+/// microseconds), the clock counts as set back.
 const LATE_US: u64 = 1 << 23;
 /// True if several threads may use a [`SlidingCount`] at the same time. On a microcontroller there is only one thread.
 /// So the fast paths for several threads are left out there: they would make the program larger, but not faster.
@@ -77,7 +77,8 @@ pub struct SlidingCount<const N: usize = 16> {
     /// addition.
     latest: AtomicU64,
     /// One entry for each bucket number modulo `N`: the full bucket number, and the total when that bucket began. An
-    /// entry is written before its bucket becomes the latest one. A bucket without additions has no entry.
+    /// entry is written before its bucket becomes the latest one. A bucket without additions has no entry. `N` buckets
+    /// are one round: the place of an entry is used again one round later.
     began: [AtomicU64; N],
     /// A cache: the first bucket of the most recent count, and the total when this bucket began. It is computed once
     /// per bucket, so that a count is two loads.
@@ -111,8 +112,9 @@ impl<const N: usize> SlidingCount<N> {
     /// Makes a count of the same window that continues from this count. Additions of other threads during the copying
     /// may be missing in the copy.
     pub(crate) fn copy(&self) -> Self {
-        // With this order of loads, the copy is right for all buckets up to its latest one. Entries of later buckets
-        // are stale in the copy. They are treated like the entries of late threads.
+        // With this order of loads, the copy is right for all buckets up to its latest one. The copy may also have
+        // entries of later buckets. They are treated like the entries of threads that have not yet made their bucket
+        // the latest one.
         let earlier = AtomicU64::new(load(&self.earlier));
         let latest = load(&self.latest);
         let began = self.began.each_ref().map(|word| AtomicU64::new(load(word)));
@@ -127,8 +129,9 @@ impl<const N: usize> SlidingCount<N> {
         Duration::from_micros(self.window_us as u64)
     }
 
-    /// Returns the width of a bucket, rounded up to a whole microsecond. A count may be off by this much time at the
-    /// window's edge. The width is the window divided by `N` - 1, and at most a thousandth more.
+    /// Returns the width of a bucket, rounded up to a whole microsecond. [`covering`](Self::covering) may also count up
+    /// to this much time before the window, and [`inside`](Self::inside) may miss up to this much time at the beginning
+    /// of the window. The width is the window divided by `N` - 1, and at most a thousandth more.
     #[must_use]
     pub const fn bucket(&self) -> Duration {
         self.scale.bucket().to_duration()
@@ -160,8 +163,8 @@ impl<const N: usize> SlidingCount<N> {
             if !allows(count) {
                 return false;
             }
-            // Usually the total at the window's beginning is known. This shortcut keeps few steps between a load and
-            // its exchange.
+            // Usually the total at the window's beginning is known. With this shortcut, there are only a few steps
+            // between a load and its compare-and-swap.
             let began = word.wrapping_sub(count);
             while at.is_now(word) && at.is_far_from_wrapping(word, n) {
                 match exchange(&self.latest, word, word + u64::from(n)) {
@@ -209,8 +212,8 @@ impl<const N: usize> SlidingCount<N> {
         self.begin_if(now, 1, &|count| (count + 1) * u64::from(each) <= most(count))
     }
 
-    /// Does the same as [`Self::add_if`] in two cases: a new bucket must begin, or the total at the window's beginning
-    /// is not known.
+    /// Does the same as [`Self::add_if`] without the fast path. So it also works if a new bucket must begin, or if the
+    /// total at the window's beginning is not known.
     #[cold]
     fn begin_if(&self, now: Instant, n: u32, allows: &dyn Fn(u64) -> bool) -> bool {
         let mut word = load(&self.latest);
@@ -268,8 +271,8 @@ impl<const N: usize> SlidingCount<N> {
         earlier.wrapping_add(self.packing().total(load(&self.latest).wrapping_sub(earlier)))
     }
 
-    /// Returns whether nothing was added for `windows` windows. Returns false while the clock is behind the latest
-    /// bucket.
+    /// Returns whether nothing was added for `windows` windows. The result may become true up to one bucket too early.
+    /// Returns false while the clock is behind the latest bucket.
     pub(crate) fn is_unchanged(&self, at: ScaledInstant, windows: u64) -> bool {
         let word = load(&self.latest);
         word == 0 || at.is_before(at.ago(windows), word)
@@ -325,7 +328,8 @@ impl<const N: usize> SlidingCount<N> {
             let there = load(&self.first);
             return at.is_same_bucket(there, first).then(|| at.total(word.wrapping_sub(there)));
         }
-        // The count is zero if nothing was added in the window. Otherwise the clock went back, by a little or by a lot.
+        // If nothing was added in the window, the count is zero. Otherwise the clock went back, and the buckets have to
+        // be searched.
         (word == 0 || at.is_before(first, word)).then_some(0)
     }
 
@@ -335,12 +339,12 @@ impl<const N: usize> SlidingCount<N> {
     }
 
     /// Returns the total at the beginning of the first bucket of a count, computed from `word`. Returns `None` if this
-    /// total has been overwritten, which happens a whole round of buckets later.
+    /// total has been overwritten. An entry is overwritten when a bucket one round (`N` buckets) later begins.
     fn base(&self, now: Instant, word: u64, edge: Edge) -> Option<u64> {
         let packing = self.packing();
         let latest = packing.unpack(word);
-        // After a small step back of the clock, `now` may be any moment of the latest bucket. The code takes the moment
-        // that is least favourable to the caller.
+        // After a small step back of the clock, `now` counts as an unknown moment of the latest bucket. The code takes
+        // the moment that is least favourable to the caller.
         let bucket = self.bucket_at(now, word);
         let at = self.scaled(now);
         let at = if bucket == self.bucket_of(now) { at } else { at.moved(bucket, edge) };
@@ -360,7 +364,7 @@ impl<const N: usize> SlidingCount<N> {
     }
 
     /// Returns the total at the beginning of a bucket. If nothing was added to the bucket, it has no entry. Then the
-    /// next bucket with an entry is used.
+    /// next bucket with an entry is used. Returns `None` if no bucket up to `last` has an entry.
     #[cold]
     fn begun_from(&self, first: u64, last: u64) -> Option<u64> {
         let packing = self.packing();
@@ -377,7 +381,8 @@ impl<const N: usize> SlidingCount<N> {
         }
     }
 
-    /// Adds to `bucket`. This bucket is the latest one or becomes the latest one. It must already have its entry.
+    /// Adds `n` to `bucket`. This bucket is the latest one or becomes the latest one. It must already have its entry.
+    /// If the latest word is no longer `word`, nothing changes, and the error contains the latest word.
     fn put(&self, bucket: u64, word: u64, n: u32) -> Result<u64, u64> {
         let total = self.packing().unpack(word).total + u64::from(n);
         let added = self.packing().pack(BucketTotal { bucket, total });
@@ -454,8 +459,8 @@ impl<const N: usize> SlidingCount<N> {
         if word != 0 && self.is_late(at, latest) { latest } else { at }
     }
 
-    /// Returns whether `bucket` is `latest`, or so little before it that the clock counts as standing still. Every
-    /// other bucket counts as later.
+    /// Returns whether `bucket` is `latest`, or is before `latest` by at most [`Self::late`] buckets. Every other
+    /// bucket counts as later.
     #[cfg_attr(target_os = "none", inline(never))]
     const fn is_late(&self, bucket: u64, latest: u64) -> bool {
         self.packing().bucket(latest.wrapping_sub(bucket)) <= self.late()
@@ -531,7 +536,7 @@ mod tests {
 
     #[test]
     fn b3_a_claim_does_not_carry_into_the_bucket() {
-        // Fills a total of 28 bits up to its last `left` values.
+        // The total has 28 bits. These additions bring the total to `left` below the value at which it wraps.
         for left in 0..=6 {
             let (count, fresh) = (second(), second());
             for (second, n) in [(0, (1 << 27) - 1), (3, (1 << 27) - 5), (6, 6 - left)] {

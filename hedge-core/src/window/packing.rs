@@ -95,8 +95,8 @@ impl Packing {
         buckets << self.total_bits
     }
 
-    /// Returns a word whose bucket is 142 years away from `bucket`, so no window begins in that bucket. In the cache of
-    /// the window's beginning, such a word means that nothing is cached.
+    /// Returns a word whose bucket is at least 142 years away from `bucket`, so no window begins in that bucket. In the
+    /// cache of the window's beginning, such a word means that nothing is cached.
     pub(super) const fn far_from(self, bucket: u64) -> u64 {
         self.pack(BucketTotal { bucket: bucket.wrapping_add(self.bucket(u64::MAX) / 2), total: 0 })
     }
@@ -177,7 +177,8 @@ impl ScaledInstant {
         self.is_between(first, word, self.placed)
     }
 
-    /// Returns whether the bucket of `word` is before the bucket of `first`, by less than 142 years.
+    /// Returns whether the bucket of `word` is the bucket of `first` or an earlier one. The result is right if the two
+    /// buckets are less than 142 years apart.
     pub(super) const fn is_before(self, first: u64, word: u64) -> bool {
         self.is_between(word, first, word.wrapping_add(u64::MAX / 2))
     }

@@ -21,7 +21,8 @@ pub struct InterceptedAttempt<'a, H: Keys, Request, Reply, Error> {
 }
 
 impl<'a, H: Keys, Request, Reply, Error> InterceptedAttempt<'a, H, Request, Reply, Error> {
-    /// Shows an attempt to the interceptors.
+    /// Shows an attempt to the interceptors, one after the other. Returns an error if an interceptor refuses the
+    /// attempt, or if it panics.
     pub(super) fn begin(
         interceptors: &'a [BoxInterceptor<Request, Reply, Error>],
         request: &'a Request,

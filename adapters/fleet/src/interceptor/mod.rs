@@ -76,7 +76,7 @@ pub enum Flow<Reply> {
 /// the call. The caller gets the interceptor's error. Refused calls are counted as
 /// [`refused`](crate::Counters::refused), and calls that an interceptor answers as
 /// [`answered`](crate::Counters::answered). Balancers, limits, latencies, observers and `on_end` do not see such calls.
-/// Their reports are empty.
+/// The reports of such calls are empty.
 ///
 /// If `before_attempt` refuses, this attempt is not sent, and its call ends at once with the same error. The other
 /// attempts of the call are abandoned. The report and the observers show the refused attempt as failed at this client,
@@ -84,10 +84,11 @@ pub enum Flow<Reply> {
 ///
 /// # Time
 /// `before_call` may wait. The wait counts against the call's deadline. The deadline is the start of the call plus the
-/// timeout that is in the options at that moment. At the deadline, or if the call is cancelled, the waiting future is
-/// dropped. Then no further interceptor is asked, nothing is sent, and the call ends as it does without interceptors.
-/// The times in the report begin when all interceptors have been asked. The other methods cannot wait, so they delay
-/// nothing. To delay or refuse retries and backups, use a [`BackupPolicy`](hedge_core::policy::BackupPolicy) or a
+/// timeout in the options. An interceptor may change this timeout, so the deadline is computed again before each
+/// interceptor is asked. At the deadline, or if the call is cancelled, the waiting future is dropped. Then no further
+/// interceptor is asked, nothing is sent, and the call ends as it does without interceptors. The times in the report
+/// begin when all interceptors have been asked. The other methods cannot wait, so they delay nothing. To delay or
+/// refuse retries and backups, use a [`BackupPolicy`](hedge_core::policy::BackupPolicy) or a
 /// [`RetryPolicy`](hedge_core::policy::RetryPolicy). To inject faults, wrap a transport.
 ///
 /// # Panics

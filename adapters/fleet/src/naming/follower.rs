@@ -61,8 +61,8 @@ impl Follower {
     /// of the pause.
     ///
     /// # Errors
-    /// Returns the error of the source if it has no new list. The last list stays in use. The next call of this method
-    /// pauses before it asks the source again.
+    /// Returns an error if the source has failed or panicked, or if the source gave a list in which no line describes a
+    /// server. The last list stays in use. The next call of this method pauses before it asks the source again.
     pub async fn next<T: Timer>(&mut self, timer: &T) -> Result<News, NamingError> {
         pass().await;
         if let Some(at) = self.retry_at {

@@ -21,7 +21,8 @@ pub enum LineError {
     },
     /// The line is not valid UTF-8.
     Encoding {
-        /// The first 80 characters of the line, without its comment. What is not valid is replaced by U+FFFD.
+        /// The first 80 characters of the line, without its comment. Bytes that are not valid UTF-8 are replaced by
+        /// U+FFFD.
         line: Box<str>,
     },
 }

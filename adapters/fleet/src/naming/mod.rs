@@ -98,9 +98,9 @@ impl Update {
         Self::from_bytes(text.as_bytes())
     }
 
-    /// Reads the whole list from the bytes of a text, as [`from_lines`](Self::from_lines) does. A line that is not valid
-    /// UTF-8 before its comment is rejected. A byte order mark at the start is ignored. At most the first 1,000 rejected
-    /// lines are kept, so that a file that is no list at all needs no more memory than its servers would.
+    /// Reads the whole list from the bytes of a text, as [`from_lines`](Self::from_lines) does. A line that is not
+    /// valid UTF-8 before its comment is rejected. A byte order mark at the start is ignored. At most the first 1,000
+    /// rejected lines are kept. This limits the memory for a large file that is not a list of servers.
     ///
     /// ```
     /// use hedge_fleet::Update;

@@ -130,7 +130,7 @@ pub enum NameError {
     NoFeature {
         /// The text before `://`.
         scheme: Box<str>,
-        /// The feature.
+        /// The name of the feature that is off.
         feature: &'static str,
     },
     /// The text names several servers and does not begin with `list://`.

@@ -96,7 +96,7 @@ impl Schemes {
         self
     }
 
-    /// Returns whether the table has this scheme.
+    /// Returns whether the table can open this scheme. The result is false for a scheme whose feature is off.
     #[must_use]
     pub fn contains(&self, scheme: &str) -> bool {
         self.0.get(scheme).is_some_and(|entry| !matches!(entry, Scheme::Off(_)))
@@ -121,7 +121,7 @@ impl Schemes {
         }
     }
 
-    /// The names of the schemes that can be opened, in alphabetical order.
+    /// Returns the names of the schemes that can be opened, in alphabetical order.
     fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(|scheme| &**scheme).filter(|scheme| self.contains(scheme))
     }
@@ -150,8 +150,9 @@ fn check(scheme: &str) -> Result<(), SchemeError> {
 /// Returns whether a URL has a user or a password. Such a URL is refused, since URLs are written to logs. Instead, a
 /// source gets credentials by its options.
 ///
-/// A password may contain a slash, though it should not. So an `@` after the authority counts too, if the authority has a
-/// colon and no port after it.
+/// The authority ends at the first `/`, `?` or `#`. A password should not contain these characters, but it may. In that
+/// case the `@` comes after the authority. So such an `@` counts too, if a host of the authority has a colon and the
+/// text after the colon is not a port.
 fn has_credentials(rest: &str) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let has_no_port = |host: &str| {

@@ -215,7 +215,7 @@ pub enum ServerChange {
     Connected,
     /// The program has withdrawn the server, so the server gets no calls.
     Withdrawn,
-    /// The program has put the server back after it had withdrawn it.
+    /// The program has put the withdrawn server back.
     Restored,
 }
 

@@ -120,7 +120,8 @@ pub trait Observer: Send + Sync {
         let _ = (call, end);
     }
 
-    /// Called when a server has changed: it entered or left the list, it gets calls again, or it gets no more calls.
+    /// Called when a server has changed: it entered or left the list, it gets calls again, it gets no more calls, or an
+    /// attempt probes it.
     fn server_changed(&self, server: &ServerRef<'_>, change: ServerChange) {
         let _ = (server, change);
     }

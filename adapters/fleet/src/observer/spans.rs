@@ -16,8 +16,8 @@ use super::{AttemptEnded, AttemptStarted, CallId, CheckEnded, ServerChange, Serv
 use crate::Report;
 use crate::address::Address;
 
-/// Returns whether a subscriber wants any of the spans or events. This is tracing's own check, which costs one load of
-/// an atomic.
+/// Returns whether a subscriber may want any of the spans or events. This is tracing's own check, which costs one load
+/// of an atomic.
 #[inline]
 pub(super) fn are_on() -> bool {
     LevelFilter::current() >= LevelFilter::WARN

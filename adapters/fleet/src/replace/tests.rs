@@ -209,7 +209,7 @@ fn h2_an_isolated_server_stays_isolated_under_other_options_until_its_time_is_ov
     set(at(2_000), breaker(3, 50));
     assert_eq!(fleet.isolated_until(key, at(2_000)), until);
     assert_eq!((fleet.usable_at(at(10_900)).len(), fleet.usable_at(at(11_100)).len()), (3, 4));
-    // The new options count: two failures are not enough now.
+    // The new options are in force: two failures of a server do not isolate it now.
     (0..3 + 2).for_each(|_| fleet.judged(at(3_000), Verdict::Retry));
     assert_eq!(fleet.usable_at(at(3_000)).len(), 3);
 

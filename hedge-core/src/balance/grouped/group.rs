@@ -2,13 +2,13 @@
 
 use crate::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-/// The share of the calls that one level can take, as a fraction of this number.
+/// The number that stands for all calls. The share of a level is stated in parts of this number.
 pub(super) const WHOLE: u64 = 1 << 16;
 
 /// One group of servers. Its counts are as old as the marks from which they are computed.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// The place of the group's first server.
+    /// The index of the group's first server in the list of the servers of all groups.
     pub(super) start: usize,
     /// How many servers the group has, with the reserve.
     pub(super) len: usize,
@@ -16,7 +16,8 @@ pub(super) struct Group {
     pub(super) size: usize,
     /// How many servers are marked as usable, with the reserve.
     usable: AtomicU32,
-    /// How many servers are used: so many from the first on that `size` of them are usable, or all.
+    /// How many servers are used, counted from the first server on. This is the smallest number that includes `size`
+    /// usable servers. If there is no reserve, or if too few servers are usable, all servers are used.
     active: AtomicU32,
 }
 
@@ -45,7 +46,7 @@ impl Group {
         self.start + self.len
     }
 
-    /// Records that a server of the group was found to be usable, or not to be.
+    /// Records that the mark of one server of the group has changed. `usable` is the new value of the mark.
     pub(super) fn changed(&self, usable: bool) {
         self.usable.fetch_add(if usable { 1 } else { u32::MAX }, Relaxed);
     }

@@ -6,8 +6,8 @@ use crate::balance::{Candidate, Offer, Order, Search, ServerList};
 
 /// How many servers a selection draws by weight. The other servers follow in another order.
 const LEFT_OUT: usize = 16;
-/// How many times a draw is repeated if the drawn server has become too light: its present weight is below the draw's
-/// offset into its weight.
+/// How many times a draw is repeated if it is not valid, that is, if [`LaPick::offset`] is not below the present weight
+/// of the drawn server.
 const REDRAWS: usize = 3;
 
 /// Draws servers by weight from a tree of their slots, each server at most once. After 16 servers, the other servers

@@ -134,7 +134,7 @@ impl LaStats {
     }
 
     /// Records that an attempt that started at `begin` has succeeded at `now`. Returns the new weight. Returns `None`
-    /// if the weight does not change, because the attempt took no time or another thread held the lock.
+    /// if the weight does not change, for example because the attempt took no time or another thread held the lock.
     pub fn succeeded(&self, now: Instant, begin: Instant, others: impl FnOnce() -> LaOthers) -> Option<u64> {
         self.ended(begin);
         let latency = now.micros_since(begin);
@@ -244,8 +244,8 @@ impl LaStats {
         scaled(base, bound, age).max(FLOOR)
     }
 
-    /// Returns the weight of a server, computed from its own latencies and from the weights of the other servers. The
-    /// weight is for a server whose last error, if there was one, no longer reduces its weight.
+    /// Returns the weight of a server, computed from its own latencies and from the weights of the other servers. Call
+    /// this only if the server had no error, or if its last error no longer reduces its weight.
     fn weight_among_others(&self, now: Instant, others: LaOthers, average: u32, idle: bool) -> u64 {
         let recent = TimedSpan::of(self.recent.load(SeqCst));
         let (known, average) = (average & KNOWN != 0, u64::from(average & !KNOWN));

@@ -32,7 +32,8 @@ fn others() -> LaOthers {
     LaOthers { weight: OTHERS, latency: Micros::from_millis(10) }
 }
 
-/// Makes `calls` calls of `latency` ms, one after another.
+/// Makes `calls` calls of `latency` ms, one after another, beginning at `from` ms. Returns the server's weight after
+/// the last call.
 fn answer(stats: &LaStats, from: u64, calls: u64, latency: u64) -> u64 {
     answer_beside(others, stats, from, calls, latency)
 }

@@ -53,7 +53,8 @@ pub struct ServerLoad {
     levels: [Level; LEVELS],
 }
 
-/// The last latencies of one range: they were measured while the number of requests in flight was in this range.
+/// The last latencies of one range. When each of these requests came, the number of other requests in flight was in
+/// this range.
 #[derive(Debug)]
 struct Level {
     next: AtomicU32,

@@ -127,8 +127,8 @@ impl Pool {
         self.slots.iter().filter_map(move |slot| slot.probe(now))
     }
 
-    /// Puts an answer into a slot. The slot is that of the server's last probe; if there is none, a free slot; if there
-    /// is none, the slot of the oldest probe.
+    /// Puts an answer into a slot. The slot is that of the server's last probe. If the server has no probe, it is a
+    /// free slot. If no slot is free, it is the slot of the oldest probe.
     pub(super) fn put(&self, now: Instant, server: ServerId, uses: u32, in_flight: u32, latency: Micros) {
         for _ in 0..TRIES {
             let Some((slot, found)) = self.place(now, server) else { return };

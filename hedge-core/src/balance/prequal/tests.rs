@@ -477,7 +477,8 @@ impl World {
                     self.prequal.probed(at, SERVERS.into(), server(index), answer);
                 }
                 Event::Answered { server, before, began, failed } => {
-                    // A server that fails fast thinks that it performs well.
+                    // A server counts its failures as responses here. So a server that fails fast looks good in its
+                    // answers to probes.
                     self.loads[usize::from(server)].finished(at, before, at.since(began));
                     let latency = at.micros_since(began);
                     let feedback = if failed { Feedback::Failure { latency } } else { Feedback::Success { latency } };

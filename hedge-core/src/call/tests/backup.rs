@@ -141,8 +141,8 @@ fn b1_the_calls_own_setting_then_the_channels_and_the_policy_before_the_delay() 
     let own_policy = Counting { delay: after(1), ..Counting::default() };
     let inherits = Counting::default();
     let cases = [
-        // Each case has the channel's policy, the call's policy, the call's fixed delay, and the index of the setting
-        // that decides.
+        // Each case has the channel's policy, the call's policy, the call's fixed delay, and the delay that applies, in
+        // ms (`None` if there is no backup).
         (after(3), Some(&own_policy), after(2), Some(1)),
         (after(3), Some(&inherits), after(2), Some(2)),
         (after(3), None, after(2), Some(2)),

@@ -160,7 +160,7 @@ fn l14_a_success_handed_in_late_wins_and_a_failure_is_the_deadline() {
 #[test]
 fn l14_in_one_instant_inputs_then_deadline_then_pending_then_backup() {
     let options = CallOptions::new();
-    // The deadline comes before a pending start that is due at the same instant.
+    // The backoff ends at 50, when the backup timer fires too. The deadline is at 100.
     let channel = line(
         3,
         ChannelOptions { timeout: ms(100).into(), backoff: crate::policy::Backoff::fixed(ms(40)), ..hedged(50) },

@@ -71,9 +71,9 @@ fn l13_at_the_deadline_an_attempt_with_half_of_both_timeouts_has_failed() {
         (within(480), 480, [true, true]),
         (within(300), 300, [true, false]),
         (within(251), 251, [true, false]),
-        // The attempt had less than half of the channel's 500 ms.
+        // The first attempt ran for less than half of the channel's timeout of 500 ms.
         (within(249), 249, [false, false]),
-        // The late poll gave the attempt half of the channel's 500 ms.
+        // The poll was late, so the first attempt ran for half of the channel's timeout of 500 ms.
         (within(249), 250, [true, false]),
         (within(900), 900, [true, true]),
         (within(360), 449, [true, false]),

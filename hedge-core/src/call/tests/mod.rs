@@ -28,8 +28,8 @@ fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
 }
 
-/// Makes a channel with the addresses 0, 1, … up to `servers`. The balancer visits them in this order, beginning with
-/// 0.
+/// Makes a channel with `servers` servers. Their addresses are 0, 1, 2 and so on. The balancer visits them in this
+/// order, beginning with 0.
 fn line_with<P: BackupPolicy>(servers: u16, options: ChannelOptions, policy: P) -> Line<P> {
     let mut channel = Channel::with_policy(options, RoundRobin::starting_at(0), policy, 7);
     for address in 0..servers {
@@ -64,8 +64,7 @@ impl<P: Deref<Target: Host>, const N: usize> ByHand for Call<'_, P, N> {
         }
     }
 
-    /// Returns the instant of the next timer in ms, or `None` if no timer is armed. Panics if the call does anything
-    /// but wait.
+    /// Returns the instant of the next timer in ms, or `None` if no timer is armed. Panics if the call does not wait.
     fn expect_wait(&mut self, millis: u64) -> Option<u64> {
         match self.poll(at(millis)) {
             Action::Wait { until } => until.map(|until| until.as_micros() / 1_000),

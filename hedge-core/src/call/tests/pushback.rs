@@ -99,7 +99,7 @@ fn r4_a_servers_own_pushback_holds_no_other_server_back() {
             call.judged(5, first.attempt, pushed(Verdict::Retry, pushback));
             assert_ne!(call.expect_start(5).server, first.server, "{pushback:?}");
         }
-        // The verdict stays as it is: after `Wait` no retry follows, and the backup comes as usual.
+        // The pushback does not change the verdict: after `Wait`, no retry follows.
         let channel = line(3, hedged(20));
         let mut call = channel.call(&options, at(0)).unwrap();
         let (first, backup) = (call.expect_start(0), call.expect_start(20));

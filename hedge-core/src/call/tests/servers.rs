@@ -6,7 +6,7 @@ use crate::outcome::{Finished, SentAttempt};
 
 #[test]
 fn l11_an_untried_server_is_found_wherever_it_stands() {
-    // Six servers. `rr` would first offer the servers that were tried and the servers that are down.
+    // There are six servers. One was tried, four are down, and one is left.
     let channel = line(6, ChannelOptions::brpc());
     for address in 1..5 {
         channel.set_usable(channel.cluster().find(address, 0).unwrap(), false, at(0));
@@ -122,8 +122,8 @@ fn s8_a_call_may_name_its_own_servers_in_order() {
 
 #[test]
 fn l20_feedback_of_a_removed_server_is_dropped() {
-    // A call can outlive its server only if the list changes during the call: the host adapters test that. Here only
-    // the slot gets another server.
+    // The list of a borrowed channel cannot change during a call. So this test makes no call: it reports the result of
+    // an attempt after the slot has got another server.
     let mut channel = line(1, ChannelOptions::brpc());
     let old = channel.cluster().find(0, 0).unwrap();
     assert!(channel.commit(&Pick { server: old, address: AddressKey(0), ticket: None }, at(0), true));

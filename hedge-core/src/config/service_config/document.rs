@@ -21,8 +21,8 @@ impl<'de: 'a, 'a, const METHODS: usize, const NAMES: usize> Deserialize<'de> for
     }
 }
 
-// Two types below have their defaults at the fields. The reason is that the derive of serde does not support const
-// generics with a default for the whole type.
+// `Root` and `Method` have `#[serde(default)]` at each field, since serde's derive does not support `#[serde(default)]`
+// at a whole type that has const generics.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Root<'a, const METHODS: usize, const NAMES: usize> {

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-/// The error for a field of a service config. The field has a value that gRPC's proposal A6 does not allow, or there is
-/// no room for the value.
+/// The error for a field of a service config. The field has a value that is not allowed, or there is no room for the
+/// value.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServiceConfigError<'a> {

@@ -1,5 +1,5 @@
-//! gRPC's service config: [`ServiceConfig`]. Only the part about retries and hedging is read, which gRPC's proposal A6
-//! defines.
+//! gRPC's service config: [`ServiceConfig`]. Only the part about retries and hedging is read. gRPC's proposal A6
+//! defines this part.
 //!
 //! These fields are read: `methodConfig` with `name`, `timeout`, `retryPolicy` and `hedgingPolicy`, and
 //! `retryThrottling`. gRPC's proposal A21 demands two things: an unknown field is ignored, and a known field with a
@@ -16,8 +16,9 @@
 //!   ([L4](crate::rules#L4)).
 //! - After a pushback the backoff continues to grow.
 //! - Transparent retries count as attempts.
-//! - gRPC lets a client choose its own maximum of attempts. Here the maximum is A6's 5. A call or a driver that can
-//!   hold fewer attempts fails with an error when it is made ([L3](crate::rules#L3)).
+//! - gRPC lets a client choose its own maximum of attempts. Here the maximum is A6's 5. If a call has room for fewer
+//!   attempts, making the call is an error ([L3](crate::rules#L3)). If a driver has too few slots, its future returns
+//!   an error.
 //! - The field `perAttemptRecvTimeout` of a `retryPolicy` is ignored like any unknown field. It is an experiment of
 //!   gRPC's C++ implementation, and A6 does not have it.
 
@@ -85,7 +86,7 @@ impl<'a, const METHODS: usize, const NAMES: usize> ServiceConfig<'a, METHODS, NA
             .or_else(|| named(Name { service: "", method: "" }))
     }
 
-    /// The method configs, in the order of the document.
+    /// Returns the method configs, in the order of the document.
     #[must_use]
     pub fn methods(&self) -> &[MethodConfig<'a, NAMES>] {
         &self.methods
@@ -108,8 +109,8 @@ pub struct MethodConfig<'a, const NAMES: usize = 8> {
 }
 
 impl<'a, const NAMES: usize> MethodConfig<'a, NAMES> {
-    /// The services and the methods that this config is for. An empty method means every method of the service, and an
-    /// empty service means every service.
+    /// Returns the names that this config is for. Each name is a pair of a service and a method. An empty method means
+    /// every method of the service, and an empty service means every service.
     pub fn names(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.names.iter().map(|name| (name.service, name.method))
     }
@@ -132,7 +133,7 @@ impl<'a, const NAMES: usize> MethodConfig<'a, NAMES> {
     ///
     /// If the config has a policy, calls that do not say whether they are idempotent become idempotent, since a policy
     /// states that its methods may be sent again. The timeout of the config replaces the timeout of `base`, and a
-    /// call's own timeout replaces both. (gRPC uses the earlier one.)
+    /// call's own timeout replaces both. (gRPC uses the shorter of the config's timeout and the call's own timeout.)
     #[must_use]
     pub fn channel_options(&self, base: &ChannelOptions) -> ChannelOptions {
         let own = self.call_options();
@@ -147,7 +148,8 @@ impl<'a, const NAMES: usize> MethodConfig<'a, NAMES> {
         }
     }
 
-    /// Returns the options of one call, overridden by this config. This is for a channel that serves several methods.
+    /// Returns options for one call of these methods. They override the options of the channel. Use them if one channel
+    /// serves several methods.
     #[must_use]
     pub fn call_options(&self) -> CallOptions<'static> {
         let (max_retry, backup, max_backups, backoff) = match self.policy {
@@ -173,8 +175,8 @@ impl<'a, const NAMES: usize> MethodConfig<'a, NAMES> {
 
     /// Returns the meaning of a status code for the call ([L8](crate::rules#L8)).
     ///
-    /// `OK` is accepted, and a retryable or non-fatal code is retried. Every other code is fatal as A6 defines it: it
-    /// ends the call at once, attempts in flight are abandoned, and the throttle does not count it
+    /// `OK` is accepted, and a retryable or non-fatal code is retried. Every other code is fatal, as A6 says: the code
+    /// ends the call at once, the attempts in flight are abandoned, and the throttle does not count the call
     /// ([`End::Fatal`](crate::outcome::End::Fatal)).
     #[must_use]
     pub fn verdict(&self, code: u8) -> Verdict {
@@ -222,7 +224,7 @@ struct Name<'a> {
     method: &'a str,
 }
 
-/// Without atomics of 64 bits there is no token bucket. The field is checked all the same.
+/// Without atomics of 64 bits there is no token bucket. But the field `retryThrottling` is checked there too.
 #[cfg(not(has_atomic_64))]
 type GrpcTokens = Bounded<1, 1_000>;
 #[cfg(not(has_atomic_64))]
@@ -333,8 +335,8 @@ fn throttle(throttling: Throttling<'_>) -> Result<Throttle, ServiceConfigError<'
         _ => None,
     };
     let token_ratio = match throttling.token_ratio {
-        // The bucket counts in thousandths, so a smaller ratio would never refill it. A success cannot add more than the
-        // bucket holds.
+        // The bucket counts in thousandths, so a ratio below 0.001 would never refill the bucket. A success cannot add
+        // more than the bucket holds.
         Value::Number(ratio) => GrpcTokenRatio::new(ratio.min(1_000.0)).ok(),
         _ => None,
     };

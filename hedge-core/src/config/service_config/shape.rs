@@ -40,7 +40,7 @@ impl<'de: 'a, 'a, T: Shape<'de>> Deserialize<'de> for As<'a, T> {
     }
 }
 
-/// For types that are read from a single value, and neither from a map nor from a list.
+/// `As<Infallible>` keeps every value as a [`Value`]: a map or a list becomes `Other`.
 impl Shape<'_> for Infallible {}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {

@@ -106,7 +106,7 @@ fn what_a6_allows_is_read() {
     for (json, max_attempts, initial, multiplier_milli, max) in [
         (retry("2", r#""1s""#, r#""2s""#, "1.6", "[14]"), 2, ms(1_000), 1_600, ms(2_000)),
         (retry("99", r#""0.5s""#, r#""10s""#, "1", r#"["unavailable"]"#), 5, ms(500), 1_000, ms(10_000)),
-        // If the initial backoff is above the longest, the longest counts for it too.
+        // If the initial backoff is above the maximum, the first wait is the maximum too.
         (retry("2", r#""3s""#, r#""2s""#, "2", "[14]"), 2, ms(2_000), 2_000, ms(2_000)),
         // Waits neither shrink nor overflow.
         (retry("2", r#""1s""#, r#""2s""#, "0.5", "[14]"), 2, ms(1_000), 1_000, ms(2_000)),

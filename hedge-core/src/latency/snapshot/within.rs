@@ -62,7 +62,8 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(recorder.snapshot(Instant::ZERO).within(ms(5)), None);
         (1..=1_000).for_each(|tenth| recorder.record(Instant::from_millis(500), Duration::from_micros(100 * tenth)));
-        // Latencies are uniform from 0 to 100 ms. So a share of t/100 answers within t, and leaves t/2 on average.
+        // Latencies are uniform from 0 to 100 ms. So the share t/100 of the attempts answers within t ms. At their
+        // answers, t/2 ms are left on average; the other attempts leave nothing.
         let snapshot = recorder.snapshot(Instant::from_millis(500));
         for (millis, ppm, left_us) in
             [(10, 100_000, 500), (50, 500_000, 12_500), (100, 1_000_000, 50_000), (300, 1_000_000, 250_000)]

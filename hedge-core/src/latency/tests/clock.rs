@@ -18,7 +18,8 @@ fn a_pause_of_any_length_is_forgotten_over() {
         assert_eq!(recorder.snapshot(later).count(), 0, "asking forgets too, after {pause} us");
         assert_eq!(recorder.quantile(later, Quantile::P50), None, "after {pause} us");
         assert!(!recorder.is_stale(start));
-        // A step by whole rounds leads to the same slice number. So the step is not noticed before the next slice.
+        // A round is 2^32 slices. After a pause of whole rounds, the lower 32 bits of the slice are the same as before.
+        // So the recorder does not notice the pause before the next slice.
         assert_eq!(recorder.is_stale(later), pause % round >= window, "after {pause} us");
         let noticed = if pause % round == 0 { later + recorder.slice() } else { later };
         recorder.record(noticed, ms(1));

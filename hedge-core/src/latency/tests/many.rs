@@ -47,8 +47,8 @@ fn record(recorder: &LatencyRecorder, rate: u64, runs: Runs<'_>) -> Instant {
 #[test]
 fn a_tail_of_ones_survives_halving() {
     let recorder = recorder();
-    // There are single samples in the tail, which would be lost if each count were halved by itself. At least 62 of
-    // them are left.
+    // There are 1000 samples in the tail, and only a few of them in each bucket at a time. The counts are halved four
+    // times, so about 62 of these samples are left.
     for sample in 0..1_000_000 {
         recorder.record(at(0), if sample % 1_000 == 7 { us(1 << (17 + (sample / 1_000) % 12)) } else { us(900) });
         if sample % 10 == 0 {
