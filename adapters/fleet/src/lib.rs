@@ -102,7 +102,7 @@ pub use naming::{
     BoxNaming, Follower, LineError, NameError, Naming, NamingError, NamingErrorKind, News, ParsedName, SchemeError,
     Schemes, Update, parse_lines, parse_servers,
 };
-pub use node::{Lease, Node, OwnAddress, Service};
+pub use node::{AnyLease, Lease, Node, OwnAddress, Service};
 pub use observer::{
     AttemptEnded, AttemptStarted, CallId, CheckEnded, CheckOutcome, CheckStep, Observer, Observers, ServerChange,
     ServerRef,

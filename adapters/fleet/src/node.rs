@@ -178,25 +178,72 @@ impl<K: fmt::Debug, S> fmt::Debug for Node<K, S> {
 /// Keeps the winning attempt of a streaming call counted as in flight at its server until the lease is dropped
 /// ([T2](hedge_core::rules#T2)). The balancer and the breaker have already learned the result of the attempt, when the
 /// head arrived.
-pub struct Lease<K, S>(Arc<Node<K, S>>);
+pub struct Lease<K, S>(
+    /// `None` once [`any`](Self::any) has taken the node.
+    Option<Arc<Node<K, S>>>,
+);
 
 impl<K, S> Lease<K, S> {
     /// Makes the lease of one attempt at `node` that is still counted as in flight. This does not count the attempt
     /// again. When the lease is dropped, the attempt is no longer counted.
     /// [`Call::winner_at_work`](hedge_core::call::Call::winner_at_work) tells whether a call leaves such an attempt.
     pub const fn new(node: Arc<Node<K, S>>) -> Self {
-        Self(node)
+        Self(Some(node))
+    }
+
+    /// The same lease, without the types of its host.
+    pub fn any(mut self) -> AnyLease
+    where
+        K: Send + Sync + 'static,
+        S: Send + Sync + 'static,
+    {
+        AnyLease(self.0.take().map(|node| node as Arc<dyn InFlight>))
     }
 }
 
 impl<K, S> Drop for Lease<K, S> {
     fn drop(&mut self) {
-        self.0.finished();
+        if let Some(node) = &self.0 {
+            node.finished();
+        }
     }
 }
 
 impl<K: fmt::Debug, S> fmt::Debug for Lease<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lease").field(&self.0).finish()
+        let mut shown = f.debug_tuple("Lease");
+        if let Some(node) = &self.0 {
+            shown.field(node);
+        }
+        shown.finish()
+    }
+}
+
+/// A [`Lease`] for a transport, which holds it until the body of a reply ends and does not know the types of its host.
+pub struct AnyLease(Option<Arc<dyn InFlight>>);
+
+/// What counts attempts in flight.
+trait InFlight: Send + Sync {
+    /// Counts one attempt less in flight.
+    fn finished(&self);
+}
+
+impl<K: Send + Sync, S: Send + Sync> InFlight for Node<K, S> {
+    fn finished(&self) {
+        Self::finished(self);
+    }
+}
+
+impl Drop for AnyLease {
+    fn drop(&mut self) {
+        if let Some(node) = &self.0 {
+            node.finished();
+        }
+    }
+}
+
+impl fmt::Debug for AnyLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyLease")
     }
 }

@@ -6,8 +6,8 @@ use hedge_core::balance::{BalancerError, WeightError};
 use hedge_core::policy::ConfigError;
 use hedge_fleet::{ListError, NameError, ProtocolError, Server};
 
-use crate::hooks::ConnectOptionError;
 use crate::http::{DefaultHeaderError, StatusError};
+use hedge_http_transport::ConnectOptionError;
 
 /// Why a channel cannot be built.
 #[derive(Clone, PartialEq, Debug)]

@@ -22,20 +22,19 @@ use hedge_fleet::{
     Address, Balancer, BoxNaming, Filter, Follower, Interceptor, Interceptors, MAX_SERVERS, Naming, ParsedName,
     Protocol, ProtocolError, RefusedServer, Schemes, Server, Servers, Setup, parse_lines,
 };
+use hedge_http_transport::{CheckFn, ConnectOptionError, Origin, ProtocolChoice};
 use hedge_link::{Connector, Runtime};
 use hedge_naming::Sources;
 
 use crate::background::OnRuntime;
 use crate::build_error::BuildError;
 use crate::channel::{BoxRetryPolicy, Channel, Inner};
-use crate::checks::{CheckFn, Checks};
+use crate::checks::Checks;
 use crate::fleet::Fleet;
-use crate::hooks::{ConnectOptionError, Hooks};
+use crate::hooks::Hooks;
 use crate::http::{DefaultHeaderError, Http, HttpRetryPolicy, StatusError};
 use crate::naming::Source;
-use crate::origin::Origin;
 use crate::probe::{ProbeFn, Probes};
-use crate::protocol_choice::ProtocolChoice;
 
 /// What the servers of a channel are taken from.
 enum Given {
@@ -94,8 +93,8 @@ impl<R: Runtime> Channel<R, Http<R>> {
     /// with a load balancer, every address of the host is a server ([N4](hedge_core::rules#N4)). If `schemes` has the URL's
     /// scheme, the URL names a source of the program instead.
     pub fn builder(runtime: R, servers: impl AsRef<str>) -> Builder<R, Http<R>> {
-        let transport = Http::new(runtime.clone());
-        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Http::<R>::HOOKS), ProtocolChoice::ALL)
+        let transport = hedge_http_transport::transport(runtime.clone());
+        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Hooks::HTTP), ProtocolChoice::ALL)
     }
 }
 

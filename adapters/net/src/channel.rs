@@ -21,17 +21,17 @@ use hedge_fleet::{
     Address, BodyMode, CallContext as _, CallHost, CallOptions, ChannelContext, ChannelInfo, Counters, Inspect,
     Interceptors, ListError, ListUpdate, MAX_ATTEMPTS, Report, Server, Servers, Settings, Trace, TriedServers,
 };
+use hedge_http_transport::BodyHandover;
 use hedge_link::Runtime;
 
 pub(crate) use self::intercepted::Keep;
 use crate::call_state::CallState;
-use crate::check_state::{CheckState, Node};
+use crate::check_state::{CheckState, Lease, Node};
 use crate::error::CallError;
 use crate::first_list::Waited;
 use crate::fleet::Fleet;
 use crate::naming::{NamingStatus, Source};
 use crate::reply::Reply;
-use crate::stream::{Attach, BodyHandover, Lease, RuntimeDeadline};
 
 /// Makes calls to a cluster of servers, and holds everything that these calls share. A clone is the same channel.
 ///
@@ -54,6 +54,9 @@ pub(crate) struct Inner<R, T: SendTransport<Request: Sized>> {
     pub(crate) keep: Option<Keep<T>>,
     pub(crate) interceptors: Interceptors<T::Request, T::Reply, T::Error>,
 }
+
+/// Hands these to a reply of the HTTP transport. For other transports, [`Reply`] holds the lease.
+pub(crate) type Attach<T> = fn(&mut <T as SendTransport>::Reply, BodyHandover);
 
 /// A retry policy of any type.
 pub(crate) struct BoxRetryPolicy<B, E>(pub(crate) Box<dyn RetryPolicy<B, E> + Send + Sync>);
@@ -333,8 +336,7 @@ where
         let trace = Trace::new(report, tried);
         let attach = |reply: &mut T::Reply, lease: &mut Option<Lease>| {
             if let Some(attach) = self.attach.filter(|_| body == BodyMode::Streaming) {
-                let deadline = RuntimeDeadline::boxed(&self.runtime, deadline);
-                attach(reply, BodyHandover { lease: lease.take(), deadline });
+                attach(reply, BodyHandover::new(&self.runtime, deadline, lease.take().map(Lease::any)));
             }
         };
         match (result, winner) {

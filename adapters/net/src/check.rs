@@ -13,10 +13,11 @@ use std::task::Poll;
 use hedge_core::health::{CheckAction, CheckId, CheckInput, Checker};
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{CheckOutcome, CheckStep, caught, caught_in};
+use hedge_http_transport::CheckFuture;
 use hedge_link::{Connector, Runtime, before};
 
 use crate::check_state::{Node, Round};
-use crate::checks::{CheckFuture, Checks};
+use crate::checks::Checks;
 
 /// The owner of servers that are checked.
 pub(crate) trait Checked: Send + Sync {

@@ -20,6 +20,9 @@ pub(crate) struct CheckState {
 /// One server of a channel.
 pub(crate) type Node = hedge_fleet::Node<Server, CheckState>;
 
+/// Keeps an attempt counted as in flight while its body is read.
+pub(crate) type Lease = hedge_fleet::Lease<Server, CheckState>;
+
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// The server's connection broke, and a task checks the server.

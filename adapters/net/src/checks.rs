@@ -1,22 +1,18 @@
 //! The options of the checks of servers whose connections broke ([H1](hedge_core::rules#H1)): [`Checks`].
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use hedge_core::health::{CheckInterval, CheckOptions};
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::Address;
-
-/// The application's own check, which says whether the server at an address is healthy. A check that panics has failed.
-pub(crate) type CheckFn = Box<dyn Fn(Address) -> CheckFuture + Send + Sync>;
-pub(crate) type CheckFuture = Pin<Box<dyn Future<Output = bool> + Send>>;
+use hedge_http_transport::{CheckFn, CheckFuture};
 
 /// What the checks of all servers of a channel share.
 pub(crate) struct Checks {
     options: Mutex<CheckOptions>,
+    /// The application's own check. A check that panics has failed.
     application: Option<CheckFn>,
     /// When the next call has to look whether the check tasks still run, in microseconds. `u64::MAX`: no server is
     /// broken.

@@ -1,19 +1,12 @@
 //! What the builder does with the HTTP transport when it makes the channel: [`Hooks`].
 
-use std::fmt;
-
 use ::http::uri::PathAndQuery;
 use hedge_core::drive::SendTransport;
 use hedge_fleet::Observers;
-#[cfg(feature = "_tls")]
-use hedge_link::TlsConfigError;
-use hedge_link::{BoxResolve, Connector};
+use hedge_http_transport::{CheckFn, ConnectOptionError, Http, Origin, ProtocolChoice};
+use hedge_link::{BoxResolve, Connector, Runtime};
 
-use crate::channel::Keep;
-use crate::checks::CheckFn;
-use crate::origin::{Origin, UrlError};
-use crate::protocol_choice::ProtocolChoice;
-use crate::stream::Attach;
+use crate::channel::{Attach, Keep};
 
 /// What the builder does with the HTTP transport when it makes the channel. Other transports need none of this.
 pub(crate) struct Hooks<R, T: SendTransport<Request: Sized>> {
@@ -31,30 +24,21 @@ pub(crate) struct Hooks<R, T: SendTransport<Request: Sized>> {
     pub(crate) keep: Keep<T>,
 }
 
+impl<R: Runtime> Hooks<R, Http<R>> {
+    /// Those of HTTP.
+    pub(crate) const HTTP: Self = Self {
+        attach: |response, owed| response.body_mut().attach(owed),
+        connect: Http::connect_by,
+        check: Http::check,
+        resolver: |transport| transport.connect_options().resolver.clone(),
+        observe: |transport, observers| transport.idle().observed_by(observers.clone()),
+        keep: |changed, request| {
+            changed.method_mut().clone_from(request.method());
+            changed.uri_mut().clone_from(request.uri());
+            *changed.version_mut() = request.version();
+            changed.body_mut().clone_from(request.body());
+        },
+    };
+}
+
 type Connect<R, T> = fn(&mut T, Option<Origin>, ProtocolChoice) -> Result<Connector<R>, ConnectOptionError>;
-
-/// Why connections cannot be made as a program asks.
-#[derive(Clone, PartialEq, Debug)]
-#[non_exhaustive]
-pub enum ConnectOptionError {
-    /// The URL of the server is not valid, or needs a feature.
-    Url(UrlError),
-    /// Settings of TLS that are not valid.
-    #[cfg(feature = "_tls")]
-    Tls(TlsConfigError),
-    /// The name to check was set, and the channel does not use TLS.
-    TlsNameAlone,
-}
-
-impl fmt::Display for ConnectOptionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url(error) => write!(f, "url of the server: {error}"),
-            #[cfg(feature = "_tls")]
-            Self::Tls(error) => write!(f, "tls: {error}"),
-            Self::TlsNameAlone => f.write_str("tls_name without tls: add .tls(…), or name the server by https://"),
-        }
-    }
-}
-
-impl std::error::Error for ConnectOptionError {}

@@ -65,12 +65,9 @@ pub mod grpc;
 mod hooks;
 pub mod http;
 mod naming;
-mod origin;
 mod probe;
-mod protocol_choice;
 mod replace;
 mod reply;
-mod stream;
 mod wait;
 
 pub use build_error::BuildError;
@@ -115,6 +112,8 @@ pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
 pub use hedge_fleet::{BoxNaming, LineError, Naming, NamingError, NamingErrorKind, SchemeError, Schemes, Update};
 pub use hedge_fleet::{ChannelInfo, Inspect, LatencyInfo, ServerInfo, ServerState};
 pub use hedge_fleet::{ConnectionType, Protocol, ProtocolError};
+#[doc(inline)]
+pub use hedge_http_transport::{ConnectOptionError, UrlError};
 pub use hedge_link::{
     BoxResolve, BufferSize, ConnectError, ConnectStep, Connected, Connecting, ConnectionInfo, Connector, Datagrams,
     Dial, Dialed, Endpoint, KeepAlive, Resolve, Runtime, RuntimeId, SocketOptionError, SocketOptions, Stream, TlsInfo,
@@ -124,9 +123,7 @@ pub use hedge_link::{
 pub use hedge_link::{DangerousNoVerification, Tls, TlsBuilder, TlsConfigError, TlsError, TlsFault, TlsName};
 /// The sources of servers that are built in.
 pub use hedge_naming;
-pub use hooks::ConnectOptionError;
 pub use naming::NamingStatus;
-pub use origin::UrlError;
 pub use reply::{AnsweredBy, Reply};
 
 /// The README's own code, compiled.

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use hedge_fleet::{Report, Server, Trace};
 
-use crate::check_state::Node;
-use crate::stream::Lease;
+use crate::check_state::{Lease, Node};
 
 /// A reply, with the report of its call. It dereferences to the transport's own reply.
 pub struct Reply<B> {

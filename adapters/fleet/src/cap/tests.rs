@@ -180,7 +180,8 @@ fn l22_a_streaming_body_keeps_its_place() {
     assert!(node.start());
     let lease = Lease::new(Arc::clone(&node));
     let mut call = Polled::waits(&line, plain(), &held);
-    assert_eq!((held.servers().len(), call.wakes()), (0, 0));
+    let lease = lease.any();
+    assert_eq!((held.servers().len(), call.wakes(), node.in_flight()), (0, 0, 1), "held without its types too");
     drop(lease);
     assert_eq!(call.wakes(), 1);
     assert!(call.poll().is_none());

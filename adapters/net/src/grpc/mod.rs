@@ -84,9 +84,10 @@ use hedge_link::Runtime;
 use tower_service::Service;
 
 use crate::channel::Channel;
+use crate::http::{BoxError, Http, RequestBody};
 #[cfg(feature = "serde")]
-use crate::http::MethodCodes;
-use crate::http::{BoxError, Http, RequestBody, grpc_timeout};
+use hedge_http_transport::MethodCodes;
+use hedge_http_transport::grpc_timeout;
 
 pub use builder::GrpcBuilder;
 pub use error::GrpcError;

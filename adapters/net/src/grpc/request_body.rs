@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use hedge_fleet::caught;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::http::{BoxError, RequestBody, RequestBodyError, guarded};
+use crate::http::{BoxError, RequestBody, RequestBodyError};
 
 /// The maximum length, in bytes, of a body that is kept so that it can be sent twice. See
 /// [`GrpcChannel`](super::GrpcChannel).
@@ -44,7 +45,8 @@ where
 {
     /// Reads the pieces that are available at once. Returns whether the body has ended.
     fn read_what_is_there(&mut self, cx: &mut Context<'_>) -> Result<bool, RequestBodyError> {
-        let (mut ended, announced) = guarded(|| (self.body.is_end_stream(), self.body.size_hint().lower()))?;
+        let (mut ended, announced) =
+            caught(|| (self.body.is_end_stream(), self.body.size_hint().lower())).ok_or(RequestBodyError::Panicked)?;
         if announced > MOST_KEPT as u64 {
             return Ok(false);
         }
@@ -52,11 +54,12 @@ where
             if ended {
                 return Ok(true);
             }
-            let (frame, end) = guarded(|| {
+            let (frame, end) = caught(|| {
                 let frame = self.body.as_mut().poll_frame(cx);
                 let end = matches!(frame, Poll::Ready(None)) || self.body.is_end_stream();
                 (frame, end)
-            })?;
+            })
+            .ok_or(RequestBodyError::Panicked)?;
             let Poll::Ready(frame) = frame else { return Ok(false) };
             let frame = frame.transpose().map_err(|error| RequestBodyError::Failed(error.into()))?;
             if let Some(frame) = frame {

@@ -33,7 +33,8 @@ pub(super) fn of_body(error: &BodyError) -> HeaderMap {
         BodyError::Deadline => Code::DEADLINE_EXCEEDED,
         BodyError::Broken(error) => of_break(error),
         BodyError::TooLarge { .. } => Code::RESOURCE_EXHAUSTED,
-        BodyError::Protocol(_) | BodyError::RequestBody(_) => Code::INTERNAL,
+        // A protocol error, or a failure of the request's own body.
+        _ => Code::INTERNAL,
     };
     headers(code, error)
 }

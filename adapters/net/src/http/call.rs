@@ -8,15 +8,11 @@ use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderValue, Method, Request, Response};
 use hedge_core::policy::Idempotency;
 
-use super::body::Body;
-use super::call_error::{RequestError, SendError};
-use super::headers;
-use super::request::RequestBody;
-use super::target;
-use super::transport::Http;
+use super::call_error::SendError;
 use crate::channel::Channel;
 use crate::reply::Reply;
 use hedge_fleet::{BodyMode, CallOptions, CancelToken};
+use hedge_http_transport::{Body, Http, RequestBody, RequestError, add_header, parse_target, with_query};
 use hedge_link::Runtime;
 
 /// A request that is sent when it is awaited, as a call of its channel.
@@ -137,7 +133,7 @@ impl<D> RequestBuilder<D> {
         *request.method_mut() = method;
         let builder = Self { dispatch, request, options: CallOptions::new(), error: None, is_json: false };
         builder.change(|request| {
-            *request.uri_mut() = target::parse(path)?;
+            *request.uri_mut() = parse_target(path)?;
             Ok(())
         })
     }
@@ -153,7 +149,7 @@ impl<D> RequestBuilder<D> {
     {
         self.change(|request| {
             let name = name.as_ref();
-            headers::add(request.headers_mut(), name, value)
+            add_header(request.headers_mut(), name, value)
                 .map_err(|fault| RequestError::Header { name: name.into(), fault })
         })
     }
@@ -161,7 +157,7 @@ impl<D> RequestBuilder<D> {
     /// Adds `name=value` to the query, percent-encoded.
     pub fn query(self, name: &str, value: impl fmt::Display) -> Self {
         self.change(|request| {
-            *request.uri_mut() = target::with_query(request.uri(), name, &value)?;
+            *request.uri_mut() = with_query(request.uri(), name, &value)?;
             Ok(())
         })
     }

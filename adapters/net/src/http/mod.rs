@@ -199,70 +199,26 @@
 //!
 #![doc = include_str!("faults.md")]
 
-mod answer_filter;
-mod body;
-mod break_error;
 mod call;
 mod call_error;
-#[cfg(feature = "_coding")]
-mod coding;
-mod collected;
-mod conn_state;
-mod connect_options;
-mod connection;
-mod counters;
-mod default_headers;
-mod drain;
-mod error;
-mod exchange;
-#[cfg(feature = "grpc")]
-mod grpc_codes;
-#[cfg(feature = "grpc")]
-mod grpc_headers;
-mod headers;
-#[cfg(feature = "http2")]
-mod http2;
-mod keep_alive;
-mod limits;
-mod on_attempt;
-mod outgoing;
-mod place;
-mod poll_budget;
-mod poll_bytes;
-mod pool;
 mod read;
-mod request;
-mod scratch;
-mod sending;
-mod source;
-mod target;
-mod transport;
-mod versions;
 
 pub use ::http::request::Parts;
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-pub use body::{Body, BodyError};
-pub use break_error::BreakError;
 pub use call::{Dispatch, RequestBuilder, SendResult};
-pub use call_error::{HeaderFault, PathFault, RequestError, SendError};
-#[cfg(feature = "_coding")]
-pub use coding::CodingError;
-pub use counters::HttpCounters;
-pub use default_headers::{DefaultHeaderError, DefaultHeaderFault};
-pub use drain::{DrainOptions, DrainOrClose};
-pub use error::{BadRequest, HttpError, HttpRetryPolicy, ProtocolError};
-#[cfg(all(feature = "grpc", feature = "serde"))]
-pub(crate) use grpc_codes::MethodCodes;
-#[cfg(feature = "grpc")]
-pub(crate) use grpc_headers::timeout as grpc_timeout;
+pub use call_error::SendError;
 pub use hedge_http::{RetryStatuses, StatusError, failure, pushback};
-pub use hedge_wire::http1::{DecodeError, Fault};
+#[cfg(feature = "_coding")]
+#[doc(inline)]
+pub use hedge_http_transport::CodingError;
 #[cfg(feature = "http2")]
-pub use http2::PingOptions;
-pub use limits::{HeadBytes, HeaderCount};
-pub use outgoing::RequestBodyError;
-#[cfg(feature = "grpc")]
-pub(crate) use outgoing::guarded;
+#[doc(inline)]
+pub use hedge_http_transport::PingOptions;
+#[doc(inline)]
+pub use hedge_http_transport::{
+    BadRequest, Body, BodyError, BoxBody, BoxError, BreakError, DefaultHeaderError, DefaultHeaderFault, DrainOptions,
+    DrainOrClose, HeadBytes, HeaderCount, HeaderFault, Http, HttpCounters, HttpError, HttpRetryPolicy, OnceBody,
+    PathFault, ProtocolError, RequestBody, RequestBodyError, RequestError,
+};
+pub use hedge_wire::http1::{DecodeError, Fault};
 pub use read::{BadStatus, ReplyError, Unreadable};
-pub use request::{BoxBody, BoxError, OnceBody, RequestBody};
-pub use transport::Http;

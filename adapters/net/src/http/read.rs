@@ -8,9 +8,9 @@ use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 
-use super::body::Body;
 use crate::reply::{AnsweredBy, Reply};
 use hedge_fleet::Server;
+use hedge_http_transport::Body;
 use hedge_link::ConnectionInfo;
 
 /// Methods that read a reply over HTTP. They do not wait: unless the call streams, it ends only when the whole body is
