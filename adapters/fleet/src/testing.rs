@@ -1,5 +1,5 @@
 //! A channel for tests. Its servers are numbers, and the test sets its clock by hand. The unit tests and the tests in
-//! `tests/observer` share this file, so it uses only the public names of the crate.
+//! `tests/observer` and `tests/spans.rs` share this file, so it uses only the public names of the crate.
 
 use std::future::Future;
 use std::num::NonZeroU32;

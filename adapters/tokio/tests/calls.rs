@@ -285,9 +285,9 @@ fn codes_and_options_are_at_hand() {
 #[tokio::test]
 async fn a_connection_that_has_met_itself_is_a_refused_one() {
     // Nobody listens; the client's own end is bound to the port that it connects to, as the kernel may choose by chance.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let client = tokio::net::TcpSocket::new_v4().unwrap();
-    client.bind(port).unwrap();
+    client.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = client.local_addr().unwrap();
     let itself = client.connect(port).await.unwrap();
     let (local, peer) = (itself.local_addr().unwrap(), itself.peer_addr().unwrap());
     let error = hedge_net::refuse_self(local, peer).unwrap_err();

@@ -6,6 +6,7 @@ mod common;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use common::{NEVER, Reports, Scripted, Step, builder, call, ms};
 use hedge_tokio::Tokio;
@@ -227,8 +228,11 @@ async fn a_stream_that_ended_leaves_an_empty_set_ready_to_fail() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn threads_share_a_set_that_changes_under_them() {
-    let reports = Reports::default();
-    let set = set_of(&reports, &[(1, Ok("a")), (1, Ok("b")), (1, Err("c"))]);
+    // The time is real here, and a thread may be stopped for long.
+    let set: Set = builder().timeout(Duration::from_secs(60)).backup(ms(50)).set().unwrap();
+    for (key, step) in (0..).zip([(1, Ok("a")), (1, Ok("b")), (1, Err("c"))]) {
+        set.insert(key, Scripted::new(&[step])).unwrap();
+    }
     let callers: Vec<_> = (0..4)
         .map(|_| {
             let mut set = set.clone();

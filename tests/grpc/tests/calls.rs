@@ -8,7 +8,7 @@ mod hello;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::Answer::{Fail, FailAfterMessage, Hang, HangAfterMessage, PushBack, ResetAfterMessage};
+use common::Answer::{Fail, FailAfterMessage, Hang, HangAfterMessage, HangFirst, PushBack, Reply, ResetAfterMessage};
 use common::{Received, Servers, configured};
 use hedge_tokio::{CallOptions, GrpcChannel, Idempotency, Kind, Tls, Trace};
 use hello::Text;
@@ -103,6 +103,7 @@ fn a_generated_client_runs_on_smol() {
     let channel = hedge_smol::builder(servers.list())
         .load_balancer("rr")
         .timeout(Duration::from_secs(60))
+        .connect_timeout(Duration::from_secs(60))
         .idempotency(Idempotency::Idempotent)
         .grpc()
         .retry_codes([Code::Unavailable])
@@ -196,14 +197,17 @@ async fn t2_a_stream_that_is_reset_ends_with_a_status_and_is_not_retried() {
 
 #[tokio::test]
 async fn l4_a_hedged_call_wins_while_the_first_server_is_silent() {
-    let servers = Servers::start(2, [Hang]);
+    // The attempts may arrive in any order.
+    let servers = Servers::start(2, [HangFirst; 3]);
     let reply = greet(&servers.channel(HEDGED)).await.unwrap();
     assert_eq!(reply.get_ref(), "hello, world");
     let report = servers.report();
     assert_eq!(report.attempts()[1].kind(), Kind::Backup);
-    assert!(report.winner().is_some_and(|winner| winner.index() > 0));
-    let seen = servers.seen();
-    assert_eq!(seen[1].header("grpc-previous-rpc-attempts"), Some("1"));
+    let winner = report.winner().unwrap().index();
+    assert!(winner > 0);
+    let previous: Vec<_> =
+        servers.seen().iter().filter_map(|seen| seen.header("grpc-previous-rpc-attempts")?.parse().ok()).collect();
+    assert!(previous.contains(&winner), "{previous:?}");
 }
 
 #[tokio::test]
@@ -271,15 +275,17 @@ async fn both_sides_stream_at_the_same_time() {
 
 #[tokio::test]
 async fn l2_the_earlier_deadline_counts_and_has_its_status() {
-    let servers = Servers::start(1, [Hang, Hang, HangAfterMessage]);
-    let channel = servers.builder().grpc().build().unwrap();
     let within = |time: Duration| {
         let mut request = Request::new("world".to_owned());
         request.set_timeout(time);
         request
     };
-    // The caller's own.
-    let time = Duration::from_millis(20);
+    // The caller's own. The connection is there, so the request arrives within the time.
+    let servers = Servers::start(1, [Reply, Hang]);
+    let channel = servers.builder().grpc().build().unwrap();
+    greet(&channel).await.unwrap();
+    servers.seen();
+    let time = Duration::from_secs(1);
     let status = GreeterClient::new(channel.clone()).greet(within(time)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(status.message().starts_with("deadline passed after "), "{}", status.message());
@@ -288,12 +294,16 @@ async fn l2_the_earlier_deadline_counts_and_has_its_status() {
     assert!(timeout.to_duration() <= time, "{timeout}");
 
     // That of the service config.
+    let servers = Servers::start(1, [Hang]);
     let configured = configured(servers.builder().grpc(), r#""timeout": "0.02s""#).build().unwrap();
     let mut client = GreeterClient::new(configured);
     assert_eq!(client.greet(within(Duration::from_secs(60))).await.unwrap_err().code(), Code::DeadlineExceeded);
 
     // After the first message.
-    let mut stream = greet_often(&channel, within(Duration::from_secs(1))).await.unwrap();
+    let servers = Servers::start(1, [Reply, HangAfterMessage]);
+    let channel = servers.builder().grpc().build().unwrap();
+    greet(&channel).await.unwrap();
+    let mut stream = greet_often(&channel, within(time)).await.unwrap();
     assert_eq!(stream.message().await.unwrap().unwrap(), "hello, world");
     let status = stream.message().await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "deadline passed while the body was read"));
@@ -304,8 +314,12 @@ async fn l2_the_earlier_deadline_counts_and_has_its_status() {
 
 #[tokio::test]
 async fn a_call_that_reaches_no_server_is_unavailable() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let channel = hedge_tokio::builder(closed.to_string()).without_health_checks().grpc().build().unwrap();
+    // The client's end of a connection: its port is taken, and refuses connections.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let builder = hedge_tokio::builder(taken.local_addr().unwrap().to_string());
+    let builder = builder.timeout(Duration::from_secs(60)).connect_timeout(Duration::from_secs(60));
+    let channel = builder.without_health_checks().grpc().build().unwrap();
     let status = greet(&channel).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("refused"), "{}", status.message());

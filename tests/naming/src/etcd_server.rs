@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -161,6 +161,17 @@ fn run(folder: &std::path::Path, address: SocketAddr, peers: SocketAddr) -> Opti
     None
 }
 
+/// A port that nobody else takes while etcd is down: below those that clients are given, and where each process has an
+/// address of its own, as all of 127.0.0.0/8 is this machine, on that.
 fn free() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let own = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 128 | high, middle, low) } else { Ipv4Addr::LOCALHOST };
+    loop {
+        let offset = (std::process::id() * 131 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let port = u16::try_from(12_000 + offset).unwrap();
+        if let Ok(listener) = TcpListener::bind((own, port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
 }

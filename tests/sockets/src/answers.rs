@@ -236,7 +236,27 @@ fn bodies() -> Vec<Row> {
 struct Script {
     wire: Vec<u8>,
     piece: usize,
+    /// Where the last piece begins. It has the end of the answer and all that follows: if that came by itself, the client
+    /// could have the connection in use for another request by then.
+    last: usize,
     then: Then,
+}
+
+impl Script {
+    fn new(wire: &[u8], piece: usize, then: Then, sees: Sees) -> Self {
+        let whole = if let Closed(_, body) = sees { answer_length(wire, body) } else { wire.len() };
+        let last = if piece < wire.len() { whole.saturating_sub(1) } else { 0 };
+        Self { wire: wire.to_vec(), piece, last, then }
+    }
+}
+
+/// The length of the answer of which a caller sees this body. More bytes may follow it.
+fn answer_length(wire: &[u8], body: &str) -> usize {
+    let end_of = |mark: &[u8]| {
+        let at = wire.windows(mark.len()).position(|there| there == mark);
+        at.map_or(wire.len(), |at| at + mark.len())
+    };
+    if wire.starts_with(CHUNKED.as_bytes()) { end_of(b"\r\n0\r\n\r\n") } else { end_of(b"\r\n\r\n") + body.len() }
 }
 
 fn serve(connection: &mut Connection, script: &Mutex<Option<Script>>, asked: &AtomicUsize) {
@@ -247,9 +267,10 @@ fn serve(connection: &mut Connection, script: &Mutex<Option<Script>>, asked: &At
             continue;
         }
         asked.store(connection.number, Ordering::SeqCst);
-        let Script { wire, piece, then } = script.lock().unwrap().take().unwrap();
+        let Script { wire, piece, last, then } = script.lock().unwrap().take().unwrap();
+        let (first, last) = wire.split_at(last);
         // The client may have seen enough before the end.
-        wire.chunks(piece).all(|piece| connection.send_bytes(piece));
+        first.chunks(piece).chain([last]).all(|piece| connection.send_bytes(piece));
         if then == Closes {
             return;
         }
@@ -269,7 +290,7 @@ pub async fn p1_every_answer_is_one_answer_or_an_error<R: Runtime>(runtime: R) {
         let bytes: Vec<u8> = wire.chars().map(|char| u8::try_from(u32::from(char)).unwrap()).collect();
         for piece in [usize::MAX, if bytes.len() > 1000 { 777 } else { 1 }] {
             let name = format!("{method} {:.300}, {then:?}, in pieces of {piece}", bytes.escape_ascii().to_string());
-            *script.lock().unwrap() = Some(Script { wire: bytes.clone(), piece, then });
+            *script.lock().unwrap() = Some(Script::new(&bytes, piece, then, sees));
             let channel = list(&runtime, &[there.address]).max_retry(0).max_body(MAX_BODY).build().unwrap();
             let request = http::Request::builder().method(method).uri("/case").body(RequestBody::Empty).unwrap();
             let kept = match (channel.call(request).await, sees) {

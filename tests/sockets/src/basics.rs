@@ -12,11 +12,12 @@ use hedge_net::{
 
 use super::health::until;
 use super::server::{TestServer, ok, status};
-use super::{Error, assert_settled, get, list, post, refused, server};
+use super::{Error, PATIENCE, assert_settled, get, list, post, refused, server};
 
 pub async fn a_plain_get_says_what_the_server_needs<R: Runtime>(runtime: R) {
     let there = TestServer::answering(|seen| ok(&seen.head));
-    let channel = Channel::builder(runtime, there.address.to_string()).build().unwrap();
+    let builder = Channel::builder(runtime, there.address.to_string());
+    let channel = builder.timeout(PATIENCE).connect_timeout(PATIENCE).build().unwrap();
     let mut request = get("/path?query=1");
     request.headers_mut().insert("x-mine", "yes".parse().unwrap());
     let reply = channel.call(request).await.unwrap();

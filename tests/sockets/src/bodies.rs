@@ -231,7 +231,7 @@ pub async fn t2_the_deadline_covers_a_body_that_stalls<R: Runtime>(runtime: R) {
         connection.until_closed();
     });
     let channel = list(&runtime, &[there.address]).build().unwrap();
-    let options = streaming().with_timeout(Duration::from_millis(200));
+    let options = streaming().with_timeout(Duration::from_secs(2));
     let reply = channel.call_with(get("/"), &options).await.unwrap();
     let error = reply.into_inner().into_body().collect().await.unwrap_err();
     assert!(matches!(error, BodyError::Deadline), "{error}");
@@ -246,7 +246,7 @@ pub async fn t2_the_deadline_covers_a_body_that_never_stalls<R: Runtime>(runtime
         while connection.send("3\r\nabc\r\n") {}
     });
     let channel = list(&runtime, &[there.address]).build().unwrap();
-    let options = streaming().with_timeout(Duration::from_millis(200));
+    let options = streaming().with_timeout(Duration::from_secs(2));
     let mut body = channel.call_with(get("/"), &options).await.unwrap().into_inner().into_body();
     let error = loop {
         match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -260,7 +260,7 @@ pub async fn t2_the_deadline_covers_a_body_that_never_stalls<R: Runtime>(runtime
     there.closed.reached(1).await;
 
     let mut late = channel.call_with(get("/"), &options).await.unwrap().into_inner().into_body();
-    runtime.sleep_until(runtime.now() + Duration::from_millis(201)).await;
+    runtime.sleep_until(runtime.now() + Duration::from_millis(2_001)).await;
     let first = poll_fn(|cx| Pin::new(&mut late).poll_frame(cx)).await.unwrap();
     assert!(matches!(first, Err(BodyError::Deadline)), "data that is there is late all the same");
 }

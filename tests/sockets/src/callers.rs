@@ -4,7 +4,7 @@ use hedge_net::http::{Body, HttpError, RequestBody};
 use hedge_net::{BoxCaller, CallError, CallOptions, Caller, Channel, Outcome, Reply, Runtime, Verdict};
 
 use super::server::{TestServer, ok, status};
-use super::{get, refused};
+use super::{PATIENCE, get, refused};
 
 type Request = http::Request<RequestBody>;
 type Answer = http::Response<Body>;
@@ -31,7 +31,8 @@ impl Caller<Request> for Failover {
 }
 
 fn boxed<R: Runtime>(runtime: &R, servers: &str) -> AnyChannel {
-    BoxCaller::new(Channel::builder(runtime.clone(), servers).build().unwrap())
+    let builder = Channel::builder(runtime.clone(), servers).timeout(PATIENCE).connect_timeout(PATIENCE);
+    BoxCaller::new(builder.build().unwrap())
 }
 
 pub async fn callers_of_channels_are_callers_too<R: Runtime>(runtime: R) {
@@ -46,9 +47,16 @@ pub async fn callers_of_channels_are_callers_too<R: Runtime>(runtime: R) {
         assert_eq!((reply.verdict(), reply.server().unwrap().address.clone()), (Verdict::Accept, there.address.into()));
         assert_eq!(Outcome::trace(&reply).attempts().len(), 1, "of the channel that answered");
     }
-    // The first of these calls found the server down; the other found no server at all.
-    let error = down.call_with(&request, &options).await.unwrap_err();
-    assert!(error.all_down() && error.never_left());
+    // The first of these calls found the server down. The others find no server at all, but for one in 100 ms that may be
+    // let through (H5).
+    let error = loop {
+        let error = down.call_with(&request, &options).await.unwrap_err();
+        if error.all_down() {
+            break error;
+        }
+        assert_eq!(error.kind(), "failed");
+    };
+    assert!(error.never_left());
 }
 
 pub async fn an_error_tells_whether_another_caller_may_do_better<R: Runtime>(runtime: R) {

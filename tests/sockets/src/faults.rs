@@ -6,10 +6,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use hedge_core::bounded::Bounded;
+use hedge_core::bounded::{Bounded, SpanRange};
 use hedge_core::policy::AttemptError as _;
 use hedge_net::http::{Body, DecodeError, Fault, HttpError, ProtocolError, RequestBody};
-use hedge_net::{BreakerOptions, CallOptions, ConnectError, ErrorKind, FailureOptions, Reply, Runtime, Tls};
+use hedge_net::{
+    BreakerOptions, CallOptions, ConnectError, ErrorKind, FailureOptions, IsolationOptions, Reply, Runtime, Tls,
+};
 
 use super::server::{Connection, TestServer, ok};
 use super::tls_server::{Authority, TlsServer, head};
@@ -89,7 +91,10 @@ impl Case {
         assert_settled(&channel);
         let is_isolated = !channel.usable(&server(self.address));
 
-        let failures = FailureOptions { failures: Bounded::of::<1>(), ..FailureOptions::DEFAULT };
+        // Longer than the test: it is still isolated when the test looks.
+        let times = SpanRange::of_millis::<3_600_000, 3_600_000>();
+        let isolation = IsolationOptions { times, ..IsolationOptions::DEFAULT };
+        let failures = FailureOptions { failures: Bounded::of::<1>(), isolation };
         let breaker = BreakerOptions::ConsecutiveFailures(failures);
         // A breaker leaves a share of the servers, so there are others.
         let others = self.builder(runtime, &[self.address, self.good, refused()]);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hedge_core::bounded::{Bounded, BoundedSpan, SpanRange};
 use hedge_net::{
     BodyMode, BreakerOptions, CallOptions, CheckOptions, ErrorKind, FailureOptions, IsolationLimit, IsolationOptions,
-    RecoveryOptions, Runtime, Timeout,
+    Observer, RecoveryOptions, Runtime, ServerChange, ServerRef, Timeout,
 };
 
 use super::basics::Unreachable;
@@ -22,8 +22,13 @@ use super::{HttpBuilder, HttpChannel, PATIENCE, assert_settled, get, list, refus
 
 pub const SOON: Duration = Duration::from_millis(20);
 
-fn every(interval: Duration) -> CheckOptions {
-    CheckOptions { interval: BoundedSpan::new(interval).unwrap(), ..CheckOptions::DEFAULT }
+/// Checks that fail only when the server does, however busy the machine is.
+pub fn every(interval: Duration) -> CheckOptions {
+    CheckOptions {
+        interval: BoundedSpan::new(interval).unwrap(),
+        timeout: BoundedSpan::new(PATIENCE).unwrap(),
+        ..CheckOptions::DEFAULT
+    }
 }
 
 pub fn checked<R: Runtime>(runtime: &R, addresses: &[SocketAddr], interval: Duration) -> HttpBuilder<R> {
@@ -209,8 +214,7 @@ pub async fn h1_a_check_that_hangs_ends_with_its_server<R: Runtime>(runtime: R) 
     let hangs = Unreachable(runtime);
     let runtime = Watched::new(hangs);
     let address = refused();
-    let options = CheckOptions { timeout: BoundedSpan::new(PATIENCE).unwrap(), ..every(SOON) };
-    let channel = list(&runtime, &[address]).connect_timeout(SOON).health_checks(options).build().unwrap();
+    let channel = checked(&runtime, &[address], SOON).connect_timeout(SOON).build().unwrap();
     finds_out(&channel, address).await;
     runtime.connects(address).reached(2).await;
     channel.set_servers(Vec::new()).unwrap();
@@ -292,10 +296,22 @@ pub async fn h1_a_server_that_was_taken_out_by_hand_stays_out<R: Runtime>(runtim
     assert_eq!(kind(&channel, &CallOptions::new()).await, "ok");
 }
 
+/// How often breakers have isolated a server.
+struct Isolations(Signal);
+
+impl Observer for Isolations {
+    fn server_changed(&self, _: &ServerRef<'_>, change: ServerChange) {
+        if matches!(change, ServerChange::Isolated { .. }) {
+            self.0.raise();
+        }
+    }
+}
+
 /// A channel under a breaker that isolates after two failures, and a server whose answers are good as long as it is told.
 fn broken_in<R: Runtime>(
     runtime: &R,
     isolation: Duration,
+    isolated: &Signal,
 ) -> (HttpChannel<R>, TestServer, TestServer, Arc<AtomicBool>) {
     let well = Arc::new(AtomicBool::new(false));
     let is_well = Arc::clone(&well);
@@ -308,32 +324,46 @@ fn broken_in<R: Runtime>(
             failures: Bounded::of::<2>(),
             isolation,
         }))
+        .observer(Arc::new(Isolations(isolated.clone())))
         .build()
         .unwrap();
     (channel, moody, other, well)
 }
 
 pub async fn h2_a_breaker_isolates_and_probes<R: Runtime>(runtime: R) {
-    let (channel, moody, other, well) = broken_in(&runtime, Duration::from_millis(50));
+    // Longer than this part.
+    let isolated = Signal::new();
+    let (channel, moody, other, _) = broken_in(&runtime, IsolationOptions::DEFAULT.times.max().get(), &isolated);
     let it = server(moody.address);
     for _ in 0..2 {
         assert!(channel.usable(&it));
         assert_eq!(kind(&channel, &only(moody.address)).await, "failed");
     }
     assert!(!channel.usable(&it));
+    assert_eq!(isolated.count(), 1);
     channel.set_servers(vec![it.clone(), server(other.address), server(refused())]).unwrap();
     assert!(!channel.usable(&it), "a server that stays keeps its breaker");
     assert_eq!(kind(&channel, &only(moody.address)).await, "all_down");
     assert_eq!(moody.requests.count(), 2);
+    assert_settled(&channel);
+
+    // A short isolation may be over before the test has looked, so the breaker tells.
+    let isolated = Signal::new();
+    let (channel, moody, _, well) = broken_in(&runtime, Duration::from_millis(50), &isolated);
+    let it = server(moody.address);
+    for _ in 0..2 {
+        assert_eq!(kind(&channel, &only(moody.address)).await, "failed");
+    }
     until(|| channel.usable(&it)).await;
+    assert_eq!(isolated.count(), 1);
     assert_eq!(kind(&channel, &only(moody.address)).await, "failed");
-    assert!(!channel.usable(&it), "the probe failed");
+    assert_eq!(isolated.count(), 2, "the probe failed");
     well.store(true, Ordering::SeqCst);
     until(|| channel.usable(&it)).await;
     assert_eq!(kind(&channel, &only(moody.address)).await, "ok");
     well.store(false, Ordering::SeqCst);
     assert_eq!(kind(&channel, &only(moody.address)).await, "failed");
-    assert!(channel.usable(&it), "it is back: one failure is none");
+    assert!(channel.usable(&it) && isolated.count() == 2, "it is back: one failure is none");
     assert_settled(&channel);
 }
 

@@ -18,7 +18,7 @@ use super::health::until;
 use super::http2_server::{Http2Server, Settings, answer, begin, read, reset};
 use super::signal::Signal;
 use super::watched::Watched;
-use super::{HttpBuilder, HttpChannel, assert_settled, drop_when, get, list, post, server};
+use super::{HttpBuilder, HttpChannel, PATIENCE, assert_settled, drop_when, get, list, post, server};
 
 /// A builder of channels that speak HTTP/2 in clear.
 pub(super) fn http2<R: Runtime>(runtime: &R, servers: &[&Http2Server]) -> HttpBuilder<R> {
@@ -256,10 +256,13 @@ pub async fn c3_a_frozen_connection_is_pinged_and_replaced<R: Runtime>(runtime: 
     assert_eq!(channel.call(get("/")).await.unwrap().text().unwrap(), "text");
     assert_eq!(there.accepted.count(), 2);
     // A server that answers pings keeps its connection, however slow its answers are.
+    // A busy machine may be late with an answer, so there is more time for it, and the second call takes longer than that.
+    let patient = PingOptions { timeout: Duration::from_secs(1), ..ping };
+    let slow = CallOptions { timeout: Some(Duration::from_millis(1_500).into()), ..CallOptions::new() };
     let (never, _) = silent();
-    let channel = http2(&runtime, &[&never]).ping(ping).build().unwrap();
-    channel.call_with(get("/"), &soon).await.unwrap_err();
-    channel.call_with(get("/"), &soon).await.unwrap_err();
+    let channel = http2(&runtime, &[&never]).ping(patient).build().unwrap();
+    channel.call_with(get("/"), &slow).await.unwrap_err();
+    channel.call_with(get("/"), &slow).await.unwrap_err();
     assert_eq!((counters(&channel).closed, never.accepted.count()), (0, 1));
     // With an interval, a connection with requests in flight is pinged without a deadline.
     let there = Http2Server::start(Settings::default(), |asked| async move {
@@ -268,8 +271,8 @@ pub async fn c3_a_frozen_connection_is_pinged_and_replaced<R: Runtime>(runtime: 
         }
         answer(asked.respond, "text");
     });
-    let ping = PingOptions { interval: Some(Duration::from_millis(50)), ..ping };
-    let channel = http2(&runtime, &[&there]).ping(ping).build().unwrap();
+    let often = PingOptions { interval: Some(Duration::from_millis(50)), ..patient };
+    let channel = http2(&runtime, &[&there]).ping(often).build().unwrap();
     let frozen = async {
         there.requests.reached(1).await;
         there.freeze();
@@ -490,6 +493,8 @@ pub async fn h1_a_path_is_checked_over_http2<R: Runtime>(runtime: R) {
     // The same path, asked for by the check of a channel to a server that lives.
     let channel: HttpChannel<R> = Channel::builder(runtime.clone(), there.address.to_string())
         .protocol(Protocol::H2)
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
         .health_checks(checks)
         .health_check_path("/health")
         .build()

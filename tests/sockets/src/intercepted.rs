@@ -12,7 +12,7 @@ use hedge_net::{
 
 use super::server::{TestServer, ok};
 use super::signal::Signal;
-use super::{assert_settled, get, list, post};
+use super::{PATIENCE, assert_settled, get, list, post};
 
 type HttpRequest = Request<RequestBody>;
 type Change = fn(&mut HttpRequest);
@@ -160,6 +160,7 @@ pub async fn i1_one_list_serves_all_channels<R: Runtime>(runtime: R) {
         assert_eq!((counters.calls(), counters.answered, counters.refused), (1, 2, 1));
     }
     assert_eq!((there.requests.count(), replies.count()), (2, 6));
-    let other = Channel::builder(runtime, there.address.to_string()).build().unwrap();
+    let other = Channel::builder(runtime, there.address.to_string());
+    let other = other.timeout(PATIENCE).connect_timeout(PATIENCE).build().unwrap();
     assert_eq!(other.get("/cached").await.unwrap().text().unwrap(), "from the server", "it was not given the list");
 }

@@ -152,7 +152,7 @@ pub async fn counters_count_calls_attempts_and_connections<R: Runtime>(runtime: 
     let both = vec![server(stalling.address), server(there.address)];
     let backup = CallOptions { servers: Some(both), ..CallOptions::new().with_backup(Duration::from_millis(1)) };
     assert_eq!(channel.call_with(get("/"), &backup).await.unwrap().status(), 200);
-    let short = backup.clone().with_timeout(Duration::from_millis(300));
+    let short = backup.clone().with_timeout(Duration::from_secs(2));
     assert_eq!(channel.call_with(get("/"), &short).await.unwrap_err().kind(), "deadline");
 
     let counters = channel.counters();

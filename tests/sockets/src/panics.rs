@@ -6,21 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
-use hedge_core::bounded::BoundedSpan;
 use hedge_core::policy::Ended;
 use hedge_core::time::Instant;
 use hedge_net::http::{Body, HttpError, RequestBody, RequestBodyError};
 use hedge_net::{
-    BackupDelay, BackupPolicy, BodyMode, CallOptions, Channel, CheckOptions, Denial, Extra, Judgement, ListError,
-    Runtime,
+    BackupDelay, BackupPolicy, BodyMode, CallOptions, Channel, Denial, Extra, Judgement, ListError, Runtime,
 };
 
 use super::bodies::Text;
+use super::health::{SOON, every, until};
 use super::mortal::nobody_yet;
 use super::server::{TestServer, ok, status};
 use super::signal::Signal;
 use super::watched::Watched;
-use super::{HttpChannel, assert_settled, get, list, server};
+use super::{HttpChannel, PATIENCE, assert_settled, get, list, server};
 
 /// Without a word on standard error.
 fn panics() -> ! {
@@ -28,22 +27,22 @@ fn panics() -> ! {
 }
 
 pub async fn h1_a_check_that_panics_has_failed<R: Runtime>(runtime: R) {
-    let (address, asked) = (nobody_yet(), Signal::new());
-    let count = asked.clone();
+    let (address, asked, looked) = (nobody_yet(), Signal::new(), Signal::new());
+    let (count, may_pass) = (asked.clone(), looked.clone());
     let check = move |_| {
-        let number = count.raise();
+        let (number, may_pass) = (count.raise(), may_pass.clone());
         if number == 0 {
             panics();
         }
         async move {
             match number {
                 1 | 2 => panics(),
-                _ => true,
+                _ => may_pass.reached(1).await,
             }
+            true
         }
     };
-    let options = CheckOptions { interval: BoundedSpan::of_millis::<20>(), ..CheckOptions::DEFAULT };
-    let channel = list(&runtime, &[address]).health_checks(options).health_check_with(check).build().unwrap();
+    let channel = list(&runtime, &[address]).health_checks(every(SOON)).health_check_with(check).build().unwrap();
     assert_eq!(channel.call(get("/")).await.unwrap_err().kind(), "failed");
     let there = TestServer::at(address, |connection| {
         while connection.request().is_some() {
@@ -54,14 +53,8 @@ pub async fn h1_a_check_that_panics_has_failed<R: Runtime>(runtime: R) {
         asked.reached(times).await;
         assert!(!channel.usable(&server(there.address)), "{times} checks have failed");
     }
-    poll_fn(|cx| {
-        if channel.usable(&server(there.address)) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    looked.raise();
+    until(|| channel.usable(&server(there.address))).await;
     assert_eq!(asked.count(), 4);
     channel.call(get("/")).await.unwrap();
 }
@@ -180,6 +173,8 @@ pub async fn n3_a_filter_may_not_set_the_list_of_its_own_channel<R: Runtime>(run
     let (own, refused) = (Arc::clone(&within), Signal::new());
     let count = refused.clone();
     let channel = Channel::builder(runtime, there.address.to_string())
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
         .filter(move |server| {
             if let Some(channel) = own.get() {
                 assert_eq!(channel.set_servers(vec![server.clone()]), Err(ListError::InFilter));

@@ -14,7 +14,7 @@ use super::{assert_settled, get, list, refused, server};
 const DELAY: Duration = Duration::from_millis(2);
 
 /// When they are sent where a server has to answer before the next one.
-const UNHURRIED: Duration = Duration::from_millis(500);
+const UNHURRIED: Duration = Duration::from_secs(2);
 
 /// Longer than one of the delays that servers ask for.
 const WHOLE: hedge_core::time::Duration = hedge_core::time::Duration::from_secs(60);

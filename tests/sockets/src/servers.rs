@@ -4,7 +4,7 @@ use hedge_net::{CallOptions, Channel, Idempotency, RefusedServer, Runtime, Serve
 
 use super::server::{TestServer, ok};
 use super::signal::Signal;
-use super::{assert_settled, both, get, list, post, refused, server};
+use super::{PATIENCE, assert_settled, both, get, list, post, refused, server};
 
 /// A server that answers once the signal was raised.
 fn gated(gate: &Signal) -> TestServer {
@@ -94,6 +94,8 @@ pub async fn n3_a_filter_keeps_servers_out<R: Runtime>(runtime: R) {
     let canary = Server::new(new.address, "canary");
     let channel = Channel::builder(runtime, format!("list://{},{canary}", old.address))
         .load_balancer("rr")
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
         .filter(|server| &*server.tag != "canary")
         .build()
         .unwrap();
@@ -107,7 +109,8 @@ pub async fn n3_a_filter_keeps_servers_out<R: Runtime>(runtime: R) {
 pub async fn s2_a_new_list_says_whose_weights_are_none<R: Runtime>(runtime: R) {
     let (heavy, light) = (TestServer::answering(|_| ok("")), TestServer::answering(|_| ok("")));
     let [heavy_one, light_one] = [Server::new(heavy.address, "3"), Server::new(light.address, "1")];
-    let channel = Channel::builder(runtime, format!("list://{heavy_one}")).load_balancer("wrr").build().unwrap();
+    let builder = Channel::builder(runtime, format!("list://{heavy_one}")).load_balancer("wrr");
+    let channel = builder.timeout(PATIENCE).connect_timeout(PATIENCE).build().unwrap();
     let tagless = server(refused());
     let update = channel.set_servers(vec![heavy_one, tagless.clone(), light_one]).unwrap();
     assert_eq!((update.servers, update.inserted, update.removed), (2, 1, 0));

@@ -64,7 +64,8 @@ pub async fn c6_the_roots_of_the_system_are_trusted_in_one_line<R: Runtime>(runt
     const TEST: &str = "c6_the_roots_of_the_system_are_trusted_in_one_line";
     const SERVER: &str = "SYSTEM_ROOTS_SERVER";
     if let Ok(server) = std::env::var(SERVER) {
-        let channel = Channel::builder(runtime, format!("https://{server}")).build().unwrap();
+        let builder = Channel::builder(runtime, format!("https://{server}"));
+        let channel = builder.timeout(PATIENCE).connect_timeout(PATIENCE).build().unwrap();
         let told = channel.get("/users").await.unwrap().text().unwrap();
         assert!(told.contains("GET /users HTTP/1.1"), "{told}");
         return;

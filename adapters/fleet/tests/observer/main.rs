@@ -1,4 +1,4 @@
-//! Tests of the events that observers, subscribers and loggers get, in virtual time.
+//! Tests of the events that observers and loggers get, in virtual time.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,7 +9,6 @@
 mod calls;
 mod lines;
 mod servers;
-mod spans;
 #[path = "../../src/testing.rs"]
 mod testing;
 mod world;

@@ -39,6 +39,8 @@ pub(crate) enum Answer {
     HangAfterMessage,
     /// Never answers.
     Hang,
+    /// Never answers the first attempt of a call, and answers the others in the way of the method.
+    HangFirst,
 }
 
 /// What a server saw of a request.
@@ -96,12 +98,13 @@ impl Servers {
         format!("list://{}", list.join(","))
     }
 
-    /// A channel to be, for these servers. Its calls have a minute.
+    /// A channel to be, for these servers. Its calls have a minute, and so does connecting.
     pub(crate) fn builder(&self) -> Builder {
         let reports = Arc::clone(&self.reports);
         hedge_tokio::builder(self.list())
             .load_balancer("rr")
             .timeout(Duration::from_secs(60))
+            .connect_timeout(Duration::from_secs(60))
             .on_end(move |call| reports.lock().unwrap().push(call.report().clone()))
     }
 
@@ -138,6 +141,7 @@ async fn answer_to(request: http::Request<Body>, answer: Answer, reset: Arc<Noti
     let mut grpc = tonic::server::Grpc::new(Text);
     match (answer, request.uri().path()) {
         (Answer::Hang, _) => pending().await,
+        (Answer::HangFirst, _) if !request.headers().contains_key("grpc-previous-rpc-attempts") => pending().await,
         (Answer::Fail(code), _) => Status::new(code, "not now").into_http(),
         (Answer::PushBack(code, delay), _) => {
             let mut metadata = MetadataMap::new();
@@ -152,10 +156,10 @@ async fn answer_to(request: http::Request<Body>, answer: Answer, reset: Arc<Noti
         (Answer::HangAfterMessage, _) => {
             grpc.server_streaming(service_fn(|request| greet_and(request, None)), request).await
         }
-        (Answer::Reply, "/hello.Greeter/GreetOften") => grpc.server_streaming(service_fn(greet_often), request).await,
-        (Answer::Reply, "/hello.Greeter/GreetAll") => grpc.client_streaming(service_fn(greet_all), request).await,
-        (Answer::Reply, "/hello.Greeter/Chat") => grpc.streaming(service_fn(chat), request).await,
-        (Answer::Reply, _) => grpc.unary(service_fn(greet), request).await,
+        (_, "/hello.Greeter/GreetOften") => grpc.server_streaming(service_fn(greet_often), request).await,
+        (_, "/hello.Greeter/GreetAll") => grpc.client_streaming(service_fn(greet_all), request).await,
+        (_, "/hello.Greeter/Chat") => grpc.streaming(service_fn(chat), request).await,
+        (Answer::Reply | Answer::HangFirst, _) => grpc.unary(service_fn(greet), request).await,
     }
 }
 

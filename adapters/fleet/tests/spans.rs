@@ -1,8 +1,25 @@
-//! The feature `tracing`: the spans of calls and attempts, and events of servers.
+//! The feature `tracing`: the spans of calls and attempts, and events of servers, in virtual time.
+//!
+//! For each span and event, tracing remembers whether a subscriber wants it. If a thread reaches one for the first time while
+//! another thread adds its subscriber, that subscriber may get nothing of it. So these tests are in a process of their own,
+//! where they run one after the other.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
+#[path = "../src/testing.rs"]
+#[allow(dead_code, reason = "the tests of observers use the rest")]
+mod testing;
+#[path = "observer/world.rs"]
+#[allow(dead_code, reason = "the tests of observers use the rest")]
+mod world;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hedge_core::bounded::Bounded;
@@ -12,17 +29,18 @@ use hedge_fleet::{CallOptions, Setup};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Dispatch, Event, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::world::World;
 
-/// A subscriber that records nothing. With a single subscriber, tracing asks only the thread that reaches a span first
-/// whether the span is wanted, and remembers the answer. That thread may belong to another test and have no subscriber.
-/// With this second subscriber alive, tracing asks all subscribers.
-static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Registry::default().with(LevelFilter::OFF)));
+/// Waits until no other test runs. The next one runs when the result is dropped.
+fn alone() -> MutexGuard<'static, ()> {
+    static RUNS: Mutex<()> = Mutex::new(());
+    RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A subscriber that records events, and when spans open and close.
 #[derive(Clone, Default)]
@@ -82,7 +100,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 /// Runs `run`, and returns the lines that a subscriber has recorded meanwhile.
 fn recorded(run: impl FnOnce()) -> Vec<String> {
     let spans = Spans::default();
-    LazyLock::force(&SECOND);
     tracing::subscriber::with_default(Registry::default().with(spans.clone()), run);
     std::mem::take(&mut *spans.0.lock().unwrap())
 }
@@ -93,6 +110,7 @@ fn backup() -> CallOptions {
 
 #[test]
 fn a_call_is_a_span_and_its_attempts_are_spans_inside() {
+    let _alone = alone();
     let world = World::new(Setup::new(), &[1, 2]);
     let lines = recorded(|| {
         let request = tracing::info_span!("request");
@@ -121,6 +139,7 @@ fn a_call_is_a_span_and_its_attempts_are_spans_inside() {
 
 #[test]
 fn a_failed_attempt_closes_before_its_retry_opens_and_says_why() {
+    let _alone = alone();
     let world = World::new(Setup::new(), &[1, 2]);
     let lines = recorded(|| {
         let internal = Some((1, Err(ErrorKind::Internal)));
@@ -144,6 +163,7 @@ fn a_failed_attempt_closes_before_its_retry_opens_and_says_why() {
 
 #[test]
 fn l12_a_dropped_call_closes_its_spans_as_cancelled() {
+    let _alone = alone();
     let world = World::new(Setup::new(), &[1]);
     let lines = recorded(|| assert!(world.run_for(5, &CallOptions::new(), &[None]).is_none()));
     assert_eq!(
@@ -160,6 +180,7 @@ fn l12_a_dropped_call_closes_its_spans_as_cancelled() {
 
 #[test]
 fn l16_a_call_without_a_server_has_no_attempt() {
+    let _alone = alone();
     let world = World::new(Setup::new(), &[]);
     let lines = recorded(|| _ = world.run(&CallOptions::new(), &[]));
     assert_eq!(
@@ -174,6 +195,7 @@ fn l16_a_call_without_a_server_has_no_attempt() {
 
 #[test]
 fn a_subscriber_that_wants_no_spans_gets_none() {
+    let _alone = alone();
     let world = World::new(Setup::new(), &[1]);
     let lines = Spans::default();
     let deaf = Registry::default().with(lines.clone().with_filter(LevelFilter::OFF));
@@ -183,6 +205,7 @@ fn a_subscriber_that_wants_no_spans_gets_none() {
 
 #[test]
 fn h2_what_happens_to_servers_are_events() {
+    let _alone = alone();
     let mut setup = Setup::new();
     setup.options.max_retry = 0;
     setup.breaker = Some(BreakerOptions::ConsecutiveFailures(FailureOptions {
