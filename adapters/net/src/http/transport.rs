@@ -63,7 +63,11 @@ impl<R: Runtime> Http<R> {
         },
     };
 
-    pub(crate) fn new(runtime: R) -> Self {
+    /// Makes a transport over HTTP/1.1 with the default settings. This is for a transport of the program that wraps it, for
+    /// [`Channel::with_transport`](crate::Channel::with_transport); [`HttpRetryPolicy`](super::HttpRetryPolicy) judges
+    /// its results. [`Channel::builder`](crate::Channel::builder) makes the transport of a plain channel, and has
+    /// setters for its settings.
+    pub fn new(runtime: R) -> Self {
         let settings = HttpSettings {
             max_body: 16 << 20,
             #[cfg(feature = "_coding")]
