@@ -19,4 +19,13 @@ pub trait Spawn: Timer<Sleep: Send> + Clone + Send + Sync + 'static {
         self.spawn(task);
         true
     }
+
+    /// Returns whether the present thread may wait, so that a task of this runtime can go on meanwhile
+    /// ([W1](hedge_core::rules#W1)). In a task of the runtime this is false, as far as the runtime can tell.
+    ///
+    /// The default is true, for runtimes that cannot tell.
+    #[must_use]
+    fn may_block() -> bool {
+        true
+    }
 }

@@ -81,4 +81,4 @@ pub use request::{OnceBody, RequestBody};
 pub use request_error::{HeaderFault, PathFault, RequestError};
 pub use retry_policy::HttpRetryPolicy;
 pub use target::{parse as parse_target, with_query};
-pub use transport::{CheckFn, CheckFuture, Http, transport};
+pub use transport::{CheckFn, CheckFuture, Http};

@@ -53,16 +53,14 @@ pub type CheckFn = Box<dyn Fn(Address) -> CheckFuture + Send + Sync>;
 /// The future of a check.
 pub type CheckFuture = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// Makes a transport, with the default of each option. [`Http::connect_by`] must follow once all options are set: until
-/// then, connections are made in clear, and [`Http::connecting`] has no effect.
-///
-/// This is a function, so that a program which knows [`Http`] by another crate makes one by that crate's builder alone.
-pub fn transport<R: Runtime>(runtime: R) -> Http<R> {
-    Http::new(runtime)
-}
-
 impl<R: Runtime> Http<R> {
-    fn new(runtime: R) -> Self {
+    /// Makes a transport over HTTP/1.1 with the default of each option. This is for a transport of the program that wraps
+    /// it, for `Channel::with_transport` of hedge-net. [`HttpRetryPolicy`](crate::HttpRetryPolicy) judges its results. The
+    /// builder of a channel makes the transport of a plain channel, and has setters for its options.
+    ///
+    /// [`Http::connect_by`] must follow once all options are set. Until then, connections are made in clear, and
+    /// [`Http::connecting`] has no effect.
+    pub fn new(runtime: R) -> Self {
         let settings = HttpSettings {
             max_body: 16 << 20,
             #[cfg(feature = "_coding")]

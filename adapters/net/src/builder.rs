@@ -93,7 +93,7 @@ impl<R: Runtime> Channel<R, Http<R>> {
     /// with a load balancer, every address of the host is a server ([N4](hedge_core::rules#N4)). If `schemes` has the URL's
     /// scheme, the URL names a source of the program instead.
     pub fn builder(runtime: R, servers: impl AsRef<str>) -> Builder<R, Http<R>> {
-        let transport = hedge_http_transport::transport(runtime.clone());
+        let transport = Http::new(runtime.clone());
         Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Hooks::HTTP), ProtocolChoice::ALL)
     }
 }

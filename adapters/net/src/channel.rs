@@ -111,6 +111,11 @@ where
         self.inner.run(request, options)
     }
 
+    /// The runtime of the channel.
+    pub fn runtime(&self) -> &R {
+        &self.inner.runtime
+    }
+
     /// The servers, in canonical order.
     pub fn servers(&self) -> Vec<Server> {
         self.inner.fleet.servers.load().list().nodes().iter().map(|node| node.key().clone()).collect()

@@ -73,12 +73,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Without an async runtime
+//!
+//! With the feature `blocking`, the module `blocking` makes calls from plain threads: blocking, by callback, or started
+//! and joined later. A thread of hedge drives them.
+//!
 //! # Transports
 //!
 //! A transport of your own takes `hedge_net::Channel::with_transport(Smol::new(), transport, servers)`. Its traits are in
 //! `hedge_net`.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
 #[cfg(feature = "channel")]
 mod channel;
 #[cfg(feature = "channel")]

@@ -96,14 +96,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Other ways to call
+//!
+//! With the feature `blocking`, the module `blocking` makes calls that a thread waits for, that have a callback, or that
+//! are started and joined later.
+//!
 //! # Transports
 //!
 //! A transport of your own takes `hedge_net::Channel::with_transport(Tokio::new(), transport, servers)`. Its traits are in
 //! `hedge_net`.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
 #[cfg(feature = "channel")]
 mod channel;
+mod context;
 #[cfg(feature = "channel")]
 mod io;
 
@@ -113,6 +121,7 @@ use std::pin::Pin;
 use hedge_core::drive::Timer;
 use hedge_core::time::Instant;
 use hedge_fleet::Spawn;
+use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
 #[cfg(feature = "grpc")]
@@ -200,9 +209,15 @@ impl Spawn for Tokio {
     }
 
     fn try_spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
+        let Ok(runtime) = Handle::try_current() else { return false };
         runtime.spawn(task);
         true
+    }
+
+    /// False in a task of tokio and in its `block_on`. True on threads outside of a runtime, in `spawn_blocking`, and in
+    /// `block_in_place`. A task that tokio runs as `unconstrained` cannot be told from these, so this is true there too.
+    fn may_block() -> bool {
+        context::may_block()
     }
 }
 

@@ -19,6 +19,8 @@ pub mod service_config;
 mod setting;
 #[cfg(has_atomic_64)]
 mod setup;
+#[cfg(all(feature = "serde", has_atomic_64))]
+mod trpc;
 #[cfg(has_atomic_64)]
 mod warning;
 
@@ -36,5 +38,7 @@ pub use servers_config::ServersConfig;
 pub use setting::Setting;
 #[cfg(has_atomic_64)]
 pub use setup::Setup;
+#[cfg(all(feature = "serde", has_atomic_64))]
+pub use trpc::TrpcService;
 #[cfg(has_atomic_64)]
 pub use warning::{Origin, Warning, Warnings};

@@ -82,6 +82,7 @@ pub enum Preset {
     ///
     /// The limiter counts failures only. So once `backup` is set, every call is sent twice while the servers are slow
     /// but answer. For more protection add `ratio` or `budget` to the limits ([B8](crate::rules#B8)).
+    #[cfg_attr(feature = "serde", doc = "[`TrpcService`](super::TrpcService) reads the limiter from tRPC's own file.")]
     ///
     /// There are two differences. First, tRPC without a delay sends one request. Here a call may have one extra
     /// attempt, and without a delay this is a retry. So it is enough to set `backup` to get tRPC's two requests.

@@ -1,7 +1,7 @@
-//! Every interleaving of two or three threads on what hedge-core's threads share, as far as loom can tell them apart and
-//! with at most `LOOM_MAX_PREEMPTIONS` preemptions.
+//! Every interleaving of two or three threads on what the threads of hedge-core and hedge-compose share, as far as loom can
+//! tell them apart and with at most `LOOM_MAX_PREEMPTIONS` preemptions.
 //!
-//! The sources are hedge-core's own, included by path and built over [`atomic`], which is loom's; what they need besides is
+//! The sources are those of the crates, included by path and built over [`atomic`], which is loom's; what they need besides is
 //! re-exported from hedge-core. loom takes sequentially consistent operations for acquire and release: that two threads
 //! which count in different places do not both miss the other is not shown here.
 
@@ -18,6 +18,8 @@ mod check;
 #[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/health/mod.rs"]
 mod health;
+#[path = "../../../adapters/compose/src/ways/latch.rs"]
+mod latch;
 #[expect(dead_code, unused_imports, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/latency/mod.rs"]
 mod latency;
@@ -28,6 +30,7 @@ mod models;
 #[expect(dead_code, reason = "hedge-core's, not all of which is used here")]
 #[path = "../../../hedge-core/src/random.rs"]
 mod random;
+mod sync;
 #[path = "../../../hedge-core/src/window/mod.rs"]
 mod window;
 

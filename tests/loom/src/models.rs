@@ -3,6 +3,7 @@
 mod allowance;
 mod balance;
 mod health;
+mod latch;
 mod latency;
 mod window;
 
@@ -29,6 +30,7 @@ pub(crate) fn all() {
     latency::all();
     balance::all();
     health::all();
+    latch::all();
 }
 
 fn at(millis: u64) -> Instant {

@@ -1,0 +1,148 @@
+//! Faults on purpose, to try how a channel copes: [`Faults`].
+
+use std::fmt;
+use std::future::Future;
+
+use hedge_core::bounded::Ratio;
+use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
+use hedge_core::policy::Idempotency;
+use hedge_core::random::Seeds;
+use hedge_core::time::Duration;
+
+/// A transport that delays or aborts a share of the attempts of another transport. With it, a program tries its retries
+/// and backups before a server is slow or down.
+///
+/// Each attempt draws once for a delay and once for an abort. The draws of an attempt depend only on the seed and on how
+/// many attempts have started before it. An attempt that draws both is aborted after the delay. An aborted attempt sends
+/// nothing. The program makes its result: an error, or a reply such as HTTP's status 503. The retry policy judges it like
+/// any other result. The call's deadline ends a delay, as it ends any attempt.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hedge_compose::{FaultOptions, Faults};
+/// use hedge_core::bounded::Ratio;
+/// use hedge_core::drive::{SendTransport, Timer};
+///
+/// /// One attempt in twenty takes a second longer, and one in a hundred fails. How well do backups hide this?
+/// fn tried<T: SendTransport, R: Timer>(
+///     transport: T,
+///     timer: R,
+///     broken: fn() -> T::Error,
+/// ) -> Faults<T, R, impl Fn() -> Result<T::Reply, T::Error>> {
+///     let options = FaultOptions::new(7)
+///         .with_delay(Ratio::of_percent::<5>(), Duration::from_secs(1))
+///         .with_abort(Ratio::of_percent::<1>());
+///     Faults::new(transport, timer, options, move || Err(broken()))
+/// }
+/// ```
+///
+/// # Cost
+/// One atomic addition for each attempt. A delay allocates only what the timer does.
+pub struct Faults<T, R, F> {
+    transport: T,
+    timer: R,
+    options: FaultOptions,
+    seeds: Seeds,
+    aborted: F,
+}
+
+/// Which faults happen, and how often. By default there are none.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct FaultOptions {
+    seed: u64,
+    delay: Option<(Ratio, Duration)>,
+    abort: Option<Ratio>,
+}
+
+impl FaultOptions {
+    /// Makes options without faults. `seed` determines the draws.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { seed, delay: None, abort: None }
+    }
+
+    /// Returns these options with a share of attempts that wait for `delay` before they are sent.
+    #[must_use]
+    pub const fn with_delay(self, share: Ratio, delay: Duration) -> Self {
+        Self { delay: Some((share, delay)), ..self }
+    }
+
+    /// Returns these options with a share of attempts that fail and are not sent.
+    #[must_use]
+    pub const fn with_abort(self, share: Ratio) -> Self {
+        Self { abort: Some(share), ..self }
+    }
+}
+
+impl<T: SendTransport, R: Timer, F: Fn() -> Result<T::Reply, T::Error>> Faults<T, R, F> {
+    /// Wraps a transport. Delays wait on `timer`, which must be that of the channel. `aborted` makes the
+    /// result of an attempt that is aborted.
+    pub fn new(transport: T, timer: R, options: FaultOptions, aborted: F) -> Self {
+        Self { transport, timer, options, seeds: Seeds::new(options.seed), aborted }
+    }
+}
+
+impl<T, R, F> Faults<T, R, F> {
+    /// Draws the faults of the next attempt: its delay, and whether it is aborted.
+    fn draw(&self) -> (Option<Duration>, bool) {
+        let bits = self.seeds.next();
+        let hits = |share: Ratio, bits: u64| f64::from(low(bits)) < share.get() * TWO_TO_32;
+        let delay = self.options.delay.filter(|(share, _)| hits(*share, bits)).map(|(_, delay)| delay);
+        (delay, self.options.abort.is_some_and(|share| hits(share, bits >> 32)))
+    }
+}
+
+const TWO_TO_32: f64 = 4_294_967_296.0;
+
+/// The low 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "the high bits are for another draw")]
+const fn low(bits: u64) -> u32 {
+    bits as u32
+}
+
+impl<T, R, F> SendTransport for Faults<T, R, F>
+where
+    T: SendTransport<Address: Send, Request: Sync> + Sync,
+    R: Timer<Sleep: Send> + Sync,
+    F: Fn() -> Result<T::Reply, T::Error> + Sync,
+{
+    type Address = T::Address;
+    type Request = T::Request;
+    type Reply = T::Reply;
+    type Error = T::Error;
+
+    fn start(
+        &self,
+        request: &T::Request,
+        attempt: AttemptInfo<T::Address>,
+    ) -> impl Future<Output = Result<T::Reply, T::Error>> + Send {
+        let (delay, aborts) = self.draw();
+        async move {
+            if let Some(delay) = delay {
+                let until = attempt.started + delay;
+                // A timer may fire early.
+                while self.timer.now() < until {
+                    self.timer.sleep_until(until).await;
+                }
+            }
+            if aborts {
+                return (self.aborted)();
+            }
+            self.transport.start(request, attempt).await
+        }
+    }
+
+    fn idempotency(&self, request: &T::Request) -> Idempotency {
+        self.transport.idempotency(request)
+    }
+}
+
+impl<T: fmt::Debug, R, F> fmt::Debug for Faults<T, R, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults")
+            .field("transport", &self.transport)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

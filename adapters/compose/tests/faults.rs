@@ -1,0 +1,187 @@
+//! Faults on purpose: how many, how long, and what hedging makes of them. Time is virtual.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
+#[allow(dead_code, reason = "hedge-fleet's own, not all of which is used here")]
+#[path = "../../fleet/src/testing.rs"]
+mod testing;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use hedge_compose::{FaultOptions, Faults};
+use hedge_core::bounded::Ratio;
+use hedge_core::drive::{AttemptInfo, CallFailure, SendTransport};
+use hedge_core::outcome::{Denial, End, ErrorKind};
+use hedge_core::policy::{BackupPolicy, Idempotency};
+use hedge_core::time::{Duration, Instant};
+use hedge_fleet::{CallHost, CallOptions, run};
+use testing::{Clock, Failed, Line};
+
+/// Answers each attempt at once, and counts them.
+#[derive(Clone, Debug, Default)]
+struct Quick(Arc<AtomicUsize>);
+
+impl SendTransport for Quick {
+    type Address = u16;
+    type Request = ();
+    type Reply = u16;
+    type Error = Failed;
+
+    async fn start(&self, (): &(), attempt: AttemptInfo<u16>) -> Result<u16, Failed> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(attempt.address)
+    }
+
+    fn idempotency(&self, (): &()) -> Idempotency {
+        Idempotency::Idempotent
+    }
+}
+
+type Faulty = Faults<Quick, Clock, fn() -> Result<u16, Failed>>;
+
+struct World {
+    line: Arc<Line>,
+    sent: Quick,
+    faulty: Arc<Faulty>,
+}
+
+/// How a call ended, and after how many milliseconds. The result is whether it has a reply.
+type Ended = (Result<(), End>, u64);
+
+impl World {
+    fn new(options: FaultOptions) -> Self {
+        let (line, sent) = (Arc::new(Line::build("rr", 1, &[1, 2, 3], |_| {})), Quick::default());
+        let aborted: fn() -> Result<u16, Failed> = || Err(Failed(ErrorKind::Broken));
+        let faulty = Faults::new(sent.clone(), line.clock.clone(), options, aborted);
+        assert_eq!(faulty.idempotency(&()), Idempotency::Idempotent);
+        Self { line, sent, faulty: Arc::new(faulty) }
+    }
+
+    fn call(&self, options: CallOptions) -> Pin<Box<dyn Future<Output = Ended>>> {
+        let (line, faulty) = (Arc::clone(&self.line), Arc::clone(&self.faulty));
+        Box::pin(calls(line, faulty, options))
+    }
+
+    /// Runs a call to its end, and returns how it ended. The clock starts from where it stands.
+    fn run(&self, options: CallOptions) -> Ended {
+        let mut call = self.call(options);
+        loop {
+            match poll(&mut call) {
+                Poll::Ready(ended) => return ended,
+                Poll::Pending => self.line.clock.set(self.line.clock.millis() + 1),
+            }
+        }
+    }
+}
+
+#[allow(unused_mut, reason = "`run!` lets `start` be `FnMut`")]
+async fn calls(line: Arc<Line>, faulty: Arc<Faulty>, options: CallOptions) -> Ended {
+    let mut host = CallHost::new(line, ());
+    run!(
+        host,
+        options,
+        hedge_core::policy::Idempotency::Idempotent,
+        |attempt: AttemptInfo<_>| faulty.start(&(), attempt),
+        |call, result| {
+            let result = match result {
+                Ok(_) => Ok(()),
+                Err(CallFailure::Ended { end, .. }) => Err(end),
+                Err(CallFailure::Config(error)) => panic!("{error}"),
+            };
+            (result, u64::try_from(call.report().elapsed().as_millis()).unwrap())
+        }
+    )
+    .unwrap()
+}
+
+fn poll(call: &mut Pin<Box<dyn Future<Output = Ended>>>) -> Poll<Ended> {
+    call.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// One attempt, and no deadline that matters.
+fn one_attempt() -> CallOptions {
+    CallOptions { max_retry: Some(0), ..CallOptions::new().with_timeout(Duration::from_secs(60)) }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn faults_hit_their_share_of_attempts_by_the_seed_alone() {
+    let faults = |seed| {
+        let options =
+            FaultOptions::new(seed).with_delay(Ratio::of_percent::<20>(), SECOND).with_abort(Ratio::of_percent::<5>());
+        let world = World::new(options);
+        (0..2_000).map(|_| world.run(one_attempt())).collect::<Vec<_>>()
+    };
+    let drawn = faults(7);
+    let count = |wanted: Ended| drawn.iter().filter(|ended| **ended == wanted).count();
+    let (ok, slow) = (count((Ok(()), 0)), count((Ok(()), 1_000)));
+    let (aborted, both) = (count((Err(End::Failed), 0)), count((Err(End::Failed), 1_000)));
+    println!("seed 7: {ok} ok, {slow} delayed, {aborted} aborted, {both} both");
+    assert_eq!(ok + slow + aborted + both, 2_000);
+    // The expected numbers are 380, 80 and 20; the bounds are five deviations away.
+    assert!((290..=470).contains(&slow) && (36..=124).contains(&aborted) && (1..=42).contains(&both));
+    assert_eq!(drawn, faults(7));
+    assert_ne!(drawn, faults(8));
+}
+
+#[test]
+fn faults_of_no_kind_change_nothing_and_of_all_attempts_hit_all() {
+    let world = World::new(FaultOptions::new(1));
+    assert_eq!((0..100).filter(|_| world.run(one_attempt()) == (Ok(()), 0)).count(), 100);
+    assert_eq!(world.sent.0.load(Ordering::Relaxed), 100);
+    let world = World::new(FaultOptions::new(1).with_delay(Ratio::WHOLE, SECOND).with_abort(Ratio::WHOLE));
+    assert_eq!((0..100).filter(|_| world.run(one_attempt()) == (Err(End::Failed), 1_000)).count(), 100);
+    assert_eq!(world.sent.0.load(Ordering::Relaxed), 0, "an aborted attempt sends nothing");
+}
+
+#[test]
+fn faults_end_with_the_deadline_and_with_the_call() {
+    let world = World::new(FaultOptions::new(1).with_delay(Ratio::WHOLE, SECOND));
+    let options = CallOptions { max_retry: Some(0), ..CallOptions::new().with_timeout(Duration::from_millis(20)) };
+    assert_eq!(world.run(options), (Err(End::Deadline), 20));
+    let mut call = world.call(one_attempt());
+    assert!(poll(&mut call).is_pending());
+    drop(call);
+    assert_eq!(world.sent.0.load(Ordering::Relaxed), 0);
+    assert!([1, 2, 3].iter().all(|server| world.line.node(*server).in_flight() == 0));
+}
+
+/// Allows every backup, so that no limit changes what the test counts.
+#[derive(Debug)]
+struct Always;
+
+impl BackupPolicy for Always {
+    fn may_back_up(&self, _: Instant) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    fn may_retry(&self, _: Instant) -> Result<(), Denial> {
+        Ok(())
+    }
+}
+
+#[test]
+fn faults_show_what_hedging_hides() {
+    let slow = |backup: Option<Duration>| {
+        let world = World::new(FaultOptions::new(3).with_delay(Ratio::of_percent::<20>(), SECOND));
+        let calls = (0..2_000).map(|_| {
+            let options = CallOptions { backup_policy: Some(Arc::new(Always)), ..one_attempt() };
+            let options = CallOptions { max_retry: Some(1), ..options };
+            world.run(backup.map_or(options.clone(), |delay| options.with_backup(delay))).1
+        });
+        calls.filter(|millis| *millis >= 1_000).count()
+    };
+    let (without, with) = (slow(None), slow(Some(Duration::from_millis(10))));
+    println!("seed 3: {without} of 2000 calls are slow without backups, {with} with backups");
+    // A fifth of the calls, and a fifth of these.
+    assert!((310..=490).contains(&without) && (36..=124).contains(&with));
+}

@@ -1,0 +1,80 @@
+//! What a blocking call costs more than an async one (W1). This prints its measurement and asserts nothing about time:
+//! `cargo test --release -p hedge-smol --features blocking --test blocking_cost -- --nocapture`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hedge_fleet::{CallOptions, Caller, Spawn};
+use hedge_smol::blocking::{self, builder, get};
+use hedge_sockets::server::{TestServer, ok};
+
+const ROUNDS: usize = 21;
+const CALLS: u32 = 200;
+
+/// A call that is awaited by a task on the runtime's own thread.
+fn awaited(channel: &blocking::Channel) -> Duration {
+    let (taken, takes) = mpsc::channel();
+    let own = channel.clone();
+    channel.caller().runtime().spawn(async move {
+        let (request, options) = (get("/").unwrap(), CallOptions::new());
+        let begun = Instant::now();
+        for _ in 0..CALLS {
+            assert!(Caller::call_with(own.caller(), &request, &options).await.is_ok());
+        }
+        taken.send(begun.elapsed() / CALLS).unwrap();
+    });
+    takes.recv().unwrap()
+}
+
+/// A call that a plain thread waits for.
+fn waited(channel: &blocking::Channel) -> Duration {
+    let begun = Instant::now();
+    for _ in 0..CALLS {
+        assert!(channel.call(get("/").unwrap()).wait().is_ok());
+    }
+    begun.elapsed() / CALLS
+}
+
+/// The wake of a thread that waits: half of a round trip between two threads.
+fn wake() -> Duration {
+    let (ping, pings) = mpsc::channel();
+    let (pong, pongs) = mpsc::channel();
+    let other = thread::spawn(move || pings.iter().for_each(|()| pong.send(()).unwrap()));
+    let begun = Instant::now();
+    for _ in 0..CALLS {
+        ping.send(()).unwrap();
+        pongs.recv().unwrap();
+    }
+    let taken = begun.elapsed() / CALLS / 2;
+    drop(ping);
+    other.join().unwrap();
+    taken
+}
+
+#[test]
+fn w1_a_blocking_call_costs_little_more_than_an_async_one() {
+    let server = TestServer::answering(|_| ok("hello"));
+    let channel = builder(server.address.to_string()).timeout(Duration::from_secs(20)).build().unwrap();
+    let channel = blocking::ways(channel);
+    // The three take turns, so that a busy machine slows all of them.
+    let mut rounds: [Vec<Duration>; 3] = Default::default();
+    for _ in 0..ROUNDS {
+        rounds[0].push(awaited(&channel));
+        rounds[1].push(waited(&channel));
+        rounds[2].push(wake());
+    }
+    let [awaited, waited, wake] = rounds.map(|mut round| {
+        round.sort_unstable();
+        round[ROUNDS / 2]
+    });
+    let allowed = awaited * 12 / 10 + wake;
+    println!("async {awaited:?}, blocking {waited:?}, the wake of a thread {wake:?} (medians of {ROUNDS} rounds)");
+    println!("blocking / (1.2 x async + wake) = {:.2}", waited.as_secs_f64() / allowed.as_secs_f64());
+}
