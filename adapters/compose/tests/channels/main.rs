@@ -1,0 +1,6 @@
+//! Channels of channels in virtual time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod cases;
+mod tree;
+mod world;
