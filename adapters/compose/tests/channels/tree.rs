@@ -3,7 +3,8 @@
 //! A leaf is `name=answer@ms,answer@ms`: what its calls answer, and after how long. A channel of channels is
 //! `name=sel{key=value …}(channel channel …)` or `name=par{…}(…)`.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use hedge_compose::hedge_core::limit::LimitOptions;
@@ -25,19 +26,24 @@ pub(crate) struct Tree {
     pub(crate) leaves: Vec<Leaf>,
     /// For each channel of channels, how many sub-calls or calls are in flight.
     in_flight: Vec<Box<dyn Fn() -> u32 + Send + Sync>>,
-    /// For each channel of channels: its name, how many sub-calls one call of it may make, and how many it has made.
+    /// For each channel of channels: its name and its counts.
     pub(crate) levels: Vec<Level>,
 }
 
 pub(crate) struct Level {
     pub(crate) name: String,
+    /// How many attempts one call may make.
     pub(crate) per_call: usize,
+    /// How many calls have begun.
+    pub(crate) begun: Arc<AtomicUsize>,
+    /// How many calls have ended, and how many attempts they have made.
     pub(crate) calls: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
 }
 
-/// Gives the channels of all types one type.
+/// Gives the channels of all types one type, and counts their calls.
 struct Uniform<C, R, E> {
     channel: C,
+    begun: Arc<AtomicUsize>,
     said: fn(&R) -> String,
     wrong: fn(&E) -> String,
 }
@@ -52,6 +58,7 @@ where
     type Error = Wrong;
 
     async fn call_with(&self, request: &String, options: &CallOptions) -> Result<Said, Wrong> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         match self.channel.call_with(request, options).await {
             Ok(reply) => Ok(Said { text: (self.said)(&reply), outcome: Box::new(reply) }),
             Err(error) => Err(Wrong { kind: (self.wrong)(&error), outcome: Box::new(error) }),
@@ -83,7 +90,7 @@ impl Tree {
 
     /// Whether every count is back at zero.
     pub(crate) fn is_idle(&self) -> bool {
-        let leaves = || self.leaves.iter().map(|leaf| leaf.0.in_flight.load(std::sync::atomic::Ordering::SeqCst));
+        let leaves = || self.leaves.iter().map(|leaf| leaf.0.in_flight.load(Ordering::SeqCst));
         self.in_flight.iter().all(|count| count() == 0) && leaves().all(|count| count == 0)
     }
 
@@ -184,20 +191,22 @@ impl<'a> Reader<'a> {
         let (one, other) = (selective.clone(), selective.clone());
         let names = selective.names();
         self.tree.in_flight.push(Box::new(move || names.iter().map(|name| one.in_flight(name)).sum()));
+        let begun = Arc::<AtomicUsize>::default();
         self.tree.levels.push(Level {
             name: name.into(),
             per_call: 1 + usize::from(retries),
+            begun: Arc::clone(&begun),
             calls: Box::new(move || (other.counters().calls(), other.counters().attempts())),
         });
         BoxCaller::new(Uniform {
             channel: selective,
+            begun,
             said: |reply: &SelectiveReply<Said>| reply.text.clone(),
             wrong: |error: &SelectiveError<Said, Wrong>| error.kind().into(),
         })
     }
 
     fn parallel(&mut self, name: &str, options: &str, channels: Vec<(String, Node)>) -> Node {
-        let count = channels.len();
         let mut builder = Parallel::builder(self.clock.clone()).name(name);
         let (mut skip, mut refuse, mut bad) = (Vec::new(), None, false);
         for (key, value) in pairs(options) {
@@ -233,13 +242,17 @@ impl<'a> Reader<'a> {
             .unwrap();
         let (one, other) = (parallel.clone(), parallel.clone());
         self.tree.in_flight.push(Box::new(move || one.in_flight()));
+        let begun = Arc::<AtomicUsize>::default();
         self.tree.levels.push(Level {
             name: name.into(),
-            per_call: count.max(1),
+            // A parallel call is one attempt.
+            per_call: 1,
+            begun: Arc::clone(&begun),
             calls: Box::new(move || (other.counters().calls(), other.counters().attempts())),
         });
         BoxCaller::new(Uniform {
             channel: parallel,
+            begun,
             said: |reply: &ParallelReply<String, Said, Wrong>| (**reply).clone(),
             wrong: |error: &ParallelError<Said, Wrong>| format!("{}[{}]", error.kind(), shown(error.parts())),
         })

@@ -391,3 +391,17 @@ impl fmt::Display for Wrong {
         f.write_str(&self.kind)
     }
 }
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Said({})", self.text)
+    }
+}
+
+impl fmt::Debug for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wrong({})", self.kind)
+    }
+}
+
+impl std::error::Error for Wrong {}
