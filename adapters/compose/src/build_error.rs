@@ -8,7 +8,7 @@ use hedge_core::cluster::ClusterError;
 use hedge_core::policy::ConfigError;
 
 /// Why a combined channel cannot be built.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no balancer of this name, or its parameters are not valid.
@@ -29,8 +29,13 @@ pub enum BuildError {
         /// The name of the limit.
         limit: &'static str,
     },
-    /// The number of partitions is 0.
-    NoPartitions,
+    /// The number of partitions is not from 1 to 65,536.
+    Partitions {
+        /// The number.
+        count: u32,
+    },
+    /// The program's code could not make the channel of the partitions, or of one of them. The value is its error.
+    Part(Arc<dyn std::error::Error + Send + Sync>),
     /// A file names something that a combined channel does not have.
     Unsupported {
         /// The field of the file.
@@ -52,7 +57,8 @@ impl fmt::Display for BuildError {
             Self::List(error) => write!(f, "list of sub-channels: {error}"),
             Self::SameName(name) => write!(f, "two sub-channels are named {name:?}; give each its own name"),
             Self::ZeroLimit { limit } => write!(f, "{limit} is 0; write 1 or more, or leave it out"),
-            Self::NoPartitions => f.write_str("the number of partitions is 0; write 1 or more"),
+            Self::Partitions { count } => write!(f, "{count} partitions; write a number from 1 to 65536"),
+            Self::Part(error) => write!(f, "channel of a partition: {error}"),
             Self::Unsupported { field } => {
                 write!(f, "{field}: the program brings its sub-channels, so a file cannot set this here; leave it out")
             }
@@ -60,4 +66,12 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl std::error::Error for BuildError {}
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // The message already includes the error, but not its causes.
+            Self::Part(error) => error.source(),
+            _ => None,
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod judge;
 mod machine;
 mod options;
 mod parallel;
+mod partition;
 mod selective;
 
 pub use build_error::BuildError;
@@ -16,6 +17,7 @@ pub use parallel::{
 };
 #[cfg(feature = "json")]
 pub use parallel::{JsonArrays, JsonError, JsonObjects};
+pub use partition::{DynamicPartition, PartList, Partition, PartitionGroup, PartitionStatus, PartitionWarning};
 pub use selective::{Selective, SelectiveBuilder, SelectiveError, SelectiveReply};
 
 pub use hedge_core;

@@ -3,6 +3,7 @@
 
 mod cases;
 mod parallel;
+mod partition;
 mod properties;
 mod selective;
 mod tree;
