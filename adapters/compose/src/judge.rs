@@ -59,29 +59,22 @@ fn is_unsent(code: Code) -> bool {
     ErrorKind::ALL.iter().any(|kind| kind.never_left() && Code::from(*kind) == code)
 }
 
-/// A result together with the judgement on it. A result is judged once, where the sub-call ends.
-pub(crate) struct Judged<T> {
-    pub(crate) value: T,
-    pub(crate) judgement: Judgement,
-}
+/// What the core is told of a sub-call that has ended. The result itself is kept by the call, so that the driver does
+/// not move it several times.
+pub(crate) type Told = Result<Judgement, Judgement>;
 
-impl<T> Judged<T> {
-    pub(crate) fn both<E>(result: Result<T, E>, judgement: Judgement) -> Result<Self, Judged<E>> {
-        match result {
-            Ok(value) => Ok(Self { value, judgement }),
-            Err(value) => Err(Judged { value, judgement }),
-        }
-    }
+/// Tells the core what a result means.
+pub(crate) fn told(judgement: Judgement) -> Told {
+    if judgement.verdict == Verdict::Accept { Ok(judgement) } else { Err(judgement) }
 }
 
 /// The retry policy of the core's call: the judgement that was made where the sub-call ended.
 pub(crate) struct Stored;
 
-impl<Reply, Error> RetryPolicy<Judged<Reply>, Judged<Error>> for Stored {
-    fn judge(&self, result: Result<&Judged<Reply>, &Judged<Error>>) -> Judgement {
+impl RetryPolicy<Judgement, Judgement> for Stored {
+    fn judge(&self, result: Result<&Judgement, &Judgement>) -> Judgement {
         match result {
-            Ok(reply) => reply.judgement,
-            Err(error) => error.judgement,
+            Ok(judgement) | Err(judgement) => *judgement,
         }
     }
 }

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hedge_core::balance::{Balancer as _, Tag, Weighing, WeightError};
-use hedge_core::call::{Call, Host};
+use hedge_core::call::Call;
 use hedge_core::cluster::ClusterError;
 use hedge_core::drive::{CallFailure, Timer};
 use hedge_core::id::ServerId;
+use hedge_core::outcome::{End, Judgement};
+use hedge_core::policy::ConfigError;
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{
-    Balancer, ChannelContext, CheckOutcome, CheckStep, ListEntry, MAX_ATTEMPTS, Node, OwnAddress, Report, Servers,
-    Settings, Setup, caught,
+    Balancer, CallHost, ChannelContext, CheckOutcome, CheckStep, ListEntry, MAX_ATTEMPTS, Node, OwnAddress, Report,
+    Servers, Settings, Setup, Trace, caught,
 };
 
 use crate::build_error::BuildError;
-use crate::judge::{Judged, Stored};
+use crate::judge::Stored;
 
 /// How often a sub-channel that is down is asked whether it has a usable server again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -191,21 +193,34 @@ impl<C: 'static, T: Timer> ChannelContext for Machine<C, T> {
     }
 }
 
-/// The result of a call that has ended, without its host.
-pub(crate) struct Ended<Reply, Error> {
-    pub(crate) result: Result<Judged<Reply>, CallFailure<Judged<Reply>, Judged<Error>>>,
-    pub(crate) report: Report,
+/// How a call has ended.
+pub(crate) struct Ended {
+    pub(crate) end: Result<End, ConfigError>,
+    pub(crate) trace: Trace,
     /// The winner still counts as in flight, because its reply streams.
     pub(crate) at_work: bool,
 }
 
-impl<Reply, Error> Ended<Reply, Error> {
-    #[inline]
-    pub(crate) fn new<P: std::ops::Deref<Target: Host>>(
-        result: Result<Judged<Reply>, CallFailure<Judged<Reply>, Judged<Error>>>,
-        call: &Call<'_, P, MAX_ATTEMPTS>,
+impl Ended {
+    /// Takes the end of a call from the core.
+    #[inline(always)]
+    pub(crate) fn new<C: Send + Sync + 'static, T: Timer>(
+        result: &Result<Judgement, CallFailure<Judgement, Judgement>>,
+        call: &Call<'_, &CallHost<&Machine<C, T>>, MAX_ATTEMPTS>,
     ) -> Self {
-        Self { result, report: call.report().clone(), at_work: call.winner_at_work().is_some() }
+        let end = match result {
+            Ok(_) => Ok(End::Accepted),
+            Err(CallFailure::Ended { end, .. }) => Ok(*end),
+            Err(CallFailure::Config(error)) => Err(*error),
+        };
+        let trace = Trace::new(call.report().clone(), call.host().tried());
+        Self { end, trace, at_work: call.winner_at_work().is_some() }
+    }
+
+    /// The end of a call whose options cannot be carried out. It has started nothing.
+    #[cold]
+    pub(crate) fn refused(error: ConfigError, now: Instant) -> Self {
+        Self { end: Err(error), trace: Trace::nowhere(Report::new(now)), at_work: false }
     }
 }
 

@@ -9,17 +9,21 @@ use hedge_core::outcome::{Code, End, ErrorKind, Judgement, Verdict};
 use hedge_core::time::Instant;
 use hedge_fleet::{CallOptions, Caller, Outcome};
 
-use super::Inner;
 use super::error::ParallelCause;
 use super::mapper::{Mapped, Mapper};
 use super::merger::Merger;
-use super::parts::{PartResult, Parts};
-use crate::judge::{Judged, code_of};
+use super::parts::PartResult;
+use super::{Inner, Kept};
+use crate::judge::{Told, code_of, told};
 use crate::options::for_sub_call;
 
-/// The results of the parts of a call that runs.
-type SharedParts<C, M, Request> = Mutex<
-    Parts<<C as Caller<<M as Mapper<Request>>::Part>>::Reply, <C as Caller<<M as Mapper<Request>>::Part>>::Error>,
+/// What a call that runs keeps of its parts.
+type SharedParts<C, M, Request, Merged> = Mutex<
+    Kept<
+        <C as Caller<<M as Mapper<Request>>::Part>>::Reply,
+        <C as Caller<<M as Mapper<Request>>::Part>>::Error,
+        Merged,
+    >,
 >;
 
 /// A part that is about to be sent.
@@ -77,34 +81,35 @@ impl Tally {
 }
 
 impl<C, T: Timer, M, G> Inner<C, T, M, G> {
-    /// Runs the parts, and judges what they came to. What they came to is written into `parts` part by part, so it is
+    /// Runs the parts, and judges what they came to. What they came to is written into `kept` part by part, so it is
     /// there if the call ends before they do.
     pub(super) async fn attempt<Request>(
         &self,
         request: &Request,
         options: &CallOptions,
-        parts: &SharedParts<C, M, Request>,
+        kept: &SharedParts<C, M, Request, G::Merged>,
         attempt: AttemptInfo<Arc<()>>,
-    ) -> Result<Judged<G::Merged>, Judged<ParallelCause>>
+    ) -> Told
     where
         M: Mapper<Request>,
         C: Caller<M::Part>,
         G: Merger<C::Reply, C::Error>,
     {
         let mut code = Code::NONE;
-        let result = self.fan_out(request, options, parts, attempt, &mut code).await;
+        let result = self.fan_out(request, options, kept, attempt, &mut code).await;
         let judgement = match &result {
             Ok(_) => Verdict::Accept.into(),
             Err(cause) => judgement(cause, code),
         };
-        Judged::both(result, judgement)
+        kept.lock().unwrap_or_else(PoisonError::into_inner).result = Some(result);
+        told(judgement)
     }
 
     async fn fan_out<Request>(
         &self,
         request: &Request,
         options: &CallOptions,
-        parts: &SharedParts<C, M, Request>,
+        kept: &SharedParts<C, M, Request, G::Merged>,
         attempt: AttemptInfo<Arc<()>>,
         code: &mut Code,
     ) -> Result<G::Merged, ParallelCause>
@@ -113,10 +118,10 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         C: Caller<M::Part>,
         G: Merger<C::Reply, C::Error>,
     {
-        let lock = || parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mapped = self.map_all(request)?;
         for part in &mapped {
-            lock().set(part.index, PartResult::Cancelled);
+            lock().parts.set(part.index, PartResult::Cancelled);
         }
         let deadline = attempt.remaining().map_or(Instant::NEVER, |remaining| attempt.started + remaining);
         let options = &for_sub_call(options, &attempt);
@@ -125,7 +130,7 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         let decided = loop {
             let Some((index, result)) = running.next().await else { break tally.at_end() };
             let result = self.counted(result, &mut tally, deadline);
-            lock().set(index, result);
+            lock().parts.set(index, result);
             if let Some(decided) = tally.decided() {
                 break decided;
             }
@@ -134,7 +139,7 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         drop(running);
         *code = tally.code;
         decided?;
-        self.merger.merge(&lock()).map_err(ParallelCause::Merge)
+        self.merger.merge(&lock().parts).map_err(ParallelCause::Merge)
     }
 
     /// Asks the mapper for every part. Returns the parts to send.
@@ -147,14 +152,13 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         }
         let mut mapped = Vec::with_capacity(self.channels.len());
         for (index, (name, channel)) in self.channels.iter().enumerate() {
-            match self.mapper.map(index, request) {
-                Mapped::Skip => {}
+            let request = match self.mapper.map(index, request) {
+                Mapped::Borrowed(part) => PartRequest::Borrowed(part),
+                Mapped::Owned(part) => PartRequest::Owned(part),
+                Mapped::Skip => continue,
                 Mapped::Refuse(error) => return Err(ParallelCause::Refused { part: Arc::clone(name), error }),
-                Mapped::Borrowed(part) => {
-                    mapped.push(Outgoing { index, channel, request: PartRequest::Borrowed(part) })
-                }
-                Mapped::Owned(part) => mapped.push(Outgoing { index, channel, request: PartRequest::Owned(part) }),
-            }
+            };
+            mapped.push(Outgoing { index, channel, request });
         }
         if mapped.is_empty() { Err(ParallelCause::AllSkipped) } else { Ok(mapped) }
     }

@@ -14,12 +14,12 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hedge_core::drive::{CallFailure, CancelSignal, Timer};
+use hedge_core::drive::{CancelSignal, Timer};
 use hedge_core::latency::Snapshot;
 use hedge_core::outcome::End;
-use hedge_core::policy::{self, ConfigError, Idempotency};
+use hedge_core::policy::{self, Idempotency};
 use hedge_core::time::{Instant, Timeout};
-use hedge_fleet::{AsCallOptions, CallHost, CallOptions, Caller, Counters, Report, Trace};
+use hedge_fleet::{AsCallOptions, CallHost, CallOptions, Caller, Counters};
 
 pub use builder::ParallelBuilder;
 pub use error::{ParallelCause, ParallelError};
@@ -112,7 +112,8 @@ where
 
     async fn call_with(&self, request: &Request, options: &CallOptions) -> Result<Self::Reply, Self::Error> {
         let inner = &*self.inner;
-        let parts = Mutex::new(Parts::skipped(inner.channels.iter().map(|(name, _)| name)));
+        let parts = Parts::skipped(inner.channels.iter().map(|(name, _)| name));
+        let kept = Mutex::new(Kept { parts, result: None });
         let mut host = CallHost::new(&inner.machine, ());
         hedge_fleet::CallContext::hold(&mut host);
         let one = OneAttempt(options);
@@ -120,11 +121,11 @@ where
             host,
             one,
             Idempotency::Unset,
-            |attempt| inner.attempt(request, options, &parts, attempt),
-            |call, result| Ended::new(result, call)
+            |attempt| inner.attempt(request, options, &kept, attempt),
+            |call, result| Ended::new(&result, call)
         );
-        let parts = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        inner.finish(&host, ended, parts)
+        let ended = ended.unwrap_or_else(|error| Ended::refused(error, self.now()));
+        finish(ended, kept.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether so few sub-channels are down that a call may succeed.
@@ -152,37 +153,32 @@ where
     }
 }
 
-impl<C, T: Timer, M, G> Inner<C, T, M, G> {
-    /// Turns the end of a call into what the caller gets.
-    fn finish<Merged, Reply, E>(
-        &self,
-        host: &CallHost<&Machine<(), T>>,
-        ended: Result<Ended<Merged, ParallelCause>, ConfigError>,
-        mut parts: Parts<Reply, E>,
-    ) -> Result<ParallelReply<Merged, Reply, E>, ParallelError<Reply, E>> {
-        let config = |error, parts| {
-            let trace = Trace::nowhere(Report::new(self.machine.timer.now()));
-            Err(ParallelError::new(ParallelCause::Config(error), parts, trace))
-        };
-        let Ended { result, report, .. } = match ended {
-            Ok(ended) => ended,
-            Err(error) => return config(error, parts),
-        };
-        let trace = Trace::new(report, host.tried());
-        let cause = match result {
-            Ok(merged) => return Ok(ParallelReply::new(merged.value, parts, trace)),
-            Err(CallFailure::Config(error)) => return config(error, parts),
-            Err(CallFailure::Ended { end: End::Deadline, .. }) => {
-                parts.deadline();
-                ParallelCause::Deadline
-            }
-            Err(CallFailure::Ended { end: End::Cancelled, .. }) => ParallelCause::Cancelled,
-            Err(CallFailure::Ended { last: Some(Err(failed)), .. }) => failed.value,
-            // This does not happen: the only server of the machine is never down, and its replies are accepted.
-            Err(CallFailure::Ended { .. }) => ParallelCause::NoChannels,
-        };
-        Err(ParallelError::new(cause, parts, trace))
-    }
+/// What one call keeps of its parts.
+struct Kept<Reply, E, Merged> {
+    parts: Parts<Reply, E>,
+    /// What the parts came to, once they have ended.
+    result: Option<Result<Merged, ParallelCause>>,
+}
+
+/// Turns the end of a call into what the caller gets.
+fn finish<Merged, Reply, E>(
+    ended: Ended,
+    kept: Kept<Reply, E, Merged>,
+) -> Result<ParallelReply<Merged, Reply, E>, ParallelError<Reply, E>> {
+    let Kept { mut parts, result } = kept;
+    let cause = match (ended.end, result) {
+        (Ok(End::Accepted), Some(Ok(merged))) => return Ok(ParallelReply::new(merged, parts, ended.trace)),
+        (Ok(End::Deadline), _) => {
+            parts.deadline();
+            ParallelCause::Deadline
+        }
+        (Ok(End::Cancelled), _) => ParallelCause::Cancelled,
+        (Ok(_), Some(Err(cause))) => cause,
+        // This does not happen: the only server of the machine is never down, and its replies are accepted.
+        (Ok(_), _) => ParallelCause::NoChannels,
+        (Err(error), _) => ParallelCause::Config(error),
+    };
+    Err(ParallelError::new(cause, parts, ended.trace))
 }
 
 /// The options of a call that is one attempt. The mode of the body concerns the parts.

@@ -9,22 +9,21 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hedge_core::cluster::ClusterError;
-use hedge_core::drive::{AttemptInfo, CallFailure, Timer};
-use hedge_core::id::AttemptId;
+use hedge_core::drive::{AttemptInfo, Timer};
+use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::latency::Snapshot;
 use hedge_core::outcome::{Denial, End, Extra, State, Verdict};
 use hedge_core::policy::{ConfigError, Idempotency, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
-    CallHost, CallOptions, CallTree, Caller, ChannelInfo, Counters, Inspect, Lease, Outcome, Report, SubCall, SubEnd,
-    Trace,
+    CallHost, CallOptions, CallTree, Caller, ChannelInfo, Counters, Inspect, Lease, Outcome, SubCall, SubEnd, Trace,
 };
 
 pub use builder::SelectiveBuilder;
 pub use error::SelectiveError;
 pub use reply::SelectiveReply;
 
-use crate::judge::{Judged, OutcomePolicy};
+use crate::judge::{OutcomePolicy, Told, told};
 use crate::machine::{Change, Ended, Machine};
 use crate::options::for_sub_call;
 use error::Cause;
@@ -63,8 +62,13 @@ struct LostCall {
     never_left: bool,
 }
 
-/// The sub-calls of one call that have failed.
-type Lost = Mutex<Vec<LostCall>>;
+/// What one call keeps of its sub-calls.
+struct Kept<Reply, E> {
+    /// The result of the sub-call that ended last. If the call is accepted, it is the reply.
+    last: Option<Result<Reply, E>>,
+    /// The sub-calls that have failed.
+    lost: Vec<LostCall>,
+}
 
 impl<C, T: Timer> Selective<C, T> {
     /// Returns a builder. Calls use `timer` as their clock and for waiting. `hedge-tokio` and `hedge-smol` have timers.
@@ -180,17 +184,17 @@ where
     async fn call_with(&self, request: &Request, options: &CallOptions) -> Result<Self::Reply, Self::Error> {
         let inner = &*self.inner;
         inner.machine.check_due(C::has_usable_server);
-        let lost = Lost::default();
+        let kept = Mutex::new(Kept { last: None, lost: Vec::new() });
         let mut host = CallHost::new(&inner.machine, ());
         hedge_fleet::CallContext::hold(&mut host);
         let ended = hedge_fleet::run!(
             host,
             options,
             inner.idempotency(request, options),
-            |attempt| inner.sub_call(request, options, &lost, attempt),
-            |call, result| Ended::new(result, call)
+            |attempt| inner.sub_call(request, options, &kept, attempt),
+            |call, result| Ended::new(&result, call)
         );
-        inner.finish(&host, ended, lost)
+        inner.finish(&host, ended, kept.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn has_usable_server(&self) -> bool {
@@ -231,9 +235,9 @@ where
         &self,
         request: &Request,
         options: &CallOptions,
-        lost: &Lost,
+        kept: &Mutex<Kept<C::Reply, C::Error>>,
         attempt: AttemptInfo<Arc<C>>,
-    ) -> Result<Judged<C::Reply>, Judged<C::Error>>
+    ) -> Told
     where
         C: Caller<Request>,
         R: RetryPolicy<C::Reply, C::Error>,
@@ -241,56 +245,64 @@ where
         let options = for_sub_call(options, &attempt);
         let result = attempt.address.call_with(request, &options).await;
         let judgement = self.retry_policy.judge(result.as_ref());
-        if let Err(error) = &result
-            && error.all_down()
-        {
-            self.machine.found_down(attempt.server);
-        }
+        let mut lost = None;
         if judgement.verdict != Verdict::Accept {
-            let tree = result.as_ref().map_or_else(Outcome::tree, Outcome::tree);
-            let never_left = result.as_ref().is_err_and(|error| error.never_left());
-            let call = LostCall { attempt: attempt.attempt, tree, never_left };
-            lost.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+            lost = Some(self.lost(attempt.attempt, attempt.server, &result));
             // The next sub-channel is chosen at once, so it is time to see which are back.
             self.machine.check_due(C::has_usable_server);
         }
-        Judged::both(result, judgement)
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.last = Some(result);
+        kept.lost.extend(lost);
+        told(judgement)
+    }
+
+    /// Takes down what became of a sub-call that was not accepted.
+    #[cold]
+    fn lost<Reply: Outcome, E: Outcome>(
+        &self,
+        attempt: AttemptId,
+        server: ServerId,
+        result: &Result<Reply, E>,
+    ) -> LostCall {
+        if let Err(error) = result
+            && error.all_down()
+        {
+            self.machine.found_down(server);
+        }
+        let tree = result.as_ref().map_or_else(Outcome::tree, Outcome::tree);
+        let never_left = result.as_ref().is_err_and(Outcome::never_left);
+        LostCall { attempt, tree, never_left }
     }
 
     /// Turns the end of a call into what the caller gets.
+    #[inline(always)]
     fn finish<Reply, Error: Outcome>(
         &self,
         host: &CallHost<&Machine<C, T>>,
-        ended: Result<Ended<Reply, Error>, ConfigError>,
-        lost: Lost,
+        ended: Result<Ended, ConfigError>,
+        kept: Kept<Reply, Error>,
     ) -> Result<SelectiveReply<Reply>, SelectiveError<Reply, Error>>
     where
         C: Send + Sync,
     {
-        let Ended { result, report, at_work } = match ended {
-            Ok(ended) => ended,
-            Err(error) => {
-                let trace = Trace::nowhere(Report::new(self.machine.timer.now()));
-                return Err(SelectiveError::new(Cause::Config(error), None, trace, (Vec::new(), false)));
+        let Ended { end, trace, at_work } =
+            ended.unwrap_or_else(|error| Ended::refused(error, self.machine.timer.now()));
+        let Kept { last, lost } = kept;
+        match (end, last) {
+            (Ok(End::Accepted), Some(Ok(reply))) => {
+                let winner = trace.winner().and_then(|id| trace.attempts().get(id.index())).filter(|_| at_work);
+                let winner = winner.and_then(|attempt| host.tried().find(attempt.server()));
+                let lease = winner.map(|node| Box::new(Lease::new(Arc::clone(node))) as _);
+                Ok(SelectiveReply::new(reply, trace, lost, lease))
             }
-        };
-        let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let winner = report.winner().and_then(|id| report.attempts().get(id.index()));
-        let winner = winner.filter(|_| at_work).and_then(|attempt| host.tried().find(attempt.server()));
-        let lease = winner.map(|node| Box::new(Lease::new(Arc::clone(node))) as _);
-        let trace = Trace::new(report, host.tried());
-        match result {
-            Ok(reply) => Ok(SelectiveReply::new(reply.value, trace, lost, lease)),
-            Err(CallFailure::Config(error)) => {
-                Err(SelectiveError::new(Cause::Config(error), None, trace, (lost, false)))
-            }
-            Err(CallFailure::Ended { end, last }) => {
-                let last = last.map(|last| last.map(|it| it.value).map_err(|it| it.value));
+            (Ok(end), last) => {
                 // If some sub-channels are down and the others were found to be down by this call, no server is left.
                 let found_down = matches!(&last, Some(Err(error)) if error.all_down());
                 let all_down = matches!(end, End::NoServer | End::AllDown) || (found_down && self.machine.all_down());
                 Err(SelectiveError::new(Cause::Ended(end), last, trace, (lost, all_down)))
             }
+            (Err(error), _) => Err(SelectiveError::new(Cause::Config(error), None, trace, (lost, false))),
         }
     }
 }
