@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hedge_core::outcome::Verdict;
+use hedge_core::policy::Idempotency;
 
 use crate::options::CallOptions;
 use crate::trace::Trace;
+use crate::tree::{CallTree, SubCall};
 
 /// The result of a call in a form that does not depend on the caller. Both the reply and the error of a call implement
 /// this trait.
@@ -27,6 +29,18 @@ pub trait Outcome {
     /// Returns whether the call failed because its caller had no usable server: the list is empty or missing, or all
     /// servers are down.
     fn all_down(&self) -> bool;
+
+    /// Returns the reports of the sub-calls, if this was a combined call ([X4](hedge_core::rules#X4)). Default: no
+    /// sub-calls. This copies the reports.
+    fn sub_calls(&self) -> Vec<SubCall> {
+        Vec::new()
+    }
+
+    /// Returns the report of the call and the reports of all its sub-calls, as a tree
+    /// ([X4](hedge_core::rules#X4)). This copies the reports.
+    fn tree(&self) -> CallTree {
+        CallTree::new(self.trace().clone(), self.sub_calls())
+    }
 }
 
 /// Something that makes calls: a channel, or a wrapper around other callers. [`BoxCaller`] hides the type of a caller.
@@ -47,6 +61,45 @@ pub trait Caller<Request>: Send + Sync {
         request: &Request,
         options: &CallOptions,
     ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send;
+
+    /// Returns whether a call of this caller would find a usable server now. A channel of channels asks a sub-channel
+    /// that is down once a second, and calls it again when the answer is `true` ([X1](hedge_core::rules#X1)). Default:
+    /// `true`, so the next call finds out.
+    ///
+    /// This method must not block, and it should be cheap: it runs within a call.
+    fn has_usable_server(&self) -> bool {
+        true
+    }
+
+    /// Returns whether this request may be sent twice, if the caller knows ([L15](hedge_core::rules#L15)). For example,
+    /// a channel of HTTP decides by the request's method. A channel of channels uses the answer if the options of the
+    /// call do not decide. Default: `Unset`.
+    fn idempotency(&self, request: &Request) -> Idempotency {
+        let _ = request;
+        Idempotency::Unset
+    }
+}
+
+/// A caller that several owners share.
+impl<Request: Sync, C: Caller<Request>> Caller<Request> for Arc<C> {
+    type Reply = C::Reply;
+    type Error = C::Error;
+
+    fn call_with(
+        &self,
+        request: &Request,
+        options: &CallOptions,
+    ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send {
+        (**self).call_with(request, options)
+    }
+
+    fn has_usable_server(&self) -> bool {
+        (**self).has_usable_server()
+    }
+
+    fn idempotency(&self, request: &Request) -> Idempotency {
+        (**self).idempotency(request)
+    }
 }
 
 /// A caller whose type is hidden, so that a program can keep callers of several types in one list. All clones use the
@@ -57,11 +110,21 @@ type BoxCall<'a, Reply, Error> = Pin<Box<dyn Future<Output = Result<Reply, Error
 
 trait AnyCaller<Request, Reply, Error>: Send + Sync {
     fn call<'a>(&'a self, request: &'a Request, options: &'a CallOptions) -> BoxCall<'a, Reply, Error>;
+    fn has_usable_server(&self) -> bool;
+    fn idempotency(&self, request: &Request) -> Idempotency;
 }
 
 impl<C: Caller<Request>, Request: Sync> AnyCaller<Request, C::Reply, C::Error> for C {
     fn call<'a>(&'a self, request: &'a Request, options: &'a CallOptions) -> BoxCall<'a, C::Reply, C::Error> {
         Box::pin(self.call_with(request, options))
+    }
+
+    fn has_usable_server(&self) -> bool {
+        Caller::has_usable_server(self)
+    }
+
+    fn idempotency(&self, request: &Request) -> Idempotency {
+        Caller::idempotency(self, request)
     }
 }
 
@@ -78,6 +141,14 @@ impl<Request: Sync, Reply: Outcome + Send, Error: Outcome + Send> Caller<Request
 
     async fn call_with(&self, request: &Request, options: &CallOptions) -> Result<Reply, Error> {
         self.0.call(request, options).await
+    }
+
+    fn has_usable_server(&self) -> bool {
+        self.0.has_usable_server()
+    }
+
+    fn idempotency(&self, request: &Request) -> Idempotency {
+        self.0.idempotency(request)
     }
 }
 

@@ -19,7 +19,7 @@
 //! | change, answer or refuse calls | [`Interceptor`], [`Interceptors`]; hosts run them with [`InterceptedCall`] |
 //! | run tasks | [`Spawn`] |
 //! | show the state of a channel | [`Inspect`], [`ChannelInfo`] |
-//! | report how a call ended | [`Trace`], [`CallEnd`], [`Report`] |
+//! | report how a call ended | [`Trace`], [`CallEnd`], [`Report`]; for combined calls [`CallTree`] |
 //! | notify a program of events, and count them | [`Observer`], [`Observers`], [`Counters`] |
 //!
 //! # Contract
@@ -76,6 +76,7 @@ mod testing;
 #[cfg(test)]
 mod testing_calls;
 mod trace;
+mod tree;
 mod tried;
 mod watch;
 
@@ -118,6 +119,7 @@ pub use setup::Setup;
 pub use snapshot::{List, Snapshot, View, WriteAddress};
 pub use spawn::Spawn;
 pub use trace::Trace;
+pub use tree::{CallTree, SubCall, SubEnd};
 pub use tried::TriedServers;
 
 /// The maximum number of attempts of a call, including the first. So `max_retry` is at most 7.

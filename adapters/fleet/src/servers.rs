@@ -170,6 +170,13 @@ impl<K, S: Service> Servers<K, S> {
         self.addresses.load(Ordering::Relaxed)
     }
 
+    /// Returns whether a server of the current list is usable at the instant `now`. This goes through the list until it
+    /// finds one.
+    pub fn any_usable(&self, now: Instant) -> bool {
+        let snapshot = self.load();
+        snapshot.list.healths().any(|health| snapshot.health.usable(health, now))
+    }
+
     /// Returns a view of `snapshot` at the instant `now`, for balancers.
     #[inline]
     pub fn view<'a>(&'a self, snapshot: &'a Snapshot<K, S>, now: Instant) -> View<'a, K, S> {

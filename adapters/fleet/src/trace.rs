@@ -15,31 +15,44 @@ use crate::tried::TriedServers;
 use crate::{MAX_ATTEMPTS, Report};
 
 /// The report of a call, together with the servers that the call tried. A `Trace` dereferences to its [`Report`].
+///
+/// The keys of the servers depend on the caller. In a channel of `hedge-net` they are [`Server`]s. In a channel of
+/// channels they are the names of the sub-channels.
+#[derive(Clone)]
 pub struct Trace {
     report: Report,
     tried: [Option<Arc<dyn TriedServer>>; MAX_ATTEMPTS],
 }
 
-/// A server that a call tried. The trait hides the type of the host's data for a server, so that [`Trace`] needs no
-/// type parameter.
+/// A server that a call tried. The trait hides the types of the key and of the host's data for a server, so that
+/// [`Trace`] needs no type parameter.
 trait TriedServer: Send + Sync {
     fn id(&self) -> ServerId;
-    fn server(&self) -> &Server;
+    fn key(&self) -> &dyn Any;
+    fn text(&self) -> &dyn fmt::Display;
 }
 
-impl<S: Send + Sync> TriedServer for Node<Server, S> {
+impl<K: fmt::Display + Send + Sync + 'static, S: Send + Sync> TriedServer for Node<K, S> {
     fn id(&self) -> ServerId {
         Self::id(self)
     }
 
-    fn server(&self) -> &Server {
+    fn key(&self) -> &dyn Any {
+        self.key()
+    }
+
+    fn text(&self) -> &dyn fmt::Display {
         self.key()
     }
 }
 
 impl Trace {
     /// Makes the report of a call that tried these servers.
-    pub fn new<S: Send + Sync + 'static>(report: Report, tried: &TriedServers<Server, S>) -> Self {
+    pub fn new<K, S>(report: Report, tried: &TriedServers<K, S>) -> Self
+    where
+        K: fmt::Display + Send + Sync + 'static,
+        S: Send + Sync + 'static,
+    {
         let mut places = <[Option<Arc<dyn TriedServer>>; MAX_ATTEMPTS]>::default();
         for (place, node) in places.iter_mut().zip(tried.iter()) {
             *place = Some(Arc::clone(node) as Arc<dyn TriedServer>);
@@ -53,14 +66,24 @@ impl Trace {
         Self { report, tried: Default::default() }
     }
 
-    /// Returns the server of an attempt. Returns `None` if there was no such attempt, or if the server was removed just
-    /// before the attempt was to start.
+    /// Returns the server of an attempt. Returns `None` if there was no such attempt, if the server was removed just
+    /// before the attempt was to start, or if the keys of the caller are not [`Server`]s.
     pub fn server(&self, attempt: AttemptId) -> Option<&Server> {
-        self.named(self.report.attempts().get(attempt.index())?.server())
+        self.key_of(attempt)
     }
 
-    fn named(&self, id: ServerId) -> Option<&Server> {
-        self.tried.iter().map_while(|node| node.as_ref()).find(|node| node.id() == id).map(|node| node.server())
+    /// Returns the key of the server of an attempt. In addition to the cases of [`server`](Self::server), this returns
+    /// `None` if `K` is not the type of the caller's keys.
+    pub fn key_of<K: 'static>(&self, attempt: AttemptId) -> Option<&K> {
+        self.named(self.report.attempts().get(attempt.index())?.server())?.key().downcast_ref()
+    }
+
+    fn named(&self, id: ServerId) -> Option<&dyn TriedServer> {
+        self.servers().find(|node| node.id() == id)
+    }
+
+    fn servers(&self) -> impl Iterator<Item = &dyn TriedServer> {
+        self.tried.iter().map_while(|node| node.as_deref())
     }
 
     /// Returns whether no part of the request has left this client ([T4](hedge_core::rules#T4)). This is so if no
@@ -88,7 +111,7 @@ impl Deref for Trace {
 
 impl Keys for Trace {
     fn key(&self, server: ServerId) -> Option<&dyn Any> {
-        self.named(server).map(|server| server as &dyn Any)
+        self.named(server).map(TriedServer::key)
     }
 }
 
@@ -96,9 +119,9 @@ impl Keys for Trace {
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.report.fmt(f)?;
-        for (index, node) in self.tried.iter().map_while(|node| node.as_ref()).enumerate() {
+        for (index, node) in self.servers().enumerate() {
             let before = if index == 0 { "; " } else { ", " };
-            write!(f, "{before}{} is {}", node.id(), node.server())?;
+            write!(f, "{before}{} is {}", node.id(), node.text())?;
         }
         Ok(())
     }
@@ -106,7 +129,7 @@ impl fmt::Display for Trace {
 
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<_> = self.tried.iter().map_while(|node| node.as_ref()).map(|node| node.server()).collect();
+        let servers: Vec<_> = self.servers().map(|node| node.text().to_string()).collect();
         f.debug_struct("Trace").field("report", &self.report).field("servers", &servers).finish()
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! | To | see |
 //! |---|---|
-//! | make a transport and set its options | [`transport`], [`Http`], [`ConnectOptions`], [`DefaultHeaders`], [`DrainOrClose`] |
+//! | make a transport and set its options | [`Http`], [`ConnectOptions`], [`DefaultHeaders`], [`DrainOrClose`] |
 //! | name one server by its URL, and choose the protocol | [`Origin`], [`ProtocolChoice`], [`Http::connect_by`] |
 //! | build a request | [`RequestBody`], [`parse_target`], [`with_query`], [`add_header`] |
 //! | read an answer | [`Body`], [`BodyHandover`] |

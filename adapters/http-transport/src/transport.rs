@@ -1,4 +1,4 @@
-//! The transport: [`Http`], and [`transport`], which makes one.
+//! The transport: [`Http`].
 
 use std::fmt;
 use std::future::Future;

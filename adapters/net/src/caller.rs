@@ -4,6 +4,7 @@ use std::future::Future;
 
 use hedge_core::drive::SendTransport;
 use hedge_core::outcome::Verdict;
+use hedge_core::policy::Idempotency;
 use hedge_fleet::{Address, CallOptions, Caller, Outcome, Trace};
 use hedge_link::Runtime;
 
@@ -23,6 +24,14 @@ where
 
     fn call_with(&self, request: &T::Request, options: &CallOptions) -> impl Future<Output = CallResult<T>> + Send {
         self.call_borrowed(request, options)
+    }
+
+    fn has_usable_server(&self) -> bool {
+        self.any_usable()
+    }
+
+    fn idempotency(&self, request: &T::Request) -> Idempotency {
+        self.transport().idempotency(request)
     }
 }
 

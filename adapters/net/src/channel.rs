@@ -172,6 +172,12 @@ where
         snapshot.list().named(server).is_some_and(|node| snapshot.health().usable(node.health(), now))
     }
 
+    /// Whether a call that starts now would find a usable server, or would wait for the first list of servers.
+    pub fn any_usable(&self) -> bool {
+        let fleet = &self.inner.fleet;
+        fleet.source.as_ref().is_some_and(|source| !source.is_settled()) || fleet.servers.any_usable(self.now())
+    }
+
     /// How many attempts are in flight at a server; 0 if it is not in the list.
     pub fn in_flight(&self, server: &Server) -> u32 {
         self.inner.fleet.servers.load().list().named(server).map_or(0, |node| node.in_flight())

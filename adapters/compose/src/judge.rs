@@ -1,0 +1,80 @@
+//! What the result of a sub-call means for the call above it: [`OutcomePolicy`].
+
+use hedge_core::outcome::{Attempt, Code, End, ErrorKind, Judgement, Verdict};
+use hedge_core::policy::RetryPolicy;
+use hedge_fleet::Outcome;
+
+/// The default retry policy of combined channels. It takes the verdict that the reply or the error of the sub-call has
+/// ([`Outcome::verdict`]).
+///
+/// The code of a failed sub-call is the code of its decisive attempt. There are three cases in which another code is
+/// used. If the sub-channel had no usable server, the code is [`ErrorKind::Refused`]. If an earlier attempt may have left
+/// this client, the code is never one of an attempt that did not leave. If there is no code, the verdict decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OutcomePolicy;
+
+impl<Reply: Outcome, Error: Outcome> RetryPolicy<Reply, Error> for OutcomePolicy {
+    fn judge(&self, result: Result<&Reply, &Error>) -> Judgement {
+        match result {
+            Ok(reply) => judgement(reply),
+            Err(error) => judgement(error),
+        }
+    }
+}
+
+/// The judgement that an outcome has by itself.
+fn judgement(outcome: &impl Outcome) -> Judgement {
+    let verdict = outcome.verdict();
+    if verdict == Verdict::Accept {
+        return verdict.into();
+    }
+    let judgement = Judgement::new(verdict, code_of(outcome));
+    let judgement = if outcome.never_left() { judgement.never_left() } else { judgement };
+    // What is refused for good is the fault of the caller, so it says nothing about the sub-channel.
+    if verdict == Verdict::Fatal { judgement.local() } else { judgement }
+}
+
+/// The code of an outcome that was not accepted.
+pub(crate) fn code_of(outcome: &impl Outcome) -> Code {
+    let trace = outcome.trace();
+    let decisive = trace.decisive().and_then(|id| trace.attempts().get(id.index()));
+    let code = decisive.map_or(Code::NONE, Attempt::code);
+    if trace.end() == Some(End::Deadline) {
+        return ErrorKind::Deadline.into();
+    }
+    if outcome.never_left() {
+        let fallback = if outcome.all_down() { ErrorKind::Refused } else { ErrorKind::Overcrowded };
+        return if code != Code::NONE && is_unsent(code) { code } else { fallback.into() };
+    }
+    match code {
+        code if code != Code::NONE && !is_unsent(code) => code,
+        _ if outcome.verdict() == Verdict::Fatal => ErrorKind::BadRequest.into(),
+        _ if outcome.verdict() == Verdict::Wait => ErrorKind::Internal.into(),
+        _ => ErrorKind::Broken.into(),
+    }
+}
+
+/// Whether an attempt with this code never left this client.
+fn is_unsent(code: Code) -> bool {
+    ErrorKind::ALL.iter().any(|kind| kind.never_left() && Code::from(*kind) == code)
+}
+
+/// What the core is told of a sub-call that has ended. The result itself is kept by the call, so that the driver does
+/// not move it several times.
+pub(crate) type Told = Result<Judgement, Judgement>;
+
+/// Tells the core what a result means.
+pub(crate) fn told(judgement: Judgement) -> Told {
+    if judgement.verdict == Verdict::Accept { Ok(judgement) } else { Err(judgement) }
+}
+
+/// The retry policy of the core's call: the judgement that was made where the sub-call ended.
+pub(crate) struct Stored;
+
+impl RetryPolicy<Judgement, Judgement> for Stored {
+    fn judge(&self, result: Result<&Judgement, &Judgement>) -> Judgement {
+        match result {
+            Ok(judgement) | Err(judgement) => *judgement,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Runs all parts of a parallel call in one future.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use hedge_core::drive::{AttemptInfo, Timer};
+use hedge_core::outcome::{Code, End, ErrorKind, Judgement, Verdict};
+use hedge_core::time::Instant;
+use hedge_fleet::{CallOptions, Caller, Outcome};
+
+use super::error::ParallelCause;
+use super::mapper::{Mapped, Mapper};
+use super::merger::Merger;
+use super::parts::PartResult;
+use super::{Inner, Kept};
+use crate::judge::{Told, code_of, told};
+use crate::options::for_sub_call;
+
+/// What a call that runs keeps of its parts.
+type SharedParts<C, M, Request, Merged> = Mutex<
+    Kept<
+        <C as Caller<<M as Mapper<Request>>::Part>>::Reply,
+        <C as Caller<<M as Mapper<Request>>::Part>>::Error,
+        Merged,
+    >,
+>;
+
+/// A part that is about to be sent.
+struct Outgoing<'a, C, Part> {
+    index: usize,
+    channel: &'a C,
+    request: PartRequest<'a, Part>,
+}
+
+/// The request of a part.
+enum PartRequest<'a, Part> {
+    Borrowed(&'a Part),
+    Owned(Part),
+}
+
+impl<C, Part> Outgoing<'_, C, Part> {
+    /// Sends the part. Returns its index and its result.
+    async fn call(self, options: &CallOptions) -> (usize, Result<C::Reply, C::Error>)
+    where
+        C: Caller<Part>,
+    {
+        let request = match &self.request {
+            PartRequest::Borrowed(request) => request,
+            PartRequest::Owned(request) => request,
+        };
+        (self.index, self.channel.call_with(request, options).await)
+    }
+}
+
+/// The parts that have ended so far.
+struct Tally {
+    succeeded: usize,
+    failed: usize,
+    missing: usize,
+    fail_limit: usize,
+    success_limit: usize,
+    /// The code of the last part that has failed.
+    code: Code,
+}
+
+impl Tally {
+    /// The end of the call, once the parts decide it.
+    fn decided(&self) -> Option<Result<(), ParallelCause>> {
+        if self.succeeded >= self.success_limit {
+            return Some(Ok(()));
+        }
+        let (failed, limit) = (self.failed, self.fail_limit);
+        (failed >= limit).then_some(Err(ParallelCause::TooManyFailed { failed, limit }))
+    }
+
+    /// The end of the call after all parts have ended.
+    fn at_end(&self) -> Result<(), ParallelCause> {
+        if self.missing > 0 { Err(ParallelCause::Deadline) } else { Ok(()) }
+    }
+}
+
+impl<C, T: Timer, M, G> Inner<C, T, M, G> {
+    /// Runs the parts, and judges what they came to. What they came to is written into `kept` part by part, so it is
+    /// there if the call ends before they do.
+    pub(super) async fn attempt<Request>(
+        &self,
+        request: &Request,
+        options: &CallOptions,
+        kept: &SharedParts<C, M, Request, G::Merged>,
+        attempt: AttemptInfo<Arc<()>>,
+    ) -> Told
+    where
+        M: Mapper<Request>,
+        C: Caller<M::Part>,
+        G: Merger<C::Reply, C::Error>,
+    {
+        let mut code = Code::NONE;
+        let result = self.fan_out(request, options, kept, attempt, &mut code).await;
+        let judgement = match &result {
+            Ok(_) => Verdict::Accept.into(),
+            Err(cause) => judgement(cause, code),
+        };
+        kept.lock().unwrap_or_else(PoisonError::into_inner).result = Some(result);
+        told(judgement)
+    }
+
+    async fn fan_out<Request>(
+        &self,
+        request: &Request,
+        options: &CallOptions,
+        kept: &SharedParts<C, M, Request, G::Merged>,
+        attempt: AttemptInfo<Arc<()>>,
+        code: &mut Code,
+    ) -> Result<G::Merged, ParallelCause>
+    where
+        M: Mapper<Request>,
+        C: Caller<M::Part>,
+        G: Merger<C::Reply, C::Error>,
+    {
+        let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mapped = self.map_all(request)?;
+        for part in &mapped {
+            lock().parts.set(part.index, PartResult::Cancelled);
+        }
+        let deadline = attempt.remaining().map_or(Instant::NEVER, |remaining| attempt.started + remaining);
+        let options = &for_sub_call(options, &attempt);
+        let mut tally = self.tally(mapped.len());
+        let mut running: FuturesUnordered<_> = mapped.into_iter().map(|part| part.call(options)).collect();
+        let decided = loop {
+            let Some((index, result)) = running.next().await else { break tally.at_end() };
+            let result = self.counted(result, &mut tally, deadline);
+            lock().parts.set(index, result);
+            if let Some(decided) = tally.decided() {
+                break decided;
+            }
+        };
+        // The parts that are still running are cancelled before the merger runs.
+        drop(running);
+        *code = tally.code;
+        decided?;
+        self.merger.merge(&lock().parts).map_err(ParallelCause::Merge)
+    }
+
+    /// Asks the mapper for every part. Returns the parts to send.
+    fn map_all<'a, Request>(&'a self, request: &'a Request) -> Result<Vec<Outgoing<'a, C, M::Part>>, ParallelCause>
+    where
+        M: Mapper<Request>,
+    {
+        if self.channels.is_empty() {
+            return Err(ParallelCause::NoChannels);
+        }
+        let mut mapped = Vec::with_capacity(self.channels.len());
+        for (index, (name, channel)) in self.channels.iter().enumerate() {
+            let request = match self.mapper.map(index, request) {
+                Mapped::Borrowed(part) => PartRequest::Borrowed(part),
+                Mapped::Owned(part) => PartRequest::Owned(part),
+                Mapped::Skip => continue,
+                Mapped::Refuse(error) => return Err(ParallelCause::Refused { part: Arc::clone(name), error }),
+            };
+            mapped.push(Outgoing { index, channel, request });
+        }
+        if mapped.is_empty() { Err(ParallelCause::AllSkipped) } else { Ok(mapped) }
+    }
+
+    fn tally(&self, sent: usize) -> Tally {
+        Tally {
+            succeeded: 0,
+            failed: 0,
+            missing: 0,
+            fail_limit: self.fail_limit.map_or(sent, |limit| limit.get().min(sent)),
+            success_limit: self.success_limit.map_or(usize::MAX, |limit| limit.get()),
+            code: Code::NONE,
+        }
+    }
+
+    /// Counts the result of a part. A part that has reported the deadline of the call is missing; it has not failed.
+    fn counted<Reply, E: Outcome>(
+        &self,
+        result: Result<Reply, E>,
+        tally: &mut Tally,
+        deadline: Instant,
+    ) -> PartResult<Reply, E> {
+        match result {
+            Ok(reply) => {
+                tally.succeeded += 1;
+                PartResult::Reply(reply)
+            }
+            Err(error) if error.trace().end() == Some(End::Deadline) && self.machine.timer.now() >= deadline => {
+                tally.missing += 1;
+                PartResult::Missing(Some(error))
+            }
+            Err(error) => {
+                tally.failed += 1;
+                tally.code = code_of(&error);
+                PartResult::Failed(error)
+            }
+        }
+    }
+}
+
+/// What the end of the parts means for the call, which is one attempt. `code` is that of the last part that has failed.
+fn judgement(cause: &ParallelCause, code: Code) -> Judgement {
+    let kind = match cause {
+        ParallelCause::TooManyFailed { .. } => return Judgement::new(Verdict::Wait, code),
+        ParallelCause::Deadline => ErrorKind::Deadline,
+        ParallelCause::Merge(_) => ErrorKind::Protocol,
+        ParallelCause::Cancelled
+        | ParallelCause::Refused { .. }
+        | ParallelCause::AllSkipped
+        | ParallelCause::NoChannels
+        | ParallelCause::Config(_) => ErrorKind::BadRequest,
+    };
+    Judgement::new(kind.verdict(), kind.into())
+}
