@@ -131,8 +131,8 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS>
         self.groups.clear();
         let marks = self.order.as_ref().iter().map(|position| {
             // A later look refreshes the mark.
-            let found = usize::try_from(*position).ok().and_then(|at| list.at(at));
-            AtomicBool::new(found.is_some_and(|found| found.usable))
+            let healthy = usize::try_from(*position).ok().and_then(|at| list.healthy(at));
+            AtomicBool::new(healthy.unwrap_or(false))
         });
         self.marks.refill(marks)?;
         let subset = self.grouping.subset.map_or(usize::MAX, |subset| usize::try_from(subset.size.get()).unwrap_or(1));

@@ -145,11 +145,20 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
         Part { list, order: order.unwrap_or_default(), places, start: group.start, active: group.active() }
     }
 
+    /// Returns the place of the server in a slot. Returns `None` if the client does not use this server.
+    fn place(&self, slot: u16) -> Option<usize> {
+        usize::try_from(self.places.as_ref().get(usize::from(slot))?.checked_sub(1)?).ok()
+    }
+
+    /// Returns the number of the group to which the server in a slot belongs.
+    fn group_at(&self, slot: u16) -> Option<usize> {
+        let place = self.place(slot)?;
+        self.groups.iter().position(|group| place < group.end())
+    }
+
     /// Returns the group of a server: its number, its balancer, and the list as this balancer sees it.
     fn of_server<L>(&self, list: L, server: ServerId) -> Option<(usize, &B, Part<'_, L>)> {
-        let place = self.places.as_ref().get(usize::from(server.slot()))?.checked_sub(1)?;
-        let place = usize::try_from(place).ok()?;
-        let number = self.groups.iter().position(|group| place < group.end())?;
+        let number = self.group_at(server.slot())?;
         Some((number, self.balancers.get(number)?, self.part(list, self.groups.get(number)?)))
     }
 
@@ -174,12 +183,12 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
                 place = 0;
             }
             let position = order.get(place).and_then(|position| usize::try_from(*position).ok());
-            let candidate = position.and_then(|position| list.at(position));
-            if let (Some(mark), Some(found)) = (marks.get(place), candidate)
-                && mark.load(Relaxed) != found.usable
-                && mark.swap(found.usable, Relaxed) != found.usable
+            let healthy = position.and_then(|position| list.healthy(position));
+            if let (Some(mark), Some(healthy)) = (marks.get(place), healthy)
+                && mark.load(Relaxed) != healthy
+                && mark.swap(healthy, Relaxed) != healthy
             {
-                changed |= self.mark_changed(place, found.usable);
+                changed |= self.mark_changed(place, healthy);
             }
             place += 1;
         }
@@ -247,9 +256,8 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
         if !self.servers.knows(server) {
             return None;
         }
-        let place = usize::try_from(self.places.as_ref().get(usize::from(server.slot()))?.checked_sub(1)?).ok()?;
-        let is_usable = self.marks.as_ref().get(place)?.load(Relaxed);
-        self.groups.iter().position(|group| place < group.end()).filter(|_| is_usable)
+        let is_usable = self.marks.as_ref().get(self.place(server.slot())?)?.load(Relaxed);
+        self.group_at(server.slot()).filter(|_| is_usable)
     }
 
     /// Returns the positions of all servers that the balancer of the group `drawn` does not offer: the servers of the
@@ -302,6 +310,10 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
 
     fn needs_request_code(&self) -> bool {
         self.prototype.needs_request_code()
+    }
+
+    fn may_choose(&self, slot: u16) -> bool {
+        self.group_at(slot).is_some_and(|number| self.balancers.get(number).is_some_and(|it| it.may_choose(slot)))
     }
 
     fn arrange<L: Roster<Stats = B::Stats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
