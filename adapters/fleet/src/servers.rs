@@ -460,8 +460,9 @@ fn give_ids<K: Ord, S: Service>(
             *place = remains;
         }
     }
-    let has_gone = |node: &&Arc<Node<K, S>>| !stays.get(usize::from(node.id().slot())).is_some_and(|stays| *stays);
-    let gone = old.nodes().iter().filter(has_gone).cloned().collect();
+    let has_gone = |id: &ServerId| !stays.get(usize::from(id.slot())).is_some_and(|stays| *stays);
+    let gone = old.nodes().iter().zip(old.ids()).filter(|(_, (id, _))| has_gone(id)).map(|(node, _)| Arc::clone(node));
+    let gone = gone.collect();
     let mut changed = Changed { servers: 0, inserted: 0, gone, left_out: Vec::new() };
     let mut free = ids.free(&taken);
     let mut order = Vec::with_capacity(places.len());

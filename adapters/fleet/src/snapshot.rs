@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hedge_core::balance::{AnyStats, Balancer as _, Candidate, Heap, Load, Roster, ServerList};
 use hedge_core::health::{Health, ServerHealth};
-use hedge_core::id::ServerId;
+use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::time::Instant;
 
 use crate::node::{Node, Service};
@@ -45,7 +45,8 @@ impl<K, S> Snapshot<K, S> {
     /// Returns the servers that the balancer may choose, in the order of their keys. With a subset
     /// ([S9](hedge_core::rules#S9)), these are few servers of the list.
     pub(crate) fn choosable(&self) -> impl Iterator<Item = &Arc<Node<K, S>>> {
-        self.list.order.iter().filter(|node| self.balancer.may_choose(node.id().slot()))
+        let servers = self.list.order.iter().zip(&self.list.ids);
+        servers.filter(|(_, (id, _))| self.balancer.may_choose(id.slot())).map(|(node, _)| node)
     }
 
     /// Returns the health of each server that the balancer may choose. The limits of the health count these servers.
@@ -96,6 +97,9 @@ impl<K, S> Snapshot<K, S> {
 pub struct List<K, S> {
     /// The servers in canonical order ([S7](hedge_core::rules#S7)), that is, sorted by key.
     order: Vec<Arc<Node<K, S>>>,
+    /// The id and the address key of each server of `order`. A pass over these reads far less memory than one over the
+    /// nodes.
+    ids: Vec<(ServerId, AddressKey)>,
     /// By slot: the position of the server in `order`, or [`NO_SERVER`].
     by_slot: Vec<u32>,
     addresses: usize,
@@ -111,20 +115,26 @@ impl<K, S> List<K, S> {
     where
         S: Service,
     {
-        let slots = order.iter().map(|node| usize::from(node.id().slot()) + 1).max().unwrap_or(0);
+        let ids: Vec<_> = order.iter().map(|node| (node.id(), node.address_key())).collect();
+        let slots = ids.iter().map(|(id, _)| usize::from(id.slot()) + 1).max().unwrap_or(0);
         let mut by_slot = vec![NO_SERVER; slots];
-        for (position, node) in (0..).zip(&order) {
-            if let Some(slot) = by_slot.get_mut(usize::from(node.id().slot())) {
+        for (position, (id, _)) in (0..).zip(&ids) {
+            if let Some(slot) = by_slot.get_mut(usize::from(id.slot())) {
                 *slot = position;
             }
         }
-        let addresses = order.chunk_by(|a, b| a.address_key() == b.address_key()).count();
-        Self { order, by_slot, addresses }
+        let addresses = ids.chunk_by(|a, b| a.1 == b.1).count();
+        Self { order, ids, by_slot, addresses }
     }
 
     /// Returns all servers, in the order of their keys.
     pub fn nodes(&self) -> &[Arc<Node<K, S>>] {
         &self.order
+    }
+
+    /// Returns the id and the address key of each server, in the order of the keys.
+    pub(crate) fn ids(&self) -> &[(ServerId, AddressKey)] {
+        &self.ids
     }
 
     /// Returns the server with this id. Returns `None` if it is not in the list.
@@ -165,7 +175,8 @@ impl<K, S> List<K, S> {
 
 impl<K, S> Clone for List<K, S> {
     fn clone(&self) -> Self {
-        Self { order: self.order.clone(), by_slot: self.by_slot.clone(), addresses: self.addresses }
+        let (order, ids, by_slot) = (self.order.clone(), self.ids.clone(), self.by_slot.clone());
+        Self { order, ids, by_slot, addresses: self.addresses }
     }
 }
 

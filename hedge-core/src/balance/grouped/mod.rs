@@ -75,7 +75,8 @@ pub struct Grouped<B, S: Storage, const LEVELS: usize = 8> {
     client: u64,
     /// The balancer from which those of the groups are copied.
     prototype: B,
-    balancers: heapless::Vec<B, LEVELS>,
+    /// The balancer of each group, with the rank of its level.
+    balancers: heapless::Vec<(u32, B), LEVELS>,
     groups: heapless::Vec<Group, LEVELS>,
     /// The positions in the list of the servers of all groups, one group after the other.
     order: S::Weights,
@@ -145,6 +146,10 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
         Part { list, order: order.unwrap_or_default(), places, start: group.start, active: group.active() }
     }
 
+    fn balancer(&self, number: usize) -> Option<&B> {
+        self.balancers.get(number).map(|(_, balancer)| balancer)
+    }
+
     /// Returns the place of the server in a slot. Returns `None` if the client does not use this server.
     fn place(&self, slot: u16) -> Option<usize> {
         usize::try_from(self.places.as_ref().get(usize::from(slot))?.checked_sub(1)?).ok()
@@ -159,7 +164,7 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
     /// Returns the group of a server: its number, its balancer, and the list as this balancer sees it.
     fn of_server<L>(&self, list: L, server: ServerId) -> Option<(usize, &B, Part<'_, L>)> {
         let number = self.group_at(server.slot())?;
-        Some((number, self.balancers.get(number)?, self.part(list, self.groups.get(number)?)))
+        Some((number, self.balancer(number)?, self.part(list, self.groups.get(number)?)))
     }
 
     /// Refreshes some marks, unless that was done in this millisecond.
@@ -313,7 +318,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
     }
 
     fn may_choose(&self, slot: u16) -> bool {
-        self.group_at(slot).is_some_and(|number| self.balancers.get(number).is_some_and(|it| it.may_choose(slot)))
+        self.group_at(slot).is_some_and(|number| self.balancer(number).is_some_and(|it| it.may_choose(slot)))
     }
 
     fn arrange<L: Roster<Stats = B::Stats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
@@ -334,7 +339,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
         }
         let others = self.others(drawn, actives, random());
         let group = u8::try_from(drawn).unwrap_or(u8::MAX);
-        let own = self.groups.get(drawn).zip(self.balancers.get(drawn)).zip(actives.get(drawn));
+        let own = self.groups.get(drawn).zip(self.balancer(drawn)).zip(actives.get(drawn));
         let own = own.map(|((group, balancer), active)| {
             let part = Part { active: *active, ..self.part(list, group) };
             // A balancer may also offer servers of the reserve. These are left out here, since they come last.
@@ -361,7 +366,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
         let Search { list, selection } = search;
         self.refresh(&list, selection.now);
         let drawn = self.draw(Some(selection), random);
-        let (group, balancer) = self.groups.get(drawn).zip(self.balancers.get(drawn))?;
+        let (group, balancer) = self.groups.get(drawn).zip(self.balancer(drawn))?;
         let search = Search { list: self.part(list, group), selection };
         let first = balancer.first_offer(search, random).filter(|offer| search.takes(&offer.candidate));
         // If the call does not take the first offer, it takes another server of the same group. A search that began
@@ -373,7 +378,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
     }
 
     fn commit(&self, ticket: Self::Ticket, insist: bool) -> bool {
-        match (self.balancers.get(usize::from(ticket.group)), ticket.ticket) {
+        match (self.balancer(ticket.group.into()), ticket.ticket) {
             (Some(balancer), Some(ticket)) => balancer.commit(ticket, insist),
             _ => true,
         }
@@ -392,7 +397,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
     fn call_started<L: ServerList<Stats = B::Stats>>(&self, list: &L, now: Instant, probe: &mut dyn FnMut(ServerId)) {
         #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the mix will do")]
         let drawn = self.draw(None, &mut || mix(now.as_micros()) as u32);
-        if let Some((group, balancer)) = self.groups.get(drawn).zip(self.balancers.get(drawn)) {
+        if let Some((group, balancer)) = self.groups.get(drawn).zip(self.balancer(drawn)) {
             balancer.call_started(&self.part(list, group), now, probe);
         }
     }
