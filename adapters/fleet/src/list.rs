@@ -103,8 +103,8 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
         let let_in = {
             let _filtering = Filtering::begin(self)?;
             // The rule for weights is the same for every list, so the lock is not needed to read it.
-            let weighing = self.load().balancer().weighing();
-            let_in(servers, filter, weighing, &mut update)
+            let now = self.load();
+            let_in(servers, filter, (now.balancer().weighing(), now.list()), &mut update)
         };
         let write = |server: &Server, out: &mut dyn fmt::Write| write!(out, "{}", server.address);
         let changed = self.change_tagged((write, |server| &server.tag), now, |old| Some(places(let_in, old.list())))?;
@@ -127,11 +127,11 @@ impl<S: Service> List<Server, S> {
 type Gone<S> = std::sync::Arc<crate::node::Node<Server, S>>;
 
 /// Returns the servers that the list may hold, each once and in canonical order, with their weights. All other servers
-/// are recorded in `update` as refused.
-fn let_in(
+/// are recorded in `update` as refused. A server that is in `list` keeps its weight, so its tag is not read again.
+fn let_in<S: Service>(
     mut servers: Vec<Server>,
     filter: Option<&Filter>,
-    weighing: Weighing,
+    (weighing, list): (Weighing, &List<Server, S>),
     update: &mut ListUpdate,
 ) -> Vec<(Server, NonZeroU32)> {
     // Most sources list their servers in the same order each time, and many in this one.
@@ -140,11 +140,13 @@ fn let_in(
         servers.dedup();
     }
     let mut let_in = Vec::with_capacity(servers.len());
+    // Without weights, there is nothing to keep.
+    let mut known = Cursor(if matches!(weighing, Weighing::Alike) { &[] } else { list.nodes() });
     for server in servers {
         let refusal = if filter.is_some_and(|filter| !filter(&server)) {
             RefusedServer::FilteredOut
         } else {
-            match weighing.weight(&&*server.tag) {
+            match known.find(&server).map_or_else(|| weighing.weight(&&*server.tag), |node| Ok(node.weight())) {
                 Err(error) => RefusedServer::Weight(error),
                 Ok(_) if let_in.len() >= usize::from(MAX_SERVERS) => RefusedServer::Full,
                 Ok(weight) => {

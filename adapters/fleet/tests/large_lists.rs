@@ -115,7 +115,7 @@ fn places(servers: &Servers<Server, Bare>) -> HashSet<usize> {
 #[test]
 fn s9_s10_a_change_of_one_among_10_000_is_applied_as_a_difference() {
     let _alone = alone();
-    println!("a change of one of {SERVERS} servers, the median of 31:");
+    println!("a change of one of {SERVERS} servers, the least and the median of 31:");
     for (balancer, _) in chosen() {
         let servers = empty(balancer);
         assert_eq!(set(&servers, without(0)), (SERVERS, 0));
@@ -134,7 +134,8 @@ fn s9_s10_a_change_of_one_among_10_000_is_applied_as_a_difference() {
             })
             .collect();
         times.sort_unstable();
-        println!("{balancer:24} {:8.0} us", times[times.len() / 2].as_secs_f64() * 1e6);
+        let [least, median] = [times[0], times[times.len() / 2]].map(|time| time.as_secs_f64() * 1e6);
+        println!("{balancer:24} {least:8.0} {median:8.0} us");
     }
 }
 

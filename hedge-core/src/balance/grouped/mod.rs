@@ -1,5 +1,5 @@
-//! Balancers within groups of servers: [`Grouped`]. A group is a subset of a list ([S9](crate::rules#S9)), or the servers
-//! of one priority and zone ([S10](crate::rules#S10)).
+//! Balancers within groups of servers: [`Grouped`]. A group is a subset of a list ([S9](crate::rules#S9)), or a level: the
+//! servers of one priority in the client's own zone, or those in all other zones ([S10](crate::rules#S10)).
 //!
 //! # Health
 //!
