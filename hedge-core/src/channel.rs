@@ -13,7 +13,7 @@ use crate::balance::{Balancer, Candidate, NoServer, Pick, ProbeAnswer, Selection
 use crate::call::{Call, Host};
 use crate::cluster::{Cluster, ClusterError, Server};
 use crate::health::{Breaker, Health, NoBreaker, ServerHealth};
-use crate::id::ServerId;
+use crate::id::{AddressKey, ServerId};
 #[cfg(has_atomic_64)]
 use crate::limit::Limits;
 use crate::outcome::{Denial, Finished};
@@ -195,10 +195,8 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
     #[cold]
     #[inline(never)]
     fn last_resort<Ticket>(&self, selection: &Selection<'_>) -> Result<Pick<Ticket>, NoServer> {
-        let servers = (0..self.cluster.len()).filter_map(|position| {
-            let (server, address, record) = self.cluster.candidate(self.cluster.slot_at(position)?)?;
-            Some((Pick { server, address, ticket: None }, &record.health))
-        });
+        let servers =
+            self.choosable().map(|(server, address, record)| (Pick { server, address, ticket: None }, &record.health));
         let first = Some(selection).filter(|selection| selection.is_first());
         first.and_then(|selection| self.health.last_resort(selection.now, servers)).ok_or(NoServer::AllDown)
     }
@@ -210,8 +208,21 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
         self.health.finished(&record.health, attempt, || self.healths());
     }
 
+    /// Returns the servers that the balancer may choose, in canonical order.
+    fn choosable(&self) -> impl Iterator<Item = (ServerId, AddressKey, &Record<B::Stats, K>)> {
+        let slots = (0..self.cluster.len()).filter_map(|position| self.cluster.slot_at(position));
+        let slots = slots.filter(|slot| self.balancer.may_choose(*slot));
+        slots.filter_map(|slot| self.cluster.candidate(slot))
+    }
+
+    /// Returns the health of each server that the balancer may choose.
     fn healths(&self) -> impl Iterator<Item = &ServerHealth<K>> {
-        self.cluster.states().map(|record| &record.health)
+        self.choosable().map(|(.., record)| &record.health)
+    }
+
+    /// Returns how many servers that the balancer may choose take calls at `now`.
+    fn usable_servers(&self, now: Instant) -> u32 {
+        self.healths().map(|health| u32::from(self.health.usable(health, now))).sum()
     }
 
     fn view(&self, now: Instant) -> View<'_, A, T, N, B::Stats, K> {
@@ -244,7 +255,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
         // The recovery policy lets only some calls through (H3). A call that the policy refuses may still try a broken
         // server as a last resort (H5).
         if self.recovers(selection)
-            && !self.health.admit(selection.now, || self.view(selection.now).usable(), &mut *random)
+            && !self.health.admit(selection.now, || self.usable_servers(selection.now), &mut *random)
         {
             let selection = *selection;
             return self.last_resort(&selection);

@@ -216,11 +216,6 @@ impl<A, T, const N: usize, S> Cluster<A, T, N, S> {
         })
     }
 
-    /// Returns the data of the servers, in the order of their slots.
-    pub fn states(&self) -> impl Iterator<Item = &S> {
-        self.slots.iter().filter_map(|slot| slot.server.as_ref().map(|occupant| &occupant.state))
-    }
-
     /// Returns how many different addresses the servers have. Servers that are not usable count too.
     pub const fn addresses(&self) -> usize {
         self.addresses as usize

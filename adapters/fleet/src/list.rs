@@ -2,7 +2,6 @@
 //! new list has changed.
 
 use std::cell::RefCell;
-use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroU32;
@@ -135,10 +134,14 @@ fn let_in<S: Service>(
     (weighing, list): (Weighing, &List<Server, S>),
     update: &mut ListUpdate,
 ) -> Vec<(Server, NonZeroU32)> {
-    servers.sort_unstable();
-    servers.dedup();
+    // Most sources list their servers in the same order each time, and many in this one.
+    if !servers.is_sorted_by(|a, b| a < b) {
+        servers.sort_unstable();
+        servers.dedup();
+    }
     let mut let_in = Vec::with_capacity(servers.len());
-    let mut known = Cursor(list.nodes());
+    // Without weights, there is nothing to keep.
+    let mut known = Cursor(if matches!(weighing, Weighing::Alike) { &[] } else { list.nodes() });
     for server in servers {
         let refusal = if filter.is_some_and(|filter| !filter(&server)) {
             RefusedServer::FilteredOut
@@ -157,18 +160,23 @@ fn let_in<S: Service>(
     let_in
 }
 
-/// The servers of a list from one place on. It finds servers that are asked for in canonical order, in one pass.
+/// The servers of a list from one place on. It finds different servers that are asked for in canonical order, in one
+/// pass.
 struct Cursor<'a, S>(&'a [Gone<S>]);
 
 impl<'a, S> Cursor<'a, S> {
-    /// Returns the server of the list that is equal to `server`. It must not come before an earlier one.
+    /// Returns the server of the list that is equal to `server`. It must come behind the earlier ones.
     fn find(&mut self, server: &Server) -> Option<&'a Gone<S>> {
         while let Some((first, rest)) = self.0.split_first() {
-            match first.key().cmp(server) {
-                Ordering::Less => self.0 = rest,
-                Ordering::Equal => return Some(first),
-                Ordering::Greater => return None,
+            // Equality is the usual case, and costs less than the order.
+            if first.key() == server {
+                self.0 = rest;
+                return Some(first);
             }
+            if first.key() > server {
+                return None;
+            }
+            self.0 = rest;
         }
         None
     }
@@ -187,7 +195,7 @@ fn places<S: Service + From<AddressKey>>(
     let mut known = Cursor(old.nodes());
     let nodes: Vec<_> = servers.iter().map(|(server, _)| known.find(server)).collect();
     let few = nodes.iter().filter(|node| node.is_none()).count() <= FEW;
-    let keys = || old.nodes().iter().map(|node| node.address_key());
+    let keys = || old.ids().iter().map(|(_, key)| *key);
     let mut used: HashSet<AddressKey> = if few { HashSet::new() } else { keys().collect() };
     let mut is_new = |key| !(few && keys().any(|used| used == key)) && used.insert(key);
     // The address of the last new server, and its key.

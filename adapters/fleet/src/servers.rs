@@ -193,7 +193,7 @@ impl<K, S: Service> Servers<K, S> {
     /// ([H5](hedge_core::rules#H5)). The error is `AllDown` if no probe is allowed now.
     #[cold]
     pub(crate) fn last_resort<T>(snapshot: &Snapshot<K, S>, selection: &Selection<'_>) -> Result<Pick<T>, NoServer> {
-        let servers = snapshot.list.nodes().iter().map(|node| (node, node.health()));
+        let servers = snapshot.choosable().map(|node| (node, node.health()));
         let first = Some(selection).filter(|it| it.is_first());
         let node = first.and_then(|it| snapshot.health.last_resort(it.now, servers));
         let node = node.ok_or(NoServer::AllDown)?;
@@ -268,7 +268,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
         let treatment = Treatment { cap: self.cap.as_ref(), since: slow_start.map(|_| now) };
         let (order, changed, new) = give_ids(places, &old.list, &ids, &balancer, treatment);
         let list = List::new(order);
-        let view = View { list: &list, health: &old.health, own: &[], capped: false, drawn: None, now };
+        let view = View { list: &list, health: &old.health, own: &[], capped: self.cap.is_some(), drawn: None, now };
         balancer.arrange(&Arranged { view, write, tag })?;
         if let Some(slow) = slow_start.filter(|_| changed.inserted > 0) {
             slow.extend(now);
@@ -278,9 +278,10 @@ impl<K: 'static, S: Service> Servers<K, S> {
         self.now.store(Arc::clone(&after));
         ids.changed(&new, &changed.gone);
         let lifted = self.lifted_by(&after, || {
-            // A list without removals does not exceed the limit of isolations (H4).
-            if !changed.gone.is_empty() {
-                after.health.changed(now, || after.list.healths());
+            // The servers of which the limit of isolations takes a share have changed (H4). Without a breaker, no server
+            // is isolated.
+            if self.has_breaker.load(Ordering::Relaxed) {
+                after.health.changed(now, || after.healths());
             }
         });
         drop(ids);
@@ -312,7 +313,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
         for server in old.list.healths() {
             after.health.take_over(&old.health, server, now);
         }
-        after.health.changed(now, || old.list.healths());
+        after.health.changed(now, || after.healths());
         isolated.retain(|node| !after.health.is_isolated(node.health()));
         drop(ids);
         self.tell_lifted(isolated);
@@ -323,13 +324,12 @@ impl<K: 'static, S: Service> Servers<K, S> {
     pub fn set_usable(&self, node: &Node<K, S>, usable: bool, now: Instant) {
         let snapshot = self.load();
         let was_usable = !node.health().is_withdrawn();
-        let list = &snapshot.list;
         // The slow start begins before calls can choose the server.
         if usable && !was_usable {
             self.begin_slow_start(node, now);
         }
         let lifted = self.lifted_by(&snapshot, || {
-            snapshot.health.set_withdrawn(node.health(), !usable, now, || list.healths());
+            snapshot.health.set_withdrawn(node.health(), !usable, now, || snapshot.healths());
         });
         if usable != was_usable {
             self.tell(node, if usable { ServerChange::Restored } else { ServerChange::Withdrawn });
@@ -345,13 +345,12 @@ impl<K: 'static, S: Service> Servers<K, S> {
     pub fn set_broken(&self, node: &Node<K, S>, broken: bool, now: Instant) -> HealthChange<K, S> {
         let snapshot = self.load();
         let was_broken = node.health().is_broken();
-        let list = &snapshot.list;
         // The slow start begins before calls can choose the server.
         if !broken && was_broken {
             self.begin_slow_start(node, now);
         }
         let lifted =
-            self.lifted_by(&snapshot, || snapshot.health.set_broken(node.health(), broken, now, || list.healths()));
+            self.lifted_by(&snapshot, || snapshot.health.set_broken(node.health(), broken, now, || snapshot.healths()));
         if !broken && was_broken {
             self.may_have_room();
         }
@@ -380,7 +379,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
         }
         snapshot.balancer.finished(&self.view(&snapshot, attempt.now), attempt);
         let was_broken = node.health().is_broken();
-        let change = snapshot.health.finished(node.health(), attempt, || snapshot.list.healths());
+        let change = snapshot.health.finished(node.health(), attempt, || snapshot.healths());
         // If this result has changed nothing, a check has brought the server back and has notified the observers.
         let connected = change == Some(BreakerChange::Returned) && was_broken && !node.health().is_broken();
         match change {
@@ -481,8 +480,9 @@ fn give_ids<K: Ord, S: Service>(
             *place = remains;
         }
     }
-    let has_gone = |node: &&Arc<Node<K, S>>| !stays.get(usize::from(node.id().slot())).is_some_and(|stays| *stays);
-    let gone = old.nodes().iter().filter(has_gone).cloned().collect();
+    let has_gone = |id: &ServerId| !stays.get(usize::from(id.slot())).is_some_and(|stays| *stays);
+    let gone = old.nodes().iter().zip(old.ids()).filter(|(_, (id, _))| has_gone(id)).map(|(node, _)| Arc::clone(node));
+    let gone = gone.collect();
     let mut changed = Changed { servers: 0, inserted: 0, gone, left_out: Vec::new() };
     let mut free = ids.free(&taken);
     let mut order = Vec::with_capacity(places.len());

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hedge_core::balance::{AnyStats, Candidate, Heap, Load, Roster, ServerList};
+use hedge_core::balance::{AnyStats, Balancer as _, Candidate, Heap, Load, Roster, ServerList};
 use hedge_core::health::{Health, ServerHealth};
-use hedge_core::id::ServerId;
+use hedge_core::id::{AddressKey, ServerId};
 use hedge_core::time::Instant;
 
 use crate::node::{Node, Service};
@@ -42,6 +42,50 @@ impl<K, S> Snapshot<K, S> {
         health.is_broken() || (self.health.is_isolated(health) && !waits())
     }
 
+    /// Returns the servers that the balancer may choose, in the order of their keys. With a subset
+    /// ([S9](hedge_core::rules#S9)), these are few servers of the list.
+    pub(crate) fn choosable(&self) -> impl Iterator<Item = &Arc<Node<K, S>>> {
+        let servers = self.list.order.iter().zip(&self.list.ids);
+        servers.filter(|(_, (id, _))| self.balancer.may_choose(id.slot())).map(|(node, _)| node)
+    }
+
+    /// Returns the health of each server that the balancer may choose. The limits of the health count these servers.
+    pub(crate) fn healths(&self) -> impl Iterator<Item = &ServerHealth<Breaker>> {
+        self.choosable().map(|node| node.health())
+    }
+
+    /// Returns whether a server takes calls at `now`, apart from its cap.
+    fn takes(&self, node: &Node<K, S>, now: Instant) -> bool {
+        self.health.usable(node.health(), now)
+    }
+
+    /// Returns how many of the servers that the balancer may choose are usable at `now`.
+    pub(crate) fn usable(&self, now: Instant) -> u32 {
+        self.choosable().map(|node| u32::from(self.takes(node, now))).sum()
+    }
+
+    /// Returns whether at least one server that the balancer may choose is usable and has room.
+    pub(crate) fn has_room(&self, now: Instant) -> bool {
+        self.choosable().any(|node| node.has_room() && self.takes(node, now))
+    }
+
+    /// Returns whether at least one server that the balancer may choose is usable, has room, and has its full share of
+    /// the calls.
+    pub(crate) fn has_whole(&self, slow: &SlowStart, now: Instant) -> bool {
+        self.choosable().any(|node| slow.is_whole(node.ramp(), now) && node.has_room() && self.takes(node, now))
+    }
+
+    /// Returns whether at least one server that a call may use is full and otherwise usable. `servers` are the servers
+    /// that the call itself named; `None` means all servers that the balancer may choose.
+    #[cold]
+    pub(crate) fn has_full(&self, servers: Option<&[ServerId]>, now: Instant) -> bool {
+        let full = |node: &Arc<Node<K, S>>| !node.has_room() && self.takes(node, now);
+        match servers {
+            None => self.choosable().any(full),
+            Some(ids) => ids.iter().filter_map(|id| self.list.get(*id)).any(full),
+        }
+    }
+
     /// Returns the health of the list as a whole.
     #[inline]
     pub fn health(&self) -> &Health<Breaker> {
@@ -53,6 +97,9 @@ impl<K, S> Snapshot<K, S> {
 pub struct List<K, S> {
     /// The servers in canonical order ([S7](hedge_core::rules#S7)), that is, sorted by key.
     order: Vec<Arc<Node<K, S>>>,
+    /// The id and the address key of each server of `order`. A pass over these reads far less memory than one over the
+    /// nodes.
+    ids: Vec<(ServerId, AddressKey)>,
     /// By slot: the position of the server in `order`, or [`NO_SERVER`].
     by_slot: Vec<u32>,
     addresses: usize,
@@ -68,20 +115,26 @@ impl<K, S> List<K, S> {
     where
         S: Service,
     {
-        let slots = order.iter().map(|node| usize::from(node.id().slot()) + 1).max().unwrap_or(0);
+        let ids: Vec<_> = order.iter().map(|node| (node.id(), node.address_key())).collect();
+        let slots = ids.iter().map(|(id, _)| usize::from(id.slot()) + 1).max().unwrap_or(0);
         let mut by_slot = vec![NO_SERVER; slots];
-        for (position, node) in (0..).zip(&order) {
-            if let Some(slot) = by_slot.get_mut(usize::from(node.id().slot())) {
+        for (position, (id, _)) in (0..).zip(&ids) {
+            if let Some(slot) = by_slot.get_mut(usize::from(id.slot())) {
                 *slot = position;
             }
         }
-        let addresses = order.chunk_by(|a, b| a.address_key() == b.address_key()).count();
-        Self { order, by_slot, addresses }
+        let addresses = ids.chunk_by(|a, b| a.1 == b.1).count();
+        Self { order, ids, by_slot, addresses }
     }
 
     /// Returns all servers, in the order of their keys.
     pub fn nodes(&self) -> &[Arc<Node<K, S>>] {
         &self.order
+    }
+
+    /// Returns the id and the address key of each server, in the order of the keys.
+    pub(crate) fn ids(&self) -> &[(ServerId, AddressKey)] {
+        &self.ids
     }
 
     /// Returns the server with this id. Returns `None` if it is not in the list.
@@ -122,7 +175,8 @@ impl<K, S> List<K, S> {
 
 impl<K, S> Clone for List<K, S> {
     fn clone(&self) -> Self {
-        Self { order: self.order.clone(), by_slot: self.by_slot.clone(), addresses: self.addresses }
+        let (order, ids, by_slot) = (self.order.clone(), self.ids.clone(), self.by_slot.clone());
+        Self { order, ids, by_slot, addresses: self.addresses }
     }
 }
 
@@ -147,38 +201,16 @@ pub struct View<'a, K, S> {
 }
 
 impl<K, S: Service> View<'_, K, S> {
-    /// Returns how many servers of the list are usable.
-    pub(crate) fn usable(&self) -> u32 {
-        self.list.healths().map(|health| u32::from(self.health.usable(health, self.now))).sum()
-    }
-
-    /// Returns whether at least one server of the list is usable and has room.
-    pub(crate) fn has_room(&self) -> bool {
-        self.list.order.iter().any(|node| node.has_room() && self.health.usable(node.health(), self.now))
-    }
-
-    /// Returns whether at least one server of the list is usable, has room, and has its full share of the calls.
-    pub(crate) fn has_whole(&self, slow: &SlowStart) -> bool {
-        let is_whole = |node: &Node<K, S>| slow.is_whole(node.ramp(), self.now);
-        self.list.order.iter().any(|node| is_whole(node) && self.candidate(node).usable)
-    }
-
-    /// Returns whether at least one server that a call may use is full and otherwise usable. `servers` are the servers
-    /// that the call itself named; `None` means all servers of the list.
-    #[cold]
-    pub(crate) fn has_full(&self, servers: Option<&[ServerId]>) -> bool {
-        let full = |node: &Arc<Node<K, S>>| !node.has_room() && self.health.usable(node.health(), self.now);
-        match servers {
-            None => self.list.order.iter().any(full),
-            Some(ids) => ids.iter().filter_map(|id| self.list.get(*id)).any(full),
-        }
+    /// Returns whether a server is usable and, if the search skips full servers, has room.
+    #[inline]
+    fn is_healthy(&self, node: &Node<K, S>) -> bool {
+        self.health.usable(node.health(), self.now) && (!self.capped || node.has_room())
     }
 
     #[inline]
     fn candidate(&self, node: &Node<K, S>) -> Candidate {
-        let usable = self.health.usable(node.health(), self.now)
-            && (!self.capped || node.has_room())
-            && self.drawn.is_none_or(|(slow, number)| slow.takes(node.ramp(), number, self.now));
+        let usable =
+            self.is_healthy(node) && self.drawn.is_none_or(|(slow, number)| slow.takes(node.ramp(), number, self.now));
         Candidate { server: node.id(), address: node.address_key(), usable }
     }
 }
@@ -193,6 +225,10 @@ impl<K, S: Service> ServerList for View<'_, K, S> {
     #[inline]
     fn at(&self, position: usize) -> Option<Candidate> {
         self.list.order.get(position).map(|node| self.candidate(node))
+    }
+
+    fn healthy(&self, position: usize) -> Option<bool> {
+        self.list.order.get(position).map(|node| self.is_healthy(node))
     }
 
     fn slots(&self) -> usize {
@@ -247,6 +283,10 @@ impl<K, S: Service> ServerList for Arranged<'_, K, S> {
 
     fn at(&self, position: usize) -> Option<Candidate> {
         self.view.at(position)
+    }
+
+    fn healthy(&self, position: usize) -> Option<bool> {
+        self.view.healthy(position)
     }
 
     fn slots(&self) -> usize {

@@ -95,6 +95,18 @@ fn set(servers: &Servers<Server, Bare>, list: Vec<Server>) -> (usize, usize) {
     (update.inserted, update.removed)
 }
 
+/// [`set`] under a name of its own, by which callgrind finds it.
+#[inline(never)]
+fn change_one(servers: &Servers<Server, Bare>, list: Vec<Server>) -> (usize, usize) {
+    set(servers, list)
+}
+
+/// Returns the balancers of a test: all, or the one that the environment names, so that callgrind counts only this one.
+fn chosen() -> impl Iterator<Item = (&'static str, usize)> {
+    let name = std::env::var("BALANCER").ok();
+    BALANCERS.into_iter().filter(move |(balancer, _)| name.as_ref().is_none_or(|name| balancer.starts_with(name)))
+}
+
 /// Returns where the servers of the list are in memory.
 fn places(servers: &Servers<Server, Bare>) -> HashSet<usize> {
     servers.load().list().nodes().iter().map(|node| Arc::as_ptr(node).addr()).collect()
@@ -103,8 +115,8 @@ fn places(servers: &Servers<Server, Bare>) -> HashSet<usize> {
 #[test]
 fn s9_s10_a_change_of_one_among_10_000_is_applied_as_a_difference() {
     let _alone = alone();
-    println!("a change of one of {SERVERS} servers, the median of 31:");
-    for (balancer, _) in BALANCERS {
+    println!("a change of one of {SERVERS} servers, the least and the median of 31:");
+    for (balancer, _) in chosen() {
         let servers = empty(balancer);
         assert_eq!(set(&servers, without(0)), (SERVERS, 0));
         let mut times: Vec<_> = (1..=31)
@@ -112,7 +124,7 @@ fn s9_s10_a_change_of_one_among_10_000_is_applied_as_a_difference() {
                 let (list, before) = (without(number * 300), servers.load());
                 let old: HashSet<usize> = places(&servers);
                 let start = std::time::Instant::now();
-                assert_eq!(set(&servers, list), (1, 1));
+                assert_eq!(change_one(&servers, list), (1, 1));
                 let taken = start.elapsed();
                 // All other servers are the same ones as before. The old list still holds its servers, so no new server
                 // can be at the place of an old one.
@@ -122,7 +134,8 @@ fn s9_s10_a_change_of_one_among_10_000_is_applied_as_a_difference() {
             })
             .collect();
         times.sort_unstable();
-        println!("{balancer:24} {:8.0} us", times[times.len() / 2].as_secs_f64() * 1e6);
+        let [least, median] = [times[0], times[times.len() / 2]].map(|time| time.as_secs_f64() * 1e6);
+        println!("{balancer:24} {least:8.0} {median:8.0} us");
     }
 }
 

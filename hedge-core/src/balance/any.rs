@@ -192,6 +192,14 @@ impl<S: Storage, G: NamedGroups<S>> Balancer for AnyBalancer<S, G> {
         }
     }
 
+    #[inline]
+    fn may_choose(&self, slot: u16) -> bool {
+        match self {
+            Self::Grouped(it) => it.may_choose(slot),
+            _ => true,
+        }
+    }
+
     fn arrange<L: Roster<Stats = AnyStats<S>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         let plain = StatsView { list, part: nothing::<S> };
         match self {

@@ -83,7 +83,7 @@ pub use weights::Weights;
 #[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub use wr::WeightedRandom;
 #[cfg(any(has_atomic_64, feature = "portable-atomic"))]
-pub use wrr::{WeightedRoundRobin, WrrTicket, WrrTickets};
+pub use wrr::{WeightedRoundRobin, WrrTicket};
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -130,6 +130,12 @@ pub trait ServerList {
     /// Returns the server at a position of the canonical order. Returns `None` past the end.
     fn at(&self, position: usize) -> Option<Candidate>;
 
+    /// Returns whether the server at a position may get calls now, apart from what only this search has drawn
+    /// ([S11](crate::rules#S11)). Returns `None` past the end.
+    fn healthy(&self, position: usize) -> Option<bool> {
+        self.at(position).map(|found| found.usable)
+    }
+
     /// Returns how many slots there are. Each server's slot is below this number.
     fn slots(&self) -> usize;
 
@@ -155,6 +161,10 @@ impl<L: ServerList> ServerList for &L {
     #[inline]
     fn at(&self, position: usize) -> Option<Candidate> {
         L::at(self, position)
+    }
+
+    fn healthy(&self, position: usize) -> Option<bool> {
+        L::healthy(self, position)
     }
 
     fn slots(&self) -> usize {
@@ -250,6 +260,15 @@ pub trait Balancer {
     /// is sent ([S5](crate::rules#S5)).
     fn needs_request_code(&self) -> bool {
         false
+    }
+
+    /// Returns whether the balancer may ever choose the server in this slot of the list that it arranged last. A client
+    /// that uses a subset ([S9](crate::rules#S9)) never chooses most servers. The limits on isolation
+    /// ([H4](crate::rules#H4)), the recovery ([H3](crate::rules#H3)) and the last resort ([H5](crate::rules#H5)) count
+    /// only servers that may be chosen.
+    fn may_choose(&self, slot: u16) -> bool {
+        let _ = slot;
+        true
     }
 
     /// Prepares the balancer for a new list. Before the first call of this method, the balancer works on an empty list.

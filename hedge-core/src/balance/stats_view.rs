@@ -28,6 +28,10 @@ where
         self.list.at(position)
     }
 
+    fn healthy(&self, position: usize) -> Option<bool> {
+        self.list.healthy(position)
+    }
+
     fn slots(&self) -> usize {
         self.list.slots()
     }

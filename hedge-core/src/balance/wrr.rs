@@ -3,12 +3,13 @@
 use core::num::NonZeroU32;
 
 use super::weights::stride;
-use super::{ArrangeError, Balancer, InOrder, InTurn, Offer, Roster, Search, ServerList, Storage, Weighing, Weights};
+use super::{ArrangeError, Balancer, InTurn, Offer, Roster, Search, ServerList, Storage, Weighing, Weights};
 use crate::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::random::mix;
 
-/// How many servers a selection can leave out before the shares are no longer exact.
-const LEFT_OUT: usize = 16;
+/// How many servers one look passes at most: this many, and [`ROUNDS`] for each server of the list.
+const PASSES: u64 = 1_024;
+const ROUNDS: u64 = 8;
 
 /// Chooses each server exactly as often as its weight says. The turns of each server are spread out
 /// ([S2](crate::rules#S2)).
@@ -21,8 +22,11 @@ const LEFT_OUT: usize = 16;
 /// of picks reaches each unit once. This is brpc's algorithm. Its state is the server that the last pick has reached,
 /// and how many units of that server are left.
 ///
-/// A server that cannot be used is left out. The pick is then made again without this server, from the same start. If
-/// one selection has left out 16 servers, the rest follow in list order.
+/// If the server that a pick reaches cannot be used, the pick moves on by further strides. So each of the other servers
+/// is still chosen exactly as often as its weight says. A look passes at most 1,024 servers, and 8 more for each server
+/// of the list. If it then has found no server, nearly all the weight is down. It leaves out all servers that cannot be
+/// used, and moves on by one stride through the units of the others, from where it began. The shares may then differ
+/// from the weights.
 ///
 /// Cost: a look is one load, and a commit is one compare-and-swap. A pick passes about two servers. A further attempt
 /// adds up the weights of half of the list on average. Within a subset, each pick adds up the weights of the subset.
@@ -75,21 +79,28 @@ impl<S: Storage> WeightedRoundRobin<S> {
         self.weights.refill(weights)
     }
 
-    /// Returns the servers in the order in which the next pick would choose them.
-    pub fn tickets(&self) -> WrrTickets<'_, S::Weights> {
-        self.tickets_of(self.weights.len())
+    /// Returns the turn of the next pick, if all servers can be used. Returns `None` if all weights are 0.
+    pub fn turn(&self) -> Option<WrrTicket> {
+        let all = self.weights.len();
+        self.turn_among(all, self.state.load(SeqCst), |_| Some(())).map(|(ticket, ())| ticket)
     }
 
-    /// [`tickets`](Self::tickets) for a list of which only the first `servers` servers take part. If a subset is in use,
-    /// its reserve does not. A reserve that only was left out would make the shares uneven.
-    fn tickets_of(&self, servers: usize) -> WrrTickets<'_, S::Weights> {
-        WrrTickets {
-            weights: &self.weights,
-            servers: servers.min(self.weights.len()),
-            from: self.state.load(SeqCst),
-            left_out: heapless::Vec::new(),
-            plain: None,
+    /// Returns the turn of the next pick, for a list of which only the first `servers` servers take part. If a subset is
+    /// in use, its reserve does not. `found` returns the server at a position if the pick can use it.
+    fn turn_among<T>(&self, servers: usize, from: u64, found: impl Fn(u32) -> Option<T>) -> Option<(WrrTicket, T)> {
+        let cycle = Cycle::new(&self.weights, servers)?;
+        let ticket = |position, to: Cursor| WrrTicket { position, from, to: to.word() };
+        let (mut cursor, mut left) = (Cursor::of(from), PASSES + ROUNDS * u64::from(cycle.servers.get()));
+        while left > 0 {
+            let (position, to, passed) = cycle.advance(cursor, cycle.stride, |_| true)?;
+            if let Some(found) = found(position) {
+                return Some((ticket(position, to), found));
+            }
+            (cursor, left) = (to, left.saturating_sub(passed));
         }
+        let is_found = |position| found(position).is_some();
+        let (position, to, _) = cycle.advance(Cursor::of(from), cycle.stride_of(is_found)?, is_found)?;
+        Some((ticket(position, to), found(position)?))
     }
 
     /// Takes the turn of an offer. If another call has taken a turn since the offer was made, nothing changes, and the
@@ -129,38 +140,32 @@ impl<S: Storage> Balancer for WeightedRoundRobin<S> {
         search: Search<'a, L>,
         random: &'a mut dyn FnMut() -> u32,
     ) -> impl Iterator<Item = Offer<WrrTicket>> + 'a {
-        if search.is_first() {
-            return Offers::InTurn(search.list, self.tickets_of(search.list.len()));
-        }
-        let from = search.first_taken(|| self.weights.drawn(u64::from(random()) << 32 | u64::from(random())));
-        Offers::Others(search.in_order(|len| InTurn::from_origin(len, from)))
+        let list = search.list;
+        let (from, turn, begin) = if search.is_first() {
+            let from = self.state.load(SeqCst);
+            let usable =
+                |position| list.at(usize::try_from(position).ok()?).filter(|candidate| search.takes(candidate));
+            let turn = self.turn_among(list.len(), from, usable);
+            (Some(from), turn, turn.map_or(Cursor::of(from).position, |(ticket, _)| ticket.position))
+        } else {
+            let draw = || self.weights.drawn(u64::from(random()) << 32 | u64::from(random()));
+            (None, None, search.first_taken(draw))
+        };
+        let first = turn.map(|(ticket, candidate)| Offer { candidate, ticket });
+        let others = search.in_order(|len| InTurn::from_origin(len, begin));
+        let others = others.filter(move |(position, _)| turn.is_none_or(|(ticket, _)| ticket.position != *position));
+        first.into_iter().chain(others.map(move |(position, candidate)| {
+            // A first attempt that takes no turn of the cycle moves the turn behind its server.
+            let (from, to) = match from {
+                Some(from) => (from, Cursor { position: position.wrapping_add(1), left: 0 }.word()),
+                None => (0, 0),
+            };
+            Offer { candidate, ticket: WrrTicket { position, from, to } }
+        }))
     }
 
     fn commit(&self, ticket: WrrTicket, insist: bool) -> bool {
         self.take(ticket, insist)
-    }
-}
-
-/// The offers of `wrr`: for a call's first attempt, or for its other attempts.
-enum Offers<'w, L, W> {
-    InTurn(L, WrrTickets<'w, W>),
-    Others(InOrder<L, InTurn>),
-}
-
-impl<L: ServerList, W: AsRef<[u32]>> Iterator for Offers<'_, L, W> {
-    type Item = Offer<WrrTicket>;
-
-    fn next(&mut self) -> Option<Offer<WrrTicket>> {
-        match self {
-            Self::InTurn(list, tickets) => tickets.find_map(|ticket| {
-                let candidate = list.at(usize::try_from(ticket.position).ok()?)?;
-                Some(Offer { candidate, ticket })
-            }),
-            Self::Others(others) => others.next().map(|(position, candidate)| {
-                let ticket = WrrTicket { position, from: 0, to: 0 };
-                Offer { candidate, ticket }
-            }),
-        }
     }
 }
 
@@ -172,92 +177,64 @@ pub(super) fn weights<L: ServerList>(list: &L) -> impl Iterator<Item = u32> {
     })
 }
 
-/// The order in which `wrr` offers servers in one selection. Each position comes once.
-#[derive(Debug)]
-pub struct WrrTickets<'w, W> {
+/// The cycle of the units of the servers that take part.
+#[derive(Clone, Copy)]
+struct Cycle<'w, W> {
     weights: &'w Weights<W>,
     /// How many servers take part: those at the positions below this number.
-    servers: usize,
-    from: u64,
-    left_out: heapless::Vec<u32, LEFT_OUT>,
-    /// How many positions were visited in list order. `None` while the order is still the weighted one.
-    plain: Option<u32>,
+    servers: NonZeroU32,
+    /// By how many units each pick moves on. It is above 0.
+    stride: u64,
 }
 
-impl<W: AsRef<[u32]>> Iterator for WrrTickets<'_, W> {
-    type Item = WrrTicket;
-
-    fn next(&mut self) -> Option<WrrTicket> {
-        let servers = NonZeroU32::new(u32::try_from(self.servers).ok()?)?;
-        if self.left_out.is_full() || self.left_out.len() == self.servers {
-            return self.in_list_order(servers);
-        }
-        // Without the servers that are left out, the cycle is shorter and needs another stride.
-        let stride = if self.left_out.is_empty() && self.servers == self.weights.len() {
-            self.weights.stride()
-        } else {
-            let out = self.left_out.iter().map(|position| u64::from(self.weights.at(*position)));
-            let total = self.weights.total_of(self.servers) - out.sum::<u64>();
-            stride(total, (self.servers - self.left_out.len()) as u64)
+impl<'w, W: AsRef<[u32]>> Cycle<'w, W> {
+    /// Returns the cycle of the first `servers` servers. Returns `None` if they have no units.
+    fn new(weights: &'w Weights<W>, servers: usize) -> Option<Self> {
+        let servers = servers.min(weights.len());
+        let stride = match weights.total_of(servers) {
+            _ if servers == weights.len() => weights.stride(),
+            total => stride(total, servers as u64),
         };
-        if stride == 0 {
-            // All remaining servers have weight 0.
-            return self.in_list_order(servers);
-        }
-        let (position, to) = self.advance(servers, stride);
-        // There is room, since the list of servers that are left out is not full here.
-        let _ = self.left_out.push(position);
-        Some(WrrTicket { position, from: self.from, to })
+        let servers = NonZeroU32::new(u32::try_from(servers).ok()?)?;
+        (stride > 0).then_some(Self { weights, servers, stride })
     }
-}
 
-impl<W: AsRef<[u32]>> WrrTickets<'_, W> {
-    /// Moves on by a stride through the units of the servers that are not left out. Returns the position at which the
-    /// stride ends, and the new state.
-    fn advance(&self, servers: NonZeroU32, mut stride: u64) -> (u32, u64) {
-        let from = Cursor::of(self.from);
+    /// Returns the stride among the servers that `takes_part` lets through. Returns `None` if they have no units.
+    fn stride_of(&self, takes_part: impl Fn(u32) -> bool) -> Option<u64> {
+        let weights = (0..self.servers.get()).filter(|position| takes_part(*position)).map(|it| self.weights.at(it));
+        let (total, servers) = weights.fold((0, 0), |(total, servers), it| (total + u64::from(it), servers + 1));
+        Some(stride(total, servers)).filter(|stride| *stride > 0)
+    }
+
+    /// Moves on by a stride through the units of the servers that `takes_part` lets through. Returns the position at
+    /// which the stride ends, the new state, and how many servers were passed. Returns `None` if the servers have fewer
+    /// units than the stride: another thread may have learned meanwhile that they are down.
+    #[inline]
+    fn advance(&self, from: Cursor, mut stride: u64, takes_part: impl Fn(u32) -> bool) -> Option<(u32, Cursor, u64)> {
         // The list may have changed since the last pick.
-        let mut position = from.position % servers;
+        let servers = self.servers.get();
+        let mut position = if from.position < servers { from.position } else { from.position % self.servers };
         let weight = self.weights.at(position);
         let mut units = u64::from(if from.left > 0 { from.left.min(weight) } else { weight });
-        loop {
-            if !self.left_out.contains(&position) {
+        // A stride is at most a round. If it begins within a server, it ends at the latest within this server.
+        for passed in 1..=u64::from(servers) + 1 {
+            if takes_part(position) {
                 // The stride ends within the units of this server.
                 if units > stride {
                     let left = u32::try_from(units - stride).unwrap_or(u32::MAX);
-                    return (position, Cursor { position, left }.word());
+                    return Some((position, Cursor { position, left }, passed));
                 }
                 stride -= units;
             }
-            let next = if position + 1 == servers.get() { 0 } else { position + 1 };
+            let next = if position + 1 == servers { 0 } else { position + 1 };
             // The stride ends at the last unit of this server, so the next pick begins at the next server.
             if stride == 0 {
-                return (position, Cursor { position: next, left: 0 }.word());
+                return Some((position, Cursor { position: next, left: 0 }, passed));
             }
             position = next;
             units = self.weights.at(position).into();
         }
-    }
-
-    /// Returns the positions that were not offered yet, in list order from the turn on. This is used if nearly all
-    /// servers of the list are down.
-    fn in_list_order(&mut self, servers: NonZeroU32) -> Option<WrrTicket> {
-        let begin = Cursor::of(self.from).position % servers;
-        loop {
-            let given = self.plain.unwrap_or(0);
-            if given == servers.get() {
-                return None;
-            }
-            self.plain = Some(given + 1);
-            // `begin + given` modulo `servers`, computed without the sum, which might overflow.
-            let gap = servers.get() - begin;
-            let position = if given < gap { begin + given } else { given - gap };
-            if !self.left_out.contains(&position) {
-                let to =
-                    Cursor { position: if position + 1 == servers.get() { 0 } else { position + 1 }, left: 0 }.word();
-                return Some(WrrTicket { position, from: self.from, to });
-            }
-        }
+        None
     }
 }
 
@@ -284,6 +261,8 @@ mod tests {
     extern crate std;
     use super::super::Fixed;
     use super::*;
+    use crate::balance::testing::{Servers, positions};
+    use core::cell::Cell;
     use std::vec;
     use std::vec::Vec;
 
@@ -296,9 +275,20 @@ mod tests {
     }
 
     fn pick(wrr: &Wrr, down: &[u32]) -> Option<u32> {
-        let ticket = wrr.tickets().find(|ticket| !down.contains(&ticket.position))?;
+        let found = |position| (!down.contains(&position)).then_some(());
+        let (ticket, ()) = wrr.turn_among(wrr.weights.len(), wrr.state.load(SeqCst), found)?;
         assert!(wrr.take(ticket, false));
         Some(ticket.position)
+    }
+
+    /// Returns how often each server is chosen in `rounds` rounds of the servers that are up.
+    fn counts(wrr: &Wrr, weights: &[u32], down: &[u32], rounds: u32) -> Vec<u32> {
+        let up: u32 = (0..).zip(weights).filter(|(position, _)| !down.contains(position)).map(|(_, it)| it).sum();
+        let mut counts = vec![0; weights.len()];
+        for _ in 0..rounds * up {
+            counts[pick(wrr, down).unwrap() as usize] += 1;
+        }
+        counts
     }
 
     #[test]
@@ -321,24 +311,82 @@ mod tests {
     #[test]
     fn s6_a_selection_offers_each_server_once() {
         for servers in [1, 2, 5, 15, 16, 17, 60] {
-            let wrr = starting_at(7, &(0..servers).map(|weight| weight % 5).collect::<Vec<u32>>());
-            let mut offered: Vec<u32> = wrr.tickets().map(|ticket| ticket.position).collect();
-            offered.sort_unstable();
-            assert_eq!(offered, (0..servers).collect::<Vec<_>>());
+            for down in [0, 1, servers - 1, servers] {
+                let mut list = Servers::new(servers);
+                list.slots[..down].iter_mut().flatten().for_each(|server| server.usable = false);
+                let wrr = starting_at(7, &(0..servers as u32).map(|weight| weight % 5).collect::<Vec<u32>>());
+                let mut offered = positions(&wrr, &list);
+                offered.sort_unstable();
+                assert_eq!(offered, (0..servers).collect::<Vec<_>>(), "{down} down");
+            }
         }
-        assert_eq!(Wrr::new(1).tickets().count(), 0);
+        assert_eq!(Wrr::new(1).turn(), None);
         assert_eq!(Wrr::new(1).set_weights(0..65), Err(ArrangeError::Room { servers: 64 }));
     }
 
     #[test]
-    fn s2_what_is_down_is_left_out_and_the_others_keep_their_proportions() {
-        let wrr = starting_at(0, &[6, 3, 1]);
-        let mut counts = [0; 3];
-        for _ in 0..700 {
-            counts[pick(&wrr, &[1]).unwrap() as usize] += 1;
+    fn s2_whatever_is_down_the_others_get_exactly_their_weights() {
+        const SEED: u64 = 4;
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        for case in 0..3_000 {
+            let servers = rng.usize(1..=64);
+            let weights: Vec<u32> = match case % 3 {
+                0 => vec![1; servers],
+                1 => vec![rng.u32(1..20); servers],
+                _ => (0..servers).map(|_| rng.u32(1..20)).collect(),
+            };
+            let wrr = starting_at(rng.u32(..), &weights);
+            counts(&wrr, &weights, &[], 1);
+            // A part of the list, as a zone is, or servers anywhere in it.
+            let (from, most) = (rng.usize(..servers), servers - 1);
+            let number = rng.usize(0..=most);
+            let mut down: Vec<u32> = (0..number).map(|step| ((from + step) % servers) as u32).collect();
+            if rng.bool() {
+                down = (0..servers as u32).collect();
+                rng.shuffle(&mut down);
+                down.truncate(number);
+            }
+            let counts = counts(&wrr, &weights, &down, 3);
+            for (position, (count, weight)) in (0..).zip(counts.iter().zip(&weights)) {
+                let expected = if down.contains(&position) { 0 } else { 3 * weight };
+                assert_eq!(*count, expected, "seed {SEED}, case {case}, {weights:?}, {down:?} down");
+            }
         }
-        assert_eq!(counts, [600, 0, 100]);
+    }
+
+    #[test]
+    fn s2_a_look_is_bounded_where_nearly_all_the_weight_is_down() {
+        let weights = [4_000_000_000, 3, 1];
+        let wrr = starting_at(0, &weights);
+        let passed = Cell::new(0_u32);
+        let found = |position: u32| {
+            passed.set(passed.get() + 1);
+            (position > 0).then_some(())
+        };
+        let mut counts = [0; 3];
+        for _ in 0..400 {
+            passed.set(0);
+            let (ticket, ()) = wrr.turn_among(3, wrr.state.load(SeqCst), found).unwrap();
+            assert!(wrr.take(ticket, false));
+            counts[ticket.position as usize] += 1;
+            assert!(passed.get() < 1_100, "{}", passed.get());
+        }
+        assert_eq!(counts, [0, 300, 100]);
         assert_eq!(pick(&wrr, &[0, 1, 2]), None);
+    }
+
+    #[test]
+    fn s2_a_server_that_goes_down_during_the_look_does_not_hold_it_up() {
+        let wrr = starting_at(0, &[1_000_000, 1, 1]);
+        let seen = Cell::new([false; 3]);
+        let once = |position: u32| {
+            let mut now = seen.get();
+            let before = core::mem::replace(&mut now[position as usize], true);
+            seen.set(now);
+            (position > 0 && !before).then_some(())
+        };
+        assert_eq!(wrr.turn_among(3, 0, once), None);
+        assert_eq!(seen.get(), [true; 3]);
     }
 
     #[test]
@@ -356,7 +404,7 @@ mod tests {
     #[test]
     fn s2_a_lost_race_changes_nothing() {
         let wrr = starting_at(0, &[1, 1, 1]);
-        let look = || wrr.tickets().next().unwrap();
+        let look = || wrr.turn().unwrap();
         let stale = look();
         assert!(wrr.take(look(), false));
         let next = look();

@@ -95,7 +95,6 @@ where
     /// Returns [`ClusterError::Gone`] if the server is not in the list.
     pub fn remove(&mut self, server: ServerId, now: Instant) -> Result<Server<A, T>, ClusterError> {
         let removed = self.cluster.remove(server)?;
-        self.health.changed(now, || self.healths());
         self.arrange(now).map_err(ClusterError::Balancer)?;
         Ok(removed)
     }
@@ -152,7 +151,6 @@ where
                 Err(reason) => update.refuse(reason),
             }
         }
-        self.health.changed(now, || self.healths());
         if let Err(error) = self.arrange(now) {
             // The list is emptied, since every balancer has room for an empty list.
             for slot in 0..u16::try_from(N).unwrap_or(u16::MAX) {
@@ -178,8 +176,12 @@ where
         self.filter.is_none_or(|filter| filter(server))
     }
 
+    /// Has the balancer arrange the changed list. After that, ends the isolations that exceed the limit of the new list
+    /// ([H4](crate::rules#H4)).
     fn arrange(&mut self, now: Instant) -> Result<(), crate::balance::ArrangeError> {
-        self.balancer.arrange(&View { cluster: &self.cluster, health: &self.health, now })
+        self.balancer.arrange(&View { cluster: &self.cluster, health: &self.health, now })?;
+        self.health.changed(now, || self.healths());
+        Ok(())
     }
 }
 
@@ -188,13 +190,6 @@ pub(super) struct View<'a, A, T, const N: usize, S, K: Breaker> {
     pub(super) cluster: &'a Cluster<A, T, N, Record<S, K>>,
     pub(super) health: &'a Health<K>,
     pub(super) now: Instant,
-}
-
-impl<A, T, const N: usize, S, K: Breaker> View<'_, A, T, N, S, K> {
-    /// Returns how many servers take calls at `now`.
-    pub(super) fn usable(&self) -> u32 {
-        self.cluster.states().map(|record| u32::from(self.health.usable(&record.health, self.now))).sum()
-    }
 }
 
 impl<A, T, const N: usize, S, K: Breaker> ServerList for View<'_, A, T, N, S, K> {

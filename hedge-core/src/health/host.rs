@@ -13,6 +13,13 @@ const LAST_RESORT: u32 = units_of(Micros::from_millis(100));
 /// Cost: checking a healthy server is one load, or two loads with a breaker. The docs of each breaker state the cost of
 /// counting an attempt. Isolating a server goes through all servers. During a recovery, each call goes through all
 /// servers too.
+///
+/// # The servers of a limit
+///
+/// Some methods take the servers that the limits count ([H3](crate::rules#H3) to [H5](crate::rules#H5)). These are the
+/// servers that the channel's balancer may choose ([`Balancer::may_choose`](crate::balance::Balancer::may_choose)): all
+/// servers of the list, or the client's own subset ([S9](crate::rules#S9)). A limit that counted the whole list would let
+/// a breaker isolate every server of a subset.
 #[derive(Debug)]
 pub struct Health<K> {
     breaker: K,
@@ -147,7 +154,7 @@ impl<K: Breaker> Health<K> {
     }
 
     /// Records that an attempt has ended. Returns the change of the server's state, or `None` if the state has not
-    /// changed. `servers` are all servers of the channel, including this server. If the server is broken and the
+    /// changed. `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit). If the server is broken and the
     /// attempt was sent after the break, a success brings the server back ([H5](crate::rules#H5)). The caller may then
     /// have the other broken servers checked at once ([`CheckInput::Now`](super::CheckInput::Now)).
     pub fn finished<'s, I>(
@@ -203,7 +210,7 @@ impl<K: Breaker> Health<K> {
             && server.unavailable.compare_exchange(unavailable, back, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Records whether a server's connection is broken. `servers` are all servers of the channel.
+    /// Records whether a server's connection is broken. `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit).
     pub fn set_broken<'s, I>(&self, server: &ServerHealth<K>, broken: bool, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
@@ -221,7 +228,7 @@ impl<K: Breaker> Health<K> {
     }
 
     /// Withdraws a server by hand, or lets it take calls again. A withdrawn server gets no call, not even by
-    /// [`last_resort`](Self::last_resort). `servers` are all servers of the channel.
+    /// [`last_resort`](Self::last_resort). `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit).
     pub fn set_withdrawn<'s, I>(&self, server: &ServerHealth<K>, withdrawn: bool, now: Instant, servers: impl Fn() -> I)
     where
         K: 's,
@@ -237,7 +244,7 @@ impl<K: Breaker> Health<K> {
     /// Returns the server that a call may try although no server is usable ([H5](crate::rules#H5)). While every server
     /// that was not withdrawn is broken, one call every 100 ms is let through. This call goes to the server that has
     /// been broken for the longest time. The 100 ms count from the last break or from the last call that was let
-    /// through. `servers` are all servers of the channel. Each server comes with the value that this method returns if
+    /// through. `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit). Each server comes with the value that this method returns if
     /// the server is chosen.
     #[cold]
     pub fn last_resort<'s, T>(&self, now: Instant, servers: impl Iterator<Item = (T, &'s ServerHealth<K>)>) -> Option<T>

@@ -1,21 +1,20 @@
 //! What subsets ([S9](hedge_core::rules#S9)) and zones ([S10](hedge_core::rules#S10)) buy and cost: [`spread`] counts the
-//! clients of each server and what moves at a change, [`zone_down`] measures latencies before and after a zone fails.
+//! clients of each server and what moves at a change, [`zone_down`] measures latencies before, during and after the
+//! failure of a zone.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
-use std::fmt::{self, Write as _};
+mod zones;
+
+use std::collections::BTreeSet;
+use std::fmt;
 use std::num::NonZeroU32;
 
 use hedge_core::balance::grouped::{Grouped, Grouping, SubsetOptions, SubsetSize};
-use hedge_core::balance::{
-    AnyBalancer, AnyStats, Balancer, Candidate, Heap, Load, RandomChoice, Roster, Selection, ServerList, select,
-};
-use hedge_core::id::{AddressKey, AttemptId, ServerId};
-use hedge_core::outcome::{Code, Feedback, SentAttempt};
-use hedge_core::time::{Instant, Timeout};
+use hedge_core::balance::{Balancer, Candidate, Heap, Load, RandomChoice, Roster, ServerList};
+use hedge_core::id::{AddressKey, ServerId};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use rand_distr::{Distribution, Exp};
+
+pub use zones::{Model, Sees, ZoneDown, zone_down};
 
 /// The servers as one client sees them.
 #[derive(Debug)]
@@ -43,12 +42,17 @@ impl<S> Seen<S> {
         }
     }
 
-    fn replace(&mut self, position: usize, address: u32) {
-        (self.addresses[position], self.texts[position]) = (address, text(address));
+    /// Returns a list of only some of these servers.
+    fn only<T>(&self, positions: impl Iterator<Item = usize>, stats: impl Fn() -> T) -> Seen<T> {
+        let (addresses, texts): (Vec<_>, Vec<_>) =
+            positions.map(|at| (self.addresses[at], self.texts[at].clone())).unzip();
+        let stats = addresses.iter().map(|_| stats()).collect();
+        let in_flight = vec![0; addresses.len()];
+        Seen { addresses, zones: self.zones, texts, down: self.down, stats, in_flight }
     }
 
-    fn number(&self, server: ServerId) -> usize {
-        self.addresses[usize::from(server.slot())] as usize
+    fn replace(&mut self, position: usize, address: u32) {
+        (self.addresses[position], self.texts[position]) = (address, text(address));
     }
 }
 
@@ -168,118 +172,8 @@ pub fn spread(clients: u32, servers: u32, size: u32, numbers: Numbers, changes: 
     })
 }
 
-/// Latencies around the failure of a zone, in ms.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct ZoneDown {
-    /// The share of the calls that stay in their client's zone, before the failure.
-    pub stays: f64,
-    /// The 99th percentile before the failure.
-    pub p99_before: f64,
-    /// The 99th percentile from 1 s after the failure on.
-    pub p99_after: f64,
-    /// The largest number of servers to which a client has sent calls.
-    pub connections: usize,
-}
-
-/// The model: servers in three zones with four workers each, exponential work of 10 ms, and 5 ms more for a call to
-/// another zone. The load is half of the capacity. After 5 s, the servers of the first zone are down, and all clients
-/// know it.
-#[derive(Clone, Copy, Debug)]
-pub struct Model {
-    /// How many clients there are, a third in each zone.
-    pub clients: u32,
-    /// How many servers there are, a third in each zone.
-    pub servers: u32,
-    /// The seed of all random numbers.
-    pub seed: u64,
-}
-
-const WORKERS: usize = 4;
-const WORK_US: f64 = 10_000.0;
-const FAR_US: u64 = 5_000;
-const DOWN_AT_US: u64 = 5_000_000;
-const END_US: u64 = 10_000_000;
-
-/// Runs the model with a balancer. `balancer` gets the client's zone and its number.
-#[must_use]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates when it becomes a u64")]
-pub fn zone_down(model: Model, balancer: impl Fn(&str, u32) -> String) -> Option<ZoneDown> {
-    let Model { clients, servers, seed } = model;
-    let mut rng = SmallRng::seed_from_u64(seed);
-    let mut all = Vec::new();
-    for client in 0..clients {
-        let zone = ZONES[client as usize % 3].trim_start_matches("zone=");
-        let mut own = AnyBalancer::<Heap>::named(&balancer(zone, client), seed ^ u64::from(client)).ok()?;
-        let list: Seen<AnyStats<Heap>> = Seen::new(servers, 3, || own.stats());
-        own.arrange(&list).ok()?;
-        all.push((own, list, BTreeSet::new()));
-    }
-    let rate = f64::from(servers) * WORKERS as f64 / WORK_US * 0.5;
-    let (between, work) = (Exp::new(rate).ok()?, Exp::new(1.0 / WORK_US).ok()?);
-    let mut free: Vec<BinaryHeap<Reverse<u64>>> =
-        (0..servers).map(|_| (0..WORKERS).map(|_| Reverse(0)).collect()).collect();
-    let mut ends: BinaryHeap<Reverse<(u64, u32, u16, u64)>> = BinaryHeap::new();
-    let (mut before, mut after, mut stays, mut now, mut is_down) = (Vec::new(), Vec::new(), 0_u32, 0.0, false);
-    while now < END_US as f64 {
-        now += between.sample(&mut rng);
-        let at = now as u64;
-        while let Some(Reverse((end, client, slot, start))) = ends.peek().copied().filter(|it| it.0.0 <= at) {
-            ends.pop();
-            let (own, list, _) = &mut all[client as usize];
-            list.in_flight[usize::from(slot)] -= 1;
-            let server = list.in_slot(slot)?.server;
-            let (sent, ended) = (sent(server, start), Instant::from_micros(end));
-            let latency = ended.micros_since(sent.at);
-            own.finished(&*list, &sent.finished(ended, Feedback::Success { latency }, Code::NONE));
-        }
-        if at >= DOWN_AT_US && !is_down {
-            is_down = true;
-            all.iter_mut().for_each(|(_, list, _)| list.down = Some(0));
-        }
-        let client = rng.random_range(0..clients);
-        let (own, list, used) = &mut all[client as usize];
-        let instant = Instant::from_micros(at);
-        let selection =
-            Selection { tried: &[], same: None, working_too: false, servers: None, request_code: None, now: instant };
-        let pick = select(&*list, own, &selection, &mut || rng.random()).ok()?;
-        if let Some(ticket) = pick.ticket {
-            own.commit(ticket, true);
-        }
-        own.started(&*list, pick.server, pick.ticket, instant);
-        let number = list.number(pick.server);
-        used.insert(number);
-        list.in_flight[usize::from(pick.server.slot())] += 1;
-        let near = number % 3 == client as usize % 3;
-        let far = if near { 0 } else { FAR_US };
-        let Reverse(idle) = free[number].pop()?;
-        let done = idle.max(at) + work.sample(&mut rng) as u64;
-        free[number].push(Reverse(done));
-        ends.push(Reverse((done + far, client, pick.server.slot(), at)));
-        match at {
-            _ if at < DOWN_AT_US => {
-                stays += u32::from(near);
-                before.push(done + far - at);
-            }
-            _ if at >= DOWN_AT_US + 1_000_000 => after.push(done + far - at),
-            _ => {}
-        }
-    }
-    let p99 = |latencies: &mut Vec<u64>| {
-        latencies.sort_unstable();
-        latencies.get(latencies.len() * 99 / 100).map(|us| *us as f64 / 1e3)
-    };
-    let stays = f64::from(stays) / before.len() as f64;
-    let connections = all.iter().map(|(_, _, used)| used.len()).max()?;
-    Some(ZoneDown { stays, p99_before: p99(&mut before)?, p99_after: p99(&mut after)?, connections })
-}
-
-fn sent(server: ServerId, start: u64) -> SentAttempt {
-    let at = Instant::from_micros(start);
-    SentAttempt { server, at, attempt: AttemptId::FIRST, max_retry: 0, timeout: Timeout::NEVER }
-}
-
-/// Returns the table of `BALANCERS.md`: `clients` and `servers` are both numbers of the spread, `model` is that of the
-/// latencies.
+/// Returns the table of `BALANCERS.md`. `clients` and `servers` are the numbers of the spread and of the large fleets,
+/// `model` is that of the small fleets.
 #[must_use]
 pub fn table(clients: u32, servers: u32, model: Model) -> Option<String> {
     let mut text =
@@ -293,15 +187,22 @@ pub fn table(clients: u32, servers: u32, model: Model) -> Option<String> {
             format!("| size={size}, {name} | {connections} | {most:.2} | {fewest:.2} | {moved:.3} | {most_moved} |\n");
         text += &row;
     }
-    text += "\n| a zone down | connections | in the own zone | p99 before | p99 after |\n|---|---|---|---|---|\n";
+    text += "\n| a zone down | connections | in another zone | p99 before | p99 during | p99 after |\n";
+    text += "|---|---|---|---|---|---|\n";
     for name in
         ["p2c", "subset:size=10 id=# of=p2c", "locality:zone=@ of=p2c", "locality:zone=@ of=subset:size=10 id=# of=p2c"]
     {
         let named = |zone: &str, client: u32| name.replace('@', zone).replace('#', &client.to_string());
-        let ZoneDown { stays, p99_before, p99_after, connections } = zone_down(model, named)?;
-        let name = name.replace(" id=#", "").replace('@', "a");
-        writeln!(text, "| `{name}` | {connections} | {:.0} % | {p99_before:.0} | {p99_after:.0} |", stays * 100.0)
-            .ok()?;
+        let row = zone_down(model, Sees::All, named)?;
+        row.write(&mut text, &format!("`{}`", name.replace(" id=#", "").replace('@', "a")))?;
+    }
+    let large = Model { clients, servers, phase_us: model.phase_us / 5, ..model };
+    for (name, sees, balancer) in [
+        ("subset:size=30 of=p2c", Sees::Subset(30), "p2c"),
+        ("locality:zone=a of=subset:size=10 of=p2c", Sees::SubsetOfZones(10), "locality:zone=@ of=p2c"),
+    ] {
+        let row = zone_down(large, sees, |zone, _| balancer.replace('@', zone))?;
+        row.write(&mut text, &format!("`{name}`, {clients} of each"))?;
     }
     Some(text)
 }

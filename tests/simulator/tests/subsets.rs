@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-use hedge_simulator::subsets::{Model, Numbers, spread, table, zone_down};
+use hedge_simulator::subsets::{Model, Numbers, Sees, spread, table, zone_down};
 
-const MODEL: Model = Model { clients: 90, servers: 90, seed: 10 };
+const MODEL: Model = Model { clients: 90, servers: 90, phase_us: 5_000_000, seed: 10 };
 const BEGIN: &str = "<!-- tests/simulator/tables/subsets.txt -->\n";
 const END: &str = "<!-- to here -->\n";
 
@@ -31,14 +31,28 @@ fn s9_large_fleets_are_spread_evenly_and_a_change_moves_little() {
 #[test]
 fn s10_calls_stay_in_their_zone_and_a_zone_that_fails_costs_little() {
     let model = Model { clients: 30, servers: 30, ..MODEL };
-    let anywhere = zone_down(model, |_, _| "p2c".to_string()).unwrap();
-    let near = zone_down(model, |zone, _| format!("locality:zone={zone} of=p2c")).unwrap();
+    let anywhere = zone_down(model, Sees::All, |_, _| "p2c".to_string()).unwrap();
+    let near = zone_down(model, Sees::All, |zone, _| format!("locality:zone={zone} of=p2c")).unwrap();
     println!("{anywhere:?}\n{near:?}");
-    assert!((0.3..0.5).contains(&anywhere.stays) && near.stays > 0.999);
-    assert!(near.p99_before < anywhere.p99_before);
-    assert!(near.p99_after < 1.5 * anywhere.p99_after);
-    let both = zone_down(model, |zone, id| format!("locality:zone={zone} of=subset:size=3 id={id} of=p2c")).unwrap();
+    assert!((0.5..0.7).contains(&anywhere.away[0]) && near.away[0] < 0.001 && near.away[2] < 0.01);
+    assert!(near.p99[0] < anywhere.p99[0] && near.p99[1] < 1.5 * anywhere.p99[1]);
+    let both = |zone: &str, id| format!("locality:zone={zone} of=subset:size=3 id={id} of=p2c");
+    let both = zone_down(model, Sees::All, both).unwrap();
     assert!(both.connections <= 9, "3 servers of each zone: {both:?}");
+}
+
+#[test]
+fn s9_s10_a_zone_that_fails_moves_only_its_own_clients_to_other_zones() {
+    let fleet = if cfg!(debug_assertions) { 150 } else { 600 };
+    let model = Model { clients: fleet, servers: fleet, phase_us: 500_000, seed: 10 };
+    let found = zone_down(model, Sees::SubsetOfZones(10), |zone, _| format!("locality:zone={zone} of=p2c")).unwrap();
+    println!("{fleet} clients and servers: {found:?}");
+    let [before, during, after] = found.away;
+    assert!(before < 0.001 && (0.31..0.36).contains(&during) && after < 0.01, "{found:?}");
+    // The other zones take the calls of the zone that is down: their load rises from 0.5 to 0.75.
+    let [before, during, after] = found.p99;
+    assert!(before < during && during < 2.0 * before && (after - before).abs() < 0.1 * before, "{found:?}");
+    assert!(found.connections <= 30, "{found:?}");
 }
 
 #[test]

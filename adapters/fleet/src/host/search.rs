@@ -37,19 +37,22 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         let (health, capped) = (snapshot.health(), servers.cap().is_some());
         let view = View { list: &snapshot.list, health, own, capped, drawn: None, now: selection.now };
         let recovers = health.recovers() && selection.by_balancer();
-        if recovers && !health.admit(selection.now, || view.usable(), &mut *random) {
+        if recovers && !health.admit(selection.now, || snapshot.usable(selection.now), &mut *random) {
             return Servers::last_resort(snapshot, selection);
         }
         if capped && selection.same.and_then(|same| snapshot.list.get(same)).is_some_and(|same| !same.has_room()) {
             return Err(full(selection.tried));
         }
         if let Some(slow) = servers.slow_start().filter(|slow| slow.is_on(selection.now) && selection.by_balancer())
+            && snapshot.has_whole(slow, selection.now)
             && let Some(pick) = select_ramping(&view, slow, &snapshot.balancer, selection, random)
         {
             return Ok(pick);
         }
         match select(&view, &snapshot.balancer, selection, random) {
-            Err(NoServer::AllDown) if capped && view.has_full(selection.servers) => Err(full(selection.tried)),
+            Err(NoServer::AllDown) if capped && snapshot.has_full(selection.servers, selection.now) => {
+                Err(full(selection.tried))
+            }
             Err(NoServer::AllDown) => {
                 if recovers {
                     health.all_down(selection.now);
@@ -107,8 +110,7 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
 
     /// Returns whether some server is usable and has room.
     pub(super) fn has_room(&self, now: Instant) -> bool {
-        let servers = self.channel.servers();
-        servers.view(&servers.load(), now).has_room()
+        self.channel.servers().load().has_room(now)
     }
 }
 
@@ -124,9 +126,6 @@ fn select_ramping<K, S: Service>(
     selection: &Selection<'_>,
     random: &mut dyn FnMut() -> u32,
 ) -> Option<Pick<AnyTicket>> {
-    if !view.has_whole(slow) {
-        return None;
-    }
     let view = View { drawn: Some((slow, random())), ..*view };
     let pick = select(&view, balancer, selection, random).ok()?;
     let was_tried = selection.tried.iter().any(|attempt| attempt.address() == pick.address);

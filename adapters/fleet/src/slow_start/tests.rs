@@ -43,8 +43,6 @@ fn assert_ramps(line: &Arc<Line>, random: &mut fastrand::Rng, server: u16, full:
         "p2c" | "prequal" => (0.1, 0.5),
         // `la` compares the latencies of servers, which are random here.
         "la" => (0.08, 0.3),
-        // `wrr` soon comes back to a server that was passed over.
-        "wrr" => (0.15, 0.4),
         _ => (0.05, 0.15),
     };
     let start = line.clock.millis();
@@ -97,7 +95,7 @@ fn s11_the_share_of_a_new_server_follows_the_ramp() {
 #[test]
 fn s11_the_share_of_a_server_that_returns_follows_the_ramp() {
     println!("seed {SEED}");
-    for balancer in ["rr", "wr", "la", "p2c"] {
+    for balancer in ["rr", "wrr", "wr", "la", "p2c"] {
         let mut random = fastrand::Rng::with_seed(SEED);
         let line = line(balancer, 8, &mut random);
         line.set_broken(3, true);

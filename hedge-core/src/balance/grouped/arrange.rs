@@ -68,6 +68,9 @@ impl<S: Storage> Known<S> {
     }
 }
 
+/// The rank and the size of each level.
+type Levels<const LEVELS: usize> = heapless::Vec<(u32, usize), LEVELS>;
+
 /// Returns the mark of a server that was read.
 fn mark_of(server: ServerId) -> u32 {
     u32::from(server.generation()) + 1
@@ -131,27 +134,27 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS>
         self.groups.clear();
         let marks = self.order.as_ref().iter().map(|position| {
             // A later look refreshes the mark.
-            let found = usize::try_from(*position).ok().and_then(|at| list.at(at));
-            AtomicBool::new(found.is_some_and(|found| found.usable))
+            let healthy = usize::try_from(*position).ok().and_then(|at| list.healthy(at));
+            AtomicBool::new(healthy.unwrap_or(false))
         });
         self.marks.refill(marks)?;
         let subset = self.grouping.subset.map_or(usize::MAX, |subset| usize::try_from(subset.size.get()).unwrap_or(1));
         let mut start = 0;
-        for len in sizes {
+        for (_, len) in &sizes {
             // There are at most `LEVELS` sizes.
-            let _ = self.groups.push(Group::new(start, len, subset, self.marks.as_ref()));
+            let _ = self.groups.push(Group::new(start, *len, subset, self.marks.as_ref()));
             start += len;
         }
-        self.arrange_balancers(list)
+        self.arrange_balancers(list, &sizes)
     }
 
-    /// Orders the positions by level. Returns the sizes of the levels.
-    fn order_levels<L: ServerList>(&mut self, list: &L) -> Result<heapless::Vec<usize, LEVELS>, ArrangeError> {
+    /// Orders the positions by level. Returns the rank and the size of each level.
+    fn order_levels<L: ServerList>(&mut self, list: &L) -> Result<Levels<LEVELS>, ArrangeError> {
         let (len, servers) = (u32::try_from(list.len()).unwrap_or(u32::MAX), &mut self.servers);
         let mut sizes = heapless::Vec::new();
         if self.grouping.locality.is_none() {
             self.order.refill(0..len)?;
-            let _ = sizes.push(list.len());
+            let _ = sizes.push((0, list.len()));
             return Ok(sizes);
         }
         let rank = |position| by_slot(list, position, servers.ranks.as_ref());
@@ -166,18 +169,14 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS>
         let of_level = |level: u32| (0..len).zip(levels).filter(move |(_, there)| **there == level).map(|(at, _)| at);
         let count = u32::try_from(ranks.len()).unwrap_or(0);
         self.order.refill((0..count).flat_map(of_level))?;
-        for level in 0..count {
-            let _ = sizes.push(levels.iter().filter(|there| **there == level).count());
+        for (level, rank) in (0..count).zip(ranks) {
+            let _ = sizes.push((rank, levels.iter().filter(|there| **there == level).count()));
         }
         Ok(sizes)
     }
 
     /// Cuts each level to the subset of this client and its reserve. Returns the new sizes.
-    fn cut_subsets<L: ServerList>(
-        &mut self,
-        list: &L,
-        sizes: &[usize],
-    ) -> Result<heapless::Vec<usize, LEVELS>, ArrangeError> {
+    fn cut_subsets<L: ServerList>(&mut self, list: &L, sizes: &[(u32, usize)]) -> Result<Levels<LEVELS>, ArrangeError> {
         let Some(subset) = self.grouping.subset else { return Ok(sizes.iter().copied().collect()) };
         let servers = &mut self.servers;
         let hashes = servers.hashes.as_ref();
@@ -187,7 +186,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS>
         let with_reserve = usize::try_from(subset.size.get()).unwrap_or(usize::MAX).saturating_mul(2);
         let (mut from, mut to) = (0, 0);
         let mut cut = heapless::Vec::new();
-        for size in sizes {
+        for (rank, size) in sizes {
             let Some(level) = self.order.as_mut().get_mut(from..from + size) else { break };
             let len = ring::arc(level, self.client, with_reserve, hash);
             // The servers that are used of the levels so far move together.
@@ -198,7 +197,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS>
                 }
             }
             (from, to) = (from + size, to + len);
-            let _ = cut.push(len);
+            let _ = cut.push((*rank, len));
         }
         let whole = core::mem::take(&mut self.order);
         self.order.refill(whole.as_ref().iter().copied().take(to))?;
@@ -218,14 +217,20 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS>
         Ok(())
     }
 
-    fn arrange_balancers<L: Roster<Stats = B::Stats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
-        self.balancers.truncate(self.groups.len());
-        while self.balancers.len() < self.groups.len() {
-            if self.balancers.push(self.prototype.clone()).is_err() {
-                break;
-            }
+    /// Has the balancers arrange their levels. A level that stays keeps its balancer, whatever other levels do
+    /// ([S7](crate::rules#S7)).
+    fn arrange_balancers<L: Roster<Stats = B::Stats>>(
+        &mut self,
+        list: &L,
+        levels: &[(u32, usize)],
+    ) -> Result<(), ArrangeError> {
+        let mut before = core::mem::take(&mut self.balancers);
+        for (rank, _) in levels {
+            let place = before.iter().position(|(known, _)| known == rank);
+            let stays = place.map(|place| before.swap_remove(place));
+            let _ = self.balancers.push(stays.unwrap_or_else(|| (*rank, self.prototype.clone())));
         }
-        for (balancer, group) in self.balancers.iter_mut().zip(&self.groups) {
+        for ((_, balancer), group) in self.balancers.iter_mut().zip(&self.groups) {
             let order = self.order.as_ref().get(group.start..group.end()).unwrap_or_default();
             let (places, start) = (self.places.as_ref(), group.start);
             balancer.arrange(&Part { list, order, places, start, active: group.len })?;

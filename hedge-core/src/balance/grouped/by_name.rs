@@ -120,6 +120,10 @@ mod heap {
             self.0.needs_request_code()
         }
 
+        fn may_choose(&self, slot: u16) -> bool {
+            self.0.may_choose(slot)
+        }
+
         fn arrange<L: Roster<Stats = AnyStats<Heap>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
             self.0.arrange(list)
         }

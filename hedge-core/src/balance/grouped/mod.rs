@@ -1,5 +1,5 @@
-//! Balancers within groups of servers: [`Grouped`]. A group is a subset of a list ([S9](crate::rules#S9)), or the servers
-//! of one priority and zone ([S10](crate::rules#S10)).
+//! Balancers within groups of servers: [`Grouped`]. A group is a subset of a list ([S9](crate::rules#S9)), or a level: the
+//! servers of one priority in the client's own zone, or those in all other zones ([S10](crate::rules#S10)).
 //!
 //! # Health
 //!
@@ -75,7 +75,8 @@ pub struct Grouped<B, S: Storage, const LEVELS: usize = 8> {
     client: u64,
     /// The balancer from which those of the groups are copied.
     prototype: B,
-    balancers: heapless::Vec<B, LEVELS>,
+    /// The balancer of each group, with the rank of its level.
+    balancers: heapless::Vec<(u32, B), LEVELS>,
     groups: heapless::Vec<Group, LEVELS>,
     /// The positions in the list of the servers of all groups, one group after the other.
     order: S::Weights,
@@ -145,12 +146,25 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
         Part { list, order: order.unwrap_or_default(), places, start: group.start, active: group.active() }
     }
 
+    fn balancer(&self, number: usize) -> Option<&B> {
+        self.balancers.get(number).map(|(_, balancer)| balancer)
+    }
+
+    /// Returns the place of the server in a slot. Returns `None` if the client does not use this server.
+    fn place(&self, slot: u16) -> Option<usize> {
+        usize::try_from(self.places.as_ref().get(usize::from(slot))?.checked_sub(1)?).ok()
+    }
+
+    /// Returns the number of the group to which the server in a slot belongs.
+    fn group_at(&self, slot: u16) -> Option<usize> {
+        let place = self.place(slot)?;
+        self.groups.iter().position(|group| place < group.end())
+    }
+
     /// Returns the group of a server: its number, its balancer, and the list as this balancer sees it.
     fn of_server<L>(&self, list: L, server: ServerId) -> Option<(usize, &B, Part<'_, L>)> {
-        let place = self.places.as_ref().get(usize::from(server.slot()))?.checked_sub(1)?;
-        let place = usize::try_from(place).ok()?;
-        let number = self.groups.iter().position(|group| place < group.end())?;
-        Some((number, self.balancers.get(number)?, self.part(list, self.groups.get(number)?)))
+        let number = self.group_at(server.slot())?;
+        Some((number, self.balancer(number)?, self.part(list, self.groups.get(number)?)))
     }
 
     /// Refreshes some marks, unless that was done in this millisecond.
@@ -174,12 +188,12 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
                 place = 0;
             }
             let position = order.get(place).and_then(|position| usize::try_from(*position).ok());
-            let candidate = position.and_then(|position| list.at(position));
-            if let (Some(mark), Some(found)) = (marks.get(place), candidate)
-                && mark.load(Relaxed) != found.usable
-                && mark.swap(found.usable, Relaxed) != found.usable
+            let healthy = position.and_then(|position| list.healthy(position));
+            if let (Some(mark), Some(healthy)) = (marks.get(place), healthy)
+                && mark.load(Relaxed) != healthy
+                && mark.swap(healthy, Relaxed) != healthy
             {
-                changed |= self.mark_changed(place, found.usable);
+                changed |= self.mark_changed(place, healthy);
             }
             place += 1;
         }
@@ -247,9 +261,8 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
         if !self.servers.knows(server) {
             return None;
         }
-        let place = usize::try_from(self.places.as_ref().get(usize::from(server.slot()))?.checked_sub(1)?).ok()?;
-        let is_usable = self.marks.as_ref().get(place)?.load(Relaxed);
-        self.groups.iter().position(|group| place < group.end()).filter(|_| is_usable)
+        let is_usable = self.marks.as_ref().get(self.place(server.slot())?)?.load(Relaxed);
+        self.group_at(server.slot()).filter(|_| is_usable)
     }
 
     /// Returns the positions of all servers that the balancer of the group `drawn` does not offer: the servers of the
@@ -304,6 +317,10 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
         self.prototype.needs_request_code()
     }
 
+    fn may_choose(&self, slot: u16) -> bool {
+        self.group_at(slot).is_some_and(|number| self.balancer(number).is_some_and(|it| it.may_choose(slot)))
+    }
+
     fn arrange<L: Roster<Stats = B::Stats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         self.arrange_groups(list)
     }
@@ -322,7 +339,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
         }
         let others = self.others(drawn, actives, random());
         let group = u8::try_from(drawn).unwrap_or(u8::MAX);
-        let own = self.groups.get(drawn).zip(self.balancers.get(drawn)).zip(actives.get(drawn));
+        let own = self.groups.get(drawn).zip(self.balancer(drawn)).zip(actives.get(drawn));
         let own = own.map(|((group, balancer), active)| {
             let part = Part { active: *active, ..self.part(list, group) };
             // A balancer may also offer servers of the reserve. These are left out here, since they come last.
@@ -349,7 +366,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
         let Search { list, selection } = search;
         self.refresh(&list, selection.now);
         let drawn = self.draw(Some(selection), random);
-        let (group, balancer) = self.groups.get(drawn).zip(self.balancers.get(drawn))?;
+        let (group, balancer) = self.groups.get(drawn).zip(self.balancer(drawn))?;
         let search = Search { list: self.part(list, group), selection };
         let first = balancer.first_offer(search, random).filter(|offer| search.takes(&offer.candidate));
         // If the call does not take the first offer, it takes another server of the same group. A search that began
@@ -361,7 +378,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
     }
 
     fn commit(&self, ticket: Self::Ticket, insist: bool) -> bool {
-        match (self.balancers.get(usize::from(ticket.group)), ticket.ticket) {
+        match (self.balancer(ticket.group.into()), ticket.ticket) {
             (Some(balancer), Some(ticket)) => balancer.commit(ticket, insist),
             _ => true,
         }
@@ -380,7 +397,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
     fn call_started<L: ServerList<Stats = B::Stats>>(&self, list: &L, now: Instant, probe: &mut dyn FnMut(ServerId)) {
         #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of the mix will do")]
         let drawn = self.draw(None, &mut || mix(now.as_micros()) as u32);
-        if let Some((group, balancer)) = self.groups.get(drawn).zip(self.balancers.get(drawn)) {
+        if let Some((group, balancer)) = self.groups.get(drawn).zip(self.balancer(drawn)) {
             balancer.call_started(&self.part(list, group), now, probe);
         }
     }

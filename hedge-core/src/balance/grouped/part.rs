@@ -48,6 +48,10 @@ impl<L: ServerList> ServerList for Part<'_, L> {
         Some(self.seen(position, self.list.at(self.outer(position)?)?))
     }
 
+    fn healthy(&self, position: usize) -> Option<bool> {
+        self.list.healthy(self.outer(position)?).map(|healthy| healthy && position < self.active)
+    }
+
     fn slots(&self) -> usize {
         self.list.slots()
     }

@@ -469,6 +469,33 @@ fn s2_s9_weighted_round_robin_within_a_subset_gives_every_server_its_exact_share
 }
 
 #[test]
+fn s7_a_level_that_stays_keeps_its_balancer_when_another_level_leaves() {
+    let tags = ["zone=a", "", "", "", "", "priority=1", "priority=1", "priority=1"];
+    let mut fleet = Fleet::new((0..8).map(|number| (format!("10.0.0.{number}:80"), tags[number].to_string())));
+    let mut balancer = arranged(locality(Some("a"), RoundRobin::new(3)), &fleet);
+    assert_eq!(balancer.levels(), 3);
+    let next = |balancer: &InFixed<RoundRobin>, fleet: &Fleet| -> ServerId {
+        let offer = balancer.first_offer(Search { list: fleet, selection: &selection(None, Instant::ZERO) }, &mut || 0);
+        let offer = offer.unwrap();
+        assert!(balancer.commit(offer.ticket, false));
+        offer.candidate.server
+    };
+    // The second level takes two turns of four while the first level is down.
+    fleet.set_down(|tag| tag == "zone=a");
+    settle(&balancer, &fleet, &mut 0);
+    let turns = [next(&balancer, &fleet), next(&balancer, &fleet)];
+    // The first level leaves, so the second level becomes the first one. It goes on with its third turn.
+    fleet.remove(0);
+    fleet.set_down(|_| false);
+    balancer.arrange(&fleet).unwrap();
+    assert_eq!(balancer.levels(), 2);
+    let later = [next(&balancer, &fleet), next(&balancer, &fleet)];
+    let all: BTreeSet<ServerId> = turns.into_iter().chain(later).collect();
+    let expected: BTreeSet<ServerId> = (0..4).map(|position| fleet.at(position).unwrap().server).collect();
+    assert_eq!(all, expected, "{turns:?}, then {later:?}");
+}
+
+#[test]
 fn s9_a_copy_counts_its_own_marks() {
     let fleet = Fleet::plain(50);
     let balancer = arranged(subset(10, Some(1), RandomChoice, 1), &fleet);

@@ -82,13 +82,13 @@ impl<S: Buffer<LaNode>> LaTree<S> {
             return Err(error);
         }
         // The loop takes linear time. When it reaches a sum, the sum is complete, and is then added to the next larger
-        // sum that contains it.
+        // sum that contains it. No other thread sees the tree yet, so plain loads and stores will do.
         for number in 1..=self.len() {
             let Some(node) = self.node(number - 1) else { break };
-            node.sum.fetch_add(node.weight.load(SeqCst), Relaxed);
-            let sum = node.sum.load(SeqCst);
+            let sum = node.sum.load(SeqCst) + node.weight.load(SeqCst);
+            node.sum.store(sum, Relaxed);
             if let Some(next) = number.checked_add(lowest_bit(number)).and_then(|next| self.node(next - 1)) {
-                next.sum.fetch_add(sum, Relaxed);
+                next.sum.store(next.sum.load(SeqCst) + sum, Relaxed);
             }
         }
         Ok(())

@@ -122,7 +122,7 @@ struct Looked {
 
 fn looked() -> Arc<Looked> {
     let wrr = wrr();
-    let ticket = wrr.tickets().next().expect("a ticket");
+    let ticket = wrr.turn().expect("a ticket");
     Arc::new(Looked { wrr, ticket })
 }
 
