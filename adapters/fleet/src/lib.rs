@@ -82,7 +82,8 @@ mod watch;
 
 pub use hedge_core;
 
-// `testing.rs` names this crate in the same way as the tests in `tests/observer` and `tests/spans.rs`, which use the same file.
+// `testing.rs` names this crate in the same way as the tests in `tests/observer` and `tests/spans.rs`, which use the same
+// file.
 #[cfg(test)]
 extern crate self as hedge_fleet;
 
