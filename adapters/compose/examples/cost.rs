@@ -101,19 +101,6 @@ fn main() {
         };
         (0..50).map(|_| round()).min().unwrap_or_default()
     };
-    {
-        let o = CallOptions::new();
-        let p = channel(Server).unwrap();
-        let q = channel(p.clone()).unwrap();
-        println!(
-            "{} {} {} {} {}",
-            size_of_val(&Server.call_with(&7, &o)),
-            size_of_val(&p.call_with(&7, &o)),
-            size_of_val(&q.call_with(&7, &o)),
-            size_of::<CallOptions>(),
-            size_of::<Trace>()
-        );
-    }
     let (plain, selective) = (nanoseconds("plain"), nanoseconds("selective"));
     println!("two calls: {plain} ns, one call over two sub-channels: {selective} ns");
     println!("ratio: {}.{:02}", selective / plain.max(1), selective * 100 / plain.max(1) % 100);

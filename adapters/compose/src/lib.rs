@@ -1,4 +1,25 @@
 //! Channels of channels, and ways to call, over any [`Caller`](hedge_fleet::Caller).
+//!
+//! | To | see |
+//! |---|---|
+//! | call one of several clusters, with retries and backups between them | [`Selective`] |
+//! | call several channels at once, and join the replies | [`Parallel`], [`Mapper`], [`Merger`] |
+//! | call all partitions of one name | [`Partition`], [`DynamicPartition`] |
+//! | read what every sub-call did | [`Outcome::tree`](hedge_fleet::Outcome::tree) |
+//! | hold channels of several types in one | [`BoxCaller`](hedge_fleet::BoxCaller) |
+//!
+//! The core's call stands at the top of each. To a [`Selective`], a sub-channel is a server of hedge-fleet. A
+//! [`Parallel`] call is one attempt of a call of the core, whose parts run in one future. So deadlines, cancels, limits,
+//! counts and reports are the same as in every other channel.
+//!
+//! # Contract
+//! A call ends exactly once at every level. Nothing starts at or after the deadline of the call at the top. Dropping the
+//! future of a call drops all of its sub-calls, and every count returns to zero. At each level, the attempts of a call
+//! are bounded by its `max_retry`, so the attempts at the bottom are bounded by the product over the levels.
+//!
+//! No task runs, and nothing polls in a loop. Code of the program may panic: if `has_usable_server` panics, the
+//! sub-channel stays down, and a panic of a mapper, a merger or a sub-channel reaches the caller. All counts are correct
+//! then.
 #![forbid(unsafe_code)]
 
 mod build_error;
@@ -27,3 +48,8 @@ pub use ways::{Ended, Handle, HandleId, JoinError, PreparedCall, Started, WayErr
 
 pub use hedge_core;
 pub use hedge_fleet;
+
+/// Compiles the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -86,7 +86,7 @@ fn allocations(channel: &impl Caller<u32>) -> u64 {
         let mut future = pin!(channel.call_with(&7, &options));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(future.as_mut().poll(&mut cx).is_pending());
-        while let Poll::Pending = future.as_mut().poll(&mut cx) {}
+        while future.as_mut().poll(&mut cx).is_pending() {}
     });
     assert_eq!(allocations.count_current, 0, "what a call allocates is freed at its end");
     allocations.count_total

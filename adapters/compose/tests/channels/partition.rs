@@ -14,7 +14,8 @@ use hedge_compose::hedge_fleet::{
     CallOptions, Caller, LineError, Naming, NamingError, NamingErrorKind, Outcome, Update, parse_servers,
 };
 use hedge_compose::{
-    BuildError, DynamicPartition, Mapped, Parallel, ParallelBuilder, PartList, Partition, PartitionStatus, Parts,
+    BoxError, BuildError, DynamicPartition, Mapped, Parallel, ParallelBuilder, PartList, Partition, PartitionStatus,
+    Parts, Unmapped,
 };
 
 use crate::tree::shown;
@@ -48,26 +49,15 @@ fn servers(text: &str) -> Vec<hedge_compose::hedge_fleet::Server> {
     parse_servers(&format!("list://{text}")).unwrap()
 }
 
-type Made = Parallel<
-    Listed,
-    Clock,
-    hedge_compose::Unmapped,
-    fn(&Parts<Said, Wrong>) -> Result<String, hedge_compose::BoxError>,
->;
+type Merge = fn(&Parts<Said, Wrong>) -> Result<String, BoxError>;
+type Made = Parallel<Listed, Clock, Unmapped, Merge>;
 
-fn shown_parts(parts: &Parts<Said, Wrong>) -> Result<String, hedge_compose::BoxError> {
+fn shown_parts(parts: &Parts<Said, Wrong>) -> Result<String, BoxError> {
     Ok(shown(parts))
 }
 
-fn builder(
-    clock: &Clock,
-) -> ParallelBuilder<
-    Listed,
-    Clock,
-    hedge_compose::Unmapped,
-    fn(&Parts<Said, Wrong>) -> Result<String, hedge_compose::BoxError>,
-> {
-    Partition::builder(clock.clone()).merger(shown_parts as fn(&_) -> _)
+fn builder(clock: &Clock) -> ParallelBuilder<Listed, Clock, Unmapped, Merge> {
+    Partition::builder(clock.clone()).merger(shown_parts as Merge)
 }
 
 fn three(clock: &Clock, fail_limit: usize) -> Partition<Made> {
@@ -274,7 +264,7 @@ fn dynamic(clock: &Clock, seed: u64) -> DynamicPartition<Made, Clock> {
                 let name = list.partition().to_string();
                 parallel = parallel.channel(name, Listed { clock: clock.clone(), list });
             }
-            parallel.build().map_err(hedge_compose::BoxError::from)
+            parallel.build().map_err(BoxError::from)
         })
         .unwrap()
 }

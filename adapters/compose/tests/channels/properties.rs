@@ -8,7 +8,7 @@ use crate::tree::Tree;
 use crate::world::Clock;
 
 /// How many trees each test makes.
-const TREES: u64 = 1_500;
+const TREES: u64 = 600;
 
 /// Makes a random channel as text. Returns how many calls of leaves one call of it can make at most.
 fn channel(random: &mut fastrand::Rng, levels: usize, names: &mut usize, text: &mut String) -> u64 {
