@@ -36,7 +36,7 @@ pub type Filter<A, T> = fn(&Server<A, T>) -> bool;
 /// A client of a cluster of at most `N` servers. It holds everything that its calls share.
 ///
 /// Calls use a channel by reference: they take `&self` and use a few relaxed atomics. Changes of the list take `&mut
-/// self`, so no call can exist during a change. With the host adapters, lists can change while calls run.
+/// self`, so no call can exist during a change. With the crate `hedge-fleet`, lists can change while calls run.
 ///
 /// `A` is the type of a server's address, such as `&str` or `core::net::SocketAddrV4`. The list is ordered by
 /// addresses, and balancers that hash use the text of an address. So an address must be [`Ord`],
@@ -150,7 +150,7 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
     ///
     /// # Errors
     /// Returns an error if the options ask for more attempts than the call can hold (L3), or if the balancer needs a
-    /// request code and the options have none (S5).
+    /// request code and the options have neither a request code nor servers (S5).
     pub fn call<'c>(&'c self, options: &'c CallOptions<'c>, now: Instant) -> Result<Call<'c, &'c Self>, ConfigError> {
         Call::new(self, options, now)
     }
@@ -249,7 +249,8 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Host for Ch
         self.balancer.needs_request_code()
     }
 
-    // On a host the usual case is inlined into the caller, so that the selection and the pick stay in registers.
+    // Except on a microcontroller, the usual case is inlined into the caller, so that the selection and the pick stay
+    // in registers.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     fn look(&self, selection: &Selection<'_>, random: &mut dyn FnMut() -> u32) -> Result<Pick<B::Ticket>, NoServer> {
         // The recovery policy lets only some calls through (H3). A call that the policy refuses may still try a broken

@@ -377,8 +377,8 @@ mod tests {
         assert_eq!(key(&cluster, again), shared, "L11: an address that comes back has been tried by whoever tried it");
     }
 
-    /// Inserts `times` servers one after another into the only slot, and removes all but the last one. Returns the id
-    /// of the last server.
+    /// Inserts `times` servers one after another into the only slot, and removes all of them except the last one.
+    /// Returns the id of the last server.
     fn replace(cluster: &mut Cluster<u8, u8, 1>, times: u32) -> Result<ServerId, ClusterError> {
         for _ in 1..times {
             let id = insert(cluster, 1, 0)?;

@@ -29,17 +29,18 @@
 //!
 //! Code of the program may panic. If a backup policy panics, its call continues: after a panic in `delay` the policy
 //! gives no delay of its own, a panic in `may_back_up` or `may_retry` is a refusal, and a panic in another method is
-//! ignored. A panic in `on_end` or in an observer is ignored. If an interceptor panics before a call, the call is
-//! refused. A later panic of an interceptor is ignored. A panic in other code of the program, for example in a filter,
-//! reaches the caller. All counts are correct then, and the list of servers is unchanged.
+//! ignored. A panic in `on_end` or in an observer is ignored. If an interceptor panics before a call or an attempt,
+//! that call or attempt is refused. A panic of an interceptor after a call or an attempt is ignored. A panic in other
+//! code of the program, for example in a filter, reaches the caller. All counts are correct then, and the list of
+//! servers is unchanged.
 //!
 //! While anything still holds a server, for example a call or a report, the id of this server is not given to another
 //! server ([L20](hedge_core::rules#L20)).
 //!
 //! # Cost
-//! Without observers and without a cap on attempts in flight, a call takes no lock. In this case it allocates only if
-//! it may send more than one backup, or if it tries a third server. The future of a call has room for two attempts. A
-//! list of servers is copied when it changes.
+//! Without observers, without interceptors and without a cap on attempts in flight, a call takes no lock. In this case
+//! it allocates only if it may send more than one backup, or if it tries a third server. The future of a call has room
+//! for two attempts. A list of servers is copied when it changes.
 #![forbid(unsafe_code)]
 
 mod address;

@@ -182,8 +182,8 @@ impl<'a, S> Cursor<'a, S> {
     }
 }
 
-/// If at most this many servers are new, their address keys are compared with all others. If more are new, a set of all
-/// keys is made first.
+/// If at most this many servers are new, their address keys are compared with the key of each server in the old list.
+/// If more are new, a set of all keys is made first.
 const FEW: usize = 16;
 
 /// Returns the entries of the next list. A server that stays keeps its node. Servers with the same address have the

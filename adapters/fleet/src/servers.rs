@@ -32,9 +32,10 @@ use crate::{Balancer, Breaker};
 ///
 /// # Cost
 /// Reading the list takes no lock. A change copies the list and what the balancer has computed from it: some tens of
-/// bytes for each server, and with consistent hashing 8 bytes for each point. Only new servers are read, weighed and
-/// given ids. The test `large_lists` prints the times of a change of one among 10,000 servers. A server that has left the list is
-/// dropped as soon as nothing uses it. But the memory of about 64 such servers may be kept until further servers leave.
+/// bytes for each server, and with consistent hashing 8 bytes for each point. Only new servers get a weight and an id,
+/// and only their tags are read. The test `large_lists` prints how long it takes to change one server in a list of
+/// 10,000 servers. A server that has left the list is dropped as soon as nothing uses it. But the memory of about 64
+/// such servers may be kept until further servers leave.
 pub struct Servers<K, S> {
     now: ArcSwap<Snapshot<K, S>>,
     /// Whether the balancer needs a request code. The answer is the same for every list, so it is read once.
@@ -200,8 +201,9 @@ impl<K, S: Service> Servers<K, S> {
         Ok(Pick { server: node.id(), address: node.address_key(), ticket: None })
     }
 
-    /// Runs a change of health. Returns the servers whose isolation the change has ended ([H4](hedge_core::rules#H4)).
-    /// Only observers need this result, so it is empty if there are no observers.
+    /// Calls `change`, which changes the health of a server or of the list. Returns the servers whose isolation the
+    /// change has ended ([H4](hedge_core::rules#H4)). Only observers need this result, so it is empty if there are no
+    /// observers.
     fn lifted_by(&self, snapshot: &Snapshot<K, S>, change: impl FnOnce()) -> Nodes<K, S> {
         let mut isolated = self.isolated(snapshot);
         change();
@@ -247,7 +249,8 @@ impl<K: 'static, S: Service> Servers<K, S> {
         self.change_tagged((write, |_| ""), now, plan)
     }
 
-    /// [`change`](Self::change), with a function that returns the tag of a key.
+    /// Does the same as [`change`](Self::change), with one more argument: `tag` is a function that returns the tag of a
+    /// key.
     pub(crate) fn change_tagged(
         &self,
         (write, tag): (WriteAddress<K>, TagOf<K>),
@@ -364,7 +367,7 @@ impl<K: 'static, S: Service> Servers<K, S> {
     /// Informs the balancer and the breaker of the result of an attempt. Returns whether this result shows that the
     /// broken connection of the server works again ([H5](hedge_core::rules#H5)). If the server is not in the list, the
     /// result is ignored ([L20](hedge_core::rules#L20), [S8](hedge_core::rules#S8)).
-    // Inlined, so that an attempt whose result changes nothing costs no function call.
+    // This function is inlined, so that an attempt whose result changes nothing costs no function call.
     #[inline(always)]
     pub(crate) fn learn(&self, node: &Node<K, S>, attempt: &Finished) -> bool {
         let nothing_learns = matches!(node.stats(), AnyStats::Nothing) && !self.has_breaker.load(Ordering::Relaxed);

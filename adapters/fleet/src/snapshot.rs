@@ -100,7 +100,7 @@ pub struct List<K, S> {
     /// The id and the address key of each server of `order`. A pass over these reads far less memory than one over the
     /// nodes.
     ids: Vec<(ServerId, AddressKey)>,
-    /// By slot: the position of the server in `order`, or [`NO_SERVER`].
+    /// For each slot: the position of its server in `order`, or [`NO_SERVER`] if the slot has no server.
     by_slot: Vec<u32>,
     addresses: usize,
 }

@@ -11,8 +11,8 @@ pub trait Spawn: Timer<Sleep: Send> + Clone + Send + Sync + 'static {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
 
     /// Runs a task in the background. The caller may be code that runs outside of a runtime, such as a `drop`. Returns
-    /// whether a runtime has accepted the task. If no runtime has accepted it, or if that runtime is ending, the task
-    /// is dropped. This method must not panic.
+    /// whether a runtime has accepted the task. If no runtime has accepted the task, or if the runtime that accepted it
+    /// is ending, the task is dropped. This method must not panic.
     ///
     /// The default calls [`spawn`](Self::spawn). This default is for runtimes that always run.
     fn try_spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {

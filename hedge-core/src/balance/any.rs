@@ -16,8 +16,8 @@ use crate::time::Instant;
 
 /// Any of this crate's balancers. All its memory is of one kind of [`Storage`].
 ///
-/// `G` are the groups of servers in which a balancer can work. On the heap there are groups; in fixed memory, use the
-/// type [`Grouped`](super::grouped::Grouped) instead.
+/// `G` is the type of a balancer that works within groups of servers. Only balancers on the heap can have groups. In
+/// fixed memory, use the type [`Grouped`](super::grouped::Grouped) instead.
 ///
 /// Cost: the cost of the chosen balancer, and one branch for each method.
 #[derive(Debug)]
@@ -74,7 +74,8 @@ pub enum AnyTicket {
 }
 
 impl<S: Storage> AnyBalancer<S> {
-    /// Makes the balancer of this name, perhaps within groups of servers. Its random numbers are determined by `seed`.
+    /// Makes the balancer of this name, perhaps within groups of servers. `seed` determines the random numbers that do
+    /// not come from a call, for example where `rr` starts.
     ///
     /// # Errors
     /// Returns an error if a parameter is out of its range, or if groups are asked for in fixed memory.
@@ -287,7 +288,7 @@ impl<S: Storage, G: NamedGroups<S>> Balancer for AnyBalancer<S, G> {
         ticket: Option<AnyTicket>,
         now: Instant,
     ) {
-        // The other balancers do nothing here, so their calls save the call of a function.
+        // The other balancers do nothing here. This check saves a function call for them.
         if matches!(self, Self::LocalityAware(_) | Self::Prequal(_) | Self::Grouped(_)) {
             self.note_start(list, server, ticket, now);
         }
@@ -332,7 +333,7 @@ impl<S: Storage, G: NamedGroups<S>> Balancer for AnyBalancer<S, G> {
 }
 
 impl<S: Storage, G: NamedGroups<S>> AnyBalancer<S, G> {
-    /// [`Balancer::started`], for the balancers that learn from it.
+    /// Records that an attempt starts, for the balancers that learn from it; see [`Balancer::started`].
     #[inline(never)]
     fn note_start<L: ServerList<Stats = AnyStats<S>>>(
         &self,

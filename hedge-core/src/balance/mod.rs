@@ -23,8 +23,8 @@ mod decay;
 mod error;
 pub mod grouped;
 pub mod hash;
-// The feature also sets `has_atomic_64`, so the second condition excludes nothing more. Its purpose is the compiler's
-// error message: if a program uses a balancer that is missing, the compiler shows this line, which names the feature.
+// The feature also sets `has_atomic_64`, so the second condition changes nothing. Its purpose is the compiler's error
+// message: if a program uses a balancer that is missing, the compiler shows this line, which names the feature.
 #[cfg(any(has_atomic_64, feature = "portable-atomic"))]
 pub mod la;
 #[cfg(has_atomic_64)]
@@ -217,7 +217,8 @@ impl<T> Offer<T> {
 
 /// A rule for choosing servers. Threads share a balancer through `&self`. Only a change of the list takes `&mut self`.
 ///
-/// An implementation provides the types, `stats` and `offers`. The other methods have defaults that do nothing.
+/// An implementation provides the types, `stats` and `offers`. The other methods have defaults, which suit a balancer
+/// that needs no weights and no request codes, and that learns nothing from calls.
 ///
 /// ```
 /// use hedge_core::balance::{Balancer, InTurn, Search, Offer, ServerList};

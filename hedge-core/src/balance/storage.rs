@@ -17,12 +17,13 @@ pub trait Storage: Copy + fmt::Debug + 'static {
     type Weights: Buffer<u32> + Clone + fmt::Debug;
     /// The type of the memory for the points of a ring.
     type Points: RingStorage + Clone + fmt::Debug;
-    /// The type of the memory for the places of a tree.
+    /// The type of the memory for the nodes of a tree of weights.
     #[cfg(has_atomic_64)]
     type Nodes: Buffer<LaNode> + Clone + fmt::Debug;
     /// The type of the memory for one flag for each server.
     type Flags: Buffer<AtomicBool> + fmt::Debug;
-    /// The groups that a balancer by name can have in this memory ([S9](crate::rules#S9), [S10](crate::rules#S10)).
+    /// The type of the balancers within groups that an `AnyBalancer` can have in this memory ([S9](crate::rules#S9),
+    /// [S10](crate::rules#S10)).
     #[cfg(has_atomic_64)]
     type Groups: NamedGroups<Self>;
     /// The type of the memory for parts that only some balancers need. On the heap these parts are boxed, so that the

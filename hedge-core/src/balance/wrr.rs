@@ -14,8 +14,8 @@ const ROUNDS: u64 = 8;
 /// Chooses each server exactly as often as its weight says. The turns of each server are spread out
 /// ([S2](crate::rules#S2)).
 ///
-/// Only a call's first attempt takes a turn. The retries and backups of the call take the other servers in list order,
-/// from a server on that is drawn by weight. They do not change the turn.
+/// Only a call's first attempt takes a turn. The retries and backups of the call take the other servers in list order.
+/// They begin at a server that is drawn by weight. They do not change the turn.
 ///
 /// The servers form a cycle of units: each server has as many units as its weight. A pick moves on by a stride and
 /// chooses the server whose unit is then reached. The stride is coprime with the length of the cycle, so a whole round

@@ -68,9 +68,9 @@ where
 {
     /// Adds a server. The server is usable at once.
     ///
-    /// This method does not know the time. So a balancer within groups ([S9](crate::rules#S9),
-    /// [S10](crate::rules#S10)) counts servers that a breaker isolates as usable until later calls refresh its marks. To
-    /// avoid this, use [`apply`](Self::apply) or [`set_servers`](Self::set_servers).
+    /// This method does not know the time. So a balancer within groups ([S9](crate::rules#S9), [S10](crate::rules#S10))
+    /// counts isolated servers as usable, until later calls refresh the health that the balancer has stored. To avoid
+    /// this, use [`apply`](Self::apply) or [`set_servers`](Self::set_servers).
     ///
     /// # Errors
     /// Returns the reason why the server could not be added. In this case the list is not changed.
@@ -129,7 +129,7 @@ where
     {
         let servers = servers.into_iter().map(|(address, tag)| Server { address, tag });
         let mut update = Update::default();
-        // For each slot, whether its server is in the new list.
+        // `stays` says for each slot whether its server is in the new list and passes the filter.
         let mut stays = [false; N];
         for there in
             servers.clone().filter(|server| self.lets_through(server)).filter_map(|it| self.cluster.find_server(&it))

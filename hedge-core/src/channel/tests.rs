@@ -516,7 +516,8 @@ fn s9_an_isolated_server_is_still_marked_after_a_change_of_the_list() {
         call.handle(now, Input::finished(start.attempt, Verdict::Retry));
         start.server
     };
-    // Whether the failed server is in use. If it is, three servers are used, so that two of them are usable.
+    // `is_used` returns whether the failed server is in use. If it is, three servers are used, so that two of them are
+    // usable.
     let is_used = |line: &Channel<u16, Any, NoPolicy, &str, 16, ConsecutiveFailures>| {
         let AnyBalancer::Grouped(groups) = line.balancer() else { panic!("groups") };
         let used: Vec<_> = groups.grouped().used().map(|position| line.cluster().at(position)).collect();
@@ -538,8 +539,8 @@ fn s9_an_isolated_server_is_still_marked_after_a_change_of_the_list() {
     assert!(is_used(&line));
 }
 
-/// Inserts `times` servers, each in the first free slot, and removes all but the last one. Returns the id of the last
-/// server.
+/// Inserts `times` servers, each in the first free slot, and removes all of them except the last one. Returns the id of
+/// the last server.
 fn pass<B: Balancer>(line: &mut Channel<u16, B, NoPolicy, &'static str, 16>, times: u32) -> ServerId {
     let mut last = line.insert(1, "1").unwrap();
     for _ in 1..times {

@@ -1,5 +1,5 @@
 //! Configuration: presets, channels that are described in files, and warnings about settings that contradict each
-//! other. This module uses all other modules.
+//! other. No other module of this crate uses this module.
 
 #[cfg(feature = "serde")]
 mod channel_config;

@@ -316,7 +316,7 @@ macro_rules! integers {
 
 integers! { u8 u32 i32 u64 }
 
-/// Writes the hint for a number that is in quotes.
+/// Writes the hint for a number or a bool that is in quotes. Writes nothing for any other value.
 fn without_quotes<T: core::str::FromStr>(scalar: &Scalar<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match scalar {
         Scalar::Text(value) if value.parse::<T>().is_ok() => write!(f, "; write {value} without quotes"),

@@ -128,7 +128,8 @@ impl<K: Breaker> Health<K> {
         self.breaker.is_isolated(&server.state)
     }
 
-    /// Returns when the breaker's isolation of a server will end. Returns `None` if the server is not isolated.
+    /// Returns when the breaker's isolation of a server will end. Returns `None` if the server is not isolated, or if
+    /// the end has passed.
     pub fn isolated_until(&self, server: &ServerHealth<K>, now: Instant) -> Option<Instant> {
         self.breaker.isolated_until(&server.state, now)
     }
@@ -154,9 +155,9 @@ impl<K: Breaker> Health<K> {
     }
 
     /// Records that an attempt has ended. Returns the change of the server's state, or `None` if the state has not
-    /// changed. `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit). If the server is broken and the
-    /// attempt was sent after the break, a success brings the server back ([H5](crate::rules#H5)). The caller may then
-    /// have the other broken servers checked at once ([`CheckInput::Now`](super::CheckInput::Now)).
+    /// changed. `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit). If the server is broken
+    /// and the attempt was sent after the break, a success brings the server back ([H5](crate::rules#H5)). The caller
+    /// may then check the other broken servers at once ([`CheckInput::Now`](super::CheckInput::Now)).
     pub fn finished<'s, I>(
         &self,
         server: &ServerHealth<K>,

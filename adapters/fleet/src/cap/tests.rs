@@ -408,7 +408,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Is pending `times` times. Each time, it yields the thread and wakes its task.
+/// Returns a future that is pending at its first `times` polls. Each of these polls yields the thread and wakes the
+/// task.
 async fn yields(mut times: u32) {
     poll_fn(|cx| {
         if times == 0 {

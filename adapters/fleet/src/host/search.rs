@@ -24,8 +24,8 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         self.search_in(&self.channel.servers().load(), selection, random)
     }
 
-    /// Searches for a server.
-    // Inlined into the start of a first attempt, so that the pick stays in registers.
+    /// Searches for the server of an attempt in `snapshot`, without regard to the queue.
+    // This function is inlined into the start of a first attempt, so that the pick stays in registers.
     #[inline(always)]
     pub(super) fn search_in(
         &self,

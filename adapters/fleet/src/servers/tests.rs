@@ -34,7 +34,7 @@ fn s9_an_isolated_server_is_still_marked_after_a_change_of_the_list() {
     line.pick(&mut random, true).unwrap();
     let before = used(&line);
     assert!(before.len() == 4 && before.contains(&failed), "one server of the reserve is used as well: {before:?}");
-    // The same list, but the last server is another one.
+    // The new list lacks one server that the balancer did not use.
     let last = (1..=8).rev().find(|key| !before.contains(key)).unwrap();
     let keys: Vec<u16> = (1..=8).filter(|key| *key != last).collect();
     line.set(&keys);

@@ -118,7 +118,7 @@ fn s11_a_probe_that_succeeds_begins_the_ramp() {
         let line = line(balancer, 8, &mut random);
         let failed = line.pick(&mut random, false).unwrap();
         assert_eq!(share(&picks(&line, &mut random, 20_000, 0, 200), failed), 0.0, "{balancer}: isolated");
-        // By then the penalty that `p2c` gives a failed server has faded too.
+        // At 80 s the isolation is over, and the penalty that `p2c` gives a failed server has faded.
         line.clock.set(80_000);
         // The balancer chooses the server for the probe in the usual way, so this may take several picks.
         let probed = (0..1_000).any(|_| line.pick(&mut random, true) == Some(failed));

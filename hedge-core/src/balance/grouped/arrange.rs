@@ -9,21 +9,23 @@ use super::{Group, Grouped, Grouping, Part, ring};
 use crate::atomic::AtomicBool;
 use crate::id::ServerId;
 
-/// The level of a server whose tag cannot be read. It comes last.
+/// The rank of the level of a server whose tag cannot be read. This level comes last.
 const UNREADABLE: u32 = u32::MAX;
 
-/// What is known about the servers of the list. A server that stays in the list is not read again.
+/// What is known about the servers of the list. The tag and the address of a server that stays in the list are not read
+/// again.
 #[derive(Clone, Debug)]
 pub(super) struct Known<S: Storage> {
-    /// By slot: 1 plus the generation of the server that was read, or 0.
+    /// For each slot: 1 plus the generation of the last server that was read in this slot. It is 0 if no server was
+    /// read.
     marks: S::Weights,
-    /// By slot: the hash of the server's address, if there is a subset.
+    /// For each slot: the hash of the server's address. It is computed only if [`Grouping::subset`] is set.
     hashes: S::Weights,
-    /// By slot: the rank of the server's level. Lower ranks are used first.
+    /// For each slot: the rank of the server's level. Levels of lower rank are used first.
     ranks: S::Weights,
-    /// By position: the number of the level.
+    /// For each position in the list: the number of the server's level.
     levels: S::Weights,
-    /// By position: the hash of the address.
+    /// For each position in the list: the hash of the server's address.
     keys: S::Weights,
 }
 
@@ -40,7 +42,8 @@ impl<S: Storage> Known<S> {
         self.marks.as_ref().get(usize::from(server.slot())).is_some_and(|known| *known == mark_of(server))
     }
 
-    /// Reads the servers that are new in the list.
+    /// Reads the tags and hashes the addresses of the servers that are new in the list, as far as `grouping` needs
+    /// this.
     fn read<L: Roster>(&mut self, list: &L, grouping: &Grouping) -> Result<(), ArrangeError> {
         for row in [&mut self.marks, &mut self.hashes, &mut self.ranks] {
             resize(row, list.slots())?;
@@ -71,7 +74,7 @@ impl<S: Storage> Known<S> {
 /// The rank and the size of each level.
 type Levels<const LEVELS: usize> = heapless::Vec<(u32, usize), LEVELS>;
 
-/// Returns the mark of a server that was read.
+/// Returns 1 plus the generation of a server. [`Known::marks`] contains this number once the server was read.
 fn mark_of(server: ServerId) -> u32 {
     u32::from(server.generation()) + 1
 }
@@ -100,7 +103,7 @@ fn hash_of<L: Roster>(list: &L, position: usize) -> Result<u32, ArrangeError> {
     Ok(hashing.0.finish())
 }
 
-/// Makes a row `len` long. New items are 0.
+/// Changes the length of a row to `len`. New items are 0.
 fn resize(row: &mut impl Buffer<u32>, len: usize) -> Result<(), ArrangeError> {
     if row.as_ref().len() == len {
         return Ok(());
@@ -125,7 +128,7 @@ fn ranks_of<const N: usize>(ranks: impl Iterator<Item = u32>) -> heapless::Vec<u
 }
 
 impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
-    /// Makes the groups of a list, and has the balancers arrange them.
+    /// Makes the groups of a list. Then lets the balancer of each group arrange its group.
     pub(super) fn arrange_groups<L: Roster<Stats = B::Stats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         self.servers.read(list, &self.grouping)?;
         let sizes = self.order_levels(list)?;
@@ -189,7 +192,7 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS>
         for (rank, size) in sizes {
             let Some(level) = self.order.as_mut().get_mut(from..from + size) else { break };
             let len = ring::arc(level, self.client, with_reserve, hash);
-            // The servers that are used of the levels so far move together.
+            // The loop moves the subset and the reserve of this level directly behind those of the earlier levels.
             for step in 0..len {
                 let server = self.order.as_ref().get(from + step).copied();
                 if let Some((server, place)) = server.zip(self.order.as_mut().get_mut(to + step)) {
@@ -204,7 +207,8 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS>
         Ok(cut)
     }
 
-    /// Notes the place of each server by its slot.
+    /// Fills `places`: for each slot, stores 1 plus the index of its server in `order`, or 0 if the server is in no
+    /// group.
     fn note_places<L: ServerList>(&mut self, list: &L) -> Result<(), ArrangeError> {
         self.places.refill(core::iter::repeat_n(0, list.slots()))?;
         let places = self.places.as_mut();
@@ -239,7 +243,8 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS>
     }
 }
 
-/// Returns the item of the server at a position in a row that is indexed by slot.
+/// Returns the item of `row` for the server at this position of the list. `row` is indexed by slot. Returns 0 if there
+/// is no such item.
 fn by_slot<L: ServerList>(list: &L, position: usize, row: &[u32]) -> u32 {
     let found = list.at(position).and_then(|found| row.get(usize::from(found.server.slot())));
     found.copied().unwrap_or(0)

@@ -64,7 +64,7 @@ mod heap {
 
     type Inner = AnyBalancer<Heap, NoGroups<Heap>>;
 
-    /// Balancers by name within groups, on the heap.
+    /// Groups of servers on the heap. Each group has a balancer that was chosen by name.
     #[derive(Clone, Debug)]
     pub struct HeapGroups(Box<Grouped<Inner, Heap>>);
 
@@ -82,7 +82,8 @@ mod heap {
         }
     }
 
-    /// Packs a ticket. Only the tickets of `rr` and `wrr` need their group when they come back.
+    /// Packs a ticket. Only the tickets of `rr` and `wrr` keep the number of their group, since only these balancers do
+    /// something at a commit.
     fn packed(ticket: GroupTicket<AnyTicket>) -> AnyTicket {
         match ticket.ticket {
             Some(AnyTicket::RoundRobin(it)) => AnyTicket::GroupRoundRobin(ticket.group, it),

@@ -8,9 +8,9 @@
 //! second the marks of 10,000 servers are at most 0.2 s old.
 //!
 //! - A subset has a reserve: the servers that follow it on the ring, as many as the subset has. While servers of the
-//!   subset are not usable, the client uses as many of the reserve instead, in the order of the ring. So it keeps `size`
-//!   usable servers if it can, and it never uses more than 2 · `size` servers. With localities, each level has its own
-//!   subset and reserve, so these numbers hold for each level.
+//!   subset are not usable, the client also uses servers of the reserve, in the order of the ring, until it has `size`
+//!   usable servers. So it keeps `size` usable servers if it can, and it never uses more than 2 · `size` servers. With
+//!   localities, each level has its own subset and reserve, so these numbers hold for each level.
 //! - A level takes calls in proportion to its usable servers, as S10 says. With a subset, the servers of the subset and
 //!   of its reserve stand for the whole level.
 //! - A server that is full ([L22](crate::rules#L22)) counts as one that is not usable.
@@ -78,11 +78,11 @@ pub struct Grouped<B, S: Storage, const LEVELS: usize = 8> {
     /// The balancer of each group, with the rank of its level.
     balancers: heapless::Vec<(u32, B), LEVELS>,
     groups: heapless::Vec<Group, LEVELS>,
-    /// The positions in the list of the servers of all groups, one group after the other.
+    /// The servers of all groups, one group after the other. Each item is the position of a server in the list.
     order: S::Weights,
-    /// By slot: 1 plus the index in `order`, or 0.
+    /// For each slot: 1 plus the index of its server in `order`, or 0 if no server of this slot is in a group.
     places: S::Weights,
-    /// By index in `order`: whether the server was usable when this was last checked.
+    /// For each item of `order`: whether the server was usable when this was last checked.
     marks: S::Flags,
     servers: arrange::Known<S>,
     /// The time of the last refresh of marks, in units of 1.024 ms.
@@ -133,7 +133,7 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
     }
 
     /// Returns the positions in the list of the servers that the client uses: those of the first level, those of the
-    /// second, and so on. Servers of a reserve are left out.
+    /// second, and so on. A server of a reserve is included only while the client uses it.
     pub fn used(&self) -> impl Iterator<Item = usize> + '_ {
         let order = self.order.as_ref();
         let used = self.groups.iter().filter_map(move |group| order.get(group.start..group.start + group.active()));
@@ -421,7 +421,8 @@ impl<B: Clone, S: Storage, const LEVELS: usize> Clone for Grouped<B, S, LEVELS> 
         let mut marks = S::Flags::default();
         // The new buffer has room for as many marks as the old one.
         let _ = marks.refill(self.marks.as_ref().iter().map(|mark| AtomicBool::new(mark.load(Relaxed))));
-        // The counts come from the copied marks. Those of this balancer may have changed since.
+        // The counts are computed from the copied marks, since the marks of this balancer may have changed in the
+        // meantime.
         let group = |group: &Group| Group::new(group.start, group.len, group.size, marks.as_ref());
         let groups = self.groups.iter().map(group).collect();
         Self {

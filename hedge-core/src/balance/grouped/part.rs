@@ -5,8 +5,8 @@ use core::fmt;
 use super::super::{Candidate, Load, Roster, ServerList};
 use crate::id::ServerId;
 
-/// The servers of one group. Its positions count from the group's first server. Servers from position `active` on are
-/// the reserve of a subset. They are shown as not usable.
+/// The servers of one group. Its positions count from the group's first server. Servers from position `active` on
+/// belong to the reserve and are not used now. They are shown as not usable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'a, L> {
     pub(super) list: L,

@@ -225,7 +225,8 @@ fn s9_a_server_that_comes_or_goes_moves_at_most_two_servers_of_a_client() {
             assert_eq!(after.len(), fleet.len().min(size as usize));
             let (new, lost) = (after.difference(&before).count(), before.difference(&after).count());
             assert!(new <= 2 && lost <= 2, "{new} new, {lost} lost, of {size} among {}", fleet.len());
-            // A list that is read as a whole gives the same subset: nothing depends on the past.
+            // A new balancer that gets this list at once has the same subset, since a subset does not depend on earlier
+            // lists.
             let fresh = arranged(subset(size, id, RandomChoice, round), &fleet);
             assert_eq!(servers(&fresh, &fleet), after);
         }
@@ -295,7 +296,8 @@ fn shares(balancer: &InFixed<RandomChoice>, fleet: &Fleet, ms: &mut u64) -> BTre
     counts
 }
 
-/// Ten servers of each tag. A number follows the tag, as a word that means nothing.
+/// Returns a fleet with ten servers of each tag. The tag of each server also contains the number of the server, as a
+/// word that has no meaning.
 fn tens(tags: &[&str]) -> Fleet {
     let server = |(number, tag): (usize, &&str)| {
         (0..10).map(move |of_tag| (format!("h{number}-{of_tag}:1"), format!("{tag} #{of_tag}"))).collect::<Vec<_>>()
@@ -303,7 +305,8 @@ fn tens(tags: &[&str]) -> Fleet {
     Fleet::new(tags.iter().enumerate().flat_map(server))
 }
 
-/// Takes down the first `count` of the ten servers of a tag.
+/// Returns a function that says, by the text of a server's tag, whether the server is among the first `count` of the
+/// ten servers of `tag`.
 fn first(tag: &str, count: usize) -> impl Fn(&str) -> bool + '_ {
     move |text| {
         text.split_once('#').is_some_and(|(words, it)| words.trim() == tag && it.parse::<usize>().unwrap() < count)

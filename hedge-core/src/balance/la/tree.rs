@@ -138,7 +138,7 @@ impl<S: AsRef<[LaNode]>> LaTree<S> {
     /// Returns the place that 64 random bits select by weight. The places in `without` are left out. Returns `None` if
     /// the remaining weights are all 0.
     ///
-    /// Work: 2 log n loads, and as many again for each place in `without`.
+    /// Work: 2 log n loads, and up to log n + 2 more loads for each place in `without`.
     pub fn pick(&self, random: u64, without: &[u32]) -> Option<LaPick> {
         let out: u64 = ascending(without).map(|position| self.weight(position)).sum();
         let total = self.prefix_sum(self.len()).saturating_sub(out);
