@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use ::http::uri::PathAndQuery;
 use hedge_core::balance::ProbeAnswer;
-#[cfg(feature = "serde")]
-use hedge_core::config::ServersConfig;
 use hedge_core::config::{self, Warning, Warnings};
 use hedge_core::drive::SendTransport;
 use hedge_core::health::CheckOptions;
@@ -29,6 +27,8 @@ use crate::background::OnRuntime;
 use crate::build_error::BuildError;
 use crate::channel::{BoxRetryPolicy, Channel, Inner};
 use crate::checks::{CheckFn, Checks};
+#[cfg(feature = "serde")]
+use crate::file::{HttpConfig, HttpConfigError};
 use crate::fleet::Fleet;
 use crate::hooks::{ConnectOptionError, Hooks};
 use crate::http::{DefaultHeaderError, Http, HttpRetryPolicy, StatusError};
@@ -38,7 +38,7 @@ use crate::probe::{ProbeFn, Probes};
 use crate::protocol_choice::ProtocolChoice;
 
 /// What the servers of a channel are taken from.
-enum Given {
+pub(crate) enum Given {
     /// The text that the builder was made with, or a file's URL.
     Text,
     /// The lines of a file.
@@ -54,10 +54,10 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     runtime: R,
     pub(crate) transport: T,
     name: Option<Box<str>>,
-    servers: Box<str>,
+    pub(crate) servers: Box<str>,
     schemes: Schemes,
     /// What the servers are taken from.
-    given: Given,
+    pub(crate) given: Given,
     protocols: &'static [Protocol],
     pub(crate) protocol: Option<Box<str>>,
     pub(crate) connection_type: Option<Box<str>>,
@@ -73,9 +73,15 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     listed: Interceptors<T::Request, T::Reply, T::Error>,
     interceptors: Interceptors<T::Request, T::Reply, T::Error>,
     filter: Option<Filter>,
-    checks: Option<CheckOptions>,
+    pub(crate) checks: Option<CheckOptions>,
     application: Option<Application>,
     probe: Option<ProbeFn>,
+    /// The file that was applied last.
+    #[cfg(feature = "serde")]
+    pub(crate) file: HttpConfig,
+    /// The last error of a file.
+    #[cfg(feature = "serde")]
+    pub(crate) file_error: Option<HttpConfigError>,
 }
 
 /// The application's check.
@@ -155,28 +161,14 @@ where
             checks: Some(CheckOptions::DEFAULT),
             application: None,
             probe: None,
+            #[cfg(feature = "serde")]
+            file: HttpConfig::default(),
+            #[cfg(feature = "serde")]
+            file_error: None,
         }
     }
 
     hedge_fleet::setters!();
-
-    /// Takes over the rest of a file: servers, protocol and checks.
-    #[cfg(feature = "serde")]
-    fn applied(mut self, config: &config::ChannelConfig) -> Self {
-        match &config.servers {
-            Some(ServersConfig::Url(url)) => (self.servers, self.given) = (url.clone(), Given::Text),
-            Some(ServersConfig::Lines(lines)) => {
-                (self.servers, self.given) = ("servers".into(), Given::Lines(lines.clone()));
-            }
-            None => {}
-        }
-        self.protocol = config.protocol.clone().or(self.protocol);
-        self.connection_type = config.connection_type.clone().or(self.connection_type);
-        if let Some(checks) = config.health_checks {
-            self.checks = checks.on();
-        }
-        self
-    }
 
     /// The schemes of the program, and those that are built in.
     fn all_schemes(&self) -> Schemes {
@@ -419,6 +411,10 @@ where
     /// # Errors
     /// The first thing that is wrong.
     pub fn build(mut self) -> Result<Channel<R, T>, BuildError> {
+        #[cfg(feature = "serde")]
+        if let Some(error) = self.file_error {
+            return Err(BuildError::File(error));
+        }
         let choice = self.protocol_choice();
         let origin = self.origin()?;
         let named = match self.given {
@@ -504,6 +500,8 @@ where
             attach,
             keep,
             interceptors,
+            #[cfg(feature = "serde")]
+            file: self.file,
         }))
     }
 }
