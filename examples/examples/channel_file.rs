@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use hedge_examples::replicas::{Answer, Replica};
 use hedge_net::ServersConfig;
-use hedge_tokio::{HttpConfig, Inspect as _};
+use hedge_tokio::{ChannelFile, Inspect as _};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut config: HttpConfig = serde_json::from_str(include_str!("../channel.json"))?;
+    let mut config: ChannelFile = serde_json::from_str(include_str!("../channel.json"))?;
     // The file names servers of another network; these three run here. The third is slow.
     let replicas: Vec<_> = [1, 1, 40]
         .into_iter()
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let servers = replicas.iter().map(|replica| replica.address().to_string().into());
     config.channel.servers = Some(ServersConfig::Lines(servers.collect()));
 
-    let builder = hedge_tokio::builder("").http_config(&config);
+    let builder = hedge_tokio::builder("").channel_file(&config);
     for warning in builder.warnings() {
         eprintln!("warning: {warning}");
     }
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(ServersConfig::Lines(servers)) = &mut changed.channel.servers {
         servers.pop();
     }
-    let applied = channel.set_http_config(&changed)?;
+    let applied = channel.set_channel_file(&changed)?;
     println!("now {} servers, and calls may take {:?}", channel.servers().len(), channel.options().channel.timeout);
     for setting in applied.needs_new_channel {
         println!("needs a new channel: {setting}");

@@ -52,7 +52,7 @@ pub enum BuildError {
     Protocol(ProtocolError),
     /// The file names certificates or options of sockets that cannot be used.
     #[cfg(feature = "serde")]
-    File(crate::file::HttpConfigError),
+    File(hedge_link::ChannelFileError),
 }
 
 impl fmt::Display for BuildError {

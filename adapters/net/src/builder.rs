@@ -1,5 +1,7 @@
 //! Makes a channel: [`Builder`].
 
+#[cfg(feature = "serde")]
+mod file;
 mod http;
 
 use std::collections::HashSet;
@@ -20,6 +22,8 @@ use hedge_fleet::{
     Address, Balancer, BoxNaming, Filter, Follower, Interceptor, Interceptors, MAX_SERVERS, Naming, ParsedName,
     Protocol, ProtocolError, RefusedServer, Schemes, Server, Servers, Setup, parse_lines,
 };
+#[cfg(feature = "serde")]
+use hedge_link::{ChannelFile, ChannelFileError};
 use hedge_link::{Connector, Runtime};
 use hedge_naming::Sources;
 
@@ -27,8 +31,6 @@ use crate::background::OnRuntime;
 use crate::build_error::BuildError;
 use crate::channel::{BoxRetryPolicy, Channel, Inner};
 use crate::checks::{CheckFn, Checks};
-#[cfg(feature = "serde")]
-use crate::file::{HttpConfig, HttpConfigError};
 use crate::fleet::Fleet;
 use crate::hooks::{ConnectOptionError, Hooks};
 use crate::http::{DefaultHeaderError, Http, HttpRetryPolicy, StatusError};
@@ -38,7 +40,7 @@ use crate::probe::{ProbeFn, Probes};
 use crate::protocol_choice::ProtocolChoice;
 
 /// What the servers of a channel are taken from.
-pub(crate) enum Given {
+enum Given {
     /// The text that the builder was made with, or a file's URL.
     Text,
     /// The lines of a file.
@@ -54,10 +56,10 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     runtime: R,
     pub(crate) transport: T,
     name: Option<Box<str>>,
-    pub(crate) servers: Box<str>,
+    servers: Box<str>,
     schemes: Schemes,
     /// What the servers are taken from.
-    pub(crate) given: Given,
+    given: Given,
     protocols: &'static [Protocol],
     pub(crate) protocol: Option<Box<str>>,
     pub(crate) connection_type: Option<Box<str>>,
@@ -73,15 +75,15 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     listed: Interceptors<T::Request, T::Reply, T::Error>,
     interceptors: Interceptors<T::Request, T::Reply, T::Error>,
     filter: Option<Filter>,
-    pub(crate) checks: Option<CheckOptions>,
+    checks: Option<CheckOptions>,
     application: Option<Application>,
     probe: Option<ProbeFn>,
     /// The file that was applied last.
     #[cfg(feature = "serde")]
-    pub(crate) file: HttpConfig,
+    file: ChannelFile,
     /// The last error of a file.
     #[cfg(feature = "serde")]
-    pub(crate) file_error: Option<HttpConfigError>,
+    file_error: Option<ChannelFileError>,
 }
 
 /// The application's check.
@@ -162,7 +164,7 @@ where
             application: None,
             probe: None,
             #[cfg(feature = "serde")]
-            file: HttpConfig::default(),
+            file: ChannelFile::default(),
             #[cfg(feature = "serde")]
             file_error: None,
         }

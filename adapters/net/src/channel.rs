@@ -55,7 +55,7 @@ pub(crate) struct Inner<R, T: SendTransport<Request: Sized>> {
     pub(crate) interceptors: Interceptors<T::Request, T::Reply, T::Error>,
     /// The file that the channel was built from.
     #[cfg(feature = "serde")]
-    pub(crate) file: crate::file::HttpConfig,
+    pub(crate) file: hedge_link::ChannelFile,
 }
 
 /// A retry policy of any type.

@@ -63,14 +63,14 @@
 //! # A channel from a file
 //!
 //! With the feature `serde`, a channel is read from any format that serde knows: its servers, how they are chosen and checked,
-//! options and limits, connections and TLS. `HttpConfig` and `ChannelConfig` list all fields. Setters that follow `http_config`
-//! change single settings. `Channel::set_http_config` applies a changed file to a channel that runs:
+//! options and limits, connections and TLS. `ChannelFile` and `ChannelConfig` list all fields. Setters that follow `channel_file`
+//! change single settings. `Channel::set_channel_file` applies a changed file to a channel that runs:
 //!
 #![cfg_attr(feature = "channel", doc = "```")]
 #![cfg_attr(not(feature = "channel"), doc = "```ignore")]
 //! let text = r#"{"servers": ["10.0.0.1:8001", "10.0.0.2:8001"], "load_balancer": "p2c", "timeout": "200ms", "backup": "10ms"}"#;
-//! let config: hedge_smol::HttpConfig = serde_json::from_str(text)?;
-//! let channel = hedge_smol::builder("").http_config(&config).name("users").build()?;
+//! let config: hedge_smol::ChannelFile = serde_json::from_str(text)?;
+//! let channel = hedge_smol::builder("").channel_file(&config).name("users").build()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -121,7 +121,7 @@ pub use hedge_net::{BoxNaming, ChannelInfo, Inspect, Naming, NamingError, Naming
 #[cfg(feature = "channel")]
 pub use hedge_net::{BoxResolve, ConnectError, ConnectionInfo, Resolve, SocketOptions};
 #[cfg(feature = "serde")]
-pub use hedge_net::{ChannelConfig, HttpConfig};
+pub use hedge_net::{ChannelConfig, ChannelFile};
 #[cfg(feature = "_tls")]
 pub use hedge_net::{Tls, TlsName};
 #[cfg(feature = "channel")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hedge_net::{BuildError, Channel, FixedSetting, HttpConfig, Runtime, SetConfigError};
+use hedge_net::{BuildError, Channel, ChannelFile, FixedSetting, Runtime, SetConfigError};
 use serde_json::{Value, json};
 
 use super::assert_settled;
@@ -12,7 +12,7 @@ use super::tls_server::{Authority, TlsServer};
 
 const NAME: &str = "server.test";
 
-fn read(json: &Value) -> HttpConfig {
+fn read(json: &Value) -> ChannelFile {
     serde_json::from_str(&json.to_string()).unwrap()
 }
 
@@ -29,7 +29,7 @@ pub async fn c6_a_file_names_roots_a_client_certificate_and_the_name_of_the_serv
             "name": "users", "servers": [there.address.to_string()], "load_balancer": "rr", "timeout": "60s",
             "connect_timeout": "60s", "max_retry": 0, "connections": {"no_delay": true}, "tls": tls,
         });
-        Channel::builder(runtime.clone(), "").http_config(&read(&file)).build()
+        Channel::builder(runtime.clone(), "").channel_file(&read(&file)).build()
     };
     let good = channel(&tls).unwrap();
     assert_eq!(good.name(), "users");
@@ -54,9 +54,9 @@ pub async fn a_changed_file_is_applied_to_a_channel_that_runs<R: Runtime>(runtim
     let [one, two] = servers.each_ref().map(|server| server.address.to_string());
     let mut file =
         json!({"servers": [one], "load_balancer": "rr", "timeout": "60s", "connect_timeout": "60s", "seed": 1});
-    let channel = Channel::builder(runtime, "").http_config(&read(&file)).build().unwrap();
+    let channel = Channel::builder(runtime, "").channel_file(&read(&file)).build().unwrap();
     assert_eq!(channel.get("/").await.unwrap().text().unwrap(), "one");
-    let unchanged = channel.set_http_config(&read(&file)).unwrap();
+    let unchanged = channel.set_channel_file(&read(&file)).unwrap();
     let update = unchanged.servers.unwrap();
     assert_eq!((update.servers, update.inserted, update.removed), (1, 0, 0));
     assert_eq!(unchanged.needs_new_channel, []);
@@ -68,7 +68,7 @@ pub async fn a_changed_file_is_applied_to_a_channel_that_runs<R: Runtime>(runtim
     file["seed"] = 2.into();
     let expected = [FixedSetting::HealthChecks, FixedSetting::Seed, FixedSetting::ConnectionGroup];
     for change in [(1, 1), (0, 0)] {
-        let applied = channel.set_http_config(&read(&file)).unwrap();
+        let applied = channel.set_channel_file(&read(&file)).unwrap();
         let update = applied.servers.unwrap();
         assert_eq!((update.inserted, update.removed), change, "it may be applied again");
         assert_eq!(applied.needs_new_channel, expected);
@@ -80,12 +80,12 @@ pub async fn a_changed_file_is_applied_to_a_channel_that_runs<R: Runtime>(runtim
         let mut wrong = file.clone();
         wrong["timeout"] = "62s".into();
         wrong[field] = bad;
-        let error = channel.set_http_config(&read(&wrong)).unwrap_err();
+        let error = channel.set_channel_file(&read(&wrong)).unwrap_err();
         assert!(!matches!(error, SetConfigError::List(_)), "{error}");
         assert_eq!(channel.options().channel.timeout, Duration::from_secs(61).into(), "nothing is changed: {error}");
     }
     file["servers"] = json!([one]);
-    channel.set_http_config(&read(&file)).unwrap();
+    channel.set_channel_file(&read(&file)).unwrap();
     assert_eq!(channel.get("/").await.unwrap().text().unwrap(), "one", "the list of the start comes back");
     assert_settled(&channel);
 }

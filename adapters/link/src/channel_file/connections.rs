@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use hedge_core::config::reading::{FromScalar, Scalar, optional, table};
 use hedge_core::time::Timeout;
-use hedge_link::{BufferSize, KeepAlive, SocketOptionError, SocketOptions, UserTimeout};
 use serde::{Deserialize, Deserializer};
 
-use super::HttpConfigError;
+use super::ChannelFileError;
+use crate::socket_options::{BufferSize, KeepAlive, SocketOptionError, SocketOptions, UserTimeout};
 
 /// How connections are kept and made. A field that is absent or null changes nothing.
 ///
@@ -17,19 +17,19 @@ use super::HttpConfigError;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ConnectionsConfig {
-    /// As [`Builder::max_idle_per_server`](crate::Builder::max_idle_per_server).
+    /// How many idle connections are kept for each server.
     #[serde(deserialize_with = "max_idle_per_server")]
     pub max_idle_per_server: Option<u32>,
-    /// As [`Builder::idle_timeout`](crate::Builder::idle_timeout).
+    /// How long a connection may be idle before it is closed.
     #[serde(deserialize_with = "idle_timeout")]
     pub idle_timeout: Option<Duration>,
-    /// As [`Builder::max_connection_age`](crate::Builder::max_connection_age). `"never"`: any age.
+    /// How old a connection may be. `"never"`: any age.
     #[serde(deserialize_with = "max_age")]
     pub max_age: Option<Timeout>,
-    /// As [`Builder::defer_close`](crate::Builder::defer_close).
+    /// How long idle connections are kept after the last channel that shares them has gone.
     #[serde(deserialize_with = "defer_close")]
     pub defer_close: Option<Duration>,
-    /// As [`Builder::connection_group`](crate::Builder::connection_group).
+    /// The group of the channels that share connections.
     #[serde(deserialize_with = "group")]
     pub group: Option<Box<str>>,
     /// As [`SocketOptions::no_delay`].
@@ -69,9 +69,12 @@ pub struct KeepAliveConfig {
 }
 
 impl ConnectionsConfig {
-    /// These options of sockets, changed by those that the file names.
-    pub(super) fn socket_options(&self, mut options: SocketOptions) -> Result<SocketOptions, HttpConfigError> {
-        let at = |field| move |error| HttpConfigError::Socket { field, error };
+    /// Returns these options of sockets, changed by those that the file names.
+    ///
+    /// # Errors
+    /// An option is out of its range.
+    pub fn socket_options(&self, mut options: SocketOptions) -> Result<SocketOptions, ChannelFileError> {
+        let at = |field| move |error| ChannelFileError::Socket { field, error };
         if let Some(on) = self.no_delay {
             options = options.no_delay(on);
         }
@@ -197,7 +200,7 @@ mod tests {
                 "connections.keep_alive: keep-alive time 0 s: must be in [1 s, 32767 s]",
             ),
             (r#"{"send_buffer": 1}"#, "connections.send_buffer: buffer size 1 B: must be in [1024 B, 1073741824 B]"),
-            (r#"{"user_timeout": "0"}"#, "connections.user_timeout: user timeout 0 ms: must be in [1 ms, 86400000 ms]"),
+            (r#"{"user_timeout": "0ms"}"#, "connections.user_timeout: user timeout 0 ms: must be in [1 ms, 86400000 ms]"),
         ] {
             assert_eq!(sockets(json), Err(text.to_owned()));
         }

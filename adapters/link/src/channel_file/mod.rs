@@ -1,6 +1,5 @@
-//! A whole channel over HTTP as a file describes it: [`HttpConfig`].
+//! A whole channel as a file describes it: [`ChannelFile`].
 
-mod apply;
 mod change;
 mod connections;
 mod split;
@@ -10,20 +9,20 @@ mod tls;
 use std::fmt;
 
 use hedge_core::config::ChannelConfig;
-use hedge_link::SocketOptionError;
 
-pub use self::change::{Applied, FixedSetting, SetConfigError};
+pub use self::change::FixedSetting;
 pub use self::connections::{ConnectionsConfig, KeepAliveConfig};
 #[cfg(feature = "_tls")]
 pub use self::tls::{TlsConfig, TlsFileError};
+use crate::socket_options::SocketOptionError;
 
-/// The content of a file that describes a whole channel over HTTP: the fields of [`ChannelConfig`], and `name`,
-/// `connections` and `tls`. [`Builder::http_config`](crate::Builder::http_config) makes a channel of it, and
-/// [`Channel::set_http_config`](crate::Channel::set_http_config) applies a changed file to a channel that runs.
+/// The content of a file that describes a whole channel: the fields of [`ChannelConfig`], and `name`, `connections` and
+/// `tls`. In hedge-net, `Builder::channel_file` makes a channel of it, and `Channel::set_channel_file` applies a changed file
+/// to a channel that runs.
 ///
 /// | field | value |
 /// |---|---|
-/// | `name` | text: the channel's name, as in [`Builder::name`](crate::Builder::name) |
+/// | `name` | text: the channel's name, by which an operator finds it |
 /// | `connections` | a map: how connections are kept and made, [`ConnectionsConfig`] |
 /// | `tls` | a map: `TlsConfig`, with a feature of TLS. `{}` trusts the roots of the operating system |
 /// | all others | see [`ChannelConfig`] |
@@ -33,7 +32,7 @@ pub use self::tls::{TlsConfig, TlsFileError};
 /// in range is checked by the builder, in the same way as the values of its setters.
 ///
 /// ```
-/// use hedge_net::HttpConfig;
+/// use hedge_link::ChannelFile;
 ///
 /// let text = r#"{
 ///     "name": "users",
@@ -42,16 +41,16 @@ pub use self::tls::{TlsConfig, TlsFileError};
 ///     "timeout": "300ms",
 ///     "connections": {"idle_timeout": "30s", "keep_alive": {"after": "1m"}}
 /// }"#;
-/// let config: HttpConfig = serde_json::from_str(text)?;
+/// let config: ChannelFile = serde_json::from_str(text)?;
 /// assert_eq!(config.name.as_deref(), Some("users"));
 ///
-/// let error = serde_json::from_str::<HttpConfig>(r#"{"connections": {"idle": "30s"}}"#).unwrap_err().to_string();
+/// let error = serde_json::from_str::<ChannelFile>(r#"{"connections": {"idle": "30s"}}"#).unwrap_err().to_string();
 /// assert!(error.starts_with("unknown field `idle`, expected one of `max_idle_per_server`"), "{error}");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Debug, Default)]
 #[non_exhaustive]
-pub struct HttpConfig {
+pub struct ChannelFile {
     /// The channel's name.
     pub name: Option<Box<str>>,
     /// How connections are kept and made.
@@ -63,7 +62,7 @@ pub struct HttpConfig {
     pub channel: ChannelConfig,
 }
 
-impl From<ChannelConfig> for HttpConfig {
+impl From<ChannelConfig> for ChannelFile {
     fn from(channel: ChannelConfig) -> Self {
         Self { channel, ..Self::default() }
     }
@@ -72,7 +71,7 @@ impl From<ChannelConfig> for HttpConfig {
 /// Why a file describes a channel that cannot be made.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
-pub enum HttpConfigError {
+pub enum ChannelFileError {
     /// An option of sockets is out of its range.
     Socket {
         /// The field, such as `connections.keep_alive.after`.
@@ -85,7 +84,7 @@ pub enum HttpConfigError {
     Tls(TlsFileError),
 }
 
-impl fmt::Display for HttpConfigError {
+impl fmt::Display for ChannelFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket { field, error } => write!(f, "{field}: {error}"),
@@ -95,4 +94,4 @@ impl fmt::Display for HttpConfigError {
     }
 }
 
-impl std::error::Error for HttpConfigError {}
+impl std::error::Error for ChannelFileError {}

@@ -9,12 +9,12 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-use super::HttpConfig;
+use super::ChannelFile;
 
 /// The fields that are read here.
 const OWN: [&str; 3] = ["name", "connections", "tls"];
 
-impl<'de> Deserialize<'de> for HttpConfig {
+impl<'de> Deserialize<'de> for ChannelFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut own = Own::default();
         let channel = ChannelConfig::deserialize(Whole { deserializer, own: &mut own })?;
@@ -25,7 +25,7 @@ impl<'de> Deserialize<'de> for HttpConfig {
 /// What was read here so far.
 #[derive(Default)]
 struct Own {
-    config: HttpConfig,
+    config: ChannelFile,
     /// Which fields of [`OWN`] were read.
     seen: [bool; OWN.len()],
 }
@@ -42,7 +42,7 @@ impl Own {
             "connections" => self.config.connections = map.next_value_seed(Table { field, of: PhantomData })?,
             #[cfg(feature = "_tls")]
             "tls" => self.config.tls = Some(map.next_value_seed(Table { field, of: PhantomData })?),
-            _ => return Err(A::Error::custom("tls: needs the feature `tls` or `tls-aws-lc` of hedge-net")),
+            _ => return Err(A::Error::custom("tls: needs the feature `tls` or `tls-aws-lc`")),
         }
         Ok(())
     }
@@ -188,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    fn read(json: &str) -> Result<HttpConfig, String> {
+    fn read(json: &str) -> Result<ChannelFile, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
     }
 
@@ -205,8 +205,8 @@ mod tests {
         assert_eq!(config.channel.options().timeout, Duration::from_millis(300).into());
         assert_eq!(config.channel.max_retry, Some(1));
         let alone = r#"{"preset": "trpc", "backup": "10ms"}"#;
-        assert_eq!(read(alone).unwrap(), HttpConfig::from(serde_json::from_str::<ChannelConfig>(alone).unwrap()));
-        assert_eq!(read(r#"{"name": null}"#).unwrap(), HttpConfig::default());
+        assert_eq!(read(alone).unwrap(), ChannelFile::from(serde_json::from_str::<ChannelConfig>(alone).unwrap()));
+        assert_eq!(read(r#"{"name": null}"#).unwrap(), ChannelFile::default());
     }
 
     #[test]

@@ -5,18 +5,19 @@ use std::fs;
 use std::io;
 
 use hedge_core::config::reading::optional;
-use hedge_link::{DangerousNoVerification, Tls, TlsConfigError};
 use serde::{Deserialize, Deserializer};
+
+use crate::tls::{DangerousNoVerification, Tls, TlsConfigError};
 
 /// TLS as a file describes it. Certificates and keys are paths of files in PEM. A path that is relative is relative to the
 /// working directory of the process. The files are read when the configuration is applied to a builder.
 ///
 /// ```
-/// use hedge_net::HttpConfig;
+/// use hedge_link::ChannelFile;
 ///
 /// let text = r#"{"tls": {"roots": "/etc/tls/root.pem", "client_certificate": "/etc/tls/client.pem",
 ///                        "client_key": "/etc/tls/client.key", "server_name": "users.internal"}}"#;
-/// let config: HttpConfig = serde_json::from_str(text)?;
+/// let config: ChannelFile = serde_json::from_str(text)?;
 /// assert!(config.tls.is_some_and(|tls| !tls.dangerous_no_verification));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -33,7 +34,7 @@ pub struct TlsConfig {
     /// The file of the private key of the client's certificate.
     #[serde(deserialize_with = "client_key")]
     pub client_key: Option<Box<str>>,
-    /// The name that certificates are checked for, as in [`Builder::tls_name`](crate::Builder::tls_name).
+    /// The name that certificates are checked for, and that is sent. Absent: the host of the server.
     #[serde(deserialize_with = "server_name")]
     pub server_name: Option<Box<str>>,
     /// Trusts every server, as [`DangerousNoVerification`] does: then an attacker between client and server can read and

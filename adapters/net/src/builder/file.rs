@@ -1,13 +1,11 @@
 //! Applies a file to a builder, by the builder's own setters.
 
-use hedge_core::config::ChannelConfig;
-use hedge_core::config::ServersConfig;
+use hedge_core::config::{ChannelConfig, ServersConfig};
 use hedge_core::drive::SendTransport;
 use hedge_fleet::Address;
-use hedge_link::Runtime;
+use hedge_link::{ChannelFile, Runtime};
 
-use super::HttpConfig;
-use crate::builder::{Builder, Given};
+use super::{Builder, Given};
 use crate::http::Http;
 
 impl<R, T> Builder<R, T>
@@ -16,7 +14,7 @@ where
     T: SendTransport<Address = Address, Request: Sized + Send + Sync> + Send + Sync + 'static,
 {
     /// Takes over the rest of a file: servers, protocol and checks.
-    pub(crate) fn applied(mut self, config: &ChannelConfig) -> Self {
+    pub(super) fn applied(mut self, config: &ChannelConfig) -> Self {
         match &config.servers {
             Some(ServersConfig::Url(url)) => (self.servers, self.given) = (url.clone(), Given::Text),
             Some(ServersConfig::Lines(lines)) => {
@@ -29,14 +27,14 @@ where
         if let Some(checks) = config.health_checks {
             self.checks = checks.on();
         }
-        self.file = HttpConfig::from(config.clone());
+        self.file = ChannelFile::from(config.clone());
         self
     }
 }
 
 impl<R: Runtime> Builder<R, Http<R>> {
     /// Applies a file that describes a whole channel: [`config`](Self::config) with the file's
-    /// [`channel`](HttpConfig::channel), and the setters for the channel's name, its connections and TLS, as far as the file
+    /// [`channel`](ChannelFile::channel), and the setters for the channel's name, its connections and TLS, as far as the file
     /// names them. Setters that are called after this one change single settings.
     ///
     /// Certificates and keys are read here, which blocks.
@@ -44,7 +42,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// The values of the file are checked when the builder builds, in the same way as the values of setters, with the same
     /// errors and warnings. A file of TLS that cannot be read, and an option of sockets that is out of its range, are
     /// [`BuildError::File`](crate::BuildError::File).
-    pub fn http_config(mut self, config: &HttpConfig) -> Self {
+    pub fn channel_file(mut self, config: &ChannelFile) -> Self {
         self = self.config(&config.channel);
         if let Some(name) = &config.name {
             self = self.name(name);
@@ -73,7 +71,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
         if let Some(tls) = &config.tls {
             match tls.read() {
                 Ok(settings) => self = self.tls(settings),
-                Err(error) => self.file_error = Some(super::HttpConfigError::Tls(error)),
+                Err(error) => self.file_error = Some(hedge_link::ChannelFileError::Tls(error)),
             }
             if let Some(name) = &tls.server_name {
                 self = self.tls_name(name);
