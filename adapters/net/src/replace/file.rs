@@ -24,7 +24,7 @@ pub struct Applied {
     pub needs_new_channel: Vec<FixedSetting>,
 }
 
-/// Why a file cannot be applied to a channel that runs. Nothing has changed then.
+/// Why a file cannot be applied to a channel that runs: [`Channel::set_channel_file`].
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum SetConfigError {
