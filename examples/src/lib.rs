@@ -1,5 +1,6 @@
-//! What the programs of this package share: the servers that they call.
+//! What the programs of this package share: the servers that they call, and the name server that they ask.
 
+pub mod name_server;
 pub mod replicas;
 
 /// The README's own code, compiled and run as far as it can be.

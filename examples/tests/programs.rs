@@ -104,11 +104,24 @@ fn naming() {
 }
 
 #[test]
+fn naming_dns() {
+    let text = output_of("naming_dns");
+    let lines: Vec<_> = text.lines().collect();
+    let [one, two, three, total] = lines.as_slice() else { panic!("{text}") };
+    assert!(one.starts_with("one, two: taken over after "), "{text}");
+    assert!(two.starts_with("two, three: taken over after "), "{text}");
+    assert!(three.starts_with("three, one: taken over after "), "{text}");
+    assert!(total.ends_with(" calls at 3 servers, none failed"), "{text}");
+}
+
+#[test]
 fn channel_file() {
     let text = output_of("channel_file");
     assert!(text.starts_with("users: 3 servers, 200 calls in 10 s, "), "{text}");
     let servers = text.lines().filter(|line| line.contains(" 127.0.0.1:") && line.contains(" usable "));
     assert_eq!(servers.count(), 3, "{text}");
+    let end = "\nnow 2 servers, and calls may take 300 ms\nneeds a new channel: load_balancer\n";
+    assert!(text.ends_with(end), "{text}");
 }
 
 #[test]

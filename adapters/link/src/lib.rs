@@ -15,6 +15,7 @@
 //! | keep a value for each server | [`PerServer`] |
 //! | refuse a socket that is connected to itself | [`refuse_self`] |
 //! | give a future a deadline | [`before`] |
+//! | describe a whole channel in a file | `ChannelFile`, with the feature `serde` |
 //!
 //! `hedge-tokio` and `hedge-smol` implement the runtime. `hedge-net` sends HTTP over these connections.
 //!
@@ -27,11 +28,12 @@
 //! # Features
 //! | feature | adds |
 //! |---|---|
+//! | `serde` | a whole channel as a file describes it |
 //! | `tls` | TLS by rustls, with ring and the system's roots |
 //! | `tls-aws-lc` | TLS by rustls, with aws-lc-rs and the system's roots |
 //! | `tls-webpki-roots` | Mozilla's roots, which are compiled in; needs one of the two features above |
 //!
-//! Without these features, rustls is not compiled.
+//! Without the features of TLS, rustls is not compiled.
 //!
 //! # Contract
 //! A connection is used only on the runtime that made it. If the future that makes a connection is dropped, the
@@ -53,6 +55,8 @@ mod auth;
 mod begin;
 mod bell;
 mod blocking;
+#[cfg(feature = "serde")]
+mod channel_file;
 mod connect_error;
 mod connection_info;
 mod connector;
@@ -79,6 +83,10 @@ mod unwritten;
 pub use auth::{Authenticator, Credential, CredentialError, CredentialRefused};
 pub use begin::{Connecting, begin};
 pub use blocking::Blocking;
+#[cfg(feature = "serde")]
+pub use channel_file::{ChannelFile, ChannelFileError, ConnectionsConfig, FixedSetting, KeepAliveConfig};
+#[cfg(all(feature = "serde", feature = "_tls"))]
+pub use channel_file::{TlsConfig, TlsFileError};
 pub use connect_error::{ConnectError, ConnectProgress, ConnectStep};
 pub use connection_info::{ConnectionInfo, TlsInfo, TlsVersion};
 pub use connector::{Connected, Connector};

@@ -50,6 +50,9 @@ pub enum BuildError {
     Options(ConfigError),
     /// The protocol of a file, or its connection type, is not one that this channel has.
     Protocol(ProtocolError),
+    /// The file names certificates or options of sockets that cannot be used.
+    #[cfg(feature = "serde")]
+    File(hedge_link::ChannelFileError),
 }
 
 impl fmt::Display for BuildError {
@@ -72,6 +75,8 @@ impl fmt::Display for BuildError {
             Self::CheckPath { path } => write!(f, "health check: {path:?} is not a path; a path begins with /"),
             Self::Options(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
+            #[cfg(feature = "serde")]
+            Self::File(error) => error.fmt(f),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Makes a channel: [`Builder`].
 
+#[cfg(feature = "serde")]
+mod file;
 mod http;
 
 use std::collections::HashSet;
@@ -10,8 +12,6 @@ use std::time::Duration;
 
 use ::http::uri::PathAndQuery;
 use hedge_core::balance::ProbeAnswer;
-#[cfg(feature = "serde")]
-use hedge_core::config::ServersConfig;
 use hedge_core::config::{self, Warning, Warnings};
 use hedge_core::drive::SendTransport;
 use hedge_core::health::CheckOptions;
@@ -23,6 +23,8 @@ use hedge_fleet::{
     Protocol, ProtocolError, RefusedServer, Schemes, Server, Servers, Setup, parse_lines,
 };
 use hedge_http_transport::{CheckFn, ConnectOptionError, Origin, ProtocolChoice};
+#[cfg(feature = "serde")]
+use hedge_link::{ChannelFile, ChannelFileError};
 use hedge_link::{Connector, Runtime};
 use hedge_naming::Sources;
 
@@ -75,6 +77,12 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     checks: Option<CheckOptions>,
     application: Option<Application>,
     probe: Option<ProbeFn>,
+    /// The file that was applied last.
+    #[cfg(feature = "serde")]
+    file: ChannelFile,
+    /// The last error of a file.
+    #[cfg(feature = "serde")]
+    file_error: Option<ChannelFileError>,
 }
 
 /// The application's check.
@@ -154,28 +162,14 @@ where
             checks: Some(CheckOptions::DEFAULT),
             application: None,
             probe: None,
+            #[cfg(feature = "serde")]
+            file: ChannelFile::default(),
+            #[cfg(feature = "serde")]
+            file_error: None,
         }
     }
 
     hedge_fleet::setters!();
-
-    /// Takes over the rest of a file: servers, protocol and checks.
-    #[cfg(feature = "serde")]
-    fn applied(mut self, config: &config::ChannelConfig) -> Self {
-        match &config.servers {
-            Some(ServersConfig::Url(url)) => (self.servers, self.given) = (url.clone(), Given::Text),
-            Some(ServersConfig::Lines(lines)) => {
-                (self.servers, self.given) = ("servers".into(), Given::Lines(lines.clone()));
-            }
-            None => {}
-        }
-        self.protocol = config.protocol.clone().or(self.protocol);
-        self.connection_type = config.connection_type.clone().or(self.connection_type);
-        if let Some(checks) = config.health_checks {
-            self.checks = checks.on();
-        }
-        self
-    }
 
     /// The schemes of the program, and those that are built in.
     fn all_schemes(&self) -> Schemes {
@@ -418,6 +412,10 @@ where
     /// # Errors
     /// The first thing that is wrong.
     pub fn build(mut self) -> Result<Channel<R, T>, BuildError> {
+        #[cfg(feature = "serde")]
+        if let Some(error) = self.file_error {
+            return Err(BuildError::File(error));
+        }
         let choice = self.protocol_choice();
         let origin = self.origin()?;
         let named = match self.given {
@@ -503,6 +501,8 @@ where
             attach,
             keep,
             interceptors,
+            #[cfg(feature = "serde")]
+            file: self.file,
         }))
     }
 }

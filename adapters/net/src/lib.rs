@@ -11,7 +11,8 @@
 //! | make a call in one line | [`Channel::get`] and its like, [`http::RequestBuilder`] |
 //! | make a call with any request | [`Channel::call`], [`Channel::call_with`] and [`CallOptions`] |
 //! | read the result | [`Reply`], [`http::SendError`], [`CallError`], [`Report`] |
-//! | set what calls may do | [`Builder::options`], [`Builder::limits`], or all of a channel by `Builder::config` from a file (feature `serde`) |
+//! | set what calls may do | [`Builder::options`], [`Builder::limits`], or all of a channel by `Builder::channel_file` from a file (feature `serde`) |
+//! | apply a changed file to a channel that runs | `Channel::set_channel_file` (feature `serde`) |
 //! | set how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
 //! | adapt the backup delay, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
 //! | add headers to each attempt | [`Builder::on_attempt`], [`AttemptInfo`] |
@@ -119,11 +120,17 @@ pub use hedge_link::{
     Dial, Dialed, Endpoint, KeepAlive, Resolve, Runtime, RuntimeId, SocketOptionError, SocketOptions, Stream, TlsInfo,
     TlsVersion, UserTimeout, begin, lookup, refuse_self,
 };
+#[cfg(feature = "serde")]
+pub use hedge_link::{ChannelFile, ChannelFileError, ConnectionsConfig, FixedSetting, KeepAliveConfig};
 #[cfg(feature = "_tls")]
 pub use hedge_link::{DangerousNoVerification, Tls, TlsBuilder, TlsConfigError, TlsError, TlsFault, TlsName};
+#[cfg(all(feature = "serde", feature = "_tls"))]
+pub use hedge_link::{TlsConfig, TlsFileError};
 /// The sources of servers that are built in.
 pub use hedge_naming;
 pub use naming::NamingStatus;
+#[cfg(feature = "serde")]
+pub use replace::{Applied, SetConfigError};
 pub use reply::{AnsweredBy, Reply};
 
 /// The README's own code, compiled.

@@ -1,11 +1,16 @@
 //! Replaces the options of a channel that runs.
 
+#[cfg(feature = "serde")]
+mod file;
+
 use hedge_core::config::{self, Warnings};
 use hedge_core::drive::SendTransport;
 use hedge_core::policy::ConfigError;
 use hedge_fleet::{Address, ReplaceableOptions};
 use hedge_link::Runtime;
 
+#[cfg(feature = "serde")]
+pub use self::file::{Applied, SetConfigError};
 use crate::channel::Channel;
 
 impl<R, T> Channel<R, T>

@@ -67,13 +67,14 @@
 //! # A channel from a file
 //!
 //! With the feature `serde`, a channel is read from any format that serde knows: its servers, how they are chosen and checked,
-//! options and limits. `ChannelConfig` lists all fields. Setters that follow `config` change single settings:
+//! options and limits, connections and TLS. `ChannelFile` and `ChannelConfig` list all fields. Setters that follow `channel_file`
+//! change single settings. `Channel::set_channel_file` applies a changed file to a channel that runs:
 //!
 #![cfg_attr(feature = "channel", doc = "```")]
 #![cfg_attr(not(feature = "channel"), doc = "```ignore")]
 //! let text = r#"{"servers": ["10.0.0.1:8001", "10.0.0.2:8001"], "load_balancer": "p2c", "timeout": "200ms", "backup": "10ms"}"#;
-//! let config: hedge_tokio::ChannelConfig = serde_json::from_str(text)?;
-//! let channel = hedge_tokio::builder("").config(&config).name("users").build()?;
+//! let config: hedge_tokio::ChannelFile = serde_json::from_str(text)?;
+//! let channel = hedge_tokio::builder("").channel_file(&config).name("users").build()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -131,8 +132,6 @@ pub use channel::{Builder, Channel, Http, builder};
 pub use hedge_core;
 #[cfg(feature = "channel")]
 pub use hedge_net;
-#[cfg(feature = "serde")]
-pub use hedge_net::ChannelConfig;
 #[cfg(feature = "grpc")]
 pub use hedge_net::grpc;
 #[cfg(feature = "channel")]
@@ -154,6 +153,8 @@ pub use hedge_net::{
 pub use hedge_net::{BoxNaming, ChannelInfo, Inspect, Naming, NamingError, NamingErrorKind, Schemes, Update};
 #[cfg(feature = "channel")]
 pub use hedge_net::{BoxResolve, ConnectError, ConnectionInfo, Resolve, SocketOptions};
+#[cfg(feature = "serde")]
+pub use hedge_net::{ChannelConfig, ChannelFile};
 #[cfg(feature = "_tls")]
 pub use hedge_net::{Tls, TlsName};
 #[cfg(feature = "channel")]

@@ -12,7 +12,7 @@ use hedge_net::{
     ErrorKind, Idempotency, Inspect as _, IsolationLimit, Kind, LimitOptions, NotHedged, Report, SendTransport,
     ServerState, Setting,
 };
-use hedge_tokio::{CallError, Tokio};
+use hedge_tokio::{CallError, ChannelFile, Tokio};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -275,9 +275,9 @@ fn the_file_of_the_readme_is_that_of_the_example_and_is_a_channel() {
     let readme = std::fs::read_to_string(format!("{root}/README.md")).unwrap();
     let file = std::fs::read_to_string(format!("{root}/examples/channel.json")).unwrap();
     assert!(readme.contains(&format!("```json\n{file}```\n")), "the README shows examples/channel.json");
-    let config = read(&file);
-    assert!(matches!(config.circuit_breaker, Some(Setting::On(_))));
-    let builder = hedge_tokio::builder("").config(&config);
+    let config: ChannelFile = serde_json::from_str(&file).unwrap();
+    assert!(matches!(config.channel.circuit_breaker, Some(Setting::On(_))));
+    let builder = hedge_tokio::builder("").channel_file(&config);
     assert_eq!(builder.warnings().to_vec(), []);
     let channel = builder.build().unwrap();
     assert_eq!((channel.servers().len(), channel.inspect().options.channel.max_retry), (3, 2));

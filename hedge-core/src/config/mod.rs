@@ -10,6 +10,9 @@ mod limit_patch;
 #[cfg(all(feature = "serde", has_atomic_64))]
 mod load_balancer;
 mod preset;
+#[cfg(feature = "serde")]
+#[doc(hidden)]
+pub mod reading;
 mod server_limits;
 #[cfg(all(feature = "serde", feature = "alloc"))]
 mod servers_config;

@@ -185,10 +185,15 @@ pub(crate) const EARLY_FAILURES: &str = "\"start_next\" or \"wait\"";
 pub(crate) const IDEMPOTENCIES: &str = "\"unset\", \"idempotent\" or \"not_idempotent\"";
 
 /// A value that is neither a map nor a list.
-pub(crate) enum Scalar<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum Scalar<'a> {
+    /// True or false.
     Bool(bool),
+    /// A number without a fraction.
     Integer(i128),
+    /// Another number.
     Float(f64),
+    /// A text.
     Text(&'a str),
 }
 
@@ -204,7 +209,7 @@ impl fmt::Display for Scalar<'_> {
 }
 
 /// A type whose values can be read from a field of a file.
-pub(crate) trait FromScalar: Sized {
+pub trait FromScalar: Sized {
     /// The type that is read and written in binary formats instead of this type.
     type Binary: DeserializeOwned + Into<Self>;
 

@@ -76,6 +76,6 @@ impl Chaos {
 }
 
 /// Waits so long. Returns earlier, and true, if the calls are over.
-fn is_over(over: &Receiver<()>, wait: Duration) -> bool {
+pub(crate) fn is_over(over: &Receiver<()>, wait: Duration) -> bool {
     over.recv_timeout(wait) != Err(RecvTimeoutError::Timeout)
 }

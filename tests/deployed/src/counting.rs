@@ -1,13 +1,15 @@
 //! A runtime that counts its tasks: [`Counting`].
 
 use std::future::Future;
+use std::io;
+use std::net::UdpSocket;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hedge_core::drive::Timer;
 use hedge_core::time::Instant;
-use hedge_net::{Dial, Dialed, Endpoint, Runtime, RuntimeId, SocketOptions, Spawn};
+use hedge_net::{Datagrams, Dial, Dialed, Endpoint, Runtime, RuntimeId, SocketOptions, Spawn};
 
 /// A runtime that counts the tasks which run on it.
 #[derive(Clone, Debug)]
@@ -80,12 +82,12 @@ impl<R: Runtime> Spawn for Counting<R> {
 impl<R: Runtime> Dial for Counting<R> {
     type Io = R::Io;
 
-    fn dial(
-        &self,
-        to: &Endpoint,
-        options: &SocketOptions,
-    ) -> impl Future<Output = std::io::Result<Dialed<R::Io>>> + Send {
+    fn dial(&self, to: &Endpoint, options: &SocketOptions) -> impl Future<Output = io::Result<Dialed<R::Io>>> + Send {
         self.runtime.dial(to, options)
+    }
+
+    fn datagrams(&self, socket: UdpSocket) -> io::Result<Box<dyn Datagrams>> {
+        self.runtime.datagrams(socket)
     }
 }
 

@@ -22,12 +22,12 @@ pub(crate) struct Before {
     descriptors: u64,
 }
 
-/// What a run has left.
+/// What is open: after a run, what the run has left.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Left {
-    /// Descriptors, above those before the run.
-    descriptors: u64,
-    tasks: u64,
+    /// Descriptors; after a run, above those before the run.
+    pub(crate) descriptors: u64,
+    pub(crate) tasks: u64,
 }
 
 impl Before {
@@ -38,6 +38,11 @@ impl Before {
     pub(crate) fn note<R: Runtime>(runtime: &R) -> io::Result<Self> {
         warm_up(runtime);
         Ok(Self { descriptors: descriptors()? })
+    }
+
+    /// What was open. There were no tasks.
+    pub(crate) const fn all(self) -> Left {
+        Left { descriptors: self.descriptors, tasks: 0 }
     }
 
     /// Waits until nothing is left, at most 5 s. Returns what is left then.
@@ -57,6 +62,14 @@ impl Before {
 }
 
 impl Left {
+    /// What is open now.
+    ///
+    /// # Errors
+    /// The descriptors cannot be listed.
+    pub(crate) fn now<R>(runtime: &Counting<R>) -> io::Result<Self> {
+        Ok(Self { descriptors: descriptors()?, tasks: runtime.tasks() })
+    }
+
     pub(crate) const fn is_nothing(self) -> bool {
         self.descriptors == 0 && self.tasks == 0
     }

@@ -1,11 +1,13 @@
 //! Calls to servers as they are deployed: nginx, haproxy, nghttpd, and one that misbehaves.
 //!
 //! The servers are killed, frozen and started again while the calls run. One of the good servers stays up, so no call may
-//! fail. At the end, no descriptor and no task may be left.
+//! fail. At the end, no descriptor and no task may be left. Another run makes calls over sources of servers whose lists
+//! change several times a second.
 
 mod cancel;
 mod certificate;
 mod chaos;
+mod churn;
 mod client;
 mod counting;
 mod left;
@@ -15,6 +17,7 @@ mod server;
 mod settings;
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,6 +28,7 @@ use hedge_smol::Smol;
 use hedge_tokio::Tokio;
 
 use crate::cancel::Cancelled;
+use crate::churn::{Churned, replica};
 use crate::protocol::Protocol;
 use crate::run::Outcome;
 use crate::server::misbehaving;
@@ -36,12 +40,15 @@ use crate::settings::{On, Settings};
 struct Options {
     #[command(subcommand)]
     command: Option<Serve>,
-    /// Calls of a run
-    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Calls of a run; 0: none
+    #[arg(long, default_value_t = 50_000)]
     calls: u64,
     /// Calls that are cancelled on one connection over HTTP/2, in a run of their own; 0: none
     #[arg(long, default_value_t = 5_000)]
     cancel: u64,
+    /// Calls over sources whose lists change several times a second, in a run of their own on each runtime; 0: none
+    #[arg(long, default_value_t = 200_000)]
+    churn: u64,
     /// Calls at a time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     callers: u64,
@@ -61,6 +68,9 @@ enum Serve {
     /// Serves as the server that misbehaves
     #[command(name = misbehaving::ARGUMENT, hide = true)]
     Misbehave { port: u16 },
+    /// Serves a small page
+    #[command(name = replica::ARGUMENT, hide = true)]
+    Serve { address: SocketAddr },
 }
 
 /// The first two columns of the tables.
@@ -82,20 +92,30 @@ fn main() -> ExitCode {
 
 /// All runs. Returns whether all of them were good.
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
-    if let Some(Serve::Misbehave { port }) = options.command {
-        misbehaving::serve(port)?;
-        return Ok(true);
+    match options.command {
+        Some(Serve::Misbehave { port }) => return Ok(misbehaving::serve(port).map(|()| true)?),
+        Some(Serve::Serve { address }) => return Ok(replica::serve(address).map(|()| true)?),
+        None => {}
     }
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed}\n{TITLE} {}", Outcome::HEAD);
+    println!("seed {seed}");
     let mut good = true;
-    for settings in all(options, seed) {
-        good &= run_on(Work::Calls, settings)?;
+    if options.calls > 0 {
+        println!("{TITLE} {}", Outcome::HEAD);
+        for settings in all(options, seed) {
+            good &= run_on(Work::Calls, settings)?;
+        }
     }
     if options.cancel > 0 {
         println!("{TITLE} {}", Cancelled::HEAD);
         for settings in all(options, seed).filter(|settings| settings.protocol.is_http2()) {
             good &= run_on(Work::Cancel, settings)?;
+        }
+    }
+    if options.churn > 0 {
+        println!("{TITLE} {}", Churned::HEAD);
+        for settings in all(options, seed).filter(|settings| settings.protocol == Protocol::Http1) {
+            good &= run_on(Work::Churn, settings)?;
         }
     }
     Ok(good)
@@ -108,14 +128,16 @@ enum Work {
     Calls,
     /// Calls that are cancelled.
     Cancel,
+    /// Calls over sources whose lists change.
+    Churn,
 }
 
 /// The runs that were chosen: each protocol on each runtime.
 fn all(options: &Options, seed: u64) -> impl Iterator<Item = Settings> {
-    let Options { calls, cancel, callers, .. } = *options;
+    let Options { calls, cancel, churn, callers, .. } = *options;
     chosen(&options.runtime, &On::ALL).into_iter().flat_map(move |on| {
         let protocols = chosen(&options.protocol, &Protocol::ALL);
-        protocols.into_iter().map(move |protocol| Settings { on, protocol, calls, cancel, callers, seed })
+        protocols.into_iter().map(move |protocol| Settings { on, protocol, calls, cancel, churn, callers, seed })
     })
 }
 
@@ -152,6 +174,10 @@ fn row<R: Runtime + Unpin>(
         Work::Cancel => {
             let cancelled = cancel::run(runtime, settings, home)?;
             (cancelled.to_string(), cancelled.is_good())
+        }
+        Work::Churn => {
+            let churned = churn::run(runtime, settings, home)?;
+            (churned.to_string(), churned.is_good())
         }
     })
 }

@@ -25,12 +25,13 @@ use crate::server::{PAGE, PATH, Server};
 use crate::settings::Settings;
 
 /// How long a call may take. No call may fail, so this is long.
-const TIMEOUT: Duration = Duration::from_secs(20);
-const BACKUP: Duration = Duration::from_millis(40);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const BACKUP: Duration = Duration::from_millis(40);
 /// How often a server that is down is checked: often enough that it is back before the next one goes away.
-const CHECKS: CheckOptions = CheckOptions { interval: BoundedSpan::of_millis::<50>(), ..CheckOptions::DEFAULT };
+pub(crate) const CHECKS: CheckOptions =
+    CheckOptions { interval: BoundedSpan::of_millis::<50>(), ..CheckOptions::DEFAULT };
 /// How long making a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one attempt may take. A frozen server answers nothing.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(400);
 

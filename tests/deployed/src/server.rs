@@ -187,7 +187,7 @@ impl Drop for Server {
 }
 
 /// A port of the loopback on which nothing listens, below those that clients are given.
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     for _ in 0..200 {
         let port = fastrand::u16(10_000..32_000);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

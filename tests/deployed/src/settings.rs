@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) calls: u64,
     /// How many calls are cancelled, in a run that does so.
     pub(crate) cancel: u64,
+    /// How many calls are made over sources whose lists change, in a run that does so.
+    pub(crate) churn: u64,
     /// How many calls are made at a time.
     pub(crate) callers: u64,
     pub(crate) seed: u64,

@@ -37,6 +37,7 @@ pub mod early;
 pub mod endings;
 pub mod ends;
 pub mod faults;
+pub mod file;
 pub mod greedy;
 pub mod health;
 pub mod http2;
@@ -289,6 +290,10 @@ macro_rules! every_test {
                 n1_a_file_is_followed_while_calls_run
                 n6_channels_that_name_one_url_share_one_watcher
                 n4_an_http_url_with_a_balancer_is_every_address_of_the_host
+            }
+            file {
+                c6_a_file_names_roots_a_client_certificate_and_the_name_of_the_server
+                a_changed_file_is_applied_to_a_channel_that_runs
             }
             naming {
                 n3_the_list_follows_its_source_while_calls_run

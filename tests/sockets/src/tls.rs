@@ -87,10 +87,10 @@ pub async fn c6_the_roots_of_the_system_are_trusted_in_one_line<R: Runtime>(runt
 }
 
 /// A file with this text, until the drop.
-struct Temporary(PathBuf);
+pub(crate) struct Temporary(pub(crate) PathBuf);
 
 impl Temporary {
-    fn with(extension: &str, text: &str) -> Self {
+    pub(crate) fn with(extension: &str, text: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("hedge-{}-{number}.{extension}", std::process::id()));

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use hedge_net::{Tls, TlsBuilder};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -45,13 +45,24 @@ impl Authority {
 
     /// A certificate for a name, which is valid until some days from now, or expired some days ago.
     pub fn sign(&self, name: &str, days: i64) -> Identity {
+        let (certificate, key) = self.signed(name, days);
+        Identity { chain: vec![certificate.der().clone()], key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) }
+    }
+
+    /// The same as two texts in PEM: the certificate and its key.
+    pub fn sign_pem(&self, name: &str, days: i64) -> [String; 2] {
+        let (certificate, key) = self.signed(name, days);
+        [certificate.pem(), key.serialize_pem()]
+    }
+
+    fn signed(&self, name: &str, days: i64) -> (Certificate, KeyPair) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let day = Duration::from_secs(24 * 3600);
         let at = SystemTime::now() + day * u32::try_from(days.max(0)).unwrap();
         params.not_after = (at - day * u32::try_from((-days).max(0)).unwrap()).into();
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity { chain: vec![certificate.der().clone()], key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) }
+        (certificate, key)
     }
 
     /// Settings of a client that trusts this authority.

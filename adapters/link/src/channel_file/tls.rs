@@ -1,0 +1,177 @@
+//! TLS as a file describes it: [`TlsConfig`].
+
+use std::fmt;
+use std::fs;
+use std::io;
+
+use hedge_core::config::reading::optional;
+use serde::{Deserialize, Deserializer};
+
+use crate::tls::{DangerousNoVerification, Tls, TlsConfigError};
+
+/// TLS as a file describes it. Certificates and keys are paths of files in PEM. A path that is relative is relative to the
+/// working directory of the process. The files are read when the configuration is applied to a builder.
+///
+/// ```
+/// use hedge_link::ChannelFile;
+///
+/// let text = r#"{"tls": {"roots": "/etc/tls/root.pem", "client_certificate": "/etc/tls/client.pem",
+///                        "client_key": "/etc/tls/client.key", "server_name": "users.internal"}}"#;
+/// let config: ChannelFile = serde_json::from_str(text)?;
+/// assert!(config.tls.is_some_and(|tls| !tls.dangerous_no_verification));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TlsConfig {
+    /// The file of the root certificates that are trusted. Absent: the roots of the operating system.
+    #[serde(deserialize_with = "roots")]
+    pub roots: Option<Box<str>>,
+    /// The file of the client's certificate, followed by those between it and a root. Needs `client_key`.
+    #[serde(deserialize_with = "client_certificate")]
+    pub client_certificate: Option<Box<str>>,
+    /// The file of the private key of the client's certificate.
+    #[serde(deserialize_with = "client_key")]
+    pub client_key: Option<Box<str>>,
+    /// The name that certificates are checked for, and that is sent. Absent: the host of the server.
+    #[serde(deserialize_with = "server_name")]
+    pub server_name: Option<Box<str>>,
+    /// Trusts every server, as [`DangerousNoVerification`] does: then an attacker between client and server can read and
+    /// change all data. Absent: false.
+    #[serde(deserialize_with = "dangerous_no_verification")]
+    pub dangerous_no_verification: bool,
+}
+
+impl TlsConfig {
+    /// Reads the files, and makes the settings of TLS. This blocks.
+    ///
+    /// # Errors
+    /// A file cannot be read, its content cannot be used, or fields contradict each other.
+    pub fn read(&self) -> Result<Tls, TlsFileError> {
+        let mut builder = Tls::builder();
+        match (&self.roots, self.dangerous_no_verification) {
+            (Some(_), true) => return Err(TlsFileError::RootsUnused),
+            (Some(path), false) => builder = builder.root_pem(&file("tls.roots", path)?),
+            (None, true) => builder = builder.trust_anyone(DangerousNoVerification),
+            (None, false) => {}
+        }
+        match (&self.client_certificate, &self.client_key) {
+            (Some(chain), Some(key)) => {
+                let (chain, key) = (file("tls.client_certificate", chain)?, file("tls.client_key", key)?);
+                builder = builder.client_certificate_pem(&chain, &key);
+            }
+            (Some(_), None) => return Err(TlsFileError::Alone { there: "client_certificate", missing: "client_key" }),
+            (None, Some(_)) => return Err(TlsFileError::Alone { there: "client_key", missing: "client_certificate" }),
+            (None, None) => {}
+        }
+        builder.build().map_err(TlsFileError::Settings)
+    }
+}
+
+fn file(field: &'static str, path: &str) -> Result<Vec<u8>, TlsFileError> {
+    let unreadable = |error: io::Error| TlsFileError::Unreadable {
+        field,
+        path: path.into(),
+        kind: error.kind(),
+        why: error.to_string().into(),
+    };
+    fs::read(path).map_err(unreadable)
+}
+
+/// Why `tls` of a file cannot be used.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum TlsFileError {
+    /// A file cannot be read.
+    Unreadable {
+        /// The field, such as `tls.roots`.
+        field: &'static str,
+        /// The path.
+        path: Box<str>,
+        /// The kind of the operating system's error.
+        kind: io::ErrorKind,
+        /// The operating system's error as text.
+        why: Box<str>,
+    },
+    /// The content of a file cannot be used.
+    Settings(TlsConfigError),
+    /// A certificate without its key, or a key without its certificate.
+    Alone {
+        /// The field that is there.
+        there: &'static str,
+        /// The field that is missing.
+        missing: &'static str,
+    },
+    /// Roots are named, and every server is trusted.
+    RootsUnused,
+}
+
+impl fmt::Display for TlsFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { field, path, why, .. } => write!(f, "{field} {path:?}: cannot be read: {why}"),
+            Self::Settings(error) => write!(f, "tls: {error}"),
+            Self::Alone { there, missing } => write!(f, "tls.{there}: needs tls.{missing}"),
+            Self::RootsUnused => {
+                f.write_str("tls.roots: never used, since tls.dangerous_no_verification trusts every server")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TlsFileError {}
+
+/// Makes functions for `deserialize_with` of paths: `name: field;`.
+macro_rules! paths {
+    ($($name:ident: $field:expr;)*) => {$(
+        fn $name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
+            optional(deserializer, $field, "a path, as in \"/etc/tls/file.pem\"")
+        }
+    )*};
+}
+
+paths! {
+    roots: "tls.roots";
+    client_certificate: "tls.client_certificate";
+    client_key: "tls.client_key";
+}
+
+fn server_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
+    optional(deserializer, "tls.server_name", "a name, as in \"users.internal\"")
+}
+
+fn dangerous_no_verification<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let read: Option<bool> = optional(deserializer, "tls.dangerous_no_verification", "true or false")?;
+    Ok(read.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(json: &str) -> String {
+        let config: TlsConfig = serde_json::from_str(json).unwrap();
+        config.read().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn c6_what_cannot_be_used_names_its_field() {
+        let nowhere = error(r#"{"roots": "/nowhere/root.pem"}"#);
+        assert!(nowhere.starts_with("tls.roots \"/nowhere/root.pem\": cannot be read: "), "{nowhere}");
+        assert_eq!(error(r#"{"client_key": "k"}"#), "tls.client_key: needs tls.client_certificate");
+        assert_eq!(error(r#"{"client_certificate": "c"}"#), "tls.client_certificate: needs tls.client_key");
+        let unused = error(r#"{"roots": "r", "dangerous_no_verification": true}"#);
+        assert_eq!(unused, "tls.roots: never used, since tls.dangerous_no_verification trusts every server");
+        let read = |json: &str| serde_json::from_str::<TlsConfig>(json).unwrap_err().to_string();
+        assert!(read(r#"{"verify": false}"#).starts_with("unknown field `verify`, expected one of `roots`"));
+        let text = "tls.dangerous_no_verification \"true\": must be true or false; write true without quotes";
+        assert!(read(r#"{"dangerous_no_verification": "true"}"#).starts_with(text));
+    }
+
+    #[test]
+    fn c6_only_the_long_name_turns_verification_off() {
+        assert!(serde_json::from_str::<TlsConfig>(r#"{"dangerous_no_verification": true}"#).unwrap().read().is_ok());
+        assert!(!serde_json::from_str::<TlsConfig>("{}").unwrap().dangerous_no_verification);
+    }
+}

@@ -1,0 +1,83 @@
+//! Applies a file to a builder, by the builder's own setters.
+
+use hedge_core::config::{ChannelConfig, ServersConfig};
+use hedge_core::drive::SendTransport;
+use hedge_fleet::Address;
+use hedge_link::{ChannelFile, Runtime};
+
+use super::{Builder, Given};
+use crate::http::Http;
+
+impl<R, T> Builder<R, T>
+where
+    R: Runtime,
+    T: SendTransport<Address = Address, Request: Sized + Send + Sync> + Send + Sync + 'static,
+{
+    /// Takes over the rest of a file: servers, protocol and checks.
+    pub(super) fn applied(mut self, config: &ChannelConfig) -> Self {
+        match &config.servers {
+            Some(ServersConfig::Url(url)) => (self.servers, self.given) = (url.clone(), Given::Text),
+            Some(ServersConfig::Lines(lines)) => {
+                (self.servers, self.given) = ("servers".into(), Given::Lines(lines.clone()));
+            }
+            None => {}
+        }
+        self.protocol = config.protocol.clone().or(self.protocol);
+        self.connection_type = config.connection_type.clone().or(self.connection_type);
+        if let Some(checks) = config.health_checks {
+            self.checks = checks.on();
+        }
+        self.file = ChannelFile::from(config.clone());
+        self
+    }
+}
+
+impl<R: Runtime> Builder<R, Http<R>> {
+    /// Applies a file that describes a whole channel: [`config`](Self::config) with the file's
+    /// [`channel`](ChannelFile::channel), and the setters for the channel's name, its connections and TLS, as far as the file
+    /// names them. Setters that are called after this one change single settings.
+    ///
+    /// Certificates and keys are read here, which blocks.
+    ///
+    /// The values of the file are checked when the builder builds, in the same way as the values of setters, with the same
+    /// errors and warnings. A file of TLS that cannot be read, and an option of sockets that is out of its range, are
+    /// [`BuildError::File`](crate::BuildError::File).
+    pub fn channel_file(mut self, config: &ChannelFile) -> Self {
+        self = self.config(&config.channel);
+        if let Some(name) = &config.name {
+            self = self.name(name);
+        }
+        let connections = &config.connections;
+        if let Some(connections) = connections.max_idle_per_server {
+            self = self.max_idle_per_server(usize::try_from(connections).unwrap_or(usize::MAX));
+        }
+        if let Some(timeout) = connections.idle_timeout {
+            self = self.idle_timeout(timeout);
+        }
+        if let Some(age) = connections.max_age {
+            self = self.max_connection_age(age.limit().unwrap_or(std::time::Duration::MAX));
+        }
+        if let Some(time) = connections.defer_close {
+            self = self.defer_close(time);
+        }
+        if let Some(group) = &connections.group {
+            self = self.connection_group(group);
+        }
+        match connections.socket_options(self.transport.connecting().socket.clone()) {
+            Ok(options) => self = self.socket_options(options),
+            Err(error) => self.file_error = Some(error),
+        }
+        #[cfg(feature = "_tls")]
+        if let Some(tls) = &config.tls {
+            match tls.read() {
+                Ok(settings) => self = self.tls(settings),
+                Err(error) => self.file_error = Some(hedge_link::ChannelFileError::Tls(error)),
+            }
+            if let Some(name) = &tls.server_name {
+                self = self.tls_name(name);
+            }
+        }
+        self.file = config.clone();
+        self
+    }
+}

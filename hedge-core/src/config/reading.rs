@@ -1,0 +1,31 @@
+//! Reads the fields that a host adds to the file of a channel, in the same way as the fields of
+//! [`ChannelConfig`](super::ChannelConfig). An error names the field and its value, and says what to write.
+
+use serde::{Deserialize, Deserializer};
+
+pub use crate::field::named::{FromScalar, Scalar};
+use crate::field::named::{Place, optional as named};
+use crate::field::table as tables;
+
+/// Reads a field that may be absent or null. `wanted` says what its value must be.
+///
+/// # Errors
+/// The value is not valid.
+pub fn optional<'de, T: FromScalar, D: Deserializer<'de>>(
+    deserializer: D,
+    field: &'static str,
+    wanted: &'static str,
+) -> Result<Option<T>, D::Error> {
+    named::read(deserializer, Place::new(field, wanted))
+}
+
+/// Reads a field whose value is a map of fields.
+///
+/// # Errors
+/// The value is not a map, or a field in it is not valid.
+pub fn table<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+    field: &'static str,
+) -> Result<T, D::Error> {
+    tables::read(deserializer, field)
+}

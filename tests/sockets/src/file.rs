@@ -1,0 +1,91 @@
+//! A whole channel from a file, and a file that changes while the channel runs.
+
+use std::time::Duration;
+
+use hedge_net::{BuildError, Channel, ChannelFile, FixedSetting, Runtime, SetConfigError};
+use serde_json::{Value, json};
+
+use super::assert_settled;
+use super::server::{TestServer, ok};
+use super::tls::Temporary;
+use super::tls_server::{Authority, TlsServer};
+
+const NAME: &str = "server.test";
+
+fn read(json: &Value) -> ChannelFile {
+    serde_json::from_str(&json.to_string()).unwrap()
+}
+
+pub async fn c6_a_file_names_roots_a_client_certificate_and_the_name_of_the_server<R: Runtime>(runtime: R) {
+    let authority = Authority::create();
+    let there = TlsServer::telling(authority.server(authority.sign(NAME, 1), true));
+    let [chain, key] = authority.sign_pem("client.test", 1).map(|text| Temporary::with("pem", &text));
+    let root = Temporary::with("pem", &authority.root_pem);
+    let tls = json!({
+        "roots": root.0, "client_certificate": chain.0, "client_key": key.0, "server_name": NAME,
+    });
+    let channel = |tls: &Value| {
+        let file = json!({
+            "name": "users", "servers": [there.address.to_string()], "load_balancer": "rr", "timeout": "60s",
+            "connect_timeout": "60s", "max_retry": 0, "connections": {"no_delay": true}, "tls": tls,
+        });
+        Channel::builder(runtime.clone(), "").channel_file(&read(&file)).build()
+    };
+    let good = channel(&tls).unwrap();
+    assert_eq!(good.name(), "users");
+    let told = good.get("/").await.unwrap().text().unwrap();
+    assert!(told.starts_with("Some(\"server.test\") "), "{told}");
+    assert_settled(&good);
+
+    let without = channel(&json!({"roots": root.0, "server_name": NAME})).unwrap();
+    without.get("/").await.unwrap_err();
+    let mut unknown = tls.clone();
+    unknown.as_object_mut().unwrap().remove("roots");
+    unknown["dangerous_no_verification"] = true.into();
+    channel(&unknown).unwrap().get("/").await.unwrap();
+    let mut missing = tls;
+    missing["client_key"] = "/nowhere/key.pem".into();
+    let Err(BuildError::File(error)) = channel(&missing) else { panic!("the key is missing") };
+    assert!(error.to_string().starts_with("tls.client_key \"/nowhere/key.pem\": cannot be read: "), "{error}");
+}
+
+pub async fn a_changed_file_is_applied_to_a_channel_that_runs<R: Runtime>(runtime: R) {
+    let servers = ["one", "two"].map(|name| TestServer::answering(move |_| ok(name)));
+    let [one, two] = servers.each_ref().map(|server| server.address.to_string());
+    let mut file =
+        json!({"servers": [one], "load_balancer": "rr", "timeout": "60s", "connect_timeout": "60s", "seed": 1});
+    let channel = Channel::builder(runtime, "").channel_file(&read(&file)).build().unwrap();
+    assert_eq!(channel.get("/").await.unwrap().text().unwrap(), "one");
+    let unchanged = channel.set_channel_file(&read(&file)).unwrap();
+    let update = unchanged.servers.unwrap();
+    assert_eq!((update.servers, update.inserted, update.removed), (1, 0, 0));
+    assert_eq!(unchanged.needs_new_channel, []);
+
+    file["servers"] = json!([two]);
+    file["timeout"] = "61s".into();
+    file["health_checks"] = json!({"interval": "20ms"});
+    file["connections"] = json!({"max_idle_per_server": 0, "group": "mine"});
+    file["seed"] = 2.into();
+    let expected = [FixedSetting::HealthChecks, FixedSetting::Seed, FixedSetting::ConnectionGroup];
+    for change in [(1, 1), (0, 0)] {
+        let applied = channel.set_channel_file(&read(&file)).unwrap();
+        let update = applied.servers.unwrap();
+        assert_eq!((update.inserted, update.removed), change, "it may be applied again");
+        assert_eq!(applied.needs_new_channel, expected);
+    }
+    assert_eq!(channel.options().channel.timeout, Duration::from_secs(61).into());
+    assert_eq!(channel.get("/").await.unwrap().text().unwrap(), "two");
+
+    for (field, bad) in [("servers", json!([two, "nonsense"])), ("servers", json!([])), ("max_retry", 200.into())] {
+        let mut wrong = file.clone();
+        wrong["timeout"] = "62s".into();
+        wrong[field] = bad;
+        let error = channel.set_channel_file(&read(&wrong)).unwrap_err();
+        assert!(!matches!(error, SetConfigError::List(_)), "{error}");
+        assert_eq!(channel.options().channel.timeout, Duration::from_secs(61).into(), "nothing is changed: {error}");
+    }
+    file["servers"] = json!([one]);
+    channel.set_channel_file(&read(&file)).unwrap();
+    assert_eq!(channel.get("/").await.unwrap().text().unwrap(), "one", "the list of the start comes back");
+    assert_settled(&channel);
+}
