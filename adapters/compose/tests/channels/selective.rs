@@ -11,7 +11,7 @@ use hedge_compose::hedge_core::limit::LimitOptions;
 use hedge_compose::hedge_core::outcome::{Code, End, Judgement, Verdict};
 use hedge_compose::hedge_core::policy::CallKind;
 use hedge_compose::hedge_core::time::Timeout;
-use hedge_compose::hedge_fleet::{CallOptions, CallTree, Caller, CancelToken, Inspect as _, Outcome, SubEnd};
+use hedge_compose::hedge_fleet::{BodyMode, CallOptions, CallTree, Caller, CancelToken, Inspect as _, Outcome, SubEnd};
 use hedge_compose::{BuildError, Selective, SelectiveBuilder};
 
 use crate::tree::in_order;
