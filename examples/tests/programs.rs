@@ -47,6 +47,38 @@ fn clients_of_both_runtimes() {
 }
 
 #[test]
+fn selective() {
+    let text = output_of("selective");
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("call ") && line.contains("from the cluster us")).count(),
+        4,
+        "{text}"
+    );
+    assert!(
+        text.contains(" (backup, server ") && text.contains("\n  0 eu: cancelled\n  1 us: accepted after "),
+        "{text}"
+    );
+    assert!(text.lines().last().unwrap().starts_with("4 calls, "), "{text}");
+}
+
+#[test]
+fn parallel() {
+    let text = output_of("parallel");
+    assert!(text.starts_with("joined: [1,4,2,5,3,6]\n") && text.contains("\n  2 shard 2: accepted after "), "{text}");
+    assert!(text.contains("\njoined without shard 1: [1,4,3,6]\nshard 1: "), "{text}");
+}
+
+#[test]
+fn partition() {
+    let text = output_of("partition");
+    assert!(text.starts_with("warning: 127.0.0.1:1 2/2: tag: partition must be i/n with i below n"), "{text}");
+    let calls = text
+        .lines()
+        .filter(|line| line.starts_with("call ") && line.contains(": left ") && line.contains(" and right "));
+    assert_eq!(calls.count(), 3, "{text}");
+}
+
+#[test]
 fn tls_h2() {
     let text = output_of("tls_h2");
     let lines: Vec<_> = text.lines().collect();

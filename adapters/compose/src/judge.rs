@@ -78,3 +78,51 @@ impl RetryPolicy<Judgement, Judgement> for Stored {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hedge_core::time::Instant;
+    use hedge_fleet::{Report, Trace};
+
+    use super::*;
+
+    struct Failed(Verdict, bool, bool, Trace);
+
+    impl Outcome for Failed {
+        fn trace(&self) -> &Trace {
+            &self.3
+        }
+
+        fn verdict(&self) -> Verdict {
+            self.0
+        }
+
+        fn never_left(&self) -> bool {
+            self.1
+        }
+
+        fn all_down(&self) -> bool {
+            self.2
+        }
+    }
+
+    #[test]
+    fn x1_what_a_sub_call_means_says_whether_it_left_and_whom_to_blame() {
+        use ErrorKind::{BadRequest, Broken, Internal, Overcrowded, Refused};
+        for (verdict, never_left, all_down, kind, is_blamed) in [
+            (Verdict::Retry, true, true, Refused, true),
+            (Verdict::Retry, true, false, Overcrowded, false),
+            (Verdict::Retry, false, false, Broken, true),
+            (Verdict::Wait, false, false, Internal, true),
+            (Verdict::Fatal, false, false, BadRequest, false),
+            (Verdict::Fatal, true, false, Overcrowded, false),
+        ] {
+            let failed = Failed(verdict, never_left, all_down, Trace::nowhere(Report::new(Instant::ZERO)));
+            let judged = OutcomePolicy.judge(Err::<&Failed, _>(&failed));
+            assert_eq!((judged.verdict, judged.never_left, judged.code), (verdict, never_left, kind.into()));
+            assert_eq!(!judged.local, is_blamed, "{verdict:?} {kind}");
+        }
+        let accepted = Failed(Verdict::Accept, false, false, Trace::nowhere(Report::new(Instant::ZERO)));
+        assert_eq!(OutcomePolicy.judge(Ok::<_, &Failed>(&accepted)), Verdict::Accept.into());
+    }
+}

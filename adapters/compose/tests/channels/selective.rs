@@ -11,7 +11,7 @@ use hedge_compose::hedge_core::limit::LimitOptions;
 use hedge_compose::hedge_core::outcome::{Code, End, Judgement, Verdict};
 use hedge_compose::hedge_core::policy::CallKind;
 use hedge_compose::hedge_core::time::Timeout;
-use hedge_compose::hedge_fleet::{CallOptions, CallTree, Caller, CancelToken, Inspect as _, Outcome, SubEnd};
+use hedge_compose::hedge_fleet::{BodyMode, CallOptions, CallTree, Caller, CancelToken, Inspect as _, Outcome, SubEnd};
 use hedge_compose::{BuildError, Selective, SelectiveBuilder};
 
 use crate::tree::in_order;
@@ -406,4 +406,19 @@ fn x4_the_report_of_a_call_is_a_tree() {
     assert!(lines[4].starts_with("  1 us: accepted after 14 ms by attempt 1 (backup, "), "{tree}");
     assert!(lines[5].starts_with("    0 a: cancelled"), "{tree}");
     assert_eq!(lines.len(), 7);
+}
+
+#[test]
+fn x1_a_reply_that_streams_keeps_its_sub_channel_busy_t2() {
+    let clock = Clock::default();
+    let (builder, ..) = two(&clock, &[(Answer::Ok, 1)], &[(Answer::Ok, 1)]);
+    let selective = builder.build().unwrap();
+    let options = CallOptions { body: BodyMode::Streaming, ..CallOptions::new() };
+    let reply = clock.run(selective.call_with(&String::new(), &options)).unwrap();
+    let name = reply.channel().unwrap().to_string();
+    assert!(reply.is_streaming() && selective.in_flight(&name) == 1);
+    drop(reply);
+    assert_eq!(selective.in_flight(&name), 0);
+    let reply = clock.run(selective.call_with(&String::new(), &CallOptions::new())).unwrap();
+    assert!(!reply.is_streaming() && selective.in_flight(reply.channel().unwrap()) == 0);
 }
