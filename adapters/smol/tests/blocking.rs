@@ -1,5 +1,10 @@
 //! Calls from plain threads over sockets, by a thread of hedge (W1).
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::result_large_err,
+    reason = "a test may stop at the first surprise, and it returns errors as they are"
+)]
 
 use std::cell::RefCell;
 use std::sync::mpsc;
