@@ -79,6 +79,19 @@ fn partition() {
 }
 
 #[test]
+fn blocking() {
+    let text = output_of("blocking");
+    assert!(text.contains("waited: 200 OK") && text.matches("joined: 200 OK").count() == 2, "{text}");
+    assert!(text.contains("callback: 200 OK") && text.contains("ended: Completed"), "{text}");
+}
+
+#[test]
+fn fault_injection() {
+    let text = output_of("fault_injection");
+    assert_eq!(text.matches(" of 100 calls were slow").count(), 2, "{text}");
+}
+
+#[test]
 fn tls_h2() {
     let text = output_of("tls_h2");
     let lines: Vec<_> = text.lines().collect();

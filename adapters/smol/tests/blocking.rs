@@ -1,13 +1,22 @@
 //! Calls from plain threads over sockets, by a thread of hedge (W1).
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::result_large_err,
+    reason = "a test may stop at the first surprise, and it returns errors as they are"
+)]
 
 use std::cell::RefCell;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use hedge_compose::{FaultOptions, Faults};
+use hedge_core::bounded::Ratio;
 use hedge_fleet::Spawn;
-use hedge_smol::blocking::{self, Ended, WayError, builder, get, join_all};
+use hedge_net::http::{HttpError, HttpRetryPolicy};
+use hedge_smol::blocking::{self, Ended, Http, Threaded, WayError, builder, get, join_all};
 use hedge_smol::{CallError, CallOptions};
 use hedge_sockets::server::{TestServer, ok};
 
@@ -107,4 +116,23 @@ fn w1_the_thread_ends_with_the_last_channel_also_while_a_server_is_checked() {
     assert!(clone.call(get("/").unwrap()).wait().is_err(), "the thread still runs");
     drop(clone);
     assert_eq!(ends.recv(), Ok(()));
+}
+
+#[test]
+fn faults_try_the_hedging_of_a_channel_over_http() {
+    let servers = [echo(), echo()];
+    let list = format!("list://{},{}", servers[0].address, servers[1].address);
+    let runtime = Threaded::new();
+    // Every attempt is broken on purpose, so no server gets a request.
+    let options = FaultOptions::new(1).with_abort(Ratio::WHOLE);
+    let faulty = Faults::new(Http::new(runtime.clone()), runtime.clone(), options, || Err(HttpError::NoRoom));
+    let channel = hedge_net::Channel::with_transport(runtime, faulty, list)
+        .load_balancer("rr")
+        .max_retry(1)
+        .retry_policy(HttpRetryPolicy)
+        .timeout(Duration::from_secs(20));
+    let channel = blocking::ways(channel.build().unwrap());
+    let Err(WayError::Call(error)) = channel.call(get("/").unwrap()).wait() else { panic!("an attempt was sent") };
+    assert_eq!(error.report().attempts().len(), 2, "{error}");
+    assert!(servers.iter().all(|server| server.requests.count() == 0));
 }

@@ -1,5 +1,10 @@
 //! Calls that wait, on tokio (W1): where this is allowed, and where it is an error.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::result_large_err,
+    reason = "a test may stop at the first surprise, and it returns errors as they are"
+)]
 
 use std::sync::mpsc;
 use std::task::Poll;
