@@ -176,7 +176,7 @@ impl<R: Runtime + Unpin> Churn<'_, R> {
             source.write(&list)?;
             self.done.written += 1;
         }
-        if step % STEPS_OF_A_CHANNEL == 0 {
+        if step.is_multiple_of(STEPS_OF_A_CHANNEL) {
             let (index, number) = (self.rng.usize(..3), self.rng.usize(..2));
             if let Some(source) = self.sources.get(index) {
                 let new = build(self.runtime, source, self.fleet.port(), self.rng.u64(..))?;

@@ -200,7 +200,10 @@ mod tests {
                 "connections.keep_alive: keep-alive time 0 s: must be in [1 s, 32767 s]",
             ),
             (r#"{"send_buffer": 1}"#, "connections.send_buffer: buffer size 1 B: must be in [1024 B, 1073741824 B]"),
-            (r#"{"user_timeout": "0ms"}"#, "connections.user_timeout: user timeout 0 ms: must be in [1 ms, 86400000 ms]"),
+            (
+                r#"{"user_timeout": "0ms"}"#,
+                "connections.user_timeout: user timeout 0 ms: must be in [1 ms, 86400000 ms]",
+            ),
         ] {
             assert_eq!(sockets(json), Err(text.to_owned()));
         }
