@@ -137,9 +137,9 @@ impl Source {
     }
 
     /// The source has no new list. The observers are told, with no lock held.
-    fn failed(&self, error: NamingError, observers: &Observers) {
+    fn failed(&self, error: &NamingError, observers: &Observers) {
         self.lock().status.error = Some(error.clone());
-        observers.naming_failed(error.name(), &error);
+        observers.naming_failed(error.name(), error);
     }
 
     pub(crate) fn status(&self) -> NamingStatus {
@@ -201,13 +201,15 @@ impl Following {
         let failed = |kind| NamingError::new(follower.name().clone(), kind);
         let News { servers, rejected } = match news {
             Ok(news) => news,
-            Err(error) => return source.failed(error, observers),
+            Err(error) => return source.failed(&error, observers),
         };
         // The channel's filter is the program's code, and may panic.
         match caught(|| fleet.list(servers)) {
             Some(Ok(update)) => source.listed(update, rejected),
-            Some(Err(error)) => source.failed(failed(NamingErrorKind::Refused).because(error), observers),
-            None => source.failed(failed(NamingErrorKind::Refused).because("the channel's filter panicked"), observers),
+            Some(Err(error)) => source.failed(&failed(NamingErrorKind::Refused).because(error), observers),
+            None => {
+                source.failed(&failed(NamingErrorKind::Refused).because("the channel's filter panicked"), observers)
+            }
         }
     }
 }
