@@ -208,7 +208,7 @@ impl Following {
             Some(Ok(update)) => source.listed(update, rejected),
             Some(Err(error)) => source.failed(&failed(NamingErrorKind::Refused).because(error), observers),
             None => {
-                source.failed(&failed(NamingErrorKind::Refused).because("the channel's filter panicked"), observers)
+                source.failed(&failed(NamingErrorKind::Refused).because("the channel's filter panicked"), observers);
             }
         }
     }
