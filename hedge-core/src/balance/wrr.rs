@@ -314,7 +314,7 @@ mod tests {
             for down in [0, 1, servers - 1, servers] {
                 let mut list = Servers::new(servers);
                 list.slots[..down].iter_mut().flatten().for_each(|server| server.usable = false);
-                let wrr = starting_at(7, &(0..servers as u32).map(|weight| weight % 5).collect::<Vec<u32>>());
+                let wrr = starting_at(7, &(0..5).cycle().take(servers).collect::<Vec<u32>>());
                 let mut offered = positions(&wrr, &list);
                 offered.sort_unstable();
                 assert_eq!(offered, (0..servers).collect::<Vec<_>>(), "{down} down");
@@ -329,22 +329,22 @@ mod tests {
         const SEED: u64 = 4;
         let mut rng = fastrand::Rng::with_seed(SEED);
         for case in 0..3_000 {
-            let servers = rng.usize(1..=64);
+            let servers = rng.u32(1..=64);
             let weights: Vec<u32> = match case % 3 {
-                0 => vec![1; servers],
-                1 => vec![rng.u32(1..20); servers],
+                0 => vec![1; servers as usize],
+                1 => vec![rng.u32(1..20); servers as usize],
                 _ => (0..servers).map(|_| rng.u32(1..20)).collect(),
             };
             let wrr = starting_at(rng.u32(..), &weights);
             counts(&wrr, &weights, &[], 1);
             // A part of the list, as a zone is, or servers anywhere in it.
-            let (from, most) = (rng.usize(..servers), servers - 1);
-            let number = rng.usize(0..=most);
-            let mut down: Vec<u32> = (0..number).map(|step| ((from + step) % servers) as u32).collect();
+            let (from, most) = (rng.u32(..servers), servers - 1);
+            let number = rng.u32(0..=most);
+            let mut down: Vec<u32> = (0..number).map(|step| (from + step) % servers).collect();
             if rng.bool() {
-                down = (0..servers as u32).collect();
+                down = (0..servers).collect();
                 rng.shuffle(&mut down);
-                down.truncate(number);
+                down.truncate(number as usize);
             }
             let counts = counts(&wrr, &weights, &down, 3);
             for (position, (count, weight)) in (0..).zip(counts.iter().zip(&weights)) {
