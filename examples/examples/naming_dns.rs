@@ -3,7 +3,7 @@
 //!
 //! The name server is a small one of this program's own, so the example needs no network. A program that uses the name
 //! servers of its system needs no `schemes`: it writes the URL alone. `dns://host:port` is followed in the same way as
-//! `srv://name`. It needs no SRV records, but all servers must have one port.
+//! `srv://name`. It needs no SRV records, but all servers must have the same port.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -20,8 +20,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (one, two, three) = (start()?, start()?, start()?);
     let name_server = NameServer::start([one.address(), two.address()])?;
 
-    // The first call looks the name up. It is looked up again by the time to live of its records, which is 1 s here, and no
-    // call waits for that.
+    // The first call looks the name up. It is looked up again when the time to live of its records is over, which is 1
+    // s here. No call waits for that.
     let sources = Sources::new(Tokio::new()).name_servers([name_server.address()]);
     let channel = hedge_tokio::builder("srv://_users._tcp.example.test")
         .schemes(sources.schemes())
@@ -38,7 +38,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         while begin.elapsed() < Duration::from_secs(10) {
             let reply = channel.get("/").await?;
             *calls.entry(reply.answered_by().to_string()).or_default() += 1;
-            // Weight and priority of the record are the tag of the server.
+            // Only the addresses are compared. Each server also has a tag, with the weight and the priority of its
+            // record.
             let mut listed: Vec<_> = channel.servers().iter().map(|server| server.address.to_string()).collect();
             listed.sort();
             if listed == wanted {

@@ -1,6 +1,5 @@
-//! One call to three shards at once. Each shard answers a JSON array, and the arrays are joined. A shard that is down
-//! fails its part alone.
-//! Run it: cargo run --release --example parallel
+//! One call to three shards at once. Each shard answers a JSON array, and the arrays are joined. If a shard is down,
+//! only its part fails. Run it: cargo run --release --example parallel
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Partitions of one name: the tags `0/2` and `1/2` say which half of the data a server holds. A call asks both halves,
-//! and each has two replicas. A server with a wrong tag is named.
-//! Run it: cargo run --release --example partition
+//! and each has two replicas. For a server with a wrong tag, the program prints a warning. Run it: cargo run --release
+//! --example partition
 
 use std::error::Error;
 use std::time::Duration;

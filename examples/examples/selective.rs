@@ -1,6 +1,6 @@
 //! A backup between two clusters. Each cluster is a channel with its own servers, retries and limits. The first cluster
-//! becomes slow, so a call goes to the other one too, and the first answer wins.
-//! Run it: cargo run --release --example selective
+//! is slow, so a call goes to the other one too, and the first answer wins. Run it: cargo run --release --example
+//! selective
 
 use std::error::Error;
 use std::time::Duration;

@@ -9,11 +9,11 @@ use std::thread;
 /// The types of records that it knows.
 const A: [u8; 2] = [0, 1];
 const SRV: [u8; 2] = [0, 33];
-/// An answer to a question that stands at byte 12.
+/// The flags of an answer.
 const FLAGS: [u8; 2] = [0x85, 0x80];
-/// The name of the question, in a record.
+/// The name in a record: a pointer to the name in the question, which is at byte 12.
 const SAME_NAME: [u8; 2] = [0xc0, 12];
-/// Every record is valid for 1 s, and of the internet.
+/// The class of every record, which is the internet, and its time to live, which is 1 s.
 const INTERNET_1_S: [u8; 6] = [0, 1, 0, 0, 0, 1];
 
 /// A DNS server on a loopback port of its own. It has one service, whose servers all run on loopback: every SRV question is
@@ -29,7 +29,7 @@ impl NameServer {
     /// Starts a server whose service has these servers.
     ///
     /// # Errors
-    /// No port or no thread is to be had.
+    /// The operating system gives no port or no thread.
     pub fn start(servers: impl IntoIterator<Item = SocketAddr>) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (address, closed) = (socket.local_addr()?, Arc::new(AtomicBool::new(false)));
@@ -42,7 +42,7 @@ impl NameServer {
                 let Ok((length, from)) = socket.recv_from(&mut question) else { continue };
                 let ports = ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(answer) = question.get(..length).and_then(|question| answer(question, &ports)) {
-                    // A client that has gone asks no more.
+                    // An error is ignored: the client has gone, and needs no answer.
                     let _ = socket.send_to(&answer, from);
                 }
             }
@@ -50,7 +50,7 @@ impl NameServer {
         Ok(started)
     }
 
-    /// Where it listens.
+    /// Returns the address at which the server listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -71,13 +71,13 @@ impl Drop for NameServer {
     }
 }
 
-/// The answer to a question. `None` if it is not one.
+/// Returns the answer to a question. Returns `None` if the bytes are not a question.
 fn answer(question: &[u8], ports: &[u16]) -> Option<Vec<u8>> {
     let name_length = question.get(12..)?.iter().position(|byte| *byte == 0)?;
     let end = 12 + name_length + 5;
     let kind = question.get(end - 4..end - 2)?;
     let records: Vec<Vec<u8>> = if kind == SRV {
-        // Priority, weight, port, and the target: any name does.
+        // Priority, weight, port, and the target. The target may be any name.
         let record = |port: &u16| [&[0, 1, 0, 1][..], &port.to_be_bytes(), b"\x04host\x04test\0"].concat();
         ports.iter().map(record).collect()
     } else if kind == A {

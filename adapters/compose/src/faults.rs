@@ -1,4 +1,4 @@
-//! Faults on purpose, to try how a channel copes: [`Faults`].
+//! Faults on purpose, to test how a channel handles them: [`Faults`].
 
 use std::fmt;
 use std::future::Future;
@@ -68,7 +68,7 @@ impl FaultOptions {
         Self { delay: Some((share, delay)), ..self }
     }
 
-    /// Returns these options with a share of attempts that fail and are not sent.
+    /// Returns these options with a share of attempts that are aborted and not sent.
     #[must_use]
     pub const fn with_abort(self, share: Ratio) -> Self {
         Self { abort: Some(share), ..self }

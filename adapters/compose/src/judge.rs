@@ -7,9 +7,11 @@ use hedge_fleet::Outcome;
 /// The default retry policy of combined channels. It takes the verdict that the reply or the error of the sub-call has
 /// ([`Outcome::verdict`]).
 ///
-/// The code of a failed sub-call is the code of its decisive attempt. There are three cases in which another code is
-/// used. If the sub-channel had no usable server, the code is [`ErrorKind::Refused`]. If an earlier attempt may have left
-/// this client, the code is never one of an attempt that did not leave. If there is no code, the verdict decides.
+/// The code of a failed sub-call is the code of its decisive attempt, with three exceptions. If the sub-call ended at
+/// its deadline, the code is [`ErrorKind::Deadline`]. If nothing left this client, but the code of the decisive attempt
+/// does not say so, the code is [`ErrorKind::Refused`] if the sub-channel had no usable server, and
+/// [`ErrorKind::Overcrowded`] otherwise. If something may have left this client, but the decisive attempt has no code,
+/// or a code which says that nothing left, the code follows from the verdict.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OutcomePolicy;
 
@@ -30,7 +32,7 @@ fn judgement(outcome: &impl Outcome) -> Judgement {
     }
     let judgement = Judgement::new(verdict, code_of(outcome));
     let judgement = if outcome.never_left() { judgement.never_left() } else { judgement };
-    // What is refused for good is the fault of the caller, so it says nothing about the sub-channel.
+    // A `Fatal` result is the fault of the caller, so it says nothing about the sub-channel.
     if verdict == Verdict::Fatal { judgement.local() } else { judgement }
 }
 

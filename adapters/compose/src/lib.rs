@@ -8,18 +8,18 @@
 //! | read what every sub-call did | [`Outcome::tree`](hedge_fleet::Outcome::tree) |
 //! | hold channels of several types in one | [`BoxCaller`](hedge_fleet::BoxCaller) |
 //!
-//! The core's call stands at the top of each. To a [`Selective`], a sub-channel is a server of hedge-fleet. A
-//! [`Parallel`] call is one attempt of a call of the core, whose parts run in one future. So deadlines, cancels, limits,
-//! counts and reports are the same as in every other channel.
+//! A channel of channels makes one call of the core for each of its own calls. For a [`Selective`], each sub-channel is
+//! a server in the sense of hedge-fleet. For a [`Parallel`], all parts together are one attempt, and they run in one
+//! future. So deadlines, cancels, limits, counts and reports are the same as in every other channel.
 //!
 //! # Contract
 //! A call ends exactly once at every level. Nothing starts at or after the deadline of the call at the top. Dropping the
 //! future of a call drops all of its sub-calls, and every count returns to zero. At each level, the attempts of a call
 //! are bounded by its `max_retry`, so the attempts at the bottom are bounded by the product over the levels.
 //!
-//! No task runs, and nothing polls in a loop. Code of the program may panic: if `has_usable_server` panics, the
-//! sub-channel stays down, and a panic of a mapper, a merger or a sub-channel reaches the caller. All counts are correct
-//! then.
+//! A channel of channels starts no task, and it does not poll in a loop. Only [`Ways`] starts tasks. Code of the
+//! program may panic: if `has_usable_server` panics, the sub-channel stays down, and a panic of a mapper, a merger or a
+//! sub-channel reaches the caller. All counts are correct then.
 #![forbid(unsafe_code)]
 
 mod build_error;

@@ -31,7 +31,8 @@ pub(crate) struct Machine<C, T> {
     pub(crate) servers: Servers<Arc<str>, OwnAddress<Sub<C>>>,
     pub(crate) settings: Settings,
     pub(crate) timer: T,
-    /// When the next check of a sub-channel is due, in microseconds. `u64::MAX`: none is down.
+    /// When the next check of a sub-channel is due, in microseconds. `u64::MAX`: no check is due, because no
+    /// sub-channel is down, or because a call makes the checks now.
     next_check: AtomicU64,
 }
 
@@ -104,8 +105,8 @@ impl<C: 'static, T: Timer> Machine<C, T> {
         self.next_check.fetch_min(due, Ordering::Relaxed);
     }
 
-    /// Asks the sub-channels that are down and whose checks are due. This is done by the next call after a check is
-    /// due, so no task has to run. While no sub-channel is down, it costs one load.
+    /// Asks the sub-channels that are down and whose checks are due whether they have a usable server again. The next
+    /// call after a check is due does this, so no task has to run. While no sub-channel is down, it costs one load.
     #[inline]
     pub(crate) fn check_due(&self, usable: impl Fn(&C) -> bool) {
         let due = self.next_check.load(Ordering::Relaxed);
@@ -142,7 +143,8 @@ impl<C: 'static, T: Timer> Machine<C, T> {
         self.next_check.fetch_min(next, Ordering::Relaxed);
     }
 
-    /// Whether a sub-channel is usable now. One that is down counts if it has a usable server again.
+    /// Returns whether at least one sub-channel is usable now. First, this makes the checks that are due, so a
+    /// sub-channel that was down may count again.
     pub(crate) fn any_usable(&self, usable: impl Fn(&C) -> bool) -> bool {
         self.check_due(&usable);
         let (snapshot, now) = (self.servers.load(), self.timer.now());
@@ -197,7 +199,7 @@ impl<C: 'static, T: Timer> ChannelContext for Machine<C, T> {
 pub(crate) struct Ended {
     pub(crate) end: Result<End, ConfigError>,
     pub(crate) trace: Trace,
-    /// The winner still counts as in flight, because its reply streams.
+    /// Whether the winner still counts as in flight, because its reply streams.
     pub(crate) at_work: bool,
 }
 
@@ -235,7 +237,8 @@ impl Tag for Weight {
 
 type Places<C> = Vec<ListEntry<Arc<str>, OwnAddress<Sub<C>>>>;
 
-/// Makes the changes in `places`, which is and stays in the order of the names. Returns how many had an effect.
+/// Makes the changes in `places`. The list is sorted by name before and after this. Returns how many changes had an
+/// effect.
 fn plan<C>(places: &mut Places<C>, changes: impl IntoIterator<Item = Change<C>>, weighing: Weighing) -> usize {
     let mut made = 0;
     for change in changes {
@@ -263,7 +266,8 @@ fn plan<C>(places: &mut Places<C>, changes: impl IntoIterator<Item = Change<C>>,
     made
 }
 
-/// The position of a name. As an error, the position at which it would have to be inserted.
+/// Returns the position of a name. If the list does not have the name, the error is the position at which it must be
+/// inserted.
 fn place<C>(places: &Places<C>, name: &Arc<str>) -> Result<usize, usize> {
     places.binary_search_by(|place| match place {
         ListEntry::Stays(node) => node.key().cmp(name),

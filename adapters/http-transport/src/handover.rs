@@ -59,8 +59,9 @@ pub struct BodyHandover {
 }
 
 impl BodyHandover {
-    /// The deadline of the call on the runtime's clock, [`Instant::NEVER`] if there is none, and the lease of the attempt
-    /// that won, `None` for a reply that did not win. The body holds the lease until it ends.
+    /// Makes the handover. `deadline` is the deadline of the call on the runtime's clock, or [`Instant::NEVER`] if
+    /// there is none. `lease` is the lease of the attempt that won, or `None` for a reply that did not win. The body
+    /// holds the lease until it ends.
     pub fn new<R: Runtime>(runtime: &R, deadline: Instant, lease: Option<AnyLease>) -> Self {
         Self { lease, deadline: RuntimeDeadline::boxed(runtime, deadline) }
     }

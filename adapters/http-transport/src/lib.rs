@@ -15,8 +15,9 @@
 //! | check a server | [`Http::check`] |
 //!
 //! # Contract
-//! An attempt is a future. If it is dropped, its attempt is abandoned: its connection is drained or closed, and its stream
-//! is reset. Nothing panics on input. Memory for each answer and each connection is bounded.
+//! An attempt is a future. If it is dropped, its attempt is abandoned: with HTTP/1.1 its connection is drained or
+//! closed, and with HTTP/2 its stream is reset. Nothing panics on input. Memory for each answer and each connection is
+//! bounded.
 #![forbid(unsafe_code)]
 
 mod answer_filter;

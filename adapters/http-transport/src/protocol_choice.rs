@@ -9,7 +9,7 @@ pub struct ProtocolChoice {
     pub protocol: Protocol,
     /// How calls share connections.
     pub connection_type: ConnectionType,
-    /// The connection type was named, and is not a default.
+    /// Whether the program named the connection type, so that it is not a default.
     pub is_type_named: bool,
 }
 

@@ -59,7 +59,7 @@ pub enum PathFault {
 pub enum HeaderFault {
     /// The name is empty, or it holds a byte that a name cannot hold.
     Name {
-        /// That byte, counted from 0. `None` if the name is empty.
+        /// The position of that byte, counted from 0. `None` if the name is empty.
         at: Option<usize>,
     },
     /// The value holds a control character.
@@ -129,9 +129,9 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The position of the first byte that makes an invalid text invalid. Every start of the text that includes this byte
-/// must be invalid, and every shorter start must be valid. `is_valid` is never called with an empty start. `None` for
-/// an empty text.
+/// Returns the position of the first byte that makes an invalid text invalid. Every start of the text that includes
+/// this byte must be invalid, and every shorter start must be valid. `is_valid` is never called with an empty start.
+/// `None` for an empty text.
 pub(super) fn first_invalid(text: &[u8], is_valid: impl Fn(&[u8]) -> bool) -> Option<usize> {
     // The longest valid start, by bisection.
     let (mut valid, mut invalid) = (0, text.len());

@@ -34,7 +34,8 @@ use super::protocol_choice::ProtocolChoice;
 use super::request::{self, RequestBody};
 use super::versions::HttpVersions;
 
-/// HTTP/1.1 over TCP, TLS or Unix sockets. It keeps idle connections for each address.
+/// The transport over HTTP/1.1, and over HTTP/2 with the feature `http2`. It uses TCP, TLS or Unix sockets, and keeps
+/// idle connections for each address.
 ///
 /// The builder of a channel sets its options: `max_body`, `max_head`, `max_headers`, `max_idle_per_server`,
 /// `idle_timeout`, `max_connection_age`, `defer_close`, `connection_type`, `connection_group`, `drain_or_close`,
@@ -48,18 +49,19 @@ pub struct Http<R: Runtime> {
     pools: PerServer<Pool<R>>,
 }
 
-/// The check of a server at an address: whether it is healthy.
+/// Checks the server at an address. The output of the future is whether the server is healthy.
 pub type CheckFn = Box<dyn Fn(Address) -> CheckFuture + Send + Sync>;
 /// The future of a check.
 pub type CheckFuture = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 impl<R: Runtime> Http<R> {
-    /// Makes a transport over HTTP/1.1 with the default of each option. This is for a transport of the program that wraps
-    /// it, for `Channel::with_transport` of hedge-net. [`HttpRetryPolicy`](crate::HttpRetryPolicy) judges its results. The
-    /// builder of a channel makes the transport of a plain channel, and has setters for its options.
+    /// Makes a transport over HTTP/1.1 with the default of each option. A program needs this only if it wraps the
+    /// transport in a transport of its own, which it gives to `Channel::with_transport` of hedge-net.
+    /// [`HttpRetryPolicy`](crate::HttpRetryPolicy) judges the results. The builder of a channel makes the transport of
+    /// a plain channel, and has setters for its options.
     ///
-    /// [`Http::connect_by`] must follow once all options are set. Until then, connections are made in clear, and
-    /// [`Http::connecting`] has no effect.
+    /// [`Http::connect_by`] applies [`Http::connecting`] and the protocol. Call it once all options are set. Before
+    /// that, connections use HTTP/1.1 without TLS.
     pub fn new(runtime: R) -> Self {
         let settings = HttpSettings {
             max_body: 16 << 20,
@@ -83,50 +85,51 @@ impl<R: Runtime> Http<R> {
         Self { runtime, connector, connecting: ConnectOptions::default(), settings, pools }
     }
 
-    /// The largest body that is read into memory, in bytes. Default: 16 MiB.
+    /// Sets the largest body that is read into memory, in bytes. Default: 16 MiB.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.settings.max_body = bytes;
         self
     }
 
-    /// The largest body that is read into memory after it was decoded, in bytes. Default: 16 MiB.
+    /// Sets how large a body that is read into memory may become when it is decoded, in bytes. Default: 16 MiB.
     #[cfg(feature = "_coding")]
     pub fn max_decoded_body(mut self, bytes: usize) -> Self {
         self.settings.max_decoded_body = bytes;
         self
     }
 
-    /// The largest head of an answer, in bytes. Default: 64 KiB.
+    /// Sets the largest head of an answer, in bytes. Default: 64 KiB.
     pub fn max_head(self, bytes: HeadBytes) -> Self {
         self.settings.head.set_max_head(bytes);
         self
     }
 
-    /// How many header fields, and how many trailers, an answer may have. Default: 100.
+    /// Sets how many header fields, and how many trailers, an answer may have. Default: 100.
     pub fn max_headers(self, fields: HeaderCount) -> Self {
         self.settings.head.set_max_headers(fields);
         self
     }
 
-    /// Whether a request is sent once more, on a new connection, if a connection that had been idle answers it with
-    /// status 408 ([C3](hedge_core::rules#C3)). Default: false.
+    /// Sets whether a request is sent once more, on a new connection, if a connection that had been idle answers it
+    /// with status 408 ([C3](hedge_core::rules#C3)). Default: false.
     pub fn retry_stale_408(mut self, retry: bool) -> Self {
         self.settings.retry_stale_408 = retry;
         self
     }
 
-    /// How connections are made, to change it before [`connect_by`](Self::connect_by).
+    /// Returns the options for making connections. The caller can change them before [`connect_by`](Self::connect_by).
     pub const fn connecting(&mut self) -> &mut ConnectOptions {
         &mut self.connecting
     }
 
-    /// How connections are made.
+    /// Returns the options for making connections.
     pub const fn connect_options(&self) -> &ConnectOptions {
         &self.connecting
     }
 
-    /// Applies how connections are made and which protocol they speak, once all settings are known. The servers are those
-    /// of a URL, if there is one. Returns what makes the connections.
+    /// Applies the options for making connections and the choice of the protocol. Call this once all settings are
+    /// known. `origin` is the URL that names the server, if there is one. Returns the connector, which makes the
+    /// connections.
     ///
     /// # Errors
     /// The options contradict each other, or need a feature: see [`ConnectOptionError`].
@@ -145,7 +148,7 @@ impl<R: Runtime> Http<R> {
         Ok(connector)
     }
 
-    /// What is wanted of idle connections.
+    /// Returns the settings for idle connections.
     pub fn idle(&self) -> &PoolSettings {
         &self.settings.idle
     }
@@ -155,26 +158,29 @@ impl<R: Runtime> Http<R> {
         self.pools.all().iter().for_each(|pool| pool.settings_changed());
     }
 
-    /// The group of the transport's connections ([C4](hedge_core::rules#C4)). Default: the group of all that name none.
+    /// Sets the group of the transport's connections ([C4](hedge_core::rules#C4)). Default: the group of all transports
+    /// that name no group.
     pub fn connection_group(mut self, name: &str) -> Self {
         self.settings.key = self.settings.key.with("group", name);
         self
     }
 
-    /// When HTTP/2 connections are pinged. Default: [`PingOptions::DEFAULT`].
+    /// Sets when HTTP/2 connections are pinged. Default: [`PingOptions::DEFAULT`].
     #[cfg(feature = "http2")]
     pub const fn ping(mut self, options: PingOptions) -> Self {
         self.settings.ping = options;
         self
     }
 
-    /// What becomes of the connection of an attempt that is abandoned ([C2](hedge_core::rules#C2)). Default: it is drained.
+    /// Sets what happens to the connection of an attempt that is abandoned ([C2](hedge_core::rules#C2)). Default: it is
+    /// drained.
     pub fn drain_or_close(mut self, drain: DrainOrClose) -> Self {
         self.settings.drain = drain;
         self
     }
 
-    /// The headers that each request has unless it sets them itself, those of checks included. Default: none.
+    /// Returns the default headers, which the caller can change. Each request has them unless it sets them itself.
+    /// Checks have them too. Default: none.
     pub const fn default_headers(&mut self) -> &mut DefaultHeaders {
         &mut self.settings.default_headers
     }
@@ -188,8 +194,8 @@ impl<R: Runtime> Http<R> {
         self
     }
 
-    /// A check for servers: it passes if a GET of `path` on a new connection is answered with a status of 2xx. It
-    /// has no time limit: the caller drops its future.
+    /// Returns a check for servers. It passes if a GET of `path` on a new connection is answered with a status of 2xx.
+    /// It has no time limit: the caller drops its future.
     pub fn check(&self, path: PathAndQuery) -> CheckFn {
         let asked = Arc::new(Asked {
             runtime: self.runtime.clone(),
@@ -213,15 +219,15 @@ impl<R: Runtime> Http<R> {
         })
     }
 
-    /// How many requests were sent once more, on a new connection ([C3](hedge_core::rules#C3)). This happens if a
-    /// connection that had been idle breaks before a byte of the answer has come, or answers 408 and
-    /// [`retry_stale_408`](Self::retry_stale_408) is set. These requests are not attempts, and no limit
-    /// counts them. The count wraps.
+    /// Returns how many requests were sent once more, on a new connection ([C3](hedge_core::rules#C3)). This happens if
+    /// a connection that had been idle breaks before a byte of the answer has come, or answers 408 and
+    /// [`retry_stale_408`](Self::retry_stale_408) is set. These requests are not attempts, and no limit counts them.
+    /// The count wraps.
     pub fn resent(&self) -> u64 {
         self.settings.counts.resent()
     }
 
-    /// How many connections were opened, closed and reused, and how many requests were sent once more.
+    /// Returns how many connections were opened, closed and reused, and how many requests were sent once more.
     pub fn counters(&self) -> HttpCounters {
         self.settings.counts.get(self.settings.idle.expired())
     }
@@ -245,7 +251,7 @@ impl<R: Runtime> Asked<R> {
         *request.uri_mut() = self.path.clone().into();
         let place = self.connecting.place(address, self.connector.is_tls())?;
         let head = request::head(&request, &place, &self.default_headers)?;
-        // There is no time limit here: the checker drops this future at its own.
+        // There is no time limit here: the caller has a time limit, and drops this future then.
         let connected = self.connector.connect(address, None).await.map_err(HttpError::Connect)?;
         #[cfg(feature = "http2")]
         if self.versions == HttpVersions::Http2 || connected.info.is_http2() {

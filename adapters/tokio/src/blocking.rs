@@ -35,7 +35,7 @@ pub use hedge_compose::{Ended, Handle, HandleId, JoinError, PreparedCall, Starte
 
 use crate::Tokio;
 
-/// Makes the ways to call a channel, or any other caller. Calls run on `runtime`.
+/// Wraps a channel, or any other caller, in [`Ways`]. Its calls run on `runtime`.
 pub fn ways<C>(caller: C, runtime: tokio::runtime::Handle) -> Ways<C, OnHandle> {
     Ways::new(caller, OnHandle { tokio: Tokio::new(), runtime })
 }

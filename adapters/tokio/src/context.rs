@@ -5,8 +5,8 @@ use std::task::{Context, Poll, Waker};
 use tokio::runtime::Handle;
 use tokio::task::coop::poll_proceed;
 
-/// Returns whether the code that runs now may wait. Outside of a runtime this is one look. Within one, see
-/// [`has_budget`].
+/// Returns whether the code that runs now may wait. Outside of a runtime this costs one look-up. For the cost inside a
+/// runtime, see [`has_budget`].
 pub(crate) fn may_block() -> bool {
     Handle::try_current().is_err() || !has_budget(u8::MAX)
 }

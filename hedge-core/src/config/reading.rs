@@ -1,4 +1,4 @@
-//! Reads the fields that a host adds to the file of a channel, in the same way as the fields of
+//! Reads the fields that another crate adds to the file of a channel, in the same way as the fields of
 //! [`ChannelConfig`](super::ChannelConfig). An error names the field and its value, and says what to write.
 
 use serde::{Deserialize, Deserializer};

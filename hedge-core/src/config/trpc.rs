@@ -28,8 +28,9 @@ const LIMITER: [&str; 2] = ["retry_hedging_limiter", "retry_hedging_limit"];
 ///           token_ratio: 2  # 10 if absent
 /// ```
 ///
-/// As in tRPC, the limiter is on only if the list `filter` of the service names it. Both lists may also write
-/// `retry_hedging_limit`, which is how the text of tRPC's documentation spells it. Numbers are in \[1, 1000000\].
+/// As in tRPC, the limiter is on only if the list `filter` of the service names it. Both `filter` and `filter_config`
+/// may also have the name `retry_hedging_limit`, which is the spelling in the text of tRPC's documentation. Numbers are
+/// in \[1, 1000000\].
 ///
 /// ```
 /// use hedge_core::config::TrpcService;

@@ -30,9 +30,9 @@ use crate::run::{BACKUP, CHECKS, CONNECT_TIMEOUT, TIMEOUT};
 use crate::server::{PAGE, PATH};
 use crate::settings::Settings;
 
-/// One list is replaced in this time. The three sources take turns.
+/// In each step of this length, the list of one source is replaced. The three sources take turns.
 const STEP: Duration = Duration::from_millis(50);
-/// After so many steps, one channel is replaced by a new one.
+/// Once in this number of steps, one channel is replaced by a new one.
 const STEPS_OF_A_CHANNEL: usize = 10;
 /// How long a source may take to learn that its watcher has gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub(crate) struct Churned {
     attempts: u64,
     /// Lists that were written.
     written: u64,
-    /// Lists that channels took in, of each source.
+    /// The number of lists that channels have received, for each source.
     seen: [u64; 3],
     /// Channels that were made.
     channels: u64,
@@ -103,7 +103,7 @@ struct Load<R: Runtime> {
 }
 
 impl<R: Runtime + Unpin> Load<R> {
-    /// One caller, which makes one call after the other, with a channel that it draws for each.
+    /// Runs one caller. It makes one call after the other, and draws a channel for each call.
     async fn call(self: Arc<Self>, mut rng: Rng, _working: Sender<()>) {
         while self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             let (source, number) = (rng.usize(..3), rng.usize(..2));
@@ -151,7 +151,7 @@ struct Churn<'a, R: Runtime> {
 }
 
 impl<R: Runtime + Unpin> Churn<'_, R> {
-    /// Goes on until `over` closes.
+    /// Makes changes until `over` closes. Returns the counts.
     ///
     /// # Errors
     /// A server cannot be started, or a source cannot be written to.
@@ -190,7 +190,7 @@ impl<R: Runtime + Unpin> Churn<'_, R> {
         Ok(())
     }
 
-    /// Counts the lists that a channel has taken in.
+    /// Counts the lists that a channel has received.
     fn count(&mut self, source: usize, channel: &CountedChannel<R>) {
         if let (Some(seen), Some(naming)) = (self.done.seen.get_mut(source), channel.naming()) {
             *seen += naming.updates;
@@ -264,7 +264,7 @@ fn watchers_left(source: &Source) -> Result<u64, Box<dyn Error>> {
     }
 }
 
-/// A channel of a run. A call has up to three retries, so it can find three servers dead.
+/// Makes a channel of a run. A call has up to three retries, so it can find three servers dead.
 fn build<R: Runtime>(
     runtime: &Counting<R>,
     source: &Source,

@@ -76,7 +76,7 @@ impl<C, T, M, G> ParallelBuilder<C, T, M, G> {
     }
 
     /// Sets how many parts must succeed for the call to succeed before all parts have ended. Default: the call waits
-    /// for all parts. If so many parts cannot succeed any more, only `fail_limit` decides whether the call fails. The
+    /// for all parts. If this number cannot be reached any more, only `fail_limit` decides whether the call fails. The
     /// value 0 gives [`BuildError::ZeroLimit`].
     pub const fn success_limit(mut self, parts: usize) -> Self {
         self.success_limit = Some(parts);

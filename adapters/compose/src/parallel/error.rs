@@ -89,8 +89,9 @@ impl<Reply, E> ParallelError<Reply, E> {
     }
 }
 
-/// Another channel may serve a call of which too many parts have failed, unless they were all refused for good. Replies
-/// that cannot be joined are not asked for again.
+/// If too many parts have failed, the verdict is `Retry`, because another channel may serve the call. If the verdicts
+/// of all failed parts are `Fatal`, the verdict of the call is `Fatal` too. If the replies cannot be joined, the call
+/// is not retried.
 impl<Reply: Outcome, E: Outcome> Outcome for ParallelError<Reply, E> {
     fn trace(&self) -> &Trace {
         &self.0.trace
@@ -116,7 +117,8 @@ impl<Reply: Outcome, E: Outcome> Outcome for ParallelError<Reply, E> {
         self.0.parts.never_left()
     }
 
-    /// All sub-channels that failed had no usable server, and because of them the call could not succeed.
+    /// Returns true if there are no sub-channels, or if too many parts have failed and each of their sub-channels had
+    /// no usable server.
     fn all_down(&self) -> bool {
         match &self.0.cause {
             ParallelCause::NoChannels => true,

@@ -65,7 +65,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// The end of the call, once the parts decide it.
+    /// Returns the end of the call. Returns `None` while the parts have not decided it.
     fn decided(&self) -> Option<Result<(), ParallelCause>> {
         if self.succeeded >= self.success_limit {
             return Some(Ok(()));
@@ -81,8 +81,8 @@ impl Tally {
 }
 
 impl<C, T: Timer, M, G> Inner<C, T, M, G> {
-    /// Runs the parts, and judges what they came to. What they came to is written into `kept` part by part, so it is
-    /// there if the call ends before they do.
+    /// Runs the parts, and judges their results. The result of each part is written into `kept` as soon as the part
+    /// ends. So the results are there even if the call ends before all parts have ended.
     pub(super) async fn attempt<Request>(
         &self,
         request: &Request,

@@ -21,7 +21,7 @@ pub trait Mapper<Request>: Send + Sync {
 
 /// What a mapper makes of a request for one sub-channel.
 pub enum Mapped<'r, Part> {
-    /// The sub-channel gets this request, which is a part of the whole one or the whole one. Nothing is copied.
+    /// The sub-channel gets this request, which is the whole request or a part of it. Nothing is copied.
     Borrowed(&'r Part),
     /// The sub-channel gets this new request.
     Owned(Part),

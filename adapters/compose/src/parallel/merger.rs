@@ -5,8 +5,9 @@ use std::fmt;
 use super::mapper::BoxError;
 use super::parts::Parts;
 
-/// Joins the replies of the parts of a parallel call ([X2](hedge_core::rules#X2)). A merger runs once, when the parts
-/// have succeeded. It sees the result of every part, in the order of the sub-channels. The replies stay in the parts.
+/// Joins the replies of the parts of a parallel call ([X2](hedge_core::rules#X2)). A merger runs once, when enough
+/// parts have succeeded. It sees the result of every part, in the order of the sub-channels. The replies stay in the
+/// parts.
 ///
 /// A closure `Fn(&Parts<Reply, Error>) -> Result<Merged, BoxError>` is a merger.
 pub trait Merger<Reply, E>: Send + Sync {
@@ -69,7 +70,8 @@ impl<Reply: Clone + Send, E> Merger<Reply, E> for First {
     }
 }
 
-/// No part has a reply. This happens only if a limit is met without one.
+/// No part has a reply. A parallel call that succeeds has at least one reply, so this happens only if the program calls
+/// the merger itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct NoReply;
 

@@ -40,9 +40,9 @@ use crate::machine::{Ended, Machine};
 /// replies.
 ///
 /// The call fails when `fail_limit` parts have failed, by default when all have. It succeeds when `success_limit` parts
-/// have succeeded, or when all parts have ended and too few have failed. The parts that are still running are then
-/// dropped, which cancels them. A part that has not ended at the deadline is missing, and the call then fails. The reply
-/// and the error both have the result of every part.
+/// have succeeded, or when all parts have ended and fewer than `fail_limit` parts have failed. The parts that are still
+/// running are then dropped, which cancels them. A part that has not ended at the deadline is missing, and the call
+/// then fails. The reply and the error both have the result of every part.
 ///
 /// The parts run under the deadline of the call, so the timeouts of the sub-channels have no effect. Each part has the
 /// retries, the backups and the limits of its sub-channel. The parallel call itself is one attempt: it is not retried and
@@ -156,7 +156,7 @@ where
 /// What one call keeps of its parts.
 struct Kept<Reply, E, Merged> {
     parts: Parts<Reply, E>,
-    /// What the parts came to, once they have ended.
+    /// The result of all parts together. `None` until the parts have decided how the call ends.
     result: Option<Result<Merged, ParallelCause>>,
 }
 

@@ -14,11 +14,11 @@ pub struct Parts<Reply, E>(Vec<Part<Reply, E>>);
 pub struct Part<Reply, E> {
     /// The name of the sub-channel.
     pub name: Arc<str>,
-    /// What came of the part.
+    /// The result of the part.
     pub result: PartResult<Reply, E>,
 }
 
-/// What came of one part of a parallel call.
+/// The result of one part of a parallel call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum PartResult<Reply, E> {
@@ -30,7 +30,8 @@ pub enum PartResult<Reply, E> {
     Skipped,
     /// The part had not ended when the call ended for another reason than its deadline. It was cancelled.
     Cancelled,
-    /// The part had not ended at the deadline. If the sub-channel reported its deadline, this is its error.
+    /// The part had not ended at the deadline. If the sub-call itself ended with an error at this deadline, this is the
+    /// error.
     Missing(Option<E>),
 }
 
@@ -46,7 +47,7 @@ impl<Reply, E> Parts<Reply, E> {
         }
     }
 
-    /// Makes the parts that were cancelled missing: the deadline has ended them.
+    /// Changes the result of each cancelled part to `Missing`, because the deadline has ended these parts.
     pub(super) fn deadline(&mut self) {
         for part in &mut self.0 {
             if matches!(part.result, PartResult::Cancelled) {

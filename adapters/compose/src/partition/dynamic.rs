@@ -21,9 +21,10 @@ use crate::parallel::BoxError;
 use crate::selective::{Selective, SelectiveBuilder, SelectiveError, SelectiveReply};
 
 /// A channel over a name whose servers are partitioned in several ways at once ([X3](hedge_core::rules#X3)). For
-/// example, some have tags `i/3`, and others `i/4` while the data is being split anew. A call goes to one of the numbers
-/// of partitions of which every partition has a server, with a chance in proportion to its number of servers. Within it,
-/// the call goes to all partitions. All clones are the same channel.
+/// example, some have tags `i/3`, and others `i/4` while the data is being split anew. A number of partitions is
+/// complete if each of its partitions has a server. For each call, one complete number is drawn, by default with a
+/// chance in proportion to its servers. The call goes to all partitions of this number. All clones are the same
+/// channel.
 ///
 /// To this channel, each number of partitions is a sub-channel of a [`Selective`]: its retries and backups go to another
 /// number of partitions. [`SelectiveBuilder::partitions`] makes it. The default balancer is `wr`.
@@ -64,8 +65,8 @@ impl<P, T: Timer> DynamicPartition<P, T> {
 
 impl<P: 'static, T: Timer, R> SelectiveBuilder<Arc<P>, T, R> {
     /// Builds a channel over several numbers of partitions. `make` makes the channel of one number of partitions, for
-    /// example a [`Parallel`](crate::Parallel), from the lists of its partitions. It is called when a number of
-    /// partitions is complete for the first time. It must not set the servers of this channel.
+    /// example a [`Parallel`](crate::Parallel), from the lists of its partitions. `make` is called when a number of
+    /// partitions is complete and has no channel yet. `make` must not set the servers of the [`DynamicPartition`].
     ///
     /// # Errors
     /// See [`build`](Self::build).
@@ -81,7 +82,8 @@ impl<P: 'static, T: Timer, R> SelectiveBuilder<Arc<P>, T, R> {
 }
 
 impl<P: 'static, T: Timer, R> DynamicPartition<P, T, R> {
-    /// Sets the servers of the name, and splits them. Each partition keeps the state of the servers that stay.
+    /// Sets the servers of the name, and splits them. Each partition keeps the state of the servers that stay. Returns
+    /// what is now known about the servers.
     pub fn set_servers(&self, servers: Vec<Server>) -> PartitionStatus {
         let inner = &*self.inner;
         // The lock is held, so that two lists that come at once are not mixed.
@@ -126,7 +128,8 @@ impl<P: 'static, T: Timer, R> DynamicPartition<P, T, R> {
 }
 
 impl<P: 'static, T: Timer, R> Inner<P, T, R> {
-    /// Hands the lists over, and makes the channels of numbers of partitions that are complete for the first time.
+    /// Gives each partition its list. If a number of partitions is complete and has no channel yet, this makes the
+    /// channel.
     fn update(&self, groups: &mut BTreeMap<u32, Group<P>>, split: Groups, status: &mut PartitionStatus) {
         for (count, mut lists) in split {
             let complete = is_complete(count, &lists).then(|| capacity(&lists));

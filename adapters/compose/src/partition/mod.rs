@@ -65,7 +65,8 @@ impl<P> Partition<P> {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Sets the servers of the name, and splits them. Each partition keeps the state of the servers that stay.
+    /// Sets the servers of the name, and splits them. Each partition keeps the state of the servers that stay. Returns
+    /// what is now known about the servers.
     pub fn set_servers(&self, servers: Vec<Server>) -> PartitionStatus {
         let count = u32::try_from(self.inner.senders.len()).ok();
         // The lock is held, so that two lists that come at once are not mixed.
@@ -173,7 +174,7 @@ async fn follow<T: Timer<Sleep: Send> + Send + Sync>(
     }
 }
 
-/// The weight of a number of servers.
+/// Returns the number of servers as a weight, which is at least 1.
 fn weight(servers: u32) -> NonZeroU32 {
     NonZeroU32::new(servers).unwrap_or(NonZeroU32::MIN)
 }

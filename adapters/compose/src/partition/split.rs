@@ -30,7 +30,7 @@ pub enum PartitionWarning {
         /// The server.
         server: Server,
     },
-    /// The tag of a server names a partition of another number of partitions than the channel has.
+    /// The number of partitions in the tag of a server is not the number of partitions of the channel.
     OtherCount {
         /// The server.
         server: Server,
@@ -78,20 +78,21 @@ impl fmt::Display for PartitionWarning {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct PartitionStatus {
-    /// For each number of partitions that servers name: how many servers there are. Calls use the complete ones.
+    /// One group for each number of partitions that is in the tags of servers. The calls of a
+    /// [`DynamicPartition`](crate::DynamicPartition) use only complete groups.
     pub groups: Vec<PartitionGroup>,
     /// What is wrong with the last list, at most 1,000 warnings about servers.
     pub warnings: Vec<PartitionWarning>,
     /// How many more warnings about servers there were.
     pub more_warnings: usize,
-    /// Why the balancer of a [`DynamicPartition`](crate::DynamicPartition) could not take the numbers of partitions. Calls
-    /// use the earlier ones.
+    /// Why the balancer of a [`DynamicPartition`](crate::DynamicPartition) could not take the numbers of partitions.
+    /// Calls still use the numbers of partitions from before.
     pub list_error: Option<ClusterError>,
     /// The last error of the source, if its last answer was an error. The last list stays in use.
     pub source_error: Option<String>,
 }
 
-/// The servers of a name that name one number of partitions.
+/// The servers of a name whose tags have the same number of partitions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct PartitionGroup {

@@ -14,8 +14,8 @@ use crate::judge::OutcomePolicy;
 use crate::machine::{Change, Machine};
 
 /// Makes a [`Selective`]. The defaults are brpc's: a timeout of 500 ms, 3 retries, no backups. The default balancer is
-/// `rr`. Limits, the circuit breaker, the cap and the slow start concern the sub-channels: a server is a sub-channel
-/// here.
+/// `rr`. Settings of servers, such as the circuit breaker, `max_in_flight_per_server` and `slow_start`, apply to the
+/// sub-channels, because the sub-channels are the servers of this channel.
 #[must_use = "it is not built yet"]
 pub struct SelectiveBuilder<C, T, R = OutcomePolicy> {
     timer: T,
@@ -37,8 +37,8 @@ impl<C, T> SelectiveBuilder<C, T> {
 impl<C, T, R> SelectiveBuilder<C, T, R> {
     hedge_fleet::setters!();
 
-    /// Applies the rest of a file. There is nothing to apply, since the program brings the sub-channels. A field about
-    /// servers and connections is remembered as unsupported.
+    /// Checks the rest of a file. Nothing of it is applied, since the program brings the sub-channels. The first field
+    /// about servers or connections that the file sets is stored, and `build` returns it as an error.
     #[cfg(feature = "serde")]
     fn applied(mut self, config: &config::ChannelConfig) -> Self {
         let named = [
@@ -75,8 +75,8 @@ impl<C, T, R> SelectiveBuilder<C, T, R> {
         SelectiveBuilder { timer, retry_policy, setup, name, channels, unsupported }
     }
 
-    /// Warnings about settings that are valid but contradict each other or have no effect. Each warning says what to
-    /// write instead.
+    /// Returns warnings about settings that are valid but contradict each other or have no effect. Each warning says
+    /// what to write instead.
     #[must_use]
     pub fn warnings(&self) -> Warnings {
         config::Setup { connects: false, ..self.setup.warning_input() }.warnings()

@@ -61,7 +61,7 @@ impl<Reply, E> SelectiveError<Reply, E> {
         self.0.last.as_ref()
     }
 
-    /// Returns the last failure, taken out.
+    /// Returns the last failure by value. The rest of the error is dropped.
     pub fn into_last(self) -> Option<Result<Reply, E>> {
         self.0.last
     }

@@ -32,8 +32,8 @@ use error::Cause;
 /// ([X1](hedge_core::rules#X1)). All clones share the same sub-channels.
 ///
 /// A sub-channel is any [`Caller`], under a name. Sub-channels of several types go in as
-/// [`BoxCaller`](hedge_fleet::BoxCaller)s. Names can be added and removed at any time, from any thread; calls that run go
-/// on. The keys in reports are the names, as `Arc<str>`.
+/// [`BoxCaller`](hedge_fleet::BoxCaller)s. Sub-channels can be added and removed at any time, from any thread; calls
+/// that run go on. The keys in reports are the names, as `Arc<str>`.
 ///
 /// A sub-call runs under the deadline of the call, so the timeout of the sub-channel has no effect. It has the retries,
 /// the backups and the limits of its own channel. A sub-channel that had no usable server counts as down. From then on,
@@ -43,7 +43,7 @@ use error::Cause;
 /// # Cost
 /// A call over two sub-channels costs one call of the core more than the sub-calls. It allocates nothing of its own,
 /// except for the report of each sub-call that fails, and for a reply that streams. The future has room for two
-/// sub-calls. If a call leaves open whether its request may be sent twice, each sub-channel is asked
+/// sub-calls. If the options of a call do not say whether its request may be sent twice, each sub-channel is asked
 /// ([`Caller::idempotency`]).
 pub struct Selective<C, T, R = OutcomePolicy> {
     inner: Arc<Inner<C, T, R>>,
@@ -211,7 +211,8 @@ where
     C: 'static,
     T: Timer,
 {
-    /// Whether the request may be sent twice: not if a sub-channel says so ([L15](hedge_core::rules#L15)).
+    /// Returns whether the request may be sent twice ([L15](hedge_core::rules#L15)). If the options do not say it, the
+    /// sub-channels are asked. If one of them answers `NotIdempotent`, this returns `NotIdempotent` too.
     fn idempotency<Request>(&self, request: &Request, options: &CallOptions) -> Idempotency
     where
         C: Caller<Request>,
@@ -248,7 +249,7 @@ where
         let mut lost = None;
         if judgement.verdict != Verdict::Accept {
             lost = Some(self.lost(attempt.attempt, attempt.server, &result));
-            // The next sub-channel is chosen at once, so it is time to see which are back.
+            // The core may choose another sub-channel now, so the checks that are due are made first.
             self.machine.check_due(C::has_usable_server);
         }
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -257,7 +258,8 @@ where
         told(judgement)
     }
 
-    /// Takes down what became of a sub-call that was not accepted.
+    /// Returns the report of a sub-call that was not accepted. If its sub-channel had no usable server, this records
+    /// that the sub-channel is down.
     #[cold]
     fn lost<Reply: Outcome, E: Outcome>(
         &self,
@@ -297,7 +299,8 @@ where
                 Ok(SelectiveReply::new(reply, trace, lost, lease))
             }
             (Ok(end), last) => {
-                // If some sub-channels are down and the others were found to be down by this call, no server is left.
+                // If the last sub-call found its sub-channel to be down, and all other sub-channels are down too, no
+                // server is left.
                 let found_down = matches!(&last, Some(Err(error)) if error.all_down());
                 let all_down = matches!(end, End::NoServer | End::AllDown) || (found_down && self.machine.all_down());
                 Err(SelectiveError::new(Cause::Ended(end), last, trace, (lost, all_down)))

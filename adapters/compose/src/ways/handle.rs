@@ -11,8 +11,9 @@ use hedge_fleet::CancelToken;
 use super::latch::{Ended, Latch};
 use super::pool;
 
-/// A call as any thread may see it, before it starts and after it has ended: its number, a way to cancel it, and a way
-/// to wait for its end. All clones are the same call. Dropping a handle does nothing to the call.
+/// The handle of a call. Any thread may hold it, before the call starts and after the call has ended. It has the number
+/// of the call, can cancel the call, and can wait for its end. All clones are the same call. Dropping a handle does
+/// nothing to the call.
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
 

@@ -10,7 +10,7 @@ pub enum Ended {
     Completed,
     /// The callback panicked. The panic was caught.
     CallbackPanicked,
-    /// The call was dropped before it had a result: it was not started, or its future was dropped.
+    /// The call was not started, its future was dropped, or its callback was dropped because no thread could run it.
     Dropped,
 }
 

@@ -36,8 +36,8 @@ pub use started::{Started, join_all};
 ///
 /// # Cost
 /// The async way allocates twice: for the handle, and for the token that cancels the call. The other ways also allocate
-/// the task and the place of the result, and wake a thread for the result. No thread is started before the first
-/// callback.
+/// the task. All of them except [`callback_inline`](PreparedCall::callback_inline) also allocate a place for the
+/// result, and wake a thread for the result. No thread is started before the first callback.
 pub struct Ways<C, R>(Arc<Inner<C, R>>);
 
 struct Inner<C, R> {
@@ -47,8 +47,7 @@ struct Inner<C, R> {
 }
 
 impl<C, R: Spawn> Ways<C, R> {
-    /// Makes the ways to call `caller`. Calls run as tasks of `runtime`, which must be the runtime of the caller's
-    /// connections.
+    /// Wraps `caller`. Calls run as tasks of `runtime`, which must be the runtime of the caller's connections.
     pub fn new(caller: C, runtime: R) -> Self {
         Self(Arc::new(Inner { caller, runtime, pool: Pool::new() }))
     }

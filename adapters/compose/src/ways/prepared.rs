@@ -12,8 +12,8 @@ use super::handle::{Ending, Handle};
 use super::latch::Ended;
 use super::started::{Slot, Started};
 
-/// A call that has not started. Each method starts it in another way. If this is dropped, the call ends as
-/// [`Ended::Dropped`], and nothing is sent.
+/// A call that has not started. Each method except [`handle`](Self::handle) starts it in another way. If this is
+/// dropped, the call ends as [`Ended::Dropped`], and nothing is sent.
 #[must_use = "the call has not started"]
 pub struct PreparedCall<C, R, Request> {
     ways: Arc<Inner<C, R>>,
@@ -74,22 +74,23 @@ where
         Started::new(handle, slot)
     }
 
-    /// Starts the call and returns at once. `callback` gets the result on a thread of the pool, at most four at once.
-    /// It runs exactly once, and never inside this method, even if the call fails at once. It may block. Its panic is
-    /// caught: the call then ends as [`Ended::CallbackPanicked`].
+    /// Starts the call and returns at once. `callback` gets the result on a thread of the pool. At most four callbacks
+    /// run at the same time; callbacks that wait for another call do not count. `callback` runs exactly once, except in
+    /// the last case below. It never runs inside this method, even if the call fails at once. It may block. Its panic
+    /// is caught: the call then ends as [`Ended::CallbackPanicked`].
     ///
     /// If the operating system starts no thread for the pool, `callback` runs on the thread that drives the call. If
-    /// there is no such thread either, because no runtime has accepted the call, `callback` is dropped and the call
-    /// ends as [`Ended::Dropped`].
+    /// there is no such thread either, because no runtime has accepted the call or the runtime has ended, `callback` is
+    /// dropped and the call ends as [`Ended::Dropped`].
     pub fn callback(self, callback: impl FnOnce(Result<C::Reply, WayError<C::Error>>) + Send + 'static) -> Handle {
         let (place, handle) = (Place::Pool(self.ways.pool.clone()), self.handle.clone());
         self.spawn(place, callback);
         handle
     }
 
-    /// Like [`callback`](Self::callback), but `callback` runs on the thread that drives the call. This saves the wake of
-    /// a thread. `callback` must not block: it would hold up other calls. If the runtime drops the call, `callback` runs
-    /// on the pool.
+    /// Like [`callback`](Self::callback), but `callback` runs on the thread that drives the call. This saves the wake
+    /// of a thread. `callback` must not block, because this would delay other calls. If the runtime drops the call,
+    /// `callback` runs on the pool.
     pub fn callback_inline(
         self,
         callback: impl FnOnce(Result<C::Reply, WayError<C::Error>>) + Send + 'static,
@@ -107,7 +108,8 @@ where
         runtime.try_spawn(async move {
             let result = caught_in(ways.caller.call_with(&request, &options)).await;
             let result = result.map_or(Err(WayError::Panicked), |result| result.map_err(WayError::Call));
-            // The program may drop the last channel as soon as it has the result. Then it is the last one.
+            // The program may drop its channel as soon as it has the result. This task has then already dropped its own
+            // reference, so the drop by the program is the last one.
             drop((ways, request, options));
             delivery.deliver(result);
         });

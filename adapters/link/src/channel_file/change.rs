@@ -1,4 +1,4 @@
-//! What of a changed file needs a new channel: [`FixedSetting`].
+//! The settings of a changed file that need a new channel: [`FixedSetting`].
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use hedge_core::config::{ChannelConfig, ServersConfig};
 use super::ChannelFile;
 
 impl ChannelFile {
-    /// Returns what this file says differently than the file that a channel was built from, and what cannot change while the
-    /// channel runs.
+    /// Compares this file with the file that a channel was built from. Returns the settings that differ and that cannot
+    /// change while the channel runs.
     #[must_use]
     pub fn fixed_since(&self, built: &Self) -> Vec<FixedSetting> {
         let is_same = |setting: FixedSetting| {
@@ -58,7 +58,7 @@ impl ChannelFile {
 pub enum FixedSetting {
     /// `name`.
     Name,
-    /// `servers`, if the old file or the new one names a URL. A list can be replaced by a list.
+    /// `servers`, unless both files have a list. A list can be replaced by a list.
     Servers,
     /// `load_balancer`.
     LoadBalancer,
@@ -83,7 +83,7 @@ pub enum FixedSetting {
 }
 
 impl FixedSetting {
-    /// The field of the file.
+    /// Returns the name of the field in the file. Some settings have several fields.
     #[must_use]
     pub const fn field(self) -> &'static str {
         match self {
@@ -109,7 +109,8 @@ impl fmt::Display for FixedSetting {
     }
 }
 
-/// The checks without what can change: whether there are any, and their other options.
+/// Returns the part of `health_checks` that cannot change: whether there are checks, and all their options except the
+/// interval.
 fn checks(config: &ChannelConfig) -> Option<Option<(impl PartialEq + use<>, bool)>> {
     config.health_checks.map(|checks| checks.on().map(|checks| (checks.timeout, checks.application)))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::ChannelFileError;
 use crate::socket_options::{BufferSize, KeepAlive, SocketOptionError, SocketOptions, UserTimeout};
 
-/// How connections are kept and made. A field that is absent or null changes nothing.
+/// How connections are kept and made. A field that is absent or null changes nothing. Only `keep_alive` cannot be null.
 ///
 /// The first four fields can be changed while the channel runs. The group and the options of sockets cannot.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]

@@ -76,7 +76,7 @@ pub enum ChannelFileError {
     Socket {
         /// The field, such as `connections.keep_alive.after`.
         field: &'static str,
-        /// The range.
+        /// The value, and the range in which it must be.
         error: SocketOptionError,
     },
     /// The certificates of `tls` cannot be used.

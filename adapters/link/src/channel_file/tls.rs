@@ -28,13 +28,15 @@ pub struct TlsConfig {
     /// The file of the root certificates that are trusted. Absent: the roots of the operating system.
     #[serde(deserialize_with = "roots")]
     pub roots: Option<Box<str>>,
-    /// The file of the client's certificate, followed by those between it and a root. Needs `client_key`.
+    /// The file with the client's certificate first, and then the intermediate certificates. `client_key` must be set
+    /// too.
     #[serde(deserialize_with = "client_certificate")]
     pub client_certificate: Option<Box<str>>,
     /// The file of the private key of the client's certificate.
     #[serde(deserialize_with = "client_key")]
     pub client_key: Option<Box<str>>,
-    /// The name that certificates are checked for, and that is sent. Absent: the host of the server.
+    /// The name that the certificate of a server must have. It is also sent to the server (SNI). Absent: the host of
+    /// the server.
     #[serde(deserialize_with = "server_name")]
     pub server_name: Option<Box<str>>,
     /// Trusts every server, as [`DangerousNoVerification`] does: then an attacker between client and server can read and

@@ -13,7 +13,7 @@ where
     R: Runtime,
     T: SendTransport<Address = Address, Request: Sized + Send + Sync> + Send + Sync + 'static,
 {
-    /// Takes over the rest of a file: servers, protocol and checks.
+    /// Applies the rest of a file: servers, protocol, connection type and checks.
     pub(super) fn applied(mut self, config: &ChannelConfig) -> Self {
         match &config.servers {
             Some(ServersConfig::Url(url)) => (self.servers, self.given) = (url.clone(), Given::Text),
@@ -39,9 +39,9 @@ impl<R: Runtime> Builder<R, Http<R>> {
     ///
     /// Certificates and keys are read here, which blocks.
     ///
-    /// The values of the file are checked when the builder builds, in the same way as the values of setters, with the same
-    /// errors and warnings. A file of TLS that cannot be read, and an option of sockets that is out of its range, are
-    /// [`BuildError::File`](crate::BuildError::File).
+    /// The values of the file are checked when the builder builds, in the same way as the values of setters, with the
+    /// same errors and warnings. A file of TLS that cannot be read, and an option of sockets that is out of its range,
+    /// give [`BuildError::File`](crate::BuildError::File).
     pub fn channel_file(mut self, config: &ChannelFile) -> Self {
         self = self.config(&config.channel);
         if let Some(name) = &config.name {

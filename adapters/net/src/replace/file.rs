@@ -17,10 +17,11 @@ use crate::http::Http;
 pub struct Applied {
     /// The warnings that a builder with these options would give.
     pub warnings: Warnings,
-    /// What changed in the list of servers, if the file has one.
+    /// What changed in the list of servers. `None` if this file, or the file that the channel was built from, has no
+    /// list.
     pub servers: Option<ListUpdate>,
-    /// What the file says differently than the file that the channel was built from, and what cannot change while the
-    /// channel runs. It stays as it was. To change it, build a new channel.
+    /// The settings that differ from the file that the channel was built from, and that cannot change while the channel
+    /// runs. They stay as they were. To change them, build a new channel.
     pub needs_new_channel: Vec<FixedSetting>,
 }
 
@@ -63,8 +64,8 @@ impl<R: Runtime> Channel<R, Http<R>> {
     /// program do it.
     ///
     /// # Errors
-    /// The first thing that is wrong. Nothing is changed then, except that a list which is refused
-    /// ([`SetConfigError::List`]) comes after the options.
+    /// Returns the first error. Nothing is changed then, with one exception: if the list is refused
+    /// ([`SetConfigError::List`]), the options of calls and the limits have already changed.
     ///
     /// ```
     /// # use hedge_net::{Channel, ChannelFile, Runtime, SetConfigError, http::Http};

@@ -1,4 +1,4 @@
-//! Channels for plain threads: their connections, and what is called by its name.
+//! Channels for plain threads: their types, the functions that make them, and the connections of [`Threaded`].
 
 use std::io;
 use std::net::UdpSocket;
@@ -11,21 +11,22 @@ use hedge_net::{Address, Datagrams, Dial, Dialed, Endpoint, Runtime, RuntimeId, 
 use super::Threaded;
 use crate::Io;
 
-/// A channel for plain threads, over HTTP/1.1 if nothing else is said.
+/// A channel for plain threads. `T` is its transport. The default is [`Http`].
 pub type Channel<T = Http> = Ways<hedge_net::Channel<Threaded, T>, Threaded>;
 
 /// The HTTP transport of a channel for plain threads.
 pub type Http = hedge_net::http::Http<Threaded>;
 
-/// A channel to be, for plain threads.
+/// The builder of a channel for plain threads.
 pub type Builder<T = Http> = hedge_net::Builder<Threaded, T>;
 
-/// A channel over HTTP/1.1 with a thread of its own. See [`hedge_smol::builder`](crate::builder) for `servers`.
+/// Returns a builder of a channel over HTTP/1.1 that has a thread of its own. See
+/// [`hedge_smol::builder`](crate::builder) for `servers`.
 pub fn builder(servers: impl AsRef<str>) -> Builder {
     hedge_net::Channel::builder(Threaded::new(), servers)
 }
 
-/// Makes the ways to call a channel from plain threads.
+/// Wraps a channel in [`Ways`], so that plain threads can call it.
 pub fn ways<T>(channel: hedge_net::Channel<Threaded, T>) -> Channel<T>
 where
     T: SendTransport<Address = Address, Request: Sized + Send + Sync> + Send + Sync + 'static,

@@ -122,7 +122,8 @@ impl Spawn for Threaded {
         runs
     }
 
-    /// False on the thread of any `Threaded`. On all other threads, waiting cannot stop a call.
+    /// Returns false on the thread of any `Threaded`. On all other threads it returns true, since waiting there cannot
+    /// stop a call.
     fn may_block() -> bool {
         !RUNS_TASKS.get()
     }

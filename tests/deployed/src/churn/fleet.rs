@@ -15,30 +15,33 @@ const SERVERS: u8 = 8;
 const MAX_DEAD: usize = 3;
 /// How long a server stays dead.
 const AWAY: Duration = Duration::from_millis(300);
-/// How long a server counts as dead after its return: longer than a call that has found it dead goes on.
+/// How long a server still counts as dead after it was started again. A call that found it dead ends earlier than that.
 const SETTLED: Duration = Duration::from_millis(500);
 /// For how long one server stays the one that is up.
 const REIGN: Duration = Duration::from_secs(1);
-/// For how long the next one is left out of lists at least. No source still has an older list to give then.
+/// How long the next such server is left out of lists, at least. After that time, no source can still give an older
+/// list.
 const LEFT_OUT: Duration = Duration::from_secs(2);
 
-/// Servers at several addresses of loopback, all on one port, as the addresses of a host have one.
+/// Servers at several addresses of loopback, all on the same port, because a URL of DNS has one port for all addresses
+/// of a host.
 ///
-/// At every moment, at most three are dead, and one is up and in every list. It is another one from time to time.
+/// At every moment, at most three servers are dead, and one server is up and in every list. From time to time, another
+/// server takes the place of this one.
 pub(super) struct Fleet {
     replicas: Vec<Replica>,
     /// The server that is up and in every list.
     steady: usize,
     next: Next,
-    /// Since when `next` is so.
+    /// When `next` changed last.
     since: Instant,
     pub(super) kills: u32,
 }
 
-/// Who follows the server that is up and in every list. It is up too.
+/// The next server that will be up and in every list. It is up already.
 ///
-/// It is left out of lists until no channel has it, and then put into every list. So a channel that has it then has a list
-/// that was written after that, and all later lists have it too.
+/// It is left out of lists until no channel has it, and then it is put into every list. If a channel has it after that,
+/// the list of the channel is a new one, and all later lists have the server too.
 #[derive(Clone, Copy, Debug)]
 enum Next {
     NotYet,
@@ -61,7 +64,8 @@ impl Fleet {
         self.replicas.first().map_or(0, |replica| replica.address.port())
     }
 
-    /// Draws a list: those that stay up, and about half of the others, dead or not.
+    /// Draws a list: the servers that stay up, except one that is left out now, and about half of the others, dead or
+    /// not.
     pub(super) fn draw(&self, rng: &mut Rng) -> Vec<SocketAddr> {
         let mut is_listed = |index: &usize| match self.next {
             Next::LeftOut(next) if next == *index => false,
@@ -72,7 +76,8 @@ impl Fleet {
         list.into_iter().filter_map(|index| Some(self.replicas.get(index)?.address)).collect()
     }
 
-    /// Kills one server if that leaves enough, and starts those again that were dead for long enough.
+    /// Starts the servers again that were dead for long enough. Then kills one server, if fewer than three are dead and
+    /// the drawn server may be killed.
     ///
     /// # Errors
     /// A server does not listen in time.
@@ -92,8 +97,9 @@ impl Fleet {
         Ok(())
     }
 
-    /// Makes another server the one that stays up. `lists` are the present lists of all channels. Only when every channel
-    /// has the new one, and calls it, may the old one be killed and be left out of lists.
+    /// Takes the next step, if it is time, to make another server the one that stays up. `lists` are the present lists
+    /// of all channels. The old server may be killed and left out of lists only after every channel has the new one as
+    /// usable.
     pub(super) fn hand_over(&mut self, rng: &mut Rng, lists: &[Vec<ServerInfo>]) {
         let waited = |time| self.since.elapsed() >= time;
         let next = match self.next {
@@ -145,7 +151,7 @@ fn addresses(port: u16) -> impl Iterator<Item = SocketAddr> {
     (1..=SERVERS).map(move |number| SocketAddr::from((Ipv4Addr::new(127, 0, 0, number), port)))
 }
 
-/// A port that is free at every address, below those that clients are given.
+/// Returns a port that is free at every address. It is below the ports that the operating system gives to clients.
 fn free_port() -> Result<u16, Box<dyn Error>> {
     let mut ports = (0..200).map(|_| fastrand::u16(10_000..32_000));
     let is_free = |port: &u16| addresses(*port).all(|address| TcpListener::bind(address).is_ok());

@@ -95,7 +95,8 @@ pub(crate) fn serve(address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers the requests of one connection, which have no bodies. Its errors are the client's to notice.
+/// Answers the requests of one connection, which have no bodies. Nobody reads its error: the client notices that the
+/// connection has ended.
 fn connection(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{PAGE}", PAGE.len());

@@ -12,7 +12,7 @@ use hedge_naming_tests::etcd_server::EtcdServer;
 
 use super::dnsmasq::{Dnsmasq, HOST, replace};
 
-/// The keys of etcd that are servers.
+/// The prefix of the keys of etcd that are servers.
 const PREFIX: &str = "services/fleet";
 
 /// A source whose list is changed.
@@ -39,7 +39,7 @@ impl Source {
         Ok([file, dns, etcd])
     }
 
-    /// Replaces the list. At no moment is it without those servers that are in the old and in the new one.
+    /// Replaces the list. A server that is in the old list and in the new one is never missing.
     ///
     /// # Errors
     /// The source cannot be written to.
@@ -73,7 +73,7 @@ impl Source {
         }
     }
 
-    /// What opens the URL.
+    /// Returns the sources that can open the URL.
     pub(super) fn sources<R: Runtime>(&self, runtime: &R) -> Sources<R> {
         match self {
             Self::Dns(dnsmasq) => dnsmasq.sources(runtime),
@@ -81,7 +81,7 @@ impl Source {
         }
     }
 
-    /// How many watchers follow the source, where the source itself can tell, which is etcd.
+    /// Returns how many watchers follow the source. Only etcd can tell this; for the other sources, the result is 0.
     ///
     /// # Errors
     /// etcd does not tell.
