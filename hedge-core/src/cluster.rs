@@ -492,7 +492,8 @@ mod tests {
             }
         }
 
-        /// Inserts and removes `times` servers, each in the first free slot.
+        /// Does this `times` times: inserts a new server into the first free slot, and removes it at once. Stops early
+        /// if no slot is free.
         fn pass(&mut self, cluster: &mut Cluster<u64, u8, 3, u64>, times: u32) {
             for _ in 0..times {
                 let server = Server { address: self.next, tag: 0 };

@@ -33,7 +33,8 @@ pub struct Counters {
     pub no_server: u64,
     /// Calls that found all servers down.
     pub all_down: u64,
-    /// Calls that found every server full: each had as many attempts in flight as its cap allows
+    /// Calls that ended as [`End::AllFull`]: no attempt was started, since the servers that were not down were full,
+    /// the queue was full, or the maximum wait was over. A full server has as many attempts in flight as its cap allows
     /// ([L22](hedge_core::rules#L22)).
     pub all_full: u64,
     /// Calls that an interceptor refused before they started ([I1](hedge_core::rules#I1)). These calls are not included

@@ -14,7 +14,7 @@ use crate::Breaker;
 use crate::cap::Cap;
 use crate::slow_start::Ramp;
 
-/// A host's data for each server, for example the service that attempts are sent to.
+/// The adapter's data for each server, for example the service that attempts are sent to.
 pub trait Service {
     /// Returns a number that identifies the server's address: servers with the same address have the same number. In
     /// the docs, "another server" means a server with another number. In a list that is sorted by key, servers with the

@@ -89,7 +89,7 @@ impl Kind {
     }
 }
 
-/// The parameters of a kind that were read so far.
+/// The parameters that were read so far from the text of one [`Kind`] (`locality` or `subset`).
 #[derive(Default)]
 struct Parameters {
     zone: Option<Zone>,

@@ -42,8 +42,9 @@ impl TimedSpan {
         Micros::from_micros(self.span)
     }
 
-    /// Returns the time since the instant. Ages wrap around after 19 hours, so an old instant may look recent. This
-    /// rarely matters: for an instant of random age, the probability that it wrongly looks recent is about 1/1000.
+    /// Returns the time since the instant. Ages wrap around after 19 hours, so an old instant may look recent. If the
+    /// instant seems to be less than 67 s after `now`, the result is 0. For a random old instant, the probability of
+    /// this is about 1/1000.
     pub(super) const fn age(self, now: Instant) -> Micros {
         let age = now.as_micros().wrapping_sub(self.at) & AT_MASK;
         Micros::from_micros(if age > AT_MASK - LATE { 0 } else { age })

@@ -15,7 +15,8 @@ pub struct Weights<W> {
 }
 
 impl<W: Buffer<u32>> Weights<W> {
-    /// Replaces the weights. A server of weight 0 is never chosen first, unless all weights are 0.
+    /// Replaces the weights. A server of weight 0 gets no turn in `wrr`. A search takes it only if it has found no
+    /// server of a greater weight that the call can use.
     ///
     /// # Errors
     /// Returns an error if the list has no room for all weights. The list is then empty.
@@ -30,7 +31,8 @@ impl<W: Buffer<u32>> Weights<W> {
 }
 
 impl<W: AsRef<[u32]>> Weights<W> {
-    /// Makes a list of these weights. A server of weight 0 is never chosen first, unless all weights are 0.
+    /// Makes a list of these weights. A server of weight 0 gets no turn in `wrr`. A search takes it only if it has
+    /// found no server of a greater weight that the call can use.
     pub fn new(weights: W) -> Self {
         let total = weights.as_ref().iter().map(|weight| u64::from(*weight)).sum();
         let stride = stride(total, weights.as_ref().len() as u64);

@@ -103,8 +103,9 @@ impl<S: Storage> WeightedRoundRobin<S> {
         Some((ticket(position, to), found(position)?))
     }
 
-    /// Takes the turn of an offer. If another call has taken a turn since the offer was made, nothing changes, and the
-    /// result is `insist`. So a caller that insists keeps the offered server, but takes no turn.
+    /// Takes the turn of an offer. If the offer takes no turn, nothing changes, and the result is true. If another call
+    /// has taken a turn since the offer was made, nothing changes, and the result is `insist`. So a caller that insists
+    /// keeps the offered server, but takes no turn.
     pub fn take(&self, ticket: WrrTicket, insist: bool) -> bool {
         if ticket.from == ticket.to {
             return true;

@@ -313,7 +313,7 @@ pub enum OutOfRange {
         /// The longest span.
         max: Duration,
     },
-    /// A [`Ratio`] is not above 0, or is above 1.
+    /// The number for a [`Ratio`] is not above 0, or is above 1.
     Ratio {
         /// The value that was rejected.
         value: f64,

@@ -445,7 +445,7 @@ where
 }
 
 enum StepResult<Reply, Error> {
-    /// Attempts have started and have to be polled. The call waits until this instant.
+    /// Attempts have started. The driver polls them next. The instant is the `until` of the call's [`Action::Wait`].
     Started(Option<Instant>),
     Wait(Option<Instant>),
     Done(Result<Reply, CallFailure<Reply, Error>>),

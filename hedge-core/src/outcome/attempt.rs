@@ -145,7 +145,8 @@ impl KindAndState {
     }
 }
 
-/// The longest time from a call's start to an attempt's start: 40 bits of microseconds.
+/// The longest time from a call's start to an attempt's start that an [`Attempt`] can store, in microseconds (40 bits).
+/// A longer time is stored as this value.
 const LATEST: u64 = (1 << 40) - 1;
 
 impl Attempt {

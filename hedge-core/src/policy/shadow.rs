@@ -86,8 +86,9 @@ impl<const D: usize> Shadow<D> {
         })
     }
 
-    /// Returns the latencies of attempts, from which this policy estimates what backups would have done. A snapshot of
-    /// these latencies shows [what a delay would do to a quantile](Snapshot::hedged).
+    /// Returns the latencies of attempts, from which this policy estimates what backups would have done. From a
+    /// snapshot of these latencies, [`Snapshot::hedged`] estimates a quantile of the latency with backups after a given
+    /// delay.
     #[must_use]
     pub const fn latencies(&self) -> &LatencyRecorder {
         &self.latencies

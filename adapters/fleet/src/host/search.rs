@@ -1,4 +1,5 @@
-//! The search of a call for a server: in the current list, in the queue, and while servers are ramping.
+//! How a call searches for a server: in the current list, with a queue of calls that wait for room, and while the share
+//! of new or returned servers still grows.
 
 use std::ops::Deref;
 

@@ -48,7 +48,8 @@ pub struct ServerRef<'a> {
 }
 
 impl<'a> ServerRef<'a> {
-    /// Makes a reference to the server with this id. `keys` finds the key of the server. Hosts use this.
+    /// Makes a reference to the server with this id. `keys` finds the key of the server. [`Servers`](crate::Servers)
+    /// uses this to notify observers.
     #[must_use]
     pub fn new(id: ServerId, keys: &'a dyn Keys) -> Self {
         Self { id, keys }
@@ -293,7 +294,7 @@ pub struct CheckEnded<'a> {
 }
 
 impl<'a> CheckEnded<'a> {
-    /// Makes the event of a step that has ended. Hosts use this.
+    /// Makes the event of a step that has ended. [`Servers`](crate::Servers) uses this to notify observers.
     #[must_use]
     pub const fn new(server: ServerRef<'a>, step: CheckStep, outcome: CheckOutcome, latency: Duration) -> Self {
         Self { server, step, outcome, latency }

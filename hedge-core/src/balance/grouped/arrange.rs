@@ -42,8 +42,8 @@ impl<S: Storage> Known<S> {
         self.marks.as_ref().get(usize::from(server.slot())).is_some_and(|known| *known == mark_of(server))
     }
 
-    /// Reads the tags and hashes the addresses of the servers that are new in the list, as far as `grouping` needs
-    /// this.
+    /// For each server that is new in the list: reads its tag if `grouping.locality` is set, and computes the hash of
+    /// its address if `grouping.subset` is set.
     fn read<L: Roster>(&mut self, list: &L, grouping: &Grouping) -> Result<(), ArrangeError> {
         for row in [&mut self.marks, &mut self.hashes, &mut self.ranks] {
             resize(row, list.slots())?;
