@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
-use hedge_fleet::{CallOptions, Caller, Spawn, caught_in};
+use hedge_fleet::{CallOptions, Caller, Spawn, caught, caught_in};
 
 use super::Inner;
 use super::delivery::{Delivery, Place};
@@ -106,11 +106,12 @@ where
         let delivery = Delivery::new(receive, handle, ending, place);
         // A task that is not accepted is dropped. This delivers `WayError::NoRuntime`.
         runtime.try_spawn(async move {
-            let result = caught_in(ways.caller.call_with(&request, &options)).await;
+            // A caller may panic before it returns its future, so it is called inside the future that is caught.
+            let result = caught_in(async { ways.caller.call_with(&request, &options).await }).await;
             let result = result.map_or(Err(WayError::Panicked), |result| result.map_err(WayError::Call));
             // The program may drop its channel as soon as it has the result. This task has then already dropped its own
-            // reference, so the drop by the program is the last one.
-            drop((ways, request, options));
+            // reference, so the drop by the program is the last one. A panic of this drop does not change the result.
+            caught(|| drop((ways, request, options)));
             delivery.deliver(result);
         });
     }
