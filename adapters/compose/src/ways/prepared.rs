@@ -54,7 +54,8 @@ where
         result
     }
 
-    /// Makes the call and waits for its result. The runtime drives the call on its own threads.
+    /// Makes the call and waits for its result. The runtime drives the call on its own threads. A callback that waits
+    /// here keeps its thread of the pool.
     ///
     /// # Errors
     /// See [`WayError`].
@@ -75,13 +76,13 @@ where
     }
 
     /// Starts the call and returns at once. `callback` gets the result on a thread of the pool. At most four callbacks
-    /// run at the same time; callbacks that wait for another call do not count. `callback` runs exactly once, except in
-    /// the last case below. It never runs inside this method, even if the call fails at once. It may block. Its panic
-    /// is caught: the call then ends as [`Ended::CallbackPanicked`].
+    /// run at the same time; callbacks that wait in [`Handle::join`] do not count, and there are at most 60 of these.
+    /// `callback` runs exactly once, except in the last case below. It never runs inside this method, even if the call
+    /// fails at once. It may block. Its panic is caught: the call then ends as [`Ended::CallbackPanicked`].
     ///
-    /// If the operating system starts no thread for the pool, `callback` runs on the thread that drives the call. If
-    /// there is no such thread either, because no runtime has accepted the call or the runtime has ended, `callback` is
-    /// dropped and the call ends as [`Ended::Dropped`].
+    /// If the pool has no thread that can run it, because the operating system starts none, `callback` runs on the
+    /// thread that drives the call. If there is no such thread either, because no runtime has accepted the call or the
+    /// runtime has ended, `callback` is dropped and the call ends as [`Ended::Dropped`].
     pub fn callback(self, callback: impl FnOnce(Result<C::Reply, WayError<C::Error>>) + Send + 'static) -> Handle {
         let (place, handle) = (Place::Pool(self.ways.pool.clone()), self.handle.clone());
         self.spawn(place, callback);
