@@ -261,7 +261,7 @@ fn w1_sixty_callbacks_may_join_at_once_and_a_further_join_is_an_error() {
     let together = Arc::new(Barrier::new(4));
     let meet = [0; 4].map(|_| {
         let together = Arc::clone(&together);
-        ways.call(vec![Answers(0)]).callback(move |_| drop(together.wait()))
+        ways.call(vec![Answers(0)]).callback(move |_| _ = together.wait())
     });
     board.at(0);
     assert_eq!(meet.map(|handle| handle.join()), [Ok(Ended::Completed); 4]);
