@@ -2,6 +2,7 @@
 //! counts of a call wrong, or replace the answer of a call.
 
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -14,7 +15,8 @@ use hedge_core::time::Instant;
 /// Runs a closure and returns its result. Returns `None` if the closure panics. The closure should only call code of
 /// the program, such as a policy or an observer. Then a panic cannot leave the state of this library half changed.
 pub fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(run)).ok()
+    // The payload of a panic is a value of the program, and its drop could panic again. So it is never dropped.
+    catch_unwind(AssertUnwindSafe(run)).map_err(mem::forget).ok()
 }
 
 /// Runs a future and returns its output. Returns `None` if the future panics.
@@ -51,5 +53,25 @@ impl<P: Deref<Target: BackupPolicy>> BackupPolicy for Guarded<P> {
 
     fn ended(&self, call: &Ended<'_>) {
         caught(|| self.0.ended(call));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::panic_any;
+
+    use super::*;
+
+    struct PanicsWhenDropped;
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("the payload of a panic was dropped");
+        }
+    }
+
+    #[test]
+    fn w1_a_payload_that_panics_when_it_is_dropped_is_caught_too() {
+        assert_eq!(caught(|| panic_any(PanicsWhenDropped)), None::<()>);
     }
 }

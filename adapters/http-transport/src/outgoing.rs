@@ -288,5 +288,29 @@ impl Body for SendBody {
 
 /// Runs the caller's code. A panic in it becomes an error of the body.
 fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, RequestBodyError> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| RequestBodyError::Panicked)
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        // Dropping it could panic again.
+        std::mem::forget(payload);
+        RequestBodyError::Panicked
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::panic_any;
+
+    use super::*;
+
+    struct PanicsWhenDropped;
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("the payload of a panic was dropped");
+        }
+    }
+
+    #[test]
+    fn l20_a_payload_that_panics_when_it_is_dropped_is_an_error_of_the_body() {
+        assert!(matches!(guarded(|| panic_any(PanicsWhenDropped)), Err::<(), _>(RequestBodyError::Panicked)));
+    }
 }

@@ -64,7 +64,7 @@ pub enum HeaderFault {
     },
     /// The value holds a control character.
     Value {
-        /// That byte, counted from 0.
+        /// The position of that byte, counted from 0.
         at: usize,
     },
     /// The request holds as many headers as it can: more than 24,000.
@@ -75,7 +75,7 @@ impl fmt::Display for HeaderFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name { at: None } => f.write_str("the name is empty"),
-            Self::Name { at: Some(at) } => write!(f, "byte {at} of the name is not of a token"),
+            Self::Name { at: Some(at) } => write!(f, "byte {at} of the name is not allowed in a header name"),
             Self::Value { at } => write!(f, "byte {at} of the value is a control character"),
             Self::TooMany => f.write_str("too many headers"),
         }
@@ -93,7 +93,7 @@ impl fmt::Display for RequestError {
                     PathFault::Invalid { error, at: Some(at) } => write!(f, "{error} at byte {at}"),
                 }
             }
-            Self::Query { name } => write!(f, "query parameter {}: its value cannot be written", Shown(name)),
+            Self::Query { name } => write!(f, "query parameter {}: its value cannot be written as text", Shown(name)),
             Self::Header { name, fault } => {
                 write!(f, "header {}: {fault}", Shown(name))
             }

@@ -92,7 +92,7 @@ mod tests {
         }
 
         let error = with_query(&parse("/").unwrap(), "q", &Unwritable).unwrap_err();
-        assert_eq!(error.to_string(), r#"query parameter "q": its value cannot be written"#);
+        assert_eq!(error.to_string(), r#"query parameter "q": its value cannot be written as text"#);
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl<'a> TrpcService<'a> {
     ///
     /// # Errors
     /// Returns an error if the document cannot be read, if a number of any service's limiter is out of its range, or if
-    /// the service is there twice.
+    /// the service or a key that is read is there twice.
     pub fn limiter<'de, D: Deserializer<'de>>(self, document: D) -> Result<Option<TokenOptions>, D::Error> {
         Ok(Document(self.name).deserialize(document)?.and_then(|service| service.limiter()))
     }
@@ -145,22 +145,22 @@ part! { Document -> Option<Service>, "tRPC's configuration, a map with `client`"
     let mut found = None;
     while let Some(key) = map.next_key_seed(OneOf(&["client"]))? {
         match key {
-            Some(_) => found = map.next_value_seed(Client(name))?,
+            Some(_) => once(&mut found, map.next_value_seed(Client(name))?, "client")?,
             None => _ = map.next_value::<IgnoredAny>()?,
         }
     }
-    Ok(found)
+    Ok(found.flatten())
 }}
 
 part! { Client -> Option<Service>, "client: a map with `service`", visit_map(name, map: MapAccess) {
     let mut found = None;
     while let Some(key) = map.next_key_seed(OneOf(&["service"]))? {
         match key {
-            Some(_) => found = map.next_value_seed(Services(name))?,
+            Some(_) => once(&mut found, map.next_value_seed(Services(name))?, "client.service")?,
             None => _ = map.next_value::<IgnoredAny>()?,
         }
     }
-    Ok(found)
+    Ok(found.flatten())
 }}
 
 part! { Services -> Option<Service>, "client.service: a list of services", visit_seq(name, list: SeqAccess) {
@@ -174,16 +174,20 @@ part! { Services -> Option<Service>, "client.service: a list of services", visit
 }}
 
 part! { OneService -> Service, "client.service: a map with `name`", visit_map(name, map: MapAccess) {
-    let mut service = Service::default();
+    let (mut is_wanted, mut is_on, mut tokens) = (None, None, None);
     while let Some(key) = map.next_key_seed(OneOf(&["name", "filter", "filter_config"]))? {
         match key {
-            Some(0) => service.is_wanted = map.next_value_seed(OneOf(&[name]))?.is_some(),
-            Some(1) => service.is_on = map.next_value_seed(Filters(name))?,
-            Some(_) => service.tokens = map.next_value_seed(FilterConfig(name))?.unwrap_or_default(),
+            Some(0) => once(&mut is_wanted, map.next_value_seed(OneOf(&[name]))?.is_some(), "client.service.name")?,
+            Some(1) => once(&mut is_on, map.next_value_seed(Filters(name))?, "client.service.filter")?,
+            Some(_) => once(&mut tokens, map.next_value_seed(FilterConfig(name))?, "client.service.filter_config")?,
             None => _ = map.next_value::<IgnoredAny>()?,
         }
     }
-    Ok(service)
+    Ok(Service {
+        is_wanted: is_wanted.unwrap_or_default(),
+        is_on: is_on.unwrap_or_default(),
+        tokens: tokens.flatten().unwrap_or_default(),
+    })
 }}
 
 part! { Filters -> bool, "client.service.filter: a list of names", visit_seq(_name, list: SeqAccess) {
@@ -201,11 +205,19 @@ part! { FilterConfig -> Option<Tokens>, "client.service.filter_config: a map of 
             map.next_value::<IgnoredAny>()?;
         } else if tokens.replace(map.next_value::<Option<Tokens>>()?.unwrap_or_default()).is_some() {
             let [name, other] = LIMITER;
-            return Err(A::Error::custom(format_args!("filter_config has `{name}` and `{other}`: keep one of them")));
+            return Err(A::Error::custom(format_args!("filter_config has the limiter twice, as `{name}` or `{other}`: remove one of them")));
         }
     }
     Ok(tokens)
 }}
+
+/// Keeps the value of a key. A second value is an error, since it would replace the first one silently.
+fn once<T, E: Error>(held: &mut Option<T>, value: T, key: &str) -> Result<(), E> {
+    match held.replace(value) {
+        Some(_) => Err(E::custom(format_args!("{key} is there twice: remove one of them"))),
+        None => Ok(()),
+    }
+}
 
 /// Reads a key or a name. The value is the index of the text in this list, or `None` for anything else.
 struct OneOf<'a>(&'a [&'a str]);
@@ -341,7 +353,7 @@ mod tests {
                 "token_ratio 2.5: must be an integer in [1, 1000000]",
             ),
             (EXAMPLE.replace("token_ratio", "ratio"), "unknown field `ratio`, expected `max_tokens` or `token_ratio`"),
-            (EXAMPLE.to_string() + both, "filter_config has `retry_hedging_limiter` and `retry_hedging_limit`"),
+            (EXAMPLE.to_string() + both, "filter_config has the limiter twice, as `retry_hedging_limiter` or"),
             (EXAMPLE.to_string() + twice, "client.service has `trpc.test.helloworld.Greeter` twice"),
             ("      filter: retry_hedging_limiter\n".to_string(), "expected client.service.filter: a list of names"),
             ("      filter_config: 7\n".to_string(), "expected client.service.filter_config: a map of filters"),
@@ -350,6 +362,21 @@ mod tests {
             assert!(error.contains(text), "{filters}: {error}");
         }
         for (document, text) in [
+            ("client: {}\nclient: {}", "client is there twice: remove one of them"),
+            ("client: {service: [], service: ~}", "client.service is there twice"),
+            ("client: {service: [{name: a, name: b}]}", "client.service.name is there twice"),
+            (
+                "client: {service: [{filter: [retry_hedging_limiter], filter: []}]}",
+                "client.service.filter is there twice",
+            ),
+            (
+                "client: {service: [{filter_config: {}, filter_config: ~}]}",
+                "client.service.filter_config is there twice",
+            ),
+            (
+                "client: {service: [{filter_config: {retry_hedging_limit: {}, retry_hedging_limit: {}}}]}",
+                "filter_config has the limiter twice",
+            ),
             ("7", "expected tRPC's configuration, a map with `client`"),
             ("client: 7", "expected client: a map with `service`"),
             ("client: {service: {}}", "expected client.service: a list of services"),

@@ -71,7 +71,7 @@ pub async fn p1_a_default_header_that_no_request_can_have_is_a_build_error<R: Ru
             "x a",
             "b",
             DefaultHeaderFault::Malformed(HeaderFault::Name { at: Some(1) }),
-            "default header \"x a\": byte 1 of the name is not of a token",
+            "default header \"x a\": byte 1 of the name is not allowed in a header name",
         ),
         (
             "Content-Length",

@@ -154,7 +154,7 @@ impl<Reply, E: fmt::Display> fmt::Display for ParallelError<Reply, E> {
             ParallelCause::AllSkipped => f.write_str("the mapper left every part out"),
             ParallelCause::NoChannels => f.write_str("no sub-channels"),
             ParallelCause::Merge(error) => write!(f, "merging the replies: {error}"),
-            ParallelCause::Config(error) => write!(f, "config: {error}"),
+            ParallelCause::Config(error) => write!(f, "options of the call: {error}"),
         }
     }
 }

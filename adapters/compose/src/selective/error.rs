@@ -116,7 +116,7 @@ impl<Reply, E: fmt::Display> fmt::Display for SelectiveError<Reply, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failed { cause, last, trace, .. } = &*self.0;
         match cause {
-            Cause::Config(error) => return write!(f, "config: {error}"),
+            Cause::Config(error) => return write!(f, "options of the call: {error}"),
             Cause::Ended(End::NoServer) => return f.write_str("no sub-channel: the list is empty"),
             Cause::Ended(End::AllDown) => return f.write_str("all sub-channels are down"),
             Cause::Ended(End::AllFull) => return f.write_str("all sub-channels are full"),

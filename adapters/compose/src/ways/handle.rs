@@ -63,21 +63,35 @@ impl Handle {
     /// Waits until the call has ended and its callback has returned. Any number of threads may wait. If the call has
     /// not started, this waits for its start too. If the call has ended, this returns at once, on any thread.
     ///
-    /// A callback may join other calls. Two callbacks that join each other's calls wait for ever.
+    /// A callback may join other calls. Two callbacks that join each other's calls wait for ever. While a callback on
+    /// the pool waits here, another thread takes its place. So at most 60 callbacks of a [`Ways`](super::Ways) may wait
+    /// here at once: a further one gets [`JoinError::NoSpareThread`]. [`Started::join`](super::Started::join) has no
+    /// such limit.
     ///
     /// # Errors
     /// See [`JoinError`]. The call goes on.
     pub fn join(&self) -> Result<Ended, JoinError> {
+        match self.check()? {
+            Some(ended) => Ok(ended),
+            None => pool::waiting(|| self.0.latch.wait()).ok_or(JoinError::NoSpareThread),
+        }
+    }
+
+    /// Waits until a call without a callback has ended. This does not wait for the pool, so the pool starts no other
+    /// thread meanwhile.
+    pub(super) fn join_without_callback(&self) -> Result<Ended, JoinError> {
+        Ok(self.check()?.unwrap_or_else(|| self.0.latch.wait()))
+    }
+
+    /// Returns how the call ended. Returns `None` if this thread may wait for its end.
+    fn check(&self) -> Result<Option<Ended>, JoinError> {
         if CALLBACK_OF.try_with(Cell::get).ok().flatten() == Some(self.0.id) {
             return Err(JoinError::OwnCallback);
         }
-        if let Some(ended) = self.ended() {
-            return Ok(ended);
+        match self.ended() {
+            None if !(self.0.may_block)() => Err(JoinError::AsyncContext),
+            ended => Ok(ended),
         }
-        if !(self.0.may_block)() {
-            return Err(JoinError::AsyncContext);
-        }
-        Ok(pool::waiting(|| self.0.latch.wait()))
     }
 
     /// Runs the callback of this call. Inside it, joining this call is an error.
@@ -146,6 +160,9 @@ pub enum JoinError {
     /// The present thread runs tasks of the call's runtime, so it must not wait
     /// ([`Spawn::may_block`](hedge_fleet::Spawn::may_block)).
     AsyncContext,
+    /// The call was joined inside a callback on the pool, and the pool has no thread to take the place of this one: 60
+    /// callbacks already join other calls, or the operating system starts no thread.
+    NoSpareThread,
 }
 
 impl fmt::Display for JoinError {
@@ -153,6 +170,10 @@ impl fmt::Display for JoinError {
         f.write_str(match self {
             Self::OwnCallback => "a call cannot be joined inside its own callback: return from the callback first",
             Self::AsyncContext => ASYNC_CONTEXT,
+            Self::NoSpareThread => {
+                "too many callbacks join other calls, or the operating system starts no thread: start a call and join it \
+                 by `Started::join`, or join after the callback"
+            }
         })
     }
 }

@@ -37,7 +37,8 @@ pub use started::{Started, join_all};
 /// # Cost
 /// The async way allocates twice: for the handle, and for the token that cancels the call. The other ways also allocate
 /// the task. All of them except [`callback_inline`](PreparedCall::callback_inline) also allocate a place for the
-/// result, and wake a thread for the result. No thread is started before the first callback.
+/// result, and wake a thread for the result. No thread is started before the first callback. The pool has four threads
+/// for callbacks, and one more for each callback that waits in [`Handle::join`]: at most 64.
 pub struct Ways<C, R>(Arc<Inner<C, R>>);
 
 struct Inner<C, R> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
-use hedge_fleet::{CallOptions, Caller, Spawn, caught_in};
+use hedge_fleet::{CallOptions, Caller, Spawn, caught, caught_in};
 
 use super::Inner;
 use super::delivery::{Delivery, Place};
@@ -54,7 +54,8 @@ where
         result
     }
 
-    /// Makes the call and waits for its result. The runtime drives the call on its own threads.
+    /// Makes the call and waits for its result. The runtime drives the call on its own threads. A callback that waits
+    /// here keeps its thread of the pool.
     ///
     /// # Errors
     /// See [`WayError`].
@@ -75,13 +76,13 @@ where
     }
 
     /// Starts the call and returns at once. `callback` gets the result on a thread of the pool. At most four callbacks
-    /// run at the same time; callbacks that wait for another call do not count. `callback` runs exactly once, except in
-    /// the last case below. It never runs inside this method, even if the call fails at once. It may block. Its panic
-    /// is caught: the call then ends as [`Ended::CallbackPanicked`].
+    /// run at the same time; callbacks that wait in [`Handle::join`] do not count, and there are at most 60 of these.
+    /// `callback` runs exactly once, except in the last case below. It never runs inside this method, even if the call
+    /// fails at once. It may block. Its panic is caught: the call then ends as [`Ended::CallbackPanicked`].
     ///
-    /// If the operating system starts no thread for the pool, `callback` runs on the thread that drives the call. If
-    /// there is no such thread either, because no runtime has accepted the call or the runtime has ended, `callback` is
-    /// dropped and the call ends as [`Ended::Dropped`].
+    /// If the pool has no thread that can run it, because the operating system starts none, `callback` runs on the
+    /// thread that drives the call. If there is no such thread either, because no runtime has accepted the call or the
+    /// runtime has ended, `callback` is dropped and the call ends as [`Ended::Dropped`].
     pub fn callback(self, callback: impl FnOnce(Result<C::Reply, WayError<C::Error>>) + Send + 'static) -> Handle {
         let (place, handle) = (Place::Pool(self.ways.pool.clone()), self.handle.clone());
         self.spawn(place, callback);
@@ -106,11 +107,12 @@ where
         let delivery = Delivery::new(receive, handle, ending, place);
         // A task that is not accepted is dropped. This delivers `WayError::NoRuntime`.
         runtime.try_spawn(async move {
-            let result = caught_in(ways.caller.call_with(&request, &options)).await;
+            // A caller may panic before it returns its future, so it is called inside the future that is caught.
+            let result = caught_in(async { ways.caller.call_with(&request, &options).await }).await;
             let result = result.map_or(Err(WayError::Panicked), |result| result.map_err(WayError::Call));
             // The program may drop its channel as soon as it has the result. This task has then already dropped its own
-            // reference, so the drop by the program is the last one.
-            drop((ways, request, options));
+            // reference, so the drop by the program is the last one. A panic of this drop does not change the result.
+            caught(|| drop((ways, request, options)));
             delivery.deliver(result);
         });
     }

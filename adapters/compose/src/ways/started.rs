@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::WayError;
-use super::handle::{Handle, JoinError};
+use super::handle::Handle;
 
 /// A call that runs, and whose result is taken by [`join`](Self::join). Dropping this does not cancel the call: it runs
 /// to its end, and its result is dropped.
@@ -28,19 +28,19 @@ impl<T, E> Started<T, E> {
         &self.handle
     }
 
-    /// Waits for the call's end and returns its result.
+    /// Waits for the call's end and returns its result. A callback that waits here keeps its thread of the pool.
     ///
     /// # Errors
     /// See [`WayError`]. [`WayError::AsyncContext`] says that this thread must not wait. The call goes on then, and its
     /// result is dropped.
     pub fn join(self) -> Result<T, WayError<E>> {
-        match self.handle.join() {
+        match self.handle.join_without_callback() {
             Ok(_) => {
                 let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
                 // Empty only if the call was dropped without a result.
                 slot.take().unwrap_or(Err(WayError::NoRuntime))
             }
-            Err(JoinError::AsyncContext | JoinError::OwnCallback) => Err(WayError::AsyncContext),
+            Err(_) => Err(WayError::AsyncContext),
         }
     }
 }

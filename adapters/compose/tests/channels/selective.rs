@@ -350,7 +350,7 @@ fn x1_a_call_that_sets_what_cannot_be_done_starts_nothing() {
     let options = CallOptions { max_retry: Some(8), ..CallOptions::new() };
     let error = clock.run(selective.call_with(&String::new(), &options)).unwrap_err();
     assert!(error.config().is_some() && error.end().is_none() && error.never_left());
-    assert!(error.to_string().starts_with("config: "), "{error}");
+    assert!(error.to_string().starts_with("options of the call: "), "{error}");
     assert_eq!(a.starts().len() + b.starts().len(), 0);
 }
 

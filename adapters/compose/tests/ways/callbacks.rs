@@ -217,3 +217,57 @@ fn w1_callbacks_run_on_four_threads_and_all_have_their_turn() {
     }
     assert_eq!(threads.lock().unwrap().len(), 4);
 }
+
+#[test]
+fn w1_callbacks_that_wait_for_calls_keep_the_four_threads() {
+    const CALLS: usize = 200;
+    let board = Board::default();
+    let ways = ways(&board, 1);
+    let threads = Arc::new(Mutex::new(std::collections::HashSet::new()));
+    let handles: Vec<_> = (0..CALLS)
+        .map(|number| {
+            let (again, threads) = (ways.clone(), Arc::clone(&threads));
+            ways.call(vec![Answers(0)]).callback(move |_| {
+                threads.lock().unwrap().insert(thread::current().id());
+                let call = again.call(vec![Answers(0)]);
+                assert!(if number % 2 == 0 { call.wait() } else { call.start().join() }.is_ok());
+            })
+        })
+        .collect();
+    board.at(0);
+    for waits in 1..=CALLS {
+        board.spawned(CALLS + waits);
+        board.at(0);
+    }
+    for handle in handles {
+        assert_eq!(handle.join(), Ok(Ended::Completed));
+    }
+    assert!(threads.lock().unwrap().len() <= 4);
+}
+
+#[test]
+fn w1_sixty_callbacks_may_join_at_once_and_a_further_join_is_an_error() {
+    let board = Board::default();
+    let ways = ways(&board, 1);
+    let last = ways.call(vec![Answers(0)]);
+    let (result, results) = mpsc::channel();
+    for _ in 0..61 {
+        let (joined, result) = (last.handle(), result.clone());
+        ways.call(vec![Answers(0)]).callback(move |_| result.send(joined.join()).unwrap());
+    }
+    board.at(0);
+    assert_eq!(results.recv().unwrap(), Err(JoinError::NoSpareThread));
+    // The others wait. Four further callbacks still run at once.
+    let together = Arc::new(Barrier::new(4));
+    let meet = [0; 4].map(|_| {
+        let together = Arc::clone(&together);
+        ways.call(vec![Answers(0)]).callback(move |_| _ = together.wait())
+    });
+    board.at(0);
+    assert_eq!(meet.map(|handle| handle.join()), [Ok(Ended::Completed); 4]);
+    last.callback(|_| {});
+    board.at(0);
+    for _ in 0..60 {
+        assert_eq!(results.recv().unwrap(), Ok(Ended::Completed));
+    }
+}

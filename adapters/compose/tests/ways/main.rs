@@ -9,6 +9,7 @@
 mod board;
 mod callbacks;
 mod joins;
+mod panics;
 mod service;
 mod table;
 #[allow(dead_code, reason = "hedge-fleet's own, not all of which is used here")]

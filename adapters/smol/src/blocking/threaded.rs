@@ -32,7 +32,8 @@ struct Owner {
     number: u64,
     smol: Smol,
     executor: Arc<Executor<'static>>,
-    /// `None`: the thread has not been started. Dropping the sender ends the thread.
+    /// `None`: the thread has not been started. Dropping the sender ends the thread. If the sender is closed, the thread
+    /// has ended.
     thread: Mutex<Option<Sender<()>>>,
 }
 
@@ -67,7 +68,7 @@ impl Threaded {
     /// Returns whether the thread runs, after an attempt to start it.
     fn runs(&self) -> bool {
         let mut thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if thread.is_some() {
+        if is_running(thread.as_ref()) {
             return true;
         }
         let (stop, stopped) = bounded(1);
@@ -78,6 +79,10 @@ impl Threaded {
         }
         started.is_ok()
     }
+}
+
+fn is_running(thread: Option<&Sender<()>>) -> bool {
+    thread.is_some_and(|stop| !stop.is_closed())
 }
 
 /// Runs tasks until the sender of `stopped` is gone. A panic of a task ends this task only.
@@ -131,7 +136,7 @@ impl Spawn for Threaded {
 
 impl fmt::Debug for Threaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let started = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let started = is_running(self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref());
         f.debug_struct("Threaded").field("number", &self.0.number).field("started", &started).finish_non_exhaustive()
     }
 }
@@ -193,6 +198,17 @@ mod tests {
         });
         drop(runtime);
         assert_eq!(ends.recv(), Ok(()));
+    }
+
+    #[test]
+    fn w1_a_thread_that_has_ended_is_started_again() {
+        let runtime = Threaded::new();
+        // What the death of a thread leaves behind.
+        *runtime.0.thread.lock().unwrap() = Some(bounded(1).0);
+        assert!(format!("{runtime:?}").contains("started: false"));
+        let (ran, runs) = mpsc::channel();
+        runtime.spawn(async move { ran.send(()).unwrap() });
+        assert_eq!(runs.recv(), Ok(()));
     }
 
     #[test]
