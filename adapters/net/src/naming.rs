@@ -269,7 +269,7 @@ mod tests {
         assert!(source.is_promising(), "a call has to start the task");
         let mut following = source.begin(Weak::<Nowhere>::new()).unwrap();
         assert!(source.is_promising(), "the first answer may come");
-        let error = NamingError::new("mine://a".into(), NamingErrorKind::Panicked);
+        let error = NamingError::new("mine://a", NamingErrorKind::Panicked);
         source.failed(&error, &Observers::none());
         assert!(!source.is_promising());
         source.park(following.follower.take().unwrap());
