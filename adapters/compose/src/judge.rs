@@ -1,7 +1,7 @@
 //! What the result of a sub-call means for the call above it: [`OutcomePolicy`].
 
 use hedge_core::outcome::{Attempt, Code, End, ErrorKind, Judgement, Verdict};
-use hedge_core::policy::RetryPolicy;
+use hedge_core::policy::{Idempotency, RetryPolicy};
 use hedge_fleet::Outcome;
 
 /// The default retry policy of combined channels. It takes the verdict that the reply or the error of the sub-call has
@@ -61,6 +61,20 @@ fn is_unsent(code: Code) -> bool {
     ErrorKind::ALL.iter().any(|kind| kind.never_left() && Code::from(*kind) == code)
 }
 
+/// Returns whether a request may be sent twice, from what each sub-channel says: only if all of them say `Idempotent`.
+/// One `NotIdempotent` is enough for the opposite.
+pub(crate) fn all_idempotent(answers: impl Iterator<Item = Idempotency>) -> Idempotency {
+    let mut all = None;
+    for answer in answers {
+        match answer {
+            Idempotency::NotIdempotent => return answer,
+            Idempotency::Unset => all = Some(answer),
+            Idempotency::Idempotent => all = all.or(Some(answer)),
+        }
+    }
+    all.unwrap_or(Idempotency::Unset)
+}
+
 /// What the core is told of a sub-call that has ended. The result itself is kept by the call, so that the driver does
 /// not move it several times.
 pub(crate) type Told = Result<Judgement, Judgement>;
@@ -105,6 +119,20 @@ mod tests {
 
         fn all_down(&self) -> bool {
             self.2
+        }
+    }
+
+    #[test]
+    fn x1_a_request_may_be_sent_twice_only_if_all_say_so_l15() {
+        use Idempotency::{Idempotent, NotIdempotent, Unset};
+        for (answers, all) in [
+            (&[][..], Unset),
+            (&[Idempotent, Idempotent], Idempotent),
+            (&[Idempotent, Unset], Unset),
+            (&[Unset, Idempotent], Unset),
+            (&[Unset, Idempotent, NotIdempotent], NotIdempotent),
+        ] {
+            assert_eq!(all_idempotent(answers.iter().copied()), all, "{answers:?}");
         }
     }
 

@@ -18,8 +18,8 @@
 //! are bounded by its `max_retry`, so the attempts at the bottom are bounded by the product over the levels.
 //!
 //! A channel of channels starts no task, and it does not poll in a loop. Only [`Ways`] starts tasks. Code of the
-//! program may panic: if `has_usable_server` panics, the sub-channel stays down, and a panic of a mapper, a merger or a
-//! sub-channel reaches the caller. All counts are correct then.
+//! program may panic: if `has_usable_server` panics, the sub-channel has no usable server, and a panic of a mapper, a
+//! merger or a sub-channel reaches the caller. All counts are correct then.
 #![forbid(unsafe_code)]
 
 mod build_error;

@@ -129,7 +129,7 @@ impl<C: 'static, T: Timer> Machine<C, T> {
                 next = next.min(sub.check_at.load(Ordering::Relaxed));
                 continue;
             }
-            let passed = caught(|| usable(&sub.caller)).unwrap_or(false);
+            let passed = says_usable(&usable, &sub.caller);
             let outcome = if passed { CheckOutcome::Passed } else { CheckOutcome::Failed };
             self.servers.tell_check(node, CheckStep::Application, outcome, Duration::ZERO);
             if passed {
@@ -149,7 +149,7 @@ impl<C: 'static, T: Timer> Machine<C, T> {
         self.check_due(&usable);
         let (snapshot, now) = (self.servers.load(), self.timer.now());
         let is_usable = |node: &&Arc<SubNode<C>>| snapshot.health().usable(node.health(), now);
-        snapshot.list().nodes().iter().filter(is_usable).any(|node| usable(&node.service().0.caller))
+        snapshot.list().nodes().iter().filter(is_usable).any(|node| says_usable(&usable, &node.service().0.caller))
     }
 
     /// Whether every sub-channel is down.
@@ -193,6 +193,12 @@ impl<C: 'static, T: Timer> ChannelContext for Machine<C, T> {
         }
         self.next_check.store(0, Ordering::Relaxed);
     }
+}
+
+/// Asks a sub-channel whether it has a usable server. If its code panics, it has none, so that other sub-channels are
+/// asked all the same.
+pub(crate) fn says_usable<C>(usable: impl Fn(&C) -> bool, caller: &C) -> bool {
+    caught(|| usable(caller)).unwrap_or(false)
 }
 
 /// How a call has ended.

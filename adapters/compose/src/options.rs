@@ -1,18 +1,19 @@
 //! The options that a sub-call inherits from the call above it.
 
-use hedge_core::drive::AttemptInfo;
 use hedge_core::policy::Idempotency;
 use hedge_core::time::Timeout;
 use hedge_fleet::CallOptions;
 
 /// The options of a sub-call. It runs under the deadline of the call above it, and it never sends twice what the call
 /// may not send twice. What concerns requests and connections is passed on: the kind of exchange, the request code, the
-/// mode of the body, the connect timeout and the named servers. The retries, the backups, their policy and the cancel
-/// token belong to the call above. The sub-channel has its own.
-pub(crate) fn for_sub_call<A>(options: &CallOptions, attempt: &AttemptInfo<A>) -> CallOptions {
-    let idempotency = if attempt.idempotent { options.idempotency } else { Idempotency::NotIdempotent };
+/// mode of the body, the connect timeout and the named servers. The retries, the backups, their policy, the attempt
+/// timeout and the cancel token belong to the call above. A parallel call, which is one attempt, uses of these only the
+/// cancel token. The sub-channel has its own. `idempotent` says whether the call may be sent twice, and `timeout` is the
+/// time that remains.
+pub(crate) fn for_sub_call(options: &CallOptions, idempotent: bool, timeout: Timeout) -> CallOptions {
+    let idempotency = if idempotent { options.idempotency } else { Idempotency::NotIdempotent };
     CallOptions {
-        timeout: Some(attempt.remaining().map_or(Timeout::NEVER, Timeout::after)),
+        timeout: Some(timeout),
         connect_timeout: options.connect_timeout,
         idempotency,
         kind: options.kind,

@@ -62,9 +62,10 @@ pub trait Caller<Request>: Send + Sync {
         options: &CallOptions,
     ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send;
 
-    /// Returns whether a call of this caller would find a usable server now. A channel of channels asks a sub-channel
-    /// that is down once a second, and calls it again when the answer is `true` ([X1](hedge_core::rules#X1)). Default:
-    /// `true`, so the next call finds out.
+    /// Returns whether a call of this caller would find a usable server now. A channel of channels asks this when a call
+    /// of a sub-channel has failed. If the answer is `false`, the sub-channel counts as down. It is then asked once a
+    /// second, and called again when the answer is `true` ([X1](hedge_core::rules#X1)). Default: `true`, so the caller
+    /// never counts as down.
     ///
     /// This method must not block, and it should be cheap: it runs within a call.
     fn has_usable_server(&self) -> bool {
@@ -72,8 +73,8 @@ pub trait Caller<Request>: Send + Sync {
     }
 
     /// Returns whether this request may be sent twice, if the caller knows ([L15](hedge_core::rules#L15)). For example,
-    /// a channel of HTTP decides by the request's method. A channel of channels uses the answer if the options of the
-    /// call do not decide. Default: `Unset`.
+    /// a channel of HTTP decides by the request's method, and a channel whose transport does not know answers with its
+    /// own option. A channel of channels uses the answer if the options of the call do not decide. Default: `Unset`.
     fn idempotency(&self, request: &Request) -> Idempotency {
         let _ = request;
         Idempotency::Unset

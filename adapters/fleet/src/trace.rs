@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use hedge_core::id::{AttemptId, ServerId};
-use hedge_core::outcome::{Code, ErrorKind};
+use hedge_core::outcome::Attempt;
 
 use crate::end::Keys;
 use crate::node::Node;
@@ -18,6 +18,12 @@ use crate::{MAX_ATTEMPTS, Report};
 ///
 /// The keys of the servers depend on the caller. In a channel of `hedge-net` they are [`Server`]s. In a channel of
 /// channels they are the names of the sub-channels.
+///
+/// # Cost
+/// A `Trace` owns the servers that the call tried, with what their channel holds for each of them. In a channel of
+/// channels, these are whole sub-channels. So a program that keeps a `Trace`, or a reply or an error that has one, also
+/// keeps a sub-channel that was removed, with its tasks and connections. A program that keeps reports for a longer time
+/// keeps their text, or [`into_report`](Self::into_report).
 #[derive(Clone)]
 pub struct Trace {
     report: Report,
@@ -87,11 +93,11 @@ impl Trace {
     }
 
     /// Returns whether no part of the request has left this client ([T4](hedge_core::rules#T4)). This is so if no
-    /// attempt was made, or if every attempt ended before anything was sent.
+    /// attempt was made, or if the retry policy said of every attempt that nothing was sent
+    /// ([`Attempt::never_left`]).
     #[must_use]
     pub fn never_left(&self) -> bool {
-        let unsent = |code| ErrorKind::ALL.iter().any(|kind| kind.never_left() && Code::from(*kind) == code);
-        self.report.attempts().iter().all(|attempt| unsent(attempt.code()))
+        self.report.attempts().iter().all(Attempt::never_left)
     }
 
     /// Returns the report alone.

@@ -43,6 +43,9 @@ pub enum SubEnd {
     Skipped,
     /// The sub-call was cancelled, because the combined call had ended.
     Cancelled,
+    /// The sub-call took longer than the attempt timeout of the combined call, and was cancelled
+    /// ([L21](hedge_core::rules#L21)).
+    TimedOut,
     /// The sub-call had not ended at the deadline.
     Missing,
 }
@@ -79,6 +82,7 @@ impl CallTree {
             match end {
                 SubEnd::Skipped => f.write_str("skipped")?,
                 SubEnd::Cancelled => f.write_str("cancelled")?,
+                SubEnd::TimedOut => f.write_str("cancelled at its attempt timeout")?,
                 SubEnd::Missing => f.write_str("missing at the deadline")?,
                 SubEnd::Ended(tree) => {
                     write!(f, "{}", tree.trace)?;
@@ -96,7 +100,7 @@ impl SubCall {
     pub const fn tree(&self) -> Option<&CallTree> {
         match &self.end {
             SubEnd::Ended(tree) => Some(tree),
-            SubEnd::Skipped | SubEnd::Cancelled | SubEnd::Missing => None,
+            SubEnd::Skipped | SubEnd::Cancelled | SubEnd::TimedOut | SubEnd::Missing => None,
         }
     }
 }

@@ -31,7 +31,11 @@ where
     }
 
     fn idempotency(&self, request: &T::Request) -> Idempotency {
-        self.transport().idempotency(request)
+        let settings = &self.inner().settings;
+        match self.transport().idempotency(request) {
+            Idempotency::Unset => settings.inherited(&settings.hold()).idempotency,
+            known => known,
+        }
     }
 }
 

@@ -175,10 +175,11 @@ where
         snapshot.list().named(server).is_some_and(|node| snapshot.health().usable(node.health(), now))
     }
 
-    /// Whether a call that starts now would find a usable server, or would wait for the first list of servers.
+    /// Whether a call that starts now would find a usable server, or would wait for the first list of servers. If the
+    /// last answer of the list's source was an error, and no list has come yet, this is false.
     pub fn any_usable(&self) -> bool {
         let fleet = &self.inner.fleet;
-        fleet.source.as_ref().is_some_and(|source| !source.is_settled()) || fleet.servers.any_usable(self.now())
+        fleet.source.as_ref().is_some_and(Source::is_promising) || fleet.servers.any_usable(self.now())
     }
 
     /// How many attempts are in flight at a server; 0 if it is not in the list.

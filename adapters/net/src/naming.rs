@@ -81,6 +81,15 @@ impl Source {
         self.state.load(Ordering::Acquire) & LISTED != 0
     }
 
+    /// Whether a call may get a list that is not there yet. Without a task that follows the source, a call is needed to
+    /// start one. With one, there is no hope for now if nothing is listed and the last answer was an error.
+    pub(crate) fn is_promising(&self) -> bool {
+        match self.state.load(Ordering::Acquire) {
+            FOLLOWED => self.lock().status.error.is_none(),
+            state => state & FOLLOWED == 0,
+        }
+    }
+
     /// The task to start, if none follows the source.
     pub(crate) fn begin(&self, fleet: Weak<dyn Followed>) -> Option<Following> {
         let mut shared = self.lock();
@@ -252,6 +261,22 @@ mod tests {
         fn list(&self, _: Vec<Server>) -> Result<ListUpdate, hedge_fleet::ListError> {
             unreachable!("the task never runs")
         }
+    }
+
+    #[test]
+    fn n5_a_source_that_fails_before_its_first_list_promises_nothing() {
+        let source = Source::new(Follower::new("mine://a", BoxNaming::new(Silent), 1));
+        assert!(source.is_promising(), "a call has to start the task");
+        let mut following = source.begin(Weak::<Nowhere>::new()).unwrap();
+        assert!(source.is_promising(), "the first answer may come");
+        let error = NamingError::new("mine://a", NamingErrorKind::Panicked);
+        source.failed(&error, &Observers::none());
+        assert!(!source.is_promising());
+        source.park(following.follower.take().unwrap());
+        assert!(source.is_promising(), "a call has to start another task");
+        let _following = source.begin(Weak::<Nowhere>::new()).unwrap();
+        source.listed(ListUpdate::default(), Vec::new());
+        assert!(!source.is_promising(), "the list is there");
     }
 
     #[test]

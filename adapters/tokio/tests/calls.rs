@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hedge_net::{
-    Address, AttemptError, AttemptInfo, BackupPolicy, BodyMode, Channel, Code, Denial, ErrorKind, Extra, Judgement,
-    LimitOptions, NotHedged, RetryPolicy, SendTransport, Verdict,
+    Address, AttemptError, AttemptInfo, BackupPolicy, BodyMode, Caller, Channel, Code, Denial, ErrorKind, Extra,
+    Idempotency, Judgement, LimitOptions, NotHedged, RetryPolicy, SendTransport, Verdict,
 };
 use hedge_tokio::{CallError, CallOptions, Http, Server, Tokio};
 
@@ -113,6 +113,16 @@ async fn t2_a_streaming_reply_of_another_transport_holds_its_server() {
     drop(reply);
     assert_eq!(other.into_inner(), "head");
     assert_eq!(channel.in_flight(&server(1)), 0);
+}
+
+#[test]
+fn l15_a_channel_tells_whether_a_request_may_be_sent_twice() {
+    for (own, transport) in [(Idempotency::NotIdempotent, Idempotency::Unset), (Idempotency::Unset, Idempotency::Unset)]
+    {
+        let channel = builder(&[(1, 1, Ok("yes"))]).idempotency(own).build().unwrap();
+        assert_eq!(channel.transport().idempotency(&()), transport, "it does not know");
+        assert_eq!(Caller::idempotency(&channel, &()), own, "so the option of the channel decides");
+    }
 }
 
 /// Accepts everything, errors too.

@@ -295,8 +295,11 @@ where
     fn settle(&mut self, id: AttemptId, verdict: Verdict, judgement: &Judgement) {
         let offset = self.offset();
         let Some(attempt) = self.report.get_mut(id).filter(|attempt| attempt.in_flight()) else { return };
-        let Judgement { code, local, .. } = *judgement;
+        let Judgement { code, local, never_left, .. } = *judgement;
         let elapsed = attempt.finish(offset, verdict, code);
+        if never_left && verdict != Verdict::Accept {
+            attempt.set_never_left();
+        }
         let attempt = *attempt;
         // There is no underflow, since this attempt was counted in `open`.
         self.open -= 1;

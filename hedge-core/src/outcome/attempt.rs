@@ -91,7 +91,8 @@ impl PackedDuration {
     }
 }
 
-/// A [`Kind`] (bits 4 and 5) and a [`State`] (bits 0 to 2) in one byte.
+/// A [`Kind`] (bits 4 and 5), a [`State`] (bits 0 to 2), and whether the request never left this client (bit 3), in one
+/// byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct KindAndState(u8);
 
@@ -103,6 +104,7 @@ impl KindAndState {
     const WAIT: u8 = 4;
     const FATAL: u8 = 5;
     const STATE: u8 = 0b111;
+    const NEVER_LEFT: u8 = 1 << 3;
     const KIND: u8 = 4;
 
     const fn new(kind: Kind) -> Self {
@@ -178,6 +180,11 @@ impl Attempt {
         self.end(offset)
     }
 
+    /// Records that the request of the attempt never left this client ([T4](crate::rules#T4)).
+    pub(crate) const fn set_never_left(&mut self) {
+        self.kind_and_state.0 |= KindAndState::NEVER_LEFT;
+    }
+
     /// Ends an attempt that is in flight and has no result, since its call is over. Returns the attempt's age.
     pub(crate) fn abandon(&mut self, offset: Micros) -> Micros {
         self.kind_and_state = self.kind_and_state.with(State::Abandoned);
@@ -224,6 +231,13 @@ impl Attempt {
     #[must_use]
     pub const fn code(&self) -> Code {
         self.code
+    }
+
+    /// Returns whether the request of the attempt certainly never left this client ([T4](crate::rules#T4)). The retry
+    /// policy said so in its [`Judgement`](super::Judgement).
+    #[must_use]
+    pub const fn never_left(&self) -> bool {
+        self.kind_and_state.0 & KindAndState::NEVER_LEFT != 0
     }
 
     /// Returns the time from the call's start to the attempt's start.

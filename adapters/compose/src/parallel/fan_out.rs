@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hedge_core::drive::{AttemptInfo, Timer};
 use hedge_core::outcome::{Code, End, ErrorKind, Judgement, Verdict};
-use hedge_core::time::Instant;
+use hedge_core::time::{Duration, Instant, Timeout};
 use hedge_fleet::{CallOptions, Caller, Outcome};
 
 use super::error::ParallelCause;
@@ -39,17 +39,39 @@ enum PartRequest<'a, Part> {
     Owned(Part),
 }
 
+/// What all parts of a call inherit from it.
+struct Inherited<'a, T> {
+    options: &'a CallOptions,
+    idempotent: bool,
+    deadline: Option<Instant>,
+    timer: &'a T,
+}
+
+impl<T: Timer> Inherited<'_, T> {
+    /// Returns the options of a part that starts now. Returns `None` if the deadline has passed, since nothing may start
+    /// then ([L2](hedge_core::rules#L2)).
+    fn options(&self) -> Option<CallOptions> {
+        let remaining = self.deadline.map(|deadline| deadline.since(self.timer.now()));
+        if remaining == Some(Duration::ZERO) {
+            return None;
+        }
+        Some(for_sub_call(self.options, self.idempotent, remaining.map_or(Timeout::NEVER, Timeout::after)))
+    }
+}
+
 impl<C, Part> Outgoing<'_, C, Part> {
-    /// Sends the part. Returns its index and its result.
-    async fn call(self, options: &CallOptions) -> (usize, Result<C::Reply, C::Error>)
+    /// Sends the part, at the first poll. The parts that are polled before it may take a while, so the time that remains
+    /// is read then. Returns the index of the part and its result. The result is `None` if no time remains.
+    async fn call<T: Timer>(self, from: &Inherited<'_, T>) -> (usize, Option<Result<C::Reply, C::Error>>)
     where
         C: Caller<Part>,
     {
+        let Some(options) = from.options() else { return (self.index, None) };
         let request = match &self.request {
             PartRequest::Borrowed(request) => request,
             PartRequest::Owned(request) => request,
         };
-        (self.index, self.channel.call_with(request, options).await)
+        (self.index, Some(self.channel.call_with(request, &options).await))
     }
 }
 
@@ -123,13 +145,13 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         for part in &mapped {
             lock().parts.set(part.index, PartResult::Cancelled);
         }
-        let deadline = attempt.remaining().map_or(Instant::NEVER, |remaining| attempt.started + remaining);
-        let options = &for_sub_call(options, &attempt);
+        let deadline = attempt.remaining().map(|remaining| attempt.started + remaining);
+        let from = &Inherited { options, idempotent: attempt.idempotent, deadline, timer: &self.machine.timer };
         let mut tally = self.tally(mapped.len());
-        let mut running: FuturesUnordered<_> = mapped.into_iter().map(|part| part.call(options)).collect();
+        let mut running: FuturesUnordered<_> = mapped.into_iter().map(|part| part.call(from)).collect();
         let decided = loop {
             let Some((index, result)) = running.next().await else { break tally.at_end() };
-            let result = self.counted(result, &mut tally, deadline);
+            let result = self.counted(result, &mut tally, deadline.unwrap_or(Instant::NEVER));
             lock().parts.set(index, result);
             if let Some(decided) = tally.decided() {
                 break decided;
@@ -174,23 +196,28 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         }
     }
 
-    /// Counts the result of a part. A part that has reported the deadline of the call is missing; it has not failed.
+    /// Counts the result of a part. A part that has reported the deadline of the call, or that was not started because of
+    /// it, is missing; it has not failed.
     fn counted<Reply, E: Outcome>(
         &self,
-        result: Result<Reply, E>,
+        result: Option<Result<Reply, E>>,
         tally: &mut Tally,
         deadline: Instant,
     ) -> PartResult<Reply, E> {
+        let missing = |tally: &mut Tally, error| {
+            tally.missing += 1;
+            PartResult::Missing(error)
+        };
         match result {
-            Ok(reply) => {
+            None => missing(tally, None),
+            Some(Ok(reply)) => {
                 tally.succeeded += 1;
                 PartResult::Reply(reply)
             }
-            Err(error) if error.trace().end() == Some(End::Deadline) && self.machine.timer.now() >= deadline => {
-                tally.missing += 1;
-                PartResult::Missing(Some(error))
+            Some(Err(error)) if error.trace().end() == Some(End::Deadline) && self.machine.timer.now() >= deadline => {
+                missing(tally, Some(error))
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 tally.failed += 1;
                 tally.code = code_of(&error);
                 PartResult::Failed(error)

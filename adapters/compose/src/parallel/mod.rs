@@ -30,7 +30,8 @@ pub use merger::{Collect, Concat, First, Merger, Unmerged};
 pub use parts::{Part, PartResult, Parts};
 pub use reply::ParallelReply;
 
-use crate::machine::{Ended, Machine};
+use crate::judge::all_idempotent;
+use crate::machine::{Ended, Machine, says_usable};
 
 /// A channel that sends each call to all of its sub-channels at once, and joins the replies
 /// ([X2](hedge_core::rules#X2)). All clones are the same channel.
@@ -46,7 +47,9 @@ use crate::machine::{Ended, Machine};
 ///
 /// The parts run under the deadline of the call, so the timeouts of the sub-channels have no effect. Each part has the
 /// retries, the backups and the limits of its sub-channel. The parallel call itself is one attempt: it is not retried and
-/// not backed up. For that, make it a sub-channel of a [`Selective`](crate::Selective).
+/// not backed up. For that, make it a sub-channel of a [`Selective`](crate::Selective). So these options of a call have
+/// no effect: `attempt_timeout`, `max_retry`, `backup`, `max_backups`, `backoff`, `backup_policy` and `retry_target`. The
+/// option `servers` sends every part to these servers, whatever its sub-channel is.
 ///
 /// # Cost
 /// A call allocates once for each part, and a few times more. All parts run in the future of the call, without tasks. A
@@ -132,24 +135,16 @@ where
     fn has_usable_server(&self) -> bool {
         let channels = &self.inner.channels;
         let limit = self.inner.fail_limit.map_or(channels.len(), |limit| limit.get().min(channels.len()));
-        channels.iter().filter(|(_, channel)| !channel.has_usable_server()).count() < limit
+        channels.iter().filter(|(_, channel)| !says_usable(C::has_usable_server, channel)).count() < limit
     }
 
     fn idempotency(&self, request: &Request) -> Idempotency {
-        let mut all = Idempotency::Unset;
-        for (index, (_, channel)) in self.inner.channels.iter().enumerate() {
-            let of_part = match self.inner.mapper.map(index, request) {
-                Mapped::Borrowed(part) => channel.idempotency(part),
-                Mapped::Owned(part) => channel.idempotency(&part),
-                Mapped::Skip | Mapped::Refuse(_) => Idempotency::Unset,
-            };
-            match of_part {
-                Idempotency::Unset => {}
-                Idempotency::Idempotent => all = of_part,
-                Idempotency::NotIdempotent => return of_part,
-            }
-        }
-        all
+        let of_part = |(index, (_, channel)): (usize, &(Arc<str>, C))| match self.inner.mapper.map(index, request) {
+            Mapped::Borrowed(part) => Some(channel.idempotency(part)),
+            Mapped::Owned(part) => Some(channel.idempotency(&part)),
+            Mapped::Skip | Mapped::Refuse(_) => None,
+        };
+        all_idempotent(self.inner.channels.iter().enumerate().filter_map(of_part))
     }
 }
 

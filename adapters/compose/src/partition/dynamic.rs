@@ -14,7 +14,7 @@ use hedge_fleet::{BoxNaming, CallOptions, Caller, Naming, Server, caught};
 
 use super::list::{PartList, PartSender};
 use super::split::{Groups, PartitionStatus, PartitionWarning, capacity, is_complete, split};
-use super::{follow, weight};
+use super::{Status, follow, weight};
 use crate::build_error::BuildError;
 use crate::judge::OutcomePolicy;
 use crate::parallel::BoxError;
@@ -28,6 +28,10 @@ use crate::selective::{Selective, SelectiveBuilder, SelectiveError, SelectiveRep
 ///
 /// To this channel, each number of partitions is a sub-channel of a [`Selective`]: its retries and backups go to another
 /// number of partitions. [`SelectiveBuilder::partitions`] makes it. The default balancer is `wr`.
+///
+/// When a number of partitions gets more or fewer servers, its weight changes, and so it is a new sub-channel of the
+/// `Selective`. What the `Selective` knew about it starts anew: the latencies of its balancer, the circuit breaker, and
+/// whether it is down. The channels of its partitions stay, with all that they know.
 pub struct DynamicPartition<P, T, R = OutcomePolicy> {
     inner: Arc<Inner<P, T, R>>,
 }
@@ -37,13 +41,10 @@ type Make<P> = Box<dyn Fn(NonZeroU32, Vec<PartList>) -> Result<P, BoxError> + Se
 struct Inner<P, T, R> {
     selective: Selective<Arc<P>, T, R>,
     make: Make<P>,
-    state: Mutex<State<P>>,
-}
-
-struct State<P> {
-    /// By the number of partitions.
-    groups: BTreeMap<u32, Group<P>>,
-    status: PartitionStatus,
+    /// By the number of partitions. The lock is held while a list is taken in, which runs code of the program.
+    groups: Mutex<BTreeMap<u32, Group<P>>>,
+    /// The lock is only held to copy.
+    status: Status,
 }
 
 /// The channel of one number of partitions. It is kept while any of its partitions has a server.
@@ -76,31 +77,33 @@ impl<P: 'static, T: Timer, R> SelectiveBuilder<Arc<P>, T, R> {
     ) -> Result<DynamicPartition<P, T, R>, BuildError> {
         let selective = self.build()?;
         let make: Make<P> = Box::new(move |count, lists| make(count, lists).map_err(Into::into));
-        let state = Mutex::new(State { groups: BTreeMap::new(), status: PartitionStatus::default() });
-        Ok(DynamicPartition { inner: Arc::new(Inner { selective, make, state }) })
+        let (groups, status) = (Mutex::default(), Status::default());
+        Ok(DynamicPartition { inner: Arc::new(Inner { selective, make, groups, status }) })
     }
 }
 
 impl<P: 'static, T: Timer, R> DynamicPartition<P, T, R> {
     /// Sets the servers of the name, and splits them. Each partition keeps the state of the servers that stay. Returns
-    /// what is now known about the servers.
+    /// what is now known about the servers. Two lists that come at once are taken in one after the other. So an observer
+    /// that is notified meanwhile must not set the servers. It may read the [`status`](Self::status), which then is that
+    /// of the list before.
     pub fn set_servers(&self, servers: Vec<Server>) -> PartitionStatus {
         let inner = &*self.inner;
         // The lock is held, so that two lists that come at once are not mixed.
-        let mut state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = inner.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let (split, mut status) = split(servers, None);
-        state.groups.retain(|count, _| split.contains_key(count));
-        inner.update(&mut state.groups, split, &mut status);
-        if let Err(error) = inner.place(&mut state.groups) {
+        groups.retain(|count, _| split.contains_key(count));
+        inner.update(&mut groups, split, &mut status);
+        if let Err(error) = inner.place(&mut groups) {
             status.list_error = Some(error);
         }
-        state.status.clone_from(&status);
+        inner.status.set(&status);
         status
     }
 
     /// Returns what is known about the servers of the name.
     pub fn status(&self) -> PartitionStatus {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).status.clone()
+        self.inner.status.get()
     }
 
     /// Follows a source of servers: see [`Partition::follow`](crate::Partition::follow).
@@ -114,10 +117,7 @@ impl<P: 'static, T: Timer, R> DynamicPartition<P, T, R> {
         let this = self.clone();
         follow(timer, name.into(), BoxNaming::new(naming), move |news| match news {
             Ok(servers) => drop(this.set_servers(servers)),
-            Err(error) => {
-                let mut state = this.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.status.source_error = Some(error.to_string());
-            }
+            Err(error) => this.inner.status.failed(&error),
         })
     }
 

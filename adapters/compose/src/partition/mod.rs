@@ -7,7 +7,7 @@ mod split;
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hedge_core::balance::Partition as Place;
 use hedge_core::drive::Timer;
@@ -41,8 +41,33 @@ pub struct Partition<P> {
 
 struct Inner<P> {
     channel: P,
-    senders: Box<[PartSender]>,
-    status: Mutex<PartitionStatus>,
+    /// The lock is held while a list is taken in, which wakes the channels of the partitions.
+    senders: Mutex<Box<[PartSender]>>,
+    count: u32,
+    status: Status,
+}
+
+/// What is known about the servers of a name. The lock is only held to copy, so any code may ask at any time.
+#[derive(Default)]
+struct Status(Mutex<PartitionStatus>);
+
+impl Status {
+    fn lock(&self) -> MutexGuard<'_, PartitionStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self) -> PartitionStatus {
+        self.lock().clone()
+    }
+
+    fn set(&self, status: &PartitionStatus) {
+        self.lock().clone_from(status);
+    }
+
+    /// The source of the servers has failed.
+    fn failed(&self, error: &NamingError) {
+        self.lock().source_error = Some(error.to_string());
+    }
 }
 
 impl<P> Partition<P> {
@@ -61,28 +86,28 @@ impl<P> Partition<P> {
         let (senders, lists): (Vec<_>, _) =
             (0..count).filter_map(|it| Place::new(it, count)).map(PartList::new).unzip();
         let channel = make(lists).map_err(|error| BuildError::Part(Arc::from(error.into())))?;
-        let inner = Inner { channel, senders: senders.into(), status: Mutex::default() };
+        let inner = Inner { channel, senders: Mutex::new(senders.into()), count, status: Status::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Sets the servers of the name, and splits them. Each partition keeps the state of the servers that stay. Returns
     /// what is now known about the servers.
     pub fn set_servers(&self, servers: Vec<Server>) -> PartitionStatus {
-        let count = u32::try_from(self.inner.senders.len()).ok();
+        let inner = &*self.inner;
         // The lock is held, so that two lists that come at once are not mixed.
-        let mut known = self.inner.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut groups, status) = split(servers, count);
-        let mut lists = count.and_then(|count| groups.remove(&count)).unwrap_or_default();
-        for (index, sender) in (0..).zip(&self.inner.senders) {
+        let senders = inner.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut groups, status) = split(servers, Some(inner.count));
+        let mut lists = groups.remove(&inner.count).unwrap_or_default();
+        for (index, sender) in (0..).zip(&*senders) {
             sender.set(lists.remove(&index).unwrap_or_default());
         }
-        known.clone_from(&status);
+        inner.status.set(&status);
         status
     }
 
     /// Returns what is known about the servers of the name.
     pub fn status(&self) -> PartitionStatus {
-        self.inner.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.status.get()
     }
 
     /// Follows a source of servers as long as the future is polled: spawn it, and drop it to stop. `name` is the name of
@@ -97,10 +122,7 @@ impl<P> Partition<P> {
         let this = self.clone();
         follow(timer, name.into(), BoxNaming::new(naming), move |news| match news {
             Ok(servers) => drop(this.set_servers(servers)),
-            Err(error) => {
-                let mut status = this.inner.status.lock().unwrap_or_else(PoisonError::into_inner);
-                status.source_error = Some(error.to_string());
-            }
+            Err(error) => this.inner.status.failed(&error),
         })
     }
 

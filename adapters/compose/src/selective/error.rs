@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use hedge_core::id::AttemptId;
 use hedge_core::outcome::{Attempt, Code, End, ErrorKind, Verdict};
 use hedge_core::policy::ConfigError;
 use hedge_fleet::{Outcome, SubCall, Trace};
@@ -16,7 +17,7 @@ pub struct SelectiveError<Reply, E>(Box<Failed<Reply, E>>);
 
 struct Failed<Reply, E> {
     cause: Cause,
-    last: Option<Result<Reply, E>>,
+    last: Option<(AttemptId, Result<Reply, E>)>,
     trace: Trace,
     lost: Vec<LostCall>,
     all_down: bool,
@@ -32,7 +33,7 @@ impl<Reply, E> SelectiveError<Reply, E> {
     #[cold]
     pub(super) fn new(
         cause: Cause,
-        last: Option<Result<Reply, E>>,
+        last: Option<(AttemptId, Result<Reply, E>)>,
         trace: Trace,
         (lost, all_down): (Vec<LostCall>, bool),
     ) -> Self {
@@ -56,14 +57,24 @@ impl<Reply, E> SelectiveError<Reply, E> {
         }
     }
 
-    /// Returns the last failure: the error of a sub-call, or a reply that was not accepted.
+    /// Returns the last failure: the error of a sub-call, or a reply that was not accepted. A sub-call that was dropped
+    /// after it, such as one that took longer than the attempt timeout, has no error of its own.
     pub const fn last(&self) -> Option<&Result<Reply, E>> {
-        self.0.last.as_ref()
+        match &self.0.last {
+            Some((_, last)) => Some(last),
+            None => None,
+        }
+    }
+
+    /// Returns the error of the sub-call that decided how the call ended, if this sub-call has an error.
+    fn decisive(&self) -> Option<&E> {
+        let (attempt, last) = self.0.last.as_ref()?;
+        last.as_ref().err().filter(|_| self.0.trace.decisive() == Some(*attempt))
     }
 
     /// Returns the last failure by value. The rest of the error is dropped.
     pub fn into_last(self) -> Option<Result<Reply, E>> {
-        self.0.last
+        self.0.last.map(|(_, last)| last)
     }
 
     /// Returns the cause as a word, for metrics: `failed`, `fatal`, `deadline`, `cancelled`, `no_server`, `all_down`,
@@ -114,7 +125,7 @@ impl<Reply, E> Outcome for SelectiveError<Reply, E> {
 
 impl<Reply, E: fmt::Display> fmt::Display for SelectiveError<Reply, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failed { cause, last, trace, .. } = &*self.0;
+        let Failed { cause, trace, .. } = &*self.0;
         match cause {
             Cause::Config(error) => return write!(f, "options of the call: {error}"),
             Cause::Ended(End::NoServer) => return f.write_str("no sub-channel: the list is empty"),
@@ -130,12 +141,12 @@ impl<Reply, E: fmt::Display> fmt::Display for SelectiveError<Reply, E> {
             write!(f, " at {name}")?;
         }
         let code = trace.attempts().get(id.index()).map_or(Code::NONE, Attempt::code);
-        match last {
+        match self.decisive() {
             _ if code == Code::NONE && matches!(cause, Cause::Ended(End::Deadline | End::Cancelled)) => {
                 f.write_str(" had not answered")
             }
-            Some(Err(error)) => write!(f, ": {error}"),
-            _ => write!(f, ": {code}"),
+            Some(error) => write!(f, ": {error}"),
+            None => write!(f, ": {code}"),
         }
     }
 }
@@ -144,7 +155,7 @@ impl<Reply: fmt::Debug, E: fmt::Debug> fmt::Debug for SelectiveError<Reply, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SelectiveError")
             .field("cause", &self.0.cause)
-            .field("last", &self.0.last)
+            .field("last", &self.last())
             .field("trace", &self.0.trace)
             .finish_non_exhaustive()
     }
@@ -155,7 +166,7 @@ impl<Reply: fmt::Debug, E: Error + 'static> Error for SelectiveError<Reply, E> {
         match &self.0.cause {
             Cause::Config(error) => Some(error),
             // The message already includes the error of the sub-call, but not its causes.
-            Cause::Ended(_) => self.0.last.as_ref()?.as_ref().err()?.source(),
+            Cause::Ended(_) => self.decisive()?.source(),
         }
     }
 }

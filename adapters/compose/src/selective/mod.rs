@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hedge_core::cluster::ClusterError;
 use hedge_core::drive::{AttemptInfo, Timer};
-use hedge_core::id::{AttemptId, ServerId};
+use hedge_core::id::AttemptId;
 use hedge_core::latency::Snapshot;
-use hedge_core::outcome::{Denial, End, Extra, State, Verdict};
+use hedge_core::outcome::{Code, Denial, End, ErrorKind, Extra, State, Verdict};
 use hedge_core::policy::{ConfigError, Idempotency, RetryPolicy};
-use hedge_core::time::Instant;
+use hedge_core::time::{Instant, Timeout};
 use hedge_fleet::{
     CallHost, CallOptions, CallTree, Caller, ChannelInfo, Counters, Inspect, Lease, Outcome, SubCall, SubEnd, Trace,
 };
@@ -23,8 +23,8 @@ pub use builder::SelectiveBuilder;
 pub use error::SelectiveError;
 pub use reply::SelectiveReply;
 
-use crate::judge::{OutcomePolicy, Told, told};
-use crate::machine::{Change, Ended, Machine};
+use crate::judge::{OutcomePolicy, Told, all_idempotent, told};
+use crate::machine::{Change, Ended, Machine, says_usable};
 use crate::options::for_sub_call;
 use error::Cause;
 
@@ -36,9 +36,13 @@ use error::Cause;
 /// that run go on. The keys in reports are the names, as `Arc<str>`.
 ///
 /// A sub-call runs under the deadline of the call, so the timeout of the sub-channel has no effect. It has the retries,
-/// the backups and the limits of its own channel. A sub-channel that had no usable server counts as down. From then on,
-/// it is asked at most once a second whether it has one ([`Caller::has_usable_server`]). A call does this when the check is due, so there is
-/// no task. The loser of a backup is dropped, which cancels it.
+/// the backups and the limits of its own channel. After a sub-call has failed, its sub-channel is asked whether it has a
+/// usable server ([`Caller::has_usable_server`]). If it has none, it counts as down. From then on, it is asked at most
+/// once a second. A call does this when the check is due, so there is no task. The loser of a backup is dropped, which
+/// cancels it.
+///
+/// If a call names its own servers ([`CallOptions::servers`]), each sub-call goes to these servers, whatever its
+/// sub-channel is. The failures of such a call say nothing about the sub-channels.
 ///
 /// # Cost
 /// A call over two sub-channels costs one call of the core more than the sub-calls. It allocates nothing of its own,
@@ -60,12 +64,14 @@ struct LostCall {
     attempt: AttemptId,
     tree: CallTree,
     never_left: bool,
+    /// Whether its sub-channel was found to be down.
+    is_down: bool,
 }
 
 /// What one call keeps of its sub-calls.
 struct Kept<Reply, E> {
-    /// The result of the sub-call that ended last. If the call is accepted, it is the reply.
-    last: Option<Result<Reply, E>>,
+    /// The result of the sub-call that ended last, and its attempt. If the call is accepted, it is the reply.
+    last: Option<(AttemptId, Result<Reply, E>)>,
     /// The sub-calls that have failed.
     lost: Vec<LostCall>,
 }
@@ -202,7 +208,11 @@ where
     }
 
     fn idempotency(&self, request: &Request) -> Idempotency {
-        self.inner.idempotency(request, &CallOptions::new())
+        let settings = &self.inner.machine.settings;
+        match self.inner.idempotency(request, &CallOptions::new()) {
+            Idempotency::Unset => settings.inherited(&settings.hold()).idempotency,
+            known => known,
+        }
     }
 }
 
@@ -212,23 +222,16 @@ where
     T: Timer,
 {
     /// Returns whether the request may be sent twice ([L15](hedge_core::rules#L15)). If the options do not say it, the
-    /// sub-channels are asked. If one of them answers `NotIdempotent`, this returns `NotIdempotent` too.
+    /// sub-channels are asked.
     fn idempotency<Request>(&self, request: &Request, options: &CallOptions) -> Idempotency
     where
         C: Caller<Request>,
     {
-        let mut all = Idempotency::Unset;
-        if options.idempotency != all {
+        if options.idempotency != Idempotency::Unset {
             return options.idempotency;
         }
-        for node in self.machine.servers.load().list().nodes() {
-            match node.service().0.caller.idempotency(request) {
-                Idempotency::Unset => {}
-                Idempotency::Idempotent => all = Idempotency::Idempotent,
-                Idempotency::NotIdempotent => return Idempotency::NotIdempotent,
-            }
-        }
-        all
+        let snapshot = self.machine.servers.load();
+        all_idempotent(snapshot.list().nodes().iter().map(|node| node.service().0.caller.idempotency(request)))
     }
 
     /// Makes one sub-call, and judges its result.
@@ -243,38 +246,40 @@ where
         C: Caller<Request>,
         R: RetryPolicy<C::Reply, C::Error>,
     {
-        let options = for_sub_call(options, &attempt);
+        let remaining = attempt.remaining().map_or(Timeout::NEVER, Timeout::after);
+        let options = for_sub_call(options, attempt.idempotent, remaining);
         let result = attempt.address.call_with(request, &options).await;
-        let judgement = self.retry_policy.judge(result.as_ref());
+        let mut judgement = self.retry_policy.judge(result.as_ref());
         let mut lost = None;
         if judgement.verdict != Verdict::Accept {
-            lost = Some(self.lost(attempt.attempt, attempt.server, &result));
+            let own_servers = options.servers.is_some();
+            if own_servers {
+                // A failure at servers that the call has named says nothing about the servers of the sub-channel (S7).
+                judgement = judgement.local();
+            }
+            let is_down = !own_servers && self.found_down(&attempt);
+            lost = Some(lost_call(attempt.attempt, &result, is_down));
             // The core may choose another sub-channel now, so the checks that are due are made first.
             self.machine.check_due(C::has_usable_server);
         }
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.last = Some(result);
+        kept.last = Some((attempt.attempt, result));
         kept.lost.extend(lost);
         told(judgement)
     }
 
-    /// Returns the report of a sub-call that was not accepted. If its sub-channel had no usable server, this records
-    /// that the sub-channel is down.
+    /// After a sub-call has failed, asks its sub-channel whether it has a usable server. If it has none, this records
+    /// that the sub-channel is down, and returns true.
     #[cold]
-    fn lost<Reply: Outcome, E: Outcome>(
-        &self,
-        attempt: AttemptId,
-        server: ServerId,
-        result: &Result<Reply, E>,
-    ) -> LostCall {
-        if let Err(error) = result
-            && error.all_down()
-        {
-            self.machine.found_down(server);
+    fn found_down<Request>(&self, attempt: &AttemptInfo<Arc<C>>) -> bool
+    where
+        C: Caller<Request>,
+    {
+        let is_down = !says_usable(C::has_usable_server, &attempt.address);
+        if is_down {
+            self.machine.found_down(attempt.server);
         }
-        let tree = result.as_ref().map_or_else(Outcome::tree, Outcome::tree);
-        let never_left = result.as_ref().is_err_and(Outcome::never_left);
-        LostCall { attempt, tree, never_left }
+        is_down
     }
 
     /// Turns the end of a call into what the caller gets.
@@ -291,23 +296,30 @@ where
         let Ended { end, trace, at_work } =
             ended.unwrap_or_else(|error| Ended::refused(error, self.machine.timer.now()));
         let Kept { last, lost } = kept;
+        // Without a reply, the lease is dropped here, so the sub-call no longer counts as in flight.
+        let winner = trace.winner().and_then(|id| trace.attempts().get(id.index())).filter(|_| at_work);
+        let winner = winner.and_then(|attempt| host.tried().find(attempt.server()));
+        let lease = winner.map(|node| Box::new(Lease::new(Arc::clone(node))) as _);
         match (end, last) {
-            (Ok(End::Accepted), Some(Ok(reply))) => {
-                let winner = trace.winner().and_then(|id| trace.attempts().get(id.index())).filter(|_| at_work);
-                let winner = winner.and_then(|attempt| host.tried().find(attempt.server()));
-                let lease = winner.map(|node| Box::new(Lease::new(Arc::clone(node))) as _);
-                Ok(SelectiveReply::new(reply, trace, lost, lease))
-            }
+            (Ok(End::Accepted), Some((_, Ok(reply)))) => Ok(SelectiveReply::new(reply, trace, lost, lease)),
             (Ok(end), last) => {
                 // If the last sub-call found its sub-channel to be down, and all other sub-channels are down too, no
                 // server is left.
-                let found_down = matches!(&last, Some(Err(error)) if error.all_down());
+                let found_down = end == End::Failed && lost.last().is_some_and(|call| call.is_down);
                 let all_down = matches!(end, End::NoServer | End::AllDown) || (found_down && self.machine.all_down());
                 Err(SelectiveError::new(Cause::Ended(end), last, trace, (lost, all_down)))
             }
             (Err(error), _) => Err(SelectiveError::new(Cause::Config(error), None, trace, (lost, false))),
         }
     }
+}
+
+/// Makes the report of a sub-call that was not accepted.
+#[cold]
+fn lost_call<Reply: Outcome, E: Outcome>(attempt: AttemptId, result: &Result<Reply, E>, is_down: bool) -> LostCall {
+    let tree = result.as_ref().map_or_else(Outcome::tree, Outcome::tree);
+    let never_left = result.as_ref().is_err_and(Outcome::never_left);
+    LostCall { attempt, tree, never_left, is_down }
 }
 
 /// The sub-calls of a call, in the order of their starts. `lost` has the reports of those that failed, and `winner` is
@@ -322,6 +334,7 @@ fn sub_calls(trace: &Trace, lost: &[LostCall], mut winner: Option<CallTree>) -> 
         let end = match ended {
             Some(tree) => SubEnd::Ended(Box::new(tree)),
             None if trace.end() == Some(End::Deadline) && attempt.state() == State::Abandoned => SubEnd::Missing,
+            None if attempt.code() == Code::from(ErrorKind::AttemptTimeout) => SubEnd::TimedOut,
             None => SubEnd::Cancelled,
         };
         subs.push(SubCall { index: id.index(), name: Arc::clone(name), end });

@@ -78,6 +78,7 @@ const SELECTIVE: &[Case] = &[
     ),
     ("X1", "one that says so is enough", "s=sel{backup=1}(a=ok@9 b=ok@1!)", "a @9: a@0"),
     ("X1", "a nested one says so too", "s=sel{backup=1}(x=sel{}(a=fail@9!) z=ok@1)", "failed @9: a@0"),
+    ("X1", "also if its own options say so", "s=sel{backup=1}(x=sel{once=}(a=fail@9) z=ok@1)", "failed @9: a@0"),
     (
         "X1",
         "a sub-call that may have left in any attempt has left",

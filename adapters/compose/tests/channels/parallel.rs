@@ -260,6 +260,37 @@ fn x2_limits_of_zero_are_refused() {
     assert!(clock.run(parallel.call_with(&String::new(), &CallOptions::new())).is_ok());
 }
 
+/// Takes so many milliseconds at its first poll, before its call starts.
+struct Busy(Clock, u64, Leaf);
+
+impl Caller<String> for Busy {
+    type Reply = Said;
+    type Error = crate::world::Wrong;
+
+    async fn call_with(&self, request: &String, options: &CallOptions) -> Result<Said, Self::Error> {
+        let said = self.2.call_with(request, options).await;
+        self.0.set(self.0.millis() + self.1);
+        said
+    }
+}
+
+#[test]
+fn x2_a_part_is_told_the_time_that_remains_at_its_start_l2() {
+    let clock = Clock::default();
+    let run = |busy| {
+        let leaves = ["a", "b", "c"].map(|name| Leaf::new(&clock, name, &[(Answer::Ok, 0)]));
+        let mut builder = Parallel::builder(clock.clone()).timeout(Duration::from_millis(100));
+        for leaf in &leaves {
+            builder = builder.channel(leaf.0.name.as_str(), Busy(clock.clone(), busy, leaf.clone()));
+        }
+        let result = clock.run(builder.build().unwrap().call_with(&String::new(), &CallOptions::new()));
+        let timeouts = leaves.map(|leaf| leaf.0.timeouts.lock().unwrap().first().copied().flatten());
+        (result.map(drop).map_err(|error| (error.kind(), error.parts().missing())), timeouts)
+    };
+    assert_eq!(run(30), (Ok(()), [Some(100), Some(70), Some(40)]));
+    assert_eq!(run(60), (Err(("deadline", 1)), [Some(100), Some(40), None]), "nothing starts at the deadline");
+}
+
 #[test]
 fn x2_retries_and_backups_in_the_options_do_not_repeat_the_fan_out() {
     let clock = Clock::default();

@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::num::NonZeroU32;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 
 use hedge_compose::hedge_core::drive::Timer as _;
 use hedge_compose::hedge_core::time::Instant;
 use hedge_compose::hedge_fleet::{
-    CallOptions, Caller, LineError, Naming, NamingError, NamingErrorKind, Outcome, Update, parse_servers,
+    CallOptions, Caller, LineError, Naming, NamingError, NamingErrorKind, Observer, Outcome, ServerChange, ServerRef,
+    Update, parse_servers,
 };
 use hedge_compose::{
     BoxError, BuildError, DynamicPartition, Mapped, Parallel, ParallelBuilder, PartList, Partition, PartitionStatus,
@@ -378,4 +380,54 @@ fn x3_a_channel_follows_a_source_and_keeps_the_last_list_n2() {
     let mut follow = Box::pin(channel.follow(clock.clone(), "script", Script(clock.clone(), [Ok("h:1 0/1")].into())));
     run(follow.as_mut(), 2_500);
     assert_eq!(spread(&clock, &channel, 3), [("1".into(), 3)].into());
+}
+
+#[test]
+fn x3_what_is_woken_by_a_list_may_ask_for_the_status() {
+    /// Asks for the status whenever it is told or woken.
+    #[derive(Default)]
+    struct Asks(Mutex<Option<Box<dyn Fn() -> usize + Send + Sync>>>, AtomicUsize);
+    impl Asks {
+        fn ask(&self) {
+            let ask = self.0.lock().unwrap();
+            self.1.fetch_add(ask.as_ref().map_or(0, |ask| 1 + ask()), Ordering::SeqCst);
+        }
+    }
+    impl Observer for Asks {
+        fn server_changed(&self, _: &ServerRef<'_>, _: ServerChange) {
+            self.ask();
+        }
+    }
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {
+            self.ask();
+        }
+    }
+    let clock = Clock::default();
+    let asks = Arc::<Asks>::default();
+    let builder = DynamicPartition::builder(clock.clone()).observer(Arc::clone(&asks) as Arc<dyn Observer>);
+    let channel = builder.partitions(|_, mut lists| lists.pop().ok_or("no lists")).unwrap();
+    let other = channel.clone();
+    *asks.0.lock().unwrap() = Some(Box::new(move || other.status().groups.len()));
+    channel.set_servers(servers("h:1 0/1"));
+    assert_eq!(
+        asks.1.load(Ordering::SeqCst),
+        1,
+        "it is told of one sub-channel, before the status of the list is there"
+    );
+
+    let mut lists = Vec::new();
+    let partition = Partition::new(1, |made| {
+        lists = made;
+        Ok::<_, BuildError>(())
+    });
+    let partition = partition.unwrap();
+    let asks = Arc::<Asks>::default();
+    let other = partition.clone();
+    *asks.0.lock().unwrap() = Some(Box::new(move || other.status().groups.len()));
+    let waker = Waker::from(Arc::clone(&asks));
+    let mut next = Box::pin(lists[0].next());
+    assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    partition.set_servers(servers("h:1 0/1"));
+    assert_eq!((asks.1.load(Ordering::SeqCst), partition.status().groups.len()), (1, 1));
 }

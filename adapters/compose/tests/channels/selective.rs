@@ -8,7 +8,7 @@ use std::time::Duration;
 use hedge_compose::hedge_core::bounded::Bounded;
 use hedge_compose::hedge_core::health::{BreakerOptions, FailureOptions};
 use hedge_compose::hedge_core::limit::LimitOptions;
-use hedge_compose::hedge_core::outcome::{Code, End, Judgement, Verdict};
+use hedge_compose::hedge_core::outcome::{Code, End, ErrorKind, Judgement, Verdict};
 use hedge_compose::hedge_core::policy::CallKind;
 use hedge_compose::hedge_core::time::Timeout;
 use hedge_compose::hedge_fleet::{BodyMode, CallOptions, CallTree, Caller, CancelToken, Inspect as _, Outcome, SubEnd};
@@ -40,9 +40,9 @@ fn x1_a_sub_channel_without_servers_is_down_and_is_asked_every_second() {
     assert!(!selective.usable("a") && selective.usable("b"));
     for at in [1, 100, 500, 999] {
         clock.set(at);
-        assert_eq!((call(&clock, &selective).as_str(), asked()), ("b", 0), "at {at}");
+        assert_eq!((call(&clock, &selective).as_str(), asked()), ("b", 1), "only when its call failed, at {at}");
     }
-    for (at, times) in [(1_000, 1), (1_500, 1), (1_999, 1), (2_000, 2), (2_700, 2)] {
+    for (at, times) in [(1_000, 2), (1_500, 2), (1_999, 2), (2_000, 3), (2_700, 3)] {
         clock.set(at);
         assert_eq!((call(&clock, &selective).as_str(), asked()), ("b", times), "at {at}");
     }
@@ -52,41 +52,10 @@ fn x1_a_sub_channel_without_servers_is_down_and_is_asked_every_second() {
     clock.set(3_000);
     let used = [call(&clock, &selective), call(&clock, &selective)];
     assert!(used.contains(&"a".into()) && used.contains(&"b".into()), "{used:?}");
-    assert_eq!((asked(), selective.usable("a")), (3, true));
+    assert_eq!((asked(), selective.usable("a")), (4, true));
     clock.set(9_000);
     call(&clock, &selective);
-    assert_eq!(asked(), 3, "nothing is asked while nothing is down");
-}
-
-#[test]
-fn x1_a_check_that_panics_has_failed_and_the_next_one_follows() {
-    struct Panics(Leaf);
-    impl Caller<String> for Panics {
-        type Reply = Said;
-        type Error = Wrong;
-
-        async fn call_with(&self, request: &String, options: &CallOptions) -> Result<Said, Wrong> {
-            self.0.call_with(request, options).await
-        }
-
-        fn has_usable_server(&self) -> bool {
-            assert!(self.0.has_usable_server(), "the program's own code");
-            true
-        }
-    }
-    let clock = Clock::default();
-    let leaf = Leaf::new(&clock, "a", &[(Answer::Down, 0), (Answer::Ok, 0)]);
-    let selective = Selective::builder(clock.clone()).channel("a", Panics(leaf.clone())).build().unwrap();
-    leaf.set_usable(false);
-    let call = || clock.run(selective.call_with(&String::new(), &CallOptions::new())).is_ok();
-    assert!(!call());
-    clock.set(1_000);
-    // The check fails, but a call a tenth of a second may try a channel whose servers are all down (H5).
-    call();
-    assert_eq!(leaf.0.asked.load(Ordering::SeqCst), 1);
-    leaf.set_usable(true);
-    clock.set(2_000);
-    assert!(call() && selective.usable("a"));
+    assert_eq!(asked(), 4, "nothing is asked while nothing is down");
 }
 
 #[test]
@@ -343,6 +312,35 @@ fn x1_a_policy_of_the_program_may_refuse_a_reply_r2() {
 }
 
 #[test]
+fn x1_an_error_is_told_only_of_the_sub_call_that_it_is_of_l21() {
+    let clock = Clock::default();
+    let (builder, ..) = two(&clock, &[(Answer::Fail, 1)], &[(Answer::Never, 0)]);
+    let selective = builder.attempt_timeout(Duration::from_millis(10)).max_retry(1).build().unwrap();
+    let error = clock.run(selective.call_with(&String::new(), &CallOptions::new())).unwrap_err();
+    assert_eq!(error.to_string(), "failed after 11 ms: attempt 1 at b: attempt timeout");
+    assert!(matches!(error.last(), Some(Err(wrong)) if wrong.kind == "fail"), "the last one that has an error");
+    let tree = error.tree().to_string();
+    assert_eq!(tree.lines().last(), Some("  1 b: cancelled at its attempt timeout"), "{tree}");
+    // The other way round, the error is that of the decisive sub-call.
+    let (builder, ..) = two(&clock, &[(Answer::Never, 0)], &[(Answer::Fail, 1)]);
+    let selective = builder.attempt_timeout(Duration::from_millis(10)).max_retry(1).build().unwrap();
+    let error = clock.run(selective.call_with(&String::new(), &CallOptions::new())).unwrap_err();
+    assert_eq!(error.to_string(), "failed after 11 ms: attempt 1 at b: fail");
+}
+
+#[test]
+fn x1_the_policy_says_whether_a_request_never_left_and_the_code_does_not_t4() {
+    let clock = Clock::default();
+    let never_left = |judgement: Judgement| {
+        let (builder, ..) = two(&clock, &[(Answer::Fail, 1)], &[(Answer::Fail, 1)]);
+        let selective = builder.retry_policy(move |_: Result<&Said, &Wrong>| judgement).build().unwrap();
+        clock.run(selective.call_with(&String::new(), &CallOptions::new())).unwrap_err().trace().never_left()
+    };
+    assert!(never_left(Judgement::new(Verdict::Retry, Code(4_000)).never_left()));
+    assert!(!never_left(Judgement::new(Verdict::Retry, ErrorKind::Refused.into())));
+}
+
+#[test]
 fn x1_a_call_that_sets_what_cannot_be_done_starts_nothing() {
     let clock = Clock::default();
     let (builder, a, b) = two(&clock, &[(Answer::Ok, 0)], &[(Answer::Ok, 0)]);
@@ -419,6 +417,12 @@ fn x1_a_reply_that_streams_keeps_its_sub_channel_busy_t2() {
     assert!(reply.is_streaming() && selective.in_flight(&name) == 1);
     drop(reply);
     assert_eq!(selective.in_flight(&name), 0);
+    // A policy may accept an error, which has no body.
+    let (builder, ..) = two(&clock, &[(Answer::Fail, 1)], &[(Answer::Fail, 1)]);
+    let accepting = builder.retry_policy(|_: Result<&Said, &Wrong>| Verdict::Accept.into()).build().unwrap();
+    let error = clock.run(accepting.call_with(&String::new(), &options)).unwrap_err();
+    assert_eq!((error.end(), error.last().is_some()), (Some(End::Accepted), true));
+    assert_eq!((accepting.in_flight("a"), accepting.in_flight("b")), (0, 0));
     let reply = clock.run(selective.call_with(&String::new(), &CallOptions::new())).unwrap();
     assert!(!reply.is_streaming() && selective.in_flight(reply.channel().unwrap()) == 0);
 }

@@ -201,7 +201,7 @@ pub(crate) struct LeafState {
     pub(crate) name: String,
     clock: Clock,
     script: Mutex<VecDeque<(Answer, u64)>>,
-    /// Whether the channel says that it has a usable server.
+    /// Whether the channel says that it has a usable server, as long as its next answer is not `Down`.
     pub(crate) is_usable: AtomicBool,
     pub(crate) not_idempotent: bool,
     /// When each call has started.
@@ -307,7 +307,8 @@ impl Caller<String> for Leaf {
 
     fn has_usable_server(&self) -> bool {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
-        self.0.is_usable.load(Ordering::SeqCst)
+        let next = self.0.script.lock().unwrap().front().map(|step| step.0);
+        self.0.is_usable.load(Ordering::SeqCst) && next != Some(Answer::Down)
     }
 
     fn idempotency(&self, _: &String) -> hedge_compose::hedge_core::policy::Idempotency {

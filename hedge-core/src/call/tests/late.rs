@@ -174,6 +174,8 @@ fn an_attempt_that_takes_days_is_kept_to_a_millisecond_or_so() {
         let expected = match verdict {
             Some(verdict) => {
                 attempt.finish(Micros::MAX, verdict, Code(7));
+                assert!(!attempt.never_left());
+                attempt.set_never_left();
                 (State::Finished(verdict), Code(7))
             }
             None => {
@@ -182,6 +184,7 @@ fn an_attempt_that_takes_days_is_kept_to_a_millisecond_or_so() {
             }
         };
         assert_eq!((attempt.kind(), (attempt.state(), attempt.code())), (kind, expected));
+        assert_eq!((attempt.never_left(), attempt.in_flight()), (verdict.is_some(), false));
         assert!(attempt.ended().unwrap() > Duration::from_secs(36 * 86_400));
     }
 }

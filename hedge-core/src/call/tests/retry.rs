@@ -120,7 +120,12 @@ fn r5_what_never_left_is_retried_even_when_not_idempotent() {
     let mut call = channel.call(&options, at(0)).unwrap();
     let first = call.expect_start(0);
     call.judged(2, first.attempt, Judgement::from(Verdict::Retry).never_left());
-    assert_eq!(call.expect_start(2).kind, Kind::Retry, "L15: the channel's default counts too");
+    let retry = call.expect_start(2);
+    assert_eq!(retry.kind, Kind::Retry, "L15: the channel's default counts too");
+    // The report keeps what the judgement said, not what the code would mean.
+    call.judged(3, retry.attempt, Judgement::new(Verdict::Retry, ErrorKind::Refused.into()));
+    assert_eq!(call.expect_done(3), End::Failed);
+    assert!(call.report().attempts().iter().map(Attempt::never_left).eq([true, false]));
     let yes = CallOptions { idempotency: Idempotency::Idempotent, ..CallOptions::new() };
     let mut call = channel.call(&yes, at(0)).unwrap();
     let first = call.expect_start(0);
