@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 
 use hedge_core::config::reading::optional;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::tls::{DangerousNoVerification, Tls, TlsConfigError};
@@ -71,7 +72,9 @@ impl TlsConfig {
     }
 }
 
+/// Returns the content of a file.
 fn file(field: &'static str, path: &str) -> Result<Vec<u8>, TlsFileError> {
+    let path = as_path(field, path)?;
     let unreadable = |error: io::Error| TlsFileError::Unreadable {
         field,
         path: path.into(),
@@ -79,6 +82,12 @@ fn file(field: &'static str, path: &str) -> Result<Vec<u8>, TlsFileError> {
         why: error.to_string().into(),
     };
     fs::read(path).map_err(unreadable)
+}
+
+/// Returns `path`, unless it is the content of a file in PEM. Then it may be a private key, which an error about a path would
+/// show.
+fn as_path<T: AsRef<str>>(field: &'static str, path: T) -> Result<T, TlsFileError> {
+    if path.as_ref().contains("-----BEGIN") { Err(TlsFileError::NotAPath { field }) } else { Ok(path) }
 }
 
 /// Why `tls` of a file cannot be used.
@@ -95,6 +104,12 @@ pub enum TlsFileError {
         kind: io::ErrorKind,
         /// The operating system's error as text.
         why: Box<str>,
+    },
+    /// A field has the content of a file in PEM, instead of its path. The text is not stored, so that a private key cannot
+    /// get into a log.
+    NotAPath {
+        /// The field, such as `tls.client_key`.
+        field: &'static str,
     },
     /// The content of a file cannot be used.
     Settings(TlsConfigError),
@@ -113,6 +128,9 @@ impl fmt::Display for TlsFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { field, path, why, .. } => write!(f, "{field} {path:?}: cannot be read: {why}"),
+            Self::NotAPath { field } => {
+                write!(f, "{field}: must be a path, as in \"/etc/tls/file.pem\", but it is the content of a file")
+            }
             Self::Settings(error) => write!(f, "tls: {error}"),
             Self::Alone { there, missing } => write!(f, "tls.{there}: needs tls.{missing}"),
             Self::RootsUnused => {
@@ -128,7 +146,8 @@ impl std::error::Error for TlsFileError {}
 macro_rules! paths {
     ($($name:ident: $field:expr;)*) => {$(
         fn $name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
-            optional(deserializer, $field, "a path, as in \"/etc/tls/file.pem\"")
+            let path: Option<Box<str>> = optional(deserializer, $field, "a path, as in \"/etc/tls/file.pem\"")?;
+            path.map(|path| as_path($field, path)).transpose().map_err(D::Error::custom)
         }
     )*};
 }
@@ -169,6 +188,18 @@ mod tests {
         assert!(read(r#"{"verify": false}"#).starts_with("unknown field `verify`, expected one of `roots`"));
         let text = "tls.dangerous_no_verification \"true\": must be true or false; write true without quotes";
         assert!(read(r#"{"dangerous_no_verification": "true"}"#).starts_with(text));
+    }
+
+    #[test]
+    fn c6_a_key_in_place_of_its_path_is_not_shown() {
+        const KEY: &str = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+        let text = "tls.client_key: must be a path, as in \"/etc/tls/file.pem\", but it is the content of a file";
+        let json = serde_json::json!({"client_certificate": "c", "client_key": KEY}).to_string();
+        let read = serde_json::from_str::<TlsConfig>(&json).unwrap_err();
+        assert!(read.to_string().starts_with(text), "{read}");
+        assert!(!format!("{read:?}").contains("c2VjcmV0"), "{read:?}");
+        assert_eq!(file("tls.client_key", KEY).unwrap_err(), TlsFileError::NotAPath { field: "tls.client_key" });
+        assert_eq!(file("tls.client_key", KEY).unwrap_err().to_string(), text);
     }
 
     #[test]
