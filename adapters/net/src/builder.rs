@@ -20,7 +20,7 @@ use hedge_core::random::Seeds;
 use hedge_core::time::Timeout;
 use hedge_fleet::{
     Address, Balancer, BoxNaming, Filter, Follower, Interceptor, Interceptors, MAX_SERVERS, Naming, ParsedName,
-    Protocol, ProtocolError, RefusedServer, Schemes, Server, Servers, Setup, parse_lines,
+    Protocol, ProtocolError, Schemes, Server, Servers, Setup, StrictListError, parse_lines,
 };
 use hedge_http_transport::{CheckFn, ConnectOptionError, Origin, ProtocolChoice};
 #[cfg(feature = "serde")]
@@ -509,13 +509,11 @@ where
 
 /// Sets the list that the channel begins with. Every server of it must be taken in, except those that the filter refuses.
 fn set_first(fleet: &Fleet, list: Vec<Server>) -> Result<(), BuildError> {
-    let update = fleet.set(list).map_err(BuildError::List)?;
-    for (server, refusal) in update.refused {
-        if let RefusedServer::Weight(error) = refusal {
-            return Err(BuildError::Weight { server, error });
-        }
-    }
-    if update.servers == 0 { Err(BuildError::NoServers) } else { Ok(()) }
+    fleet.set_strictly(list).map(drop).map_err(|error| match error {
+        StrictListError::List(error) => BuildError::List(error),
+        StrictListError::Weight { server, error } => BuildError::Weight { server, error },
+        StrictListError::NoServers => BuildError::NoServers,
+    })
 }
 
 impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {

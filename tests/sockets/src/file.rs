@@ -1,8 +1,11 @@
 //! A whole channel from a file, and a file that changes while the channel runs.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use hedge_net::{BuildError, Channel, ChannelFile, FixedSetting, Runtime, SetConfigError};
+use hedge_net::{BuildError, Channel, ChannelFile, FixedSetting, Runtime, SetConfigError, StrictListError};
 use serde_json::{Value, json};
 
 use super::assert_settled;
@@ -76,16 +79,65 @@ pub async fn a_changed_file_is_applied_to_a_channel_that_runs<R: Runtime>(runtim
     assert_eq!(channel.options().channel.timeout, Duration::from_secs(61).into());
     assert_eq!(channel.get("/").await.unwrap().text().unwrap(), "two");
 
-    for (field, bad) in [("servers", json!([two, "nonsense"])), ("servers", json!([])), ("max_retry", 200.into())] {
+    for (field, bad) in [
+        ("servers", json!([two, "nonsense"])),
+        ("servers", json!([])),
+        ("max_retry", 200.into()),
+        ("max_in_flight_per_server", 0.into()),
+        ("protocol", "h9".into()),
+        ("connection_type", "long".into()),
+        ("connections", json!({"send_buffer": 1})),
+        ("tls", json!({"roots": "/nowhere/root.pem"})),
+        ("tls", json!({"server_name": "a b", "dangerous_no_verification": true})),
+    ] {
         let mut wrong = file.clone();
         wrong["timeout"] = "62s".into();
         wrong[field] = bad;
         let error = channel.set_channel_file(&read(&wrong)).unwrap_err();
-        assert!(!matches!(error, SetConfigError::List(_)), "{error}");
         assert_eq!(channel.options().channel.timeout, Duration::from_secs(61).into(), "nothing is changed: {error}");
+        assert_eq!(channel.servers(), [two.parse().unwrap()], "nothing is changed: {error}");
     }
     file["servers"] = json!([one]);
     channel.set_channel_file(&read(&file)).unwrap();
     assert_eq!(channel.get("/").await.unwrap().text().unwrap(), "one", "the list of the start comes back");
     assert_settled(&channel);
+}
+
+pub async fn a_list_that_cannot_be_taken_in_whole_changes_nothing<R: Runtime>(runtime: R) {
+    let refuses = Arc::new(AtomicU8::new(0));
+    let mut file = json!({"servers": ["127.0.0.1:1 1", "127.0.0.1:2 2"], "load_balancer": "wrr", "timeout": "60s"});
+    let filter = Arc::clone(&refuses);
+    let builder = Channel::builder(runtime, "").channel_file(&read(&file)).filter(move |_| {
+        match filter.load(Ordering::Relaxed) {
+            0 => true,
+            1 => false,
+            _ => std::panic::resume_unwind(Box::new("filter")),
+        }
+    });
+    let channel = builder.build().unwrap();
+    let before = channel.servers();
+    let assert_unchanged = || {
+        assert_eq!(channel.servers(), before);
+        assert_eq!(channel.options().channel.timeout, Duration::from_secs(60).into());
+    };
+    file["timeout"] = "61s".into();
+    let mut no_weights = file.clone();
+    no_weights["servers"] = json!(["127.0.0.1:1", "127.0.0.1:2"]);
+    let error = channel.set_channel_file(&read(&no_weights)).unwrap_err();
+    assert!(matches!(&error, SetConfigError::List(StrictListError::Weight { .. })), "{error}");
+    assert_unchanged();
+
+    refuses.store(1, Ordering::Relaxed);
+    let error = channel.set_channel_file(&read(&file)).unwrap_err();
+    assert_eq!(error, SetConfigError::List(StrictListError::NoServers));
+    assert_unchanged();
+
+    refuses.store(2, Ordering::Relaxed);
+    let panics = AssertUnwindSafe(|| channel.set_channel_file(&read(&file)));
+    assert!(std::panic::catch_unwind(panics).is_err(), "the filter's panic reaches the caller");
+    assert_unchanged();
+
+    refuses.store(0, Ordering::Relaxed);
+    channel.set_channel_file(&read(&file)).unwrap();
+    assert_eq!(channel.options().channel.timeout, Duration::from_secs(61).into());
 }

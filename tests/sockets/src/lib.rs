@@ -294,6 +294,7 @@ macro_rules! every_test {
             file {
                 c6_a_file_names_roots_a_client_certificate_and_the_name_of_the_server
                 a_changed_file_is_applied_to_a_channel_that_runs
+                a_list_that_cannot_be_taken_in_whole_changes_nothing
             }
             naming {
                 n3_the_list_follows_its_source_while_calls_run

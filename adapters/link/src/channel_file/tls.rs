@@ -8,7 +8,7 @@ use hedge_core::config::reading::optional;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::tls::{DangerousNoVerification, Tls, TlsConfigError};
+use crate::tls::{DangerousNoVerification, Tls, TlsConfigError, TlsName};
 
 /// TLS as a file describes it. Certificates and keys are paths of files in PEM. A path that is relative is relative to the
 /// working directory of the process. The files are read when the configuration is applied to a builder.
@@ -67,6 +67,9 @@ impl TlsConfig {
             (Some(_), None) => return Err(TlsFileError::Alone { there: "client_certificate", missing: "client_key" }),
             (None, Some(_)) => return Err(TlsFileError::Alone { there: "client_key", missing: "client_certificate" }),
             (None, None) => {}
+        }
+        if let Some(name) = &self.server_name {
+            TlsName::new(name).map_err(TlsFileError::Settings)?;
         }
         builder.build().map_err(TlsFileError::Settings)
     }

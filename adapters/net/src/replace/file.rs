@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use hedge_core::config::{ServersConfig, Setting, Warnings};
 use hedge_core::policy::ConfigError;
-use hedge_fleet::{ListError, ListUpdate, NameError, parse_lines};
-use hedge_link::{ChannelFile, FixedSetting, Runtime};
+use hedge_fleet::{
+    ConnectionType, ListUpdate, NameError, Protocol, ProtocolError, Server, StrictListError, parse_lines,
+};
+use hedge_http_transport::ProtocolChoice;
+use hedge_link::{ChannelFile, ChannelFileError, FixedSetting, Runtime, SocketOptions};
 
 use crate::channel::Channel;
 use crate::http::Http;
@@ -18,7 +21,7 @@ pub struct Applied {
     /// The warnings that a builder with these options would give.
     pub warnings: Warnings,
     /// What changed in the list of servers. `None` if this file, or the file that the channel was built from, has no
-    /// list.
+    /// list, and if the channel follows a source.
     pub servers: Option<ListUpdate>,
     /// The settings that differ from the file that the channel was built from, and that cannot change while the channel
     /// runs. They stay as they were. To change them, build a new channel.
@@ -33,10 +36,12 @@ pub enum SetConfigError {
     Options(ConfigError),
     /// A line of the list is not a server.
     Servers(NameError),
-    /// The list is empty.
-    NoServers,
     /// The list was refused.
-    List(ListError),
+    List(StrictListError),
+    /// The protocol, or its connection type, is not one that this channel has.
+    Protocol(ProtocolError),
+    /// The file names certificates or options of sockets that cannot be used.
+    File(ChannelFileError),
 }
 
 impl fmt::Display for SetConfigError {
@@ -44,8 +49,9 @@ impl fmt::Display for SetConfigError {
         match self {
             Self::Options(error) => error.fmt(f),
             Self::Servers(error) => error.fmt(f),
-            Self::NoServers => f.write_str("servers: the list is empty"),
             Self::List(error) => error.fmt(f),
+            Self::Protocol(error) => error.fmt(f),
+            Self::File(error) => error.fmt(f),
         }
     }
 }
@@ -63,9 +69,13 @@ impl<R: Runtime> Channel<R, Http<R>> {
     /// A file may be applied again and again. If two threads do so at once, their settings may mix: let one place of a
     /// program do it.
     ///
+    /// Certificates and keys are read here to check them, which blocks. They are not applied: a change of `tls` needs a new
+    /// channel.
+    ///
     /// # Errors
-    /// Returns the first error. Nothing is changed then, with one exception: if the list is refused
-    /// ([`SetConfigError::List`]), the options of calls and the limits have already changed.
+    /// Returns the first error. Nothing is changed then. What needs a new channel is checked too, except a URL of `servers`
+    /// and whether the application's check is set. A list is refused as the builder refuses it: if a tag is not a weight
+    /// although the balancer uses weights, and if no server is left.
     ///
     /// ```
     /// # use hedge_net::{Channel, ChannelFile, Runtime, SetConfigError, http::Http};
@@ -82,18 +92,11 @@ impl<R: Runtime> Channel<R, Http<R>> {
     /// ```
     pub fn set_channel_file(&self, config: &ChannelFile) -> Result<Applied, SetConfigError> {
         let built = &self.inner().file;
-        let mut list = None;
-        if let (Some(ServersConfig::Lines(_)), Some(ServersConfig::Lines(lines))) =
-            (&built.channel.servers, &config.channel.servers)
-        {
-            let servers = parse_lines(lines.iter().map(|line| &**line)).map_err(SetConfigError::Servers)?;
-            if servers.is_empty() {
-                return Err(SetConfigError::NoServers);
-            }
-            list = Some(servers);
-        }
+        let list = self.checked(config)?;
+        // The list comes first: it is the only part that can still be refused, and then nothing has changed.
+        let servers =
+            list.map(|list| self.inner().fleet.set_strictly(list)).transpose().map_err(SetConfigError::List)?;
         let warnings = self.set_config(&config.channel).map_err(SetConfigError::Options)?;
-        let servers = list.map(|list| self.set_servers(list)).transpose().map_err(SetConfigError::List)?;
         if let Some(Setting::On(checks)) = config.channel.health_checks {
             self.set_check_interval(checks.interval);
         }
@@ -111,5 +114,29 @@ impl<R: Runtime> Channel<R, Http<R>> {
             self.set_defer_close(time);
         }
         Ok(Applied { warnings, servers, needs_new_channel: config.fixed_since(built) })
+    }
+
+    /// Checks all values of a file, and changes nothing. Returns the list of servers that the channel is to have, if the
+    /// file can replace its list.
+    fn checked(&self, config: &ChannelFile) -> Result<Option<Vec<Server>>, SetConfigError> {
+        let ChannelFile { channel, connections, .. } = config;
+        let options = self.options().with_config(channel);
+        options.check().and_then(|()| channel.server_limits().validate()).map_err(SetConfigError::Options)?;
+        let kind = channel.connection_type.as_deref();
+        let protocol = match &channel.protocol {
+            Some(name) => Protocol::find(ProtocolChoice::ALL, name, kind).map(drop),
+            // The program may have chosen the protocol.
+            None => kind.map_or(Ok(()), |kind| kind.parse::<ConnectionType>().map(drop)),
+        };
+        protocol.map_err(SetConfigError::Protocol)?;
+        connections.socket_options(SocketOptions::new()).map_err(SetConfigError::File)?;
+        #[cfg(feature = "_tls")]
+        if let Some(tls) = &config.tls {
+            tls.read().map_err(|error| SetConfigError::File(ChannelFileError::Tls(error)))?;
+        }
+        let Some(ServersConfig::Lines(lines)) = &channel.servers else { return Ok(None) };
+        let servers = parse_lines(lines.iter().map(|line| &**line)).map_err(SetConfigError::Servers)?;
+        let has_list = matches!(self.inner().file.channel.servers, Some(ServersConfig::Lines(_)));
+        Ok(Some(servers).filter(|_| has_list && self.inner().fleet.source.is_none()))
     }
 }
