@@ -502,7 +502,7 @@ where
             keep,
             interceptors,
             #[cfg(feature = "serde")]
-            file: self.file,
+            file: std::sync::Mutex::new(Arc::new(self.file)),
         }))
     }
 }

@@ -9,6 +9,7 @@ use hedge_net::{BuildError, Channel, ChannelFile, FixedSetting, Runtime, SetConf
 use serde_json::{Value, json};
 
 use super::assert_settled;
+use super::naming::Feed;
 use super::server::{TestServer, ok};
 use super::tls::Temporary;
 use super::tls_server::{Authority, TlsServer};
@@ -140,4 +141,48 @@ pub async fn a_list_that_cannot_be_taken_in_whole_changes_nothing<R: Runtime>(ru
     refuses.store(0, Ordering::Relaxed);
     channel.set_channel_file(&read(&file)).unwrap();
     assert_eq!(channel.options().channel.timeout, Duration::from_secs(61).into());
+}
+
+pub async fn what_the_program_sets_after_a_file_stays_until_the_file_changes_it<R: Runtime>(runtime: R) {
+    let server = TestServer::answering(|_| ok("here"));
+    let mut file = json!({
+        "servers": [server.address.to_string()], "load_balancer": "rr", "timeout": "60s", "connect_timeout": "60s",
+        "circuit_breaker": "off", "connections": {"max_idle_per_server": 5},
+    });
+    let channel = Channel::builder(runtime, "").channel_file(&read(&file)).timeout(Duration::from_secs(50));
+    let channel = channel.max_idle_per_server(0).build().unwrap();
+    channel.set_channel_file(&read(&file)).unwrap();
+    assert_eq!(channel.options().channel.timeout, Duration::from_secs(50).into());
+    for opened in 1..=2 {
+        channel.get("/").await.unwrap();
+        assert_eq!(channel.transport().counters().opened, opened, "no connection is kept");
+    }
+    file["timeout"] = "61s".into();
+    file["connections"]["max_idle_per_server"] = 6.into();
+    channel.set_channel_file(&read(&file)).unwrap();
+    assert_eq!(channel.options().channel.timeout, Duration::from_secs(61).into());
+    for _ in 0..2 {
+        channel.get("/").await.unwrap();
+        assert_eq!(channel.transport().counters().opened, 3, "the connection is kept");
+    }
+    let fields = file.as_object_mut().unwrap();
+    fields.remove("circuit_breaker");
+    fields.remove("connections");
+    for _ in 0..2 {
+        let applied = channel.set_channel_file(&read(&file)).unwrap();
+        assert_eq!(applied.needs_new_channel, [FixedSetting::CircuitBreaker, FixedSetting::IdleConnections]);
+    }
+    assert_settled(&channel);
+}
+
+pub async fn a_list_of_a_file_does_not_replace_the_list_of_a_source<R: Runtime>(runtime: R) {
+    let server = TestServer::answering(|_| ok("here"));
+    let (feed, there) = (Feed::default(), server.address.to_string().parse().unwrap());
+    feed.says(std::slice::from_ref(&there));
+    let file = json!({"servers": ["127.0.0.1:1"], "load_balancer": "rr", "timeout": "60s", "connect_timeout": "60s"});
+    let channel = Channel::builder(runtime, "").channel_file(&read(&file)).naming(feed).build().unwrap();
+    assert_eq!(channel.get("/").await.unwrap().text().unwrap(), "here");
+    let applied = channel.set_channel_file(&read(&file)).unwrap();
+    assert_eq!(applied.servers, None);
+    assert_eq!(channel.servers(), [there]);
 }

@@ -295,6 +295,8 @@ macro_rules! every_test {
                 c6_a_file_names_roots_a_client_certificate_and_the_name_of_the_server
                 a_changed_file_is_applied_to_a_channel_that_runs
                 a_list_that_cannot_be_taken_in_whole_changes_nothing
+                what_the_program_sets_after_a_file_stays_until_the_file_changes_it
+                a_list_of_a_file_does_not_replace_the_list_of_a_source
             }
             naming {
                 n3_the_list_follows_its_source_while_calls_run

@@ -8,6 +8,7 @@ use hedge_core::time::Timeout;
 use serde::{Deserialize, Deserializer};
 
 use super::ChannelFileError;
+use super::change::stays;
 use crate::socket_options::{BufferSize, KeepAlive, SocketOptionError, SocketOptions, UserTimeout};
 
 /// How connections are kept and made. A field that is absent or null changes nothing. Only `keep_alive` cannot be null.
@@ -94,6 +95,25 @@ impl ConnectionsConfig {
             options = options.user_timeout(UserTimeout::new(timeout).map_err(at("connections.user_timeout"))?);
         }
         Ok(options)
+    }
+
+    /// Whether this file still names how idle connections are kept, as far as the file in force does.
+    pub(super) const fn has_idle_of(&self, in_force: &Self) -> bool {
+        stays(&in_force.max_idle_per_server, &self.max_idle_per_server)
+            && stays(&in_force.idle_timeout, &self.idle_timeout)
+            && stays(&in_force.max_age, &self.max_age)
+            && stays(&in_force.defer_close, &self.defer_close)
+    }
+
+    /// Returns what is in force after `new` was applied to a channel.
+    pub(super) fn in_force_after(&self, new: &Self) -> Self {
+        Self {
+            max_idle_per_server: new.max_idle_per_server.or(self.max_idle_per_server),
+            idle_timeout: new.idle_timeout.or(self.idle_timeout),
+            max_age: new.max_age.or(self.max_age),
+            defer_close: new.defer_close.or(self.defer_close),
+            ..self.clone()
+        }
     }
 
     /// Whether the options of sockets are the same.
