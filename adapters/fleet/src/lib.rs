@@ -103,7 +103,7 @@ pub use interceptor::{
 pub use list::{Filter, ListError, ListUpdate, RefusedServer, StrictListError};
 pub use naming::{
     BoxNaming, Follower, LineError, NameError, Naming, NamingError, NamingErrorKind, News, ParsedName, SchemeError,
-    Schemes, Update, parse_lines, parse_servers,
+    Schemes, Update, parse_lines, parse_servers, shown,
 };
 pub use node::{AnyLease, Lease, Node, OwnAddress, Service};
 pub use observer::{

@@ -80,9 +80,9 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     /// The file that was applied last.
     #[cfg(feature = "serde")]
     file: ChannelFile,
-    /// The last error of a file.
+    /// What is wrong with the options of sockets and with the TLS of files, in this order.
     #[cfg(feature = "serde")]
-    file_error: Option<ChannelFileError>,
+    file_errors: [Option<ChannelFileError>; 2],
 }
 
 /// The application's check.
@@ -165,7 +165,7 @@ where
             #[cfg(feature = "serde")]
             file: ChannelFile::default(),
             #[cfg(feature = "serde")]
-            file_error: None,
+            file_errors: [None, None],
         }
     }
 
@@ -413,8 +413,8 @@ where
     /// The first thing that is wrong.
     pub fn build(mut self) -> Result<Channel<R, T>, BuildError> {
         #[cfg(feature = "serde")]
-        if let Some(error) = self.file_error {
-            return Err(BuildError::File(error));
+        if let Some(error) = self.file_errors.iter().flatten().next() {
+            return Err(BuildError::File(error.clone()));
         }
         let choice = self.protocol_choice();
         let origin = self.origin()?;
@@ -440,7 +440,7 @@ where
             (Some(name), _) => name,
             (None, ParsedName::One(_)) => "rr",
             (None, ParsedName::List(_) | ParsedName::Followed(_)) => {
-                return Err(BuildError::NoBalancer { servers: self.servers });
+                return Err(BuildError::NoBalancer { servers: hedge_fleet::shown(&self.servers).into() });
             }
         };
         let seed = self.setup.seed();

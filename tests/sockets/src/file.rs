@@ -186,3 +186,29 @@ pub async fn a_list_of_a_file_does_not_replace_the_list_of_a_source<R: Runtime>(
     assert_eq!(applied.servers, None);
     assert_eq!(channel.servers(), [there]);
 }
+
+pub async fn c6_a_later_file_takes_back_the_errors_of_a_file_and_keeps_the_rest<R: Runtime>(runtime: R) {
+    let build = |files: &[&Value]| {
+        let builder = Channel::builder(runtime.clone(), "127.0.0.1:1");
+        files.iter().fold(builder, |builder, file| builder.channel_file(&read(file))).build()
+    };
+    let (sockets, tls) = (json!({"send_buffer": 1}), json!({"roots": "/nowhere/root.pem"}));
+    let both = json!({"connections": sockets, "tls": tls});
+    let error = |files: &[&Value]| match build(files) {
+        Err(BuildError::File(error)) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(error(&[&both]).starts_with("connections.send_buffer"), "the first error is kept");
+    assert!(error(&[&both, &json!({})]).starts_with("tls.roots"), "nothing is sent in clear text by mistake");
+    let good = json!({"tls": {"dangerous_no_verification": true}});
+    build(&[&both, &good]).unwrap();
+    assert!(error(&[&good, &both]).starts_with("connections.send_buffer"));
+
+    let whole = json!({"name": "users", "connections": {"group": "g", "no_delay": false}, "timeout": "1s"});
+    let channel = Channel::builder(runtime.clone(), "127.0.0.1:1").channel_file(&read(&whole));
+    let channel = channel.config(&read(&json!({"timeout": "2s"})).channel).build().unwrap();
+    let mut next = whole;
+    next["timeout"] = "3s".into();
+    assert_eq!(channel.set_channel_file(&read(&next)).unwrap().needs_new_channel, [], "they are in force");
+    assert_eq!(channel.options().channel.timeout, Duration::from_secs(3).into());
+}

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hedge_core::config::reading::{FromScalar, Scalar, optional, table};
+use hedge_core::config::reading::{FromScalar, Scalar, optional, optional_table};
 use hedge_core::time::Timeout;
 use serde::{Deserialize, Deserializer};
 
@@ -11,7 +11,7 @@ use super::ChannelFileError;
 use super::change::stays;
 use crate::socket_options::{BufferSize, KeepAlive, SocketOptionError, SocketOptions, UserTimeout};
 
-/// How connections are kept and made. A field that is absent or null changes nothing. Only `keep_alive` cannot be null.
+/// How connections are kept and made. A field that is absent or null changes nothing.
 ///
 /// The first four fields can be changed while the channel runs. The group and the options of sockets cannot.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -165,7 +165,7 @@ fields! {
 }
 
 fn keep_alive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<KeepAliveConfig>, D::Error> {
-    table(deserializer, "connections.keep_alive").map(Some)
+    optional_table(deserializer, "connections.keep_alive")
 }
 
 fn local_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
