@@ -49,9 +49,28 @@ pub struct TlsConfig {
 impl TlsConfig {
     /// Reads the files, and makes the settings of TLS. This blocks.
     ///
+    /// Channels share connections only if they have the same settings, which are those of one [`Tls`] and of its clones
+    /// ([C4](hedge_core::rules#C4)). If the file names no roots and no certificate, and verification is on, the settings are
+    /// those of [`Tls::system`], which is the same for all channels. In all other cases, each call makes new settings, since
+    /// the content of the files may have changed. To share connections then, call this once, and give each builder a clone
+    /// by `tls`, after its file.
+    ///
     /// # Errors
     /// A file cannot be read, its content cannot be used, or fields contradict each other.
     pub fn read(&self) -> Result<Tls, TlsFileError> {
+        if let Some(name) = &self.server_name {
+            TlsName::new(name).map_err(TlsFileError::Settings)?;
+        }
+        let Self { roots: None, client_certificate: None, client_key: None, dangerous_no_verification: false, .. } =
+            self
+        else {
+            return self.read_own();
+        };
+        Tls::system().map_err(TlsFileError::Settings)
+    }
+
+    /// Makes settings that are not those of the system.
+    fn read_own(&self) -> Result<Tls, TlsFileError> {
         let mut builder = Tls::builder();
         match (&self.roots, self.dangerous_no_verification) {
             (Some(_), true) => return Err(TlsFileError::RootsUnused),
@@ -67,9 +86,6 @@ impl TlsConfig {
             (Some(_), None) => return Err(TlsFileError::Alone { there: "client_certificate", missing: "client_key" }),
             (None, Some(_)) => return Err(TlsFileError::Alone { there: "client_key", missing: "client_certificate" }),
             (None, None) => {}
-        }
-        if let Some(name) = &self.server_name {
-            TlsName::new(name).map_err(TlsFileError::Settings)?;
         }
         builder.build().map_err(TlsFileError::Settings)
     }
@@ -203,6 +219,16 @@ mod tests {
         assert!(!format!("{read:?}").contains("c2VjcmV0"), "{read:?}");
         assert_eq!(file("tls.client_key", KEY).unwrap_err(), TlsFileError::NotAPath { field: "tls.client_key" });
         assert_eq!(file("tls.client_key", KEY).unwrap_err().to_string(), text);
+    }
+
+    #[test]
+    fn c4_a_file_that_names_no_files_has_the_settings_of_all_channels() {
+        let read = |json: &str| serde_json::from_str::<TlsConfig>(json).unwrap().read();
+        assert_eq!(read("{}"), Tls::system().map_err(TlsFileError::Settings));
+        assert_eq!(read(r#"{"server_name": "users.internal"}"#), read("{}"), "the name is not part of them");
+        let own = r#"{"dangerous_no_verification": true}"#;
+        assert_ne!(read(own), read(own));
+        assert_eq!(error(r#"{"server_name": "a b"}"#), "tls: tls name \"a b\": not a host name and not an ip address");
     }
 
     #[test]
