@@ -35,14 +35,14 @@ impl Setup {
 }
 
 /// Returns `now`, unless a value in a file has changed from `before` to `after`.
-fn changed<T: PartialEq>(now: T, before: T, after: T) -> T {
-    if before == after { now } else { after }
+fn changed<T: PartialEq>(now: T, before: &T, after: T) -> T {
+    if *before == after { now } else { after }
 }
 
 /// Does the same as [`changed`] for each field of a struct.
 macro_rules! changed_fields {
     ($type:ident, ($now:expr, $before:expr, $after:expr), $($field:ident),*) => {
-        $type { $($field: changed($now.$field, $before.$field, $after.$field)),* }
+        $type { $($field: changed($now.$field, &$before.$field, $after.$field)),* }
     };
 }
 
@@ -89,10 +89,10 @@ impl ReplaceableOptions {
         Self {
             channel,
             limits,
-            attempt_timeout: changed(self.attempt_timeout, before.attempt_timeout, after.attempt_timeout),
-            breaker: changed(self.breaker, before.breaker, after.breaker),
-            isolation_limit: changed(self.isolation_limit, before.isolation_limit, after.isolation_limit),
-            recovery: changed(self.recovery, before.recovery, after.recovery),
+            attempt_timeout: changed(self.attempt_timeout, &before.attempt_timeout, after.attempt_timeout),
+            breaker: changed(self.breaker, &before.breaker, after.breaker),
+            isolation_limit: changed(self.isolation_limit, &before.isolation_limit, after.isolation_limit),
+            recovery: changed(self.recovery, &before.recovery, after.recovery),
         }
     }
 }

@@ -159,6 +159,6 @@ impl<R: Runtime> Channel<R, Http<R>> {
 }
 
 /// Returns the new value of a setting, if it differs from the old one.
-fn changed<T: PartialEq>(old: Option<T>, new: Option<T>) -> Option<T> {
+fn changed<T: PartialEq + Copy>(old: Option<T>, new: Option<T>) -> Option<T> {
     if old == new { None } else { new }
 }
