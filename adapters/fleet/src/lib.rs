@@ -100,10 +100,10 @@ pub use interceptor::{
     AfterAttempt, AfterCall, BeforeAttempt, BeforeCall, BoxInterceptor, CallOutcome, Flow, InterceptedAttempt,
     InterceptedCall, Interceptor, InterceptorPanicked, Interceptors, Refusal,
 };
-pub use list::{Filter, ListError, ListUpdate, RefusedServer};
+pub use list::{Filter, ListError, ListUpdate, RefusedServer, StrictListError};
 pub use naming::{
     BoxNaming, Follower, LineError, NameError, Naming, NamingError, NamingErrorKind, News, ParsedName, SchemeError,
-    Schemes, Update, parse_lines, parse_servers,
+    Schemes, Update, parse_lines, parse_servers, shown,
 };
 pub use node::{AnyLease, Lease, Node, OwnAddress, Service};
 pub use observer::{

@@ -65,12 +65,6 @@ pub enum ListError {
     InFilter,
 }
 
-impl From<ArrangeError> for ListError {
-    fn from(error: ArrangeError) -> Self {
-        Self::Arrange(error)
-    }
-}
-
 impl fmt::Display for ListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -81,6 +75,40 @@ impl fmt::Display for ListError {
 }
 
 impl std::error::Error for ListError {}
+
+/// The reason why a list that must be taken in strictly was refused: [`Servers::set_strictly`]. The old list stays in use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StrictListError {
+    /// The list was refused.
+    List(ListError),
+    /// The balancer uses weights, and the tag of a server is not a weight ([S2](hedge_core::rules#S2)).
+    Weight {
+        /// The server.
+        server: Server,
+        /// What is wrong with its tag.
+        error: WeightError,
+    },
+    /// The list is empty, or the filter refuses every server.
+    NoServers,
+}
+
+impl From<ListError> for StrictListError {
+    fn from(error: ListError) -> Self {
+        Self::List(error)
+    }
+}
+
+impl fmt::Display for StrictListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(error) => error.fmt(f),
+            Self::Weight { server, error } => write!(f, "server {server}: {error}"),
+            Self::NoServers => f.write_str("the list of servers is empty, or the filter refuses them all"),
+        }
+    }
+}
+
+impl std::error::Error for StrictListError {}
 
 /// A function that decides which servers a list may hold ([N3](hedge_core::rules#N3)). If it returns `true`, the server
 /// may enter.
@@ -98,6 +126,39 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
         filter: Option<&Filter>,
         now: Instant,
     ) -> Result<(ListUpdate, Vec<Gone<S>>), ListError> {
+        self.set_if(servers, filter, now, |_| Ok(()))
+    }
+
+    /// Replaces the list by `servers`, as [`set`](Self::set) does, but also refuses the whole list if it has a server whose
+    /// tag is not a weight although the balancer uses weights, and if no server is left. So a list that somebody wrote down
+    /// is never half in use.
+    ///
+    /// # Errors
+    /// Returns the reason why the new list was refused. The old list stays in use then.
+    pub fn set_strictly(
+        &self,
+        servers: Vec<Server>,
+        filter: Option<&Filter>,
+        now: Instant,
+    ) -> Result<(ListUpdate, Vec<Gone<S>>), StrictListError> {
+        self.set_if(servers, filter, now, |planned| {
+            for (server, refusal) in &planned.refused {
+                if let RefusedServer::Weight(error) = *refusal {
+                    return Err(StrictListError::Weight { server: server.clone(), error });
+                }
+            }
+            if planned.servers == 0 { Err(StrictListError::NoServers) } else { Ok(()) }
+        })
+    }
+
+    /// Replaces the list, unless `accept` refuses the plan. A plan says how many servers may enter, and which may not.
+    fn set_if<E: From<ListError>>(
+        &self,
+        servers: Vec<Server>,
+        filter: Option<&Filter>,
+        now: Instant,
+        accept: impl FnOnce(&ListUpdate) -> Result<(), E>,
+    ) -> Result<(ListUpdate, Vec<Gone<S>>), E> {
         let mut update = ListUpdate::default();
         // The filter is the program's code, so it runs before the lock is taken.
         let let_in = {
@@ -106,9 +167,11 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
             let now = self.load();
             let_in(servers, filter, (now.balancer().weighing(), now.list()), &mut update)
         };
+        update.servers = let_in.len();
+        accept(&update)?;
         let write = |server: &Server, out: &mut dyn fmt::Write| write!(out, "{}", server.address);
-        let changed = self.change_tagged((write, |server| &server.tag), now, |old| Some(places(let_in, old.list())))?;
-        let Some(changed) = changed else { return Ok((update, Vec::new())) };
+        let changed = self.change_tagged((write, |server| &server.tag), now, |old| Some(places(let_in, old.list())));
+        let Some(changed) = changed.map_err(ListError::Arrange)? else { return Ok((update, Vec::new())) };
         update.refused.extend(changed.left_out.into_iter().map(|(server, _)| (server, RefusedServer::Full)));
         (update.servers, update.inserted, update.removed) = (changed.servers, changed.inserted, changed.gone.len());
         Ok((update, changed.gone))
@@ -414,6 +477,27 @@ mod tests {
         assert_eq!(refused[0], ("127.0.0.1:2 heavy".into(), "weight: not an integer in [1, 4294967295]".into()));
         assert_eq!(refused[1].0, "127.0.0.1:3");
         assert_eq!(servers.load().list().nodes()[0].weight().get(), 2);
+    }
+
+    #[test]
+    fn s2_a_strict_list_is_taken_in_or_nothing_changes() {
+        let servers = servers("wrr");
+        set(&servers, "list://127.0.0.1:1 2");
+        let before = ids(&servers);
+        let strictly = |text: &str, filter: Option<&Filter>| {
+            servers.set_strictly(list(text), filter, NOW).map(|(update, _)| update.servers)
+        };
+        let error = strictly("list://127.0.0.1:2 1,127.0.0.1:3", None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "server 127.0.0.1:3: weight: missing; the tag must be an integer in [1, 4294967295]"
+        );
+        let nothing: Filter = Box::new(|_| false);
+        assert_eq!(strictly("list://127.0.0.1:2 1", Some(&nothing)), Err(StrictListError::NoServers));
+        assert_eq!(strictly("list://", None), Err(StrictListError::NoServers));
+        assert_eq!(ids(&servers), before);
+        let not_3: Filter = Box::new(|server| server.address != "127.0.0.1:3".parse().unwrap());
+        assert_eq!(strictly("list://127.0.0.1:2 1,127.0.0.1:3", Some(&not_3)), Ok(1), "a filter may refuse some");
     }
 
     #[test]

@@ -76,7 +76,10 @@ impl ReplaceableOptions {
 
     /// Checks whether calls can have these options. A call has at most [`MAX_ATTEMPTS`] attempts, and at most
     /// [`MAX_IN_FLIGHT`] of them are in flight at once.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    ///
+    /// # Errors
+    /// Returns an error for the first option that is invalid.
+    pub fn check(&self) -> Result<(), ConfigError> {
         check(&self.channel, self.attempt_timeout)
     }
 

@@ -19,7 +19,7 @@ pub enum BuildError {
     NoServers,
     /// A naming URL needs a balancer ([N4](hedge_core::rules#N4)).
     NoBalancer {
-        /// The URL.
+        /// The URL. A URL with an `@` is not stored, so that a password cannot get into a log.
         servers: Box<str>,
     },
     /// The name or a parameter of the balancer is not valid.

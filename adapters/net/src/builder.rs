@@ -20,7 +20,7 @@ use hedge_core::random::Seeds;
 use hedge_core::time::Timeout;
 use hedge_fleet::{
     Address, Balancer, BoxNaming, Filter, Follower, Interceptor, Interceptors, MAX_SERVERS, Naming, ParsedName,
-    Protocol, ProtocolError, RefusedServer, Schemes, Server, Servers, Setup, parse_lines,
+    Protocol, ProtocolError, Schemes, Server, Servers, Setup, StrictListError, parse_lines,
 };
 use hedge_http_transport::{CheckFn, ConnectOptionError, Origin, ProtocolChoice};
 #[cfg(feature = "serde")]
@@ -80,9 +80,9 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     /// The file that was applied last.
     #[cfg(feature = "serde")]
     file: ChannelFile,
-    /// The last error of a file.
+    /// What is wrong with the options of sockets and with the TLS of files, in this order.
     #[cfg(feature = "serde")]
-    file_error: Option<ChannelFileError>,
+    file_errors: [Option<ChannelFileError>; 2],
 }
 
 /// The application's check.
@@ -165,7 +165,7 @@ where
             #[cfg(feature = "serde")]
             file: ChannelFile::default(),
             #[cfg(feature = "serde")]
-            file_error: None,
+            file_errors: [None, None],
         }
     }
 
@@ -413,8 +413,8 @@ where
     /// The first thing that is wrong.
     pub fn build(mut self) -> Result<Channel<R, T>, BuildError> {
         #[cfg(feature = "serde")]
-        if let Some(error) = self.file_error {
-            return Err(BuildError::File(error));
+        if let Some(error) = self.file_errors.iter().flatten().next() {
+            return Err(BuildError::File(error.clone()));
         }
         let choice = self.protocol_choice();
         let origin = self.origin()?;
@@ -440,7 +440,7 @@ where
             (Some(name), _) => name,
             (None, ParsedName::One(_)) => "rr",
             (None, ParsedName::List(_) | ParsedName::Followed(_)) => {
-                return Err(BuildError::NoBalancer { servers: self.servers });
+                return Err(BuildError::NoBalancer { servers: hedge_fleet::shown(&self.servers).into() });
             }
         };
         let seed = self.setup.seed();
@@ -502,20 +502,18 @@ where
             keep,
             interceptors,
             #[cfg(feature = "serde")]
-            file: self.file,
+            file: std::sync::Mutex::new(Arc::new(self.file)),
         }))
     }
 }
 
 /// Sets the list that the channel begins with. Every server of it must be taken in, except those that the filter refuses.
 fn set_first(fleet: &Fleet, list: Vec<Server>) -> Result<(), BuildError> {
-    let update = fleet.set(list).map_err(BuildError::List)?;
-    for (server, refusal) in update.refused {
-        if let RefusedServer::Weight(error) = refusal {
-            return Err(BuildError::Weight { server, error });
-        }
-    }
-    if update.servers == 0 { Err(BuildError::NoServers) } else { Ok(()) }
+    fleet.set_strictly(list).map(drop).map_err(|error| match error {
+        StrictListError::List(error) => BuildError::List(error),
+        StrictListError::Weight { server, error } => BuildError::Weight { server, error },
+        StrictListError::NoServers => BuildError::NoServers,
+    })
 }
 
 impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {

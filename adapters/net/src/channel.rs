@@ -53,9 +53,9 @@ pub(crate) struct Inner<R, T: SendTransport<Request: Sized>> {
     pub(crate) attach: Option<Attach<T>>,
     pub(crate) keep: Option<Keep<T>>,
     pub(crate) interceptors: Interceptors<T::Request, T::Reply, T::Error>,
-    /// The file that the channel was built from.
+    /// The file in force: at first the file that the channel was built from.
     #[cfg(feature = "serde")]
-    pub(crate) file: hedge_link::ChannelFile,
+    pub(crate) file: std::sync::Mutex<Arc<hedge_link::ChannelFile>>,
 }
 
 /// Hands these to a reply of the HTTP transport. For other transports, [`Reply`] holds the lease.

@@ -6,7 +6,9 @@ use hedge_core::balance::{Balancer as _, ProbeAnswer};
 use hedge_core::health::{CheckInput, Checker};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Duration, Instant};
-use hedge_fleet::{CheckOutcome, CheckStep, Filter, ListError, ListUpdate, Observers, Server, Servers};
+use hedge_fleet::{
+    CheckOutcome, CheckStep, Filter, ListError, ListUpdate, Observers, Server, Servers, StrictListError,
+};
 
 use crate::background::Background;
 use crate::check::{Checked, Checking};
@@ -35,11 +37,13 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Replaces the list.
     pub(crate) fn set(&self, servers: Vec<Server>) -> Result<ListUpdate, ListError> {
-        let (update, gone) = self.servers.set(servers, self.filter.as_ref(), self.background.clock())?;
-        for node in gone {
-            node.service().leave();
-        }
-        Ok(update)
+        Ok(left(self.servers.set(servers, self.filter.as_ref(), self.background.clock())?))
+    }
+
+    /// Replaces the list, or refuses all of it: a list that was written down must be taken in, except the servers that the
+    /// filter refuses.
+    pub(crate) fn set_strictly(&self, servers: Vec<Server>) -> Result<ListUpdate, StrictListError> {
+        Ok(left(self.servers.set_strictly(servers, self.filter.as_ref(), self.background.clock())?))
     }
 
     /// Ready once there is a list. This starts the task that follows the source, if none does.
@@ -147,6 +151,14 @@ impl Fleet {
     pub(crate) fn set_usable(&self, node: &Node, usable: bool) {
         self.servers.set_usable(node, usable, self.background.clock());
     }
+}
+
+/// Ends the checks of the servers that a change of the list has removed.
+fn left((update, gone): (ListUpdate, Vec<Arc<Node>>)) -> ListUpdate {
+    for node in gone {
+        node.service().leave();
+    }
+    update
 }
 
 impl Checked for Fleet {

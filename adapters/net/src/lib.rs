@@ -99,7 +99,7 @@ pub use hedge_core::policy::{
 pub use hedge_core::time::Timeout;
 pub use hedge_fleet::{
     Address, AddressError, BodyMode, CallEnd, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError,
-    RefusedServer, ReplaceableOptions, Report, Server, Trace, parse_servers,
+    RefusedServer, ReplaceableOptions, Report, Server, StrictListError, Trace, parse_servers,
 };
 pub use hedge_fleet::{
     AfterAttempt, AfterCall, BeforeAttempt, BeforeCall, BoxInterceptor, CallOutcome, Flow, Interceptor,

@@ -19,13 +19,13 @@ pub fn optional<'de, T: FromScalar, D: Deserializer<'de>>(
     named::read(deserializer, Place::new(field, wanted))
 }
 
-/// Reads a field whose value is a map of fields.
+/// Reads a field whose value is a map of fields, and that may be absent or null.
 ///
 /// # Errors
 /// The value is not a map, or a field in it is not valid.
-pub fn table<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub fn optional_table<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
     field: &'static str,
-) -> Result<T, D::Error> {
-    tables::read(deserializer, field)
+) -> Result<Option<T>, D::Error> {
+    tables::read_optional(deserializer, field)
 }

@@ -32,6 +32,40 @@ pub(crate) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     }
 }
 
+/// Reads a struct from a map. Null reads as `None`.
+pub(crate) fn read_optional<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+    field: &'static str,
+) -> Result<Option<T>, D::Error> {
+    if deserializer.is_human_readable() {
+        deserializer.deserialize_option(OptionalTable(Table { field, of: PhantomData }))
+    } else {
+        Option::deserialize(deserializer)
+    }
+}
+
+struct OptionalTable<T>(Table<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OptionalTable<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_any(self.0).map(Some)
+    }
+}
+
 struct Table<T> {
     field: &'static str,
     of: PhantomData<T>,

@@ -294,6 +294,10 @@ macro_rules! every_test {
             file {
                 c6_a_file_names_roots_a_client_certificate_and_the_name_of_the_server
                 a_changed_file_is_applied_to_a_channel_that_runs
+                a_list_that_cannot_be_taken_in_whole_changes_nothing
+                what_the_program_sets_after_a_file_stays_until_the_file_changes_it
+                a_list_of_a_file_does_not_replace_the_list_of_a_source
+                c6_a_later_file_takes_back_the_errors_of_a_file_and_keeps_the_rest
             }
             naming {
                 n3_the_list_follows_its_source_while_calls_run

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::name::shown;
 use crate::address::AddressError;
 use crate::server::Server;
 
@@ -14,7 +15,8 @@ const KEPT: usize = 80;
 pub enum LineError {
     /// The line does not describe a server.
     Server {
-        /// The first 80 characters of the line, without its comment.
+        /// The first 80 characters of the line, without its comment. A line with an `@` is not stored, so that a password
+        /// cannot get into a log.
         line: Box<str>,
         /// What is wrong with the line.
         error: AddressError,
@@ -49,5 +51,5 @@ pub(super) fn parse(line: &[u8]) -> Option<Result<Server, LineError>> {
 }
 
 fn kept(line: &str) -> Box<str> {
-    line.chars().take(KEPT).collect()
+    shown(line).chars().take(KEPT).collect()
 }

@@ -16,7 +16,7 @@ use crate::server::Server;
 pub use error::{NamingError, NamingErrorKind};
 pub use follower::{Follower, News};
 pub use line::LineError;
-pub use name::{NameError, ParsedName, parse_lines, parse_servers};
+pub use name::{NameError, ParsedName, parse_lines, parse_servers, shown};
 pub use schemes::{SchemeError, Schemes};
 
 /// How many rejected lines an update keeps, at most.

@@ -69,7 +69,7 @@ pub(super) fn split_scheme(text: &str) -> Option<(&str, &str)> {
 
 /// Parses the server of a text without a scheme.
 pub(super) fn parse_one(text: &str) -> Result<Server, NameError> {
-    if names_several(text) { Err(NameError::NoScheme { servers: text.into() }) } else { parse_entry(1, text) }
+    if names_several(text) { Err(NameError::NoScheme { servers: shown(text).into() }) } else { parse_entry(1, text) }
 }
 
 /// Parses the servers of a `list://` URL, and returns each server once.
@@ -112,7 +112,13 @@ fn names_several(text: &str) -> bool {
 }
 
 fn parse_entry(position: usize, entry: &str) -> Result<Server, NameError> {
-    entry.parse().map_err(|error| NameError::Server { position, entry: entry.into(), error })
+    entry.parse().map_err(|error| NameError::Server { position, entry: shown(entry).into(), error })
+}
+
+/// Returns a text that names servers, for errors. A text with an `@` is hidden, since it may have a password before the `@`.
+#[doc(hidden)]
+pub fn shown(text: &str) -> &str {
+    if text.contains('@') { "(hidden, since it has an '@')" } else { text }
 }
 
 /// The reason why a text does not name servers.
@@ -135,14 +141,14 @@ pub enum NameError {
     },
     /// The text names several servers and does not begin with `list://`.
     NoScheme {
-        /// The text, which has no scheme.
+        /// The text, which has no scheme. A text with an `@` is not stored, so that a password cannot get into a log.
         servers: Box<str>,
     },
     /// An entry of the list is not a server.
     Server {
         /// The position of the entry in the list, counted from 1.
         position: usize,
-        /// The text of the entry.
+        /// The text of the entry. A text with an `@` is not stored, so that a password cannot get into a log.
         entry: Box<str>,
         /// The reason why the entry is not a server.
         error: AddressError,
@@ -171,6 +177,10 @@ impl fmt::Display for NameError {
             }
             Self::NoFeature { scheme, feature } => {
                 write!(f, "naming scheme {scheme:?} needs the feature {feature:?}, which is off")
+            }
+            Self::NoScheme { servers } if servers.contains('@') => {
+                let servers = shown(servers);
+                write!(f, "{servers}: several servers need a scheme; write \"list://host:port,host:port\"")
             }
             Self::NoScheme { servers } => {
                 write!(f, "{servers:?}: several servers need a scheme; write \"list://")?;
@@ -211,6 +221,22 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[test]
+    fn n1_an_error_shows_no_password() {
+        for (text, expected) in [
+            ("list://a:1,user:secret@h:1", "server 2 \"(hidden, since it has an '@')\": not an ipv6"),
+            ("user:secret@h:1", "server 1 \"(hidden, since it has an '@')\": not an ipv6"),
+            (
+                "a:1,user:secret@h:1",
+                "(hidden, since it has an '@'): several servers need a scheme; write \"list://host",
+            ),
+        ] {
+            let error = parse_servers(text).unwrap_err();
+            assert!(error.to_string().starts_with(expected), "{error}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
 
     #[test]
     fn n1_a_list_that_is_too_long_is_read_to_the_first_server_that_is_too_many() {

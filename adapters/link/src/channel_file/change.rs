@@ -1,20 +1,23 @@
-//! The settings of a changed file that need a new channel: [`FixedSetting`].
+//! What a changed file can change in a channel that runs, and the settings that need a new channel: [`FixedSetting`].
 
 use std::fmt;
 
-use hedge_core::config::{ChannelConfig, ServersConfig};
+use hedge_core::config::{ChannelConfig, ServersConfig, Setting};
+use hedge_core::health::{CheckInterval, CheckOptions};
 
 use super::ChannelFile;
 
 impl ChannelFile {
-    /// Compares this file with the file that a channel was built from. Returns the settings that differ and that cannot
-    /// change while the channel runs.
+    /// Compares this file with the file that is in force in a channel: at first the file that the channel was built from,
+    /// and then [`in_force_after`](Self::in_force_after). Returns the settings that differ and that cannot change while the
+    /// channel runs. Some settings can have another value, but cannot be taken out of the file, since the value that the
+    /// channel would have without the file is not known.
     #[must_use]
-    pub fn fixed_since(&self, built: &Self) -> Vec<FixedSetting> {
+    pub fn fixed_since(&self, in_force: &Self) -> Vec<FixedSetting> {
         let is_same = |setting: FixedSetting| {
-            let (a, b) = (&built.channel, &self.channel);
+            let (a, b) = (&in_force.channel, &self.channel);
             match setting {
-                FixedSetting::Name => built.name == self.name,
+                FixedSetting::Name => in_force.name == self.name,
                 FixedSetting::Servers => match (&a.servers, &b.servers) {
                     (Some(ServersConfig::Lines(_)), Some(ServersConfig::Lines(_))) => true,
                     (a, b) => a == b,
@@ -25,11 +28,15 @@ impl ChannelFile {
                 FixedSetting::ServerLimits => a.server_limits() == b.server_limits(),
                 FixedSetting::AdaptiveBackup => a.adaptive_backup == b.adaptive_backup,
                 FixedSetting::HealthChecks => checks(a) == checks(b),
+                FixedSetting::CircuitBreaker => stays(&a.circuit_breaker, &b.circuit_breaker),
+                FixedSetting::IsolationLimit => stays(&a.isolation_limit, &b.isolation_limit),
+                FixedSetting::Recovery => stays(&a.recovery, &b.recovery),
                 FixedSetting::Seed => a.seed == b.seed,
-                FixedSetting::ConnectionGroup => built.connections.group == self.connections.group,
-                FixedSetting::SocketOptions => built.connections.has_sockets_of(&self.connections),
+                FixedSetting::ConnectionGroup => in_force.connections.group == self.connections.group,
+                FixedSetting::IdleConnections => self.connections.has_idle_of(&in_force.connections),
+                FixedSetting::SocketOptions => in_force.connections.has_sockets_of(&self.connections),
                 #[cfg(feature = "_tls")]
-                FixedSetting::Tls => built.tls == self.tls,
+                FixedSetting::Tls => in_force.tls == self.tls,
                 #[cfg(not(feature = "_tls"))]
                 FixedSetting::Tls => true,
             }
@@ -43,12 +50,42 @@ impl ChannelFile {
             FixedSetting::ServerLimits,
             FixedSetting::AdaptiveBackup,
             FixedSetting::HealthChecks,
+            FixedSetting::CircuitBreaker,
+            FixedSetting::IsolationLimit,
+            FixedSetting::Recovery,
             FixedSetting::Seed,
             FixedSetting::ConnectionGroup,
+            FixedSetting::IdleConnections,
             FixedSetting::SocketOptions,
             FixedSetting::Tls,
         ];
         all.into_iter().filter(|setting| !is_same(*setting)).collect()
+    }
+
+    /// Returns the file that is in force after `new` was applied to a channel in which this file was in force: the settings
+    /// of `new`, except those that cannot change.
+    #[must_use]
+    pub fn in_force_after(&self, new: &Self) -> Self {
+        let (old, next) = (&self.channel, &new.channel);
+        let interval = |checks| Some(Setting::On(CheckOptions { interval: interval_of(next)?, ..checks }));
+        let channel = ChannelConfig {
+            servers: old.servers.clone(),
+            load_balancer: old.load_balancer,
+            protocol: old.protocol.clone(),
+            connection_type: old.connection_type.clone(),
+            max_in_flight_per_server: old.max_in_flight_per_server,
+            max_queued_calls: old.max_queued_calls,
+            max_queue_wait: old.max_queue_wait,
+            slow_start: old.slow_start,
+            adaptive_backup: old.adaptive_backup,
+            circuit_breaker: next.circuit_breaker.or(old.circuit_breaker),
+            isolation_limit: next.isolation_limit.or(old.isolation_limit),
+            recovery: next.recovery.or(old.recovery),
+            health_checks: old.health_checks.and_then(Setting::on).and_then(interval).or(old.health_checks),
+            seed: old.seed,
+            ..next.clone()
+        };
+        Self { channel, connections: self.connections.in_force_after(&new.connections), ..self.clone() }
     }
 }
 
@@ -70,12 +107,21 @@ pub enum FixedSetting {
     ServerLimits,
     /// `adaptive_backup`.
     AdaptiveBackup,
-    /// `health_checks`, except its interval.
+    /// `health_checks`, except its interval, if the file that the channel was built from had checks.
     HealthChecks,
+    /// `circuit_breaker`, if the file does not name it any more. Another value can replace it.
+    CircuitBreaker,
+    /// `isolation_limit`, if the file does not name it any more. Another value can replace it.
+    IsolationLimit,
+    /// `recovery`, if the file does not name it any more. Another value can replace it.
+    Recovery,
     /// `seed`.
     Seed,
     /// `connections.group`.
     ConnectionGroup,
+    /// How idle connections are kept, if the file does not name one of these fields of `connections` any more. Another
+    /// value can replace it.
+    IdleConnections,
     /// The options of sockets in `connections`.
     SocketOptions,
     /// `tls`. The paths are compared, not what is in the files.
@@ -95,8 +141,14 @@ impl FixedSetting {
             Self::ServerLimits => "max_in_flight_per_server, max_queued_calls, max_queue_wait, slow_start",
             Self::AdaptiveBackup => "adaptive_backup",
             Self::HealthChecks => "health_checks",
+            Self::CircuitBreaker => "circuit_breaker",
+            Self::IsolationLimit => "isolation_limit",
+            Self::Recovery => "recovery",
             Self::Seed => "seed",
             Self::ConnectionGroup => "connections.group",
+            Self::IdleConnections => {
+                "connections.max_idle_per_server, connections.idle_timeout, connections.max_age, connections.defer_close"
+            }
             Self::SocketOptions => "connections, the options of sockets",
             Self::Tls => "tls",
         }
@@ -107,6 +159,16 @@ impl fmt::Display for FixedSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.field())
     }
+}
+
+/// Returns whether a setting that was in force can be as the new file says: it was not named before, or it is named now.
+pub(super) const fn stays<T>(in_force: &Option<T>, new: &Option<T>) -> bool {
+    in_force.is_none() || new.is_some()
+}
+
+/// Returns the interval of the checks, if the file has checks.
+fn interval_of(config: &ChannelConfig) -> Option<CheckInterval> {
+    config.health_checks.and_then(Setting::on).map(|checks| checks.interval)
 }
 
 /// Returns the part of `health_checks` that cannot change: whether there are checks, and all their options except the
@@ -139,10 +201,36 @@ mod tests {
                 r#"{"connections": {"group": "a", "no_delay": false}}"#,
                 &["connections.group", "connections, the options of sockets"],
             ),
+            (
+                r#"{"circuit_breaker": "off", "isolation_limit": {"selectable_percent": 50}, "recovery": {"min_working": 2, "hold": "3s"}}"#,
+                "{}",
+                &["circuit_breaker", "isolation_limit", "recovery"],
+            ),
+            (r#"{"circuit_breaker": "off"}"#, r#"{"circuit_breaker": {"consecutive_failures": {}}}"#, &[]),
+            (r#"{"connections": {"idle_timeout": "1s"}}"#, "{}", &[FixedSetting::IdleConnections.field()]),
             #[cfg(feature = "_tls")]
             (r#"{"tls": {}}"#, r#"{"tls": {"server_name": "a"}}"#, &["tls"]),
         ] {
             assert_eq!(fixed(old, new), expected, "{old} {new}");
         }
+    }
+    #[test]
+    fn what_cannot_change_stays_in_force_until_the_file_says_it_again() {
+        let read = |json: &str| serde_json::from_str::<ChannelFile>(json).unwrap();
+        let built = read(r#"{"name": "a", "seed": 1, "timeout": 1, "health_checks": {"timeout": "1s"}}"#);
+        let changed = read(
+            r#"{"name": "b", "seed": 2, "timeout": 2, "health_checks": {"interval": "20ms"}, "circuit_breaker": "off",
+                "connections": {"group": "g", "max_age": "1m"}}"#,
+        );
+        let in_force = built.in_force_after(&changed);
+        let expected = read(
+            r#"{"name": "a", "seed": 1, "timeout": 2, "health_checks": {"interval": "20ms", "timeout": "1s"},
+                "circuit_breaker": "off", "connections": {"max_age": "1m"}}"#,
+        );
+        assert_eq!(in_force, expected);
+        let without = read(r#"{"name": "a", "seed": 1, "health_checks": {"timeout": "1s"}}"#);
+        let expected = [FixedSetting::CircuitBreaker, FixedSetting::IdleConnections];
+        assert_eq!(without.fixed_since(&in_force), expected);
+        assert_eq!(without.fixed_since(&in_force.in_force_after(&without)), expected, "it is listed again");
     }
 }

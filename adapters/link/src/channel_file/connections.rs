@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hedge_core::config::reading::{FromScalar, Scalar, optional, table};
+use hedge_core::config::reading::{FromScalar, Scalar, optional, optional_table};
 use hedge_core::time::Timeout;
 use serde::{Deserialize, Deserializer};
 
 use super::ChannelFileError;
+use super::change::stays;
 use crate::socket_options::{BufferSize, KeepAlive, SocketOptionError, SocketOptions, UserTimeout};
 
-/// How connections are kept and made. A field that is absent or null changes nothing. Only `keep_alive` cannot be null.
+/// How connections are kept and made. A field that is absent or null changes nothing.
 ///
 /// The first four fields can be changed while the channel runs. The group and the options of sockets cannot.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -96,6 +97,25 @@ impl ConnectionsConfig {
         Ok(options)
     }
 
+    /// Whether this file still names how idle connections are kept, as far as the file in force does.
+    pub(super) const fn has_idle_of(&self, in_force: &Self) -> bool {
+        stays(&in_force.max_idle_per_server, &self.max_idle_per_server)
+            && stays(&in_force.idle_timeout, &self.idle_timeout)
+            && stays(&in_force.max_age, &self.max_age)
+            && stays(&in_force.defer_close, &self.defer_close)
+    }
+
+    /// Returns what is in force after `new` was applied to a channel.
+    pub(super) fn in_force_after(&self, new: &Self) -> Self {
+        Self {
+            max_idle_per_server: new.max_idle_per_server.or(self.max_idle_per_server),
+            idle_timeout: new.idle_timeout.or(self.idle_timeout),
+            max_age: new.max_age.or(self.max_age),
+            defer_close: new.defer_close.or(self.defer_close),
+            ..self.clone()
+        }
+    }
+
     /// Whether the options of sockets are the same.
     pub(super) fn has_sockets_of(&self, other: &Self) -> bool {
         let sockets = |it: &Self| {
@@ -145,7 +165,7 @@ fields! {
 }
 
 fn keep_alive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<KeepAliveConfig>, D::Error> {
-    table(deserializer, "connections.keep_alive").map(Some)
+    optional_table(deserializer, "connections.keep_alive")
 }
 
 fn local_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {

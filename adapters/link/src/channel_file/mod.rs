@@ -28,7 +28,7 @@ use crate::socket_options::SocketOptionError;
 /// | all others | see [`ChannelConfig`] |
 ///
 /// Any self-describing format that serde reads can be used, such as JSON, YAML and TOML. An unknown field is an error that
-/// names it, and so is a value that a field cannot have. The error has the line, if the format tells it. Whether values are
+/// names it, and so is a value that a field cannot have. Null in one of these three fields says nothing. The error has the line, if the format tells it. Whether values are
 /// in range is checked by the builder, in the same way as the values of its setters.
 ///
 /// ```

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use hedge_core::config::{ChannelConfig, reading};
 use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::ChannelFile;
@@ -39,10 +39,17 @@ impl Own {
         }
         match field {
             "name" => self.config.name = map.next_value_seed(Text { field, wanted: "text, as in \"users\"" })?,
-            "connections" => self.config.connections = map.next_value_seed(Table { field, of: PhantomData })?,
+            "connections" => {
+                let connections = map.next_value_seed(Table { field, of: PhantomData })?;
+                self.config.connections = connections.unwrap_or_default();
+            }
             #[cfg(feature = "_tls")]
-            "tls" => self.config.tls = Some(map.next_value_seed(Table { field, of: PhantomData })?),
-            _ => return Err(A::Error::custom("tls: needs the feature `tls` or `tls-aws-lc`")),
+            "tls" => self.config.tls = map.next_value_seed(Table { field, of: PhantomData })?,
+            _ => {
+                if map.next_value::<Option<IgnoredAny>>()?.is_some() {
+                    return Err(A::Error::custom("tls: needs the feature `tls` or `tls-aws-lc`"));
+                }
+            }
         }
         Ok(())
     }
@@ -62,17 +69,17 @@ impl<'de> DeserializeSeed<'de> for Text {
     }
 }
 
-/// Reads a map of fields.
+/// Reads a map of fields that may be absent.
 struct Table<T> {
     field: &'static str,
     of: PhantomData<T>,
 }
 
 impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Table<T> {
-    type Value = T;
+    type Value = Option<T>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        reading::table(deserializer, self.field)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        reading::optional_table(deserializer, self.field)
     }
 }
 
@@ -206,7 +213,10 @@ mod tests {
         assert_eq!(config.channel.max_retry, Some(1));
         let alone = r#"{"preset": "trpc", "backup": "10ms"}"#;
         assert_eq!(read(alone).unwrap(), ChannelFile::from(serde_json::from_str::<ChannelConfig>(alone).unwrap()));
-        assert_eq!(read(r#"{"name": null}"#).unwrap(), ChannelFile::default());
+        for null in [r#"{"name": null, "connections": null, "tls": null}"#, r#"{"connections": {"keep_alive": null}}"#]
+        {
+            assert_eq!(read(null).unwrap(), ChannelFile::default(), "null says nothing");
+        }
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 
 use hedge_core::config::reading::optional;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::tls::{DangerousNoVerification, Tls, TlsConfigError};
+use crate::tls::{DangerousNoVerification, Tls, TlsConfigError, TlsName};
 
 /// TLS as a file describes it. Certificates and keys are paths of files in PEM. A path that is relative is relative to the
 /// working directory of the process. The files are read when the configuration is applied to a builder.
@@ -48,9 +49,28 @@ pub struct TlsConfig {
 impl TlsConfig {
     /// Reads the files, and makes the settings of TLS. This blocks.
     ///
+    /// Channels share connections only if they have the same settings, which are those of one [`Tls`] and of its clones
+    /// ([C4](hedge_core::rules#C4)). If the file names no roots and no certificate, and verification is on, the settings are
+    /// those of [`Tls::system`], which is the same for all channels. In all other cases, each call makes new settings, since
+    /// the content of the files may have changed. To share connections then, call this once, and give each builder a clone
+    /// by `tls`, after its file.
+    ///
     /// # Errors
     /// A file cannot be read, its content cannot be used, or fields contradict each other.
     pub fn read(&self) -> Result<Tls, TlsFileError> {
+        if let Some(name) = &self.server_name {
+            TlsName::new(name).map_err(TlsFileError::Settings)?;
+        }
+        let Self { roots: None, client_certificate: None, client_key: None, dangerous_no_verification: false, .. } =
+            self
+        else {
+            return self.read_own();
+        };
+        Tls::system().map_err(TlsFileError::Settings)
+    }
+
+    /// Makes settings that are not those of the system.
+    fn read_own(&self) -> Result<Tls, TlsFileError> {
         let mut builder = Tls::builder();
         match (&self.roots, self.dangerous_no_verification) {
             (Some(_), true) => return Err(TlsFileError::RootsUnused),
@@ -71,7 +91,9 @@ impl TlsConfig {
     }
 }
 
+/// Returns the content of a file.
 fn file(field: &'static str, path: &str) -> Result<Vec<u8>, TlsFileError> {
+    let path = as_path(field, path)?;
     let unreadable = |error: io::Error| TlsFileError::Unreadable {
         field,
         path: path.into(),
@@ -79,6 +101,12 @@ fn file(field: &'static str, path: &str) -> Result<Vec<u8>, TlsFileError> {
         why: error.to_string().into(),
     };
     fs::read(path).map_err(unreadable)
+}
+
+/// Returns `path`, unless it is the content of a file in PEM. Then it may be a private key, which an error about a path would
+/// show.
+fn as_path<T: AsRef<str>>(field: &'static str, path: T) -> Result<T, TlsFileError> {
+    if path.as_ref().contains("-----BEGIN") { Err(TlsFileError::NotAPath { field }) } else { Ok(path) }
 }
 
 /// Why `tls` of a file cannot be used.
@@ -95,6 +123,12 @@ pub enum TlsFileError {
         kind: io::ErrorKind,
         /// The operating system's error as text.
         why: Box<str>,
+    },
+    /// A field has the content of a file in PEM, instead of its path. The text is not stored, so that a private key cannot
+    /// get into a log.
+    NotAPath {
+        /// The field, such as `tls.client_key`.
+        field: &'static str,
     },
     /// The content of a file cannot be used.
     Settings(TlsConfigError),
@@ -113,6 +147,9 @@ impl fmt::Display for TlsFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { field, path, why, .. } => write!(f, "{field} {path:?}: cannot be read: {why}"),
+            Self::NotAPath { field } => {
+                write!(f, "{field}: must be a path, as in \"/etc/tls/file.pem\", but it is the content of a file")
+            }
             Self::Settings(error) => write!(f, "tls: {error}"),
             Self::Alone { there, missing } => write!(f, "tls.{there}: needs tls.{missing}"),
             Self::RootsUnused => {
@@ -128,7 +165,8 @@ impl std::error::Error for TlsFileError {}
 macro_rules! paths {
     ($($name:ident: $field:expr;)*) => {$(
         fn $name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
-            optional(deserializer, $field, "a path, as in \"/etc/tls/file.pem\"")
+            let path: Option<Box<str>> = optional(deserializer, $field, "a path, as in \"/etc/tls/file.pem\"")?;
+            path.map(|path| as_path($field, path)).transpose().map_err(D::Error::custom)
         }
     )*};
 }
@@ -169,6 +207,28 @@ mod tests {
         assert!(read(r#"{"verify": false}"#).starts_with("unknown field `verify`, expected one of `roots`"));
         let text = "tls.dangerous_no_verification \"true\": must be true or false; write true without quotes";
         assert!(read(r#"{"dangerous_no_verification": "true"}"#).starts_with(text));
+    }
+
+    #[test]
+    fn c6_a_key_in_place_of_its_path_is_not_shown() {
+        const KEY: &str = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+        let text = "tls.client_key: must be a path, as in \"/etc/tls/file.pem\", but it is the content of a file";
+        let json = serde_json::json!({"client_certificate": "c", "client_key": KEY}).to_string();
+        let read = serde_json::from_str::<TlsConfig>(&json).unwrap_err();
+        assert!(read.to_string().starts_with(text), "{read}");
+        assert!(!format!("{read:?}").contains("c2VjcmV0"), "{read:?}");
+        assert_eq!(file("tls.client_key", KEY).unwrap_err(), TlsFileError::NotAPath { field: "tls.client_key" });
+        assert_eq!(file("tls.client_key", KEY).unwrap_err().to_string(), text);
+    }
+
+    #[test]
+    fn c4_a_file_that_names_no_files_has_the_settings_of_all_channels() {
+        let read = |json: &str| serde_json::from_str::<TlsConfig>(json).unwrap().read();
+        assert_eq!(read("{}"), Tls::system().map_err(TlsFileError::Settings));
+        assert_eq!(read(r#"{"server_name": "users.internal"}"#), read("{}"), "the name is not part of them");
+        let own = r#"{"dangerous_no_verification": true}"#;
+        assert_ne!(read(own), read(own));
+        assert_eq!(error(r#"{"server_name": "a b"}"#), "tls: tls name \"a b\": not a host name and not an ip address");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -146,17 +146,43 @@ fn system_roots() -> Result<RootCertStore, TlsConfigError> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(found.certs);
     if store.is_empty() {
-        let why = found.errors.first().map_or_else(|| "none found".into(), |error| error.to_string().into());
+        let why = found.errors.first().map_or_else(|| "none found".into(), native_fault);
         return Err(TlsConfigError::NoRoots { why });
     }
     Ok(store)
+}
+
+/// Returns the reason why the roots of the operating system could not be read, without the content of a file.
+fn native_fault(error: &rustls_native_certs::Error) -> Box<str> {
+    match &error.kind {
+        rustls_native_certs::ErrorKind::Pem(fault) => format!("{}: {}", error.context, pem_fault(fault)).into(),
+        _ => error.to_string().into(),
+    }
+}
+
+/// Returns the reason why a text is not PEM. The error's own text is not used, since it shows a line of the input, which
+/// may be a private key.
+const fn pem_fault(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => {
+            "a line -----END is missing; -----BEGIN, the content and -----END must be on lines of their own"
+        }
+        pem::Error::IllegalSectionStart { .. } => {
+            "a line -----BEGIN has more text behind its label; the content must begin on the next line"
+        }
+        pem::Error::Base64Decode(_) => "a section is not base64",
+        pem::Error::Io(_) => "it cannot be read",
+        pem::Error::NoItemsFound => "none found",
+        pem::Error::SectionTooLarge => "a section is larger than 256 MB",
+        _ => "it cannot be parsed",
+    }
 }
 
 fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| TlsConfigError::pem(what, &error))?;
-    if certificates.is_empty() { Err(TlsConfigError::Pem { what, why: "none found".into() }) } else { Ok(certificates) }
+    if certificates.is_empty() { Err(TlsConfigError::Pem { what, why: "none found" }) } else { Ok(certificates) }
 }
 
 /// The reason why the settings of TLS are not valid.
@@ -172,8 +198,8 @@ pub enum TlsConfigError {
     Pem {
         /// The content that the text should have, such as `client key`.
         what: &'static str,
-        /// The reason as text.
-        why: Box<str>,
+        /// The reason. It never shows the text, which may be a private key.
+        why: &'static str,
     },
     /// A root is not a valid certificate.
     Root(rustls::Error),
@@ -189,8 +215,8 @@ pub enum TlsConfigError {
 }
 
 impl TlsConfigError {
-    fn pem(what: &'static str, error: &impl fmt::Display) -> Self {
-        Self::Pem { what, why: error.to_string().into() }
+    const fn pem(what: &'static str, error: &pem::Error) -> Self {
+        Self::Pem { what, why: pem_fault(error) }
     }
 }
 
@@ -229,6 +255,38 @@ mod tests {
         let name = TlsName::new("a b").unwrap_err().to_string();
         assert_eq!(name, "tls name \"a b\": not a host name and not an ip address");
         assert!(TlsName::new("example.com").is_ok() && TlsName::new("::1").is_ok());
+    }
+
+    #[test]
+    fn c6_an_error_does_not_show_the_key_that_it_is_about() {
+        const SECRET: &str = "c2VjcmV0";
+        let bytes: Vec<_> = SECRET.bytes().map(|byte| byte.to_string()).collect();
+        let is_shown = |text: &str| text.contains(SECRET) || text.contains(&bytes.join(", "));
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n");
+        let chain = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        for (bad, expected) in [
+            (key.replace('\n', ""), "a line -----END is missing"),
+            (key.replace('\n', " "), "a line -----END is missing"),
+            (key.replace('\n', "\\n"), "a line -----BEGIN has more text behind its label"),
+            (key.replace(SECRET, &format!("{SECRET}?")), "a section is not base64"),
+            (key.replace("END", "FIN"), "a line -----END is missing"),
+        ] {
+            for (what, builder) in [
+                ("client key", Tls::builder().client_certificate_pem(chain, bad.as_bytes())),
+                ("client certificate", Tls::builder().client_certificate_pem(bad.as_bytes(), b"")),
+                ("root certificates", Tls::builder().root_pem(bad.as_bytes())),
+            ] {
+                assert!(!is_shown(&format!("{builder:?}")), "{builder:?}");
+                let error = builder.build().unwrap_err();
+                assert!(!is_shown(&format!("{error:?} {error}")), "{error:?}");
+                let start = format!("{what}: not pem: {expected}");
+                assert!(error.to_string().starts_with(&start), "{error}");
+            }
+            let fault = pem::Error::IllegalSectionStart { line: bad.clone().into_bytes() };
+            let native =
+                rustls_native_certs::Error { context: "roots", kind: rustls_native_certs::ErrorKind::Pem(fault) };
+            assert!(is_shown(&native.to_string()) && !is_shown(&native_fault(&native)), "{bad}");
+        }
     }
 
     #[test]

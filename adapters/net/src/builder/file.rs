@@ -27,7 +27,7 @@ where
         if let Some(checks) = config.health_checks {
             self.checks = checks.on();
         }
-        self.file = ChannelFile::from(config.clone());
+        self.file.channel = config.clone();
         self
     }
 }
@@ -37,11 +37,13 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// [`channel`](ChannelFile::channel), and the setters for the channel's name, its connections and TLS, as far as the file
     /// names them. Setters that are called after this one change single settings.
     ///
-    /// Certificates and keys are read here, which blocks.
+    /// Certificates and keys are read here, which blocks. Channels of which each reads certificates do not share connections
+    /// ([C4](hedge_core::rules#C4)): see `TlsConfig::read`.
     ///
     /// The values of the file are checked when the builder builds, in the same way as the values of setters, with the
     /// same errors and warnings. A file of TLS that cannot be read, and an option of sockets that is out of its range,
-    /// give [`BuildError::File`](crate::BuildError::File).
+    /// give [`BuildError::File`](crate::BuildError::File). A later file in which these are valid takes such an error back. An
+    /// error of TLS stays if the later file says nothing about TLS, so that nothing is sent in clear text by mistake.
     pub fn channel_file(mut self, config: &ChannelFile) -> Self {
         self = self.config(&config.channel);
         if let Some(name) = &config.name {
@@ -63,16 +65,22 @@ impl<R: Runtime> Builder<R, Http<R>> {
         if let Some(group) = &connections.group {
             self = self.connection_group(group);
         }
-        match connections.socket_options(self.transport.connecting().socket.clone()) {
-            Ok(options) => self = self.socket_options(options),
-            Err(error) => self.file_error = Some(error),
-        }
+        self.file_errors[0] = match connections.socket_options(self.transport.connecting().socket.clone()) {
+            Ok(options) => {
+                self.transport.connecting().socket = options;
+                None
+            }
+            Err(error) => Some(error),
+        };
         #[cfg(feature = "_tls")]
         if let Some(tls) = &config.tls {
-            match tls.read() {
-                Ok(settings) => self = self.tls(settings),
-                Err(error) => self.file_error = Some(hedge_link::ChannelFileError::Tls(error)),
-            }
+            self.file_errors[1] = match tls.read() {
+                Ok(settings) => {
+                    self.transport.connecting().tls = Some(settings);
+                    None
+                }
+                Err(error) => Some(hedge_link::ChannelFileError::Tls(error)),
+            };
             if let Some(name) = &tls.server_name {
                 self = self.tls_name(name);
             }
