@@ -63,7 +63,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
         if let Some(group) = &connections.group {
             self = self.connection_group(group);
         }
-        match connections.socket_options(self.transport.connecting().socket.clone()) {
+        match connections.socket_options(self.connecting.socket.clone()) {
             Ok(options) => self = self.socket_options(options),
             Err(error) => self.file_error = Some(error),
         }
