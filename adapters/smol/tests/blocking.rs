@@ -135,3 +135,21 @@ fn faults_try_the_hedging_of_a_channel_over_http() {
     assert_eq!(error.report().attempts().len(), 2, "{error}");
     assert!(servers.iter().all(|server| server.requests.count() == 0));
 }
+
+#[test]
+fn h1_a_delay_on_purpose_that_is_longer_than_the_connect_timeout_isolates_no_server() {
+    let server = echo();
+    let runtime = Threaded::new();
+    let (connect_timeout, delay) = (Duration::from_secs(2), Duration::from_millis(2_100));
+    let options = FaultOptions::new(1).with_delay(Ratio::WHOLE, delay);
+    let channel = hedge_net::Channel::builder(runtime.clone(), server.address.to_string())
+        .wrap(move |http| Faults::new(http, runtime, options, || Err(HttpError::NoRoom)))
+        .connect_timeout(connect_timeout)
+        .max_retry(0)
+        .timeout(Duration::from_secs(20));
+    let channel = blocking::ways(channel.build().unwrap());
+    let reply = channel.call(get("/late").unwrap()).wait().unwrap();
+    assert_eq!(reply.text().unwrap(), "/late");
+    assert!(reply.report().elapsed() >= delay);
+    assert!(channel.caller().servers().iter().all(|server| channel.caller().usable(server)));
+}
