@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use hedge_compose::{FaultOptions, Faults};
 use hedge_core::bounded::Ratio;
 use hedge_examples::replicas::{self, Answer, Replica};
-use hedge_net::http::{HttpError, HttpRetryPolicy};
-use hedge_smol::blocking::{self, Http, Threaded, get};
+use hedge_net::http::HttpError;
+use hedge_smol::blocking::{self, Threaded, get};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let answer = || Answer::ok(Duration::from_millis(1));
@@ -16,10 +16,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let runtime = Threaded::new();
         let options = FaultOptions::new(7).with_delay(Ratio::of_percent::<10>(), Duration::from_millis(200));
         let aborted = || Err(HttpError::NoRoom);
-        let transport = Faults::new(Http::new(runtime.clone()), runtime.clone(), options, aborted);
-        let mut builder = hedge_net::Channel::with_transport(runtime, transport, replicas::servers(&replicas))
-            .load_balancer("rr")
-            .retry_policy(HttpRetryPolicy);
+        let mut builder = hedge_net::Channel::builder(runtime.clone(), replicas::servers(&replicas))
+            .wrap(move |http| Faults::new(http, runtime, options, aborted))
+            .load_balancer("rr");
         if let Some(delay) = backup {
             builder = builder.backup(delay);
         }

@@ -15,7 +15,8 @@ use hedge_core::time::Duration;
 /// Each attempt draws once for a delay and once for an abort. The draws of an attempt depend only on the seed and on how
 /// many attempts have started before it. An attempt that draws both is aborted after the delay. An aborted attempt sends
 /// nothing. The program makes its result: an error, or a reply such as HTTP's status 503. The retry policy judges it like
-/// any other result. The call's deadline ends a delay, as it ends any attempt.
+/// any other result. The call's deadline and the attempt timeout end a delay, as they end any attempt. Time to connect
+/// counts from the end of the delay, so a delay isolates no server ([H1](hedge_core::rules#H1)).
 ///
 /// ```
 /// use std::time::Duration;
@@ -115,16 +116,22 @@ where
     fn start(
         &self,
         request: &T::Request,
-        attempt: AttemptInfo<T::Address>,
+        mut attempt: AttemptInfo<T::Address>,
     ) -> impl Future<Output = Result<T::Reply, T::Error>> + Send {
         let (delay, aborts) = self.draw();
         async move {
             if let Some(delay) = delay {
                 let until = attempt.started + delay;
                 // A timer may fire early.
-                while self.timer.now() < until {
+                let now = loop {
+                    let now = self.timer.now();
+                    if now >= until {
+                        break now;
+                    }
                     self.timer.sleep_until(until).await;
-                }
+                };
+                let took = now.since(attempt.started);
+                attempt = attempt.delayed(took);
             }
             if aborts {
                 return (self.aborted)();

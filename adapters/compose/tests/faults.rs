@@ -12,32 +12,42 @@ mod testing;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use hedge_compose::{FaultOptions, Faults};
 use hedge_core::bounded::Ratio;
-use hedge_core::drive::{AttemptInfo, CallFailure, SendTransport};
+use hedge_core::drive::{AttemptInfo, CallFailure, SendTransport, Timer as _};
 use hedge_core::outcome::{Denial, End, ErrorKind};
 use hedge_core::policy::{BackupPolicy, Idempotency};
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{CallHost, CallOptions, run};
 use testing::{Clock, Failed, Line};
 
-/// Answers each attempt at once, and counts them.
-#[derive(Clone, Debug, Default)]
-struct Quick(Arc<AtomicUsize>);
+/// Connects, which takes a while, and answers each attempt then. It counts the attempts.
+#[derive(Clone)]
+struct Connects {
+    clock: Clock,
+    takes: Duration,
+    sent: Arc<AtomicUsize>,
+    /// What the last attempt was told.
+    told: Arc<Mutex<Option<AttemptInfo<u16>>>>,
+}
 
-impl SendTransport for Quick {
+impl SendTransport for Connects {
     type Address = u16;
     type Request = ();
     type Reply = u16;
     type Error = Failed;
 
     async fn start(&self, (): &(), attempt: AttemptInfo<u16>) -> Result<u16, Failed> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(attempt.address)
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        *self.told.lock().unwrap() = Some(attempt);
+        let connected = self.clock.now() + self.takes;
+        let limit = attempt.connect_deadline.unwrap_or(Instant::NEVER);
+        self.clock.sleep_until(connected.min(limit)).await;
+        if connected <= limit { Ok(attempt.address) } else { Err(Failed(ErrorKind::ConnectTimeout)) }
     }
 
     fn idempotency(&self, (): &()) -> Idempotency {
@@ -45,11 +55,11 @@ impl SendTransport for Quick {
     }
 }
 
-type Faulty = Faults<Quick, Clock, fn() -> Result<u16, Failed>>;
+type Faulty = Faults<Connects, Clock, fn() -> Result<u16, Failed>>;
 
 struct World {
     line: Arc<Line>,
-    sent: Quick,
+    inner: Connects,
     faulty: Arc<Faulty>,
 }
 
@@ -57,12 +67,19 @@ struct World {
 type Ended = (Result<(), End>, u64);
 
 impl World {
+    /// The servers are connected to at once.
     fn new(options: FaultOptions) -> Self {
-        let (line, sent) = (Arc::new(Line::build("rr", 1, &[1, 2, 3], |_| {})), Quick::default());
+        Self::connecting(options, Duration::ZERO)
+    }
+
+    /// To connect to a server takes so long.
+    fn connecting(options: FaultOptions, takes: Duration) -> Self {
+        let line = Arc::new(Line::build("rr", 1, &[1, 2, 3], |_| {}));
+        let inner = Connects { clock: line.clock.clone(), takes, sent: Arc::default(), told: Arc::default() };
         let aborted: fn() -> Result<u16, Failed> = || Err(Failed(ErrorKind::Broken));
-        let faulty = Faults::new(sent.clone(), line.clock.clone(), options, aborted);
+        let faulty = Faults::new(inner.clone(), line.clock.clone(), options, aborted);
         assert_eq!(faulty.idempotency(&()), Idempotency::Idempotent);
-        Self { line, sent, faulty: Arc::new(faulty) }
+        Self { line, inner, faulty: Arc::new(faulty) }
     }
 
     fn call(&self, options: CallOptions) -> Pin<Box<dyn Future<Output = Ended>>> {
@@ -137,10 +154,10 @@ fn faults_hit_their_share_of_attempts_by_the_seed_alone() {
 fn faults_of_no_kind_change_nothing_and_of_all_attempts_hit_all() {
     let world = World::new(FaultOptions::new(1));
     assert_eq!((0..100).filter(|_| world.run(one_attempt()) == (Ok(()), 0)).count(), 100);
-    assert_eq!(world.sent.0.load(Ordering::Relaxed), 100);
+    assert_eq!(world.inner.sent.load(Ordering::Relaxed), 100);
     let world = World::new(FaultOptions::new(1).with_delay(Ratio::WHOLE, SECOND).with_abort(Ratio::WHOLE));
     assert_eq!((0..100).filter(|_| world.run(one_attempt()) == (Err(End::Failed), 1_000)).count(), 100);
-    assert_eq!(world.sent.0.load(Ordering::Relaxed), 0, "an aborted attempt sends nothing");
+    assert_eq!(world.inner.sent.load(Ordering::Relaxed), 0, "an aborted attempt sends nothing");
 }
 
 #[test]
@@ -151,8 +168,26 @@ fn faults_end_with_the_deadline_and_with_the_call() {
     let mut call = world.call(one_attempt());
     assert!(poll(&mut call).is_pending());
     drop(call);
-    assert_eq!(world.sent.0.load(Ordering::Relaxed), 0);
+    assert_eq!(world.inner.sent.load(Ordering::Relaxed), 0);
     assert!([1, 2, 3].iter().all(|server| world.line.node(*server).in_flight() == 0));
+}
+
+#[test]
+fn h1_a_delay_leaves_the_whole_time_to_connect() {
+    let (delay, ms) = (FaultOptions::new(1).with_delay(Ratio::WHOLE, SECOND), Duration::from_millis);
+    // The connect timeout is 200 ms, so it has passed when the delay ends.
+    let world = World::connecting(delay, ms(150));
+    assert_eq!(world.run(one_attempt()), (Ok(()), 1_150));
+    let told = world.inner.told.lock().unwrap().unwrap();
+    assert_eq!((told.started, told.connect_deadline), (Instant::from_millis(1_000), Some(Instant::from_millis(1_200))));
+    assert_eq!(told.remaining(), Some(Duration::from_secs(59)), "L2");
+    assert_eq!(World::connecting(delay, ms(250)).run(one_attempt()), (Err(End::Failed), 1_200));
+    // The call's deadline is still the last instant to connect at.
+    let options = CallOptions { max_retry: Some(0), ..CallOptions::new().with_timeout(ms(1_100)) };
+    let world = World::connecting(delay, ms(50));
+    assert_eq!(world.run(options), (Ok(()), 1_050));
+    let told = world.inner.told.lock().unwrap().unwrap();
+    assert_eq!((told.connect_deadline, told.remaining()), (Some(Instant::from_millis(1_100)), Some(ms(100))));
 }
 
 /// Allows every backup, so that no limit changes what the test counts.

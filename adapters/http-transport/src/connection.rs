@@ -45,7 +45,7 @@ impl Connection {
     pub(super) async fn over<R: Runtime>(
         runtime: &R,
         connected: Connected<R::Io>,
-        limits: &HeadLimits,
+        limits: HeadLimits,
         counts: Option<&Arc<Counts>>,
     ) -> Result<Self, HttpError> {
         let Connected { io, info } = connected;

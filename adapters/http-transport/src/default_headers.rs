@@ -74,7 +74,7 @@ impl fmt::Debug for DefaultHeaders {
     }
 }
 
-/// A [default header](crate::Http::default_headers) that requests cannot have.
+/// A [default header](crate::HttpSetup::default_headers) that requests cannot have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct DefaultHeaderError {

@@ -117,7 +117,7 @@ pub enum ProtocolError {
     Wrong(Fault),
     /// The parser of hyper or h2 refuses it.
     Malformed(BreakError),
-    /// It has more header fields than [`max_headers`](crate::Http::max_headers), over HTTP/2.
+    /// It has more header fields than [`max_headers`](crate::HttpSetup::max_headers), over HTTP/2.
     TooManyHeaders {
         /// The limit.
         limit: usize,

@@ -7,8 +7,8 @@
 //!
 //! | To | see |
 //! |---|---|
-//! | make a transport and set its options | [`Http`], [`ConnectOptions`], [`DefaultHeaders`], [`DrainOrClose`] |
-//! | name one server by its URL, and choose the protocol | [`Origin`], [`ProtocolChoice`], [`Http::connect_by`] |
+//! | set the options of a transport, and make it | [`HttpSetup`], [`ConnectOptions`], [`DefaultHeaders`], [`DrainOrClose`] |
+//! | name one server by its URL, and choose the protocol | [`Origin`], [`ProtocolChoice`], [`HttpSetup::connect_by`] |
 //! | build a request | [`RequestBody`], [`parse_target`], [`with_query`], [`add_header`] |
 //! | read an answer | [`Body`], [`BodyHandover`] |
 //! | judge an answer | [`HttpError`], [`HttpRetryPolicy`] |
@@ -53,6 +53,7 @@ mod request;
 mod request_error;
 mod retry_policy;
 mod scratch;
+mod setup;
 mod target;
 mod transport;
 mod versions;
@@ -81,5 +82,6 @@ pub use protocol_choice::ProtocolChoice;
 pub use request::{OnceBody, RequestBody};
 pub use request_error::{HeaderFault, PathFault, RequestError};
 pub use retry_policy::HttpRetryPolicy;
+pub use setup::HttpSetup;
 pub use target::{parse as parse_target, with_query};
 pub use transport::{CheckFn, CheckFuture, Http};

@@ -5,41 +5,37 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ::http::request::Parts;
 use ::http::uri::PathAndQuery;
 use ::http::{Request, Response};
 use hedge_core::drive::{AttemptInfo, SendTransport};
 use hedge_core::policy::Idempotency;
-use hedge_fleet::{Address, ConnectionType};
-use hedge_link::{ConnectionKey, Connector, PerServer, PoolSettings, Runtime};
+use hedge_fleet::Address;
+use hedge_link::{Connector, PerServer, PoolSettings, Runtime};
 
-use super::attempt::drain::DrainOrClose;
 #[cfg(feature = "http2")]
-use super::attempt::http2::{self, PingOptions};
+use super::attempt::http2;
 use super::attempt::pool::{HttpSettings, Pool};
 use super::attempt::sending::{Answer, Sending};
 use super::body::{Body, Stream};
 #[cfg(feature = "_coding")]
 use super::coding;
-use super::connect_options::{ConnectOptionError, ConnectOptions};
+use super::connect_options::ConnectOptions;
 use super::connection::Connection;
 use super::counters::HttpCounters;
 use super::default_headers::DefaultHeaders;
 use super::error::HttpError;
-use super::limits::{HeadBytes, HeadLimits, HeaderCount};
-use super::on_attempt::OnAttempt;
-use super::origin::Origin;
+use super::limits::HeadLimits;
 use super::outgoing::SendBody;
-use super::protocol_choice::ProtocolChoice;
 use super::request::{self, RequestBody};
 use super::versions::HttpVersions;
 
 /// The transport over HTTP/1.1, and over HTTP/2 with the feature `http2`. It uses TCP, TLS or Unix sockets, and keeps
 /// idle connections for each address.
 ///
-/// The builder of a channel sets its options: `max_body`, `max_head`, `max_headers`, `max_idle_per_server`,
-/// `idle_timeout`, `max_connection_age`, `defer_close`, `connection_type`, `connection_group`, `drain_or_close`,
-/// `retry_stale_408`, `default_header`, `on_attempt`, `resolver`, `socket_options`, and with a feature `tls` and `tls_name`.
+/// `HttpSetup::connect_by` makes it, once all its options are known. A program gets one from the builder of a channel, which
+/// sets the options: `max_body`, `max_head`, `max_headers`, `max_idle_per_server`, `idle_timeout`, `max_connection_age`,
+/// `defer_close`, `connection_type`, `connection_group`, `drain_or_close`, `retry_stale_408`, `default_header`,
+/// `on_attempt`, `resolver`, `socket_options`, and with a feature `tls` and `tls_name`.
 pub struct Http<R: Runtime> {
     runtime: R,
     connector: Connector<R>,
@@ -55,97 +51,10 @@ pub type CheckFn = Box<dyn Fn(Address) -> CheckFuture + Send + Sync>;
 pub type CheckFuture = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 impl<R: Runtime> Http<R> {
-    /// Makes a transport over HTTP/1.1 with the default of each option. A program needs this only if it wraps the
-    /// transport in a transport of its own, which it gives to `Channel::with_transport` of hedge-net.
-    /// [`HttpRetryPolicy`](crate::HttpRetryPolicy) judges the results. The builder of a channel makes the transport of
-    /// a plain channel, and has setters for its options.
-    ///
-    /// [`Http::connect_by`] applies [`Http::connecting`] and the protocol. Call it once all options are set. Before
-    /// that, connections use HTTP/1.1 without TLS.
-    pub fn new(runtime: R) -> Self {
-        let settings = HttpSettings {
-            max_body: 16 << 20,
-            #[cfg(feature = "_coding")]
-            max_decoded_body: 16 << 20,
-            head: Arc::new(HeadLimits::new()),
-            retry_stale_408: false,
-            connection_type: ConnectionType::Pooled,
-            idle: Arc::new(PoolSettings::new()),
-            key: ConnectionKey::new(),
-            versions: HttpVersions::Http1,
-            #[cfg(feature = "http2")]
-            ping: PingOptions::DEFAULT,
-            drain: DrainOrClose::default(),
-            default_headers: DefaultHeaders::default(),
-            on_attempt: None,
-            counts: Arc::default(),
-        };
-        let connector = Connector::new(runtime.clone());
+    /// Makes the transport. The settings must be final, and fit the connector.
+    pub(super) fn new(runtime: R, connector: Connector<R>, connecting: ConnectOptions, settings: HttpSettings) -> Self {
         let pools = PerServer::new(|pool: &Pool<R>| !pool.is_empty());
-        Self { runtime, connector, connecting: ConnectOptions::default(), settings, pools }
-    }
-
-    /// Sets the largest body that is read into memory, in bytes. Default: 16 MiB.
-    pub fn max_body(mut self, bytes: usize) -> Self {
-        self.settings.max_body = bytes;
-        self
-    }
-
-    /// Sets how large a body that is read into memory may become when it is decoded, in bytes. Default: 16 MiB.
-    #[cfg(feature = "_coding")]
-    pub fn max_decoded_body(mut self, bytes: usize) -> Self {
-        self.settings.max_decoded_body = bytes;
-        self
-    }
-
-    /// Sets the largest head of an answer, in bytes. Default: 64 KiB.
-    pub fn max_head(self, bytes: HeadBytes) -> Self {
-        self.settings.head.set_max_head(bytes);
-        self
-    }
-
-    /// Sets how many header fields, and how many trailers, an answer may have. Default: 100.
-    pub fn max_headers(self, fields: HeaderCount) -> Self {
-        self.settings.head.set_max_headers(fields);
-        self
-    }
-
-    /// Sets whether a request is sent once more, on a new connection, if a connection that had been idle answers it
-    /// with status 408 ([C3](hedge_core::rules#C3)). Default: false.
-    pub fn retry_stale_408(mut self, retry: bool) -> Self {
-        self.settings.retry_stale_408 = retry;
-        self
-    }
-
-    /// Returns the options for making connections. The caller can change them before [`connect_by`](Self::connect_by).
-    pub const fn connecting(&mut self) -> &mut ConnectOptions {
-        &mut self.connecting
-    }
-
-    /// Returns the options for making connections.
-    pub const fn connect_options(&self) -> &ConnectOptions {
-        &self.connecting
-    }
-
-    /// Applies the options for making connections and the choice of the protocol. Call this once all settings are
-    /// known. `origin` is the URL that names the server, if there is one. Returns the connector, which makes the
-    /// connections.
-    ///
-    /// # Errors
-    /// The options contradict each other, or need a feature: see [`ConnectOptionError`].
-    pub fn connect_by(
-        &mut self,
-        origin: Option<Origin>,
-        choice: ProtocolChoice,
-    ) -> Result<Connector<R>, ConnectOptionError> {
-        let connector = self.connecting.connector(&self.runtime, origin.as_ref(), choice)?;
-        self.connecting.origin = origin;
-        self.settings.connection_type = choice.connection_type;
-        self.settings.versions = HttpVersions::of(choice, connector.is_tls());
-        let key = self.settings.head.add_to(self.settings.key.clone());
-        self.settings.key = self.settings.versions.add_to(connector.add_to(key));
-        self.connector = connector.clone();
-        Ok(connector)
+        Self { runtime, connector, connecting, settings, pools }
     }
 
     /// Returns the settings for idle connections.
@@ -158,42 +67,6 @@ impl<R: Runtime> Http<R> {
         self.pools.all().iter().for_each(|pool| pool.settings_changed());
     }
 
-    /// Sets the group of the transport's connections ([C4](hedge_core::rules#C4)). Default: the group of all transports
-    /// that name no group.
-    pub fn connection_group(mut self, name: &str) -> Self {
-        self.settings.key = self.settings.key.with("group", name);
-        self
-    }
-
-    /// Sets when HTTP/2 connections are pinged. Default: [`PingOptions::DEFAULT`].
-    #[cfg(feature = "http2")]
-    pub const fn ping(mut self, options: PingOptions) -> Self {
-        self.settings.ping = options;
-        self
-    }
-
-    /// Sets what happens to the connection of an attempt that is abandoned ([C2](hedge_core::rules#C2)). Default: it is
-    /// drained.
-    pub fn drain_or_close(mut self, drain: DrainOrClose) -> Self {
-        self.settings.drain = drain;
-        self
-    }
-
-    /// Returns the default headers, which the caller can change. Each request has them unless it sets them itself.
-    /// Checks have them too. Default: none.
-    pub const fn default_headers(&mut self) -> &mut DefaultHeaders {
-        &mut self.settings.default_headers
-    }
-
-    /// Calls `on_attempt` for the head of each attempt before it is sent. It may change the headers. Default: nothing is called.
-    pub fn on_attempt(
-        mut self,
-        on_attempt: impl Fn(&mut Parts, &AttemptInfo<Address>) + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.on_attempt = Some(OnAttempt::new(on_attempt));
-        self
-    }
-
     /// Returns a check for servers. It passes if a GET of `path` on a new connection is answered with a status of 2xx.
     /// It has no time limit: the caller drops its future.
     pub fn check(&self, path: PathAndQuery) -> CheckFn {
@@ -201,7 +74,7 @@ impl<R: Runtime> Http<R> {
             runtime: self.runtime.clone(),
             connector: self.connector.clone(),
             connecting: self.connecting.clone(),
-            limits: Arc::clone(&self.settings.head),
+            limits: self.settings.head,
             versions: self.settings.versions,
             default_headers: self.settings.default_headers.clone(),
             path,
@@ -221,7 +94,7 @@ impl<R: Runtime> Http<R> {
 
     /// Returns how many requests were sent once more, on a new connection ([C3](hedge_core::rules#C3)). This happens if
     /// a connection that had been idle breaks before a byte of the answer has come, or answers 408 and
-    /// [`retry_stale_408`](Self::retry_stale_408) is set. These requests are not attempts, and no limit counts them.
+    /// `retry_stale_408` is set. These requests are not attempts, and no limit counts them.
     /// The count wraps.
     pub fn resent(&self) -> u64 {
         self.settings.counts.resent()
@@ -238,7 +111,7 @@ struct Asked<R> {
     runtime: R,
     connector: Connector<R>,
     connecting: ConnectOptions,
-    limits: Arc<HeadLimits>,
+    limits: HeadLimits,
     #[cfg_attr(not(feature = "http2"), allow(dead_code, reason = "there is one version"))]
     versions: HttpVersions,
     default_headers: DefaultHeaders,
@@ -255,9 +128,9 @@ impl<R: Runtime> Asked<R> {
         let connected = self.connector.connect(address, None).await.map_err(HttpError::Connect)?;
         #[cfg(feature = "http2")]
         if self.versions == HttpVersions::Http2 || connected.info.is_http2() {
-            return http2::ask(&self.runtime, connected, &self.limits, head, &place).await;
+            return http2::ask(&self.runtime, connected, self.limits, head, &place).await;
         }
-        let mut connection = Connection::over(&self.runtime, connected, &self.limits, None).await?;
+        let mut connection = Connection::over(&self.runtime, connected, self.limits, None).await?;
         connection.send(head.map(|()| SendBody::Bytes(None)));
         Ok(connection.replied().await.is_ok_and(|response| response.status().is_success()))
     }

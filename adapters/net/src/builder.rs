@@ -3,6 +3,7 @@
 #[cfg(feature = "serde")]
 mod file;
 mod http;
+mod wrap;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -22,7 +23,7 @@ use hedge_fleet::{
     Address, Balancer, BoxNaming, Filter, Follower, Interceptor, Interceptors, MAX_SERVERS, Naming, ParsedName,
     Protocol, ProtocolError, Schemes, Server, Servers, Setup, StrictListError, parse_lines,
 };
-use hedge_http_transport::{CheckFn, ConnectOptionError, Origin, ProtocolChoice};
+use hedge_http_transport::{CheckFn, ConnectOptionError, ConnectOptions, HttpSetup, Origin, ProtocolChoice};
 #[cfg(feature = "serde")]
 use hedge_link::{ChannelFile, ChannelFileError};
 use hedge_link::{Connector, Runtime};
@@ -33,8 +34,8 @@ use crate::build_error::BuildError;
 use crate::channel::{BoxRetryPolicy, Channel, Inner};
 use crate::checks::Checks;
 use crate::fleet::Fleet;
-use crate::hooks::Hooks;
 use crate::http::{DefaultHeaderError, Http, HttpRetryPolicy, StatusError};
+use crate::making::{Made, Making, OverHttp};
 use crate::naming::Source;
 use crate::probe::{ProbeFn, Probes};
 
@@ -51,15 +52,18 @@ enum Given {
 
 /// Makes a channel. Every option has a default. [`Builder::build`] returns an error if something is wrong.
 #[must_use = "a builder does nothing until it is built"]
-pub struct Builder<R, T: SendTransport<Request: Sized>> {
+pub struct Builder<R: Runtime, T: SendTransport<Request: Sized>> {
     runtime: R,
-    pub(crate) transport: T,
+    /// Where the transport comes from.
+    making: Making<R, T>,
+    /// The options of HTTP, and of its connections. A transport of the program does not use them.
+    pub(crate) http: HttpSetup,
+    connecting: ConnectOptions,
     name: Option<Box<str>>,
     servers: Box<str>,
     schemes: Schemes,
     /// What the servers are taken from.
     given: Given,
-    protocols: &'static [Protocol],
     pub(crate) protocol: Option<Box<str>>,
     pub(crate) connection_type: Option<Box<str>>,
     pub(crate) setup: Setup,
@@ -68,8 +72,6 @@ pub struct Builder<R, T: SendTransport<Request: Sized>> {
     retry_statuses: Result<(), StatusError>,
     /// The first error of `default_header`, if there was one.
     default_headers: Result<(), DefaultHeaderError>,
-    /// What HTTP has to do, and other transports do not.
-    hooks: Option<Hooks<R, T>>,
     /// The interceptors of lists. They are the outer ones.
     listed: Interceptors<T::Request, T::Reply, T::Error>,
     interceptors: Interceptors<T::Request, T::Reply, T::Error>,
@@ -92,6 +94,15 @@ enum Application {
     Own(CheckFn),
 }
 
+impl Application {
+    fn path(&self) -> Option<PathAndQuery> {
+        match self {
+            Self::Path(path) => Some(path.clone()),
+            Self::NoPath(_) | Self::Own(_) => None,
+        }
+    }
+}
+
 impl<R: Runtime> Channel<R, Http<R>> {
     /// A channel over HTTP/1.1 to the servers of `list://a:1,b:2 tag`, to one server, or to the servers that a source
     /// says: [`Builder::schemes`] and [`Builder::naming`].
@@ -101,8 +112,7 @@ impl<R: Runtime> Channel<R, Http<R>> {
     /// with a load balancer, every address of the host is a server ([N4](hedge_core::rules#N4)). If `schemes` has the URL's
     /// scheme, the URL names a source of the program instead.
     pub fn builder(runtime: R, servers: impl AsRef<str>) -> Builder<R, Http<R>> {
-        let transport = Http::new(runtime.clone());
-        Builder::new(runtime, transport, servers.as_ref(), HttpRetryPolicy, Some(Hooks::HTTP), ProtocolChoice::ALL)
+        Builder::new(runtime, Making::Http(OverHttp::new(|http| http)), servers.as_ref(), HttpRetryPolicy)
     }
 }
 
@@ -111,7 +121,7 @@ where
     R: Runtime,
     T: SendTransport<Address = Address, Request: Sized + Send + Sync> + Send + Sync + 'static,
 {
-    /// A channel over the caller's own transport.
+    /// A channel over the caller's own transport. To put one around the transport of HTTP, see [`Builder::wrap`].
     ///
     /// Errors are judged by their [`AttemptError`](policy::AttemptError), unless the builder is given a retry policy.
     /// In a streaming call, the attempt counts as in flight at its server until the [`Reply`](crate::Reply) is dropped
@@ -124,7 +134,7 @@ where
     where
         T::Error: policy::AttemptError,
     {
-        Builder::new(runtime, transport, servers.as_ref(), policy::DefaultRetryPolicy, None, &[])
+        Builder::new(runtime, Making::Own(transport), servers.as_ref(), policy::DefaultRetryPolicy)
     }
 }
 
@@ -135,27 +145,25 @@ where
 {
     fn new(
         runtime: R,
-        transport: T,
+        making: Making<R, T>,
         servers: &str,
         retry_policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static,
-        hooks: Option<Hooks<R, T>>,
-        protocols: &'static [Protocol],
     ) -> Self {
         Self {
             runtime,
-            transport,
+            making,
+            http: HttpSetup::new(),
+            connecting: ConnectOptions::default(),
             name: None,
             servers: servers.into(),
             schemes: Schemes::new(),
             given: Given::Text,
-            protocols,
             protocol: None,
             connection_type: None,
             setup: Setup::new(),
             retry_policy: BoxRetryPolicy(Box::new(retry_policy)),
             retry_statuses: Ok(()),
             default_headers: Ok(()),
-            hooks,
             listed: Interceptors::none(),
             interceptors: Interceptors::none(),
             filter: None,
@@ -173,7 +181,7 @@ where
 
     /// The schemes of the program, and those that are built in.
     fn all_schemes(&self) -> Schemes {
-        let resolver = self.hooks.as_ref().map(|hooks| (hooks.resolver)(&self.transport)).unwrap_or_default();
+        let resolver = self.connecting.resolver.clone();
         self.schemes.clone().or(&Sources::new(self.runtime.clone()).resolver(resolver).schemes())
     }
 
@@ -182,7 +190,7 @@ where
     fn origin(&self) -> Result<Option<Origin>, BuildError> {
         let scheme = self.servers.trim().split_once("://").map(|(scheme, _)| scheme);
         let is_named = scheme.is_some_and(|scheme| self.schemes.contains(scheme));
-        if self.hooks.is_none() || is_named || !matches!(self.given, Given::Text) {
+        if matches!(self.making, Making::Own(_)) || is_named || !matches!(self.given, Given::Text) {
             return Ok(None);
         }
         let origin = Origin::parse(&self.servers).transpose();
@@ -362,17 +370,6 @@ where
         self
     }
 
-    /// The protocol and its connection type. `None` if neither is named and the transport is the program's own.
-    fn protocol_choice(&self) -> Result<Option<ProtocolChoice>, ProtocolError> {
-        let (protocol, kind) = (self.protocol.as_deref(), self.connection_type.as_deref());
-        if self.protocols.is_empty() && protocol.is_none() && kind.is_none() {
-            return Ok(None);
-        }
-        let name = protocol.or_else(|| self.protocols.first().map(Protocol::name)).unwrap_or_default();
-        let (protocol, connection_type) = Protocol::find(self.protocols, name, kind)?;
-        Ok(Some(ProtocolChoice { protocol, connection_type, is_type_named: kind.is_some() }))
-    }
-
     /// Warnings about settings that are valid but contradict each other or have no effect, such as a backup delay that
     /// is not below the timeout. Each warning says what to write instead. The channel can be built in spite of them. A
     /// program should print them when it starts.
@@ -416,7 +413,6 @@ where
         if let Some(error) = self.file_errors.iter().flatten().next() {
             return Err(BuildError::File(error.clone()));
         }
-        let choice = self.protocol_choice();
         let origin = self.origin()?;
         let named = match self.given {
             Given::Text if self.servers.trim().is_empty() => return Err(BuildError::NoServers),
@@ -428,7 +424,6 @@ where
             Given::Naming(naming) => Ok(ParsedName::Followed(naming)),
         };
         let named = named.map_err(BuildError::Servers)?;
-        let choice = choice.map_err(BuildError::Protocol)?;
         self.setup.make_adaptive();
         self.setup.check().map_err(BuildError::Options)?;
         if let ParsedName::List(list) = &named
@@ -448,28 +443,31 @@ where
         let health = self.setup.health();
         self.retry_statuses.map_err(BuildError::RetryStatus)?;
         self.default_headers.map_err(BuildError::DefaultHeader)?;
-        let (connector, http) = match (&self.hooks, choice) {
-            (Some(hooks), Some(choice)) => {
-                let connector = (hooks.connect)(&mut self.transport, origin, choice).map_err(BuildError::Connecting)?;
-                (connector, Some((hooks.attach, hooks.keep)))
+        let observers = self.setup.observers.clone();
+        let names = (self.protocol.as_deref(), self.connection_type.as_deref());
+        let Made { transport, connector, check, attach, keep } = match self.making {
+            Making::Own(transport) => {
+                no_protocol(names).map_err(BuildError::Protocol)?;
+                Made::own(transport, Connector::new(self.runtime.clone()))
             }
-            _ => (Connector::new(self.runtime.clone()), None),
+            Making::Http(over) => {
+                let choice = protocol_choice(names).map_err(BuildError::Protocol)?;
+                self.http.idle().observed_by(observers.clone());
+                let made = self.http.connect_by(self.runtime.clone(), self.connecting, origin, choice);
+                let (http, connector) = made.map_err(BuildError::Connecting)?;
+                over.make(http, connector, self.application.as_ref().and_then(Application::path))
+            }
         };
-        let application = match (self.application, &self.hooks) {
-            (Some(Application::Own(check)), _) => Some(check),
-            (Some(Application::Path(path)), Some(hooks)) => Some((hooks.check)(&self.transport, path)),
-            (Some(Application::NoPath(path)), _) => return Err(BuildError::CheckPath { path }),
-            (Some(Application::Path(_)) | None, _) => None,
+        let application = match self.application {
+            Some(Application::Own(check)) => Some(check),
+            Some(Application::NoPath(path)) => return Err(BuildError::CheckPath { path }),
+            Some(Application::Path(_)) | None => check,
         };
         if application.is_none() && self.checks.is_some_and(|options| options.application) {
             return Err(BuildError::NoApplicationCheck);
         }
         let checks = self.checks.map(|options| Checks::new(options, application));
 
-        let observers = self.setup.observers.clone();
-        if let Some(hooks) = &self.hooks {
-            (hooks.observe)(&self.transport, &observers);
-        }
         let servers = Servers::new(balancer, health, MAX_SERVERS.into()).observed_by(observers);
         let servers = servers.with_limits(&self.setup.server_limits);
         let background = Box::new(OnRuntime { runtime: self.runtime.clone(), connector });
@@ -485,8 +483,7 @@ where
         if let Some(list) = list {
             set_first(&fleet, list)?;
         }
-        let Self { runtime, transport, setup, retry_policy, .. } = self;
-        let (attach, keep) = http.unzip();
+        let Self { runtime, setup, retry_policy, .. } = self;
         let mut interceptors = self.listed;
         interceptors.extend(self.interceptors.all().iter().cloned());
         let name = self.name.unwrap_or(self.servers);
@@ -507,6 +504,21 @@ where
     }
 }
 
+/// The protocol and its connection type, by their names.
+fn protocol_choice((protocol, kind): (Option<&str>, Option<&str>)) -> Result<ProtocolChoice, ProtocolError> {
+    let protocol = protocol.unwrap_or(Protocol::HTTP.name());
+    let (protocol, connection_type) = Protocol::find(ProtocolChoice::ALL, protocol, kind)?;
+    Ok(ProtocolChoice { protocol, connection_type, is_type_named: kind.is_some() })
+}
+
+/// Refuses the names, which mean nothing to a transport of the program.
+const fn no_protocol(names: (Option<&str>, Option<&str>)) -> Result<(), ProtocolError> {
+    match names {
+        (None, None) => Ok(()),
+        _ => Err(ProtocolError::OwnTransport),
+    }
+}
+
 /// Sets the list that the channel begins with. Every server of it must be taken in, except those that the filter refuses.
 fn set_first(fleet: &Fleet, list: Vec<Server>) -> Result<(), BuildError> {
     fleet.set_strictly(list).map(drop).map_err(|error| match error {
@@ -516,7 +528,7 @@ fn set_first(fleet: &Fleet, list: Vec<Server>) -> Result<(), BuildError> {
     })
 }
 
-impl<R, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {
+impl<R: Runtime, T: SendTransport<Request: Sized>> fmt::Debug for Builder<R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Builder");
         if self.servers.contains('@') {

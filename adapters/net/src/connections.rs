@@ -38,7 +38,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     ///
     /// Name a group to keep a channel's connections apart, for instance if a proxy gives each connection to one tenant.
     pub fn connection_group(mut self, name: &str) -> Self {
-        self.transport = self.transport.connection_group(name);
+        self.http.connection_group(name);
         self
     }
 
@@ -48,7 +48,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// If channels share connections, each channel counts all that are idle, and keeps a connection only if they are fewer
     /// than its own limit.
     pub fn max_idle_per_server(self, connections: usize) -> Self {
-        self.transport.idle().set_max_idle(connections);
+        self.http.idle().set_max_idle(connections);
         self
     }
 
@@ -58,7 +58,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     ///
     /// If channels share connections, the timeout of the channel that used a connection last counts.
     pub fn idle_timeout(self, timeout: Duration) -> Self {
-        self.transport.idle().set_idle_timeout(timeout);
+        self.http.idle().set_idle_timeout(timeout);
         self
     }
 
@@ -67,7 +67,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     ///
     /// If channels share connections, the limit of the channel that used a connection last counts.
     pub fn max_connection_age(self, age: Duration) -> Self {
-        self.transport.idle().set_max_age(age);
+        self.http.idle().set_max_age(age);
         self
     }
 
@@ -75,7 +75,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// `defer_close_second`. A channel that is made in time uses them. They are closed earlier if their idle time ends.
     /// Default: 0, so they are closed with the channel.
     pub fn defer_close(self, time: Duration) -> Self {
-        self.transport.idle().set_defer_close(time);
+        self.http.idle().set_defer_close(time);
         self
     }
 }

@@ -33,6 +33,7 @@
 //! | send HTTP | [`http`] |
 //! | make gRPC calls, with tonic's clients | `grpc` (feature `grpc`) |
 //! | bring a transport | [`SendTransport`] and [`Channel::with_transport`] |
+//! | put a transport around that of HTTP | [`Builder::wrap`] |
 //! | use a channel as one caller among others | [`Caller`], [`BoxCaller`], [`Outcome`] |
 //! | bring a runtime | [`Runtime`] |
 //!
@@ -63,8 +64,8 @@ mod first_list;
 mod fleet;
 #[cfg(feature = "grpc")]
 pub mod grpc;
-mod hooks;
 pub mod http;
+mod making;
 mod naming;
 mod probe;
 mod replace;

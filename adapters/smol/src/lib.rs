@@ -82,7 +82,7 @@
 //! # Transports
 //!
 //! A transport of your own takes `hedge_net::Channel::with_transport(Smol::new(), transport, servers)`. Its traits are in
-//! `hedge_net`.
+//! `hedge_net`. `Builder::wrap` puts one around the transport of HTTP.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "blocking")]

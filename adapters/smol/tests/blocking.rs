@@ -15,8 +15,8 @@ use std::time::Duration;
 use hedge_compose::{FaultOptions, Faults};
 use hedge_core::bounded::Ratio;
 use hedge_fleet::Spawn;
-use hedge_net::http::{HttpError, HttpRetryPolicy};
-use hedge_smol::blocking::{self, Ended, Http, Threaded, WayError, builder, get, join_all};
+use hedge_net::http::HttpError;
+use hedge_smol::blocking::{self, Ended, Threaded, WayError, builder, get, join_all};
 use hedge_smol::{CallError, CallOptions};
 use hedge_sockets::server::{TestServer, ok};
 
@@ -125,14 +125,31 @@ fn faults_try_the_hedging_of_a_channel_over_http() {
     let runtime = Threaded::new();
     // Every attempt is broken on purpose, so no server gets a request.
     let options = FaultOptions::new(1).with_abort(Ratio::WHOLE);
-    let faulty = Faults::new(Http::new(runtime.clone()), runtime.clone(), options, || Err(HttpError::NoRoom));
-    let channel = hedge_net::Channel::with_transport(runtime, faulty, list)
+    let channel = hedge_net::Channel::builder(runtime.clone(), list)
+        .wrap(move |http| Faults::new(http, runtime, options, || Err(HttpError::NoRoom)))
         .load_balancer("rr")
         .max_retry(1)
-        .retry_policy(HttpRetryPolicy)
         .timeout(Duration::from_secs(20));
     let channel = blocking::ways(channel.build().unwrap());
     let Err(WayError::Call(error)) = channel.call(get("/").unwrap()).wait() else { panic!("an attempt was sent") };
     assert_eq!(error.report().attempts().len(), 2, "{error}");
     assert!(servers.iter().all(|server| server.requests.count() == 0));
+}
+
+#[test]
+fn h1_a_delay_on_purpose_that_is_longer_than_the_connect_timeout_isolates_no_server() {
+    let server = echo();
+    let runtime = Threaded::new();
+    let (connect_timeout, delay) = (Duration::from_secs(2), Duration::from_millis(2_100));
+    let options = FaultOptions::new(1).with_delay(Ratio::WHOLE, delay);
+    let channel = hedge_net::Channel::builder(runtime.clone(), server.address.to_string())
+        .wrap(move |http| Faults::new(http, runtime, options, || Err(HttpError::NoRoom)))
+        .connect_timeout(connect_timeout)
+        .max_retry(0)
+        .timeout(Duration::from_secs(20));
+    let channel = blocking::ways(channel.build().unwrap());
+    let reply = channel.call(get("/late").unwrap()).wait().unwrap();
+    assert_eq!(reply.text().unwrap(), "/late");
+    assert!(reply.report().elapsed() >= delay);
+    assert!(channel.caller().servers().iter().all(|server| channel.caller().usable(server)));
 }

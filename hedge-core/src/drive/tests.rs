@@ -3,6 +3,7 @@
 extern crate std;
 
 mod attempt_timeout;
+mod told;
 mod watch;
 
 use core::cell::{Cell, RefCell};
@@ -220,32 +221,6 @@ fn l7_a_backup_wins_over_a_slow_first() {
     assert_eq!(done.report.attempts()[1].kind(), Kind::Backup);
     assert_eq!((done.report.elapsed(), dropped.get()), (Duration::from_millis(25), 1));
     assert_eq!(in_flight(&channel), [0, 0, 0]);
-}
-
-#[test]
-fn l15_an_attempt_is_told_when_it_starts_and_whether_it_may_be_repeated() {
-    use crate::policy::Idempotency::{Idempotent, NotIdempotent, Unset};
-
-    let clock = Clock { now: Cell::new(7), ..Clock::default() };
-    for (own, of_the_channel, expected) in [
-        (Unset, Unset, true),
-        (Unset, NotIdempotent, false),
-        (Idempotent, NotIdempotent, true),
-        (NotIdempotent, Unset, false),
-    ] {
-        let channel = line(1, ChannelOptions { idempotency: of_the_channel, ..ChannelOptions::brpc() });
-        let options = CallOptions { idempotency: own, ..CallOptions::new() };
-        let timer = &clock;
-        let call = channel.call(&options, clock.time()).unwrap();
-        let driver = Driver::new(&timer, &DefaultRetryPolicy);
-        let mut future = pin!(async {
-            let told = |attempt: AttemptInfo<u16>| ready(Ok((attempt.started, attempt.idempotent)));
-            driven(call, [pin!(None), pin!(None)], driver, told).await
-        });
-        let mut cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(done) = future.as_mut().poll(&mut cx) else { panic!("it answers at once") };
-        assert_eq!(done.result.unwrap(), (clock.time(), expected), "{own:?} {of_the_channel:?}");
-    }
 }
 
 #[test]

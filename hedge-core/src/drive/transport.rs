@@ -49,6 +49,23 @@ impl<A> AttemptInfo<A> {
         Self { attempt, kind, server, address, remaining, connect_deadline, started, idempotent, streaming }
     }
 
+    /// Returns the facts of an attempt that begins its work later by `by`, for a transport that delays the attempts of
+    /// another transport. The limit of the connection moves with the start, at most to the call's deadline. The time to
+    /// the deadline shrinks. So the time that was spent before does not count as time to connect
+    /// ([H1](crate::rules#H1)), and a server is told no more time than there is ([L2](crate::rules#L2)).
+    #[must_use]
+    pub fn delayed(self, by: Duration) -> Self {
+        let by = Micros::from_duration(by);
+        let started = self.started + by;
+        let deadline = self.remaining.map_or(Instant::NEVER, |remaining| self.started + remaining);
+        Self {
+            started,
+            connect_deadline: self.connect_deadline.map(|until| (until + by).min(deadline)),
+            remaining: self.remaining.map(|_| deadline.micros_since(started)),
+            ..self
+        }
+    }
+
     /// Returns a copy of these facts without the address, for code that must not see the address.
     #[must_use]
     pub const fn without_address(&self) -> AttemptInfo<()> {

@@ -15,12 +15,12 @@ use super::signal::Signal;
 use super::{PATIENCE, assert_settled, get, list, post};
 
 type HttpRequest = Request<RequestBody>;
-type Change = fn(&mut HttpRequest);
+pub(crate) type Change = fn(&mut HttpRequest);
 
 /// Changes the request of a call by the first function, and that of each attempt by the second.
-struct Changes(Change, Change);
+pub(crate) struct Changes(pub(crate) Change, pub(crate) Change);
 
-fn nothing(_: &mut HttpRequest) {}
+pub(crate) fn nothing(_: &mut HttpRequest) {}
 
 impl<B, E> Interceptor<HttpRequest, B, E> for Changes {
     async fn before_call(&self, call: &mut BeforeCall<'_, HttpRequest>) -> Result<Flow<B>, Refusal> {

@@ -69,6 +69,7 @@ pub mod tls;
 pub mod tls_server;
 pub mod warnings;
 pub mod watched;
+pub mod wrapped;
 
 use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -305,6 +306,13 @@ macro_rules! every_test {
                 n5_a_call_waits_for_the_first_list_at_most_to_its_deadline
                 n6_a_source_is_followed_by_one_task_that_ends_with_the_channel
                 n4_a_url_of_a_source_needs_a_balancer_and_a_known_scheme
+            }
+            wrapped {
+                c6_a_wrapped_transport_has_the_url_the_tls_and_the_resolver_of_its_builder
+                c4_wrapped_transports_share_connections_if_their_limits_are_equal
+                t2_the_deadline_covers_a_body_of_a_wrapped_transport
+                h1_a_path_is_checked_of_a_wrapped_transport
+                i1_nothing_but_headers_changes_before_a_wrapped_transport
             }
             one_line {
                 each_method_sends_what_its_line_says

@@ -22,7 +22,7 @@ use super::signal::Signal;
 use super::tls_server::{Authority, TlsServer, head};
 use super::{HttpBuilder, PATIENCE, assert_settled, get, list, post, server};
 
-const NAME: &str = "server.test";
+pub(crate) const NAME: &str = "server.test";
 
 /// Resolves every name to loopback.
 struct Loopback;
@@ -34,7 +34,7 @@ impl Resolve for Loopback {
 }
 
 /// A channel to a server of this name.
-fn named<R: Runtime>(runtime: &R, address: SocketAddr, tls: Tls) -> HttpBuilder<R> {
+pub(crate) fn named<R: Runtime>(runtime: &R, address: SocketAddr, tls: Tls) -> HttpBuilder<R> {
     Channel::builder(runtime.clone(), format!("https://{NAME}:{}/api", address.port()))
         .tls(tls)
         .resolver(Loopback)

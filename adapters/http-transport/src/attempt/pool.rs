@@ -24,7 +24,7 @@ pub(crate) struct HttpSettings {
     pub(crate) max_body: usize,
     #[cfg(feature = "_coding")]
     pub(crate) max_decoded_body: usize,
-    pub(crate) head: Arc<HeadLimits>,
+    pub(crate) head: HeadLimits,
     /// Whether a 408 on a connection that had been idle counts as a broken connection.
     pub(crate) retry_stale_408: bool,
     pub(crate) connection_type: ConnectionType,

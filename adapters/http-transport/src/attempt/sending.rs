@@ -136,7 +136,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
             return Ok(None);
         }
         let HttpSettings { head, counts, .. } = &pool.settings;
-        Connection::over(self.runtime, connected, head, Some(counts)).await.map(Some)
+        Connection::over(self.runtime, connected, *head, Some(counts)).await.map(Some)
     }
 
     /// The answer on a connection of HTTP/1.1.

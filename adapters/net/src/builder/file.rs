@@ -65,9 +65,9 @@ impl<R: Runtime> Builder<R, Http<R>> {
         if let Some(group) = &connections.group {
             self = self.connection_group(group);
         }
-        self.file_errors[0] = match connections.socket_options(self.transport.connecting().socket.clone()) {
+        self.file_errors[0] = match connections.socket_options(self.connecting.socket.clone()) {
             Ok(options) => {
-                self.transport.connecting().socket = options;
+                self.connecting.socket = options;
                 None
             }
             Err(error) => Some(error),
@@ -76,7 +76,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
         if let Some(tls) = &config.tls {
             self.file_errors[1] = match tls.read() {
                 Ok(settings) => {
-                    self.transport.connecting().tls = Some(settings);
+                    self.connecting.tls = Some(settings);
                     None
                 }
                 Err(error) => Some(hedge_link::ChannelFileError::Tls(error)),

@@ -19,7 +19,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// The largest body that is read into memory, in bytes. Default: 16 MiB. A longer body is an error of its attempt
     /// and is not retried. While a body is read, its attempt takes at most twice this much memory.
     pub fn max_body(mut self, bytes: usize) -> Self {
-        self.transport = self.transport.max_body(bytes);
+        self.http.max_body(bytes);
         self
     }
 
@@ -27,7 +27,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// 16 MiB. A longer body is an error of its attempt and is not retried. `max_body` limits the body as it is sent.
     #[cfg(feature = "_coding")]
     pub fn max_decoded_body(mut self, bytes: usize) -> Self {
-        self.transport = self.transport.max_decoded_body(bytes);
+        self.http.max_decoded_body(bytes);
         self
     }
 
@@ -38,7 +38,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// The buffers of a connection take up to about four times this much memory. A body is read in pieces of at most
     /// this size, so a small limit makes large bodies slower.
     pub fn max_head(mut self, bytes: HeadBytes) -> Self {
-        self.transport = self.transport.max_head(bytes);
+        self.http.max_head(bytes);
         self
     }
 
@@ -48,7 +48,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     ///
     /// With a value above 100, each answer costs two more allocations.
     pub fn max_headers(mut self, fields: HeaderCount) -> Self {
-        self.transport = self.transport.max_headers(fields);
+        self.http.max_headers(fields);
         self
     }
 
@@ -58,7 +58,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// Some servers and proxies send a 408 on an idle connection before they close it, and a new request may already be
     /// on its way then. [Connections](crate::http#connections) says which requests are sent again.
     pub fn retry_stale_408(mut self, retry: bool) -> Self {
-        self.transport = self.transport.retry_stale_408(retry);
+        self.http.retry_stale_408(retry);
         self
     }
 
@@ -92,7 +92,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
         V: AsRef<[u8]> + TryInto<HeaderValue>,
     {
         if self.default_headers.is_ok() {
-            self.default_headers = self.transport.default_headers().add(name.as_ref(), value);
+            self.default_headers = self.http.default_headers().add(name.as_ref(), value);
         }
         self
     }
@@ -128,7 +128,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
         mut self,
         on_attempt: impl Fn(&mut Parts, &AttemptInfo<Address>) + Send + Sync + 'static,
     ) -> Self {
-        self.transport = self.transport.on_attempt(on_attempt);
+        self.http.on_attempt(on_attempt);
         self
     }
 
@@ -154,7 +154,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// ```
     #[cfg(feature = "_tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
-        self.transport.connecting().tls = Some(tls);
+        self.connecting.tls = Some(tls);
         self
     }
 
@@ -162,7 +162,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// Default: see [`tls`](Self::tls). One that is not a name is [`BuildError::Connecting`](crate::BuildError::Connecting).
     #[cfg(feature = "_tls")]
     pub fn tls_name(mut self, name: &str) -> Self {
-        self.transport.connecting().tls_name = Some(name.into());
+        self.connecting.tls_name = Some(name.into());
         self
     }
 
@@ -170,21 +170,21 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// [`PingOptions::DEFAULT`](crate::http::PingOptions::DEFAULT).
     #[cfg(feature = "http2")]
     pub fn ping(mut self, options: PingOptions) -> Self {
-        self.transport = self.transport.ping(options);
+        self.http.ping(options);
         self
     }
 
     /// The options of sockets ([C8](hedge_core::rules#C8)). Default: no-delay is on, and the rest is as the operating
     /// system has it.
     pub fn socket_options(mut self, options: SocketOptions) -> Self {
-        self.transport.connecting().socket = options;
+        self.connecting.socket = options;
         self
     }
 
     /// What resolves the names of servers, for each connection ([N4](hedge_core::rules#N4)). Default: the operating
     /// system.
     pub fn resolver(mut self, resolver: impl Resolve) -> Self {
-        self.transport.connecting().resolver = BoxResolve::new(resolver);
+        self.connecting.resolver = BoxResolve::new(resolver);
         self
     }
 
@@ -192,7 +192,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// loser of a hedged call ([C2](hedge_core::rules#C2)). Default: its answer is read and thrown away, so that the
     /// connection can be used again. See [`DrainOrClose`].
     pub fn drain_or_close(mut self, drain: DrainOrClose) -> Self {
-        self.transport = self.transport.drain_or_close(drain);
+        self.http.drain_or_close(drain);
         self
     }
 

@@ -201,6 +201,7 @@
 
 mod call;
 mod call_error;
+mod inner;
 mod read;
 
 pub use ::http::request::Parts;
@@ -221,4 +222,5 @@ pub use hedge_http_transport::{
     PathFault, ProtocolError, RequestBody, RequestBodyError, RequestError,
 };
 pub use hedge_wire::http1::{DecodeError, Fault};
+pub use inner::InnerHttp;
 pub use read::{BadStatus, ReplyError, Unreadable};

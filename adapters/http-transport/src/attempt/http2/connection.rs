@@ -54,7 +54,7 @@ impl Http2Connection {
     pub(crate) async fn open<R: Runtime>(
         runtime: &R,
         connected: Connected<R::Io>,
-        limits: &HeadLimits,
+        limits: HeadLimits,
         ping: PingOptions,
         notifier: Option<Notifier>,
         counts: Option<&Arc<Counts>>,

@@ -32,7 +32,7 @@ pub(crate) use stream::{Http2Body, Http2Stream};
 pub(crate) async fn ask<R: Runtime>(
     runtime: &R,
     connected: Connected<R::Io>,
-    limits: &HeadLimits,
+    limits: HeadLimits,
     request: Request<()>,
     place: &Place,
 ) -> Result<bool, HttpError> {

@@ -32,7 +32,7 @@ struct Connect<R> {
     connector: Connector<R>,
     address: Address,
     versions: HttpVersions,
-    limits: Arc<HeadLimits>,
+    limits: HeadLimits,
     ping: PingOptions,
     counts: Arc<Counts>,
     progress: ConnectProgress,
@@ -71,7 +71,7 @@ impl<R: Runtime> Http2Pool<R> {
             connector: connector.clone(),
             address: address.clone(),
             versions: *versions,
-            limits: Arc::clone(head),
+            limits: *head,
             ping: *ping,
             counts: Arc::clone(counts),
             progress: ConnectProgress::new(),
@@ -134,10 +134,10 @@ impl<R: Runtime> Connect<R> {
         }
         let to = connected.info.remote.clone();
         if is_http2 {
-            let opened = Http2Connection::open(&runtime, connected, &limits, ping, Some(notifier), Some(&counts)).await;
+            let opened = Http2Connection::open(&runtime, connected, limits, ping, Some(notifier), Some(&counts)).await;
             return opened.map_err(|error| aborted(to, &error));
         }
-        let opened = Connection::over(&runtime, connected, &limits, Some(&counts)).await;
+        let opened = Connection::over(&runtime, connected, limits, Some(&counts)).await;
         Err(opened.map_or_else(|error| aborted(to, &error), |made| ConnectFault::Http1(Mutex::new(Some(made)))))
     }
 }
