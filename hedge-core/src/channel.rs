@@ -205,9 +205,10 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
     #[inline]
     fn learn(&self, record: &Record<B::Stats, K>, attempt: &Finished) {
         self.balancer.finished(&self.view(attempt.now), attempt);
-        // A server that the balancer does not choose, but a call has named (S8), counts among all servers.
-        let is_own = self.balancer.may_choose(attempt.sent.server.slot());
-        self.health.finished(&record.health, attempt, || self.healths_of(!is_own));
+        self.health.finished(&record.health, attempt, || {
+            // A server that the balancer does not choose, but a call has named (S8), counts among all servers.
+            self.healths_of(!self.balancer.may_choose(attempt.sent.server.slot()))
+        });
     }
 
     /// Returns the servers that the balancer may choose, in canonical order.

@@ -90,9 +90,7 @@ impl<K, S> Snapshot<K, S> {
         let is_whole =
             |node: &Arc<Node<K, S>>| slow.is_whole(node.ramp(), now) && node.has_room() && self.takes(node, now);
         match &self.balancer {
-            Balancer::Grouped(groups) => {
-                groups.grouped().used().filter_map(|at| self.list.order.get(at)).any(|it| is_whole(it))
-            }
+            Balancer::Grouped(groups) => groups.grouped().used().filter_map(|at| self.list.order.get(at)).any(is_whole),
             _ => self.list.order.iter().any(is_whole),
         }
     }

@@ -161,7 +161,8 @@ fn s9_the_servers_that_may_be_chosen_are_found_without_a_pass_over_the_list() {
     let slots = snapshot.list().nodes().iter().filter(|node| snapshot.balancer().may_choose(node.id().slot()));
     let mut by_slot: Vec<u16> = slots.map(|node| *node.key()).collect();
     let mut mine = mine;
-    (by_slot.sort_unstable(), mine.sort_unstable());
+    by_slot.sort_unstable();
+    mine.sort_unstable();
     assert_eq!(by_slot, mine);
 }
 
