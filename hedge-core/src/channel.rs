@@ -205,19 +205,32 @@ impl<A, B: Balancer, P: BackupPolicy, T, const N: usize, K: Breaker> Channel<A, 
     #[inline]
     fn learn(&self, record: &Record<B::Stats, K>, attempt: &Finished) {
         self.balancer.finished(&self.view(attempt.now), attempt);
-        self.health.finished(&record.health, attempt, || self.healths());
+        self.health.finished(&record.health, attempt, || {
+            // A server that the balancer does not choose, but a call has named (S8), counts among all servers.
+            self.healths_of(!self.balancer.may_choose(attempt.sent.server.slot()))
+        });
     }
 
     /// Returns the servers that the balancer may choose, in canonical order.
     fn choosable(&self) -> impl Iterator<Item = (ServerId, AddressKey, &Record<B::Stats, K>)> {
+        self.candidates(false)
+    }
+
+    /// Returns all servers, or those that the balancer may choose, in canonical order.
+    fn candidates(&self, all: bool) -> impl Iterator<Item = (ServerId, AddressKey, &Record<B::Stats, K>)> {
         let slots = (0..self.cluster.len()).filter_map(|position| self.cluster.slot_at(position));
-        let slots = slots.filter(|slot| self.balancer.may_choose(*slot));
+        let slots = slots.filter(move |slot| all || self.balancer.may_choose(*slot));
         slots.filter_map(|slot| self.cluster.candidate(slot))
     }
 
     /// Returns the health of each server that the balancer may choose.
     fn healths(&self) -> impl Iterator<Item = &ServerHealth<K>> {
-        self.choosable().map(|(.., record)| &record.health)
+        self.healths_of(false)
+    }
+
+    /// Returns the health of all servers, or of those that the balancer may choose.
+    fn healths_of(&self, all: bool) -> impl Iterator<Item = &ServerHealth<K>> {
+        self.candidates(all).map(|(.., record)| &record.health)
     }
 
     /// Returns how many servers that the balancer may choose take calls at `now`.

@@ -143,18 +143,18 @@ impl<C: 'static, T: Timer> Machine<C, T> {
         self.next_check.fetch_min(next, Ordering::Relaxed);
     }
 
-    /// Returns whether at least one sub-channel is usable now. First, this makes the checks that are due, so a
+    /// Returns whether at least one sub-channel that the balancer may choose is usable now. First, this makes the checks that are due, so a
     /// sub-channel that was down may count again.
     pub(crate) fn any_usable(&self, usable: impl Fn(&C) -> bool) -> bool {
         self.check_due(&usable);
         let (snapshot, now) = (self.servers.load(), self.timer.now());
         let is_usable = |node: &&Arc<SubNode<C>>| snapshot.health().usable(node.health(), now);
-        snapshot.list().nodes().iter().filter(is_usable).any(|node| says_usable(&usable, &node.service().0.caller))
+        snapshot.choosable().filter(is_usable).any(|node| says_usable(&usable, &node.service().0.caller))
     }
 
-    /// Whether every sub-channel is down.
+    /// Whether every sub-channel that the balancer may choose is down.
     pub(crate) fn all_down(&self) -> bool {
-        self.servers.load().list().healths().all(|health| health.is_broken())
+        self.servers.load().choosable().all(|node| node.health().is_broken())
     }
 }
 

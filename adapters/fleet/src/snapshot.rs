@@ -42,16 +42,30 @@ impl<K, S> Snapshot<K, S> {
         health.is_broken() || (self.health.is_isolated(health) && !waits())
     }
 
-    /// Returns the servers that the balancer may choose, in the order of their keys. With a subset
-    /// ([S9](hedge_core::rules#S9)), these are few servers of the list.
-    pub(crate) fn choosable(&self) -> impl Iterator<Item = &Arc<Node<K, S>>> {
-        let servers = self.list.order.iter().zip(&self.list.ids);
-        servers.filter(|(_, (id, _))| self.balancer.may_choose(id.slot())).map(|(node, _)| node)
+    /// Returns the servers that the balancer may choose. With a subset ([S9](hedge_core::rules#S9)), these are few
+    /// servers of the list, and only these are visited.
+    pub fn choosable(&self) -> impl Iterator<Item = &Arc<Node<K, S>>> {
+        self.servers_at(self.balancer.choosable())
+    }
+
+    /// Returns the servers at these positions of the list. `None` stands for all positions.
+    fn servers_at<'a>(&'a self, positions: Option<&'a [u32]>) -> impl Iterator<Item = &'a Arc<Node<K, S>>> {
+        let all = if positions.is_none() { self.list.nodes() } else { &[] };
+        let at = |position: &u32| self.list.order.get(usize::try_from(*position).ok()?);
+        all.iter().chain(positions.unwrap_or_default().iter().filter_map(at))
     }
 
     /// Returns the health of each server that the balancer may choose. The limits of the health count these servers.
     pub(crate) fn healths(&self) -> impl Iterator<Item = &ServerHealth<Breaker>> {
         self.choosable().map(|node| node.health())
+    }
+
+    /// Returns the servers among which the limit of isolations counts this server ([H4](hedge_core::rules#H4)). These
+    /// are the servers that the balancer may choose. If this server is not one of them, since only calls that name it use
+    /// it ([S8](hedge_core::rules#S8)), they are all servers.
+    pub(crate) fn counted_with(&self, node: &Node<K, S>) -> impl Iterator<Item = &Arc<Node<K, S>>> {
+        let is_own = self.balancer.may_choose(node.id().slot());
+        self.servers_at(self.balancer.choosable().filter(|_| is_own))
     }
 
     /// Returns whether a server takes calls at `now`, apart from its cap.
@@ -69,10 +83,16 @@ impl<K, S> Snapshot<K, S> {
         self.choosable().any(|node| node.has_room() && self.takes(node, now))
     }
 
-    /// Returns whether at least one server that the balancer may choose is usable, has room, and has its full share of
-    /// the calls.
+    /// Returns whether at least one server that the balancer uses now is usable, has room, and has its full share of the
+    /// calls. The reserve of a subset does not count: if it did, a server of the reserve would get all the calls that are
+    /// held back while the whole subset is ramping.
     pub(crate) fn has_whole(&self, slow: &SlowStart, now: Instant) -> bool {
-        self.choosable().any(|node| slow.is_whole(node.ramp(), now) && node.has_room() && self.takes(node, now))
+        let is_whole =
+            |node: &Arc<Node<K, S>>| slow.is_whole(node.ramp(), now) && node.has_room() && self.takes(node, now);
+        match &self.balancer {
+            Balancer::Grouped(groups) => groups.grouped().used().filter_map(|at| self.list.order.get(at)).any(is_whole),
+            _ => self.list.order.iter().any(is_whole),
+        }
     }
 
     /// Returns whether at least one server that a call may use is full and otherwise usable. `servers` are the servers

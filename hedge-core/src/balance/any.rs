@@ -201,6 +201,14 @@ impl<S: Storage, G: NamedGroups<S>> Balancer for AnyBalancer<S, G> {
         }
     }
 
+    #[inline]
+    fn choosable(&self) -> Option<&[u32]> {
+        match self {
+            Self::Grouped(it) => it.choosable(),
+            _ => None,
+        }
+    }
+
     fn arrange<L: Roster<Stats = AnyStats<S>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
         let plain = StatsView { list, part: nothing::<S> };
         match self {

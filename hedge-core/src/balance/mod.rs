@@ -272,6 +272,14 @@ pub trait Balancer {
         true
     }
 
+    /// Returns the positions in the list of the servers that the balancer may choose, in any order. Servers that
+    /// [`may_choose`](Self::may_choose) refuses may be among them. `None` stands for all positions. So a host can count
+    /// these servers without a pass over the whole list.
+    #[doc(hidden)]
+    fn choosable(&self) -> Option<&[u32]> {
+        None
+    }
+
     /// Prepares the balancer for a new list. Before the first call of this method, the balancer works on an empty list.
     /// For servers that stay in the list, `list` contains the statistics that were kept.
     ///

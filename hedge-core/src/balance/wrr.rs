@@ -10,6 +10,8 @@ use crate::random::mix;
 /// How many servers one look passes at most: this many, and [`ROUNDS`] for each server of the list.
 const PASSES: u64 = 1_024;
 const ROUNDS: u64 = 8;
+/// After this many passes for each server of the list, a look checks whether any server can be used.
+const CHECKED: u64 = 2;
 
 /// Chooses each server exactly as often as its weight says. The turns of each server are spread out
 /// ([S2](crate::rules#S2)).
@@ -26,7 +28,8 @@ const ROUNDS: u64 = 8;
 /// is still chosen exactly as often as its weight says. A look passes at most 1,024 servers, and 8 more for each server
 /// of the list. If it then has found no server, nearly all the weight is down. It leaves out all servers that cannot be
 /// used, and moves on by one stride through the units of the others, from where it began. The shares may then differ
-/// from the weights.
+/// from the weights. A look that has passed 2 servers for each server of the list checks once whether any server can be
+/// used, and ends if there is none.
 ///
 /// Cost: a look is one load, and a commit is one compare-and-swap. A pick passes about two servers. A further attempt
 /// adds up the weights of half of the list on average. Within a subset, each pick adds up the weights of the subset.
@@ -90,15 +93,21 @@ impl<S: Storage> WeightedRoundRobin<S> {
     fn turn_among<T>(&self, servers: usize, from: u64, found: impl Fn(u32) -> Option<T>) -> Option<(WrrTicket, T)> {
         let cycle = Cycle::new(&self.weights, servers)?;
         let ticket = |position, to: Cursor| WrrTicket { position, from, to: to.word() };
-        let (mut cursor, mut left) = (Cursor::of(from), PASSES + ROUNDS * u64::from(cycle.servers.get()));
+        let is_found = |position| found(position).is_some();
+        let servers = cycle.servers.get();
+        let after_check = PASSES + (ROUNDS - CHECKED) * u64::from(servers);
+        let (mut cursor, mut left) = (Cursor::of(from), PASSES + ROUNDS * u64::from(servers));
         while left > 0 {
             let (position, to, passed) = cycle.advance(cursor, cycle.stride, |_| true)?;
             if let Some(found) = found(position) {
                 return Some((ticket(position, to), found));
             }
+            let before = left;
             (cursor, left) = (to, left.saturating_sub(passed));
+            if before > after_check && left <= after_check && !(0..servers).any(is_found) {
+                return None;
+            }
         }
-        let is_found = |position| found(position).is_some();
         let (position, to, _) = cycle.advance(Cursor::of(from), cycle.stride_of(is_found)?, is_found)?;
         Some((ticket(position, to), found(position)?))
     }
@@ -374,6 +383,20 @@ mod tests {
         }
         assert_eq!(counts, [0, 300, 100]);
         assert_eq!(pick(&wrr, &[0, 1, 2]), None);
+    }
+
+    #[test]
+    fn s2_a_look_that_finds_no_usable_server_ends_soon() {
+        for servers in [1, 20, 64] {
+            let wrr = starting_at(0, &std::vec![3; servers]);
+            let looked = Cell::new(0);
+            let found = |_| {
+                looked.set(looked.get() + 1);
+                None::<()>
+            };
+            assert_eq!(wrr.turn_among(servers, 0, found), None);
+            assert!(looked.get() <= 3 * servers + 1, "{} looks at {servers} servers", looked.get());
+        }
     }
 
     #[test]

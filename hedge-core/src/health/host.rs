@@ -19,15 +19,15 @@ const LAST_RESORT: u32 = units_of(Micros::from_millis(100));
 /// Some methods take the servers that the limits count ([H3](crate::rules#H3) to [H5](crate::rules#H5)). These are the
 /// servers that the channel's balancer may choose ([`Balancer::may_choose`](crate::balance::Balancer::may_choose)): all
 /// servers of the list, or the client's own subset ([S9](crate::rules#S9)). A limit that counted the whole list would let
-/// a breaker isolate every server of a subset.
+/// a breaker isolate every server of a subset. For an attempt at a server that the balancer does not choose
+/// ([S8](crate::rules#S8)), [`finished`](Self::finished) takes the whole list.
 #[derive(Debug)]
 pub struct Health<K> {
     breaker: K,
     limit: IsolationLimit,
     /// True while a thread counts the isolated servers, to decide whether one more may be isolated.
     isolating: AtomicBool,
-    /// The later of two instants, in [`units`]: the last break of a server, and the last time that a call was let
-    /// through to a broken server.
+    /// The last time that a call was let through to a broken server, in [`units`].
     last_resort: AtomicU32,
 }
 
@@ -158,11 +158,31 @@ impl<K: Breaker> Health<K> {
     /// changed. `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit). If the server is broken
     /// and the attempt was sent after the break, a success brings the server back ([H5](crate::rules#H5)). The caller
     /// may then check the other broken servers at once ([`CheckInput::Now`](super::CheckInput::Now)).
+    ///
+    /// If the limit allows no further isolation, but the isolation of another server is over and no call has probed that
+    /// server yet, this isolates `server` and ends the isolation of the other one ([H4](crate::rules#H4)).
     pub fn finished<'s, I>(
         &self,
         server: &ServerHealth<K>,
         attempt: &Finished,
         servers: impl Fn() -> I,
+    ) -> Option<BreakerChange>
+    where
+        K: 's,
+        I: Iterator<Item = &'s ServerHealth<K>>,
+    {
+        self.finished_lifting(server, attempt, servers, |_| {})
+    }
+
+    /// Does the same as [`finished`](Self::finished). Calls `lifted` for each server whose isolation this has ended
+    /// because of the limit.
+    #[doc(hidden)]
+    pub fn finished_lifting<'s, I>(
+        &self,
+        server: &ServerHealth<K>,
+        attempt: &Finished,
+        servers: impl Fn() -> I,
+        mut lifted: impl FnMut(&'s ServerHealth<K>),
     ) -> Option<BreakerChange>
     where
         K: 's,
@@ -179,18 +199,35 @@ impl<K: Breaker> Health<K> {
             asked = true;
             let (whole, isolated) = self.count(servers());
             self.limit.may_isolate(whole, isolated)
+                || (self.limit.most(whole) > 0
+                    && !server.is_unavailable()
+                    && self.lift_unprobed(attempt.now, servers(), &mut lifted))
         });
         if asked {
             self.isolating.store(false, Ordering::Release);
             if change.is_some() {
                 // A connection may have broken since the count, so the limit is checked again.
-                self.changed(attempt.now, servers);
+                self.end_excess(attempt.now, servers, lifted);
             }
         }
         if server.is_unavailable() && self.answered_while_broken(server, attempt) {
             return Some(BreakerChange::Returned);
         }
         change
+    }
+
+    /// Ends the isolation of one server that already takes a probe. Returns whether there was such a server.
+    fn lift_unprobed<'s>(
+        &self,
+        now: Instant,
+        mut servers: impl Iterator<Item = &'s ServerHealth<K>>,
+        lifted: &mut impl FnMut(&'s ServerHealth<K>),
+    ) -> bool
+    where
+        K: 's,
+    {
+        let unprobed = servers.find(|server| self.usable(server, now) && self.breaker.lift(&server.state, now));
+        unprobed.map(lifted).is_some()
     }
 
     /// Brings a broken server back if this attempt was sent after the break and has succeeded. Returns whether the
@@ -211,8 +248,16 @@ impl<K: Breaker> Health<K> {
             && server.unavailable.compare_exchange(unavailable, back, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Records whether a server's connection is broken. `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit).
-    pub fn set_broken<'s, I>(&self, server: &ServerHealth<K>, broken: bool, now: Instant, servers: impl Fn() -> I)
+    /// Records whether a server's connection is broken. `servers` are [the servers that the limit
+    /// counts](Self#the-servers-of-a-limit). Returns how many isolations this has ended, because fewer servers are left
+    /// ([H4](crate::rules#H4)).
+    pub fn set_broken<'s, I>(
+        &self,
+        server: &ServerHealth<K>,
+        broken: bool,
+        now: Instant,
+        servers: impl Fn() -> I,
+    ) -> u32
     where
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
@@ -222,31 +267,44 @@ impl<K: Breaker> Health<K> {
             let since = if unavailable & !WITHDRAWN == 0 { since(now) } else { unavailable & !WITHDRAWN };
             Some(unavailable & WITHDRAWN | if broken { since } else { 0 })
         });
-        if broken && before == Ok(0) {
-            self.last_resort.store(units(now), Ordering::Relaxed);
-            self.changed(now, servers);
-        }
+        if broken && before == Ok(0) { self.left(server, now, servers) } else { 0 }
     }
 
     /// Withdraws a server by hand, or lets it take calls again. A withdrawn server gets no call, not even by
-    /// [`last_resort`](Self::last_resort). `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit).
-    pub fn set_withdrawn<'s, I>(&self, server: &ServerHealth<K>, withdrawn: bool, now: Instant, servers: impl Fn() -> I)
+    /// [`last_resort`](Self::last_resort). `servers` are [the servers that the limit
+    /// counts](Self#the-servers-of-a-limit). Returns how many isolations this has ended, because fewer servers are left
+    /// ([H4](crate::rules#H4)).
+    pub fn set_withdrawn<'s, I>(
+        &self,
+        server: &ServerHealth<K>,
+        withdrawn: bool,
+        now: Instant,
+        servers: impl Fn() -> I,
+    ) -> u32
     where
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
         let change = |unavailable| Some(unavailable & !WITHDRAWN | u32::from(withdrawn));
         let before = server.unavailable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
-        if withdrawn && before == Ok(0) {
-            self.changed(now, servers);
-        }
+        if withdrawn && before == Ok(0) { self.left(server, now, servers) } else { 0 }
+    }
+
+    /// Ends isolations that exceed the limit, since a server takes no more calls. Returns how many. Without a breaker, no
+    /// server is isolated, and this takes no pass over the servers.
+    fn left<'s, I>(&self, server: &ServerHealth<K>, now: Instant, servers: impl Fn() -> I) -> u32
+    where
+        K: 's,
+        I: Iterator<Item = &'s ServerHealth<K>>,
+    {
+        if self.breaker.gate(&server.state).is_some() { self.changed(now, servers) } else { 0 }
     }
 
     /// Returns the server that a call may try although no server is usable ([H5](crate::rules#H5)). While every server
     /// that was not withdrawn is broken, one call every 100 ms is let through. This call goes to the server that has
-    /// been broken for the longest time. The 100 ms count from the last break or from the last call that was let
-    /// through. `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit). Each server comes with the value that this method returns if
-    /// the server is chosen.
+    /// been broken for the longest time. The 100 ms count from the last break of one of these servers, or from the last
+    /// call that was let through. `servers` are [the servers that the limit counts](Self#the-servers-of-a-limit). Each
+    /// server comes with the value that this method returns if the server is chosen.
     #[cold]
     pub fn last_resort<'s, T>(&self, now: Instant, servers: impl Iterator<Item = (T, &'s ServerHealth<K>)>) -> Option<T>
     where
@@ -267,6 +325,10 @@ impl<K: Breaker> Health<K> {
                 return None;
             }
             let broken_for = since(now).wrapping_sub(unavailable) >> 1;
+            // The sum is modulo 2^31. So it is also small if another thread's clock is a little ahead of `now`.
+            if broken_for.wrapping_add(LAST_RESORT) & (u32::MAX >> 1) < 2 * LAST_RESORT {
+                return None;
+            }
             if longest.as_ref().is_none_or(|(most, _)| broken_for > *most) {
                 longest = Some((broken_for, it));
             }
@@ -276,9 +338,19 @@ impl<K: Breaker> Health<K> {
         self.last_resort.compare_exchange(last, next, Ordering::Relaxed, Ordering::Relaxed).ok().map(|_| it)
     }
 
-    /// Ends isolations that exceed the limit. Call this after servers were removed or have broken
+    /// Ends isolations that exceed the limit, and returns how many. Call this after servers were removed or have broken
     /// ([H4](crate::rules#H4)).
-    pub fn changed<'s, I>(&self, now: Instant, servers: impl Fn() -> I)
+    pub fn changed<'s, I>(&self, now: Instant, servers: impl Fn() -> I) -> u32
+    where
+        K: 's,
+        I: Iterator<Item = &'s ServerHealth<K>>,
+    {
+        let mut ended = 0;
+        self.end_excess(now, servers, |_| ended += 1);
+        ended
+    }
+
+    fn end_excess<'s, I>(&self, now: Instant, servers: impl Fn() -> I, mut lifted: impl FnMut(&'s ServerHealth<K>))
     where
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
@@ -294,6 +366,7 @@ impl<K: Breaker> Health<K> {
             }
             if !server.is_unavailable() && self.breaker.lift(&server.state, now) {
                 excess -= 1;
+                lifted(server);
             }
         }
     }
@@ -433,5 +506,55 @@ mod tests {
         assert!(health.started(&servers[0], later, false) && !health.usable(&servers[0], later));
         health.withdrawn(&servers[0], later);
         assert!(health.usable(&servers[0], later));
+    }
+
+    #[test]
+    fn h4_an_isolation_that_is_over_and_was_not_probed_gives_its_place_to_a_server_that_fails() {
+        let (health, servers, now) = (health(50), servers(2), Instant::from_millis(5));
+        let fail = |server: usize, now| {
+            let mut lifted = Vec::new();
+            let change = health.finished_lifting(
+                &servers[server],
+                &failure(now, Code::NONE),
+                || servers.iter(),
+                |it| lifted.push(servers.iter().position(|server| core::ptr::eq(it, server)).unwrap()),
+            );
+            (change.is_some(), lifted)
+        };
+        assert_eq!(fail(1, now), (true, std::vec![]));
+        assert_eq!(fail(0, now), (false, std::vec![]), "the other one is still isolated");
+        let later = now + Micros::from_millis(200);
+        assert!(health.usable(&servers[1], later) && health.is_isolated(&servers[1]));
+        assert_eq!(fail(0, later), (true, std::vec![1]));
+        assert!(!health.usable(&servers[0], later));
+        assert!(health.usable(&servers[1], later) && !health.is_isolated(&servers[1]));
+        // A server that is being probed keeps its place.
+        let probing = later + Micros::from_millis(200);
+        assert!(health.started(&servers[0], probing, false));
+        assert_eq!(fail(1, probing), (false, std::vec![]));
+    }
+
+    #[test]
+    fn h5_only_a_break_of_a_counted_server_defers_the_last_resort() {
+        let (health, servers, other) = (health(50), servers(2), ServerHealth::new());
+        let at = Instant::from_millis;
+        let broken = |server, ms| health.set_broken(server, true, at(ms), || servers.iter());
+        let last_resort = |ms| health.last_resort(at(ms), (0..).zip(&servers));
+        broken(&servers[1], 500);
+        broken(&servers[0], 560);
+        broken(&other, 650);
+        assert_eq!(last_resort(640), None, "100 ms from the last break");
+        assert_eq!(last_resort(559), None, "a clock that is behind");
+        assert_eq!(last_resort(670), Some(1), "the server that broke first");
+        assert_eq!(last_resort(671), None, "one call every 100 ms");
+        assert_eq!(last_resort(780), Some(1));
+    }
+
+    #[test]
+    fn h1_without_a_breaker_a_break_takes_no_pass_over_the_servers() {
+        let (health, server) = (Health::none(), ServerHealth::new());
+        let servers = || -> core::iter::Empty<&ServerHealth<NoBreaker>> { panic!("no server can be isolated") };
+        assert_eq!(health.set_broken(&server, true, Instant::ZERO, servers), 0);
+        assert_eq!(health.set_withdrawn(&server, true, Instant::ZERO, servers), 0);
     }
 }

@@ -59,6 +59,28 @@ fn x1_a_sub_channel_without_servers_is_down_and_is_asked_every_second() {
 }
 
 #[test]
+fn x1_s9_only_the_channels_of_the_subset_count_as_usable() {
+    let clock = Clock::default();
+    let leaves: Vec<Leaf> = (0..6).map(|number| Leaf::new(&clock, &number.to_string(), &[(Answer::Ok, 0)])).collect();
+    let builder = Selective::builder(clock.clone()).seed(1).load_balancer("subset:size=1 id=1 of=rr");
+    let add = |builder: SelectiveBuilder<Leaf, Clock>, (number, leaf): (usize, &Leaf)| {
+        builder.channel(number.to_string(), leaf.clone())
+    };
+    let selective = leaves.iter().enumerate().fold(builder, add).build().unwrap();
+    // One sub-channel is used, and one more while that one is down.
+    for down in 0..2 {
+        assert!(selective.has_usable_server(), "{down} are down");
+        let used = call(&clock, &selective).parse::<usize>().unwrap();
+        leaves[used].set_usable(false);
+        leaves[used].answers(&[(Answer::Down, 0)]);
+        clock.set(10 * (down + 1));
+        call(&clock, &selective);
+        clock.set(10 * (down + 1) + 5);
+    }
+    assert!(!selective.has_usable_server(), "the client does not use the other four");
+}
+
+#[test]
 fn x1_if_all_are_down_one_call_in_a_tenth_of_a_second_tries_h5() {
     let clock = Clock::default();
     let (builder, a, b) = two(&clock, &[(Answer::Down, 0)], &[(Answer::Down, 0)]);

@@ -388,6 +388,33 @@ fn l22_a_call_that_joins_tells_the_first_of_room_that_nothing_announced() {
     assert_settled(&line);
 }
 
+#[test]
+fn l22_h4_a_lifted_isolation_wakes_a_waiting_call() {
+    for withdrawn in [false, true] {
+        let line = Line::with("rr", 1, &[1, 2], |setup| {
+            setup.server_limits = queue(1, 8);
+            setup.breaker = Some(after_one_failure());
+        });
+        let held = Held::default();
+        let mut failing = Polled::waits(&line, plain(), &held);
+        held.answer(0, false);
+        assert_eq!(failing.end().0, Err(End::Failed));
+        let mut working = Polled::waits(&line, plain(), &held);
+        let mut waiting = Polled::waits(&line, plain(), &held);
+        // The server that is left may not be isolated.
+        match held.servers()[1] {
+            full if withdrawn => line.servers.set_usable(&line.node(full), false, line.now()),
+            full => line.set_broken(full, true),
+        }
+        assert!(waiting.wakes() == 1 && waiting.poll().is_none());
+        assert_eq!(held.servers()[2], held.servers()[0]);
+        held.answer(1, true);
+        held.answer(2, true);
+        assert!(working.end().0.is_ok() && waiting.end().0.is_ok());
+        assert_settled(&line);
+    }
+}
+
 /// A waker that unparks a thread.
 struct Unpark(Thread);
 

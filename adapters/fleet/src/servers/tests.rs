@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
+use hedge_core::balance::Balancer as _;
 use hedge_core::bounded::{Bounded, BoundedSpan};
 use hedge_core::config::ServerLimits;
 use hedge_core::health::RecoveryOptions;
-use hedge_core::time::Duration;
+use hedge_core::id::AttemptId;
+use hedge_core::outcome::{Code, Feedback, SentAttempt};
+use hedge_core::time::{Duration, Micros, Timeout};
 
 use crate::testing::Line;
 use crate::testing_calls::after_one_failure;
@@ -148,4 +151,60 @@ fn s9_a_full_server_is_still_marked_after_a_change_of_the_list() {
     line.set(&(1..=20).filter(|key| *key != last).collect::<Vec<u16>>());
     let after = used(&line);
     assert!(after.len() == 4 && after.contains(&full), "{full}: {before:?}, then {after:?}");
+}
+
+#[test]
+fn s9_the_servers_that_may_be_chosen_are_found_without_a_pass_over_the_list() {
+    let (line, mine) = of_twenty(|_| {});
+    let snapshot = line.servers.load();
+    assert_eq!(snapshot.balancer().choosable().map(<[u32]>::len), Some(6));
+    let slots = snapshot.list().nodes().iter().filter(|node| snapshot.balancer().may_choose(node.id().slot()));
+    let mut by_slot: Vec<u16> = slots.map(|node| *node.key()).collect();
+    let mut mine = mine;
+    by_slot.sort_unstable();
+    mine.sort_unstable();
+    assert_eq!(by_slot, mine);
+}
+
+#[test]
+fn s9_only_a_server_of_the_subset_counts_as_usable_for_the_channel() {
+    let (line, mine) = of_twenty(|_| {});
+    assert!(line.servers.any_usable(line.now()));
+    for key in &mine {
+        line.set_broken(*key, true);
+    }
+    assert!(!line.servers.any_usable(line.now()), "the client does not use the other servers");
+}
+
+#[test]
+fn h4_s8_a_call_that_names_a_server_outside_the_subset_counts_it_among_all_servers() {
+    let (line, mine) = of_twenty(|setup| setup.breaker = Some(after_one_failure()));
+    let others: Vec<u16> = (1..=20).filter(|key| !mine.contains(key)).collect();
+    for key in &others {
+        let (node, latency) = (line.node(*key), Micros::from_millis(1));
+        let (server, at) = (node.id(), line.now());
+        let sent = SentAttempt { server, at, attempt: AttemptId::FIRST, max_retry: 0, timeout: Timeout::NEVER };
+        line.servers.learn(&node, &sent.finished(at + latency, Feedback::Failure { latency }, Code::NONE));
+    }
+    let isolated = |key: &&u16| line.servers.load().health().is_isolated(line.node(**key).health());
+    assert_eq!(others.iter().filter(isolated).count(), 10, "half of twenty");
+    assert_eq!(mine.iter().filter(isolated).count(), 0);
+}
+
+#[test]
+fn s9_s11_the_reserve_does_not_get_the_calls_that_a_ramping_subset_holds_back() {
+    println!("seed {SEED}");
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let slow_start = Some(Duration::from_secs(100));
+    let (line, _) = of_twenty(|setup| setup.server_limits = ServerLimits { slow_start, ..ServerLimits::NONE });
+    let subset = used(&line);
+    for key in &subset {
+        line.set_broken(*key, true);
+        line.set_broken(*key, false);
+    }
+    for ms in 1..1_000 {
+        line.clock.set(200_000 + ms);
+        let picked = line.pick(&mut random, true).unwrap();
+        assert!(subset.contains(&picked), "{picked} is not among {subset:?}");
+    }
 }

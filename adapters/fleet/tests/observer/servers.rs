@@ -89,6 +89,17 @@ fn h4_a_lifted_isolation_is_told() {
 }
 
 #[test]
+fn h4_an_isolation_that_gives_its_place_to_another_server_is_told() {
+    let recorder = Arc::new(Recorder::default());
+    let world = with_breaker(&recorder, 50, &[1, 2]);
+    world.run(&CallOptions::new(), &[FAILS]);
+    assert_eq!(of_servers(&recorder), ["10.0.0.1:80 isolated for 100 ms"]);
+    // The call begins while server 1 is isolated, and fails after that isolation is over.
+    world.run(&CallOptions::new(), &[Some((150, Err(ErrorKind::Broken)))]);
+    assert_eq!(of_servers(&recorder), ["10.0.0.2:80 isolated for 100 ms", "10.0.0.1:80 isolation lifted"]);
+}
+
+#[test]
 fn h1_a_broken_connection_and_h5_the_call_that_is_let_through() {
     let recorder = Arc::new(Recorder::default());
     let world = with_breaker(&recorder, 1, &[1]);

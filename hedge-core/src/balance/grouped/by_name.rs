@@ -125,6 +125,10 @@ mod heap {
             self.0.may_choose(slot)
         }
 
+        fn choosable(&self) -> Option<&[u32]> {
+            self.0.choosable()
+        }
+
         fn arrange<L: Roster<Stats = AnyStats<Heap>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
             self.0.arrange(list)
         }

@@ -66,8 +66,8 @@ const SCAN: usize = 64;
 ///
 /// # Cost
 /// A look adds a draw if several levels take calls, and a few steps for each level. Refreshing marks is described
-/// [above](self). Memory: 29 bytes for each slot and `LEVELS` times the memory of the balancer `B`. On the heap,
-/// only levels in use take memory.
+/// [above](self). Memory: 29 bytes for each slot, `LEVELS` + 1 times the size of the balancer `B`, and what the balancers
+/// of the levels in use keep on the heap.
 #[derive(Debug)]
 pub struct Grouped<B, S: Storage, const LEVELS: usize = 8> {
     grouping: Grouping,
@@ -287,7 +287,9 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
 }
 
 impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
-    /// Tells the balancer of a server's group that an attempt starts there. `ticket` is that balancer's note.
+    /// Tells the balancer of a server's group that an attempt starts there. `ticket` is that balancer's note. A server
+    /// that is in no group can join one before its attempt ends. So the prototype records this attempt in the server's
+    /// statistics.
     fn started_in_its_group<L: ServerList<Stats = B::Stats>>(
         &self,
         list: &L,
@@ -295,8 +297,9 @@ impl<B: Balancer, S: Storage, const LEVELS: usize> Grouped<B, S, LEVELS> {
         ticket: Option<B::Ticket>,
         now: Instant,
     ) {
-        if let Some((_, balancer, part)) = self.of_server(list, server) {
-            balancer.started(&part, server, ticket, now);
+        match self.of_server(list, server) {
+            Some((_, balancer, part)) => balancer.started(&part, server, ticket, now),
+            None => self.prototype.started(list, server, None, now),
         }
     }
 }
@@ -319,6 +322,10 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
 
     fn may_choose(&self, slot: u16) -> bool {
         self.group_at(slot).is_some_and(|number| self.balancer(number).is_some_and(|it| it.may_choose(slot)))
+    }
+
+    fn choosable(&self) -> Option<&[u32]> {
+        Some(self.order.as_ref())
     }
 
     fn arrange<L: Roster<Stats = B::Stats>>(&mut self, list: &L) -> Result<(), ArrangeError> {
@@ -409,8 +416,10 @@ impl<B: Balancer + Clone, S: Storage, const LEVELS: usize> Balancer for Grouped<
     }
 
     fn finished<L: ServerList<Stats = B::Stats>>(&self, list: &L, attempt: &Finished) {
-        if let Some((_, balancer, part)) = self.of_server(list, attempt.sent.server) {
-            balancer.finished(&part, attempt);
+        match self.of_server(list, attempt.sent.server) {
+            Some((_, balancer, part)) => balancer.finished(&part, attempt),
+            // The server has left its group, or a call has named the server (S8). Its statistics stay true.
+            None => self.prototype.finished(list, attempt),
         }
     }
 }
