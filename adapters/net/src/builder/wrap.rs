@@ -84,7 +84,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
             #[cfg(feature = "serde")]
             file: self.file,
             #[cfg(feature = "serde")]
-            file_error: self.file_error,
+            file_errors: self.file_errors,
         }
     }
 }
