@@ -121,6 +121,12 @@ pub trait Breaker {
     /// returns `None`.
     fn gate<'s>(&self, state: &'s Self::State) -> Option<&'s Gate>;
 
+    /// Returns whether the breaker may isolate servers. If not, nothing is counted for its limit of isolations
+    /// ([H4](crate::rules#H4)).
+    fn isolates(&self) -> bool {
+        true
+    }
+
     /// Counts an attempt at a server that is not isolated. `latency` is the time from the attempt's start to its end.
     /// Returns whether the server is still healthy. If `failed` is false, the caller ignores the result.
     fn count(&self, state: &Self::State, failed: bool, latency: Micros) -> bool;
@@ -198,6 +204,11 @@ impl Breaker for NoBreaker {
         None
     }
 
+    #[inline]
+    fn isolates(&self) -> bool {
+        false
+    }
+
     fn count(&self, (): &(), _: bool, _: Micros) -> bool {
         true
     }
@@ -244,6 +255,11 @@ impl<K: Breaker> Breaker for Recovering<K> {
 
     fn gate<'s>(&self, state: &'s K::State) -> Option<&'s Gate> {
         self.breaker.gate(state)
+    }
+
+    #[inline]
+    fn isolates(&self) -> bool {
+        self.breaker.isolates()
     }
 
     fn count(&self, state: &K::State, failed: bool, latency: Micros) -> bool {
@@ -317,6 +333,10 @@ impl Breaker for AnyBreaker {
             Self::None => None,
             Self::Circuit(_) | Self::ConsecutiveFailures(_) => Some(state.gate()),
         }
+    }
+
+    fn isolates(&self) -> bool {
+        !matches!(self, Self::None)
     }
 
     fn count(&self, state: &CircuitState, failed: bool, latency: Micros) -> bool {

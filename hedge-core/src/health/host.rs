@@ -267,7 +267,7 @@ impl<K: Breaker> Health<K> {
             let since = if unavailable & !WITHDRAWN == 0 { since(now) } else { unavailable & !WITHDRAWN };
             Some(unavailable & WITHDRAWN | if broken { since } else { 0 })
         });
-        if broken && before == Ok(0) { self.left(server, now, servers) } else { 0 }
+        if broken && before == Ok(0) { self.changed(now, servers) } else { 0 }
     }
 
     /// Withdraws a server by hand, or lets it take calls again. A withdrawn server gets no call, not even by
@@ -287,17 +287,7 @@ impl<K: Breaker> Health<K> {
     {
         let change = |unavailable| Some(unavailable & !WITHDRAWN | u32::from(withdrawn));
         let before = server.unavailable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
-        if withdrawn && before == Ok(0) { self.left(server, now, servers) } else { 0 }
-    }
-
-    /// Ends isolations that exceed the limit, since a server takes no more calls. Returns how many. Without a breaker, no
-    /// server is isolated, and this takes no pass over the servers.
-    fn left<'s, I>(&self, server: &ServerHealth<K>, now: Instant, servers: impl Fn() -> I) -> u32
-    where
-        K: 's,
-        I: Iterator<Item = &'s ServerHealth<K>>,
-    {
-        if self.breaker.gate(&server.state).is_some() { self.changed(now, servers) } else { 0 }
+        if withdrawn && before == Ok(0) { self.changed(now, servers) } else { 0 }
     }
 
     /// Returns the server that a call may try although no server is usable ([H5](crate::rules#H5)). While every server
@@ -339,7 +329,7 @@ impl<K: Breaker> Health<K> {
     }
 
     /// Ends isolations that exceed the limit, and returns how many. Call this after servers were removed or have broken
-    /// ([H4](crate::rules#H4)).
+    /// ([H4](crate::rules#H4)). Without a breaker, this takes no pass over the servers.
     pub fn changed<'s, I>(&self, now: Instant, servers: impl Fn() -> I) -> u32
     where
         K: 's,
@@ -355,6 +345,9 @@ impl<K: Breaker> Health<K> {
         K: 's,
         I: Iterator<Item = &'s ServerHealth<K>>,
     {
+        if !self.breaker.isolates() {
+            return;
+        }
         // One thread may isolate a server while another thread marks a server as broken. After this fence, at least one
         // of the two threads sees both changes.
         fence(Ordering::SeqCst);
