@@ -35,8 +35,8 @@ use crate::{Balancer, Breaker};
 /// Reading the list takes no lock. A change copies the list and what the balancer has computed from it: some tens of
 /// bytes for each server, and with consistent hashing 8 bytes for each point. Only new servers get a weight and an id,
 /// and only their tags are read. A change of one among 10,000 servers takes 6 to 10 million instructions; a third of
-/// them free the list that came in. In the best runs on a machine with two cores, that is 0.7 to 0.9 ms. With `la`, whose
-/// servers take more memory, it is 1.2 ms. With consistent hashing, it is 46 million instructions and 9 ms. These
+/// them free the list that came in. On an idle machine with two cores, the median is 0.8 to 1.1 ms. With `la`, whose
+/// servers take more memory, it is 1.3 ms. With consistent hashing, it is 46 million instructions and 4 ms. These
 /// figures are without a breaker, a cap and observers, which add to them. The test `large_lists` prints these times, and
 /// says how to count the instructions. A server that has left the list is dropped as soon as nothing uses it. But the
 /// memory of about 64 such servers may be kept until further servers leave.
