@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hedge_net::http::{
-    AlongField, AlongHeaders, Body, HttpError, Response, RetryStatuses, key_text, parse_key,
-};
+use hedge_net::http::{AlongField, AlongHeaders, Body, HttpError, Response, RetryStatuses, key_text, parse_key};
 use hedge_net::{
     Address, Along, AttemptError, AttemptId, AttemptInfo, Bounded, BreakerOptions, CallOptions, Channel, End,
     ErrorKind, FailureOptions, IdempotencyKey, Interceptor, Judgement, Kind, Protocol, RetryPolicy, Runtime,
