@@ -324,6 +324,7 @@ macro_rules! every_test {
                 t2_the_deadline_covers_a_body_of_a_wrapped_transport
                 h1_a_path_is_checked_of_a_wrapped_transport
                 i1_nothing_but_headers_changes_before_a_wrapped_transport
+                w3_what_goes_along_passes_through_a_wrapped_transport
             }
             one_line {
                 each_method_sends_what_its_line_says
