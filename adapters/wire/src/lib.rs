@@ -45,4 +45,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+
 pub mod http1;
+mod write;
