@@ -45,6 +45,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
 pub mod http1;
+pub mod resp;
 mod write;
