@@ -49,5 +49,6 @@
 extern crate alloc;
 
 pub mod http1;
+pub mod memcached;
 pub mod resp;
 mod write;
