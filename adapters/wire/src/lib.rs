@@ -45,4 +45,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 pub mod http1;
+pub mod memcached;
+pub mod resp;
+mod write;

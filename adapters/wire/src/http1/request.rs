@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{is_text, is_token_byte};
+use crate::write::{Writer, decimal};
 
 /// A request that can be written as HTTP/1.1. It borrows all its parts.
 ///
@@ -68,25 +69,29 @@ impl Request<'_> {
 
     fn write(&self, body: &[u8], out: &mut [u8]) -> Result<usize, EncodeError> {
         self.check()?;
-        let mut out = Writer { out, length: 0 };
+        let mut out = Writer::new(out);
         out.put(self.method.as_bytes());
         out.put(b" ");
         out.put(self.target.as_bytes());
         out.put(b" HTTP/1.1\r\n");
-        out.header("host", self.host.as_bytes());
+        header(&mut out, "host", self.host.as_bytes());
         for (name, value) in self.headers {
-            out.header(name, value);
+            header(&mut out, name, value);
         }
         if !self.keep_alive {
-            out.header("connection", b"close");
+            header(&mut out, "connection", b"close");
         }
         if !self.body.is_empty() || matches!(self.method, "POST" | "PUT" | "PATCH") {
             let mut digits = [0; 20];
-            out.header("content-length", decimal(self.body.len(), &mut digits));
+            header(
+                &mut out,
+                "content-length",
+                decimal(u64::try_from(self.body.len()).unwrap_or(u64::MAX), &mut digits),
+            );
         }
         out.put(b"\r\n");
         out.put(body);
-        if out.length > out.out.len() { Err(EncodeError::TooLong { needs: out.length }) } else { Ok(out.length) }
+        out.finish().map_err(|needs| EncodeError::TooLong { needs })
     }
 
     /// Checks that no part of the request can end a line early or begin another line.
@@ -147,41 +152,11 @@ impl fmt::Display for EncodeError {
 
 impl core::error::Error for EncodeError {}
 
-/// Writes bytes as long as they fit, and counts all bytes, so that an error can say how many are needed.
-struct Writer<'a> {
-    out: &'a mut [u8],
-    length: usize,
-}
-
-impl Writer<'_> {
-    fn put(&mut self, bytes: &[u8]) {
-        if let Some(to) = self.out.get_mut(self.length..).and_then(|rest| rest.get_mut(..bytes.len())) {
-            to.copy_from_slice(bytes);
-        }
-        self.length = self.length.saturating_add(bytes.len());
-    }
-
-    fn header(&mut self, name: &str, value: &[u8]) {
-        self.put(name.as_bytes());
-        self.put(b": ");
-        self.put(value);
-        self.put(b"\r\n");
-    }
-}
-
-/// Writes a number in decimal. This is done without `core::fmt`, which would take more code on a microcontroller than
-/// the rest of the request.
-fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
-    let mut length = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789".get(number % 10).copied().unwrap_or(b'0');
-        number /= 10;
-        length += 1;
-        if number == 0 {
-            break;
-        }
-    }
-    digits.get(20_usize.saturating_sub(length)..).unwrap_or(&[])
+fn header(out: &mut Writer<'_>, name: &str, value: &[u8]) {
+    out.put(name.as_bytes());
+    out.put(b": ");
+    out.put(value);
+    out.put(b"\r\n");
 }
 
 fn is_own(name: &str) -> bool {
