@@ -59,6 +59,18 @@ impl<'a> CallEnd<'a> {
         self.keys.key(server)?.downcast_ref()
     }
 
+    /// Writes the key of the server of an attempt as text. The server is given by its id, as in [`key`](Self::key). If
+    /// the host has no keys, or if the server was removed just before the attempt was to start, this writes the id.
+    ///
+    /// # Errors
+    /// Returns an error if writing to `out` has failed.
+    pub fn write_server(&self, server: ServerId, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self.server(server) {
+            Some(server) => write!(out, "{server}"),
+            None => self.keys.write_key(server, out),
+        }
+    }
+
     /// Returns the key of the server whose reply was accepted. Returns `None` if no reply was accepted, or if `K` is
     /// not the type of the host's keys.
     #[must_use]

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use hedge_core::latency::{Quantile, Snapshot as Latencies};
 use hedge_core::time::{Duration, Instant, Micros};
 
+use crate::counters::Counters;
 use crate::node::{Node, Service};
 use crate::replace::ReplaceableOptions;
 use crate::servers::Servers;
@@ -30,16 +31,27 @@ pub struct ChannelInfo {
     pub servers: Vec<ServerInfo>,
     /// How long calls took in the last 10 s.
     pub latencies: LatencyInfo,
+    /// The distribution of these latencies.
+    pub distribution: Latencies,
+    /// How many calls ended in each way since the channel was made, and how many attempts they made.
+    pub counters: Counters,
     /// The options in force.
     pub options: ReplaceableOptions,
 }
 
 impl ChannelInfo {
-    /// Makes the state of the channel with this name and these servers. The latencies and the options are taken from
-    /// `settings`.
+    /// Makes the state of the channel with this name and these servers. The latencies, the counters and the options are
+    /// taken from `settings`.
     pub fn new(name: &str, servers: Vec<ServerInfo>, settings: &crate::Settings, now: Instant) -> Self {
-        let latencies = LatencyInfo::from(&settings.latencies(now));
-        Self { name: name.into(), servers, latencies, options: settings.options() }
+        let distribution = settings.latencies(now);
+        Self {
+            name: name.into(),
+            servers,
+            latencies: LatencyInfo::from(&distribution),
+            distribution,
+            counters: settings.counters(),
+            options: settings.options(),
+        }
     }
 }
 
