@@ -40,6 +40,8 @@
 #[cfg(feature = "http")]
 mod client;
 #[cfg(feature = "http")]
+mod common;
+#[cfg(feature = "http")]
 mod consul;
 #[cfg(feature = "dns")]
 mod dns;

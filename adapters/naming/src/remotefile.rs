@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hedge_core::time::{Duration, Instant};
-use hedge_fleet::{BoxNaming, NamingError, NamingErrorKind, Update};
+use hedge_fleet::{BoxNaming, NamingError, Update};
 use hedge_link::{Credential, Runtime};
 use http::header::{AUTHORIZATION, DATE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::client::{Answer, Ask, Client, Fault, HttpOptions, Place, parse_places};
+use crate::client::{Answer, Ask, Client, Fault, HttpOptions, parse_places};
+use crate::common::{Common, common_setters, invalid};
 use crate::lines::Lines;
 use crate::pace::{Pace, sleep};
-use crate::session::{Resumed, Session};
+use crate::session::Session;
 
 /// The scheme `remotefile`: a list of servers that a web server has, asked for every 5 s.
 ///
@@ -36,35 +37,25 @@ use crate::session::{Resumed, Session};
 /// ```
 #[derive(Clone)]
 pub struct RemoteFile<R> {
-    runtime: R,
-    http: HttpOptions,
+    common: Common<R>,
     authorization: Option<Credential>,
     every: Duration,
-    seed: Option<u64>,
 }
 
 /// What a URL and the options say.
 struct Settings {
-    name: Arc<str>,
     path: String,
     authorization: Option<Credential>,
     every: Duration,
-    seed: Option<u64>,
 }
 
 impl<R: Runtime> RemoteFile<R> {
     /// The defaults: no credential, and one request every 5 s.
     pub fn new(runtime: R) -> Self {
-        let (http, every) = (HttpOptions::new(), Duration::from_secs(5));
-        Self { runtime, http, authorization: None, every, seed: None }
+        Self { common: Common::new(runtime), authorization: None, every: Duration::from_secs(5) }
     }
 
-    /// Times, limits and TLS.
-    #[must_use]
-    pub fn http(mut self, options: HttpOptions) -> Self {
-        self.http = options;
-        self
-    }
+    common_setters!("Times, limits and TLS.", "waits");
 
     /// The value of the header `authorization`, such as `Bearer TOKEN`.
     #[must_use]
@@ -81,47 +72,37 @@ impl<R: Runtime> RemoteFile<R> {
         self
     }
 
-    /// Determines the random waits. By default they differ from source to source.
-    #[must_use]
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
     /// Opens a source. `rest` is the URL behind `remotefile://`. This does no I/O.
     ///
     /// # Errors
     /// [`NamingErrorKind::Invalid`] if the URL is not valid, or a time of the [`HttpOptions`] is 0.
     pub fn open(&self, rest: &str) -> Result<BoxNaming, NamingError> {
-        let invalid = |why: String| NamingError::new("remotefile:// URL", NamingErrorKind::Invalid).because(why);
+        let invalid = invalid("remotefile");
         if rest.contains('?') {
             // It may be a secret, so it is not shown here either.
             let why = "has a query, which errors and pages would show; give a secret by RemoteFile::authorization";
             return Err(invalid(why.into()));
         }
-        self.http.check().map_err(invalid)?;
-        let (places, path) = parse_places(rest).map_err(invalid)?;
+        self.common.http.check().map_err(&invalid)?;
+        let (places, path) = parse_places(rest).map_err(&invalid)?;
         let path = format!("/{}", path.split('#').next().unwrap_or_default());
         if path.parse::<http::uri::PathAndQuery>().is_err() {
             return Err(invalid("the path has characters that a URL cannot have; encode them by '%'".into()));
         }
         let settings = Arc::new(Settings {
-            name: format!("remotefile://{rest}").into(),
             path,
             authorization: self.authorization.clone(),
             every: self.every.max(Duration::from_millis(100)),
-            seed: self.seed,
         });
-        let (runtime, http) = (self.runtime.clone(), self.http.clone());
-        let make = move || FileSession::new(runtime.clone(), http.clone(), Arc::clone(&places), Arc::clone(&settings));
-        Ok(BoxNaming::new(Resumed::new(self.runtime.clone(), make)))
+        let session = move |client, pace| FileSession::new(client, pace, Arc::clone(&settings));
+        Ok(self.common.open(format!("remotefile://{rest}").into(), places, session))
     }
 }
 
 impl<R> fmt::Debug for RemoteFile<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("RemoteFile");
-        fields.field("http", &self.http).field("authorization", &self.authorization).finish_non_exhaustive()
+        fields.field("http", &self.common.http).field("authorization", &self.authorization).finish_non_exhaustive()
     }
 }
 
@@ -150,9 +131,7 @@ impl<R: Runtime> Session for FileSession<R> {
 }
 
 impl<R: Runtime> FileSession<R> {
-    fn new(runtime: R, http: HttpOptions, places: Arc<[Place]>, settings: Arc<Settings>) -> Self {
-        let client = Client::new(runtime, http, Arc::clone(&settings.name), places);
-        let pace = Pace::new(settings.seed);
+    const fn new(client: Client<R>, pace: Pace, settings: Arc<Settings>) -> Self {
         Self { client, settings, pace, ask_at: None, known: None, given: None }
     }
 

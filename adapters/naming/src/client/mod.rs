@@ -75,7 +75,6 @@ impl<R: Runtime> Client<R> {
         &self.secrets
     }
 
-    #[cfg(feature = "_tls")]
     pub(crate) const fn options(&self) -> &HttpOptions {
         &self.options
     }

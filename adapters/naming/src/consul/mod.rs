@@ -7,11 +7,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use hedge_core::time::Duration;
-use hedge_fleet::{BoxNaming, NamingError, NamingErrorKind};
+use hedge_fleet::{BoxNaming, NamingError};
 use hedge_link::{Credential, Runtime};
 
 use crate::client::{HttpOptions, parse_places, percent_encoded};
-use crate::session::Resumed;
+use crate::common::{Common, common_setters, invalid};
 use session::ConsulSession;
 
 /// The scheme `consul`: the instances of a service whose health checks pass.
@@ -38,38 +38,28 @@ use session::ConsulSession;
 /// ```
 #[derive(Clone)]
 pub struct Consul<R> {
-    runtime: R,
-    http: HttpOptions,
+    common: Common<R>,
     token: Option<Credential>,
     datacenter: Option<Arc<str>>,
     wait: Duration,
-    seed: Option<u64>,
 }
 
 /// What a URL and the options say.
 #[derive(Debug)]
 struct Settings {
-    name: Arc<str>,
     /// The path, and the part of the query that is always the same.
     path: String,
     token: Option<Credential>,
     wait: Duration,
-    seed: Option<u64>,
 }
 
 impl<R: Runtime> Consul<R> {
     /// The defaults: no token, the agent's own datacenter, and queries that wait for 60 s.
     pub fn new(runtime: R) -> Self {
-        let (http, wait) = (HttpOptions::new(), Duration::from_secs(60));
-        Self { runtime, http, token: None, datacenter: None, wait, seed: None }
+        Self { common: Common::new(runtime), token: None, datacenter: None, wait: Duration::from_secs(60) }
     }
 
-    /// Times, limits and TLS.
-    #[must_use]
-    pub fn http(mut self, options: HttpOptions) -> Self {
-        self.http = options;
-        self
-    }
+    common_setters!("Times, limits and TLS.", "pauses");
 
     /// The token, which is sent as `X-Consul-Token`.
     #[must_use]
@@ -93,21 +83,14 @@ impl<R: Runtime> Consul<R> {
         self
     }
 
-    /// Determines the random pauses. By default they differ from source to source.
-    #[must_use]
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
     /// Opens a source. `rest` is the URL behind `consul://`. This does no I/O.
     ///
     /// # Errors
     /// [`NamingErrorKind::Invalid`] if the URL is not valid, or a time of the [`HttpOptions`] is 0.
     pub fn open(&self, rest: &str) -> Result<BoxNaming, NamingError> {
-        let invalid = |why: String| NamingError::new("consul:// URL", NamingErrorKind::Invalid).because(why);
-        self.http.check().map_err(invalid)?;
-        let (places, service) = parse_places(rest).map_err(invalid)?;
+        let invalid = invalid("consul");
+        self.common.http.check().map_err(&invalid)?;
+        let (places, service) = parse_places(rest).map_err(&invalid)?;
         if service.is_empty() || service.contains(['/', '?', '#']) {
             return Err(invalid(
                 "the service is empty or has '/', '?' or '#'; write consul://host:port/service".into(),
@@ -118,24 +101,16 @@ impl<R: Runtime> Consul<R> {
             path = format!("{path}&dc={}", percent_encoded(datacenter));
         }
         let wait = self.wait.clamp(Duration::from_secs(1), Duration::from_secs(600));
-        let settings = Arc::new(Settings {
-            name: format!("consul://{rest}").into(),
-            path,
-            token: self.token.clone(),
-            wait,
-            seed: self.seed,
-        });
-        let (runtime, http) = (self.runtime.clone(), self.http.clone());
-        let make =
-            move || ConsulSession::new(runtime.clone(), http.clone(), Arc::clone(&places), Arc::clone(&settings));
-        Ok(BoxNaming::new(Resumed::new(self.runtime.clone(), make)))
+        let settings = Arc::new(Settings { path, token: self.token.clone(), wait });
+        let session = move |client, pace| ConsulSession::new(client, pace, Arc::clone(&settings));
+        Ok(self.common.open(format!("consul://{rest}").into(), places, session))
     }
 }
 
 impl<R> fmt::Debug for Consul<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Consul");
-        fields.field("http", &self.http).field("token", &self.token).field("datacenter", &self.datacenter);
+        fields.field("http", &self.common.http).field("token", &self.token).field("datacenter", &self.datacenter);
         fields.finish_non_exhaustive()
     }
 }

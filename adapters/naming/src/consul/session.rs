@@ -9,7 +9,7 @@ use http::HeaderName;
 
 use super::Settings;
 use super::api::{Instances, update};
-use crate::client::{Answer, Ask, Client, Fault, HttpOptions, Place};
+use crate::client::{Answer, Ask, Client, Fault};
 use crate::pace::Pace;
 use crate::session::Session;
 
@@ -39,9 +39,7 @@ impl<R: Runtime> Session for ConsulSession<R> {
 }
 
 impl<R: Runtime> ConsulSession<R> {
-    pub(super) fn new(runtime: R, http: HttpOptions, places: Arc<[Place]>, settings: Arc<Settings>) -> Self {
-        let client = Client::new(runtime, http, Arc::clone(&settings.name), places);
-        let pace = Pace::new(settings.seed);
+    pub(super) const fn new(client: Client<R>, pace: Pace, settings: Arc<Settings>) -> Self {
         Self { client, settings, pace, index: 0, given: None }
     }
 

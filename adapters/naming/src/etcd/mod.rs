@@ -9,11 +9,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use hedge_core::time::Duration;
-use hedge_fleet::{BoxNaming, NamingError, NamingErrorKind};
+use hedge_fleet::{BoxNaming, NamingError};
 use hedge_link::{Credential, Runtime};
 
 use crate::client::{HttpOptions, parse_places};
-use crate::session::Resumed;
+use crate::common::{Common, common_setters, invalid};
 use session::EtcdSession;
 
 /// The scheme `etcd`: the servers below a prefix of keys, by the JSON gateway of etcd's API version 3.
@@ -45,35 +45,26 @@ use session::EtcdSession;
 /// ```
 #[derive(Clone)]
 pub struct Etcd<R> {
-    runtime: R,
-    http: HttpOptions,
+    common: Common<R>,
     user: Option<(Arc<str>, Credential)>,
     check_every: Duration,
-    seed: Option<u64>,
 }
 
 /// What a URL and the options say.
 #[derive(Debug)]
 struct Settings {
-    name: Arc<str>,
     prefix: String,
     user: Option<(Arc<str>, Credential)>,
     check_every: Duration,
-    seed: Option<u64>,
 }
 
 impl<R: Runtime> Etcd<R> {
     /// The defaults: no user, and a check of the watch every 30 s.
     pub fn new(runtime: R) -> Self {
-        Self { runtime, http: HttpOptions::new(), user: None, check_every: Duration::from_secs(30), seed: None }
+        Self { common: Common::new(runtime), user: None, check_every: Duration::from_secs(30) }
     }
 
-    /// Times, limits and TLS.
-    #[must_use]
-    pub fn http(mut self, options: HttpOptions) -> Self {
-        self.http = options;
-        self
-    }
+    common_setters!("Times, limits and TLS.", "pauses");
 
     /// The user, for an etcd that asks for one.
     #[must_use]
@@ -90,44 +81,30 @@ impl<R: Runtime> Etcd<R> {
         self
     }
 
-    /// Determines the random pauses. By default they differ from source to source.
-    #[must_use]
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
     /// Opens a source. `rest` is the URL behind `etcd://`. This does no I/O.
     ///
     /// # Errors
     /// [`NamingErrorKind::Invalid`] if the URL is not valid, or a time of the [`HttpOptions`] is 0.
     pub fn open(&self, rest: &str) -> Result<BoxNaming, NamingError> {
-        let name: Arc<str> = format!("etcd://{rest}").into();
-        let invalid = |why: String| {
-            // The rest of the URL could hold a password.
-            NamingError::new("etcd:// URL", NamingErrorKind::Invalid).because(why)
-        };
-        self.http.check().map_err(invalid)?;
-        let (places, prefix) = parse_places(rest).map_err(invalid)?;
+        let invalid = invalid("etcd");
+        self.common.http.check().map_err(&invalid)?;
+        let (places, prefix) = parse_places(rest).map_err(&invalid)?;
         if prefix.is_empty() {
             return Err(invalid("has no prefix; write etcd://host:port/prefix".into()));
         }
         let slash = if prefix.ends_with('/') { "" } else { "/" };
         let settings = Arc::new(Settings {
-            name,
             prefix: format!("{prefix}{slash}"),
             user: self.user.clone(),
             check_every: self.check_every.max(Duration::from_millis(50)),
-            seed: self.seed,
         });
-        let (runtime, http) = (self.runtime.clone(), self.http.clone());
-        let make = move || EtcdSession::new(runtime.clone(), http.clone(), Arc::clone(&places), Arc::clone(&settings));
-        Ok(BoxNaming::new(Resumed::new(self.runtime.clone(), make)))
+        let session = move |client, pace| EtcdSession::new(client, pace, Arc::clone(&settings));
+        Ok(self.common.open(format!("etcd://{rest}").into(), places, session))
     }
 }
 
 impl<R> fmt::Debug for Etcd<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Etcd").field("http", &self.http).field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Etcd").field("http", &self.common.http).field("user", &self.user).finish_non_exhaustive()
     }
 }

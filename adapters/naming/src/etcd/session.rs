@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Settings;
 use super::api::{Authenticated, Message, Number, PAGE, Range, Watched, behind, encode};
 use super::keys::Keys;
-use crate::client::{Answer, Ask, Client, Fault, HttpOptions, Messages, Next, Opened, Place};
+use crate::client::{Answer, Ask, Client, Fault, Messages, Next, Opened};
 use crate::pace::Pace;
 use crate::session::Session;
 
@@ -65,10 +65,8 @@ impl<R: Runtime> Session for EtcdSession<R> {
 }
 
 impl<R: Runtime> EtcdSession<R> {
-    pub(super) fn new(runtime: R, http: HttpOptions, places: Arc<[Place]>, settings: Arc<Settings>) -> Self {
-        let keys = Keys::new(http.max_list());
-        let client = Client::new(runtime, http, Arc::clone(&settings.name), places);
-        let pace = Pace::new(settings.seed);
+    pub(super) fn new(client: Client<R>, pace: Pace, settings: Arc<Settings>) -> Self {
+        let keys = Keys::new(client.options().max_list());
         Self { client, settings, pace, token: None, keys, phase: Phase::Unread }
     }
 

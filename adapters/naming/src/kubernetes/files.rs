@@ -104,14 +104,12 @@ mod tests {
         let pipe = std::env::temp_dir().join(format!("hedge-token-{}", std::process::id()));
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let settings = Settings {
-            name: "x".into(),
             path: String::new(),
             port: super::super::Port::Number(1),
             tls_name: None,
             token: Given::File(pipe.as_path().into()),
             roots: Given::Value([1].as_slice().into()),
             watch_for: Duration::from_secs(1),
-            seed: None,
         };
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..20 {

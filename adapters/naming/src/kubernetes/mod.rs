@@ -15,7 +15,7 @@ use hedge_fleet::{Address, BoxNaming, NamingError, NamingErrorKind};
 use hedge_link::{Credential, Runtime, TlsName};
 
 use crate::client::{HttpOptions, Place};
-use crate::session::Resumed;
+use crate::common::{Common, common_setters, invalid};
 use session::KubernetesSession;
 use slices::Port;
 
@@ -52,14 +52,12 @@ const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// ```
 #[derive(Clone)]
 pub struct Kubernetes<R> {
-    runtime: R,
-    http: HttpOptions,
+    common: Common<R>,
     api_server: Option<Address>,
     tls_name: Option<TlsName>,
     token: Given<Credential>,
     roots: Given<Arc<[u8]>>,
     watch_for: Duration,
-    seed: Option<u64>,
 }
 
 /// Something that is given by the program, or stands in a file.
@@ -72,7 +70,6 @@ enum Given<T> {
 /// What a URL and the options say.
 #[derive(Debug)]
 struct Settings {
-    name: Arc<str>,
     /// The path of the slices, and the query that selects those of the service.
     path: String,
     port: Port,
@@ -80,7 +77,6 @@ struct Settings {
     token: Given<Credential>,
     roots: Given<Arc<[u8]>>,
     watch_for: Duration,
-    seed: Option<u64>,
 }
 
 impl<R: Runtime> Kubernetes<R> {
@@ -88,24 +84,20 @@ impl<R: Runtime> Kubernetes<R> {
     pub fn new(runtime: R) -> Self {
         let file = |name: &str| Arc::from(Path::new(ACCOUNT).join(name));
         Self {
-            runtime,
-            http: HttpOptions::new(),
+            common: Common::new(runtime),
             api_server: None,
             tls_name: None,
             token: Given::File(file("token")),
             roots: Given::File(file("ca.crt")),
             watch_for: Duration::from_secs(240),
-            seed: None,
         }
     }
 
-    /// Times and limits. The TLS settings in these options are not used: this source makes its own from the root
-    /// certificates.
-    #[must_use]
-    pub fn http(mut self, options: HttpOptions) -> Self {
-        self.http = options;
-        self
-    }
+    common_setters!(
+        "Times and limits. The TLS settings in these options are not used: this source makes its own from the root
+certificates.",
+        "times"
+    );
 
     /// The API server, instead of the one that the environment names.
     #[must_use]
@@ -158,54 +150,40 @@ impl<R: Runtime> Kubernetes<R> {
         self
     }
 
-    /// Determines the random times. By default they differ from source to source.
-    #[must_use]
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
     /// Opens a source. `rest` is the URL behind `kubernetes://`. This reads the environment, and does no I/O.
     ///
     /// # Errors
     /// [`NamingErrorKind::Invalid`] if the URL is not valid, if it is not known where the API server is, or if a time of
     /// the [`HttpOptions`] is 0.
     pub fn open(&self, rest: &str) -> Result<BoxNaming, NamingError> {
-        self.http.check().map_err(|why| invalid("kubernetes:// URL", why))?;
-        let (path, port) = parse(rest).map_err(|why| invalid("kubernetes:// URL", why))?;
+        let invalid = invalid("kubernetes");
+        self.common.http.check().map_err(&invalid)?;
+        let (path, port) = parse(rest).map_err(&invalid)?;
         let name: Arc<str> = format!("kubernetes://{rest}").into();
         let api_server = match &self.api_server {
             Some(address) => address.clone(),
-            None => from_environment(|name| std::env::var(name).ok()).map_err(|why| invalid(&name, why))?,
+            None => from_environment(|name| std::env::var(name).ok())
+                .map_err(|why| NamingError::new(Arc::clone(&name), NamingErrorKind::Invalid).because(why))?,
         };
         let settings = Arc::new(Settings {
-            name,
             path,
             port,
             tls_name: self.tls_name.clone(),
             token: self.token.clone(),
             roots: self.roots.clone(),
             watch_for: self.watch_for,
-            seed: self.seed,
         });
-        let places: Arc<[Place]> = [Place::new(api_server)].into();
-        let (runtime, http) = (self.runtime.clone(), self.http.clone());
-        let make =
-            move || KubernetesSession::new(runtime.clone(), http.clone(), Arc::clone(&places), Arc::clone(&settings));
-        Ok(BoxNaming::new(Resumed::new(self.runtime.clone(), make)))
+        let session = move |client, pace| KubernetesSession::new(client, pace, Arc::clone(&settings));
+        Ok(self.common.open(name, [Place::new(api_server)].into(), session))
     }
 }
 
 impl<R> fmt::Debug for Kubernetes<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Kubernetes");
-        fields.field("http", &self.http).field("api_server", &self.api_server).field("token", &self.token);
+        fields.field("http", &self.common.http).field("api_server", &self.api_server).field("token", &self.token);
         fields.finish_non_exhaustive()
     }
-}
-
-fn invalid(name: &str, why: String) -> NamingError {
-    NamingError::new(name, NamingErrorKind::Invalid).because(why)
 }
 
 /// Parses `namespace/service:port` into the path of the slices, and the port.

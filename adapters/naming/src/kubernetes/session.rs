@@ -13,7 +13,7 @@ use super::Settings;
 use super::api::{Event, PAGE, SliceList};
 use super::files::{self, Unreadable};
 use super::slices::Slices;
-use crate::client::{Ask, Client, Fault, HttpOptions, Messages, Next, Opened, Place, percent_encoded};
+use crate::client::{Ask, Client, Fault, Messages, Next, Opened, percent_encoded};
 use crate::pace::Pace;
 use crate::session::Session;
 
@@ -75,9 +75,7 @@ impl<R: Runtime> Session for KubernetesSession<R> {
 }
 
 impl<R: Runtime> KubernetesSession<R> {
-    pub(super) fn new(runtime: R, http: HttpOptions, places: Arc<[Place]>, settings: Arc<Settings>) -> Self {
-        let client = Client::new(runtime, http, Arc::clone(&settings.name), places);
-        let pace = Pace::new(settings.seed);
+    pub(super) fn new(client: Client<R>, pace: Pace, settings: Arc<Settings>) -> Self {
         Self { client, settings, pace, roots: None, slices: Slices::default(), phase: Phase::Unlisted }
     }
 
