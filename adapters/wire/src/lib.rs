@@ -45,4 +45,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod baidu_std;
 pub mod http1;
