@@ -50,3 +50,4 @@ extern crate std;
 
 pub mod baidu_std;
 pub mod http1;
+mod protobuf;

@@ -1,5 +1,12 @@
 //! brpc's protocol `baidu_std`, as a client and as a server.
 
 mod frame;
+mod lists;
+mod packet;
+mod parts;
 
+pub use crate::protobuf::Malformed;
 pub use frame::{DEFAULT_MAX_BODY, EncodeError, Frame, FrameError, HEAD, Magic, Progress};
+pub use lists::{Ids, UserFields};
+pub use packet::{ContentType, Packet, PacketError};
+pub use parts::{Checksum, ChunkInfo, Request, Response, StreamSettings};
