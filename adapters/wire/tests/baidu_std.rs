@@ -4,8 +4,8 @@
 mod packets;
 
 use hedge_wire::baidu_std::{
-    Checksum, ChunkInfo, ContentType, EncodeError, Frame, HEAD, Ids, Magic, Malformed, Packet, PacketError, Request,
-    Response, StreamSettings, UserFields,
+    Checksum, ChunkInfo, ContentType, EncodeError, Frame, FrameType, HEAD, Ids, Magic, Malformed, Packet, PacketError,
+    Request, Response, StreamFrame, StreamSettings, UserFields,
 };
 use packets::{assert_split, encoded};
 use proptest::collection::vec;
@@ -113,7 +113,54 @@ fn p1_a_packet_that_is_malformed_says_where() {
     assert_eq!(error.to_string(), text);
     let text = "packet: in its meta, the part at byte 4 came before";
     assert_eq!(PacketError::Meta(Malformed::Twice { at: 4 }).to_string(), text);
-    assert_eq!(Packet::read(&Frame { magic: Magic::Stream, meta: b"", rest: b"" }), Err(PacketError::NotRpc));
+    assert_eq!(Packet::read(&Frame { magic: Magic::Stream, meta: b"", rest: b"" }), Err(PacketError::WrongMagic));
+}
+
+#[test]
+fn frames_of_streams_are_as_brpc_writes_them() {
+    for (hex, stream) in [
+        (
+            "5354524d0000000e00000009089201100018032000636c6f7365",
+            StreamFrame {
+                stream_id: 146,
+                source_stream_id: Some(0),
+                frame_type: Some(3),
+                has_continuation: Some(false),
+                consumed: None,
+                payload: b"close",
+            },
+        ),
+        (
+            "5354524d0000000a0000000a0800100018042a020814",
+            StreamFrame {
+                source_stream_id: Some(0),
+                frame_type: Some(4),
+                consumed: Some(20),
+                ..StreamFrame::default()
+            },
+        ),
+        ("5354524d000000040000000408001801", StreamFrame { frame_type: Some(1), ..StreamFrame::default() }),
+    ] {
+        let wire = bytes(hex);
+        let frame = packets::frame(&wire).unwrap();
+        assert_eq!(StreamFrame::read(&frame), Ok(stream));
+        let mut out = [0; 64];
+        let length = stream.encode(&mut out).unwrap();
+        assert_eq!(out[..length], wire);
+        assert_eq!(stream.encode(&mut out[..length - 1]), Err(EncodeError::TooLong { needs: length }));
+    }
+    let kinds = [0, 1, 2, 3, 4, 5].map(|kind| StreamFrame { frame_type: Some(kind), ..StreamFrame::default() }.kind());
+    let [reset, close] = [FrameType::Reset, FrameType::Close].map(Some);
+    assert_eq!(kinds, [None, reset, close, Some(FrameType::Data), Some(FrameType::Feedback), None]);
+    for (meta, error) in [
+        (&b"\x10\x01"[..], Malformed::Missing { field: "stream_id", at: 0 }),
+        (b"\x08\x01\x2a\x00\x2a\x00", Malformed::Twice { at: 4 }),
+        (b"\x08\x01\x2a\x02\x08\x80", Malformed::Truncated { at: 5 }),
+    ] {
+        let read = StreamFrame::read(&Frame { magic: Magic::Stream, meta, rest: b"" });
+        assert_eq!(read, Err(PacketError::Meta(error)));
+    }
+    assert_eq!(StreamFrame::read(&Frame { magic: Magic::Rpc, meta: b"", rest: b"" }), Err(PacketError::WrongMagic));
 }
 
 #[test]

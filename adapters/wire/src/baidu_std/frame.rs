@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::protobuf::Writer;
+
 /// The length of a frame's head: the magic, the body's size and the meta's size, four bytes each.
 pub const HEAD: usize = 12;
 
@@ -103,21 +105,34 @@ impl<'b> Frame<'b> {
     /// # Errors
     /// See [`EncodeError`]. The contents of `out` are of no use then.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
-        let body = self.meta.len().saturating_add(self.rest.len());
-        let head = head(self.magic, self.meta.len(), body)?;
-        let needs = HEAD.saturating_add(body);
-        let mut out = out.get_mut(..needs).ok_or(EncodeError::TooLong { needs })?;
-        for part in [&head[..], self.meta, self.rest] {
-            let (to, rest) = out.split_at_mut_checked(part.len()).ok_or(EncodeError::TooLong { needs })?;
-            to.copy_from_slice(part);
-            out = rest;
-        }
-        Ok(needs)
+        encode(self.magic, out, |out| out.put(self.meta), &[self.rest], 0)
     }
 }
 
+/// Writes a frame: the meta that `meta` writes, then `rest`. `unsent` bytes more belong to the frame, and the caller
+/// sends them.
+pub(super) fn encode(
+    magic: Magic,
+    out: &mut [u8],
+    meta: impl FnOnce(&mut Writer<'_>),
+    rest: &[&[u8]],
+    unsent: usize,
+) -> Result<usize, EncodeError> {
+    let (capacity, mut nowhere) = (out.len(), [0; HEAD]);
+    let (start, behind) = out.split_first_chunk_mut().unwrap_or((&mut nowhere, &mut []));
+    let mut writer = Writer::new(behind);
+    meta(&mut writer);
+    let meta = writer.length();
+    for part in rest {
+        writer.put(part);
+    }
+    let needs = HEAD.saturating_add(writer.length());
+    *start = head(magic, meta, writer.length().saturating_add(unsent))?;
+    if needs > capacity { Err(EncodeError::TooLong { needs }) } else { Ok(needs) }
+}
+
 /// The head of a frame whose meta and body have these lengths. The body includes the meta.
-pub(super) fn head(magic: Magic, meta: usize, body: usize) -> Result<[u8; HEAD], EncodeError> {
+fn head(magic: Magic, meta: usize, body: usize) -> Result<[u8; HEAD], EncodeError> {
     let too_large = EncodeError::TooLarge { bytes: body };
     let [m0, m1, m2, m3] = magic.bytes();
     let [b0, b1, b2, b3] = u32::try_from(body).map_err(|_| too_large)?.to_be_bytes();

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::frame::{EncodeError, Frame, HEAD, Magic, head};
+use super::frame::{EncodeError, Frame, HEAD, Magic, encode};
 use super::lists::UserFields;
 use super::parts::{Checksum, ChunkInfo, Request, Response, StreamSettings};
 use crate::protobuf::{Field, Fields, Malformed, Value, Writer, int32};
@@ -83,7 +83,7 @@ impl<'a> Packet<'a> {
     /// See [`PacketError`]. The connection is of no further use, since it is not known which call the packet is for.
     pub fn read(frame: &Frame<'a>) -> Result<Self, PacketError> {
         if frame.magic != Magic::Rpc {
-            return Err(PacketError::NotRpc);
+            return Err(PacketError::WrongMagic);
         }
         let mut packet = Self { user_fields: UserFields::of_meta(frame.meta), ..Self::default() };
         let mut attachment = (0, 0);
@@ -142,7 +142,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// See [`EncodeError`]. The contents of `out` are of no use then.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
-        self.write(out, &[self.message, self.attachment])
+        self.write(out, &[self.message, self.attachment], 0)
     }
 
     /// Writes the head of the frame and the meta, and returns how many bytes were written. The caller must then send
@@ -151,27 +151,14 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// See [`EncodeError`]. The contents of `out` are of no use then.
     pub fn encode_head(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
-        self.write(out, &[])
+        self.write(out, &[], self.message.len().saturating_add(self.attachment.len()))
     }
 
-    fn write(&self, out: &mut [u8], rest: &[&[u8]]) -> Result<usize, EncodeError> {
+    /// Writes the meta and `rest`. Of message and attachment, `unsent` bytes are left for the caller.
+    fn write(&self, out: &mut [u8], rest: &[&[u8]], unsent: usize) -> Result<usize, EncodeError> {
         let too_large = EncodeError::TooLarge { bytes: self.attachment.len() };
         let attachment = i32::try_from(self.attachment.len()).map_err(|_| too_large)?;
-        let (start, behind) = out.split_at_mut_checked(HEAD).unwrap_or_default();
-        let mut writer = Writer::new(behind);
-        self.write_meta(attachment, &mut writer);
-        let meta = writer.length();
-        for part in rest {
-            writer.put(part);
-        }
-        let needs = HEAD.saturating_add(writer.length());
-        let body = [meta, self.message.len(), self.attachment.len()].into_iter().fold(0, usize::saturating_add);
-        let head = head(Magic::Rpc, meta, body)?;
-        if start.is_empty() || needs > out.len() {
-            return Err(EncodeError::TooLong { needs });
-        }
-        out.get_mut(..HEAD).ok_or(EncodeError::TooLong { needs })?.copy_from_slice(&head);
-        Ok(needs)
+        encode(Magic::Rpc, out, |out| self.write_meta(attachment, out), rest, unsent)
     }
 
     fn write_meta(&self, attachment: i32, out: &mut Writer<'_>) {
@@ -215,7 +202,7 @@ impl<'a> Packet<'a> {
 
 /// Sets a part that may come once. Protocol buffers would merge two of them, and another reader of the same bytes might
 /// take the first or the last; so two are refused.
-fn once<T>(part: &mut Option<T>, at: usize, read: T) -> Result<(), Malformed> {
+pub(super) fn once<T>(part: &mut Option<T>, at: usize, read: T) -> Result<(), Malformed> {
     match part.replace(read) {
         Some(_) => Err(Malformed::Twice { at }),
         None => Ok(()),
@@ -242,8 +229,8 @@ pub enum ContentType {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PacketError {
-    /// The frame belongs to a stream.
-    NotRpc,
+    /// The frame is of the other kind: it belongs to a stream, or it does not.
+    WrongMagic,
     /// The meta is malformed.
     Meta(Malformed),
     /// The attachment, which is a part of the body, is larger than what follows the meta.
@@ -262,7 +249,7 @@ impl PacketError {
     #[must_use]
     pub const fn at(&self) -> usize {
         match self {
-            Self::NotRpc => 0,
+            Self::WrongMagic => 0,
             Self::Meta(malformed) => HEAD.saturating_add(malformed.at()),
             Self::AttachmentTooLarge { at, .. } => HEAD.saturating_add(*at),
         }
@@ -278,7 +265,7 @@ impl From<Malformed> for PacketError {
 impl fmt::Display for PacketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotRpc => f.write_str("packet: the frame belongs to a stream"),
+            Self::WrongMagic => f.write_str("packet: the frame is of the other kind, PRPC or STRM"),
             Self::Meta(malformed) => write!(f, "packet: in its meta, {malformed}"),
             Self::AttachmentTooLarge { says, has, at } => {
                 write!(

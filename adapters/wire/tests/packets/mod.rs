@@ -1,7 +1,7 @@
 //! What tests and fuzz targets of baidu_std have in common.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, unreachable_pub, reason = "tests")]
 
-use hedge_wire::baidu_std::{Frame, FrameError, Packet, Progress};
+use hedge_wire::baidu_std::{Frame, FrameError, Packet, Progress, StreamFrame};
 
 /// The bytes of a packet.
 pub fn encoded(packet: &Packet<'_>) -> Vec<u8> {
@@ -45,6 +45,11 @@ pub fn assert_split(wire: &[u8], max_body: usize) -> Result<Option<usize>, Frame
     match Packet::read(&frame) {
         Ok(packet) => assert_again(&packet),
         Err(error) => assert!(error.at() <= length, "{error:?}"),
+    }
+    if let Ok(stream) = StreamFrame::read(&frame) {
+        let mut wire = vec![0; length.max(1 << 10)];
+        let length = stream.encode(&mut wire).unwrap();
+        assert_eq!(StreamFrame::read(&self::frame(&wire[..length]).unwrap()), Ok(stream));
     }
     Ok(Some(length))
 }
