@@ -47,8 +47,12 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+pub mod baidu_std;
 pub mod http1;
 pub mod memcached;
+mod protobuf;
 pub mod resp;
 mod write;

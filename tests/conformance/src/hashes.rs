@@ -52,7 +52,8 @@ fn read(vector: Value) -> Result<(Vector, Vec<u8>), String> {
     }
 }
 
-fn bytes(hex: &str) -> Option<Vec<u8>> {
+/// The bytes that are written in hexadecimal.
+pub(crate) fn bytes(hex: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
     let digit = |digit: u8| char::from(digit).to_digit(16);
     let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? << 4 | digit(*low)?).ok();

@@ -1,9 +1,10 @@
-//! Replays tables of cases against the types that channels use, so that more cases can be run without writing code.
+//! Replays tables of cases against the types that channels use and against the codecs, so that more cases can be run without writing code.
 //!
 //! A suite reads a file of cases and answers a [`Verdict`] a case. Where a rule of this library differs from a table on
 //! purpose, the suite says so by name and reason; it never skips silently.
 
 mod breaker;
+mod brpc;
 mod endpoints;
 mod excluded;
 mod hashes;
@@ -71,6 +72,10 @@ type Suite = fn(&str) -> Result<Vec<Case>, serde_json::Error>;
 
 /// The suites, by name.
 const SUITES: &[(&str, Suite)] = &[
+    ("brpc_client_frames", brpc::client_frames),
+    ("brpc_client_reactions", brpc::client_reactions),
+    ("brpc_conversations", brpc::conversations),
+    ("brpc_server_answers", brpc::server_answers),
     ("circuit_breaker_traces", breaker::run),
     ("consistent_hash_rings", rings::run),
     ("endpoint_parse", endpoints::run),
@@ -87,6 +92,8 @@ const SUITES: &[(&str, Suite)] = &[
     ("rate_limited_policy_validation", ratio::validation),
     ("token_buckets", tokens::run),
     ("weight_tag_parse", weights::tags),
+    ("wire_captures", brpc::captures),
+    ("wire_server_responses", brpc::server_responses),
     ("wrr_sequences", weights::sequences),
 ];
 

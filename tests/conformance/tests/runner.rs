@@ -60,6 +60,93 @@ fn the_core_is_as_the_tables_say_or_differs_by_name() {
 }
 
 #[test]
+fn the_codec_is_as_brpcs_tables_say_or_differs_by_name() {
+    for (suite, cases, not_built, differing) in [
+        ("wire_captures", 6, 1, 0),
+        ("wire_server_responses", 6, 0, 0),
+        ("brpc_client_frames", 160, 147, 0),
+        ("brpc_server_answers", 202, 154, 2),
+        ("brpc_client_reactions", 119, 91, 5),
+        ("brpc_conversations", 39, 26, 1),
+    ] {
+        let output = runner(&[suite, &own(suite)]);
+        let lines = text(&output.stdout);
+        assert!(output.status.success(), "{lines}");
+        assert_eq!(lines.lines().count(), cases, "{suite}");
+        let (absent, differs): (Vec<_>, Vec<_>) =
+            lines.lines().filter(|line| line.starts_with("differs ")).partition(|line| line.contains(" not built"));
+        assert_eq!((absent.len(), differs.len()), (not_built, differing), "{suite}: {differs:#?}");
+    }
+}
+
+#[test]
+fn a_frame_that_is_not_as_the_table_says_fails() {
+    let meta = "request { service_name: \\\"probe.Echo\\\" method_name: \\\"Do\\\" } compress_type: 0 correlation_id: 5 \
+                content_type: CONTENT_TYPE_PB checksum_type: 0 checksum_value: \\\"\\\"";
+    let hex = "505250430000001e0000001c0a100a0a70726f62652e4563686f1202446f18002005500058006200";
+    let answer = "505250430000001000000006120208002006080712026f6b08071202";
+    let row = |meta: &str| {
+        format!(r#"{{"magic": "PRPC", "body_size": 30, "meta_size": 28, "frame_bytes": 42, "meta": "{meta}"}}"#)
+    };
+    let frames = |flags: &str, meta: &str| {
+        let frames = row(meta);
+        format!(
+            r#"{{"cases": [{{"name": "x", "protocol": "baidu_std", "flags": [{flags}],
+                "connections": [{{"hex": "{hex}2807", "frames": [{frames}]}}]}}]}}"#
+        )
+    };
+    let reaction = |code: i32, reply: &str| {
+        format!(
+            r#"{{"cases": [{{"name": "x", "protocol": "baidu_std", "request_hex": "{hex}2807", "reply": ["{reply}"], "outcome":
+                [{{"error_code": {code}, "error_text": "", "retried": 0, "res": "", "attachment_hex": ""}}]}}]}}"#
+        )
+    };
+    for (suite, content, line) in [
+        ("brpc_client_frames", frames("", meta), "ok x"),
+        ("brpc_client_frames", frames("", "request { }"), "FAIL x expected as in the table got meta: "),
+        (
+            "brpc_client_frames",
+            frames(r#""-log_id=5""#, meta),
+            "FAIL x expected as in the table got written from the flags: ",
+        ),
+        (
+            "brpc_client_frames",
+            frames(r#""-colour=5""#, meta),
+            "FAIL x expected as in the table got flag colour is unknown",
+        ),
+        ("brpc_client_reactions", reaction(22, "5850"), "ok x"),
+        (
+            "brpc_client_reactions",
+            reaction(0, "5850"),
+            "FAIL x expected as in the table got code: ErrorCode(22 EINVAL) instead of ErrorCode(0)",
+        ),
+        (
+            "brpc_client_reactions",
+            reaction(0, answer),
+            "FAIL x expected as in the table got code: ErrorCode(1008 ERPCTIMEDOUT) instead of ErrorCode(0)",
+        ),
+        (
+            "brpc_server_answers",
+            format!(
+                r#"{{"cases": [{{"name": "x", "protocol": "baidu_std", "sent": ["{hex}2807"], "recv_hex": "", "closed": false}}]}}"#
+            ),
+            "FAIL x expected as in the table got whole requests, and no answer",
+        ),
+        (
+            "wire_server_responses",
+            format!(r#"{{"cases": [{{"name": "x", "sent_hex": "{hex}2807", "recv_hex": ""}}]}}"#),
+            "FAIL x expected as in the table got Ok(0), and no error",
+        ),
+        ("wire_captures", r#"{"captures": [{"name": "http x"}]}"#.into(), "differs http x not built"),
+    ] {
+        let output = runner(&[suite, &table(&format!("frames_{suite}.json"), &content)]);
+        assert_eq!(output.status.success(), !line.starts_with("FAIL"), "{line}");
+        let got = text(&output.stdout);
+        assert!(got.starts_with(line), "{got} instead of {line}");
+    }
+}
+
+#[test]
 fn what_is_not_as_the_table_says_fails() {
     for (suite, content, line) in [
         (
@@ -254,7 +341,7 @@ fn unusable_arguments_end_with_a_line_that_says_why() {
     for (arguments, why) in [
         (vec![], "usage: "),
         (vec!["lifecycle_cases"], "usage: "),
-        (vec!["nonsense", "x"], "error: no suite \"nonsense\"; known are circuit_breaker_traces, "),
+        (vec!["nonsense", "x"], "error: no suite \"nonsense\"; known are brpc_client_frames, "),
         (vec!["lifecycle_cases", "/nowhere/x.json"], "error: cannot read /nowhere/x.json: "),
         (vec!["lifecycle_cases", &broken], "error: "),
         (vec!["lifecycle_cases", &empty], "error: no case in "),
