@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 
 use hedge_core::bounded::Ratio;
-use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
+use hedge_core::drive::{Along, AttemptInfo, SendTransport, Timer};
 use hedge_core::policy::Idempotency;
 use hedge_core::random::Seeds;
 use hedge_core::time::Duration;
@@ -104,7 +104,7 @@ const fn low(bits: u64) -> u32 {
 
 impl<T, R, F> SendTransport for Faults<T, R, F>
 where
-    T: SendTransport<Address: Send, Request: Sync> + Sync,
+    T: SendTransport<Address: Send + Sync + 'static, Request: Sync> + Sync,
     R: Timer<Sleep: Send> + Sync,
     F: Fn() -> Result<T::Reply, T::Error> + Sync,
 {
@@ -116,7 +116,16 @@ where
     fn start(
         &self,
         request: &T::Request,
+        attempt: AttemptInfo<T::Address>,
+    ) -> impl Future<Output = Result<T::Reply, T::Error>> + Send {
+        self.start_along(request, attempt, Along::NOTHING)
+    }
+
+    fn start_along(
+        &self,
+        request: &T::Request,
         mut attempt: AttemptInfo<T::Address>,
+        along: Along<'_, T::Address>,
     ) -> impl Future<Output = Result<T::Reply, T::Error>> + Send {
         let (delay, aborts) = self.draw();
         async move {
@@ -136,8 +145,12 @@ where
             if aborts {
                 return (self.aborted)();
             }
-            self.transport.start(request, attempt).await
+            self.transport.start_along(request, attempt, along).await
         }
+    }
+
+    fn wants_key(&self) -> bool {
+        self.transport.wants_key()
     }
 
     fn idempotency(&self, request: &T::Request) -> Idempotency {

@@ -79,6 +79,13 @@ pub trait Caller<Request>: Send + Sync {
         let _ = request;
         Idempotency::Unset
     }
+
+    /// Returns whether this caller sends an idempotency key with its calls ([W3](hedge_core::rules#W3)). If so, a
+    /// channel of channels draws one key for each call that has none, so that all sub-calls of the call carry the same
+    /// key. It asks for each call, so this must be cheap. Default: `false`.
+    fn wants_key(&self) -> bool {
+        false
+    }
 }
 
 /// A caller that several owners share.
@@ -101,6 +108,10 @@ impl<Request: Sync, C: Caller<Request>> Caller<Request> for Arc<C> {
     fn idempotency(&self, request: &Request) -> Idempotency {
         (**self).idempotency(request)
     }
+
+    fn wants_key(&self) -> bool {
+        (**self).wants_key()
+    }
 }
 
 /// A caller whose type is hidden, so that a program can keep callers of several types in one list. All clones use the
@@ -113,6 +124,7 @@ trait AnyCaller<Request, Reply, Error>: Send + Sync {
     fn call<'a>(&'a self, request: &'a Request, options: &'a CallOptions) -> BoxCall<'a, Reply, Error>;
     fn has_usable_server(&self) -> bool;
     fn idempotency(&self, request: &Request) -> Idempotency;
+    fn wants_key(&self) -> bool;
 }
 
 impl<C: Caller<Request>, Request: Sync> AnyCaller<Request, C::Reply, C::Error> for C {
@@ -126,6 +138,10 @@ impl<C: Caller<Request>, Request: Sync> AnyCaller<Request, C::Reply, C::Error> f
 
     fn idempotency(&self, request: &Request) -> Idempotency {
         Caller::idempotency(self, request)
+    }
+
+    fn wants_key(&self) -> bool {
+        Caller::wants_key(self)
     }
 }
 
@@ -150,6 +166,10 @@ impl<Request: Sync, Reply: Outcome + Send, Error: Outcome + Send> Caller<Request
 
     fn idempotency(&self, request: &Request) -> Idempotency {
         self.0.idempotency(request)
+    }
+
+    fn wants_key(&self) -> bool {
+        self.0.wants_key()
     }
 }
 

@@ -20,6 +20,7 @@
 //! bounded.
 #![forbid(unsafe_code)]
 
+mod along_headers;
 mod answer_filter;
 mod attempt;
 mod body;
@@ -58,6 +59,7 @@ mod target;
 mod transport;
 mod versions;
 
+pub use along_headers::{AlongField, AlongHeaderError, AlongHeaderFault, AlongHeaders};
 pub use attempt::drain::{DrainOptions, DrainOrClose};
 #[cfg(feature = "http2")]
 pub use attempt::http2::PingOptions;

@@ -8,6 +8,7 @@ use hedge_core::drive::AttemptInfo;
 use hedge_fleet::{Address, ConnectionType};
 use hedge_link::{ConnectionKey, Connector, PoolSettings, Runtime};
 
+use super::along_headers::AlongHeaders;
 use super::attempt::drain::DrainOrClose;
 #[cfg(feature = "http2")]
 use super::attempt::http2::PingOptions;
@@ -46,6 +47,7 @@ impl HttpSetup {
             ping: PingOptions::DEFAULT,
             drain: DrainOrClose::default(),
             default_headers: DefaultHeaders::default(),
+            along: None,
             on_attempt: None,
             counts: Arc::default(),
         };
@@ -106,6 +108,11 @@ impl HttpSetup {
     /// Checks have them too. Default: none.
     pub const fn default_headers(&mut self) -> &mut DefaultHeaders {
         &mut self.settings.default_headers
+    }
+
+    /// Sets the headers that go along with each attempt ([W3](hedge_core::rules#W3)). Default: none.
+    pub fn along(&mut self, headers: AlongHeaders) {
+        self.settings.along = Some(Arc::new(headers)).filter(|headers| **headers != AlongHeaders::none());
     }
 
     /// Calls `on_attempt` for the head of each attempt before it is sent. It may change the headers. Default: nothing is called.

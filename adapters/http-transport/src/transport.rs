@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use ::http::uri::PathAndQuery;
 use ::http::{Request, Response};
-use hedge_core::drive::{AttemptInfo, SendTransport};
+use hedge_core::drive::{Along, AttemptInfo, SendTransport};
 use hedge_core::policy::Idempotency;
 use hedge_fleet::Address;
 use hedge_link::{Connector, PerServer, PoolSettings, Runtime};
 
+use super::along_headers::AlongField;
 #[cfg(feature = "http2")]
 use super::attempt::http2;
 use super::attempt::pool::{HttpSettings, Pool};
@@ -35,7 +36,7 @@ use super::versions::HttpVersions;
 /// `HttpSetup::connect_by` makes it, once all its options are known. A program gets one from the builder of a channel, which
 /// sets the options: `max_body`, `max_head`, `max_headers`, `max_idle_per_server`, `idle_timeout`, `max_connection_age`,
 /// `defer_close`, `connection_type`, `connection_group`, `drain_or_close`, `retry_stale_408`, `default_header`,
-/// `on_attempt`, `resolver`, `socket_options`, and with a feature `tls` and `tls_name`.
+/// `along`, `on_attempt`, `resolver`, `socket_options`, and with a feature `tls` and `tls_name`.
 pub struct Http<R: Runtime> {
     runtime: R,
     connector: Connector<R>,
@@ -142,18 +143,26 @@ impl<R: Runtime> SendTransport for Http<R> {
     type Reply = Response<Body>;
     type Error = HttpError;
 
-    async fn start(
+    fn start(
         &self,
         request: &Request<RequestBody>,
         attempt: AttemptInfo<Address>,
+    ) -> impl Future<Output = Result<Response<Body>, HttpError>> + Send {
+        self.start_along(request, attempt, Along::NOTHING)
+    }
+
+    async fn start_along(
+        &self,
+        request: &Request<RequestBody>,
+        attempt: AttemptInfo<Address>,
+        along: Along<'_, Address>,
     ) -> Result<Response<Body>, HttpError> {
         let pool = self.pool(&attempt.address)?;
-        let sent = Sending::new(&self.runtime, &self.connector, request, &attempt, &pool)?.send().await;
-        #[cfg_attr(
-            not(any(feature = "_coding", feature = "grpc")),
-            expect(unused_mut, reason = "only a decoded body and gRPC change it")
-        )]
+        let sent = Sending::new(&self.runtime, &self.connector, request, (&attempt, along), &pool)?.send().await;
         let Answer { mut head, source } = sent?;
+        if let Some(names) = &self.settings.along {
+            names.mark_dropped(&mut head, attempt.kind, along);
+        }
         #[cfg(feature = "grpc")]
         if let Some(codes) = request.extensions().get::<crate::grpc_codes::MethodCodes>() {
             head.extensions.insert(*codes);
@@ -172,6 +181,10 @@ impl<R: Runtime> SendTransport for Http<R> {
         };
         let body = if at_head { Body::stream(stream) } else { stream.read().await? };
         Ok(Response::from_parts(head, body))
+    }
+
+    fn wants_key(&self) -> bool {
+        self.settings.along.as_ref().is_some_and(|names| names.name(AlongField::Key).is_some())
     }
 
     fn idempotency(&self, request: &Request<RequestBody>) -> Idempotency {

@@ -3,6 +3,7 @@
 use hedge_core::outcome::{Code, Judgement, Verdict};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 
+use crate::along::DroppedCopy;
 use crate::header::{digits, only};
 use crate::pushback;
 
@@ -37,7 +38,8 @@ const UNAUTHENTICATED: u8 = 16;
 /// | without `grpc-status`, any other HTTP status | `UNKNOWN` |
 ///
 /// The rows without `grpc-status` come from gRPC's document "HTTP to gRPC Status Code Mapping". If `verdict` does not
-/// accept a code, the judgement contains this code, as [`grpc_code`] writes it, and the pushback of the head.
+/// accept a code, the judgement contains this code, as [`grpc_code`] writes it, and the pushback of the head. A [dropped
+/// copy](DroppedCopy) without `grpc-status` is judged as one, and `verdict` is not called.
 ///
 /// ```
 /// use hedge_core::config::service_config::ServiceConfig;
@@ -67,7 +69,12 @@ const UNAUTHENTICATED: u8 = 16;
 pub fn judge_grpc<B>(response: &Response<B>, verdict: impl FnOnce(u8) -> Verdict) -> Judgement {
     let code = match only(response.headers(), &GRPC_STATUS) {
         Some(text) => text.and_then(digits).and_then(status_code).unwrap_or(UNKNOWN),
-        None => of_http(response.status()),
+        None => {
+            if let Some(dropped) = DroppedCopy::judge(response) {
+                return dropped;
+            }
+            of_http(response.status())
+        }
     };
     judge_status(code, response.headers(), verdict)
 }

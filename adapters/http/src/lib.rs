@@ -27,6 +27,7 @@
 //! date, the wall clock is read.
 #![forbid(unsafe_code)]
 
+pub mod along;
 mod codes;
 mod grpc;
 mod header;
@@ -45,10 +46,14 @@ use hedge_core::policy::Idempotency;
 use http::{Method, Response};
 
 /// Judges a response in the default way ([R1](hedge_core::rules#R1)): a status below 500 is accepted. Any other status
-/// is a [`failure`] that is not retried, but an attempt in flight may still win.
+/// is a [`failure`] that is not retried, but an attempt in flight may still win. A [dropped
+/// copy](along::DroppedCopy) blames no server.
 #[must_use]
 pub fn judge<B>(response: &Response<B>) -> Judgement {
-    if response.status().as_u16() < 500 { Verdict::Accept.into() } else { failure(Verdict::Wait, response) }
+    if response.status().as_u16() < 500 {
+        return Verdict::Accept.into();
+    }
+    along::DroppedCopy::judge(response).unwrap_or_else(|| failure(Verdict::Wait, response))
 }
 
 /// Makes the judgement on a response that is not accepted, with this verdict. The judgement's code is the HTTP status.

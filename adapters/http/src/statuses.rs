@@ -5,6 +5,7 @@ use std::fmt;
 use hedge_core::outcome::{Judgement, Verdict};
 use http::{Response, StatusCode};
 
+use crate::along::DroppedCopy;
 use crate::{failure, judge};
 
 const FIRST: u16 = 400;
@@ -58,9 +59,13 @@ impl RetryStatuses {
     }
 
     /// Judges a response like [`judge`], except that the verdict on a status in the set is [`Verdict::Retry`].
+    /// A [dropped copy](DroppedCopy) is not retried.
     #[must_use]
     pub fn judge<B>(&self, response: &Response<B>) -> Judgement {
-        if self.contains(response.status()) { failure(Verdict::Retry, response) } else { judge(response) }
+        if !self.contains(response.status()) {
+            return judge(response);
+        }
+        DroppedCopy::judge(response).unwrap_or_else(|| failure(Verdict::Retry, response))
     }
 }
 

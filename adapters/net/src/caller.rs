@@ -37,6 +37,10 @@ where
             known => known,
         }
     }
+
+    fn wants_key(&self) -> bool {
+        self.transport().wants_key()
+    }
 }
 
 impl<B> Outcome for Reply<B> {

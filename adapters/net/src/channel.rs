@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hedge_core::call::{Call, Host};
-use hedge_core::drive::{CallFailure, SendTransport};
+use hedge_core::drive::{Along, CallAlong, CallFailure, SendTransport};
 use hedge_core::health::CheckInterval;
 use hedge_core::id::ServerId;
 use hedge_core::latency::Snapshot;
-use hedge_core::outcome::{Denial, End, Extra, Finished, Judgement};
+use hedge_core::outcome::{Denial, End, Extra, Finished, Judgement, Kind};
 use hedge_core::policy::{self, ConfigError, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
@@ -295,12 +295,16 @@ where
             None => None,
         };
         let options = waited.as_ref().map_or(options, |waited| &waited.options);
+        let along = options.along(self.transport.wants_key());
         let mut host = self.host(options);
         let ended = hedge_fleet::run!(
             host,
             options,
             self.transport.idempotency(request.borrow()),
-            |attempt| self.transport.start(request.borrow(), attempt),
+            |attempt: AttemptInfo<Address>| {
+                let along = along_of(along.as_deref(), host.tried(), attempt.kind);
+                self.transport.start_along(request.borrow(), attempt, along)
+            },
             |call, result| Ended::new(result, call)
         );
         self.finish(host.tried(), ended, waited.as_deref(), options.body)
@@ -370,6 +374,19 @@ where
             }
             (Err(CallFailure::Config(error)), _) => Err(CallError::Config { error, report: Box::new(trace) }),
         }
+    }
+}
+
+/// What goes along with an attempt of a call that has tried these servers ([W3](hedge_core::rules#W3)).
+#[inline]
+pub(crate) fn along_of<'a>(
+    call: Option<&'a CallAlong<'a>>,
+    tried: &'a TriedServers<Server, CheckState>,
+    kind: Kind,
+) -> Along<'a, Address> {
+    match call {
+        Some(call) => call.of_attempt(kind, tried.iter().next().map(|first| &first.key().address)),
+        None => Along::NOTHING,
     }
 }
 

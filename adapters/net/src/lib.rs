@@ -82,12 +82,12 @@ pub use hedge_core::bounded::{Bounded, BoundedSpan, Decimal, OutOfRange, Ratio, 
 #[cfg(feature = "serde")]
 pub use hedge_core::config::{ChannelConfig, ServersConfig, Setting, service_config};
 pub use hedge_core::config::{Warning, Warnings};
-pub use hedge_core::drive::{AttemptInfo, SendTransport, Timer};
+pub use hedge_core::drive::{Along, AttemptInfo, SendTransport, Timer};
 pub use hedge_core::health::{
     BreakerOptions, CheckInterval, CheckOptions, CircuitOptions, FailureOptions, IsolationLimit, IsolationOptions,
     RecoveryOptions, WindowOptions,
 };
-pub use hedge_core::id::AttemptId;
+pub use hedge_core::id::{AttemptId, IdempotencyKey};
 pub use hedge_core::latency;
 pub use hedge_core::limit::{BudgetOptions, LimitOptions, RatioMode, RatioOptions, TokenOptions};
 pub use hedge_core::outcome::{
@@ -100,7 +100,8 @@ pub use hedge_core::policy::{
 pub use hedge_core::time::Timeout;
 pub use hedge_fleet::{
     Address, AddressError, BodyMode, CallEnd, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError,
-    RefusedServer, ReplaceableOptions, Report, Server, StrictListError, Trace, parse_servers,
+    RefusedServer, ReplaceableOptions, Report, RequestId, RequestIdError, Server, StrictListError, Trace,
+    parse_servers,
 };
 pub use hedge_fleet::{
     AfterAttempt, AfterCall, BeforeAttempt, BeforeCall, BoxInterceptor, CallOutcome, Flow, Interceptor,

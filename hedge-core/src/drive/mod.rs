@@ -54,6 +54,7 @@
 //! read the clock: it uses the instant at which the call started. The timer is created when the call has to wait for
 //! the first time, and reset only when the instant to wait for changes.
 
+mod along;
 mod attempt_timeout;
 mod cancel;
 mod transport;
@@ -68,6 +69,7 @@ use core::ops::Deref;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
+pub use along::{Along, CallAlong};
 pub use attempt_timeout::{AttemptTimeout, NoAttemptTimeout};
 pub use cancel::{Cancel, CancelSignal, NoCancel};
 pub use transport::{AttemptInfo, SendTransport, Timer, Transport};

@@ -3,6 +3,7 @@
 use core::future::Future;
 use core::pin::Pin;
 
+use super::along::Along;
 use crate::call::Start;
 use crate::id::{AttemptId, ServerId};
 use crate::outcome::Kind;
@@ -96,6 +97,29 @@ macro_rules! transport {
                 attempt: AttemptInfo<Self::Address>,
             ) -> impl Future<Output = Result<Self::Reply, Self::Error>> $(+ $send)?;
 
+            /// Starts one attempt, as [`start`](Self::start) does, and is told what goes along with it
+            /// ([W3](crate::rules#W3)): the ids and the key of its call, and for a backup the server of the first
+            /// attempt. A channel of `hedge-net` calls this method. By default, `along` is dropped and `start` is
+            /// called, so a transport that has no room for it on the wire needs no code.
+            ///
+            /// A transport that wraps another one should pass `along` on, and the answer of
+            /// [`wants_key`](Self::wants_key) too.
+            fn start_along(
+                &self,
+                request: &Self::Request,
+                attempt: AttemptInfo<Self::Address>,
+                along: Along<'_, Self::Address>,
+            ) -> impl Future<Output = Result<Self::Reply, Self::Error>> $(+ $send)? {
+                let _ = along;
+                self.start(request, attempt)
+            }
+
+            /// Returns whether this transport sends the call's idempotency key. If so, the host draws a key for each
+            /// call whose caller has set none. By default it does not.
+            fn wants_key(&self) -> bool {
+                false
+            }
+
             /// Returns whether this request may be sent twice, if the transport knows ([L15](crate::rules#L15)). For
             /// example, an HTTP transport decides by the request's method. The function `drive` does not call this
             /// method. A host uses this answer if the call's own options are `Unset`.
@@ -133,6 +157,19 @@ impl<S: SendTransport> Transport for S {
         attempt: AttemptInfo<S::Address>,
     ) -> impl Future<Output = Result<S::Reply, S::Error>> {
         SendTransport::start(self, request, attempt)
+    }
+
+    fn start_along(
+        &self,
+        request: &S::Request,
+        attempt: AttemptInfo<S::Address>,
+        along: Along<'_, S::Address>,
+    ) -> impl Future<Output = Result<S::Reply, S::Error>> {
+        SendTransport::start_along(self, request, attempt, along)
+    }
+
+    fn wants_key(&self) -> bool {
+        SendTransport::wants_key(self)
     }
 
     fn idempotency(&self, request: &S::Request) -> Idempotency {

@@ -10,6 +10,7 @@ use hedge_link::{ConnectionKey, Connector, PoolConnection as _, PoolSettings, Ru
 use super::drain::{self, Abandoned, DrainOrClose};
 #[cfg(feature = "http2")]
 use super::http2::{self, Http2Pool, Http2Stream, PingOptions};
+use crate::along_headers::AlongHeaders;
 use crate::connection::Connection;
 use crate::counters::Counts;
 use crate::default_headers::DefaultHeaders;
@@ -36,6 +37,8 @@ pub(crate) struct HttpSettings {
     pub(crate) ping: PingOptions,
     pub(crate) drain: DrainOrClose,
     pub(crate) default_headers: DefaultHeaders,
+    /// The headers that go along with each attempt. `None`: there are none.
+    pub(crate) along: Option<Arc<AlongHeaders>>,
     pub(crate) on_attempt: Option<OnAttempt>,
     pub(crate) counts: Arc<Counts>,
 }

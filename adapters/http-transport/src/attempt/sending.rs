@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::http::header::CONNECTION;
 use ::http::{HeaderValue, Request, Response, StatusCode, response};
-use hedge_core::drive::AttemptInfo;
+use hedge_core::drive::{Along, AttemptInfo};
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::Address;
 use hedge_link::{Connector, Runtime};
@@ -57,10 +57,10 @@ impl<'a, R: Runtime> Sending<'a, R> {
         runtime: &'a R,
         connector: &'a Connector<R>,
         request: &'a Request<RequestBody>,
-        attempt: &'a AttemptInfo<Address>,
+        (attempt, along): (&'a AttemptInfo<Address>, Along<'a, Address>),
         pool: &'a Arc<Pool<R>>,
     ) -> Result<Self, HttpError> {
-        let mut maker = RequestMaker { request, attempt, pool, head: None, unsent: None };
+        let mut maker = RequestMaker { request, attempt, along, pool, head: None, unsent: None };
         maker.head = Some(maker.make_head()?);
         Ok(Self { runtime, connector, maker, lost: false })
     }
@@ -286,6 +286,7 @@ fn broken(error: HttpError) -> Result<Break, HttpError> {
 pub(crate) struct RequestMaker<'a, R: Runtime> {
     request: &'a Request<RequestBody>,
     pub(crate) attempt: &'a AttemptInfo<Address>,
+    along: Along<'a, Address>,
     pub(crate) pool: &'a Arc<Pool<R>>,
     /// The head, which was made and checked before any connection is used.
     head: Option<Request<()>>,
@@ -305,6 +306,9 @@ impl<R: Runtime> RequestMaker<'_, R> {
         }
         #[cfg(feature = "grpc")]
         crate::grpc_headers::set_headers(head.headers_mut(), self.attempt);
+        if let Some(names) = &self.pool.settings.along {
+            names.set(head.headers_mut(), self.attempt, self.along)?;
+        }
         match &self.pool.settings.on_attempt {
             Some(on_attempt) => Ok(on_attempt.applied(head, self.attempt)?),
             None => Ok(head),

@@ -13,7 +13,7 @@ use super::{Application, Builder};
 use crate::channel::BoxRetryPolicy;
 #[cfg(feature = "http2")]
 use crate::http::PingOptions;
-use crate::http::{DrainOrClose, HeadBytes, HeaderCount, Http, RetryStatuses};
+use crate::http::{AlongHeaders, DrainOrClose, HeadBytes, HeaderCount, Http, RetryStatuses};
 
 impl<R: Runtime> Builder<R, Http<R>> {
     /// The largest body that is read into memory, in bytes. Default: 16 MiB. A longer body is an error of its attempt
@@ -94,6 +94,60 @@ impl<R: Runtime> Builder<R, Http<R>> {
         if self.default_headers.is_ok() {
             self.default_headers = self.http.default_headers().add(name.as_ref(), value);
         }
+        self
+    }
+
+    /// Sends what goes along with a call in headers of each attempt ([W3](hedge_core::rules#W3)): the log id and the
+    /// request id of its [`CallOptions`](crate::CallOptions), the attempt's number and kind, the time that is left, and one
+    /// idempotency key a call, the same on each attempt. [`AlongHeaders`] says which of them are sent, and under which
+    /// names. Default: none.
+    ///
+    /// | field | default name | value | sent |
+    /// |---|---|---|---|
+    /// | `LogId` | `log-id` | decimal number | if the call has one |
+    /// | `RequestId` | `x-request-id` | text | if the call has one |
+    /// | `Attempt` | `x-hedge-attempt` | number from 0 | always |
+    /// | `Kind` | `x-hedge-attempt-kind` | `first`, `retry` or `backup` | always |
+    /// | `Remaining` | `x-hedge-remaining-ms` | milliseconds at the attempt's start, rounded up | if there is a deadline |
+    /// | `Key` | `idempotency-key` | 32 lower-case hexadecimal digits | always |
+    /// | `FirstServer` | `x-hedge-first-server` | `ip:port` of the first attempt's server | on backups |
+    ///
+    /// The caller's own headers for the call stay: a request that brings an `idempotency-key`, a `log-id` or an
+    /// `x-request-id` keeps it, on all its attempts. The headers of the attempt are always the channel's: if a request
+    /// brings them, for instance since it was forwarded, they are replaced or removed. [`on_attempt`](Self::on_attempt)
+    /// sees all of them and may change them. Health checks do not have them. gRPC calls have them too, and keep their
+    /// `grpc-timeout`.
+    ///
+    /// # Tied requests
+    /// If the key and the first server are sent, requests are tied ([Y1](hedge_core::rules#Y1)): servers that run
+    /// hedge-tower's helper tell each other which of two copies has begun, and the other is dropped. A server answers a
+    /// dropped copy with status 503 and `x-hedge-dropped: tied`. The call then waits for the other copy
+    /// ([`DroppedCopy`](crate::http::DroppedCopy)), no server is blamed, and `retry_statuses` does not apply. Only
+    /// the answer of an attempt that has another copy is taken so: of a backup, and of a first attempt whose backup has
+    /// started. Any other 503 with this header is an ordinary 503.
+    ///
+    /// The loser of a tied call is cancelled like every loser ([C2](hedge_core::rules#C2)). Over HTTP/2 its stream is
+    /// reset, which the server's helper sees at once. Over HTTP/1.1 the answer is drained, and the server learns nothing
+    /// from the client. There, the helper's message between the servers is what stops the copy. To close the connection
+    /// instead, set [`drain_or_close`](Self::drain_or_close) to `Close`, which costs a new connection for each loser.
+    ///
+    /// # Cost
+    /// Nothing without it. With it, each attempt sets its headers, which allocates some of their values. A call with a
+    /// key or an id allocates once, and a key that is drawn costs one system call.
+    ///
+    /// ```
+    /// use hedge_net::http::{AlongField, AlongHeaders};
+    ///
+    /// # fn build<R: hedge_net::Runtime>(runtime: R) -> Result<(), Box<dyn std::error::Error>> {
+    /// // All headers, with a name that this fleet's servers know.
+    /// let headers = AlongHeaders::all().with_name(AlongField::RequestId, "x-trace-id")?;
+    /// let channel = hedge_net::Channel::builder(runtime, "10.0.0.1:8001").along(headers).build()?;
+    /// let options = hedge_net::CallOptions::new().with_log_id(4711).with_request_id("order-17")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn along(mut self, headers: AlongHeaders) -> Self {
+        self.http.along(headers);
         self
     }
 

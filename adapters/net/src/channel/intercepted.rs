@@ -1,6 +1,6 @@
 //! A call of a channel that has interceptors ([I1](hedge_core::rules#I1)).
 
-use hedge_core::drive::{AttemptInfo, CallFailure, SendTransport};
+use hedge_core::drive::{Along, AttemptInfo, CallFailure, SendTransport};
 use hedge_core::outcome::{Code, ErrorKind, Judgement, Verdict};
 use hedge_core::policy::RetryPolicy;
 use hedge_core::time::{Duration, Instant, Timeout};
@@ -9,7 +9,7 @@ use hedge_fleet::{
 };
 use hedge_link::Runtime;
 
-use super::{BoxRetryPolicy, CallResult, Ended, Inner};
+use super::{BoxRetryPolicy, CallResult, Ended, Inner, along_of};
 use crate::error::CallError;
 use crate::reply::Reply;
 use crate::wait::{Wait, in_time};
@@ -127,12 +127,16 @@ where
             None => None,
         };
         let options = waited.as_ref().map_or(options, |waited| &waited.options);
+        let along = options.along(self.transport.wants_key());
         let mut host = self.host(options);
         let ended = hedge_fleet::run!(
             host,
             options,
             self.transport.idempotency(call.request()),
-            |attempt| self.start_attempt(call, &host, attempt),
+            |attempt: AttemptInfo<Address>| {
+                let along = along_of(along.as_deref(), host.tried(), attempt.kind);
+                self.start_attempt(call, &host, attempt, along)
+            },
             |call, result| Ended::new(result, call)
         );
         let ended = match ended.map(Ended::split) {
@@ -152,12 +156,13 @@ where
         call: &Intercepted<'_, T>,
         keys: &H,
         info: AttemptInfo<Address>,
+        along: Along<'_, Address>,
     ) -> Result<T::Reply, AttemptFailure<T::Error>> {
         let mut attempt = call.begin(keys, info.without_address()).map_err(AttemptFailure::Refused)?;
         if let (Some(changed), Some(keep)) = (attempt.changed_request(), self.keep) {
             keep(changed, call.request());
         }
-        let result = self.transport.start(attempt.request(), info).await;
+        let result = self.transport.start_along(attempt.request(), info, along).await;
         attempt.ended(result.as_ref());
         result.map_err(AttemptFailure::Transport)
     }

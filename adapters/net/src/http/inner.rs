@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use ::http::{Request, Response};
-use hedge_core::drive::{AttemptInfo, SendTransport};
+use hedge_core::drive::{Along, AttemptInfo, SendTransport};
 use hedge_core::policy::Idempotency;
 use hedge_fleet::Address;
 use hedge_http_transport::{Body, Http, HttpError, RequestBody};
@@ -37,6 +37,19 @@ impl<R: Runtime> SendTransport for InnerHttp<R> {
         attempt: AttemptInfo<Address>,
     ) -> impl Future<Output = Result<Response<Body>, HttpError>> + Send {
         self.0.start(request, attempt)
+    }
+
+    fn start_along(
+        &self,
+        request: &Request<RequestBody>,
+        attempt: AttemptInfo<Address>,
+        along: Along<'_, Address>,
+    ) -> impl Future<Output = Result<Response<Body>, HttpError>> + Send {
+        self.0.start_along(request, attempt, along)
+    }
+
+    fn wants_key(&self) -> bool {
+        self.0.wants_key()
     }
 
     fn idempotency(&self, request: &Request<RequestBody>) -> Idempotency {

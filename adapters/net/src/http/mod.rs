@@ -208,6 +208,7 @@ pub use ::http::request::Parts;
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 pub use call::{Dispatch, RequestBuilder, SendResult};
 pub use call_error::SendError;
+pub use hedge_http::along::{DroppedCopy, key_text, parse_key};
 pub use hedge_http::{RetryStatuses, StatusError, failure, pushback};
 #[cfg(feature = "_coding")]
 #[doc(inline)]
@@ -217,9 +218,10 @@ pub use hedge_http_transport::CodingError;
 pub use hedge_http_transport::PingOptions;
 #[doc(inline)]
 pub use hedge_http_transport::{
-    BadRequest, Body, BodyError, BoxBody, BoxError, BreakError, DefaultHeaderError, DefaultHeaderFault, DrainOptions,
-    DrainOrClose, HeadBytes, HeaderCount, HeaderFault, Http, HttpCounters, HttpError, HttpRetryPolicy, OnceBody,
-    PathFault, ProtocolError, RequestBody, RequestBodyError, RequestError,
+    AlongField, AlongHeaderError, AlongHeaderFault, AlongHeaders, BadRequest, Body, BodyError, BoxBody, BoxError,
+    BreakError, DefaultHeaderError, DefaultHeaderFault, DrainOptions, DrainOrClose, HeadBytes, HeaderCount,
+    HeaderFault, Http, HttpCounters, HttpError, HttpRetryPolicy, OnceBody, PathFault, ProtocolError, RequestBody,
+    RequestBodyError, RequestError,
 };
 pub use hedge_wire::http1::{DecodeError, Fault};
 pub use inner::InnerHttp;
