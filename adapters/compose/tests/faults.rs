@@ -18,7 +18,8 @@ use std::task::{Context, Poll, Waker};
 
 use hedge_compose::{FaultOptions, Faults};
 use hedge_core::bounded::Ratio;
-use hedge_core::drive::{AttemptInfo, CallFailure, SendTransport, Timer as _};
+use hedge_core::drive::{Along, AttemptInfo, CallAlong, CallFailure, SendTransport, Timer as _};
+use hedge_core::id::IdempotencyKey;
 use hedge_core::outcome::{Denial, End, ErrorKind};
 use hedge_core::policy::{BackupPolicy, Idempotency};
 use hedge_core::time::{Duration, Instant};
@@ -219,4 +220,48 @@ fn faults_show_what_hedging_hides() {
     println!("seed 3: {without} of 2000 calls are slow without backups, {with} with backups");
     // A fifth of the calls, and a fifth of these.
     assert!((310..=490).contains(&without) && (36..=124).contains(&with));
+}
+
+/// Replies with the key, if it is told one.
+struct Keyed;
+
+impl SendTransport for Keyed {
+    type Address = u16;
+    type Request = ();
+    type Reply = Option<IdempotencyKey>;
+    type Error = Failed;
+
+    async fn start(&self, (): &(), _: AttemptInfo<u16>) -> Result<Option<IdempotencyKey>, Failed> {
+        Ok(None)
+    }
+
+    async fn start_along(
+        &self,
+        (): &(),
+        _: AttemptInfo<u16>,
+        along: Along<'_, u16>,
+    ) -> Result<Option<IdempotencyKey>, Failed> {
+        Ok(along.key())
+    }
+
+    fn wants_key(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+#[allow(unused_mut, reason = "`run!` lets `start` be `FnMut`")]
+fn w3_what_goes_along_passes_through() {
+    let line = Arc::new(Line::build("rr", 1, &[1], |_| {}));
+    let faulty = Faults::new(Keyed, line.clock.clone(), FaultOptions::new(1), || Err(Failed(ErrorKind::Broken)));
+    assert!(faulty.wants_key());
+    let key = IdempotencyKey::from_bytes([7; 16]);
+    let told = CallAlong::new(None, None, Some(key));
+    let call = async {
+        let (mut host, options) = (CallHost::new(line, ()), CallOptions::new());
+        let start = |attempt: AttemptInfo<_>| faulty.start_along(&(), attempt, told.of_attempt(attempt.kind, None));
+        run!(host, options, Idempotency::Unset, start, |_call, result| result.ok()).unwrap()
+    };
+    let replied = std::pin::pin!(call).poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(replied.map(Option::flatten), Poll::Ready(Some(key)));
 }

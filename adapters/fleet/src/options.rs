@@ -70,7 +70,9 @@ pub struct CallOptions {
     pub request_id: Option<RequestId>,
     /// The key of the call, which is the same on each of its attempts ([W3](hedge_core::rules#W3)). If it is `None` and
     /// the channel sends keys, a new one is drawn by [`random_key`](crate::random_key). A program sets its own key if it
-    /// repeats a call itself, and servers should take both calls for one. `Debug` does not show it.
+    /// repeats a call itself, and servers should take both calls for one. `Debug` does not show it. The sub-calls of a
+    /// `Selective` carry the call's key. The parts of a parallel call are different requests, so each of them has a key of
+    /// its own, and this one is not used.
     pub idempotency_key: Option<IdempotencyKey>,
     /// A token with which other code can cancel the call. Dropping the call's future cancels the call too.
     pub cancel: Option<CancelToken>,

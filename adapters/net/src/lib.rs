@@ -16,6 +16,7 @@
 //! | set how servers are chosen | [`Builder::load_balancer`], [`hash`] for request codes |
 //! | adapt the backup delay, or only count backups | [`AdaptiveDelay`], [`Shadow`], by [`Builder::backup_policy`] |
 //! | add headers to each attempt | [`Builder::on_attempt`], [`AttemptInfo`] |
+//! | send ids, a key and the remaining time along, and tie requests | [`Builder::along`], [`http::AlongHeaders`], [`CallOptions`] |
 //! | change, answer or refuse calls, and see each result | [`Builder::interceptor`], [`Interceptor`] |
 //! | be told of the end of each call | [`Builder::on_end`], [`CallEnd`] |
 //! | be told of everything that happens, in code, spans or lines | [`Builder::observer`], [`Observer`] |

@@ -20,6 +20,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+pub mod along;
 pub mod alpn;
 pub mod answers;
 pub mod attempts;
@@ -105,6 +106,16 @@ macro_rules! every_test {
             callers {
                 callers_of_channels_are_callers_too
                 an_error_tells_whether_another_caller_may_do_better
+            }
+            along {
+                w3_each_attempt_carries_what_goes_along
+                w3_nothing_goes_along_unless_it_is_asked_for
+                w3_names_are_options
+                w3_the_callers_own_headers_of_the_call_stay
+                w3_a_transport_of_the_program_is_told_what_goes_along
+                y1_a_dropped_copy_waits_for_the_other_and_blames_no_server
+                y1_if_the_other_copy_fails_the_call_retries_or_ends
+                y1_a_claim_without_a_second_copy_is_an_ordinary_failure
             }
             alpn {
                 c6_alpn_chooses_the_version
@@ -313,6 +324,7 @@ macro_rules! every_test {
                 t2_the_deadline_covers_a_body_of_a_wrapped_transport
                 h1_a_path_is_checked_of_a_wrapped_transport
                 i1_nothing_but_headers_changes_before_a_wrapped_transport
+                w3_what_goes_along_passes_through_a_wrapped_transport
             }
             one_line {
                 each_method_sends_what_its_line_says

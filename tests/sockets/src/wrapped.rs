@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use hedge_net::http::{Body, BodyError, HttpError, InnerHttp, Request, RequestBody, Response};
+use hedge_net::http::{AlongHeaders, Body, BodyError, HttpError, InnerHttp, Request, RequestBody, Response};
 use hedge_net::{
-    Address, AttemptInfo, BodyMode, Bounded, Builder, CallOptions, Channel, Idempotency, Runtime, SendTransport,
+    Address, Along, AttemptInfo, BodyMode, Bounded, Builder, CallOptions, Channel, Idempotency, Runtime, SendTransport,
 };
 
 use super::health::{SOON, checked, until};
@@ -31,6 +31,19 @@ impl<R: Runtime> SendTransport for Outer<R> {
         attempt: AttemptInfo<Address>,
     ) -> impl Future<Output = Result<Response<Body>, HttpError>> + Send {
         self.0.start(request, attempt)
+    }
+
+    fn start_along(
+        &self,
+        request: &Request<RequestBody>,
+        attempt: AttemptInfo<Address>,
+        along: Along<'_, Address>,
+    ) -> impl Future<Output = Result<Response<Body>, HttpError>> + Send {
+        self.0.start_along(request, attempt, along)
+    }
+
+    fn wants_key(&self) -> bool {
+        self.0.wants_key()
     }
 
     fn idempotency(&self, request: &Request<RequestBody>) -> Idempotency {
@@ -109,4 +122,11 @@ pub async fn i1_nothing_but_headers_changes_before_a_wrapped_transport<R: Runtim
     let channel = wrapped(list(&runtime, &[there.address]).interceptor(Changes(nothing, change)));
     let text = channel.call(get("/path")).await.unwrap().text().unwrap().to_owned();
     assert!(text.starts_with("GET /path HTTP/1.1\r\n") && text.contains("x-mine: yes\r\n"), "{text}");
+}
+
+pub async fn w3_what_goes_along_passes_through_a_wrapped_transport<R: Runtime>(runtime: R) {
+    let there = TestServer::answering(|seen| ok(&seen.head));
+    let channel = wrapped(list(&runtime, &[there.address]).along(AlongHeaders::all()));
+    let told = channel.call_with(get("/"), &CallOptions::new().with_log_id(7)).await.unwrap().text().unwrap();
+    assert!(told.contains("\r\nlog-id: 7\r\n") && told.contains("\r\nidempotency-key: "), "{told}");
 }

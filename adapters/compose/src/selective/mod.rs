@@ -17,6 +17,7 @@ use hedge_core::policy::{ConfigError, Idempotency, RetryPolicy};
 use hedge_core::time::{Instant, Timeout};
 use hedge_fleet::{
     CallHost, CallOptions, CallTree, Caller, ChannelInfo, Counters, Inspect, Lease, Outcome, SubCall, SubEnd, Trace,
+    random_key,
 };
 
 pub use builder::SelectiveBuilder;
@@ -25,7 +26,7 @@ pub use reply::SelectiveReply;
 
 use crate::judge::{OutcomePolicy, Told, all_idempotent, told};
 use crate::machine::{Change, Ended, Machine, says_usable};
-use crate::options::for_sub_call;
+use crate::options::for_same_request;
 use error::Cause;
 
 /// A channel whose servers are channels. A call goes to one of the sub-channels, and retries and backups go to others
@@ -48,7 +49,8 @@ use error::Cause;
 /// A call over two sub-channels costs one call of the core more than the sub-calls. It allocates nothing of its own,
 /// except for the report of each sub-call that fails, and for a reply that streams. The future has room for two
 /// sub-calls. If the options of a call do not say whether its request may be sent twice, each sub-channel is asked
-/// ([`Caller::idempotency`]).
+/// ([`Caller::idempotency`]). If a sub-channel sends idempotency keys ([`Caller::wants_key`]), each call that has no key
+/// draws one and copies its options, so that all its sub-calls carry the same key.
 pub struct Selective<C, T, R = OutcomePolicy> {
     inner: Arc<Inner<C, T, R>>,
 }
@@ -190,6 +192,8 @@ where
     async fn call_with(&self, request: &Request, options: &CallOptions) -> Result<Self::Reply, Self::Error> {
         let inner = &*self.inner;
         inner.machine.check_due(C::has_usable_server);
+        let with_key = inner.with_key(options);
+        let options = with_key.as_deref().unwrap_or(options);
         let kept = Mutex::new(Kept { last: None, lost: Vec::new() });
         let mut host = CallHost::new(&inner.machine, ());
         hedge_fleet::CallContext::hold(&mut host);
@@ -214,6 +218,10 @@ where
             known => known,
         }
     }
+
+    fn wants_key(&self) -> bool {
+        self.inner.wants_key()
+    }
 }
 
 impl<C, T, R> Inner<C, T, R>
@@ -234,6 +242,25 @@ where
         all_idempotent(snapshot.list().nodes().iter().map(|node| node.service().0.caller.idempotency(request)))
     }
 
+    /// Returns whether a sub-channel sends keys.
+    fn wants_key<Request>(&self) -> bool
+    where
+        C: Caller<Request>,
+    {
+        let snapshot = self.machine.servers.load();
+        snapshot.list().nodes().iter().any(|node| node.service().0.caller.wants_key())
+    }
+
+    /// Returns the options with a new key, if the call needs one and has none. All its sub-calls then carry this key
+    /// ([W3](hedge_core::rules#W3)).
+    fn with_key<Request>(&self, options: &CallOptions) -> Option<Box<CallOptions>>
+    where
+        C: Caller<Request>,
+    {
+        let needs = options.idempotency_key.is_none() && self.wants_key();
+        needs.then(|| Box::new(CallOptions { idempotency_key: random_key(), ..options.clone() }))
+    }
+
     /// Makes one sub-call, and judges its result.
     async fn sub_call<Request>(
         &self,
@@ -247,7 +274,7 @@ where
         R: RetryPolicy<C::Reply, C::Error>,
     {
         let remaining = attempt.remaining().map_or(Timeout::NEVER, Timeout::after);
-        let options = for_sub_call(options, attempt.idempotent, remaining);
+        let options = for_same_request(options, attempt.idempotent, remaining);
         let result = attempt.address.call_with(request, &options).await;
         let mut judgement = self.retry_policy.judge(result.as_ref());
         let mut lost = None;

@@ -1,6 +1,7 @@
 //! Channels of channels in virtual time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod along;
 mod cases;
 mod down;
 mod parallel;

@@ -17,11 +17,12 @@ impl<R: Runtime> Builder<R, Http<R>> {
     ///
     /// Call this after the setters of HTTP: TLS, limits of answers, connections and default headers. What applies to any
     /// transport can still be set. The outer transport takes the requests of HTTP, and gives its replies and errors.
-    /// Streaming bodies, health checks, interceptors and the retry policy work as without it.
+    /// Streaming bodies, health checks, interceptors and the retry policy work as without it. What goes along with a
+    /// call ([`along`](Self::along)) reaches the inner transport if the outer one passes it on, as in this example.
     ///
     /// ```
     /// # use hedge_net::http::{Body, HttpError, Request, RequestBody, Response};
-    /// # use hedge_net::{Address, AttemptInfo, BuildError, Channel, Idempotency, Runtime, SendTransport};
+    /// # use hedge_net::{Address, Along, AttemptInfo, BuildError, Channel, Idempotency, Runtime, SendTransport};
     /// /// Prints each attempt.
     /// struct Prints<T>(T);
     ///
@@ -39,8 +40,22 @@ impl<R: Runtime> Builder<R, Http<R>> {
     ///         request: &Request<RequestBody>,
     ///         attempt: AttemptInfo<Address>,
     ///     ) -> impl Future<Output = Result<T::Reply, T::Error>> + Send {
+    ///         self.start_along(request, attempt, Along::NOTHING)
+    ///     }
+    ///
+    ///     // The channel calls this one.
+    ///     fn start_along(
+    ///         &self,
+    ///         request: &Request<RequestBody>,
+    ///         attempt: AttemptInfo<Address>,
+    ///         along: Along<'_, Address>,
+    ///     ) -> impl Future<Output = Result<T::Reply, T::Error>> + Send {
     ///         println!("{} to {}", request.uri(), attempt.address);
-    ///         self.0.start(request, attempt)
+    ///         self.0.start_along(request, attempt, along)
+    ///     }
+    ///
+    ///     fn wants_key(&self) -> bool {
+    ///         self.0.wants_key()
     ///     }
     ///
     ///     fn idempotency(&self, request: &Request<RequestBody>) -> Idempotency {
