@@ -2,18 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use hedge_core::id::IdempotencyKey;
+use hedge_http::along::{FIRST_SERVER, IDEMPOTENCY_KEY, key_text, parse_key};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Extensions, Method, Request, Uri};
 
-use super::queue::TieKey;
-
-/// The key of a call: 32 lower-case hexadecimal digits.
-pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The address of the first attempt's server, in a backup.
-pub(super) const FIRST: HeaderName = HeaderName::from_static("x-hedge-first-server");
-/// Why a request was answered without being worked on.
-pub(super) const DROPPED: HeaderName = HeaderName::from_static("x-hedge-dropped");
 /// What a message says.
 const MESSAGE: HeaderName = HeaderName::from_static("x-hedge-tied");
 /// The address of the server that sends a message.
@@ -48,7 +42,7 @@ pub(super) enum Word {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Message {
     pub(super) from: SocketAddr,
-    pub(super) key: TieKey,
+    pub(super) key: IdempotencyKey,
     pub(super) word: Word,
 }
 
@@ -76,8 +70,8 @@ impl Peers {
     }
 
     /// The key of a request, and the peer that has the first attempt of a backup.
-    pub(super) fn tie_of(&self, headers: &HeaderMap) -> (Option<TieKey>, Option<SocketAddr>) {
-        (key_of(headers), address_in(headers, &FIRST).filter(|first| self.is_peer(*first)))
+    pub(super) fn tie_of(&self, headers: &HeaderMap) -> (Option<IdempotencyKey>, Option<SocketAddr>) {
+        (key_of(headers), address_in(headers, &FIRST_SERVER).filter(|first| self.is_peer(*first)))
     }
 
     /// Whether a request is a message for the layer, from a peer or not.
@@ -86,7 +80,7 @@ impl Peers {
     }
 
     /// Writes a message.
-    pub(super) fn write(&self, key: TieKey, word: Word) -> Request<()> {
+    pub(super) fn write(&self, key: IdempotencyKey, word: Word) -> Request<()> {
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from(self.path.clone());
@@ -96,9 +90,10 @@ impl Peers {
             Word::Begun => HeaderValue::from_static("begun"),
         };
         headers.insert(MESSAGE, word);
-        for (name, text) in [(KEY, format!("{:032x}", key.0)), (FROM, self.own.to_string())] {
+        let from = self.own.to_string();
+        for (name, text) in [(IDEMPOTENCY_KEY, &key_text(key)[..]), (FROM, from.as_bytes())] {
             // Digits, letters and the signs of an address are always a header's value.
-            if let Ok(value) = HeaderValue::try_from(text) {
+            if let Ok(value) = HeaderValue::from_bytes(text) {
                 headers.insert(name, value);
             }
         }
@@ -140,11 +135,9 @@ impl Peers {
     }
 }
 
-/// The key in the headers. Keys of another form are the business of others.
-fn key_of(headers: &HeaderMap) -> Option<TieKey> {
-    let text = headers.get(&KEY)?.to_str().ok()?;
-    let is_key = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    u128::from_str_radix(text, 16).ok().filter(|_| is_key).map(TieKey)
+/// The key in the headers. Keys of another form are not for ties.
+fn key_of(headers: &HeaderMap) -> Option<IdempotencyKey> {
+    parse_key(headers.get(&IDEMPOTENCY_KEY)?.as_bytes())
 }
 
 fn address_in(headers: &HeaderMap, name: &HeaderName) -> Option<SocketAddr> {
@@ -162,6 +155,12 @@ mod tests {
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
+    }
+
+    fn key(n: u8) -> IdempotencyKey {
+        let mut bytes = [0; 16];
+        bytes[15] = n;
+        IdempotencyKey::from_bytes(bytes)
     }
 
     fn peers(own: &str, secret: Option<&'static str>) -> Peers {
@@ -182,8 +181,8 @@ mod tests {
     fn y1_a_message_of_a_peer_is_read_as_it_was_written() {
         let (from, to) = (peers("10.0.0.2:80", Some("s")), peers("10.0.0.1:80", Some("s")));
         for word in [Word::Ask, Word::Begun] {
-            let expected = Message { from: address("10.0.0.2:80"), key: TieKey(15), word };
-            let message = from.write(TieKey(15), word);
+            let expected = Message { from: address("10.0.0.2:80"), key: key(15), word };
+            let message = from.write(key(15), word);
             assert_eq!(read(&to, &message, Some("10.0.0.2")), Ok(expected));
             assert_eq!(read(&to, &message, Some("::ffff:10.0.0.2")), Ok(expected));
         }
@@ -202,7 +201,7 @@ mod tests {
             (&peers("10.0.0.2:80", Some("ss")), Some("10.0.0.2")),
             (&peers("10.0.0.2:80", None), Some("10.0.0.2")),
         ] {
-            let message = from.write(TieKey(1), Word::Begun);
+            let message = from.write(key(1), Word::Begun);
             assert_eq!(read(&to, &message, remote), Err(Refusal::NotAPeer), "{message:?} from {remote:?}");
         }
     }
@@ -210,8 +209,8 @@ mod tests {
     #[test]
     fn y1_a_message_without_a_key_or_a_known_word_is_refused() {
         let (from, to) = (peers("10.0.0.2:80", None), peers("10.0.0.1:80", None));
-        for (name, value) in [(KEY, "1"), (MESSAGE, "drop")] {
-            let mut message = from.write(TieKey(1), Word::Ask);
+        for (name, value) in [(IDEMPOTENCY_KEY, "1"), (MESSAGE, "drop")] {
+            let mut message = from.write(key(1), Word::Ask);
             message.headers_mut().insert(name, HeaderValue::from_static(value));
             assert_eq!(read(&to, &message, Some("10.0.0.2")), Err(Refusal::Malformed));
         }
@@ -220,21 +219,21 @@ mod tests {
     #[test]
     fn y1_only_a_key_of_32_lower_case_digits_and_a_peer_make_a_tie() {
         let own = peers("10.0.0.1:80", None);
-        let tie = |key: &'static str, first: &'static str| {
+        let tie = |text: &'static str, first: &'static str| {
             let mut headers = HeaderMap::new();
-            headers.insert(KEY, HeaderValue::from_static(key));
-            headers.insert(FIRST, HeaderValue::from_static(first));
+            headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_static(text));
+            headers.insert(FIRST_SERVER, HeaderValue::from_static(first));
             own.tie_of(&headers)
         };
-        let key = "000000000000000000000000000000ff";
+        let good = "000000000000000000000000000000ff";
         let peer = address("10.0.0.2:80");
-        assert_eq!(tie(key, "10.0.0.2:80"), (Some(TieKey(255)), Some(peer)));
-        assert_eq!(tie(key, "[::ffff:10.0.0.2]:80"), (Some(TieKey(255)), Some(peer)));
+        assert_eq!(tie(good, "10.0.0.2:80"), (Some(key(255)), Some(peer)));
+        assert_eq!(tie(good, "[::ffff:10.0.0.2]:80"), (Some(key(255)), Some(peer)));
         for first in ["10.0.0.1:80", "10.0.0.9:80", "10.0.0.2", "localhost:80", ""] {
-            assert_eq!(tie(key, first), (Some(TieKey(255)), None), "{first}");
+            assert_eq!(tie(good, first), (Some(key(255)), None), "{first}");
         }
-        for key in ["000000000000000000000000000000FF", "+00000000000000000000000000000ff", "ff", "\"a\""] {
-            assert_eq!(tie(key, "10.0.0.2:80").0, None, "{key}");
+        for other in ["000000000000000000000000000000FF", "+00000000000000000000000000000ff", "ff", "\"a\""] {
+            assert_eq!(tie(other, "10.0.0.2:80").0, None, "{other}");
         }
     }
 }

@@ -90,5 +90,5 @@ pub use counters::TiedCounters;
 pub use headers::RemoteIp;
 pub use layer::{TiedBuilder, TiedError, TiedLayer};
 pub use messages::Tell;
-pub use queue::{Answer, CopyId, CopyState, Effect, QueueFull, TieKey, TieQueue};
+pub use queue::{Answer, CopyId, CopyState, Effect, QueueFull, TieQueue};
 pub use service::{Tied, TiedFuture};

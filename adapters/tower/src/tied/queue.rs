@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use hedge_core::id::IdempotencyKey;
+
 /// How many other servers a copy can be tied to. A call with more backups than that has copies that are not told.
 const PEERS: usize = 4;
 
@@ -34,16 +36,12 @@ pub struct TieQueue<P> {
     /// The copies that may begin, in the order of arrival.
     ready: BTreeSet<CopyId>,
     /// The copy of each key. A copy is here until it is dropped or leaves.
-    keys: HashMap<TieKey, CopyId>,
+    keys: HashMap<IdempotencyKey, CopyId>,
     held: usize,
     at_work: usize,
     next: u64,
     effects: VecDeque<Effect<P>>,
 }
-
-/// The key of a call: 128 random bits, the same on each attempt of the call.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct TieKey(pub u128);
 
 /// A copy of a request in the queue of one server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -73,7 +71,7 @@ pub enum Effect<P> {
         /// The server of the first attempt.
         to: P,
         /// The key of the call.
-        key: TieKey,
+        key: IdempotencyKey,
         /// The copy that waits for the answer.
         copy: CopyId,
     },
@@ -82,7 +80,7 @@ pub enum Effect<P> {
         /// A server that has another copy of the call.
         to: P,
         /// The key of the call.
-        key: TieKey,
+        key: IdempotencyKey,
     },
 }
 
@@ -108,7 +106,7 @@ struct Copy<P> {
 /// The key of a copy, and the servers to tell when it begins.
 #[derive(Clone, Debug)]
 struct Tie<P> {
-    key: TieKey,
+    key: IdempotencyKey,
     peers: Vec<P>,
 }
 
@@ -136,7 +134,7 @@ impl<P: core::marker::Copy + Eq> TieQueue<P> {
     ///
     /// # Errors
     /// [`QueueFull`], if the copy would have to wait and too many copies wait already.
-    pub fn arrive(&mut self, key: Option<TieKey>, first: Option<P>) -> Result<CopyId, QueueFull> {
+    pub fn arrive(&mut self, key: Option<IdempotencyKey>, first: Option<P>) -> Result<CopyId, QueueFull> {
         let full = self.waiting() >= self.max_waiting;
         if full && !self.has_room() {
             return Err(QueueFull);
@@ -185,7 +183,7 @@ impl<P: core::marker::Copy + Eq> TieQueue<P> {
 
     /// The server `from` asks about its own copy with this key, which waits there. The copy here, if it has not begun, is
     /// tied to it from now on.
-    pub fn asked(&mut self, from: P, key: TieKey) -> Answer {
+    pub fn asked(&mut self, from: P, key: IdempotencyKey) -> Answer {
         let Some(copy) = self.keys.get(&key).and_then(|id| self.copies.get_mut(id)) else { return Answer::NotBegun };
         if copy.state == CopyState::Begun {
             return Answer::Begun;
@@ -201,7 +199,7 @@ impl<P: core::marker::Copy + Eq> TieQueue<P> {
 
     /// Another server says that its copy with this key has begun. The copy here is dropped, unless it has begun. Returns
     /// whether a copy was dropped.
-    pub fn told(&mut self, key: TieKey) -> bool {
+    pub fn told(&mut self, key: IdempotencyKey) -> bool {
         let Some(id) = self.keys.get(&key).copied() else { return false };
         self.drop_copy(id);
         self.state(id) == Some(CopyState::Dropped)

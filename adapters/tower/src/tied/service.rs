@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hedge_fleet::Spawn;
+use hedge_http::along::{DROPPED, TIED};
 use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::headers::{DROPPED, Refusal, Word};
+use super::headers::{Refusal, Word};
 use super::layer::Shared;
 use super::messages::Tell;
 use super::queue::{Answer, CopyId, CopyState, QueueFull};
@@ -185,7 +186,7 @@ where
                         Stage::AtWork { copy: copy.take(), response: service.call(request) }
                     } else {
                         copy.shared.counters.dropped.add_one();
-                        Stage::unavailable("tied")
+                        Stage::unavailable(TIED)
                     }
                 }
             };

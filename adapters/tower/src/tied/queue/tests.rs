@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{Answer, CopyId, CopyState, Effect, QueueFull, TieKey, TieQueue};
+use hedge_core::id::IdempotencyKey;
 
-const KEY: TieKey = TieKey(7);
+use super::{Answer, CopyId, CopyState, Effect, QueueFull, TieQueue};
+
+const KEY: IdempotencyKey = IdempotencyKey::from_bytes([7; 16]);
+const OTHER: IdempotencyKey = IdempotencyKey::from_bytes([1; 16]);
 
 /// A message on its way. Messages may overtake each other, and may be lost.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -242,15 +245,15 @@ fn y1_a_full_queue_refuses_and_holds_nothing() {
 #[test]
 fn y1_a_copy_that_leaves_frees_its_place_and_its_key() {
     let mut queue = TieQueue::new(1, 9);
-    let busy = queue.arrive(Some(TieKey(1)), None).unwrap();
+    let busy = queue.arrive(Some(OTHER), None).unwrap();
     let gone = queue.arrive(Some(KEY), None).unwrap();
     let last = queue.arrive(None, None).unwrap();
     queue.leave(gone);
     queue.leave(gone);
     assert!(!queue.told(KEY));
-    assert_eq!(queue.asked(1, TieKey(1)), Answer::Begun);
+    assert_eq!(queue.asked(1, OTHER), Answer::Begun);
     queue.leave(busy);
-    assert_eq!(queue.asked(1, TieKey(1)), Answer::NotBegun, "work that has ended holds no copy back");
+    assert_eq!(queue.asked(1, OTHER), Answer::NotBegun, "work that has ended holds no copy back");
     assert_eq!(queue.state(last), Some(CopyState::Begun));
     queue.leave(last);
     assert_eq!((queue.waiting(), queue.at_work(), queue.copies.len(), queue.keys.len()), (0, 0, 0, 0));
