@@ -189,6 +189,8 @@ mod replace;
 mod run;
 mod set;
 mod shared;
+#[cfg(feature = "tied")]
+pub mod tied;
 
 pub use hedge_core;
 pub use hedge_core::bounded::{Bounded, BoundedSpan, SpanRange};
