@@ -1,6 +1,6 @@
 //! What the result of a sub-call means for the call above it: [`OutcomePolicy`].
 
-use hedge_core::outcome::{Attempt, Code, End, ErrorKind, Judgement, Verdict};
+use hedge_core::outcome::{Attempt, Code, End, ErrorKind, Judgement, Pushback, Verdict};
 use hedge_core::policy::{Idempotency, RetryPolicy};
 use hedge_fleet::Outcome;
 
@@ -12,6 +12,26 @@ use hedge_fleet::Outcome;
 /// does not say so, the code is [`ErrorKind::Refused`] if the sub-channel had no usable server, and
 /// [`ErrorKind::Overcrowded`] otherwise. If something may have left this client, but the decisive attempt has no code,
 /// or a code which says that nothing left, the code follows from the verdict.
+///
+/// The servers of a sub-channel may send a pushback ([`Outcome::pushback`]). If it says "do not retry", and concerns the
+/// whole service, it ends the retries and backups of the call too. Any other pushback concerns the sub-channel, as HTTP's
+/// `Retry-After` concerns the server that sent it ([R4](hedge_core::rules#R4)): other sub-channels are tried as if there
+/// had been none, and it counts once the call has tried every usable sub-channel. With `pushback_for_service`, it always
+/// counts. A policy of the program has this too if it changes the judgement of this one:
+///
+/// ```
+/// use hedge_compose::OutcomePolicy;
+/// use hedge_compose::hedge_core::outcome::{Judgement, Verdict};
+/// use hedge_compose::hedge_core::policy::RetryPolicy;
+/// use hedge_compose::hedge_fleet::Outcome;
+///
+/// /// Internal errors are not tried at another sub-channel, because all of them have the same database.
+/// fn one_database<Reply: Outcome, Error: Outcome>(result: Result<&Reply, &Error>) -> Judgement {
+///     let judgement = OutcomePolicy.judge(result);
+///     let is_internal = (500..600).contains(&judgement.code.0);
+///     if is_internal { Judgement { verdict: Verdict::Wait, ..judgement } } else { judgement }
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OutcomePolicy;
 
@@ -32,8 +52,14 @@ fn judgement(outcome: &impl Outcome) -> Judgement {
     }
     let judgement = Judgement::new(verdict, code_of(outcome));
     let judgement = if outcome.never_left() { judgement.never_left() } else { judgement };
+    let judgement = Judgement { pushback: pushback_of(outcome), ..judgement };
     // A `Fatal` result is the fault of the caller, so it says nothing about the sub-channel.
     if verdict == Verdict::Fatal { judgement.local() } else { judgement }
+}
+
+/// The pushback of a sub-call, as it concerns the call above it.
+pub(crate) fn pushback_of(outcome: &impl Outcome) -> Option<Pushback> {
+    outcome.pushback().map(|pushback| if pushback == Pushback::DO_NOT { pushback } else { pushback.for_server() })
 }
 
 /// The code of an outcome that was not accepted.

@@ -221,7 +221,7 @@ impl Ended {
             Err(CallFailure::Ended { end, .. }) => Ok(*end),
             Err(CallFailure::Config(error)) => Err(*error),
         };
-        let trace = Trace::new(call.report().clone(), call.host().tried());
+        let trace = call.host().trace(call.report().clone());
         Self { end, trace, at_work: call.winner_at_work().is_some() }
     }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hedge_core::outcome::Verdict;
+use hedge_core::outcome::{Pushback, Verdict};
 use hedge_core::policy::Idempotency;
 
 use crate::options::CallOptions;
@@ -29,6 +29,13 @@ pub trait Outcome {
     /// Returns whether the call failed because its caller had no usable server: the list is empty or missing, or all
     /// servers are down.
     fn all_down(&self) -> bool;
+
+    /// Returns the pushback of the servers that holds at the end of the call ([R4](hedge_core::rules#R4)). `None` if no
+    /// server has sent one. A channel of channels asks this of a call that has failed: "do not retry" ends its own
+    /// retries, and a delay concerns the sub-channel ([X1](hedge_core::rules#X1)). Default: the pushback in the report.
+    fn pushback(&self) -> Option<Pushback> {
+        self.trace().pushback()
+    }
 
     /// Returns the reports of the sub-calls, if this was a combined call ([X4](hedge_core::rules#X4)). Default: no
     /// sub-calls. This copies the reports.

@@ -13,20 +13,23 @@ use hedge_core::balance::{AnyTicket, Balancer as _, NoServer, Pick, Selection};
 use hedge_core::call::Host;
 use hedge_core::drive::{Addresses, Timer};
 use hedge_core::id::ServerId;
-use hedge_core::outcome::{Attempt, Denial, ErrorKind, Feedback, Finished};
+use hedge_core::outcome::{Attempt, Denial, ErrorKind, Feedback, Finished, Judgement, Pushback};
 use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, Ended};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
+use crate::Report;
 use crate::end::Keys;
 use crate::in_force::HeldOptions;
 use crate::node::{Lease, Node, Service};
 use crate::observer::ServerChange;
+use crate::pushbacks::Pushbacks;
 use crate::queue::Queued;
 use crate::run::CallContext;
 use crate::servers::Servers;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
+use crate::trace::Trace;
 use crate::tried::TriedServers;
 use search::full;
 
@@ -123,11 +126,13 @@ struct Rare<L> {
     /// exists for a moment. The host is dropped after all attempts, so the server gets room again only when the attempt
     /// is gone ([L22](hedge_core::rules#L22)).
     abandoned: Mutex<Vec<L>>,
+    /// What the servers have asked for, which a channel of channels needs to know ([R4](hedge_core::rules#R4)).
+    pushbacks: Mutex<Pushbacks>,
 }
 
 impl<L> Default for Rare<L> {
     fn default() -> Self {
-        Self { queued: OnceLock::new(), abandoned: Mutex::default() }
+        Self { queued: OnceLock::new(), abandoned: Mutex::default(), pushbacks: Mutex::default() }
     }
 }
 
@@ -163,6 +168,20 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         &self,
     ) -> &TriedServers<<O::Target as ChannelContext>::Key, <O::Target as ChannelContext>::Service> {
         &self.tried
+    }
+
+    /// Makes the report of the call, which has ended, with the servers that it has tried and what is left of the
+    /// pushback of its failures.
+    pub fn trace(&self, report: Report) -> Trace
+    where
+        <O::Target as ChannelContext>::Key: fmt::Display + Send + Sync,
+        <O::Target as ChannelContext>::Service: Send + Sync + 'static,
+    {
+        let pushback = self.rare.get().and_then(|rare| {
+            let pushbacks = rare.pushbacks.lock().unwrap_or_else(PoisonError::into_inner);
+            pushbacks.left(report.started() + report.elapsed_micros())
+        });
+        Trace::new(report, &self.tried, pushback)
     }
 
     /// Returns the call's place in the queue. Returns `None` if the call has not joined the queue.
@@ -228,6 +247,16 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         match self.tried.find(server).filter(|_| insist) {
             Some(node) => node.start(),
             None => insist,
+        }
+    }
+
+    /// Keeps the pushback of a failure.
+    #[cold]
+    fn note(&self, pushback: Option<Pushback>) {
+        let mut pushbacks = self.rare().pushbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        match pushback {
+            Some(pushback) => pushbacks.add(pushback, self.channel.timer().now()),
+            None => pushbacks.failed_elsewhere(),
         }
     }
 
@@ -403,6 +432,12 @@ impl<O: Deref<Target: ChannelContext>> CallContext for CallHost<O> {
 
     fn own_servers(&self) -> Option<&[ServerId]> {
         O::Target::named_ids(&self.call)
+    }
+
+    fn failed(&self, judgement: &Judgement) {
+        if judgement.pushback.is_some() || self.rare.get().is_some() {
+            self.note(judgement.pushback);
+        }
     }
 
     fn call_started(&self, now: Instant) {

@@ -63,6 +63,7 @@ mod node;
 mod observer;
 mod options;
 mod protocols;
+mod pushbacks;
 mod queue;
 mod replace;
 mod run;
@@ -114,6 +115,7 @@ pub use observer::{
 };
 pub use options::{BodyMode, CallOptions, CancelToken};
 pub use protocols::{ConnectionType, Protocol, ProtocolError};
+pub use pushbacks::Pushbacks;
 pub use replace::ReplaceableOptions;
 pub use run::{AsCallOptions, CallContext};
 pub use server::{MAX_SERVERS, Server};
@@ -145,6 +147,7 @@ pub type Breaker = hedge_core::health::Recovering<hedge_core::health::AnyBreaker
 /// The names that [`run!`] uses.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::run::Judge;
     pub use crate::watch::{CallWatch, InSpan};
     pub use hedge_core::call::Call;
     pub use hedge_core::drive::{AttemptInfo, Driver, Timer, drive};

@@ -3,7 +3,8 @@
 use hedge_core::call::Host;
 use hedge_core::drive::{Addresses, CancelSignal, Timer};
 use hedge_core::id::ServerId;
-use hedge_core::policy::CallOptions;
+use hedge_core::outcome::{Judgement, Verdict};
+use hedge_core::policy::{CallOptions, RetryPolicy};
 use hedge_core::time::{Instant, Timeout};
 
 use crate::end::Keys;
@@ -45,9 +46,33 @@ pub trait CallContext: Host + Addresses + Keys {
         None
     }
 
+    /// Called when the retry policy has judged the result of an attempt, if the result was not accepted.
+    fn failed(&self, judgement: &Judgement) {
+        let _ = judgement;
+    }
+
     /// Called once when the call starts. The options of the call are valid, and nothing has been sent yet.
     fn call_started(&self, now: Instant) {
         let _ = now;
+    }
+}
+
+/// The retry policy of a call, which tells the host of each failure. Only [`run!`](crate::run!) uses it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Judge<'a, H>(pub &'a H);
+
+impl<H, Reply, Error> RetryPolicy<Reply, Error> for Judge<'_, H>
+where
+    H: CallContext<RetryPolicy: RetryPolicy<Reply, Error>>,
+{
+    #[inline]
+    fn judge(&self, result: Result<&Reply, &Error>) -> Judgement {
+        let judgement = self.0.retry_policy().judge(result);
+        if judgement.verdict != Verdict::Accept {
+            self.0.failed(&judgement);
+        }
+        judgement
     }
 }
 
@@ -91,7 +116,7 @@ pub trait AsCallOptions {
 macro_rules! run {
     ($host:ident, $call_options:expr, $idempotency:expr, $start:expr, |$call:ident, $result:ident| $finish:expr $(,)?) => {
         'run: {
-            use $crate::__private::{AttemptInfo, Call, CallWatch, Driver, Idempotency, Timer as _, drive, pin};
+            use $crate::__private::{AttemptInfo, Call, CallWatch, Driver, Idempotency, Judge, Timer as _, drive, pin};
             use $crate::{AsCallOptions as _, CallContext as _};
 
             // This is the part "prepare". The options are read before the clock. In the other order, the compiler would
@@ -117,7 +142,8 @@ macro_rules! run {
 
             // This is the part "drive".
             let attempt_timeout = $call_options.attempt_timeout().unwrap_or($host.attempt_timeout());
-            let driver = Driver::new($host.timer(), $host.retry_policy()).cancelled_by($call_options.cancel());
+            let judge = Judge(&$host);
+            let driver = Driver::new($host.timer(), &judge).cancelled_by($call_options.cancel());
             let driver = driver.attempt_timeout(attempt_timeout).watched_by(&watch);
             let mut start = $start;
             let mut start = |attempt: AttemptInfo<_>| watch.begin(attempt.attempt, || start(attempt));

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use hedge_core::id::{AttemptId, ServerId};
-use hedge_core::outcome::Attempt;
+use hedge_core::outcome::{Attempt, Pushback};
 
 use crate::end::Keys;
 use crate::node::Node;
@@ -28,6 +28,7 @@ use crate::{MAX_ATTEMPTS, Report};
 pub struct Trace {
     report: Report,
     tried: [Option<Arc<dyn TriedServer>>; MAX_ATTEMPTS],
+    pushback: Option<Pushback>,
 }
 
 /// A server that a call tried. The trait hides the types of the key and of the host's data for a server, so that
@@ -53,8 +54,8 @@ impl<K: fmt::Display + Send + Sync + 'static, S: Send + Sync> TriedServer for No
 }
 
 impl Trace {
-    /// Makes the report of a call that tried these servers.
-    pub fn new<K, S>(report: Report, tried: &TriedServers<K, S>) -> Self
+    /// Makes the report of a call that tried these servers. `pushback` is what is left of the pushback of its failures.
+    pub(crate) fn new<K, S>(report: Report, tried: &TriedServers<K, S>, pushback: Option<Pushback>) -> Self
     where
         K: fmt::Display + Send + Sync + 'static,
         S: Send + Sync + 'static,
@@ -63,13 +64,13 @@ impl Trace {
         for (place, node) in places.iter_mut().zip(tried.iter()) {
             *place = Some(Arc::clone(node) as Arc<dyn TriedServer>);
         }
-        Self { report, tried: places }
+        Self { report, tried: places, pushback }
     }
 
     /// Makes the report of a call that tried no server.
     #[must_use]
     pub fn nowhere(report: Report) -> Self {
-        Self { report, tried: Default::default() }
+        Self { report, tried: Default::default(), pushback: None }
     }
 
     /// Returns the server of an attempt. Returns `None` if there was no such attempt, if the server was removed just
@@ -98,6 +99,13 @@ impl Trace {
     #[must_use]
     pub fn never_left(&self) -> bool {
         self.report.attempts().iter().all(Attempt::never_left)
+    }
+
+    /// Returns what was left of the pushback of the call's failures when the call ended
+    /// ([`Pushbacks`](crate::Pushbacks)). `None` if no server had sent one.
+    #[must_use]
+    pub const fn pushback(&self) -> Option<Pushback> {
+        self.pushback
     }
 
     /// Returns the report alone.

@@ -19,7 +19,7 @@ use hedge_core::policy::{self, ConfigError, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
     Address, BodyMode, CallContext as _, CallHost, CallOptions, ChannelContext, ChannelInfo, Counters, Inspect,
-    Interceptors, ListError, ListUpdate, MAX_ATTEMPTS, Report, Server, Servers, Settings, Trace, TriedServers,
+    Interceptors, ListError, ListUpdate, MAX_ATTEMPTS, Report, Server, Servers, Settings, Trace,
 };
 use hedge_http_transport::BodyHandover;
 use hedge_link::Runtime;
@@ -307,7 +307,7 @@ where
             },
             |call, result| Ended::new(result, call)
         );
-        self.finish(host.tried(), ended, waited.as_deref(), options.body)
+        self.finish(&host, ended, waited.as_deref(), options.body)
     }
 
     /// The wait for the first list, if the call has to wait. Boxed, since few calls wait.
@@ -333,7 +333,7 @@ where
     #[inline]
     fn finish(
         &self,
-        tried: &TriedServers<Server, CheckState>,
+        host: &CallHost<&Self>,
         ended: Result<Ended<T::Reply, T::Error>, ConfigError>,
         waited: Option<&Waited>,
         body: BodyMode,
@@ -351,9 +351,9 @@ where
             return Err(CallError::no_list(missed, report));
         }
         let won = report.winner().and_then(|winner| report.attempts().get(winner.index()));
-        let winner = won.and_then(|attempt| tried.find(attempt.server())).cloned();
+        let winner = won.and_then(|attempt| host.tried().find(attempt.server())).cloned();
         let mut lease = winner.clone().filter(|_| at_work).map(Lease::new);
-        let trace = Trace::new(report, tried);
+        let trace = host.trace(report);
         let attach = |reply: &mut T::Reply, lease: &mut Option<Lease>| {
             if let Some(attach) = self.attach.filter(|_| body == BodyMode::Streaming) {
                 attach(reply, BodyHandover::new(&self.runtime, deadline, lease.take().map(Lease::any)));

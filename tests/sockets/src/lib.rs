@@ -372,6 +372,7 @@ macro_rules! every_test {
                 r4_retry_after_speaks_for_its_server
                 r1_a_status_that_is_no_failure_is_not_retried
                 r4_a_policy_of_ones_own_retries_when_the_server_says
+                x1_a_pushback_reaches_the_channel_above
             }
             replace {
                 l2_timeout_and_backup_are_replaced_while_calls_run

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use hedge_compose::Selective;
+use hedge_fleet::Caller as _;
 use hedge_net::http::{Body, HttpError, HttpRetryPolicy, failure};
 use hedge_net::{Backoff, CallOptions, Code, Judgement, Kind, Report, RetryPolicy, Runtime, Verdict};
 
@@ -113,4 +115,27 @@ pub async fn r4_a_policy_of_ones_own_retries_when_the_server_says<R: Runtime>(ru
     assert_eq!(reply.body().bytes().unwrap(), "yes");
     assert!(gap(reply.report(), 0) >= Duration::from_secs(1), "{:?}", reply.report());
     assert_settled(&channel);
+}
+
+pub async fn x1_a_pushback_reaches_the_channel_above<R: Runtime>(runtime: R) {
+    for (asked, sent_on) in [
+        ("grpc-retry-pushback-ms: -1", 0),
+        ("grpc-retry-pushback-ms: 3600000", 1),
+        ("retry-after: 3600", 1),
+        ("x-nothing: 1", 1),
+    ] {
+        let (asks, other) = (TestServer::answering(move |_| busy(asked)), TestServer::answering(|_| ok("another")));
+        let mut builder = Selective::builder(runtime.clone()).timeout(WHOLE);
+        for (name, there) in [("asks", &asks), ("other", &other)] {
+            builder = builder.channel(name, list(&runtime, &[there.address]).build().unwrap());
+        }
+        let channel = builder.build().unwrap();
+        // They take turns, so one of two calls goes to the other one first.
+        let mut failed = 0;
+        for _ in 0..2 {
+            failed += usize::from(channel.call_with(&get("/"), &CallOptions::new()).await.is_err());
+        }
+        assert_eq!((failed, other.requests.count()), (1 - sent_on, 1 + sent_on), "{asked}");
+        assert_eq!(asks.requests.count(), 1, "{asked}");
+    }
 }

@@ -7,14 +7,14 @@ use futures_util::stream::FuturesUnordered;
 use hedge_core::drive::{AttemptInfo, Timer};
 use hedge_core::outcome::{Code, End, ErrorKind, Judgement, Verdict};
 use hedge_core::time::{Duration, Instant, Timeout};
-use hedge_fleet::{CallOptions, Caller, Outcome};
+use hedge_fleet::{CallOptions, Caller, Outcome, Pushbacks};
 
 use super::error::ParallelCause;
 use super::mapper::{Mapped, Mapper};
 use super::merger::Merger;
 use super::parts::PartResult;
 use super::{Inner, Kept};
-use crate::judge::{Told, code_of, told};
+use crate::judge::{Told, code_of, pushback_of, told};
 use crate::options::for_sub_call;
 
 /// What a call that runs keeps of its parts.
@@ -82,8 +82,14 @@ struct Tally {
     missing: usize,
     fail_limit: usize,
     success_limit: usize,
+}
+
+/// What the failed parts mean for the call above.
+#[derive(Default)]
+struct Failures {
     /// The code of the last part that has failed.
     code: Code,
+    pushbacks: Pushbacks,
 }
 
 impl Tally {
@@ -117,11 +123,14 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         C: Caller<M::Part>,
         G: Merger<C::Reply, C::Error>,
     {
-        let mut code = Code::NONE;
-        let result = self.fan_out(request, options, kept, attempt, &mut code).await;
+        let mut failures = Failures::default();
+        let result = self.fan_out(request, options, kept, attempt, &mut failures).await;
         let judgement = match &result {
             Ok(_) => Verdict::Accept.into(),
-            Err(cause) => judgement(cause, code),
+            Err(cause) => {
+                let pushback = failures.pushbacks.left(self.machine.timer.now());
+                Judgement { pushback, ..judgement(cause, failures.code) }
+            }
         };
         kept.lock().unwrap_or_else(PoisonError::into_inner).result = Some(result);
         told(judgement)
@@ -133,7 +142,7 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         options: &CallOptions,
         kept: &SharedParts<C, M, Request, G::Merged>,
         attempt: AttemptInfo<Arc<()>>,
-        code: &mut Code,
+        failures: &mut Failures,
     ) -> Result<G::Merged, ParallelCause>
     where
         M: Mapper<Request>,
@@ -151,7 +160,7 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         let mut running: FuturesUnordered<_> = mapped.into_iter().map(|part| part.call(from)).collect();
         let decided = loop {
             let Some((index, result)) = running.next().await else { break tally.at_end() };
-            let result = self.counted(result, &mut tally, deadline.unwrap_or(Instant::NEVER));
+            let result = self.counted(result, &mut tally, failures, deadline.unwrap_or(Instant::NEVER));
             lock().parts.set(index, result);
             if let Some(decided) = tally.decided() {
                 break decided;
@@ -159,7 +168,6 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         };
         // The parts that are still running are cancelled before the merger runs.
         drop(running);
-        *code = tally.code;
         decided?;
         self.merger.merge(&lock().parts).map_err(ParallelCause::Merge)
     }
@@ -192,7 +200,6 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
             missing: 0,
             fail_limit: self.fail_limit.map_or(sent, |limit| limit.get().min(sent)),
             success_limit: self.success_limit.map_or(usize::MAX, |limit| limit.get()),
-            code: Code::NONE,
         }
     }
 
@@ -202,6 +209,7 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
         &self,
         result: Option<Result<Reply, E>>,
         tally: &mut Tally,
+        failures: &mut Failures,
         deadline: Instant,
     ) -> PartResult<Reply, E> {
         let missing = |tally: &mut Tally, error| {
@@ -219,7 +227,10 @@ impl<C, T: Timer, M, G> Inner<C, T, M, G> {
             }
             Some(Err(error)) => {
                 tally.failed += 1;
-                tally.code = code_of(&error);
+                failures.code = code_of(&error);
+                if let Some(pushback) = pushback_of(&error) {
+                    failures.pushbacks.add(pushback, self.machine.timer.now());
+                }
                 PartResult::Failed(error)
             }
         }

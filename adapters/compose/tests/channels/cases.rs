@@ -311,6 +311,66 @@ const PARALLEL: &[Case] = &[
     ),
 ];
 
+/// A pushback one level up. `later` asks for a delay of 40 ms, `stop` says "do not retry", and `-here` means only the
+/// server.
+const PUSHBACK: &[Case] = &[
+    (
+        "X1",
+        "what may not be sent again, by the servers, is not sent to another cluster",
+        "s=sel{}(a=stop@2 b=ok@1)",
+        "failed @2: a@0",
+    ),
+    ("X1", "it ends the backup too", "s=sel{backup=5}(a=stop@2 b=ok@1)", "failed @2: a@0"),
+    ("X1", "a backup in flight may still win", "s=sel{backup=1}(a=stop@4 b=ok@9)", "b @10: a@0 b@1"),
+    ("X1", "a delay does not hold another cluster back", "s=sel{}(a=later@2 b=ok@1)", "b @3: a@0 b@2"),
+    ("X1", "nor does one of a server", "s=sel{}(a=later-here@2 b=ok@1)", "b @3: a@0 b@2"),
+    ("X1", "nor does an end for one server", "s=sel{}(a=stop-here@2 b=ok@1)", "b @3: a@0 b@2"),
+    ("X1", "once all were tried, the delay counts", "s=sel{}(a=later@2,ok@1 b=fail@1,ok@1)", "a @4: a@0 b@2 a@3"),
+    ("X1", "the last failure's delay", "s=sel{}(a=fail@2,ok@1 b=later@1)", "a @44: a@0 b@2 a@43"),
+    ("X1", "with one cluster, it always counts", "s=sel{}(a=later@2,ok@1)", "a @43: a@0 a@42"),
+    ("X1", "an end for one server is the end of the only cluster", "s=sel{}(a=stop-here@2,ok@1)", "failed @2: a@0"),
+    ("X1", "an option makes it count for all clusters", "s=sel{service=}(a=later@2 b=ok@1)", "b @43: a@0 b@42"),
+    ("X1", "a delay past the deadline is an end", "s=sel{timeout=30}(a=fail@2 b=later@1)", "failed @3: a@0 b@2"),
+    (
+        "X1",
+        "the next start waits, whatever its kind",
+        "s=sel{service= backup=10 backups=2 unlimited}(a=never b=later@3 c=ok@1)",
+        "c @54: a@0 b@10 c@53; dropped a",
+    ),
+    ("X1", "an end goes up every level", "s=sel{}(x=sel{}(y=sel{}(a=stop@2 b=ok@1)) z=ok@1)", "failed @2: a@0"),
+    ("X1", "a delay goes up every level", "s=sel{}(x=sel{retry=0}(y=sel{retry=0}(a=later@2,ok@1)))", "a @43: a@0 a@42"),
+    (
+        "X1",
+        "a server's delay says nothing about the failure of another",
+        "s=sel{}(x=sel{retry=1}(a=later-here@2 b=fail@1,ok@1))",
+        "b @4: a@0 b@2 b@3",
+    ),
+    (
+        "X1",
+        "a part that may not be sent again ends the whole",
+        "s=sel{}(x=par{}(a=stop@2 b=fail@5) z=ok@1)",
+        "failed @5: a@0 b@0",
+    ),
+    (
+        "X1",
+        "if the other parts are enough, nothing ends",
+        "s=sel{}(x=par{}(a=stop@2 b=ok@5) z=ok@1)",
+        "!stop+b @5: a@0 b@0",
+    ),
+    (
+        "X1",
+        "what is left of a part's delay",
+        "s=sel{}(x=par{}(a=later@2,ok@1 b=fail@20,ok@1))",
+        "a+b @43: a@0 b@0 a@42 b@42",
+    ),
+    (
+        "X1",
+        "of a part's delay nothing may be left",
+        "s=sel{}(x=par{}(a=later@2,ok@1 b=fail@50,ok@1))",
+        "a+b @51: a@0 b@0 a@50 b@50",
+    ),
+];
+
 fn check(cases: &[Case]) {
     let mut wrong = Vec::new();
     for (rule, what, text, expected) in cases {
@@ -336,4 +396,9 @@ fn x1_cases_of_selective_channels() {
 #[test]
 fn x2_cases_of_parallel_channels() {
     check(PARALLEL);
+}
+
+#[test]
+fn x1_r4_cases_of_pushbacks_one_level_up() {
+    check(PUSHBACK);
 }

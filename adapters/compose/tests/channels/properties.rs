@@ -15,7 +15,8 @@ fn channel(random: &mut fastrand::Rng, levels: usize, names: &mut usize, text: &
     *names += 1;
     let name = *names;
     if levels == 0 || (levels < 3 && random.u8(..4) == 0) {
-        let answers = ["ok", "ok", "ok", "fail", "refused", "wait", "fatal", "down", "never"];
+        let answers =
+            ["ok", "ok", "ok", "fail", "refused", "wait", "fatal", "down", "never", "stop", "later", "later-here"];
         let steps: Vec<_> = (0..random.usize(1..4))
             .map(|_| format!("{}@{}", random.choice(answers).unwrap(), random.u8(..40)))
             .collect();

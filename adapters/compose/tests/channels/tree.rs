@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use hedge_compose::hedge_core::limit::LimitOptions;
-use hedge_compose::hedge_core::policy::Idempotency;
+use hedge_compose::hedge_core::policy::{ChannelOptions, Idempotency};
 use hedge_compose::hedge_core::time::Timeout;
 use hedge_compose::hedge_fleet::{BoxCaller, CallOptions, Caller, Outcome};
 use hedge_compose::{
@@ -180,6 +180,8 @@ impl<'a> Reader<'a> {
                 "timeout" => builder.timeout(millis()),
                 "attempt" => builder.attempt_timeout(millis()),
                 "once" => builder.idempotency(Idempotency::NotIdempotent),
+                // This replaces all options, so it comes first.
+                "service" => builder.options(ChannelOptions { pushback_for_service: true, ..ChannelOptions::brpc() }),
                 "unlimited" => builder.limits(LimitOptions::NONE),
                 _ => panic!("{key} is no option of sel"),
             };

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 
 use hedge_compose::hedge_core::drive::Timer;
-use hedge_compose::hedge_core::outcome::Verdict;
-use hedge_compose::hedge_core::time::Instant;
+use hedge_compose::hedge_core::outcome::{Pushback, Verdict};
+use hedge_compose::hedge_core::time::{Duration, Instant};
 use hedge_compose::hedge_fleet::{CallOptions, Caller, Outcome, Report, Trace};
 
 /// A clock that goes on only when everything waits. Its times are milliseconds.
@@ -175,10 +175,15 @@ pub(crate) enum Answer {
     /// The channel has no usable server.
     Down,
     Never,
+    /// A failure like `Fail`, with a pushback of the servers.
+    Asks(Pushback),
 }
 
+/// A delay that servers ask for.
+const LATER: Pushback = Pushback::after(Duration::from_millis(40));
+
 impl Answer {
-    pub(crate) const ALL: [(&str, Self); 7] = [
+    pub(crate) const ALL: [(&str, Self); 11] = [
         ("ok", Self::Ok),
         ("fail", Self::Fail),
         ("refused", Self::Refused),
@@ -186,6 +191,10 @@ impl Answer {
         ("fatal", Self::Fatal),
         ("down", Self::Down),
         ("never", Self::Never),
+        ("stop", Self::Asks(Pushback::DO_NOT)),
+        ("later", Self::Asks(LATER)),
+        ("stop-here", Self::Asks(Pushback::DO_NOT.for_server())),
+        ("later-here", Self::Asks(LATER.for_server())),
     ];
 
     fn name(self) -> &'static str {
@@ -343,6 +352,13 @@ impl Outcome for Plain {
     fn all_down(&self) -> bool {
         self.answer == Answer::Down
     }
+
+    fn pushback(&self) -> Option<Pushback> {
+        match self.answer {
+            Answer::Asks(pushback) => Some(pushback),
+            _ => None,
+        }
+    }
 }
 
 /// A reply of any channel.
@@ -375,6 +391,10 @@ macro_rules! outcome_of_any {
 
                 fn all_down(&self) -> bool {
                     self.outcome.all_down()
+                }
+
+                fn pushback(&self) -> Option<Pushback> {
+                    self.outcome.pushback()
                 }
 
                 fn sub_calls(&self) -> Vec<hedge_compose::hedge_fleet::SubCall> {

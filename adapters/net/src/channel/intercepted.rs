@@ -142,12 +142,12 @@ where
         let ended = match ended.map(Ended::split) {
             Ok((ended, None)) => Ok(ended),
             Ok((ended, Some(error))) => {
-                let report = Box::new(Trace::new(ended.report, host.tried()));
+                let report = Box::new(host.trace(ended.report));
                 return Err(CallError::Refused { error, report });
             }
             Err(error) => Err(error),
         };
-        self.finish(host.tried(), ended, waited.as_ref(), options.body)
+        self.finish(&host, ended, waited.as_ref(), options.body)
     }
 
     /// Makes one attempt, if the interceptors let it pass. `keys` knows its server.
