@@ -80,3 +80,8 @@ pub use request::{Request, is_local_host};
 pub use samples::{SampleOptions, Samples};
 pub use value::Value;
 pub use watch::Watch;
+
+/// Compiles the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

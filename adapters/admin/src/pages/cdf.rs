@@ -158,7 +158,7 @@ fn picture(html: &mut String, series: &[Series]) {
             at + 4
         );
     }
-    for (point, text) in [(0, "10 %"), (4, "50 %"), (8, "90 %"), (13, "95 %"), (17, "99 %"), (19, "99.99 %")] {
+    for (point, text) in [(0, "10 %"), (4, "50 %"), (8, "90 %"), (13, "95 %"), (17, "99 %")] {
         let at = x(point);
         let _ = write!(
             html,
@@ -176,7 +176,10 @@ fn picture(html: &mut String, series: &[Series]) {
             Html(series.label())
         );
     }
-    let _ = writeln!(html, "<text x=\"{left}\" y=\"296\">share of calls (the scale is wider above 90 %)</text></svg>");
+    let _ = writeln!(
+        html,
+        "<text x=\"{left}\" y=\"296\">share of calls; the last two points are 99.9 % and 99.99 %</text></svg>"
+    );
 }
 
 /// Returns the smallest of 1, 2 or 5 times a power of ten, times 4, that is not below a latency. So the quarters of
