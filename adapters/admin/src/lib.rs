@@ -11,7 +11,7 @@
 //! | `/metrics` | the metrics in Prometheus's text format |
 //! | `/cmds/var/NAME` | one variable in JSON, as in tRPC |
 //!
-//! `?format=json` gives each page as JSON, except for `/metrics`, whose format is Prometheus's.
+//! `?format=json` gives each page as JSON.
 //!
 //! ```
 //! use hedge_admin::Registry;

@@ -79,8 +79,7 @@ pub(super) fn table(parsed: &Parsed, registry: &Registry, patterns: &str) -> Pag
             let up = layout::up(parsed);
             read(&sources, part.items, |name, reading, of| {
                 let value = reading.value(of);
-                let class = if value.is_number() { " class=\"n\"" } else { "" };
-                let _ = writeln!(html, "<tr><td><a href=\"{up}vars/{name}\">{name}</a><td{class}>{}", Html(value));
+                let _ = writeln!(html, "<tr><td><a href=\"{up}vars/{name}\">{name}</a><td>{}", Html(value));
             });
             html.push_str("</tbody></table></div>\n");
             layout::parts(&mut html, parsed, &part, "variables");

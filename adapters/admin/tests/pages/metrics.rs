@@ -6,8 +6,8 @@ use std::time::Duration;
 use hedge_admin::{Registry, Value};
 use hedge_core::outcome::ErrorKind::Refused;
 
-use crate::found;
 use crate::world::{Channel, observed};
+use crate::{found, json};
 
 fn registry() -> (Registry, impl Sized) {
     let registry = Registry::new();
@@ -77,6 +77,17 @@ fn o1_every_metric_has_help_and_a_type_and_every_series_is_there_once() {
         }
     }
     assert_eq!(series.iter().filter(|series| series.starts_with("hedge_server_usable")).count(), 2);
+}
+
+#[test]
+fn o1_metrics_in_json_are_the_same_samples() {
+    let (registry, _shown) = registry();
+    let page = json("/metrics?format=json&servers=100", &registry);
+    let samples = page["metrics"].as_array().unwrap();
+    let lines = found("/metrics?servers=100", &registry).body.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(samples.len(), lines);
+    let queue = serde_json::json!({ "metric": "hedge_variable", "labels": { "name": "queue" }, "value": "3" });
+    assert!(samples.contains(&queue), "{page}");
 }
 
 #[test]
