@@ -21,8 +21,9 @@ use crate::wildcard::Patterns;
 /// How much one page has: so many channels and recorders, or [`VARIABLES`] times as many variables.
 const SIZE: usize = 96;
 const VARIABLES: usize = 32;
-/// The most servers of a page that have metrics of their own.
+/// The most servers of a page that have metrics of their own, and the most bytes that their labels may have together.
 const MOST_SERVERS: usize = 2_000;
+const MOST_LABELS: usize = 96 << 10;
 
 /// The ends of calls, as values of a label.
 const ENDS: [(End, &str); 8] = [
@@ -187,14 +188,18 @@ fn states(out: &mut Exposition, read: &[Read<'_>]) {
     }
 }
 
-/// Writes the metrics of at most `most` servers. Two servers whose texts became equal when they were cut would be one
+/// Writes the metrics of at most `most` servers, and of fewer if their texts are very long. Two servers whose texts became equal when they were cut would be one
 /// time series twice, which Prometheus refuses. So the second one is left out.
 fn of_servers(out: &mut Exposition, read: &[Read<'_>], most: usize) {
-    let mut seen = HashSet::new();
+    let (mut seen, mut bytes) = (HashSet::new(), 0);
     let servers = channels(read).flat_map(|(channel, info)| info.servers.iter().map(move |server| (channel, server)));
     let shown: Vec<_> = servers
         .take(most)
         .map(|(channel, server)| (channel, clean(&server.address), clean(&server.tag), server))
+        .take_while(|(channel, address, tag, _)| {
+            bytes += channel.len() + address.len() + tag.len();
+            bytes <= MOST_LABELS
+        })
         .filter(|(channel, address, tag, _)| seen.insert((*channel, address.clone(), tag.clone())))
         .collect();
     let metric = "hedge_server_usable";

@@ -3,6 +3,7 @@ use std::time::Instant;
 use hedge_admin::{Registration, Registry, SampleOptions};
 
 use hedge_core::outcome::ErrorKind::Refused;
+use hedge_fleet::{Address, Server};
 
 use crate::world::{Channel, observed, servers};
 use crate::{found, html, json};
@@ -71,6 +72,37 @@ fn o1_a_page_of_1_000_samples_is_below_2_mb() {
         assert!(page.len() < MOST);
     }
     let page = json("/rpcz?format=json&page=5", &registry);
-    assert_eq!((&page["total"], &page["pages"]), (&1_000.into(), &5.into()));
-    assert_eq!(page["calls"].as_array().unwrap().len(), 200);
+    assert_eq!((&page["total"], &page["pages"]), (&1_000.into(), &10.into()));
+    assert_eq!(page["calls"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn o3_pages_of_the_longest_texts_are_below_2_mb() {
+    let registry = Registry::with_samples(SampleOptions { one_in: 1, per_second: u32::MAX, kept: 1_000 });
+    let address = "10.0.0.1:80".parse::<Address>().unwrap();
+    let tag = |number: usize| format!("{number:04}{}", "\"&\u{10348}".repeat(1 << 10));
+    let many: Vec<_> = (0..3_000).map(|number| Server::new(address.clone(), tag(number))).collect();
+    let shown: Vec<_> = (0..96)
+        .map(|number| {
+            let watch = registry.watch(&format!("{number:03}_{}", "n".repeat(124))).unwrap();
+            let channel = Channel::new(&many[..if number == 0 { 3_000 } else { 1 }], |setup| {
+                setup.options.max_retry = 7;
+                observed(setup, watch.clone());
+            });
+            (0..20).for_each(|_| channel.call(&[(1, Err(Refused)); 8]));
+            registry.add_watched(watch, channel).unwrap()
+        })
+        .collect();
+    let variable = |number: usize| registry.variable(&format!("v_{number}"), move || tag(number).into()).unwrap();
+    let variables: Vec<_> = (0..1_000).map(variable).collect();
+    let first = shown[0].name().as_str();
+    for target in ["/vars?filter=v_*", &format!("/channels/{first}"), "/rpcz", "/metrics?servers=9999", "/cmds/var"] {
+        for format in ["html", "json", "text"] {
+            let separator = if target.contains('?') { '&' } else { '?' };
+            let page = found(&format!("{target}{separator}format={format}"), &registry).body;
+            println!("{target} {format}: {} KB", page.len() >> 10);
+            assert!(page.len() < MOST, "{target} {format}: {}", page.len());
+        }
+    }
+    drop((shown, variables));
 }
