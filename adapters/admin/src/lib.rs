@@ -11,7 +11,7 @@
 //! | `/metrics` | the metrics in Prometheus's text format |
 //! | `/cmds/var/NAME` | one variable in JSON, as in tRPC |
 //!
-//! `?format=json` gives each page as JSON, except for `/metrics`, whose format is Prometheus's.
+//! `?format=json` gives each page as JSON.
 //!
 //! ```
 //! use hedge_admin::Registry;
@@ -80,3 +80,8 @@ pub use request::{Request, is_local_host};
 pub use samples::{SampleOptions, Samples};
 pub use value::Value;
 pub use watch::Watch;
+
+/// Compiles the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

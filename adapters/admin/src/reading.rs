@@ -44,7 +44,15 @@ impl Reading {
         }
     }
 
-    /// Returns the value of a variable. Latencies are in microseconds, and 0 if there was no call, as in brpc.
+    /// Returns a variable as text.
+    pub(crate) fn text(&self, part: Part) -> String {
+        match (part, self.recent()) {
+            (Part::Cdf, Some(recent)) => cdf_text(recent),
+            _ => self.value(part).to_string(),
+        }
+    }
+
+    /// Returns the value of a variable, except for a distribution, which has no single value. Latencies are in microseconds, and 0 if there was no call, as in brpc.
     pub(crate) fn value(&self, part: Part) -> Value {
         let latency = |latency: Option<Duration>| Value::Unsigned(latency.map_or(0, micros_of));
         match (self, part) {
@@ -59,7 +67,6 @@ impl Reading {
                 (Some(recent), Part::Quantile(at)) => {
                     latency(Quantile::new(at).ok().and_then(|at| recent.quantile(at)))
                 }
-                (Some(recent), Part::Cdf) => Value::Text(cdf_text(recent)),
                 _ => "panicked".into(),
             },
         }

@@ -7,7 +7,7 @@ for (const chart of document.querySelectorAll('[data-live]')) {
   const draw = () => {
     const top = Math.max(...values, 1), low = Math.min(...values, 0);
     line.setAttribute('points', values.map((value, at) =>
-      `${(40 + at * 5).toFixed(1)},${(180 - 160 * (value - low) / (top - low)).toFixed(1)}`).join(' '));
+      `${635 - (values.length - 1 - at) * 5},${(180 - 160 * (value - low) / (top - low)).toFixed(1)}`).join(' '));
     label.textContent = top;
   };
   const tick = async () => {

@@ -18,7 +18,7 @@ pub(super) fn page(parsed: &Parsed, name: &str, value: &Value) -> Page {
          <svg viewBox=\"0 0 640 200\" role=\"img\" aria-label=\"the last two minutes of {name}\" \
          data-live=\"{name}?format=json\">\
          <path class=\"axis\" fill=\"none\" d=\"M40 20V180H635\"/><polyline points=\"\"/>\
-         <text class=\"top\" x=\"40\" y=\"14\"></text><text x=\"40\" y=\"196\">two minutes ago, or when this page was opened</text>\
+         <text class=\"top\" x=\"40\" y=\"14\"></text><text x=\"40\" y=\"196\">two minutes ago</text>\
          <text x=\"635\" y=\"196\" text-anchor=\"end\">now</text></svg>\n\
          <p class=\"soft\">Latencies are in microseconds, of the last 10 s.</p>"
     );

@@ -4,6 +4,7 @@ mod assets;
 mod cdf;
 mod channels;
 mod chart;
+mod exposition;
 mod layout;
 mod metrics;
 mod rpcz;

@@ -16,7 +16,7 @@ use crate::samples::{Sample, SampledAttempt};
 use crate::text::Html;
 
 /// How many calls one page shows.
-const SIZE: usize = 200;
+const SIZE: usize = 100;
 /// The width of the time axis, and the height of an attempt.
 const WIDTH: u64 = 640;
 const ROW: usize = 22;

@@ -37,10 +37,9 @@ pub(super) fn one_or_many(parsed: &Parsed, registry: &Registry, names: &str) -> 
         (Format::Html, Part::Cdf) => cdf::of(parsed, registry, &[source_name.as_str()]),
         (format, _) => {
             let reading = Reading::of(&source);
-            let value = reading.value(part);
             match format {
-                Format::Html => chart::page(parsed, names, &value),
-                Format::Text => Page::text(format!("{value}\n")),
+                Format::Html => chart::page(parsed, names, &reading.value(part)),
+                Format::Text => Page::text(reading.text(part) + "\n"),
                 Format::Json => Page::json(&json!({ "name": names, "value": json_of(&reading, part) })),
             }
         }
@@ -65,7 +64,7 @@ pub(super) fn table(parsed: &Parsed, registry: &Registry, patterns: &str) -> Pag
         Format::Text => {
             let mut text = String::new();
             read(&sources, part.items, |name, reading, of| {
-                let _ = writeln!(text, "{name} : {}", reading.value(of));
+                let _ = writeln!(text, "{name} : {}", reading.text(of));
             });
             if part.pages > 1 {
                 let _ = writeln!(text, "# page {} of {}: ?page=", part.number, part.pages);
@@ -78,9 +77,8 @@ pub(super) fn table(parsed: &Parsed, registry: &Registry, patterns: &str) -> Pag
             html.push_str("<div class=\"wide\"><table><thead><tr><th>name<th>value</thead><tbody>\n");
             let up = layout::up(parsed);
             read(&sources, part.items, |name, reading, of| {
-                let value = reading.value(of);
-                let class = if value.is_number() { " class=\"n\"" } else { "" };
-                let _ = writeln!(html, "<tr><td><a href=\"{up}vars/{name}\">{name}</a><td{class}>{}", Html(value));
+                let value = Html(reading.text(of));
+                let _ = writeln!(html, "<tr><td><a href=\"{up}vars/{name}\">{name}</a><td>{value}");
             });
             html.push_str("</tbody></table></div>\n");
             layout::parts(&mut html, parsed, &part, "variables");

@@ -3,18 +3,19 @@ use std::time::Instant;
 use hedge_admin::{Registration, Registry, SampleOptions};
 
 use hedge_core::outcome::ErrorKind::Refused;
+use hedge_fleet::{Address, Server};
 
 use crate::world::{Channel, observed, servers};
 use crate::{found, html, json};
 
 const MOST: usize = 2 << 20;
 
-/// A registry with 10,000 channels, whose names are as long as names can be.
-fn many() -> (Registry, Vec<Registration>) {
+/// A registry with so many channels, whose names are as long as names can be.
+fn many(count: usize) -> (Registry, Vec<Registration>) {
     let registry = Registry::new();
     let channel = Channel::new(&servers(["10.0.0.1:80", "10.0.0.2:80"]), |_| {});
     (0..20).for_each(|ms| channel.call(&[(ms, Ok(()))]));
-    let shown = (0..10_000).map(|number| {
+    let shown = (0..count).map(|number| {
         let watch = registry.watch(&format!("{number:05}_{}", "n".repeat(122))).unwrap();
         registry.add_watched(watch, channel.clone()).unwrap()
     });
@@ -24,7 +25,7 @@ fn many() -> (Registry, Vec<Registration>) {
 
 #[test]
 fn o1_pages_of_10_000_channels_are_below_2_mb() {
-    let (registry, _shown) = many();
+    let (registry, _shown) = many(10_000);
     for target in
         ["/", "/vars", "/vars/*_latency_cdf", "/channels", "/cdf", "/metrics?servers=2000", "/cmds/var", "/rpcz"]
     {
@@ -44,12 +45,20 @@ fn o1_pages_of_10_000_channels_are_below_2_mb() {
     let page = html("/channels?page=2&filter=0*", &registry);
     assert!(page.contains("filter=0%2A&amp;page=1") && page.contains("filter=0%2A&amp;page=3"), "{}", &page[..3_000]);
     let metrics = found("/metrics", &registry).body;
-    assert!(metrics.contains("\nhedge_pages 79\n"), "{}", &metrics[..200]);
-    let names = |page| {
+    assert!(metrics.contains("\nhedge_pages 105\n"), "{}", &metrics[..200]);
+}
+
+#[test]
+fn o1_each_channel_is_on_one_page_of_the_metrics() {
+    let (registry, _shown) = many(1_000);
+    let of_page = |page| {
         let page = found(&format!("/metrics?page={page}"), &registry).body;
-        page.matches("hedge_backups_won_total{").count()
+        assert!(page.contains("\nhedge_pages 11\n"));
+        let names = page.lines().filter_map(|line| line.strip_prefix("hedge_backups_won_total{channel=\""));
+        names.map(|name| name.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!((1..=79).map(names).sum::<usize>(), 10_000, "each channel is on one page");
+    let all: Vec<_> = (1..=11).flat_map(of_page).collect();
+    assert!(all.len() == 1_000 && all.is_sorted() && all.windows(2).all(|pair| pair[0] != pair[1]));
 }
 
 #[test]
@@ -63,6 +72,37 @@ fn o1_a_page_of_1_000_samples_is_below_2_mb() {
         assert!(page.len() < MOST);
     }
     let page = json("/rpcz?format=json&page=5", &registry);
-    assert_eq!((&page["total"], &page["pages"]), (&1_000.into(), &5.into()));
-    assert_eq!(page["calls"].as_array().unwrap().len(), 200);
+    assert_eq!((&page["total"], &page["pages"]), (&1_000.into(), &10.into()));
+    assert_eq!(page["calls"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn o3_pages_of_the_longest_texts_are_below_2_mb() {
+    let registry = Registry::with_samples(SampleOptions { one_in: 1, per_second: u32::MAX, kept: 1_000 });
+    let address = "10.0.0.1:80".parse::<Address>().unwrap();
+    let tag = |number: usize| format!("{number:04}{}", "\"&\u{10348}".repeat(1 << 10));
+    let many: Vec<_> = (0..3_000).map(|number| Server::new(address.clone(), tag(number))).collect();
+    let shown: Vec<_> = (0..96)
+        .map(|number| {
+            let watch = registry.watch(&format!("{number:03}_{}", "n".repeat(124))).unwrap();
+            let channel = Channel::new(&many[..if number == 0 { 3_000 } else { 1 }], |setup| {
+                setup.options.max_retry = 7;
+                observed(setup, watch.clone());
+            });
+            (0..20).for_each(|_| channel.call(&[(1, Err(Refused)); 8]));
+            registry.add_watched(watch, channel).unwrap()
+        })
+        .collect();
+    let variable = |number: usize| registry.variable(&format!("v_{number}"), move || tag(number).into()).unwrap();
+    let variables: Vec<_> = (0..1_000).map(variable).collect();
+    let first = shown[0].name().as_str();
+    for target in ["/vars?filter=v_*", &format!("/channels/{first}"), "/rpcz", "/metrics?servers=9999", "/cmds/var"] {
+        for format in ["html", "json", "text"] {
+            let separator = if target.contains('?') { '&' } else { '?' };
+            let page = found(&format!("{target}{separator}format={format}"), &registry).body;
+            println!("{target} {format}: {} KB", page.len() >> 10);
+            assert!(page.len() < MOST, "{target} {format}: {}", page.len());
+        }
+    }
+    drop((shown, variables));
 }

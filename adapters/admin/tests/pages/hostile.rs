@@ -113,3 +113,33 @@ fn o3_random_requests_do_no_harm() {
         assert!(page.body.len() < 256 << 10, "seed {seed}, round {round}: {target:?}");
     }
 }
+
+#[test]
+fn o3_pages_load_nothing_from_elsewhere_and_nothing_inline() {
+    let registry = Registry::with_samples(SampleOptions { one_in: 1, ..SampleOptions::default() });
+    let (channel, _shown) = Channel::watched(&registry, "search", observed);
+    channel.call(&[(50, Ok(())), (1, Ok(()))]);
+    for target in
+        ["/", "/vars", "/vars/search_qps", "/vars/search_latency_cdf", "/cdf", "/rpcz", "/channels/search", "/x"]
+    {
+        let page = page(Request::new(target).accept("text/html"), &registry).body;
+        for inline in [
+            " style=",
+            "<style",
+            "<script>",
+            " onclick",
+            " onload",
+            "javascript:",
+            "http://",
+            "https://",
+            "href=\"/",
+            "src=\"/",
+        ] {
+            assert!(!page.contains(inline), "{target} has {inline}");
+        }
+    }
+    for asset in ["/admin.css", "/admin.js"] {
+        let body = found(asset, &registry).body;
+        assert!(!body.contains("http") && !body.contains("@import") && !body.contains("url("), "{asset}");
+    }
+}

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use hedge_admin::{Registry, Value};
 use hedge_core::outcome::ErrorKind::Refused;
+use hedge_fleet::{Address, Server};
 
-use crate::found;
 use crate::world::{Channel, observed};
+use crate::{found, json};
 
 fn registry() -> (Registry, impl Sized) {
     let registry = Registry::new();
@@ -77,6 +78,30 @@ fn o1_every_metric_has_help_and_a_type_and_every_series_is_there_once() {
         }
     }
     assert_eq!(series.iter().filter(|series| series.starts_with("hedge_server_usable")).count(), 2);
+}
+
+#[test]
+fn o1_metrics_in_json_are_the_same_samples() {
+    let (registry, _shown) = registry();
+    let page = json("/metrics?format=json&servers=100", &registry);
+    let samples = page["metrics"].as_array().unwrap();
+    let lines = found("/metrics?servers=100", &registry).body.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(samples.len(), lines);
+    let queue = serde_json::json!({ "metric": "hedge_variable", "labels": { "name": "queue" }, "value": "3" });
+    assert!(samples.contains(&queue), "{page}");
+}
+
+#[test]
+fn o1_servers_are_capped_and_equal_labels_are_there_once() {
+    let registry = Registry::new();
+    let address = "10.0.0.1:80".parse::<Address>().unwrap();
+    let long = |end: &str| Server::new(address.clone(), "x".repeat(200) + end);
+    let servers = [Server::from(address.clone()), long("a"), long("b")];
+    let _shown = registry.add("search", Channel::new(&servers, |_| {})).unwrap();
+    for (query, count) in [("", 0), ("?servers=0", 0), ("?servers=1", 1), ("?servers=9", 2), ("?servers=-1", 0)] {
+        let page = found(&format!("/metrics{query}"), &registry).body;
+        assert_eq!(page.matches("\nhedge_server_usable{").count(), count, "{query}: {page}");
+    }
 }
 
 #[test]
