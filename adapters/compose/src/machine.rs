@@ -260,7 +260,7 @@ fn plan<C>(places: &mut Places<C>, changes: impl IntoIterator<Item = Change<C>>,
                 let weight = weighing.weight(&Weight(weight)).unwrap_or(NonZeroU32::MIN);
                 let at = place(places, &key);
                 let sub = Sub { caller: Arc::new(caller), check_at: AtomicU64::new(u64::MAX) };
-                let new = ListEntry::New { key, service: OwnAddress(sub), weight };
+                let new = ListEntry::new(key, OwnAddress(sub), weight);
                 match at {
                     Ok(at) => drop(places.get_mut(at).map(|place| std::mem::replace(place, new))),
                     Err(at) => places.insert(at, new),
@@ -275,8 +275,5 @@ fn plan<C>(places: &mut Places<C>, changes: impl IntoIterator<Item = Change<C>>,
 /// Returns the position of a name. If the list does not have the name, the error is the position at which it must be
 /// inserted.
 fn place<C>(places: &Places<C>, name: &Arc<str>) -> Result<usize, usize> {
-    places.binary_search_by(|place| match place {
-        ListEntry::Stays(node) => node.key().cmp(name),
-        ListEntry::New { key, .. } => key.cmp(name),
-    })
+    places.binary_search_by(|place| place.key().cmp(name))
 }

@@ -207,7 +207,7 @@ mod tests {
         let servers: Servers<u16, OwnAddress<()>> = Servers::new(crate::Balancer::named("wrr", 1).unwrap(), health, 16);
         let now = Instant::from_millis(1_000);
         let weight = NonZeroU32::new(3).unwrap();
-        let plan = (1..=4).map(|key| ListEntry::New { key, service: OwnAddress(()), weight }).collect();
+        let plan = (1..=4).map(|key| ListEntry::new(key, OwnAddress(()), weight)).collect();
         servers.change(|key, out| write!(out, "{key}"), now, |_| Some(plan)).unwrap();
         let snapshot = servers.load();
         let [one, two, three, four] = snapshot.list().nodes() else { panic!("four servers") };

@@ -105,8 +105,8 @@ pub use interceptor::{
 };
 pub use list::{Filter, ListError, ListUpdate, RefusedServer, StrictListError};
 pub use naming::{
-    BoxNaming, Follower, LineError, NameError, Naming, NamingError, NamingErrorKind, News, ParsedName, SchemeError,
-    Schemes, Update, parse_lines, parse_servers, shown,
+    BoxNaming, Follower, LineError, NameError, Naming, NamingError, NamingErrorKind, News, ParsedName, PauseRange,
+    SchemeError, Schemes, Update, parse_lines, parse_servers, shown,
 };
 pub use node::{AnyLease, Lease, Node, OwnAddress, Service};
 pub use observer::{
@@ -119,7 +119,7 @@ pub use pushbacks::Pushbacks;
 pub use replace::ReplaceableOptions;
 pub use run::{AsCallOptions, CallContext};
 pub use server::{MAX_SERVERS, Server};
-pub use servers::{Changed, HealthChange, ListEntry, Servers};
+pub use servers::{Changed, HealthChange, ListEntry, NewServer, Servers};
 pub use settings::{Settings, SharedPolicy};
 pub use setup::Setup;
 pub use snapshot::{List, Snapshot, View, WriteAddress};

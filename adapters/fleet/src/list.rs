@@ -167,7 +167,7 @@ impl<S: Service + From<AddressKey>> Servers<Server, S> {
             let now = self.load();
             let_in(servers, filter, (now.balancer().weighing(), now.list()), &mut update)
         };
-        update.servers = let_in.len();
+        update.servers = let_in.servers.len();
         accept(&update)?;
         let write = |server: &Server, out: &mut dyn fmt::Write| write!(out, "{}", server.address);
         let changed = self.change_tagged((write, |server| &server.tag), now, |old| Some(places(let_in, old.list())));
@@ -189,38 +189,46 @@ impl<S: Service> List<Server, S> {
 /// A server that was removed from the list.
 type Gone<S> = std::sync::Arc<crate::node::Node<Server, S>>;
 
-/// Returns the servers that the list may hold, each once and in canonical order, with their weights. All other servers
-/// are recorded in `update` as refused. A server that is in `list` keeps its weight, so its tag is not read again.
+/// The servers that a list may hold, each once and in canonical order.
+struct LetIn {
+    servers: Vec<Server>,
+    /// The weight of each server.
+    weights: Vec<NonZeroU32>,
+}
+
+/// Returns the servers that the list may hold. All other servers are recorded in `update` as refused. A server that is in
+/// `list` keeps its weight, so its tag is not read again.
 fn let_in<S: Service>(
     mut servers: Vec<Server>,
     filter: Option<&Filter>,
     (weighing, list): (Weighing, &List<Server, S>),
     update: &mut ListUpdate,
-) -> Vec<(Server, NonZeroU32)> {
+) -> LetIn {
     // Most sources list their servers in the same order each time, and many in this one.
     if !servers.is_sorted_by(|a, b| a < b) {
         servers.sort_unstable();
         servers.dedup();
     }
-    let mut let_in = Vec::with_capacity(servers.len());
+    let mut weights = Vec::with_capacity(servers.len());
     // Without weights, there is nothing to keep.
     let mut known = Cursor(if matches!(weighing, Weighing::Alike) { &[] } else { list.nodes() });
-    for server in servers {
-        let refusal = if filter.is_some_and(|filter| !filter(&server)) {
+    servers.retain(|server| {
+        let refusal = if filter.is_some_and(|filter| !filter(server)) {
             RefusedServer::FilteredOut
         } else {
-            match known.find(&server).map_or_else(|| weighing.weight(&&*server.tag), |node| Ok(node.weight())) {
+            match known.find(server).map_or_else(|| weighing.weight(&&*server.tag), |node| Ok(node.weight())) {
                 Err(error) => RefusedServer::Weight(error),
-                Ok(_) if let_in.len() >= usize::from(MAX_SERVERS) => RefusedServer::Full,
+                Ok(_) if weights.len() >= usize::from(MAX_SERVERS) => RefusedServer::Full,
                 Ok(weight) => {
-                    let_in.push((server, weight));
-                    continue;
+                    weights.push(weight);
+                    return true;
                 }
             }
         };
-        update.refused.push((server, refusal));
-    }
-    let_in
+        update.refused.push((server.clone(), refusal));
+        false
+    });
+    LetIn { servers, weights }
 }
 
 /// The servers of a list from one place on. It finds different servers that are asked for in canonical order, in one
@@ -252,18 +260,18 @@ const FEW: usize = 16;
 /// Returns the entries of the next list. A server that stays keeps its node. Servers with the same address have the
 /// same address key.
 fn places<S: Service + From<AddressKey>>(
-    servers: Vec<(Server, NonZeroU32)>,
+    LetIn { servers, weights }: LetIn,
     old: &List<Server, S>,
 ) -> Vec<ListEntry<Server, S>> {
     let mut known = Cursor(old.nodes());
-    let nodes: Vec<_> = servers.iter().map(|(server, _)| known.find(server)).collect();
+    let nodes: Vec<_> = servers.iter().map(|server| known.find(server)).collect();
     let few = nodes.iter().filter(|node| node.is_none()).count() <= FEW;
     let keys = || old.ids().iter().map(|(_, key)| *key);
     let mut used: HashSet<AddressKey> = if few { HashSet::new() } else { keys().collect() };
     let mut is_new = |key| !(few && keys().any(|used| used == key)) && used.insert(key);
     // The address of the last new server, and its key.
     let mut last: Option<(Address, AddressKey)> = None;
-    let mut place = |((server, weight), node): ((Server, _), Option<&Gone<S>>)| {
+    let mut place = |((server, weight), node): ((Server, NonZeroU32), Option<&Gone<S>>)| {
         if let Some(node) = node {
             return ListEntry::Stays(std::sync::Arc::clone(node));
         }
@@ -273,9 +281,9 @@ fn places<S: Service + From<AddressKey>>(
             keys.into_iter().find(|key| is_new(*key)).unwrap_or_default()
         });
         last = Some((server.address.clone(), key));
-        ListEntry::New { key: server, service: S::from(key), weight }
+        ListEntry::new(server, S::from(key), weight)
     };
-    servers.into_iter().zip(nodes).map(&mut place).collect()
+    servers.into_iter().zip(weights).zip(nodes).map(&mut place).collect()
 }
 
 thread_local! {

@@ -271,6 +271,10 @@ impl<K, S: Service> ServerList for View<'_, K, S> {
         let node = self.list.get(server)?;
         Some(Load { stats: node.stats(), in_flight: node.in_flight(), weight: node.weight() })
     }
+
+    fn stats_in_slot(&self, slot: u16) -> Option<&AnyStats<Heap>> {
+        self.list.in_slot(slot).map(|node| node.stats())
+    }
 }
 
 impl<K: fmt::Debug, S> fmt::Debug for View<'_, K, S> {
@@ -319,6 +323,10 @@ impl<K, S: Service> ServerList for Arranged<'_, K, S> {
 
     fn load(&self, server: ServerId) -> Option<Load<'_, AnyStats<Heap>>> {
         self.view.load(server)
+    }
+
+    fn stats_in_slot(&self, slot: u16) -> Option<&AnyStats<Heap>> {
+        self.view.stats_in_slot(slot)
     }
 }
 

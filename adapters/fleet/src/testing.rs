@@ -87,7 +87,7 @@ impl Line {
 
     /// Replaces the list of servers.
     pub(crate) fn set(&self, keys: &[u16]) {
-        let new = |key: &u16| ListEntry::New { key: *key, service: OwnAddress(()), weight: NonZeroU32::MIN };
+        let new = |key: &u16| ListEntry::new(*key, OwnAddress(()), NonZeroU32::MIN);
         let write = |key: &u16, out: &mut dyn std::fmt::Write| write!(out, "10.0.0.{key}:80");
         let plan = |old: &Snapshot<u16, OwnAddress<()>>| {
             let place = |key| old.list().named(key).cloned().map_or_else(|| new(key), ListEntry::Stays);

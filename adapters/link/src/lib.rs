@@ -85,8 +85,13 @@ pub use begin::{Connecting, begin};
 pub use blocking::Blocking;
 #[cfg(feature = "serde")]
 pub use channel_file::{ChannelFile, ChannelFileError, ConnectionsConfig, FixedSetting, KeepAliveConfig};
+#[cfg(feature = "serde")]
+pub use channel_file::{
+    ConsulSourceConfig, DnsSourceConfig, EtcdSourceConfig, FileSourceConfig, HostSourceConfig, HttpSourceConfig,
+    KubernetesSourceConfig, RemoteFileSourceConfig, SourcesConfig, SourcesConfigError,
+};
 #[cfg(all(feature = "serde", feature = "_tls"))]
-pub use channel_file::{TlsConfig, TlsFileError};
+pub use channel_file::{SourceTlsConfig, TlsConfig, TlsFileError};
 pub use connect_error::{ConnectError, ConnectProgress, ConnectStep};
 pub use connection_info::{ConnectionInfo, TlsInfo, TlsVersion};
 pub use connector::{Connected, Connector};

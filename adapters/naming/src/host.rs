@@ -4,19 +4,19 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hedge_core::time::Duration;
 use hedge_fleet::{Address, Naming, NamingError, NamingErrorKind, Server, Update};
 use hedge_link::{BoxResolve, Resolve as _, Runtime};
 
 use crate::jitter::Jitter;
+use crate::options::PollInterval;
 use crate::poller::{Found, Lookup, Polled};
 
 /// How often the addresses are looked up.
-const INTERVAL: Duration = Duration::from_secs(5);
+const EVERY: PollInterval = PollInterval::of_secs::<5>();
 
 /// Takes every address of a host as a server: the source of `http://host:port` and `https://host:port`.
 ///
-/// The addresses are looked up every 4 s to 6 s, by the operating system's resolver or by another [`BoxResolve`]. So
+/// The addresses are looked up every 4 s to 6 s ([`every`](Self::every)), by the operating system's resolver or by another [`BoxResolve`]. So
 /// the system's files and services count, such as `/etc/hosts`. One look-up takes at most 10 s. The system's resolver
 /// does not say how long an address is valid. `dns://` knows this time and follows it.
 ///
@@ -30,6 +30,7 @@ struct Addresses {
     host: Box<str>,
     port: u16,
     resolver: BoxResolve,
+    every: PollInterval,
     jitter: Jitter,
 }
 
@@ -57,13 +58,20 @@ impl<R: Runtime> HostNaming<R> {
             }
         };
         let (resolver, jitter) = (BoxResolve::default(), Jitter::new());
-        Ok(Self(Polled::new(runtime, Addresses { url, host, port, resolver, jitter })))
+        Ok(Self(Polled::new(runtime, Addresses { url, host, port, resolver, every: EVERY, jitter })))
     }
 
     /// Resolves the name by this resolver. Default: the operating system's.
     #[must_use]
     pub fn resolver(mut self, resolver: BoxResolve) -> Self {
         self.0.lookup_mut().resolver = resolver;
+        self
+    }
+
+    /// How often the addresses are looked up. Each wait is random, between 0.8 and 1.2 times this time. Default: 5 s.
+    #[must_use]
+    pub fn every(mut self, time: PollInterval) -> Self {
+        self.0.lookup_mut().every = time;
         self
     }
 }
@@ -81,7 +89,7 @@ impl Lookup for Addresses {
         let failed = |error| NamingError::new(Arc::clone(&self.url), NamingErrorKind::Unreachable).because(error);
         let addresses = addresses.map_err(failed)?;
         let servers: Vec<_> = addresses.into_iter().take(MOST).map(Server::from).collect();
-        Ok(Found { servers, again: Some(self.jitter.around(INTERVAL)) })
+        Ok(Found { servers, again: Some(self.jitter.around(self.every.get())) })
     }
 }
 

@@ -33,6 +33,7 @@
 //! |---|---|
 //! | `dns` | `dns://` and `srv://`, by hickory-resolver over the runtime's own sockets |
 //! | `http` | the sources over HTTP |
+//! | `serde` | their options in the file of a channel |
 //! | `tls` | TLS for them, by rustls with ring |
 //! | `tls-aws-lc` | TLS for them, by rustls with aws-lc-rs |
 #![forbid(unsafe_code)]
@@ -41,6 +42,8 @@
 mod client;
 #[cfg(feature = "http")]
 mod common;
+#[cfg(feature = "serde")]
+mod config;
 #[cfg(feature = "http")]
 mod consul;
 #[cfg(feature = "dns")]
@@ -50,6 +53,8 @@ mod etcd;
 #[cfg(feature = "http")]
 mod few;
 mod file;
+#[cfg(feature = "http")]
+mod given;
 mod host;
 mod jitter;
 #[cfg(all(feature = "http", feature = "_tls"))]
@@ -76,13 +81,14 @@ pub use client::HttpOptions;
 #[cfg(feature = "http")]
 pub use consul::Consul;
 #[cfg(feature = "dns")]
-pub use dns::{DnsNaming, SrvNaming};
+pub use dns::{DnsNaming, LookupTimeout, SrvNaming};
 #[cfg(feature = "http")]
 pub use etcd::Etcd;
 pub use file::FileNaming;
 pub use host::HostNaming;
 #[cfg(all(feature = "http", feature = "_tls"))]
 pub use kubernetes::Kubernetes;
+pub use options::PollInterval;
 #[cfg(feature = "http")]
 pub use remotefile::RemoteFile;
 pub use sources::{Sources, schemes};

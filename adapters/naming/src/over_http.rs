@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hedge_link::Runtime;
+#[cfg(feature = "serde")]
+use hedge_link::{SourcesConfig, SourcesConfigError};
 
 use crate::consul::Consul;
 use crate::etcd::Etcd;
@@ -31,6 +33,41 @@ impl<R: Runtime> OverHttp<R> {
             kubernetes: Kubernetes::new(runtime.clone()),
             remote_file: RemoteFile::new(runtime.clone()),
         }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<R: Runtime> OverHttp<R> {
+    /// Applies the options of a file. The certificates are read here, which blocks.
+    pub(crate) fn apply(&mut self, config: &SourcesConfig) -> Result<(), SourcesConfigError> {
+        self.etcd.apply(&config.etcd)?;
+        self.consul.apply(&config.consul);
+        self.remote_file.apply(&config.remotefile);
+        let etcd = &mut self.etcd.common.http;
+        let (consul, remote_file) = (&mut self.consul.common.http, &mut self.remote_file.common.http);
+        #[cfg(feature = "_tls")]
+        {
+            self.kubernetes.apply(&config.kubernetes)?;
+            let tls = config.http.tls.as_ref().map(hedge_link::SourceTlsConfig::read).transpose()?;
+            let kubernetes = &mut self.kubernetes.common.http;
+            for options in [etcd, consul, remote_file, kubernetes] {
+                options.apply(&config.http);
+                if let Some((tls, name)) = &tls {
+                    *options = options.clone().tls(tls.clone(), name.clone());
+                }
+            }
+        }
+        #[cfg(not(feature = "_tls"))]
+        {
+            if config.kubernetes != hedge_link::KubernetesSourceConfig::default() {
+                let feature = "tls or tls-aws-lc";
+                return Err(SourcesConfigError::NeedsFeature { field: "sources.kubernetes", feature });
+            }
+            for options in [etcd, consul, remote_file] {
+                options.apply(&config.http);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,15 +7,20 @@ use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{Naming, NamingError, NamingErrorKind, Server, Update};
 use hedge_link::{Runtime, before};
 
-/// How long one look-up may take.
-pub(crate) const LONGEST_LOOKUP: Duration = Duration::from_secs(10);
+/// How long one look-up may take, unless the look-up says it.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(10);
 
 /// A look-up that gives the whole list.
 pub(crate) trait Lookup: Send + 'static {
     /// The name of the source in errors: its URL.
     fn url(&self) -> &Arc<str>;
 
-    /// Looks the list up. It is dropped after 10 s.
+    /// How long one look-up may take.
+    fn timeout(&self) -> Duration {
+        LONGEST_LOOKUP
+    }
+
+    /// Looks the list up. It is dropped once its time is over.
     fn look(&mut self) -> impl Future<Output = Result<Found, NamingError>> + Send;
 }
 
@@ -49,7 +54,7 @@ impl<R: Runtime, L: Lookup> Polled<R, L> {
     }
 
     async fn look(&mut self) -> Result<Option<Update>, NamingError> {
-        let deadline = self.runtime.now() + LONGEST_LOOKUP;
+        let deadline = self.runtime.now() + self.lookup.timeout();
         let found = before(&self.runtime, Some(deadline), self.lookup.look()).await;
         let late = || NamingError::new(Arc::clone(self.lookup.url()), NamingErrorKind::TimedOut);
         let Found { mut servers, again } = found.ok_or_else(late)??;

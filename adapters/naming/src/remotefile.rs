@@ -1,6 +1,7 @@
 //! Servers from a file on a web server: [`RemoteFile`].
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::client::{Answer, Ask, Client, Fault, HttpOptions, parse_places};
 use crate::common::{Common, common_setters, invalid};
+use crate::given::Given;
 use crate::lines::Lines;
 use crate::pace::{Pace, sleep};
 use crate::session::Session;
@@ -37,15 +39,15 @@ use crate::session::Session;
 /// ```
 #[derive(Clone)]
 pub struct RemoteFile<R> {
-    common: Common<R>,
-    authorization: Option<Credential>,
+    pub(crate) common: Common<R>,
+    authorization: Option<Given<Credential>>,
     every: Duration,
 }
 
 /// What a URL and the options say.
 struct Settings {
     path: String,
-    authorization: Option<Credential>,
+    authorization: Option<Given<Credential>>,
     every: Duration,
 }
 
@@ -60,7 +62,14 @@ impl<R: Runtime> RemoteFile<R> {
     /// The value of the header `authorization`, such as `Bearer TOKEN`.
     #[must_use]
     pub fn authorization(mut self, value: Credential) -> Self {
-        self.authorization = Some(value);
+        self.authorization = Some(Given::Value(value));
+        self
+    }
+
+    /// The file of the value of the header `authorization`. It is read anew for each request, by a thread.
+    #[must_use]
+    pub fn authorization_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.authorization = Some(Given::File(path.into().into()));
         self
     }
 
@@ -70,6 +79,17 @@ impl<R: Runtime> RemoteFile<R> {
     pub const fn every(mut self, time: Duration) -> Self {
         self.every = time;
         self
+    }
+
+    /// Applies the options of a file.
+    #[cfg(feature = "serde")]
+    pub(crate) fn apply(&mut self, config: &hedge_link::RemoteFileSourceConfig) {
+        if let Some(file) = &config.authorization_file {
+            self.authorization = Some(Given::File(file.as_ref().into()));
+        }
+        if let Some(time) = config.every {
+            self.every = time.get();
+        }
     }
 
     /// Opens a source. `rest` is the URL behind `remotefile://`. This does no I/O.
@@ -102,7 +122,8 @@ impl<R: Runtime> RemoteFile<R> {
 impl<R> fmt::Debug for RemoteFile<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("RemoteFile");
-        fields.field("http", &self.common.http).field("authorization", &self.authorization).finish_non_exhaustive()
+        fields.field("http", &self.common.http).field("authorization", &self.authorization);
+        fields.field("every", &self.every).finish_non_exhaustive()
     }
 }
 
@@ -140,8 +161,8 @@ impl<R: Runtime> FileSession<R> {
             if let Some(at) = self.ask_at.take() {
                 sleep(self.client.runtime(), at).await;
             }
-            let mut ask = Ask::get(self.settings.path.clone());
-            ask = ask.credential(AUTHORIZATION, self.settings.authorization.clone());
+            let authorization = self.client.credential(self.settings.authorization.as_ref()).await?;
+            let mut ask = Ask::get(self.settings.path.clone()).credential(AUTHORIZATION, authorization);
             if let Some((name, value)) = &self.known {
                 ask = ask.header(name.clone(), value.clone());
             }

@@ -4,20 +4,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hedge_fleet::{BoxNaming, Naming, NamingError, SchemeError, Schemes};
+use hedge_fleet::{BoxNaming, Naming, NamingError, PauseRange, SchemeError, Schemes};
 use hedge_link::{BoxResolve, Runtime};
 
 #[cfg(feature = "http")]
 use crate::consul::Consul;
 #[cfg(feature = "dns")]
-use crate::dns::{DnsNaming, SrvNaming};
+use crate::dns::{DnsNaming, LookupTimeout, SrvNaming};
 #[cfg(feature = "http")]
 use crate::etcd::Etcd;
 use crate::file::FileNaming;
 use crate::host::HostNaming;
 #[cfg(all(feature = "http", feature = "_tls"))]
 use crate::kubernetes::Kubernetes;
-use crate::options::Options;
+use crate::options::{Options, PollInterval};
 #[cfg(feature = "http")]
 use crate::over_http::{OptionsNumber, OverHttp};
 #[cfg(feature = "http")]
@@ -43,9 +43,11 @@ use crate::shared::Shared;
 #[derive(Clone, Debug)]
 pub struct Sources<R> {
     runtime: R,
-    options: Options,
+    pub(crate) options: Options,
+    /// The pauses after errors. `None`: as [`Follower`](hedge_fleet::Follower) says.
+    pauses: Option<PauseRange>,
     #[cfg(feature = "http")]
-    over_http: OverHttp<R>,
+    pub(crate) over_http: OverHttp<R>,
 }
 
 impl<R: Runtime> Sources<R> {
@@ -55,6 +57,7 @@ impl<R: Runtime> Sources<R> {
             #[cfg(feature = "http")]
             over_http: OverHttp::new(&runtime),
             options: Options::default(),
+            pauses: None,
             runtime,
         }
     }
@@ -63,6 +66,43 @@ impl<R: Runtime> Sources<R> {
     #[must_use]
     pub fn resolver(mut self, resolver: BoxResolve) -> Self {
         self.options.resolver = resolver;
+        self
+    }
+
+    /// How long a channel waits before it asks a source again that has failed: [`PauseRange`]. It applies to every source of
+    /// the channel. Default: 0.5 s to 10 s ([N2](hedge_core::rules#N2)).
+    #[must_use]
+    pub const fn retry(mut self, pauses: PauseRange) -> Self {
+        self.pauses = Some(pauses);
+        self
+    }
+
+    /// How long a channel waits before it asks a source again that has failed, if that was set.
+    #[must_use]
+    pub const fn pauses(&self) -> Option<PauseRange> {
+        self.pauses
+    }
+
+    /// How often the files of `file://` are looked at. Default: every second.
+    #[must_use]
+    pub const fn file_every(mut self, time: PollInterval) -> Self {
+        self.options.file_every = Some(time);
+        self
+    }
+
+    /// How often the addresses of `http://` and `https://` are looked up. Default: every 5 s.
+    #[must_use]
+    pub const fn host_every(mut self, time: PollInterval) -> Self {
+        self.options.host_every = Some(time);
+        self
+    }
+
+    /// How long one look-up of `dns://` or `srv://` may take: [`DnsNaming::timeout`]. If no name server answers, there is
+    /// no error before this time is nearly over. Default: 10 s.
+    #[cfg(feature = "dns")]
+    #[must_use]
+    pub const fn lookup_timeout(mut self, time: LookupTimeout) -> Self {
+        self.options.lookup_timeout = Some(time);
         self
     }
 
@@ -123,7 +163,10 @@ impl<R: Runtime> Sources<R> {
 
     fn try_schemes(&self) -> Result<Schemes, SchemeError> {
         let table = Schemes::new();
-        let table = self.with(table, "file", |own, rest| FileNaming::parse(own.runtime.clone(), rest))?;
+        let table = self.with(table, "file", |own, rest| {
+            let source = FileNaming::parse(own.runtime.clone(), rest)?;
+            Ok(with_if(source, own.options.file_every, FileNaming::every))
+        })?;
         let table = self.with(table, "http", |own, rest| own.host("http", rest, 80))?;
         let table = self.with(table, "https", |own, rest| own.host("https", rest, 443))?;
         self.http(self.dns(table)?)
@@ -132,10 +175,12 @@ impl<R: Runtime> Sources<R> {
     #[cfg(feature = "dns")]
     fn dns(&self, table: Schemes) -> Result<Schemes, SchemeError> {
         let table = self.with(table, "dns", |own, rest| {
-            Ok(DnsNaming::parse(own.runtime.clone(), rest)?.asking(own.options.name_servers.clone()))
+            let source = DnsNaming::parse(own.runtime.clone(), rest)?.asking(own.options.name_servers.clone());
+            Ok(with_if(source, own.options.lookup_timeout, DnsNaming::timeout))
         })?;
         self.with(table, "srv", |own, rest| {
-            Ok(SrvNaming::parse(own.runtime.clone(), rest)?.asking(own.options.name_servers.clone()))
+            let source = SrvNaming::parse(own.runtime.clone(), rest)?.asking(own.options.name_servers.clone());
+            Ok(with_if(source, own.options.lookup_timeout, SrvNaming::timeout))
         })
     }
 
@@ -165,7 +210,7 @@ impl<R: Runtime> Sources<R> {
 
     fn host(&self, scheme: &str, rest: &str, port: u16) -> Result<HostNaming<R>, NamingError> {
         let source = HostNaming::parse(self.runtime.clone(), scheme, rest, port)?;
-        Ok(source.resolver(self.options.resolver.clone()))
+        Ok(with_if(source.resolver(self.options.resolver.clone()), self.options.host_every, HostNaming::every))
     }
 
     /// Adds a scheme whose sources are shared. `parse` opens one.
@@ -184,6 +229,14 @@ impl<R: Runtime> Sources<R> {
             let open = move || parse(&sources, &text).map(BoxNaming::new);
             Ok(BoxNaming::new(Shared::new(own.runtime.clone(), url, own.options.clone(), open)))
         })
+    }
+}
+
+/// Sets an option of a source, if it is given.
+fn with_if<S, T>(source: S, value: Option<T>, set: impl FnOnce(S, T) -> S) -> S {
+    match value {
+        Some(value) => set(source, value),
+        None => source,
     }
 }
 

@@ -50,7 +50,7 @@ pub enum BuildError {
     Options(ConfigError),
     /// The protocol of a file, or its connection type, is not one that this channel has.
     Protocol(ProtocolError),
-    /// The file names certificates or options of sockets that cannot be used.
+    /// The file names certificates, options of sockets or options of sources that cannot be used.
     #[cfg(feature = "serde")]
     File(hedge_link::ChannelFileError),
 }

@@ -24,9 +24,9 @@ use hedge_fleet::{
     Protocol, ProtocolError, Schemes, Server, Servers, Setup, StrictListError, parse_lines,
 };
 use hedge_http_transport::{CheckFn, ConnectOptionError, ConnectOptions, HttpSetup, Origin, ProtocolChoice};
+use hedge_link::{BoxResolve, Connector, Runtime};
 #[cfg(feature = "serde")]
 use hedge_link::{ChannelFile, ChannelFileError};
-use hedge_link::{Connector, Runtime};
 use hedge_naming::Sources;
 
 use crate::background::OnRuntime;
@@ -62,6 +62,8 @@ pub struct Builder<R: Runtime, T: SendTransport<Request: Sized>> {
     name: Option<Box<str>>,
     servers: Box<str>,
     schemes: Schemes,
+    /// The sources that are built in.
+    sources: Sources<R>,
     /// What the servers are taken from.
     given: Given,
     pub(crate) protocol: Option<Box<str>>,
@@ -82,9 +84,9 @@ pub struct Builder<R: Runtime, T: SendTransport<Request: Sized>> {
     /// The file that was applied last.
     #[cfg(feature = "serde")]
     file: ChannelFile,
-    /// What is wrong with the options of sockets and with the TLS of files, in this order.
+    /// What is wrong with the options of sockets, with TLS and with the options of sources of files, in this order.
     #[cfg(feature = "serde")]
-    file_errors: [Option<ChannelFileError>; 2],
+    file_errors: [Option<ChannelFileError>; 3],
 }
 
 /// The application's check.
@@ -150,6 +152,7 @@ where
         retry_policy: impl RetryPolicy<T::Reply, T::Error> + Send + Sync + 'static,
     ) -> Self {
         Self {
+            sources: Sources::new(runtime.clone()),
             runtime,
             making,
             http: HttpSetup::new(),
@@ -173,7 +176,7 @@ where
             #[cfg(feature = "serde")]
             file: ChannelFile::default(),
             #[cfg(feature = "serde")]
-            file_errors: [None, None],
+            file_errors: [const { None }; 3],
         }
     }
 
@@ -181,8 +184,9 @@ where
 
     /// The schemes of the program, and those that are built in.
     fn all_schemes(&self) -> Schemes {
-        let resolver = self.connecting.resolver.clone();
-        self.schemes.clone().or(&Sources::new(self.runtime.clone()).resolver(resolver).schemes())
+        let (sources, resolver) = (self.sources.clone(), self.connecting.resolver.clone());
+        let sources = if resolver == BoxResolve::default() { sources } else { sources.resolver(resolver) };
+        self.schemes.clone().or(&sources.schemes())
     }
 
     /// The URL of the server, if the servers are given as one and no scheme of the program takes it. With a balancer the
@@ -297,13 +301,33 @@ where
         self
     }
 
+    /// The sources that are built in, with options: how often they look for changes, how long a source that has failed is left
+    /// alone, name servers, credentials. Default: [`Sources::new`]. The section `sources` of a `channel_file` that follows
+    /// changes single options. A [`resolver`](Self::resolver) of the channel takes the place of theirs.
+    ///
+    /// ```
+    /// # use hedge_net::{BuildError, Runtime};
+    /// use hedge_net::hedge_naming::{PollInterval, Sources};
+    ///
+    /// fn users<R: Runtime>(runtime: R) -> Result<(), BuildError> {
+    ///     let sources = Sources::new(runtime.clone()).file_every(PollInterval::of_secs::<10>());
+    ///     let builder = hedge_net::Channel::builder(runtime, "file:///etc/users").sources(sources);
+    ///     let channel = builder.load_balancer("p2c").build()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn sources(mut self, sources: Sources<R>) -> Self {
+        self.sources = sources;
+        self
+    }
+
     /// Takes the servers from this source. The text that the builder was made with is then only its name, in errors.
     ///
     /// One task follows the source. It starts with the first call or with [`Channel::ready`], on the runtime of that
     /// call, and ends with the last clone of the channel. If its runtime ends, the next call starts it again. Each
     /// update replaces the list as [`Channel::set_servers`] does ([N3](hedge_core::rules#N3)). After an error the last
     /// list stays, and the source is asked again after a random pause that grows from 0.5 s to 10 s
-    /// ([N2](hedge_core::rules#N2)). A call that is made before the first list waits for it, at most to its deadline;
+    /// ([N2](hedge_core::rules#N2)); [`Sources::retry`] sets other bounds. A call that is made before the first list waits for it, at most to its deadline;
     /// if the list does not come, it ends as [`CallError::NoList`](crate::CallError::NoList)
     /// ([N5](hedge_core::rules#N5)). The times in the call's report begin when the list is there.
     ///
@@ -476,7 +500,12 @@ where
             ParsedName::One(server) => (Some(vec![server]), None),
             ParsedName::List(list) => (Some(list), None),
             ParsedName::Followed(naming) => {
-                (None, Some(Source::new(Follower::new(&*self.servers, naming, seeds.next()))))
+                let follower = Follower::new(&*self.servers, naming, seeds.next());
+                let follower = match self.sources.pauses() {
+                    Some(pauses) => follower.with_pauses(pauses),
+                    None => follower,
+                };
+                (None, Some(Source::new(follower)))
             }
         };
         let fleet = Arc::new(Fleet { servers, source, filter: self.filter, checks, probes, seeds, background });

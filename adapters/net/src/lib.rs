@@ -22,7 +22,7 @@
 //! | be told of everything that happens, in code, spans or lines | [`Builder::observer`], [`Observer`] |
 //! | count calls, attempts and connections | [`Channel::counters`], [`http::Http::counters`] |
 //! | see how long calls take | [`Channel::latencies`], [`latency`] |
-//! | follow a source of servers, such as a registry | [`Builder::naming`], [`Builder::schemes`], [`Channel::ready`], [`Channel::naming`] |
+//! | follow a source of servers, such as a registry | [`Builder::naming`], [`Builder::sources`], [`Builder::schemes`], [`Channel::ready`], [`Channel::naming`] |
 //! | show the state of a channel | [`Inspect`], [`Channel::name`] |
 //! | change the servers | [`Channel::set_servers`], [`Builder::filter`] |
 //! | check servers that are down | [`Builder::health_checks`], [`Channel::set_check_interval`] |
@@ -113,7 +113,9 @@ pub use hedge_fleet::{
     ServerRef,
 };
 pub use hedge_fleet::{BoxCaller, Caller, Outcome, Spawn};
-pub use hedge_fleet::{BoxNaming, LineError, Naming, NamingError, NamingErrorKind, SchemeError, Schemes, Update};
+pub use hedge_fleet::{
+    BoxNaming, LineError, Naming, NamingError, NamingErrorKind, PauseRange, SchemeError, Schemes, Update,
+};
 pub use hedge_fleet::{ChannelInfo, Inspect, LatencyInfo, ServerInfo, ServerState};
 pub use hedge_fleet::{ConnectionType, Protocol, ProtocolError};
 #[doc(inline)]
@@ -124,11 +126,15 @@ pub use hedge_link::{
     TlsVersion, UserTimeout, begin, lookup, refuse_self,
 };
 #[cfg(feature = "serde")]
-pub use hedge_link::{ChannelFile, ChannelFileError, ConnectionsConfig, FixedSetting, KeepAliveConfig};
+pub use hedge_link::{
+    ChannelFile, ChannelFileError, ConnectionsConfig, ConsulSourceConfig, DnsSourceConfig, EtcdSourceConfig,
+    FileSourceConfig, FixedSetting, HostSourceConfig, HttpSourceConfig, KeepAliveConfig, KubernetesSourceConfig,
+    RemoteFileSourceConfig, SourcesConfig, SourcesConfigError,
+};
 #[cfg(feature = "_tls")]
 pub use hedge_link::{DangerousNoVerification, Tls, TlsBuilder, TlsConfigError, TlsError, TlsFault, TlsName};
 #[cfg(all(feature = "serde", feature = "_tls"))]
-pub use hedge_link::{TlsConfig, TlsFileError};
+pub use hedge_link::{SourceTlsConfig, TlsConfig, TlsFileError};
 /// The sources of servers that are built in.
 pub use hedge_naming;
 pub use naming::NamingStatus;

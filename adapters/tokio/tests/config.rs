@@ -6,11 +6,12 @@ use std::future::pending;
 use std::time::Duration;
 
 use hedge_core::bounded::Bounded;
+use hedge_net::hedge_naming::Sources;
 use hedge_net::service_config::ServiceConfig;
 use hedge_net::{
     AdaptiveOptions, Address, AttemptError, AttemptInfo, BuildError, Channel, ChannelConfig, ChannelOptions, Denial,
-    ErrorKind, Idempotency, Inspect as _, IsolationLimit, Kind, LimitOptions, NotHedged, Report, SendTransport,
-    ServerState, Setting,
+    ErrorKind, Idempotency, Inspect as _, IsolationLimit, Kind, LimitOptions, Naming, NamingError, NamingErrorKind,
+    NotHedged, PauseRange, Report, SendTransport, ServerState, Setting, Update,
 };
 use hedge_tokio::{CallError, ChannelFile, Tokio};
 
@@ -281,4 +282,36 @@ fn the_file_of_the_readme_is_that_of_the_example_and_is_a_channel() {
     assert_eq!(builder.warnings().to_vec(), []);
     let channel = builder.build().unwrap();
     assert_eq!((channel.servers().len(), channel.inspect().options.channel.max_retry), (3, 2));
+}
+
+/// Fails once, and then has a list.
+struct FailsOnce(bool);
+
+impl Naming for FailsOnce {
+    async fn next(&mut self) -> Result<Update, NamingError> {
+        if std::mem::replace(&mut self.0, true) {
+            return Ok(Update::from_lines("10.0.0.1:1"));
+        }
+        Err(NamingError::new("test://users", NamingErrorKind::Unreachable))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn n2_a_file_or_the_program_sets_the_pauses_after_an_error_of_a_source() {
+    let file = |json: &str| serde_json::from_str::<ChannelFile>(json).unwrap();
+    let pauses = r#"{"sources": {"retry": {"min": "3s", "max": "4s"}}}"#;
+    let program = || Sources::new(Tokio::new()).retry(PauseRange::of_millis::<7_000, 8_000>());
+    for (sources, json, bounds) in [
+        (None, "{}", 500..=1_000),
+        (None, pauses, 3_000..=4_000),
+        (Some(program()), r#"{"sources": {"file": {"every": "1s"}}}"#, 7_000..=8_000),
+        (Some(program()), pauses, 3_000..=4_000),
+    ] {
+        let builder = hedge_tokio::builder("");
+        let builder = if let Some(sources) = sources { builder.sources(sources) } else { builder };
+        let builder = builder.channel_file(&file(json)).naming(FailsOnce(false)).load_balancer("rr");
+        let (channel, start) = (builder.build().unwrap(), tokio::time::Instant::now());
+        channel.ready().await;
+        assert!(bounds.contains(&start.elapsed().as_millis()), "{json}: {:?}", start.elapsed());
+    }
 }

@@ -149,6 +149,12 @@ pub trait ServerList {
 
     /// Returns the load of a server. Returns `None` if it has been removed.
     fn load(&self, server: ServerId) -> Option<Load<'_, Self::Stats>>;
+
+    /// Returns the data that the balancer keeps for the server in a slot. Returns `None` if the slot is empty. A list may
+    /// find them without a look at the rest of the server.
+    fn stats_in_slot(&self, slot: u16) -> Option<&Self::Stats> {
+        Some(self.load(self.in_slot(slot)?.server)?.stats)
+    }
 }
 
 impl<L: ServerList> ServerList for &L {
@@ -178,6 +184,10 @@ impl<L: ServerList> ServerList for &L {
 
     fn load(&self, server: ServerId) -> Option<Load<'_, L::Stats>> {
         L::load(self, server)
+    }
+
+    fn stats_in_slot(&self, slot: u16) -> Option<&L::Stats> {
+        L::stats_in_slot(self, slot)
     }
 }
 

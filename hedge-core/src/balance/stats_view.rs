@@ -46,6 +46,10 @@ where
         let Load { stats, in_flight, weight } = self.list.load(server)?;
         Some(Load { stats: (self.part)(stats)?, in_flight, weight })
     }
+
+    fn stats_in_slot(&self, slot: u16) -> Option<&S> {
+        (self.part)(self.list.stats_in_slot(slot)?)
+    }
 }
 
 impl<L, F, S> Roster for StatsView<&L, F>

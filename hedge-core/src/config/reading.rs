@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-pub use crate::field::named::{FromScalar, Scalar};
+pub use crate::field::named::{FromScalar, Ranged, Scalar};
 use crate::field::named::{Place, optional as named};
 use crate::field::table as tables;
 
@@ -17,6 +17,17 @@ pub fn optional<'de, T: FromScalar, D: Deserializer<'de>>(
     wanted: &'static str,
 ) -> Result<Option<T>, D::Error> {
     named::read(deserializer, Place::new(field, wanted))
+}
+
+/// Reads a field that may be absent or null. Its type states what the value must be.
+///
+/// # Errors
+/// The value is not valid.
+pub fn optional_ranged<'de, T: FromScalar + Ranged, D: Deserializer<'de>>(
+    deserializer: D,
+    field: &'static str,
+) -> Result<Option<T>, D::Error> {
+    named::read(deserializer, Place::of::<T>(field))
 }
 
 /// Reads a field whose value is a map of fields, and that may be absent or null.

@@ -127,7 +127,7 @@ impl<E: fmt::Display> fmt::Display for Named<E> {
 }
 
 /// A type that states the range of its values.
-pub(crate) trait Ranged {
+pub trait Ranged {
     /// Writes the range of valid values, as a part of an error message.
     fn wanted(f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::followed::Followed;
 use super::scripted::{Scripted, answer};
+use super::secret::Secret;
 
 /// What no error, log or `Debug` may contain.
 const MARKER: &str = "t0ken-MARKER";
@@ -76,6 +77,28 @@ pub async fn n6_a_consul_that_answers_at_once_is_not_asked_in_a_loop<R: Runtime>
         source.list().await;
     }
     assert!(start.elapsed() >= Duration::from_millis(1_900), "5 at once, and then one a second");
+}
+
+pub async fn n1_a_token_that_stands_in_a_file_is_read_for_each_request<R: Runtime>(runtime: R) {
+    let asked = AtomicUsize::new(1);
+    let server = Scripted::plain(move |_, out| {
+        let number = asked.fetch_add(1, Ordering::SeqCst);
+        answer(out, "200 OK", &format!("X-Consul-Index: {number}\r\n"), &instances(&[u16::try_from(number).unwrap()]))
+    });
+    let token = Secret::new("consul");
+    let mut source = follow(&Consul::new(runtime).token_file(&token.path), &server);
+    let error = source.next().await.unwrap_err();
+    assert_eq!(error.place(), Some(token.path.display().to_string().as_str()), "{error}");
+    assert_eq!(error.kind(), NamingErrorKind::Unreachable, "{error}");
+    token.write("\n");
+    assert!(source.next().await.unwrap_err().to_string().ends_with("the file is empty"));
+    for text in ["one\n", "two"] {
+        token.write(text);
+        source.list().await;
+    }
+    let requests = server.requests();
+    let tokens: Vec<_> = requests.iter().map(|request| request.header("x-consul-token").unwrap()).collect();
+    assert_eq!(tokens, ["one", "two"]);
 }
 
 pub async fn n1_a_token_that_consul_repeats_stays_hidden<R: Runtime>(runtime: R) {

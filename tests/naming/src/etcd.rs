@@ -11,6 +11,7 @@ use hedge_naming::{Etcd, HttpOptions};
 use super::etcd_server::EtcdServer;
 use super::followed::Followed;
 use super::scripted::{Lines, Scripted, answer};
+use super::secret::Secret;
 
 /// What no error, log or `Debug` may contain.
 const MARKER: &str = "pa55word-MARKER";
@@ -222,7 +223,9 @@ pub async fn n1_etcd_asks_for_a_user_and_the_password_stays_hidden<R: Runtime>(r
         assert!(!text.contains(MARKER), "{text}");
     }
 
-    let mut source = follow(&etcd, &server);
+    let password = Secret::new("etcd");
+    password.write(&format!("{MARKER}\n"));
+    let mut source = follow(&etcd.user_with_file("root", &password.path), &server);
     assert_eq!(source.list().await, ["10.0.0.1:80"]);
     server.put("services/users/2", "10.0.0.2:80");
     assert_eq!(source.list().await.len(), 2);

@@ -27,6 +27,7 @@ pub mod hostile;
 pub mod kubernetes;
 pub mod remotefile;
 pub mod scripted;
+pub mod secret;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -57,6 +58,7 @@ macro_rules! every_test {
                 n1_consul_is_asked_by_blocking_queries
                 n6_a_consul_that_answers_at_once_is_not_asked_in_a_loop
                 n1_a_token_that_consul_repeats_stays_hidden
+                n1_a_token_that_stands_in_a_file_is_read_for_each_request
             }
             etcd {
                 n1_etcd_gives_the_servers_below_a_prefix_and_their_changes

@@ -9,6 +9,7 @@ use hedge_naming::{Consul, Etcd, HttpOptions, Kubernetes, RemoteFile};
 
 use super::followed::Followed;
 use super::scripted::{Scripted, answer};
+use super::secret::Secret;
 
 /// What no error, log or `Debug` may contain.
 const MARKER: &str = "t0ken-MARKER";
@@ -119,6 +120,14 @@ pub async fn n1_a_credential_that_a_web_server_repeats_stays_hidden<R: Runtime>(
     let file = RemoteFile::new(runtime).authorization(Credential::new(format!("Bearer {MARKER}")));
     let error = follow(&file, &server).next().await.unwrap_err();
     assert_eq!(error.kind(), NamingErrorKind::Denied, "{error}");
+    for text in [error.to_string(), format!("{error:?}"), format!("{file:?}")] {
+        assert!(!text.contains(MARKER), "{text}");
+    }
+    let secret = Secret::new("remotefile");
+    secret.write(&format!("Bearer {MARKER}-in-a-file\n"));
+    let file = file.authorization_file(&secret.path);
+    let error = follow(&file, &server).next().await.unwrap_err();
+    assert_eq!(server.requests()[1].header("authorization"), Some("Bearer t0ken-MARKER-in-a-file"));
     for text in [error.to_string(), format!("{error:?}"), format!("{file:?}")] {
         assert!(!text.contains(MARKER), "{text}");
     }

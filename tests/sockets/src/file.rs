@@ -70,7 +70,9 @@ pub async fn a_changed_file_is_applied_to_a_channel_that_runs<R: Runtime>(runtim
     file["health_checks"] = json!({"interval": "20ms"});
     file["connections"] = json!({"max_idle_per_server": 0, "group": "mine"});
     file["seed"] = 2.into();
-    let expected = [FixedSetting::HealthChecks, FixedSetting::Seed, FixedSetting::ConnectionGroup];
+    file["sources"] = json!({"retry": {"min": "1s"}, "file": {"every": "2s"}});
+    let expected =
+        [FixedSetting::HealthChecks, FixedSetting::Seed, FixedSetting::ConnectionGroup, FixedSetting::Sources];
     for change in [(1, 1), (0, 0)] {
         let applied = channel.set_channel_file(&read(&file)).unwrap();
         let update = applied.servers.unwrap();
@@ -88,6 +90,7 @@ pub async fn a_changed_file_is_applied_to_a_channel_that_runs<R: Runtime>(runtim
         ("protocol", "h9".into()),
         ("connection_type", "long".into()),
         ("connections", json!({"send_buffer": 1})),
+        ("sources", json!({"etcd": {"user": "reader"}})),
         ("tls", json!({"roots": "/nowhere/root.pem"})),
         ("tls", json!({"server_name": "a b", "dangerous_no_verification": true})),
     ] {
@@ -194,14 +197,16 @@ pub async fn c6_a_later_file_takes_back_the_errors_of_a_file_and_keeps_the_rest<
     };
     let (sockets, tls) = (json!({"send_buffer": 1}), json!({"roots": "/nowhere/root.pem"}));
     let both = json!({"connections": sockets, "tls": tls});
+    let sources = json!({"sources": {"etcd": {"user": "reader"}}});
     let error = |files: &[&Value]| match build(files) {
         Err(BuildError::File(error)) => error.to_string(),
         other => panic!("{other:?}"),
     };
     assert!(error(&[&both]).starts_with("connections.send_buffer"), "the first error is kept");
     assert!(error(&[&both, &json!({})]).starts_with("tls.roots"), "nothing is sent in clear text by mistake");
+    assert!(error(&[&sources]).starts_with("sources.etcd"));
     let good = json!({"tls": {"dangerous_no_verification": true}});
-    build(&[&both, &good]).unwrap();
+    build(&[&both, &sources, &good]).unwrap();
     assert!(error(&[&good, &both]).starts_with("connections.send_buffer"));
 
     let whole = json!({"name": "users", "connections": {"group": "g", "no_delay": false}, "timeout": "1s"});

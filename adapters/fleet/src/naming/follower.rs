@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
+use hedge_core::bounded::SpanRange;
 use hedge_core::drive::Timer;
 use hedge_core::random::{Random, Seeds};
 use hedge_core::time::{Duration, Instant};
@@ -15,10 +16,12 @@ use super::{BoxNaming, LineError, Naming as _, NamingError, NamingErrorKind, Upd
 use crate::caught::caught_in;
 use crate::server::Server;
 
-/// The shortest pause after the first error ([N2](hedge_core::rules#N2)).
-const SHORTEST: Duration = Duration::from_millis(500);
-/// The longest pause after any error.
-const LONGEST: Duration = Duration::from_secs(10);
+/// The shortest pause after the first error of a source, and the longest pause after any error
+/// ([N2](hedge_core::rules#N2)), both in \[1 ms, 1 h\].
+pub type PauseRange = SpanRange<1, 3_600_000>;
+
+/// The pauses after errors, unless others are set: 0.5 s to 10 s.
+const PAUSES: PauseRange = PauseRange::of_millis::<500, 10_000>();
 
 /// A list that a source has given.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +36,8 @@ pub struct News {
 ///
 /// After an error, the follower waits before it asks the source again. The wait after the first error is 0.5 s to 1 s.
 /// Each further error in a row doubles both bounds, up to 5 s and 10 s. The wait is random within its bounds. So when a
-/// source was down and comes back, its clients do not all ask it at the same time.
+/// source was down and comes back, its clients do not all ask it at the same time. [`with_pauses`](Self::with_pauses) sets
+/// other bounds.
 pub struct Follower {
     /// The name of the source in errors.
     name: Arc<str>,
@@ -43,6 +47,7 @@ pub struct Follower {
     failures: u32,
     /// When the source may be asked again. `None` if it may be asked at once.
     retry_at: Option<Instant>,
+    pauses: PauseRange,
     seeds: Seeds,
     random: Random,
 }
@@ -52,7 +57,16 @@ impl Follower {
     /// The random pauses are determined by `seed`.
     pub fn new(name: impl Into<Arc<str>>, naming: BoxNaming, seed: u64) -> Self {
         let (name, seeds, random) = (name.into(), Seeds::new(seed), Random::unseeded());
-        Self { name, naming, servers: BTreeSet::new(), failures: 0, retry_at: None, seeds, random }
+        Self { name, naming, servers: BTreeSet::new(), failures: 0, retry_at: None, pauses: PAUSES, seeds, random }
+    }
+
+    /// Sets the pauses after errors. The pause after the first error is at least the shortest one, and below twice that
+    /// time. Each further error in a row doubles both bounds, until the upper one is the longest pause, and the lower one
+    /// half of it. Default: 0.5 s and 10 s.
+    #[must_use]
+    pub const fn with_pauses(mut self, pauses: PauseRange) -> Self {
+        self.pauses = pauses;
+        self
     }
 
     /// Waits for the next list. Before this method asks the source, it lets other tasks run once. So a source that
@@ -106,9 +120,11 @@ impl Follower {
     /// Counts one more error, and returns the pause that follows.
     fn pause(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let doublings = self.failures.min(8);
-        let longest = (SHORTEST * (1 << doublings)).min(LONGEST);
-        let shortest = longest / 2;
+        // From the shortest to the longest pause that can be set, it takes 22 doublings.
+        let doublings = self.failures.min(22);
+        let (least, most) = (self.pauses.min().get(), self.pauses.max().get());
+        let longest = (least * (1 << doublings)).min(most);
+        let shortest = (longest / 2).max(least);
         let part = f64::from(self.random.next(&self.seeds)) / f64::from(u32::MAX);
         shortest + (longest - shortest).mul_f64(part)
     }

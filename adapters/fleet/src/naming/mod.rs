@@ -14,7 +14,7 @@ use std::pin::Pin;
 use crate::server::Server;
 
 pub use error::{NamingError, NamingErrorKind};
-pub use follower::{Follower, News};
+pub use follower::{Follower, News, PauseRange};
 pub use line::LineError;
 pub use name::{NameError, ParsedName, parse_lines, parse_servers, shown};
 pub use schemes::{SchemeError, Schemes};

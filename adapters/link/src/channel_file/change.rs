@@ -35,6 +35,7 @@ impl ChannelFile {
                 FixedSetting::ConnectionGroup => in_force.connections.group == self.connections.group,
                 FixedSetting::IdleConnections => self.connections.has_idle_of(&in_force.connections),
                 FixedSetting::SocketOptions => in_force.connections.has_sockets_of(&self.connections),
+                FixedSetting::Sources => in_force.sources == self.sources,
                 #[cfg(feature = "_tls")]
                 FixedSetting::Tls => in_force.tls == self.tls,
                 #[cfg(not(feature = "_tls"))]
@@ -57,6 +58,7 @@ impl ChannelFile {
             FixedSetting::ConnectionGroup,
             FixedSetting::IdleConnections,
             FixedSetting::SocketOptions,
+            FixedSetting::Sources,
             FixedSetting::Tls,
         ];
         all.into_iter().filter(|setting| !is_same(*setting)).collect()
@@ -124,6 +126,8 @@ pub enum FixedSetting {
     IdleConnections,
     /// The options of sockets in `connections`.
     SocketOptions,
+    /// `sources`.
+    Sources,
     /// `tls`. The paths are compared, not what is in the files.
     Tls,
 }
@@ -150,6 +154,7 @@ impl FixedSetting {
                 "connections.max_idle_per_server, connections.idle_timeout, connections.max_age, connections.defer_close"
             }
             Self::SocketOptions => "connections, the options of sockets",
+            Self::Sources => "sources",
             Self::Tls => "tls",
         }
     }
@@ -208,6 +213,8 @@ mod tests {
             ),
             (r#"{"circuit_breaker": "off"}"#, r#"{"circuit_breaker": {"consecutive_failures": {}}}"#, &[]),
             (r#"{"connections": {"idle_timeout": "1s"}}"#, "{}", &[FixedSetting::IdleConnections.field()]),
+            (r#"{"sources": {"dns": {"timeout": "1s"}}}"#, r#"{"sources": {"dns": {"timeout": 1000}}}"#, &[]),
+            (r#"{"sources": {"dns": {"timeout": "1s"}}}"#, r#"{"sources": {"dns": {"timeout": "2s"}}}"#, &["sources"]),
             #[cfg(feature = "_tls")]
             (r#"{"tls": {}}"#, r#"{"tls": {"server_name": "a"}}"#, &["tls"]),
         ] {

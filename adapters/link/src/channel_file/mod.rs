@@ -2,6 +2,7 @@
 
 mod change;
 mod connections;
+mod sources;
 mod split;
 #[cfg(feature = "_tls")]
 mod tls;
@@ -13,11 +14,17 @@ use hedge_core::config::ChannelConfig;
 pub use self::change::FixedSetting;
 pub use self::connections::{ConnectionsConfig, KeepAliveConfig};
 #[cfg(feature = "_tls")]
+pub use self::sources::SourceTlsConfig;
+pub use self::sources::{
+    ConsulSourceConfig, DnsSourceConfig, EtcdSourceConfig, FileSourceConfig, HostSourceConfig, HttpSourceConfig,
+    KubernetesSourceConfig, RemoteFileSourceConfig, SourcesConfig, SourcesConfigError,
+};
+#[cfg(feature = "_tls")]
 pub use self::tls::{TlsConfig, TlsFileError};
 use crate::socket_options::SocketOptionError;
 
-/// The content of a file that describes a whole channel: the fields of [`ChannelConfig`], and `name`, `connections` and
-/// `tls`. In hedge-net, `Builder::channel_file` makes a channel of it, and `Channel::set_channel_file` applies a changed file
+/// The content of a file that describes a whole channel: the fields of [`ChannelConfig`], and `name`, `connections`, `tls`
+/// and `sources`. In hedge-net, `Builder::channel_file` makes a channel of it, and `Channel::set_channel_file` applies a changed file
 /// to a channel that runs.
 ///
 /// | field | value |
@@ -25,11 +32,13 @@ use crate::socket_options::SocketOptionError;
 /// | `name` | text: the channel's name, by which an operator finds it |
 /// | `connections` | a map: how connections are kept and made, [`ConnectionsConfig`] |
 /// | `tls` | a map: `TlsConfig`, with a feature of TLS. `{}` trusts the roots of the operating system |
+/// | `sources` | a map: the options of the sources of servers, [`SourcesConfig`] |
 /// | all others | see [`ChannelConfig`] |
 ///
 /// Any self-describing format that serde reads can be used, such as JSON, YAML and TOML. An unknown field is an error that
-/// names it, and so is a value that a field cannot have. Null in one of these three fields says nothing. The error has the line, if the format tells it. Whether values are
-/// in range is checked by the builder, in the same way as the values of its setters.
+/// names it, and so is a value that a field cannot have. Null in one of these four fields says nothing. The error has the
+/// line, if the format tells it. Whether values are in range is checked by the builder, in the same way as the values of its
+/// setters; those of `sources` are checked when the file is read.
 ///
 /// ```
 /// use hedge_link::ChannelFile;
@@ -58,6 +67,8 @@ pub struct ChannelFile {
     /// TLS. `None`: what the builder says, or what the servers' URL says.
     #[cfg(feature = "_tls")]
     pub tls: Option<TlsConfig>,
+    /// The options of the sources of servers.
+    pub sources: SourcesConfig,
     /// The servers, and what calls may do.
     pub channel: ChannelConfig,
 }
@@ -82,6 +93,8 @@ pub enum ChannelFileError {
     /// The certificates of `tls` cannot be used.
     #[cfg(feature = "_tls")]
     Tls(TlsFileError),
+    /// The options of the sources of servers cannot be used.
+    Sources(SourcesConfigError),
 }
 
 impl fmt::Display for ChannelFileError {
@@ -90,6 +103,7 @@ impl fmt::Display for ChannelFileError {
             Self::Socket { field, error } => write!(f, "{field}: {error}"),
             #[cfg(feature = "_tls")]
             Self::Tls(error) => error.fmt(f),
+            Self::Sources(error) => error.fmt(f),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 use super::ChannelFile;
 
 /// The fields that are read here.
-const OWN: [&str; 3] = ["name", "connections", "tls"];
+const OWN: [&str; 4] = ["name", "connections", "tls", "sources"];
 
 impl<'de> Deserialize<'de> for ChannelFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -42,6 +42,10 @@ impl Own {
             "connections" => {
                 let connections = map.next_value_seed(Table { field, of: PhantomData })?;
                 self.config.connections = connections.unwrap_or_default();
+            }
+            "sources" => {
+                let sources = map.next_value_seed(Table { field, of: PhantomData })?;
+                self.config.sources = sources.unwrap_or_default();
             }
             #[cfg(feature = "_tls")]
             "tls" => self.config.tls = map.next_value_seed(Table { field, of: PhantomData })?,
@@ -213,8 +217,10 @@ mod tests {
         assert_eq!(config.channel.max_retry, Some(1));
         let alone = r#"{"preset": "trpc", "backup": "10ms"}"#;
         assert_eq!(read(alone).unwrap(), ChannelFile::from(serde_json::from_str::<ChannelConfig>(alone).unwrap()));
-        for null in [r#"{"name": null, "connections": null, "tls": null}"#, r#"{"connections": {"keep_alive": null}}"#]
-        {
+        for null in [
+            r#"{"name": null, "connections": null, "tls": null, "sources": null}"#,
+            r#"{"connections": {"keep_alive": null}}"#,
+        ] {
             assert_eq!(read(null).unwrap(), ChannelFile::default(), "null says nothing");
         }
     }
@@ -224,7 +230,7 @@ mod tests {
         for (json, text, line) in [
             (
                 "{\n\"timeuot\": 1}",
-                "unknown field `timeuot`, expected one of `name`, `connections`, `tls`, `servers`",
+                "unknown field `timeuot`, expected one of `name`, `connections`, `tls`, `sources`, `servers`",
                 2,
             ),
             ("{\n\n\"connections\": {\"idle\": 1}}", "unknown field `idle`, expected one of `max_idle_per_server`", 3),

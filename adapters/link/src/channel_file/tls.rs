@@ -165,10 +165,15 @@ impl std::error::Error for TlsFileError {}
 macro_rules! paths {
     ($($name:ident: $field:expr;)*) => {$(
         fn $name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
-            let path: Option<Box<str>> = optional(deserializer, $field, "a path, as in \"/etc/tls/file.pem\"")?;
-            path.map(|path| as_path($field, path)).transpose().map_err(D::Error::custom)
+            path(deserializer, $field)
         }
     )*};
+}
+
+/// Reads the path of a file in PEM.
+pub(super) fn path<'de, D: Deserializer<'de>>(d: D, field: &'static str) -> Result<Option<Box<str>>, D::Error> {
+    let path: Option<Box<str>> = optional(d, field, "a path, as in \"/etc/tls/file.pem\"")?;
+    path.map(|path| as_path(field, path)).transpose().map_err(D::Error::custom)
 }
 
 paths! {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{NamingError, NamingErrorKind};
-use hedge_link::{Connector, Runtime, before};
+use hedge_link::{Connector, Credential, Runtime, before};
 use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 
@@ -27,6 +27,8 @@ use live::Live;
 pub(crate) use messages::{Messages, Next};
 pub use options::HttpOptions;
 pub(crate) use secrets::Secrets;
+
+use crate::given::{Given, Unreadable};
 
 /// A client of the endpoints of one source. It keeps one connection to the endpoint that has answered last.
 pub(crate) struct Client<R: Runtime> {
@@ -162,6 +164,31 @@ impl<R: Runtime> Client<R> {
     async fn connect(&mut self, place: &Place) -> Result<Live<R>, Fault> {
         let by = self.runtime.now() + self.options.connect_timeout;
         Live::open(&self.runtime, &self.connector, place, by).await
+    }
+
+    /// The credential of this moment.
+    pub(crate) async fn credential(
+        &mut self,
+        given: Option<&Given<Credential>>,
+    ) -> Result<Option<Credential>, NamingError> {
+        let Some(given) = given else { return Ok(None) };
+        self.in_files("the credential", given.read()).await.map(Some)
+    }
+
+    /// Waits for what stands in files, at most for the time of an answer. `what` names it in the error.
+    pub(crate) async fn in_files<T>(
+        &mut self,
+        what: &str,
+        read: impl Future<Output = Result<T, Unreadable>>,
+    ) -> Result<T, NamingError> {
+        let by = self.runtime.now() + self.options.answer_timeout;
+        match before(&self.runtime, Some(by), read).await {
+            Some(Ok(read)) => Ok(read),
+            Some(Err(Unreadable { path, error })) => {
+                Err(self.error(NamingErrorKind::Unreachable, error).at(path.display().to_string()))
+            }
+            None => Err(self.error(NamingErrorKind::TimedOut, format!("{what} could not be read in time"))),
+        }
     }
 
     /// An error of the source.

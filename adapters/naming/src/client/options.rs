@@ -92,7 +92,22 @@ impl HttpOptions {
         self
     }
 
-    /// How late the end of a watch, or the content of a file, may come.
+    /// Applies the options of a file, except TLS.
+    #[cfg(feature = "serde")]
+    pub(crate) fn apply(&mut self, config: &hedge_link::HttpSourceConfig) {
+        if let Some(time) = config.connect_timeout {
+            self.connect_timeout = time.get();
+        }
+        if let Some(time) = config.answer_timeout {
+            self.answer_timeout = time.get();
+        }
+        if let Some(bytes) = config.max_answer {
+            self.max_answer = usize::try_from(bytes.get()).unwrap_or(usize::MAX);
+        }
+        self.clear_text |= config.allow_clear_text_credentials;
+    }
+
+    /// How late the end of a watch may come.
     #[cfg(feature = "_tls")]
     pub(crate) const fn late(&self) -> Duration {
         self.answer_timeout

@@ -4,6 +4,7 @@ mod api;
 mod session;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hedge_core::time::Duration;
@@ -12,6 +13,7 @@ use hedge_link::{Credential, Runtime};
 
 use crate::client::{HttpOptions, parse_places, percent_encoded};
 use crate::common::{Common, common_setters, invalid};
+use crate::given::Given;
 use session::ConsulSession;
 
 /// The scheme `consul`: the instances of a service whose health checks pass.
@@ -38,8 +40,8 @@ use session::ConsulSession;
 /// ```
 #[derive(Clone)]
 pub struct Consul<R> {
-    common: Common<R>,
-    token: Option<Credential>,
+    pub(crate) common: Common<R>,
+    token: Option<Given<Credential>>,
     datacenter: Option<Arc<str>>,
     wait: Duration,
 }
@@ -49,7 +51,7 @@ pub struct Consul<R> {
 struct Settings {
     /// The path, and the part of the query that is always the same.
     path: String,
-    token: Option<Credential>,
+    token: Option<Given<Credential>>,
     wait: Duration,
 }
 
@@ -64,7 +66,14 @@ impl<R: Runtime> Consul<R> {
     /// The token, which is sent as `X-Consul-Token`.
     #[must_use]
     pub fn token(mut self, token: Credential) -> Self {
-        self.token = Some(token);
+        self.token = Some(Given::Value(token));
+        self
+    }
+
+    /// The file of the token. It is read anew for each request, by a thread.
+    #[must_use]
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token = Some(Given::File(path.into().into()));
         self
     }
 
@@ -81,6 +90,20 @@ impl<R: Runtime> Consul<R> {
     pub const fn wait(mut self, time: Duration) -> Self {
         self.wait = time;
         self
+    }
+
+    /// Applies the options of a file.
+    #[cfg(feature = "serde")]
+    pub(crate) fn apply(&mut self, config: &hedge_link::ConsulSourceConfig) {
+        if let Some(file) = &config.token_file {
+            self.token = Some(Given::File(file.as_ref().into()));
+        }
+        if let Some(name) = &config.datacenter {
+            self.datacenter = Some(name.as_ref().into());
+        }
+        if let Some(time) = config.wait {
+            self.wait = time.get();
+        }
     }
 
     /// Opens a source. `rest` is the URL behind `consul://`. This does no I/O.
@@ -111,6 +134,7 @@ impl<R> fmt::Debug for Consul<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Consul");
         fields.field("http", &self.common.http).field("token", &self.token).field("datacenter", &self.datacenter);
+        fields.field("wait", &self.wait);
         fields.finish_non_exhaustive()
     }
 }

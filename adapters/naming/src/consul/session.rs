@@ -47,7 +47,8 @@ impl<R: Runtime> ConsulSession<R> {
         loop {
             self.pace.turn(self.client.runtime()).await;
             let (path, wait) = self.query();
-            let ask = Ask::get(path).credential(TOKEN, self.settings.token.clone());
+            let token = self.client.credential(self.settings.token.as_ref()).await?;
+            let ask = Ask::get(path).credential(TOKEN, token);
             let answer = self.client.fetch(&ask, wait).await?;
             let list = self.read(&answer).map_err(|fault| self.client.fault(&answer.place, fault))?;
             if self.given.as_ref() != Some(&list) {

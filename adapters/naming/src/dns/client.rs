@@ -16,6 +16,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, Resolver};
 
 use super::candidates::candidates;
+use super::limit::Limit;
 use super::provider::Provider;
 use super::system::System;
 use super::together::both;
@@ -23,10 +24,6 @@ use super::within::Within;
 
 /// How many records of an answer are read.
 const MOST: usize = 4_096;
-/// After this time, a look-up waits for no more answers. So it can make a list of what it has found before it must end.
-const LAST: Duration = Duration::from_secs(9);
-/// Once one address family is answered, the look-up waits this long for the other one.
-const OTHER_FAMILY: Duration = Duration::from_secs(2);
 /// After how long a name of the system's hosts file is looked up again.
 const HOSTS: Duration = Duration::from_secs(5);
 
@@ -38,6 +35,7 @@ pub(super) struct Client<R> {
     pub(super) url: Arc<str>,
     /// `None`: those of the system.
     pub(super) name_servers: Option<Arc<[SocketAddr]>>,
+    pub(super) limit: Limit,
 }
 
 /// The connection to name servers during one look-up. A new one is made for each, so that a change of the system's
@@ -63,6 +61,10 @@ pub(super) struct Records<T> {
 pub(super) type Answer<T> = Result<Records<T>, NamingError>;
 
 impl<R: Runtime> Client<R> {
+    pub(super) fn new(runtime: R, url: Arc<str>) -> Self {
+        Self { runtime, url, name_servers: None, limit: Limit::default() }
+    }
+
     pub(super) async fn open(&self) -> Result<Session<'_, R>, NamingError> {
         let system = match &self.name_servers {
             Some(servers) => System::own(servers),
@@ -72,13 +74,13 @@ impl<R: Runtime> Client<R> {
     }
 
     fn asking(&self, system: System) -> Result<Session<'_, R>, NamingError> {
-        let System { name_servers, search, options, hosts } = system;
+        let System { name_servers, search, options, hosts } = system.within(self.limit.all_tries());
         // Only absolute names are asked for, so the resolver needs no domains.
         let config = ResolverConfig::from_name_servers(name_servers);
         let mut builder = Resolver::builder_with_config(config, Provider(Arc::new(self.runtime.clone())));
         *builder.options_mut() = options;
         let resolver = builder.build().map_err(|error| self.error(NamingErrorKind::Invalid).because(error))?;
-        let deadline = self.runtime.now() + LAST;
+        let deadline = self.runtime.now() + self.limit.last_answer();
         Ok(Session { client: self, resolver: Arc::new(resolver), search, hosts, deadline })
     }
 
@@ -120,7 +122,8 @@ impl<R: Runtime> Session<'_, R> {
             _ => None,
         });
         let is_answer = |answer: &Answer<IpAddr>| answer.is_ok() || is_not_found(answer);
-        let (v4, v6) = both(&self.client.runtime, OTHER_FAMILY, is_answer, v4, v6).await;
+        let Client { runtime, limit, .. } = self.client;
+        let (v4, v6) = both(runtime, limit.other_family(), is_answer, v4, v6).await;
         let late = |kind| move || Err(self.late(name, kind));
         (v4.unwrap_or_else(late(RecordType::A)), v6.unwrap_or_else(late(RecordType::AAAA)))
     }

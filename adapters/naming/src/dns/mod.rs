@@ -3,6 +3,7 @@
 mod candidates;
 mod client;
 mod families;
+mod limit;
 mod provider;
 mod srv;
 mod system;
@@ -19,6 +20,8 @@ use hedge_link::Runtime;
 
 use self::client::Client;
 use self::families::Families;
+use self::limit::Limit;
+pub use self::limit::LookupTimeout;
 pub use self::srv::SrvNaming;
 use crate::jitter::Jitter;
 use crate::poller::{Found, Lookup, Polled};
@@ -33,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Takes every IPv4 and IPv6 address of a host as a server: the source of `dns://host:port`.
 ///
 /// A and AAAA records are asked for at the same time, and again after their time to live: at least 1 s, at most 5
-/// minutes, times a random factor in 1.0 to 1.2. One look-up takes at most 10 s. An answer that does not fit into a
+/// minutes, times a random factor in 1.0 to 1.2. One look-up takes at most 10 s ([`timeout`](Self::timeout)). An answer that does not fit into a
 /// datagram is asked for by TCP.
 ///
 /// `/etc/hosts` and `/etc/resolv.conf` are read for each look-up, so changes of them count. A name that is in
@@ -76,7 +79,7 @@ impl<R: Runtime> DnsNaming<R> {
             Ok(address) => address,
             Err(error) => return Err(invalid.because(error)),
         };
-        let client = Client { runtime: runtime.clone(), url, name_servers: None };
+        let client = Client::new(runtime.clone(), url);
         Ok(Self(Polled::new(runtime, Host { client, address, last: Families::default(), jitter: Jitter::new() })))
     }
 
@@ -86,11 +89,24 @@ impl<R: Runtime> DnsNaming<R> {
         self.0.lookup_mut().client.name_servers = name_servers;
         self
     }
+
+    /// How long one look-up may take. If no name server answers, the source fails after about nine tenths of this time.
+    /// All tries of one request take at most eight tenths of it. Once one family is answered, the other one has two tenths
+    /// left. Default: 10 s.
+    #[must_use]
+    pub fn timeout(mut self, time: LookupTimeout) -> Self {
+        self.0.lookup_mut().client.limit = Limit::new(time);
+        self
+    }
 }
 
 impl<R: Runtime> Lookup for Host<R> {
     fn url(&self) -> &Arc<str> {
         &self.client.url
+    }
+
+    fn timeout(&self) -> Duration {
+        self.client.limit.whole()
     }
 
     async fn look(&mut self) -> Result<Found, NamingError> {

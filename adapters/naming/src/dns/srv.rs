@@ -12,6 +12,7 @@ use hickory_resolver::proto::rr::rdata::SRV;
 
 use super::client::{Client, Records, Session};
 use super::families::{Families, shorter};
+use super::limit::{Limit, LookupTimeout};
 use super::together::all;
 use super::{AGAIN, again};
 use crate::jitter::Jitter;
@@ -21,8 +22,6 @@ use crate::poller::{Found, Lookup, Polled};
 const MOST: usize = 256;
 /// How many targets are looked up at the same time.
 const AT_ONCE: usize = 16;
-/// How long the look-up of one target may take. So targets that do not answer leave time for the others.
-const TARGET: Duration = Duration::from_secs(4);
 
 /// Takes the targets of a service as servers: the source of `srv://_service._protocol.name`.
 ///
@@ -65,7 +64,7 @@ impl<R: Runtime> SrvNaming<R> {
             Ok(_) => return Err(invalid.because("is an address; write srv://_service._tcp.name")),
             Err(error) => return Err(invalid.because(error)),
         }
-        let client = Client { runtime: runtime.clone(), url, name_servers: None };
+        let client = Client::new(runtime.clone(), url);
         let (name, last, jitter) = (rest.into(), BTreeMap::new(), Jitter::new());
         Ok(Self(Polled::new(runtime, Service { client, name, last, jitter })))
     }
@@ -76,11 +75,23 @@ impl<R: Runtime> SrvNaming<R> {
         self.0.lookup_mut().client.name_servers = name_servers;
         self
     }
+
+    /// How long one look-up of the records and of all addresses may take. The look-up of one target takes at most four
+    /// tenths of this time. Default: 10 s.
+    #[must_use]
+    pub fn timeout(mut self, time: LookupTimeout) -> Self {
+        self.0.lookup_mut().client.limit = Limit::new(time);
+        self
+    }
 }
 
 impl<R: Runtime> Lookup for Service<R> {
     fn url(&self) -> &Arc<str> {
         &self.client.url
+    }
+
+    fn timeout(&self) -> Duration {
+        self.client.limit.whole()
     }
 
     async fn look(&mut self) -> Result<Found, NamingError> {
@@ -130,7 +141,8 @@ impl Targets {
         let names: Vec<Box<str>> = services.iter().map(name_of).collect::<BTreeSet<_>>().into_iter().collect();
         let mut targets = Self { found: BTreeMap::new(), error: None };
         let look_up = async |name: &str| {
-            let deadline = session.deadline.min(session.client.runtime.now() + TARGET);
+            let Client { runtime, limit, .. } = session.client;
+            let deadline = session.deadline.min(runtime.now() + limit.target());
             session.addresses(name, deadline).await
         };
         let answers = all(AT_ONCE, names.iter().map(|name| look_up(name))).await;

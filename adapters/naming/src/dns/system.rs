@@ -15,8 +15,6 @@ use hickory_resolver::system_conf;
 /// How long a request to one of the program's own name servers may take. For the system's name servers, the system's
 /// configuration sets this time.
 const REQUEST: Duration = Duration::from_secs(2);
-/// How long all tries of a request may take together. It is below [`LONGEST_LOOKUP`](crate::poller::LONGEST_LOOKUP).
-const ALL_TRIES: Duration = Duration::from_secs(8);
 /// How often a request may be repeated.
 const MOST_REPEATS: usize = 5;
 /// The name server that is asked if the system's files name none.
@@ -77,9 +75,14 @@ impl System {
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Never;
         options.attempts = options.attempts.min(MOST_REPEATS);
-        let tries = u32::try_from(options.attempts).unwrap_or(u32::MAX).saturating_add(1);
-        options.timeout = options.timeout.min(ALL_TRIES / tries);
         Self { name_servers, search, options, hosts }
+    }
+
+    /// Limits how long all tries of a request may take together.
+    pub(super) fn within(mut self, all_tries: Duration) -> Self {
+        let tries = u32::try_from(self.options.attempts).unwrap_or(u32::MAX).saturating_add(1);
+        self.options.timeout = self.options.timeout.min(all_tries / tries);
+        self
     }
 }
 
@@ -106,6 +109,7 @@ fn read_config() -> Result<(ResolverConfig, ResolverOpts), NetError> {
 #[cfg(test)]
 #[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
 mod tests {
+    use super::super::limit::{Limit, LookupTimeout};
     use super::*;
 
     fn parse(text: &str) -> System {
@@ -127,17 +131,19 @@ mod tests {
 
     #[test]
     fn n1_all_tries_of_a_request_end_before_the_look_up_must() {
+        let limit = Limit::default();
         for (text, attempts, timeout) in [
             ("", 2, Duration::from_secs(8) / 3),
             ("options timeout:1 attempts:3", 3, Duration::from_secs(1)),
             ("options timeout:30 attempts:1", 1, Duration::from_secs(4)),
             ("options timeout:30 attempts:100", 5, Duration::from_secs(8) / 6),
         ] {
-            let options = parse(text).options;
+            let options = parse(text).within(limit.all_tries()).options;
             assert_eq!((options.attempts, options.timeout), (attempts, timeout), "{text}");
         }
-        let own = System::own(&[OWN_HOST]).options;
+        let own = System::own(&[OWN_HOST]).within(limit.all_tries()).options;
         assert_eq!((own.attempts, own.timeout), (2, Duration::from_secs(2)));
-        assert!(ALL_TRIES < crate::poller::LONGEST_LOOKUP);
+        let short = Limit::new(LookupTimeout::of_millis::<300>());
+        assert_eq!(System::own(&[OWN_HOST]).within(short.all_tries()).options.timeout, Duration::from_millis(80));
     }
 }

@@ -6,14 +6,18 @@ mod keys;
 mod session;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hedge_core::time::Duration;
 use hedge_fleet::{BoxNaming, NamingError};
 use hedge_link::{Credential, Runtime};
+#[cfg(feature = "serde")]
+use hedge_link::{EtcdSourceConfig, SourcesConfigError};
 
 use crate::client::{HttpOptions, parse_places};
 use crate::common::{Common, common_setters, invalid};
+use crate::given::Given;
 use session::EtcdSession;
 
 /// The scheme `etcd`: the servers below a prefix of keys, by the JSON gateway of etcd's API version 3.
@@ -45,8 +49,8 @@ use session::EtcdSession;
 /// ```
 #[derive(Clone)]
 pub struct Etcd<R> {
-    common: Common<R>,
-    user: Option<(Arc<str>, Credential)>,
+    pub(crate) common: Common<R>,
+    user: Option<(Arc<str>, Given<Credential>)>,
     check_every: Duration,
 }
 
@@ -54,7 +58,7 @@ pub struct Etcd<R> {
 #[derive(Debug)]
 struct Settings {
     prefix: String,
-    user: Option<(Arc<str>, Credential)>,
+    user: Option<(Arc<str>, Given<Credential>)>,
     check_every: Duration,
 }
 
@@ -69,7 +73,14 @@ impl<R: Runtime> Etcd<R> {
     /// The user, for an etcd that asks for one.
     #[must_use]
     pub fn user(mut self, name: impl Into<Arc<str>>, password: Credential) -> Self {
-        self.user = Some((name.into(), password));
+        self.user = Some((name.into(), Given::Value(password)));
+        self
+    }
+
+    /// The user, and the file of its password. The file is read anew for each login, by a thread.
+    #[must_use]
+    pub fn user_with_file(mut self, name: impl Into<Arc<str>>, password: impl Into<PathBuf>) -> Self {
+        self.user = Some((name.into(), Given::File(password.into().into())));
         self
     }
 
@@ -79,6 +90,25 @@ impl<R: Runtime> Etcd<R> {
     pub const fn check_every(mut self, time: Duration) -> Self {
         self.check_every = time;
         self
+    }
+
+    /// Applies the options of a file.
+    #[cfg(feature = "serde")]
+    pub(crate) fn apply(&mut self, config: &EtcdSourceConfig) -> Result<(), SourcesConfigError> {
+        const FIELDS: [&str; 2] = ["sources.etcd.user", "sources.etcd.password_file"];
+        let [user, file] = FIELDS;
+        match (&config.user, &config.password_file) {
+            (Some(user), Some(file)) => {
+                self.user = Some((user.as_ref().into(), Given::File(file.as_ref().into())));
+            }
+            (None, None) => {}
+            (Some(_), None) => return Err(SourcesConfigError::Alone { there: user, missing: file }),
+            (None, Some(_)) => return Err(SourcesConfigError::Alone { there: file, missing: user }),
+        }
+        if let Some(time) = config.check_every {
+            self.check_every = time.get();
+        }
+        Ok(())
     }
 
     /// Opens a source. `rest` is the URL behind `etcd://`. This does no I/O.
@@ -105,6 +135,8 @@ impl<R: Runtime> Etcd<R> {
 
 impl<R> fmt::Debug for Etcd<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Etcd").field("http", &self.common.http).field("user", &self.user).finish_non_exhaustive()
+        let mut fields = f.debug_struct("Etcd");
+        fields.field("http", &self.common.http).field("user", &self.user).field("check_every", &self.check_every);
+        fields.finish_non_exhaustive()
     }
 }

@@ -239,8 +239,9 @@ impl<R: Runtime> EtcdSession<R> {
         let Some((name, password)) = self.settings.user.as_ref().filter(|_| self.token.is_none()) else {
             return Ok(());
         };
+        let password = self.client.in_files("the password", password.read()).await?;
         let body = json!({ "name": &**name, "password": password.as_str() });
-        let ask = Ask::post("/v3/auth/authenticate", &body).secret(password.clone());
+        let ask = Ask::post("/v3/auth/authenticate", &body).secret(password);
         let answer = self.client.fetch(&ask, Duration::ZERO).await?;
         // As etcd's own client does: where no user is needed, none is used.
         if answer.status.is_client_error() && says(&answer.body, "authentication is not enabled") {

@@ -13,9 +13,10 @@ use hedge_link::{Blocking, Runtime, before};
 use self::look::{Fault, Known, Look, Seen, Stamp};
 use self::settling::{Restless, Settling};
 use crate::jitter::Jitter;
+use crate::options::PollInterval;
 
 /// How often the file is looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
+const EVERY: PollInterval = PollInterval::of_secs::<1>();
 /// How long one look at the file may take. The file may be on a network file system.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 /// Some file systems store times in steps of 2 s. So for this time after a change was taken over, the content is
@@ -30,7 +31,7 @@ static LOOKS: LazyLock<Blocking<Look, Seen>> = LazyLock::new(|| Blocking::new("h
 /// The file has one server a line, `address tag`, as [`Update::from_bytes`] reads it. An empty file is an empty list.
 /// The file may have at most 64 MiB; a larger one is an error.
 ///
-/// Every 0.8 s to 1.2 s, the source compares the times and the size of the file with the last ones, and on Unix also
+/// Every 0.8 s to 1.2 s ([`every`](Self::every)), the source compares the times and the size of the file with the last ones, and on Unix also
 /// the device and the inode. If the path is a symbolic link, the same is compared for the link. So every way to change
 /// a file is noticed: writing to it, renaming another file over it, and swapping a symbolic link anywhere in its path,
 /// as Kubernetes does with a mounted config map. This works on network file systems too, where notifications of the
@@ -60,6 +61,7 @@ pub struct FileNaming<R> {
     /// A look that did not end in time. It may still be running. Until it ends, the source waits for this same look,
     /// since another look would block one more thread.
     late: Option<Look>,
+    every: PollInterval,
     jitter: Jitter,
     looks: Blocking<Look, Seen>,
 }
@@ -75,6 +77,7 @@ impl<R: Runtime> FileNaming<R> {
             settling: Settling::new(),
             look_at: None,
             late: None,
+            every: EVERY,
             jitter: Jitter::new(),
             looks: LOOKS.clone(),
         }
@@ -90,6 +93,13 @@ impl<R: Runtime> FileNaming<R> {
             return Err(NamingError::new("file://", NamingErrorKind::Invalid).because("write a path after file://"));
         }
         Ok(Self::new(runtime, rest))
+    }
+
+    /// How often the file is looked at. Each wait is random, between 0.8 and 1.2 times this time. Default: 1 s.
+    #[must_use]
+    pub const fn every(mut self, time: PollInterval) -> Self {
+        self.every = time;
+        self
     }
 
     /// Looks at the file once. Returns `None` if there is no new list.
@@ -143,7 +153,7 @@ impl<R: Runtime> FileNaming<R> {
 
     fn settled(&mut self, now: Instant) {
         self.settling.end();
-        self.look_at = Some(now + self.jitter.around(INTERVAL));
+        self.look_at = Some(now + self.jitter.around(self.every.get()));
     }
 
     fn fault(&self, fault: Fault) -> NamingError {

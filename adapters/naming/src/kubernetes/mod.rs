@@ -1,7 +1,6 @@
 //! Servers from Kubernetes: [`Kubernetes`].
 
 mod api;
-mod files;
 mod session;
 mod slices;
 
@@ -13,9 +12,12 @@ use std::sync::Arc;
 use hedge_core::time::Duration;
 use hedge_fleet::{Address, BoxNaming, NamingError, NamingErrorKind};
 use hedge_link::{Credential, Runtime, TlsName};
+#[cfg(feature = "serde")]
+use hedge_link::{KubernetesSourceConfig, SourcesConfigError};
 
 use crate::client::{HttpOptions, Place};
 use crate::common::{Common, common_setters, invalid};
+use crate::given::Given;
 use session::KubernetesSession;
 use slices::Port;
 
@@ -52,19 +54,12 @@ const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// ```
 #[derive(Clone)]
 pub struct Kubernetes<R> {
-    common: Common<R>,
+    pub(crate) common: Common<R>,
     api_server: Option<Address>,
     tls_name: Option<TlsName>,
     token: Given<Credential>,
     roots: Given<Arc<[u8]>>,
     watch_for: Duration,
-}
-
-/// Something that is given by the program, or stands in a file.
-#[derive(Clone, Debug)]
-enum Given<T> {
-    Value(T),
-    File(Arc<Path>),
 }
 
 /// What a URL and the options say.
@@ -150,6 +145,28 @@ certificates.",
         self
     }
 
+    /// Applies the options of a file.
+    #[cfg(feature = "serde")]
+    pub(crate) fn apply(&mut self, config: &KubernetesSourceConfig) -> Result<(), SourcesConfigError> {
+        if let Some(name) = &config.tls_name {
+            let field = "sources.kubernetes.tls_name";
+            self.tls_name = Some(TlsName::new(name).map_err(|error| SourcesConfigError::Name { field, error })?);
+        }
+        if let Some(address) = &config.api_server {
+            self.api_server = Some(address.clone());
+        }
+        if let Some(file) = &config.token_file {
+            self.token = Given::File(file.as_ref().into());
+        }
+        if let Some(file) = &config.root_file {
+            self.roots = Given::File(file.as_ref().into());
+        }
+        if let Some(time) = config.watch_for {
+            self.watch_for = time.get();
+        }
+        Ok(())
+    }
+
     /// Opens a source. `rest` is the URL behind `kubernetes://`. This reads the environment, and does no I/O.
     ///
     /// # Errors
@@ -182,6 +199,10 @@ impl<R> fmt::Debug for Kubernetes<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Kubernetes");
         fields.field("http", &self.common.http).field("api_server", &self.api_server).field("token", &self.token);
+        fields
+            .field("root_file", &self.roots.path())
+            .field("tls_name", &self.tls_name)
+            .field("watch_for", &self.watch_for);
         fields.finish_non_exhaustive()
     }
 }

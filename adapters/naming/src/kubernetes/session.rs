@@ -5,15 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{NamingError, NamingErrorKind, Update};
-use hedge_link::{Credential, Runtime, Tls, before};
+use hedge_link::{Credential, Runtime, Tls};
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 
 use super::Settings;
 use super::api::{Event, PAGE, SliceList};
-use super::files::{self, Unreadable};
 use super::slices::Slices;
 use crate::client::{Ask, Client, Fault, Messages, Next, Opened, percent_encoded};
+use crate::given::read_both;
 use crate::pace::Pace;
 use crate::session::Session;
 
@@ -209,19 +209,8 @@ impl<R: Runtime> KubernetesSession<R> {
 
     /// A request with the token of this moment, over TLS with the roots of this moment.
     async fn ask(&mut self, path: String) -> Result<Ask, NamingError> {
-        let by = self.client.runtime().now() + self.client.options().late();
-        let read = before(self.client.runtime(), Some(by), files::read(&self.settings)).await;
-        let (token, roots) = match read {
-            Some(Ok(both)) => both,
-            Some(Err(Unreadable { path, error })) => {
-                let place = path.display().to_string();
-                return Err(self.client.error(NamingErrorKind::Unreachable, error).at(place));
-            }
-            None => {
-                let why = "the token and the root certificates could not be read in time";
-                return Err(self.client.error(NamingErrorKind::TimedOut, why));
-            }
-        };
+        let both = read_both(&self.settings.token, &self.settings.roots);
+        let (token, roots) = self.client.in_files("the token and the root certificates", both).await?;
         if self.roots.as_ref() != Some(&roots) {
             let tls = Tls::builder().root_pem(&roots).build();
             let tls = tls.map_err(|error| self.client.error(NamingErrorKind::Invalid, error))?;

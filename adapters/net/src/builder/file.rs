@@ -3,7 +3,7 @@
 use hedge_core::config::{ChannelConfig, ServersConfig};
 use hedge_core::drive::SendTransport;
 use hedge_fleet::Address;
-use hedge_link::{ChannelFile, Runtime};
+use hedge_link::{ChannelFile, ChannelFileError, Runtime};
 
 use super::{Builder, Given};
 use crate::http::Http;
@@ -34,15 +34,15 @@ where
 
 impl<R: Runtime> Builder<R, Http<R>> {
     /// Applies a file that describes a whole channel: [`config`](Self::config) with the file's
-    /// [`channel`](ChannelFile::channel), and the setters for the channel's name, its connections and TLS, as far as the file
-    /// names them. Setters that are called after this one change single settings.
+    /// [`channel`](ChannelFile::channel), and the setters for the channel's name, its connections, TLS and
+    /// [`sources`](Self::sources), as far as the file names them. Setters that are called after this one change single settings.
     ///
     /// Certificates and keys are read here, which blocks. Channels of which each reads certificates do not share connections
     /// ([C4](hedge_core::rules#C4)): see `TlsConfig::read`.
     ///
     /// The values of the file are checked when the builder builds, in the same way as the values of setters, with the
-    /// same errors and warnings. A file of TLS that cannot be read, and an option of sockets that is out of its range,
-    /// give [`BuildError::File`](crate::BuildError::File). A later file in which these are valid takes such an error back. An
+    /// same errors and warnings. A file of TLS that cannot be read, an option of sockets that is out of its range, and options
+    /// of sources that cannot be used give [`BuildError::File`](crate::BuildError::File). A later file in which these are valid takes such an error back. An
     /// error of TLS stays if the later file says nothing about TLS, so that nothing is sent in clear text by mistake.
     pub fn channel_file(mut self, config: &ChannelFile) -> Self {
         self = self.config(&config.channel);
@@ -72,6 +72,13 @@ impl<R: Runtime> Builder<R, Http<R>> {
             }
             Err(error) => Some(error),
         };
+        self.file_errors[2] = match self.sources.clone().config(&config.sources) {
+            Ok(sources) => {
+                self.sources = sources;
+                None
+            }
+            Err(error) => Some(ChannelFileError::Sources(error)),
+        };
         #[cfg(feature = "_tls")]
         if let Some(tls) = &config.tls {
             self.file_errors[1] = match tls.read() {
@@ -79,7 +86,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
                     self.connecting.tls = Some(settings);
                     None
                 }
-                Err(error) => Some(hedge_link::ChannelFileError::Tls(error)),
+                Err(error) => Some(ChannelFileError::Tls(error)),
             };
             if let Some(name) = &tls.server_name {
                 self = self.tls_name(name);

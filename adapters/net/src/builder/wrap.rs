@@ -83,6 +83,7 @@ impl<R: Runtime> Builder<R, Http<R>> {
             name: self.name,
             servers: self.servers,
             schemes: self.schemes,
+            sources: self.sources,
             given: self.given,
             protocol: self.protocol,
             connection_type: self.connection_type,

@@ -11,6 +11,7 @@ use hedge_fleet::{
 };
 use hedge_http_transport::ProtocolChoice;
 use hedge_link::{ChannelFile, ChannelFileError, ConnectionsConfig, FixedSetting, Runtime, SocketOptions};
+use hedge_naming::Sources;
 
 use crate::channel::Channel;
 use crate::http::Http;
@@ -41,7 +42,7 @@ pub enum SetConfigError {
     List(StrictListError),
     /// The protocol, or its connection type, is not one that this channel has.
     Protocol(ProtocolError),
-    /// The file names certificates or options of sockets that cannot be used.
+    /// The file names certificates, options of sockets or options of sources that cannot be used.
     File(ChannelFileError),
 }
 
@@ -77,8 +78,8 @@ impl<R: Runtime> Channel<R, Http<R>> {
     /// A file may be applied again and again. If two threads do so at once, their settings may mix: let one place of a
     /// program do it.
     ///
-    /// Certificates and keys are read here to check them, which blocks. They are not applied: a change of `tls` needs a new
-    /// channel.
+    /// Certificates and keys are read here to check them, which blocks. They are not applied: a change of `tls` or of `sources`
+    /// needs a new channel.
     ///
     /// # Errors
     /// Returns the first error. Nothing is changed then. What needs a new channel is checked too, except a URL of `servers`
@@ -151,6 +152,8 @@ impl<R: Runtime> Channel<R, Http<R>> {
         if let Some(tls) = &config.tls {
             tls.read().map_err(|error| SetConfigError::File(ChannelFileError::Tls(error)))?;
         }
+        let sources = Sources::new(self.inner().runtime.clone()).config(&config.sources);
+        sources.map_err(|error| SetConfigError::File(ChannelFileError::Sources(error)))?;
         let Some(ServersConfig::Lines(lines)) = &channel.servers else { return Ok(None) };
         let servers = parse_lines(lines.iter().map(|line| &**line)).map_err(SetConfigError::Servers)?;
         let has_list = matches!(old.channel.servers, Some(ServersConfig::Lines(_)));

@@ -74,7 +74,7 @@ fn plan<K: Ord, S>(
         // The only error is a missing weight. It occurs if the balancer has no `default_weight`; the weight is then 1.
         let weight = weighing.weight(&Weight(weight)).unwrap_or(NonZeroU32::MIN);
         let at = place(places, &key);
-        let new = ListEntry::New { key, service: OwnAddress(service), weight };
+        let new = ListEntry::new(key, OwnAddress(service), weight);
         match at {
             Ok(at) => drop(places.get_mut(at).map(|place| std::mem::replace(place, new))),
             Err(at) => places.insert(at, new),
@@ -86,8 +86,5 @@ fn plan<K: Ord, S>(
 
 /// The position of `key`. As an error, the position at which `key` would have to be inserted.
 fn place<K: Ord, S>(places: &[ListEntry<K, S>], key: &K) -> Result<usize, usize> {
-    places.binary_search_by(|place| match place {
-        ListEntry::Stays(node) => node.key().cmp(key),
-        ListEntry::New { key: other, .. } => other.cmp(key),
-    })
+    places.binary_search_by(|place| place.key().cmp(key))
 }

@@ -97,20 +97,12 @@ impl<S: Storage> Balancer for LocalityAware<S> {
     }
 
     fn arrange<L: Roster<Stats = S::MaybeBoxed<LaStats>>>(&mut self, list: &L) -> Result<(), ArrangeError> {
-        let weight = |slot: usize| {
-            let server = list.in_slot(u16::try_from(slot).ok()?)?.server;
-            let stats = list.load(server)?.stats;
-            // If this server has not answered yet, the slot's weight may belong to an earlier server in the slot.
-            let known = u32::try_from(slot).map_or(0, |slot| self.tree.weight(slot));
-            Some(if known == 0 || stats.latency_micros() == Micros::ZERO { stats.base() } else { known })
-        };
-        // The new weights go into a copy of the tree, since the weights of servers that stay are read from the old
-        // tree.
-        let mut tree = self.tree.clone();
-        let filled = tree.refill((0..list.slots()).map(|slot| weight(slot).unwrap_or(0)));
-        self.tree = tree;
         self.servers = u32::try_from(list.len()).unwrap_or(u32::MAX);
-        filled
+        self.tree.reweigh(list.slots(), |slot, known| {
+            let Some(stats) = u16::try_from(slot).ok().and_then(|slot| list.stats_in_slot(slot)) else { return 0 };
+            // If this server has not answered yet, the slot's weight may belong to an earlier server in the slot.
+            if known == 0 || stats.latency_micros() == Micros::ZERO { stats.base() } else { known }
+        })
     }
 
     fn offers<'a, L: ServerList<Stats = S::MaybeBoxed<LaStats>> + Copy + 'a>(

@@ -37,22 +37,24 @@ const TRIES: u32 = 64;
 /// Threads share a value of this type through `&self`. The methods that change it return the new weight of the server,
 /// and the caller must [`set`](super::LaTree::set) this weight in the tree. The argument `others` returns the values
 /// that the server is compared with.
+// What is read for each server when a list changes stands at the start, in one cache line.
 #[derive(Debug)]
+#[repr(C)]
 pub struct LaStats {
     /// The throughput divided by the average latency, before the server is compared with others.
     base: AtomicU64,
+    /// The average latency in microseconds. The highest bit is [`KNOWN`].
+    average: AtomicU32,
+    /// True while a thread uses the last three fields. Another thread tries up to [`TRIES`] times to get this lock, and
+    /// then gives up.
+    locked: AtomicBool,
     /// An [`InFlight`] packed into a word.
     in_flight: AtomicU64,
     /// A [`LastError`] packed into a word. It is 0 if there was no error among the last 128 answers.
     error: AtomicU64,
-    /// The average latency in microseconds. The highest bit is [`KNOWN`].
-    average: AtomicU32,
     /// A [`TimedSpan`]. Its span is the recent latency: a moving average of the last few answers, which an abandoned
     /// attempt raises to its own age. Its instant says when an attempt was last abandoned.
     recent: AtomicU64,
-    /// True while a thread uses the fields below. Another thread tries up to [`TRIES`] times to get this lock, and then
-    /// gives up.
-    locked: AtomicBool,
     /// The index of the oldest answer (upper 16 bits), and how many answers there are (lower 16 bits).
     place: AtomicU32,
     /// The sum of the latencies of all answers without the oldest one.

@@ -55,7 +55,12 @@ impl LaNode {
     /// Makes a place without a server.
     #[must_use]
     pub const fn new() -> Self {
-        Self { weight: AtomicU64::new(0), sum: AtomicU64::new(0) }
+        Self::of(0)
+    }
+
+    /// Makes a place of this weight. Its sum is 0.
+    const fn of(weight: u64) -> Self {
+        Self { weight: AtomicU64::new(weight), sum: AtomicU64::new(0) }
     }
 }
 
@@ -75,12 +80,36 @@ impl<S: Buffer<LaNode>> LaTree<S> {
     /// # Errors
     /// Returns an error if there are more weights than places. The tree is then empty.
     pub fn refill(&mut self, weights: impl Iterator<Item = u64>) -> Result<(), ArrangeError> {
-        let nodes =
-            weights.map(|weight| LaNode { weight: AtomicU64::new(weight.min(LARGEST)), sum: AtomicU64::new(0) });
-        if let Err(error) = self.nodes.refill(nodes) {
-            self.nodes = S::default();
-            return Err(error);
+        self.replace(weights.map(|weight| LaNode::of(weight.min(LARGEST))))?;
+        self.add_up();
+        Ok(())
+    }
+
+    /// Changes the number of places, and replaces the weights. `weight` gets the number of each place and its present
+    /// weight, which is 0 for a new place, and returns the new weight. The sequence of draws continues. If the number
+    /// of places stays the same, the tree is changed in place.
+    ///
+    /// # Errors
+    /// Returns an error if there is no room for so many places. The tree is then empty.
+    pub fn reweigh(&mut self, places: usize, mut weight: impl FnMut(u32, u64) -> u64) -> Result<(), ArrangeError> {
+        if self.nodes.as_ref().len() != places {
+            let old = core::mem::take(&mut self.nodes);
+            let known = |place| old.as_ref().get(place).map_or_else(LaNode::new, LaNode::clone);
+            self.replace((0..places).map(known))?;
         }
+        for (position, node) in (0..).zip(self.nodes.as_mut()) {
+            *node = LaNode::of(weight(position, node.weight.load(SeqCst)).min(LARGEST));
+        }
+        self.add_up();
+        Ok(())
+    }
+
+    fn replace(&mut self, nodes: impl Iterator<Item = LaNode>) -> Result<(), ArrangeError> {
+        self.nodes.refill(nodes).inspect_err(|_| self.nodes = S::default())
+    }
+
+    /// Computes the sums from the weights. All sums must be 0 before.
+    fn add_up(&mut self) {
         // The loop takes linear time. When it reaches a sum, the sum is complete, and is then added to the next larger
         // sum that contains it. No other thread sees the tree yet, so plain loads and stores will do.
         for number in 1..=self.len() {
@@ -91,7 +120,6 @@ impl<S: Buffer<LaNode>> LaTree<S> {
                 next.sum.store(next.sum.load(SeqCst) + sum, Relaxed);
             }
         }
-        Ok(())
     }
 }
 
@@ -278,9 +306,23 @@ mod tests {
             for count in 0..=places {
                 assert_eq!(filled.prefix_sum(count), set.prefix_sum(count), "{count} of {places}, seed {SEED}");
             }
+            // The same tree in place, and with another number of places.
+            for (places, more) in [(places, 0), (places / 2, 1), (69, 2)] {
+                let known: Vec<u64> = (0..places).map(|position| filled.weight(position)).collect();
+                filled.reweigh(places as usize, |position, weight| weight / 2 + u64::from(position) + more).unwrap();
+                let weights = known.iter().zip(0..).map(|(weight, position)| weight / 2 + position + more);
+                let set = tree(&weights.collect::<Vec<_>>());
+                assert_eq!(filled.len(), places);
+                for count in 0..=places {
+                    assert_eq!(filled.prefix_sum(count), set.prefix_sum(count), "{count} of {places}, seed {SEED}");
+                }
+            }
         }
         let mut small: LaTree<heapless::Vec<LaNode, 2>> = LaTree::new(heapless::Vec::new(), 1);
         assert_eq!(small.refill([1, 2, 3].into_iter()), Err(ArrangeError::Room { servers: 2 }));
+        assert_eq!(small.pick(0, &[]), None);
+        small.refill([1, 2].into_iter()).unwrap();
+        assert_eq!(small.reweigh(3, |_, weight| weight), Err(ArrangeError::Room { servers: 2 }));
         assert_eq!(small.pick(0, &[]), None);
     }
 

@@ -152,6 +152,33 @@ fn n2_after_errors_a_source_is_asked_again_after_a_growing_pause_with_jitter() {
 }
 
 #[test]
+fn n2_the_bounds_of_the_pauses_can_be_set() {
+    for (pauses, bounds) in [
+        (PauseRange::of_millis::<100, 300>(), [(100, 200), (150, 300), (150, 300)]),
+        (PauseRange::of_millis::<70, 70>(), [(70, 70), (70, 70), (70, 70)]),
+        (PauseRange::of_millis::<1, 3_600_000>(), [(1, 2), (2, 4), (4, 8)]),
+    ] {
+        let clock = Clock::default();
+        let mut follower = follower((0..40).map(|_| Step::Fails), 1).with_pauses(pauses);
+        let mut pause = || {
+            let at = clock.ms();
+            assert!(clock.run(follower.next(&clock)).unwrap().is_err());
+            clock.ms() - at
+        };
+        assert_eq!(pause(), 0);
+        for (least, most) in bounds {
+            let pause = pause();
+            assert!((least..=most).contains(&pause), "{pauses:?}: {pause} ms");
+        }
+        for _ in 0..35 {
+            pause();
+        }
+        let most = u64::try_from(pauses.max().get().as_millis()).unwrap();
+        assert!((most / 2..=most).contains(&pause()), "{pauses:?}: the longest pause is reached");
+    }
+}
+
+#[test]
 fn n2_a_bad_line_is_skipped_and_a_list_of_bad_lines_alone_is_a_failure() {
     let clock = Clock::default();
     let mut follower = follower([lines("a:1\nb\n"), lines("\nb\nc"), change("d:4", "")], 1);

@@ -72,7 +72,7 @@ fn look_up(zone: Zone, hosts: &str) -> (Found, Vec<String>) {
     let (server, asked) = serve(zone);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let found = runtime.block_on(async {
-        let client = Client { runtime: hedge_tokio::Tokio::new(), url: "dns://db1:1".into(), name_servers: None };
+        let client = Client::new(hedge_tokio::Tokio::new(), "dns://db1:1".into());
         let mut table = Hosts::default();
         table.read_hosts_conf(hosts.as_bytes()).unwrap();
         let search = ["a.corp", "b.corp"].map(|domain| Name::from_ascii(domain).unwrap());
@@ -168,7 +168,7 @@ fn n1_the_hosts_file_has_names_without_a_domain() {
 fn n1_a_name_of_the_hosts_file_is_looked_up_again_soon() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
-    let client = Client { runtime: hedge_tokio::Tokio::new(), url: "dns://db1:1".into(), name_servers: None };
+    let client = Client::new(hedge_tokio::Tokio::new(), "dns://db1:1".into());
     let mut table = Hosts::default();
     table.read_hosts_conf(&b"10.0.0.1 db1"[..]).unwrap();
     let session = client.asking(System { hosts: Arc::new(table), ..System::own(&[]) }).unwrap();

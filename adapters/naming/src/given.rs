@@ -1,4 +1,4 @@
-//! The token and the root certificates, which may stand in files: [`read`].
+//! Credentials and certificates that the program gives, or that stand in files: [`Given`].
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -6,19 +6,24 @@ use std::sync::{Arc, LazyLock};
 
 use hedge_link::{Blocking, Credential};
 
-use super::{Given, Settings};
-
 /// The most bytes of a file.
 const MOST: u64 = 1 << 20;
 
-/// A file that could not be read.
-#[derive(Debug)]
-pub(super) struct Unreadable {
-    pub(super) path: Arc<Path>,
-    pub(super) error: io::Error,
+/// Something that is given by the program, or stands in a file.
+#[derive(Clone, Debug)]
+pub(crate) enum Given<T> {
+    Value(T),
+    File(Arc<Path>),
 }
 
-/// The files to read: that of the token, and that of the root certificates.
+/// A file that could not be read.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) path: Arc<Path>,
+    pub(crate) error: io::Error,
+}
+
+/// The files to read. There are at most two: those of Kubernetes hold its token and its root certificates.
 type Files = [Option<Arc<Path>>; 2];
 
 /// What the files hold. The error of a file is kept as its kind and its text, since `io::Error` cannot be cloned.
@@ -26,37 +31,44 @@ type Contents = [Option<Content>; 2];
 
 type Content = Result<Arc<[u8]>, (io::ErrorKind, Arc<str>)>;
 
-/// Reads the token and the root certificates. If one stands in a file, a thread reads it, since a file may block. Files that
-/// block are read by one thread, however often they are asked for.
-pub(super) async fn read(settings: &Settings) -> Result<(Credential, Arc<[u8]>), Unreadable> {
-    static PROCESS: LazyLock<Blocking<Files, Contents>> =
-        LazyLock::new(|| Blocking::new("hedge-token", |files: &Files| Ok(files.each_ref().map(content))));
+impl Given<Credential> {
+    /// The credential of this moment.
+    pub(crate) async fn read(&self) -> Result<Credential, Unreadable> {
+        let [content, _] = contents([self.path(), None]).await?;
+        self.credential(content)
+    }
 
-    let files = [settings.token.path(), settings.roots.path()];
-    let [token, roots] = match files.iter().flatten().next().cloned() {
-        None => Contents::default(),
-        Some(path) => PROCESS.run(files).await.map_err(|error| Unreadable { path, error })?,
-    };
-    let token = match &settings.token {
-        Given::Value(token) => token.clone(),
-        Given::File(path) => {
-            let bytes = given(path, token)?;
-            let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-            if text.is_empty() {
-                return Err(Unreadable { path: Arc::clone(path), error: io::Error::other("the file is empty") });
-            }
-            Credential::new(text)
+    fn credential(&self, content: Option<Content>) -> Result<Credential, Unreadable> {
+        let path = match self {
+            Self::Value(credential) => return Ok(credential.clone()),
+            Self::File(path) => path,
+        };
+        let bytes = held(path, content)?;
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        if text.is_empty() {
+            return Err(Unreadable { path: Arc::clone(path), error: io::Error::other("the file is empty") });
         }
-    };
-    let roots = match &settings.roots {
+        Ok(Credential::new(text))
+    }
+}
+
+/// The token and the root certificates of this moment.
+#[cfg(feature = "_tls")]
+pub(crate) async fn read_both(
+    token: &Given<Credential>,
+    roots: &Given<Arc<[u8]>>,
+) -> Result<(Credential, Arc<[u8]>), Unreadable> {
+    let [token_content, roots_content] = contents([token.path(), roots.path()]).await?;
+    let token = token.credential(token_content)?;
+    let roots = match roots {
         Given::Value(roots) => Arc::clone(roots),
-        Given::File(path) => given(path, roots)?,
+        Given::File(path) => held(path, roots_content)?,
     };
     Ok((token, roots))
 }
 
 impl<T> Given<T> {
-    fn path(&self) -> Option<Arc<Path>> {
+    pub(crate) fn path(&self) -> Option<Arc<Path>> {
         match self {
             Self::Value(_) => None,
             Self::File(path) => Some(Arc::clone(path)),
@@ -64,8 +76,20 @@ impl<T> Given<T> {
     }
 }
 
+/// Reads the files on a thread, since a file may block. Files that block are read by one thread, however often they are
+/// asked for.
+async fn contents(files: Files) -> Result<Contents, Unreadable> {
+    static PROCESS: LazyLock<Blocking<Files, Contents>> =
+        LazyLock::new(|| Blocking::new("hedge-token", |files: &Files| Ok(files.each_ref().map(content))));
+
+    match files.iter().flatten().next().cloned() {
+        None => Ok(Contents::default()),
+        Some(path) => PROCESS.run(files).await.map_err(|error| Unreadable { path, error }),
+    }
+}
+
 /// The content of one file.
-fn given(path: &Arc<Path>, content: Option<Content>) -> Result<Arc<[u8]>, Unreadable> {
+fn held(path: &Arc<Path>, content: Option<Content>) -> Result<Arc<[u8]>, Unreadable> {
     let content = content.unwrap_or_else(|| Err((io::ErrorKind::Other, "the file was not read".into())));
     content.map_err(|(kind, text)| Unreadable { path: Arc::clone(path), error: io::Error::new(kind, &*text) })
 }
@@ -84,7 +108,6 @@ fn content(path: &Option<Arc<Path>>) -> Option<Content> {
 #[cfg(target_os = "linux")]
 mod tests {
     use super::*;
-    use hedge_core::time::Duration;
     use std::fs;
     use std::pin::pin;
     use std::process::Command;
@@ -103,21 +126,14 @@ mod tests {
     fn p1_a_file_that_blocks_holds_one_thread() {
         let pipe = std::env::temp_dir().join(format!("hedge-token-{}", std::process::id()));
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let settings = Settings {
-            path: String::new(),
-            port: super::super::Port::Number(1),
-            tls_name: None,
-            token: Given::File(pipe.as_path().into()),
-            roots: Given::Value([1].as_slice().into()),
-            watch_for: Duration::from_secs(1),
-        };
+        let token = Given::File(pipe.as_path().into());
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..20 {
             // It is given up after a moment, as when the time is over.
-            let read = pin!(read(&settings));
+            let read = pin!(token.read());
             assert!(read.poll(&mut cx).is_pending());
         }
-        let mut last = pin!(read(&settings));
+        let mut last = pin!(token.read());
         assert!(last.as_mut().poll(&mut cx).is_pending());
         while threads() == 0 {
             std::thread::yield_now();
@@ -125,8 +141,7 @@ mod tests {
         assert_eq!(threads(), 1, "one for this file");
         // Opening it waits for the thread that reads.
         fs::write(&pipe, "secret\n").unwrap();
-        let (token, roots) = smol::block_on(last).unwrap();
-        assert_eq!((token.as_str(), &*roots), ("secret", [1].as_slice()));
+        assert_eq!(smol::block_on(last).unwrap().as_str(), "secret");
         fs::remove_file(&pipe).unwrap();
     }
 }
