@@ -1,5 +1,6 @@
-//! Codecs without I/O and without a runtime: the caller moves the bytes. [`http1`] writes an HTTP/1.1 request into a
-//! buffer and reads the response into another buffer. The caller lends both buffers.
+//! Codecs without I/O and without a runtime: the caller moves the bytes and lends the buffers. [`http1`] writes an
+//! HTTP/1.1 request into a buffer and reads the response into another buffer. [`baidu_std`] reads and writes the frames of
+//! brpc's own protocol.
 //!
 //! ```
 //! use hedge_wire::http1::{Progress, Receiver, Request};
@@ -40,7 +41,8 @@
 //! ```
 //!
 //! # Contract
-//! Nothing panics or allocates, whatever a peer sends. The bytes may arrive in pieces of any size: the response, or the
+//! Nothing panics, whatever a peer sends. Nothing allocates, except for functions that return a vector, which the feature
+//! `alloc` adds. The bytes may arrive in pieces of any size: the response, or the
 //! error, is the same as if they had arrived in one piece.
 #![no_std]
 #![forbid(unsafe_code)]

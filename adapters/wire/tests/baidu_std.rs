@@ -267,6 +267,17 @@ fn packet() -> impl Strategy<Value = Owned> {
     })
 }
 
+#[test]
+fn o3_no_text_has_a_credential() {
+    let request = Packet { authentication_data: Some(b"secret"), message: b"body", ..Packet::request("a.B", "C", 1) };
+    let wire = encoded(&request);
+    let texts = format!("{request:?} {:?}", packets::frame(&wire));
+    assert!(texts.contains("authentication_data: Some(6 bytes)") && texts.contains("message: 4 bytes"), "{texts}");
+    for hidden in ["secret", "115", "body", "98"] {
+        assert!(!texts.contains(hidden), "{hidden} in {texts}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 

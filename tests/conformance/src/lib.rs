@@ -1,4 +1,5 @@
-//! Replays tables of cases against the types that channels use and against the codecs, so that more cases can be run without writing code.
+//! Replays tables of cases against the types that channels use and against the codecs, so that more cases can be run
+//! without writing code.
 //!
 //! A suite reads a file of cases and answers a [`Verdict`] a case. Where a rule of this library differs from a table on
 //! purpose, the suite says so by name and reason; it never skips silently.

@@ -47,7 +47,9 @@ impl Magic {
 /// assert_eq!(Frame::decode(&out, 6), Err(FrameError::TooLarge { announced: 7, limit: 6 }));
 /// # Ok::<(), hedge_wire::baidu_std::EncodeError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+///
+/// Its `Debug` text has sizes and no bytes, since a meta can hold a credential.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'b> {
     /// What the frame carries.
     pub magic: Magic,
@@ -106,6 +108,25 @@ impl<'b> Frame<'b> {
     /// See [`EncodeError`]. The contents of `out` are of no use then.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         encode(self.magic, out, |out| out.put(self.meta), &[self.rest], 0)
+    }
+}
+
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("magic", &self.magic)
+            .field("meta", &Bytes(self.meta))
+            .field("rest", &Bytes(self.rest))
+            .finish()
+    }
+}
+
+/// Bytes whose text is their number.
+pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+
+impl fmt::Debug for Bytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::frame::{EncodeError, Frame, HEAD, Magic, encode};
+use super::frame::{Bytes, EncodeError, Frame, HEAD, Magic, encode};
 use super::lists::UserFields;
 use super::parts::{Checksum, ChunkInfo, Request, Response, StreamSettings};
 use crate::protobuf::{Field, Fields, Malformed, Value, Writer, int32};
@@ -23,7 +23,9 @@ use crate::protobuf::{Field, Fields, Malformed, Value, Writer, int32};
 /// assert_eq!(Packet::read(&frame)?, request);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+///
+/// Its `Debug` text has the sizes of credential, message and attachment, and not their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Packet<'a> {
     /// What a request asks for.
     pub request: Option<Request<'a>>,
@@ -197,6 +199,25 @@ impl<'a> Packet<'a> {
             Some(3) => ContentType::ProtoText,
             _ => ContentType::Protobuf,
         }
+    }
+}
+
+impl fmt::Debug for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packet")
+            .field("request", &self.request)
+            .field("response", &self.response)
+            .field("compress_type", &self.compress_type)
+            .field("correlation_id", &self.correlation_id)
+            .field("chunk_info", &self.chunk_info)
+            .field("authentication_data", &self.authentication_data.map(Bytes))
+            .field("stream_settings", &self.stream_settings)
+            .field("user_fields", &self.user_fields)
+            .field("content_type", &self.content_type)
+            .field("checksum", &self.checksum)
+            .field("message", &Bytes(self.message))
+            .field("attachment", &Bytes(self.attachment))
+            .finish()
     }
 }
 

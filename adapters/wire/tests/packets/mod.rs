@@ -1,7 +1,9 @@
 //! What tests and fuzz targets of baidu_std have in common.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, unreachable_pub, reason = "tests")]
 
-use hedge_wire::baidu_std::{Frame, FrameError, Packet, Progress, StreamFrame};
+mod reference;
+
+use hedge_wire::baidu_std::{Frame, FrameError, Magic, Packet, Progress, StreamFrame};
 
 /// The bytes of a packet.
 pub fn encoded(packet: &Packet<'_>) -> Vec<u8> {
@@ -19,8 +21,8 @@ pub fn frame(wire: &[u8]) -> Option<Frame<'_>> {
     }
 }
 
-/// Checks that the result of these bytes is the same wherever they are split, and that a packet in them is read back as
-/// it was. Returns the length of the frame, if it is complete.
+/// Checks that the result of these bytes is the same wherever they are split, that a packet in them is what a second reader
+/// finds, and that it is read back as it was. Returns the length of the frame, if it is complete.
 pub fn assert_split(wire: &[u8], max_body: usize) -> Result<Option<usize>, FrameError> {
     let whole = Frame::decode(wire, max_body);
     for end in 0..wire.len() {
@@ -42,7 +44,10 @@ pub fn assert_split(wire: &[u8], max_body: usize) -> Result<Option<usize>, Frame
     }
     let Progress::Done { frame, length } = whole? else { return Ok(None) };
     assert!(length <= wire.len() && frame.meta.len() + frame.rest.len() <= max_body);
-    match Packet::read(&frame) {
+    let expected = reference::expected(&frame).filter(|_| frame.magic == Magic::Rpc);
+    let read = Packet::read(&frame);
+    assert_eq!(read.as_ref().ok().map(reference::got), expected, "{:?} of {}", read, wire.escape_ascii());
+    match read {
         Ok(packet) => assert_again(&packet),
         Err(error) => assert!(error.at() <= length, "{error:?}"),
     }
