@@ -1,5 +1,5 @@
-//! Codecs without I/O and without a runtime: the caller moves the bytes. [`http1`] writes an HTTP/1.1 request into a
-//! buffer and reads the response into another buffer. The caller lends both buffers.
+//! Codecs without I/O and without a runtime: the caller lends the buffers and moves the bytes. [`http1`] writes requests
+//! and reads responses of HTTP/1.1, [`resp`] speaks to Redis, and [`memcached`] to memcached. An exchange over HTTP/1.1:
 //!
 //! ```
 //! use hedge_wire::http1::{Progress, Receiver, Request};
@@ -41,7 +41,8 @@
 //!
 //! # Contract
 //! Nothing panics or allocates, whatever a peer sends. The bytes may arrive in pieces of any size: the response, or the
-//! error, is the same as if they had arrived in one piece.
+//! error, is the same as if they had arrived in one piece. The feature `alloc` adds types and methods that allocate, with
+//! `Vec` or `Value` in their signatures; even these allocate only what has arrived.
 #![no_std]
 #![forbid(unsafe_code)]
 
