@@ -1,6 +1,6 @@
-//! Codecs without I/O and without a runtime: the caller moves the bytes and lends the buffers. [`http1`] writes an
-//! HTTP/1.1 request into a buffer and reads the response into another buffer. [`baidu_std`] reads and writes the frames of
-//! brpc's own protocol.
+//! Codecs without I/O and without a runtime: the caller lends the buffers and moves the bytes. [`http1`] writes requests
+//! and reads responses of HTTP/1.1. [`baidu_std`] reads and writes the frames of brpc's own protocol. [`resp`] speaks to
+//! Redis, and [`memcached`] to memcached. An exchange over HTTP/1.1:
 //!
 //! ```
 //! use hedge_wire::http1::{Progress, Receiver, Request};
@@ -41,9 +41,9 @@
 //! ```
 //!
 //! # Contract
-//! Nothing panics, whatever a peer sends. Nothing allocates, except for functions that return a vector, which the feature
-//! `alloc` adds. The bytes may arrive in pieces of any size: the response, or the
-//! error, is the same as if they had arrived in one piece.
+//! Nothing panics, whatever a peer sends. The bytes may arrive in pieces of any size: the response, or the error, is the
+//! same as if they had arrived in one piece. Nothing allocates, except the types and methods that the feature `alloc` adds,
+//! which have `Vec` or `Value` in their signatures; even these allocate only what has arrived.
 #![no_std]
 #![forbid(unsafe_code)]
 

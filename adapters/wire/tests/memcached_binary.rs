@@ -183,6 +183,8 @@ fn what_has_no_quiet_form_or_no_mechanism_is_refused() {
         let request = Request { operation, is_quiet: true, opaque: 0 };
         assert_eq!((request.encode(&mut out), request.opcode()), (Err(EncodeError::NotQuiet), None));
     }
+    let auth = Operation::SaslAuth { mechanism: b"PLAIN", data: b"\0me\0secret" };
+    assert_eq!(format!("{auth:?}"), "SaslAuth(PLAIN, 10 bytes)");
     let long = [b'M'; 65_536];
     for mechanism in [&b""[..], &long] {
         let request = Request { operation: Operation::SaslAuth { mechanism, data: b"" }, is_quiet: false, opaque: 0 };

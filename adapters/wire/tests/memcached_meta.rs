@@ -75,6 +75,7 @@ fn requests_as_bytes() {
     for &(operation, flags, expected) in table {
         assert_eq!(encoded(operation, flags).as_deref(), Ok(expected.as_bytes()));
     }
+    assert_eq!(format!("{set:?} {:?}", Operation::NoOp), "ms(foo, 3 bytes) mn(, 0 bytes)");
     let longest = Key::binary(&[0xff; 186]).unwrap();
     assert_eq!(encoded(Operation::Get { key: longest }, &[]).unwrap().len(), 3 + 248 + 4);
 }

@@ -245,6 +245,9 @@ fn commands_are_written_with_their_lengths() {
         let needs = expected.len();
         assert_eq!(command.encode(&mut out[..needs - 1]), Err(EncodeError::TooLong { needs }));
     }
+    let secret = format!("{:?}", Command::new(&[b"AUTH", b"secret"]).unwrap());
+    assert_eq!(secret, "Command(AUTH and 1 arguments)");
+    assert_eq!(format!("{:?}", parsed(b"$6\r\nsecret\r\n")), "Reply('$', 12 bytes)");
     assert_eq!(Command::new(&[]), Err(EncodeError::NoName));
     assert_eq!(Command::new(&[b"", b"a"]), Err(EncodeError::NoName));
 }

@@ -18,7 +18,7 @@ use crate::write::{Writer, decimal};
 /// assert_eq!(command.encode(&mut out[..8]), Err(EncodeError::TooLong { needs: length }));
 /// # Ok::<(), EncodeError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Command<'a> {
     parts: &'a [&'a [u8]],
 }
@@ -81,6 +81,14 @@ impl<'a> Command<'a> {
             out.put(part);
             out.put(b"\r\n");
         }
+    }
+}
+
+impl fmt::Debug for Command<'_> {
+    /// The name, and how many arguments there are. An argument may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.parts.first().copied().unwrap_or(&[]);
+        write!(f, "Command({} and {} arguments)", name.escape_ascii(), self.parts.len().saturating_sub(1))
     }
 }
 

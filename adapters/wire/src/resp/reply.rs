@@ -124,9 +124,10 @@ impl<'b> Reply<'b> {
 }
 
 impl fmt::Debug for Reply<'_> {
-    /// The bytes, with escapes.
+    /// The type and the length. The values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reply({})", self.bytes.escape_ascii())
+        let kind = self.bytes.first().copied().unwrap_or(b' ').escape_ascii();
+        write!(f, "Reply('{kind}', {} bytes)", self.bytes.len())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Writes requests as bytes: [`Request`].
 
+use core::fmt;
+
 use super::super::{EncodeError, Key, MAX_VALUE};
 use super::{HEAD, Opcode};
 use crate::write::Writer;
@@ -31,7 +33,7 @@ pub struct Request<'a> {
 /// What a [`Request`] asks for. `expires` is in seconds from now up to 30 days (2,592,000), above that a Unix time, and 0
 /// for never. `cas` makes an operation fail with [`Status::Exists`](super::Status::Exists) unless the value has that
 /// number; 0 means any.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Operation<'a> {
     /// Reads a value.
     Get {
@@ -227,6 +229,14 @@ impl Request<'_> {
         out.put(parts.key);
         out.put(parts.value);
         Ok(())
+    }
+}
+
+impl fmt::Debug for Operation<'_> {
+    /// Without the value, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { opcode, key, value, .. } = self.parts();
+        write!(f, "{opcode:?}({}, {} bytes)", key.escape_ascii(), value.len())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reads answers: [`Response`].
 
+use core::fmt;
+
 use super::super::{DecodeError, Fault, Progress};
 use super::{HEAD, Opcode, Request, Status};
 
@@ -7,7 +9,7 @@ use super::{HEAD, Opcode, Request, Status};
 const MAGIC: u8 = 0x81;
 
 /// An answer. It borrows from the bytes that were received.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Response<'b> {
     opcode: Opcode,
     status: Status,
@@ -109,6 +111,18 @@ impl<'b> Response<'b> {
     #[must_use]
     pub fn answers(&self, request: &Request<'_>) -> bool {
         request.opcode() == Some(self.opcode) && request.opaque == self.opaque
+    }
+}
+
+impl fmt::Debug for Response<'_> {
+    /// Without the value, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("opcode", &self.opcode)
+            .field("status", &self.status)
+            .field("opaque", &self.opaque)
+            .field("value", &format_args!("{} bytes", self.value.len()))
+            .finish_non_exhaustive()
     }
 }
 

@@ -18,7 +18,8 @@ pub enum Flag<'a> {
     LastAccess,
     /// `O`: the answer tells this again: 1 to 32 bytes without blanks and control characters.
     Opaque(&'a [u8]),
-    /// `q`: the server keeps silent in the usual case: a miss of `mg`, the success of the others.
+    /// `q`: the server keeps silent in the usual case: a miss of `mg`, the success of the others. Of `md`, a missing key
+    /// may be silent too, which depends on the server's version. So use an opaque, and a no-op at the end.
     Quiet,
     /// `s`: the answer tells the size of the value.
     Size,

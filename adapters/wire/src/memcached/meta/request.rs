@@ -1,5 +1,7 @@
 //! Writes requests as bytes: [`Request`].
 
+use core::fmt;
+
 use super::super::{EncodeError, Key, MAX_VALUE};
 use super::{Flag, base64};
 use crate::write::{Writer, decimal};
@@ -33,7 +35,7 @@ pub struct Request<'a> {
 }
 
 /// The command of a [`Request`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Operation<'a> {
     /// `mg`: reads a value, or what is known of it. Some flags make it change the value too.
     Get {
@@ -116,14 +118,7 @@ impl Request<'_> {
     }
 
     fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        let (letter, key, value) = match self.operation {
-            Operation::Get { key } => (b'g', Some(key), None),
-            Operation::Set { key, value } => (b's', Some(key), Some(value)),
-            Operation::Delete { key } => (b'd', Some(key), None),
-            Operation::Arithmetic { key } => (b'a', Some(key), None),
-            Operation::NoOp => (b'n', None, None),
-            Operation::Debug { key } => (b'e', Some(key), None),
-        };
+        let (letter, key, value) = self.operation.parts();
         self.check(letter)?;
         out.put(&[b'm', letter]);
         if let Some(key) = key {
@@ -161,5 +156,28 @@ impl Request<'_> {
             seen |= bit;
         }
         Ok(())
+    }
+}
+
+impl<'a> Operation<'a> {
+    /// The letter, the key and the value.
+    fn parts(&self) -> (u8, Option<Key<'a>>, Option<&'a [u8]>) {
+        match *self {
+            Self::Get { key } => (b'g', Some(key), None),
+            Self::Set { key, value } => (b's', Some(key), Some(value)),
+            Self::Delete { key } => (b'd', Some(key), None),
+            Self::Arithmetic { key } => (b'a', Some(key), None),
+            Self::NoOp => (b'n', None, None),
+            Self::Debug { key } => (b'e', Some(key), None),
+        }
+    }
+}
+
+impl fmt::Debug for Operation<'_> {
+    /// Without the value, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (letter, key, value) = self.parts();
+        let key = key.map_or(&[][..], |key| key.bytes());
+        write!(f, "m{}({}, {} bytes)", char::from(letter), key.escape_ascii(), value.unwrap_or(&[]).len())
     }
 }

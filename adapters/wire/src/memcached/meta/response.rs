@@ -1,5 +1,7 @@
 //! Reads answers: [`Response`].
 
+use core::fmt;
+
 use super::super::{DecodeError, Fault, MAX_KEY, Progress};
 use super::{Status, base64};
 
@@ -7,7 +9,7 @@ use super::{Status, base64};
 pub const MAX_LINE: usize = 2048;
 
 /// An answer. It borrows from the bytes that were received.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Response<'b> {
     status: Status,
     /// The line behind the status, and behind the size of a value.
@@ -125,6 +127,17 @@ impl<'b> Response<'b> {
 
     fn has_text(&self) -> bool {
         self.status.is_error() || self.status == Status::Debug
+    }
+}
+
+impl fmt::Debug for Response<'_> {
+    /// Without the value, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("rest", &format_args!("{}", self.rest.escape_ascii()))
+            .field("value", &self.value.map(|value| value.len()))
+            .finish()
     }
 }
 

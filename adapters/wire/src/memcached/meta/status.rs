@@ -20,11 +20,11 @@ pub enum Status {
     NoOp,
     /// `ME`: what the server knows of a key.
     Debug,
-    /// `ERROR`: the server does not know the command. It may have read a value that followed as commands, so close the
-    /// connection.
+    /// `ERROR`: the server does not know the command. After an `ms`, close the connection: the server may have read the value
+    /// as commands.
     UnknownCommand,
-    /// `CLIENT_ERROR`: the server refuses the request, and says why. Close the connection, as for
-    /// [`Status::UnknownCommand`].
+    /// `CLIENT_ERROR`: the server refuses the request, and says why: the value is no counter, or it does not know a flag.
+    /// After an `ms`, close the connection, as for [`Status::UnknownCommand`].
     ClientError,
     /// `SERVER_ERROR`: the server could not do it, and says why: often it has no memory left. A value that was there
     /// before may be gone.
