@@ -23,8 +23,6 @@ use tower::{Layer, Service};
 
 /// How many servers there are.
 pub(crate) const SERVERS: usize = 20;
-/// How long a server works on a request.
-pub(crate) const WORK: Duration = Duration::from_millis(5);
 
 /// Servers on loopback, each with one worker and a queue.
 pub(crate) struct Fleet {
@@ -51,8 +49,8 @@ impl Drop for AtWork {
 }
 
 impl Fleet {
-    /// Starts the servers. Each knows all others as its peers.
-    pub(crate) async fn start() -> Result<Self, Box<dyn Error>> {
+    /// Starts the servers, which work so long on each request. Each knows all others as its peers.
+    pub(crate) async fn start(work: Duration) -> Result<Self, Box<dyn Error>> {
         let mut listeners = Vec::new();
         for _ in 0..SERVERS {
             listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?);
@@ -68,7 +66,7 @@ impl Fleet {
                 .build()?;
             let counted = layer.clone();
             fleet.counters.push(Box::new(move || counted.counters()));
-            tokio::spawn(serve(listener, layer, Arc::clone(&fleet.busy)));
+            tokio::spawn(serve(listener, layer, work, Arc::clone(&fleet.busy)));
         }
         Ok(fleet)
     }
@@ -117,20 +115,20 @@ pub(crate) fn list(addresses: &[SocketAddr]) -> String {
 }
 
 /// Serves connections over HTTP/2.
-async fn serve<C: Tell>(listener: TcpListener, layer: TiedLayer<Tokio, C>, busy: Arc<Busy>) {
+async fn serve<C: Tell>(listener: TcpListener, layer: TiedLayer<Tokio, C>, work: Duration, busy: Arc<Busy>) {
     while let Ok((stream, remote)) = listener.accept().await {
         let busy = Arc::clone(&busy);
-        let work = tower::service_fn(move |_: Request<Incoming>| {
-            let work = AtWork { busy: Arc::clone(&busy), since: Instant::now() };
+        let service = tower::service_fn(move |_: Request<Incoming>| {
+            let at_work = AtWork { busy: Arc::clone(&busy), since: Instant::now() };
             async move {
                 // A thread sleeps more exactly than the runtime's timer, which counts in ms.
-                let slept = tokio::task::spawn_blocking(|| thread::sleep(WORK)).await;
-                drop(work);
+                let slept = tokio::task::spawn_blocking(move || thread::sleep(work)).await;
+                drop(at_work);
                 let body = if slept.is_ok() { "done" } else { "not done" };
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(body.as_bytes()))))
             }
         });
-        let tied = layer.layer(work);
+        let tied = layer.layer(service);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(RemoteIp(remote.ip()));
             tied.clone().call(request)

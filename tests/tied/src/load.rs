@@ -15,17 +15,28 @@ use hedge_tower::tied::TiedCounters;
 use http::StatusCode;
 use tokio::runtime::Runtime;
 
-use crate::fleet::{Fleet, SERVERS, WORK, list};
+use crate::fleet::{Fleet, SERVERS, list};
 
 /// How many clients there are, each with its own connections. A client resets at most 20 streams a second on a connection
 /// ([C2](hedge_core::rules#C2)), so one client alone could not cancel all losers.
 const CLIENTS: u64 = 16;
-/// After how long a backup is sent.
-const DELAY: Duration = Duration::from_millis(2);
 /// How long a call may take, so that a busy machine fails none.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is done after [`DELAY`].
+/// How calls come, and what the servers do.
+pub(crate) struct Plan {
+    /// The share of the time at which a server is busy without backups.
+    pub(crate) load: f64,
+    /// How long a server works on a request.
+    pub(crate) work: Duration,
+    /// After how long a backup is sent.
+    pub(crate) delay: Duration,
+    /// For how long calls come.
+    pub(crate) seconds: f64,
+    pub(crate) seed: u64,
+}
+
+/// What is done after the delay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Hedging {
     Off,
@@ -45,24 +56,17 @@ pub(crate) struct Row {
     busy: f64,
 }
 
-/// Makes calls for so many seconds, at random times. They do not wait for each other.
-pub(crate) fn run(
-    runtime: &Runtime,
-    fleet: &Fleet,
-    hedging: Hedging,
-    load: u64,
-    seconds: u64,
-    seed: u64,
-) -> Result<Row, Box<dyn Error>> {
+/// Makes calls at random times. They do not wait for each other.
+pub(crate) fn run(runtime: &Runtime, fleet: &Fleet, hedging: Hedging, plan: &Plan) -> Result<Row, Box<dyn Error>> {
     let _entered = runtime.enter();
-    let clients = (0..CLIENTS).map(|n| client(fleet, hedging, n, seed)).collect::<Result<Vec<_>, _>>()?;
+    let clients = (0..CLIENTS).map(|n| client(fleet, hedging, plan, n)).collect::<Result<Vec<_>, _>>()?;
     runtime.block_on(connect(fleet, &clients))?;
     let (before, busy_before, start) = (fleet.counters(), fleet.busy_seconds(), Instant::now());
-    let mut random = Rng::with_seed(seed);
-    let every = WORK.as_secs_f64() / (load as f64 / 100.0 * SERVERS as f64);
+    let mut random = Rng::with_seed(plan.seed);
+    let every = plan.work.as_secs_f64() / (plan.load * SERVERS as f64);
     let (results, all) = mpsc::channel();
     let (mut at, mut calls) = (0.0, 0);
-    while at < seconds as f64 {
+    while at < plan.seconds {
         at -= every * (1.0 - random.f64()).ln();
         let due = start + Duration::from_secs_f64(at);
         thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -103,16 +107,16 @@ pub(crate) fn run(
     Ok(Row { hedging, latencies_ms, failures, calls, counters, busy })
 }
 
-fn client(fleet: &Fleet, hedging: Hedging, n: u64, seed: u64) -> Result<Channel, Box<dyn Error>> {
+fn client(fleet: &Fleet, hedging: Hedging, plan: &Plan, n: u64) -> Result<Channel, Box<dyn Error>> {
     let mut builder = hedge_tokio::builder(list(&fleet.addresses))
         .protocol(Protocol::H2)
         .connection_group(&format!("client {n}"))
         .load_balancer("random")
         .limits(LimitOptions::NONE)
-        .seed(seed ^ n)
+        .seed(plan.seed ^ n)
         .timeout(TIMEOUT);
     if hedging != Hedging::Off {
-        builder = builder.backup(DELAY);
+        builder = builder.backup(plan.delay);
     }
     if hedging == Hedging::Tied {
         builder = builder.along(AlongHeaders::all());

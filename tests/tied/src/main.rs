@@ -10,11 +10,17 @@ mod load;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use crate::fleet::Fleet;
-use crate::load::{Hedging, Row};
+use crate::load::{Hedging, Plan, Row};
+
+/// How long a server works on a request.
+const WORK: Duration = Duration::from_millis(5);
+/// After how long a backup is sent.
+const DELAY: Duration = Duration::from_millis(2);
 
 /// How much of the extra work of a plain backup the tied one may cost, and how it is printed.
 const GOAL: f64 = 0.55;
@@ -31,6 +37,9 @@ struct Options {
     /// The share of the time at which a server is busy without backups, in percent
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=95))]
     load: u64,
+    /// Makes the work, the delay of backups and the time between calls so many times longer, for a machine that is too busy
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    stretch: u32,
     /// The seed of the arrivals and of the channels
     #[arg(long, default_value_t = 2026)]
     seed: u64,
@@ -49,14 +58,16 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let seconds = options.seconds.unwrap_or(if options.quick { 2 } else { 20 });
-    println!("seed {}, {seconds} s a run, {} % load without backups", options.seed, options.load);
+    let (work, delay) = (WORK * options.stretch, DELAY * options.stretch);
+    println!("seed {}, {seconds} s a run, {} % load without backups, work {work:?}", options.seed, options.load);
+    let plan = Plan { load: options.load as f64 / 100.0, work, delay, seconds: seconds as f64, seed: options.seed };
     println!("{}", Row::HEAD);
     let mut rows = Vec::new();
     for hedging in [Hedging::Off, Hedging::Backup, Hedging::Tied] {
         // Servers of its own for each run, so that none has a queue from the run before.
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let fleet = runtime.block_on(Fleet::start())?;
-        let row = load::run(&runtime, &fleet, hedging, options.load, seconds, options.seed)?;
+        let fleet = runtime.block_on(Fleet::start(work))?;
+        let row = load::run(&runtime, &fleet, hedging, &plan)?;
         println!("{row}");
         rows.push(row);
         runtime.shutdown_background();
