@@ -2,7 +2,7 @@
 
 use hedge_core::policy::Idempotency;
 use hedge_core::time::Timeout;
-use hedge_fleet::CallOptions;
+use hedge_fleet::{AlongOptions, CallOptions};
 
 /// The options of a sub-call. It runs under the deadline of the call above it, and it never sends twice what the call
 /// may not send twice. What concerns requests and connections is passed on: the kind of exchange, the request code, the
@@ -21,15 +21,19 @@ pub(crate) fn for_sub_call(options: &CallOptions, idempotent: bool, timeout: Tim
         request_code: options.request_code,
         servers: options.servers.clone(),
         body: options.body,
-        log_id: options.log_id,
-        request_id: options.request_id.clone(),
+        along: options.along.as_deref().map(without_key),
         ..CallOptions::new()
     }
+}
+
+#[cold]
+fn without_key(along: &AlongOptions) -> Box<AlongOptions> {
+    Box::new(AlongOptions { idempotency_key: None, ..along.clone() })
 }
 
 /// The options of a sub-call that sends the request of the call above it, so that all sub-calls of the call have its
 /// key ([W3](hedge_core::rules#W3)). A part of a parallel call is another request, and must not have it: a server that
 /// gets two parts would take the second for a copy of the first.
 pub(crate) fn for_same_request(options: &CallOptions, idempotent: bool, timeout: Timeout) -> CallOptions {
-    CallOptions { idempotency_key: options.idempotency_key, ..for_sub_call(options, idempotent, timeout) }
+    CallOptions { along: options.along.clone(), ..for_sub_call(options, idempotent, timeout) }
 }

@@ -1,11 +1,50 @@
-//! What a caller sends along with its call ([W3](hedge_core::rules#W3)): the checked text of a [`RequestId`], and
-//! [`random_key`].
+//! What a caller sends along with its call ([W3](hedge_core::rules#W3)): [`AlongOptions`], the checked text of a
+//! [`RequestId`], and [`random_key`].
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use hedge_core::drive::CallAlong;
 use hedge_core::id::IdempotencyKey;
+
+/// What a caller sends along with each attempt of a call, in [`CallOptions::along`](crate::CallOptions::along). A
+/// transport that has no room for it drops it, and so do channels over HTTP unless they are told to send it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AlongOptions {
+    /// The id that goes along and on to further services, so that their logs can be joined, as in brpc.
+    pub log_id: Option<u64>,
+    /// The caller's id of its request.
+    pub request_id: Option<RequestId>,
+    /// The key of the call, which is the same on each of its attempts. If it is `None` and the channel sends keys, a new
+    /// one is drawn by [`random_key`]. A program sets its own key if it repeats a call itself, and servers should take
+    /// both calls for one. `Debug` does not show it. The sub-calls of a `Selective` carry the call's key. The parts of a
+    /// parallel call are different requests, so each of them has a key of its own, and this one is not used.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl AlongOptions {
+    /// Returns what goes along with each attempt of a call with these options. `None` if there is nothing. If `wants_key`
+    /// is true and the options have no key, a key is drawn. A host calls this once for each call, before its first
+    /// attempt, and lends the result to the attempts ([`CallAlong::of_attempt`]).
+    ///
+    /// # Cost
+    /// Two comparisons if there is nothing. Else one allocation, which keeps the futures of other calls small.
+    #[inline]
+    #[must_use]
+    pub fn call_along(options: Option<&Self>, wants_key: bool) -> Option<Box<CallAlong<'_>>> {
+        if options.is_some() || wants_key { Some(Self::make(options, wants_key)) } else { None }
+    }
+
+    #[cold]
+    fn make(options: Option<&Self>, wants_key: bool) -> Box<CallAlong<'_>> {
+        let own_key = options.and_then(|options| options.idempotency_key);
+        let key = own_key.or_else(|| if wants_key { random_key() } else { None });
+        let request_id = options.and_then(|options| options.request_id.as_ref());
+        let log_id = options.and_then(|options| options.log_id);
+        Box::new(CallAlong::new(log_id, request_id.map(RequestId::as_str), key))
+    }
+}
 
 /// The caller's id of its request, in a form that every protocol can carry: 1 to 256 printable ASCII characters, and
 /// none of the blanks at the start or the end. Clones share the text.
@@ -129,6 +168,23 @@ mod tests {
         for text in ["a", "a b", "!~", &"x".repeat(256)] {
             assert_eq!(RequestId::new(text).unwrap().as_str(), text);
         }
+    }
+
+    #[test]
+    fn w3_a_key_is_drawn_only_if_it_is_wanted_and_the_caller_has_none() {
+        let key =
+            |options: Option<&AlongOptions>, wants| AlongOptions::call_along(options, wants).map(|along| along.key);
+        assert_eq!(key(None, false), None);
+        assert!(key(None, true).flatten().is_some());
+        let mut own = AlongOptions { log_id: Some(7), ..AlongOptions::default() };
+        assert_eq!(key(Some(&own), false), Some(None));
+        own.idempotency_key = Some(IdempotencyKey::from_bytes([0xab; 16]));
+        assert_eq!(
+            (key(Some(&own), false), key(Some(&own), true)),
+            (Some(own.idempotency_key), Some(own.idempotency_key))
+        );
+        let shown = format!("{own:?} {:?}", AlongOptions::call_along(Some(&own), false));
+        assert!(!shown.contains("171") && !shown.contains("abab"), "{shown}");
     }
 
     #[test]

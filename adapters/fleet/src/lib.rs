@@ -90,7 +90,7 @@ pub use hedge_core;
 extern crate self as hedge_fleet;
 
 pub use address::{Address, AddressError};
-pub use along::{RequestId, RequestIdError, random_key};
+pub use along::{AlongOptions, RequestId, RequestIdError, random_key};
 pub use caller::{BoxCaller, Caller, Outcome};
 pub use caught::{Guarded, caught, caught_in};
 pub use counters::Counters;

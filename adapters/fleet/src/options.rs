@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hedge_core::drive::{CallAlong, CancelSignal};
+use hedge_core::drive::CancelSignal;
 use hedge_core::id::IdempotencyKey;
 use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, CallKind, Idempotency, RetryTarget};
 use hedge_core::time::Timeout;
 
-use crate::along::{RequestId, RequestIdError, random_key};
+use crate::along::{AlongOptions, RequestId, RequestIdError};
 use crate::run::AsCallOptions;
 use crate::server::Server;
 
@@ -62,18 +62,9 @@ pub struct CallOptions {
     pub servers: Option<Vec<Server>>,
     /// When an attempt counts as finished: at the head or at the last byte of the reply.
     pub body: BodyMode,
-    /// The id that goes along with each attempt and on to further services, so that their logs can be joined
-    /// ([W3](hedge_core::rules#W3)). A transport that has no room for it drops it, and so do HTTP's channels unless they
-    /// are told to send it.
-    pub log_id: Option<u64>,
-    /// The caller's id of its request, which goes along like the log id. [`CallOptions::with_request_id`] checks a text.
-    pub request_id: Option<RequestId>,
-    /// The key of the call, which is the same on each of its attempts ([W3](hedge_core::rules#W3)). If it is `None` and
-    /// the channel sends keys, a new one is drawn by [`random_key`](crate::random_key). A program sets its own key if it
-    /// repeats a call itself, and servers should take both calls for one. `Debug` does not show it. The sub-calls of a
-    /// `Selective` carry the call's key. The parts of a parallel call are different requests, so each of them has a key of
-    /// its own, and this one is not used.
-    pub idempotency_key: Option<IdempotencyKey>,
+    /// The ids and the key that go along with each attempt ([W3](hedge_core::rules#W3)). `None`: there are none.
+    /// [`CallOptions::with_log_id`] and its like set them. They are boxed, since most calls have none.
+    pub along: Option<Box<AlongOptions>>,
     /// A token with which other code can cancel the call. Dropping the call's future cancels the call too.
     pub cancel: Option<CancelToken>,
 }
@@ -97,9 +88,7 @@ impl CallOptions {
             backup_policy: None,
             servers: None,
             body: BodyMode::Buffered,
-            log_id: None,
-            request_id: None,
-            idempotency_key: None,
+            along: None,
             cancel: None,
         }
     }
@@ -116,44 +105,33 @@ impl CallOptions {
         Self { attempt_timeout: Some(Timeout::after(timeout)), ..self }
     }
 
-    /// Returns these options with a log id.
+    /// Returns these options with a log id, which goes along with each attempt.
     #[must_use]
-    pub fn with_log_id(self, id: u64) -> Self {
-        Self { log_id: Some(id), ..self }
+    pub fn with_log_id(mut self, id: u64) -> Self {
+        self.along.get_or_insert_default().log_id = Some(id);
+        self
     }
 
-    /// Returns these options with a request id.
+    /// Returns these options with a request id, which goes along with each attempt.
     ///
     /// # Errors
     /// Returns an error if the text cannot be a [`RequestId`].
-    pub fn with_request_id(self, id: &str) -> Result<Self, RequestIdError> {
-        Ok(Self { request_id: Some(RequestId::new(id)?), ..self })
+    pub fn with_request_id(mut self, id: &str) -> Result<Self, RequestIdError> {
+        self.along.get_or_insert_default().request_id = Some(RequestId::new(id)?);
+        Ok(self)
     }
 
-    /// Returns these options with the caller's own key of the call.
+    /// Returns these options with the caller's own key of the call, which goes along with each attempt.
     #[must_use]
-    pub fn with_idempotency_key(self, key: IdempotencyKey) -> Self {
-        Self { idempotency_key: Some(key), ..self }
+    pub fn with_idempotency_key(mut self, key: IdempotencyKey) -> Self {
+        self.along.get_or_insert_default().idempotency_key = Some(key);
+        self
     }
 
-    /// Returns what goes along with each attempt of a call with these options: the ids and the key. `None` if there is
-    /// nothing. If `wants_key` is true and the options have no key, a key is drawn. A host calls this once for each
-    /// call, before its first attempt, and lends the result to the attempts
-    /// ([`CallAlong::of_attempt`](hedge_core::drive::CallAlong::of_attempt)).
-    ///
-    /// # Cost
-    /// Three comparisons if there is nothing. Else one allocation, which keeps the futures of other calls small.
-    #[inline]
+    /// Returns the key that the caller has set.
     #[must_use]
-    pub fn along(&self, wants_key: bool) -> Option<Box<CallAlong<'_>>> {
-        let is_set = self.log_id.is_some() || self.request_id.is_some() || self.idempotency_key.is_some();
-        if is_set || wants_key { Some(self.make_along(wants_key)) } else { None }
-    }
-
-    #[cold]
-    fn make_along(&self, wants_key: bool) -> Box<CallAlong<'_>> {
-        let key = self.idempotency_key.or_else(|| if wants_key { random_key() } else { None });
-        Box::new(CallAlong::new(self.log_id, self.request_id.as_ref().map(RequestId::as_str), key))
+    pub fn idempotency_key(&self) -> Option<IdempotencyKey> {
+        self.along.as_ref()?.idempotency_key
     }
 
     /// Returns these options with `delay` as the backup delay.
@@ -199,9 +177,7 @@ impl fmt::Debug for CallOptions {
         f.debug_struct("CallOptions")
             .field("options", &self.as_core())
             .field("servers", &self.servers)
-            .field("log_id", &self.log_id)
-            .field("request_id", &self.request_id)
-            .field("idempotency_key", &self.idempotency_key)
+            .field("along", &self.along)
             .field("cancel", &self.cancel)
             .finish()
     }

@@ -158,7 +158,7 @@ impl<R: Runtime> SendTransport for Http<R> {
         along: Along<'_, Address>,
     ) -> Result<Response<Body>, HttpError> {
         let pool = self.pool(&attempt.address)?;
-        let sent = Sending::new(&self.runtime, &self.connector, request, (&attempt, along), &pool)?.send().await;
+        let sent = Sending::new(&self.runtime, &self.connector, request, (&attempt, &along), &pool)?.send().await;
         let Answer { mut head, source } = sent?;
         if let Some(names) = &self.settings.along {
             names.mark_dropped(&mut head, attempt.kind, along);

@@ -18,8 +18,8 @@ use hedge_core::outcome::{Denial, End, Extra, Finished, Judgement, Kind};
 use hedge_core::policy::{self, ConfigError, RetryPolicy};
 use hedge_core::time::Instant;
 use hedge_fleet::{
-    Address, BodyMode, CallContext as _, CallHost, CallOptions, ChannelContext, ChannelInfo, Counters, Inspect,
-    Interceptors, ListError, ListUpdate, MAX_ATTEMPTS, Report, Server, Servers, Settings, Trace, TriedServers,
+    Address, AlongOptions, BodyMode, CallContext as _, CallHost, CallOptions, ChannelContext, ChannelInfo, Counters,
+    Inspect, Interceptors, ListError, ListUpdate, MAX_ATTEMPTS, Report, Server, Servers, Settings, Trace, TriedServers,
 };
 use hedge_http_transport::BodyHandover;
 use hedge_link::Runtime;
@@ -295,7 +295,7 @@ where
             None => None,
         };
         let options = waited.as_ref().map_or(options, |waited| &waited.options);
-        let along = options.along(self.transport.wants_key());
+        let along = AlongOptions::call_along(options.along.as_deref(), self.transport.wants_key());
         let mut host = self.host(options);
         let ended = hedge_fleet::run!(
             host,

@@ -100,9 +100,9 @@ pub use hedge_core::policy::{
 };
 pub use hedge_core::time::Timeout;
 pub use hedge_fleet::{
-    Address, AddressError, BodyMode, CallEnd, CallOptions, CancelToken, ListError, ListUpdate, MAX_ATTEMPTS, NameError,
-    RefusedServer, ReplaceableOptions, Report, RequestId, RequestIdError, Server, StrictListError, Trace,
-    parse_servers,
+    Address, AddressError, AlongOptions, BodyMode, CallEnd, CallOptions, CancelToken, ListError, ListUpdate,
+    MAX_ATTEMPTS, NameError, RefusedServer, ReplaceableOptions, Report, RequestId, RequestIdError, Server,
+    StrictListError, Trace, parse_servers,
 };
 pub use hedge_fleet::{
     AfterAttempt, AfterCall, BeforeAttempt, BeforeCall, BoxInterceptor, CallOutcome, Flow, Interceptor,

@@ -196,8 +196,9 @@ pub use hedge_core;
 pub use hedge_core::bounded::{Bounded, BoundedSpan, SpanRange};
 pub use hedge_core::cluster::ClusterError;
 pub use hedge_core::config::{Warning, Warnings};
-pub use hedge_core::drive::AttemptInfo;
+pub use hedge_core::drive::{Along, AttemptInfo};
 pub use hedge_core::health::{BreakerOptions, IsolationLimit, RecoveryOptions};
+pub use hedge_core::id::IdempotencyKey;
 pub use hedge_core::limit::LimitOptions;
 pub use hedge_core::outcome::{Denial, Extra};
 pub use hedge_core::policy::{BackupPolicy, ConfigError, RetryPolicy};
@@ -205,8 +206,9 @@ pub use hedge_core::policy::{BackupPolicy, ConfigError, RetryPolicy};
 pub use hedge_http;
 
 pub use hedge_fleet::{
-    AttemptEnded, AttemptStarted, CallEnd, CallId, CheckEnded, CheckOutcome, CheckStep, Counters, MAX_ATTEMPTS,
-    MAX_IN_FLIGHT, Observer, ReplaceableOptions, Report, ServerChange, ServerRef,
+    AlongOptions, AttemptEnded, AttemptStarted, CallEnd, CallId, CheckEnded, CheckOutcome, CheckStep, Counters,
+    MAX_ATTEMPTS, MAX_IN_FLIGHT, Observer, ReplaceableOptions, Report, RequestId, RequestIdError, ServerChange,
+    ServerRef,
 };
 
 pub use builder::{BuildError, Builder, builder};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hedge_core::drive::CancelSignal;
 use hedge_core::policy::{self, Backoff, BackupDelay, BackupPolicy, Idempotency};
 use hedge_core::time::Timeout;
-use hedge_fleet::AsCallOptions;
+use hedge_fleet::{AlongOptions, AsCallOptions};
 
 /// The options of one call. A [`Protocol`](crate::Protocol) reads them from the request. If an option is `None`, the
 /// value of the layer or set is used.
@@ -35,6 +35,9 @@ pub struct CallOptions {
     /// A backup policy for this call. It replaces the policy and the limits of the layer or set. So a policy that
     /// allows everything removes all limits from this call.
     pub backup_policy: Option<Arc<dyn BackupPolicy + Send + Sync>>,
+    /// The ids and the key that go along with each attempt ([W3](hedge_core::rules#W3)), for a protocol that sends them
+    /// ([`Protocol::prepare_along`](crate::Protocol::prepare_along)). `None`: there are none.
+    pub along: Option<Box<AlongOptions>>,
     /// A signal with which other code can cancel the call. Two calls may not use one signal at the same time, since
     /// only one of them would be woken.
     pub cancel: Option<Arc<CancelSignal>>,
@@ -54,6 +57,7 @@ impl CallOptions {
             idempotency: Idempotency::Unset,
             request_code: None,
             backup_policy: None,
+            along: None,
             cancel: None,
         }
     }
@@ -108,6 +112,10 @@ impl AsCallOptions for CallOptions {
 
 impl fmt::Debug for CallOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallOptions").field("options", &self.as_core()).field("cancel", &self.cancel).finish()
+        f.debug_struct("CallOptions")
+            .field("options", &self.as_core())
+            .field("along", &self.along)
+            .field("cancel", &self.cancel)
+            .finish()
     }
 }

@@ -1,10 +1,10 @@
 //! How the layer handles the program's requests, responses and errors: [`Protocol`] and [`RetryErrors`].
 
-use hedge_core::drive::AttemptInfo;
+use hedge_core::drive::{Along, AttemptInfo};
 use hedge_core::outcome::{Judgement, Verdict};
 use hedge_core::policy::RetryPolicy;
 
-use crate::{CallEnd, CallOptions};
+use crate::{CallEnd, CallOptions, ServerRef};
 
 /// Says how a request is copied. Optionally, it also reads the options of a call from its request, prepares the request
 /// of each attempt, and attaches the report to the response.
@@ -34,6 +34,20 @@ pub trait Protocol<Request, Response> {
     /// attempt, and the time that is left. Default: does nothing.
     fn prepare(&self, request: &mut Request, attempt: &AttemptInfo<()>) {
         let _ = (request, attempt);
+    }
+
+    /// Prepares the request of an attempt, as [`prepare`](Self::prepare) does, and is told what goes along with it
+    /// ([W3](hedge_core::rules#W3)): the ids and the key of its call, and for a backup the server of the call's first
+    /// attempt. `hedge_http::along` has the names of headers for them. Default: calls `prepare`.
+    fn prepare_along(&self, request: &mut Request, attempt: &AttemptInfo<()>, along: Along<'_, ServerRef<'_>>) {
+        let _ = along;
+        self.prepare(request, attempt);
+    }
+
+    /// Returns whether the requests carry idempotency keys. If so, a key is drawn for each call whose
+    /// [`options`](Self::options) have none. Default: they do not.
+    fn wants_key(&self) -> bool {
+        false
     }
 
     /// Attaches information about the call to the response that the caller gets, for instance the report or the key of

@@ -5,11 +5,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hedge_core::drive::{AttemptInfo, CallFailure, Timer};
+use hedge_core::drive::{Along, AttemptInfo, CallFailure, Timer};
 use hedge_core::outcome::End;
 use hedge_core::policy::{Idempotency, RetryPolicy};
 
-use hedge_fleet::CallContext;
+use hedge_fleet::{AlongOptions, CallContext, ServerRef};
 
 use crate::shared::{AttemptPolicy, Shared};
 use crate::{CallEnd, Error, Protocol};
@@ -78,6 +78,8 @@ where
                 asked.max_retry = Some(0);
             }
         }
+        let along = AlongOptions::call_along(asked.along.as_deref(), protocol.wants_key());
+        let mut first_server = None;
         let ended = hedge_fleet::run!(
             host,
             asked,
@@ -87,7 +89,9 @@ where
                 let protocol = &host.as_ref().protocol;
                 let mut request = first.take().or_else(|| protocol.copy(kept.as_mut()?));
                 if let Some(request) = &mut request {
-                    protocol.prepare(request, &attempt.without_address());
+                    let first = ServerRef::new(*first_server.get_or_insert(attempt.server), &host);
+                    let along = along.as_ref().map(|call| call.of_attempt(attempt.kind, Some(&first)));
+                    protocol.prepare_along(request, &attempt.without_address(), along.unwrap_or(Along::NOTHING));
                 }
                 send(attempt, request)
             },

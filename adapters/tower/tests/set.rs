@@ -1,5 +1,10 @@
 //! A service for each server, in tokio's paused time.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
 
 mod common;
 
@@ -10,9 +15,11 @@ use std::time::Duration;
 
 use common::{NEVER, Reports, Scripted, Step, builder, call, ms};
 use hedge_tokio::Tokio;
-use hedge_tower::hedge_core::outcome::{End, NotHedged};
+use hedge_tower::hedge_core::outcome::{End, Kind, NotHedged};
 use hedge_tower::hedge_core::policy::RetryTarget;
-use hedge_tower::{Change, Error, HedgeSet};
+use hedge_tower::{
+    Along, AlongOptions, AttemptInfo, CallOptions, Change, Error, HedgeSet, IdempotencyKey, Protocol, ServerRef,
+};
 use tokio::sync::mpsc;
 use tower::{BoxError, Service, ServiceExt};
 
@@ -292,4 +299,52 @@ async fn on_end_is_told_the_keys() {
     set.insert(7, Scripted::new(&[(NEVER, Ok("late"))])).unwrap();
     assert!(tokio::time::timeout(ms(10), set.call(())).await.is_err());
     assert_eq!(told.lock().unwrap().len(), 0, "nothing of a call that was dropped");
+}
+
+/// The kind of an attempt, the log id, the key, and the first attempt's server, as an attempt was told them.
+type Told = (Kind, Option<u64>, Option<IdempotencyKey>, Option<u16>);
+
+/// Writes down what goes along with each attempt.
+#[derive(Clone, Default)]
+struct Writes(Arc<Mutex<Vec<Told>>>);
+
+impl<Response> Protocol<(), Response> for Writes {
+    fn copy(&self, (): &()) -> Option<()> {
+        Some(())
+    }
+
+    fn options(&self, (): &()) -> CallOptions {
+        let along = AlongOptions { log_id: Some(7), ..AlongOptions::default() };
+        CallOptions { along: Some(Box::new(along)), ..CallOptions::new() }
+    }
+
+    fn prepare_along(&self, (): &mut (), attempt: &AttemptInfo<()>, along: Along<'_, ServerRef<'_>>) {
+        let first = along.first_server().and_then(|server| server.key::<u16>().copied());
+        self.0.lock().unwrap().push((attempt.kind, along.log_id(), along.key(), first));
+    }
+
+    fn wants_key(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_a_protocol_is_told_what_goes_along_with_each_attempt() {
+    let writes = Writes::default();
+    let mut set: HedgeSet<u16, Scripted, Tokio, _, Writes> =
+        builder().backup(ms(50)).protocol(writes.clone()).set().unwrap();
+    for key in [1, 2] {
+        set.insert(key, Scripted::new(&[(60, Ok("late"))])).unwrap();
+    }
+    let mut keys = Vec::new();
+    for call in [1, 2] {
+        assert_eq!(answer(&mut set).await.0, "late");
+        let told = std::mem::take(&mut *writes.0.lock().unwrap());
+        let [(Kind::First, Some(7), key, None), (Kind::Backup, Some(7), same, Some(of))] = told[..] else {
+            panic!("{told:?}")
+        };
+        assert!([1, 2].contains(&of) && key.is_some() && key == same, "{call}: {told:?}");
+        keys.push(key);
+    }
+    assert_ne!(keys[0], keys[1]);
 }

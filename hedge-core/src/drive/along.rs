@@ -1,8 +1,8 @@
 //! What goes along with a call on the wire ([W3](crate::rules#W3)): [`Along`].
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::atomic::{AtomicBool, Ordering};
 use crate::id::IdempotencyKey;
 use crate::outcome::Kind;
 

@@ -257,8 +257,10 @@ where
     where
         C: Caller<Request>,
     {
-        let needs = options.idempotency_key.is_none() && self.wants_key();
-        needs.then(|| Box::new(CallOptions { idempotency_key: random_key(), ..options.clone() }))
+        if options.idempotency_key().is_some() || !self.wants_key() {
+            return None;
+        }
+        Some(Box::new(options.clone().with_idempotency_key(random_key()?)))
     }
 
     /// Makes one sub-call, and judges its result.

@@ -26,8 +26,9 @@ impl Caller<String> for Writes {
     type Error = Wrong;
 
     async fn call_with(&self, request: &String, options: &CallOptions) -> Result<Said, Wrong> {
-        let id = options.request_id.as_ref().map(|id| id.as_str().to_owned());
-        self.told.lock().unwrap().push((options.log_id, id, options.idempotency_key));
+        let along = options.along.clone().unwrap_or_default();
+        let id = along.request_id.map(|id| id.as_str().to_owned());
+        self.told.lock().unwrap().push((along.log_id, id, along.idempotency_key));
         self.leaf.call_with(request, options).await
     }
 

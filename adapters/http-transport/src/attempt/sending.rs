@@ -57,7 +57,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         runtime: &'a R,
         connector: &'a Connector<R>,
         request: &'a Request<RequestBody>,
-        (attempt, along): (&'a AttemptInfo<Address>, Along<'a, Address>),
+        (attempt, along): (&'a AttemptInfo<Address>, &'a Along<'a, Address>),
         pool: &'a Arc<Pool<R>>,
     ) -> Result<Self, HttpError> {
         let mut maker = RequestMaker { request, attempt, along, pool, head: None, unsent: None };
@@ -286,7 +286,7 @@ fn broken(error: HttpError) -> Result<Break, HttpError> {
 pub(crate) struct RequestMaker<'a, R: Runtime> {
     request: &'a Request<RequestBody>,
     pub(crate) attempt: &'a AttemptInfo<Address>,
-    along: Along<'a, Address>,
+    along: &'a Along<'a, Address>,
     pub(crate) pool: &'a Arc<Pool<R>>,
     /// The head, which was made and checked before any connection is used.
     head: Option<Request<()>>,
@@ -307,7 +307,7 @@ impl<R: Runtime> RequestMaker<'_, R> {
         #[cfg(feature = "grpc")]
         crate::grpc_headers::set_headers(head.headers_mut(), self.attempt);
         if let Some(names) = &self.pool.settings.along {
-            names.set(head.headers_mut(), self.attempt, self.along)?;
+            names.set(head.headers_mut(), self.attempt, *self.along)?;
         }
         match &self.pool.settings.on_attempt {
             Some(on_attempt) => Ok(on_attempt.applied(head, self.attempt)?),

@@ -5,7 +5,8 @@ use hedge_core::outcome::{Code, ErrorKind, Judgement, Verdict};
 use hedge_core::policy::RetryPolicy;
 use hedge_core::time::{Duration, Instant, Timeout};
 use hedge_fleet::{
-    Address, BoxInterceptor, CallEnd, CallOptions, CallOutcome, Flow, InterceptedCall, Keys, Refusal, Report, Trace,
+    Address, AlongOptions, BoxInterceptor, CallEnd, CallOptions, CallOutcome, Flow, InterceptedCall, Keys, Refusal,
+    Report, Trace,
 };
 use hedge_link::Runtime;
 
@@ -127,7 +128,7 @@ where
             None => None,
         };
         let options = waited.as_ref().map_or(options, |waited| &waited.options);
-        let along = options.along(self.transport.wants_key());
+        let along = AlongOptions::call_along(options.along.as_deref(), self.transport.wants_key());
         let mut host = self.host(options);
         let ended = hedge_fleet::run!(
             host,
