@@ -219,3 +219,16 @@ fn balancers() {
     assert!(errors("p2c ") < 2.0 && errors("rr ") > 8.0, "{text}");
     assert!(text.lines().any(|line| line.starts_with("c_ketama") && line.contains('▒')), "{text}");
 }
+
+#[test]
+fn tied() {
+    let text = output_of("tied");
+    // How many requests the servers have worked on, and how many they have dropped.
+    let counts = |name: &str| -> Vec<u32> {
+        let row = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        row.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    };
+    let (plain, tied) = (counts("plain backups: "), counts("tied backups: "));
+    assert!(plain[0] == 200 && plain[1] > 200 && plain[2] == 0, "{text}");
+    assert!(tied[0] == 200 && tied[1] >= 200 && tied[1] < plain[1] && tied[2] > 0, "{text}");
+}

@@ -8,6 +8,8 @@
 //! * [`HedgeSet`] holds a service for each server, and chooses among the servers. An extra attempt goes to *another*
 //!   server, as long as a usable server is left that the call has not tried ([L11](hedge_core::rules#L11)).
 //!   [`HedgeSet::follow`] applies a stream of changes to the set.
+//! * The module `tied`, with the feature of that name, is for servers: a queue whose requests are tied to their copies on
+//!   other servers ([Y1](hedge_core::rules#Y1)).
 //!
 //! ```
 //! use std::time::Duration;

@@ -119,7 +119,7 @@ fn client(fleet: &Fleet, hedging: Hedging, plan: &Plan, n: u64) -> Result<Channe
         builder = builder.backup(plan.delay);
     }
     if hedging == Hedging::Tied {
-        builder = builder.along(AlongHeaders::all());
+        builder = builder.along(AlongHeaders::tied());
     }
     Ok(builder.build()?)
 }

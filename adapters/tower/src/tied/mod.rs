@@ -4,8 +4,9 @@
 //! With ties, the servers tell each other which copy begins, and the other copy is dropped. So a call takes the shorter of
 //! two queues, for nearly no extra work (Dean and Barroso, *The Tail at Scale*, CACM 2013).
 //!
-//! A client sends a key with each attempt of a call. With a backup, it also sends the address of the first attempt's
-//! server. Without these headers, or with a server that has no such layer, nothing changes: both copies run.
+//! A client sends a key with each attempt of a call, in the header `idempotency-key`. With a backup, it also sends the
+//! address of the first attempt's server, in `x-hedge-first-server`. A channel of hedge-net does so with
+//! `.along(AlongHeaders::tied())`. Without these headers, or with a server that has no such layer, nothing changes: both copies run.
 //!
 //! ```
 //! use std::net::{IpAddr, SocketAddr};
@@ -39,7 +40,8 @@
 //!
 //! # Messages
 //!
-//! A message is a `POST` without a body to a fixed path ([`path`](TiedBuilder::path)), which the layer answers itself. Its
+//! A message is a `POST` without a body to a fixed path ([`path`](TiedBuilder::path)), which the layer answers itself. A layer
+//! around this one sees messages as well, so a layer that authenticates users belongs inside of this one. The message's
 //! header `x-hedge-tied` is one of two words:
 //!
 //! * `ask`: a backup has arrived. The answer is 409 if the first attempt has begun and is at work, and the backup is
