@@ -3,6 +3,7 @@
 
 mod cases;
 mod down;
+mod faulty;
 mod parallel;
 mod partition;
 mod properties;
