@@ -7,16 +7,21 @@ use hedge_core::bounded::Ratio;
 use hedge_core::drive::{Along, AttemptInfo, SendTransport, Timer};
 use hedge_core::policy::Idempotency;
 use hedge_core::random::Seeds;
-use hedge_core::time::Duration;
+use hedge_core::time::{Duration, Instant, Timeout};
+use hedge_fleet::{CallOptions, Caller};
 
-/// A transport that delays or aborts a share of the attempts of another transport. With it, a program tries its retries
-/// and backups before a server is slow or down.
+/// A transport that delays or aborts a share of the attempts of another transport, or a caller that does this to the calls
+/// of another caller. With it, a program tries its retries and backups before a server or a whole cluster is slow or down.
 ///
 /// Each attempt draws once for a delay and once for an abort. The draws of an attempt depend only on the seed and on how
 /// many attempts have started before it. An attempt that draws both is aborted after the delay. An aborted attempt sends
 /// nothing. The program makes its result: an error, or a reply such as HTTP's status 503. The retry policy judges it like
 /// any other result. The call's deadline and the attempt timeout end a delay, as they end any attempt. Time to connect
 /// counts from the end of the delay, so a delay isolates no server ([H1](hedge_core::rules#H1)).
+///
+/// Around a caller ([`of_calls`](Self::of_calls)), all this applies to calls. A delay counts against the timeout that the
+/// options of the call set. Every sub-call of a channel of channels has such a timeout. A cancel takes effect at the end
+/// of the delay.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,10 +43,33 @@ use hedge_core::time::Duration;
 /// }
 /// ```
 ///
+/// ```
+/// # use std::time::Duration;
+/// # use hedge_compose::{FaultOptions, Faults, Selective, BuildError};
+/// # use hedge_core::bounded::Ratio;
+/// # use hedge_core::drive::Timer;
+/// use hedge_fleet::Caller;
+///
+/// /// One call in two of the first cluster takes 100 ms longer. Does the backup at the second cluster hide this?
+/// fn between<C: Caller<String> + Clone + 'static, R: Timer<Sleep: Send> + Clone + Send + Sync + 'static>(
+///     [one, other]: [C; 2],
+///     timer: R,
+///     broken: fn() -> C::Error,
+/// ) -> Result<impl Caller<String>, BuildError> {
+///     let slow = FaultOptions::new(7).with_delay(Ratio::of_percent::<50>(), Duration::from_millis(100));
+///     let around = |cluster, options| Faults::of_calls(cluster, timer.clone(), options, move || Err(broken()));
+///     Selective::builder(timer.clone())
+///         .backup(Duration::from_millis(10))
+///         .channel("one", around(one, slow))
+///         .channel("other", around(other, FaultOptions::new(8)))
+///         .build()
+/// }
+/// ```
+///
 /// # Cost
 /// One atomic addition for each attempt. A delay allocates only what the timer does.
 pub struct Faults<T, R, F> {
-    transport: T,
+    inner: T,
     timer: R,
     options: FaultOptions,
     seeds: Seeds,
@@ -80,11 +108,39 @@ impl<T: SendTransport, R: Timer, F: Fn() -> Result<T::Reply, T::Error>> Faults<T
     /// Wraps a transport. Delays wait on `timer`, which must be that of the channel. `aborted` makes the
     /// result of an attempt that is aborted.
     pub fn new(transport: T, timer: R, options: FaultOptions, aborted: F) -> Self {
-        Self { transport, timer, options, seeds: Seeds::new(options.seed), aborted }
+        Self::over(transport, timer, options, aborted)
+    }
+}
+
+impl<C, R: Timer, F> Faults<C, R, F> {
+    /// Wraps a caller. Delays wait on `timer`. `aborted` makes the result of a call that is aborted.
+    pub fn of_calls<Request>(caller: C, timer: R, options: FaultOptions, aborted: F) -> Self
+    where
+        C: Caller<Request>,
+        F: Fn() -> Result<C::Reply, C::Error>,
+    {
+        Self::over(caller, timer, options, aborted)
+    }
+
+    /// Waits for so long from `started` on. Returns how long it took.
+    async fn wait(&self, started: Instant, delay: Duration) -> Duration {
+        let until = started + delay;
+        // A timer may fire early.
+        loop {
+            let now = self.timer.now();
+            if now >= until {
+                return now.since(started);
+            }
+            self.timer.sleep_until(until).await;
+        }
     }
 }
 
 impl<T, R, F> Faults<T, R, F> {
+    fn over(inner: T, timer: R, options: FaultOptions, aborted: F) -> Self {
+        Self { inner, timer, options, seeds: Seeds::new(options.seed), aborted }
+    }
+
     /// Draws the faults of the next attempt: its delay, and whether it is aborted.
     fn draw(&self) -> (Option<Duration>, bool) {
         let bits = self.seeds.next();
@@ -130,39 +186,64 @@ where
         let (delay, aborts) = self.draw();
         async move {
             if let Some(delay) = delay {
-                let until = attempt.started + delay;
-                // A timer may fire early.
-                let now = loop {
-                    let now = self.timer.now();
-                    if now >= until {
-                        break now;
-                    }
-                    self.timer.sleep_until(until).await;
-                };
-                let took = now.since(attempt.started);
+                let took = self.wait(attempt.started, delay).await;
                 attempt = attempt.delayed(took);
             }
             if aborts {
                 return (self.aborted)();
             }
-            self.transport.start_along(request, attempt, along).await
+            self.inner.start_along(request, attempt, along).await
         }
     }
 
     fn wants_key(&self) -> bool {
-        self.transport.wants_key()
+        self.inner.wants_key()
     }
 
     fn idempotency(&self, request: &T::Request) -> Idempotency {
-        self.transport.idempotency(request)
+        self.inner.idempotency(request)
+    }
+}
+
+impl<Request, C, R, F> Caller<Request> for Faults<C, R, F>
+where
+    Request: Sync,
+    C: Caller<Request>,
+    R: Timer<Sleep: Send> + Send + Sync,
+    F: Fn() -> Result<C::Reply, C::Error> + Send + Sync,
+{
+    type Reply = C::Reply;
+    type Error = C::Error;
+
+    async fn call_with(&self, request: &Request, options: &CallOptions) -> Result<C::Reply, C::Error> {
+        let (delay, aborts) = self.draw();
+        let mut later = None;
+        if let Some(delay) = delay {
+            let limit = options.timeout.and_then(Timeout::limit);
+            let took = self.wait(self.timer.now(), limit.map_or(delay, |limit| limit.min(delay))).await;
+            later = limit.map(|limit| options.clone().with_timeout(limit.saturating_sub(took)));
+        }
+        if aborts {
+            return (self.aborted)();
+        }
+        self.inner.call_with(request, later.as_ref().unwrap_or(options)).await
+    }
+
+    fn has_usable_server(&self) -> bool {
+        self.inner.has_usable_server()
+    }
+
+    fn wants_key(&self) -> bool {
+        self.inner.wants_key()
+    }
+
+    fn idempotency(&self, request: &Request) -> Idempotency {
+        self.inner.idempotency(request)
     }
 }
 
 impl<T: fmt::Debug, R, F> fmt::Debug for Faults<T, R, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Faults")
-            .field("transport", &self.transport)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("Faults").field("inner", &self.inner).field("options", &self.options).finish_non_exhaustive()
     }
 }

@@ -84,7 +84,7 @@ impl Channel {
         let clock = Clock::default();
         clock.advance(1_000);
         let weight = NonZeroU32::MIN;
-        let plan = servers.iter().map(|key| ListEntry::New { key: key.clone(), service: OwnAddress(()), weight });
+        let plan = servers.iter().map(|key| ListEntry::new(key.clone(), OwnAddress(()), weight));
         let plan: Vec<_> = plan.collect();
         list.change(|key, out| write!(out, "{}", key.address), clock.now(), |_| Some(plan)).unwrap();
         Self(Arc::new(Inner { servers: list, settings: setup.into_settings(2).unwrap(), clock }))

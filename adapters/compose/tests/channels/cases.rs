@@ -140,6 +140,23 @@ const SELECTIVE: &[Case] = &[
         "z @1: a@0 b@0 z@0",
     ),
     ("X1", "an empty one hands over", "s=sel{}(x=sel{}() z=ok@1)", "z @1: z@0"),
+    ("X1", "so does an empty parallel one", "s=sel{once=}(x=par{}() z=ok@1)", "z @1: z@0"),
+    ("X1", "and one whose parts are all down", "s=sel{once=}(x=par{}(a=down b=down) z=ok@1)", "z @1: a@0 b@0 z@0"),
+    (
+        "X1",
+        "one that may have left in one part has left",
+        "s=sel{once=}(x=par{}(a=down b=fail) z=ok@1)",
+        "failed @0: a@0 b@0",
+    ),
+    ("X1", "while one is down, a used one is used again", "s=sel{}(a=fail@1,ok@1 b=down)", "a @2: a@0 a@1 b@1"),
+    (
+        "X1",
+        "a backup that finds its cluster down leaves the first alone",
+        "s=sel{backup=10}(a=ok@30 b=down)",
+        "a @30: a@0 b@10",
+    ),
+    ("X1", "a merge that fails is not tried elsewhere", "s=sel{}(x=par{badmerge=}(a=ok@1) z=ok@1)", "failed @1: a@0"),
+    ("X1", "a mapper that refuses ends the call", "s=sel{}(x=par{refuse=0}(a=ok@1) z=ok@1)", "fatal @0: "),
     (
         "X1",
         "a parallel one as a cluster",
@@ -329,6 +346,7 @@ const PUSHBACK: &[Case] = &[
     ("X1", "the last failure's delay", "s=sel{}(a=fail@2,ok@1 b=later@1)", "a @44: a@0 b@2 a@43"),
     ("X1", "with one cluster, it always counts", "s=sel{}(a=later@2,ok@1)", "a @43: a@0 a@42"),
     ("X1", "an end for one server is the end of the only cluster", "s=sel{}(a=stop-here@2,ok@1)", "failed @2: a@0"),
+    ("X1", "a delay allows no second sending", "s=sel{once=}(a=later@2 b=ok@1)", "failed @2: a@0"),
     ("X1", "an option makes it count for all clusters", "s=sel{service=}(a=later@2 b=ok@1)", "b @43: a@0 b@42"),
     ("X1", "a delay past the deadline is an end", "s=sel{timeout=30}(a=fail@2 b=later@1)", "failed @3: a@0 b@2"),
     (

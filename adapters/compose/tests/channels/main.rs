@@ -4,6 +4,7 @@
 mod along;
 mod cases;
 mod down;
+mod faulty;
 mod parallel;
 mod partition;
 mod properties;
