@@ -134,7 +134,7 @@ pub struct Redirect<'b> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Remedy {
-    /// The same command will fail again everywhere.
+    /// Nothing that the error tells: the same command would fail in the same way.
     Nothing,
     /// The node that [`ServerError::redirect`] names.
     Redirect,

@@ -52,16 +52,15 @@ impl Kind {
         let is_option = |option: Option<&&[u8]>, names: &[&str]| {
             option.is_some_and(|option| names.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes())))
         };
+        let is_block = |option: &&[u8]| option.eq_ignore_ascii_case(b"BLOCK");
         match name {
             // The names of streams cannot be told from options, unless these end first.
-            "XREAD" | "XREADGROUP" => {
+            "XREAD" => {
                 let mut options = options.iter().take_while(|option| !option.eq_ignore_ascii_case(b"STREAMS"));
-                match (options.any(|option| option.eq_ignore_ascii_case(b"BLOCK")), name) {
-                    (true, _) => Self::Blocking,
-                    (false, "XREAD") => Self::Read,
-                    (false, _) => Self::Other,
-                }
+                if options.any(is_block) { Self::Blocking } else { Self::Read }
             }
+            // A group or a consumer may have any name, so this looks at all parts.
+            "XREADGROUP" if options.iter().any(is_block) => Self::Blocking,
             // What a later version adds may concern the connection.
             "CLIENT" if !is_option(options.first(), HARMLESS_CLIENT) => Self::Connection,
             "OBJECT" if is_option(options.first(), &["ENCODING", "FREQ", "IDLETIME", "REFCOUNT"]) => Self::Read,
@@ -239,9 +238,11 @@ mod tests {
             assert_eq!(Kind::of(&[b"client", option.as_bytes()]), Kind::Connection, "{option}");
         }
         assert_eq!(Kind::of(&[b"CLIENT"]), Kind::Connection);
-        for parts in
-            [&[&b"BLPOP"[..], b"a", b"0"][..], &[b"wait", b"1", b"0"], &[b"XREADGROUP", b"block", b"1", b"STREAMS"]]
-        {
+        for parts in [
+            &[&b"BLPOP"[..], b"a", b"0"][..],
+            &[b"wait", b"1", b"0"],
+            &[b"XREADGROUP", b"GROUP", b"STREAMS", b"c", b"block", b"1", b"STREAMS"],
+        ] {
             assert_eq!(Kind::of(parts), Kind::Blocking);
         }
         assert!(!Kind::Blocking.may_share() && !Kind::Connection.may_share() && Kind::Other.may_share());

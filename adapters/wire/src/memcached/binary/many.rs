@@ -27,7 +27,7 @@ use crate::write::Writer;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GetMany<'a> {
-    /// The keys. They may be empty.
+    /// The keys, or none.
     pub keys: &'a [Key<'a>],
     /// The opaque of the first key. Each key has the next number, and the no-op has the one after the last key's. They wrap
     /// at 32 bits.
