@@ -86,6 +86,32 @@ fn blocking() {
 }
 
 #[test]
+fn callback() {
+    let text = output_of("callback");
+    assert_eq!(text.matches("on the pool: call ").count(), 4, "{text}");
+    for line in
+        ["inline: 200 OK after 1 attempts", "the second call: 200 OK", "the chain: Completed", "cancelled: true"]
+    {
+        assert!(text.lines().any(|other| other == line), "{text}");
+    }
+    assert!(text.contains("\nfailed: failed after ") && text.trim_end().ends_with(": Completed"), "{text}");
+}
+
+#[test]
+fn cancel_each_other() {
+    let text = output_of("cancel_each_other");
+    // Name, requests, server ms, KB allocated, p50, p99.
+    let cell = |name: &str, index: usize| -> f64 {
+        let row = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        row.split_whitespace().nth(index).and_then(|cell| cell.parse().ok()).unwrap()
+    };
+    // On a busy machine more calls have a backup, up to the limit.
+    assert!(cell("a backup", 0) < 1.5 && cell("cancel each other", 0) > 1.5, "{text}");
+    assert!(cell("a backup", 1) < cell("cancel each other", 1), "{text}");
+    assert!(cell("a backup", 2) < cell("cancel each other", 2), "{text}");
+}
+
+#[test]
 fn fault_injection() {
     let text = output_of("fault_injection");
     assert_eq!(text.matches(" of 100 calls were slow").count(), 2, "{text}");

@@ -197,7 +197,7 @@ pub(crate) fn run<R: Runtime + Unpin>(
 }
 
 /// Runs tasks to their ends. Each gets a sender that it drops at its end.
-fn await_all<R: Runtime, F: Future<Output = ()> + Send + 'static>(
+pub(crate) fn await_all<R: Runtime, F: Future<Output = ()> + Send + 'static>(
     runtime: &Counting<R>,
     tasks: impl IntoIterator<Item = impl FnOnce(mpsc::Sender<()>) -> F>,
 ) {

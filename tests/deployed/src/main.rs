@@ -2,13 +2,14 @@
 //!
 //! The servers are killed, frozen and started again while the calls run. One of the good servers stays up, so no call may
 //! fail. At the end, no descriptor and no task may be left. Another run makes calls over sources of servers whose lists
-//! change several times a second.
+//! change several times a second. The last one makes calls of channels of channels while whole clusters are frozen.
 
 mod cancel;
 mod certificate;
 mod chaos;
 mod churn;
 mod client;
+mod combined;
 mod counting;
 mod left;
 mod protocol;
@@ -29,6 +30,7 @@ use hedge_tokio::Tokio;
 
 use crate::cancel::Cancelled;
 use crate::churn::{Churned, replica};
+use crate::combined::Combined;
 use crate::protocol::Protocol;
 use crate::run::Outcome;
 use crate::server::misbehaving;
@@ -49,6 +51,9 @@ struct Options {
     /// Calls over sources whose lists change several times a second, in a run of their own on each runtime; 0: none
     #[arg(long, default_value_t = 200_000)]
     churn: u64,
+    /// Calls of a channel of channels while whole clusters are frozen, in a run of its own on each runtime; 0: none
+    #[arg(long, default_value_t = 100_000)]
+    combined: u64,
     /// Calls at a time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     callers: u64,
@@ -118,6 +123,12 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
             good &= run_on(Work::Churn, settings)?;
         }
     }
+    if options.combined > 0 {
+        println!("{TITLE} {}", Combined::HEAD);
+        for settings in all(options, seed).filter(|settings| settings.protocol == Protocol::Http1) {
+            good &= run_on(Work::Combined, settings)?;
+        }
+    }
     Ok(good)
 }
 
@@ -130,14 +141,25 @@ enum Work {
     Cancel,
     /// Calls over sources whose lists change.
     Churn,
+    /// Calls of channels of channels.
+    Combined,
 }
 
 /// The runs that were chosen: each protocol on each runtime.
 fn all(options: &Options, seed: u64) -> impl Iterator<Item = Settings> {
-    let Options { calls, cancel, churn, callers, .. } = *options;
+    let Options { calls, cancel, churn, combined, callers, .. } = *options;
     chosen(&options.runtime, &On::ALL).into_iter().flat_map(move |on| {
         let protocols = chosen(&options.protocol, &Protocol::ALL);
-        protocols.into_iter().map(move |protocol| Settings { on, protocol, calls, cancel, churn, callers, seed })
+        protocols.into_iter().map(move |protocol| Settings {
+            on,
+            protocol,
+            calls,
+            cancel,
+            churn,
+            combined,
+            callers,
+            seed,
+        })
     })
 }
 
@@ -178,6 +200,10 @@ fn row<R: Runtime + Unpin>(
         Work::Churn => {
             let churned = churn::run(runtime, settings, home)?;
             (churned.to_string(), churned.is_good())
+        }
+        Work::Combined => {
+            let combined = combined::run(runtime, settings, home)?;
+            (combined.to_string(), combined.is_good())
         }
     })
 }

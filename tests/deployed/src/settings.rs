@@ -14,6 +14,8 @@ pub(crate) struct Settings {
     pub(crate) cancel: u64,
     /// How many calls are made over sources whose lists change, in a run that does so.
     pub(crate) churn: u64,
+    /// How many calls a channel of channels makes, in a run that does so.
+    pub(crate) combined: u64,
     /// How many calls are made at a time.
     pub(crate) callers: u64,
     pub(crate) seed: u64,
