@@ -2,7 +2,7 @@
 //!
 //! The servers are killed, frozen and started again while the calls run. One of the good servers stays up, so no call may
 //! fail. At the end, no descriptor and no task may be left. Another run makes calls over sources of servers whose lists
-//! change several times a second.
+//! change several times a second. The last one sends commands to redis-server and memcached over plain sockets.
 
 mod cancel;
 mod certificate;
@@ -15,6 +15,7 @@ mod protocol;
 mod run;
 mod server;
 mod settings;
+mod wire;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use crate::protocol::Protocol;
 use crate::run::Outcome;
 use crate::server::misbehaving;
 use crate::settings::{On, Settings};
+use crate::wire::Wired;
 
 /// Makes calls to real servers on loopback that are killed, frozen and started again meanwhile. Fails if a call fails, or if
 /// a descriptor or a task is left.
@@ -49,6 +51,9 @@ struct Options {
     /// Calls over sources whose lists change several times a second, in a run of their own on each runtime; 0: none
     #[arg(long, default_value_t = 200_000)]
     churn: u64,
+    /// Commands to each of redis-server and memcached, over plain sockets and each protocol; 0: none
+    #[arg(long, default_value_t = 20_000)]
+    wire: u64,
     /// Calls at a time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     callers: u64,
@@ -117,6 +122,10 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         for settings in all(options, seed).filter(|settings| settings.protocol == Protocol::Http1) {
             good &= run_on(Work::Churn, settings)?;
         }
+    }
+    if options.wire > 0 {
+        println!("{}", Wired::HEAD);
+        println!("{}", wire::run(options.wire, seed, tempfile::tempdir()?.path())?);
     }
     Ok(good)
 }
