@@ -2,7 +2,8 @@
 //!
 //! The servers are killed, frozen and started again while the calls run. One of the good servers stays up, so no call may
 //! fail. At the end, no descriptor and no task may be left. Another run makes calls over sources of servers whose lists
-//! change several times a second. The last one makes calls of channels of channels while whole clusters are frozen.
+//! change several times a second, and another one makes calls of channels of channels while whole clusters are frozen. The
+//! last one sends commands to redis-server and memcached over plain sockets.
 
 mod cancel;
 mod certificate;
@@ -16,6 +17,7 @@ mod protocol;
 mod run;
 mod server;
 mod settings;
+mod wire;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -35,6 +37,7 @@ use crate::protocol::Protocol;
 use crate::run::Outcome;
 use crate::server::misbehaving;
 use crate::settings::{On, Settings};
+use crate::wire::Wired;
 
 /// Makes calls to real servers on loopback that are killed, frozen and started again meanwhile. Fails if a call fails, or if
 /// a descriptor or a task is left.
@@ -54,6 +57,9 @@ struct Options {
     /// Calls of a channel of channels while whole clusters are frozen, in a run of its own on each runtime; 0: none
     #[arg(long, default_value_t = 100_000)]
     combined: u64,
+    /// Commands to each of redis-server and memcached, over plain sockets and each protocol; 0: none
+    #[arg(long, default_value_t = 20_000)]
+    wire: u64,
     /// Calls at a time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     callers: u64,
@@ -128,6 +134,10 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         for settings in all(options, seed).filter(|settings| settings.protocol == Protocol::Http1) {
             good &= run_on(Work::Combined, settings)?;
         }
+    }
+    if options.wire > 0 {
+        println!("{}", Wired::HEAD);
+        println!("{}", wire::run(options.wire, seed, tempfile::tempdir()?.path())?);
     }
     Ok(good)
 }

@@ -1,0 +1,81 @@
+//! A server program of Debian: [`Program`].
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::server::free_port;
+
+/// How long a server may take to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A process on a port of loopback. It is killed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Program {
+    child: Child,
+    pub(super) address: SocketAddr,
+}
+
+impl Program {
+    /// Starts redis-server, which keeps no data. A node of a cluster writes its own file in the directory.
+    ///
+    /// # Errors
+    /// It is not installed, or does not listen in time.
+    pub(super) fn redis(home: &Path, is_node: bool) -> Result<Self, Box<dyn Error>> {
+        Self::start("redis-server", |port| {
+            let mut arguments: Vec<String> =
+                ["--bind", "127.0.0.1", "--save", "", "--enable-debug-command", "yes", "--dir"]
+                    .map(str::to_owned)
+                    .to_vec();
+            arguments.extend([home.display().to_string(), "--port".to_owned(), port.to_string()]);
+            if is_node {
+                arguments.extend(["--cluster-enabled", "yes", "--cluster-config-file"].map(str::to_owned));
+                arguments.push(format!("nodes-{port}.conf"));
+                // Above all ports that are drawn, and another one for each.
+                arguments.extend(["--cluster-port".to_owned(), (port + 33_000).to_string()]);
+            }
+            arguments
+        })
+    }
+
+    /// Starts memcached.
+    ///
+    /// # Errors
+    /// It is not installed, or does not listen in time.
+    pub(super) fn memcached() -> Result<Self, Box<dyn Error>> {
+        // It refuses to run as root, unless it is told as whom instead.
+        let fixed = ["-l", "127.0.0.1", "-U", "0", "-u", "nobody", "-p"];
+        Self::start("memcached", |port| fixed.iter().map(|&word| word.to_owned()).chain([port.to_string()]).collect())
+    }
+
+    fn start(name: &str, arguments: impl Fn(u16) -> Vec<String>) -> Result<Self, Box<dyn Error>> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let port = free_port()?;
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let mut command = Command::new(name);
+            command.args(arguments(port)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
+            let mut started = Self { child, address };
+            while Instant::now() < deadline && started.child.try_wait()?.is_none() {
+                if TcpStream::connect(address).is_ok() {
+                    return Ok(started);
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            // Another program took the port before.
+        }
+        Err(format!("{name} does not listen").into())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Both fail only if the process has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
