@@ -8,7 +8,9 @@ use hedge_core::cluster::ClusterError;
 use hedge_core::policy::ConfigError;
 
 /// Why a combined channel cannot be built.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows the text of the error too, since that is what a `main` prints that returns the error.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no balancer of this name, or its parameters are not valid.
@@ -46,6 +48,12 @@ pub enum BuildError {
 impl From<ClusterError> for BuildError {
     fn from(error: ClusterError) -> Self {
         Self::List(error)
+    }
+}
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BuildError: {self}")
     }
 }
 

@@ -50,6 +50,9 @@ impl FromStr for Address {
         if let Some(path) = text.trim().strip_prefix("unix:") {
             return parse_path(path);
         }
+        if text.contains("://") {
+            return Err(AddressError::Url);
+        }
         let (host, port) = text.trim().rsplit_once(':').ok_or(AddressError::NoPort)?;
         let (host, port) = (host.trim(), port.trim());
         if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -137,6 +140,8 @@ pub enum AddressError {
     Path,
     /// The text has a comma or a semicolon, so it probably contains several addresses.
     Several,
+    /// The text is a URL.
+    Url,
 }
 
 impl fmt::Display for AddressError {
@@ -149,6 +154,7 @@ impl fmt::Display for AddressError {
             Self::Ipv6 => "not an ipv6 address in brackets; write one such as [::1]:80",
             Self::Host => "not a host name; write letters, digits, '-', '_' and '.', as in example.com:80",
             Self::Path => "not the path of a unix socket of at most 107 bytes; write one such as unix:/run/app.sock",
+            Self::Url => "a URL is not the address of a server; write host:port",
             Self::Several => "more than one address; write list://host:port,host:port",
         })
     }

@@ -98,6 +98,9 @@ impl Protocol {
             return Err(ProtocolError::OwnTransport);
         }
         let Some(protocol) = table.iter().find(|protocol| protocol.name == name) else {
+            if name == Self::H2.name && table.contains(&Self::HTTP) {
+                return Err(ProtocolError::NoFeature { protocol: Self::H2, feature: "http2" });
+            }
             let known = table.iter().map(|protocol| protocol.name).collect();
             return Err(ProtocolError::Unknown { name: name.into(), known });
         };
@@ -129,6 +132,13 @@ pub enum ProtocolError {
         name: Box<str>,
         /// The known names.
         known: Vec<&'static str>,
+    },
+    /// The protocol is known, but its feature is off in this build.
+    NoFeature {
+        /// The protocol that was asked for.
+        protocol: Protocol,
+        /// The name of the feature that is off.
+        feature: &'static str,
     },
     /// A protocol was asked for, but the program has its own transport, and that transport determines the protocol.
     OwnTransport,
@@ -164,6 +174,9 @@ impl fmt::Display for ProtocolError {
                 write!(f, "protocol {name:?}: unknown; known are ")?;
                 write_names(f, known)
             }
+            Self::NoFeature { protocol, feature } => {
+                write!(f, "protocol {:?}: needs the feature `{feature}`", protocol.name)
+            }
             Self::ConnectionType { name } => {
                 write!(f, "connection_type {name:?}: unknown; known are ")?;
                 write_names(f, ConnectionType::ALL)
@@ -190,6 +203,7 @@ mod tests {
     fn c1_an_error_names_what_was_asked_for_and_what_there_is() {
         for (name, kind, expected) in [
             ("redis", None, "protocol \"redis\": unknown; known are http"),
+            ("h2", None, "protocol \"h2\": needs the feature `http2`"),
             ("http", Some("single"), "connection_type \"single\": protocol \"http\" supports pooled, short"),
             ("http", Some("shared"), "connection_type \"shared\": unknown; known are single, pooled, short"),
         ] {

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hedge_fleet::{BoxNaming, Naming, NamingError, PauseRange, SchemeError, Schemes};
+use hedge_fleet::{BoxNaming, Follower, Naming, NamingError, PauseRange, SchemeError, Schemes};
 use hedge_link::{BoxResolve, Runtime};
 
 #[cfg(feature = "http")]
@@ -44,8 +44,8 @@ use crate::shared::Shared;
 pub struct Sources<R> {
     runtime: R,
     pub(crate) options: Options,
-    /// The pauses after errors. `None`: as [`Follower`](hedge_fleet::Follower) says.
-    pauses: Option<PauseRange>,
+    /// The pauses after errors.
+    pauses: PauseRange,
     #[cfg(feature = "http")]
     pub(crate) over_http: OverHttp<R>,
 }
@@ -57,7 +57,7 @@ impl<R: Runtime> Sources<R> {
             #[cfg(feature = "http")]
             over_http: OverHttp::new(&runtime),
             options: Options::default(),
-            pauses: None,
+            pauses: Follower::PAUSES,
             runtime,
         }
     }
@@ -73,13 +73,13 @@ impl<R: Runtime> Sources<R> {
     /// the channel. Default: 0.5 s to 10 s ([N2](hedge_core::rules#N2)).
     #[must_use]
     pub const fn retry(mut self, pauses: PauseRange) -> Self {
-        self.pauses = Some(pauses);
+        self.pauses = pauses;
         self
     }
 
-    /// How long a channel waits before it asks a source again that has failed, if that was set.
+    /// How long a channel waits before it asks a source again that has failed.
     #[must_use]
-    pub const fn pauses(&self) -> Option<PauseRange> {
+    pub const fn pauses(&self) -> PauseRange {
         self.pauses
     }
 

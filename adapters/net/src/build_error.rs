@@ -10,7 +10,9 @@ use crate::http::{DefaultHeaderError, StatusError};
 use hedge_http_transport::ConnectOptionError;
 
 /// Why a channel cannot be built.
-#[derive(Clone, PartialEq, Debug)]
+///
+/// `Debug` shows the text of the error too, since that is what a `main` prints that returns the error.
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The text is not a list of servers.
@@ -81,4 +83,23 @@ impl fmt::Display for BuildError {
     }
 }
 
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BuildError: {self}")
+    }
+}
+
 impl std::error::Error for BuildError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n4_a_main_that_returns_the_error_says_what_to_write() {
+        let error: Box<dyn std::error::Error> = BuildError::NoBalancer { servers: "list://a:1,b:2".into() }.into();
+        let text =
+            r#"BuildError: "list://a:1,b:2" needs a load balancer: add .load_balancer("rr"), or name one host:port"#;
+        assert_eq!(format!("{error:?}"), text);
+    }
+}

@@ -21,10 +21,10 @@ use hedge_core::random::Seeds;
 use hedge_core::time::Timeout;
 use hedge_fleet::{
     Address, Balancer, BoxNaming, Filter, Follower, Interceptor, Interceptors, MAX_SERVERS, Naming, ParsedName,
-    Protocol, ProtocolError, Schemes, Server, Servers, Setup, StrictListError, parse_lines,
+    Schemes, Server, Servers, Setup, StrictListError, parse_lines,
 };
-use hedge_http_transport::{CheckFn, ConnectOptionError, ConnectOptions, HttpSetup, Origin, ProtocolChoice};
-use hedge_link::{BoxResolve, Connector, Runtime};
+use hedge_http_transport::{CheckFn, ConnectOptionError, ConnectOptions, HttpSetup, Origin};
+use hedge_link::{BoxResolve, Runtime};
 #[cfg(feature = "serde")]
 use hedge_link::{ChannelFile, ChannelFileError};
 use hedge_naming::Sources;
@@ -438,61 +438,21 @@ where
             return Err(BuildError::File(error.clone()));
         }
         let origin = self.origin()?;
-        let named = match self.given {
-            Given::Text if self.servers.trim().is_empty() => return Err(BuildError::NoServers),
-            Given::Text => match &origin {
-                Some(origin) if self.setup.balancer.is_none() => Ok(ParsedName::One(origin.server.clone())),
-                _ => self.all_schemes().open(&self.servers),
-            },
-            Given::Lines(lines) => parse_lines(lines.iter().map(|line| &**line)).map(ParsedName::List),
-            Given::Naming(naming) => Ok(ParsedName::Followed(naming)),
-        };
-        let named = named.map_err(BuildError::Servers)?;
+        let named = self.open(origin.as_ref())?;
         self.setup.make_adaptive();
         self.setup.check().map_err(BuildError::Options)?;
-        if let ParsedName::List(list) = &named
-            && list.is_empty()
-        {
-            return Err(BuildError::NoServers);
-        }
-        let name = match (&self.setup.balancer, &named) {
-            (Some(name), _) => name,
-            (None, ParsedName::One(_)) => "rr",
-            (None, ParsedName::List(_) | ParsedName::Followed(_)) => {
-                return Err(BuildError::NoBalancer { servers: hedge_fleet::shown(&self.servers).into() });
-            }
-        };
         let seed = self.setup.seed();
-        let balancer = Balancer::named(name, seed).map_err(BuildError::Balancer)?;
-        let health = self.setup.health();
+        let balancer = self.balancer(&named, seed)?;
         self.retry_statuses.map_err(BuildError::RetryStatus)?;
         self.default_headers.map_err(BuildError::DefaultHeader)?;
         let observers = self.setup.observers.clone();
+        self.http.idle().observed_by(observers.clone());
         let names = (self.protocol.as_deref(), self.connection_type.as_deref());
-        let Made { transport, connector, check, attach, keep } = match self.making {
-            Making::Own(transport) => {
-                no_protocol(names).map_err(BuildError::Protocol)?;
-                Made::own(transport, Connector::new(self.runtime.clone()))
-            }
-            Making::Http(over) => {
-                let choice = protocol_choice(names).map_err(BuildError::Protocol)?;
-                self.http.idle().observed_by(observers.clone());
-                let made = self.http.connect_by(self.runtime.clone(), self.connecting, origin, choice);
-                let (http, connector) = made.map_err(BuildError::Connecting)?;
-                over.make(http, connector, self.application.as_ref().and_then(Application::path))
-            }
-        };
-        let application = match self.application {
-            Some(Application::Own(check)) => Some(check),
-            Some(Application::NoPath(path)) => return Err(BuildError::CheckPath { path }),
-            Some(Application::Path(_)) | None => check,
-        };
-        if application.is_none() && self.checks.is_some_and(|options| options.application) {
-            return Err(BuildError::NoApplicationCheck);
-        }
-        let checks = self.checks.map(|options| Checks::new(options, application));
-
-        let servers = Servers::new(balancer, health, MAX_SERVERS.into()).observed_by(observers);
+        let path = self.application.as_ref().and_then(Application::path);
+        let made = self.making.make(&self.runtime, (self.http, self.connecting), origin, names, path)?;
+        let Made { transport, connector, check, attach, keep } = made;
+        let checks = checks(self.checks, self.application, check)?;
+        let servers = Servers::new(balancer, self.setup.health(), MAX_SERVERS.into()).observed_by(observers);
         let servers = servers.with_limits(&self.setup.server_limits);
         let background = Box::new(OnRuntime { runtime: self.runtime.clone(), connector });
         let (probes, seeds) = (self.probe.map(Probes::new), Seeds::new(!seed));
@@ -501,29 +461,22 @@ where
             ParsedName::List(list) => (Some(list), None),
             ParsedName::Followed(naming) => {
                 let follower = Follower::new(&*self.servers, naming, seeds.next());
-                let follower = match self.sources.pauses() {
-                    Some(pauses) => follower.with_pauses(pauses),
-                    None => follower,
-                };
-                (None, Some(Source::new(follower)))
+                (None, Some(Source::new(follower.with_pauses(self.sources.pauses()))))
             }
         };
         let fleet = Arc::new(Fleet { servers, source, filter: self.filter, checks, probes, seeds, background });
         if let Some(list) = list {
             set_first(&fleet, list)?;
         }
-        let Self { runtime, setup, retry_policy, .. } = self;
         let mut interceptors = self.listed;
         interceptors.extend(self.interceptors.all().iter().cloned());
-        let name = self.name.unwrap_or(self.servers);
-        let settings = setup.into_settings(seed).map_err(BuildError::Options)?;
         Ok(Channel::from_inner(Inner {
-            name,
-            runtime,
+            name: self.name.unwrap_or(self.servers),
+            runtime: self.runtime,
             transport,
             fleet,
-            settings,
-            retry_policy,
+            settings: self.setup.into_settings(seed).map_err(BuildError::Options)?,
+            retry_policy: self.retry_policy,
             attach,
             keep,
             interceptors,
@@ -531,21 +484,53 @@ where
             file: std::sync::Mutex::new(Arc::new(self.file)),
         }))
     }
-}
 
-/// The protocol and its connection type, by their names.
-fn protocol_choice((protocol, kind): (Option<&str>, Option<&str>)) -> Result<ProtocolChoice, ProtocolError> {
-    let protocol = protocol.unwrap_or(Protocol::HTTP.name());
-    let (protocol, connection_type) = Protocol::find(ProtocolChoice::ALL, protocol, kind)?;
-    Ok(ProtocolChoice { protocol, connection_type, is_type_named: kind.is_some() })
-}
-
-/// Refuses the names, which mean nothing to a transport of the program.
-const fn no_protocol(names: (Option<&str>, Option<&str>)) -> Result<(), ProtocolError> {
-    match names {
-        (None, None) => Ok(()),
-        _ => Err(ProtocolError::OwnTransport),
+    /// Opens what the servers are taken from.
+    fn open(&mut self, origin: Option<&Origin>) -> Result<ParsedName, BuildError> {
+        let named = match std::mem::replace(&mut self.given, Given::Text) {
+            Given::Text if self.servers.trim().is_empty() => return Err(BuildError::NoServers),
+            Given::Text => match origin {
+                Some(origin) if self.setup.balancer.is_none() => Ok(ParsedName::One(origin.server.clone())),
+                _ => self.all_schemes().open(&self.servers),
+            },
+            Given::Lines(lines) => parse_lines(lines.iter().map(|line| &**line)).map(ParsedName::List),
+            Given::Naming(naming) => Ok(ParsedName::Followed(naming)),
+        };
+        named.map_err(BuildError::Servers)
     }
+
+    fn balancer(&self, named: &ParsedName, seed: u64) -> Result<Balancer, BuildError> {
+        if let ParsedName::List(list) = named
+            && list.is_empty()
+        {
+            return Err(BuildError::NoServers);
+        }
+        let name = match (&self.setup.balancer, named) {
+            (Some(name), _) => name,
+            (None, ParsedName::One(_)) => "rr",
+            (None, ParsedName::List(_) | ParsedName::Followed(_)) => {
+                return Err(BuildError::NoBalancer { servers: hedge_fleet::shown(&self.servers).into() });
+            }
+        };
+        Balancer::named(name, seed).map_err(BuildError::Balancer)
+    }
+}
+
+/// The checks of servers that are down. `check` is the one that asks for a path.
+fn checks(
+    options: Option<CheckOptions>,
+    application: Option<Application>,
+    check: Option<CheckFn>,
+) -> Result<Option<Checks>, BuildError> {
+    let application = match application {
+        Some(Application::Own(check)) => Some(check),
+        Some(Application::NoPath(path)) => return Err(BuildError::CheckPath { path }),
+        Some(Application::Path(_)) | None => check,
+    };
+    if application.is_none() && options.is_some_and(|options| options.application) {
+        return Err(BuildError::NoApplicationCheck);
+    }
+    Ok(options.map(|options| Checks::new(options, application)))
 }
 
 /// Sets the list that the channel begins with. Every server of it must be taken in, except those that the filter refuses.

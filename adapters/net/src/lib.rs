@@ -131,9 +131,10 @@ pub use hedge_link::{
     FileSourceConfig, FixedSetting, HostSourceConfig, HttpSourceConfig, KeepAliveConfig, KubernetesSourceConfig,
     RemoteFileSourceConfig, SourcesConfig, SourcesConfigError,
 };
-#[cfg(feature = "_tls")]
+// The two features by their names, since the compiler shows them to a program without TLS.
+#[cfg(any(feature = "tls", feature = "tls-aws-lc"))]
 pub use hedge_link::{DangerousNoVerification, Tls, TlsBuilder, TlsConfigError, TlsError, TlsFault, TlsName};
-#[cfg(all(feature = "serde", feature = "_tls"))]
+#[cfg(all(feature = "serde", any(feature = "tls", feature = "tls-aws-lc")))]
 pub use hedge_link::{SourceTlsConfig, TlsConfig, TlsFileError};
 /// The sources of servers that are built in.
 pub use hedge_naming;

@@ -34,6 +34,8 @@ fn n4_addresses() {
         ("[", Err(AddressError::NoPort)),
         (":80", Err(AddressError::Host)),
         ("a/b:80", Err(AddressError::Host)),
+        ("http://127.0.0.1:80", Err(AddressError::Url)),
+        ("https://a", Err(AddressError::Url)),
         (" unix:/run/app.sock\t", Ok("unix:/run/app.sock")),
         ("unix:///run/app.sock", Ok("unix:/run/app.sock")),
         ("unix:test.sock", Ok("unix:test.sock")),
@@ -58,6 +60,7 @@ fn n1_lists() {
     for (text, expected) in [
         ("list://", &[][..]),
         ("list://127.0.0.1:80,127.0.0.1:81", &["127.0.0.1:80", "127.0.0.1:81"]),
+        ("list://127.0.0.1:80 127.0.0.1:81", &["127.0.0.1:80 127.0.0.1:81"]),
         ("list://127.0.0.1:80,,127.0.0.1:81", &["127.0.0.1:80", "127.0.0.1:81"]),
         ("list:// 127.0.0.1:80 ,\t127.0.0.1:81", &["127.0.0.1:80", "127.0.0.1:81"]),
         ("list://127.0.0.1:80 tag1,127.0.0.1:80 tag1", &["127.0.0.1:80 tag1"]),

@@ -135,7 +135,9 @@ impl<T, R, C> fmt::Debug for Builder<T, R, C> {
 }
 
 /// Why a layer or a set cannot be built.
-#[derive(Clone, PartialEq, Debug)]
+///
+/// `Debug` shows the text of the error too, since that is what a `main` prints that returns the error.
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no balancer of this name, or its parameters are not valid.
@@ -152,6 +154,12 @@ pub enum BuildError {
         /// The field of the file.
         field: &'static str,
     },
+}
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BuildError: {self}")
+    }
 }
 
 impl fmt::Display for BuildError {

@@ -1,19 +1,19 @@
 //! A channel as a file describes it: [`ChannelConfig`]. This is a preset, and the settings that differ from the preset.
 
+mod fields;
+
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "alloc")]
 use super::ServersConfig;
 #[cfg(has_atomic_64)]
-use super::{LimitConfig, Setup, Warnings, load_balancer::load_balancer};
+use super::{LimitConfig, Setup, Warnings};
 use super::{Preset, ServerLimits, Setting};
 #[cfg(has_atomic_64)]
 use crate::balance::BalancerSpec;
-use crate::field::named::{self, fields};
-use crate::field::table;
 use crate::health::{BreakerOptions, CheckOptions, IsolationLimit, RecoveryOptions};
 #[cfg(has_atomic_64)]
 use crate::limit::LimitOptions;
@@ -58,93 +58,93 @@ pub struct ChannelConfig {
     /// form `"host:port tag"`.
     #[cfg(feature = "alloc")]
     #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "servers")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::servers")]
     pub servers: Option<ServersConfig>,
     /// The balancer: a name such as `"p2c"`, or `"name:key=value"`.
     #[cfg(has_atomic_64)]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "load_balancer")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::load_balancer")]
     pub load_balancer: Option<BalancerSpec>,
     /// The protocol, such as `"http"`.
     #[cfg(feature = "alloc")]
     #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "protocol")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::protocol")]
     pub protocol: Option<Box<str>>,
     /// How calls share connections, such as `"pooled"`. Absent: the protocol's default.
     #[cfg(feature = "alloc")]
     #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "connection_type")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::connection_type")]
     pub connection_type: Option<Box<str>>,
     /// The preset. All other fields override it. If the field is absent or null, the preset is `"brpc"`.
-    #[serde(deserialize_with = "preset")]
+    #[serde(deserialize_with = "fields::preset")]
     pub preset: Preset,
     /// The fail mode, as in rpcx: `"fail_fast"`, `"fail_over"`, `"fail_try"` or `"fail_backup"`. It replaces the
     /// preset's retries and retry target. `fail_backup` also replaces the preset's backup. The other modes do not
     /// change the preset's backup, but under `fail_fast` no attempt is left for a backup
     /// ([`ChannelOptions::with_fail_mode`]).
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fail_mode")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::fail_mode")]
     pub fail_mode: Option<FailMode>,
     /// Overrides [`ChannelOptions::timeout`]. The value is a duration, or `"never"`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "timeout")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::timeout")]
     pub timeout: Option<Timeout>,
     /// Overrides [`ChannelOptions::connect_timeout`]. The value is a duration, or `"never"`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "connect_timeout")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::connect_timeout")]
     pub connect_timeout: Option<Timeout>,
     /// How long one attempt may take before another server is tried ([L21](crate::rules#L21)). The value is a duration,
     /// or `"never"`. The default of every preset is `"never"`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "attempt_timeout")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::attempt_timeout")]
     pub attempt_timeout: Option<Timeout>,
     /// Sets [`ServerLimits::max_in_flight_per_server`] ([L22](crate::rules#L22)). If the field is absent, there is no
     /// cap; no preset has one.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_in_flight_per_server")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::max_in_flight_per_server")]
     pub max_in_flight_per_server: Option<u32>,
     /// Sets [`ServerLimits::max_queued_calls`]. The default is 0, which means no queue.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_queued_calls")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::max_queued_calls")]
     pub max_queued_calls: Option<u32>,
     /// Sets [`ServerLimits::max_queue_wait`]. The value is a duration, or `"never"`. The default is `"never"`: a call
     /// waits until its deadline.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_queue_wait")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::max_queue_wait")]
     pub max_queue_wait: Option<Timeout>,
     /// Sets [`ServerLimits::slow_start`] ([S11](crate::rules#S11)). The value is a duration, or `"never"`. The default
     /// is `"never"`: no slow start.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "slow_start")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::slow_start")]
     pub slow_start: Option<Timeout>,
     /// Overrides [`ChannelOptions::max_retry`]. Channels of hedge-net and hedge-tower allow at most 7.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_retry")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::max_retry")]
     pub max_retry: Option<u8>,
     /// Overrides [`ChannelOptions::backup`]. The value is a duration, or `"off"`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backup")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::backup")]
     pub backup: Option<BackupDelay>,
     /// A backup delay that follows the latencies of attempts ([B7](crate::rules#B7)). It replaces `backup`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "adaptive_backup")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::adaptive_backup")]
     pub adaptive_backup: Option<AdaptiveOptions>,
     /// Overrides [`ChannelOptions::max_backups`]. Channels of hedge-net and hedge-tower allow at most 4.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "max_backups")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::max_backups")]
     pub max_backups: Option<u8>,
     /// Overrides [`ChannelOptions::backoff`]. The value is `"off"`, `{"fixed": …}`, `{"jittered": {…}}` or
     /// `{"exponential": {…}}`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "backoff")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::backoff")]
     pub backoff: Option<Backoff>,
     /// Overrides [`ChannelOptions::no_backoff_remaining`].
     #[serde(
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "no_backoff_remaining",
+        deserialize_with = "fields::no_backoff_remaining",
         serialize_with = "crate::time::text::span::serialize_optional"
     )]
     pub no_backoff_remaining: Option<Duration>,
     /// Overrides [`ChannelOptions::retry_target`].
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "retry_target")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::retry_target")]
     pub retry_target: Option<RetryTarget>,
     /// Overrides [`ChannelOptions::same_server_backup`].
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "same_server_backup")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::same_server_backup")]
     pub same_server_backup: Option<bool>,
     /// Overrides [`ChannelOptions::on_early_failure`].
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "on_early_failure")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::on_early_failure")]
     pub on_early_failure: Option<OnEarlyFailure>,
     /// Overrides [`ChannelOptions::pushback_for_service`].
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "pushback_for_service")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::pushback_for_service")]
     pub pushback_for_service: Option<bool>,
     /// Overrides [`ChannelOptions::idempotency`].
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "idempotency")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::idempotency")]
     pub idempotency: Option<Idempotency>,
     /// The limits that differ from the preset: either some named limits, or `"off"`. If the field is absent, the
     /// preset's limits apply. Null is an error.
@@ -152,20 +152,20 @@ pub struct ChannelConfig {
     #[serde(skip_serializing_if = "LimitConfig::is_empty")]
     pub limits: LimitConfig,
     /// The circuit breaker ([H2](crate::rules#H2)): `{"circuit": {…}}`, `{"consecutive_failures": {…}}`, or `"off"`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "circuit_breaker")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::circuit_breaker")]
     pub circuit_breaker: Option<Setting<BreakerOptions>>,
     /// How many servers the circuit breaker may isolate ([H4](crate::rules#H4)): `{"selectable_percent": 50}`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "isolation_limit")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::isolation_limit")]
     pub isolation_limit: Option<IsolationLimit>,
     /// How servers that are down are checked ([H1](crate::rules#H1)): `{"interval": "3s", "timeout": "500ms"}`, or `"off"`.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "health_checks")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::health_checks")]
     pub health_checks: Option<Setting<CheckOptions>>,
     /// How calls are admitted while servers come back after all were down ([H3](crate::rules#H3)). The value is
     /// `{"min_working": 2, "hold": "3s"}`, for example.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "recovery")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::recovery")]
     pub recovery: Option<RecoveryOptions>,
     /// The seed of all random numbers. If the field is absent, the seed cannot be predicted.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "seed")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::seed")]
     pub seed: Option<u64>,
 }
 
@@ -237,74 +237,6 @@ impl ChannelConfig {
         };
         setup.warnings()
     }
-}
-
-fields! {
-    named_preset: optional, "preset", Preset,
-        "one of \"brpc\", \"rpcx\", \"rpcx_fail_fast\", \"rpcx_fail_over\", \"rpcx_fail_try\", \"rpcx_fail_backup\", \
-         \"trpc\", \"grpc_retry\", \"grpc_hedging\", \"finagle\"";
-    fail_mode: optional, "fail_mode", FailMode,
-        "one of \"fail_fast\", \"fail_over\", \"fail_try\", \"fail_backup\"";
-    timeout: optional, "timeout", Timeout, named::TIME_LIMIT;
-    connect_timeout: optional, "connect_timeout", Timeout, named::TIME_LIMIT;
-    attempt_timeout: optional, "attempt_timeout", Timeout, named::TIME_LIMIT;
-    max_in_flight_per_server: optional, "max_in_flight_per_server", u32, "an integer in [1, 4294967295]";
-    max_queued_calls: optional, "max_queued_calls", u32, "an integer in [0, 4294967295]";
-    max_queue_wait: optional, "max_queue_wait", Timeout, named::TIME_LIMIT;
-    slow_start: optional, "slow_start", Timeout, named::TIME_LIMIT;
-    max_retry: optional, "max_retry", u8, named::MAX_RETRY;
-    backup: optional, "backup", BackupDelay, named::DELAY;
-    max_backups: optional, "max_backups", u8, named::MAX_BACKUPS;
-    no_backoff_remaining: optional, "no_backoff_remaining", Duration, named::DURATION;
-    retry_target: optional, "retry_target", RetryTarget, named::RETRY_TARGETS;
-    same_server_backup: optional, "same_server_backup", bool, named::SWITCH;
-    on_early_failure: optional, "on_early_failure", OnEarlyFailure, named::EARLY_FAILURES;
-    pushback_for_service: optional, "pushback_for_service", bool, named::SWITCH;
-    idempotency: optional, "idempotency", Idempotency, named::IDEMPOTENCIES;
-    seed: optional, "seed", u64, "an integer in [0, 18446744073709551615]";
-}
-
-#[cfg(feature = "alloc")]
-fields! {
-    protocol: optional, "protocol", Box<str>, "text, as in \"http\"";
-    connection_type: optional, "connection_type", Box<str>, "text, as in \"pooled\"";
-}
-
-#[cfg(feature = "alloc")]
-fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServersConfig>, D::Error> {
-    ServersConfig::deserialize(deserializer).map(Some)
-}
-
-fn adaptive_backup<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AdaptiveOptions>, D::Error> {
-    table::read(deserializer, "adaptive_backup").map(Some)
-}
-
-fn isolation_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IsolationLimit>, D::Error> {
-    table::read(deserializer, "isolation_limit").map(Some)
-}
-
-fn recovery<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RecoveryOptions>, D::Error> {
-    table::read(deserializer, "recovery").map(Some)
-}
-
-fn circuit_breaker<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Setting<BreakerOptions>>, D::Error> {
-    let wanted = "a map with `circuit` or `consecutive_failures`, or \"off\" for no circuit breaker";
-    Setting::read(deserializer, "circuit_breaker", wanted).map(Some)
-}
-
-fn health_checks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Setting<CheckOptions>>, D::Error> {
-    let wanted = "a map with `interval` or `timeout`, or \"off\" for no checks";
-    Setting::read(deserializer, "health_checks", wanted).map(Some)
-}
-
-/// Reads the preset. Null means the default preset.
-fn preset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preset, D::Error> {
-    named_preset(deserializer).map(Option::unwrap_or_default)
-}
-
-/// Reads the backoff. Null is an error, since a reader could think that it means "no backoff".
-fn backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
-    Backoff::deserialize(deserializer).map(Some)
 }
 
 #[cfg(all(test, feature = "alloc", has_atomic_64))]

@@ -172,6 +172,7 @@ fn variant(error: &HttpError) -> String {
                 DecodeError::HeadTooLarge { .. } => "HeadTooLarge",
                 DecodeError::TooManyHeaders { .. } => "TooManyHeaders",
                 DecodeError::BadHead => "BadHead",
+                DecodeError::Tls => "Tls",
                 other => panic!("{other:?}"),
             };
             format!("`Protocol`: `{name}`")

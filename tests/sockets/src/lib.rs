@@ -420,6 +420,7 @@ macro_rules! every_test {
                 c6_the_roots_of_the_system_are_trusted_in_one_line
                 c6_tls_name_comes_before_the_host_of_the_server
                 c6_an_error_says_which_check_failed
+                c6_a_server_of_tls_that_is_called_in_clear_says_what_to_write
                 c6_the_handshake_counts_in_the_connect_deadline
                 c6_a_client_certificate_is_shown_when_it_is_asked_for
                 c6_a_second_handshake_resumes_the_session

@@ -158,6 +158,14 @@ pub async fn c6_an_error_says_which_check_failed<R: Runtime>(runtime: R) {
     }
 }
 
+pub async fn c6_a_server_of_tls_that_is_called_in_clear_says_what_to_write<R: Runtime>(runtime: R) {
+    let authority = Authority::create();
+    let there = TlsServer::telling(authority.server(authority.sign(NAME, 1), false));
+    let channel = list(&runtime, &[there.address]).max_retry(0).build().unwrap();
+    let error = channel.get("/").await.unwrap_err().to_string();
+    assert!(error.contains("the server expects tls; write https:// or set tls"), "{error}");
+}
+
 pub async fn c6_the_handshake_counts_in_the_connect_deadline<R: Runtime>(runtime: R) {
     let there = TestServer::start(super::server::Connection::until_closed);
     let tls = Authority::create().client().build().unwrap();

@@ -20,9 +20,6 @@ use crate::server::Server;
 /// ([N2](hedge_core::rules#N2)), both in \[1 ms, 1 h\].
 pub type PauseRange = SpanRange<1, 3_600_000>;
 
-/// The pauses after errors, unless others are set: 0.5 s to 10 s.
-const PAUSES: PauseRange = PauseRange::of_millis::<500, 10_000>();
-
 /// A list that a source has given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct News {
@@ -53,11 +50,23 @@ pub struct Follower {
 }
 
 impl Follower {
+    /// The pauses after errors, unless others are set: 0.5 s to 10 s.
+    pub const PAUSES: PauseRange = PauseRange::of_millis::<500, 10_000>();
+
     /// Makes a follower that has not asked its source yet. `name` is the name of the source in errors, usually its URL.
     /// The random pauses are determined by `seed`.
     pub fn new(name: impl Into<Arc<str>>, naming: BoxNaming, seed: u64) -> Self {
         let (name, seeds, random) = (name.into(), Seeds::new(seed), Random::unseeded());
-        Self { name, naming, servers: BTreeSet::new(), failures: 0, retry_at: None, pauses: PAUSES, seeds, random }
+        Self {
+            name,
+            naming,
+            servers: BTreeSet::new(),
+            failures: 0,
+            retry_at: None,
+            pauses: Self::PAUSES,
+            seeds,
+            random,
+        }
     }
 
     /// Sets the pauses after errors. The pause after the first error is at least the shortest one, and below twice that

@@ -35,7 +35,8 @@ impl ParsedName {
 /// Parses the servers of a text. The text is `list://a:1,b:2 tag`, one `host:port`, or one `unix:/path`.
 ///
 /// A list begins with `list://`. Several servers without `list://` are an error, and the text of the error shows the
-/// right form. Commas separate the entries. An entry is an address, or an address, a blank and a tag. Blank entries are
+/// right form. Commas separate the entries. An entry is an address, or an address, a blank and a tag. The tag is all that
+/// follows the blank, as in brpc: `list://a:1 b:2` is one server with the tag `b:2`. Blank entries are
 /// ignored, and so is everything from a `#` to the end of the entry. If a server occurs twice, it is returned once. The
 /// list may be empty.
 ///

@@ -30,7 +30,8 @@ fn n6_every_option_of_a_file_is_applied() {
     );
     let all = all.unwrap();
     let seconds = |time: Duration| time.as_secs();
-    assert_eq!(all.pauses().map(|pauses| (seconds(pauses.min().get()), seconds(pauses.max().get()))), Some((1, 2)));
+    let pauses = all.pauses();
+    assert_eq!((seconds(pauses.min().get()), seconds(pauses.max().get())), (1, 2));
     let options = &all.options;
     assert_eq!(options.file_every.map(|every| seconds(every.get())), Some(3));
     assert_eq!(options.host_every.map(|every| seconds(every.get())), Some(4));

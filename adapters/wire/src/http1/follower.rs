@@ -9,6 +9,8 @@ use super::{DecodeError, MAX_DROPPED, plain};
 /// The number of header fields of a usual head. Parsing a head takes room for this many fields on the stack; only a
 /// head with more fields takes more.
 const USUAL_HEADERS: usize = 100;
+/// The first byte of an alert of TLS (RFC 8446, section 5.1), which a server of TLS sends when it gets bytes in clear.
+const TLS_ALERT: u8 = 0x15;
 
 /// Says which part of a response each byte of a connection belongs to, and keeps no byte. It is for a client that has
 /// its own parser, and wants to be certain where a response ends.
@@ -198,7 +200,8 @@ impl Follower {
         }
         // Bytes that are not HTTP/1 are refused at the first wrong byte.
         if let Some(at) = bytes.iter().zip(b"HTTP/1.").position(|(byte, expected)| byte != expected) {
-            return Err(self.fault(DecodeError::BadHead, at));
+            let is_alert = at == 0 && bytes.first() == Some(&TLS_ALERT);
+            return Err(self.fault(if is_alert { DecodeError::Tls } else { DecodeError::BadHead }, at));
         }
         let too_large = DecodeError::HeadTooLarge { limit: self.max_head };
         while let Some(offset) = find_lf(bytes.get(seen..).unwrap_or(&[])) {

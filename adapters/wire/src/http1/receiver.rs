@@ -312,6 +312,8 @@ pub enum DecodeError {
     TooMuchDropped,
     /// The bytes are not a valid head of HTTP/1.0 or HTTP/1.1.
     BadHead,
+    /// The response is an alert of TLS. The server expects TLS, and got bytes in clear.
+    Tls,
     /// The end of the body is in doubt: a `content-length` is not a number, the headers contradict each other, they
     /// announce a body where there must be none, or the body has a coding other than `chunked`.
     BadFraming,
@@ -340,6 +342,7 @@ impl fmt::Display for DecodeError {
                 );
             }
             Self::BadHead => "response: malformed head",
+            Self::Tls => "response: an alert of tls, so the server expects tls; write https:// or set tls",
             Self::BadFraming => "response: the length of its body is in doubt",
             Self::BadChunk => "response: malformed chunk",
             Self::Switched => "response: switches to a protocol that was not asked for",
