@@ -8,11 +8,11 @@ use std::sync::Arc;
 use hedge_core::id::{AttemptId, ServerId};
 use hedge_core::outcome::{Attempt, Pushback};
 
+use crate::Report;
 use crate::end::Keys;
 use crate::node::Node;
 use crate::server::Server;
-use crate::tried::TriedServers;
-use crate::{MAX_ATTEMPTS, Report};
+use crate::tried::{INLINE, TriedServers};
 
 /// The report of a call, together with the servers that the call tried. A `Trace` dereferences to its [`Report`].
 ///
@@ -27,7 +27,9 @@ use crate::{MAX_ATTEMPTS, Report};
 #[derive(Clone)]
 pub struct Trace {
     report: Report,
-    tried: [Option<Arc<dyn TriedServer>>; MAX_ATTEMPTS],
+    first: [Option<Arc<dyn TriedServer>>; INLINE],
+    /// The servers after the first ones. They are boxed, because few calls try so many, and a `Trace` is moved often.
+    more: Box<[Arc<dyn TriedServer>]>,
     pushback: Option<Pushback>,
 }
 
@@ -60,17 +62,15 @@ impl Trace {
         K: fmt::Display + Send + Sync + 'static,
         S: Send + Sync + 'static,
     {
-        let mut places = <[Option<Arc<dyn TriedServer>>; MAX_ATTEMPTS]>::default();
-        for (place, node) in places.iter_mut().zip(tried.iter()) {
-            *place = Some(Arc::clone(node) as Arc<dyn TriedServer>);
-        }
-        Self { report, tried: places, pushback }
+        let mut tried = tried.iter().map(|node| Arc::clone(node) as Arc<dyn TriedServer>);
+        let first = std::array::from_fn(|_| tried.next());
+        Self { report, first, more: tried.collect(), pushback }
     }
 
     /// Makes the report of a call that tried no server.
     #[must_use]
     pub fn nowhere(report: Report) -> Self {
-        Self { report, tried: Default::default(), pushback: None }
+        Self { report, first: Default::default(), more: Box::default(), pushback: None }
     }
 
     /// Returns the server of an attempt. Returns `None` if there was no such attempt, if the server was removed just
@@ -90,7 +90,7 @@ impl Trace {
     }
 
     fn servers(&self) -> impl Iterator<Item = &dyn TriedServer> {
-        self.tried.iter().map_while(|node| node.as_deref())
+        self.first.iter().flatten().chain(&self.more).map(|node| &**node)
     }
 
     /// Returns whether no part of the request has left this client ([T4](hedge_core::rules#T4)). This is so if no

@@ -10,7 +10,7 @@ use crate::node::Node;
 
 /// How many servers fit without an allocation. Two are enough for a first attempt and one backup. Few calls try more
 /// servers.
-const INLINE: usize = 2;
+pub(crate) const INLINE: usize = 2;
 
 /// The servers that a call has tried, each once, in the order in which they were first tried. The report of the call
 /// needs them. The call also needs them at the end of an attempt: it reduces the server's count of attempts in flight,

@@ -404,13 +404,15 @@ where
             return false;
         };
         let attempt = start.attempt;
-        let future =
-            (self.start)(AttemptInfo::new(start, address, now, (self.call.idempotent(), self.call.streaming())));
+        let info = AttemptInfo::new(start, address, now, (self.call.idempotent(), self.call.streaming()));
         // There is a free slot: at most `max_backups` + 1 attempts are in flight, and `drive` has checked that there
         // are as many slots.
-        if let Some((held, slot)) = self.slot(None) {
+        let mut slots = self.attempts.iter_mut().zip(&mut self.slots);
+        if let Some((held, slot)) = slots.find(|(held, _)| held.is_none()) {
             *held = Some(attempt);
-            slot.set(Some(future));
+            // The slot is emptied first: then the future is made in its slot, and is not copied to it.
+            slot.set(None);
+            slot.set(Some((self.start)(info)));
         }
         true
     }
