@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,8 @@ use hedge_net::{CallOptions, Protocol};
 use hedge_tokio::Channel;
 use hedge_tower::tied::TiedCounters;
 use http::StatusCode;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::mpsc::{self, UnboundedSender};
 
 use crate::fleet::{Fleet, SERVERS, list};
 
@@ -62,35 +62,19 @@ pub(crate) fn run(runtime: &Runtime, fleet: &Fleet, hedging: Hedging, plan: &Pla
     let clients = (0..CLIENTS).map(|n| client(fleet, hedging, plan, n)).collect::<Result<Vec<_>, _>>()?;
     runtime.block_on(connect(fleet, &clients))?;
     let (before, busy_before, start) = (fleet.counters(), fleet.busy_seconds(), Instant::now());
-    let mut random = Rng::with_seed(plan.seed);
-    let every = plan.work.as_secs_f64() / (plan.load * SERVERS as f64);
-    let (results, all) = mpsc::channel();
-    let (mut at, mut calls) = (0.0, 0);
-    while at < plan.seconds {
-        at -= every * (1.0 - random.f64()).ln();
-        let due = start + Duration::from_secs_f64(at);
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        calls += 1;
-        let Some(channel) = random.choice(&clients).cloned() else { continue };
-        let results = results.clone();
-        runtime.spawn(async move {
-            let result = match channel.get("/").await {
-                Ok(reply) if reply.status() == StatusCode::OK => Ok(due.elapsed().as_secs_f64() * 1e3),
-                Ok(reply) => Err(format!("status {}", reply.status())),
-                Err(error) => Err(error.to_string()),
-            };
-            // The receiver lives until all calls have ended.
-            let _ = results.send(result);
-        });
-    }
-    drop(results);
+    let (results, mut all) = mpsc::unbounded_channel();
     let (mut latencies_ms, mut failures) = (Vec::new(), Vec::new());
-    for result in all {
-        match result {
-            Ok(latency) => latencies_ms.push(latency),
-            Err(failure) => failures.push(failure),
-        }
-    }
+    thread::scope(|scope| {
+        scope.spawn(|| arrivals(runtime.handle(), &clients, plan, results));
+        runtime.block_on(async {
+            while let Some(result) = all.recv().await {
+                match result {
+                    Ok(latency) => latencies_ms.push(latency),
+                    Err(failure) => failures.push(failure),
+                }
+            }
+        });
+    });
     latencies_ms.sort_unstable_by(f64::total_cmp);
     let busy = (fleet.busy_seconds() - busy_before) / start.elapsed().as_secs_f64() / SERVERS as f64;
     let mut counters = fleet.counters();
@@ -104,7 +88,34 @@ pub(crate) fn run(runtime: &Runtime, fleet: &Fleet, hedging: Hedging, plan: &Pla
     ] {
         *now -= then;
     }
+    let calls = (latencies_ms.len() + failures.len()) as u64;
     Ok(Row { hedging, latencies_ms, failures, calls, counters, busy })
+}
+
+/// The latency of a call in ms, or why it failed.
+type Outcome = Result<f64, String>;
+
+/// Starts the calls when they are due. A thread of its own sleeps more exactly than the runtime's timer.
+fn arrivals(runtime: &Handle, clients: &[Channel], plan: &Plan, results: UnboundedSender<Outcome>) {
+    let mut random = Rng::with_seed(plan.seed);
+    let every = plan.work.as_secs_f64() / (plan.load * SERVERS as f64);
+    let (start, mut at) = (Instant::now(), 0.0);
+    while at < plan.seconds {
+        at -= every * (1.0 - random.f64()).ln();
+        let due = start + Duration::from_secs_f64(at);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let Some(channel) = random.choice(clients).cloned() else { return };
+        let results = results.clone();
+        runtime.spawn(async move {
+            let result = match channel.get("/").await {
+                Ok(reply) if reply.status() == StatusCode::OK => Ok(due.elapsed().as_secs_f64() * 1e3),
+                Ok(reply) => Err(format!("status {}", reply.status())),
+                Err(error) => Err(error.to_string()),
+            };
+            // The receiver lives until all calls have ended.
+            let _ = results.send(result);
+        });
+    }
 }
 
 fn client(fleet: &Fleet, hedging: Hedging, plan: &Plan, n: u64) -> Result<Channel, Box<dyn Error>> {
