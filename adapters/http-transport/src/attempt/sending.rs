@@ -33,6 +33,7 @@ pub(crate) struct Answer {
 
 /// How a request went over HTTP/2.
 #[cfg(feature = "http2")]
+#[expect(clippy::large_enum_variant, reason = "nearly every request gets an answer, and a box would be an allocation")]
 pub(crate) enum Sent {
     Answer(Answer),
     /// The server speaks HTTP/1.1, perhaps on this new connection.
