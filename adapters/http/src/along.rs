@@ -82,8 +82,10 @@ impl DroppedCopy {
         extensions.insert(Self);
     }
 
-    /// Returns the judgement on an answer if it has the mark. Costs one comparison unless the status is 503.
-    pub(crate) fn judge<B>(response: &Response<B>) -> Option<Judgement> {
+    /// Returns the judgement on an answer if it has the mark and status 503: `Wait`, without blame and without pushback. A
+    /// retry policy of the program that retries status 503 asks this first. Costs one comparison for another status.
+    #[must_use]
+    pub fn judge<B>(response: &Response<B>) -> Option<Judgement> {
         if response.status() != StatusCode::SERVICE_UNAVAILABLE {
             return None;
         }

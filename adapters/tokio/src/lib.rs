@@ -138,11 +138,11 @@ pub use hedge_net::grpc;
 pub use hedge_net::http::SendError;
 #[cfg(feature = "channel")]
 pub use hedge_net::{
-    AdaptiveDelay, AdaptiveOptions, Address, AttemptEnded, AttemptStarted, BodyMode, Bounded, BoundedSpan,
-    BreakerOptions, BudgetOptions, BuildError, CallEnd, CallError, CallId, CallOptions, CancelToken, CheckEnded,
-    ConfigError, ConnectionType, Counters, Decimal, Denial, FailureOptions, Idempotency, Judgement, Kind, LimitOptions,
-    NotHedged, Observer, Protocol, Ratio, RatioOptions, ReplaceableOptions, Reply, Report, RetryPolicy, Server,
-    ServerChange, ServerRef, Trace, Verdict, hash, http, parse_servers,
+    AdaptiveDelay, AdaptiveOptions, Address, AlongOptions, AttemptEnded, AttemptStarted, BodyMode, Bounded,
+    BoundedSpan, BreakerOptions, BudgetOptions, BuildError, CallEnd, CallError, CallId, CallOptions, CancelToken,
+    CheckEnded, ConfigError, ConnectionType, Counters, Decimal, Denial, FailureOptions, Idempotency, IdempotencyKey,
+    Judgement, Kind, LimitOptions, NotHedged, Observer, Protocol, Ratio, RatioOptions, ReplaceableOptions, Reply,
+    Report, RetryPolicy, Server, ServerChange, ServerRef, Trace, Verdict, hash, http, parse_servers,
 };
 #[cfg(feature = "channel")]
 pub use hedge_net::{

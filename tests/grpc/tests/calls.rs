@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::Answer::{Fail, FailAfterMessage, Hang, HangAfterMessage, HangFirst, PushBack, Reply, ResetAfterMessage};
 use common::{Received, Servers, configured};
+use hedge_tokio::http::AlongHeaders;
 use hedge_tokio::{CallOptions, GrpcChannel, Idempotency, Kind, Tls, Trace};
 use hello::Text;
 use hello::greeter::greeter_client::GreeterClient;
@@ -74,6 +75,24 @@ async fn a_generated_client_runs_over_a_channel() {
         let timeout: hedge_tokio::grpc::GrpcTimeout = seen.header("grpc-timeout").unwrap().parse().unwrap();
         assert!(timeout.to_duration() <= Duration::from_secs(60), "{timeout}");
     }
+}
+
+#[tokio::test]
+async fn w3_attempts_of_grpc_carry_what_goes_along_and_keep_their_timeout() {
+    let servers = Servers::start(2, [Fail(Code::Unavailable)]);
+    let channel = configured(servers.builder().along(AlongHeaders::all()).grpc(), RETRIED).build().unwrap();
+    let mut request = Request::new("world".to_owned());
+    request.extensions_mut().insert(CallOptions::new().with_log_id(7).with_request_id("r-1").unwrap());
+    GreeterClient::new(channel).greet(request).await.unwrap();
+    let seen = servers.seen();
+    assert_eq!(seen.len(), 2);
+    for (seen, (number, kind)) in seen.iter().zip([("0", "first"), ("1", "retry")]) {
+        assert_eq!((seen.header("log-id"), seen.header("x-request-id")), (Some("7"), Some("r-1")));
+        assert_eq!((seen.header("x-hedge-attempt"), seen.header("x-hedge-attempt-kind")), (Some(number), Some(kind)));
+        assert!(seen.header("grpc-timeout").is_some() && seen.header("x-hedge-remaining-ms").is_some());
+    }
+    let keys = [0, 1].map(|attempt| seen[attempt].header("idempotency-key").unwrap());
+    assert!(keys[0].len() == 32 && keys[0] == keys[1]);
 }
 
 #[tokio::test]

@@ -124,7 +124,8 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// dropped copy with status 503 and `x-hedge-dropped: tied`. The call then waits for the other copy
     /// ([`DroppedCopy`](crate::http::DroppedCopy)), no server is blamed, and `retry_statuses` does not apply. Only
     /// the answer of an attempt that has another copy is taken so: of a backup, and of a first attempt whose backup has
-    /// started. Any other 503 with this header is an ordinary 503.
+    /// started. Any other 503 with this header is an ordinary 503. A retry policy of the program that retries status 503
+    /// should ask [`DroppedCopy::judge`](crate::http::DroppedCopy::judge) first.
     ///
     /// The loser of a tied call is cancelled like every loser ([C2](hedge_core::rules#C2)). Over HTTP/2 its stream is
     /// reset, which the server's helper sees at once. Over HTTP/1.1 the answer is drained, and the server learns nothing
