@@ -42,7 +42,9 @@ fn aborted() -> Result<Said, Wrong> {
     Err(Wrong { kind: "aborted".into(), outcome })
 }
 
-fn faulty(clock: &Clock, leaf: &Leaf, options: FaultOptions) -> Faults<Leaf, Clock, fn() -> Result<Said, Wrong>> {
+type Faulty = Faults<Leaf, Clock, fn() -> Result<Said, Wrong>>;
+
+fn faulty(clock: &Clock, leaf: &Leaf, options: FaultOptions) -> Faulty {
     Faults::of_calls(leaf.clone(), clock.clone(), options, aborted)
 }
 
