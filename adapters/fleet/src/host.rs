@@ -18,7 +18,6 @@ use hedge_core::policy::{BackupDelay, CallOptions, ChannelOptions, Ended};
 use hedge_core::random::Seeds;
 use hedge_core::time::{Instant, Timeout};
 
-use crate::Report;
 use crate::end::Keys;
 use crate::in_force::HeldOptions;
 use crate::node::{Lease, Node, Service};
@@ -170,18 +169,15 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         &self.tried
     }
 
-    /// Makes the report of the call, which has ended, with the servers that it has tried and what is left of the
-    /// pushback of its failures.
-    pub fn trace(&self, report: Report) -> Trace
+    /// Makes the report of the call, which has ended, with its servers and what is left of their pushbacks.
+    pub fn trace(&self, report: crate::Report) -> Trace
     where
         <O::Target as ChannelContext>::Key: fmt::Display + Send + Sync,
         <O::Target as ChannelContext>::Service: Send + Sync + 'static,
     {
-        let pushback = self.rare.get().and_then(|rare| {
-            let pushbacks = rare.pushbacks.lock().unwrap_or_else(PoisonError::into_inner);
-            pushbacks.left(report.started() + report.elapsed_micros())
-        });
-        Trace::new(report, &self.tried, pushback)
+        let end = report.started() + report.elapsed_micros();
+        let left = |rare: &Box<Rare<_>>| rare.pushbacks.lock().unwrap_or_else(PoisonError::into_inner).left(end);
+        Trace::new(report, &self.tried, self.rare.get().and_then(left))
     }
 
     /// Returns the call's place in the queue. Returns `None` if the call has not joined the queue.
@@ -250,14 +246,10 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         }
     }
 
-    /// Keeps the pushback of a failure.
     #[cold]
-    fn note(&self, pushback: Option<Pushback>) {
+    fn keep_pushback(&self, pushback: Option<Pushback>) {
         let mut pushbacks = self.rare().pushbacks.lock().unwrap_or_else(PoisonError::into_inner);
-        match pushback {
-            Some(pushback) => pushbacks.add(pushback, self.channel.timer().now()),
-            None => pushbacks.failed_elsewhere(),
-        }
+        pushbacks.failed(pushback, self.channel.timer().now());
     }
 
     /// Keeps an abandoned attempt counted as in flight at its server until this host is dropped. The reason is that the
@@ -436,7 +428,7 @@ impl<O: Deref<Target: ChannelContext>> CallContext for CallHost<O> {
 
     fn failed(&self, judgement: &Judgement) {
         if judgement.pushback.is_some() || self.rare.get().is_some() {
-            self.note(judgement.pushback);
+            self.keep_pushback(judgement.pushback);
         }
     }
 

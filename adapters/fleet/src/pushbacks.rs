@@ -32,9 +32,13 @@ impl Pushbacks {
         };
     }
 
-    /// Removes a pushback that concerns one server, because another server has failed without one.
-    pub fn failed_elsewhere(&mut self) {
-        self.until = self.until.filter(|(_, for_server)| !for_server);
+    /// Takes in a failure that came at `now`. If it has no pushback, this removes a pushback that concerns one server,
+    /// because another server has failed since.
+    pub fn failed(&mut self, pushback: Option<Pushback>, now: Instant) {
+        match pushback {
+            Some(pushback) => self.add(pushback, now),
+            None => self.until = self.until.filter(|(_, for_server)| !for_server),
+        }
     }
 
     /// Returns what is left of the pushback at `now`. Returns `None` if there was none, or if its delay is over.
@@ -83,7 +87,7 @@ mod tests {
         for (pushback, left) in [(after(50).for_server(), None), (after(50), Some(after(50)))] {
             let mut all = Pushbacks::new();
             all.add(pushback, Instant::ZERO);
-            all.failed_elsewhere();
+            all.failed(None, Instant::ZERO);
             assert_eq!(all.left(Instant::ZERO), left);
         }
     }

@@ -42,9 +42,9 @@ fn aborted() -> Result<Said, Wrong> {
     Err(Wrong { kind: "aborted".into(), outcome })
 }
 
-type FaultyLeaf = Faults<Leaf, Clock, fn() -> Result<Said, Wrong>>;
+type Faulty = Faults<Leaf, Clock, fn() -> Result<Said, Wrong>>;
 
-fn faulty(clock: &Clock, leaf: &Leaf, options: FaultOptions) -> FaultyLeaf {
+fn faulty(clock: &Clock, leaf: &Leaf, options: FaultOptions) -> Faulty {
     Faults::of_calls(leaf.clone(), clock.clone(), options, aborted)
 }
 
