@@ -157,6 +157,8 @@ fn p1_a_fault_says_what_and_where() {
         ("HTTP/1.1 200 OK\r\na: b\r\n c: d\r\n\r\n", DecodeError::BadHead, 23),
         ("HTTP/1.1 200 OK\r\na: b\nc: d\r\n\r\n", DecodeError::BadHead, 21),
         ("HTTX/1.1 200 OK", DecodeError::BadHead, 3),
+        ("\x15\x03\x03\x00\x02\x02\x32", DecodeError::Tls, 0),
+        ("\x16\x03\x03", DecodeError::BadHead, 0),
         ("HTTP/1.1 103 x\r\n\r\nHTTP/1.1 101 x\r\n\r\n", DecodeError::Switched, 18),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nxx", DecodeError::BadChunk, 51),
     ] {

@@ -129,6 +129,8 @@ pub fn assert_followed(wire: &[u8], request_was_head: bool, piece: impl FnMut() 
         // A follower is stricter about line ends, and allows more lines.
         (Err((DecodeError::BadHead, at)), _) if bare_lf(wire.len().min(at + 1)) => {}
         (_, Err(DecodeError::TooManyHeaders { .. })) => {}
+        // It also names an alert of TLS, by its first byte.
+        (Err((DecodeError::Tls, at)), Err(DecodeError::BadHead)) => assert_eq!(wire[at], 0x15, "{context}"),
         // A body that no buffer can hold is never complete for a follower.
         (Err((error, _)), Err(DecodeError::TooLarge { .. } | DecodeError::Closed)) => {
             assert!(matches!(error, DecodeError::Truncated | DecodeError::TooLarge { .. }), "{error:?}: {context}");
