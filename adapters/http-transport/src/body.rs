@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "_coding")]
@@ -88,38 +88,6 @@ impl Stream {
             return SizeHint::default();
         }
         self.source.size_hint()
-    }
-
-    /// Reads everything, up to the limit.
-    pub(super) async fn read(self) -> Result<Body, HttpError> {
-        let limit = self.limit;
-        // A body whose announced length is too long is not read at all.
-        if self.source.size_hint().lower() > limit as u64 {
-            return Err(HttpError::TooLarge { limit });
-        }
-        let limit = self.reader_limit();
-        let mut read = Collected::new(limit, self.reader_size_hint().exact());
-        let mut budget = PollBudget::default();
-        let connection = Some(Arc::clone(self.source.info()));
-        let mut reading = Reading(Some(self));
-        let error = loop {
-            match poll_fn(|cx| budget.poll(cx, |cx| reading.poll_frame(cx))).await {
-                Some(Ok(frame)) => {
-                    if read.add(frame).is_err() {
-                        break Some(HttpError::TooLarge { limit });
-                    }
-                }
-                Some(Err(error)) => break Some(error.into()),
-                None => break None,
-            }
-        };
-        // Nothing is abandoned from here on: the connection has gone back, or is closed.
-        reading.0 = None;
-        if let Some(error) = error {
-            return Err(error);
-        }
-        let (bytes, trailers) = read.into_parts();
-        Ok(Body { inner: Inner::Whole { bytes: Some(bytes), trailers }, connection })
     }
 
     /// The next frame for the reader. The end comes only when the connection is back in its pool.
@@ -214,9 +182,46 @@ impl Decoding {
 
 /// A reply that is read into memory. If this is dropped while it holds the reply, the attempt is abandoned
 /// ([C2](hedge_core::rules#C2)).
-struct Reading(Option<Stream>);
+pub(super) struct Reading(Option<Stream>);
 
 impl Reading {
+    pub(super) const fn of(stream: Stream) -> Self {
+        Self(Some(stream))
+    }
+
+    /// Reads everything, up to the limit. It is called once, and borrows the reading, so that the stream is not moved.
+    pub(super) async fn read(&mut self) -> Result<Body, HttpError> {
+        let Some(stream) = &self.0 else { return pending().await };
+        let limit = stream.limit;
+        // A body whose announced length is too long is not read at all.
+        if stream.source.size_hint().lower() > limit as u64 {
+            self.0 = None;
+            return Err(HttpError::TooLarge { limit });
+        }
+        let limit = stream.reader_limit();
+        let mut read = Collected::new(limit, stream.reader_size_hint().exact());
+        let mut budget = PollBudget::default();
+        let connection = Some(Arc::clone(stream.source.info()));
+        let error = loop {
+            match poll_fn(|cx| budget.poll(cx, |cx| self.poll_frame(cx))).await {
+                Some(Ok(frame)) => {
+                    if read.add(frame).is_err() {
+                        break Some(HttpError::TooLarge { limit });
+                    }
+                }
+                Some(Err(error)) => break Some(error.into()),
+                None => break None,
+            }
+        };
+        // Nothing is abandoned from here on: the connection has gone back, or is closed.
+        self.0 = None;
+        if let Some(error) = error {
+            return Err(error);
+        }
+        let (bytes, trailers) = read.into_parts();
+        Ok(Body { inner: Inner::Whole { bytes: Some(bytes), trailers }, connection })
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Received>>> {
         self.0.as_mut().map_or(Poll::Ready(None), |stream| stream.poll_frame(cx))
     }

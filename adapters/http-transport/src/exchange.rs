@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ::http::{Request, Response};
 use futures_channel::oneshot;
@@ -16,11 +16,10 @@ use super::conn_state::ConnState;
 use super::counters::OpenConnection;
 use super::outgoing::SendBody;
 
-/// The result that hyper gives for a request. The error is boxed, because it may hold the request: a reply is moved several
-/// times, and is smaller than a request.
-pub(super) type Reply = Result<Response<Incoming>, Box<TrySendError<Request<SendBody>>>>;
+/// The error that hyper gives for a request. It is boxed, because it may hold the request.
+pub(super) type SendFailure = Box<TrySendError<Request<SendBody>>>;
 
-/// The same, as hyper returns it.
+/// The result that hyper gives for a request.
 type HyperReply = Result<Response<Incoming>, TrySendError<Request<SendBody>>>;
 
 type Sender = http1::SendRequest<SendBody>;
@@ -35,8 +34,12 @@ pub(super) trait Exchange: Send {
     /// Hands a request over.
     fn send(&mut self, request: Request<SendBody>);
 
-    /// Ready when there is a reply, or an error, after which the connection must be dropped.
-    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Reply>;
+    /// Ready when there is a reply, which is put to `reply`, or an error, after which the connection must be dropped.
+    fn poll_reply(
+        &mut self,
+        cx: &mut Context<'_>,
+        reply: &mut Option<Response<Incoming>>,
+    ) -> Poll<Result<(), SendFailure>>;
 
     /// Ready when the next request may be sent. False if the connection will never take another one.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
@@ -84,25 +87,41 @@ pub(super) fn run<R: Runtime>(
 }
 
 impl<F: Future<Output = HyperReply>> HyperExchange<F> {
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
-        let reply = self.reply.as_mut().as_pin_mut();
-        reply.map_or(Poll::Pending, |reply| reply.poll(cx).map_err(Box::new))
+    fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Option<Response<Incoming>>,
+    ) -> Poll<Result<(), SendFailure>> {
+        let Some(reply) = self.reply.as_mut().as_pin_mut() else { return Poll::Pending };
+        match ready!(reply.poll(cx)) {
+            Ok(response) => {
+                *to = Some(response);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => Poll::Ready(Err(Box::new(error))),
+        }
     }
 }
 
 impl<F: Future<Output = HyperReply> + Send> Exchange for HyperExchange<F> {
     fn send(&mut self, request: Request<SendBody>) {
-        let reply = self.sender.as_mut().map(|sender| (self.send)(sender, request));
-        self.reply.set(reply);
+        match &mut self.sender {
+            Some(sender) => self.reply.set(Some((self.send)(sender, request))),
+            None => self.reply.set(None),
+        }
     }
 
-    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
-        let mut polled = self.poll_answer(cx);
+    fn poll_reply(
+        &mut self,
+        cx: &mut Context<'_>,
+        reply: &mut Option<Response<Incoming>>,
+    ) -> Poll<Result<(), SendFailure>> {
+        let mut polled = self.poll_answer(cx, reply);
         if polled.is_pending() && self.open.poll_canceled(cx).is_ready() {
             // The task ended while the request was put into its channel, so it never took the request out. Dropping the
             // sender closes the channel, and then the request comes back.
             self.sender = None;
-            polled = self.poll_answer(cx);
+            polled = self.poll_answer(cx, reply);
         }
         if polled.is_ready() {
             self.reply.set(None);

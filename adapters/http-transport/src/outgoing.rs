@@ -89,14 +89,17 @@ impl BodyProgress {
     }
 }
 
-/// The request body of one attempt.
-pub(super) enum SendBody {
-    Bytes(Option<Bytes>),
-    Boxed(Box<CheckedBody>),
+/// The request body of one attempt. It is as small as a pointer, because hyper moves the request many times. `None` if it
+/// is empty, or if all of it was taken.
+pub(super) struct SendBody(Option<Box<Content>>);
+
+enum Content {
+    Bytes(Bytes),
+    Checked(CheckedBody),
 }
 
 /// A caller's body, which is checked against the length that it announced.
-pub(super) struct CheckedBody {
+struct CheckedBody {
     body: BoxBody,
     /// The length that was announced.
     announced: Option<u64>,
@@ -109,6 +112,13 @@ pub(super) struct CheckedBody {
 }
 
 impl SendBody {
+    pub(super) const EMPTY: Self = Self(None);
+
+    /// Bytes in memory.
+    pub(super) fn bytes(bytes: Bytes) -> Self {
+        Self((!bytes.is_empty()).then(|| Box::new(Content::Bytes(bytes))))
+    }
+
     /// Makes a body with `make`.
     pub(super) fn made(make: impl FnOnce() -> BoxBody) -> Result<Self, RequestBodyError> {
         guarded(|| {
@@ -123,7 +133,8 @@ impl SendBody {
             if ended && announced.is_none_or(|length| length == 0) {
                 sent.set_whole();
             }
-            Self::Boxed(Box::new(CheckedBody { body, announced, passed: 0, last: None, trailers: Vec::new(), sent }))
+            let checked = CheckedBody { body, announced, passed: 0, last: None, trailers: Vec::new(), sent };
+            Self(Some(Box::new(Content::Checked(checked))))
         })
     }
 
@@ -131,17 +142,18 @@ impl SendBody {
     /// ended counts as unknown: hyper would never poll a body of 0 bytes. It is sent in chunks, of which there should
     /// be none.
     pub(super) fn length(&self) -> Option<u64> {
-        match self {
-            Self::Bytes(bytes) => Some(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Boxed(body) if body.sent.is_whole() => Some(0),
-            Self::Boxed(body) => body.announced.filter(|length| *length > 0),
+        match self.0.as_deref() {
+            None => Some(0),
+            Some(Content::Bytes(bytes)) => Some(bytes.len() as u64),
+            Some(Content::Checked(body)) if body.sent.is_whole() => Some(0),
+            Some(Content::Checked(body)) => body.announced.filter(|length| *length > 0),
         }
     }
 
     /// Records that the body's trailers cannot be sent.
     #[cfg(feature = "http2")]
     pub(super) fn refuse_trailers(&self) {
-        if let Self::Boxed(body) = self {
+        if let Some(Content::Checked(body)) = self.0.as_deref() {
             body.sent.fail(RequestBodyError::Trailers);
         }
     }
@@ -149,15 +161,16 @@ impl SendBody {
     /// How many bytes of it are in memory.
     #[cfg(feature = "http2")]
     pub(super) fn in_memory(&self) -> Option<usize> {
-        match self {
-            Self::Bytes(bytes) => Some(bytes.as_ref().map_or(0, Bytes::len)),
-            Self::Boxed(_) => None,
+        match self.0.as_deref() {
+            None => Some(0),
+            Some(Content::Bytes(bytes)) => Some(bytes.len()),
+            Some(Content::Checked(_)) => None,
         }
     }
 
     /// Takes over the length and the trailers that the headers announce, so that the body is checked against them.
     pub(super) fn announce(&mut self, length: Option<u64>, headers: &HeaderMap) {
-        if let Self::Boxed(body) = self {
+        if let Some(Content::Checked(body)) = self.0.as_deref_mut() {
             body.announced = body.announced.or(length);
             if body.announced.is_none() {
                 let names = headers.get_all(TRAILER).iter().filter_map(|names| names.to_str().ok());
@@ -169,17 +182,17 @@ impl SendBody {
 
     /// The progress of the body. `None` if it is sent together with the head.
     pub(super) fn sent(&self) -> Option<BodyProgress> {
-        match self {
-            Self::Bytes(_) => None,
-            Self::Boxed(body) => Some(body.sent.clone()),
+        match self.0.as_deref() {
+            None | Some(Content::Bytes(_)) => None,
+            Some(Content::Checked(body)) => Some(body.sent.clone()),
         }
     }
 
     /// The caller's body, from which nothing was sent.
     pub(super) fn into_unsent(self) -> Option<BoxBody> {
-        match self {
-            Self::Bytes(_) => None,
-            Self::Boxed(body) => Some(body.body),
+        match self.0.map(|content| *content) {
+            None | Some(Content::Bytes(_)) => None,
+            Some(Content::Checked(body)) => Some(body.body),
         }
     }
 }
@@ -254,11 +267,16 @@ impl Body for SendBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut *self {
-            Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        match self.0.as_deref_mut() {
+            None => Poll::Ready(None),
+            Some(Content::Bytes(bytes)) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = None;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
             // A body that has ended is not polled again.
-            Self::Boxed(body) if body.sent.is_whole() => Poll::Ready(None),
-            Self::Boxed(body) => {
+            Some(Content::Checked(body)) if body.sent.is_whole() => Poll::Ready(None),
+            Some(Content::Checked(body)) => {
                 let frame = ready!(body.poll(cx));
                 Poll::Ready(frame.map(|frame| {
                     frame.map_err(|error| {
@@ -271,17 +289,19 @@ impl Body for SendBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Bytes(bytes) => bytes.is_none(),
-            Self::Boxed(body) => body.sent.is_whole(),
+        match self.0.as_deref() {
+            None => true,
+            Some(Content::Bytes(_)) => false,
+            Some(Content::Checked(body)) => body.sent.is_whole(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Boxed(body) if body.announced == Some(0) => SizeHint::default(),
-            Self::Boxed(body) => body.left().map_or_else(SizeHint::default, SizeHint::with_exact),
-            Self::Bytes(_) => SizeHint::with_exact(self.length().unwrap_or(0)),
+        match self.0.as_deref() {
+            None => SizeHint::with_exact(0),
+            Some(Content::Bytes(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            Some(Content::Checked(body)) if body.announced == Some(0) => SizeHint::default(),
+            Some(Content::Checked(body)) => body.left().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

@@ -56,8 +56,8 @@ impl RequestBody {
     /// Opens the body for one attempt, and sets the headers of `head` that say its length.
     pub(super) fn open(&self, head: &mut Request<()>) -> Result<SendBody, HttpError> {
         let mut body = match self {
-            Self::Empty => SendBody::Bytes(None),
-            Self::Bytes(bytes) => SendBody::Bytes(Some(bytes.clone()).filter(|bytes| !bytes.is_empty())),
+            Self::Empty => SendBody::EMPTY,
+            Self::Bytes(bytes) => SendBody::bytes(bytes.clone()),
             Self::Factory(make) => SendBody::made(|| make())?,
             Self::Once(body) => {
                 let body = body.lock().take().ok_or(HttpError::BodyUsed)?;
@@ -253,13 +253,13 @@ mod tests {
         for (method, expected) in [(Method::PUT, true), (Method::POST, false)] {
             let of = |body| idempotency(&Request::builder().method(&method).uri("/").body(body).unwrap());
             assert_eq!(of("x".into()) == Idempotency::Idempotent, expected, "{method}");
-            assert_eq!(of(RequestBody::once(SendBody::Bytes(None))), Idempotency::NotIdempotent, "{method}");
+            assert_eq!(of(RequestBody::once(SendBody::EMPTY)), Idempotency::NotIdempotent, "{method}");
         }
     }
 
     #[test]
     fn t3_a_body_that_can_be_sent_once_is_gone_until_it_is_put_back() {
-        let body = RequestBody::once(SendBody::Bytes(None));
+        let body = RequestBody::once(SendBody::EMPTY);
         let open = || body.open(&mut Request::new(()));
         let opened = open().unwrap();
         assert!(matches!(open(), Err(HttpError::BodyUsed)));

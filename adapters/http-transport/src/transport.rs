@@ -16,7 +16,7 @@ use hedge_link::{Connector, PerServer, PoolSettings, Runtime};
 use super::attempt::http2;
 use super::attempt::pool::{HttpSettings, Pool};
 use super::attempt::sending::{Answer, Sending};
-use super::body::{Body, Stream};
+use super::body::{Body, Reading, Stream};
 #[cfg(feature = "_coding")]
 use super::coding;
 use super::connect_options::ConnectOptions;
@@ -131,7 +131,7 @@ impl<R: Runtime> Asked<R> {
             return http2::ask(&self.runtime, connected, self.limits, head, &place).await;
         }
         let mut connection = Connection::over(&self.runtime, connected, self.limits, None).await?;
-        connection.send(head.map(|()| SendBody::Bytes(None)));
+        connection.send(head.map(|()| SendBody::EMPTY));
         Ok(connection.replied().await.is_ok_and(|response| response.status().is_success()))
     }
 }
@@ -170,7 +170,7 @@ impl<R: Runtime> SendTransport for Http<R> {
             Some(coding) => stream.decoded(coding, self.settings.max_decoded_body),
             None => stream,
         };
-        let body = if at_head { Body::stream(stream) } else { stream.read().await? };
+        let body = if at_head { Body::stream(stream) } else { Reading::of(stream).read().await? };
         Ok(Response::from_parts(head, body))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hedge_core::time::Instant;
-use hedge_link::{Runtime, before};
+use hedge_link::{PoolConnection as _, Runtime, before};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -83,8 +83,8 @@ pub(crate) fn abandon<R: Runtime>(pool: &Arc<Pool<R>>, abandoned: Abandoned) {
     match pool.settings.drain {
         DrainOrClose::Drain(options)
             if !pool.is_short()
-                && abandoned.connection.state.is_handed_over()
-                && abandoned.connection.runtime == pool.runtime.id()
+                && abandoned.connection.state().is_handed_over()
+                && abandoned.connection.runtime() == pool.runtime.id()
                 && let Some(draining) = Draining::begin(pool, options.max_connections) =>
         {
             // If the runtime is ending, it drops the task, and that closes the connection.
@@ -112,7 +112,7 @@ impl<R: Runtime> Draining<R> {
     }
 
     async fn run(mut self, abandoned: Abandoned, options: DrainOptions) {
-        let (state, idle_since) = (Arc::clone(&abandoned.connection.state), abandoned.idle_since);
+        let (state, idle_since) = (Arc::clone(abandoned.connection.state()), abandoned.idle_since);
         let runtime = self.pool.runtime.clone();
         let until = runtime.now() + options.timeout;
         match before(&runtime, Some(until), drain(abandoned, options.max_body)).await {

@@ -1,8 +1,9 @@
 //! Sends the request of one attempt, over an idle connection if there is one, else over a new one
 //! ([C3](hedge_core::rules#C3), [T4](hedge_core::rules#T4)).
 
-use std::future::pending;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use ::http::header::CONNECTION;
 use ::http::{HeaderValue, Request, Response, StatusCode, response};
@@ -11,7 +12,6 @@ use hedge_core::time::{Duration, Instant};
 use hedge_fleet::Address;
 use hedge_link::{Connector, Runtime};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 
 use super::drain::Abandoned;
 use super::pool::{HttpSettings, IdleConnection, Pool, PoolHandle as _};
@@ -20,6 +20,7 @@ use crate::break_error::BreakError;
 use crate::conn_state::ConnState;
 use crate::connection::{Busy, Connection};
 use crate::error::{HttpError, ProtocolError};
+use crate::exchange::SendFailure;
 use crate::keep_alive;
 use crate::outgoing::{BodyProgress, SendBody};
 use crate::request::{self, RequestBody};
@@ -32,6 +33,7 @@ pub(crate) struct Answer {
 
 /// How a request went over HTTP/2.
 #[cfg(feature = "http2")]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and a box would cost an allocation")]
 pub(crate) enum Sent {
     Answer(Answer),
     /// The server speaks HTTP/1.1, perhaps on this new connection.
@@ -105,10 +107,10 @@ impl<'a, R: Runtime> Sending<'a, R> {
             },
         };
         self.maker.pool.opened(&mut connection);
-        let (state, info) = (Arc::clone(&connection.state), Arc::clone(&connection.info));
+        let state = Arc::clone(connection.state());
         let (sent, in_flight) = self.hand_over(connection, None)?;
         match in_flight.replied().await {
-            Ok((connection, response)) => Ok(Some(self.answered(Busy { connection, sent, info }, response))),
+            Ok((connection, response)) => Ok(Some(self.answered(connection, sent, response))),
             Err(error) => Err(match self.unsent(error, sent.as_ref()) {
                 Ok(error) => HttpError::Unsent(error.into()),
                 Err(error) => match broken(error)? {
@@ -127,7 +129,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
             pool.settings.counts.resend();
             by = self.patience().map(|patience| self.runtime.now() + patience);
         }
-        // Boxed, so that a call has no room for it, as it seldom connects.
+        // Both futures are boxed, so that a call has no room for them, as it seldom connects.
         let connected = Box::pin(self.connector.connect(&self.maker.attempt.address, by));
         let connected = connected.await.map_err(HttpError::Connect)?;
         #[cfg(feature = "http2")]
@@ -136,15 +138,16 @@ impl<'a, R: Runtime> Sending<'a, R> {
             return Ok(None);
         }
         let HttpSettings { head, counts, .. } = &pool.settings;
-        Connection::over(self.runtime, connected, *head, Some(counts)).await.map(Some)
+        Box::pin(Connection::over(self.runtime, connected, *head, Some(counts))).await.map(Some)
     }
 
     /// The answer on a connection of HTTP/1.1.
-    fn answered(&self, mut busy: Busy, response: Response<Incoming>) -> Answer {
+    fn answered(&self, mut connection: Connection, sent: Option<BodyProgress>, response: Response<Incoming>) -> Answer {
         let (head, incoming) = response.into_parts();
-        if let (Some(connection), Some(time)) = (&mut busy.connection, keep_alive::timeout(&head.headers)) {
+        if let Some(time) = keep_alive::timeout(&head.headers) {
             connection.keep_for(time);
         }
+        let busy = Busy { info: Arc::clone(connection.info()), connection, sent };
         let source = Source::Http1(Http1Body::new(incoming, busy, Arc::clone(self.maker.pool) as _));
         Answer { head, source }
     }
@@ -158,7 +161,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
         if !connection.takes_chunks() && self.maker.goes_in_chunks()? {
             return Ok(None);
         }
-        let (state, info) = (Arc::clone(&connection.state), Arc::clone(&connection.info));
+        let state = Arc::clone(connection.state());
         let (sent, in_flight) = self.hand_over(connection, Some(since))?;
         self.maker.pool.settings.counts.reuse();
         let deadline = self.maker.attempt.remaining().map(|remaining| self.maker.attempt.started + remaining);
@@ -171,7 +174,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
                 // If the answer is stale, dropping it here closes its connection.
                 self.lost = self.is_stale_answer(&response, sent_at);
                 if !self.lost {
-                    return Ok(Some(self.answered(Busy { connection, sent, info }, response)));
+                    return Ok(Some(self.answered(connection, sent, response)));
                 }
                 self.maker.pool.close_idle_since(since);
                 return Ok(None);
@@ -243,11 +246,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
     }
 
     /// Keeps a request that has come back unsent. An error means that the request has left, or may have left.
-    fn unsent(
-        &mut self,
-        mut error: Box<TrySendError<Request<SendBody>>>,
-        body: Option<&BodyProgress>,
-    ) -> Result<hyper::Error, HttpError> {
+    fn unsent(&mut self, mut error: SendFailure, body: Option<&BodyProgress>) -> Result<hyper::Error, HttpError> {
         match error.take_message() {
             Some(message) => {
                 self.maker.unsent = Some(Box::new(message));
@@ -358,15 +357,17 @@ struct InFlight<'a, R: Runtime> {
 
 impl<R: Runtime> InFlight<'_, R> {
     /// Awaits the reply, and returns it with its connection.
-    async fn replied(
-        mut self,
-    ) -> Result<(Option<Connection>, Response<Incoming>), Box<TrySendError<Request<SendBody>>>> {
-        let reply = match &mut self.connection {
-            Some(connection) => connection.replied().await,
-            None => pending().await,
-        };
-        let connection = self.connection.take();
-        reply.map(|reply| (connection, reply))
+    async fn replied(mut self) -> Result<(Connection, Response<Incoming>), SendFailure> {
+        poll_fn(|cx| {
+            let Some(connection) = &mut self.connection else { return Poll::Pending };
+            let reply = ready!(connection.poll_replied(cx));
+            match (self.connection.take(), reply) {
+                (Some(connection), Ok(reply)) => Poll::Ready(Ok((connection, reply))),
+                (_, Err(error)) => Poll::Ready(Err(error)),
+                (None, Ok(_)) => Poll::Pending,
+            }
+        })
+        .await
     }
 }
 

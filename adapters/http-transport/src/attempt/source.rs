@@ -113,8 +113,7 @@ impl Http1Body {
     /// The body of the reply on a connection. At its end, the connection goes back to `pool_handle`.
     pub(crate) fn new(incoming: Incoming, on: Busy, pool_handle: Arc<dyn PoolHandle>) -> Self {
         let Busy { connection, sent, info } = on;
-        let connection = connection.map(|connection| (connection, pool_handle));
-        Self { incoming, connection, sent, info, has_ended: false }
+        Self { incoming, connection: Some((connection, pool_handle)), sent, info, has_ended: false }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Received>>> {

@@ -195,7 +195,7 @@
 //! | HTTP/2 | 39 KiB | 39 KiB |
 //!
 //! Over HTTP/1.1 most of this is hyper's: its buffers for reading and for writing have 8 KiB each at first, and its channel for
-//! requests takes 9 KiB. Over HTTP/2 it is h2's buffers, and all calls to a server share it.
+//! requests takes 8 KiB. Over HTTP/2 it is h2's buffers, and all calls to a server share it.
 //!
 #![doc = include_str!("faults.md")]
 
