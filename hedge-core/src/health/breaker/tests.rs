@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::*;
-use crate::bounded::{Bounded, SpanRange};
+use crate::bounded::Bounded;
+#[cfg(feature = "serde")]
+use crate::bounded::SpanRange;
 use crate::health::{FailureState, WindowOptions};
 
 const MS: Micros = Micros::from_millis(1);

@@ -3,6 +3,22 @@
 //!
 //! The server and the clients run on a thread each, and on a processor of its own where there are two. What is measured
 //! is the time for which the client's thread runs, not what it waits for: the server's work is not in it.
+//!
+//! # What a call costs more than bare hyper
+//! In instructions a request over HTTP/1.1, with 64 callers and a backup armed, built without link-time optimization: 29,782
+//! against bare hyper's 18,902 and 31,604 of hyper-util's client. Each task is polled as often as with bare hyper, and there
+//! are as many system calls.
+//!
+//! | what | instructions |
+//! |---|---|
+//! | answers are checked before hyper sees them; their heads are parsed once more (1,200) | 2,030 |
+//! | the attempt's own copy of the head, since a backup may need the caller's | 1,990 |
+//! | requests, replies and futures are copied from one place to the next | 1,930 |
+//! | the core's decisions | 1,090 |
+//! | the timer of deadline and backup: made, set and dropped in tokio's wheel | 640 |
+//! | the pool: looked up, taken from, given back to | 550 |
+//! | three readings of the clock; fewer instructions where it needs no system call | 330 |
+//! | the rest: driver, report, counters, futures | 2,320 |
 
 mod clients;
 pub(crate) mod instructions;
