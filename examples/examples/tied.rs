@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             listeners.push(TcpListener::bind("127.0.0.1:0").await?);
         }
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-        let list = format!("list://{},{},{}", addresses[0], addresses[1], addresses[2]);
+        let list = format!("list://{}", addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(","));
         let mut layers = Vec::new();
         for listener in listeners {
             let own = listener.local_addr()?;
