@@ -65,7 +65,9 @@ pub(crate) fn run(runtime: &Runtime, fleet: &Fleet, hedging: Hedging, plan: &Pla
     let (results, mut all) = mpsc::unbounded_channel();
     let (mut latencies_ms, mut failures) = (Vec::new(), Vec::new());
     thread::scope(|scope| {
-        scope.spawn(|| arrivals(runtime.handle(), &clients, plan, results));
+        // The thread owns `results`, so that they end after the last call.
+        let clients = &clients;
+        scope.spawn(move || arrivals(runtime.handle(), clients, plan, &results));
         runtime.block_on(async {
             while let Some(result) = all.recv().await {
                 match result {
@@ -96,7 +98,7 @@ pub(crate) fn run(runtime: &Runtime, fleet: &Fleet, hedging: Hedging, plan: &Pla
 type Outcome = Result<f64, String>;
 
 /// Starts the calls when they are due. A thread of its own sleeps more exactly than the runtime's timer.
-fn arrivals(runtime: &Handle, clients: &[Channel], plan: &Plan, results: UnboundedSender<Outcome>) {
+fn arrivals(runtime: &Handle, clients: &[Channel], plan: &Plan, results: &UnboundedSender<Outcome>) {
     let mut random = Rng::with_seed(plan.seed);
     let every = plan.work.as_secs_f64() / (plan.load * SERVERS as f64);
     let (start, mut at) = (Instant::now(), 0.0);
