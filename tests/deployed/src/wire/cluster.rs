@@ -35,8 +35,8 @@ pub(super) fn run(rng: &mut Rng, home: &Path) -> Result<u64, Box<dyn Error>> {
     one.expect(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"], &ok())?;
     other.expect(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"], &ok())?;
     let port = |server: &Program| server.address.port();
-    let bus = (port(right) + 33_000).to_string();
-    one.expect(&["CLUSTER", "MEET", "127.0.0.1", &port(right).to_string(), &bus], &ok())?;
+    let meet = ["CLUSTER", "MEET", "127.0.0.1", &port(right).to_string(), &right.bus.to_string()];
+    one.expect(&meet, &ok())?;
     agree(&mut one)?;
     agree(&mut other)?;
 
