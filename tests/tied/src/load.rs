@@ -118,8 +118,6 @@ fn arrivals(runtime: &Handle, clients: &[Channel], plan: &Plan, results: &Unboun
             let _ = results.send(result);
         });
     }
-    // The receiver ends with the last of the calls.
-    drop(results);
 }
 
 fn client(fleet: &Fleet, hedging: Hedging, plan: &Plan, n: u64) -> Result<Channel, Box<dyn Error>> {
