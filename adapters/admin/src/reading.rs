@@ -52,7 +52,8 @@ impl Reading {
         }
     }
 
-    /// Returns the value of a variable, except for a distribution, which has no single value. Latencies are in microseconds, and 0 if there was no call, as in brpc.
+    /// Returns the value of a variable, except for a distribution, which has no single value. Latencies are in
+    /// microseconds, and 0 if there was no call, as in brpc.
     pub(crate) fn value(&self, part: Part) -> Value {
         let latency = |latency: Option<Duration>| Value::Unsigned(latency.map_or(0, micros_of));
         match (self, part) {

@@ -147,13 +147,16 @@ fn picture(html: &mut String, series: &[Series]) {
     let longest = rounded_up(longest);
     let x = |point: usize| left + (right - left) * point as u64 / (POINTS as u64 - 1);
     let y = |latency: u64| bottom - (bottom - top) * latency.min(longest) / longest;
-    html.push_str("<svg viewBox=\"0 0 640 286\" role=\"img\" aria-label=\"latency by share of calls; the table below has the numbers\">");
+    html.push_str(
+        "<svg viewBox=\"0 0 640 286\" role=\"img\" aria-label=\"latency by share of calls; see the table below\">",
+    );
     for quarter in 0..=4 {
         let latency = longest * quarter / 4;
         let (at, text) = (y(latency), Micros::from_micros(latency));
         let _ = write!(
             html,
-            "<path class=\"grid\" d=\"M{left} {at}H{right}\"/><text x=\"{}\" y=\"{}\" text-anchor=\"end\">{text}</text>",
+            "<path class=\"grid\" d=\"M{left} {at}H{right}\"/>\
+             <text x=\"{}\" y=\"{}\" text-anchor=\"end\">{text}</text>",
             left - 6,
             at + 4
         );
@@ -162,7 +165,8 @@ fn picture(html: &mut String, series: &[Series]) {
         let at = x(point);
         let _ = write!(
             html,
-            "<path class=\"grid\" d=\"M{at} {top}V{bottom}\"/><text x=\"{at}\" y=\"{}\" text-anchor=\"middle\">{text}</text>",
+            "<path class=\"grid\" d=\"M{at} {top}V{bottom}\"/>\
+             <text x=\"{at}\" y=\"{}\" text-anchor=\"middle\">{text}</text>",
             bottom + 18
         );
     }

@@ -188,8 +188,9 @@ fn states(out: &mut Exposition, read: &[Read<'_>]) {
     }
 }
 
-/// Writes the metrics of at most `most` servers, and of fewer if their texts are very long. Two servers whose texts became equal when they were cut would be one
-/// time series twice, which Prometheus refuses. So the second one is left out.
+/// Writes the metrics of at most `most` servers, and of fewer if their texts are very long. Two servers whose texts
+/// became equal when they were cut would be one time series twice, which Prometheus refuses. So the second one is left
+/// out.
 fn of_servers(out: &mut Exposition, read: &[Read<'_>], most: usize) {
     let (mut seen, mut bytes) = (HashSet::new(), 0);
     let servers = channels(read).flat_map(|(channel, info)| info.servers.iter().map(move |server| (channel, server)));

@@ -74,7 +74,7 @@ pub(super) fn page(parsed: &Parsed, registry: &Registry) -> Page {
                 _ => {
                     let _ = writeln!(
                         html,
-                        "<p>One of {one_in} calls is sampled, and each call that failed or took more than one attempt.</p>"
+                        "<p>One of {one_in} calls is sampled, and each that failed or took more than one attempt.</p>"
                     );
                 }
             }
@@ -137,7 +137,7 @@ fn bars(html: &mut String, elapsed: Micros, attempts: &[SampledAttempt]) {
     let height = ROW * attempts.len() + 18;
     let _ = write!(
         html,
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"attempts over time; the list below has the numbers\">"
+        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"attempts over time; see the list below\">"
     );
     for (row, attempt) in attempts.iter().enumerate() {
         let (from, to, top) = (x(attempt.started), x(attempt.ended), row * ROW);

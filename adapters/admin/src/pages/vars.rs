@@ -143,8 +143,8 @@ pub(super) fn trpc(parsed: &Parsed, registry: &Registry) -> Page {
         let reading = Reading::of(source);
         match (source, &reading) {
             (Source::Channel(..), Reading::Channel(info)) => {
-                let backups = json!({ "backup_request": info.counters.backups, "backup_request_success": info.counters.backups_won });
-                client.insert(name.to_string(), backups);
+                let (sent, won) = (info.counters.backups, info.counters.backups_won);
+                client.insert(name.to_string(), json!({ "backup_request": sent, "backup_request_success": won }));
             }
             (Source::Variable(_), _) => {
                 user.insert(name.to_string(), reading.value(Part::Whole).json());
