@@ -176,8 +176,8 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
         <O::Target as ChannelContext>::Service: Send + Sync + 'static,
     {
         let end = report.started() + report.elapsed_micros();
-        let left = |rare: &Box<Rare<_>>| rare.pushbacks.lock().unwrap_or_else(PoisonError::into_inner).left(end);
-        Trace::new(report, &self.tried, self.rare.get().and_then(left))
+        let pushbacks = self.rare.get().map(|rare| rare.pushbacks.lock().unwrap_or_else(PoisonError::into_inner));
+        Trace::new(report, &self.tried, pushbacks.and_then(|pushbacks| pushbacks.left(end)))
     }
 
     /// Returns the call's place in the queue. Returns `None` if the call has not joined the queue.
