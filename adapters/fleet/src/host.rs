@@ -177,8 +177,7 @@ impl<O: Deref<Target: ChannelContext>> CallHost<O> {
     {
         let end = report.started() + report.elapsed_micros();
         let pushbacks = self.rare.get().map(|rare| rare.pushbacks.lock().unwrap_or_else(PoisonError::into_inner));
-        let left = pushbacks.and_then(|pushbacks| pushbacks.left(end));
-        Trace::new(report, &self.tried, left)
+        Trace::new(report, &self.tried, pushbacks.and_then(|pushbacks| pushbacks.left(end)))
     }
 
     /// Returns the call's place in the queue. Returns `None` if the call has not joined the queue.
@@ -497,7 +496,7 @@ mod tests {
         }
 
         fn set(&self, keys: &[u16]) {
-            let new = |key: &u16| ListEntry::new(*key, OwnAddress(()), NonZeroU32::MIN);
+            let new = |key: &u16| ListEntry::New { key: *key, service: OwnAddress(()), weight: NonZeroU32::MIN };
             self.servers
                 .change(
                     |key, out| write!(out, "{key}"),
