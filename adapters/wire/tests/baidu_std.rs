@@ -68,6 +68,21 @@ fn a_short_buffer_says_how_much_is_needed() {
     assert_eq!(request.encode_head(&mut [0; 11]), Err(EncodeError::TooLong { needs: needs - 90 }));
 }
 
+#[cfg(feature = "alloc")]
+#[test]
+fn a_vector_gets_what_a_buffer_gets() {
+    let request = Packet { message: &[7; 40], attachment: &[8; 50], ..Packet::request("a.B", "C", 1) };
+    let stream = StreamFrame { payload: b"data", ..StreamFrame::default() };
+    let mut out = b"before".to_vec();
+    request.append_head(&mut out).unwrap();
+    out.extend([request.message, request.attachment].concat());
+    request.append(&mut out).unwrap();
+    stream.append(&mut out).unwrap();
+    let mut buffer = [0; 64];
+    let length = stream.encode(&mut buffer).unwrap();
+    assert_eq!(out, [b"before", &encoded(&request)[..], &encoded(&request), &buffer[..length]].concat());
+}
+
 #[test]
 fn what_is_not_known_is_skipped() {
     let meta = b"\x12\x04\x08\x05\x18\x09\x20\x07\x7a\x01x\xa1\x0612345678\x1d1234\x22\x00\x50\x63";

@@ -152,6 +152,21 @@ pub(super) fn encode(
     if needs > capacity { Err(EncodeError::TooLong { needs }) } else { Ok(needs) }
 }
 
+/// Appends what `write` writes to a vector, which grows at most once and is as before after an error.
+#[cfg(feature = "alloc")]
+pub(super) fn append(
+    out: &mut alloc::vec::Vec<u8>,
+    write: impl Fn(&mut [u8]) -> Result<usize, EncodeError>,
+) -> Result<(), EncodeError> {
+    let begin = out.len();
+    let needs = match write(&mut []) {
+        Err(EncodeError::TooLong { needs }) => needs,
+        other => other?,
+    };
+    out.resize(begin.saturating_add(needs), 0);
+    write(out.get_mut(begin..).unwrap_or(&mut [])).map(drop).inspect_err(|_| out.truncate(begin))
+}
+
 /// The head of a frame whose meta and body have these lengths. The body includes the meta.
 fn head(magic: Magic, meta: usize, body: usize) -> Result<[u8; HEAD], EncodeError> {
     let too_large = EncodeError::TooLarge { bytes: body };

@@ -62,7 +62,7 @@
 //! # Features
 //! `crc32c` computes checksums and checks them. `snappy` and `gzip` (with zlib) restore messages into a buffer that the
 //! caller lends, and together with `alloc` into a vector, or compress them. Without its feature, a checksum is not looked
-//! at, and a compressed message is bytes. `snappy` needs `std`.
+//! at, and a compressed message is bytes. `snappy` needs `std`. `alloc` also appends frames to a vector.
 
 #[cfg(feature = "crc32c")]
 mod checksum;

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+#[cfg(feature = "alloc")]
+use super::frame::append;
 use super::frame::{Bytes, EncodeError, Frame, HEAD, Magic, encode};
 use super::lists::UserFields;
 use super::parts::{Checksum, ChunkInfo, Request, Response, StreamSettings};
@@ -154,6 +156,24 @@ impl<'a> Packet<'a> {
     /// See [`EncodeError`]. The contents of `out` are of no use then.
     pub fn encode_head(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         self.write(out, &[], self.message.len().saturating_add(self.attachment.len()))
+    }
+
+    /// Appends the whole frame to `out`, which grows at most once.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLarge`]. `out` is as before then.
+    #[cfg(feature = "alloc")]
+    pub fn append(&self, out: &mut alloc::vec::Vec<u8>) -> Result<(), EncodeError> {
+        append(out, |out| self.encode(out))
+    }
+
+    /// Appends the head of the frame and the meta, as [`encode_head`](Self::encode_head) writes them.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    #[cfg(feature = "alloc")]
+    pub fn append_head(&self, out: &mut alloc::vec::Vec<u8>) -> Result<(), EncodeError> {
+        append(out, |out| self.encode_head(out))
     }
 
     /// Writes the meta and `rest`. Of message and attachment, `unsent` bytes are left for the caller.

@@ -1,5 +1,7 @@
 //! The frames of streams: [`StreamFrame`].
 
+#[cfg(feature = "alloc")]
+use super::frame::append;
 use super::frame::{EncodeError, Frame, Magic, encode};
 use super::packet::{PacketError, once};
 use crate::protobuf::{Field, Fields, Malformed, Value, Writer, int32};
@@ -84,6 +86,15 @@ impl<'a> StreamFrame<'a> {
     /// See [`EncodeError`]. The contents of `out` are of no use then.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         encode(Magic::Stream, out, |out| self.write_meta(out), &[self.payload], 0)
+    }
+
+    /// Appends the whole frame to `out`, which grows at most once.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLarge`]. `out` is as before then.
+    #[cfg(feature = "alloc")]
+    pub fn append(&self, out: &mut alloc::vec::Vec<u8>) -> Result<(), EncodeError> {
+        append(out, |out| self.encode(out))
     }
 
     fn write_meta(&self, out: &mut Writer<'_>) {
