@@ -496,7 +496,7 @@ mod tests {
         }
 
         fn set(&self, keys: &[u16]) {
-            let new = |key: &u16| ListEntry::New { key: *key, service: OwnAddress(()), weight: NonZeroU32::MIN };
+            let new = |key: &u16| ListEntry::new(*key, OwnAddress(()), NonZeroU32::MIN);
             self.servers
                 .change(
                     |key, out| write!(out, "{key}"),

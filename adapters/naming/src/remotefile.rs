@@ -95,7 +95,8 @@ impl<R: Runtime> RemoteFile<R> {
     /// Opens a source. `rest` is the URL behind `remotefile://`. This does no I/O.
     ///
     /// # Errors
-    /// [`NamingErrorKind::Invalid`] if the URL is not valid, or a time of the [`HttpOptions`] is 0.
+    /// [`NamingErrorKind::Invalid`](hedge_fleet::NamingErrorKind::Invalid) if the URL is not valid, or a time of the
+    /// [`HttpOptions`] is 0.
     pub fn open(&self, rest: &str) -> Result<BoxNaming, NamingError> {
         let invalid = invalid("remotefile");
         if rest.contains('?') {

@@ -109,7 +109,8 @@ impl<R: Runtime> Consul<R> {
     /// Opens a source. `rest` is the URL behind `consul://`. This does no I/O.
     ///
     /// # Errors
-    /// [`NamingErrorKind::Invalid`] if the URL is not valid, or a time of the [`HttpOptions`] is 0.
+    /// [`NamingErrorKind::Invalid`](hedge_fleet::NamingErrorKind::Invalid) if the URL is not valid, or a time of the
+    /// [`HttpOptions`] is 0.
     pub fn open(&self, rest: &str) -> Result<BoxNaming, NamingError> {
         let invalid = invalid("consul");
         self.common.http.check().map_err(&invalid)?;

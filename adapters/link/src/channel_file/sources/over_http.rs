@@ -14,6 +14,10 @@ use super::tls::SourceTlsConfig;
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
+#[cfg_attr(
+    not(feature = "_tls"),
+    expect(clippy::manual_non_exhaustive, reason = "the field `tls` is there so that its error names the missing feature")
+)]
 pub struct HttpSourceConfig {
     /// How long a connection to one endpoint may take. Absent: 2 s.
     #[serde(deserialize_with = "fields::http_connect_timeout")]
