@@ -16,7 +16,10 @@ use super::tls::SourceTlsConfig;
 #[non_exhaustive]
 #[cfg_attr(
     not(feature = "_tls"),
-    expect(clippy::manual_non_exhaustive, reason = "the field `tls` is there so that its error names the missing feature")
+    expect(
+        clippy::manual_non_exhaustive,
+        reason = "the field `tls` is there so that its error names the missing feature"
+    )
 )]
 pub struct HttpSourceConfig {
     /// How long a connection to one endpoint may take. Absent: 2 s.
