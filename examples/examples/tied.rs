@@ -1,6 +1,6 @@
 //! Tied requests: three servers with one worker and a queue each. A call and its backup wait in two queues, and the servers
-//! tell each other which copy begins, so that the other one is dropped. Next to it, the same calls without ties.
-//! Run it: cargo run --release -p hedge-examples --example tied
+//! tell each other which copy has begun, so that the other copy is dropped. The same calls without ties come first, for
+//! comparison. Run it: cargo run --release -p hedge-examples --example tied
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -46,7 +46,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
 
         let builder = hedge_tokio::builder(&list).protocol(Protocol::H2).load_balancer("random").along(along);
-        let channel = builder.limits(LimitOptions::NONE).backup(Duration::from_millis(2)).build()?;
+        // Without ties, the queues are long.
+        let builder = builder.limits(LimitOptions::NONE).timeout(Duration::from_secs(10));
+        let channel = builder.backup(Duration::from_millis(2)).build()?;
         let mut calls = Vec::new();
         for _ in 0..CALLS {
             let (channel, start) = (channel.clone(), Instant::now());

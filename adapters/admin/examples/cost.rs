@@ -42,7 +42,7 @@ fn main() {
         ("Instant::now", 0, &|| _ = black_box(Instant::now())),
         ("Recorder::record", 0, &|| recorder.record(black_box(Duration::from_millis(2)))),
     ];
-    // The cases take turns, so that what else runs on the machine disturbs all of them alike.
+    // The cases take turns, so that other programs on the machine disturb all of them equally.
     let mut best = [[f64::INFINITY; 2]; 7];
     for _ in 0..ROUNDS {
         for ((_, one_in, run), best) in cases.iter().zip(&mut best) {
@@ -58,7 +58,7 @@ fn main() {
     }
 }
 
-/// Returns how long a run takes, if so many threads run at once.
+/// Returns how long a run takes if this number of threads run at once.
 fn nanoseconds(threads: usize, run: &(dyn Fn() + Sync)) -> f64 {
     let started = Instant::now();
     thread::scope(|scope| {

@@ -76,8 +76,8 @@ impl Histogram {
 /// What a [`Histogram`] has counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Totals {
-    /// The number of latencies below each of [`BOUNDS_US`] and not below the bound before. The last number is of those
-    /// that are not below any bound.
+    /// For each of [`BOUNDS_US`], the number of latencies that are below it and not below the bound before. The last
+    /// number counts the latencies that are not below any bound.
     pub(crate) counts: [u64; BOUNDS + 1],
     pub(crate) sum_us: u64,
 }
@@ -90,7 +90,7 @@ impl Totals {
 
 /// Returns the bucket of a latency. The latency is below the bound of this bucket, and not below the bound before.
 fn bucket_of(micros: u64) -> usize {
-    // 64 us begin the octave 0. Of an octave, the upper half begins at 91 64ths.
+    // The first octave begins at 64 us. The upper half of an octave begins at 91/64 of its start.
     let Some(octave) = (micros / 64).checked_ilog2() else { return 0 };
     let upper = u32::from(micros >= 91 << octave);
     usize::try_from(2 * octave + 1 + upper).map_or(BOUNDS, |bucket| bucket.min(BOUNDS))

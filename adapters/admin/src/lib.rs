@@ -4,8 +4,8 @@
 //! | path | what |
 //! |---|---|
 //! | `/vars` | all variables, by brpc's and tRPC's names; `/vars/search_*,*_qps` some of them |
-//! | `/vars/NAME` | one variable as text, and in a browser its live chart |
-//! | `/cdf?of=NAME` | the distribution of latencies, of several channels or moments over one another |
+//! | `/vars/NAME` | one variable as text, and in a browser also its live chart |
+//! | `/cdf?of=NAME` | the distribution of latencies, with several channels or moments in one picture |
 //! | `/rpcz` | the last sampled calls, each with its attempts as bars on one time axis |
 //! | `/channels` | the channels; `/channels/NAME` the servers of one |
 //! | `/metrics` | the metrics in Prometheus's text format |
@@ -44,11 +44,11 @@
 //! ```
 //!
 //! # Contract
-//! Pages only read, and a program that serves none pays for none ([O3](hedge_core::rules#O3)). They show no bodies, no
-//! headers, and no credentials of URLs. All text of servers and of the program is cut and escaped. Whether a client may
-//! see the pages is up to the server that serves them: serve them on loopback, and let it refuse a `Host` that is not
-//! [local](is_local_host). Send [`Page::HEADERS`] with each page, so that a browser runs no script that is not of this
-//! crate.
+//! Pages change nothing, and a program that serves no pages pays nothing for them ([O3](hedge_core::rules#O3)). They
+//! show no bodies, no headers, and no credentials of URLs. All text of servers and of the program is limited in length
+//! and escaped. The server that serves the pages decides which clients may see them. Serve them on loopback, and let
+//! the server refuse a `Host` that is not [local](is_local_host). Send [`Page::HEADERS`] with each page, so that a
+//! browser runs only the script of this crate.
 //!
 //! # Cost
 //! Variables and counters come from what a channel counts anyway. A [`Watch`] costs a call two atomic additions. A page

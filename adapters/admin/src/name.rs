@@ -82,12 +82,12 @@ pub enum NameError {
     TooLong,
     /// Something with this name, or with a variable of this name, is already registered.
     Taken {
-        /// The name of the variable that there would be twice.
+        /// The name of the variable that is already there.
         variable: String,
     },
     /// The registry is full.
     Full {
-        /// How many names the registry has, which is the most that it takes.
+        /// How many names the registry has. This is the maximum.
         most: usize,
     },
 }

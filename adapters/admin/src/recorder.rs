@@ -46,7 +46,7 @@ impl Recorder {
         Self(Arc::new(Recorded { recent, all: Histogram::new(), origin }))
     }
 
-    /// Records a latency that ends now.
+    /// Records the latency of something that ends now.
     pub fn record(&self, latency: Duration) {
         self.0.record(Clock::now(), latency);
     }

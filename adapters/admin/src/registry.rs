@@ -30,9 +30,9 @@ use crate::watch::Watch;
 /// ```
 ///
 /// # Contract
-/// What is registered is shown until its [`Registration`] is dropped. The registry holds a channel until then, so drop
-/// the registration of a channel that should close. Threads share a registry. No lock of the registry is held while it
-/// calls code of the program.
+/// What is registered is shown until its [`Registration`] is dropped. The registry keeps a channel open until then. So
+/// drop the registration of a channel that should close. Threads can share a registry. The registry holds no lock while
+/// it calls code of the program.
 #[derive(Clone)]
 pub struct Registry(Arc<Shared>);
 
@@ -44,7 +44,7 @@ struct Shared {
 }
 
 impl Registry {
-    /// The most names that a registry takes.
+    /// The maximum number of names in a registry.
     pub const MAX_NAMES: usize = 65_536;
 
     /// Makes an empty registry. The sampling of calls is off, and [`Samples::set_one_in`] switches it on.
@@ -76,7 +76,7 @@ impl Registry {
     /// the samples for `/rpcz`. [`add_watched`](Self::add_watched) then shows the channel under this name.
     ///
     /// # Errors
-    /// Returns an error if the text is no name.
+    /// Returns an error if the text cannot be a name.
     pub fn watch(&self, name: &str) -> Result<Watch, NameError> {
         Ok(Watch::new(Name::of_latencies(name)?, Arc::clone(&self.0.samples)))
     }

@@ -5,7 +5,7 @@ const MOST: usize = 4_096;
 
 /// A request for a page: the path with its query, and whether HTML is wanted.
 ///
-/// Browsers ask for HTML by their header `Accept`. `curl` does not, so it gets text, as from brpc.
+/// Browsers ask for HTML with their header `Accept`. `curl` does not, so it gets text, as from brpc.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     target: &'a str,
@@ -107,8 +107,8 @@ fn decode(text: &str, is_query: bool) -> String {
 /// Returns whether a header `Host` names this machine: `localhost`, an address of 127.0.0.0/8 or `[::1]`, each with or
 /// without a port ([O3](hedge_core::rules#O3)).
 ///
-/// A server on loopback should refuse other hosts. Otherwise a page of a foreign site, whose name an attacker lets point
-/// to 127.0.0.1, could read the pages through the browser of an operator (DNS rebinding).
+/// A server on loopback should refuse other hosts. Otherwise an attacker could let the name of a site point to
+/// 127.0.0.1. A page of this site could then read the pages through the browser of an operator (DNS rebinding).
 ///
 /// ```
 /// assert!(hedge_admin::is_local_host("localhost:8080") && hedge_admin::is_local_host("[::1]"));

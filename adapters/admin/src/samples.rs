@@ -16,11 +16,13 @@ use crate::text::{Cut, clean};
 /// Which calls are sampled, and how many samples are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SampleOptions {
-    /// One of so many calls is a sample. 1 samples every call. 0 switches the sampling off, which is the default.
+    /// On average, one call out of this number of calls is a sample. 1 samples every call. 0 switches the sampling off,
+    /// which is the default.
     pub one_in: u32,
-    /// At most so many samples are taken in each second, and at most so many [notable](Samples) ones.
+    /// How many plain samples are taken in one second at most. The same limit applies separately to
+    /// [notable](Samples) samples.
     pub per_second: u32,
-    /// How many samples are kept, and how many notable ones. A new sample replaces the oldest.
+    /// How many plain samples are kept. As many notable samples are kept in addition. A new sample replaces the oldest.
     pub kept: usize,
 }
 
@@ -34,8 +36,8 @@ impl Default for SampleOptions {
 /// The last sampled calls of all channels of a [`Registry`](crate::Registry).
 ///
 /// Calls with more than one attempt and calls that were not accepted are *notable*. While the sampling is on, every
-/// notable call is a sample, within its own limit a second and its own place. So a flood of plain calls does not drive
-/// out the calls that an operator looks for.
+/// notable call is a sample. Notable samples have a limit per second and a place of their own. So many plain calls do
+/// not replace the calls that an operator looks for.
 ///
 /// # Cost
 /// While the sampling is off, a call costs one load. While it is on, a call that is no sample costs a random number. A
@@ -64,7 +66,7 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) channel: Name,
-    /// The call's number, which spans and log lines have too. Only observers are told of it.
+    /// The call's number, which spans and log lines have too. Only an observer gets it.
     pub(crate) call: Option<CallId>,
     /// When the call ended.
     pub(crate) ended_at: SystemTime,
@@ -102,7 +104,7 @@ impl Samples {
         self.one_in.store(one_in, Ordering::Relaxed);
     }
 
-    /// Returns how many calls have one sample. 0 means that the sampling is off.
+    /// Returns out of how many calls one is a sample, on average. 0 means that the sampling is off.
     #[must_use]
     pub fn one_in(&self) -> u32 {
         self.one_in.load(Ordering::Relaxed)
@@ -174,7 +176,8 @@ impl Sample {
     fn new(ended_at: SystemTime, channel: &Name, call: Option<CallId>, end: &CallEnd<'_>) -> Self {
         let elapsed = end.elapsed_micros();
         let attempt = |attempt: &hedge_core::outcome::Attempt| {
-            let mut server = Cut::<256>(String::new());
+            // This keeps more than `clean` reads. So a password is hidden, although the `@` behind it is cut off.
+            let mut server = Cut::<4096>(String::new());
             // An error only means that the text was cut.
             let _ = hedge_fleet::caught(|| end.write_server(attempt.server(), &mut server));
             SampledAttempt {
@@ -234,7 +237,7 @@ fn is_chosen(one_in: u32) -> bool {
         state.set(next);
         let mixed = (next ^ (next >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        // The upper 32 bits as a fraction, times `one_in`, is below 1 in one of `one_in` cases.
+        // The upper 32 bits are a fraction in 0..1. The fraction times `one_in` is below 1 in one of `one_in` cases.
         ((mixed >> 32) * u64::from(one_in)) >> 32 == 0
     })
 }

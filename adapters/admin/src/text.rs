@@ -9,14 +9,17 @@ const MOST: usize = 200;
 
 /// Returns a text without credentials, without control characters, and with at most [`MOST`] characters.
 pub(crate) fn clean(text: &str) -> String {
-    // Credentials are looked for in the whole text, but a text of a megabyte is cut first.
-    let text = text.char_indices().nth(4 * MOST).map_or(text, |(end, _)| text.get(..end).unwrap_or_default());
+    // A very long text is cut first. Credentials are then hidden, and after that the text is cut to its final length.
+    let cut = text.char_indices().nth(4 * MOST).and_then(|(end, _)| text.get(..end));
+    let mut words = cut.unwrap_or(text).split(' ').peekable();
     let mut clean = String::new();
-    for (index, word) in text.split(' ').enumerate() {
-        if index > 0 {
+    while let Some(word) = words.next() {
+        let is_last = words.peek().is_none();
+        let shown = without_credentials(word, is_last && cut.is_some());
+        clean.extend(shown.chars().map(|char| if is_shown(char) { char } else { '\u{FFFD}' }));
+        if !is_last {
             clean.push(' ');
         }
-        clean.extend(without_credentials(word).chars().map(|char| if is_shown(char) { char } else { '\u{FFFD}' }));
     }
     if let Some((end, _)) = clean.char_indices().nth(MOST) {
         clean.truncate(end);
@@ -33,11 +36,13 @@ fn is_shown(char: char) -> bool {
 }
 
 /// Hides the user and the password of a URL or of an address, and the query of a URL. A word such as `user@host` has no
-/// password, so it stays. Everything up to the last `@` is hidden, since a password may have any character.
-fn without_credentials(word: &str) -> Cow<'_, str> {
+/// password, so it stays. Everything up to the last `@` is hidden, since a password may have any character. If the word
+/// is cut, the last `@` may be missing, so the whole word counts as a password.
+fn without_credentials(word: &str, is_cut: bool) -> Cow<'_, str> {
     let (scheme, rest) = word.find("://").map_or(("", word), |at| word.split_at(at + 3));
     let is_url = !scheme.is_empty();
-    let credentials = rest.rfind('@').filter(|at| is_url || rest.get(..*at).is_some_and(|user| user.contains(':')));
+    let end = if is_cut { Some(rest.len()) } else { rest.rfind('@') };
+    let credentials = end.filter(|at| is_url || rest.get(..*at).is_some_and(|user| user.contains(':')));
     let (hidden, rest) = match credentials {
         Some(at) => ("…", rest.get(at..).unwrap_or_default()),
         None => ("", rest),
@@ -130,6 +135,9 @@ mod tests {
         ] {
             assert_eq!(clean(text), clean_text);
         }
+        let secret = "secret".repeat(1 << 10);
+        assert_eq!(clean(&format!("tag http://user:{secret}@host")), "tag http://…", "the `@` is cut off");
+        assert_eq!(clean(&format!("user:{secret}@host")), "…");
     }
 
     #[test]

@@ -16,10 +16,10 @@ use crate::samples::Samples;
 /// | to the builder | dropped calls | samples have the call's number | cost of a call that is no sample |
 /// |---|---|---|---|
 /// | `.on_end({ let watch = watch.clone(); move \|end\| watch.on_end(end) })` | left out | no | two atomic additions |
-/// | `.observer(Arc::new(watch.clone()))` | recorded | yes, as in spans and log lines | an allocation, and the same |
+/// | `.observer(Arc::new(watch.clone()))` | recorded | yes, as in spans and log lines | an allocation, two additions |
 ///
 /// All other variables and metrics of a channel come from counters that a channel has anyway, so they need no watch.
-/// A clone records for the same channel.
+/// A clone of a watch records for the same channel.
 #[derive(Clone, Debug)]
 pub struct Watch(Arc<Watched>);
 

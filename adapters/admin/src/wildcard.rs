@@ -1,7 +1,8 @@
 //! Patterns of names, as in brpc's `/vars`: [`Patterns`].
 
-/// How many bytes of patterns are used. With names of at most 128 bytes, this bounds the work for one name.
-const MOST: usize = 128;
+/// How many bytes of patterns are used. The longest name of a variable has 151 bytes. So this bounds the work for one
+/// name.
+const MOST: usize = 160;
 
 /// One or more patterns, separated by `,` or `;`. In a pattern, `*` stands for any number of characters, and `?` or `$`
 /// for one character. (In a path, `?` begins the query. So brpc also takes `$`.) Without a pattern, all names match.

@@ -9,7 +9,7 @@ use hedge_core::policy::ConfigError;
 
 /// Why a combined channel cannot be built.
 ///
-/// `Debug` shows the text of the error too, since that is what a `main` prints that returns the error.
+/// `Debug` shows the text of the error too, because a `main` that returns the error prints its `Debug` text.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum BuildError {

@@ -122,7 +122,7 @@ impl<C, R: Timer, F> Faults<C, R, F> {
         Self::over(caller, timer, options, aborted)
     }
 
-    /// Waits for so long from `started` on. Returns how long it took.
+    /// Waits until `delay` after `started`. Returns how long it took.
     async fn wait(&self, started: Instant, delay: Duration) -> Duration {
         let until = started + delay;
         // A timer may fire early.

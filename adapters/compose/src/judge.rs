@@ -16,8 +16,9 @@ use hedge_fleet::Outcome;
 /// The servers of a sub-channel may send a pushback ([`Outcome::pushback`]). If it says "do not retry", and concerns the
 /// whole service, it ends the retries and backups of the call too. Any other pushback concerns the sub-channel, as HTTP's
 /// `Retry-After` concerns the server that sent it ([R4](hedge_core::rules#R4)): other sub-channels are tried as if there
-/// had been none, and it counts once the call has tried every usable sub-channel. With `pushback_for_service`, it always
-/// counts. A policy of the program has this too if it changes the judgement of this one:
+/// had been none, and it counts once the call has tried every usable sub-channel. With `pushback_for_service`, it
+/// always counts. A policy of the program does the same if it takes the judgement of this policy and changes parts of
+/// it:
 ///
 /// ```
 /// use hedge_compose::OutcomePolicy;

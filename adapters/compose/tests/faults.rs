@@ -222,7 +222,7 @@ fn faults_show_what_hedging_hides() {
     assert!((310..=490).contains(&without) && (36..=124).contains(&with));
 }
 
-/// Replies with the key, if it is told one.
+/// Replies with the key that goes along, if there is one.
 struct Keyed;
 
 impl SendTransport for Keyed {

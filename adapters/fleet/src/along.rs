@@ -9,17 +9,19 @@ use hedge_core::drive::CallAlong;
 use hedge_core::id::IdempotencyKey;
 
 /// What a caller sends along with each attempt of a call, in [`CallOptions::along`](crate::CallOptions::along). A
-/// transport that has no room for it drops it, and so do channels over HTTP unless they are told to send it.
+/// transport that has no room for these data does not send them. A channel over HTTP sends them only if an option says
+/// so.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AlongOptions {
-    /// The id that goes along and on to further services, so that their logs can be joined, as in brpc.
+    /// An id for logs. A service should pass it on to the services that it calls, so that their logs can be joined, as
+    /// in brpc.
     pub log_id: Option<u64>,
     /// The caller's id of its request.
     pub request_id: Option<RequestId>,
     /// The key of the call, which is the same on each of its attempts. If it is `None` and the channel sends keys, a new
-    /// one is drawn by [`random_key`]. A program sets its own key if it repeats a call itself, and servers should take
-    /// both calls for one. `Debug` does not show it. The sub-calls of a `Selective` carry the call's key. The parts of a
-    /// parallel call are different requests, so each of them has a key of its own, and this one is not used.
+    /// one is drawn by [`random_key`]. A program sets its own key if it repeats a call itself and servers should treat
+    /// both calls as one. `Debug` does not show the key. The sub-calls of a `Selective` carry the call's key. The parts
+    /// of a parallel call are different requests, so each of them has a key of its own, and this one is not used.
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
@@ -46,8 +48,8 @@ impl AlongOptions {
     }
 }
 
-/// The caller's id of its request, in a form that every protocol can carry: 1 to 256 printable ASCII characters, and
-/// none of the blanks at the start or the end. Clones share the text.
+/// The caller's id of its request, in a form that every protocol can carry: 1 to 256 printable ASCII characters,
+/// without a blank at the start or the end. Clones share the text.
 ///
 /// ```
 /// use hedge_fleet::RequestId;
@@ -128,12 +130,12 @@ impl fmt::Display for RequestIdError {
 impl Error for RequestIdError {}
 
 /// Draws a key for one call from the random source of the operating system, which cannot be predicted. So a stranger
-/// cannot guess the key of a call and have its copies dropped ([Y1](hedge_core::rules#Y1)), and even a server that has
-/// seen many keys of this client cannot guess the next one. Balancers and backoffs use cheaper random numbers that
-/// follow from a seed of 64 bits; a key must not.
+/// cannot guess the key of a call and make servers drop its copies ([Y1](hedge_core::rules#Y1)). Even a server that has
+/// seen many keys of this client cannot guess the next one. Balancers and backoffs use cheaper random numbers, which
+/// follow from a seed of 64 bits. Such numbers are not safe enough for a key.
 ///
-/// `None` if the operating system has no random numbers, which does not happen on usual systems. A call then goes
-/// without a key.
+/// `None` if the operating system has no random numbers, which does not happen on usual systems. The call then has no
+/// key.
 ///
 /// # Cost
 /// One system call, below a microsecond. It may block only while the machine boots.

@@ -336,6 +336,10 @@ impl<O: Deref<Target: ChannelContext>> Host for CallHost<O> {
 
     fn finished(&self, attempt: &Finished) {
         let Some(node) = self.tried.find(attempt.sent.server) else { return };
+        // The driver ends an attempt at its time limit, so no policy has judged this failure.
+        if attempt.code == ErrorKind::AttemptTimeout.into() && self.rare.get().is_some() {
+            self.keep_pushback(None);
+        }
         let is_abandoned =
             attempt.code == ErrorKind::Deadline.into() || matches!(attempt.feedback, Feedback::Abandoned { .. });
         if is_abandoned && node.is_capped() {

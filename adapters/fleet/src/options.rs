@@ -63,7 +63,8 @@ pub struct CallOptions {
     /// When an attempt counts as finished: at the head or at the last byte of the reply.
     pub body: BodyMode,
     /// The ids and the key that go along with each attempt ([W3](hedge_core::rules#W3)). `None`: there are none.
-    /// [`CallOptions::with_log_id`] and its like set them. They are boxed, since most calls have none.
+    /// [`CallOptions::with_log_id`], [`CallOptions::with_request_id`] and [`CallOptions::with_idempotency_key`] set
+    /// them. They are boxed, since most calls have none.
     pub along: Option<Box<AlongOptions>>,
     /// A token with which other code can cancel the call. Dropping the call's future cancels the call too.
     pub cancel: Option<CancelToken>,

@@ -3,11 +3,11 @@
 use hedge_core::outcome::Pushback;
 use hedge_core::time::Instant;
 
-/// The pushbacks of several failures, taken together ([R4](hedge_core::rules#R4)). A channel of channels asks for the
-/// result, since its own call may have a retry left ([X1](hedge_core::rules#X1)).
+/// The pushbacks of several failures as one pushback ([R4](hedge_core::rules#R4)). A channel of channels asks for it,
+/// since its own call may have a retry left ([X1](hedge_core::rules#X1)).
 ///
-/// A pushback that concerns the service counts before those that concern one server. Of two of the same kind, the later
-/// instant counts.
+/// If one of the pushbacks concerns the service, those that concern one server do not count. Of two pushbacks of the
+/// same kind, the later instant counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pushbacks {
     /// Until when no attempt may start, and whether this concerns one server only.
@@ -32,8 +32,8 @@ impl Pushbacks {
         };
     }
 
-    /// Takes in a failure that came at `now`. If it has no pushback, this removes a pushback that concerns one server,
-    /// because another server has failed since.
+    /// Takes note of a failure that came at `now`. If it has no pushback, this removes a pushback that concerns one
+    /// server, because another server has failed after it.
     pub fn failed(&mut self, pushback: Option<Pushback>, now: Instant) {
         match pushback {
             Some(pushback) => self.add(pushback, now),

@@ -36,9 +36,10 @@ use crate::{Balancer, Breaker};
 /// bytes for each server, and with consistent hashing 8 bytes for each point. Only new servers get a weight and an id,
 /// and only their tags are read. A change of one among 10,000 servers takes 6 to 10 million instructions; a third of
 /// them free the list that came in. On a machine with two cores, the median is 0.6 to 0.7 ms, and 0.9 ms with groups and
-/// with `la`, whose servers take more memory. With consistent hashing, it is 46 million instructions and 4 ms. These figures are without a breaker, a cap and observers, which add to them. The test `large_lists` prints these times, and
-/// says how to count the instructions. A server that has left the list is dropped as soon as nothing uses it. But the
-/// memory of about 64 such servers may be kept until further servers leave.
+/// with `la`, whose servers take more memory. With consistent hashing, it is 46 million instructions and 4 ms. These
+/// figures are without a breaker, a cap and observers, which add to them. The test `large_lists` prints these times,
+/// and says how to count the instructions. A server that has left the list is dropped as soon as nothing uses it. But
+/// the memory of about 64 such servers may be kept until further servers leave.
 pub struct Servers<K, S> {
     now: ArcSwap<Snapshot<K, S>>,
     /// Whether the balancer needs a request code. The answer is the same for every list, so it is read once.

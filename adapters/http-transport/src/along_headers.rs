@@ -35,11 +35,12 @@ pub enum AlongField {
     Remaining,
     /// The key of the call, as 32 lower-case hexadecimal digits. Default name: `idempotency-key`.
     Key,
-    /// The address of the server of the call's first attempt, as in `10.0.0.1:8001`. Only backups have it, and only if
-    /// the call has a key and the address is of TCP. Default name: `x-hedge-first-server`.
+    /// The address of the server of the call's first attempt, as in `10.0.0.1:8001`. A backup has it if it starts while
+    /// the first attempt runs, the call has a key, and the address is of TCP. The servers know each other by IP
+    /// addresses. So they ignore it if the channel's list has a host name there. Default name: `x-hedge-first-server`.
     FirstServer,
-    /// The header of an answer with status 503 and this value: `tied`. Default name: `x-hedge-dropped`. It is only looked
-    /// for if the key and the first server are sent.
+    /// The header of an answer which says that the server has dropped this copy: status 503, and the header's value is
+    /// `tied`. Default name: `x-hedge-dropped`. It counts only if the key and the first server are sent.
     Dropped,
 }
 
@@ -83,40 +84,40 @@ const COUNT: usize = 8;
 /// # Ok::<(), hedge_http_transport::AlongHeaderError>(())
 /// ```
 ///
-/// A header that the request has already, of its own or as a default header, stays if it speaks of the call: a log id,
-/// a request id, a key. All attempts then carry the caller's. A header that speaks of the attempt is always the
-/// channel's: one that the request brings is replaced or removed, since it would be wrong for this attempt.
+/// The request may already have one of these headers, its own or a default header. If the header is about the call (a
+/// log id, a request id, a key), it stays, and all attempts carry it. If the header is about the attempt, the channel
+/// replaces or removes it, since it would be wrong for this attempt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AlongHeaders([Option<HeaderName>; COUNT]);
 
 impl AlongHeaders {
-    /// Makes an option without any header.
+    /// No header goes along.
     #[must_use]
     pub const fn none() -> Self {
         Self([const { None }; COUNT])
     }
 
-    /// Makes an option with all headers, under their default names. Requests are tied, too.
+    /// All headers, under their default names. So requests are tied, too.
     #[must_use]
     pub fn all() -> Self {
         Self(AlongField::ALL.map(|field| Some(field.default_name())))
     }
 
     /// Makes an option with what tied requests need, under the default names ([Y1](hedge_core::rules#Y1)): the key, the
-    /// first server, and the answer that says that a copy was dropped.
+    /// first server, the kind of the attempt, since a retry is not tied, and the answer that says that a copy was dropped.
     #[must_use]
     pub fn tied() -> Self {
-        let needed =
-            |field: &AlongField| matches!(field, AlongField::Key | AlongField::FirstServer | AlongField::Dropped);
+        use AlongField::{Dropped, FirstServer, Key, Kind};
+        let needed = |field: &AlongField| matches!(field, Kind | Key | FirstServer | Dropped);
         Self(AlongField::ALL.map(|field| Some(field).filter(needed).map(AlongField::default_name)))
     }
 
     /// Returns these headers with this field, under this name. Upper and lower case are the same.
     ///
     /// # Errors
-    /// Returns an error if the text is no name of a header, if another field has the name, or if the name belongs to the
-    /// request itself: `host`, names of framing and connections such as `content-length`, and names that say how a body
-    /// is read or asked for.
+    /// Returns an error if the text cannot be the name of a header, if another field has the name, or if the name
+    /// belongs to the request itself: `host`, names of framing and connections such as `content-length`, and names that
+    /// say how a body is read or asked for.
     pub fn with_name(mut self, field: AlongField, name: &str) -> Result<Self, AlongHeaderError> {
         let wrong = |fault| AlongHeaderError { field, name: name.into(), fault };
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
@@ -187,11 +188,16 @@ impl AlongHeaders {
     }
 
     /// Marks an answer whose server has dropped this copy of the request ([Y1](hedge_core::rules#Y1)). The mark is only
-    /// set if there are two copies: for a backup, and for a first attempt whose backup has started.
+    /// set if there are two copies: for a backup that names the first server, and for a first attempt whose backup has
+    /// started.
     pub(super) fn mark_dropped(&self, head: &mut response::Parts, kind: Kind, along: Along<'_, Address>) {
         let Some(name) = self.name(AlongField::Dropped).filter(|_| self.are_tied()) else { return };
-        let has_copy = along.key().is_some() && kind != Kind::Retry && along.has_backup();
-        if has_copy && along::says_dropped(head.status, &head.headers, name) {
+        let is_tied = match kind {
+            Kind::First => along.has_backup(),
+            Kind::Retry => false,
+            Kind::Backup => along.first_server().is_some(),
+        };
+        if is_tied && along.key().is_some() && along::says_dropped(head.status, &head.headers, name) {
             DroppedCopy::mark(&mut head.extensions);
         }
     }
@@ -221,7 +227,7 @@ fn value(field: AlongField, attempt: &AttemptInfo<Address>, along: Along<'_, Add
     }
 }
 
-/// The address of a server as its peers can contact it. `None` if it is no address of TCP.
+/// The address at which other servers can contact a server. `None` if it is not an address of TCP.
 fn first_server(address: &Address) -> Option<HeaderValue> {
     match address {
         Address::Socket(_) | Address::Name { .. } => HeaderValue::try_from(address.to_string()).ok(),
@@ -229,7 +235,7 @@ fn first_server(address: &Address) -> Option<HeaderValue> {
     }
 }
 
-/// Whole milliseconds, rounded up, so that a server is not told 0 while there is time.
+/// Whole milliseconds, rounded up, so that the header is not 0 while there is time left.
 fn millis_up(left: Duration) -> u64 {
     u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

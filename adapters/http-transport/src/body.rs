@@ -189,7 +189,7 @@ impl Reading {
         Self(Some(stream))
     }
 
-    /// Reads everything, up to the limit. It is called once, and borrows the reading, so that the stream is not moved.
+    /// Reads everything, up to the limit. Call it once. It borrows `self`, so that the stream is not moved.
     pub(super) async fn read(&mut self) -> Result<Body, HttpError> {
         let Some(stream) = &self.0 else { return pending().await };
         let limit = stream.limit;

@@ -86,8 +86,8 @@ impl Connection {
         self.exchange().send(request);
     }
 
-    /// Ready when there is a reply, or an error, after which the connection must be dropped. A request that comes back in
-    /// the error has not left.
+    /// Ready when there is a reply or an error. After an error, the connection must be dropped. If the request comes
+    /// back in the error, it has not left.
     pub(super) fn poll_replied(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Incoming>, SendFailure>> {
         let Open { exchange, reply, .. } = &mut *self.0;
         ready!(exchange.get_mut().unwrap_or_else(PoisonError::into_inner).poll_reply(cx, reply))?;

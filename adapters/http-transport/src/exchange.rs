@@ -34,7 +34,8 @@ pub(super) trait Exchange: Send {
     /// Hands a request over.
     fn send(&mut self, request: Request<SendBody>);
 
-    /// Ready when there is a reply, which is put to `reply`, or an error, after which the connection must be dropped.
+    /// Ready when there is a reply or an error. The reply is put into `reply`. After an error, the connection must be
+    /// dropped.
     fn poll_reply(
         &mut self,
         cx: &mut Context<'_>,

@@ -157,6 +157,8 @@ impl<R: Runtime> SendTransport for Http<R> {
         attempt: AttemptInfo<Address>,
         along: Along<'_, Address>,
     ) -> Result<Response<Body>, HttpError> {
+        // Until the head of the answer is there, or the attempt is given up.
+        let _running = along.running(attempt.kind);
         let pool = self.pool(&attempt.address)?;
         let sent = Sending::new(&self.runtime, &self.connector, request, (&attempt, &along), &pool)?.send().await;
         let Answer { mut head, source } = sent?;

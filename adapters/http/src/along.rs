@@ -56,34 +56,35 @@ pub fn parse_key(text: &[u8]) -> Option<IdempotencyKey> {
 }
 
 /// Returns whether an answer says that its server has dropped this copy of a tied request: status 503, and the header
-/// `name` with the value [`TIED`], once. This is what the server claims. The client must also know that the request had
-/// another copy; only then it calls [`DroppedCopy::mark`].
+/// `name` with the value [`TIED`], once. This is only what the server claims. The client must also know that the
+/// request had another copy. Only then may it call [`DroppedCopy::mark`].
 #[must_use]
 pub fn says_dropped(status: StatusCode, headers: &HeaderMap, name: &HeaderName) -> bool {
     status == StatusCode::SERVICE_UNAVAILABLE && crate::header::only(headers, name) == Some(Some(TIED))
 }
 
 /// The mark of an answer with which a server has dropped one of two copies of a request ([Y1](hedge_core::rules#Y1)).
-/// The client puts it into the extensions of the answer, where a server cannot put anything. [`judge`](crate::judge) and
-/// the other judgements of this crate read it: the verdict is `Wait`, whatever is said of the status, and the server is
-/// not blamed, since it did what it was asked for.
+/// The client puts it into the extensions of the answer, where a server cannot put anything. [`judge`](crate::judge)
+/// and the other functions of this crate that judge answers read it. The verdict is `Wait`, even if status 503 is
+/// retried, and the server is not blamed, since it did what it was asked for.
 ///
 /// A client may mark an answer only if the request had another copy: the attempt is a backup, or it is a first attempt
-/// whose backup has started. So a server gains nothing by a false claim. It can escape blame only for attempts of which
-/// there are two, and there it could as well send a wrong answer with status 200, which nobody would blame either. The
-/// other copy decides the call. If that fails too, the call retries by the other copy's verdict, or ends.
+/// whose backup has started. So a server gains nothing by a false claim. It can avoid blame only for an attempt that
+/// has another copy. For such an attempt it could also send a wrong answer with status 200, which is not blamed either.
+/// The other copy decides the call. If that copy fails too, its verdict decides whether the call retries or ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct DroppedCopy;
 
 impl DroppedCopy {
-    /// Marks an answer, by its extensions.
+    /// Marks the answer that has these extensions.
     pub fn mark(extensions: &mut Extensions) {
         extensions.insert(Self);
     }
 
-    /// Returns the judgement on an answer if it has the mark and status 503: `Wait`, without blame and without pushback. A
-    /// retry policy of the program that retries status 503 asks this first. Costs one comparison for another status.
+    /// Returns the judgement on an answer if it has the mark and status 503: `Wait`, without blame and without
+    /// pushback. If a retry policy of the program retries status 503, it should call this first. For any other status
+    /// this costs one comparison.
     #[must_use]
     pub fn judge<B>(response: &Response<B>) -> Option<Judgement> {
         if response.status() != StatusCode::SERVICE_UNAVAILABLE {

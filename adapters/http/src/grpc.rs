@@ -38,8 +38,9 @@ const UNAUTHENTICATED: u8 = 16;
 /// | without `grpc-status`, any other HTTP status | `UNKNOWN` |
 ///
 /// The rows without `grpc-status` come from gRPC's document "HTTP to gRPC Status Code Mapping". If `verdict` does not
-/// accept a code, the judgement contains this code, as [`grpc_code`] writes it, and the pushback of the head. A [dropped
-/// copy](DroppedCopy) without `grpc-status` is judged as one, and `verdict` is not called.
+/// accept a code, the judgement contains this code, as [`grpc_code`] writes it, and the pushback of the head. The
+/// answer for a [dropped copy](DroppedCopy), if it has no `grpc-status`, is judged by [`DroppedCopy::judge`], and
+/// `verdict` is not called.
 ///
 /// ```
 /// use hedge_core::config::service_config::ServiceConfig;

@@ -46,7 +46,7 @@ use hedge_core::policy::Idempotency;
 use http::{Method, Response};
 
 /// Judges a response in the default way ([R1](hedge_core::rules#R1)): a status below 500 is accepted. Any other status
-/// is a [`failure`] that is not retried, but an attempt in flight may still win. A [dropped
+/// is a [`failure`] that is not retried, but an attempt in flight may still win. The answer for a [dropped
 /// copy](along::DroppedCopy) blames no server.
 #[must_use]
 pub fn judge<B>(response: &Response<B>) -> Judgement {

@@ -59,7 +59,7 @@ impl RetryStatuses {
     }
 
     /// Judges a response like [`judge`], except that the verdict on a status in the set is [`Verdict::Retry`].
-    /// A [dropped copy](DroppedCopy) is not retried.
+    /// The answer for a [dropped copy](DroppedCopy) is not retried.
     #[must_use]
     pub fn judge<B>(&self, response: &Response<B>) -> Judgement {
         if !self.contains(response.status()) {

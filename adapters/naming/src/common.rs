@@ -22,7 +22,8 @@ impl<R: Runtime> Common<R> {
         Self { runtime, http: HttpOptions::new(), seed: None }
     }
 
-    /// Opens a source. `name` is its name in errors. `session` makes what it has open, which begins anew on another runtime.
+    /// Opens a source. `name` is its name in errors. `session` makes the state of an open source. It is called again
+    /// when the source moves to another runtime.
     pub(crate) fn open<S: Session>(
         &self,
         name: Arc<str>,

@@ -5,13 +5,15 @@ use hedge_link::{Runtime, SourcesConfig, SourcesConfigError};
 use crate::sources::Sources;
 
 impl<R: Runtime> Sources<R> {
-    /// Applies the options of a file. What the file does not name stays as it is, such as credentials that the program has
-    /// set. The certificates of `http.tls` are read here, which blocks. Other files are read by the sources themselves.
+    /// Applies the options of a file. What the file does not name stays as it is, such as credentials that the program
+    /// has set. The certificates of `http.tls` are read here, which blocks. The sources themselves read the other
+    /// files.
     ///
-    /// Sources share a watcher if their files say the same. Those whose files name certificates share none.
+    /// Sources share a watcher if their files have the same options. Sources whose files name certificates share no
+    /// watcher.
     ///
     /// # Errors
-    /// A field needs another one or a feature, or certificates or names cannot be used.
+    /// A field needs another field or a feature, or certificates or names cannot be used.
     pub fn config(mut self, config: &SourcesConfig) -> Result<Self, SourcesConfigError> {
         if let Some(pauses) = config.retry {
             self = self.retry(pauses);

@@ -1,4 +1,4 @@
-//! Credentials and certificates that the program gives, or that stand in files: [`Given`].
+//! Credentials and certificates that the program gives, or that are in files: [`Given`].
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -9,7 +9,7 @@ use hedge_link::{Blocking, Credential};
 /// The most bytes of a file.
 const MOST: u64 = 1 << 20;
 
-/// Something that is given by the program, or stands in a file.
+/// Something that the program gives, or that is in a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Given<T> {
     Value(T),
@@ -32,7 +32,7 @@ type Contents = [Option<Content>; 2];
 type Content = Result<Arc<[u8]>, (io::ErrorKind, Arc<str>)>;
 
 impl Given<Credential> {
-    /// The credential of this moment.
+    /// The present credential.
     pub(crate) async fn read(&self) -> Result<Credential, Unreadable> {
         let [content, _] = contents([self.path(), None]).await?;
         self.credential(content)
@@ -52,7 +52,7 @@ impl Given<Credential> {
     }
 }
 
-/// The token and the root certificates of this moment.
+/// The present token and root certificates.
 #[cfg(feature = "_tls")]
 pub(crate) async fn read_both(
     token: &Given<Credential>,
@@ -76,8 +76,8 @@ impl<T> Given<T> {
     }
 }
 
-/// Reads the files on a thread, since a file may block. Files that block are read by one thread, however often they are
-/// asked for.
+/// Reads the files on a thread, since a file may block. If files block, one thread waits for them, however often they
+/// are needed.
 async fn contents(files: Files) -> Result<Contents, Unreadable> {
     static PROCESS: LazyLock<Blocking<Files, Contents>> =
         LazyLock::new(|| Blocking::new("hedge-token", |files: &Files| Ok(files.each_ref().map(content))));

@@ -16,9 +16,9 @@ const EVERY: PollInterval = PollInterval::of_secs::<5>();
 
 /// Takes every address of a host as a server: the source of `http://host:port` and `https://host:port`.
 ///
-/// The addresses are looked up every 4 s to 6 s ([`every`](Self::every)), by the operating system's resolver or by another [`BoxResolve`]. So
-/// the system's files and services count, such as `/etc/hosts`. One look-up takes at most 10 s. The system's resolver
-/// does not say how long an address is valid. `dns://` knows this time and follows it.
+/// The addresses are looked up every 4 s to 6 s ([`every`](Self::every)), by the operating system's resolver or by
+/// another [`BoxResolve`]. So the system's files and services count, such as `/etc/hosts`. One look-up takes at most
+/// 10 s. The system's resolver does not say how long an address is valid. `dns://` knows this time and follows it.
 ///
 /// # Errors
 /// The last list stays in use if the name cannot be resolved.

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// The options of the sources over HTTP.
     #[cfg(feature = "http")]
     pub(crate) over_http: OptionsNumber,
-    /// What a file has changed in them.
+    /// What a file has changed in the options of the sources over HTTP.
     #[cfg(all(feature = "http", feature = "serde"))]
     pub(crate) over_http_file: Option<Arc<hedge_link::SourcesConfig>>,
 }

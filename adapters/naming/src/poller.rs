@@ -7,7 +7,7 @@ use hedge_core::time::{Duration, Instant};
 use hedge_fleet::{Naming, NamingError, NamingErrorKind, Server, Update};
 use hedge_link::{Runtime, before};
 
-/// How long one look-up may take, unless the look-up says it.
+/// How long one look-up may take, unless the look-up says something else.
 const LONGEST_LOOKUP: Duration = Duration::from_secs(10);
 
 /// A look-up that gives the whole list.

@@ -66,7 +66,7 @@ impl<R: Runtime> RemoteFile<R> {
         self
     }
 
-    /// The file of the value of the header `authorization`. It is read anew for each request, by a thread.
+    /// The file of the value of the header `authorization`. A thread reads it again for each request.
     #[must_use]
     pub fn authorization_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.authorization = Some(Given::File(path.into().into()));

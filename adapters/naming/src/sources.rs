@@ -69,15 +69,15 @@ impl<R: Runtime> Sources<R> {
         self
     }
 
-    /// How long a channel waits before it asks a source again that has failed: [`PauseRange`]. It applies to every source of
-    /// the channel. Default: 0.5 s to 10 s ([N2](hedge_core::rules#N2)).
+    /// How long a channel waits after a source has failed, before it asks the source again: [`PauseRange`]. It applies
+    /// to every source of the channel. Default: 0.5 s to 10 s ([N2](hedge_core::rules#N2)).
     #[must_use]
     pub const fn retry(mut self, pauses: PauseRange) -> Self {
         self.pauses = pauses;
         self
     }
 
-    /// How long a channel waits before it asks a source again that has failed.
+    /// How long a channel waits after a source has failed, before it asks the source again.
     #[must_use]
     pub const fn pauses(&self) -> PauseRange {
         self.pauses
@@ -97,8 +97,8 @@ impl<R: Runtime> Sources<R> {
         self
     }
 
-    /// How long one look-up of `dns://` or `srv://` may take: [`DnsNaming::timeout`]. If no name server answers, there is
-    /// no error before this time is nearly over. Default: 10 s.
+    /// How long one look-up of `dns://` or `srv://` may take: [`DnsNaming::timeout`]. If no name server answers, the
+    /// error comes shortly before this time is over. Default: 10 s.
     #[cfg(feature = "dns")]
     #[must_use]
     pub const fn lookup_timeout(mut self, time: LookupTimeout) -> Self {

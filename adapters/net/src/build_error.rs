@@ -11,7 +11,7 @@ use hedge_http_transport::ConnectOptionError;
 
 /// Why a channel cannot be built.
 ///
-/// `Debug` shows the text of the error too, since that is what a `main` prints that returns the error.
+/// `Debug` shows the text of the error too, because a `main` that returns the error prints its `Debug` text.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum BuildError {

@@ -301,9 +301,10 @@ where
         self
     }
 
-    /// The sources that are built in, with options: how often they look for changes, how long a source that has failed is left
-    /// alone, name servers, credentials. Default: [`Sources::new`]. The section `sources` of a `channel_file` that follows
-    /// changes single options. A [`resolver`](Self::resolver) of the channel takes the place of theirs.
+    /// Sets the built-in sources with their options: how often they look for changes, how long they wait after a
+    /// failure, name servers, credentials. Default: [`Sources::new`]. If a `channel_file` is applied later, its section
+    /// `sources` changes single options. A [`resolver`](Self::resolver) of the channel replaces the resolver of the
+    /// sources.
     ///
     /// ```
     /// # use hedge_net::{BuildError, Runtime};
@@ -327,9 +328,10 @@ where
     /// call, and ends with the last clone of the channel. If its runtime ends, the next call starts it again. Each
     /// update replaces the list as [`Channel::set_servers`] does ([N3](hedge_core::rules#N3)). After an error the last
     /// list stays, and the source is asked again after a random pause that grows from 0.5 s to 10 s
-    /// ([N2](hedge_core::rules#N2)); [`Sources::retry`] sets other bounds. A call that is made before the first list waits for it, at most to its deadline;
-    /// if the list does not come, it ends as [`CallError::NoList`](crate::CallError::NoList)
-    /// ([N5](hedge_core::rules#N5)). The times in the call's report begin when the list is there.
+    /// ([N2](hedge_core::rules#N2)); [`Sources::retry`] sets other bounds. A call that is made before the first list
+    /// waits for it, at most to its deadline; if the list does not come, it ends as
+    /// [`CallError::NoList`](crate::CallError::NoList) ([N5](hedge_core::rules#N5)). The times in the call's report
+    /// begin when the list is there.
     ///
     /// A load balancer must be named ([N4](hedge_core::rules#N4)).
     pub fn naming(mut self, naming: impl Naming) -> Self {

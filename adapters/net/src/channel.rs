@@ -126,9 +126,9 @@ where
 
     /// Waits for the first list of servers, and starts to follow the source of the list if no call has done so yet
     /// ([N5](hedge_core::rules#N5)). It waits as long as it takes: give it a time limit, and see
-    /// [`naming`](Self::naming) for the source's errors. A look-up by DNS may take 10 s, and until it has failed there is
-    /// no error; `Sources::lookup_timeout` of hedge-naming shortens it. A channel whose servers were named when it was
-    /// made is ready at once.
+    /// [`naming`](Self::naming) for the source's errors. A look-up by DNS may take 10 s, and there is no error before
+    /// it has failed; `Sources::lookup_timeout` of hedge-naming sets a shorter time. A channel whose servers were named
+    /// when it was made is ready at once.
     pub async fn ready(&self) {
         if let Some(source) = &self.inner.fleet.source
             && !source.is_settled()

@@ -131,7 +131,7 @@ pub use hedge_link::{
     FileSourceConfig, FixedSetting, HostSourceConfig, HttpSourceConfig, KeepAliveConfig, KubernetesSourceConfig,
     RemoteFileSourceConfig, SourcesConfig, SourcesConfigError,
 };
-// The two features by their names, since the compiler shows them to a program without TLS.
+// The two features are named here, because the compiler names them to a program that lacks them.
 #[cfg(any(feature = "tls", feature = "tls-aws-lc"))]
 pub use hedge_link::{DangerousNoVerification, Tls, TlsBuilder, TlsConfigError, TlsError, TlsFault, TlsName};
 #[cfg(all(feature = "serde", any(feature = "tls", feature = "tls-aws-lc")))]

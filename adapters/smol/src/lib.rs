@@ -63,9 +63,9 @@
 //! # A channel from a file
 //!
 //! With the feature `serde`, a channel is read from any format that serde knows: its servers, how they are chosen and checked,
-//! options and limits, connections, TLS, and the options of sources. `ChannelFile` and `ChannelConfig` list all fields. Setters
-//! that follow `channel_file` change single settings. `Channel::set_channel_file` applies a changed file to a channel that
-//! runs:
+//! options and limits, connections, TLS, and the options of sources. `ChannelFile` and `ChannelConfig` list all fields.
+//! Setters that follow `channel_file` change single settings. `Channel::set_channel_file` applies a changed file to a
+//! channel that runs:
 //!
 #![cfg_attr(feature = "channel", doc = "```")]
 #![cfg_attr(not(feature = "channel"), doc = "```ignore")]
@@ -130,7 +130,7 @@ pub use hedge_net::{BoxNaming, ChannelInfo, Inspect, Naming, NamingError, Naming
 pub use hedge_net::{BoxResolve, ConnectError, ConnectionInfo, Resolve, SocketOptions};
 #[cfg(feature = "serde")]
 pub use hedge_net::{ChannelConfig, ChannelFile};
-// The two features by their names, since the compiler shows them to a program without TLS.
+// The two features are named here, because the compiler names them to a program that lacks them.
 #[cfg(any(feature = "tls", feature = "tls-aws-lc"))]
 pub use hedge_net::{Tls, TlsName};
 #[cfg(feature = "channel")]

@@ -284,6 +284,23 @@ fn the_file_of_the_readme_is_that_of_the_example_and_is_a_channel() {
     assert_eq!((channel.servers().len(), channel.inspect().options.channel.max_retry), (3, 2));
 }
 
+#[cfg(all(feature = "naming-http", feature = "_tls"))]
+#[test]
+fn c6_an_error_of_the_tls_of_sources_stays_until_a_file_says_something_about_it() {
+    let wrong = r#"{"sources": {"http": {"tls": {"roots": "/nowhere/root.pem"}}}}"#;
+    let build = |later: &str| {
+        let builder = [wrong, later].iter().fold(hedge_tokio::builder("127.0.0.1:1"), |builder, json| {
+            builder.channel_file(&serde_json::from_str::<ChannelFile>(json).unwrap())
+        });
+        builder.build().map(drop).map_err(|error| error.to_string())
+    };
+    for silent in ["{}", r#"{"sources": {"http": {"allow_clear_text_credentials": true}}}"#] {
+        let error = build(silent).unwrap_err();
+        assert!(error.contains("sources.http.tls.roots"), "nothing is sent in clear text by mistake: {error}");
+    }
+    build(r#"{"sources": {"http": {"tls": {}}}}"#).unwrap();
+}
+
 /// Fails once, and then has a list.
 struct FailsOnce(bool);
 

@@ -136,7 +136,7 @@ impl<T, R, C> fmt::Debug for Builder<T, R, C> {
 
 /// Why a layer or a set cannot be built.
 ///
-/// `Debug` shows the text of the error too, since that is what a `main` prints that returns the error.
+/// `Debug` shows the text of the error too, because a `main` that returns the error prints its `Debug` text.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum BuildError {

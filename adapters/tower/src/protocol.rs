@@ -36,9 +36,9 @@ pub trait Protocol<Request, Response> {
         let _ = (request, attempt);
     }
 
-    /// Prepares the request of an attempt, as [`prepare`](Self::prepare) does, and is told what goes along with it
-    /// ([W3](hedge_core::rules#W3)): the ids and the key of its call, and for a backup the server of the call's first
-    /// attempt. `hedge_http::along` has the names of headers for them. Default: calls `prepare`.
+    /// Prepares the request of an attempt, as [`prepare`](Self::prepare) does. `along` is what goes along with the
+    /// attempt ([W3](hedge_core::rules#W3)): the ids and the key of its call, and for a backup the server of the call's
+    /// first attempt. `hedge_http::along` has the names of the headers. Default: calls `prepare`.
     fn prepare_along(&self, request: &mut Request, attempt: &AttemptInfo<()>, along: Along<'_, ServerRef<'_>>) {
         let _ = along;
         self.prepare(request, attempt);

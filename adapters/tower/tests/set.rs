@@ -301,7 +301,7 @@ async fn on_end_is_told_the_keys() {
     assert_eq!(told.lock().unwrap().len(), 0, "nothing of a call that was dropped");
 }
 
-/// The kind of an attempt, the log id, the key, and the first attempt's server, as an attempt was told them.
+/// What an attempt got: its kind, the log id, the key, and the first attempt's server.
 type Told = (Kind, Option<u64>, Option<IdempotencyKey>, Option<u16>);
 
 /// Writes down what goes along with each attempt.

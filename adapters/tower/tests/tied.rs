@@ -82,7 +82,7 @@ type Sent = std::pin::Pin<Box<dyn Future<Output = Option<StatusCode>> + Send>>;
 type Tell = Box<dyn Fn(SocketAddr, Request<()>) -> Sent + Send + Sync>;
 type Builder = hedge_tower::tied::TiedBuilder<Tokio, Tell>;
 
-/// Work of this many ms, of a call with this key; for a backup with the first attempt's server.
+/// A request for work of this many ms, of a call with this key. A backup also has the first attempt's server.
 fn work(ms: u64, key: Option<&str>, first: Option<SocketAddr>) -> Request<()> {
     let mut request = Request::builder().uri(format!("/{ms}"));
     if let Some(key) = key {
@@ -94,7 +94,7 @@ fn work(ms: u64, key: Option<&str>, first: Option<SocketAddr>) -> Request<()> {
     request.body(()).unwrap()
 }
 
-/// Lets all tasks run that can. Time stands still meanwhile.
+/// Lets all tasks run that can run. No time passes.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;

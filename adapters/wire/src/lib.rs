@@ -1,6 +1,6 @@
 //! Codecs without I/O and without a runtime: the caller lends the buffers and moves the bytes. [`http1`] writes requests
-//! and reads responses of HTTP/1.1. [`baidu_std`] reads and writes the frames of brpc's own protocol. [`resp`] speaks to
-//! Redis, and [`memcached`] to memcached. An exchange over HTTP/1.1:
+//! and reads responses of HTTP/1.1. [`baidu_std`] reads and writes the frames of brpc's own protocol. [`resp`] is for
+//! Redis, and [`memcached`] for memcached. An exchange over HTTP/1.1:
 //!
 //! ```
 //! use hedge_wire::http1::{Progress, Receiver, Request};

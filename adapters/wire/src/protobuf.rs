@@ -5,7 +5,7 @@ use core::fmt;
 /// The most bytes that a varint of 64 bits takes.
 const MAX_VARINT: usize = 10;
 
-/// The fields of a message, in the order in which they stand there. After an error there are no more.
+/// The fields of a message, in their order. After an error there are no more fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields<'a> {
     bytes: &'a [u8],

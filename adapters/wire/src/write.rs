@@ -18,7 +18,7 @@ impl<'a> Writer<'a> {
         self.length = self.length.saturating_add(bytes.len());
     }
 
-    /// How many bytes were written, if all did fit. Otherwise how many are needed.
+    /// How many bytes were written, if all of them fit. Otherwise the error is how many are needed.
     pub(crate) fn finish(self) -> Result<usize, usize> {
         if self.length > self.out.len() { Err(self.length) } else { Ok(self.length) }
     }

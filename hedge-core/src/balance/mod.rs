@@ -150,8 +150,8 @@ pub trait ServerList {
     /// Returns the load of a server. Returns `None` if it has been removed.
     fn load(&self, server: ServerId) -> Option<Load<'_, Self::Stats>>;
 
-    /// Returns the data that the balancer keeps for the server in a slot. Returns `None` if the slot is empty. A list may
-    /// find them without a look at the rest of the server.
+    /// Returns the data that the balancer keeps for the server in a slot. Returns `None` if the slot is empty. A list
+    /// may override this method, so that it does not read the other data of the server.
     fn stats_in_slot(&self, slot: u16) -> Option<&Self::Stats> {
         Some(self.load(self.in_slot(slot)?.server)?.stats)
     }

@@ -17,23 +17,27 @@ pub struct CallAlong<'a> {
     /// The key of the call.
     pub key: Option<IdempotencyKey>,
     has_backup: AtomicBool,
+    first_is_over: AtomicBool,
 }
 
 impl<'a> CallAlong<'a> {
     /// Makes what goes along with a call that has no backup yet.
     #[must_use]
     pub const fn new(log_id: Option<u64>, request_id: Option<&'a str>, key: Option<IdempotencyKey>) -> Self {
-        Self { log_id, request_id, key, has_backup: AtomicBool::new(false) }
+        let (has_backup, first_is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { log_id, request_id, key, has_backup, first_is_over }
     }
 
     /// Returns what an attempt of this kind gets, which is about to start. `first_server` is the address of the
-    /// server of the call's first attempt. Only backups are told it.
+    /// server of the call's first attempt. Only backups are told it, and only while the first attempt runs: a copy that
+    /// the call has given up must not replace the backup.
     #[must_use]
     pub fn of_attempt<'c, A>(&'c self, kind: Kind, first_server: Option<&'c A>) -> Along<'c, A> {
         if kind == Kind::Backup {
             self.has_backup.store(true, Ordering::Relaxed);
         }
-        Along { call: Some(self), first_server: first_server.filter(|_| kind == Kind::Backup) }
+        let names_first = kind == Kind::Backup && !self.first_is_over.load(Ordering::Relaxed);
+        Along { call: Some(self), first_server: first_server.filter(|_| names_first) }
     }
 }
 
@@ -41,8 +45,8 @@ impl<'a> CallAlong<'a> {
 /// the server of the call's first attempt ([W3](crate::rules#W3), [Y1](crate::rules#Y1)). The attempt's number, its
 /// kind and the remaining time are in its [`AttemptInfo`](super::AttemptInfo).
 ///
-/// It is two pointers, lent for as long as the attempt runs. A call without ids and without a key gets
-/// [`Along::NOTHING`].
+/// It is two pointers, which are lent for as long as the attempt runs. If a call has neither ids nor a key, its
+/// attempts get [`Along::NOTHING`].
 pub struct Along<'a, A> {
     call: Option<&'a CallAlong<'a>>,
     first_server: Option<&'a A>,
@@ -70,7 +74,8 @@ impl<'a, A> Along<'a, A> {
         self.call?.key
     }
 
-    /// Returns the address of the server of the call's first attempt, if this attempt is a backup.
+    /// Returns the address of the server of the call's first attempt, if this attempt is a backup that started while the
+    /// first attempt was running.
     #[must_use]
     pub const fn first_server(self) -> Option<&'a A> {
         self.first_server
@@ -81,6 +86,26 @@ impl<'a, A> Along<'a, A> {
     #[must_use]
     pub fn has_backup(self) -> bool {
         self.call.is_some_and(|call| call.has_backup.load(Ordering::Relaxed))
+    }
+}
+
+impl<'a, A> Along<'a, A> {
+    /// Returns a guard for the time in which a first attempt runs. A transport that ties requests keeps it until the
+    /// attempt has ended or is given up. Backups that start later are not told the first server. `None` for attempts of
+    /// other kinds, and if nothing goes along.
+    #[must_use]
+    pub fn running(self, kind: Kind) -> Option<FirstRuns<'a>> {
+        self.call.filter(|_| kind == Kind::First).map(FirstRuns)
+    }
+}
+
+/// The first attempt of a call runs until this is dropped.
+#[derive(Debug)]
+pub struct FirstRuns<'a>(&'a CallAlong<'a>);
+
+impl Drop for FirstRuns<'_> {
+    fn drop(&mut self) {
+        self.0.first_is_over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -121,6 +146,18 @@ mod tests {
         for along in [first, backup] {
             assert_eq!((along.log_id(), along.request_id(), along.key()), (Some(7), Some("r-1"), Some(KEY)));
         }
+    }
+
+    #[test]
+    fn y1_a_backup_is_not_told_of_a_first_attempt_that_is_over() {
+        let call = CallAlong::new(None, None, Some(KEY));
+        let first = call.of_attempt(Kind::First, Some(&"a:1"));
+        let running = first.running(Kind::First);
+        assert!(running.is_some() && first.running(Kind::Retry).is_none() && first.running(Kind::Backup).is_none());
+        assert_eq!(call.of_attempt(Kind::Backup, Some(&"a:1")).first_server(), Some(&"a:1"));
+        drop(running);
+        let later = call.of_attempt(Kind::Backup, Some(&"a:1"));
+        assert_eq!((later.first_server(), later.key()), (None, Some(KEY)));
     }
 
     #[test]

@@ -69,7 +69,7 @@ use core::ops::Deref;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
-pub use along::{Along, CallAlong};
+pub use along::{Along, CallAlong, FirstRuns};
 pub use attempt_timeout::{AttemptTimeout, NoAttemptTimeout};
 pub use cancel::{Cancel, CancelSignal, NoCancel};
 pub use transport::{AttemptInfo, SendTransport, Timer, Transport};
@@ -410,7 +410,7 @@ where
         let mut slots = self.attempts.iter_mut().zip(&mut self.slots);
         if let Some((held, slot)) = slots.find(|(held, _)| held.is_none()) {
             *held = Some(attempt);
-            // The slot is emptied first: then the future is made in its slot, and is not copied to it.
+            // The slot is emptied first. So the compiler makes the future in its slot, and does not copy it there.
             slot.set(None);
             slot.set(Some((self.start)(info)));
         }

@@ -97,10 +97,10 @@ macro_rules! transport {
                 attempt: AttemptInfo<Self::Address>,
             ) -> impl Future<Output = Result<Self::Reply, Self::Error>> $(+ $send)?;
 
-            /// Starts one attempt, as [`start`](Self::start) does, and is told what goes along with it
+            /// Starts one attempt, as [`start`](Self::start) does. `along` is what goes along with the attempt
             /// ([W3](crate::rules#W3)): the ids and the key of its call, and for a backup the server of the first
             /// attempt. A channel of `hedge-net` calls this method. By default, `along` is dropped and `start` is
-            /// called, so a transport that has no room for it on the wire needs no code.
+            /// called. So a transport needs no code if it has no room for these data on the wire.
             ///
             /// A transport that wraps another one should pass `along` on, and the answer of
             /// [`wants_key`](Self::wants_key) too.

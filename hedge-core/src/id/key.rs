@@ -5,7 +5,7 @@ use core::fmt;
 /// The idempotency key of one call: 128 bits that no other call has. Each attempt of the call carries the same key, so
 /// a server that gets two attempts can tell that they are one call ([W3](crate::rules#W3), [Y1](crate::rules#Y1)).
 ///
-/// Under tied requests, a stranger that knows a key could ask a server to drop a copy. So a key is a secret between
+/// With tied requests, a stranger that knows a key could ask a server to drop a copy. So a key is a secret between
 /// this client and its servers: it should be drawn from a source that cannot be predicted, and `Debug` does not show
 /// it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -26,7 +26,7 @@ use crate::settings::Settings;
 const SERVERS: usize = 50;
 /// The servers of a cluster. One cluster is frozen, and another one is not.
 const CLUSTER: usize = 3;
-/// How long a call may take that must not fail. On a busy machine, this is long.
+/// How long a call that must not fail may take. It is long, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The results of a run: one row for each channel of channels.
@@ -47,7 +47,7 @@ struct Row {
     backups: u64,
     /// How long each call took, in order, in microseconds.
     micros: Vec<u32>,
-    /// What was not as it must be.
+    /// What was wrong.
     wrong: Vec<String>,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The servers are killed, frozen and started again while the calls run. One of the good servers stays up, so no call may
 //! fail. At the end, no descriptor and no task may be left. Another run makes calls over sources of servers whose lists
-//! change several times a second, and another one makes calls of channels of channels while whole clusters are frozen. The
-//! last one sends commands to redis-server and memcached over plain sockets.
+//! change several times a second. Another run makes calls of channels of channels while a whole cluster, or one of 50
+//! servers, is frozen. The last run sends commands to redis-server and memcached over plain sockets.
 
 mod cancel;
 mod certificate;
@@ -54,10 +54,10 @@ struct Options {
     /// Calls over sources whose lists change several times a second, in a run of their own on each runtime; 0: none
     #[arg(long, default_value_t = 200_000)]
     churn: u64,
-    /// Calls of a channel of channels while whole clusters are frozen, in a run of its own on each runtime; 0: none
+    /// Calls of a channel of channels while a whole cluster is frozen, in a run of their own on each runtime; 0: none
     #[arg(long, default_value_t = 100_000)]
     combined: u64,
-    /// Commands to each of redis-server and memcached, over plain sockets and each protocol; 0: none
+    /// Commands to redis-server and to memcached over each of their protocols, on plain sockets; 0: none
     #[arg(long, default_value_t = 20_000)]
     wire: u64,
     /// Calls at a time

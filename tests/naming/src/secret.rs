@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A file that holds a credential. It is not there before it is written, and is deleted with the value.
+/// A file that holds a credential. It does not exist before it is written, and is deleted when this value is dropped.
 #[derive(Debug)]
 pub struct Secret {
     pub path: PathBuf,

@@ -6,9 +6,9 @@
 //! random and counts what happened in them.
 //!
 //! [`Fleet`] measures instead: requests that may read many keys each, millions of calls, and how long they took. [`tail`]
-//! and [`redundancy`] are two results of others that it comes to as well. [`tied`] comes to a third one, with the queue of
-//! hedge-tower. [`balancers`] puts every balancer before fleets
-//! that are uneven, or not well. [`subsets`] has large fleets whose clients use some of the servers.
+//! and [`redundancy`] repeat two results from the literature. [`tied`] repeats a third one, with the queue of
+//! hedge-tower. [`balancers`] tries every balancer on fleets that are uneven or have faults. [`subsets`] has large
+//! fleets whose clients use some of the servers.
 
 #![allow(clippy::indexing_slicing, reason = "the indices are made here, and a wrong one is a bug to hear of")]
 

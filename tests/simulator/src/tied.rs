@@ -3,10 +3,11 @@
 //!
 //! # What is fitted, and what is not
 //! The article gives four percentiles a row, and no distribution. The model is a number of disks, each with a queue. A read
-//! takes lognormal time, and reads come at random to random disks. So a row has three numbers: the median time of a read,
-//! its spread sigma, and the load. They are fitted to the row without a hedge. That row alone does not tell spread from load:
-//! every sigma from 0.2 to 0.5 fits the idle row to within some 2 %. So sigma is the one number for which the tied row was
-//! looked at as well. The tied row's other numbers, and the extra load, come out of the model.
+//! takes lognormal time, and reads come at random times to random disks. So a row has three numbers: the median time of
+//! a read, its spread sigma, and the load. They are fitted to the row without a hedge. But this row alone does not
+//! decide between spread and load: every sigma from 0.2 to 0.5 fits the idle row to within some 2 %. So sigma was also
+//! fitted to the tied row. Nothing else was: the percentiles of the tied row and the extra load are results of the
+//! model.
 //!
 //! | row | p50 | p90 | p99 | p99.9 | extra reads |
 //! |---|---|---|---|---|---|
@@ -18,8 +19,8 @@
 //! | sorting, plain backup | 21.6 | 43.2 | 66.9 | 87.1 ms | 63 % |
 //!
 //! The servers run the queue of hedge-tower's layer ([`TieQueue`]), and the client is the core. A read that has begun is
-//! never stopped. The row [`Hedging::Backup`] is not in the article: a plain backup after 1 ms, of which a copy leaves the
-//! queue when the other one is answered.
+//! never stopped. The row [`Hedging::Backup`] is not in the article: a plain backup after 1 ms. One of its copies
+//! leaves the queue when the other copy is answered.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -85,7 +86,7 @@ pub enum Hedging {
 /// reads that a disk has begun.
 ///
 /// # Errors
-/// A broken promise: of the copies of one call none began, or one that had begun was dropped.
+/// A promise is broken: no copy of a call has begun, or a copy that had begun was dropped.
 pub fn run(disks: Disks, hedging: Hedging, reads: usize, seed: u64) -> Result<Measured, Broken> {
     let backup = if hedging == Hedging::Off { BackupDelay::OFF } else { BackupDelay::after(DELAY) };
     let options = ChannelOptions { backup, timeout: Timeout::NEVER, ..ChannelOptions::brpc() };
@@ -126,7 +127,7 @@ struct Run<'r> {
     disks: Vec<Disk>,
     /// The reads that are under way, by number.
     reads: HashMap<usize, Read<'r>>,
-    /// What will happen when; of one instant, in the order in which it was put here.
+    /// What will happen, by its time. Events of one instant are in the order in which they were added.
     events: BTreeMap<(Instant, u64), Event>,
     next_event: u64,
     measured: Measured,
@@ -296,7 +297,7 @@ impl Run<'_> {
         self.effects(at, now)
     }
 
-    /// Does what a disk's queue wants to be done.
+    /// Does what the queue of a disk asks for.
     fn effects(&mut self, at: usize, now: Instant) -> Result<(), Broken> {
         while let Some(effect) = self.disks[at].queue.next_effect() {
             match effect {

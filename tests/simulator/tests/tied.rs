@@ -40,7 +40,7 @@ fn off(name: &str, measured: &Measured, published: Option<[f64; 4]>) -> [f64; 4]
     off
 }
 
-/// The rows of one cluster: without a hedge as fitted, tied as it comes out, and a plain backup.
+/// The rows of one cluster: without a hedge, to which the model is fitted, tied, and with a plain backup.
 fn table(name: &str, disks: Disks) {
     println!("seed {SEED}, {READS} reads, {disks:?}");
     let none = run(disks, Hedging::Off);
@@ -49,7 +49,7 @@ fn table(name: &str, disks: Disks) {
     let fitted = off(&format!("{name}, no hedge"), &none, Some(published(&format!("TaS Table 2 {name},no hedge"))));
     let tied_off = off(&format!("{name}, tied"), &tied, Some(published(&format!("TaS Table 2 {name},tied"))));
     off(&format!("{name}, plain backup"), &plain, None);
-    // Of 20,000 reads 20 are above the p99.9, which tell it to within a fifth.
+    // Of 20,000 reads, 20 are above the p99.9. So it is known only to within a fifth.
     let within = |share: f64| if cfg!(debug_assertions) { 3.0 * share } else { share };
     assert!(fitted.iter().all(|off| off.abs() < within(0.05)), "{fitted:?}");
     assert!(tied_off.iter().all(|off| off.abs() < within(0.1)), "{tied_off:?}");

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use hedge_net::http::{AlongField, AlongHeaders, Body, HttpError, Response, RetryStatuses, key_text, parse_key};
 use hedge_net::{
     Address, Along, AttemptError, AttemptId, AttemptInfo, Bounded, BreakerOptions, CallOptions, Channel, End,
-    ErrorKind, FailureOptions, IdempotencyKey, Interceptor, Judgement, Kind, Protocol, RetryPolicy, Runtime,
-    SendTransport, State, Timeout, Verdict,
+    ErrorKind, FailureOptions, IdempotencyKey, Interceptor, IsolationOptions, Judgement, Kind, Protocol, RetryPolicy,
+    Runtime, SendTransport, SpanRange, State, Timeout, Verdict,
 };
 
 use super::http2_server::{Http2Server, Settings};
@@ -47,12 +47,15 @@ struct There {
 impl There {
     fn start(version: Protocol, does: Does) -> Self {
         let heads = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&heads);
+        // It is raised once the headers are written down. The server's own signal is raised before that.
+        let requests = Signal::new();
+        let (seen, come) = (Arc::clone(&heads), requests.clone());
         if version == Protocol::H2 {
             let server = Http2Server::start(Settings::default(), move |asked| {
                 let fields = asked.request.headers().iter();
                 let fields = fields.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
                 seen.lock().unwrap().push(fields.collect());
+                come.raise();
                 let (does, mut respond) = (does.clone(), asked.respond);
                 async move {
                     if let Some(gate) = &does.gate {
@@ -68,17 +71,13 @@ impl There {
                     }
                 }
             });
-            return Self {
-                address: server.address,
-                heads,
-                requests: server.requests.clone(),
-                _server: Box::new(server),
-            };
+            return Self { address: server.address, heads, requests, _server: Box::new(server) };
         }
         let server = TestServer::start(move |connection| {
             while let Some(request) = connection.request() {
                 let lines = request.head.lines().filter_map(|line| line.split_once(": "));
                 seen.lock().unwrap().push(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
+                come.raise();
                 if let Some(gate) = &does.gate {
                     gate.block_until(1);
                 }
@@ -86,7 +85,7 @@ impl There {
                 connection.send(&format!("HTTP/1.1 {} X\r\n{headers}content-length: 0\r\n\r\n", does.status));
             }
         });
-        Self { address: server.address, heads, requests: server.requests.clone(), _server: Box::new(server) }
+        Self { address: server.address, heads, requests, _server: Box::new(server) }
     }
 
     /// The headers of its last request.
@@ -111,8 +110,8 @@ fn values<'a>(head: &'a BTreeMap<String, String>, names: &[&str]) -> Vec<Option<
     names.iter().map(|name| head.get(*name).map(String::as_str)).collect()
 }
 
-/// Three servers: the first attempt's, which fails when the backup has come, the backup's, which never answers, and the
-/// retry's.
+/// Three servers. The server of the first attempt fails when the backup has come. The server of the backup never
+/// answers. The third one is for the retry.
 fn three(version: Protocol) -> [There; 3] {
     let backup = There::start(version, Does { gate: Some(Signal::new()), ..answers(200) });
     let first = There::start(version, Does { gate: Some(backup.requests.clone()), ..answers(503) });
@@ -148,7 +147,7 @@ pub async fn w3_each_attempt_carries_what_goes_along<R: Runtime>(runtime: R) {
         }
         let address = first.address.to_string();
         let servers = heads.each_ref().map(|head| values(head, &["x-hedge-first-server"])[0]);
-        assert_eq!(servers, [None, Some(&*address), None], "y1: a backup alone is told");
+        assert_eq!(servers, [None, Some(&*address), None], "y1: only the backup has it");
         assert!(keys.iter().all(|key| *key == keys[0]), "one key a call");
         assert!(left[0] > left[1] && left[1] >= left[2], "{left:?}");
         assert_eq!(left[0], u64::try_from(super::PATIENCE.as_millis()).unwrap());
@@ -176,12 +175,13 @@ pub async fn w3_nothing_goes_along_unless_it_is_asked_for<R: Runtime>(runtime: R
         let strange = head.keys().filter(|name| name.contains("hedge") || name.contains("-id") || name.contains("key"));
         assert_eq!(strange.count(), 0, "{head:?}");
 
-        // With tied requests alone, only the key is there, and it is the caller's.
+        // With tied requests alone, only the kind and the key are there, and the key is the caller's.
         let channel = builder(&runtime, version, &[&there]).along(AlongHeaders::tied()).build().unwrap();
         channel.call_with(get("/"), &options).await.unwrap();
         let head = there.last();
         assert_eq!(head["idempotency-key"].as_bytes(), key_text(key));
-        assert!(!head.keys().any(|name| name.contains("hedge") || name.contains("-id")), "{head:?}");
+        let others = head.keys().filter(|name| name.contains("hedge") || name.contains("-id"));
+        assert_eq!(others.collect::<Vec<_>>(), ["x-hedge-attempt-kind"], "{head:?}");
     }
 }
 
@@ -255,13 +255,14 @@ impl RetryPolicy<Response<Body>, HttpError> for Judges {
 }
 
 fn tied<R: Runtime>(runtime: &R, version: Protocol, there: &[&There], judges: &Judges) -> HttpChannel<R> {
+    // Longer than the test: a server is still isolated when the test looks.
+    let times = SpanRange::of_millis::<3_600_000, 3_600_000>();
+    let isolation = IsolationOptions { times, ..IsolationOptions::DEFAULT };
+    let failures = FailureOptions { failures: Bounded::of::<1>(), isolation };
     builder(runtime, version, there)
         .along(AlongHeaders::tied())
         .retry_policy(judges.clone())
-        .circuit_breaker(BreakerOptions::ConsecutiveFailures(FailureOptions {
-            failures: Bounded::of::<1>(),
-            ..FailureOptions::DEFAULT
-        }))
+        .circuit_breaker(BreakerOptions::ConsecutiveFailures(failures))
         .build()
         .unwrap()
 }
@@ -349,7 +350,7 @@ struct Carries(Mutex<Vec<Told>>);
 /// The kind of an attempt, the key, the first server, and the request id.
 type Told = (Kind, Option<IdempotencyKey>, Option<Address>, Option<String>);
 
-/// An attempt that was not told what goes along.
+/// The error of an attempt that did not get what goes along.
 #[derive(Debug)]
 struct Plain;
 
@@ -391,6 +392,7 @@ impl SendTransport for Carries {
 pub async fn w3_a_transport_of_the_program_is_told_what_goes_along<R: Runtime>(runtime: R) {
     let channel = Channel::with_transport(runtime, Carries::default(), "list://10.0.0.1:1,10.0.0.2:1")
         .load_balancer("rr")
+        .timeout(super::PATIENCE)
         .backup(DELAY)
         .idempotency(hedge_net::Idempotency::Idempotent)
         .build()

@@ -35,7 +35,7 @@ pub(crate) struct Fleet {
 #[derive(Default)]
 struct Busy(AtomicU64);
 
-/// A request that is at work. Its drop ends the work, also when the client has gone.
+/// A request that is at work. When this is dropped, the work ends, also if the client has gone.
 struct AtWork {
     busy: Arc<Busy>,
     since: Instant,
@@ -49,7 +49,7 @@ impl Drop for AtWork {
 }
 
 impl Fleet {
-    /// Starts the servers, which work so long on each request. Each knows all others as its peers.
+    /// Starts the servers. They work for the time `work` on each request. Each server has all others as its peers.
     pub(crate) async fn start(work: Duration) -> Result<Self, Box<dyn Error>> {
         let mut listeners = Vec::new();
         for _ in 0..SERVERS {

@@ -44,10 +44,10 @@ pub(crate) enum Hedging {
     Tied,
 }
 
-/// What came of a run.
+/// The results of a run.
 pub(crate) struct Row {
     hedging: Hedging,
-    /// Of the calls that were answered, in ms, ascending.
+    /// The latencies of the calls that were answered, in ascending order.
     latencies_ms: Vec<f64>,
     failures: Vec<String>,
     calls: u64,
@@ -65,7 +65,7 @@ pub(crate) fn run(runtime: &Runtime, fleet: &Fleet, hedging: Hedging, plan: &Pla
     let (results, mut all) = mpsc::unbounded_channel();
     let (mut latencies_ms, mut failures) = (Vec::new(), Vec::new());
     thread::scope(|scope| {
-        // The thread owns `results`, so that they end after the last call.
+        // The thread owns `results`, so that the channel of results ends after the last call.
         let clients = &clients;
         scope.spawn(move || arrivals(runtime.handle(), clients, plan, &results));
         runtime.block_on(async {
@@ -160,7 +160,7 @@ impl Row {
         }
     }
 
-    /// The requests that were worked on beyond one a call, as a share of the calls.
+    /// The extra work: how many more requests than calls were worked on, as a share of the calls.
     pub(crate) fn extra(&self) -> f64 {
         self.counters.begun as f64 / self.calls as f64 - 1.0
     }
@@ -175,7 +175,7 @@ impl Row {
         self.latencies_ms.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
     }
 
-    /// What must not be, however busy the machine is.
+    /// What must not happen, even on a busy machine.
     pub(crate) fn faults(&self) -> Vec<String> {
         let TiedCounters { begun, dropped, full, refused, .. } = self.counters;
         let mut faults: Vec<String> =

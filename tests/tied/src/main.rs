@@ -1,9 +1,10 @@
 //! Tied requests on sockets: 20 servers that work 5 ms on each request, one at a time, behind the queue of hedge-tower's
 //! tied layer. Calls come at random times, without waiting for each other, so that the servers are busy for 60 % of the
-//! time. Three runs are printed: without a backup, with a backup after 2 ms whose loser is cancelled, and with a tied backup.
+//! time. Three runs are printed: without a backup, with a backup after 2 ms whose loser is cancelled, and with a tied
+//! backup.
 //!
-//! Times are printed and not judged, since machines are busy. What is counted is judged: no call fails, and for each call at
-//! least one copy has begun.
+//! Times are printed but not checked, since the machine may be busy. The counts are checked: no call may fail, and at
+//! least one copy of each call must have begun.
 
 mod fleet;
 mod load;
@@ -22,7 +23,7 @@ const WORK: Duration = Duration::from_millis(5);
 /// After how long a backup is sent.
 const DELAY: Duration = Duration::from_millis(2);
 
-/// How much of the extra work of a plain backup the tied one may cost, and how it is printed.
+/// The goal that is printed: the extra work of tied backups, divided by that of plain backups, is at most this.
 const GOAL: f64 = 0.55;
 
 /// Makes calls to 20 servers with queues on loopback: without a backup, with a plain one, and with a tied one.
@@ -31,13 +32,13 @@ struct Options {
     /// Runs of 2 s
     #[arg(long)]
     quick: bool,
-    /// How many seconds the calls of a run come [default: 20; 2 with --quick]
+    /// For how many seconds a run makes calls [default: 20; 2 with --quick]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: Option<u64>,
     /// The share of the time at which a server is busy without backups, in percent
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=95))]
     load: u64,
-    /// Makes the work, the delay of backups and the time between calls so many times longer, for a machine that is too busy
+    /// Makes the work, the delay of backups and the time between calls this many times longer, for a busy machine
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     stretch: u32,
     /// The seed of the arrivals and of the channels
@@ -64,8 +65,9 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     println!("{}", Row::HEAD);
     let mut rows = Vec::new();
     for hedging in [Hedging::Off, Hedging::Backup, Hedging::Tied] {
-        // Servers of its own for each run, so that none has a queue from the run before.
-        // One thread for all clients and servers, since handing tasks over costs more than they do.
+        // Each run has servers of its own, so that no queue is left from the run before.
+        // One thread runs all clients and servers, since moving tasks between threads costs more than the tasks
+        // themselves.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let fleet = runtime.block_on(Fleet::start(work))?;
         let row = load::run(&runtime, &fleet, hedging, &plan)?;

@@ -1,5 +1,5 @@
 //! The page of the distribution of latencies, as in brpc: x is the share of calls, y is the latency that this share of
-//! the calls does not exceed. It is what a backup delay is read from.
+//! the calls does not exceed. An operator uses it to choose a backup delay.
 
 use std::fmt::Write as _;
 
@@ -15,11 +15,11 @@ use crate::request::{Format, Parsed};
 use crate::source::Source;
 use crate::text::{Encoded, Html};
 
-/// How many distributions a page shows over one another.
+/// How many distributions a page shows in one picture.
 const MOST: usize = 4;
 /// How many points a distribution has.
 const POINTS: usize = 20;
-/// How many names the page lists that shows no distribution.
+/// How many names the page lists if it shows no distribution.
 const SIZE: usize = 500;
 
 /// The area of the picture in which the lines are: left, right, top and bottom.
@@ -86,6 +86,10 @@ pub(super) fn json(points: &Points) -> Json {
 /// Returns the present distribution of a channel or a recorder. `_latency_cdf` at the end of the name is left out.
 fn current(registry: &Registry, name: &str) -> Option<Series> {
     let (name, source) = registry.source(name.strip_suffix("_latency_cdf").unwrap_or(name))?;
+    // A variable has no distribution. A query may name it thousands of times, so its function is not called.
+    if matches!(source, Source::Variable(_)) {
+        return None;
+    }
     let reading = Reading::of(&source);
     let recent = reading.recent()?;
     Some(Series { name: name.to_string(), is_held: false, calls: Some(recent.count()), points: points(recent) })
@@ -139,8 +143,8 @@ fn list(html: &mut String, parsed: &Parsed, registry: &Registry) {
     html.push_str("</ul>\n");
 }
 
-/// Draws the lines. The points stand at equal distances, as in brpc. So the upper tenth of the calls, from which a
-/// backup delay is chosen, takes half of the width.
+/// Draws the lines. The points have equal distances, as in brpc. So the slowest tenth of the calls, in which the backup
+/// delay usually is, takes half of the width.
 fn picture(html: &mut String, series: &[Series]) {
     let [left, right, top, bottom] = AREA;
     let longest = series.iter().flat_map(|series| &series.points).map(|(_, latency)| *latency).max().unwrap_or(0);
@@ -186,8 +190,8 @@ fn picture(html: &mut String, series: &[Series]) {
     );
 }
 
-/// Returns the smallest of 1, 2 or 5 times a power of ten, times 4, that is not below a latency. So the quarters of
-/// the axis are round numbers.
+/// Returns the end of the axis: 4 times 1, 2 or 5 times a power of ten, and the smallest such number that is not below
+/// the latency. So the quarters of the axis are round numbers.
 fn rounded_up(latency: u64) -> u64 {
     let mut power = 1_u64;
     loop {
@@ -202,8 +206,8 @@ fn rounded_up(latency: u64) -> u64 {
     }
 }
 
-/// Writes the link that keeps the present lines, so that a later moment is drawn over them. The link has the numbers,
-/// so the program keeps nothing.
+/// Writes the link that keeps the present lines, so that a later moment can be compared with them. The link contains
+/// the numbers, so the program keeps nothing.
 fn hold(html: &mut String, parsed: &Parsed, series: &[Series]) {
     let mut query = String::new();
     for series in series.iter().filter(|series| !series.is_held) {

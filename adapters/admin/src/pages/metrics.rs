@@ -18,12 +18,12 @@ use crate::source::Source;
 use crate::text::clean;
 use crate::wildcard::Patterns;
 
-/// How much one page has: so many channels and recorders, or [`VARIABLES`] times as many variables.
+/// How many channels and recorders one page has. Of variables, it has [`VARIABLES`] times as many.
 const SIZE: usize = 96;
 const VARIABLES: usize = 32;
 /// The most servers of a page that have metrics of their own, and the most bytes that their labels may have together.
 const MOST_SERVERS: usize = 2_000;
-const MOST_LABELS: usize = 96 << 10;
+const MOST_LABELS: usize = 64 << 10;
 
 /// The ends of calls, as values of a label.
 const ENDS: [(End, &str); 8] = [
@@ -37,9 +37,9 @@ const ENDS: [(End, &str); 8] = [
     (End::AllFull, "all_full"),
 ];
 
-/// The metrics page. `?name=search_*` selects by name. `?servers=100` adds metrics of at most so many servers, which
-/// have an own label each. A registry of very many channels takes several pages: `?page=2`, each for a scrape job of its
-/// own. The metric `hedge_pages` says how many there are.
+/// The metrics page. `?name=search_*` selects by name. `?servers=100` adds metrics of at most 100 servers. Each of
+/// these servers has a label of its own. A registry with very many channels has several pages (`?page=2`), and each
+/// page needs a scrape job of its own. The metric `hedge_pages` says how many pages there are.
 pub(super) fn page(parsed: &Parsed, registry: &Registry) -> Page {
     let patterns = Patterns::new(parsed.get("name").unwrap_or_default());
     let mut sources = registry.sources();
@@ -188,9 +188,9 @@ fn states(out: &mut Exposition, read: &[Read<'_>]) {
     }
 }
 
-/// Writes the metrics of at most `most` servers, and of fewer if their texts are very long. Two servers whose texts
-/// became equal when they were cut would be one time series twice, which Prometheus refuses. So the second one is left
-/// out.
+/// Writes the metrics of at most `most` servers, and of fewer if their texts are very long. Long texts are cut. If the
+/// texts of two servers are then equal, both would have the same time series, which Prometheus refuses. So the second
+/// server is left out.
 fn of_servers(out: &mut Exposition, read: &[Read<'_>], most: usize) {
     let (mut seen, mut bytes) = (HashSet::new(), 0);
     let servers = channels(read).flat_map(|(channel, info)| info.servers.iter().map(move |server| (channel, server)));

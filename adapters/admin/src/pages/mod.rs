@@ -69,13 +69,13 @@ impl Page {
 }
 
 /// Makes the page for a request: a path with its query, such as `/vars?format=json`, or a [`Request`]. See the [crate's
-/// docs](crate) for the paths. Links in pages are relative, so a server may mount the pages below a prefix; it passes
-/// the path without the prefix.
+/// docs](crate) for the paths. Links in pages are relative, so a server may serve the pages below a prefix. It then
+/// passes the path without the prefix.
 ///
 /// # Cost
-/// A page takes below a second and 2 MB with 10,000 channels. This runs code of the program: `inspect` of the channels
-/// that the page shows, and the functions of variables. It does no I/O and may run on any thread, but a server should
-/// not run it on a thread that must answer within a millisecond.
+/// With 10,000 channels, a page takes less than a second and has less than 2 MB. This calls code of the program:
+/// `inspect` of the channels that the page shows, and the functions of variables. It does no I/O and may run on any
+/// thread, but a server should not run it on a thread that must answer within a millisecond.
 #[must_use]
 pub fn page<'a>(request: impl Into<Request<'a>>, registry: &Registry) -> Page {
     let parsed = request.into().parse();

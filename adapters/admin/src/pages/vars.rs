@@ -17,11 +17,12 @@ use crate::wildcard::Patterns;
 /// How many variables one page shows.
 const SIZE: usize = 1_000;
 
-/// A variable that a page may show.
+/// A variable that a page may show. There may be a million of them, so the name is made only for those that are shown.
 struct Variable {
-    name: String,
     /// The place of its source in the list of all sources.
     source: usize,
+    /// What follows the name of its source.
+    suffix: &'static str,
     part: Part,
 }
 
@@ -101,12 +102,12 @@ fn matching(sources: &[(Name, Source)], patterns: &Patterns) -> Vec<Variable> {
     let mut matching = Vec::new();
     let mut name = String::new();
     for (place, (source_name, source)) in sources.iter().enumerate() {
-        for (suffix, part) in source.parts() {
+        for &(suffix, part) in source.parts() {
             name.clear();
             name.push_str(source_name.as_str());
             name.push_str(suffix);
             if patterns.matches(&name) {
-                matching.push(Variable { name: name.clone(), source: place, part: *part });
+                matching.push(Variable { source: place, suffix, part });
             }
         }
     }
@@ -117,9 +118,10 @@ fn matching(sources: &[(Name, Source)], patterns: &Patterns) -> Vec<Variable> {
 fn read(sources: &[(Name, Source)], variables: &[Variable], mut show: impl FnMut(&str, &Reading, Part)) {
     for same_source in variables.chunk_by(|a, b| a.source == b.source) {
         let source = same_source.first().and_then(|variable| sources.get(variable.source));
-        let Some(reading) = source.map(|(_, source)| Reading::of(source)) else { continue };
-        for Variable { name, part, .. } in same_source {
-            show(name, &reading, *part);
+        let Some((source_name, source)) = source else { continue };
+        let reading = Reading::of(source);
+        for Variable { suffix, part, .. } in same_source {
+            show(&format!("{source_name}{suffix}"), &reading, *part);
         }
     }
 }

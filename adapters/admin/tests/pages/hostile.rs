@@ -12,11 +12,13 @@ const MARKER: &str = "<script>x</script>'\"&\u{202E}\n";
 fn hostile() -> (Registry, impl Sized) {
     let registry = Registry::with_samples(SampleOptions { one_in: 1, ..SampleOptions::default() });
     let address = "10.0.0.1:80".parse::<Address>().unwrap();
-    let tags = [MARKER.to_owned(), "http://user:PASSWORD@host/?token=PASSWORD".to_owned(), "x".repeat(1 << 16)];
+    let long = |times| format!("http://user:{}@host", "PASSWORD".repeat(times));
+    let url = "http://user:PASSWORD@host/?token=PASSWORD".to_owned();
+    let tags = [MARKER.to_owned(), url, "x".repeat(1 << 16), long(64), long(1 << 10)];
     let servers: Vec<_> = tags.iter().map(|tag| Server::new(address.clone(), tag.as_str())).collect();
     let watch = registry.watch("<script>").unwrap();
     let channel = Channel::new(&servers, |setup| observed(setup, watch.clone()));
-    (0..3).for_each(|_| channel.call(&[(1, Ok(()))]));
+    tags.iter().for_each(|_| channel.call(&[(1, Ok(()))]));
     let shown = registry.add_watched(watch, channel).unwrap();
     let variable = registry.variable(MARKER, || format!("{MARKER} http://u:PASSWORD@h").into()).unwrap();
     (registry, (shown, variable))

@@ -201,6 +201,10 @@ where
     fn idempotency(&self, request: &Request) -> Idempotency {
         self.inner.selective.idempotency(request)
     }
+
+    fn wants_key(&self) -> bool {
+        Caller::<Request>::wants_key(&self.inner.selective)
+    }
 }
 
 impl<P, T, R> Clone for DynamicPartition<P, T, R> {

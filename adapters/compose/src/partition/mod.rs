@@ -181,6 +181,10 @@ impl<P: Caller<Request>, Request: Sync> Caller<Request> for Partition<P> {
     fn idempotency(&self, request: &Request) -> Idempotency {
         self.inner.channel.idempotency(request)
     }
+
+    fn wants_key(&self) -> bool {
+        self.inner.channel.wants_key()
+    }
 }
 
 /// Follows a source, and hands over each list and each error.

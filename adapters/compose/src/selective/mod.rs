@@ -49,8 +49,8 @@ use error::Cause;
 /// A call over two sub-channels costs one call of the core more than the sub-calls. It allocates nothing of its own,
 /// except for the report of each sub-call that fails, and for a reply that streams. The future has room for two
 /// sub-calls. If the options of a call do not say whether its request may be sent twice, each sub-channel is asked
-/// ([`Caller::idempotency`]). If a sub-channel sends idempotency keys ([`Caller::wants_key`]), each call that has no key
-/// draws one and copies its options, so that all its sub-calls carry the same key.
+/// ([`Caller::idempotency`]). If a sub-channel sends idempotency keys ([`Caller::wants_key`]), a key is drawn for each
+/// call that has none, and the options of the call are copied. So all its sub-calls carry the same key.
 pub struct Selective<C, T, R = OutcomePolicy> {
     inner: Arc<Inner<C, T, R>>,
 }

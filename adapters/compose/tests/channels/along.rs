@@ -10,7 +10,7 @@ use hedge_compose::{Parallel, Selective};
 use crate::tree::in_order;
 use crate::world::{Answer, Clock, Leaf, Said, Wrong};
 
-/// What one sub-call was told: its log id, its request id, and its key.
+/// What went along with one sub-call: its log id, its request id, and its key.
 type Told = (Option<u64>, Option<String>, Option<IdempotencyKey>);
 
 /// A channel that writes down what goes along.
@@ -87,7 +87,7 @@ fn w3_the_sub_calls_of_a_selective_call_carry_one_key() {
             assert!(keys.insert(told[0].2.unwrap()), "each call has a key of its own");
         }
     }
-    // The caller's own key stays, and without a sub-channel that sends keys none is drawn.
+    // The caller's own key stays. If no sub-channel sends keys, no key is drawn.
     let key = IdempotencyKey::from_bytes([9; 16]);
     let told = world.told(&two([true, true]), &CallOptions::new().with_idempotency_key(key));
     assert_eq!((told.len(), told[0].2, told[1].2), (2, Some(key), Some(key)));

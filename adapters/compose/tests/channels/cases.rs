@@ -328,8 +328,8 @@ const PARALLEL: &[Case] = &[
     ),
 ];
 
-/// A pushback one level up. `later` asks for a delay of 40 ms, `stop` says "do not retry", and `-here` means only the
-/// server.
+/// A pushback that reaches the level above. `later` asks for a delay of 40 ms, `stop` says "do not retry", and `-here`
+/// means that the pushback concerns only the server.
 const PUSHBACK: &[Case] = &[
     (
         "X1",

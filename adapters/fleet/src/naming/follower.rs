@@ -69,9 +69,9 @@ impl Follower {
         }
     }
 
-    /// Sets the pauses after errors. The pause after the first error is at least the shortest one, and below twice that
-    /// time. Each further error in a row doubles both bounds, until the upper one is the longest pause, and the lower one
-    /// half of it. Default: 0.5 s and 10 s.
+    /// Sets the pauses after errors. The pause after the first error is at least the shortest pause, and below twice
+    /// that time. Each further error in a row doubles both bounds, until the upper bound is the longest pause, and the
+    /// lower bound is half of it. Default: 0.5 s and 10 s.
     #[must_use]
     pub const fn with_pauses(mut self, pauses: PauseRange) -> Self {
         self.pauses = pauses;

@@ -129,7 +129,7 @@ impl<'a, R: Runtime> Sending<'a, R> {
             pool.settings.counts.resend();
             by = self.patience().map(|patience| self.runtime.now() + patience);
         }
-        // Both futures are boxed, so that a call has no room for them, as it seldom connects.
+        // Both futures are boxed, so that they take no room in a call. A call seldom connects.
         let connected = Box::pin(self.connector.connect(&self.maker.attempt.address, by));
         let connected = connected.await.map_err(HttpError::Connect)?;
         #[cfg(feature = "http2")]

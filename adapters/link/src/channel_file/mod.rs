@@ -24,8 +24,8 @@ pub use self::tls::{TlsConfig, TlsFileError};
 use crate::socket_options::SocketOptionError;
 
 /// The content of a file that describes a whole channel: the fields of [`ChannelConfig`], and `name`, `connections`, `tls`
-/// and `sources`. In hedge-net, `Builder::channel_file` makes a channel of it, and `Channel::set_channel_file` applies a changed file
-/// to a channel that runs.
+/// and `sources`. In hedge-net, `Builder::channel_file` makes a channel of it, and `Channel::set_channel_file` applies
+/// a changed file to a channel that runs.
 ///
 /// | field | value |
 /// |---|---|
@@ -36,9 +36,9 @@ use crate::socket_options::SocketOptionError;
 /// | all others | see [`ChannelConfig`] |
 ///
 /// Any self-describing format that serde reads can be used, such as JSON, YAML and TOML. An unknown field is an error that
-/// names it, and so is a value that a field cannot have. Null in one of these four fields says nothing. The error has the
-/// line, if the format tells it. Whether values are in range is checked by the builder, in the same way as the values of its
-/// setters; those of `sources` are checked when the file is read.
+/// names it, and so is a value that a field cannot have. If one of these four fields is null, it counts as absent. The
+/// error has the line, if the format tells it. The builder checks whether values are in range, in the same way as the
+/// values of its setters. The values of `sources` are checked when the file is read.
 ///
 /// ```
 /// use hedge_link::ChannelFile;

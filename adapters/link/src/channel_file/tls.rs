@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 
 use hedge_core::config::reading::optional;
 use serde::de::Error as _;
@@ -91,6 +91,9 @@ impl TlsConfig {
     }
 }
 
+/// The most bytes of a file: 16 MiB. All roots of an operating system have some 250 KB.
+const MOST: u64 = 16 << 20;
+
 /// Returns the content of a file.
 fn file(field: &'static str, path: &str) -> Result<Vec<u8>, TlsFileError> {
     let path = as_path(field, path)?;
@@ -100,7 +103,12 @@ fn file(field: &'static str, path: &str) -> Result<Vec<u8>, TlsFileError> {
         kind: error.kind(),
         why: error.to_string().into(),
     };
-    fs::read(path).map_err(unreadable)
+    let read = || {
+        let mut bytes = Vec::new();
+        let size = fs::File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+        if size as u64 > MOST { Err(io::Error::other("the file is larger than 16 MiB")) } else { Ok(bytes) }
+    };
+    read().map_err(unreadable)
 }
 
 /// Returns `path`, unless it is the content of a file in PEM. Then it may be a private key, which an error about a path would
@@ -204,6 +212,11 @@ mod tests {
     fn c6_what_cannot_be_used_names_its_field() {
         let nowhere = error(r#"{"roots": "/nowhere/root.pem"}"#);
         assert!(nowhere.starts_with("tls.roots \"/nowhere/root.pem\": cannot be read: "), "{nowhere}");
+        #[cfg(target_os = "linux")]
+        {
+            let endless = error(r#"{"roots": "/dev/zero"}"#);
+            assert_eq!(endless, "tls.roots \"/dev/zero\": cannot be read: the file is larger than 16 MiB");
+        }
         assert_eq!(error(r#"{"client_key": "k"}"#), "tls.client_key: needs tls.client_certificate");
         assert_eq!(error(r#"{"client_certificate": "c"}"#), "tls.client_certificate: needs tls.client_key");
         let unused = error(r#"{"roots": "r", "dangerous_no_verification": true}"#);

@@ -11,8 +11,9 @@ use super::secrets::Secrets;
 
 /// How many characters of a server's own words an error contains.
 const KEPT: usize = 200;
-/// How many bytes of a server's own words are searched for secrets, before the text is cut.
-const READ: usize = 4_000;
+/// How many bytes of a server's own words are searched for secrets, before the text is cut. A secret is found only if
+/// it ends in this part, and servers take headers of up to 64 KiB.
+const READ: usize = 128 * 1_024;
 
 /// Why an endpoint gave no answer that can be used.
 #[derive(Debug)]

@@ -166,7 +166,7 @@ impl<R: Runtime> Client<R> {
         Live::open(&self.runtime, &self.connector, place, by).await
     }
 
-    /// The credential of this moment.
+    /// The present credential.
     pub(crate) async fn credential(
         &mut self,
         given: Option<&Given<Credential>>,
@@ -175,7 +175,7 @@ impl<R: Runtime> Client<R> {
         self.in_files("the credential", given.read()).await.map(Some)
     }
 
-    /// Waits for what stands in files, at most for the time of an answer. `what` names it in the error.
+    /// Waits for the content of files, at most for `answer_timeout`. `what` names the content in the error.
     pub(crate) async fn in_files<T>(
         &mut self,
         what: &str,

@@ -107,7 +107,7 @@ impl HttpOptions {
         self.clear_text |= config.allow_clear_text_credentials;
     }
 
-    /// How late the end of a watch may come.
+    /// How late a watch may end.
     #[cfg(feature = "_tls")]
     pub(crate) const fn late(&self) -> Duration {
         self.answer_timeout

@@ -70,7 +70,7 @@ impl<R: Runtime> Consul<R> {
         self
     }
 
-    /// The file of the token. It is read anew for each request, by a thread.
+    /// The file of the token. A thread reads it again for each request.
     #[must_use]
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token = Some(Given::File(path.into().into()));

@@ -6,7 +6,7 @@ use hedge_core::time::Duration;
 /// How long one look-up in DNS may take, in \[100 ms, 60 s\].
 pub type LookupTimeout = BoundedSpan<100, 60_000>;
 
-/// How long a look-up may take, and from it, how long its parts may take. By default, a look-up takes at most 10 s.
+/// How long a look-up may take. This also gives the times of its parts. By default, a look-up takes at most 10 s.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit(Duration);
 
@@ -20,8 +20,8 @@ impl Limit {
         self.0
     }
 
-    /// After this time, a look-up waits for no more answers. So it can make a list of what it has found before it must end.
-    /// By default 9 s.
+    /// After this time, a look-up waits for no more answers. Then it still has time to make a list of what it has
+    /// found. By default 9 s.
     pub(super) fn last_answer(self) -> Duration {
         self.tenths(9)
     }

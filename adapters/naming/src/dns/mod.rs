@@ -36,8 +36,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Takes every IPv4 and IPv6 address of a host as a server: the source of `dns://host:port`.
 ///
 /// A and AAAA records are asked for at the same time, and again after their time to live: at least 1 s, at most 5
-/// minutes, times a random factor in 1.0 to 1.2. One look-up takes at most 10 s ([`timeout`](Self::timeout)). An answer that does not fit into a
-/// datagram is asked for by TCP.
+/// minutes, times a random factor in 1.0 to 1.2. One look-up takes at most 10 s ([`timeout`](Self::timeout)). An answer
+/// that does not fit into a datagram is asked for by TCP.
 ///
 /// `/etc/hosts` and `/etc/resolv.conf` are read for each look-up, so changes of them count. A name that is in
 /// `/etc/hosts` has the addresses that are there, and is looked up again after 5 s. A relative name is tried with each

@@ -77,7 +77,7 @@ impl<R: Runtime> Etcd<R> {
         self
     }
 
-    /// The user, and the file of its password. The file is read anew for each login, by a thread.
+    /// The user, and the file of its password. A thread reads the file again for each login.
     #[must_use]
     pub fn user_with_file(mut self, name: impl Into<Arc<str>>, password: impl Into<PathBuf>) -> Self {
         self.user = Some((name.into(), Given::File(password.into().into())));

@@ -31,11 +31,11 @@ static LOOKS: LazyLock<Blocking<Look, Seen>> = LazyLock::new(|| Blocking::new("h
 /// The file has one server a line, `address tag`, as [`Update::from_bytes`] reads it. An empty file is an empty list.
 /// The file may have at most 64 MiB; a larger one is an error.
 ///
-/// Every 0.8 s to 1.2 s ([`every`](Self::every)), the source compares the times and the size of the file with the last ones, and on Unix also
-/// the device and the inode. If the path is a symbolic link, the same is compared for the link. So every way to change
-/// a file is noticed: writing to it, renaming another file over it, and swapping a symbolic link anywhere in its path,
-/// as Kubernetes does with a mounted config map. This works on network file systems too, where notifications of the
-/// operating system do not work.
+/// Every 0.8 s to 1.2 s ([`every`](Self::every)), the source compares the times and the size of the file with the last
+/// ones, and on Unix also the device and the inode. If the path is a symbolic link, the same is compared for the link.
+/// So every way to change a file is noticed: writing to it, renaming another file over it, and swapping a symbolic link
+/// anywhere in its path, as Kubernetes does with a mounted config map. This works on network file systems too, where
+/// notifications of the operating system do not work.
 ///
 /// The file is read on a thread of its own, and only if it has changed, for 3 s after a change, and after an error.
 /// What was read is taken over once the file has stayed the same for 100 ms. So a file that is half written does not

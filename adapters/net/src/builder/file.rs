@@ -35,15 +35,18 @@ where
 impl<R: Runtime> Builder<R, Http<R>> {
     /// Applies a file that describes a whole channel: [`config`](Self::config) with the file's
     /// [`channel`](ChannelFile::channel), and the setters for the channel's name, its connections, TLS and
-    /// [`sources`](Self::sources), as far as the file names them. Setters that are called after this one change single settings.
+    /// [`sources`](Self::sources), as far as the file names them. Setters that are called after this one change single
+    /// settings.
     ///
     /// Certificates and keys are read here, which blocks. Channels of which each reads certificates do not share connections
     /// ([C4](hedge_core::rules#C4)): see `TlsConfig::read`.
     ///
     /// The values of the file are checked when the builder builds, in the same way as the values of setters, with the
-    /// same errors and warnings. A file of TLS that cannot be read, an option of sockets that is out of its range, and options
-    /// of sources that cannot be used give [`BuildError::File`](crate::BuildError::File). A later file in which these are valid takes such an error back. An
-    /// error of TLS stays if the later file says nothing about TLS, so that nothing is sent in clear text by mistake.
+    /// same errors and warnings. A file of TLS that cannot be read, an option of sockets that is out of its range, and
+    /// options of sources that cannot be used give [`BuildError::File`](crate::BuildError::File). If these are valid in
+    /// a later file, that file removes the error. An error of TLS stays if the later file says nothing about TLS, so
+    /// that nothing is sent in clear text by mistake.
+    /// The same holds for `sources.http.tls`.
     pub fn channel_file(mut self, config: &ChannelFile) -> Self {
         self = self.config(&config.channel);
         if let Some(name) = &config.name {
@@ -72,12 +75,13 @@ impl<R: Runtime> Builder<R, Http<R>> {
             }
             Err(error) => Some(error),
         };
+        let kept = self.file_errors[2].take().filter(|error| is_kept(error, config));
         self.file_errors[2] = match self.sources.clone().config(&config.sources) {
             Ok(sources) => {
                 self.sources = sources;
-                None
+                kept
             }
-            Err(error) => Some(ChannelFileError::Sources(error)),
+            Err(error) => kept.or(Some(ChannelFileError::Sources(error))),
         };
         #[cfg(feature = "_tls")]
         if let Some(tls) = &config.tls {
@@ -95,4 +99,18 @@ impl<R: Runtime> Builder<R, Http<R>> {
         self.file = config.clone();
         self
     }
+}
+
+/// Whether an error of an earlier file stays: the connections of sources were to be encrypted, and this file does not
+/// say how.
+#[cfg(feature = "_tls")]
+const fn is_kept(error: &ChannelFileError, config: &ChannelFile) -> bool {
+    let is_tls = matches!(error, ChannelFileError::Sources(hedge_link::SourcesConfigError::Tls(_)));
+    is_tls && config.sources.http.tls.is_none()
+}
+
+/// Whether an error of an earlier file stays. Without TLS, none does.
+#[cfg(not(feature = "_tls"))]
+const fn is_kept(_: &ChannelFileError, _: &ChannelFile) -> bool {
+    false
 }

@@ -97,10 +97,10 @@ impl<R: Runtime> Builder<R, Http<R>> {
         self
     }
 
-    /// Sends what goes along with a call in headers of each attempt ([W3](hedge_core::rules#W3)): the log id and the
-    /// request id of its [`CallOptions`](crate::CallOptions), the attempt's number and kind, the time that is left, and one
-    /// idempotency key a call, the same on each attempt. [`AlongHeaders`] says which of them are sent, and under which
-    /// names. Default: none.
+    /// Sends what goes along with a call, in headers of each attempt ([W3](hedge_core::rules#W3)): the log id and the
+    /// request id of its [`CallOptions`](crate::CallOptions), the attempt's number and kind, the time that is left, and
+    /// the idempotency key of the call, which is the same on each attempt. [`AlongHeaders`] says which of them are
+    /// sent, and under which names. Default: none.
     ///
     /// | field | default name | value | sent |
     /// |---|---|---|---|
@@ -110,31 +110,35 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// | `Kind` | `x-hedge-attempt-kind` | `first`, `retry` or `backup` | always |
     /// | `Remaining` | `x-hedge-remaining-ms` | milliseconds at the attempt's start, rounded up | if there is a deadline |
     /// | `Key` | `idempotency-key` | 32 lower-case hexadecimal digits | always |
-    /// | `FirstServer` | `x-hedge-first-server` | `ip:port` of the first attempt's server | on backups |
+    /// | `FirstServer` | `x-hedge-first-server` | the first attempt's server, with its port | on backups |
+    /// | `Dropped` | `x-hedge-dropped` | `tied` | by a server, with status 503 |
     ///
-    /// The caller's own headers for the call stay: a request that brings an `idempotency-key`, a `log-id` or an
-    /// `x-request-id` keeps it, on all its attempts. The headers of the attempt are always the channel's: if a request
-    /// brings them, for instance since it was forwarded, they are replaced or removed. [`on_attempt`](Self::on_attempt)
-    /// sees all of them and may change them. Health checks do not have them. gRPC calls have them too, and keep their
-    /// `grpc-timeout`.
+    /// The caller's own headers for the call stay: if a request already has an `idempotency-key`, a `log-id` or an
+    /// `x-request-id`, all its attempts carry it. The channel always sets the headers of the attempt: if a request
+    /// already has them, for instance because it is forwarded, they are replaced or removed.
+    /// [`on_attempt`](Self::on_attempt) sees all headers and may change them. Health checks do not have these headers.
+    /// gRPC calls have them too, and keep their `grpc-timeout`.
     ///
     /// # Tied requests
     /// If the key and the first server are sent, requests are tied ([Y1](hedge_core::rules#Y1)): servers that run
     /// hedge-tower's helper tell each other which of two copies has begun, and the other is dropped. A server answers a
     /// dropped copy with status 503 and `x-hedge-dropped: tied`. The call then waits for the other copy
-    /// ([`DroppedCopy`](crate::http::DroppedCopy)), no server is blamed, and `retry_statuses` does not apply. Only
-    /// the answer of an attempt that has another copy is taken so: of a backup, and of a first attempt whose backup has
-    /// started. Any other 503 with this header is an ordinary 503. A retry policy of the program that retries status 503
-    /// should ask [`DroppedCopy::judge`](crate::http::DroppedCopy::judge) first.
+    /// ([`DroppedCopy`](crate::http::DroppedCopy)), no server is blamed, and `retry_statuses` does not apply. This
+    /// holds only for an attempt that has another copy: a backup, or a first attempt whose backup has started. For any
+    /// other attempt, a 503 with this header is an ordinary 503. If a retry policy of the program retries status 503,
+    /// it should call [`DroppedCopy::judge`](crate::http::DroppedCopy::judge) first.
     ///
     /// The loser of a tied call is cancelled like every loser ([C2](hedge_core::rules#C2)). Over HTTP/2 its stream is
-    /// reset, which the server's helper sees at once. Over HTTP/1.1 the answer is drained, and the server learns nothing
-    /// from the client. There, the helper's message between the servers is what stops the copy. To close the connection
-    /// instead, set [`drain_or_close`](Self::drain_or_close) to `Close`, which costs a new connection for each loser.
+    /// reset, which the server's helper sees at once. Over HTTP/1.1 the answer is drained, and the server learns
+    /// nothing from the client. Then only the message between the servers stops the copy. To close the connection
+    /// instead, set [`drain_or_close`](Self::drain_or_close) to `Close`. This costs a new connection for each loser.
+    ///
+    /// With an attempt timeout over HTTP/1.1, set `Close`. Otherwise a first attempt that timed out stays at its
+    /// server. Its answer is thrown away, but the backup may be dropped for it, and then the call may fail.
     ///
     /// # Cost
-    /// Nothing without it. With it, each attempt sets its headers, which allocates some of their values. A call with a
-    /// key or an id allocates once, and a key that is drawn costs one system call.
+    /// Without this option, nothing. With it, each attempt sets its headers, which allocates some of their values. A
+    /// call with a key or an id allocates once more. If the key is drawn, this costs one system call.
     ///
     /// ```
     /// use hedge_net::http::{AlongField, AlongHeaders};

@@ -18,7 +18,8 @@ impl<R: Runtime> Builder<R, Http<R>> {
     /// Call this after the setters of HTTP: TLS, limits of answers, connections and default headers. What applies to any
     /// transport can still be set. The outer transport takes the requests of HTTP, and gives its replies and errors.
     /// Streaming bodies, health checks, interceptors and the retry policy work as without it. What goes along with a
-    /// call ([`along`](Self::along)) reaches the inner transport if the outer one passes it on, as in this example.
+    /// call ([`along`](Self::along)) reaches the inner transport only if the outer one passes it on, as in this
+    /// example.
     ///
     /// ```
     /// # use hedge_net::http::{Body, HttpError, Request, RequestBody, Response};

@@ -78,8 +78,8 @@ impl<R: Runtime> Channel<R, Http<R>> {
     /// A file may be applied again and again. If two threads do so at once, their settings may mix: let one place of a
     /// program do it.
     ///
-    /// Certificates and keys are read here to check them, which blocks. They are not applied: a change of `tls` or of `sources`
-    /// needs a new channel.
+    /// Certificates and keys are read here to check them, which blocks. They are not applied: a change of `tls` or of
+    /// `sources` needs a new channel.
     ///
     /// # Errors
     /// Returns the first error. Nothing is changed then. What needs a new channel is checked too, except a URL of `servers`

@@ -12,11 +12,12 @@ pub struct TiedCounters {
     pub dropped: u64,
     /// Requests that were refused, since too many waited.
     pub full: u64,
-    /// Messages that another server has answered.
+    /// Messages of this server that another server has answered.
     pub told: u64,
-    /// Messages that were not sent, since too many were in flight, and messages without an answer in time.
+    /// Messages of this server that were not sent, since too many were in flight, or that got no answer in time.
     pub unanswered: u64,
-    /// Messages from a sender that is not a peer, or without its secret, or that make no sense.
+    /// Messages that this server has refused: the sender is not a peer, or the secret, the key or a known word is
+    /// missing.
     pub refused: u64,
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hedge_core::id::IdempotencyKey;
-use hedge_http::along::{FIRST_SERVER, IDEMPOTENCY_KEY, key_text, parse_key};
+use hedge_http::along::{ATTEMPT_KIND, FIRST_SERVER, IDEMPOTENCY_KEY, key_text, parse_key};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Extensions, Method, Request, Uri};
@@ -70,7 +70,11 @@ impl Peers {
     }
 
     /// The key of a request, and the peer that has the first attempt of a backup.
+    /// A retry is not tied: it follows a copy that has failed, and no answer of another copy can replace it.
     pub(super) fn tie_of(&self, headers: &HeaderMap) -> (Option<IdempotencyKey>, Option<SocketAddr>) {
+        if headers.get(&ATTEMPT_KIND).is_some_and(|kind| kind == "retry") {
+            return (None, None);
+        }
         (key_of(headers), address_in(headers, &FIRST_SERVER).filter(|first| self.is_peer(*first)))
     }
 
@@ -93,7 +97,9 @@ impl Peers {
         let from = self.own.to_string();
         for (name, text) in [(IDEMPOTENCY_KEY, &key_text(key)[..]), (FROM, from.as_bytes())] {
             // Digits, letters and the signs of an address are always a header's value.
-            if let Ok(value) = HeaderValue::from_bytes(text) {
+            if let Ok(mut value) = HeaderValue::from_bytes(text) {
+                // No log of the program shows the key (W3).
+                value.set_sensitive(name == IDEMPOTENCY_KEY);
                 headers.insert(name, value);
             }
         }
@@ -135,7 +141,7 @@ impl Peers {
     }
 }
 
-/// The key in the headers. Keys of another form are not for ties.
+/// The key in the headers. A key of another form makes no tie.
 fn key_of(headers: &HeaderMap) -> Option<IdempotencyKey> {
     parse_key(headers.get(&IDEMPOTENCY_KEY)?.as_bytes())
 }
@@ -234,6 +240,16 @@ mod tests {
         }
         for other in ["000000000000000000000000000000FF", "+00000000000000000000000000000ff", "ff", "\"a\""] {
             assert_eq!(tie(other, "10.0.0.2:80").0, None, "{other}");
+        }
+    }
+
+    #[test]
+    fn y1_a_retry_is_not_tied() {
+        let mut headers = HeaderMap::new();
+        headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_static("000000000000000000000000000000ff"));
+        for (kind, expected) in [("first", Some(key(255))), ("backup", Some(key(255))), ("retry", None)] {
+            headers.insert(ATTEMPT_KIND, HeaderValue::from_static(kind));
+            assert_eq!(peers("10.0.0.1:80", None).tie_of(&headers), (expected, None), "{kind}");
         }
     }
 }

@@ -127,13 +127,15 @@ impl<T: Spawn, C: Tell> TiedBuilder<T, C> {
         Self { secret: Some(secret.into()), ..self }
     }
 
-    /// Sets how long a backup is held while the server of the first attempt is asked. With 0, an idle server begins a backup
-    /// at once: it helps against a server that is slow at work, for more extra work. Default: 1 ms.
+    /// Sets how long a backup is held while the server of the first attempt is asked. With 0, an idle server begins a
+    /// backup at once. Then a backup also helps against a server that is slow after it has begun, but more requests are
+    /// worked on twice. Default: 1 ms.
     pub fn ask_timeout(self, time: Duration) -> Self {
         Self { ask_timeout: time, ..self }
     }
 
-    /// Sets how long a message may take after that. Default: 100 ms.
+    /// Sets how long the answer to a message may take. If a backup is held, this time begins after
+    /// [`ask_timeout`](Self::ask_timeout). Default: 100 ms.
     pub fn tell_timeout(self, time: Duration) -> Self {
         Self { tell_timeout: time, ..self }
     }
@@ -206,7 +208,7 @@ impl fmt::Display for TiedError {
                 f.write_str("concurrency: 0 is not allowed, as no request would begin; write 1 or more")
             }
             Self::Path(path) => write!(f, "path: {path:?} is not a path; write one such as \"/tied\", without a query"),
-            Self::Secret => f.write_str("secret: it must not be empty, and all its characters must be visible ASCII"),
+            Self::Secret => f.write_str("secret: it must not be empty, and must not have control characters"),
         }
     }
 }
@@ -232,22 +234,23 @@ struct State {
 }
 
 impl<T, C> Shared<T, C> {
-    /// Makes the task wait while the copy has neither begun nor been dropped.
+    /// Pending while the copy waits: it has not begun, and was not dropped. Wakes the task when this changes.
     pub(super) fn poll_state(&self, copy: CopyId, cx: &Context<'_>) -> Poll<Option<CopyState>> {
+        // A waker is code of the runtime, so it is cloned and dropped outside of the lock.
+        let waker = cx.waker().clone();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.queue.state(copy) {
-            Some(CopyState::Held | CopyState::Waiting) => {
-                let waker = state.wakers.entry(copy).or_insert_with(|| cx.waker().clone());
-                waker.clone_from(cx.waker());
-                Poll::Pending
-            }
-            other => Poll::Ready(other),
-        }
+        let old = match state.queue.state(copy) {
+            Some(CopyState::Held | CopyState::Waiting) => state.wakers.insert(copy, waker),
+            other => return Poll::Ready(other),
+        };
+        drop(state);
+        drop(old);
+        Poll::Pending
     }
 }
 
 impl<T: Spawn, C: Tell> Shared<T, C> {
-    /// Changes the queue, then does what has to be done.
+    /// Changes the queue. Then wakes the tasks whose copies have changed, and sends the messages.
     pub(super) fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut TieQueue<SocketAddr>) -> R) -> R {
         let (mut awake, mut messages) = (Vec::new(), Vec::new());
         let result = {

@@ -79,7 +79,7 @@ impl InFlight {
     }
 }
 
-/// A message on its way. When it is dropped, its copy is held no longer.
+/// A message on its way. When this value is dropped without an answer, the copy is no longer held.
 struct Sending<T: Spawn, C: Tell> {
     shared: Arc<Shared<T, C>>,
     copy: Option<CopyId>,
@@ -128,7 +128,8 @@ pub(super) fn send<T: Spawn, C: Tell>(shared: &Arc<Shared<T, C>>, effect: Effect
 
 async fn run<T: Spawn, C: Tell>(mut sending: Sending<T, C>, to: SocketAddr, message: Request<()>) {
     let shared = Arc::clone(&sending.shared);
-    let mut answer = pin!(caught_in(shared.tell.tell(to, message)));
+    let tell = &shared.tell;
+    let mut answer = pin!(caught_in(async move { tell.tell(to, message).await }));
     let mut early = None;
     if sending.copy.is_some() {
         early = within(&shared.runtime, shared.ask_timeout, answer.as_mut()).await;

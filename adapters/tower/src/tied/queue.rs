@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use hedge_core::id::IdempotencyKey;
 
-/// How many other servers a copy can be tied to. A call with more backups than that has copies that are not told.
+/// How many other servers a copy can be tied to. If a call has more backups, this copy does not tell their servers.
 const PEERS: usize = 4;
 
 /// The queue of a server, and the ties between its copies of requests and copies on other servers
@@ -12,7 +12,7 @@ const PEERS: usize = 4;
 /// Use it directly in a server that is not a tower service. `P` names another server.
 ///
 /// At most `concurrency` copies are at work. At most `waiting` copies wait, in the order of their arrival. A copy with
-/// a key can be tied: the servers then tell each other which copy begins.
+/// a key can be tied: the servers then tell each other which copy has begun.
 ///
 /// A copy of a backup knows the server of the first attempt. It is *held* at first: it asks that server, and begins only
 /// after the answer or after [`release`](Self::release). A held copy keeps its place in the queue, but copies that
@@ -161,7 +161,7 @@ impl<P: core::marker::Copy + Eq> TieQueue<P> {
         Ok(id)
     }
 
-    /// The server that was asked has answered.
+    /// Takes the answer of the server that was asked about this copy.
     pub fn answered(&mut self, copy: CopyId, answer: Answer) {
         match answer {
             Answer::Begun => self.drop_copy(copy),
@@ -238,7 +238,7 @@ impl<P: core::marker::Copy + Eq> TieQueue<P> {
         self.at_work
     }
 
-    /// Takes the next thing to do. The order is the order in which they came about.
+    /// Takes the next thing to do, in the order in which they arose. `None` if there is nothing to do.
     pub fn next_effect(&mut self) -> Option<Effect<P>> {
         self.effects.pop_front()
     }

@@ -18,8 +18,8 @@ use super::layer::Shared;
 use super::messages::Tell;
 use super::queue::{Answer, CopyId, CopyState, QueueFull};
 
-/// A service behind a bounded queue; see [`TiedLayer`](super::TiedLayer). It is always ready, since the queue says what is
-/// too much. Each request is worked on by a clone of the inner service.
+/// A service behind a bounded queue; see [`TiedLayer`](super::TiedLayer). It is always ready, since the queue refuses
+/// the requests that are too many. A clone of the inner service works on each request.
 ///
 /// A request that the layer answers itself has an empty body in its response.
 pub struct Tied<S, T, C> {
@@ -173,14 +173,18 @@ where
                 StageNow::Answered { status, dropped } => return Poll::Ready(Ok(answer(*status, *dropped))),
                 StageNow::AtWork { copy, response } => {
                     let result = ready!(response.poll(cx));
-                    // Now, since the future may be kept for longer.
+                    // The future may be kept for longer, so the copy is given back now.
                     drop(copy.take());
                     return Poll::Ready(result);
                 }
                 StageNow::Waiting { copy, service, request } => {
                     if ready!(copy.poll_begun(cx)) {
-                        ready!(service.poll_ready(cx))?;
-                        // Polled again after an error of the service, there is nothing left to do.
+                        if let Err(error) = ready!(service.poll_ready(cx)) {
+                            // The future may be kept for longer, so the copy is given back now.
+                            drop(copy.take());
+                            return Poll::Ready(Err(error));
+                        }
+                        // The request is there until the copy is at work.
                         let Some(request) = request.take() else { return Poll::Pending };
                         copy.shared.counters.begun.add_one();
                         Stage::AtWork { copy: copy.take(), response: service.call(request) }

@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
         1 => Magic::Rpc,
         _ => Magic::Stream,
     };
-    // So that the fuzzer need not find sizes that fit before it comes to the metas.
+    // The sizes fit, so that the fuzzer reaches the metas at once.
     let (meta, rest) = rest.split_at(rest.len().saturating_sub(usize::from(kind / 3)));
     let mut wire = vec![0; input.len() + 12];
     let length = Frame { magic, meta, rest }.encode(&mut wire).expect("a small frame");

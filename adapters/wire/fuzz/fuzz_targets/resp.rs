@@ -1,5 +1,5 @@
-//! Any bytes, whole and in pieces: nothing panics, and the codec finds the replies that a parser of the whole finds. Small
-//! limits hold, whatever the sizes of the pieces are.
+//! Any bytes, whole and in pieces: nothing panics, and the codec finds the replies that a second parser finds in the
+//! whole. Small limits hold, whatever the sizes of the pieces are.
 #![no_main]
 
 #[path = "../../tests/resp/mod.rs"]

@@ -9,7 +9,8 @@ use super::{Checksum, Packet};
 /// With a table of 16 KiB, which makes the sum several times as fast as one of 1 KiB.
 static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
-/// The checksum of a message as it is sent, compressed if it is, and of its attachment if that is summed too.
+/// The checksum of a message in the form in which it is sent: if it is compressed, of the compressed bytes. If
+/// `attachment` is given, the checksum covers it too.
 ///
 /// ```
 /// use hedge_wire::baidu_std::{Checksum, Packet, crc32c};
@@ -26,13 +27,14 @@ pub fn crc32c(message: &[u8], attachment: Option<&[u8]>) -> [u8; 4] {
     let mut digest = CRC32C.digest();
     digest.update(message);
     digest.update(attachment.unwrap_or(&[]));
-    // Masked, as in the files of LevelDB: a sum over bytes that contain their sum says little.
+    // The sum is masked, as in the files of LevelDB. Otherwise a sum over bytes that contain their own sum finds few
+    // faults.
     digest.finalize().rotate_right(15).wrapping_add(0xa282_ead8).to_be_bytes()
 }
 
 impl Packet<'_> {
-    /// Checks the checksum of the packet. A packet without one is right, and so is one of a type that is not known,
-    /// since nothing can be said about it.
+    /// Checks the checksum of the packet. A packet without a checksum passes. A packet whose checksum has an unknown
+    /// type passes too, since it cannot be checked.
     ///
     /// # Errors
     /// The message or the attachment is not what the peer has sent.
@@ -60,7 +62,7 @@ impl Packet<'_> {
 pub enum ChecksumError {
     /// The bytes are not those that were summed.
     Mismatch {
-        /// The sum that the packet says.
+        /// The sum in the packet.
         says: u32,
         /// The sum of the bytes that came.
         is: u32,

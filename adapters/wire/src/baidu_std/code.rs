@@ -28,7 +28,7 @@ pub enum Meaning {
     Success,
     /// The server did not begin the call, since it has too much to do or is about to leave. Another server can take it.
     Refused,
-    /// A connection failed, at the client or behind the server. The call may have been made or not.
+    /// A connection failed, at the client or behind the server. It is not known whether the call was made.
     Connection,
     /// The request is at fault: no such service or method, a message that cannot be read, a wrong credential. Another
     /// server that runs the same program answers the same.
@@ -104,11 +104,11 @@ codes! {
     ECLOSE = 2005,
     /// Linux: there is no such file or server.
     ENOENT = 2,
-    /// Linux: an argument is not valid. brpc's clients report bytes that are not a frame so.
+    /// Linux: an argument is not valid. brpc's clients use this code for bytes that are not a frame.
     EINVAL = 22,
     /// Linux: the connection was closed while it was written to.
     EPIPE = 32,
-    /// Linux: there are no data. brpc's clients report a list without servers so.
+    /// Linux: there are no data. brpc's clients use this code for a list without servers.
     ENODATA = 61,
     /// Linux: the connection was reset.
     ECONNRESET = 104,
@@ -116,7 +116,7 @@ codes! {
     ETIMEDOUT = 110,
     /// Linux: the connection was refused.
     ECONNREFUSED = 111,
-    /// Linux: the host is down. brpc's clients report a server that fails its health check so.
+    /// Linux: the host is down. brpc's clients use this code for a server that fails its health check.
     EHOSTDOWN = 112,
     /// Linux: the call was cancelled.
     ECANCELED = 125,
@@ -180,8 +180,8 @@ impl fmt::Debug for ErrorCode {
 pub struct RpcError<'a> {
     /// The code, which is not 0.
     pub code: ErrorCode,
-    /// The text as the server wrote it, in whatever encoding. brpc's servers begin it with their address and the code,
-    /// as in `[10.0.0.1:80][E1002]Fail to find method=probe.Echo/Nope`.
+    /// The text as the server wrote it, in any encoding. brpc's servers begin it with their address and the code, as in
+    /// `[10.0.0.1:80][E1002]Fail to find method=probe.Echo/Nope`.
     pub text: &'a [u8],
 }
 

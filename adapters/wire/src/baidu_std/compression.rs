@@ -9,13 +9,13 @@ use super::Packet;
 use super::deflate;
 use super::output::{Lent, Output};
 
-/// How a message is compressed. An attachment never is.
+/// How a message is compressed. An attachment is never compressed.
 ///
-/// Which of these are built in depends on the features `snappy` and `gzip`. The rest of a packet is read without them.
+/// The features `snappy` and `gzip` decide which of these are built in. The rest of a packet can be read without them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Compression {
-    /// It is not.
+    /// The message is not compressed.
     #[default]
     None = 0,
     /// The block format of Snappy. Feature `snappy`.
@@ -33,17 +33,18 @@ impl Compression {
         self as i32
     }
 
-    /// Restores a message into `out`, and returns its length. The length of `out` is the limit: without one, a few
+    /// Restores a message into `out`, and returns its length. The length of `out` is the limit: without a limit, a few
     /// bytes could expand to a thousand times as many. gzip and zlib take 11 KiB of stack.
     ///
     /// # Errors
-    /// See [`CompressionError`]. The contents of `out` are of no use then. All bytes must be right: bytes that inflate
-    /// only in part are an error, and so are bytes behind the end. (brpc takes what it can inflate.)
+    /// See [`CompressionError`]. The contents of `out` are of no use then. The bytes must be exactly one whole message:
+    /// a message that is cut or broken is an error, and so are bytes after its end. (brpc takes what it can restore.)
     pub fn decompress(self, message: &[u8], out: &mut [u8]) -> Result<usize, CompressionError> {
         self.restore(message, &mut Lent(out))
     }
 
-    /// Restores a message of at most `limit` bytes. Memory is allocated as the message expands, not as it announces.
+    /// Restores a message of at most `limit` bytes. Memory is allocated while the message expands, not for the size
+    /// that the message announces.
     ///
     /// # Errors
     /// As [`decompress`](Self::decompress).
@@ -123,7 +124,7 @@ impl Packet<'_> {
 
 #[cfg(feature = "snappy")]
 fn unsnap(message: &[u8], out: &mut impl Output) -> Result<usize, CompressionError> {
-    /// No element of Snappy makes more bytes of one: the best makes 64 of 3.
+    /// A byte of Snappy expands to at most this many bytes: the best element makes 64 bytes from 3 bytes.
     const EXPANDS: usize = 22;
 
     let corrupt = CompressionError::Corrupt { compression: Compression::Snappy };
@@ -139,9 +140,9 @@ fn unsnap(message: &[u8], out: &mut impl Output) -> Result<usize, CompressionErr
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CompressionError {
-    /// The packet says a compression that does not exist.
+    /// The packet names a compression that does not exist.
     Unknown {
-        /// The number that it says.
+        /// The number in the packet.
         number: i32,
     },
     /// The feature for this compression is not switched on.
@@ -154,7 +155,7 @@ pub enum CompressionError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The bytes are not a whole message that was compressed so, or not that alone.
+    /// The bytes are not exactly one whole message in this compression.
     Corrupt {
         /// The compression.
         compression: Compression,

@@ -65,8 +65,8 @@ pub struct Frame<'b> {
 pub enum Progress<'b> {
     /// The frame is not complete.
     More {
-        /// The frame has at least this many bytes, counted from its start. The peer only says so: do not allocate this
-        /// many bytes before they come.
+        /// The frame has at least this many bytes, counted from its start. The peer announces this number, and it may
+        /// be false. So do not allocate this many bytes before they come.
         needs: usize,
     },
     /// The frame is complete.

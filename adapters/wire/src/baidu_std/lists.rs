@@ -35,7 +35,7 @@ impl<'a> UserFields<'a> {
         Self { pairs: &[], meta }
     }
 
-    /// All names and values, as they stand on the wire. They are bytes: a peer may send what is not UTF-8. If a name
+    /// All names and values, in the order of the wire. They are bytes: a peer may send what is not UTF-8. If a name
     /// comes twice, its last value counts.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let entries = Fields::new(self.meta).flatten().filter_map(|field| match (field.number, field.value) {

@@ -46,23 +46,24 @@
 //! ```
 //!
 //! # Contract
-//! - The result is the same wherever the bytes are split. Nothing panics, whatever a peer sends, and nothing is
-//!   allocated by a length that a peer announces.
-//! - A frame over its limit, of another protocol or in contradiction with itself is an error that says at which byte.
-//!   The connection is of no further use then. (brpc drops a frame whose meta it cannot read, and the call waits for its
-//!   timeout.)
-//! - Fields of a meta that are not known are skipped. A part that may come once and comes twice is refused, where
-//!   protocol buffers would merge both: two readers of one frame could take it for different requests. So are groups,
-//!   which no meta has.
-//! - What is read is written again byte for byte, if the fields stood in the order of their numbers, as brpc writes
-//!   them, and all were known.
+//! - The result is the same wherever the bytes are split. Nothing panics, whatever a peer sends. A length that a peer
+//!   announces never makes this module allocate.
+//! - A frame is an error if it is over its limit, of another protocol, or contradicts itself. The error says at which
+//!   byte. The connection is of no further use then. (brpc drops a frame whose meta it cannot read, and the call waits
+//!   for its timeout.)
+//! - Fields of a meta that are not known are skipped. If a part that may come once comes twice, the frame is refused.
+//!   Protocol buffers would merge both parts. Then two readers of one frame could see different requests. Groups are
+//!   refused too; no meta has any.
+//! - What was read can be written again, byte for byte, if the fields were in the order of their numbers, as brpc
+//!   writes them, and all fields were known.
 //! - Answers come in any order; the correlation id says to which request one belongs. An answer with an unknown id
 //!   belongs to a request that is over. If an id comes twice, the first answer counts.
 //!
 //! # Features
 //! `crc32c` computes checksums and checks them. `snappy` and `gzip` (with zlib) restore messages into a buffer that the
-//! caller lends, and together with `alloc` into a vector, or compress them. Without its feature, a checksum is not looked
-//! at, and a compressed message is bytes. `snappy` needs `std`. `alloc` also appends frames to a vector.
+//! caller lends. Together with `alloc` they restore messages into a vector, and compress them. Without `crc32c`, a
+//! checksum is not checked. Without `snappy` or `gzip`, a compressed message stays as it is. `snappy` needs `std`.
+//! `alloc` also appends frames to a vector.
 
 #[cfg(feature = "crc32c")]
 mod checksum;

@@ -33,17 +33,17 @@ pub struct Packet<'a> {
     pub request: Option<Request<'a>>,
     /// How the call has ended, in an answer. An answer without it is a success.
     pub response: Option<Response<'a>>,
-    /// How the message is compressed. The attachment never is.
+    /// How the message is compressed. The attachment is never compressed.
     pub compress_type: Option<i32>,
     /// What joins an answer with its request. The server sends back what the client has sent, or 0.
     pub correlation_id: Option<i64>,
-    /// The part of a larger message that this is.
+    /// If this is a part of a larger message: which part.
     pub chunk_info: Option<ChunkInfo>,
     /// The credential, which the first request of a connection carries if the server asks for one.
     pub authentication_data: Option<&'a [u8]>,
     /// The streams that are opened or accepted.
     pub stream_settings: Option<StreamSettings<'a>>,
-    /// Names and values of the user's. Both requests and answers can have them.
+    /// Names and values that the user has set. Both requests and answers can have them.
     pub user_fields: UserFields<'a>,
     /// How the message is written: see [`ContentType`].
     pub content_type: Option<i32>,
@@ -100,7 +100,7 @@ impl<'a> Packet<'a> {
                 (_, Value::Fixed) => {}
             }
         }
-        // A size below 0 is no attachment, as brpc takes it.
+        // A size below 0 means that there is no attachment, as in brpc.
         let (says, at) = attachment;
         let size = usize::try_from(says).unwrap_or(0);
         let message = frame.rest.len().checked_sub(size).and_then(|message| frame.rest.split_at_checked(message));
@@ -150,7 +150,7 @@ impl<'a> Packet<'a> {
     }
 
     /// Writes the head of the frame and the meta, and returns how many bytes were written. The caller must then send
-    /// the message and the attachment, right after that. So neither need be copied.
+    /// the message and the attachment, right after that. So neither of them has to be copied.
     ///
     /// # Errors
     /// See [`EncodeError`]. The contents of `out` are of no use then.
@@ -176,7 +176,7 @@ impl<'a> Packet<'a> {
         append(out, |out| self.encode_head(out))
     }
 
-    /// Writes the meta and `rest`. Of message and attachment, `unsent` bytes are left for the caller.
+    /// Writes the meta and `rest`. The caller sends the remaining `unsent` bytes of message and attachment.
     fn write(&self, out: &mut [u8], rest: &[&[u8]], unsent: usize) -> Result<usize, EncodeError> {
         let too_large = EncodeError::TooLarge { bytes: self.attachment.len() };
         let attachment = i32::try_from(self.attachment.len()).map_err(|_| too_large)?;
@@ -210,7 +210,7 @@ impl<'a> Packet<'a> {
         self.checksum.write(out);
     }
 
-    /// How the message is written. A number that is not known means a protocol buffer, as brpc takes it.
+    /// How the message is written. A number that is not known means a protocol buffer, as in brpc.
     #[must_use]
     pub const fn content(&self) -> ContentType {
         match self.content_type {
@@ -270,7 +270,8 @@ pub enum ContentType {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PacketError {
-    /// The frame is of the other kind: it belongs to a stream, or it does not.
+    /// The frame is of the other kind: a frame of a stream where a packet is expected, or a packet where a frame of a
+    /// stream is expected.
     WrongMagic,
     /// The meta is malformed.
     Meta(Malformed),
@@ -280,7 +281,7 @@ pub enum PacketError {
         says: i32,
         /// How many bytes follow the meta.
         has: usize,
-        /// Where the meta announces it: the byte of the meta.
+        /// The byte of the meta at which it announces this size.
         at: usize,
     },
 }

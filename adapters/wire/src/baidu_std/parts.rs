@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
 pub struct Response<'a> {
     /// The error code. No code and 0 mean success.
     pub error_code: Option<i32>,
-    /// The error's text: bytes, since servers write it in encodings of their own.
+    /// The error's text. It is bytes, since servers use different encodings.
     pub error_text: Option<&'a [u8]>,
 }
 
@@ -171,7 +171,7 @@ impl<'a> StreamSettings<'a> {
 pub struct Checksum<'a> {
     /// 0 for none and 1 for CRC-32C. A value of any other type cannot be checked.
     pub kind: Option<i32>,
-    /// The value. It means nothing if there is no type: brpc's servers echo it so.
+    /// The value. It means nothing if there is no type. brpc's servers send such values back.
     pub value: Option<&'a [u8]>,
     /// Whether the attachment is summed as well.
     pub with_attachment: Option<bool>,

@@ -6,10 +6,10 @@ use super::frame::{EncodeError, Frame, Magic, encode};
 use super::packet::{PacketError, once};
 use crate::protobuf::{Field, Fields, Malformed, Value, Writer, int32};
 
-/// A frame of a stream. A connection carries such frames beside requests and answers.
+/// A frame of a stream. A connection carries such frames together with requests and answers.
 ///
-/// The answer to a request with [stream settings](super::StreamSettings) is itself the payload of such a frame: a whole
-/// frame within the frame.
+/// The answer to a request with [stream settings](super::StreamSettings) is the payload of such a frame: a whole frame
+/// within the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StreamFrame<'a> {
     /// The id of the stream at the side that receives the frame.

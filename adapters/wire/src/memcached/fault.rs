@@ -21,8 +21,8 @@ pub enum EncodeError {
     NotQuiet,
     /// The name of the SASL mechanism is empty or longer than 65,535 bytes.
     BadMechanism,
-    /// A flag does not belong to this command of the meta protocol, stands there twice, or its opaque is empty, longer
-    /// than 32 bytes, or has blanks or control characters.
+    /// A flag does not belong to this command of the meta protocol, or comes twice. Or its opaque is empty, longer than
+    /// 32 bytes, or has blanks or control characters.
     BadFlag {
         /// The index of the flag, from 0.
         index: usize,
@@ -90,7 +90,7 @@ pub enum DecodeError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The line begins with no word of the meta protocol.
+    /// The line does not begin with a word of the meta protocol.
     UnknownStatus,
     /// The line is longer than [`MAX_LINE`](super::meta::MAX_LINE).
     LineTooLong,

@@ -5,7 +5,7 @@ use core::fmt;
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 250;
 
-/// The longest key of any bytes: in base64, it takes no more than [`MAX_KEY`].
+/// The longest key that may have any bytes. In base64, it takes no more than [`MAX_KEY`] bytes.
 pub const MAX_BINARY_KEY: usize = 186;
 
 /// A key that memcached accepts.

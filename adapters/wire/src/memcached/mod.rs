@@ -1,4 +1,4 @@
-//! The client's side of memcached: [`binary`] is the protocol that brpc speaks, [`meta`] is the text protocol of later
+//! The client's side of memcached: [`binary`] is the protocol that brpc uses, [`meta`] is the text protocol of later
 //! servers, which memcached's authors recommend.
 //!
 //! # Many keys at once
@@ -19,8 +19,8 @@ pub mod meta;
 pub use fault::{DecodeError, EncodeError, Fault};
 pub use key::{Key, KeyError, MAX_BINARY_KEY, MAX_KEY};
 
-/// The largest value that can be sent, in bytes. memcached counts with 32 bits and a sign, and adds two. By default it
-/// refuses values above 1 MiB.
+/// The largest value that can be sent, in bytes. memcached keeps the length plus two in a signed number of 32 bits. By
+/// default it refuses values above 1 MiB.
 pub const MAX_VALUE: usize = 0x7fff_fffd;
 
 /// How far an answer has come.
@@ -29,8 +29,8 @@ pub const MAX_VALUE: usize = 0x7fff_fffd;
 pub enum Progress<R> {
     /// The answer is not complete.
     More {
-        /// The answer has at least this many bytes, counted from its start. The peer only says so: do not allocate this
-        /// many bytes before they come.
+        /// The answer has at least this many bytes, counted from its start. The peer announces this number, and it may
+        /// be false. So do not allocate this many bytes before they come.
         needs: usize,
     },
     /// The answer is complete.

@@ -27,8 +27,8 @@ impl<'a> Command<'a> {
     /// A command of these parts: its name and its arguments.
     ///
     /// # Errors
-    /// [`EncodeError::NoName`] if there is no name, or an empty one. A server answers nothing to an empty command, so all
-    /// later replies would be taken for wrong commands.
+    /// [`EncodeError::NoName`] if there is no name, or an empty one. A server sends no reply to an empty command, so
+    /// each later reply would be taken as the reply to another command.
     pub fn new(parts: &'a [&'a [u8]]) -> Result<Self, EncodeError> {
         match parts.first() {
             Some(name) if !name.is_empty() => Ok(Self { parts }),

@@ -49,14 +49,15 @@ impl<'b> ServerError<'b> {
 
     /// Whether the server has refused a command of this kind before it ran. Then the command may be sent again, although it
     /// is not idempotent. This holds for the commands of Redis itself. The errors of scripts say nothing, since a script can
-    /// change data and then answer with any text. The same goes for [`Kind::Connection`], to which `EXEC` belongs, and for
-    /// commands of modules, which the caller has to know.
+    /// change data and then answer with any text. The same is true for [`Kind::Connection`], to which `EXEC` belongs,
+    /// and for commands of modules, which the caller has to know.
     #[must_use]
     pub fn is_refusal(&self, kind: Kind) -> bool {
         !matches!(kind, Kind::Script | Kind::Connection) && self.facts().is_some_and(|&(.., is_refusal)| is_refusal)
     }
 
-    /// Where the command must go, if the code is [`Code::Moved`] or [`Code::Ask`] and the text is well-formed.
+    /// Where the command must go, if the code is [`Code::Moved`] or [`Code::Ask`] and the text is well-formed. `None`
+    /// too if the host is `?`: then the server does not know the name of that node.
     #[must_use]
     pub fn redirect(&self) -> Option<Redirect<'b>> {
         let is_ask = match self.code() {
@@ -69,7 +70,8 @@ impl<'b> ServerError<'b> {
         let address = core::str::from_utf8(words.next()?).ok()?;
         let (host, port) = address.rsplit_once(':')?;
         let port = number(port.as_bytes())?;
-        (slot < SLOTS && port > 0 && words.next().is_none()).then_some(Redirect { is_ask, slot, host, port })
+        let is_good = slot < SLOTS && port > 0 && host != "?" && words.next().is_none();
+        is_good.then_some(Redirect { is_ask, slot, host, port })
     }
 
     fn words(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
@@ -134,7 +136,7 @@ pub struct Redirect<'b> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Remedy {
-    /// Nothing that the error tells: the same command would fail in the same way.
+    /// The error names nothing that helps: the same command would fail in the same way.
     Nothing,
     /// The node that [`ServerError::redirect`] names.
     Redirect,
@@ -156,7 +158,8 @@ macro_rules! codes {
             Unknown,
         }
 
-        /// By name: the code, what may help, and whether the server refuses a command so before it runs.
+        /// For each name: the code, what may help, and whether this error means that the command was refused before it
+        /// ran.
         const CODES: &[(&str, Code, Remedy, bool)] = &[$(($name, Code::$code, Remedy::$remedy, $refusal),)+];
     };
 }
@@ -210,7 +213,7 @@ codes! {
     BusyGroup "BUSYGROUP" Nothing false,
     /// `NOGROUP`: there is no such key or consumer group.
     NoGroup "NOGROUP" Nothing false,
-    /// `UNBLOCKED`: a blocking command was ended, because the server is a replica now or was told so.
+    /// `UNBLOCKED`: a blocking command was ended, because the server is a replica now or because of `CLIENT UNBLOCK`.
     Unblocked "UNBLOCKED" Elsewhere false,
     /// `IOERR`: the server could not reach another one, as in `MIGRATE`.
     IoErr "IOERR" Later false,
@@ -263,6 +266,7 @@ mod tests {
             "MOVED +1 a:1",
             "MOVED 1 a:0",
             "MOVED 1 a:65536",
+            "MOVED 1 ?:6379",
             "MOVED 1 a:",
             "MOVED 1 a",
             "MOVED 1 a:1 b",

@@ -42,7 +42,7 @@ enum State {
     Line(Line),
     /// The line is complete but for its LF.
     LineLf(Line),
-    /// The format of a verbatim string of which so many bytes are left.
+    /// The format of a verbatim string. `left` bytes of the string are to come.
     Format {
         seen: u8,
         left: usize,
@@ -62,9 +62,11 @@ enum State {
 pub enum Progress {
     /// All bytes belong to a reply that is not complete.
     More,
-    /// So many of the given bytes end a reply. Bytes that follow belong to the next one, and must be given again.
+    /// The reply ends after this number of the given bytes. The bytes after it belong to the next reply, and must be
+    /// given again.
     Reply(usize),
-    /// So many of the given bytes end a push, which answers no command. Bytes that follow must be given again.
+    /// A push, which answers no command, ends after this number of the given bytes. The bytes after it must be given
+    /// again.
     Push(usize),
 }
 
@@ -109,7 +111,7 @@ impl Follower {
         Ok(Progress::More)
     }
 
-    /// Whether the last byte has ended a reply, so that a connection which ends here has cut no reply.
+    /// Whether the last byte has ended a reply. If the connection ends here, no reply is cut.
     #[must_use]
     pub fn is_between(&self) -> bool {
         self.at == 0 && matches!(self.state, State::Type)

@@ -6,15 +6,15 @@
 pub enum Kind {
     /// Reads data, with the same meaning on each replica. It may be sent twice, to two servers.
     ///
-    /// `SCAN`, `HSCAN`, `SSCAN` and `ZSCAN` are [`Kind::Other`]: a cursor belongs to the server that gave it. So are `INFO`
-    /// and its like, which tell about one server.
+    /// `SCAN`, `HSCAN`, `SSCAN` and `ZSCAN` are [`Kind::Other`], since a cursor belongs to the server that gave it.
+    /// `INFO` and similar commands are [`Kind::Other`] too, since they tell about one server.
     Read,
     /// Writes data, or is not in the table.
     Other,
     /// Runs a script or a function, which may do anything. The read-only variants count as this too.
     Script,
     /// May block until data comes: `BLPOP`, `WAIT`, `XREAD` with `BLOCK` and others. All commands after it on the same
-    /// connection wait for it, and a second copy could take data that no caller gets.
+    /// connection wait for it. A second copy could take data that would then be lost.
     Blocking,
     /// Changes what the connection does with later commands or their replies, or belongs to a transaction: `SELECT`, `AUTH`,
     /// `CLIENT REPLY`, `MULTI`, `EXEC`, `SUBSCRIBE` and others.
@@ -54,14 +54,14 @@ impl Kind {
         };
         let is_block = |option: &&[u8]| option.eq_ignore_ascii_case(b"BLOCK");
         match name {
-            // The names of streams cannot be told from options, unless these end first.
+            // The options end at `STREAMS`. After it, a stream may have the name of an option.
             "XREAD" => {
                 let mut options = options.iter().take_while(|option| !option.eq_ignore_ascii_case(b"STREAMS"));
                 if options.any(is_block) { Self::Blocking } else { Self::Read }
             }
             // A group or a consumer may have any name, so this looks at all parts.
             "XREADGROUP" if options.iter().any(is_block) => Self::Blocking,
-            // What a later version adds may concern the connection.
+            // A later version may add subcommands that concern the connection.
             "CLIENT" if !is_option(options.first(), HARMLESS_CLIENT) => Self::Connection,
             "OBJECT" if is_option(options.first(), &["ENCODING", "FREQ", "IDLETIME", "REFCOUNT"]) => Self::Read,
             "MEMORY" if is_option(options.first(), &["USAGE"]) => Self::Read,
@@ -70,8 +70,8 @@ impl Kind {
         }
     }
 
-    /// Whether the command may be executed twice, or by two servers at once, without a difference. The caller may know
-    /// more of a command that is [`Kind::Other`] or [`Kind::Script`].
+    /// Whether the command may run twice, or on two servers at once, with the same result. The caller may know that a
+    /// command which is [`Kind::Other`] or [`Kind::Script`] may run twice too.
     #[must_use]
     pub const fn is_idempotent(self) -> bool {
         matches!(self, Self::Read)

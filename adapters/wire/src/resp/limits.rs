@@ -3,7 +3,7 @@
 /// The highest limit of levels that can be set. brpc has the same limit.
 pub const MAX_DEPTH: u8 = 128;
 
-/// The limits of one reply. A reply beyond a limit is an error as soon as it announces that.
+/// The limits of one reply. A reply that announces more than a limit is an error at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {

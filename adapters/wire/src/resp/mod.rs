@@ -26,10 +26,10 @@
 //! them. A push at the top level is not a reply, and the follower says so.
 //!
 //! # What is refused
-//! Lengths with a sign (but for the nulls of RESP2) or with leading zeros, lines that do not end in CRLF, a push inside of
-//! another value, and what exceeds the [`Limits`]. Streamed strings and aggregates (`$?`, `*?`, `;`, `.`) are refused too:
-//! they were described with RESP3, but no Redis sends them. An announced length that exceeds a limit is an error at
-//! once, and no length makes the codec allocate.
+//! Lengths with a sign (except the nulls of RESP2) or with leading zeros, lines that do not end in CRLF, a push inside
+//! of another value, and everything that exceeds the [`Limits`]. Streamed strings and aggregates (`$?`, `*?`, `;`, `.`)
+//! are refused too: RESP3 describes them, but no version of Redis sends them. An announced length that exceeds a limit
+//! is an error at once. No announced length makes the codec allocate.
 //!
 //! # Cost
 //! The follower reads each byte of a line once, and skips the bytes of bulk strings. It takes 4 bytes for each of

@@ -100,7 +100,8 @@ pub(super) fn length(line: &[u8]) -> Option<usize> {
     usize::try_from(number.length()?).ok()
 }
 
-/// A double as the server has written it. It is kept as text, so that a program that reads none has no code to read one.
+/// A double as the server has written it. It is kept as text. So a program that reads no doubles contains no code for
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Double<'b>(pub(super) &'b str);
 

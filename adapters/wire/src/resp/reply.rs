@@ -63,7 +63,7 @@ impl<'b> Reply<'b> {
         }
     }
 
-    /// The bytes of a string of any type: simple, bulk or verbatim. `None` for other values, a null among them.
+    /// The bytes of a string of any type: simple, bulk or verbatim. `None` for other values, such as a null.
     #[must_use]
     pub fn text(&self) -> Option<&'b [u8]> {
         match self.token() {
@@ -74,8 +74,8 @@ impl<'b> Reply<'b> {
 
     /// The parts of an aggregate, in order: keys and values alternate in a map. Empty for other values.
     ///
-    /// Each step takes a time proportional to the number of the part's tokens. A walk through all levels reads each token
-    /// once for each level above it.
+    /// Each step takes a time proportional to the number of the part's tokens. If a program reads all levels in this
+    /// way, each token is read once for each level above it.
     #[must_use]
     pub fn elements(&self) -> Elements<'b> {
         let (tokens, token) = self.head();

@@ -30,20 +30,20 @@ pub enum Token<'b> {
         /// The text.
         text: &'b [u8],
     },
-    /// So many values follow.
+    /// This number of values follow.
     Array(usize),
-    /// So many pairs of values follow.
+    /// This number of pairs of values follow.
     Map(usize),
-    /// So many values follow, which the server says are different.
+    /// This number of values follow. The server says that they are all different.
     Set(usize),
-    /// So many values follow, which answer no command.
+    /// This number of values follow. They answer no command.
     Push(usize),
-    /// So many pairs of values follow, which tell more about the value after them.
+    /// This number of pairs of values follow. They tell more about the value after them.
     Attribute(usize),
 }
 
 impl Token<'_> {
-    /// How many values follow that are parts of this one. Attributes of these come in addition.
+    /// How many values follow that are parts of this one. Attributes of these values are not counted.
     #[must_use]
     pub fn parts(&self) -> usize {
         match *self {

@@ -1,5 +1,5 @@
 //! What the tests of memcached and the fuzzer have in common: a check that answers are the same however many bytes have
-//! come, and second readers, which are as simple as can be.
+//! come, and second readers, which are as simple as possible.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,5 +1,5 @@
-//! What the tests of RESP and the fuzzer have in common: replies as trees, a second parser of the whole, which is as simple
-//! as can be, and a check that the codec finds what that parser finds.
+//! What the tests of RESP and the fuzzer have in common: replies as trees, a second parser that needs the whole reply
+//! and is as simple as possible, and a check that the codec finds what this parser finds.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -67,15 +67,15 @@ impl Tree {
     }
 }
 
-/// What a parser of the whole finds at the start of some bytes.
+/// What the second parser finds at the start of some bytes.
 pub enum Whole {
-    /// A reply of so many bytes.
+    /// A reply of this number of bytes.
     Reply(Tree, usize),
     More,
     Bad,
 }
 
-/// The second parser. It has no limit but that of levels.
+/// The second parser. It has no limits except that of levels.
 pub fn whole(bytes: &[u8], depth: u8) -> Whole {
     let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else { return Whole::More };
     let (line, mut at) = (&bytes[..end], end + 2);

@@ -51,7 +51,7 @@ pub type DelayRange = SpanRange<0, 3_600_000>;
 /// assert_eq!(error.to_string(), "min 2000 ms: must not be above max, which is 1000 ms");
 /// ```
 ///
-/// In a file, `delay` is two fields: `min` and `max`.
+/// In a file, there are two fields instead of `delay`: `min` and `max`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(
     feature = "serde",

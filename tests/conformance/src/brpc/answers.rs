@@ -16,7 +16,7 @@ pub(super) struct Case {
     frames: Vec<Row>,
 }
 
-/// Why a server that reads with this codec does otherwise than brpc's.
+/// Why a server that reads with this codec differs from brpc's server.
 const CLOSES: &str =
     "P1: bytes that are no frame close their connection with an error; brpc's server stays silent and waits";
 
@@ -45,12 +45,13 @@ pub(super) fn check(case: &Case) -> Checked {
     }
 }
 
-/// The id that an answer to this packet has, or by which this answer is told.
+/// The id that an answer to this packet has. If this packet is an answer, its id.
 fn id(packet: &Packet<'_>) -> i64 {
     packet.correlation_id.unwrap_or(0)
 }
 
-/// A message that brpc's server refuses for its checksum or compression is refused here too, and no other is.
+/// A message that brpc's server refuses for its checksum or compression is refused here too. No other message is
+/// refused.
 fn refused_alike(request: &Packet<'_>, answer: &Packet<'_>) -> Result<(), String> {
     let error = answer.error().filter(|error| error.code == ErrorCode::EREQUEST);
     let text = error.map_or_else(String::new, |error| String::from_utf8_lossy(error.text).into_owned());

@@ -42,7 +42,7 @@ fn capture(value: Value) -> Case {
     }
 }
 
-/// One frame, or several whose first is described.
+/// One frame, or several frames of which the table describes only the first.
 fn check_capture(capture: &Capture) -> Checked {
     let wire = bytes(&capture.bytes_hex)?;
     let read = Read::of(&wire);

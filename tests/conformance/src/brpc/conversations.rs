@@ -30,7 +30,7 @@ enum Side {
     Server,
 }
 
-/// What a call, or a stream, has come to.
+/// The result of a call or of a stream.
 #[derive(Deserialize)]
 struct Outcome {
     error_code: Option<i32>,

@@ -85,8 +85,8 @@ impl<'c> Flags<'c> {
         self.values.get(name) == Some(&"true")
     }
 
-    /// The request that these flags ask for. What no flag says is taken from the one that came: ids that differ a run, and
-    /// the message, whose compressed bytes depend on the compressor.
+    /// The request that these flags ask for. What no flag decides is taken from the request that came: ids that differ
+    /// from run to run, and the message, whose compressed bytes depend on the compressor.
     fn written(&self, came: &Packet<'_>, is_first: bool) -> Result<Vec<u8>, String> {
         self.compressed(came)?;
         let id = came.correlation_id.ok_or("no correlation id")?;

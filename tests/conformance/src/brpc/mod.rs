@@ -44,7 +44,7 @@ struct Named {
     protocol: String,
 }
 
-/// Whether a case is as the table says, or why not; and where it differs on purpose, why.
+/// The error says why a case is not as the table says. If it differs on purpose, the value says why.
 type Checked = Result<Option<&'static str>, String>;
 
 fn run<T: DeserializeOwned>(text: &str, check: fn(&T) -> Checked) -> Result<Vec<Case>, serde_json::Error> {

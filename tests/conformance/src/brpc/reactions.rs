@@ -18,7 +18,7 @@ pub(super) struct Case {
     outcome: Vec<Outcome>,
 }
 
-/// What the call has come to.
+/// The result of the call.
 #[derive(Deserialize)]
 struct Outcome {
     error_code: i32,

@@ -12,11 +12,11 @@ use super::{PATIENCE, Place, Row, SERVERS, request};
 use crate::client::CountedChannel;
 use crate::counting::Counting;
 
-/// How long a call takes that waits for the frozen server. The other servers must have answered by then.
+/// The timeout of a call that waits for the frozen server. The other servers must have answered by then.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The first row makes one call for so many calls of a [`Selective`](hedge_compose::Selective). Each has 50 parts.
+/// The first row makes one call for this many calls of a [`Selective`](hedge_compose::Selective). Each has 50 parts.
 const FEWER: u64 = 100;
-/// The second row makes one call for so many of the first row.
+/// The second row makes one call for this many calls of the first row.
 const WAITING: u64 = 20;
 
 /// With a `success_limit` of 49, no call waits for the frozen server. Without it, every call fails at its deadline, and

@@ -14,9 +14,9 @@ use crate::counting::Counting;
 use crate::server::PAGE;
 
 const BACKUP: Duration = Duration::from_millis(10);
-/// How long a call may take that may fail.
+/// How long a call that may fail may take.
 const TIMEOUT: Duration = Duration::from_millis(200);
-/// How many calls the rows with safe limits make: one for so many of the first row. A call without a backup may take
+/// The rows with safe limits make one call for this many calls of the first row, since a call without a backup may take
 /// [`TIMEOUT`].
 const FEWER: u64 = 50;
 
@@ -27,8 +27,9 @@ struct Kind {
     balancer: &'static str,
 }
 
-/// Without limits, every call is answered. With the safe ones, at most 10 % of the calls have a backup. Then it is the
-/// balancer that keeps calls away from the frozen cluster: `rr` sends one half of the calls there, and `p2c` learns.
+/// Without limits, every call is answered. With the safe limits, at most 10 % of the calls have a backup. Then the
+/// balancer must keep calls away from the frozen cluster: `rr` sends half of the calls there, and `p2c` learns to avoid
+/// it.
 pub(super) fn rows<R: Runtime + Unpin>(place: &Place<'_, R>) -> Result<Vec<Row>, Box<dyn Error>> {
     let calls = place.settings.combined;
     [
@@ -86,7 +87,7 @@ fn row<R: Runtime + Unpin>(
     Ok(row)
 }
 
-/// What still counts as in flight, as text. There must be nothing.
+/// What still counts as in flight, as text. `None` if nothing does, as it must be.
 fn in_flight<R: Runtime>(
     selective: &Selective<CountedChannel<R>, Counting<R>>,
     clusters: [&CountedChannel<R>; 2],

@@ -1,4 +1,4 @@
-//! memcached, over each of its protocols, beside a model.
+//! memcached, over each of its protocols, compared with a model.
 
 pub(super) mod binary;
 pub(super) mod meta;

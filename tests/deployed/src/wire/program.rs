@@ -48,15 +48,15 @@ impl Program {
     /// # Errors
     /// It is not installed, or does not answer in time.
     pub(super) fn memcached() -> Result<Self, Box<dyn Error>> {
-        // It refuses to run as root, unless it is told as whom instead.
+        // As root it refuses to run, unless `-u` names another user.
         let fixed = ["-l", "127.0.0.1", "-U", "0", "-u", "nobody", "-p"];
         Self::start("memcached", b"version\r\n", |port, _| {
             fixed.iter().map(|&word| word.to_owned()).chain([port.to_string()]).collect()
         })
     }
 
-    /// Starts a program on free ports, and waits until it answers to this line. A node listens before it has taken its
-    /// second port, and ends if that is taken.
+    /// Starts a program on free ports, and waits until it answers this line. A node of a cluster listens on its first
+    /// port before it takes its second port. It ends if another program has that port.
     fn start(name: &str, line: &[u8], arguments: impl Fn(u16, u16) -> Vec<String>) -> Result<Self, Box<dyn Error>> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {

@@ -1,4 +1,5 @@
-//! One redis-server: a pipeline of random commands beside a model, all types of replies, and errors: [`run`].
+//! One redis-server: a pipeline of random commands that is compared with a model, all types of replies, and errors:
+//! [`run`].
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -231,7 +232,7 @@ fn types(client: &mut Client, version: Version) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the table of kinds says of each command that the server knows, beside the server's own flags.
+/// Compares what the table of kinds says about each command of the server with the server's own flags.
 fn kinds(client: &mut Client) -> Result<(), Box<dyn Error>> {
     let Value::Array(commands) = client.call(&["COMMAND"])? else { return Err("no commands".into()) };
     for command in &commands {
@@ -259,7 +260,7 @@ fn kinds(client: &mut Client) -> Result<(), Box<dyn Error>> {
     same(&"COMMAND", &(commands.len() > 200), &true)
 }
 
-/// Pushes come between replies, and are told from them.
+/// Pushes come between replies, and are not taken for replies.
 fn pushes(client: &mut Client, other: &mut Client) -> Result<(), Box<dyn Error>> {
     let reply = Value::Bulk(text("Some real reply following the push reply"));
     client.expect(&["DEBUG", "PROTOCOL", "push"], &reply)?;

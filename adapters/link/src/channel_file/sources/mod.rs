@@ -38,7 +38,7 @@ use crate::tls::TlsConfigError;
 /// | `kubernetes` | [`KubernetesSourceConfig`] | |
 /// | `remotefile` | [`RemoteFileSourceConfig`] | |
 ///
-/// The waits between two looks are random: 0.8 to 1.2 of their length.
+/// The waits between two looks are random: 0.8 to 1.2 times `every`.
 ///
 /// A file never holds a credential. It names the file that holds it, such as `etcd.password_file`.
 ///
@@ -131,14 +131,14 @@ pub struct DnsSourceConfig {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum SourcesConfigError {
-    /// A field without another one that belongs to it.
+    /// A field is there without another field that it needs.
     Alone {
         /// The field that is there.
         there: &'static str,
         /// The field that is missing.
         missing: &'static str,
     },
-    /// This build has no source for the field.
+    /// This build does not have the source to which the field belongs.
     NeedsFeature {
         /// The field.
         field: &'static str,

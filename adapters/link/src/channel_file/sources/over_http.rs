@@ -31,12 +31,12 @@ pub struct HttpSourceConfig {
     /// The most bytes of an answer's body, and of one message of a watch. Absent: 16 MiB.
     #[serde(deserialize_with = "fields::http_max_answer")]
     pub max_answer: Option<Bounded<1_024, 1_073_741_824>>,
-    /// Whether credentials may be sent over connections that are not encrypted. Absent: false. Anyone on the way can then
-    /// read and use them. It can be set, and not taken back: false changes nothing.
+    /// Whether credentials may be sent over connections that are not encrypted. Then anyone on the way can read and use
+    /// them. Absent or false: as the program says, by default no. So a file can allow this, but cannot forbid it.
     #[serde(deserialize_with = "fields::http_clear_text")]
     pub allow_clear_text_credentials: bool,
-    /// Encrypts the connections. Absent: as the program says, by default in clear. Kubernetes has roots of its own, and is
-    /// always encrypted.
+    /// Encrypts the connections. Absent: as the program says, by default not encrypted. Connections to Kubernetes are
+    /// always encrypted, with root certificates of their own.
     #[cfg(feature = "_tls")]
     #[serde(deserialize_with = "fields::http_tls")]
     pub tls: Option<SourceTlsConfig>,

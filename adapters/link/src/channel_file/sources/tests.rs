@@ -91,7 +91,7 @@ fn n1_what_cannot_be_read_names_its_field_and_says_what_to_write() {
         (r#"{"dns": {"name_servers": ["dns.test"]}}"#, "sources.dns.name_servers \"dns.test\": must be an IP address"),
         (r#"{"dns": {"name_servers": [null]}}"#, "sources.dns.name_servers: null is not an address"),
         (r#"{"retry": {"min": 0}}"#, "sources.retry.min 0: must be a duration"),
-        (r#"{"retry": {"min": "20s"}}"#, "sources.retry.min: must be in [0, max]"),
+        (r#"{"retry": {"min": "20s"}}"#, "sources.retry.min 20000 ms: must not be above max, which is 10000 ms"),
         (r#"{"http": {"connect_timeout": "2h"}}"#, "sources.http.connect_timeout \"2h\": must be a duration"),
         (r#"{"http": {"answer_timeout": -1}}"#, "sources.http.answer_timeout -1: must be a duration"),
         (

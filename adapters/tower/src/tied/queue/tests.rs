@@ -70,7 +70,7 @@ impl World {
                 events.push(Event::Free(server));
             }
         }
-        // Equal messages are alike, so one of them stands for all.
+        // Equal messages have the same effect, so it is enough to try one of them.
         let distinct: Vec<usize> =
             (0..self.messages.len()).filter(|&n| !self.messages[..n].contains(&self.messages[n])).collect();
         events.extend(distinct.iter().flat_map(|&n| [Event::Deliver(n), Event::Lose(n)]));
@@ -123,7 +123,7 @@ impl World {
         assert!(!self.dropped.contains(&true) || self.begun.contains(&true), "dropped, though no copy has begun");
     }
 
-    /// All that decides how the world goes on, for the check whether it was seen already.
+    /// Everything that decides what can happen next. It tells whether this state was seen already.
     fn key(&self) -> impl Eq + std::hash::Hash + use<> {
         let queues = self.queues.iter().zip(&self.copies).map(|(queue, copy)| {
             let tie = copy.and_then(|copy| queue.copies.get(&copy)).map(|copy| (copy.state, copy.tie.clone()));

@@ -4,8 +4,8 @@ use super::super::{EncodeError, Key};
 use super::{HEAD, Opcode, Operation, Request, Response, Status};
 use crate::write::Writer;
 
-/// A read of many keys: one quiet request for each, which is answered only if the value is found, and a no-op, whose
-/// answer ends the answers.
+/// A read of many keys: one quiet request for each key, and a no-op at the end. A quiet request is answered only if the
+/// value is found. The answer to the no-op is the last answer.
 ///
 /// ```
 /// use hedge_wire::memcached::binary::{Found, GetMany, Response};
@@ -42,7 +42,7 @@ pub enum Found {
     Key(usize),
     /// An error for the key with this index. The status says which.
     Failed(usize),
-    /// No more answers come. Keys that were not answered are not there.
+    /// No more answers come. Keys without an answer have no value.
     End,
 }
 

@@ -2,8 +2,8 @@
 
 macro_rules! opcodes {
     ($($name:ident $number:literal $doc:literal,)+) => {
-        /// The number of an operation. Those that end in `Q` are quiet: the server answers only what is not the usual
-        /// case, which is a miss for reads and success for all others.
+        /// The number of an operation. Those that end in `Q` are quiet: the server sends no answer in the usual case,
+        /// which is a miss for reads and success for all other operations.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[repr(u8)]

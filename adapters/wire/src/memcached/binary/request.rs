@@ -24,7 +24,7 @@ use crate::write::Writer;
 pub struct Request<'a> {
     /// What is asked for.
     pub operation: Operation<'a>,
-    /// Whether the server keeps silent in the usual case: a miss of a read, the success of another operation.
+    /// Whether the server sends no answer in the usual case: a miss of a read, or the success of another operation.
     pub is_quiet: bool,
     /// A number that the answer repeats.
     pub opaque: u32,
@@ -39,7 +39,7 @@ pub enum Operation<'a> {
     Get {
         /// The key.
         key: Key<'a>,
-        /// Whether the answer shall have the key.
+        /// Whether the answer must contain the key.
         with_key: bool,
     },
     /// Reads a value and sets when it expires.
@@ -48,7 +48,7 @@ pub enum Operation<'a> {
         key: Key<'a>,
         /// When the value expires.
         expires: u32,
-        /// Whether the answer shall have the key.
+        /// Whether the answer must contain the key.
         with_key: bool,
     },
     /// Sets when a value expires.
@@ -156,8 +156,8 @@ pub enum Store {
 }
 
 impl Operation<'_> {
-    /// Whether the request may be sent twice, or to two servers at once, without a difference: only reads may. The caller may
-    /// know more of another operation.
+    /// Whether the request may be sent twice, or to two servers at once, with the same result. This is true only for
+    /// reads. The caller may know that another operation may be sent twice too.
     #[must_use]
     pub const fn is_idempotent(&self) -> bool {
         matches!(self, Self::Get { .. } | Self::Version | Self::NoOp | Self::SaslList)
@@ -278,7 +278,7 @@ impl Extras {
     }
 }
 
-/// The time at which a counter expires that shall not be made.
+/// The expiry time which says that the server must not make a counter.
 const NO_COUNTER: u32 = u32::MAX;
 
 impl<'a> Operation<'a> {

@@ -87,7 +87,7 @@ impl<'b> Response<'b> {
         self.extras.first_chunk().filter(|_| has_flags).map(|flags| u32::from_be_bytes(*flags))
     }
 
-    /// The key, if it was asked for; else empty.
+    /// The key, if it was asked for. Otherwise empty.
     #[must_use]
     pub fn key(&self) -> &'b [u8] {
         self.key

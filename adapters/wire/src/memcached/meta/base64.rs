@@ -36,7 +36,7 @@ pub(super) fn decode<'b>(text: &[u8], out: &'b mut [u8]) -> Option<&'b [u8]> {
             })
         .to_be_bytes();
         let (bytes, rest) = three.split_at_checked(3_usize.saturating_sub(padding))?;
-        // A second text for the same bytes would be a second name of one key.
+        // Other texts for the same bytes are refused. Otherwise one key would have several names.
         if rest.iter().any(|&bits| bits != 0) {
             return None;
         }

@@ -2,8 +2,8 @@
 
 use crate::write::{Writer, decimal};
 
-/// A flag of a request: what the answer shall tell, or how the command works. A time is in seconds from now up to 30
-/// days (2,592,000), above that a Unix time, 0 for never, and negative for at once.
+/// A flag of a request: what the answer must contain, or how the command works. A time is in seconds. Up to 30 days
+/// (2,592,000) it counts from now, and above that it is a Unix time. 0 means never, and a negative time means at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flag<'a> {
     /// `c`: the answer tells the cas number.
@@ -18,8 +18,8 @@ pub enum Flag<'a> {
     LastAccess,
     /// `O`: the answer tells this again: 1 to 32 bytes without blanks and control characters.
     Opaque(&'a [u8]),
-    /// `q`: the server keeps silent in the usual case: a miss of `mg`, the success of the others. Of `md`, a missing key
-    /// may be silent too, which depends on the server's version. So use an opaque, and a no-op at the end.
+    /// `q`: the server sends no answer in the usual case: a miss of `mg`, or the success of another command. For `md`,
+    /// some versions of the server send no answer for a missing key either. So use an opaque, and a no-op at the end.
     Quiet,
     /// `s`: the answer tells the size of the value.
     Size,
@@ -31,13 +31,14 @@ pub enum Flag<'a> {
     NewCas(u64),
     /// `N`: if there is no value, one is made that is empty and expires at this time.
     Vivify(i32),
-    /// `R`: if the value expires in fewer seconds than these, one client is told to write it anew.
+    /// `R`: if the value expires in fewer seconds than this, the server tells one client to write it again.
     Recache(i32),
     /// `T`: when the value expires.
     Expires(i32),
     /// `F`: a number that is stored with the value.
     SetClientFlags(u32),
-    /// `I`: marks the value as stale if its cas number is lower, instead of a refusal. For `md`: marks it instead of deleting.
+    /// `I`: if the value's cas number is lower, the server marks the value as stale, and does not refuse the command.
+    /// For `md`: marks the value as stale, and does not delete it.
     Invalidate,
     /// `M`: how the value is stored, or how the counter is changed.
     Mode(Mode),
@@ -47,7 +48,7 @@ pub enum Flag<'a> {
     Initial(u64),
     /// `D`: how much the counter is changed by, 1 by default.
     Delta(u64),
-    /// `x`: the value is emptied, but not deleted.
+    /// `x`: the value becomes empty, but is not deleted.
     Empty,
 }
 

@@ -69,8 +69,8 @@ pub enum Operation<'a> {
 }
 
 impl Request<'_> {
-    /// Whether the request may be sent twice, or to two servers at once, without a difference: only reads may whose flags
-    /// change nothing. The caller may know more of another request.
+    /// Whether the request may be sent twice, or to two servers at once, with the same result. This is true only for
+    /// reads whose flags change nothing. The caller may know that another request may be sent twice too.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         match self.operation {
@@ -80,7 +80,7 @@ impl Request<'_> {
         }
     }
 
-    /// Whether the server may keep silent.
+    /// Whether the server may send no answer.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.flags.contains(&Flag::Quiet)

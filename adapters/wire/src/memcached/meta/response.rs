@@ -95,13 +95,13 @@ impl<'b> Response<'b> {
         number(self.token(letter)?)
     }
 
-    /// Whether this client shall write the value anew (`W`). The server tells one client only.
+    /// Whether this client should write the value again (`W`). The server tells this to one client only.
     #[must_use]
     pub fn is_won(&self) -> bool {
         self.token(b'W').is_some()
     }
 
-    /// Whether another client was told to write the value anew (`Z`).
+    /// Whether the server has told another client to write the value again (`Z`).
     #[must_use]
     pub fn is_taken(&self) -> bool {
         self.token(b'Z').is_some()

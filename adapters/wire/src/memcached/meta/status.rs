@@ -14,14 +14,14 @@ pub enum Status {
     NotStored,
     /// `EX`: the value has another cas number.
     Exists,
-    /// `NF`: there is no such key, to an operation other than a read.
+    /// `NF`: there is no such key. This answers an operation that is not a read.
     NotFound,
     /// `MN`: the answer to a no-op.
     NoOp,
     /// `ME`: what the server knows of a key.
     Debug,
-    /// `ERROR`: the server does not know the command. After an `ms`, close the connection: the server may have read the value
-    /// as commands.
+    /// `ERROR`: the server does not know the command. After an `ms`, close the connection: the server may have read the
+    /// value as commands.
     UnknownCommand,
     /// `CLIENT_ERROR`: the server refuses the request, and says why: the value is no counter, or it does not know a flag.
     /// After an `ms`, close the connection, as for [`Status::UnknownCommand`].

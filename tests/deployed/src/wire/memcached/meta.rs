@@ -149,7 +149,7 @@ fn rest(connection: &mut Connection) -> Result<(), Box<dyn Error>> {
     same(&"the cas", &call(set, &[Flag::Compare(cas)])?.0, &Status::Done)?;
     same(&"not a counter", &call(count, &[])?.0, &Status::ClientError)?;
     same(&"a value too large", &call(Operation::Set { key, value: &[b'x'; 2 << 20] }, &[])?.0, &Status::ServerError)?;
-    // One client is told to write the value anew, and the next one that another does so.
+    // The server tells one client to write the value again, and tells the next client that another client does so.
     let lease = Operation::Get { key: Key::new(b"lease")? };
     let flags = [Flag::Vivify(30), Flag::Value];
     same(&"the first", &call(lease, &flags)?, &(Status::Value, Some(Vec::new()), vec![('W', String::new())]))?;
