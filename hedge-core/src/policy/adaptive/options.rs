@@ -37,7 +37,7 @@ impl Target {
 /// The shortest and the longest adaptive delay, in \[0, 1 h\].
 pub type DelayRange = SpanRange<0, 3_600_000>;
 
-/// The options of an [`AdaptiveDelay`].
+/// The options of an [`AdaptiveDelay`](super::AdaptiveDelay).
 ///
 /// ```
 /// use hedge_core::bounded::Bounded;
