@@ -7,7 +7,8 @@
 //! # What a call costs in addition to bare hyper
 //! A request over HTTP/1.1, with 64 callers and a backup armed, built without link-time optimization, takes 29,782
 //! instructions. Bare hyper takes 18,902, and hyper-util's client takes 31,604. Each task is polled as often as with
-//! bare hyper, and there are as many system calls.
+//! bare hyper, and there are as many system calls. In processor time on an idle machine these are 1.21 of bare hyper's,
+//! and hyper-util's client takes 1.20.
 //!
 //! | what | instructions |
 //! |---|---|
