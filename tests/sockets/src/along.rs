@@ -150,7 +150,8 @@ pub async fn w3_each_attempt_carries_what_goes_along<R: Runtime>(runtime: R) {
         assert_eq!(servers, [None, Some(&*address), None], "y1: only the backup has it");
         assert!(keys.iter().all(|key| *key == keys[0]), "one key a call");
         assert!(left[0] > left[1] && left[1] >= left[2], "{left:?}");
-        assert_eq!(left[0], u64::try_from(super::PATIENCE.as_millis()).unwrap());
+        let timeout = u64::try_from(super::PATIENCE.as_millis()).unwrap();
+        assert!(left[0] <= timeout && left[0] > timeout / 2, "{left:?}; a busy machine may start it some time later");
         let text = heads[0]["idempotency-key"].clone();
         assert!(!format!("{channel:?} {reply:?} {:?} {options:?}", channel.transport()).contains(&text));
 
